@@ -1,0 +1,1 @@
+"""Floodgate: a mail transfer agent whose queued deliveries can be stopped, everywhere, by one call."""

@@ -1,0 +1,42 @@
+"""What goes wrong on our own side, by the scope it touches; a remote "no" is a value (`Reply`), never one of these."""
+
+
+class FloodgateError(Exception):
+    """The root of every error that Floodgate raises itself."""
+
+
+class BadValue(FloodgateError, ValueError):
+    """A value from outside that cannot be taken: the field, why, and what to do about it."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class SettingsError(FloodgateError):
+    """Settings that cannot be run with; the message names file, key and reason."""
+
+
+class StoreError(FloodgateError):
+    """The store gave no usable answer; what was asked may or may not have happened."""
+
+
+class StoreAway(StoreError):
+    """The store cannot be reached or did not answer in time."""
+
+
+class StoreFull(StoreError):
+    """The store refuses to grow (maxmemory): nothing was written. SMTP: 452 4.3.1."""
+
+
+class StoreUnsafe(StoreError):
+    """The store runs with settings that can lose accepted mail; the message names them."""
+
+
+class BacklogFull(StoreError):
+    """The journal is too far behind for more mail to be taken. SMTP: 452 4.3.1."""
+
+
+class SessionLost(StoreError):
+    """This process's session was given up for dead; its claims belong to others now."""

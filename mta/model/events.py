@@ -1,0 +1,56 @@
+"""The record of one state change, as it waits in the outbox and becomes a line of the delivery log."""
+
+import enum
+
+import msgspec
+
+from mta.model.ids import DeliveryId
+from mta.model.outcomes import Forced, Origin
+
+
+class EventType(enum.StrEnum):
+    """CONTRACT's names of the log's lines."""
+
+    RECEPTION = "Reception"
+    DELIVERY = "Delivery"
+    LATE_OUTCOME = "LateOutcome"
+    TRANSIENT_FAILURE = "TransientFailure"
+    BOUNCE = "Bounce"
+    INTERCEPTED = "Intercepted"
+    EXPIRATION = "Expiration"
+    ESCAPED = "Escaped"
+    PARKED = "Parked"
+    RULE = "Rule"
+    GAP = "Gap"
+
+
+class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Fields as in the delivery log; None or empty = unknown, and absent there. Times are Unix milliseconds."""
+
+    type: EventType
+    time: int
+    id: DeliveryId | None = None
+    node: str = ""
+    tags: tuple[str, ...] = ()
+    pool: str = ""
+    mta: str = ""
+    sender: str | None = None
+    recipient: str = ""
+    domain: str = ""
+    attempt: int = 0
+    mx: str = ""
+    remote_ip: str = ""
+    tls: str = ""
+    code: int = 0
+    enhanced: str = ""
+    text: str = ""
+    origin: Origin | None = None
+    category: str = ""
+    reason: str = ""
+    forced: Forced | None = None
+    size: int = 0
+    queued_at: int = 0
+    next_attempt: int = 0
+    duration_ms: int | None = None
+    client: str = ""
+    properties: dict[str, str] | None = None

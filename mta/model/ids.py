@@ -1,0 +1,72 @@
+"""Ids of messages and deliveries: a ULID whose last two characters carry the lane.
+
+In memory and in Redis ids are bytes: a message id is 16 bytes (48 bits of milliseconds, 70 random bits, 10 bits
+of lane), a delivery id is the message id and two bytes with the recipient's number, counted from 1. Text form: the
+ULID's 26 characters of Crockford base 32, and `<message id>.<n>` (https://github.com/ulid/spec).
+"""
+
+import base64
+import os
+from typing import NewType
+
+from mta.model.errors import BadValue
+
+MessageId = NewType("MessageId", bytes)
+DeliveryId = NewType("DeliveryId", bytes)
+
+MAX_LANES = 1024
+MAX_RECIPIENTS = 65535
+
+_RFC4648 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_CROCKFORD = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TO_CROCKFORD = bytes.maketrans(_RFC4648, _CROCKFORD)
+_FROM_CROCKFORD = bytes.maketrans(_CROCKFORD, _RFC4648)
+
+
+def new_message_id(lane: int, now_ms: int) -> MessageId:
+    """A fresh id in `lane` (0 to 1023), made at `now_ms` (Unix milliseconds)."""
+    tail = int.from_bytes(os.urandom(10), "big") & ~0x3FF | lane
+    return MessageId(now_ms.to_bytes(6, "big") + tail.to_bytes(10, "big"))
+
+
+def delivery_id(message: MessageId, number: int) -> DeliveryId:
+    """The delivery to recipient `number` (from 1) of `message`."""
+    return DeliveryId(message + number.to_bytes(2, "big"))
+
+
+def message_of(delivery: DeliveryId) -> MessageId:
+    return MessageId(delivery[:16])
+
+
+def lane_of(some_id: bytes) -> int:
+    """The lane of a message or delivery id."""
+    return (some_id[14] & 3) << 8 | some_id[15]
+
+
+def made_at(some_id: bytes) -> int:
+    """Unix milliseconds at which the id was made."""
+    return int.from_bytes(some_id[:6], "big")
+
+
+def message_text(message: MessageId) -> str:
+    return base64.b32encode(b"\0\0\0\0" + message)[6:].translate(_TO_CROCKFORD).decode()
+
+
+def delivery_text(delivery: DeliveryId) -> str:
+    return f"{message_text(message_of(delivery))}.{int.from_bytes(delivery[16:], 'big')}"
+
+
+def parse_message_id(text: str) -> MessageId:
+    """Raises BadValue: `text` is not a ULID of 26 characters."""
+    raw = text.upper().encode("ascii", "replace")
+    if len(raw) != 26 or raw[0] > ord("7") or raw.translate(None, _CROCKFORD):
+        raise BadValue("id", f"{text!r} is not a message id; give the 26 characters of the 250 reply or the log")
+    return MessageId(base64.b32decode(b"AAAAAA" + raw.translate(_FROM_CROCKFORD))[4:])
+
+
+def parse_delivery_id(text: str) -> DeliveryId:
+    """Raises BadValue: `text` is not `<message id>.<n>`."""
+    head, dot, number = text.partition(".")
+    if not dot or not number.isascii() or not number.isdigit() or not 1 <= int(number) <= MAX_RECIPIENTS:
+        raise BadValue("id", f"{text!r} is not a delivery id; give <message id>.<n>")
+    return delivery_id(parse_message_id(head), int(number))

@@ -1,0 +1,73 @@
+"""A message on its way in, and a delivery as the queue holds it."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from mta.model.ids import DeliveryId, MessageId
+from mta.model.outcomes import Reply
+
+
+class QueueKey(NamedTuple):
+    """The name of a queue: IP pool (or `@<ip>`) and destination domain (lower case, A-labels)."""
+
+    pool: str
+    domain: str
+
+
+class Recipient(NamedTuple):
+    """One recipient of a new message: the address as the client gave it, and the domain of its queue."""
+
+    address: str
+    domain: str
+
+
+class NewMessage(msgspec.Struct, gc=False):
+    """A message that was read completely and waits to be accepted; times are Unix milliseconds, sizes bytes."""
+
+    id: MessageId
+    sender: str  # "" is the null sender
+    recipients: tuple[Recipient, ...]
+    pool: str
+    tags: tuple[str, ...]
+    content: bytes  # as it will be sent, before dot-stuffing: trace header first, injection headers gone
+    needs_8bit: bool  # some octet has its high bit set (RFC 6152)
+    accepted_at: int
+    due_at: int  # = accepted_at, or the scheduled time
+    expires_at: int
+    max_attempts: int  # 0 = no limit
+    retries: tuple[int, ...]  # seconds between attempts, the last repeats; () = the node's schedule
+    client: str  # IP address of the client that injected it
+    properties: dict[str, str] | None = None
+
+
+class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What the store keeps of a live delivery besides its id, pool and domain (msgpack; new fields only at the end)."""
+
+    sender: str
+    recipient: str
+    tags: tuple[str, ...]
+    size: int  # bytes of content
+    accepted_at: int
+    expires_at: int
+    needs_8bit: bool = False
+    attempts: int = 0  # attempts that ended
+    max_attempts: int = 0
+    retries: tuple[int, ...] = ()
+    client: str = ""
+    last: Reply | None = None  # the reply that the last attempt ended with
+    uncertain: bool = False  # an earlier attempt may have reached the recipient (crash or lost reply after the dot)
+    store: str = ""  # where the content is: "" = Redis, in the message's lane
+    key: str = ""  # its address there: "" = the message id
+    properties: dict[str, str] | None = None
+
+
+class Claimed(msgspec.Struct, gc=False):
+    """A delivery that this process may attempt, and the fencing token that settling it needs."""
+
+    id: DeliveryId
+    token: bytes
+    queue: QueueKey
+    record: Record
+    content: bytes | None  # None: too large for the claim's answer, ask `Content.get`
+    reclaims: int = 0  # how many processes died holding it

@@ -1,0 +1,82 @@
+"""What one attempt did to one delivery."""
+
+import enum
+from typing import NamedTuple
+
+import msgspec
+
+
+class Reply(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """An SMTP reply: a remote server's, a forced error's, or our own words about a failure (RFC 5321 4.2, RFC 3463)."""
+
+    code: int
+    enhanced: str = ""  # "5.1.1"; "" = none given
+    text: str = ""
+
+
+class Origin(enum.StrEnum):
+    """Who decided."""
+
+    REMOTE = "remote"
+    FORCED = "forced"
+    LOCAL = "local"
+
+
+class Stage(enum.StrEnum):
+    """Where a forced error met the delivery."""
+
+    QUEUED = "queued"
+    ATTEMPT = "attempt"
+    BEFORE_DOT = "before_dot"
+    DOOR = "door"
+
+
+class Forced(NamedTuple):
+    """The rule that decided: id, the generation it was matched with, and where."""
+
+    rule: str
+    generation: int
+    stage: Stage
+
+
+class Verdict(enum.Enum):
+    """How an attempt ended for one delivery, before the retry schedule has its say."""
+
+    DELIVERED = "delivered"
+    TEMPORARY = "temporary"  # try again (4xx, connection trouble, DNS trouble, forced 4xx)
+    PERMANENT = "permanent"  # never try again
+    INTERCEPTED = "intercepted"  # a forced 5xx or 2xx
+    RETURNED = "returned"  # not attempted: back to the queue as it was, no attempt counted (drain, abort, no permit)
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """The result of one attempt for one delivery; `Settle.settle` turns it into a state of the queue."""
+
+    verdict: Verdict
+    reply: Reply
+    origin: Origin
+    mta: str = ""  # the sending IP
+    mx: str = ""
+    remote_ip: str = ""
+    tls: str = ""  # protocol and cipher, "" = clear text
+    duration_ms: int = 0  # from MAIL to the last reply
+    forced: Forced | None = None
+    category: str = ""  # see mta.policy.categories
+    reason: str = ""  # for a person: what was being done ("connecting to mx1.example.com")
+    uncertain: bool = False  # the dot was handed over and no reply to it was read
+    past_dot_of: tuple[str, ...] = ()  # rules that became effective while this was past its dot
+
+
+class Class(enum.StrEnum):
+    """The classes of the books: every accepted delivery is in exactly one of these."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    PARKED = "parked"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+    INTERCEPTED = "intercepted"
+    CANCELED = "canceled"
+    FILTERED = "filtered"
+    SIMULATED = "simulated"

@@ -1,0 +1,79 @@
+"""Forced errors as people write them and as every process knows them."""
+
+import enum
+from typing import NamedTuple
+
+import msgspec
+
+
+class Head(NamedTuple):
+    """Where the rule table stands; a table is current only if both agree. Change ids are random."""
+
+    generation: int
+    change: str
+
+
+NO_HEAD = Head(0, "")
+
+
+class Selectors(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a forced error applies to: all that are given must match; None = anything."""
+
+    pool: str | None = None
+    mta: str | None = None
+    domain: str | None = None  # lower case A-labels; "*.example.com" = its subdomains
+    tag: str | None = None
+    cluster: bool = True
+    node: str | None = None  # set when cluster is false
+
+
+class ForcedError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rule; times are Unix milliseconds, 0 = not set."""
+
+    id: str
+    selectors: Selectors
+    code: int
+    extended: str = ""
+    description: str = ""
+    created_at: int = 0
+    created_by: str = ""
+    reason: str = ""
+    generation: int = 0  # of its last change
+
+
+class ChangeOp(enum.StrEnum):
+    PUT = "put"
+    REMOVE = "remove"
+
+
+class Change(NamedTuple):
+    """One step of the rule table."""
+
+    head: Head
+    op: ChangeOp
+    rule: ForcedError
+
+
+class PastDot(msgspec.Struct, frozen=True):
+    """A delivery whose final dot had been handed over when its worker took a matching rule over."""
+
+    rule: str
+    id: str  # delivery id, text form
+    recipient: str
+    dot_at: int
+    session: str = ""
+    settled_at: int = 0  # 0 = not yet
+
+
+class SessionState(msgspec.Struct, frozen=True):
+    """A process as the store knows it."""
+
+    id: str
+    node: str
+    pid: int
+    roles: tuple[str, ...]
+    head: Head
+    seq: int
+    confirmed_at: int = 0  # Redis's wall clock, for display only
+    dead: bool = False
+    metrics: dict[str, float] = {}
