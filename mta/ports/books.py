@@ -1,0 +1,39 @@
+"""The books as the API reads them: counters by tag, rule and queue; raises StoreAway, StoreError."""
+
+from typing import NamedTuple, Protocol
+
+from mta.model.mail import QueueKey
+
+
+class QueueCounts(NamedTuple):
+    """One queue over all lanes."""
+
+    queue: QueueKey
+    due: int  # due now
+    scheduled: int  # due later
+    claimed: int
+    oldest: int  # earliest due time, Unix ms, 0 = none
+
+
+class Books(Protocol):
+    """Each answer sums the lanes, read one after the other: every lane balances at every instant."""
+
+    async def total(self) -> dict[str, int]:
+        """Field -> count: "accepted", the classes, "intercepted:<stage>", "rejected", "deferred_by_rule", "uncertain"."""
+        ...
+
+    async def tag(self, tag: str) -> dict[str, int]:
+        """The same fields for one tag; {} = never seen."""
+        ...
+
+    async def tags(self, most: int, cursor: str) -> tuple[list[str], str]: ...
+
+    async def rule(self, rule_id: str) -> dict[str, int]:
+        """Fields "intercepted:<stage>", "after", "deferred", "other", "uncertain", "hits", "last_hit_at"."""
+        ...
+
+    async def queues(self) -> list[QueueCounts]: ...
+
+    async def cluster(self) -> dict[str, str]:
+        """Cluster-wide settings: lanes, max_staleness."""
+        ...

@@ -1,0 +1,76 @@
+"""What scheduling and egress ask of one another, and of DNS."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from mta.model.mail import Claimed, QueueKey
+from mta.model.outcomes import Outcome
+
+
+class Deliver(Protocol):
+    """Egress, as scheduling sees it. All synchronous."""
+
+    def room(self, queue: QueueKey) -> int:
+        """How many more deliveries of the queue it would take now (connections open or allowed, times a depth)."""
+        ...
+
+    def take(self, deliveries: Sequence[Claimed]) -> None:
+        """Attempt them (all of one queue): each is settled exactly once, sooner or later."""
+        ...
+
+
+class Settle(Protocol):
+    """Scheduling's settler, as egress sees it. Synchronous; batches are written behind it."""
+
+    def settle(self, claimed: Claimed, outcome: Outcome) -> None: ...
+
+    def escaped(self, claimed: Claimed, mta: str, mx: str, remote_ip: str) -> None:
+        """The second look found the permit gone after the dot was written: record it (event Escaped)."""
+        ...
+
+    def room_for(self, queue: QueueKey) -> None:
+        """The queue may have room again (a connection came free or was closed)."""
+        ...
+
+
+class Limits(Protocol):
+    """The shared limits of a pool and domain, exact over all processes; slices of them are held by this session."""
+
+    async def take_connection(self, queue: QueueKey) -> float:
+        """0.0: one connection slot is ours until given back; else the seconds to wait before asking again.
+        Raises StoreAway."""
+        ...
+
+    def give_connection(self, queue: QueueKey) -> None:
+        """The connection is closed, or was never made."""
+        ...
+
+    def take_message(self, queue: QueueKey) -> float:
+        """0.0: one transaction may begin now (a token is spent); else the seconds to wait before asking again.
+        Synchronous: tokens come in slices that are fetched behind it."""
+        ...
+
+
+class MxAnswer(NamedTuple):
+    """Hosts in the order to try them (equal preferences shuffled), or why there are none."""
+
+    hosts: tuple[str, ...]
+    failure: str = ""  # a person's words; "" = hosts are given
+    temporary: bool = False
+    enhanced: str = ""  # 5.1.10 null MX, 5.1.2 no such domain, 4.4.3 DNS trouble, ...
+
+
+class Resolver(Protocol):
+    """DNS, cached by TTL. Failures are values: nothing is raised."""
+
+    async def mx(self, domain: str) -> MxAnswer: ...
+
+    async def addresses(self, host: str) -> "AddressAnswer": ...
+
+
+class AddressAnswer(NamedTuple):
+    """The addresses of a host, IPv6 and IPv4 as found; none with `temporary` = try later."""
+
+    addresses: tuple[str, ...]
+    failure: str = ""
+    temporary: bool = False

@@ -1,0 +1,108 @@
+"""The queue store as intake and delivery see it: accept, claim, settle.
+
+Every call may raise StoreAway (unknown whether it happened), StoreError; what else it may raise is said beside it.
+"""
+
+import enum
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from mta.model.ids import DeliveryId, MessageId
+from mta.model.mail import Claimed, NewMessage, QueueKey, Record
+from mta.model.outcomes import Class
+
+
+class Accepts(Protocol):
+    """The accept step; batches are numbered per lane and session so that a lost reply can be asked for again."""
+
+    lanes: int
+
+    async def accept(self, lane: int, messages: Sequence[NewMessage]) -> None:
+        """Store all of `messages` (ids of `lane`, at most 100), or none. Returns once they are persisted.
+
+        A lost reply is asked for again under the same number until `redis.timeout`; then the number is voided.
+        One call per lane at a time. Raises StoreFull, BacklogFull, StoreUnsafe, SessionLost: nothing was stored, and
+        the number is void, so nothing can be later (say 451/452). Raises Ambiguous: not even that could be asked;
+        close the connections without a reply.
+        """
+        ...
+
+
+class Ambiguous(Exception):
+    """Whether the batch was accepted cannot be found out: no reply may be given for it."""
+
+
+class Due(NamedTuple):
+    """A queue that has work at `at` (Unix ms) or later (early is harmless, late is not)."""
+
+    queue: QueueKey
+    at: int
+
+
+class Want(NamedTuple):
+    """How many deliveries of a queue may be claimed now."""
+
+    queue: QueueKey
+    most: int
+
+
+class Claims(Protocol):
+    """The right to attempt deliveries, owned by this process's session."""
+
+    lanes: int
+
+    async def agenda(self, lane: int, pools: Sequence[str], most: int) -> list[Due]:
+        """The queues of `pools` that are due first, earliest first, at most `most` a pool; those not yet due included."""
+        ...
+
+    async def claim(self, lane: int, wants: Sequence[Want], most_bytes: int) -> list[Claimed]:
+        """Claim due deliveries of the wanted queues, oldest first. Raises SessionLost."""
+        ...
+
+    async def settle(self, lane: int, changes: Sequence["Settlement"]) -> list["Settled"]:
+        """End claims in one atomic step (at most 100, all of `lane`); the answers are in order."""
+        ...
+
+    async def content(self, message: MessageId, record: Record) -> bytes | None:
+        """The content of a claimed delivery that came without it; None: it is gone (never for a live claim)."""
+        ...
+
+
+class Move(enum.Enum):
+    """What a settlement makes of a claimed delivery."""
+
+    END = "end"  # in class `ended`
+    QUEUE = "queue"  # back to its queue, due at `due_at`
+    PARK = "park"
+
+
+class Settlement(msgspec.Struct, gc=False):
+    """One delivery's way out of its claim; counters, content and events change in the same step."""
+
+    id: DeliveryId
+    token: bytes
+    queue: QueueKey
+    move: Move
+    tags: tuple[str, ...]
+    event: bytes  # encoded Event, b"" = none
+    late_event: bytes  # appended instead of `event` when the claim is no longer ours, b"" = none
+    ended: Class | None = None  # with END
+    stage: str = ""  # with INTERCEPTED: the forced stage, counted on its own
+    due_at: int = 0  # with QUEUE
+    record: Record | None = None  # with QUEUE and PARK: the new record, None = unchanged
+    generation: int = 0  # decided by rule: of that table; 0 = not by rule
+    rule: str = ""  # the rule that decided, "" = none
+    uncertain: bool = False
+    delivered_late: bool = False  # the remote took it: a delivery that meanwhile ended by order moves to delivered
+    past_dot_of: tuple[str, ...] = ()
+    deferred_by_rule: bool = False
+
+
+class Settled(enum.Enum):
+    """What came of a settlement."""
+
+    OK = "ok"
+    STALE = "stale"  # the claim was not ours any more; only a late event was written
+    OLD_RULES = "old_rules"  # decided by a rule table below the lane's barrier: nothing was done, decide again
