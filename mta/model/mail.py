@@ -60,6 +60,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     store: str = ""  # where the content is: "" = Redis, in the message's lane
     key: str = ""  # its address there: "" = the message id
     properties: dict[str, str] | None = None
+    deferred_by: str = ""  # the rule that counts this delivery as deferred
 
 
 class Claimed(msgspec.Struct, gc=False):

@@ -97,7 +97,8 @@ class Settlement(msgspec.Struct, gc=False):
     uncertain: bool = False
     delivered_late: bool = False  # the remote took it: a delivery that meanwhile ended by order moves to delivered
     past_dot_of: tuple[str, ...] = ()
-    deferred_by_rule: bool = False
+    deferred_by_rule: bool = False  # with QUEUE: `rule` is a 4xx rule; the new record's `deferred_by` names it
+    left_rule: str = ""  # `deferred_by` of the record as it was claimed
 
 
 class Settled(enum.Enum):

@@ -1,0 +1,1 @@
+"""Adapter: queues, rules, sessions, events and counters in Redis or Valkey, changed by atomic steps (Functions)."""

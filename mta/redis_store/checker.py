@@ -1,0 +1,119 @@
+"""The checker: every delivery in exactly one legal place, and each class recounted from records and key sets, never from counters."""
+
+from collections import Counter, defaultdict
+from typing import NamedTuple
+
+import msgspec
+
+from mta.model.ids import DeliveryId, delivery_text
+from mta.redis_store import codec, keys
+from mta.redis_store.link import Link
+
+
+class Report(NamedTuple):
+    """What was found: broken rules as sentences; live deliveries by class, in total ("") and by tag; counters likewise."""
+
+    broken: list[str]
+    recounted: dict[str, Counter[str]]
+    counted: dict[str, Counter[str]]
+
+    @property
+    def balanced(self) -> bool:
+        """accepted = the sum of the classes, per tag and in total."""
+        beside = ("accepted", "rejected", "deferred_by_rule", "uncertain")
+        return all(
+            counts["accepted"] == sum(n for field, n in counts.items() if field not in beside)
+            for counts in self.counted.values()
+        )
+
+
+class Checker:
+    """Reads a store at rest, or one that others change: then only `balanced` can be relied on."""
+
+    def __init__(self, link: Link, lanes: int) -> None:
+        self._link = link
+        self._lanes = lanes
+
+    async def report(self) -> Report:
+        broken: list[str] = []
+        recounted: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for lane in range(self._lanes):
+            places = await self._places(lane, broken)
+            await self._recount(lane, places, recounted, broken)
+            await self._counters(lane, counted)
+        for tag in set(recounted) | set(counted):
+            for field in ("queued", "parked"):
+                if counted[tag][field] != recounted[tag][field]:
+                    broken.append(
+                        f"{field} of tag {tag!r}: counted {counted[tag][field]}, there are {recounted[tag][field]}"
+                    )
+        return Report(broken, dict(recounted), dict(counted))
+
+    async def _all_keys(self, lane: int, name: bytes) -> list[bytes]:
+        found: set[bytes] = set()
+        at = 0
+        while True:
+            at, page = await self._link.scan(keys.lane_key(lane, name), at, 1000)
+            found.update(page)
+            if at == 0:
+                return sorted(found)
+
+    async def _places(self, lane: int, broken: list[str]) -> dict[bytes, list[str]]:
+        """delivery id -> where it was found."""
+        places: defaultdict[bytes, list[str]] = defaultdict(list)
+        prefix = keys.lane_prefix(lane)
+        for key in await self._all_keys(lane, b"due:"):
+            pool, _, domain = key[len(prefix) + 4 :].partition(b":")
+            rows = await self._link.command("ZRANGE", key, 0, -1, "WITHSCORES")
+            for id_ in rows[::2]:
+                places[id_].append(f"due {pool.decode()}:{domain.decode()}")
+            agenda = await self._link.command("ZSCORE", keys.agenda_key(prefix, pool), domain)
+            least = min(float(score) for score in rows[1::2])
+            if agenda is None or float(agenda) > least:
+                broken.append(f"lane {lane}: agenda of {key.decode()} says {agenda!r}, its first is due {least}")
+        for key in await self._all_keys(lane, b"claimed:"):
+            for id_ in await self._link.command("HKEYS", key):
+                places[id_].append(f"claimed by {key[len(prefix) + 8 :].decode()}")
+        for member in await self._link.command("ZRANGE", prefix + b"parked", 0, -1):
+            places[member[:18]].append("parked")
+        return places
+
+    async def _recount(
+        self, lane: int, places: dict[bytes, list[str]], recounted: defaultdict[str, Counter[str]], broken: list[str]
+    ) -> None:
+        prefix = keys.lane_prefix(lane)
+        answer = await self._link.command("HGETALL", prefix + b"rec")
+        records = dict(zip(answer[::2], answer[1::2], strict=True))
+        contents = set(await self._link.command("HKEYS", prefix + b"content"))
+        for id_ in places.keys() - records.keys():
+            broken.append(f"{_text(id_)}: {places[id_]} without a record")
+        for id_, raw in records.items():
+            where = places.get(id_, [])
+            if len(where) != 1:
+                broken.append(f"{_text(id_)}: has a record and is in {where or 'no place'}")
+            if id_[:16] not in contents:
+                broken.append(f"{_text(id_)}: its content is gone")
+            field = "parked" if where == ["parked"] else "queued"
+            recounted[""][field] += 1
+            try:
+                tags = codec.decode_record(raw)[1].tags
+            except msgspec.DecodeError:
+                broken.append(f"{_text(id_)}: its record cannot be read")
+                continue
+            for tag in tags:
+                recounted[tag][field] += 1
+        for message in contents - {id_[:16] for id_ in records}:
+            broken.append(f"content of {message.hex()} is needed by no delivery")
+
+    async def _counters(self, lane: int, counted: defaultdict[str, Counter[str]]) -> None:
+        prefix = keys.lane_key(lane, b"tag:")
+        names = [(key[len(prefix) :].decode(), key) for key in await self._all_keys(lane, b"tag:")]
+        for tag, key in [("", keys.lane_key(lane, b"count")), *names]:
+            answer = await self._link.command("HGETALL", key)
+            for field, value in zip(answer[::2], answer[1::2], strict=True):
+                counted[tag][field.decode()] += int(value)
+
+
+def _text(id_: bytes) -> str:
+    return delivery_text(DeliveryId(id_))

@@ -1,0 +1,47 @@
+"""What all nodes must agree on, written once when the store is created."""
+
+import hashlib
+
+from mta.model.errors import SettingsError
+from mta.redis_store import keys
+from mta.redis_store.link import Link
+
+SCHEMA = 1
+LANES = 4
+
+
+class ClusterSettings:
+    """Lanes, S, and API tokens (hashes only)."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.lanes = 0
+        self.max_staleness = 0.0
+
+    async def open(self, max_staleness: float) -> None:
+        """Write what is not there yet, read the rest. Raises SettingsError where this node's file says otherwise."""
+        for field, value in (("schema", SCHEMA), ("lanes", LANES), ("max_staleness", f"{max_staleness:g}")):
+            await self._link.command("HSETNX", keys.META_SETTINGS, field, value)
+        schema = int(await self._link.command("HGET", keys.META_SETTINGS, "schema"))
+        if schema != SCHEMA:
+            raise SettingsError(
+                f"the store has schema {schema}, this release reads {SCHEMA}: run the release that made it"
+            )
+        self.lanes = int(await self._link.command("HGET", keys.META_SETTINGS, "lanes"))
+        self.max_staleness = float(await self._link.command("HGET", keys.META_SETTINGS, "max_staleness"))
+        if abs(self.max_staleness - max_staleness) > 1e-9:
+            raise SettingsError(
+                f"rules.max_staleness is {max_staleness:g} s here and {self.max_staleness:g} s in the cluster: give that "
+                f"value, or stop all nodes and HSET {keys.META_SETTINGS.decode()} max_staleness {max_staleness:g}"
+            )
+        for lane in range(self.lanes):
+            await self._link.command("HSETNX", keys.lane_key(lane, b"lane"), "schema", SCHEMA)
+
+    async def put_token(self, name: str, secret: str) -> None:
+        """Only the SHA-256 of the secret is kept."""
+        await self._link.command("HSET", keys.META_TOKENS, name, hashlib.sha256(secret.encode()).digest())
+
+    async def admin_hashes(self) -> list[bytes]:
+        """SHA-256 digests of the secrets that may do everything."""
+        answer = await self._link.command("HVALS", keys.META_TOKENS)
+        return list(answer)

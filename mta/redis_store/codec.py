@@ -1,0 +1,56 @@
+"""How records, events and content are written in Redis."""
+
+import msgspec
+import zstandard
+
+from mta.model.events import Event
+from mta.model.mail import Record
+
+PIECE = 512 * 1024  # bytes; larger content is kept in pieces, so that no command moves megabytes
+
+_encoder = msgspec.msgpack.Encoder()
+_record_decoder = msgspec.msgpack.Decoder(Record)
+_event_decoder = msgspec.msgpack.Decoder(Event)
+
+encode = _encoder.encode
+
+
+def lua_text(raw: bytes) -> msgspec.Raw:
+    """`raw` as a msgpack string: the library that steps read their arguments with knows no binary type."""
+    size = len(raw)
+    if size < 256:
+        return msgspec.Raw(b"\xd9%c%b" % (size, raw))
+    if size < 65536:
+        return msgspec.Raw(b"\xda%b%b" % (size.to_bytes(2, "big"), raw))
+    return msgspec.Raw(b"\xdb%b%b" % (size.to_bytes(4, "big"), raw))
+
+
+def encode_record(record: Record, reclaims: int) -> bytes:
+    return bytes((reclaims,)) + _encoder.encode(record)
+
+
+def decode_record(raw: bytes) -> tuple[int, Record]:
+    """(times its claim was lost, record). Raises msgspec.DecodeError: cannot be read (it is parked then)."""
+    return raw[0], _record_decoder.decode(raw[1:])
+
+
+def decode_event(raw: bytes) -> Event:
+    """Raises msgspec.DecodeError."""
+    return _event_decoder.decode(raw)
+
+
+def encode_content(content: bytes, compress_above: int) -> bytes:
+    """Raw or, when that is smaller, zstd."""
+    if len(content) > compress_above:
+        packed = zstandard.ZstdCompressor(level=3).compress(content)
+        if len(packed) < len(content):
+            return b"z" + packed
+    return b"r" + content
+
+
+def decode_content(raw: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(raw[1:]) if raw[:1] == b"z" else raw[1:]
+
+
+def pieces(raw: bytes) -> list[bytes]:
+    return [raw[at : at + PIECE] for at in range(0, len(raw), PIECE)]

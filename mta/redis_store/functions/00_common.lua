@@ -1,0 +1,125 @@
+-- What the steps share. A step validates before it writes, because a failing script is not rolled back.
+-- KEYS[1] is always the anchor of the lane (`fg:{n}:lane`) or of the rules (`fg:{rules}:head`); KEYS names every key that the step may write.
+
+-- "fg:{n}:lane" -> "fg:{n}:": the keys of a lane are all in its slot.
+local function prefix_of(anchor, tail)
+  return string.sub(anchor, 1, #anchor - #tail)
+end
+
+-- During a slot migration this fails cleanly before anything was written.
+local function touch(keys)
+  redis.call('EXISTS', unpack(keys))
+end
+
+-- Unix milliseconds by the server's clock: for due times only, never for a safety decision.
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- Calls `command key ... items` in slices: Lua's unpack has room for less than 8,000.
+local function call_sliced(command, key, items)
+  for from = 1, #items, 2000 do
+    redis.call(command, key, unpack(items, from, math.min(from + 1999, #items)))
+  end
+end
+
+-- Counters wait in `sums[key][field]` until `add_up` writes them, one command for each.
+local function count(sums, key, field, by)
+  local fields = sums[key]
+  if not fields then
+    fields = {}
+    sums[key] = fields
+  end
+  fields[field] = (fields[field] or 0) + by
+end
+
+local function count_tags(sums, P, tags, field, by)
+  count(sums, P .. 'count', field, by)
+  for _, tag in ipairs(tags) do
+    count(sums, P .. 'tag:' .. tag, field, by)
+  end
+end
+
+local function add_up(sums)
+  for key, fields in pairs(sums) do
+    for field, by in pairs(fields) do
+      if by ~= 0 then
+        redis.call('HINCRBY', key, field, by)
+      end
+    end
+  end
+end
+
+-- One stream entry for the events of one step.
+local function append_events(P, events)
+  if #events == 0 then
+    return
+  end
+  local fields = {}
+  for _, event in ipairs(events) do
+    fields[#fields + 1] = 'e'
+    fields[#fields + 1] = event
+  end
+  for from = 1, #fields, 2000 do
+    redis.call('XADD', P .. 'events', '*', unpack(fields, from, math.min(from + 1999, #fields)))
+  end
+end
+
+-- After the queue lost its head: the agenda never names a time later than the earliest delivery, nor an empty queue.
+local function mend_agenda(P, pool, domain)
+  local first = redis.call('ZRANGE', P .. 'due:' .. pool .. ':' .. domain, 0, 0, 'WITHSCORES')
+  if first[1] then
+    redis.call('ZADD', P .. 'agenda:' .. pool, first[2], domain)
+  else
+    redis.call('ZREM', P .. 'agenda:' .. pool, domain)
+  end
+end
+
+-- Deliveries that ended need their message's content no more; the last one frees it.
+-- `refs` is absent for one recipient with its content in one piece: the common case costs one HDEL.
+local function release_content(P, ids)
+  local messages, seen = {}, {}
+  for _, id in ipairs(ids) do
+    local message = string.sub(id, 1, 16)
+    if not seen[message] then
+      seen[message] = 0
+      messages[#messages + 1] = message
+    end
+    seen[message] = seen[message] + 1
+  end
+  local refs = redis.call('HMGET', P .. 'refs', unpack(messages))
+  local freed, unref, parts = {}, {}, {}
+  for i, message in ipairs(messages) do
+    local left = 0
+    if refs[i] then
+      left = tonumber(refs[i]) - seen[message]
+      if left > 0 then
+        redis.call('HSET', P .. 'refs', message, left)
+      else
+        unref[#unref + 1] = message
+        parts[#parts + 1] = P .. 'parts:' .. message
+      end
+    end
+    if left <= 0 then
+      freed[#freed + 1] = message
+    end
+  end
+  if #freed > 0 then
+    redis.call('HDEL', P .. 'content', unpack(freed))
+  end
+  if #unref > 0 then
+    redis.call('HDEL', P .. 'refs', unpack(unref))
+  end
+  if #parts > 0 then
+    redis.call('UNLINK', unpack(parts))
+  end
+end
+
+-- The final status of deliveries, kept for as long as `status.retention` says; `pairs` = id, status, id, status, ...
+local function note_ended(P, now, retention_ms, pairs_)
+  local hour = math.floor(now / 3600000)
+  local key = P .. 'ended:' .. hour
+  call_sliced('HSET', key, pairs_)
+  redis.call('PEXPIREAT', key, (hour + 1) * 3600000 + retention_ms)
+end

@@ -1,0 +1,134 @@
+-- The rule table and the sessions that confirm it. One session's value: msgpack [generation, change, seq, dead, confirmed_at, about, metrics].
+
+local function head_of(P)
+  local head = redis.call('HMGET', P .. 'head', 'generation', 'change')
+  return tonumber(head[1] or 0), head[2] or ''
+end
+
+local function living_sessions(P)
+  local rows = redis.call('HGETALL', P .. 'sessions')
+  local living = {}
+  for i = 1, #rows, 2 do
+    if not cmsgpack.unpack(rows[i + 1])[4] then
+      living[#living + 1] = rows[i]
+    end
+  end
+  return living
+end
+
+-- rules_change: puts or removes a rule if the head is still where the caller saw it; moves the head, audits, publishes.
+-- Never leaves a moved head without the change that moved it. Returns the wait set: the sessions registered at that moment.
+-- KEYS: head, table, ids, changes, sessions, past (of the rule).
+-- ARGV: op, seen generation, change id, rule id, selectors, rule, by, at (Unix ms). Answers false when the head has moved.
+local function rules_change(keys, argv)
+  touch(keys)
+  local P = prefix_of(keys[1], 'head')
+  local op, seen, change, id, selectors, rule, by, at = unpack(argv)
+  local generation = head_of(P)
+  if generation ~= tonumber(seen) then
+    return false
+  end
+  generation = generation + 1
+  if op == 'put' then
+    redis.call('HSET', P .. 'table', id, rule)
+    redis.call('HSET', P .. 'ids', selectors, id)
+  else
+    redis.call('HDEL', P .. 'table', id)
+    redis.call('HDEL', P .. 'ids', selectors)
+  end
+  redis.call('DEL', keys[6])
+  redis.call('HSET', P .. 'head', 'generation', generation, 'change', change)
+  redis.call('XADD', P .. 'changes', 'MAXLEN', '~', 20000, generation .. '-0', 'op', op, 'change', change, 'id', id, 'rule', rule, 'by', by, 'at', at)
+  redis.call('PUBLISH', 'fg:head', generation)
+  return living_sessions(P)
+end
+
+redis.register_function { function_name = 'fg1_rules_change', callback = rules_change, flags = { 'allow-oom' } }
+
+-- rules_confirm: compares and registers in one step. KEYS: head, sessions, changes, then past (of each rule listed).
+-- ARGV: session, seq, generation, change, about, metrics, then rule, delivery, entry, ... of what is past its dot.
+-- Answers [OK] | [LOST] | [BEHIND, generation, change, [change entry, ...]] | [RELOAD, generation, change]; only OK has written.
+local function rules_confirm(keys, argv)
+  touch(keys)
+  local P = prefix_of(keys[1], 'head')
+  local session, seq = argv[1], tonumber(argv[2])
+  local mine, my_change = tonumber(argv[3]), argv[4]
+  local known = redis.call('HGET', P .. 'sessions', session)
+  if known and cmsgpack.unpack(known)[4] or not known and seq > 1 then
+    return { 'LOST' }
+  end
+  local generation, change = head_of(P)
+  if mine ~= generation or my_change ~= change then
+    local told = { 'RELOAD', tostring(generation), change }
+    if mine < generation then
+      local from = mine > 0 and mine .. '-0' or '-'
+      local entries = redis.call('XRANGE', P .. 'changes', from, '+', 'COUNT', 1002)
+      local first, skip = entries[1], mine > 0 and 1 or 0
+      local fits = first and #entries <= 1001 and #entries == generation - mine + skip
+      if fits and (mine == 0 or first[1] == from and first[2][4] == my_change) then
+        told[1] = 'BEHIND'
+        told[4] = {}
+        for i = 1 + skip, #entries do
+          told[4][#told[4] + 1] = entries[i][2]
+        end
+      end
+    end
+    return told
+  end
+  redis.call('HSET', P .. 'sessions', session, cmsgpack.pack({ generation, change, seq, false, now_ms(), argv[5], argv[6] }))
+  for i = 7, #argv, 3 do
+    local past = P .. 'past:' .. argv[i]
+    redis.call('HSETNX', past, argv[i + 1], argv[i + 2])
+    redis.call('EXPIRE', past, 604800)
+  end
+  return { 'OK' }
+end
+
+redis.register_function { function_name = 'fg1_rules_confirm', callback = rules_confirm, flags = { 'allow-oom' } }
+
+-- session_dead: gives a session up, if it stood still at `seq` ('' = its process was reaped). KEYS: head, sessions. ARGV: session, seq
+local function session_dead(keys, argv)
+  local known = redis.call('HGET', keys[2], argv[1])
+  if not known then
+    return 0
+  end
+  local state = cmsgpack.unpack(known)
+  if argv[2] ~= '' and state[3] ~= tonumber(argv[2]) then
+    return 0
+  end
+  state[4] = true
+  redis.call('HSET', keys[2], argv[1], cmsgpack.pack(state))
+  redis.call('PUBLISH', 'fg:dead', argv[1])
+  return 1
+end
+
+redis.register_function { function_name = 'fg1_session_dead', callback = session_dead, flags = { 'allow-oom' } }
+
+-- past_settled: what was past its dot for a rule was settled. KEYS: head, past. ARGV: at (Unix ms), delivery, ...
+-- The settling time stands beside the entry as field `=<delivery>`.
+local function past_settled(keys, argv)
+  for i = 2, #argv do
+    if redis.call('HEXISTS', keys[2], argv[i]) == 1 then
+      redis.call('HSETNX', keys[2], '=' .. argv[i], argv[1])
+    end
+  end
+  return 'OK'
+end
+
+redis.register_function { function_name = 'fg1_past_settled', callback = past_settled, flags = { 'allow-oom' } }
+
+-- take_sweep: one owner for the sweep of a rule. KEYS: head, sweeps. ARGV: rule id, owner, lease ms, state (msgpack)
+-- The value is "<owner>|<until>|<state>"; answers 1 when the sweep is the owner's, and then the state is saved.
+local function take_sweep(keys, argv)
+  local known, now = redis.call('HGET', keys[2], argv[1]), now_ms()
+  if known then
+    local has, until_ = string.match(known, '^([^|]*)|(%d+)|')
+    if has ~= argv[2] and tonumber(until_) > now then
+      return 0
+    end
+  end
+  redis.call('HSET', keys[2], argv[1], argv[2] .. '|' .. (now + tonumber(argv[3])) .. '|' .. argv[4])
+  return 1
+end
+
+redis.register_function { function_name = 'fg1_take_sweep', callback = take_sweep, flags = { 'allow-oom' } }

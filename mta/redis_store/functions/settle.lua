@@ -1,0 +1,163 @@
+-- settle: ends claims. Never leaves a delivery both claimed and elsewhere, nor a counter or an event without its state.
+-- KEYS: lane, claimed, rec, content, refs, count, events, parked, then due, agenda, tag and rule keys.
+-- ARGV[1]: msgpack [session, retention_ms, items]; an item is an array in the order of the locals below.
+-- Answers one of O (ok), S (stale), R (old rules) for each item.
+
+-- What a late worker knows is not thrown away: a delivery that ended as intercepted moves to delivered.
+local function late_delivered(P, now, sums, id, tags)
+  for back = 0, 2 do
+    local key = P .. 'ended:' .. (math.floor(now / 3600000) - back)
+    local status = redis.call('HGET', key, id)
+    if status then
+      local stage, uncertain, rule = string.match(status, '^i:([^:]*):(%d):(.*)$')
+      if stage then
+        count_tags(sums, P, tags, 'intercepted:' .. stage, -1)
+        count_tags(sums, P, tags, 'delivered', 1)
+        count(sums, P .. 'rule:' .. rule, 'intercepted:' .. stage, -1)
+        count(sums, P .. 'rule:' .. rule, 'after', 1)
+        if uncertain == '1' then
+          count_tags(sums, P, tags, 'uncertain', -1)
+          count(sums, P .. 'rule:' .. rule, 'uncertain', -1)
+        end
+        redis.call('HSET', key, id, 'd')
+      end
+      return
+    end
+  end
+end
+
+local function settle(keys, argv)
+  touch(keys)
+  local P = prefix_of(keys[1], 'lane')
+  local session, retention_ms, items = unpack(cmsgpack.unpack(argv[1]))
+  local claimed, now = P .. 'claimed:' .. session, now_ms()
+  local barrier = tonumber(redis.call('HGET', keys[1], 'barrier') or 0)
+  local ids = {}
+  for i, item in ipairs(items) do
+    ids[i] = item[1]
+  end
+  local holds = redis.call('HMGET', claimed, unpack(ids))
+  local answer, events, sums = {}, {}, {}
+  local unclaim, gone, ended, records, queues, hit = {}, {}, {}, {}, {}, {}
+  for i, item in ipairs(items) do
+    local id, token, pool, domain, move, class, stage, due, record, tags, event, late_event, generation, rule, uncertain,
+      delivered_late, deferred, past_dot_of, left_rule = unpack(item)
+    if holds[i] ~= token .. '|' .. pool .. '|' .. domain then
+      answer[i] = 'S'
+      if late_event ~= '' then
+        events[#events + 1] = late_event
+        if delivered_late then
+          late_delivered(P, now, sums, id, tags)
+        end
+      end
+    elseif generation > 0 and generation < barrier then
+      answer[i] = 'R'
+    else
+      answer[i] = 'O'
+      unclaim[#unclaim + 1] = id
+      if event ~= '' then
+        events[#events + 1] = event
+      end
+      if move == 'e' then
+        gone[#gone + 1] = id
+        local field, status = class, string.sub(class, 1, 1)
+        if class == 'intercepted' then
+          field = 'intercepted:' .. stage
+          status = 'i:' .. stage .. ':' .. (uncertain and 1 or 0) .. ':' .. rule
+        end
+        ended[#ended + 1] = id
+        ended[#ended + 1] = status
+        count_tags(sums, P, tags, 'queued', -1)
+        count_tags(sums, P, tags, field, 1)
+        if uncertain then
+          count_tags(sums, P, tags, 'uncertain', 1)
+        end
+        if rule ~= '' then
+          count(sums, P .. 'rule:' .. rule, field, 1)
+          if uncertain then
+            count(sums, P .. 'rule:' .. rule, 'uncertain', 1)
+          end
+        end
+      elseif move == 'q' then
+        local queue = queues[pool .. ':' .. domain]
+        if not queue then
+          queue = { pool, domain, due, {} }
+          queues[pool .. ':' .. domain] = queue
+        end
+        queue[3] = math.min(queue[3], due)
+        queue[4][#queue[4] + 1] = due
+        queue[4][#queue[4] + 1] = id
+        if deferred then
+          count_tags(sums, P, tags, 'deferred_by_rule', 1)
+        end
+      else
+        redis.call('ZADD', P .. 'parked', now, id .. pool .. '|' .. domain)
+        count_tags(sums, P, tags, 'queued', -1)
+        count_tags(sums, P, tags, 'parked', 1)
+      end
+      if record ~= '' and move ~= 'e' then
+        records[#records + 1] = id
+        records[#records + 1] = record
+      end
+      if rule ~= '' then
+        count(sums, P .. 'rule:' .. rule, 'hits', 1)
+        hit[rule] = true
+        if deferred and left_rule ~= rule then
+          count(sums, P .. 'rule:' .. rule, 'deferred', 1)
+          count(sums, P .. 'rule:' .. rule, 'met', 1)
+        elseif move == 'e' and left_rule ~= rule then
+          count(sums, P .. 'rule:' .. rule, 'met', 1)
+        end
+      end
+      if left_rule ~= '' and (move == 'e' or (rule ~= '' and rule ~= left_rule)) then
+        count(sums, P .. 'rule:' .. left_rule, 'deferred', -1)
+        if rule ~= left_rule then
+          count(sums, P .. 'rule:' .. left_rule, 'other', 1)
+        end
+      end
+      if move == 'e' and rule == '' then
+        for _, past in ipairs(past_dot_of) do
+          count(sums, P .. 'rule:' .. past, 'met', 1)
+          count(sums, P .. 'rule:' .. past, class == 'delivered' and 'after' or 'other', 1)
+        end
+      end
+    end
+  end
+  if #unclaim > 0 then
+    redis.call('HDEL', claimed, unpack(unclaim))
+  end
+  if #gone > 0 then
+    redis.call('HDEL', P .. 'rec', unpack(gone))
+    release_content(P, gone)
+    note_ended(P, now, retention_ms, ended)
+  end
+  if #records > 0 then
+    redis.call('HSET', P .. 'rec', unpack(records))
+  end
+  local soonest = now + 1000
+  for _, queue in pairs(queues) do
+    redis.call('ZADD', P .. 'due:' .. queue[1] .. ':' .. queue[2], unpack(queue[4]))
+    redis.call('ZADD', P .. 'agenda:' .. queue[1], 'LT', queue[3], queue[2])
+    soonest = math.min(soonest, queue[3])
+  end
+  for rule in pairs(hit) do
+    redis.call('HSET', P .. 'rule:' .. rule, 'last_hit_at', now)
+  end
+  add_up(sums)
+  append_events(P, events)
+  if soonest < now + 1000 then
+    redis.call('PUBLISH', 'fg:wake', P)
+  end
+  return answer
+end
+
+redis.register_function { function_name = 'fg1_settle', callback = settle, flags = { 'allow-oom' } }
+
+-- note: appends events that change no state (Escaped). KEYS: lane, events. ARGV: event, ...
+local function note(keys, argv)
+  touch(keys)
+  append_events(prefix_of(keys[1], 'lane'), argv)
+  return #argv
+end
+
+redis.register_function { function_name = 'fg1_note', callback = note, flags = { 'allow-oom' } }

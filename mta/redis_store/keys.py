@@ -1,0 +1,100 @@
+"""Every Redis key: its shape, what it holds, how long it lives.
+
+A delivery that lives is in exactly one of: one `due` queue, one session's `claimed`, `parked` (later also held, spared); its
+record is in `rec` then, its message's content in `content`. When it ends it is in `ended:<hour>` and nowhere else.
+`agenda:<pool>`[domain] <= the least score of `due:<pool>:<domain>`, and is there whenever that queue is.
+`mta.redis_store.checker` asserts this and recounts every class.
+"""
+
+# Per lane; {n} is the lane's number and the hash tag that keeps the lane in one Cluster slot.
+
+
+def lane_prefix(lane: int) -> bytes:
+    return b"fg:{%d}:" % lane
+
+
+def lane_of_prefix(prefix: bytes) -> int:
+    return int(prefix[4:-2])
+
+
+# fg:{n}:lane                  hash    the anchor: schema, token (last fencing token), barrier (least generation that may decide)
+# fg:{n}:due:<pool>:<domain>   zset    delivery id -> time of the next attempt (Unix ms)
+# fg:{n}:agenda:<pool>         zset    domain -> earliest due time in its queue
+# fg:{n}:pools                 set     pools that ever had mail here
+# fg:{n}:claimed:<session>     hash    delivery id -> "<token>|<pool>|<domain>"
+# fg:{n}:parked                zset    "<delivery id><pool>|<domain>" -> since when (Unix ms)
+# fg:{n}:rec                   hash    delivery id -> times its claim was lost (1 byte), msgpack Record
+# fg:{n}:content               hash    message id -> "r" raw | "z" zstd | "p" (in parts)
+# fg:{n}:parts:<message id>    hash    number -> piece of a large content, its first byte as above; expires unless accepted
+# fg:{n}:refs                  hash    message id -> deliveries that need the content (absent = 1, and not in parts)
+# fg:{n}:count                 hash    class -> deliveries
+# fg:{n}:tag:<tag>             hash    class -> deliveries with the tag
+# fg:{n}:rule:<id>             hash    class -> deliveries that the rule met
+# fg:{n}:ended:<hour>          hash    delivery id -> final status; expires `status.retention` after its hour
+# fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>"
+# fg:{n}:events                stream  the outbox; trimmed behind the journal
+
+
+def lane_key(lane: int, name: bytes) -> bytes:
+    return b"fg:{%d}:%b" % (lane, name)
+
+
+def due_key(prefix: bytes, pool: bytes, domain: bytes) -> bytes:
+    return b"%bdue:%b:%b" % (prefix, pool, domain)
+
+
+def agenda_key(prefix: bytes, pool: bytes) -> bytes:
+    return b"%bagenda:%b" % (prefix, pool)
+
+
+def tag_key(prefix: bytes, tag: bytes) -> bytes:
+    return b"%btag:%b" % (prefix, tag)
+
+
+def rule_key(prefix: bytes, rule: bytes) -> bytes:
+    return b"%brule:%b" % (prefix, rule)
+
+
+# Rules and sessions
+RULES_HEAD = b"fg:{rules}:head"  # hash: generation, change
+RULES_TABLE = b"fg:{rules}:table"  # hash: rule id -> msgpack ForcedError
+RULES_IDS = b"fg:{rules}:ids"  # hash: selectors (canonical JSON) -> rule id
+RULES_CHANGES = (
+    b"fg:{rules}:changes"  # stream, id <generation>-0: op, change, id, rule, by, at; the audit, ~20,000 long
+)
+RULES_SESSIONS = b"fg:{rules}:sessions"  # hash: session -> msgpack (see rules.lua)
+RULES_EFFECTS = b"fg:{rules}:effects"  # hash: rule id -> msgpack Effective
+RULES_SWEEPS = b"fg:{rules}:sweeps"  # hash: rule id -> "<owner>|<until, Unix ms>|<msgpack SweepState>"
+
+
+def past_key(rule: str) -> bytes:
+    """hash: delivery id -> msgpack PastDot, `=<delivery id>` -> when it was settled; a week."""
+    return b"fg:{rules}:past:" + rule.encode()
+
+
+# The journal
+JOURNAL_OWNER = b"fg:{journal}:owner"  # hash: lane -> "<journal>|<until, Unix ms>"
+JOURNAL_POSITION = b"fg:{journal}:position"  # hash: lane -> last entry made durable; "rules" -> generation
+TAIL = b"fg:{journal}:tail"  # stream: log lines for watchers, ~10,000 long, written only while TAIL_WATCHED exists
+TAIL_WATCHED = b"fg:{journal}:watched"  # string, a minute
+
+# Cluster-wide settings
+META_SETTINGS = b"fg:{meta}:settings"  # hash: lanes, max_staleness, schema
+META_TOKENS = b"fg:{meta}:tokens"  # hash: name -> SHA-256 of an API token
+META_LIMITS = b"fg:{meta}:limits"  # set: "<pool>:<domain>" that ever had a limit taken
+
+
+def slots_key(pool: str, domain: str) -> bytes:
+    """hash: session -> connection slots held."""
+    return f"fg:{{limits:{pool}:{domain}}}:slots".encode()
+
+
+def rate_key(pool: str, domain: str, kind: str) -> bytes:
+    """string: the next free instant (Unix ms); lives as long as it says something."""
+    return f"fg:{{limits:{pool}:{domain}}}:{kind}".encode()
+
+
+# Published hints, never the truth: lane prefix | generation | session
+WAKE_CHANNEL = b"fg:wake"
+HEAD_CHANNEL = b"fg:head"
+DEAD_CHANNEL = b"fg:dead"

@@ -1,0 +1,41 @@
+"""Connection slots and rate tokens of a pool and domain, shared by all processes, owned by sessions."""
+
+from mta.redis_store import keys
+from mta.redis_store.link import Link
+from mta.redis_store.session import Session
+
+
+class StoredLimits:
+    """Fulfils ports.delivery.LimitStore."""
+
+    def __init__(self, link: Link, session: Session) -> None:
+        self._link = link
+        self._session = session
+        self._known: set[str] = set()
+
+    async def take_slots(self, pool: str, domain: str, limit: int, want: int) -> int:
+        """How many of `want` slots were granted; never more than `limit` are out in all."""
+        name = f"{pool}:{domain}"
+        if name not in self._known:
+            # Noted first, so that the slots of a dead session are found.
+            await self._link.command("SADD", keys.META_LIMITS, name)
+            self._known.add(name)
+        args: list[bytes | str | int] = [self._session.id, limit, want]
+        return int(await self._link.call(b"fg1_limits_take", [keys.slots_key(pool, domain)], args))
+
+    async def give_slots(self, pool: str, domain: str, count: int) -> None:
+        await self._link.call(b"fg1_limits_give", [keys.slots_key(pool, domain)], [self._session.id, count])
+
+    async def forget(self, session: str) -> None:
+        """All slots of a dead session are free again."""
+        for name in await self._link.command("SMEMBERS", keys.META_LIMITS):
+            pool, _, domain = name.decode().partition(":")
+            await self._link.command("HDEL", keys.slots_key(pool, domain), session)
+
+    async def take_tokens(
+        self, pool: str, domain: str, kind: str, interval_ms: float, most: int
+    ) -> tuple[int, float, int]:
+        """(the store's now, first instant, how many): instants `interval_ms` apart, each given once; Unix ms."""
+        args: list[bytes | str | int] = [f"{interval_ms:.3f}", most]
+        now, first, many = await self._link.call(b"fg1_limits_tokens", [keys.rate_key(pool, domain, kind)], args)
+        return int(now), float(first), int(many)

@@ -1,0 +1,248 @@
+"""The connection to the store: calls to its atomic steps, foreign errors translated, and no call while the server is unsafe."""
+
+import asyncio
+import importlib.resources
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import redis.asyncio as redis_asyncio
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    ClusterError,
+    ConnectionError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+    TryAgainError,
+)
+
+from mta.model.errors import StoreAway, StoreError, StoreFull, StoreUnsafe
+from mta.model.settings import RedisSettings
+from mta.redis_store import safety
+
+log = logging.getLogger(__name__)
+
+LIBRARY: Final = "fg1"  # the version is in the names of library and functions, which share one namespace
+
+# What says "not now" rather than "wrong": the same call may go through later.
+_AWAY = (
+    ConnectionError,
+    TimeoutError,
+    BusyLoadingError,
+    ClusterDownError,
+    ClusterError,
+    MasterDownError,
+    ReadOnlyError,
+    TryAgainError,
+    OSError,
+)
+
+
+def library_code() -> str:
+    """All atomic steps as one Functions library: the .lua files in the order of their names."""
+    folder = importlib.resources.files("mta.redis_store") / "functions"
+    pieces = sorted((entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".lua"))
+    return f"#!lua name={LIBRARY}\n" + "\n".join(text for _, text in pieces)
+
+
+def _answer_raw(callbacks: MutableMapping[Any, Any]) -> None:
+    """Answers as they come: the client's own shapes cost time and fold equal field names of a stream entry into one."""
+    for name in ("XRANGE", "XREVRANGE", "ZRANGE", "HGETALL", "SCAN", "SMEMBERS", "INFO", "CONFIG GET"):
+        callbacks.pop(name, None)
+
+
+class Link:
+    """One process's way to the store. A call that fails leaves no half-read connection behind."""
+
+    def __init__(self, url: str, settings: RedisSettings, password: str | None = None) -> None:
+        self._settings = settings
+        self._run_ids: set[bytes] = set()  # of servers whose settings were checked
+        self._checking: asyncio.Task[None] | None = None
+        self._subscriber: asyncio.Task[None] | None = None
+        self._heard: dict[bytes, list[Callable[[bytes], None]]] = {}
+        self._on_reconnect: list[Callable[[], None]] = []
+        self.unsafe = "not checked yet"  # why mail may not be accepted, "" = safe
+        self.cluster = url.startswith("redis+cluster://")
+        kwargs: dict[str, Any] = {
+            "socket_timeout": settings.timeout,
+            "socket_connect_timeout": settings.timeout,
+            "protocol": 2,
+            "retry": Retry(NoBackoff(), 0),  # a step that may have run is never run again behind our back
+        }
+        if settings.username:
+            kwargs["username"] = settings.username
+        if password is not None:
+            kwargs["password"] = password
+        self._client = self._cluster(url, kwargs) if self.cluster else self._single(url, kwargs)
+
+    def _single(self, url: str, kwargs: dict[str, Any]) -> Any:
+        if url.startswith("rediss://") and self._settings.ca_file:
+            kwargs["ssl_ca_certs"] = self._settings.ca_file
+        pool = ConnectionPool.from_url(url, redis_connect_func=self._on_connect, **kwargs)
+        client = redis_asyncio.Redis(connection_pool=pool)
+        _answer_raw(client.response_callbacks)
+        return client
+
+    def _cluster(self, url: str, kwargs: dict[str, Any]) -> Any:
+        where = urlsplit(url)
+        kwargs["retry"] = Retry(NoBackoff(), 1)  # follows MOVED and ASK, which answer before anything ran
+        client = RedisCluster(host=where.hostname or "localhost", port=where.port or 6379, **kwargs)
+        nodes = client.nodes_manager
+        nodes.connection_kwargs["redis_connect_func"] = self._on_connect
+        _answer_raw(nodes.connection_kwargs["response_callbacks"])
+        for node in nodes.startup_nodes.values():
+            node.connection_kwargs["redis_connect_func"] = self._on_connect
+            _answer_raw(node.response_callbacks)
+        return client
+
+    async def _on_connect(self, connection: AbstractConnection) -> None:
+        """A connection may lead to a server that was restarted, or to another one: nothing is accepted there unchecked."""
+        await connection.on_connect()
+        await connection.send_command("INFO", "server")
+        run_id = safety.run_id(await connection.read_response())
+        if run_id not in self._run_ids:
+            self.unsafe = "a server was met that has not been checked yet"
+
+    async def open(self) -> None:
+        """Reach the server, load the library, check its settings. Raises StoreAway, StoreUnsafe."""
+        if self.cluster:
+            await self._translated(self._client.initialize)
+        await self.load_library()
+        await self.check()
+
+    async def check(self) -> None:
+        """Raises StoreUnsafe naming what is wrong, unless `redis.allow_unsafe`."""
+        found = await self._translated(lambda: safety.inspect(self._client, self.cluster))
+        if found.problems and not self._settings.allow_unsafe:
+            self.unsafe = "; ".join(found.problems)
+            raise StoreUnsafe(self.unsafe)
+        if found.problems:
+            log.warning("the store is unsafe and redis.allow_unsafe is set: %s", "; ".join(found.problems))
+        self._run_ids |= found.run_ids
+        self.unsafe = ""
+
+    async def ensure_safe(self) -> None:
+        """At no cost while nothing changed. Raises StoreUnsafe, StoreAway."""
+        if not self.unsafe:
+            return
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.ensure_future(self.check())
+        await asyncio.shield(self._checking)
+
+    async def load_library(self) -> None:
+        """On every master."""
+        code = library_code()
+        if self.cluster:
+            target = {"target_nodes": RedisCluster.PRIMARIES}
+            await self._translated(lambda: self._client.execute_command("FUNCTION LOAD", "REPLACE", code, **target))
+        else:
+            await self._translated(lambda: self._client.execute_command("FUNCTION LOAD", "REPLACE", code))
+
+    async def call(self, function: bytes, keys: Sequence[bytes], args: Sequence[bytes | str | int]) -> Any:
+        """Run an atomic step. Raises StoreAway (it may have run), StoreFull (it has not), StoreError (our mistake)."""
+        try:
+            return await self._translated(
+                lambda: self._client.execute_command("FCALL", function, len(keys), *keys, *args)
+            )
+        except StoreError as error:
+            if "Function not found" not in str(error):
+                raise
+        await self.load_library()  # a master that lacks the library says so before anything ran
+        return await self._translated(lambda: self._client.execute_command("FCALL", function, len(keys), *keys, *args))
+
+    async def command(self, *words: bytes | str | int | float, **options: Any) -> Any:
+        """Any other command, routed by its first key."""
+        return await self._translated(lambda: self._client.execute_command(*words, **options))
+
+    async def _translated(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await ask()
+        except OutOfMemoryError as error:
+            raise StoreFull(str(error)) from error
+        except ResponseError as error:
+            text = str(error)
+            if text.startswith(("OOM", "-OOM")) or "OOM command not allowed" in text:
+                raise StoreFull(text) from error
+            if text.startswith(("MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")):
+                raise StoreAway(text) from error
+            raise StoreError(text) from error
+        except _AWAY as error:
+            raise StoreAway(str(error) or type(error).__name__) from error
+        except RedisError as error:
+            raise StoreError(str(error)) from error
+
+    async def scan(self, prefix: bytes, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """A page of the keys that begin with `prefix`, which carries a hash tag; 0 = from the start, and the end."""
+        pattern = prefix.replace(b"{", b"\\{") + b"*"
+        words = ("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+        if not self.cluster:
+            at, page = await self.command(*words)
+            return int(at), page
+        node = self._client.get_node_from_key(prefix)
+        cursors, page = await self.command(*words, target_nodes=node)
+        return int(cursors[node.name]), page
+
+    def hear(self, channel: bytes, hint: Callable[[bytes], None]) -> None:
+        """Call `hint` with each message published there, from `listen` on; hints may be lost."""
+        self._heard.setdefault(channel, []).append(hint)
+
+    def on_reconnect(self, hint: Callable[[], None]) -> None:
+        """Call `hint` when the subscription came back: what was published meanwhile was not heard."""
+        self._on_reconnect.append(hint)
+
+    def listen(self) -> None:
+        """Start hearing."""
+        self._subscriber = asyncio.get_running_loop().create_task(self._listen(), name="store-subscriber")
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._hear_until_lost()
+            except (RedisError, OSError) as error:
+                log.debug("subscription lost: %s", error)
+            await asyncio.sleep(0.1)
+
+    async def _hear_until_lost(self) -> None:
+        if self.cluster:
+            node = self._client.get_random_node()
+            source = redis_asyncio.Redis(host=node.host, port=node.port, **self._subscription_options())
+        else:
+            source = self._client
+        pubsub = source.pubsub()
+        try:
+            await pubsub.subscribe(*self._heard)
+            for hint in self._on_reconnect:
+                hint()
+            while True:
+                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=60.0)
+                if message is not None:
+                    for heard in self._heard.get(message["channel"], ()):
+                        heard(message["data"])
+        finally:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            if source is not self._client:
+                await source.aclose()
+
+    def _subscription_options(self) -> dict[str, Any]:
+        kwargs = self._client.nodes_manager.connection_kwargs
+        return {name: kwargs[name] for name in ("username", "password", "socket_timeout", "protocol") if name in kwargs}
+
+    async def close(self) -> None:
+        for task in (self._subscriber, self._checking):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        try:
+            await self._client.aclose()
+        except (RedisError, OSError) as error:
+            log.debug("closing the store connection: %s", error)

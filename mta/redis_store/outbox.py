@@ -1,0 +1,123 @@
+"""Event streams as the journal reads them, and the stream that feeds watchers."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mta.model.rules import Change, ChangeOp, ForcedError, Head
+from mta.ports.journal import Entry, RuleChange
+from mta.redis_store import keys
+from mta.redis_store.link import Link
+
+_rule_decoder = msgspec.msgpack.Decoder(ForcedError)
+_TAIL_LENGTH = 10_000  # lines
+_TAIL_TICK = 0.1  # seconds between two looks
+
+
+class StoredOutbox:
+    """Fulfils ports.journal.Outbox."""
+
+    def __init__(self, link: Link, lanes: int) -> None:
+        self.lanes = lanes
+        self._link = link
+
+    async def lease(self, lane: int, journal: str, seconds: float) -> bool:
+        return (await self._lease(lane, journal, max(1, int(seconds * 1000))))[0]
+
+    async def release(self, lane: int, journal: str) -> None:
+        await self._lease(lane, journal, 0)
+
+    async def _lease(self, lane: int, journal: str, ms: int) -> tuple[bool, bytes]:
+        step_keys = [keys.JOURNAL_OWNER, keys.JOURNAL_POSITION]
+        granted, position = await self._link.call(b"fg1_lease", step_keys, [lane, journal, ms])
+        return bool(granted), position
+
+    async def position(self, lane: int) -> str:
+        found = await self._link.command("HGET", keys.JOURNAL_POSITION, lane)
+        return found.decode() if found else "0-0"
+
+    async def read(self, lane: int, after: str, most: int) -> list[Entry]:
+        rows = await self._link.command("XRANGE", keys.lane_key(lane, b"events"), f"({after}", "+", "COUNT", most)
+        return [Entry(entry.decode(), tuple(fields[1::2])) for entry, fields in rows]
+
+    async def done(self, lane: int, journal: str, position: str) -> bool:
+        step_keys = [keys.JOURNAL_OWNER, keys.JOURNAL_POSITION]
+        if not await self._link.call(b"fg1_journaled", step_keys, [lane, journal, position]):
+            return False
+        ms, _, seq = position.partition("-")
+        await self._link.command("XTRIM", keys.lane_key(lane, b"events"), "MINID", f"{ms}-{int(seq) + 1}")
+        return True
+
+    async def drop(self, lane: int, journal: str, keep: int) -> int:
+        return int(await self._link.command("XTRIM", keys.lane_key(lane, b"events"), "MAXLEN", keep))
+
+    async def backlog(self, lane: int) -> int:
+        return int(await self._link.command("XLEN", keys.lane_key(lane, b"events")))
+
+    async def changes(self, after: int, most: int) -> list[RuleChange]:
+        rows = await self._link.command("XRANGE", keys.RULES_CHANGES, f"({after}-0", "+", "COUNT", most)
+        found = []
+        for entry, fields in rows:
+            said = dict(zip(fields[::2], fields[1::2], strict=True))
+            generation = int(entry.partition(b"-")[0])
+            change = Change(
+                Head(generation, said[b"change"].decode()),
+                ChangeOp(said[b"op"].decode()),
+                _rule_decoder.decode(said[b"rule"]),
+            )
+            found.append(RuleChange(change, int(said[b"at"]), said[b"by"].decode()))
+        return found
+
+    async def changes_position(self, journal: str) -> int:
+        return int(await self._link.command("HGET", keys.JOURNAL_POSITION, f"rules:{journal}") or 0)
+
+    async def changes_done(self, journal: str, generation: int) -> None:
+        await self._link.command("HSET", keys.JOURNAL_POSITION, f"rules:{journal}", generation)
+
+
+class StoredTail:
+    """Fulfils ports.journal.Tail."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def watched(self) -> bool:
+        return bool(await self._link.command("EXISTS", keys.TAIL_WATCHED))
+
+    async def feed(self, lines: Sequence[bytes]) -> None:
+        for from_ in range(0, len(lines), 500):
+            fields = [word for line in lines[from_ : from_ + 500] for word in (b"l", line)]
+            await self._link.command("XADD", keys.TAIL, "MAXLEN", "~", _TAIL_LENGTH, "*", *fields)
+
+    async def watch(self) -> None:
+        await self._link.command("SET", keys.TAIL_WATCHED, 1, "EX", 60)
+
+    async def follow(self, after: str, most: int, seconds: float) -> list[tuple[str, bytes]]:
+        """A tail id is `<entry id>.<index>`."""
+        deadline = time.monotonic() + seconds
+        entry, _, index = (await self.newest() if after == "$" else after).partition(".")
+        while True:
+            rows = await self._link.command("XRANGE", keys.TAIL, entry, "+", "COUNT", most)
+            found = _after(rows, entry, int(index or 0))
+            if found or time.monotonic() >= deadline:
+                return found
+            await asyncio.sleep(_TAIL_TICK)
+
+    async def newest(self) -> str:
+        """The tail id from which on nothing is known yet."""
+        rows = await self._link.command("XREVRANGE", keys.TAIL, "+", "-", "COUNT", 1)
+        return f"{rows[0][0].decode()}.{len(rows[0][1]) // 2}" if rows else "0-0.0"
+
+
+def _after(rows: list[Any], entry: str, seen: int) -> list[tuple[str, bytes]]:
+    """Lines of `rows` beyond the `seen` first ones of `entry`."""
+    found = []
+    for id_, fields in rows:
+        name = id_.decode()
+        for at, line in enumerate(fields[1::2], 1):
+            if name != entry or at > seen:
+                found.append((f"{name}.{at}", line))
+    return found

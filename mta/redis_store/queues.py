@@ -1,0 +1,349 @@
+"""Messages and deliveries in their lanes: accept, claim, settle, reclaim."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError
+from mta.model.events import Event, EventType
+from mta.model.ids import DeliveryId, MessageId, delivery_id, lane_of
+from mta.model.mail import Claimed, NewMessage, QueueKey, Record
+from mta.ports.queueing import Ambiguous, Due, Move, Settled, Settlement, Want
+from mta.redis_store import codec, keys
+from mta.redis_store.link import Link
+from mta.redis_store.session import Session
+
+_MOVES = {Move.END: "e", Move.QUEUE: "q", Move.PARK: "p"}
+_ANSWERS = {b"O": Settled.OK, b"S": Settled.STALE, b"R": Settled.OLD_RULES}
+_PART_TTL = 3600  # seconds that pieces of content outlive an accept that never came
+
+_UNREADABLE = Record(sender="", recipient="", tags=(), size=0, accepted_at=0, expires_at=0)
+
+
+class Queues:
+    """Fulfils ports.queueing.Accepts, Claims and Reclaims for one session."""
+
+    def __init__(
+        self,
+        link: Link,
+        session: Session,
+        lanes: int,
+        *,
+        timeout: float,
+        compress_above: int,
+        backlog_hard: int,
+        retention: float,
+    ) -> None:
+        self.lanes = lanes
+        self._link = link
+        self._session = session
+        self._timeout = timeout
+        self._compress_above = compress_above
+        self._backlog_hard = backlog_hard
+        self._retention_ms = int(retention * 1000)
+        self._numbers = [0] * lanes
+        self._past_settled: set[asyncio.Task[None]] = set()
+        self._prefixes = [keys.lane_prefix(lane) for lane in range(lanes)]
+
+    # Intake
+
+    async def accept(self, lane: int, messages: Sequence[NewMessage]) -> None:
+        await self._link.ensure_safe()
+        self._numbers[lane] += 1
+        number = self._numbers[lane]
+        step_keys, step_args = await self._accept_step(lane, number, messages)
+        deadline = time.monotonic() + self._timeout
+        asked_twice = False
+        while True:
+            try:
+                answer = await self._link.call(b"fg1_accept", step_keys, step_args)
+                break
+            except StoreAway as away:
+                asked_twice = True
+                if time.monotonic() > deadline:
+                    await self._void(lane, number, away)
+                    return
+                await asyncio.sleep(0.05)
+        if answer == b"OK" or (answer == b"DUP" and asked_twice):
+            return
+        if answer == b"BACKLOG":
+            raise BacklogFull("the journal is too far behind")
+        if answer == b"LOST":
+            raise SessionLost(self._session.id)
+        raise StoreError(f"accept batch {number} in lane {lane} answered {answer!r}")
+
+    async def _void(self, lane: int, number: int, away: StoreAway) -> None:
+        """Returns when the batch has run after all; raises StoreAway once it never can, Ambiguous if that cannot be asked."""
+        prefix = self._prefixes[lane]
+        try:
+            answer = await self._link.call(
+                b"fg1_void", [prefix + b"lane", prefix + b"ingest"], [self._session.id, number]
+            )
+        except StoreError as error:
+            raise Ambiguous(str(error)) from error
+        if answer != b"RAN":
+            raise away
+
+    async def _accept_step(
+        self, lane: int, number: int, messages: Sequence[NewMessage]
+    ) -> tuple[list[bytes], list[bytes | str]]:
+        prefix = self._prefixes[lane]
+        queues: dict[tuple[str, str], tuple[int, list[int | msgspec.Raw]]] = {}
+        records: list[msgspec.Raw] = []
+        refs: list[msgspec.Raw | int] = []
+        tags: dict[str, int] = {}
+        events: list[msgspec.Raw] = []
+        contents: list[bytes | str] = []
+        parts: list[bytes] = []
+        for message in messages:
+            contents.append(message.id)
+            raw = await self._encoded(message.content)
+            split = len(raw) > codec.PIECE
+            if split:
+                parts.append(await self._upload(lane, message.id, raw))
+            contents.append(b"p" if split else raw)
+            if split or len(message.recipients) > 1:
+                refs += (codec.lua_text(message.id), len(message.recipients))
+            self._deliveries(message, queues, records, events)
+            for tag in message.tags:
+                tags[tag] = tags.get(tag, 0) + len(message.recipients)
+        blob = codec.encode(
+            (
+                self._session.id,
+                number,
+                self._backlog_hard,
+                [(pool, domain, earliest, entries) for (pool, domain), (earliest, entries) in queues.items()],
+                records,
+                refs,
+                [item for pair in tags.items() for item in pair],
+                len(records) // 2,
+                events,
+                [codec.lua_text(part) for part in parts],
+            )
+        )
+        step_keys = [prefix + name for name in (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events")]
+        step_keys += [keys.due_key(prefix, pool.encode(), domain.encode()) for pool, domain in queues]
+        step_keys += [keys.agenda_key(prefix, pool.encode()) for pool in {pool for pool, _ in queues}]
+        step_keys += [keys.tag_key(prefix, tag.encode()) for tag in tags]
+        step_keys += parts
+        return step_keys, [blob, *contents]
+
+    def _deliveries(
+        self,
+        message: NewMessage,
+        queues: dict[tuple[str, str], tuple[int, list[int | msgspec.Raw]]],
+        records: list[msgspec.Raw],
+        events: list[msgspec.Raw],
+    ) -> None:
+        for number, (address, domain) in enumerate(message.recipients, 1):
+            delivery = delivery_id(message.id, number)
+            record = Record(
+                message.sender,
+                address,
+                message.tags,
+                len(message.content),
+                message.accepted_at,
+                message.expires_at,
+                message.needs_8bit,
+                0,
+                message.max_attempts,
+                message.retries,
+                message.client,
+                None,
+                False,
+                "",
+                "",
+                message.properties,
+            )
+            name = codec.lua_text(delivery)
+            records.append(name)
+            records.append(codec.lua_text(codec.encode_record(record, 0)))
+            queue = queues.get((message.pool, domain))
+            if queue is None:
+                queues[message.pool, domain] = (message.due_at, [message.due_at, name])
+            else:
+                queue[1].append(message.due_at)
+                queue[1].append(name)
+                if message.due_at < queue[0]:
+                    queues[message.pool, domain] = (message.due_at, queue[1])
+            event = Event(
+                EventType.RECEPTION,
+                message.accepted_at,
+                delivery,
+                self._session.node,
+                message.tags,
+                message.pool,
+                "",
+                message.sender,
+                address,
+                domain,
+                size=len(message.content),
+                client=message.client,
+                next_attempt=message.due_at if message.due_at > message.accepted_at else 0,
+                properties=message.properties,
+            )
+            events.append(codec.lua_text(codec.encode(event)))
+
+    async def _encoded(self, content: bytes) -> bytes:
+        if len(content) > 1_000_000:
+            return await asyncio.to_thread(codec.encode_content, content, self._compress_above)
+        return codec.encode_content(content, self._compress_above)
+
+    async def _upload(self, lane: int, message: MessageId, raw: bytes) -> bytes:
+        key = self._prefixes[lane] + b"parts:" + message
+        for number, piece in enumerate(codec.pieces(raw)):
+            await self._link.command("HSET", key, number, piece)
+            if number == 0:
+                await self._link.command("EXPIRE", key, _PART_TTL)
+        return key
+
+    # Delivery
+
+    async def agenda(self, lane: int, pools: Sequence[str], most: int) -> list[Due]:
+        answer = await self._link.call(b"fg1_agenda", [self._prefixes[lane] + b"lane"], [most, *pools])
+        return [
+            Due(QueueKey(answer[at].decode(), answer[at + 1].decode()), int(float(answer[at + 2])))
+            for at in range(1, len(answer), 3)
+        ]
+
+    async def claim(self, lane: int, wants: Sequence[Want], most_bytes: int) -> list[Claimed]:
+        prefix, session = self._prefixes[lane], self._session.id
+        step_keys = [
+            prefix + name for name in (b"lane", b"claimed:" + session.encode(), b"rec", b"content", b"parked", b"count")
+        ]
+        args: list[bytes | str | int] = [session, most_bytes]
+        for (pool, domain), most in wants:
+            raw_pool, raw_domain = pool.encode(), domain.encode()
+            step_keys.append(keys.due_key(prefix, raw_pool, raw_domain))
+            step_keys.append(keys.agenda_key(prefix, raw_pool))
+            args += (raw_pool, raw_domain, most)
+        answer = await self._link.call(b"fg1_claim", step_keys, args)
+        token, claimed = answer[0], []
+        for row in answer[1:]:
+            queue = QueueKey(row[0].decode(), row[1].decode())
+            for at in range(2, len(row), 3):
+                claimed.append(_claimed(row[at], token, queue, row[at + 1], row[at + 2]))
+        return claimed
+
+    async def content(self, message: MessageId, record: Record) -> bytes | None:
+        prefix = self._prefixes[lane_of(message)]
+        raw = await self._link.command("HGET", prefix + b"content", message)
+        if raw == b"p":
+            count = await self._link.command("HLEN", prefix + b"parts:" + message)
+            found = [await self._link.command("HGET", prefix + b"parts:" + message, at) for at in range(count)]
+            raw = b"".join(found) if all(found) else None
+        return codec.decode_content(raw) if raw else None
+
+    async def settle(self, lane: int, changes: Sequence[Settlement]) -> list[Settled]:
+        prefix, session = self._prefixes[lane], self._session.id
+        names: set[bytes] = set()
+        items: list[Any] = []
+        for change in changes:
+            pool, domain = change.queue
+            if change.move is Move.QUEUE:
+                names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
+                names.add(keys.agenda_key(prefix, pool.encode()))
+            names.update(keys.tag_key(prefix, tag.encode()) for tag in change.tags)
+            for rule in (change.rule, change.left_rule, *change.past_dot_of):
+                if rule:
+                    names.add(keys.rule_key(prefix, rule.encode()))
+            items.append(_settle_item(change))
+        step_keys = [
+            prefix + name
+            for name in (
+                b"lane",
+                b"claimed:" + session.encode(),
+                b"rec",
+                b"content",
+                b"refs",
+                b"count",
+                b"events",
+                b"parked",
+            )
+        ]
+        step_keys += names
+        blob = codec.encode((session, self._retention_ms, items))
+        answers = await self._link.call(b"fg1_settle", step_keys, [blob])
+        settled = [_ANSWERS[answer] for answer in answers]
+        self._tell_past_settled(changes, settled)
+        return settled
+
+    async def note(self, lane: int, events: Sequence[bytes]) -> None:
+        """Append events that change no state."""
+        prefix = self._prefixes[lane]
+        await self._link.call(b"fg1_note", [prefix + b"lane", prefix + b"events"], events)
+
+    def _tell_past_settled(self, changes: Sequence[Settlement], settled: Sequence[Settled]) -> None:
+        """Rules wait for what was past its dot: `quiet_at` is when the last of it was settled."""
+        done: dict[str, list[DeliveryId]] = {}
+        for change, answer in zip(changes, settled, strict=True):
+            if answer is not Settled.OLD_RULES:
+                for rule in change.past_dot_of:
+                    done.setdefault(rule, []).append(change.id)
+        for rule, ids in done.items():
+            task = asyncio.get_running_loop().create_task(self._past_dot_settled(rule, ids))
+            self._past_settled.add(task)
+            task.add_done_callback(self._past_settled.discard)
+
+    async def _past_dot_settled(self, rule: str, ids: Sequence[DeliveryId]) -> None:
+        at = int(time.time() * 1000)
+        for attempt in range(100):
+            try:
+                await self._link.call(b"fg1_past_settled", [keys.RULES_HEAD, keys.past_key(rule)], [at, *ids])
+                return
+            except StoreAway:
+                await asyncio.sleep(min(5.0, 0.1 * 2**attempt))
+
+    # Other processes' claims
+
+    async def reclaim(self, lane: int, session: str, most: int) -> int:
+        """Take back what a dead session holds in the lane; 0 = it holds nothing more there."""
+        prefix = self._prefixes[lane]
+        step_keys = [prefix + b"lane", prefix + b"claimed:" + session.encode(), prefix + b"rec", prefix + b"ingest"]
+        return int(await self._link.call(b"fg1_reclaim", step_keys, [session, most]))
+
+    async def forget_ingest(self, lane: int, before_ms: int) -> None:
+        """Drop what is remembered of intake sessions that died before that time."""
+        prefix = self._prefixes[lane]
+        await self._link.call(b"fg1_forget_ingest", [prefix + b"lane", prefix + b"ingest"], [before_ms])
+
+
+def _claimed(id_: bytes, token: bytes, queue: QueueKey, raw: bytes, content: bytes | None) -> Claimed:
+    try:
+        reclaims, record = codec.decode_record(raw)
+    except (msgspec.DecodeError, IndexError):
+        # The dispatcher parks what was lost this often; the raw record stays as it is.
+        return Claimed(DeliveryId(id_), token, queue, _UNREADABLE, b"", 255)
+    whole = content is not None and content != b"p"
+    return Claimed(
+        DeliveryId(id_), token, queue, record, codec.decode_content(content) if whole and content else None, reclaims
+    )
+
+
+def _settle_item(change: Settlement) -> tuple[Any, ...]:
+    pool, domain = change.queue
+    text = codec.lua_text
+    return (
+        text(change.id),
+        text(change.token),
+        pool,
+        domain,
+        _MOVES[change.move],
+        change.ended.value if change.ended is not None else "",
+        change.stage,
+        change.due_at,
+        text(codec.encode_record(change.record, 0)) if change.record is not None else "",
+        change.tags,
+        text(change.event),
+        text(change.late_event),
+        change.generation,
+        change.rule,
+        change.uncertain,
+        change.delivered_late,
+        change.deferred_by_rule,
+        change.past_dot_of,
+        change.left_rule,
+    )

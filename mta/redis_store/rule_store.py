@@ -1,0 +1,205 @@
+"""The rule table, its audit, and the sessions that confirm it."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from mta.model.errors import SessionLost, StoreError
+from mta.model.rules import Change, ChangeOp, ForcedError, Head, PastDot, SessionState
+from mta.ports.rules import Confirmed, Put, Removed
+from mta.redis_store import codec, keys
+from mta.redis_store.link import Link
+from mta.redis_store.session import Session
+
+log = logging.getLogger(__name__)
+
+_rule_decoder = msgspec.msgpack.Decoder(ForcedError)
+_past_decoder = msgspec.msgpack.Decoder(PastDot)
+_about_decoder = msgspec.json.Decoder(tuple[str, int, tuple[str, ...]])
+_session_decoder = msgspec.msgpack.Decoder(tuple[int, str, int, bool, int, str, str])
+_metrics_decoder = msgspec.json.Decoder(dict[str, float])
+_TRIES: Final = 50  # of a change while others change the table too
+
+
+class StoredRules:
+    """Fulfils ports.rules.RuleStore for one session."""
+
+    def __init__(self, link: Link, session: Session, lanes: int, max_staleness: float) -> None:
+        self._link = link
+        self._session = session
+        self._lanes = lanes
+        self._max_staleness = max_staleness
+
+    @property
+    def session(self) -> str:
+        return self._session.id
+
+    def renew(self) -> str:
+        """Go on under a new session, after the old one was given up for dead."""
+        return self._session.renew()
+
+    async def max_staleness(self) -> float:
+        return self._max_staleness
+
+    def on_published(self, hint: Callable[[], None]) -> None:
+        self._link.hear(keys.HEAD_CHANNEL, lambda _: hint())
+        self._link.on_reconnect(hint)
+
+    # Confirming
+
+    async def confirm(
+        self, seq: int, head: Head, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
+    ) -> Confirmed:
+        session = self._session
+        # JSON: Lua packs strings as text, and text must be UTF-8.
+        about = msgspec.json.encode((session.node, session.pid, session.roles))
+        step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_CHANGES]
+        step_keys += sorted({keys.past_key(entry.rule) for entry in past_dot})
+        args: list[bytes | str | int] = [session.id, seq, head.generation, head.change, about, msgspec.json.encode(metrics)]
+        for entry in past_dot:
+            args += (entry.rule, entry.id, codec.encode(msgspec.structs.replace(entry, session=session.id)))
+        answer = await self._link.call(b"fg1_rules_confirm", step_keys, args)
+        if answer[0] == b"LOST":
+            raise SessionLost(session.id)
+        if answer[0] == b"OK":
+            return Confirmed(True, head)
+        told = Head(int(answer[1]), answer[2].decode())
+        if answer[0] == b"RELOAD":
+            return Confirmed(False, told, reload=True)
+        first = head.generation + 1
+        changes = [_change(first + at, fields) for at, fields in enumerate(answer[3])]
+        return Confirmed(False, told, tuple(change for change in changes if change is not None))
+
+    async def leave(self) -> None:
+        await self._link.command("HDEL", keys.RULES_SESSIONS, self._session.id)
+
+    async def sessions(self) -> dict[str, SessionState]:
+        answer = await self._link.command("HGETALL", keys.RULES_SESSIONS)
+        return {name.decode(): _session(name.decode(), raw) for name, raw in zip(answer[::2], answer[1::2], strict=True)}
+
+    async def mark_dead(self, session: str, seq: int | None) -> bool:
+        args = [session, "" if seq is None else seq]
+        return bool(await self._link.call(b"fg1_session_dead", [keys.RULES_HEAD, keys.RULES_SESSIONS], args))
+
+    async def forget(self, session: str) -> None:
+        await self._link.command("HDEL", keys.RULES_SESSIONS, session)
+
+    # The table
+
+    async def load(self) -> tuple[Head, tuple[ForcedError, ...]]:
+        """Read until the head is the same before and after."""
+        while True:
+            before = await self._head()
+            answer = await self._link.command("HGETALL", keys.RULES_TABLE)
+            if await self._head() == before:
+                rules = (_readable(raw, name.decode()) for name, raw in zip(answer[::2], answer[1::2], strict=True))
+                return before, tuple(rule for rule in rules if rule is not None)
+
+    async def _head(self) -> Head:
+        generation, change = await self._link.command("HMGET", keys.RULES_HEAD, "generation", "change")
+        return Head(int(generation or 0), (change or b"").decode())
+
+    async def put(self, rule: ForcedError, change: str) -> tuple[Put, frozenset[str]]:
+        selectors = _identity(rule)
+        for _ in range(_TRIES):
+            head = await self._head()
+            known_id = await self._link.command("HGET", keys.RULES_IDS, selectors)
+            known = await self._rule(known_id.decode()) if known_id else None
+            written = msgspec.structs.replace(
+                rule,
+                id=known.id if known else rule.id,
+                created_at=known.created_at if known else rule.created_at,
+                created_by=known.created_by if known else rule.created_by,
+                generation=head.generation + 1,
+            )
+            wait_set = await self._change(ChangeOp.PUT, head, change, written, selectors, rule.created_by)
+            if wait_set is not None:
+                return Put(written, Head(head.generation + 1, change), known is None), wait_set
+        raise StoreError("the rule table changes too fast: try again")
+
+    async def remove(self, rule_id: str, change: str, by: str = "") -> tuple[Removed, frozenset[str]] | None:
+        for _ in range(_TRIES):
+            head = await self._head()
+            rule = await self._rule(rule_id)
+            if rule is None:
+                return None
+            wait_set = await self._change(ChangeOp.REMOVE, head, change, rule, _identity(rule), by)
+            if wait_set is not None:
+                return Removed(rule, Head(head.generation + 1, change)), wait_set
+        raise StoreError("the rule table changes too fast: try again")
+
+    async def _change(
+        self, op: ChangeOp, head: Head, change: str, rule: ForcedError, selectors: bytes, by: str
+    ) -> frozenset[str] | None:
+        """None: the head has moved meanwhile."""
+        step_keys = [
+            keys.RULES_HEAD,
+            keys.RULES_TABLE,
+            keys.RULES_IDS,
+            keys.RULES_CHANGES,
+            keys.RULES_SESSIONS,
+            keys.past_key(rule.id),
+        ]
+        at = int(time.time() * 1000)
+        args: list[bytes | str | int] = [op, head.generation, change, rule.id, selectors, codec.encode(rule), by, at]
+        answer = await self._link.call(b"fg1_rules_change", step_keys, args)
+        return None if answer is None else frozenset(name.decode() for name in answer)
+
+    async def _rule(self, rule_id: str) -> ForcedError | None:
+        raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
+        return _rule_decoder.decode(raw) if raw else None
+
+    async def past_dot(self, rule_id: str) -> list[PastDot]:
+        answer = await self._link.command("HGETALL", keys.past_key(rule_id))
+        fields = dict(zip(answer[::2], answer[1::2], strict=True))
+        entries = (
+            (_past_decoder.decode(raw), fields.get(b"=" + name))
+            for name, raw in fields.items()
+            if not name.startswith(b"=")
+        )
+        return [msgspec.structs.replace(entry, settled_at=int(settled or 0)) for entry, settled in entries]
+
+    async def raise_barrier(self, generation: int) -> None:
+        for lane in range(self._lanes):
+            await self._link.call(b"fg1_barrier", [keys.lane_key(lane, b"lane")], [generation])
+
+
+def _identity(rule: ForcedError) -> bytes:
+    """A rule is its whole selector set."""
+    return msgspec.json.encode(rule.selectors)
+
+
+def _readable(raw: bytes, rule_id: str) -> ForcedError | None:
+    """A malformed rule is skipped with an alarm and never stops a worker."""
+    try:
+        return _rule_decoder.decode(raw)
+    except msgspec.DecodeError as error:
+        log.error("rule %s in the store cannot be read and is not applied: %s", rule_id, error)
+        return None
+
+
+def _change(generation: int, fields: Sequence[bytes]) -> Change | None:
+    said = dict(zip(fields[::2], fields[1::2], strict=True))
+    rule = _readable(said[b"rule"], said[b"id"].decode())
+    head = Head(generation, said[b"change"].decode())
+    return Change(head, ChangeOp(said[b"op"].decode()), rule) if rule is not None else None
+
+
+def _session(name: str, raw: bytes) -> SessionState:
+    generation, change, seq, dead, confirmed_at, about, metrics = _session_decoder.decode(raw)
+    node, pid, roles = _about_decoder.decode(about)
+    return SessionState(
+        id=name,
+        node=node,
+        pid=pid,
+        roles=roles,
+        head=Head(generation, change),
+        seq=seq,
+        confirmed_at=confirmed_at,
+        dead=dead,
+        metrics=_metrics_decoder.decode(metrics),
+    )
+

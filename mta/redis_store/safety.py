@@ -1,0 +1,87 @@
+"""Whether a server keeps what it says it has kept: the settings that promise 1 (250 means durable) rests on.
+
+Source: Redis documentation, management/persistence; `appendfsync always` replies only after the group fsync, and
+`no-appendfsync-on-rewrite yes` suspends that while a rewrite runs.
+"""
+
+from typing import Any, NamedTuple
+
+from redis.exceptions import ResponseError
+
+_NEEDED = {
+    "appendonly": ("yes", "set `appendonly yes`, or accepted mail is lost at a restart"),
+    "appendfsync": ("always", "set `appendfsync always`, or accepted mail is lost at a power failure"),
+    "no-appendfsync-on-rewrite": ("no", "set `no-appendfsync-on-rewrite no`, or nothing is synced during a rewrite"),
+    "maxmemory-policy": ("noeviction", "set `maxmemory-policy noeviction`, or queued mail is evicted"),
+}
+
+
+class Found(NamedTuple):
+    """The servers met (by run id) and what is wrong with them."""
+
+    run_ids: set[bytes]
+    problems: list[str]
+
+
+def run_id(info: Any) -> bytes:
+    """The run id in an answer to INFO."""
+    raw = info.encode() if isinstance(info, str) else bytes(info)
+    for line in raw.splitlines():
+        if line.startswith(b"run_id:"):
+            return line[7:].strip()
+    return b""
+
+
+async def inspect(client: Any, cluster: bool) -> Found:
+    """Ask every master for its settings and its persistence."""
+    if cluster:
+        found = Found(set(), [])
+        for node in client.get_primaries():
+            answer = await _inspect_one(client, {"target_nodes": node})
+            found.run_ids.update(answer.run_ids)
+            found.problems.extend(f"{node.host}:{node.port}: {problem}" for problem in answer.problems)
+        return found
+    return await _inspect_one(client, {})
+
+
+async def _inspect_one(client: Any, target: dict[str, Any]) -> Found:
+    problems = []
+    info = _plain(await client.execute_command("INFO", "server", **target))
+    version = _version(info)
+    if version < (7, 0):
+        problems.append(f"server version {'.'.join(map(str, version))}: 7.0 or later is needed for Functions")
+    for name, (wanted, fix) in _NEEDED.items():
+        try:
+            settings = _plain(await client.execute_command("CONFIG GET", name, **target))
+        except ResponseError as error:
+            problems.append(f"CONFIG may not be read ({error}): allow CONFIG GET, so that durability can be checked")
+            break
+        value = settings.get(name, "")
+        if value != wanted:
+            problems.append(f"{name} is {value or 'unknown'}: {fix}")
+    persistence = _plain(await client.execute_command("INFO", "persistence", **target))
+    if str(persistence.get("aof_last_write_status", "ok")) != "ok":
+        problems.append("aof_last_write_status is not ok: the server cannot write its append-only file")
+    return Found({str(info.get("run_id", "")).encode()}, problems)
+
+
+def _plain(answer: Any) -> dict[str, Any]:
+    """Redis clients answer CONFIG GET and INFO as mappings of bytes or str."""
+    if isinstance(answer, dict):
+        if len(answer) == 1 and isinstance(next(iter(answer.values())), dict):
+            return _plain(next(iter(answer.values())))
+        return {_text(key): _text(value) for key, value in answer.items()}
+    if isinstance(answer, list):
+        return {_text(answer[i]): _text(answer[i + 1]) for i in range(0, len(answer), 2)}
+    pairs = (line.partition(":") for line in _text(answer).splitlines() if ":" in line)
+    return {name: value for name, _, value in pairs}
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _version(info: dict[str, Any]) -> tuple[int, ...]:
+    # Valkey tells Redis clients redis_version 7.2.4 beside its own.
+    raw = info.get("valkey_version") or info.get("redis_version") or "0.0"
+    return tuple(int(part) for part in str(raw).split(".")[:2])

@@ -1,0 +1,45 @@
+import contextlib
+import pathlib
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from mta.model.settings import RedisSettings
+from mta.redis_store.checker import Checker
+from mta.redis_store.cluster_settings import ClusterSettings
+from mta.redis_store.link import Link
+from tests.support.stores import Store
+from tests.support.valkey import Valkey
+
+
+@pytest.fixture(scope="module", params=["plain", "cluster"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    valkey = Valkey(tmp_path_factory.mktemp("valkey"), cluster=request.param == "cluster").start()
+    yield valkey
+    valkey.stop()
+
+
+@pytest.fixture
+async def open_store(server: Valkey) -> AsyncIterator[Callable[..., Store]]:
+    """Sessions on one clean store, each with a connection of its own; the books must balance in the end."""
+    server.ask("FLUSHALL")
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def one(node: str = "n1", **options: float) -> Store:
+            link = Link(server.url, RedisSettings(timeout=2.0))
+            stack.push_async_callback(link.close)
+            await link.open()
+            cluster = ClusterSettings(link)
+            await cluster.open(5.0)
+            return Store(link, node, cluster, **options)
+
+        yield one
+        checking = await one("checker")
+        report = await Checker(checking.link, checking.lanes).report()
+        assert not report.broken
+        assert report.balanced
+
+
+@pytest.fixture
+def scratch(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path

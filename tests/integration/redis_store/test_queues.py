@@ -1,0 +1,184 @@
+import asyncio
+import time
+
+import msgspec
+import pytest
+
+from mta.model.errors import BacklogFull, SessionLost, StoreError
+from mta.model.ids import message_of
+from mta.model.mail import Record
+from mta.model.outcomes import Class
+from mta.ports.queueing import Settled, Want
+from mta.redis_store import codec, keys
+from tests.support.stores import DOMAIN, POOL, QUEUE, ended, message, queued
+
+
+async def test_accepted_mail_can_be_claimed_with_its_content(open_store):
+    store = await open_store()
+    sent = message(1, to=("a@example.com", "b@example.com", "c@example.net"), tags=("red", "blue"))
+    await store.queues.accept(1, [sent])
+    agenda = await store.queues.agenda(1, [POOL, "other"], 10)
+    assert {due.queue.domain for due in agenda} == {"example.com", "example.net"}
+    claimed = await store.queues.claim(1, [Want(due.queue, 10) for due in agenda], 1 << 20)
+    assert [c.record.recipient for c in sorted(claimed, key=lambda c: c.id)] == ["a@example.com", "b@example.com", "c@example.net"]
+    assert {c.content for c in claimed} == {sent.content}
+    assert await store.queues.agenda(1, [POOL], 10) == []
+    assert (await store.books.tag("blue"))["queued"] == 3
+    assert await store.queues.settle(1, [ended(c) for c in claimed]) == [Settled.OK] * 3
+    assert await store.books.tag("blue") == {"accepted": 3, "queued": 0, "delivered": 3}
+    assert await store.queues.content(sent.id, claimed[0].record) is None
+
+
+async def test_a_claim_settles_once_and_then_is_stale(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message()])
+    [claimed] = await store.claim(0)
+    assert await store.queues.settle(0, [ended(claimed)]) == [Settled.OK]
+    assert await store.queues.settle(0, [ended(claimed, Class.BOUNCED)]) == [Settled.STALE]
+    assert (await store.books.total())["delivered"] == 1
+    assert "bounced" not in await store.books.total()
+
+
+async def test_a_retry_is_due_when_it_says_and_keeps_its_new_record(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message()])
+    [claimed] = await store.claim(0)
+    later = int(time.time() * 1000) + 300
+    record = msgspec.structs.replace(claimed.record, attempts=1)
+    await store.queues.settle(0, [queued(claimed, later, record)])
+    assert await store.claim(0) == []
+    assert [due.at for due in await store.queues.agenda(0, [POOL], 5)] == [later]
+    while time.time() * 1000 < later + 5:
+        await asyncio.sleep(0.02)
+    [again] = await store.claim(0)
+    assert again.record.attempts == 1
+    assert again.token != claimed.token
+
+
+async def test_claims_are_bounded_by_count_and_bytes(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message(content=b"x" * 10_000) for _ in range(30)])
+    assert len(await store.claim(0, most=7)) == 7
+    assert len(await store.claim(0, most_bytes=50_000)) == 10
+    assert len(await store.claim(0)) == 13
+
+
+async def test_a_dead_sessions_claims_are_due_again_and_its_late_outcome_is_stale(open_store):
+    dead, other = await open_store(), await open_store("n2")
+    await dead.queues.accept(0, [message()])
+    [claimed] = await dead.claim(0)
+    assert await other.queues.reclaim(0, dead.session.id, 100) == 1
+    assert await other.queues.reclaim(0, dead.session.id, 100) == 0
+    [again] = await other.claim(0)
+    assert (again.id, again.reclaims) == (claimed.id, 1)
+    late = ended(claimed, late_event=b"late", delivered_late=True)
+    assert await dead.queues.settle(0, [late]) == [Settled.STALE]
+    assert [e for entry in await other.outbox.read(0, "0-0", 10) for e in entry.events][-1] == b"late"
+    assert await other.queues.settle(0, [ended(again, Class.BOUNCED)]) == [Settled.OK]
+
+
+async def test_late_knowledge_moves_an_intercepted_delivery_to_delivered(open_store):
+    dead, other = await open_store(), await open_store("n2")
+    await dead.queues.accept(0, [message()])
+    [claimed] = await dead.claim(0)
+    await other.queues.reclaim(0, dead.session.id, 100)
+    [again] = await other.claim(0)
+    step = ended(again, Class.INTERCEPTED, stage="attempt", rule="r1", uncertain=True, generation=3)
+    await other.queues.settle(0, [step])
+    assert (await other.books.tag("red"))["uncertain"] == 1
+    await dead.queues.settle(0, [ended(claimed, late_event=b"late", delivered_late=True)])
+    counts = await other.books.tag("red")
+    assert (counts["delivered"], counts["intercepted:attempt"], counts["uncertain"]) == (1, 0, 0)
+
+
+async def test_an_accept_whose_reply_was_lost_is_not_stored_twice(open_store):
+    store = await open_store()
+    batch = [message()]
+    await store.queues.accept(0, batch)
+    store.queues._numbers[0] -= 1  # the same batch is asked for again under its number
+    with pytest.raises(StoreError):  # DUP to a first question is a bug of ours, and said so
+        await store.queues.accept(0, batch)
+    assert (await store.books.total())["accepted"] == 1
+
+
+async def test_a_voided_batch_never_runs(open_store):
+    store = await open_store()
+    step_keys = [keys.lane_key(0, b"lane"), keys.lane_key(0, b"ingest")]
+    assert await store.link.call(b"fg1_void", step_keys, [store.session.id, 1]) == b"VOID"
+    with pytest.raises(StoreError, match="VOID"):
+        await store.queues.accept(0, [message()])
+    assert await store.books.total() == {}
+    await store.queues.accept(0, [message()])
+    assert await store.link.call(b"fg1_void", step_keys, [store.session.id, 2]) == b"RAN"
+
+
+async def test_a_dead_session_accepts_nothing_more(open_store):
+    dead, other = await open_store(), await open_store("n2")
+    await dead.queues.accept(0, [message()])
+    await other.queues.reclaim(0, dead.session.id, 100)
+    with pytest.raises(SessionLost):
+        await dead.queues.accept(0, [message()])
+    await other.queues.forget_ingest(0, int(time.time() * 1000) + 1000)
+
+
+async def test_a_full_backlog_refuses_mail(open_store):
+    store = await open_store(backlog_hard=2)
+    await store.queues.accept(0, [message()])
+    await store.queues.accept(0, [message()])
+    with pytest.raises(BacklogFull):
+        await store.queues.accept(0, [message()])
+
+
+async def test_decisions_below_the_barrier_do_nothing(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message()])
+    [claimed] = await store.claim(0)
+    await store.rules.raise_barrier(7)
+    step = ended(claimed, Class.INTERCEPTED, stage="attempt", rule="r1", generation=6)
+    assert await store.queues.settle(0, [step]) == [Settled.OLD_RULES]
+    step.generation = 7
+    assert await store.queues.settle(0, [step]) == [Settled.OK]
+
+
+@pytest.mark.parametrize("size", [70_000, 600_000, 3_000_000])
+async def test_large_content_comes_back_whole_and_is_freed(open_store, size):
+    store = await open_store(compress_above=100_000)
+    content = b"Subject: big\r\n\r\n" + bytes(i * 7919 % 251 for i in range(size))
+    await store.queues.accept(0, [message(content=content, to=("a@example.com", "b@example.com"))])
+    claimed = await store.claim(0)
+    for one in claimed:
+        got = one.content if one.content is not None else await store.queues.content(message_of(one.id), one.record)
+        assert got == content
+    await store.queues.settle(0, [ended(claimed[0])])
+    assert await store.queues.content(message_of(claimed[1].id), claimed[1].record) == content
+    await store.queues.settle(0, [ended(claimed[1])])
+    assert not await store.link.command("EXISTS", keys.lane_key(0, b"parts:") + message_of(claimed[1].id))
+
+
+async def test_a_record_that_cannot_be_read_comes_as_often_lost(open_store):
+    store = await open_store()
+    sent = message()
+    await store.queues.accept(0, [sent])
+    [claimed] = await store.claim(0)
+    await store.queues.settle(0, [queued(claimed, 0)])
+    raw = await store.link.command("HGET", keys.lane_key(0, b"rec"), claimed.id)
+    await store.link.command("HSET", keys.lane_key(0, b"rec"), claimed.id, b"\0\xc1")
+    [broken] = await store.claim(0)
+    assert broken.reclaims == 255
+    await store.link.command("HSET", keys.lane_key(0, b"rec"), claimed.id, raw)
+
+
+async def test_a_step_that_crosses_lanes_fails_on_a_cluster(open_store, server):
+    if not server.cluster:
+        return
+    store = await open_store()
+    with pytest.raises(StoreError):
+        await store.link.call(b"fg1_agenda", [keys.lane_key(0, b"lane"), keys.lane_key(1, b"lane")], [1])
+
+
+async def test_records_keep_their_first_fields():
+    record = Record("s", "r@example.com", ("t",), 5, 1, 2)
+    raw = codec.encode_record(record, 3)
+    assert codec.decode_record(raw) == (3, record)
+    assert codec.decode_record(b"\0" + codec.encode(("s", "r@example.com", ("t",), 5, 1, 2)))[1] == record
+    assert QUEUE == (POOL, DOMAIN)

@@ -1,0 +1,74 @@
+"""One session on a real store, and mail to put there."""
+
+import time
+from typing import Any
+
+from mta.model.ids import lane_of, message_of, new_message_id
+from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient, Record
+from mta.model.outcomes import Class
+from mta.ports.queueing import Move, Settlement, Want
+from mta.redis_store.books import StoredBooks
+from mta.redis_store.cluster_settings import ClusterSettings
+from mta.redis_store.limit_store import StoredLimits
+from mta.redis_store.link import Link
+from mta.redis_store.outbox import StoredOutbox, StoredTail
+from mta.redis_store.queues import Queues
+from mta.redis_store.rule_store import StoredRules
+from mta.redis_store.session import Session
+from mta.redis_store.sweep_store import StoredSweeps
+
+POOL, DOMAIN = "default", "example.com"
+QUEUE = QueueKey(POOL, DOMAIN)
+
+
+class Store:
+    def __init__(self, link: Link, node: str, cluster: ClusterSettings, **options: Any) -> None:
+        self.link = link
+        self.lanes = cluster.lanes
+        self.cluster = cluster
+        self.session = Session(node, "test", ("delivery",))
+        settings = {"timeout": 2.0, "compress_above": 65536, "backlog_hard": 100000, "retention": 3600.0} | options
+        self.queues = Queues(link, self.session, cluster.lanes, **settings)
+        self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness)
+        self.sweeps = StoredSweeps(link, cluster.lanes, 3600.0)
+        self.books = StoredBooks(link, cluster.lanes)
+        self.outbox = StoredOutbox(link, cluster.lanes)
+        self.tail = StoredTail(link)
+        self.limits = StoredLimits(link, self.session)
+
+    async def claim(self, lane: int, most: int = 100, most_bytes: int = 1 << 22) -> list[Claimed]:
+        return await self.queues.claim(lane, [Want(QUEUE, most)], most_bytes)
+
+
+def message(lane: int = 0, *, to: tuple[str, ...] = ("a@example.com",), tags: tuple[str, ...] = ("red",), **more: Any) -> NewMessage:
+    now = int(time.time() * 1000)
+    fields: dict[str, Any] = {
+        "id": new_message_id(lane, now),
+        "sender": "from@example.org",
+        "recipients": tuple(Recipient(address, address.rpartition("@")[2]) for address in to),
+        "pool": POOL,
+        "tags": tags,
+        "content": b"Subject: x\r\n\r\nhello\r\n",
+        "needs_8bit": False,
+        "accepted_at": now,
+        "due_at": now,
+        "expires_at": now + 86_400_000,
+        "max_attempts": 0,
+        "retries": (),
+        "client": "127.0.0.1",
+    }
+    return NewMessage(**(fields | more))
+
+
+def ended(claimed: Claimed, how: Class = Class.DELIVERED, **more: Any) -> Settlement:
+    fields = {"move": Move.END, "event": b"", "late_event": b"", "ended": how} | more
+    return Settlement(id=claimed.id, token=claimed.token, queue=claimed.queue, tags=claimed.record.tags, **fields)
+
+
+def queued(claimed: Claimed, due_at: int, record: Record | None = None, **more: Any) -> Settlement:
+    fields = {"move": Move.QUEUE, "event": b"", "late_event": b"", "due_at": due_at, "record": record} | more
+    return Settlement(id=claimed.id, token=claimed.token, queue=claimed.queue, tags=claimed.record.tags, **fields)
+
+
+def lane(claimed: Claimed) -> int:
+    return lane_of(message_of(claimed.id))

