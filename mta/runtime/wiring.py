@@ -1,0 +1,84 @@
+"""Wiring: the one place that knows which adapter fulfils which port."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from mta.model.errors import SettingsError, StoreAway
+from mta.model.settings import Settings
+from mta.redis_store.books import StoredBooks
+from mta.redis_store.cluster_settings import ClusterSettings
+from mta.redis_store.limit_store import StoredLimits
+from mta.redis_store.link import Link
+from mta.redis_store.outbox import StoredOutbox, StoredTail
+from mta.redis_store.queues import Queues
+from mta.redis_store.rule_store import StoredRules
+from mta.redis_store.session import Session
+from mta.redis_store.sweep_store import StoredSweeps
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """Everything that a process may ask of the store, for one session."""
+
+    def __init__(self, link: Link, cluster: ClusterSettings, settings: Settings, session: Session) -> None:
+        lanes, retention = cluster.lanes, settings.status.retention
+        self.link = link
+        self.cluster = cluster
+        self.session = session
+        self.queues = Queues(
+            link,
+            session,
+            lanes,
+            timeout=settings.redis.timeout,
+            compress_above=settings.content.compress_above,
+            backlog_hard=settings.journal.backlog_hard if settings.journal.when_behind == "refuse" else 0,
+            retention=retention,
+        )
+        self.rules = StoredRules(link, session, lanes, cluster.max_staleness)
+        self.sweeps = StoredSweeps(link, lanes, retention)
+        self.books = StoredBooks(link, lanes)
+        self.outbox = StoredOutbox(link, lanes)
+        self.tail = StoredTail(link)
+        self.limits = StoredLimits(link, session)
+
+
+async def open_store(
+    settings: Settings, url: str, role: str, roles: tuple[str, ...], stopping: asyncio.Event
+) -> Store:
+    """Waits for a store that is away; raises StoreUnsafe, SettingsError."""
+    link = await open_link(settings, url, stopping)
+    cluster = ClusterSettings(link)
+    await cluster.open(settings.rules.max_staleness)
+    return Store(link, cluster, settings, Session(settings.node.name, role, roles))
+
+
+async def open_link(settings: Settings, url: str, stopping: asyncio.Event) -> Link:
+    """A link to a store that answers and is safe. Raises StoreUnsafe; SettingsError when told to stop before."""
+    link = Link(url, settings.redis, _password(settings))
+    told = False
+    while not stopping.is_set():
+        try:
+            await link.open()
+            return link
+        except StoreAway as error:
+            if not told:
+                log.warning("waiting for the store at %s: %s", url.rpartition("@")[2], error)
+                told = True
+            await asyncio.sleep(0.5)
+        except BaseException:
+            await link.close()
+            raise
+    await link.close()
+    raise SettingsError("stopped before the store could be reached")
+
+
+def _password(settings: Settings) -> str | None:
+    """Raises SettingsError."""
+    if not settings.redis.password_file:
+        return None
+    try:
+        return Path(settings.redis.password_file).read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"redis.password_file: {error}") from error

@@ -1,0 +1,137 @@
+"""A real `floodgate node` as its users start it: a process of its own, spoken to over SMTP and REST."""
+
+import contextlib
+import json
+import os
+import pathlib
+import queue
+import signal
+import smtplib
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+TOKEN = "test-token-of-the-suite"
+
+
+class Node:
+    def __init__(self, folder: pathlib.Path, name: str = "n1", redis: str = "", workers: int = 2, **sets: Any) -> None:
+        self.folder = folder
+        self.name = name
+        self.log = folder / "log" / "delivery.jsonl"
+        words = [sys.executable, "-m", "mta.cli.main", "node", "--name", name, "--data-dir", str(folder)]
+        words += ["--workers", str(workers), *(["--set", f"redis.url={redis}"] if redis else ["--embedded"])]
+        defaults = {"smtp.listen": "127.0.0.1:0", "api.listen": "127.0.0.1:0"}
+        for key, value in (defaults | {key.replace("__", "."): value for key, value in sets.items()}).items():
+            words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+        self.words = words
+        self.process: subprocess.Popen[str] | None = None
+        self.ready: dict[str, Any] = {}
+
+    def start(self, timeout: float = 30.0) -> "Node":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        environ = os.environ | {"FLOODGATE_ADMIN_TOKEN": TOKEN}
+        with (self.folder / "node.log").open("a") as errors:
+            self.process = subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ)
+        lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=lambda: lines.put(self.process.stdout.readline()), daemon=True).start()
+        line = lines.get(timeout=timeout)
+        assert line, self.errors()
+        self.ready = json.loads(line)
+        return self
+
+    def errors(self) -> str:
+        return (self.folder / "node.log").read_text()
+
+    @property
+    def smtp(self) -> tuple[str, int]:
+        host, _, port = self.ready["smtp"][0].rpartition(":")
+        return host, int(port)
+
+    def client(self) -> smtplib.SMTP:
+        return smtplib.SMTP(*self.smtp, timeout=30)
+
+    def send(self, to: str | list[str], tags: tuple[str, ...] = (), text: str = "hello", **headers: str) -> list[str]:
+        """Message ids of one message to each of `to`, in one session."""
+        ids = []
+        with self.client() as client:
+            for address in [to] if isinstance(to, str) else to:
+                ids.append(self.send_on(client, address, tags, text, **headers))
+        return ids
+
+    def send_on(self, client: smtplib.SMTP, to: str, tags: tuple[str, ...] = (), text: str = "hello", **headers: str) -> str:
+        lines = [f"X-MQ-Tag: {tag}" for tag in tags]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        lines += ["From: from@example.org", f"To: {to}", "Subject: test", "", text, ""]
+        assert client.mail("from@example.org")[0] == 250
+        assert client.rcpt(to)[0] == 250
+        code, reply = client.data("\r\n".join(lines).encode())
+        assert code == 250, (code, reply)
+        return reply.decode().rpartition(" ")[2]
+
+    def call(self, method: str, path: str, body: Any = None, token: str = TOKEN) -> tuple[int, Any]:
+        """(status, JSON)."""
+        request = urllib.request.Request(self.ready["api"] + path, method=method)
+        request.add_header("Authorization", f"Bearer {token}")
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"null")
+
+    def statement(self, tag: str) -> dict[str, Any]:
+        status, found = self.call("GET", f"/v1/tags/{tag}")
+        assert status == 200, found
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        """The delivery log so far."""
+        if not self.log.exists():
+            return []
+        return [json.loads(line) for line in self.log.read_bytes().split(b"\n")[:-1]]
+
+    def workers(self) -> list[int]:
+        """Process ids of the node's workers."""
+        return [w["pid"] for w in self.call("GET", "/v1/workers")[1] if "delivery" in w["roles"] and not w["dead"]]
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 45.0) -> int:
+        if self.process is None:
+            return 0
+        self.process.send_signal(how)
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        self.process = None
+        return status
+
+
+@contextlib.contextmanager
+def running(*things: Any) -> Iterator[None]:
+    """Start in order, stop in reverse, whatever happens."""
+    with contextlib.ExitStack() as stack:
+        for thing in things:
+            thing.start()
+            stack.callback(thing.stop)
+        yield
+
+
+def until(holds: Callable[[], Any], timeout: float = 20.0, what: str = "") -> Any:
+    """Ask until the answer is true; the answer."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = holds()
+        if found:
+            return found
+        assert time.monotonic() < deadline, what or f"{holds} did not hold within {timeout} s"
+        time.sleep(0.02)
