@@ -63,7 +63,7 @@ RULES_CHANGES = (
     b"fg:{rules}:changes"  # stream, id <generation>-0: op, change, id, rule, by, at; the audit, ~20,000 long
 )
 RULES_SESSIONS = b"fg:{rules}:sessions"  # hash: session -> msgpack (see rules.lua)
-RULES_EFFECTS = b"fg:{rules}:effects"  # hash: rule id -> msgpack Effective
+RULES_EFFECTS = b"fg:{rules}:effects"  # hash: rule id -> "<generation>|<msgpack Effective>"
 RULES_SWEEPS = b"fg:{rules}:sweeps"  # hash: rule id -> "<owner>|<until, Unix ms>|<msgpack SweepState>"
 
 

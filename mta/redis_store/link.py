@@ -20,6 +20,7 @@ from redis.exceptions import (
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
     ResponseError,
     TimeoutError,
@@ -178,7 +179,7 @@ class Link:
             raise StoreError(text) from error
         except _AWAY as error:
             raise StoreAway(str(error) or type(error).__name__) from error
-        except RedisError as error:
+        except (RedisError, RedisClusterException) as error:
             raise StoreError(str(error)) from error
 
     async def scan(self, prefix: bytes, cursor: int, count: int) -> tuple[int, list[bytes]]:

@@ -9,7 +9,7 @@ import msgspec
 
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError
 from mta.model.events import Event, EventType
-from mta.model.ids import DeliveryId, MessageId, delivery_id, lane_of
+from mta.model.ids import DeliveryId, MessageId, delivery_id, delivery_text, lane_of
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
 from mta.ports.queueing import Ambiguous, Due, Move, Settled, Settlement, Want
 from mta.redis_store import codec, keys
@@ -278,17 +278,17 @@ class Queues:
 
     def _tell_past_settled(self, changes: Sequence[Settlement], settled: Sequence[Settled]) -> None:
         """Rules wait for what was past its dot: `quiet_at` is when the last of it was settled."""
-        done: dict[str, list[DeliveryId]] = {}
+        done: dict[str, list[str]] = {}
         for change, answer in zip(changes, settled, strict=True):
             if answer is not Settled.OLD_RULES:
                 for rule in change.past_dot_of:
-                    done.setdefault(rule, []).append(change.id)
+                    done.setdefault(rule, []).append(delivery_text(change.id))
         for rule, ids in done.items():
             task = asyncio.get_running_loop().create_task(self._past_dot_settled(rule, ids))
             self._past_settled.add(task)
             task.add_done_callback(self._past_settled.discard)
 
-    async def _past_dot_settled(self, rule: str, ids: Sequence[DeliveryId]) -> None:
+    async def _past_dot_settled(self, rule: str, ids: Sequence[str]) -> None:
         at = int(time.time() * 1000)
         for attempt in range(100):
             try:

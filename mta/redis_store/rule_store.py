@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from mta.model.errors import SessionLost, StoreError
-from mta.model.rules import Change, ChangeOp, ForcedError, Head, PastDot, SessionState
+from mta.model.rules import Change, ChangeOp, Effective, ForcedError, Head, PastDot, SessionState
 from mta.ports.rules import Confirmed, Put, Removed
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
@@ -17,6 +17,7 @@ from mta.redis_store.session import Session
 log = logging.getLogger(__name__)
 
 _rule_decoder = msgspec.msgpack.Decoder(ForcedError)
+_effect_decoder = msgspec.msgpack.Decoder(Effective)
 _past_decoder = msgspec.msgpack.Decoder(PastDot)
 _about_decoder = msgspec.json.Decoder(tuple[str, int, tuple[str, ...]])
 _session_decoder = msgspec.msgpack.Decoder(tuple[int, str, int, bool, int, str, str])
@@ -151,6 +152,19 @@ class StoredRules:
     async def _rule(self, rule_id: str) -> ForcedError | None:
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
         return _rule_decoder.decode(raw) if raw else None
+
+    async def save_effect(self, effect: Effective) -> None:
+        args: list[bytes | str | int] = [effect.rule, effect.generation, codec.encode(effect)]
+        await self._link.call(b"fg1_save_effect", [keys.RULES_HEAD, keys.RULES_EFFECTS], args)
+
+    async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:
+        if rule_ids is None:
+            answer = await self._link.command("HGETALL", keys.RULES_EFFECTS)
+            values = answer[1::2]
+        else:
+            values = await self._link.command("HMGET", keys.RULES_EFFECTS, *rule_ids) if rule_ids else []
+        found = (_effect_decoder.decode(raw.partition(b"|")[2]) for raw in values if raw)
+        return {effect.rule: effect for effect in found}
 
     async def past_dot(self, rule_id: str) -> list[PastDot]:
         answer = await self._link.command("HGETALL", keys.past_key(rule_id))

@@ -40,7 +40,9 @@ class Store:
         return await self.queues.claim(lane, [Want(QUEUE, most)], most_bytes)
 
 
-def message(lane: int = 0, *, to: tuple[str, ...] = ("a@example.com",), tags: tuple[str, ...] = ("red",), **more: Any) -> NewMessage:
+def message(
+    lane: int = 0, *, to: tuple[str, ...] = ("a@example.com",), tags: tuple[str, ...] = ("red",), **more: Any
+) -> NewMessage:
     now = int(time.time() * 1000)
     fields: dict[str, Any] = {
         "id": new_message_id(lane, now),

@@ -132,3 +132,15 @@ local function take_sweep(keys, argv)
 end
 
 redis.register_function { function_name = 'fg1_take_sweep', callback = take_sweep, flags = { 'allow-oom' } }
+
+-- save_effect: the latest generation of a rule that is known to be effective. KEYS: head, effects. ARGV: rule id, generation, effect
+local function save_effect(keys, argv)
+  local known = redis.call('HGET', keys[2], argv[1])
+  if known and tonumber(string.match(known, '^(%d+)|')) >= tonumber(argv[2]) then
+    return 0
+  end
+  redis.call('HSET', keys[2], argv[1], argv[2] .. '|' .. argv[3])
+  return 1
+end
+
+redis.register_function { function_name = 'fg1_save_effect', callback = save_effect, flags = { 'allow-oom' } }

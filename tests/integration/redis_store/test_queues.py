@@ -20,7 +20,11 @@ async def test_accepted_mail_can_be_claimed_with_its_content(open_store):
     agenda = await store.queues.agenda(1, [POOL, "other"], 10)
     assert {due.queue.domain for due in agenda} == {"example.com", "example.net"}
     claimed = await store.queues.claim(1, [Want(due.queue, 10) for due in agenda], 1 << 20)
-    assert [c.record.recipient for c in sorted(claimed, key=lambda c: c.id)] == ["a@example.com", "b@example.com", "c@example.net"]
+    assert [c.record.recipient for c in sorted(claimed, key=lambda c: c.id)] == [
+        "a@example.com",
+        "b@example.com",
+        "c@example.net",
+    ]
     assert {c.content for c in claimed} == {sent.content}
     assert await store.queues.agenda(1, [POOL], 10) == []
     assert (await store.books.tag("blue"))["queued"] == 3

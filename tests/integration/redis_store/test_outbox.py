@@ -1,0 +1,48 @@
+import asyncio
+
+from tests.support.stores import ended, message
+
+
+async def test_one_journal_at_a_time_has_a_lane(open_store):
+    store = await open_store()
+    assert await store.outbox.lease(0, "a", 0.2)
+    assert not await store.outbox.lease(0, "b", 5)
+    assert await store.outbox.lease(0, "a", 0.1)
+    await asyncio.sleep(0.15)
+    assert await store.outbox.lease(0, "b", 5)
+    assert not await store.outbox.done(0, "a", "5-0")
+    await store.outbox.release(0, "b")
+    assert await store.outbox.lease(0, "a", 5)
+
+
+async def test_events_are_read_in_order_and_trimmed_behind_what_is_durable(open_store):
+    store = await open_store()
+    for _ in range(3):
+        await store.queues.accept(0, [message(), message()])
+    assert await store.outbox.backlog(0) == 3
+    entries = await store.outbox.read(0, "0-0", 2)
+    assert [len(entry.events) for entry in entries] == [2, 2]
+    await store.outbox.lease(0, "a", 5)
+    assert await store.outbox.done(0, "a", entries[-1].id)
+    assert await store.outbox.backlog(0) == 1
+    [last] = await store.outbox.read(0, await store.outbox.position(0), 10)
+    for claimed in await store.claim(0):
+        await store.queues.settle(0, [ended(claimed, event=claimed.id)])
+    assert len(await store.outbox.read(0, last.id, 100)) == 6
+
+
+async def test_watchers_follow_from_where_they_were(open_store):
+    store = await open_store()
+    assert not await store.tail.watched()
+    await store.tail.watch()
+    assert await store.tail.watched()
+    await store.tail.feed([b"old"])
+    start = await store.tail.newest()
+    await store.tail.feed([b"one", b"two"])
+    found = await store.tail.follow(start, 10, 1.0)
+    assert [line for _, line in found] == [b"one", b"two"]
+    assert [line for _, line in await store.tail.follow(found[0][0], 10, 1.0)] == [b"two"]
+    waiting = asyncio.create_task(store.tail.follow("$", 10, 5.0))
+    await asyncio.sleep(0.2)
+    await store.tail.feed([b"three"])
+    assert [line for _, line in await waiting] == [b"three"]

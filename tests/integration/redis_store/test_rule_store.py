@@ -1,0 +1,148 @@
+import msgspec
+import pytest
+
+from mta.model.errors import SessionLost
+from mta.model.ids import delivery_id, delivery_text
+from mta.model.rules import NO_HEAD, ChangeOp, Effective, ForcedError, Head, PastDot, Selectors
+from mta.ports.rules import InterceptAnswer, Match
+from mta.redis_store import keys
+from tests.support.stores import DOMAIN, QUEUE, message
+
+
+def rule(tag: str, code: int = 554, id_: str = "") -> ForcedError:
+    return ForcedError(id=id_ or f"rule-{tag}", selectors=Selectors(tag=tag), code=code, created_by="me", created_at=5)
+
+
+async def test_a_put_moves_the_head_and_returns_who_must_confirm(open_store):
+    one, two = await open_store("n1"), await open_store("n2")
+    for store in (one, two):
+        assert (await store.rules.confirm(1, NO_HEAD, (), {"delivered": 1.0})).ok
+    put, wait_set = await one.rules.put(rule("red"), "c1")
+    assert (put.head, put.created, put.rule.generation) == (Head(1, "c1"), True, 1)
+    assert wait_set == {one.session.id, two.session.id}
+    behind = await two.rules.confirm(2, NO_HEAD, (), {})
+    assert not behind.ok and not behind.reload
+    assert [(c.op, c.rule.id, c.head) for c in behind.changes] == [(ChangeOp.PUT, "rule-red", Head(1, "c1"))]
+    assert (await two.rules.sessions())[two.session.id].seq == 1, "a process that is behind has confirmed nothing"
+    assert (await two.rules.confirm(2, put.head, (), {})).ok
+    state = (await one.rules.sessions())[two.session.id]
+    assert (state.head, state.seq, state.node) == (Head(1, "c1"), 2, "n2")
+
+
+async def test_the_same_selectors_are_the_same_rule(open_store):
+    store = await open_store()
+    first, _ = await store.rules.put(rule("red"), "c1")
+    second, _ = await store.rules.put(rule("red", 421, "another"), "c2")
+    assert (second.created, second.rule.id, second.rule.code, second.rule.generation) == (False, "rule-red", 421, 2)
+    assert (await store.rules.load()) == (Head(2, "c2"), (second.rule,))
+    removed, _ = await store.rules.remove(first.rule.id, "c3", "me")
+    assert removed.head == Head(3, "c3")
+    assert await store.rules.remove(first.rule.id, "c4") is None
+    assert (await store.rules.load())[1] == ()
+    assert [change.change.op for change in await store.outbox.changes(0, 10)] == ["put", "put", "remove"]
+
+
+async def test_a_head_that_is_no_ancestor_must_reload(open_store):
+    store = await open_store()
+    await store.rules.put(rule("red"), "c1")
+    await store.rules.put(rule("blue"), "c2")
+    for head in (Head(1, "other"), Head(2, "other"), Head(3, "c3")):
+        answer = await store.rules.confirm(1, head, (), {})
+        assert (answer.ok, answer.reload, answer.head) == (False, True, Head(2, "c2"))
+
+
+async def test_a_dead_session_is_told_so_and_one_that_moved_on_is_not_given_up(open_store):
+    one, two = await open_store("n1"), await open_store("n2")
+    await one.rules.confirm(1, NO_HEAD, (), {})
+    await one.rules.confirm(2, NO_HEAD, (), {})
+    assert not await two.rules.mark_dead(one.session.id, 1)
+    assert await two.rules.mark_dead(one.session.id, 2)
+    _, wait_set = await two.rules.put(rule("red"), "c1")
+    assert one.session.id not in wait_set
+    with pytest.raises(SessionLost):
+        await one.rules.confirm(3, NO_HEAD, (), {})
+    await two.rules.forget(one.session.id)
+    with pytest.raises(SessionLost):
+        await one.rules.confirm(3, NO_HEAD, (), {})
+    one.rules.renew()
+    assert (await one.rules.confirm(1, Head(1, "c1"), (), {})).ok
+
+
+async def test_what_was_past_its_dot_is_listed_once_and_settled_once(open_store):
+    store = await open_store()
+    put, _ = await store.rules.put(rule("red"), "c1")
+    entry = PastDot("rule-red", "01HF7YAT00W9ER8WKT6ETPT703.1", "a@example.com", 77)
+    await store.rules.confirm(1, put.head, [entry], {})
+    await store.rules.confirm(2, put.head, [msgspec.structs.replace(entry, dot_at=99)], {})
+    [found] = await store.rules.past_dot("rule-red")
+    assert (found.dot_at, found.session, found.settled_at) == (77, store.session.id, 0)
+    await store.queues._past_dot_settled("rule-red", [entry.id])
+    [found] = await store.rules.past_dot("rule-red")
+    assert found.settled_at > 0
+    await store.rules.put(rule("red", 553), "c2")
+    assert await store.rules.past_dot("rule-red") == [], "an edited rule has a list of its own"
+
+
+async def test_effects_never_go_back(open_store):
+    store = await open_store()
+    await store.rules.save_effect(Effective("r", 2, 200))
+    await store.rules.save_effect(Effective("r", 1, 100))
+    await store.rules.save_effect(Effective("r", 2, 300))
+    assert (await store.rules.effects(["r", "s"]))["r"].effective_at == 200
+    assert list(await store.rules.effects()) == ["r"]
+
+
+async def test_a_rule_that_cannot_be_read_is_skipped(open_store, caplog):
+    store = await open_store()
+    await store.rules.put(rule("red"), "c1")
+    await store.link.command("HSET", keys.RULES_TABLE, "rule-x", b"\xc1")
+    assert [r.id for r in (await store.rules.load())[1]] == ["rule-red"]
+    assert "rule-x" in caplog.text
+
+
+async def test_a_sweep_sees_the_queue_and_ends_what_is_still_there(open_store):
+    store = await open_store()
+    batch = [message(tags=("red",)) for _ in range(60)] + [message(tags=("blue",)) for _ in range(5)]
+    await store.queues.accept(0, batch)
+    assert await store.sweeps.pools() == [QUEUE.pool]
+    assert await store.sweeps.queues(0, QUEUE.pool) == [QUEUE]
+    seen, cursor = [], 0
+    while True:
+        cursor, page = await store.sweeps.scan(0, QUEUE, cursor, 20)
+        seen += page
+        if not cursor:
+            break
+    assert {q.id for q in seen} == {delivery_id(m.id, 1) for m in batch}
+    claimed = {c.id for c in await store.claim(0, most=10)}
+    matches = [Match(q.id, "r1", q.record.tags, b"event", False) for q in seen if "red" in q.record.tags]
+    answer, count = await store.sweeps.intercept(0, QUEUE, 1, matches)
+    assert (answer, count) == (InterceptAnswer.OK, sum(m.id not in claimed for m in matches))
+    assert (await store.books.tag("red"))["intercepted:queued"] == count
+    assert (await store.books.rule("r1"))["met"] == count
+    await store.rules.raise_barrier(2)
+    assert (await store.sweeps.intercept(0, QUEUE, 1, matches))[0] is InterceptAnswer.OLD_RULES
+
+
+async def test_two_sweepers_do_not_own_one_sweep(open_store):
+    from mta.ports.rules import SweepState
+
+    store = await open_store()
+    state = SweepState("r1", 1, "running", 0, 0, 1, 1, 0, "a")
+    assert await store.sweeps.save_sweep(state, 5.0)
+    assert not await store.sweeps.save_sweep(state._replace(owner="b"), 5.0)
+    assert await store.sweeps.save_sweep(state._replace(seen=5), 5.0)
+    assert (await store.sweeps.sweeps())["r1"].seen == 5
+
+
+async def test_queues_are_counted_by_state(open_store):
+    store = await open_store()
+    await store.rules.confirm(1, NO_HEAD, (), {})
+    await store.queues.accept(0, [message() for _ in range(5)])
+    await store.queues.accept(1, [message(1, due_at=message().due_at + 60_000) for _ in range(3)])
+    await store.claim(0, most=2)
+    [counts] = await store.books.queues()
+    assert (counts.queue.domain, counts.due, counts.scheduled, counts.claimed) == (DOMAIN, 3, 3, 2)
+    assert counts.oldest > 0
+    tags, cursor = await store.books.tags(10, "")
+    assert (set(tags), cursor) == ({"red"}, "")
+    assert delivery_text(delivery_id(message().id, 1)).endswith(".1")

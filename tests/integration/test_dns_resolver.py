@@ -1,0 +1,113 @@
+"""The resolver against a stub server over UDP and TCP (C-100, C-101, F-31)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from mta.dns.resolver import DnsResolver
+from tests.support.dns_stub import DROP, DnsStub
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[DnsStub]:
+    async with DnsStub() as stub:
+        yield stub
+
+
+@pytest.fixture
+async def resolver(stub: DnsStub) -> AsyncIterator[DnsResolver]:
+    resolver = DnsResolver([stub.address], timeout=0.3, tries=1, clock=Clock())
+    yield resolver
+    await resolver.close()
+
+
+async def test_mx_by_preference(stub: DnsStub, resolver: DnsResolver) -> None:
+    stub.mx("example.com", (20, "b.test"), (10, "a.test"))
+    answer = await resolver.mx("example.com")
+    assert answer.hosts == ("a.test", "b.test")
+
+
+async def test_no_mx_is_the_domain_and_its_addresses(stub: DnsStub, resolver: DnsResolver) -> None:
+    stub.a("example.com", "192.0.2.1", "192.0.2.2")
+    stub.aaaa("example.com", "2001:db8::1")
+    assert (await resolver.mx("example.com")).hosts == ("example.com",)
+    addresses = (await resolver.addresses("example.com")).addresses
+    assert sorted(addresses) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+
+
+async def test_null_mx(stub: DnsStub, resolver: DnsResolver) -> None:
+    stub.mx("example.com", (0, "."))
+    answer = await resolver.mx("example.com")
+    assert (answer.hosts, answer.temporary, answer.enhanced) == ((), False, "5.1.10")
+
+
+async def test_a_domain_that_does_not_exist_is_permanent(resolver: DnsResolver) -> None:
+    answer = await resolver.mx("nowhere.test")
+    assert (answer.hosts, answer.temporary, answer.enhanced) == ((), False, "5.1.2")
+    assert await resolver.addresses("nowhere.test") == ((), "the host nowhere.test does not exist", False)
+
+
+@pytest.mark.parametrize("trouble", ["SERVFAIL", "REFUSED", DROP])
+async def test_trouble_is_temporary(stub: DnsStub, resolver: DnsResolver, trouble: str) -> None:
+    stub.fail("example.com", trouble)
+    answer = await resolver.mx("example.com")
+    assert (answer.hosts, answer.temporary, answer.enhanced) == ((), True, "4.4.3")
+    assert (await resolver.addresses("example.com")).temporary
+
+
+async def test_garbled_answers_are_temporary(stub: DnsStub, resolver: DnsResolver) -> None:
+    stub.garbled.add("example.com")
+    assert (await resolver.mx("example.com")).temporary
+
+
+async def test_an_alias_is_followed(stub: DnsStub, resolver: DnsResolver) -> None:
+    stub.cname("alias.test", "real.test")
+    stub.mx("real.test", (10, "mx.real.test"))
+    stub.a("real.test", "192.0.2.9")
+    assert (await resolver.mx("alias.test")).hosts == ("mx.real.test",)
+    assert (await resolver.addresses("alias.test")).addresses == ("192.0.2.9",)
+
+
+async def test_a_long_answer_comes_over_tcp(stub: DnsStub, resolver: DnsResolver) -> None:
+    stub.mx("example.com", *[(number, f"mx{number}.with.a.long.name.example.com") for number in range(200)])
+    answer = await resolver.mx("example.com")
+    assert len(answer.hosts) == 5 and answer.hosts[0].startswith("mx0.")
+    assert stub.over_tcp == 1
+
+
+async def test_answers_are_kept_for_their_ttl(stub: DnsStub, resolver: DnsResolver) -> None:
+    clock = Clock()
+    resolver._clock = clock
+    stub.mx("example.com", (10, "a.test"), ttl=60)
+    await resolver.mx("example.com")
+    clock.now = 59.0
+    await resolver.mx("EXAMPLE.com.")
+    assert stub.asked["example.com", "MX"] == 1
+    clock.now = 61.0
+    stub.mx("example.com", (10, "b.test"), ttl=60)
+    assert (await resolver.mx("example.com")).hosts == ("b.test",)
+
+
+async def test_equal_questions_are_asked_once(stub: DnsStub, resolver: DnsResolver) -> None:
+    stub.mx("example.com", (10, "a.test"))
+    stub.delay = 0.05
+    first = asyncio.ensure_future(resolver.mx("example.com"))
+    others = [asyncio.ensure_future(resolver.mx("example.com")) for _ in range(50)]
+    await asyncio.sleep(0)
+    first.cancel()
+    answers = await asyncio.gather(*others)
+    assert {answer.hosts for answer in answers} == {("a.test",)}
+    assert stub.asked["example.com", "MX"] == 1
+
+
+async def test_a_name_that_cannot_be_asked_does_not_exist(resolver: DnsResolver) -> None:
+    answer = await resolver.mx("a" * 70 + ".test")
+    assert not answer.hosts and not answer.temporary
