@@ -65,6 +65,17 @@ class PastDot(msgspec.Struct, frozen=True):
     settled_at: int = 0  # 0 = not yet
 
 
+class Effective(msgspec.Struct, frozen=True, omit_defaults=True):
+    """That a rule's change is effective everywhere, and what had got through by then; kept for every process to see."""
+
+    rule: str
+    generation: int
+    effective_at: int  # Unix milliseconds
+    past_dot: tuple[str, ...] = ()  # delivery ids, text form: the fixed list
+    confirmed: tuple[str, ...] = ()  # session ids
+    unconfirmed: tuple[str, ...] = ()  # stopped by the time that passed, not by their confirmation
+
+
 class SessionState(msgspec.Struct, frozen=True):
     """A process as the store knows it."""
 

@@ -1,11 +1,13 @@
-"""Settings: every key with its type, default and one line of prose (CONTRACT section 3).
+"""Settings: every key with its type, default, bounds and one line of prose (CONTRACT section 3).
 
-In these structs durations are seconds, sizes bytes, rates per second, whatever unit they were written in.
+In these structs durations are seconds, sizes bytes, rates per second, whatever unit they were written in. The
+annotations are the only source of the prose in `config/floodgate.toml` and of the bounds that a file is held to.
 """
 
-from typing import NamedTuple
+import enum
+from typing import Annotated, Literal, NamedTuple
 
-import msgspec
+from msgspec import Meta, Struct
 
 
 class Address(NamedTuple):
@@ -18,101 +20,227 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    data_dir: str
-    workers: int = 0
-    roles: tuple[str, ...] = ("smtp", "delivery", "api", "journal")
-    drain_timeout: float = 30.0
+class Unit(enum.Enum):
+    """What a number stands for, and so how people write it."""
+
+    DURATION = "duration"
+    SIZE = "size"
+    RATE = "rate"
 
 
-class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
-    url: str = "embedded"
-    allow_unsafe: bool = False
-    timeout: float = 5.0
-    username: str = ""
-    password_file: str = ""
+Seconds = Annotated[float, Unit.DURATION]
+Bytes = Annotated[int, Unit.SIZE]
+PerSecond = Annotated[float, Unit.RATE]
+Role = Literal["smtp", "delivery", "api", "journal"]
 
 
-class ContentSettings(msgspec.Struct, frozen=True, kw_only=True):
-    store: str = "redis"
-    compress_above: int = 64 * 1024
+class NodeSettings(Struct, frozen=True, kw_only=True):
+    """This node and its processes."""
+
+    name: Annotated[str, Meta(description='Name of this node, one of its own in the cluster; "" = the host name.')] = ""
+    data_dir: Annotated[
+        str,
+        Meta(
+            description='Where this node keeps its files; "" = $STATE_DIRECTORY, else /var/lib/floodgate (root) '
+            "or ~/.local/state/floodgate."
+        ),
+    ] = ""
+    workers: Annotated[int, Meta(ge=0, le=256, description="Worker processes; 0 = one per core.")] = 0
+    roles: Annotated[tuple[Role, ...], Meta(min_length=1, description="What this node does.")] = (
+        "smtp",
+        "delivery",
+        "api",
+        "journal",
+    )
+    drain_timeout: Annotated[
+        Seconds, Meta(ge=0, le=3600, description="How long a stopping node lets deliveries in flight finish.")
+    ] = 30.0
 
 
-class SmtpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    listen: tuple[Address, ...] = (Address("127.0.0.1", 2525),)
-    hostname: str = ""
-    max_message_size: int = 50 * 1024 * 1024
-    max_recipients: int = 1000
-    max_connections: int = 1000
-    max_connections_per_client: int = 100
-    max_errors: int = 20
-    command_timeout: float = 300.0
-    data_timeout: float = 600.0
-    session_timeout: float = 3600.0
-    trusted_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
-    header_prefixes: tuple[str, ...] = ("x-mq-", "x-floodgate-")
-    ignore_headers: tuple[str, ...] = ()
-    default_pool: str = "default"
-    commit_delay: float = 0.002
+class RedisSettings(Struct, frozen=True, kw_only=True):
+    """The store: Redis >= 7.0 or Valkey >= 8."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description='"embedded" (a server of our own in data_dir), redis://, rediss://, redis+cluster:// or unix://.'
+        ),
+    ] = "embedded"
+    allow_unsafe: Annotated[
+        bool,
+        Meta(description="Accept mail although the server's settings can lose it (appendfsync, maxmemory-policy)."),
+    ] = False
+    timeout: Annotated[
+        Seconds, Meta(ge=0.1, le=60, description="How long an answer may take before mail is refused with 4xx.")
+    ] = 5.0
+    username: Annotated[str, Meta(description='ACL user; "" = the default user.')] = ""
+    password_file: Annotated[str, Meta(description='File whose first line is the password; "" = none.')] = ""
+    ca_file: Annotated[
+        str,
+        Meta(description="PEM file that the server's certificate is checked with (rediss://); \"\" = the system's."),
+    ] = ""
 
 
-class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True):
-    route: str = ""
-    routes: dict[str, str] = {}
-    tls: str = "opportunistic"
-    retries: tuple[float, ...] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0)
-    max_age: float = 3 * 86400.0
-    max_attempts: int = 0
-    connections: int = 200
-    connect_timeout: float = 30.0
-    greeting_timeout: float = 300.0
-    command_timeout: float = 300.0
-    data_timeout: float = 180.0
-    dot_timeout: float = 600.0
-    idle_timeout: float = 5.0
-    dot_hold: float = 30.0
-    lease: float = 60.0
-    dns_servers: tuple[str, ...] = ()
+class ContentSettings(Struct, frozen=True, kw_only=True):
+    """Where the content of queued messages is kept."""
+
+    store: Annotated[Literal["redis"], Meta(description="The store of message contents.")] = "redis"
+    compress_above: Annotated[Bytes, Meta(ge=0, description="Contents larger than this are compressed (zstd).")] = 65536
 
 
-class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
-    ips: tuple[str, ...] = ()
-    ehlo: str = ""
-    weights: dict[str, int] = {}
+class SmtpSettings(Struct, frozen=True, kw_only=True):
+    """The way in."""
+
+    listen: Annotated[tuple[Address, ...], Meta(description="Addresses to listen on; port 0 = any free one.")] = (
+        Address("127.0.0.1", 2525),
+    )
+    hostname: Annotated[
+        str, Meta(description='Our name in the greeting, EHLO and Received; "" = the host\'s full name.')
+    ] = ""
+    max_message_size: Annotated[Bytes, Meta(ge=1024, le=2**30, description="Largest message; told as SIZE.")] = 52428800
+    max_recipients: Annotated[int, Meta(ge=1, le=65535, description="Most recipients of one message.")] = 1000
+    max_connections: Annotated[int, Meta(ge=1, description="Most client connections of one worker process.")] = 1000
+    max_connections_per_client: Annotated[
+        int, Meta(ge=1, description="Most connections from one client address to one worker process.")
+    ] = 100
+    max_errors: Annotated[int, Meta(ge=1, description="Refused commands after which a session is closed (421).")] = 20
+    command_timeout: Annotated[Seconds, Meta(ge=1, description="Longest wait for a command.")] = 300.0
+    data_timeout: Annotated[Seconds, Meta(ge=1, description="Longest wait for more of a message's data.")] = 600.0
+    session_timeout: Annotated[Seconds, Meta(ge=1, description="Longest session.")] = 3600.0
+    trusted_networks: Annotated[
+        tuple[str, ...], Meta(description="Networks that may inject mail and use injection headers.")
+    ] = ("127.0.0.0/8", "::1/128")
+    header_prefixes: Annotated[
+        tuple[str, ...],
+        Meta(description="Prefixes of injection headers, all alike; they are stripped before delivery."),
+    ] = ("x-mq-", "x-floodgate-")
+    ignore_headers: Annotated[
+        tuple[str, ...],
+        Meta(description="Injection headers that are dropped instead of refused or kept as properties."),
+    ] = ()
+    default_pool: Annotated[str, Meta(description="Pool of messages that name none.")] = "default"
+    commit_delay: Annotated[
+        Seconds, Meta(ge=0, le=1, description="How long a message waits for others to be stored in the same step.")
+    ] = 0.002
 
 
-class DomainSettings(msgspec.Struct, frozen=True, kw_only=True):
-    connections: int = 0
-    messages_per_connection: int = 0
-    messages_per_minute: float = 0.0
-    connections_per_minute: float = 0.0
+class DeliverySettings(Struct, frozen=True, kw_only=True):
+    """The way out."""
+
+    route: Annotated[
+        str, Meta(description='Next hop of all mail, "host:port" (queues and limits are kept); "" = by MX.')
+    ] = ""
+    routes: Annotated[
+        dict[str, str],
+        Meta(description='Next hop by domain or "*.parent": { "example.com" = "10.0.0.1:25" }; "" = by MX.'),
+    ] = {}
+    tls: Annotated[
+        Literal["opportunistic", "required", "none"],
+        Meta(description='STARTTLS: "opportunistic", "required" or "none".'),
+    ] = "opportunistic"
+    retries: Annotated[
+        tuple[Annotated[Seconds, Meta(ge=1)], ...],
+        Meta(min_length=1, description="Waits between attempts, jitter 10 %; the last repeats."),
+    ] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0)
+    max_age: Annotated[
+        Seconds, Meta(ge=1, description="Age at which mail expires, from acceptance or its scheduled time.")
+    ] = 259200.0
+    max_attempts: Annotated[int, Meta(ge=0, description="Attempts after which mail bounces; 0 = no limit.")] = 0
+    connections: Annotated[int, Meta(ge=1, description="Most outgoing connections of one worker process.")] = 200
+    connect_timeout: Annotated[Seconds, Meta(ge=0.1, description="Longest wait for a TCP connection.")] = 30.0
+    greeting_timeout: Annotated[Seconds, Meta(ge=0.1, description="Longest wait for the greeting.")] = 300.0
+    command_timeout: Annotated[Seconds, Meta(ge=0.1, description="Longest wait for a reply before DATA.")] = 300.0
+    data_timeout: Annotated[
+        Seconds, Meta(ge=0.1, description="Longest wait for the peer to take a block of content.")
+    ] = 180.0
+    dot_timeout: Annotated[Seconds, Meta(ge=0.1, description="Longest wait for the reply to the final dot.")] = 600.0
+    idle_timeout: Annotated[Seconds, Meta(ge=0, description="How long an idle connection is kept for reuse.")] = 5.0
+    dot_hold: Annotated[
+        Seconds, Meta(ge=0, description="How long a final dot waits for a fresh rule table before it is aborted.")
+    ] = 30.0
+    lease: Annotated[
+        Seconds, Meta(ge=5, le=3600, description="Silence after which a process is dead and its claims are taken back.")
+    ] = 60.0
+    dns_servers: Annotated[
+        tuple[str, ...], Meta(description='DNS servers, "ip" or "ip:port"; [] = the system\'s.')
+    ] = ()
+    mx_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the hosts that MX records name.")] = 25
 
 
-class RulesSettings(msgspec.Struct, frozen=True, kw_only=True):
-    max_staleness: float = 5.0
-    sweep_rate: float = 50000.0
-    max_rules: int = 100000
+class PoolSettings(Struct, frozen=True, kw_only=True):
+    """An IP pool that this node serves."""
+
+    ips: Annotated[tuple[str, ...], Meta(description="Sending IPs; [] = the system chooses.")] = ()
+    ehlo: Annotated[str, Meta(description='Our name towards destinations; "" = smtp.hostname.')] = ""
+    weights: Annotated[
+        dict[str, Annotated[int, Meta(ge=1)]],
+        Meta(description='Share of an IP against the others: { "192.0.2.1" = 3 }; else 1.'),
+    ] = {}
 
 
-class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
-    listen: Address = Address("127.0.0.1", 8080)
-    wait: float = 2.0
-    allow_plaintext: bool = False
+class DomainSettings(Struct, frozen=True, kw_only=True):
+    """Limits of a destination domain, for each pool, over all nodes."""
+
+    connections: Annotated[int, Meta(ge=0, description="Most connections at once; 0 = no limit.")] = 0
+    messages_per_connection: Annotated[
+        int, Meta(ge=0, description="Most messages of one connection; 0 = no limit.")
+    ] = 0
+    messages_per_minute: Annotated[float, Meta(ge=0, description="Most messages a minute; 0 = no limit.")] = 0.0
+    connections_per_minute: Annotated[float, Meta(ge=0, description="Most new connections a minute; 0 = no limit.")] = (
+        0.0
+    )
 
 
-class JournalSettings(msgspec.Struct, frozen=True, kw_only=True):
-    log_path: str = ""
-    backlog_soft: int = 20000
-    backlog_hard: int = 100000
-    when_behind: str = "refuse"
+class RulesSettings(Struct, frozen=True, kw_only=True):
+    """Forced errors."""
+
+    max_staleness: Annotated[
+        Seconds, Meta(ge=1, le=60, description="S: a process whose rule table is older than this delivers nothing.")
+    ] = 5.0
+    sweep_rate: Annotated[PerSecond, Meta(ge=1, description="Most queued deliveries that a sweep looks at.")] = 50000.0
+    max_rules: Annotated[int, Meta(ge=1, le=1000000, description="Most rules in the table.")] = 100000
 
 
-class StatusSettings(msgspec.Struct, frozen=True, kw_only=True):
-    retention: float = 86400.0
+class ApiSettings(Struct, frozen=True, kw_only=True):
+    """The REST API."""
+
+    listen: Annotated[Address, Meta(description="Address to listen on; port 0 = any free one.")] = Address(
+        "127.0.0.1", 8080
+    )
+    wait: Annotated[
+        Seconds,
+        Meta(ge=0, le=60, description="How long a change of the rules waits to be effective before it answers 202."),
+    ] = 2.0
+    allow_plaintext: Annotated[
+        bool, Meta(description="Listen off loopback although tokens then cross the network in the clear.")
+    ] = False
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class JournalSettings(Struct, frozen=True, kw_only=True):
+    """The delivery log."""
+
+    log_path: Annotated[str, Meta(description='The delivery log; "" = <data_dir>/log/delivery.jsonl.')] = ""
+    backlog_soft: Annotated[int, Meta(ge=1, description="Unwritten event entries of a lane at which sweeps wait.")] = (
+        20000
+    )
+    backlog_hard: Annotated[
+        int, Meta(ge=1, description="Unwritten event entries of a lane at which when_behind applies.")
+    ] = 100000
+    when_behind: Annotated[
+        Literal["refuse", "drop"],
+        Meta(description='"refuse" new mail with 452, or "drop" the oldest events and log a gap.'),
+    ] = "refuse"
+
+
+class StatusSettings(Struct, frozen=True, kw_only=True):
+    """The status of deliveries that have ended."""
+
+    retention: Annotated[Seconds, Meta(ge=60, description="How long it can be asked for.")] = 86400.0
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that a node is told."""
+
     node: NodeSettings
     redis: RedisSettings = RedisSettings()
     content: ContentSettings = ContentSettings()

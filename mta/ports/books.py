@@ -29,7 +29,8 @@ class Books(Protocol):
     async def tags(self, most: int, cursor: str) -> tuple[list[str], str]: ...
 
     async def rule(self, rule_id: str) -> dict[str, int]:
-        """Fields "intercepted:<stage>", "after", "deferred", "other", "uncertain", "hits", "last_hit_at"."""
+        """Fields "met" (each delivery once, when the rule first met it), "intercepted:<stage>", "after",
+        "deferred", "other", "uncertain", "hits", "last_hit_at": met = intercepted + after + deferred + other."""
         ...
 
     async def queues(self) -> list[QueueCounts]: ...

@@ -51,6 +51,28 @@ class Limits(Protocol):
         ...
 
 
+class LimitStore(Protocol):
+    """Where the shared limits are kept, exact over all processes; raises StoreAway, StoreError."""
+
+    async def take_slots(self, pool: str, domain: str, limit: int, want: int) -> int:
+        """How many of `want` connection slots are this session's now; never more than `limit` are out in all.
+        Slots whose answer was lost stay out until the session is forgotten."""
+        ...
+
+    async def give_slots(self, pool: str, domain: str, count: int) -> None: ...
+
+    async def take_tokens(
+        self, pool: str, domain: str, kind: str, interval_ms: float, most: int
+    ) -> tuple[int, float, int]:
+        """(the store's now, first instant, how many): Unix ms, `interval_ms` apart, each given out once; none when
+        the next free instant is more than a second away. `kind`: "messages" | "connections"."""
+        ...
+
+    async def forget(self, session: str) -> None:
+        """Free what a dead session held."""
+        ...
+
+
 class MxAnswer(NamedTuple):
     """Hosts in the order to try them (equal preferences shuffled), or why there are none."""
 

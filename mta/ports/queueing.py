@@ -65,6 +65,10 @@ class Claims(Protocol):
         """End claims in one atomic step (at most 100, all of `lane`); the answers are in order."""
         ...
 
+    async def note(self, lane: int, events: Sequence[bytes]) -> None:
+        """Append encoded events that change no state."""
+        ...
+
     async def content(self, message: MessageId, record: Record) -> bytes | None:
         """The content of a claimed delivery that came without it; None: it is gone (never for a live claim)."""
         ...
@@ -107,3 +111,13 @@ class Settled(enum.Enum):
     OK = "ok"
     STALE = "stale"  # the claim was not ours any more; only a late event was written
     OLD_RULES = "old_rules"  # decided by a rule table below the lane's barrier: nothing was done, decide again
+
+
+class Reclaims(Protocol):
+    """Taking back what a dead session held; any process may, any number of times."""
+
+    lanes: int
+
+    async def reclaim(self, lane: int, session: str, most: int) -> int:
+        """Return claims of the session to their queues, due now; how many, 0 = it holds nothing more in the lane."""
+        ...

@@ -1,12 +1,12 @@
 """The rule table as other services see it, and the rule store as the rules service sees it."""
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey, Record
-from mta.model.rules import Change, ForcedError, Head, PastDot, SessionState
+from mta.model.rules import Change, Effective, ForcedError, Head, PastDot, SessionState
 from mta.policy.rule_table import RuleTable
 
 
@@ -52,10 +52,17 @@ class Confirmed(NamedTuple):
 class RuleStore(Protocol):
     """Rules and sessions in `{rules}`; raises StoreAway, StoreError."""
 
-    session: str
+    @property
+    def session(self) -> str: ...
 
-    async def confirm(self, seq: int, head: Head, past_dot: Sequence[PastDot], metrics: dict[str, float]) -> Confirmed:
-        """Compare and register in one step. seq 1 registers this process. Raises SessionLost."""
+    def renew(self) -> str:
+        """Go on under a new session, after the old one was given up for dead; not registered before confirmed."""
+        ...
+
+    async def confirm(
+        self, seq: int, head: Head, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
+    ) -> Confirmed:
+        """Compare and register in one step. seq 1 registers this process; may be repeated. Raises SessionLost."""
         ...
 
     async def leave(self) -> None:
@@ -63,7 +70,7 @@ class RuleStore(Protocol):
         ...
 
     async def load(self) -> tuple[Head, tuple[ForcedError, ...]]:
-        """The whole table."""
+        """The whole table, without rules that cannot be read (alarm)."""
         ...
 
     async def put(self, rule: ForcedError, change: str) -> tuple["Put", frozenset[str]]:
@@ -71,8 +78,16 @@ class RuleStore(Protocol):
         and the wait set: the sessions that were registered at that moment."""
         ...
 
-    async def remove(self, rule_id: str, change: str) -> tuple["Removed", frozenset[str]] | None:
+    async def remove(self, rule_id: str, change: str, by: str = "") -> tuple["Removed", frozenset[str]] | None:
         """None: no such rule."""
+        ...
+
+    async def save_effect(self, effect: Effective) -> None:
+        """Keep it by rule id, unless one of the same or a later generation is there already."""
+        ...
+
+    async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:
+        """By rule id, of these rules or of all; what is of another generation than the rule says nothing about it."""
         ...
 
     async def sessions(self) -> dict[str, SessionState]: ...
@@ -121,9 +136,11 @@ class Match(NamedTuple):
     """A queued delivery that a sweep found to match; `event` is its encoded Intercepted event."""
 
     id: DeliveryId
+    rule: str  # the rule that wins
     tags: tuple[str, ...]
     event: bytes
     uncertain: bool
+    left_rule: str = ""  # `deferred_by` of its record
 
 
 class Queued(NamedTuple):
@@ -156,7 +173,7 @@ class SweepStore(Protocol):
         ...
 
     async def intercept(
-        self, lane: int, queue: QueueKey, generation: int, rule_id: str, matches: Sequence[Match]
+        self, lane: int, queue: QueueKey, generation: int, matches: Sequence[Match]
     ) -> tuple[InterceptAnswer, int]:
         """End what is still in that queue (at most 100); how many were."""
         ...
@@ -165,7 +182,13 @@ class SweepStore(Protocol):
         """By rule id."""
         ...
 
-    async def save_sweep(self, state: "SweepState") -> None: ...
+    async def save_sweep(self, state: "SweepState", lease: float) -> bool:
+        """Take or keep the sweep for `lease` seconds as `state.owner`; False: another owner has it."""
+        ...
+
+    async def backlog(self, lane: int) -> int:
+        """Event entries that the journal has not made durable yet."""
+        ...
 
 
 class SweepState(NamedTuple):
@@ -173,13 +196,14 @@ class SweepState(NamedTuple):
 
     rule: str
     generation: int
-    state: str  # "waiting" | "running" | "done"
-    seen: int
-    matched: int
+    state: str  # "running" | "waiting" (for the rule to be effective) | "done" | "stopped" (rule lifted)
+    seen: int  # deliveries looked at: those intercepted by earlier passes, and this pass's
+    matched: int  # of them intercepted for this rule
     started_at: int
     updated_at: int
     effective_at: int  # 0 = not yet: the last pass has not begun
     owner: str = ""
+    share: float = 0.0  # of this pass that is walked, 0 to 1
 
 
 class Orders(Protocol):
@@ -192,7 +216,7 @@ class Orders(Protocol):
     async def remove(self, rule_id: str, by: str, wait: float) -> "Effect | None": ...
 
     async def effect(self, rule: ForcedError) -> "Effect":
-        """What is known now of the rule's last change."""
+        """What is known now of the rule's last change; made good from then on where nobody follows it any more."""
         ...
 
 
@@ -204,7 +228,7 @@ class Effect(NamedTuple):
     effective: bool
     effective_at: int
     effective_by: int
-    past_dot: tuple[PastDot, ...]
-    quiet_at: int  # 0 = something is still past its dot and unsettled
+    past_dot: tuple[PastDot, ...]  # fixed once effective, () before
+    quiet_at: int  # 0 = not effective yet, or something is still past its dot and unsettled
     confirmed: tuple[str, ...]  # session ids
-    unconfirmed: tuple[str, ...]
+    unconfirmed: tuple[str, ...]  # still waited for; once effective: those that the time alone has stopped

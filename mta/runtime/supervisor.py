@@ -34,7 +34,7 @@ class Role(NamedTuple):
     """A kind of process: its command, how many, and which listening sockets it inherits."""
 
     module: str
-    count: int
+    processes: int
     sockets: tuple[int, ...] = ()
 
 
@@ -73,7 +73,9 @@ class Process:
                 continue
             if asyncio.get_running_loop().time() - started > 30.0:
                 backoff = 0.1
-            log.error("%s (pid %d) ended with status %d; started again in %.1f s", self._name, process.pid, status, backoff)
+            log.error(
+                "%s (pid %d) ended with status %d; started again in %.1f s", self._name, process.pid, status, backoff
+            )
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, _BACKOFF_MAX)
 
@@ -108,14 +110,14 @@ class Process:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(signal.SIGHUP)
 
-    async def gone(self, timeout: float) -> None:
-        """Wait until it has drained; past `timeout` seconds it is killed."""
+    async def gone(self, seconds: float) -> None:
+        """Wait until it has drained; past `seconds` it is killed."""
         if self._task is None:
             return
         try:
-            await asyncio.wait_for(asyncio.shield(self._task), timeout)
-        except asyncio.TimeoutError:
-            log.error("%s did not drain within %.0f s; it is killed", self._name, timeout)
+            await asyncio.wait_for(asyncio.shield(self._task), seconds)
+        except TimeoutError:
+            log.error("%s did not drain within %.0f s; it is killed", self._name, seconds)
             if self._process is not None and self._process.returncode is None:
                 self._process.kill()
             await self._task
@@ -220,19 +222,22 @@ class Supervisor:
     def _start_processes(self) -> None:
         for name, role in self._roles().items():
             sockets = role.sockets
-            for number in range(role.count):
+            for number in range(role.processes):
                 boot = lambda sockets=sockets: boot_line(self._settings, self._redis_url, sockets)  # noqa: E731
-                process = Process(f"{name}-{number + 1}" if role.count > 1 else name, role, boot, self._reaped)
+                process = Process(f"{name}-{number + 1}" if role.processes > 1 else name, role, boot, self._reaped)
                 process.start()
                 self._processes.append((name, process))
 
     async def _wait_ready(self) -> None:
-        ready = asyncio.gather(*(process.ready.wait() for _, process in self._processes))
-        stop = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait([ready, stop], return_when=asyncio.FIRST_COMPLETED)
-        for task in (ready, stop):
-            task.cancel()
-        await asyncio.gather(ready, stop, return_exceptions=True)
+        async def all_ready() -> None:
+            for _, process in self._processes:
+                await process.ready.wait()
+
+        waits = {asyncio.ensure_future(all_ready()), asyncio.ensure_future(self._stop.wait())}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
     def _say_ready(self) -> None:
         line = {
@@ -335,5 +340,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-

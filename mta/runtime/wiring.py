@@ -44,9 +44,7 @@ class Store:
         self.limits = StoredLimits(link, session)
 
 
-async def open_store(
-    settings: Settings, url: str, role: str, roles: tuple[str, ...], stopping: asyncio.Event
-) -> Store:
+async def open_store(settings: Settings, url: str, role: str, roles: tuple[str, ...], stopping: asyncio.Event) -> Store:
     """Waits for a store that is away; raises StoreUnsafe, SettingsError."""
     link = await open_link(settings, url, stopping)
     cluster = ClusterSettings(link)

@@ -79,21 +79,23 @@ async def test_an_alias_is_followed(stub: DnsStub, resolver: DnsResolver) -> Non
 async def test_a_long_answer_comes_over_tcp(stub: DnsStub, resolver: DnsResolver) -> None:
     stub.mx("example.com", *[(number, f"mx{number}.with.a.long.name.example.com") for number in range(200)])
     answer = await resolver.mx("example.com")
-    assert len(answer.hosts) == 5 and answer.hosts[0].startswith("mx0.")
+    assert len(answer.hosts) == 5
+    assert answer.hosts[0].startswith("mx0.")
     assert stub.over_tcp == 1
 
 
-async def test_answers_are_kept_for_their_ttl(stub: DnsStub, resolver: DnsResolver) -> None:
+async def test_answers_are_kept_for_a_while_at_least(stub: DnsStub, resolver: DnsResolver) -> None:
     clock = Clock()
     resolver._clock = clock
-    stub.mx("example.com", (10, "a.test"), ttl=60)
+    stub.mx("example.com", (10, "a.test"), ttl=0)
     await resolver.mx("example.com")
-    clock.now = 59.0
+    clock.now = 4.9
     await resolver.mx("EXAMPLE.com.")
     assert stub.asked["example.com", "MX"] == 1
-    clock.now = 61.0
-    stub.mx("example.com", (10, "b.test"), ttl=60)
+    clock.now = 5.1
+    stub.mx("example.com", (10, "b.test"), ttl=0)
     assert (await resolver.mx("example.com")).hosts == ("b.test",)
+    assert stub.asked["example.com", "MX"] == 2
 
 
 async def test_equal_questions_are_asked_once(stub: DnsStub, resolver: DnsResolver) -> None:
@@ -110,4 +112,5 @@ async def test_equal_questions_are_asked_once(stub: DnsStub, resolver: DnsResolv
 
 async def test_a_name_that_cannot_be_asked_does_not_exist(resolver: DnsResolver) -> None:
     answer = await resolver.mx("a" * 70 + ".test")
-    assert not answer.hosts and not answer.temporary
+    assert not answer.hosts
+    assert not answer.temporary

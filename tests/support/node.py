@@ -64,7 +64,9 @@ class Node:
                 ids.append(self.send_on(client, address, tags, text, **headers))
         return ids
 
-    def send_on(self, client: smtplib.SMTP, to: str, tags: tuple[str, ...] = (), text: str = "hello", **headers: str) -> str:
+    def send_on(
+        self, client: smtplib.SMTP, to: str, tags: tuple[str, ...] = (), text: str = "hello", **headers: str
+    ) -> str:
         lines = [f"X-MQ-Tag: {tag}" for tag in tags]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         lines += ["From: from@example.org", f"To: {to}", "Subject: test", "", text, ""]

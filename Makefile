@@ -1,0 +1,53 @@
+# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make bench`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PINS := pyproject.toml constraints.txt
+
+.DELETE_ON_ERROR:
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/runtime.stamp
+	$(BIN)/floodgate demo $(ARGS)
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest tests/architecture tests/unit $(wildcard tests/dialogs tests/integration tests/scenarios) $(ARGS)
+
+check: $(VENV)/check.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy mta control_api bench
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/architecture
+
+bench: $(VENV)/bench.stamp
+	$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/created.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "Floodgate needs CPython 3.11 to 3.13, and $(PYTHON) is not one; run: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) has no venv; on Debian and Ubuntu run: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/runtime.stamp: $(VENV)/created.stamp $(PINS)
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/runtime.stamp
+	$(PIP) install --quiet -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/check.stamp: $(VENV)/test.stamp
+	$(PIP) install --quiet -c constraints.txt -e '.[test,check]'
+	@touch $@
+
+$(VENV)/bench.stamp: $(VENV)/runtime.stamp
+	$(PIP) install --quiet -c constraints.txt -e '.[bench]'
+	@touch $@

@@ -1,0 +1,40 @@
+"""The application: which path is whose, behind the same gates for all of them."""
+
+from aiohttp import web
+
+from control_api import events, forced_errors, health, openapi, queues, tags, workers
+from control_api.access import Access
+from control_api.bodies import MAX_BODY
+from control_api.dependencies import DEPENDENCIES, Dependencies
+from control_api.middleware import add_headers, answer_problems, require_token
+
+
+def create_app(deps: Dependencies) -> web.Application:
+    """An application that is not started yet; `deps` must be open when its first request comes."""
+    app = web.Application(
+        middlewares=[answer_problems, require_token(Access(deps.tokens))],
+        client_max_size=MAX_BODY,
+    )
+    app[DEPENDENCIES] = deps
+    app[events.WATCHERS] = set()
+    app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(events.release_watchers)
+    app.add_routes(
+        [
+            web.get("/healthz", health.healthz),
+            web.get("/readyz", health.readyz),
+            web.get("/openapi.json", openapi.show),
+            web.get("/v1/errors", forced_errors.list_errors),
+            web.post("/v1/errors", forced_errors.post_error),
+            web.delete("/v1/errors", forced_errors.delete_by_selectors),
+            web.get("/v1/errors/{id}", forced_errors.show_error),
+            web.delete("/v1/errors/{id}", forced_errors.delete_error),
+            web.get("/v1/errors/{id}/statement", forced_errors.show_statement),
+            web.get("/v1/tags", tags.find_tag),
+            web.get("/v1/tags/{tag}", tags.show_tag),
+            web.get("/v1/queues", queues.list_queues),
+            web.get("/v1/workers", workers.list_workers),
+            web.get("/v1/events", events.stream_events, allow_head=False),
+        ]
+    )
+    return app

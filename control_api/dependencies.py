@@ -1,0 +1,36 @@
+"""What the API is given by the wiring: ports, and a few facts about this node."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from mta.model.settings import ApiSettings
+from mta.ports.access import LiveEvents, Tokens
+from mta.ports.books import Books
+from mta.ports.rules import Orders, RuleStore, SweepStore
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """Everything that a handler may touch."""
+
+    orders: Orders
+    rules: RuleStore
+    sweeps: SweepStore
+    books: Books
+    tail: LiveEvents
+    tokens: Tokens
+    node: str  # this node's name: what a rule with `cluster: false` is bound to
+    api: ApiSettings
+    health: Callable[[], Awaitable[str]]  # why the store cannot be worked with, "" = it can; may raise StoreError
+    workers: int = 0  # delivery processes that this node should have, 0 = none
+    pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the settings: pool -> its sending IPs
+
+
+DEPENDENCIES = web.AppKey("dependencies", Dependencies)
+
+
+def of(request: web.Request) -> Dependencies:
+    """The dependencies of the application that serves `request`."""
+    return request.app[DEPENDENCIES]

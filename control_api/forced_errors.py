@@ -1,0 +1,227 @@
+"""Forced errors over REST: list, order, lift, and the account of what a rule met."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from control_api import dependencies
+from control_api.bodies import read_fields
+from control_api.dependencies import Dependencies
+from control_api.problems import Problem, json_response
+from control_api.query import cursor_of, read_cursor, read_limit, read_query, read_wait
+from control_api.rule_body import check_fields, read_domain, read_pool, read_rule, read_selectors, read_tag
+from control_api.times import now_ms, shown
+from control_api.workers import name_of
+from mta.model.errors import BadValue, StoreError
+from mta.model.rules import ForcedError, Head
+from mta.policy.rule_table import RuleTable, swept
+from mta.ports.rules import Effect
+from mta.rules.statement import only_tag, rule_statement
+
+LONGEST_WAIT = 600.0
+_UNTIL = ("effective", "quiet", "swept")
+
+
+async def list_errors(request: web.Request) -> web.Response:
+    """GET /v1/errors?tag=&pool=&domain=&limit=&cursor=: a bare array, oldest first."""
+    asked = read_query(request, ("tag", "pool", "domain", "limit", "cursor"))
+    limit = read_limit(asked.get("limit"), None)
+    after = read_cursor(asked.get("cursor"), 2)
+    wanted = {
+        "tag": read_tag(asked["tag"], "tag") if "tag" in asked else None,
+        "pool": read_pool(asked["pool"], "pool") if "pool" in asked else None,
+        "domain": read_domain(asked["domain"], "domain", wildcard=True) if "domain" in asked else None,
+    }
+    deps = dependencies.of(request)
+    head, rules = await deps.rules.load()
+    found = [
+        rule
+        for rule in sorted(rules, key=_order)
+        if all(value is None or getattr(rule.selectors, name) == value for name, value in wanted.items())
+        and (after is None or _order(rule) > after)
+    ]
+    page = found if limit is None else found[:limit]
+    table = RuleTable.build(head, rules, deps.node)
+    body = [_shown(rule) | await _use(deps, rule, table) for rule in page]
+    headers = {}
+    if len(found) > len(page):
+        following = request.rel_url.update_query(cursor=cursor_of(*_order(page[-1])))
+        headers["Link"] = f'<{following}>; rel="next"'
+    return json_response(body, headers=headers)
+
+
+async def post_error(request: web.Request) -> web.Response:
+    """POST /v1/errors?wait=&until=: 201 created, 200 replaced, 202 where what is waited for has not happened yet."""
+    wait, until = _patience(request)
+    deps = dependencies.of(request)
+    asked = read_rule(await read_fields(request), deps.node)
+    now = now_ms()
+    rule = msgspec.structs.replace(asked, id=_new_id(now), created_at=now, created_by="admin")
+    effect = await deps.orders.put(rule, wait, until)
+    status = (201 if effect.created else 200) if await _reached(deps, effect, until) else 202
+    body = _shown(effect.rule) | await _effect(deps, effect)
+    body["warnings"] = await _warnings(deps, effect.rule)
+    return json_response(body, status, {"Location": f"/v1/errors/{effect.rule.id}"} if effect.created else {})
+
+
+async def delete_by_selectors(request: web.Request) -> web.Response:
+    """DELETE /v1/errors: the rule of exactly these selectors; other fields of a rule are taken and ignored."""
+    wait, _ = _patience(request, until=False)
+    deps = dependencies.of(request)
+    fields = await read_fields(request)
+    check_fields(fields)
+    selectors = read_selectors(fields, deps.node)
+    _, rules = await deps.rules.load()
+    found = next((rule for rule in rules if rule.selectors == selectors), None)
+    if found is None:
+        raise Problem(404, "there is no forced error with exactly these selectors")
+    return await _remove(deps, found.id, wait)
+
+
+async def show_error(request: web.Request) -> web.Response:
+    """GET /v1/errors/{id}."""
+    read_query(request)
+    deps = dependencies.of(request)
+    rule, head, rules = await _find(deps, request.match_info["id"])
+    effect = await deps.orders.effect(rule)
+    table = RuleTable.build(head, rules, deps.node)
+    return json_response(_shown(rule) | await _use(deps, rule, table) | await _effect(deps, effect))
+
+
+async def delete_error(request: web.Request) -> web.Response:
+    """DELETE /v1/errors/{id}."""
+    wait, _ = _patience(request, until=False)
+    return await _remove(dependencies.of(request), request.match_info["id"], wait)
+
+
+async def show_statement(request: web.Request) -> web.Response:
+    """GET /v1/errors/{id}/statement."""
+    read_query(request)
+    deps = dependencies.of(request)
+    rule, _, _ = await _find(deps, request.match_info["id"])
+    effect = await deps.orders.effect(rule)
+    sweep = (await deps.sweeps.sweeps()).get(rule.id)
+    counts = await deps.books.rule(rule.id)  # before the tag's, see rule_statement
+    tag = only_tag(rule.selectors)
+    of_tag = None if tag is None else await deps.books.tag(tag)
+    return json_response(msgspec.to_builtins(rule_statement(effect, counts, of_tag, sweep, now_ms())))
+
+
+async def _remove(deps: Dependencies, rule_id: str, wait: float) -> web.Response:
+    effect = await deps.orders.remove(rule_id, "admin", wait)
+    if effect is None:
+        raise _unknown()
+    return json_response(_shown(effect.rule) | await _effect(deps, effect), 200 if effect.effective else 202)
+
+
+async def _find(deps: Dependencies, rule_id: str) -> tuple[ForcedError, Head, Sequence[ForcedError]]:
+    head, rules = await deps.rules.load()
+    for rule in rules:
+        if rule.id == rule_id:
+            return rule, head, rules
+    raise _unknown()
+
+
+def _unknown() -> Problem:
+    return Problem(404, "there is no forced error with this id; it may have been removed")
+
+
+def _patience(request: web.Request, until: bool = True) -> tuple[float, str]:
+    asked = read_query(request, ("wait", "until") if until else ("wait",))
+    wait = read_wait(asked.get("wait"), "wait", dependencies.of(request).api.wait, LONGEST_WAIT)
+    goal = asked.get("until", "effective")
+    if goal not in _UNTIL:
+        raise BadValue("until", f"is none of {', '.join(_UNTIL)}")
+    return wait, goal
+
+
+async def _reached(deps: Dependencies, effect: Effect, until: str) -> bool:
+    if until == "effective" or not effect.effective:
+        return effect.effective
+    if until == "quiet":
+        return effect.quiet_at > 0
+    if not swept(effect.rule):
+        return True
+    sweep = (await deps.sweeps.sweeps()).get(effect.rule.id)
+    return sweep is not None and sweep.generation == effect.rule.generation and sweep.state == "done"
+
+
+def _order(rule: ForcedError) -> tuple[str, str]:
+    return f"{rule.created_at:015d}", rule.id
+
+
+def _new_id(now: int) -> str:
+    """Sorts by time of creation; made of hexadecimal digits only, so that it can stand in keys and paths."""
+    return f"{now:012x}{secrets.token_hex(5)}"
+
+
+def _shown(rule: ForcedError) -> dict[str, Any]:
+    """The rule with CONTRACT's names; what is not set is left out."""
+    selectors = rule.selectors
+    found: dict[str, Any] = {
+        "id": rule.id,
+        "code": rule.code,
+        "extended": rule.extended or None,
+        "description": rule.description or None,
+        "pool": selectors.pool,
+        "mta": selectors.mta,
+        "domain": selectors.domain,
+        "tag": selectors.tag,
+        "cluster": selectors.cluster,
+        "node": selectors.node,
+        "reason": rule.reason or None,
+        "created_at": shown(rule.created_at),
+        "created_by": rule.created_by or None,
+        "generation": rule.generation,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+async def _use(deps: Dependencies, rule: ForcedError, table: RuleTable) -> dict[str, Any]:
+    counts = await deps.books.rule(rule.id)
+    return {
+        "hits": counts.get("hits", 0),
+        "last_hit_at": shown(counts.get("last_hit_at", 0)),
+        "shadowed_by": table.shadowed_by(rule),
+    }
+
+
+async def _effect(deps: Dependencies, effect: Effect) -> dict[str, Any]:
+    sessions = await deps.rules.sessions()
+    found: dict[str, Any] = {"effective": effect.effective}
+    if effect.effective:
+        found["effective_at"] = shown(effect.effective_at)
+    else:
+        found["effective_by"] = shown(effect.effective_by)
+    found["past_dot"] = [
+        {"id": entry.id, "recipient": entry.recipient, "dot_at": shown(entry.dot_at)} for entry in effect.past_dot
+    ]
+    found["quiet_at"] = shown(effect.quiet_at)
+    found["workers"] = {
+        "confirmed": sorted(name_of(session, sessions) for session in effect.confirmed),
+        "unconfirmed": sorted(name_of(session, sessions) for session in effect.unconfirmed),
+    }
+    return found
+
+
+async def _warnings(deps: Dependencies, rule: ForcedError) -> list[str]:
+    """Never refuses the rule, which stands already: mail for a pool or an address that nobody knows may come."""
+    selectors = rule.selectors
+    if selectors.pool is None and selectors.mta is None:
+        return []
+    try:
+        stored = await deps.sweeps.pools()
+    except StoreError:
+        return ["whether the pool or address is known could not be found out"]
+    if selectors.pool is not None and selectors.pool not in {*deps.pools, *stored}:
+        return [f"pool {selectors.pool} is not known here and has no mail"]
+    if selectors.mta is not None and selectors.mta not in _addresses(deps.pools) and f"@{selectors.mta}" not in stored:
+        return [f"address {selectors.mta} is not known here and has no mail"]
+    return []
+
+
+def _addresses(pools: Mapping[str, tuple[str, ...]]) -> set[str]:
+    return {address for addresses in pools.values() for address in addresses}

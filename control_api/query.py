@@ -1,0 +1,62 @@
+"""Query strings, read strictly: only the parameters that a resource has, each of them once unless it may repeat."""
+
+import base64
+import binascii
+from collections.abc import Collection
+
+from aiohttp import web
+
+from mta.model.errors import BadValue
+from mta.model.units import parse_duration
+
+MAX_LIMIT = 10_000
+
+
+def read_query(request: web.Request, once: Collection[str] = (), repeatable: Collection[str] = ()) -> dict[str, str]:
+    """The single parameters by name; `*` as a whole value means absent. Raises BadValue."""
+    found: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name in repeatable:
+            continue
+        if name not in once:
+            allowed = ", ".join(sorted((*once, *repeatable))) or "none"
+            raise BadValue(name[:100], f"is not a parameter of this resource; it has: {allowed}")
+        if name in found:
+            raise BadValue(name, "stands twice in the query; give it once")
+        found[name] = value
+    return {name: value for name, value in found.items() if value != "*"}
+
+
+def read_limit(value: str | None, default: int | None) -> int | None:
+    if value is None:
+        return default
+    if value.isascii() and value.isdigit() and len(value) < 6 and 1 <= int(value) <= MAX_LIMIT:
+        return int(value)
+    raise BadValue("limit", f"is not a whole number from 1 to {MAX_LIMIT}")
+
+
+def read_wait(value: str | None, field: str, default: float, most: float) -> float:
+    """Seconds, at most `most`."""
+    seconds = default if value is None else parse_duration(value, field)
+    if seconds > most:
+        raise BadValue(field, f"is longer than {most:g} s")
+    return seconds
+
+
+def cursor_of(*key: str) -> str:
+    """An opaque cursor that stands behind the item with this key."""
+    return base64.urlsafe_b64encode("\n".join(key).encode()).decode().rstrip("=")
+
+
+def read_cursor(value: str | None, parts: int) -> tuple[str, ...] | None:
+    """The key that `cursor_of` was given, of as many parts. Raises BadValue."""
+    if value is None:
+        return None
+    try:
+        raw = base64.b64decode(value.encode() + b"=" * (-len(value) % 4), b"-_", validate=True)
+        key = tuple(raw.decode().split("\n"))
+    except (binascii.Error, ValueError):
+        key = ()
+    if len(key) != parts:
+        raise BadValue("cursor", "is not a cursor of this list; take it from the answer before")
+    return key

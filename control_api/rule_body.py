@@ -1,0 +1,154 @@
+"""A forced error as a request describes it: selectors and what to answer, each value checked before it is stored."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mta.model.errors import BadValue
+from mta.model.rules import ForcedError, Selectors
+from mta.policy.routing import queue_domain
+
+MAX_TEXT = 400  # bytes: with code and enhanced code it fits the 512 octets of a reply line (RFC 5321 4.5.3.1.5)
+MAX_TAG = 128  # bytes
+
+_SELECTORS = ("pool", "mta", "domain", "tag")
+FIELDS = frozenset({"code", "extended", "description", "cluster", "reason", "everything", *_SELECTORS})
+
+_POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
+_EXTENDED = re.compile(r"([245])\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2})", re.ASCII)  # RFC 3463 2
+_CODE = re.compile(r"[0-9]{3}", re.ASCII)
+_UNTAGGABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Raises BadValue for the first field that no forced error has."""
+    for name in fields:
+        if name not in FIELDS:
+            raise BadValue(name[:100], f"is not a field of a forced error; there are {', '.join(sorted(FIELDS))}")
+
+
+def read_rule(fields: Mapping[str, Any], node: str) -> ForcedError:
+    """The rule, without id and history; `node` is what `cluster: false` binds it to. Raises BadValue."""
+    check_fields(fields)
+    code = read_code(fields.get("code"))
+    return ForcedError(
+        id="",
+        selectors=read_selectors(fields, node),
+        code=code,
+        extended=_extended(fields.get("extended"), code),
+        description=_text(fields.get("description"), "description"),
+        reason=_text(fields.get("reason"), "reason"),
+    )
+
+
+def read_selectors(fields: Mapping[str, Any], node: str) -> Selectors:
+    """Raises BadValue, also where nothing narrows the rule down and `everything` does not say that this is meant."""
+    given = {name: _selector(fields, name) for name in _SELECTORS}
+    if given["pool"] is not None and given["mta"] is not None:
+        raise BadValue("mta", "cannot be combined with pool; give one of them")
+    everything = _flag(fields.get("everything", False), "everything")
+    narrowed = any(value is not None for value in given.values())
+    if not narrowed and not everything:
+        raise BadValue("everything", "no selector is given; give pool, mta, domain or tag, or everything: true")
+    if narrowed and everything:
+        raise BadValue("everything", "contradicts the selectors; give one or the other")
+    cluster = _flag(fields.get("cluster", True), "cluster")
+    return Selectors(
+        pool=None if given["pool"] is None else read_pool(given["pool"], "pool"),
+        mta=None if given["mta"] is None else _address(given["mta"], "mta"),
+        domain=None if given["domain"] is None else read_domain(given["domain"], "domain", wildcard=True),
+        tag=None if given["tag"] is None else read_tag(given["tag"], "tag"),
+        cluster=cluster,
+        node=None if cluster else node,
+    )
+
+
+def read_code(value: Any) -> int:
+    """A whole number or its three digits, 200 to 299 or 400 to 599. Raises BadValue."""
+    if value is None:
+        raise BadValue("code", "is required; give 400 to 599, or 200 to 299 to discard")
+    if isinstance(value, str) and _CODE.fullmatch(value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not (200 <= value <= 299 or 400 <= value <= 599):
+        raise BadValue("code", "is not an SMTP code; give 400 to 599, or 200 to 299 to discard")
+    return value
+
+
+def read_pool(value: str, field: str) -> str:
+    """A pool's name, or `@<ip>`. Raises BadValue."""
+    if value.startswith("@"):
+        return "@" + _address(value[1:], field)
+    if not _POOL.fullmatch(value):
+        raise BadValue(field, "is not a pool; give 1 to 63 letters, digits, _ and -, or @<ip>")
+    return value
+
+
+def read_domain(value: str, field: str, wildcard: bool = False) -> str:
+    """Lower-case A-labels, `*.` before them where `wildcard` allows it. Raises BadValue."""
+    head, rest = ("*.", value[2:]) if wildcard and value.startswith("*.") else ("", value)
+    try:
+        name = queue_domain(rest)
+    except BadValue as bad:
+        raise BadValue(field, bad.reason) from None
+    is_literal = name.startswith("[") and not head
+    if not is_literal and not all(_LABEL.fullmatch(label) for label in name.split(".")):
+        raise BadValue(field, 'is not a domain; give "example.com", or "*.example.com" for its subdomains')
+    return head + name
+
+
+def read_tag(value: str, field: str) -> str:
+    """1 to 128 bytes of UTF-8 without control characters: whatever else intake took must be possible to cancel."""
+    if _UNTAGGABLE.search(value) or not 1 <= len(value.encode()) <= MAX_TAG:
+        raise BadValue(field, f"is not a tag; give 1 to {MAX_TAG} bytes of UTF-8 without control characters")
+    return value
+
+
+def _selector(fields: Mapping[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if value is None or value == "*":
+        return None
+    if not isinstance(value, str) or not value:
+        raise BadValue(name, "is not a text of at least one character; leave the field out to match anything")
+    return value
+
+
+def _address(value: str, field: str) -> str:
+    try:
+        address = ipaddress.ip_address(value)
+        if getattr(address, "scope_id", None) is None:
+            return str(address)
+    except ValueError:
+        pass
+    raise BadValue(field, "is not an IP address")
+
+
+def _extended(value: Any, code: int) -> str:
+    if value is None:
+        return ""
+    found = _EXTENDED.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise BadValue("extended", 'is not an enhanced status code; give x.y.z, such as "5.7.1"')
+    if int(found[1]) != code // 100:
+        raise BadValue("extended", f"begins with {found[1]} where code {code} needs {code // 100}")
+    return found[0]
+
+
+def _text(value: Any, field: str) -> str:
+    """Reaches SMTP replies and logs, so nothing but what prints: no CR, LF, NUL, controls, bidi marks (S: A10)."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value.isprintable():
+        raise BadValue(field, "is not one line of printable text; remove control, bidirectional and line characters")
+    if len(value.encode()) > MAX_TEXT:
+        raise BadValue(field, f"is longer than {MAX_TEXT} bytes of UTF-8")
+    return value
+
+
+def _flag(value: Any, field: str) -> bool:
+    if isinstance(value, str):
+        value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower())
+    if not isinstance(value, bool):
+        raise BadValue(field, "is neither true nor false")
+    return value

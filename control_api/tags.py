@@ -1,0 +1,36 @@
+"""The statement of a tag: what became of all mail that carries it."""
+
+import msgspec
+from aiohttp import web
+
+from control_api import dependencies
+from control_api.problems import json_response
+from control_api.query import read_query
+from control_api.rule_body import read_tag
+from control_api.times import now_ms
+from mta.model.errors import BadValue
+from mta.rules.statement import tag_statement
+
+
+async def show_tag(request: web.Request) -> web.Response:
+    """GET /v1/tags/{tag}."""
+    read_query(request)
+    return await _statement(request, read_tag(request.match_info["tag"], "tag"))
+
+
+async def find_tag(request: web.Request) -> web.Response:
+    """GET /v1/tags?tag=, for tags that a path cannot carry."""
+    tags = request.query.getall("tag", [])
+    read_query(request, ("tag",))
+    if not tags:
+        raise BadValue("tag", "is required")
+    return await _statement(request, read_tag(tags[0], "tag"))
+
+
+async def _statement(request: web.Request, tag: str) -> web.Response:
+    deps = dependencies.of(request)
+    counts = await deps.books.tag(tag)
+    _, rules = await deps.rules.load()
+    of_tag = sorted(rule.id for rule in rules if rule.selectors.tag == tag)
+    statement = tag_statement(tag, counts, of_tag, now_ms(), tracked=bool(counts))
+    return json_response(msgspec.to_builtins(statement))

@@ -1,0 +1,42 @@
+"""The processes that match rules: who they are, which generation they confirmed, how far behind they are."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from control_api import dependencies
+from control_api.problems import json_response
+from control_api.query import read_query
+from control_api.times import now_ms, shown
+from mta.model.rules import SessionState
+
+
+def name_of(session: str, sessions: Mapping[str, SessionState]) -> str:
+    """`<node>/<roles>/<pid>`; the session's id once the store has forgotten it."""
+    state = sessions.get(session)
+    return session if state is None else f"{state.node}/{'+'.join(state.roles)}/{state.pid}"
+
+
+async def list_workers(request: web.Request) -> web.Response:
+    """GET /v1/workers."""
+    read_query(request)
+    deps = dependencies.of(request)
+    head, _ = await deps.rules.load()
+    sessions = await deps.rules.sessions()
+    now = now_ms()
+    workers = [
+        {
+            "name": name_of(session, sessions),
+            "node": state.node,
+            "pid": state.pid,
+            "session": session,
+            "roles": list(state.roles),
+            "generation": state.head.generation,
+            "lag": max(0, head.generation - state.head.generation),
+            "confirmed_at": shown(state.confirmed_at),
+            "seconds_since_confirm": max(0.0, round((now - state.confirmed_at) / 1000, 3)),
+            "dead": state.dead,
+        }
+        for session, state in sorted(sessions.items(), key=lambda item: (item[1].node, item[1].pid, item[0]))
+    ]
+    return json_response({"generation": head.generation, "workers": workers})

@@ -1,0 +1,1 @@
+"""The command line: `floodgate` and its subcommands, one module each."""

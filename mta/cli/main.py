@@ -1,0 +1,48 @@
+"""The command `floodgate`: subcommands are loaded when they are called, so that each starts as fast as it can."""
+
+import importlib
+from importlib.metadata import version
+
+import click
+
+# Name of the subcommand: its module (which has `command`), and its line in `floodgate --help`.
+COMMANDS = {
+    "node": ("mta.cli.node", "Run a node: take mail in, deliver it, answer the API."),
+    "demo": ("mta.cli.demo", "Show the main job on this machine: cancel a campaign while it is delivered."),
+    "sink": ("mta.cli.sink", "Run a destination that accepts, defers, refuses or stalls by address."),
+    "send": ("mta.cli.send", "Hand a message in over SMTP."),
+    "cancel": ("mta.cli.cancel", "Cancel all queued mail of a tag on every node, and account for it."),
+    "errors": ("mta.cli.errors", "Forced errors: add, list, show, remove, statement."),
+    "queues": ("mta.cli.queues", "What is queued, by pool and domain."),
+    "workers": ("mta.cli.workers", "The processes of the cluster and the rules they have confirmed."),
+    "tail": ("mta.cli.tail", "Follow the delivery log live."),
+    "config": ("mta.cli.config", "Check or show settings."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a subcommand when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, prose) for name, (_, prose) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("floodgate-mta"), prog_name="floodgate")
+def main() -> None:
+    """Floodgate, a mail transfer agent with control after acceptance."""
+
+
+if __name__ == "__main__":
+    main(prog_name="floodgate")

@@ -1,0 +1,74 @@
+"""The command `floodgate node`: it runs a node until it is told to stop."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from mta.model.errors import SettingsError, StoreError
+from mta.model.settings import Settings
+from mta.runtime.supervisor import Supervisor
+from mta.settings_file import load_settings
+
+
+@click.command("node")
+@click.option("--config", "path", type=click.Path(path_type=Path), metavar="FILE", help="The settings file.")
+@click.option("--embedded", is_flag=True, help="Run a Valkey server of its own in the data directory (the default).")
+@click.option("--data-dir", metavar="DIR", help="Where the node keeps its files.")
+@click.option("--name", metavar="NODE", help="Name of this node, one of its own in the cluster.")
+@click.option("--workers", type=int, metavar="N", help="Worker processes; 0 = one per core.")
+@click.option("--roles", metavar="ROLE,...", help="What this node does: smtp, delivery, api, journal.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
+def command(
+    path: Path | None,
+    embedded: bool,
+    data_dir: str | None,
+    name: str | None,
+    workers: int | None,
+    roles: str | None,
+    sets: tuple[str, ...],
+) -> None:
+    """Run a node: take mail in, deliver it, answer the API.
+
+    Prints one line of JSON once every listener answers. SIGTERM drains it, SIGHUP reloads its settings.
+    """
+    words = list(sets)
+    if embedded:
+        words.append("redis.url=embedded")
+    for key, value in (("node.data_dir", data_dir), ("node.name", name)):
+        if value is not None:
+            words.append(f"{key}={json.dumps(value)}")
+    if workers is not None:
+        words.append(f"node.workers={workers}")
+    if roles is not None:
+        words.append(f"node.roles={json.dumps([role.strip() for role in roles.split(',')])}")
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=os.environ.get("FLOODGATE_LOG", "INFO"),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+    def load() -> Settings:
+        return load_settings(path, words, os.environ)
+
+    try:
+        _run(load)
+    except (SettingsError, StoreError) as error:
+        click.echo(f"floodgate node: {error}", err=True)
+        sys.exit(1)
+
+
+def _run(load: Callable[[], Settings]) -> None:
+    """Raises SettingsError, StoreUnsafe."""
+    settings = load()
+    folder = Path(settings.node.data_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"node.data_dir: {folder}: {error.strerror}; give a folder that can be written") from error
+    asyncio.run(Supervisor(settings, load).run())

@@ -1,0 +1,1 @@
+"""What is read from a message and written into it: injection headers, the trace header; no I/O, no clock."""

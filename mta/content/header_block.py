@@ -1,0 +1,64 @@
+"""The header block of a message and the fields that are taken out of it, byte for byte.
+
+The block is what comes before the first empty line; a message without one is all block. Lines in it that are no header
+fields (no colon, mbox's `From `) stay where they are, as does everything that is not taken out. Input has CRLF line ends
+only: the machine that received it saw to that.
+"""
+
+import functools
+import re
+from typing import NamedTuple
+
+
+class Field(NamedTuple):
+    """A field that was taken out: its name as written, its value with the folding."""
+
+    name: bytes
+    value: bytes
+
+
+def header_end(content: bytes) -> int:
+    """The length of the header block, with the CRLF of its last line."""
+    if content.startswith(b"\r\n"):
+        return 0
+    end = content.find(b"\r\n\r\n")
+    return len(content) if end < 0 else end + 2
+
+
+def count_received(block: bytes) -> int:
+    """How many trace headers the block has (RFC 5321 6.3)."""
+    lowered = block.lower()
+    return lowered.count(b"\nreceived:") + lowered.startswith(b"received:")
+
+
+def take_fields(content: bytes, end: int, prefixes: tuple[str, ...]) -> tuple[bytes, list[Field]]:
+    """Content without the fields of its header block (the first `end` octets) whose names begin with one of
+    `prefixes` (lower case), and these fields in order."""
+    block = content[:end]
+    pattern, marks = _pattern(prefixes)
+    lowered = block.lower()
+    for mark in marks:
+        if mark in lowered:
+            break
+    else:
+        return content, []
+    fields: list[Field] = []
+    kept: list[bytes] = []
+    position = 0
+    for found in pattern.finditer(block):
+        fields.append(Field(found[1], found[2]))
+        if found.start() > position:
+            kept.append(block[position : found.start()])
+        position = found.end()
+    if not fields:
+        return content, fields
+    kept.append(content[position:])
+    return b"".join(kept), fields
+
+
+@functools.lru_cache(maxsize=16)
+def _pattern(prefixes: tuple[str, ...]) -> tuple[re.Pattern[bytes], tuple[bytes, ...]]:
+    encoded = tuple(prefix.lower().encode() for prefix in prefixes)
+    names = b"|".join(re.escape(prefix) for prefix in encoded) or rb"(?!)"
+    field = rb"(?im)^((?:" + names + rb")[^\r\n:]*?)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)(?:\r\n|\Z)"
+    return re.compile(field), encoded

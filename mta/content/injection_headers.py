@@ -1,0 +1,198 @@
+"""What the injection headers of a message ask for (CONTRACT section 4), read from the fields that were taken out.
+
+Raises BadValue whose field is the header's name as the client wrote it; no value of a refused header is shown.
+"""
+
+import email.errors
+import email.header
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from mta.content.header_block import Field
+from mta.model.errors import BadValue
+from mta.model.injection import NOTHING_ASKED, Injection
+from mta.model.units import parse_duration, parse_time
+
+MAX_TAGS = 64
+MAX_TAG = 128  # bytes of UTF-8
+MAX_PROPERTIES = 32
+MAX_PROPERTY = 1024  # bytes of UTF-8
+MAX_PROPERTY_NAME = 128
+MAX_RETRIES = 100
+_LONGEST_RETRY = 30 * 86400
+
+_NOT_HERE = frozenset((
+    "tenant",
+    "idempotency-key",
+    "dsn-notify",
+    "dsn-ret",
+    "dsn-orcpt",
+    "dsn-envid",
+    "keepmime",
+    "inlinecss",
+))  # fmt: skip
+_FOLD = re.compile(r"\r\n[ \t]+")
+_NAME = re.compile(r"[!-9;-~]+")
+_PLAIN = re.compile(rb"[ \t]*([!-~](?:[ -<>-~]*[!-<>-~])?)[ \t]*")  # no fold, no `=`: no encoded word either
+_CONTROL = frozenset(("Cc", "Cs", "Zl", "Zp"))
+_POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_NUMBER = re.compile(r"[0-9]{1,6}")
+
+
+def read_injection(fields: Sequence[Field], prefixes: Sequence[str], ignored: frozenset[str], now_ms: int) -> Injection:
+    """`ignored`: full names, lower case, that are dropped unread."""
+    if not fields:
+        return NOTHING_ASKED
+    reader = _Reader(now_ms)
+    for name, value in fields:
+        shown = name.decode("ascii", "replace")
+        lowered = shown.lower()
+        if lowered not in ignored:
+            for prefix in prefixes:
+                if lowered.startswith(prefix):
+                    reader.read(lowered[len(prefix) :], shown, value)
+                    break
+    return reader.finish()
+
+
+def decode_value(value: bytes, field: str) -> str:
+    """Unfolded, encoded words decoded, blanks around it gone."""
+    plain = _PLAIN.fullmatch(value)
+    if plain is not None:
+        return plain[1].decode("ascii")
+    try:
+        text = _FOLD.sub(" ", value.decode("utf-8")).strip(" \t")
+    except UnicodeDecodeError:
+        raise BadValue(field, "is not UTF-8; send UTF-8 or encoded words (RFC 2047)") from None
+    if "=?" in text:
+        try:
+            text = str(email.header.make_header(email.header.decode_header(text))).strip(" \t")
+        except (email.errors.MessageError, LookupError, ValueError):
+            raise BadValue(field, "has an encoded word that cannot be decoded") from None
+    if not text.isprintable() and any(unicodedata.category(letter) in _CONTROL for letter in text):
+        raise BadValue(field, "has a control character; remove it")
+    return text
+
+
+class _Reader:
+    """Gathers the fields of one message."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.tags: dict[str, None] = {}
+        self.pool: str | None = None
+        self.pool_from = ""
+        self.properties: dict[str, str] = {}
+        self.once: dict[str, str] = {}
+        self.sender: str | None = None
+        self.due_at: int | None = None
+        self.expires_at: int | None = None
+        self.max_attempts: int | None = None
+        self.retries: tuple[int, ...] = ()
+
+    def read(self, name: str, shown: str, raw: bytes) -> None:
+        """`name` is lower case and without prefix, `shown` as the client wrote it."""
+        if name == "tag":
+            self._tag(shown, decode_value(raw, shown))
+            return
+        if name in _NOT_HERE or name.startswith("smarthost-") or name.endswith("-queue"):
+            raise BadValue(shown, "is not supported; remove it, or list it in smtp.ignore_headers")
+        value = decode_value(raw, shown)
+        known = _KNOWN.get(name)
+        if known is None:
+            self._property(name, shown, value)
+            return
+        if self.once.setdefault(name, value) != value:
+            raise BadValue(shown, "is given twice with different values; give one")
+        if not value:
+            raise BadValue(shown, "is empty")
+        known(self, shown, value)
+
+    def finish(self) -> Injection:
+        return Injection(
+            tags=tuple(self.tags),
+            pool=self.pool,
+            sender=self.sender,
+            due_at=self.due_at,
+            expires_at=self.expires_at,
+            max_attempts=self.max_attempts,
+            retries=self.retries,
+            properties=self.properties or None,
+        )
+
+    def _tag(self, shown: str, value: str) -> None:
+        if not value or (len(value) > MAX_TAG // 4 and len(value.encode()) > MAX_TAG):
+            raise BadValue(shown, f"a tag has 1 to {MAX_TAG} bytes of UTF-8")
+        self.tags[value] = None
+        if len(self.tags) > MAX_TAGS:
+            raise BadValue(shown, f"more than {MAX_TAGS} tags")
+
+    def _property(self, name: str, shown: str, value: str) -> None:
+        if not _NAME.fullmatch(name) or len(name) > MAX_PROPERTY_NAME:
+            raise BadValue(shown.encode("ascii", "replace").decode()[:60], "is not a header name")
+        if len(value.encode()) > MAX_PROPERTY:
+            raise BadValue(shown, f"a property has at most {MAX_PROPERTY} bytes")
+        if self.properties.setdefault(name, value) != value:
+            raise BadValue(shown, "is given twice with different values; give one")
+        if len(self.properties) > MAX_PROPERTIES:
+            raise BadValue(shown, f"more than {MAX_PROPERTIES} properties")
+
+    def _choose_pool(self, shown: str, pool: str) -> None:
+        if self.pool_from and self.pool != pool:
+            raise BadValue(shown, f"excludes {self.pool_from}; give one of them")
+        self.pool = pool
+        self.pool_from = shown
+
+    def _pool(self, shown: str, value: str) -> None:
+        if not _POOL.fullmatch(value):
+            raise BadValue(
+                shown, "a pool's name is 1 to 63 letters, digits, - and _, and begins with a letter or digit"
+            )
+        self._choose_pool(shown, value)
+
+    def _ip(self, shown: str, value: str) -> None:
+        try:
+            address = ipaddress.ip_address(value)
+        except ValueError:
+            several = "," in value or ";" in value or " " in value
+            reason = "names several addresses; make them a pool and name it" if several else "is not an IP address"
+            raise BadValue(shown, reason) from None
+        if "%" in value:
+            raise BadValue(shown, "is not an IP address")
+        self._choose_pool(shown, f"@{address.compressed}")
+
+    def _envelope(self, shown: str, value: str) -> None:
+        self.sender = value[1:-1] if value.startswith("<") and value.endswith(">") else value
+
+    def _delayed(self, shown: str, value: str) -> None:
+        self.due_at = parse_time(value, shown, self.now_ms)
+
+    def _max_deliver_time(self, shown: str, value: str) -> None:
+        self.expires_at = parse_time(value, shown, self.now_ms)
+
+    def _max_attempts(self, shown: str, value: str) -> None:
+        if not _NUMBER.fullmatch(value):
+            raise BadValue(shown, "is not a number of attempts (0 = no limit)")
+        self.max_attempts = int(value)
+
+    def _retries(self, shown: str, value: str) -> None:
+        words = value.split(",")
+        if len(words) > MAX_RETRIES:
+            raise BadValue(shown, f"more than {MAX_RETRIES} intervals")
+        seconds = [-int(-parse_duration(word, shown) // 1) for word in words]
+        if not all(1 <= one <= _LONGEST_RETRY for one in seconds):
+            raise BadValue(shown, "each interval is one second to 30 days")
+        self.retries = tuple(seconds)
+
+
+_KNOWN: dict[str, Callable[[_Reader, str, str], None]] = {
+    "pool": _Reader._pool,
+    "ip": _Reader._ip,
+    "envelope": _Reader._envelope,
+    "delayed": _Reader._delayed,
+    "maxdelivertime": _Reader._max_deliver_time,
+    "maxattempts": _Reader._max_attempts,
+    "retries": _Reader._retries,
+}

@@ -1,0 +1,37 @@
+"""The trace header that is prepended to a message (RFC 5321 4.4, RFC 3848)."""
+
+import email.utils
+import functools
+import re
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:\[\]-]")
+_LINE = 78  # RFC 5322 2.1.1, where the parts allow it
+
+
+def trace_header(
+    helo: str, client: str, hostname: str, esmtp: bool, message_id: str, recipients: tuple[str, ...], now_ms: int
+) -> bytes:
+    """`client` is an IP address; a single recipient is named."""
+    origin, by = _origin(helo, client, hostname, esmtp)
+    identity = f"{by} id {message_id}"
+    if len(identity) > _LINE:
+        identity = f"{by}\r\n\tid {message_id}"
+    date = _date(now_ms // 1000)
+    if len(recipients) == 1:
+        return f"{origin}\r\n\t{identity}\r\n\tfor <{recipients[0]}>;\r\n\t{date}\r\n".encode()
+    return f"{origin}\r\n\t{identity};\r\n\t{date}\r\n".encode()
+
+
+@functools.lru_cache(maxsize=1024)
+def _origin(helo: str, client: str, hostname: str, esmtp: bool) -> tuple[str, str]:
+    name = _UNSAFE.sub("?", helo)[:255] or "unknown"
+    literal = f"[IPv6:{client}]" if ":" in client else f"[{client}]"
+    origin = f"Received: from {name} ({literal})"
+    if len(origin) > _LINE:
+        origin = f"Received: from {name}\r\n\t({literal})"
+    return origin, f"by {hostname} with {'ESMTP' if esmtp else 'SMTP'}"
+
+
+@functools.lru_cache(maxsize=4)
+def _date(seconds: int) -> str:
+    return email.utils.formatdate(seconds)

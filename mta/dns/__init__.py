@@ -1,0 +1,1 @@
+"""DNS as delivery needs it: one adapter around aiodns."""

@@ -1,0 +1,134 @@
+"""The resolver: MX and address questions over aiodns, cached by TTL, equal questions asked once."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import aiodns
+import pycares
+
+from mta.policy.mx import MxRecord, choose_hosts
+from mta.ports.delivery import AddressAnswer, MxAnswer
+
+LEAST_TTL = 5.0
+MOST_TTL = 86400.0
+NEGATIVE_TTL = 60.0
+FAILURE_TTL = 5.0
+MOST_CACHED = 20_000
+MOST_KEPT = 100  # records kept of one answer
+
+_NO_DOMAIN = aiodns.error.ARES_ENOTFOUND
+_NO_DATA = aiodns.error.ARES_ENODATA
+_BAD_NAME = aiodns.error.ARES_EBADNAME
+_TYPES = {"MX": pycares.QUERY_TYPE_MX, "A": pycares.QUERY_TYPE_A, "AAAA": pycares.QUERY_TYPE_AAAA}
+
+
+class _Found(NamedTuple):
+    """What DNS said: records (none = the name has no such records), or why it did not."""
+
+    records: tuple[Any, ...] = ()
+    missing: bool = False  # the name does not exist
+    failure: str = ""  # no usable answer: try later
+
+
+class DnsResolver:
+    """Implements `ports.Resolver`. `servers`: "ip" or "ip:port"; none = those of the system."""
+
+    def __init__(
+        self,
+        servers: Sequence[str] = (),
+        *,
+        timeout: float = 5.0,
+        tries: int = 3,
+        clock: Callable[[], float] = time.monotonic,
+        shuffle: Callable[[list[Any]], None] = random.shuffle,
+    ) -> None:
+        self._servers = list(servers)
+        self._timeout = timeout
+        self._tries = tries
+        self._clock = clock
+        self._shuffle = shuffle
+        self._client: aiodns.DNSResolver | None = None
+        self._cache: dict[tuple[str, str], tuple[float, _Found]] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[_Found]] = {}
+
+    async def mx(self, domain: str) -> MxAnswer:
+        found = await self._look_up(domain, "MX")
+        if found.failure:
+            return MxAnswer((), f"no usable answer about {domain}: {found.failure}", True, "4.4.3")
+        if found.missing:
+            return MxAnswer((), f"the domain {domain} does not exist", False, "5.1.2")
+        return MxAnswer(*choose_hosts(domain, found.records, self._shuffle))
+
+    async def addresses(self, host: str) -> AddressAnswer:
+        six, four = await asyncio.gather(self._look_up(host, "AAAA"), self._look_up(host, "A"))
+        addresses = six.records + four.records
+        if addresses:
+            return AddressAnswer(addresses)
+        failure = six.failure or four.failure
+        if failure:
+            return AddressAnswer((), f"no usable answer about {host}: {failure}", True)
+        what = "does not exist" if six.missing or four.missing else "has no address"
+        return AddressAnswer((), f"the host {host} {what}")
+
+    async def close(self) -> None:
+        for task in list(self._asking.values()):
+            task.cancel()
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    def __repr__(self) -> str:
+        return f"<DnsResolver cached={len(self._cache)} asking={len(self._asking)}>"
+
+    async def _look_up(self, name: str, kind: str) -> _Found:
+        key = (name.rstrip(".").lower(), kind)
+        cached = self._cache.get(key)
+        if cached is not None and cached[0] > self._clock():
+            return cached[1]
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.get_running_loop().create_task(self._ask(key))
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, key: tuple[str, str]) -> _Found:
+        name, kind = key
+        if self._client is None:
+            self._client = aiodns.DNSResolver(self._servers or None, timeout=self._timeout, tries=self._tries)
+        try:
+            result = await self._client.query_dns(name, kind)
+        except (aiodns.error.DNSError, UnicodeError) as error:
+            found, ttl = _failed(error)
+        else:
+            found, ttl = _read(result, kind)
+        if len(self._cache) >= MOST_CACHED:
+            for stale in list(self._cache)[: MOST_CACHED // 10]:  # the oldest entries, in order of insertion
+                del self._cache[stale]
+        self._cache.pop(key, None)
+        self._cache[key] = (self._clock() + ttl, found)
+        return found
+
+
+def _failed(error: Exception) -> tuple[_Found, float]:
+    code = error.args[0] if isinstance(error, aiodns.error.DNSError) and error.args else None
+    if code == _NO_DATA:
+        return _Found(), NEGATIVE_TTL
+    if code in (_NO_DOMAIN, _BAD_NAME) or isinstance(error, UnicodeError):
+        return _Found(missing=True), NEGATIVE_TTL
+    words = str(error.args[1]) if len(error.args) > 1 else str(error)
+    return _Found(failure=words), FAILURE_TTL
+
+
+def _read(result: pycares.DNSResult, kind: str) -> tuple[_Found, float]:
+    """The records of the wanted type (a CNAME before them is the server's to follow), and for how long they hold."""
+    wanted: list[Any] = [record for record in result.answer if record.type == _TYPES[kind]]
+    if not wanted:
+        return _Found(), NEGATIVE_TTL
+    ttl = min(max(float(min(record.ttl for record in result.answer)), LEAST_TTL), MOST_TTL)
+    if kind == "MX":
+        wanted.sort(key=lambda record: record.data.priority)
+        return _Found(tuple(MxRecord(record.data.priority, record.data.exchange) for record in wanted[:MOST_KEPT])), ttl
+    return _Found(tuple(str(record.data.addr) for record in wanted[:MOST_KEPT])), ttl

@@ -1,0 +1,1 @@
+"""Mail out: connections, transactions on them, and the outlet of each queue."""

@@ -1,0 +1,85 @@
+"""What all outlets of a worker share: its settings and ports, the number of connections, and the second look."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from mta.egress.connection import Connection
+from mta.egress.dial import Dialer
+from mta.egress.sending_ips import SendingIps
+from mta.egress.transaction import Transaction
+from mta.model.ids import MessageId
+from mta.model.mail import QueueKey, Record
+from mta.model.settings import DomainSettings, Settings
+from mta.policy.failures import Trouble
+from mta.ports.delivery import Limits, Resolver, Settle
+from mta.ports.rules import Rules
+
+Fetch = Callable[[MessageId, Record], Awaitable[bytes | None]]
+
+
+class House:
+    """Shared by the outlets; made by `Egress`."""
+
+    def __init__(
+        self, settings: Settings, resolver: Resolver, rules: Rules, settle: Settle, limits: Limits, fetch: Fetch
+    ) -> None:
+        self.settings = settings
+        self.delivery = settings.delivery
+        self.resolver = resolver
+        self.rules = rules
+        self.settle = settle
+        self.limits = limits
+        self.fetch = fetch
+        self.loop = asyncio.get_running_loop()
+        self.dialer = Dialer(settings.delivery)
+        self.ips = SendingIps(settings)
+        self.draining = False
+        self.open = 0  # connections, and attempts to make one
+        self.unreachable: dict[tuple[str, int], tuple[float, Trouble]] = {}  # address -> until when, why
+        self.waiting: dict[QueueKey, Callable[[], None]] = {}  # queues without a connection, when all are taken
+        self.progress = asyncio.Event()  # something ended while `Egress.drain` waits
+        self._written: list[tuple[Connection, Transaction]] = []
+
+    @property
+    def back_off(self) -> float:
+        """Seconds for which a failure to connect is remembered: less than the first retry waits."""
+        retries = self.delivery.retries
+        return min(5.0, retries[0] / 2) if retries else 5.0
+
+    def domain(self, domain: str) -> DomainSettings:
+        """The settings of a domain, or of its nearest `*.parent`."""
+        domains = self.settings.domains
+        found = domains.get(domain)
+        while found is None and "." in domain:
+            domain = domain.partition(".")[2]
+            found = domains.get(f"*.{domain}")
+        return found or DomainSettings()
+
+    def release(self) -> None:
+        """A connection is gone: the queue that has waited longest for one comes first."""
+        self.open -= 1
+        self.progress.set()
+        if self.waiting:
+            self.waiting.pop(next(iter(self.waiting)))()
+
+    def second_look(self, connection: Connection, transaction: Transaction) -> None:
+        """A dot was handed to the transport. The loop makes the system call at the end of its round, so the look
+        after it comes with the next round: one for all dots of this one."""
+        if not self._written:
+            self.loop.call_soon(self._look_again)
+        self._written.append((connection, transaction))
+
+    def _look_again(self) -> None:
+        written, self._written = self._written, []
+        if self.rules.may_dot():
+            return
+        for connection, transaction in written:
+            line = connection.line
+            for claimed in transaction.claims:
+                self.settle.escaped(claimed, line.mta, line.host, line.ip)
+
+    def forget_reachable(self, now: float) -> None:
+        """Drop what is known of addresses that have had their time."""
+        over: Iterable[tuple[str, int]] = [at for at, (until, _) in self.unreachable.items() if until <= now]
+        for address in over:
+            del self.unreachable[address]

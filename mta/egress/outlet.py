@@ -1,0 +1,461 @@
+"""The outlet of one queue: its transactions that wait, the connections that carry them, and when to open another."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from mta.egress.connection import Connection
+from mta.egress.dial import Line
+from mta.egress.fitness import NOT_PLAIN, is_plain, misfit
+from mta.egress.house import House
+from mta.egress.reach import reach
+from mta.egress.transaction import MOST_RECIPIENTS, Transaction, of_rule, of_trouble, results, returned
+from mta.model.errors import StoreError
+from mta.model.mail import Claimed, QueueKey
+from mta.model.outcomes import Outcome, Stage
+from mta.model.phases import Phase
+from mta.model.rules import ForcedError, PastDot
+from mta.policy.failures import Trouble, broken
+from mta.policy.rule_table import RuleTable, matches
+
+FIRST_ROOM = 32
+LEAST_ROOM = 16
+ROOM_PER_CONNECTION = 8
+_STORE_AWAY_WAIT = 1.0
+_MOST_BACK_OFF = 60.0
+
+
+class Outlet:
+    """Everything but opening a connection is synchronous: the reply that ends a transaction begins the next one."""
+
+    def __init__(self, house: House, queue: QueueKey) -> None:
+        self._house = house
+        self._queue = queue
+        self._domain = house.domain(queue.domain)
+        self._ready: deque[Transaction] = deque()
+        self._waiting = 0  # deliveries in _ready
+        self._idle: deque[Connection] = deque()
+        self.connections: set[Connection] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._fetching: dict[asyncio.Task[bytes | None], tuple[Connection, Transaction]] = {}
+        self._not_before = 0.0  # loop time until which no connection is opened
+        self._slow_until = 0.0  # loop time until which the message rate allows nothing
+        self._timer: asyncio.TimerHandle | None = None
+        self._down: tuple[float, Trouble] | None = None
+        self._failures = 0  # in a row
+        self._tell = False  # scheduling was given less than it may have work for
+
+    # What Egress asks
+
+    def room(self) -> int:
+        now = self._house.loop.time()
+        if self._house.draining or self._slow_until > now:
+            self._tell = True
+            return 0
+        count = len(self.connections)
+        depth = max(LEAST_ROOM, ROOM_PER_CONNECTION * count) if count else FIRST_ROOM
+        self._tell = True
+        return max(0, depth - self._waiting)
+
+    def take(self, deliveries: Sequence[Claimed]) -> None:
+        down = self._down
+        if down is not None and down[0] > self._house.loop.time():
+            self._settle_all(deliveries, of_trouble(down[1]))
+            return
+        groups: dict[bytes, Transaction] = {}
+        for claimed in deliveries:
+            message = claimed.id[:16]
+            transaction = groups.get(message)
+            if not is_plain(claimed.record):
+                self._house.settle.settle(claimed, of_trouble(NOT_PLAIN))
+                continue
+            if transaction is None or len(transaction.claims) >= MOST_RECIPIENTS:
+                groups[message] = transaction = Transaction(claimed)
+                self._ready.append(transaction)
+            else:
+                transaction.add(claimed)
+            self._waiting += 1
+        self._start()
+
+    def pump(self) -> None:
+        """Put waiting transactions on idle connections, and open another connection where that is due."""
+        self._start()
+        self._tell_room()
+
+    @property
+    def empty(self) -> bool:
+        return not (self._ready or self.connections or self._opening or self._down or self._timer)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a transaction is running."""
+        return any(connection.transaction is not None for connection in self.connections)
+
+    def tick(self, now: float) -> None:
+        for connection in list(self.connections):
+            connection.expire(now)
+        if self._down is not None and self._down[0] <= now:
+            self._down = None
+            self._tell_room(force=True)
+        self.pump()
+
+    def on_change(self, table: RuleTable, fresh: Sequence[ForcedError]) -> list[PastDot]:
+        """End what matches and has not handed over its dot; list what has, under each of the `fresh` rules."""
+        queue = self._queue
+        past: list[PastDot] = []
+        for connection in list(self.connections):
+            transaction = connection.transaction
+            if transaction is None:
+                continue
+            mta = connection.line.mta
+            if transaction.dot_at:
+                for known in fresh:
+                    if matches(known, queue.pool, mta, queue.domain, transaction.tags, self._house.settings.node.name):
+                        past += transaction.listed(known.id)
+                continue
+            rule = table.match(queue.pool, mta, queue.domain, transaction.tags)
+            if rule is not None:
+                connection.give_up()
+                self._force(transaction, rule, table, Stage.BEFORE_DOT, connection.line)
+        for _ in range(len(self._ready)):
+            transaction = self._ready.popleft()
+            rule = table.match(queue.pool, "", queue.domain, transaction.tags)
+            if rule is None:
+                self._ready.append(transaction)
+            else:
+                self._waiting -= len(transaction.claims)
+                self._force(transaction, rule, table, Stage.ATTEMPT, None)
+        return past
+
+    def give_back(self, why: str) -> None:
+        """Return what was not begun, stop opening, close what is idle; what runs goes on."""
+        ready = self._clear()
+        outcome = returned(why)
+        for transaction in ready:
+            self._settle_all(transaction.claims, outcome)
+        for connection in list(self.connections):
+            if connection.transaction is None and not self._reserved(connection):
+                connection.close()
+
+    def drop(self, why: str | None) -> None:
+        """Give up all that has not handed over its dot. `why` None: the claims are others' now, nothing is settled."""
+        gone = self._clear()
+        for task, (connection, transaction) in list(self._fetching.items()):
+            task.cancel()
+            connection.abort()
+            gone.append(transaction)
+        self._fetching.clear()
+        for connection in list(self.connections):
+            running = connection.transaction
+            if running is not None and not running.dot_at:
+                connection.give_up()
+                gone.append(running)
+        if why is not None:
+            for transaction in gone:
+                self._settle_all(transaction.claims, returned(why))
+
+    def abort(self) -> None:
+        """Close every connection at once; a transaction past its dot ends as uncertain."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    def retire_one(self) -> None:
+        """Let go of a connection, for another queue: an idle one, else one after its transaction."""
+        for connection in self.connections:
+            if connection.transaction is None and connection.usable and not self._reserved(connection):
+                connection.close()
+                return
+        for connection in self.connections:
+            if connection.usable:
+                connection.retired = True
+                return
+
+    # What connections ask (connection.Owner)
+
+    def look(self, connection: Connection, transaction: Transaction) -> None:
+        rules = self._house.rules
+        table = rules.table
+        if len(table):
+            queue = self._queue
+            rule = table.match(queue.pool, connection.line.mta, queue.domain, transaction.tags)
+            if rule is not None:
+                connection.give_up()
+                self._force(transaction, rule, table, Stage.BEFORE_DOT, connection.line)
+                return
+        if rules.may_dot():
+            connection.go_on()
+        else:
+            connection.hold(self._house.delivery.dot_hold)
+
+    def look_again(self) -> None:
+        """A permit came: dots that waited for it go on."""
+        for connection in list(self.connections):
+            if connection.held and connection.transaction is not None:
+                self.look(connection, connection.transaction)
+        self.pump()
+
+    def dot_written(self, connection: Connection, transaction: Transaction) -> None:
+        self._house.second_look(connection, transaction)
+
+    def held_too_long(self, connection: Connection, transaction: Transaction) -> None:
+        connection.give_up()
+        self._settle_all(transaction.claims, returned("no permit of the rule table for too long"))
+
+    def ended(self, connection: Connection, transaction: Transaction, trouble: Trouble | None) -> None:
+        if trouble is not None and self._may_restart(connection, transaction):
+            transaction.restarted = True
+            transaction.dot_at = 0
+            self._ready.appendleft(transaction)
+            self._waiting += len(transaction.claims)
+        else:
+            ms = int((self._house.loop.time() - transaction.begun_at) * 1000)
+            outcomes = results(transaction, connection.machine, connection.line, trouble, ms)
+            settle = self._house.settle.settle
+            for claimed, outcome in zip(transaction.claims, outcomes, strict=True):
+                settle(claimed, outcome)
+        self.rested(connection)
+
+    def rested(self, connection: Connection) -> None:
+        most = self._domain.messages_per_connection
+        if connection.closed:
+            return
+        if not connection.usable or self._house.draining or (most and connection.carried >= most):
+            connection.close()
+            self._house.progress.set()
+            self.pump()
+            return
+        self._next(connection)
+        if self._tell and self._waiting <= (ROOM_PER_CONNECTION * len(self.connections)) >> 1:
+            self._tell_room()
+
+    def lost(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._house.limits.give_connection(self._queue)
+        self._house.release()
+        self._tell = True
+        self.pump()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Outlet {self._queue.pool}/{self._queue.domain} waiting={self._waiting} "
+            f"connections={len(self.connections)} idle={len(self._idle)} opening={len(self._opening)}"
+            f"{' down: ' + self._down[1].reply.text if self._down else ''}>"
+        )
+
+    # Transactions
+
+    def _start(self) -> None:
+        idle = self._idle
+        while self._ready and idle:
+            connection = idle.popleft()
+            if connection.usable and not self._next(connection):
+                break
+        self._open_more()
+
+    def _next(self, connection: Connection) -> bool:
+        """The next transaction on this connection; False: none may begin, it is idle now."""
+        house = self._house
+        ready = self._ready
+        queue = self._queue
+        while ready and not house.draining:
+            transaction = ready[0]
+            table = house.rules.table
+            rule = table.match(queue.pool, connection.line.mta, queue.domain, transaction.tags) if len(table) else None
+            if rule is not None:
+                self._pop()
+                self._force(transaction, rule, table, Stage.ATTEMPT, connection.line)
+                continue
+            if not house.rules.may_begin():
+                break
+            trouble = misfit(transaction, connection.line)
+            if trouble is not None:
+                self._pop()
+                self._settle_all(transaction.claims, of_trouble(trouble, connection.line))
+                continue
+            wait = house.limits.take_message(queue)
+            if wait > 0:
+                self._slow_until = house.loop.time() + wait
+                self._pump_in(wait)
+                break
+            self._pop()
+            if transaction.content is None:
+                self._fetch(connection, transaction)
+            else:
+                connection.run(transaction)
+            return True
+        connection.rest(house.delivery.idle_timeout)
+        self._idle.append(connection)
+        return False
+
+    def _pop(self) -> Transaction:
+        transaction = self._ready.popleft()
+        self._waiting -= len(transaction.claims)
+        return transaction
+
+    def _may_restart(self, connection: Connection, transaction: Transaction) -> bool:
+        """A connection that was used before may be closed by the server just when we begin: that is no attempt."""
+        machine = connection.machine
+        untouched = machine.progress == 0 or (machine.goodbye is not None and machine.goodbye is machine.mail)
+        return connection.carried > 1 and untouched and not transaction.restarted and not transaction.dot_at
+
+    def _fetch(self, connection: Connection, transaction: Transaction) -> None:
+        first = transaction.claims[0]
+        connection.rest(self._house.delivery.command_timeout)
+        task = self._house.loop.create_task(self._content(first))
+        self._fetching[task] = connection, transaction
+        task.add_done_callback(self._fetched)
+
+    async def _content(self, claimed: Claimed) -> bytes | None:
+        return await self._house.fetch(claimed.id[:16], claimed.record)  # type: ignore[arg-type]
+
+    def _fetched(self, task: asyncio.Task[bytes | None]) -> None:
+        found = self._fetching.pop(task, None)
+        if found is None or task.cancelled():
+            return
+        connection, transaction = found
+        error = task.exception()
+        if error is not None and not isinstance(error, StoreError):
+            self._settle_all(transaction.claims, returned("the content could not be read"))
+            connection.close()
+            raise error
+        content = None if error is not None else task.result()
+        if content is None:
+            why = "the content could not be read" if error is not None else "the content is gone"
+            self._settle_all(transaction.claims, returned(why) if error else of_trouble(broken(Phase.BODY, why)))
+            self.rested(connection)
+            return
+        transaction.content = content
+        if not connection.usable or not self._house.rules.may_begin():
+            self._ready.appendleft(transaction)
+            self._waiting += len(transaction.claims)
+            self.rested(connection)
+            return
+        table = self._house.rules.table
+        rule = table.match(self._queue.pool, connection.line.mta, self._queue.domain, transaction.tags)
+        if rule is not None:
+            self._force(transaction, rule, table, Stage.ATTEMPT, connection.line)
+            self.rested(connection)
+            return
+        connection.run(transaction)
+
+    def _reserved(self, connection: Connection) -> bool:
+        return any(other is connection for other, _ in self._fetching.values())
+
+    def _force(
+        self, transaction: Transaction, rule: ForcedError, table: RuleTable, stage: Stage, line: Line | None
+    ) -> None:
+        ms = int((self._house.loop.time() - transaction.begun_at) * 1000) if transaction.begun_at else 0
+        self._settle_all(transaction.claims, of_rule(rule, table.head.generation, stage, line, ms))
+
+    def _settle_all(self, claims: Sequence[Claimed], outcome: Outcome) -> None:
+        settle = self._house.settle.settle
+        for claimed in claims:
+            settle(claimed, outcome)
+
+    def _clear(self) -> list[Transaction]:
+        for task in self._opening:
+            task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        ready = list(self._ready)
+        self._ready.clear()
+        self._waiting = 0
+        return ready
+
+    def _tell_room(self, force: bool = False) -> None:
+        if (self._tell or force) and not self._house.draining and self._slow_until <= self._house.loop.time():
+            depth = max(LEAST_ROOM, ROOM_PER_CONNECTION * len(self.connections))
+            if self._waiting <= depth >> 1:
+                self._tell = False
+                self._house.settle.room_for(self._queue)
+
+    def _pump_in(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = self._house.loop.call_later(max(seconds, 0.001), self._pump_now)
+
+    def _pump_now(self) -> None:
+        self._timer = None
+        self.pump()
+
+    # Connections
+
+    def _open_more(self) -> None:
+        """One at first, then as many as there are, while more waits than there are connections: each round of
+        connecting at most doubles them, and a peer that cannot be reached is asked once."""
+        house = self._house
+        if not self._ready or self._idle or house.draining or self._not_before > house.loop.time():
+            return
+        usable = sum(connection.usable for connection in self.connections)
+        if usable and house.waiting:
+            return
+        while len(self._opening) < max(1, usable) and (
+            len(self._ready) > usable + len(self._opening) or not usable + len(self._opening)
+        ):
+            if house.open >= house.delivery.connections:
+                if not usable and not self._opening:
+                    house.waiting.setdefault(self._queue, self.pump)
+                return
+            house.open += 1
+            task = house.loop.create_task(self._open())
+            self._opening.add(task)
+            task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening.discard(task)
+        if not task.cancelled():
+            error = task.exception()
+            if error is not None:
+                raise error
+            self.pump()
+
+    async def _open(self) -> None:
+        house = self._house
+        slot = False
+        kept = False
+        try:
+            try:
+                wait = await house.limits.take_connection(self._queue)
+            except StoreError:
+                wait = _STORE_AWAY_WAIT
+            if wait > 0:
+                self._not_before = house.loop.time() + wait
+                self._pump_in(wait)
+                return
+            slot = True
+            line = await reach(house, self._queue)
+            if isinstance(line, Trouble):
+                self._failed(line)
+                return
+            kept = True
+        finally:
+            if not kept:
+                if slot:
+                    house.limits.give_connection(self._queue)
+                house.release()
+        self._failures = 0
+        self._down = None
+        connection = Connection(self, line, house.delivery, house.loop)
+        self.connections.add(connection)
+        self.rested(connection)
+        self._tell = True
+
+    def _failed(self, trouble: Trouble) -> None:
+        """No host could be reached. Without a connection the waiting deliveries share the outcome, and so do those
+        that come until the back-off is over; with one, only opening more is put off."""
+        now = self._house.loop.time()
+        wait = min(self._house.back_off * 2 ** min(self._failures, 8), _MOST_BACK_OFF, self._house.back_off * 8)
+        self._failures += 1
+        self._not_before = now + wait
+        if any(connection.usable for connection in self.connections):
+            self._pump_in(wait)
+            return
+        self._down = now + wait, trouble
+        ready = list(self._ready)
+        self._ready.clear()
+        self._waiting = 0
+        outcome = of_trouble(trouble)
+        for transaction in ready:
+            self._settle_all(transaction.claims, outcome)

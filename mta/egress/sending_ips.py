@@ -1,0 +1,46 @@
+"""Which IP a connection of a pool is sent from, and the name it says EHLO with."""
+
+import ipaddress
+from typing import NamedTuple
+
+from mta.model.settings import Settings
+
+
+class Source(NamedTuple):
+    """The local side of a connection; ip "" = the system chooses."""
+
+    ip: str
+    ehlo: str
+
+
+class SendingIps:
+    """Takes the IPs of each pool in turn, by weight (smooth weighted round-robin), for each address family alone."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._pools = settings.pools
+        self._default_ehlo = settings.smtp.hostname or settings.node.name
+        self._credit: dict[tuple[str, int], dict[str, int]] = {}
+
+    def pick(self, pool: str, version: int) -> Source | None:
+        """A source for a connection to an IPv`version` address; None: the pool has no IP of that family."""
+        if pool.startswith("@"):
+            ip = pool[1:]
+            return Source(ip, self._default_ehlo) if ipaddress.ip_address(ip).version == version else None
+        settings = self._pools.get(pool)
+        if settings is None:
+            return Source("", self._default_ehlo)
+        ehlo = settings.ehlo or self._default_ehlo
+        if not settings.ips:
+            return Source("", ehlo)
+        credit = self._credit.get((pool, version))
+        if credit is None:
+            credit = {ip: 0 for ip in settings.ips if ipaddress.ip_address(ip).version == version}
+            self._credit[pool, version] = credit
+        if not credit:
+            return None
+        weights = {ip: settings.weights.get(ip, 1) for ip in credit}
+        for ip, weight in weights.items():
+            credit[ip] += weight
+        chosen = max(credit, key=lambda ip: credit[ip])
+        credit[chosen] -= sum(weights.values())
+        return Source(chosen, ehlo)

@@ -1,0 +1,149 @@
+"""One message on its way to the recipients of one queue, and what its replies mean for each of them."""
+
+from mta.egress.dial import Line
+from mta.model.ids import delivery_text
+from mta.model.mail import Claimed
+from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
+from mta.model.phases import Phase
+from mta.model.rules import ForcedError, PastDot
+from mta.policy.failures import Trouble, judge
+from mta.smtp.client_machine import ClientMachine
+
+MOST_RECIPIENTS = 100
+
+
+class Transaction:
+    """Claimed deliveries of the same message and queue, at most 100."""
+
+    __slots__ = ("begun_at", "claims", "content", "dot_at", "past_dot_of", "recipients", "restarted", "sender", "tags")
+
+    def __init__(self, first: Claimed) -> None:
+        self.claims = [first]
+        self.recipients = [first.record.recipient]
+        self.sender = first.record.sender
+        self.tags = first.record.tags
+        self.content = first.content
+        self.begun_at = 0.0  # loop time of MAIL
+        self.dot_at = 0  # Unix ms at which the dot was handed over, 0 = not yet
+        self.past_dot_of: tuple[str, ...] = ()
+        self.restarted = False
+
+    def add(self, claimed: Claimed) -> None:
+        self.claims.append(claimed)
+        self.recipients.append(claimed.record.recipient)
+        if self.content is None:
+            self.content = claimed.content
+
+    def listed(self, rule: str) -> list[PastDot]:
+        """The entries for a rule that came into force when the dot had been handed over; none when it is known."""
+        if rule in self.past_dot_of:
+            return []
+        self.past_dot_of += (rule,)
+        return [
+            PastDot(rule, delivery_text(claimed.id), claimed.record.recipient, self.dot_at) for claimed in self.claims
+        ]
+
+    def __repr__(self) -> str:
+        return f"<Transaction {delivery_text(self.claims[0].id)} recipients={len(self.claims)} dot_at={self.dot_at}>"
+
+
+def results(
+    transaction: Transaction, machine: ClientMachine, line: Line, trouble: Trouble | None, ms: int
+) -> list[Outcome]:
+    """One outcome for each claim, in order; `trouble` is why the session ended before its last reply."""
+    mail, final, data = machine.mail, machine.final, machine.data
+    rcpts = machine.rcpts
+    taken = mail is not None and 200 <= mail.code < 300
+    outcomes: list[Outcome] = []
+    shared: Outcome | None = None  # of all recipients that the server took
+    for number in range(len(transaction.claims)):
+        if mail is not None and not taken:
+            outcomes.append(_of_reply(Phase.MAIL, mail, transaction, line, ms))
+        elif taken and number < len(rcpts) and not 200 <= rcpts[number].code < 300:
+            outcomes.append(_of_reply(Phase.RCPT, rcpts[number], transaction, line, ms))
+        else:
+            if shared is None:
+                shared = _of_message(transaction, machine, final, data, line, trouble, ms)
+            outcomes.append(shared)
+    return outcomes
+
+
+def _of_message(
+    transaction: Transaction,
+    machine: ClientMachine,
+    final: Reply | None,
+    data: Reply | None,
+    line: Line,
+    trouble: Trouble | None,
+    ms: int,
+) -> Outcome:
+    if final is not None and (200 <= final.code < 300 or final.code >= 400):
+        return _of_reply(Phase.DOT, final, transaction, line, ms)
+    if data is not None and data.code >= 400:
+        return _of_reply(Phase.DATA, data, transaction, line, ms)
+    uncertain = transaction.dot_at != 0
+    if machine.goodbye is not None and not uncertain:
+        return _of_reply(trouble.phase if trouble else Phase.DATA, machine.goodbye, transaction, line, ms)
+    if trouble is None:
+        raise AssertionError(f"{transaction!r} ended without a reply and without trouble")
+    return of_trouble(trouble, line, ms, uncertain=uncertain, past_dot_of=transaction.past_dot_of)
+
+
+def _of_reply(phase: Phase, reply: Reply, transaction: Transaction, line: Line, ms: int) -> Outcome:
+    verdict = judge(phase, reply).verdict
+    return Outcome(
+        verdict,
+        reply,
+        Origin.REMOTE,
+        line.mta,
+        line.host,
+        line.ip,
+        line.tls,
+        ms,
+        reason="" if verdict is Verdict.DELIVERED else f"{phase.value} ({line.host})",
+        past_dot_of=transaction.past_dot_of,
+    )
+
+
+def of_trouble(
+    trouble: Trouble,
+    line: Line | None = None,
+    ms: int = 0,
+    *,
+    uncertain: bool = False,
+    past_dot_of: tuple[str, ...] = (),
+) -> Outcome:
+    """What trouble makes of a delivery; without a line the trouble itself names the host."""
+    return Outcome(
+        trouble.verdict,
+        trouble.reply,
+        trouble.origin,
+        line.mta if line else "",
+        line.host if line else trouble.host,
+        line.ip if line else trouble.ip,
+        line.tls if line else "",
+        ms,
+        reason=trouble.reason,
+        uncertain=uncertain,
+        past_dot_of=past_dot_of,
+    )
+
+
+def of_rule(rule: ForcedError, generation: int, stage: Stage, line: Line | None, ms: int) -> Outcome:
+    """A forced error: 5xx and 2xx intercept, 4xx defers as a remote 4xx would."""
+    return Outcome(
+        Verdict.TEMPORARY if 400 <= rule.code < 500 else Verdict.INTERCEPTED,
+        Reply(rule.code, rule.extended, rule.description),
+        Origin.FORCED,
+        line.mta if line else "",
+        line.host if line and stage is Stage.BEFORE_DOT else "",
+        line.ip if line and stage is Stage.BEFORE_DOT else "",
+        line.tls if line and stage is Stage.BEFORE_DOT else "",
+        ms,
+        Forced(rule.id, generation, stage),
+    )
+
+
+def returned(why: str) -> Outcome:
+    """Not attempted: back to the queue as it was."""
+    return Outcome(Verdict.RETURNED, Reply(451, "4.3.2", why), Origin.LOCAL, reason=why)

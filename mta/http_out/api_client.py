@@ -1,0 +1,131 @@
+"""The REST API as the commands use it: one request, one answer; a refusal is one exception, an absent API another."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import aiohttp
+import orjson
+from yarl import URL
+
+Params = Sequence[tuple[str, str]]
+
+_CONNECT_TIMEOUT = 5.0
+_SILENCE = 45.0  # seconds; the event stream says something every 15
+
+
+class ApiAway(Exception):
+    """The API cannot be reached, or stopped in the middle of its answer."""
+
+
+class ApiRefused(Exception):
+    """The API said no; the text is one line for a person."""
+
+    def __init__(self, status: int, message: str, field: str | None) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.status = status
+        self.field = field
+
+
+class Answer(NamedTuple):
+    """What the API said; `next` is the cursor of the following page where the answer is a bare array."""
+
+    status: int
+    body: Any
+    next: str | None = None
+
+
+class LiveEvent(NamedTuple):
+    """One server-sent event."""
+
+    id: str
+    data: bytes  # a line of the delivery log
+
+
+class ApiClient:
+    """A session with one API; use it as an async context manager. Raises ApiAway, ApiRefused."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "ApiClient":
+        self._session = aiohttp.ClientSession(headers=self._headers)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(
+        self, method: str, path: str, params: Params = (), body: Mapping[str, Any] | None = None, within: float = 30.0
+    ) -> Answer:
+        """One request; `within` in seconds must be longer than any `wait` in `params`."""
+        limit = aiohttp.ClientTimeout(total=within, sock_connect=_CONNECT_TIMEOUT)
+        try:
+            async with self._open().request(
+                method, self.url + path, params=params, json=body, timeout=limit, allow_redirects=False
+            ) as response:
+                answer = _decode(await response.read())
+                if response.status >= 300:
+                    raise _refusal(response.status, answer)
+                return Answer(response.status, answer, _cursor(response))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise self._away(error) from error
+
+    async def events(self, params: Params, last_id: str | None) -> AsyncIterator[LiveEvent]:
+        """Live events until the API ends the stream; `last_id` resumes behind an event that was seen."""
+        headers = {"Accept": "text/event-stream"} | ({} if last_id is None else {"Last-Event-ID": last_id})
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=_SILENCE)
+        try:
+            async with self._open().get(
+                self.url + "/v1/events", params=params, headers=headers, timeout=limit, allow_redirects=False
+            ) as response:
+                if response.status != 200:
+                    raise _refusal(response.status, _decode(await response.read()))
+                event_id, data = "", b""
+                async for line in _lines(response.content):
+                    if line.startswith(b"id: "):
+                        event_id = line[4:].decode()
+                    elif line.startswith(b"data: "):
+                        data = line[6:]
+                    elif not line and data:
+                        yield LiveEvent(event_id, data)
+                        data = b""
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise self._away(error) from error
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("use ApiClient as a context manager")
+        return self._session
+
+    def _away(self, error: Exception) -> ApiAway:
+        return ApiAway(f"the API at {self.url} cannot be reached: {error or type(error).__name__}")
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: an event may be longer than aiohttp's limit for a line."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
+
+
+def _cursor(response: aiohttp.ClientResponse) -> str | None:
+    link = response.links.get("next")
+    following = None if link is None else link.get("url")
+    return following.query.get("cursor") if isinstance(following, URL) else None
+
+
+def _decode(raw: bytes) -> Any:
+    return orjson.loads(raw) if raw else None
+
+
+def _refusal(status: int, answer: Any) -> ApiRefused:
+    error = answer.get("error", {}) if isinstance(answer, dict) else {}
+    return ApiRefused(status, error.get("message") or f"the API answered {status}", error.get("field"))

@@ -1,0 +1,1 @@
+"""Mail in over SMTP: listener, session, admission."""

@@ -1,0 +1,69 @@
+"""From a received message to one that can be accepted: injection headers, loop check, routing, trace header."""
+
+from mta.content.header_block import count_received, header_end, take_fields
+from mta.content.injection_headers import read_injection
+from mta.content.trace import trace_header
+from mta.model.errors import BadValue
+from mta.model.ids import MessageId, message_text
+from mta.model.mail import NewMessage
+from mta.model.outcomes import Reply
+from mta.model.settings import Settings
+from mta.policy.routing import RoutingDefaults, route
+from mta.smtp.grammar import parse_mailbox
+from mta.smtp.server_machine import Message
+
+MAX_RECEIVED = 100  # RFC 5321 6.3
+
+_LOOP = Reply(554, "5.4.6", f"{MAX_RECEIVED} Received headers: the message goes in circles")
+
+
+class Reception:
+    """Reads what clients of trusted networks hand in; synchronous, one call per message."""
+
+    def __init__(self, settings: Settings) -> None:
+        smtp, delivery = settings.smtp, settings.delivery
+        self._hostname = smtp.hostname or settings.node.name
+        self._prefixes = tuple(prefix.lower() for prefix in smtp.header_prefixes)
+        self._ignored = frozenset(name.lower() for name in smtp.ignore_headers)
+        self._defaults = RoutingDefaults(smtp.default_pool, delivery.max_age, delivery.max_attempts)
+
+    @property
+    def hostname(self) -> str:
+        return self._hostname
+
+    def read(
+        self, message: Message, message_id: MessageId, client: str, helo: str, esmtp: bool, now_ms: int
+    ) -> NewMessage | Reply:
+        """The message as it will be queued under `message_id`, or its refusal."""
+        content = message.content
+        end = header_end(content)
+        content_left, fields = take_fields(content, end, self._prefixes)
+        if count_received(content[:end]) >= MAX_RECEIVED:
+            return _LOOP
+        sender = message.sender
+        try:
+            injection = read_injection(fields, self._prefixes, self._ignored, now_ms)
+            if injection.sender is not None:
+                sender = parse_mailbox(injection.sender, "X-MQ-Envelope") if injection.sender else ""
+        except BadValue as bad:
+            return Reply(550, "5.6.0", str(bad))
+        way = route(message.recipients, injection, self._defaults, now_ms)
+        if isinstance(way, Reply):
+            return way
+        trace = trace_header(helo, client, self._hostname, esmtp, message_text(message_id), message.recipients, now_ms)
+        return NewMessage(
+            id=message_id,
+            sender=sender,
+            recipients=way.recipients,
+            pool=way.pool,
+            tags=injection.tags,
+            content=trace + content_left,
+            needs_8bit=not content_left.isascii(),
+            accepted_at=now_ms,
+            due_at=way.due_at,
+            expires_at=way.expires_at,
+            max_attempts=way.max_attempts,
+            retries=injection.retries,
+            client=client,
+            properties=injection.properties,
+        )

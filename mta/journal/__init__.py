@@ -1,0 +1,1 @@
+"""From the outbox to the delivery log: each event exactly where people look for it, in order, and durable."""

@@ -1,0 +1,268 @@
+"""The journal: it moves events from the lanes it has leased to where they are kept, and forgets them only then."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import msgspec
+
+from mta.journal.lines import log_line
+from mta.model.errors import StoreError
+from mta.model.events import Event, EventType
+from mta.model.rules import ForcedError
+from mta.model.settings import JournalSettings
+from mta.ports.journal import Entry, EventSink, Outbox, RuleChange, Tail
+
+_LEASE, _RENEW = 15.0, 5.0
+_MARGIN = 1.0  # nothing is begun that close to the end of a lease
+_MOST = 1000  # entries a lane and round
+_BUSY, _IDLE = 0.005, 0.2
+_SLOW_TICK = 1.0  # rule changes, backlogs, watchers
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
+
+_decoder = msgspec.msgpack.Decoder(Event)
+_log = logging.getLogger(__name__)
+
+Item = tuple[str, Event]
+
+
+class _Lane:
+    """A lane that this journal has leased."""
+
+    __slots__ = ("number", "position", "renewed", "until")
+
+    def __init__(self, number: int, position: str, began: float) -> None:
+        self.number = number
+        self.position = position  # of the last entry made durable
+        self.renewed = began
+        self.until = began + _LEASE
+
+
+class Journal:
+    """One loop for all lanes of this journal: read, write on a thread, note the position, feed the watchers."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        sink: EventSink,
+        tail: Tail,
+        name: str,
+        settings: JournalSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`name` is this journal's, unique among all nodes; the sink is closed by `stop`."""
+        self._outbox = outbox
+        self._sink = sink
+        self._tail = tail
+        self._name = name
+        self._settings = settings
+        self._clock = clock
+        self._lanes: dict[int, _Lane] = {}
+        self._thread = ThreadPoolExecutor(1, "journal")
+        self._stopping = asyncio.Event()
+        self._next_take = self._next_slow = 0.0
+        self._candidate = 0
+        self._watched = False
+        self.task: asyncio.Task[None] | None = None
+        self.written = self.dropped = self.undecodable = self.failures = 0
+
+    @property
+    def lanes(self) -> list[int]:
+        """The lanes that are ours now."""
+        return sorted(self._lanes)
+
+    def start(self) -> None:
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Finish what is being written and give the lanes to others."""
+        self._stopping.set()
+        if self.task is not None:
+            await self.task
+        for lane in list(self._lanes.values()):
+            with suppress(StoreError):  # then the lease runs out by itself
+                await self._outbox.release(lane.number, self._name)
+        self._lanes.clear()
+        await self._on_thread(self._sink.close)
+        self._thread.shutdown()
+
+    async def reopen(self) -> None:
+        """The log was moved (SIGHUP)."""
+        await self._on_thread(self._sink.reopen)
+
+    async def _run(self) -> None:
+        pause, trouble = _BUSY, 0.0
+        while not self._stopping.is_set():
+            try:
+                moved = await self.round()
+                trouble = 0.0
+                pause = _BUSY if moved else min(_IDLE, pause * 2)
+            except (StoreError, OSError) as error:
+                self.failures += 1
+                if not trouble:
+                    _log.error("the journal waits; events stay in the outbox: %s", error)
+                pause = trouble = min(_LAST_PAUSE, trouble * 2 or _FIRST_PAUSE)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+        # What was read is written; the rest is the next journal's.
+
+    async def round(self) -> int:
+        """Once through everything; how many events were made durable. Raises StoreError, OSError: nothing is lost."""
+        await self._keep_leases()
+        now = self._clock()
+        if now >= self._next_slow:
+            self._next_slow = now + _SLOW_TICK
+            await self._look_around()
+        lanes = list(self._lanes.values())
+        found = await asyncio.gather(*(self._outbox.read(lane.number, lane.position, _MOST) for lane in lanes))
+        ready = [
+            (lane, entries)
+            for lane, entries in zip(lanes, found, strict=True)
+            if entries and self._clock() < lane.until - _MARGIN
+        ]
+        events = [item for lane, entries in ready for item in self._decoded(lane.number, entries)]
+        if not ready:
+            return 0
+        await self._keep(events)
+        for (lane, entries), noted in zip(
+            ready,
+            await asyncio.gather(
+                *(self._outbox.done(lane.number, self._name, entries[-1].id) for lane, entries in ready)
+            ),
+            strict=True,
+        ):
+            lane.position = entries[-1].id
+            if not noted:
+                self._lose(lane)
+        return len(events)
+
+    async def _keep(self, events: Sequence[Item]) -> None:
+        await self._on_thread(self._sink.write, events)
+        self.written += len(events)
+        if self._watched and events:
+            try:
+                await self._tail.feed([log_line(event_id, event) for event_id, event in events])
+            except StoreError as error:
+                _log.warning("watchers missed %d events: %s", len(events), error)
+
+    async def _on_thread(self, call: Callable[..., None], *args: object) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+
+    # Lanes
+
+    async def _keep_leases(self) -> None:
+        now = self._clock()
+        for lane in list(self._lanes.values()):
+            if now - lane.renewed >= _RENEW:
+                began = self._clock()
+                if await self._outbox.lease(lane.number, self._name, _LEASE):
+                    lane.renewed, lane.until = began, began + _LEASE
+                else:
+                    self._lose(lane)
+        if now >= self._next_take and len(self._lanes) < self._outbox.lanes:
+            # Who has many lanes is slower to take another, so that journals started together share them.
+            self._next_take = now + _SLOW_TICK
+            if await self._take_one():
+                self._next_take = now + 0.05 * len(self._lanes)
+
+    async def _take_one(self) -> bool:
+        for _ in range(self._outbox.lanes):
+            number = self._candidate
+            self._candidate = (number + 1) % self._outbox.lanes
+            if number in self._lanes:
+                continue
+            began = self._clock()
+            if await self._outbox.lease(number, self._name, _LEASE):
+                self._lanes[number] = _Lane(number, await self._outbox.position(number), began)
+                return True
+        return False
+
+    def _lose(self, lane: _Lane) -> None:
+        if self._lanes.pop(lane.number, None) is not None:
+            _log.warning("lane %d has another journal now", lane.number)
+
+    # Slowly
+
+    async def _look_around(self) -> None:
+        try:
+            self._watched = await self._tail.watched()
+        except StoreError:
+            self._watched = False
+        await self._keep_rule_changes()
+        if self._settings.when_behind == "drop":
+            for lane in list(self._lanes.values()):
+                await self._drop_backlog(lane)
+
+    async def _keep_rule_changes(self) -> None:
+        position = await self._outbox.changes_position(self._name)
+        changes = await self._outbox.changes(position, _MOST)
+        if changes:
+            await self._keep([_rule_event(change) for change in changes])
+            await self._outbox.changes_done(self._name, changes[-1].change.head.generation)
+
+    async def _drop_backlog(self, lane: _Lane) -> None:
+        """The gap is written before it is made: a crash between the two announces one that is not there yet."""
+        backlog, keep = await self._outbox.backlog(lane.number), self._settings.backlog_soft
+        if backlog <= self._settings.backlog_hard or self._clock() >= lane.until - _MARGIN:
+            return
+        reason = (
+            f"lane {lane.number} was {backlog} entries behind: the oldest {backlog - keep} after {lane.position} are "
+            'dropped unread (journal.when_behind = "drop")'
+        )
+        _log.error("%s", reason)
+        gap = Event(EventType.GAP, time.time_ns() // 1_000_000, reason=reason)
+        await self._keep([(f"gap.{lane.number}.{lane.position}", gap)])
+        self.dropped += await self._outbox.drop(lane.number, self._name, keep)
+
+    # Events
+
+    def _decoded(self, lane: int, entries: Sequence[Entry]) -> list[Item]:
+        decode = _decoder.decode
+        events: list[Item] = []
+        for entry_id, encoded in entries:
+            for index, raw in enumerate(encoded):
+                try:
+                    event = decode(raw)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    self.undecodable += 1
+                    event = _unreadable(entry_id, raw, str(error))
+                events.append((f"{lane}.{entry_id}.{index}", event))
+        return events
+
+
+def _unreadable(entry_id: str, raw: bytes, why: str) -> Event:
+    """Nothing is dropped silently: the line shows that there was an event, and its bytes."""
+    shown = raw[:512].hex()
+    return Event(
+        EventType.GAP,
+        int(entry_id.partition("-")[0]),
+        reason=f"an event of {len(raw)} bytes cannot be decoded: {why}",
+        properties={"raw": shown},
+    )
+
+
+def _rule_event(change: RuleChange) -> Item:
+    head, op, rule = change.change
+    event = Event(
+        EventType.RULE,
+        change.at,
+        code=rule.code,
+        enhanced=rule.extended,
+        text=rule.description,
+        pool=rule.selectors.pool or "",
+        mta=rule.selectors.mta or "",
+        domain=rule.selectors.domain or "",
+        tags=(rule.selectors.tag,) if rule.selectors.tag is not None else (),
+        reason=_in_words(op.value, rule, change.by),
+        properties={"rule": rule.id, "op": op.value, "generation": str(head.generation), "by": change.by},
+    )
+    return f"rules.{head.generation}", event
+
+
+def _in_words(op: str, rule: ForcedError, by: str) -> str:
+    said = f"{op} by {by}" if by else op
+    return f"{said}: {rule.reason}" if rule.reason else said

@@ -1,0 +1,19 @@
+"""What a client asked for in the injection headers of a message, read but not yet weighed against the settings."""
+
+import msgspec
+
+
+class Injection(msgspec.Struct, frozen=True, gc=False):
+    """Times are Unix milliseconds; None or empty = not asked for."""
+
+    tags: tuple[str, ...] = ()
+    pool: str | None = None
+    sender: str | None = None  # replaces MAIL FROM; "" is the null sender
+    due_at: int | None = None
+    expires_at: int | None = None
+    max_attempts: int | None = None  # 0 = no limit
+    retries: tuple[int, ...] = ()  # seconds
+    properties: dict[str, str] | None = None
+
+
+NOTHING_ASKED = Injection()

@@ -1,0 +1,1 @@
+"""Adapter: what this host's network has."""

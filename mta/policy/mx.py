@@ -1,0 +1,111 @@
+"""Which hosts and addresses mail for a domain goes to, from what DNS and the routes say (RFC 5321 5.1, RFC 7505)."""
+
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mta.model.errors import BadValue
+from mta.model.settings import Address
+from mta.model.units import parse_address
+
+MOST_HOSTS = 5
+MOST_ADDRESSES = 2
+SMTP_PORT = 25
+
+
+class MxRecord(NamedTuple):
+    """One MX record; "." or "" as the host is a null MX."""
+
+    preference: int
+    host: str
+
+
+class Hosts(NamedTuple):
+    """Hosts in the order to try them, or in a person's words why there are none."""
+
+    hosts: tuple[str, ...]
+    failure: str = ""
+    temporary: bool = False
+    enhanced: str = ""
+
+
+def choose_hosts(domain: str, records: Sequence[MxRecord], shuffle: Callable[[list[Any]], None]) -> Hosts:
+    """Hosts of `records` by preference, equal ones shuffled. No record at all: the domain itself (implicit MX)."""
+    if not records:
+        return Hosts((domain,))
+    real = [record for record in records if record.host.rstrip(".")]
+    if not real:
+        return Hosts((), f"{domain} does not accept mail (null MX)", False, "5.1.10")
+    usable = [record for record in real if not is_address(record.host)]
+    if not usable:
+        return Hosts((), f"the MX records of {domain} name no hosts", False, "5.4.4")
+    shuffle(usable)
+    usable.sort(key=lambda record: record.preference)
+    hosts = dict.fromkeys(record.host.rstrip(".").lower() for record in usable)
+    return Hosts(tuple(hosts)[:MOST_HOSTS])
+
+
+def route_for(domain: str, route: str, routes: Mapping[str, str]) -> Address | None:
+    """The configured next hop: the exact domain, then the longest `*.parent`, then the general route; None = MX.
+    A route of "" in the table means MX for that domain."""
+    if routes:
+        chosen = routes.get(domain)
+        parent = domain
+        while chosen is None and "." in parent:
+            parent = parent.partition(".")[2]
+            chosen = routes.get(f"*.{parent}")
+        if chosen is not None:
+            route = chosen
+    return parse_address(route, "delivery.route") if route else None
+
+
+def literal_address(domain: str) -> str | None:
+    """The address in a domain literal (RFC 5321 4.1.3), None: not a literal. Raises BadValue: a malformed one."""
+    if not domain.startswith("["):
+        return None
+    inner = domain[1:-1] if domain.endswith("]") else ""
+    version = 6 if inner[:5].lower() == "ipv6:" else 4
+    try:
+        address = ipaddress.ip_address(inner[5:] if version == 6 else inner)
+    except ValueError:
+        address = None
+    if address is None or address.version != version:
+        raise BadValue("domain", f"{domain!r} is not an address literal; write [192.0.2.1] or [IPv6:2001:db8::1]")
+    return str(address)
+
+
+def is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]."))
+    except ValueError:
+        return False
+    return True
+
+
+def why_refused(ip: str, port: int, own: Sequence[Address]) -> str:
+    """Why mail must not go to an address that DNS (or a literal) gave; "" = it may.
+
+    Our own listeners would be a loop. Loopback is refused on port 25: a stranger's DNS must not steer mail into what
+    runs beside us (on another `delivery.mx_port` the operator has said where mail goes).
+    """
+    address = ipaddress.ip_address(ip)
+    if address.version == 6 and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255":
+        return "not the address of a host"
+    if is_own(ip, port, own):
+        return "this node itself: a mail loop"
+    if address.is_loopback and port == SMTP_PORT:
+        return "a loopback address"
+    return ""
+
+
+def is_own(ip: str, port: int, own: Sequence[Address]) -> bool:
+    """Whether a listener of this node answers there."""
+    address = ipaddress.ip_address(ip)
+    for listener in own:
+        if port == listener.port and is_address(listener.host):
+            host = ipaddress.ip_address(listener.host)
+            if host == address or (host.is_unspecified and address.is_loopback):
+                return True
+    return False

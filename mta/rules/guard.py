@@ -1,0 +1,234 @@
+"""The guard of one process: it holds the rule table, keeps it confirmed, and says until when it may be acted upon."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from mta.model.errors import SessionLost, StoreError
+from mta.model.rules import ForcedError, Head, PastDot
+from mta.policy.rule_table import NoSuccessor, RuleTable
+from mta.ports.rules import Confirmed, RuleStore
+from mta.rules.clock import boottime
+
+log = logging.getLogger(__name__)
+
+PERMIT_SHARE: Final = 0.9  # of S: what a permit lasts, counted from before it was asked for
+_RETRY: Final = (0.02, 0.5)  # seconds after a confirm that failed: at first, at most
+
+ChangeHook = Callable[[RuleTable], Sequence[PastDot]]
+
+
+class Guard:
+    """Fulfils ports.rules.Rules. `node` is "" in a process that decides for no node (the sweeper)."""
+
+    def __init__(
+        self,
+        store: RuleStore,
+        node: str,
+        now: Callable[[], float] = boottime,
+        metrics: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        self._store = store
+        self._now = now
+        self._metrics = metrics
+        self._table = RuleTable.empty(node)
+        self._node = node
+        self._staleness = 0.0  # S, seconds
+        self._permit_until = float("-inf")
+        self._seq = 1  # of the next confirm
+        self._known = False  # the table was loaded under this session
+        self._hooks_due = False  # the table was swapped and what is past its dot is not listed yet
+        self._listed: dict[tuple[str, str], PastDot] = {}  # (rule, delivery) to tell with the next confirm
+        self._change_hooks: list[ChangeHook] = []
+        self._permit_hooks: list[Callable[[], None]] = []
+        self._lost_hooks: list[Callable[[], None]] = []
+        self._hint = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._stopping = False
+        self._loop_task: asyncio.Task[None] | None = None
+
+    @property
+    def table(self) -> RuleTable:
+        return self._table
+
+    def may_begin(self) -> bool:
+        return self._now() < self._permit_until - self._staleness / 2
+
+    def may_dot(self) -> bool:
+        return self._now() < self._permit_until
+
+    def on_change(self, abort: ChangeHook) -> None:
+        self._change_hooks.append(abort)
+
+    def on_permit(self, resume: Callable[[], None]) -> None:
+        self._permit_hooks.append(resume)
+
+    def on_lost(self, drop: Callable[[], None]) -> None:
+        self._lost_hooks.append(drop)
+
+    def start(self) -> None:
+        """Begin to confirm; register the hooks before."""
+        self._store.on_published(self._hint.set)
+        self._loop_task = asyncio.create_task(self._run(), name="rule guard")
+
+    async def ready(self) -> None:
+        """Returns after the first confirmation: until then nothing may be delivered."""
+        await self._ready.wait()
+
+    async def stop(self) -> None:
+        """Stop confirming and say goodbye. Only after the last dot, and with every claim given back."""
+        self._stopping = True
+        self._hint.set()
+        if self._loop_task is not None:
+            await self._loop_task
+        self._permit_until = float("-inf")
+        if self._seq > 1:
+            try:
+                await self._store.leave()
+            except StoreError as error:
+                log.warning("no goodbye could be said, orders wait for this process in vain: %s", error)
+
+    async def _run(self) -> None:
+        failures = 0
+        while not self._stopping:
+            self._hint.clear()  # a hint from here on may be about a change that this confirm does not see
+            try:
+                await self.beat()
+                failures = 0
+                pause = self._staleness / 5
+            except SessionLost:
+                continue
+            except StoreError as error:
+                failures += 1
+                pause = min(_RETRY[0] * 2 ** min(failures, 10), _RETRY[1])
+                if failures == 1:
+                    log.warning("rules not confirmed, delivery goes on for %.1f s: %s", self._permit_left(), error)
+            except Exception:
+                # A bug in a hook: without its list nothing is confirmed, the permit runs out, delivery stops.
+                log.exception("rules cannot be confirmed")
+                pause = _RETRY[1]
+            if not self._stopping:
+                await self._sleep(pause)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until the tick, or the first of any number of hints."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hint.wait()
+        except TimeoutError:
+            pass
+
+    async def beat(self) -> None:
+        """Confirm the table, catching up as often as needed. Raises StoreError (nothing changed), SessionLost."""
+        if not self._staleness:
+            self._staleness = await self._store.max_staleness()
+        try:
+            if not self._known:
+                await self._reload(None)
+            while not await self._confirm():
+                pass
+        except SessionLost:
+            self._lose_session()
+            raise
+
+    async def _confirm(self) -> bool:
+        """One question to the store; False: the table moved on and must be confirmed as it is now."""
+        if self._hooks_due:
+            self._run_change_hooks()
+        asked_at = self._now()
+        listed = tuple(self._listed.items())
+        answer = await self._store.confirm(self._seq, self._table.head, [entry for _, entry in listed], self._metrics())
+        if not answer.ok:
+            await self._catch_up(answer)
+            return False
+        self._seq += 1
+        for key, _ in listed:
+            del self._listed[key]
+        self._permit_until = asked_at + PERMIT_SHARE * self._staleness
+        self._ready.set()
+        for resume in self._permit_hooks:
+            resume()
+        return True
+
+    async def _catch_up(self, answer: Confirmed) -> None:
+        if not answer.reload:
+            try:
+                table = self._table.apply(answer.changes)
+            except NoSuccessor as error:
+                log.error("the changes of the rule table do not follow %s: %s", self._table, error)
+            else:
+                if table.head == answer.head:
+                    self._swap(table)
+                    return
+        await self._reload(answer.head)
+
+    async def _reload(self, told: Head | None) -> None:
+        """Take the whole table; `told` is the head that ours does not lead to, None: this session knows none yet."""
+        ours = self._table
+        head, rules = await self._store.load()
+        went_back = head != ours.head and head.generation <= ours.head.generation
+        if told is not None:
+            log.error("rule table loaded anew: ours is %s, the store's head is %s", ours, told)
+        if went_back:
+            await self._put_back(head, rules)
+            head, rules = await self._store.load()
+        self._swap(RuleTable.build(head, rules, self._node))
+        self._known = True
+
+    async def _put_back(self, head: Head, stored: Sequence[ForcedError]) -> None:
+        """The store forgot changes (a failover): all rules of both tables are in force, and unconfirmed, until it has
+        them again."""
+        ours = self._table
+        lost = _lost(ours.rules(), stored)
+        log.error("the rule table went back from %s to %s; %d rules are put again", ours, head, len(lost))
+        union = {rule.id: rule for rule in (*stored, *lost)}
+        self._swap(RuleTable.build(ours.head, union.values(), self._node))
+        for rule in lost:
+            _, known = await self._store.load()
+            if _lost([rule], known):  # another process may have been faster
+                await self._store.put(rule, secrets.token_hex(8))
+
+    def _swap(self, table: RuleTable) -> None:
+        """No await between the swap and the hooks: what begins afterwards begins under the new table."""
+        self._table = table
+        self._hooks_due = True
+        self._run_change_hooks()
+
+    def _run_change_hooks(self) -> None:
+        for abort in self._change_hooks:
+            for entry in abort(self._table):
+                self._listed[entry.rule, entry.id] = entry
+        self._hooks_due = False
+
+    def _lose_session(self) -> None:
+        lost = self._store.session
+        self._permit_until = float("-inf")
+        self._seq = 1
+        self._known = False
+        for drop in self._lost_hooks:
+            drop()
+        log.error("session %s was given up for dead; going on as %s", lost, self._store.renew())
+
+    def _permit_left(self) -> float:
+        return max(0.0, self._permit_until - self._now())
+
+    def __repr__(self) -> str:
+        return f"<Guard {self._store.session} {self._table}, permit {self._permit_left():.1f} s>"
+
+
+def _lost(ours: Iterable[ForcedError], stored: Sequence[ForcedError]) -> list[ForcedError]:
+    """The rules of ours that the store does not have, or has as they were before their last edit."""
+    known = {rule.id: rule for rule in stored}
+    return [
+        rule
+        for rule in ours
+        if (there := known.get(rule.id)) is None or (there.generation < rule.generation and _said(there) != _said(rule))
+    ]
+
+
+def _said(rule: ForcedError) -> ForcedError:
+    return msgspec.structs.replace(rule, generation=0)

@@ -1,0 +1,264 @@
+"""The order book: every change of the rule table that the API made, followed until it is effective everywhere."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from mta.model.errors import StoreError
+from mta.model.rules import Effective, ForcedError, Head, PastDot, SessionState
+from mta.policy.rule_table import swept
+from mta.ports.rules import Effect, RuleStore, SweepStore
+from mta.rules.clock import boottime, wall_ms
+
+log = logging.getLogger(__name__)
+
+GRACE: Final = 0.5  # seconds beyond S, for clocks that drift
+_POLL: Final = (0.003, 0.025)  # seconds between looks at the sessions: for a new order, at most
+_QUIET_POLL: Final = 0.025
+_RETRY: Final = 0.1
+
+
+class Order:
+    """A change that is not known to be effective yet."""
+
+    def __init__(
+        self, rule: ForcedError, head: Head, wait_set: Iterable[str], now: float, wall: int, limit: float
+    ) -> None:
+        self.rule = rule
+        self.head = head
+        self.created = False
+        self.removed = False
+        self.lifts = False  # an older decision may have to be refused from now on: raise the barrier first
+        self.waiting = set(wait_set)
+        self.confirmed: set[str] = set()
+        self.deadline = now + limit
+        self.effective_by = wall + int(limit * 1000)
+        self.emptied_at = 0
+        self.emptied = asyncio.Event()  # the wait set is empty, or time has stopped who is in it
+        self.effect: Effective | None = None
+
+    def look(self, sessions: Mapping[str, SessionState], now: float, wall: int) -> None:
+        for name in tuple(self.waiting):
+            state = sessions.get(name)
+            if state is None or state.dead:
+                self.waiting.discard(name)
+            elif state.head.generation >= self.head.generation:
+                self.waiting.discard(name)
+                self.confirmed.add(name)
+        self.look_at_clock(now, wall)
+
+    def look_at_clock(self, now: float, wall: int) -> None:
+        if not self.emptied_at and (not self.waiting or now >= self.deadline):
+            self.emptied_at = wall
+            self.emptied.set()
+
+
+class OrderBook:
+    """Fulfils ports.rules.Orders in the API process."""
+
+    def __init__(
+        self,
+        store: RuleStore,
+        sweeps: SweepStore,
+        now: Callable[[], float] = boottime,
+        wall: Callable[[], int] = wall_ms,
+    ) -> None:
+        self._store = store
+        self._sweeps = sweeps
+        self._now = now
+        self._wall = wall
+        self._limit = 0.0  # S + GRACE, seconds
+        self._orders: dict[tuple[str, int], Order] = {}  # by rule and generation
+        self._tasks: dict[tuple[str, int], asyncio.Task[Effective]] = {}
+        self._watch_task: asyncio.Task[None] | None = None
+        self._fresh = asyncio.Event()  # a new order: look at the sessions at once
+        self._noticed: dict[tuple[str, str], int] = {}  # (rule, delivery) -> when its session was seen to be gone
+
+    async def start(self) -> None:
+        """Take up what an earlier process left: changes that were not seen to be effective."""
+        _, rules = await self._store.load()
+        known = await self._store.effects()
+        for rule in rules:
+            effect = known.get(rule.id)
+            if effect is None or effect.generation != rule.generation:
+                await self._resume(rule)
+
+    async def stop(self) -> None:
+        tasks = [*self._tasks.values(), *([self._watch_task] if self._watch_task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def put(self, rule: ForcedError, wait: float, until: str) -> Effect:
+        limit = await self._whole_limit()
+        until_time = self._now() + wait
+        put, wait_set = await self._store.put(rule, secrets.token_hex(8))
+        order = Order(put.rule, put.head, wait_set, self._now(), self._wall(), limit)
+        order.created, order.lifts = put.created, not put.created
+        self._follow(order)
+        return await self._wait(order, until_time, until)
+
+    async def remove(self, rule_id: str, by: str, wait: float) -> Effect | None:
+        limit = await self._whole_limit()
+        until_time = self._now() + wait
+        answer = await self._store.remove(rule_id, secrets.token_hex(8), by)
+        if answer is None:
+            return None
+        removed, wait_set = answer
+        order = Order(removed.rule, removed.head, wait_set, self._now(), self._wall(), limit)
+        order.removed = order.lifts = True
+        self._follow(order)
+        return await self._wait(order, until_time, "effective")
+
+    async def effect(self, rule: ForcedError) -> Effect:
+        key = (rule.id, rule.generation)
+        order = self._orders.get(key)
+        if order is None:
+            known = (await self._store.effects([rule.id])).get(rule.id)
+            if known is not None and known.generation == rule.generation:
+                return await self._told(rule, False, known)
+            order = await self._resume(rule)
+        return await self._state(order)
+
+    async def _resume(self, rule: ForcedError) -> Order:
+        """Nobody knows whom the change waited for: wait for every session that stands below it, from now on."""
+        limit = await self._whole_limit()
+        sessions = await self._store.sessions()
+        wait_set = [
+            name for name, state in sessions.items() if not state.dead and state.head.generation < rule.generation
+        ]
+        order = Order(rule, Head(rule.generation, ""), wait_set, self._now(), self._wall(), limit)
+        order.lifts = True
+        return self._follow(order)
+
+    async def _whole_limit(self) -> float:
+        if not self._limit:
+            self._limit = await self._store.max_staleness() + GRACE
+        return self._limit
+
+    def _follow(self, order: Order) -> Order:
+        key = (order.rule.id, order.head.generation)
+        known = self._orders.get(key)
+        if known is not None:
+            return known
+        self._orders[key] = order
+        self._tasks[key] = asyncio.create_task(self._finish(order), name=f"order {order.head.generation}")
+        self._fresh.set()
+        if self._watch_task is None or self._watch_task.done():
+            self._watch_task = asyncio.create_task(self._watch(), name="order book")
+        return order
+
+    async def _watch(self) -> None:
+        """One look at the sessions serves all orders that wait."""
+        pause = _POLL[0]
+        while waiting := [order for order in self._orders.values() if not order.emptied_at]:
+            if self._fresh.is_set():
+                self._fresh.clear()
+                pause = _POLL[0]
+            try:
+                sessions = await self._store.sessions()
+            except StoreError:
+                sessions = None  # workers cannot confirm either: the time decides
+            for order in waiting:
+                if sessions is None:
+                    order.look_at_clock(self._now(), self._wall())
+                else:
+                    order.look(sessions, self._now(), self._wall())
+            try:
+                async with asyncio.timeout(pause):
+                    await self._fresh.wait()
+            except TimeoutError:
+                pass
+            pause = min(pause * 1.5, _POLL[1])
+
+    async def _finish(self, order: Order) -> Effective:
+        """From the empty wait set to a stored effect; it is repeated until the store has taken it."""
+        await order.emptied.wait()
+        while True:
+            try:
+                effect = await self._settle(order)
+                break
+            except StoreError as error:
+                log.warning("the effect of rule %s is not stored yet: %s", order.rule.id, error)
+                await asyncio.sleep(_RETRY)
+        key = (order.rule.id, order.head.generation)
+        del self._orders[key], self._tasks[key]
+        return effect
+
+    async def _settle(self, order: Order) -> Effective:
+        if order.effect is None:
+            effective_at = order.emptied_at
+            if order.lifts:
+                await self._store.raise_barrier(order.head.generation)
+                effective_at = self._wall()
+            past_dot = () if order.removed else tuple(entry.id for entry in await self._store.past_dot(order.rule.id))
+            order.effect = Effective(
+                rule=order.rule.id,
+                generation=order.head.generation,
+                effective_at=effective_at,
+                past_dot=past_dot,
+                confirmed=tuple(sorted(order.confirmed)),
+                unconfirmed=tuple(sorted(order.waiting)),
+            )
+        if not order.removed:
+            await self._store.save_effect(order.effect)
+        return order.effect
+
+    async def _wait(self, order: Order, until_time: float, until: str) -> Effect:
+        """At most until `until_time`; the order is followed beyond it."""
+        task = self._tasks[order.rule.id, order.head.generation]
+        await asyncio.wait({task}, timeout=max(0.0, until_time - self._now()))
+        state = await self._state(order)
+        while until != "effective" and state.effective and self._now() < until_time:
+            if state.quiet_at and (until == "quiet" or await self._is_swept(order.rule)):
+                break
+            await asyncio.sleep(_QUIET_POLL)
+            state = await self._state(order)
+        return state
+
+    async def _is_swept(self, rule: ForcedError) -> bool:
+        if not swept(rule):
+            return True
+        state = (await self._sweeps.sweeps()).get(rule.id)
+        return state is not None and state.generation >= rule.generation and state.state in ("done", "stopped")
+
+    async def _state(self, order: Order) -> Effect:
+        if order.effect is not None:
+            return await self._told(order.rule, order.created, order.effect, order.effective_by)
+        waiting, confirmed = tuple(sorted(order.waiting)), tuple(sorted(order.confirmed))
+        return Effect(order.rule, order.created, False, 0, order.effective_by, (), 0, confirmed, waiting)
+
+    async def _told(self, rule: ForcedError, created: bool, effect: Effective, effective_by: int = 0) -> Effect:
+        entries = await self._listed(effect)
+        settled = [entry.settled_at for entry in entries]
+        return Effect(
+            rule=rule,
+            created=created,
+            effective=True,
+            effective_at=effect.effective_at,
+            effective_by=effective_by or effect.effective_at,
+            past_dot=entries,
+            quiet_at=max([effect.effective_at, *settled]) if all(settled) else 0,
+            confirmed=effect.confirmed,
+            unconfirmed=effect.unconfirmed,
+        )
+
+    async def _listed(self, effect: Effective) -> tuple[PastDot, ...]:
+        """The fixed list with what is known now; who lost its process will never be settled by it."""
+        if not effect.past_dot:
+            return ()
+        fixed = set(effect.past_dot)
+        entries = sorted((e for e in await self._store.past_dot(effect.rule) if e.id in fixed), key=lambda e: e.dot_at)
+        if all(entry.settled_at for entry in entries):
+            return tuple(entries)
+        sessions = await self._store.sessions()
+        return tuple(entry if entry.settled_at else self._notice(entry, sessions) for entry in entries)
+
+    def _notice(self, entry: PastDot, sessions: Mapping[str, SessionState]) -> PastDot:
+        state = sessions.get(entry.session)
+        if state is not None and not state.dead:
+            return entry
+        at = self._noticed.setdefault((entry.rule, entry.id), self._wall())
+        return PastDot(entry.rule, entry.id, entry.recipient, entry.dot_at, entry.session, at)

@@ -1,0 +1,104 @@
+"""Statements from counters: what became of a tag's deliveries, and of those that a rule met."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+
+from mta.model.outcomes import Class, Stage
+from mta.model.rules import Selectors
+from mta.model.statements import Intercepted, RuleDelivered, RuleStatement, SweepProgress, TagStatement
+from mta.model.units import format_time
+from mta.policy.rule_table import swept
+from mta.ports.rules import Effect, SweepState
+
+Counts = Mapping[str, int]
+
+_PLAIN: Final = [name for name in Class if name is not Class.INTERCEPTED]
+
+
+def tag_statement(tag: str, counts: Counts, rules: Sequence[str], as_of: int, tracked: bool = True) -> TagStatement:
+    """`counts` as `Books.tag` gives them; `rules` are the ids of those that select the tag; `as_of` in Unix ms."""
+    intercepted = _intercepted(counts)
+    classes = {name.value: counts.get(name.value, 0) for name in _PLAIN}
+    return TagStatement(
+        as_of=format_time(as_of),
+        tag=tag,
+        accepted=counts.get("accepted", 0),
+        intercepted=intercepted,
+        rejected=counts.get("rejected", 0),
+        deferred_by_rule=counts.get("deferred_by_rule", 0),
+        uncertain=counts.get("uncertain", 0),
+        rules=tuple(rules),
+        balanced=counts.get("accepted", 0) == sum(classes.values()) + _sum(intercepted),
+        tracked=tracked,
+        **classes,
+    )
+
+
+def rule_statement(
+    effect: Effect, counts: Counts, tag_counts: Counts | None, sweep: SweepState | None, as_of: int
+) -> RuleStatement:
+    """`counts` as `Books.rule` gives them, read before `tag_counts`: the tag's, for a rule that selects by one tag.
+
+    "met" is counted when the rule first meets a delivery, apart from what became of it, so that the two can disagree.
+    `queued` are the tag's that the rule has still to meet; nothing is known of such deliveries for other rules.
+    """
+    rule = effect.rule
+    of_tag = tag_counts if only_tag(rule.selectors) is not None else None
+    intercepted = _intercepted(counts)
+    met, after = counts.get("met", 0), counts.get("after", 0)
+    deferred, held, other = counts.get("deferred", 0), counts.get("held", 0), counts.get("other", 0)
+    queued = max(0, of_tag.get("queued", 0) - deferred) if of_tag is not None else 0
+    needs_sweep = swept(rule)
+    progress = _progress(sweep, rule.generation) if needs_sweep else UNSET
+    is_swept = not needs_sweep or (not isinstance(progress, UnsetType) and progress.state in ("done", "stopped"))
+    complete = is_swept and effect.effective and effect.quiet_at > 0
+    ended = _sum(intercepted) + after + deferred + held + other
+    delivered = RuleDelivered(after=after)
+    if of_tag is not None:
+        delivered = RuleDelivered(before=max(0, of_tag.get("delivered", 0) - after), after=after)
+    return RuleStatement(
+        as_of=format_time(as_of),
+        rule=rule.id,
+        generation=rule.generation,
+        effective_at=format_time(effect.effective_at) if effect.effective else None,
+        quiet_at=format_time(effect.quiet_at) if effect.quiet_at else None,
+        matched=met + queued,
+        intercepted=intercepted,
+        delivered=delivered,
+        deferred=deferred,
+        queued=queued,
+        held=held,
+        other=other,
+        uncertain=counts.get("uncertain", 0),
+        sweep=progress,
+        complete=complete,
+        balanced=met == ended if is_swept else None,
+        accepted=of_tag.get("accepted", 0) if of_tag is not None else UNSET,
+    )
+
+
+def only_tag(selectors: Selectors) -> str | None:
+    """The tag of a rule that selects by one tag and nothing else."""
+    return selectors.tag if selectors == Selectors(tag=selectors.tag) else None
+
+
+def _intercepted(counts: Counts) -> Intercepted:
+    return Intercepted(**{stage.value: counts.get(f"intercepted:{stage.value}", 0) for stage in Stage})
+
+
+def _sum(intercepted: Intercepted) -> int:
+    return intercepted.queued + intercepted.attempt + intercepted.before_dot + intercepted.door
+
+
+def _progress(sweep: SweepState | None, generation: int) -> SweepProgress:
+    if sweep is None or sweep.generation != generation:
+        return SweepProgress("waiting", 0, 0, 0.0, None)
+    elapsed = max(sweep.updated_at - sweep.started_at, 1) / 1000
+    eta = None
+    if sweep.state in ("done", "stopped"):
+        eta = 0.0
+    elif sweep.share > 0:
+        eta = round(elapsed * (1 - sweep.share) / sweep.share, 1)
+    return SweepProgress(sweep.state, sweep.seen, sweep.matched, round(sweep.seen / elapsed, 1), eta)

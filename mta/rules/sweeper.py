@@ -1,0 +1,319 @@
+"""The sweep: what waits in a queue and matches a rule that ends mail is intercepted now, not at its next attempt."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from mta.model.errors import StoreError
+from mta.model.events import Event, EventType
+from mta.model.mail import QueueKey
+from mta.model.outcomes import Forced, Origin, Stage
+from mta.model.rules import ForcedError, PastDot
+from mta.policy.rule_table import RuleTable, covers, swept
+from mta.ports.rules import InterceptAnswer, Match, Queued, Rules, RuleStore, SweepState, SweepStore
+from mta.rules.clock import boottime, wall_ms
+
+log = logging.getLogger(__name__)
+
+CHUNK: Final = 100  # deliveries a step
+LEASE: Final = 10.0  # seconds after which another process takes the sweep of a dead one over
+_SAVE_EVERY: Final = 0.25
+_TICK: Final = 1.0
+_EFFECT_POLL: Final = 0.03
+_BACKLOG_PAUSE: Final = 0.05
+_RETRY: Final = 0.5
+_STALE_PAUSE: Final = 0.01
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class _Sweep:
+    """One rule's sweep, as this process owns it."""
+
+    def __init__(self, rule: ForcedError, started_at: int) -> None:
+        self.rule = rule
+        self.started_at = started_at
+        self.seen = 0
+        self.matched = 0
+        self.effective_at = 0
+        self.last_pass = False  # this pass began after the rule was effective everywhere
+        self.state = "running"
+
+
+class Sweeper:
+    """Sweeps for all nodes; `rules` is this process's guard, made for no node. One process owns a sweep at a time."""
+
+    def __init__(
+        self,
+        store: SweepStore,
+        rules: Rules,
+        rule_store: RuleStore,
+        node: str,
+        rate: float,
+        backlog_soft: int,
+        now: Callable[[], float] = boottime,
+        wall: Callable[[], int] = wall_ms,
+    ) -> None:
+        """`rate`: deliveries looked at a second, 0 = as fast as it goes; past `backlog_soft` entries a lane waits."""
+        self._store = store
+        self._rules = rules
+        self._rule_store = rule_store
+        self._node = node
+        self._rate = rate
+        self._backlog_soft = backlog_soft
+        self._now = now
+        self._wall = wall
+        self._own: dict[str, _Sweep] = {}
+        self._settled: dict[str, int] = {}  # rule -> generation whose sweep is done, whoever did it
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._next_at = 0.0  # the rate's next free instant
+        self._saved_at = 0.0
+        self._backlog_asked: dict[int, float] = {}  # by lane
+        self._places = self._walked = 0  # of this pass: queues, as far as known
+        rules.on_change(self._on_change)
+
+    def _on_change(self, table: RuleTable) -> Sequence[PastDot]:
+        self._changed.set()
+        return ()
+
+    def stop(self) -> None:
+        """`run` returns soon; another process goes on where this one was."""
+        self._stopping = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        while not self._stopping:
+            self._changed.clear()
+            try:
+                await self._take()
+                if not self._own:
+                    await self._sleep(_TICK)
+                elif any(not sweep.last_pass for sweep in self._own.values()) and await self._is_time():
+                    await self._pass()
+            except StoreError as error:
+                log.warning("the sweep waits: %s", error)
+                await self._sleep(_RETRY)
+        await self._save_all(lease=0.0)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until then, or the next change of the table."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    # Which rules
+
+    async def _take(self) -> None:
+        """Own the sweep of each rule that needs one and has no living owner; let go of rules that were lifted."""
+        table = self._rules.table
+        for sweep in list(self._own.values()):
+            current = table.rule(sweep.rule.id)
+            if current is None or current.generation != sweep.rule.generation:
+                sweep.state = "stopped"
+                await self._save(sweep)
+                self._own.pop(sweep.rule.id, None)
+        wanted = [
+            rule
+            for rule in table.rules()
+            if swept(rule) and rule.id not in self._own and self._settled.get(rule.id) != rule.generation
+        ]
+        known = await self._store.sweeps() if wanted else {}
+        for rule in wanted:
+            state = known.get(rule.id)
+            if state is not None and state.generation == rule.generation and state.state == "done":
+                self._settled[rule.id] = rule.generation
+                continue
+            sweep = _Sweep(rule, self._wall())
+            if state is not None and state.generation == rule.generation:
+                sweep.started_at = state.started_at
+                sweep.seen = sweep.matched = state.matched
+            self._own[rule.id] = sweep
+            await self._save(sweep)
+
+    async def _is_time(self) -> bool:
+        """Whether a pass may begin: the first at once, the last once the rule is effective everywhere."""
+        effects = await self._rule_store.effects(list(self._own))
+        begin = False
+        for sweep in self._own.values():
+            effect = effects.get(sweep.rule.id)
+            if effect is not None and effect.generation == sweep.rule.generation:
+                sweep.effective_at = effect.effective_at
+                begin = True
+            elif sweep.state == "running":
+                begin = True
+        if not begin:
+            await self._save_all()
+            await self._sleep(_EFFECT_POLL)
+        return begin
+
+    # One pass over everything
+
+    async def _pass(self) -> None:
+        pass_of = list(self._own.values())
+        for sweep in pass_of:
+            sweep.state = "running"
+            sweep.last_pass = sweep.effective_at > 0
+            sweep.seen = sweep.matched
+        self._places = self._walked = 0
+        pools = [pool for pool in await self._store.pools() if _may_match(self._own.values(), pool)]
+        lanes = [self._lane(lane, pools) for lane in range(self._store.lanes)]
+        failed = [answer for answer in await asyncio.gather(*lanes, return_exceptions=True) if answer is not None]
+        if failed:
+            for sweep in pass_of:
+                sweep.last_pass = False
+            raise failed[0]
+        if self._stopping:
+            return
+        for sweep in pass_of:
+            current = self._rules.table.rule(sweep.rule.id)
+            if (
+                self._own.get(sweep.rule.id) is not sweep
+                or current is None
+                or current.generation != sweep.rule.generation
+            ):
+                continue  # someone else's, or lifted meanwhile
+            sweep.state = "done" if sweep.last_pass else "waiting"
+            await self._save(sweep)
+            if sweep.last_pass:
+                self._own.pop(sweep.rule.id, None)
+                self._settled[sweep.rule.id] = sweep.rule.generation
+
+    async def _lane(self, lane: int, pools: Sequence[str]) -> None:
+        for pool in pools:
+            queues = await self._store.queues(lane, pool)
+            self._places += len(queues)
+            for queue in queues:
+                if self._stopping or not self._own:
+                    return
+                if _may_match(self._own.values(), pool, queue.domain):
+                    await self._queue(lane, queue)
+                self._walked += 1
+
+    async def _queue(self, lane: int, queue: QueueKey) -> None:
+        cursor = 0
+        while not self._stopping and self._own:
+            await self._pace(lane)
+            cursor, page = await self._store.scan(lane, queue, cursor, CHUNK)
+            for sweep in self._own.values():
+                sweep.seen += len(page)
+            for at in range(0, len(page), CHUNK):
+                await self._intercept(lane, queue, page[at : at + CHUNK])
+            self._next_at += len(page) / self._rate if self._rate else 0.0
+            if cursor == 0:
+                return
+
+    async def _intercept(self, lane: int, queue: QueueKey, page: Sequence[Queued]) -> None:
+        while True:
+            table = self._rules.table
+            matches = self._matches(table, queue, page)
+            if not matches:
+                return
+            answer, count = await self._store.intercept(lane, queue, table.head.generation, matches)
+            if answer is InterceptAnswer.OK:
+                self._note(matches, count)
+                return
+            while self._rules.table is table and not self._stopping:  # noqa: ASYNC110 - the guard is about to swap it
+                await asyncio.sleep(_STALE_PAUSE)
+            if self._stopping:
+                return
+
+    def _matches(self, table: RuleTable, queue: QueueKey, page: Sequence[Queued]) -> list[Match]:
+        pool, domain = queue
+        found = []
+        match, time = table.match, self._wall()
+        for queued in page:
+            record = queued.record
+            rule = match(pool, "", domain, record.tags)
+            if rule is None or not swept(rule):
+                continue
+            event = self._event(queued, queue, rule, table.head.generation, time)
+            uncertain = record.uncertain or queued.reclaims > 0
+            found.append(Match(queued.id, rule.id, record.tags, _encode(event), uncertain, record.deferred_by))
+        return found
+
+    def _event(self, queued: Queued, queue: QueueKey, rule: ForcedError, generation: int, time: int) -> Event:
+        record = queued.record
+        return Event(
+            type=EventType.INTERCEPTED,
+            time=time,
+            id=queued.id,
+            node=self._node,
+            tags=record.tags,
+            pool=queue.pool,
+            sender=record.sender,
+            recipient=record.recipient,
+            domain=queue.domain,
+            attempt=record.attempts,
+            code=rule.code,
+            enhanced=rule.extended,
+            text=rule.description,
+            origin=Origin.FORCED,
+            reason=rule.reason,
+            forced=Forced(rule.id, generation, Stage.QUEUED),
+            size=record.size,
+            queued_at=record.accepted_at,
+            client=record.client,
+            properties=record.properties,
+        )
+
+    def _note(self, matches: Sequence[Match], count: int) -> None:
+        """Progress only (the books count exactly): what went elsewhere meanwhile is taken off the last rules."""
+        for rule, found in Counter(match.rule for match in matches).items():
+            sweep = self._own.get(rule)
+            if sweep is not None:
+                sweep.matched += min(found, count)
+            count -= min(found, count)
+
+    # Pace and progress
+
+    async def _pace(self, lane: int) -> None:
+        """Keep to the rate, make room for the journal, and tell how far it is."""
+        now = self._now()
+        if now - self._saved_at >= max(_SAVE_EVERY, len(self._own) * 0.01):
+            self._saved_at = now
+            await self._save_all()
+        if now - self._backlog_asked.get(lane, 0.0) >= _SAVE_EVERY:
+            self._backlog_asked[lane] = now
+            while await self._store.backlog(lane) > self._backlog_soft and not self._stopping:
+                await asyncio.sleep(_BACKLOG_PAUSE)
+                await self._save_all()  # or its lease runs out
+        self._next_at = max(self._next_at, now - 0.05)
+        if self._next_at - now > 0.02:
+            await asyncio.sleep(self._next_at - now)
+
+    async def _save_all(self, lease: float = LEASE) -> None:
+        for sweep in list(self._own.values()):
+            await self._save(sweep, lease)
+
+    async def _save(self, sweep: _Sweep, lease: float = LEASE) -> None:
+        share = self._walked / self._places if self._places else 0.0
+        state = SweepState(
+            rule=sweep.rule.id,
+            generation=sweep.rule.generation,
+            state=sweep.state,
+            seen=sweep.seen,
+            matched=sweep.matched,
+            started_at=sweep.started_at,
+            updated_at=self._wall(),
+            effective_at=sweep.effective_at,
+            owner=self._rule_store.session,
+            share=1.0 if sweep.state == "done" else min(share, 0.99),
+        )
+        if not await self._store.save_sweep(state, lease):
+            self._own.pop(sweep.rule.id, None)
+
+
+def _may_match(sweeps: Iterable[_Sweep], pool: str, domain: str | None = None) -> bool:
+    """Whether some rule could match in that pool (and domain), whatever the tags."""
+    for sweep in sweeps:
+        chosen = sweep.rule.selectors
+        if chosen.pool in (None, pool) and (domain is None or chosen.domain is None or covers(chosen.domain, domain)):
+            return True
+    return False

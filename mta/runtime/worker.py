@@ -1,0 +1,151 @@
+"""A worker process: it takes mail in, delivers it, or both."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from mta.dns.resolver import DnsResolver
+from mta.egress.egress import Egress
+from mta.ingress.admission import Admission
+from mta.ingress.listener import Listener
+from mta.ingress.reception import Reception
+from mta.model.errors import StoreError, StoreUnsafe
+from mta.redis_store import keys
+from mta.rules.guard import Guard
+from mta.runtime.child import Child, run
+from mta.runtime.served_pools import ServedPools, held
+from mta.runtime.wiring import Store, open_store
+from mta.scheduling.dispatcher import Dispatcher
+from mta.scheduling.limits import SharedLimits
+from mta.scheduling.reaper import Reaper
+from mta.scheduling.settler import Settler
+
+log = logging.getLogger(__name__)
+
+_HEALTH_EVERY = 1.0  # seconds
+
+
+class Intake:
+    """The way in of this process."""
+
+    def __init__(self, child: Child, store: Store) -> None:
+        self._link = store.link
+        self.admission = Admission(store.queues, child.settings.smtp.commit_delay)
+        reception = Reception(child.settings)
+        self.listener = Listener(child.listeners(), child.settings, reception, self.admission)
+
+    async def watch_store(self) -> None:
+        """While the server could lose mail none is taken, and clients are told why; until cancelled."""
+        while True:
+            try:
+                await asyncio.shield(self._link.ensure_safe())
+                self.admission.allow()
+            except StoreUnsafe as error:
+                self.admission.refuse(f"the store is unsafe: {error}")
+            except StoreError as error:
+                self.admission.refuse(f"the store cannot be reached: {error}")
+            await asyncio.sleep(_HEALTH_EVERY)
+
+    async def drain(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.listener.drain()
+        except TimeoutError:
+            log.warning("sessions that did not end in time are dropped: %r", self.listener)
+            self.listener.abort()
+        await self.admission.close()
+
+
+class Outgo:
+    """The way out of this process."""
+
+    def __init__(self, child: Child, store: Store, guard: Guard) -> None:
+        settings = held(child.settings)
+        self._resolver = DnsResolver(settings.delivery.dns_servers)
+        self._limits = SharedLimits(store.limits, settings)
+        self.settler = Settler(store.queues, guard, settings)
+        self.egress = Egress(settings, self._resolver, guard, self.settler, self._limits, store.queues.content)
+        self.pools = ServedPools(settings, store.sweeps.pools)
+        self.dispatcher = Dispatcher(store.queues, self.egress, guard, self.settler, self.pools)
+        store.link.hear(keys.WAKE_CHANNEL, lambda prefix: self.dispatcher.wake(keys.lane_of_prefix(prefix)))
+        store.link.on_reconnect(self.dispatcher.wake_all)
+
+    async def drain(self, seconds: float) -> None:
+        """Deliveries in flight end, the rest goes back to its queues."""
+        await self.dispatcher.drain()
+        await self.egress.drain(seconds)
+        await self.egress.close()
+        await self.settler.drain()
+        await self._limits.drain()
+        await self._resolver.close()
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, child: Child, store: Store) -> None:
+        settings = child.settings
+        self._child = child
+        self._store = store
+        self._guard = Guard(store.rules, settings.node.name, metrics=self._metrics)
+        self._intake = Intake(child, store) if "smtp" in settings.node.roles else None
+        self._outgo = Outgo(child, store, self._guard) if "delivery" in settings.node.roles else None
+        self._reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
+
+    async def run(self) -> None:
+        watchers = [asyncio.create_task(self._reaper.run())]
+        self._guard.start()
+        self._store.link.listen()
+        await self._first_confirmation()
+        if self._outgo is not None:
+            watchers.append(asyncio.create_task(self._outgo.pools.follow()))
+            self._outgo.dispatcher.start()
+        if self._intake is not None:
+            watchers.append(asyncio.create_task(self._intake.watch_store()))
+            self._intake.listener.start()
+        self._child.ready()
+        await self._child.stopping.wait()
+        await self._drain()
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+
+    async def _first_confirmation(self) -> None:
+        """Or the order to stop, whichever is first."""
+        waits = [asyncio.ensure_future(wait) for wait in (self._guard.ready(), self._child.stopping.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        seconds = self._child.settings.node.drain_timeout
+        parts = [part.drain(seconds) for part in (self._intake, self._outgo) if part is not None]
+        await asyncio.gather(*parts)
+        await self._guard.stop()
+
+    def _metrics(self) -> Mapping[str, float]:
+        """Put beside each confirmation, for the API to show."""
+        found: dict[str, float] = {"reclaimed": self._reaper.reclaimed}
+        if self._intake is not None:
+            found["accepted"] = self._intake.admission.accepted
+            found["connections_in"] = self._intake.listener.connections_open
+        if self._outgo is not None:
+            found["claimed"] = self._outgo.dispatcher.claimed
+            found["settled"] = self._outgo.settler.settled
+            found["stale"] = self._outgo.settler.stale
+            found["connections_out"] = self._outgo.egress.open_connections
+        return found
+
+
+async def main(child: Child) -> None:
+    roles = tuple(role for role in ("smtp", "delivery") if role in child.settings.node.roles)
+    store = await open_store(child.settings, child.boot.redis_url, "worker", roles, child.stopping)
+    try:
+        await Worker(child, store).run()
+    finally:
+        await store.link.close()
+
+
+if __name__ == "__main__":
+    run(main)

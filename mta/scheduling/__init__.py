@@ -1,0 +1,1 @@
+"""When a delivery is attempted, and what becomes of it afterwards."""

@@ -1,0 +1,284 @@
+"""The dispatcher: when a lane has due deliveries and egress has room for them, it claims them and hands them over."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from mta.model.errors import StoreError
+from mta.model.mail import Claimed, QueueKey
+from mta.model.outcomes import Origin, Outcome, Reply, Stage, Verdict
+from mta.policy.retry import has_expired
+from mta.ports.delivery import Deliver
+from mta.ports.queueing import Claims, Want
+from mta.ports.rules import Rules
+from mta.scheduling.lane_view import LaneView
+from mta.scheduling.settlement import forced_outcome
+from mta.scheduling.settler import Settler
+
+_BATCH = 100
+_MOST_BYTES = 4 * 1024 * 1024
+_TICK = 1.0
+_GATHER = 0.002  # what becomes due within this time after a wake-up is claimed with it
+_RIPEN, _RIPE = 0.003, 32  # room is waited for until there is this much, or for this long
+_PAGE, _DEEP_PAGE, _DEEP_EVERY = 256, 4096, 0.25
+_NOTHING_PAUSE = 0.02  # the agenda was early, another process was faster, or the store's clock is behind ours
+_POISON = 5
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
+
+_STOPPING = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL, reason="this process is stopping")
+
+_log = logging.getLogger(__name__)
+
+
+class _Alarm:
+    """A sleep that can be cut short; a ring while nobody sleeps ends the next sleep at once."""
+
+    __slots__ = ("_rung", "_sleeper")
+
+    def __init__(self) -> None:
+        self._rung = False
+        self._sleeper: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        self._rung = True
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
+
+    async def sleep(self, seconds: float) -> bool:
+        """Whether it was rung before the time was over."""
+        rung = True
+        if not self._rung:
+            loop = asyncio.get_running_loop()
+            self._sleeper = loop.create_future()
+            timer = loop.call_later(seconds, self._over)
+            try:
+                await self._sleeper
+            finally:
+                timer.cancel()
+                self._sleeper = None
+            rung = self._rung
+        self._rung = False
+        return rung
+
+    def _over(self) -> None:
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
+
+
+class _Lane:
+    """One lane's loop."""
+
+    __slots__ = ("alarm", "look", "looked_deep", "number", "pause", "view", "woken")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.alarm = _Alarm()
+        self.view = LaneView()
+        self.look = True  # the agenda may have changed
+        self.woken = False  # by a hint: more of the same may follow at once
+        self.looked_deep = 0.0
+        self.pause = 0.0  # after trouble with the store
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Dispatcher:
+    """One loop per lane, each with at most one call to the store at a time; idle, it sleeps until something happens."""
+
+    def __init__(
+        self,
+        claims: Claims,
+        deliver: Deliver,
+        rules: Rules,
+        settler: Settler,
+        pools: Callable[[], Iterable[str]],
+        *,
+        clock: Callable[[], int] = _wall_ms,
+    ) -> None:
+        """`pools` names the pools this node serves now; `clock` gives Unix milliseconds."""
+        self._claims = claims
+        self._deliver = deliver
+        self._rules = rules
+        self._settler = settler
+        self._pools = pools
+        self._clock = clock
+        self._lanes = [_Lane(number) for number in range(claims.lanes)]
+        self.tasks: list[asyncio.Task[None]] = []  # one a lane; they end by drain only, or by a defect
+        self._draining = False
+        self._asked: dict[QueueKey, int] = {}  # deliveries asked for in claims under way
+        self._waiting: dict[QueueKey, deque[_Lane]] = {}  # lanes that have work for which there was no room
+        self._ripening: dict[QueueKey, asyncio.TimerHandle] = {}
+        self.claimed = self.intercepted = self.deferred = self.parked = self.expired = 0
+
+    def start(self) -> None:
+        self._settler.on_room(self.room_for)
+        self._settler.on_returned(self.wake)
+        self._rules.on_permit(self.wake_all)
+        loop = asyncio.get_running_loop()
+        self.tasks = [loop.create_task(self._run(lane)) for lane in self._lanes]
+
+    async def drain(self) -> None:
+        """Claim nothing more; returns when no claim is under way."""
+        self._draining = True
+        for lane in self._lanes:
+            lane.alarm.ring()
+        for timer in self._ripening.values():
+            timer.cancel()
+        await asyncio.gather(*self.tasks)
+
+    def wake(self, lane: int) -> None:
+        """A hint that the lane's queues have changed."""
+        woken = self._lanes[lane]
+        woken.look = woken.woken = True
+        woken.alarm.ring()
+
+    def wake_all(self) -> None:
+        for lane in range(len(self._lanes)):
+            self.wake(lane)
+
+    def room_for(self, queue: QueueKey) -> None:
+        """Egress may take more of the queue. The lane that waited longest gets the room, once there is enough of it."""
+        if queue not in self._waiting or self._draining:
+            return
+        timer = self._ripening.get(queue)
+        if self._room(queue) >= _RIPE:
+            if timer is not None:
+                timer.cancel()
+            self._give_room(queue)
+        elif timer is None:
+            self._ripening[queue] = asyncio.get_running_loop().call_later(_RIPEN, self._give_room, queue)
+
+    def _give_room(self, queue: QueueKey) -> None:
+        self._ripening.pop(queue, None)
+        lanes = self._waiting.get(queue)
+        if lanes is None:
+            return
+        lanes.popleft().alarm.ring()
+        if not lanes:
+            del self._waiting[queue]
+
+    def _room(self, queue: QueueKey) -> int:
+        return self._deliver.room(queue) - self._asked.get(queue, 0)
+
+    async def _run(self, lane: _Lane) -> None:
+        while not self._draining:
+            try:
+                pause = await self._round(lane)
+                lane.pause = 0.0
+            except StoreError as error:
+                if not lane.pause:
+                    _log.warning("lane %d waits for the store: %s", lane.number, error)
+                pause = lane.pause = min(_LAST_PAUSE, lane.pause * 2 or _FIRST_PAUSE)
+                lane.look = True
+            if pause > 0 and not self._draining:
+                if not await lane.alarm.sleep(pause):
+                    lane.look = True
+                if lane.woken:
+                    lane.woken = False
+                    await asyncio.sleep(_GATHER)
+            else:
+                await asyncio.sleep(0)
+
+    async def _round(self, lane: _Lane) -> float:
+        """Look and claim once; seconds to sleep before the next round, 0 = there is more to do."""
+        if not self._rules.may_begin():
+            lane.look = True
+            return _TICK
+        looked = lane.look
+        if looked:
+            await self._look(lane)
+        wants = lane.view.wants(self._clock(), self._room, _BATCH)
+        if wants:
+            return 0.0 if await self._claim(lane, wants) else _NOTHING_PAUSE
+        self._wait_for_room(lane)
+        if lane.view.forgot and not looked:
+            lane.look = True
+            return 0.0
+        return self._until(lane)
+
+    def _until(self, lane: _Lane) -> float:
+        soonest = lane.view.soonest(self._clock())
+        return _TICK if soonest is None else min(_TICK, max(0.001, soonest / 1000))
+
+    def _wait_for_room(self, lane: _Lane) -> None:
+        for queue in lane.view.ready(self._clock()):
+            lanes = self._waiting.setdefault(queue, deque())
+            if lane not in lanes:
+                lanes.append(lane)
+
+    async def _look(self, lane: _Lane) -> None:
+        lane.look = False
+        pools = tuple(self._pools())
+        if not pools:
+            lane.view.clear()
+            return
+        most = _PAGE
+        while True:
+            found = await self._claims.agenda(lane.number, pools, most)
+            whole = lane.view.take(found, most)
+            now = time.monotonic()
+            if whole or most == _DEEP_PAGE or now - lane.looked_deep < _DEEP_EVERY:
+                return
+            # More domains have work than one page shows: those behind must not starve.
+            lane.looked_deep, most = now, _DEEP_PAGE
+
+    async def _claim(self, lane: _Lane, wants: list[Want]) -> int:
+        """Claim, decide by rule, hand the rest to egress; how many were claimed."""
+        for queue, most in wants:
+            self._asked[queue] = self._asked.get(queue, 0) + most
+        try:
+            claimed = await self._claims.claim(lane.number, wants, _MOST_BYTES)
+        finally:
+            for queue, most in wants:
+                left = self._asked[queue] - most
+                if left:
+                    self._asked[queue] = left
+                else:
+                    del self._asked[queue]
+        self.claimed += len(claimed)
+        by_queue: dict[QueueKey, list[Claimed]] = {}
+        for one in claimed:
+            by_queue.setdefault(one.queue, []).append(one)
+        lane.view.served(wants, {queue: len(some) for queue, some in by_queue.items()}, _cut(claimed))
+        for queue, some in by_queue.items():
+            self._hand_over(queue, some)
+        for queue, _ in wants:
+            if queue in self._waiting and self._room(queue) > 0:
+                self.room_for(queue)
+        return len(claimed)
+
+    def _hand_over(self, queue: QueueKey, claimed: list[Claimed]) -> None:
+        if self._draining:
+            for one in claimed:
+                self._settler.settle(one, _STOPPING)
+            return
+        now, table = self._clock(), self._rules.table
+        match, (pool, domain) = table.match, queue
+        fit: list[Claimed] = []
+        for one in claimed:
+            if one.reclaims >= _POISON:
+                self.parked += 1
+                self._settler.park(one, f"{one.reclaims} processes died or gave up while they held it")
+                continue
+            rule = match(pool, "", domain, one.record.tags)
+            if rule is not None:
+                outcome = forced_outcome(rule, table.head.generation, Stage.ATTEMPT)
+                self.intercepted += outcome.verdict is Verdict.INTERCEPTED
+                self.deferred += outcome.verdict is Verdict.TEMPORARY
+                self._settler.settle(one, outcome)
+            elif has_expired(one.record, now):
+                self.expired += 1
+                self._settler.expire(one)
+            else:
+                fit.append(one)
+        if fit:
+            self._deliver.take(fit)
+
+
+def _cut(claimed: list[Claimed]) -> bool:
+    """Whether the answer may have ended at its size, with more in the queues."""
+    return sum(one.record.size for one in claimed) >= _MOST_BYTES // 2

@@ -1,0 +1,195 @@
+"""The shared limits of a destination, held by this process in small slices: connection slots and rate tokens."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mta.model.errors import StoreError
+from mta.model.mail import QueueKey
+from mta.model.settings import DomainSettings, Settings
+from mta.ports.delivery import LimitStore
+
+# Instants lie on a grid of (60 s + this slack) / limit and may be used until 0.9 s after their time, so that no
+# window of 60 s, wherever it begins, holds more than the limit.
+_GRID_SLACK_MS = 1000.0
+_LATE = 0.9
+_AHEAD_MS = 250.0  # a slice of tokens lasts that long
+_SLICE = 4
+_POLL = 0.25  # when every slot is out
+_KEEP = 0.5  # slots not in use are given back after that time
+_ASKING = 0.01
+_AWAY = 1.0
+
+_NO_LIMITS = DomainSettings()
+
+_log = logging.getLogger(__name__)
+
+
+class _Tokens(NamedTuple):
+    """Instants on this process's monotonic clock (seconds): token i from opens + i * step until closes + i * step."""
+
+    opens: float
+    closes: float
+
+
+class _Rate:
+    """The tokens of one kind for one queue."""
+
+    def __init__(self, store: LimitStore, queue: QueueKey, kind: str, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._queue = queue
+        self._kind = kind
+        self._clock = clock
+        self._tokens: deque[_Tokens] = deque()
+        self._asking: asyncio.Task[None] | None = None
+        self._not_before = 0.0
+
+    def take(self, per_minute: float) -> float:
+        """0.0: a token is spent; else the seconds to wait before asking again."""
+        now, tokens = self._clock(), self._tokens
+        while tokens and tokens[0].closes < now:
+            tokens.popleft()
+        if tokens and tokens[0].opens <= now:
+            tokens.popleft()
+            wait = 0.0
+        elif tokens:
+            wait = tokens[0].opens - now
+        else:
+            wait = max(_ASKING, self._not_before - now)
+        interval = (60000.0 + _GRID_SLACK_MS) / per_minute
+        most = max(1, int(_AHEAD_MS / interval))
+        short = len(tokens) <= most // 2 and not (tokens and wait)
+        if short and self._asking is None and now >= self._not_before:
+            self._asking = asyncio.get_running_loop().create_task(self._ask(interval, most))
+        return wait
+
+    async def _ask(self, interval: float, most: int) -> None:
+        asked = self._clock()
+        try:
+            at, first, count = await self._store.take_tokens(*self._queue, self._kind, interval, most)
+        except StoreError as error:
+            self._not_before = self._clock() + _AWAY
+            _log.warning("no rate tokens for %s at %s: %s", self._queue.domain, self._queue.pool, error)
+            return
+        finally:
+            self._asking = None
+        # The store's `at` was some moment between question and answer: open by the later, close by the earlier.
+        answered, ahead = self._clock(), (first - at) / 1000
+        for i in range(count):
+            offset = ahead + i * interval / 1000
+            self._tokens.append(_Tokens(answered + offset, asked + offset + _LATE))
+        if count == 0:
+            self._not_before = answered + max(_ASKING, ahead - 1.0)
+
+
+class _Slots:
+    """The connection slots of one queue that this process holds and does not use."""
+
+    def __init__(self, store: LimitStore, queue: QueueKey) -> None:
+        self._store = store
+        self._queue = queue
+        self.spare = 0
+        self._asking: asyncio.Task[int] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.giving: asyncio.Task[None] | None = None
+
+    async def take(self, limit: int) -> bool:
+        while self.spare == 0:
+            if self._asking is None:
+                want = max(1, min(_SLICE, limit // 8))
+                self._asking = asyncio.get_running_loop().create_task(self._ask(limit, want))
+            # Shielded: who asked may be gone when slots come, and then they are spare.
+            if await asyncio.shield(self._asking) == 0 and self.spare == 0:
+                return False
+        self.spare -= 1
+        return True
+
+    async def _ask(self, limit: int, want: int) -> int:
+        try:
+            granted = await self._store.take_slots(*self._queue, limit, want)
+        finally:
+            self._asking = None
+        self.put(granted)
+        return granted
+
+    def put(self, count: int) -> None:
+        self.spare += count
+        if self.spare and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_KEEP, self.give_back)
+
+    def give_back(self) -> None:
+        """Give what is spare to the others."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.spare and self.giving is None:
+            count, self.spare = self.spare, 0
+            self.giving = asyncio.get_running_loop().create_task(self._give(count))
+
+    async def _give(self, count: int) -> None:
+        try:
+            await self._store.give_slots(*self._queue, count)
+        except StoreError as error:
+            # Given or not: a second time could give away what is in use. They come free with the session.
+            _log.warning("%d connection slots of %s may stay taken: %s", count, self._queue.domain, error)
+        finally:
+            self.giving = None
+        if self.spare:
+            self.put(0)
+
+
+class SharedLimits:
+    """Fulfils ports.delivery.Limits. A domain without limits costs no call."""
+
+    def __init__(self, store: LimitStore, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._slots: dict[QueueKey, _Slots] = {}
+        self._rates: dict[tuple[str, QueueKey], _Rate] = {}
+        self.reload(settings)
+
+    def reload(self, settings: Settings) -> None:
+        self._domains = settings.domains
+
+    async def take_connection(self, queue: QueueKey) -> float:
+        limits = self._domains.get(queue.domain, _NO_LIMITS)
+        if limits.connections:
+            slots = self._slots.get(queue)
+            if slots is None:
+                slots = self._slots[queue] = _Slots(self._store, queue)
+            if not await slots.take(limits.connections):
+                return _POLL
+        if limits.connections_per_minute:
+            wait = self._rate("connections", queue).take(limits.connections_per_minute)
+            if wait > 0:
+                self.give_connection(queue)
+                return wait
+        return 0.0
+
+    def give_connection(self, queue: QueueKey) -> None:
+        slots = self._slots.get(queue)
+        if slots is not None:
+            slots.put(1)
+
+    def take_message(self, queue: QueueKey) -> float:
+        limits = self._domains.get(queue.domain)
+        if limits is None or not limits.messages_per_minute:
+            return 0.0
+        return self._rate("messages", queue).take(limits.messages_per_minute)
+
+    async def drain(self) -> None:
+        """Give every slot back that is not in use."""
+        for slots in self._slots.values():
+            slots.give_back()
+        giving = [slots.giving for slots in self._slots.values() if slots.giving is not None]
+        if giving:
+            await asyncio.wait(giving)
+
+    def _rate(self, kind: str, queue: QueueKey) -> _Rate:
+        rate = self._rates.get((kind, queue))
+        if rate is None:
+            rate = self._rates[kind, queue] = _Rate(self._store, queue, kind, self._clock)
+        return rate

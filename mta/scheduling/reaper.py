@@ -1,0 +1,78 @@
+"""The reaper: sessions that stand still longer than the lease are given up, and what they held goes back."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from mta.model.errors import StoreError
+from mta.ports.delivery import LimitStore
+from mta.ports.queueing import Reclaims
+from mta.ports.rules import RuleStore
+
+_BATCH = 100
+
+_log = logging.getLogger(__name__)
+
+
+class Reaper:
+    """Judges by its own monotonic clock only. Any number of processes may reap: every step may be repeated."""
+
+    def __init__(
+        self,
+        store: RuleStore,
+        claims: Reclaims,
+        limits: LimitStore,
+        lease: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`lease`: seconds for which a session may stand still."""
+        self._store = store
+        self._claims = claims
+        self._limits = limits
+        self._lease = lease
+        self._clock = clock
+        self._seen: dict[str, tuple[int, float]] = {}  # session -> its sequence number, and since when we see it
+        self.reaped = self.reclaimed = 0
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled between two looks."""
+        pause = min(1.0, self._lease / 4)
+        while True:
+            try:
+                await asyncio.shield(self.look())
+            except StoreError as error:
+                _log.warning("looking for dead sessions waits for the store: %s", error)
+            await asyncio.sleep(pause)
+
+    async def look(self) -> None:
+        """One look at all sessions. Raises StoreAway, StoreError: the next look goes on."""
+        sessions = await self._store.sessions()
+        now = self._clock()
+        seen, self._seen = self._seen, {}
+        for name, state in sessions.items():
+            if name == self._store.session:
+                continue
+            seq, since = seen.get(name, (state.seq, now))
+            if seq != state.seq:
+                since = now
+            self._seen[name] = (state.seq, since)
+        for name, state in sessions.items():
+            if name == self._store.session:
+                continue
+            stood_still = now - self._seen[name][1] > self._lease
+            if state.dead or (stood_still and await self._store.mark_dead(name, state.seq)):
+                await self._take_back(name)
+
+    async def _take_back(self, session: str) -> None:
+        count = 0
+        for lane in range(self._claims.lanes):
+            while taken := await self._claims.reclaim(lane, session, _BATCH):
+                count += taken
+                self.reclaimed += taken
+        await self._limits.forget(session)
+        await self._store.forget(session)
+        self._seen.pop(session, None)
+        self.reaped += 1
+        _log.warning("session %s is dead: %d claimed deliveries are back in their queues", session, count)

@@ -1,0 +1,217 @@
+"""What an outcome makes of a delivery: its class or its next attempt, its new record, and the event that says so."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from mta.model.events import Event, EventType
+from mta.model.mail import Claimed, Record
+from mta.model.outcomes import Class, Forced, Origin, Outcome, Reply, Stage, Verdict
+from mta.model.rules import ForcedError
+from mta.model.settings import DeliverySettings
+from mta.policy.retry import next_attempt
+from mta.ports.queueing import Move, Settlement
+
+_encode = msgspec.msgpack.Encoder().encode
+
+EXPIRED = "4.4.7"  # RFC 3463 3.5: delivery time expired
+
+
+class Terms(NamedTuple):
+    """What deciding needs besides the delivery and the outcome."""
+
+    node: str
+    delivery: DeliverySettings
+
+
+def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: float) -> Settlement:
+    """The settlement of one attempt that ended at `now` (Unix ms); `chance` in [0, 1) spreads the next one."""
+    verdict = outcome.verdict
+    if verdict is Verdict.DELIVERED:
+        return _end(claimed, outcome, now, terms, EventType.DELIVERY, Class.DELIVERED)
+    if verdict is Verdict.TEMPORARY:
+        attempts = claimed.record.attempts + 1
+        due_at = next_attempt(claimed.record, attempts, now, terms.delivery, chance)
+        if due_at is None:
+            return _end(claimed, outcome, now, terms, EventType.EXPIRATION, Class.EXPIRED)
+        return _retry(claimed, outcome, now, terms, due_at)
+    if verdict is Verdict.PERMANENT:
+        return _end(claimed, outcome, now, terms, EventType.BOUNCE, Class.BOUNCED)
+    if verdict is Verdict.INTERCEPTED:
+        return _end(claimed, outcome, now, terms, EventType.INTERCEPTED, Class.INTERCEPTED)
+    return _return(claimed, outcome, now)
+
+
+def park(claimed: Claimed, now: int, terms: Terms, reason: str) -> Settlement:
+    """Put aside, visible and releasable, what keeps failing inside."""
+    event = _event(claimed, _LOCAL, now, terms, EventType.PARKED, claimed.record.attempts, reason=reason)
+    return Settlement(
+        claimed.id, claimed.token, claimed.queue, Move.PARK, claimed.record.tags, _encode(event), b"",
+        uncertain=_uncertain(claimed, False), left_rule=claimed.record.deferred_by,
+    )  # fmt: skip
+
+
+def expire(claimed: Claimed, now: int, terms: Terms) -> Settlement:
+    """End a delivery whose time was over before an attempt began; the last reply is kept."""
+    record = claimed.record
+    outcome = _LOCAL if record.last is None else msgspec.structs.replace(_LOCAL, reply=record.last)
+    event = _event(claimed, outcome, now, terms, EventType.EXPIRATION, record.attempts, enhanced=EXPIRED)
+    return Settlement(
+        claimed.id, claimed.token, claimed.queue, Move.END, record.tags, _encode(event), b"",
+        ended=Class.EXPIRED, uncertain=_uncertain(claimed, False), left_rule=record.deferred_by,
+    )  # fmt: skip
+
+
+def escaped(claimed: Claimed, now: int, terms: Terms, mta: str, mx: str, remote_ip: str) -> bytes:
+    """The encoded event of a dot that was written while its permit ran out."""
+    outcome = msgspec.structs.replace(_LOCAL, mta=mta, mx=mx, remote_ip=remote_ip, reply=Reply(0))
+    return _encode(_event(claimed, outcome, now, terms, EventType.ESCAPED, claimed.record.attempts + 1, reason=_ESCAPE))
+
+
+def forced_outcome(rule: ForcedError, generation: int, stage: Stage, before: Outcome | None = None) -> Outcome:
+    """What a rule makes of a delivery; `before` is what an attempt had come to meanwhile."""
+    verdict = Verdict.TEMPORARY if 400 <= rule.code < 500 else Verdict.INTERCEPTED
+    reply, forced = Reply(rule.code, rule.extended, rule.description), Forced(rule.id, generation, stage)
+    if before is None:
+        return Outcome(verdict, reply, Origin.FORCED, forced=forced)
+    return msgspec.structs.replace(
+        before, verdict=verdict, reply=reply, origin=Origin.FORCED, forced=forced, category="", reason=""
+    )
+
+
+_LOCAL = Outcome(Verdict.PERMANENT, Reply(0, "", ""), Origin.LOCAL)
+_ESCAPE = "the permit ran out while the final dot was being written"
+
+
+def _uncertain(claimed: Claimed, lost_reply: bool) -> bool:
+    """Whether the recipient may have it although nobody read a reply that says so."""
+    return lost_reply or claimed.record.uncertain or claimed.reclaims > 0
+
+
+def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: EventType, ended: Class) -> Settlement:
+    record, forced, verdict = claimed.record, outcome.forced, outcome.verdict
+    delivered = verdict is Verdict.DELIVERED
+    attempts = record.attempts + 1
+    if verdict is Verdict.INTERCEPTED and not outcome.mta:
+        attempts = record.attempts  # no attempt began
+    event = _event(
+        claimed, outcome, now, terms, kind, attempts, enhanced=EXPIRED if ended is Class.EXPIRED else None
+    )  # fmt: skip
+    # What only we can know must not be lost with the claim: the remote took it, refused it, or may have taken it.
+    late = b""
+    if outcome.origin is Origin.REMOTE or outcome.uncertain:
+        late = _encode(msgspec.structs.replace(event, type=EventType.LATE_OUTCOME))
+    return Settlement(
+        claimed.id,
+        claimed.token,
+        claimed.queue,
+        Move.END,
+        record.tags,
+        _encode(event),
+        late,
+        ended,
+        forced.stage.value if forced is not None and verdict is Verdict.INTERCEPTED else "",
+        generation=forced.generation if forced is not None else 0,
+        # A deferral that used up the delivery's time is no interception: the books of the rule say "other".
+        rule=forced.rule if forced is not None and verdict is Verdict.INTERCEPTED else "",
+        uncertain=not delivered and _uncertain(claimed, outcome.uncertain),
+        delivered_late=delivered,
+        past_dot_of=outcome.past_dot_of,
+        left_rule=record.deferred_by,
+    )
+
+
+def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: int) -> Settlement:
+    record, forced = claimed.record, outcome.forced
+    attempts = record.attempts + 1
+    event = _event(claimed, outcome, now, terms, EventType.TRANSIENT_FAILURE, attempts, next_attempt=due_at)
+    late = b""
+    if outcome.origin is Origin.REMOTE or outcome.uncertain:
+        late = _encode(msgspec.structs.replace(event, type=EventType.LATE_OUTCOME, next_attempt=0))
+    rule = forced.rule if forced is not None else ""
+    changed: Record = msgspec.structs.replace(
+        record,
+        attempts=attempts,
+        last=outcome.reply,
+        uncertain=_uncertain(claimed, outcome.uncertain),
+        deferred_by=rule or record.deferred_by,
+    )
+    return Settlement(
+        claimed.id,
+        claimed.token,
+        claimed.queue,
+        Move.QUEUE,
+        record.tags,
+        _encode(event),
+        late,
+        due_at=due_at,
+        record=changed,
+        generation=forced.generation if forced is not None else 0,
+        rule=rule,
+        past_dot_of=outcome.past_dot_of,
+        deferred_by_rule=forced is not None,
+        left_rule=record.deferred_by,
+    )
+
+
+def _return(claimed: Claimed, outcome: Outcome, now: int) -> Settlement:
+    """Back to the queue as it was: no attempt, no event; only a doubt is kept."""
+    record = claimed.record
+    doubt = outcome.uncertain and not record.uncertain
+    return Settlement(
+        claimed.id,
+        claimed.token,
+        claimed.queue,
+        Move.QUEUE,
+        record.tags,
+        b"",
+        b"",
+        due_at=now,
+        record=msgspec.structs.replace(record, uncertain=True) if doubt else None,
+        past_dot_of=outcome.past_dot_of,
+        left_rule=record.deferred_by,
+    )
+
+
+def _event(
+    claimed: Claimed,
+    outcome: Outcome,
+    now: int,
+    terms: Terms,
+    kind: EventType,
+    attempt: int,
+    *,
+    enhanced: str | None = None,
+    reason: str = "",
+    next_attempt: int = 0,
+) -> Event:
+    record, reply = claimed.record, outcome.reply
+    return Event(
+        kind,
+        now,
+        claimed.id,
+        terms.node,
+        record.tags,
+        claimed.queue.pool,
+        outcome.mta,
+        record.sender,
+        record.recipient,
+        claimed.queue.domain,
+        attempt,
+        outcome.mx,
+        outcome.remote_ip,
+        outcome.tls,
+        reply.code,
+        reply.enhanced if enhanced is None else enhanced,
+        reply.text,
+        outcome.origin,
+        outcome.category,
+        reason or outcome.reason,
+        outcome.forced,
+        record.size,
+        record.accepted_at,
+        next_attempt,
+        outcome.duration_ms if outcome.mta else None,
+        record.client,
+        record.properties,
+    )

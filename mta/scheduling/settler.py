@@ -1,0 +1,245 @@
+"""The settler: outcomes become settlements, written in batches, one at a time per lane, until the store answers."""
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from mta.model.errors import SessionLost, StoreAway, StoreError
+from mta.model.ids import lane_of
+from mta.model.mail import Claimed, QueueKey
+from mta.model.outcomes import Outcome, Stage, Verdict
+from mta.model.settings import Settings
+from mta.policy.rule_table import ends
+from mta.ports.queueing import Claims, Settled, Settlement
+from mta.ports.rules import Rules
+from mta.scheduling import settlement
+
+_BATCH = 100
+_FULL = 64  # that many do not wait for company
+_WAIT = 0.003
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class _Item(NamedTuple):
+    """A claim on its way out; outcome None: it does not come from an attempt and no rule decided it."""
+
+    claimed: Claimed
+    outcome: Outcome | None
+    settlement: Settlement
+
+
+class _Lane:
+    """What waits to be written in one lane."""
+
+    __slots__ = ("flushing", "notes", "number", "pause", "timer", "waiting")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.waiting: deque[_Item] = deque()
+        self.notes: list[bytes] = []
+        self.timer: asyncio.TimerHandle | None = None
+        self.flushing: asyncio.Task[None] | None = None
+        self.pause = 0.0
+
+    def failed(self) -> None:
+        self.pause = min(_LAST_PAUSE, self.pause * 2 or _FIRST_PAUSE)
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Settler:
+    """Fulfils ports.delivery.Settle."""
+
+    def __init__(
+        self,
+        claims: Claims,
+        rules: Rules,
+        settings: Settings,
+        *,
+        clock: Callable[[], int] = _wall_ms,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`clock` gives Unix milliseconds, `chance` a number in [0, 1)."""
+        self._claims = claims
+        self._rules = rules
+        self._clock = clock
+        self._chance = chance
+        self._lanes = [_Lane(number) for number in range(claims.lanes)]
+        self._has_room: Callable[[QueueKey], None] = lambda queue: None
+        self._returned: Callable[[int], None] = lambda lane: None
+        self.settled = self.stale = self.redecided = self.lost = self.retried_calls = 0
+        self.reload(settings)
+
+    def reload(self, settings: Settings) -> None:
+        self._terms = settlement.Terms(settings.node.name, settings.delivery)
+
+    def on_room(self, hook: Callable[[QueueKey], None]) -> None:
+        """Who wants to know that egress may take more of a queue."""
+        self._has_room = hook
+
+    def on_returned(self, hook: Callable[[int], None]) -> None:
+        """Who wants to know that deliveries went back to a lane's queues, due now."""
+        self._returned = hook
+
+    @property
+    def waiting(self) -> int:
+        """Outcomes not yet written."""
+        return sum(len(lane.waiting) for lane in self._lanes)
+
+    def settle(self, claimed: Claimed, outcome: Outcome) -> None:
+        if outcome.verdict is Verdict.TEMPORARY or outcome.verdict is Verdict.RETURNED:
+            outcome = self._met_on_return(claimed, outcome)
+        decided = settlement.decide(claimed, outcome, self._clock(), self._terms, self._chance())
+        self._add(_Item(claimed, outcome, decided))
+
+    def park(self, claimed: Claimed, reason: str) -> None:
+        """Put aside a delivery that keeps failing inside."""
+        self._add(_Item(claimed, None, settlement.park(claimed, self._clock(), self._terms, reason)))
+
+    def expire(self, claimed: Claimed) -> None:
+        """End a delivery whose time was over before an attempt."""
+        self._add(_Item(claimed, None, settlement.expire(claimed, self._clock(), self._terms)))
+
+    def escaped(self, claimed: Claimed, mta: str, mx: str, remote_ip: str) -> None:
+        lane = self._lanes[lane_of(claimed.id)]
+        lane.notes.append(settlement.escaped(claimed, self._clock(), self._terms, mta, mx, remote_ip))
+        self._start(lane)
+
+    def room_for(self, queue: QueueKey) -> None:
+        self._has_room(queue)
+
+    async def flush(self) -> None:
+        """Return once everything settled before this call has been answered by the store."""
+        while True:
+            for lane in self._lanes:
+                if lane.waiting or lane.notes:
+                    self._start(lane)
+            running = [lane.flushing for lane in self._lanes if lane.flushing is not None]
+            if not running:
+                return
+            await asyncio.wait(running)
+
+    async def drain(self) -> None:
+        """The same, at the end: nothing may be settled afterwards."""
+        await self.flush()
+
+    def _met_on_return(self, claimed: Claimed, outcome: Outcome) -> Outcome:
+        """What would go back to its queue while a rule ends such deliveries is intercepted: the sweep may be past."""
+        table = self._rules.table
+        rule = table.match(claimed.queue.pool, "", claimed.queue.domain, claimed.record.tags)
+        if rule is None or not ends(rule):
+            return outcome
+        return settlement.forced_outcome(rule, table.head.generation, Stage.QUEUED, outcome)
+
+    def _add(self, item: _Item) -> None:
+        lane = self._lanes[lane_of(item.claimed.id)]
+        lane.waiting.append(item)
+        if lane.flushing is None:
+            if len(lane.waiting) >= _FULL:
+                self._start(lane)
+            elif lane.timer is None:
+                lane.timer = asyncio.get_running_loop().call_later(_WAIT, self._start, lane)
+
+    def _start(self, lane: _Lane) -> None:
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        if lane.flushing is None:
+            lane.flushing = asyncio.get_running_loop().create_task(self._write(lane))
+
+    async def _write(self, lane: _Lane) -> None:
+        try:
+            while lane.waiting or lane.notes:
+                if lane.pause:
+                    await asyncio.sleep(lane.pause)
+                if lane.notes:
+                    await self._write_notes(lane)
+                if lane.waiting:
+                    batch = [lane.waiting.popleft() for _ in range(min(_BATCH, len(lane.waiting)))]
+                    await self._write_batch(lane, batch)
+        finally:
+            lane.flushing = None
+
+    async def _write_notes(self, lane: _Lane) -> None:
+        notes = lane.notes[:_BATCH]
+        try:
+            await self._claims.note(lane.number, notes)
+        except StoreError as error:
+            self._tell(lane, error)
+            return
+        del lane.notes[: len(notes)]
+
+    async def _write_batch(self, lane: _Lane, batch: list[_Item]) -> None:
+        try:
+            answers = await self._claims.settle(lane.number, [item.settlement for item in batch])
+        except SessionLost as error:
+            self.lost += len(batch)
+            _log.error("%d outcomes in lane %d are lost with the session: %s", len(batch), lane.number, error)
+            return
+        except StoreError as error:
+            self._tell(lane, error)
+            if isinstance(error, StoreAway) or len(batch) == 1:
+                lane.waiting.extendleft(reversed([_again(item) for item in batch]))
+                if len(batch) == 1:
+                    lane.waiting.rotate(-1)  # one that is refused must not hold the others up
+            else:
+                for item in batch:
+                    await self._write_batch(lane, [_again(item)])
+            return
+        lane.pause = 0.0
+        self._answered(lane, batch, answers)
+
+    def _tell(self, lane: _Lane, error: StoreError) -> None:
+        self.retried_calls += 1
+        if not lane.pause:
+            _log.warning("settling in lane %d waits for the store: %s", lane.number, error)
+        lane.failed()
+
+    def _answered(self, lane: _Lane, batch: list[_Item], answers: list[Settled]) -> None:
+        returned = False
+        for item, answer in zip(batch, answers, strict=True):
+            if answer is Settled.OK:
+                self.settled += 1
+                if item.outcome is not None and item.outcome.verdict is Verdict.RETURNED:
+                    returned = True
+            elif answer is Settled.STALE:
+                self.stale += 1
+            else:
+                self.redecided += 1
+                lane.waiting.append(self._decide_again(item))
+                lane.pause = _FIRST_PAUSE  # our table may still be the old one
+        if returned:
+            self._returned(lane.number)
+
+    def _decide_again(self, item: _Item) -> _Item:
+        """The rule that decided may be gone: what it would have ended or deferred goes by the table of now."""
+        claimed, outcome = item.claimed, item.outcome
+        assert outcome is not None  # only what a rule decided carries a generation
+        assert outcome.forced is not None
+        stage = outcome.forced.stage
+        table = self._rules.table
+        rule = table.match(claimed.queue.pool, outcome.mta, claimed.queue.domain, claimed.record.tags)
+        if rule is None:
+            outcome = msgspec.structs.replace(outcome, verdict=Verdict.RETURNED, forced=None)
+        else:
+            outcome = settlement.forced_outcome(rule, table.head.generation, stage, outcome)
+        decided = settlement.decide(claimed, outcome, self._clock(), self._terms, self._chance())
+        if not item.settlement.late_event:
+            decided.late_event = b""
+        return _Item(claimed, outcome, decided)
+
+
+def _again(item: _Item) -> _Item:
+    """After a lost answer STALE may only mean that the first call was carried out: then nothing was late."""
+    item.settlement.late_event = b""
+    return item

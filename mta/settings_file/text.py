@@ -1,0 +1,101 @@
+"""Settings as TOML text with units and prose: `config/floodgate.toml` and `floodgate config show` are made here."""
+
+import json
+import re
+import textwrap
+import typing
+from typing import Any
+
+from msgspec import Struct
+
+from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, Settings, Unit
+from mta.model.units import format_duration, format_rate, format_size
+from mta.settings_file.convert import key_text
+from mta.settings_file.fields import Field, fields_of
+
+_HEAD = """\
+# Floodgate's settings: every key with its default. Durations: "500ms", "5s", "10m", "24h", "5d" or seconds;
+# sizes: "64KiB", "25MiB" or bytes; rates: "100/s", "600/m"; addresses: "host:port", "[ipv6]:port". A list accepts a
+# single value. `--set KEY=VALUE` overrides a key; `floodgate config check` tells what is wrong.
+"""
+_EXAMPLES: dict[str, tuple[str, Struct]] = {
+    "pools": ("default", PoolSettings()),
+    "domains": ("example.com", DomainSettings()),
+}
+
+
+def defaults_text() -> str:
+    """Every key with its default and its prose above; tables that exist by name only are shown commented out."""
+    written = as_written(Settings(node=NodeSettings()), secrets=True)
+    parts = [_HEAD]
+    for name, field in fields_of(Settings).items():
+        if name in _EXAMPLES:
+            example, struct = _EXAMPLES[name]
+            values = {key: _written(item, getattr(struct, key)) for key, item in fields_of(type(struct)).items()}
+            parts.append(_section((name, example), type(struct), values, sign="#"))
+        else:
+            parts.append(_section((name,), field.type, written[name], sign=""))
+    return "\n".join(parts)
+
+
+def settings_text(settings: Settings) -> str:
+    """The settings in force, without prose; passwords in URLs are hidden."""
+    lines: list[str] = []
+    for name, value in as_written(settings).items():
+        tables = {(name, key): item for key, item in value.items()} if name in _EXAMPLES else {(name,): value}
+        for path, table in tables.items():
+            lines += [f"[{key_text(path)}]", *(f"{key} = {_toml(item)}" for key, item in table.items()), ""]
+    return "\n".join(lines)
+
+
+def as_written(settings: Settings, *, secrets: bool = False) -> dict[str, Any]:
+    """The settings as people write them: strings with units, plain lists and tables."""
+    written: dict[str, Any] = {
+        name: _written(field, getattr(settings, name)) for name, field in fields_of(Settings).items()
+    }
+    if not secrets:
+        written["redis"]["url"] = hide_password(settings.redis.url)
+    return written
+
+
+def hide_password(url: str) -> str:
+    """The URL without the password that it may carry."""
+    return re.sub(r"(//[^/@:]*:)[^/@]*@", r"\1***@", url)
+
+
+def _section(path: tuple[str, ...], struct: type[Struct], values: dict[str, Any], sign: str) -> str:
+    lines = [f"# {line}" for line in textwrap.wrap((struct.__doc__ or "").strip(), 116)]
+    lines.append(f"{sign}[{key_text(path)}]")
+    for name, field in fields_of(struct).items():
+        lines += [f"# {line}" for line in textwrap.wrap(field.prose, 116)]
+        lines.append(f"{sign}{name} = {_toml(values[name])}")
+    return "\n".join(lines) + "\n"
+
+
+def _written(field: Field, value: Any) -> Any:
+    if isinstance(value, Struct):
+        return {name: _written(item, getattr(value, name)) for name, item in fields_of(type(value)).items()}
+    if isinstance(value, dict):
+        return {key: _written(field, item) for key, item in value.items()}
+    if isinstance(value, tuple) and typing.get_origin(field.type) is tuple and not hasattr(value, "_fields"):
+        return [_written(field, item) for item in value]
+    if isinstance(value, tuple):
+        return str(value)
+    if field.unit is Unit.DURATION:
+        return format_duration(value)
+    if field.unit is Unit.SIZE:
+        return format_size(value)
+    if field.unit is Unit.RATE:
+        return format_rate(value)
+    return value
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{key_text((key,))} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, float) and value == int(value):
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False)

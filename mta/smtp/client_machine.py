@@ -1,0 +1,242 @@
+"""The sending side of SMTP, without I/O: one transaction after the other on a connection, pipelined or not.
+
+A transaction is a list of states and two cursors over it: what was sent, and what was answered (RFC 2920). The owner
+writes what it is given, feeds what it reads, looks at the rules when told to, and sends the body itself.
+"""
+
+import enum
+
+from mta.model.outcomes import Reply
+from mta.model.phases import Phase
+from mta.smtp.reply_parser import BadReply, ReplyParser
+
+
+class Step(enum.Enum):
+    """What the owner does next."""
+
+    WAIT = "wait"  # for more replies
+    SEND = "send"  # write `output`
+    LOOK = "look"  # 354: the last look, then the body, then `dot_sent`
+    DONE = "done"  # the transaction has its results; look at `broken` before the next
+
+
+class Extensions:
+    """What the server offers, as far as transactions care."""
+
+    __slots__ = ("eight_bit", "pipelining", "size")
+
+    def __init__(self, pipelining: bool = False, eight_bit: bool = False, size: int | None = None) -> None:
+        self.pipelining = pipelining
+        self.eight_bit = eight_bit
+        self.size = size  # None = SIZE is not offered, 0 = offered without a limit (RFC 1870)
+
+
+class ClientMachine:
+    """Transactions on one connection. `broken` says why the connection cannot be used again ("" = it can)."""
+
+    __slots__ = (
+        "_abandoned",
+        "_accepted",
+        "_commands",
+        "_lone",
+        "_parser",
+        "_received",
+        "_sent",
+        "_states",
+        "broken",
+        "data",
+        "extensions",
+        "final",
+        "goodbye",
+        "mail",
+        "needs_reset",
+        "output",
+        "rcpts",
+    )
+
+    def __init__(self, extensions: Extensions) -> None:
+        self.extensions = extensions
+        self._parser = ReplyParser()
+        self._states: list[Phase] = []
+        self._commands: list[bytes] = []
+        self._sent = 0
+        self._received = 0
+        self._accepted = 0
+        self._lone = False
+        self._abandoned = False
+        self.output = b""
+        self.broken = ""
+        self.goodbye: Reply | None = None  # a 421, wherever it came
+        self.needs_reset = False
+        self.mail: Reply | None = None
+        self.rcpts: list[Reply] = []
+        self.data: Reply | None = None
+        self.final: Reply | None = None
+
+    def begin(self, sender: str, recipients: list[str], size: int, eight_bit: bool) -> bytes:
+        """What to write first. Addresses are ASCII without control characters; `size` is that of the content."""
+        extensions = self.extensions
+        mail = f"MAIL FROM:<{sender}>"
+        if extensions.size is not None:
+            mail += f" SIZE={size}"
+        if eight_bit and extensions.eight_bit:
+            mail += " BODY=8BITMIME"
+        self.mail = self.data = self.final = None
+        self.rcpts = []
+        self._received = self._accepted = 0
+        self._lone = self._abandoned = False
+        if extensions.pipelining and not self.needs_reset:
+            count = len(recipients)
+            if count == 1:
+                self._states = [Phase.MAIL, Phase.RCPT, Phase.DATA]
+                self._sent = 3
+                return f"{mail}\r\nRCPT TO:<{recipients[0]}>\r\nDATA\r\n".encode("ascii")
+            self._states = [Phase.MAIL, *[Phase.RCPT] * count, Phase.DATA]
+            self._sent = count + 2
+            lines = "".join([f"RCPT TO:<{recipient}>\r\n" for recipient in recipients])
+            return f"{mail}\r\n{lines}DATA\r\n".encode("ascii")
+        commands = [f"{mail}\r\n", *[f"RCPT TO:<{recipient}>\r\n" for recipient in recipients], "DATA\r\n"]
+        self._states = [Phase.MAIL, *[Phase.RCPT] * len(recipients), Phase.DATA]
+        if self.needs_reset:
+            commands.insert(0, "RSET\r\n")
+            self._states.insert(0, Phase.RSET)
+        self._commands = [command.encode("ascii") for command in commands]
+        if extensions.pipelining:
+            self._sent = len(self._states)
+            return b"".join(self._commands)
+        self._sent = 1
+        return self._commands[0]
+
+    def receive(self, data: bytes) -> Step:
+        """Take what was read. One step at a time: SEND, LOOK and DONE wait for the owner to act."""
+        try:
+            replies = self._parser.feed(data)
+        except BadReply as trouble:
+            return self._break(str(trouble))
+        step = Step.WAIT
+        for reply in replies:
+            if step is Step.LOOK or step is Step.DONE or self._received >= self._sent:
+                return self._break("the server answers what was not asked")
+            step = self._advance(reply)
+            if self.broken:
+                return Step.DONE
+        return step
+
+    def unsolicited(self, data: bytes) -> None:
+        """Take what came while nothing was asked: a 421, or nonsense; either ends the connection."""
+        try:
+            replies = self._parser.feed(data)
+        except BadReply as trouble:
+            self._break(str(trouble))
+            return
+        if replies and replies[0].code == 421:
+            self.goodbye = replies[0]
+        self._break("the server closes the session" if self.goodbye else "the server answers what was not asked")
+
+    def dot_sent(self) -> None:
+        """The body and its dot were written: the reply to them is due."""
+        self._states.append(Phase.DOT)
+        self._sent += 1
+
+    def abandon(self) -> bool:
+        """Give the transaction up. True: DATA was not sent, so once the reply under way is in (`Step.DONE`) the
+        connection can be used again, behind a RSET. False: only closing it gives the transaction up."""
+        if self.broken or self._sent == len(self._states):
+            return False
+        self._abandoned = True
+        return True
+
+    @property
+    def phase(self) -> Phase:
+        """What was sent and is not answered yet; MAIL before anything was."""
+        if self._received < self._sent:
+            return self._states[self._received]
+        return Phase.BODY if self.data is not None else Phase.MAIL
+
+    @property
+    def progress(self) -> int:
+        """How many replies of the running transaction have been read."""
+        return self._received
+
+    def _advance(self, reply: Reply) -> Step:
+        state = self._states[self._received]
+        self._received += 1
+        code = reply.code
+        if state is Phase.RCPT:
+            self.rcpts.append(reply)
+            if 200 <= code < 300:
+                self._accepted += 1
+        elif state is Phase.MAIL:
+            self.mail = reply
+        elif state is Phase.DATA:
+            self.data = reply
+        elif state is Phase.DOT and not self._lone:
+            self.final = reply
+        if code == 421:
+            self.goodbye = reply
+            return self._break("the server closes the session")
+        if state is Phase.DOT:
+            return self._ended(reply)
+        if state is Phase.DATA:
+            return self._data_answered(reply)
+        if state is Phase.RSET:
+            if code != 250:
+                return self._break("the server refuses RSET")
+            self.needs_reset = False
+        elif not 200 <= code < 300 and code < 400:
+            return self._break(f"unexpected reply {code} when {state.value}")
+        if self._received < self._sent:
+            return Step.WAIT
+        return self._next_command()
+
+    def _data_answered(self, reply: Reply) -> Step:
+        taken = self.mail is not None and 200 <= self.mail.code < 300
+        if reply.code == 354:
+            if taken and self._accepted:
+                return Step.LOOK
+            # RFC 2920 3.1: nobody is to get the message, and the server waits for one.
+            self._lone = True
+            self.dot_sent()
+            self.output = b".\r\n"
+            return Step.SEND
+        if reply.code < 400:
+            return self._break(f"unexpected reply {reply.code} when {Phase.DATA.value}")
+        self.needs_reset = taken
+        return Step.DONE
+
+    def _ended(self, reply: Reply) -> Step:
+        if not self._lone and not (200 <= reply.code < 300 or reply.code >= 400):
+            return self._break(f"unexpected reply {reply.code} to the end of data")
+        self.needs_reset = self._lone
+        return Step.DONE
+
+    def _next_command(self) -> Step:
+        """Without pipelining: the next command, or the end when nothing can come of it."""
+        refused = self.mail is not None and self.mail.code >= 400
+        nobody = self._states[self._received] is Phase.DATA and not self._accepted
+        if self._abandoned or refused or nobody:
+            self.needs_reset = self.mail is not None and not refused
+            return Step.DONE
+        self.output = self._commands[self._sent]
+        self._sent += 1
+        return Step.SEND
+
+    def _break(self, why: str) -> Step:
+        self.broken = self.broken or why
+        return Step.DONE
+
+
+def wire_form(content: bytes) -> bytes:
+    """Content as it follows 354: dots stuffed, last line ended, and the final dot (RFC 5321 4.5.2)."""
+    if b"\r\n." in content:
+        content = content.replace(b"\r\n.", b"\r\n..")
+    if content.startswith(b"."):
+        content = b"." + content
+    if not content or content.endswith(b"\r\n"):
+        return content + b".\r\n"
+    return content + b"\r\n.\r\n"
+
+
+def sent_size(content: bytes) -> int:
+    """The size that SIZE= declares: content with its last line ended, without stuffing and dot (RFC 1870 6)."""
+    return len(content) if not content or content.endswith(b"\r\n") else len(content) + 2

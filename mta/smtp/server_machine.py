@@ -1,0 +1,438 @@
+"""The server side of one SMTP session as a machine without I/O: bytes in, messages and reply bytes out.
+
+Only `<CR><LF>` ends a line and only `<CR><LF>.<CR><LF>` ends a message (RFC 5321 2.3.8, 4.1.1.4). What the machine says
+depends on the bytes alone, never on how they were cut into segments. While a message waits for its reply, further input
+is kept and nothing is answered, so replies keep the order of the commands (RFC 2920).
+"""
+
+import enum
+from collections.abc import Callable
+
+import msgspec
+
+from mta.model.errors import BadValue
+from mta.model.outcomes import Reply
+from mta.smtp import grammar, replies
+
+COMMAND_LINE = 512  # octets with CRLF, RFC 5321 4.5.3.1.4
+MAIL_LINE = COMMAND_LINE + 26 + 17  # SIZE (RFC 1870 section 3) and BODY (RFC 6152 section 2)
+_DISCARD_ABOVE = 2048  # octets of a line that are kept while its end has not come
+_FREE_JUNK = 100  # commands that move no mail before each counts as an error
+
+_END_OF_DATA = b"\r\n.\r\n"
+_NOT_HERE = frozenset((b"EXPN", b"BDAT", b"STARTTLS", b"AUTH", b"ETRN", b"TURN", b"SEND", b"SOML", b"SAML"))
+
+
+class State(enum.Enum):
+    """What the machine waits for."""
+
+    COMMAND = "waiting for a command"
+    DATA = "receiving a message"
+    REPLY = "waiting for the reply to a message"
+    CLOSED = "closing"
+
+
+class Message(msgspec.Struct, gc=False):
+    """A message that was received to its end."""
+
+    sender: str  # "" is the null sender
+    recipients: tuple[str, ...]
+    content: bytes  # dots unstuffed, every line ends with CRLF
+    body: str  # the BODY parameter, "" = none given
+
+
+class ServerMachine:
+    """`receive` bytes, hand on the Message it returns, answer it with `reply_to_data`, write `take_output`."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_discarded",
+        "_errors",
+        "_extensions",
+        "_gate",
+        "_hostname",
+        "_junk",
+        "_max_errors",
+        "_max_recipients",
+        "_max_size",
+        "_may_relay",
+        "_output",
+        "_oversize",
+        "_position",
+        "_raw_limit",
+        "_recipients",
+        "_scan",
+        "_sender",
+        "_verbs",
+        "esmtp",
+        "helo",
+        "progress",
+        "state",
+    )
+
+    def __init__(
+        self,
+        hostname: str,
+        *,
+        max_message_size: int,
+        max_recipients: int,
+        max_errors: int,
+        may_relay: bool,
+        gate: Callable[[], Reply | None] | None = None,
+    ) -> None:
+        """`may_relay`: whether this client may send anywhere. `gate` is asked at each MAIL: why none is taken now."""
+        self.state = State.COMMAND
+        self.helo = ""  # "" = no EHLO or HELO yet
+        self.esmtp = False
+        self.progress = 0  # commands and messages that were read to their end
+        self._hostname = hostname
+        self._max_size = max_message_size
+        self._raw_limit = max_message_size * 4 // 3 + 16  # a stuffed line is at most 4/3 of itself: `..<CR><LF>`
+        self._max_recipients = max_recipients
+        self._max_errors = max_errors
+        self._may_relay = may_relay
+        self._gate = gate
+        self._buffer = bytearray()
+        self._position = 0  # of the line being read; in DATA of the CRLF before the content
+        self._scan = 0  # where to look for the end of data next
+        self._discarded = False  # the front of an over-long line was thrown away
+        self._oversize = False
+        self._output: list[bytes] = []
+        self._errors = 0
+        self._junk = 0
+        self._sender: str | None = None
+        self._recipients: list[str] = []
+        self._body = ""
+        self._verbs: dict[bytes, Callable[[bytes], bytes | None]] = {
+            b"MAIL": self._mail,
+            b"RCPT": self._rcpt,
+            b"DATA": self._data,
+            b"EHLO": self._ehlo,
+            b"HELO": self._helo,
+            b"RSET": self._rset,
+            b"NOOP": self._noop,
+            b"VRFY": self._vrfy,
+            b"HELP": self._help,
+            b"QUIT": self._quit,
+        }
+        self._extensions = render_extensions(hostname, max_message_size)
+
+    def __repr__(self) -> str:
+        return (
+            f"<ServerMachine {self.state.value}: helo={self.helo!r} recipients={len(self._recipients)}"
+            f" buffered={self.buffered} errors={self._errors}>"
+        )
+
+    @property
+    def buffered(self) -> int:
+        """Octets of input that were not used yet."""
+        return len(self._buffer)
+
+    def is_idle(self) -> bool:
+        """Nothing of a transaction or a command has been read."""
+        return self.state is State.COMMAND and self._sender is None and not self._buffer
+
+    def greet(self) -> None:
+        self._output.append(f"220 {self._hostname} ESMTP\r\n".encode())
+
+    def receive(self, data: bytes) -> Message | None:
+        """Take a segment; a message that it completes is returned and waits for `reply_to_data`."""
+        if self.state is State.CLOSED:
+            return None
+        self._buffer += data
+        return None if self.state is State.REPLY else self._advance()
+
+    def reply_to_data(self, reply: Reply) -> Message | None:
+        """Answer the message and go on with the input that came meanwhile, which may complete the next one."""
+        if self.state is not State.REPLY:
+            return None
+        self.state = State.COMMAND
+        self.reset_transaction()
+        if 200 <= reply.code < 300:
+            self._errors = self._junk = 0
+        self._say(reply)
+        return self._advance() if self._buffer and self.state is State.COMMAND else None
+
+    def close(self, reply: Reply) -> None:
+        """Say a last reply (421) and take nothing more."""
+        if self.state is not State.CLOSED:
+            self._say(reply)
+            self._end()
+
+    def take_output(self) -> bytes:
+        """The replies since the last call, in order."""
+        output = self._output
+        if not output:
+            return b""
+        joined = output[0] if len(output) == 1 else b"".join(output)
+        output.clear()
+        return joined
+
+    def reset_transaction(self) -> None:
+        """Forget sender, recipients and content: the one way out of every transaction."""
+        self._sender = None
+        self._recipients = []
+        self._body = ""
+        self._oversize = False
+
+    def _say(self, reply: Reply) -> None:
+        self._output.append(replies.render(reply))
+        if reply.code == 421:  # RFC 5321 3.8: the channel closes
+            self._end()
+
+    def _end(self) -> None:
+        self.state = State.CLOSED
+        self.reset_transaction()
+        self._buffer.clear()
+        self._position = 0
+
+    def _advance(self) -> Message | None:
+        buffer = self._buffer
+        message = None
+        while message is None:
+            if self.state is State.COMMAND:
+                end = buffer.find(b"\r\n", self._position)
+                if end < 0:
+                    self._keep_line_bounded()
+                    break
+                self._take_line(bytes(buffer[self._position : end]), end)
+            elif self.state is State.DATA:
+                end = buffer.find(_END_OF_DATA, self._scan)
+                if end < 0:
+                    self._keep_data_bounded()
+                    break
+                message = self._take_message(end)
+            else:
+                break
+        if self._position:
+            del buffer[: self._position]
+            self._scan = max(0, self._scan - self._position)
+            self._position = 0
+        return message
+
+    # Commands
+
+    def _keep_line_bounded(self) -> None:
+        """Throw away what has come of an over-long line: its one reply is due at its end."""
+        buffer = self._buffer
+        if len(buffer) - self._position > _DISCARD_ABOVE:
+            self._discarded = True
+            self._position = len(buffer) - buffer.endswith(b"\r")
+
+    def _take_line(self, line: bytes, end: int) -> None:
+        self._position = end + 2
+        self.progress += 1
+        verb, blank, argument = line.partition(b" ")
+        verb = verb.upper()
+        if self._discarded or len(line) + 2 > (MAIL_LINE if verb == b"MAIL" else COMMAND_LINE):
+            self._discarded = False
+            answer: bytes | None = replies.LINE_TOO_LONG
+        elif b"\r" in line or b"\n" in line:
+            answer = replies.BARE_IN_COMMAND
+        else:
+            command = self._verbs.get(verb)
+            if command is not None:
+                answer = command(argument.rstrip(b" ") if blank else b"")
+            else:
+                answer = replies.NOT_IMPLEMENTED if verb in _NOT_HERE else replies.UNKNOWN_COMMAND
+        if answer is not None:
+            self._answer(answer)
+
+    def _answer(self, answer: bytes) -> None:
+        if answer[0] == 0x35:  # 5yz
+            self._errors += 1
+            if self._errors >= self._max_errors:
+                self._say(replies.TOO_MANY_ERRORS)
+                return
+        self._output.append(answer)
+
+    def _is_junk(self) -> bool:
+        """Count a command that moves no mail; whether the session is now to be closed for it."""
+        self._junk += 1
+        if self._junk > _FREE_JUNK:
+            self._errors += 1
+            if self._errors >= self._max_errors:
+                self._say(replies.TOO_MANY_ERRORS)
+                return True
+        return False
+
+    def _hello(self, argument: bytes, answer: bytes, esmtp: bool) -> bytes | None:
+        name = _printable(argument)
+        if name is None:
+            return replies.BAD_OCTETS
+        if not name:
+            return replies.NEEDS_NAME
+        if self._is_junk():
+            return None
+        self.reset_transaction()
+        self.helo = name
+        self.esmtp = esmtp
+        return answer
+
+    def _ehlo(self, argument: bytes) -> bytes | None:
+        return self._hello(argument, self._extensions, True)
+
+    def _helo(self, argument: bytes) -> bytes | None:
+        return self._hello(argument, f"250 {self._hostname}\r\n".encode(), False)
+
+    def _mail(self, argument: bytes) -> bytes | None:
+        if not self.helo:
+            return replies.HELLO_FIRST
+        if self._sender is not None:
+            return replies.NESTED_MAIL
+        if argument[:5].upper() != b"FROM:":
+            return b"501 5.5.4 write MAIL FROM:<address>\r\n"
+        text = _printable(argument)
+        if text is None:
+            return replies.BAD_OCTETS if argument.isascii() else replies.NON_ASCII_SENDER
+        try:
+            sender, rest = grammar.parse_sender(text[5:])
+        except BadValue as bad:
+            return f"501 5.1.7 {bad}\r\n".encode()
+        if rest:
+            refused = self._mail_parameters(rest)
+            if refused is not None:
+                return refused
+        if self._gate is not None:
+            closed = self._gate()
+            if closed is not None:
+                self._body = ""
+                self._say(closed)
+                return None
+        self._sender = sender
+        return replies.SENDER_OK
+
+    def _mail_parameters(self, text: str) -> bytes | None:
+        """Why they are refused."""
+        if not self.esmtp:
+            return b"555 5.5.4 parameters need EHLO\r\n"
+        try:
+            parameters = grammar.parse_parameters(text)
+        except BadValue as bad:
+            return f"501 5.5.4 {bad}\r\n".encode()
+        for keyword in parameters:
+            if keyword not in ("SIZE", "BODY"):
+                return b"555 5.5.4 parameter not recognized\r\n"
+        size = parameters.get("SIZE")
+        if size is not None:
+            if not size.isdigit() or len(size) > 20:  # RFC 1870 section 5
+                return b"501 5.5.4 SIZE takes a number of octets\r\n"
+            if int(size) > self._max_size:
+                return replies.TOO_LARGE
+        body = parameters.get("BODY")
+        if body is not None:
+            if body.upper() not in ("7BIT", "8BITMIME"):
+                return b"501 5.5.4 BODY takes 7BIT or 8BITMIME\r\n"
+            self._body = body.upper()
+        return None
+
+    def _rcpt(self, argument: bytes) -> bytes:
+        if self._sender is None:
+            return replies.MAIL_FIRST
+        if argument[:3].upper() != b"TO:":
+            return b"501 5.5.4 write RCPT TO:<address>\r\n"
+        text = _printable(argument)
+        if text is None:
+            return replies.BAD_OCTETS if argument.isascii() else replies.NON_ASCII_RECIPIENT
+        try:
+            recipient, rest = grammar.parse_recipient(text[3:])
+        except BadValue as bad:
+            return f"501 5.1.3 {bad}\r\n".encode()
+        if rest:
+            return b"555 5.5.4 parameter not recognized\r\n"
+        if not self._may_relay:
+            return replies.RELAY_DENIED
+        if len(self._recipients) >= self._max_recipients:
+            return replies.TOO_MANY_RECIPIENTS
+        self._recipients.append(recipient if "@" in recipient else f"{recipient}@{self._hostname}")
+        return replies.RECIPIENT_OK
+
+    def _data(self, argument: bytes) -> bytes:
+        if argument:
+            return replies.NO_ARGUMENT
+        if self._sender is None:
+            return replies.MAIL_FIRST
+        if not self._recipients:
+            return replies.NO_RECIPIENTS
+        self.state = State.DATA
+        self._position -= 2  # the CRLF of this line may begin the end of data
+        self._scan = self._position
+        return replies.SEND_DATA
+
+    def _rset(self, argument: bytes) -> bytes | None:
+        if argument:
+            return replies.NO_ARGUMENT
+        if self._is_junk():
+            return None
+        self.reset_transaction()
+        return replies.OK
+
+    def _noop(self, argument: bytes) -> bytes | None:
+        return None if self._is_junk() else replies.OK
+
+    def _help(self, argument: bytes) -> bytes | None:
+        return None if self._is_junk() else replies.HELP
+
+    def _vrfy(self, argument: bytes) -> bytes | None:
+        if not argument:
+            return replies.NEEDS_ARGUMENT
+        if _printable(argument) is None:
+            return replies.BAD_OCTETS
+        return None if self._is_junk() else replies.CANNOT_VERIFY
+
+    def _quit(self, argument: bytes) -> None:
+        self._output.append(replies.GOODBYE)
+        self._end()
+
+    # Content
+
+    def _keep_data_bounded(self) -> None:
+        """Remember how far the search came; of a message that is too large only what may begin its end is kept."""
+        buffer = self._buffer
+        size = len(buffer)
+        if self._oversize or size - self._position > self._raw_limit:
+            self._oversize = True
+            self._position = max(self._position, size - 4)
+        self._scan = max(self._position, size - 4)
+
+    def _take_message(self, end: int) -> Message | None:
+        """The content before the end of data at `end`; None: it is refused, and that was said."""
+        self.progress += 1
+        start = self._position
+        self._position = end + 5
+        self.state = State.COMMAND
+        refusal: bytes | None = None
+        content = b""
+        if self._oversize:
+            refusal = replies.TOO_LARGE
+        else:
+            with memoryview(self._buffer) as view:
+                raw = bytes(view[start : end + 2])  # with the CRLF before it
+            line_ends = raw.count(b"\r\n")
+            content = raw.replace(b"\r\n.", b"\r\n")[2:] if b"\r\n." in raw else raw[2:]
+            if len(content) > self._max_size:
+                refusal = replies.TOO_LARGE
+            elif raw.count(b"\r") != line_ends or raw.count(b"\n") != line_ends:
+                refusal = replies.BARE_IN_DATA
+        if refusal is not None:
+            self.reset_transaction()
+            self._output.append(refusal)
+            return None
+        self.state = State.REPLY
+        return Message(self._sender or "", tuple(self._recipients), content, self._body)
+
+
+def render_extensions(hostname: str, max_message_size: int) -> bytes:
+    """The answer to EHLO."""
+    return (
+        f"250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {max_message_size}\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
+    ).encode()
+
+
+def _printable(argument: bytes) -> str | None:
+    if argument.isascii():
+        text = argument.decode("ascii")
+        if text.isprintable():
+            return text
+    return None

@@ -1,0 +1,54 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+from tests.support.sources import ROOT, imports_of, sources
+
+HOMES = {
+    "redis": ("mta.redis_store",),
+    "aiohttp": ("control_api", "mta.http_out"),
+    "aiodns": ("mta.dns",),
+    "pycares": ("mta.dns",),
+    "zstandard": ("mta.redis_store",),
+}
+
+
+@pytest.fixture
+def at_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(ROOT)
+    yield ROOT
+
+
+def test_import_contracts_hold(at_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = lint_imports(config_filename=str(at_root / "pyproject.toml"), cache_dir=None)
+    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_is_imported_where_its_adapter_is(library: str) -> None:
+    strangers = [
+        source.name
+        for source in sources("mta", "control_api")
+        if any(name.split(".")[0] == library for name in imports_of(source))
+        and not source.name.startswith(HOMES[library])
+    ]
+    assert strangers == []
+
+
+def test_benchmarks_import_nothing_of_the_product() -> None:
+    guilty = [
+        (source.name, name)
+        for source in sources("bench")
+        for name in imports_of(source)
+        if name.split(".")[0] in ("mta", "control_api")
+    ]
+    assert guilty == []
+
+
+@pytest.mark.parametrize("package", ["mta/policy", "mta/smtp", "mta/content", "mta/model"])
+def test_pure_packages_have_no_clock_no_io_and_no_logging(package: str) -> None:
+    impure = {"time", "logging", "socket", "asyncio", "subprocess", "threading", "pathlib", "ssl", "select"}
+    guilty = [(s.name, sorted(imports_of(s) & impure)) for s in sources(package) if imports_of(s) & impure]
+    assert guilty == []

@@ -1,0 +1,28 @@
+import ast
+
+import pytest
+
+from mta.model.settings import Settings
+from mta.settings_file.fields import fields_of, item_of
+from tests.support.sources import sources
+
+READ = {
+    node.attr
+    for source in sources("mta", "control_api")
+    if source.name != "mta.model.settings" and not source.name.startswith("mta.settings_file")
+    for node in ast.walk(source.tree)
+    if isinstance(node, ast.Attribute)
+}
+SETTLED_AT_LOAD = {"api.allow_plaintext", "content.store"}  # permissions and names that only the loader weighs
+SECTIONS = fields_of(Settings)
+KEYS = [
+    f"{section}.{key}"
+    for section, field in SECTIONS.items()
+    for key in fields_of(item_of(field.type) if section in ("pools", "domains") else field.type)
+    if f"{section}.{key}" not in SETTLED_AT_LOAD
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_setting_is_read_by_the_product(key: str) -> None:
+    assert key.rpartition(".")[2] in READ

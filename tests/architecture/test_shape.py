@@ -1,0 +1,47 @@
+import ast
+import re
+
+import pytest
+
+from tests.support.sources import ROOT, Source, sources
+
+MODULE_LINES = 420
+FUNCTION_LINES = 60
+PRODUCT = sources("mta", "control_api", "bench")
+UNFINISHED = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK", "NotImplemented" + "Error")))
+
+
+def named(source: Source) -> str:
+    return source.name
+
+
+@pytest.mark.parametrize("source", PRODUCT, ids=named)
+def test_modules_are_short_and_open_with_one_sentence(source: Source) -> None:
+    docstring = ast.get_docstring(source.tree)
+    assert docstring, "no docstring"
+    opening = docstring.split("\n\n")[0]
+    assert opening.endswith("."), opening
+    assert len(source.text.splitlines()) <= MODULE_LINES
+
+
+@pytest.mark.parametrize("source", PRODUCT, ids=named)
+def test_functions_are_short(source: Source) -> None:
+    long = [
+        (node.name, (node.end_lineno or 0) - node.lineno + 1)
+        for node in ast.walk(source.tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES
+    ]
+    assert long == []
+
+
+def test_nothing_is_left_unfinished() -> None:
+    texts = {s.path: s.text for s in sources("mta", "control_api", "bench", "tests")}
+    for package in ("mta", "control_api"):
+        texts |= {path: path.read_text("utf-8") for path in (ROOT / package).rglob("*.lua")}
+    assert [str(path.relative_to(ROOT)) for path, text in texts.items() if UNFINISHED.search(text)] == []
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    vague = {"utils", "util", "helper", "helpers", "manager", "common", "misc"}
+    assert [s.name for s in PRODUCT if s.name.rsplit(".")[-1] in vague] == []

@@ -1,0 +1,174 @@
+"""An Egress with in-memory neighbours: a settler that records, rules that can be swapped, limits that can be set."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import msgspec
+
+from mta.egress.egress import Egress
+from mta.model.ids import MessageId, delivery_id, new_message_id
+from mta.model.mail import Claimed, QueueKey, Record
+from mta.model.outcomes import Outcome
+from mta.model.rules import ForcedError, Head, PastDot, Selectors
+from mta.model.settings import DeliverySettings, NodeSettings, Settings
+from mta.policy.rule_table import RuleTable
+from mta.ports.delivery import AddressAnswer, MxAnswer
+
+
+class FakeSettle:
+    def __init__(self) -> None:
+        self.outcomes: list[tuple[Claimed, Outcome]] = []
+        self.escapes: list[Claimed] = []
+        self.asked: list[QueueKey] = []
+        self._event = asyncio.Event()
+
+    def settle(self, claimed: Claimed, outcome: Outcome) -> None:
+        self.outcomes.append((claimed, outcome))
+        self._event.set()
+
+    def escaped(self, claimed: Claimed, mta: str, mx: str, remote_ip: str) -> None:
+        self.escapes.append(claimed)
+
+    def room_for(self, queue: QueueKey) -> None:
+        self.asked.append(queue)
+
+    async def until(self, count: int, within: float = 10.0) -> list[Outcome]:
+        async def wait() -> None:
+            while len(self.outcomes) < count:
+                self._event.clear()
+                await self._event.wait()
+
+        await asyncio.wait_for(wait(), within)
+        return [outcome for _, outcome in self.outcomes]
+
+    def by_recipient(self) -> dict[str, Outcome]:
+        return {claimed.record.recipient: outcome for claimed, outcome in self.outcomes}
+
+
+class FakeRules:
+    def __init__(self) -> None:
+        self.table = RuleTable.empty("test")
+        self.begin = True
+        self.dot: bool | Callable[[], bool] = True
+        self._change: Callable[[RuleTable], Sequence[PastDot]] | None = None
+        self._permit: Callable[[], None] | None = None
+        self.lose: Callable[[], None] = lambda: None
+
+    def may_begin(self) -> bool:
+        return self.begin
+
+    def may_dot(self) -> bool:
+        return self.dot() if callable(self.dot) else self.dot
+
+    def on_change(self, abort: Callable[[RuleTable], Sequence[PastDot]]) -> None:
+        self._change = abort
+
+    def on_permit(self, resume: Callable[[], None]) -> None:
+        self._permit = resume
+
+    def on_lost(self, drop: Callable[[], None]) -> None:
+        self.lose = drop
+
+    def put(self, *rules: ForcedError) -> list[PastDot]:
+        self.table = RuleTable.build(Head(self.table.head.generation + 1, "c"), rules, "test")
+        assert self._change is not None
+        return list(self._change(self.table))
+
+    def permit(self) -> None:
+        assert self._permit is not None
+        self._permit()
+
+
+class FakeLimits:
+    def __init__(self) -> None:
+        self.connections = 10_000
+        self.taken = 0
+        self.most_taken = 0
+        self.messages: Callable[[], float] = lambda: 0.0
+
+    async def take_connection(self, queue: QueueKey) -> float:
+        if self.taken >= self.connections:
+            return 0.02
+        self.taken += 1
+        self.most_taken = max(self.taken, self.most_taken)
+        return 0.0
+
+    def give_connection(self, queue: QueueKey) -> None:
+        self.taken -= 1
+
+    def take_message(self, queue: QueueKey) -> float:
+        return self.messages()
+
+
+class FakeResolver:
+    """Answers from two dicts; what is not in them does not exist."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, MxAnswer] = {}
+        self.ips: dict[str, AddressAnswer] = {}
+
+    async def mx(self, domain: str) -> MxAnswer:
+        return self.hosts.get(domain, MxAnswer((), f"the domain {domain} does not exist", False, "5.1.2"))
+
+    async def addresses(self, host: str) -> AddressAnswer:
+        return self.ips.get(host, AddressAnswer((), f"the host {host} does not exist"))
+
+
+class Rig:
+    """`async with Rig(route=str(port)) as rig: rig.send(...)`; keyword arguments are `[delivery]` settings."""
+
+    def __init__(self, settings: dict[str, Any] | None = None, **delivery: Any) -> None:
+        defaults: dict[str, Any] = {"idle_timeout": 5.0, "command_timeout": 5.0, "greeting_timeout": 5.0}
+        self.settings = Settings(
+            node=NodeSettings(name="node.test", data_dir="unused"),
+            delivery=DeliverySettings(**(defaults | delivery)),
+            **(settings or {}),
+        )
+        self.settle = FakeSettle()
+        self.rules = FakeRules()
+        self.limits = FakeLimits()
+        self.resolver = FakeResolver()
+        self.contents: dict[MessageId, bytes] = {}
+
+    async def __aenter__(self) -> Self:
+        self.egress = Egress(self.settings, self.resolver, self.rules, self.settle, self.limits, self._fetch)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.egress.close()
+
+    async def _fetch(self, message: MessageId, record: Record) -> bytes | None:
+        await asyncio.sleep(0)
+        return self.contents.get(message)
+
+    def send(
+        self,
+        *recipients: str,
+        content: bytes | None = b"Subject: x\r\n\r\nhello\r\n",
+        pool: str = "default",
+        tags: tuple[str, ...] = (),
+        sender: str = "from@sender.test",
+        needs_8bit: bool = False,
+    ) -> list[Claimed]:
+        """One message to recipients of one domain."""
+        message = new_message_id(0, 1)
+        claims = [
+            Claimed(
+                delivery_id(message, number),
+                b"t",
+                QueueKey(pool, recipient.rpartition("@")[2]),
+                Record(sender, recipient, tags, len(content or b""), 0, 1 << 50, needs_8bit),
+                content,
+            )
+            for number, recipient in enumerate(recipients, 1)
+        ]
+        self.egress.take(claims)
+        return claims
+
+
+def rule(identity: str = "r1", code: int = 554, **selectors: Any) -> ForcedError:
+    """A rule whose generation is the table's next."""
+    return msgspec.structs.replace(
+        ForcedError(identity, Selectors(**selectors), code, f"{code // 100}.7.1", "stopped"), generation=1
+    )

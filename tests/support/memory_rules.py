@@ -1,0 +1,155 @@
+"""The rule store's side of the protocol in memory, with a clock that tests move and faults that they choose."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from mta.model.errors import SessionLost, StoreAway
+from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, ForcedError, Head, PastDot, SessionState
+from mta.ports.rules import Confirmed, Put, Removed
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def wall(self) -> int:
+        return int(self.seconds * 1000)
+
+
+class Shared:
+    """What is in Redis."""
+
+    def __init__(self) -> None:
+        self.head = NO_HEAD
+        self.rules: dict[str, ForcedError] = {}
+        self.changes: list[Change] = []
+        self.sessions: dict[str, SessionState] = {}
+        self.past: dict[str, dict[str, PastDot]] = {}
+        self.effects: dict[str, Effective] = {}
+        self.barriers: list[int] = []
+        self.hints: list[Callable[[], None]] = []
+
+    def move(self, op: ChangeOp, rule: ForcedError, change: str) -> frozenset[str]:
+        self.head = Head(self.head.generation + 1, change)
+        self.changes.append(Change(self.head, op, rule))
+        self.past.pop(rule.id, None)
+        for hint in self.hints:
+            hint()
+        return frozenset(name for name, state in self.sessions.items() if not state.dead)
+
+
+class MemoryRules:
+    """Fulfils ports.rules.RuleStore for one session on what is shared."""
+
+    def __init__(self, shared: Shared, name: str, staleness: float = 5.0) -> None:
+        self.shared = shared
+        self.name = name
+        self.session = f"{name}.1"
+        self.staleness = staleness
+        self.away = False
+        self.lose_reply = False
+        self.asked: list[tuple[int, Head, tuple[PastDot, ...]]] = []
+        self.before_answer: Callable[[], None] = lambda: None  # runs when the step has run and its answer is under way
+
+    def renew(self) -> str:
+        name, _, number = self.session.rpartition(".")
+        self.session = f"{name}.{int(number) + 1}"
+        return self.session
+
+    def _reach(self) -> Shared:
+        if self.away:
+            raise StoreAway("the store is away")
+        return self.shared
+
+    async def confirm(
+        self, seq: int, head: Head, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
+    ) -> Confirmed:
+        shared = self._reach()
+        self.asked.append((seq, head, tuple(past_dot)))
+        answer = self._step(shared, seq, head, past_dot)
+        self.before_answer()
+        if self.lose_reply:
+            raise StoreAway("the answer was lost")
+        return answer
+
+    def _step(self, shared: Shared, seq: int, head: Head, past_dot: Sequence[PastDot]) -> Confirmed:
+        known = shared.sessions.get(self.session)
+        if (known is None and seq > 1) or (known is not None and known.dead):
+            raise SessionLost(self.session)
+        if head != shared.head:
+            at = head.generation
+            follows = at < shared.head.generation and (at == 0 or shared.changes[at - 1].head == head)
+            return Confirmed(False, shared.head, tuple(shared.changes[at:]) if follows else (), reload=not follows)
+        shared.sessions[self.session] = SessionState(self.session, self.name, 1, ("delivery",), head, seq)
+        for entry in past_dot:
+            told = msgspec.structs.replace(entry, session=self.session)
+            shared.past.setdefault(entry.rule, {}).setdefault(entry.id, told)
+        return Confirmed(True, shared.head)
+
+    async def leave(self) -> None:
+        self._reach().sessions.pop(self.session, None)
+
+    async def load(self) -> tuple[Head, tuple[ForcedError, ...]]:
+        shared = self._reach()
+        return shared.head, tuple(shared.rules.values())
+
+    async def put(self, rule: ForcedError, change: str) -> tuple[Put, frozenset[str]]:
+        shared = self._reach()
+        known = next((r for r in shared.rules.values() if r.selectors == rule.selectors), None)
+        written = msgspec.structs.replace(
+            rule, id=known.id if known else rule.id, generation=shared.head.generation + 1
+        )
+        shared.rules[written.id] = written
+        wait_set = shared.move(ChangeOp.PUT, written, change)
+        return Put(written, shared.head, known is None), wait_set
+
+    async def remove(self, rule_id: str, change: str, by: str = "") -> tuple[Removed, frozenset[str]] | None:
+        shared = self._reach()
+        rule = shared.rules.pop(rule_id, None)
+        if rule is None:
+            return None
+        wait_set = shared.move(ChangeOp.REMOVE, rule, change)
+        return Removed(rule, shared.head), wait_set
+
+    async def save_effect(self, effect: Effective) -> None:
+        known = self._reach().effects.get(effect.rule)
+        if known is None or known.generation < effect.generation:
+            self.shared.effects[effect.rule] = effect
+
+    async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:
+        known = self._reach().effects
+        return {rule: effect for rule, effect in known.items() if rule_ids is None or rule in rule_ids}
+
+    async def sessions(self) -> dict[str, SessionState]:
+        return dict(self._reach().sessions)
+
+    async def mark_dead(self, session: str, seq: int | None) -> bool:
+        state = self._reach().sessions.get(session)
+        if state is None or seq not in (None, state.seq):
+            return False
+        self.shared.sessions[session] = msgspec.structs.replace(state, dead=True)
+        return True
+
+    async def forget(self, session: str) -> None:
+        self._reach().sessions.pop(session, None)
+
+    async def past_dot(self, rule_id: str) -> list[PastDot]:
+        return list(self._reach().past.get(rule_id, {}).values())
+
+    def settled(self, rule_id: str, delivery: str, at: int) -> None:
+        entries = self.shared.past[rule_id]
+        entries[delivery] = msgspec.structs.replace(entries[delivery], settled_at=at)
+
+    async def raise_barrier(self, generation: int) -> None:
+        self._reach().barriers.append(generation)
+
+    async def max_staleness(self) -> float:
+        self._reach()
+        return self.staleness
+
+    def on_published(self, hint: Callable[[], None]) -> None:
+        self.shared.hints.append(hint)

@@ -1,0 +1,18 @@
+"""Tests that need a program of the system: skipped where it is missing, which fails the run where CI=true."""
+
+import os
+import shutil
+
+import pytest
+
+PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+
+
+def tool(name: str) -> str | None:
+    """The path of a program, those for administrators included; None: not installed."""
+    return shutil.which(name, path=PLACES)
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    """Marks a test that needs the program `name`."""
+    return pytest.mark.needs(name)

@@ -1,0 +1,241 @@
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mta.journal.journal import Journal
+from mta.journal.lines import log_line
+from mta.model.errors import StoreAway
+from mta.model.events import Event, EventType
+from mta.model.outcomes import Forced, Origin, Stage
+from mta.model.rules import Change, ChangeOp, ForcedError, Head, Selectors
+from mta.model.settings import JournalSettings
+from mta.ports.journal import Entry, RuleChange
+from tests.support.scheduling import a_claim
+
+GOOD = msgspec.msgpack.encode(Event(EventType.DELIVERY, 5))
+KEYS = [
+    "v",
+    "time",
+    "event",
+    "type",
+    "id",
+    "message_id",
+    "node",
+    "tenant",
+    "tags",
+    "pool",
+    "mta",
+    "sender",
+    "recipient",
+    "domain",
+    "attempt",
+    "mx",
+    "remote_ip",
+    "tls",
+    "code",
+    "enhanced",
+    "text",
+    "origin",
+    "category",
+    "reason",
+    "forced",
+    "size",
+    "queued_at",
+    "next_attempt",
+    "duration_ms",
+    "client",
+    "properties",
+]
+
+
+class Outbox:
+    def __init__(self, lanes=2):
+        self.lanes = lanes
+        self.streams = {lane: [] for lane in range(lanes)}
+        self.owner, self.positions, self.rule_changes, self.rules_at = {}, {}, [], 0
+        self.away = False
+
+    async def lease(self, lane, journal, seconds):
+        return self.owner.setdefault(lane, journal) == journal
+
+    async def release(self, lane, journal):
+        self.owner.pop(lane)
+
+    async def position(self, lane):
+        return self.positions.get(lane, "0-0")
+
+    async def read(self, lane, after, most):
+        if self.away:
+            raise StoreAway("away")
+        return [entry for entry in self.streams[lane] if entry.id > after][:most]
+
+    async def done(self, lane, journal, position):
+        if self.owner.get(lane) != journal:
+            return False
+        self.positions[lane] = position
+        self.streams[lane] = [entry for entry in self.streams[lane] if entry.id > position]
+        return True
+
+    async def drop(self, lane, journal, keep):
+        dropped = len(self.streams[lane]) - keep
+        self.streams[lane] = self.streams[lane][dropped:]
+        return dropped
+
+    async def backlog(self, lane):
+        return len(self.streams[lane])
+
+    async def changes(self, after, most):
+        return [change for change in self.rule_changes if change.change.head.generation > after]
+
+    async def changes_position(self, journal):
+        return self.rules_at
+
+    async def changes_done(self, journal, generation):
+        self.rules_at = generation
+
+
+class Sink:
+    def __init__(self):
+        self.got, self.full = [], False
+
+    def write(self, events):
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.got += events
+
+    def close(self):
+        pass
+
+
+class Tail:
+    def __init__(self, watched=False):
+        self.on, self.lines = watched, []
+
+    async def watched(self):
+        return self.on
+
+    async def feed(self, lines):
+        self.lines += lines
+
+
+class Bench:
+    def __init__(self, outbox, name="j1", watched=False, **settings):
+        self.clock, self.sink, self.tail = [100.0], Sink(), Tail(watched)
+        self.journal = Journal(
+            outbox, self.sink, self.tail, name, JournalSettings(**settings), clock=lambda: self.clock[0]
+        )  # fmt: skip
+
+    async def rounds(self, count=4):
+        for _ in range(count):
+            self.clock[0] += 1.1
+            await self.journal.round()
+
+    @property
+    def ids(self):
+        return [event_id for event_id, _ in self.sink.got]
+
+
+async def test_events_are_written_once_in_order_and_then_trimmed():
+    outbox = Outbox()
+    outbox.streams[1] = [Entry("1-0", (GOOD, GOOD)), Entry("2-0", (GOOD,))]
+    bench = Bench(outbox, watched=True)
+    await bench.rounds()
+    assert bench.ids == ["1.1-0.0", "1.1-0.1", "1.2-0.0"]
+    assert outbox.streams[1] == []
+    assert bench.tail.lines == [log_line(*item) for item in bench.sink.got]
+    await bench.journal.stop()
+    assert not outbox.owner
+
+
+async def test_a_full_disk_loses_nothing():
+    outbox = Outbox(1)
+    outbox.streams[0] = [Entry("1-0", (GOOD,))]
+    bench = Bench(outbox)
+    bench.sink.full = True
+    with pytest.raises(OSError, match="No space"):
+        await bench.rounds(1)
+    bench.sink.full = False
+    await bench.rounds(1)
+    assert bench.ids == ["0.1-0.0"]
+    await bench.journal.stop()
+
+
+async def test_an_undecodable_event_becomes_a_line_and_does_not_stop_the_rest():
+    outbox = Outbox(1)
+    outbox.streams[0] = [Entry("7-0", (b"\xc1junk", GOOD))]
+    bench = Bench(outbox)
+    await bench.rounds(1)
+    (_, gap), (_, good) = bench.sink.got
+    assert (gap.type, gap.time, good.type) == (EventType.GAP, 7, EventType.DELIVERY)
+    assert gap.properties == {"raw": b"\xc1junk".hex()}
+    await bench.journal.stop()
+
+
+async def test_a_lost_lane_is_not_written_any_more():
+    outbox = Outbox(1)
+    bench = Bench(outbox)
+    await bench.rounds(1)
+    outbox.owner[0] = "other"
+    bench.clock[0] += 6
+    outbox.streams[0] = [Entry("1-0", (GOOD,))]
+    await bench.rounds()
+    assert bench.ids == []
+    assert bench.journal.lanes == []
+    await bench.journal.stop()
+
+
+async def test_two_journals_share_the_lanes():
+    outbox = Outbox(4)
+    one, two = Bench(outbox, "j1"), Bench(outbox, "j2")
+    for _ in range(20):
+        for bench in (one, two):
+            bench.clock[0] += 0.05
+            await bench.journal.round()
+    assert len(one.journal.lanes) == len(two.journal.lanes) == 2
+    await one.journal.stop()
+    await two.journal.stop()
+
+
+async def test_a_change_of_rules_is_a_line():
+    outbox = Outbox(1)
+    rule = ForcedError("r1", Selectors(tag="x"), 554, "5.7.1", "stop")
+    outbox.rule_changes = [RuleChange(Change(Head(3, "c"), ChangeOp.PUT, rule), 9, "admin")]
+    bench = Bench(outbox)
+    await bench.rounds()
+    assert bench.ids == ["rules.3"]
+    assert bench.sink.got[0][1].type is EventType.RULE
+    await bench.journal.stop()
+
+
+async def test_far_behind_it_drops_only_when_told_to_and_leaves_a_gap_record():
+    for when, want in (("refuse", 10), ("drop", 3)):
+        outbox = Outbox(1)
+        bench = Bench(outbox, when_behind=when, backlog_soft=2, backlog_hard=5)
+        await bench.rounds(1)
+        outbox.streams[0] = [Entry(f"1-{n}", (GOOD,)) for n in range(10)]
+        await bench.rounds(1)
+        assert len(bench.ids) == want
+        assert (bench.sink.got[0][1].type is EventType.GAP) == (when == "drop")
+        await bench.journal.stop()
+
+
+def test_keys_come_in_the_contracts_order_and_absent_when_unknown():
+    event = Event(
+        EventType.INTERCEPTED, 1_800_000_000_123, a_claim().id, "n", ("t",), "p", "192.0.2.1", "", "b@x", "x", 2, "mx",
+        "192.0.2.2", "TLSv1.3", 554, "5.7.1", "stop", Origin.FORCED, "policy", "why",
+        Forced("r", 3, Stage.QUEUED), 10, 1, 2, 0, "192.0.2.3", {"k": "v"},
+    )  # fmt: skip
+    line = json.loads(log_line("0.1-0.0", event))
+    assert list(line) == [key for key in KEYS if key != "tenant"]
+    assert (line["time"], line["sender"], line["forced"]["stage"]) == ("2027-01-15T08:00:00.123Z", "", "queued")
+    assert list(json.loads(log_line("g", Event(EventType.GAP, 1)))) == ["v", "time", "event", "type"]
+
+
+@given(st.text(), st.text(), st.dictionaries(st.text(), st.text(), max_size=2))
+def test_one_event_is_one_printable_line(text, tag, properties):
+    line = log_line("e", Event(EventType.BOUNCE, 1, text=text, tags=(tag,), properties=properties)).decode()
+    assert line.isprintable()
+    json.loads(line)

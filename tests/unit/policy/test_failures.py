@@ -1,0 +1,46 @@
+"""Replies and trouble, classified in one place."""
+
+import pytest
+
+from mta.model.outcomes import Origin, Reply, Verdict
+from mta.model.phases import Phase
+from mta.policy.failures import Scope, broken, judge, refused, unroutable, worst
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "verdict", "scope"),
+    [
+        (Phase.DOT, 250, Verdict.DELIVERED, Scope.MESSAGE),
+        (Phase.RCPT, 550, Verdict.PERMANENT, Scope.RECIPIENT),
+        (Phase.RCPT, 450, Verdict.TEMPORARY, Scope.RECIPIENT),
+        (Phase.RCPT, 552, Verdict.TEMPORARY, Scope.RECIPIENT),
+        (Phase.DOT, 552, Verdict.PERMANENT, Scope.MESSAGE),
+        (Phase.MAIL, 554, Verdict.PERMANENT, Scope.MESSAGE),
+        (Phase.GREETING, 554, Verdict.PERMANENT, Scope.SITE),
+        (Phase.GREETING, 220, Verdict.TEMPORARY, Scope.SESSION),
+        (Phase.TLS, 554, Verdict.TEMPORARY, Scope.SITE),
+        (Phase.DATA, 421, Verdict.TEMPORARY, Scope.SESSION),
+        (Phase.DOT, 354, Verdict.TEMPORARY, Scope.SESSION),
+    ],
+)
+def test_replies_are_judged(phase: Phase, code: int, verdict: Verdict, scope: Scope) -> None:
+    assert judge(phase, Reply(code)) == (verdict, scope)
+
+
+def test_trouble_after_the_dot_warns_of_a_second_copy_c31() -> None:
+    assert "more than once" in broken(Phase.DOT, "the connection was lost").reply.text
+    assert "more than once" not in broken(Phase.DATA, "the connection was lost").reply.text
+
+
+def test_a_null_mx_has_its_own_code_c101() -> None:
+    trouble = unroutable("no mail", "5.1.10", temporary=False)
+    assert (trouble.verdict, trouble.reply.code, trouble.origin) == (Verdict.PERMANENT, 556, Origin.LOCAL)
+    assert unroutable("later", "4.4.3", temporary=True).reply.code == 451
+
+
+def test_all_hosts_must_refuse_for_good_before_mail_bounces() -> None:
+    never = refused(Phase.GREETING, Reply(554), "mx1", "192.0.2.1")
+    later = broken(Phase.CONNECT, "refused", "mx2", "192.0.2.2")
+    assert worst([later, never]) is later
+    assert worst([never, never]) is never
+    assert later.reason == "connecting (mx2)"

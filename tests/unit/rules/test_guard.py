@@ -1,0 +1,230 @@
+"""The guard: what a permit is worth, how it catches up, and what it never does."""
+
+import asyncio
+
+import pytest
+
+from mta.model.errors import SessionLost, StoreAway
+from mta.model.rules import ChangeOp, ForcedError, Head, PastDot, Selectors, SessionState
+from mta.rules.guard import Guard
+from tests.support.memory_rules import Clock, MemoryRules, Shared
+
+S = 5.0
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.shared = Shared()
+        self.store = MemoryRules(self.shared, "w1", S)
+        self.api = MemoryRules(self.shared, "api", S)
+        self.guard = Guard(self.store, "n1", self.clock)
+
+    async def put(self, tag: str, code: int = 554) -> ForcedError:
+        put, _ = await self.api.put(
+            ForcedError(f"r-{tag}", Selectors(tag=tag), code), f"c-{tag}-{self.shared.head.generation}"
+        )
+        return put.rule
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+async def test_no_delivery_before_the_first_ok(rig):
+    assert not rig.guard.may_begin()
+    assert not rig.guard.may_dot()
+    rig.store.away = True
+    with pytest.raises(StoreAway):
+        await rig.guard.beat()
+    assert not rig.guard.may_dot()
+    rig.store.away = False
+    await rig.guard.beat()
+    assert rig.guard.may_begin()
+
+
+async def test_permit_counts_from_before_it_was_asked_for(rig):
+    def slow() -> None:
+        rig.clock.seconds += 2.0
+
+    rig.store.before_answer = slow
+    await rig.guard.beat()  # asked at 100, so MAIL until 102, the dot until 104.5
+    assert not rig.guard.may_begin()
+    assert rig.guard.may_dot()
+    rig.clock.seconds = 104.49
+    assert rig.guard.may_dot()
+    rig.clock.seconds = 104.5
+    assert not rig.guard.may_dot()
+
+
+async def test_mail_stops_half_a_staleness_before_the_dot(rig):
+    await rig.guard.beat()
+    rig.clock.seconds = 101.99
+    assert rig.guard.may_begin()
+    rig.clock.seconds = 102.0
+    assert not rig.guard.may_begin()
+    assert rig.guard.may_dot()
+
+
+async def test_suspended_worker_wakes_without_a_permit(rig):
+    await rig.guard.beat()
+    rig.clock.seconds += 3600
+    assert not rig.guard.may_begin()
+    assert not rig.guard.may_dot()
+
+
+async def test_failed_confirm_changes_nothing(rig):
+    await rig.guard.beat()
+    rig.clock.seconds += 1
+    rig.store.lose_reply = True
+    with pytest.raises(StoreAway):
+        await rig.guard.beat()
+    rig.clock.seconds = 104.5
+    assert not rig.guard.may_dot()
+    rig.store.lose_reply = False
+    await rig.guard.beat()
+    assert [seq for seq, _, _ in rig.store.asked] == [1, 2, 2]
+
+
+async def test_behind_swaps_lists_and_only_then_confirms(rig):
+    seen = []
+
+    def abort(table):
+        seen.append((table.head.generation, rig.shared.sessions["w1.1"].head.generation))
+        return [PastDot("r-a", "D.1", "x@example.com", 99)]
+
+    await rig.guard.beat()
+    rig.guard.on_change(abort)
+    await rig.put("a")
+    await rig.guard.beat()
+    assert seen == [(1, 0)]
+    assert rig.shared.sessions["w1.1"].head.generation == 1
+    assert rig.shared.past["r-a"]["D.1"].session == "w1.1"
+    assert rig.guard.table.match("p", "", "example.com", ("a",)).id == "r-a"
+
+
+async def test_behind_twice_in_a_row_keeps_what_was_listed_first(rig):
+    await rig.guard.beat()
+    rig.guard.on_change(lambda table: [PastDot(f"r-{table.head.generation}", "D.1", "x@example.com", 99)])
+    await rig.put("a")
+    late = []
+
+    def change_meanwhile() -> None:
+        if not late:
+            late.append(rig.shared)
+            rule = ForcedError("r-b", Selectors(tag="b"), 554, generation=2)
+            rig.shared.rules["r-b"] = rule
+            rig.shared.move(ChangeOp.PUT, rule, "late")
+
+    rig.store.before_answer = change_meanwhile
+    await rig.guard.beat()
+    assert [head.generation for _, head, _ in rig.store.asked] == [0, 0, 1, 2]
+    assert set(rig.shared.past) == {"r-1", "r-2"}
+    await rig.guard.beat()
+    assert rig.store.asked[-1][2] == ()
+
+
+async def test_list_is_told_again_until_it_was_taken(rig):
+    await rig.guard.beat()
+    rig.guard.on_change(lambda table: [PastDot("r-a", "D.1", "x@example.com", 99)])
+    await rig.put("a")
+    rig.store.lose_reply = True
+    with pytest.raises(StoreAway):
+        await rig.guard.beat()
+    rig.store.lose_reply = False
+    await rig.guard.beat()
+    assert rig.shared.past["r-a"].keys() == {"D.1"}
+
+
+async def test_hook_that_fails_is_run_again_before_anything_is_confirmed(rig):
+    await rig.guard.beat()
+    answers = [RuntimeError("bug"), [PastDot("r-a", "D.1", "x@example.com", 99)]]
+
+    def abort(table):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    rig.guard.on_change(abort)
+    await rig.put("a")
+    with pytest.raises(RuntimeError):
+        await rig.guard.beat()
+    assert rig.shared.sessions["w1.1"].head.generation == 0
+    await rig.guard.beat()
+    assert rig.shared.sessions["w1.1"].head.generation == 1
+    assert "D.1" in rig.shared.past["r-a"]
+
+
+async def test_lost_session_stops_drops_and_begins_anew(rig):
+    dropped = []
+    rig.guard.on_lost(lambda: dropped.append(rig.guard.may_dot()))
+    await rig.guard.beat()
+    await rig.api.mark_dead("w1.1", None)
+    with pytest.raises(SessionLost):
+        await rig.guard.beat()
+    assert dropped == [False]
+    assert not rig.guard.may_dot()
+    await rig.put("a")
+    await rig.guard.beat()
+    assert rig.store.asked[-1][0] == 1
+    assert "w1.2" in rig.shared.sessions
+    assert rig.guard.table.rule("r-a") is not None
+
+
+async def test_changes_that_do_not_follow_load_the_whole_table_with_an_alarm(rig, caplog):
+    await rig.put("a")
+    await rig.guard.beat()
+    await rig.put("b")
+    rig.shared.changes[0] = rig.shared.changes[0]._replace(head=Head(1, "other"))
+    await rig.guard.beat()
+    assert rig.guard.table.head == rig.shared.head
+    assert rig.guard.table.rule("r-b") is not None
+    assert "loaded anew" in caplog.text
+
+
+async def test_head_that_went_back_keeps_the_union_and_puts_lost_rules_again(rig, caplog):
+    await rig.put("a")
+    await rig.put("b")
+    await rig.guard.beat()
+    fresh = Shared()
+    rig.store.shared = rig.api.shared = rig.shared = fresh
+    await rig.put("c")
+    fresh.sessions["w1.1"] = SessionState("w1.1", "w1", 1, (), Head(0, ""), 1)
+    tables = []
+    rig.guard.on_change(lambda table: tables.append({r.id for r in table.rules()}) or [])
+    await rig.guard.beat()
+    assert tables == [{"r-a", "r-b", "r-c"}, {"r-a", "r-b", "r-c"}]
+    assert fresh.rules.keys() == {"r-a", "r-b", "r-c"}
+    assert fresh.sessions["w1.1"].head == fresh.head == rig.guard.table.head
+    assert "went back" in caplog.text
+
+
+async def test_hints_are_coalesced_and_answered_at_once():
+    shared = Shared()
+    store, api = MemoryRules(shared, "w1", 60.0), MemoryRules(shared, "api", 60.0)
+    guard = Guard(store, "n1")
+    guard.start()
+    await guard.ready()
+    asked = len(store.asked)
+    for number in range(100):
+        await api.put(ForcedError(f"r{number}", Selectors(tag=f"t{number}"), 554), f"c{number}")
+    await asyncio.sleep(0.05)  # the tick is 12 s away: only the hints explain what happens now
+    assert guard.table.head.generation == 100
+    assert len(store.asked) - asked <= 3
+    await guard.stop()
+    assert "w1.1" not in shared.sessions
+    assert not guard.may_dot()
+
+
+async def test_store_that_is_away_is_asked_again_soon():
+    shared = Shared()
+    store = MemoryRules(shared, "w1", 60.0)
+    store.away = True
+    guard = Guard(store, "n1")
+    guard.start()
+    await asyncio.sleep(0.01)
+    store.away = False
+    await asyncio.wait_for(guard.ready(), 1)
+    await guard.stop()

@@ -1,0 +1,198 @@
+"""Orders: when a change is effective, and what is said of it until then and afterwards."""
+
+import asyncio
+
+import pytest
+
+from mta.model.rules import ForcedError, PastDot, Selectors
+from mta.ports.rules import SweepState
+from mta.rules.guard import Guard
+from mta.rules.orders import OrderBook
+from tests.support.memory_rules import Clock, MemoryRules, Shared
+
+
+class Sweeps:
+    def __init__(self) -> None:
+        self.states: dict[str, SweepState] = {}
+
+    async def sweeps(self) -> dict[str, SweepState]:
+        return self.states
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.shared = Shared()
+        self.api = MemoryRules(self.shared, "api")
+        self.sweeps = Sweeps()
+        self.book = self.new_book()
+        self.guards = {name: Guard(MemoryRules(self.shared, name), "n1", self.clock) for name in ("w1", "w2")}
+
+    def new_book(self) -> OrderBook:
+        return OrderBook(self.api, self.sweeps, self.clock, self.clock.wall)
+
+    async def beat(self, *names: str) -> None:
+        for name in names or self.guards:
+            await self.guards[name].beat()
+
+
+@pytest.fixture
+async def rig():
+    made = Rig()
+    await made.beat()
+    yield made
+    await made.book.stop()
+
+
+RULE = ForcedError("r", Selectors(tag="a"), 554)
+
+
+async def until(true) -> None:
+    for _ in range(300):
+        if true():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not happen")
+
+
+async def test_effective_when_every_session_of_the_wait_set_has_confirmed(rig):
+    effect = await rig.book.put(RULE, 0.0, "effective")
+    assert (effect.effective, effect.created) == (False, True)
+    assert effect.unconfirmed == ("w1.1", "w2.1")
+    assert effect.effective_by == 105_500
+    await rig.beat("w1")
+    await asyncio.sleep(0.04)
+    half = await rig.book.effect(effect.rule)
+    assert (half.effective, half.confirmed, half.unconfirmed) == (False, ("w1.1",), ("w2.1",))
+    rig.clock.seconds = 101.0
+    await rig.beat("w2")
+    await until(lambda: rig.shared.effects)
+    whole = await rig.book.effect(effect.rule)
+    assert (whole.effective, whole.effective_at, whole.quiet_at) == (True, 101_000, 101_000)
+    assert whole.confirmed == ("w1.1", "w2.1")
+    assert whole.unconfirmed == ()
+
+
+async def test_put_waits_as_long_as_it_may(rig):
+    order = asyncio.create_task(rig.book.put(RULE, 5.0, "effective"))
+    await until(lambda: rig.shared.head.generation)
+    await rig.beat()
+    assert (await order).effective
+
+
+async def test_stopped_worker_leaves_the_wait_set_by_time_and_stays_named(rig):
+    effect = await rig.book.put(RULE, 0.0, "effective")
+    await rig.beat("w1")
+    rig.clock.seconds = 105.49
+    await asyncio.sleep(0.04)
+    assert not (await rig.book.effect(effect.rule)).effective
+    rig.clock.seconds = 105.5
+    assert not rig.guards["w2"].may_dot()
+    await until(lambda: rig.shared.effects)
+    known = await rig.book.effect(effect.rule)
+    assert (known.effective_at, known.confirmed, known.unconfirmed) == (105_500, ("w1.1",), ("w2.1",))
+
+
+async def test_time_decides_while_the_store_is_away(rig):
+    effect = await rig.book.put(RULE, 0.0, "effective")
+    rig.api.away = True
+    rig.clock.seconds = 105.5
+    await asyncio.sleep(0.04)
+    rig.api.away = False
+    await until(lambda: rig.shared.effects)
+    assert (await rig.book.effect(effect.rule)).effective_at == 105_500
+
+
+async def test_goodbye_and_death_leave_the_wait_set(rig):
+    await rig.book.put(RULE, 0.0, "effective")
+    await rig.guards["w1"].stop()
+    await rig.api.mark_dead("w2.1", None)
+    await until(lambda: rig.shared.effects)
+    assert rig.shared.effects["r"].confirmed == rig.shared.effects["r"].unconfirmed == ()
+
+
+async def test_past_dot_is_fixed_and_quiet_once_all_of_it_is_settled(rig):
+    rig.guards["w1"].on_change(lambda table: [PastDot("r", "D.1", "x@example.com", 99_000)])
+    effect = await rig.book.put(RULE, 0.0, "effective")
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    known = await rig.book.effect(effect.rule)
+    assert [entry.id for entry in known.past_dot] == ["D.1"]
+    assert known.quiet_at == 0
+    rig.shared.past["r"]["D.2"] = PastDot("r", "D.2", "y@example.com", 99_500, "w2.1")
+    rig.api.settled("r", "D.1", 103_000)
+    known = await rig.book.effect(effect.rule)
+    assert [entry.id for entry in known.past_dot] == ["D.1"]
+    assert known.quiet_at == 103_000
+
+
+async def test_past_dot_of_a_dead_worker_counts_as_settled_when_noticed(rig):
+    rig.guards["w1"].on_change(lambda table: [PastDot("r", "D.1", "x@example.com", 99_000)])
+    effect = await rig.book.put(RULE, 0.0, "effective")
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    rig.clock.seconds = 110.0
+    await rig.api.mark_dead("w1.1", None)
+    assert (await rig.book.effect(effect.rule)).quiet_at == 110_000
+    rig.clock.seconds = 120.0
+    assert (await rig.book.effect(effect.rule)).quiet_at == 110_000
+
+
+async def test_barrier_is_raised_before_a_replacement_or_a_removal_is_effective(rig):
+    await rig.book.put(RULE, 0.0, "effective")
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    assert rig.shared.barriers == []
+    again = await rig.book.put(ForcedError("other", Selectors(tag="a"), 450), 0.0, "effective")
+    assert (again.rule.id, again.created) == ("r", False)
+    assert rig.shared.barriers == []
+    await rig.beat()
+    await until(lambda: rig.shared.effects["r"].generation == 2)
+    assert rig.shared.barriers == [2]
+    removal = asyncio.create_task(rig.book.remove("r", "me", 5.0))
+    await until(lambda: rig.shared.head.generation == 3)
+    await rig.beat()
+    gone = await removal
+    assert gone is not None
+    assert gone.effective
+    assert rig.shared.barriers == [2, 3]
+
+
+async def test_removing_what_is_not_there(rig):
+    assert await rig.book.remove("nothing", "me", 0.0) is None
+
+
+async def test_another_process_reads_the_effect(rig):
+    effect = await rig.book.put(RULE, 0.0, "effective")
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    other = rig.new_book()
+    assert (await other.effect(effect.rule)).effective
+    await other.stop()
+
+
+async def test_restarted_api_waits_for_all_that_stand_below_the_change(rig):
+    effect = await rig.book.put(RULE, 0.0, "effective")
+    await rig.book.stop()
+    await rig.beat("w1")
+    rig.clock.seconds = 103.0
+    again = rig.new_book()
+    await again.start()
+    resumed = await again.effect(effect.rule)
+    assert (resumed.effective, resumed.unconfirmed, resumed.effective_by) == (False, ("w2.1",), 108_500)
+    await rig.beat("w2")
+    await until(lambda: rig.shared.effects)
+    assert (await again.effect(effect.rule)).effective
+    await again.stop()
+
+
+async def test_until_swept_waits_for_the_sweep_of_this_change(rig):
+    rig.sweeps.states["r"] = SweepState("r", 0, "done", 0, 0, 0, 0, 0)
+    order = asyncio.create_task(rig.book.put(RULE, 5.0, "swept"))
+    await until(lambda: rig.shared.head.generation)
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    await asyncio.sleep(0.05)
+    assert not order.done()
+    rig.sweeps.states["r"] = SweepState("r", 1, "done", 0, 0, 0, 0, 0)
+    assert (await asyncio.wait_for(order, 2)).effective

@@ -1,0 +1,220 @@
+"""The sweep: what it ends, under which rule, and when it calls itself done."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from mta.model.errors import StoreAway
+from mta.model.events import Event, EventType
+from mta.model.ids import delivery_id, new_message_id
+from mta.model.mail import QueueKey, Record
+from mta.model.outcomes import Stage
+from mta.model.rules import Effective, ForcedError, Selectors
+from mta.ports.rules import InterceptAnswer, Match, Queued, SweepState
+from mta.rules.guard import Guard
+from mta.rules.sweeper import Sweeper
+from tests.support.memory_rules import MemoryRules, Shared
+
+
+class Queues:
+    """Fulfils ports.rules.SweepStore."""
+
+    lanes = 2
+
+    def __init__(self) -> None:
+        self.mail: dict[tuple[int, QueueKey], dict[bytes, Queued]] = {}
+        self.ended: list[Match] = []
+        self.scanned: list[QueueKey] = []
+        self.states: dict[str, SweepState] = {}
+        self.owners: dict[str, str] = {}
+        self.barrier = 0
+        self.waiting = 0
+        self.away = 0
+
+    def add(self, domain: str, tag: str, count: int, pool: str = "p", lane: int = 0, reclaims: int = 0) -> None:
+        for _ in range(count):
+            name = delivery_id(new_message_id(lane, 1), 1)
+            record = Record("s@example.net", f"u@{domain}", (tag,), 10, 1, 2)
+            self.mail.setdefault((lane, QueueKey(pool, domain)), {})[name] = Queued(name, record, reclaims)
+
+    def left(self) -> int:
+        return sum(len(queue) for queue in self.mail.values())
+
+    async def pools(self) -> list[str]:
+        if self.away:
+            self.away -= 1
+            raise StoreAway("away")
+        return sorted({queue.pool for _, queue in self.mail})
+
+    async def queues(self, lane: int, pool: str) -> list[QueueKey]:
+        return [queue for at, queue in self.mail if at == lane and queue.pool == pool]
+
+    async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[Queued]]:
+        await asyncio.sleep(0)
+        self.scanned.append(queue)
+        return 0, list(self.mail[lane, queue].values())
+
+    async def intercept(
+        self, lane: int, queue: QueueKey, generation: int, matches: Sequence[Match]
+    ) -> tuple[InterceptAnswer, int]:
+        if generation < self.barrier:
+            return InterceptAnswer.OLD_RULES, 0
+        assert len(matches) <= 100
+        ended = [match for match in matches if self.mail[lane, queue].pop(match.id, None)]
+        self.ended += ended
+        return InterceptAnswer.OK, len(ended)
+
+    async def sweeps(self) -> dict[str, SweepState]:
+        return dict(self.states)
+
+    async def save_sweep(self, state: SweepState, lease: float) -> bool:
+        if self.owners.setdefault(state.rule, state.owner) != state.owner:
+            return False
+        self.states[state.rule] = state
+        return True
+
+    async def backlog(self, lane: int) -> int:
+        return self.waiting
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.shared, self.queues = Shared(), Queues()
+        self.rules = MemoryRules(self.shared, "sweeper")
+        self.api = MemoryRules(self.shared, "api")
+        self.guard = Guard(self.rules, "")
+        self.sweeper = Sweeper(self.queues, self.guard, self.rules, "n1", 0.0, 100)
+
+    async def put(self, name: str, code: int = 554, effective: bool = True, **selectors: str) -> ForcedError:
+        put, _ = await self.api.put(ForcedError(name, Selectors(**selectors), code, "5.7.1", "stopped"), f"c-{name}")
+        if effective:
+            await self.effective(put.rule)
+        return put.rule
+
+    async def effective(self, rule: ForcedError) -> None:
+        await self.api.save_effect(Effective(rule.id, rule.generation, 5000))
+
+    def state(self, name: str) -> str:
+        return self.queues.states[name].state if name in self.queues.states else ""
+
+
+@pytest.fixture
+async def rig():
+    made = Rig()
+    await made.guard.beat()
+    made.guard.start()
+    task = asyncio.create_task(made.sweeper.run())
+    yield made
+    made.sweeper.stop()
+    await task
+    await made.guard.stop()
+
+
+async def until(true) -> None:
+    for _ in range(400):
+        if true():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not happen")
+
+
+async def test_what_matches_is_intercepted_and_the_rest_left(rig):
+    rig.queues.add("example.com", "a", 250, reclaims=1)
+    rig.queues.add("example.org", "a", 5, lane=1)
+    rig.queues.add("example.com", "b", 7)
+    rule = await rig.put("r", tag="a")
+    await until(lambda: rig.state("r") == "done")
+    assert rig.queues.left() == 7
+    state = rig.queues.states["r"]
+    assert (state.seen, state.matched, state.share) == (262, 255, 1.0)
+    event = msgspec.msgpack.decode(rig.queues.ended[0].event, type=Event)
+    assert (event.type, event.code, event.enhanced, event.text) == (EventType.INTERCEPTED, 554, "5.7.1", "stopped")
+    assert event.forced == ("r", rule.generation, Stage.QUEUED)
+    assert sum(match.uncertain for match in rig.queues.ended) == 250
+
+
+async def test_last_pass_begins_only_when_the_rule_is_effective(rig):
+    rig.queues.add("example.com", "a", 3)
+    rule = await rig.put("r", effective=False, tag="a")
+    await until(lambda: rig.state("r") == "waiting")
+    assert rig.queues.left() == 0
+    rig.queues.add("example.com", "a", 2)  # a worker with the old table put something back
+    await asyncio.sleep(0.1)
+    assert rig.state("r") == "waiting"
+    await rig.effective(rule)
+    await until(lambda: rig.state("r") == "done")
+    assert rig.queues.left() == 0
+    assert rig.queues.states["r"].matched == 5
+
+
+async def test_winner_takes_it_and_deferring_rules_are_not_swept(rig):
+    rig.queues.add("example.com", "a", 3)
+    rig.queues.add("example.com", "b", 3)
+    await rig.put("soft", code=450, tag="b")
+    await rig.put("wide", domain="example.com", pool="other")
+    await rig.put("narrow", tag="a", domain="example.com")
+    await rig.put("general", tag="a")
+    await until(lambda: rig.state("narrow") == rig.state("general") == "done")
+    assert {match.rule for match in rig.queues.ended} == {"narrow"}
+    assert rig.queues.left() == 3
+    assert rig.state("soft") == ""
+
+
+async def test_rule_of_a_sending_ip_is_left_to_the_attempt(rig):
+    rig.queues.add("example.com", "a", 3)
+    await rig.put("m", mta="192.0.2.1")
+    await rig.put("r", tag="nothing")
+    await until(lambda: rig.state("r") == "done")
+    assert rig.state("m") == ""
+    assert rig.queues.left() == 3
+
+
+async def test_queues_that_the_rule_excludes_are_not_walked(rig):
+    for pool, domain in (("p", "mail.example.com"), ("p", "example.com"), ("q", "mail.example.com")):
+        rig.queues.add(domain, "a", 1, pool)
+    await rig.put("r", pool="p", domain="*.example.com")
+    await until(lambda: rig.state("r") == "done")
+    assert set(rig.queues.scanned) == {QueueKey("p", "mail.example.com")}
+
+
+async def test_old_rules_are_refreshed_before_deciding_again(rig):
+    rig.queues.add("example.com", "a", 3)
+    rig.queues.barrier = 2
+    rule = await rig.put("r", tag="a")
+    await until(lambda: rig.queues.scanned)
+    await asyncio.sleep(0.05)
+    assert rig.queues.left() == 3
+    await rig.api.remove(rule.id, "lifted")
+    await until(lambda: rig.state("r") == "stopped")
+    assert rig.queues.left() == 3
+
+
+async def test_sweep_of_another_living_owner_is_left_alone(rig):
+    rig.queues.add("example.com", "a", 3)
+    rig.queues.owners["r"] = "another"
+    await rig.put("r", tag="a")
+    await asyncio.sleep(0.1)
+    assert rig.queues.left() == 3
+    rig.queues.owners.clear()
+    await until(lambda: rig.state("r") == "done")
+    assert rig.queues.left() == 0
+
+
+async def test_sweep_waits_behind_a_long_backlog(rig):
+    rig.queues.add("example.com", "a", 3)
+    rig.queues.waiting = 101
+    await rig.put("r", tag="a")
+    await asyncio.sleep(0.1)
+    assert rig.queues.left() == 3
+    rig.queues.waiting = 100
+    await until(lambda: rig.state("r") == "done")
+
+
+async def test_store_that_was_away_is_swept_from_the_start(rig):
+    rig.queues.add("example.com", "a", 3)
+    rig.queues.away = 1
+    await rig.put("r", tag="a")
+    await until(lambda: rig.state("r") == "done")
+    assert rig.queues.left() == 0

@@ -1,0 +1,109 @@
+import asyncio
+
+from mta.model.mail import QueueKey
+from mta.model.outcomes import Class
+from mta.model.rules import ForcedError, Selectors
+from mta.ports.queueing import Due, Move
+from mta.scheduling.dispatcher import Dispatcher
+from mta.scheduling.lane_view import LaneView
+from mta.scheduling.settler import Settler
+from tests.support.scheduling import NOW, QUEUE, SETTINGS, FakeClaims, FakeDeliver, FakeRules, a_claim, until
+
+
+class Bench:
+    def __init__(self, claims, room=1000, rules=None):
+        self.claims, self.deliver, self.rules = claims, FakeDeliver(room), rules or FakeRules()
+        self.settler = Settler(claims, self.rules, SETTINGS, clock=lambda: NOW)
+        self.dispatcher = Dispatcher(
+            claims, self.deliver, self.rules, self.settler, lambda: ("p",), clock=lambda: NOW
+        )  # fmt: skip
+
+    async def __aenter__(self):
+        self.dispatcher.start()
+        return self
+
+    async def __aexit__(self, *_):
+        await self.dispatcher.drain()
+        await self.settler.drain()
+
+
+async def test_everything_due_is_taken_once_within_room():
+    claims = FakeClaims(lanes=4)
+    claims.put(*(a_claim(lane=n % 4, queue=QueueKey("p", f"d{n % 7}")) for n in range(700)))
+    async with Bench(claims) as bench:
+        await until(lambda: len(bench.deliver.taken) == 700)
+    assert len({one.id for one in bench.deliver.taken}) == 700
+
+
+async def test_four_lanes_never_overrun_room_and_go_on_when_it_comes():
+    claims = FakeClaims(lanes=4)
+    claims.put(*(a_claim(lane=n % 4) for n in range(120)))
+    async with Bench(claims, room=10) as bench:
+        for want in range(10, 130, 10):
+            await until(lambda want=want: len(bench.deliver.taken) == want, 0.5)
+            bench.deliver.left[QUEUE] += 10
+            bench.dispatcher.room_for(QUEUE)
+
+
+async def test_idle_it_asks_no_more_than_each_tick():
+    claims = FakeClaims()
+    async with Bench(claims):
+        await asyncio.sleep(0.3)
+        assert claims.agendas <= 2
+        assert not claims.claims
+
+
+async def test_a_hint_wakes_a_lane():
+    claims = FakeClaims()
+    async with Bench(claims) as bench:
+        await until(lambda: claims.agendas)
+        claims.put(a_claim())
+        bench.dispatcher.wake(0)
+        await until(lambda: bench.deliver.taken, 0.3)
+
+
+async def test_rules_poison_and_expiry_are_met_before_egress():
+    claims = FakeClaims()
+    claims.put(
+        a_claim(tags=("stop",)), a_claim(tags=("wait",)), a_claim(reclaims=5), a_claim(expires_at=NOW), a_claim()
+    )
+    stop, wait = ForcedError("s", Selectors(tag="stop"), 554), ForcedError("w", Selectors(tag="wait"), 450)
+    async with Bench(claims, rules=FakeRules(stop, wait)) as bench:
+        await until(lambda: len(claims.settled) == 4)
+        assert len(bench.deliver.taken) == 1
+    assert {(change.move, change.ended) for change in claims.settled} == {
+        (Move.END, Class.INTERCEPTED), (Move.QUEUE, None), (Move.PARK, None), (Move.END, Class.EXPIRED)
+    }  # fmt: skip
+
+
+async def test_without_a_permit_nothing_is_claimed():
+    claims, rules = FakeClaims(), FakeRules()
+    claims.put(a_claim())
+    rules.permit = False
+    async with Bench(claims, rules=rules) as bench:
+        await asyncio.sleep(0.05)
+        assert not claims.claims
+        rules.permit = True
+        rules.resume()
+        await until(lambda: bench.deliver.taken, 0.5)
+
+
+async def test_domains_without_room_do_not_hide_others():
+    claims = FakeClaims()
+    full = [QueueKey("p", f"full{n}") for n in range(300)]
+    claims.put(*(a_claim(queue=queue) for queue in full), at=NOW - 1000)
+    claims.put(a_claim())
+    bench = Bench(claims)
+    bench.deliver.left.update(dict.fromkeys(full, 0))
+    async with bench:
+        await until(lambda: bench.deliver.taken, 0.5)
+
+
+def test_a_turn_is_shared_evenly_and_what_was_served_goes_last():
+    view, a, b = LaneView(), QueueKey("p", "a"), QueueKey("p", "b")
+    view.take([Due(a, 1), Due(b, 2)], 10)
+    assert dict(view.wants(5, lambda queue: 1000, 100)) == {a: 50, b: 50}
+    assert dict(view.wants(5, lambda queue: 5 if queue == a else 1000, 100)) == {a: 5, b: 95}
+    wants = view.wants(5, lambda queue: 1000, 1)
+    view.served(wants, {a: 1}, False)
+    assert view.wants(5, lambda queue: 1000, 1)[0].queue == b

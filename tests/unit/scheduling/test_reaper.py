@@ -1,0 +1,52 @@
+from mta.model.rules import NO_HEAD, SessionState
+from mta.scheduling.reaper import Reaper
+
+
+class Store:
+    session = "me"
+
+    def __init__(self, *names):
+        self.seqs = dict.fromkeys(names, 1)
+        self.dead, self.claims, self.log = set(), {"a": 250}, []
+
+    lanes = 2
+
+    async def sessions(self):
+        return {n: SessionState(n, "n", 1, (), NO_HEAD, seq, dead=n in self.dead) for n, seq in self.seqs.items()}
+
+    async def mark_dead(self, session, seq):
+        self.log.append(("dead", session, seq))
+        return self.seqs[session] == seq
+
+    async def reclaim(self, lane, session, most):
+        taken = min(most, self.claims.get(session, 0))
+        self.claims[session] = self.claims.get(session, 0) - taken
+        return taken
+
+    async def forget(self, session):
+        self.log.append(("forget", session))
+        self.seqs.pop(session, None)
+
+
+async def test_only_who_stands_still_beyond_the_lease_is_taken_back():
+    store, clock = Store("me", "a", "b"), [0.0]
+    reaper = Reaper(store, store, store, 60.0, clock=lambda: clock[0])
+    for second in (0, 30, 60):
+        clock[0] = float(second)
+        store.seqs["b"] += 1
+        await reaper.look()
+    assert not store.log
+    clock[0] = 61.0
+    store.seqs["b"] += 1
+    await reaper.look()
+    assert ("dead", "a", 1) in store.log
+    assert set(store.seqs) == {"me", "b"}
+    assert reaper.reclaimed == 250
+
+
+async def test_a_session_marked_dead_is_taken_over_at_once():
+    store = Store("a")
+    store.dead.add("a")
+    await Reaper(store, store, store, 60.0, clock=lambda: 0.0).look()
+    assert store.claims["a"] == 0
+    assert not store.seqs
