@@ -128,5 +128,6 @@ async def _follow(deps: Dependencies, after: str, lasting: float | None) -> Asyn
 
 async def release_watchers(app: web.Application) -> None:
     """On shutdown: streams have no end of their own."""
-    for task in tuple(app[WATCHERS]):
+    watchers: set[asyncio.Task[Any]] = app[WATCHERS]
+    for task in tuple(watchers):
         task.cancel()

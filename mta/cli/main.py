@@ -1,7 +1,6 @@
 """The command `floodgate`: subcommands are loaded when they are called, so that each starts as fast as it can."""
 
 import importlib
-from importlib.metadata import version
 
 import click
 
@@ -39,7 +38,7 @@ class _LazyGroup(click.Group):
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("floodgate-mta"), prog_name="floodgate")
+@click.version_option(package_name="floodgate-mta", prog_name="floodgate")
 def main() -> None:
     """Floodgate, a mail transfer agent with control after acceptance."""
 

@@ -1,8 +1,8 @@
 """The header block of a message and the fields that are taken out of it, byte for byte.
 
-The block is what comes before the first empty line; a message without one is all block. Lines in it that are no header
-fields (no colon, mbox's `From `) stay where they are, as does everything that is not taken out. Input has CRLF line ends
-only: the machine that received it saw to that.
+The block is what comes before the first empty line; a message without one is all block. Lines in it that are no
+header fields (no colon, mbox's `From `) stay where they are, as does everything that is not taken out. The only line
+ends in it are CRLF: the machine that received it saw to that.
 """
 
 import functools

@@ -98,6 +98,7 @@ class Outlet:
             self._down = None
             self._tell_room(force=True)
         self.pump()
+        self._open_more(patient=False)
 
     def on_change(self, table: RuleTable, fresh: Sequence[ForcedError]) -> list[PastDot]:
         """End what matches and has not handed over its dot; list what has, under each of the `fresh` rules."""
@@ -117,9 +118,10 @@ class Outlet:
             if rule is not None:
                 connection.give_up()
                 self._force(transaction, rule, table, Stage.BEFORE_DOT, connection.line)
+        mta = queue.pool[1:] if queue.pool.startswith("@") else ""  # of a larger pool it is not known before MAIL
         for _ in range(len(self._ready)):
             transaction = self._ready.popleft()
-            rule = table.match(queue.pool, "", queue.domain, transaction.tags)
+            rule = table.match(queue.pool, mta, queue.domain, transaction.tags)
             if rule is None:
                 self._ready.append(transaction)
             else:
@@ -382,18 +384,20 @@ class Outlet:
 
     # Connections
 
-    def _open_more(self) -> None:
+    def _open_more(self, patient: bool = True) -> None:
         """One at first, then as many as there are, while more waits than there are connections: each round of
-        connecting at most doubles them, and a peer that cannot be reached is asked once."""
+        connecting at most doubles them, and a peer that cannot be reached is asked once. With each tick one more
+        while anything waits, so that nothing stays behind a peer that takes its time."""
         house = self._house
         if not self._ready or self._idle or house.draining or self._not_before > house.loop.time():
             return
         usable = sum(connection.usable for connection in self.connections)
         if usable and house.waiting:
             return
-        while len(self._opening) < max(1, usable) and (
-            len(self._ready) > usable + len(self._opening) or not usable + len(self._opening)
-        ):
+        while len(self._opening) < max(1, usable):
+            coming = usable + len(self._opening)
+            if coming >= len(self._ready) and coming and (patient or self._opening):
+                return
             if house.open >= house.delivery.connections:
                 if not usable and not self._opening:
                     house.waiting.setdefault(self._queue, self.pump)

@@ -181,7 +181,7 @@ class Admission:
             reply = None
         except asyncio.CancelledError:  # the process is ending: what became of the step is unknown
             reply = None
-        except Exception as trouble:  # noqa: BLE001 - whatever it is, the answer is 451
+        except Exception as trouble:
             reply = self._reply_to(trouble)
         else:
             self._count_accepted(batch)

@@ -30,7 +30,7 @@ class House(Protocol):
 
 
 class Session(asyncio.Protocol):
-    """Drives a ServerMachine; everything it does is a callback of its transport, its deadline or its message's reply."""
+    """Drives a ServerMachine; all it does are callbacks of its transport, its deadline or its message's reply."""
 
     def __init__(
         self,

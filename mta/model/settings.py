@@ -94,9 +94,7 @@ class SmtpSettings(Struct, frozen=True, kw_only=True):
     listen: Annotated[tuple[Address, ...], Meta(description="Addresses to listen on; port 0 = any free one.")] = (
         Address("127.0.0.1", 2525),
     )
-    hostname: Annotated[
-        str, Meta(description='Our name in the greeting, EHLO and Received; "" = the host\'s full name.')
-    ] = ""
+    hostname: Annotated[str, Meta(description='Our name in the greeting, EHLO and Received; "" = the host name.')] = ""
     max_message_size: Annotated[Bytes, Meta(ge=1024, le=2**30, description="Largest message; told as SIZE.")] = 52428800
     max_recipients: Annotated[int, Meta(ge=1, le=65535, description="Most recipients of one message.")] = 1000
     max_connections: Annotated[int, Meta(ge=1, description="Most client connections of one worker process.")] = 1000

@@ -1,4 +1,4 @@
-"""The one grammar of durations, sizes, rates, addresses and times, read from settings, headers, commands and requests."""
+"""The one grammar of durations, sizes, rates, addresses and times: in settings, headers, commands and requests."""
 
 import datetime
 import ipaddress

@@ -1,4 +1,4 @@
-"""The rule table: every forced error, indexed so that finding the one that wins costs the same with ten or ten thousand.
+"""The rule table: every forced error, indexed so that finding the one that wins costs the same with ten or 10,000.
 
 A table is immutable and swapped whole; `apply` makes the next one and shares with it all that did not change. The
 index is tag -> domain -> source, so a lookup probes once for each tag of the message that has rules, and there
@@ -47,7 +47,7 @@ def rank(rule: ForcedError) -> Rank:
 
 
 def matches(rule: ForcedError, pool: str, mta: str, domain: str, tags: Sequence[str], node: str = "") -> bool:
-    """Whether this one rule applies to such a delivery; `mta` is "" before an attempt, `node` is where it would be made."""
+    """Whether this one rule applies to such a delivery; `mta` is "" before an attempt, `node` is the one making it."""
     chosen = rule.selectors
     return (
         (chosen.tag is None or chosen.tag in tags)
@@ -254,7 +254,8 @@ class RuleTable:
 
     def __repr__(self) -> str:
         at = f" at {self.node}" if self.node else ""
-        return f"<RuleTable generation {self.head.generation} ({self.head.change or 'never changed'}), {len(self)} rules{at}>"
+        change = self.head.change or "never changed"
+        return f"<RuleTable generation {self.head.generation} ({change}), {len(self)} rules{at}>"
 
     def _changed(self, head: Head, steps: Sequence[tuple[ChangeOp, ForcedError]]) -> "RuleTable":
         draft = _Draft(self._rules, self._tagged, self._untagged, self.node)
@@ -291,7 +292,7 @@ class _Draft:
             self._sources_of(rule.selectors).discard(rule.selectors, rule_id)
 
     def _decides_here(self, chosen: Selectors) -> bool:
-        """A rule with both pool and mta cannot be ordered; were one ever stored, it must not match more than it says."""
+        """A rule with both pool and mta cannot be ordered; were one ever stored, it must not match too much."""
         return (chosen.cluster or chosen.node == self._node) and (chosen.pool is None or chosen.mta is None)
 
     def _bucket(self, tag: str | None) -> _Bucket:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from mta.model.errors import SessionLost, StoreError
+from mta.model.errors import BadValue, SessionLost, StoreError
 from mta.model.rules import Change, ChangeOp, Effective, ForcedError, Head, PastDot, SessionState
 from mta.ports.rules import Confirmed, Put, Removed
 from mta.redis_store import codec, keys
@@ -28,11 +28,12 @@ _TRIES: Final = 50  # of a change while others change the table too
 class StoredRules:
     """Fulfils ports.rules.RuleStore for one session."""
 
-    def __init__(self, link: Link, session: Session, lanes: int, max_staleness: float) -> None:
+    def __init__(self, link: Link, session: Session, lanes: int, max_staleness: float, max_rules: int) -> None:
         self._link = link
         self._session = session
         self._lanes = lanes
         self._max_staleness = max_staleness
+        self._max_rules = max_rules
 
     @property
     def session(self) -> str:
@@ -109,6 +110,8 @@ class StoredRules:
             head = await self._head()
             known_id = await self._link.command("HGET", keys.RULES_IDS, selectors)
             known = await self._rule(known_id.decode()) if known_id else None
+            if known is None and await self._link.command("HLEN", keys.RULES_TABLE) >= self._max_rules:
+                raise BadValue("rules.max_rules", f"there are {self._max_rules} rules already: remove some, or raise it")
             written = msgspec.structs.replace(
                 rule,
                 id=known.id if known else rule.id,
@@ -143,6 +146,8 @@ class StoredRules:
             keys.RULES_CHANGES,
             keys.RULES_SESSIONS,
             keys.past_key(rule.id),
+            keys.RULES_EFFECTS,
+            keys.RULES_SWEEPS,
         ]
         at = int(time.time() * 1000)
         args: list[bytes | str | int] = [op, head.generation, change, rule.id, selectors, codec.encode(rule), by, at]

@@ -97,6 +97,8 @@ class Sweeper:
                     await self._pass()
             except StoreError as error:
                 log.warning("the sweep waits: %s", error)
+                for sweep in self._own.values():
+                    sweep.last_pass = False  # whatever pass this was has not seen everything
                 await self._sleep(_RETRY)
         await self._save_all(lease=0.0)
 
@@ -166,8 +168,6 @@ class Sweeper:
         lanes = [self._lane(lane, pools) for lane in range(self._store.lanes)]
         failed = [answer for answer in await asyncio.gather(*lanes, return_exceptions=True) if answer is not None]
         if failed:
-            for sweep in pass_of:
-                sweep.last_pass = False
             raise failed[0]
         if self._stopping:
             return

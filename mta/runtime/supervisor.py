@@ -181,7 +181,9 @@ class Supervisor:
         await cluster.open(self._settings.rules.max_staleness)
         await cluster.put_token(f"admin:{self._settings.node.name}", admin_token(self._settings))
         session = Session(self._settings.node.name, "supervisor", ())
-        self._rules = StoredRules(self._link, session, cluster.lanes, cluster.max_staleness)
+        self._rules = StoredRules(
+            self._link, session, cluster.lanes, cluster.max_staleness, self._settings.rules.max_rules
+        )
         if self._redis_url.startswith("unix://"):
             await self._bury_the_dead(lambda pid: not _alive(pid))
 

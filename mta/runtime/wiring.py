@@ -36,7 +36,7 @@ class Store:
             backlog_hard=settings.journal.backlog_hard if settings.journal.when_behind == "refuse" else 0,
             retention=retention,
         )
-        self.rules = StoredRules(link, session, lanes, cluster.max_staleness)
+        self.rules = StoredRules(link, session, lanes, cluster.max_staleness, settings.rules.max_rules)
         self.sweeps = StoredSweeps(link, lanes, retention)
         self.books = StoredBooks(link, lanes)
         self.outbox = StoredOutbox(link, lanes)

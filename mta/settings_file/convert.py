@@ -66,7 +66,7 @@ def _value(field: Field, kind: Any, value: Any, path: Path) -> Any:
     return _plain(field, kind, value, path)
 
 
-def _plain(field: Field, kind: type, value: Any, path: Path) -> Any:
+def _plain(field: Field, kind: type[Any], value: Any, path: Path) -> Any:
     if field.unit is not None:
         if not isinstance(value, (str, int, float)):
             raise BadValue(key_text(path), f"must be a {field.unit.value}, not {_shown(value)}")
@@ -76,7 +76,7 @@ def _plain(field: Field, kind: type, value: Any, path: Path) -> Any:
     if type(value) is not kind:
         fix = f'; write "{value}"' if kind is str and isinstance(value, (int, float)) else ""
         raise BadValue(key_text(path), f"must be {_NAMES[kind]}, not {_shown(value)}{fix}")
-    if kind is str and (any(ord(char) < 32 or ord(char) == 127 for char in value)):
+    if isinstance(value, str) and any(ord(char) < 32 or ord(char) == 127 for char in value):
         raise BadValue(key_text(path), "must not contain control characters")
     _within(field, value, path)
     return value

@@ -21,7 +21,7 @@ _KEY_PART = re.compile(_PART, re.ASCII)
 
 
 def load_settings(path: str | FilePath | None, sets: Sequence[str], environ: Mapping[str, str]) -> Settings:
-    """Settings from a TOML file (None: defaults) and `--set` words. Raises SettingsError: source, key, reason and fix."""
+    """Settings from a TOML file (None: defaults) and `--set` words. Raises SettingsError: source, key, reason, fix."""
     values = _read(FilePath(path)) if path is not None else {}
     source = str(path) if path is not None else "settings"
     by_set: set[Path] = set()
@@ -75,7 +75,7 @@ def _covers(key: str, field: str) -> bool:
 def _complete(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """The defaults that depend on the host, filled in."""
     node = settings.node
-    data_dir = os.path.abspath(os.path.expanduser(node.data_dir)) if node.data_dir else _default_data_dir(environ)
+    data_dir = os.path.abspath(os.path.expanduser(node.data_dir)) if node.data_dir else default_data_dir(environ)
     node = replace(
         node,
         name=node.name or _own_name(),
@@ -92,7 +92,8 @@ def _complete(settings: Settings, environ: Mapping[str, str]) -> Settings:
     return replace(settings, node=node, journal=journal, smtp=smtp, pools=pools)
 
 
-def _default_data_dir(environ: Mapping[str, str]) -> str:
+def default_data_dir(environ: Mapping[str, str]) -> str:
+    """Where state is kept unless a setting says otherwise (systemd, root, everybody else)."""
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd.exec(5): several are separated by colons
     if given:
         return given
@@ -107,6 +108,6 @@ def _own_name() -> str:
 
 
 def _own_host_name() -> str:
-    """The host's name as the network knows it where the host itself can tell, without asking a name server."""
+    """The host's name, as far as it is fit for a greeting; no name server is asked, since that can block."""
     name = socket.gethostname()
     return re.sub(r"[^A-Za-z0-9.-]", "-", name).strip("-.")[:253] or "localhost"

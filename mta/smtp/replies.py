@@ -29,6 +29,14 @@ def _render_lines(reply: Reply) -> bytes:
     )
 
 
+def render_extensions(hostname: str, max_message_size: int) -> bytes:
+    """The answer to EHLO."""
+    return (
+        f"250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {max_message_size}\r\n"
+        "250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
+    ).encode()
+
+
 OK = b"250 2.0.0 ok\r\n"
 SENDER_OK = b"250 2.1.0 sender ok\r\n"
 RECIPIENT_OK = b"250 2.1.5 recipient ok\r\n"

@@ -13,6 +13,7 @@ import msgspec
 from mta.model.errors import BadValue
 from mta.model.outcomes import Reply
 from mta.smtp import grammar, replies
+from mta.smtp.mail_parameters import read_mail_parameters
 
 COMMAND_LINE = 512  # octets with CRLF, RFC 5321 4.5.3.1.4
 MAIL_LINE = COMMAND_LINE + 26 + 17  # SIZE (RFC 1870 section 3) and BODY (RFC 6152 section 2)
@@ -116,7 +117,7 @@ class ServerMachine:
             b"HELP": self._help,
             b"QUIT": self._quit,
         }
-        self._extensions = render_extensions(hostname, max_message_size)
+        self._extensions = replies.render_extensions(hostname, max_message_size)
 
     def __repr__(self) -> str:
         return (
@@ -290,42 +291,19 @@ class ServerMachine:
             sender, rest = grammar.parse_sender(text[5:])
         except BadValue as bad:
             return f"501 5.1.7 {bad}\r\n".encode()
+        body = ""
         if rest:
-            refused = self._mail_parameters(rest)
+            refused, body = read_mail_parameters(rest, self.esmtp, self._max_size)
             if refused is not None:
                 return refused
         if self._gate is not None:
             closed = self._gate()
             if closed is not None:
-                self._body = ""
                 self._say(closed)
                 return None
         self._sender = sender
+        self._body = body
         return replies.SENDER_OK
-
-    def _mail_parameters(self, text: str) -> bytes | None:
-        """Why they are refused."""
-        if not self.esmtp:
-            return b"555 5.5.4 parameters need EHLO\r\n"
-        try:
-            parameters = grammar.parse_parameters(text)
-        except BadValue as bad:
-            return f"501 5.5.4 {bad}\r\n".encode()
-        for keyword in parameters:
-            if keyword not in ("SIZE", "BODY"):
-                return b"555 5.5.4 parameter not recognized\r\n"
-        size = parameters.get("SIZE")
-        if size is not None:
-            if not size.isdigit() or len(size) > 20:  # RFC 1870 section 5
-                return b"501 5.5.4 SIZE takes a number of octets\r\n"
-            if int(size) > self._max_size:
-                return replies.TOO_LARGE
-        body = parameters.get("BODY")
-        if body is not None:
-            if body.upper() not in ("7BIT", "8BITMIME"):
-                return b"501 5.5.4 BODY takes 7BIT or 8BITMIME\r\n"
-            self._body = body.upper()
-        return None
 
     def _rcpt(self, argument: bytes) -> bytes:
         if self._sender is None:
@@ -421,13 +399,6 @@ class ServerMachine:
             return None
         self.state = State.REPLY
         return Message(self._sender or "", tuple(self._recipients), content, self._body)
-
-
-def render_extensions(hostname: str, max_message_size: int) -> bytes:
-    """The answer to EHLO."""
-    return (
-        f"250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {max_message_size}\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
-    ).encode()
 
 
 def _printable(argument: bytes) -> str | None:

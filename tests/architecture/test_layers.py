@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ HOMES = {
 
 
 @pytest.fixture
-def at_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def at_root(monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(ROOT)
-    yield ROOT
+    return ROOT
 
 
 def test_import_contracts_hold(at_root: Path, capsys: pytest.CaptureFixture[str]) -> None:

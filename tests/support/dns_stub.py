@@ -35,8 +35,7 @@ class _Udp(asyncio.DatagramProtocol):
 
 
 class DnsStub:
-    """Told what to say:
-    `async with DnsStub() as stub: stub.mx("example.com", (10, "mx1.example.com")); stub.a("mx1.example.com", "127.0.0.2")`."""
+    """`async with DnsStub() as stub: stub.mx("example.com", (10, "mx.example.com")); stub.a(...)`."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], list[str]] = {}

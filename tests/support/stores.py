@@ -29,7 +29,7 @@ class Store:
         self.session = Session(node, "test", ("delivery",))
         settings = {"timeout": 2.0, "compress_above": 65536, "backlog_hard": 100000, "retention": 3600.0} | options
         self.queues = Queues(link, self.session, cluster.lanes, **settings)
-        self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness)
+        self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness, 1000)
         self.sweeps = StoredSweeps(link, cluster.lanes, 3600.0)
         self.books = StoredBooks(link, cluster.lanes)
         self.outbox = StoredOutbox(link, cluster.lanes)

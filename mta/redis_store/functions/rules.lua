@@ -18,7 +18,7 @@ end
 
 -- rules_change: puts or removes a rule if the head is still where the caller saw it; moves the head, audits, publishes.
 -- Never leaves a moved head without the change that moved it. Returns the wait set: the sessions registered at that moment.
--- KEYS: head, table, ids, changes, sessions, past (of the rule).
+-- KEYS: head, table, ids, changes, sessions, past (of the rule), effects, sweeps.
 -- ARGV: op, seen generation, change id, rule id, selectors, rule, by, at (Unix ms). Answers false when the head has moved.
 local function rules_change(keys, argv)
   touch(keys)
@@ -35,6 +35,8 @@ local function rules_change(keys, argv)
   else
     redis.call('HDEL', P .. 'table', id)
     redis.call('HDEL', P .. 'ids', selectors)
+    redis.call('HDEL', P .. 'effects', id)
+    redis.call('HDEL', P .. 'sweeps', id)
   end
   redis.call('DEL', keys[6])
   redis.call('HSET', P .. 'head', 'generation', generation, 'change', change)

@@ -68,7 +68,10 @@ async def test_starttls_is_used_where_it_is_offered(tls: ssl.SSLContext) -> None
     [("opportunistic", Verdict.DELIVERED, 2), ("required", Verdict.TEMPORARY, 1), ("none", Verdict.DELIVERED, 1)],
 )
 async def test_tls_that_fails(setting: str, verdict: Verdict, connections: int) -> None:
-    async with Sink(extensions=("PIPELINING", "STARTTLS")) as sink, Rig(route=to(sink), tls=setting) as rig:
+    async with (
+        Sink(extensions=("PIPELINING", "STARTTLS")) as sink,
+        Rig(route=to(sink), tls=setting, command_timeout=0.5) as rig,
+    ):
         sink.script["STARTTLS"] = "220 go\r\nthis is no handshake"
         rig.send("a@example.com")
         (outcome,) = await rig.settle.until(1)
@@ -141,3 +144,22 @@ async def test_connections_tell_what_they_do() -> None:
         assert text == "<Connection 127.0.0.1 -> 127.0.0.1[127.0.0.1] sending MAIL carried=1>"
         assert repr(rig.egress) == "<Egress outlets=1 connections=1>"
         rig.egress.drop_all()
+
+
+async def test_a_drain_lets_what_is_past_its_dot_end_and_gives_up_the_rest_in_time() -> None:
+    async with Sink() as sink, Rig(route=to(sink)) as rig:
+        answers = {"slow@example.com": STALL}
+        sink.script["."] = lambda connection, first: answers.get(first)
+        rig.limits.connections = 2
+        rig.send("slow@example.com")
+        await sink.until(lambda sink: len(sink.received) == 1)
+        rig.send("b@example.com")
+        await rig.settle.until(1)
+        before = asyncio.get_running_loop().time()
+        await rig.egress.drain(0.3)
+        assert asyncio.get_running_loop().time() - before < 2
+        outcomes = rig.settle.by_recipient()
+        assert rig.egress.open_connections == 0
+        assert rig.limits.taken == 0
+    assert outcomes["b@example.com"].verdict is Verdict.DELIVERED
+    assert (outcomes["slow@example.com"].verdict, outcomes["slow@example.com"].uncertain) == (Verdict.TEMPORARY, True)

@@ -49,7 +49,7 @@ WRONG = {
     "bad size": (
         "[smtp]\nmax_message_size = 'big'",
         "f.toml: smtp.max_message_size: 'big' is not a size; "
-        "write a number and KiB, MiB, GiB, KB, MB or GB, such as \"25MiB\"",
+        'write a number and KiB, MiB, GiB, KB, MB or GB, such as "25MiB"',
     ),
     "bad rate": (
         "[rules]\nsweep_rate = '5'",
@@ -147,7 +147,7 @@ WRONG = {
     ),
     "route of a domain": (
         "[delivery.routes]\n'a.b' = 'mx'",
-        'f.toml: delivery.routes."a.b": \'mx\' is not an address; '
+        "f.toml: delivery.routes.\"a.b\": 'mx' is not an address; "
         'write "host:port" or "[ipv6]:port", such as "127.0.0.1:2525"',
     ),
     "route pattern": (

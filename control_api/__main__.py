@@ -1,0 +1,59 @@
+"""The API process: `python -m control_api`, started by `floodgate node`."""
+
+import asyncio
+
+from aiohttp import web
+
+from control_api.app import create_app
+from control_api.dependencies import Dependencies
+from mta.model.settings import Settings
+from mta.rules.orders import OrderBook
+from mta.runtime.child import Child, run
+from mta.runtime.wiring import Store, open_store
+
+_GRACE = 5.0  # seconds for requests under way when the process is told to stop
+
+
+async def main(child: Child) -> None:
+    store = await open_store(child.settings, child.boot.redis_url, "api", ("api",), child.stopping)
+    orders = OrderBook(store.rules, store.sweeps)
+    await orders.start()
+    runner = web.AppRunner(
+        create_app(_dependencies(child.settings, store, orders)),
+        access_log=None,
+        max_line_size=8192,
+        max_field_size=8192,
+        shutdown_timeout=_GRACE,
+    )
+    await runner.setup()
+    for listening in child.listeners():
+        await web.SockSite(runner, listening).start()
+    child.ready()
+    await child.stopping.wait()
+    await runner.cleanup()
+    await orders.stop()
+    await store.link.close()
+
+
+def _dependencies(settings: Settings, store: Store, orders: OrderBook) -> Dependencies:
+    async def health() -> str:
+        await store.link.command("PING")
+        return store.link.unsafe
+
+    return Dependencies(
+        orders=orders,
+        rules=store.rules,
+        sweeps=store.sweeps,
+        books=store.books,
+        tail=store.tail,
+        tokens=store.cluster,
+        node=settings.node.name,
+        api=settings.api,
+        health=health,
+        workers=settings.node.workers if "delivery" in settings.node.roles else 0,
+        pools={name: pool.ips for name, pool in settings.pools.items()},
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,169 @@
+"""`floodgate errors`: forced errors by hand."""
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from mta.cli import remote
+from mta.cli.tables import print_fields, print_statement, print_table, selectors_of
+from mta.http_out.api_client import ApiClient
+from mta.model.errors import BadValue
+from mta.model.units import parse_duration
+
+
+DEFAULT_WAIT = "10s"  # longer than it takes until every order is effective
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    try:
+        return parse_duration(value, "wait")
+    except BadValue as bad:
+        raise click.BadParameter(bad.reason) from None
+
+
+@click.group(help="Forced errors: add, list, show, remove, statement.")
+def command() -> None:
+    pass
+
+
+@command.command(help="Make every node answer matching deliveries with CODE, from now on.")
+@click.argument("code", type=click.IntRange(200, 599))
+@click.option("--extended", help="enhanced code, such as 5.7.1")
+@click.option("--description", help="the text of the reply")
+@click.option("--tag")
+@click.option("--domain", help="a domain, or *.domain for its subdomains")
+@click.option("--pool")
+@click.option("--mta", help="a sending IP")
+@click.option("--this-node", is_flag=True, help="only on the node that answers")
+@click.option("--everything", is_flag=True, help="needed when no selector is given")
+@click.option("--reason", help="for people; not sent")
+@click.option("--wait", callback=_seconds, default=DEFAULT_WAIT, help="how long to wait until it is effective")
+@click.option("--until", type=click.Choice(["effective", "quiet", "swept"]), default="effective")
+@click.option("--yes", is_flag=True, help="do not ask")
+@click.option("--json", "as_json", is_flag=True)
+def add(this_node: bool, everything: bool, wait: float, until: str, yes: bool, as_json: bool, **fields: Any) -> None:
+    body = remote.without_unset(**fields)
+    if this_node:
+        body["cluster"] = False
+    if everything:
+        body["everything"] = True
+
+    async def work(client: ApiClient) -> int:
+        if not yes:
+            _confirm(body)
+        answer = await client.ask(
+            "POST", "/v1/errors", [("wait", f"{wait:g}"), ("until", until)], body, within=wait + 30.0
+        )
+        _show_change(answer.body, as_json)
+        return remote.DONE if answer.status != 202 else remote.NOT_YET
+
+    remote.run(work)
+
+
+def _confirm(body: dict[str, Any]) -> None:
+    """Only what ends mail asks: a 4xx can be lifted again and nothing is gone."""
+    if 400 <= body["code"] < 500:
+        return
+    if not remote.is_terminal():
+        raise click.UsageError("this ends mail: give --yes where nobody can be asked")
+    click.echo(f"Every queued delivery with {selectors_of(body)} ends with {body['code']}.")
+    click.confirm("Go on?", abort=True)
+
+
+@command.command("list", help="The active forced errors.")
+@click.option("--tag")
+@click.option("--domain")
+@click.option("--pool")
+@click.option("--limit", type=click.IntRange(1), default=100)
+@click.option("--all", "everything", is_flag=True, help="no limit")
+@click.option("--json", "as_json", is_flag=True)
+def list_(limit: int, everything: bool, as_json: bool, **filters: str | None) -> None:
+    async def work(client: ApiClient) -> int:
+        rules, more = await remote.pages(client, "/v1/errors", remote.without_unset(**filters), limit, everything)
+        if as_json:
+            remote.out_json(rules)
+            return remote.DONE
+        columns = ("id", "code", "extended", "applies to", "hits", "last hit", "created", "reason")
+        rows = [
+            (
+                rule["id"],
+                rule["code"],
+                rule.get("extended"),
+                selectors_of(rule),
+                rule["hits"],
+                rule["last_hit_at"],
+                rule.get("created_at"),
+                rule.get("reason"),
+            )
+            for rule in rules
+        ]
+        print_table(columns, rows)
+        if more:
+            remote.say("there are more; give --limit or --all")
+        return remote.DONE
+
+    remote.run(work)
+
+
+@command.command(help="One forced error and who has confirmed it.")
+@click.argument("rule_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True)
+def show(rule_id: str, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        rule = (await client.ask("GET", _path(rule_id))).body
+        remote.out_json(rule) if as_json else print_fields(rule)
+        return remote.DONE
+
+    remote.run(work)
+
+
+@command.command(help="Lift a forced error; what it ended stays ended.")
+@click.argument("rule_id", metavar="ID")
+@click.option("--wait", callback=_seconds, default=DEFAULT_WAIT, help="how long to wait until it is effective")
+@click.option("--json", "as_json", is_flag=True)
+def remove(rule_id: str, wait: float, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        answer = await client.ask("DELETE", _path(rule_id), [("wait", f"{wait:g}")], within=wait + 30.0)
+        _show_change(answer.body, as_json, "removed ")
+        return remote.DONE if answer.status != 202 else remote.NOT_YET
+
+    remote.run(work)
+
+
+@command.command(help="What became of the deliveries that a forced error met.")
+@click.argument("rule_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True)
+def statement(rule_id: str, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        found = (await client.ask("GET", _path(rule_id) + "/statement")).body
+        remote.out_json(found) if as_json else print_statement(found)
+        return remote.DONE
+
+    remote.run(work)
+
+
+def _path(rule_id: str) -> str:
+    return f"/v1/errors/{quote(rule_id, safe='')}"
+
+
+def _show_change(rule: dict[str, Any], as_json: bool, before: str = "") -> None:
+    if as_json:
+        remote.out_json(rule)
+        return
+    click.echo(f"{before}{rule['id']}  {rule['code']}  {selectors_of(rule)}")
+    show_effect(rule)
+
+
+def show_effect(rule: dict[str, Any]) -> None:
+    """When it is effective, who is still to confirm it, what was past its dot, and the warnings."""
+    if rule["effective"]:
+        click.echo(f"effective everywhere since {rule['effective_at']}")
+    else:
+        click.echo(f"effective everywhere by {rule['effective_by']} at the latest")
+    if rule["workers"]["unconfirmed"]:
+        click.echo("not confirmed by " + ", ".join(rule["workers"]["unconfirmed"]))
+    for entry in rule["past_dot"]:
+        click.echo(f"past its dot: {entry['id']} to {entry['recipient']} at {entry['dot_at']}")
+    for warning in rule.get("warnings", ()):
+        remote.say(warning)

@@ -1,0 +1,94 @@
+"""A command's talk with the REST API: where it is, which token it wants, and the exit status of each way it can end."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from mta.http_out.api_client import Answer, ApiAway, ApiClient, ApiRefused
+from mta.settings_file import default_data_dir
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+DONE, FAILED, USAGE, NOT_YET, AWAY = range(5)  # exit statuses, CONTRACT section 2
+
+Work = Callable[[ApiClient], Awaitable[int]]
+
+
+def run(work: Work) -> NoReturn:
+    """Do `work` with a connected client and exit with the status that it returns."""
+    try:
+        status = asyncio.run(_with_client(work))
+    except ApiRefused as refused:
+        say(str(refused))
+        status = FAILED
+    except ApiAway as away:
+        say(str(away))
+        status = AWAY
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has had enough
+        status = FAILED
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
+
+
+def say(line: str) -> None:
+    """One line for a person, on standard error."""
+    click.echo(f"floodgate: {line}", err=True)
+
+
+def out_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+async def _with_client(work: Work) -> int:
+    url = os.environ.get("FLOODGATE_URL") or DEFAULT_URL
+    async with ApiClient(url, find_token(os.environ)) as client:
+        return await work(client)
+
+
+def find_token(environ: Mapping[str, str]) -> str:
+    """FLOODGATE_TOKEN, else what the node on this machine keeps for its administrator. Raises ApiRefused."""
+    given = environ.get("FLOODGATE_TOKEN", "").strip()
+    if given:
+        return given
+    path = Path(environ.get("FLOODGATE_DATA_DIR") or default_data_dir(environ)) / "admin.token"
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ApiRefused(
+            401, f"no token: FLOODGATE_TOKEN is not set, and {path} cannot be read ({reason})", None
+        ) from error
+
+
+def without_unset(**options: Any) -> dict[str, Any]:
+    """Only the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+async def pages(
+    client: ApiClient, path: str, params: dict[str, str], limit: int, everything: bool, key: str | None = None
+) -> tuple[list[Any], bool]:
+    """Items of a list (the answer itself, or its `key`) and whether there are more than were asked for."""
+    found: list[Any] = []
+    cursor: str | None = None
+    while True:
+        size = 1000 if everything else min(1000, limit - len(found))
+        asked = {**params, "limit": str(size), **without_unset(cursor=cursor)}
+        answer: Answer = await client.ask("GET", path, list(asked.items()))
+        found += answer.body if key is None else answer.body[key]
+        cursor = answer.next if key is None else answer.body["cursor"]
+        if cursor is None or (not everything and len(found) >= limit):
+            return found, cursor is not None
+
+
+def is_terminal() -> bool:
+    """Whether a person sits at both ends."""
+    return sys.stdin.isatty() and sys.stdout.isatty()

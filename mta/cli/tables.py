@@ -1,0 +1,68 @@
+"""Answers of the API as people read them: tables, and the statement of a tag or a rule."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mta.model.text import visible
+
+_PLAIN_WIDTH = 10_000  # without a terminal lines are never folded, so that scripts can cut columns
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on a terminal, columns of plain text elsewhere. Cells come from others: nothing in them is markup."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PLAIN_WIDTH)
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(Text(cell(value)) for value in row))
+    console.print(table)
+
+
+def cell(value: object) -> str:
+    """One value as text; "-" where there is none."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(cell(item) for item in value) or "-"
+    return visible(str(value))
+
+
+def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
+    """Name and value, one to a line, nested objects indented."""
+    width = max((len(name) for name in fields), default=0)
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            click.echo(f"{indent}{name}")
+            print_fields(value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            click.echo(f"{indent}{name}")
+            for item in value:
+                click.echo(f"{indent}  " + "  ".join(cell(part) for part in item.values()))
+        else:
+            click.echo(f"{indent}{name:<{width}}  {cell(value)}")
+
+
+def print_statement(statement: Mapping[str, Any]) -> None:
+    """Every count that is not zero, and whether the account balances."""
+    kept = {name: value for name, value in statement.items() if value != 0 or isinstance(value, bool)}
+    for name in ("intercepted", "delivered"):
+        if isinstance(kept.get(name), dict):
+            kept[name] = {stage: count for stage, count in kept[name].items() if count} or 0
+    print_fields(kept)
+
+
+def selectors_of(rule: Mapping[str, Any]) -> str:
+    """What a rule applies to, in one cell."""
+    given = [f"{name}={cell(rule[name])}" for name in ("pool", "mta", "domain", "tag", "node") if name in rule]
+    return " ".join(given) or "everything"

@@ -1,0 +1,195 @@
+"""The ports behind the control API, in memory, for tests of its handlers."""
+
+import asyncio
+import dataclasses
+import hashlib
+
+import msgspec
+from aiohttp import web
+
+from control_api.app import create_app
+from control_api.dependencies import Dependencies
+from mta.model.errors import StoreAway
+from mta.model.mail import QueueKey
+from mta.model.rules import ForcedError, Head, PastDot, SessionState
+from mta.model.settings import ApiSettings
+from mta.ports.books import QueueCounts
+from mta.ports.rules import Effect, SweepState
+
+TOKEN = "a-token-of-the-tests"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+AT = 1_700_000_000_000  # Unix ms
+
+
+class Cluster:
+    """Every port at once; `away` makes each of them fail, `effective` is what orders answer."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, ForcedError] = {}
+        self.generation = 0
+        self.away = False
+        self.effective = True
+        self.bug = False
+        self.past_dot: tuple[PastDot, ...] = ()
+        self.waits: list[tuple[float, str]] = []
+        self.tags: dict[str, dict[str, int]] = {}
+        self.counts: dict[str, dict[str, int]] = {}
+        self.queue_counts: list[QueueCounts] = []
+        self.states: dict[str, SessionState] = {"s1": session("s1", "n1", 11), "s2": session("s2", "n2", 22)}
+        self.sweep_states: dict[str, SweepState] = {}
+        self.stored_pools = ["default"]
+        self.lines: list[tuple[str, bytes]] = []
+        self.watched = 0
+        self.token_reads = 0
+
+    def reach(self) -> None:
+        if self.bug:
+            raise RuntimeError("secret insides")
+        if self.away:
+            raise StoreAway("no answer")
+
+    def effect_of(self, rule: ForcedError, created: bool) -> Effect:
+        known = tuple(self.states)
+        return Effect(
+            rule=rule,
+            created=created,
+            effective=self.effective,
+            effective_at=AT if self.effective else 0,
+            effective_by=AT + 5500,
+            past_dot=self.past_dot,
+            quiet_at=AT + 7 if self.effective else 0,
+            confirmed=known if self.effective else known[:1],
+            unconfirmed=() if self.effective else known[1:],
+        )
+
+
+def session(name: str, node: str, pid: int, generation: int = 0, dead: bool = False) -> SessionState:
+    return SessionState(name, node, pid, ("smtp", "delivery"), Head(generation, "c"), 5, AT, dead)
+
+
+class Orders:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def put(self, rule: ForcedError, wait: float, until: str) -> Effect:
+        cluster = self._cluster
+        cluster.reach()
+        cluster.waits.append((wait, until))
+        cluster.generation += 1
+        old = next((known for known in cluster.rules.values() if known.selectors == rule.selectors), None)
+        if old is not None:
+            rule = msgspec.structs.replace(rule, id=old.id, created_at=old.created_at, created_by=old.created_by)
+        rule = msgspec.structs.replace(rule, generation=cluster.generation)
+        cluster.rules[rule.id] = rule
+        return cluster.effect_of(rule, old is None)
+
+    async def remove(self, rule_id: str, by: str, wait: float) -> Effect | None:
+        self._cluster.reach()
+        rule = self._cluster.rules.pop(rule_id, None)
+        return None if rule is None else self._cluster.effect_of(rule, False)
+
+    async def effect(self, rule: ForcedError) -> Effect:
+        self._cluster.reach()
+        return self._cluster.effect_of(rule, False)
+
+
+class Stores:
+    """The part of RuleStore and SweepStore that the API asks."""
+
+    session = ""
+    lanes = 1
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def load(self) -> tuple[Head, tuple[ForcedError, ...]]:
+        self._cluster.reach()
+        return Head(self._cluster.generation, "c"), tuple(self._cluster.rules.values())
+
+    async def sessions(self) -> dict[str, SessionState]:
+        self._cluster.reach()
+        return self._cluster.states
+
+    async def pools(self) -> list[str]:
+        self._cluster.reach()
+        return self._cluster.stored_pools
+
+    async def sweeps(self) -> dict[str, SweepState]:
+        self._cluster.reach()
+        return self._cluster.sweep_states
+
+
+class Books:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def tag(self, tag: str) -> dict[str, int]:
+        self._cluster.reach()
+        return self._cluster.tags.get(tag, {})
+
+    async def rule(self, rule_id: str) -> dict[str, int]:
+        self._cluster.reach()
+        return self._cluster.counts.get(rule_id, {})
+
+    async def queues(self) -> list[QueueCounts]:
+        self._cluster.reach()
+        return list(self._cluster.queue_counts)
+
+
+class Tail:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def watch(self) -> None:
+        self._cluster.reach()
+        self._cluster.watched += 1
+
+    async def newest(self) -> str:
+        return "0-0.0"
+
+    async def follow(self, after: str, most: int, seconds: float) -> list[tuple[str, bytes]]:
+        self._cluster.reach()
+        ids = [tail_id for tail_id, _ in self._cluster.lines]
+        found = self._cluster.lines[ids.index(after) + 1 :] if after in ids else self._cluster.lines
+        if not found:
+            await asyncio.sleep(min(seconds, 0.02))
+        return found[:most]
+
+
+class Tokens:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def admin_hashes(self) -> list[bytes]:
+        self._cluster.reach()
+        self._cluster.token_reads += 1
+        return [hashlib.sha256(b"another").digest(), hashlib.sha256(TOKEN.encode()).digest()]
+
+
+def dependencies(cluster: Cluster) -> Dependencies:
+    async def health() -> str:
+        cluster.reach()
+        return ""
+
+    stores = Stores(cluster)
+    return Dependencies(
+        orders=Orders(cluster),
+        rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there
+        sweeps=stores,  # type: ignore[arg-type]
+        books=Books(cluster),  # type: ignore[arg-type]
+        tail=Tail(cluster),
+        tokens=Tokens(cluster),
+        node="n1",
+        api=ApiSettings(wait=0.5),
+        health=health,
+        workers=1,
+        pools={"default": ("192.0.2.1",)},
+    )
+
+
+def app_for(cluster: Cluster, **changes: object) -> web.Application:
+    return create_app(dataclasses.replace(dependencies(cluster), **changes))  # type: ignore[arg-type]
+
+
+def counts_of(pool: str, domain: str, due: int = 1) -> QueueCounts:
+    return QueueCounts(QueueKey(pool, domain), due, 2, 3, AT)

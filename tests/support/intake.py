@@ -1,0 +1,77 @@
+"""A store that only records, settings, and a listener on loopback: what tests of the intake share."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Sequence
+
+from mta.ingress.admission import Admission
+from mta.ingress.listener import Listener
+from mta.ingress.reception import Reception
+from mta.model.mail import NewMessage
+from mta.model.settings import NodeSettings, Settings, SmtpSettings
+
+
+class RecordingStore:
+    """Accepts everything, or raises `trouble`; while `hold` is cleared it does not answer."""
+
+    def __init__(self, lanes: int = 4) -> None:
+        self.lanes = lanes
+        self.batches: list[tuple[int, list[NewMessage]]] = []
+        self.trouble: BaseException | None = None
+        self.hold = asyncio.Event()
+        self.hold.set()
+        self.busy: set[int] = set()
+        self.called = asyncio.Event()
+
+    @property
+    def messages(self) -> list[NewMessage]:
+        return [message for _, batch in self.batches for message in batch]
+
+    async def accept(self, lane: int, messages: Sequence[NewMessage]) -> None:
+        assert lane not in self.busy, "one call per lane at a time"
+        assert len(messages) <= 100
+        self.busy.add(lane)
+        self.called.set()
+        try:
+            await self.hold.wait()
+            if self.trouble is not None:
+                raise self.trouble
+            self.batches.append((lane, list(messages)))
+        finally:
+            self.busy.remove(lane)
+
+
+def make_settings(**smtp: object) -> Settings:
+    return Settings(
+        node=NodeSettings(name="node1", data_dir="/nonexistent"),
+        smtp=SmtpSettings(**{"hostname": "mx.example.org", **smtp}),  # type: ignore[arg-type]
+    )
+
+
+class Intake:
+    """A running listener with its parts and its port."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.store = RecordingStore()
+        self.admission = Admission(self.store, settings.smtp.commit_delay)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.socket.getsockname()[1]
+        self.listener = Listener([self.socket], settings, Reception(settings), self.admission)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection that has read its greeting."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        assert (await reader.readline()).startswith(b"220 ")
+        return reader, writer
+
+
+@contextlib.asynccontextmanager
+async def intake(**smtp: object) -> AsyncIterator[Intake]:
+    running = Intake(make_settings(**smtp))
+    running.listener.start()
+    try:
+        yield running
+    finally:
+        running.listener.abort()
+        running.socket.close()

@@ -1,0 +1,250 @@
+"""The commands that speak to the REST API: output, exit statuses, what they ask before mail ends."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from aiohttp import web
+from click.testing import CliRunner, Result
+
+from mta.cli import cancel, errors, queues, remote, tail, workers
+from mta.cli.main import COMMANDS
+from mta.http_out.api_client import ApiRefused
+from mta.ports.rules import SweepState
+from tests.support.control_api import AT, TOKEN, Cluster, app_for, counts_of
+
+Floodgate = Callable[..., Result]
+
+_COMMANDS = {module.__name__: module.command for module in (cancel, errors, queues, tail, workers)}
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture
+def url(cluster: Cluster) -> Iterator[str]:
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(app_for(cluster))
+
+    async def start() -> int:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port: int = runner.addresses[0][1]
+        return port
+
+    port = loop.run_until_complete(start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{port}"
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def floodgate(url: str, monkeypatch: pytest.MonkeyPatch) -> Floodgate:
+    monkeypatch.setenv("FLOODGATE_URL", url)
+    monkeypatch.setenv("FLOODGATE_TOKEN", TOKEN)
+    return call
+
+
+def call(name: str, *arguments: str, answer: str | None = None) -> Result:
+    return CliRunner().invoke(_COMMANDS[f"mta.cli.{name}"], arguments, input=answer)
+
+
+@pytest.mark.parametrize("name", ["cancel", "errors", "queues", "tail", "workers"])
+def test_each_command_is_where_the_program_looks(name: str) -> None:
+    assert COMMANDS[name][0] in _COMMANDS
+
+
+def test_errors_are_added_listed_shown_and_removed(floodgate: Floodgate) -> None:
+    added = floodgate("errors", "add", "554", "--tag", "c", "--extended", "5.7.1", "--yes", "--json")
+    assert added.exit_code == 0, added.output
+    rule_id = json.loads(added.stdout)["id"]
+    listed = json.loads(floodgate("errors", "list", "--json").stdout)
+    assert [(rule["id"], rule["extended"]) for rule in listed] == [(rule_id, "5.7.1")]
+    assert "tag=c" in floodgate("errors", "list").stdout
+    assert rule_id in floodgate("errors", "show", rule_id).stdout
+    removed = floodgate("errors", "remove", rule_id)
+    assert removed.exit_code == 0
+    assert "effective everywhere since 2023-11-14T22:13:20.000Z" in removed.stdout
+    again = floodgate("errors", "remove", rule_id)
+    assert again.exit_code == 1
+    assert again.stderr == "floodgate: there is no forced error with this id; it may have been removed\n"
+
+
+def test_what_is_not_effective_yet_exits_3_and_names_who_is_missing(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.effective = False
+    added = floodgate("errors", "add", "450", "--tag", "c", "--wait", "0")
+    assert added.exit_code == 3
+    assert "not confirmed by n2/smtp+delivery/22" in added.stdout
+
+
+def test_what_ends_mail_needs_yes_where_nobody_can_be_asked(floodgate: Floodgate, cluster: Cluster) -> None:
+    for arguments in (("errors", "add", "554", "--tag", "c"), ("cancel", "--tag", "c")):
+        refused = floodgate(*arguments)
+        assert refused.exit_code == 2
+        assert "--yes" in refused.stderr
+    assert not cluster.rules
+
+
+def test_a_deferral_asks_nothing(floodgate: Floodgate, cluster: Cluster) -> None:
+    assert floodgate("errors", "add", "450", "--tag", "c").exit_code == 0
+    assert len(cluster.rules) == 1
+
+
+def test_a_person_may_decline(floodgate: Floodgate, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "is_terminal", lambda: True)
+    cluster.tags["c"] = {"accepted": 3, "queued": 3}
+    declined = floodgate("cancel", "--tag", "c", answer="n\n")
+    assert declined.exit_code == 1
+    assert "3 of the tag are queued" in declined.stdout
+    assert not cluster.rules
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("errors", "add", "354", "--tag", "c", "--yes"), "code: is not an SMTP code"),
+        (("errors", "add", "450"), "everything: no selector is given"),
+        (("errors", "add", "450", "--tag", "c", "--description", "a\nb"), "description: is not one line"),
+        (("errors", "statement", "nothing"), "there is no forced error"),
+        (("tail", "--type", "Nothing"), "type: is not a type of event"),
+    ],
+)
+def test_a_refusal_is_one_line_and_exit_1(floodgate: Floodgate, arguments: tuple[str, ...], words: str) -> None:
+    refused = floodgate(*arguments)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(f"floodgate: {words}")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("errors", "add"), ("errors", "add", "x"), ("errors", "add", "450", "--wait", "soon"), ("cancel",)]
+)
+def test_bad_usage_is_exit_2(floodgate: Floodgate, arguments: tuple[str, ...]) -> None:
+    assert floodgate(*arguments).exit_code == 2
+
+
+def test_an_api_that_is_not_there_is_exit_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("FLOODGATE_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        monkeypatch.setenv("FLOODGATE_TOKEN", TOKEN)
+        for arguments in (("workers",), ("tail",)):
+            away = call(*arguments)
+            assert away.exit_code == 4
+            assert "cannot be reached" in away.stderr
+
+
+def test_a_wrong_token_is_exit_1(floodgate: Floodgate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOODGATE_TOKEN", "wrong")
+    refused = floodgate("workers")
+    assert refused.exit_code == 1
+    assert "give a valid token" in refused.stderr
+
+
+def test_the_token_of_the_data_directory_is_found(tmp_path: Path) -> None:
+    environ = {"FLOODGATE_DATA_DIR": str(tmp_path)}
+    with pytest.raises(ApiRefused, match=r"admin\.token cannot be read"):
+        remote.find_token(environ)
+    (tmp_path / "admin.token").write_text("from-the-file\n")
+    assert remote.find_token(environ) == "from-the-file"
+    assert remote.find_token({"STATE_DIRECTORY": str(tmp_path)}) == "from-the-file"
+    assert remote.find_token(environ | {"FLOODGATE_TOKEN": "given"}) == "given"
+
+
+def test_queues_are_one_array_over_all_pages(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.queue_counts = [counts_of("p", f"d{number:04}.example") for number in range(1200)]
+    assert len(json.loads(floodgate("queues", "list", "--json", "--all").stdout)) == 1200
+    few = floodgate("queues", "list", "--limit", "3")
+    assert [line.split()[1] for line in few.stdout.splitlines()[1:]] == [f"d000{number}.example" for number in range(3)]
+    assert "--all" in few.stderr
+    assert json.loads(floodgate("queues", "list", "--json", "--domain", "none.example").stdout) == []
+
+
+def test_workers_are_listed(floodgate: Floodgate) -> None:
+    found = json.loads(floodgate("workers", "--json").stdout)
+    assert [worker["pid"] for worker in found] == [11, 22]
+    assert "smtp, delivery" in floodgate("workers").stdout
+
+
+def test_tail_prints_lines_for_people_and_for_programs(floodgate: Floodgate, cluster: Cluster) -> None:
+    event = {"type": "Bounce", "id": "X.1", "recipient": "a@\x1b[2Jb", "code": 550, "text": "no [bold]such"}
+    cluster.lines = [("1-0.1", orjson.dumps(event)), ("1-0.2", orjson.dumps(event | {"id": "X.2"}))]
+    assert floodgate("tail", "--limit", "1").stdout == "Bounce            X.1  a@\\u001b[2Jb  550 no [bold]such\n"
+    lines = floodgate("tail", "--limit", "2", "--json").stdout.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["X.1", "X.2"]
+
+
+def test_tail_goes_on_where_a_stream_broke(
+    floodgate: Floodgate, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "_RECONNECT", 0.01)
+    monkeypatch.setattr("control_api.events._BATCH", 1)
+    cluster.lines = [(f"1-0.{number}", b'{"type":"Delivery","id":"X.%d"}' % number) for number in range(1, 4)]
+    reach, calls = cluster.reach, 0
+
+    def sometimes_away() -> None:
+        nonlocal calls
+        calls += 1
+        cluster.away = calls % 5 == 4
+        reach()
+
+    monkeypatch.setattr(cluster, "reach", sometimes_away)
+    found = floodgate("tail", "--limit", "3", "--json")
+    assert [json.loads(line)["id"] for line in found.stdout.splitlines()] == ["X.1", "X.2", "X.3"]
+
+
+def swept_by_itself(cluster: Cluster) -> None:
+    """The sweep of the rule to come is done, and its account balances."""
+
+    class Sweeps(dict[str, SweepState]):
+        def get(self, key: str, default: object = None) -> SweepState:  # type: ignore[override]
+            return SweepState(key, 1, "done", 4, 3, AT, AT + 1000, AT)
+
+    class Counts(dict[str, dict[str, int]]):
+        def get(self, key: str, default: object = None) -> dict[str, int]:  # type: ignore[override]
+            return {"met": 3, "intercepted:queued": 3}
+
+    cluster.sweep_states, cluster.counts = Sweeps(), Counts()
+    cluster.tags["c"] = {"accepted": 5, "delivered": 2, "intercepted:queued": 3}
+
+
+def test_cancel_orders_follows_the_sweep_and_prints_the_statement(floodgate: Floodgate, cluster: Cluster) -> None:
+    swept_by_itself(cluster)
+    done = floodgate("cancel", "--tag", "c", "--domain", "x.example", "--reason", "wrong list", "--yes")
+    assert done.exit_code == 0, done.output
+    rule = next(iter(cluster.rules.values()))
+    assert (rule.code, rule.extended, rule.selectors.tag, rule.selectors.domain) == (554, "5.7.1", "c", "x.example")
+    assert rule.reason == "wrong list"
+    assert "sweep done: 4 seen, 3 intercepted, 0 still queued" in done.stderr
+    assert "balanced" in done.stdout
+
+
+def test_cancel_gives_rule_and_statement_as_json(floodgate: Floodgate, cluster: Cluster) -> None:
+    swept_by_itself(cluster)
+    done = json.loads(floodgate("cancel", "--tag", "c", "--yes", "--json").stdout)
+    assert done["rule"]["effective"] is True
+    assert (done["statement"]["balanced"], done["statement"]["delivered"]) == (True, {"before": 2, "after": 0})
+
+
+def test_cancel_that_is_not_effective_yet_exits_3(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.effective = False
+    assert floodgate("cancel", "--tag", "c", "--yes").exit_code == 3
+
+
+def test_cancel_says_when_the_account_does_not_balance(floodgate: Floodgate, cluster: Cluster) -> None:
+    swept_by_itself(cluster)
+    cluster.counts.__class__.get = lambda self, key, default=None: {"met": 5, "intercepted:queued": 3}  # type: ignore[method-assign,misc,assignment]
+    unbalanced = floodgate("cancel", "--tag", "c", "--yes")
+    assert unbalanced.exit_code == 1
+    assert "does not balance" in unbalanced.stderr

@@ -1,0 +1,193 @@
+"""Forced errors over REST: statuses, bodies, lists and statements."""
+
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+
+from mta.model.rules import ForcedError, PastDot, Selectors
+from mta.ports.rules import SweepState
+from tests.support.control_api import AT, Cluster
+
+AT_TEXT = "2023-11-14T22:13:20.000Z"
+
+
+async def order(api: TestClient, status: int = 201, query: str = "", **fields: Any) -> dict[str, Any]:
+    answer = await api.post("/v1/errors" + query, json={"code": 554} | fields)
+    body: dict[str, Any] = await answer.json()
+    assert answer.status == status, body
+    return body
+
+
+async def test_a_new_rule_is_201_with_what_is_known_of_it(api: TestClient, cluster: Cluster) -> None:
+    cluster.past_dot = (PastDot("r", "01ARZ3NDEKTSV4RRFFQ69G5FAV.1", "a@b.example", AT),)
+    answer = await api.post(
+        "/v1/errors", json={"code": "554", "extended": "5.7.1", "description": "no", "tag": "c", "reason": "why"}
+    )
+    body = await answer.json()
+    assert answer.status == 201
+    assert answer.headers["Location"] == f"/v1/errors/{body['id']}"
+    assert body["created_at"].endswith("Z")
+    del body["created_at"], body["id"]
+    assert body == {
+        "code": 554,
+        "extended": "5.7.1",
+        "description": "no",
+        "tag": "c",
+        "cluster": True,
+        "reason": "why",
+        "created_by": "admin",
+        "generation": 1,
+        "effective": True,
+        "effective_at": AT_TEXT,
+        "past_dot": [{"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV.1", "recipient": "a@b.example", "dot_at": AT_TEXT}],
+        "quiet_at": "2023-11-14T22:13:20.007Z",
+        "workers": {"confirmed": ["n1/smtp+delivery/11", "n2/smtp+delivery/22"], "unconfirmed": []},
+        "warnings": [],
+    }
+    assert cluster.waits == [(0.5, "effective")]
+
+
+async def test_the_same_selectors_replace_whole_and_are_200(api: TestClient) -> None:
+    first = await order(api, tag="c", description="old", extended="5.1.1")
+    second = await order(api, 200, tag="c", pool="*", code=450)
+    assert second["id"] == first["id"]
+    assert second["created_at"] == first["created_at"]
+    assert second["code"] == 450
+    assert "description" not in second
+    assert "extended" not in second
+
+
+async def test_what_is_not_confirmed_is_202_and_names_who_is_missing(api: TestClient, cluster: Cluster) -> None:
+    cluster.effective = False
+    body = await order(api, 202, "?wait=0", tag="c")
+    assert body["effective"] is False
+    assert body["effective_by"] == "2023-11-14T22:13:25.500Z"
+    assert "effective_at" not in body
+    assert body["quiet_at"] is None
+    assert body["workers"] == {"confirmed": ["n1/smtp+delivery/11"], "unconfirmed": ["n2/smtp+delivery/22"]}
+    assert cluster.waits == [(0.0, "effective")]
+
+
+async def test_until_swept_is_202_until_the_sweep_is_done(api: TestClient, cluster: Cluster) -> None:
+    first = await order(api, 202, "?wait=1500ms&until=swept", tag="c")
+    assert cluster.waits == [(1.5, "swept")]
+    cluster.sweep_states[first["id"]] = SweepState(first["id"], 2, "done", 5, 5, AT, AT, AT)
+    await order(api, 200, "?until=swept", tag="c")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("?wait=soon", "wait"), ("?wait=11m", "wait"), ("?until=later", "until"), ("?force=1", "force")],
+)
+async def test_bad_patience_orders_nothing(api: TestClient, cluster: Cluster, query: str, field: str) -> None:
+    answer = await api.post("/v1/errors" + query, json={"code": 554, "tag": "c"})
+    assert answer.status == 400
+    assert (await answer.json())["error"]["field"] == field
+    assert not cluster.rules
+
+
+async def test_a_form_is_taken_like_json(api: TestClient) -> None:
+    answer = await api.post("/v1/errors", data={"code": "554", "domain": "Example.COM", "pool": "*"})
+    body = await answer.json()
+    assert (answer.status, body["code"], body["domain"]) == (201, 554, "example.com")
+    assert "pool" not in body
+
+
+async def test_a_form_field_given_twice_is_refused(api: TestClient) -> None:
+    answer = await api.post("/v1/errors", data=[("code", "554"), ("tag", "a"), ("tag", "b")])
+    assert answer.status == 400
+    assert (await answer.json())["error"]["field"] == "tag"
+
+
+async def test_unknown_pools_and_addresses_are_taken_with_a_warning(api: TestClient, cluster: Cluster) -> None:
+    cluster.stored_pools = ["stored", "@192.0.2.9"]
+    assert (await order(api, pool="stored"))["warnings"] == []
+    assert (await order(api, pool="default"))["warnings"] == []
+    assert (await order(api, pool="typo"))["warnings"] == ["pool typo is not known here and has no mail"]
+    assert (await order(api, mta="192.0.2.1"))["warnings"] == []
+    assert (await order(api, mta="192.0.2.9"))["warnings"] == []
+    assert (await order(api, mta="192.0.2.8"))["warnings"] == ["address 192.0.2.8 is not known here and has no mail"]
+
+
+async def test_the_list_is_a_bare_array_with_hits(api: TestClient, cluster: Cluster) -> None:
+    wide = await order(api, tag="c")
+    narrow = await order(api, tag="c", pool="default", code=450)
+    cluster.counts[wide["id"]] = {"hits": 7, "last_hit_at": AT}
+    found = await (await api.get("/v1/errors")).json()
+    assert sorted(rule["id"] for rule in found) == sorted([wide["id"], narrow["id"]])
+    by_id = {rule["id"]: rule for rule in found}
+    assert (by_id[wide["id"]]["hits"], by_id[wide["id"]]["last_hit_at"]) == (7, AT_TEXT)
+    assert by_id[wide["id"]]["shadowed_by"] is None
+    assert by_id[narrow["id"]]["shadowed_by"] == wide["id"]
+
+
+async def test_the_list_filters_and_pages(api: TestClient, cluster: Cluster) -> None:
+    for number in range(5):
+        rule = ForcedError(f"r{number}", Selectors(tag=f"t{number % 2}", pool="p"), 550, created_at=AT + number)
+        cluster.rules[rule.id] = rule
+    assert [rule["id"] for rule in await (await api.get("/v1/errors?tag=t1&pool=p")).json()] == ["r1", "r3"]
+    assert await (await api.get("/v1/errors?domain=x.example")).json() == []
+    seen, url, pages = [], "/v1/errors?limit=2", 0
+    while url:
+        answer = await api.get(url)
+        seen += [rule["id"] for rule in await answer.json()]
+        link = answer.links.get("next")
+        url, pages = (link["url"].path_qs if link else ""), pages + 1
+    assert seen == ["r0", "r1", "r2", "r3", "r4"]
+    assert pages == 3
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=10001", "cursor=!", "cursor=YQ"])
+async def test_bad_paging_is_400(api: TestClient, query: str) -> None:
+    assert (await api.get("/v1/errors?" + query)).status == 400
+
+
+async def test_delete_takes_exactly_these_selectors(api: TestClient, cluster: Cluster) -> None:
+    body = await order(api, tag="c", domain="x.example")
+    assert (await api.delete("/v1/errors", json={"tag": "c"})).status == 404
+    answer = await api.delete("/v1/errors", json={"tag": "c", "domain": "X.example", "code": 999})
+    removed = await answer.json()
+    assert answer.status == 200
+    assert (removed["id"], removed["effective"]) == (body["id"], True)
+    assert not cluster.rules
+
+
+async def test_delete_without_selectors_needs_everything(api: TestClient, cluster: Cluster) -> None:
+    await order(api, everything=True)
+    assert (await api.delete("/v1/errors", json={})).status == 400
+    assert (await api.delete("/v1/errors", json={"everything": True})).status == 200
+    assert not cluster.rules
+
+
+async def test_one_rule_is_read_and_removed_by_id(api: TestClient, cluster: Cluster) -> None:
+    body = await order(api, tag="c")
+    shown = await (await api.get(f"/v1/errors/{body['id']}")).json()
+    assert (shown["id"], shown["hits"], shown["effective"]) == (body["id"], 0, True)
+    cluster.effective = False
+    assert (await api.delete(f"/v1/errors/{body['id']}")).status == 202
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/statement")):
+        assert (await api.request(method, f"/v1/errors/{body['id']}{path}")).status == 404
+
+
+async def test_the_statement_of_a_rule(api: TestClient, cluster: Cluster) -> None:
+    body = await order(api, tag="c")
+    cluster.counts[body["id"]] = {"met": 5, "intercepted:queued": 4, "after": 1}
+    cluster.tags["c"] = {"accepted": 8, "delivered": 4, "intercepted:queued": 4}
+    cluster.sweep_states[body["id"]] = SweepState(body["id"], 1, "done", 5, 4, AT, AT + 1000, AT)
+    found = await (await api.get(f"/v1/errors/{body['id']}/statement")).json()
+    assert found["complete"] is True
+    assert found["balanced"] is True
+    assert (found["matched"], found["accepted"]) == (5, 8)
+    assert found["intercepted"] == {"queued": 4, "attempt": 0, "before_dot": 0, "door": 0}
+    assert found["delivered"] == {"before": 3, "after": 1}
+    assert found["sweep"]["seen"] == 5
+
+
+async def test_the_store_away_is_503(api: TestClient, cluster: Cluster) -> None:
+    await api.get("/v1/errors")
+    cluster.away = True
+    for method, path in (("GET", "/v1/errors"), ("GET", "/v1/errors/x"), ("DELETE", "/v1/errors/x")):
+        answer = await api.request(method, path)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        assert (await answer.json())["error"]["type"] == "unavailable"

@@ -1,0 +1,72 @@
+"""Tags, queues, workers, health: what the API shows of the cluster."""
+
+import pytest
+from aiohttp.test_utils import TestClient
+from yarl import URL
+
+from mta.model.rules import ForcedError, Selectors
+from tests.support.control_api import Cluster, counts_of, session
+
+
+@pytest.mark.parametrize("path", ["/v1/tags/campaign%2Fx", "/v1/tags?tag=campaign/x"])
+async def test_the_statement_of_a_tag(api: TestClient, cluster: Cluster, path: str) -> None:
+    cluster.tags["campaign/x"] = {"accepted": 9, "delivered": 4, "queued": 2, "intercepted:queued": 3}
+    cluster.rules["r"] = ForcedError("r", Selectors(tag="campaign/x"), 554)
+    found = await (await api.get(URL(path, encoded=True))).json()
+    assert (found["tag"], found["accepted"], found["delivered"], found["queued"]) == ("campaign/x", 9, 4, 2)
+    assert found["intercepted"]["queued"] == 3
+    assert found["rules"] == ["r"]
+    assert found["balanced"] is True
+    assert found["tracked"] is True
+
+
+async def test_a_tag_never_seen_is_not_tracked(api: TestClient) -> None:
+    found = await (await api.get("/v1/tags/nobody")).json()
+    assert (found["accepted"], found["tracked"]) == (0, False)
+
+
+async def test_a_tag_is_required_and_valid(api: TestClient) -> None:
+    assert (await api.get("/v1/tags")).status == 400
+    assert (await api.get("/v1/tags", params={"tag": "x" * 129})).status == 400
+    assert (await api.get("/v1/tags/a%0Ab")).status == 400
+
+
+async def test_queues_are_sorted_filtered_and_paged(api: TestClient, cluster: Cluster) -> None:
+    cluster.queue_counts = [counts_of("b", "y.example"), counts_of("a", "z.example"), counts_of("a", "x.example", 9)]
+    first = await (await api.get("/v1/queues?limit=2")).json()
+    assert first["queues"][0] == {
+        "pool": "a",
+        "domain": "x.example",
+        "due": 9,
+        "scheduled": 2,
+        "claimed": 3,
+        "oldest": "2023-11-14T22:13:20.000Z",
+    }
+    second = await (await api.get("/v1/queues", params={"cursor": first["cursor"]})).json()
+    assert [(queue["pool"], queue["domain"]) for queue in second["queues"]] == [("b", "y.example")]
+    assert second["cursor"] is None
+    only = await (await api.get("/v1/queues?pool=a&domain=Z.example")).json()
+    assert [queue["domain"] for queue in only["queues"]] == ["z.example"]
+
+
+async def test_workers_show_how_far_behind_they_are(api: TestClient, cluster: Cluster) -> None:
+    cluster.generation = 7
+    cluster.states = {"b": session("b", "n2", 5, generation=7), "a": session("a", "n1", 9, generation=4, dead=True)}
+    found = await (await api.get("/v1/workers")).json()
+    assert found["generation"] == 7
+    first, second = found["workers"]
+    assert (first["name"], first["session"], first["pid"], first["lag"]) == ("n1/smtp+delivery/9", "a", 9, 3)
+    assert (first["dead"], second["dead"], second["lag"]) == (True, False, 0)
+    assert first["seconds_since_confirm"] > 0
+    assert first["confirmed_at"] == "2023-11-14T22:13:20.000Z"
+
+
+async def test_ready_says_why_not(stranger: TestClient, cluster: Cluster) -> None:
+    cluster.states = {"s": session("s", "n1", 1, dead=True), "t": session("t", "n2", 2)}
+    answer = await stranger.get("/readyz")
+    assert answer.status == 503
+    assert (await answer.json()) == {"status": "unready", "reason": "0 of 1 workers are there"}
+    cluster.away = True
+    answer = await stranger.get("/readyz")
+    assert (answer.status, (await answer.json())["reason"]) == (503, "the store is away")
+    assert (await stranger.get("/healthz")).status == 200

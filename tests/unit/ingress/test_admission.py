@@ -1,0 +1,136 @@
+"""Group commit: batches, lanes, and what each outcome of the store is answered with."""
+
+import asyncio
+import logging
+
+import pytest
+
+from mta.ingress import admission as module
+from mta.ingress.admission import Admission
+from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreFull, StoreUnsafe
+from mta.model.ids import lane_of, message_text
+from mta.model.mail import NewMessage, Recipient
+from mta.ports.queueing import Ambiguous
+from tests.support.intake import RecordingStore
+
+
+def submit(admission, done, content=b"x"):
+    message_id, now = admission.next_id()
+    message = NewMessage(
+        message_id, "a@b", (Recipient("c@d", "d"),), "default", (), content, False, now, now, now + 1, 0, (), "::1"
+    )
+    return message, admission.submit(message, done)
+
+
+async def answer_of(admission):
+    future = asyncio.get_running_loop().create_future()
+    message, refusal = submit(admission, future.set_result)
+    assert refusal is None
+    return message, await asyncio.wait_for(future, 5)
+
+
+async def test_messages_of_a_few_milliseconds_are_one_batch_of_one_lane():
+    store = RecordingStore()
+    admission = Admission(store, 0.002)
+    answers = await asyncio.gather(*(answer_of(admission) for _ in range(50)))
+    assert len(store.batches) == 1
+    lane, batch = store.batches[0]
+    assert {lane_of(message.id) for message in batch} == {lane}
+    for message, reply in answers:
+        assert (reply.code, reply.text) == (250, f"queued as {message_text(message.id)}")
+    assert (admission.accepted, admission.accepted_recipients, admission.waiting_bytes) == (50, 50, 0)
+
+
+async def test_a_batch_ends_at_100_messages_and_the_next_takes_another_lane():
+    store = RecordingStore()
+    admission = Admission(store, 60.0)
+    for _ in range(400):
+        submit(admission, lambda reply: None)
+    await admission.close()
+    assert sorted(lane for lane, _ in store.batches) == [0, 1, 2, 3]
+    assert [len(batch) for _, batch in store.batches] == [100] * 4
+
+
+async def test_a_batch_ends_at_4_mib():
+    store = RecordingStore()
+    admission = Admission(store, 60.0)
+    for _ in range(5):
+        submit(admission, lambda reply: None, b"x" * (1 << 20))
+    await asyncio.wait_for(store.called.wait(), 5)
+    assert admission.batches == 1
+    await admission.close()
+    assert len(store.messages) == 5
+
+
+async def test_one_batch_a_lane_in_flight_and_messages_gather_while_all_are_busy():
+    store = RecordingStore(lanes=2)
+    store.hold.clear()
+    admission = Admission(store, 0.0)
+    answers = []
+    for _ in range(650):
+        submit(admission, answers.append)
+    await asyncio.sleep(0.02)
+    assert admission.batches == 2
+    assert not answers
+    store.hold.set()
+    await asyncio.wait_for(admission.close(), 5)
+    assert len(answers) == len(store.messages) == 650
+    assert {reply.code for reply in answers} == {250}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "enhanced"),
+    [(StoreFull("x"), 452, "4.3.1"), (BacklogFull("x"), 452, "4.3.1"), (StoreUnsafe("x"), 451, "4.3.0"),
+     (StoreAway("x"), 451, "4.3.0"), (SessionLost("x"), 451, "4.3.0"), (ZeroDivisionError("x"), 451, "4.3.0")],
+)  # fmt: skip
+async def test_what_the_store_says_becomes_a_reply(trouble, code, enhanced):
+    store = RecordingStore()
+    store.trouble = trouble
+    admission = Admission(store, 0.0)
+    _, reply = await answer_of(admission)
+    assert (reply.code, reply.enhanced) == (code, enhanced)
+    assert admission.deferred == 1
+
+
+async def test_an_ambiguous_answer_is_none_at_all():
+    store = RecordingStore()
+    store.trouble = Ambiguous("x")
+    admission = Admission(store, 0.0)
+    assert (await answer_of(admission))[1] is None
+    assert admission.unanswered == 1
+
+
+async def test_a_bug_is_logged_once_with_its_traceback(caplog):
+    store = RecordingStore()
+    store.trouble = KeyError("oops")
+    admission = Admission(store, 0.0)
+    with caplog.at_level(logging.ERROR):
+        await answer_of(admission)
+        await answer_of(admission)
+    assert len(caplog.records) == 1
+    assert caplog.records[0].exc_info
+
+
+async def test_too_much_waiting_is_452(monkeypatch):
+    monkeypatch.setattr(module, "WAITING_BYTES", 10_000)
+    monkeypatch.setattr(module, "BATCH_BYTES", 10_000)
+    store = RecordingStore()
+    store.hold.clear()
+    admission = Admission(store, 0.0)
+    submit(admission, lambda reply: None, b"x" * 12_000)
+    assert admission.gate() == module.FULL
+    assert submit(admission, lambda reply: None, b"x" * 12_000)[1] == module.FULL
+    store.hold.set()
+    await asyncio.wait_for(admission.close(), 5)
+    assert len(store.messages) == 1
+
+
+async def test_refuse_allow_close():
+    admission = Admission(RecordingStore(), 0.0)
+    admission.refuse("redis: appendfsync is everysec")
+    assert (admission.gate().code, admission.gate().text) == (451, "redis: appendfsync is everysec")
+    assert "appendfsync" in repr(admission)
+    admission.allow()
+    assert admission.gate() is None
+    await admission.close()
+    assert admission.gate().code == 421

@@ -1,0 +1,55 @@
+"""Routing: queue domains, pools, times, and refusals."""
+
+import pytest
+
+from mta.model.errors import BadValue
+from mta.model.injection import Injection
+from mta.model.mail import Recipient
+from mta.model.outcomes import Reply
+from mta.policy.routing import RoutingDefaults, queue_domain, route
+
+DEFAULTS = RoutingDefaults("default", 3600.0, 7)
+NOW = 1_800_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("domain", "queue"),
+    [("Example.COM", "example.com"), ("bücher.example", "xn--bcher-kva.example"), ("[1.2.3.4]", "[1.2.3.4]"),
+     ("[ipv6:2001:DB8:0::1]", "[IPv6:2001:db8::1]"), ("a_b.example.", "a_b.example")],
+)  # fmt: skip
+def test_the_queue_of_a_domain(domain, queue):
+    assert queue_domain(domain) == queue
+
+
+@pytest.mark.parametrize("domain", ["", ".", "[1.2.3]", "[IPv6:x]", "a..ü", "x" * 254])
+def test_what_is_no_domain(domain):
+    with pytest.raises(BadValue):
+        queue_domain(domain)
+
+
+def test_defaults_hold_where_nothing_is_asked():
+    way = route(['"a@b"@X.example', "c@y.example"], Injection(), DEFAULTS, NOW)
+    assert way == (
+        (Recipient('"a@b"@X.example', "x.example"), Recipient("c@y.example", "y.example")),
+        "default", NOW, NOW + 3_600_000, 7,
+    )  # fmt: skip
+
+
+def test_age_counts_from_the_scheduled_time():
+    way = route(["a@b"], Injection(pool="@192.0.2.1", due_at=NOW + 5000, max_attempts=0), DEFAULTS, NOW)
+    assert not isinstance(way, Reply)
+    assert way[1:] == ("@192.0.2.1", NOW + 5000, NOW + 3_605_000, 0)
+
+
+def test_a_scheduled_time_that_has_passed_is_now():
+    way = route(["a@b"], Injection(due_at=5), DEFAULTS, NOW)
+    assert not isinstance(way, Reply)
+    assert way.due_at == NOW
+
+
+@pytest.mark.parametrize("asked", [Injection(expires_at=NOW), Injection(due_at=NOW + 9, expires_at=NOW + 9)])
+def test_what_would_expire_before_it_is_due_is_refused(asked):
+    way = route(["a@b"], asked, DEFAULTS, NOW)
+    assert isinstance(way, Reply)
+    assert (way.code, way.enhanced) == (550, "5.6.0")
+    assert "X-MQ-MaxDeliverTime" in way.text

@@ -1,0 +1,228 @@
+"""The server machine: transparency, smuggling, limits, and that segments do not matter."""
+
+import contextlib
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mta.model.errors import BadValue
+from mta.model.outcomes import Reply
+from mta.smtp import grammar
+from mta.smtp.replies import render
+from mta.smtp.server_machine import ServerMachine, State
+
+START = b"EHLO c\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
+AFTER = b"\r\n.\r\nRCPT TO:<x@example.net>\r\nQUIT\r\n"
+SMUGGLED = b"MAIL FROM:<evil@example.com>\r\nRCPT TO:<v@example.net>\r\nDATA\r\nbad"
+NOT_THE_END = [
+    b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\n.\r", b"\r.\r\r\n", b"\r\n.\r", b"\r\r\n.\r\r\n",
+    b"\r\n\x00.\r\n", b"\r\n.\x00\r\n", b"\r\n. \r\n", b"\r\n.\x0b\r\n",
+]  # fmt: skip
+
+
+def make(size=100_000, recipients=100, errors=20, relay=True, gate=None):
+    return ServerMachine(
+        "mx.example.org",
+        max_message_size=size,
+        max_recipients=recipients,
+        max_errors=errors,
+        may_relay=relay,
+        gate=gate,
+    )
+
+
+QUEUED = Reply(250, "2.0.0", "queued")
+
+
+def run(machine, segments, reply=QUEUED):
+    """The messages as tuples, and all output."""
+    messages = []
+    for segment in segments:
+        message = machine.receive(segment)
+        while message is not None:
+            messages.append((message.sender, message.recipients, message.content, message.body))
+            message = machine.reply_to_data(reply)
+    return messages, machine.take_output()
+
+
+def codes(output):
+    return [int(line[:3]) for line in output.split(b"\r\n") if line and line[3:4] == b" "]
+
+
+@pytest.mark.parametrize("payload", NOT_THE_END)
+def test_s40_nothing_but_crlf_dot_crlf_ends_a_message_however_it_is_cut(payload):
+    whole = START + b"first" + payload + SMUGGLED + AFTER
+    expected = run(make(), [whole])
+    lone = payload.replace(b"\r\n", b"")
+    assert len(expected[0]) == (0 if b"\r" in lone or b"\n" in lone else 1)
+    assert codes(expected[1]) == [250, 250, 250, 354, 250 if expected[0] else 550, 503, 221]
+    assert all(sender == "a@example.com" for sender, *_ in expected[0])
+    for cut in range(len(START) - 2, len(whole)):
+        assert run(make(), [whole[:cut], whole[cut:]]) == expected
+    assert run(make(), [bytes([octet]) for octet in whole]) == expected
+
+
+def test_s43_a_message_over_the_limit_smuggles_nothing():
+    machine = make(size=50)
+    messages, output = run(machine, [START, b"x" * 500 + b"\r\n", b".", b"\n" + SMUGGLED, b"\r\n.\r", b"\nNOOP\r\n"])
+    assert messages == []
+    assert codes(output) == [250, 250, 250, 354, 552, 250]
+    assert machine.is_idle()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b".\r\n", b"..\r\n", b".a\r\n", b"." + b"x" * 1000 + b"\r\n", b"From x\r\n", b"\r\n", b"\r\n.\r\n\r\n.\r\n",
+     bytes(octet for octet in range(256) if octet not in b"\r\n") + b"\r\n", b"y" * 5000 + b"\r\n"],
+)  # fmt: skip
+def test_s44_content_comes_through_byte_for_byte(content):
+    stuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
+    messages, _ = run(make(), [START + stuffed + b".\r\n"])
+    assert messages == [("a@example.com", ("b@example.net",), content, "")]
+
+
+command = st.sampled_from(
+    [b"EHLO c", b"HELO", b"MAIL FROM:<a@example.com> SIZE=5", b"MAIL FROM:<a@b> BODY=8BITMIME", b"RCPT TO:<b@c>",
+     b"RCPT TO:<postmaster>", b"DATA", b"RSET", b"NOOP", b"x" * 600, b"MAIL " + b"y" * 3000, b"NOOP\n", b"QUIT x",
+     b"hello", b".", b"..x", b"", b"a\rb", b"\xff\xfe"]
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(command, max_size=30), st.randoms(use_true_random=False))
+def test_any_split_of_the_bytes_gives_the_same_messages_and_replies(lines, chance):
+    whole = b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<b@c>\r\n" + b"\r\n".join(lines) + b"\r\n.\r\nNOOP\r\n"
+    expected = run(make(size=4000, errors=8), [whole])
+    cuts = sorted(chance.randrange(len(whole)) for _ in range(8))
+    segments = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    assert run(make(size=4000, errors=8), segments) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(max_size=40), max_size=20))
+def test_no_input_makes_the_machine_fail(segments):
+    _, output = run(make(), segments)
+    for line in output.split(b"\r\n")[:-1]:
+        assert line[:3].isdigit()
+        assert len(line) <= 510
+
+
+@pytest.mark.parametrize("parse", [grammar.parse_sender, grammar.parse_recipient, grammar.parse_parameters])
+@given(text=st.text(alphabet='<>@:,[]"\\ .aA1=-IPv6%é\x00', max_size=40))
+def test_parsers_raise_only_bad_value(parse, text):
+    with contextlib.suppress(BadValue):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "mailbox"),
+    [("<>", ""), ("<a@b>", "a@b"), (" <A@B.c>", "A@B.c"), ("<@x,@y.z:u@d>", "u@d"), ('<"a b"@d>', '"a b"@d'),
+     ('<"a\\"b"@d>', '"a\\"b"@d'), ('<"a@b"@d>', '"a@b"@d'), ("<u@[127.0.0.1]>", "u@[127.0.0.1]"),
+     ("<u@[IPv6:::1]>", "u@[IPv6:::1]"), ("<a..b.@d>", "a..b.@d")],
+)  # fmt: skip
+def test_s09_s10_s11_senders_that_are_taken_as_they_are(text, mailbox):
+    assert grammar.parse_sender(text) == (mailbox, "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a@b", "<a@b", "<a@@b>", "<a@b>x", "<u@[1.2.3]>", "<u@[IPv6:zz]>", "<u@[1.2.3.4>", "<u@[999.1.1.1]>",
+     "<a b@c>", "<a@-b>", "<a@b..c>", "<a@b.>", '<"a@b>', f"<{'x' * 250}@b.example>", f"<a@{'x' * 64}.example>"],
+)  # fmt: skip
+def test_s10_s20_senders_that_are_refused(text):
+    with pytest.raises(BadValue):
+        grammar.parse_sender(text)
+
+
+def test_s07_every_way_out_of_a_transaction_leaves_nothing_behind():
+    for reply in (Reply(250, "2.0.0", "ok"), Reply(451, "4.3.0", "no"), Reply(550, "5.6.0", "no")):
+        machine = make()
+        _, output = run(machine, [START + b"x" + AFTER], reply)
+        assert codes(output)[-3:] == [reply.code, 503, 221]
+    for way in (b"RSET\r\n", b"EHLO d\r\n", b"HELO d\r\n"):
+        _, output = run(make(), [START[:-6] + way + b"RCPT TO:<x@y>\r\nDATA\r\n"])
+        assert codes(output)[-2:] == [503, 503]
+
+
+def test_replies_wait_for_the_message_before_them():
+    machine = make()
+    message = machine.receive(START + b"x\r\n.\r\nNOOP\r\n")
+    assert message is not None
+    assert message.content == b"x\r\n"
+    assert codes(machine.take_output()) == [250, 250, 250, 354]
+    assert machine.receive(b"NOOP\r\n") is None
+    assert machine.take_output() == b""
+    machine.reply_to_data(Reply(250, "2.0.0", "queued"))
+    assert codes(machine.take_output()) == [250, 250, 250]
+
+
+def test_s21_a_line_of_10_mb_costs_one_reply_and_no_memory():
+    machine = make()
+    for _ in range(160):
+        machine.receive(b"z" * 65536)
+        assert machine.buffered <= 2048
+    assert machine.take_output() == b""
+    assert codes(run(machine, [b"\r\nNOOP\r\n"])[1]) == [500, 250]
+
+
+def test_s20_command_lines_at_and_above_their_limits():
+    assert codes(run(make(), [b"NOOP " + b"x" * 505 + b"\r\n"])[1]) == [250]
+    assert codes(run(make(), [b"NOOP " + b"x" * 506 + b"\r\n"])[1]) == [500]
+    long_mail = b"MAIL FROM:<" + b"x" * 242 + b"@example.com>" + b" " * 260
+    pad = 555 - 2 - len(long_mail) - len(b" SIZE=1")
+    assert codes(run(make(), [b"EHLO c\r\n" + long_mail + b" " * pad + b" SIZE=1\r\n"])[1]) == [250, 250]
+    assert codes(run(make(), [b"EHLO c\r\n" + long_mail + b" " * pad + b"  SIZE=1\r\n"])[1]) == [250, 500]
+
+
+def test_a_message_far_over_the_limit_is_not_kept():
+    machine = make(size=1000)
+    machine.receive(START)
+    for _ in range(100):
+        machine.receive(b"x" * 1000)
+        assert machine.buffered < 3000
+
+
+def test_the_size_limit_counts_content_not_stuffing():
+    content = b".\r\n" * 100
+    stuffed = b"..\r\n" * 100
+    assert len(run(make(size=300), [START + stuffed + b".\r\n"])[0][0][2]) == len(content)
+    assert run(make(size=299), [START, stuffed, b".\r\n"])[0] == []
+
+
+def test_s24_junk_commands_are_bounded_and_errors_forgotten_after_mail():
+    machine = make(errors=5)
+    assert codes(run(machine, [b"NOOP\r\n" * 200])[1]) == [250] * 104 + [421]
+    assert machine.state is State.CLOSED
+    machine = make(errors=3)
+    good = b"MAIL FROM:<a@b>\r\nRCPT TO:<b@c>\r\nDATA\r\n.\r\n"
+    _, output = run(machine, [b"EHLO c\r\nX\r\nX\r\n" + good + b"X\r\nX\r\n" + good])
+    assert 421 not in codes(output)
+
+
+def test_a_closed_gate_answers_mail_and_421_ends_the_session():
+    machine = make(gate=lambda: Reply(451, "4.3.0", "the store is away"))
+    assert codes(run(machine, [b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<b@c>\r\n"])[1]) == [250, 451, 503]
+    machine = make(gate=lambda: Reply(421, "4.3.2", "shutting down"))
+    assert codes(run(machine, [b"EHLO c\r\nMAIL FROM:<a@b>\r\nNOOP\r\n"])[1]) == [250, 421]
+
+
+def test_s85_every_reply_has_an_enhanced_code_of_its_class():
+    chance = random.Random(7)
+    words = [b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"VRFY", b"HELP", b"FOO", b"BDAT", b"VRFY x", b"DATA x"]
+    _, output = run(make(errors=1000), [b"EHLO c\r\n", *(chance.choice(words) + b"\r\n" for _ in range(200))])
+    for line in output.split(b"\r\n")[5:-1]:
+        assert line[4:6] == line[:1] + b"."
+
+
+def test_a_reply_is_printable_and_short():
+    assert render(Reply(550, "5.6.0", "a\nb")) == b"550-5.6.0 a\r\n550 5.6.0 b\r\n"
+    assert render(Reply(550, "", "é\x00")) == b"550 ??\r\n"
+    assert len(render(Reply(550, "5.6.0", "x" * 900))) == 512
+
+
+def test_the_machine_shows_what_it_waits_for():
+    machine = make()
+    machine.receive(START)
+    assert repr(machine) == "<ServerMachine receiving a message: helo='c' recipients=1 buffered=2 errors=0>"
