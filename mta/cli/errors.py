@@ -11,7 +11,6 @@ from mta.http_out.api_client import ApiClient
 from mta.model.errors import BadValue
 from mta.model.units import parse_duration
 
-
 DEFAULT_WAIT = "10s"  # longer than it takes until every order is effective
 
 
