@@ -8,7 +8,7 @@ from mta.egress.connection import Connection
 from mta.egress.dial import Line
 from mta.egress.fitness import NOT_PLAIN, is_plain, misfit
 from mta.egress.house import House
-from mta.egress.reach import reach
+from mta.egress.opening import Opening
 from mta.egress.transaction import MOST_RECIPIENTS, Transaction, of_rule, of_trouble, results, returned
 from mta.model.errors import StoreError
 from mta.model.mail import Claimed, QueueKey
@@ -21,8 +21,6 @@ from mta.policy.rule_table import RuleTable, matches
 FIRST_ROOM = 32
 LEAST_ROOM = 16
 ROOM_PER_CONNECTION = 8
-_STORE_AWAY_WAIT = 1.0
-_MOST_BACK_OFF = 60.0
 
 
 class Outlet:
@@ -36,31 +34,27 @@ class Outlet:
         self._waiting = 0  # deliveries in _ready
         self._idle: deque[Connection] = deque()
         self.connections: set[Connection] = set()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening = Opening(house, queue, self._domain, self)
         self._fetching: dict[asyncio.Task[bytes | None], tuple[Connection, Transaction]] = {}
-        self._not_before = 0.0  # loop time until which no connection is opened
         self._slow_until = 0.0  # loop time until which the message rate allows nothing
         self._timer: asyncio.TimerHandle | None = None
-        self._down: tuple[float, Trouble] | None = None
-        self._failures = 0  # in a row
         self._tell = False  # scheduling was given less than it may have work for
 
     # What Egress asks
 
     def room(self) -> int:
-        now = self._house.loop.time()
-        if self._house.draining or self._slow_until > now:
-            self._tell = True
+        self._tell = True
+        house = self._house
+        if house.draining or self._slow_until > house.loop.time() or not self._opening.may_claim():
             return 0
         count = len(self.connections)
         depth = max(LEAST_ROOM, ROOM_PER_CONNECTION * count) if count else FIRST_ROOM
-        self._tell = True
         return max(0, depth - self._waiting)
 
     def take(self, deliveries: Sequence[Claimed]) -> None:
-        down = self._down
-        if down is not None and down[0] > self._house.loop.time():
-            self._settle_all(deliveries, of_trouble(down[1]))
+        trouble = self._opening.trouble()
+        if trouble is not None:
+            self._settle_all(deliveries, of_trouble(trouble))
             return
         groups: dict[bytes, Transaction] = {}
         for claimed in deliveries:
@@ -84,7 +78,7 @@ class Outlet:
 
     @property
     def empty(self) -> bool:
-        return not (self._ready or self.connections or self._opening or self._down or self._timer)
+        return not (self._ready or self.connections or self._timer) and self._opening.quiet
 
     @property
     def busy(self) -> bool:
@@ -94,11 +88,8 @@ class Outlet:
     def tick(self, now: float) -> None:
         for connection in list(self.connections):
             connection.expire(now)
-        if self._down is not None and self._down[0] <= now:
-            self._down = None
-            self._tell_room(force=True)
         self.pump()
-        self._open_more(patient=False)
+        self._opening.tick(now)
 
     def on_change(self, table: RuleTable, fresh: Sequence[ForcedError]) -> list[PastDot]:
         """End what matches and has not handed over its dot; list what has, under each of the `fresh` rules."""
@@ -242,9 +233,37 @@ class Outlet:
     def __repr__(self) -> str:
         return (
             f"<Outlet {self._queue.pool}/{self._queue.domain} waiting={self._waiting} "
-            f"connections={len(self.connections)} idle={len(self._idle)} opening={len(self._opening)}"
-            f"{' down: ' + self._down[1].reply.text if self._down else ''}>"
+            f"connections={len(self.connections)} idle={len(self._idle)} {self._opening!r}>"
         )
+
+    # What the opening of connections asks (opening.Owner)
+
+    @property
+    def usable(self) -> int:
+        return sum(connection.usable for connection in self.connections)
+
+    @property
+    def unserved(self) -> int:
+        return 0 if self._idle else len(self._ready)
+
+    def connected(self, line: Line) -> None:
+        connection = Connection(self, line, self._house.delivery, self._house.loop)
+        self.connections.add(connection)
+        self.rested(connection)
+        self._tell = True
+
+    def unreachable(self, trouble: Trouble) -> None:
+        outcome = of_trouble(trouble)
+        for transaction in self._take_ready():
+            self._settle_all(transaction.claims, outcome)
+
+    def crowded_out(self) -> None:
+        outcome = returned("other processes hold every connection to this domain")
+        for transaction in self._take_ready():
+            self._settle_all(transaction.claims, outcome)
+
+    def may_have_room(self) -> None:
+        self._tell_room(force=True)
 
     # Transactions
 
@@ -254,7 +273,7 @@ class Outlet:
             connection = idle.popleft()
             if connection.usable and not self._next(connection):
                 break
-        self._open_more()
+        self._opening.more()
 
     def _next(self, connection: Connection) -> bool:
         """The next transaction on this connection; False: none may begin, it is idle now."""
@@ -357,11 +376,13 @@ class Outlet:
             settle(claimed, outcome)
 
     def _clear(self) -> list[Transaction]:
-        for task in self._opening:
-            task.cancel()
+        self._opening.stop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        return self._take_ready()
+
+    def _take_ready(self) -> list[Transaction]:
         ready = list(self._ready)
         self._ready.clear()
         self._waiting = 0
@@ -381,85 +402,3 @@ class Outlet:
     def _pump_now(self) -> None:
         self._timer = None
         self.pump()
-
-    # Connections
-
-    def _open_more(self, patient: bool = True) -> None:
-        """One at first, then as many as there are, while more waits than there are connections: each round of
-        connecting at most doubles them, and a peer that cannot be reached is asked once. With each tick one more
-        while anything waits, so that nothing stays behind a peer that takes its time."""
-        house = self._house
-        if not self._ready or self._idle or house.draining or self._not_before > house.loop.time():
-            return
-        usable = sum(connection.usable for connection in self.connections)
-        if usable and house.waiting:
-            return
-        while len(self._opening) < max(1, usable):
-            coming = usable + len(self._opening)
-            if coming >= len(self._ready) and coming and (patient or self._opening):
-                return
-            if house.open >= house.delivery.connections:
-                if not usable and not self._opening:
-                    house.waiting.setdefault(self._queue, self.pump)
-                return
-            house.open += 1
-            task = house.loop.create_task(self._open())
-            self._opening.add(task)
-            task.add_done_callback(self._opened)
-
-    def _opened(self, task: asyncio.Task[None]) -> None:
-        self._opening.discard(task)
-        if not task.cancelled():
-            error = task.exception()
-            if error is not None:
-                raise error
-            self.pump()
-
-    async def _open(self) -> None:
-        house = self._house
-        slot = False
-        kept = False
-        try:
-            try:
-                wait = await house.limits.take_connection(self._queue)
-            except StoreError:
-                wait = _STORE_AWAY_WAIT
-            if wait > 0:
-                self._not_before = house.loop.time() + wait
-                self._pump_in(wait)
-                return
-            slot = True
-            line = await reach(house, self._queue)
-            if isinstance(line, Trouble):
-                self._failed(line)
-                return
-            kept = True
-        finally:
-            if not kept:
-                if slot:
-                    house.limits.give_connection(self._queue)
-                house.release()
-        self._failures = 0
-        self._down = None
-        connection = Connection(self, line, house.delivery, house.loop)
-        self.connections.add(connection)
-        self.rested(connection)
-        self._tell = True
-
-    def _failed(self, trouble: Trouble) -> None:
-        """No host could be reached. Without a connection the waiting deliveries share the outcome, and so do those
-        that come until the back-off is over; with one, only opening more is put off."""
-        now = self._house.loop.time()
-        wait = min(self._house.back_off * 2 ** min(self._failures, 8), _MOST_BACK_OFF, self._house.back_off * 8)
-        self._failures += 1
-        self._not_before = now + wait
-        if any(connection.usable for connection in self.connections):
-            self._pump_in(wait)
-            return
-        self._down = now + wait, trouble
-        ready = list(self._ready)
-        self._ready.clear()
-        self._waiting = 0
-        outcome = of_trouble(trouble)
-        for transaction in ready:
-            self._settle_all(transaction.claims, outcome)

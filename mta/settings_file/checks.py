@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from mta.model.errors import BadValue
 from mta.model.settings import Address, Settings
-from mta.model.units import parse_address
+from mta.model.units import format_duration, parse_address
 from mta.policy.routing import queue_domain
 from mta.settings_file.convert import key_text
 from mta.settings_file.text import hide_password
@@ -94,6 +94,14 @@ def _check_delivery(settings: Settings) -> None:
     for server in delivery.dns_servers:
         if not _is_ip(server) and not _is_ip(_target(server, "delivery.dns_servers").host):
             raise BadValue("delivery.dns_servers", f'{server!r} is not an IP address; write "ip" or "ip:port"')
+    # Who is given up for dead is waited for no longer: by then its permit of the rule table must have run out.
+    least = 2 * settings.rules.max_staleness
+    if delivery.lease < least:
+        raise BadValue(
+            "delivery.lease",
+            f"must be at least {format_duration(least)}, twice rules.max_staleness "
+            f"({format_duration(settings.rules.max_staleness)}); raise it or lower rules.max_staleness",
+        )
 
 
 def _check_pools(settings: Settings) -> None:
