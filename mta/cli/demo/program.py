@@ -20,7 +20,7 @@ from mta.cli.demo.programs import DemoFailed, Node, Sink
 from mta.cli.demo.view import View
 
 _CONNECTIONS_PER_DOMAIN = 2
-_SINK_DELAY = 0.04  # seconds per message and connection: with ten connections, at most 250 messages/s
+_SINK_DELAY = 0.15  # seconds per message and connection: injection is long over when half has been delivered
 _WHOLE_WITHIN = 110.0
 _ORDER = {
     "tag": CAMPAIGN_TAG,
