@@ -40,7 +40,7 @@ class DnsResolver:
         self,
         servers: Sequence[str] = (),
         *,
-        timeout: float = 5.0,
+        timeout: float = 2.0,  # of the first try; each further one waits twice as long, 14 s in all
         tries: int = 3,
         clock: Callable[[], float] = time.monotonic,
         shuffle: Callable[[list[Any]], None] = random.shuffle,

@@ -6,7 +6,7 @@ ULID's 26 characters of Crockford base 32, and `<message id>.<n>` (https://githu
 """
 
 import base64
-import os
+from random import getrandbits
 from typing import NewType
 
 from mta.model.errors import BadValue
@@ -19,14 +19,13 @@ MAX_RECIPIENTS = 65535
 
 _RFC4648 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _CROCKFORD = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_TO_CROCKFORD = bytes.maketrans(_RFC4648, _CROCKFORD)
+_PAIRS = tuple(chr(first) + chr(second) for first in _CROCKFORD for second in _CROCKFORD)  # of 10 bits each
 _FROM_CROCKFORD = bytes.maketrans(_CROCKFORD, _RFC4648)
 
 
 def new_message_id(lane: int, now_ms: int) -> MessageId:
     """A fresh id in `lane` (0 to 1023), made at `now_ms` (Unix milliseconds)."""
-    tail = int.from_bytes(os.urandom(10), "big") & ~0x3FF | lane
-    return MessageId(now_ms.to_bytes(6, "big") + tail.to_bytes(10, "big"))
+    return MessageId((now_ms << 80 | getrandbits(70) << 10 | lane).to_bytes(16, "big"))
 
 
 def delivery_id(message: MessageId, number: int) -> DeliveryId:
@@ -49,7 +48,24 @@ def made_at(some_id: bytes) -> int:
 
 
 def message_text(message: MessageId) -> str:
-    return base64.b32encode(b"\0\0\0\0" + message)[6:].translate(_TO_CROCKFORD).decode()
+    number = int.from_bytes(message, "big")
+    high, low = number >> 60, number & 0xFFF_FFFF_FFFF_FFFF  # small integers shift fast
+    pair = _PAIRS
+    return (
+        pair[high >> 60]
+        + pair[high >> 50 & 1023]
+        + pair[high >> 40 & 1023]
+        + pair[high >> 30 & 1023]
+        + pair[high >> 20 & 1023]
+        + pair[high >> 10 & 1023]
+        + pair[high & 1023]
+        + pair[low >> 50]
+        + pair[low >> 40 & 1023]
+        + pair[low >> 30 & 1023]
+        + pair[low >> 20 & 1023]
+        + pair[low >> 10 & 1023]
+        + pair[low & 1023]
+    )
 
 
 def delivery_text(delivery: DeliveryId) -> str:
