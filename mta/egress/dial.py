@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from typing import NamedTuple, cast
@@ -91,7 +92,9 @@ class Dialer:
         except OSError as error:
             sock.close()
             where = f"from {source.ip} " if source.ip else ""
-            words = f"cannot connect {where}to port {target.port}: {error.strerror or error}"
+            # The loop's own words ("Connect call failed ('192.0.2.1', 25)") would not say why.
+            why = os.strerror(error.errno) if error.errno else str(error)
+            words = f"cannot connect {where}to port {target.port}: {why}"
             return broken(Phase.CONNECT, words, target.host, target.ip)
         except BaseException:
             sock.close()

@@ -83,9 +83,13 @@ class Admission:
 
     def refuse(self, reason: str) -> None:
         """Answer MAIL with 451 and `reason` from now on, until `allow`."""
+        if self._refusal is None or self._refusal.text != reason:
+            log.error("no mail is taken: %s", reason)
         self._refusal = Reply(451, "4.3.0", reason)
 
     def allow(self) -> None:
+        if self._refusal is not None:
+            log.warning("mail is taken again")
         self._refusal = None
 
     def gate(self) -> Reply | None:
@@ -223,7 +227,9 @@ class Admission:
             return STORE_FULL
         if isinstance(trouble, BacklogFull):
             return BACKLOG_FULL
-        if not isinstance(trouble, StoreUnsafe | StoreAway | SessionLost | StoreError):
+        if isinstance(trouble, StoreUnsafe):
+            return Reply(451, "4.3.0", f"the store is unsafe: {trouble}")
+        if not isinstance(trouble, StoreAway | SessionLost | StoreError):
             shown = f"{type(trouble).__name__}: {trouble}"[:200]
             if shown not in self._known_bugs and len(self._known_bugs) < 1000:
                 self._known_bugs.add(shown)

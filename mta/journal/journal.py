@@ -21,7 +21,7 @@ _MARGIN = 1.0  # nothing is begun that close to the end of a lease
 _MOST = 1000  # entries a lane and round
 _BUSY, _IDLE = 0.05, 0.2  # seconds between rounds: a line costs a third in batches of hundreds
 _LAST_ROUNDS = 5.0  # seconds for what is left when the journal is told to stop
-_SLOW_TICK = 1.0  # rule changes, backlogs, watchers
+_SLOW_TICK = 1.0  # rule changes, backlogs
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
 
 _decoder = msgspec.msgpack.Decoder(Event)
@@ -51,15 +51,18 @@ class Journal:
         sink: EventSink,
         tail: Tail,
         name: str,
+        node: str,
         settings: JournalSettings,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name` is this journal's, unique among all nodes; the sink is closed by `stop`."""
+        """`name` is this journal's, unique among all processes; `node` keeps its place in the changes of the rule table
+        from one journal to the next. The sink is closed by `stop`."""
         self._outbox = outbox
         self._sink = sink
         self._tail = tail
         self._name = name
+        self._node = node
         self._settings = settings
         self._clock = clock
         self._lanes: dict[int, _Lane] = {}
@@ -67,7 +70,6 @@ class Journal:
         self._stopping = asyncio.Event()
         self._next_take = self._next_slow = 0.0
         self._candidate = 0
-        self._watched = False
         self.task: asyncio.Task[None] | None = None
         self.written = self.dropped = self.undecodable = self.failures = 0
 
@@ -151,9 +153,11 @@ class Journal:
     async def _keep(self, events: Sequence[Item]) -> None:
         await self._on_thread(self._sink.write, events)
         self.written += len(events)
-        if self._watched and events:
+        if events:
             try:
-                await self._tail.feed([log_line(event_id, event) for event_id, event in events])
+                # Asked after the events were read: who watched before they were appended gets every one of them.
+                if await self._tail.watched():
+                    await self._tail.feed([log_line(event_id, event) for event_id, event in events])
             except StoreError as error:
                 _log.warning("watchers missed %d events: %s", len(events), error)
 
@@ -196,21 +200,17 @@ class Journal:
     # Slowly
 
     async def _look_around(self) -> None:
-        try:
-            self._watched = await self._tail.watched()
-        except StoreError:
-            self._watched = False
         await self._keep_rule_changes()
         if self._settings.when_behind == "drop":
             for lane in list(self._lanes.values()):
                 await self._drop_backlog(lane)
 
     async def _keep_rule_changes(self) -> None:
-        position = await self._outbox.changes_position(self._name)
+        position = await self._outbox.changes_position(self._node)
         changes = await self._outbox.changes(position, _MOST)
         if changes:
             await self._keep([_rule_event(change) for change in changes])
-            await self._outbox.changes_done(self._name, changes[-1].change.head.generation)
+            await self._outbox.changes_done(self._node, changes[-1].change.head.generation)
 
     async def _drop_backlog(self, lane: _Lane) -> None:
         """The gap is written before it is made: a crash between the two announces one that is not there yet."""

@@ -31,7 +31,8 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:tag:<tag>             hash    class -> deliveries with the tag
 # fg:{n}:rule:<id>             hash    class -> deliveries that the rule met
 # fg:{n}:ended:<hour>          hash    delivery id -> final status; expires `status.retention` after its hour
-# fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>"
+# fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>", for an
+#                                      hour after that; "c:<session>" -> number up to which its claims were recalled
 # fg:{n}:events                stream  the outbox; trimmed behind the journal
 
 
@@ -74,7 +75,7 @@ def past_key(rule: str) -> bytes:
 
 # The journal
 JOURNAL_OWNER = b"fg:{journal}:owner"  # hash: lane -> "<journal>|<until, Unix ms>"
-JOURNAL_POSITION = b"fg:{journal}:position"  # hash: lane -> last entry made durable; "rules" -> generation
+JOURNAL_POSITION = b"fg:{journal}:position"  # hash: lane -> last entry made durable; "rules:<node>" -> generation
 TAIL = b"fg:{journal}:tail"  # stream: log lines for watchers, ~10,000 long, written only while TAIL_WATCHED exists
 TAIL_WATCHED = b"fg:{journal}:watched"  # string, a minute
 

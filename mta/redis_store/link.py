@@ -245,5 +245,7 @@ class Link:
                 await asyncio.gather(task, return_exceptions=True)
         try:
             await self._client.aclose()
+            if not self.cluster:
+                await self._client.connection_pool.disconnect()
         except (RedisError, OSError) as error:
             log.debug("closing the store connection: %s", error)

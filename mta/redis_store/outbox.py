@@ -71,11 +71,11 @@ class StoredOutbox:
             found.append(RuleChange(change, int(said[b"at"]), said[b"by"].decode()))
         return found
 
-    async def changes_position(self, journal: str) -> int:
-        return int(await self._link.command("HGET", keys.JOURNAL_POSITION, f"rules:{journal}") or 0)
+    async def changes_position(self, node: str) -> int:
+        return int(await self._link.command("HGET", keys.JOURNAL_POSITION, f"rules:{node}") or 0)
 
-    async def changes_done(self, journal: str, generation: int) -> None:
-        await self._link.command("HSET", keys.JOURNAL_POSITION, f"rules:{journal}", generation)
+    async def changes_done(self, node: str, generation: int) -> None:
+        await self._link.command("HSET", keys.JOURNAL_POSITION, f"rules:{node}", generation)
 
 
 class StoredTail:

@@ -44,7 +44,10 @@ class Queues:
         self._compress_above = compress_above
         self._backlog_hard = backlog_hard
         self._retention_ms = int(retention * 1000)
-        self._numbers = [0] * lanes
+        self._numbers = [0] * lanes  # of accept batches
+        self._claims = [0] * lanes  # numbers of claims
+        self._tokens = [0] * lanes  # last fencing token seen
+        self._unsure: set[int] = set()  # lanes where a claim's answer was lost
         self._past_settled: set[asyncio.Task[None]] = set()
         self._prefixes = [keys.lane_prefix(lane) for lane in range(lanes)]
 
@@ -203,6 +206,8 @@ class Queues:
     # Delivery
 
     async def agenda(self, lane: int, pools: Sequence[str], most: int) -> list[Due]:
+        if lane in self._unsure:
+            await self._recall(lane)
         answer = await self._link.call(b"fg1_agenda", [self._prefixes[lane] + b"lane"], [most, *pools])
         return [
             Due(QueueKey(answer[at].decode(), answer[at + 1].decode()), int(float(answer[at + 2])))
@@ -210,23 +215,49 @@ class Queues:
         ]
 
     async def claim(self, lane: int, wants: Sequence[Want], most_bytes: int) -> list[Claimed]:
+        if lane in self._unsure:
+            await self._recall(lane)
         prefix, session = self._prefixes[lane], self._session.id
-        step_keys = [
-            prefix + name for name in (b"lane", b"claimed:" + session.encode(), b"rec", b"content", b"parked", b"count")
-        ]
-        args: list[bytes | str | int] = [session, most_bytes]
+        names = (b"lane", b"claimed:" + session.encode(), b"ingest", b"rec", b"content", b"parked", b"count")
+        step_keys = [prefix + name for name in names]
+        self._claims[lane] += 1
+        args: list[bytes | str | int] = [session, self._claims[lane], most_bytes]
         for (pool, domain), most in wants:
             raw_pool, raw_domain = pool.encode(), domain.encode()
             step_keys.append(keys.due_key(prefix, raw_pool, raw_domain))
             step_keys.append(keys.agenda_key(prefix, raw_pool))
             args += (raw_pool, raw_domain, most)
-        answer = await self._link.call(b"fg1_claim", step_keys, args)
+        try:
+            answer = await self._link.call(b"fg1_claim", step_keys, args)
+        except BaseException:
+            # What it took, if it ran, is held by a session that does not know it.
+            self._unsure.add(lane)
+            raise
+        if answer == b"LOST":
+            raise SessionLost(session)
+        if answer == b"LATE":
+            return []
         token, claimed = answer[0], []
+        self._tokens[lane] = max(self._tokens[lane], int(token))
         for row in answer[1:]:
             queue = QueueKey(row[0].decode(), row[1].decode())
             for at in range(2, len(row), 3):
                 claimed.append(_claimed(row[at], token, queue, row[at + 1], row[at + 2]))
         return claimed
+
+    async def _recall(self, lane: int) -> None:
+        args: list[bytes | str | int] = [self._session.id, self._claims[lane], self._tokens[lane]]
+        await self._link.call(b"fg1_recall", self._claim_keys(lane, self._session.id), args)
+        self._unsure.discard(lane)
+
+    async def farewell(self) -> None:
+        """What this session still holds goes back, and nothing is remembered of it: it ends in good order."""
+        for lane in range(self.lanes):
+            await self._link.call(b"fg1_farewell", self._claim_keys(lane, self._session.id), [self._session.id])
+
+    def _claim_keys(self, lane: int, session: str) -> list[bytes]:
+        prefix = self._prefixes[lane]
+        return [prefix + name for name in (b"lane", b"claimed:" + session.encode(), b"rec", b"ingest")]
 
     async def content(self, message: MessageId, record: Record) -> bytes | None:
         prefix = self._prefixes[lane_of(message)]
@@ -301,14 +332,7 @@ class Queues:
 
     async def reclaim(self, lane: int, session: str, most: int) -> int:
         """Take back what a dead session holds in the lane; 0 = it holds nothing more there."""
-        prefix = self._prefixes[lane]
-        step_keys = [prefix + b"lane", prefix + b"claimed:" + session.encode(), prefix + b"rec", prefix + b"ingest"]
-        return int(await self._link.call(b"fg1_reclaim", step_keys, [session, most]))
-
-    async def forget_ingest(self, lane: int, before_ms: int) -> None:
-        """Drop what is remembered of intake sessions that died before that time."""
-        prefix = self._prefixes[lane]
-        await self._link.call(b"fg1_forget_ingest", [prefix + b"lane", prefix + b"ingest"], [before_ms])
+        return int(await self._link.call(b"fg1_reclaim", self._claim_keys(lane, session), [session, most]))
 
 
 def _claimed(id_: bytes, token: bytes, queue: QueueKey, raw: bytes, content: bytes | None) -> Claimed:

@@ -17,6 +17,7 @@ async def main(child: Child) -> None:
         DeliveryLog(settings.journal.log_path, log_line),
         store.tail,
         f"{settings.node.name}.{store.session.pid}",
+        settings.node.name,
         settings.journal,
     )
     reopening: set[asyncio.Task[None]] = set()

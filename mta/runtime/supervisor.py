@@ -269,19 +269,21 @@ class Supervisor:
 
     async def _hang_up(self) -> None:
         """SIGHUP: the log is reopened, and each process is replaced by one with the settings of now."""
+        for name, process in self._processes:
+            if name == "journal":
+                process.hang_up()
         try:
             settings = self._reload()
         except SettingsError as error:
             log.error("settings are kept as they are: %s", error)
-            settings = self._settings
-        changed = settings != self._settings
+            return
+        if settings == self._settings:
+            log.info("the delivery log was reopened; settings are unchanged")
+            return
         self._settings = settings
-        for name, process in self._processes:
-            if changed:
-                await process.replace()
-            elif name == "journal":
-                process.hang_up()
-        log.info("settings reloaded" if changed else "settings unchanged; the delivery log was reopened")
+        for _, process in self._processes:
+            await process.replace()
+        log.info("the delivery log was reopened, settings are reloaded; listen addresses change with a restart only")
 
     async def _drain(self) -> None:
         """Intake and delivery first; the journal last, so that it writes what they still settled."""

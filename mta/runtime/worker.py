@@ -122,6 +122,10 @@ class Worker:
         seconds = self._child.settings.node.drain_timeout
         parts = [part.drain(seconds) for part in (self._intake, self._outgo) if part is not None]
         await asyncio.gather(*parts)
+        try:
+            await self._store.queues.farewell()
+        except StoreError as error:
+            log.warning("claims could not be given back; others take them when the lease runs out: %s", error)
         await self._guard.stop()
 
     def _metrics(self) -> Mapping[str, float]:

@@ -16,6 +16,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
+
 TOKEN = "test-token-of-the-suite"
 
 
@@ -30,12 +32,13 @@ class Node:
         for key, value in (defaults | {key.replace("__", "."): value for key, value in sets.items()}).items():
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
         self.words = words
+        self.token: str | None = TOKEN  # None: the node makes its own
         self.process: subprocess.Popen[str] | None = None
         self.ready: dict[str, Any] = {}
 
     def start(self, timeout: float = 30.0) -> "Node":
         self.folder.mkdir(parents=True, exist_ok=True)
-        environ = os.environ | {"FLOODGATE_ADMIN_TOKEN": TOKEN}
+        environ = os.environ | ({"FLOODGATE_ADMIN_TOKEN": self.token} if self.token else {})
         with (self.folder / "node.log").open("a") as errors:
             self.process = subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ)
         lines: queue.Queue[str] = queue.Queue()
@@ -54,7 +57,9 @@ class Node:
         return host, int(port)
 
     def client(self) -> smtplib.SMTP:
-        return smtplib.SMTP(*self.smtp, timeout=30)
+        client = smtplib.SMTP(*self.smtp, timeout=30)
+        client.ehlo("client.example.org")
+        return client
 
     def send(self, to: str | list[str], tags: tuple[str, ...] = (), text: str = "hello", **headers: str) -> list[str]:
         """Message ids of one message to each of `to`, in one session."""
@@ -76,8 +81,9 @@ class Node:
         assert code == 250, (code, reply)
         return reply.decode().rpartition(" ")[2]
 
-    def call(self, method: str, path: str, body: Any = None, token: str = TOKEN) -> tuple[int, Any]:
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """(status, JSON)."""
+        token = self.token or (self.folder / "admin.token").read_text().strip()
         request = urllib.request.Request(self.ready["api"] + path, method=method)
         request.add_header("Authorization", f"Bearer {token}")
         if body is not None:
@@ -102,7 +108,15 @@ class Node:
 
     def workers(self) -> list[int]:
         """Process ids of the node's workers."""
-        return [w["pid"] for w in self.call("GET", "/v1/workers")[1] if "delivery" in w["roles"] and not w["dead"]]
+        found = self.call("GET", "/v1/workers")[1]["workers"]
+        return [w["pid"] for w in found if "delivery" in w["roles"] and not w["dead"]]
+
+    def child(self, module: str) -> int:
+        """The process id of the one child that runs this module ("control_api", "mta.runtime.journal", ...)."""
+        assert self.process is not None
+        children = psutil.Process(self.process.pid).children()
+        (found,) = [child.pid for child in children if child.cmdline()[-1:] == [module]]
+        return found
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 45.0) -> int:
         if self.process is None:

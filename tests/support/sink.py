@@ -11,8 +11,9 @@ import msgspec
 DROP = "drop"  # close without a reply
 RESET = "reset"  # close with RST
 STALL = "stall"  # never answer
+HOLD = "hold"  # answer when `Sink.release` says what
 
-Answer = str  # "250 2.0.0 ok", several lines joined by CRLF, or DROP, RESET, STALL
+Answer = str  # "250 2.0.0 ok", several lines joined by CRLF, or DROP, RESET, STALL, HOLD
 
 
 class Received(msgspec.Struct):
@@ -88,6 +89,13 @@ class Sink:
 
         await asyncio.wait_for(wait(), within)
 
+    def release(self, answer: Answer) -> int:
+        """Give `answer` to every command that is answered by HOLD so far; how many there were."""
+        held = [session for session in self._sessions if session.held]
+        for session in held:
+            session.release(answer)
+        return len(held)
+
     def changed(self) -> None:
         self._changed.set()
 
@@ -105,6 +113,8 @@ class _Session(asyncio.Protocol):
         self._stalled = False
         self._tls = False
         self._upgrading = False
+        self.held = False
+        self._at_dot: Received | None = None  # whose final answer is held
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
@@ -162,8 +172,17 @@ class _Session(asyncio.Protocol):
         answer = answer or ("250 2.0.0 taken" if message.recipients else "554 5.5.1 no valid recipients")
         message.taken = answer.rpartition("\r\n")[2].startswith("2")
         self._sink.received.append(message)
+        self._at_dot = message if answer == HOLD else None
         self._say(answer)
         return True
+
+    def release(self, answer: Answer) -> None:
+        self.held = self._stalled = False
+        if self._at_dot is not None:
+            self._at_dot.taken = answer.startswith("2")
+            self._at_dot = None
+        self._say(answer)
+        self.data_received(b"")
 
     def _command(self, line: str) -> None:
         sink = self._sink
@@ -182,6 +201,7 @@ class _Session(asyncio.Protocol):
         if verb == "STARTTLS" and answer is None and sink._tls is not None:
             self._say("220 2.0.0 go ahead")
             self._upgrading = True
+            self._buffer = b""  # what came before TLS counts for nothing
             self._upgrade = asyncio.ensure_future(self._start_tls(sink._tls))
             return
         self._say(answer if answer is not None else self._usual(verb, argument))
@@ -218,13 +238,14 @@ class _Session(asyncio.Protocol):
             return
         assert transport is not None
         self._transport = transport
-        self._buffer = b""
         self._tls = True
         self._upgrading = False
+        self.data_received(b"")  # may have come with the end of the handshake
 
     def _say(self, answer: Answer) -> None:
-        if answer == STALL:
+        if answer in (STALL, HOLD):
             self._stalled = True
+            self.held = answer == HOLD
         elif answer == DROP:
             self._transport.close()
             self._stalled = True

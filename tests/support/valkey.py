@@ -1,6 +1,7 @@
 """A real Valkey server for one test: plain, or in cluster mode with all slots."""
 
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -70,6 +71,12 @@ def binary() -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Below the range of ephemeral ports, which others take, and low enough for a cluster bus 10,000 above."""
+    while True:
+        port = random.randint(20000, 32000)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

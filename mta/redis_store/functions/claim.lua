@@ -17,16 +17,24 @@ redis.register_function { function_name = 'fg1_agenda', callback = agenda, flags
 
 -- claim: deliveries that are due move from their queue to the session, with one fencing token for the call.
 -- Never leaves a delivery in neither, nor an agenda that is later than its queue.
--- KEYS: lane, claimed, rec, content, parked, count, then due and agenda of each queue.
--- ARGV: session, most bytes, pool, domain, most, pool, domain, most, ...
--- Answers [token, [pool, domain, id, record, content, id, ...], ...]; content is false when it is in parts.
+-- KEYS: lane, claimed, ingest, rec, content, parked, count, then due and agenda of each queue.
+-- ARGV: session, number, most bytes, pool, domain, most, pool, domain, most, ...
+-- Answers [token, [pool, domain, id, record, content, id, ...], ...]; content is false when it is in parts; or LOST (the
+-- session is dead), LATE (this number was recalled). Numbers rise; one claim of a session is under way in a lane.
 local function claim(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
-  local claimed, now, room = P .. 'claimed:' .. argv[1], now_ms(), tonumber(argv[2])
+  local claimed, now, room = P .. 'claimed:' .. argv[1], now_ms(), tonumber(argv[3])
+  local known = redis.call('HMGET', P .. 'ingest', argv[1], 'c:' .. argv[1])
+  if known[1] and string.sub(known[1], 1, 1) == 'x' then
+    return 'LOST'
+  end
+  if known[2] and tonumber(argv[2]) <= tonumber(known[2]) then
+    return 'LATE'
+  end
   local token = false
   local answer = { '' }
-  for w = 3, #argv, 3 do
+  for w = 4, #argv, 3 do
     local pool, domain, most = argv[w], argv[w + 1], tonumber(argv[w + 2])
     local due = P .. 'due:' .. pool .. ':' .. domain
     local row = { pool, domain }
@@ -75,50 +83,78 @@ end
 
 redis.register_function { function_name = 'fg1_claim', callback = claim, flags = { 'allow-oom' } }
 
--- reclaim: what a dead session held is due again, and each record counts how often that happened (its first byte).
--- KEYS: lane, claimed, rec, ingest. ARGV: session, most. Answers how many; at 0 the session holds nothing here any more.
-local function reclaim(keys, argv)
-  touch(keys)
-  local P = prefix_of(keys[1], 'lane')
-  local now = now_ms()
-  local rows = redis.call('HRANDFIELD', keys[2], tonumber(argv[2]), 'WITHVALUES')
-  local ids = {}
+-- Claims go back to their queues, due now; `lost`: each record counts (in its first byte) that its claim was lost.
+local function give_back(P, claimed, rows, lost)
+  local now, ids = now_ms(), {}
   for i = 1, #rows, 2 do
     local id = rows[i]
     local _, pool, domain = string.match(rows[i + 1], '^(%d+)|([^|]*)|(.*)$')
-    local record = redis.call('HGET', P .. 'rec', id)
-    if record then
-      local lost = math.min(string.byte(record, 1) + 1, 255)
-      redis.call('HSET', P .. 'rec', id, string.char(lost) .. string.sub(record, 2))
+    if lost then
+      local record = redis.call('HGET', P .. 'rec', id)
+      if record then
+        local times = math.min(string.byte(record, 1) + 1, 255)
+        redis.call('HSET', P .. 'rec', id, string.char(times) .. string.sub(record, 2))
+      end
     end
     redis.call('ZADD', P .. 'due:' .. pool .. ':' .. domain, now, id)
     redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', now, domain)
     ids[#ids + 1] = id
   end
   if #ids > 0 then
-    redis.call('HDEL', keys[2], unpack(ids))
+    redis.call('HDEL', claimed, unpack(ids))
     redis.call('PUBLISH', 'fg:wake', P)
   end
-  -- A batch of the dead session that is still on its way must neither run twice nor be taken for one that ran.
-  redis.call('HSET', P .. 'ingest', argv[1], 'x' .. now)
   return #ids
+end
+
+-- reclaim: what a dead session held is due again. KEYS: lane, claimed, rec, ingest. ARGV: session, most
+-- Answers how many; at 0 the session holds nothing here any more.
+local function reclaim(keys, argv)
+  touch(keys)
+  local P = prefix_of(keys[1], 'lane')
+  local now = now_ms()
+  -- What the dead session still has on its way must neither run nor be taken for what ran.
+  redis.call('HSET', P .. 'ingest', argv[1], 'x' .. now)
+  redis.call('HDEL', P .. 'ingest', 'c:' .. argv[1])
+  local many = give_back(P, keys[2], redis.call('HRANDFIELD', keys[2], tonumber(argv[2]), 'WITHVALUES'), true)
+  if many == 0 then
+    local marks = redis.call('HGETALL', P .. 'ingest')
+    for i = 1, #marks, 2 do
+      if string.sub(marks[i + 1], 1, 1) == 'x' and tonumber(string.sub(marks[i + 1], 2)) < now - 3600000 then
+        redis.call('HDEL', P .. 'ingest', marks[i])
+      end
+    end
+  end
+  return many
 end
 
 redis.register_function { function_name = 'fg1_reclaim', callback = reclaim, flags = { 'allow-oom' } }
 
--- forget_ingest: drops what is remembered of sessions that died before a time. KEYS: lane, ingest. ARGV: before (Unix ms).
-local function forget_ingest(keys, argv)
-  local rows = redis.call('HGETALL', keys[2])
-  local gone = {}
+-- recall: after a claim whose answer was lost. It can not run any more, and what it took goes back, as never attempted.
+-- KEYS: lane, claimed, rec, ingest. ARGV: session, number of the lost claim, last token that the session has seen.
+local function recall(keys, argv)
+  touch(keys)
+  local P = prefix_of(keys[1], 'lane')
+  redis.call('HSET', P .. 'ingest', 'c:' .. argv[1], argv[2])
+  local rows, unseen = redis.call('HGETALL', keys[2]), {}
   for i = 1, #rows, 2 do
-    if string.sub(rows[i + 1], 1, 1) == 'x' and tonumber(string.sub(rows[i + 1], 2)) < tonumber(argv[1]) then
-      gone[#gone + 1] = rows[i]
+    if tonumber(string.match(rows[i + 1], '^(%d+)|')) > tonumber(argv[3]) then
+      unseen[#unseen + 1] = rows[i]
+      unseen[#unseen + 1] = rows[i + 1]
     end
   end
-  if #gone > 0 then
-    redis.call('HDEL', keys[2], unpack(gone, 1, math.min(#gone, 2000)))
-  end
-  return #gone
+  return give_back(P, keys[2], unseen, false)
 end
 
-redis.register_function { function_name = 'fg1_forget_ingest', callback = forget_ingest, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'fg1_recall', callback = recall, flags = { 'allow-oom' } }
+
+-- farewell: a session that ends in good order leaves nothing behind. KEYS: lane, claimed, rec, ingest. ARGV: session
+local function farewell(keys, argv)
+  touch(keys)
+  local P = prefix_of(keys[1], 'lane')
+  local many = give_back(P, keys[2], redis.call('HGETALL', keys[2]), false)
+  redis.call('HDEL', P .. 'ingest', argv[1], 'c:' .. argv[1])
+  return many
+end
+
+redis.register_function { function_name = 'fg1_farewell', callback = farewell, flags = { 'allow-oom' } }

@@ -122,7 +122,28 @@ async def test_a_dead_session_accepts_nothing_more(open_store):
     await other.queues.reclaim(0, dead.session.id, 100)
     with pytest.raises(SessionLost):
         await dead.queues.accept(0, [message()])
-    await other.queues.forget_ingest(0, int(time.time() * 1000) + 1000)
+    with pytest.raises(SessionLost):
+        await dead.claim(0)
+
+
+async def test_a_claim_whose_answer_was_lost_is_recalled_and_never_runs_late(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message() for _ in range(5)])
+    seen = await store.claim(0, most=2)
+    lost = await store.claim(0, most=2)  # as if its answer never came
+    store.queues._tokens[0] = int(seen[0].token)
+    store.queues._unsure.add(0)
+    again = await store.claim(0)
+    assert {c.id for c in lost} < {c.id for c in again}
+    assert [c.reclaims for c in again] == [0, 0, 0]
+    assert await store.queues.settle(0, [ended(c) for c in seen + again]) == [Settled.OK] * 5
+    await store.queues.accept(0, [message()])
+    store.queues._claims[0] -= 2  # a claim that was on its way all the time
+    assert await store.claim(0) == []
+    store.queues._claims[0] += 1
+    assert len(await store.claim(0)) == 1
+    await store.queues.farewell()
+    assert not await store.link.command("EXISTS", keys.lane_key(0, b"ingest"))
 
 
 async def test_a_full_backlog_refuses_mail(open_store):

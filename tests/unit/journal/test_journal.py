@@ -125,7 +125,7 @@ class Bench:
     def __init__(self, outbox, name="j1", watched=False, **settings):
         self.clock, self.sink, self.tail = [100.0], Sink(), Tail(watched)
         self.journal = Journal(
-            outbox, self.sink, self.tail, name, JournalSettings(**settings), clock=lambda: self.clock[0]
+            outbox, self.sink, self.tail, name, name, JournalSettings(**settings), clock=lambda: self.clock[0]
         )  # fmt: skip
 
     async def rounds(self, count=4):
@@ -148,6 +148,16 @@ async def test_events_are_written_once_in_order_and_then_trimmed():
     assert bench.tail.lines == [log_line(*item) for item in bench.sink.got]
     await bench.journal.stop()
     assert not outbox.owner
+
+
+async def test_a_watcher_misses_nothing_from_the_moment_that_it_watches():
+    outbox = Outbox(1)
+    bench = Bench(outbox)
+    await bench.rounds()
+    bench.tail.on = True
+    outbox.streams[0] = [Entry("1-0", (GOOD,))]
+    await bench.journal.round()  # in the same instant: no slow tick has passed
+    assert len(bench.tail.lines) == 1
 
 
 async def test_a_full_disk_loses_nothing():

@@ -1,0 +1,51 @@
+"""Messages to send, and what they are on the wire: the project's own corpus and CPython's."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+CORPUS = Path(__file__).resolve().parents[1] / "corpus"
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_STUFFED = re.compile(rb"(?<=\n)\.")
+
+
+def own() -> dict[str, bytes]:
+    """What must go through."""
+    return _read("made") | _read("hand")
+
+
+def refused() -> dict[str, bytes]:
+    """What has a bare CR or LF."""
+    return _read("refused")
+
+
+def of_cpython() -> dict[str, bytes]:
+    """The messages of CPython's own tests with CRLF line ends; none where the interpreter came without them."""
+    try:
+        spec = importlib.util.find_spec("test.test_email")
+    except ImportError:
+        return {}
+    if spec is None or spec.origin is None:
+        return {}
+    found = sorted((Path(spec.origin).parent / "data").glob("msg_*.txt"))
+    return {f"cpython-{path.stem}": _LINE_END.sub(b"\r\n", path.read_bytes()) for path in found}
+
+
+def ended(content: bytes) -> bytes:
+    """As it arrives: a last line without an end gets one (RFC 5321 4.1.1.4)."""
+    return content if not content or content.endswith(b"\r\n") else content + b"\r\n"
+
+
+def stuffed(content: bytes) -> bytes:
+    """As DATA carries it, with the end of data (RFC 5321 4.5.2)."""
+    return _STUFFED.sub(b"..", b"\n" + ended(content))[1:] + b".\r\n"
+
+
+def unstuffed(wire: bytes) -> bytes:
+    """What DATA carried, without the end of data."""
+    assert wire.endswith(b".\r\n")
+    return _STUFFED.sub(b"", b"\n" + wire[:-3])[1:]
+
+
+def _read(folder: str) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes() for path in sorted((CORPUS / folder).glob("*.eml"))}

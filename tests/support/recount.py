@@ -1,0 +1,36 @@
+"""The books of a store counted anew, for tests that end with everything at rest."""
+
+import asyncio
+import time
+
+from mta.model.settings import RedisSettings
+from mta.redis_store.checker import Checker, Report
+from mta.redis_store.cluster_settings import ClusterSettings
+from mta.redis_store.link import Link
+
+
+def recount(url: str, staleness: float = 1.0) -> Report:
+    """The checker's report of the store at `url`."""
+    return asyncio.run(_report(url, staleness))
+
+
+def assert_balanced(url: str, staleness: float = 1.0, within: float = 5.0) -> Report:
+    """No broken sentence and balanced books, once the store is at rest; the report."""
+    deadline = time.monotonic() + within
+    while True:
+        report = recount(url, staleness)
+        if not report.broken and report.balanced:
+            return report
+        assert time.monotonic() < deadline, report
+        time.sleep(0.1)
+
+
+async def _report(url: str, staleness: float) -> Report:
+    link = Link(url, RedisSettings(timeout=5.0))
+    try:
+        await link.open()
+        cluster = ClusterSettings(link)
+        await cluster.open(staleness)
+        return await Checker(link, cluster.lanes).report()
+    finally:
+        await link.close()

@@ -1,0 +1,67 @@
+"""The scriptable destination on a thread of its own, for tests that wait on real processes."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.sink import Answer, Received, Sink
+
+
+class SinkThread:
+    """A `Sink` that listens from `start` to `stop`; reading its lists from another thread is safe."""
+
+    def __init__(self, **options: Any) -> None:
+        self.sink = Sink(**options)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def start(self) -> "SinkThread":
+        self._thread.start()
+        self._run(self.sink.__aenter__())
+        return self
+
+    def stop(self) -> None:
+        if not self._thread.is_alive():
+            return
+        self._run(self.sink.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    @property
+    def address(self) -> str:
+        return f"{self.sink.host}:{self.sink.port}"
+
+    def script(self, verb: str, answer: Answer | Callable[[int, str], Answer | None] | None) -> None:
+        """What the verb is answered from now on; None: the usual."""
+        if answer is None:
+            self.sink.script.pop(verb, None)
+        else:
+            self.sink.script[verb] = answer
+
+    def release(self, answer: Answer) -> int:
+        async def work() -> int:
+            return self.sink.release(answer)
+
+        return int(self._run(work()))
+
+    def cut(self) -> None:
+        """Drop every connection that is open now."""
+
+        async def work() -> None:
+            for session in list(self.sink._sessions):
+                session.cut()
+
+        self._run(work())
+
+    def to(self, domain: str) -> list[Received]:
+        """What came for recipients at the domain, in order, taken or refused at its dot."""
+        return [r for r in list(self.sink.received) if any(a.endswith("@" + domain) for a in r.recipients)]
+
+    def begun_to(self, domain: str) -> list[Received]:
+        """Every MAIL whose recipients are at the domain."""
+        return [r for r in list(self.sink.begun) if any(a.endswith("@" + domain) for a in r.recipients)]

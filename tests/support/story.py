@@ -1,0 +1,75 @@
+"""The end of a scenario: log lines by recipient, and the store recounted."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from mta.model.settings import RedisSettings
+from mta.redis_store.checker import Checker, Report
+from mta.redis_store.cluster_settings import ClusterSettings
+from mta.redis_store.link import Link
+from tests.support.node import Node, until
+
+ENDS = ("Delivery", "Bounce", "Expiration", "Intercepted")
+
+
+def lines(node: Node, recipient: str, *types: str) -> list[dict[str, Any]]:
+    """The log's lines about one recipient, Receptions aside; of `types` only, where given."""
+    return [
+        line
+        for line in node.events()
+        if line.get("recipient") == recipient and (line["type"] in types if types else line["type"] != "Reception")
+    ]
+
+
+def ended(node: Node, *recipients: str, timeout: float = 20.0) -> dict[str, dict[str, Any]]:
+    """The line that ended the mail of each recipient, once there is one for all of them."""
+
+    def look() -> dict[str, dict[str, Any]] | None:
+        found = {line["recipient"]: line for line in node.events() if line["type"] in ENDS}
+        return found if found.keys() >= set(recipients) else None
+
+    def missing() -> str:
+        return f"no end of {sorted(set(recipients) - {e['recipient'] for e in node.events() if e['type'] in ENDS})}"
+
+    try:
+        found: dict[str, dict[str, Any]] = until(look, timeout)
+    except AssertionError:
+        raise AssertionError(f"{missing()}\n{node.errors()}") from None
+    return found
+
+
+def summary(*nodes: Node) -> Counter[str]:
+    """How many lines of each type the logs have together."""
+    return Counter(line["type"] for node in nodes for line in node.events())
+
+
+def recount(url: str) -> Report:
+    """The store's contents, checked and counted anew."""
+
+    async def look() -> Report:
+        link = Link(url, RedisSettings(timeout=5.0))
+        try:
+            await link.open()
+            cluster = ClusterSettings(link)
+            await cluster.open(5.0)
+            return await Checker(link, cluster.lanes).report()
+        finally:
+            await link.close()
+
+    return asyncio.run(look())
+
+
+def at_rest(node: Node, **classes: int) -> Report:
+    """The store has no broken sentence, its books balance, and its total counts are `classes` (others: none)."""
+    report = recount(node.ready["redis"])
+    assert not report.broken, report.broken
+    assert report.balanced, report.counted
+    beside = ("accepted", "uncertain", "deferred_by_rule", "rejected")
+    total = {field.partition(":")[0]: 0 for field in report.counted[""]}
+    for field, count in report.counted[""].items():
+        total[field.partition(":")[0]] += count
+    found = {field: count for field, count in total.items() if count}
+    wanted = {"accepted": sum(n for field, n in classes.items() if field not in beside)} | classes
+    assert found == {field: count for field, count in wanted.items() if count}, report.counted[""]
+    return report
