@@ -141,6 +141,7 @@ def of_rule(rule: ForcedError, generation: int, stage: Stage, line: Line | None,
         line.tls if line and stage is Stage.BEFORE_DOT else "",
         ms,
         Forced(rule.id, generation, stage),
+        reason=rule.reason,
     )
 
 

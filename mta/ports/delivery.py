@@ -54,12 +54,10 @@ class Limits(Protocol):
 class LimitStore(Protocol):
     """Where the shared limits are kept, exact over all processes; raises StoreAway, StoreError."""
 
-    async def take_slots(self, pool: str, domain: str, limit: int, want: int) -> int:
-        """How many of `want` connection slots are this session's now; never more than `limit` are out in all.
-        Slots whose answer was lost stay out until the session is forgotten."""
+    async def hold_slots(self, pool: str, domain: str, limit: int, wanted: int, least: int) -> int:
+        """Make this session's connection slots `wanted`, as far as `limit` for all sessions allows, but not below the
+        `least` that are in use; how many they are now. May be repeated."""
         ...
-
-    async def give_slots(self, pool: str, domain: str, count: int) -> None: ...
 
     async def take_tokens(
         self, pool: str, domain: str, kind: str, interval_ms: float, most: int

@@ -13,18 +13,14 @@ class StoredLimits:
         self._session = session
         self._known: set[str] = set()
 
-    async def take_slots(self, pool: str, domain: str, limit: int, want: int) -> int:
-        """How many of `want` slots were granted; never more than `limit` are out in all."""
+    async def hold_slots(self, pool: str, domain: str, limit: int, wanted: int, least: int) -> int:
         name = f"{pool}:{domain}"
         if name not in self._known:
             # Noted first, so that the slots of a dead session are found.
             await self._link.command("SADD", keys.META_LIMITS, name)
             self._known.add(name)
-        args: list[bytes | str | int] = [self._session.id, limit, want]
-        return int(await self._link.call(b"fg1_limits_take", [keys.slots_key(pool, domain)], args))
-
-    async def give_slots(self, pool: str, domain: str, count: int) -> None:
-        await self._link.call(b"fg1_limits_give", [keys.slots_key(pool, domain)], [self._session.id, count])
+        args: list[bytes | str | int] = [self._session.id, limit, wanted, least]
+        return int(await self._link.call(b"fg1_limits_hold", [keys.slots_key(pool, domain)], args))
 
     async def forget(self, session: str) -> None:
         """All slots of a dead session are free again."""

@@ -60,7 +60,14 @@ class StoredRules:
         about = msgspec.json.encode((session.node, session.pid, session.roles))
         step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_CHANGES]
         step_keys += sorted({keys.past_key(entry.rule) for entry in past_dot})
-        args: list[bytes | str | int] = [session.id, seq, head.generation, head.change, about, msgspec.json.encode(metrics)]
+        args: list[bytes | str | int] = [
+            session.id,
+            seq,
+            head.generation,
+            head.change,
+            about,
+            msgspec.json.encode(metrics),
+        ]
         for entry in past_dot:
             args += (entry.rule, entry.id, codec.encode(msgspec.structs.replace(entry, session=session.id)))
         answer = await self._link.call(b"fg1_rules_confirm", step_keys, args)
@@ -80,7 +87,9 @@ class StoredRules:
 
     async def sessions(self) -> dict[str, SessionState]:
         answer = await self._link.command("HGETALL", keys.RULES_SESSIONS)
-        return {name.decode(): _session(name.decode(), raw) for name, raw in zip(answer[::2], answer[1::2], strict=True)}
+        return {
+            name.decode(): _session(name.decode(), raw) for name, raw in zip(answer[::2], answer[1::2], strict=True)
+        }
 
     async def mark_dead(self, session: str, seq: int | None) -> bool:
         args = [session, "" if seq is None else seq]
@@ -111,7 +120,9 @@ class StoredRules:
             known_id = await self._link.command("HGET", keys.RULES_IDS, selectors)
             known = await self._rule(known_id.decode()) if known_id else None
             if known is None and await self._link.command("HLEN", keys.RULES_TABLE) >= self._max_rules:
-                raise BadValue("rules.max_rules", f"there are {self._max_rules} rules already: remove some, or raise it")
+                raise BadValue(
+                    "rules.max_rules", f"there are {self._max_rules} rules already: remove some, or raise it"
+                )
             written = msgspec.structs.replace(
                 rule,
                 id=known.id if known else rule.id,
@@ -221,4 +232,3 @@ def _session(name: str, raw: bytes) -> SessionState:
         dead=dead,
         metrics=_metrics_decoder.decode(metrics),
     )
-

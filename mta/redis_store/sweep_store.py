@@ -33,7 +33,11 @@ class StoredSweeps:
 
     async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[Queued]]:
         prefix = keys.lane_prefix(lane)
-        step_keys = [prefix + b"lane", keys.due_key(prefix, queue.pool.encode(), queue.domain.encode()), prefix + b"rec"]
+        step_keys = [
+            prefix + b"lane",
+            keys.due_key(prefix, queue.pool.encode(), queue.domain.encode()),
+            prefix + b"rec",
+        ]
         answer = await self._link.call(b"fg1_scan", step_keys, [cursor, most])
         found = []
         for at in range(1, len(answer), 2):

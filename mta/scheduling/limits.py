@@ -86,59 +86,77 @@ class _Rate:
 
 
 class _Slots:
-    """The connection slots of one queue that this process holds and does not use."""
+    """The connection slots of one queue that this process holds: in use, and spare.
+
+    The store is told how many they are, never how many more or fewer: an answer that was lost is made good by the next
+    call. One call at a time.
+    """
 
     def __init__(self, store: LimitStore, queue: QueueKey) -> None:
         self._store = store
         self._queue = queue
+        self._limit = 0
+        self.used = 0
         self.spare = 0
-        self._asking: asyncio.Task[int] | None = None
+        self.calling: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.giving: asyncio.Task[None] | None = None
 
     async def take(self, limit: int) -> bool:
+        """Raises StoreError."""
+        self._limit = limit
         while self.spare == 0:
-            if self._asking is None:
-                want = max(1, min(_SLICE, limit // 8))
-                self._asking = asyncio.get_running_loop().create_task(self._ask(limit, want))
+            before = self.calling
+            if before is None:
+                wanted = self.used + max(1, min(_SLICE, limit // 8))
+                self.calling = asyncio.get_running_loop().create_task(self._hold(wanted))
             # Shielded: who asked may be gone when slots come, and then they are spare.
-            if await asyncio.shield(self._asking) == 0 and self.spare == 0:
+            await asyncio.shield(self.calling or asyncio.sleep(0))
+            if before is None and self.spare == 0:
                 return False
         self.spare -= 1
+        self.used += 1
         return True
 
-    async def _ask(self, limit: int, want: int) -> int:
-        try:
-            granted = await self._store.take_slots(*self._queue, limit, want)
-        finally:
-            self._asking = None
-        self.put(granted)
-        return granted
+    def put(self) -> None:
+        """A connection is closed: its slot is spare for a while, then others may have it."""
+        self.used -= 1
+        self.spare += 1
+        self._later(_KEEP)
 
-    def put(self, count: int) -> None:
-        self.spare += count
-        if self.spare and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_KEEP, self.give_back)
+    async def _hold(self, wanted: int) -> None:
+        held = self.used + self.spare
+        try:
+            held = await self._store.hold_slots(*self._queue, self._limit, wanted, self.used)
+        except StoreError:
+            held = min(held, wanted)  # what we may count on, whether it happened or not
+            self._later(_AWAY)
+            raise
+        finally:
+            self.calling = None
+            self.spare = max(0, held - self.used)
+        if self.spare:
+            self._later(_KEEP)
+
+    def _later(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.give_back)
 
     def give_back(self) -> None:
         """Give what is spare to the others."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.spare and self.giving is None:
-            count, self.spare = self.spare, 0
-            self.giving = asyncio.get_running_loop().create_task(self._give(count))
+        if self.calling is not None:
+            self._later(_KEEP)
+            return
+        self.spare = 0
+        self.calling = asyncio.get_running_loop().create_task(self._hold(self.used))
+        self.calling.add_done_callback(self._told)
 
-    async def _give(self, count: int) -> None:
-        try:
-            await self._store.give_slots(*self._queue, count)
-        except StoreError as error:
-            # Given or not: a second time could give away what is in use. They come free with the session.
-            _log.warning("%d connection slots of %s may stay taken: %s", count, self._queue.domain, error)
-        finally:
-            self.giving = None
-        if self.spare:
-            self.put(0)
+    def _told(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.warning("connection slots of %s are given back later: %s", self._queue.domain, error)
 
 
 class SharedLimits:
@@ -172,7 +190,7 @@ class SharedLimits:
     def give_connection(self, queue: QueueKey) -> None:
         slots = self._slots.get(queue)
         if slots is not None:
-            slots.put(1)
+            slots.put()
 
     def take_message(self, queue: QueueKey) -> float:
         limits = self._domains.get(queue.domain)
@@ -184,7 +202,7 @@ class SharedLimits:
         """Give every slot back that is not in use."""
         for slots in self._slots.values():
             slots.give_back()
-        giving = [slots.giving for slots in self._slots.values() if slots.giving is not None]
+        giving = [slots.calling for slots in self._slots.values() if slots.calling is not None]
         if giving:
             await asyncio.wait(giving)
 

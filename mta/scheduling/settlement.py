@@ -73,9 +73,9 @@ def forced_outcome(rule: ForcedError, generation: int, stage: Stage, before: Out
     verdict = Verdict.TEMPORARY if 400 <= rule.code < 500 else Verdict.INTERCEPTED
     reply, forced = Reply(rule.code, rule.extended, rule.description), Forced(rule.id, generation, stage)
     if before is None:
-        return Outcome(verdict, reply, Origin.FORCED, forced=forced)
+        return Outcome(verdict, reply, Origin.FORCED, forced=forced, reason=rule.reason)
     return msgspec.structs.replace(
-        before, verdict=verdict, reply=reply, origin=Origin.FORCED, forced=forced, category="", reason=""
+        before, verdict=verdict, reply=reply, origin=Origin.FORCED, forced=forced, category="", reason=rule.reason
     )
 
 

@@ -1,32 +1,24 @@
 -- Limits of a pool and domain, exact over all processes. KEYS: slots or rate, both of `fg:{limits:<pool>:<domain>}:`.
 
--- limits_take: connection slots for a session, never more than `limit` in all. ARGV: session, limit, want. Answers how many.
-local function limits_take(keys, argv)
-  local held = 0
-  for _, n in ipairs(redis.call('HVALS', keys[1])) do
-    held = held + tonumber(n)
+-- limits_hold: makes a session's connection slots `wanted`, never more than `limit` in all, never fewer than are in use.
+-- It says how many they are, not how many more, so it may be repeated. ARGV: session, limit, wanted, least. Answers how many.
+local function limits_hold(keys, argv)
+  local others, rows = 0, redis.call('HGETALL', keys[1])
+  for i = 1, #rows, 2 do
+    if rows[i] ~= argv[1] then
+      others = others + tonumber(rows[i + 1])
+    end
   end
-  local granted = math.max(0, math.min(tonumber(argv[3]), tonumber(argv[2]) - held))
-  if granted > 0 then
-    redis.call('HINCRBY', keys[1], argv[1], granted)
-  end
-  return granted
-end
-
-redis.register_function { function_name = 'fg1_limits_take', callback = limits_take, flags = { 'allow-oom' } }
-
--- limits_give: slots come back. ARGV: session, how many
-local function limits_give(keys, argv)
-  local held = tonumber(redis.call('HGET', keys[1], argv[1]) or 0)
-  if held <= tonumber(argv[2]) then
-    redis.call('HDEL', keys[1], argv[1])
+  local held = math.max(tonumber(argv[4]), math.min(tonumber(argv[3]), tonumber(argv[2]) - others))
+  if held > 0 then
+    redis.call('HSET', keys[1], argv[1], held)
   else
-    redis.call('HINCRBY', keys[1], argv[1], -tonumber(argv[2]))
+    redis.call('HDEL', keys[1], argv[1])
   end
-  return 'OK'
+  return held
 end
 
-redis.register_function { function_name = 'fg1_limits_give', callback = limits_give, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'fg1_limits_hold', callback = limits_hold, flags = { 'allow-oom' } }
 
 -- limits_tokens: instants on a grid `interval` ms apart, each given once, at most a second ahead. ARGV: interval, most
 -- Answers [now, first, how many]. The key lives as long as it says something.

@@ -11,19 +11,32 @@ from mta.scheduling.limits import SharedLimits, _Rate
 from tests.support.scheduling import QUEUE, SETTINGS, until
 
 
-class Store:
-    def __init__(self, now=lambda: 0.0):
-        self.now, self.next, self.out, self.calls = now, 0.0, 0, 0
+class Slots:
+    """The slots of one queue, shared by the stores of several processes."""
 
-    async def take_slots(self, pool, domain, limit, want):
+    def __init__(self):
+        self.held = {}
+
+
+class Store:
+    def __init__(self, now=lambda: 0.0, slots=None):
+        self.now, self.next, self.calls = now, 0.0, 0
+        self.slots = slots or Slots()
+        self.lose_answer = False
+
+    @property
+    def out(self):
+        return sum(self.slots.held.values())
+
+    async def hold_slots(self, pool, domain, limit, wanted, least):
         self.calls += 1
         await asyncio.sleep(0)
-        granted = max(0, min(want, limit - self.out))
-        self.out += granted
-        return granted
-
-    async def give_slots(self, pool, domain, count):
-        self.out -= count
+        others = self.out - self.slots.held.get(self, 0)
+        self.slots.held[self] = max(least, min(wanted, limit - others))
+        if self.lose_answer:
+            self.lose_answer = False
+            raise StoreAway("the answer was lost")
+        return self.slots.held[self]
 
     async def take_tokens(self, pool, domain, kind, interval_ms, most):
         self.calls += 1
@@ -46,15 +59,29 @@ async def test_no_limit_costs_no_call():
 
 
 async def test_slots_are_never_exceeded_and_come_back():
-    store = Store()
-    one, two = (SharedLimits(store, limited(connections=20)) for _ in range(2))
+    slots = Slots()
+    one, two = (SharedLimits(Store(slots=slots), limited(connections=20)) for _ in range(2))
     got = await asyncio.gather(*(limits.take_connection(QUEUE) for limits in (one, two) for _ in range(30)))
     assert got.count(0.0) == 20
-    for limits in (one, two):
-        for _ in range(10):
+    for limits, results in ((one, got[:30]), (two, got[30:])):
+        for _ in range(results.count(0.0)):
             limits.give_connection(QUEUE)
         await limits.drain()
-    assert store.out == 0
+    assert not sum(slots.held.values())
+
+
+async def test_an_answer_that_was_lost_costs_no_slot():
+    store = Store()
+    limits = SharedLimits(store, limited(connections=2))
+    store.lose_answer = True
+    with pytest.raises(StoreAway):
+        await limits.take_connection(QUEUE)
+    assert [await limits.take_connection(QUEUE) for _ in range(3)].count(0.0) == 2
+    limits.give_connection(QUEUE)
+    store.lose_answer = True
+    await limits.drain()
+    assert await limits.take_connection(QUEUE) == 0.0
+    assert store.out == 2
 
 
 async def test_who_gives_up_asking_does_not_keep_the_slot():
@@ -92,7 +119,7 @@ def test_no_sliding_minute_sees_more_than_the_limit(per_minute, pauses):
 
 async def test_without_the_store_no_connection_is_ours():
     class Away(Store):
-        async def take_slots(self, pool, domain, limit, want):
+        async def hold_slots(self, pool, domain, limit, wanted, least):
             raise StoreAway("away")
 
     with pytest.raises(StoreAway):
