@@ -1,7 +1,5 @@
 """The API process: `python -m control_api`, started by `floodgate node`."""
 
-import asyncio
-
 from aiohttp import web
 
 from control_api.app import create_app
@@ -37,8 +35,9 @@ async def main(child: Child) -> None:
 
 def _dependencies(settings: Settings, store: Store, orders: OrderBook) -> Dependencies:
     async def health() -> str:
-        await store.link.command("PING")
-        return store.link.unsafe
+        await store.link.command("PING")  # a new connection may lead to a server that nobody has checked
+        await store.link.ensure_safe()
+        return ""
 
     return Dependencies(
         orders=orders,

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 
-from mta.egress.house import Fetch, House
+from mta.egress.house import House
 from mta.egress.outlet import Outlet
 from mta.model.mail import Claimed, QueueKey
 from mta.model.rules import PastDot
 from mta.model.settings import Settings
 from mta.policy.rule_table import RuleTable
+from mta.ports.content import Content
 from mta.ports.delivery import Limits, Resolver, Settle
 from mta.ports.rules import Rules
 
@@ -21,9 +22,9 @@ class Egress:
     """Implements `ports.Deliver`. Made inside the running loop; registers its hooks with `rules`."""
 
     def __init__(
-        self, settings: Settings, resolver: Resolver, rules: Rules, settle: Settle, limits: Limits, fetch: Fetch
+        self, settings: Settings, resolver: Resolver, rules: Rules, settle: Settle, limits: Limits, content: Content
     ) -> None:
-        self._house = House(settings, resolver, rules, settle, limits, fetch)
+        self._house = House(settings, resolver, rules, settle, limits, content)
         self._outlets: dict[QueueKey, Outlet] = {}
         self._tick_every = _tick(settings)
         self._timer = self._house.loop.call_later(self._tick_every, self._tick)

@@ -1,27 +1,25 @@
 """What all outlets of a worker share: its settings and ports, the number of connections, and the second look."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from mta.egress.connection import Connection
 from mta.egress.dial import Dialer
 from mta.egress.sending_ips import SendingIps
 from mta.egress.transaction import Transaction
-from mta.model.ids import MessageId
-from mta.model.mail import QueueKey, Record
+from mta.model.mail import QueueKey
 from mta.model.settings import DomainSettings, Settings
 from mta.policy.failures import Trouble
+from mta.ports.content import Content
 from mta.ports.delivery import Limits, Resolver, Settle
 from mta.ports.rules import Rules
-
-Fetch = Callable[[MessageId, Record], Awaitable[bytes | None]]
 
 
 class House:
     """Shared by the outlets; made by `Egress`."""
 
     def __init__(
-        self, settings: Settings, resolver: Resolver, rules: Rules, settle: Settle, limits: Limits, fetch: Fetch
+        self, settings: Settings, resolver: Resolver, rules: Rules, settle: Settle, limits: Limits, content: Content
     ) -> None:
         self.settings = settings
         self.delivery = settings.delivery
@@ -29,7 +27,7 @@ class House:
         self.rules = rules
         self.settle = settle
         self.limits = limits
-        self.fetch = fetch
+        self.content = content
         self.loop = asyncio.get_running_loop()
         self.dialer = Dialer(settings.delivery)
         self.ips = SendingIps(settings)

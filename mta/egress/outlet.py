@@ -11,6 +11,7 @@ from mta.egress.house import House
 from mta.egress.opening import Opening
 from mta.egress.transaction import MOST_RECIPIENTS, Transaction, of_rule, of_trouble, results, returned
 from mta.model.errors import StoreError
+from mta.model.ids import message_of
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Outcome, Stage
 from mta.model.phases import Phase
@@ -329,7 +330,7 @@ class Outlet:
         task.add_done_callback(self._fetched)
 
     async def _content(self, claimed: Claimed) -> bytes | None:
-        return await self._house.fetch(claimed.id[:16], claimed.record)  # type: ignore[arg-type]
+        return await self._house.content.get(message_of(claimed.id), claimed.record)
 
     def _fetched(self, task: asyncio.Task[bytes | None]) -> None:
         found = self._fetching.pop(task, None)

@@ -1,1 +1,1 @@
-"""What a service may ask of the outside, and of another service; each contract is written here, not on its fulfilment."""
+"""What a service may ask of the outside, and of another service; the contracts are written here."""

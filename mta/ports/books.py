@@ -19,7 +19,7 @@ class Books(Protocol):
     """Each answer sums the lanes, read one after the other: every lane balances at every instant."""
 
     async def total(self) -> dict[str, int]:
-        """Field -> count: "accepted", the classes, "intercepted:<stage>", "rejected", "deferred_by_rule", "uncertain"."""
+        """Field -> count: "accepted", the classes ("intercepted:<stage>" by stage), "deferred_by_rule", "uncertain"."""
         ...
 
     async def tag(self, tag: str) -> dict[str, int]:

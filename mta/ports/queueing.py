@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from mta.model.ids import DeliveryId, MessageId
+from mta.model.ids import DeliveryId
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
 from mta.model.outcomes import Class
 
@@ -54,7 +54,7 @@ class Claims(Protocol):
     lanes: int
 
     async def agenda(self, lane: int, pools: Sequence[str], most: int) -> list[Due]:
-        """The queues of `pools` that are due first, earliest first, at most `most` a pool; those not yet due included."""
+        """The queues of `pools` that are due first, earliest first, at most `most` a pool, also those not yet due."""
         ...
 
     async def claim(self, lane: int, wants: Sequence[Want], most_bytes: int) -> list[Claimed]:
@@ -67,10 +67,6 @@ class Claims(Protocol):
 
     async def note(self, lane: int, events: Sequence[bytes]) -> None:
         """Append encoded events that change no state."""
-        ...
-
-    async def content(self, message: MessageId, record: Record) -> bytes | None:
-        """The content of a claimed delivery that came without it; None: it is gone (never for a live claim)."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The checker: every delivery in exactly one legal place, and each class recounted from records and key sets, never from counters."""
+"""The checker: is each delivery in one legal place, and do counters say what is there? It counts records and keys."""
 
 from collections import Counter, defaultdict
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from mta.redis_store.link import Link
 
 
 class Report(NamedTuple):
-    """What was found: broken rules as sentences; live deliveries by class, in total ("") and by tag; counters likewise."""
+    """Broken rules as sentences; live deliveries by class as found, in total ("") and by tag; the counters likewise."""
 
     broken: list[str]
     recounted: dict[str, Counter[str]]

@@ -31,8 +31,8 @@ class ClusterSettings:
         self.max_staleness = float(await self._link.command("HGET", keys.META_SETTINGS, "max_staleness"))
         if abs(self.max_staleness - max_staleness) > 1e-9:
             raise SettingsError(
-                f"rules.max_staleness is {max_staleness:g} s here and {self.max_staleness:g} s in the cluster: give that "
-                f"value, or stop all nodes and HSET {keys.META_SETTINGS.decode()} max_staleness {max_staleness:g}"
+                f"rules.max_staleness is {max_staleness:g} s here and {self.max_staleness:g} s in the cluster: give "
+                f"that value, or stop all nodes and HSET {keys.META_SETTINGS.decode()} max_staleness {max_staleness:g}"
             )
         for lane in range(self.lanes):
             await self._link.command("HSETNX", keys.lane_key(lane, b"lane"), "schema", SCHEMA)

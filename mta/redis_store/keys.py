@@ -1,7 +1,7 @@
 """Every Redis key: its shape, what it holds, how long it lives.
 
-A delivery that lives is in exactly one of: one `due` queue, one session's `claimed`, `parked` (later also held, spared); its
-record is in `rec` then, its message's content in `content`. When it ends it is in `ended:<hour>` and nowhere else.
+A delivery that lives is in exactly one of: one `due` queue, one session's `claimed`, `parked`; its record is in `rec`
+then, its message's content in `content`. When it ends it is in `ended:<hour>` and nowhere else.
 `agenda:<pool>`[domain] <= the least score of `due:<pool>:<domain>`, and is there whenever that queue is.
 `mta.redis_store.checker` asserts this and recounts every class.
 """
@@ -17,7 +17,7 @@ def lane_of_prefix(prefix: bytes) -> int:
     return int(prefix[4:-2])
 
 
-# fg:{n}:lane                  hash    the anchor: schema, token (last fencing token), barrier (least generation that may decide)
+# fg:{n}:lane                  hash    the anchor: schema, last token, barrier (least generation that may decide)
 # fg:{n}:due:<pool>:<domain>   zset    delivery id -> time of the next attempt (Unix ms)
 # fg:{n}:agenda:<pool>         zset    domain -> earliest due time in its queue
 # fg:{n}:pools                 set     pools that ever had mail here
@@ -25,14 +25,14 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:parked                zset    "<delivery id><pool>|<domain>" -> since when (Unix ms)
 # fg:{n}:rec                   hash    delivery id -> times its claim was lost (1 byte), msgpack Record
 # fg:{n}:content               hash    message id -> "r" raw | "z" zstd | "p" (in parts)
-# fg:{n}:parts:<message id>    hash    number -> piece of a large content, its first byte as above; expires unless accepted
+# fg:{n}:parts:<message id>    hash    number -> piece of a large content; expires unless accepted
 # fg:{n}:refs                  hash    message id -> deliveries that need the content (absent = 1, and not in parts)
 # fg:{n}:count                 hash    class -> deliveries
 # fg:{n}:tag:<tag>             hash    class -> deliveries with the tag
 # fg:{n}:rule:<id>             hash    class -> deliveries that the rule met
 # fg:{n}:ended:<hour>          hash    delivery id -> final status; expires `status.retention` after its hour
-# fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>", for an
-#                                      hour after that; "c:<session>" -> number up to which its claims were recalled
+# fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>"
+#                                      (for an hour); "c:<session>" -> number up to which its claims were recalled
 # fg:{n}:events                stream  the outbox; trimmed behind the journal
 
 

@@ -1,4 +1,4 @@
-"""The connection to the store: calls to its atomic steps, foreign errors translated, and no call while the server is unsafe."""
+"""The connection to the store: atomic steps called, foreign errors translated, the server's safety known."""
 
 import asyncio
 import importlib.resources
@@ -107,7 +107,7 @@ class Link:
         return client
 
     async def _on_connect(self, connection: AbstractConnection) -> None:
-        """A connection may lead to a server that was restarted, or to another one: nothing is accepted there unchecked."""
+        """It may lead to a server that was restarted, or to another one: nothing is accepted there unchecked."""
         await connection.on_connect()
         await connection.send_command("INFO", "server")
         run_id = safety.run_id(await connection.read_response())

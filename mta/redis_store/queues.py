@@ -9,16 +9,17 @@ import msgspec
 
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError
 from mta.model.events import Event, EventType
-from mta.model.ids import DeliveryId, MessageId, delivery_id, delivery_text, lane_of
+from mta.model.ids import DeliveryId, delivery_id, delivery_text
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
+from mta.ports.content import Placed
 from mta.ports.queueing import Ambiguous, Due, Move, Settled, Settlement, Want
 from mta.redis_store import codec, keys
+from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
 
 _MOVES = {Move.END: "e", Move.QUEUE: "q", Move.PARK: "p"}
 _ANSWERS = {b"O": Settled.OK, b"S": Settled.STALE, b"R": Settled.OLD_RULES}
-_PART_TTL = 3600  # seconds that pieces of content outlive an accept that never came
 
 _UNREADABLE = Record(sender="", recipient="", tags=(), size=0, accepted_at=0, expires_at=0)
 
@@ -31,9 +32,9 @@ class Queues:
         link: Link,
         session: Session,
         lanes: int,
+        content: StoredContent,
         *,
         timeout: float,
-        compress_above: int,
         backlog_hard: int,
         retention: float,
     ) -> None:
@@ -41,7 +42,7 @@ class Queues:
         self._link = link
         self._session = session
         self._timeout = timeout
-        self._compress_above = compress_above
+        self._content = content
         self._backlog_hard = backlog_hard
         self._retention_ms = int(retention * 1000)
         self._numbers = [0] * lanes  # of accept batches
@@ -79,7 +80,7 @@ class Queues:
         raise StoreError(f"accept batch {number} in lane {lane} answered {answer!r}")
 
     async def _void(self, lane: int, number: int, away: StoreAway) -> None:
-        """Returns when the batch has run after all; raises StoreAway once it never can, Ambiguous if that cannot be asked."""
+        """Returns when the batch has run after all; raises StoreAway once it never can, else Ambiguous."""
         prefix = self._prefixes[lane]
         try:
             answer = await self._link.call(
@@ -100,17 +101,15 @@ class Queues:
         tags: dict[str, int] = {}
         events: list[msgspec.Raw] = []
         contents: list[bytes | str] = []
-        parts: list[bytes] = []
+        pending: list[bytes] = []
         for message in messages:
             contents.append(message.id)
-            raw = await self._encoded(message.content)
-            split = len(raw) > codec.PIECE
-            if split:
-                parts.append(await self._upload(lane, message.id, raw))
-            contents.append(b"p" if split else raw)
-            if split or len(message.recipients) > 1:
+            placed = await self._content.put(message.id, message.content)
+            contents.append(placed.value)
+            pending += placed.pending
+            if placed.pending or len(message.recipients) > 1:
                 refs += (codec.lua_text(message.id), len(message.recipients))
-            self._deliveries(message, queues, records, events)
+            self._deliveries(message, placed, queues, records, events)
             for tag in message.tags:
                 tags[tag] = tags.get(tag, 0) + len(message.recipients)
         blob = codec.encode(
@@ -124,19 +123,20 @@ class Queues:
                 [item for pair in tags.items() for item in pair],
                 len(records) // 2,
                 events,
-                [codec.lua_text(part) for part in parts],
+                [codec.lua_text(key) for key in pending],
             )
         )
         step_keys = [prefix + name for name in (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events")]
         step_keys += [keys.due_key(prefix, pool.encode(), domain.encode()) for pool, domain in queues]
         step_keys += [keys.agenda_key(prefix, pool.encode()) for pool in {pool for pool, _ in queues}]
         step_keys += [keys.tag_key(prefix, tag.encode()) for tag in tags]
-        step_keys += parts
+        step_keys += pending
         return step_keys, [blob, *contents]
 
     def _deliveries(
         self,
         message: NewMessage,
+        placed: Placed,
         queues: dict[tuple[str, str], tuple[int, list[int | msgspec.Raw]]],
         records: list[msgspec.Raw],
         events: list[msgspec.Raw],
@@ -157,8 +157,8 @@ class Queues:
                 message.client,
                 None,
                 False,
-                "",
-                "",
+                placed.store,
+                placed.key,
                 message.properties,
             )
             name = codec.lua_text(delivery)
@@ -189,19 +189,6 @@ class Queues:
                 properties=message.properties,
             )
             events.append(codec.lua_text(codec.encode(event)))
-
-    async def _encoded(self, content: bytes) -> bytes:
-        if len(content) > 1_000_000:
-            return await asyncio.to_thread(codec.encode_content, content, self._compress_above)
-        return codec.encode_content(content, self._compress_above)
-
-    async def _upload(self, lane: int, message: MessageId, raw: bytes) -> bytes:
-        key = self._prefixes[lane] + b"parts:" + message
-        for number, piece in enumerate(codec.pieces(raw)):
-            await self._link.command("HSET", key, number, piece)
-            if number == 0:
-                await self._link.command("EXPIRE", key, _PART_TTL)
-        return key
 
     # Delivery
 
@@ -258,15 +245,6 @@ class Queues:
     def _claim_keys(self, lane: int, session: str) -> list[bytes]:
         prefix = self._prefixes[lane]
         return [prefix + name for name in (b"lane", b"claimed:" + session.encode(), b"rec", b"ingest")]
-
-    async def content(self, message: MessageId, record: Record) -> bytes | None:
-        prefix = self._prefixes[lane_of(message)]
-        raw = await self._link.command("HGET", prefix + b"content", message)
-        if raw == b"p":
-            count = await self._link.command("HLEN", prefix + b"parts:" + message)
-            found = [await self._link.command("HGET", prefix + b"parts:" + message, at) for at in range(count)]
-            raw = b"".join(found) if all(found) else None
-        return codec.decode_content(raw) if raw else None
 
     async def settle(self, lane: int, changes: Sequence[Settlement]) -> list[Settled]:
         prefix, session = self._prefixes[lane], self._session.id
@@ -341,10 +319,8 @@ def _claimed(id_: bytes, token: bytes, queue: QueueKey, raw: bytes, content: byt
     except (msgspec.DecodeError, IndexError):
         # The dispatcher parks what was lost this often; the raw record stays as it is.
         return Claimed(DeliveryId(id_), token, queue, _UNREADABLE, b"", 255)
-    whole = content is not None and content != b"p"
-    return Claimed(
-        DeliveryId(id_), token, queue, record, codec.decode_content(content) if whole and content else None, reclaims
-    )
+    whole = codec.decode_content(content) if content is not None and content != IN_PIECES else None
+    return Claimed(DeliveryId(id_), token, queue, record, whole, reclaims)
 
 
 def _settle_item(change: Settlement) -> tuple[Any, ...]:

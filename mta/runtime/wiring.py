@@ -8,6 +8,7 @@ from mta.model.errors import SettingsError, StoreAway
 from mta.model.settings import Settings
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.cluster_settings import ClusterSettings
+from mta.redis_store.content import StoredContent
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.link import Link
 from mta.redis_store.outbox import StoredOutbox, StoredTail
@@ -27,12 +28,13 @@ class Store:
         self.link = link
         self.cluster = cluster
         self.session = session
+        self.content = StoredContent(link, settings.content.compress_above)
         self.queues = Queues(
             link,
             session,
             lanes,
+            self.content,
             timeout=settings.redis.timeout,
-            compress_above=settings.content.compress_above,
             backlog_hard=settings.journal.backlog_hard if settings.journal.when_behind == "refuse" else 0,
             retention=retention,
         )

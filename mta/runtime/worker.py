@@ -64,7 +64,7 @@ class Outgo:
         self._resolver = DnsResolver(settings.delivery.dns_servers)
         self._limits = SharedLimits(store.limits, settings)
         self.settler = Settler(store.queues, guard, settings)
-        self.egress = Egress(settings, self._resolver, guard, self.settler, self._limits, store.queues.content)
+        self.egress = Egress(settings, self._resolver, guard, self.settler, self._limits, store.content)
         self.pools = ServedPools(settings, store.sweeps.pools)
         self.dispatcher = Dispatcher(store.queues, self.egress, guard, self.settler, self.pools)
         store.link.hear(keys.WAKE_CHANNEL, lambda prefix: self.dispatcher.wake(keys.lane_of_prefix(prefix)))

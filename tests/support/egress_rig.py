@@ -132,13 +132,13 @@ class Rig:
         self.contents: dict[MessageId, bytes] = {}
 
     async def __aenter__(self) -> Self:
-        self.egress = Egress(self.settings, self.resolver, self.rules, self.settle, self.limits, self._fetch)
+        self.egress = Egress(self.settings, self.resolver, self.rules, self.settle, self.limits, self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.egress.close()
 
-    async def _fetch(self, message: MessageId, record: Record) -> bytes | None:
+    async def get(self, message: MessageId, record: Record) -> bytes | None:
         await asyncio.sleep(0)
         return self.contents.get(message)
 

@@ -9,6 +9,7 @@ from mta.model.outcomes import Class
 from mta.ports.queueing import Move, Settlement, Want
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.cluster_settings import ClusterSettings
+from mta.redis_store.content import StoredContent
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.link import Link
 from mta.redis_store.outbox import StoredOutbox, StoredTail
@@ -27,8 +28,9 @@ class Store:
         self.lanes = cluster.lanes
         self.cluster = cluster
         self.session = Session(node, "test", ("delivery",))
-        settings = {"timeout": 2.0, "compress_above": 65536, "backlog_hard": 100000, "retention": 3600.0} | options
-        self.queues = Queues(link, self.session, cluster.lanes, **settings)
+        self.content = StoredContent(link, options.pop("compress_above", 65536))
+        settings = {"timeout": 2.0, "backlog_hard": 100000, "retention": 3600.0} | options
+        self.queues = Queues(link, self.session, cluster.lanes, self.content, **settings)
         self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness, 1000)
         self.sweeps = StoredSweeps(link, cluster.lanes, 3600.0)
         self.books = StoredBooks(link, cluster.lanes)

@@ -30,7 +30,7 @@ async def test_accepted_mail_can_be_claimed_with_its_content(open_store):
     assert (await store.books.tag("blue"))["queued"] == 3
     assert await store.queues.settle(1, [ended(c) for c in claimed]) == [Settled.OK] * 3
     assert await store.books.tag("blue") == {"accepted": 3, "queued": 0, "delivered": 3}
-    assert await store.queues.content(sent.id, claimed[0].record) is None
+    assert await store.content.get(sent.id, claimed[0].record) is None
 
 
 async def test_a_claim_settles_once_and_then_is_stale(open_store):
@@ -172,10 +172,10 @@ async def test_large_content_comes_back_whole_and_is_freed(open_store, size):
     await store.queues.accept(0, [message(content=content, to=("a@example.com", "b@example.com"))])
     claimed = await store.claim(0)
     for one in claimed:
-        got = one.content if one.content is not None else await store.queues.content(message_of(one.id), one.record)
+        got = one.content if one.content is not None else await store.content.get(message_of(one.id), one.record)
         assert got == content
     await store.queues.settle(0, [ended(claimed[0])])
-    assert await store.queues.content(message_of(claimed[1].id), claimed[1].record) == content
+    assert await store.content.get(message_of(claimed[1].id), claimed[1].record) == content
     await store.queues.settle(0, [ended(claimed[1])])
     assert not await store.link.command("EXISTS", keys.lane_key(0, b"parts:") + message_of(claimed[1].id))
 

@@ -61,6 +61,11 @@ WRONG = {
     ),
     "too small": ("[rules]\nmax_staleness = '500ms'", "f.toml: rules.max_staleness: must be at least 1s"),
     "too large": ("[rules]\nmax_staleness = '2m'", "f.toml: rules.max_staleness: must be at most 1m"),
+    "lease shorter than two permits": (
+        "[rules]\nmax_staleness = '10s'\n[delivery]\nlease = '15s'",
+        "f.toml: delivery.lease: must be at least 20s, twice rules.max_staleness (10s); raise it or lower "
+        "rules.max_staleness",
+    ),
     "size too small": ("[smtp]\nmax_message_size = 5", "f.toml: smtp.max_message_size: must be at least 1KiB"),
     "negative": ("[node]\nworkers = -1", "f.toml: node.workers: must be at least 0"),
     "nan": ("[domains.a]\nmessages_per_minute = nan", "f.toml: domains.a.messages_per_minute: must be at least 0"),

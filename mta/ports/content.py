@@ -1,0 +1,27 @@
+"""Where the contents of messages are kept; a record names the store and the address there."""
+
+from typing import NamedTuple, Protocol
+
+from mta.model.ids import MessageId
+from mta.model.mail import Record
+
+
+class Placed(NamedTuple):
+    """A content on its way into the store, as the accept step takes it along."""
+
+    value: bytes  # what the lane keeps beside the message id
+    pending: tuple[bytes, ...] = ()  # keys written before, which expire unless the step makes them stay
+    store: str = ""  # for the record: "" = the lane itself
+    key: str = ""
+
+
+class Content(Protocol):
+    """Raises StoreAway, StoreError. What no delivery needs any more is released by the step that ends the last one."""
+
+    async def put(self, message: MessageId, content: bytes) -> Placed:
+        """Durable once the accept step that carries the answer is; gone by itself if that never comes."""
+        ...
+
+    async def get(self, message: MessageId, record: Record) -> bytes | None:
+        """None: it is gone, which it never is for a delivery that lives."""
+        ...
