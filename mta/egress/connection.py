@@ -9,7 +9,8 @@ from mta.egress.transaction import Transaction
 from mta.model.phases import Phase
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import Trouble, broken
-from mta.smtp.client_machine import ClientMachine, Step, sent_size, wire_form
+from mta.smtp.client_machine import ClientMachine, Step
+from mta.smtp.transparency import sent_size, wire_form
 
 CHUNK = 64 * 1024
 _DOT = b".\r\n"

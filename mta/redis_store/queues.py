@@ -69,15 +69,24 @@ class Queues:
                 asked_twice = True
                 if time.monotonic() > deadline:
                     await self._void(lane, number, away)
+                    await self._ensure_kept()
                     return
                 await asyncio.sleep(0.05)
         if answer == b"OK" or (answer == b"DUP" and asked_twice):
+            await self._ensure_kept()
             return
         if answer == b"BACKLOG":
             raise BacklogFull("the journal is too far behind")
         if answer == b"LOST":
             raise SessionLost(self._session.id)
         raise StoreError(f"accept batch {number} in lane {lane} answered {answer!r}")
+
+    async def _ensure_kept(self) -> None:
+        """The step may have opened its connection, to a server nobody has checked; Ambiguous where it is unsafe."""
+        try:
+            await self._link.ensure_safe()
+        except StoreError as error:
+            raise Ambiguous(str(error)) from error
 
     async def _void(self, lane: int, number: int, away: StoreAway) -> None:
         """Returns when the batch has run after all; raises StoreAway once it never can, else Ambiguous."""

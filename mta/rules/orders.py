@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 GRACE: Final = 0.5  # seconds beyond S, for clocks that drift
 _POLL: Final = (0.003, 0.025)  # seconds between looks at the sessions: for a new order, at most
 _QUIET_POLL: Final = 0.025
+_AHEAD: Final = 0.25  # seconds before the last instant, at which the barrier of a lifting order is raised anyhow
 _RETRY: Final = 0.1
 
 
@@ -37,6 +38,8 @@ class Order:
         self.effective_by = wall + int(limit * 1000)
         self.emptied_at = 0
         self.emptied = asyncio.Event()  # the wait set is empty, or time has stopped who is in it
+        self.near = asyncio.Event()  # so, or nearly so by the time alone
+        self.barrier_at = 0  # when it was raised, for an order that lifts
         self.effect: Effective | None = None
 
     def look(self, sessions: Mapping[str, SessionState], now: float, wall: int) -> None:
@@ -50,9 +53,16 @@ class Order:
         self.look_at_clock(now, wall)
 
     def look_at_clock(self, now: float, wall: int) -> None:
-        if not self.emptied_at and (not self.waiting or now >= self.deadline):
+        if self.emptied_at:
+            return
+        if not self.waiting:
             self.emptied_at = wall
+        elif now >= self.deadline:
+            self.emptied_at = min(wall, self.effective_by)  # the instant itself, not when we looked
+        if self.emptied_at:
             self.emptied.set()
+        if self.emptied_at or now >= self.deadline - _AHEAD:
+            self.near.set()
 
 
 class OrderBook:
@@ -175,7 +185,7 @@ class OrderBook:
 
     async def _finish(self, order: Order) -> Effective:
         """From the empty wait set to a stored effect; it is repeated until the store has taken it."""
-        await order.emptied.wait()
+        await order.near.wait()
         while True:
             try:
                 effect = await self._settle(order)
@@ -188,16 +198,16 @@ class OrderBook:
         return effect
 
     async def _settle(self, order: Order) -> Effective:
+        if order.lifts and not order.barrier_at:
+            await self._store.raise_barrier(order.head.generation)
+            order.barrier_at = self._wall()
+        await order.emptied.wait()
         if order.effect is None:
-            effective_at = order.emptied_at
-            if order.lifts:
-                await self._store.raise_barrier(order.head.generation)
-                effective_at = self._wall()
             past_dot = () if order.removed else tuple(entry.id for entry in await self._store.past_dot(order.rule.id))
             order.effect = Effective(
                 rule=order.rule.id,
                 generation=order.head.generation,
-                effective_at=effective_at,
+                effective_at=max(order.emptied_at, order.barrier_at),
                 past_dot=past_dot,
                 confirmed=tuple(sorted(order.confirmed)),
                 unconfirmed=tuple(sorted(order.waiting)),

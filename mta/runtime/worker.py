@@ -38,12 +38,14 @@ class Intake:
         """While the server could lose mail none is taken, and clients are told why; until cancelled."""
         while True:
             try:
+                await self._link.command("PING")
                 await asyncio.shield(self._link.ensure_safe())
                 self.admission.allow()
             except StoreUnsafe as error:
                 self.admission.refuse(f"the store is unsafe: {error}")
             except StoreError as error:
-                self.admission.refuse(f"the store cannot be reached: {error}")
+                log.debug("the store cannot be reached: %s", error)
+                self.admission.refuse("the store cannot be reached")
             await asyncio.sleep(_HEALTH_EVERY)
 
     async def drain(self, seconds: float) -> None:

@@ -224,19 +224,3 @@ class ClientMachine:
     def _break(self, why: str) -> Step:
         self.broken = self.broken or why
         return Step.DONE
-
-
-def wire_form(content: bytes) -> bytes:
-    """Content as it follows 354: dots stuffed, last line ended, and the final dot (RFC 5321 4.5.2)."""
-    if b"\r\n." in content:
-        content = content.replace(b"\r\n.", b"\r\n..")
-    if content.startswith(b"."):
-        content = b"." + content
-    if not content or content.endswith(b"\r\n"):
-        return content + b".\r\n"
-    return content + b"\r\n.\r\n"
-
-
-def sent_size(content: bytes) -> int:
-    """The size that SIZE= declares: content with its last line ended, without stuffing and dot (RFC 1870 6)."""
-    return len(content) if not content or content.endswith(b"\r\n") else len(content) + 2

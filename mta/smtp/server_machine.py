@@ -14,13 +14,13 @@ from mta.model.errors import BadValue
 from mta.model.outcomes import Reply
 from mta.smtp import grammar, replies
 from mta.smtp.mail_parameters import read_mail_parameters
+from mta.smtp.transparency import END_OF_DATA, has_bare_line_end, most_on_the_wire, unstuffed
 
 COMMAND_LINE = 512  # octets with CRLF, RFC 5321 4.5.3.1.4
 MAIL_LINE = COMMAND_LINE + 26 + 17  # SIZE (RFC 1870 section 3) and BODY (RFC 6152 section 2)
 _DISCARD_ABOVE = 2048  # octets of a line that are kept while its end has not come
 _FREE_JUNK = 100  # commands that move no mail before each counts as an error
 
-_END_OF_DATA = b"\r\n.\r\n"
 _NOT_HERE = frozenset((b"EXPN", b"BDAT", b"STARTTLS", b"AUTH", b"ETRN", b"TURN", b"SEND", b"SOML", b"SAML"))
 
 
@@ -89,7 +89,7 @@ class ServerMachine:
         self.progress = 0  # commands and messages that were read to their end
         self._hostname = hostname
         self._max_size = max_message_size
-        self._raw_limit = max_message_size * 4 // 3 + 16  # a stuffed line is at most 4/3 of itself: `..<CR><LF>`
+        self._raw_limit = most_on_the_wire(max_message_size)
         self._max_recipients = max_recipients
         self._max_errors = max_errors
         self._may_relay = may_relay
@@ -199,7 +199,7 @@ class ServerMachine:
                     break
                 self._take_line(bytes(buffer[self._position : end]), end)
             elif self.state is State.DATA:
-                end = buffer.find(_END_OF_DATA, self._scan)
+                end = buffer.find(END_OF_DATA, self._scan)
                 if end < 0:
                     self._keep_data_bounded()
                     break
@@ -387,11 +387,10 @@ class ServerMachine:
         else:
             with memoryview(self._buffer) as view:
                 raw = bytes(view[start : end + 2])  # with the CRLF before it
-            line_ends = raw.count(b"\r\n")
-            content = raw.replace(b"\r\n.", b"\r\n")[2:] if b"\r\n." in raw else raw[2:]
+            content = unstuffed(raw)
             if len(content) > self._max_size:
                 refusal = replies.TOO_LARGE
-            elif raw.count(b"\r") != line_ends or raw.count(b"\n") != line_ends:
+            elif has_bare_line_end(raw):
                 refusal = replies.BARE_IN_DATA
         if refusal is not None:
             self.reset_transaction()

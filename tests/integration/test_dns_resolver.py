@@ -114,3 +114,14 @@ async def test_a_name_that_cannot_be_asked_does_not_exist(resolver: DnsResolver)
     answer = await resolver.mx("a" * 70 + ".test")
     assert not answer.hosts
     assert not answer.temporary
+
+
+async def test_a_name_that_takes_its_time_is_found_although_the_server_was_fast_before(stub: DnsStub) -> None:
+    resolver = DnsResolver([stub.address])
+    stub.mx("slow.test", (10, "mx.test"))
+    for number in range(10):
+        await resolver.mx(f"fast{number}.test")
+    stub.delay = 1.2  # c-ares now waits 250, 500 and 1,000 ms
+    answer = await resolver.mx("slow.test")
+    await resolver.close()
+    assert answer.hosts == ("mx.test",)

@@ -43,7 +43,11 @@ class Node:
             self.process = subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ)
         lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=lambda: lines.put(self.process.stdout.readline()), daemon=True).start()
-        line = lines.get(timeout=timeout)
+        try:
+            line = lines.get(timeout=timeout)
+        except queue.Empty:
+            self.stop(signal.SIGKILL)
+            raise AssertionError(f"not ready within {timeout} s\n{self.errors()}") from None
         assert line, self.errors()
         self.ready = json.loads(line)
         return self

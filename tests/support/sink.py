@@ -13,7 +13,7 @@ RESET = "reset"  # close with RST
 STALL = "stall"  # never answer
 HOLD = "hold"  # answer when `Sink.release` says what
 
-Answer = str  # "250 2.0.0 ok", several lines joined by CRLF, or DROP, RESET, STALL, HOLD
+Answer = str  # "250 2.0.0 ok", several lines joined by CRLF, or DROP, RESET, STALL, HOLD; "\udc80" is byte 80
 
 
 class Received(msgspec.Struct):
@@ -256,7 +256,7 @@ class _Session(asyncio.Protocol):
             if answer.startswith("354"):
                 self._in_data = True
                 self._message = self._message or Received(self._number, "", [], time.time())
-            self._transport.write(answer.encode() + b"\r\n")
+            self._transport.write(answer.encode("utf-8", "surrogateescape") + b"\r\n")
             if answer.startswith(("221", "421")):
                 self._transport.close()
                 self._stalled = True

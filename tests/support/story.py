@@ -1,14 +1,13 @@
-"""The end of a scenario: log lines by recipient, and the store recounted."""
+"""The end of a scenario: log lines by recipient, and the whole account of the store."""
 
-import asyncio
 from collections import Counter
 from typing import Any
 
-from mta.model.settings import RedisSettings
-from mta.redis_store.checker import Checker, Report
-from mta.redis_store.cluster_settings import ClusterSettings
-from mta.redis_store.link import Link
+from mta.redis_store.checker import Report
 from tests.support.node import Node, until
+from tests.support.recount import recount
+
+STALENESS = 5.0  # rules.max_staleness where a scenario sets none
 
 ENDS = ("Delivery", "Bounce", "Expiration", "Intercepted")
 
@@ -44,25 +43,9 @@ def summary(*nodes: Node) -> Counter[str]:
     return Counter(line["type"] for node in nodes for line in node.events())
 
 
-def recount(url: str) -> Report:
-    """The store's contents, checked and counted anew."""
-
-    async def look() -> Report:
-        link = Link(url, RedisSettings(timeout=5.0))
-        try:
-            await link.open()
-            cluster = ClusterSettings(link)
-            await cluster.open(5.0)
-            return await Checker(link, cluster.lanes).report()
-        finally:
-            await link.close()
-
-    return asyncio.run(look())
-
-
 def at_rest(node: Node, **classes: int) -> Report:
     """The store has no broken sentence, its books balance, and its total counts are `classes` (others: none)."""
-    report = recount(node.ready["redis"])
+    report = recount(node.ready["redis"], STALENESS)
     assert not report.broken, report.broken
     assert report.balanced, report.counted
     beside = ("accepted", "uncertain", "deferred_by_rule", "rejected")

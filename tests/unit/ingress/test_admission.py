@@ -10,6 +10,7 @@ from mta.ingress.admission import Admission
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreFull, StoreUnsafe
 from mta.model.ids import lane_of, message_text
 from mta.model.mail import NewMessage, Recipient
+from mta.model.outcomes import Reply
 from mta.ports.queueing import Ambiguous
 from tests.support.intake import RecordingStore
 
@@ -107,8 +108,25 @@ async def test_a_bug_is_logged_once_with_its_traceback(caplog):
     with caplog.at_level(logging.ERROR):
         await answer_of(admission)
         await answer_of(admission)
-    assert len(caplog.records) == 1
-    assert caplog.records[0].exc_info
+    bugs = [record for record in caplog.records if record.name == module.__name__]
+    assert len(bugs) == 1
+    assert bugs[0].exc_info
+
+
+async def test_an_unsafe_store_is_named_to_the_client_and_once_in_the_log(caplog):
+    store = RecordingStore()
+    store.trouble = StoreUnsafe("appendfsync is everysec")
+    admission = Admission(store, 0.0)
+    assert (await answer_of(admission))[1] == Reply(451, "4.3.0", "the store is unsafe: appendfsync is everysec")
+    with caplog.at_level(logging.WARNING, module.__name__):
+        for _ in range(3):
+            admission.refuse("the store is unsafe: appendfsync is everysec")
+        assert admission.gate() == Reply(451, "4.3.0", "the store is unsafe: appendfsync is everysec")
+        for _ in range(3):
+            admission.allow()
+        assert admission.gate() is None
+    said = [record.getMessage() for record in caplog.records if record.name == module.__name__]
+    assert said == ["no mail is taken: the store is unsafe: appendfsync is everysec", "mail is taken again"]
 
 
 async def test_too_much_waiting_is_452(monkeypatch):

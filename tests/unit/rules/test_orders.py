@@ -96,11 +96,30 @@ async def test_stopped_worker_leaves_the_wait_set_by_time_and_stays_named(rig):
 async def test_time_decides_while_the_store_is_away(rig):
     effect = await rig.book.put(RULE, 0.0, "effective")
     rig.api.away = True
-    rig.clock.seconds = 105.5
+    rig.clock.seconds = 105.6  # looked at late: effective_by holds all the same
     await asyncio.sleep(0.04)
     rig.api.away = False
     await until(lambda: rig.shared.effects)
-    assert (await rig.book.effect(effect.rule)).effective_at == 105_500
+    assert (await rig.book.effect(effect.rule)).effective_at == effect.effective_by == 105_500
+
+
+async def test_a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word(rig):
+    await rig.book.put(RULE, 0.0, "effective")
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    lifting = asyncio.create_task(rig.book.remove("r", "admin", 20.0))
+    await until(lambda: rig.shared.head.generation == 2)
+    rig.clock.seconds = 105.2
+    await asyncio.sleep(0.04)
+    assert rig.shared.barriers == []
+    rig.clock.seconds = 105.3
+    await until(lambda: rig.shared.barriers == [2])
+    assert not lifting.done()
+    rig.clock.seconds = 105.7
+    told = await lifting
+    assert told is not None
+    assert (told.effective, told.effective_at, told.effective_by) == (True, 105_500, 105_500)
+    assert rig.shared.barriers == [2]
 
 
 async def test_goodbye_and_death_leave_the_wait_set(rig):

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from mta.model.outcomes import Reply
 from mta.model.phases import Phase
-from mta.smtp.client_machine import ClientMachine, Extensions, Step, sent_size, wire_form
+from mta.smtp.client_machine import ClientMachine, Extensions, Step
 from mta.smtp.reply_parser import KEPT_BYTES, BadReply, ReplyParser
+from mta.smtp.transparency import sent_size, wire_form
 
 PIPELINED = Extensions(pipelining=True, eight_bit=True, size=0)
 

@@ -1,0 +1,40 @@
+"""Transparency: how DATA carries any content, with dots stuffed and a dot at its end (RFC 5321 4.5.2).
+
+Only `<CR><LF>.<CR><LF>` ends it (RFC 5321 4.1.1.4), and only `<CR><LF>` ends a line (RFC 5321 2.3.8).
+"""
+
+from typing import Final
+
+END_OF_DATA: Final = b"\r\n.\r\n"  # its first two octets end the content's last line, or the DATA command
+
+
+def most_on_the_wire(size: int) -> int:
+    """How long content of `size` octets can become: a stuffed line is at most 4/3 of itself, `..<CR><LF>`."""
+    return size * 4 // 3 + 16
+
+
+def unstuffed(raw: bytes) -> bytes:
+    """The content; `raw` has the CRLF before it and, where it is not empty, that of its last line."""
+    return raw.replace(b"\r\n.", b"\r\n")[2:] if b"\r\n." in raw else raw[2:]
+
+
+def has_bare_line_end(raw: bytes) -> bool:
+    """Whether there is a CR or LF that is no part of a CRLF."""
+    line_ends = raw.count(b"\r\n")
+    return raw.count(b"\r") != line_ends or raw.count(b"\n") != line_ends
+
+
+def wire_form(content: bytes) -> bytes:
+    """Content as it follows 354: dots stuffed, last line ended, and the final dot."""
+    if b"\r\n." in content:
+        content = content.replace(b"\r\n.", b"\r\n..")
+    if content.startswith(b"."):
+        content = b"." + content
+    if not content or content.endswith(b"\r\n"):
+        return content + b".\r\n"
+    return content + b"\r\n.\r\n"
+
+
+def sent_size(content: bytes) -> int:
+    """The size that SIZE= declares: content with its last line ended, without stuffing and dot (RFC 1870 6)."""
+    return len(content) if not content or content.endswith(b"\r\n") else len(content) + 2

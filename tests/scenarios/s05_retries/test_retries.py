@@ -1,0 +1,304 @@
+import datetime
+import pathlib
+import random
+import socket
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from tests.support.node import Node, running, until
+from tests.support.sink import DROP, RESET
+from tests.support.sink_thread import SinkThread
+from tests.support.story import at_rest, ended, lines, summary
+
+LATER, NEVER, FULL, CLOSING = "451 4.2.1 come later", "550 5.1.1 no such user", "552 5.2.2 full", "421 4.3.2 closing"
+
+
+class Moody:
+    """A sink that gives each address its answers in turn, at RCPT and at the dot, and then takes its mail."""
+
+    def __init__(self) -> None:
+        self.at_rcpt: dict[str, list[str]] = {}
+        self.at_dot: dict[str, list[str]] = {}
+        self.asked: defaultdict[str, list[float]] = defaultdict(list)  # address -> Unix seconds of each RCPT
+        self.thread = SinkThread()
+        self.start, self.stop = self.thread.start, self.thread.stop
+        self.thread.script("RCPT", self._rcpt)
+        self.thread.script(".", lambda _, address: _next(self.at_dot, address))
+
+    def node(self, folder: pathlib.Path, **sets: Any) -> Node:
+        """A node that sends everything here; ask for it when the sink has been started."""
+        return Node(folder, **{"delivery.route": self.thread.address}, **sets)
+
+    def _rcpt(self, _: int, argument: str) -> str | None:
+        address = argument.partition("<")[2].partition(">")[0]
+        self.asked[address].append(time.time())
+        return _next(self.at_rcpt, address)
+
+    def receipts(self, address: str) -> int:
+        """How often the sink has read the whole of a message to the address, whatever it answered."""
+        return sum(address in message.recipients for message in self.thread.sink.received)
+
+    def gaps(self, address: str) -> list[float]:
+        return [after - before for before, after in pairwise(self.asked[address])]
+
+
+def _next(answers: dict[str, list[str]], address: str) -> str | None:
+    left = answers.get(address)
+    if not left:
+        return None
+    return left[0] if len(left) == 1 and left[0].startswith("451 4.9") else left.pop(0)
+
+
+FOREVER = ["451 4.9.9 never today"]
+
+
+def send_to_all(node: Node, addresses: list[str], *headers: str) -> None:
+    """One message to several recipients."""
+    with node.client() as client:
+        text = "\r\n".join([*headers, "Subject: to several", "", "hello", ""])
+        assert not client.sendmail("from@example.org", addresses, text.encode())
+
+
+def unix_ms(line: dict[str, Any], field: str) -> float:
+    return datetime.datetime.fromisoformat(line[field]).timestamp() * 1000
+
+
+def test_what_failed_for_now_is_tried_again_on_schedule_and_nothing_else_is(tmp_path: pathlib.Path) -> None:
+    moody = Moody()
+    moody.at_rcpt = {
+        "twice@plan.test": [LATER, LATER],
+        "own@plan.test": [LATER],
+        "tries@plan.test": list(FOREVER),
+        "late@plan.test": list(FOREVER),
+        "later@many.test": [LATER],
+        "no@many.test": [NEVER],
+        "full@many.test": [FULL],
+        "m2@closing.test": [CLOSING],
+    }
+    moody.at_dot = {
+        "a@dot4.test": ["451 4.7.1 greylisted"],
+        "a@dot5.test": ["554 5.7.1 spam"],
+        "a@drop.test": [DROP],
+    }
+    with running(moody), running(node := moody.node(tmp_path, **{"delivery.retries": ["1s", "2s"]})):
+        sent_at = time.time()
+        node.send("delayed@plan.test", X_MQ_Delayed="+2s")
+        node.send("twice@plan.test")
+        node.send("own@plan.test", X_MQ_Retries="3s")
+        node.send("tries@plan.test", X_MQ_MaxAttempts="2")
+        node.send("late@plan.test", X_MQ_MaxDeliverTime="+2s")
+        send_to_all(node, ["ok@many.test", "later@many.test", "no@many.test", "full@many.test"])
+        closing = [f"m{n}@closing.test" for n in range(6)]
+        node.send(closing)
+        node.send(["a@dot4.test", "a@dot5.test", "a@drop.test"])
+        send_to_all(node, ["x@split.test", "x@parted.test"])
+        delivered = [
+            "delayed@plan.test", "twice@plan.test", "own@plan.test", "ok@many.test", "later@many.test",
+            "full@many.test", "a@dot4.test", "a@drop.test", "x@split.test", "x@parted.test", *closing,
+        ]  # fmt: skip
+        bounced = ["no@many.test", "a@dot5.test"]
+        expired = ["tries@plan.test", "late@plan.test"]
+        ends = ended(node, *delivered, *bounced, *expired)
+        assert {ends[address]["type"] for address in delivered} == {"Delivery"}
+        assert {ends[address]["type"] for address in bounced} == {"Bounce"}
+        assert {ends[address]["type"] for address in expired} == {"Expiration"}
+
+        first, second = moody.gaps("twice@plan.test")
+        assert (0.89 < first < 3, 1.79 < second < 4) == (True, True)
+        waits = [unix_ms(line, "next_attempt") - unix_ms(line, "time") for line in lines(node, "twice@plan.test")[:2]]
+        assert (900 <= waits[0] <= 1100, 1800 <= waits[1] <= 2200) == (True, True)
+        assert [line["attempt"] for line in lines(node, "twice@plan.test")] == [1, 2, 3]
+        assert 2.69 < moody.gaps("own@plan.test")[0] < 5
+        assert 1.99 < moody.asked["delayed@plan.test"][0] - sent_at < 4.5
+
+        for address in expired:
+            assert len(moody.asked[address]) == 2
+            line = ends[address]
+            assert (line["code"], line["enhanced"], line["attempt"]) == (451, "4.4.7", 2)
+            assert line["text"] == "never today"
+
+        asked = {address: len(moody.asked[address]) for address in ends if address.endswith("@many.test")}
+        assert asked == {"ok@many.test": 1, "no@many.test": 1, "later@many.test": 2, "full@many.test": 2}
+        assert (ends["no@many.test"]["code"], ends["no@many.test"]["text"]) == (550, "no such user")
+        assert lines(node, "full@many.test")[0]["type"] == "TransientFailure"
+        by_message = sorted(m.recipients for m in moody.thread.to("many.test"))
+        # The two that were deferred come due on their own, each within its 10 %.
+        assert by_message in (
+            [["full@many.test"], ["later@many.test"], ["ok@many.test"]],
+            [["later@many.test", "full@many.test"], ["ok@many.test"]],
+        )
+
+        assert {address: moody.receipts(address) for address in closing} == dict.fromkeys(closing, 1)
+        deferred = {line["recipient"]: line for a in closing for line in lines(node, a, "TransientFailure")}
+        assert deferred["m2@closing.test"]["code"] == 421
+        assert len(deferred) == 1
+        assert ends["m2@closing.test"]["attempt"] == 2
+
+        assert (moody.receipts("a@dot4.test"), moody.receipts("a@dot5.test")) == (2, 1)
+        assert (ends["a@dot5.test"]["code"], ends["a@dot5.test"]["enhanced"]) == (554, "5.7.1")
+        assert moody.receipts("a@drop.test") == 2
+        doubt = lines(node, "a@drop.test")[0]
+        assert (doubt["type"], doubt["origin"]) == ("TransientFailure", "local")
+        assert "more than once" in doubt["text"]
+
+        once = set(delivered) - {"a@dot4.test", "a@drop.test"}
+        assert {moody.receipts(address) for address in once} == {1}
+        assert summary(node)["Delivery"] == len(delivered)
+        at_rest(node, delivered=len(delivered), bounced=len(bounced), expired=len(expired))
+
+
+def test_a_destination_that_turns_us_away_is_asked_seldom_however_much_waits_for_it(tmp_path: pathlib.Path) -> None:
+    moody = Moody()
+    moody.thread.script("GREETING", "421 4.3.2 not now")
+    with running(moody), running(node := moody.node(tmp_path, **{"delivery.retries": ["1s", "2s"]})):
+        sink = moody.thread.sink
+        every = [f"m{n}@busy.test" for n in range(300)]
+        node.send(every, tags=("busy",))
+        until(lambda: {line["recipient"] for line in node.events() if line["type"] == "TransientFailure"} >= {*every})
+        (first,) = lines(node, every[0], "TransientFailure")[:1]
+        assert (first["code"], first["enhanced"], first["origin"]) == (421, "4.3.2", "remote")
+        assert sink.connections < 30
+        turned_away = sink.connections
+        moody.thread.script("GREETING", None)
+        ends = ended(node, *every)
+        assert {line["type"] for line in ends.values()} == {"Delivery"}
+        assert {moody.receipts(address) for address in every} == {1}
+        assert sink.connections - turned_away < 60
+        at_rest(node, delivered=300)
+
+
+def test_a_peer_that_fails_at_random_gets_each_message_once_and_the_books_agree(tmp_path: pathlib.Path) -> None:
+    chance = random.Random(20)
+    moods = (DROP, RESET, "421 4.3.2 closing", "450 4.2.0 busy", "not a reply at all")
+    lost_replies: Counter[str] = Counter()  # address -> dots that were answered by nothing that can be understood
+    seen: Counter[str] = Counter()
+
+    def at(verb: str) -> Callable[[int, str], str | None]:
+        def answer(_: int, argument: str) -> str | None:
+            if calm or chance.random() > 0.05:
+                return None
+            mood = chance.choice(moods)
+            seen[verb] += 1
+            if verb == "." and mood in (DROP, RESET, moods[4]):
+                lost_replies.update([argument])
+            return mood
+
+        return answer
+
+    sink = SinkThread()
+    calm = False
+    for verb in ("GREETING", "EHLO", "MAIL", "RCPT", "DATA", "."):
+        sink.script(verb, at(verb))
+    with running(sink):
+        node = Node(tmp_path, **{"delivery.route": sink.address, "delivery.retries": ["1s"]})
+        with running(node):
+            every = [f"m{n}@moody.test" for n in range(150)]
+            node.send(every, tags=("moody",))
+            until(lambda: len({line["recipient"] for line in node.events() if line["type"] == "Delivery"}) > 100, 30.0)
+            calm = True
+            ends = ended(node, *every)
+            assert len(seen) >= 4  # nearly every command met a mood
+            assert {line["type"] for line in ends.values()} == {"Delivery"}
+            taken = Counter(message.recipients[0] for message in sink.sink.taken)
+            assert taken == dict.fromkeys(every, 1)
+            doubts = Counter(
+                line["recipient"]
+                for line in node.events()
+                if line["type"] == "TransientFailure" and "more than once" in line["text"]
+            )
+            assert doubts == lost_replies
+            kinds = summary(node)
+            assert kinds["Delivery"] == kinds["Reception"] == 150
+            statement = node.statement("moody")
+            assert (statement["delivered"], statement["uncertain"], statement["balanced"]) == (150, 0, True)
+            at_rest(node, delivered=150)
+
+
+def test_a_delivery_that_may_have_arrived_before_it_ended_otherwise_is_uncertain(tmp_path: pathlib.Path) -> None:
+    moody = Moody()
+    moody.at_dot = {f"{name}@drop.test": [DROP] for name in ("lucky", "bounced", "expired")}
+    moody.at_rcpt = {"sure@drop.test": [NEVER]}
+    with running(moody), running(node := moody.node(tmp_path, **{"delivery.retries": ["1s"]})):
+        addresses = list(moody.at_dot)
+        node.send("expired@drop.test", tags=("t",), X_MQ_MaxAttempts="1")
+        node.send(["lucky@drop.test", "bounced@drop.test", "sure@drop.test"], tags=("t",))
+        until(lambda: all(moody.receipts(address) for address in addresses))
+        moody.at_rcpt["bounced@drop.test"] = [NEVER]
+        ends = ended(node, *addresses, "sure@drop.test")
+        kinds = [ends[f"{name}@drop.test"]["type"] for name in ("lucky", "bounced", "expired", "sure")]
+        assert kinds == ["Delivery", "Bounce", "Expiration", "Bounce"]
+        statement = node.statement("t")
+        assert (statement["delivered"], statement["bounced"], statement["expired"]) == (1, 2, 1)
+        assert (statement["uncertain"], statement["balanced"]) == (2, True)
+        receipts = sum(bool(moody.receipts(address)) for address in ends)
+        assert statement["delivered"] <= receipts <= statement["delivered"] + statement["uncertain"]
+        at_rest(node, delivered=1, bounced=2, expired=1, uncertain=2)
+
+
+def test_mail_that_grows_too_old_expires_with_what_was_last_said(tmp_path: pathlib.Path) -> None:
+    moody = Moody()
+    moody.at_rcpt = {"a@old.test": list(FOREVER)}
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        table = f'{{ "gone.test" = "127.0.0.1:{closed.getsockname()[1]}" }}'
+        sets = {"delivery.routes": table, "delivery.retries": ["1s"], "delivery.max_age": "2600ms"}
+        with running(moody), running(node := moody.node(tmp_path, **sets)):
+            sent_at = time.time()
+            node.send(["a@old.test", "a@gone.test"], tags=("old",))
+            node.send("delayed@old.test", X_MQ_Delayed="+4s")  # its age counts from then
+            ends = ended(node, "a@old.test", "a@gone.test", "delayed@old.test")
+            old, gone = ends["a@old.test"], ends["a@gone.test"]
+            assert (old["type"], old["code"], old["enhanced"]) == ("Expiration", 451, "4.4.7")
+            assert old["text"] == "never today"
+            assert moody.asked["a@old.test"][-1] - sent_at < 3
+            assert len(moody.asked["a@old.test"]) == old["attempt"]
+            assert old["attempt"] in (2, 3)  # 3, unless the machine lost half a second
+            assert (gone["type"], gone["code"], gone["enhanced"], gone["origin"]) == (
+                "Expiration",
+                451,
+                "4.4.7",
+                "local",
+            )
+            assert "refused" in gone["text"].lower()
+            assert {line["type"] for line in lines(node, "a@gone.test")[:-1]} == {"TransientFailure"}
+            assert ends["delayed@old.test"]["type"] == "Delivery"
+            statement = node.statement("old")
+            assert (statement["expired"], statement["balanced"]) == (2, True)
+            at_rest(node, expired=2, delivered=1)
+
+
+def test_mail_leaves_from_the_ips_of_its_pool_or_the_one_it_asks_for(tmp_path: pathlib.Path) -> None:
+    sink = SinkThread()
+    with running(sink):
+        node = Node(
+            tmp_path,
+            **{
+                "delivery.route": sink.address,
+                "domains": '{ "two.test" = { messages_per_connection = 1 } }',
+                "pools": '{ default = {}, two = { ips = ["127.0.0.11", "127.0.0.12"], ehlo = "two.example" } }',
+            },
+        )
+        with running(node):
+            pooled = [f"p{n}@two.test" for n in range(6)]
+            with node.client() as client:
+                for address in pooled:
+                    node.send_on(client, address, X_MQ_Pool="two")
+            node.send("a@one.test", X_MQ_IP="127.0.0.9")
+            node.send("a@none.test")
+            node.send("a@unheld.test", X_MQ_IP="192.0.2.1")  # no node has it: the mail waits
+            ends = ended(node, *pooled, "a@one.test", "a@none.test")
+            peers = {message.recipients[0]: message.peer for message in sink.sink.taken}
+            assert {peers[address] for address in pooled} == {"127.0.0.11", "127.0.0.12"}
+            assert (peers["a@one.test"], peers["a@none.test"]) == ("127.0.0.9", "127.0.0.1")
+            for address, line in ends.items():
+                assert line["mta"] == peers[address]
+            assert {ends[address]["pool"] for address in pooled} == {"two"}
+            assert (ends["a@one.test"]["pool"], ends["a@none.test"]["pool"]) == ("@127.0.0.9", "default")
+            numbers = {message.connection for message in sink.to("two.test")}
+            hellos = {line for number, line in sink.sink.commands if number in numbers and line.startswith("EHLO")}
+            assert hellos == {"EHLO two.example"}
+            assert not lines(node, "a@unheld.test")
+            at_rest(node, delivered=8, queued=1)

@@ -1,0 +1,95 @@
+"""The API when the store is away, when its own process is killed, and what it keeps of its secret."""
+
+import os
+import signal
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.node import Node, running, until
+from tests.support.orders import seconds
+from tests.support.rest import ask
+from tests.support.valkey import Valkey
+
+
+def _status(api: str, path: str, method: str = "GET", body: bytes | None = None) -> int:
+    try:
+        return ask(api, method, path, body).status
+    except OSError:
+        return 0
+
+
+def test_ready_says_503_while_the_store_is_away_and_orders_are_refused(place: Any):
+    api, order = place.api, b'{"code": 554, "tag": "away"}'
+    assert ask(api, "GET", "/readyz", token=None).body == {"status": "ready"}
+    place.valkey.stop(signal.SIGKILL)
+    try:
+        answer = until(lambda: (a := ask(api, "GET", "/readyz", token=None)).status == 503 and a, 10.0)
+        assert answer.body == {"status": "unready", "reason": "the store is away"}
+        assert answer.headers["Retry-After"]
+        assert ask(api, "GET", "/healthz", token=None).status == 200
+        refused = ask(api, "POST", "/v1/errors", order)
+        assert (refused.status, refused.body["error"]["type"]) == (503, "unavailable")
+    finally:
+        place.valkey.start()
+    until(lambda: _status(api, "/readyz") == 200, 15.0)
+    made = ask(api, "POST", "/v1/errors?wait=5s", order)
+    assert (made.status, made.body["effective"]) == (201, True)
+    place.node.send("a@away.test", ("away",))
+    until(lambda: sum(place.node.statement("away")["intercepted"].values()) == 1)
+    assert ask(api, "DELETE", f"/v1/errors/{made.body['id']}").status == 200
+
+
+def test_a_killed_api_comes_back_on_its_port_and_pending_orders_become_effective(place: Any):
+    api, node = place.api, place.node
+    worker = next(w for w in ask(api, "GET", "/v1/workers").body["workers"] if "delivery" in w["roles"])
+    before = node.child("control_api")
+    os.kill(worker["pid"], signal.SIGSTOP)
+    try:
+        made = ask(api, "POST", "/v1/errors?wait=700ms", b'{"code": 554, "tag": "pending"}')
+        assert (made.status, made.body["workers"]["unconfirmed"]) == (202, [worker["name"]])
+        os.kill(before, signal.SIGKILL)
+        until(lambda: _status(api, "/healthz") == 200 and node.child("control_api") != before, 15.0)
+        path = f"/v1/errors/{made.body['id']}"
+        rule = until(lambda: (r := ask(api, "GET", path).body)["effective"] and r, 10.0)
+        assert rule["workers"]["unconfirmed"] == [worker["name"]]
+        assert seconds(made.body["created_at"]) < seconds(rule["effective_at"]) <= time.time()
+    finally:
+        os.kill(worker["pid"], signal.SIGCONT)
+    node.send("a@pending.test", ("pending",))
+    until(lambda: sum(node.statement("pending")["intercepted"].values()) == 1)
+    statement = until(lambda: (s := ask(api, "GET", path + "/statement").body)["complete"] and s, 10.0)
+    assert (statement["matched"], statement["balanced"]) == (1, True)
+    assert ask(api, "DELETE", path).status == 200
+    assert not place.sink.to("pending.test")
+
+
+def test_the_token_is_made_once_kept_in_one_private_file_and_only_its_hash_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("FLOODGATE_ADMIN_TOKEN", raising=False)
+    valkey = Valkey(tmp_path / "valkey")
+    node = Node(tmp_path / "n1", "n1", valkey.url, workers=1)
+    node.token = None
+    with running(valkey):
+        with running(node):
+            file = tmp_path / "n1" / "admin.token"
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            token = file.read_text().strip()
+            assert len(token) >= 32
+            api = node.ready["api"]
+            assert ask(api, "GET", "/v1/errors", token=token).status == 200
+            assert ask(api, "GET", "/v1/errors").status == 401
+            assert ask(api, "POST", "/v1/errors", b'{"code": 554, "tag": "a"}', token=token).status == 201
+        with running(node):
+            assert file.read_text().strip() == token, "kept over a restart"
+            assert ask(node.ready["api"], "GET", "/v1/errors", token=token).status == 200
+        assert token not in node.errors()
+        assert token not in "".join(node.words)
+        stored = [p for p in (tmp_path / "valkey").rglob("*") if p.is_file()]
+        assert any(p.stat().st_size > 1000 for p in stored)
+        for path in (*stored, *(tmp_path / "n1" / "log").iterdir()):
+            assert token.encode() not in path.read_bytes(), path

@@ -1,0 +1,63 @@
+"""Queues, workers, readiness and the live stream, as a real node shows them."""
+
+from typing import Any
+
+from tests.support.node import until
+from tests.support.orders import seconds
+from tests.support.rest import ask, watching
+
+
+def test_queues_and_workers_show_what_is_there(place: Any):
+    node = place.node
+    node.send(["a@q1.test", "b@q1.test"], ("q",), X_MQ_Delayed="+1h")
+    node.send("c@q2.test", ("q",), X_MQ_Delayed="+2h", X_MQ_Pool="gold")
+    found = ask(place.api, "GET", "/v1/queues").body
+    shown = {(q["pool"], q["domain"]): (q["due"], q["scheduled"], q["claimed"]) for q in found["queues"]}
+    assert shown == {("default", "q1.test"): (0, 2, 0), ("gold", "q2.test"): (0, 1, 0)}
+    assert all(seconds(q["oldest"]) > seconds(found["as_of"]) + 3000 for q in found["queues"])
+    assert [q["domain"] for q in ask(place.api, "GET", "/v1/queues?pool=gold").body["queues"]] == ["q2.test"]
+    page = ask(place.api, "GET", "/v1/queues?limit=1").body
+    rest = ask(place.api, "GET", f"/v1/queues?limit=1&cursor={page['cursor']}").body
+    assert [q["domain"] for q in page["queues"] + rest["queues"]] == ["q1.test", "q2.test"]
+    assert rest["cursor"] is None
+
+    listed = ask(place.api, "GET", "/v1/workers").body
+    assert sorted("+".join(w["roles"]) for w in listed["workers"]) == ["smtp+delivery", "smtp+delivery", "sweeper"]
+    for worker in listed["workers"]:
+        assert worker["generation"] == listed["generation"]
+        assert (worker["node"], worker["lag"], worker["dead"]) == ("n1", 0, False)
+        assert worker["seconds_since_confirm"] < 1.0
+        assert worker["name"] == f"n1/{'+'.join(worker['roles'])}/{worker['pid']}"
+    rule = ask(place.api, "POST", "/v1/errors?until=swept&wait=5s", b'{"code": 554, "tag": "q"}')
+    assert rule.status == 201
+    until(lambda: ask(place.api, "GET", "/v1/queues").body["queues"] == [])
+    assert ask(place.api, "DELETE", f"/v1/errors/{rule.body['id']}").status == 200
+
+
+def test_the_stream_is_live_filtered_ends_by_limit_and_time_and_resumes(place: Any):
+    node = place.node
+    with watching(place.api, "?for=30s") as all_, watching(place.api, "?tag=live&type=Delivery&limit=3") as some:
+        node.send(["a@live.test", "b@live.test"], ("live", "more"))
+        node.send("c@live.test", ("dead",))
+
+        def seen(kind: str) -> list[str]:
+            return sorted(e["recipient"] for _, is_, e in all_.events if is_ == kind and e["domain"] == "live.test")
+
+        until(lambda: seen("Delivery") == ["a@live.test", "b@live.test", "c@live.test"])
+        assert seen("Reception") == seen("Delivery")
+        assert not some.ended.is_set()
+        node.send("d@other.test", ("live",))
+        assert some.ended.wait(10)
+    assert [kind for _, kind, _ in some.events] == ["Delivery"] * 3
+    assert {event["recipient"] for _, _, event in some.events} == {"a@live.test", "b@live.test", "d@other.test"}
+    lines = {line["event"]: line for line in until(lambda: len(node.events()) and node.events())}
+    for _, _, event in all_.events:
+        assert lines[event["event"]] == event, "the line of the log"
+    # Whoever comes back gets what came meanwhile, from behind the last that it saw.
+    last = some.events[0][0]
+    with watching(place.api, "?tag=live&type=Delivery&limit=2", last) as again:
+        assert again.ended.wait(10)
+    assert again.events == some.events[1:]
+    with watching(place.api, "?for=300ms&pool=nobody") as short:
+        assert short.ended.wait(10)
+    assert short.events == []

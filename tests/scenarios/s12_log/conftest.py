@@ -1,0 +1,116 @@
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import pytest
+
+from tests.support.node import Node, running, until
+from tests.support.recount import assert_balanced
+from tests.support.sink_thread import SinkThread
+from tests.support.valkey import Valkey
+
+LANES = 4
+KEYS = [
+    "v",
+    "time",
+    "event",
+    "type",
+    "id",
+    "message_id",
+    "node",
+    "tenant",
+    "tags",
+    "pool",
+    "mta",
+    "sender",
+    "recipient",
+    "domain",
+    "attempt",
+    "mx",
+    "remote_ip",
+    "tls",
+    "code",
+    "enhanced",
+    "text",
+    "origin",
+    "category",
+    "reason",
+    "forced",
+    "size",
+    "queued_at",
+    "next_attempt",
+    "duration_ms",
+    "client",
+    "properties",
+]
+
+
+class Logged:
+    """One node with a server of its own, its destination, and its log read as strictly as JSON can be."""
+
+    def __init__(self, node: Node, valkey: Valkey, sink: SinkThread) -> None:
+        self.node = node
+        self.valkey = valkey
+        self.sink = sink
+
+    def lines(self, *more: bytes) -> list[dict[str, Any]]:
+        """Every line of the log (after those of `more`), each of them checked."""
+        raw = b"".join([*more, self.node.log.read_bytes()])
+        return [_strict(line) for line in raw.split(b"\n")[:-1]]
+
+    def of(self, tag: str, kind: str = "") -> list[dict[str, Any]]:
+        return [e for e in self.lines() if tag in e.get("tags", ()) and (not kind or e["type"] == kind)]
+
+    def backlog(self) -> int:
+        return sum(int(self.valkey.ask("XLEN", f"fg:{{{n}}}:events").strip()[1:]) for n in range(LANES))
+
+    def at_rest(self, tag: str, accepted: int, **classes: int) -> dict[str, Any]:
+        """The tag's statement once nothing of it is queued and the streams are trimmed."""
+        until(
+            lambda: (
+                (s := self.node.statement(tag))["accepted"] == accepted
+                and s["queued"] == 0
+                and all(s[name] == n for name, n in classes.items())
+            ),
+            30.0,
+            f"{tag}: {self.node.statement(tag)}",
+        )
+        until(lambda: self.backlog() == 0, 20.0, "the streams are not trimmed")
+        return self.node.statement(tag)
+
+
+def _strict(line: bytes) -> dict[str, Any]:
+    text = line.decode("utf-8")
+    assert text.isprintable()
+    found: dict[str, Any] = json.loads(text, object_pairs_hook=_once, parse_constant=_never)
+    order = [KEYS.index(key) for key in found]
+    assert order == sorted(order), f"keys out of order: {list(found)}"
+    assert found["v"] == 1
+    assert {"time", "event", "type"} <= set(found)
+    assert all(value not in (None, "", [], {}) for key, value in found.items() if key != "sender"), found
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    assert max(Counter(key for key, _ in pairs).values(), default=1) == 1, pairs
+    return dict(pairs)
+
+
+def _never(name: str) -> NoReturn:
+    raise AssertionError(f"{name} is not JSON")
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
+    folder = tmp_path_factory.mktemp("s12")
+    sink = SinkThread().start()
+    valkey = Valkey(folder / "valkey")
+    sets: dict[str, Any] = {"delivery__route": sink.address, "delivery__lease": "5s", "rules__max_staleness": "1s"}
+    node = Node(folder / "n1", "n1", valkey.url, **sets)
+    try:
+        with running(valkey, node):
+            yield Logged(node, valkey, sink)
+            assert_balanced(valkey.url)
+    finally:
+        sink.stop()

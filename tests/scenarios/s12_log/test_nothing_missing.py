@@ -1,0 +1,72 @@
+"""What was settled is in the log: when the worker is killed right after, and when the journal is, under load."""
+
+import os
+import signal
+from collections import Counter
+from typing import Any
+
+from tests.support.node import until
+
+
+def _stories(lines: list[dict[str, Any]]) -> dict[str, Counter[str]]:
+    """Delivery id -> how often each type, by distinct events."""
+    events = {line["event"]: line for line in lines}
+    found: dict[str, Counter[str]] = {}
+    for line in events.values():
+        found.setdefault(line["id"], Counter())[line["type"]] += 1
+    return found
+
+
+def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_recognised(logged: Any):
+    node = logged.node
+    count, kills = 600, {150, 300, 450}
+    with node.client() as client:
+        for n in range(count):
+            node.send_on(client, f"u{n}@j{n % 5}.test", ("journal",))
+            if n in kills:
+                before = until(lambda: _child(node))
+                os.kill(before, signal.SIGKILL)
+    logged.at_rest("journal", count, delivered=count)
+    lines = logged.of("journal")
+    stories = _stories(lines)
+    assert len(stories) == count
+    assert {tuple(sorted(story.items())) for story in stories.values()} == {(("Delivery", 1), ("Reception", 1))}
+    domains = tuple(f"@j{n}.test" for n in range(5))
+    receipts = [r.recipients[0] for r in logged.sink.sink.taken if r.recipients[0].endswith(domains)]
+    assert sorted(receipts) == sorted(f"u{n}@j{n % 5}.test" for n in range(count))
+    by_event: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        by_event.setdefault(line["event"], []).append(line)
+    assert all(line == same[0] for same in by_event.values() for line in same)
+
+
+def _child(node: Any) -> int:
+    """The journal's process id, 0 while it is being started again."""
+    try:
+        return int(node.child("mta.runtime.journal"))
+    except ValueError:
+        return 0
+
+
+def test_what_a_worker_settled_before_it_was_killed_is_in_the_log(logged: Any):
+    node, sink = logged.node, logged.sink
+    node.send([f"u{n}@w{n % 7}.test" for n in range(200)], ("worker",), X_MQ_Delayed="+2s")
+    mine = [f"@w{n}.test" for n in range(7)]
+
+    def receipts() -> list[str]:
+        return [r.recipients[0] for r in list(sink.sink.taken) if r.recipients[0].endswith(tuple(mine))]
+
+    workers = node.workers()
+    until(lambda: len(receipts()) > 20)
+    os.kill(workers[0], signal.SIGKILL)
+    statement = logged.at_rest("worker", 200, delivered=200)
+    assert statement["balanced"] is True
+    got = Counter(receipts())
+    assert len(got) == 200
+    stories = _stories(logged.of("worker"))
+    assert len(stories) == 200
+    assert (
+        {story["Delivery"] for story in stories.values()} == {story["Reception"] for story in stories.values()} == {1}
+    )
+    until(lambda: len(node.workers()) == 2)
+    assert workers[0] not in node.workers()
