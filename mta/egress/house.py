@@ -8,7 +8,7 @@ from mta.egress.dial import Dialer
 from mta.egress.sending_ips import SendingIps
 from mta.egress.transaction import Transaction
 from mta.model.mail import QueueKey
-from mta.model.settings import DomainSettings, Settings
+from mta.model.settings import Settings
 from mta.policy.failures import Trouble
 from mta.ports.content import Content
 from mta.ports.delivery import Limits, Resolver, Settle
@@ -43,15 +43,6 @@ class House:
         """Seconds for which a failure to connect is remembered: less than the first retry waits."""
         retries = self.delivery.retries
         return min(5.0, retries[0] / 2) if retries else 5.0
-
-    def domain(self, domain: str) -> DomainSettings:
-        """The settings of a domain, or of its nearest `*.parent`."""
-        domains = self.settings.domains
-        found = domains.get(domain)
-        while found is None and "." in domain:
-            domain = domain.partition(".")[2]
-            found = domains.get(f"*.{domain}")
-        return found or DomainSettings()
 
     def release(self) -> None:
         """A connection is gone: the queue that has waited longest for one comes first."""

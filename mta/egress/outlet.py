@@ -16,6 +16,7 @@ from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Outcome, Stage
 from mta.model.phases import Phase
 from mta.model.rules import ForcedError, PastDot
+from mta.model.settings import DomainSettings
 from mta.policy.failures import Trouble, broken
 from mta.policy.rule_table import RuleTable, matches
 
@@ -30,7 +31,7 @@ class Outlet:
     def __init__(self, house: House, queue: QueueKey) -> None:
         self._house = house
         self._queue = queue
-        self._domain = house.domain(queue.domain)
+        self._domain = house.settings.domains.get(queue.domain) or DomainSettings()
         self._ready: deque[Transaction] = deque()
         self._waiting = 0  # deliveries in _ready
         self._idle: deque[Connection] = deque()

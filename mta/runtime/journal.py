@@ -6,7 +6,7 @@ from mta.journal.journal import Journal
 from mta.journal.lines import log_line
 from mta.log_file.delivery_log import DeliveryLog
 from mta.runtime.child import Child, run
-from mta.runtime.wiring import open_store
+from mta.runtime.wiring import journal_name, open_store
 
 
 async def main(child: Child) -> None:
@@ -16,7 +16,7 @@ async def main(child: Child) -> None:
         store.outbox,
         DeliveryLog(settings.journal.log_path, log_line),
         store.tail,
-        f"{settings.node.name}.{store.session.pid}",
+        journal_name(settings.node.name, store.session.pid),
         settings.node.name,
         settings.journal,
     )

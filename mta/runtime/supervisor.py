@@ -17,12 +17,13 @@ from mta.model.errors import SettingsError, StoreError
 from mta.model.settings import Address, Settings
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.link import Link
+from mta.redis_store.outbox import StoredOutbox
 from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import Session
 from mta.runtime.child import boot_line
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.notify import notify_systemd
-from mta.runtime.wiring import open_link
+from mta.runtime.wiring import journal_name, open_link
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,7 @@ class Supervisor:
         self._processes: list[tuple[str, Process]] = []
         self._link: Link | None = None
         self._rules: StoredRules | None = None
+        self._outbox: StoredOutbox | None = None
         self._stop = asyncio.Event()
         self._reaping: set[asyncio.Task[None]] = set()
 
@@ -145,6 +147,7 @@ class Supervisor:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
         self._bind()
+        self._warn()
         watch: asyncio.Task[None] | None = None
         try:
             if self._embedded is not None:
@@ -175,12 +178,22 @@ class Supervisor:
         if "api" in roles:
             self._api = [_listen(self._settings.api.listen)]
 
+    def _warn(self) -> None:
+        """What is allowed, and yet hardly meant."""
+        default = self._settings.smtp.default_pool
+        if "smtp" in self._settings.node.roles and default not in self._settings.pools:
+            log.warning(
+                "mail that names no pool goes to %r, which [pools] does not have: it waits for a node that serves it",
+                default,
+            )
+
     async def _prepare_store(self) -> None:
         self._link = await open_link(self._settings, self._redis_url, self._stop)
         cluster = ClusterSettings(self._link)
         await cluster.open(self._settings.rules.max_staleness)
         await cluster.put_token(f"admin:{self._settings.node.name}", admin_token(self._settings))
         session = Session(self._settings.node.name, "supervisor", ())
+        self._outbox = StoredOutbox(self._link, cluster.lanes)
         self._rules = StoredRules(
             self._link, session, cluster.lanes, cluster.max_staleness, self._settings.rules.max_rules
         )
@@ -194,11 +207,18 @@ class Supervisor:
             if state.node == self._settings.node.name and not state.dead and is_dead(state.pid):
                 await self._rules.mark_dead(name, None)
 
+    async def _free_lanes(self, pid: int) -> None:
+        """A dead journal's lanes are its successor's now, not when their lease runs out."""
+        assert self._outbox is not None
+        for lane in range(self._outbox.lanes):
+            await self._outbox.release(lane, journal_name(self._settings.node.name, pid))
+
     def _reaped(self, pid: int) -> None:
         async def bury() -> None:
             for attempt in range(60):
                 try:
                     await self._bury_the_dead(lambda of: of == pid)
+                    await self._free_lanes(pid)
                     return
                 except StoreError:
                     await asyncio.sleep(min(5.0, 0.1 * 2**attempt))
@@ -287,6 +307,8 @@ class Supervisor:
 
     async def _drain(self) -> None:
         """Intake and delivery first; the journal last, so that it writes what they still settled."""
+        for sock in self._smtp:  # with the workers' copies: new clients go elsewhere now
+            sock.close()
         timeout = self._settings.node.drain_timeout + 5.0
         for group in (("worker", "sweeper"), ("api",), ("journal",)):
             members = [process for name, process in self._processes if name in group]
@@ -295,7 +317,7 @@ class Supervisor:
             await asyncio.gather(*(process.gone(timeout) for process in members))
         if self._reaping:
             await asyncio.wait(self._reaping, timeout=5.0)
-        for sock in (*self._smtp, *self._api):
+        for sock in self._api:
             sock.close()
 
 

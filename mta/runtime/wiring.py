@@ -74,6 +74,11 @@ async def open_link(settings: Settings, url: str, stopping: asyncio.Event) -> Li
     raise SettingsError("stopped before the store could be reached")
 
 
+def journal_name(node: str, pid: int) -> str:
+    """The name that a node's journal process leases lanes under."""
+    return f"{node}.{pid}"
+
+
 def _password(settings: Settings) -> str | None:
     """Raises SettingsError."""
     if not settings.redis.password_file:

@@ -32,7 +32,8 @@ class Intake:
         self._link = store.link
         self.admission = Admission(store.queues, child.settings.smtp.commit_delay)
         reception = Reception(child.settings)
-        self.listener = Listener(child.listeners(), child.settings, reception, self.admission)
+        self._sockets = child.listeners()
+        self.listener = Listener(self._sockets, child.settings, reception, self.admission)
 
     async def watch_store(self) -> None:
         """While the server could lose mail none is taken, and clients are told why; until cancelled."""
@@ -49,6 +50,9 @@ class Intake:
             await asyncio.sleep(_HEALTH_EVERY)
 
     async def drain(self, seconds: float) -> None:
+        self.listener.stop_accepting()
+        for sock in self._sockets:
+            sock.close()
         try:
             async with asyncio.timeout(seconds):
                 await self.listener.drain()

@@ -20,7 +20,11 @@ def at_root(monkeypatch: pytest.MonkeyPatch) -> Path:
     return ROOT
 
 
-def test_import_contracts_hold(at_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_import_contracts_hold(
+    at_root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its own set-up of logging would switch off every logger that exists, for all tests that come later.
+    monkeypatch.setattr("importlinter.cli.logging_config.dictConfig", lambda config: None)
     status = lint_imports(config_filename=str(at_root / "pyproject.toml"), cache_dir=None)
     assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
 

@@ -87,7 +87,7 @@ local function settle(keys, argv)
         queue[3] = math.min(queue[3], due)
         queue[4][#queue[4] + 1] = due
         queue[4][#queue[4] + 1] = id
-        if deferred then
+        if deferred and left_rule == '' then
           count_tags(sums, P, tags, 'deferred_by_rule', 1)
         end
       else
