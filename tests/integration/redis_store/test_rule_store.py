@@ -21,7 +21,7 @@ async def test_a_put_moves_the_head_and_returns_who_must_confirm(open_store):
     assert (put.head, put.created, put.rule.generation) == (Head(1, "c1"), True, 1)
     assert wait_set == {one.session.id, two.session.id}
     behind = await two.rules.confirm(2, NO_HEAD, (), {})
-    assert not behind.ok and not behind.reload
+    assert (behind.ok, behind.reload) == (False, False)
     assert [(c.op, c.rule.id, c.head) for c in behind.changes] == [(ChangeOp.PUT, "rule-red", Head(1, "c1"))]
     assert (await two.rules.sessions())[two.session.id].seq == 1, "a process that is behind has confirmed nothing"
     assert (await two.rules.confirm(2, put.head, (), {})).ok
