@@ -79,14 +79,15 @@ class Guard:
         """Returns after the first confirmation: until then nothing may be delivered."""
         await self._ready.wait()
 
-    async def stop(self) -> None:
-        """Stop confirming and say goodbye. Only after the last dot, and with every claim given back."""
+    async def stop(self, goodbye: bool = True) -> None:
+        """Stop confirming and say goodbye: only after the last dot, and with every claim given back. Without a goodbye
+        the session is given up for dead later, and what it still holds is taken back then."""
         self._stopping = True
         self._hint.set()
         if self._loop_task is not None:
             await self._loop_task
         self._permit_until = float("-inf")
-        if self._seq > 1:
+        if goodbye and self._seq > 1:
             try:
                 await self._store.leave()
             except StoreError as error:

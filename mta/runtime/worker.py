@@ -23,6 +23,7 @@ from mta.scheduling.settler import Settler
 log = logging.getLogger(__name__)
 
 _HEALTH_EVERY = 1.0  # seconds
+_LAST_WRITES = 2.0  # seconds after the drain timeout for outcomes that wait for the store
 
 
 class Intake:
@@ -127,12 +128,16 @@ class Worker:
     async def _drain(self) -> None:
         seconds = self._child.settings.node.drain_timeout
         parts = [part.drain(seconds) for part in (self._intake, self._outgo) if part is not None]
-        await asyncio.gather(*parts)
+        goodbye = False
         try:
-            await self._store.queues.farewell()
-        except StoreError as error:
-            log.warning("claims could not be given back; others take them when the lease runs out: %s", error)
-        await self._guard.stop()
+            async with asyncio.timeout(seconds + _LAST_WRITES):
+                await asyncio.gather(*parts)
+                await self._store.queues.farewell()
+                goodbye = True
+        except (TimeoutError, StoreError) as error:
+            # Nothing is lost: what is not settled is claimed still, and due again when the session is given up.
+            log.error("not everything could be settled and given back: %s", error or "the store does not answer")
+        await self._guard.stop(goodbye)
 
     def _metrics(self) -> Mapping[str, float]:
         """Put beside each confirmation, for the API to show."""
