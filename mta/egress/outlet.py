@@ -80,7 +80,7 @@ class Outlet:
 
     @property
     def empty(self) -> bool:
-        return not (self._ready or self.connections or self._timer) and self._opening.quiet
+        return not (self._ready or self.connections or self._fetching or self._timer) and self._opening.quiet
 
     @property
     def busy(self) -> bool:
@@ -213,6 +213,7 @@ class Outlet:
     def rested(self, connection: Connection) -> None:
         most = self._domain.messages_per_connection
         if connection.closed:
+            self.pump()
             return
         if not connection.usable or self._house.draining or (most and connection.carried >= most):
             connection.close()

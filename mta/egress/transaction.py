@@ -35,10 +35,10 @@ class Transaction:
             self.content = claimed.content
 
     def listed(self, rule: str) -> list[PastDot]:
-        """The entries for a rule that came into force when the dot had been handed over; none when it is known."""
-        if rule in self.past_dot_of:
-            return []
-        self.past_dot_of += (rule,)
+        """The entries for a rule that came into force when the dot had been handed over: for each of its generations,
+        since each has a list of its own."""
+        if rule not in self.past_dot_of:
+            self.past_dot_of += (rule,)
         return [
             PastDot(rule, delivery_text(claimed.id), claimed.record.recipient, self.dot_at) for claimed in self.claims
         ]

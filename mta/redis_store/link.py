@@ -96,7 +96,6 @@ class Link:
 
     def _cluster(self, url: str, kwargs: dict[str, Any]) -> Any:
         where = urlsplit(url)
-        kwargs["retry"] = Retry(NoBackoff(), 1)  # follows MOVED and ASK, which answer before anything ran
         client = RedisCluster(host=where.hostname or "localhost", port=where.port or 6379, **kwargs)
         nodes = client.nodes_manager
         nodes.connection_kwargs["redis_connect_func"] = self._on_connect
@@ -151,15 +150,18 @@ class Link:
 
     async def call(self, function: bytes, keys: Sequence[bytes], args: Sequence[bytes | str | int]) -> Any:
         """Run an atomic step. Raises StoreAway (it may have run), StoreFull (it has not), StoreError (our mistake)."""
+        words = ("FCALL", function, len(keys), *keys, *args)
         try:
-            return await self._translated(
-                lambda: self._client.execute_command("FCALL", function, len(keys), *keys, *args)
-            )
+            return await self._translated(lambda: self._client.execute_command(*words, **self._at(keys[0])))
         except StoreError as error:
             if "Function not found" not in str(error):
                 raise
         await self.load_library()  # a master that lacks the library says so before anything ran
-        return await self._translated(lambda: self._client.execute_command("FCALL", function, len(keys), *keys, *args))
+        return await self._translated(lambda: self._client.execute_command(*words, **self._at(keys[0])))
+
+    def _at(self, key: bytes) -> dict[str, Any]:
+        """Where the step goes: named, a cluster client neither asks a node for its keys nor tries it again by itself."""
+        return {"target_nodes": self._client.get_node_from_key(key)} if self.cluster else {}
 
     async def command(self, *words: bytes | str | int | float, **options: Any) -> Any:
         """Any other command, routed by its first key."""
@@ -174,7 +176,7 @@ class Link:
             text = str(error)
             if text.startswith(("OOM", "-OOM")) or "OOM command not allowed" in text:
                 raise StoreFull(text) from error
-            if text.startswith(("MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")):
+            if text.startswith(("MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ")):
                 raise StoreAway(text) from error
             raise StoreError(text) from error
         except _AWAY as error:

@@ -54,7 +54,8 @@ end
 
 redis.register_function { function_name = 'fg1_accept', callback = accept }
 
--- void: makes a batch that has not run refuse for ever. Answers RAN when it has run, else VOID.
+-- void: makes a batch that has not run refuse for ever. Answers RAN when it has run, VOID, or LOST: the
+-- session was given up, so nobody can tell.
 -- KEYS: lane, ingest. ARGV: session, number
 local function void(keys, argv)
   touch(keys)
@@ -64,9 +65,10 @@ local function void(keys, argv)
   if last and string.sub(last, 1, 1) == 'n' and tonumber(string.sub(last, 2)) >= number then
     return 'RAN'
   end
-  if not last or string.sub(last, 1, 1) ~= 'x' then
-    redis.call('HSET', ingest, argv[1], 'v' .. number)
+  if last and string.sub(last, 1, 1) == 'x' then
+    return 'LOST'
   end
+  redis.call('HSET', ingest, argv[1], 'v' .. number)
   return 'VOID'
 end
 
