@@ -148,6 +148,12 @@ class Outlet:
         if why is not None:
             for transaction in gone:
                 self._settle_all(transaction.claims, returned(why))
+            return
+        # The slots of these connections were given to others with the session.
+        for connection in list(self.connections):
+            connection.retired = True
+            if connection.transaction is None:
+                connection.close()
 
     def abort(self) -> None:
         """Close every connection at once; a transaction past its dot ends as uncertain."""

@@ -176,7 +176,9 @@ class Link:
             text = str(error)
             if text.startswith(("OOM", "-OOM")) or "OOM command not allowed" in text:
                 raise StoreFull(text) from error
-            if text.startswith(("MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ")):
+            if text.startswith(
+                ("MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ")
+            ):
                 raise StoreAway(text) from error
             raise StoreError(text) from error
         except _AWAY as error:
@@ -203,9 +205,10 @@ class Link:
         """Call `hint` when the subscription came back: what was published meanwhile was not heard."""
         self._on_reconnect.append(hint)
 
-    def listen(self) -> None:
-        """Start hearing."""
-        self._subscriber = asyncio.get_running_loop().create_task(self._listen(), name="store-subscriber")
+    def listen(self) -> asyncio.Task[None]:
+        """Start hearing; the task ends by `close` only."""
+        self._subscriber = asyncio.get_running_loop().create_task(self._listen(), name="store subscriber")
+        return self._subscriber
 
     async def _listen(self) -> None:
         while True:

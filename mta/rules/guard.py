@@ -70,10 +70,11 @@ class Guard:
     def on_lost(self, drop: Callable[[], None]) -> None:
         self._lost_hooks.append(drop)
 
-    def start(self) -> None:
-        """Begin to confirm; register the hooks before."""
+    def start(self) -> asyncio.Task[None]:
+        """Begin to confirm; register the hooks before. The task ends by `stop` only."""
         self._store.on_published(self._hint.set)
         self._loop_task = asyncio.create_task(self._run(), name="rule guard")
+        return self._loop_task
 
     async def ready(self) -> None:
         """Returns after the first confirmation: until then nothing may be delivered."""

@@ -76,6 +76,13 @@ class Outgo:
         self.dispatcher = Dispatcher(store.queues, self.egress, guard, self.settler, self.pools)
         store.link.hear(keys.WAKE_CHANNEL, lambda prefix: self.dispatcher.wake(keys.lane_of_prefix(prefix)))
         store.link.on_reconnect(self.dispatcher.wake_all)
+        guard.on_lost(self._limits.renew)
+
+    async def watch(self) -> None:
+        """Until a defect shows: raises it. What it left claimed is due again when this process has ended."""
+        while self.settler.defect is None:
+            await asyncio.sleep(_HEALTH_EVERY)
+        raise self.settler.defect
 
     async def drain(self, seconds: float) -> None:
         """Deliveries in flight end, the rest goes back to its queues."""
@@ -100,15 +107,19 @@ class Worker:
         self._reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
 
     async def run(self) -> None:
-        watchers = [asyncio.create_task(self._reaper.run())]
-        self._guard.start()
-        self._store.link.listen()
+        essential = self._child.essential
+        watchers = [essential(asyncio.create_task(self._reaper.run(), name="reaper"))]
+        essential(self._guard.start())
+        essential(self._store.link.listen())
         await self._first_confirmation()
         if self._outgo is not None:
-            watchers.append(asyncio.create_task(self._outgo.pools.follow()))
+            watchers.append(essential(asyncio.create_task(self._outgo.pools.follow(), name="served pools")))
+            watchers.append(essential(asyncio.create_task(self._outgo.watch(), name="settler")))
             self._outgo.dispatcher.start()
+            for task in self._outgo.dispatcher.tasks:
+                essential(task)
         if self._intake is not None:
-            watchers.append(asyncio.create_task(self._intake.watch_store()))
+            watchers.append(essential(asyncio.create_task(self._intake.watch_store(), name="store watch")))
             self._intake.listener.start()
         self._child.ready()
         await self._child.stopping.wait()
@@ -133,6 +144,7 @@ class Worker:
             async with asyncio.timeout(seconds + _LAST_WRITES):
                 await asyncio.gather(*parts)
                 await self._store.queues.farewell()
+                await self._store.limits.forget(self._store.session.id)
                 goodbye = True
         except (TimeoutError, StoreError) as error:
             # Nothing is lost: what is not settled is claimed still, and due again when the session is given up.

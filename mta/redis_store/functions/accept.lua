@@ -1,3 +1,12 @@
+-- piece: a part of a large content, gone by itself if no accept comes. KEYS: parts. ARGV: number, bytes, seconds
+local function piece(keys, argv)
+  redis.call('HSET', keys[1], argv[1], argv[2])
+  redis.call('EXPIRE', keys[1], argv[3])
+  return 'OK'
+end
+
+redis.register_function { function_name = 'fg1_piece', callback = piece }
+
 -- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and events.
 -- KEYS: lane, ingest, rec, content, refs, count, events, due..., agenda..., tag..., parts...
 -- ARGV[1]: msgpack [session, number, backlog_hard, queues, records, refs, tags, accepted, events, part keys]
