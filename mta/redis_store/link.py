@@ -48,6 +48,8 @@ _AWAY = (
     OSError,
 )
 
+_NOT_NOW = ("MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ")
+
 
 def library_code() -> str:
     """All atomic steps as one Functions library: the .lua files in the order of their names."""
@@ -160,7 +162,7 @@ class Link:
         return await self._translated(lambda: self._client.execute_command(*words, **self._at(keys[0])))
 
     def _at(self, key: bytes) -> dict[str, Any]:
-        """Where the step goes: named, a cluster client neither asks a node for its keys nor tries it again by itself."""
+        """Where the step goes: a cluster client that is told neither asks for the keys nor tries again by itself."""
         return {"target_nodes": self._client.get_node_from_key(key)} if self.cluster else {}
 
     async def command(self, *words: bytes | str | int | float, **options: Any) -> Any:
@@ -176,9 +178,7 @@ class Link:
             text = str(error)
             if text.startswith(("OOM", "-OOM")) or "OOM command not allowed" in text:
                 raise StoreFull(text) from error
-            if text.startswith(
-                ("MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ")
-            ):
+            if text.startswith(_NOT_NOW):
                 raise StoreAway(text) from error
             raise StoreError(text) from error
         except _AWAY as error:

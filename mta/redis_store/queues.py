@@ -214,17 +214,8 @@ class Queues:
         if lane in self._unsure:
             await self._recall(lane)
         prefix, session = self._prefixes[lane], self._session.id
-        names = (
-            b"lane",
-            b"claimed:" + session.encode(),
-            b"ingest",
-            b"holders",
-            b"rec",
-            b"content",
-            b"parked",
-            b"count",
-        )
-        step_keys = [prefix + name for name in names]
+        step_keys = self._claim_keys(lane, session)
+        step_keys += [prefix + name for name in (b"content", b"parked", b"count")]
         self._claims[lane] += 1
         args: list[bytes | str | int] = [session, self._claims[lane], most_bytes]
         for (pool, domain), most in wants:

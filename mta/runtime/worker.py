@@ -80,8 +80,8 @@ class Outgo:
 
     async def watch(self) -> None:
         """Until a defect shows: raises it. What it left claimed is due again when this process has ended."""
-        while self.settler.defect is None:
-            await asyncio.sleep(_HEALTH_EVERY)
+        await self.settler.broken.wait()
+        assert self.settler.defect is not None
         raise self.settler.defect
 
     async def drain(self, seconds: float) -> None:

@@ -78,6 +78,7 @@ class Settler:
         self._has_room: Callable[[QueueKey], None] = lambda queue: None
         self._returned: Callable[[int], None] = lambda lane: None
         self.defect: Exception | None = None  # a bug of ours: this process had better end
+        self.broken = asyncio.Event()
         self.settled = self.stale = self.redecided = self.lost = self.retried_calls = 0
         self.reload(settings)
 
@@ -177,6 +178,7 @@ class Settler:
         except Exception as bug:
             # What was being written stays claimed, and is due again when this process has ended.
             self.defect = self.defect or bug
+            self.broken.set()
             _log.exception("a batch of outcomes in lane %d could not be written", lane.number)
         finally:
             lane.flushing = None

@@ -17,7 +17,7 @@ redis.register_function { function_name = 'fg1_agenda', callback = agenda, flags
 
 -- claim: deliveries that are due move from their queue to the session, with one fencing token for the call.
 -- Never leaves a delivery in neither, nor an agenda that is later than its queue.
--- KEYS: lane, claimed, ingest, holders, rec, content, parked, count, then due and agenda of each queue.
+-- KEYS: lane, claimed, rec, ingest, holders, content, parked, count, then due and agenda of each queue.
 -- ARGV: session, number, most bytes, pool, domain, most, pool, domain, most, ...
 -- Answers [token, [pool, domain, id, record, content, id, ...], ...]; content is false when it is in parts; or LOST (the
 -- session is dead), LATE (this number was recalled). Numbers rise; one claim of a session is under way in a lane.
