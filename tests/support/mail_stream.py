@@ -115,7 +115,7 @@ def assert_story(stream: MailStream, sink: SinkThread, node: Node) -> Counter[st
     found = reached()
     assert refused.isdisjoint(found), f"refused and delivered: {refused & found.keys()}"
     assert found.keys() <= accepted | unanswered
-    report = assert_balanced(node.ready["redis"], staleness=5.0)
+    report = assert_balanced(node.ready["redis"])
     assert report.counted[""]["accepted"] == report.counted[""]["delivered"] == len(found)
     logged = {e["recipient"] for e in node.events() if e["type"] == "Delivery"}
     until(lambda: found.keys() <= {e["recipient"] for e in node.events() if e["type"] == "Delivery"})

@@ -7,8 +7,6 @@ from mta.redis_store.checker import Report
 from tests.support.node import Node, until
 from tests.support.recount import recount
 
-STALENESS = 5.0  # rules.max_staleness where a scenario sets none
-
 ENDS = ("Delivery", "Bounce", "Expiration", "Intercepted")
 
 
@@ -45,7 +43,7 @@ def summary(*nodes: Node) -> Counter[str]:
 
 def at_rest(node: Node, **classes: int) -> Report:
     """The store has no broken sentence, its books balance, and its total counts are `classes` (others: none)."""
-    report = recount(node.ready["redis"], STALENESS)
+    report = recount(node.ready["redis"])
     assert not report.broken, report.broken
     assert report.balanced, report.counted
     beside = ("accepted", "uncertain", "deferred_by_rule", "rejected")

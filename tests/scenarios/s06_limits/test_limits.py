@@ -10,7 +10,7 @@ from tests.support.node import Node, running, until
 from tests.support.recount import recount
 from tests.support.sink import HOLD, STALL
 from tests.support.sink_thread import SinkThread
-from tests.support.story import STALENESS, at_rest, ended, summary
+from tests.support.story import at_rest, ended, summary
 from tests.support.valkey import Valkey
 
 NOISE = 0.6  # seconds by which a busy machine may bring two messages closer together on their way to the sink
@@ -91,7 +91,7 @@ def test_two_nodes_of_two_workers_together_stay_within_every_limit_of_a_domain(t
         assert time.time() - stopped < 15  # a peer that does not even greet keeps nobody
         for name in counts:
             assert not slots_out(valkey, name)
-        assert not recount(valkey.url, STALENESS).broken
+        assert not recount(valkey.url).broken
 
 
 def slots_out(valkey: Valkey, name: str) -> bool:

@@ -13,7 +13,7 @@ from tests.support.node import Node, running, until
 from tests.support.recount import recount
 from tests.support.sink import HOLD, STALL
 from tests.support.sink_thread import SinkThread
-from tests.support.story import ENDS, STALENESS, at_rest, ended, lines, summary
+from tests.support.story import ENDS, at_rest, ended, lines, summary
 from tests.support.valkey import Valkey, free_port
 
 DOMAINS = ("a.test", "b.test", "c.test")
@@ -109,7 +109,7 @@ def test_restarts_under_load_lose_nothing_and_send_nothing_twice(tmp_path: pathl
                     assert idle.getreply()[0] == 421
                     idle.close()
                     assert not sink.sink.open
-                    report = recount(valkey.url, STALENESS)
+                    report = recount(valkey.url)
                     assert not report.broken
                     assert report.balanced
                     assert report.counted[""]["queued"] > 0, f"restart {restart} met no load"

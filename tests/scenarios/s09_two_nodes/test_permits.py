@@ -59,7 +59,7 @@ def test_an_order_does_not_wait_for_a_worker_whose_process_was_reaped(tmp_path: 
             assert frozen["pid"] not in node.workers()
             node.send(["a@dead.test", "b@dead.test"], ("dead",))
             until(lambda: sum(node.statement("dead")["intercepted"].values()) == 2)
-            assert_balanced(node.ready["redis"], staleness=20.0)
+            assert_balanced(node.ready["redis"])
         assert not sink.to("dead.test")
     finally:
         sink.stop()
