@@ -35,10 +35,9 @@ class Transaction:
             self.content = claimed.content
 
     def listed(self, rule: str) -> list[PastDot]:
-        """The entries for a rule that came into force when the dot had been handed over; none when it is known."""
-        if rule in self.past_dot_of:
-            return []
-        self.past_dot_of += (rule,)
+        """The entries for a rule that came into force, or was edited, when the dot had been handed over."""
+        if rule not in self.past_dot_of:
+            self.past_dot_of += (rule,)
         return [
             PastDot(rule, delivery_text(claimed.id), claimed.record.recipient, self.dot_at) for claimed in self.claims
         ]
@@ -130,15 +129,18 @@ def of_trouble(
 
 
 def of_rule(rule: ForcedError, generation: int, stage: Stage, line: Line | None, ms: int) -> Outcome:
-    """A forced error: 5xx and 2xx intercept, 4xx defers as a remote 4xx would."""
+    """A forced error: 5xx and 2xx intercept, 4xx defers as a remote 4xx would. The peer is named where it was spoken to
+    about the message, or was what the rule looked at."""
+    chosen = rule.selectors
+    peer = line if stage is Stage.BEFORE_DOT or chosen.ip is not None or chosen.mx is not None else None
     return Outcome(
         Verdict.TEMPORARY if 400 <= rule.code < 500 else Verdict.INTERCEPTED,
         Reply(rule.code, rule.extended, rule.description),
         Origin.FORCED,
         line.mta if line else "",
-        line.host if line and stage is Stage.BEFORE_DOT else "",
-        line.ip if line and stage is Stage.BEFORE_DOT else "",
-        line.tls if line and stage is Stage.BEFORE_DOT else "",
+        peer.host if peer else "",
+        peer.ip if peer else "",
+        peer.tls if peer else "",
         ms,
         Forced(rule.id, generation, stage),
         reason=rule.reason,
