@@ -5,6 +5,7 @@ asked of the rule itself, and only where it would win.
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from mta.model.rules import ForcedError, Selectors
@@ -127,6 +128,13 @@ def _discard(table: dict[str, Entries], key: str, rule_id: str) -> None:
         del table[key]
 
 
+@lru_cache(maxsize=4096)
+def _parents(name: str) -> tuple[str, ...]:
+    """Every domain above the name."""
+    labels = name.split(".")
+    return tuple(".".join(labels[at:]) for at in range(1, len(labels)))
+
+
 class Names:
     """Sources by domain or host name: exactly, or below it. Never changed once in a table."""
 
@@ -144,12 +152,10 @@ class Names:
             if sources is not None:
                 best = sources.best(best, pool, mta, tags, clock)
         if self.wild:
-            dot = name.find(".")
-            while dot >= 0:
-                sources = self.wild.get(name[dot + 1 :])
-                if sources is not None:
-                    best = sources.best(best, pool, mta, tags, clock)
-                dot = name.find(".", dot + 1)
+            wild = self.wild
+            for parent in _parents(name):
+                if parent in wild:
+                    best = wild[parent].best(best, pool, mta, tags, clock)
         return best
 
     def get(self, pattern: str) -> Sources | None:
