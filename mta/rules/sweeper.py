@@ -181,8 +181,9 @@ class Sweeper:
                 self._own.get(sweep.rule.id) is not sweep
                 or current is None
                 or current.generation != sweep.rule.generation
+                or not in_force(current, self._wall())
             ):
-                continue  # someone else's, or lifted meanwhile
+                continue  # someone else's, or lifted or expired meanwhile
             sweep.state = "done" if sweep.last_pass else "waiting"
             await self._save(sweep)
             if sweep.last_pass:

@@ -279,6 +279,14 @@ def test_an_expired_rule_gives_way_to_the_one_that_it_beat():
     assert not in_force(first, 100)
 
 
+def test_a_rule_that_is_spared_does_not_bring_in_a_weaker_one_beside_it():
+    strong = rule("strong", tag="a", pool="p")
+    spared = rule("spared", tag="b", except_tags=("c",), generation=9)
+    made = table(strong, spared, rule("weak", tag="b"))
+    assert winner(made, tags=("a", "b")) == "spared"
+    assert winner(made, tags=("a", "b", "c")) == winner(made, tags=("c", "b", "a")) == "strong"
+
+
 def test_the_clock_is_asked_only_about_rules_that_end():
     def clock() -> int:
         raise AssertionError("asked")
