@@ -54,7 +54,7 @@ class Opening:
         self._queue = queue
         self._owner = owner
         self._limited = bool(domain.connections or domain.connections_per_minute)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[bool]] = set()
         self._slot = False  # taken before anything was claimed
         self._asking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -162,15 +162,18 @@ class Opening:
 
     # Connections
 
-    def _opened(self, task: asyncio.Task[None]) -> None:
+    def _opened(self, task: asyncio.Task[bool]) -> None:
         self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error is not None or not task.result():
+            self._house.release()
+        if error is not None:
+            raise error
         if not task.cancelled():
-            error = task.exception()
-            if error is not None:
-                raise error
             self._owner.pump()
 
-    async def _open(self) -> None:
+    async def _open(self) -> bool:
+        """Whether there is a connection now."""
         house = self._house
         slot, self._slot = self._slot, False
         kept = False
@@ -181,21 +184,20 @@ class Opening:
                     self._again_in(wait)
                     if not self._owner.usable and len(self._tasks) == 1:
                         self._owner.crowded_out()
-                    return
+                    return False
                 slot = True
             line = await reach(house, self._queue)
             if isinstance(line, Trouble):
                 self._failed(line)
-                return
+                return False
             kept = True
         finally:
-            if not kept:
-                if slot:
-                    house.limits.give_connection(self._queue)
-                house.release()
+            if slot and not kept:
+                house.limits.give_connection(self._queue)
         self._failures = 0
         self._down = None
         self._owner.connected(line)
+        return True
 
     def _failed(self, trouble: Trouble) -> None:
         """With a connection, only opening more is put off."""

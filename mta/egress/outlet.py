@@ -80,7 +80,7 @@ class Outlet:
 
     @property
     def empty(self) -> bool:
-        return not (self._ready or self.connections or self._timer) and self._opening.quiet
+        return not (self._ready or self.connections or self._fetching or self._timer) and self._opening.quiet
 
     @property
     def busy(self) -> bool:
@@ -148,6 +148,12 @@ class Outlet:
         if why is not None:
             for transaction in gone:
                 self._settle_all(transaction.claims, returned(why))
+            return
+        # The slots of these connections were given to others with the session.
+        for connection in list(self.connections):
+            connection.retired = True
+            if connection.transaction is None:
+                connection.close()
 
     def abort(self) -> None:
         """Close every connection at once; a transaction past its dot ends as uncertain."""
@@ -213,6 +219,7 @@ class Outlet:
     def rested(self, connection: Connection) -> None:
         most = self._domain.messages_per_connection
         if connection.closed:
+            self.pump()
             return
         if not connection.usable or self._house.draining or (most and connection.carried >= most):
             connection.close()

@@ -35,7 +35,8 @@ class Transaction:
             self.content = claimed.content
 
     def listed(self, rule: str) -> list[PastDot]:
-        """The entries for a rule that came into force, or was edited, when the dot had been handed over."""
+        """The entries for a rule that came into force when the dot had been handed over: for each of its generations,
+        since each has a list of its own."""
         if rule not in self.past_dot_of:
             self.past_dot_of += (rule,)
         return [

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 Done = Callable[[Reply | None], None]
 
+BATCH_RECIPIENTS = 500  # nobody waits long behind one step of the store
 BATCH_MESSAGES = 100
 BATCH_BYTES = 4 * 1024 * 1024
 WAITING_BYTES = 64 * 1024 * 1024
@@ -36,13 +37,14 @@ SHUTTING_DOWN = Reply(421, "4.3.2", "shutting down, try again later")
 class _Batch:
     """Messages of one lane on their way into the store, and whom to tell."""
 
-    __slots__ = ("done", "due", "lane", "messages", "size")
+    __slots__ = ("done", "due", "lane", "messages", "recipients", "size")
 
     def __init__(self, lane: int) -> None:
         self.lane = lane
         self.messages: list[NewMessage] = []
         self.done: list[Done] = []
         self.size = 0
+        self.recipients = 0
         self.due = False  # its commit_delay has passed; it waits for its lane
 
 
@@ -128,7 +130,8 @@ class Admission:
         batch.messages.append(message)
         batch.done.append(done)
         batch.size += size
-        if len(batch.messages) >= BATCH_MESSAGES or batch.size >= BATCH_BYTES:
+        batch.recipients += len(message.recipients)
+        if len(batch.messages) >= BATCH_MESSAGES or batch.size >= BATCH_BYTES or batch.recipients >= BATCH_RECIPIENTS:
             self._seal(batch)
         elif len(batch.messages) == 1:
             self._timer = asyncio.get_running_loop().call_later(self._delay, self._delay_passed, batch)

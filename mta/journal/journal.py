@@ -19,7 +19,7 @@ from mta.ports.journal import Entry, EventSink, Outbox, RuleChange, Tail
 
 _LEASE, _RENEW = 15.0, 5.0
 _MARGIN = 1.0  # nothing is begun that close to the end of a lease
-_MOST = 1000  # entries a lane and round
+_MOST = 100  # entries a lane and round: less than what the log knows of its own end (delivery_log._TAIL)
 _BUSY, _IDLE = 0.05, 0.2  # seconds between rounds: a line costs a third in batches of hundreds
 _LAST_ROUNDS = 5.0  # seconds for what is left when the journal is told to stop
 _SLOW_TICK = 1.0  # rule changes, backlogs
@@ -79,14 +79,16 @@ class Journal:
         """The lanes that are ours now."""
         return sorted(self._lanes)
 
-    def start(self) -> None:
-        self.task = asyncio.get_running_loop().create_task(self._run())
+    def start(self) -> asyncio.Task[None]:
+        """The task ends by `stop` only."""
+        self.task = asyncio.get_running_loop().create_task(self._run(), name="journal")
+        return self.task
 
     async def stop(self) -> None:
         """Finish what is being written and give the lanes to others."""
         self._stopping.set()
         if self.task is not None:
-            await self.task
+            await asyncio.gather(self.task, return_exceptions=True)
         for lane in list(self._lanes.values()):
             with suppress(StoreError):  # then the lease runs out by itself
                 await self._outbox.release(lane.number, self._name)

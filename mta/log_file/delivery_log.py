@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from mta.model.events import Event
 
-_TAIL = 4 * 1024 * 1024  # more than what can have been written after the last noted position
+_TAIL = 32 * 1024 * 1024  # bytes; more than what can have been written after the last noted position
 _EVENT = re.compile(rb'^\{"v":\d+,"time":"[^"]*","event":"([^"]+)"', re.MULTILINE)
 
 

@@ -96,7 +96,7 @@ class SmtpSettings(Struct, frozen=True, kw_only=True):
     )
     hostname: Annotated[str, Meta(description='Our name in the greeting, EHLO and Received; "" = the host name.')] = ""
     max_message_size: Annotated[Bytes, Meta(ge=1024, le=2**30, description="Largest message; told as SIZE.")] = 52428800
-    max_recipients: Annotated[int, Meta(ge=1, le=65535, description="Most recipients of one message.")] = 1000
+    max_recipients: Annotated[int, Meta(ge=1, le=10000, description="Most recipients of one message.")] = 1000
     max_connections: Annotated[int, Meta(ge=1, description="Most client connections of one worker process.")] = 1000
     max_connections_per_client: Annotated[
         int, Meta(ge=1, description="Most connections from one client address to one worker process.")

@@ -66,6 +66,10 @@ class LimitStore(Protocol):
         the next free instant is more than a second away. `kind`: "messages" | "connections"."""
         ...
 
+    async def holders(self) -> set[str]:
+        """Sessions that hold slots, also those that are not registered."""
+        ...
+
     async def forget(self, session: str) -> None:
         """Free what a dead session held."""
         ...

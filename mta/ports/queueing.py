@@ -92,12 +92,13 @@ class Settlement(msgspec.Struct, gc=False):
     stage: str = ""  # with INTERCEPTED: the forced stage, counted on its own
     due_at: int = 0  # with QUEUE
     record: Record | None = None  # with QUEUE and PARK: the new record, None = unchanged
-    generation: int = 0  # decided by rule: of that table; 0 = not by rule
+    generation: int = -1  # decided with the rules: of that table (OLD_RULES below the barrier); -1 = without them
     rule: str = ""  # the rule that decided, "" = none
     uncertain: bool = False
     delivered_late: bool = False  # the remote took it: a delivery that meanwhile ended by order moves to delivered
     past_dot_of: tuple[str, ...] = ()
     deferred_by_rule: bool = False  # with QUEUE: `rule` is a 4xx rule; the new record's `deferred_by` names it
+    again: bool = False  # its first call's answer was lost: STALE is no news if that call was carried out
     left_rule: str = ""  # `deferred_by` of the record as it was claimed
 
 
@@ -113,6 +114,10 @@ class Reclaims(Protocol):
     """Taking back what a dead session held; any process may, any number of times."""
 
     lanes: int
+
+    async def holders(self) -> set[str]:
+        """Sessions that may hold claims, also those that are not registered."""
+        ...
 
     async def reclaim(self, lane: int, session: str, most: int) -> int:
         """Return claims of the session to their queues, due now; how many, 0 = it holds nothing more in the lane."""

@@ -3,8 +3,6 @@
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-import msgspec
-
 from mta.model.ids import DeliveryId, delivery_text
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
@@ -98,7 +96,7 @@ class Checker:
             recounted[""][field] += 1
             try:
                 tags = codec.decode_record(raw)[1].tags
-            except msgspec.DecodeError:
+            except codec.UNREADABLE:
                 broken.append(f"{_text(id_)}: its record cannot be read")
                 continue
             for tag in tags:

@@ -8,6 +8,9 @@ from mta.model.mail import Record
 
 PIECE = 512 * 1024  # bytes; larger content is kept in pieces, so that no command moves megabytes
 
+# What reading a record, an event or a content that was damaged may raise.
+UNREADABLE = (msgspec.DecodeError, ValueError, IndexError, zstandard.ZstdError)
+
 _encoder = msgspec.msgpack.Encoder()
 _record_decoder = msgspec.msgpack.Decoder(Record)
 _event_decoder = msgspec.msgpack.Decoder(Event)
@@ -30,7 +33,7 @@ def encode_record(record: Record, reclaims: int) -> bytes:
 
 
 def decode_record(raw: bytes) -> tuple[int, Record]:
-    """(times its claim was lost, record). Raises msgspec.DecodeError: cannot be read (it is parked then)."""
+    """(times its claim was lost, record). Raises UNREADABLE (it is parked then)."""
     return raw[0], _record_decoder.decode(raw[1:])
 
 

@@ -22,6 +22,7 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:agenda:<pool>         zset    domain -> earliest due time in its queue
 # fg:{n}:pools                 set     pools that ever had mail here
 # fg:{n}:claimed:<session>     hash    delivery id -> "<token>|<pool>|<domain>"
+# fg:{n}:holders               set     sessions that have claimed here since they last held nothing
 # fg:{n}:parked                zset    "<delivery id><pool>|<domain>" -> since when (Unix ms)
 # fg:{n}:rec                   hash    delivery id -> times its claim was lost (1 byte), msgpack Record
 # fg:{n}:content               hash    message id -> "r" raw | "z" zstd | "p" (in parts)

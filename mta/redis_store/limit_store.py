@@ -22,6 +22,13 @@ class StoredLimits:
         args: list[bytes | str | int] = [self._session.id, limit, wanted, least]
         return int(await self._link.call(b"fg1_limits_hold", [keys.slots_key(pool, domain)], args))
 
+    async def holders(self) -> set[str]:
+        found: set[bytes] = set()
+        for name in await self._link.command("SMEMBERS", keys.META_LIMITS):
+            pool, _, domain = name.decode().partition(":")
+            found.update(await self._link.command("HKEYS", keys.slots_key(pool, domain)))
+        return {session.decode() for session in found}
+
     async def forget(self, session: str) -> None:
         """All slots of a dead session are free again."""
         for name in await self._link.command("SMEMBERS", keys.META_LIMITS):

@@ -48,6 +48,8 @@ _AWAY = (
     OSError,
 )
 
+_NOT_NOW = ("MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ")
+
 
 def library_code() -> str:
     """All atomic steps as one Functions library: the .lua files in the order of their names."""
@@ -96,7 +98,6 @@ class Link:
 
     def _cluster(self, url: str, kwargs: dict[str, Any]) -> Any:
         where = urlsplit(url)
-        kwargs["retry"] = Retry(NoBackoff(), 1)  # follows MOVED and ASK, which answer before anything ran
         client = RedisCluster(host=where.hostname or "localhost", port=where.port or 6379, **kwargs)
         nodes = client.nodes_manager
         nodes.connection_kwargs["redis_connect_func"] = self._on_connect
@@ -151,15 +152,18 @@ class Link:
 
     async def call(self, function: bytes, keys: Sequence[bytes], args: Sequence[bytes | str | int]) -> Any:
         """Run an atomic step. Raises StoreAway (it may have run), StoreFull (it has not), StoreError (our mistake)."""
+        words = ("FCALL", function, len(keys), *keys, *args)
         try:
-            return await self._translated(
-                lambda: self._client.execute_command("FCALL", function, len(keys), *keys, *args)
-            )
+            return await self._translated(lambda: self._client.execute_command(*words, **self._at(keys[0])))
         except StoreError as error:
             if "Function not found" not in str(error):
                 raise
         await self.load_library()  # a master that lacks the library says so before anything ran
-        return await self._translated(lambda: self._client.execute_command("FCALL", function, len(keys), *keys, *args))
+        return await self._translated(lambda: self._client.execute_command(*words, **self._at(keys[0])))
+
+    def _at(self, key: bytes) -> dict[str, Any]:
+        """Where the step goes: a cluster client that is told neither asks for the keys nor tries again by itself."""
+        return {"target_nodes": self._client.get_node_from_key(key)} if self.cluster else {}
 
     async def command(self, *words: bytes | str | int | float, **options: Any) -> Any:
         """Any other command, routed by its first key."""
@@ -174,7 +178,7 @@ class Link:
             text = str(error)
             if text.startswith(("OOM", "-OOM")) or "OOM command not allowed" in text:
                 raise StoreFull(text) from error
-            if text.startswith(("MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")):
+            if text.startswith(_NOT_NOW):
                 raise StoreAway(text) from error
             raise StoreError(text) from error
         except _AWAY as error:
@@ -201,9 +205,10 @@ class Link:
         """Call `hint` when the subscription came back: what was published meanwhile was not heard."""
         self._on_reconnect.append(hint)
 
-    def listen(self) -> None:
-        """Start hearing."""
-        self._subscriber = asyncio.get_running_loop().create_task(self._listen(), name="store-subscriber")
+    def listen(self) -> asyncio.Task[None]:
+        """Start hearing; the task ends by `close` only."""
+        self._subscriber = asyncio.get_running_loop().create_task(self._listen(), name="store subscriber")
+        return self._subscriber
 
     async def _listen(self) -> None:
         while True:

@@ -1,6 +1,7 @@
 """Event streams as the journal reads them, and the stream that feeds watchers."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +10,10 @@ import msgspec
 
 from mta.model.rules import Change, ChangeOp, ForcedError, Head
 from mta.ports.journal import Entry, RuleChange
-from mta.redis_store import keys
+from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+
+log = logging.getLogger(__name__)
 
 _rule_decoder = msgspec.msgpack.Decoder(ForcedError)
 _TAIL_LENGTH = 10_000  # lines
@@ -63,11 +66,12 @@ class StoredOutbox:
         for entry, fields in rows:
             said = dict(zip(fields[::2], fields[1::2], strict=True))
             generation = int(entry.partition(b"-")[0])
-            change = Change(
-                Head(generation, said[b"change"].decode()),
-                ChangeOp(said[b"op"].decode()),
-                _rule_decoder.decode(said[b"rule"]),
-            )
+            try:
+                rule = _rule_decoder.decode(said[b"rule"])
+            except codec.UNREADABLE as error:
+                log.error("change %d of the rule table cannot be read: %s", generation, error)
+                continue
+            change = Change(Head(generation, said[b"change"].decode()), ChangeOp(said[b"op"].decode()), rule)
             found.append(RuleChange(change, int(said[b"at"]), said[b"by"].decode()))
         return found
 

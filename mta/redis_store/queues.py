@@ -57,29 +57,28 @@ class Queues:
     async def accept(self, lane: int, messages: Sequence[NewMessage]) -> None:
         await self._link.ensure_safe()
         self._numbers[lane] += 1
-        number = self._numbers[lane]
+        session, number = self._session.id, self._numbers[lane]
         step_keys, step_args = await self._accept_step(lane, number, messages)
         deadline = time.monotonic() + self._timeout
-        asked_twice = False
+        unsure = False  # a copy of the step may be on its way
         while True:
             try:
                 answer = await self._link.call(b"fg1_accept", step_keys, step_args)
-                break
-            except StoreAway as away:
-                asked_twice = True
-                if time.monotonic() > deadline:
-                    await self._void(lane, number, away)
+                if answer == b"OK" or (answer == b"DUP" and unsure):
                     await self._ensure_kept()
                     return
+                raise _refusal(answer, session)
+            except StoreAway as away:
+                unsure = True
+                if time.monotonic() > deadline:
+                    await self._void(session, lane, number, away)
+                    return
                 await asyncio.sleep(0.05)
-        if answer == b"OK" or (answer == b"DUP" and asked_twice):
-            await self._ensure_kept()
-            return
-        if answer == b"BACKLOG":
-            raise BacklogFull("the journal is too far behind")
-        if answer == b"LOST":
-            raise SessionLost(self._session.id)
-        raise StoreError(f"accept batch {number} in lane {lane} answered {answer!r}")
+            except StoreError as error:
+                if not unsure:
+                    raise
+                await self._void(session, lane, number, error)
+                return
 
     async def _ensure_kept(self) -> None:
         """The step may have opened its connection, to a server nobody has checked; Ambiguous where it is unsafe."""
@@ -88,17 +87,18 @@ class Queues:
         except StoreError as error:
             raise Ambiguous(str(error)) from error
 
-    async def _void(self, lane: int, number: int, away: StoreAway) -> None:
-        """Returns when the batch has run after all; raises StoreAway once it never can, else Ambiguous."""
+    async def _void(self, session: str, lane: int, number: int, error: StoreError) -> None:
+        """Returns when the batch has run after all; raises `error` once it never can, else Ambiguous."""
         prefix = self._prefixes[lane]
         try:
-            answer = await self._link.call(
-                b"fg1_void", [prefix + b"lane", prefix + b"ingest"], [self._session.id, number]
-            )
-        except StoreError as error:
-            raise Ambiguous(str(error)) from error
+            answer = await self._link.call(b"fg1_void", [prefix + b"lane", prefix + b"ingest"], [session, number])
+        except StoreError as away:
+            raise Ambiguous(str(away)) from away
+        if answer == b"VOID":
+            raise error
         if answer != b"RAN":
-            raise away
+            raise Ambiguous(f"session {session} was given up")
+        await self._ensure_kept()
 
     async def _accept_step(
         self, lane: int, number: int, messages: Sequence[NewMessage]
@@ -214,8 +214,8 @@ class Queues:
         if lane in self._unsure:
             await self._recall(lane)
         prefix, session = self._prefixes[lane], self._session.id
-        names = (b"lane", b"claimed:" + session.encode(), b"ingest", b"rec", b"content", b"parked", b"count")
-        step_keys = [prefix + name for name in names]
+        step_keys = self._claim_keys(lane, session)
+        step_keys += [prefix + name for name in (b"content", b"parked", b"count")]
         self._claims[lane] += 1
         args: list[bytes | str | int] = [session, self._claims[lane], most_bytes]
         for (pool, domain), most in wants:
@@ -232,6 +232,8 @@ class Queues:
         if answer == b"LOST":
             raise SessionLost(session)
         if answer == b"LATE":
+            return []
+        if self._session.id != session:  # given up for dead meanwhile: these are others' now
             return []
         token, claimed = answer[0], []
         self._tokens[lane] = max(self._tokens[lane], int(token))
@@ -253,7 +255,7 @@ class Queues:
 
     def _claim_keys(self, lane: int, session: str) -> list[bytes]:
         prefix = self._prefixes[lane]
-        return [prefix + name for name in (b"lane", b"claimed:" + session.encode(), b"rec", b"ingest")]
+        return [prefix + name for name in (b"lane", b"claimed:" + session.encode(), b"rec", b"ingest", b"holders")]
 
     async def settle(self, lane: int, changes: Sequence[Settlement]) -> list[Settled]:
         prefix, session = self._prefixes[lane], self._session.id
@@ -317,18 +319,33 @@ class Queues:
 
     # Other processes' claims
 
+    async def holders(self) -> set[str]:
+        """The sessions that hold claims, known ones and others."""
+        found: set[bytes] = set()
+        for prefix in self._prefixes:
+            found.update(await self._link.command("SMEMBERS", prefix + b"holders"))
+        return {name.decode() for name in found}
+
     async def reclaim(self, lane: int, session: str, most: int) -> int:
         """Take back what a dead session holds in the lane; 0 = it holds nothing more there."""
         return int(await self._link.call(b"fg1_reclaim", self._claim_keys(lane, session), [session, most]))
 
 
+def _refusal(answer: bytes, session: str) -> StoreError:
+    if answer == b"BACKLOG":
+        return BacklogFull("the journal is too far behind")
+    if answer == b"LOST":
+        return SessionLost(session)
+    return StoreError(f"accept answered {answer!r}")
+
+
 def _claimed(id_: bytes, token: bytes, queue: QueueKey, raw: bytes, content: bytes | None) -> Claimed:
     try:
         reclaims, record = codec.decode_record(raw)
-    except (msgspec.DecodeError, IndexError):
+        whole = codec.decode_content(content) if content is not None and content != IN_PIECES else None
+    except codec.UNREADABLE:
         # The dispatcher parks what was lost this often; the raw record stays as it is.
         return Claimed(DeliveryId(id_), token, queue, _UNREADABLE, b"", 255)
-    whole = codec.decode_content(content) if content is not None and content != IN_PIECES else None
     return Claimed(DeliveryId(id_), token, queue, record, whole, reclaims)
 
 
@@ -355,4 +372,5 @@ def _settle_item(change: Settlement) -> tuple[Any, ...]:
         change.deferred_by_rule,
         change.past_dot_of,
         change.left_rule,
+        change.again,
     )

@@ -1,5 +1,6 @@
 """The rule table, its audit, and the sessions that confirm it."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -212,8 +213,8 @@ class StoredRules:
         return [msgspec.structs.replace(entry, settled_at=int(settled or 0)) for entry, settled in entries]
 
     async def raise_barrier(self, generation: int) -> None:
-        for lane in range(self._lanes):
-            await self._link.call(b"fg1_barrier", [keys.lane_key(lane, b"lane")], [generation])
+        anchors = [keys.lane_key(lane, b"lane") for lane in range(self._lanes)]
+        await asyncio.gather(*(self._link.call(b"fg1_barrier", [anchor], [generation]) for anchor in anchors))
 
 
 def _identity(rule: ForcedError) -> bytes:

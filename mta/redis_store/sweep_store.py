@@ -43,7 +43,7 @@ class StoredSweeps:
         for at in range(1, len(answer), 2):
             try:
                 reclaims, record = codec.decode_record(answer[at + 1])
-            except (msgspec.DecodeError, IndexError):
+            except codec.UNREADABLE:
                 continue  # unreadable: it is parked when it is claimed
             found.append(Queued(DeliveryId(answer[at]), record, reclaims))
         return int(answer[0]), found
@@ -76,6 +76,6 @@ class StoredSweeps:
 
     async def save_sweep(self, state: SweepState, lease: float) -> bool:
         """Take or keep the sweep for `lease` seconds; False: another owner has it."""
-        step_keys = [keys.RULES_HEAD, keys.RULES_SWEEPS]
+        step_keys = [keys.RULES_HEAD, keys.RULES_SWEEPS, keys.RULES_TABLE]
         args: list[bytes | str | int] = [state.rule, state.owner, int(lease * 1000)]
         return bool(await self._link.call(b"fg1_take_sweep", step_keys, [*args, codec.encode(state)]))

@@ -72,23 +72,25 @@ class Guard:
     def on_lost(self, drop: Callable[[], None]) -> None:
         self._lost_hooks.append(drop)
 
-    def start(self) -> None:
-        """Begin to confirm; register the hooks before."""
+    def start(self) -> asyncio.Task[None]:
+        """Begin to confirm; register the hooks before. The task ends by `stop` only."""
         self._store.on_published(self._hint.set)
         self._loop_task = asyncio.create_task(self._run(), name="rule guard")
+        return self._loop_task
 
     async def ready(self) -> None:
         """Returns after the first confirmation: until then nothing may be delivered."""
         await self._ready.wait()
 
-    async def stop(self) -> None:
-        """Stop confirming and say goodbye. Only after the last dot, and with every claim given back."""
+    async def stop(self, goodbye: bool = True) -> None:
+        """Stop confirming and say goodbye: only after the last dot, and with every claim given back. Without a goodbye
+        the session is given up for dead later, and what it still holds is taken back then."""
         self._stopping = True
         self._hint.set()
         if self._loop_task is not None:
             await self._loop_task
         self._permit_until = float("-inf")
-        if self._seq > 1:
+        if goodbye and self._seq > 1:
             try:
                 await self._store.leave()
             except StoreError as error:

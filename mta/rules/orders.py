@@ -31,7 +31,7 @@ class Order:
         self.head = head
         self.created = False
         self.removed = False
-        self.lifts = False  # an older decision may have to be refused from now on: raise the barrier first
+        self.lifts = False  # decisions by the rule as it was are refused before this is called effective
         self.waiting = set(wait_set)
         self.confirmed: set[str] = set()
         self.deadline = now + limit
@@ -39,7 +39,7 @@ class Order:
         self.emptied_at = 0
         self.emptied = asyncio.Event()  # the wait set is empty, or time has stopped who is in it
         self.near = asyncio.Event()  # so, or nearly so by the time alone
-        self.barrier_at = 0  # when it was raised, for an order that lifts
+        self.barrier_at = 0  # when it was raised
         self.effect: Effective | None = None
 
     def look(self, sessions: Mapping[str, SessionState], now: float, wall: int) -> None:
@@ -129,7 +129,7 @@ class OrderBook:
         removed, wait_set = answer
         order = Order(removed.rule, removed.head, wait_set, self._now(), self._wall(), limit)
         order.removed = order.lifts = True
-        self._follow(order)
+        order = self._follow(order)
         return await self._wait(order, until_time, "effective")
 
     async def effect(self, rule: ForcedError) -> Effect:
@@ -162,6 +162,7 @@ class OrderBook:
         key = (order.rule.id, order.head.generation)
         known = self._orders.get(key)
         if known is not None:
+            known.created = known.created or order.created
             return known
         self._orders[key] = order
         self._tasks[key] = asyncio.create_task(self._finish(order), name=f"order {order.head.generation}")
@@ -222,6 +223,10 @@ class OrderBook:
                 confirmed=tuple(sorted(order.confirmed)),
                 unconfirmed=tuple(sorted(order.waiting)),
             )
+        if not order.barrier_at:
+            # Before the sweep's last pass: what a worker lets back into a queue by an older table comes too late.
+            await self._store.raise_barrier(order.head.generation)
+            order.barrier_at = self._wall()
         if not order.removed:
             await self._store.save_effect(order.effect)
         return order.effect

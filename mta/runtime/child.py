@@ -34,6 +34,7 @@ class Child:
         self.settings = boot.settings
         self.stopping = asyncio.Event()
         self.reopen: list[Callable[[], None]] = []
+        self.failed = False
 
     def listeners(self) -> list[socket.socket]:
         return [socket.socket(fileno=fd) for fd in self.boot.sockets]
@@ -41,6 +42,19 @@ class Child:
     def ready(self) -> None:
         """Said once, when everything this process listens on answers."""
         os.write(1, b"ready\n")
+
+    def essential(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+        """Without this task the process is not what it should be: when it ends by itself, the process drains and ends
+        with status 1, and the supervisor starts another."""
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if task.cancelled() or self.stopping.is_set():
+            return
+        log.critical("%s ended by itself", task.get_name(), exc_info=task.exception())
+        self.failed = True
+        self.stopping.set()
 
     def hang_up(self) -> None:
         for reopen in self.reopen:
@@ -77,6 +91,8 @@ async def _main(main: Callable[[Child], Awaitable[None]], boot: Boot) -> None:
         await main(child)
     finally:
         pipe[0].close()
+    if child.failed:
+        sys.exit(1)
 
 
 class _Pipe(asyncio.Protocol):

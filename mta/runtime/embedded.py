@@ -2,7 +2,9 @@
 
 import asyncio
 import ctypes
+import fcntl
 import logging
+import os
 import pathlib
 import signal
 import subprocess
@@ -15,6 +17,7 @@ from mta.model.errors import SettingsError
 log = logging.getLogger(__name__)
 
 _START_TIMEOUT: Final = 600.0  # seconds: a large append-only file takes its time to load
+_OTHERS_END: Final = 15.0  # seconds that the server of a node which was killed has to end
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -35,6 +38,7 @@ class EmbeddedServer:
         self._folder = data_dir / "valkey"
         self._socket = self._folder / "valkey.sock"
         self._process: asyncio.subprocess.Process | None = None
+        self._lock = -1
 
     @property
     def url(self) -> str:
@@ -49,6 +53,7 @@ class EmbeddedServer:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if len(str(self._socket)) > 100:
             raise SettingsError(f"node.data_dir: {self._socket} is too long for a socket's name; give a shorter folder")
+        await self._take_lock()
         self._socket.unlink(missing_ok=True)
         config = self._folder / "valkey.conf"
         config.write_text(self._configuration())
@@ -59,9 +64,26 @@ class EmbeddedServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             preexec_fn=_die_with_parent,
+            pass_fds=(self._lock,),  # held as long as the server lives
             start_new_session=True,  # Ctrl-C is for the node, which stops the server last
         )
         await self._answering()
+
+    async def _take_lock(self) -> None:
+        """One server at a time has the data. Raises SettingsError; a server that is just ending is waited for."""
+        if self._lock < 0:
+            self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = asyncio.get_running_loop().time() + _OTHERS_END
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise SettingsError(
+                        f"node.data_dir: another node runs a server in {self._folder}; stop it, or give another folder"
+                    ) from None
+                await asyncio.sleep(0.1)
 
     def _configuration(self) -> str:
         lines = {
@@ -123,6 +145,8 @@ class EmbeddedServer:
             log.error("the embedded server does not stop; it is killed (its append-only file is complete)")
             process.kill()
             await process.wait()
+        os.close(self._lock)
+        self._lock = -1
 
 
 def _die_with_parent() -> None:

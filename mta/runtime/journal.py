@@ -22,7 +22,7 @@ async def main(child: Child) -> None:
     )
     reopening: set[asyncio.Task[None]] = set()
     child.reopen.append(lambda: reopening.add(asyncio.create_task(journal.reopen())))
-    journal.start()
+    child.essential(journal.start())
     child.ready()
     await child.stopping.wait()
     await journal.stop()

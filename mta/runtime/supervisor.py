@@ -28,6 +28,7 @@ from mta.runtime.wiring import journal_name, open_link
 log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 1024  # connections that wait to be accepted
+_REPLACE_TIMEOUT: Final = 120.0  # seconds
 _BACKOFF_MAX: Final = 10.0  # seconds between restarts of a process that keeps dying
 
 
@@ -65,6 +66,8 @@ class Process:
         while not self._stopping:
             started = asyncio.get_running_loop().time()
             process = await self._spawn()
+            if self._stopping and process.stdin is not None:
+                process.stdin.close()  # told to drain while it was being started
             if process.stdout is not None and await process.stdout.readline() == b"ready\n":
                 self.ready.set()
             status = await process.wait()
@@ -105,7 +108,12 @@ class Process:
         self.ready.clear()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
-        await asyncio.wait_for(self.ready.wait(), 120.0)
+        try:
+            await asyncio.wait_for(self.ready.wait(), _REPLACE_TIMEOUT)
+        except TimeoutError:
+            log.error("%s was not replaced within %.0f s; it is killed", self._name, _REPLACE_TIMEOUT)
+            if self._process is not None and self._process.returncode is None:
+                self._process.kill()
 
     def hang_up(self) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -284,8 +292,8 @@ class Supervisor:
             backoff = min(backoff * 2, _BACKOFF_MAX)
             try:
                 await self._embedded.start()
-            except SettingsError as error:
-                log.error("%s", error)
+            except (SettingsError, OSError) as error:  # a full disk, for one
+                log.error("the embedded server cannot be started: %s", error)
 
     async def _hang_up(self) -> None:
         """SIGHUP: the log is reopened, and each process is replaced by one with the settings of now."""

@@ -20,13 +20,13 @@ async def main(child: Child) -> None:
         settings.rules.sweep_rate,
         settings.journal.backlog_soft,
     )
-    guard.start()
-    store.link.listen()
-    sweeping = asyncio.create_task(sweeper.run())
+    child.essential(guard.start())
+    child.essential(store.link.listen())
+    sweeping = child.essential(asyncio.create_task(sweeper.run(), name="sweeper"))
     child.ready()
     await child.stopping.wait()
     sweeper.stop()
-    await sweeping
+    await asyncio.gather(sweeping, return_exceptions=True)
     await guard.stop()
     await store.link.close()
 

@@ -23,6 +23,7 @@ from mta.scheduling.settler import Settler
 log = logging.getLogger(__name__)
 
 _HEALTH_EVERY = 1.0  # seconds
+_LAST_WRITES = 2.0  # seconds after the drain timeout for outcomes that wait for the store
 
 
 class Intake:
@@ -75,6 +76,13 @@ class Outgo:
         self.dispatcher = Dispatcher(store.queues, self.egress, guard, self.settler, self.pools)
         store.link.hear(keys.WAKE_CHANNEL, lambda prefix: self.dispatcher.wake(keys.lane_of_prefix(prefix)))
         store.link.on_reconnect(self.dispatcher.wake_all)
+        guard.on_lost(self._limits.renew)
+
+    async def watch(self) -> None:
+        """Until a defect shows: raises it. What it left claimed is due again when this process has ended."""
+        await self.settler.broken.wait()
+        assert self.settler.defect is not None
+        raise self.settler.defect
 
     async def drain(self, seconds: float) -> None:
         """Deliveries in flight end, the rest goes back to its queues."""
@@ -101,15 +109,19 @@ class Worker:
         self._reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
 
     async def run(self) -> None:
-        watchers = [asyncio.create_task(self._reaper.run())]
-        self._guard.start()
-        self._store.link.listen()
+        essential = self._child.essential
+        watchers = [essential(asyncio.create_task(self._reaper.run(), name="reaper"))]
+        essential(self._guard.start())
+        essential(self._store.link.listen())
         await self._first_confirmation()
         if self._outgo is not None:
-            watchers.append(asyncio.create_task(self._outgo.pools.follow()))
+            watchers.append(essential(asyncio.create_task(self._outgo.pools.follow(), name="served pools")))
+            watchers.append(essential(asyncio.create_task(self._outgo.watch(), name="settler")))
             self._outgo.dispatcher.start()
+            for task in self._outgo.dispatcher.tasks:
+                essential(task)
         if self._intake is not None:
-            watchers.append(asyncio.create_task(self._intake.watch_store()))
+            watchers.append(essential(asyncio.create_task(self._intake.watch_store(), name="store watch")))
             self._intake.listener.start()
         self._child.ready()
         await self._child.stopping.wait()
@@ -129,12 +141,17 @@ class Worker:
     async def _drain(self) -> None:
         seconds = self._child.settings.node.drain_timeout
         parts = [part.drain(seconds) for part in (self._intake, self._outgo) if part is not None]
-        await asyncio.gather(*parts)
+        goodbye = False
         try:
-            await self._store.queues.farewell()
-        except StoreError as error:
-            log.warning("claims could not be given back; others take them when the lease runs out: %s", error)
-        await self._guard.stop()
+            async with asyncio.timeout(seconds + _LAST_WRITES):
+                await asyncio.gather(*parts)
+                await self._store.queues.farewell()
+                await self._store.limits.forget(self._store.session.id)
+                goodbye = True
+        except (TimeoutError, StoreError) as error:
+            # Nothing is lost: what is not settled is claimed still, and due again when the session is given up.
+            log.error("not everything could be settled and given back: %s", error or "the store does not answer")
+        await self._guard.stop(goodbye)
 
     def _metrics(self) -> Mapping[str, float]:
         """Put beside each confirmation, for the API to show."""

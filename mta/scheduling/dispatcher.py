@@ -128,7 +128,7 @@ class Dispatcher:
             lane.alarm.ring()
         for timer in self._ripening.values():
             timer.cancel()
-        await asyncio.gather(*self.tasks)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def wake(self, lane: int) -> None:
         """A hint that the lane's queues have changed."""

@@ -198,6 +198,11 @@ class SharedLimits:
             return 0.0
         return self._rate("messages", queue).take(limits.messages_per_minute)
 
+    def renew(self) -> None:
+        """The session is a new one: what is in use is held under its name from now on."""
+        for slots in self._slots.values():
+            slots.give_back()
+
     async def drain(self) -> None:
         """Give every slot back that is not in use."""
         for slots in self._slots.values():

@@ -34,6 +34,8 @@ class Reaper:
         self._lease = lease
         self._clock = clock
         self._seen: dict[str, tuple[int, float]] = {}  # session -> its sequence number, and since when we see it
+        self._strays: dict[str, float] = {}  # sessions that hold something and are not registered -> since when
+        self._next_strays = 0.0
         self.reaped = self.reclaimed = 0
 
     async def run(self) -> None:
@@ -43,8 +45,14 @@ class Reaper:
             try:
                 await asyncio.shield(self.look())
             except StoreError as error:
+                self.blind()
                 _log.warning("looking for dead sessions waits for the store: %s", error)
             await asyncio.sleep(pause)
+
+    def blind(self) -> None:
+        """The store was away, and nobody could confirm: only time that was watched counts."""
+        self._seen.clear()
+        self._strays.clear()
 
     async def look(self) -> None:
         """One look at all sessions. Raises StoreAway, StoreError: the next look goes on."""
@@ -64,6 +72,20 @@ class Reaper:
             stood_still = now - self._seen[name][1] > self._lease
             if state.dead or (stood_still and await self._store.mark_dead(name, state.seq)):
                 await self._take_back(name)
+        if now >= self._next_strays:
+            self._next_strays = now + self._lease / 2
+            await self._look_for_strays(now)
+
+    async def _look_for_strays(self, now: float) -> None:
+        """What belongs to a session that nobody knows would be held for ever: a call of a session that was forgotten
+        may have come late."""
+        holders = await self._claims.holders() | await self._limits.holders()
+        known = (await self._store.sessions()).keys()
+        self._strays = {name: self._strays.get(name, now) for name in holders - known - {self._store.session}}
+        for name, since in list(self._strays.items()):
+            if now - since > self._lease:
+                await self._take_back(name)
+                del self._strays[name]
 
     async def _take_back(self, session: str) -> None:
         count = 0

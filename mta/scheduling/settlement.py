@@ -111,7 +111,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         late,
         ended,
         forced.stage.value if forced is not None and verdict is Verdict.INTERCEPTED else "",
-        generation=forced.generation if forced is not None else 0,
+        generation=forced.generation if forced is not None else -1,
         # A deferral that used up the delivery's time is no interception: the books of the rule say "other".
         rule=forced.rule if forced is not None and verdict is Verdict.INTERCEPTED else "",
         uncertain=not delivered and _uncertain(claimed, outcome.uncertain),
@@ -146,7 +146,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
         late,
         due_at=due_at,
         record=changed,
-        generation=forced.generation if forced is not None else 0,
+        generation=forced.generation if forced is not None else -1,
         rule=rule,
         past_dot_of=outcome.past_dot_of,
         deferred_by_rule=forced is not None,

@@ -16,7 +16,7 @@ from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Outcome, Stage, Verdict
 from mta.model.settings import Settings
 from mta.policy.rule_table import ends
-from mta.ports.queueing import Claims, Settled, Settlement
+from mta.ports.queueing import Claims, Move, Settled, Settlement
 from mta.ports.rules import Rules
 from mta.scheduling import settlement
 
@@ -77,6 +77,8 @@ class Settler:
         self._lanes = [_Lane(number) for number in range(claims.lanes)]
         self._has_room: Callable[[QueueKey], None] = lambda queue: None
         self._returned: Callable[[int], None] = lambda lane: None
+        self.defect: Exception | None = None  # a bug of ours: this process had better end
+        self.broken = asyncio.Event()
         self.settled = self.stale = self.redecided = self.lost = self.retried_calls = 0
         self.reload(settings)
 
@@ -97,10 +99,16 @@ class Settler:
         return sum(len(lane.waiting) for lane in self._lanes)
 
     def settle(self, claimed: Claimed, outcome: Outcome) -> None:
+        self._add(self._decided(claimed, outcome))
+
+    def _decided(self, claimed: Claimed, outcome: Outcome) -> _Item:
+        """What goes back to its queue carries the generation of the table that let it: the sweep may be past."""
         if outcome.verdict is Verdict.TEMPORARY or outcome.verdict is Verdict.RETURNED:
             outcome = self._met_on_return(claimed, outcome)
         decided = settlement.decide(claimed, outcome, self._clock(), self._terms, self._chance())
-        self._add(_Item(claimed, outcome, decided))
+        if decided.move is Move.QUEUE:
+            decided.generation = self._rules.table.head.generation
+        return _Item(claimed, outcome, decided)
 
     def park(self, claimed: Claimed, reason: str) -> None:
         """Put aside a delivery that keeps failing inside."""
@@ -167,6 +175,11 @@ class Settler:
                 if lane.waiting:
                     batch = [lane.waiting.popleft() for _ in range(min(_BATCH, len(lane.waiting)))]
                     await self._write_batch(lane, batch)
+        except Exception as bug:
+            # What was being written stays claimed, and is due again when this process has ended.
+            self.defect = self.defect or bug
+            self.broken.set()
+            _log.exception("a batch of outcomes in lane %d could not be written", lane.number)
         finally:
             lane.flushing = None
 
@@ -222,25 +235,24 @@ class Settler:
             self._returned(lane.number)
 
     def _decide_again(self, item: _Item) -> _Item:
-        """The rule that decided may be gone: what it would have ended or deferred goes by the table of now."""
+        """The rule that decided may be gone, or one may be there that was not: the table of now decides."""
         claimed, outcome = item.claimed, item.outcome
-        assert outcome is not None  # only what a rule decided carries a generation
-        assert outcome.forced is not None
-        stage = outcome.forced.stage
-        table = self._rules.table
-        queue, tags = claimed.queue, claimed.record.tags
-        rule = table.match(queue.pool, outcome.mta, queue.domain, tags, outcome.remote_ip, outcome.mx)
-        if rule is None:
-            outcome = msgspec.structs.replace(outcome, verdict=Verdict.RETURNED, forced=None)
-        else:
-            outcome = settlement.forced_outcome(rule, table.head.generation, stage, outcome)
-        decided = settlement.decide(claimed, outcome, self._clock(), self._terms, self._chance())
-        if not item.settlement.late_event:
-            decided.late_event = b""
-        return _Item(claimed, outcome, decided)
+        assert outcome is not None  # only what was decided with the rules carries a generation
+        if outcome.forced is not None:
+            stage = outcome.forced.stage
+            table = self._rules.table
+            queue, tags = claimed.queue, claimed.record.tags
+            rule = table.match(queue.pool, outcome.mta, queue.domain, tags, outcome.remote_ip, outcome.mx)
+            if rule is None:
+                outcome = msgspec.structs.replace(outcome, verdict=Verdict.RETURNED, forced=None)
+            else:
+                outcome = settlement.forced_outcome(rule, table.head.generation, stage, outcome)
+        decided = self._decided(claimed, outcome)
+        decided.settlement.again = item.settlement.again
+        return decided
 
 
 def _again(item: _Item) -> _Item:
     """After a lost answer STALE may only mean that the first call was carried out: then nothing was late."""
-    item.settlement.late_event = b""
+    item.settlement.again = True
     return item

@@ -79,14 +79,14 @@ class FakeClaims:
         self.notes += events
 
     async def settle(self, lane, changes):
-        self.calls.append([(change.id, change.late_event) for change in changes])
+        self.calls.append([(change.id, change.again) for change in changes])
         await asyncio.sleep(0)
         if self.away:
             self.away -= 1
             raise StoreAway("away")
         answers = []
         for change in changes:
-            if change.generation and change.generation < self.barrier:
+            if 0 <= change.generation < self.barrier:
                 answers.append(Settled.OLD_RULES)
             elif change.id in {done.id for done in self.settled}:
                 answers.append(Settled.STALE)

@@ -8,7 +8,9 @@ end
 
 -- During a slot migration this fails cleanly before anything was written.
 local function touch(keys)
-  redis.call('EXISTS', unpack(keys))
+  for from = 1, #keys, 2000 do
+    redis.call('EXISTS', unpack(keys, from, math.min(from + 1999, #keys)))
+  end
 end
 
 -- Unix milliseconds by the server's clock: for due times only, never for a safety decision.

@@ -1,3 +1,12 @@
+-- piece: a part of a large content, gone by itself if no accept comes. KEYS: parts. ARGV: number, bytes, seconds
+local function piece(keys, argv)
+  redis.call('HSET', keys[1], argv[1], argv[2])
+  redis.call('EXPIRE', keys[1], argv[3])
+  return 'OK'
+end
+
+redis.register_function { function_name = 'fg1_piece', callback = piece }
+
 -- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and events.
 -- KEYS: lane, ingest, rec, content, refs, count, events, due..., agenda..., tag..., parts...
 -- ARGV[1]: msgpack [session, number, backlog_hard, queues, records, refs, tags, accepted, events, part keys]
@@ -54,7 +63,8 @@ end
 
 redis.register_function { function_name = 'fg1_accept', callback = accept }
 
--- void: makes a batch that has not run refuse for ever. Answers RAN when it has run, else VOID.
+-- void: makes a batch that has not run refuse for ever. Answers RAN when it has run, VOID, or LOST: the
+-- session was given up, so nobody can tell.
 -- KEYS: lane, ingest. ARGV: session, number
 local function void(keys, argv)
   touch(keys)
@@ -64,9 +74,10 @@ local function void(keys, argv)
   if last and string.sub(last, 1, 1) == 'n' and tonumber(string.sub(last, 2)) >= number then
     return 'RAN'
   end
-  if not last or string.sub(last, 1, 1) ~= 'x' then
-    redis.call('HSET', ingest, argv[1], 'v' .. number)
+  if last and string.sub(last, 1, 1) == 'x' then
+    return 'LOST'
   end
+  redis.call('HSET', ingest, argv[1], 'v' .. number)
   return 'VOID'
 end
 

@@ -17,7 +17,7 @@ redis.register_function { function_name = 'fg1_agenda', callback = agenda, flags
 
 -- claim: deliveries that are due move from their queue to the session, with one fencing token for the call.
 -- Never leaves a delivery in neither, nor an agenda that is later than its queue.
--- KEYS: lane, claimed, ingest, rec, content, parked, count, then due and agenda of each queue.
+-- KEYS: lane, claimed, rec, ingest, holders, content, parked, count, then due and agenda of each queue.
 -- ARGV: session, number, most bytes, pool, domain, most, pool, domain, most, ...
 -- Answers [token, [pool, domain, id, record, content, id, ...], ...]; content is false when it is in parts; or LOST (the
 -- session is dead), LATE (this number was recalled). Numbers rise; one claim of a session is under way in a lane.
@@ -69,6 +69,7 @@ local function claim(keys, argv)
       redis.call('ZREM', due, unpack(ids))
       if #holds > 0 then
         redis.call('HSET', claimed, unpack(holds))
+        redis.call('SADD', P .. 'holders', argv[1])
       end
       most = most - #ids
     end
@@ -107,31 +108,33 @@ local function give_back(P, claimed, rows, lost)
   return #ids
 end
 
--- reclaim: what a dead session held is due again. KEYS: lane, claimed, rec, ingest. ARGV: session, most
+-- What a session that ended still has on its way must neither run nor be taken for what ran; forgotten after an hour.
+local function bar(P, session)
+  local now = now_ms()
+  redis.call('HSET', P .. 'ingest', session, 'x' .. now)
+  redis.call('HDEL', P .. 'ingest', 'c:' .. session)
+  redis.call('SREM', P .. 'holders', session)
+  local marks = redis.call('HGETALL', P .. 'ingest')
+  for i = 1, #marks, 2 do
+    if string.sub(marks[i + 1], 1, 1) == 'x' and tonumber(string.sub(marks[i + 1], 2)) < now - 3600000 then
+      redis.call('HDEL', P .. 'ingest', marks[i])
+    end
+  end
+end
+
+-- reclaim: what a dead session held is due again. KEYS: lane, claimed, rec, ingest, holders. ARGV: session, most
 -- Answers how many; at 0 the session holds nothing here any more.
 local function reclaim(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
-  local now = now_ms()
-  -- What the dead session still has on its way must neither run nor be taken for what ran.
-  redis.call('HSET', P .. 'ingest', argv[1], 'x' .. now)
-  redis.call('HDEL', P .. 'ingest', 'c:' .. argv[1])
-  local many = give_back(P, keys[2], redis.call('HRANDFIELD', keys[2], tonumber(argv[2]), 'WITHVALUES'), true)
-  if many == 0 then
-    local marks = redis.call('HGETALL', P .. 'ingest')
-    for i = 1, #marks, 2 do
-      if string.sub(marks[i + 1], 1, 1) == 'x' and tonumber(string.sub(marks[i + 1], 2)) < now - 3600000 then
-        redis.call('HDEL', P .. 'ingest', marks[i])
-      end
-    end
-  end
-  return many
+  bar(P, argv[1])
+  return give_back(P, keys[2], redis.call('HRANDFIELD', keys[2], tonumber(argv[2]), 'WITHVALUES'), true)
 end
 
 redis.register_function { function_name = 'fg1_reclaim', callback = reclaim, flags = { 'allow-oom' } }
 
 -- recall: after a claim whose answer was lost. It can not run any more, and what it took goes back, as never attempted.
--- KEYS: lane, claimed, rec, ingest. ARGV: session, number of the lost claim, last token that the session has seen.
+-- KEYS: lane, claimed, rec, ingest, holders. ARGV: session, number of the lost claim, last token that the session has seen.
 local function recall(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
@@ -148,12 +151,12 @@ end
 
 redis.register_function { function_name = 'fg1_recall', callback = recall, flags = { 'allow-oom' } }
 
--- farewell: a session that ends in good order leaves nothing behind. KEYS: lane, claimed, rec, ingest. ARGV: session
+-- farewell: a session that ends in good order leaves nothing behind. KEYS: lane, claimed, rec, ingest, holders. ARGV: session
 local function farewell(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
   local many = give_back(P, keys[2], redis.call('HGETALL', keys[2]), false)
-  redis.call('HDEL', P .. 'ingest', argv[1], 'c:' .. argv[1])
+  bar(P, argv[1])
   return many
 end
 

@@ -110,18 +110,22 @@ redis.register_function { function_name = 'fg1_session_dead', callback = session
 -- The settling time stands beside the entry as field `=<delivery>`.
 local function past_settled(keys, argv)
   for i = 2, #argv do
-    if redis.call('HEXISTS', keys[2], argv[i]) == 1 then
-      redis.call('HSETNX', keys[2], '=' .. argv[i], argv[1])
-    end
+    -- It may be settled before the confirmation that lists it has come.
+    redis.call('HSETNX', keys[2], '=' .. argv[i], argv[1])
   end
+  redis.call('EXPIRE', keys[2], 604800)
   return 'OK'
 end
 
 redis.register_function { function_name = 'fg1_past_settled', callback = past_settled, flags = { 'allow-oom' } }
 
--- take_sweep: one owner for the sweep of a rule. KEYS: head, sweeps. ARGV: rule id, owner, lease ms, state (msgpack)
+-- take_sweep: one owner for the sweep of a rule; none for one that was removed. KEYS: head, sweeps, table. ARGV: rule id, owner, lease ms, state (msgpack)
 -- The value is "<owner>|<until>|<state>"; answers 1 when the sweep is the owner's, and then the state is saved.
 local function take_sweep(keys, argv)
+  if redis.call('HEXISTS', keys[3], argv[1]) == 0 then
+    redis.call('HDEL', keys[2], argv[1])
+    return 0
+  end
   local known, now = redis.call('HGET', keys[2], argv[1]), now_ms()
   if known then
     local has, until_ = string.match(known, '^([^|]*)|(%d+)|')

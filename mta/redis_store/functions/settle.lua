@@ -26,6 +26,17 @@ local function late_delivered(P, now, sums, id, tags)
   end
 end
 
+-- The first letter of the class that a delivery ended in during the last hours, '' = it did not.
+local function ended_as(P, now, id)
+  for back = 0, 2 do
+    local status = redis.call('HGET', P .. 'ended:' .. (math.floor(now / 3600000) - back), id)
+    if status then
+      return string.sub(status, 1, 1)
+    end
+  end
+  return ''
+end
+
 local function settle(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
@@ -41,16 +52,16 @@ local function settle(keys, argv)
   local unclaim, gone, ended, records, queues, hit = {}, {}, {}, {}, {}, {}
   for i, item in ipairs(items) do
     local id, token, pool, domain, move, class, stage, due, record, tags, event, late_event, generation, rule, uncertain,
-      delivered_late, deferred, past_dot_of, left_rule = unpack(item)
+      delivered_late, deferred, past_dot_of, left_rule, again = unpack(item)
     if holds[i] ~= token .. '|' .. pool .. '|' .. domain then
       answer[i] = 'S'
-      if late_event ~= '' then
+      if late_event ~= '' and not (again and (move == 'q' or ended_as(P, now, id) == string.sub(class, 1, 1))) then
         events[#events + 1] = late_event
         if delivered_late then
           late_delivered(P, now, sums, id, tags)
         end
       end
-    elseif generation > 0 and generation < barrier then
+    elseif generation >= 0 and generation < barrier then
       answer[i] = 'R'
     else
       answer[i] = 'O'
@@ -94,6 +105,9 @@ local function settle(keys, argv)
         redis.call('ZADD', P .. 'parked', now, id .. pool .. '|' .. domain)
         count_tags(sums, P, tags, 'queued', -1)
         count_tags(sums, P, tags, 'parked', 1)
+        if uncertain then
+          count_tags(sums, P, tags, 'uncertain', 1)
+        end
       end
       if record ~= '' and move ~= 'e' then
         records[#records + 1] = id
@@ -109,7 +123,7 @@ local function settle(keys, argv)
           count(sums, P .. 'rule:' .. rule, 'met', 1)
         end
       end
-      if left_rule ~= '' and (move == 'e' or (rule ~= '' and rule ~= left_rule)) then
+      if left_rule ~= '' and (move ~= 'q' or (rule ~= '' and rule ~= left_rule)) then
         count(sums, P .. 'rule:' .. left_rule, 'deferred', -1)
         if rule ~= left_rule then
           count(sums, P .. 'rule:' .. left_rule, 'other', 1)

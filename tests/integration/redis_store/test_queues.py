@@ -80,6 +80,18 @@ async def test_a_dead_sessions_claims_are_due_again_and_its_late_outcome_is_stal
     assert await other.queues.settle(0, [ended(again, Class.BOUNCED)]) == [Settled.OK]
 
 
+async def test_a_settlement_asked_for_again_is_no_late_news_if_it_was_carried_out(open_store):
+    store, other = await open_store(), await open_store("n2")
+    await store.queues.accept(0, [message(), message()])
+    one, two = await store.claim(0)
+    await store.queues.settle(0, [ended(one)])
+    again = [ended(c, late_event=b"late", delivered_late=True, again=True) for c in (one, two)]
+    await other.queues.reclaim(0, store.session.id, 100)
+    assert await store.queues.settle(0, again) == [Settled.STALE, Settled.STALE]
+    entries = await other.outbox.read(0, "0-0", 10)
+    assert [e for entry in entries for e in entry.events].count(b"late") == 1, "only of the one that was not settled"
+
+
 async def test_late_knowledge_moves_an_intercepted_delivery_to_delivered(open_store):
     dead, other = await open_store(), await open_store("n2")
     await dead.queues.accept(0, [message()])
@@ -142,7 +154,8 @@ async def test_a_claim_whose_answer_was_lost_is_recalled_and_never_runs_late(ope
     store.queues._claims[0] += 1
     assert len(await store.claim(0)) == 1
     await store.queues.farewell()
-    assert not await store.link.command("EXISTS", keys.lane_key(0, b"ingest"))
+    with pytest.raises(SessionLost):
+        await store.claim(0)  # what is still on its way must not run after the farewell
 
 
 async def test_a_full_backlog_refuses_mail(open_store):
@@ -177,6 +190,19 @@ async def test_large_content_comes_back_whole_and_is_freed(open_store, size):
     assert await store.content.get(message_of(claimed[1].id), claimed[1].record) == content
     await store.queues.settle(0, [ended(claimed[1])])
     assert not await store.link.command("EXISTS", keys.lane_key(0, b"parts:") + message_of(claimed[1].id))
+
+
+async def test_damaged_bytes_come_as_often_lost_and_stop_nothing(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message() for _ in range(3)])
+    first, second, third = await store.claim(0)
+    good = await store.link.command("HGET", keys.lane_key(0, b"rec"), first.id)
+    await store.queues.settle(0, [queued(c, 0) for c in (first, second, third)])
+    await store.link.command("HSET", keys.lane_key(0, b"rec"), first.id, good.replace(b"example", b"ex\xff\xfeple"))
+    await store.link.command("HSET", keys.lane_key(0, b"content"), message_of(second.id), b"zbroken")
+    claimed = {c.id: c.reclaims for c in await store.claim(0)}
+    assert claimed == {first.id: 255, second.id: 255, third.id: 0}
+    await store.link.command("HSET", keys.lane_key(0, b"rec"), first.id, good)
 
 
 async def test_a_record_that_cannot_be_read_comes_as_often_lost(open_store):

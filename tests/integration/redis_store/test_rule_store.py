@@ -129,6 +129,8 @@ async def test_two_sweepers_do_not_own_one_sweep(open_store):
     from mta.ports.rules import SweepState
 
     store = await open_store()
+    assert not await store.sweeps.save_sweep(SweepState("r1", 1, "stopped", 0, 0, 1, 1, 0, "a"), 5.0), "no such rule"
+    await store.rules.put(rule("red", id_="r1"), "c1")
     state = SweepState("r1", 1, "running", 0, 0, 1, 1, 0, "a")
     assert await store.sweeps.save_sweep(state, 5.0)
     assert not await store.sweeps.save_sweep(state._replace(owner="b"), 5.0)

@@ -109,7 +109,9 @@ def test_F03_a_killed_node_delivers_the_rest_after_its_restart(tmp_path):
     sink = SinkThread()
     with running(sink):
         sink.script("GREETING", "421 4.3.2 later")
-        node = Node(tmp_path / "n1", delivery__route=sink.address, delivery__retries=["1s"], **SETS)
+        node = Node(
+            tmp_path / "n1", delivery__route=sink.address, delivery__retries=["1s"], node__drain_timeout="2s", **SETS
+        )
         node.start()
         workers = node.workers()
         node.send([f"a{n}@one.example" for n in range(50)], tags=("load",))

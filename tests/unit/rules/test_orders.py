@@ -113,15 +113,15 @@ async def test_a_lifting_that_time_decides_has_its_barrier_raised_before_and_kee
     await until(lambda: rig.shared.head.generation == 2)
     rig.clock.seconds = 105.2
     await asyncio.sleep(0.04)
-    assert rig.shared.barriers == []
+    assert rig.shared.barriers == [1]
     rig.clock.seconds = 105.3
-    await until(lambda: rig.shared.barriers == [2])
+    await until(lambda: rig.shared.barriers == [1, 2])
     assert not lifting.done()
     rig.clock.seconds = 105.7
     told = await lifting
     assert told is not None
     assert (told.effective, told.effective_at, told.effective_by) == (True, 105_500, 105_500)
-    assert rig.shared.barriers == [2]
+    assert rig.shared.barriers == [1, 2]
 
 
 async def test_goodbye_and_death_leave_the_wait_set(rig):
@@ -163,20 +163,20 @@ async def test_barrier_is_raised_before_a_replacement_or_a_removal_is_effective(
     await rig.book.put(RULE, 0.0, "effective")
     await rig.beat()
     await until(lambda: rig.shared.effects)
-    assert rig.shared.barriers == []
+    assert rig.shared.barriers == [1], "put-backs by older tables come too late for the last pass of the sweep"
     again = await rig.book.put(ForcedError("other", Selectors(tag="a"), 450), 0.0, "effective")
     assert (again.rule.id, again.created) == ("r", False)
-    assert rig.shared.barriers == []
+    assert rig.shared.barriers == [1]
     await rig.beat()
     await until(lambda: rig.shared.effects["r"].generation == 2)
-    assert rig.shared.barriers == [2]
+    assert rig.shared.barriers == [1, 2]
     removal = asyncio.create_task(rig.book.remove("r", "me", 5.0))
     await until(lambda: rig.shared.head.generation == 3)
     await rig.beat()
     gone = await removal
     assert gone is not None
     assert gone.effective
-    assert rig.shared.barriers == [2, 3]
+    assert rig.shared.barriers == [1, 2, 3]
 
 
 async def test_removing_what_is_not_there(rig):
@@ -228,11 +228,11 @@ async def test_an_edit_is_followed_like_a_replacement(rig):
         rig.book.edit("r", lambda rule: msgspec.structs.replace(rule, enabled=False), "me", 5.0, "effective")
     )
     await until(lambda: rig.shared.head.generation == 2)
-    assert rig.shared.barriers == []
+    assert rig.shared.barriers == [1]
     await rig.beat()
     effect = await editing
     assert (effect.effective, effect.created, effect.rule.enabled) == (True, False, False)
-    assert rig.shared.barriers == [2], "decisions by the rule as it was are refused"
+    assert rig.shared.barriers == [1, 2], "decisions by the rule as it was are refused"
 
     def refuse(rule: ForcedError) -> ForcedError:
         raise BadValue("code", "no")

@@ -1,4 +1,5 @@
 import asyncio
+from bisect import bisect_left
 
 import msgspec
 import pytest
@@ -95,7 +96,7 @@ async def test_who_gives_up_asking_does_not_keep_the_slot():
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.sampled_from([1, 7, 60, 600, 3000]), st.lists(st.floats(0.001, 2.0), min_size=3, max_size=10))
+@given(st.sampled_from([1, 7, 60, 600, 3000]), st.lists(st.floats(0.02, 0.4), min_size=3, max_size=10))
 def test_no_sliding_minute_sees_more_than_the_limit(per_minute, pauses):
     async def run():
         clock = [0.0]
@@ -114,7 +115,7 @@ def test_no_sliding_minute_sees_more_than_the_limit(per_minute, pauses):
     used = asyncio.run(run())
     assert used
     for begin, at in enumerate(used):
-        assert sum(1 for other in used[begin:] if other < at + 60.0) <= per_minute
+        assert bisect_left(used, at + 60.0) - begin <= per_minute
 
 
 async def test_without_the_store_no_connection_is_ours():

@@ -14,6 +14,9 @@ class Store:
     async def sessions(self):
         return {n: SessionState(n, "n", 1, (), NO_HEAD, seq, dead=n in self.dead) for n, seq in self.seqs.items()}
 
+    async def holders(self):
+        return {name for name, count in self.claims.items() if count}
+
     async def mark_dead(self, session, seq):
         self.log.append(("dead", session, seq))
         return self.seqs[session] == seq
@@ -42,6 +45,31 @@ async def test_only_who_stands_still_beyond_the_lease_is_taken_back():
     assert ("dead", "a", 1) in store.log
     assert set(store.seqs) == {"me", "b"}
     assert reaper.reclaimed == 250
+
+
+async def test_what_belongs_to_nobody_is_taken_back_after_a_lease():
+    store, clock = Store("me"), [0.0]
+    reaper = Reaper(store, store, store, 60.0, clock=lambda: clock[0])
+    for second in (0, 31, 60):
+        clock[0] = float(second)
+        await reaper.look()
+    assert store.claims["a"] == 250, "it may be about to register"
+    clock[0] = 92.0
+    await reaper.look()
+    assert store.claims["a"] == 0
+
+
+async def test_time_in_which_the_store_was_away_counts_for_nobody():
+    store, clock = Store("me", "b"), [0.0]
+    reaper = Reaper(store, store, store, 60.0, clock=lambda: clock[0])
+    await reaper.look()
+    reaper.blind()
+    clock[0] = 100.0
+    await reaper.look()
+    assert not store.log
+    clock[0] = 161.0
+    await reaper.look()
+    assert ("dead", "b", 1) in store.log
 
 
 async def test_a_session_marked_dead_is_taken_over_at_once():

@@ -120,7 +120,7 @@ async def test_an_outcome_waits_for_the_store_and_a_lost_answer_makes_nothing_la
     settler.settle(a_claim(), OK)
     await settler.flush()
     assert len(claims.settled) == 1
-    assert [late != b"" for ((_, late),) in claims.calls] == [True, False, False]
+    assert [again for ((_, again),) in claims.calls] == [False, True, True]
     assert (settler.stale, settler.waiting) == (1, 0)
 
 
