@@ -51,6 +51,7 @@ def _dependencies(settings: Settings, store: Store, orders: OrderBook) -> Depend
         health=health,
         workers=settings.node.workers if "delivery" in settings.node.roles else 0,
         pools={name: pool.ips for name, pool in settings.pools.items()},
+        protected_tags=settings.rules.protected_tags,
     )
 
 

@@ -28,6 +28,7 @@ def create_app(deps: Dependencies) -> web.Application:
             web.post("/v1/errors", forced_errors.post_error),
             web.delete("/v1/errors", forced_errors.delete_by_selectors),
             web.get("/v1/errors/{id}", forced_errors.show_error),
+            web.patch("/v1/errors/{id}", forced_errors.patch_error),
             web.delete("/v1/errors/{id}", forced_errors.delete_error),
             web.get("/v1/errors/{id}/statement", forced_errors.show_statement),
             web.get("/v1/tags", tags.find_tag),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import urllib.parse
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from aiohttp import hdrs, web
@@ -18,8 +19,9 @@ JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
-async def read_fields(request: web.Request) -> dict[str, Any]:
-    """The body's fields by name. Raises Problem 408, 413, 415 and BadValue; JSON null means absent."""
+async def read_fields(request: web.Request, lists: Collection[str] = (), nulls: bool = False) -> dict[str, Any]:
+    """The body's fields by name. Raises Problem 408, 413, 415 and BadValue; JSON null means absent, unless `nulls`
+    keeps it. In a form, fields of `lists` may repeat and come as lists."""
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
         raise Problem(415, "send the body without Content-Encoding", "Content-Encoding")
     kinds = request.headers.getall(hdrs.CONTENT_TYPE, [])
@@ -36,8 +38,8 @@ async def read_fields(request: web.Request) -> dict[str, Any]:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise BadValue("body", "is not UTF-8") from None
-    fields = _json(text) if request.content_type == JSON_TYPE else _form(text)
-    return {name: value for name, value in fields.items() if value is not None}
+    fields = _json(text) if request.content_type == JSON_TYPE else _form(text, lists)
+    return {name: value for name, value in fields.items() if value is not None or nulls}
 
 
 def _json(text: str) -> dict[str, Any]:
@@ -67,11 +69,15 @@ def _no_constant(name: str) -> NoReturn:
     raise BadValue("body", f"{name} is not JSON")
 
 
-def _form(text: str) -> dict[str, Any]:
+def _form(text: str, lists: Collection[str]) -> dict[str, Any]:
     try:
         pairs = urllib.parse.parse_qsl(
             text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=_MAX_FIELDS
         )
     except ValueError:
         raise BadValue("body", f"is not {FORM_TYPE}; for JSON send Content-Type: {JSON_TYPE}") from None
-    return _unique(pairs)
+    found = _unique([(name, value) for name, value in pairs if name not in lists])
+    for name, value in pairs:
+        if name in lists:
+            found.setdefault(name, []).append(value)
+    return found

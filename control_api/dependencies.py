@@ -26,6 +26,7 @@ class Dependencies:
     health: Callable[[], Awaitable[str]]  # why the store cannot be worked with, "" = it can; may raise StoreError
     workers: int = 0  # delivery processes that this node should have, 0 = none
     pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the settings: pool -> its sending IPs
+    protected_tags: tuple[str, ...] = ()  # of the settings
 
 
 DEPENDENCIES = web.AppKey("dependencies", Dependencies)

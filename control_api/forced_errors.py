@@ -1,7 +1,7 @@
-"""Forced errors over REST: list, order, lift, and the account of what a rule met."""
+"""Forced errors over REST: list, order, edit, lift, and the account of what a rule met."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,22 +12,36 @@ from control_api.bodies import read_fields
 from control_api.dependencies import Dependencies
 from control_api.problems import Problem, json_response
 from control_api.query import cursor_of, read_cursor, read_limit, read_query, read_wait
-from control_api.rule_body import check_fields, read_domain, read_pool, read_rule, read_selectors, read_tag
+from control_api.rule_body import (
+    LISTS,
+    check_fields,
+    read_domain,
+    read_edit,
+    read_pool,
+    read_rule,
+    read_selectors,
+    read_tag,
+)
 from control_api.times import now_ms, shown
 from control_api.workers import name_of
 from mta.model.errors import BadValue, StoreError
-from mta.model.rules import ForcedError, Head
-from mta.policy.rule_table import RuleTable, swept
+from mta.model.rules import ForcedError, Head, Selectors
+from mta.policy.rule_table import RuleTable, in_force, swept
 from mta.ports.rules import Effect
 from mta.rules.statement import only_tag, rule_statement
 
 LONGEST_WAIT = 600.0
 _UNTIL = ("effective", "quiet", "swept")
+_STATES = {"true": (True,), "false": (False,), "all": (True, False)}
 
 
 async def list_errors(request: web.Request) -> web.Response:
-    """GET /v1/errors?tag=&pool=&domain=&limit=&cursor=: a bare array, oldest first."""
-    asked = read_query(request, ("tag", "pool", "domain", "limit", "cursor"))
+    """GET /v1/errors?tag=&pool=&domain=&enabled=&limit=&cursor=: a bare array of the rules in force, oldest first;
+    `enabled=false` are those that are disabled or have expired."""
+    asked = read_query(request, ("tag", "pool", "domain", "enabled", "limit", "cursor"))
+    states = _STATES.get(asked.get("enabled", "true"))
+    if states is None:
+        raise BadValue("enabled", f"is none of {', '.join(_STATES)}")
     limit = read_limit(asked.get("limit"), None)
     after = read_cursor(asked.get("cursor"), 2)
     wanted = {
@@ -37,14 +51,16 @@ async def list_errors(request: web.Request) -> web.Response:
     }
     deps = dependencies.of(request)
     head, rules = await deps.rules.load()
+    now = now_ms()
     found = [
         rule
         for rule in sorted(rules, key=_order)
-        if all(value is None or getattr(rule.selectors, name) == value for name, value in wanted.items())
+        if in_force(rule, now) in states
+        and all(value is None or getattr(rule.selectors, name) == value for name, value in wanted.items())
         and (after is None or _order(rule) > after)
     ]
     page = found if limit is None else found[:limit]
-    table = RuleTable.build(head, rules, deps.node)
+    table = RuleTable.empty(deps.node, deps.protected_tags).anew(head, rules)
     body = [_shown(rule) | await _use(deps, rule, table) for rule in page]
     headers = {}
     if len(found) > len(page):
@@ -57,21 +73,45 @@ async def post_error(request: web.Request) -> web.Response:
     """POST /v1/errors?wait=&until=: 201 created, 200 replaced, 202 where what is waited for has not happened yet."""
     wait, until = _patience(request)
     deps = dependencies.of(request)
-    asked = read_rule(await read_fields(request), deps.node)
     now = now_ms()
+    asked = read_rule(await read_fields(request, LISTS), deps.node, now)
     rule = msgspec.structs.replace(asked, id=_new_id(now), created_at=now, created_by="admin")
     effect = await deps.orders.put(rule, wait, until)
     status = (201 if effect.created else 200) if await _reached(deps, effect, until) else 202
     body = _shown(effect.rule) | await _effect(deps, effect)
     body["warnings"] = await _warnings(deps, effect.rule)
-    return json_response(body, status, {"Location": f"/v1/errors/{effect.rule.id}"} if effect.created else {})
+    headers = {"Location": f"/v1/errors/{effect.rule.id}"} if effect.created else {}
+    return json_response(body, status, headers | _etag(effect.rule))
+
+
+async def patch_error(request: web.Request) -> web.Response:
+    """PATCH /v1/errors/{id}?wait=&until=: edit, enable, disable. `If-Match`: only if the rule is at that generation."""
+    wait, until = _patience(request)
+    deps = dependencies.of(request)
+    edit = read_edit(await read_fields(request, LISTS, nulls=True), now_ms())
+    wanted = request.if_match
+
+    def checked(rule: ForcedError) -> ForcedError:
+        if wanted is not None and not any(
+            tag.value in ("*", str(rule.generation)) and not tag.is_weak for tag in wanted
+        ):
+            words = f"the rule is at generation {rule.generation} by now; read it again"
+            raise Problem(412, words, "If-Match", _etag(rule))
+        return edit(rule)
+
+    effect = await deps.orders.edit(request.match_info["id"], checked, "admin", wait, until)
+    if effect is None:
+        raise _unknown()
+    body = _shown(effect.rule) | await _effect(deps, effect)
+    body["warnings"] = await _warnings(deps, effect.rule)
+    return json_response(body, 200 if await _reached(deps, effect, until) else 202, _etag(effect.rule))
 
 
 async def delete_by_selectors(request: web.Request) -> web.Response:
     """DELETE /v1/errors: the rule of exactly these selectors; other fields of a rule are taken and ignored."""
     wait, _ = _patience(request, until=False)
     deps = dependencies.of(request)
-    fields = await read_fields(request)
+    fields = await read_fields(request, LISTS)
     check_fields(fields)
     selectors = read_selectors(fields, deps.node)
     _, rules = await deps.rules.load()
@@ -87,8 +127,9 @@ async def show_error(request: web.Request) -> web.Response:
     deps = dependencies.of(request)
     rule, head, rules = await _find(deps, request.match_info["id"])
     effect = await deps.orders.effect(rule)
-    table = RuleTable.build(head, rules, deps.node)
-    return json_response(_shown(rule) | await _use(deps, rule, table) | await _effect(deps, effect))
+    table = RuleTable.empty(deps.node, deps.protected_tags).anew(head, rules)
+    body = _shown(rule) | await _use(deps, rule, table) | await _effect(deps, effect)
+    return json_response(body, headers=_etag(rule))
 
 
 async def delete_error(request: web.Request) -> web.Response:
@@ -149,6 +190,10 @@ async def _reached(deps: Dependencies, effect: Effect, until: str) -> bool:
     return sweep is not None and sweep.generation == effect.rule.generation and sweep.state == "done"
 
 
+def _etag(rule: ForcedError) -> dict[str, str]:
+    return {"ETag": f'"{rule.generation}"'}
+
+
 def _order(rule: ForcedError) -> tuple[str, str]:
     return f"{rule.created_at:015d}", rule.id
 
@@ -169,9 +214,15 @@ def _shown(rule: ForcedError) -> dict[str, Any]:
         "pool": selectors.pool,
         "mta": selectors.mta,
         "domain": selectors.domain,
+        "ip": selectors.ip,
+        "mx": selectors.mx,
         "tag": selectors.tag,
+        "tags_all": selectors.tags_all,
+        "except_tags": selectors.except_tags,
         "cluster": selectors.cluster,
         "node": selectors.node,
+        "enabled": rule.enabled,
+        "expires_at": shown(rule.expires_at),
         "reason": rule.reason or None,
         "created_at": shown(rule.created_at),
         "created_by": rule.created_by or None,
@@ -210,17 +261,32 @@ async def _effect(deps: Dependencies, effect: Effect) -> dict[str, Any]:
 async def _warnings(deps: Dependencies, rule: ForcedError) -> list[str]:
     """Never refuses the rule, which stands already: mail for a pool or an address that nobody knows may come."""
     selectors = rule.selectors
+    found = _about_protected(selectors, deps.protected_tags)
     if selectors.pool is None and selectors.mta is None:
-        return []
+        return found
     try:
         stored = await deps.sweeps.pools()
     except StoreError:
-        return ["whether the pool or address is known could not be found out"]
+        return [*found, "whether the pool or address is known could not be found out"]
     if selectors.pool is not None and selectors.pool not in {*deps.pools, *stored}:
-        return [f"pool {selectors.pool} is not known here and has no mail"]
+        found.append(f"pool {selectors.pool} is not known here and has no mail")
     if selectors.mta is not None and selectors.mta not in _addresses(deps.pools) and f"@{selectors.mta}" not in stored:
-        return [f"address {selectors.mta} is not known here and has no mail"]
-    return []
+        found.append(f"address {selectors.mta} is not known here and has no mail")
+    return found
+
+
+def _about_protected(selectors: Selectors, protected: Collection[str]) -> list[str]:
+    """What rules.protected_tags makes of the rule."""
+    if not protected:
+        return []
+    if selectors.tag in protected:
+        return [
+            f"tag {selectors.tag} is protected (rules.protected_tags); this rule names it, so its mail is not spared"
+        ]
+    needed = sorted(set(selectors.tags_all or ()).intersection(protected))
+    if needed:
+        return [f"tag {needed[0]} is protected (rules.protected_tags): without it as its tag the rule matches nothing"]
+    return [f"mail that carries {' or '.join(sorted(protected))} too is spared (rules.protected_tags)"]
 
 
 def _addresses(pools: Mapping[str, tuple[str, ...]]) -> set[str]:

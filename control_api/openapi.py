@@ -9,7 +9,7 @@ from aiohttp import web
 from control_api.bodies import FORM_TYPE, JSON_TYPE
 from control_api.problems import json_response
 from control_api.query import MAX_LIMIT, read_query
-from control_api.rule_body import MAX_TEXT
+from control_api.rule_body import MAX_TAGS, MAX_TEXT
 from mta.model.events import EventType
 from mta.model.statements import RuleStatement, TagStatement
 
@@ -39,11 +39,20 @@ def _or_null(*types: str, **more: Any) -> Schema:
     return {"type": [*types, "null"], **more}
 
 
+def _tag_list(description: str) -> Schema:
+    tag = {"type": "string", "minLength": 1, "maxLength": 128}
+    return _or_null("array", "string", items=tag, minItems=1, maxItems=MAX_TAGS, minLength=1, description=description)
+
+
 _SELECTORS: Schema = {
     "pool": _or_null("string", minLength=1, description="IP pool, or @<ip>; not together with mta"),
     "mta": _or_null("string", minLength=1, description="sending IP address"),
     "domain": _or_null("string", minLength=1, description="target domain, or *.domain for its subdomains"),
+    "ip": _or_null("string", minLength=1, description="the peer's IP address; not together with domain or mx"),
+    "mx": _or_null("string", minLength=1, description="the peer's host, or *.host; not together with domain or ip"),
     "tag": _or_null("string", minLength=1, maxLength=128, description="1 to 128 bytes of UTF-8"),
+    "tags_all": _tag_list("all of them must be there"),
+    "except_tags": _tag_list("none of them may be there; alone it needs everything"),
     "cluster": _or_null("boolean", "string", description="default true; false binds the rule to this node"),
     "everything": _or_null("boolean", "string", description="must be true where no selector is given"),
 }
@@ -51,7 +60,11 @@ _ANSWER: Schema = {
     "extended": _or_null("string", pattern=r"^[245]\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})$"),
     "description": _or_null("string", maxLength=MAX_TEXT, description="one printable line"),
     "reason": _or_null("string", maxLength=MAX_TEXT, description="for people; not sent"),
+    "expires_at": _or_null("string", description="when it stops matching: RFC 3339, or +30m from now"),
+    "duration": _or_null("string", "number", description='how long it matches, such as "30m"; instead of expires_at'),
 }
+_ENABLED: Schema = {"enabled": _or_null("boolean", "string", description="default true; false: it matches nothing")}
+_EDIT_ENABLED: Schema = {"enabled": {"type": ["boolean", "string"], "description": "false: it matches nothing"}}
 _CODE: Schema = {
     "anyOf": [{"type": "integer", "minimum": 200, "maximum": 599}, {"type": "string", "pattern": "^[245]\\d\\d$"}]
 }
@@ -64,15 +77,21 @@ _RULE: Schema = {
     "pool": _TEXT,
     "mta": _TEXT,
     "domain": _TEXT,
+    "ip": _TEXT,
+    "mx": _TEXT,
     "tag": _TEXT,
+    "tags_all": _list(_TEXT),
+    "except_tags": _list(_TEXT),
     "cluster": _FLAG,
     "node": _TEXT,
+    "enabled": _FLAG,
+    "expires_at": _TIME,
     "reason": _TEXT,
     "created_at": _TIME,
     "created_by": _TEXT,
     "generation": _COUNT,
 }
-_RULE_ALWAYS = ["id", "code", "cluster", "generation"]
+_RULE_ALWAYS = ["id", "code", "cluster", "enabled", "generation"]
 _USE: Schema = {"hits": _COUNT, "last_hit_at": _TIME_OR_NULL, "shadowed_by": _or_null("string")}
 _EFFECT: Schema = {
     "effective": _FLAG,
@@ -105,8 +124,11 @@ def _schemas() -> Schema:
     error = {"type": _TEXT, "message": _TEXT, "field": _or_null("string"), "request_id": _TEXT}
     return {
         "Error": _object({"error": _object(error)}),
-        "NewForcedError": _object({"code": _CODE, **_ANSWER, **_SELECTORS}, ["code"], additionalProperties=False),
-        "Selectors": _object({"code": {}, **_ANSWER, **_SELECTORS}, [], additionalProperties=False),
+        "NewForcedError": _object(
+            {"code": _CODE, **_ANSWER, **_ENABLED, **_SELECTORS}, ["code"], additionalProperties=False
+        ),
+        "Edit": _object({"code": _CODE, **_ANSWER, **_EDIT_ENABLED}, [], additionalProperties=False, minProperties=1),
+        "Selectors": _object({"code": {}, **_ANSWER, **_ENABLED, **_SELECTORS}, [], additionalProperties=False),
         "ListedForcedError": _object({**_RULE, **_USE}, [*_RULE_ALWAYS, *_USE]),
         "ForcedError": _object(
             {**_RULE, **_USE, **_EFFECT, "warnings": _list(_TEXT)}, [*_RULE_ALWAYS, *_EFFECT_ALWAYS]
@@ -133,6 +155,7 @@ _REFUSALS = {
     "400": "a value, a field or a parameter cannot be taken; `field` names it",
     "401": "no valid token",
     "404": "not there",
+    "412": "the rule is at another generation than If-Match says",
     "408": "the body did not arrive in time",
     "413": "the body is larger than 1 MiB",
     "415": "not a type of body that is read here",
@@ -167,6 +190,13 @@ _TAG: Schema = {"name": "tag", "in": "path", "required": True, "schema": {"type"
 _BY_TAG = _query("tag", "exactly this tag")
 _BY_POOL = _query("pool", "exactly this pool")
 _BY_DOMAIN = _query("domain", "exactly this domain")
+_BY_STATE = _query("enabled", "false: those disabled or expired instead", enum=["true", "false", "all"])
+_IF_MATCH: Schema = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "the ETag of the rule as it was read: its generation",
+    "schema": _TEXT,
+}
 
 
 def _body(name: str) -> Schema:
@@ -180,6 +210,7 @@ def _operation(summary: str, answers: Schema, parameters: list[Schema] | None = 
 def _error_paths() -> Schema:
     rule = _ref("ForcedError")
     link = {"Link": {"description": 'rel="next", with limit', "schema": _TEXT}}
+    etag = {"ETag": {"description": "the generation, for If-Match", "schema": _TEXT}}
     removed = {"_200": _json(rule, "removed"), "_202": _json(rule, "removed, not effective everywhere yet")}
     body_refusals = ("404", "408", "413", "415")
     return {
@@ -187,15 +218,15 @@ def _error_paths() -> Schema:
             "get": _operation(
                 "The active forced errors",
                 _answers(_200=_json(_list(_ref("ListedForcedError")), "oldest first", link)),
-                [_BY_TAG, _BY_POOL, _BY_DOMAIN, _LIMIT, _CURSOR],
+                [_BY_TAG, _BY_POOL, _BY_DOMAIN, _BY_STATE, _LIMIT, _CURSOR],
             ),
             "post": _operation(
                 "Order a forced error, or replace the one with the same selectors",
                 _answers(
                     *body_refusals[1:],
-                    _200=_json(rule, "replaced and effective"),
-                    _201=_json(rule, "created and effective"),
-                    _202=_json(rule, "stored; what is waited for has not happened yet"),
+                    _200=_json(rule, "replaced and effective", etag),
+                    _201=_json(rule, "created and effective", etag),
+                    _202=_json(rule, "stored; what is waited for has not happened yet", etag),
                 ),
                 [_WAIT, _UNTIL],
                 requestBody=_body("NewForcedError"),
@@ -209,7 +240,18 @@ def _error_paths() -> Schema:
         },
         "/v1/errors/{id}": {
             "parameters": [_ID],
-            "get": _operation("One forced error", _answers("404", _200=_json(rule, "the rule and its effect"))),
+            "get": _operation("One forced error", _answers("404", _200=_json(rule, "the rule and its effect", etag))),
+            "patch": _operation(
+                "Edit, enable or disable one forced error; null takes a field away",
+                _answers(
+                    *body_refusals,
+                    "412",
+                    _200=_json(rule, "edited and effective", etag),
+                    _202=_json(rule, "stored; what is waited for has not happened yet", etag),
+                ),
+                [_WAIT, _UNTIL, _IF_MATCH],
+                requestBody=_body("Edit"),
+            ),
             "delete": _operation("Lift one forced error", _answers("404", **removed), [_WAIT]),
         },
         "/v1/errors/{id}/statement": {

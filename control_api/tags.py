@@ -31,6 +31,6 @@ async def _statement(request: web.Request, tag: str) -> web.Response:
     deps = dependencies.of(request)
     counts = await deps.books.tag(tag)
     _, rules = await deps.rules.load()
-    of_tag = sorted(rule.id for rule in rules if rule.selectors.tag == tag)
+    of_tag = sorted(rule.id for rule in rules if tag == rule.selectors.tag or tag in (rule.selectors.tags_all or ()))
     statement = tag_statement(tag, counts, of_tag, now_ms(), tracked=bool(counts))
     return json_response(msgspec.to_builtins(statement))

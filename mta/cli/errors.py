@@ -21,7 +21,7 @@ def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> 
         raise click.BadParameter(bad.reason) from None
 
 
-@click.group(help="Forced errors: add, list, show, remove, statement.")
+@click.group(help="Forced errors: add, list, show, edit, enable, disable, remove, statement.")
 def command() -> None:
     pass
 
@@ -34,15 +34,26 @@ def command() -> None:
 @click.option("--domain", help="a domain, or *.domain for its subdomains")
 @click.option("--pool")
 @click.option("--mta", help="a sending IP")
+@click.option("--ip", help="the peer's IP")
+@click.option("--mx", help="the peer's host, or *.host")
+@click.option("--tags-all", multiple=True, metavar="TAG", help="a tag that must be there too; may repeat")
+@click.option("--except-tag", "except_tags", multiple=True, metavar="TAG", help="a tag that spares; may repeat")
+@click.option("--expires-at", help="when it stops matching: RFC 3339, or +30m")
+@click.option("--duration", help="how long it matches, such as 30m")
+@click.option("--disabled", is_flag=True, help="keep it without effect until it is enabled")
 @click.option("--this-node", is_flag=True, help="only on the node that answers")
-@click.option("--everything", is_flag=True, help="needed when no selector is given")
+@click.option("--everything", is_flag=True, help="needed when no selector, or only --except-tag, is given")
 @click.option("--reason", help="for people; not sent")
 @click.option("--wait", callback=_seconds, default=DEFAULT_WAIT, help="how long to wait until it is effective")
 @click.option("--until", type=click.Choice(["effective", "quiet", "swept"]), default="effective")
 @click.option("--yes", is_flag=True, help="do not ask")
 @click.option("--json", "as_json", is_flag=True)
-def add(this_node: bool, everything: bool, wait: float, until: str, yes: bool, as_json: bool, **fields: Any) -> None:
-    body = remote.without_unset(**fields)
+def add(
+    this_node: bool, everything: bool, disabled: bool, wait: float, until: str, yes: bool, as_json: bool, **fields: Any
+) -> None:
+    body = {name: value for name, value in remote.without_unset(**fields).items() if value != ()}
+    if disabled:
+        body["enabled"] = False
     if this_node:
         body["cluster"] = False
     if everything:
@@ -62,7 +73,7 @@ def add(this_node: bool, everything: bool, wait: float, until: str, yes: bool, a
 
 def _confirm(body: dict[str, Any]) -> None:
     """Only what ends mail asks: a 4xx can be lifted again and nothing is gone."""
-    if 400 <= body["code"] < 500:
+    if 400 <= body["code"] < 500 or not body.get("enabled", True):
         return
     if not remote.is_terminal():
         raise click.UsageError("this ends mail: give --yes where nobody can be asked")
@@ -70,10 +81,11 @@ def _confirm(body: dict[str, Any]) -> None:
     click.confirm("Go on?", abort=True)
 
 
-@command.command("list", help="The active forced errors.")
+@command.command("list", help="The forced errors in force.")
 @click.option("--tag")
 @click.option("--domain")
 @click.option("--pool")
+@click.option("--enabled", type=click.Choice(["true", "false", "all"]), help="false: disabled or expired ones instead")
 @click.option("--limit", type=click.IntRange(1), default=100)
 @click.option("--all", "everything", is_flag=True, help="no limit")
 @click.option("--json", "as_json", is_flag=True)
@@ -83,7 +95,7 @@ def list_(limit: int, everything: bool, as_json: bool, **filters: str | None) ->
         if as_json:
             remote.out_json(rules)
             return remote.DONE
-        columns = ("id", "code", "extended", "applies to", "hits", "last hit", "created", "reason")
+        columns = ("id", "code", "extended", "applies to", "hits", "last hit", "created", "state", "reason")
         rows = [
             (
                 rule["id"],
@@ -93,6 +105,7 @@ def list_(limit: int, everything: bool, as_json: bool, **filters: str | None) ->
                 rule["hits"],
                 rule["last_hit_at"],
                 rule.get("created_at"),
+                _state(rule),
                 rule.get("reason"),
             )
             for rule in rules
@@ -115,6 +128,83 @@ def show(rule_id: str, as_json: bool) -> None:
         return remote.DONE
 
     remote.run(work)
+
+
+@command.command(help="Change what a forced error answers, or how long; fields that are not given stay.")
+@click.argument("rule_id", metavar="ID")
+@click.option("--code", type=click.IntRange(200, 599))
+@click.option("--extended", help='enhanced code; "" takes it away')
+@click.option("--description", help="the text of the reply")
+@click.option("--reason", help="for people; not sent")
+@click.option("--expires-at", help='when it stops matching; "" = never')
+@click.option("--duration", help="how long it matches from now, such as 30m")
+@click.option("--generation", type=int, help="only if the rule is still at this generation")
+@click.option("--wait", callback=_seconds, default=DEFAULT_WAIT, help="how long to wait until it is effective")
+@click.option("--until", type=click.Choice(["effective", "quiet", "swept"]), default="effective")
+@click.option("--yes", is_flag=True, help="do not ask")
+@click.option("--json", "as_json", is_flag=True)
+def edit(
+    rule_id: str, generation: int | None, wait: float, until: str, yes: bool, as_json: bool, **fields: Any
+) -> None:
+    body = {name: value if value != "" else None for name, value in remote.without_unset(**fields).items()}
+    if not body:
+        raise click.UsageError("nothing is to be changed; give an option")
+
+    async def work(client: ApiClient) -> int:
+        if not yes and "code" in body:
+            known = (await client.ask("GET", _path(rule_id))).body
+            _confirm({**known, **body})
+        return await _patch(client, rule_id, body, generation, wait, until, as_json)
+
+    remote.run(work)
+
+
+@command.command(help="Let a disabled forced error match again; what waits is swept again.")
+@click.argument("rule_id", metavar="ID")
+@click.option("--wait", callback=_seconds, default=DEFAULT_WAIT, help="how long to wait until it is effective")
+@click.option("--until", type=click.Choice(["effective", "quiet", "swept"]), default="effective")
+@click.option("--yes", is_flag=True, help="do not ask")
+@click.option("--json", "as_json", is_flag=True)
+def enable(rule_id: str, wait: float, until: str, yes: bool, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        if not yes:
+            _confirm({**(await client.ask("GET", _path(rule_id))).body, "enabled": True})
+        return await _patch(client, rule_id, {"enabled": True}, None, wait, until, as_json)
+
+    remote.run(work)
+
+
+@command.command(help="Keep a forced error without effect; what it ended stays ended.")
+@click.argument("rule_id", metavar="ID")
+@click.option("--wait", callback=_seconds, default=DEFAULT_WAIT, help="how long to wait until it is effective")
+@click.option("--json", "as_json", is_flag=True)
+def disable(rule_id: str, wait: float, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        return await _patch(client, rule_id, {"enabled": False}, None, wait, "effective", as_json)
+
+    remote.run(work)
+
+
+async def _patch(
+    client: ApiClient,
+    rule_id: str,
+    body: dict[str, Any],
+    generation: int | None,
+    wait: float,
+    until: str,
+    as_json: bool,
+) -> int:
+    headers = {} if generation is None else {"If-Match": f'"{generation}"'}
+    asked = [("wait", f"{wait:g}"), ("until", until)]
+    answer = await client.ask("PATCH", _path(rule_id), asked, body, within=wait + 30.0, headers=headers)
+    _show_change(answer.body, as_json)
+    return remote.DONE if answer.status != 202 else remote.NOT_YET
+
+
+def _state(rule: dict[str, Any]) -> str:
+    if not rule["enabled"]:
+        return "disabled"
+    return f"until {rule['expires_at']}" if "expires_at" in rule else "on"
 
 
 @command.command(help="Lift a forced error; what it ended stays ended.")

@@ -18,7 +18,7 @@ from mta.model.phases import Phase
 from mta.model.rules import ForcedError, PastDot
 from mta.model.settings import DomainSettings
 from mta.policy.failures import Trouble, broken
-from mta.policy.rule_table import RuleTable, matches
+from mta.policy.rule_table import RuleTable
 
 FIRST_ROOM = 32
 LEAST_ROOM = 16
@@ -101,16 +101,16 @@ class Outlet:
             transaction = connection.transaction
             if transaction is None:
                 continue
-            mta = connection.line.mta
+            line = connection.line
             if transaction.dot_at:
                 for known in fresh:
-                    if matches(known, queue.pool, mta, queue.domain, transaction.tags, self._house.settings.node.name):
+                    if table.matches(known, queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host):
                         past += transaction.listed(known.id)
                 continue
-            rule = table.match(queue.pool, mta, queue.domain, transaction.tags)
+            rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
             if rule is not None:
                 connection.give_up()
-                self._force(transaction, rule, table, Stage.BEFORE_DOT, connection.line)
+                self._force(transaction, rule, table, Stage.BEFORE_DOT, line)
         mta = queue.pool[1:] if queue.pool.startswith("@") else ""  # of a larger pool it is not known before MAIL
         for _ in range(len(self._ready)):
             transaction = self._ready.popleft()
@@ -177,11 +177,11 @@ class Outlet:
         rules = self._house.rules
         table = rules.table
         if len(table):
-            queue = self._queue
-            rule = table.match(queue.pool, connection.line.mta, queue.domain, transaction.tags)
+            queue, line = self._queue, connection.line
+            rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
             if rule is not None:
                 connection.give_up()
-                self._force(transaction, rule, table, Stage.BEFORE_DOT, connection.line)
+                self._force(transaction, rule, table, Stage.BEFORE_DOT, line)
                 return
         if rules.may_dot():
             connection.go_on()
@@ -288,21 +288,23 @@ class Outlet:
         """The next transaction on this connection; False: none may begin, it is idle now."""
         house = self._house
         ready = self._ready
-        queue = self._queue
+        queue, line = self._queue, connection.line
         while ready and not house.draining:
             transaction = ready[0]
             table = house.rules.table
-            rule = table.match(queue.pool, connection.line.mta, queue.domain, transaction.tags) if len(table) else None
+            rule = None
+            if len(table):
+                rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
             if rule is not None:
                 self._pop()
-                self._force(transaction, rule, table, Stage.ATTEMPT, connection.line)
+                self._force(transaction, rule, table, Stage.ATTEMPT, line)
                 continue
             if not house.rules.may_begin():
                 break
-            trouble = misfit(transaction, connection.line)
+            trouble = misfit(transaction, line)
             if trouble is not None:
                 self._pop()
-                self._settle_all(transaction.claims, of_trouble(trouble, connection.line))
+                self._settle_all(transaction.claims, of_trouble(trouble, line))
                 continue
             wait = house.limits.take_message(queue)
             if wait > 0:
@@ -362,10 +364,10 @@ class Outlet:
             self._waiting += len(transaction.claims)
             self.rested(connection)
             return
-        table = self._house.rules.table
-        rule = table.match(self._queue.pool, connection.line.mta, self._queue.domain, transaction.tags)
+        table, queue, line = self._house.rules.table, self._queue, connection.line
+        rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
         if rule is not None:
-            self._force(transaction, rule, table, Stage.ATTEMPT, connection.line)
+            self._force(transaction, rule, table, Stage.ATTEMPT, line)
             self.rested(connection)
             return
         connection.run(transaction)

@@ -1,5 +1,6 @@
 """Where the mail of a queue goes: its route, or the hosts and addresses that DNS names, in the order to try them."""
 
+import ipaddress
 from typing import NamedTuple
 
 from mta.model.errors import BadValue
@@ -13,7 +14,7 @@ from mta.ports.delivery import Resolver
 class Target(NamedTuple):
     """One address to try."""
 
-    host: str  # as DNS or the route names it; the address itself when it has no name
+    host: str  # as DNS or the route names it, in lower case; the address itself when it has no name
     ip: str
     port: int
 
@@ -49,7 +50,7 @@ async def _routed(route: Address, own: tuple[Address, ...], resolver: Resolver) 
     usable = [ip for ip in addresses if not is_own(ip, route.port, own)]
     if not usable:
         return unroutable(f"route {route} is this node itself: a mail loop", "4.4.6", temporary=True)
-    return [Target(route.host, ip, route.port) for ip in usable[: MOST_HOSTS * MOST_ADDRESSES]]
+    return [_target(route.host, ip, route.port) for ip in usable[: MOST_HOSTS * MOST_ADDRESSES]]
 
 
 async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Resolver) -> list[Target] | Trouble:
@@ -73,10 +74,15 @@ async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Res
             troubles.append(unroutable(f"{host} ({ip}) is {refused}", _enhanced(refused), temporary=False))
         if not usable and any(is_own(ip, port, own) for ip in found.addresses):
             break  # we are an MX of the domain: hosts that are no better than we would send it back (RFC 5321 5.1)
-        targets += [Target(host, ip, port) for ip in usable[:MOST_ADDRESSES]]
+        targets += [_target(host, ip, port) for ip in usable[:MOST_ADDRESSES]]
     if targets:
         return targets
     return next((trouble for trouble in troubles if trouble.verdict is Verdict.TEMPORARY), troubles[-1])
+
+
+def _target(host: str, ip: str, port: int) -> Target:
+    """Name and address in the one form in which rules name them."""
+    return Target(host.lower().rstrip("."), str(ipaddress.ip_address(ip.strip("[]."))), port)
 
 
 def _enhanced(refused: str) -> str:

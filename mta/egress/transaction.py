@@ -130,15 +130,18 @@ def of_trouble(
 
 
 def of_rule(rule: ForcedError, generation: int, stage: Stage, line: Line | None, ms: int) -> Outcome:
-    """A forced error: 5xx and 2xx intercept, 4xx defers as a remote 4xx would."""
+    """A forced error: 5xx and 2xx intercept, 4xx defers as a remote 4xx would. The peer is named where it was spoken to
+    about the message, or was what the rule looked at."""
+    chosen = rule.selectors
+    peer = line if stage is Stage.BEFORE_DOT or chosen.ip is not None or chosen.mx is not None else None
     return Outcome(
         Verdict.TEMPORARY if 400 <= rule.code < 500 else Verdict.INTERCEPTED,
         Reply(rule.code, rule.extended, rule.description),
         Origin.FORCED,
         line.mta if line else "",
-        line.host if line and stage is Stage.BEFORE_DOT else "",
-        line.ip if line and stage is Stage.BEFORE_DOT else "",
-        line.tls if line and stage is Stage.BEFORE_DOT else "",
+        peer.host if peer else "",
+        peer.ip if peer else "",
+        peer.tls if peer else "",
         ms,
         Forced(rule.id, generation, stage),
         reason=rule.reason,

@@ -61,13 +61,25 @@ class ApiClient:
             await self._session.close()
 
     async def ask(
-        self, method: str, path: str, params: Params = (), body: Mapping[str, Any] | None = None, within: float = 30.0
+        self,
+        method: str,
+        path: str,
+        params: Params = (),
+        body: Mapping[str, Any] | None = None,
+        within: float = 30.0,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request; `within` in seconds must be longer than any `wait` in `params`."""
         limit = aiohttp.ClientTimeout(total=within, sock_connect=_CONNECT_TIMEOUT)
         try:
             async with self._open().request(
-                method, self.url + path, params=params, json=body, timeout=limit, allow_redirects=False
+                method,
+                self.url + path,
+                params=params,
+                json=body,
+                timeout=limit,
+                allow_redirects=False,
+                headers=headers,
             ) as response:
                 answer = _decode(await response.read())
                 if response.status >= 300:

@@ -14,6 +14,7 @@ from mta.model.errors import StoreError
 from mta.model.events import Event, EventType
 from mta.model.rules import ForcedError
 from mta.model.settings import JournalSettings
+from mta.model.units import format_time
 from mta.ports.journal import Entry, EventSink, Outbox, RuleChange, Tail
 
 _LEASE, _RENEW = 15.0, 5.0
@@ -266,11 +267,31 @@ def _rule_event(change: RuleChange) -> Item:
         pool=rule.selectors.pool or "",
         mta=rule.selectors.mta or "",
         domain=rule.selectors.domain or "",
-        tags=(rule.selectors.tag,) if rule.selectors.tag is not None else (),
+        mx=rule.selectors.mx or "",
+        remote_ip=rule.selectors.ip or "",
+        tags=(rule.selectors.tag,) if rule.selectors.tag is not None else rule.selectors.tags_all or (),
         reason=_in_words(op.value, rule, change.by),
-        properties={"rule": rule.id, "op": op.value, "generation": str(head.generation), "by": change.by},
+        properties={
+            "rule": rule.id,
+            "op": op.value,
+            "generation": str(head.generation),
+            "by": change.by,
+            **_terms(rule),
+        },
     )
     return f"rules.{head.generation}", event
+
+
+def _terms(rule: ForcedError) -> dict[str, str]:
+    """What no key of an event is there for; only what is not as usual."""
+    chosen = rule.selectors
+    found = {
+        "tags_all": " ".join(chosen.tags_all or ()) if chosen.tag is not None else "",
+        "except_tags": " ".join(chosen.except_tags or ()),
+        "enabled": "" if rule.enabled else "false",
+        "expires_at": format_time(rule.expires_at) if rule.expires_at else "",
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _in_words(op: str, rule: ForcedError, by: str) -> str:

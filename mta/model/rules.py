@@ -25,6 +25,10 @@ class Selectors(msgspec.Struct, frozen=True, omit_defaults=True):
     tag: str | None = None
     cluster: bool = True
     node: str | None = None  # set when cluster is false
+    ip: str | None = None  # of the peer; known, like mta and mx, only at the attempt
+    mx: str | None = None  # the peer's host name, as domain
+    tags_all: tuple[str, ...] | None = None  # every one must be there; sorted, each once
+    except_tags: tuple[str, ...] | None = None  # none may be there; sorted, each once
 
 
 class ForcedError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -39,6 +43,8 @@ class ForcedError(msgspec.Struct, frozen=True, omit_defaults=True):
     created_by: str = ""
     reason: str = ""
     generation: int = 0  # of its last change
+    enabled: bool = True
+    expires_at: int = 0
 
 
 class ChangeOp(enum.StrEnum):

@@ -197,6 +197,12 @@ class RulesSettings(Struct, frozen=True, kw_only=True):
     ] = 5.0
     sweep_rate: Annotated[PerSecond, Meta(ge=1, description="Most queued deliveries that a sweep looks at.")] = 50000.0
     max_rules: Annotated[int, Meta(ge=1, le=1000000, description="Most rules in the table.")] = 100000
+    protected_tags: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Mail with one of these is matched only by rules whose tag is one of them; alike on all nodes."
+        ),
+    ] = ()
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True):

@@ -1,21 +1,15 @@
 """The rule table: every forced error, indexed so that finding the one that wins costs the same with ten or 10,000.
 
 A table is immutable and swapped whole; `apply` makes the next one and shares with it all that did not change. The
-index is tag -> domain -> source, so a lookup probes once for each tag of the message that has rules, and there
+index is tag -> destination -> source, so a lookup probes once for each tag of the message that has rules, and there
 once for each label of the domain that wildcards could cover. Among the rules that match the greatest `rank` wins.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from mta.model.rules import NO_HEAD, Change, ChangeOp, ForcedError, Head, Selectors
-
-# (kind, has tags, number of selectors, exact domain, generation, id): compared from the left, the greatest wins; the id
-# makes every two rules comparable.
-Rank = tuple[int, bool, int, bool, int, str]
-
-_Entry = tuple[Rank, ForcedError]
-_Entries = tuple[_Entry, ...]  # best first
+from mta.policy.rule_index import Bucket, Clock, Entry, Rank, Sources, is_plain, permits
 
 # Kinds, weakest first; a pause stands between them (2).
 _DEFERS: Final = 1
@@ -31,31 +25,28 @@ def ends(rule: ForcedError) -> bool:
     return not 400 <= rule.code < 500
 
 
+def in_force(rule: ForcedError, now: int) -> bool:
+    """Whether the rule matches anything at `now` (Unix ms): it is enabled and has not expired."""
+    return rule.enabled and (not rule.expires_at or now < rule.expires_at)
+
+
 def swept(rule: ForcedError) -> bool:
-    """Whether queued deliveries can be ended by the rule before any attempt: where and from which IP they would be
-    attempted must not matter to it."""
-    return ends(rule) and rule.selectors.mta is None and rule.selectors.cluster
+    """Whether queued deliveries can be ended by the rule before any attempt: where, from which IP and to which peer
+    they would be attempted must not matter to it."""
+    chosen = rule.selectors
+    at_once = chosen.cluster and chosen.mta is None and chosen.ip is None and chosen.mx is None
+    return ends(rule) and rule.enabled and at_once
 
 
 def rank(rule: ForcedError) -> Rank:
-    """What decides between rules that match the same delivery."""
+    """What decides between rules that match the same delivery. `ip` is an exact name, `mx` as domain."""
     chosen = rule.selectors
-    given = (chosen.pool, chosen.mta, chosen.domain, chosen.tag)
-    exact = chosen.domain is not None and not chosen.domain.startswith("*.")
+    name = chosen.domain or chosen.mx
+    given = (chosen.pool, chosen.mta, name, chosen.ip, chosen.tag, chosen.tags_all, chosen.except_tags)
+    exact = chosen.ip is not None or (name is not None and not name.startswith("*."))
+    tagged = chosen.tag is not None or chosen.tags_all is not None
     count = sum(selector is not None for selector in given)
-    return (_ENDS if ends(rule) else _DEFERS, chosen.tag is not None, count, exact, rule.generation, rule.id)
-
-
-def matches(rule: ForcedError, pool: str, mta: str, domain: str, tags: Sequence[str], node: str = "") -> bool:
-    """Whether this one rule applies to such a delivery; `mta` is "" before an attempt, `node` is the one making it."""
-    chosen = rule.selectors
-    return (
-        (chosen.tag is None or chosen.tag in tags)
-        and (chosen.pool is None or chosen.pool == pool)
-        and (chosen.mta is None or (mta != "" and chosen.mta == mta))
-        and (chosen.domain is None or covers(chosen.domain, domain))
-        and (chosen.cluster or chosen.node == node)
-    )
+    return (_ENDS if ends(rule) else _DEFERS, tagged, count, exact, rule.generation, rule.id)
 
 
 def covers(pattern: str, domain: str) -> bool:
@@ -65,128 +56,41 @@ def covers(pattern: str, domain: str) -> bool:
     return pattern == domain
 
 
-class _Sources:
-    """The rules of one tag and domain, by pool, by sending IP, and for any source. Never changed once in a table."""
-
-    __slots__ = ("any", "mtas", "pools")
-
-    def __init__(self, any_: _Entries, pools: dict[str, _Entries], mtas: dict[str, _Entries]) -> None:
-        self.any = any_
-        self.pools = pools
-        self.mtas = mtas
-
-    def best(self, best: _Entry | None, pool: str, mta: str) -> _Entry | None:
-        if self.any and (best is None or self.any[0][0] > best[0]):
-            best = self.any[0]
-        if self.pools:
-            entries = self.pools.get(pool)
-            if entries and (best is None or entries[0][0] > best[0]):
-                best = entries[0]
-        if mta and self.mtas:
-            entries = self.mtas.get(mta)
-            if entries and (best is None or entries[0][0] > best[0]):
-                best = entries[0]
-        return best
-
-    def is_empty(self) -> bool:
-        return not (self.any or self.pools or self.mtas)
-
-    def copy(self) -> "_Sources":
-        return _Sources(self.any, self.pools.copy(), self.mtas.copy())
-
-    def insert(self, chosen: Selectors, entry: _Entry) -> None:
-        if chosen.pool is not None:
-            self.pools[chosen.pool] = _with(self.pools.get(chosen.pool, ()), entry)
-        elif chosen.mta is not None:
-            self.mtas[chosen.mta] = _with(self.mtas.get(chosen.mta, ()), entry)
-        else:
-            self.any = _with(self.any, entry)
-
-    def discard(self, chosen: Selectors, rule_id: str) -> None:
-        if chosen.pool is not None:
-            _discard(self.pools, chosen.pool, rule_id)
-        elif chosen.mta is not None:
-            _discard(self.mtas, chosen.mta, rule_id)
-        else:
-            self.any = _without(self.any, rule_id)
-
-
-def _with(entries: _Entries, entry: _Entry) -> _Entries:
-    return tuple(sorted((*entries, entry), key=lambda known: known[0], reverse=True))
-
-
-def _without(entries: _Entries, rule_id: str) -> _Entries:
-    return tuple(entry for entry in entries if entry[1].id != rule_id)
-
-
-def _discard(table: dict[str, _Entries], key: str, rule_id: str) -> None:
-    left = _without(table[key], rule_id)
-    if left:
-        table[key] = left
-    else:
-        del table[key]
-
-
-class _Bucket:
-    """The rules of one tag (or of none), by domain. Never changed once in a table."""
-
-    __slots__ = ("any", "exact", "wild")
-
-    def __init__(self, any_: _Sources | None, exact: dict[str, _Sources], wild: dict[str, _Sources]) -> None:
-        self.any = any_
-        self.exact = exact
-        self.wild = wild  # by what follows "*."
-
-    def best(self, best: _Entry | None, pool: str, mta: str, domain: str) -> _Entry | None:
-        if self.any is not None:
-            best = self.any.best(best, pool, mta)
-        if self.exact:
-            sources = self.exact.get(domain)
-            if sources is not None:
-                best = sources.best(best, pool, mta)
-        if self.wild:
-            dot = domain.find(".")
-            while dot >= 0:
-                sources = self.wild.get(domain[dot + 1 :])
-                if sources is not None:
-                    best = sources.best(best, pool, mta)
-                dot = domain.find(".", dot + 1)
-        return best
-
-    def is_empty(self) -> bool:
-        return self.any is None and not self.exact and not self.wild
-
-    def copy(self) -> "_Bucket":
-        return _Bucket(self.any, self.exact.copy(), self.wild.copy())
-
-
-_Path = tuple[str | None, str | None]  # tag, domain: where a rule's sources are in the index
+def _never() -> int:
+    return 0
 
 
 class RuleTable:
     """All rules at one head. `match` is synchronous, allocates nothing, and costs O(tags + labels of the domain)."""
 
-    __slots__ = ("_rules", "_tagged", "_untagged", "head", "node")
+    __slots__ = ("_clock", "_entries", "_jointly", "_tagged", "_untagged", "head", "node", "protected")
 
-    def __init__(
-        self, head: Head, node: str, rules: dict[str, ForcedError], tagged: dict[str, _Bucket], untagged: _Bucket | None
-    ) -> None:
-        """Use `empty`, `build` or `apply`."""
-        self.head = head
+    def __init__(self, node: str, protected: frozenset[str], clock: Clock) -> None:
+        """Use `empty`, `build`, `anew` or `apply`."""
+        self.head = NO_HEAD
         self.node = node
-        self._rules = rules
-        self._tagged = tagged
-        self._untagged = untagged
+        self.protected = protected
+        self._clock = clock
+        self._entries: dict[str, tuple[Entry, str | None]] = {}  # by rule; with the tag of the bucket it is in
+        self._tagged: dict[str, Bucket] = {}  # rules with `tag`
+        self._jointly: dict[str, Bucket] = {}  # rules with `tags_all` only, each under one of its tags
+        self._untagged: Bucket | None = None
 
     @classmethod
-    def empty(cls, node: str = "") -> "RuleTable":
-        return cls(NO_HEAD, node, {}, {}, None)
+    def empty(cls, node: str = "", protected: Iterable[str] = (), clock: Clock = _never) -> "RuleTable":
+        """`protected`: mail with such a tag is matched only by rules whose `tag` is one of its protected tags. `clock`
+        gives Unix milliseconds and is asked only where a rule that has an end would win; by default none ends."""
+        return cls(node, frozenset(protected), clock)
 
     @classmethod
-    def build(cls, head: Head, rules: Iterable[ForcedError], node: str = "") -> "RuleTable":
+    def build(cls, head: Head, rules: Iterable[ForcedError], node: str = "", clock: Clock = _never) -> "RuleTable":
         """The table of `rules` as the node named `node` sees it: rules bound to another node never match here."""
-        table = cls.empty(node)
-        return table._changed(head, [(ChangeOp.PUT, rule) for rule in rules])
+        return cls.empty(node, (), clock).anew(head, rules)
+
+    def anew(self, head: Head, rules: Iterable[ForcedError]) -> "RuleTable":
+        """A table of these rules alone, for the same node."""
+        fresh = RuleTable(self.node, self.protected, self._clock)
+        return fresh._changed(head, [(ChangeOp.PUT, rule) for rule in rules])
 
     def apply(self, changes: Sequence[Change]) -> "RuleTable":
         """The table after `changes`, which must lead on from this head without a gap; raises NoSuccessor."""
@@ -197,60 +101,90 @@ class RuleTable:
                 raise NoSuccessor(f"generation {change.head.generation} where {expected} was due")
         return self._changed(changes[-1].head, [(change.op, change.rule) for change in changes])
 
-    def match(self, pool: str, mta: str, domain: str, tags: tuple[str, ...]) -> ForcedError | None:
+    def match(
+        self, pool: str, mta: str, domain: str, tags: tuple[str, ...], ip: str = "", mx: str = ""
+    ) -> ForcedError | None:
         """The rule that decides about such a delivery; None: no rule does.
 
-        `mta` is the sending IP, "" while it is not known (rules with an mta do not match then); `domain` is lower
-        case A-labels.
+        `mta` is the sending IP, `ip` and `mx` are the peer's address and name (lower case), "" while they are not
+        known (rules with such a selector do not match then); `domain` is lower case A-labels.
         """
-        best: _Entry | None = None
+        best: Entry | None = None
+        clock = self._clock
+        protected = self.protected
+        open_to_all = not protected or protected.isdisjoint(tags)
         tagged = self._tagged
         if tagged:
             for tag in tags:
                 bucket = tagged.get(tag)
-                if bucket is not None:
-                    best = bucket.best(best, pool, mta, domain)
-        if self._untagged is not None:
-            best = self._untagged.best(best, pool, mta, domain)
+                if bucket is not None and (open_to_all or tag in protected):
+                    best = bucket.best(best, pool, mta, domain, tags, ip, mx, clock)
+        if open_to_all:
+            if self._jointly:
+                for tag in tags:
+                    bucket = self._jointly.get(tag)
+                    if bucket is not None:
+                        best = bucket.best(best, pool, mta, domain, tags, ip, mx, clock)
+            if self._untagged is not None:
+                best = self._untagged.best(best, pool, mta, domain, tags, ip, mx, clock)
         return None if best is None else best[1]
+
+    def matches(
+        self, rule: ForcedError, pool: str, mta: str, domain: str, tags: tuple[str, ...], ip: str = "", mx: str = ""
+    ) -> bool:
+        """Whether this one rule applies to such a delivery, whichever would win."""
+        chosen = rule.selectors
+        return (
+            rule.enabled
+            and (chosen.tag is None or chosen.tag in tags)
+            and (chosen.pool is None or chosen.pool == pool)
+            and (chosen.mta is None or (mta != "" and chosen.mta == mta))
+            and (chosen.domain is None or covers(chosen.domain, domain))
+            and (chosen.ip is None or (ip != "" and chosen.ip == ip))
+            and (chosen.mx is None or (mx != "" and covers(chosen.mx, mx)))
+            and (chosen.cluster or chosen.node == self.node)
+            and (chosen.tag in self.protected or self.protected.isdisjoint(tags))
+            and permits(rule, tags, self._clock)
+        )
 
     def shadowed_by(self, rule: ForcedError) -> str | None:
         """The id of a rule that wins wherever `rule` matches, so that it never decides; None: it may decide."""
         mine = rank(rule)
         found = [
-            other
-            for other in self._generalizations(rule.selectors)
-            if other[0] > mine and (other[1].selectors.cluster or other[1].selectors.node == rule.selectors.node)
+            entry for entry in self._as_wide_as(rule.selectors) if entry.rank > mine and self._hides(entry.rule, rule)
         ]
-        return max(found)[1].id if found else None
+        return max(found).rule.id if found else None
 
-    def _generalizations(self, chosen: Selectors) -> Iterable[_Entry]:
-        """Every rule that matches at least what `chosen` does."""
-        domains: list[tuple[bool, str]] = []
-        if chosen.domain is not None:
-            wild = chosen.domain.startswith("*.")
-            labels = (chosen.domain[2:] if wild else chosen.domain).split(".")
-            domains = [(True, ".".join(labels[at:])) for at in range(0 if wild else 1, len(labels))]
-            domains += [] if wild else [(False, chosen.domain)]
-        for bucket in (self._untagged, self._tagged.get(chosen.tag) if chosen.tag is not None else None):
-            if bucket is None:
-                continue
-            places = [bucket.any, *((bucket.wild if wild else bucket.exact).get(name) for wild, name in domains)]
-            for sources in places:
-                if sources is not None:
-                    yield from sources.any
-                    yield from sources.pools.get(chosen.pool, ()) if chosen.pool is not None else ()
-                    yield from sources.mtas.get(chosen.mta, ()) if chosen.mta is not None else ()
+    def _as_wide_as(self, chosen: Selectors) -> Iterator[Entry]:
+        """Every rule that takes at least the destinations and sources of `chosen`, and maybe its tags."""
+        tags = {*(chosen.tags_all or ()), *(() if chosen.tag is None else (chosen.tag,))}
+        buckets = [self._untagged, *(table.get(tag) for table in (self._tagged, self._jointly) for tag in tags)]
+        for bucket in buckets:
+            if bucket is not None:
+                yield from bucket.as_wide_as(chosen)
+
+    def _hides(self, other: ForcedError, rule: ForcedError) -> bool:
+        """Whether `other` matches wherever `rule` does, given that it takes its destinations and sources."""
+        chosen, wide = rule.selectors, other.selectors
+        tags = {*(chosen.tags_all or ()), *(() if chosen.tag is None else (chosen.tag,))}
+        return (
+            (wide.cluster or wide.node == chosen.node)
+            and tags.issuperset(wide.tags_all or ())
+            and set(chosen.except_tags or ()).issuperset(wide.except_tags or ())
+            and (not other.expires_at or 0 < rule.expires_at <= other.expires_at)
+            and (chosen.tag not in self.protected or wide.tag == chosen.tag)
+        )
 
     def rule(self, rule_id: str) -> ForcedError | None:
-        return self._rules.get(rule_id)
+        known = self._entries.get(rule_id)
+        return known[0].rule if known is not None else None
 
     def rules(self) -> Iterable[ForcedError]:
-        """Every rule, those of other nodes too, in no order."""
-        return self._rules.values()
+        """Every rule, those of other nodes and those not in force too, in no order."""
+        return [entry.rule for entry, _ in self._entries.values()]
 
     def __len__(self) -> int:
-        return len(self._rules)
+        return len(self._entries)
 
     def __repr__(self) -> str:
         at = f" at {self.node}" if self.node else ""
@@ -258,88 +192,109 @@ class RuleTable:
         return f"<RuleTable generation {self.head.generation} ({change}), {len(self)} rules{at}>"
 
     def _changed(self, head: Head, steps: Sequence[tuple[ChangeOp, ForcedError]]) -> "RuleTable":
-        draft = _Draft(self._rules, self._tagged, self._untagged, self.node)
+        draft = _Draft(self._entries, self._tagged, self._jointly, self._untagged, self.node)
         for op, rule in steps:
             draft.remove(rule.id)
             if op is ChangeOp.PUT:
                 draft.put(rule)
-        tagged, untagged = draft.seal()
-        return RuleTable(head, self.node, draft.rules, tagged, untagged)
+        made = RuleTable(self.node, self.protected, self._clock)
+        made.head = head
+        made._entries = draft.entries
+        made._tagged, made._jointly, made._untagged = draft.seal()
+        return made
+
+
+_Key = tuple[bool, str | None]  # of a bucket: whether it is for tags_all, and its tag
 
 
 class _Draft:
     """A table while it is being changed: each bucket is copied at the first change to it, then changed in place."""
 
     def __init__(
-        self, rules: dict[str, ForcedError], tagged: dict[str, _Bucket], untagged: _Bucket | None, node: str
+        self,
+        entries: Mapping[str, tuple[Entry, str | None]],
+        tagged: dict[str, Bucket],
+        jointly: dict[str, Bucket],
+        untagged: Bucket | None,
+        node: str,
     ) -> None:
-        self.rules = rules.copy()
+        self.entries = dict(entries)
         self._tagged = tagged.copy()
+        self._jointly = jointly.copy()
         self._untagged = untagged
         self._node = node
-        self._buckets: dict[str | None, _Bucket] = {}  # ours already, by tag
-        self._sources: dict[_Path, _Sources] = {}
+        self._buckets: dict[_Key, Bucket] = {}  # ours already
+        self._sources: dict[tuple[_Key, str | None, str | None, str | None], tuple[Selectors, Sources]] = {}
 
     def put(self, rule: ForcedError) -> None:
-        self.rules[rule.id] = rule
-        chosen = rule.selectors
-        if self._decides_here(chosen):
-            self._sources_of(chosen).insert(chosen, (rank(rule), rule))
+        entry = Entry(rank(rule), rule, is_plain(rule))
+        tag = self._tag_of(rule.selectors)
+        self.entries[rule.id] = entry, tag
+        if self._decides_here(rule):
+            key = _key(rule.selectors, tag)
+            self._sources_of(key, rule.selectors).insert(entry)
+            self._bucket(key).size += 1
 
     def remove(self, rule_id: str) -> None:
-        rule = self.rules.pop(rule_id, None)
-        if rule is not None and self._decides_here(rule.selectors):
-            self._sources_of(rule.selectors).discard(rule.selectors, rule_id)
+        known = self.entries.pop(rule_id, None)
+        if known is not None and self._decides_here(known[0].rule):
+            rule, tag = known[0].rule, known[1]
+            key = _key(rule.selectors, tag)
+            self._sources_of(key, rule.selectors).discard(rule)
+            self._bucket(key).size -= 1
 
-    def _decides_here(self, chosen: Selectors) -> bool:
-        """A rule with both pool and mta cannot be ordered; were one ever stored, it must not match too much."""
-        return (chosen.cluster or chosen.node == self._node) and (chosen.pool is None or chosen.mta is None)
+    def _tag_of(self, chosen: Selectors) -> str | None:
+        """The tag under which a rule is found; of several the one with the fewest rules, or a tag that all campaigns
+        share would hold them all."""
+        if chosen.tag is not None or not chosen.tags_all:
+            return chosen.tag
+        return min(chosen.tags_all, key=lambda tag: self._size((True, tag)))
 
-    def _bucket(self, tag: str | None) -> _Bucket:
-        ours = self._buckets.get(tag)
+    def _size(self, key: _Key) -> int:
+        ours = self._buckets.get(key) or self._known(key)
+        return ours.size if ours is not None else 0
+
+    def _decides_here(self, rule: ForcedError) -> bool:
+        """A rule with two of what excludes one another cannot be ordered; were one ever stored, it must not match too
+        much."""
+        chosen = rule.selectors
+        ordered = (chosen.pool is None or chosen.mta is None) and (chosen.domain, chosen.ip, chosen.mx).count(None) >= 2
+        return rule.enabled and ordered and (chosen.cluster or chosen.node == self._node)
+
+    def _known(self, key: _Key) -> Bucket | None:
+        joint, tag = key
+        return self._untagged if tag is None else (self._jointly if joint else self._tagged).get(tag)
+
+    def _bucket(self, key: _Key) -> Bucket:
+        ours = self._buckets.get(key)
         if ours is None:
-            known = self._untagged if tag is None else self._tagged.get(tag)
-            ours = known.copy() if known is not None else _Bucket(None, {}, {})
-            self._buckets[tag] = ours
+            known = self._known(key)
+            ours = known.copy() if known is not None else Bucket.empty()
+            self._buckets[key] = ours
         return ours
 
-    def _sources_of(self, chosen: Selectors) -> _Sources:
-        path = (chosen.tag, chosen.domain)
+    def _sources_of(self, key: _Key, chosen: Selectors) -> Sources:
+        path = (key, chosen.domain, chosen.ip, chosen.mx)
         ours = self._sources.get(path)
         if ours is None:
-            bucket = self._bucket(chosen.tag)
-            if chosen.domain is None:
-                known = bucket.any
-            elif chosen.domain.startswith("*."):
-                known = bucket.wild.get(chosen.domain[2:])
-            else:
-                known = bucket.exact.get(chosen.domain)
-            ours = known.copy() if known is not None else _Sources((), {}, {})
-            self._sources[path] = ours
-        return ours
+            ours = self._sources[path] = chosen, self._bucket(key).sources(chosen)
+        return ours[1]
 
-    def seal(self) -> tuple[dict[str, _Bucket], _Bucket | None]:
+    def seal(self) -> tuple[dict[str, Bucket], dict[str, Bucket], Bucket | None]:
         """Put what was copied in its place; what became empty leaves the index."""
-        for (tag, domain), sources in self._sources.items():
-            bucket, kept = self._bucket(tag), not sources.is_empty()
-            if domain is None:
-                bucket.any = sources if kept else None
-            else:
-                wild = domain.startswith("*.")
-                _set(bucket.wild if wild else bucket.exact, domain[2:] if wild else domain, sources if kept else None)
-        for tag, bucket in self._buckets.items():
+        for (key, *_), (chosen, sources) in self._sources.items():
+            self._bucket(key).set_sources(chosen, sources)
+        for (joint, tag), bucket in self._buckets.items():
             left = None if bucket.is_empty() else bucket
+            table = self._jointly if joint else self._tagged
             if tag is None:
                 self._untagged = left
             elif left is None:
-                self._tagged.pop(tag, None)
+                table.pop(tag, None)
             else:
-                self._tagged[tag] = left
-        return self._tagged, self._untagged
+                table[tag] = left
+        return self._tagged, self._jointly, self._untagged
 
 
-def _set(table: dict[str, _Sources], key: str, value: _Sources | None) -> None:
-    if value is None:
-        table.pop(key, None)
-    else:
-        table[key] = value
+def _key(chosen: Selectors, tag: str | None) -> _Key:
+    return chosen.tag is None and tag is not None, tag

@@ -9,6 +9,8 @@ from mta.model.mail import QueueKey, Record
 from mta.model.rules import Change, Effective, ForcedError, Head, PastDot, SessionState
 from mta.policy.rule_table import RuleTable
 
+Edit = Callable[[ForcedError], ForcedError]
+
 
 class Rules(Protocol):
     """The current table of this process, fresh until; reading it is synchronous and costs nothing."""
@@ -76,6 +78,11 @@ class RuleStore(Protocol):
     async def put(self, rule: ForcedError, change: str) -> tuple["Put", frozenset[str]]:
         """Create, or replace the rule of the same selectors (its id, created_* and counters stay): what was written,
         and the wait set: the sessions that were registered at that moment."""
+        ...
+
+    async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple["Put", frozenset[str]] | None:
+        """Replace the rule by what `edit` makes of it as it stands then; `edit` may be called again, and refuses by
+        raising. Id, selectors and created_* stay. None: no such rule."""
         ...
 
     async def remove(self, rule_id: str, change: str, by: str = "") -> tuple["Removed", frozenset[str]] | None:
@@ -211,6 +218,10 @@ class Orders(Protocol):
 
     async def put(self, rule: ForcedError, wait: float, until: str) -> "Effect":
         """`until`: "effective" | "quiet" | "swept": what is waited for, at most `wait` seconds."""
+        ...
+
+    async def edit(self, rule_id: str, edit: Edit, by: str, wait: float, until: str) -> "Effect | None":
+        """As RuleStore.edit, followed like `put`. None: no such rule."""
         ...
 
     async def remove(self, rule_id: str, by: str, wait: float) -> "Effect | None": ...

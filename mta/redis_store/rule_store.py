@@ -10,7 +10,7 @@ import msgspec
 
 from mta.model.errors import BadValue, SessionLost, StoreError
 from mta.model.rules import Change, ChangeOp, Effective, ForcedError, Head, PastDot, SessionState
-from mta.ports.rules import Confirmed, Put, Removed
+from mta.ports.rules import Confirmed, Edit, Put, Removed
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
@@ -134,6 +134,25 @@ class StoredRules:
             wait_set = await self._change(ChangeOp.PUT, head, change, written, selectors, rule.created_by)
             if wait_set is not None:
                 return Put(written, Head(head.generation + 1, change), known is None), wait_set
+        raise StoreError("the rule table changes too fast: try again")
+
+    async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple[Put, frozenset[str]] | None:
+        for _ in range(_TRIES):
+            head = await self._head()
+            known = await self._rule(rule_id)
+            if known is None:
+                return None
+            written = msgspec.structs.replace(
+                edit(known),
+                id=known.id,
+                selectors=known.selectors,
+                created_at=known.created_at,
+                created_by=known.created_by,
+                generation=head.generation + 1,
+            )
+            wait_set = await self._change(ChangeOp.PUT, head, change, written, _identity(written), by)
+            if wait_set is not None:
+                return Put(written, Head(head.generation + 1, change), False), wait_set
         raise StoreError("the rule table changes too fast: try again")
 
     async def remove(self, rule_id: str, change: str, by: str = "") -> tuple[Removed, frozenset[str]] | None:

@@ -9,5 +9,5 @@ def boottime() -> float:
 
 
 def wall_ms() -> int:
-    """Unix milliseconds, for what people read."""
+    """Unix milliseconds, for what people read, and for the end that they gave a rule."""
     return int(time.time() * 1000)

@@ -12,7 +12,7 @@ from mta.model.errors import SessionLost, StoreError
 from mta.model.rules import ForcedError, Head, PastDot
 from mta.policy.rule_table import NoSuccessor, RuleTable
 from mta.ports.rules import Confirmed, RuleStore
-from mta.rules.clock import boottime
+from mta.rules.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +31,14 @@ class Guard:
         node: str,
         now: Callable[[], float] = boottime,
         metrics: Callable[[], Mapping[str, float]] = dict,
+        protected: Iterable[str] = (),
+        wall: Callable[[], int] = wall_ms,
     ) -> None:
+        """`protected` is `rules.protected_tags`; `wall` (Unix ms) decides when a rule expires."""
         self._store = store
         self._now = now
         self._metrics = metrics
-        self._table = RuleTable.empty(node)
-        self._node = node
+        self._table = RuleTable.empty(node, protected, wall)
         self._staleness = 0.0  # S, seconds
         self._permit_until = float("-inf")
         self._seq = 1  # of the next confirm
@@ -178,7 +180,7 @@ class Guard:
         if went_back:
             await self._put_back(head, rules)
             head, rules = await self._store.load()
-        self._swap(RuleTable.build(head, rules, self._node))
+        self._swap(self._table.anew(head, rules))
         self._known = True
 
     async def _put_back(self, head: Head, stored: Sequence[ForcedError]) -> None:
@@ -188,7 +190,7 @@ class Guard:
         lost = _lost(ours.rules(), stored)
         log.error("the rule table went back from %s to %s; %d rules are put again", ours, head, len(lost))
         union = {rule.id: rule for rule in (*stored, *lost)}
-        self._swap(RuleTable.build(ours.head, union.values(), self._node))
+        self._swap(ours.anew(ours.head, union.values()))
         for rule in lost:
             _, known = await self._store.load()
             if _lost([rule], known):  # another process may have been faster

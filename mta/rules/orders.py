@@ -9,7 +9,7 @@ from typing import Final
 from mta.model.errors import StoreError
 from mta.model.rules import Effective, ForcedError, Head, PastDot, SessionState
 from mta.policy.rule_table import swept
-from mta.ports.rules import Effect, RuleStore, SweepStore
+from mta.ports.rules import Edit, Effect, Put, RuleStore, SweepStore
 from mta.rules.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
@@ -105,10 +105,20 @@ class OrderBook:
         limit = await self._whole_limit()
         until_time = self._now() + wait
         put, wait_set = await self._store.put(rule, secrets.token_hex(8))
+        return await self._wait(self._placed(put, wait_set, limit), until_time, until)
+
+    async def edit(self, rule_id: str, edit: Edit, by: str, wait: float, until: str) -> Effect | None:
+        limit = await self._whole_limit()
+        until_time = self._now() + wait
+        answer = await self._store.edit(rule_id, edit, secrets.token_hex(8), by)
+        if answer is None:
+            return None
+        return await self._wait(self._placed(*answer, limit), until_time, until)
+
+    def _placed(self, put: Put, wait_set: Iterable[str], limit: float) -> Order:
         order = Order(put.rule, put.head, wait_set, self._now(), self._wall(), limit)
         order.created, order.lifts = put.created, not put.created
-        order = self._follow(order)
-        return await self._wait(order, until_time, until)
+        return self._follow(order)
 
     async def remove(self, rule_id: str, by: str, wait: float) -> Effect | None:
         limit = await self._whole_limit()

@@ -9,7 +9,7 @@ from mta.model.outcomes import Class, Stage
 from mta.model.rules import Selectors
 from mta.model.statements import Intercepted, RuleDelivered, RuleStatement, SweepProgress, TagStatement
 from mta.model.units import format_time
-from mta.policy.rule_table import swept
+from mta.policy.rule_table import in_force, swept
 from mta.ports.rules import Effect, SweepState
 
 Counts = Mapping[str, int]
@@ -42,15 +42,17 @@ def rule_statement(
     """`counts` as `Books.rule` gives them, read before `tag_counts`: the tag's, for a rule that selects by one tag.
 
     "met" is counted when the rule first meets a delivery, apart from what became of it, so that the two can disagree.
-    `queued` are the tag's that the rule has still to meet; nothing is known of such deliveries for other rules.
+    `queued` are the tag's that the rule has still to meet; nothing is known of such deliveries for other rules. A rule
+    that is disabled or has expired meets nothing more.
     """
     rule = effect.rule
     of_tag = tag_counts if only_tag(rule.selectors) is not None else None
     intercepted = _intercepted(counts)
     met, after = counts.get("met", 0), counts.get("after", 0)
     deferred, held, other = counts.get("deferred", 0), counts.get("held", 0), counts.get("other", 0)
-    queued = max(0, of_tag.get("queued", 0) - deferred) if of_tag is not None else 0
-    needs_sweep = swept(rule)
+    acts = in_force(rule, as_of)
+    queued = max(0, of_tag.get("queued", 0) - deferred) if of_tag is not None and acts else 0
+    needs_sweep = swept(rule) and (acts or (sweep is not None and sweep.generation == rule.generation))
     progress = _progress(sweep, rule.generation) if needs_sweep else UNSET
     is_swept = not needs_sweep or (not isinstance(progress, UnsetType) and progress.state in ("done", "stopped"))
     complete = is_swept and effect.effective and effect.quiet_at > 0

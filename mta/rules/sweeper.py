@@ -13,7 +13,7 @@ from mta.model.events import Event, EventType
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Forced, Origin, Stage
 from mta.model.rules import ForcedError, PastDot
-from mta.policy.rule_table import RuleTable, covers, swept
+from mta.policy.rule_table import RuleTable, covers, in_force, swept
 from mta.ports.rules import InterceptAnswer, Match, Queued, Rules, RuleStore, SweepState, SweepStore
 from mta.rules.clock import boottime, wall_ms
 
@@ -113,18 +113,22 @@ class Sweeper:
     # Which rules
 
     async def _take(self) -> None:
-        """Own the sweep of each rule that needs one and has no living owner; let go of rules that were lifted."""
-        table = self._rules.table
+        """Own the sweep of each rule that needs one and has no living owner; let go of rules that were lifted, edited,
+        or have expired."""
+        table, now = self._rules.table, self._wall()
         for sweep in list(self._own.values()):
             current = table.rule(sweep.rule.id)
-            if current is None or current.generation != sweep.rule.generation:
+            if current is None or current.generation != sweep.rule.generation or not in_force(current, now):
                 sweep.state = "stopped"
                 await self._save(sweep)
                 self._own.pop(sweep.rule.id, None)
         wanted = [
             rule
             for rule in table.rules()
-            if swept(rule) and rule.id not in self._own and self._settled.get(rule.id) != rule.generation
+            if swept(rule)
+            and in_force(rule, now)
+            and rule.id not in self._own
+            and self._settled.get(rule.id) != rule.generation
         ]
         known = await self._store.sweeps() if wanted else {}
         for rule in wanted:
@@ -177,8 +181,9 @@ class Sweeper:
                 self._own.get(sweep.rule.id) is not sweep
                 or current is None
                 or current.generation != sweep.rule.generation
+                or not in_force(current, self._wall())
             ):
-                continue  # someone else's, or lifted meanwhile
+                continue  # someone else's, or lifted or expired meanwhile
             sweep.state = "done" if sweep.last_pass else "waiting"
             await self._save(sweep)
             if sweep.last_pass:

@@ -11,7 +11,7 @@ from mta.runtime.wiring import open_store
 async def main(child: Child) -> None:
     settings = child.settings
     store = await open_store(settings, child.boot.redis_url, "sweeper", ("sweeper",), child.stopping)
-    guard = Guard(store.rules, "")
+    guard = Guard(store.rules, "", protected=settings.rules.protected_tags)
     sweeper = Sweeper(
         store.sweeps,
         guard,

@@ -101,7 +101,9 @@ class Worker:
         settings = child.settings
         self._child = child
         self._store = store
-        self._guard = Guard(store.rules, settings.node.name, metrics=self._metrics)
+        self._guard = Guard(
+            store.rules, settings.node.name, metrics=self._metrics, protected=settings.rules.protected_tags
+        )
         self._intake = Intake(child, store) if "smtp" in settings.node.roles else None
         self._outgo = Outgo(child, store, self._guard) if "delivery" in settings.node.roles else None
         self._reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)

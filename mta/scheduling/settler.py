@@ -241,7 +241,8 @@ class Settler:
         if outcome.forced is not None:
             stage = outcome.forced.stage
             table = self._rules.table
-            rule = table.match(claimed.queue.pool, outcome.mta, claimed.queue.domain, claimed.record.tags)
+            queue, tags = claimed.queue, claimed.record.tags
+            rule = table.match(queue.pool, outcome.mta, queue.domain, tags, outcome.remote_ip, outcome.mx)
             if rule is None:
                 outcome = msgspec.structs.replace(outcome, verdict=Verdict.RETURNED, forced=None)
             else:

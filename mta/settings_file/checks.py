@@ -18,6 +18,7 @@ from mta.settings_file.text import hide_password
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.IPv]+\]", re.ASCII)
 _HEADER = re.compile(r"[!-9;-~]{1,70}", re.ASCII)
+_UNTAGGABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SCHEMES = ("redis", "rediss", "redis+cluster", "unix")
 
 
@@ -29,6 +30,7 @@ def checked(settings: Settings) -> Settings:
     _check_delivery(settings)
     _check_pools(settings)
     _check_api(settings)
+    _check_tags(settings.rules.protected_tags, "rules.protected_tags")
     if settings.journal.backlog_soft >= settings.journal.backlog_hard:
         raise BadValue(
             "journal.backlog_soft", f"must be less than journal.backlog_hard ({settings.journal.backlog_hard})"
@@ -177,6 +179,13 @@ def _check_network(text: str, field: str) -> None:
         except ValueError:
             fix = 'is not a network; write one such as "192.0.2.0/24"'
         raise BadValue(field, f"{text!r} {fix}") from None
+
+
+def _check_tags(tags: tuple[str, ...], field: str) -> None:
+    for tag in tags:
+        if _UNTAGGABLE.search(tag) or not 1 <= len(tag.encode("utf-8", "replace")) <= 128:
+            raise BadValue(field, f"{tag!r} is not a tag; write 1 to 128 bytes of UTF-8 without control characters")
+    _check_repeats(tags, field)
 
 
 def _check_repeats(items: Any, field: str) -> None:

@@ -14,7 +14,7 @@ from mta.model.mail import QueueKey
 from mta.model.rules import ForcedError, Head, PastDot, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
-from mta.ports.rules import Effect, SweepState
+from mta.ports.rules import Edit, Effect, SweepState
 
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -82,6 +82,18 @@ class Orders:
         rule = msgspec.structs.replace(rule, generation=cluster.generation)
         cluster.rules[rule.id] = rule
         return cluster.effect_of(rule, old is None)
+
+    async def edit(self, rule_id: str, edit: Edit, by: str, wait: float, until: str) -> Effect | None:
+        cluster = self._cluster
+        cluster.reach()
+        known = cluster.rules.get(rule_id)
+        if known is None:
+            return None
+        changed = edit(known)
+        cluster.waits.append((wait, until))
+        cluster.generation += 1
+        rule = cluster.rules[rule_id] = msgspec.structs.replace(changed, generation=cluster.generation)
+        return cluster.effect_of(rule, False)
 
     async def remove(self, rule_id: str, by: str, wait: float) -> Effect | None:
         self._cluster.reach()

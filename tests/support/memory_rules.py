@@ -6,7 +6,7 @@ import msgspec
 
 from mta.model.errors import SessionLost, StoreAway
 from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, ForcedError, Head, PastDot, SessionState
-from mta.ports.rules import Confirmed, Put, Removed
+from mta.ports.rules import Confirmed, Edit, Put, Removed
 
 
 class Clock:
@@ -106,6 +106,16 @@ class MemoryRules:
         shared.rules[written.id] = written
         wait_set = shared.move(ChangeOp.PUT, written, change)
         return Put(written, shared.head, known is None), wait_set
+
+    async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple[Put, frozenset[str]] | None:
+        shared = self._reach()
+        known = shared.rules.get(rule_id)
+        if known is None:
+            return None
+        written = msgspec.structs.replace(edit(known), generation=shared.head.generation + 1)
+        shared.rules[rule_id] = written
+        wait_set = shared.move(ChangeOp.PUT, written, change)
+        return Put(written, shared.head, False), wait_set
 
     async def remove(self, rule_id: str, change: str, by: str = "") -> tuple[Removed, frozenset[str]] | None:
         shared = self._reach()

@@ -1,7 +1,9 @@
+import asyncio
+
 import msgspec
 import pytest
 
-from mta.model.errors import SessionLost
+from mta.model.errors import BadValue, SessionLost
 from mta.model.ids import delivery_id, delivery_text
 from mta.model.rules import NO_HEAD, ChangeOp, Effective, ForcedError, Head, PastDot, Selectors
 from mta.ports.rules import InterceptAnswer, Match
@@ -148,3 +150,56 @@ async def test_queues_are_counted_by_state(open_store):
     tags, cursor = await store.books.tags(10, "")
     assert (set(tags), cursor) == ({"red"}, "")
     assert delivery_text(delivery_id(message().id, 1)).endswith(".1")
+
+
+async def test_the_whole_selector_set_is_the_identity(open_store):
+    store = await open_store()
+    sets = [
+        Selectors(tag="a"),
+        Selectors(tags_all=("a",)),
+        Selectors(tag="a", tags_all=()),
+        Selectors(tag="a", except_tags=("b",)),
+        Selectors(tag="a", ip="192.0.2.1"),
+        Selectors(tag="a", mx="*.example"),
+        Selectors(tag="a", cluster=False, node="n1"),
+    ]
+    for number, chosen in enumerate(sets):
+        put, _ = await store.rules.put(
+            ForcedError(f"r{number}", chosen, 554, expires_at=9, enabled=False), f"c{number}"
+        )
+        assert put.created
+    for number, chosen in enumerate(sets):
+        put, _ = await store.rules.put(ForcedError("other", chosen, 450), f"d{number}")
+        assert (put.created, put.rule.id, put.rule.enabled, put.rule.expires_at) == (False, f"r{number}", True, 0)
+    assert {rule.selectors for rule in (await store.rules.load())[1]} == set(sets)
+
+
+async def test_an_edit_is_made_of_the_rule_as_it_stands(open_store):
+    one, two = await open_store("n1"), await open_store("n2")
+    put, _ = await one.rules.put(rule("red"), "c1")
+    await one.rules.confirm(1, put.head, (), {})
+    seen = []
+
+    def edit(known):
+        seen.append(known.code)
+        return msgspec.structs.replace(known, id="x", selectors=Selectors(), enabled=False, code=known.code + 1)
+
+    async def race():
+        found = await two.rules.edit("rule-red", edit, "c2", "me")
+        assert found is not None
+        return found
+
+    (first, wait_set), (second, _) = await asyncio.gather(race(), one.rules.edit("rule-red", edit, "c3"))
+    assert wait_set == {one.session.id}
+    assert {first.rule.code, second.rule.code} == {555, 556}, "no edit is lost"
+    (known,) = (await one.rules.load())[1]
+    assert (known.id, known.selectors, known.code, known.enabled) == ("rule-red", Selectors(tag="red"), 556, False)
+    assert (known.created_by, known.created_at, known.generation) == ("me", 5, 3)
+    assert await one.rules.edit("none", edit, "c4") is None
+
+    def refuse(known):
+        raise BadValue("code", "no")
+
+    with pytest.raises(BadValue):
+        await one.rules.edit("rule-red", refuse, "c5")
+    assert [change.change.op for change in await one.outbox.changes(0, 10)] == ["put", "put", "put"]

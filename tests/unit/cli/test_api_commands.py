@@ -248,3 +248,29 @@ def test_cancel_says_when_the_account_does_not_balance(floodgate: Floodgate, clu
     unbalanced = floodgate("cancel", "--tag", "c", "--yes")
     assert unbalanced.exit_code == 1
     assert "does not balance" in unbalanced.stderr
+
+
+def test_a_rule_is_edited_disabled_and_enabled(floodgate: Floodgate, cluster: Cluster) -> None:
+    words = ["--tags-all", "a", "--tags-all", "b", "--except-tag", "c", "--ip", "192.0.2.1", "--duration", "1h"]
+    added = floodgate("errors", "add", "554", *words, "--disabled", "--json")
+    assert added.exit_code == 0, added.output
+    rule = json.loads(added.stdout)
+    assert (rule["tags_all"], rule["except_tags"], rule["ip"]) == (["a", "b"], ["c"], "192.0.2.1")
+    assert rule["enabled"] is False
+    assert floodgate("errors", "list").stdout.count(rule["id"]) == 0
+    listed = floodgate("errors", "list", "--enabled", "false").stdout
+    assert "ip=192.0.2.1 tags_all=a, b except_tags=c" in listed
+    assert "disabled" in listed
+    assert floodgate("errors", "enable", rule["id"]).exit_code == 2, "it ends mail"
+    assert floodgate("errors", "enable", rule["id"], "--yes").exit_code == 0
+    assert f"until {rule['expires_at']}" in floodgate("errors", "list").stdout
+    old = ("--generation", "1")
+    assert floodgate("errors", "edit", rule["id"], "--description", "x", *old).exit_code == 1
+    edited = floodgate("errors", "edit", rule["id"], "--description", "x", "--expires-at", "", "--json")
+    assert (json.loads(edited.stdout)["description"], "expires_at" in json.loads(edited.stdout)) == ("x", False)
+    assert floodgate("errors", "edit", rule["id"], "--code", "550").exit_code == 2
+    assert floodgate("errors", "edit", rule["id"], "--code", "450", "--generation", "3").exit_code == 0
+    assert floodgate("errors", "edit", rule["id"]).exit_code == 2
+    assert floodgate("errors", "disable", rule["id"]).exit_code == 0
+    (known,) = cluster.rules.values()
+    assert (known.code, known.enabled, known.expires_at) == (450, False, 0)

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
 from mta.model.rules import ForcedError, PastDot, Selectors
 from mta.ports.rules import SweepState
-from tests.support.control_api import AT, Cluster
+from tests.support.control_api import AT, BEARER, Cluster, app_for
 
 AT_TEXT = "2023-11-14T22:13:20.000Z"
 
@@ -35,6 +35,7 @@ async def test_a_new_rule_is_201_with_what_is_known_of_it(api: TestClient, clust
         "description": "no",
         "tag": "c",
         "cluster": True,
+        "enabled": True,
         "reason": "why",
         "created_by": "admin",
         "generation": 1,
@@ -141,6 +142,74 @@ async def test_the_list_filters_and_pages(api: TestClient, cluster: Cluster) -> 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=10001", "cursor=!", "cursor=YQ"])
 async def test_bad_paging_is_400(api: TestClient, query: str) -> None:
     assert (await api.get("/v1/errors?" + query)).status == 400
+
+
+async def test_a_form_repeats_the_fields_that_are_lists(api: TestClient) -> None:
+    answer = await api.post("/v1/errors", data=[("code", "554"), ("tags_all", "b"), ("tags_all", "a")])
+    assert (answer.status, (await answer.json())["tags_all"]) == (201, ["a", "b"])
+
+
+async def test_the_list_holds_what_is_in_force_unless_asked_for_the_rest(api: TestClient, cluster: Cluster) -> None:
+    for rule in (
+        ForcedError("on", Selectors(tag="a"), 550, created_at=1),
+        ForcedError("later", Selectors(tag="b"), 550, created_at=2, expires_at=2**42),
+        ForcedError("over", Selectors(tag="c"), 550, created_at=3, expires_at=AT),
+        ForcedError("off", Selectors(tag="d"), 550, created_at=4, enabled=False),
+    ):
+        cluster.rules[rule.id] = rule
+
+    async def listed(query: str) -> list[str]:
+        return [rule["id"] for rule in await (await api.get("/v1/errors" + query)).json()]
+
+    assert await listed("") == await listed("?enabled=true") == ["on", "later"]
+    assert await listed("?enabled=false") == ["over", "off"]
+    assert await listed("?enabled=all") == ["on", "later", "over", "off"]
+    assert await listed("?enabled=all&tag=d") == ["off"]
+    assert (await api.get("/v1/errors?enabled=maybe")).status == 400
+
+
+async def test_an_order_again_without_its_fields_returns_to_the_defaults(api: TestClient) -> None:
+    first = await order(api, tag="c", enabled=False, duration="1h", except_tags=["x"])
+    assert (first["enabled"], "expires_at" in first) == (False, True)
+    second = await order(api, 200, tag="c", except_tags=["x"])
+    assert (second["id"], second["enabled"], "expires_at" in second) == (first["id"], True, False)
+    other = await order(api, tag="c")
+    assert other["id"] != first["id"], "the whole selector set is the identity"
+
+
+async def test_a_rule_is_edited_only_as_it_was_read(api: TestClient, cluster: Cluster) -> None:
+    made = await order(api, tag="c", extended="5.7.1", description="old")
+    url = f"/v1/errors/{made['id']}"
+    tag = (await api.get(url)).headers["ETag"]
+    assert tag == '"1"'
+    answer = await api.patch(url + "?wait=1s&until=quiet", json={"enabled": False}, headers={"If-Match": tag})
+    body = await answer.json()
+    assert (answer.status, body["enabled"], body["description"], body["generation"]) == (200, False, "old", 2)
+    assert answer.headers["ETag"] == '"2"'
+    assert cluster.waits[-1] == (1.0, "quiet")
+    for old in (tag, 'W/"2"', "junk"):
+        late = await api.patch(url, json={"enabled": True}, headers={"If-Match": old})
+        assert (late.status, late.headers["ETag"]) == (412, '"2"')
+        assert (await late.json())["error"]["type"] == "precondition_failed"
+    for new in ('"7", "2"', "*"):
+        assert (await api.patch(url, json={"code": 553}, headers={"If-Match": new})).status == 200
+        cluster.generation = 1
+    assert (await api.patch(url, json={"code": 450})).status == 400
+    assert (await api.patch(url, json={"tag": "d"})).status == 400
+    assert cluster.rules[made["id"]].code == 553
+    cleared = await (await api.patch(url, json={"code": 450, "extended": None, "duration": "1h"})).json()
+    assert (cleared["code"], "extended" in cleared, "expires_at" in cleared) == (450, False, True)
+    assert "expires_at" not in await (await api.patch(url, json={"expires_at": None})).json()
+    cluster.effective = False
+    assert (await api.patch(url, json={"enabled": True})).status == 202
+    assert (await api.patch("/v1/errors/none", json={"enabled": True})).status == 404
+
+
+async def test_protected_tags_are_warned_of(cluster: Cluster) -> None:
+    async with TestClient(TestServer(app_for(cluster, protected_tags=("vip",))), headers=BEARER) as api:
+        assert "vip too is spared" in (await order(api, tag="c"))["warnings"][0]
+        assert "its mail is not spared" in (await order(api, tag="vip"))["warnings"][0]
+        assert "matches nothing" in (await order(api, tags_all=["vip", "c"]))["warnings"][0]
 
 
 async def test_delete_takes_exactly_these_selectors(api: TestClient, cluster: Cluster) -> None:

@@ -2,17 +2,20 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_api.rule_body import read_rule
+from control_api.rule_body import read_edit, read_rule
 from mta.model.errors import BadValue
-from mta.model.rules import Selectors
+from mta.model.rules import ForcedError, Selectors
+
+NOW = 1_700_000_000_000  # Unix ms
 
 
 def rule(**fields: Any) -> Any:
-    return read_rule({"code": 554, "tag": "t"} | fields, "n1")
+    return read_rule({"code": 554, "tag": "t"} | fields, "n1", NOW)
 
 
 def test_selectors_are_brought_to_one_form() -> None:
@@ -35,7 +38,77 @@ def test_cluster_false_binds_to_the_node() -> None:
 
 
 def test_everything_stands_for_no_selector() -> None:
-    assert read_rule({"code": 450, "everything": True}, "n1").selectors == Selectors()
+    assert read_rule({"code": 450, "everything": True}, "n1", NOW).selectors == Selectors()
+
+
+def test_peers_are_brought_to_one_form() -> None:
+    assert rule(ip="2001:DB8::0:1").selectors == Selectors(tag="t", ip="2001:db8::1")
+    assert rule(mx="*.MX.Example.").selectors == Selectors(tag="t", mx="*.mx.example")
+
+
+def test_the_order_of_tags_makes_no_other_rule() -> None:
+    assert rule(tags_all=["b", "a", "b"], except_tags="c").selectors == Selectors(
+        tag="t", tags_all=("a", "b"), except_tags=("c",)
+    )
+    assert rule(tags_all="*").selectors == Selectors(tag="t")
+
+
+def test_except_tags_alone_need_everything() -> None:
+    with pytest.raises(BadValue, match="no selector but except_tags is given"):
+        read_rule({"code": 450, "except_tags": ["a"]}, "n1", NOW)
+    whole = read_rule({"code": 450, "except_tags": ["a"], "everything": True}, "n1", NOW)
+    assert whole.selectors == Selectors(except_tags=("a",))
+    assert read_rule({"code": 450, "tags_all": ["a"]}, "n1", NOW).selectors == Selectors(tags_all=("a",))
+
+
+def test_a_rule_is_enabled_and_without_end_unless_it_says_otherwise() -> None:
+    assert (rule().enabled, rule().expires_at) == (True, 0)
+    assert rule(enabled="false").enabled is False
+    assert rule(duration="90s").expires_at == NOW + 90_000
+    assert rule(duration=1.5).expires_at == NOW + 1500
+    assert rule(expires_at="+10m").expires_at == NOW + 600_000
+    assert rule(expires_at="2023-11-14T22:13:21Z").expires_at == NOW + 1000
+
+
+OLD = ForcedError("r", Selectors(tag="t"), 554, "5.7.1", "text", 5, "me", "why", 7, expires_at=NOW + 5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed"),
+    [
+        ({"enabled": False}, {"enabled": False}),
+        ({"code": 550}, {"code": 550}),
+        ({"code": 450, "extended": None}, {"code": 450, "extended": ""}),
+        ({"code": 450, "extended": "4.7.1"}, {"code": 450, "extended": "4.7.1"}),
+        ({"extended": "5.1.1"}, {"extended": "5.1.1"}),
+        ({"description": None, "reason": "x"}, {"description": "", "reason": "x"}),
+        ({"expires_at": None}, {"expires_at": 0}),
+        ({"duration": "1s"}, {"expires_at": NOW + 1000}),
+    ],
+)
+def test_an_edit_changes_what_it_names_and_nothing_else(fields: dict[str, Any], changed: dict[str, Any]) -> None:
+    assert read_edit(fields, NOW)(OLD) == msgspec.structs.replace(OLD, **changed)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "body"),
+        *(({name: "x"}, name) for name in ("tag", "pool", "tags_all", "cluster", "everything", "id", "generation")),
+        ({"code": None}, "code"),
+        ({"enabled": None}, "enabled"),
+        ({"code": 450}, "extended"),
+        ({"extended": "4.7.1"}, "extended"),
+        ({"extended": "x"}, "extended"),
+        ({"description": "a\nb"}, "description"),
+        ({"expires_at": "2023-11-14T22:13:20Z"}, "expires_at"),
+        ({"expires_at": "+1s", "duration": "1s"}, "duration"),
+    ],
+)
+def test_a_bad_edit_is_named(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadValue) as bad:
+        read_edit(fields, NOW)(OLD)
+    assert bad.value.field == field
 
 
 @pytest.mark.parametrize("code", [200, 250, 299, 400, 451, 599, "554"])
@@ -70,6 +143,20 @@ def test_codes_come_as_numbers_or_strings(code: int | str) -> None:
         ({"tag": "*"}, "everything"),
         ({"everything": True}, "everything"),
         ({"cluster": "maybe"}, "cluster"),
+        ({"domain": "a.example", "ip": "192.0.2.1"}, "ip"),
+        ({"domain": "a.example", "mx": "a.example"}, "mx"),
+        ({"ip": "192.0.2.1", "mx": "a.example"}, "mx"),
+        ({"ip": "192.0.2.0/24"}, "ip"),
+        ({"mx": "[192.0.2.1]"}, "mx"),
+        ({"mx": "a*.example"}, "mx"),
+        *(({"tags_all": value}, "tags_all") for value in ([], "", [""], [5], {"a": 1}, ["a\n"], ["a"] * 101)),
+        ({"except_tags": []}, "except_tags"),
+        ({"except_tags": ["t"]}, "except_tags"),
+        ({"tags_all": ["a"], "except_tags": ["a"]}, "except_tags"),
+        ({"enabled": "perhaps"}, "enabled"),
+        *(({"duration": value}, "duration") for value in ("soon", 0, "0s", True, "4000d", [1])),
+        *(({"expires_at": value}, "expires_at") for value in ("2023-11-14T22:13:20Z", "tomorrow", 5)),
+        ({"expires_at": "+1s", "duration": "1s"}, "duration"),
         ({"cluster": 1}, "cluster"),
     ],
 )
@@ -82,14 +169,7 @@ def test_a_bad_value_is_named(fields: dict[str, Any], field: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "ip",
-        "mx",
-        "tags_all",
-        "except_tags",
         "tenant",
-        "enabled",
-        "expires_at",
-        "duration",
         "at_the_door",
         "in_flight",
         "undo",
@@ -135,7 +215,7 @@ def test_a10_no_text_can_break_a_reply(field: str, text: str) -> None:
 @given(st.dictionaries(st.sampled_from(["code", "extended", "domain", "pool", "mta", "tag", "reason"]), st.text()))
 def test_any_text_is_taken_or_refused_by_name(fields: dict[str, str]) -> None:
     try:
-        found = read_rule(fields, "n1")
+        found = read_rule(fields, "n1", NOW)
     except BadValue as bad:
         named = bad.field
     else:

@@ -94,3 +94,13 @@ def test_ips_of_a_pool_are_taken_by_weight_and_family() -> None:
     assert ips.pick("@192.0.2.9", 4) == Source("192.0.2.9", "node.test")
     assert ips.pick("@192.0.2.9", 6) is None
     assert ips.pick("plain", 6) == ips.pick("default", 4) == Source("", "node.test")
+
+
+async def test_hosts_and_addresses_are_named_in_one_form() -> None:
+    settings = DeliverySettings(route="2001:DB8::0:1".join("[]") + ":25")
+    found = await find_targets("example.com", settings, (), FakeResolver())
+    assert [(target.host, target.ip) for target in found] == [("2001:db8::0:1", "2001:db8::1")]
+    resolver = FakeResolver()
+    resolver.ips["MX.Example."] = AddressAnswer(("192.0.2.1",))
+    found = await find_targets("example.com", DeliverySettings(route="MX.Example.:25"), (), resolver)
+    assert [target.host for target in found] == ["mx.example"]

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from mta.model.outcomes import Origin, Stage, Verdict
@@ -466,3 +467,52 @@ async def test_room_is_small_and_asked_for_again() -> None:
         await rig.settle.until(32)
         assert queue in rig.settle.asked
         assert rig.egress.room(queue) >= 16
+
+
+@pytest.mark.parametrize(
+    "selectors", [{"ip": "127.0.0.1"}, {"mx": "127.0.0.1"}, {"mta": "127.0.0.1", "ip": "127.0.0.1"}]
+)
+async def test_a_rule_for_the_peer_intercepts_before_mail_and_names_it(sink: Sink, selectors: dict[str, str]) -> None:
+    async with Rig(route=to(sink)) as rig:
+        rig.rules.put(rule(tag="stop", **selectors), rule("r2", ip="127.0.0.2"), rule("r3", mx="*.example"))
+        rig.send("a@example.com", tags=("stop",))
+        rig.send("b@example.com", tags=("go",))
+        await rig.settle.until(2)
+        outcome = rig.settle.by_recipient()["a@example.com"]
+    assert (outcome.verdict, outcome.mta) == (Verdict.INTERCEPTED, "127.0.0.1")
+    assert (outcome.forced is not None and outcome.forced.stage) is Stage.ATTEMPT
+    if "mta" not in selectors:
+        assert (outcome.remote_ip, outcome.mx) == ("127.0.0.1", "127.0.0.1")
+    assert [message.recipients for message in sink.begun] == [["b@example.com"]]
+
+
+@pytest.mark.parametrize("verb", ["MAIL", "."])
+async def test_a_rule_for_the_peer_meets_what_is_under_way(sink: Sink, verb: str) -> None:
+    sink.script[verb] = STALL
+    async with Rig(route=to(sink), command_timeout=1.0, dot_timeout=0.3) as rig:
+        rig.send("a@example.com")
+        await sink.until(
+            lambda sink: bool(sink.received) if verb == "." else any("MAIL" in c for _, c in sink.commands)
+        )
+        listed = rig.rules.put(rule(ip="127.0.0.1"), rule("r2", ip="127.0.0.2"), rule("r3", mx="127.0.0.1"))
+        (outcome,) = await rig.settle.until(1)
+    if verb == ".":
+        assert sorted(entry.rule for entry in listed) == ["r1", "r3"]
+        assert sorted(outcome.past_dot_of) == ["r1", "r3"]
+    else:
+        assert listed == []
+        assert outcome.verdict is Verdict.INTERCEPTED
+
+
+async def test_what_is_past_its_dot_is_listed_again_for_an_edited_rule(sink: Sink) -> None:
+    sink.script["."] = STALL
+    async with Rig(route=to(sink), dot_timeout=0.3) as rig:
+        rig.send("a@example.com", tags=("stop",))
+        await sink.until(lambda sink: len(sink.received) == 1)
+        first = rig.rules.put(rule(tag="stop"))
+        edited = msgspec.structs.replace(rule(code=553, tag="stop"), generation=2)
+        assert rig.rules.put(edited) == first, "an edited rule has a list of its own"
+        disabled = msgspec.structs.replace(edited, generation=3, enabled=False)
+        assert rig.rules.put(disabled) == []
+        (outcome,) = await rig.settle.until(1)
+    assert outcome.past_dot_of == ("r1",)

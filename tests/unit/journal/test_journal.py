@@ -249,3 +249,17 @@ def test_one_event_is_one_printable_line(text, tag, properties):
     line = log_line("e", Event(EventType.BOUNCE, 1, text=text, tags=(tag,), properties=properties)).decode()
     assert line.isprintable()
     json.loads(line)
+
+
+async def test_a_change_of_rules_tells_what_is_not_as_usual():
+    outbox = Outbox(1)
+    chosen = Selectors(tags_all=("x", "y"), except_tags=("z",), ip="192.0.2.1")
+    rule = ForcedError("r1", chosen, 554, enabled=False, expires_at=1000)
+    outbox.rule_changes = [RuleChange(Change(Head(3, "c"), ChangeOp.PUT, rule), 9, "admin")]
+    bench = Bench(outbox)
+    await bench.rounds()
+    event = bench.sink.got[0][1]
+    assert (event.tags, event.remote_ip) == (("x", "y"), "192.0.2.1")
+    assert event.properties["except_tags"] == "z"
+    assert (event.properties["enabled"], event.properties["expires_at"]) == ("false", "1970-01-01T00:00:01.000Z")
+    await bench.journal.stop()

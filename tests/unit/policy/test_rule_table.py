@@ -1,11 +1,12 @@
 """The rule table: what matches, what wins, and that neither depends on how the table came about."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mta.model.rules import Change, ChangeOp, ForcedError, Head, Selectors
-from mta.policy.rule_table import NoSuccessor, RuleTable, matches, swept
+from mta.policy.rule_table import NoSuccessor, RuleTable, in_force, swept
 
 TAGS = ["a", "b", "c"]
 DOMAINS = ["example.com", "mail.example.com", "x.mail.example.com", "com", "other.org", "badexample.com"]
@@ -13,6 +14,9 @@ PATTERNS = [*DOMAINS, "*.example.com", "*.com", "*.mail.example.com"]
 POOLS = ["p", "q"]
 MTAS = ["192.0.2.1", "192.0.2.2"]
 NODES = ["n1", "n2"]
+IPS = ["192.0.2.9", "2001:db8::9"]
+HOSTS = ["a.mx.net", "mx.net", "b.a.mx.net"]
+MX_PATTERNS = [*HOSTS, "*.mx.net", "*.net"]
 
 
 def rule(name: str, code: int = 554, generation: int = 1, **selectors: object) -> ForcedError:
@@ -33,109 +37,176 @@ def winner(
 @st.composite
 def selectors(draw: st.DrawFn) -> Selectors:
     source = draw(st.sampled_from([{}, {}, *({"pool": p} for p in POOLS), *({"mta": m} for m in MTAS)]))
+    target = draw(
+        st.sampled_from(
+            [{}, {}, *({"domain": d} for d in PATTERNS), *({"ip": i} for i in IPS), *({"mx": m} for m in MX_PATTERNS)]
+        )
+    )
     node = draw(st.sampled_from([None, None, *NODES]))
+    several = st.none() | st.none() | st.frozensets(st.sampled_from(TAGS), max_size=2).map(lambda f: tuple(sorted(f)))
     return Selectors(
-        domain=draw(st.sampled_from([None, *PATTERNS])),
         tag=draw(st.sampled_from([None, *TAGS])),
+        tags_all=draw(several),
+        except_tags=draw(several),
         cluster=node is None,
         node=node,
         **source,
+        **target,
     )
 
 
-def steps() -> st.SearchStrategy[list[tuple[ChangeOp, str, Selectors, int]]]:
-    ids = st.sampled_from([f"r{number}" for number in range(12)])
-    return st.lists(
-        st.tuples(st.sampled_from(ChangeOp), ids, selectors(), st.sampled_from([250, 421, 450, 550, 554])), max_size=30
+@st.composite
+def a_rule(draw: st.DrawFn) -> ForcedError:
+    return ForcedError(
+        id=draw(st.sampled_from([f"r{number}" for number in range(12)])),
+        selectors=draw(selectors()),
+        code=draw(st.sampled_from([250, 421, 450, 550, 554])),
+        enabled=draw(st.sampled_from([True, True, True, False])),
+        expires_at=draw(st.sampled_from([0, 0, 10, 20])),
     )
 
 
+def steps() -> st.SearchStrategy[list[tuple[ChangeOp, ForcedError]]]:
+    op = st.sampled_from([ChangeOp.PUT, ChangeOp.PUT, ChangeOp.REMOVE])
+    return st.lists(st.tuples(op, a_rule()), max_size=40)
+
+
+# pool, mta, domain, tags, ip, mx: where the peer is known, so is the sending IP
 deliveries = st.lists(
     st.tuples(
         st.sampled_from(POOLS),
-        st.sampled_from(["", *MTAS]),
         st.sampled_from(DOMAINS),
         st.lists(st.sampled_from(TAGS), max_size=3).map(tuple),
-    ),
+        st.sampled_from(["", *MTAS]),
+        st.sampled_from(IPS),
+        st.sampled_from(HOSTS),
+    ).map(lambda d: (d[0], d[3], d[1], d[2], d[4] if d[3] else "", d[5] if d[3] else "")),
     min_size=1,
     max_size=8,
 )
 
+Delivery = tuple[str, str, str, tuple[str, ...], str, str]
 
-def naive(
-    rules: list[ForcedError], node: str, pool: str, mta: str, domain: str, tags: tuple[str, ...]
-) -> ForcedError | None:
-    """The words of the design, one by one, over a list."""
-    found = []
-    for candidate in rules:
-        s = candidate.selectors
-        if s.pool not in (None, pool) or s.mta not in (None, mta):
-            continue
-        if s.tag not in (None, *tags) or s.node not in (None, node):
-            continue
-        if s.domain is not None:
-            labels, pattern = domain.split("."), s.domain.split(".")
-            if pattern[0] == "*":
-                if len(labels) < len(pattern) or labels[-len(pattern) + 1 :] != pattern[1:]:
-                    continue
-            elif labels != pattern:
-                continue
-        found.append(candidate)
+
+def names(pattern: str, name: str) -> bool:
+    """Label by label."""
+    labels, wanted = name.split("."), pattern.split(".")
+    if wanted[0] == "*":
+        return len(labels) >= len(wanted) and labels[-len(wanted) + 1 :] == wanted[1:]
+    return labels == wanted
+
+
+def applies(rule: ForcedError, node: str, now: int, protected: frozenset[str], delivery: Delivery) -> bool:
+    """The words of the design, one by one."""
+    pool, mta, domain, tags, ip, mx = delivery
+    s = rule.selectors
+    if not rule.enabled or (rule.expires_at and rule.expires_at <= now):
+        return False
+    if protected & set(tags) and s.tag not in protected:
+        return False
+    if s.pool not in (None, pool) or s.mta not in (None, mta) or s.node not in (None, node):
+        return False
+    if s.tag not in (None, *tags) or set(s.tags_all or ()) - set(tags) or set(s.except_tags or ()) & set(tags):
+        return False
+    if s.domain is not None and not names(s.domain, domain):
+        return False
+    return s.ip in (None, ip) and (s.mx is None or (mx != "" and names(s.mx, mx)))
+
+
+def naive(found: list[ForcedError]) -> ForcedError | None:
+    """The one that wins, by leaving out step by step what is not preferred."""
+
+    def given(r: ForcedError) -> int:
+        s = r.selectors
+        return sum(v is not None for v in (s.pool, s.mta, s.domain, s.ip, s.mx, s.tag, s.tags_all, s.except_tags))
+
+    def exact(r: ForcedError) -> bool:
+        s = r.selectors
+        return any(v is not None and "*" not in v for v in (s.domain, s.mx, s.ip))
+
     for preferred in (
         lambda r: r.code // 100 != 4,
-        lambda r: r.selectors.tag is not None,
-        *(
-            lambda r, n=n: (
-                sum(v is not None for v in (r.selectors.pool, r.selectors.mta, r.selectors.domain, r.selectors.tag))
-                >= n
-            )
-            for n in (4, 3, 2, 1)
-        ),
-        lambda r: r.selectors.domain is not None and "*" not in r.selectors.domain,
+        lambda r: r.selectors.tag is not None or r.selectors.tags_all is not None,
+        *(lambda r, n=n: given(r) >= n for n in (5, 4, 3, 2, 1)),
+        exact,
     ):
         found = [r for r in found if preferred(r)] or found
     newest = max((r.generation for r in found), default=0)
     return max((r for r in found if r.generation == newest), key=lambda r: r.id, default=None)
 
 
-@settings(max_examples=300, deadline=None)
-@given(steps(), deliveries, st.sampled_from(NODES), st.integers(1, 5))
-def test_table_agrees_with_a_naive_scan_however_it_was_made(changes_of, some, node, batch):
+@settings(max_examples=400, deadline=None)
+@given(steps(), deliveries, st.sampled_from(NODES), st.integers(1, 5), st.frozensets(st.sampled_from(TAGS), max_size=1))
+def test_table_agrees_with_a_naive_scan_however_it_was_made(changes_of, some, node, batch, protected):
+    now = 0
     changes, rules = [], {}
-    for generation, (op, name, chosen, code) in enumerate(changes_of, 1):
-        changed = ForcedError(id=name, selectors=chosen, code=code, generation=generation)
+    for generation, (op, changed) in enumerate(changes_of, 1):
+        changed = msgspec.structs.replace(changed, generation=generation)
         changes.append(Change(Head(generation, f"c{generation}"), op, changed))
-        rules.pop(name, None)
+        rules.pop(changed.id, None)
         if op is ChangeOp.PUT:
-            rules[name] = changed
-    applied, history = RuleTable.empty(node), []
+            rules[changed.id] = changed
+    applied, history = RuleTable.empty(node, protected, lambda: now), []
+    empty = applied
     for at in range(0, len(changes), batch):
         history.append((applied, [applied.match(*delivery) for delivery in some]))
         applied = applied.apply(changes[at : at + batch])
-    built = RuleTable.build(applied.head, rules.values(), node)
+    built = empty.anew(applied.head, rules.values())
     assert len(applied) == len(built) == len(rules)
-    for delivery in some:
-        expected = naive(list(rules.values()), node, *delivery)
-        assert built.match(*delivery) == expected
-        assert applied.match(*delivery) == expected
-        found = [r for r in rules.values() if matches(r, *delivery, node=node)]
-        assert (expected is None) == (not found)
-        assert expected is None or expected in found
+    for now in (0, 9, 10, 25):
+        for delivery in some:
+            found = [r for r in rules.values() if applies(r, node, now, protected, delivery)]
+            expected = naive(found)
+            assert built.match(*delivery) == expected
+            assert applied.match(*delivery) == expected
+            assert [r for r in rules.values() if built.matches(r, *delivery)] == found
+    now = 0
     for earlier, answers in history:
         assert [earlier.match(*delivery) for delivery in some] == answers
+    gone = [Change(Head(n, "x"), ChangeOp.REMOVE, r) for n, r in enumerate(rules.values(), applied.head.generation + 1)]
+    left = applied.apply(gone)
+    assert [left._tagged, left._jointly, left._untagged] == [{}, {}, None]
 
 
-@settings(max_examples=200, deadline=None)
-@given(steps(), deliveries)
-def test_a_shadowed_rule_never_decides(changes_of, some):
-    rules = {
-        name: ForcedError(id=name, selectors=chosen, code=code, generation=at)
-        for at, (_, name, chosen, code) in enumerate(changes_of, 1)
-    }
-    made = table(*rules.values())
-    for delivery in some:
-        decided = made.match(*delivery)
-        assert decided is None or made.shadowed_by(decided) is None
+@settings(max_examples=300, deadline=None)
+@given(steps(), deliveries, st.frozensets(st.sampled_from(TAGS), max_size=1))
+def test_a_shadowed_rule_never_decides(changes_of, some, protected):
+    now = 0
+    rules = {r.id: msgspec.structs.replace(r, generation=at) for at, (_, r) in enumerate(changes_of, 1)}
+    made = RuleTable.empty("n1", protected, lambda: now).anew(Head(1, "x"), rules.values())
+    for now in (0, 15, 25):  # noqa: B007 - the clock of the table
+        for delivery in some:
+            decided = made.match(*delivery)
+            assert decided is None or made.shadowed_by(decided) is None
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "shadowed"),
+    [
+        ({"tag": "a"}, {"tags_all": ("a", "b")}, True),
+        ({"tags_all": ("a", "b")}, {"tags_all": ("a", "b", "c"), "pool": "p"}, True),
+        ({"tags_all": ("a", "b")}, {"tag": "a", "tags_all": ("b",), "pool": "p"}, True),
+        ({"tags_all": ("a", "b")}, {"tag": "a", "pool": "p"}, False),
+        ({"except_tags": ("a",)}, {"except_tags": ("a", "b"), "pool": "p"}, True),
+        ({"except_tags": ("a", "b")}, {"except_tags": ("a",), "pool": "p"}, False),
+        ({"mx": "*.mx.net"}, {"mx": "a.mx.net", "pool": "p"}, True),
+        ({"ip": "192.0.2.9"}, {"ip": "192.0.2.9", "tag": "a"}, True),
+        ({"ip": "192.0.2.9"}, {"mx": "a.mx.net", "tag": "a"}, False),
+    ],
+)
+def test_what_shadows_what(wide, narrow, shadowed):
+    deferral = rule("narrow", code=450, **narrow)
+    made = table(deferral, rule("wide", **wide))
+    assert made.shadowed_by(deferral) == ("wide" if shadowed else None)
+
+
+def test_a_rule_with_an_end_hides_nothing_that_lasts_longer():
+    lasting, brief = rule("lasting", code=450, tag="a"), rule("brief", code=450, tag="a")
+    wide = msgspec.structs.replace(rule("wide", tag="a"), expires_at=50)
+    brief = msgspec.structs.replace(brief, expires_at=40)
+    made = table(wide, lasting, brief)
+    assert made.shadowed_by(lasting) is None
+    assert made.shadowed_by(brief) == "wide"
 
 
 def test_a_general_ending_rule_shadows_a_narrower_deferral():
@@ -154,6 +225,9 @@ def test_a_general_ending_rule_shadows_a_narrower_deferral():
         (rule("x", tag="a", pool="p"), rule("y", tag="a")),
         (rule("x", domain="example.com"), rule("y", domain="*.com", generation=9)),
         (rule("x", tag="a", generation=3), rule("y", tag="b", generation=2)),
+        (rule("x", tags_all=("a",)), rule("y", domain="example.com", pool="p", generation=9)),
+        (rule("x", tag="a", except_tags=("c",)), rule("y", tag="a", generation=9)),
+        (rule("x", tag="a", tags_all=("a", "b")), rule("y", tags_all=("a", "b"), generation=9)),
     ],
 )
 def test_precedence(better, worse):
@@ -174,6 +248,71 @@ def test_rule_for_a_sending_ip_waits_for_the_attempt():
     assert winner(made, mta="") == winner(made, mta="192.0.2.2") == ""
     assert winner(made, mta="192.0.2.1") == "m"
     assert not swept(rule("m", mta="192.0.2.1"))
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"ip": "192.0.2.9"}, {"mx": "a.mx.net"}, {"mx": "*.mx.net"}, {"mx": "*.net", "tag": "a", "pool": "p"}]
+)
+def test_rule_for_a_peer_waits_for_the_attempt(chosen):
+    made = table(rule("r", **chosen))
+    assert winner(made) == ""
+    assert made.match("p", "192.0.2.1", "example.com", ("a",), "192.0.2.9", "a.mx.net").id == "r"
+    assert made.match("p", "192.0.2.1", "example.com", ("a",), "192.0.2.8", "mx.org") is None
+    assert not swept(rule("r", **chosen))
+
+
+def test_no_tags_asked_for_is_not_the_same_as_tags_not_asked_for():
+    absent, empty = rule("absent"), rule("empty", tags_all=(), except_tags=())
+    assert absent.selectors != empty.selectors
+    assert winner(table(absent, empty), tags=()) == "empty", "it says more, and matches as much"
+
+
+def test_an_expired_rule_gives_way_to_the_one_that_it_beat():
+    clock = [0]
+    first = msgspec.structs.replace(rule("first", tag="a", pool="p"), expires_at=100)
+    made = RuleTable.build(Head(2, "x"), [first, rule("second", code=450, tag="a")], "n1", lambda: clock[0])
+    assert winner(made) == "first"
+    clock[0] = 99
+    assert winner(made) == "first"
+    clock[0] = 100
+    assert winner(made) == "second"
+    assert not in_force(first, 100)
+
+
+def test_a_rule_that_is_spared_does_not_bring_in_a_weaker_one_beside_it():
+    strong = rule("strong", tag="a", pool="p")
+    spared = rule("spared", tag="b", except_tags=("c",), generation=9)
+    made = table(strong, spared, rule("weak", tag="b"))
+    assert winner(made, tags=("a", "b")) == "spared"
+    assert winner(made, tags=("a", "b", "c")) == winner(made, tags=("c", "b", "a")) == "strong"
+
+
+def test_the_clock_is_asked_only_about_rules_that_end():
+    def clock() -> int:
+        raise AssertionError("asked")
+
+    ending = msgspec.structs.replace(rule("ending", tag="b"), expires_at=5)
+    made = RuleTable.build(Head(2, "x"), [rule("r", tag="a"), ending], "n1", clock)
+    assert winner(made, tags=("a", "c")) == "r"
+    with pytest.raises(AssertionError, match="asked"):
+        winner(made, tags=("b",))
+
+
+def test_protected_mail_is_matched_by_a_rule_that_names_it_and_by_no_other():
+    rules = [rule("all", code=450), rule("both", tags_all=("vip", "a")), rule("a", tag="a"), rule("v", tag="vip")]
+    made = RuleTable.empty("n1", ["vip"]).anew(Head(1, "x"), rules)
+    assert winner(made, tags=("a",)) == "a"
+    assert winner(made, tags=("a", "vip")) == winner(made, tags=("vip",)) == "v"
+    assert not made.matches(rules[1], "p", "", "example.com", ("vip", "a"))
+    without = RuleTable.empty("n1", ["vip"]).anew(Head(1, "x"), rules[:3])
+    assert winner(without, tags=("a", "vip")) == ""
+
+
+def test_a_tag_that_many_rules_share_does_not_hold_them_all():
+    many = [rule(f"r{n}", tags_all=("campaign", f"t{n}")) for n in range(100)]
+    made = table(*many)
+    assert max(bucket.size for bucket in made._jointly.values()) <= 2
+    assert winner(made, tags=("campaign", "t7")) == "r7"
 
 
 def test_rule_of_another_node_is_known_and_never_matches():

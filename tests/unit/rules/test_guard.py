@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from mta.model.errors import SessionLost, StoreAway
@@ -228,3 +229,18 @@ async def test_store_that_is_away_is_asked_again_soon():
     store.away = False
     await asyncio.wait_for(guard.ready(), 1)
     await guard.stop()
+
+
+async def test_the_table_knows_the_time_and_what_is_protected_however_it_was_loaded(rig):
+    guard = Guard(rig.store, "n1", rig.clock, protected=["vip"], wall=rig.clock.wall)
+    rule = msgspec.structs.replace(await rig.put("a"), expires_at=101_000)
+    await rig.api.put(rule, "c2")
+    for change in ("", "c3"):
+        rig.clock.seconds = 100.0
+        if change:
+            await rig.api.put(rule, change)
+        await guard.beat()
+        assert guard.table.match("p", "", "example.com", ("a",)).id == "r-a"
+        assert guard.table.match("p", "", "example.com", ("a", "vip")) is None
+        rig.clock.seconds = 101.0
+        assert guard.table.match("p", "", "example.com", ("a",)) is None

@@ -2,8 +2,10 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
+from mta.model.errors import BadValue
 from mta.model.rules import ForcedError, PastDot, Selectors
 from mta.ports.rules import SweepState
 from mta.rules.guard import Guard
@@ -215,3 +217,26 @@ async def test_until_swept_waits_for_the_sweep_of_this_change(rig):
     assert not order.done()
     rig.sweeps.states["r"] = SweepState("r", 1, "done", 0, 0, 0, 0, 0)
     assert (await asyncio.wait_for(order, 2)).effective
+
+
+async def test_an_edit_is_followed_like_a_replacement(rig):
+    await rig.book.put(RULE, 0.0, "effective")
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    assert await rig.book.edit("none", lambda rule: rule, "me", 0.0, "effective") is None
+    editing = asyncio.create_task(
+        rig.book.edit("r", lambda rule: msgspec.structs.replace(rule, enabled=False), "me", 5.0, "effective")
+    )
+    await until(lambda: rig.shared.head.generation == 2)
+    assert rig.shared.barriers == [1]
+    await rig.beat()
+    effect = await editing
+    assert (effect.effective, effect.created, effect.rule.enabled) == (True, False, False)
+    assert rig.shared.barriers == [1, 2], "decisions by the rule as it was are refused"
+
+    def refuse(rule: ForcedError) -> ForcedError:
+        raise BadValue("code", "no")
+
+    with pytest.raises(BadValue):
+        await rig.book.edit("r", refuse, "me", 0.0, "effective")
+    assert rig.shared.head.generation == 2

@@ -100,3 +100,15 @@ def test_only_tag():
     assert only_tag(Selectors(tag="a")) == "a"
     assert only_tag(Selectors(tag="a", domain="example.com")) is None
     assert only_tag(Selectors(domain="example.com")) is None
+
+
+def test_a_rule_that_is_not_in_force_meets_nothing_more():
+    off, over = effect(), effect()
+    off = off._replace(rule=msgspec.structs.replace(off.rule, enabled=False))
+    over = over._replace(rule=msgspec.structs.replace(over.rule, expires_at=5))
+    for state in (off, over):
+        said = rule_statement(state, RULE_COUNTS, TAG_COUNTS, None, 5)
+        assert (said.queued, said.matched, said.complete, said.balanced) == (0, 56, True, True)
+        assert said.sweep is msgspec.UNSET
+    assert rule_statement(over, RULE_COUNTS, TAG_COUNTS, None, 4).complete is False
+    assert rule_statement(over, RULE_COUNTS, TAG_COUNTS, sweep("stopped"), 5).complete is True

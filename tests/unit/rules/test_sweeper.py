@@ -1,6 +1,7 @@
 """The sweep: what it ends, under which rule, and when it calls itself done."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -87,7 +88,7 @@ class Rig:
         self.guard = Guard(self.rules, "")
         self.sweeper = Sweeper(self.queues, self.guard, self.rules, "n1", 0.0, 100)
 
-    async def put(self, name: str, code: int = 554, effective: bool = True, **selectors: str) -> ForcedError:
+    async def put(self, name: str, code: int = 554, effective: bool = True, **selectors: object) -> ForcedError:
         put, _ = await self.api.put(ForcedError(name, Selectors(**selectors), code, "5.7.1", "stopped"), f"c-{name}")
         if effective:
             await self.effective(put.rule)
@@ -218,3 +219,53 @@ async def test_store_that_was_away_is_swept_from_the_start(rig):
     await rig.put("r", tag="a")
     await until(lambda: rig.state("r") == "done")
     assert rig.queues.left() == 0
+
+
+@pytest.mark.parametrize("selectors", [{"ip": "192.0.2.1"}, {"mx": "*.example"}])
+async def test_rule_of_a_peer_is_left_to_the_attempt(rig, selectors):
+    rig.queues.add("example.com", "a", 3)
+    await rig.put("m", **selectors)
+    await rig.put("r", tag="nothing")
+    await until(lambda: rig.state("r") == "done")
+    assert rig.state("m") == ""
+    assert rig.queues.left() == 3
+
+
+async def test_several_tags_are_swept(rig):
+    rig.queues.add("example.com", "a", 3)
+    rig.queues.add("example.com", "b", 2)
+    await rig.put("r", tags_all=("a",), except_tags=("b",))
+    await until(lambda: rig.state("r") == "done")
+    assert rig.queues.left() == 2
+
+
+async def test_disabled_rule_is_swept_when_it_is_enabled_and_again_when_it_is_edited(rig):
+    rig.queues.add("example.com", "a", 3)
+    rule = await rig.put("r", tag="a")
+    await until(lambda: rig.state("r") == "done")
+    for enabled, left in ((False, 2), (True, 0)):
+        rig.queues.add("example.com", "a", 2 if not enabled else 0)
+        put, _ = await rig.api.edit(
+            rule.id, lambda r, on=enabled: msgspec.structs.replace(r, enabled=on), f"c{enabled}"
+        )
+        await rig.effective(put.rule)
+        if enabled:
+            await until(lambda rule=put.rule: rig.queues.states["r"].generation == rule.generation)
+            await until(lambda: rig.state("r") == "done")
+        else:
+            await asyncio.sleep(0.1)
+        assert rig.queues.left() == left
+
+
+async def test_expired_rule_is_not_swept_and_a_sweep_stops_when_it_expires(rig):
+    rig.queues.add("example.com", "a", 3)
+    rig.queues.waiting = 101  # the sweep cannot begin
+    now = int(time.time() * 1000)
+    for name, tag, end in (("past", "b", now - 1), ("soon", "a", now + 150)):
+        put, _ = await rig.api.put(ForcedError(name, Selectors(tag=tag), 554, expires_at=end), f"c-{name}")
+        await rig.effective(put.rule)
+    await until(lambda: rig.state("soon") == "running")
+    await until(lambda: time.time() * 1000 >= now + 150)
+    rig.queues.waiting = 0
+    await until(lambda: rig.state("soon") == "stopped")
+    assert (rig.state("past"), rig.queues.left(), rig.queues.states["soon"].matched) == ("", 3, 0)

@@ -103,6 +103,16 @@ async def test_old_rules_are_decided_again_and_without_a_rule_it_returns():
     assert (change.move, change.due_at, change.rule) == (Move.QUEUE, NOW, "")
 
 
+@pytest.mark.parametrize(("ip", "rule"), [("192.0.2.9", "r2"), ("192.0.2.8", "")])
+async def test_old_rules_are_decided_again_by_what_is_known_of_the_peer(ip, rule):
+    claims = FakeClaims()
+    claims.barrier = 2
+    before = Outcome(Verdict.INTERCEPTED, Reply(554), Origin.FORCED, mta="192.0.2.1", mx="mx.example", remote_ip=ip)
+    before = forced_outcome(RULE, 1, Stage.ATTEMPT, before)
+    rules = FakeRules(ForcedError("r2", Selectors(ip="192.0.2.9", mta="192.0.2.1"), 550), generation=2)
+    assert (await settled(claims, a_claim(), before, rules)).rule == rule
+
+
 async def test_an_outcome_waits_for_the_store_and_a_lost_answer_makes_nothing_late():
     claims = FakeClaims()
     claims.away, claims.lost_answers = 1, 1

@@ -120,6 +120,14 @@ WRONG = {
         "[smtp]\nlisten = []",
         "f.toml: smtp.listen: must not be empty; a node that takes no mail leaves smtp out of node.roles",
     ),
+    "protected tag twice": (
+        "[rules]\nprotected_tags = ['a', 'a']",
+        "f.toml: rules.protected_tags: a is given twice; remove one",
+    ),
+    "no tag": (
+        "[rules]\nprotected_tags = ['']",
+        "f.toml: rules.protected_tags: '' is not a tag; write 1 to 128 bytes of UTF-8 without control characters",
+    ),
     "listener twice": (
         "[smtp]\nlisten = ['127.0.0.1:25', '127.0.0.1:25']",
         "f.toml: smtp.listen: 127.0.0.1:25 is given twice; remove one",

@@ -1,0 +1,273 @@
+"""The rule index: the rules of one tag, by where a delivery goes and where it comes from, the best of each place first.
+
+A rule stands in one place. What a place cannot say (several tags, tags that must not be there, an end in time) is
+asked of the rule itself, and only where it would win.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from mta.model.rules import ForcedError, Selectors
+
+# (kind, has tags, number of selectors, exact name, generation, id): compared from the left, the greatest wins; the id
+# makes every two rules comparable.
+Rank = tuple[int, bool, int, bool, int, str]
+Clock = Callable[[], int]  # Unix milliseconds
+
+
+class Entry(NamedTuple):
+    """A rule in its place; `plain`: there it matches whatever else is true."""
+
+    rank: Rank
+    rule: ForcedError
+    plain: bool
+
+
+Entries = tuple[Entry, ...]  # best first
+
+
+def is_plain(rule: ForcedError) -> bool:
+    """Whether the place in the index says all that must be true for the rule to match."""
+    chosen = rule.selectors
+    return chosen.tags_all is None and chosen.except_tags is None and not rule.expires_at
+
+
+def permits(rule: ForcedError, tags: tuple[str, ...], clock: Clock) -> bool:
+    """What the index does not know: tags that must all be there, that must not be there, and the rule's end."""
+    chosen = rule.selectors
+    for tag in chosen.tags_all or ():
+        if tag not in tags:
+            return False
+    for tag in chosen.except_tags or ():
+        if tag in tags:
+            return False
+    return not rule.expires_at or clock() < rule.expires_at
+
+
+def _best_of(entries: Entries, best: Entry | None, tags: tuple[str, ...], clock: Clock) -> Entry | None:
+    """The first that permits the delivery, unless `best` is better."""
+    for entry in entries:
+        if best is not None and entry[0] < best[0]:
+            return best
+        if entry[2] or permits(entry[1], tags, clock):
+            return entry
+    return best
+
+
+class Sources:
+    """The rules of one destination, by pool, by sending IP, and for any source. Never changed once in a table."""
+
+    __slots__ = ("any", "mtas", "pools")
+
+    def __init__(self, any_: Entries, pools: dict[str, Entries], mtas: dict[str, Entries]) -> None:
+        self.any = any_
+        self.pools = pools
+        self.mtas = mtas
+
+    def best(self, best: Entry | None, pool: str, mta: str, tags: tuple[str, ...], clock: Clock) -> Entry | None:
+        entries: Entries | None = self.any
+        if entries and (best is None or entries[0][0] > best[0]):
+            best = entries[0] if entries[0][2] else _best_of(entries, best, tags, clock)
+        if self.pools:
+            entries = self.pools.get(pool)
+            if entries and (best is None or entries[0][0] > best[0]):
+                best = _best_of(entries, best, tags, clock)
+        if mta and self.mtas:
+            entries = self.mtas.get(mta)
+            if entries and (best is None or entries[0][0] > best[0]):
+                best = _best_of(entries, best, tags, clock)
+        return best
+
+    def is_empty(self) -> bool:
+        return not (self.any or self.pools or self.mtas)
+
+    def copy(self) -> "Sources":
+        return Sources(self.any, self.pools.copy(), self.mtas.copy())
+
+    def insert(self, entry: Entry) -> None:
+        chosen = entry.rule.selectors
+        if chosen.pool is not None:
+            self.pools[chosen.pool] = _with(self.pools.get(chosen.pool, ()), entry)
+        elif chosen.mta is not None:
+            self.mtas[chosen.mta] = _with(self.mtas.get(chosen.mta, ()), entry)
+        else:
+            self.any = _with(self.any, entry)
+
+    def discard(self, rule: ForcedError) -> None:
+        chosen = rule.selectors
+        if chosen.pool is not None:
+            _discard(self.pools, chosen.pool, rule.id)
+        elif chosen.mta is not None:
+            _discard(self.mtas, chosen.mta, rule.id)
+        else:
+            self.any = _without(self.any, rule.id)
+
+    def as_wide_as(self, chosen: Selectors) -> Iterator[Entry]:
+        """Every rule that takes at least the sources that `chosen` does."""
+        yield from self.any
+        if chosen.pool is not None:
+            yield from self.pools.get(chosen.pool, ())
+        if chosen.mta is not None:
+            yield from self.mtas.get(chosen.mta, ())
+
+
+def _with(entries: Entries, entry: Entry) -> Entries:
+    return tuple(sorted((*entries, entry), key=lambda known: known.rank, reverse=True))
+
+
+def _without(entries: Entries, rule_id: str) -> Entries:
+    return tuple(entry for entry in entries if entry.rule.id != rule_id)
+
+
+def _discard(table: dict[str, Entries], key: str, rule_id: str) -> None:
+    left = _without(table[key], rule_id)
+    if left:
+        table[key] = left
+    else:
+        del table[key]
+
+
+@lru_cache(maxsize=4096)
+def _parents(name: str) -> tuple[str, ...]:
+    """Every domain above the name."""
+    labels = name.split(".")
+    return tuple(".".join(labels[at:]) for at in range(1, len(labels)))
+
+
+class Names:
+    """Sources by domain or host name: exactly, or below it. Never changed once in a table."""
+
+    __slots__ = ("exact", "wild")
+
+    def __init__(self, exact: dict[str, Sources], wild: dict[str, Sources]) -> None:
+        self.exact = exact
+        self.wild = wild  # by what follows "*."
+
+    def best(
+        self, best: Entry | None, name: str, pool: str, mta: str, tags: tuple[str, ...], clock: Clock
+    ) -> Entry | None:
+        if self.exact:
+            sources = self.exact.get(name)
+            if sources is not None:
+                best = sources.best(best, pool, mta, tags, clock)
+        if self.wild:
+            wild = self.wild
+            for parent in _parents(name):
+                if parent in wild:
+                    best = wild[parent].best(best, pool, mta, tags, clock)
+        return best
+
+    def get(self, pattern: str) -> Sources | None:
+        return self.wild.get(pattern[2:]) if pattern.startswith("*.") else self.exact.get(pattern)
+
+    def set(self, pattern: str, sources: Sources) -> None:
+        wild = pattern.startswith("*.")
+        table, key = (self.wild, pattern[2:]) if wild else (self.exact, pattern)
+        if sources.is_empty():
+            table.pop(key, None)
+        else:
+            table[key] = sources
+
+    def as_wide_as(self, pattern: str) -> Iterator[Sources]:
+        """Those of every pattern that covers all that `pattern` does."""
+        wild = pattern.startswith("*.")
+        labels = (pattern[2:] if wild else pattern).split(".")
+        found = [self.wild.get(".".join(labels[at:])) for at in range(0 if wild else 1, len(labels))]
+        found.append(None if wild else self.exact.get(pattern))
+        yield from (sources for sources in found if sources is not None)
+
+    def copy(self) -> "Names":
+        return Names(self.exact.copy(), self.wild.copy())
+
+    def __bool__(self) -> bool:
+        return bool(self.exact or self.wild)
+
+
+class Bucket:
+    """The rules of one tag (or of none), by domain, remote IP, or MX host. Never changed once in a table."""
+
+    __slots__ = ("any", "domains", "ips", "late", "mxs", "size")
+
+    def __init__(
+        self, any_: Sources | None, domains: Names, ips: dict[str, Sources], mxs: Names, size: int = 0
+    ) -> None:
+        self.any = any_
+        self.domains = domains
+        self.ips = ips
+        self.mxs = mxs
+        self.late = bool(ips or mxs)  # some rules are for a peer, which is known at the attempt
+        self.size = size
+
+    @classmethod
+    def empty(cls) -> "Bucket":
+        return cls(None, Names({}, {}), {}, Names({}, {}))
+
+    def best(
+        self,
+        best: Entry | None,
+        pool: str,
+        mta: str,
+        domain: str,
+        tags: tuple[str, ...],
+        ip: str,
+        mx: str,
+        clock: Clock,
+    ) -> Entry | None:
+        if self.any is not None:
+            best = self.any.best(best, pool, mta, tags, clock)
+        domains = self.domains
+        if domains.exact or domains.wild:
+            best = domains.best(best, domain, pool, mta, tags, clock)
+        if self.late and ip:
+            sources = self.ips.get(ip)
+            if sources is not None:
+                best = sources.best(best, pool, mta, tags, clock)
+            if mx:
+                best = self.mxs.best(best, mx, pool, mta, tags, clock)
+        return best
+
+    def sources(self, chosen: Selectors) -> Sources:
+        """A copy of those where a rule with these selectors stands."""
+        if chosen.domain is not None:
+            known = self.domains.get(chosen.domain)
+        elif chosen.ip is not None:
+            known = self.ips.get(chosen.ip)
+        elif chosen.mx is not None:
+            known = self.mxs.get(chosen.mx)
+        else:
+            known = self.any
+        return known.copy() if known is not None else Sources((), {}, {})
+
+    def set_sources(self, chosen: Selectors, sources: Sources) -> None:
+        if chosen.domain is not None:
+            self.domains.set(chosen.domain, sources)
+        elif chosen.ip is not None:
+            if sources.is_empty():
+                self.ips.pop(chosen.ip, None)
+            else:
+                self.ips[chosen.ip] = sources
+        elif chosen.mx is not None:
+            self.mxs.set(chosen.mx, sources)
+        else:
+            self.any = None if sources.is_empty() else sources
+        self.late = bool(self.ips or self.mxs)
+
+    def as_wide_as(self, chosen: Selectors) -> Iterator[Entry]:
+        """Every rule of this bucket that takes at least the destinations and sources that `chosen` does."""
+        places = [self.any]
+        if chosen.domain is not None:
+            places += self.domains.as_wide_as(chosen.domain)
+        if chosen.ip is not None:
+            places.append(self.ips.get(chosen.ip))
+        if chosen.mx is not None:
+            places += self.mxs.as_wide_as(chosen.mx)
+        for sources in places:
+            if sources is not None:
+                yield from sources.as_wide_as(chosen)
+
+    def is_empty(self) -> bool:
+        return self.any is None and not (self.domains or self.ips or self.mxs)
+
+    def copy(self) -> "Bucket":
+        return Bucket(self.any, self.domains.copy(), self.ips.copy(), self.mxs.copy(), self.size)
