@@ -42,11 +42,6 @@ def lane_of(some_id: bytes) -> int:
     return (some_id[14] & 3) << 8 | some_id[15]
 
 
-def made_at(some_id: bytes) -> int:
-    """Unix milliseconds at which the id was made."""
-    return int.from_bytes(some_id[:6], "big")
-
-
 def message_text(message: MessageId) -> str:
     number = int.from_bytes(message, "big")
     high, low = number >> 60, number & 0xFFF_FFFF_FFFF_FFFF  # small integers shift fast
@@ -78,11 +73,3 @@ def parse_message_id(text: str) -> MessageId:
     if len(raw) != 26 or raw[0] > ord("7") or raw.translate(None, _CROCKFORD):
         raise BadValue("id", f"{text!r} is not a message id; give the 26 characters of the 250 reply or the log")
     return MessageId(base64.b32decode(b"AAAAAA" + raw.translate(_FROM_CROCKFORD))[4:])
-
-
-def parse_delivery_id(text: str) -> DeliveryId:
-    """Raises BadValue: `text` is not `<message id>.<n>`."""
-    head, dot, number = text.partition(".")
-    if not dot or not number.isascii() or not number.isdigit() or not 1 <= int(number) <= MAX_RECIPIENTS:
-        raise BadValue("id", f"{text!r} is not a delivery id; give <message id>.<n>")
-    return delivery_id(parse_message_id(head), int(number))

@@ -3,17 +3,15 @@
 import msgspec
 import zstandard
 
-from mta.model.events import Event
 from mta.model.mail import Record
 
 PIECE = 512 * 1024  # bytes; larger content is kept in pieces, so that no command moves megabytes
 
-# What reading a record, an event or a content that was damaged may raise.
+# What reading a record or a content that was damaged may raise.
 UNREADABLE = (msgspec.DecodeError, ValueError, IndexError, zstandard.ZstdError)
 
 _encoder = msgspec.msgpack.Encoder()
 _record_decoder = msgspec.msgpack.Decoder(Record)
-_event_decoder = msgspec.msgpack.Decoder(Event)
 
 encode = _encoder.encode
 
@@ -35,11 +33,6 @@ def encode_record(record: Record, reclaims: int) -> bytes:
 def decode_record(raw: bytes) -> tuple[int, Record]:
     """(times its claim was lost, record). Raises UNREADABLE (it is parked then)."""
     return raw[0], _record_decoder.decode(raw[1:])
-
-
-def decode_event(raw: bytes) -> Event:
-    """Raises msgspec.DecodeError."""
-    return _event_decoder.decode(raw)
 
 
 def encode_content(content: bytes, compress_above: int) -> bytes:

@@ -5,45 +5,13 @@ from typing import Any, NoReturn
 
 import pytest
 
+from tests.support.log_keys import KEYS
 from tests.support.node import Node, running, until
 from tests.support.recount import assert_balanced
 from tests.support.sink_thread import SinkThread
 from tests.support.valkey import Valkey
 
 LANES = 4
-KEYS = [
-    "v",
-    "time",
-    "event",
-    "type",
-    "id",
-    "message_id",
-    "node",
-    "tenant",
-    "tags",
-    "pool",
-    "mta",
-    "sender",
-    "recipient",
-    "domain",
-    "attempt",
-    "mx",
-    "remote_ip",
-    "tls",
-    "code",
-    "enhanced",
-    "text",
-    "origin",
-    "category",
-    "reason",
-    "forced",
-    "size",
-    "queued_at",
-    "next_attempt",
-    "duration_ms",
-    "client",
-    "properties",
-]
 
 
 class Logged:

@@ -13,42 +13,10 @@ from mta.model.outcomes import Forced, Origin, Stage
 from mta.model.rules import Change, ChangeOp, ForcedError, Head, Selectors
 from mta.model.settings import JournalSettings
 from mta.ports.journal import Entry, RuleChange
+from tests.support.log_keys import KEYS
 from tests.support.scheduling import a_claim
 
 GOOD = msgspec.msgpack.encode(Event(EventType.DELIVERY, 5))
-KEYS = [
-    "v",
-    "time",
-    "event",
-    "type",
-    "id",
-    "message_id",
-    "node",
-    "tenant",
-    "tags",
-    "pool",
-    "mta",
-    "sender",
-    "recipient",
-    "domain",
-    "attempt",
-    "mx",
-    "remote_ip",
-    "tls",
-    "code",
-    "enhanced",
-    "text",
-    "origin",
-    "category",
-    "reason",
-    "forced",
-    "size",
-    "queued_at",
-    "next_attempt",
-    "duration_ms",
-    "client",
-    "properties",
-]
 
 
 class Outbox:
