@@ -25,7 +25,7 @@ from control_api.rule_body import (
 from control_api.times import now_ms, shown
 from control_api.workers import name_of
 from mta.model.errors import BadValue, StoreError
-from mta.model.rules import ForcedError, Head, Selectors
+from mta.model.rules import Head, Rule, Selectors
 from mta.policy.rule_table import RuleTable, in_force, swept
 from mta.ports.rules import Effect
 from mta.rules.statement import only_tag, rule_statement
@@ -91,7 +91,7 @@ async def patch_error(request: web.Request) -> web.Response:
     edit = read_edit(await read_fields(request, LISTS, nulls=True), now_ms())
     wanted = request.if_match
 
-    def checked(rule: ForcedError) -> ForcedError:
+    def checked(rule: Rule) -> Rule:
         if wanted is not None and not any(
             tag.value in ("*", str(rule.generation)) and not tag.is_weak for tag in wanted
         ):
@@ -158,7 +158,7 @@ async def _remove(deps: Dependencies, rule_id: str, wait: float) -> web.Response
     return json_response(_shown(effect.rule) | await _effect(deps, effect), 200 if effect.effective else 202)
 
 
-async def _find(deps: Dependencies, rule_id: str) -> tuple[ForcedError, Head, Sequence[ForcedError]]:
+async def _find(deps: Dependencies, rule_id: str) -> tuple[Rule, Head, Sequence[Rule]]:
     head, rules = await deps.rules.load()
     for rule in rules:
         if rule.id == rule_id:
@@ -190,11 +190,11 @@ async def _reached(deps: Dependencies, effect: Effect, until: str) -> bool:
     return sweep is not None and sweep.generation == effect.rule.generation and sweep.state == "done"
 
 
-def _etag(rule: ForcedError) -> dict[str, str]:
+def _etag(rule: Rule) -> dict[str, str]:
     return {"ETag": f'"{rule.generation}"'}
 
 
-def _order(rule: ForcedError) -> tuple[str, str]:
+def _order(rule: Rule) -> tuple[str, str]:
     return f"{rule.created_at:015d}", rule.id
 
 
@@ -203,7 +203,7 @@ def _new_id(now: int) -> str:
     return f"{now:012x}{secrets.token_hex(5)}"
 
 
-def _shown(rule: ForcedError) -> dict[str, Any]:
+def _shown(rule: Rule) -> dict[str, Any]:
     """The rule with CONTRACT's names; what is not set is left out."""
     selectors = rule.selectors
     found: dict[str, Any] = {
@@ -231,7 +231,7 @@ def _shown(rule: ForcedError) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-async def _use(deps: Dependencies, rule: ForcedError, table: RuleTable) -> dict[str, Any]:
+async def _use(deps: Dependencies, rule: Rule, table: RuleTable) -> dict[str, Any]:
     counts = await deps.books.rule(rule.id)
     return {
         "hits": counts.get("hits", 0),
@@ -258,7 +258,7 @@ async def _effect(deps: Dependencies, effect: Effect) -> dict[str, Any]:
     return found
 
 
-async def _warnings(deps: Dependencies, rule: ForcedError) -> list[str]:
+async def _warnings(deps: Dependencies, rule: Rule) -> list[str]:
     """Never refuses the rule, which stands already: mail for a pool or an address that nobody knows may come."""
     selectors = rule.selectors
     found = _about_protected(selectors, deps.protected_tags)

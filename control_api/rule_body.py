@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from mta.model.errors import BadValue
-from mta.model.rules import ForcedError, Selectors
+from mta.model.rules import Rule, Selectors
 from mta.model.units import parse_duration, parse_time
 from mta.policy.routing import queue_domain
 
@@ -39,12 +39,12 @@ def check_fields(fields: Mapping[str, Any]) -> None:
             raise BadValue(name[:100], f"is not a field of a forced error; there are {', '.join(sorted(FIELDS))}")
 
 
-def read_rule(fields: Mapping[str, Any], node: str, now: int) -> ForcedError:
+def read_rule(fields: Mapping[str, Any], node: str, now: int) -> Rule:
     """The rule, without id and history; `node` is what `cluster: false` binds it to, `now` (Unix ms) what `duration`
     counts from. Raises BadValue."""
     check_fields(fields)
     code = read_code(fields.get("code"))
-    return ForcedError(
+    return Rule(
         id="",
         selectors=read_selectors(fields, node),
         code=code,
@@ -56,7 +56,7 @@ def read_rule(fields: Mapping[str, Any], node: str, now: int) -> ForcedError:
     )
 
 
-def read_edit(fields: Mapping[str, Any], now: int) -> Callable[[ForcedError], ForcedError]:
+def read_edit(fields: Mapping[str, Any], now: int) -> Callable[[Rule], Rule]:
     """What an edit makes of a rule as it stands: fields that are not given stay, null takes them away. What it gives
     raises BadValue where a field that stays does not fit."""
     for name in fields:
@@ -76,7 +76,7 @@ def read_edit(fields: Mapping[str, Any], now: int) -> Callable[[ForcedError], Fo
     if end is not None:
         changes["expires_at"] = end
 
-    def edit(rule: ForcedError) -> ForcedError:
+    def edit(rule: Rule) -> Rule:
         edited = msgspec.structs.replace(rule, **changes)
         extended = fields.get("extended", rule.extended or None)
         return msgspec.structs.replace(edited, extended=_extended(extended, edited.code))

@@ -15,7 +15,7 @@ from mta.model.ids import message_of
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Outcome, Stage
 from mta.model.phases import Phase
-from mta.model.rules import ForcedError, PastDot
+from mta.model.rules import PastDot, Rule
 from mta.model.settings import DomainSettings
 from mta.policy.failures import Trouble, broken
 from mta.policy.rule_table import RuleTable
@@ -93,7 +93,7 @@ class Outlet:
         self.pump()
         self._opening.tick(now)
 
-    def on_change(self, table: RuleTable, fresh: Sequence[ForcedError]) -> list[PastDot]:
+    def on_change(self, table: RuleTable, fresh: Sequence[Rule]) -> list[PastDot]:
         """End what matches and has not handed over its dot; list what has, under each of the `fresh` rules."""
         queue = self._queue
         past: list[PastDot] = []
@@ -375,9 +375,7 @@ class Outlet:
     def _reserved(self, connection: Connection) -> bool:
         return any(other is connection for other, _ in self._fetching.values())
 
-    def _force(
-        self, transaction: Transaction, rule: ForcedError, table: RuleTable, stage: Stage, line: Line | None
-    ) -> None:
+    def _force(self, transaction: Transaction, rule: Rule, table: RuleTable, stage: Stage, line: Line | None) -> None:
         ms = int((self._house.loop.time() - transaction.begun_at) * 1000) if transaction.begun_at else 0
         self._settle_all(transaction.claims, of_rule(rule, table.head.generation, stage, line, ms))
 

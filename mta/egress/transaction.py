@@ -5,8 +5,9 @@ from mta.model.ids import delivery_text
 from mta.model.mail import Claimed
 from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.phases import Phase
-from mta.model.rules import ForcedError, PastDot
+from mta.model.rules import PastDot, Rule
 from mta.policy.failures import Trouble, judge
+from mta.policy.rule_table import verdict_of
 from mta.smtp.client_machine import ClientMachine
 
 MOST_RECIPIENTS = 100
@@ -129,13 +130,13 @@ def of_trouble(
     )
 
 
-def of_rule(rule: ForcedError, generation: int, stage: Stage, line: Line | None, ms: int) -> Outcome:
+def of_rule(rule: Rule, generation: int, stage: Stage, line: Line | None, ms: int) -> Outcome:
     """A forced error: 5xx and 2xx intercept, 4xx defers as a remote 4xx would. The peer is named where it was spoken to
     about the message, or was what the rule looked at."""
     chosen = rule.selectors
     peer = line if stage is Stage.BEFORE_DOT or chosen.ip is not None or chosen.mx is not None else None
     return Outcome(
-        Verdict.TEMPORARY if 400 <= rule.code < 500 else Verdict.INTERCEPTED,
+        verdict_of(rule),
         Reply(rule.code, rule.extended, rule.description),
         Origin.FORCED,
         line.mta if line else "",

@@ -12,7 +12,7 @@ import msgspec
 from mta.journal.lines import log_line
 from mta.model.errors import StoreError
 from mta.model.events import Event, EventType
-from mta.model.rules import ForcedError
+from mta.model.rules import Rule
 from mta.model.settings import JournalSettings
 from mta.model.units import format_time
 from mta.ports.journal import Entry, EventSink, Outbox, RuleChange, Tail
@@ -282,7 +282,7 @@ def _rule_event(change: RuleChange) -> Item:
     return f"rules.{head.generation}", event
 
 
-def _terms(rule: ForcedError) -> dict[str, str]:
+def _terms(rule: Rule) -> dict[str, str]:
     """What no key of an event is there for; only what is not as usual."""
     chosen = rule.selectors
     found = {
@@ -294,6 +294,6 @@ def _terms(rule: ForcedError) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _in_words(op: str, rule: ForcedError, by: str) -> str:
+def _in_words(op: str, rule: Rule, by: str) -> str:
     said = f"{op} by {by}" if by else op
     return f"{said}: {rule.reason}" if rule.reason else said

@@ -18,7 +18,12 @@ class EventType(enum.StrEnum):
     BOUNCE = "Bounce"
     INTERCEPTED = "Intercepted"
     EXPIRATION = "Expiration"
+    CANCELLATION = "Cancellation"
+    HOLD = "Hold"
+    RELEASE = "Release"
+    REINSTATED = "Reinstated"
     ESCAPED = "Escaped"
+    REJECTION = "Rejection"
     PARKED = "Parked"
     RULE = "Rule"
     GAP = "Gap"
@@ -54,3 +59,4 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     duration_ms: int | None = None
     client: str = ""
     properties: dict[str, str] | None = None
+    tenant: str = ""

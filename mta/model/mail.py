@@ -22,6 +22,11 @@ class Recipient(NamedTuple):
     domain: str
 
 
+def tenant_mark(tenant: str) -> str:
+    """The tenant as a label among the tags that rules look at; no tag has a control character."""
+    return "\0" + tenant
+
+
 class NewMessage(msgspec.Struct, gc=False):
     """A message that was read completely and waits to be accepted; times are Unix milliseconds, sizes bytes."""
 
@@ -39,6 +44,7 @@ class NewMessage(msgspec.Struct, gc=False):
     retries: tuple[int, ...]  # seconds between attempts, the last repeats; () = the node's schedule
     client: str  # IP address of the client that injected it
     properties: dict[str, str] | None = None
+    tenant: str = ""  # the account on whose behalf it was injected
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -61,6 +67,25 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     key: str = ""  # its address there: "" = the message id
     properties: dict[str, str] | None = None
     deferred_by: str = ""  # the rule that counts this delivery as deferred
+    tenant: str = ""
+    held_at: int = 0  # Unix ms since which a pause holds it, 0 = none does
+    recipients: int = 1  # of its message
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What rules look at: the tags, and the mark of the tenant."""
+        return (*self.tags, tenant_mark(self.tenant)) if self.tenant else self.tags
+
+
+class Final(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is kept of a delivery that has ended, for `status.retention` (msgpack; new fields only at the end)."""
+
+    recipient: str
+    ended_at: int  # Unix ms
+    recipients: int = 1  # of its message
+    relayed: bool = False  # delivered to a relay, not to the recipient's own MX
+    reply: Reply | None = None  # None where it was delivered
+    unroutable: bool = False  # bounced because there is nowhere to deliver to
 
 
 class Claimed(msgspec.Struct, gc=False):
@@ -72,3 +97,4 @@ class Claimed(msgspec.Struct, gc=False):
     record: Record
     content: bytes | None  # None: too large for the claim's answer, ask `Content.get`
     reclaims: int = 0  # how many processes died holding it
+    canceled: bool = False  # its cancellation was asked for while a process held it that is gone

@@ -46,6 +46,8 @@ class Verdict(enum.Enum):
     TEMPORARY = "temporary"  # try again (4xx, connection trouble, DNS trouble, forced 4xx)
     PERMANENT = "permanent"  # never try again
     INTERCEPTED = "intercepted"  # a forced 5xx or 2xx
+    HELD = "held"  # a pause: no attempt counted
+    CANCELED = "canceled"  # somebody canceled this message
     RETURNED = "returned"  # not attempted: back to the queue as it was, no attempt counted (drain, abort, no permit)
 
 

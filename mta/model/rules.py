@@ -1,4 +1,4 @@
-"""Forced errors as people write them and as every process knows them."""
+"""Rules, forced errors and pauses, as people write them and as every process knows them."""
 
 import enum
 from typing import NamedTuple
@@ -16,8 +16,29 @@ class Head(NamedTuple):
 NO_HEAD = Head(0, "")
 
 
+class Kind(enum.StrEnum):
+    """What a rule does to a delivery that it matches."""
+
+    ERROR = "error"  # a forced error: ends it (5xx, 2xx) or defers it (4xx)
+    PAUSE = "pause"  # holds it until the pause is lifted or over
+
+
+class AtTheDoor(enum.StrEnum):
+    """What becomes of matching mail that comes in while a forced error is in force."""
+
+    ACCEPT = "accept"  # accepted and, where the rule ends mail, intercepted in the same step
+    REJECT = "reject"  # refused at end of data
+
+
+class InFlight(enum.StrEnum):
+    """What becomes of a matching transaction that has begun and has not handed over its dot."""
+
+    ABORT = "abort"
+    FINISH = "finish"
+
+
 class Selectors(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a forced error applies to: all that are given must match; None = anything."""
+    """What a rule applies to: all that are given must match; None = anything."""
 
     pool: str | None = None
     mta: str | None = None
@@ -29,14 +50,16 @@ class Selectors(msgspec.Struct, frozen=True, omit_defaults=True):
     mx: str | None = None  # the peer's host name, as domain
     tags_all: tuple[str, ...] | None = None  # every one must be there; sorted, each once
     except_tags: tuple[str, ...] | None = None  # none may be there; sorted, each once
+    tenant: str | None = None  # the account on whose behalf the message was injected
 
 
-class ForcedError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A rule; times are Unix milliseconds, 0 = not set."""
+class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Times are Unix milliseconds, 0 = not set. A pause answers nothing: its `code` is 0, and what is about mail that
+    ends does not apply to it."""
 
     id: str
     selectors: Selectors
-    code: int
+    code: int = 0
     extended: str = ""
     description: str = ""
     created_at: int = 0
@@ -45,6 +68,10 @@ class ForcedError(msgspec.Struct, frozen=True, omit_defaults=True):
     generation: int = 0  # of its last change
     enabled: bool = True
     expires_at: int = 0
+    kind: Kind = Kind.ERROR
+    at_the_door: AtTheDoor = AtTheDoor.ACCEPT
+    in_flight: InFlight = InFlight.ABORT
+    undo: bool = True  # content of what it intercepts is kept for `rules.undo_window`
 
 
 class ChangeOp(enum.StrEnum):
@@ -57,16 +84,17 @@ class Change(NamedTuple):
 
     head: Head
     op: ChangeOp
-    rule: ForcedError
+    rule: Rule
 
 
 class PastDot(msgspec.Struct, frozen=True):
-    """A delivery whose final dot had been handed over when its worker took a matching rule over."""
+    """A delivery whose final dot had been handed over when its worker took a matching rule over; or, for a rule that
+    lets what has begun finish, one that had begun."""
 
     rule: str
     id: str  # delivery id, text form
     recipient: str
-    dot_at: int
+    dot_at: int  # 0 = not handed over yet
     session: str = ""
     settled_at: int = 0  # 0 = not yet
 

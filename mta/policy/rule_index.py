@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from mta.model.rules import ForcedError, Selectors
+from mta.model.rules import Rule, Selectors
 
 # (kind, has tags, number of selectors, exact name, generation, id): compared from the left, the greatest wins; the id
 # makes every two rules comparable.
@@ -20,20 +20,20 @@ class Entry(NamedTuple):
     """A rule in its place; `plain`: there it matches whatever else is true."""
 
     rank: Rank
-    rule: ForcedError
+    rule: Rule
     plain: bool
 
 
 Entries = tuple[Entry, ...]  # best first
 
 
-def is_plain(rule: ForcedError) -> bool:
+def is_plain(rule: Rule) -> bool:
     """Whether the place in the index says all that must be true for the rule to match."""
     chosen = rule.selectors
     return chosen.tags_all is None and chosen.except_tags is None and not rule.expires_at
 
 
-def permits(rule: ForcedError, tags: tuple[str, ...], clock: Clock) -> bool:
+def permits(rule: Rule, tags: tuple[str, ...], clock: Clock) -> bool:
     """What the index does not know: tags that must all be there, that must not be there, and the rule's end."""
     chosen = rule.selectors
     for tag in chosen.tags_all or ():
@@ -94,7 +94,7 @@ class Sources:
         else:
             self.any = _with(self.any, entry)
 
-    def discard(self, rule: ForcedError) -> None:
+    def discard(self, rule: Rule) -> None:
         chosen = rule.selectors
         if chosen.pool is not None:
             _discard(self.pools, chosen.pool, rule.id)

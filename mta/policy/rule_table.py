@@ -8,11 +8,13 @@ once for each label of the domain that wildcards could cover. Among the rules th
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from mta.model.rules import NO_HEAD, Change, ChangeOp, ForcedError, Head, Selectors
+from mta.model.outcomes import Verdict
+from mta.model.rules import NO_HEAD, Change, ChangeOp, Head, Kind, Rule, Selectors
 from mta.policy.rule_index import Bucket, Clock, Entry, Rank, Sources, is_plain, permits
 
-# Kinds, weakest first; a pause stands between them (2).
+# What a rule does, weakest first.
 _DEFERS: Final = 1
+_HOLDS: Final = 2
 _ENDS: Final = 3
 
 
@@ -20,25 +22,37 @@ class NoSuccessor(ValueError):
     """The changes do not lead on from this table's head: load the whole table."""
 
 
-def ends(rule: ForcedError) -> bool:
-    """Whether the rule ends a delivery (5xx, 2xx); a 4xx only defers it."""
-    return not 400 <= rule.code < 500
+def ends(rule: Rule) -> bool:
+    """Whether the rule ends a delivery (5xx, 2xx); a 4xx only defers it, a pause holds it."""
+    return rule.kind is Kind.ERROR and not 400 <= rule.code < 500
 
 
-def in_force(rule: ForcedError, now: int) -> bool:
+def holds(rule: Rule) -> bool:
+    """Whether the rule is a pause."""
+    return rule.kind is Kind.PAUSE
+
+
+def verdict_of(rule: Rule) -> Verdict:
+    """What the rule makes of a delivery."""
+    if rule.kind is Kind.PAUSE:
+        return Verdict.HELD
+    return Verdict.TEMPORARY if 400 <= rule.code < 500 else Verdict.INTERCEPTED
+
+
+def in_force(rule: Rule, now: int) -> bool:
     """Whether the rule matches anything at `now` (Unix ms): it is enabled and has not expired."""
     return rule.enabled and (not rule.expires_at or now < rule.expires_at)
 
 
-def swept(rule: ForcedError) -> bool:
-    """Whether queued deliveries can be ended by the rule before any attempt: where, from which IP and to which peer
-    they would be attempted must not matter to it."""
+def swept(rule: Rule) -> bool:
+    """Whether queued deliveries can be ended or held by the rule before any attempt: where, from which IP and to which
+    peer they would be attempted must not matter to it."""
     chosen = rule.selectors
     at_once = chosen.cluster and chosen.mta is None and chosen.ip is None and chosen.mx is None
-    return ends(rule) and rule.enabled and at_once
+    return (ends(rule) or holds(rule)) and rule.enabled and at_once
 
 
-def rank(rule: ForcedError) -> Rank:
+def rank(rule: Rule) -> Rank:
     """What decides between rules that match the same delivery. `ip` is an exact name, `mx` as domain."""
     chosen = rule.selectors
     name = chosen.domain or chosen.mx
@@ -46,7 +60,8 @@ def rank(rule: ForcedError) -> Rank:
     exact = chosen.ip is not None or (name is not None and not name.startswith("*."))
     tagged = chosen.tag is not None or chosen.tags_all is not None
     count = sum(selector is not None for selector in given)
-    return (_ENDS if ends(rule) else _DEFERS, tagged, count, exact, rule.generation, rule.id)
+    power = _HOLDS if holds(rule) else _ENDS if ends(rule) else _DEFERS
+    return (power, tagged, count, exact, rule.generation, rule.id)
 
 
 def covers(pattern: str, domain: str) -> bool:
@@ -83,11 +98,11 @@ class RuleTable:
         return cls(node, frozenset(protected), clock)
 
     @classmethod
-    def build(cls, head: Head, rules: Iterable[ForcedError], node: str = "", clock: Clock = _never) -> "RuleTable":
+    def build(cls, head: Head, rules: Iterable[Rule], node: str = "", clock: Clock = _never) -> "RuleTable":
         """The table of `rules` as the node named `node` sees it: rules bound to another node never match here."""
         return cls.empty(node, (), clock).anew(head, rules)
 
-    def anew(self, head: Head, rules: Iterable[ForcedError]) -> "RuleTable":
+    def anew(self, head: Head, rules: Iterable[Rule]) -> "RuleTable":
         """A table of these rules alone, for the same node."""
         fresh = RuleTable(self.node, self.protected, self._clock)
         return fresh._changed(head, [(ChangeOp.PUT, rule) for rule in rules])
@@ -101,9 +116,7 @@ class RuleTable:
                 raise NoSuccessor(f"generation {change.head.generation} where {expected} was due")
         return self._changed(changes[-1].head, [(change.op, change.rule) for change in changes])
 
-    def match(
-        self, pool: str, mta: str, domain: str, tags: tuple[str, ...], ip: str = "", mx: str = ""
-    ) -> ForcedError | None:
+    def match(self, pool: str, mta: str, domain: str, tags: tuple[str, ...], ip: str = "", mx: str = "") -> Rule | None:
         """The rule that decides about such a delivery; None: no rule does.
 
         `mta` is the sending IP, `ip` and `mx` are the peer's address and name (lower case), "" while they are not
@@ -130,7 +143,7 @@ class RuleTable:
         return None if best is None else best[1]
 
     def matches(
-        self, rule: ForcedError, pool: str, mta: str, domain: str, tags: tuple[str, ...], ip: str = "", mx: str = ""
+        self, rule: Rule, pool: str, mta: str, domain: str, tags: tuple[str, ...], ip: str = "", mx: str = ""
     ) -> bool:
         """Whether this one rule applies to such a delivery, whichever would win."""
         chosen = rule.selectors
@@ -147,7 +160,7 @@ class RuleTable:
             and permits(rule, tags, self._clock)
         )
 
-    def shadowed_by(self, rule: ForcedError) -> str | None:
+    def shadowed_by(self, rule: Rule) -> str | None:
         """The id of a rule that wins wherever `rule` matches, so that it never decides; None: it may decide."""
         mine = rank(rule)
         found = [
@@ -163,7 +176,7 @@ class RuleTable:
             if bucket is not None:
                 yield from bucket.as_wide_as(chosen)
 
-    def _hides(self, other: ForcedError, rule: ForcedError) -> bool:
+    def _hides(self, other: Rule, rule: Rule) -> bool:
         """Whether `other` matches wherever `rule` does, given that it takes its destinations and sources."""
         chosen, wide = rule.selectors, other.selectors
         tags = {*(chosen.tags_all or ()), *(() if chosen.tag is None else (chosen.tag,))}
@@ -175,11 +188,11 @@ class RuleTable:
             and (chosen.tag not in self.protected or wide.tag == chosen.tag)
         )
 
-    def rule(self, rule_id: str) -> ForcedError | None:
+    def rule(self, rule_id: str) -> Rule | None:
         known = self._entries.get(rule_id)
         return known[0].rule if known is not None else None
 
-    def rules(self) -> Iterable[ForcedError]:
+    def rules(self) -> Iterable[Rule]:
         """Every rule, those of other nodes and those not in force too, in no order."""
         return [entry.rule for entry, _ in self._entries.values()]
 
@@ -191,7 +204,7 @@ class RuleTable:
         change = self.head.change or "never changed"
         return f"<RuleTable generation {self.head.generation} ({change}), {len(self)} rules{at}>"
 
-    def _changed(self, head: Head, steps: Sequence[tuple[ChangeOp, ForcedError]]) -> "RuleTable":
+    def _changed(self, head: Head, steps: Sequence[tuple[ChangeOp, Rule]]) -> "RuleTable":
         draft = _Draft(self._entries, self._tagged, self._jointly, self._untagged, self.node)
         for op, rule in steps:
             draft.remove(rule.id)
@@ -226,7 +239,7 @@ class _Draft:
         self._buckets: dict[_Key, Bucket] = {}  # ours already
         self._sources: dict[tuple[_Key, str | None, str | None, str | None], tuple[Selectors, Sources]] = {}
 
-    def put(self, rule: ForcedError) -> None:
+    def put(self, rule: Rule) -> None:
         entry = Entry(rank(rule), rule, is_plain(rule))
         tag = self._tag_of(rule.selectors)
         self.entries[rule.id] = entry, tag
@@ -254,7 +267,7 @@ class _Draft:
         ours = self._buckets.get(key) or self._known(key)
         return ours.size if ours is not None else 0
 
-    def _decides_here(self, rule: ForcedError) -> bool:
+    def _decides_here(self, rule: Rule) -> bool:
         """A rule with two of what excludes one another cannot be ordered; were one ever stored, it must not match too
         much."""
         chosen = rule.selectors

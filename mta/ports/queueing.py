@@ -4,14 +4,44 @@ Every call may raise StoreAway (unknown whether it happened), StoreError; what e
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from mta.model.ids import DeliveryId
+from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
 from mta.model.outcomes import Class
+
+
+class Interception(NamedTuple):
+    """A delivery that is accepted and ended by a forced error in the same step."""
+
+    number: int  # of the recipient, from 1
+    rule: str
+    event: bytes  # encoded Event
+    final: bytes  # encoded Final
+    spare_ms: int  # how long it is kept for an undo, 0 = not
+
+
+class Rejected(NamedTuple):
+    """A message that a forced error refuses at the door: nothing of it is stored but what the books say."""
+
+    rule: str
+    tags: tuple[str, ...]
+    recipients: int
+    event: bytes  # encoded Event
+
+
+class Doorway(NamedTuple):
+    """What the rules say of a batch, and of which table."""
+
+    generation: int = -1  # -1 = the rules were not asked
+    intercepted: Mapping[MessageId, Sequence[Interception]] = {}
+    rejected: Sequence[Rejected] = ()
+
+
+NO_DOOR = Doorway()
 
 
 class Accepts(Protocol):
@@ -19,8 +49,10 @@ class Accepts(Protocol):
 
     lanes: int
 
-    async def accept(self, lane: int, messages: Sequence[NewMessage]) -> None:
-        """Store all of `messages` (ids of `lane`, at most 100), or none. Returns once they are persisted.
+    async def accept(self, lane: int, messages: Sequence[NewMessage], door: Doorway = NO_DOOR) -> bool:
+        """Store all of `messages` (ids of `lane`, at most 100) and what is rejected, or nothing. Returns once they are
+        persisted: True; False: `door` comes from a rule table below the lane's barrier, nothing was stored, ask the
+        rules again.
 
         A lost reply is asked for again under the same number until `redis.timeout`; then the number is voided.
         One call per lane at a time. Raises StoreFull, BacklogFull, StoreUnsafe, SessionLost: nothing was stored, and
@@ -76,6 +108,7 @@ class Move(enum.Enum):
     END = "end"  # in class `ended`
     QUEUE = "queue"  # back to its queue, due at `due_at`
     PARK = "park"
+    HOLD = "hold"  # by the pause `rule`; `due_at` is its place when it is released
 
 
 class Settlement(msgspec.Struct, gc=False):
@@ -90,8 +123,8 @@ class Settlement(msgspec.Struct, gc=False):
     late_event: bytes  # appended instead of `event` when the claim is no longer ours, b"" = none
     ended: Class | None = None  # with END
     stage: str = ""  # with INTERCEPTED: the forced stage, counted on its own
-    due_at: int = 0  # with QUEUE
-    record: Record | None = None  # with QUEUE and PARK: the new record, None = unchanged
+    due_at: int = 0  # with QUEUE and HOLD
+    record: Record | None = None  # with QUEUE, HOLD and PARK: the new record, None = unchanged
     generation: int = -1  # decided with the rules: of that table (OLD_RULES below the barrier); -1 = without them
     rule: str = ""  # the rule that decided, "" = none
     uncertain: bool = False
@@ -100,6 +133,8 @@ class Settlement(msgspec.Struct, gc=False):
     deferred_by_rule: bool = False  # with QUEUE: `rule` is a 4xx rule; the new record's `deferred_by` names it
     again: bool = False  # its first call's answer was lost: STALE is no news if that call was carried out
     left_rule: str = ""  # `deferred_by` of the record as it was claimed
+    final: bytes = b""  # with END: encoded Final
+    spare_ms: int = 0  # with INTERCEPTED: how long record and content are kept for an undo, 0 = not
 
 
 class Settled(enum.Enum):
@@ -108,6 +143,7 @@ class Settled(enum.Enum):
     OK = "ok"
     STALE = "stale"  # the claim was not ours any more; only a late event was written
     OLD_RULES = "old_rules"  # decided by a rule table below the lane's barrier: nothing was done, decide again
+    CANCEL = "cancel"  # it would have lived on, but somebody cancels it: nothing was done, end it as canceled
 
 
 class Reclaims(Protocol):

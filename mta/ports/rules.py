@@ -1,15 +1,15 @@
 """The rule table as other services see it, and the rule store as the rules service sees it."""
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from mta.model.ids import DeliveryId
+from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import QueueKey, Record
-from mta.model.rules import Change, Effective, ForcedError, Head, PastDot, SessionState
+from mta.model.rules import Change, Effective, Head, PastDot, Rule, SessionState
 from mta.policy.rule_table import RuleTable
 
-Edit = Callable[[ForcedError], ForcedError]
+Edit = Callable[[Rule], Rule]
 
 
 class Rules(Protocol):
@@ -33,6 +33,15 @@ class Rules(Protocol):
         transaction that matches the new table and has not handed over its dot, and returns those that have."""
         ...
 
+    def canceled(self, message: MessageId) -> bool:
+        """Whether the cancellation of that message was asked for in the last minutes; asked when a claim comes in."""
+        ...
+
+    def on_cancel(self, abort: Callable[[Collection[MessageId]], None]) -> None:
+        """Register the synchronous hook run when cancellations become known, before the permit is renewed: it ends all
+        deliveries of these messages that have not handed over their dot, as canceled."""
+        ...
+
     def on_permit(self, resume: Callable[[], None]) -> None:
         """Register a hook run after each renewed permit (deliveries that waited for one go on)."""
         ...
@@ -48,6 +57,7 @@ class Confirmed(NamedTuple):
     ok: bool  # False: BEHIND, nothing was written
     head: Head  # the store's
     changes: tuple[Change, ...] = ()  # from the asked head to `head`, in order
+    canceled: tuple[MessageId, ...] = ()  # asked for since the last answer that was OK; told with OK only
     reload: bool = False  # `changes` cannot lead there (no successor, or too far behind): load the whole table
 
 
@@ -71,18 +81,19 @@ class RuleStore(Protocol):
         """The goodbye: after the last dot; claims must have been given back."""
         ...
 
-    async def load(self) -> tuple[Head, tuple[ForcedError, ...]]:
+    async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         """The whole table, without rules that cannot be read (alarm)."""
         ...
 
-    async def put(self, rule: ForcedError, change: str) -> tuple["Put", frozenset[str]]:
+    async def put(self, rule: Rule, change: str) -> tuple["Put", frozenset[str]]:
         """Create, or replace the rule of the same selectors (its id, created_* and counters stay): what was written,
         and the wait set: the sessions that were registered at that moment."""
         ...
 
     async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple["Put", frozenset[str]] | None:
         """Replace the rule by what `edit` makes of it as it stands then; `edit` may be called again, and refuses by
-        raising. Id, selectors and created_* stay. None: no such rule."""
+        raising. Id, selectors and created_* stay. A pause may become a forced error: raises Exists where there is one
+        with its selectors. None: no such rule."""
         ...
 
     async def remove(self, rule_id: str, change: str, by: str = "") -> tuple["Removed", frozenset[str]] | None:
@@ -124,10 +135,14 @@ class RuleStore(Protocol):
         ...
 
 
+class Exists(Exception):
+    """There is another rule with this identity already; the argument is its id."""
+
+
 class Put(NamedTuple):
     """A written rule."""
 
-    rule: ForcedError
+    rule: Rule
     head: Head
     created: bool
 
@@ -135,27 +150,42 @@ class Put(NamedTuple):
 class Removed(NamedTuple):
     """A removed rule."""
 
-    rule: ForcedError
+    rule: Rule
     head: Head
 
 
 class Match(NamedTuple):
-    """A queued delivery that a sweep found to match; `event` is its encoded Intercepted event."""
+    """What a sweep makes of a waiting delivery; `event` is the encoded event that says so."""
 
     id: DeliveryId
-    rule: str  # the rule that wins
+    queue: QueueKey
+    rule: str  # the rule that wins; "" = none, with RELEASE
     tags: tuple[str, ...]
     event: bytes
     uncertain: bool
     left_rule: str = ""  # `deferred_by` of its record
+    record: Record | None = None  # with HOLD and RELEASE: the new one
+    reclaims: int = 0  # with a new record: how often its claim was lost
+    final: bytes = b""  # with INTERCEPT: encoded Final
+    spare_ms: int = 0  # with INTERCEPT: how long it is kept for an undo, 0 = not
 
 
 class Queued(NamedTuple):
     """A delivery that a sweep sees."""
 
     id: DeliveryId
+    queue: QueueKey
+    due_at: int
     record: Record
     reclaims: int
+
+
+class SweepMove(enum.Enum):
+    """What a sweep's step makes of waiting deliveries."""
+
+    INTERCEPT = "intercept"
+    HOLD = "hold"  # by the pause `rule`; keeps its due time
+    RELEASE = "release"  # from a pause, back to its queue at its due time
 
 
 class InterceptAnswer(enum.Enum):
@@ -174,15 +204,40 @@ class SweepStore(Protocol):
         """Every queue of the pool that has deliveries not claimed."""
         ...
 
+    async def pauses(self, lane: int) -> list[str]:
+        """Ids of the pauses that hold something there, also of those that were lifted."""
+        ...
+
     async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[Queued]]:
         """A piece of a queue and the next cursor (0 = from the start, and the end). What was in the queue for the
         whole walk is seen at least once."""
         ...
 
-    async def intercept(
-        self, lane: int, queue: QueueKey, generation: int, matches: Sequence[Match]
+    async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[Queued]]:
+        """The same for what a pause holds."""
+        ...
+
+    async def first_held(self, lane: int, pause: str, most: int) -> list[Queued]:
+        """What the pause holds, in the order in which it is due."""
+        ...
+
+    async def move(
+        self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[Match]
     ) -> tuple[InterceptAnswer, int]:
-        """End what is still in that queue (at most 100); how many were."""
+        """Move what is still at its source (at most 100): the pause `source`, or "" = the queues of the matches; how
+        many were."""
+        ...
+
+    async def spared(self, lane: int) -> list[str]:
+        """Ids of the rules of which something is kept for an undo there."""
+        ...
+
+    async def drop_spared(self, lane: int, rule: str, most: int, early: bool = False) -> int:
+        """Let go of at most `most` spared deliveries whose time is over, or, `early`, of the oldest; how many were."""
+        ...
+
+    async def memory_share(self) -> float:
+        """How much of the memory that the store may use is used, 0 to 1; 0 where it has no limit."""
         ...
 
     async def sweeps(self) -> dict[str, "SweepState"]:
@@ -216,7 +271,7 @@ class SweepState(NamedTuple):
 class Orders(Protocol):
     """Changing the rule table, as the API sees it; raises StoreAway, BadValue."""
 
-    async def put(self, rule: ForcedError, wait: float, until: str) -> "Effect":
+    async def put(self, rule: Rule, wait: float, until: str) -> "Effect":
         """`until`: "effective" | "quiet" | "swept": what is waited for, at most `wait` seconds."""
         ...
 
@@ -226,7 +281,7 @@ class Orders(Protocol):
 
     async def remove(self, rule_id: str, by: str, wait: float) -> "Effect | None": ...
 
-    async def effect(self, rule: ForcedError) -> "Effect":
+    async def effect(self, rule: Rule) -> "Effect":
         """What is known now of the rule's last change; made good from then on where nobody follows it any more."""
         ...
 
@@ -234,7 +289,7 @@ class Orders(Protocol):
 class Effect(NamedTuple):
     """What is known of a change: effective_at is set once every session of the wait set has left it."""
 
-    rule: ForcedError
+    rule: Rule
     created: bool
     effective: bool
     effective_at: int

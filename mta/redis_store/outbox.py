@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from mta.model.rules import Change, ChangeOp, ForcedError, Head
+from mta.model.rules import Change, ChangeOp, Head, Rule
 from mta.ports.journal import Entry, RuleChange
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 
 log = logging.getLogger(__name__)
 
-_rule_decoder = msgspec.msgpack.Decoder(ForcedError)
+_rule_decoder = msgspec.msgpack.Decoder(Rule)
 _TAIL_LENGTH = 10_000  # lines
 _TAIL_TICK = 0.1  # seconds between two looks
 

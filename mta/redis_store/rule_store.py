@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from mta.model.errors import BadValue, SessionLost, StoreError
-from mta.model.rules import Change, ChangeOp, Effective, ForcedError, Head, PastDot, SessionState
+from mta.model.rules import Change, ChangeOp, Effective, Head, PastDot, Rule, SessionState
 from mta.ports.rules import Confirmed, Edit, Put, Removed
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
@@ -17,7 +17,7 @@ from mta.redis_store.session import Session
 
 log = logging.getLogger(__name__)
 
-_rule_decoder = msgspec.msgpack.Decoder(ForcedError)
+_rule_decoder = msgspec.msgpack.Decoder(Rule)
 _effect_decoder = msgspec.msgpack.Decoder(Effective)
 _past_decoder = msgspec.msgpack.Decoder(PastDot)
 _about_decoder = msgspec.json.Decoder(tuple[str, int, tuple[str, ...]])
@@ -101,7 +101,7 @@ class StoredRules:
 
     # The table
 
-    async def load(self) -> tuple[Head, tuple[ForcedError, ...]]:
+    async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         """Read until the head is the same before and after."""
         while True:
             before = await self._head()
@@ -114,7 +114,7 @@ class StoredRules:
         generation, change = await self._link.command("HMGET", keys.RULES_HEAD, "generation", "change")
         return Head(int(generation or 0), (change or b"").decode())
 
-    async def put(self, rule: ForcedError, change: str) -> tuple[Put, frozenset[str]]:
+    async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
         selectors = _identity(rule)
         for _ in range(_TRIES):
             head = await self._head()
@@ -167,7 +167,7 @@ class StoredRules:
         raise StoreError("the rule table changes too fast: try again")
 
     async def _change(
-        self, op: ChangeOp, head: Head, change: str, rule: ForcedError, selectors: bytes, by: str
+        self, op: ChangeOp, head: Head, change: str, rule: Rule, selectors: bytes, by: str
     ) -> frozenset[str] | None:
         """None: the head has moved meanwhile."""
         step_keys = [
@@ -185,7 +185,7 @@ class StoredRules:
         answer = await self._link.call(b"fg1_rules_change", step_keys, args)
         return None if answer is None else frozenset(name.decode() for name in answer)
 
-    async def _rule(self, rule_id: str) -> ForcedError | None:
+    async def _rule(self, rule_id: str) -> Rule | None:
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
         return _rule_decoder.decode(raw) if raw else None
 
@@ -217,12 +217,12 @@ class StoredRules:
         await asyncio.gather(*(self._link.call(b"fg1_barrier", [anchor], [generation]) for anchor in anchors))
 
 
-def _identity(rule: ForcedError) -> bytes:
+def _identity(rule: Rule) -> bytes:
     """A rule is its whole selector set."""
     return msgspec.json.encode(rule.selectors)
 
 
-def _readable(raw: bytes, rule_id: str) -> ForcedError | None:
+def _readable(raw: bytes, rule_id: str) -> Rule | None:
     """A malformed rule is skipped with an alarm and never stops a worker."""
     try:
         return _rule_decoder.decode(raw)

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from mta.model.errors import SessionLost, StoreError
-from mta.model.rules import ForcedError, Head, PastDot
+from mta.model.rules import Head, PastDot, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
 from mta.ports.rules import Confirmed, RuleStore
 from mta.rules.clock import boottime, wall_ms
@@ -183,7 +183,7 @@ class Guard:
         self._swap(self._table.anew(head, rules))
         self._known = True
 
-    async def _put_back(self, head: Head, stored: Sequence[ForcedError]) -> None:
+    async def _put_back(self, head: Head, stored: Sequence[Rule]) -> None:
         """The store forgot changes (a failover): all rules of both tables are in force, and unconfirmed, until it has
         them again."""
         ours = self._table
@@ -224,7 +224,7 @@ class Guard:
         return f"<Guard {self._store.session} {self._table}, permit {self._permit_left():.1f} s>"
 
 
-def _lost(ours: Iterable[ForcedError], stored: Sequence[ForcedError]) -> list[ForcedError]:
+def _lost(ours: Iterable[Rule], stored: Sequence[Rule]) -> list[Rule]:
     """The rules of ours that the store does not have, or has as they were before their last edit."""
     known = {rule.id: rule for rule in stored}
     return [
@@ -234,5 +234,5 @@ def _lost(ours: Iterable[ForcedError], stored: Sequence[ForcedError]) -> list[Fo
     ]
 
 
-def _said(rule: ForcedError) -> ForcedError:
+def _said(rule: Rule) -> Rule:
     return msgspec.structs.replace(rule, generation=0)

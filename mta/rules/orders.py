@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from mta.model.errors import StoreError
-from mta.model.rules import Effective, ForcedError, Head, PastDot, SessionState
+from mta.model.rules import Effective, Head, PastDot, Rule, SessionState
 from mta.policy.rule_table import swept
 from mta.ports.rules import Edit, Effect, Put, RuleStore, SweepStore
 from mta.rules.clock import boottime, wall_ms
@@ -24,9 +24,7 @@ _RETRY: Final = 0.1
 class Order:
     """A change that is not known to be effective yet."""
 
-    def __init__(
-        self, rule: ForcedError, head: Head, wait_set: Iterable[str], now: float, wall: int, limit: float
-    ) -> None:
+    def __init__(self, rule: Rule, head: Head, wait_set: Iterable[str], now: float, wall: int, limit: float) -> None:
         self.rule = rule
         self.head = head
         self.created = False
@@ -101,7 +99,7 @@ class OrderBook:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def put(self, rule: ForcedError, wait: float, until: str) -> Effect:
+    async def put(self, rule: Rule, wait: float, until: str) -> Effect:
         limit = await self._whole_limit()
         until_time = self._now() + wait
         put, wait_set = await self._store.put(rule, secrets.token_hex(8))
@@ -132,7 +130,7 @@ class OrderBook:
         order = self._follow(order)
         return await self._wait(order, until_time, "effective")
 
-    async def effect(self, rule: ForcedError) -> Effect:
+    async def effect(self, rule: Rule) -> Effect:
         key = (rule.id, rule.generation)
         order = self._orders.get(key)
         if order is None:
@@ -142,7 +140,7 @@ class OrderBook:
             order = await self._resume(rule)
         return await self._state(order)
 
-    async def _resume(self, rule: ForcedError) -> Order:
+    async def _resume(self, rule: Rule) -> Order:
         """Nobody knows whom the change waited for: wait for every session that stands below it, from now on."""
         limit = await self._whole_limit()
         sessions = await self._store.sessions()
@@ -243,7 +241,7 @@ class OrderBook:
             state = await self._state(order)
         return state
 
-    async def _is_swept(self, rule: ForcedError) -> bool:
+    async def _is_swept(self, rule: Rule) -> bool:
         if not swept(rule):
             return True
         state = (await self._sweeps.sweeps()).get(rule.id)
@@ -255,7 +253,7 @@ class OrderBook:
         waiting, confirmed = tuple(sorted(order.waiting)), tuple(sorted(order.confirmed))
         return Effect(order.rule, order.created, False, 0, order.effective_by, (), 0, confirmed, waiting)
 
-    async def _told(self, rule: ForcedError, created: bool, effect: Effective, effective_by: int = 0) -> Effect:
+    async def _told(self, rule: Rule, created: bool, effect: Effective, effective_by: int = 0) -> Effect:
         entries = await self._listed(effect)
         settled = [entry.settled_at for entry in entries]
         return Effect(

@@ -12,7 +12,7 @@ from mta.model.errors import StoreError
 from mta.model.events import Event, EventType
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Forced, Origin, Stage
-from mta.model.rules import ForcedError, PastDot
+from mta.model.rules import PastDot, Rule
 from mta.policy.rule_table import RuleTable, covers, in_force, swept
 from mta.ports.rules import InterceptAnswer, Match, Queued, Rules, RuleStore, SweepState, SweepStore
 from mta.rules.clock import boottime, wall_ms
@@ -34,7 +34,7 @@ _encode = msgspec.msgpack.Encoder().encode
 class _Sweep:
     """One rule's sweep, as this process owns it."""
 
-    def __init__(self, rule: ForcedError, started_at: int) -> None:
+    def __init__(self, rule: Rule, started_at: int) -> None:
         self.rule = rule
         self.started_at = started_at
         self.seen = 0
@@ -243,7 +243,7 @@ class Sweeper:
             found.append(Match(queued.id, rule.id, record.tags, _encode(event), uncertain, record.deferred_by))
         return found
 
-    def _event(self, queued: Queued, queue: QueueKey, rule: ForcedError, generation: int, time: int) -> Event:
+    def _event(self, queued: Queued, queue: QueueKey, rule: Rule, generation: int, time: int) -> Event:
         record = queued.record
         return Event(
             type=EventType.INTERCEPTED,

@@ -7,9 +7,10 @@ import msgspec
 from mta.model.events import Event, EventType
 from mta.model.mail import Claimed, Record
 from mta.model.outcomes import Class, Forced, Origin, Outcome, Reply, Stage, Verdict
-from mta.model.rules import ForcedError
+from mta.model.rules import Rule
 from mta.model.settings import DeliverySettings
 from mta.policy.retry import next_attempt
+from mta.policy.rule_table import verdict_of
 from mta.ports.queueing import Move, Settlement
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -68,9 +69,9 @@ def escaped(claimed: Claimed, now: int, terms: Terms, mta: str, mx: str, remote_
     return _encode(_event(claimed, outcome, now, terms, EventType.ESCAPED, claimed.record.attempts + 1, reason=_ESCAPE))
 
 
-def forced_outcome(rule: ForcedError, generation: int, stage: Stage, before: Outcome | None = None) -> Outcome:
+def forced_outcome(rule: Rule, generation: int, stage: Stage, before: Outcome | None = None) -> Outcome:
     """What a rule makes of a delivery; `before` is what an attempt had come to meanwhile."""
-    verdict = Verdict.TEMPORARY if 400 <= rule.code < 500 else Verdict.INTERCEPTED
+    verdict = verdict_of(rule)
     reply, forced = Reply(rule.code, rule.extended, rule.description), Forced(rule.id, generation, stage)
     if before is None:
         return Outcome(verdict, reply, Origin.FORCED, forced=forced, reason=rule.reason)

@@ -11,7 +11,7 @@ from control_api.app import create_app
 from control_api.dependencies import Dependencies
 from mta.model.errors import StoreAway
 from mta.model.mail import QueueKey
-from mta.model.rules import ForcedError, Head, PastDot, SessionState
+from mta.model.rules import Head, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
 from mta.ports.rules import Edit, Effect, SweepState
@@ -25,7 +25,7 @@ class Cluster:
     """Every port at once; `away` makes each of them fail, `effective` is what orders answer."""
 
     def __init__(self) -> None:
-        self.rules: dict[str, ForcedError] = {}
+        self.rules: dict[str, Rule] = {}
         self.generation = 0
         self.away = False
         self.effective = True
@@ -48,7 +48,7 @@ class Cluster:
         if self.away:
             raise StoreAway("no answer")
 
-    def effect_of(self, rule: ForcedError, created: bool) -> Effect:
+    def effect_of(self, rule: Rule, created: bool) -> Effect:
         known = tuple(self.states)
         return Effect(
             rule=rule,
@@ -71,7 +71,7 @@ class Orders:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def put(self, rule: ForcedError, wait: float, until: str) -> Effect:
+    async def put(self, rule: Rule, wait: float, until: str) -> Effect:
         cluster = self._cluster
         cluster.reach()
         cluster.waits.append((wait, until))
@@ -100,7 +100,7 @@ class Orders:
         rule = self._cluster.rules.pop(rule_id, None)
         return None if rule is None else self._cluster.effect_of(rule, False)
 
-    async def effect(self, rule: ForcedError) -> Effect:
+    async def effect(self, rule: Rule) -> Effect:
         self._cluster.reach()
         return self._cluster.effect_of(rule, False)
 
@@ -114,7 +114,7 @@ class Stores:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def load(self) -> tuple[Head, tuple[ForcedError, ...]]:
+    async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         self._cluster.reach()
         return Head(self._cluster.generation, "c"), tuple(self._cluster.rules.values())
 

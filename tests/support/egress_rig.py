@@ -10,7 +10,7 @@ from mta.egress.egress import Egress
 from mta.model.ids import MessageId, delivery_id, new_message_id
 from mta.model.mail import Claimed, QueueKey, Record
 from mta.model.outcomes import Outcome
-from mta.model.rules import ForcedError, Head, PastDot, Selectors
+from mta.model.rules import Head, PastDot, Rule, Selectors
 from mta.model.settings import DeliverySettings, NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
 from mta.ports.delivery import AddressAnswer, MxAnswer
@@ -70,7 +70,7 @@ class FakeRules:
     def on_lost(self, drop: Callable[[], None]) -> None:
         self.lose = drop
 
-    def put(self, *rules: ForcedError) -> list[PastDot]:
+    def put(self, *rules: Rule) -> list[PastDot]:
         self.table = RuleTable.build(Head(self.table.head.generation + 1, "c"), rules, "test")
         assert self._change is not None
         return list(self._change(self.table))
@@ -167,8 +167,8 @@ class Rig:
         return claims
 
 
-def rule(identity: str = "r1", code: int = 554, **selectors: Any) -> ForcedError:
+def rule(identity: str = "r1", code: int = 554, **selectors: Any) -> Rule:
     """A rule whose generation is the table's next."""
     return msgspec.structs.replace(
-        ForcedError(identity, Selectors(**selectors), code, f"{code // 100}.7.1", "stopped"), generation=1
+        Rule(identity, Selectors(**selectors), code, f"{code // 100}.7.1", "stopped"), generation=1
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from mta.model.errors import SessionLost, StoreAway
-from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, ForcedError, Head, PastDot, SessionState
+from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, Head, PastDot, Rule, SessionState
 from mta.ports.rules import Confirmed, Edit, Put, Removed
 
 
@@ -25,7 +25,7 @@ class Shared:
 
     def __init__(self) -> None:
         self.head = NO_HEAD
-        self.rules: dict[str, ForcedError] = {}
+        self.rules: dict[str, Rule] = {}
         self.changes: list[Change] = []
         self.sessions: dict[str, SessionState] = {}
         self.past: dict[str, dict[str, PastDot]] = {}
@@ -33,7 +33,7 @@ class Shared:
         self.barriers: list[int] = []
         self.hints: list[Callable[[], None]] = []
 
-    def move(self, op: ChangeOp, rule: ForcedError, change: str) -> frozenset[str]:
+    def move(self, op: ChangeOp, rule: Rule, change: str) -> frozenset[str]:
         self.head = Head(self.head.generation + 1, change)
         self.changes.append(Change(self.head, op, rule))
         self.past.pop(rule.id, None)
@@ -93,11 +93,11 @@ class MemoryRules:
     async def leave(self) -> None:
         self._reach().sessions.pop(self.session, None)
 
-    async def load(self) -> tuple[Head, tuple[ForcedError, ...]]:
+    async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         shared = self._reach()
         return shared.head, tuple(shared.rules.values())
 
-    async def put(self, rule: ForcedError, change: str) -> tuple[Put, frozenset[str]]:
+    async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
         shared = self._reach()
         known = next((r for r in shared.rules.values() if r.selectors == rule.selectors), None)
         written = msgspec.structs.replace(

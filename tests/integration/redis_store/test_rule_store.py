@@ -5,14 +5,14 @@ import pytest
 
 from mta.model.errors import BadValue, SessionLost
 from mta.model.ids import delivery_id, delivery_text
-from mta.model.rules import NO_HEAD, ChangeOp, Effective, ForcedError, Head, PastDot, Selectors
+from mta.model.rules import NO_HEAD, ChangeOp, Effective, Head, PastDot, Rule, Selectors
 from mta.ports.rules import InterceptAnswer, Match
 from mta.redis_store import keys
 from tests.support.stores import DOMAIN, QUEUE, message
 
 
-def rule(tag: str, code: int = 554, id_: str = "") -> ForcedError:
-    return ForcedError(id=id_ or f"rule-{tag}", selectors=Selectors(tag=tag), code=code, created_by="me", created_at=5)
+def rule(tag: str, code: int = 554, id_: str = "") -> Rule:
+    return Rule(id=id_ or f"rule-{tag}", selectors=Selectors(tag=tag), code=code, created_by="me", created_at=5)
 
 
 async def test_a_put_moves_the_head_and_returns_who_must_confirm(open_store):
@@ -164,12 +164,10 @@ async def test_the_whole_selector_set_is_the_identity(open_store):
         Selectors(tag="a", cluster=False, node="n1"),
     ]
     for number, chosen in enumerate(sets):
-        put, _ = await store.rules.put(
-            ForcedError(f"r{number}", chosen, 554, expires_at=9, enabled=False), f"c{number}"
-        )
+        put, _ = await store.rules.put(Rule(f"r{number}", chosen, 554, expires_at=9, enabled=False), f"c{number}")
         assert put.created
     for number, chosen in enumerate(sets):
-        put, _ = await store.rules.put(ForcedError("other", chosen, 450), f"d{number}")
+        put, _ = await store.rules.put(Rule("other", chosen, 450), f"d{number}")
         assert (put.created, put.rule.id, put.rule.enabled, put.rule.expires_at) == (False, f"r{number}", True, 0)
     assert {rule.selectors for rule in (await store.rules.load())[1]} == set(sets)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from mta.model.rules import ForcedError, PastDot, Selectors
+from mta.model.rules import PastDot, Rule, Selectors
 from mta.ports.rules import SweepState
 from tests.support.control_api import AT, BEARER, Cluster, app_for
 
@@ -125,7 +125,7 @@ async def test_the_list_is_a_bare_array_with_hits(api: TestClient, cluster: Clus
 
 async def test_the_list_filters_and_pages(api: TestClient, cluster: Cluster) -> None:
     for number in range(5):
-        rule = ForcedError(f"r{number}", Selectors(tag=f"t{number % 2}", pool="p"), 550, created_at=AT + number)
+        rule = Rule(f"r{number}", Selectors(tag=f"t{number % 2}", pool="p"), 550, created_at=AT + number)
         cluster.rules[rule.id] = rule
     assert [rule["id"] for rule in await (await api.get("/v1/errors?tag=t1&pool=p")).json()] == ["r1", "r3"]
     assert await (await api.get("/v1/errors?domain=x.example")).json() == []
@@ -151,10 +151,10 @@ async def test_a_form_repeats_the_fields_that_are_lists(api: TestClient) -> None
 
 async def test_the_list_holds_what_is_in_force_unless_asked_for_the_rest(api: TestClient, cluster: Cluster) -> None:
     for rule in (
-        ForcedError("on", Selectors(tag="a"), 550, created_at=1),
-        ForcedError("later", Selectors(tag="b"), 550, created_at=2, expires_at=2**42),
-        ForcedError("over", Selectors(tag="c"), 550, created_at=3, expires_at=AT),
-        ForcedError("off", Selectors(tag="d"), 550, created_at=4, enabled=False),
+        Rule("on", Selectors(tag="a"), 550, created_at=1),
+        Rule("later", Selectors(tag="b"), 550, created_at=2, expires_at=2**42),
+        Rule("over", Selectors(tag="c"), 550, created_at=3, expires_at=AT),
+        Rule("off", Selectors(tag="d"), 550, created_at=4, enabled=False),
     ):
         cluster.rules[rule.id] = rule
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from control_api.rule_body import read_edit, read_rule
 from mta.model.errors import BadValue
-from mta.model.rules import ForcedError, Selectors
+from mta.model.rules import Rule, Selectors
 
 NOW = 1_700_000_000_000  # Unix ms
 
@@ -70,7 +70,7 @@ def test_a_rule_is_enabled_and_without_end_unless_it_says_otherwise() -> None:
     assert rule(expires_at="2023-11-14T22:13:21Z").expires_at == NOW + 1000
 
 
-OLD = ForcedError("r", Selectors(tag="t"), 554, "5.7.1", "text", 5, "me", "why", 7, expires_at=NOW + 5)
+OLD = Rule("r", Selectors(tag="t"), 554, "5.7.1", "text", 5, "me", "why", 7, expires_at=NOW + 5)
 
 
 @pytest.mark.parametrize(

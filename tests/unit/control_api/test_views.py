@@ -4,14 +4,14 @@ import pytest
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
-from mta.model.rules import ForcedError, Selectors
+from mta.model.rules import Rule, Selectors
 from tests.support.control_api import Cluster, counts_of, session
 
 
 @pytest.mark.parametrize("path", ["/v1/tags/campaign%2Fx", "/v1/tags?tag=campaign/x"])
 async def test_the_statement_of_a_tag(api: TestClient, cluster: Cluster, path: str) -> None:
     cluster.tags["campaign/x"] = {"accepted": 9, "delivered": 4, "queued": 2, "intercepted:queued": 3}
-    cluster.rules["r"] = ForcedError("r", Selectors(tag="campaign/x"), 554)
+    cluster.rules["r"] = Rule("r", Selectors(tag="campaign/x"), 554)
     found = await (await api.get(URL(path, encoded=True))).json()
     assert (found["tag"], found["accepted"], found["delivered"], found["queued"]) == ("campaign/x", 9, 4, 2)
     assert found["intercepted"]["queued"] == 3

@@ -10,7 +10,7 @@ from mta.journal.lines import log_line
 from mta.model.errors import StoreAway
 from mta.model.events import Event, EventType
 from mta.model.outcomes import Forced, Origin, Stage
-from mta.model.rules import Change, ChangeOp, ForcedError, Head, Selectors
+from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
 from mta.model.settings import JournalSettings
 from mta.ports.journal import Entry, RuleChange
 from tests.support.log_keys import KEYS
@@ -179,7 +179,7 @@ async def test_two_journals_share_the_lanes():
 
 async def test_a_change_of_rules_is_a_line():
     outbox = Outbox(1)
-    rule = ForcedError("r1", Selectors(tag="x"), 554, "5.7.1", "stop")
+    rule = Rule("r1", Selectors(tag="x"), 554, "5.7.1", "stop")
     outbox.rule_changes = [RuleChange(Change(Head(3, "c"), ChangeOp.PUT, rule), 9, "admin")]
     bench = Bench(outbox)
     await bench.rounds()
@@ -222,7 +222,7 @@ def test_one_event_is_one_printable_line(text, tag, properties):
 async def test_a_change_of_rules_tells_what_is_not_as_usual():
     outbox = Outbox(1)
     chosen = Selectors(tags_all=("x", "y"), except_tags=("z",), ip="192.0.2.1")
-    rule = ForcedError("r1", chosen, 554, enabled=False, expires_at=1000)
+    rule = Rule("r1", chosen, 554, enabled=False, expires_at=1000)
     outbox.rule_changes = [RuleChange(Change(Head(3, "c"), ChangeOp.PUT, rule), 9, "admin")]
     bench = Bench(outbox)
     await bench.rounds()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.model.rules import Change, ChangeOp, ForcedError, Head, Selectors
+from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
 from mta.policy.rule_table import NoSuccessor, RuleTable, in_force, swept
 
 TAGS = ["a", "b", "c"]
@@ -19,11 +19,11 @@ HOSTS = ["a.mx.net", "mx.net", "b.a.mx.net"]
 MX_PATTERNS = [*HOSTS, "*.mx.net", "*.net"]
 
 
-def rule(name: str, code: int = 554, generation: int = 1, **selectors: object) -> ForcedError:
-    return ForcedError(id=name, selectors=Selectors(**selectors), code=code, generation=generation)  # type: ignore[arg-type]
+def rule(name: str, code: int = 554, generation: int = 1, **selectors: object) -> Rule:
+    return Rule(id=name, selectors=Selectors(**selectors), code=code, generation=generation)  # type: ignore[arg-type]
 
 
-def table(*rules: ForcedError, node: str = "n1") -> RuleTable:
+def table(*rules: Rule, node: str = "n1") -> RuleTable:
     return RuleTable.build(Head(len(rules), "x"), rules, node)
 
 
@@ -56,8 +56,8 @@ def selectors(draw: st.DrawFn) -> Selectors:
 
 
 @st.composite
-def a_rule(draw: st.DrawFn) -> ForcedError:
-    return ForcedError(
+def a_rule(draw: st.DrawFn) -> Rule:
+    return Rule(
         id=draw(st.sampled_from([f"r{number}" for number in range(12)])),
         selectors=draw(selectors()),
         code=draw(st.sampled_from([250, 421, 450, 550, 554])),
@@ -66,7 +66,7 @@ def a_rule(draw: st.DrawFn) -> ForcedError:
     )
 
 
-def steps() -> st.SearchStrategy[list[tuple[ChangeOp, ForcedError]]]:
+def steps() -> st.SearchStrategy[list[tuple[ChangeOp, Rule]]]:
     op = st.sampled_from([ChangeOp.PUT, ChangeOp.PUT, ChangeOp.REMOVE])
     return st.lists(st.tuples(op, a_rule()), max_size=40)
 
@@ -96,7 +96,7 @@ def names(pattern: str, name: str) -> bool:
     return labels == wanted
 
 
-def applies(rule: ForcedError, node: str, now: int, protected: frozenset[str], delivery: Delivery) -> bool:
+def applies(rule: Rule, node: str, now: int, protected: frozenset[str], delivery: Delivery) -> bool:
     """The words of the design, one by one."""
     pool, mta, domain, tags, ip, mx = delivery
     s = rule.selectors
@@ -113,14 +113,14 @@ def applies(rule: ForcedError, node: str, now: int, protected: frozenset[str], d
     return s.ip in (None, ip) and (s.mx is None or (mx != "" and names(s.mx, mx)))
 
 
-def naive(found: list[ForcedError]) -> ForcedError | None:
+def naive(found: list[Rule]) -> Rule | None:
     """The one that wins, by leaving out step by step what is not preferred."""
 
-    def given(r: ForcedError) -> int:
+    def given(r: Rule) -> int:
         s = r.selectors
         return sum(v is not None for v in (s.pool, s.mta, s.domain, s.ip, s.mx, s.tag, s.tags_all, s.except_tags))
 
-    def exact(r: ForcedError) -> bool:
+    def exact(r: Rule) -> bool:
         s = r.selectors
         return any(v is not None and "*" not in v for v in (s.domain, s.mx, s.ip))
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mta.model.errors import SessionLost, StoreAway
-from mta.model.rules import ChangeOp, ForcedError, Head, PastDot, Selectors, SessionState
+from mta.model.rules import ChangeOp, Head, PastDot, Rule, Selectors, SessionState
 from mta.rules.guard import Guard
 from tests.support.memory_rules import Clock, MemoryRules, Shared
 
@@ -21,9 +21,9 @@ class Rig:
         self.api = MemoryRules(self.shared, "api", S)
         self.guard = Guard(self.store, "n1", self.clock)
 
-    async def put(self, tag: str, code: int = 554) -> ForcedError:
+    async def put(self, tag: str, code: int = 554) -> Rule:
         put, _ = await self.api.put(
-            ForcedError(f"r-{tag}", Selectors(tag=tag), code), f"c-{tag}-{self.shared.head.generation}"
+            Rule(f"r-{tag}", Selectors(tag=tag), code), f"c-{tag}-{self.shared.head.generation}"
         )
         return put.rule
 
@@ -114,7 +114,7 @@ async def test_behind_twice_in_a_row_keeps_what_was_listed_first(rig):
     def change_meanwhile() -> None:
         if not late:
             late.append(rig.shared)
-            rule = ForcedError("r-b", Selectors(tag="b"), 554, generation=2)
+            rule = Rule("r-b", Selectors(tag="b"), 554, generation=2)
             rig.shared.rules["r-b"] = rule
             rig.shared.move(ChangeOp.PUT, rule, "late")
 
@@ -210,7 +210,7 @@ async def test_hints_are_coalesced_and_answered_at_once():
     await guard.ready()
     asked = len(store.asked)
     for number in range(100):
-        await api.put(ForcedError(f"r{number}", Selectors(tag=f"t{number}"), 554), f"c{number}")
+        await api.put(Rule(f"r{number}", Selectors(tag=f"t{number}"), 554), f"c{number}")
     await asyncio.sleep(0.05)  # the tick is 12 s away: only the hints explain what happens now
     assert guard.table.head.generation == 100
     assert len(store.asked) - asked <= 3

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mta.model.errors import BadValue
-from mta.model.rules import ForcedError, PastDot, Selectors
+from mta.model.rules import PastDot, Rule, Selectors
 from mta.ports.rules import SweepState
 from mta.rules.guard import Guard
 from mta.rules.orders import OrderBook
@@ -46,7 +46,7 @@ async def rig():
     await made.book.stop()
 
 
-RULE = ForcedError("r", Selectors(tag="a"), 554)
+RULE = Rule("r", Selectors(tag="a"), 554)
 
 
 async def until(true) -> None:
@@ -164,7 +164,7 @@ async def test_barrier_is_raised_before_a_replacement_or_a_removal_is_effective(
     await rig.beat()
     await until(lambda: rig.shared.effects)
     assert rig.shared.barriers == [1], "put-backs by older tables come too late for the last pass of the sweep"
-    again = await rig.book.put(ForcedError("other", Selectors(tag="a"), 450), 0.0, "effective")
+    again = await rig.book.put(Rule("other", Selectors(tag="a"), 450), 0.0, "effective")
     assert (again.rule.id, again.created) == ("r", False)
     assert rig.shared.barriers == [1]
     await rig.beat()
@@ -234,7 +234,7 @@ async def test_an_edit_is_followed_like_a_replacement(rig):
     assert (effect.effective, effect.created, effect.rule.enabled) == (True, False, False)
     assert rig.shared.barriers == [1, 2], "decisions by the rule as it was are refused"
 
-    def refuse(rule: ForcedError) -> ForcedError:
+    def refuse(rule: Rule) -> Rule:
         raise BadValue("code", "no")
 
     with pytest.raises(BadValue):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from mta.model.errors import StoreError
-from mta.model.rules import ForcedError, PastDot, Selectors
+from mta.model.rules import PastDot, Rule, Selectors
 from mta.rules.guard import Guard
 from mta.rules.orders import GRACE, Order
 from tests.support.memory_rules import Clock, MemoryRules, Shared
@@ -49,7 +49,7 @@ class Protocol(RuleBasedStateMachine):
     def put(self, tag: str) -> None:
         if tag in self.orders:
             return
-        wanted = ForcedError(f"r-{tag}-{self.shared.head.generation}", Selectors(tag=tag), 554)
+        wanted = Rule(f"r-{tag}-{self.shared.head.generation}", Selectors(tag=tag), 554)
         put, waits = asyncio.run(self.api.put(wanted, f"c{self.shared.head.generation}"))
         self.orders[tag] = Order(put.rule, put.head, waits, self.clock(), self.clock.wall(), S + GRACE)
 

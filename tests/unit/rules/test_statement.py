@@ -2,7 +2,7 @@
 
 import msgspec
 
-from mta.model.rules import ForcedError, Selectors
+from mta.model.rules import Rule, Selectors
 from mta.ports.rules import Effect, SweepState
 from mta.rules.statement import only_tag, rule_statement, tag_statement
 
@@ -18,7 +18,7 @@ RULE_COUNTS = {"met": 56, "intercepted:queued": 50, "intercepted:before_dot": 3,
 
 
 def effect(code: int = 554, quiet_at: int = 2000, **selectors: str) -> Effect:
-    rule = ForcedError("r", Selectors(**(selectors or {"tag": "a"})), code, generation=7)
+    rule = Rule("r", Selectors(**(selectors or {"tag": "a"})), code, generation=7)
     return Effect(rule, True, True, 1000, 9000, (), quiet_at, (), ())
 
 

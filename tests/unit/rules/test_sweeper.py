@@ -12,7 +12,7 @@ from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Stage
-from mta.model.rules import Effective, ForcedError, Selectors
+from mta.model.rules import Effective, Rule, Selectors
 from mta.ports.rules import InterceptAnswer, Match, Queued, SweepState
 from mta.rules.guard import Guard
 from mta.rules.sweeper import Sweeper
@@ -88,13 +88,13 @@ class Rig:
         self.guard = Guard(self.rules, "")
         self.sweeper = Sweeper(self.queues, self.guard, self.rules, "n1", 0.0, 100)
 
-    async def put(self, name: str, code: int = 554, effective: bool = True, **selectors: object) -> ForcedError:
-        put, _ = await self.api.put(ForcedError(name, Selectors(**selectors), code, "5.7.1", "stopped"), f"c-{name}")
+    async def put(self, name: str, code: int = 554, effective: bool = True, **selectors: object) -> Rule:
+        put, _ = await self.api.put(Rule(name, Selectors(**selectors), code, "5.7.1", "stopped"), f"c-{name}")
         if effective:
             await self.effective(put.rule)
         return put.rule
 
-    async def effective(self, rule: ForcedError) -> None:
+    async def effective(self, rule: Rule) -> None:
         await self.api.save_effect(Effective(rule.id, rule.generation, 5000))
 
     def state(self, name: str) -> str:
@@ -262,7 +262,7 @@ async def test_expired_rule_is_not_swept_and_a_sweep_stops_when_it_expires(rig):
     rig.queues.waiting = 101  # the sweep cannot begin
     now = int(time.time() * 1000)
     for name, tag, end in (("past", "b", now - 1), ("soon", "a", now + 150)):
-        put, _ = await rig.api.put(ForcedError(name, Selectors(tag=tag), 554, expires_at=end), f"c-{name}")
+        put, _ = await rig.api.put(Rule(name, Selectors(tag=tag), 554, expires_at=end), f"c-{name}")
         await rig.effective(put.rule)
     await until(lambda: rig.state("soon") == "running")
     await until(lambda: time.time() * 1000 >= now + 150)

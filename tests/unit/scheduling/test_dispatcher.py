@@ -2,7 +2,7 @@ import asyncio
 
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Class
-from mta.model.rules import ForcedError, Selectors
+from mta.model.rules import Rule, Selectors
 from mta.ports.queueing import Due, Move
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.lane_view import LaneView
@@ -67,7 +67,7 @@ async def test_rules_poison_and_expiry_are_met_before_egress():
     claims.put(
         a_claim(tags=("stop",)), a_claim(tags=("wait",)), a_claim(reclaims=5), a_claim(expires_at=NOW), a_claim()
     )
-    stop, wait = ForcedError("s", Selectors(tag="stop"), 554), ForcedError("w", Selectors(tag="wait"), 450)
+    stop, wait = Rule("s", Selectors(tag="stop"), 554), Rule("w", Selectors(tag="wait"), 450)
     async with Bench(claims, rules=FakeRules(stop, wait)) as bench:
         await until(lambda: len(claims.settled) == 4)
         assert len(bench.deliver.taken) == 1

@@ -3,13 +3,13 @@ import pytest
 
 from mta.model.events import Event, EventType
 from mta.model.outcomes import Class, Origin, Outcome, Reply, Stage, Verdict
-from mta.model.rules import ForcedError, Selectors
+from mta.model.rules import Rule, Selectors
 from mta.ports.queueing import Move
 from mta.scheduling.settlement import Terms, decide, forced_outcome
 from mta.scheduling.settler import Settler
 from tests.support.scheduling import NOW, SETTINGS, FakeClaims, FakeRules, a_claim
 
-RULE = ForcedError("r1", Selectors(tag="t"), 554, "5.7.1", "stop")
+RULE = Rule("r1", Selectors(tag="t"), 554, "5.7.1", "stop")
 OK = Outcome(Verdict.DELIVERED, Reply(250, "2.0.0", "ok"), Origin.REMOTE, mta="192.0.2.1")
 LATER = Outcome(Verdict.TEMPORARY, Reply(451, "4.7.1", "later"), Origin.REMOTE, mta="192.0.2.1")
 TERMS = Terms("n1", SETTINGS.delivery)
@@ -85,7 +85,7 @@ async def test_what_would_be_put_back_is_intercepted_when_a_rule_ends_it():
 
 
 async def test_forced_4xx_counts_an_attempt_and_names_its_rule():
-    rule = ForcedError("r4", Selectors(), 450)
+    rule = Rule("r4", Selectors(), 450)
     change = await settled(FakeClaims(), a_claim(), forced_outcome(rule, 1, Stage.ATTEMPT))
     assert (change.deferred_by_rule, change.rule, change.record.deferred_by, change.record.attempts) == (
         True,
@@ -109,7 +109,7 @@ async def test_old_rules_are_decided_again_by_what_is_known_of_the_peer(ip, rule
     claims.barrier = 2
     before = Outcome(Verdict.INTERCEPTED, Reply(554), Origin.FORCED, mta="192.0.2.1", mx="mx.example", remote_ip=ip)
     before = forced_outcome(RULE, 1, Stage.ATTEMPT, before)
-    rules = FakeRules(ForcedError("r2", Selectors(ip="192.0.2.9", mta="192.0.2.1"), 550), generation=2)
+    rules = FakeRules(Rule("r2", Selectors(ip="192.0.2.9", mta="192.0.2.1"), 550), generation=2)
     assert (await settled(claims, a_claim(), before, rules)).rule == rule
 
 
