@@ -146,6 +146,7 @@ def of_rule(rule: Rule, generation: int, stage: Stage, line: Line | None, ms: in
         ms,
         Forced(rule.id, generation, stage),
         reason=rule.reason,
+        spare=rule.undo,
     )
 
 

@@ -196,6 +196,10 @@ class RulesSettings(Struct, frozen=True, kw_only=True):
         Seconds, Meta(ge=1, le=60, description="S: a process whose rule table is older than this delivers nothing.")
     ] = 5.0
     sweep_rate: Annotated[PerSecond, Meta(ge=1, description="Most queued deliveries that a sweep looks at.")] = 50000.0
+    undo_window: Annotated[
+        Seconds,
+        Meta(ge=0, le=86400, description="How long intercepted mail is kept for an undo; 0 = not."),
+    ] = 600.0
     max_rules: Annotated[int, Meta(ge=1, le=1000000, description="Most rules in the table.")] = 100000
     protected_tags: Annotated[
         tuple[str, ...],

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mta.model.errors import BadValue
-from mta.model.settings import Address
+from mta.model.settings import Address, DeliverySettings
 from mta.model.units import parse_address
 
 MOST_HOSTS = 5
@@ -57,6 +57,13 @@ def route_for(domain: str, route: str, routes: Mapping[str, str]) -> Address | N
         if chosen is not None:
             route = chosen
     return parse_address(route, "delivery.route") if route else None
+
+
+def is_relayed(domain: str, delivery: DeliverySettings) -> bool:
+    """Whether a configured next hop takes the domain's mail, rather than its own MX."""
+    if not delivery.routes:
+        return bool(delivery.route)
+    return route_for(domain, delivery.route, delivery.routes) is not None
 
 
 def literal_address(domain: str) -> str | None:

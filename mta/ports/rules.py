@@ -237,7 +237,7 @@ class SweepStore(Protocol):
         ...
 
     async def memory_share(self) -> float:
-        """How much of the memory that the store may use is used, 0 to 1; 0 where it has no limit."""
+        """How much of the memory that the store may use is used, 0 to 1; of the machine's where it has no limit."""
         ...
 
     async def sweeps(self) -> dict[str, "SweepState"]:

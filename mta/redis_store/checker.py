@@ -41,7 +41,7 @@ class Checker:
             await self._recount(lane, places, recounted, broken)
             await self._counters(lane, counted)
         for tag in set(recounted) | set(counted):
-            for field in ("queued", "parked"):
+            for field in ("queued", "held", "parked"):
                 if counted[tag][field] != recounted[tag][field]:
                     broken.append(
                         f"{field} of tag {tag!r}: counted {counted[tag][field]}, there are {recounted[tag][field]}"
@@ -75,6 +75,15 @@ class Checker:
                 places[id_].append(f"claimed by {key[len(prefix) + 8 :].decode()}")
         for member in await self._link.command("ZRANGE", prefix + b"parked", 0, -1):
             places[member[:18]].append("parked")
+        for name, index in ((b"held:", b"pauses"), (b"spared:", b"spares")):
+            found = set()
+            for key in await self._all_keys(lane, name):
+                found.add(key[len(prefix) + len(name) :])
+                for member in await self._link.command("ZRANGE", key, 0, -1):
+                    places[member[:18]].append(key[len(prefix) :].decode())
+            known = set(await self._link.command("SMEMBERS", prefix + index))
+            if found != known:
+                broken.append(f"lane {lane}: {index.decode()} names {known}, there are {found}")
         return places
 
     async def _recount(
@@ -92,7 +101,10 @@ class Checker:
                 broken.append(f"{_text(id_)}: has a record and is in {where or 'no place'}")
             if id_[:16] not in contents:
                 broken.append(f"{_text(id_)}: its content is gone")
-            field = "parked" if where == ["parked"] else "queued"
+            kind = where[0].partition(":")[0] if where else ""
+            if kind == "spared":
+                continue  # ended; only its record waits for an undo
+            field = kind if kind in ("held", "parked") else "queued"
             recounted[""][field] += 1
             try:
                 tags = codec.decode_record(raw)[1].tags

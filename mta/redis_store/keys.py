@@ -1,7 +1,8 @@
 """Every Redis key: its shape, what it holds, how long it lives.
 
-A delivery that lives is in exactly one of: one `due` queue, one session's `claimed`, `parked`; its record is in `rec`
-then, its message's content in `content`. When it ends it is in `ended:<hour>` and nowhere else.
+A delivery that lives is in exactly one of: one `due` queue, one session's `claimed`, one pause's `held`, `parked`; its
+record is in `rec` then, its message's content in `content`. When it ends it is in `ended:<hour>` and nowhere else; or,
+with record and content, for a while in one rule's `spared` too.
 `agenda:<pool>`[domain] <= the least score of `due:<pool>:<domain>`, and is there whenever that queue is.
 `mta.redis_store.checker` asserts this and recounts every class.
 """
@@ -24,6 +25,12 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:claimed:<session>     hash    delivery id -> "<token>|<pool>|<domain>"
 # fg:{n}:holders               set     sessions that have claimed here since they last held nothing
 # fg:{n}:parked                zset    "<delivery id><pool>|<domain>" -> since when (Unix ms)
+# fg:{n}:held:<pause id>       zset    "<delivery id><pool>|<domain>" -> time of the next attempt (Unix ms)
+# fg:{n}:pauses                set     pauses that hold something here
+# fg:{n}:spared:<rule id>      zset    "<delivery id><stage, its first letter><0|1: uncertain><pool>|<domain>" -> until
+#                                      when it can be undone (Unix ms)
+# fg:{n}:spares                set     rules of which something is spared here
+# fg:{n}:cancels               hash    delivery id -> since when its worker is to cancel it (Unix ms); gone with it
 # fg:{n}:rec                   hash    delivery id -> times its claim was lost (1 byte), msgpack Record
 # fg:{n}:content               hash    message id -> "r" raw | "z" zstd | "p" (in parts)
 # fg:{n}:parts:<message id>    hash    number -> piece of a large content; expires unless accepted
@@ -31,7 +38,9 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:count                 hash    class -> deliveries
 # fg:{n}:tag:<tag>             hash    class -> deliveries with the tag
 # fg:{n}:rule:<id>             hash    class -> deliveries that the rule met
-# fg:{n}:ended:<hour>          hash    delivery id -> final status; expires `status.retention` after its hour
+# fg:{n}:ended:<hour>          hash    delivery id -> status, NUL, msgpack Final; `status.retention` beyond its hour.
+#                                      d(elivered) | b(ounced) | e(xpired) | c:<uncertain> |
+#                                      i:<stage>:<uncertain>:<rule>
 # fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>"
 #                                      (for an hour); "c:<session>" -> number up to which its claims were recalled
 # fg:{n}:events                stream  the outbox; trimmed behind the journal
@@ -47,6 +56,14 @@ def due_key(prefix: bytes, pool: bytes, domain: bytes) -> bytes:
 
 def agenda_key(prefix: bytes, pool: bytes) -> bytes:
     return b"%bagenda:%b" % (prefix, pool)
+
+
+def held_key(prefix: bytes, pause: bytes) -> bytes:
+    return b"%bheld:%b" % (prefix, pause)
+
+
+def spared_key(prefix: bytes, rule: bytes) -> bytes:
+    return b"%bspared:%b" % (prefix, rule)
 
 
 def tag_key(prefix: bytes, tag: bytes) -> bytes:

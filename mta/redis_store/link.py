@@ -186,6 +186,13 @@ class Link:
         except (RedisError, RedisClusterException) as error:
             raise StoreError(str(error)) from error
 
+    async def info(self, section: str) -> list[dict[str, Any]]:
+        """What each master says of itself."""
+        if not self.cluster:
+            return [safety.plain(await self.command("INFO", section))]
+        nodes = self._client.get_primaries()
+        return [safety.plain(await self.command("INFO", section, target_nodes=node)) for node in nodes]
+
     async def scan(self, prefix: bytes, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """A page of the keys that begin with `prefix`, which carries a hash tag; 0 = from the start, and the end."""
         pattern = prefix.replace(b"{", b"\\{") + b"*"

@@ -18,8 +18,10 @@ from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
 
-_MOVES = {Move.END: "e", Move.QUEUE: "q", Move.PARK: "p"}
-_ANSWERS = {b"O": Settled.OK, b"S": Settled.STALE, b"R": Settled.OLD_RULES}
+_MOVES = {Move.END: "e", Move.QUEUE: "q", Move.PARK: "p", Move.HOLD: "h"}
+_ANSWERS = {b"O": Settled.OK, b"S": Settled.STALE, b"R": Settled.OLD_RULES, b"C": Settled.CANCEL}
+_SETTLE_KEYS = (b"rec", b"content", b"refs", b"count", b"events", b"parked", b"cancels", b"pauses", b"spares")
+_TO_BE_CANCELED = b"x"  # instead of its content, see claim.lua
 
 _UNREADABLE = Record(sender="", recipient="", tags=(), size=0, accepted_at=0, expires_at=0)
 
@@ -263,7 +265,11 @@ class Queues:
         items: list[Any] = []
         for change in changes:
             pool, domain = change.queue
-            if change.move is Move.QUEUE:
+            if change.move is Move.HOLD:
+                names.add(keys.held_key(prefix, change.rule.encode()))
+            elif change.spare_ms:
+                names.add(keys.spared_key(prefix, change.rule.encode()))
+            elif change.move is Move.QUEUE:
                 names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
                 names.add(keys.agenda_key(prefix, pool.encode()))
             names.update(keys.tag_key(prefix, tag.encode()) for tag in change.tags)
@@ -271,19 +277,8 @@ class Queues:
                 if rule:
                     names.add(keys.rule_key(prefix, rule.encode()))
             items.append(_settle_item(change))
-        step_keys = [
-            prefix + name
-            for name in (
-                b"lane",
-                b"claimed:" + session.encode(),
-                b"rec",
-                b"content",
-                b"refs",
-                b"count",
-                b"events",
-                b"parked",
-            )
-        ]
+        step_keys = [prefix + b"lane", prefix + b"claimed:" + session.encode()]
+        step_keys += [prefix + name for name in _SETTLE_KEYS]
         step_keys += names
         blob = codec.encode((session, self._retention_ms, items))
         answers = await self._link.call(b"fg1_settle", step_keys, [blob])
@@ -300,7 +295,7 @@ class Queues:
         """Rules wait for what was past its dot: `quiet_at` is when the last of it was settled."""
         done: dict[str, list[str]] = {}
         for change, answer in zip(changes, settled, strict=True):
-            if answer is not Settled.OLD_RULES:
+            if answer is Settled.OK or answer is Settled.STALE:
                 for rule in change.past_dot_of:
                     done.setdefault(rule, []).append(delivery_text(change.id))
         for rule, ids in done.items():
@@ -340,8 +335,11 @@ def _refusal(answer: bytes, session: str) -> StoreError:
 
 
 def _claimed(id_: bytes, token: bytes, queue: QueueKey, raw: bytes, content: bytes | None) -> Claimed:
+    canceled = content == _TO_BE_CANCELED
     try:
         reclaims, record = codec.decode_record(raw)
+        if canceled:
+            return Claimed(DeliveryId(id_), token, queue, record, b"", reclaims, canceled=True)
         whole = codec.decode_content(content) if content is not None and content != IN_PIECES else None
     except codec.UNREADABLE:
         # The dispatcher parks what was lost this often; the raw record stays as it is.
@@ -373,4 +371,6 @@ def _settle_item(change: Settlement) -> tuple[Any, ...]:
         change.past_dot_of,
         change.left_rule,
         change.again,
+        text(change.final),
+        change.spare_ms,
     )

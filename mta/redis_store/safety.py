@@ -46,30 +46,30 @@ async def inspect(client: Any, cluster: bool) -> Found:
 
 async def _inspect_one(client: Any, target: dict[str, Any]) -> Found:
     problems = []
-    info = _plain(await client.execute_command("INFO", "server", **target))
+    info = plain(await client.execute_command("INFO", "server", **target))
     version = _version(info)
     if version < (7, 0):
         problems.append(f"server version {'.'.join(map(str, version))}: 7.0 or later is needed for Functions")
     for name, (wanted, fix) in _NEEDED.items():
         try:
-            settings = _plain(await client.execute_command("CONFIG GET", name, **target))
+            settings = plain(await client.execute_command("CONFIG GET", name, **target))
         except ResponseError as error:
             problems.append(f"CONFIG may not be read ({error}): allow CONFIG GET, so that durability can be checked")
             break
         value = settings.get(name, "")
         if value != wanted:
             problems.append(f"{name} is {value or 'unknown'}: {fix}")
-    persistence = _plain(await client.execute_command("INFO", "persistence", **target))
+    persistence = plain(await client.execute_command("INFO", "persistence", **target))
     if str(persistence.get("aof_last_write_status", "ok")) != "ok":
         problems.append("aof_last_write_status is not ok: the server cannot write its append-only file")
     return Found({str(info.get("run_id", "")).encode()}, problems)
 
 
-def _plain(answer: Any) -> dict[str, Any]:
+def plain(answer: Any) -> dict[str, Any]:
     """Redis clients answer CONFIG GET and INFO as mappings of bytes or str."""
     if isinstance(answer, dict):
         if len(answer) == 1 and isinstance(next(iter(answer.values())), dict):
-            return _plain(next(iter(answer.values())))
+            return plain(next(iter(answer.values())))
         return {_text(key): _text(value) for key, value in answer.items()}
     if isinstance(answer, list):
         return {_text(answer[i]): _text(answer[i + 1]) for i in range(0, len(answer), 2)}

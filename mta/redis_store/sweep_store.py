@@ -1,14 +1,17 @@
-"""Queues as a sweep walks over them, and how far it is."""
+"""Queues, and what is held and spared, as a sweep walks over them; and how far it is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey
-from mta.ports.rules import InterceptAnswer, Match, Queued, SweepState
+from mta.ports.rules import InterceptAnswer, Match, Queued, SweepMove, SweepState
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+
+_MOVE_KEYS: Final = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"pauses", b"spares")
 
 _state_decoder = msgspec.msgpack.Decoder(SweepState)
 
@@ -31,40 +34,57 @@ class StoredSweeps:
         domains = await self._link.command("ZRANGE", keys.agenda_key(keys.lane_prefix(lane), pool.encode()), 0, -1)
         return [QueueKey(pool, domain.decode()) for domain in domains]
 
+    async def pauses(self, lane: int) -> list[str]:
+        return await self._names(lane, b"pauses")
+
+    async def spared(self, lane: int) -> list[str]:
+        return await self._names(lane, b"spares")
+
+    async def _names(self, lane: int, name: bytes) -> list[str]:
+        return [member.decode() for member in await self._link.command("SMEMBERS", keys.lane_key(lane, name))]
+
     async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[Queued]]:
         prefix = keys.lane_prefix(lane)
-        step_keys = [
-            prefix + b"lane",
-            keys.due_key(prefix, queue.pool.encode(), queue.domain.encode()),
-            prefix + b"rec",
-        ]
-        answer = await self._link.call(b"fg1_scan", step_keys, [cursor, most])
-        found = []
-        for at in range(1, len(answer), 2):
-            try:
-                reclaims, record = codec.decode_record(answer[at + 1])
-            except codec.UNREADABLE:
-                continue  # unreadable: it is parked when it is claimed
-            found.append(Queued(DeliveryId(answer[at]), record, reclaims))
-        return int(answer[0]), found
+        due = keys.due_key(prefix, queue.pool.encode(), queue.domain.encode())
+        answer = await self._link.call(b"fg1_scan", [prefix + b"lane", due, prefix + b"rec"], [cursor, most])
+        return int(answer[0]), _queued(answer, queue)
 
-    async def intercept(
-        self, lane: int, queue: QueueKey, generation: int, matches: Sequence[Match]
+    async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[Queued]]:
+        answer = await self._link.call(b"fg1_scan", self._held_keys(lane, pause), [cursor, most])
+        return int(answer[0]), _queued(answer)
+
+    async def first_held(self, lane: int, pause: str, most: int) -> list[Queued]:
+        return _queued(await self._link.call(b"fg1_first", self._held_keys(lane, pause), [most]))
+
+    def _held_keys(self, lane: int, pause: str) -> list[bytes]:
+        prefix = keys.lane_prefix(lane)
+        return [prefix + b"lane", keys.held_key(prefix, pause.encode()), prefix + b"rec"]
+
+    async def move(
+        self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[Match]
     ) -> tuple[InterceptAnswer, int]:
         prefix = keys.lane_prefix(lane)
-        pool, domain = queue.pool.encode(), queue.domain.encode()
-        names: set[bytes] = set()
-        for match in matches:
-            names.update(keys.tag_key(prefix, tag.encode()) for tag in match.tags)
-            names.update(keys.rule_key(prefix, rule.encode()) for rule in (match.rule, match.left_rule) if rule)
-        step_keys = [prefix + b"lane", keys.due_key(prefix, pool, domain), keys.agenda_key(prefix, pool)]
-        step_keys += [prefix + name for name in (b"rec", b"content", b"refs", b"count", b"events")]
-        step_keys += names
-        text = codec.lua_text
-        items = [(text(m.id), m.rule, m.tags, text(m.event), m.uncertain, m.left_rule) for m in matches]
-        blob = codec.encode((queue.pool, queue.domain, generation, self._retention_ms, items))
-        count = int(await self._link.call(b"fg1_intercept", step_keys, [blob]))
+        queues = {queue: number for number, queue in enumerate({match.queue for match in matches}, 1)}
+        names = {keys.tag_key(prefix, tag.encode()) for match in matches for tag in match.tags}
+        for rule in {source, *(name for match in matches for name in (match.rule, match.left_rule))} - {""}:
+            raw = rule.encode()
+            names.update((keys.rule_key(prefix, raw), keys.held_key(prefix, raw), keys.spared_key(prefix, raw)))
+        for pool, domain in queues:
+            names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
+            names.add(keys.agenda_key(prefix, pool.encode()))
+        items = [_item(match, queues[match.queue]) for match in matches]
+        blob = codec.encode((move.value, source, generation, self._retention_ms, list(queues), items))
+        count = int(await self._link.call(b"fg1_move", [*(prefix + name for name in _MOVE_KEYS), *names], [blob]))
         return (InterceptAnswer.OLD_RULES, 0) if count < 0 else (InterceptAnswer.OK, count)
+
+    async def drop_spared(self, lane: int, rule: str, most: int, early: bool = False) -> int:
+        prefix = keys.lane_prefix(lane)
+        step_keys = [prefix + b"lane", keys.spared_key(prefix, rule.encode())]
+        step_keys += [prefix + name for name in (b"spares", b"rec", b"content", b"refs")]
+        return int(await self._link.call(b"fg1_drop_spared", step_keys, [rule, most, "1" if early else ""]))
+
+    async def memory_share(self) -> float:
+        return max(_share(memory) for memory in await self._link.info("memory"))
 
     async def backlog(self, lane: int) -> int:
         return int(await self._link.command("XLEN", keys.lane_key(lane, b"events")))
@@ -79,3 +99,40 @@ class StoredSweeps:
         step_keys = [keys.RULES_HEAD, keys.RULES_SWEEPS, keys.RULES_TABLE]
         args: list[bytes | str | int] = [state.rule, state.owner, int(lease * 1000)]
         return bool(await self._link.call(b"fg1_take_sweep", step_keys, [*args, codec.encode(state)]))
+
+
+def _share(memory: Mapping[str, Any]) -> float:
+    limit = int(memory.get("maxmemory", 0)) or int(memory.get("total_system_memory", 0))
+    return int(memory["used_memory"]) / limit if limit else 0.0
+
+
+def _queued(answer: Sequence[bytes], queue: QueueKey | None = None) -> list[Queued]:
+    """Members are ids, with their queue behind it where `queue` does not say it."""
+    found = []
+    for at in range(1, len(answer), 3):
+        member = answer[at]
+        try:
+            reclaims, record = codec.decode_record(answer[at + 2])
+        except codec.UNREADABLE:
+            continue  # it is parked when it is claimed
+        pool, _, domain = member[18:].decode().partition("|")
+        of = queue if queue is not None else QueueKey(pool, domain)
+        found.append(Queued(DeliveryId(member[:18]), of, int(float(answer[at + 1])), record, reclaims))
+    return found
+
+
+def _item(match: Match, queue: int) -> tuple[Any, ...]:
+    text = codec.lua_text
+    record = text(codec.encode_record(match.record, match.reclaims)) if match.record is not None else ""
+    return (
+        text(match.id),
+        queue,
+        match.rule,
+        match.tags,
+        text(match.event),
+        match.uncertain,
+        match.left_rule,
+        record,
+        text(match.final),
+        match.spare_ms,
+    )

@@ -1,4 +1,4 @@
-"""The sweep: what waits in a queue and matches a rule that ends mail is intercepted now, not at its next attempt."""
+"""The sweep: what waits and matches a rule is intercepted or held now, not at its next attempt hours later."""
 
 import asyncio
 import logging
@@ -6,16 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-import msgspec
-
 from mta.model.errors import StoreError
-from mta.model.events import Event, EventType
 from mta.model.mail import QueueKey
-from mta.model.outcomes import Forced, Origin, Stage
 from mta.model.rules import PastDot, Rule
-from mta.policy.rule_table import RuleTable, covers, in_force, swept
+from mta.policy.rule_table import RuleTable, covers, ends, in_force, swept
 from mta.ports.rules import InterceptAnswer, Match, Queued, Rules, RuleStore, SweepState, SweepStore
 from mta.rules.clock import boottime, wall_ms
+from mta.rules.pace import Pace
+from mta.rules.sweep_moves import Decider
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +22,8 @@ LEASE: Final = 10.0  # seconds after which another process takes the sweep of a 
 _SAVE_EVERY: Final = 0.25
 _TICK: Final = 1.0
 _EFFECT_POLL: Final = 0.03
-_BACKLOG_PAUSE: Final = 0.05
 _RETRY: Final = 0.5
 _STALE_PAUSE: Final = 0.01
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class _Sweep:
@@ -52,29 +47,24 @@ class Sweeper:
         store: SweepStore,
         rules: Rules,
         rule_store: RuleStore,
-        node: str,
-        rate: float,
-        backlog_soft: int,
+        decider: Decider,
+        pace: Pace,
         now: Callable[[], float] = boottime,
         wall: Callable[[], int] = wall_ms,
     ) -> None:
-        """`rate`: deliveries looked at a second, 0 = as fast as it goes; past `backlog_soft` entries a lane waits."""
         self._store = store
         self._rules = rules
         self._rule_store = rule_store
-        self._node = node
-        self._rate = rate
-        self._backlog_soft = backlog_soft
+        self._decider = decider
+        self._pace = pace
         self._now = now
         self._wall = wall
         self._own: dict[str, _Sweep] = {}
         self._settled: dict[str, int] = {}  # rule -> generation whose sweep is done, whoever did it
         self._changed = asyncio.Event()
         self._stopping = False
-        self._next_at = 0.0  # the rate's next free instant
         self._saved_at = 0.0
-        self._backlog_asked: dict[int, float] = {}  # by lane
-        self._places = self._walked = 0  # of this pass: queues, as far as known
+        self._places = self._walked = 0  # of this pass: queues and pauses, as far as known
         rules.on_change(self._on_change)
 
     def _on_change(self, table: RuleTable) -> Sequence[PastDot]:
@@ -83,7 +73,7 @@ class Sweeper:
 
     def stop(self) -> None:
         """`run` returns soon; another process goes on where this one was."""
-        self._stopping = True
+        self._stopping = self._pace.stopping = True
         self._changed.set()
 
     async def run(self) -> None:
@@ -198,75 +188,45 @@ class Sweeper:
                 if self._stopping or not self._own:
                     return
                 if _may_match(self._own.values(), pool, queue.domain):
-                    await self._queue(lane, queue)
+                    await self._walk(lane, queue, "")
+                self._walked += 1
+        if any(ends(sweep.rule) for sweep in self._own.values()):
+            held = await self._store.pauses(lane)
+            self._places += len(held)
+            for pause in held:
+                await self._walk(lane, None, pause)
                 self._walked += 1
 
-    async def _queue(self, lane: int, queue: QueueKey) -> None:
+    async def _walk(self, lane: int, queue: QueueKey | None, pause: str) -> None:
+        """Over one queue, or over what one pause holds."""
         cursor = 0
         while not self._stopping and self._own:
-            await self._pace(lane)
-            cursor, page = await self._store.scan(lane, queue, cursor, CHUNK)
+            await self._progress()
+            await self._pace.wait(lane, self._save_all)
+            if queue is not None:
+                cursor, page = await self._store.scan(lane, queue, cursor, CHUNK)
+            else:
+                cursor, page = await self._store.scan_held(lane, pause, cursor, CHUNK)
             for sweep in self._own.values():
                 sweep.seen += len(page)
             for at in range(0, len(page), CHUNK):
-                await self._intercept(lane, queue, page[at : at + CHUNK])
-            self._next_at += len(page) / self._rate if self._rate else 0.0
+                await self._move(lane, pause, page[at : at + CHUNK])
+            self._pace.spend(len(page))
             if cursor == 0:
                 return
 
-    async def _intercept(self, lane: int, queue: QueueKey, page: Sequence[Queued]) -> None:
-        while True:
+    async def _move(self, lane: int, pause: str, page: Sequence[Queued]) -> None:
+        while not self._stopping:
             table = self._rules.table
-            matches = self._matches(table, queue, page)
-            if not matches:
-                return
-            answer, count = await self._store.intercept(lane, queue, table.head.generation, matches)
-            if answer is InterceptAnswer.OK:
+            for move, matches in self._decider.decide(table, page, pause).items():
+                answer, count = await self._store.move(lane, pause, move, table.head.generation, matches)
+                if answer is InterceptAnswer.OLD_RULES:
+                    break
                 self._note(matches, count)
+            else:
                 return
             while self._rules.table is table and not self._stopping:  # noqa: ASYNC110 - the guard is about to swap it
                 await asyncio.sleep(_STALE_PAUSE)
-            if self._stopping:
-                return
-
-    def _matches(self, table: RuleTable, queue: QueueKey, page: Sequence[Queued]) -> list[Match]:
-        pool, domain = queue
-        found = []
-        match, time = table.match, self._wall()
-        for queued in page:
-            record = queued.record
-            rule = match(pool, "", domain, record.tags)
-            if rule is None or not swept(rule):
-                continue
-            event = self._event(queued, queue, rule, table.head.generation, time)
-            uncertain = record.uncertain or queued.reclaims > 0
-            found.append(Match(queued.id, rule.id, record.tags, _encode(event), uncertain, record.deferred_by))
-        return found
-
-    def _event(self, queued: Queued, queue: QueueKey, rule: Rule, generation: int, time: int) -> Event:
-        record = queued.record
-        return Event(
-            type=EventType.INTERCEPTED,
-            time=time,
-            id=queued.id,
-            node=self._node,
-            tags=record.tags,
-            pool=queue.pool,
-            sender=record.sender,
-            recipient=record.recipient,
-            domain=queue.domain,
-            attempt=record.attempts,
-            code=rule.code,
-            enhanced=rule.extended,
-            text=rule.description,
-            origin=Origin.FORCED,
-            reason=rule.reason,
-            forced=Forced(rule.id, generation, Stage.QUEUED),
-            size=record.size,
-            queued_at=record.accepted_at,
-            client=record.client,
-            properties=record.properties,
-        )
 
     def _note(self, matches: Sequence[Match], count: int) -> None:
         """Progress only (the books count exactly): what went elsewhere meanwhile is taken off the last rules."""
@@ -276,22 +236,12 @@ class Sweeper:
                 sweep.matched += min(found, count)
             count -= min(found, count)
 
-    # Pace and progress
-
-    async def _pace(self, lane: int) -> None:
-        """Keep to the rate, make room for the journal, and tell how far it is."""
+    async def _progress(self) -> None:
+        """Tell now and then how far it is."""
         now = self._now()
         if now - self._saved_at >= max(_SAVE_EVERY, len(self._own) * 0.01):
             self._saved_at = now
             await self._save_all()
-        if now - self._backlog_asked.get(lane, 0.0) >= _SAVE_EVERY:
-            self._backlog_asked[lane] = now
-            while await self._store.backlog(lane) > self._backlog_soft and not self._stopping:
-                await asyncio.sleep(_BACKLOG_PAUSE)
-                await self._save_all()  # or its lease runs out
-        self._next_at = max(self._next_at, now - 0.05)
-        if self._next_at - now > 0.02:
-            await asyncio.sleep(self._next_at - now)
 
     async def _save_all(self, lease: float = LEASE) -> None:
         for sweep in list(self._own.values()):

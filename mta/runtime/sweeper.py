@@ -1,8 +1,13 @@
-"""The sweeper process: it ends queued deliveries that forced errors match, now instead of at their next attempt."""
+"""The sweeper process: what it does to waiting mail as a whole is ending, holding, releasing, and letting go."""
 
 import asyncio
 
+from mta.rules.clock import wall_ms
 from mta.rules.guard import Guard
+from mta.rules.pace import Pace
+from mta.rules.release import Releaser
+from mta.rules.spares import Spares
+from mta.rules.sweep_moves import Decider
 from mta.rules.sweeper import Sweeper
 from mta.runtime.child import Child, run
 from mta.runtime.wiring import open_store
@@ -12,21 +17,21 @@ async def main(child: Child) -> None:
     settings = child.settings
     store = await open_store(settings, child.boot.redis_url, "sweeper", ("sweeper",), child.stopping)
     guard = Guard(store.rules, "", protected=settings.rules.protected_tags)
-    sweeper = Sweeper(
-        store.sweeps,
-        guard,
-        store.rules,
-        settings.node.name,
-        settings.rules.sweep_rate,
-        settings.journal.backlog_soft,
-    )
+    pace = Pace(store.sweeps, settings.rules.sweep_rate, settings.journal.backlog_soft)
+    decider = Decider(settings.node.name, int(settings.rules.undo_window * 1000), wall_ms)
+    workers: list[Sweeper | Releaser | Spares] = [
+        Sweeper(store.sweeps, guard, store.rules, decider, pace),
+        Releaser(store.sweeps, guard, decider, pace),
+        Spares(store.sweeps),
+    ]
     child.essential(guard.start())
     child.essential(store.link.listen())
-    sweeping = child.essential(asyncio.create_task(sweeper.run(), name="sweeper"))
+    tasks = [child.essential(asyncio.create_task(one.run(), name=type(one).__name__)) for one in workers]
     child.ready()
     await child.stopping.wait()
-    sweeper.stop()
-    await asyncio.gather(sweeping, return_exceptions=True)
+    for one in workers:
+        one.stop()
+    await asyncio.gather(*tasks, return_exceptions=True)
     await guard.stop()
     await store.link.close()
 

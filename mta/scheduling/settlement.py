@@ -5,10 +5,11 @@ from typing import NamedTuple
 import msgspec
 
 from mta.model.events import Event, EventType
-from mta.model.mail import Claimed, Record
+from mta.model.mail import Claimed, Final, Record
 from mta.model.outcomes import Class, Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.rules import Rule
 from mta.model.settings import DeliverySettings
+from mta.policy.mx import is_relayed
 from mta.policy.retry import next_attempt
 from mta.policy.rule_table import verdict_of
 from mta.ports.queueing import Move, Settlement
@@ -16,6 +17,7 @@ from mta.ports.queueing import Move, Settlement
 _encode = msgspec.msgpack.Encoder().encode
 
 EXPIRED = "4.4.7"  # RFC 3463 3.5: delivery time expired
+_NOWHERE = ("5.1.", "5.4.")  # RFC 3463 3.2, 3.5: addressing and routing
 
 
 class Terms(NamedTuple):
@@ -23,6 +25,7 @@ class Terms(NamedTuple):
 
     node: str
     delivery: DeliverySettings
+    undo_ms: int = 0  # rules.undo_window
 
 
 def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: float) -> Settlement:
@@ -40,6 +43,10 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
         return _end(claimed, outcome, now, terms, EventType.BOUNCE, Class.BOUNCED)
     if verdict is Verdict.INTERCEPTED:
         return _end(claimed, outcome, now, terms, EventType.INTERCEPTED, Class.INTERCEPTED)
+    if verdict is Verdict.HELD:
+        return _hold(claimed, outcome, now, terms)
+    if verdict is Verdict.CANCELED:
+        return _end(claimed, outcome, now, terms, EventType.CANCELLATION, Class.CANCELED)
     return _return(claimed, outcome, now)
 
 
@@ -60,6 +67,7 @@ def expire(claimed: Claimed, now: int, terms: Terms) -> Settlement:
     return Settlement(
         claimed.id, claimed.token, claimed.queue, Move.END, record.tags, _encode(event), b"",
         ended=Class.EXPIRED, uncertain=_uncertain(claimed, False), left_rule=record.deferred_by,
+        final=_final(claimed, outcome, now, terms),
     )  # fmt: skip
 
 
@@ -74,9 +82,29 @@ def forced_outcome(rule: Rule, generation: int, stage: Stage, before: Outcome | 
     verdict = verdict_of(rule)
     reply, forced = Reply(rule.code, rule.extended, rule.description), Forced(rule.id, generation, stage)
     if before is None:
-        return Outcome(verdict, reply, Origin.FORCED, forced=forced, reason=rule.reason)
+        return Outcome(verdict, reply, Origin.FORCED, forced=forced, reason=rule.reason, spare=rule.undo)
     return msgspec.structs.replace(
-        before, verdict=verdict, reply=reply, origin=Origin.FORCED, forced=forced, category="", reason=rule.reason
+        before,
+        verdict=verdict,
+        reply=reply,
+        origin=Origin.FORCED,
+        forced=forced,
+        category="",
+        reason=rule.reason,
+        spare=rule.undo,
+    )
+
+
+def canceled_outcome(before: Outcome | None = None) -> Outcome:
+    """The end of a delivery whose message somebody cancels; `before` is what an attempt had come to meanwhile."""
+    return msgspec.structs.replace(
+        _LOCAL if before is None else before,
+        verdict=Verdict.CANCELED,
+        reply=Reply(0),
+        origin=Origin.LOCAL,
+        forced=None,
+        category="",
+        reason="canceled",
     )
 
 
@@ -93,7 +121,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
     record, forced, verdict = claimed.record, outcome.forced, outcome.verdict
     delivered = verdict is Verdict.DELIVERED
     attempts = record.attempts + 1
-    if verdict is Verdict.INTERCEPTED and not outcome.mta:
+    if verdict in (Verdict.INTERCEPTED, Verdict.CANCELED) and not outcome.mta:
         attempts = record.attempts  # no attempt began
     event = _event(
         claimed, outcome, now, terms, kind, attempts, enhanced=EXPIRED if ended is Class.EXPIRED else None
@@ -119,7 +147,41 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         delivered_late=delivered,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
+        final=_final(claimed, outcome, now, terms),
+        spare_ms=terms.undo_ms if verdict is Verdict.INTERCEPTED and outcome.spare else 0,
     )
+
+
+def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlement:
+    """Kept by a pause; no attempt is counted. It was due: what was never tried keeps the place it came with."""
+    record, forced = claimed.record, outcome.forced
+    assert forced is not None  # only a pause holds
+    return Settlement(
+        claimed.id,
+        claimed.token,
+        claimed.queue,
+        Move.HOLD,
+        record.tags,
+        _encode(_event(claimed, outcome, now, terms, EventType.HOLD, record.attempts)),
+        b"",
+        due_at=now if record.attempts else min(now, record.accepted_at),
+        record=msgspec.structs.replace(
+            record, held_at=now, deferred_by="", uncertain=_uncertain(claimed, outcome.uncertain)
+        ),
+        generation=forced.generation,
+        rule=forced.rule,
+        past_dot_of=outcome.past_dot_of,
+        left_rule=record.deferred_by,
+    )
+
+
+def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> bytes:
+    record, reply = claimed.record, outcome.reply
+    if outcome.verdict is Verdict.DELIVERED:
+        relayed = is_relayed(claimed.queue.domain, terms.delivery)
+        return _encode(Final(record.recipient, now, record.recipients, relayed))
+    unroutable = outcome.origin is Origin.LOCAL and reply.enhanced.startswith(_NOWHERE)
+    return _encode(Final(record.recipient, now, record.recipients, False, reply if reply.code else None, unroutable))
 
 
 def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: int) -> Settlement:

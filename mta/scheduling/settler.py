@@ -83,7 +83,7 @@ class Settler:
         self.reload(settings)
 
     def reload(self, settings: Settings) -> None:
-        self._terms = settlement.Terms(settings.node.name, settings.delivery)
+        self._terms = settlement.Terms(settings.node.name, settings.delivery, int(settings.rules.undo_window * 1000))
 
     def on_room(self, hook: Callable[[QueueKey], None]) -> None:
         """Who wants to know that egress may take more of a queue."""
@@ -227,6 +227,10 @@ class Settler:
                     returned = True
             elif answer is Settled.STALE:
                 self.stale += 1
+            elif answer is Settled.CANCEL:
+                canceled = self._decided(item.claimed, settlement.canceled_outcome(item.outcome))
+                canceled.settlement.again = item.settlement.again
+                lane.waiting.append(canceled)
             else:
                 self.redecided += 1
                 lane.waiting.append(self._decide_again(item))

@@ -118,6 +118,25 @@ local function release_content(P, ids)
   end
 end
 
+-- What a rule intercepts may be kept for an undo: its record and content stay until `until_ms`. The member says how it was counted.
+local function spared_member(id, stage, uncertain, pool, domain)
+  return id .. string.sub(stage, 1, 1) .. (uncertain and 1 or 0) .. pool .. '|' .. domain
+end
+
+local function spare(P, rule, member, until_ms)
+  redis.call('ZADD', P .. 'spared:' .. rule, until_ms, member)
+  redis.call('SADD', P .. 'spares', rule)
+end
+
+-- Takes members out of a rule's spared ones; answers how many were there.
+local function unspare(P, rule, members)
+  local count = redis.call('ZREM', P .. 'spared:' .. rule, unpack(members))
+  if redis.call('EXISTS', P .. 'spared:' .. rule) == 0 then
+    redis.call('SREM', P .. 'spares', rule)
+  end
+  return count
+end
+
 -- The final status of deliveries, kept for as long as `status.retention` says; `pairs` = id, status, id, status, ...
 local function note_ended(P, now, retention_ms, pairs_)
   local hour = math.floor(now / 3600000)

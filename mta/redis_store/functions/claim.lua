@@ -19,8 +19,8 @@ redis.register_function { function_name = 'fg1_agenda', callback = agenda, flags
 -- Never leaves a delivery in neither, nor an agenda that is later than its queue.
 -- KEYS: lane, claimed, rec, ingest, holders, content, parked, count, then due and agenda of each queue.
 -- ARGV: session, number, most bytes, pool, domain, most, pool, domain, most, ...
--- Answers [token, [pool, domain, id, record, content, id, ...], ...]; content is false when it is in parts; or LOST (the
--- session is dead), LATE (this number was recalled). Numbers rise; one claim of a session is under way in a lane.
+-- Answers [token, [pool, domain, id, record, content, id, ...], ...]; content is false when it is in parts, 'x' when the
+-- delivery is to be canceled (who held it then is gone); or LOST (the session is dead), LATE (this number was recalled). Numbers rise; one claim of a session is under way in a lane.
 local function claim(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
@@ -32,7 +32,7 @@ local function claim(keys, argv)
   if known[2] and tonumber(argv[2]) <= tonumber(known[2]) then
     return 'LATE'
   end
-  local token = false
+  local token, cancels = false, redis.call('EXISTS', P .. 'cancels') == 1
   local answer = { '' }
   for w = 4, #argv, 3 do
     local pool, domain, most = argv[w], argv[w + 1], tonumber(argv[w + 2])
@@ -49,6 +49,7 @@ local function claim(keys, argv)
       end
       local records = redis.call('HMGET', P .. 'rec', unpack(ids))
       local contents = redis.call('HMGET', P .. 'content', unpack(messages))
+      local marks = cancels and redis.call('HMGET', P .. 'cancels', unpack(ids)) or {}
       token = token or redis.call('HINCRBY', keys[1], 'token', 1)
       local holds = {}
       for i, id in ipairs(ids) do
@@ -57,7 +58,7 @@ local function claim(keys, argv)
           holds[#holds + 1] = token .. '|' .. pool .. '|' .. domain
           row[#row + 1] = id
           row[#row + 1] = records[i]
-          row[#row + 1] = contents[i]
+          row[#row + 1] = marks[i] and 'x' or contents[i]
           room = room - (contents[i] and #contents[i] or 0)
         else
           -- Its tags are lost with its record: only the totals can follow.

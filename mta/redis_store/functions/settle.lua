@@ -1,26 +1,38 @@
 -- settle: ends claims. Never leaves a delivery both claimed and elsewhere, nor a counter or an event without its state.
--- KEYS: lane, claimed, rec, content, refs, count, events, parked, then due, agenda, tag and rule keys.
+-- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held, spared, tag and rule keys.
 -- ARGV[1]: msgpack [session, retention_ms, items]; an item is an array in the order of the locals below.
--- Answers one of O (ok), S (stale), R (old rules) for each item.
+-- Answers one of O (ok), S (stale), R (old rules), C (it would live on, but is to be canceled) for each item.
 
--- What a late worker knows is not thrown away: a delivery that ended as intercepted moves to delivered.
-local function late_delivered(P, now, sums, id, tags)
+-- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered.
+local function late_delivered(P, now, sums, id, pool, domain, tags, final)
   for back = 0, 2 do
     local key = P .. 'ended:' .. (math.floor(now / 3600000) - back)
     local status = redis.call('HGET', key, id)
     if status then
-      local stage, uncertain, rule = string.match(status, '^i:([^:]*):(%d):(.*)$')
+      local stage, uncertain, rule = string.match(status, '^i:([^:]*):(%d):([^%z]*)')
       if stage then
         count_tags(sums, P, tags, 'intercepted:' .. stage, -1)
-        count_tags(sums, P, tags, 'delivered', 1)
         count(sums, P .. 'rule:' .. rule, 'intercepted:' .. stage, -1)
         count(sums, P .. 'rule:' .. rule, 'after', 1)
         if uncertain == '1' then
-          count_tags(sums, P, tags, 'uncertain', -1)
           count(sums, P .. 'rule:' .. rule, 'uncertain', -1)
         end
-        redis.call('HSET', key, id, 'd')
+        if unspare(P, rule, { spared_member(id, stage, uncertain == '1', pool, domain) }) == 1 then
+          redis.call('HDEL', P .. 'rec', id)
+          release_content(P, { id })
+        end
+      else
+        uncertain = string.match(status, '^c:(%d)')
+        if not uncertain then
+          return
+        end
+        count_tags(sums, P, tags, 'canceled', -1)
       end
+      count_tags(sums, P, tags, 'delivered', 1)
+      if uncertain == '1' then
+        count_tags(sums, P, tags, 'uncertain', -1)
+      end
+      redis.call('HSET', key, id, 'd\0' .. final)
       return
     end
   end
@@ -48,21 +60,25 @@ local function settle(keys, argv)
     ids[i] = item[1]
   end
   local holds = redis.call('HMGET', claimed, unpack(ids))
+  local cancels = P .. 'cancels'
+  local marks = redis.call('EXISTS', cancels) == 1 and redis.call('HMGET', cancels, unpack(ids)) or {}
   local answer, events, sums = {}, {}, {}
   local unclaim, gone, ended, records, queues, hit = {}, {}, {}, {}, {}, {}
   for i, item in ipairs(items) do
     local id, token, pool, domain, move, class, stage, due, record, tags, event, late_event, generation, rule, uncertain,
-      delivered_late, deferred, past_dot_of, left_rule, again = unpack(item)
+      delivered_late, deferred, past_dot_of, left_rule, again, final, spare_ms = unpack(item)
     if holds[i] ~= token .. '|' .. pool .. '|' .. domain then
       answer[i] = 'S'
       if late_event ~= '' and not (again and (move == 'q' or ended_as(P, now, id) == string.sub(class, 1, 1))) then
         events[#events + 1] = late_event
         if delivered_late then
-          late_delivered(P, now, sums, id, tags)
+          late_delivered(P, now, sums, id, pool, domain, tags, final)
         end
       end
     elseif generation >= 0 and generation < barrier then
       answer[i] = 'R'
+    elseif marks[i] and move ~= 'e' then
+      answer[i] = 'C'
     else
       answer[i] = 'O'
       unclaim[#unclaim + 1] = id
@@ -70,14 +86,23 @@ local function settle(keys, argv)
         events[#events + 1] = event
       end
       if move == 'e' then
-        gone[#gone + 1] = id
         local field, status = class, string.sub(class, 1, 1)
         if class == 'intercepted' then
           field = 'intercepted:' .. stage
           status = 'i:' .. stage .. ':' .. (uncertain and 1 or 0) .. ':' .. rule
+        elseif class == 'canceled' then
+          status = 'c:' .. (uncertain and 1 or 0)
+        end
+        if spare_ms > 0 then
+          spare(P, rule, spared_member(id, stage, uncertain, pool, domain), now + spare_ms)
+        else
+          gone[#gone + 1] = id
+        end
+        if marks[i] then
+          redis.call('HDEL', cancels, id)
         end
         ended[#ended + 1] = id
-        ended[#ended + 1] = status
+        ended[#ended + 1] = status .. '\0' .. final
         count_tags(sums, P, tags, 'queued', -1)
         count_tags(sums, P, tags, field, 1)
         if uncertain then
@@ -101,6 +126,13 @@ local function settle(keys, argv)
         if deferred and left_rule == '' then
           count_tags(sums, P, tags, 'deferred_by_rule', 1)
         end
+      elseif move == 'h' then
+        redis.call('ZADD', P .. 'held:' .. rule, due, id .. pool .. '|' .. domain)
+        redis.call('SADD', P .. 'pauses', rule)
+        count_tags(sums, P, tags, 'queued', -1)
+        count_tags(sums, P, tags, 'held', 1)
+        count(sums, P .. 'rule:' .. rule, 'held', 1)
+        count(sums, P .. 'rule:' .. rule, 'met', 1)
       else
         redis.call('ZADD', P .. 'parked', now, id .. pool .. '|' .. domain)
         count_tags(sums, P, tags, 'queued', -1)
@@ -129,10 +161,12 @@ local function settle(keys, argv)
           count(sums, P .. 'rule:' .. left_rule, 'other', 1)
         end
       end
-      if move == 'e' and rule == '' then
+      if move == 'e' then
         for _, past in ipairs(past_dot_of) do
-          count(sums, P .. 'rule:' .. past, 'met', 1)
-          count(sums, P .. 'rule:' .. past, class == 'delivered' and 'after' or 'other', 1)
+          if past ~= rule then
+            count(sums, P .. 'rule:' .. past, 'met', 1)
+            count(sums, P .. 'rule:' .. past, class == 'delivered' and 'after' or 'other', 1)
+          end
         end
       end
     end
@@ -143,6 +177,8 @@ local function settle(keys, argv)
   if #gone > 0 then
     redis.call('HDEL', P .. 'rec', unpack(gone))
     release_content(P, gone)
+  end
+  if #ended > 0 then
     note_ended(P, now, retention_ms, ended)
   end
   if #records > 0 then

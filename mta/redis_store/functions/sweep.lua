@@ -1,18 +1,18 @@
--- scan: a piece of a queue for a sweep. KEYS: lane, due, rec. ARGV: cursor, count. Answers [next cursor, id, record, ...].
--- ZSCAN sees at least once what is in the queue during the whole walk; what is claimed meanwhile is its worker's to settle.
-local function scan(keys, argv)
-  local page = redis.call('ZSCAN', keys[2], argv[1], 'COUNT', argv[2])
-  local answer = { page[1] }
-  local ids = {}
-  for i = 1, #page[2], 2 do
-    ids[#ids + 1] = page[2][i]
+-- What a sweep sees and does. A member of `due` is a delivery id; of `held`, `parked` and `spared` the queue follows it.
+
+-- What was read of a zset, with its records: [next cursor, member, score, record, ...]; who has no record is left out.
+local function with_records(rec, cursor, rows)
+  local answer, ids = { cursor }, {}
+  for i = 1, #rows, 2 do
+    ids[#ids + 1] = string.sub(rows[i], 1, 18)
   end
   for from = 1, #ids, 1000 do
     local to = math.min(from + 999, #ids)
-    local records = redis.call('HMGET', keys[3], unpack(ids, from, to))
+    local records = redis.call('HMGET', rec, unpack(ids, from, to))
     for i = from, to do
       if records[i - from + 1] then
-        answer[#answer + 1] = ids[i]
+        answer[#answer + 1] = rows[2 * i - 1]
+        answer[#answer + 1] = rows[2 * i]
         answer[#answer + 1] = records[i - from + 1]
       end
     end
@@ -20,70 +20,175 @@ local function scan(keys, argv)
   return answer
 end
 
+-- scan: a piece of a queue, or of what a pause holds, for a sweep. KEYS: lane, due or held, rec. ARGV: cursor, count.
+-- ZSCAN sees at least once what is there during the whole walk; what is claimed meanwhile is its worker's to settle.
+local function scan(keys, argv)
+  local page = redis.call('ZSCAN', keys[2], argv[1], 'COUNT', argv[2])
+  return with_records(keys[3], page[1], page[2])
+end
+
 redis.register_function { function_name = 'fg1_scan', callback = scan, flags = { 'no-writes', 'allow-oom' } }
 
--- intercept: ends what is still in that queue. Never touches a delivery that was claimed, or went elsewhere, since it was read.
--- KEYS: lane, due, agenda, rec, content, refs, count, events, then tag and rule keys.
--- ARGV[1]: msgpack [pool, domain, generation, retention_ms, [[id, rule, tags, event, uncertain, left_rule], ...]]
--- Answers how many, or -1 when the lane's barrier is above `generation`.
-local function intercept(keys, argv)
+-- first: the least scores of a zset, in order. KEYS: lane, held or spared, rec. ARGV: count.
+local function first(keys, argv)
+  return with_records(keys[3], '0', redis.call('ZRANGE', keys[2], 0, tonumber(argv[1]) - 1, 'WITHSCORES'))
+end
+
+redis.register_function { function_name = 'fg1_first', callback = first, flags = { 'no-writes', 'allow-oom' } }
+
+-- How each move changes the books of one delivery; `from` and `source`: the class and the pause ('' = none) that it leaves.
+local function count_move(sums, P, move, from, source, rule, tags, uncertain, left_rule)
+  local of_rule = P .. 'rule:' .. rule
+  count_tags(sums, P, tags, from, -1)
+  if source ~= '' then
+    count(sums, P .. 'rule:' .. source, 'held', -1)
+    if source ~= rule then
+      count(sums, P .. 'rule:' .. source, 'other', 1)
+    end
+  end
+  if left_rule ~= '' then
+    count(sums, P .. 'rule:' .. left_rule, 'deferred', -1)
+    if left_rule ~= rule then
+      count(sums, P .. 'rule:' .. left_rule, 'other', 1)
+    end
+  end
+  if move == 'release' then
+    count_tags(sums, P, tags, 'queued', 1)
+    return
+  end
+  local field = move == 'hold' and 'held' or 'intercepted:queued'
+  count_tags(sums, P, tags, field, 1)
+  count(sums, of_rule, field, 1)
+  count(sums, of_rule, 'hits', 1)
+  if left_rule ~= rule and source ~= rule then
+    count(sums, of_rule, 'met', 1)
+  end
+  if move == 'intercept' and uncertain then
+    count_tags(sums, P, tags, 'uncertain', 1)
+    count(sums, of_rule, 'uncertain', 1)
+  end
+end
+
+-- Items by the zset that they are read in: key -> { queue, members, items }.
+local function by_source(P, source, queues, items)
+  local groups = {}
+  for _, item in ipairs(items) do
+    local queue = queues[item[2]]
+    local key, member = P .. 'due:' .. queue[1] .. ':' .. queue[2], item[1]
+    if source ~= '' then
+      key, member = P .. 'held:' .. source, item[1] .. queue[1] .. '|' .. queue[2]
+    end
+    local group = groups[key] or { queue, {}, {} }
+    groups[key] = group
+    group[2][#group[2] + 1] = member
+    group[3][#group[3] + 1] = item
+  end
+  return groups
+end
+
+-- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went elsewhere, since it was read.
+-- KEYS: lane, rec, content, refs, count, events, pauses, spares, then due, agenda, held, spared, tag and rule keys.
+-- ARGV[1]: msgpack [move, source, generation, retention_ms, [[pool, domain], ...], [[id, queue, rule, tags, event, uncertain, left_rule, record, final, spare_ms], ...]]
+-- `source` is a pause, or '' for the queues. Answers how many, or -1 when the lane's barrier is above `generation`.
+local function move(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
-  local pool, domain, generation, retention_ms, items = unpack(cmsgpack.unpack(argv[1]))
+  local how, source, generation, retention_ms, queues, items = unpack(cmsgpack.unpack(argv[1]))
   if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then
     return -1
   end
-  local ids = {}
-  for i, item in ipairs(items) do
-    ids[i] = item[1]
-  end
-  local here = redis.call('ZMSCORE', keys[2], unpack(ids))
-  local now, sums, gone, ended, events, hit = now_ms(), {}, {}, {}, {}, {}
-  for i, item in ipairs(items) do
-    if here[i] then
-      local id, rule, tags, event, uncertain, left_rule = unpack(item)
-      local of_rule = P .. 'rule:' .. rule
-      gone[#gone + 1] = id
-      ended[#ended + 1] = id
-      ended[#ended + 1] = 'i:queued:' .. (uncertain and 1 or 0) .. ':' .. rule
-      events[#events + 1] = event
-      hit[of_rule] = true
-      count_tags(sums, P, tags, 'queued', -1)
-      count_tags(sums, P, tags, 'intercepted:queued', 1)
-      count(sums, of_rule, 'intercepted:queued', 1)
-      count(sums, of_rule, 'hits', 1)
-      if uncertain then
-        count_tags(sums, P, tags, 'uncertain', 1)
-        count(sums, of_rule, 'uncertain', 1)
-      end
-      if left_rule ~= rule then
-        count(sums, of_rule, 'met', 1)
-      end
-      if left_rule ~= '' then
-        count(sums, P .. 'rule:' .. left_rule, 'deferred', -1)
-        if left_rule ~= rule then
-          count(sums, P .. 'rule:' .. left_rule, 'other', 1)
+  local now, from = now_ms(), source == '' and 'queued' or 'held'
+  local sums, gone, ended, events, records, hit, moved = {}, {}, {}, {}, {}, {}, 0
+  for key, group in pairs(by_source(P, source, queues, items)) do
+    local left = {}
+    local scores = redis.call('ZMSCORE', key, unpack(group[2]))
+    for i, item in ipairs(group[3]) do
+      if scores[i] then
+        local id, queue, rule, tags, event, uncertain, left_rule, record, final, spare_ms = unpack(item)
+        local pool, domain = unpack(queues[queue])
+        moved = moved + 1
+        left[#left + 1] = group[2][i]
+        events[#events + 1] = event
+        count_move(sums, P, how, from, source, rule, tags, uncertain, left_rule)
+        if how == 'intercept' then
+          if spare_ms > 0 then
+            spare(P, rule, spared_member(id, 'queued', uncertain, pool, domain), now + spare_ms)
+          else
+            gone[#gone + 1] = id
+          end
+          ended[#ended + 1] = id
+          ended[#ended + 1] = 'i:queued:' .. (uncertain and 1 or 0) .. ':' .. rule .. '\0' .. final
+        else
+          records[#records + 1] = id
+          records[#records + 1] = record
+          if how == 'hold' then
+            redis.call('ZADD', P .. 'held:' .. rule, scores[i], id .. pool .. '|' .. domain)
+            redis.call('SADD', P .. 'pauses', rule)
+          else
+            redis.call('ZADD', P .. 'due:' .. pool .. ':' .. domain, scores[i], id)
+            redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', scores[i], domain)
+          end
+        end
+        if rule ~= '' then
+          hit[P .. 'rule:' .. rule] = true
         end
       end
     end
+    if #left > 0 then
+      redis.call('ZREM', key, unpack(left))
+      if source == '' then
+        mend_agenda(P, group[1][1], group[1][2])
+      elseif redis.call('EXISTS', key) == 0 then
+        redis.call('SREM', P .. 'pauses', source)
+      end
+    end
   end
-  if #gone == 0 then
+  if moved == 0 then
     return 0
   end
-  redis.call('ZREM', keys[2], unpack(gone))
-  mend_agenda(P, pool, domain)
-  redis.call('HDEL', P .. 'rec', unpack(gone))
-  release_content(P, gone)
-  note_ended(P, now, retention_ms, ended)
+  if #records > 0 then
+    redis.call('HSET', P .. 'rec', unpack(records))
+  end
+  if #gone > 0 then
+    redis.call('HDEL', P .. 'rec', unpack(gone))
+    release_content(P, gone)
+  end
+  if #ended > 0 then
+    note_ended(P, now, retention_ms, ended)
+  end
   for of_rule in pairs(hit) do
     redis.call('HSET', of_rule, 'last_hit_at', now)
   end
   add_up(sums)
   append_events(P, events)
-  return #gone
+  if how == 'release' then
+    redis.call('PUBLISH', 'fg:wake', P)
+  end
+  return moved
 end
 
-redis.register_function { function_name = 'fg1_intercept', callback = intercept, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'fg1_move', callback = move, flags = { 'allow-oom' } }
+
+-- drop_spared: what was kept for an undo and has had its time, or, early, the oldest, is let go. KEYS: lane, spared, spares, rec, content, refs. ARGV: rule, most, early ('1')
+-- Answers how many.
+local function drop_spared(keys, argv)
+  touch(keys)
+  local P = prefix_of(keys[1], 'lane')
+  local until_ms = argv[3] == '1' and '+inf' or tostring(now_ms())
+  local members = redis.call('ZRANGE', keys[2], '-inf', until_ms, 'BYSCORE', 'LIMIT', 0, argv[2])
+  if #members > 0 then
+    local ids = {}
+    for i, member in ipairs(members) do
+      ids[i] = string.sub(member, 1, 18)
+    end
+    unspare(P, argv[1], members)
+    redis.call('HDEL', P .. 'rec', unpack(ids))
+    release_content(P, ids)
+  end
+  return #members
+end
+
+redis.register_function { function_name = 'fg1_drop_spared', callback = drop_spared, flags = { 'allow-oom' } }
 
 -- barrier: decisions by rule tables below this generation answer OLD_RULES from now on. KEYS: lane. ARGV: generation.
 local function barrier(keys, argv)

@@ -6,7 +6,7 @@ import pytest
 from mta.model.errors import BadValue, SessionLost
 from mta.model.ids import delivery_id, delivery_text
 from mta.model.rules import NO_HEAD, ChangeOp, Effective, Head, PastDot, Rule, Selectors
-from mta.ports.rules import InterceptAnswer, Match
+from mta.ports.rules import InterceptAnswer, Match, SweepMove
 from mta.redis_store import keys
 from tests.support.stores import DOMAIN, QUEUE, message
 
@@ -116,13 +116,13 @@ async def test_a_sweep_sees_the_queue_and_ends_what_is_still_there(open_store):
             break
     assert {q.id for q in seen} == {delivery_id(m.id, 1) for m in batch}
     claimed = {c.id for c in await store.claim(0, most=10)}
-    matches = [Match(q.id, "r1", q.record.tags, b"event", False) for q in seen if "red" in q.record.tags]
-    answer, count = await store.sweeps.intercept(0, QUEUE, 1, matches)
+    matches = [Match(q.id, QUEUE, "r1", q.record.tags, b"event", False) for q in seen if "red" in q.record.tags]
+    answer, count = await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches)
     assert (answer, count) == (InterceptAnswer.OK, sum(m.id not in claimed for m in matches))
     assert (await store.books.tag("red"))["intercepted:queued"] == count
     assert (await store.books.rule("r1"))["met"] == count
     await store.rules.raise_barrier(2)
-    assert (await store.sweeps.intercept(0, QUEUE, 1, matches))[0] is InterceptAnswer.OLD_RULES
+    assert (await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches))[0] is InterceptAnswer.OLD_RULES
 
 
 async def test_two_sweepers_do_not_own_one_sweep(open_store):

@@ -12,9 +12,13 @@ from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Stage
-from mta.model.rules import Effective, Rule, Selectors
-from mta.ports.rules import InterceptAnswer, Match, Queued, SweepState
+from mta.model.rules import Effective, Kind, Rule, Selectors
+from mta.ports.rules import InterceptAnswer, Match, Queued, SweepMove, SweepState
+from mta.rules.clock import wall_ms
 from mta.rules.guard import Guard
+from mta.rules.pace import Pace
+from mta.rules.release import Releaser
+from mta.rules.sweep_moves import Decider
 from mta.rules.sweeper import Sweeper
 from tests.support.memory_rules import MemoryRules, Shared
 
@@ -26,7 +30,9 @@ class Queues:
 
     def __init__(self) -> None:
         self.mail: dict[tuple[int, QueueKey], dict[bytes, Queued]] = {}
+        self.held: dict[tuple[int, str], dict[bytes, Queued]] = {}
         self.ended: list[Match] = []
+        self.released: list[Match] = []
         self.scanned: list[QueueKey] = []
         self.states: dict[str, SweepState] = {}
         self.owners: dict[str, str] = {}
@@ -38,7 +44,9 @@ class Queues:
         for _ in range(count):
             name = delivery_id(new_message_id(lane, 1), 1)
             record = Record("s@example.net", f"u@{domain}", (tag,), 10, 1, 2)
-            self.mail.setdefault((lane, QueueKey(pool, domain)), {})[name] = Queued(name, record, reclaims)
+            self.mail.setdefault((lane, QueueKey(pool, domain)), {})[name] = Queued(
+                name, QueueKey(pool, domain), 1, record, reclaims
+            )
 
     def left(self) -> int:
         return sum(len(queue) for queue in self.mail.values())
@@ -57,15 +65,36 @@ class Queues:
         self.scanned.append(queue)
         return 0, list(self.mail[lane, queue].values())
 
-    async def intercept(
-        self, lane: int, queue: QueueKey, generation: int, matches: Sequence[Match]
+    async def pauses(self, lane: int) -> list[str]:
+        return [pause for (at, pause), found in self.held.items() if at == lane and found]
+
+    async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[Queued]]:
+        return 0, list(self.held[lane, pause].values())
+
+    async def first_held(self, lane: int, pause: str, most: int) -> list[Queued]:
+        return sorted(self.held[lane, pause].values(), key=lambda queued: queued.due_at)[:most]
+
+    async def move(
+        self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[Match]
     ) -> tuple[InterceptAnswer, int]:
         if generation < self.barrier:
             return InterceptAnswer.OLD_RULES, 0
         assert len(matches) <= 100
-        ended = [match for match in matches if self.mail[lane, queue].pop(match.id, None)]
-        self.ended += ended
-        return InterceptAnswer.OK, len(ended)
+        moved = 0
+        for match in matches:
+            place = self.held[lane, source] if source else self.mail[lane, match.queue]
+            queued = place.pop(match.id, None)
+            if queued is None:
+                continue
+            moved += 1
+            if move is SweepMove.INTERCEPT:
+                self.ended.append(match)
+            elif move is SweepMove.HOLD:
+                self.held.setdefault((lane, match.rule), {})[match.id] = queued._replace(record=match.record)
+            else:
+                self.released.append(match)
+                self.mail.setdefault((lane, match.queue), {})[match.id] = queued._replace(record=match.record)
+        return InterceptAnswer.OK, moved
 
     async def sweeps(self) -> dict[str, SweepState]:
         return dict(self.states)
@@ -86,10 +115,15 @@ class Rig:
         self.rules = MemoryRules(self.shared, "sweeper")
         self.api = MemoryRules(self.shared, "api")
         self.guard = Guard(self.rules, "")
-        self.sweeper = Sweeper(self.queues, self.guard, self.rules, "n1", 0.0, 100)
+        pace, decider = Pace(self.queues, 0.0, 100), Decider("n1", 600_000, wall_ms)
+        self.sweeper = Sweeper(self.queues, self.guard, self.rules, decider, pace)
+        self.releaser = Releaser(self.queues, self.guard, decider, pace)
 
-    async def put(self, name: str, code: int = 554, effective: bool = True, **selectors: object) -> Rule:
-        put, _ = await self.api.put(Rule(name, Selectors(**selectors), code, "5.7.1", "stopped"), f"c-{name}")
+    async def put(
+        self, name: str, code: int = 554, effective: bool = True, kind: Kind = Kind.ERROR, **selectors: object
+    ) -> Rule:
+        made = Rule(name, Selectors(**selectors), code, "5.7.1", "stopped", kind=kind)
+        put, _ = await self.api.put(made, f"c-{name}")
         if effective:
             await self.effective(put.rule)
         return put.rule
@@ -106,10 +140,11 @@ async def rig():
     made = Rig()
     await made.guard.beat()
     made.guard.start()
-    task = asyncio.create_task(made.sweeper.run())
+    tasks = [asyncio.create_task(one.run()) for one in (made.sweeper, made.releaser)]
     yield made
     made.sweeper.stop()
-    await task
+    made.releaser.stop()
+    await asyncio.gather(*tasks)
     await made.guard.stop()
 
 
@@ -269,3 +304,64 @@ async def test_expired_rule_is_not_swept_and_a_sweep_stops_when_it_expires(rig):
     rig.queues.waiting = 0
     await until(lambda: rig.state("soon") == "stopped")
     assert (rig.state("past"), rig.queues.left(), rig.queues.states["soon"].matched) == ("", 3, 0)
+
+
+async def test_a_pause_holds_what_waits_and_a_lifted_one_lets_it_go_in_order(rig):
+    rig.queues.add("example.com", "a", 130)
+    rig.queues.add("example.com", "b", 2)
+    for number, (name, queued) in enumerate(rig.queues.mail[0, QueueKey("p", "example.com")].items()):
+        rig.queues.mail[0, QueueKey("p", "example.com")][name] = queued._replace(due_at=1000 - number)
+    await rig.put("p1", kind=Kind.PAUSE, tag="a")
+    await until(lambda: rig.state("p1") == "done")
+    held = rig.queues.held[0, "p1"]
+    assert (len(held), rig.queues.left(), rig.queues.states["p1"].matched) == (130, 2, 130)
+    assert all(queued.record.held_at for queued in held.values())
+    due = {name: queued.due_at for name, queued in held.items()}
+    await rig.api.remove("p1", "lifted")
+    await until(lambda: rig.queues.left() == 132)
+    order = [due[match.id] for match in rig.queues.released]
+    assert order == sorted(order)
+    assert all(match.record.held_at == 0 and match.record.expires_at >= 2 for match in rig.queues.released)
+
+
+async def test_what_a_pause_holds_is_ended_by_a_rule_that_ends_mail_and_kept_against_a_weaker_one(rig):
+    rig.queues.add("example.com", "a", 3)
+    rig.queues.add("example.org", "a", 2)
+    await rig.put("p1", kind=Kind.PAUSE, tag="a")
+    await until(lambda: rig.state("p1") == "done")
+    await rig.put("soft", code=450, tag="a", domain="example.com")
+    await rig.put("r", domain="example.com")
+    await until(lambda: rig.state("r") == "done")
+    assert {match.rule for match in rig.queues.ended} == {"r"}
+    assert (len(rig.queues.ended), len(rig.queues.held[0, "p1"]), rig.queues.left()) == (3, 2, 0)
+
+
+async def test_what_is_released_is_matched_again(rig):
+    rig.queues.add("example.com", "a", 2)
+    rig.queues.add("example.org", "a", 2)
+    await rig.put("p1", kind=Kind.PAUSE, tag="a")
+    await until(lambda: rig.state("p1") == "done")
+    await rig.put("p2", kind=Kind.PAUSE, domain="example.com")
+    await rig.api.remove("p1", "lifted")
+    await until(lambda: rig.queues.left() == 2)
+    assert len(rig.queues.held[0, "p2"]) == 2
+
+
+async def test_a_pause_that_becomes_a_forced_error_lets_nothing_through(rig):
+    rig.queues.add("example.com", "a", 120)
+    pause = await rig.put("p1", kind=Kind.PAUSE, tag="a")
+    await until(lambda: rig.state("p1") == "done")
+    put, _ = await rig.api.edit(pause.id, lambda r: msgspec.structs.replace(r, kind=Kind.ERROR, code=554), "convert")
+    await rig.effective(put.rule)
+    await until(lambda: len(rig.queues.ended) == 120)
+    assert (rig.queues.left(), rig.queues.released) == (0, [])
+
+
+async def test_a_pause_that_is_over_by_its_time_releases(rig):
+    rig.queues.add("example.com", "a", 3)
+    end = int(time.time() * 1000) + 300
+    put, _ = await rig.api.put(Rule("p1", Selectors(tag="a"), kind=Kind.PAUSE, expires_at=end), "c1")
+    await rig.effective(put.rule)
+    await until(lambda: len(rig.queues.held.get((0, "p1"), ())) == 3)
+    await until(lambda: rig.queues.left() == 3)
+    assert time.time() * 1000 >= end

@@ -1,0 +1,41 @@
+"""The pace of what is done to waiting mail as a whole: a rate, and room for the journal before anything else."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from mta.ports.rules import SweepStore
+from mta.rules.clock import boottime
+
+_ASK_EVERY: Final = 0.25
+_BACKLOG_PAUSE: Final = 0.05
+
+
+class Pace:
+    """Shared by all who walk over waiting mail in this process."""
+
+    def __init__(self, store: SweepStore, rate: float, backlog_soft: int, now: Callable[[], float] = boottime) -> None:
+        """`rate`: deliveries looked at a second, 0 = as fast as it goes; past `backlog_soft` entries a lane waits."""
+        self._store = store
+        self._rate = rate
+        self._backlog_soft = backlog_soft
+        self._now = now
+        self._next_at = 0.0  # the rate's next free instant
+        self._asked: dict[int, float] = {}  # by lane
+        self.stopping = False
+
+    async def wait(self, lane: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        """Return when more may be done in the lane; `meanwhile` is called now and then while the journal is behind."""
+        now = self._now()
+        if now - self._asked.get(lane, 0.0) >= _ASK_EVERY:
+            self._asked[lane] = now
+            while await self._store.backlog(lane) > self._backlog_soft and not self.stopping:
+                await asyncio.sleep(_BACKLOG_PAUSE)
+                await meanwhile()
+        self._next_at = max(self._next_at, now - 0.05)
+        if self._next_at - now > 0.02:
+            await asyncio.sleep(self._next_at - now)
+
+    def spend(self, deliveries: int) -> None:
+        """So many were looked at."""
+        self._next_at += deliveries / self._rate if self._rate else 0.0

@@ -1,0 +1,80 @@
+"""Release: what a pause holds goes on when the pause is lifted, disabled or over, earliest due first."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from mta.model.errors import StoreError
+from mta.model.rules import PastDot
+from mta.policy.rule_table import RuleTable, in_force
+from mta.ports.rules import InterceptAnswer, Rules, SweepStore
+from mta.rules.clock import wall_ms
+from mta.rules.pace import Pace
+from mta.rules.sweep_moves import Decider
+
+log = logging.getLogger(__name__)
+
+_PAGE: Final = 100
+_TICK: Final = 1.0  # a pause that ends by its time changes no table; what is held late by an older one comes after
+
+
+class Releaser:
+    """Looks at every pause that holds something. Any number of processes may: a step moves what is still there."""
+
+    def __init__(
+        self, store: SweepStore, rules: Rules, decider: Decider, pace: Pace, wall: Callable[[], int] = wall_ms
+    ) -> None:
+        self._store = store
+        self._rules = rules
+        self._decider = decider
+        self._pace = pace
+        self._wall = wall
+        self._changed = asyncio.Event()
+        self._stopping = False
+        rules.on_change(self._on_change)
+
+    def _on_change(self, table: RuleTable) -> tuple[PastDot, ...]:
+        self._changed.set()
+        return ()
+
+    def stop(self) -> None:
+        """`run` returns soon."""
+        self._stopping = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        while not self._stopping:
+            self._changed.clear()
+            try:
+                await asyncio.gather(*(self.look(lane) for lane in range(self._store.lanes)))
+            except StoreError as error:
+                log.warning("what pauses held waits to be released: %s", error)
+            try:
+                async with asyncio.timeout(_TICK):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    async def look(self, lane: int) -> None:
+        """Release what nothing in force holds any more there."""
+        for pause in await self._store.pauses(lane):
+            while not self._stopping and not self._holds(pause):
+                page = await self._store.first_held(lane, pause, _PAGE)
+                if not page:
+                    break
+                table = self._rules.table
+                for move, matches in self._decider.decide(table, page, pause).items():
+                    answer, _ = await self._store.move(lane, pause, move, table.head.generation, matches)
+                    if answer is InterceptAnswer.OLD_RULES:
+                        return  # our table is about to be swapped, and that wakes us
+                self._pace.spend(len(page))
+                await self._pace.wait(lane, _nothing)
+
+    def _holds(self, pause: str) -> bool:
+        rule = self._rules.table.rule(pause)
+        return rule is not None and in_force(rule, self._wall())
+
+
+async def _nothing() -> None:
+    pass
