@@ -123,9 +123,22 @@ local function spared_member(id, stage, uncertain, pool, domain)
   return id .. string.sub(stage, 1, 1) .. (uncertain and 1 or 0) .. pool .. '|' .. domain
 end
 
-local function spare(P, rule, member, until_ms)
-  redis.call('ZADD', P .. 'spared:' .. rule, until_ms, member)
-  redis.call('SADD', P .. 'spares', rule)
+local function add_spares(P, spares)
+  for rule, entries in pairs(spares) do
+    call_sliced('ZADD', P .. 'spared:' .. rule, entries)
+    redis.call('SADD', P .. 'spares', rule)
+  end
+end
+
+-- Entries of zsets wait in `lists[name]` as score, member, ... until they are added in one command.
+local function push(lists, name, score, member)
+  local entries = lists[name]
+  if not entries then
+    entries = {}
+    lists[name] = entries
+  end
+  entries[#entries + 1] = score
+  entries[#entries + 1] = member
 end
 
 -- Takes members out of a rule's spared ones; answers how many were there.

@@ -63,7 +63,7 @@ local function settle(keys, argv)
   local cancels = P .. 'cancels'
   local marks = redis.call('EXISTS', cancels) == 1 and redis.call('HMGET', cancels, unpack(ids)) or {}
   local answer, events, sums = {}, {}, {}
-  local unclaim, gone, ended, records, queues, hit = {}, {}, {}, {}, {}, {}
+  local unclaim, gone, ended, records, queues, hit, spares, holds_of = {}, {}, {}, {}, {}, {}, {}, {}
   for i, item in ipairs(items) do
     local id, token, pool, domain, move, class, stage, due, record, tags, event, late_event, generation, rule, uncertain,
       delivered_late, deferred, past_dot_of, left_rule, again, final, spare_ms = unpack(item)
@@ -94,7 +94,7 @@ local function settle(keys, argv)
           status = 'c:' .. (uncertain and 1 or 0)
         end
         if spare_ms > 0 then
-          spare(P, rule, spared_member(id, stage, uncertain, pool, domain), now + spare_ms)
+          push(spares, rule, now + spare_ms, spared_member(id, stage, uncertain, pool, domain))
         else
           gone[#gone + 1] = id
         end
@@ -127,8 +127,7 @@ local function settle(keys, argv)
           count_tags(sums, P, tags, 'deferred_by_rule', 1)
         end
       elseif move == 'h' then
-        redis.call('ZADD', P .. 'held:' .. rule, due, id .. pool .. '|' .. domain)
-        redis.call('SADD', P .. 'pauses', rule)
+        push(holds_of, rule, due, id .. pool .. '|' .. domain)
         count_tags(sums, P, tags, 'queued', -1)
         count_tags(sums, P, tags, 'held', 1)
         count(sums, P .. 'rule:' .. rule, 'held', 1)
@@ -183,6 +182,11 @@ local function settle(keys, argv)
   end
   if #records > 0 then
     redis.call('HSET', P .. 'rec', unpack(records))
+  end
+  add_spares(P, spares)
+  for pause, entries in pairs(holds_of) do
+    redis.call('ZADD', P .. 'held:' .. pause, unpack(entries))
+    redis.call('SADD', P .. 'pauses', pause)
   end
   local soonest = now + 1000
   for _, queue in pairs(queues) do

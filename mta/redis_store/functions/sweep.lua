@@ -99,6 +99,7 @@ local function move(keys, argv)
   end
   local now, from = now_ms(), source == '' and 'queued' or 'held'
   local sums, gone, ended, events, records, hit, moved = {}, {}, {}, {}, {}, {}, 0
+  local spares, adds = {}, {}
   for key, group in pairs(by_source(P, source, queues, items)) do
     local left = {}
     local scores = redis.call('ZMSCORE', key, unpack(group[2]))
@@ -112,7 +113,7 @@ local function move(keys, argv)
         count_move(sums, P, how, from, source, rule, tags, uncertain, left_rule)
         if how == 'intercept' then
           if spare_ms > 0 then
-            spare(P, rule, spared_member(id, 'queued', uncertain, pool, domain), now + spare_ms)
+            push(spares, rule, now + spare_ms, spared_member(id, 'queued', uncertain, pool, domain))
           else
             gone[#gone + 1] = id
           end
@@ -122,11 +123,11 @@ local function move(keys, argv)
           records[#records + 1] = id
           records[#records + 1] = record
           if how == 'hold' then
-            redis.call('ZADD', P .. 'held:' .. rule, scores[i], id .. pool .. '|' .. domain)
             redis.call('SADD', P .. 'pauses', rule)
+            push(adds, 'held:' .. rule, scores[i], id .. pool .. '|' .. domain)
           else
-            redis.call('ZADD', P .. 'due:' .. pool .. ':' .. domain, scores[i], id)
             redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', scores[i], domain)
+            push(adds, 'due:' .. pool .. ':' .. domain, scores[i], id)
           end
         end
         if rule ~= '' then
@@ -145,6 +146,10 @@ local function move(keys, argv)
   end
   if moved == 0 then
     return 0
+  end
+  add_spares(P, spares)
+  for name, entries in pairs(adds) do
+    redis.call('ZADD', P .. name, unpack(entries))
   end
   if #records > 0 then
     redis.call('HSET', P .. 'rec', unpack(records))
