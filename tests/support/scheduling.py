@@ -9,7 +9,7 @@ from mta.model.mail import Claimed, QueueKey, Record
 from mta.model.rules import Head
 from mta.model.settings import DeliverySettings, NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
-from mta.ports.queueing import Due, Settled
+from mta.ports.queueing import Due, Move, Settled
 
 QUEUE = QueueKey("p", "example.com")
 SETTINGS = Settings(node=NodeSettings(name="n1", data_dir="/nowhere"))
@@ -52,6 +52,7 @@ class FakeClaims:
         self.away = self.lost_answers = self.agendas = 0
         self.held = {}
         self.barrier = 0
+        self.marked = set()  # ids whose cancellation is asked for
 
     def put(self, *claims, at=NOW):
         for one in claims:
@@ -88,6 +89,8 @@ class FakeClaims:
         for change in changes:
             if 0 <= change.generation < self.barrier:
                 answers.append(Settled.OLD_RULES)
+            elif change.id in self.marked and change.move is not Move.END:
+                answers.append(Settled.CANCEL)
             elif change.id in {done.id for done in self.settled}:
                 answers.append(Settled.STALE)
             else:

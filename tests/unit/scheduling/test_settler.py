@@ -2,10 +2,12 @@ import msgspec
 import pytest
 
 from mta.model.events import Event, EventType
+from mta.model.mail import Final
 from mta.model.outcomes import Class, Origin, Outcome, Reply, Stage, Verdict
-from mta.model.rules import Rule, Selectors
+from mta.model.rules import Kind, Rule, Selectors
+from mta.model.settings import DeliverySettings
 from mta.ports.queueing import Move
-from mta.scheduling.settlement import Terms, decide, forced_outcome
+from mta.scheduling.settlement import Terms, canceled_outcome, decide, forced_outcome
 from mta.scheduling.settler import Settler
 from tests.support.scheduling import NOW, SETTINGS, FakeClaims, FakeRules, a_claim
 
@@ -13,6 +15,7 @@ RULE = Rule("r1", Selectors(tag="t"), 554, "5.7.1", "stop")
 OK = Outcome(Verdict.DELIVERED, Reply(250, "2.0.0", "ok"), Origin.REMOTE, mta="192.0.2.1")
 LATER = Outcome(Verdict.TEMPORARY, Reply(451, "4.7.1", "later"), Origin.REMOTE, mta="192.0.2.1")
 TERMS = Terms("n1", SETTINGS.delivery)
+PAUSE = Rule("p1", Selectors(tag="t"), kind=Kind.PAUSE)
 
 
 def event(raw):
@@ -141,3 +144,94 @@ async def test_escaped_is_noted():
     settler.escaped(a_claim(), "192.0.2.1", "mx", "192.0.2.2")
     await settler.flush()
     assert event(claims.notes[0]).type is EventType.ESCAPED
+
+
+def final(change):
+    return msgspec.msgpack.decode(change.final, type=Final)
+
+
+async def test_a_pause_holds_without_an_attempt_and_forgets_who_deferred_it():
+    claim = a_claim(deferred_by="r4", accepted_at=NOW - 5)
+    change = await settled(FakeClaims(), claim, forced_outcome(PAUSE, 3, Stage.ATTEMPT), FakeRules(PAUSE))
+    assert (change.move, change.rule, change.generation, change.left_rule) == (Move.HOLD, "p1", 3, "r4")
+    assert (change.due_at, change.record.held_at, change.record.attempts, change.record.deferred_by) == (
+        NOW - 5,
+        NOW,
+        0,
+        "",
+    )
+    assert (event(change.event).type, event(change.event).forced.rule) == (EventType.HOLD, "p1")
+
+
+async def test_what_was_tried_before_is_due_now_when_it_is_released():
+    change = await settled(FakeClaims(), a_claim(attempts=2), forced_outcome(PAUSE, 3, Stage.BEFORE_DOT))
+    assert (change.due_at, change.record.attempts) == (NOW, 2)
+
+
+async def test_a_pause_that_was_lifted_meanwhile_lets_it_go_back():
+    claims = FakeClaims()
+    claims.barrier = 2
+    change = await settled(claims, a_claim(), forced_outcome(PAUSE, 1, Stage.ATTEMPT), FakeRules(generation=2))
+    assert (change.move, change.rule, change.record) == (Move.QUEUE, "", None)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.TEMPORARY, Verdict.RETURNED])
+async def test_what_would_live_on_is_canceled_when_that_was_asked_for(verdict):
+    claims, claim = FakeClaims(), a_claim()
+    claims.marked.add(claim.id)
+    change = await settled(claims, claim, msgspec.structs.replace(LATER, verdict=verdict, uncertain=True))
+    assert (change.ended, change.uncertain, change.rule, change.generation) == (Class.CANCELED, True, "", -1)
+    assert event(change.event).type is EventType.CANCELLATION
+    assert final(change).reply is None
+
+
+async def test_what_keeps_failing_is_canceled_rather_than_parked():
+    claims, claim = FakeClaims(), a_claim(reclaims=5)
+    claims.marked.add(claim.id)
+    settler = a_settler(claims)
+    settler.park(claim, "poison")
+    await settler.flush()
+    assert [(change.ended, change.uncertain) for change in claims.settled] == [(Class.CANCELED, True)]
+
+
+async def test_a_delivery_past_its_dot_is_delivered_although_somebody_cancels_it():
+    claims, claim = FakeClaims(), a_claim()
+    claims.marked.add(claim.id)
+    assert (await settled(claims, claim, OK)).ended is Class.DELIVERED
+
+
+def test_a_cancellation_before_any_attempt_counts_none():
+    change = decide(a_claim(attempts=1), canceled_outcome(), NOW, TERMS, 0.5)
+    assert (event(change.event).attempt, event(change.event).code, change.uncertain) == (1, 0, False)
+
+
+@pytest.mark.parametrize("undo", [True, False])
+def test_what_a_rule_intercepts_is_spared_where_it_says_so(undo):
+    rule = msgspec.structs.replace(RULE, undo=undo)
+    terms = Terms("n1", SETTINGS.delivery, 600_000)
+    change = decide(a_claim(), forced_outcome(rule, 1, Stage.ATTEMPT), NOW, terms, 0.5)
+    assert change.spare_ms == (600_000 if undo else 0)
+    assert decide(a_claim(), OK, NOW, terms, 0.5).spare_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("delivery", "relayed"),
+    [
+        (DeliverySettings(), False),
+        (DeliverySettings(route="192.0.2.1:25"), True),
+        (DeliverySettings(route="192.0.2.1:25", routes={"example.com": ""}), False),
+        (DeliverySettings(routes={"*.com": "192.0.2.1:25"}), True),
+    ],
+)
+def test_what_a_relay_took_is_told_apart_from_what_the_mx_took(delivery, relayed):
+    change = decide(a_claim(recipients=3), OK, NOW, Terms("n1", delivery), 0.5)
+    assert final(change) == Final("b@example.com", NOW, 3, relayed)
+
+
+@pytest.mark.parametrize(("enhanced", "unroutable"), [("5.1.2", True), ("5.4.4", True), ("5.6.3", False)])
+def test_a_bounce_says_whether_there_was_anywhere_to_go(enhanced, unroutable):
+    outcome = Outcome(Verdict.PERMANENT, Reply(550, enhanced, "no"), Origin.LOCAL)
+    found = final(decide(a_claim(), outcome, NOW, TERMS, 0.5))
+    assert (found.reply, found.unroutable) == (outcome.reply, unroutable)
+    refused = msgspec.structs.replace(outcome, origin=Origin.REMOTE)
+    assert not final(decide(a_claim(), refused, NOW, TERMS, 0.5)).unroutable
