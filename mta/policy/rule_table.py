@@ -44,6 +44,11 @@ def in_force(rule: Rule, now: int) -> bool:
     return rule.enabled and (not rule.expires_at or now < rule.expires_at)
 
 
+def still_holds(rule: Rule | None, now: int) -> bool:
+    """Whether what this rule held stays held: it is there, is a pause still, and is in force."""
+    return rule is not None and holds(rule) and in_force(rule, now)
+
+
 def swept(rule: Rule) -> bool:
     """Whether queued deliveries can be ended or held by the rule before any attempt: where, from which IP and to which
     peer they would be attempted must not matter to it."""

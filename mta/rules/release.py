@@ -7,7 +7,7 @@ from typing import Final
 
 from mta.model.errors import StoreError
 from mta.model.rules import PastDot
-from mta.policy.rule_table import RuleTable, in_force
+from mta.policy.rule_table import RuleTable, still_holds
 from mta.ports.rules import InterceptAnswer, Rules, SweepStore
 from mta.rules.clock import wall_ms
 from mta.rules.pace import Pace
@@ -59,7 +59,7 @@ class Releaser:
     async def look(self, lane: int) -> None:
         """Release what nothing in force holds any more there."""
         for pause in await self._store.pauses(lane):
-            while not self._stopping and not self._holds(pause):
+            while not self._stopping and not still_holds(self._rules.table.rule(pause), self._wall()):
                 page = await self._store.first_held(lane, pause, _PAGE)
                 if not page:
                     break
@@ -70,10 +70,6 @@ class Releaser:
                         return  # our table is about to be swapped, and that wakes us
                 self._pace.spend(len(page))
                 await self._pace.wait(lane, _nothing)
-
-    def _holds(self, pause: str) -> bool:
-        rule = self._rules.table.rule(pause)
-        return rule is not None and in_force(rule, self._wall())
 
 
 async def _nothing() -> None:

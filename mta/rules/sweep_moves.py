@@ -8,7 +8,7 @@ from mta.model.events import Event, EventType
 from mta.model.mail import Final, Record
 from mta.model.outcomes import Forced, Origin, Reply, Stage
 from mta.model.rules import Rule
-from mta.policy.rule_table import RuleTable, ends, in_force, swept
+from mta.policy.rule_table import RuleTable, ends, still_holds, swept
 from mta.ports.rules import Match, Queued, SweepMove
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -29,8 +29,7 @@ class Decider:
         """What moves, by move; `pause`: it holds the deliveries of the page, "" = they are in queues. What a pause
         holds that is in force leaves it only to be ended."""
         now, generation = self._wall(), table.head.generation
-        holder = table.rule(pause)
-        stays = holder is not None and in_force(holder, now)
+        stays = still_holds(table.rule(pause), now)
         found: Decided = {}
         for queued in page:
             pool, domain = queued.queue

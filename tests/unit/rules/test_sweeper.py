@@ -357,6 +357,14 @@ async def test_a_pause_that_becomes_a_forced_error_lets_nothing_through(rig):
     assert (rig.queues.left(), rig.queues.released) == (0, [])
 
 
+async def test_a_pause_that_becomes_a_4xx_holds_no_longer(rig):
+    rig.queues.add("example.com", "a", 3)
+    pause = await rig.put("p1", kind=Kind.PAUSE, tag="a")
+    await until(lambda: rig.state("p1") == "done")
+    await rig.api.edit(pause.id, lambda r: msgspec.structs.replace(r, kind=Kind.ERROR, code=450), "convert")
+    await until(lambda: rig.queues.left() == 3)
+
+
 async def test_a_pause_that_is_over_by_its_time_releases(rig):
     rig.queues.add("example.com", "a", 3)
     end = int(time.time() * 1000) + 300
