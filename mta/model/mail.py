@@ -70,6 +70,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     tenant: str = ""
     held_at: int = 0  # Unix ms since which a pause holds it, 0 = none does
     recipients: int = 1  # of its message
+    scheduled_at: int = 0  # Unix ms that the sender asked for, 0 = at once
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -171,6 +171,7 @@ class Queues:
                 placed.store,
                 placed.key,
                 message.properties,
+                scheduled_at=message.due_at if message.due_at > message.accepted_at else 0,
             )
             name = codec.lua_text(delivery)
             records.append(name)

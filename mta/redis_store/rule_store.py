@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from mta.model.errors import BadValue, SessionLost, StoreError
-from mta.model.rules import Change, ChangeOp, Effective, Head, PastDot, Rule, SessionState
-from mta.ports.rules import Confirmed, Edit, Put, Removed
+from mta.model.rules import Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, SessionState
+from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
@@ -142,15 +142,21 @@ class StoredRules:
             known = await self._rule(rule_id)
             if known is None:
                 return None
+            edited = edit(known)
             written = msgspec.structs.replace(
-                edit(known),
+                edited,
                 id=known.id,
                 selectors=known.selectors,
                 created_at=known.created_at,
                 created_by=known.created_by,
                 generation=head.generation + 1,
             )
-            wait_set = await self._change(ChangeOp.PUT, head, change, written, _identity(written), by)
+            identity, was = _identity(written), _identity(known)
+            if identity != was:
+                other = await self._link.command("HGET", keys.RULES_IDS, identity)
+                if other:
+                    raise Exists(other.decode())
+            wait_set = await self._change(ChangeOp.PUT, head, change, written, identity, by, was)
             if wait_set is not None:
                 return Put(written, Head(head.generation + 1, change), False), wait_set
         raise StoreError("the rule table changes too fast: try again")
@@ -167,9 +173,9 @@ class StoredRules:
         raise StoreError("the rule table changes too fast: try again")
 
     async def _change(
-        self, op: ChangeOp, head: Head, change: str, rule: Rule, selectors: bytes, by: str
+        self, op: ChangeOp, head: Head, change: str, rule: Rule, identity: bytes, by: str, was: bytes = b""
     ) -> frozenset[str] | None:
-        """None: the head has moved meanwhile."""
+        """`was`: the identity that the rule had before. None: the head has moved meanwhile."""
         step_keys = [
             keys.RULES_HEAD,
             keys.RULES_TABLE,
@@ -181,7 +187,17 @@ class StoredRules:
             keys.RULES_SWEEPS,
         ]
         at = int(time.time() * 1000)
-        args: list[bytes | str | int] = [op, head.generation, change, rule.id, selectors, codec.encode(rule), by, at]
+        args: list[bytes | str | int] = [
+            op,
+            head.generation,
+            change,
+            rule.id,
+            identity,
+            codec.encode(rule),
+            by,
+            at,
+            was,
+        ]
         answer = await self._link.call(b"fg1_rules_change", step_keys, args)
         return None if answer is None else frozenset(name.decode() for name in answer)
 
@@ -218,8 +234,9 @@ class StoredRules:
 
 
 def _identity(rule: Rule) -> bytes:
-    """A rule is its whole selector set."""
-    return msgspec.json.encode(rule.selectors)
+    """A rule is its kind and its whole selector set."""
+    selectors = msgspec.json.encode(rule.selectors)
+    return selectors if rule.kind is Kind.ERROR else rule.kind.encode() + b" " + selectors
 
 
 def _readable(raw: bytes, rule_id: str) -> Rule | None:

@@ -15,6 +15,7 @@ from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.queues import Queues
 from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import Session
+from mta.redis_store.spare_store import StoredSpares
 from mta.redis_store.sweep_store import StoredSweeps
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Store:
         )
         self.rules = StoredRules(link, session, lanes, cluster.max_staleness, settings.rules.max_rules)
         self.sweeps = StoredSweeps(link, lanes, retention)
+        self.spares = StoredSpares(link, lanes, settings.rules.undo_window)
         self.books = StoredBooks(link, lanes)
         self.outbox = StoredOutbox(link, lanes)
         self.tail = StoredTail(link)

@@ -164,7 +164,7 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
         record.tags,
         _encode(_event(claimed, outcome, now, terms, EventType.HOLD, record.attempts)),
         b"",
-        due_at=now if record.attempts else min(now, record.accepted_at),
+        due_at=now if record.attempts else min(now, record.scheduled_at or record.accepted_at),
         record=msgspec.structs.replace(
             record, held_at=now, deferred_by="", uncertain=_uncertain(claimed, outcome.uncertain)
         ),

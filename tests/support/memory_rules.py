@@ -99,7 +99,7 @@ class MemoryRules:
 
     async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
         shared = self._reach()
-        known = next((r for r in shared.rules.values() if r.selectors == rule.selectors), None)
+        known = next((r for r in shared.rules.values() if (r.kind, r.selectors) == (rule.kind, rule.selectors)), None)
         written = msgspec.structs.replace(
             rule, id=known.id if known else rule.id, generation=shared.head.generation + 1
         )

@@ -16,6 +16,7 @@ from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.queues import Queues
 from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import Session
+from mta.redis_store.spare_store import StoredSpares
 from mta.redis_store.sweep_store import StoredSweeps
 
 POOL, DOMAIN = "default", "example.com"
@@ -33,6 +34,7 @@ class Store:
         self.queues = Queues(link, self.session, cluster.lanes, self.content, **settings)
         self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness, 1000)
         self.sweeps = StoredSweeps(link, cluster.lanes, 3600.0)
+        self.spares = StoredSpares(link, cluster.lanes, 600.0)
         self.books = StoredBooks(link, cluster.lanes)
         self.outbox = StoredOutbox(link, cluster.lanes)
         self.tail = StoredTail(link)

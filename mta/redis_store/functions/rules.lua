@@ -19,11 +19,11 @@ end
 -- rules_change: puts or removes a rule if the head is still where the caller saw it; moves the head, audits, publishes.
 -- Never leaves a moved head without the change that moved it. Returns the wait set: the sessions registered at that moment.
 -- KEYS: head, table, ids, changes, sessions, past (of the rule), effects, sweeps.
--- ARGV: op, seen generation, change id, rule id, selectors, rule, by, at (Unix ms). Answers false when the head has moved.
+-- ARGV: op, seen generation, change id, rule id, identity, rule, by, at (Unix ms), identity that it had before ('' = none). Answers false when the head has moved.
 local function rules_change(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'head')
-  local op, seen, change, id, selectors, rule, by, at = unpack(argv)
+  local op, seen, change, id, identity, rule, by, at, was = unpack(argv)
   local generation = head_of(P)
   if generation ~= tonumber(seen) then
     return false
@@ -31,10 +31,11 @@ local function rules_change(keys, argv)
   generation = generation + 1
   if op == 'put' then
     redis.call('HSET', P .. 'table', id, rule)
-    redis.call('HSET', P .. 'ids', selectors, id)
+    redis.call('HDEL', P .. 'ids', was)
+    redis.call('HSET', P .. 'ids', identity, id)
   else
     redis.call('HDEL', P .. 'table', id)
-    redis.call('HDEL', P .. 'ids', selectors)
+    redis.call('HDEL', P .. 'ids', identity)
     redis.call('HDEL', P .. 'effects', id)
     redis.call('HDEL', P .. 'sweeps', id)
   end

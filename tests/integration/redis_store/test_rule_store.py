@@ -5,8 +5,8 @@ import pytest
 
 from mta.model.errors import BadValue, SessionLost
 from mta.model.ids import delivery_id, delivery_text
-from mta.model.rules import NO_HEAD, ChangeOp, Effective, Head, PastDot, Rule, Selectors
-from mta.ports.rules import InterceptAnswer, Match, SweepMove
+from mta.model.rules import NO_HEAD, ChangeOp, Effective, Head, Kind, PastDot, Rule, Selectors
+from mta.ports.rules import Exists, InterceptAnswer, Match, SweepMove
 from mta.redis_store import keys
 from tests.support.stores import DOMAIN, QUEUE, message
 
@@ -201,3 +201,32 @@ async def test_an_edit_is_made_of_the_rule_as_it_stands(open_store):
     with pytest.raises(BadValue):
         await one.rules.edit("rule-red", refuse, "c5")
     assert [change.change.op for change in await one.outbox.changes(0, 10)] == ["put", "put", "put"]
+
+
+async def test_a_pause_and_a_forced_error_of_the_same_selectors_are_two_rules(open_store):
+    store = await open_store()
+    chosen = Selectors(tag="a")
+    pause, _ = await store.rules.put(Rule("p1", chosen, kind=Kind.PAUSE), "c1")
+    error, _ = await store.rules.put(Rule("e1", chosen, 554), "c2")
+    again, _ = await store.rules.put(Rule("p2", chosen, kind=Kind.PAUSE), "c3")
+    assert (pause.created, error.created, again.created, again.rule.id) == (True, True, False, "p1")
+
+
+async def test_a_pause_becomes_a_forced_error_in_one_change(open_store):
+    store = await open_store()
+    chosen = Selectors(tag="a")
+    await store.rules.put(Rule("p1", chosen, kind=Kind.PAUSE), "c1")
+    await store.rules.put(Rule("e1", chosen, 554), "c2")
+
+    def convert(known):
+        return msgspec.structs.replace(known, kind=Kind.ERROR, code=550)
+
+    with pytest.raises(Exists, match="e1"):
+        await store.rules.edit("p1", convert, "c3")
+    await store.rules.remove("e1", "c4")
+    put, _ = await store.rules.edit("p1", convert, "c5")
+    assert (put.rule.id, put.rule.kind, put.head.generation) == ("p1", Kind.ERROR, 4)
+    again, _ = await store.rules.put(Rule("e2", chosen, 551), "c6")
+    assert (again.created, again.rule.id, again.rule.code) == (False, "p1", 551)
+    fresh, _ = await store.rules.put(Rule("p2", chosen, kind=Kind.PAUSE), "c7")
+    assert (fresh.created, fresh.rule.id) == (True, "p2")

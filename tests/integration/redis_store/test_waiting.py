@@ -6,11 +6,14 @@ import msgspec
 import pytest
 
 from mta.model.mail import Final
-from mta.model.outcomes import Class
+from mta.model.outcomes import Class, Stage
+from mta.model.rules import NO_HEAD, Rule, Selectors
 from mta.ports.queueing import Move, Settled
 from mta.ports.rules import InterceptAnswer, Match, SweepMove
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
+from mta.rules.orders import OrderBook
+from mta.rules.undo import Undo
 from tests.support.stores import QUEUE, ended, message, queued
 
 
@@ -162,3 +165,75 @@ async def test_a_marked_delivery_does_not_live_on(open_store):
     await sound(store)
     assert await store.link.command("EXISTS", b"fg:{0}:cancels") == 0
     assert (await store.books.tag("red"))["canceled"] == 2
+
+
+async def undone(store, wall=None):
+    """An undo of r1, which exists no more."""
+    orders = OrderBook(store.rules, store.sweeps)
+    undo = Undo(orders, store.spares, "n1", 600_000, wall or (lambda: int(time.time() * 1000)))
+    try:
+        return await undo.undo("r1", "me", 5.0)
+    finally:
+        await undo.stop()
+        await orders.stop()
+
+
+async def test_an_undo_puts_each_back_once_and_where_it_was_scheduled(open_store):
+    store = await open_store()
+    await store.rules.confirm(1, NO_HEAD, (), {})
+    later = int(time.time() * 1000) + 3_600_000
+    await store.queues.accept(0, [message(), message(to=("a@example.com", "b@example.com"))])
+    await store.queues.accept(0, [message(due_at=later)])
+    one, two = await store.claim(0, most=2)
+    final = msgspec.msgpack.encode(Final("a@example.com", 5))
+    more = {"rule": "r1", "final": final, "spare_ms": 600_000}
+    await store.queues.settle(
+        0,
+        [
+            ended(one, Class.INTERCEPTED, stage="attempt", **more),
+            ended(two, Class.INTERCEPTED, stage="before_dot", uncertain=True, **more),
+        ],
+    )
+    _, page = await store.sweeps.scan(0, QUEUE, 0, 100)
+    matches = [Match(q.id, QUEUE, "r1", q.record.tags, b"e", False, final=final, spare_ms=600_000) for q in page]
+    await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches)
+    await sound(store)
+    assert await store.spares.count("r1", later - 3_600_000) == 4
+    spared = await store.spares.spared(0, "r1", 10)
+    assert {(s.stage, s.uncertain) for s in spared} == {
+        (Stage.ATTEMPT, False),
+        (Stage.BEFORE_DOT, True),
+        (Stage.QUEUED, False),
+    }
+    done = await undone(store)
+    assert (done.effect, done.reinstated, done.left, done.done) == (None, 4, 0, True)
+    await sound(store)
+    books, rule = await store.books.tag("red"), await store.books.rule("r1")
+    assert (books["queued"], books["intercepted:attempt"], books["intercepted:queued"], books["uncertain"]) == (
+        4,
+        0,
+        0,
+        0,
+    )
+    assert (rule["met"], rule["other"], rule["uncertain"]) == (4, 4, 0)
+    _, page = await store.sweeps.scan(0, QUEUE, 0, 100)
+    assert sorted(q.due_at > time.time() * 1000 for q in page) == [False, False, False, True]
+    assert [q.id for q in page if q.record.uncertain] == [two.id]
+    ended_keys = await store.link.scan(b"fg:{0}:ended:", 0, 1000)
+    assert ended_keys[1] == []
+    assert await undone(store) is None
+
+
+async def test_an_undo_disables_the_rule_first_and_what_was_ended_grows_no_older(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message()])
+    await store.rules.put(Rule("r1", Selectors(tag="red"), 554), "c1")
+    [claimed] = await store.claim(0)
+    more = {"stage": "attempt", "rule": "r1", "final": b"", "spare_ms": 600_000}
+    await store.queues.settle(0, [ended(claimed, Class.INTERCEPTED, **more)])
+    [spared] = await store.spares.spared(0, "r1", 10)
+    done = await undone(store, lambda: spared.until - 600_000 + 5000)
+    assert (done.effect.rule.enabled, done.effect.rule.generation, done.reinstated) == (False, 2, 1)
+    assert await store.link.command("HGET", b"fg:{0}:lane", "barrier") == b"2"
+    _, [back] = await store.sweeps.scan(0, QUEUE, 0, 10)
+    assert back.record.expires_at == claimed.record.expires_at + 5000

@@ -1,0 +1,74 @@
+"""What forced errors intercepted and is kept for an undo: read, and put back."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from mta.model.ids import DeliveryId
+from mta.model.mail import QueueKey
+from mta.model.outcomes import Stage
+from mta.ports.spares import Back, Spared
+from mta.redis_store import codec, keys
+from mta.redis_store.link import Link
+
+_STAGES: Final = {stage.value[0]: stage for stage in Stage}
+_REINSTATE_KEYS: Final = (b"spares", b"rec", b"count", b"events")
+
+
+class StoredSpares:
+    """Fulfils ports.spares.SpareStore."""
+
+    def __init__(self, link: Link, lanes: int, undo_window: float) -> None:
+        """`undo_window` in seconds: how far back what is spared may have ended."""
+        self.lanes = lanes
+        self._link = link
+        self._hours = int(undo_window // 3600) + 2
+
+    async def spared(self, lane: int, rule: str, most: int) -> list[Spared]:
+        prefix = keys.lane_prefix(lane)
+        step_keys = [prefix + b"lane", keys.spared_key(prefix, rule.encode()), prefix + b"rec"]
+        answer = await self._link.call(b"fg1_first", step_keys, [most])
+        return [_spared(*answer[at : at + 3]) for at in range(1, len(answer), 3)]
+
+    async def count(self, rule: str, now_ms: int) -> int:
+        total = 0
+        for lane in range(self.lanes):
+            key = keys.spared_key(keys.lane_prefix(lane), rule.encode())
+            total += int(await self._link.command("ZCOUNT", key, f"({now_ms}", "+inf"))
+        return total
+
+    async def reinstate(self, lane: int, rule: str, back: Sequence[Back]) -> int:
+        prefix = keys.lane_prefix(lane)
+        queues = {queue: number for number, queue in enumerate({one.spared.queue for one in back}, 1)}
+        names = {keys.tag_key(prefix, tag.encode()) for one in back for tag in one.spared.record.tags}
+        for pool, domain in queues:
+            names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
+            names.add(keys.agenda_key(prefix, pool.encode()))
+        step_keys = [prefix + b"lane", keys.spared_key(prefix, rule.encode())]
+        step_keys += [prefix + name for name in _REINSTATE_KEYS]
+        step_keys += [keys.rule_key(prefix, rule.encode()), *names]
+        text = codec.lua_text
+        items = [
+            (
+                text(one.spared.id),
+                queues[one.spared.queue],
+                one.spared.stage.value,
+                one.spared.uncertain,
+                one.spared.record.tags,
+                text(codec.encode_record(one.record, one.spared.reclaims)),
+                text(one.event),
+                one.due_at,
+            )
+            for one in back
+        ]
+        blob = codec.encode((rule, self._hours, list(queues), items))
+        return int(await self._link.call(b"fg1_reinstate", step_keys, [blob]))
+
+
+def _spared(member: bytes, until: bytes, raw: bytes) -> Spared:
+    """The record was readable when it was intercepted."""
+    reclaims, record = codec.decode_record(raw)
+    pool, _, domain = member[20:].decode().partition("|")
+    stage, uncertain = _STAGES[chr(member[18])], member[19:20] == b"1"
+    return Spared(
+        DeliveryId(member[:18]), QueueKey(pool, domain), stage, uncertain, int(float(until)), record, reclaims
+    )
