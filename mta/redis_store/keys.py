@@ -66,6 +66,14 @@ def spared_key(prefix: bytes, rule: bytes) -> bytes:
     return b"%bspared:%b" % (prefix, rule)
 
 
+def claimed_key(prefix: bytes, session: bytes) -> bytes:
+    return b"%bclaimed:%b" % (prefix, session)
+
+
+def ended_key(prefix: bytes, hour: int) -> bytes:
+    return b"%bended:%d" % (prefix, hour)
+
+
 def tag_key(prefix: bytes, tag: bytes) -> bytes:
     return b"%btag:%b" % (prefix, tag)
 
@@ -80,6 +88,9 @@ RULES_TABLE = b"fg:{rules}:table"  # hash: rule id -> msgpack Rule
 RULES_IDS = b"fg:{rules}:ids"  # hash: kind of a pause, selectors (canonical JSON) -> rule id
 RULES_CHANGES = (
     b"fg:{rules}:changes"  # stream, id <generation>-0: op, change, id, rule, by, at; the audit, ~20,000 long
+)
+RULES_CANCELS = (
+    b"fg:{rules}:cancels"  # stream: m = message id; what sessions hear of with their confirmation, ~100,000 long
 )
 RULES_SESSIONS = b"fg:{rules}:sessions"  # hash: session -> msgpack (see rules.lua)
 RULES_EFFECTS = b"fg:{rules}:effects"  # hash: rule id -> "<generation>|<msgpack Effective>"

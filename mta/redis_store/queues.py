@@ -171,6 +171,8 @@ class Queues:
                 placed.store,
                 placed.key,
                 message.properties,
+                tenant=message.tenant,
+                recipients=len(message.recipients),
                 scheduled_at=message.due_at if message.due_at > message.accepted_at else 0,
             )
             name = codec.lua_text(delivery)

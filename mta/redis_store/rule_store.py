@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from mta.model.errors import BadValue, SessionLost, StoreError
+from mta.model.ids import MessageId
 from mta.model.rules import Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, SessionState
 from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed
 from mta.redis_store import codec, keys
@@ -35,6 +36,7 @@ class StoredRules:
         self._lanes = lanes
         self._max_staleness = max_staleness
         self._max_rules = max_rules
+        self._heard = b""  # the last cancellation that this session was told of, b"" = it has not confirmed yet
 
     @property
     def session(self) -> str:
@@ -42,6 +44,7 @@ class StoredRules:
 
     def renew(self) -> str:
         """Go on under a new session, after the old one was given up for dead."""
+        self._heard = b""
         return self._session.renew()
 
     async def max_staleness(self) -> float:
@@ -56,10 +59,34 @@ class StoredRules:
     async def confirm(
         self, seq: int, head: Head, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
     ) -> Confirmed:
+        session, heard = self._session, self._heard
+        canceled: list[MessageId] = []
+        while True:
+            step_keys, step_args = self._confirm_step(seq, head, heard, past_dot, metrics)
+            answer = await self._link.call(b"fg1_rules_confirm", step_keys, step_args)
+            if answer[0] == b"LOST":
+                raise SessionLost(session.id)
+            if answer[0] not in (b"OK", b"MORE"):
+                break
+            heard = answer[1]
+            canceled += map(MessageId, answer[2])
+            if answer[0] == b"OK":
+                self._heard = heard
+                return Confirmed(True, head, canceled=tuple(canceled))
+        told = Head(int(answer[1]), answer[2].decode())
+        if answer[0] == b"RELOAD":
+            return Confirmed(False, told, reload=True)
+        first = head.generation + 1
+        changes = [_change(first + at, fields) for at, fields in enumerate(answer[3])]
+        return Confirmed(False, told, tuple(change for change in changes if change is not None))
+
+    def _confirm_step(
+        self, seq: int, head: Head, heard: bytes, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
+    ) -> tuple[list[bytes], list[bytes | str | int]]:
         session = self._session
         # JSON: Lua packs strings as text, and text must be UTF-8.
         about = msgspec.json.encode((session.node, session.pid, session.roles))
-        step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_CHANGES]
+        step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_CHANGES, keys.RULES_CANCELS]
         step_keys += sorted({keys.past_key(entry.rule) for entry in past_dot})
         args: list[bytes | str | int] = [
             session.id,
@@ -68,20 +95,11 @@ class StoredRules:
             head.change,
             about,
             msgspec.json.encode(metrics),
+            heard,
         ]
         for entry in past_dot:
             args += (entry.rule, entry.id, codec.encode(msgspec.structs.replace(entry, session=session.id)))
-        answer = await self._link.call(b"fg1_rules_confirm", step_keys, args)
-        if answer[0] == b"LOST":
-            raise SessionLost(session.id)
-        if answer[0] == b"OK":
-            return Confirmed(True, head)
-        told = Head(int(answer[1]), answer[2].decode())
-        if answer[0] == b"RELOAD":
-            return Confirmed(False, told, reload=True)
-        first = head.generation + 1
-        changes = [_change(first + at, fields) for at, fields in enumerate(answer[3])]
-        return Confirmed(False, told, tuple(change for change in changes if change is not None))
+        return step_keys, args
 
     async def leave(self) -> None:
         await self._link.command("HDEL", keys.RULES_SESSIONS, self._session.id)

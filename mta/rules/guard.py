@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from mta.model.errors import SessionLost, StoreError
+from mta.model.ids import MessageId
 from mta.model.rules import Head, PastDot, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
 from mta.ports.rules import Confirmed, RuleStore
@@ -19,7 +20,11 @@ log = logging.getLogger(__name__)
 PERMIT_SHARE: Final = 0.9  # of S: what a permit lasts, counted from before it was asked for
 _RETRY: Final = (0.02, 0.5)  # seconds after a confirm that failed: at first, at most
 
+_REMEMBERED: Final = 300.0  # seconds that a cancellation is known: longer than any claim is on its way
+_MOST_REMEMBERED: Final = 100_000
+
 ChangeHook = Callable[[RuleTable], Sequence[PastDot]]
+CancelHook = Callable[[Collection[MessageId]], None]
 
 
 class Guard:
@@ -45,7 +50,10 @@ class Guard:
         self._known = False  # the table was loaded under this session
         self._hooks_due = False  # the table was swapped and what is past its dot is not listed yet
         self._listed: dict[tuple[str, str], PastDot] = {}  # (rule, delivery) to tell with the next confirm
+        self._canceled: dict[MessageId, float] = {}  # until when it is known, the oldest first
+        self._to_cancel: tuple[MessageId, ...] = ()  # heard of, and the hooks have not run yet
         self._change_hooks: list[ChangeHook] = []
+        self._cancel_hooks: list[CancelHook] = []
         self._permit_hooks: list[Callable[[], None]] = []
         self._lost_hooks: list[Callable[[], None]] = []
         self._hint = asyncio.Event()
@@ -65,6 +73,12 @@ class Guard:
 
     def on_change(self, abort: ChangeHook) -> None:
         self._change_hooks.append(abort)
+
+    def canceled(self, message: MessageId) -> bool:
+        return message in self._canceled
+
+    def on_cancel(self, abort: CancelHook) -> None:
+        self._cancel_hooks.append(abort)
 
     def on_permit(self, resume: Callable[[], None]) -> None:
         self._permit_hooks.append(resume)
@@ -143,6 +157,7 @@ class Guard:
         """One question to the store; False: the table moved on and must be confirmed as it is now."""
         if self._hooks_due:
             self._run_change_hooks()
+        self._run_cancel_hooks()
         asked_at = self._now()
         listed = tuple(self._listed.items())
         answer = await self._store.confirm(self._seq, self._table.head, [entry for _, entry in listed], self._metrics())
@@ -152,6 +167,8 @@ class Guard:
         self._seq += 1
         for key, _ in listed:
             del self._listed[key]
+        self._hear_of(answer.canceled)
+        self._run_cancel_hooks()
         self._permit_until = asked_at + PERMIT_SHARE * self._staleness
         self._ready.set()
         for resume in self._permit_hooks:
@@ -207,6 +224,22 @@ class Guard:
             for entry in abort(self._table):
                 self._listed[entry.rule, entry.id] = entry
         self._hooks_due = False
+
+    def _hear_of(self, messages: Sequence[MessageId]) -> None:
+        now, known = self._now(), self._canceled
+        for message in messages:
+            known.pop(message, None)
+            known[message] = now + _REMEMBERED
+        while known and (len(known) > _MOST_REMEMBERED or next(iter(known.values())) <= now):
+            del known[next(iter(known))]
+        self._to_cancel += tuple(messages)
+
+    def _run_cancel_hooks(self) -> None:
+        """Again with the next confirmation where one of them fails: no permit is renewed before."""
+        if self._to_cancel:
+            for abort in self._cancel_hooks:
+                abort(self._to_cancel)
+            self._to_cancel = ()
 
     def _lose_session(self) -> None:
         lost = self._store.session

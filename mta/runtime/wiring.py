@@ -11,6 +11,7 @@ from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.content import StoredContent
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.link import Link
+from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.queues import Queues
 from mta.redis_store.rule_store import StoredRules
@@ -43,6 +44,7 @@ class Store:
         self.sweeps = StoredSweeps(link, lanes, retention)
         self.spares = StoredSpares(link, lanes, settings.rules.undo_window)
         self.books = StoredBooks(link, lanes)
+        self.messages = StoredMessages(link, lanes, retention, session.node)
         self.outbox = StoredOutbox(link, lanes)
         self.tail = StoredTail(link)
         self.limits = StoredLimits(link, session)

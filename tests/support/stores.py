@@ -12,6 +12,7 @@ from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.content import StoredContent
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.link import Link
+from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.queues import Queues
 from mta.redis_store.rule_store import StoredRules
@@ -36,6 +37,7 @@ class Store:
         self.sweeps = StoredSweeps(link, cluster.lanes, 3600.0)
         self.spares = StoredSpares(link, cluster.lanes, 600.0)
         self.books = StoredBooks(link, cluster.lanes)
+        self.messages = StoredMessages(link, cluster.lanes, 3600.0, node)
         self.outbox = StoredOutbox(link, cluster.lanes)
         self.tail = StoredTail(link)
         self.limits = StoredLimits(link, self.session)

@@ -48,9 +48,26 @@ end
 
 redis.register_function { function_name = 'fg1_rules_change', callback = rules_change, flags = { 'allow-oom' } }
 
--- rules_confirm: compares and registers in one step. KEYS: head, sessions, changes, then past (of each rule listed).
--- ARGV: session, seq, generation, change, about, metrics, then rule, delivery, entry, ... of what is past its dot.
--- Answers [OK] | [LOST] | [BEHIND, generation, change, [change entry, ...]] | [RELOAD, generation, change]; only OK has written.
+-- Cancellations that one confirmation may hear of; more are handed out first, without registering.
+local MOST_CANCELS = 5000
+
+-- What was canceled beyond the entry `seen` ('' = from now on): the last entry, [message, ...], whether there may be more.
+local function canceled_since(cancels, seen)
+  if seen == '' then
+    local last = redis.call('XREVRANGE', cancels, '+', '-', 'COUNT', 1)[1]
+    return last and last[1] or '0-0', {}, false
+  end
+  local entries, messages = redis.call('XRANGE', cancels, '(' .. seen, '+', 'COUNT', MOST_CANCELS), {}
+  for i, entry in ipairs(entries) do
+    seen, messages[i] = entry[1], entry[2][2]
+  end
+  return seen, messages, #entries == MOST_CANCELS
+end
+
+-- rules_confirm: compares and registers in one step. KEYS: head, sessions, changes, cancels, then past (of each rule listed).
+-- ARGV: session, seq, generation, change, about, metrics, last entry of `cancels` heard of ('' = none), then rule, delivery, entry, ... of what is past its dot.
+-- Answers [OK, last entry, [message canceled, ...]] | [LOST] | [BEHIND, generation, change, [change entry, ...]] | [RELOAD, generation, change] |
+-- [MORE, last entry, [message canceled, ...]]: ask on from there; only OK has written.
 local function rules_confirm(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'head')
@@ -78,16 +95,29 @@ local function rules_confirm(keys, argv)
     end
     return told
   end
+  local last, canceled, more = canceled_since(P .. 'cancels', argv[7])
+  if more then
+    return { 'MORE', last, canceled }
+  end
   redis.call('HSET', P .. 'sessions', session, cmsgpack.pack({ generation, change, seq, false, now_ms(), argv[5], argv[6] }))
-  for i = 7, #argv, 3 do
+  for i = 8, #argv, 3 do
     local past = P .. 'past:' .. argv[i]
     redis.call('HSETNX', past, argv[i + 1], argv[i + 2])
     redis.call('EXPIRE', past, 604800)
   end
-  return { 'OK' }
+  return { 'OK', last, canceled }
 end
 
 redis.register_function { function_name = 'fg1_rules_confirm', callback = rules_confirm, flags = { 'allow-oom' } }
+
+-- rules_cancel: tells every session with its next confirmation that a message is canceled. KEYS: head, cancels. ARGV: message
+local function rules_cancel(keys, argv)
+  redis.call('XADD', keys[2], 'MAXLEN', '~', 100000, '*', 'm', argv[1])
+  redis.call('PUBLISH', 'fg:head', 'cancel')
+  return 'OK'
+end
+
+redis.register_function { function_name = 'fg1_rules_cancel', callback = rules_cancel, flags = { 'allow-oom' } }
 
 -- session_dead: gives a session up, if it stood still at `seq` ('' = its process was reaped). KEYS: head, sessions. ARGV: session, seq
 local function session_dead(keys, argv)

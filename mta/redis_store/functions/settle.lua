@@ -98,9 +98,6 @@ local function settle(keys, argv)
         else
           gone[#gone + 1] = id
         end
-        if marks[i] then
-          redis.call('HDEL', cancels, id)
-        end
         ended[#ended + 1] = id
         ended[#ended + 1] = status .. '\0' .. final
         count_tags(sums, P, tags, 'queued', -1)
