@@ -44,6 +44,7 @@ def _dependencies(settings: Settings, store: Store, orders: OrderBook) -> Depend
         rules=store.rules,
         sweeps=store.sweeps,
         books=store.books,
+        messages=store.messages,
         tail=store.tail,
         tokens=store.cluster,
         node=settings.node.name,

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from control_api import events, forced_errors, health, openapi, queues, tags, workers
+from control_api import events, forced_errors, health, messages, openapi, queues, tags, workers
 from control_api.access import Access
 from control_api.bodies import MAX_BODY
 from control_api.dependencies import DEPENDENCIES, Dependencies
@@ -31,6 +31,8 @@ def create_app(deps: Dependencies) -> web.Application:
             web.patch("/v1/errors/{id}", forced_errors.patch_error),
             web.delete("/v1/errors/{id}", forced_errors.delete_error),
             web.get("/v1/errors/{id}/statement", forced_errors.show_statement),
+            web.get("/v1/messages/{id}", messages.show_message),
+            web.post("/v1/messages/{id}/cancel", messages.cancel_message),
             web.get("/v1/tags", tags.find_tag),
             web.get("/v1/tags/{tag}", tags.show_tag),
             web.get("/v1/queues", queues.list_queues),

@@ -8,6 +8,7 @@ from aiohttp import web
 from mta.model.settings import ApiSettings
 from mta.ports.access import LiveEvents, Tokens
 from mta.ports.books import Books
+from mta.ports.messages import Messages
 from mta.ports.rules import Orders, RuleStore, SweepStore
 
 
@@ -19,6 +20,7 @@ class Dependencies:
     rules: RuleStore
     sweeps: SweepStore
     books: Books
+    messages: Messages
     tail: LiveEvents
     tokens: Tokens
     node: str  # this node's name: what a rule with `cluster: false` is bound to

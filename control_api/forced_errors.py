@@ -11,7 +11,7 @@ from control_api import dependencies
 from control_api.bodies import read_fields
 from control_api.dependencies import Dependencies
 from control_api.problems import Problem, json_response
-from control_api.query import cursor_of, read_cursor, read_limit, read_query, read_wait
+from control_api.query import LONGEST_WAIT, cursor_of, read_cursor, read_limit, read_query, read_wait
 from control_api.rule_body import (
     LISTS,
     check_fields,
@@ -30,7 +30,6 @@ from mta.policy.rule_table import RuleTable, in_force, swept
 from mta.ports.rules import Effect
 from mta.rules.statement import only_tag, rule_statement
 
-LONGEST_WAIT = 600.0
 _UNTIL = ("effective", "quiet", "swept")
 _STATES = {"true": (True,), "false": (False,), "all": (True, False)}
 

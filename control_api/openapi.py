@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from control_api.bodies import FORM_TYPE, JSON_TYPE
+from control_api.message_record import REASONS, STATUSES
 from control_api.problems import json_response
 from control_api.query import MAX_LIMIT, read_query
 from control_api.rule_body import MAX_TAGS, MAX_TEXT
@@ -104,6 +105,37 @@ _EFFECT: Schema = {
 _EFFECT_ALWAYS = ["effective", "past_dot", "quiet_at", "workers"]
 
 
+_STATUS: Schema = {"type": "string", "enum": list(STATUSES)}
+_REASON: Schema = {"type": "string", "enum": list(REASONS)}
+_SAID = _object({"code": {"type": "integer"}, "enhanced": _TEXT, "text": _TEXT}, [])
+_RECIPIENT: Schema = {
+    "id": _TEXT,
+    "recipient": _TEXT,
+    "status": _STATUS,
+    "reason": _REASON,
+    "error": _SAID,
+    "attempts": _COUNT,
+    "next_attempt": _TIME,
+    "cancel_asked_at": _TIME,
+    "canceled_at": _TIME,
+    "ended_at": _TIME,
+    "uncertain": _FLAG,
+}
+_MESSAGE: Schema = {
+    "id": _TEXT,
+    "status": _STATUS,
+    "reason": _REASON,
+    "error": _SAID,
+    "accepted_at": _TIME,
+    "canceled_at": _TIME,
+    "effective_by": _TIME,
+    "tenant": _TEXT,
+    "tags": _list(_TEXT),
+    "sender": _TEXT,
+    "recipients": _list(_object(_RECIPIENT, ["id", "status"])),
+}
+
+
 def _schemas() -> Schema:
     _, statements = msgspec.json.schema_components(
         (TagStatement, RuleStatement), ref_template="#/components/schemas/{name}"
@@ -141,6 +173,7 @@ def _schemas() -> Schema:
             }
         ),
         "Workers": _object({"generation": _COUNT, "workers": _list(_object(worker))}),
+        "Message": _object(_MESSAGE, ["id", "status", "accepted_at", "recipients"]),
         "Health": _object({"status": _TEXT, "reason": _TEXT}, ["status"]),
         **statements,
     }
@@ -264,6 +297,36 @@ def _error_paths() -> Schema:
     }
 
 
+def _message_paths() -> Schema:
+    record = _ref("Message")
+    once = {"x-should-retry": {"description": "false", "schema": _TEXT}}
+    return {
+        "/v1/messages/{id}": {
+            "parameters": [_ID],
+            "get": _operation(
+                "One message, with the status of each recipient",
+                _answers("404", _200=_json(record, "the record")),
+            ),
+        },
+        "/v1/messages/{id}/cancel": {
+            "parameters": [_ID],
+            "post": _operation(
+                "Cancel one message; may be repeated",
+                _answers(
+                    "404",
+                    "408",
+                    "413",
+                    "415",
+                    _200=_json(record, "canceled for at least one recipient, now or before; no other is under way"),
+                    _202=_json(record, "a worker that holds some of it has not answered yet"),
+                    _409=_json(record, "all of it has ended otherwise", once),
+                ),
+                [_WAIT],
+            ),
+        },
+    }
+
+
 def _other_paths() -> Schema:
     statement = _json(_ref("TagStatement"), "the statement; zeros where the tag was never seen")
     event_types = {"type": "array", "items": {"type": "string", "enum": [str(kind) for kind in EventType]}}
@@ -323,7 +386,7 @@ def document() -> Schema:
         "openapi": "3.1.0",
         "info": {"title": "Floodgate", "version": _version(), "description": "Control after acceptance."},
         "security": [{"token": []}],
-        "paths": {**_error_paths(), **_other_paths()},
+        "paths": {**_error_paths(), **_message_paths(), **_other_paths()},
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

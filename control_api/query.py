@@ -10,6 +10,7 @@ from mta.model.errors import BadValue
 from mta.model.units import parse_duration
 
 MAX_LIMIT = 10_000
+LONGEST_WAIT = 600.0  # seconds
 
 
 def read_query(request: web.Request, once: Collection[str] = (), repeatable: Collection[str] = ()) -> dict[str, str]:

@@ -12,6 +12,7 @@ COMMANDS = {
     "send": ("mta.cli.send", "Hand a message in over SMTP."),
     "cancel": ("mta.cli.cancel", "Cancel all queued mail of a tag on every node, and account for it."),
     "errors": ("mta.cli.errors", "Forced errors: add, list, show, remove, statement."),
+    "messages": ("mta.cli.messages", "One message: its status, and its cancellation."),
     "queues": ("mta.cli.queues", "What is queued, by pool and domain."),
     "workers": ("mta.cli.workers", "The processes of the cluster and the rules they have confirmed."),
     "tail": ("mta.cli.tail", "Follow the delivery log live."),

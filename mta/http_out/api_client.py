@@ -19,12 +19,13 @@ class ApiAway(Exception):
 
 
 class ApiRefused(Exception):
-    """The API said no; the text is one line for a person."""
+    """The API said no; the text is one line for a person, `body` is all that it said."""
 
-    def __init__(self, status: int, message: str, field: str | None) -> None:
+    def __init__(self, status: int, message: str, field: str | None, body: Any = None) -> None:
         super().__init__(f"{field}: {message}" if field else message)
         self.status = status
         self.field = field
+        self.body = body
 
 
 class Answer(NamedTuple):
@@ -140,4 +141,4 @@ def _decode(raw: bytes) -> Any:
 
 def _refusal(status: int, answer: Any) -> ApiRefused:
     error = answer.get("error", {}) if isinstance(answer, dict) else {}
-    return ApiRefused(status, error.get("message") or f"the API answered {status}", error.get("field"))
+    return ApiRefused(status, error.get("message") or f"the API answered {status}", error.get("field"), answer)

@@ -10,10 +10,12 @@ from aiohttp import web
 from control_api.app import create_app
 from control_api.dependencies import Dependencies
 from mta.model.errors import StoreAway
+from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
 from mta.model.rules import Head, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
+from mta.ports.messages import Standing
 from mta.ports.rules import Edit, Effect, SweepState
 
 TOKEN = "a-token-of-the-tests"
@@ -38,6 +40,9 @@ class Cluster:
         self.states: dict[str, SessionState] = {"s1": session("s1", "n1", 11), "s2": session("s2", "n2", 22)}
         self.sweep_states: dict[str, SweepState] = {}
         self.stored_pools = ["default"]
+        self.messages: dict[MessageId, list[Standing]] = {}
+        self.after_cancel: dict[MessageId, list[Standing]] = {}  # what a cancellation makes of them
+        self.cancel_waits: list[float] = []
         self.lines: list[tuple[str, bytes]] = []
         self.watched = 0
         self.token_reads = 0
@@ -114,6 +119,10 @@ class Stores:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
+    async def max_staleness(self) -> float:
+        self._cluster.reach()
+        return 5.0
+
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         self._cluster.reach()
         return Head(self._cluster.generation, "c"), tuple(self._cluster.rules.values())
@@ -146,6 +155,23 @@ class Books:
     async def queues(self) -> list[QueueCounts]:
         self._cluster.reach()
         return list(self._cluster.queue_counts)
+
+
+class Messages:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def show(self, message: MessageId) -> list[Standing]:
+        self._cluster.reach()
+        return self._cluster.messages.get(message, [])
+
+    async def cancel(self, message: MessageId, wait: float) -> list[Standing]:
+        cluster = self._cluster
+        cluster.reach()
+        cluster.cancel_waits.append(wait)
+        if message in cluster.after_cancel:
+            cluster.messages[message] = cluster.after_cancel[message]
+        return cluster.messages.get(message, [])
 
 
 class Tail:
@@ -189,6 +215,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there
         sweeps=stores,  # type: ignore[arg-type]
         books=Books(cluster),  # type: ignore[arg-type]
+        messages=Messages(cluster),
         tail=Tail(cluster),
         tokens=Tokens(cluster),
         node="n1",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from mta.model.errors import SessionLost, StoreAway
+from mta.model.ids import MessageId
 from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, Head, PastDot, Rule, SessionState
 from mta.ports.rules import Confirmed, Edit, Put, Removed
 
@@ -30,6 +31,7 @@ class Shared:
         self.sessions: dict[str, SessionState] = {}
         self.past: dict[str, dict[str, PastDot]] = {}
         self.effects: dict[str, Effective] = {}
+        self.canceled: list[MessageId] = []
         self.barriers: list[int] = []
         self.hints: list[Callable[[], None]] = []
 
@@ -52,10 +54,12 @@ class MemoryRules:
         self.staleness = staleness
         self.away = False
         self.lose_reply = False
+        self._heard: int | None = None  # how many cancellations this session was told of
         self.asked: list[tuple[int, Head, tuple[PastDot, ...]]] = []
         self.before_answer: Callable[[], None] = lambda: None  # runs when the step has run and its answer is under way
 
     def renew(self) -> str:
+        self._heard = None
         name, _, number = self.session.rpartition(".")
         self.session = f"{name}.{int(number) + 1}"
         return self.session
@@ -70,10 +74,12 @@ class MemoryRules:
     ) -> Confirmed:
         shared = self._reach()
         self.asked.append((seq, head, tuple(past_dot)))
-        answer = self._step(shared, seq, head, past_dot)
+        answer, heard = self._step(shared, seq, head, past_dot), len(shared.canceled)
         self.before_answer()
         if self.lose_reply:
             raise StoreAway("the answer was lost")
+        if answer.ok:
+            self._heard = heard
         return answer
 
     def _step(self, shared: Shared, seq: int, head: Head, past_dot: Sequence[PastDot]) -> Confirmed:
@@ -88,7 +94,9 @@ class MemoryRules:
         for entry in past_dot:
             told = msgspec.structs.replace(entry, session=self.session)
             shared.past.setdefault(entry.rule, {}).setdefault(entry.id, told)
-        return Confirmed(True, shared.head)
+        return Confirmed(
+            True, shared.head, canceled=tuple(() if self._heard is None else shared.canceled[self._heard :])
+        )
 
     async def leave(self) -> None:
         self._reach().sessions.pop(self.session, None)

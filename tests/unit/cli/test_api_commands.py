@@ -6,21 +6,26 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
 from click.testing import CliRunner, Result
 
-from mta.cli import cancel, errors, queues, remote, tail, workers
+from mta.cli import cancel, errors, messages, queues, remote, tail, workers
 from mta.cli.main import COMMANDS
 from mta.http_out.api_client import ApiRefused
+from mta.model.ids import delivery_id, message_text, new_message_id
+from mta.model.mail import Final, Record
+from mta.model.outcomes import Class, Reply
+from mta.ports.messages import Standing
 from mta.ports.rules import SweepState
 from tests.support.control_api import AT, TOKEN, Cluster, app_for, counts_of
 
 Floodgate = Callable[..., Result]
 
-_COMMANDS = {module.__name__: module.command for module in (cancel, errors, queues, tail, workers)}
+_COMMANDS = {module.__name__: module.command for module in (cancel, errors, messages, queues, tail, workers)}
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def call(name: str, *arguments: str, answer: str | None = None) -> Result:
     return CliRunner().invoke(_COMMANDS[f"mta.cli.{name}"], arguments, input=answer)
 
 
-@pytest.mark.parametrize("name", ["cancel", "errors", "queues", "tail", "workers"])
+@pytest.mark.parametrize("name", ["cancel", "errors", "messages", "queues", "tail", "workers"])
 def test_each_command_is_where_the_program_looks(name: str) -> None:
     assert COMMANDS[name][0] in _COMMANDS
 
@@ -274,3 +279,45 @@ def test_a_rule_is_edited_disabled_and_enabled(floodgate: Floodgate, cluster: Cl
     assert floodgate("errors", "disable", rule["id"]).exit_code == 0
     (known,) = cluster.rules.values()
     assert (known.code, known.enabled, known.expires_at) == (450, False, 0)
+
+
+_MESSAGE = new_message_id(0, AT)
+
+
+def _standing(state: Class, **more: Any) -> Standing:
+    final = None if state is Class.QUEUED else Final("a@example.com", AT)
+    record = Record("from@example.org", "a@example.com", ("red",), 1, AT, AT, last=Reply(450, "4.2.1", "later"))
+    return Standing(delivery_id(_MESSAGE, 1), state, None if final else record, final, **more)
+
+
+def test_a_message_is_shown(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.messages[_MESSAGE] = [_standing(Class.QUEUED)]
+    shown = floodgate("messages", "show", message_text(_MESSAGE))
+    assert shown.exit_code == 0, shown.output
+    assert "ENQUEUED" in shown.stdout
+    assert "450 4.2.1 later" in shown.stdout
+    record = json.loads(floodgate("messages", "show", message_text(_MESSAGE), "--json").stdout)
+    assert record["recipients"][0]["recipient"] == "a@example.com"
+    unknown = floodgate("messages", "show", "0" * 26)
+    assert unknown.exit_code == 1
+    assert unknown.stderr.startswith("floodgate: no message with this id is known")
+    assert floodgate("messages", "show", "x").exit_code == 1
+
+
+def test_a_message_is_canceled_or_the_command_says_why_not(floodgate: Floodgate, cluster: Cluster) -> None:
+    text = message_text(_MESSAGE)
+    cluster.messages[_MESSAGE] = [_standing(Class.QUEUED, asked_at=AT)]
+    pending = floodgate("messages", "cancel", text, "--wait", "0.2")
+    assert (pending.exit_code, cluster.cancel_waits) == (3, [0.2])
+    assert pending.stderr.endswith("it sends nothing of it after 2023-11-14T22:13:25.500Z\n")
+    cluster.messages[_MESSAGE] = [_standing(Class.CANCELED)]
+    done = floodgate("messages", "cancel", text, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["status"]) == (0, "CANCELED")
+    cluster.messages[_MESSAGE] = [_standing(Class.INTERCEPTED)]
+    late = floodgate("messages", "cancel", text)
+    assert late.exit_code == 1
+    assert late.stderr == (
+        "floodgate: not canceled: the message is UNDELIVERABLE (INTERCEPTED) since 2023-11-14T22:13:20.000Z\n"
+    )
+    cluster.away = True
+    assert floodgate("messages", "cancel", text).exit_code == 1

@@ -244,3 +244,75 @@ async def test_the_table_knows_the_time_and_what_is_protected_however_it_was_loa
         assert guard.table.match("p", "", "example.com", ("a", "vip")) is None
         rig.clock.seconds = 101.0
         assert guard.table.match("p", "", "example.com", ("a",)) is None
+
+
+async def test_cancellations_are_known_and_acted_upon_before_the_permit_is_renewed(rig):
+    heard = []
+    rig.guard.on_cancel(lambda messages: heard.append((tuple(messages), rig.guard.may_dot())))
+    rig.shared.canceled.append(b"before")
+    await rig.guard.beat()
+    assert not rig.guard.canceled(b"before"), "nothing of it can be held here"
+    rig.shared.canceled += [b"one", b"two"]
+    rig.clock.seconds += S
+    await rig.guard.beat()
+    assert heard == [((b"one", b"two"), False)]
+    assert rig.guard.canceled(b"one")
+    assert rig.guard.may_dot()
+    await rig.guard.beat()
+    assert len(heard) == 1
+
+
+async def test_cancellations_come_again_after_a_lost_answer(rig):
+    heard = []
+    rig.guard.on_cancel(heard.extend)
+    await rig.guard.beat()
+    rig.shared.canceled.append(b"one")
+    rig.store.lose_reply = True
+    with pytest.raises(StoreAway):
+        await rig.guard.beat()
+    assert heard == []
+    rig.store.lose_reply = False
+    await rig.guard.beat()
+    assert heard == [b"one"]
+
+
+async def test_a_cancellation_that_could_not_be_acted_upon_renews_no_permit(rig):
+    heard, bugs = [], [RuntimeError(), RuntimeError()]
+
+    def abort(messages):
+        if bugs:
+            raise bugs.pop()
+        heard.extend(messages)
+
+    rig.guard.on_cancel(abort)
+    await rig.guard.beat()
+    rig.shared.canceled.append(b"one")
+    rig.clock.seconds += S
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            await rig.guard.beat()
+        assert not rig.guard.may_dot()
+    await rig.guard.beat()
+    assert (heard, rig.guard.may_dot()) == ([b"one"], True)
+
+
+async def test_cancellations_are_forgotten_after_minutes_and_never_fill_the_memory(rig, monkeypatch):
+    monkeypatch.setattr("mta.rules.guard._MOST_REMEMBERED", 3)
+    await rig.guard.beat()
+    rig.shared.canceled.append(b"one")
+    await rig.guard.beat()
+    rig.clock.seconds += 299
+    rig.shared.canceled += [b"two", b"three"]
+    await rig.guard.beat()
+    assert [m for m in (b"one", b"two", b"three") if rig.guard.canceled(m)] == [b"one", b"two", b"three"]
+    rig.clock.seconds += 2
+    rig.shared.canceled += [b"four"]
+    await rig.guard.beat()
+    assert not rig.guard.canceled(b"one")
+    rig.shared.canceled += [b"five", b"six"]
+    await rig.guard.beat()
+    assert [m for m in (b"two", b"three", b"four", b"five", b"six") if rig.guard.canceled(m)] == [
+        b"four",
+        b"five",
+        b"six",
+    ]
