@@ -8,17 +8,6 @@ import click
 from mta.cli import remote
 from mta.cli.tables import print_fields, print_statement, print_table, selectors_of
 from mta.http_out.api_client import ApiClient
-from mta.model.errors import BadValue
-from mta.model.units import parse_duration
-
-DEFAULT_WAIT = "10s"  # longer than it takes until every order is effective
-
-
-def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    try:
-        return parse_duration(value, "wait")
-    except BadValue as bad:
-        raise click.BadParameter(bad.reason) from None
 
 
 @click.group(help="Forced errors: add, list, show, edit, enable, disable, remove, statement.")
@@ -44,7 +33,9 @@ def command() -> None:
 @click.option("--this-node", is_flag=True, help="only on the node that answers")
 @click.option("--everything", is_flag=True, help="needed when no selector, or only --except-tag, is given")
 @click.option("--reason", help="for people; not sent")
-@click.option("--wait", callback=_seconds, default=DEFAULT_WAIT, help="how long to wait until it is effective")
+@click.option(
+    "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="how long to wait until it is effective"
+)
 @click.option("--until", type=click.Choice(["effective", "quiet", "swept"]), default="effective")
 @click.option("--yes", is_flag=True, help="do not ask")
 @click.option("--json", "as_json", is_flag=True)
@@ -139,7 +130,9 @@ def show(rule_id: str, as_json: bool) -> None:
 @click.option("--expires-at", help='when it stops matching; "" = never')
 @click.option("--duration", help="how long it matches from now, such as 30m")
 @click.option("--generation", type=int, help="only if the rule is still at this generation")
-@click.option("--wait", callback=_seconds, default=DEFAULT_WAIT, help="how long to wait until it is effective")
+@click.option(
+    "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="how long to wait until it is effective"
+)
 @click.option("--until", type=click.Choice(["effective", "quiet", "swept"]), default="effective")
 @click.option("--yes", is_flag=True, help="do not ask")
 @click.option("--json", "as_json", is_flag=True)
@@ -161,7 +154,9 @@ def edit(
 
 @command.command(help="Let a disabled forced error match again; what waits is swept again.")
 @click.argument("rule_id", metavar="ID")
-@click.option("--wait", callback=_seconds, default=DEFAULT_WAIT, help="how long to wait until it is effective")
+@click.option(
+    "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="how long to wait until it is effective"
+)
 @click.option("--until", type=click.Choice(["effective", "quiet", "swept"]), default="effective")
 @click.option("--yes", is_flag=True, help="do not ask")
 @click.option("--json", "as_json", is_flag=True)
@@ -176,7 +171,9 @@ def enable(rule_id: str, wait: float, until: str, yes: bool, as_json: bool) -> N
 
 @command.command(help="Keep a forced error without effect; what it ended stays ended.")
 @click.argument("rule_id", metavar="ID")
-@click.option("--wait", callback=_seconds, default=DEFAULT_WAIT, help="how long to wait until it is effective")
+@click.option(
+    "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="how long to wait until it is effective"
+)
 @click.option("--json", "as_json", is_flag=True)
 def disable(rule_id: str, wait: float, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
@@ -209,7 +206,9 @@ def _state(rule: dict[str, Any]) -> str:
 
 @command.command(help="Lift a forced error; what it ended stays ended.")
 @click.argument("rule_id", metavar="ID")
-@click.option("--wait", callback=_seconds, default=DEFAULT_WAIT, help="how long to wait until it is effective")
+@click.option(
+    "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="how long to wait until it is effective"
+)
 @click.option("--json", "as_json", is_flag=True)
 def remove(rule_id: str, wait: float, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:

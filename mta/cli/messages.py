@@ -11,7 +11,6 @@ from mta.cli.tables import print_fields, print_table
 from mta.http_out.api_client import ApiClient, ApiRefused
 
 _COLUMNS = ("id", "recipient", "status", "reason", "attempts", "next_attempt", "ended_at", "uncertain", "error")
-_WAIT = 10.0  # seconds; with the default rules.max_staleness no worker hands over a dot after 5.5
 
 
 @click.group(help="One message, by the id of its 250 reply.")
@@ -32,7 +31,7 @@ def show(message_id: str, as_json: bool) -> None:
 
 @command.command(help="Cancel one message; what has been sent stays sent.")
 @click.argument("message_id", metavar="ID")
-@click.option("--wait", type=click.FloatRange(0, 600), default=_WAIT, help="seconds to wait for the worker that has it")
+@click.option("--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="how long to wait for its worker")
 @click.option("--json", "as_json", is_flag=True)
 def cancel(message_id: str, wait: float, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:

@@ -11,9 +11,12 @@ from typing import Any, NoReturn
 import click
 
 from mta.http_out.api_client import Answer, ApiAway, ApiClient, ApiRefused
+from mta.model.errors import BadValue
+from mta.model.units import parse_duration
 from mta.settings_file import default_data_dir
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+DEFAULT_WAIT = "10s"  # longer than it takes until every order is effective
 
 DONE, FAILED, USAGE, NOT_YET, AWAY = range(5)  # exit statuses, CONTRACT section 2
 
@@ -66,6 +69,14 @@ def find_token(environ: Mapping[str, str]) -> str:
         raise ApiRefused(
             401, f"no token: FLOODGATE_TOKEN is not set, and {path} cannot be read ({reason})", None
         ) from error
+
+
+def seconds(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """The callback of an option that is a duration."""
+    try:
+        return parse_duration(value, parameter.name or "")
+    except BadValue as bad:
+        raise click.BadParameter(bad.reason) from None
 
 
 def without_unset(**options: Any) -> dict[str, Any]:

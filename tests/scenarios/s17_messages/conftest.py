@@ -1,0 +1,84 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.node import Node, running, until
+from tests.support.recount import assert_balanced
+from tests.support.rest import Answer, ask
+from tests.support.sink_thread import SinkThread
+from tests.support.valkey import Valkey
+
+
+class Desk:
+    """One node on a server of its own, its destination, and whoever asks about single messages."""
+
+    def __init__(self, node: Node, valkey: Valkey, sink: SinkThread) -> None:
+        self.node = node
+        self.valkey = valkey
+        self.sink = sink
+
+    def show(self, message: str) -> Any:
+        """The record of a message that is known."""
+        answer = ask(self.node.ready["api"], "GET", f"/v1/messages/{message}")
+        assert answer.status == 200, answer
+        return answer.body
+
+    def cancel(self, message: str, wait: str = "10s") -> Answer:
+        return ask(self.node.ready["api"], "POST", f"/v1/messages/{message}/cancel?wait={wait}")
+
+    def becomes(self, message: str, status: str) -> Any:
+        """Its record once its headline says so."""
+        return until(lambda: (r := self.show(message))["status"] == status and r, 20.0, f"{self.show(message)}")
+
+    def log_of(self, message: str, kind: str) -> list[dict[str, Any]]:
+        return [e for e in self.node.events() if e.get("message_id") == message and e["type"] == kind]
+
+    def logged(self, message: str, kind: str) -> dict[str, Any]:
+        """The message's one line of that type."""
+        (line,) = until(lambda: self.log_of(message, kind), 10.0, f"{kind} of {message}")
+        return line
+
+    def holder(self) -> tuple[str, int]:
+        """Session and process id of the one worker that holds something."""
+
+        def look() -> tuple[str, int] | None:
+            for worker in self.node.call("GET", "/v1/workers")[1]["workers"]:
+                for lane in range(4):
+                    held = self.valkey.ask("HLEN", f"fg:{{{lane}}}:claimed:{worker['session']}")
+                    if held.strip() != b":0":
+                        return str(worker["session"]), int(worker["pid"])
+            return None
+
+        found: tuple[str, int] = until(look)
+        return found
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("s17")
+    sink = SinkThread().start()
+    valkey = Valkey(folder / "valkey")
+    node = Node(
+        folder / "n1",
+        "n1",
+        valkey.url,
+        delivery__route=sink.address,
+        delivery__retries=["1h"],
+        delivery__lease="5s",
+        rules__max_staleness="1s",
+    )
+    try:
+        with running(valkey, node):
+            yield Desk(node, valkey, sink)
+            assert_balanced(valkey.url)
+    finally:
+        sink.stop()
+
+
+@pytest.fixture(autouse=True)
+def _usual_answers_afterwards(desk: Desk) -> Iterator[None]:
+    yield
+    for verb in ("RCPT", "DATA", "."):
+        desk.sink.script(verb, None)
+    desk.sink.release("250 2.0.0 taken")
