@@ -93,6 +93,8 @@ class Checker:
         answer = await self._link.command("HGETALL", prefix + b"rec")
         records = dict(zip(answer[::2], answer[1::2], strict=True))
         contents = set(await self._link.command("HKEYS", prefix + b"content"))
+        for id_ in set(await self._link.command("HKEYS", prefix + b"cancels")) - records.keys():
+            broken.append(f"{_text(id_)}: is to be canceled and does not live")
         for id_ in places.keys() - records.keys():
             broken.append(f"{_text(id_)}: {places[id_]} without a record")
         for id_, raw in records.items():

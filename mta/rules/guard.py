@@ -51,7 +51,7 @@ class Guard:
         self._hooks_due = False  # the table was swapped and what is past its dot is not listed yet
         self._listed: dict[tuple[str, str], PastDot] = {}  # (rule, delivery) to tell with the next confirm
         self._canceled: dict[MessageId, float] = {}  # until when it is known, the oldest first
-        self._to_cancel: tuple[MessageId, ...] = ()  # heard of, and the hooks have not run yet
+        self._to_cancel: frozenset[MessageId] = frozenset()  # heard of, and the hooks have not run yet
         self._change_hooks: list[ChangeHook] = []
         self._cancel_hooks: list[CancelHook] = []
         self._permit_hooks: list[Callable[[], None]] = []
@@ -232,14 +232,14 @@ class Guard:
             known[message] = now + _REMEMBERED
         while known and (len(known) > _MOST_REMEMBERED or next(iter(known.values())) <= now):
             del known[next(iter(known))]
-        self._to_cancel += tuple(messages)
+        self._to_cancel |= frozenset(messages)
 
     def _run_cancel_hooks(self) -> None:
         """Again with the next confirmation where one of them fails: no permit is renewed before."""
         if self._to_cancel:
             for abort in self._cancel_hooks:
                 abort(self._to_cancel)
-            self._to_cancel = ()
+            self._to_cancel = frozenset()
 
     def _lose_session(self) -> None:
         lost = self._store.session

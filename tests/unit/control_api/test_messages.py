@@ -6,6 +6,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from control_api.message_record import message_record
+from control_api.openapi import document
 from mta.model.ids import DeliveryId, delivery_id, message_text, new_message_id
 from mta.model.mail import Final, Record
 from mta.model.outcomes import Class, Reply
@@ -196,3 +197,14 @@ async def test_a_cancellation_has_no_fields(api: TestClient, cluster: Cluster) -
     assert (await api.post(path + "?wait=601s")).status == 400
     assert (await api.post(path + "?until=quiet")).status == 400
     assert (await api.get(path)).status == 405
+
+
+def test_every_field_of_a_record_is_described() -> None:
+    described = document()["components"]["schemas"]["Message"]["properties"]
+    waiting = live(due_at=AT, asked_at=AT, attempts=3, last=Reply(450, "4.2.1", "later"), tenant="acme")
+    ended = gone(Class.CANCELED, uncertain=True, reply=Reply(450, "4.2.1", "later"))
+    for standings in ([waiting], [ended], [waiting, ended], [live(Class.PARKED)]):
+        record = message_record(MESSAGE, standings, NOW)
+        assert record.keys() <= described.keys()
+        for recipient in record["recipients"]:
+            assert recipient.keys() <= described["recipients"]["items"]["properties"].keys()
