@@ -173,6 +173,8 @@ class Queues:
                 message.properties,
                 tenant=message.tenant,
                 recipients=len(message.recipients),
+                tenant=message.tenant,
+                recipients=len(message.recipients),
                 scheduled_at=message.due_at if message.due_at > message.accepted_at else 0,
             )
             name = codec.lua_text(delivery)
@@ -201,6 +203,7 @@ class Queues:
                 client=message.client,
                 next_attempt=message.due_at if message.due_at > message.accepted_at else 0,
                 properties=message.properties,
+                tenant=message.tenant,
             )
             events.append(codec.lua_text(codec.encode(event)))
 
