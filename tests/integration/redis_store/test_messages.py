@@ -1,6 +1,7 @@
 """One message in the store: where its deliveries stand, and its cancellation from every place they can be in."""
 
 import asyncio
+import random
 import time
 
 import msgspec
@@ -313,3 +314,65 @@ async def test_cancellations_are_kept_until_a_confirmation_counts(open_store, se
         assert (await one.rules.confirm(2, put.head, (), {})).canceled == (b"\2" * 16,)
     else:
         assert (await one.rules.confirm(2, NO_HEAD, (), {})).canceled == (b"\2" * 16,)
+
+
+async def test_whatever_moves_meanwhile_each_delivery_ends_once_and_the_answer_is_true(open_store):
+    """Workers claim, defer, hold, give back and deliver, and one of them dies, while every message is canceled."""
+    chance = random.Random(7)
+    workers, api = [await open_store(), await open_store("n2")], await open_store("n3")
+    sent = [message(tags=("red", f"t{n % 3}"), to=("a@example.com", "b@example.com")) for n in range(40)]
+    await api.queues.accept(0, sent)
+    running = True
+
+    async def work(store):
+        held = []
+        while running or held:
+            held += await store.claim(0, most=7)
+            await asyncio.sleep(chance.random() / 500)
+            now = int(time.time() * 1000)
+            # The second is slow to settle, and dies with what it holds.
+            some, held = (held[:3], held[3:]) if store is workers[0] or not running else ([], held)
+            for claimed in some:
+                record = msgspec.structs.replace(claimed.record, attempts=claimed.record.attempts + 1)
+                change = chance.choice(
+                    (
+                        ended(claimed, final=final(claimed)),
+                        queued(claimed, now + chance.choice((0, 2, 50)), record, rule="r4", deferred_by_rule=True),
+                        queued(claimed, now, claimed.record, move=Move.HOLD, rule="p1"),
+                        ended(claimed, move=Move.PARK),
+                    )
+                )
+                change.left_rule = claimed.record.deferred_by
+                if change.record is not None:
+                    deferred = "r4" if change.move is Move.QUEUE else ""
+                    change.record = msgspec.structs.replace(change.record, deferred_by=deferred)
+                if claimed.canceled or await store.queues.settle(0, [change]) == [Settled.CANCEL]:
+                    change = ended(claimed, Class.CANCELED, final=final(claimed), uncertain=claimed.reclaims > 0)
+                    change.left_rule = claimed.record.deferred_by
+                    await store.queues.settle(0, [change])
+            if store is workers[1] and len(held) > 20:
+                await api.queues.reclaim(0, store.session.id, 1000)
+                return
+
+    async def cancel(one):
+        await asyncio.sleep(chance.random() / 5)
+        return await api.messages.cancel(one.id, 20.0)
+
+    tasks = [asyncio.create_task(work(store)) for store in workers]
+    answers = await asyncio.gather(*(cancel(one) for one in sent))
+    running = False
+    await asyncio.gather(*tasks)
+    assert {s.state for shown in answers for s in shown} <= {Class.CANCELED, Class.DELIVERED}
+    for one, shown in zip(sent, answers, strict=True):
+        assert await api.messages.show(one.id) == shown
+    await sound(api)
+    canceled = sum(s.state is Class.CANCELED for shown in answers for s in shown)
+    counts = await api.books.tag("red")
+    assert (counts["canceled"], counts["delivered"], counts["queued"]) == (canceled, 80 - canceled, 0)
+    assert canceled > 20
+    told = [event.id for event in await events(api) if event.type is EventType.CANCELLATION]
+    assert len(told) == len(set(told))
+    for name in ("p1", "r4"):
+        rule = await api.books.rule(name)
+        assert rule.get("met", 0) == rule.get("other", 0)
+        assert rule.get("deferred", 0) == rule.get("held", 0) == 0
