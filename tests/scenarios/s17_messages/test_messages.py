@@ -169,9 +169,9 @@ def test_a_frozen_worker_sends_nothing_and_what_it_held_is_canceled(desk: Any):
         assert (answer.body["status"], answer.body["recipients"][0]["uncertain"]) == ("CANCELED", True)
     finally:
         os.kill(pid, signal.SIGCONT)
+    until(lambda: len(desk.node.workers()) == 2)  # it goes on under another session
     (after,) = desk.node.send("b@frozen.test", ("frozen",))
     desk.becomes(after, "SENT")
-    until(lambda: len(desk.node.workers()) == 2)
     assert [r.recipients for r in desk.sink.to("frozen.test")] == [["b@frozen.test"]]
     assert desk.show(id_) == answer.body
     assert desk.node.statement("frozen")["uncertain"] == 1
