@@ -173,8 +173,6 @@ class Queues:
                 message.properties,
                 tenant=message.tenant,
                 recipients=len(message.recipients),
-                tenant=message.tenant,
-                recipients=len(message.recipients),
                 scheduled_at=message.due_at if message.due_at > message.accepted_at else 0,
             )
             name = codec.lua_text(delivery)
