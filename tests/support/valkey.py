@@ -71,9 +71,9 @@ def binary() -> str:
 
 
 def free_port() -> int:
-    """Below the range of ephemeral ports, which others take, and low enough for a cluster bus 10,000 above."""
+    """Below the range of ephemeral ports, which others take; so is a cluster bus, 10,000 above."""
     while True:
-        port = random.randint(20000, 32000)
+        port = random.randint(10000, 22000)
         with socket.socket() as sock:
             try:
                 sock.bind(("127.0.0.1", port))
