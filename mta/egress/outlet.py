@@ -104,17 +104,17 @@ class Outlet:
             line = connection.line
             if transaction.dot_at:
                 for known in fresh:
-                    if table.matches(known, queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host):
+                    if table.matches(known, queue.pool, line.mta, queue.domain, transaction.labels, line.ip, line.host):
                         past += transaction.listed(known.id)
                 continue
-            rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
+            rule = table.match(queue.pool, line.mta, queue.domain, transaction.labels, line.ip, line.host)
             if rule is not None:
                 connection.give_up()
                 self._force(transaction, rule, table, Stage.BEFORE_DOT, line)
         mta = queue.pool[1:] if queue.pool.startswith("@") else ""  # of a larger pool it is not known before MAIL
         for _ in range(len(self._ready)):
             transaction = self._ready.popleft()
-            rule = table.match(queue.pool, mta, queue.domain, transaction.tags)
+            rule = table.match(queue.pool, mta, queue.domain, transaction.labels)
             if rule is None:
                 self._ready.append(transaction)
             else:
@@ -178,7 +178,7 @@ class Outlet:
         table = rules.table
         if len(table):
             queue, line = self._queue, connection.line
-            rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
+            rule = table.match(queue.pool, line.mta, queue.domain, transaction.labels, line.ip, line.host)
             if rule is not None:
                 connection.give_up()
                 self._force(transaction, rule, table, Stage.BEFORE_DOT, line)
@@ -294,7 +294,7 @@ class Outlet:
             table = house.rules.table
             rule = None
             if len(table):
-                rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
+                rule = table.match(queue.pool, line.mta, queue.domain, transaction.labels, line.ip, line.host)
             if rule is not None:
                 self._pop()
                 self._force(transaction, rule, table, Stage.ATTEMPT, line)
@@ -365,7 +365,7 @@ class Outlet:
             self.rested(connection)
             return
         table, queue, line = self._house.rules.table, self._queue, connection.line
-        rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
+        rule = table.match(queue.pool, line.mta, queue.domain, transaction.labels, line.ip, line.host)
         if rule is not None:
             self._force(transaction, rule, table, Stage.ATTEMPT, line)
             self.rested(connection)

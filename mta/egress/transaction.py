@@ -16,13 +16,23 @@ MOST_RECIPIENTS = 100
 class Transaction:
     """Claimed deliveries of the same message and queue, at most 100."""
 
-    __slots__ = ("begun_at", "claims", "content", "dot_at", "past_dot_of", "recipients", "restarted", "sender", "tags")
+    __slots__ = (
+        "begun_at",
+        "claims",
+        "content",
+        "dot_at",
+        "labels",
+        "past_dot_of",
+        "recipients",
+        "restarted",
+        "sender",
+    )
 
     def __init__(self, first: Claimed) -> None:
         self.claims = [first]
         self.recipients = [first.record.recipient]
         self.sender = first.record.sender
-        self.tags = first.record.tags
+        self.labels = first.record.labels
         self.content = first.content
         self.begun_at = 0.0  # loop time of MAIL
         self.dot_at = 0  # Unix ms at which the dot was handed over, 0 = not yet

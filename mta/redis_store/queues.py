@@ -171,6 +171,8 @@ class Queues:
                 placed.store,
                 placed.key,
                 message.properties,
+                tenant=message.tenant,
+                recipients=len(message.recipients),
             )
             name = codec.lua_text(delivery)
             records.append(name)
@@ -198,6 +200,7 @@ class Queues:
                 client=message.client,
                 next_attempt=message.due_at if message.due_at > message.accepted_at else 0,
                 properties=message.properties,
+                tenant=message.tenant,
             )
             events.append(codec.lua_text(codec.encode(event)))
 

@@ -264,7 +264,7 @@ class Dispatcher:
                 self.parked += 1
                 self._settler.park(one, f"{one.reclaims} processes died or gave up while they held it")
                 continue
-            rule = match(pool, "", domain, one.record.tags)
+            rule = match(pool, "", domain, one.record.labels)
             if rule is not None:
                 outcome = forced_outcome(rule, table.head.generation, Stage.ATTEMPT)
                 self.intercepted += outcome.verdict is Verdict.INTERCEPTED
