@@ -20,11 +20,11 @@ MAX_TAG = 128  # bytes of UTF-8
 MAX_PROPERTIES = 32
 MAX_PROPERTY = 1024  # bytes of UTF-8
 MAX_PROPERTY_NAME = 128
+MAX_TENANT = 128  # bytes of UTF-8
 MAX_RETRIES = 100
 _LONGEST_RETRY = 30 * 86400
 
 _NOT_HERE = frozenset((
-    "tenant",
     "idempotency-key",
     "dsn-notify",
     "dsn-ret",
@@ -82,6 +82,7 @@ class _Reader:
     def __init__(self, now_ms: int) -> None:
         self.now_ms = now_ms
         self.tags: dict[str, None] = {}
+        self.tenant = ""
         self.pool: str | None = None
         self.pool_from = ""
         self.properties: dict[str, str] = {}
@@ -113,6 +114,7 @@ class _Reader:
     def finish(self) -> Injection:
         return Injection(
             tags=tuple(self.tags),
+            tenant=self.tenant,
             pool=self.pool,
             sender=self.sender,
             due_at=self.due_at,
@@ -128,6 +130,11 @@ class _Reader:
         self.tags[value] = None
         if len(self.tags) > MAX_TAGS:
             raise BadValue(shown, f"more than {MAX_TAGS} tags")
+
+    def _tenant(self, shown: str, value: str) -> None:
+        if len(value.encode()) > MAX_TENANT:
+            raise BadValue(shown, f"a tenant has 1 to {MAX_TENANT} bytes of UTF-8")
+        self.tenant = value
 
     def _property(self, name: str, shown: str, value: str) -> None:
         if not _NAME.fullmatch(name) or len(name) > MAX_PROPERTY_NAME:
@@ -188,6 +195,7 @@ class _Reader:
 
 
 _KNOWN: dict[str, Callable[[_Reader, str, str], None]] = {
+    "tenant": _Reader._tenant,
     "pool": _Reader._pool,
     "ip": _Reader._ip,
     "envelope": _Reader._envelope,

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from mta.egress.house import House
 from mta.egress.outlet import Outlet
+from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey
 from mta.model.rules import PastDot
 from mta.model.settings import Settings
@@ -31,6 +32,7 @@ class Egress:
         self._closed = False
         self._generation = 0  # of the rule table that `on_change` saw last
         rules.on_change(self.on_change)
+        rules.on_cancel(self.on_cancel)
         rules.on_permit(self._on_permit)
         rules.on_lost(self.drop_all)
 
@@ -45,7 +47,8 @@ class Egress:
                 outlet.give_back("this worker is stopping")
 
     def on_change(self, table: RuleTable) -> list[PastDot]:
-        """The rule table was swapped: everything that matches ends now, or is listed as past its dot."""
+        """The rule table was swapped: everything that matches ends now, or is listed as past its dot (or begun, for a
+        rule that lets it finish)."""
         past: list[PastDot] = []
         if len(table):
             fresh = [rule for rule in table.rules() if rule.generation > self._generation]
@@ -53,6 +56,11 @@ class Egress:
                 past += outlet.on_change(table, fresh)
         self._generation = table.head.generation
         return past
+
+    def on_cancel(self, messages: Collection[MessageId]) -> None:
+        """These messages are canceled: what has not handed over its dot ends now."""
+        for outlet in list(self._outlets.values()):
+            outlet.on_cancel(messages)
 
     def drop_all(self) -> None:
         """The session is lost: its claims are others'. What has handed over its dot is still settled, late."""

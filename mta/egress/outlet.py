@@ -2,20 +2,23 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+import msgspec
 
 from mta.egress.connection import Connection
 from mta.egress.dial import Line
 from mta.egress.fitness import NOT_PLAIN, is_plain, misfit
 from mta.egress.house import House
 from mta.egress.opening import Opening
-from mta.egress.transaction import MOST_RECIPIENTS, Transaction, of_rule, of_trouble, results, returned
+from mta.egress.transaction import Transaction, canceled, of_rule, of_trouble, results, returned
+from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
-from mta.model.ids import message_of
+from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Outcome, Stage
 from mta.model.phases import Phase
-from mta.model.rules import PastDot, Rule
+from mta.model.rules import InFlight, PastDot, Rule
 from mta.model.settings import DomainSettings
 from mta.policy.failures import Trouble, broken
 from mta.policy.rule_table import RuleTable
@@ -32,8 +35,7 @@ class Outlet:
         self._house = house
         self._queue = queue
         self._domain = house.settings.domains.get(queue.domain) or DomainSettings()
-        self._ready: deque[Transaction] = deque()
-        self._waiting = 0  # deliveries in _ready
+        self._waiting = Waiting()
         self._idle: deque[Connection] = deque()
         self.connections: set[Connection] = set()
         self._opening = Opening(house, queue, self._domain, self)
@@ -51,26 +53,17 @@ class Outlet:
             return 0
         count = len(self.connections)
         depth = max(LEAST_ROOM, ROOM_PER_CONNECTION * count) if count else FIRST_ROOM
-        return max(0, depth - self._waiting)
+        return max(0, depth - self._waiting.deliveries)
 
     def take(self, deliveries: Sequence[Claimed]) -> None:
         trouble = self._opening.trouble()
         if trouble is not None:
             self._settle_all(deliveries, of_trouble(trouble))
             return
-        groups: dict[bytes, Transaction] = {}
-        for claimed in deliveries:
-            message = claimed.id[:16]
-            transaction = groups.get(message)
-            if not is_plain(claimed.record):
-                self._house.settle.settle(claimed, of_trouble(NOT_PLAIN))
-                continue
-            if transaction is None or len(transaction.claims) >= MOST_RECIPIENTS:
-                groups[message] = transaction = Transaction(claimed)
-                self._ready.append(transaction)
-            else:
-                transaction.add(claimed)
-            self._waiting += 1
+        plain = [claimed for claimed in deliveries if is_plain(claimed.record)]
+        if len(plain) < len(deliveries):
+            self._settle_all([one for one in deliveries if not is_plain(one.record)], of_trouble(NOT_PLAIN))
+        self._waiting.add(plain)
         self._start()
 
     def pump(self) -> None:
@@ -80,7 +73,7 @@ class Outlet:
 
     @property
     def empty(self) -> bool:
-        return not (self._ready or self.connections or self._fetching or self._timer) and self._opening.quiet
+        return not (self._waiting or self.connections or self._fetching or self._timer) and self._opening.quiet
 
     @property
     def busy(self) -> bool:
@@ -94,40 +87,57 @@ class Outlet:
         self._opening.tick(now)
 
     def on_change(self, table: RuleTable, fresh: Sequence[Rule]) -> list[PastDot]:
-        """End what matches and has not handed over its dot; list what has, under each of the `fresh` rules."""
+        """End what matches and has not handed over its dot; but what has begun goes on where every rule that it meets
+        lets it finish. List what goes on, under each of the `fresh` rules."""
         queue = self._queue
         past: list[PastDot] = []
         for connection in list(self.connections):
-            transaction = connection.transaction
-            if transaction is None:
+            transaction, line = connection.transaction, connection.line
+            rule = None if transaction is None else self._rule_for(transaction, line, table)
+            if transaction is None or rule is None:
                 continue
-            line = connection.line
-            if transaction.dot_at:
-                for known in fresh:
-                    if table.matches(known, queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host):
-                        past += transaction.listed(known.id)
-                continue
-            rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
-            if rule is not None:
+            pool, domain, labels = queue.pool, queue.domain, transaction.labels
+            met = [r for r in fresh if table.matches(r, pool, line.mta, domain, labels, line.ip, line.host)]
+            if transaction.dot_at or all(known.in_flight is InFlight.FINISH for known in (rule, *met)):
+                for known in met:
+                    past += transaction.listed(known.id)
+            else:
                 connection.give_up()
                 self._force(transaction, rule, table, Stage.BEFORE_DOT, line)
         mta = queue.pool[1:] if queue.pool.startswith("@") else ""  # of a larger pool it is not known before MAIL
-        for _ in range(len(self._ready)):
-            transaction = self._ready.popleft()
-            rule = table.match(queue.pool, mta, queue.domain, transaction.tags)
+        for transaction in self._waiting.take_all():
+            rule = table.match(queue.pool, mta, queue.domain, transaction.labels)
             if rule is None:
-                self._ready.append(transaction)
+                self._waiting.put_last(transaction)
             else:
-                self._waiting -= len(transaction.claims)
                 self._force(transaction, rule, table, Stage.ATTEMPT, None)
         return past
+
+    def on_cancel(self, messages: Collection[MessageId]) -> None:
+        """End what is of these messages and has not handed over its dot, as canceled."""
+        for transaction in self._waiting.take_all():
+            if transaction.message in messages:
+                self._settle(transaction, canceled(None, 0))
+            else:
+                self._waiting.put_last(transaction)
+        for connection in list(self.connections):
+            running = connection.transaction
+            if running is not None and not running.dot_at and running.message in messages:
+                connection.give_up()
+                self._settle(running, canceled(connection.line, self._ms(running)))
+        for task, (connection, transaction) in list(self._fetching.items()):
+            if transaction.message in messages:
+                del self._fetching[task]
+                task.cancel()
+                self._settle(transaction, canceled(None, 0))
+                self.rested(connection)
 
     def give_back(self, why: str) -> None:
         """Return what was not begun, stop opening, close what is idle; what runs goes on."""
         ready = self._clear()
         outcome = returned(why)
         for transaction in ready:
-            self._settle_all(transaction.claims, outcome)
+            self._settle(transaction, outcome)
         for connection in list(self.connections):
             if connection.transaction is None and not self._reserved(connection):
                 connection.close()
@@ -147,7 +157,7 @@ class Outlet:
                 gone.append(running)
         if why is not None:
             for transaction in gone:
-                self._settle_all(transaction.claims, returned(why))
+                self._settle(transaction, returned(why))
             return
         # The slots of these connections were given to others with the session.
         for connection in list(self.connections):
@@ -176,14 +186,12 @@ class Outlet:
     def look(self, connection: Connection, transaction: Transaction) -> None:
         rules = self._house.rules
         table = rules.table
-        if len(table):
-            queue, line = self._queue, connection.line
-            rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
-            if rule is not None:
-                connection.give_up()
-                self._force(transaction, rule, table, Stage.BEFORE_DOT, line)
-                return
-        if rules.may_dot():
+        rule = self._rule_for(transaction, connection.line, table)
+        # Only what is on the rule's list may still hand over its dot.
+        if rule is not None and (rule.in_flight is InFlight.ABORT or rule.id not in transaction.past_dot_of):
+            connection.give_up()
+            self._force(transaction, rule, table, Stage.BEFORE_DOT, connection.line)
+        elif rules.may_dot():
             connection.go_on()
         else:
             connection.hold(self._house.delivery.dot_hold)
@@ -200,17 +208,15 @@ class Outlet:
 
     def held_too_long(self, connection: Connection, transaction: Transaction) -> None:
         connection.give_up()
-        self._settle_all(transaction.claims, returned("no permit of the rule table for too long"))
+        self._settle(transaction, returned("no permit of the rule table for too long"))
 
     def ended(self, connection: Connection, transaction: Transaction, trouble: Trouble | None) -> None:
         if trouble is not None and self._may_restart(connection, transaction):
             transaction.restarted = True
             transaction.dot_at = 0
-            self._ready.appendleft(transaction)
-            self._waiting += len(transaction.claims)
+            self._waiting.put_back(transaction)
         else:
-            ms = int((self._house.loop.time() - transaction.begun_at) * 1000)
-            outcomes = results(transaction, connection.machine, connection.line, trouble, ms)
+            outcomes = results(transaction, connection.machine, connection.line, trouble, self._ms(transaction))
             settle = self._house.settle.settle
             for claimed, outcome in zip(transaction.claims, outcomes, strict=True):
                 settle(claimed, outcome)
@@ -227,7 +233,7 @@ class Outlet:
             self.pump()
             return
         self._next(connection)
-        if self._tell and self._waiting <= (ROOM_PER_CONNECTION * len(self.connections)) >> 1:
+        if self._tell and self._waiting.deliveries <= (ROOM_PER_CONNECTION * len(self.connections)) >> 1:
             self._tell_room()
 
     def lost(self, connection: Connection) -> None:
@@ -241,7 +247,7 @@ class Outlet:
 
     def __repr__(self) -> str:
         return (
-            f"<Outlet {self._queue.pool}/{self._queue.domain} waiting={self._waiting} "
+            f"<Outlet {self._queue.pool}/{self._queue.domain} waiting={self._waiting.deliveries} "
             f"connections={len(self.connections)} idle={len(self._idle)} {self._opening!r}>"
         )
 
@@ -253,7 +259,7 @@ class Outlet:
 
     @property
     def unserved(self) -> int:
-        return 0 if self._idle else len(self._ready)
+        return 0 if self._idle else len(self._waiting)
 
     def connected(self, line: Line) -> None:
         connection = Connection(self, line, self._house.delivery, self._house.loop)
@@ -263,13 +269,13 @@ class Outlet:
 
     def unreachable(self, trouble: Trouble) -> None:
         outcome = of_trouble(trouble)
-        for transaction in self._take_ready():
-            self._settle_all(transaction.claims, outcome)
+        for transaction in self._waiting.take_all():
+            self._settle(transaction, outcome)
 
     def crowded_out(self) -> None:
         outcome = returned("other processes hold every connection to this domain")
-        for transaction in self._take_ready():
-            self._settle_all(transaction.claims, outcome)
+        for transaction in self._waiting.take_all():
+            self._settle(transaction, outcome)
 
     def may_have_room(self) -> None:
         self._tell_room(force=True)
@@ -278,7 +284,7 @@ class Outlet:
 
     def _start(self) -> None:
         idle = self._idle
-        while self._ready and idle:
+        while self._waiting and idle:
             connection = idle.popleft()
             if connection.usable and not self._next(connection):
                 break
@@ -286,32 +292,26 @@ class Outlet:
 
     def _next(self, connection: Connection) -> bool:
         """The next transaction on this connection; False: none may begin, it is idle now."""
-        house = self._house
-        ready = self._ready
-        queue, line = self._queue, connection.line
-        while ready and not house.draining:
-            transaction = ready[0]
+        house, waiting, line = self._house, self._waiting, connection.line
+        while waiting and not house.draining:
+            transaction = waiting.first()
             table = house.rules.table
-            rule = None
-            if len(table):
-                rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
+            rule = self._rule_for(transaction, line, table)
             if rule is not None:
-                self._pop()
-                self._force(transaction, rule, table, Stage.ATTEMPT, line)
+                self._force(waiting.pop(), rule, table, Stage.ATTEMPT, line)
                 continue
             if not house.rules.may_begin():
                 break
             trouble = misfit(transaction, line)
             if trouble is not None:
-                self._pop()
-                self._settle_all(transaction.claims, of_trouble(trouble, line))
+                self._settle(waiting.pop(), of_trouble(trouble, line))
                 continue
-            wait = house.limits.take_message(queue)
+            wait = house.limits.take_message(self._queue)
             if wait > 0:
                 self._slow_until = house.loop.time() + wait
                 self._pump_in(wait)
                 break
-            self._pop()
+            waiting.pop()
             if transaction.content is None:
                 self._fetch(connection, transaction)
             else:
@@ -321,10 +321,12 @@ class Outlet:
         self._idle.append(connection)
         return False
 
-    def _pop(self) -> Transaction:
-        transaction = self._ready.popleft()
-        self._waiting -= len(transaction.claims)
-        return transaction
+    def _rule_for(self, transaction: Transaction, line: Line, table: RuleTable) -> Rule | None:
+        """The rule that decides about the transaction on that line."""
+        if not len(table):
+            return None
+        queue = self._queue
+        return table.match(queue.pool, line.mta, queue.domain, transaction.labels, line.ip, line.host)
 
     def _may_restart(self, connection: Connection, transaction: Transaction) -> bool:
         """A connection that was used before may be closed by the server just when we begin: that is no attempt."""
@@ -333,14 +335,13 @@ class Outlet:
         return connection.carried > 1 and untouched and not transaction.restarted and not transaction.dot_at
 
     def _fetch(self, connection: Connection, transaction: Transaction) -> None:
-        first = transaction.claims[0]
         connection.rest(self._house.delivery.command_timeout)
-        task = self._house.loop.create_task(self._content(first))
+        task = self._house.loop.create_task(self._content(transaction))
         self._fetching[task] = connection, transaction
         task.add_done_callback(self._fetched)
 
-    async def _content(self, claimed: Claimed) -> bytes | None:
-        return await self._house.content.get(message_of(claimed.id), claimed.record)
+    async def _content(self, transaction: Transaction) -> bytes | None:
+        return await self._house.content.get(transaction.message, transaction.claims[0].record)
 
     def _fetched(self, task: asyncio.Task[bytes | None]) -> None:
         found = self._fetching.pop(task, None)
@@ -349,25 +350,24 @@ class Outlet:
         connection, transaction = found
         error = task.exception()
         if error is not None and not isinstance(error, StoreError):
-            self._settle_all(transaction.claims, returned("the content could not be read"))
+            self._settle(transaction, returned("the content could not be read"))
             connection.close()
             raise error
         content = None if error is not None else task.result()
         if content is None:
             why = "the content could not be read" if error is not None else "the content is gone"
-            self._settle_all(transaction.claims, returned(why) if error else of_trouble(broken(Phase.BODY, why)))
+            self._settle(transaction, returned(why) if error else of_trouble(broken(Phase.BODY, why)))
             self.rested(connection)
             return
         transaction.content = content
         if not connection.usable or not self._house.rules.may_begin():
-            self._ready.appendleft(transaction)
-            self._waiting += len(transaction.claims)
+            self._waiting.put_back(transaction)
             self.rested(connection)
             return
-        table, queue, line = self._house.rules.table, self._queue, connection.line
-        rule = table.match(queue.pool, line.mta, queue.domain, transaction.tags, line.ip, line.host)
+        table = self._house.rules.table
+        rule = self._rule_for(transaction, connection.line, table)
         if rule is not None:
-            self._force(transaction, rule, table, Stage.ATTEMPT, line)
+            self._force(transaction, rule, table, Stage.ATTEMPT, connection.line)
             self.rested(connection)
             return
         connection.run(transaction)
@@ -376,8 +376,17 @@ class Outlet:
         return any(other is connection for other, _ in self._fetching.values())
 
     def _force(self, transaction: Transaction, rule: Rule, table: RuleTable, stage: Stage, line: Line | None) -> None:
-        ms = int((self._house.loop.time() - transaction.begun_at) * 1000) if transaction.begun_at else 0
-        self._settle_all(transaction.claims, of_rule(rule, table.head.generation, stage, line, ms))
+        self._settle(transaction, of_rule(rule, table.head.generation, stage, line, self._ms(transaction)))
+
+    def _ms(self, transaction: Transaction) -> int:
+        """Since its MAIL; 0 = there was none."""
+        return int((self._house.loop.time() - transaction.begun_at) * 1000) if transaction.begun_at else 0
+
+    def _settle(self, transaction: Transaction, outcome: Outcome) -> None:
+        """One outcome for all its deliveries; rules that have listed it wait for that."""
+        if transaction.past_dot_of:
+            outcome = msgspec.structs.replace(outcome, past_dot_of=transaction.past_dot_of)
+        self._settle_all(transaction.claims, outcome)
 
     def _settle_all(self, claims: Sequence[Claimed], outcome: Outcome) -> None:
         settle = self._house.settle.settle
@@ -389,18 +398,12 @@ class Outlet:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        return self._take_ready()
-
-    def _take_ready(self) -> list[Transaction]:
-        ready = list(self._ready)
-        self._ready.clear()
-        self._waiting = 0
-        return ready
+        return self._waiting.take_all()
 
     def _tell_room(self, force: bool = False) -> None:
         if (self._tell or force) and not self._house.draining and self._slow_until <= self._house.loop.time():
             depth = max(LEAST_ROOM, ROOM_PER_CONNECTION * len(self.connections))
-            if self._waiting <= depth >> 1:
+            if self._waiting.deliveries <= depth >> 1:
                 self._tell = False
                 self._house.settle.room_for(self._queue)
 

@@ -1,7 +1,7 @@
 """One message on its way to the recipients of one queue, and what its replies mean for each of them."""
 
 from mta.egress.dial import Line
-from mta.model.ids import delivery_text
+from mta.model.ids import MessageId, delivery_text, message_of
 from mta.model.mail import Claimed
 from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.phases import Phase
@@ -16,18 +16,32 @@ MOST_RECIPIENTS = 100
 class Transaction:
     """Claimed deliveries of the same message and queue, at most 100."""
 
-    __slots__ = ("begun_at", "claims", "content", "dot_at", "past_dot_of", "recipients", "restarted", "sender", "tags")
+    __slots__ = (
+        "begun_at",
+        "claims",
+        "content",
+        "dot_at",
+        "labels",
+        "past_dot_of",
+        "recipients",
+        "restarted",
+        "sender",
+    )
 
     def __init__(self, first: Claimed) -> None:
         self.claims = [first]
         self.recipients = [first.record.recipient]
         self.sender = first.record.sender
-        self.tags = first.record.tags
+        self.labels = first.record.labels
         self.content = first.content
         self.begun_at = 0.0  # loop time of MAIL
         self.dot_at = 0  # Unix ms at which the dot was handed over, 0 = not yet
         self.past_dot_of: tuple[str, ...] = ()
         self.restarted = False
+
+    @property
+    def message(self) -> MessageId:
+        return message_of(self.claims[0].id)
 
     def add(self, claimed: Claimed) -> None:
         self.claims.append(claimed)
@@ -36,8 +50,8 @@ class Transaction:
             self.content = claimed.content
 
     def listed(self, rule: str) -> list[PastDot]:
-        """The entries for a rule that came into force when the dot had been handed over: for each of its generations,
-        since each has a list of its own."""
+        """The entries for a rule that lets it go on: the dot had been handed over when the rule came, or what has begun
+        may finish. For each of its generations, since each has a list of its own."""
         if rule not in self.past_dot_of:
             self.past_dot_of += (rule,)
         return [
@@ -131,8 +145,8 @@ def of_trouble(
 
 
 def of_rule(rule: Rule, generation: int, stage: Stage, line: Line | None, ms: int) -> Outcome:
-    """A forced error: 5xx and 2xx intercept, 4xx defers as a remote 4xx would. The peer is named where it was spoken to
-    about the message, or was what the rule looked at."""
+    """A forced error intercepts with 5xx or 2xx and defers with 4xx as a remote 4xx would; a pause holds. The peer is
+    named where it was spoken to about the message, or was what the rule looked at."""
     chosen = rule.selectors
     peer = line if stage is Stage.BEFORE_DOT or chosen.ip is not None or chosen.mx is not None else None
     return Outcome(
@@ -147,6 +161,21 @@ def of_rule(rule: Rule, generation: int, stage: Stage, line: Line | None, ms: in
         Forced(rule.id, generation, stage),
         reason=rule.reason,
         spare=rule.undo,
+    )
+
+
+def canceled(line: Line | None, ms: int) -> Outcome:
+    """Somebody cancels the message; a line is given where MAIL was written."""
+    return Outcome(
+        Verdict.CANCELED,
+        Reply(0),
+        Origin.LOCAL,
+        line.mta if line else "",
+        line.host if line else "",
+        line.ip if line else "",
+        line.tls if line else "",
+        ms,
+        reason="canceled",
     )
 
 

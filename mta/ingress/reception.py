@@ -66,4 +66,5 @@ class Reception:
             retries=injection.retries,
             client=client,
             properties=injection.properties,
+            tenant=injection.tenant,
         )

@@ -33,7 +33,13 @@ def _fields(event_id: str, event: Event) -> dict[str, Any]:
         fields["id"] = f"{message}.{int.from_bytes(event.id[16:], 'big')}"
         fields["message_id"] = message
     value: Any
-    for key, value in (("node", event.node), ("tags", event.tags), ("pool", event.pool), ("mta", event.mta)):
+    for key, value in (
+        ("node", event.node),
+        ("tenant", event.tenant),
+        ("tags", event.tags),
+        ("pool", event.pool),
+        ("mta", event.mta),
+    ):
         if value:
             fields[key] = value
     if event.sender is not None:  # "" is the null sender

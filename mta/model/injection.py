@@ -14,6 +14,7 @@ class Injection(msgspec.Struct, frozen=True, gc=False):
     max_attempts: int | None = None  # 0 = no limit
     retries: tuple[int, ...] = ()  # seconds
     properties: dict[str, str] | None = None
+    tenant: str = ""
 
 
 NOTHING_ASKED = Injection()

@@ -1,13 +1,14 @@
-"""The rule index: the rules of one tag, by where a delivery goes and where it comes from, the best of each place first.
+"""The rule index: the rules of one label, by where a delivery goes and comes from, the best of each place first.
 
 A rule stands in one place. What a place cannot say (several tags, tags that must not be there, an end in time) is
-asked of the rule itself, and only where it would win.
+asked of the rule itself, and only where it would win. Labels are the tags of a delivery and the mark of its tenant.
 """
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from mta.model.mail import tenant_mark
 from mta.model.rules import Rule, Selectors
 
 # (kind, has tags, number of selectors, exact name, generation, id): compared from the left, the greatest wins; the id
@@ -22,35 +23,42 @@ class Entry(NamedTuple):
     rank: Rank
     rule: Rule
     plain: bool
+    needed: tuple[str, ...]  # labels that must all be there, beside the one that its place is for
 
 
 Entries = tuple[Entry, ...]  # best first
 
 
-def is_plain(rule: Rule) -> bool:
-    """Whether the place in the index says all that must be true for the rule to match."""
+def place(rank: Rank, rule: Rule, label: str | None) -> Entry:
+    """The entry of a rule that stands under this label; None: under none."""
     chosen = rule.selectors
-    return chosen.tags_all is None and chosen.except_tags is None and not rule.expires_at
+    needed = tuple(one for one in joint_labels(chosen) if one != label)
+    return Entry(rank, rule, not (needed or chosen.except_tags or rule.expires_at), needed)
 
 
-def permits(rule: Rule, tags: tuple[str, ...], clock: Clock) -> bool:
-    """What the index does not know: tags that must all be there, that must not be there, and the rule's end."""
-    chosen = rule.selectors
-    for tag in chosen.tags_all or ():
-        if tag not in tags:
+def joint_labels(chosen: Selectors) -> tuple[str, ...]:
+    """The labels that must all be there, beside `tag`; a tenant is one of them."""
+    tags = chosen.tags_all or ()
+    return tags if chosen.tenant is None else (*tags, tenant_mark(chosen.tenant))
+
+
+def permits(rule: Rule, needed: tuple[str, ...], labels: tuple[str, ...], clock: Clock) -> bool:
+    """What the index does not know: labels that must all be there, tags that must not, and the rule's end."""
+    for label in needed:
+        if label not in labels:
             return False
-    for tag in chosen.except_tags or ():
-        if tag in tags:
+    for tag in rule.selectors.except_tags or ():
+        if tag in labels:
             return False
     return not rule.expires_at or clock() < rule.expires_at
 
 
-def _best_of(entries: Entries, best: Entry | None, tags: tuple[str, ...], clock: Clock) -> Entry | None:
+def _best_of(entries: Entries, best: Entry | None, labels: tuple[str, ...], clock: Clock) -> Entry | None:
     """The first that permits the delivery, unless `best` is better."""
     for entry in entries:
         if best is not None and entry[0] < best[0]:
             return best
-        if entry[2] or permits(entry[1], tags, clock):
+        if entry[2] or permits(entry[1], entry[3], labels, clock):
             return entry
     return best
 
@@ -65,18 +73,18 @@ class Sources:
         self.pools = pools
         self.mtas = mtas
 
-    def best(self, best: Entry | None, pool: str, mta: str, tags: tuple[str, ...], clock: Clock) -> Entry | None:
+    def best(self, best: Entry | None, pool: str, mta: str, labels: tuple[str, ...], clock: Clock) -> Entry | None:
         entries: Entries | None = self.any
         if entries and (best is None or entries[0][0] > best[0]):
-            best = entries[0] if entries[0][2] else _best_of(entries, best, tags, clock)
+            best = entries[0] if entries[0][2] else _best_of(entries, best, labels, clock)
         if self.pools:
             entries = self.pools.get(pool)
             if entries and (best is None or entries[0][0] > best[0]):
-                best = _best_of(entries, best, tags, clock)
+                best = _best_of(entries, best, labels, clock)
         if mta and self.mtas:
             entries = self.mtas.get(mta)
             if entries and (best is None or entries[0][0] > best[0]):
-                best = _best_of(entries, best, tags, clock)
+                best = _best_of(entries, best, labels, clock)
         return best
 
     def is_empty(self) -> bool:
@@ -145,17 +153,17 @@ class Names:
         self.wild = wild  # by what follows "*."
 
     def best(
-        self, best: Entry | None, name: str, pool: str, mta: str, tags: tuple[str, ...], clock: Clock
+        self, best: Entry | None, name: str, pool: str, mta: str, labels: tuple[str, ...], clock: Clock
     ) -> Entry | None:
         if self.exact:
             sources = self.exact.get(name)
             if sources is not None:
-                best = sources.best(best, pool, mta, tags, clock)
+                best = sources.best(best, pool, mta, labels, clock)
         if self.wild:
             wild = self.wild
             for parent in _parents(name):
                 if parent in wild:
-                    best = wild[parent].best(best, pool, mta, tags, clock)
+                    best = wild[parent].best(best, pool, mta, labels, clock)
         return best
 
     def get(self, pattern: str) -> Sources | None:
@@ -185,7 +193,7 @@ class Names:
 
 
 class Bucket:
-    """The rules of one tag (or of none), by domain, remote IP, or MX host. Never changed once in a table."""
+    """The rules of one label (or of none), by domain, remote IP, or MX host. Never changed once in a table."""
 
     __slots__ = ("any", "domains", "ips", "late", "mxs", "size")
 
@@ -209,22 +217,22 @@ class Bucket:
         pool: str,
         mta: str,
         domain: str,
-        tags: tuple[str, ...],
+        labels: tuple[str, ...],
         ip: str,
         mx: str,
         clock: Clock,
     ) -> Entry | None:
         if self.any is not None:
-            best = self.any.best(best, pool, mta, tags, clock)
+            best = self.any.best(best, pool, mta, labels, clock)
         domains = self.domains
         if domains.exact or domains.wild:
-            best = domains.best(best, domain, pool, mta, tags, clock)
+            best = domains.best(best, domain, pool, mta, labels, clock)
         if self.late and ip:
             sources = self.ips.get(ip)
             if sources is not None:
-                best = sources.best(best, pool, mta, tags, clock)
+                best = sources.best(best, pool, mta, labels, clock)
             if mx:
-                best = self.mxs.best(best, mx, pool, mta, tags, clock)
+                best = self.mxs.best(best, mx, pool, mta, labels, clock)
         return best
 
     def sources(self, chosen: Selectors) -> Sources:

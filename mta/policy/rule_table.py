@@ -1,8 +1,9 @@
-"""The rule table: every forced error, indexed so that finding the one that wins costs the same with ten or 10,000.
+"""The rule table: all forced errors and pauses, indexed so that which one wins costs the same with ten or 10,000.
 
 A table is immutable and swapped whole; `apply` makes the next one and shares with it all that did not change. The
-index is tag -> destination -> source, so a lookup probes once for each tag of the message that has rules, and there
-once for each label of the domain that wildcards could cover. Among the rules that match the greatest `rank` wins.
+index is label -> destination -> source (labels: the tags of a delivery, and the mark of its tenant), so a lookup probes
+once for each of them that has rules, and there once for each domain above its own that wildcards could cover. Among the
+rules that match the greatest `rank` wins.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Final
 
 from mta.model.outcomes import Verdict
 from mta.model.rules import NO_HEAD, Change, ChangeOp, Head, Kind, Rule, Selectors
-from mta.policy.rule_index import Bucket, Clock, Entry, Rank, Sources, is_plain, permits
+from mta.policy.rule_index import Bucket, Clock, Entry, Rank, Sources, joint_labels, permits, place
 
 # What a rule does, weakest first.
 _DEFERS: Final = 1
@@ -58,10 +59,13 @@ def swept(rule: Rule) -> bool:
 
 
 def rank(rule: Rule) -> Rank:
-    """What decides between rules that match the same delivery. `ip` is an exact name, `mx` as domain."""
+    """What decides between rules that match the same delivery. `ip` is an exact name, `mx` as domain; a tenant is a
+    selector and no tag."""
     chosen = rule.selectors
     name = chosen.domain or chosen.mx
-    given = (chosen.pool, chosen.mta, name, chosen.ip, chosen.tag, chosen.tags_all, chosen.except_tags)
+    given = (
+        chosen.pool, chosen.mta, name, chosen.ip, chosen.tag, chosen.tags_all, chosen.except_tags, chosen.tenant,
+    )  # fmt: skip
     exact = chosen.ip is not None or (name is not None and not name.startswith("*."))
     tagged = chosen.tag is not None or chosen.tags_all is not None
     count = sum(selector is not None for selector in given)
@@ -76,12 +80,17 @@ def covers(pattern: str, domain: str) -> bool:
     return pattern == domain
 
 
+def _labels(chosen: Selectors) -> set[str]:
+    """All that must be there."""
+    return {*joint_labels(chosen), *(() if chosen.tag is None else (chosen.tag,))}
+
+
 def _never() -> int:
     return 0
 
 
 class RuleTable:
-    """All rules at one head. `match` is synchronous, allocates nothing, and costs O(tags + labels of the domain)."""
+    """All rules at one head. `match` is synchronous, allocates nothing, and costs O(labels + depth of the domain)."""
 
     __slots__ = ("_clock", "_entries", "_jointly", "_tagged", "_untagged", "head", "node", "protected")
 
@@ -91,9 +100,9 @@ class RuleTable:
         self.node = node
         self.protected = protected
         self._clock = clock
-        self._entries: dict[str, tuple[Entry, str | None]] = {}  # by rule; with the tag of the bucket it is in
+        self._entries: dict[str, tuple[Entry, str | None]] = {}  # by rule; with the label of the bucket it is in
         self._tagged: dict[str, Bucket] = {}  # rules with `tag`
-        self._jointly: dict[str, Bucket] = {}  # rules with `tags_all` only, each under one of its tags
+        self._jointly: dict[str, Bucket] = {}  # rules with `tags_all` or `tenant` only, each under one of its labels
         self._untagged: Bucket | None = None
 
     @classmethod
@@ -121,48 +130,51 @@ class RuleTable:
                 raise NoSuccessor(f"generation {change.head.generation} where {expected} was due")
         return self._changed(changes[-1].head, [(change.op, change.rule) for change in changes])
 
-    def match(self, pool: str, mta: str, domain: str, tags: tuple[str, ...], ip: str = "", mx: str = "") -> Rule | None:
+    def match(
+        self, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str = "", mx: str = ""
+    ) -> Rule | None:
         """The rule that decides about such a delivery; None: no rule does.
 
-        `mta` is the sending IP, `ip` and `mx` are the peer's address and name (lower case), "" while they are not
-        known (rules with such a selector do not match then); `domain` is lower case A-labels.
+        `labels` are `Record.labels`; `domain` is lower case A-labels. `mta` is the sending IP, `ip` and `mx` are the
+        peer's address and name (lower case), "" while they are not known (rules with such a selector do not match
+        then).
         """
         best: Entry | None = None
         clock = self._clock
         protected = self.protected
-        open_to_all = not protected or protected.isdisjoint(tags)
+        open_to_all = not protected or protected.isdisjoint(labels)
         tagged = self._tagged
         if tagged:
-            for tag in tags:
-                bucket = tagged.get(tag)
-                if bucket is not None and (open_to_all or tag in protected):
-                    best = bucket.best(best, pool, mta, domain, tags, ip, mx, clock)
+            for label in labels:
+                bucket = tagged.get(label)
+                if bucket is not None and (open_to_all or label in protected):
+                    best = bucket.best(best, pool, mta, domain, labels, ip, mx, clock)
         if open_to_all:
             if self._jointly:
-                for tag in tags:
-                    bucket = self._jointly.get(tag)
+                for label in labels:
+                    bucket = self._jointly.get(label)
                     if bucket is not None:
-                        best = bucket.best(best, pool, mta, domain, tags, ip, mx, clock)
+                        best = bucket.best(best, pool, mta, domain, labels, ip, mx, clock)
             if self._untagged is not None:
-                best = self._untagged.best(best, pool, mta, domain, tags, ip, mx, clock)
+                best = self._untagged.best(best, pool, mta, domain, labels, ip, mx, clock)
         return None if best is None else best[1]
 
     def matches(
-        self, rule: Rule, pool: str, mta: str, domain: str, tags: tuple[str, ...], ip: str = "", mx: str = ""
+        self, rule: Rule, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str = "", mx: str = ""
     ) -> bool:
         """Whether this one rule applies to such a delivery, whichever would win."""
         chosen = rule.selectors
         return (
             rule.enabled
-            and (chosen.tag is None or chosen.tag in tags)
+            and (chosen.tag is None or chosen.tag in labels)
             and (chosen.pool is None or chosen.pool == pool)
             and (chosen.mta is None or (mta != "" and chosen.mta == mta))
             and (chosen.domain is None or covers(chosen.domain, domain))
             and (chosen.ip is None or (ip != "" and chosen.ip == ip))
             and (chosen.mx is None or (mx != "" and covers(chosen.mx, mx)))
             and (chosen.cluster or chosen.node == self.node)
-            and (chosen.tag in self.protected or self.protected.isdisjoint(tags))
-            and permits(rule, tags, self._clock)
+            and (chosen.tag in self.protected or self.protected.isdisjoint(labels))
+            and permits(rule, joint_labels(chosen), labels, self._clock)
         )
 
     def shadowed_by(self, rule: Rule) -> str | None:
@@ -174,9 +186,9 @@ class RuleTable:
         return max(found).rule.id if found else None
 
     def _as_wide_as(self, chosen: Selectors) -> Iterator[Entry]:
-        """Every rule that takes at least the destinations and sources of `chosen`, and maybe its tags."""
-        tags = {*(chosen.tags_all or ()), *(() if chosen.tag is None else (chosen.tag,))}
-        buckets = [self._untagged, *(table.get(tag) for table in (self._tagged, self._jointly) for tag in tags)]
+        """Every rule that takes at least the destinations and sources of `chosen`, and maybe its labels."""
+        tables = self._tagged, self._jointly
+        buckets = [self._untagged, *(table.get(label) for table in tables for label in _labels(chosen))]
         for bucket in buckets:
             if bucket is not None:
                 yield from bucket.as_wide_as(chosen)
@@ -184,13 +196,12 @@ class RuleTable:
     def _hides(self, other: Rule, rule: Rule) -> bool:
         """Whether `other` matches wherever `rule` does, given that it takes its destinations and sources."""
         chosen, wide = rule.selectors, other.selectors
-        tags = {*(chosen.tags_all or ()), *(() if chosen.tag is None else (chosen.tag,))}
         return (
             (wide.cluster or wide.node == chosen.node)
-            and tags.issuperset(wide.tags_all or ())
+            and _labels(chosen).issuperset(joint_labels(wide))
             and set(chosen.except_tags or ()).issuperset(wide.except_tags or ())
             and (not other.expires_at or 0 < rule.expires_at <= other.expires_at)
-            and (chosen.tag not in self.protected or wide.tag == chosen.tag)
+            and (chosen.tag not in self.protected or wide.tag in self.protected)
         )
 
     def rule(self, rule_id: str) -> Rule | None:
@@ -222,7 +233,7 @@ class RuleTable:
         return made
 
 
-_Key = tuple[bool, str | None]  # of a bucket: whether it is for tags_all, and its tag
+_Key = tuple[bool, str | None]  # of a bucket: whether it is for tags_all and tenants, and its label
 
 
 class _Draft:
@@ -245,28 +256,28 @@ class _Draft:
         self._sources: dict[tuple[_Key, str | None, str | None, str | None], tuple[Selectors, Sources]] = {}
 
     def put(self, rule: Rule) -> None:
-        entry = Entry(rank(rule), rule, is_plain(rule))
-        tag = self._tag_of(rule.selectors)
-        self.entries[rule.id] = entry, tag
+        label = self._label_of(rule.selectors)
+        entry = place(rank(rule), rule, label)
+        self.entries[rule.id] = entry, label
         if self._decides_here(rule):
-            key = _key(rule.selectors, tag)
+            key = _key(rule.selectors, label)
             self._sources_of(key, rule.selectors).insert(entry)
             self._bucket(key).size += 1
 
     def remove(self, rule_id: str) -> None:
         known = self.entries.pop(rule_id, None)
         if known is not None and self._decides_here(known[0].rule):
-            rule, tag = known[0].rule, known[1]
-            key = _key(rule.selectors, tag)
+            rule, label = known[0].rule, known[1]
+            key = _key(rule.selectors, label)
             self._sources_of(key, rule.selectors).discard(rule)
             self._bucket(key).size -= 1
 
-    def _tag_of(self, chosen: Selectors) -> str | None:
-        """The tag under which a rule is found; of several the one with the fewest rules, or a tag that all campaigns
+    def _label_of(self, chosen: Selectors) -> str | None:
+        """The label under which a rule is found; of several the one with the fewest rules, or a tag that all campaigns
         share would hold them all."""
-        if chosen.tag is not None or not chosen.tags_all:
+        if chosen.tag is not None:
             return chosen.tag
-        return min(chosen.tags_all, key=lambda tag: self._size((True, tag)))
+        return min(joint_labels(chosen), key=lambda label: self._size((True, label)), default=None)
 
     def _size(self, key: _Key) -> int:
         ours = self._buckets.get(key) or self._known(key)
@@ -280,8 +291,8 @@ class _Draft:
         return rule.enabled and ordered and (chosen.cluster or chosen.node == self._node)
 
     def _known(self, key: _Key) -> Bucket | None:
-        joint, tag = key
-        return self._untagged if tag is None else (self._jointly if joint else self._tagged).get(tag)
+        joint, label = key
+        return self._untagged if label is None else (self._jointly if joint else self._tagged).get(label)
 
     def _bucket(self, key: _Key) -> Bucket:
         ours = self._buckets.get(key)
@@ -302,17 +313,17 @@ class _Draft:
         """Put what was copied in its place; what became empty leaves the index."""
         for (key, *_), (chosen, sources) in self._sources.items():
             self._bucket(key).set_sources(chosen, sources)
-        for (joint, tag), bucket in self._buckets.items():
+        for (joint, label), bucket in self._buckets.items():
             left = None if bucket.is_empty() else bucket
             table = self._jointly if joint else self._tagged
-            if tag is None:
+            if label is None:
                 self._untagged = left
             elif left is None:
-                table.pop(tag, None)
+                table.pop(label, None)
             else:
-                table[tag] = left
+                table[label] = left
         return self._tagged, self._jointly, self._untagged
 
 
-def _key(chosen: Selectors, tag: str | None) -> _Key:
-    return chosen.tag is None and tag is not None, tag
+def _key(chosen: Selectors, label: str | None) -> _Key:
+    return chosen.tag is None and label is not None, label

@@ -30,7 +30,8 @@ class Rules(Protocol):
 
     def on_change(self, abort: Callable[[RuleTable], Sequence[PastDot]]) -> None:
         """Register the synchronous hook run right after each swap and before it is confirmed: it aborts every
-        transaction that matches the new table and has not handed over its dot, and returns those that have."""
+        transaction that matches the new table and has not handed over its dot, and returns those that have, and those
+        that have begun and may finish."""
         ...
 
     def canceled(self, message: MessageId) -> bool:

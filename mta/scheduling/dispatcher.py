@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from mta.model.errors import StoreError
+from mta.model.ids import message_of
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Origin, Outcome, Reply, Stage, Verdict
 from mta.policy.retry import has_expired
@@ -14,7 +15,7 @@ from mta.ports.delivery import Deliver
 from mta.ports.queueing import Claims, Want
 from mta.ports.rules import Rules
 from mta.scheduling.lane_view import LaneView
-from mta.scheduling.settlement import forced_outcome
+from mta.scheduling.settlement import canceled_outcome, forced_outcome
 from mta.scheduling.settler import Settler
 
 _BATCH = 100
@@ -257,14 +258,17 @@ class Dispatcher:
                 self._settler.settle(one, _STOPPING)
             return
         now, table = self._clock(), self._rules.table
-        match, (pool, domain) = table.match, queue
+        match, canceled, (pool, domain) = table.match, self._rules.canceled, queue
         fit: list[Claimed] = []
         for one in claimed:
             if one.reclaims >= _POISON:
                 self.parked += 1
                 self._settler.park(one, f"{one.reclaims} processes died or gave up while they held it")
                 continue
-            rule = match(pool, "", domain, one.record.tags)
+            if one.canceled or canceled(message_of(one.id)):
+                self._settler.settle(one, canceled_outcome())
+                continue
+            rule = match(pool, "", domain, one.record.labels)
             if rule is not None:
                 outcome = forced_outcome(rule, table.head.generation, Stage.ATTEMPT)
                 self.intercepted += outcome.verdict is Verdict.INTERCEPTED

@@ -277,4 +277,5 @@ def _event(
         outcome.duration_ms if outcome.mta else None,
         record.client,
         record.properties,
+        record.tenant,
     )

@@ -144,7 +144,7 @@ class Settler:
     def _met_on_return(self, claimed: Claimed, outcome: Outcome) -> Outcome:
         """What would go back to its queue while a rule ends such deliveries is intercepted: the sweep may be past."""
         table = self._rules.table
-        rule = table.match(claimed.queue.pool, "", claimed.queue.domain, claimed.record.tags)
+        rule = table.match(claimed.queue.pool, "", claimed.queue.domain, claimed.record.labels)
         if rule is None or not ends(rule):
             return outcome
         return settlement.forced_outcome(rule, table.head.generation, Stage.QUEUED, outcome)
@@ -245,8 +245,8 @@ class Settler:
         if outcome.forced is not None:
             stage = outcome.forced.stage
             table = self._rules.table
-            queue, tags = claimed.queue, claimed.record.tags
-            rule = table.match(queue.pool, outcome.mta, queue.domain, tags, outcome.remote_ip, outcome.mx)
+            queue, labels = claimed.queue, claimed.record.labels
+            rule = table.match(queue.pool, outcome.mta, queue.domain, labels, outcome.remote_ip, outcome.mx)
             if rule is None:
                 outcome = msgspec.structs.replace(outcome, verdict=Verdict.RETURNED, forced=None)
             else:

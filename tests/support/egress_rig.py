@@ -1,7 +1,7 @@
 """An Egress with in-memory neighbours: a settler that records, rules that can be swapped, limits that can be set."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Self
 
 import msgspec
@@ -54,6 +54,7 @@ class FakeRules:
         self._change: Callable[[RuleTable], Sequence[PastDot]] | None = None
         self._permit: Callable[[], None] | None = None
         self.lose: Callable[[], None] = lambda: None
+        self.cancel: Callable[[Collection[MessageId]], None] = lambda messages: None
 
     def may_begin(self) -> bool:
         return self.begin
@@ -69,6 +70,12 @@ class FakeRules:
 
     def on_lost(self, drop: Callable[[], None]) -> None:
         self.lose = drop
+
+    def canceled(self, message: MessageId) -> bool:
+        return False
+
+    def on_cancel(self, abort: Callable[[Collection[MessageId]], None]) -> None:
+        self.cancel = abort
 
     def put(self, *rules: Rule) -> list[PastDot]:
         self.table = RuleTable.build(Head(self.table.head.generation + 1, "c"), rules, "test")
@@ -150,6 +157,7 @@ class Rig:
         tags: tuple[str, ...] = (),
         sender: str = "from@sender.test",
         needs_8bit: bool = False,
+        tenant: str = "",
     ) -> list[Claimed]:
         """One message to recipients of one domain."""
         message = new_message_id(0, 1)
@@ -158,7 +166,7 @@ class Rig:
                 delivery_id(message, number),
                 b"t",
                 QueueKey(pool, recipient.rpartition("@")[2]),
-                Record(sender, recipient, tags, len(content or b""), 0, 1 << 50, needs_8bit),
+                Record(sender, recipient, tags, len(content or b""), 0, 1 << 50, needs_8bit, tenant=tenant),
                 content,
             )
             for number, recipient in enumerate(recipients, 1)

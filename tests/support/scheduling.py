@@ -34,9 +34,13 @@ class FakeRules:
     def __init__(self, *rules, generation=1):
         self.table = RuleTable.build(Head(generation, "c"), rules, "n1")
         self.permit = True
+        self.gone = set()  # messages that were canceled
 
     def may_begin(self):
         return self.permit
+
+    def canceled(self, message):
+        return message in self.gone
 
     def on_permit(self, resume):
         self.resume = resume

@@ -115,6 +115,7 @@ class _Session(asyncio.Protocol):
         self._upgrading = False
         self.held = False
         self._at_dot: Received | None = None  # whose final answer is held
+        self._waits = ("", "")  # the command whose answer is held
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
@@ -181,6 +182,8 @@ class _Session(asyncio.Protocol):
         if self._at_dot is not None:
             self._at_dot.taken = answer.startswith("2")
             self._at_dot = None
+        elif answer.startswith("2"):
+            self._usual(*self._waits)
         self._say(answer)
         self.data_received(b"")
 
@@ -204,6 +207,8 @@ class _Session(asyncio.Protocol):
             self._buffer = b""  # what came before TLS counts for nothing
             self._upgrade = asyncio.ensure_future(self._start_tls(sink._tls))
             return
+        if answer == HOLD:
+            self._waits = verb, argument
         self._say(answer if answer is not None else self._usual(verb, argument))
 
     def _usual(self, verb: str, argument: str) -> Answer:

@@ -5,8 +5,9 @@ import msgspec
 import pytest
 
 from mta.model.errors import BacklogFull, SessionLost, StoreError
+from mta.model.events import Event
 from mta.model.ids import message_of
-from mta.model.mail import Record
+from mta.model.mail import Record, tenant_mark
 from mta.model.outcomes import Class
 from mta.ports.queueing import Settled, Want
 from mta.redis_store import codec, keys
@@ -31,6 +32,17 @@ async def test_accepted_mail_can_be_claimed_with_its_content(open_store):
     assert await store.queues.settle(1, [ended(c) for c in claimed]) == [Settled.OK] * 3
     assert await store.books.tag("blue") == {"accepted": 3, "queued": 0, "delivered": 3}
     assert await store.content.get(sent.id, claimed[0].record) is None
+
+
+async def test_tenant_and_number_of_recipients_stay_with_a_delivery(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message(0, to=("a@example.com", "b@example.com"), tenant="acme")])
+    one, _ = await store.claim(0)
+    assert (one.record.tenant, one.record.recipients) == ("acme", 2)
+    assert one.record.labels == ("red", tenant_mark("acme"))
+    entries = await store.outbox.read(0, "0-0", 10)
+    received = [msgspec.msgpack.decode(raw, type=Event) for entry in entries for raw in entry.events]
+    assert [event.tenant for event in received] == ["acme", "acme"]
 
 
 async def test_a_claim_settles_once_and_then_is_stale(open_store):

@@ -37,6 +37,13 @@ def test_a_folded_value_is_unfolded():
     assert ask("X-MQ-Tag: one", "\ttwo", "Subject: x").tags == ("one two",)
 
 
+def test_a_tenant_is_any_text_of_up_to_128_bytes_given_once():
+    assert ask("X-MQ-Tenant: acme, inc. ", "X-MQ-Tag: t") == Injection(tags=("t",), tenant="acme, inc.")
+    assert ask("X-Floodgate-Tenant: =?utf-8?b?w6k=?=", "x-mq-tenant: é").tenant == "é"
+    assert ask("X-MQ-Tenant: " + "é" * 64).tenant == "é" * 64
+    assert ask("X-MQ-Tag: t").tenant == ""
+
+
 def test_everything_that_can_be_asked_for():
     asked = ask(
         "X-MQ-Pool: bulk", "X-MQ-Envelope: <bounce@example.com>", "X-MQ-Delayed: +10m", "X-MQ-MaxAttempts: 3",
@@ -67,7 +74,11 @@ def test_everything_that_can_be_asked_for():
         (["X-MQ-Retries: 5,x"], "X-MQ-Retries"),
         (["X-MQ-Retries: 0"], "X-MQ-Retries"),
         (["X-MQ-DSN-Notify: NEVER"], "X-MQ-DSN-Notify"),
-        (["x-floodgate-Tenant: t"], "x-floodgate-Tenant"),
+        (["x-floodgate-Tenant:"], "x-floodgate-Tenant"),
+        (["X-MQ-Tenant: " + "é" * 65], "X-MQ-Tenant"),
+        (["X-MQ-Tenant: a\x00b"], "X-MQ-Tenant"),
+        (["X-MQ-Tenant: =?utf-8?b?AGE=?="], "X-MQ-Tenant"),
+        (["X-MQ-Tenant: a", "X-Floodgate-Tenant: b"], "X-Floodgate-Tenant"),
         (["X-MQ-Idempotency-Key: k"], "X-MQ-Idempotency-Key"),
         (["X-MQ-Smarthost-Password: hunter2"], "X-MQ-Smarthost-Password"),
         (["X-MQ-Success-Queue: q"], "X-MQ-Success-Queue"),

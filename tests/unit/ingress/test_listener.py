@@ -40,7 +40,9 @@ async def test_smtplib_hands_in_a_message():
     def send(port):
         with smtplib.SMTP("127.0.0.1", port, local_hostname="client", timeout=10) as client:
             client.sendmail(
-                "a@example.com", ["b@example.net", "c@example.net"], b"X-MQ-Tag: t\r\nA: b\r\n\r\n.\r\nend\r\n"
+                "a@example.com",
+                ["b@example.net", "c@example.net"],
+                b"X-MQ-Tag: t\r\nX-MQ-Tenant: acme\r\nA: b\r\n\r\n.\r\nend\r\n",
             )
 
     async with intake() as running:
@@ -50,6 +52,7 @@ async def test_smtplib_hands_in_a_message():
         assert rest == b"\r\n\r\n.\r\nend\r\n"
         assert trace.count(b"Received:") == 1
         assert (message.tags, message.client, len(message.recipients)) == (("t",), "127.0.0.1", 2)
+        assert message.tenant == "acme"
 
 
 @needs("swaks")
@@ -69,7 +72,7 @@ async def test_refusals_of_what_a_message_asks_for_and_of_loops():
         reader, writer = await running.connect()
         start = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"
         writer.write(
-            b"EHLO c\r\n" + start + b"X-MQ-Tenant: t\r\n\r\n.\r\n" + start + b"Received: x\r\n" * 100 + b".\r\n"
+            b"EHLO c\r\n" + start + b"X-MQ-Keepmime: 1\r\n\r\n.\r\n" + start + b"Received: x\r\n" * 100 + b".\r\n"
         )
         assert await read_codes(reader, 9) == [250, 250, 250, 354, 550, 250, 250, 354, 554]
         assert running.listener.refused == 2
@@ -80,7 +83,7 @@ async def test_refusals_of_what_a_message_asks_for_and_of_loops():
 async def test_hundreds_of_refused_messages_in_one_segment_are_each_answered():
     async with intake() as running:
         reader, writer = await running.connect()
-        one = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nX-MQ-Tenant: t\r\n\r\n.\r\n"
+        one = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nX-MQ-Keepmime: 1\r\n\r\n.\r\n"
         writer.write(b"EHLO c\r\n" + one * 1500 + b"NOOP\r\n")
         codes = await read_codes(reader, 1 + 1500 * 4 + 1)
         assert codes == [250] + [250, 250, 354, 550] * 1500 + [250]

@@ -204,10 +204,11 @@ def test_keys_come_in_the_contracts_order_and_absent_when_unknown():
     event = Event(
         EventType.INTERCEPTED, 1_800_000_000_123, a_claim().id, "n", ("t",), "p", "192.0.2.1", "", "b@x", "x", 2, "mx",
         "192.0.2.2", "TLSv1.3", 554, "5.7.1", "stop", Origin.FORCED, "policy", "why",
-        Forced("r", 3, Stage.QUEUED), 10, 1, 2, 0, "192.0.2.3", {"k": "v"},
+        Forced("r", 3, Stage.QUEUED), 10, 1, 2, 0, "192.0.2.3", {"k": "v"}, "acme",
     )  # fmt: skip
     line = json.loads(log_line("0.1-0.0", event))
-    assert list(line) == [key for key in KEYS if key != "tenant"]
+    assert list(line) == KEYS
+    assert (line["node"], line["tenant"], line["tags"]) == ("n", "acme", ["t"])
     assert (line["time"], line["sender"], line["forced"]["stage"]) == ("2027-01-15T08:00:00.123Z", "", "queued")
     assert list(json.loads(log_line("g", Event(EventType.GAP, 1)))) == ["v", "time", "event", "type"]
 

@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
-from mta.policy.rule_table import NoSuccessor, RuleTable, in_force, swept
+from mta.model.mail import tenant_mark
+from mta.model.rules import Change, ChangeOp, Head, Kind, Rule, Selectors
+from mta.policy.rule_table import NoSuccessor, RuleTable, in_force, rank, swept
 
 TAGS = ["a", "b", "c"]
 DOMAINS = ["example.com", "mail.example.com", "x.mail.example.com", "com", "other.org", "badexample.com"]
 PATTERNS = [*DOMAINS, "*.example.com", "*.com", "*.mail.example.com"]
+TENANTS = ["a", "t"]
 POOLS = ["p", "q"]
 MTAS = ["192.0.2.1", "192.0.2.2"]
 NODES = ["n1", "n2"]
@@ -21,6 +23,10 @@ MX_PATTERNS = [*HOSTS, "*.mx.net", "*.net"]
 
 def rule(name: str, code: int = 554, generation: int = 1, **selectors: object) -> Rule:
     return Rule(id=name, selectors=Selectors(**selectors), code=code, generation=generation)  # type: ignore[arg-type]
+
+
+def pause(name: str, generation: int = 1, **selectors: object) -> Rule:
+    return msgspec.structs.replace(rule(name, 0, generation, **selectors), kind=Kind.PAUSE)
 
 
 def table(*rules: Rule, node: str = "n1") -> RuleTable:
@@ -50,6 +56,7 @@ def selectors(draw: st.DrawFn) -> Selectors:
         except_tags=draw(several),
         cluster=node is None,
         node=node,
+        tenant=draw(st.sampled_from([None, None, *TENANTS])),
         **source,
         **target,
     )
@@ -57,10 +64,12 @@ def selectors(draw: st.DrawFn) -> Selectors:
 
 @st.composite
 def a_rule(draw: st.DrawFn) -> Rule:
+    kind = draw(st.sampled_from([Kind.ERROR, Kind.ERROR, Kind.PAUSE]))
     return Rule(
         id=draw(st.sampled_from([f"r{number}" for number in range(12)])),
         selectors=draw(selectors()),
-        code=draw(st.sampled_from([250, 421, 450, 550, 554])),
+        kind=kind,
+        code=draw(st.sampled_from([250, 421, 450, 550, 554])) if kind is Kind.ERROR else 0,
         enabled=draw(st.sampled_from([True, True, True, False])),
         expires_at=draw(st.sampled_from([0, 0, 10, 20])),
     )
@@ -71,12 +80,16 @@ def steps() -> st.SearchStrategy[list[tuple[ChangeOp, Rule]]]:
     return st.lists(st.tuples(op, a_rule()), max_size=40)
 
 
-# pool, mta, domain, tags, ip, mx: where the peer is known, so is the sending IP
+labels = st.tuples(
+    st.lists(st.sampled_from(TAGS), max_size=3).map(tuple), st.sampled_from([(), *((tenant_mark(t),) for t in TENANTS)])
+).map(lambda given: given[0] + given[1])
+
+# pool, mta, domain, labels, ip, mx: where the peer is known, so is the sending IP
 deliveries = st.lists(
     st.tuples(
         st.sampled_from(POOLS),
         st.sampled_from(DOMAINS),
-        st.lists(st.sampled_from(TAGS), max_size=3).map(tuple),
+        labels,
         st.sampled_from(["", *MTAS]),
         st.sampled_from(IPS),
         st.sampled_from(HOSTS),
@@ -98,7 +111,9 @@ def names(pattern: str, name: str) -> bool:
 
 def applies(rule: Rule, node: str, now: int, protected: frozenset[str], delivery: Delivery) -> bool:
     """The words of the design, one by one."""
-    pool, mta, domain, tags, ip, mx = delivery
+    pool, mta, domain, labels, ip, mx = delivery
+    tags = [label for label in labels if label[0] != "\0"]
+    tenants = [label[1:] for label in labels if label[0] == "\0"]
     s = rule.selectors
     if not rule.enabled or (rule.expires_at and rule.expires_at <= now):
         return False
@@ -107,6 +122,8 @@ def applies(rule: Rule, node: str, now: int, protected: frozenset[str], delivery
     if s.pool not in (None, pool) or s.mta not in (None, mta) or s.node not in (None, node):
         return False
     if s.tag not in (None, *tags) or set(s.tags_all or ()) - set(tags) or set(s.except_tags or ()) & set(tags):
+        return False
+    if s.tenant not in (None, *tenants):
         return False
     if s.domain is not None and not names(s.domain, domain):
         return False
@@ -118,16 +135,18 @@ def naive(found: list[Rule]) -> Rule | None:
 
     def given(r: Rule) -> int:
         s = r.selectors
-        return sum(v is not None for v in (s.pool, s.mta, s.domain, s.ip, s.mx, s.tag, s.tags_all, s.except_tags))
+        labels = (s.tag, s.tags_all, s.except_tags, s.tenant)
+        return sum(v is not None for v in (s.pool, s.mta, s.domain, s.ip, s.mx, *labels))
 
     def exact(r: Rule) -> bool:
         s = r.selectors
         return any(v is not None and "*" not in v for v in (s.domain, s.mx, s.ip))
 
     for preferred in (
-        lambda r: r.code // 100 != 4,
+        lambda r: r.code // 100 in (2, 5),
+        lambda r: r.kind is Kind.PAUSE,
         lambda r: r.selectors.tag is not None or r.selectors.tags_all is not None,
-        *(lambda r, n=n: given(r) >= n for n in (5, 4, 3, 2, 1)),
+        *(lambda r, n=n: given(r) >= n for n in (6, 5, 4, 3, 2, 1)),
         exact,
     ):
         found = [r for r in found if preferred(r)] or found
@@ -178,6 +197,11 @@ def test_a_shadowed_rule_never_decides(changes_of, some, protected):
         for delivery in some:
             decided = made.match(*delivery)
             assert decided is None or made.shadowed_by(decided) is None
+            for hidden in rules.values():
+                shadow = made.shadowed_by(hidden)
+                if shadow is not None and made.matches(hidden, *delivery):
+                    assert made.matches(rules[shadow], *delivery)
+                    assert rank(rules[shadow]) > rank(hidden)
 
 
 @pytest.mark.parametrize(
@@ -192,12 +216,36 @@ def test_a_shadowed_rule_never_decides(changes_of, some, protected):
         ({"mx": "*.mx.net"}, {"mx": "a.mx.net", "pool": "p"}, True),
         ({"ip": "192.0.2.9"}, {"ip": "192.0.2.9", "tag": "a"}, True),
         ({"ip": "192.0.2.9"}, {"mx": "a.mx.net", "tag": "a"}, False),
+        ({"tenant": "t"}, {"tenant": "t", "tag": "a"}, True),
+        ({"tenant": "t"}, {"tag": "a"}, False),
+        ({"tenant": "t"}, {"tenant": "other", "tag": "a"}, False),
+        ({"tag": "a"}, {"tenant": "t", "tags_all": ("a", "b")}, True),
+        ({"tenant": "t", "tags_all": ("a",)}, {"tenant": "t", "tags_all": ("a", "b"), "pool": "p"}, True),
+        ({"tenant": "a"}, {"tag": "a", "pool": "p"}, False),
     ],
 )
 def test_what_shadows_what(wide, narrow, shadowed):
     deferral = rule("narrow", code=450, **narrow)
     made = table(deferral, rule("wide", **wide))
     assert made.shadowed_by(deferral) == ("wide" if shadowed else None)
+
+
+def test_a_pause_hides_what_defers_and_is_hidden_by_what_ends():
+    held, deferral, end = pause("held", tag="a"), rule("deferral", code=450, tag="a", pool="p"), rule("end", pool="p")
+    made = table(held, deferral)
+    assert made.shadowed_by(deferral) == "held"
+    assert made.shadowed_by(held) is None
+    narrow = pause("narrow", tag="a", pool="p")
+    made = table(narrow, deferral, end)
+    assert made.shadowed_by(narrow) == made.shadowed_by(deferral) == "end"
+    assert table(pause("wide", tag="a"), rule("weak", code=450)).shadowed_by(pause("wide", tag="a")) is None
+
+
+def test_among_protected_tags_any_rule_that_names_one_hides_another():
+    narrow = rule("narrow", code=450, tag="vip", tags_all=("gold",))
+    made = RuleTable.empty("n1", ["vip", "gold"]).anew(Head(1, "x"), [narrow, rule("wide", tag="gold"), rule("all")])
+    assert made.shadowed_by(narrow) == "wide"
+    assert winner(made, tags=("vip", "gold")) == "wide"
 
 
 def test_a_rule_with_an_end_hides_nothing_that_lasts_longer():
@@ -228,10 +276,15 @@ def test_a_general_ending_rule_shadows_a_narrower_deferral():
         (rule("x", tags_all=("a",)), rule("y", domain="example.com", pool="p", generation=9)),
         (rule("x", tag="a", except_tags=("c",)), rule("y", tag="a", generation=9)),
         (rule("x", tag="a", tags_all=("a", "b")), rule("y", tags_all=("a", "b"), generation=9)),
+        (rule("x"), pause("y", tag="a", domain="example.com", pool="p", tenant="t")),
+        (pause("x"), rule("y", code=450, tag="a", domain="example.com", pool="p")),
+        (rule("x", tenant="t", domain="*.com"), rule("y", domain="example.com", generation=9)),
+        (rule("x", tag="b"), rule("y", tenant="t", pool="p", domain="example.com", generation=9)),
+        (rule("x", tag="b", tenant="t"), rule("y", tag="a", generation=9)),
     ],
 )
 def test_precedence(better, worse):
-    tags = ("b", "a")
+    tags = ("b", "a", tenant_mark("t"))
     assert winner(table(better, worse), tags=tags) == "x"
     assert winner(table(worse, better), tags=tags) == "x"
     assert winner(table(worse), tags=tags) == "y"
@@ -313,6 +366,32 @@ def test_a_tag_that_many_rules_share_does_not_hold_them_all():
     made = table(*many)
     assert max(bucket.size for bucket in made._jointly.values()) <= 2
     assert winner(made, tags=("campaign", "t7")) == "r7"
+
+
+def test_a_rule_for_a_tenant_takes_its_mail_whatever_else_a_tag_is_called():
+    made = table(rule("all of t", tenant="t"), rule("a of t", tenant="t", tag="a", code=450), rule("a", tag="a"))
+    assert winner(made, tags=("a", tenant_mark("t"))) == "a"
+    assert winner(made, tags=("b", tenant_mark("t"))) == "all of t"
+    assert winner(made, tags=("t",)) == winner(made, tags=("b", tenant_mark("a"))) == winner(made, tags=()) == ""
+    spared = table(rule("r", tenant="t", except_tags=("transactional",)))
+    assert winner(spared, tags=("a", tenant_mark("t"))) == "r"
+    assert winner(spared, tags=("transactional", tenant_mark("t"))) == ""
+
+
+def test_a_tenant_with_many_rules_does_not_hold_them_all():
+    many = [rule(f"r{n}", tags_all=(f"t{n}",), tenant="t") for n in range(100)]
+    made = table(*many)
+    assert max(bucket.size for bucket in made._jointly.values()) <= 2
+    assert winner(made, tags=("t7", tenant_mark("t"))) == "r7"
+    assert winner(made, tags=("t7",)) == ""
+
+
+def test_protected_mail_of_a_tenant_is_matched_by_a_rule_that_names_the_tag_and_no_other():
+    rules = [rule("tenant", tenant="t"), rule("both", tenant="t", tag="vip", code=450)]
+    made = RuleTable.empty("n1", ["vip"]).anew(Head(1, "x"), rules)
+    assert winner(made, tags=("a", tenant_mark("t"))) == "tenant"
+    assert winner(made, tags=("vip", tenant_mark("t"))) == "both"
+    assert winner(made, tags=("vip",)) == ""
 
 
 def test_rule_of_another_node_is_known_and_never_matches():

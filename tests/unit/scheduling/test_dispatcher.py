@@ -1,7 +1,11 @@
 import asyncio
 
+import msgspec
+
+from mta.model.events import Event
+from mta.model.ids import message_of
 from mta.model.mail import QueueKey
-from mta.model.outcomes import Class
+from mta.model.outcomes import Class, Origin, Outcome, Reply, Verdict
 from mta.model.rules import Rule, Selectors
 from mta.ports.queueing import Due, Move
 from mta.scheduling.dispatcher import Dispatcher
@@ -43,6 +47,38 @@ async def test_four_lanes_never_overrun_room_and_go_on_when_it_comes():
             await until(lambda want=want: len(bench.deliver.taken) == want, 0.5)
             bench.deliver.left[QUEUE] += 10
             bench.dispatcher.room_for(QUEUE)
+
+
+async def test_a_rule_for_a_tenant_meets_its_mail_at_the_claim_and_on_its_way_back():
+    claims = FakeClaims()
+    theirs, others = a_claim(tenant="acme"), a_claim()
+    claims.put(theirs, others)
+    rules = FakeRules(Rule("r", Selectors(tenant="acme"), 554))
+    async with Bench(claims, rules=rules) as bench:
+        await until(lambda: bench.deliver.taken)
+        back = a_claim(tenant="acme")
+        bench.settler.settle(back, Outcome(Verdict.RETURNED, Reply(451), Origin.LOCAL))
+        await until(lambda: len(claims.settled) == 2)
+    assert [one.id for one in bench.deliver.taken] == [others.id]
+    assert {one.id for one in claims.settled if one.ended is Class.INTERCEPTED} == {theirs.id, back.id}
+    assert {msgspec.msgpack.decode(one.event, type=Event).tenant for one in claims.settled} == {"acme"}
+
+
+async def test_what_was_canceled_meanwhile_ends_before_any_attempt():
+    claims = FakeClaims()
+    canceled, marked, poison, other = a_claim(tags=("stop",)), a_claim(), a_claim(reclaims=5), a_claim()
+    marked.canceled = True
+    claims.put(canceled, marked, poison, other)
+    rules = FakeRules(Rule("r", Selectors(tag="stop"), 554))
+    rules.gone = {message_of(canceled.id), message_of(poison.id)}
+    async with Bench(claims, rules=rules) as bench:
+        await until(lambda: bench.deliver.taken)
+    assert [one.id for one in bench.deliver.taken] == [other.id]
+    assert {one.id: (one.move, one.ended) for one in claims.settled} == {
+        canceled.id: (Move.END, Class.CANCELED),
+        marked.id: (Move.END, Class.CANCELED),
+        poison.id: (Move.PARK, None),  # the store asks for it again, as canceled, where its record can be read
+    }
 
 
 async def test_idle_it_asks_no_more_than_each_tick():
