@@ -53,11 +53,19 @@ local MOST_CANCELS = 5000
 
 -- What was canceled beyond the entry `seen` ('' = from now on): the last entry, [message, ...], whether there may be more.
 local function canceled_since(cancels, seen)
-  if seen == '' then
-    local last = redis.call('XREVRANGE', cancels, '+', '-', 'COUNT', 1)[1]
-    return last and last[1] or '0-0', {}, false
+  local entries, messages = {}, {}
+  if seen ~= '' then
+    entries = redis.call('XRANGE', cancels, '(' .. seen, '+', 'COUNT', MOST_CANCELS)
   end
-  local entries, messages = redis.call('XRANGE', cancels, '(' .. seen, '+', 'COUNT', MOST_CANCELS), {}
+  if #entries == 0 then
+    local newest = redis.call('XREVRANGE', cancels, '+', '-', 'COUNT', 1)[1]
+    newest = newest and newest[1] or '0-0'
+    if seen == '' or seen == newest then
+      return newest, messages, false
+    end
+    -- The store went back (a failover): it tells all that it has, for repeating does no harm.
+    return canceled_since(cancels, '0-0')
+  end
   for i, entry in ipairs(entries) do
     seen, messages[i] = entry[1], entry[2][2]
   end

@@ -301,6 +301,23 @@ async def test_who_confirms_hears_of_every_cancellation_once_however_many(open_s
     assert (await one.rules.confirm(1, NO_HEAD, (), {})).canceled == (), "a new session holds nothing of before"
 
 
+async def test_a_store_that_went_back_tells_again_what_it_has(open_store):
+    store = await open_store()
+    tell = [keys.RULES_HEAD, keys.RULES_CANCELS]
+    await store.rules.confirm(1, NO_HEAD, (), {})
+    await store.link.call(b"fg1_rules_cancel", tell, [b"\1" * 16])
+    assert (await store.rules.confirm(2, NO_HEAD, (), {})).canceled == (b"\1" * 16,)
+    await store.link.command("DEL", keys.RULES_CANCELS)
+    assert (await store.rules.confirm(3, NO_HEAD, (), {})).canceled == ()
+    await store.link.call(b"fg1_rules_cancel", tell, [b"\2" * 16])
+    assert (await store.rules.confirm(4, NO_HEAD, (), {})).canceled == (b"\2" * 16,)
+    await store.link.command("DEL", keys.RULES_CANCELS)
+    for at, message_ in enumerate((b"\2" * 16, b"\3" * 16), 1):  # by a clock that is behind
+        await store.link.command("XADD", keys.RULES_CANCELS, f"{at}-0", "m", message_)
+    assert (await store.rules.confirm(5, NO_HEAD, (), {})).canceled == (b"\2" * 16, b"\3" * 16)
+    assert (await store.rules.confirm(6, NO_HEAD, (), {})).canceled == ()
+
+
 @pytest.mark.parametrize("session", ["old", "behind"])
 async def test_cancellations_are_kept_until_a_confirmation_counts(open_store, session):
     one, two = await open_store("n1"), await open_store("n2")
