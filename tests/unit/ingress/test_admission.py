@@ -12,7 +12,7 @@ from mta.model.ids import lane_of, message_text
 from mta.model.mail import NewMessage, Recipient
 from mta.model.outcomes import Reply
 from mta.ports.queueing import Ambiguous
-from tests.support.intake import RecordingStore
+from tests.support.intake import RecordingStore, no_rules
 
 
 def submit(admission, done, content=b"x"):
@@ -32,7 +32,7 @@ async def answer_of(admission):
 
 async def test_messages_of_a_few_milliseconds_are_one_batch_of_one_lane():
     store = RecordingStore()
-    admission = Admission(store, 0.002)
+    admission = Admission(store, 0.002, no_rules)
     answers = await asyncio.gather(*(answer_of(admission) for _ in range(50)))
     assert len(store.batches) == 1
     lane, batch = store.batches[0]
@@ -44,7 +44,7 @@ async def test_messages_of_a_few_milliseconds_are_one_batch_of_one_lane():
 
 async def test_a_batch_ends_at_100_messages_and_the_next_takes_another_lane():
     store = RecordingStore()
-    admission = Admission(store, 60.0)
+    admission = Admission(store, 60.0, no_rules)
     for _ in range(400):
         submit(admission, lambda reply: None)
     await admission.close()
@@ -54,7 +54,7 @@ async def test_a_batch_ends_at_100_messages_and_the_next_takes_another_lane():
 
 async def test_a_batch_ends_at_4_mib():
     store = RecordingStore()
-    admission = Admission(store, 60.0)
+    admission = Admission(store, 60.0, no_rules)
     for _ in range(5):
         submit(admission, lambda reply: None, b"x" * (1 << 20))
     await asyncio.wait_for(store.called.wait(), 5)
@@ -66,7 +66,7 @@ async def test_a_batch_ends_at_4_mib():
 async def test_one_batch_a_lane_in_flight_and_messages_gather_while_all_are_busy():
     store = RecordingStore(lanes=2)
     store.hold.clear()
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     answers = []
     for _ in range(650):
         submit(admission, answers.append)
@@ -87,7 +87,7 @@ async def test_one_batch_a_lane_in_flight_and_messages_gather_while_all_are_busy
 async def test_what_the_store_says_becomes_a_reply(trouble, code, enhanced):
     store = RecordingStore()
     store.trouble = trouble
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     _, reply = await answer_of(admission)
     assert (reply.code, reply.enhanced) == (code, enhanced)
     assert admission.deferred == 1
@@ -96,7 +96,7 @@ async def test_what_the_store_says_becomes_a_reply(trouble, code, enhanced):
 async def test_an_ambiguous_answer_is_none_at_all():
     store = RecordingStore()
     store.trouble = Ambiguous("x")
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     assert (await answer_of(admission))[1] is None
     assert admission.unanswered == 1
 
@@ -104,7 +104,7 @@ async def test_an_ambiguous_answer_is_none_at_all():
 async def test_a_bug_is_logged_once_with_its_traceback(caplog):
     store = RecordingStore()
     store.trouble = KeyError("oops")
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     with caplog.at_level(logging.ERROR):
         await answer_of(admission)
         await answer_of(admission)
@@ -116,7 +116,7 @@ async def test_a_bug_is_logged_once_with_its_traceback(caplog):
 async def test_an_unsafe_store_is_named_to_the_client_and_once_in_the_log(caplog):
     store = RecordingStore()
     store.trouble = StoreUnsafe("appendfsync is everysec")
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     assert (await answer_of(admission))[1] == Reply(451, "4.3.0", "the store is unsafe: appendfsync is everysec")
     with caplog.at_level(logging.WARNING, module.__name__):
         for _ in range(3):
@@ -134,7 +134,7 @@ async def test_too_much_waiting_is_452(monkeypatch):
     monkeypatch.setattr(module, "BATCH_BYTES", 10_000)
     store = RecordingStore()
     store.hold.clear()
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     submit(admission, lambda reply: None, b"x" * 12_000)
     assert admission.gate() == module.FULL
     assert submit(admission, lambda reply: None, b"x" * 12_000)[1] == module.FULL
@@ -144,7 +144,7 @@ async def test_too_much_waiting_is_452(monkeypatch):
 
 
 async def test_refuse_allow_close():
-    admission = Admission(RecordingStore(), 0.0)
+    admission = Admission(RecordingStore(), 0.0, no_rules)
     admission.refuse("redis: appendfsync is everysec")
     assert (admission.gate().code, admission.gate().text) == (451, "redis: appendfsync is everysec")
     assert "appendfsync" in repr(admission)
