@@ -14,6 +14,7 @@ from mta.redis_store import codec, keys
 from mta.redis_store.content import StoredContent
 
 _KEYS: Final = (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events", b"spares")
+_NOBODY: Final[Mapping[int, Interception]] = {}
 
 
 class AcceptStep:
@@ -33,13 +34,15 @@ class AcceptStep:
         self._contents: list[bytes] = []
         self._pending: list[bytes] = []
         self._ended: list[tuple[Any, ...]] = []
-        self._rules: set[str] = set()  # that refused or ended something
+        self._rules: set[str] = set()  # that ended something
 
     async def add(self, message: NewMessage) -> None:
         """Large content is put into the store at once; it goes by itself should the step never run."""
         recipients = len(message.recipients)
-        ended = {one.number: one for one in self._door.intercepted.get(message.id, ())}
-        needed = recipients - sum(not one.spare_ms for one in ended.values())
+        needed, ended = recipients, _NOBODY
+        if decided := self._door.intercepted.get(message.id):
+            ended = {one.number: one for one in decided}
+            needed -= sum(not one.spare_ms for one in decided)
         placed = None
         if needed:
             placed = await self._content.put(message.id, message.content)

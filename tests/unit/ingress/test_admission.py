@@ -11,7 +11,7 @@ from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreFull, Sto
 from mta.model.ids import lane_of, message_text
 from mta.model.mail import NewMessage, Recipient
 from mta.model.outcomes import Reply
-from mta.ports.queueing import Ambiguous
+from mta.ports.queueing import Ambiguous, Doorway, Rejected
 from tests.support.intake import RecordingStore, no_rules
 
 
@@ -152,3 +152,54 @@ async def test_refuse_allow_close():
     assert admission.gate() is None
     await admission.close()
     assert admission.gate().code == 421
+
+
+def rejecting(generations, *numbers):
+    """Answers as by tables of these generations, one after the other: messages with these places in the batch are
+    refused."""
+    left = list(generations)
+
+    def ask(messages):
+        refused = [messages[number] for number in numbers]
+        one = Rejected("r1", Reply(554, "5.7.1", "no"), (), (b"e",))
+        return Doorway(left.pop(0) if len(left) > 1 else left[0], {}, {message.id: one for message in refused})
+
+    return ask
+
+
+async def test_refused_messages_get_the_reply_of_the_rule_and_are_not_stored():
+    store = RecordingStore()
+    admission = Admission(store, 0.002, rejecting([5], 1))
+    answers = await asyncio.gather(*(answer_of(admission) for _ in range(3)))
+    assert [reply.code for _, reply in answers] == [250, 554, 250]
+    assert answers[1][1] == Reply(554, "5.7.1", "no")
+    assert [message.id for message in store.messages] == [answers[n][0].id for n in (0, 2)]
+    assert set(store.doors[0].rejected) == {answers[1][0].id}
+    assert (admission.accepted, admission.rejected, admission.deferred) == (2, 1, 0)
+    assert admission.waiting_messages == 0
+
+
+async def test_a_batch_of_refused_messages_only_is_told_to_the_store():
+    store = RecordingStore()
+    admission = Admission(store, 0.0, rejecting([5], 0))
+    assert (await answer_of(admission))[1].code == 554
+    assert [batch for _, batch in store.batches] == [[]]
+    store.trouble = StoreAway("x")
+    assert (await answer_of(admission))[1].code == 451, "what the store did not note is not said"
+    assert (admission.accepted, admission.rejected, admission.deferred) == (0, 1, 1)
+
+
+async def test_old_rules_are_asked_again_and_a_table_that_stays_old_decides_nothing():
+    store = RecordingStore()
+    store.outdated = {5, 6}
+    admission = Admission(store, 0.0, rejecting([5, 6, 7], 0))
+    assert (await answer_of(admission))[1].code == 554
+    assert [door.generation for door in store.doors] == [7]
+    admission = Admission(store, 0.0, rejecting([5, 6], 0))
+    assert (await answer_of(admission))[1].code == 250
+    assert [door.generation for door in store.doors] == [7, -1]
+
+
+async def test_a_door_that_fails_defers_the_batch(caplog):
+    admission = Admission(RecordingStore(), 0.0, lambda messages: {}[1])
+    assert (await answer_of(admission))[1].code == 451
