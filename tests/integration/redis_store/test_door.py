@@ -26,7 +26,7 @@ async def sound(store):
     report = await Checker(store.link, store.lanes).report()
     assert not report.broken
     assert report.balanced
-    return {field: n for field, n in report.counted[""].items() if n}
+    return {field: n for field, n in report.counted.get("", {}).items() if n}
 
 
 async def events(store, lane=0) -> list[bytes]:
