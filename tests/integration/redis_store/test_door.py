@@ -1,11 +1,18 @@
 """The accept step with what rules decided at the door: places, books, events, and whose decision counts."""
 
+import asyncio
+
 import msgspec
 import pytest
 
+from mta.ingress.admission import Admission
+from mta.ingress.door import Door
 from mta.model.errors import StoreAway, StoreError
+from mta.model.ids import lane_of
 from mta.model.mail import Final
 from mta.model.outcomes import Reply
+from mta.model.rules import AtTheDoor, Head, Rule, Selectors
+from mta.policy.rule_table import RuleTable
 from mta.ports.queueing import Doorway, Interception, Rejected
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
@@ -185,3 +192,43 @@ async def test_a_lost_reply_while_the_barrier_rises(open_store, monkeypatch, ran
     assert await store.queues.accept(0, [one], door) is ran
     assert asked == [b"fg1_accept"] * 2
     assert await sound(store) == ({"accepted": 1, "intercepted:door": 1, "rejected": 1} if ran else {})
+
+
+class Rules:
+    """This process's table, which the test swaps; the permit never ends."""
+
+    def __init__(self) -> None:
+        self.table = RuleTable.build(Head(3, "a"), [])
+
+    def may_dot(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("how", [AtTheDoor.ACCEPT, AtTheDoor.REJECT])
+async def test_mail_let_in_by_an_old_table_is_decided_again_when_the_barrier_rose_meanwhile(
+    open_store, monkeypatch, how
+):
+    """The rule is effective and its sweep is over before the batch is written: nothing else would ever look at it."""
+    store, rules = await open_store(), Rules()
+    admission = Admission(store.queues, 0.0, Door(rules, "n1", 60.0).ask)
+    put = store.content.put
+
+    async def slowly(message_id, content):
+        if rules.table.head.generation == 3:
+            rules.table = RuleTable.build(Head(4, "b"), [Rule("r1", Selectors(tag="red"), 554, at_the_door=how)])
+            await store.rules.raise_barrier(4)
+        return await put(message_id, content)
+
+    monkeypatch.setattr(store.content, "put", slowly)
+    told = asyncio.get_running_loop().create_future()
+    message_id, now = admission.next_id()
+    mail = message(lane_of(message_id), id=message_id, due_at=now + 86_400_000)
+    assert admission.submit(mail, told.set_result) is None
+    reply = await asyncio.wait_for(told, 5)
+    await admission.close()
+    if how is AtTheDoor.ACCEPT:
+        assert reply.code == 250
+        assert await sound(store) == {"accepted": 1, "intercepted:door": 1}
+    else:
+        assert reply.code == 554
+        assert await sound(store) == {"rejected": 1}
