@@ -25,7 +25,6 @@ local function at_the_door(P, door)
     ended[#ended + 1] = 'i:door:0:' .. rule .. '\0' .. final
     if spare_ms > 0 then
       push(spares, rule, now + spare_ms, spared_member(id, 'door', false, pool, domain))
-      redis.call('SADD', P .. 'pools', pool)
     end
   end
   for _, item in ipairs(rejected) do

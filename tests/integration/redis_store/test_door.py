@@ -77,10 +77,9 @@ async def test_what_is_spared_keeps_record_and_content_as_long_as_anyone_needs_i
     assert await store.queues.accept(0, [alone, mixed], door)
     assert await sound(store) == {"accepted": 4, "queued": 1, "intercepted:door": 3}
     assert await store.sweeps.spared(0) == ["r1"]
-    assert await store.sweeps.pools() == ["default"]
     members = await store.link.command("ZRANGE", keys.lane_key(0, b"spared:r1"), 0, -1)
     queue = b"d0default|example.com"
-    assert sorted(members) == [alone.id + b"\0\1" + queue, mixed.id + b"\0\1" + queue]
+    assert set(members) == {alone.id + b"\0\1" + queue, mixed.id + b"\0\1" + queue}
     assert int(await store.link.command("HGET", keys.lane_key(0, b"refs"), mixed.id)) == 2
     assert await store.sweeps.drop_spared(0, "r1", 10, early=True) == 2
     await sound(store)
