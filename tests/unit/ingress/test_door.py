@@ -6,7 +6,7 @@ import pytest
 from mta.ingress.door import Door
 from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
-from mta.model.mail import Final, NewMessage, Recipient
+from mta.model.mail import Final, NewMessage, Recipient, tenant_mark
 from mta.model.outcomes import Origin, Reply, Stage
 from mta.model.rules import AtTheDoor, Head, Kind, Rule, Selectors
 from mta.policy.rule_table import RuleTable
@@ -148,6 +148,14 @@ def test_a_rule_of_this_node_and_one_of_a_pool_act_here():
     message, other = mail(pool="gold"), mail(pool="default")
     bound = rule(tag=None, pool="gold", cluster=False, node="n1", at_the_door=REJECT)
     assert set(ask(Table(bound), message, other).rejected) == {message.id}
+
+
+def test_the_tenant_is_one_more_label_and_is_named():
+    ours, other = mail(tenant="acme"), mail(tenant="else")
+    door = ask(Table(rule(tag=tenant_mark("acme"), at_the_door=REJECT)), ours, other)
+    assert set(door.rejected) == {ours.id}
+    (event,) = events_of(door.rejected[ours.id].events)
+    assert (event.tenant, event.tags) == ("acme", ("red",))
 
 
 def test_a_stale_table_decides_nothing():
