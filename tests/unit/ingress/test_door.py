@@ -6,7 +6,7 @@ import pytest
 from mta.ingress.door import Door
 from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
-from mta.model.mail import Final, NewMessage, Recipient, tenant_mark
+from mta.model.mail import Final, NewMessage, Recipient
 from mta.model.outcomes import Origin, Reply, Stage
 from mta.model.rules import AtTheDoor, Head, Kind, Rule, Selectors
 from mta.policy.rule_table import RuleTable
@@ -152,7 +152,7 @@ def test_a_rule_of_this_node_and_one_of_a_pool_act_here():
 
 def test_the_tenant_is_one_more_label_and_is_named():
     ours, other = mail(tenant="acme"), mail(tenant="else")
-    door = ask(Table(rule(tag=tenant_mark("acme"), at_the_door=REJECT)), ours, other)
+    door = ask(Table(rule(tag=None, tenant="acme", at_the_door=REJECT)), ours, other)
     assert set(door.rejected) == {ours.id}
     (event,) = events_of(door.rejected[ours.id].events)
     assert (event.tenant, event.tags) == ("acme", ("red",))
