@@ -8,17 +8,18 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, StoreFull, StoreUnsafe
 from mta.model.ids import MessageId, message_text, new_message_id
 from mta.model.mail import NewMessage
 from mta.model.outcomes import Reply
-from mta.ports.queueing import Accepts, Ambiguous
+from mta.ports.queueing import NO_DOOR, Accepts, Ambiguous, Doorway
 
 log = logging.getLogger(__name__)
 
 Done = Callable[[Reply | None], None]
+Ask = Callable[[Sequence[NewMessage]], Doorway]
 
 BATCH_RECIPIENTS = 500  # nobody waits long behind one step of the store
 BATCH_MESSAGES = 100
@@ -51,9 +52,12 @@ class _Batch:
 class Admission:
     """Takes read messages, answers each exactly once: a Reply, or None for "close the connection without one"."""
 
-    def __init__(self, store: Accepts, commit_delay: float, *, clock: Callable[[], float] = time.time) -> None:
-        """`commit_delay` in seconds; `clock` gives Unix seconds."""
+    def __init__(
+        self, store: Accepts, commit_delay: float, ask: Ask, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`commit_delay` in seconds; `ask` says what the rules make of a batch; `clock` gives Unix seconds."""
         self._store = store
+        self._ask = ask
         self._delay = commit_delay
         self._clock = clock
         self._lanes = store.lanes
@@ -72,7 +76,8 @@ class Admission:
         self.accepted = 0  # messages
         self.accepted_recipients = 0
         self.accepted_bytes = 0
-        self.deferred = 0  # answered 4xx
+        self.rejected = 0  # refused by a forced error
+        self.deferred = 0  # answered 4xx for our own trouble
         self.unanswered = 0  # ambiguous: closed without a reply
         self.batches = 0
 
@@ -183,7 +188,7 @@ class Admission:
     async def _flush(self, batch: _Batch) -> None:
         reply: Reply | None = TROUBLE
         try:
-            await self._store.accept(batch.lane, batch.messages)
+            door = await self._store_batch(batch)
         except Ambiguous:
             reply = None
         except asyncio.CancelledError:  # the process is ending: what became of the step is unknown
@@ -191,10 +196,16 @@ class Admission:
         except Exception as trouble:
             reply = self._reply_to(trouble)
         else:
-            self._count_accepted(batch)
+            taken = _let_in(batch.messages, door)
+            self._count_accepted(taken)
+            self.rejected += len(batch.messages) - len(taken)
             self._finish(batch)
             for message, done in zip(batch.messages, batch.done, strict=True):
-                self._tell(done, Reply(250, "2.0.0", f"queued as {message_text(message.id)}"))
+                refused = door.rejected.get(message.id)
+                told = (
+                    Reply(250, "2.0.0", f"queued as {message_text(message.id)}") if refused is None else refused.reply
+                )
+                self._tell(done, told)
             return
         if reply is None:
             self.unanswered += len(batch.messages)
@@ -204,9 +215,18 @@ class Admission:
         for done in batch.done:
             self._tell(done, reply)
 
-    def _count_accepted(self, batch: _Batch) -> None:
-        self.accepted += len(batch.messages)
-        for message in batch.messages:
+    async def _store_batch(self, batch: _Batch) -> Doorway:
+        """Returns what the rules had decided when the store took it."""
+        door = self._ask(batch.messages)
+        while not await self._store.accept(batch.lane, _let_in(batch.messages, door), door):
+            again = self._ask(batch.messages)
+            # A table that is below the barrier and does not move on is nobody's to decide by.
+            door = again if again.generation > door.generation else NO_DOOR
+        return door
+
+    def _count_accepted(self, messages: Sequence[NewMessage]) -> None:
+        self.accepted += len(messages)
+        for message in messages:
             self.accepted_recipients += len(message.recipients)
             self.accepted_bytes += len(message.content)
 
@@ -238,3 +258,8 @@ class Admission:
                 self._known_bugs.add(shown)
                 log.error("accepting a batch failed for a reason that is a bug", exc_info=trouble)
         return TROUBLE
+
+
+def _let_in(messages: Sequence[NewMessage], door: Doorway) -> Sequence[NewMessage]:
+    rejected = door.rejected
+    return [message for message in messages if message.id not in rejected] if rejected else messages

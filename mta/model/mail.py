@@ -46,6 +46,11 @@ class NewMessage(msgspec.Struct, gc=False):
     properties: dict[str, str] | None = None
     tenant: str = ""  # the account on whose behalf it was injected
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """As `Record.labels`."""
+        return (*self.tags, tenant_mark(self.tenant)) if self.tenant else self.tags
+
 
 class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What the store keeps of a live delivery besides its id, pool and domain (msgpack; new fields only at the end)."""

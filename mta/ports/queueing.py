@@ -11,7 +11,7 @@ import msgspec
 
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
-from mta.model.outcomes import Class
+from mta.model.outcomes import Class, Reply
 
 
 class Interception(NamedTuple):
@@ -28,9 +28,9 @@ class Rejected(NamedTuple):
     """A message that a forced error refuses at the door: nothing of it is stored but what the books say."""
 
     rule: str
+    reply: Reply
     tags: tuple[str, ...]
-    recipients: int
-    event: bytes  # encoded Event
+    events: tuple[bytes, ...]  # encoded Event, one for each recipient
 
 
 class Doorway(NamedTuple):
@@ -38,7 +38,7 @@ class Doorway(NamedTuple):
 
     generation: int = -1  # -1 = the rules were not asked
     intercepted: Mapping[MessageId, Sequence[Interception]] = {}
-    rejected: Sequence[Rejected] = ()
+    rejected: Mapping[MessageId, Rejected] = {}
 
 
 NO_DOOR = Doorway()
@@ -50,9 +50,9 @@ class Accepts(Protocol):
     lanes: int
 
     async def accept(self, lane: int, messages: Sequence[NewMessage], door: Doorway = NO_DOOR) -> bool:
-        """Store all of `messages` (ids of `lane`, at most 100) and what is rejected, or nothing. Returns once they are
-        persisted: True; False: `door` comes from a rule table below the lane's barrier, nothing was stored, ask the
-        rules again.
+        """Store all of `messages` (ids of `lane`, at most 100; those that `door` rejects are not among them), and that
+        others were rejected, or nothing. Returns once this is persisted: True; False: `door` comes from a rule table
+        below the lane's barrier, nothing was stored, ask the rules again.
 
         A lost reply is asked for again under the same number until `redis.timeout`; then the number is voided.
         One call per lane at a time. Raises StoreFull, BacklogFull, StoreUnsafe, SessionLost: nothing was stored, and

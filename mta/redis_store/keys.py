@@ -35,8 +35,9 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:content               hash    message id -> "r" raw | "z" zstd | "p" (in parts)
 # fg:{n}:parts:<message id>    hash    number -> piece of a large content; expires unless accepted
 # fg:{n}:refs                  hash    message id -> deliveries that need the content (absent = 1, and not in parts)
-# fg:{n}:count                 hash    class -> deliveries
-# fg:{n}:tag:<tag>             hash    class -> deliveries with the tag
+# fg:{n}:count                 hash    class -> deliveries; beside the classes accepted (their sum), rejected (at the
+#                                      door, never accepted), deferred_by_rule, uncertain
+# fg:{n}:tag:<tag>             hash    the same of deliveries with the tag
 # fg:{n}:rule:<id>             hash    class -> deliveries that the rule met
 # fg:{n}:ended:<hour>          hash    delivery id -> status, NUL, msgpack Final; `status.retention` beyond its hour.
 #                                      d(elivered) | b(ounced) | e(xpired) | c:<uncertain> |

@@ -5,15 +5,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError
-from mta.model.events import Event, EventType
-from mta.model.ids import DeliveryId, delivery_id, delivery_text
+from mta.model.ids import DeliveryId, delivery_text
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
-from mta.ports.content import Placed
-from mta.ports.queueing import Ambiguous, Due, Move, Settled, Settlement, Want
+from mta.ports.queueing import NO_DOOR, Ambiguous, Doorway, Due, Move, Settled, Settlement, Want
 from mta.redis_store import codec, keys
+from mta.redis_store.accept_step import AcceptStep
 from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
@@ -56,31 +53,36 @@ class Queues:
 
     # Intake
 
-    async def accept(self, lane: int, messages: Sequence[NewMessage]) -> None:
+    async def accept(self, lane: int, messages: Sequence[NewMessage], door: Doorway = NO_DOOR) -> bool:
         await self._link.ensure_safe()
         self._numbers[lane] += 1
         session, number = self._session.id, self._numbers[lane]
-        step_keys, step_args = await self._accept_step(lane, number, messages)
+        step = AcceptStep(self._prefixes[lane], self._session.node, self._content, door)
+        for message in messages:
+            await step.add(message)
+        step_keys, step_args = step.keys(), step.args(session, number, self._backlog_hard, self._retention_ms)
         deadline = time.monotonic() + self._timeout
         unsure = False  # a copy of the step may be on its way
         while True:
             try:
                 answer = await self._link.call(b"fg1_accept", step_keys, step_args)
+                if answer == b"RULES":  # so would any copy be answered: a barrier never sinks
+                    return False
                 if answer == b"OK" or (answer == b"DUP" and unsure):
                     await self._ensure_kept()
-                    return
+                    return True
                 raise _refusal(answer, session)
             except StoreAway as away:
                 unsure = True
                 if time.monotonic() > deadline:
                     await self._void(session, lane, number, away)
-                    return
+                    return True
                 await asyncio.sleep(0.05)
             except StoreError as error:
                 if not unsure:
                     raise
                 await self._void(session, lane, number, error)
-                return
+                return True
 
     async def _ensure_kept(self) -> None:
         """The step may have opened its connection, to a server nobody has checked; Ambiguous where it is unsafe."""
@@ -101,109 +103,6 @@ class Queues:
         if answer != b"RAN":
             raise Ambiguous(f"session {session} was given up")
         await self._ensure_kept()
-
-    async def _accept_step(
-        self, lane: int, number: int, messages: Sequence[NewMessage]
-    ) -> tuple[list[bytes], list[bytes | str]]:
-        prefix = self._prefixes[lane]
-        queues: dict[tuple[str, str], tuple[int, list[int | msgspec.Raw]]] = {}
-        records: list[msgspec.Raw] = []
-        refs: list[msgspec.Raw | int] = []
-        tags: dict[str, int] = {}
-        events: list[msgspec.Raw] = []
-        contents: list[bytes | str] = []
-        pending: list[bytes] = []
-        for message in messages:
-            contents.append(message.id)
-            placed = await self._content.put(message.id, message.content)
-            contents.append(placed.value)
-            pending += placed.pending
-            if placed.pending or len(message.recipients) > 1:
-                refs += (codec.lua_text(message.id), len(message.recipients))
-            self._deliveries(message, placed, queues, records, events)
-            for tag in message.tags:
-                tags[tag] = tags.get(tag, 0) + len(message.recipients)
-        blob = codec.encode(
-            (
-                self._session.id,
-                number,
-                self._backlog_hard,
-                [(pool, domain, earliest, entries) for (pool, domain), (earliest, entries) in queues.items()],
-                records,
-                refs,
-                [item for pair in tags.items() for item in pair],
-                len(records) // 2,
-                events,
-                [codec.lua_text(key) for key in pending],
-            )
-        )
-        step_keys = [prefix + name for name in (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events")]
-        step_keys += [keys.due_key(prefix, pool.encode(), domain.encode()) for pool, domain in queues]
-        step_keys += [keys.agenda_key(prefix, pool.encode()) for pool in {pool for pool, _ in queues}]
-        step_keys += [keys.tag_key(prefix, tag.encode()) for tag in tags]
-        step_keys += pending
-        return step_keys, [blob, *contents]
-
-    def _deliveries(
-        self,
-        message: NewMessage,
-        placed: Placed,
-        queues: dict[tuple[str, str], tuple[int, list[int | msgspec.Raw]]],
-        records: list[msgspec.Raw],
-        events: list[msgspec.Raw],
-    ) -> None:
-        for number, (address, domain) in enumerate(message.recipients, 1):
-            delivery = delivery_id(message.id, number)
-            record = Record(
-                message.sender,
-                address,
-                message.tags,
-                len(message.content),
-                message.accepted_at,
-                message.expires_at,
-                message.needs_8bit,
-                0,
-                message.max_attempts,
-                message.retries,
-                message.client,
-                None,
-                False,
-                placed.store,
-                placed.key,
-                message.properties,
-                tenant=message.tenant,
-                recipients=len(message.recipients),
-                scheduled_at=message.due_at if message.due_at > message.accepted_at else 0,
-            )
-            name = codec.lua_text(delivery)
-            records.append(name)
-            records.append(codec.lua_text(codec.encode_record(record, 0)))
-            queue = queues.get((message.pool, domain))
-            if queue is None:
-                queues[message.pool, domain] = (message.due_at, [message.due_at, name])
-            else:
-                queue[1].append(message.due_at)
-                queue[1].append(name)
-                if message.due_at < queue[0]:
-                    queues[message.pool, domain] = (message.due_at, queue[1])
-            event = Event(
-                EventType.RECEPTION,
-                message.accepted_at,
-                delivery,
-                self._session.node,
-                message.tags,
-                message.pool,
-                "",
-                message.sender,
-                address,
-                domain,
-                size=len(message.content),
-                client=message.client,
-                next_attempt=message.due_at if message.due_at > message.accepted_at else 0,
-                properties=message.properties,
-                tenant=message.tenant,
-            )
-            events.append(codec.lua_text(codec.encode(event)))
 
     # Delivery
 

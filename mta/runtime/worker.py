@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
 from mta.ingress.admission import Admission
+from mta.ingress.door import Door
 from mta.ingress.listener import Listener
 from mta.ingress.reception import Reception
 from mta.model.errors import StoreError, StoreUnsafe
@@ -29,12 +30,14 @@ _LAST_WRITES = 2.0  # seconds after the drain timeout for outcomes that wait for
 class Intake:
     """The way in of this process."""
 
-    def __init__(self, child: Child, store: Store) -> None:
+    def __init__(self, child: Child, store: Store, guard: Guard) -> None:
+        settings = child.settings
         self._link = store.link
-        self.admission = Admission(store.queues, child.settings.smtp.commit_delay)
-        reception = Reception(child.settings)
+        door = Door(guard, settings.node.name, settings.rules.undo_window)
+        self.admission = Admission(store.queues, settings.smtp.commit_delay, door.ask)
+        reception = Reception(settings)
         self._sockets = child.listeners()
-        self.listener = Listener(self._sockets, child.settings, reception, self.admission)
+        self.listener = Listener(self._sockets, settings, reception, self.admission)
 
     async def watch_store(self) -> None:
         """While the server could lose mail none is taken, and clients are told why; until cancelled."""
@@ -104,7 +107,7 @@ class Worker:
         self._guard = Guard(
             store.rules, settings.node.name, metrics=self._metrics, protected=settings.rules.protected_tags
         )
-        self._intake = Intake(child, store) if "smtp" in settings.node.roles else None
+        self._intake = Intake(child, store, self._guard) if "smtp" in settings.node.roles else None
         self._outgo = Outgo(child, store, self._guard) if "delivery" in settings.node.roles else None
         self._reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
 
@@ -158,6 +161,7 @@ class Worker:
         found: dict[str, float] = {"reclaimed": self._reaper.reclaimed}
         if self._intake is not None:
             found["accepted"] = self._intake.admission.accepted
+            found["rejected"] = self._intake.admission.rejected
             found["connections_in"] = self._intake.listener.connections_open
         if self._outgo is not None:
             found["claimed"] = self._outgo.dispatcher.claimed

@@ -10,10 +10,11 @@ from mta.ingress.listener import Listener
 from mta.ingress.reception import Reception
 from mta.model.mail import NewMessage
 from mta.model.settings import NodeSettings, Settings, SmtpSettings
+from mta.ports.queueing import NO_DOOR, Doorway
 
 
 class RecordingStore:
-    """Accepts everything, or raises `trouble`; while `hold` is cleared it does not answer."""
+    """Accepts everything, raises `trouble`, or calls the rules old; while `hold` is cleared it does not answer."""
 
     def __init__(self, lanes: int = 4) -> None:
         self.lanes = lanes
@@ -23,12 +24,14 @@ class RecordingStore:
         self.hold.set()
         self.busy: set[int] = set()
         self.called = asyncio.Event()
+        self.doors: list[Doorway] = []
+        self.outdated: set[int] = set()  # generations below the barrier
 
     @property
     def messages(self) -> list[NewMessage]:
         return [message for _, batch in self.batches for message in batch]
 
-    async def accept(self, lane: int, messages: Sequence[NewMessage]) -> None:
+    async def accept(self, lane: int, messages: Sequence[NewMessage], door: Doorway = NO_DOOR) -> bool:
         assert lane not in self.busy, "one call per lane at a time"
         assert len(messages) <= 100
         self.busy.add(lane)
@@ -37,9 +40,17 @@ class RecordingStore:
             await self.hold.wait()
             if self.trouble is not None:
                 raise self.trouble
+            if door.generation in self.outdated:
+                return False
             self.batches.append((lane, list(messages)))
+            self.doors.append(door)
+            return True
         finally:
             self.busy.remove(lane)
+
+
+def no_rules(messages: Sequence[NewMessage]) -> Doorway:
+    return NO_DOOR
 
 
 def make_settings(**smtp: object) -> Settings:
@@ -54,7 +65,7 @@ class Intake:
 
     def __init__(self, settings: Settings) -> None:
         self.store = RecordingStore()
-        self.admission = Admission(self.store, settings.smtp.commit_delay)
+        self.admission = Admission(self.store, settings.smtp.commit_delay, no_rules)
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.socket.getsockname()[1]
         self.listener = Listener([self.socket], settings, Reception(settings), self.admission)

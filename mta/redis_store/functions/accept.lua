@@ -7,15 +7,54 @@ end
 
 redis.register_function { function_name = 'fg1_piece', callback = piece }
 
--- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and events.
--- KEYS: lane, ingest, rec, content, refs, count, events, due..., agenda..., tag..., parts...
--- ARGV[1]: msgpack [session, number, backlog_hard, queues, records, refs, tags, accepted, events, part keys]
---   queues: [[pool, domain, earliest, [due, id, due, id, ...]], ...]; records: [id, record, ...]; refs: [message, n, ...]; tags: [tag, n, ...]
--- ARGV[2...]: message id, content, ... Answers OK, DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG.
+-- What rules decided at the door: deliveries that end in the step that accepts them (counted as queued until here), and messages that are not accepted at all.
+-- door: [retention_ms, [[id, pool, domain, rule, tags, final, spare_ms], ...], [[rule, tags, recipients], ...]]
+local function at_the_door(P, door)
+  local retention_ms, intercepted, rejected = unpack(door)
+  local now, sums, ended, spares, hit = now_ms(), {}, {}, {}, {}
+  for _, item in ipairs(intercepted) do
+    local id, pool, domain, rule, tags, final, spare_ms = unpack(item)
+    local of_rule = P .. 'rule:' .. rule
+    count_tags(sums, P, tags, 'queued', -1)
+    count_tags(sums, P, tags, 'intercepted:door', 1)
+    count(sums, of_rule, 'intercepted:door', 1)
+    count(sums, of_rule, 'met', 1)
+    count(sums, of_rule, 'hits', 1)
+    hit[of_rule] = true
+    ended[#ended + 1] = id
+    ended[#ended + 1] = 'i:door:0:' .. rule .. '\0' .. final
+    if spare_ms > 0 then
+      push(spares, rule, now + spare_ms, spared_member(id, 'door', false, pool, domain))
+    end
+  end
+  for _, item in ipairs(rejected) do
+    local rule, tags, recipients = unpack(item)
+    count_tags(sums, P, tags, 'rejected', recipients)
+    count(sums, P .. 'rule:' .. rule, 'hits', recipients)
+    hit[P .. 'rule:' .. rule] = true
+  end
+  if #ended > 0 then
+    note_ended(P, now, retention_ms, ended)
+  end
+  add_spares(P, spares)
+  for of_rule in pairs(hit) do
+    redis.call('HSET', of_rule, 'last_hit_at', now)
+  end
+  add_up(sums)
+end
+
+-- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and events; what ends at once has
+-- its counters, events and final status, and, where it is spared, record and content.
+-- KEYS: lane, ingest, rec, content, refs, count, events, spares, due..., agenda..., tag..., rule..., spared..., parts...
+-- ARGV[1]: msgpack [session, number, backlog_hard, generation, queues, records, refs, tags, accepted, events, part keys, door]
+--   queues: [[pool, domain, earliest, [due, id, due, id, ...]], ...]; records: [id, record, ...]; refs: [message, n, ...]; tags: [tag, n, ...];
+--   door: [] = rules ended and refused nothing, see above
+-- ARGV[2...]: message id, content, ... Answers OK, DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
+-- RULES (decided by a rule table below the barrier; the number is not used up).
 local function accept(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
-  local session, number, backlog_hard, queues, records, refs, tags, accepted, events, parts = unpack(cmsgpack.unpack(argv[1]))
+  local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, events, parts, door = unpack(cmsgpack.unpack(argv[1]))
   local last = redis.call('HGET', P .. 'ingest', session)
   if last then
     local mark = string.sub(last, 1, 1)
@@ -27,11 +66,16 @@ local function accept(keys, argv)
       return (number == done and mark == 'v') and 'VOID' or 'DUP'
     end
   end
+  if generation >= 0 and generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then
+    return 'RULES'
+  end
   if backlog_hard > 0 and redis.call('XLEN', P .. 'events') >= backlog_hard then
     return 'BACKLOG'
   end
   redis.call('HSET', P .. 'ingest', session, 'n' .. number)
-  redis.call('HSET', P .. 'content', unpack(argv, 2))
+  if argv[2] then
+    redis.call('HSET', P .. 'content', unpack(argv, 2))
+  end
   call_sliced('HSET', P .. 'rec', records)
   if #refs > 0 then
     redis.call('HSET', P .. 'refs', unpack(refs))
@@ -49,15 +93,22 @@ local function accept(keys, argv)
       redis.call('SADD', P .. 'pools', pool)
     end
   end
-  redis.call('HINCRBY', P .. 'count', 'accepted', accepted)
-  redis.call('HINCRBY', P .. 'count', 'queued', accepted)
+  if accepted > 0 then
+    redis.call('HINCRBY', P .. 'count', 'accepted', accepted)
+    redis.call('HINCRBY', P .. 'count', 'queued', accepted)
+  end
   for i = 1, #tags, 2 do
     local key = P .. 'tag:' .. tags[i]
     redis.call('HINCRBY', key, 'accepted', tags[i + 1])
     redis.call('HINCRBY', key, 'queued', tags[i + 1])
   end
+  if door[1] then
+    at_the_door(P, door)
+  end
   append_events(P, events)
-  redis.call('PUBLISH', 'fg:wake', P)
+  if queues[1] then
+    redis.call('PUBLISH', 'fg:wake', P)
+  end
   return 'OK'
 end
 

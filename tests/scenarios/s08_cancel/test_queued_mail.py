@@ -40,7 +40,7 @@ def test_scheduled_and_deferred_mail_is_ended_now_and_both_statements_account_fo
 
     met_later = house.node.send("late@later.test", ("camp",))  # accepted under the rule
     (line,) = [e for e in house.logged("camp", "Intercepted", 41) if e["message_id"] == met_later[0]]
-    assert line["forced"]["stage"] == "attempt"
+    assert line["forced"]["stage"] == "door"
     assert house.complete(rule)["matched"] == 41
     house.lift(rule)
     status, gone = house.node.call("GET", f"/v1/errors/{rule['id']}/statement")

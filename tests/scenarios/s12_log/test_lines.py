@@ -18,7 +18,7 @@ def test_each_delivery_has_one_reception_and_one_final_line_that_tell_its_story(
     (wait,) = node.send("wait@story.test", ("story",), X_MQ_Retries="1s", X_MQ_MaxAttempts="2")
     node.send("later@story.test", ("story",), X_MQ_Delayed="+1h")
     order = {"code": 554, "extended": "5.7.1", "tag": "gone", "reason": "why"}
-    status, rule = node.call("POST", "/v1/errors?wait=5s&until=swept", order)  # so that no sweep is faster
+    status, rule = node.call("POST", "/v1/errors?wait=5s", order)
     assert status == 201
     (gone,) = node.send("gone@story.test", ("story", "gone"))
     until(lambda: len(logged.of("story")) == 10)
@@ -61,7 +61,7 @@ def test_each_delivery_has_one_reception_and_one_final_line_that_tell_its_story(
     assert (first["attempt"], last["attempt"], last["code"]) == (1, 2, 450)
     assert 0.8 < seconds(first["next_attempt"]) - seconds(first["time"]) < 1.2
     ended = story[gone][-1]
-    assert (ended["origin"], ended["forced"]["rule"], ended["forced"]["stage"]) == ("forced", rule["id"], "attempt")
+    assert (ended["origin"], ended["forced"]["rule"], ended["forced"]["stage"]) == ("forced", rule["id"], "door")
     assert (ended["code"], ended["enhanced"], ended["reason"]) == (554, "5.7.1", "why")
     assert node.call("DELETE", f"/v1/errors/{rule['id']}")[0] == 200
     put, removed = until(lambda: len(found := [e for e in logged.lines() if e["type"] == "Rule"]) == 2 and found)

@@ -11,8 +11,8 @@ from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreFull, Sto
 from mta.model.ids import lane_of, message_text
 from mta.model.mail import NewMessage, Recipient
 from mta.model.outcomes import Reply
-from mta.ports.queueing import Ambiguous
-from tests.support.intake import RecordingStore
+from mta.ports.queueing import Ambiguous, Doorway, Rejected
+from tests.support.intake import RecordingStore, no_rules
 
 
 def submit(admission, done, content=b"x"):
@@ -32,7 +32,7 @@ async def answer_of(admission):
 
 async def test_messages_of_a_few_milliseconds_are_one_batch_of_one_lane():
     store = RecordingStore()
-    admission = Admission(store, 0.002)
+    admission = Admission(store, 0.002, no_rules)
     answers = await asyncio.gather(*(answer_of(admission) for _ in range(50)))
     assert len(store.batches) == 1
     lane, batch = store.batches[0]
@@ -44,7 +44,7 @@ async def test_messages_of_a_few_milliseconds_are_one_batch_of_one_lane():
 
 async def test_a_batch_ends_at_100_messages_and_the_next_takes_another_lane():
     store = RecordingStore()
-    admission = Admission(store, 60.0)
+    admission = Admission(store, 60.0, no_rules)
     for _ in range(400):
         submit(admission, lambda reply: None)
     await admission.close()
@@ -54,7 +54,7 @@ async def test_a_batch_ends_at_100_messages_and_the_next_takes_another_lane():
 
 async def test_a_batch_ends_at_4_mib():
     store = RecordingStore()
-    admission = Admission(store, 60.0)
+    admission = Admission(store, 60.0, no_rules)
     for _ in range(5):
         submit(admission, lambda reply: None, b"x" * (1 << 20))
     await asyncio.wait_for(store.called.wait(), 5)
@@ -66,7 +66,7 @@ async def test_a_batch_ends_at_4_mib():
 async def test_one_batch_a_lane_in_flight_and_messages_gather_while_all_are_busy():
     store = RecordingStore(lanes=2)
     store.hold.clear()
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     answers = []
     for _ in range(650):
         submit(admission, answers.append)
@@ -87,7 +87,7 @@ async def test_one_batch_a_lane_in_flight_and_messages_gather_while_all_are_busy
 async def test_what_the_store_says_becomes_a_reply(trouble, code, enhanced):
     store = RecordingStore()
     store.trouble = trouble
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     _, reply = await answer_of(admission)
     assert (reply.code, reply.enhanced) == (code, enhanced)
     assert admission.deferred == 1
@@ -96,7 +96,7 @@ async def test_what_the_store_says_becomes_a_reply(trouble, code, enhanced):
 async def test_an_ambiguous_answer_is_none_at_all():
     store = RecordingStore()
     store.trouble = Ambiguous("x")
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     assert (await answer_of(admission))[1] is None
     assert admission.unanswered == 1
 
@@ -104,7 +104,7 @@ async def test_an_ambiguous_answer_is_none_at_all():
 async def test_a_bug_is_logged_once_with_its_traceback(caplog):
     store = RecordingStore()
     store.trouble = KeyError("oops")
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     with caplog.at_level(logging.ERROR):
         await answer_of(admission)
         await answer_of(admission)
@@ -116,7 +116,7 @@ async def test_a_bug_is_logged_once_with_its_traceback(caplog):
 async def test_an_unsafe_store_is_named_to_the_client_and_once_in_the_log(caplog):
     store = RecordingStore()
     store.trouble = StoreUnsafe("appendfsync is everysec")
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     assert (await answer_of(admission))[1] == Reply(451, "4.3.0", "the store is unsafe: appendfsync is everysec")
     with caplog.at_level(logging.WARNING, module.__name__):
         for _ in range(3):
@@ -134,7 +134,7 @@ async def test_too_much_waiting_is_452(monkeypatch):
     monkeypatch.setattr(module, "BATCH_BYTES", 10_000)
     store = RecordingStore()
     store.hold.clear()
-    admission = Admission(store, 0.0)
+    admission = Admission(store, 0.0, no_rules)
     submit(admission, lambda reply: None, b"x" * 12_000)
     assert admission.gate() == module.FULL
     assert submit(admission, lambda reply: None, b"x" * 12_000)[1] == module.FULL
@@ -144,7 +144,7 @@ async def test_too_much_waiting_is_452(monkeypatch):
 
 
 async def test_refuse_allow_close():
-    admission = Admission(RecordingStore(), 0.0)
+    admission = Admission(RecordingStore(), 0.0, no_rules)
     admission.refuse("redis: appendfsync is everysec")
     assert (admission.gate().code, admission.gate().text) == (451, "redis: appendfsync is everysec")
     assert "appendfsync" in repr(admission)
@@ -152,3 +152,54 @@ async def test_refuse_allow_close():
     assert admission.gate() is None
     await admission.close()
     assert admission.gate().code == 421
+
+
+def rejecting(generations, *numbers):
+    """Answers as by tables of these generations, one after the other: messages with these places in the batch are
+    refused."""
+    left = list(generations)
+
+    def ask(messages):
+        refused = [messages[number] for number in numbers]
+        one = Rejected("r1", Reply(554, "5.7.1", "no"), (), (b"e",))
+        return Doorway(left.pop(0) if len(left) > 1 else left[0], {}, {message.id: one for message in refused})
+
+    return ask
+
+
+async def test_refused_messages_get_the_reply_of_the_rule_and_are_not_stored():
+    store = RecordingStore()
+    admission = Admission(store, 0.002, rejecting([5], 1))
+    answers = await asyncio.gather(*(answer_of(admission) for _ in range(3)))
+    assert [reply.code for _, reply in answers] == [250, 554, 250]
+    assert answers[1][1] == Reply(554, "5.7.1", "no")
+    assert [message.id for message in store.messages] == [answers[n][0].id for n in (0, 2)]
+    assert set(store.doors[0].rejected) == {answers[1][0].id}
+    assert (admission.accepted, admission.rejected, admission.deferred) == (2, 1, 0)
+    assert admission.waiting_messages == 0
+
+
+async def test_a_batch_of_refused_messages_only_is_told_to_the_store():
+    store = RecordingStore()
+    admission = Admission(store, 0.0, rejecting([5], 0))
+    assert (await answer_of(admission))[1].code == 554
+    assert [batch for _, batch in store.batches] == [[]]
+    store.trouble = StoreAway("x")
+    assert (await answer_of(admission))[1].code == 451, "what the store did not note is not said"
+    assert (admission.accepted, admission.rejected, admission.deferred) == (0, 1, 1)
+
+
+async def test_old_rules_are_asked_again_and_a_table_that_stays_old_decides_nothing():
+    store = RecordingStore()
+    store.outdated = {5, 6}
+    admission = Admission(store, 0.0, rejecting([5, 6, 7], 0))
+    assert (await answer_of(admission))[1].code == 554
+    assert [door.generation for door in store.doors] == [7]
+    admission = Admission(store, 0.0, rejecting([5, 6], 0))
+    assert (await answer_of(admission))[1].code == 250
+    assert [door.generation for door in store.doors] == [7, -1]
+
+
+async def test_a_door_that_fails_defers_the_batch(caplog):
+    admission = Admission(RecordingStore(), 0.0, lambda messages: {}[1])
+    assert (await answer_of(admission))[1].code == 451

@@ -1,0 +1,165 @@
+"""The accept step as it is sent: a batch of messages, and what rules made of them, as keys and arguments."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from mta.model.events import Event, EventType
+from mta.model.ids import DeliveryId, delivery_id
+from mta.model.mail import NewMessage, Record
+from mta.ports.content import Placed
+from mta.ports.queueing import Doorway, Interception
+from mta.redis_store import codec, keys
+from mta.redis_store.content import StoredContent
+
+_KEYS: Final = (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events", b"spares")
+_NOBODY: Final[Mapping[int, Interception]] = {}
+
+
+class AcceptStep:
+    """Gathers one batch of one lane; `keys` and `args` are what the step is called with then."""
+
+    def __init__(self, prefix: bytes, node: str, content: StoredContent, door: Doorway) -> None:
+        self._prefix = prefix
+        self._node = node
+        self._content = content
+        self._door = door
+        self._accepted = 0
+        self._queues: dict[tuple[str, str], tuple[int, list[int | msgspec.Raw]]] = {}
+        self._records: list[msgspec.Raw] = []
+        self._refs: list[msgspec.Raw | int] = []
+        self._tags: dict[str, int] = {}
+        self._events: list[msgspec.Raw] = []
+        self._contents: list[bytes] = []
+        self._pending: list[bytes] = []
+        self._ended: list[tuple[Any, ...]] = []
+        self._rules: set[str] = set()  # that ended something
+
+    async def add(self, message: NewMessage) -> None:
+        """Large content is put into the store at once; it goes by itself should the step never run."""
+        recipients = len(message.recipients)
+        needed, ended = recipients, _NOBODY
+        if decided := self._door.intercepted.get(message.id):
+            ended = {one.number: one for one in decided}
+            needed -= sum(not one.spare_ms for one in decided)
+        placed = None
+        if needed:
+            placed = await self._content.put(message.id, message.content)
+            self._contents += (message.id, placed.value)
+            self._pending += placed.pending
+            if placed.pending or needed > 1:
+                self._refs += (codec.lua_text(message.id), needed)
+        self._add_deliveries(message, placed, ended)
+        self._accepted += recipients
+        for tag in message.tags:
+            self._tags[tag] = self._tags.get(tag, 0) + recipients
+
+    def _add_deliveries(self, message: NewMessage, placed: Placed | None, ended: Mapping[int, Interception]) -> None:
+        """`placed` is None where nobody needs the content, nor a record."""
+        for number, (address, domain) in enumerate(message.recipients, 1):
+            delivery = delivery_id(message.id, number)
+            name = codec.lua_text(delivery)
+            end = ended.get(number)
+            if placed is not None and (end is None or end.spare_ms):
+                self._records.append(name)
+                self._records.append(codec.lua_text(codec.encode_record(_record(message, address, placed), 0)))
+            self._add_event(message, delivery, address, domain)
+            if end is not None:
+                self._end(message, name, domain, end)
+                continue
+            queue = self._queues.get((message.pool, domain))
+            if queue is None:
+                self._queues[message.pool, domain] = (message.due_at, [message.due_at, name])
+            else:
+                queue[1].append(message.due_at)
+                queue[1].append(name)
+                if message.due_at < queue[0]:
+                    self._queues[message.pool, domain] = (message.due_at, queue[1])
+
+    def _end(self, message: NewMessage, name: msgspec.Raw, domain: str, end: Interception) -> None:
+        self._rules.add(end.rule)
+        self._events.append(codec.lua_text(end.event))
+        final = codec.lua_text(end.final)
+        self._ended.append((name, message.pool, domain, end.rule, message.tags, final, end.spare_ms))
+
+    def _add_event(self, message: NewMessage, delivery: DeliveryId, address: str, domain: str) -> None:
+        event = Event(
+            EventType.RECEPTION,
+            message.accepted_at,
+            delivery,
+            self._node,
+            message.tags,
+            message.pool,
+            "",
+            message.sender,
+            address,
+            domain,
+            size=len(message.content),
+            client=message.client,
+            next_attempt=message.due_at if message.due_at > message.accepted_at else 0,
+            properties=message.properties,
+            tenant=message.tenant,
+        )
+        self._events.append(codec.lua_text(codec.encode(event)))
+
+    def args(self, session: str, number: int, backlog_hard: int, retention_ms: int) -> list[bytes]:
+        """`number` is the batch's; `retention_ms` is how long the status of what ended is kept."""
+        rejected = self._door.rejected.values()
+        events = [*self._events, *(codec.lua_text(event) for one in rejected for event in one.events)]
+        refused = [(one.rule, one.tags, len(one.events)) for one in rejected]
+        blob = codec.encode(
+            (
+                session,
+                number,
+                backlog_hard,
+                self._door.generation,
+                [(pool, domain, earliest, entries) for (pool, domain), (earliest, entries) in self._queues.items()],
+                self._records,
+                self._refs,
+                [item for pair in self._tags.items() for item in pair],
+                self._accepted,
+                events,
+                [codec.lua_text(key) for key in self._pending],
+                (retention_ms, self._ended, refused) if self._ended or refused else (),
+            )
+        )
+        return [blob, *self._contents]
+
+    def keys(self) -> list[bytes]:
+        """Every key that the step may write, as far as they are known before it runs."""
+        prefix = self._prefix
+        tags = {*self._tags, *(tag for one in self._door.rejected.values() for tag in one.tags)}
+        rules = {*self._rules, *(one.rule for one in self._door.rejected.values())}
+        found = [prefix + name for name in _KEYS]
+        found += [keys.due_key(prefix, pool.encode(), domain.encode()) for pool, domain in self._queues]
+        found += [keys.agenda_key(prefix, pool.encode()) for pool in {pool for pool, _ in self._queues}]
+        found += [keys.tag_key(prefix, tag.encode()) for tag in tags]
+        found += [keys.rule_key(prefix, rule.encode()) for rule in rules]
+        found += [keys.spared_key(prefix, rule.encode()) for rule in self._rules]
+        found += self._pending
+        return found
+
+
+def _record(message: NewMessage, address: str, placed: Placed) -> Record:
+    return Record(
+        message.sender,
+        address,
+        message.tags,
+        len(message.content),
+        message.accepted_at,
+        message.expires_at,
+        message.needs_8bit,
+        0,
+        message.max_attempts,
+        message.retries,
+        message.client,
+        None,
+        False,
+        placed.store,
+        placed.key,
+        message.properties,
+        tenant=message.tenant,
+        recipients=len(message.recipients),
+        scheduled_at=message.due_at if message.due_at > message.accepted_at else 0,
+    )
