@@ -12,7 +12,6 @@ from bench.ranks import percentiles
 from bench.rest import Rest
 from bench.rule_mix import rule
 
-_CREATORS = 8
 _TELL_EVERY = 2.0
 _IN_FORCE_WITHIN = 300.0
 _POLL = 0.2
@@ -27,8 +26,8 @@ class Change(NamedTuple):
     seconds: float
 
 
-async def create(node: Node, rules: int, say: Say) -> dict[str, Any]:
-    """Creates the rule mix from a few connections, without waiting for the effect of each. Raises RunVoid."""
+async def create(node: Node, rules: int, connections: int, say: Say) -> dict[str, Any]:
+    """Creates the rule mix over so many connections, without waiting for the effect of each. Raises RunVoid."""
     start = told = time.monotonic()
     numbers = iter(range(rules))
     made = 0
@@ -46,8 +45,8 @@ async def create(node: Node, rules: int, say: Say) -> dict[str, Any]:
                 told = time.monotonic()
                 say(f"{made:,} of {rules:,} rules created")
 
-    async with Rest(node.api, node.token, _CREATORS) as rest:
-        await asyncio.gather(*(creator(rest) for _ in range(_CREATORS)))
+    async with Rest(node.api, node.token, connections) as rest:
+        await asyncio.gather(*(creator(rest) for _ in range(connections)))
     created = time.monotonic() - start
     say(f"{rules:,} rules created, {rules / created:,.0f}/s")
     confirmed = await asyncio.to_thread(until_confirmed, node)

@@ -20,6 +20,7 @@ _JOURNAL_WITHIN = 5.0
 _NO_RECEIPT_FOR = 30.0
 _ENDLESS = 10**8 - 1
 _SOURCE_ENDS_WITHIN = 60.0
+_SETTLE = 2.0
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -97,6 +98,15 @@ class Flow:
             result_of(self._source)
             raise RunVoid("the source ended before it was told to")
         return Mark(time.monotonic(), int(self._sink.stats()["unique"]))
+
+    def settle(self) -> None:
+        """Returns when the flow has found its rate."""
+        deadline = time.monotonic() + _NO_RECEIPT_FOR
+        while self.mark().received == 0:
+            if time.monotonic() > deadline:
+                raise RunVoid(f"no receipt within {_NO_RECEIPT_FOR:.0f} s")
+            time.sleep(0.05)
+        time.sleep(_SETTLE)
 
     def window(self, seconds: float) -> float:
         """Messages received per second over the next `seconds`."""

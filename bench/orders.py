@@ -13,11 +13,11 @@ from bench.machine import sync_latency
 from bench.processes import Node, RunVoid
 from bench.progress import Say
 from bench.ranks import percentiles, shown
+from bench.report import process_table
 from bench.rest import Answer, Rest
 from bench.rig import directory, running
 from bench.scenario import Figure, Run, Scenario, calibration_options, load_of, load_options, positive
 
-_SETTLE = 1.0  # seconds until a flow has found its rate
 _BEFORE = 5.0  # seconds
 
 
@@ -44,7 +44,7 @@ def _run(load: Load, given: argparse.Namespace, root: Path, say: Say) -> Run:
             rate = most["rate"] * given.share
             say(f"{given.orders} orders beside {rate:,.0f} messages/s")
             with Flow(node, sink, load, place, say, rate=rate, endless=True) as flow:
-                flow.window(_SETTLE)
+                flow.settle()
                 before = flow.window(_BEFORE)
                 start = flow.mark()
                 loaded = account(asyncio.run(_give(node, given.orders, "loaded", say)))
@@ -144,7 +144,8 @@ def _lines(run: Run) -> list[str]:
             f"- {phase}, order to answer, ms: {shown(of['answer_ms'])}",
             f"- {phase}, removal to answer, ms: {shown(of['removal_ms'])}",
         ]
-    return [*lines, f"- hand-over to receipt beside the orders, ms: {shown(run['handover_to_receipt_ms'])}"]
+    lines.append(f"- hand-over to receipt beside the orders, ms: {shown(run['handover_to_receipt_ms'])}")
+    return [*lines, *process_table(run["processes"], run["messages"], "message")]
 
 
 SCENARIO = Scenario(

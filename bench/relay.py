@@ -9,6 +9,7 @@ from bench.machine import sync_latency
 from bench.processes import Sink
 from bench.progress import Say
 from bench.ranks import shown
+from bench.report import process_table
 from bench.rig import directory, running, stopping
 from bench.scenario import Figure, Run, Scenario, load_of, load_options, positive
 
@@ -73,6 +74,7 @@ def _lines(run: Run) -> list[str]:
             f"- duplicates {run['duplicates']}, deferred at intake {run['deferred_at_intake']}, "
             f"connections to the sink {run['connections']}"
         ),
+        *process_table(run["processes"], run["messages"], "message"),
     ]
 
 

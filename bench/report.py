@@ -59,7 +59,7 @@ def as_page(result: dict[str, Any], scenario: Scenario) -> str:
     ]
     lines += ["", *machine_lines(result), "", f"Settings beside the defaults: {settings}."]
     for number, run in enumerate(result["runs"], 1):
-        lines += ["", f"## Run {number}", "", *scenario.lines(run), *_processes(run)]
+        lines += ["", f"## Run {number}", "", *scenario.lines(run)]
     for reason in result["void"]:
         lines += ["", f"Void: {reason}"]
     return "\n".join(lines) + "\n"
@@ -97,10 +97,10 @@ def _with_sync(figures: Mapping[str, Figure]) -> dict[str, Figure]:
     return {**figures, "fdatasync": SYNC}
 
 
-def _processes(run: Run) -> list[str]:
-    """What each process used; by message where messages were counted."""
-    lines = ["", "| process | CPU s | us per message | peak MiB |", "|---|---|---|---|"]
-    for role, use in run["processes"].items():
-        each = f"{use['cpu_seconds'] / run['messages'] * 1e6:.1f}" if run.get("messages") else ""
-        lines.append(f"| {role} | {use['cpu_seconds']} | {each} | {use.get('peak_rss_mib', '')} |")
+def process_table(processes: Mapping[str, Mapping[str, float]], count: int, unit: str) -> list[str]:
+    """What each process used, in total and by each of `count` things that the run handled."""
+    lines = ["", f"| process | CPU s | us per {unit} | peak MiB |", "|---|---|---|---|"]
+    for role, use in processes.items():
+        each = use["cpu_seconds"] / count * 1e6
+        lines.append(f"| {role} | {use['cpu_seconds']} | {each:.1f} | {use.get('peak_rss_mib', '')} |")
     return lines

@@ -15,17 +15,18 @@ from bench.machine import sync_latency
 from bench.processes import Node, RunVoid, Sink
 from bench.progress import Say
 from bench.ranks import shown
+from bench.report import process_table
 from bench.rig import directory, running
 from bench.rule_mix import KINDS
 from bench.scenario import Figure, Run, Scenario, load_of, load_options, positive
 
-_SETTLE = 1.0  # seconds until a flow has found its rate
 _BACK_WITHIN = 60.0
 _POLL = 0.02
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rules", type=positive, default=10_000, help="active rules")
+    parser.add_argument("--connections", type=positive, default=8, help="REST connections that create them")
     parser.add_argument("--messages", type=positive, default=30_000, help="messages of each leg, with and without")
     parser.add_argument("--pairs", type=positive, default=4, help="legs without the rules, each followed by one with")
     parser.add_argument("--changes", type=positive, default=100, help="changes a second under full load")
@@ -37,7 +38,7 @@ def _run(load: Load, given: argparse.Namespace, root: Path, say: Say) -> Run:
     with directory(root) as place:
         disk = sync_latency(place)
         with running(place, load, say, data="with") as (node, _):
-            created = asyncio.run(create(node, given.rules, say))
+            created = asyncio.run(create(node, given.rules, given.connections, say))
         legs = [_pair(place, load, number, given.pairs, say) for number in range(1, given.pairs + 1)]
         restarted = {}
         with running(place, load, say, data="without") as (node, _):
@@ -97,7 +98,7 @@ def _changes(node: Node, sink: Sink, load: Load, place: Path, given: argparse.Na
     """Changes at a steady pace beside the relay at full load, on top of all the rules."""
     say(f"{given.changes} changes a second for {given.seconds} s at full load")
     with Flow(node, sink, load, place, say, endless=True) as flow:
-        flow.window(_SETTLE)
+        flow.settle()
         before = flow.window(max(given.seconds / 2, 1.0))
         start = flow.mark()
         found = asyncio.run(change(node, given.changes, given.seconds, say))
@@ -144,9 +145,9 @@ def _effective(changes: dict[str, Any]) -> float:
 def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
     return f"""
     {options["rules"]:,} forced errors, a fifth each by {", ".join(KINDS)}, close to the relayed mail and matching
-    none of it, created over REST from eight connections with `wait=0`; then, once all processes had confirmed them
-    and their sweeps were done, {options["pairs"]} times by turns {load["messages"]:,} messages of {load["size"]:,}
-    bytes through a node without and one with them, each node started anew on its own directory, one at a time. Then
+    none of it, created over REST from {options["connections"]} connections with `wait=0`; then, once all processes
+    had confirmed them and their sweeps were done, {options["pairs"]} times by turns {load["messages"]:,} messages of
+    {load["size"]:,} bytes through a node without and one with them, each node started anew on its own directory, one at a time. Then
     one worker is killed (SIGKILL) on each node and looked for in `GET /v1/workers` until its replacement has
     confirmed the table; that time includes the start of a process. Last, on the node with the rules and at full load,
     {options["changes"]} creations and removals a second for {options["seconds"]} s, each begun when it was due, its
@@ -177,6 +178,7 @@ def _lines(run: Run) -> list[str]:
         f"{changes['relay_kept']} kept",
         "",
         "CPU and memory of the last leg with the rules:",
+        *process_table(run["processes"], run["messages"], "message"),
     ]
 
 

@@ -15,12 +15,12 @@ from bench.machine import sync_latency
 from bench.plan import WAITING, WAITING_HALF, WAITING_POOLS
 from bench.processes import Node, RunVoid, Sink
 from bench.progress import Say
+from bench.report import process_table
 from bench.rig import directory, running
 from bench.scenario import Figure, Run, Scenario, calibration_options, load_of, load_options, positive
 from bench.usage import reset_peaks, server_memory, server_version, spent, usage
 
 _CASES = ("all", "half", "beside")
-_SETTLE = 1.0  # seconds until a flow has found its rate
 _POLL = 0.1
 _TELL_EVERY = 2.0
 _STUCK_AFTER = 60.0  # seconds without progress
@@ -76,7 +76,6 @@ def _run(load: Load, given: argparse.Namespace, root: Path, say: Say) -> Run:
     mass = Mass(given.messages, given.recipients, given.waiting_size, given.waiting_domains)
     order = dict(order_field(text) for text in given.order)
     cases: dict[str, Any] = {}
-    processes: dict[str, dict[str, float]] = {}
     with directory(root) as place:
         disk = sync_latency(place)
         for case in given.case or _CASES:
@@ -92,8 +91,7 @@ def _run(load: Load, given: argparse.Namespace, root: Path, say: Say) -> Run:
                     found = _idle(node, mass, case, order, say)
                 server = server_version(node.family())
             cases[case] = found | memory
-            processes |= {f"{role}, {case}": use for role, use in found.pop("processes").items()}
-    return {"cases": cases, "processes": processes, "server": server, "fdatasync_ms": disk}
+    return {"cases": cases, "server": server, "fdatasync_ms": disk}
 
 
 def order_field(text: str) -> tuple[str, Any]:
@@ -177,7 +175,7 @@ def _beside(
     say(f"relay at {pace.rate:,.0f} messages/s for {pace.window} s before the order")
     log = LogTail(node.log, "Intercepted")
     with Flow(node, sink, load, logs, say, rate=pace.rate, endless=True) as flow:
-        flow.window(_SETTLE)
+        flow.settle()
         before = flow.window(pace.window)
         start = flow.mark()
         found = _sweep(node, mass, "beside", order, say)
@@ -295,9 +293,10 @@ def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
 
 
 def _lines(run: Run) -> list[str]:
-    lines = []
+    lines = ["CPU and peak memory of the processes are those from the order until its sweep was done."]
     for case, of in run["cases"].items():
         lines += [
+            "",
             f"- {case}: {of['matched']:,} of {of['queued']:,} ended in {of['seconds']} s, "
             f"{of['ended_per_second']:,}/s ({of['looked_at_per_second']:,} looked at/s); order answered "
             f"{of['answer_status']} after {of['answer_ms']} ms; delivery log complete "
@@ -311,7 +310,8 @@ def _lines(run: Run) -> list[str]:
                 f"- {case}: relay asked for {of['relay_asked']:,}/s of {of['relay_maximum']:,}/s at most; "
                 f"{of['relay_before']:,}/s before, {of['relay_during']:,}/s during: {of['relay_kept']} kept"
             )
-    return [*lines, "", "CPU and peak memory of the processes are those of the sweep alone."]
+        lines += process_table(of["processes"], of["matched"], "delivery ended")
+    return lines
 
 
 SCENARIO = Scenario(
