@@ -16,21 +16,22 @@ from bench.progress import say
 from bench.scenario import Run, Scenario, positive
 
 _ROOT = Path(__file__).resolve().parent.parent
-_SCENARIOS = {module.SCENARIO.name: module.SCENARIO for module in (relay, orders, sweep, rules)}
+SCENARIOS = {module.SCENARIO.name: module.SCENARIO for module in (relay, orders, sweep, rules)}
 _COMMON = ("scenario", "repeat", "name", "data_dir", "results", "json", "size", "sessions", "domains", "workers", "set")
 _EPILOG = """Each scenario starts a node of its own on a fresh directory, loads it, checks that source, sink, delivery
 log and statements agree, and stops it. Figures of a run in which they do not agree are thrown away: the run is void,
 and the exit status 1. bench/README.md tells what is measured, and first what is not."""
 
 
-def _arguments(argv: list[str]) -> argparse.Namespace:
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure one Floodgate node; without a scenario: relay.",
         epilog=_EPILOG,
     )
     scenarios = parser.add_subparsers(dest="scenario", metavar="SCENARIO", required=True)
-    for scenario in _SCENARIOS.values():
+    for scenario in SCENARIOS.values():
         about = scenario.about
         each = scenarios.add_parser(
             scenario.name,
@@ -45,7 +46,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         each.add_argument("--name", default=scenario.name, help="ends the names of the result files")
         each.add_argument("--results", type=Path, default=_ROOT / "bench" / "results", help="where these files go")
         each.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
-    if not argv or (argv[0] not in _SCENARIOS and argv[0] not in ("-h", "--help")):
+    if not argv or (argv[0] not in SCENARIOS and argv[0] not in ("-h", "--help")):
         argv = ["relay", *argv]
     return parser.parse_args(argv)
 
@@ -61,8 +62,8 @@ def _data_root(given: Path | None) -> Path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    given = _arguments(sys.argv[1:] if argv is None else argv)
-    scenario = _SCENARIOS[given.scenario]
+    given = arguments(sys.argv[1:] if argv is None else argv)
+    scenario = SCENARIOS[given.scenario]
     root = _data_root(given.data_dir)
     load = scenario.load(given)
     runs: list[Run] = []

@@ -196,7 +196,7 @@ class Flow:
 
 def calibrate(node: Node, sink: Sink, load: Load, logs: Path, say: Say) -> dict[str, Any]:
     """A short flow as fast as it goes: what the same machine, node and load can do at most, now."""
-    say(f"the maximum rate, over {load.messages:,} messages")
+    say(f"{load.messages:,} messages as fast as they go")
     with Flow(node, sink, load, logs, say) as flow:
         return flow.end()
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bench import orders, relay, rules, sweep
-from bench.__main__ import _arguments
+from bench.__main__ import arguments
 from bench.flow import Mark
 from bench.log_tail import LogTail
 from bench.orders import Given
@@ -95,13 +95,13 @@ def test_a_field_of_an_order_is_json() -> None:
 
 @pytest.mark.parametrize("words", [[], ["--messages", "5"], ["relay", "--size", "900"]])
 def test_without_a_scenario_it_is_the_relay(words: list[str]) -> None:
-    assert _arguments(words).scenario == "relay"
+    assert arguments(words).scenario == "relay"
 
 
 def test_every_scenario_has_a_name_of_its_own_and_a_load() -> None:
     for module in (relay, orders, sweep, rules):
         name = module.SCENARIO.name
-        parsed = _arguments([name, "--workers", "3"])
+        parsed = arguments([name, "--workers", "3"])
         assert (parsed.scenario, module.SCENARIO.load(parsed).workers) == (name, 3)
 
 
