@@ -179,11 +179,13 @@ class StoredRules:
                 return Put(written, Head(head.generation + 1, change), False), wait_set
         raise StoreError("the rule table changes too fast: try again")
 
-    async def remove(self, rule_id: str, change: str, by: str = "") -> tuple[Removed, frozenset[str]] | None:
+    async def remove(
+        self, rule_id: str, change: str, by: str = "", kind: Kind | None = None
+    ) -> tuple[Removed, frozenset[str]] | None:
         for _ in range(_TRIES):
             head = await self._head()
             rule = await self._rule(rule_id)
-            if rule is None:
+            if rule is None or kind not in (None, rule.kind):
                 return None
             wait_set = await self._change(ChangeOp.REMOVE, head, change, rule, _identity(rule), by)
             if wait_set is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from mta.model.errors import StoreError
-from mta.model.rules import Effective, Head, PastDot, Rule, SessionState
+from mta.model.rules import Effective, Head, Kind, PastDot, Rule, SessionState
 from mta.policy.rule_table import swept
 from mta.ports.rules import Edit, Effect, Put, RuleStore, SweepStore
 from mta.rules.clock import boottime, wall_ms
@@ -118,10 +118,10 @@ class OrderBook:
         order.created, order.lifts = put.created, not put.created
         return self._follow(order)
 
-    async def remove(self, rule_id: str, by: str, wait: float) -> Effect | None:
+    async def remove(self, rule_id: str, by: str, wait: float, kind: Kind | None = None) -> Effect | None:
         limit = await self._whole_limit()
         until_time = self._now() + wait
-        answer = await self._store.remove(rule_id, secrets.token_hex(8), by)
+        answer = await self._store.remove(rule_id, secrets.token_hex(8), by, kind)
         if answer is None:
             return None
         removed, wait_set = answer
