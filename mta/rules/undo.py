@@ -89,7 +89,7 @@ class Undo:
 
     async def _run(self, rule_id: str, rule: Rule | None, run: _Run) -> None:
         try:
-            while not await self._try(rule_id, rule, run):
+            while not await self._try(rule_id, rule, run):  # noqa: ASYNC110 - nothing tells when the store is back
                 await asyncio.sleep(_RETRY)
         finally:
             del self._runs[rule_id]
