@@ -46,7 +46,7 @@ REFUSALS = {
     "400": "a value, a field or a parameter cannot be taken; `field` names it",
     "401": "no valid token",
     "404": "not there",
-    "409": "a forced error with these selectors is there already; the message names it",
+    "409": "it is not possible as things are; the answer says what is in the way",
     "412": "the rule is at another generation than If-Match says",
     "408": "the body did not arrive in time",
     "413": "the body is larger than 1 MiB",
