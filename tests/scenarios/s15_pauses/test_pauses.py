@@ -34,7 +34,7 @@ def test_what_a_pause_holds_is_released_in_order(house: Any):
     house.held(pause, 30)
     statement = house.node.statement("order")
     assert (statement["held"], statement["queued"], statement["balanced"]) == (30, 0, True)
-    assert len(house.log_of("order", "Hold")) == 30
+    until(lambda: len(house.log_of("order", "Hold")) == 30)
     house.call("DELETE", "/v1/pauses", {"tag": "order"})
     until(lambda: len(house.arrived("order.test")) == 30)
     assert [r.split("@")[0] for r in house.arrived("order.test")[:5]] == ["a0", "a1", "a2", "a3", "a4"]
