@@ -70,6 +70,30 @@ async def test_a_dead_session_is_told_so_and_one_that_moved_on_is_not_given_up(o
     assert (await one.rules.confirm(1, Head(1, "c1"), (), {})).ok
 
 
+async def test_a_question_asked_again_moves_the_number_too(open_store):
+    one, two = await open_store("n1"), await open_store("n2")
+    await one.rules.confirm(1, NO_HEAD, (), {})
+    await one.rules.confirm(1, NO_HEAD, (), {})  # its answer was lost
+    assert not await two.rules.mark_dead(one.session.id, 1), "it has just got a permit"
+    assert (await two.rules.sessions())[one.session.id].seq == 2
+
+
+async def test_who_registers_while_a_rule_is_put_is_waited_for_or_has_it(open_store):
+    """The wait set is of the step that moves the head, not of a moment before."""
+    one, two = await open_store("n1"), await open_store("n2")
+    call = one.link.call
+
+    async def registered_meanwhile(function, *args):
+        if function == b"fg1_rules_change":
+            assert (await two.rules.confirm(1, NO_HEAD, (), {})).ok
+        return await call(function, *args)
+
+    one.link.call = registered_meanwhile
+    _, wait_set = await one.rules.put(rule("red"), "c1")
+    assert wait_set == {two.session.id}
+    one.link.call = call
+
+
 async def test_what_was_past_its_dot_is_listed_once_and_settled_once(open_store):
     store = await open_store()
     put, _ = await store.rules.put(rule("red"), "c1")
