@@ -123,7 +123,7 @@ class MetaHash:
         return self.values[key, field]
 
 
-async def test_different_S_per_node(cluster):  # noqa: N802 - S is its name
+async def test_different_S_per_node(cluster):
     """One value for the cluster: a node whose file says otherwise does not start, and has no other value to use."""
     link = MetaHash()
     first, other = ClusterSettings(link), ClusterSettings(link)
@@ -198,7 +198,7 @@ def fail_over(cluster: Cluster, *stores: MemoryRules) -> Shared:
 
 
 async def test_a_failover_that_loses_a_generation_which_is_used_again(cluster):
-    """The same number, another change: what a worker has is no ancestor, and it confirms nothing until both are there."""
+    """The same number, another change: a worker of the lost one confirms nothing until both are there."""
     await cluster.w1.beat()
     await cluster.w2.beat()
     backup = cluster.shared.promoted()
