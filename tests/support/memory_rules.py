@@ -60,8 +60,9 @@ class Shared:
     def promoted(self) -> "Shared":
         """A replica that becomes master: it has what it was given until now."""
         replica = Shared(self.clock)
-        for name in ("head", "rules", "changes", "sessions", "past", "effects", "barriers"):
-            setattr(replica, name, copy.deepcopy(getattr(self, name)))
+        for name, value in vars(self).items():
+            if name not in ("clock", "hints", "replicated"):
+                setattr(replica, name, copy.deepcopy(value))
         return replica
 
     def move(self, op: ChangeOp, rule: Rule, change: str) -> frozenset[str]:

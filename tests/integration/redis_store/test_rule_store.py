@@ -8,7 +8,7 @@ from mta.model.ids import delivery_id, delivery_text
 from mta.model.rules import NO_HEAD, ChangeOp, Effective, Head, Kind, PastDot, Rule, Selectors
 from mta.ports.rules import Exists, InterceptAnswer, Match, SweepMove
 from mta.redis_store import keys
-from tests.support.stores import DOMAIN, QUEUE, message
+from tests.support.stores import DOMAIN, QUEUE, message, queued
 
 
 def rule(tag: str, code: int = 554, id_: str = "") -> Rule:
@@ -147,6 +147,19 @@ async def test_a_sweep_sees_the_queue_and_ends_what_is_still_there(open_store):
     assert (await store.books.rule("r1"))["met"] == count
     await store.rules.raise_barrier(2)
     assert (await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches))[0] is InterceptAnswer.OLD_RULES
+
+
+async def test_a_sweep_sees_what_is_due_scheduled_and_deferred(open_store):
+    store = await open_store()
+    due, later, tried = message(), message(due_at=message().due_at + 60_000), message()
+    await store.queues.accept(0, [tried])
+    [claimed] = await store.claim(0)
+    record = msgspec.structs.replace(claimed.record, attempts=1)
+    await store.queues.settle(0, [queued(claimed, tried.due_at + 60_000, record)])
+    await store.queues.accept(0, [due, later])
+    _, page = await store.sweeps.scan(0, QUEUE, 0, 100)
+    assert {q.id for q in page} == {delivery_id(m.id, 1) for m in (due, later, tried)}
+    assert sorted(q.record.attempts for q in page) == [0, 0, 1]
 
 
 async def test_two_sweepers_do_not_own_one_sweep(open_store):

@@ -275,3 +275,25 @@ async def test_a_stop_between_look_and_write():
     assert looks == [True, False]
     assert rig.settle.escapes == [claimed]
     assert len(sink.received) == 1
+
+
+async def test_an_edit_that_the_store_holds_up_is_not_effective_before_its_barrier(cluster):
+    """All have confirmed, and a sweep still decides by the rule as it was: until the barrier stands nothing is told."""
+    await cluster.put()
+    await asyncio.sleep(0.06)
+    refused = []
+
+    async def not_yet(generation: int) -> None:
+        refused.append(generation)
+        raise StoreAway("not yet")
+
+    raise_barrier = cluster.api.raise_barrier
+    cluster.api.raise_barrier = not_yet  # type: ignore[method-assign]
+    effect = await cluster.book.put(forced("a", code=450), 0.0, "effective")
+    effect = await cluster.look(effect.rule)
+    assert refused
+    assert not effect.effective
+    cluster.api.raise_barrier = raise_barrier  # type: ignore[method-assign]
+    await asyncio.sleep(0.15)
+    effect = await cluster.look(effect.rule)
+    assert (effect.effective, cluster.shared.barriers[-1]) == (True, effect.rule.generation)
