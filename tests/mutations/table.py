@@ -1,4 +1,4 @@
-"""The lines that the promise of a forced error rests on, each with the damage done to it and the test that must notice."""
+"""The lines that the promise of a forced error rests on, each with a damage and the test that must notice."""
 
 from typing import NamedTuple
 
@@ -78,6 +78,13 @@ PERMIT = (
         "PERMIT_SHARE: Final = 0.9",
         "PERMIT_SHARE: Final = 1.9",
         _T_GUARD + "permit_counts_from_before_it_was_asked_for",
+    ),
+    Mutation(
+        "no delivery before the first OK",
+        _GUARD,
+        'self._staleness = 0.0  # S, seconds\n        self._permit_until = float("-inf")',
+        'self._staleness = 0.0  # S, seconds\n        self._permit_until = float("inf")',
+        _T_GUARD + "no_delivery_before_the_first_ok",
     ),
     Mutation(
         "b0: taken after the question",
@@ -273,8 +280,9 @@ PAST_DOT = (
         "past_dot: told until it was taken",
         _GUARD,
         "        listed = tuple(self._listed.items())\n",
-        "        listed = tuple(self._listed.items())\n        self._listed = dict.fromkeys(self._listed)\n",
-        _T_GUARD + "list_is_told_again_until_it_was_taken",
+        "        listed = tuple(item for item in self._listed.items() if item[1])\n"
+        "        self._listed = dict.fromkeys(self._listed)\n",
+        _T_GUARD + "list_is_told_again_until_it_was_taken[question]",
     ),
     Mutation(
         "past_dot: stored in the step that registers",

@@ -385,7 +385,12 @@ async def test_a_delivery_in_each_state_is_swept(rig, state):
     rig.queues.add(queue.domain, "b", 1)  # the queue is there, whatever waits in it
     name = delivery_id(new_message_id(0, 1), 1)
     record = Record("s@example.net", "u@example.com", ("a",), 10, 1, 2, attempts=attempts)
-    place = rig.queues.held.setdefault((0, "p1"), {}) if state == "held" else rig.queues.mail[0, queue]
+    place = rig.queues.mail[0, queue]
+    if state == "held":
+        pause, _ = await rig.api.put(Rule("p1", Selectors(tag="a"), kind=Kind.PAUSE), "c-p1")
+        await rig.effective(pause.rule)
+        await until(lambda: rig.state("p1") == "done")
+        place = rig.queues.held.setdefault((0, "p1"), {})
     place[name] = Queued(name, queue, due_at, record, 0)
     await rig.put("r", tag="a")
     await until(lambda: rig.state("r") == "done")
