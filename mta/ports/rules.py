@@ -76,7 +76,8 @@ class RuleStore(Protocol):
         self, seq: int, head: Head, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
     ) -> Confirmed:
         """Compare and register in one step. seq 1 registers this process; may be repeated, and the
-        session's number in the store moves with each that runs. Raises SessionLost."""
+        session's number in the store moves with each that runs. StoreAway also where too few replicas have it:
+        nobody may act upon what a failover may forget. Raises SessionLost."""
         ...
 
     async def leave(self) -> None:

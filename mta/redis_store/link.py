@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import redis.asyncio as redis_asyncio
-from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.cluster import PipelineCommand, RedisCluster
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -74,6 +74,7 @@ class Link:
         self._subscriber: asyncio.Task[None] | None = None
         self._heard: dict[bytes, list[Callable[[bytes], None]]] = {}
         self._on_reconnect: list[Callable[[], None]] = []
+        self._replicas = 0  # that must have a step before `call_kept` believes in it
         self.unsafe = "not checked yet"  # why mail may not be accepted, "" = safe
         self.cluster = url.startswith("redis+cluster://")
         kwargs: dict[str, Any] = {
@@ -125,6 +126,7 @@ class Link:
     async def check(self) -> None:
         """Raises StoreUnsafe naming what is wrong, unless `redis.allow_unsafe`."""
         found = await self._translated(lambda: safety.inspect(self._client, self.cluster))
+        self._replicas = found.replicas
         if found.problems and not self._settings.allow_unsafe:
             self.unsafe = "; ".join(found.problems)
             raise StoreUnsafe(self.unsafe)
@@ -153,13 +155,45 @@ class Link:
     async def call(self, function: bytes, keys: Sequence[bytes], args: Sequence[bytes | str | int]) -> Any:
         """Run an atomic step. Raises StoreAway (it may have run), StoreFull (it has not), StoreError (our mistake)."""
         words = ("FCALL", function, len(keys), *keys, *args)
+        return await self._with_library(lambda: self._client.execute_command(*words, **self._at(keys[0])))
+
+    async def _with_library(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         try:
-            return await self._translated(lambda: self._client.execute_command(*words, **self._at(keys[0])))
+            return await self._translated(ask)
         except StoreError as error:
             if "Function not found" not in str(error):
                 raise
         await self.load_library()  # a master that lacks the library says so before anything ran
-        return await self._translated(lambda: self._client.execute_command(*words, **self._at(keys[0])))
+        return await self._translated(ask)
+
+    async def call_kept(self, function: bytes, keys: Sequence[bytes], args: Sequence[bytes | str | int]) -> Any:
+        """As `call`, and as many replicas have what it wrote as the server itself wants for a write (its
+        `min-replicas-to-write`). Else StoreAway: a master that lost its replicas may have a successor already, who
+        knows nothing of it."""
+        if not self._replicas:
+            return await self.call(function, keys, args)
+        words = ("FCALL", function, len(keys), *keys, *args)
+        wait = ("WAIT", self._replicas, int(self._settings.timeout * 500))
+        answer, many = await self._with_library(lambda: self._together(keys[0], words, wait))
+        if many < self._replicas:
+            raise StoreAway(f"{many} replicas have it, the server's min-replicas-to-write is {self._replicas}")
+        return answer
+
+    async def _together(self, key: bytes, *commands: tuple[Any, ...]) -> list[Any]:
+        """Commands on one connection: WAIT is about the writes of its own."""
+        if self.cluster:
+            both = [PipelineCommand(at, *words) for at, words in enumerate(commands)]
+            await self._client.get_node_from_key(key).execute_pipeline(both)
+            answers = [command.result for command in both]
+        else:
+            pipe = self._client.pipeline(transaction=False)
+            for words in commands:
+                pipe.execute_command(*words)
+            answers = await pipe.execute(raise_on_error=False)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
     def _at(self, key: bytes) -> dict[str, Any]:
         """Where the step goes: a cluster client that is told neither asks for the keys nor tries again by itself."""

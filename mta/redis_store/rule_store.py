@@ -63,7 +63,7 @@ class StoredRules:
         canceled: list[MessageId] = []
         while True:
             step_keys, step_args = self._confirm_step(seq, head, heard, past_dot, metrics)
-            answer = await self._link.call(b"fg1_rules_confirm", step_keys, step_args)
+            answer = await self._link.call_kept(b"fg1_rules_confirm", step_keys, step_args)
             if answer[0] == b"LOST":
                 raise SessionLost(session.id)
             if answer[0] not in (b"OK", b"MORE"):
@@ -218,7 +218,7 @@ class StoredRules:
             at,
             was,
         ]
-        answer = await self._link.call(b"fg1_rules_change", step_keys, args)
+        answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)
         return None if answer is None else frozenset(name.decode() for name in answer)
 
     async def _rule(self, rule_id: str) -> Rule | None:

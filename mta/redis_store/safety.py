@@ -17,10 +17,11 @@ _NEEDED = {
 
 
 class Found(NamedTuple):
-    """The servers met (by run id) and what is wrong with them."""
+    """The servers met (by run id), what is wrong with them, and how many replicas each wants for a write."""
 
     run_ids: set[bytes]
     problems: list[str]
+    replicas: int
 
 
 def run_id(info: Any) -> bytes:
@@ -35,17 +36,18 @@ def run_id(info: Any) -> bytes:
 async def inspect(client: Any, cluster: bool) -> Found:
     """Ask every master for its settings and its persistence."""
     if cluster:
-        found = Found(set(), [])
+        found = Found(set(), [], 0)
         for node in client.get_primaries():
             answer = await _inspect_one(client, {"target_nodes": node})
             found.run_ids.update(answer.run_ids)
             found.problems.extend(f"{node.host}:{node.port}: {problem}" for problem in answer.problems)
+            found = found._replace(replicas=max(found.replicas, answer.replicas))
         return found
     return await _inspect_one(client, {})
 
 
 async def _inspect_one(client: Any, target: dict[str, Any]) -> Found:
-    problems = []
+    problems, replicas = [], 0
     info = plain(await client.execute_command("INFO", "server", **target))
     version = _version(info)
     if version < (7, 0):
@@ -59,10 +61,13 @@ async def _inspect_one(client: Any, target: dict[str, Any]) -> Found:
         value = settings.get(name, "")
         if value != wanted:
             problems.append(f"{name} is {value or 'unknown'}: {fix}")
+    else:
+        wants = plain(await client.execute_command("CONFIG GET", "min-replicas-to-write", **target))
+        replicas = int(wants.get("min-replicas-to-write", 0))
     persistence = plain(await client.execute_command("INFO", "persistence", **target))
     if str(persistence.get("aof_last_write_status", "ok")) != "ok":
         problems.append("aof_last_write_status is not ok: the server cannot write its append-only file")
-    return Found({str(info.get("run_id", "")).encode()}, problems)
+    return Found({str(info.get("run_id", "")).encode()}, problems, replicas)
 
 
 def plain(answer: Any) -> dict[str, Any]:

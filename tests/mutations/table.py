@@ -113,8 +113,8 @@ LOOKS = (
     Mutation(
         "the last look",
         _OUTLET,
-        "if len(table):\n            queue, line = self._queue, connection.line",
-        "if False:\n            queue, line = self._queue, connection.line",
+        "if rule is not None and (rule.in_flight is InFlight.ABORT or rule.id not in transaction.past_dot_of):",
+        "if False:",
         _T_EGRESS + "the_last_look_sees_the_table_as_it_is[pipelined]",
     ),
     Mutation(
@@ -207,12 +207,19 @@ CONFIRMATION = (
     Mutation(
         "the wait set: taken from before the put",
         "mta/redis_store/rule_store.py",
-        '        answer = await self._link.call(b"fg1_rules_change", step_keys, args)\n'
+        '        answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)\n'
         "        return None if answer is None else frozenset(name.decode() for name in answer)\n",
         "        before = frozenset(await self.sessions())\n"
-        '        answer = await self._link.call(b"fg1_rules_change", step_keys, args)\n'
+        '        answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)\n'
         "        return None if answer is None else before\n",
         _T_STORE + "who_registers_while_a_rule_is_put_is_waited_for_or_has_it[plain]",
+    ),
+    Mutation(
+        "what a failover may forget is no confirmation",
+        "mta/redis_store/rule_store.py",
+        'self._link.call_kept(b"fg1_rules_confirm"',
+        'self._link.call(b"fg1_rules_confirm"',
+        "tests/integration/test_replicas.py::test_a_master_that_lost_its_replicas_confirms_nothing",
     ),
     Mutation(
         "goodbye before the last dot",

@@ -3,7 +3,7 @@ import asyncio
 import msgspec
 import pytest
 
-from mta.model.errors import BadValue, SessionLost
+from mta.model.errors import BadValue, SessionLost, StoreAway
 from mta.model.ids import delivery_id, delivery_text
 from mta.model.rules import NO_HEAD, ChangeOp, Effective, Head, Kind, PastDot, Rule, Selectors
 from mta.ports.rules import Exists, InterceptAnswer, Match, SweepMove
@@ -78,20 +78,30 @@ async def test_a_question_asked_again_moves_the_number_too(open_store):
     assert (await two.rules.sessions())[one.session.id].seq == 2
 
 
+async def test_what_too_few_replicas_have_is_told_to_nobody(open_store):
+    one, two = await open_store("n1"), await open_store("n2")
+    one.link._replicas = 1  # as the server's min-replicas-to-write would have it; there is none
+    with pytest.raises(StoreAway, match="0 replicas have it"):
+        await one.rules.confirm(1, NO_HEAD, (), {})
+    with pytest.raises(StoreAway, match="0 replicas have it"):
+        await one.rules.put(rule("red"), "c1")
+    assert (await two.rules.load())[0] == Head(1, "c1"), "it has run, and may be forgotten by a failover"
+
+
 async def test_who_registers_while_a_rule_is_put_is_waited_for_or_has_it(open_store):
     """The wait set is of the step that moves the head, not of a moment before."""
     one, two = await open_store("n1"), await open_store("n2")
-    call = one.link.call
+    call = one.link.call_kept
 
     async def registered_meanwhile(function, *args):
         if function == b"fg1_rules_change":
             assert (await two.rules.confirm(1, NO_HEAD, (), {})).ok
         return await call(function, *args)
 
-    one.link.call = registered_meanwhile
+    one.link.call_kept = registered_meanwhile
     _, wait_set = await one.rules.put(rule("red"), "c1")
     assert wait_set == {two.session.id}
-    one.link.call = call
+    one.link.call_kept = call
 
 
 async def test_what_was_past_its_dot_is_listed_once_and_settled_once(open_store):
