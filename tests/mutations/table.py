@@ -177,6 +177,13 @@ CONFIRMATION = (
         _T_GUARD + "hook_that_fails_is_run_again_before_anything_is_confirmed",
     ),
     Mutation(
+        "cancellations are acted upon before the permit is renewed",
+        _GUARD,
+        "        self._hear_of(answer.canceled)\n        self._run_cancel_hooks()\n",
+        "        self._hear_of(answer.canceled)\n",
+        _T_GUARD + "a_cancellation_that_could_not_be_acted_upon_renews_no_permit",
+    ),
+    Mutation(
         "compare-and-set in rules_confirm: the generation",
         _RULES_LUA,
         "if mine ~= generation or my_change ~= change then",
