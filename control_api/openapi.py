@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from control_api import metrics
 from control_api.bodies import FORM_TYPE, JSON_TYPE
 from control_api.message_record import REASONS, STATUSES
 from control_api.problems import json_response
@@ -327,6 +328,15 @@ def _message_paths() -> Schema:
     }
 
 
+_METRICS: Schema = {
+    "get": _operation(
+        "Metrics of the cluster, in Prometheus's text format",
+        _answers(_200={"description": "metrics", "content": {"text/plain": {"schema": _TEXT}}}),
+        description="Without a token where the API listens on loopback and api.metrics_open is set.",
+    )
+}
+
+
 def _other_paths() -> Schema:
     statement = _json(_ref("TagStatement"), "the statement; zeros where the tag was never seen")
     event_types = {"type": "array", "items": {"type": "string", "enum": [str(kind) for kind in EventType]}}
@@ -369,6 +379,7 @@ def _other_paths() -> Schema:
                 ],
             )
         },
+        metrics.PATH: _METRICS,
         "/healthz": {"get": _operation("Whether the API answers", {"200": healthy}, security=[])},
         "/readyz": {
             "get": _operation(

@@ -98,6 +98,17 @@ class Egress:
     def open_connections(self) -> int:
         return self._house.open
 
+    def metrics(self) -> dict[str, int]:
+        """Counters since the start of the process, and the connections that are open now."""
+        house = self._house
+        return {
+            "connections_out": house.open,
+            "permit_stops:mail": house.permit_stops["mail"],
+            "permit_stops:dot": house.permit_stops["dot"],
+            "permit_aborts": house.permit_aborts,
+            "escaped": house.escaped,
+        }
+
     def __repr__(self) -> str:
         return f"<Egress outlets={len(self._outlets)} connections={self._house.open}>"
 

@@ -82,6 +82,8 @@ class RuleStore(Protocol):
         """The goodbye: after the last dot; claims must have been given back."""
         ...
 
+    async def head(self) -> Head: ...
+
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         """The whole table, without rules that cannot be read (alarm)."""
         ...
@@ -285,6 +287,20 @@ class Orders(Protocol):
     async def effect(self, rule: Rule) -> "Effect":
         """What is known now of the rule's last change; made good from then on where nobody follows it any more."""
         ...
+
+    def figures(self) -> "OrderFigures":
+        """What the orders of this process came to since its start."""
+        ...
+
+
+class OrderFigures(NamedTuple):
+    """How long orders took to be effective, and how they became so."""
+
+    pending: int
+    in_time: int  # every process of the wait set confirmed or left
+    by_time: int  # the time alone has stopped somebody
+    seconds: float  # from order to effect, all of them together
+    within: tuple[tuple[float, int], ...]  # seconds -> how many took at most that long
 
 
 class Effect(NamedTuple):

@@ -122,20 +122,20 @@ class StoredRules:
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         """Read until the head is the same before and after."""
         while True:
-            before = await self._head()
+            before = await self.head()
             answer = await self._link.command("HGETALL", keys.RULES_TABLE)
-            if await self._head() == before:
+            if await self.head() == before:
                 rules = (_readable(raw, name.decode()) for name, raw in zip(answer[::2], answer[1::2], strict=True))
                 return before, tuple(rule for rule in rules if rule is not None)
 
-    async def _head(self) -> Head:
+    async def head(self) -> Head:
         generation, change = await self._link.command("HMGET", keys.RULES_HEAD, "generation", "change")
         return Head(int(generation or 0), (change or b"").decode())
 
     async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
         selectors = _identity(rule)
         for _ in range(_TRIES):
-            head = await self._head()
+            head = await self.head()
             known_id = await self._link.command("HGET", keys.RULES_IDS, selectors)
             known = await self._rule(known_id.decode()) if known_id else None
             if known is None and await self._link.command("HLEN", keys.RULES_TABLE) >= self._max_rules:
@@ -156,7 +156,7 @@ class StoredRules:
 
     async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple[Put, frozenset[str]] | None:
         for _ in range(_TRIES):
-            head = await self._head()
+            head = await self.head()
             known = await self._rule(rule_id)
             if known is None:
                 return None
@@ -181,7 +181,7 @@ class StoredRules:
 
     async def remove(self, rule_id: str, change: str, by: str = "") -> tuple[Removed, frozenset[str]] | None:
         for _ in range(_TRIES):
-            head = await self._head()
+            head = await self.head()
             rule = await self._rule(rule_id)
             if rule is None:
                 return None

@@ -9,8 +9,9 @@ from typing import Final
 from mta.model.errors import StoreError
 from mta.model.rules import Effective, Head, PastDot, Rule, SessionState
 from mta.policy.rule_table import swept
-from mta.ports.rules import Edit, Effect, Put, RuleStore, SweepStore
+from mta.ports.rules import Edit, Effect, OrderFigures, Put, RuleStore, SweepStore
 from mta.rules.clock import boottime, wall_ms
+from mta.rules.latency import Latency
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Order:
     def __init__(self, rule: Rule, head: Head, wait_set: Iterable[str], now: float, wall: int, limit: float) -> None:
         self.rule = rule
         self.head = head
+        self.asked_at: float | None = None  # None: an earlier process was asked
         self.created = False
         self.removed = False
         self.lifts = False  # decisions by the rule as it was are refused before this is called effective
@@ -82,6 +84,7 @@ class OrderBook:
         self._tasks: dict[tuple[str, int], asyncio.Task[Effective]] = {}
         self._watch_task: asyncio.Task[None] | None = None
         self._fresh = asyncio.Event()  # a new order: look at the sessions at once
+        self._latency = Latency()
         self._noticed: dict[tuple[str, str], int] = {}  # (rule, delivery) -> when its session was seen to be gone
 
     async def start(self) -> None:
@@ -101,34 +104,37 @@ class OrderBook:
 
     async def put(self, rule: Rule, wait: float, until: str) -> Effect:
         limit = await self._whole_limit()
-        until_time = self._now() + wait
+        asked_at = self._now()
         put, wait_set = await self._store.put(rule, secrets.token_hex(8))
-        return await self._wait(self._placed(put, wait_set, limit), until_time, until)
+        return await self._wait(self._placed(put, wait_set, limit, asked_at), asked_at + wait, until)
 
     async def edit(self, rule_id: str, edit: Edit, by: str, wait: float, until: str) -> Effect | None:
         limit = await self._whole_limit()
-        until_time = self._now() + wait
+        asked_at = self._now()
         answer = await self._store.edit(rule_id, edit, secrets.token_hex(8), by)
         if answer is None:
             return None
-        return await self._wait(self._placed(*answer, limit), until_time, until)
+        return await self._wait(self._placed(*answer, limit, asked_at), asked_at + wait, until)
 
-    def _placed(self, put: Put, wait_set: Iterable[str], limit: float) -> Order:
+    def _placed(self, put: Put, wait_set: Iterable[str], limit: float, asked_at: float) -> Order:
         order = Order(put.rule, put.head, wait_set, self._now(), self._wall(), limit)
-        order.created, order.lifts = put.created, not put.created
+        order.created, order.lifts, order.asked_at = put.created, not put.created, asked_at
         return self._follow(order)
 
     async def remove(self, rule_id: str, by: str, wait: float) -> Effect | None:
         limit = await self._whole_limit()
-        until_time = self._now() + wait
+        asked_at = self._now()
         answer = await self._store.remove(rule_id, secrets.token_hex(8), by)
         if answer is None:
             return None
         removed, wait_set = answer
         order = Order(removed.rule, removed.head, wait_set, self._now(), self._wall(), limit)
         order.removed = order.lifts = True
-        order = self._follow(order)
-        return await self._wait(order, until_time, "effective")
+        order.asked_at = asked_at
+        return await self._wait(self._follow(order), asked_at + wait, "effective")
+
+    def figures(self) -> OrderFigures:
+        return self._latency.figures(len(self._orders))
 
     async def effect(self, rule: Rule) -> Effect:
         key = (rule.id, rule.generation)
@@ -161,6 +167,8 @@ class OrderBook:
         known = self._orders.get(key)
         if known is not None:
             known.created = known.created or order.created
+            if known.asked_at is None:
+                known.asked_at = order.asked_at
             return known
         self._orders[key] = order
         self._tasks[key] = asyncio.create_task(self._finish(order), name=f"order {order.head.generation}")
@@ -202,6 +210,8 @@ class OrderBook:
             except StoreError as error:
                 log.warning("the effect of rule %s is not stored yet: %s", order.rule.id, error)
                 await asyncio.sleep(_RETRY)
+        if order.asked_at is not None:
+            self._latency.observe(self._now() - order.asked_at, bool(effect.unconfirmed))
         key = (order.rule.id, order.head.generation)
         del self._orders[key], self._tasks[key]
         return effect

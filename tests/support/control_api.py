@@ -16,7 +16,7 @@ from mta.model.rules import Head, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
 from mta.ports.messages import Standing
-from mta.ports.rules import Edit, Effect, SweepState
+from mta.ports.rules import Edit, Effect, OrderFigures, SweepState
 
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -45,6 +45,9 @@ class Cluster:
         self.cancel_waits: list[float] = []
         self.lines: list[tuple[str, bytes]] = []
         self.watched = 0
+        self.backlog = 0
+        self.totals: dict[str, int] = {}
+        self.figures = OrderFigures(0, 0, 0, 0.0, ((0.1, 0),))
         self.token_reads = 0
 
     def reach(self) -> None:
@@ -105,6 +108,9 @@ class Orders:
         rule = self._cluster.rules.pop(rule_id, None)
         return None if rule is None else self._cluster.effect_of(rule, False)
 
+    def figures(self) -> OrderFigures:
+        return self._cluster.figures
+
     async def effect(self, rule: Rule) -> Effect:
         self._cluster.reach()
         return self._cluster.effect_of(rule, False)
@@ -122,6 +128,13 @@ class Stores:
     async def max_staleness(self) -> float:
         self._cluster.reach()
         return 5.0
+
+    async def head(self) -> Head:
+        self._cluster.reach()
+        return Head(self._cluster.generation, "c")
+
+    async def backlog(self, lane: int) -> int:
+        return self._cluster.backlog
 
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         self._cluster.reach()
@@ -143,6 +156,10 @@ class Stores:
 class Books:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+
+    async def total(self) -> dict[str, int]:
+        self._cluster.reach()
+        return self._cluster.totals
 
     async def tag(self, tag: str) -> dict[str, int]:
         self._cluster.reach()

@@ -101,6 +101,9 @@ class MemoryRules:
     async def leave(self) -> None:
         self._reach().sessions.pop(self.session, None)
 
+    async def head(self) -> Head:
+        return self._reach().head
+
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         shared = self._reach()
         return shared.head, tuple(shared.rules.values())

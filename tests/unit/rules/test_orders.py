@@ -240,3 +240,29 @@ async def test_an_edit_is_followed_like_a_replacement(rig):
     with pytest.raises(BadValue):
         await rig.book.edit("r", refuse, "me", 0.0, "effective")
     assert rig.shared.head.generation == 2
+
+
+async def test_figures_say_how_long_orders_took_and_what_made_them_effective(rig):
+    first = asyncio.create_task(rig.book.put(RULE, 5.0, "effective"))
+    await until(lambda: rig.shared.head.generation == 1)
+    assert rig.book.figures().pending == 1
+    rig.clock.seconds = 100.2
+    await rig.beat()
+    await first
+    await rig.book.remove("r", "admin", 0.0)
+    rig.clock.seconds = 106.0
+    await until(lambda: rig.book.figures().by_time == 1)
+    figures = rig.book.figures()
+    assert (figures.pending, figures.in_time) == (0, 1)
+    assert figures.seconds == pytest.approx(0.2 + 5.8)
+    within = dict(figures.within)
+    assert (within[0.1], within[0.25], within[5.0], within[10.0]) == (0, 1, 1, 2)
+
+
+async def test_figures_leave_out_orders_of_which_nobody_knows_when_they_were_given(rig):
+    await rig.api.put(RULE, "c1")
+    await rig.book.start()
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    await until(lambda: not rig.book.figures().pending)
+    assert rig.book.figures().in_time == 0
