@@ -62,6 +62,20 @@ class Confirmed(NamedTuple):
     reload: bool = False  # `changes` cannot lead there (no successor, or too far behind): load the whole table
 
 
+class Step(NamedTuple):
+    """One change of the rule table, as the next one knows it."""
+
+    head: Head
+    was: int = 0  # put again after a failover: the generation of the order; 0 = it is an order
+
+
+class Trail(NamedTuple):
+    """How the rule table came to where it is."""
+
+    steps: tuple[Step, ...]  # the oldest that is kept, then those that were asked for, in order
+    regained: int  # generation up to which changes that a failover lost were put again
+
+
 class RuleStore(Protocol):
     """Rules and sessions in `{rules}`; raises StoreAway, StoreError."""
 
@@ -86,6 +100,18 @@ class RuleStore(Protocol):
 
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         """The whole table, without rules that cannot be read (alarm)."""
+        ...
+
+    async def rule(self, rule_id: str) -> Rule | None: ...
+
+    async def trail(self, since: int) -> Trail:
+        """The changes from generation `since` on that lead to the head."""
+        ...
+
+    async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
+        """Put rules again, by id, that a failover lost; `lost` is the head that it forgot, `stored` what stands in the
+        store of these rules. No generation up to `lost` is used again. True: done, or (with all that is not newer than
+        `lost`) another process was faster; False: something has changed meanwhile, nothing was written."""
         ...
 
     async def put(self, rule: Rule, change: str) -> tuple["Put", frozenset[str]]:
@@ -148,6 +174,7 @@ class Put(NamedTuple):
     rule: Rule
     head: Head
     created: bool
+    before: int = 0  # generation of the rule that it replaced, 0 = there was none
 
 
 class Removed(NamedTuple):

@@ -22,25 +22,40 @@ _AHEAD: Final = 0.25  # seconds before the last instant, at which the barrier of
 _RETRY: Final = 0.1
 
 
+Key = tuple[str, int]  # rule and generation
+
+
 class Order:
     """A change that is not known to be effective yet."""
 
     def __init__(self, rule: Rule, head: Head, wait_set: Iterable[str], now: float, wall: int, limit: float) -> None:
         self.rule = rule
-        self.head = head
         self.asked_at: float | None = None  # None: an earlier process was asked
+        self.before = 0  # generation of the rule that it replaced, 0 = there was none
         self.created = False
         self.removed = False
         self.lifts = False  # decisions by the rule as it was are refused before this is called effective
+        self.effect: Effective | None = None
+        self.task: asyncio.Task[Effective] | None = None
+        self.emptied = asyncio.Event()  # the wait set is empty, or time has stopped who is in it
+        self.near = asyncio.Event()  # so, or nearly so by the time alone
+        self.begin(head, wait_set, now, wall, limit)
+
+    @property
+    def key(self) -> Key:
+        return self.rule.id, self.head.generation
+
+    def begin(self, head: Head, wait_set: Iterable[str], now: float, wall: int, limit: float) -> None:
+        """Wait for these sessions, `limit` seconds at most; once more where the change was lost in a failover."""
+        self.head = head
         self.waiting = set(wait_set)
         self.confirmed: set[str] = set()
         self.deadline = now + limit
         self.effective_by = wall + int(limit * 1000)
         self.emptied_at = 0
-        self.emptied = asyncio.Event()  # the wait set is empty, or time has stopped who is in it
-        self.near = asyncio.Event()  # so, or nearly so by the time alone
         self.barrier_at = 0  # when it was raised
-        self.effect: Effective | None = None
+        self.emptied.clear()
+        self.near.clear()
 
     def look(self, sessions: Mapping[str, SessionState], now: float, wall: int) -> None:
         for name in tuple(self.waiting):
@@ -80,8 +95,7 @@ class OrderBook:
         self._now = now
         self._wall = wall
         self._limit = 0.0  # S + GRACE, seconds
-        self._orders: dict[tuple[str, int], Order] = {}  # by rule and generation
-        self._tasks: dict[tuple[str, int], asyncio.Task[Effective]] = {}
+        self._orders: dict[Key, Order] = {}
         self._watch_task: asyncio.Task[None] | None = None
         self._fresh = asyncio.Event()  # a new order: look at the sessions at once
         self._latency = Latency()
@@ -97,7 +111,7 @@ class OrderBook:
                 await self._resume(rule)
 
     async def stop(self) -> None:
-        tasks = [*self._tasks.values(), *([self._watch_task] if self._watch_task else [])]
+        tasks = [task for task in (self._watch_task, *(order.task for order in self._orders.values())) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -119,6 +133,7 @@ class OrderBook:
     def _placed(self, put: Put, wait_set: Iterable[str], limit: float, asked_at: float) -> Order:
         order = Order(put.rule, put.head, wait_set, self._now(), self._wall(), limit)
         order.created, order.lifts, order.asked_at = put.created, not put.created, asked_at
+        order.before = put.before
         return self._follow(order)
 
     async def remove(self, rule_id: str, by: str, wait: float) -> Effect | None:
@@ -149,13 +164,14 @@ class OrderBook:
     async def _resume(self, rule: Rule) -> Order:
         """Nobody knows whom the change waited for: wait for every session that stands below it, from now on."""
         limit = await self._whole_limit()
-        sessions = await self._store.sessions()
-        wait_set = [
-            name for name, state in sessions.items() if not state.dead and state.head.generation < rule.generation
-        ]
+        wait_set = await self._below(rule.generation)
         order = Order(rule, Head(rule.generation, ""), wait_set, self._now(), self._wall(), limit)
         order.lifts = True
         return self._follow(order)
+
+    async def _below(self, generation: int) -> list[str]:
+        sessions = await self._store.sessions()
+        return [name for name, state in sessions.items() if not state.dead and state.head.generation < generation]
 
     async def _whole_limit(self) -> float:
         if not self._limit:
@@ -163,19 +179,21 @@ class OrderBook:
         return self._limit
 
     def _follow(self, order: Order) -> Order:
-        key = (order.rule.id, order.head.generation)
-        known = self._orders.get(key)
+        known = self._orders.get(order.key)
         if known is not None:
             known.created = known.created or order.created
             if known.asked_at is None:
                 known.asked_at = order.asked_at
             return known
-        self._orders[key] = order
-        self._tasks[key] = asyncio.create_task(self._finish(order), name=f"order {order.head.generation}")
+        self._orders[order.key] = order
+        order.task = asyncio.create_task(self._finish(order), name=f"order {order.head.generation}")
+        self._watch_on()
+        return order
+
+    def _watch_on(self) -> None:
         self._fresh.set()
         if self._watch_task is None or self._watch_task.done():
             self._watch_task = asyncio.create_task(self._watch(), name="order book")
-        return order
 
     async def _watch(self) -> None:
         """One look at the sessions serves all orders that wait."""
@@ -202,25 +220,30 @@ class OrderBook:
 
     async def _finish(self, order: Order) -> Effective:
         """From the empty wait set to a stored effect; it is repeated until the store has taken it."""
-        await order.near.wait()
         while True:
+            await order.near.wait()
             try:
                 effect = await self._settle(order)
-                break
+                if effect is not None:
+                    break
+                await self._give_again(order)
             except StoreError as error:
                 log.warning("the effect of rule %s is not stored yet: %s", order.rule.id, error)
                 await asyncio.sleep(_RETRY)
         if order.asked_at is not None:
             self._latency.observe(self._now() - order.asked_at, bool(effect.unconfirmed))
-        key = (order.rule.id, order.head.generation)
-        del self._orders[key], self._tasks[key]
+        if self._orders.get(order.key) is order:
+            del self._orders[order.key]
         return effect
 
-    async def _settle(self, order: Order) -> Effective:
+    async def _settle(self, order: Order) -> Effective | None:
+        """None: a failover lost the change, and the confirmations were about other changes."""
         if order.lifts and not order.barrier_at:
             await self._store.raise_barrier(order.head.generation)
             order.barrier_at = self._wall()
         await order.emptied.wait()
+        if order.effect is None and not await self._is_kept(order.head):
+            return None
         if order.effect is None:
             past_dot = () if order.removed else tuple(entry.id for entry in await self._store.past_dot(order.rule.id))
             order.effect = Effective(
@@ -239,10 +262,52 @@ class OrderBook:
             await self._store.save_effect(order.effect)
         return order.effect
 
+    async def _is_kept(self, head: Head) -> bool:
+        """Whether the store knows the change; of one that an earlier process made only its generation is known."""
+        if not head.change:
+            return True
+        return any(step.head == head for step in (await self._store.trail(head.generation)).steps)
+
+    async def _give_again(self, order: Order) -> None:
+        """Guards put again what they knew; what none of them had confirmed is known here only. What others have ordered
+        since stands. Effective is what stands then, for every session below it."""
+        rule = order.rule
+        log.error("the change of rule %s at %s was lost in a failover; it is given again", rule.id, order.head)
+        there = await self._store.rule(rule.id)
+        at = 0 if there is None else await self._ordered_at(there)
+        if order.removed and there is not None and at == rule.generation:
+            await self._store.remove(rule.id, secrets.token_hex(8), "failover")
+        elif not order.removed and at == order.before:
+            await self._store.regain(order.head, [rule], {} if there is None else {rule.id: there}, last=False)
+            there = await self._store.rule(rule.id)
+        if self._orders.get(order.key) is order:
+            del self._orders[order.key]
+        if order.removed or there is None:
+            order.removed, head = True, await self._store.head()
+        else:
+            order.rule, head = there, Head(there.generation, "")
+        order.lifts = True
+        order.begin(
+            head._replace(change=""),
+            await self._below(head.generation),
+            self._now(),
+            self._wall(),
+            await self._whole_limit(),
+        )
+        self._orders.setdefault(order.key, order)
+        self._watch_on()
+
+    async def _ordered_at(self, rule: Rule) -> int:
+        """The generation of the order that made the rule what it is, also where it was put again since."""
+        steps = (await self._store.trail(rule.generation)).steps
+        return next(
+            (step.was for step in steps if step.was and step.head.generation == rule.generation), rule.generation
+        )
+
     async def _wait(self, order: Order, until_time: float, until: str) -> Effect:
         """At most until `until_time`; the order is followed beyond it."""
-        task = self._tasks[order.rule.id, order.head.generation]
-        await asyncio.wait({task}, timeout=max(0.0, until_time - self._now()))
+        assert order.task is not None
+        await asyncio.wait({order.task}, timeout=max(0.0, until_time - self._now()))
         state = await self._state(order)
         while until != "effective" and state.effective and self._now() < until_time:
             if state.quiet_at and (until == "quiet" or await self._is_swept(order.rule)):

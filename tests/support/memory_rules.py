@@ -6,8 +6,8 @@ import msgspec
 
 from mta.model.errors import SessionLost, StoreAway
 from mta.model.ids import MessageId
-from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, Head, PastDot, Rule, SessionState
-from mta.ports.rules import Confirmed, Edit, Put, Removed
+from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, Head, PastDot, Rule, Selectors, SessionState
+from mta.ports.rules import Confirmed, Edit, Put, Removed, Step, Trail
 
 
 class Clock:
@@ -33,6 +33,8 @@ class Shared:
         self.effects: dict[str, Effective] = {}
         self.canceled: list[MessageId] = []
         self.barriers: list[int] = []
+        self.was: dict[int, int] = {}
+        self.regained = 0
         self.hints: list[Callable[[], None]] = []
 
     def move(self, op: ChangeOp, rule: Rule, change: str) -> frozenset[str]:
@@ -88,8 +90,10 @@ class MemoryRules:
             raise SessionLost(self.session)
         if head != shared.head:
             at = head.generation
-            follows = at < shared.head.generation and (at == 0 or shared.changes[at - 1].head == head)
-            return Confirmed(False, shared.head, tuple(shared.changes[at:]) if follows else (), reload=not follows)
+            later = [change for change in shared.changes if change.head.generation > at]
+            passed = at == 0 or any(change.head == head for change in shared.changes)
+            follows = at < shared.head.generation and passed and len(later) == shared.head.generation - at
+            return Confirmed(False, shared.head, tuple(later) if follows else (), reload=not follows)
         shared.sessions[self.session] = SessionState(self.session, self.name, 1, ("delivery",), head, seq)
         for entry in past_dot:
             told = msgspec.structs.replace(entry, session=self.session)
@@ -108,6 +112,31 @@ class MemoryRules:
         shared = self._reach()
         return shared.head, tuple(shared.rules.values())
 
+    async def rule(self, rule_id: str) -> Rule | None:
+        return self._reach().rules.get(rule_id)
+
+    async def trail(self, since: int) -> Trail:
+        shared = self._reach()
+        steps = tuple(Step(change.head, shared.was.get(change.head.generation, 0)) for change in shared.changes)
+        return Trail(steps[:1] + tuple(step for step in steps[1:] if step.head.generation >= since), shared.regained)
+
+    async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
+        shared = self._reach()
+        if shared.regained >= lost.generation:
+            return True
+        if any(shared.rules.get(rule.id) != stored.get(rule.id) for rule in rules):
+            return False
+        shared.head = Head(max(shared.head.generation, lost.generation), shared.head.change)
+        for rule in rules:
+            generation = shared.head.generation + 1
+            shared.was[generation] = rule.generation
+            shared.rules[rule.id] = msgspec.structs.replace(rule, generation=generation)
+            shared.move(ChangeOp.PUT, shared.rules[rule.id], f"again-{generation}")
+        if last:
+            shared.regained = lost.generation
+            shared.move(ChangeOp.REGAIN, Rule("", Selectors()), f"regained-{lost.generation}")
+        return True
+
     async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
         shared = self._reach()
         known = next((r for r in shared.rules.values() if (r.kind, r.selectors) == (rule.kind, rule.selectors)), None)
@@ -116,7 +145,7 @@ class MemoryRules:
         )
         shared.rules[written.id] = written
         wait_set = shared.move(ChangeOp.PUT, written, change)
-        return Put(written, shared.head, known is None), wait_set
+        return Put(written, shared.head, known is None, known.generation if known else 0), wait_set
 
     async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple[Put, frozenset[str]] | None:
         shared = self._reach()
@@ -126,7 +155,7 @@ class MemoryRules:
         written = msgspec.structs.replace(edit(known), generation=shared.head.generation + 1)
         shared.rules[rule_id] = written
         wait_set = shared.move(ChangeOp.PUT, written, change)
-        return Put(written, shared.head, False), wait_set
+        return Put(written, shared.head, False, known.generation), wait_set
 
     async def remove(self, rule_id: str, change: str, by: str = "") -> tuple[Removed, frozenset[str]] | None:
         shared = self._reach()
