@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from control_api.app import create_app
+from control_api.catalogue import Catalogue
 from control_api.dependencies import Dependencies
 from mta.model.settings import Settings
 from mta.rules.orders import OrderBook
@@ -42,6 +43,7 @@ def _dependencies(settings: Settings, store: Store, orders: OrderBook) -> Depend
     return Dependencies(
         orders=orders,
         rules=store.rules,
+        catalogue=Catalogue(store.rules, settings.node.name, settings.rules.protected_tags),
         sweeps=store.sweeps,
         books=store.books,
         messages=store.messages,

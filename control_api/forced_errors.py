@@ -1,7 +1,7 @@
 """Forced errors over REST: list, order, edit, lift, and the account of what a rule met."""
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ from control_api.rule_body import (
 from control_api.times import now_ms, shown
 from control_api.workers import name_of
 from mta.model.errors import BadValue, StoreError
-from mta.model.rules import Head, Rule, Selectors
+from mta.model.rules import Rule, Selectors
 from mta.policy.rule_table import RuleTable, in_force, swept
 from mta.ports.rules import Effect
 from mta.rules.statement import only_tag, rule_statement
@@ -49,18 +49,18 @@ async def list_errors(request: web.Request) -> web.Response:
         "domain": read_domain(asked["domain"], "domain", wildcard=True) if "domain" in asked else None,
     }
     deps = dependencies.of(request)
-    head, rules = await deps.rules.load()
+    table = await deps.catalogue.table()
     now = now_ms()
     found = [
         rule
-        for rule in sorted(rules, key=_order)
+        for rule in sorted(table.rules(), key=_order)
         if in_force(rule, now) in states
         and all(value is None or getattr(rule.selectors, name) == value for name, value in wanted.items())
         and (after is None or _order(rule) > after)
     ]
     page = found if limit is None else found[:limit]
-    table = RuleTable.empty(deps.node, deps.protected_tags).anew(head, rules)
-    body = [_shown(rule) | await _use(deps, rule, table) for rule in page]
+    counts = await deps.books.rules([rule.id for rule in page])
+    body = [_shown(rule) | _use(rule, of_rule, table) for rule, of_rule in zip(page, counts, strict=True)]
     headers = {}
     if len(found) > len(page):
         following = request.rel_url.update_query(cursor=cursor_of(*_order(page[-1])))
@@ -113,8 +113,8 @@ async def delete_by_selectors(request: web.Request) -> web.Response:
     fields = await read_fields(request, LISTS)
     check_fields(fields)
     selectors = read_selectors(fields, deps.node)
-    _, rules = await deps.rules.load()
-    found = next((rule for rule in rules if rule.selectors == selectors), None)
+    table = await deps.catalogue.table()
+    found = next((rule for rule in table.rules() if rule.selectors == selectors), None)
     if found is None:
         raise Problem(404, "there is no forced error with exactly these selectors")
     return await _remove(deps, found.id, wait)
@@ -124,10 +124,12 @@ async def show_error(request: web.Request) -> web.Response:
     """GET /v1/errors/{id}."""
     read_query(request)
     deps = dependencies.of(request)
-    rule, head, rules = await _find(deps, request.match_info["id"])
+    table = await deps.catalogue.table()
+    rule = table.rule(request.match_info["id"])
+    if rule is None:
+        raise _unknown()
     effect = await deps.orders.effect(rule)
-    table = RuleTable.empty(deps.node, deps.protected_tags).anew(head, rules)
-    body = _shown(rule) | await _use(deps, rule, table) | await _effect(deps, effect)
+    body = _shown(rule) | _use(rule, await deps.books.rule(rule.id), table) | await _effect(deps, effect)
     return json_response(body, headers=_etag(rule))
 
 
@@ -141,7 +143,9 @@ async def show_statement(request: web.Request) -> web.Response:
     """GET /v1/errors/{id}/statement."""
     read_query(request)
     deps = dependencies.of(request)
-    rule, _, _ = await _find(deps, request.match_info["id"])
+    rule = await deps.rules.rule(request.match_info["id"])
+    if rule is None:
+        raise _unknown()
     effect = await deps.orders.effect(rule)
     sweep = (await deps.sweeps.sweeps()).get(rule.id)
     counts = await deps.books.rule(rule.id)  # before the tag's, see rule_statement
@@ -155,14 +159,6 @@ async def _remove(deps: Dependencies, rule_id: str, wait: float) -> web.Response
     if effect is None:
         raise _unknown()
     return json_response(_shown(effect.rule) | await _effect(deps, effect), 200 if effect.effective else 202)
-
-
-async def _find(deps: Dependencies, rule_id: str) -> tuple[Rule, Head, Sequence[Rule]]:
-    head, rules = await deps.rules.load()
-    for rule in rules:
-        if rule.id == rule_id:
-            return rule, head, rules
-    raise _unknown()
 
 
 def _unknown() -> Problem:
@@ -230,8 +226,7 @@ def _shown(rule: Rule) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-async def _use(deps: Dependencies, rule: Rule, table: RuleTable) -> dict[str, Any]:
-    counts = await deps.books.rule(rule.id)
+def _use(rule: Rule, counts: Mapping[str, int], table: RuleTable) -> dict[str, Any]:
     return {
         "hits": counts.get("hits", 0),
         "last_hit_at": shown(counts.get("last_hit_at", 0)),

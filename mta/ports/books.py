@@ -1,5 +1,6 @@
 """The books as the API reads them: counters by tag, rule and queue; raises StoreAway, StoreError."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.mail import QueueKey
@@ -31,6 +32,10 @@ class Books(Protocol):
     async def rule(self, rule_id: str) -> dict[str, int]:
         """Fields "met" (each delivery once, when the rule first met it), "intercepted:<stage>", "after",
         "deferred", "other", "uncertain", "hits", "last_hit_at": met = intercepted + after + deferred + other."""
+        ...
+
+    async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:
+        """The same of many rules, in their order, in a few calls."""
         ...
 
     async def queues(self) -> list[QueueCounts]: ...

@@ -104,6 +104,14 @@ class RuleStore(Protocol):
 
     async def rule(self, rule_id: str) -> Rule | None: ...
 
+    async def changes(self, since: Head) -> tuple[Change, ...]:
+        """From `since` to the head, in order; () where they do not lead there, or are too many: load the table."""
+        ...
+
+    async def knows(self, head: Head) -> bool:
+        """Whether the change that made this head is one of the store's."""
+        ...
+
     async def trail(self, since: int) -> Trail:
         """The changes from generation `since` on that lead to the head."""
         ...

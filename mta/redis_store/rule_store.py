@@ -26,6 +26,7 @@ _about_decoder = msgspec.json.Decoder(tuple[str, int, tuple[str, ...]])
 _session_decoder = msgspec.msgpack.Decoder(tuple[int, str, int, bool, int, str, str])
 _metrics_decoder = msgspec.json.Decoder(dict[str, float])
 _TRIES: Final = 50  # of a change while others change the same rule
+_MOST_CHANGES: Final = 1000  # more than these, and the whole table costs less
 _TOO_FAST: Final = "others keep changing this rule: try again"
 
 
@@ -129,6 +130,19 @@ class StoredRules:
     async def head(self) -> Head:
         generation, change = await self._link.command("HMGET", keys.RULES_HEAD, "generation", "change")
         return Head(int(generation or 0), (change or b"").decode())
+
+    async def changes(self, since: Head) -> tuple[Change, ...]:
+        words = (f"{since.generation}-0", "+", "COUNT", _MOST_CHANGES + 1)
+        rows = await self._link.command("XRANGE", keys.RULES_CHANGES, *words)
+        if not rows or len(rows) > _MOST_CHANGES or not _leads_from(since, rows[0]):
+            return ()
+        changes = [_change(int(entry.partition(b"-")[0]), fields) for entry, fields in rows[1:]]
+        return tuple(change for change in changes if change is not None)
+
+    async def knows(self, head: Head) -> bool:
+        entry = f"{head.generation}-0"
+        rows = await self._link.command("XRANGE", keys.RULES_CHANGES, entry, entry)
+        return bool(rows) and _leads_from(head, rows[0])
 
     async def rule(self, rule_id: str) -> Rule | None:
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
@@ -308,6 +322,13 @@ def _change(generation: int, fields: Sequence[bytes]) -> Change | None:
     rule = _readable(said[b"rule"], said[b"id"].decode())
     head = Head(generation, said[b"change"].decode())
     return Change(head, ChangeOp(said[b"op"].decode()), rule) if rule is not None else None
+
+
+def _leads_from(head: Head, row: tuple[bytes, Sequence[bytes]]) -> bool:
+    """Whether a row of the stream is the change that made this head."""
+    entry, fields = row
+    said = dict(zip(fields[::2], fields[1::2], strict=True))
+    return entry == b"%d-0" % head.generation and said[b"change"].decode() == head.change
 
 
 def _session(name: str, raw: bytes) -> SessionState:

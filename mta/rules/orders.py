@@ -20,6 +20,7 @@ _POLL: Final = (0.003, 0.025)  # seconds between looks at the sessions: for a ne
 _QUIET_POLL: Final = 0.025
 _AHEAD: Final = 0.25  # seconds before the last instant, at which the barrier of a lifting order is raised anyhow
 _RETRY: Final = 0.1
+_TURNS: Final = 16  # orders that ask the store at the same time: hundreds may become effective in the same moment
 
 
 Key = tuple[str, int]  # rule and generation
@@ -98,6 +99,9 @@ class OrderBook:
         self._orders: dict[Key, Order] = {}
         self._watch_task: asyncio.Task[None] | None = None
         self._fresh = asyncio.Event()  # a new order: look at the sessions at once
+        self._turns = asyncio.Semaphore(_TURNS)
+        self._raising = asyncio.Lock()
+        self._raised = self._raised_at = 0  # the barrier: to which generation, and when
         self._latency = Latency()
         self._noticed: dict[tuple[str, str], int] = {}  # (rule, delivery) -> when its session was seen to be gone
 
@@ -239,34 +243,46 @@ class OrderBook:
     async def _settle(self, order: Order) -> Effective | None:
         """None: a failover lost the change, and the confirmations were about other changes."""
         if order.lifts and not order.barrier_at:
-            await self._store.raise_barrier(order.head.generation)
-            order.barrier_at = self._wall()
+            await self._raise_barrier(order)
         await order.emptied.wait()
-        if order.effect is None and not await self._is_kept(order.head):
-            return None
-        if order.effect is None:
-            past_dot = () if order.removed else tuple(entry.id for entry in await self._store.past_dot(order.rule.id))
-            order.effect = Effective(
-                rule=order.rule.id,
-                generation=order.head.generation,
-                effective_at=max(order.emptied_at, order.barrier_at),
-                past_dot=past_dot,
-                confirmed=tuple(sorted(order.confirmed)),
-                unconfirmed=tuple(sorted(order.waiting)),
-            )
-        if not order.barrier_at:
-            # Before the sweep's last pass: what a worker lets back into a queue by an older table comes too late.
-            await self._store.raise_barrier(order.head.generation)
-            order.barrier_at = self._wall()
-        if not order.removed:
-            await self._store.save_effect(order.effect)
-        return order.effect
+        async with self._turns:
+            if order.effect is None:
+                if not await self._is_kept(order.head):
+                    return None
+                order.effect = await self._found(order)
+            if not order.barrier_at:
+                # Before the sweep's last pass: what a worker lets back into a queue by an older table comes too late.
+                await self._raise_barrier(order)
+            if not order.removed:
+                await self._store.save_effect(order.effect)
+            return order.effect
+
+    async def _found(self, order: Order) -> Effective:
+        past_dot = () if order.removed else tuple(entry.id for entry in await self._store.past_dot(order.rule.id))
+        return Effective(
+            rule=order.rule.id,
+            generation=order.head.generation,
+            effective_at=max(order.emptied_at, order.barrier_at),
+            past_dot=past_dot,
+            confirmed=tuple(sorted(order.confirmed)),
+            unconfirmed=tuple(sorted(order.waiting)),
+        )
+
+    async def _raise_barrier(self, order: Order) -> None:
+        """Once for all orders that need it now."""
+        async with self._raising:
+            if self._raised < order.head.generation:
+                ready = [known.head.generation for known in self._orders.values() if known.near.is_set()]
+                most = max([order.head.generation, *ready])
+                await self._store.raise_barrier(most)
+                self._raised, self._raised_at = most, self._wall()
+            order.barrier_at = self._raised_at
 
     async def _is_kept(self, head: Head) -> bool:
         """Whether the store knows the change; of one that an earlier process made only its generation is known."""
         if not head.change:
             return True
-        return any(step.head == head for step in (await self._store.trail(head.generation)).steps)
+        return await self._store.knows(head)
 
     async def _give_again(self, order: Order) -> None:
         """Guards put again what they knew; what none of them had confirmed is known here only. What others have ordered

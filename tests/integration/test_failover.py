@@ -11,6 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from control_api.app import create_app
+from control_api.catalogue import Catalogue
 from mta.model.errors import StoreAway
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.settings import RedisSettings
@@ -90,7 +91,8 @@ class Place:
 
     @contextlib.asynccontextmanager
     async def rest(self) -> AsyncIterator[TestClient[Any, Any]]:
-        stores = {"rules": self.api.rules, "sweeps": self.api.sweeps, "books": self.api.books}
+        catalogue = Catalogue(self.api.rules, "api", ())
+        stores = {"catalogue": catalogue, "rules": self.api.rules, "sweeps": self.api.sweeps, "books": self.api.books}
         deps = dataclasses.replace(dependencies(Cluster()), orders=self.book, **stores)  # type: ignore[arg-type]
         async with TestClient(TestServer(create_app(deps)), headers=BEARER) as client:
             yield client

@@ -3,16 +3,18 @@
 import asyncio
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 from aiohttp import web
 
 from control_api.app import create_app
+from control_api.catalogue import Catalogue
 from control_api.dependencies import Dependencies
 from mta.model.errors import StoreAway
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
-from mta.model.rules import Head, PastDot, Rule, SessionState
+from mta.model.rules import Change, Head, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
 from mta.ports.messages import Standing
@@ -106,6 +108,7 @@ class Orders:
     async def remove(self, rule_id: str, by: str, wait: float) -> Effect | None:
         self._cluster.reach()
         rule = self._cluster.rules.pop(rule_id, None)
+        self._cluster.generation += rule is not None
         return None if rule is None else self._cluster.effect_of(rule, False)
 
     def figures(self) -> OrderFigures:
@@ -128,6 +131,13 @@ class Stores:
     async def max_staleness(self) -> float:
         self._cluster.reach()
         return 5.0
+
+    async def rule(self, rule_id: str) -> Rule | None:
+        self._cluster.reach()
+        return self._cluster.rules.get(rule_id)
+
+    async def changes(self, since: Head) -> tuple[Change, ...]:
+        return ()
 
     async def head(self) -> Head:
         self._cluster.reach()
@@ -168,6 +178,9 @@ class Books:
     async def rule(self, rule_id: str) -> dict[str, int]:
         self._cluster.reach()
         return self._cluster.counts.get(rule_id, {})
+
+    async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:
+        return [await self.rule(rule_id) for rule_id in rule_ids]
 
     async def queues(self) -> list[QueueCounts]:
         self._cluster.reach()
@@ -229,6 +242,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
     stores = Stores(cluster)
     return Dependencies(
         orders=Orders(cluster),
+        catalogue=Catalogue(stores, "n1", ()),  # type: ignore[arg-type]
         rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there
         sweeps=stores,  # type: ignore[arg-type]
         books=Books(cluster),  # type: ignore[arg-type]

@@ -115,6 +115,13 @@ class MemoryRules:
     async def rule(self, rule_id: str) -> Rule | None:
         return self._reach().rules.get(rule_id)
 
+    async def changes(self, since: Head) -> tuple[Change, ...]:
+        known = [change.head for change in self._reach().changes]
+        return tuple(self.shared.changes[known.index(since) + 1 :]) if since in known else ()
+
+    async def knows(self, head: Head) -> bool:
+        return any(change.head == head for change in self._reach().changes)
+
     async def trail(self, since: int) -> Trail:
         shared = self._reach()
         steps = tuple(Step(change.head, shared.was.get(change.head.generation, 0)) for change in shared.changes)
