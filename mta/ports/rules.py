@@ -118,8 +118,8 @@ class RuleStore(Protocol):
 
     async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
         """Put rules again, by id, that a failover lost; `lost` is the head that it forgot, `stored` what stands in the
-        store of these rules. No generation up to `lost` is used again. True: done, or (with all that is not newer than
-        `lost`) another process was faster; False: something has changed meanwhile, nothing was written."""
+        store of these rules. No generation up to `lost` is used again. True: done, by this call or by another process
+        that knew as much; False: something has changed meanwhile, nothing was written, look again."""
         ...
 
     async def put(self, rule: Rule, change: str) -> tuple["Put", frozenset[str]]:

@@ -1,6 +1,7 @@
 """The connection to the store: atomic steps called, foreign errors translated, the server's safety known."""
 
 import asyncio
+import contextlib
 import importlib.resources
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 import redis.asyncio as redis_asyncio
 from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool, ConnectionPool
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -33,7 +34,7 @@ from mta.redis_store import safety
 
 log = logging.getLogger(__name__)
 
-_CROWD: Final = 32  # connections for calls that come by hundreds: more make none of them faster
+_CROWD: Final = 32  # calls at a time where they come by hundreds: more make none of them faster
 LIBRARY: Final = "fg1"  # the version is in the names of library and functions, which share one namespace
 
 # What says "not now" rather than "wrong": the same call may go through later.
@@ -71,9 +72,9 @@ class Link:
     def __init__(
         self, url: str, settings: RedisSettings, password: str | None = None, *, crowded: bool = False
     ) -> None:
-        """`crowded`: calls may come by hundreds at once, and wait for one of a bounded number of connections."""
+        """`crowded`: calls come by hundreds at once; they take turns, since the client refuses so many."""
         self._settings = settings
-        self._crowded = crowded
+        self._turns = asyncio.Semaphore(_CROWD) if crowded else contextlib.nullcontext()
         self._run_ids: set[bytes] = set()  # of servers whose settings were checked
         self._checking: asyncio.Task[None] | None = None
         self._subscriber: asyncio.Task[None] | None = None
@@ -96,10 +97,7 @@ class Link:
     def _single(self, url: str, kwargs: dict[str, Any]) -> Any:
         if url.startswith("rediss://") and self._settings.ca_file:
             kwargs["ssl_ca_certs"] = self._settings.ca_file
-        if self._crowded:
-            kwargs |= {"max_connections": _CROWD, "timeout": self._settings.timeout}
-        pool_class = BlockingConnectionPool if self._crowded else ConnectionPool
-        pool = pool_class.from_url(url, redis_connect_func=self._on_connect, **kwargs)
+        pool = ConnectionPool.from_url(url, redis_connect_func=self._on_connect, **kwargs)
         client = redis_asyncio.Redis(connection_pool=pool)
         _answer_raw(client.response_callbacks)
         return client
@@ -179,7 +177,8 @@ class Link:
 
     async def _translated(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         try:
-            return await ask()
+            async with self._turns:
+                return await ask()
         except OutOfMemoryError as error:
             raise StoreFull(str(error)) from error
         except ResponseError as error:

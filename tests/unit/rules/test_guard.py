@@ -305,6 +305,27 @@ async def test_a_slow_process_that_is_first_is_mended_by_one_that_knows_more(rig
     assert fresh.rules["r-a"].code == 450
 
 
+async def test_a_store_that_came_back_empty_gets_everything_again_in_steps_that_others_can_get_between(rig):
+    for number in range(1200):
+        await rig.put(f"t{number}")
+    await rig.guard.beat()
+    fresh = fail_over(rig, 0)
+    asked = []
+    regain = rig.store.regain
+
+    async def counted(lost, rules, stored, last):
+        if len(asked) == 1:
+            await rig.put("between")
+        asked.append((len(rules), last))
+        return await regain(lost, rules, stored, last)
+
+    rig.store.regain = counted
+    await rig.guard.beat()
+    assert asked == [(500, False), (500, False), (200, True)]
+    assert len(fresh.rules) == len(rig.guard.table) == 1201
+    assert fresh.sessions["w1.1"].head == fresh.head
+
+
 async def test_a_store_that_fails_in_the_middle_leaves_the_union_unconfirmed(rig):
     await rig.put("a")
     await rig.guard.beat()

@@ -349,3 +349,26 @@ async def test_an_order_that_the_guards_have_put_again_is_effective_by_their_con
     assert rig.shared.effects["r"].generation == 2
     assert [change.rule.id for change in rig.shared.changes if change.op is ChangeOp.PUT] == ["r"]
     assert (await rig.book.effect(msgspec.structs.replace(effect.rule, generation=2))).effective
+
+
+async def test_hundreds_of_orders_that_become_effective_together_take_turns_and_share_a_barrier(rig):
+    at_once = most = 0
+    past_dot = rig.api.past_dot
+
+    async def counted(rule_id):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return await past_dot(rule_id)
+
+    rig.api.past_dot = counted
+    for number in range(300):
+        await rig.book.put(Rule(f"r{number}", Selectors(tag=f"t{number}"), 554), 0.0, "effective")
+    assert rig.book.figures().pending == 300
+    await rig.beat()
+    await until(lambda: len(rig.shared.effects) == 300)
+    assert most <= 16
+    assert max(rig.shared.barriers) == 300
+    assert len(rig.shared.barriers) < 30
