@@ -1,4 +1,4 @@
-# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make bench`.
+# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make bench`, `make bench-lookup`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
@@ -24,6 +24,9 @@ check: $(VENV)/check.stamp
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m bench $(ARGS)
+
+bench-lookup: $(VENV)/bench.stamp
+	$(BIN)/python -m tests.measure.lookup $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""The processes of a run: started as a user would start them, watched for CPU and memory, stopped by their own id."""
+"""The processes of a run: started as a user would start them, spoken to, stopped by their own id."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -106,34 +107,53 @@ class Sink(Child):
         super().__init__([sys.executable, "-m", "bench.sink"], errors=errors)
         self.address = str(self.ready(20.0)["listen"])
 
+    def stats(self) -> dict[str, Any]:
+        """What it has received since the last account."""
+        return self.ask("stats", "stats")
+
     def account(self) -> dict[str, Any]:
-        """Ends it and returns the whole account."""
-        self.end_input()
-        whole = self.answer("end", 30.0)
-        self.stop()
-        return whole
+        """All of what it has received since the last account; it begins anew."""
+        return self.ask("account", "end")
 
 
 class Node(Child):
-    """One embedded Floodgate node over a fresh data directory."""
+    """One embedded Floodgate node."""
 
     def __init__(self, data_dir: Path, workers: int, route: str, errors: Path, extra: list[str]) -> None:
         self.data_dir = data_dir
+        self.log = data_dir / "log" / "delivery.jsonl"
         self.token = secrets.token_hex(16)
         settings = [f"delivery.route={route}", "smtp.listen=127.0.0.1:0", "api.listen=127.0.0.1:0", *extra]
         command = [*floodgate_command(), "node", "--embedded", "--data-dir", str(data_dir), "--workers", str(workers)]
         for setting in settings:
             command += ["--set", setting]
-        self.command = command
+        started = time.monotonic()
         super().__init__(command, errors=errors, environment={"FLOODGATE_ADMIN_TOKEN": self.token})
         ready = self.ready(_READY_WITHIN)
+        self.ready_after = round(time.monotonic() - started, 3)  # seconds
         self.smtp = str(ready["smtp"][0])
         self.api = str(ready["api"])
+        self.redis = str(ready["redis"])
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and JSON of one call of the API. Raises RunVoid when it does not answer."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.api + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"null")
+        except (OSError, ValueError) as error:
+            raise RunVoid(f"{method} {path}: {error}") from None
 
     def get(self, path: str) -> Any:
-        request = urllib.request.Request(self.api + path, headers={"Authorization": f"Bearer {self.token}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        """The JSON of a path that must be there."""
+        status, answer = self.call("GET", path)
+        if status != 200:
+            raise RunVoid(f"GET {path}: {status} {answer}")
+        return answer
 
     def family(self) -> list[psutil.Process]:
         """The node and everything that it started."""
@@ -142,60 +162,3 @@ class Node(Child):
             return [whole, *whole.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
-
-
-def server_version(processes: list[psutil.Process]) -> str:
-    """What the embedded server among `processes` says of itself; empty when none is there."""
-    for process in processes:
-        if "valkey" in process.name() or "redis" in process.name():
-            said = subprocess.run([process.exe(), "--version"], capture_output=True, text=True, check=False)
-            return said.stdout.strip()
-    return ""
-
-
-def usage(processes: list[psutil.Process]) -> dict[str, dict[str, float]]:
-    """CPU seconds (user and system) and peak resident MiB so far, by role; roles that run twice are numbered."""
-    found: dict[str, dict[str, float]] = {}
-    for process in processes:
-        try:
-            times = process.cpu_times()
-            role = _role(process.cmdline(), process.name())
-            peak = _peak_mib(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-        name, number = role, 1
-        while name in found:
-            number += 1
-            name = f"{role} {number}"
-        found[name] = {"cpu_seconds": round(times.user + times.system, 2), "peak_rss_mib": peak}
-    return found
-
-
-def spent(before: dict[str, dict[str, float]], after: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """What each role used between two looks."""
-    return {
-        role: {
-            "cpu_seconds": round(use["cpu_seconds"] - before.get(role, {}).get("cpu_seconds", 0.0), 2),
-            "peak_rss_mib": use["peak_rss_mib"],
-        }
-        for role, use in after.items()
-    }
-
-
-def _role(command: list[str], name: str) -> str:
-    if "valkey" in name or "redis" in name:
-        return "valkey"
-    if "-m" in command[:-1]:
-        module = command[command.index("-m") + 1]
-        return "node" if module == "mta.cli.main" else module.removeprefix("mta.runtime.").removeprefix("mta.")
-    return "node" if "node" in command else name
-
-
-def _peak_mib(process: psutil.Process) -> float:
-    try:
-        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return round(int(line.split()[1]) / 1024, 1)
-    except OSError:
-        pass
-    return round(float(process.memory_info().rss) / 2**20, 1)

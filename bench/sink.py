@@ -1,9 +1,9 @@
 """The destination of the benchmark: takes mail as cheaply as Python can, and counts every receipt by its number.
 
 `python -m bench.sink` prints `{"event": "ready", "listen": "127.0.0.1:PORT"}`, answers a line `stats` on standard input
-(or SIGUSR1) with one line of JSON, and prints the whole account when standard input ends or on SIGTERM. Recipients
-whose address starts with `defer`, `refuse` or `stall` get that; `--defer`, `--refuse` and `--stall` take a
-percentage of all others, decided at the dot.
+(or SIGUSR1) with one line of JSON, a line `account` with the whole account, which then begins anew, and prints it
+when standard input ends or on SIGTERM. Recipients whose address starts with `defer`, `refuse` or `stall` get that;
+`--defer`, `--refuse` and `--stall` take a percentage of all others, decided at the dot.
 """
 
 import argparse
@@ -19,7 +19,8 @@ from typing import Any
 
 import uvloop
 
-from bench.source import HEADER, percentiles
+from bench.plan import HEADER
+from bench.ranks import percentiles
 
 _EHLO = b"250-sink.bench.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 104857600\r\n"
 _OK = b"250 2.0.0 Ok\r\n"
@@ -56,16 +57,21 @@ class Account:
     """Who got what and when."""
 
     def __init__(self) -> None:
+        self.open = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from nothing; connections stay as they are."""
         self.receipts = 0
         self.unnumbered = 0
         self.deferred = 0
         self.refused = 0
         self.stalled = 0
         self.connections = 0
-        self.open = 0
-        self.most_open = 0
+        self.most_open = self.open
         self.first = 0.0
         self.last = 0.0
+        self._cpu = time.process_time()
         self.numbers: set[bytes] = set()
         self._latencies = array.array("d")
         self._seconds: Counter[int] = Counter()
@@ -111,7 +117,7 @@ class Account:
             "most_open": self.most_open,
             "per_second": [self._seconds[second] for second in range(start, int(self.last) + 1)] if self.first else [],
             "handover_to_receipt_ms": percentiles(self._latencies, 1000.0),
-            "cpu_seconds": time.process_time(),
+            "cpu_seconds": time.process_time() - self._cpu,
         }
 
 
@@ -256,6 +262,9 @@ async def run(host: str, port: int, behaviour: Behaviour) -> None:
         while line := await orders.readline():
             if line.strip() == b"stats":
                 _say(account.stats())
+            elif line.strip() == b"account":
+                _say(account.whole())
+                account.begin()
         stop.set()
 
     obeying = asyncio.create_task(obey())

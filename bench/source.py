@@ -1,14 +1,13 @@
 """The load source: keeps C SMTP sessions busy in a closed loop until N messages were accepted or given up.
 
 `python -m bench.source --target HOST:PORT` prints one JSON object when it is done. MAIL, RCPT and DATA go out in one
-write; the next message of a session starts when the last one was answered. A 4xx is tried again after a pause, a
-5xx or a lost connection fails the message.
+write; the next message of a session starts when the last one was answered and, with `--rate`, not before its time. A
+4xx is tried again after a pause, a 5xx or a lost connection fails the message.
 """
 
 import argparse
 import array
 import asyncio
-import itertools
 import json
 import sys
 import time
@@ -17,52 +16,19 @@ from typing import Any
 
 import uvloop
 
-HEADER = b"X-Bench: "  # then the number (8 digits), a blank, and the hand-over time in microseconds (16 digits)
-CAMPAIGN = "campaign_a"
-CUSTOMERS = 50
+from bench.plan import Plan, WaitingPlan
+from bench.ranks import percentiles
+
 _RETRY_AFTER = 0.1
 _MAX_RETRIES = 300
 _MAX_RECONNECTS = 20
 
 
-def customer_of(number: int) -> str:
-    """The second tag of message `number`."""
-    return f"customer_{number % CUSTOMERS}"
-
-
-class Plan:
-    """What to send: sizes, domains and the prepared pieces that all messages share."""
-
-    def __init__(self, messages: int, size: int, domains: int) -> None:
-        self.messages = messages
-        self.size = size
-        self.domains = [b"d%d.bench.test" % n for n in range(domains)]
-        self._customers = [customer_of(n).encode() for n in range(CUSTOMERS)]
-        head = self._head(0, 0)
-        line = b"The quick brown fox jumps over the lazy dog, again and again, 72 bytes.\r\n"
-        filler = max(size - len(head), 2)
-        self.tail = (line * (filler // len(line) + 1))[: filler - 2] + b"\r\n.\r\n"
-
-    def envelope(self, number: int) -> bytes:
-        domain = self.domains[number % len(self.domains)]
-        return b"MAIL FROM:<bounce@source.test>\r\nRCPT TO:<u%08d@%b>\r\nDATA\r\n" % (number, domain)
-
-    def content(self, number: int) -> bytes:
-        return self._head(number, time.time_ns() // 1000) + self.tail
-
-    def _head(self, number: int, now_us: int) -> bytes:
-        domain = self.domains[number % len(self.domains)]
-        return (
-            b"X-Bench: %08d %016d\r\nX-MQ-Tag: campaign_a\r\nX-MQ-Tag: %b\r\nFrom: <news@source.test>\r\n"
-            b"To: <u%08d@%b>\r\nSubject: bench\r\nMessage-ID: <%08d@source.test>\r\nMIME-Version: 1.0\r\n\r\n"
-            % (number, now_us, self._customers[number % CUSTOMERS], number, domain, number)
-        )
-
-
 class Tally:
     """What came of the messages so far."""
 
-    def __init__(self, plan: Plan, sessions: int) -> None:
+    def __init__(self, plan: Plan, sessions: int, rate: float = 0.0) -> None:
+        """`rate`: messages a second at most, 0 = as fast as they are answered."""
         self.plan = plan
         self.accepted = 0
         self.failed = 0
@@ -72,12 +38,25 @@ class Tally:
         self.first_mail = 0.0
         self.last_accepted = 0.0
         self.done = asyncio.Event()
-        self._numbers = itertools.count()
+        self._begun = 0
+        self._last = plan.messages
         self._running = sessions
+        self._rate = rate
+        self._start = time.perf_counter()
 
     def next_number(self) -> int | None:
-        number = next(self._numbers)
-        return number if number < self.plan.messages else None
+        if self._begun >= self._last:
+            return None
+        self._begun += 1
+        return self._begun - 1
+
+    def wait_for(self, number: int) -> float:
+        """Seconds until message `number` is due."""
+        return self._start + number / self._rate - time.perf_counter() if self._rate else 0.0
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._last = self._begun
 
     def refused(self, reply: str) -> None:
         self.failed += 1
@@ -91,7 +70,7 @@ class Tally:
     def result(self) -> dict[str, Any]:
         seconds = self.last_accepted - self.first_mail if self.accepted else 0.0
         return {
-            "messages": self.plan.messages,
+            "messages": self._begun,
             "accepted": self.accepted,
             "failed": self.failed,
             "deferred": self.deferred,
@@ -103,16 +82,6 @@ class Tally:
             "dot_to_reply_ms": percentiles(self.latencies, 1000.0),
             "cpu_seconds": time.process_time(),
         }
-
-
-def percentiles(seconds: "array.array[float]", scale: float) -> dict[str, float]:
-    """Median, p90, p99 and the largest of `seconds`, times `scale`; empty when there is nothing to rank."""
-    ranked = sorted(seconds)
-    if not ranked:
-        return {}
-    last = len(ranked) - 1
-    ranks = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
-    return {name: round(ranked[round(last * part)] * scale, 3) for name, part in ranks}
 
 
 class Session(asyncio.Protocol):
@@ -191,17 +160,26 @@ class Session(asyncio.Protocol):
             self._transport.write(b"QUIT\r\n")
             self._transport.close()
             return
-        self._send_envelope()
+        wait = self._tally.wait_for(number)
+        if wait > 0:
+            self._loop.call_later(wait, self._send_due, number)
+        else:
+            self._send_envelope()
+
+    def _send_due(self, number: int) -> None:
+        if self._number == number:  # else the connection was lost meanwhile, and the message counted
+            self._send_envelope()
 
     def _send_envelope(self) -> None:
         if not self._tally.first_mail:
             self._tally.first_mail = time.time()
         self._step = self._on_envelope
-        self._expected = 3
+        self._expected = self._plan.replies
         self._transport.write(self._plan.envelope(self._number or 0))
 
     def _on_envelope(self, data: bytes) -> None:
-        if data.startswith(b"250") and data.endswith(b"\n") and b"\n354" in data and b"\n4" not in data:
+        taken = data.startswith(b"250") and b"\n354" in data and b"\n4" not in data and b"\n5" not in data
+        if taken:
             self._step = self._on_dot
             self._expected = 1
             self._sent_at = time.perf_counter()
@@ -260,15 +238,29 @@ class Session(asyncio.Protocol):
             self._tally.session_ended()
 
 
-async def run(target: tuple[str, int], plan: Plan, sessions: int) -> dict[str, Any]:
-    """Sends the plan to `target` and returns what came of it."""
+async def run(
+    target: tuple[str, int], plan: Plan, sessions: int, rate: float = 0.0, until_told: bool = False
+) -> dict[str, Any]:
+    """Sends the plan to `target` and returns what came of it; `until_told`: or what was begun when input ended."""
     loop = asyncio.get_running_loop()
-    tally = Tally(plan, sessions)
+    tally = Tally(plan, sessions, rate)
+    if until_told:
+        await loop.connect_read_pipe(lambda: _EndOfInput(tally), sys.stdin)
     for _ in range(sessions):
         session = Session(tally, target)
         await loop.create_connection(lambda session=session: session, *target)  # type: ignore[misc]
     await tally.done.wait()
     return tally.result()
+
+
+class _EndOfInput(asyncio.Protocol):
+    """Tells the tally to stop when nobody can write to us any more."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._tally.stop()
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -278,14 +270,25 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=4096, help="bytes of a message, headers included")
     parser.add_argument("--sessions", type=int, default=40)
     parser.add_argument("--domains", type=int, default=5)
+    parser.add_argument("--rate", type=float, default=0.0, help="messages a second; 0 = as fast as they are answered")
+    parser.add_argument("--until-told", action="store_true", help="stop before --messages when standard input ends")
+    parser.add_argument(
+        "--waiting",
+        type=int,
+        metavar="RECIPIENTS",
+        help="mail that waits for a week instead, of so many recipients a message, in three pools",
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     given = _arguments(argv)
     host, _, port = given.target.rpartition(":")
-    plan = Plan(given.messages, given.size, given.domains)
-    result = uvloop.run(run((host.strip("[]"), int(port)), plan, given.sessions))
+    if given.waiting:
+        plan: Plan = WaitingPlan(given.messages, given.size, given.domains, given.waiting)
+    else:
+        plan = Plan(given.messages, given.size, given.domains)
+    result = uvloop.run(run((host.strip("[]"), int(port)), plan, given.sessions, given.rate, given.until_told))
     print(json.dumps(result), flush=True)
     return 0 if result["failed"] == 0 else 1
 

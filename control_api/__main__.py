@@ -7,6 +7,7 @@ from control_api.catalogue import Catalogue
 from control_api.dependencies import Dependencies
 from mta.model.settings import Settings
 from mta.rules.orders import OrderBook
+from mta.rules.undo import Undo
 from mta.runtime.child import Child, run
 from mta.runtime.wiring import Store, open_store
 
@@ -17,8 +18,10 @@ async def main(child: Child) -> None:
     store = await open_store(child.settings, child.boot.redis_url, "api", ("api",), child.stopping)
     orders = OrderBook(store.rules, store.sweeps)
     await orders.start()
+    settings = child.settings
+    undo = Undo(orders, store.rules, store.spares, settings.node.name, int(settings.rules.undo_window * 1000))
     runner = web.AppRunner(
-        create_app(_dependencies(child.settings, store, orders)),
+        create_app(_dependencies(child.settings, store, orders, undo)),
         access_log=None,
         max_line_size=8192,
         max_field_size=8192,
@@ -30,11 +33,12 @@ async def main(child: Child) -> None:
     child.ready()
     await child.stopping.wait()
     await runner.cleanup()
+    await undo.stop()
     await orders.stop()
     await store.link.close()
 
 
-def _dependencies(settings: Settings, store: Store, orders: OrderBook) -> Dependencies:
+def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Undo) -> Dependencies:
     async def health() -> str:
         await store.link.command("PING")  # a new connection may lead to a server that nobody has checked
         await store.link.ensure_safe()
@@ -42,9 +46,11 @@ def _dependencies(settings: Settings, store: Store, orders: OrderBook) -> Depend
 
     return Dependencies(
         orders=orders,
+        undoing=undo,
         rules=store.rules,
         catalogue=Catalogue(store.rules, settings.node.name, settings.rules.protected_tags),
         sweeps=store.sweeps,
+        spares=store.spares,
         books=store.books,
         messages=store.messages,
         tail=store.tail,

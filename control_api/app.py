@@ -2,11 +2,13 @@
 
 from aiohttp import web
 
-from control_api import events, forced_errors, health, messages, metrics, openapi, queues, tags, workers
+from control_api import events, forced_errors, health, messages, metrics, openapi, pauses, queues, tags, workers
 from control_api.access import Access
 from control_api.bodies import MAX_BODY
 from control_api.dependencies import DEPENDENCIES, Dependencies
 from control_api.middleware import OPEN_PATHS, add_headers, answer_problems, require_token
+from control_api.rules_resource import routes
+from mta.model.rules import Kind
 
 
 def create_app(deps: Dependencies) -> web.Application:
@@ -25,13 +27,10 @@ def create_app(deps: Dependencies) -> web.Application:
             web.get("/readyz", health.readyz),
             web.get(metrics.PATH, metrics.show),
             web.get("/openapi.json", openapi.show),
-            web.get("/v1/errors", forced_errors.list_errors),
-            web.post("/v1/errors", forced_errors.post_error),
-            web.delete("/v1/errors", forced_errors.delete_by_selectors),
-            web.get("/v1/errors/{id}", forced_errors.show_error),
-            web.patch("/v1/errors/{id}", forced_errors.patch_error),
-            web.delete("/v1/errors/{id}", forced_errors.delete_error),
-            web.get("/v1/errors/{id}/statement", forced_errors.show_statement),
+            *routes(forced_errors.RESOURCE, Kind.ERROR),
+            web.post("/v1/errors/{id}/undo", forced_errors.undo),
+            *routes(pauses.RESOURCE, Kind.PAUSE),
+            web.post("/v1/pauses/{id}/convert", pauses.convert),
             web.get("/v1/messages/{id}", messages.show_message),
             web.post("/v1/messages/{id}/cancel", messages.cancel_message),
             web.get("/v1/tags", tags.find_tag),

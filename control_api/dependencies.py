@@ -11,6 +11,7 @@ from mta.ports.access import LiveEvents, Tokens
 from mta.ports.books import Books
 from mta.ports.messages import Messages
 from mta.ports.rules import Orders, RuleStore, SweepStore
+from mta.ports.spares import SpareStore, Undoing
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,11 @@ class Dependencies:
     """Everything that a handler may touch."""
 
     orders: Orders
+    undoing: Undoing
     rules: RuleStore
     catalogue: Catalogue
     sweeps: SweepStore
+    spares: SpareStore
     books: Books
     messages: Messages
     tail: LiveEvents

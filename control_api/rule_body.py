@@ -1,14 +1,15 @@
-"""A forced error as a request describes it: selectors and what to answer, each value checked before it is stored."""
+"""A forced error or a pause as a request describes it, each value checked before it is stored."""
 
+import enum
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
 from mta.model.errors import BadValue
-from mta.model.rules import Rule, Selectors
+from mta.model.rules import AtTheDoor, InFlight, Kind, Rule, Selectors
 from mta.model.units import parse_duration, parse_time
 from mta.policy.routing import queue_domain
 
@@ -19,11 +20,15 @@ MAX_TAGS = 100  # of one selector
 MAX_DURATION = 10 * 365 * 86400.0  # seconds
 
 LISTS = frozenset({"tags_all", "except_tags"})
-_SELECTORS = ("pool", "mta", "domain", "ip", "mx", "tag")
+_SELECTORS = ("pool", "mta", "domain", "ip", "mx", "tag", "tenant")
 _EXCLUSIVE = (("pool", "mta"), ("domain", "ip"), ("domain", "mx"), ("ip", "mx"))
 _IDENTITY = frozenset({*_SELECTORS, *LISTS, "cluster", "everything"})
-EDITABLE = frozenset({"code", "extended", "description", "reason", "enabled", "expires_at", "duration"})
-FIELDS = _IDENTITY | EDITABLE
+_SHARED = frozenset({"reason", "enabled", "expires_at", "duration", "in_flight"})
+_ENDING = frozenset({"code", "extended", "description", "at_the_door", "undo"})  # what is about mail that ends
+_EDITABLE = {Kind.ERROR: _SHARED | _ENDING, Kind.PAUSE: _SHARED | {"expire"}}
+NOUNS = {Kind.ERROR: "forced error", Kind.PAUSE: "pause"}
+
+_Choice = TypeVar("_Choice", bound=enum.StrEnum)
 
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _EXTENDED = re.compile(r"([245])\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2})", re.ASCII)  # RFC 3463 2
@@ -32,60 +37,90 @@ _UNTAGGABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 
 
-def check_fields(fields: Mapping[str, Any]) -> None:
-    """Raises BadValue for the first field that no forced error has."""
+def check_fields(fields: Mapping[str, Any], kind: Kind = Kind.ERROR) -> None:
+    """Raises BadValue for the first field that no rule of that kind has."""
+    _check(fields, _IDENTITY | _EDITABLE[kind], f"is not a field of a {NOUNS[kind]}", kind)
+
+
+def _check(fields: Mapping[str, Any], known: Collection[str], otherwise: str, kind: Kind) -> None:
     for name in fields:
-        if name not in FIELDS:
-            raise BadValue(name[:100], f"is not a field of a forced error; there are {', '.join(sorted(FIELDS))}")
+        if name not in known and kind is Kind.PAUSE and name in _ENDING:
+            raise BadValue(name, "is not for a pause: it holds mail and answers nothing; a forced error has it")
+        if name not in known:
+            raise BadValue(name[:100], f"{otherwise}; there are {', '.join(sorted(known))}")
 
 
-def read_rule(fields: Mapping[str, Any], node: str, now: int) -> Rule:
+def read_rule(fields: Mapping[str, Any], node: str, now: int, kind: Kind = Kind.ERROR) -> Rule:
     """The rule, without id and history; `node` is what `cluster: false` binds it to, `now` (Unix ms) what `duration`
     counts from. Raises BadValue."""
-    check_fields(fields)
-    code = read_code(fields.get("code"))
-    return Rule(
-        id="",
-        selectors=read_selectors(fields, node),
-        code=code,
-        extended=_extended(fields.get("extended"), code),
-        description=_text(fields.get("description"), "description"),
-        reason=_text(fields.get("reason"), "reason"),
-        enabled=_flag(fields.get("enabled", True), "enabled"),
-        expires_at=_end(fields, now) or 0,
-    )
+    check_fields(fields, kind)
+    given = _changes(fields, now)
+    if kind is Kind.ERROR:
+        given["code"] = read_code(fields.get("code"))
+        given["extended"] = _extended(fields.get("extended"), given["code"])
+    return _possible(Rule(id="", selectors=read_selectors(fields, node), kind=kind, **given))
 
 
-def read_edit(fields: Mapping[str, Any], now: int) -> Callable[[Rule], Rule]:
+def read_edit(fields: Mapping[str, Any], now: int, kind: Kind = Kind.ERROR) -> Callable[[Rule], Rule]:
     """What an edit makes of a rule as it stands: fields that are not given stay, null takes them away. What it gives
     raises BadValue where a field that stays does not fit."""
+    noun, editable = NOUNS[kind], _EDITABLE[kind]
     for name in fields:
         if name in _IDENTITY:
-            raise BadValue(name, "is what the rule is; it cannot be edited: order another forced error, lift this one")
-    for name in fields:
-        if name not in EDITABLE:
-            raise BadValue(name[:100], f"cannot be edited; there are {', '.join(sorted(EDITABLE))}")
+            raise BadValue(name, f"is what the rule is; it cannot be edited: order another {noun}, lift this one")
+    _check(fields, editable, "cannot be edited", kind)
     if not fields:
-        raise BadValue("body", f"changes nothing; give one of {', '.join(sorted(EDITABLE))}")
-    changes: dict[str, Any] = {name: _text(fields[name], name) for name in ("description", "reason") if name in fields}
+        raise BadValue("body", f"changes nothing; give one of {', '.join(sorted(editable))}")
+    changes = _changes(fields, now)
     if "code" in fields:
         changes["code"] = read_code(fields["code"])
-    if "enabled" in fields:
-        changes["enabled"] = _flag(fields["enabled"], "enabled")
-    end = _end(fields, now)
-    if end is not None:
-        changes["expires_at"] = end
+        _extended(fields.get("extended"), changes["code"])
+    elif fields.get("extended") is not None:
+        _extended(fields["extended"], None)
 
     def edit(rule: Rule) -> Rule:
         edited = msgspec.structs.replace(rule, **changes)
         extended = fields.get("extended", rule.extended or None)
-        return msgspec.structs.replace(edited, extended=_extended(extended, edited.code))
+        return _possible(msgspec.structs.replace(edited, extended=_extended(extended, edited.code)))
 
-    if "code" in changes:
-        _extended(fields.get("extended"), changes["code"])
-    elif fields.get("extended") is not None:
-        _extended(fields["extended"], None)
     return edit
+
+
+def read_conversion(fields: Mapping[str, Any], now: int) -> Callable[[Rule], Rule]:
+    """What makes a pause a forced error. Its end is not taken over: what was to go on by itself is now to be ended;
+    `reason` and `in_flight` stay unless they are given. Raises BadValue."""
+    _check(fields, _EDITABLE[Kind.ERROR], "cannot be given here", Kind.ERROR)
+    code = read_code(fields.get("code"))
+    extended = _extended(fields.get("extended"), code)
+    changes = {"expires_at": 0, "enabled": True} | _changes(fields, now)
+
+    def convert(pause: Rule) -> Rule:
+        return _possible(msgspec.structs.replace(pause, kind=Kind.ERROR, code=code, extended=extended, **changes))
+
+    return convert
+
+
+def _changes(fields: Mapping[str, Any], now: int) -> dict[str, Any]:
+    """What is given of the fields that need no other field to be read; null is the default."""
+    changes: dict[str, Any] = {name: _text(fields[name], name) for name in ("description", "reason") if name in fields}
+    if "enabled" in fields:
+        changes["enabled"] = _flag(fields["enabled"], "enabled")
+    if "undo" in fields:
+        changes["undo"] = fields["undo"] is None or _flag(fields["undo"], "undo")
+    if "at_the_door" in fields:
+        changes["at_the_door"] = _choice(AtTheDoor.ACCEPT, fields["at_the_door"], "at_the_door")
+    if "in_flight" in fields:
+        changes["in_flight"] = _choice(InFlight.ABORT, fields["in_flight"], "in_flight")
+    end = _end(fields, now)
+    if end is not None:
+        changes["expires_at"] = end
+    return changes
+
+
+def _possible(rule: Rule) -> Rule:
+    if rule.at_the_door is AtTheDoor.REJECT and rule.code < 300:
+        raise BadValue("at_the_door", f"cannot be reject with code {rule.code}: nothing is refused with success")
+    return rule
 
 
 def read_selectors(fields: Mapping[str, Any], node: str) -> Selectors:
@@ -119,6 +154,7 @@ def read_selectors(fields: Mapping[str, Any], node: str) -> Selectors:
         mx=None if given["mx"] is None else _host(given["mx"]),
         tags_all=tags_all,
         except_tags=except_tags,
+        tenant=None if given["tenant"] is None else _name(given["tenant"], "tenant", "a tenant"),
     )
 
 
@@ -157,8 +193,12 @@ def read_domain(value: str, field: str, wildcard: bool = False) -> str:
 
 def read_tag(value: str, field: str) -> str:
     """1 to 128 bytes of UTF-8 without control characters: whatever else intake took must be possible to cancel."""
+    return _name(value, field, "a tag")
+
+
+def _name(value: str, field: str, kind: str) -> str:
     if _UNTAGGABLE.search(value) or not 1 <= len(value.encode()) <= MAX_TAG:
-        raise BadValue(field, f"is not a tag; give 1 to {MAX_TAG} bytes of UTF-8 without control characters")
+        raise BadValue(field, f"is not {kind}; give 1 to {MAX_TAG} bytes of UTF-8 without control characters")
     return value
 
 
@@ -193,7 +233,10 @@ def _host(value: str) -> str:
 
 def _end(fields: Mapping[str, Any], now: int) -> int | None:
     """Unix ms, 0 = none (it was given as null); None: nothing is said about it."""
-    at, duration = fields.get("expires_at"), fields.get("duration")
+    if fields.get("expire") is not None and fields.get("expires_at") is not None:
+        raise BadValue("expire", "is expires_at by another name; give one of them")
+    name = "expire" if fields.get("expire") is not None else "expires_at"
+    at, duration = fields.get(name), fields.get("duration")
     if at is not None and duration is not None:
         raise BadValue("duration", "cannot be combined with expires_at; give one of them")
     if duration is not None:
@@ -203,12 +246,12 @@ def _end(fields: Mapping[str, Any], now: int) -> int | None:
         return now + max(1, round(seconds * 1000))
     if at is not None:
         if not isinstance(at, str):
-            raise BadValue("expires_at", 'is not a time; give RFC 3339, such as "2030-01-31T12:00:00Z"')
-        moment = parse_time(at, "expires_at", now)
+            raise BadValue(name, 'is not a time; give RFC 3339, such as "2030-01-31T12:00:00Z"')
+        moment = parse_time(at, name, now)
         if moment <= now:
-            raise BadValue("expires_at", "is past; such a rule would never match")
+            raise BadValue(name, "is past; such a rule would never match")
         return moment
-    return 0 if "expires_at" in fields or "duration" in fields else None
+    return 0 if not fields.keys().isdisjoint(("expires_at", "expire", "duration")) else None
 
 
 def _address(value: str, field: str) -> str:
@@ -241,6 +284,16 @@ def _text(value: Any, field: str) -> str:
     if len(value.encode()) > MAX_TEXT:
         raise BadValue(field, f"is longer than {MAX_TEXT} bytes of UTF-8")
     return value
+
+
+def _choice(default: _Choice, value: Any, field: str) -> _Choice:
+    """One of the default's kind; None: the default."""
+    kind = type(default)
+    if value is None:
+        return default
+    if not isinstance(value, str) or value not in list(kind):
+        raise BadValue(field, f"is none of {', '.join(kind)}")
+    return kind(value)
 
 
 def _flag(value: Any, field: str) -> bool:

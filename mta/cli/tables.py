@@ -64,6 +64,6 @@ def print_statement(statement: Mapping[str, Any]) -> None:
 
 def selectors_of(rule: Mapping[str, Any]) -> str:
     """What a rule applies to, in one cell."""
-    names = ("pool", "mta", "domain", "ip", "mx", "tag", "tags_all", "except_tags", "node")
+    names = ("pool", "mta", "domain", "ip", "mx", "tag", "tags_all", "except_tags", "tenant", "node")
     given = [f"{name}={cell(rule[name])}" for name in names if name in rule]
     return " ".join(given) or "everything"

@@ -70,6 +70,7 @@ class RuleStatement(msgspec.Struct, frozen=True):
     held: int
     other: int
     uncertain: int
+    undoable: int
     sweep: SweepProgress | UnsetType
     complete: bool
     balanced: bool | None

@@ -31,7 +31,8 @@ class Books(Protocol):
 
     async def rule(self, rule_id: str) -> dict[str, int]:
         """Fields "met" (each delivery once, when the rule first met it), "intercepted:<stage>", "after",
-        "deferred", "other", "uncertain", "hits", "last_hit_at": met = intercepted + after + deferred + other."""
+        "deferred", "held", "other", "uncertain", "hits", "last_hit_at": met = intercepted + after + deferred + held +
+        other."""
         ...
 
     async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import QueueKey, Record
-from mta.model.rules import Change, Effective, Head, PastDot, Rule, SessionState
+from mta.model.rules import Change, Effective, Head, Kind, PastDot, Rule, SessionState
 from mta.policy.rule_table import RuleTable
 
 Edit = Callable[[Rule], Rule]
@@ -133,8 +133,10 @@ class RuleStore(Protocol):
         with its selectors. None: no such rule."""
         ...
 
-    async def remove(self, rule_id: str, change: str, by: str = "") -> tuple["Removed", frozenset[str]] | None:
-        """None: no such rule."""
+    async def remove(
+        self, rule_id: str, change: str, by: str = "", kind: Kind | None = None
+    ) -> tuple["Removed", frozenset[str]] | None:
+        """None: no such rule, or none of that kind."""
         ...
 
     async def save_effect(self, effect: Effective) -> None:
@@ -317,7 +319,9 @@ class Orders(Protocol):
         """As RuleStore.edit, followed like `put`. None: no such rule."""
         ...
 
-    async def remove(self, rule_id: str, by: str, wait: float) -> "Effect | None": ...
+    async def remove(self, rule_id: str, by: str, wait: float, kind: Kind | None = None) -> "Effect | None":
+        """None: no such rule, or none of that kind."""
+        ...
 
     async def effect(self, rule: Rule) -> "Effect":
         """What is known now of the rule's last change; made good from then on where nobody follows it any more."""

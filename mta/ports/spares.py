@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Stage
+from mta.model.rules import Rule
+from mta.ports.rules import Effect
 
 
 class Spared(NamedTuple):
@@ -44,4 +46,22 @@ class SpareStore(Protocol):
 
     async def reinstate(self, lane: int, rule: str, back: Sequence[Back]) -> int:
         """Put back what is still spared (at most 100); how many were. May be repeated: each goes back once."""
+        ...
+
+
+class Undone(NamedTuple):
+    """How far an undo is."""
+
+    effect: Effect | None  # of disabling the rule; None: it was removed before
+    reinstated: int  # by this undo, so far
+    left: int
+    done: bool
+
+
+class Undoing(Protocol):
+    """Undoing what a forced error ended, as the API sees it; raises StoreAway, StoreError."""
+
+    async def undo(self, rule_id: str, rule: Rule | None, by: str, wait: float) -> Undone | None:
+        """Disable the rule (None: it was removed), then put back what it spared; waits at most `wait` seconds for all
+        of that, and goes on beyond it. May be repeated. None: there is neither the rule nor anything spared by it."""
         ...

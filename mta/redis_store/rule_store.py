@@ -186,10 +186,12 @@ class StoredRules:
                 return Put(done.rule, done.head, False, known.generation), done.wait_set
         raise StoreError(_TOO_FAST)
 
-    async def remove(self, rule_id: str, change: str, by: str = "") -> tuple[Removed, frozenset[str]] | None:
+    async def remove(
+        self, rule_id: str, change: str, by: str = "", kind: Kind | None = None
+    ) -> tuple[Removed, frozenset[str]] | None:
         for _ in range(_TRIES):
             seen = await self._seen(rule_id)
-            if seen is None:
+            if seen is None or kind not in (None, seen.rule.kind):
                 return None
             done = await self._change(ChangeOp.REMOVE, change, seen, seen.rule, by)
             if done is not None:

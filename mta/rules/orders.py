@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from mta.model.errors import StoreError
-from mta.model.rules import Effective, Head, PastDot, Rule, SessionState
+from mta.model.rules import Effective, Head, Kind, PastDot, Rule, SessionState
 from mta.policy.rule_table import swept
 from mta.ports.rules import Edit, Effect, OrderFigures, Put, RuleStore, SweepStore
 from mta.rules.clock import boottime, wall_ms
@@ -140,10 +140,10 @@ class OrderBook:
         order.before = put.before
         return self._follow(order)
 
-    async def remove(self, rule_id: str, by: str, wait: float) -> Effect | None:
+    async def remove(self, rule_id: str, by: str, wait: float, kind: Kind | None = None) -> Effect | None:
         limit = await self._whole_limit()
         asked_at = self._now()
-        answer = await self._store.remove(rule_id, secrets.token_hex(8), by)
+        answer = await self._store.remove(rule_id, secrets.token_hex(8), by, kind)
         if answer is None:
             return None
         removed, wait_set = answer

@@ -37,9 +37,10 @@ def tag_statement(tag: str, counts: Counts, rules: Sequence[str], as_of: int, tr
 
 
 def rule_statement(
-    effect: Effect, counts: Counts, tag_counts: Counts | None, sweep: SweepState | None, as_of: int
+    effect: Effect, counts: Counts, tag_counts: Counts | None, sweep: SweepState | None, as_of: int, undoable: int = 0
 ) -> RuleStatement:
     """`counts` as `Books.rule` gives them, read before `tag_counts`: the tag's, for a rule that selects by one tag.
+    `undoable` as `SpareStore.count` gives it.
 
     "met" is counted when the rule first meets a delivery, apart from what became of it, so that the two can disagree.
     `queued` are the tag's that the rule has still to meet; nothing is known of such deliveries for other rules. A rule
@@ -74,6 +75,7 @@ def rule_statement(
         held=held,
         other=other,
         uncertain=counts.get("uncertain", 0),
+        undoable=undoable,
         sweep=progress,
         complete=complete,
         balanced=met == ended if is_swept else None,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -11,65 +11,69 @@ from mta.model.errors import StoreError
 from mta.model.events import Event, EventType
 from mta.model.mail import Record
 from mta.model.outcomes import Origin
-from mta.model.rules import Rule
-from mta.ports.rules import Effect, Orders
-from mta.ports.spares import Back, Spared, SpareStore
-from mta.rules.clock import wall_ms
+from mta.model.rules import Head, Rule
+from mta.ports.rules import Effect, Orders, RuleStore
+from mta.ports.spares import Back, Spared, SpareStore, Undone
+from mta.rules.clock import boottime, wall_ms
+from mta.rules.orders import GRACE
 
 log = logging.getLogger(__name__)
 
 _BATCH: Final = 100
+_PAUSE: Final = 0.004  # seconds after each batch, so that other mail keeps its pace
+_POLL: Final = 0.03
+_RETRY: Final = 0.5
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
-class Undone(NamedTuple):
-    """How far an undo is: `effect` None: the rule itself was removed before."""
-
-    effect: Effect | None
-    reinstated: int  # by this undo, so far
-    left: int
-    done: bool
 
 
 class _Run:
     """One undo under way."""
 
-    def __init__(self, effect: Effect | None) -> None:
-        self.effect = effect
+    def __init__(self) -> None:
         self.reinstated = 0
         self.task: asyncio.Task[None] | None = None
 
 
 class Undo:
-    """Runs in the API process; what it leaves when that process dies waits for the next request, or is let go."""
+    """Fulfils ports.spares.Undoing in the API process; what it leaves when that process dies waits for the next
+    request, or is let go."""
 
     def __init__(
-        self, orders: Orders, store: SpareStore, node: str, undo_ms: int, wall: Callable[[], int] = wall_ms
+        self,
+        orders: Orders,
+        rules: RuleStore,
+        store: SpareStore,
+        node: str,
+        undo_ms: int,
+        now: Callable[[], float] = boottime,
+        wall: Callable[[], int] = wall_ms,
     ) -> None:
         """`node` is named in the events; `undo_ms` is rules.undo_window."""
-        self._undo_ms = undo_ms
         self._orders = orders
+        self._rules = rules
         self._store = store
         self._node = node
+        self._undo_ms = undo_ms
+        self._now = now
         self._wall = wall
         self._runs: dict[str, _Run] = {}  # by rule
 
-    async def undo(self, rule_id: str, by: str, wait: float) -> Undone | None:
-        """Disable the rule, then put back what it spared; waits at most `wait` seconds for all of that, and goes on
-        beyond it. None: neither the rule nor anything spared by it is known."""
-        until = asyncio.get_running_loop().time() + wait
+    async def undo(self, rule_id: str, rule: Rule | None, by: str, wait: float) -> Undone | None:
+        until = self._now() + wait
+        if rule is None and not await self._store.count(rule_id, self._wall()):
+            return None
+        effect = await self._disable(rule, by) if rule is not None else None
         run = self._runs.get(rule_id)
         if run is None:
-            effect = await self._orders.edit(rule_id, _disabled, by, 0.0, "effective")
-            if effect is None and not await self._store.count(rule_id, self._wall()):
-                return None
-            run = self._runs[rule_id] = _Run(effect)
-            run.task = asyncio.create_task(self._run(rule_id, run), name=f"undo of {rule_id}")
+            run = self._runs[rule_id] = _Run()
+            disabled = effect.rule if effect is not None else None
+            run.task = asyncio.create_task(self._run(rule_id, disabled, run), name=f"undo of {rule_id}")
         assert run.task is not None
-        await asyncio.wait({run.task}, timeout=max(0.0, until - asyncio.get_running_loop().time()))
-        done = run.task.done()
-        return Undone(run.effect, run.reinstated, await self._store.count(rule_id, self._wall()), done)
+        await asyncio.wait({run.task}, timeout=max(0.0, until - self._now()))
+        if effect is not None:
+            effect = await self._orders.effect(effect.rule)
+        return Undone(effect, run.reinstated, await self._store.count(rule_id, self._wall()), run.task.done())
 
     async def stop(self) -> None:
         tasks = [run.task for run in self._runs.values() if run.task is not None]
@@ -77,18 +81,56 @@ class Undo:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, rule_id: str, run: _Run) -> None:
+    async def _disable(self, rule: Rule, by: str) -> Effect | None:
+        """Or the mail would be ended again. None: it was removed meanwhile."""
+        if rule.enabled:
+            return await self._orders.edit(rule.id, _disabled, by, 0.0, "effective")
+        return await self._orders.effect(rule)
+
+    async def _run(self, rule_id: str, rule: Rule | None, run: _Run) -> None:
         try:
-            while run.effect is not None and not run.effect.effective:
-                await asyncio.sleep(0.02)
-                run.effect = await self._orders.effect(run.effect.rule)
-            for lane in range(self._store.lanes):
-                while page := await self._store.spared(lane, rule_id, _BATCH):
-                    run.reinstated += await self._store.reinstate(lane, rule_id, [self._back(one) for one in page])
-        except StoreError as error:
-            log.warning("the undo of rule %s stopped after %d deliveries: %s", rule_id, run.reinstated, error)
+            while not await self._try(rule_id, rule, run):  # noqa: ASYNC110 - nothing tells when the store is back
+                await asyncio.sleep(_RETRY)
         finally:
             del self._runs[rule_id]
+
+    async def _try(self, rule_id: str, rule: Rule | None, run: _Run) -> bool:
+        """Whether it came to its end."""
+        try:
+            await self._until_idle(rule)
+            # No more than there is now: a rule that is enabled again meanwhile ends the same mail again.
+            left = await self._store.count(rule_id, self._wall())
+            for lane in range(self._store.lanes):
+                left -= await self._empty(lane, rule_id, run, left)
+            return True
+        except StoreError as error:
+            log.warning("the undo of rule %s waits after %d deliveries: %s", rule_id, run.reinstated, error)
+            return False
+
+    async def _until_idle(self, rule: Rule | None) -> None:
+        """Until nobody decides any more by the rule as it was."""
+        if rule is not None:
+            while not (await self._orders.effect(rule)).effective:  # noqa: ASYNC110 - the store tells, not an event
+                await asyncio.sleep(_POLL)
+            return
+        head = await self._rules.head()
+        limit = self._now() + await self._rules.max_staleness() + GRACE
+        while self._now() < limit and await self._is_behind(head):  # noqa: ASYNC110
+            await asyncio.sleep(_POLL)
+        await self._rules.raise_barrier(head.generation)
+
+    async def _is_behind(self, head: Head) -> bool:
+        sessions = (await self._rules.sessions()).values()
+        return any(not state.dead and state.head.generation < head.generation for state in sessions)
+
+    async def _empty(self, lane: int, rule_id: str, run: _Run, most: int) -> int:
+        """How many of at most `most` were seen there."""
+        count = 0
+        while count < most and (page := await self._store.spared(lane, rule_id, min(_BATCH, most - count))):
+            run.reinstated += await self._store.reinstate(lane, rule_id, [self._back(one) for one in page])
+            count += len(page)
+            await asyncio.sleep(_PAUSE)
+        return count
 
     def _back(self, spared: Spared) -> Back:
         """The time that it was ended does not count towards its age: it is tried for as long as it had left."""
@@ -128,4 +170,5 @@ class Undo:
 
 
 def _disabled(rule: Rule) -> Rule:
-    return msgspec.structs.replace(rule, enabled=False)
+    disabled: Rule = msgspec.structs.replace(rule, enabled=False)
+    return disabled

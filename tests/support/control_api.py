@@ -14,11 +14,12 @@ from control_api.dependencies import Dependencies
 from mta.model.errors import StoreAway
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
-from mta.model.rules import Change, Head, PastDot, Rule, SessionState
+from mta.model.rules import Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
 from mta.ports.messages import Standing
-from mta.ports.rules import Edit, Effect, OrderFigures, SweepState
+from mta.ports.rules import Edit, Effect, Exists, OrderFigures, SweepState
+from mta.ports.spares import Undone
 
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -38,6 +39,7 @@ class Cluster:
         self.waits: list[tuple[float, str]] = []
         self.tags: dict[str, dict[str, int]] = {}
         self.counts: dict[str, dict[str, int]] = {}
+        self.undoable: dict[str, int] = {}
         self.queue_counts: list[QueueCounts] = []
         self.states: dict[str, SessionState] = {"s1": session("s1", "n1", 11), "s2": session("s2", "n2", 22)}
         self.sweep_states: dict[str, SweepState] = {}
@@ -57,6 +59,11 @@ class Cluster:
             raise RuntimeError("secret insides")
         if self.away:
             raise StoreAway("no answer")
+
+    def twin(self, rule: Rule) -> Rule | None:
+        """The rule of the same identity."""
+        found = (known for known in self.rules.values() if (known.kind, known.selectors) == (rule.kind, rule.selectors))
+        return next(found, None)
 
     def effect_of(self, rule: Rule, created: bool) -> Effect:
         known = tuple(self.states)
@@ -86,7 +93,7 @@ class Orders:
         cluster.reach()
         cluster.waits.append((wait, until))
         cluster.generation += 1
-        old = next((known for known in cluster.rules.values() if known.selectors == rule.selectors), None)
+        old = cluster.twin(rule)
         if old is not None:
             rule = msgspec.structs.replace(rule, id=old.id, created_at=old.created_at, created_by=old.created_by)
         rule = msgspec.structs.replace(rule, generation=cluster.generation)
@@ -100,16 +107,22 @@ class Orders:
         if known is None:
             return None
         changed = edit(known)
+        twin = cluster.twin(changed)
+        if twin is not None and twin.id != rule_id:
+            raise Exists(twin.id)
         cluster.waits.append((wait, until))
         cluster.generation += 1
         rule = cluster.rules[rule_id] = msgspec.structs.replace(changed, generation=cluster.generation)
         return cluster.effect_of(rule, False)
 
-    async def remove(self, rule_id: str, by: str, wait: float) -> Effect | None:
+    async def remove(self, rule_id: str, by: str, wait: float, kind: Kind | None = None) -> Effect | None:
         self._cluster.reach()
-        rule = self._cluster.rules.pop(rule_id, None)
-        self._cluster.generation += rule is not None
-        return None if rule is None else self._cluster.effect_of(rule, False)
+        rule = self._cluster.rules.get(rule_id)
+        if rule is None or kind not in (None, rule.kind):
+            return None
+        del self._cluster.rules[rule_id]
+        self._cluster.generation += 1
+        return self._cluster.effect_of(rule, False)
 
     def figures(self) -> OrderFigures:
         return self._cluster.figures
@@ -119,8 +132,29 @@ class Orders:
         return self._cluster.effect_of(rule, False)
 
 
+class Undoing:
+    """Everything at once, or nothing while orders are not effective."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def undo(self, rule_id: str, rule: Rule | None, by: str, wait: float) -> Undone | None:
+        cluster = self._cluster
+        cluster.reach()
+        count = cluster.undoable.get(rule_id, 0)
+        if rule is None and not count:
+            return None
+        if rule is not None:
+            rule = cluster.rules[rule_id] = msgspec.structs.replace(rule, enabled=False)
+        effect = None if rule is None else cluster.effect_of(rule, False)
+        if not cluster.effective:
+            return Undone(effect, 0, count, False)
+        cluster.undoable.pop(rule_id, None)
+        return Undone(effect, count, 0, True)
+
+
 class Stores:
-    """The part of RuleStore and SweepStore that the API asks."""
+    """The part of RuleStore, SweepStore and SpareStore that the API asks."""
 
     session = ""
     lanes = 1
@@ -157,6 +191,10 @@ class Stores:
     async def pools(self) -> list[str]:
         self._cluster.reach()
         return self._cluster.stored_pools
+
+    async def count(self, rule_id: str, now_ms: int) -> int:
+        self._cluster.reach()
+        return self._cluster.undoable.get(rule_id, 0)
 
     async def sweeps(self) -> dict[str, SweepState]:
         self._cluster.reach()
@@ -243,8 +281,10 @@ def dependencies(cluster: Cluster) -> Dependencies:
     return Dependencies(
         orders=Orders(cluster),
         catalogue=Catalogue(stores, "n1", ()),  # type: ignore[arg-type]
+        undoing=Undoing(cluster),
         rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there
         sweeps=stores,  # type: ignore[arg-type]
+        spares=stores,  # type: ignore[arg-type]
         books=Books(cluster),  # type: ignore[arg-type]
         messages=Messages(cluster),
         tail=Tail(cluster),

@@ -6,8 +6,8 @@ import msgspec
 
 from mta.model.errors import SessionLost, StoreAway
 from mta.model.ids import MessageId
-from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, Head, PastDot, Rule, Selectors, SessionState
-from mta.ports.rules import Confirmed, Edit, Put, Removed, Step, Trail
+from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, Selectors, SessionState
+from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, Step, Trail
 
 
 class Clock:
@@ -146,7 +146,7 @@ class MemoryRules:
 
     async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
         shared = self._reach()
-        known = next((r for r in shared.rules.values() if (r.kind, r.selectors) == (rule.kind, rule.selectors)), None)
+        known = self._twin(rule)
         written = msgspec.structs.replace(
             rule, id=known.id if known else rule.id, generation=shared.head.generation + 1
         )
@@ -160,15 +160,25 @@ class MemoryRules:
         if known is None:
             return None
         written = msgspec.structs.replace(edit(known), generation=shared.head.generation + 1)
+        twin = self._twin(written)
+        if twin is not None and twin.id != rule_id:
+            raise Exists(twin.id)
         shared.rules[rule_id] = written
         wait_set = shared.move(ChangeOp.PUT, written, change)
         return Put(written, shared.head, False, known.generation), wait_set
 
-    async def remove(self, rule_id: str, change: str, by: str = "") -> tuple[Removed, frozenset[str]] | None:
+    def _twin(self, rule: Rule) -> Rule | None:
+        found = (r for r in self.shared.rules.values() if (r.kind, r.selectors) == (rule.kind, rule.selectors))
+        return next(found, None)
+
+    async def remove(
+        self, rule_id: str, change: str, by: str = "", kind: Kind | None = None
+    ) -> tuple[Removed, frozenset[str]] | None:
         shared = self._reach()
-        rule = shared.rules.pop(rule_id, None)
-        if rule is None:
+        rule = shared.rules.get(rule_id)
+        if rule is None or kind not in (None, rule.kind):
             return None
+        del shared.rules[rule_id]
         wait_set = shared.move(ChangeOp.REMOVE, rule, change)
         return Removed(rule, shared.head), wait_set
 

@@ -168,11 +168,12 @@ async def test_a_marked_delivery_does_not_live_on(open_store):
 
 
 async def undone(store, wall=None):
-    """An undo of r1, which exists no more."""
+    """An undo of r1, as it is now."""
     orders = OrderBook(store.rules, store.sweeps)
-    undo = Undo(orders, store.spares, "n1", 600_000, wall or (lambda: int(time.time() * 1000)))
+    undo = Undo(orders, store.rules, store.spares, "n1", 600_000, wall=wall or (lambda: int(time.time() * 1000)))
+    rules = {rule.id: rule for rule in (await store.rules.load())[1]}
     try:
-        return await undo.undo("r1", "me", 5.0)
+        return await undo.undo("r1", rules.get("r1"), "me", 5.0)
     finally:
         await undo.stop()
         await orders.stop()

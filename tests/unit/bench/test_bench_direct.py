@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.flow import Load
 from bench.machine import file_system, is_real_disk
+from bench.plan import Plan
 from bench.processes import RunVoid, Sink
-from bench.report import summary
-from bench.run import Load, delivery_lines, direct_hop
-from bench.source import Plan
+from bench.relay import direct_hop
+from bench.rig import stopping
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,7 +40,17 @@ def test_the_sink_counts_a_number_that_comes_again_as_a_duplicate(tmp_path: Path
     send(sink.address, 20)
     send(sink.address, 10)
     whole = sink.account()
+    sink.stop()
     assert (whole["receipts"], whole["unique"], whole["duplicates"]) == (30, 20, 10)
+
+
+def test_an_account_of_the_sink_begins_anew(tmp_path: Path) -> None:
+    with stopping(Sink(tmp_path / "sink.log")) as sink:
+        send(sink.address, 20)
+        sink.account()
+        send(sink.address, 7)
+        whole = sink.account()
+    assert (whole["receipts"], whole["unique"], whole["duplicates"]) == (7, 7, 0)
 
 
 def test_a_deferred_message_is_tried_again_and_a_refused_one_fails(tmp_path: Path) -> None:
@@ -66,32 +77,6 @@ def test_a_process_that_ends_early_voids_the_run_with_its_last_words(tmp_path: P
         sink.answer("stats", 5.0)
 
 
-def test_delivery_lines_counts_whole_lines_of_that_type_only(tmp_path: Path) -> None:
-    log = tmp_path / "delivery.jsonl"
-    lines = [{"type": "Delivery", "id": "A.1"}, {"type": "Delivery", "id": "A.1"}, {"type": "Delivery", "id": "B.1"}]
-    lines += [{"type": "Reception", "id": "C.1", "text": '"Delivery"'}]
-    log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"type":"Delivery","id":"D')
-    assert delivery_lines(log) == (3, 2)
-
-
 def test_a_temporary_file_system_is_no_real_disk() -> None:
     assert file_system(Path("/dev/shm"))["type"] == "tmpfs"
     assert not is_real_disk(Path("/dev/shm"))
-
-
-def test_the_summary_is_median_and_spread() -> None:
-    def run(rate: float) -> dict[str, object]:
-        return {
-            "rate": rate,
-            "intake_rate": rate,
-            "direct": {"rate": 10.0},
-            "of_direct": rate / 10,
-            "journal_caught_up_s": 0.1,
-            "fdatasync_ms": {"p50": 1.0},
-            "messages": 100,
-            "processes": {"worker": {"cpu_seconds": 0.01}, "sink": {"cpu_seconds": 9.0}},
-        }
-
-    table = summary([run(5.0), run(1.0), run(2.0)])
-    assert table["rate"] == {"median": 2.0, "least": 1.0, "most": 5.0}
-    assert table["cpu_us_per_message"]["median"] == 100.0

@@ -1,73 +1,29 @@
 """The commands that speak to the REST API: output, exit statuses, what they ask before mail ends."""
 
-import asyncio
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from aiohttp import web
-from click.testing import CliRunner, Result
 
-from mta.cli import cancel, errors, messages, queues, remote, tail, workers
-from mta.cli.main import COMMANDS
+from mta.cli import remote, tail
 from mta.http_out.api_client import ApiRefused
 from mta.model.ids import delivery_id, message_text, new_message_id
 from mta.model.mail import Final, Record
 from mta.model.outcomes import Class, Reply
 from mta.ports.messages import Standing
 from mta.ports.rules import SweepState
-from tests.support.control_api import AT, TOKEN, Cluster, app_for, counts_of
-
-Floodgate = Callable[..., Result]
-
-_COMMANDS = {module.__name__: module.command for module in (cancel, errors, messages, queues, tail, workers)}
+from tests.support.commands import Floodgate, call
+from tests.support.control_api import AT, TOKEN, Cluster, counts_of
 
 
-@pytest.fixture
-def cluster() -> Cluster:
-    return Cluster()
-
-
-@pytest.fixture
-def url(cluster: Cluster) -> Iterator[str]:
-    loop = asyncio.new_event_loop()
-    runner = web.AppRunner(app_for(cluster))
-
-    async def start() -> int:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port: int = runner.addresses[0][1]
-        return port
-
-    port = loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{port}"
-    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
-
-
-@pytest.fixture
-def floodgate(url: str, monkeypatch: pytest.MonkeyPatch) -> Floodgate:
-    monkeypatch.setenv("FLOODGATE_URL", url)
-    monkeypatch.setenv("FLOODGATE_TOKEN", TOKEN)
-    return call
-
-
-def call(name: str, *arguments: str, answer: str | None = None) -> Result:
-    return CliRunner().invoke(_COMMANDS[f"mta.cli.{name}"], arguments, input=answer)
-
-
-@pytest.mark.parametrize("name", ["cancel", "errors", "messages", "queues", "tail", "workers"])
+@pytest.mark.parametrize(
+    "name", ["freeze", "pauses", "thaw", "cancel", "errors", "messages", "queues", "tail", "workers"]
+)
 def test_each_command_is_where_the_program_looks(name: str) -> None:
-    assert COMMANDS[name][0] in _COMMANDS
+    assert call(name, "--help").exit_code == 0
 
 
 def test_errors_are_added_listed_shown_and_removed(floodgate: Floodgate) -> None:

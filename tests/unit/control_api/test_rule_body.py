@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from control_api.rule_body import read_edit, read_rule
 from mta.model.errors import BadValue
-from mta.model.rules import Rule, Selectors
+from mta.model.rules import AtTheDoor, Kind, Rule, Selectors
 
 NOW = 1_700_000_000_000  # Unix ms
 
@@ -168,19 +168,7 @@ def test_a_bad_value_is_named(fields: dict[str, Any], field: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "tenant",
-        "at_the_door",
-        "in_flight",
-        "undo",
-        "max_matches",
-        "preview_token",
-        "id",
-        "node",
-        "generation",
-        "created_by",
-        "Code",
-    ],
+    ["max_matches", "preview_token", "id", "node", "generation", "created_by", "Code"],
 )
 def test_a8_fields_that_this_release_has_not_are_refused(name: str) -> None:
     with pytest.raises(BadValue) as bad:
@@ -223,3 +211,38 @@ def test_any_text_is_taken_or_refused_by_name(fields: dict[str, str]) -> None:
         assert found.description.isprintable()
         assert found.reason.isprintable()
     assert named in {*fields, "code", "everything"}
+
+
+def test_a_tenant_is_a_selector_of_128_bytes_without_control_characters() -> None:
+    assert read_rule({"code": 554, "tenant": "shop"}, "n1", NOW).selectors == Selectors(tenant="shop")
+    assert rule(tenant="*").selectors.tenant is None
+    for bad in ("", "a\0b", "x" * 129, 7):
+        with pytest.raises(BadValue) as error:
+            rule(tenant=bad)
+        assert error.value.field == "tenant"
+
+
+def test_nothing_is_refused_with_success() -> None:
+    assert rule(at_the_door="reject", code=450).at_the_door is AtTheDoor.REJECT
+    for code in (200, 250, "299"):
+        with pytest.raises(BadValue, match="nothing is refused with success"):
+            rule(at_the_door="reject", code=code)
+
+
+@pytest.mark.parametrize("fields", [{"at_the_door": "ask"}, {"in_flight": 1}, {"undo": "maybe"}])
+def test_a_choice_that_there_is_not_is_named(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadValue) as bad:
+        rule(**fields)
+    assert bad.value.field == next(iter(fields))
+
+
+def test_a_pause_has_an_end_by_either_name() -> None:
+    one = read_rule({"tag": "t", "expires_at": "+1h"}, "n1", NOW, Kind.PAUSE)
+    other = read_rule({"tag": "t", "expire": "+1h"}, "n1", NOW, Kind.PAUSE)
+    assert one == other
+    assert one.expires_at == NOW + 3_600_000
+    for bad in ({"expire": "+1h", "duration": "1h"}, {"expire": "then"}, {"expire": "2001-01-01T00:00:00Z"}):
+        with pytest.raises(BadValue):
+            read_rule({"tag": "t"} | bad, "n1", NOW, Kind.PAUSE)
+    with pytest.raises(BadValue, match="not a field of a forced error"):
+        rule(expire="+1h")

@@ -1,0 +1,84 @@
+"""What the processes of a run used: CPU and memory by role, and what the server says of its own memory."""
+
+import contextlib
+import socket
+import subprocess
+from pathlib import Path
+
+import psutil
+
+
+def server_version(processes: list[psutil.Process]) -> str:
+    """What the embedded server among `processes` says of itself; empty when none is there."""
+    for process in processes:
+        if "valkey" in process.name() or "redis" in process.name():
+            said = subprocess.run([process.exe(), "--version"], capture_output=True, text=True, check=False)
+            return said.stdout.strip()
+    return ""
+
+
+def usage(processes: list[psutil.Process]) -> dict[str, dict[str, float]]:
+    """CPU seconds (user and system) and peak resident MiB so far, by role; roles that run twice are numbered."""
+    found: dict[str, dict[str, float]] = {}
+    for process in processes:
+        try:
+            times = process.cpu_times()
+            role = _role(process.cmdline(), process.name())
+            peak = _peak_mib(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        name, number = role, 1
+        while name in found:
+            number += 1
+            name = f"{role} {number}"
+        found[name] = {"cpu_seconds": round(times.user + times.system, 2), "peak_rss_mib": peak}
+    return found
+
+
+def spent(before: dict[str, dict[str, float]], after: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """What each role used between two looks."""
+    return {
+        role: {
+            "cpu_seconds": round(use["cpu_seconds"] - before.get(role, {}).get("cpu_seconds", 0.0), 2),
+            "peak_rss_mib": use["peak_rss_mib"],
+        }
+        for role, use in after.items()
+    }
+
+
+def reset_peaks(processes: list[psutil.Process]) -> None:
+    """From now on the peaks are those of what comes (proc(5), clear_refs)."""
+    for process in processes:
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{process.pid}/clear_refs").write_text("5")
+
+
+def server_memory(url: str) -> dict[str, int]:
+    """`used_memory` and its peak, in bytes, as the server behind a `unix://` URL says them."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        link.settimeout(30.0)
+        link.connect(url.removeprefix("unix://"))
+        link.sendall(b"INFO memory\r\n")
+        with link.makefile("rb") as answer:
+            text = answer.read(int(answer.readline()[1:])).decode()
+    said = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return {name: int(said[name]) for name in ("used_memory", "used_memory_peak")}
+
+
+def _role(command: list[str], name: str) -> str:
+    if "valkey" in name or "redis" in name:
+        return "valkey"
+    if "-m" in command[:-1]:
+        module = command[command.index("-m") + 1]
+        return "node" if module == "mta.cli.main" else module.removeprefix("mta.runtime.").removeprefix("mta.")
+    return "node" if "node" in command else name
+
+
+def _peak_mib(process: psutil.Process) -> float:
+    try:
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) / 1024, 1)
+    except OSError:
+        pass
+    return round(float(process.memory_info().rss) / 2**20, 1)

@@ -1,0 +1,109 @@
+"""How the API shows a rule: with CONTRACT's names, with what is known of its effect, and with warnings."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from control_api.dependencies import Dependencies
+from control_api.times import shown
+from control_api.workers import name_of
+from mta.model.errors import StoreError
+from mta.model.rules import AtTheDoor, Kind, Rule, Selectors
+from mta.policy.rule_table import RuleTable
+from mta.ports.rules import Effect
+
+
+def shown_rule(rule: Rule) -> dict[str, Any]:
+    """The rule with CONTRACT's names; what is not set is left out."""
+    selectors = rule.selectors
+    found: dict[str, Any] = {"id": rule.id}
+    if rule.kind is Kind.ERROR:
+        found |= {"code": rule.code, "extended": rule.extended or None, "description": rule.description or None}
+    found |= {
+        "pool": selectors.pool,
+        "mta": selectors.mta,
+        "domain": selectors.domain,
+        "ip": selectors.ip,
+        "mx": selectors.mx,
+        "tag": selectors.tag,
+        "tags_all": selectors.tags_all,
+        "except_tags": selectors.except_tags,
+        "tenant": selectors.tenant,
+        "cluster": selectors.cluster,
+        "node": selectors.node,
+        "enabled": rule.enabled,
+        "expires_at": shown(rule.expires_at),
+        "in_flight": rule.in_flight,
+        "reason": rule.reason or None,
+        "created_at": shown(rule.created_at),
+        "created_by": rule.created_by or None,
+        "generation": rule.generation,
+    }
+    if rule.kind is Kind.ERROR:
+        found |= {"at_the_door": rule.at_the_door, "undo": rule.undo}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def use_of(rule: Rule, counts: Mapping[str, int], table: RuleTable) -> dict[str, Any]:
+    """What the rule has met, by its counters, and how many a pause holds now."""
+    found = {
+        "hits": counts.get("hits", 0),
+        "last_hit_at": shown(counts.get("last_hit_at", 0)),
+        "shadowed_by": table.shadowed_by(rule),
+    }
+    return found if rule.kind is Kind.ERROR else found | {"held": counts.get("held", 0)}
+
+
+async def shown_effect(deps: Dependencies, effect: Effect) -> dict[str, Any]:
+    """Whether and since when the change is effective, who has confirmed it, and what was past its dot."""
+    sessions = await deps.rules.sessions()
+    found: dict[str, Any] = {"effective": effect.effective}
+    if effect.effective:
+        found["effective_at"] = shown(effect.effective_at)
+    else:
+        found["effective_by"] = shown(effect.effective_by)
+    found["past_dot"] = [
+        {"id": entry.id, "recipient": entry.recipient, "dot_at": shown(entry.dot_at)} for entry in effect.past_dot
+    ]
+    found["quiet_at"] = shown(effect.quiet_at)
+    found["workers"] = {
+        "confirmed": sorted(name_of(session, sessions) for session in effect.confirmed),
+        "unconfirmed": sorted(name_of(session, sessions) for session in effect.unconfirmed),
+    }
+    return found
+
+
+async def warnings_of(deps: Dependencies, rule: Rule) -> list[str]:
+    """Never refuses the rule, which stands already: mail for a pool or an address that nobody knows may come."""
+    selectors = rule.selectors
+    found = _about_protected(selectors, deps.protected_tags)
+    if rule.at_the_door is AtTheDoor.REJECT and (selectors.mta or selectors.ip or selectors.mx):
+        found.append("nothing is rejected at the door: by which way mail would go is known only at its attempt")
+    if selectors.pool is None and selectors.mta is None:
+        return found
+    try:
+        stored = await deps.sweeps.pools()
+    except StoreError:
+        return [*found, "whether the pool or address is known could not be found out"]
+    if selectors.pool is not None and selectors.pool not in {*deps.pools, *stored}:
+        found.append(f"pool {selectors.pool} is not known here and has no mail")
+    if selectors.mta is not None and selectors.mta not in _addresses(deps.pools) and f"@{selectors.mta}" not in stored:
+        found.append(f"address {selectors.mta} is not known here and has no mail")
+    return found
+
+
+def _about_protected(selectors: Selectors, protected: Collection[str]) -> list[str]:
+    """What rules.protected_tags makes of the rule."""
+    if not protected:
+        return []
+    if selectors.tag in protected:
+        return [
+            f"tag {selectors.tag} is protected (rules.protected_tags); this rule names it, so its mail is not spared"
+        ]
+    needed = sorted(set(selectors.tags_all or ()).intersection(protected))
+    if needed:
+        return [f"tag {needed[0]} is protected (rules.protected_tags): without it as its tag the rule matches nothing"]
+    return [f"mail that carries {' or '.join(sorted(protected))} too is spared (rules.protected_tags)"]
+
+
+def _addresses(pools: Mapping[str, tuple[str, ...]]) -> set[str]:
+    return {address for addresses in pools.values() for address in addresses}

@@ -1,0 +1,99 @@
+"""An order followed to its end: made, effective everywhere, swept, and accounted for."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from mta.cli import remote
+from mta.cli.rules import Family, show_effect
+from mta.cli.tables import print_statement
+from mta.http_out.api_client import ApiClient
+
+WAIT = 10.0  # seconds; with the default rules.max_staleness every order is effective within 5.5
+LOOK = 0.25
+_PLAIN_LOOK = 2.0  # seconds between lines where nobody watches
+
+Report = Callable[[dict[str, Any]], None]
+
+
+async def order(client: ApiClient, family: Family, body: dict[str, Any], as_json: bool) -> int:
+    """Order, wait, follow the sweep, print the statement; the exit status."""
+    answer = await client.ask("POST", family.path, [("wait", f"{WAIT:g}")], body, within=WAIT + 30.0)
+    rule = answer.body
+    path = family.of(rule["id"])
+    if not as_json:
+        click.echo(f"rule {rule['id']}")
+        show_effect(rule)
+    if answer.status == 202:
+        if as_json:
+            remote.out_json({"rule": rule, "statement": None})
+        else:
+            again = f"floodgate {family.path.rpartition('/')[2]} show {rule['id']}"
+            remote.say(f"not effective everywhere yet; look again with: {again}")
+        return remote.NOT_YET
+    with _progress(as_json) as report:
+        statement = await _until_complete(client, path, report)
+    rule = (await client.ask("GET", path)).body
+    if as_json:
+        remote.out_json({"rule": rule, "statement": statement})
+    else:
+        print_statement(statement)
+    if statement["balanced"] is not True:
+        remote.say("the account does not balance")
+        return remote.FAILED
+    return remote.DONE
+
+
+async def _until_complete(client: ApiClient, path: str, report: Report) -> dict[str, Any]:
+    while True:
+        statement: dict[str, Any] = (await client.ask("GET", path + "/statement")).body
+        report(statement)
+        if statement["complete"]:
+            return statement
+        await asyncio.sleep(LOOK)
+
+
+@contextlib.contextmanager
+def _progress(silent: bool) -> Iterator[Report]:
+    """A bar on a terminal, a line now and then elsewhere."""
+    console = Console(stderr=True)
+    if silent:
+        yield lambda statement: None
+    elif console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"))
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("sweep", total=None, counts="")
+
+            def draw(statement: dict[str, Any]) -> None:
+                done = sum(statement["intercepted"].values()) + statement["held"]
+                total = done + statement["queued"]
+                progress.update(task, total=total or None, completed=done, counts=_counts(statement))
+
+            yield draw
+    else:
+        yield _plain()
+
+
+def _plain() -> Report:
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+
+    def tell(statement: dict[str, Any]) -> None:
+        nonlocal due
+        if statement["complete"] or loop.time() >= due:
+            due = loop.time() + _PLAIN_LOOK
+            click.echo(f"sweep {_counts(statement)}", err=True)
+
+    return tell
+
+
+def _counts(statement: dict[str, Any]) -> str:
+    sweep = statement.get("sweep") or {"state": "none", "seen": 0}
+    ended = sum(statement["intercepted"].values())
+    held = f", {statement['held']} held" if statement["held"] else ""
+    return f"{sweep['state']}: {sweep['seen']} seen, {ended} intercepted{held}, {statement['queued']} still queued"

@@ -1,0 +1,100 @@
+"""`floodgate pauses`: pauses by hand."""
+
+from typing import Any
+
+import click
+
+from mta.cli import remote
+from mta.cli.errors import confirm
+from mta.cli.rules import (
+    AS_JSON,
+    AT_THE_DOOR,
+    IN_FLIGHT,
+    PAUSES,
+    REASON,
+    RULE_ID,
+    UNTIL,
+    WAIT,
+    YES,
+    body_of,
+    filters,
+    selecting,
+    show_change,
+)
+from mta.http_out.api_client import ApiClient
+
+
+@click.group(help="Pauses: add, list, show, remove, convert, statement.")
+def command() -> None:
+    pass
+
+
+@command.command(help="Make every node hold matching deliveries, from now on.")
+@selecting
+@IN_FLIGHT
+@REASON
+@WAIT
+@UNTIL
+@AS_JSON
+def add(wait: float, until: str, as_json: bool, **fields: Any) -> None:
+    remote.run(lambda client: PAUSES.order(client, body_of(**fields), wait, until, as_json))
+
+
+@command.command("list", help="The pauses in force.")
+@filters
+def list_(limit: int, everything: bool, as_json: bool, **wanted: str | None) -> None:
+    remote.run(lambda client: PAUSES.list(client, remote.without_unset(**wanted), limit, everything, as_json))
+
+
+@command.command(help="One pause, how many it holds, and who has confirmed it.")
+@RULE_ID
+@AS_JSON
+def show(rule_id: str, as_json: bool) -> None:
+    remote.run(lambda client: PAUSES.show(client, rule_id, as_json))
+
+
+@command.command(help="Lift a pause; what it holds goes on.")
+@RULE_ID
+@WAIT
+@AS_JSON
+def remove(rule_id: str, wait: float, as_json: bool) -> None:
+    remote.run(lambda client: PAUSES.remove(client, rule_id, wait, as_json))
+
+
+@command.command(help="Make a pause a forced error that answers CODE; nothing gets through between.")
+@RULE_ID
+@click.argument("code", type=click.IntRange(200, 599))
+@click.option("--extended", help="enhanced code, such as 5.7.1")
+@click.option("--description", help="the text of the reply")
+@AT_THE_DOOR
+@IN_FLIGHT
+@click.option("--no-undo", is_flag=True, help="keep nothing of what it ends")
+@REASON
+@WAIT
+@UNTIL
+@YES
+@AS_JSON
+def convert(
+    rule_id: str, no_undo: bool, wait: float, until: str, yes: bool, as_json: bool, **fields: Any
+) -> None:  # fmt: skip
+    body = remote.without_unset(**fields)
+    if no_undo:
+        body["undo"] = False
+
+    async def work(client: ApiClient) -> int:
+        if not yes:
+            known = (await client.ask("GET", PAUSES.of(rule_id))).body
+            confirm({**known, **body, "enabled": True})
+        asked = [("wait", f"{wait:g}"), ("until", until)]
+        answer = await client.ask("POST", PAUSES.of(rule_id) + "/convert", asked, body, within=wait + 30.0)
+        show_change(answer.body, as_json)
+        return remote.DONE if answer.status != 202 else remote.NOT_YET
+
+    remote.run(work)
+
+
+@command.command(help="What became of the deliveries that a pause met.")
+@RULE_ID
+@AS_JSON
+def statement(rule_id: str, as_json: bool) -> None:
+    remote.run(lambda client: PAUSES.statement(client, rule_id, as_json))

@@ -1,0 +1,177 @@
+"""What the commands for forced errors and for pauses have in common: options, patience, and how a rule is shown."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from mta.cli import remote
+from mta.cli.tables import print_fields, print_statement, print_table, selectors_of
+from mta.http_out.api_client import ApiClient
+
+Command = Callable[..., Any]
+
+
+RULE_ID = click.argument("rule_id", metavar="ID")
+AS_JSON = click.option("--json", "as_json", is_flag=True)
+YES = click.option("--yes", is_flag=True, help="do not ask")
+WAIT = click.option(
+    "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="how long to wait until it is effective"
+)  # fmt: skip
+UNTIL = click.option("--until", type=click.Choice(["effective", "quiet", "swept"]), default="effective")
+REASON = click.option("--reason", help="for people; not sent")
+IN_FLIGHT = click.option(
+    "--in-flight", type=click.Choice(["abort", "finish"]), help="finish: what has begun may reach its dot"
+)  # fmt: skip
+AT_THE_DOOR = click.option(
+    "--at-the-door", type=click.Choice(["accept", "reject"]), help="reject: refuse new mail at end of data"
+)  # fmt: skip
+
+
+def selecting(command: Command) -> Command:
+    """The options that say what a new rule applies to, how long, and where."""
+    for option in reversed(
+        (
+            click.option("--tag"),
+            click.option("--domain", help="a domain, or *.domain for its subdomains"),
+            click.option("--pool"),
+            click.option("--mta", help="a sending IP"),
+            click.option("--ip", help="the peer's IP"),
+            click.option("--mx", help="the peer's host, or *.host"),
+            click.option("--tags-all", multiple=True, metavar="TAG", help="a tag that must be there too; may repeat"),
+            click.option(
+                "--except-tag", "except_tags", multiple=True, metavar="TAG", help="a tag that spares; may repeat"
+            ),
+            click.option("--tenant", help="the account that the mail came in for"),
+            click.option("--expires-at", help="when it stops matching: RFC 3339, or +30m"),
+            click.option("--duration", help="how long it matches, such as 30m"),
+            click.option("--disabled", is_flag=True, help="keep it without effect until it is enabled"),
+            click.option("--this-node", is_flag=True, help="only on the node that answers"),
+            click.option("--everything", is_flag=True, help="needed when no selector, or only --except-tag, is given"),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def body_of(disabled: bool, this_node: bool, everything: bool, **fields: Any) -> dict[str, Any]:
+    """The body of an order."""
+    body = {name: value for name, value in remote.without_unset(**fields).items() if value != ()}
+    if disabled:
+        body["enabled"] = False
+    if this_node:
+        body["cluster"] = False
+    if everything:
+        body["everything"] = True
+    return body
+
+
+def filters(command: Command) -> Command:
+    """The options of a list of rules."""
+    for option in reversed(
+        (
+            click.option("--tag"),
+            click.option("--domain"),
+            click.option("--pool"),
+            click.option(
+                "--enabled", type=click.Choice(["true", "false", "all"]), help="false: disabled or expired ones instead"
+            ),
+            click.option("--limit", type=click.IntRange(1), default=100),
+            click.option("--all", "everything", is_flag=True, help="no limit"),
+            AS_JSON,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+class Family:
+    """Forced errors or pauses: where they are, and the columns that only they have."""
+
+    def __init__(self, path: str, columns: tuple[str, ...]) -> None:
+        self.path = path
+        self._columns = columns
+
+    def of(self, rule_id: str) -> str:
+        return f"{self.path}/{quote(rule_id, safe='')}"
+
+    async def order(self, client: ApiClient, body: dict[str, Any], wait: float, until: str, as_json: bool) -> int:
+        asked = [("wait", f"{wait:g}"), ("until", until)]
+        answer = await client.ask("POST", self.path, asked, body, within=wait + 30.0)
+        show_change(answer.body, as_json)
+        return remote.DONE if answer.status != 202 else remote.NOT_YET
+
+    async def list(
+        self, client: ApiClient, wanted: dict[str, str], limit: int, everything: bool, as_json: bool
+    ) -> int:  # fmt: skip
+        rules, more = await remote.pages(client, self.path, wanted, limit, everything)
+        if as_json:
+            remote.out_json(rules)
+            return remote.DONE
+        columns = ("id", *self._columns, "applies to", "hits", "last hit", "created", "state", "reason")
+        rows = [
+            (
+                rule["id"],
+                *(rule.get(name) for name in self._columns),
+                selectors_of(rule),
+                rule["hits"],
+                rule["last_hit_at"],
+                rule.get("created_at"),
+                _state(rule),
+                rule.get("reason"),
+            )
+            for rule in rules
+        ]
+        print_table(columns, rows)
+        if more:
+            remote.say("there are more; give --limit or --all")
+        return remote.DONE
+
+    async def show(self, client: ApiClient, rule_id: str, as_json: bool) -> int:
+        rule = (await client.ask("GET", self.of(rule_id))).body
+        remote.out_json(rule) if as_json else print_fields(rule)
+        return remote.DONE
+
+    async def remove(self, client: ApiClient, rule_id: str, wait: float, as_json: bool) -> int:
+        answer = await client.ask("DELETE", self.of(rule_id), [("wait", f"{wait:g}")], within=wait + 30.0)
+        show_change(answer.body, as_json, "removed ")
+        return remote.DONE if answer.status != 202 else remote.NOT_YET
+
+    async def statement(self, client: ApiClient, rule_id: str, as_json: bool) -> int:
+        found = (await client.ask("GET", self.of(rule_id) + "/statement")).body
+        remote.out_json(found) if as_json else print_statement(found)
+        return remote.DONE
+
+
+ERRORS = Family("/v1/errors", ("code", "extended"))
+PAUSES = Family("/v1/pauses", ("held",))
+
+
+def _state(rule: dict[str, Any]) -> str:
+    if not rule["enabled"]:
+        return "disabled"
+    return f"until {rule['expires_at']}" if "expires_at" in rule else "on"
+
+
+def show_change(rule: dict[str, Any], as_json: bool, before: str = "") -> None:
+    """A rule as an order answered it."""
+    if as_json:
+        remote.out_json(rule)
+        return
+    click.echo(f"{before}{rule['id']}  {rule.get('code', 'pause')}  {selectors_of(rule)}")
+    show_effect(rule)
+
+
+def show_effect(rule: dict[str, Any]) -> None:
+    """When it is effective, who is still to confirm it, what was past its dot, and the warnings."""
+    if rule["effective"]:
+        click.echo(f"effective everywhere since {rule['effective_at']}")
+    else:
+        click.echo(f"effective everywhere by {rule['effective_by']} at the latest")
+    if rule["workers"]["unconfirmed"]:
+        click.echo("not confirmed by " + ", ".join(rule["workers"]["unconfirmed"]))
+    for entry in rule["past_dot"]:
+        click.echo(f"past its dot: {entry['id']} to {entry['recipient']} at {entry['dot_at']}")
+    for warning in rule.get("warnings", ()):
+        remote.say(warning)

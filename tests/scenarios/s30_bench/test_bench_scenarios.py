@@ -1,0 +1,39 @@
+"""Each scenario of the benchmark against a real node, in miniature: its figures mean nothing, its checks do."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import SCENARIOS, arguments
+from bench.report import summary_of
+
+LOAD = ["--size", "1024", "--sessions", "5"]
+WORDS = {
+    "relay": ["--messages", "100"],
+    "orders": ["--orders", "3", "--calibrate", "100"],
+    "sweep": ["--messages", "500", "--window", "1", "--calibrate", "100", "--case", "half", "--case", "beside"],
+    "rules": ["--rules", "20", "--messages", "100", "--pairs", "1", "--changes", "5", "--seconds", "1"],
+}
+NOT_ASKED = {"sweep": {"all_rate", "all_seconds", "journal", "bytes", "filled"}}
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """Short: the name of the embedded server's socket in it has little room."""
+    with tempfile.TemporaryDirectory(prefix="fg-") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_a_run_has_every_figure_and_can_be_told(name: str, root: Path) -> None:
+    scenario = SCENARIOS[name]
+    given = arguments([name, *WORDS[name], *LOAD])
+    told: list[str] = []
+    run = scenario.run(scenario.load(given), given, root, told.append)
+    assert set(scenario.figures) - set(summary_of([run], scenario)) == NOT_ASKED.get(name, set())
+    assert any(line.startswith("| worker | ") for line in scenario.lines(run))
+    assert run["server"]
+    assert told
+    assert list(root.iterdir()) == []  # nothing is left of a run that is not void

@@ -1,0 +1,162 @@
+"""An undo over stores in memory: who is waited for, what comes back, and that it goes on."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import pytest
+
+from mta.model.errors import StoreAway
+from mta.model.events import Event, EventType
+from mta.model.ids import DeliveryId
+from mta.model.mail import QueueKey, Record
+from mta.model.outcomes import Stage
+from mta.model.rules import Head, Rule, Selectors
+from mta.ports.rules import Edit, Effect
+from mta.ports.spares import Back, Spared
+from mta.rules.undo import Undo
+from tests.support.memory_rules import MemoryRules, Shared
+
+NOW = 1_000_000
+WINDOW = 600_000
+RULE = Rule("r1", Selectors(tag="c"), 554, generation=1)
+
+
+class Spares:
+    """What is spared of r1 in one lane."""
+
+    lanes = 1
+
+    def __init__(self, count: int) -> None:
+        self.kept = [spared(n) for n in range(count)]
+        self.back: list[Back] = []
+        self.faults = 0
+        self.again = False  # what returns is ended again at once
+
+    async def spared(self, lane: int, rule: str, most: int) -> list[Spared]:
+        if self.faults:
+            self.faults -= 1
+            raise StoreAway("no answer")
+        return self.kept[:most]
+
+    async def count(self, rule: str, now_ms: int) -> int:
+        return len(self.kept)
+
+    async def reinstate(self, lane: int, rule: str, back: Sequence[Back]) -> int:
+        self.back += back
+        ids = {one.spared.id for one in back}
+        left = [one for one in self.kept if one.id not in ids]
+        self.kept = [*left, *(one.spared for one in back)] if self.again else left
+        return len(ids)
+
+
+class Orders:
+    def __init__(self) -> None:
+        self.rule = RULE
+        self.effective = True
+        self.edits = 0
+
+    async def edit(self, rule_id: str, edit: Edit, by: str, wait: float, until: str) -> Effect | None:
+        self.edits += 1
+        self.rule = msgspec.structs.replace(edit(self.rule), generation=self.rule.generation + 1)
+        return await self.effect(self.rule)
+
+    async def effect(self, rule: Rule) -> Effect:
+        return Effect(rule, False, self.effective, NOW, NOW, (), NOW, (), ())
+
+
+def spared(number: int, **record: object) -> Spared:
+    made = Record("from@x.example", f"a{number}@x.example", ("c",), 10, 5, NOW + 1000, deferred_by="r0")
+    made = msgspec.structs.replace(made, **record)
+    id_ = DeliveryId(number.to_bytes(18, "big"))
+    return Spared(id_, QueueKey("p", "x.example"), Stage.ATTEMPT, number % 2 == 1, NOW - 7000 + WINDOW, made, 0)
+
+
+Make = Callable[[Spares], Undo]
+
+
+@pytest.fixture
+def orders() -> Orders:
+    return Orders()
+
+
+@pytest.fixture
+def shared() -> Shared:
+    return Shared()
+
+
+@pytest.fixture
+def make(orders: Orders, shared: Shared) -> Make:
+    def one(spares: Spares) -> Undo:
+        rules = MemoryRules(shared, "api", 0.0)
+        return Undo(orders, rules, spares, "n1", WINDOW, wall=lambda: NOW)  # type: ignore[arg-type]
+
+    return one
+
+
+async def test_all_comes_back_with_the_time_that_it_had_left(make: Make, orders: Orders) -> None:
+    spares = Spares(3)
+    spares.kept += [spared(8, held_at=NOW - 9000), spared(9, scheduled_at=NOW + 50)]
+    undone = await make(spares).undo("r1", RULE, "me", 5.0)
+    assert undone is not None
+    assert (undone.reinstated, undone.left, undone.done) == (5, 0, True)
+    assert orders.rule.enabled is False
+    records = [one.record for one in spares.back]
+    assert [record.expires_at - NOW for record in records] == [8000, 8000, 8000, 10_000, 8000]
+    assert [record.uncertain for record in records] == [False, True, False, False, True]
+    assert {(record.deferred_by, record.held_at) for record in records} == {("", 0)}
+    assert [one.due_at - NOW for one in spares.back] == [0, 0, 0, 0, 50]
+    event = msgspec.msgpack.decode(spares.back[0].event, type=Event)
+    assert (event.type, event.time, event.node, event.recipient) == (EventType.REINSTATED, NOW, "n1", "a0@x.example")
+
+
+async def test_nothing_comes_back_before_the_rule_is_out_of_force_everywhere(make: Make, orders: Orders) -> None:
+    spares = Spares(2)
+    undo = make(spares)
+    orders.effective = False
+    first = await undo.undo("r1", RULE, "me", 0.1)
+    assert first is not None
+    assert (first.reinstated, first.left, first.done) == (0, 2, False)
+    assert not spares.back
+    orders.effective = True
+    second = await undo.undo("r1", orders.rule, "me", 5.0)
+    assert second is not None
+    assert (second.reinstated, second.left, second.done, orders.edits) == (2, 0, True, 1)
+
+
+async def test_a_store_that_is_away_is_asked_again(make: Make) -> None:
+    spares = Spares(2)
+    spares.faults = 1
+    undone = await make(spares).undo("r1", RULE, "me", 5.0)
+    assert undone is not None
+    assert (undone.reinstated, undone.done) == (2, True)
+
+
+async def test_a_rule_that_ends_the_same_mail_again_does_not_keep_it_going(make: Make) -> None:
+    spares = Spares(150)
+    spares.again = True
+    undone = await make(spares).undo("r1", RULE, "me", 5.0)
+    assert undone is not None
+    assert (undone.reinstated, undone.left, undone.done) == (150, 150, True)
+
+
+async def test_a_removed_rule_is_undone_once_nobody_decides_by_it(make: Make, orders: Orders, shared: Shared) -> None:
+    assert await make(Spares(0)).undo("r1", None, "me", 1.0) is None
+    shared.head = Head(4, "c4")
+    behind = MemoryRules(shared, "worker")
+    await behind.confirm(1, shared.head, (), {})
+    shared.head = Head(5, "c5")
+    spares = Spares(1)
+    undo = make(spares)
+    undone = await undo.undo("r1", None, "me", 5.0)
+    assert undone is not None
+    assert (undone.effect, undone.reinstated, undone.done, orders.edits) == (None, 1, True, 0)
+    assert shared.barriers == [5], "decisions by older tables are refused before anything comes back"
+
+
+async def test_stop_leaves_the_rest_spared(make: Make, orders: Orders) -> None:
+    orders.effective = False
+    spares = Spares(2)
+    undo = make(spares)
+    await undo.undo("r1", RULE, "me", 0.0)
+    await undo.stop()
+    assert len(spares.kept) == 2
