@@ -1,4 +1,4 @@
-# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make bench`, `make bench-lookup`.
+# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make mutations`, `make bench`, `make bench-lookup`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench bench-lookup clean
+.PHONY: demo test check mutations bench bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
@@ -21,6 +21,9 @@ check: $(VENV)/check.stamp
 	$(BIN)/mypy mta control_api bench
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/architecture
+
+mutations: $(VENV)/test.stamp
+	$(BIN)/python -m tests.mutations $(ARGS)
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m bench $(ARGS)

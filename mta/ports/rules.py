@@ -89,7 +89,8 @@ class RuleStore(Protocol):
     async def confirm(
         self, seq: int, head: Head, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
     ) -> Confirmed:
-        """Compare and register in one step. seq 1 registers this process; may be repeated. Raises SessionLost."""
+        """Compare and register in one step. seq 1 registers this process; may be repeated, and the
+        session's number in the store moves with each that runs. Raises SessionLost."""
         ...
 
     async def leave(self) -> None:

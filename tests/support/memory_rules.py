@@ -1,5 +1,6 @@
-"""The rule store's side of the protocol in memory, with a clock that tests move and faults that they choose."""
+"""The rule store's side of the protocol in memory, with clocks that tests move and faults that they choose."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -11,20 +12,40 @@ from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, Step, Trail
 
 
 class Clock:
+    """CLOCK_BOOTTIME, and two clocks that people and servers set: their steps are in seconds."""
+
     def __init__(self) -> None:
         self.seconds = 100.0
+        self.wall_step = 0.0
+        self.store_step = 0.0
 
     def __call__(self) -> float:
         return self.seconds
 
     def wall(self) -> int:
-        return int(self.seconds * 1000)
+        return int((self.seconds + self.wall_step) * 1000)
+
+    def store(self) -> int:
+        """Redis's TIME."""
+        return int((self.seconds + self.store_step) * 1000)
+
+
+class Wire:
+    """The way to the store and back: raises StoreAway where a call does not arrive, or its answer does not."""
+
+    async def there(self) -> None:
+        """Before the step runs."""
+
+    async def back(self) -> None:
+        """When it has run."""
 
 
 class Shared:
     """What is in Redis."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], int] = lambda: 0) -> None:
+        """`clock` gives Unix milliseconds."""
+        self.clock = clock
         self.head = NO_HEAD
         self.rules: dict[str, Rule] = {}
         self.changes: list[Change] = []
@@ -36,6 +57,15 @@ class Shared:
         self.was: dict[int, int] = {}
         self.regained = 0
         self.hints: list[Callable[[], None]] = []
+        self.replicated = True  # what is written reaches as many replicas as it must
+
+    def promoted(self) -> "Shared":
+        """A replica that becomes master: it has what it was given until now."""
+        replica = Shared(self.clock)
+        for name, value in vars(self).items():
+            if name not in ("clock", "hints", "replicated"):
+                setattr(replica, name, copy.deepcopy(value))
+        return replica
 
     def move(self, op: ChangeOp, rule: Rule, change: str) -> frozenset[str]:
         self.head = Head(self.head.generation + 1, change)
@@ -49,8 +79,9 @@ class Shared:
 class MemoryRules:
     """Fulfils ports.rules.RuleStore for one session on what is shared."""
 
-    def __init__(self, shared: Shared, name: str, staleness: float = 5.0) -> None:
+    def __init__(self, shared: Shared, name: str, staleness: float = 5.0, wire: Wire | None = None) -> None:
         self.shared = shared
+        self.wire = wire or Wire()
         self.name = name
         self.session = f"{name}.1"
         self.staleness = staleness
@@ -71,16 +102,24 @@ class MemoryRules:
             raise StoreAway("the store is away")
         return self.shared
 
+    def _must_be_replicated(self) -> None:
+        """What ran and has not reached enough replicas may be forgotten: the caller is told that nobody knows."""
+        if not self.shared.replicated:
+            raise StoreAway("too few replicas have it")
+
     async def confirm(
         self, seq: int, head: Head, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
     ) -> Confirmed:
+        await self.wire.there()
         shared = self._reach()
         self.asked.append((seq, head, tuple(past_dot)))
         answer, heard = self._step(shared, seq, head, past_dot), len(shared.canceled)
         self.before_answer()
+        await self.wire.back()
         if self.lose_reply:
             raise StoreAway("the answer was lost")
         if answer.ok:
+            self._must_be_replicated()
             self._heard = heard
         return answer
 
@@ -94,7 +133,10 @@ class MemoryRules:
             passed = at == 0 or any(change.head == head for change in shared.changes)
             follows = at < shared.head.generation and passed and len(later) == shared.head.generation - at
             return Confirmed(False, shared.head, tuple(later) if follows else (), reload=not follows)
-        shared.sessions[self.session] = SessionState(self.session, self.name, 1, ("delivery",), head, seq)
+        number = max(seq, known.seq + 1) if known is not None else seq
+        shared.sessions[self.session] = SessionState(
+            self.session, self.name, 1, ("delivery",), head, number, confirmed_at=shared.clock()
+        )
         for entry in past_dot:
             told = msgspec.structs.replace(entry, session=self.session)
             shared.past.setdefault(entry.rule, {}).setdefault(entry.id, told)
@@ -109,8 +151,11 @@ class MemoryRules:
         return self._reach().head
 
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
+        await self.wire.there()
         shared = self._reach()
-        return shared.head, tuple(shared.rules.values())
+        answer = shared.head, tuple(shared.rules.values())
+        await self.wire.back()
+        return answer
 
     async def rule(self, rule_id: str) -> Rule | None:
         return self._reach().rules.get(rule_id)
@@ -152,6 +197,7 @@ class MemoryRules:
         )
         shared.rules[written.id] = written
         wait_set = shared.move(ChangeOp.PUT, written, change)
+        self._must_be_replicated()
         return Put(written, shared.head, known is None, known.generation if known else 0), wait_set
 
     async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple[Put, frozenset[str]] | None:
@@ -165,6 +211,7 @@ class MemoryRules:
             raise Exists(twin.id)
         shared.rules[rule_id] = written
         wait_set = shared.move(ChangeOp.PUT, written, change)
+        self._must_be_replicated()
         return Put(written, shared.head, False, known.generation), wait_set
 
     def _twin(self, rule: Rule) -> Rule | None:
@@ -180,6 +227,7 @@ class MemoryRules:
             return None
         del shared.rules[rule_id]
         wait_set = shared.move(ChangeOp.REMOVE, rule, change)
+        self._must_be_replicated()
         return Removed(rule, shared.head), wait_set
 
     async def save_effect(self, effect: Effective) -> None:

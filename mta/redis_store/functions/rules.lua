@@ -151,6 +151,10 @@ local function rules_confirm(keys, argv)
   if more then
     return { 'MORE', last, canceled }
   end
+  if known then
+    -- A question that is asked again, because its answer was lost, moves the number too: who observes sees a life.
+    seq = math.max(seq, cmsgpack.unpack(known)[3] + 1)
+  end
   redis.call('HSET', P .. 'sessions', session, cmsgpack.pack({ generation, change, seq, false, now_ms(), argv[5], argv[6] }))
   for i = 8, #argv, 3 do
     local past = P .. 'past:' .. argv[i]

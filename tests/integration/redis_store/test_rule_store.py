@@ -21,7 +21,7 @@ from mta.model.settings import RedisSettings
 from mta.ports.rules import Exists, InterceptAnswer, Match, SweepMove
 from mta.redis_store import keys
 from mta.redis_store.link import Link
-from tests.support.stores import DOMAIN, QUEUE, message
+from tests.support.stores import DOMAIN, QUEUE, message, queued
 
 
 def rule(tag: str, code: int = 554, id_: str = "") -> Rule:
@@ -83,6 +83,30 @@ async def test_a_dead_session_is_told_so_and_one_that_moved_on_is_not_given_up(o
     assert (await one.rules.confirm(1, Head(1, "c1"), (), {})).ok
 
 
+async def test_a_question_asked_again_moves_the_number_too(open_store):
+    one, two = await open_store("n1"), await open_store("n2")
+    await one.rules.confirm(1, NO_HEAD, (), {})
+    await one.rules.confirm(1, NO_HEAD, (), {})  # its answer was lost
+    assert not await two.rules.mark_dead(one.session.id, 1), "it has just got a permit"
+    assert (await two.rules.sessions())[one.session.id].seq == 2
+
+
+async def test_who_registers_while_a_rule_is_put_is_waited_for_or_has_it(open_store):
+    """The wait set is of the step that moves the head, not of a moment before."""
+    one, two = await open_store("n1"), await open_store("n2")
+    call = one.link.call
+
+    async def registered_meanwhile(function, *args):
+        if function == b"fg1_rules_change":
+            assert (await two.rules.confirm(1, NO_HEAD, (), {})).ok
+        return await call(function, *args)
+
+    one.link.call = registered_meanwhile
+    _, wait_set = await one.rules.put(rule("red"), "c1")
+    assert wait_set == {two.session.id}
+    one.link.call = call
+
+
 async def test_what_was_past_its_dot_is_listed_once_and_settled_once(open_store):
     store = await open_store()
     put, _ = await store.rules.put(rule("red"), "c1")
@@ -136,6 +160,19 @@ async def test_a_sweep_sees_the_queue_and_ends_what_is_still_there(open_store):
     assert (await store.books.rule("r1"))["met"] == count
     await store.rules.raise_barrier(2)
     assert (await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches))[0] is InterceptAnswer.OLD_RULES
+
+
+async def test_a_sweep_sees_what_is_due_scheduled_and_deferred(open_store):
+    store = await open_store()
+    due, later, tried = message(), message(due_at=message().due_at + 60_000), message()
+    await store.queues.accept(0, [tried])
+    [claimed] = await store.claim(0)
+    record = msgspec.structs.replace(claimed.record, attempts=1)
+    await store.queues.settle(0, [queued(claimed, tried.due_at + 60_000, record)])
+    await store.queues.accept(0, [due, later])
+    _, page = await store.sweeps.scan(0, QUEUE, 0, 100)
+    assert {q.id for q in page} == {delivery_id(m.id, 1) for m in (due, later, tried)}
+    assert sorted(q.record.attempts for q in page) == [0, 0, 1]
 
 
 async def test_two_sweepers_do_not_own_one_sweep(open_store):

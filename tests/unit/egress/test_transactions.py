@@ -5,7 +5,11 @@ import asyncio
 import msgspec
 import pytest
 
+from mta.model.ids import MessageId
+from mta.model.mail import Record
 from mta.model.outcomes import Origin, Stage, Verdict
+from mta.model.rules import Head
+from mta.policy.rule_table import RuleTable
 from tests.support.egress_rig import Rig, rule
 from tests.support.sink import DROP, RESET, STALL, Sink
 
@@ -16,6 +20,13 @@ ALL = ("PIPELINING", "SIZE 10485760", "8BITMIME", "ENHANCEDSTATUSCODES")
 async def sink(request: pytest.FixtureRequest):
     async with Sink(extensions=request.param) as sink:
         yield sink
+
+
+async def until_idle(rig: Rig) -> None:
+    """A connection is open and carries nothing."""
+    async with asyncio.timeout(5):
+        while not any(" idle " in text for text in rig.egress.connections()):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.005)
 
 
 def to(sink: Sink) -> str:
@@ -428,6 +439,49 @@ async def test_no_mail_without_a_permit_and_on_with_the_next(sink: Sink) -> None
         stops = rig.egress.metrics()
     assert len(sink.taken) == 1
     assert (stops["permit_stops:mail"], stops["permit_stops:dot"]) == (1, 0)
+
+
+async def test_no_mail_while_there_is_no_permit(sink: Sink) -> None:
+    async with Rig(route=to(sink)) as rig:
+        rig.rules.begin = False
+        rig.send("a@example.com")
+        await until_idle(rig)
+        assert not any(command.startswith("MAIL") for _, command in sink.commands)
+
+
+async def test_a_permit_that_ran_out_while_the_content_was_fetched(sink: Sink) -> None:
+    async with Rig(route=to(sink)) as rig:
+        (claimed,) = rig.send("a@example.com", content=None)
+        fetched = asyncio.Event()
+
+        async def get(message: MessageId, record: Record) -> bytes:
+            rig.rules.begin = False
+            fetched.set()
+            return b"Subject: x\r\n\r\nhello\r\n"
+
+        rig.get = get  # type: ignore[method-assign]
+        await fetched.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)  # the content is handed over, without anything from outside
+        (connection,) = rig.egress.connections()
+        assert connection.endswith("idle carried=0>")
+    assert rig.settle.by_recipient()[claimed.record.recipient].verdict is Verdict.RETURNED
+
+
+async def test_the_last_look_sees_the_table_as_it_is(sink: Sink) -> None:
+    """Also one that no hook has told of."""
+    async with Rig(route=to(sink)) as rig:
+
+        def swapped_after_the_first_look() -> bool:
+            rig.rules.table = RuleTable.build(Head(1, "c"), [rule(tag="stop")], "test")
+            return True
+
+        rig.rules.may_begin = swapped_after_the_first_look  # type: ignore[method-assign]
+        rig.send("a@example.com", tags=("stop",))
+        (outcome,) = await rig.settle.until(1)
+    assert outcome.forced is not None
+    assert outcome.forced.stage is Stage.BEFORE_DOT
+    assert sink.received == []
 
 
 async def test_a_dot_without_permit_waits_and_goes_on(sink: Sink) -> None:

@@ -126,14 +126,19 @@ async def test_behind_twice_in_a_row_keeps_what_was_listed_first(rig):
     assert rig.store.asked[-1][2] == ()
 
 
-async def test_list_is_told_again_until_it_was_taken(rig):
+@pytest.mark.parametrize("lost", ["question", "answer"])
+async def test_list_is_told_again_until_it_was_taken(rig, lost):
+    def abort(table):
+        rig.store.away, rig.store.lose_reply = lost == "question", lost == "answer"
+        return [PastDot("r-a", "D.1", "x@example.com", 99)]
+
     await rig.guard.beat()
-    rig.guard.on_change(lambda table: [PastDot("r-a", "D.1", "x@example.com", 99)])
+    rig.guard.on_change(abort)
     await rig.put("a")
-    rig.store.lose_reply = True
     with pytest.raises(StoreAway):
         await rig.guard.beat()
-    rig.store.lose_reply = False
+    assert ("r-a" in rig.shared.past) == (lost == "answer")
+    rig.store.away = rig.store.lose_reply = False
     await rig.guard.beat()
     assert rig.shared.past["r-a"].keys() == {"D.1"}
 

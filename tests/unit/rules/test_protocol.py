@@ -1,123 +1,234 @@
 """The promise of a forced error, against every order of events that Hypothesis finds."""
 
-import asyncio
-import contextlib
-
-from hypothesis import settings
+import msgspec
+import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from mta.model.errors import StoreError
-from mta.model.rules import PastDot, Rule, Selectors
-from mta.rules.guard import Guard
-from mta.rules.orders import GRACE, Order
+from mta.model.errors import StoreAway
+from mta.model.rules import ChangeOp, Rule
+from mta.scheduling.reaper import Reaper
 from tests.support.memory_rules import Clock, MemoryRules, Shared
+from tests.support.protocol import ApiProcess, NoClaims, StillLoop, WorkerProcess, forced, match
 
 S = 5.0
-TAGS = st.sampled_from(["a", "b"])
-WORKERS = st.sampled_from([0, 1])
-
-
-class Worker:
-    """What egress does with a guard: MAIL, last look, dot, settle."""
-
-    def __init__(self, shared: Shared, clock: Clock, name: str) -> None:
-        self.clock = clock
-        self.store = MemoryRules(shared, name, S)
-        self.guard = Guard(self.store, "n", clock)
-        self.guard.on_change(self.abort)
-        self.begun: dict[str, str] = {}  # delivery -> tag
-        self.past: dict[str, str] = {}
-
-    def abort(self, table) -> list[PastDot]:
-        hit = {name: table.match("p", "", "example.com", (tag,)) for name, tag in {**self.begun, **self.past}.items()}
-        self.begun = {name: tag for name, tag in self.begun.items() if hit[name] is None}
-        return [PastDot(hit[name].id, name, "", 0) for name in self.past if hit[name] is not None]
+LEASE = 2 * S
+FOREVER = 1e9
+TAGS = st.sampled_from(["a", "a", "a", "b"])
+WORKERS = st.sampled_from([0, 0, 0, 1])
+STOPS = st.sampled_from([0.0, 0.0, 0.5, 2.6, 6.0])  # seconds that a process stands still
+STEPS = st.sampled_from([-3600.0, -3.0, 3.0, 3600.0])  # of a clock that somebody sets
 
 
 class Protocol(RuleBasedStateMachine):
+    """A worker stands still whenever no step of its own comes, and the clock goes on meanwhile."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.clock, self.shared = Clock(), Shared()
-        self.api = MemoryRules(self.shared, "api", S)
-        self.workers = [Worker(self.shared, self.clock, f"w{number}") for number in range(2)]
-        self.orders: dict[str, Order] = {}  # by tag; lifted again by a removal
-        self.fixed: dict[str, set[str]] = {}  # tag -> the past-dot list at effective_at
+        self.clock = Clock()
+        self.shared = Shared(self.clock.store)
+        self.loop = StillLoop()
         self.count = 0
+        self.workers = [self.new_worker(), self.new_worker()]
+        for worker in self.workers:
+            worker.beat()
+        self.new_api()
+        watching = MemoryRules(self.shared, "reaper", S)
+        self.reaper = Reaper(watching, NoClaims(), NoClaims(), LEASE, clock=self.clock)
+        self.told: dict[int, tuple[str, ...]] = {}  # effective generation -> what is past its dot
+        self.decisions: list[tuple[str, int, int]] = []  # tag, generation of the rule, and of the table
+        self.returns: list[tuple[str, int]] = []  # tag, generation of the table that let it back
 
-    @rule(tag=TAGS)
-    def put(self, tag: str) -> None:
-        if tag in self.orders:
-            return
-        wanted = Rule(f"r-{tag}-{self.shared.head.generation}", Selectors(tag=tag), 554)
-        put, waits = asyncio.run(self.api.put(wanted, f"c{self.shared.head.generation}"))
-        self.orders[tag] = Order(put.rule, put.head, waits, self.clock(), self.clock.wall(), S + GRACE)
+    def teardown(self) -> None:
+        self.api.end()
+        self.loop.end()
 
-    @rule(tag=TAGS)
-    def remove(self, tag: str) -> None:
-        order = self.orders.pop(tag, None)
-        self.fixed.pop(tag, None)
-        if order is not None:
-            asyncio.run(self.api.remove(order.rule.id, f"c{self.shared.head.generation}"))
+    def new_worker(self) -> WorkerProcess:
+        self.count += 1
+        return WorkerProcess(self.shared, self.clock, self.loop, f"w{self.count}", S)
 
-    @rule(who=WORKERS, delay=st.sampled_from([0.0, 0.5, 6.0]), lose=st.booleans(), put_meanwhile=st.none() | TAGS)
-    def beat(self, who: int, delay: float, lose: bool, put_meanwhile: str | None) -> None:
+    def new_api(self) -> None:
+        self.count += 1
+        self.api = ApiProcess(self.shared, self.clock, f"api{self.count}", S)
+
+    # People and the API
+
+    @rule(tag=TAGS, what=st.sampled_from(["put", "put", "put", "edit", "enable", "disable", "remove"]))
+    def order(self, tag: str, what: str) -> None:
+        book, name = self.api.book, f"r-{tag}"
+        if what == "put":
+            self.api.order(ChangeOp.PUT, book.put(forced(tag), FOREVER, "effective"))
+        elif what == "remove":
+            self.api.order(ChangeOp.REMOVE, book.remove(name, "", FOREVER))
+        else:
+            values = {"code": 553} if what == "edit" else {"enabled": what == "enable"}
+            change = book.edit(name, lambda rule: msgspec.structs.replace(rule, **values), "", FOREVER, "effective")
+            self.api.order(ChangeOp.PUT, change)
+        self.hear()
+
+    @rule(how=st.sampled_from(["runs", "cut off", "restarts"]))
+    def people_wait(self, how: str) -> None:
+        if how == "restarts":
+            self.api.end()
+            self.new_api()
+            self.api.ask(self.api.book.start())
+        self.api.store.away = how == "cut off"
+        self.api.run()
+        self.api.store.away = False
+        self.hear()
+
+    # Time
+
+    @rule(seconds=st.sampled_from([0, 1, 6, 6, 11]), more=st.sampled_from([0.0, 0.4]), still=st.sets(WORKERS))
+    def life_goes_on(self, seconds: int, more: float, still: set[int]) -> None:
+        """For all but the processes that stand still."""
+        self.clock.seconds += more
+        for _ in range(seconds):
+            self.api.ask(self.reaper.look())
+            self.clock.seconds += 1.0
+            for who, worker in enumerate(self.workers):
+                if who not in still and worker.looked is None:
+                    worker.beat()
+            self.api.run()
+        self.hear()
+
+    @rule(wall=STEPS, store=STEPS)
+    def clocks_are_set(self, wall: float, store: float) -> None:
+        self.clock.wall_step += wall
+        self.clock.store_step += store
+
+    # Workers
+
+    @rule(who=WORKERS, how=st.sampled_from(["whole", "bit", "lost", "answer lost"]))
+    def confirm(self, who: int, how: str) -> None:
+        """Wholly; or a question sets out, or what is on the wire arrives, or is lost there."""
         worker = self.workers[who]
+        if worker.looked is not None:
+            return  # between its last look and the write it does nothing else
+        if how == "whole":
+            worker.beat()
+        elif how == "answer lost":
+            worker.ask()
+            worker.let(lost=False)
+            worker.let(lost=True)
+        elif worker.asking:
+            worker.let(lost=how == "lost")
+        else:
+            worker.ask()
 
-        def under_way() -> None:
-            self.clock.seconds += delay
-
-        worker.store.before_answer, worker.store.lose_reply = under_way, lose
-        with contextlib.suppress(StoreError):
-            asyncio.run(worker.guard.beat())
-        if put_meanwhile:
-            self.put(put_meanwhile)
-
-    @rule(seconds=st.sampled_from([0.1, 1.0, 2.4, 4.6, 5.4]))
-    def time_passes(self, seconds: float) -> None:
-        self.clock.seconds += seconds
-
-    @rule(who=WORKERS)
-    def given_up_for_dead_after_its_lease(self, who: int) -> None:
-        self.clock.seconds += 60.0
-        asyncio.run(self.api.mark_dead(self.workers[who].store.session, None))
-
-    @rule(who=WORKERS, tag=TAGS)
-    def begin(self, who: int, tag: str) -> None:
+    @rule(who=WORKERS, how=st.sampled_from(["leaves", "crashes", "is reaped"]))
+    def ends(self, who: int, how: str) -> None:
+        """And another process is started in its place."""
         worker = self.workers[who]
-        if worker.guard.may_begin() and worker.guard.table.match("p", "", "example.com", (tag,)) is None:
+        if how == "leaves":
+            if worker.asking or worker.looked is not None:
+                return
+            worker.leave()
+        elif how == "is reaped":
+            self.api.ask(self.api.store.mark_dead(worker.store.session, None))
+        self.workers[who] = self.new_worker()
+
+    @rule(who=WORKERS, tag=TAGS, another=st.booleans(), stop=STOPS)
+    def egress(self, who: int, tag: str, another: bool, stop: float) -> None:
+        """A delivery goes a step on: MAIL, the last look, the dot."""
+        worker = self.workers[who]
+        if worker.looked is not None:
+            late = self.is_effective(worker.looked[1])
+            name = worker.write(stop)
+            assert not late or name in worker.escaped, "a dot after the promise, and nobody heard of it"
+        elif worker.begun and not another:
+            worker.look()
+        else:
             self.count += 1
-            worker.begun[f"D.{self.count}"] = tag
-            assert not self.is_effective(tag), f"MAIL of {tag} after effective_at"
-
-    @rule(who=WORKERS)
-    def dot(self, who: int) -> None:
-        worker = self.workers[who]
-        if worker.begun and worker.guard.may_dot():
-            name, tag = worker.begun.popitem()
-            worker.past[name] = tag
-            assert not self.is_effective(tag), f"dot of {tag} after effective_at"
+            if worker.mail(f"D.{self.count}", tag):
+                assert not self.is_effective(tag), f"MAIL of {tag} after it was told that none comes"
 
     @rule(who=WORKERS)
     def settle(self, who: int) -> None:
         if self.workers[who].past:
             self.workers[who].past.popitem()
 
-    @rule()
-    def look(self) -> None:
-        for tag, order in self.orders.items():
-            order.look(self.shared.sessions, self.clock(), self.clock.wall())
-            if order.emptied_at and tag not in self.fixed:
-                self.fixed[tag] = set(self.shared.past.get(order.rule.id, {}))
-                for worker in self.workers:
-                    if worker.store.session in order.confirmed:
-                        unsettled = {name for name, of in worker.past.items() if of == tag}
-                        assert unsettled <= self.fixed[tag], "past its dot and not listed"
+    @rule(who=WORKERS, tag=TAGS, late=st.booleans())
+    def lane(self, who: int, tag: str, late: bool) -> None:
+        """A decision by the table is written: at once, or whenever."""
+        table = self.workers[who].guard.table
+        winner = match(table, tag)
+        if winner is not None:
+            self.decisions.append((tag, winner.generation, table.head.generation))
+        else:
+            self.returns.append((tag, table.head.generation))
+        if late:
+            return
+        while self.decisions:
+            self.intercept(*self.decisions.pop())
+        while self.returns:
+            self.put_back(*self.returns.pop())
+
+    def intercept(self, tag: str, version: int, generation: int) -> None:
+        if generation >= self.barrier:
+            lifted = [g for g in self.generations(tag) if g in self.told and g > version]
+            assert not lifted, f"ended by a rule that {lifted} had lifted"
+
+    def put_back(self, tag: str, generation: int) -> None:
+        if generation >= self.barrier:
+            effect = self.shared.effects.get(f"r-{tag}")
+            assert effect is None or not self.stands(tag, effect.generation), "back behind the sweep's last pass"
+
+    # What must hold
+
+    @property
+    def barrier(self) -> int:
+        return max(self.shared.barriers, default=0)
+
+    def generations(self, tag: str) -> list[int]:
+        return [change.head.generation for change in self.shared.changes if change.rule.id == f"r-{tag}"]
+
+    def stands(self, tag: str, since: int) -> bool:
+        """Whether the rule ends such mail, in that generation and in all that were written after it."""
+        later = [change for change in self.shared.changes[since - 1 :] if change.rule.id == f"r-{tag}"]
+        return all(change.op is ChangeOp.PUT and change.rule.enabled for change in later)
 
     def is_effective(self, tag: str) -> bool:
-        order = self.orders.get(tag)
-        return order is not None and order.emptied_at > 0
+        return any(generation in self.told and self.stands(tag, generation) for generation in self.generations(tag))
+
+    def hear(self) -> None:
+        """What the API has told by now: the answers to orders, the effects that it stored, and what it says of them."""
+        for op, task in [entry for entry in self.api.told if entry[1].done()]:
+            self.api.told.remove((op, task))
+            effect = None if isinstance(task.exception(), StoreAway) else task.result()
+            if effect is not None and effect.effective:
+                listed = tuple(entry.id for entry in effect.past_dot)
+                self.tell(self.changed(op, effect.rule), effect.rule.id, listed, effect.confirmed)
+        for effect in list(self.shared.effects.values()):
+            self.tell(effect.generation, effect.rule, effect.past_dot, effect.confirmed)
+        for known in list(self.shared.rules.values()):
+            if known.generation in self.told:
+                effect = self.api.ask(self.api.book.effect(known))
+                self.tell(known.generation, known.id, tuple(e.id for e in effect.past_dot), effect.confirmed)
+
+    def changed(self, op: ChangeOp, of: Rule) -> int:
+        """The generation that the order made."""
+        if op is ChangeOp.PUT:
+            return of.generation
+        later = self.shared.changes[of.generation :]
+        return next(change.head.generation for change in later if change.rule.id == of.id)
+
+    def tell(self, generation: int, rule_id: str, listed: tuple[str, ...], confirmed: tuple[str, ...]) -> None:
+        if generation in self.told:
+            assert set(listed) <= set(self.told[generation]), "the list has grown"
+            return
+        self.told[generation] = listed
+        tag = rule_id[2:]
+        if not self.stands(tag, generation) or self.generations(tag)[-1] != generation:
+            return
+        for worker in self.workers:
+            if worker.store.session in confirmed:
+                unsettled = {name for name, of in worker.past.items() if of == tag}
+                assert unsettled <= set(listed), "past its dot and not listed"
 
 
-Protocol.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestProtocol = Protocol.TestCase
+Protocol.TestCase.settings = settings(
+    max_examples=250, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestProtocol = pytest.mark.timeout(600)(Protocol.TestCase)  # one that fails is shrunk, which takes longer

@@ -373,3 +373,25 @@ async def test_a_pause_that_is_over_by_its_time_releases(rig):
     await until(lambda: len(rig.queues.held.get((0, "p1"), ())) == 3)
     await until(lambda: rig.queues.left() == 3)
     assert time.time() * 1000 >= end
+
+
+STATES = {"due": (1, 0), "scheduled": (1 << 50, 0), "deferred": (1 << 50, 3), "held": (1, 0)}  # due at, attempts
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_a_delivery_in_each_state_is_swept(rig, state):
+    due_at, attempts = STATES[state]
+    queue = QueueKey("p", "example.com")
+    rig.queues.add(queue.domain, "b", 1)  # the queue is there, whatever waits in it
+    name = delivery_id(new_message_id(0, 1), 1)
+    record = Record("s@example.net", "u@example.com", ("a",), 10, 1, 2, attempts=attempts)
+    place = rig.queues.mail[0, queue]
+    if state == "held":
+        pause, _ = await rig.api.put(Rule("p1", Selectors(tag="a"), kind=Kind.PAUSE), "c-p1")
+        await rig.effective(pause.rule)
+        await until(lambda: rig.state("p1") == "done")
+        place = rig.queues.held.setdefault((0, "p1"), {})
+    place[name] = Queued(name, queue, due_at, record, 0)
+    await rig.put("r", tag="a")
+    await until(lambda: rig.state("r") == "done")
+    assert [match.id for match in rig.queues.ended] == [name]

@@ -9,7 +9,7 @@ from mta.model.settings import DeliverySettings
 from mta.ports.queueing import Move
 from mta.scheduling.settlement import Terms, canceled_outcome, decide, forced_outcome
 from mta.scheduling.settler import Settler
-from tests.support.scheduling import NOW, SETTINGS, FakeClaims, FakeRules, a_claim
+from tests.support.scheduling import NOW, SETTINGS, FakeClaims, FakeRules, a_claim, until
 
 RULE = Rule("r1", Selectors(tag="t"), 554, "5.7.1", "stop")
 OK = Outcome(Verdict.DELIVERED, Reply(250, "2.0.0", "ok"), Origin.REMOTE, mta="192.0.2.1")
@@ -85,6 +85,20 @@ async def test_returned_changes_nothing():
 async def test_what_would_be_put_back_is_intercepted_when_a_rule_ends_it():
     change = await settled(FakeClaims(), a_claim(), msgspec.structs.replace(LATER, uncertain=True), FakeRules(RULE))
     assert (change.ended, change.stage, change.rule, change.uncertain) == (Class.INTERCEPTED, "queued", "r1", True)
+
+
+async def test_what_an_old_table_lets_back_is_decided_again():
+    """The barrier stands where the last pass of a sweep began: an old table's put-back would come behind it."""
+    claims, rules = FakeClaims(), FakeRules(generation=1)
+    claims.barrier = 2
+    settler = a_settler(claims, rules)
+    settler.settle(a_claim(), LATER)
+    await until(lambda: settler.redecided)
+    assert not claims.settled
+    rules.table = FakeRules(RULE, generation=2).table
+    await settler.flush()
+    (change,) = claims.settled
+    assert (change.move, change.ended, change.rule) == (Move.END, Class.INTERCEPTED, "r1")
 
 
 async def test_forced_4xx_counts_an_attempt_and_names_its_rule():

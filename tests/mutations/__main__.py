@@ -1,0 +1,75 @@
+"""`python -m tests.mutations [words]`: damages each line of the table in a copy of the tree; a test must notice.
+
+Only mutations whose names contain all `words` are tried. Exits 1 if one survives, or is not found exactly once.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+
+from tests.mutations.table import MUTATIONS, Mutation
+from tests.support.sources import ROOT
+
+_COPIED = ("mta", "control_api", "bench", "config", "tests", "pyproject.toml")
+_LIMIT = 120.0  # seconds for one test
+
+
+def main(words: list[str]) -> int:
+    chosen = [mutation for mutation in MUTATIONS if all(word in mutation.name for word in words)]
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
+        tree = pathlib.Path(folder)
+        for name in _COPIED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+            copy(ROOT / name, tree / name)
+        if not _passes(tree, sorted({mutation.test for mutation in chosen}), show=True):
+            print("these tests must pass while nothing is damaged")
+            return 1
+        verdicts = [_try(tree, mutation) for mutation in chosen]
+    bad = [verdict for verdict in verdicts if verdict != "caught"]
+    print(f"{len(verdicts) - len(bad)} of {len(verdicts)} mutations were caught")
+    return 1 if bad else 0
+
+
+def _try(tree: pathlib.Path, mutation: Mutation) -> str:
+    path = tree / mutation.file
+    whole = path.read_text("utf-8")
+    began = time.monotonic()
+    if whole.count(mutation.old) != 1:
+        verdict = f"NOT FOUND once, but {whole.count(mutation.old)} times"
+    else:
+        path.write_text(whole.replace(mutation.old, mutation.new), "utf-8")
+        verdict = "SURVIVED" if _passes(tree, [mutation.test]) else "caught"
+        path.write_text(whole, "utf-8")
+    print(f"{verdict:9} {time.monotonic() - began:5.1f} s  {mutation.name}", flush=True)
+    return verdict
+
+
+def _passes(tree: pathlib.Path, tests: Iterable[str], show: bool = False) -> bool:
+    """Whether pytest ran these tests and all passed; one that hangs does not. Raises where it could not run them."""
+    words = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    try:
+        done = subprocess.run(
+            words,
+            cwd=tree,
+            env={**os.environ, "PYTHONPATH": str(tree)},
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"pytest could not run {list(tests)}:\n{done.stdout}{done.stderr}")
+    if done.returncode and show:
+        print(done.stdout)
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

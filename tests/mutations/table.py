@@ -1,0 +1,423 @@
+"""The lines that the promise of a forced error rests on, each with a damage and the test that must notice."""
+
+from typing import NamedTuple
+
+_GUARD = "mta/rules/guard.py"
+_ORDERS = "mta/rules/orders.py"
+_OUTLET = "mta/egress/outlet.py"
+_RULES_LUA = "mta/redis_store/functions/rules.lua"
+
+_T_GUARD = "tests/unit/rules/test_guard.py::test_"
+_T_ORDERS = "tests/unit/rules/test_orders.py::test_"
+_T_HISTORY = "tests/unit/rules/test_histories.py::test_"
+_T_EGRESS = "tests/unit/egress/test_transactions.py::test_"
+_T_STORE = "tests/integration/redis_store/test_rule_store.py::test_"
+_T_QUEUES = "tests/integration/redis_store/test_queues.py::test_"
+_T_SETTLER = "tests/unit/scheduling/test_settler.py::test_"
+_T_SWEEPER = "tests/unit/rules/test_sweeper.py::test_"
+_T_REAPER = "tests/unit/scheduling/test_reaper.py::test_"
+_T_WORKER = "tests/unit/runtime/test_worker.py::test_"
+
+
+class Mutation(NamedTuple):
+    """In `file` the text `old`, which is there exactly once, becomes `new`; then `test` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+PERMIT = (
+    Mutation(
+        "the permit (MAIL): the guard",
+        _GUARD,
+        "return self._now() < self._permit_until - self._staleness / 2",
+        "return True",
+        _T_GUARD + "mail_stops_half_a_staleness_before_the_dot",
+    ),
+    Mutation(
+        "the permit (MAIL): half of S is left",
+        _GUARD,
+        "self._permit_until - self._staleness / 2",
+        "self._permit_until",
+        _T_GUARD + "mail_stops_half_a_staleness_before_the_dot",
+    ),
+    Mutation(
+        "the permit (MAIL): egress asks",
+        _OUTLET,
+        "if not house.rules.may_begin():",
+        "if False:",
+        _T_EGRESS + "no_mail_while_there_is_no_permit[pipelined]",
+    ),
+    Mutation(
+        "the permit (MAIL): asked again when the content has come",
+        _OUTLET,
+        "if not connection.usable or not self._house.rules.may_begin():",
+        "if not connection.usable:",
+        _T_EGRESS + "a_permit_that_ran_out_while_the_content_was_fetched[pipelined]",
+    ),
+    Mutation(
+        "the permit (dot): the guard",
+        _GUARD,
+        "return self._now() < self._permit_until\n",
+        "return True\n",
+        _T_HISTORY + "a_suspended_machine",
+    ),
+    Mutation(
+        "the permit (dot): egress asks",
+        _OUTLET,
+        "if rules.may_dot():",
+        "if True:",
+        _T_EGRESS + "a_dot_that_waits_too_long_is_returned[pipelined]",
+    ),
+    Mutation(
+        "the permit is less than S",
+        _GUARD,
+        "PERMIT_SHARE: Final = 0.9",
+        "PERMIT_SHARE: Final = 1.9",
+        _T_GUARD + "permit_counts_from_before_it_was_asked_for",
+    ),
+    Mutation(
+        "no delivery before the first OK",
+        _GUARD,
+        'self._staleness = 0.0  # S, seconds\n        self._permit_until = float("-inf")',
+        'self._staleness = 0.0  # S, seconds\n        self._permit_until = float("inf")',
+        _T_GUARD + "no_delivery_before_the_first_ok",
+    ),
+    Mutation(
+        "b0: taken after the question",
+        _GUARD,
+        "self._permit_until = asked_at + PERMIT_SHARE * self._staleness",
+        "self._permit_until = self._now() + PERMIT_SHARE * self._staleness",
+        _T_GUARD + "permit_counts_from_before_it_was_asked_for",
+    ),
+    Mutation(
+        "a lost session has no permit",
+        _GUARD,
+        'lost = self._store.session\n        self._permit_until = float("-inf")',
+        "lost = self._store.session",
+        _T_GUARD + "lost_session_stops_drops_and_begins_anew",
+    ),
+    Mutation(
+        "the clock counts suspension",
+        "mta/rules/clock.py",
+        "time.CLOCK_BOOTTIME",
+        "time.CLOCK_MONOTONIC",
+        _T_HISTORY + "a_suspended_machine",
+    ),
+)
+
+LOOKS = (
+    Mutation(
+        "the last look",
+        _OUTLET,
+        "        rule = self._rule_for(transaction, connection.line, table)\n        # Only",
+        "        rule = None\n        # Only",
+        _T_EGRESS + "the_last_look_sees_the_table_as_it_is[pipelined]",
+    ),
+    Mutation(
+        "the second look",
+        "mta/egress/house.py",
+        "        if self.rules.may_dot():\n            return\n",
+        "        return\n",
+        _T_EGRESS + "a_dot_written_past_the_permit_is_reported_as_escaped[pipelined]",
+    ),
+    Mutation(
+        "the second look: of each dot",
+        _OUTLET,
+        "self._house.second_look(connection, transaction)",
+        "pass",
+        _T_HISTORY + "a_stop_between_look_and_write",
+    ),
+    Mutation(
+        "what has begun ends when the table is swapped",
+        "mta/egress/egress.py",
+        "rules.on_change(self.on_change)",
+        "rules.on_change(lambda table: [])",
+        _T_EGRESS + "what_is_past_its_dot_is_listed_once_and_remembers_the_rule[pipelined]",
+    ),
+)
+
+CONFIRMATION = (
+    Mutation(
+        "the wait for confirmations: a head beyond the change",
+        _ORDERS,
+        "elif state.head.generation >= self.head.generation:",
+        "else:",
+        _T_ORDERS + "effective_when_every_session_of_the_wait_set_has_confirmed",
+    ),
+    Mutation(
+        "the wait for confirmations: until all have left",
+        _ORDERS,
+        "        await order.emptied.wait()\n",
+        "",
+        _T_ORDERS + "a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word",
+    ),
+    Mutation(
+        "the wait for confirmations: S + 0.5 s",
+        _ORDERS,
+        "await self._store.max_staleness() + GRACE",
+        "await self._store.max_staleness() / 2",
+        _T_ORDERS + "stopped_worker_leaves_the_wait_set_by_time_and_stays_named",
+    ),
+    Mutation(
+        "swap with hooks before confirm",
+        _GUARD,
+        "        self._hooks_due = True\n        self._run_change_hooks()\n",
+        "        asyncio.get_running_loop().call_soon(self._run_change_hooks)\n",
+        _T_GUARD + "behind_swaps_lists_and_only_then_confirms",
+    ),
+    Mutation(
+        "a hook that failed runs again before confirm",
+        _GUARD,
+        "        if self._hooks_due:\n",
+        "        if False:\n",
+        _T_GUARD + "hook_that_fails_is_run_again_before_anything_is_confirmed",
+    ),
+    Mutation(
+        "compare-and-set in rules_confirm: the generation",
+        _RULES_LUA,
+        "if mine ~= generation or my_change ~= change then",
+        "if false then",
+        _T_STORE + "a_put_moves_the_head_and_returns_who_must_confirm[plain]",
+    ),
+    Mutation(
+        "compare-and-set in rules_confirm: the change",
+        _RULES_LUA,
+        "if mine ~= generation or my_change ~= change then",
+        "if mine ~= generation then",
+        _T_STORE + "a_head_that_is_no_ancestor_must_reload[plain]",
+    ),
+    Mutation(
+        "rules_confirm refuses who was given up",
+        _RULES_LUA,
+        "if known and cmsgpack.unpack(known)[4] or not known and seq > 1 then",
+        "if not known and seq > 1 then",
+        _T_STORE + "a_dead_session_is_told_so_and_one_that_moved_on_is_not_given_up[plain]",
+    ),
+    Mutation(
+        "rules_confirm refuses who was forgotten",
+        _RULES_LUA,
+        "if known and cmsgpack.unpack(known)[4] or not known and seq > 1 then",
+        "if known and cmsgpack.unpack(known)[4] then",
+        _T_STORE + "a_dead_session_is_told_so_and_one_that_moved_on_is_not_given_up[plain]",
+    ),
+    Mutation(
+        "the wait set: taken from before the put",
+        "mta/redis_store/rule_store.py",
+        '        answer = await self._link.call(b"fg1_rules_change", step_keys, args)\n',
+        "        before = [name.encode() for name in await self.sessions()]\n"
+        '        answer = await self._link.call(b"fg1_rules_change", step_keys, args)\n'
+        "        answer = [answer[0], before]\n",
+        _T_STORE + "who_registers_while_a_rule_is_put_is_waited_for_or_has_it[plain]",
+    ),
+    Mutation(
+        "goodbye before the last dot",
+        "mta/runtime/worker.py",
+        "                await asyncio.gather(*parts)\n",
+        "                await self._guard.stop(True)\n                await asyncio.gather(*parts)\n",
+        _T_WORKER + "the_goodbye_comes_after_the_last_dot_and_the_last_claim",
+    ),
+    Mutation(
+        "goodbye although claims are held",
+        "mta/runtime/worker.py",
+        "        goodbye = False\n",
+        "        goodbye = True\n",
+        _T_WORKER + "no_goodbye_while_claims_are_held",
+    ),
+)
+
+DEATH = (
+    Mutation(
+        "reaping by observation: of a number that moves",
+        "mta/scheduling/reaper.py",
+        "            if seq != state.seq:\n                since = now\n",
+        "",
+        _T_REAPER + "only_who_stands_still_beyond_the_lease_is_taken_back",
+    ),
+    Mutation(
+        "reaping by observation: for a lease",
+        "mta/scheduling/reaper.py",
+        "stood_still = now - self._seen[name][1] > self._lease",
+        "stood_still = True",
+        _T_REAPER + "only_who_stands_still_beyond_the_lease_is_taken_back",
+    ),
+    Mutation(
+        "reaping by observation: not over time in which nobody could confirm",
+        "mta/scheduling/reaper.py",
+        "        self._seen.clear()\n",
+        "",
+        _T_REAPER + "time_in_which_the_store_was_away_counts_for_nobody",
+    ),
+    Mutation(
+        "reaping by observation: the number that was seen",
+        _RULES_LUA,
+        "if argv[2] ~= '' and state[3] ~= tonumber(argv[2]) then",
+        "if false then",
+        _T_STORE + "a_dead_session_is_told_so_and_one_that_moved_on_is_not_given_up[plain]",
+    ),
+    Mutation(
+        "reaping by observation: a question asked again moves the number",
+        _RULES_LUA,
+        "seq = math.max(seq, cmsgpack.unpack(known)[3] + 1)",
+        "seq = math.max(seq, cmsgpack.unpack(known)[3])",
+        _T_STORE + "a_question_asked_again_moves_the_number_too[plain]",
+    ),
+)
+
+PAST_DOT = (
+    Mutation(
+        "past_dot: told with the confirmation",
+        _GUARD,
+        "[entry for _, entry in listed]",
+        "[]",
+        _T_GUARD + "behind_swaps_lists_and_only_then_confirms",
+    ),
+    Mutation(
+        "past_dot: told until it was taken",
+        _GUARD,
+        "        listed = tuple(self._listed.items())\n",
+        "        listed = tuple(item for item in self._listed.items() if item[1])\n"
+        "        self._listed = dict.fromkeys(self._listed)\n",
+        _T_GUARD + "list_is_told_again_until_it_was_taken[question]",
+    ),
+    Mutation(
+        "past_dot: stored in the step that registers",
+        _RULES_LUA,
+        "    redis.call('HSETNX', past, argv[i + 1], argv[i + 2])\n",
+        "",
+        _T_STORE + "what_was_past_its_dot_is_listed_once_and_settled_once[plain]",
+    ),
+    Mutation(
+        "past_dot: listed by egress",
+        _OUTLET,
+        "past += transaction.listed(known.id)",
+        "pass",
+        _T_EGRESS + "what_is_past_its_dot_is_listed_once_and_remembers_the_rule[pipelined]",
+    ),
+    Mutation(
+        "past_dot: part of the effect",
+        _ORDERS,
+        "past_dot = () if order.removed else",
+        "past_dot = () if True else",
+        _T_ORDERS + "past_dot_is_fixed_and_quiet_once_all_of_it_is_settled",
+    ),
+    Mutation(
+        "past_dot: fixed",
+        _ORDERS,
+        "if e.id in fixed)",
+        "if fixed)",
+        _T_ORDERS + "past_dot_is_fixed_and_quiet_once_all_of_it_is_settled",
+    ),
+)
+
+BARRIER = (
+    Mutation(
+        "the barrier: raised before a lifting is effective",
+        _ORDERS,
+        "        if order.lifts and not order.barrier_at:\n",
+        "        if False:\n",
+        _T_ORDERS + "a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word",
+    ),
+    Mutation(
+        "the barrier: raised before the last pass of the sweep of a new rule",
+        _ORDERS,
+        "            if not order.barrier_at:\n                # Before",
+        "            if False:\n                # Before",
+        _T_ORDERS + "barrier_is_raised_before_a_replacement_or_a_removal_is_effective",
+    ),
+    Mutation(
+        "the barrier: an edit lifts what the rule was",
+        _ORDERS,
+        "order.lifts, order.asked_at = put.created, not put.created, asked_at",
+        "order.lifts, order.asked_at = put.created, False, asked_at",
+        _T_HISTORY + "an_edit_that_the_store_holds_up_is_not_effective_before_its_barrier",
+    ),
+    Mutation(
+        "the barrier: a removal lifts",
+        _ORDERS,
+        "order.removed = order.lifts = True",
+        "order.removed = True",
+        _T_ORDERS + "a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word",
+    ),
+    Mutation(
+        "the barrier: every lane's is raised",
+        "mta/redis_store/rule_store.py",
+        "for lane in range(self._lanes)]",
+        "for lane in range(1, self._lanes)]",
+        _T_QUEUES + "decisions_below_the_barrier_do_nothing[plain]",
+    ),
+    Mutation(
+        "the barrier: it holds against settlements",
+        "mta/redis_store/functions/settle.lua",
+        "elseif generation >= 0 and generation < barrier then",
+        "elseif false then",
+        _T_QUEUES + "decisions_below_the_barrier_do_nothing[plain]",
+    ),
+    Mutation(
+        "the barrier: it holds against sweeps",
+        "mta/redis_store/functions/sweep.lua",
+        "  if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then\n    return -1\n  end\n",
+        "",
+        _T_STORE + "a_sweep_sees_the_queue_and_ends_what_is_still_there[plain]",
+    ),
+)
+
+_DECIDE = "            pool, domain = queued.queue\n"
+
+
+def _skip(state: str, condition: str) -> Mutation:
+    return Mutation(
+        f"the sweep: {state}",
+        "mta/rules/sweep_moves.py",
+        _DECIDE,
+        f"            if {condition}:\n                continue\n{_DECIDE}",
+        _T_SWEEPER + f"a_delivery_in_each_state_is_swept[{state}]",
+    )
+
+
+SWEEP_OF_ONE_STATE_EACH = (
+    _skip("due", "queued.due_at <= now and not queued.record.attempts"),
+    _skip("scheduled", "queued.due_at > now and not queued.record.attempts"),
+    _skip("deferred", "queued.record.attempts"),
+    _skip("held", "pause"),
+    Mutation(
+        "the sweep: held, walked at all",
+        "mta/rules/sweeper.py",
+        "held = await self._store.pauses(lane)",
+        "held: list[str] = []",
+        _T_SWEEPER + "a_delivery_in_each_state_is_swept[held]",
+    ),
+    Mutation(
+        "the sweep: scheduled, seen in the store",
+        "mta/redis_store/functions/sweep.lua",
+        "local page = redis.call('ZSCAN', keys[2], argv[1], 'COUNT', argv[2])",
+        "local page = { '0', redis.call('ZRANGE', keys[2], '-inf', now_ms(), 'BYSCORE', 'WITHSCORES') }",
+        _T_STORE + "a_sweep_sees_what_is_due_scheduled_and_deferred[plain]",
+    ),
+    Mutation(
+        "the sweep: claimed, put back while the rule ends such mail",
+        "mta/scheduling/settler.py",
+        "            outcome = self._met_on_return(claimed, outcome)\n",
+        "            pass\n",
+        _T_SETTLER + "what_would_be_put_back_is_intercepted_when_a_rule_ends_it",
+    ),
+    Mutation(
+        "the sweep: claimed, put back by an old table",
+        "mta/scheduling/settler.py",
+        "            decided.generation = self._rules.table.head.generation\n",
+        "            pass\n",
+        _T_SETTLER + "what_an_old_table_lets_back_is_decided_again",
+    ),
+    Mutation(
+        "the sweep: its last pass begins after the rule is effective",
+        "mta/rules/sweeper.py",
+        "sweep.last_pass = sweep.effective_at > 0",
+        "sweep.last_pass = True",
+        _T_SWEEPER + "last_pass_begins_only_when_the_rule_is_effective",
+    ),
+)
+
+MUTATIONS = (*PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *BARRIER, *SWEEP_OF_ONE_STATE_EACH)
