@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from control_api.app import create_app
+from control_api.catalogue import Catalogue
 from control_api.dependencies import Dependencies
 from mta.model.settings import Settings
 from mta.rules.orders import OrderBook
@@ -47,6 +48,7 @@ def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Und
         orders=orders,
         undoing=undo,
         rules=store.rules,
+        catalogue=Catalogue(store.rules, settings.node.name, settings.rules.protected_tags),
         sweeps=store.sweeps,
         spares=store.spares,
         books=store.books,

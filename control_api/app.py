@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from control_api import events, forced_errors, health, messages, openapi, pauses, queues, tags, workers
+from control_api import events, forced_errors, health, messages, metrics, openapi, pauses, queues, tags, workers
 from control_api.access import Access
 from control_api.bodies import MAX_BODY
 from control_api.dependencies import DEPENDENCIES, Dependencies
-from control_api.middleware import add_headers, answer_problems, require_token
+from control_api.middleware import OPEN_PATHS, add_headers, answer_problems, require_token
 from control_api.rules_resource import routes
 from mta.model.rules import Kind
 
@@ -14,7 +14,7 @@ from mta.model.rules import Kind
 def create_app(deps: Dependencies) -> web.Application:
     """An application that is not started yet; `deps` must be open when its first request comes."""
     app = web.Application(
-        middlewares=[answer_problems, require_token(Access(deps.tokens))],
+        middlewares=[answer_problems, require_token(Access(deps.tokens), _open_paths(deps))],
         client_max_size=MAX_BODY,
     )
     app[DEPENDENCIES] = deps
@@ -25,6 +25,7 @@ def create_app(deps: Dependencies) -> web.Application:
         [
             web.get("/healthz", health.healthz),
             web.get("/readyz", health.readyz),
+            web.get(metrics.PATH, metrics.show),
             web.get("/openapi.json", openapi.show),
             *routes(forced_errors.RESOURCE, Kind.ERROR),
             web.post("/v1/errors/{id}/undo", forced_errors.undo),
@@ -40,3 +41,8 @@ def create_app(deps: Dependencies) -> web.Application:
         ]
     )
     return app
+
+
+def _open_paths(deps: Dependencies) -> frozenset[str]:
+    """What is answered without a token. Metrics name rules and nodes: off loopback they need one."""
+    return OPEN_PATHS | {metrics.PATH} if deps.api.metrics_open and deps.api.listen.is_loopback else OPEN_PATHS

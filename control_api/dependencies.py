@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from control_api.catalogue import Catalogue
 from mta.model.settings import ApiSettings
 from mta.ports.access import LiveEvents, Tokens
 from mta.ports.books import Books
@@ -20,6 +21,7 @@ class Dependencies:
     orders: Orders
     undoing: Undoing
     rules: RuleStore
+    catalogue: Catalogue
     sweeps: SweepStore
     spares: SpareStore
     books: Books

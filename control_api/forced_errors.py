@@ -7,7 +7,7 @@ from control_api.problems import json_response
 from control_api.query import LONGEST_WAIT, read_query, read_wait
 from control_api.rule_view import shown_effect
 from control_api.rules_resource import RulesResource
-from mta.model.rules import Kind, Rule
+from mta.model.rules import Kind
 
 RESOURCE = RulesResource(Kind.ERROR)
 
@@ -19,8 +19,7 @@ async def undo(request: web.Request) -> web.Response:
     deps = dependencies.of(request)
     wait = read_wait(asked.get("wait"), "wait", deps.api.wait, LONGEST_WAIT)
     rule_id = request.match_info["id"]
-    _, rules = await deps.rules.load()
-    rule: Rule | None = next((rule for rule in rules if rule.id == rule_id), None)
+    rule = await deps.rules.rule(rule_id)
     if rule is not None:
         RESOURCE.check(rule)
     undone = await deps.undoing.undo(rule_id, rule, "admin", wait)

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -62,12 +62,12 @@ def _away(request_id: str, message: str) -> web.Response:
     return problem_response(503, message, request_id, None, {"Retry-After": RETRY_AFTER})
 
 
-def require_token(access: Access) -> Middleware:
+def require_token(access: Access, open_paths: Collection[str]) -> Middleware:
     """Deny by default: unknown paths need a token too, so that nobody maps the API without one."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.rel_url.raw_path not in OPEN_PATHS:
+        if request.rel_url.raw_path not in open_paths:
             await access.check(request)
         return await handler(request)
 

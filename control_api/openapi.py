@@ -5,7 +5,7 @@ import importlib.metadata
 import msgspec
 from aiohttp import web
 
-from control_api import openapi_messages, openapi_rules
+from control_api import metrics, openapi_messages, openapi_rules
 from control_api.openapi_words import (
     BY_DOMAIN,
     BY_POOL,
@@ -109,6 +109,13 @@ def _other_paths() -> Schema:
                     a_query("for", 'how long, such as "10s"; default: until the watcher goes'),
                     {"name": "Last-Event-ID", "in": "header", "schema": TEXT},
                 ],
+            )
+        },
+        metrics.PATH: {
+            "get": an_operation(
+                "Metrics of the cluster, in Prometheus's text format",
+                answers(_200={"description": "metrics", "content": {"text/plain": {"schema": TEXT}}}),
+                description="Without a token where the API listens on loopback and api.metrics_open is set.",
             )
         },
         "/healthz": {"get": an_operation("Whether the API answers", {"200": healthy}, security=[])},

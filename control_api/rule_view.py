@@ -43,9 +43,8 @@ def shown_rule(rule: Rule) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-async def use_of(deps: Dependencies, rule: Rule, table: RuleTable) -> dict[str, Any]:
-    """What the rule has met, and how many a pause holds now."""
-    counts = await deps.books.rule(rule.id)
+def use_of(rule: Rule, counts: Mapping[str, int], table: RuleTable) -> dict[str, Any]:
+    """What the rule has met, by its counters, and how many a pause holds now."""
     found = {
         "hits": counts.get("hits", 0),
         "last_hit_at": shown(counts.get("last_hit_at", 0)),

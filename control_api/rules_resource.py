@@ -1,7 +1,6 @@
 """What forced errors and pauses have in common over REST: list, order, edit, lift, and the account of a rule."""
 
 import secrets
-from collections.abc import Sequence
 
 import msgspec
 from aiohttp import web
@@ -25,8 +24,8 @@ from control_api.rule_body import (
 from control_api.rule_view import shown_effect, shown_rule, use_of, warnings_of
 from control_api.times import now_ms
 from mta.model.errors import BadValue
-from mta.model.rules import Head, Kind, Rule
-from mta.policy.rule_table import RuleTable, in_force, swept
+from mta.model.rules import Kind, Rule
+from mta.policy.rule_table import in_force, swept
 from mta.ports.rules import Edit, Effect
 from mta.rules.statement import only_tag, rule_statement
 
@@ -57,19 +56,19 @@ class RulesResource:
             "domain": read_domain(asked["domain"], "domain", wildcard=True) if "domain" in asked else None,
         }
         deps = dependencies.of(request)
-        head, rules = await deps.rules.load()
+        table = await deps.catalogue.table()
         now = now_ms()
         found = [
             rule
-            for rule in sorted(rules, key=_order)
+            for rule in sorted(table.rules(), key=_order)
             if rule.kind is self._kind
             and in_force(rule, now) in states
             and all(value is None or getattr(rule.selectors, name) == value for name, value in wanted.items())
             and (after is None or _order(rule) > after)
         ]
         page = found if limit is None else found[:limit]
-        table = RuleTable.empty(deps.node, deps.protected_tags).anew(head, rules)
-        body = [shown_rule(rule) | await use_of(deps, rule, table) for rule in page]
+        counts = await deps.books.rules([rule.id for rule in page])
+        body = [shown_rule(rule) | use_of(rule, of_rule, table) for rule, of_rule in zip(page, counts, strict=True)]
         headers = {}
         if len(found) > len(page):
             following = request.rel_url.update_query(cursor=cursor_of(*_order(page[-1])))
@@ -103,7 +102,7 @@ class RulesResource:
         fields = await read_fields(request, LISTS)
         check_fields(fields, self._kind)
         selectors = read_selectors(fields, deps.node)
-        _, rules = await deps.rules.load()
+        rules = (await deps.catalogue.table()).rules()
         found = next((rule for rule in rules if (rule.kind, rule.selectors) == (self._kind, selectors)), None)
         if found is None:
             raise Problem(404, f"there is no {self._noun} with exactly these selectors")
@@ -113,10 +112,11 @@ class RulesResource:
         """GET /{id}."""
         read_query(request)
         deps = dependencies.of(request)
-        rule, head, rules = await self.find(deps, request.match_info["id"])
+        table = await deps.catalogue.table()
+        rule = self.ours(table.rule(request.match_info["id"]))
         effect = await deps.orders.effect(rule)
-        table = RuleTable.empty(deps.node, deps.protected_tags).anew(head, rules)
-        body = shown_rule(rule) | await use_of(deps, rule, table) | await shown_effect(deps, effect)
+        counts = await deps.books.rule(rule.id)
+        body = shown_rule(rule) | use_of(rule, counts, table) | await shown_effect(deps, effect)
         return json_response(body, headers=_etag(rule))
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -128,7 +128,7 @@ class RulesResource:
         """GET /{id}/statement."""
         read_query(request)
         deps = dependencies.of(request)
-        rule, _, _ = await self.find(deps, request.match_info["id"])
+        rule = self.ours(await deps.rules.rule(request.match_info["id"]))
         effect = await deps.orders.effect(rule)
         sweep = (await deps.sweeps.sweeps()).get(rule.id)
         counts = await deps.books.rule(rule.id)  # before the tag's, see rule_statement
@@ -141,19 +141,17 @@ class RulesResource:
     async def _remove(self, deps: Dependencies, rule_id: str, wait: float) -> web.Response:
         effect = await deps.orders.remove(rule_id, "admin", wait, self._kind)
         if effect is None:
-            await self.find(deps, rule_id)
+            self.ours(await deps.rules.rule(rule_id))
             raise self.unknown()  # it came after it was to be removed
         body = shown_rule(effect.rule) | await shown_effect(deps, effect)
         return json_response(body, 200 if effect.effective else 202)
 
-    async def find(self, deps: Dependencies, rule_id: str) -> tuple[Rule, Head, Sequence[Rule]]:
-        """The rule among all. Raises Problem 404."""
-        head, rules = await deps.rules.load()
-        for rule in rules:
-            if rule.id == rule_id:
-                self.check(rule)
-                return rule, head, rules
-        raise self.unknown()
+    def ours(self, rule: Rule | None) -> Rule:
+        """Raises Problem 404 where there is none of this kind."""
+        if rule is None:
+            raise self.unknown()
+        self.check(rule)
+        return rule
 
     def only_ours(self, request: web.Request, edit: Edit) -> Edit:
         """`edit`, which is refused for a rule of the other kind, or one that is not as `If-Match` says."""

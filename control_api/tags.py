@@ -30,7 +30,9 @@ async def find_tag(request: web.Request) -> web.Response:
 async def _statement(request: web.Request, tag: str) -> web.Response:
     deps = dependencies.of(request)
     counts = await deps.books.tag(tag)
-    _, rules = await deps.rules.load()
-    of_tag = sorted(rule.id for rule in rules if tag == rule.selectors.tag or tag in (rule.selectors.tags_all or ()))
+    table = await deps.catalogue.table()
+    of_tag = sorted(
+        rule.id for rule in table.rules() if tag == rule.selectors.tag or tag in (rule.selectors.tags_all or ())
+    )
     statement = tag_statement(tag, counts, of_tag, now_ms(), tracked=bool(counts))
     return json_response(msgspec.to_builtins(statement))

@@ -21,7 +21,7 @@ async def list_workers(request: web.Request) -> web.Response:
     """GET /v1/workers."""
     read_query(request)
     deps = dependencies.of(request)
-    head, _ = await deps.rules.load()
+    head = await deps.rules.head()
     sessions = await deps.rules.sessions()
     now = now_ms()
     workers = [

@@ -30,7 +30,7 @@ class Egress:
         self._tick_every = _tick(settings)
         self._timer = self._house.loop.call_later(self._tick_every, self._tick)
         self._closed = False
-        self._generation = 0  # of the rule table that `on_change` saw last
+        self._table = RuleTable.empty()  # that `on_change` saw last
         rules.on_change(self.on_change)
         rules.on_cancel(self.on_cancel)
         rules.on_permit(self._on_permit)
@@ -51,10 +51,10 @@ class Egress:
         rule that lets it finish)."""
         past: list[PastDot] = []
         if len(table):
-            fresh = [rule for rule in table.rules() if rule.generation > self._generation]
+            fresh = table.fresh_since(self._table)
             for outlet in list(self._outlets.values()):
                 past += outlet.on_change(table, fresh)
-        self._generation = table.head.generation
+        self._table = table
         return past
 
     def on_cancel(self, messages: Collection[MessageId]) -> None:
@@ -97,6 +97,17 @@ class Egress:
     @property
     def open_connections(self) -> int:
         return self._house.open
+
+    def metrics(self) -> dict[str, int]:
+        """Counters since the start of the process, and the connections that are open now."""
+        house = self._house
+        return {
+            "connections_out": house.open,
+            "permit_stops:mail": house.permit_stops["mail"],
+            "permit_stops:dot": house.permit_stops["dot"],
+            "permit_aborts": house.permit_aborts,
+            "escaped": house.escaped,
+        }
 
     def __repr__(self) -> str:
         return f"<Egress outlets={len(self._outlets)} connections={self._house.open}>"

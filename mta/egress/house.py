@@ -1,6 +1,7 @@
 """What all outlets of a worker share: its settings and ports, the number of connections, and the second look."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from mta.egress.connection import Connection
@@ -36,6 +37,9 @@ class House:
         self.unreachable: dict[tuple[str, int], tuple[float, Trouble]] = {}  # address -> until when, why
         self.waiting: dict[QueueKey, Callable[[], None]] = {}  # queues without a connection, when all are taken
         self.progress = asyncio.Event()  # something ended while `Egress.drain` waits
+        self.permit_stops = Counter[str]()  # by what had to wait for a permit: "mail", "dot"
+        self.permit_aborts = 0  # dots that waited for a permit in vain
+        self.escaped = 0  # dots whose permit was gone when they had been written
         self._written: list[tuple[Connection, Transaction]] = []
 
     @property
@@ -51,6 +55,12 @@ class House:
         if self.waiting:
             self.waiting.pop(next(iter(self.waiting)))()
 
+    def no_permit(self, transaction: Transaction, before: str) -> None:
+        """MAIL or the dot of the transaction waits for a permit: counted once, however often it is looked at."""
+        if transaction.stopped_at != before:
+            transaction.stopped_at = before
+            self.permit_stops[before] += 1
+
     def second_look(self, connection: Connection, transaction: Transaction) -> None:
         """A dot was handed to the transport. The loop makes the system call at the end of its round, so the look
         after it comes with the next round: one for all dots of this one."""
@@ -62,6 +72,7 @@ class House:
         written, self._written = self._written, []
         if self.rules.may_dot():
             return
+        self.escaped += len(written)
         for connection, transaction in written:
             line = connection.line
             for claimed in transaction.claims:

@@ -194,6 +194,7 @@ class Outlet:
         elif rules.may_dot():
             connection.go_on()
         else:
+            self._house.no_permit(transaction, "dot")
             connection.hold(self._house.delivery.dot_hold)
 
     def look_again(self) -> None:
@@ -208,6 +209,7 @@ class Outlet:
 
     def held_too_long(self, connection: Connection, transaction: Transaction) -> None:
         connection.give_up()
+        self._house.permit_aborts += 1
         self._settle(transaction, returned("no permit of the rule table for too long"))
 
     def ended(self, connection: Connection, transaction: Transaction, trouble: Trouble | None) -> None:
@@ -301,6 +303,7 @@ class Outlet:
                 self._force(waiting.pop(), rule, table, Stage.ATTEMPT, line)
                 continue
             if not house.rules.may_begin():
+                house.no_permit(transaction, "mail")
                 break
             trouble = misfit(transaction, line)
             if trouble is not None:

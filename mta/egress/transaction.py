@@ -26,6 +26,7 @@ class Transaction:
         "recipients",
         "restarted",
         "sender",
+        "stopped_at",
     )
 
     def __init__(self, first: Claimed) -> None:
@@ -38,6 +39,7 @@ class Transaction:
         self.dot_at = 0  # Unix ms at which the dot was handed over, 0 = not yet
         self.past_dot_of: tuple[str, ...] = ()
         self.restarted = False
+        self.stopped_at = ""  # where it had to wait for a permit last: "mail" | "dot"
 
     @property
     def message(self) -> MessageId:

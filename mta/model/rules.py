@@ -77,6 +77,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
 class ChangeOp(enum.StrEnum):
     PUT = "put"
     REMOVE = "remove"
+    REGAIN = "regain"  # no rule: what a failover lost was put again, as far as it was known
 
 
 class Change(NamedTuple):

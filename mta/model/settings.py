@@ -5,6 +5,7 @@ annotations are the only source of the prose in `config/floodgate.toml` and of t
 """
 
 import enum
+import ipaddress
 from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
@@ -18,6 +19,14 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
 
 class Unit(enum.Enum):
@@ -222,6 +231,9 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
     allow_plaintext: Annotated[
         bool, Meta(description="Listen off loopback although tokens then cross the network in the clear.")
     ] = False
+    metrics_open: Annotated[
+        bool, Meta(description="Give /metrics without a token where the API listens on loopback; off it, never.")
+    ] = True
 
 
 class JournalSettings(Struct, frozen=True, kw_only=True):

@@ -92,7 +92,18 @@ def _never() -> int:
 class RuleTable:
     """All rules at one head. `match` is synchronous, allocates nothing, and costs O(labels + depth of the domain)."""
 
-    __slots__ = ("_clock", "_entries", "_jointly", "_tagged", "_untagged", "head", "node", "protected")
+    __slots__ = (
+        "_clock",
+        "_entries",
+        "_jointly",
+        "_made_of",
+        "_put",
+        "_tagged",
+        "_untagged",
+        "head",
+        "node",
+        "protected",
+    )
 
     def __init__(self, node: str, protected: frozenset[str], clock: Clock) -> None:
         """Use `empty`, `build`, `anew` or `apply`."""
@@ -100,6 +111,8 @@ class RuleTable:
         self.node = node
         self.protected = protected
         self._clock = clock
+        self._made_of: Head | None = None  # by `apply`
+        self._put: tuple[Rule, ...] = ()  # what that put
         self._entries: dict[str, tuple[Entry, str | None]] = {}  # by rule; with the label of the bucket it is in
         self._tagged: dict[str, Bucket] = {}  # rules with `tag`
         self._jointly: dict[str, Bucket] = {}  # rules with `tags_all` or `tenant` only, each under one of its labels
@@ -128,7 +141,17 @@ class RuleTable:
         for expected, change in enumerate(changes, self.head.generation + 1):
             if change.head.generation != expected:
                 raise NoSuccessor(f"generation {change.head.generation} where {expected} was due")
-        return self._changed(changes[-1].head, [(change.op, change.rule) for change in changes])
+        made = self._changed(changes[-1].head, [(change.op, change.rule) for change in changes])
+        made._made_of = self.head
+        put = {change.rule.id: change.rule for change in changes if change.op is ChangeOp.PUT}
+        made._put = tuple(rule for rule in put.values() if made.rule(rule.id) is rule)
+        return made
+
+    def fresh_since(self, before: "RuleTable") -> Sequence[Rule]:
+        """The rules that are not in `before` as they are here; at no cost where this table was made of that one."""
+        if self._made_of == before.head:
+            return self._put
+        return [rule for rule in self.rules() if (known := before.rule(rule.id)) is not rule and known != rule]
 
     def match(
         self, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str = "", mx: str = ""

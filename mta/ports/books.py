@@ -1,5 +1,6 @@
 """The books as the API reads them: counters by tag, rule and queue; raises StoreAway, StoreError."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.mail import QueueKey
@@ -32,6 +33,10 @@ class Books(Protocol):
         """Fields "met" (each delivery once, when the rule first met it), "intercepted:<stage>", "after",
         "deferred", "held", "other", "uncertain", "hits", "last_hit_at": met = intercepted + after + deferred + held +
         other."""
+        ...
+
+    async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:
+        """The same of many rules, in their order, in a few calls."""
         ...
 
     async def queues(self) -> list[QueueCounts]: ...

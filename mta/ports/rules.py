@@ -62,6 +62,20 @@ class Confirmed(NamedTuple):
     reload: bool = False  # `changes` cannot lead there (no successor, or too far behind): load the whole table
 
 
+class Step(NamedTuple):
+    """One change of the rule table, as the next one knows it."""
+
+    head: Head
+    was: int = 0  # put again after a failover: the generation of the order; 0 = it is an order
+
+
+class Trail(NamedTuple):
+    """How the rule table came to where it is."""
+
+    steps: tuple[Step, ...]  # the oldest that is kept, then those that were asked for, in order
+    regained: int  # generation up to which changes that a failover lost were put again
+
+
 class RuleStore(Protocol):
     """Rules and sessions in `{rules}`; raises StoreAway, StoreError."""
 
@@ -84,8 +98,30 @@ class RuleStore(Protocol):
         """The goodbye: after the last dot; claims must have been given back."""
         ...
 
+    async def head(self) -> Head: ...
+
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         """The whole table, without rules that cannot be read (alarm)."""
+        ...
+
+    async def rule(self, rule_id: str) -> Rule | None: ...
+
+    async def changes(self, since: Head) -> tuple[Change, ...]:
+        """From `since` to the head, in order; () where they do not lead there, or are too many: load the table."""
+        ...
+
+    async def knows(self, head: Head) -> bool:
+        """Whether the change that made this head is one of the store's."""
+        ...
+
+    async def trail(self, since: int) -> Trail:
+        """The changes from generation `since` on that lead to the head."""
+        ...
+
+    async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
+        """Put rules again, by id, that a failover lost; `lost` is the head that it forgot, `stored` what stands in the
+        store of these rules. No generation up to `lost` is used again. True: done, by this call or by another process
+        that knew as much; False: something has changed meanwhile, nothing was written, look again."""
         ...
 
     async def put(self, rule: Rule, change: str) -> tuple["Put", frozenset[str]]:
@@ -150,6 +186,7 @@ class Put(NamedTuple):
     rule: Rule
     head: Head
     created: bool
+    before: int = 0  # generation of the rule that it replaced, 0 = there was none
 
 
 class Removed(NamedTuple):
@@ -291,6 +328,20 @@ class Orders(Protocol):
     async def effect(self, rule: Rule) -> "Effect":
         """What is known now of the rule's last change; made good from then on where nobody follows it any more."""
         ...
+
+    def figures(self) -> "OrderFigures":
+        """What the orders of this process came to since its start."""
+        ...
+
+
+class OrderFigures(NamedTuple):
+    """How long orders took to be effective, and how they became so."""
+
+    pending: int
+    in_time: int  # every process of the wait set confirmed or left
+    by_time: int  # the time alone has stopped somebody
+    seconds: float  # from order to effect, all of them together
+    within: tuple[tuple[float, int], ...]  # seconds -> how many took at most that long
 
 
 class Effect(NamedTuple):

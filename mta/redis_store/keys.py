@@ -84,11 +84,13 @@ def rule_key(prefix: bytes, rule: bytes) -> bytes:
 
 
 # Rules and sessions
-RULES_HEAD = b"fg:{rules}:head"  # hash: generation, change
+RULES_HEAD = (
+    b"fg:{rules}:head"  # hash: generation, change, regained (generation up to which lost changes were regained)
+)
 RULES_TABLE = b"fg:{rules}:table"  # hash: rule id -> msgpack Rule
 RULES_IDS = b"fg:{rules}:ids"  # hash: kind of a pause, selectors (canonical JSON) -> rule id
 RULES_CHANGES = (
-    b"fg:{rules}:changes"  # stream, id <generation>-0: op, change, id, rule, by, at; the audit, ~20,000 long
+    b"fg:{rules}:changes"  # stream, id <generation>-0: op, change, id, rule, by, at (was); the audit, ~20,000 long
 )
 RULES_CANCELS = (
     b"fg:{rules}:cancels"  # stream: m = message id; what sessions hear of with their confirmation, ~100,000 long

@@ -1,6 +1,7 @@
 """The connection to the store: atomic steps called, foreign errors translated, the server's safety known."""
 
 import asyncio
+import contextlib
 import importlib.resources
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -33,6 +34,7 @@ from mta.redis_store import safety
 
 log = logging.getLogger(__name__)
 
+_CROWD: Final = 32  # calls at a time where they come by hundreds: more make none of them faster
 LIBRARY: Final = "fg1"  # the version is in the names of library and functions, which share one namespace
 
 # What says "not now" rather than "wrong": the same call may go through later.
@@ -67,8 +69,12 @@ def _answer_raw(callbacks: MutableMapping[Any, Any]) -> None:
 class Link:
     """One process's way to the store. A call that fails leaves no half-read connection behind."""
 
-    def __init__(self, url: str, settings: RedisSettings, password: str | None = None) -> None:
+    def __init__(
+        self, url: str, settings: RedisSettings, password: str | None = None, *, crowded: bool = False
+    ) -> None:
+        """`crowded`: calls come by hundreds at once; they take turns, since the client refuses so many."""
         self._settings = settings
+        self._turns = asyncio.Semaphore(_CROWD) if crowded else contextlib.nullcontext()
         self._run_ids: set[bytes] = set()  # of servers whose settings were checked
         self._checking: asyncio.Task[None] | None = None
         self._subscriber: asyncio.Task[None] | None = None
@@ -205,7 +211,8 @@ class Link:
 
     async def _translated(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         try:
-            return await ask()
+            async with self._turns:
+                return await ask()
         except OutOfMemoryError as error:
             raise StoreFull(str(error)) from error
         except ResponseError as error:

@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from mta.model.errors import BadValue, SessionLost, StoreError
 from mta.model.ids import MessageId
-from mta.model.rules import Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, SessionState
-from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed
+from mta.model.rules import Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, Selectors, SessionState
+from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, Step, Trail
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
@@ -24,7 +25,9 @@ _past_decoder = msgspec.msgpack.Decoder(PastDot)
 _about_decoder = msgspec.json.Decoder(tuple[str, int, tuple[str, ...]])
 _session_decoder = msgspec.msgpack.Decoder(tuple[int, str, int, bool, int, str, str])
 _metrics_decoder = msgspec.json.Decoder(dict[str, float])
-_TRIES: Final = 50  # of a change while others change the table too
+_TRIES: Final = 50  # of a change while others change the same rule
+_MOST_CHANGES: Final = 1000  # more than these, and the whole table costs less
+_TOO_FAST: Final = "others keep changing this rule: try again"
 
 
 class StoredRules:
@@ -120,82 +123,84 @@ class StoredRules:
     # The table
 
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
-        """Read until the head is the same before and after."""
-        while True:
-            before = await self._head()
-            answer = await self._link.command("HGETALL", keys.RULES_TABLE)
-            if await self._head() == before:
-                rules = (_readable(raw, name.decode()) for name, raw in zip(answer[::2], answer[1::2], strict=True))
-                return before, tuple(rule for rule in rules if rule is not None)
+        generation, change, answer = await self._link.call(b"fg1_rules_load", [keys.RULES_HEAD, keys.RULES_TABLE], [])
+        rules = (_readable(raw, name.decode()) for name, raw in zip(answer[::2], answer[1::2], strict=True))
+        return Head(int(generation), change.decode()), tuple(rule for rule in rules if rule is not None)
 
-    async def _head(self) -> Head:
+    async def head(self) -> Head:
         generation, change = await self._link.command("HMGET", keys.RULES_HEAD, "generation", "change")
         return Head(int(generation or 0), (change or b"").decode())
 
+    async def changes(self, since: Head) -> tuple[Change, ...]:
+        words = (f"{since.generation}-0", "+", "COUNT", _MOST_CHANGES + 1)
+        rows = await self._link.command("XRANGE", keys.RULES_CHANGES, *words)
+        if not rows or len(rows) > _MOST_CHANGES or not _leads_from(since, rows[0]):
+            return ()
+        changes = [_change(int(entry.partition(b"-")[0]), fields) for entry, fields in rows[1:]]
+        return tuple(change for change in changes if change is not None)
+
+    async def knows(self, head: Head) -> bool:
+        entry = f"{head.generation}-0"
+        rows = await self._link.command("XRANGE", keys.RULES_CHANGES, entry, entry)
+        return bool(rows) and _leads_from(head, rows[0])
+
+    async def rule(self, rule_id: str) -> Rule | None:
+        raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
+        return _readable(raw, rule_id) if raw else None
+
     async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
-        selectors = _identity(rule)
         for _ in range(_TRIES):
-            head = await self._head()
-            known_id = await self._link.command("HGET", keys.RULES_IDS, selectors)
-            known = await self._rule(known_id.decode()) if known_id else None
-            if known is None and await self._link.command("HLEN", keys.RULES_TABLE) >= self._max_rules:
-                raise BadValue(
-                    "rules.max_rules", f"there are {self._max_rules} rules already: remove some, or raise it"
+            known_id = await self._link.command("HGET", keys.RULES_IDS, _identity(rule))
+            seen = await self._seen(known_id.decode()) if known_id else None
+            written = rule
+            if seen is not None:
+                known = seen.rule
+                written = msgspec.structs.replace(
+                    rule, id=known.id, created_at=known.created_at, created_by=known.created_by
                 )
-            written = msgspec.structs.replace(
-                rule,
-                id=known.id if known else rule.id,
-                created_at=known.created_at if known else rule.created_at,
-                created_by=known.created_by if known else rule.created_by,
-                generation=head.generation + 1,
-            )
-            wait_set = await self._change(ChangeOp.PUT, head, change, written, selectors, rule.created_by)
-            if wait_set is not None:
-                return Put(written, Head(head.generation + 1, change), known is None), wait_set
-        raise StoreError("the rule table changes too fast: try again")
+            done = await self._change(ChangeOp.PUT, change, seen, written, rule.created_by)
+            if done is not None:
+                return Put(done.rule, done.head, seen is None, seen.rule.generation if seen else 0), done.wait_set
+        raise StoreError(_TOO_FAST)
 
     async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple[Put, frozenset[str]] | None:
         for _ in range(_TRIES):
-            head = await self._head()
-            known = await self._rule(rule_id)
-            if known is None:
+            seen = await self._seen(rule_id)
+            if seen is None:
                 return None
-            edited = edit(known)
+            known = seen.rule
             written = msgspec.structs.replace(
-                edited,
+                edit(known),
                 id=known.id,
                 selectors=known.selectors,
                 created_at=known.created_at,
                 created_by=known.created_by,
-                generation=head.generation + 1,
             )
-            identity, was = _identity(written), _identity(known)
-            if identity != was:
+            identity = _identity(written)
+            if identity != _identity(known):
                 other = await self._link.command("HGET", keys.RULES_IDS, identity)
                 if other:
                     raise Exists(other.decode())
-            wait_set = await self._change(ChangeOp.PUT, head, change, written, identity, by, was)
-            if wait_set is not None:
-                return Put(written, Head(head.generation + 1, change), False), wait_set
-        raise StoreError("the rule table changes too fast: try again")
+            done = await self._change(ChangeOp.PUT, change, seen, written, by)
+            if done is not None:
+                return Put(done.rule, done.head, False, known.generation), done.wait_set
+        raise StoreError(_TOO_FAST)
 
     async def remove(
         self, rule_id: str, change: str, by: str = "", kind: Kind | None = None
     ) -> tuple[Removed, frozenset[str]] | None:
         for _ in range(_TRIES):
-            head = await self._head()
-            rule = await self._rule(rule_id)
-            if rule is None or kind not in (None, rule.kind):
+            seen = await self._seen(rule_id)
+            if seen is None or kind not in (None, seen.rule.kind):
                 return None
-            wait_set = await self._change(ChangeOp.REMOVE, head, change, rule, _identity(rule), by)
-            if wait_set is not None:
-                return Removed(rule, Head(head.generation + 1, change)), wait_set
-        raise StoreError("the rule table changes too fast: try again")
+            done = await self._change(ChangeOp.REMOVE, change, seen, seen.rule, by)
+            if done is not None:
+                return Removed(seen.rule, done.head), done.wait_set
+        raise StoreError(_TOO_FAST)
 
-    async def _change(
-        self, op: ChangeOp, head: Head, change: str, rule: Rule, identity: bytes, by: str, was: bytes = b""
-    ) -> frozenset[str] | None:
-        """`was`: the identity that the rule had before. None: the head has moved meanwhile."""
+    async def _change(self, op: ChangeOp, change: str, seen: "_Seen | None", rule: Rule, by: str) -> "_Done | None":
+        """The store gives the generation: writers wait for each other only over the same rule. None: it has changed
+        since it was seen. Raises BadValue: there is no room for another rule."""
         step_keys = [
             keys.RULES_HEAD,
             keys.RULES_TABLE,
@@ -207,23 +212,47 @@ class StoredRules:
             keys.RULES_SWEEPS,
         ]
         at = int(time.time() * 1000)
-        args: list[bytes | str | int] = [
-            op,
-            head.generation,
-            change,
-            rule.id,
-            identity,
-            codec.encode(rule),
-            by,
-            at,
-            was,
-        ]
+        args: list[bytes | str | int] = [op, change, rule.id, *_written(seen, rule), by, at, self._max_rules]
         answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)
-        return None if answer is None else frozenset(name.decode() for name in answer)
+        if answer is None:
+            return None
+        if answer == -1:
+            raise BadValue("rules.max_rules", f"there are {self._max_rules} rules already: remove some, or raise it")
+        generation = int(answer[0])
+        wait_set = frozenset(name.decode() for name in answer[1])
+        return _Done(msgspec.structs.replace(rule, generation=generation), Head(generation, change), wait_set)
 
-    async def _rule(self, rule_id: str) -> Rule | None:
+    async def _seen(self, rule_id: str) -> "_Seen | None":
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
-        return _rule_decoder.decode(raw) if raw else None
+        return _Seen(raw, _rule_decoder.decode(raw)) if raw else None
+
+    # After a failover
+
+    async def trail(self, since: int) -> Trail:
+        answer = await self._link.call(b"fg1_rules_trail", [keys.RULES_HEAD, keys.RULES_CHANGES], [since])
+        rows = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
+        return Trail(
+            tuple(Step(Head(int(generation), change.decode()), int(was)) for generation, change, was in rows),
+            int(answer[0]),
+        )
+
+    async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
+        step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES]
+        step_keys += [keys.past_key(rule.id) for rule in rules]
+        args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), int(time.time() * 1000)]
+        for rule in rules:
+            seen = await self._seen(rule.id)
+            known = stored.get(rule.id)
+            if (seen.rule if seen is not None else None) != known:
+                return False
+            was = rule.generation
+            args += (ChangeOp.PUT, rule.id, *_written(seen, rule), was)
+        if last:
+            words = f"changes up to generation {lost.generation} were lost; what was known of them is in force again"
+            args += (ChangeOp.REGAIN, "", *_written(None, Rule("", Selectors(), reason=words)), 0)
+        return bool(await self._link.call_kept(b"fg1_rules_regain", step_keys, args))
+
+    # Effects
 
     async def save_effect(self, effect: Effective) -> None:
         args: list[bytes | str | int] = [effect.rule, effect.generation, codec.encode(effect)]
@@ -253,6 +282,28 @@ class StoredRules:
         await asyncio.gather(*(self._link.call(b"fg1_barrier", [anchor], [generation]) for anchor in anchors))
 
 
+class _Seen(NamedTuple):
+    """A rule as it stood in the store."""
+
+    raw: bytes
+    rule: Rule
+
+
+class _Done(NamedTuple):
+    """A change that was made."""
+
+    rule: Rule
+    head: Head
+    wait_set: frozenset[str]
+
+
+def _written(seen: _Seen | None, rule: Rule) -> tuple[bytes, bytes, bytes, bytes]:
+    """What a step needs to write the rule: as it was seen, its identity then, the one it is to have, the rule."""
+    identity = _identity(rule)
+    raw, old = (b"", identity) if seen is None else (seen.raw, _identity(seen.rule))
+    return raw, old, identity, codec.encode(msgspec.structs.replace(rule, generation=0))
+
+
 def _identity(rule: Rule) -> bytes:
     """A rule is its kind and its whole selector set."""
     selectors = msgspec.json.encode(rule.selectors)
@@ -273,6 +324,13 @@ def _change(generation: int, fields: Sequence[bytes]) -> Change | None:
     rule = _readable(said[b"rule"], said[b"id"].decode())
     head = Head(generation, said[b"change"].decode())
     return Change(head, ChangeOp(said[b"op"].decode()), rule) if rule is not None else None
+
+
+def _leads_from(head: Head, row: tuple[bytes, Sequence[bytes]]) -> bool:
+    """Whether a row of the stream is the change that made this head."""
+    entry, fields = row
+    said = dict(zip(fields[::2], fields[1::2], strict=True))
+    return entry == b"%d-0" % head.generation and said[b"change"].decode() == head.change
 
 
 def _session(name: str, raw: bytes) -> SessionState:

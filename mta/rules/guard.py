@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-import secrets
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
-
-import msgspec
 
 from mta.model.errors import SessionLost, StoreError
 from mta.model.ids import MessageId
@@ -14,11 +12,15 @@ from mta.model.rules import Head, PastDot, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
 from mta.ports.rules import Confirmed, RuleStore
 from mta.rules.clock import boottime, wall_ms
+from mta.rules.failover import Loss, loss_of
 
 log = logging.getLogger(__name__)
 
 PERMIT_SHARE: Final = 0.9  # of S: what a permit lasts, counted from before it was asked for
 _RETRY: Final = (0.02, 0.5)  # seconds after a confirm that failed: at first, at most
+_PASSED: Final = 1000  # heads that are remembered: further back a failover does not reach
+_AGAIN: Final = 500  # rules put again in one step
+_NAMED: Final = 20  # ids in one line of the log
 
 _REMEMBERED: Final = 300.0  # seconds that a cancellation is known: longer than any claim is on its way
 _MOST_REMEMBERED: Final = 100_000
@@ -48,6 +50,8 @@ class Guard:
         self._permit_until = float("-inf")
         self._seq = 1  # of the next confirm
         self._known = False  # the table was loaded under this session
+        self._passed: deque[Head] = deque(maxlen=_PASSED)  # heads that led to the table, its own the last of them
+        self._alarmed: tuple[Head, Head] | None = None  # heads between which a loss was told
         self._hooks_due = False  # the table was swapped and what is past its dot is not listed yet
         self._listed: dict[tuple[str, str], PastDot] = {}  # (rule, delivery) to tell with the next confirm
         self._canceled: dict[MessageId, float] = {}  # until when it is known, the oldest first
@@ -183,35 +187,47 @@ class Guard:
                 log.error("the changes of the rule table do not follow %s: %s", self._table, error)
             else:
                 if table.head == answer.head:
+                    self._passed.extend(change.head for change in answer.changes)
                     self._swap(table)
                     return
         await self._reload(answer.head)
 
     async def _reload(self, told: Head | None) -> None:
         """Take the whole table; `told` is the head that ours does not lead to, None: this session knows none yet."""
-        ours = self._table
-        head, rules = await self._store.load()
-        went_back = head != ours.head and head.generation <= ours.head.generation
         if told is not None:
-            log.error("rule table loaded anew: ours is %s, the store's head is %s", ours, told)
-        if went_back:
-            await self._put_back(head, rules)
+            log.error("rule table loaded anew: ours is %s, the store's head is %s", self._table, told)
+        while True:
             head, rules = await self._store.load()
+            trail = await self._store.trail(self._passed[0].generation if self._passed else 0)
+            loss = loss_of(tuple(self._table.rules()), self._passed, head, rules, trail)
+            if loss is None:
+                break
+            await self._put_back(loss, head, rules)
+        self._passed = deque((step.head for step in trail.steps if step.head.generation <= head.generation), _PASSED)
+        if not self._passed or self._passed[-1] != head:
+            self._passed.append(head)
         self._swap(self._table.anew(head, rules))
         self._known = True
 
-    async def _put_back(self, head: Head, stored: Sequence[Rule]) -> None:
-        """The store forgot changes (a failover): all rules of both tables are in force, and unconfirmed, until it has
-        them again."""
-        ours = self._table
-        lost = _lost(ours.rules(), stored)
-        log.error("the rule table went back from %s to %s; %d rules are put again", ours, head, len(lost))
-        union = {rule.id: rule for rule in (*stored, *lost)}
+    async def _put_back(self, loss: Loss, head: Head, stored: Sequence[Rule]) -> None:
+        """The store forgot changes (a failover): the rules of both tables are in force, and unconfirmed, until it has
+        them again. Any number of processes may do this at once."""
+        ours, again = self._table, (*loss.lost, *loss.stands)
+        told = ours.head, head
+        if told != self._alarmed:
+            self._alarmed = told
+            log.error("the rule table went back from %s to %s; put again: %s", ours, head, _ids(loss.lost))
+            if loss.stands:
+                log.error("rules whose removal was lost with it are in force again: %s", _ids(loss.stands))
+            if loss.replaced:
+                log.error("rules that were lost with it and have been ordered anew since: %s", _ids(loss.replaced))
+        known = {rule.id: rule for rule in stored}
+        union = {rule.id: rule for rule in (*ours.rules(), *stored, *loss.lost)}
         self._swap(ours.anew(ours.head, union.values()))
-        for rule in lost:
-            _, known = await self._store.load()
-            if _lost([rule], known):  # another process may have been faster
-                await self._store.put(rule, secrets.token_hex(8))
+        for at in range(0, max(1, len(again)), _AGAIN):
+            some = again[at : at + _AGAIN]
+            if not await self._store.regain(ours.head, some, known, last=at + _AGAIN >= len(again)):
+                return  # look again
 
     def _swap(self, table: RuleTable) -> None:
         """No await between the swap and the hooks: what begins afterwards begins under the new table."""
@@ -257,15 +273,7 @@ class Guard:
         return f"<Guard {self._store.session} {self._table}, permit {self._permit_left():.1f} s>"
 
 
-def _lost(ours: Iterable[Rule], stored: Sequence[Rule]) -> list[Rule]:
-    """The rules of ours that the store does not have, or has as they were before their last edit."""
-    known = {rule.id: rule for rule in stored}
-    return [
-        rule
-        for rule in ours
-        if (there := known.get(rule.id)) is None or (there.generation < rule.generation and _said(there) != _said(rule))
-    ]
-
-
-def _said(rule: Rule) -> Rule:
-    return msgspec.structs.replace(rule, generation=0)
+def _ids(rules: Sequence[Rule]) -> str:
+    """For the log, which stays readable where a store came back empty."""
+    named = ", ".join(rule.id for rule in rules[:_NAMED]) or "none"
+    return named if len(rules) <= _NAMED else f"{named} and {len(rules) - _NAMED} more"

@@ -9,8 +9,9 @@ from typing import Final
 from mta.model.errors import StoreError
 from mta.model.rules import Effective, Head, Kind, PastDot, Rule, SessionState
 from mta.policy.rule_table import swept
-from mta.ports.rules import Edit, Effect, Put, RuleStore, SweepStore
+from mta.ports.rules import Edit, Effect, OrderFigures, Put, RuleStore, SweepStore
 from mta.rules.clock import boottime, wall_ms
+from mta.rules.latency import Latency
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,10 @@ _POLL: Final = (0.003, 0.025)  # seconds between looks at the sessions: for a ne
 _QUIET_POLL: Final = 0.025
 _AHEAD: Final = 0.25  # seconds before the last instant, at which the barrier of a lifting order is raised anyhow
 _RETRY: Final = 0.1
+_TURNS: Final = 16  # orders that ask the store at the same time: hundreds may become effective in the same moment
+
+
+Key = tuple[str, int]  # rule and generation
 
 
 class Order:
@@ -26,19 +31,32 @@ class Order:
 
     def __init__(self, rule: Rule, head: Head, wait_set: Iterable[str], now: float, wall: int, limit: float) -> None:
         self.rule = rule
-        self.head = head
+        self.asked_at: float | None = None  # None: an earlier process was asked
+        self.before = 0  # generation of the rule that it replaced, 0 = there was none
         self.created = False
         self.removed = False
         self.lifts = False  # decisions by the rule as it was are refused before this is called effective
+        self.effect: Effective | None = None
+        self.task: asyncio.Task[Effective] | None = None
+        self.emptied = asyncio.Event()  # the wait set is empty, or time has stopped who is in it
+        self.near = asyncio.Event()  # so, or nearly so by the time alone
+        self.begin(head, wait_set, now, wall, limit)
+
+    @property
+    def key(self) -> Key:
+        return self.rule.id, self.head.generation
+
+    def begin(self, head: Head, wait_set: Iterable[str], now: float, wall: int, limit: float) -> None:
+        """Wait for these sessions, `limit` seconds at most; once more where the change was lost in a failover."""
+        self.head = head
         self.waiting = set(wait_set)
         self.confirmed: set[str] = set()
         self.deadline = now + limit
         self.effective_by = wall + int(limit * 1000)
         self.emptied_at = 0
-        self.emptied = asyncio.Event()  # the wait set is empty, or time has stopped who is in it
-        self.near = asyncio.Event()  # so, or nearly so by the time alone
         self.barrier_at = 0  # when it was raised
-        self.effect: Effective | None = None
+        self.emptied.clear()
+        self.near.clear()
 
     def look(self, sessions: Mapping[str, SessionState], now: float, wall: int) -> None:
         for name in tuple(self.waiting):
@@ -78,10 +96,13 @@ class OrderBook:
         self._now = now
         self._wall = wall
         self._limit = 0.0  # S + GRACE, seconds
-        self._orders: dict[tuple[str, int], Order] = {}  # by rule and generation
-        self._tasks: dict[tuple[str, int], asyncio.Task[Effective]] = {}
+        self._orders: dict[Key, Order] = {}
         self._watch_task: asyncio.Task[None] | None = None
         self._fresh = asyncio.Event()  # a new order: look at the sessions at once
+        self._turns = asyncio.Semaphore(_TURNS)
+        self._raising = asyncio.Lock()
+        self._raised = self._raised_at = 0  # the barrier: to which generation, and when
+        self._latency = Latency()
         self._noticed: dict[tuple[str, str], int] = {}  # (rule, delivery) -> when its session was seen to be gone
 
     async def start(self) -> None:
@@ -94,41 +115,45 @@ class OrderBook:
                 await self._resume(rule)
 
     async def stop(self) -> None:
-        tasks = [*self._tasks.values(), *([self._watch_task] if self._watch_task else [])]
+        tasks = [task for task in (self._watch_task, *(order.task for order in self._orders.values())) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def put(self, rule: Rule, wait: float, until: str) -> Effect:
         limit = await self._whole_limit()
-        until_time = self._now() + wait
+        asked_at = self._now()
         put, wait_set = await self._store.put(rule, secrets.token_hex(8))
-        return await self._wait(self._placed(put, wait_set, limit), until_time, until)
+        return await self._wait(self._placed(put, wait_set, limit, asked_at), asked_at + wait, until)
 
     async def edit(self, rule_id: str, edit: Edit, by: str, wait: float, until: str) -> Effect | None:
         limit = await self._whole_limit()
-        until_time = self._now() + wait
+        asked_at = self._now()
         answer = await self._store.edit(rule_id, edit, secrets.token_hex(8), by)
         if answer is None:
             return None
-        return await self._wait(self._placed(*answer, limit), until_time, until)
+        return await self._wait(self._placed(*answer, limit, asked_at), asked_at + wait, until)
 
-    def _placed(self, put: Put, wait_set: Iterable[str], limit: float) -> Order:
+    def _placed(self, put: Put, wait_set: Iterable[str], limit: float, asked_at: float) -> Order:
         order = Order(put.rule, put.head, wait_set, self._now(), self._wall(), limit)
-        order.created, order.lifts = put.created, not put.created
+        order.created, order.lifts, order.asked_at = put.created, not put.created, asked_at
+        order.before = put.before
         return self._follow(order)
 
     async def remove(self, rule_id: str, by: str, wait: float, kind: Kind | None = None) -> Effect | None:
         limit = await self._whole_limit()
-        until_time = self._now() + wait
+        asked_at = self._now()
         answer = await self._store.remove(rule_id, secrets.token_hex(8), by, kind)
         if answer is None:
             return None
         removed, wait_set = answer
         order = Order(removed.rule, removed.head, wait_set, self._now(), self._wall(), limit)
         order.removed = order.lifts = True
-        order = self._follow(order)
-        return await self._wait(order, until_time, "effective")
+        order.asked_at = asked_at
+        return await self._wait(self._follow(order), asked_at + wait, "effective")
+
+    def figures(self) -> OrderFigures:
+        return self._latency.figures(len(self._orders))
 
     async def effect(self, rule: Rule) -> Effect:
         key = (rule.id, rule.generation)
@@ -143,13 +168,14 @@ class OrderBook:
     async def _resume(self, rule: Rule) -> Order:
         """Nobody knows whom the change waited for: wait for every session that stands below it, from now on."""
         limit = await self._whole_limit()
-        sessions = await self._store.sessions()
-        wait_set = [
-            name for name, state in sessions.items() if not state.dead and state.head.generation < rule.generation
-        ]
+        wait_set = await self._below(rule.generation)
         order = Order(rule, Head(rule.generation, ""), wait_set, self._now(), self._wall(), limit)
         order.lifts = True
         return self._follow(order)
+
+    async def _below(self, generation: int) -> list[str]:
+        sessions = await self._store.sessions()
+        return [name for name, state in sessions.items() if not state.dead and state.head.generation < generation]
 
     async def _whole_limit(self) -> float:
         if not self._limit:
@@ -157,17 +183,21 @@ class OrderBook:
         return self._limit
 
     def _follow(self, order: Order) -> Order:
-        key = (order.rule.id, order.head.generation)
-        known = self._orders.get(key)
+        known = self._orders.get(order.key)
         if known is not None:
             known.created = known.created or order.created
+            if known.asked_at is None:
+                known.asked_at = order.asked_at
             return known
-        self._orders[key] = order
-        self._tasks[key] = asyncio.create_task(self._finish(order), name=f"order {order.head.generation}")
+        self._orders[order.key] = order
+        order.task = asyncio.create_task(self._finish(order), name=f"order {order.head.generation}")
+        self._watch_on()
+        return order
+
+    def _watch_on(self) -> None:
         self._fresh.set()
         if self._watch_task is None or self._watch_task.done():
             self._watch_task = asyncio.create_task(self._watch(), name="order book")
-        return order
 
     async def _watch(self) -> None:
         """One look at the sessions serves all orders that wait."""
@@ -194,45 +224,106 @@ class OrderBook:
 
     async def _finish(self, order: Order) -> Effective:
         """From the empty wait set to a stored effect; it is repeated until the store has taken it."""
-        await order.near.wait()
         while True:
+            await order.near.wait()
             try:
                 effect = await self._settle(order)
-                break
+                if effect is not None:
+                    break
+                await self._give_again(order)
             except StoreError as error:
                 log.warning("the effect of rule %s is not stored yet: %s", order.rule.id, error)
                 await asyncio.sleep(_RETRY)
-        key = (order.rule.id, order.head.generation)
-        del self._orders[key], self._tasks[key]
+        if order.asked_at is not None:
+            self._latency.observe(self._now() - order.asked_at, bool(effect.unconfirmed))
+        if self._orders.get(order.key) is order:
+            del self._orders[order.key]
         return effect
 
-    async def _settle(self, order: Order) -> Effective:
+    async def _settle(self, order: Order) -> Effective | None:
+        """None: a failover lost the change, and the confirmations were about other changes."""
         if order.lifts and not order.barrier_at:
-            await self._store.raise_barrier(order.head.generation)
-            order.barrier_at = self._wall()
+            await self._raise_barrier(order)
         await order.emptied.wait()
-        if order.effect is None:
-            past_dot = () if order.removed else tuple(entry.id for entry in await self._store.past_dot(order.rule.id))
-            order.effect = Effective(
-                rule=order.rule.id,
-                generation=order.head.generation,
-                effective_at=max(order.emptied_at, order.barrier_at),
-                past_dot=past_dot,
-                confirmed=tuple(sorted(order.confirmed)),
-                unconfirmed=tuple(sorted(order.waiting)),
-            )
-        if not order.barrier_at:
-            # Before the sweep's last pass: what a worker lets back into a queue by an older table comes too late.
-            await self._store.raise_barrier(order.head.generation)
-            order.barrier_at = self._wall()
-        if not order.removed:
-            await self._store.save_effect(order.effect)
-        return order.effect
+        async with self._turns:
+            if order.effect is None:
+                if not await self._is_kept(order.head):
+                    return None
+                order.effect = await self._found(order)
+            if not order.barrier_at:
+                # Before the sweep's last pass: what a worker lets back into a queue by an older table comes too late.
+                await self._raise_barrier(order)
+            if not order.removed:
+                await self._store.save_effect(order.effect)
+            return order.effect
+
+    async def _found(self, order: Order) -> Effective:
+        past_dot = () if order.removed else tuple(entry.id for entry in await self._store.past_dot(order.rule.id))
+        return Effective(
+            rule=order.rule.id,
+            generation=order.head.generation,
+            effective_at=max(order.emptied_at, order.barrier_at),
+            past_dot=past_dot,
+            confirmed=tuple(sorted(order.confirmed)),
+            unconfirmed=tuple(sorted(order.waiting)),
+        )
+
+    async def _raise_barrier(self, order: Order) -> None:
+        """Once for all orders that need it now."""
+        async with self._raising:
+            if self._raised < order.head.generation:
+                ready = [known.head.generation for known in self._orders.values() if known.near.is_set()]
+                most = max([order.head.generation, *ready])
+                await self._store.raise_barrier(most)
+                self._raised, self._raised_at = most, self._wall()
+            order.barrier_at = self._raised_at
+
+    async def _is_kept(self, head: Head) -> bool:
+        """Whether the store knows the change; of one that an earlier process made only its generation is known."""
+        if not head.change:
+            return True
+        return await self._store.knows(head)
+
+    async def _give_again(self, order: Order) -> None:
+        """Guards put again what they knew; what none of them had confirmed is known here only. What others have ordered
+        since stands. Effective is what stands then, for every session below it."""
+        rule = order.rule
+        log.error("the change of rule %s at %s was lost in a failover; it is given again", rule.id, order.head)
+        there = await self._store.rule(rule.id)
+        at = 0 if there is None else await self._ordered_at(there)
+        if order.removed and there is not None and at == rule.generation:
+            await self._store.remove(rule.id, secrets.token_hex(8), "failover")
+        elif not order.removed and at == order.before:
+            await self._store.regain(order.head, [rule], {} if there is None else {rule.id: there}, last=False)
+            there = await self._store.rule(rule.id)
+        if self._orders.get(order.key) is order:
+            del self._orders[order.key]
+        if order.removed or there is None:
+            order.removed, head = True, await self._store.head()
+        else:
+            order.rule, head = there, Head(there.generation, "")
+        order.lifts = True
+        order.begin(
+            head._replace(change=""),
+            await self._below(head.generation),
+            self._now(),
+            self._wall(),
+            await self._whole_limit(),
+        )
+        self._orders.setdefault(order.key, order)
+        self._watch_on()
+
+    async def _ordered_at(self, rule: Rule) -> int:
+        """The generation of the order that made the rule what it is, also where it was put again since."""
+        steps = (await self._store.trail(rule.generation)).steps
+        return next(
+            (step.was for step in steps if step.was and step.head.generation == rule.generation), rule.generation
+        )
 
     async def _wait(self, order: Order, until_time: float, until: str) -> Effect:
         """At most until `until_time`; the order is followed beyond it."""
-        task = self._tasks[order.rule.id, order.head.generation]
-        await asyncio.wait({task}, timeout=max(0.0, until_time - self._now()))
+        assert order.task is not None
+        await asyncio.wait({order.task}, timeout=max(0.0, until_time - self._now()))
         state = await self._state(order)
         while until != "effective" and state.effective and self._now() < until_time:
             if state.quiet_at and (until == "quiet" or await self._is_swept(order.rule)):

@@ -113,7 +113,7 @@ class Undo:
             while not (await self._orders.effect(rule)).effective:  # noqa: ASYNC110 - the store tells, not an event
                 await asyncio.sleep(_POLL)
             return
-        head, _ = await self._rules.load()
+        head = await self._rules.head()
         limit = self._now() + await self._rules.max_staleness() + GRACE
         while self._now() < limit and await self._is_behind(head):  # noqa: ASYNC110
             await asyncio.sleep(_POLL)

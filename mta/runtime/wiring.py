@@ -52,15 +52,15 @@ class Store:
 
 async def open_store(settings: Settings, url: str, role: str, roles: tuple[str, ...], stopping: asyncio.Event) -> Store:
     """Waits for a store that is away; raises StoreUnsafe, SettingsError."""
-    link = await open_link(settings, url, stopping)
+    link = await open_link(settings, url, stopping, crowded=role == "api")
     cluster = ClusterSettings(link)
     await cluster.open(settings.rules.max_staleness)
     return Store(link, cluster, settings, Session(settings.node.name, role, roles))
 
 
-async def open_link(settings: Settings, url: str, stopping: asyncio.Event) -> Link:
+async def open_link(settings: Settings, url: str, stopping: asyncio.Event, crowded: bool = False) -> Link:
     """A link to a store that answers and is safe. Raises StoreUnsafe; SettingsError when told to stop before."""
-    link = Link(url, settings.redis, _password(settings))
+    link = Link(url, settings.redis, _password(settings), crowded=crowded)
     told = False
     while not stopping.is_set():
         try:

@@ -157,17 +157,24 @@ class Worker:
         await self._guard.stop(goodbye)
 
     def _metrics(self) -> Mapping[str, float]:
-        """Put beside each confirmation, for the API to show."""
-        found: dict[str, float] = {"reclaimed": self._reaper.reclaimed}
+        """Put beside each confirmation; control_api/metrics.py shows them, and knows what each of them says."""
+        found: dict[str, float] = {"reaped": self._reaper.reaped, "reclaimed": self._reaper.reclaimed}
         if self._intake is not None:
-            found["accepted"] = self._intake.admission.accepted
-            found["rejected"] = self._intake.admission.rejected
-            found["connections_in"] = self._intake.listener.connections_open
+            admission, listener = self._intake.admission, self._intake.listener
+            found["intake:accepted"] = admission.accepted
+            found["intake:deferred"] = admission.deferred
+            found["intake:rejected"] = admission.rejected
+            found["intake:unanswered"] = admission.unanswered
+            found["intake:refused"] = listener.refused
+            found["accepted_deliveries"] = admission.accepted_recipients
+            found["accepted_bytes"] = admission.accepted_bytes
+            found["connections_in"] = listener.connections_open
         if self._outgo is not None:
+            settler = self._outgo.settler
             found["claimed"] = self._outgo.dispatcher.claimed
-            found["settled"] = self._outgo.settler.settled
-            found["stale"] = self._outgo.settler.stale
-            found["connections_out"] = self._outgo.egress.open_connections
+            found["stale"] = settler.stale
+            found |= {f"settled:{what}": count for what, count in settler.outcomes.items()}
+            found |= self._outgo.egress.metrics()
         return found
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import msgspec
 from mta.model.errors import SessionLost, StoreAway, StoreError
 from mta.model.ids import lane_of
 from mta.model.mail import Claimed, QueueKey
-from mta.model.outcomes import Outcome, Stage, Verdict
+from mta.model.outcomes import Class, Outcome, Stage, Verdict
 from mta.model.settings import Settings
 from mta.policy.rule_table import ends
 from mta.ports.queueing import Claims, Move, Settled, Settlement
@@ -79,7 +79,8 @@ class Settler:
         self._returned: Callable[[int], None] = lambda lane: None
         self.defect: Exception | None = None  # a bug of ours: this process had better end
         self.broken = asyncio.Event()
-        self.settled = self.stale = self.redecided = self.lost = self.retried_calls = 0
+        self.outcomes = Counter[str]()  # settled deliveries by what became of them
+        self.stale = self.redecided = self.lost = self.retried_calls = 0
         self.reload(settings)
 
     def reload(self, settings: Settings) -> None:
@@ -222,7 +223,7 @@ class Settler:
         returned = False
         for item, answer in zip(batch, answers, strict=True):
             if answer is Settled.OK:
-                self.settled += 1
+                self.outcomes[_said(item.settlement, item.outcome)] += 1
                 if item.outcome is not None and item.outcome.verdict is Verdict.RETURNED:
                     returned = True
             elif answer is Settled.STALE:
@@ -260,3 +261,13 @@ def _again(item: _Item) -> _Item:
     """After a lost answer STALE may only mean that the first call was carried out: then nothing was late."""
     item.settlement.again = True
     return item
+
+
+def _said(done: Settlement, outcome: Outcome | None) -> str:
+    """The class of what has ended; of what has not, what it waits for."""
+    if done.ended is not None:
+        return done.ended.value
+    if done.move is Move.QUEUE:
+        returned = outcome is not None and outcome.verdict is Verdict.RETURNED
+        return "returned" if returned else "deferred"
+    return Class.HELD.value if done.move is Move.HOLD else Class.PARKED.value

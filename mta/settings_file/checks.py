@@ -129,10 +129,7 @@ def _check_pools(settings: Settings) -> None:
 
 def _check_api(settings: Settings) -> None:
     api = settings.api
-    loopback = api.listen.host == "localhost" or (
-        _is_ip(api.listen.host) and ipaddress.ip_address(api.listen.host).is_loopback
-    )
-    if not loopback and not api.allow_plaintext:
+    if not api.listen.is_loopback and not api.allow_plaintext:
         raise BadValue(
             "api.listen",
             f"{api.listen} is not a loopback address and tokens would cross the network in the clear; listen on "

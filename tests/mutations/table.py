@@ -113,8 +113,8 @@ LOOKS = (
     Mutation(
         "the last look",
         _OUTLET,
-        "if rule is not None and (rule.in_flight is InFlight.ABORT or rule.id not in transaction.past_dot_of):",
-        "if False:",
+        "        rule = self._rule_for(transaction, connection.line, table)\n        # Only",
+        "        rule = None\n        # Only",
         _T_EGRESS + "the_last_look_sees_the_table_as_it_is[pipelined]",
     ),
     Mutation(
@@ -214,11 +214,10 @@ CONFIRMATION = (
     Mutation(
         "the wait set: taken from before the put",
         "mta/redis_store/rule_store.py",
+        '        answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)\n',
+        "        before = [name.encode() for name in await self.sessions()]\n"
         '        answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)\n'
-        "        return None if answer is None else frozenset(name.decode() for name in answer)\n",
-        "        before = frozenset(await self.sessions())\n"
-        '        answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)\n'
-        "        return None if answer is None else before\n",
+        "        answer = [answer[0], before]\n",
         _T_STORE + "who_registers_while_a_rule_is_put_is_waited_for_or_has_it[plain]",
     ),
     Mutation(
@@ -339,15 +338,15 @@ BARRIER = (
     Mutation(
         "the barrier: raised before the last pass of the sweep of a new rule",
         _ORDERS,
-        "        if not order.barrier_at:\n            # Before",
-        "        if False:\n            # Before",
+        "            if not order.barrier_at:\n                # Before",
+        "            if False:\n                # Before",
         _T_ORDERS + "barrier_is_raised_before_a_replacement_or_a_removal_is_effective",
     ),
     Mutation(
         "the barrier: an edit lifts what the rule was",
         _ORDERS,
-        "order.created, order.lifts = put.created, not put.created",
-        "order.created, order.lifts = put.created, False",
+        "order.lifts, order.asked_at = put.created, not put.created, asked_at",
+        "order.lifts, order.asked_at = put.created, False, asked_at",
         _T_HISTORY + "an_edit_that_the_store_holds_up_is_not_effective_before_its_barrier",
     ),
     Mutation(

@@ -3,20 +3,22 @@
 import asyncio
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 from aiohttp import web
 
 from control_api.app import create_app
+from control_api.catalogue import Catalogue
 from control_api.dependencies import Dependencies
 from mta.model.errors import StoreAway
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
-from mta.model.rules import Head, Kind, PastDot, Rule, SessionState
+from mta.model.rules import Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
 from mta.ports.messages import Standing
-from mta.ports.rules import Edit, Effect, Exists, SweepState
+from mta.ports.rules import Edit, Effect, Exists, OrderFigures, SweepState
 from mta.ports.spares import Undone
 
 TOKEN = "a-token-of-the-tests"
@@ -47,6 +49,9 @@ class Cluster:
         self.cancel_waits: list[float] = []
         self.lines: list[tuple[str, bytes]] = []
         self.watched = 0
+        self.backlog = 0
+        self.totals: dict[str, int] = {}
+        self.figures = OrderFigures(0, 0, 0, 0.0, ((0.1, 0),))
         self.token_reads = 0
 
     def reach(self) -> None:
@@ -116,7 +121,11 @@ class Orders:
         if rule is None or kind not in (None, rule.kind):
             return None
         del self._cluster.rules[rule_id]
+        self._cluster.generation += 1
         return self._cluster.effect_of(rule, False)
+
+    def figures(self) -> OrderFigures:
+        return self._cluster.figures
 
     async def effect(self, rule: Rule) -> Effect:
         self._cluster.reach()
@@ -157,6 +166,20 @@ class Stores:
         self._cluster.reach()
         return 5.0
 
+    async def rule(self, rule_id: str) -> Rule | None:
+        self._cluster.reach()
+        return self._cluster.rules.get(rule_id)
+
+    async def changes(self, since: Head) -> tuple[Change, ...]:
+        return ()
+
+    async def head(self) -> Head:
+        self._cluster.reach()
+        return Head(self._cluster.generation, "c")
+
+    async def backlog(self, lane: int) -> int:
+        return self._cluster.backlog
+
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         self._cluster.reach()
         return Head(self._cluster.generation, "c"), tuple(self._cluster.rules.values())
@@ -182,6 +205,10 @@ class Books:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
+    async def total(self) -> dict[str, int]:
+        self._cluster.reach()
+        return self._cluster.totals
+
     async def tag(self, tag: str) -> dict[str, int]:
         self._cluster.reach()
         return self._cluster.tags.get(tag, {})
@@ -189,6 +216,9 @@ class Books:
     async def rule(self, rule_id: str) -> dict[str, int]:
         self._cluster.reach()
         return self._cluster.counts.get(rule_id, {})
+
+    async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:
+        return [await self.rule(rule_id) for rule_id in rule_ids]
 
     async def queues(self) -> list[QueueCounts]:
         self._cluster.reach()
@@ -250,6 +280,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
     stores = Stores(cluster)
     return Dependencies(
         orders=Orders(cluster),
+        catalogue=Catalogue(stores, "n1", ()),  # type: ignore[arg-type]
         undoing=Undoing(cluster),
         rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there
         sweeps=stores,  # type: ignore[arg-type]

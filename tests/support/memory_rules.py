@@ -7,8 +7,8 @@ import msgspec
 
 from mta.model.errors import SessionLost, StoreAway
 from mta.model.ids import MessageId
-from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, SessionState
-from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed
+from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, Selectors, SessionState
+from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, Step, Trail
 
 
 class Clock:
@@ -54,6 +54,8 @@ class Shared:
         self.effects: dict[str, Effective] = {}
         self.canceled: list[MessageId] = []
         self.barriers: list[int] = []
+        self.was: dict[int, int] = {}
+        self.regained = 0
         self.hints: list[Callable[[], None]] = []
         self.replicated = True  # what is written reaches as many replicas as it must
 
@@ -127,8 +129,10 @@ class MemoryRules:
             raise SessionLost(self.session)
         if head != shared.head:
             at = head.generation
-            follows = at < shared.head.generation and (at == 0 or shared.changes[at - 1].head == head)
-            return Confirmed(False, shared.head, tuple(shared.changes[at:]) if follows else (), reload=not follows)
+            later = [change for change in shared.changes if change.head.generation > at]
+            passed = at == 0 or any(change.head == head for change in shared.changes)
+            follows = at < shared.head.generation and passed and len(later) == shared.head.generation - at
+            return Confirmed(False, shared.head, tuple(later) if follows else (), reload=not follows)
         number = max(seq, known.seq + 1) if known is not None else seq
         shared.sessions[self.session] = SessionState(
             self.session, self.name, 1, ("delivery",), head, number, confirmed_at=shared.clock()
@@ -143,12 +147,47 @@ class MemoryRules:
     async def leave(self) -> None:
         self._reach().sessions.pop(self.session, None)
 
+    async def head(self) -> Head:
+        return self._reach().head
+
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         await self.wire.there()
         shared = self._reach()
         answer = shared.head, tuple(shared.rules.values())
         await self.wire.back()
         return answer
+
+    async def rule(self, rule_id: str) -> Rule | None:
+        return self._reach().rules.get(rule_id)
+
+    async def changes(self, since: Head) -> tuple[Change, ...]:
+        known = [change.head for change in self._reach().changes]
+        return tuple(self.shared.changes[known.index(since) + 1 :]) if since in known else ()
+
+    async def knows(self, head: Head) -> bool:
+        return any(change.head == head for change in self._reach().changes)
+
+    async def trail(self, since: int) -> Trail:
+        shared = self._reach()
+        steps = tuple(Step(change.head, shared.was.get(change.head.generation, 0)) for change in shared.changes)
+        return Trail(steps[:1] + tuple(step for step in steps[1:] if step.head.generation >= since), shared.regained)
+
+    async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
+        shared = self._reach()
+        if shared.regained >= lost.generation:
+            return True
+        if any(shared.rules.get(rule.id) != stored.get(rule.id) for rule in rules):
+            return False
+        shared.head = Head(max(shared.head.generation, lost.generation), shared.head.change)
+        for rule in rules:
+            generation = shared.head.generation + 1
+            shared.was[generation] = rule.generation
+            shared.rules[rule.id] = msgspec.structs.replace(rule, generation=generation)
+            shared.move(ChangeOp.PUT, shared.rules[rule.id], f"again-{generation}")
+        if last:
+            shared.regained = lost.generation
+            shared.move(ChangeOp.REGAIN, Rule("", Selectors()), f"regained-{lost.generation}")
+        return True
 
     async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
         shared = self._reach()
@@ -159,7 +198,7 @@ class MemoryRules:
         shared.rules[written.id] = written
         wait_set = shared.move(ChangeOp.PUT, written, change)
         self._must_be_replicated()
-        return Put(written, shared.head, known is None), wait_set
+        return Put(written, shared.head, known is None, known.generation if known else 0), wait_set
 
     async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple[Put, frozenset[str]] | None:
         shared = self._reach()
@@ -173,7 +212,7 @@ class MemoryRules:
         shared.rules[rule_id] = written
         wait_set = shared.move(ChangeOp.PUT, written, change)
         self._must_be_replicated()
-        return Put(written, shared.head, False), wait_set
+        return Put(written, shared.head, False, known.generation), wait_set
 
     def _twin(self, rule: Rule) -> Rule | None:
         found = (r for r in self.shared.rules.values() if (r.kind, r.selectors) == (rule.kind, rule.selectors))

@@ -51,6 +51,21 @@ class Valkey:
             assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
             time.sleep(0.02)
 
+    def follow(self, primary: "Valkey") -> None:
+        """Become its replica; returns once everything that it has now is here."""
+        self.ask("REPLICAOF", "127.0.0.1", str(primary.port))
+        deadline = time.monotonic() + 20
+        while self._offset() != primary._offset() or b"master_link_status:up" not in self.ask("INFO", "replication"):
+            assert time.monotonic() < deadline, self.ask("INFO", "replication").decode()
+            time.sleep(0.02)
+
+    def promote(self) -> None:
+        """What the primary is told from now on does not come here any more."""
+        self.ask("REPLICAOF", "NO", "ONE")
+
+    def _offset(self) -> bytes:
+        return self.ask("INFO", "replication").partition(b"master_repl_offset:")[2].partition(b"\r")[0]
+
     def ask(self, *words: str) -> bytes:
         """One command, its first 64 KiB of answer."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:

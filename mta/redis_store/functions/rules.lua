@@ -16,37 +16,81 @@ local function living_sessions(P)
   return living
 end
 
--- rules_change: puts or removes a rule if the head is still where the caller saw it; moves the head, audits, publishes.
--- Never leaves a moved head without the change that moved it. Returns the wait set: the sessions registered at that moment.
+-- The rule (msgpack, a map without its generation) at this generation.
+local function with_generation(rule, generation)
+  local size, body = string.byte(rule) - 0x80, string.sub(rule, 2)
+  if size > 15 then
+    size, body = string.byte(rule, 2) * 256 + string.byte(rule, 3), string.sub(rule, 4)
+  end
+  size = size + 1
+  local header = size < 16 and string.char(0x80 + size) or string.char(0xde, math.floor(size / 256), size % 256)
+  return header .. body .. '\170generation' .. cmsgpack.pack(generation)
+end
+
+-- Whether rule `id` is as its writer saw it ('' = not there), and no other rule has the identity that it is to have.
+local function is_as_seen(P, id, seen, identity)
+  local other = redis.call('HGET', P .. 'ids', identity)
+  if other and other ~= id and redis.call('HEXISTS', P .. 'table', other) == 1 then
+    return false
+  end
+  return (redis.call('HGET', P .. 'table', id) or '') == seen
+end
+
+local function write_rule(P, id, rule, old_identity, identity)
+  redis.call('HSET', P .. 'table', id, rule)
+  if old_identity ~= identity then
+    redis.call('HDEL', P .. 'ids', old_identity)
+  end
+  redis.call('HSET', P .. 'ids', identity, id)
+  redis.call('DEL', P .. 'past:' .. id)
+end
+
+local function move_head(P, generation, change)
+  redis.call('HSET', P .. 'head', 'generation', generation, 'change', change)
+  redis.call('PUBLISH', 'fg:head', generation)
+end
+
+-- rules_change: puts or removes a rule if it is still as the caller saw it; moves the head, audits, publishes.
+-- Never leaves a moved head without the change that moved it. Answers [generation, [session, ...]]: the new head's, and
+-- the wait set: the sessions registered at that moment; false: the rule has changed meanwhile; -1: there are too many.
 -- KEYS: head, table, ids, changes, sessions, past (of the rule), effects, sweeps.
--- ARGV: op, seen generation, change id, rule id, identity, rule, by, at (Unix ms), identity that it had before ('' = none). Answers false when the head has moved.
+-- ARGV: op, change id, rule id, rule as seen ('' = not there), identity as seen, identity, rule without its generation,
+-- by, at (Unix ms), most rules.
 local function rules_change(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'head')
-  local op, seen, change, id, identity, rule, by, at, was = unpack(argv)
-  local generation = head_of(P)
-  if generation ~= tonumber(seen) then
+  local op, change, id, seen, old_identity, identity, rule, by, at, most = unpack(argv)
+  if not is_as_seen(P, id, seen, identity) then
     return false
   end
-  generation = generation + 1
+  if seen == '' and redis.call('HLEN', P .. 'table') >= tonumber(most) then
+    return -1
+  end
+  local generation = head_of(P) + 1
+  rule = with_generation(rule, generation)
   if op == 'put' then
-    redis.call('HSET', P .. 'table', id, rule)
-    redis.call('HDEL', P .. 'ids', was)
-    redis.call('HSET', P .. 'ids', identity, id)
+    write_rule(P, id, rule, old_identity, identity)
   else
     redis.call('HDEL', P .. 'table', id)
     redis.call('HDEL', P .. 'ids', identity)
     redis.call('HDEL', P .. 'effects', id)
     redis.call('HDEL', P .. 'sweeps', id)
+    redis.call('DEL', P .. 'past:' .. id)
   end
-  redis.call('DEL', keys[6])
-  redis.call('HSET', P .. 'head', 'generation', generation, 'change', change)
   redis.call('XADD', P .. 'changes', 'MAXLEN', '~', 20000, generation .. '-0', 'op', op, 'change', change, 'id', id, 'rule', rule, 'by', by, 'at', at)
-  redis.call('PUBLISH', 'fg:head', generation)
-  return living_sessions(P)
+  move_head(P, generation, change)
+  return { generation, living_sessions(P) }
 end
 
 redis.register_function { function_name = 'fg1_rules_change', callback = rules_change, flags = { 'allow-oom' } }
+
+-- rules_load: head and table at one moment. KEYS: head, table. Answers [generation, change, [rule id, rule, ...]].
+local function rules_load(keys, argv)
+  local generation, change = head_of(prefix_of(keys[1], 'head'))
+  return { generation, change, redis.call('HGETALL', keys[2]) }
+end
+
+redis.register_function { function_name = 'fg1_rules_load', callback = rules_load, flags = { 'no-writes' } }
 
 -- Cancellations that one confirmation may hear of; more are handed out first, without registering.
 local MOST_CANCELS = 5000

@@ -5,9 +5,22 @@ import pytest
 
 from mta.model.errors import BadValue, SessionLost, StoreAway
 from mta.model.ids import delivery_id, delivery_text
-from mta.model.rules import NO_HEAD, ChangeOp, Effective, Head, Kind, PastDot, Rule, Selectors
+from mta.model.rules import (
+    NO_HEAD,
+    AtTheDoor,
+    ChangeOp,
+    Effective,
+    Head,
+    InFlight,
+    Kind,
+    PastDot,
+    Rule,
+    Selectors,
+)
+from mta.model.settings import RedisSettings
 from mta.ports.rules import Exists, InterceptAnswer, Match, SweepMove
 from mta.redis_store import keys
+from mta.redis_store.link import Link
 from tests.support.stores import DOMAIN, QUEUE, message, queued
 
 
@@ -277,3 +290,115 @@ async def test_a_pause_becomes_a_forced_error_in_one_change(open_store):
     assert (again.created, again.rule.id, again.rule.code) == (False, "p1", 551)
     fresh, _ = await store.rules.put(Rule("p2", chosen, kind=Kind.PAUSE), "c7")
     assert (fresh.created, fresh.rule.id) == (True, "p2")
+
+
+async def test_many_writers_never_fail_and_each_change_has_a_generation_of_its_own(open_store):
+    stores = [await open_store(f"n{number}") for number in range(4)]
+    puts = await asyncio.gather(
+        *(
+            store.rules.put(rule(f"{at}-{number}"), f"c{at}.{number}")
+            for at, store in enumerate(stores)
+            for number in range(25)
+        )
+    )
+    assert sorted(put.head.generation for put, _ in puts) == list(range(1, 101))
+    assert {put.rule.generation for put, _ in puts} == set(range(1, 101))
+    head, rules = await stores[0].rules.load()
+    assert (head.generation, len(rules)) == (100, 100)
+    assert {r.id: r.generation for r in rules} == {put.rule.id: put.rule.generation for put, _ in puts}
+    same = await asyncio.gather(*(store.rules.put(rule("same", 500 + at), f"s{at}") for at, store in enumerate(stores)))
+    assert sorted(put.created for put, _ in same) == [False, False, False, True]
+    last = max(same, key=lambda answer: answer[0].head.generation)[0].rule
+    assert await stores[0].rules.rule("rule-same") == last
+
+
+async def test_edits_of_one_rule_at_once_are_all_made(open_store):
+    stores = [await open_store(f"n{number}") for number in range(3)]
+    await stores[0].rules.put(rule("red"), "c")
+
+    def one_more(known: Rule) -> Rule:
+        return msgspec.structs.replace(known, reason=known.reason + "x")
+
+    await asyncio.gather(*(store.rules.edit("rule-red", one_more, f"e{at}") for at, store in enumerate(stores)))
+    found = await stores[0].rules.rule("rule-red")
+    assert found is not None
+    assert (found.reason, found.generation) == ("xxx", 4)
+
+
+async def test_a_rule_with_every_field_is_read_as_it_was_written(open_store):
+    store = await open_store()
+    full = Rule(
+        "full", Selectors(tag="full"), 451, "4.7.1", "later", 5, "me", "why", 0, False, 9, Kind.PAUSE, AtTheDoor.REJECT,
+        InFlight.FINISH, False,
+    )  # fmt: skip
+    assert all(getattr(full, f.name) != f.default for f in msgspec.structs.fields(Rule) if f.name != "generation")
+    put, _ = await store.rules.put(full, "c1")
+    assert await store.rules.rule("full") == put.rule == msgspec.structs.replace(full, generation=1)
+
+
+@pytest.mark.parametrize("more", [14, 15, 16, 17, 300])
+async def test_the_store_adds_the_generation_however_many_fields_a_later_release_writes(open_store, more):
+    store = await open_store()
+    await store.rules.confirm(1, NO_HEAD, (), {})
+    fields = {"id": "r", "selectors": {"tag": "t"}} | {f"later{number}": number for number in range(more - 2)}
+    step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES, keys.RULES_SESSIONS]
+    step_keys += [keys.past_key("r"), keys.RULES_EFFECTS, keys.RULES_SWEEPS]
+    args = ["put", "c1", "r", "", "i", "i", msgspec.msgpack.encode(fields), "me", 5, 10]
+    answer = await store.link.call(b"fg1_rules_change", step_keys, args)
+    assert answer == [1, [store.session.id.encode()]]
+    assert await store.rules.rule("r") == Rule("r", Selectors(tag="t"), generation=1)
+
+
+async def test_changes_lead_from_a_known_head_only(open_store):
+    store = await open_store()
+    for number in range(1, 4):
+        await store.rules.put(rule(f"t{number}"), f"c{number}")
+    assert [change.head for change in await store.rules.changes(Head(1, "c1"))] == [Head(2, "c2"), Head(3, "c3")]
+    for unknown in (NO_HEAD, Head(1, "other"), Head(4, "c4")):
+        assert await store.rules.changes(unknown) == ()
+    assert await store.rules.knows(Head(2, "c2"))
+    assert not await store.rules.knows(Head(2, "other"))
+    assert not await store.rules.knows(Head(9, "c9"))
+
+
+async def test_what_is_put_again_is_put_by_its_id_once_and_its_numbers_are_not_used_again(open_store):
+    store = await open_store()
+    await store.rules.put(rule("red"), "c1")
+    known = {r.id: r for r in (await store.rules.load())[1]}
+    lost = [msgspec.structs.replace(known["rule-red"], code=421, generation=7), rule("blue")]
+    assert not await store.rules.regain(Head(8, "lost"), lost, {}, last=True), "it is not as it was seen"
+    assert await store.rules.regain(Head(8, "lost"), lost, known, last=False)
+    head, rules = await store.rules.load()
+    assert head.generation == 10
+    assert {r.id: (r.code, r.generation) for r in rules} == {"rule-red": (421, 9), "rule-blue": (554, 10)}
+    assert await store.rules.regain(Head(8, "lost"), [], {}, last=True)
+    assert await store.rules.regain(Head(8, "lost"), [], {}, last=True), "another process was faster"
+    trail = await store.rules.trail(9)
+    assert [(step.head.generation, step.was) for step in trail.steps] == [(1, 0), (9, 7), (10, 0), (11, 0)]
+    assert (trail.regained, (await store.rules.head()).generation) == (8, 11)
+    assert (await store.rules.put(rule("red"), "c2"))[0].rule.id == "rule-red"
+    assert not await store.rules.regain(Head(20, "lost"), [rule("red", id_="another")], {}, last=True), "it is taken"
+
+
+async def test_counters_of_many_rules_are_read_together(open_store):
+    store = await open_store()
+    for lane in range(store.lanes):
+        counts = ("met", 1 + lane, "last_hit_at", 100 - lane, "intercepted:door", 2)
+        await store.link.command("HSET", keys.lane_key(lane, b"rule:r1"), *counts)
+    await store.link.command("HSET", keys.lane_key(1, b"rule:r3"), "met", 7)
+    r1, r2, r3 = await store.books.rules(["r1", "r2", "r3"])
+    assert r1 == await store.books.rule("r1")
+    assert r1 == {"met": sum(range(1, store.lanes + 1)), "last_hit_at": 100, "intercepted:door": 2 * store.lanes}
+    assert (r2, r3) == ({}, {"met": 7})
+    assert await store.books.rules([]) == []
+    for lane in range(store.lanes):
+        await store.link.command("DEL", keys.lane_key(lane, b"rule:r1"), keys.lane_key(lane, b"rule:r3"))
+
+
+async def test_a_crowd_of_calls_waits_for_a_connection(server):
+    link = Link(server.url, RedisSettings(timeout=5.0), crowded=True)
+    try:
+        await link.open()
+        assert set(await asyncio.gather(*(link.command("HGET", keys.RULES_HEAD, "x") for _ in range(300)))) == {None}
+    finally:
+        await link.close()

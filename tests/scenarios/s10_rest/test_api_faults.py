@@ -45,7 +45,9 @@ def test_ready_says_503_while_the_store_is_away_and_orders_are_refused(place: An
 
 def test_a_killed_api_comes_back_on_its_port_and_pending_orders_become_effective(place: Any):
     api, node = place.api, place.node
-    worker = next(w for w in ask(api, "GET", "/v1/workers").body["workers"] if "delivery" in w["roles"])
+    worker = next(
+        w for w in ask(api, "GET", "/v1/workers").body["workers"] if "delivery" in w["roles"] and not w["dead"]
+    )
     before = node.child("control_api")
     os.kill(worker["pid"], signal.SIGSTOP)
     try:

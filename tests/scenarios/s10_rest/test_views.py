@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
+from control_api import metrics
 from tests.support.node import until
 from tests.support.orders import seconds
 from tests.support.rest import ask, watching
@@ -61,3 +64,40 @@ def test_the_stream_is_live_filtered_ends_by_limit_and_time_and_resumes(place: A
     with watching(place.api, "?for=300ms&pool=nobody") as short:
         assert short.ended.wait(10)
     assert short.events == []
+
+
+def test_metrics_say_what_the_node_did(place: Any):
+    node = place.node
+    before = figures(place)
+    node.send(["a@m1.test", "b@m1.test"], ("metered",))
+    until(lambda: len(place.sink.to("m1.test")) == 2)
+    rule = ask(place.api, "POST", "/v1/errors?wait=5s", b'{"code": 554, "tag": "metered"}')
+    assert rule.status == 201
+
+    def grown(name: str, **labels: str) -> float:
+        def total(found: list[Any]) -> float:
+            return sum(
+                s.value for f in found for s in f.samples if s.name == name and labels.items() <= s.labels.items()
+            )
+
+        return total(figures(place)) - total(before)
+
+    until(lambda: grown("floodgate_deliveries_settled_total", outcome="delivered", role="smtp+delivery") == 2)
+    until(lambda: grown("floodgate_deliveries_accepted_total") == 2)
+    assert grown("floodgate_messages_total", answer="accepted") == grown("floodgate_messages_total") > 0
+    assert grown("floodgate_books_deliveries", **{"class": "delivered"}) == 2
+    assert grown("floodgate_books_accepted_total") == 2
+    assert grown("floodgate_order_effective_seconds_count") == 1
+    assert grown("floodgate_orders_effective_total", by="confirmed") == 1
+    assert grown("floodgate_escaped_dots_total") == 0
+    assert grown("floodgate_rules_generation") == 1
+    names = {family.name for family in figures(place) if family.samples}
+    told = {f"floodgate_{told.name}" for told in metrics.TOLD}
+    assert told <= names, "each figure that the API knows is told by the workers"
+    assert ask(place.api, "DELETE", f"/v1/errors/{rule.body['id']}").status == 200
+
+
+def figures(place: Any) -> list[Any]:
+    answer = ask(place.api, "GET", "/metrics", token=None)
+    assert answer.status == 200
+    return list(text_string_to_metric_families(answer.body.decode()))

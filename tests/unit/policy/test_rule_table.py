@@ -410,3 +410,24 @@ def test_changes_with_a_gap_are_refused():
 def test_repr_tells_an_operator_where_the_table_stands():
     assert repr(table(rule("r"))) == "<RuleTable generation 1 (x), 1 rules at n1>"
     assert repr(RuleTable.empty()) == "<RuleTable generation 0 (never changed), 0 rules>"
+
+
+def test_fresh_rules_are_those_that_differ_however_the_table_came_about():
+    kept, old = Rule("kept", Selectors(tag="k"), 554, generation=9), Rule("old", Selectors(tag="o"), 554, generation=8)
+    before = RuleTable.build(Head(9, "a"), [kept, old])
+    edited = msgspec.structs.replace(old, code=421, generation=10)
+    made, gone = Rule("made", Selectors(tag="m"), 554, generation=11), Rule("gone", Selectors(tag="g"), generation=12)
+    steps = [
+        Change(Head(10, "b"), ChangeOp.PUT, edited),
+        Change(Head(11, "c"), ChangeOp.PUT, made),
+        Change(Head(12, "d"), ChangeOp.PUT, gone),
+        Change(Head(13, "e"), ChangeOp.REMOVE, gone),
+    ]
+    after = before.apply(steps)
+    assert set(after.fresh_since(before)) == {edited, made}
+    loaded = before.anew(Head(13, "e"), [msgspec.structs.replace(kept), edited, made])
+    assert set(loaded.fresh_since(before)) == {edited, made}
+    low = Rule("low", Selectors(tag="l"), 554, generation=3)  # ordered after a failover, under a number used before
+    assert before.anew(Head(4, "f"), [kept, old, low]).fresh_since(before) == [low]
+    assert set(after.fresh_since(RuleTable.empty())) == {kept, edited, made}
+    assert before.apply([]).fresh_since(before) == []

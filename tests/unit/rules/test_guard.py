@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mta.model.errors import SessionLost, StoreAway
-from mta.model.rules import ChangeOp, Head, PastDot, Rule, Selectors, SessionState
+from mta.model.rules import ChangeOp, Head, Kind, PastDot, Rule, Selectors
 from mta.rules.guard import Guard
 from tests.support.memory_rules import Clock, MemoryRules, Shared
 
@@ -190,21 +190,166 @@ async def test_changes_that_do_not_follow_load_the_whole_table_with_an_alarm(rig
     assert "loaded anew" in caplog.text
 
 
+def fail_over(rig: Rig, kept: int, *stores: MemoryRules) -> Shared:
+    """Another server, which had got the first `kept` changes and every session."""
+    old, new = rig.shared, Shared()
+    for change in old.changes[:kept]:
+        if change.op is ChangeOp.PUT:
+            new.rules[change.rule.id] = change.rule
+        else:
+            del new.rules[change.rule.id]
+        new.changes.append(change)
+        new.head = change.head
+    new.sessions = dict(old.sessions)
+    rig.shared = rig.api.shared = new
+    for store in (rig.store, *stores):
+        store.shared = new
+    return new
+
+
 async def test_head_that_went_back_keeps_the_union_and_puts_lost_rules_again(rig, caplog):
     await rig.put("a")
     await rig.put("b")
     await rig.guard.beat()
-    fresh = Shared()
-    rig.store.shared = rig.api.shared = rig.shared = fresh
+    fresh = fail_over(rig, 0)
     await rig.put("c")
-    fresh.sessions["w1.1"] = SessionState("w1.1", "w1", 1, (), Head(0, ""), 1)
-    tables = []
-    rig.guard.on_change(lambda table: tables.append({r.id for r in table.rules()}) or [])
+    tables, confirmed = [], []
+
+    def seen(table):
+        tables.append({r.id for r in table.rules()})
+        confirmed.append(fresh.sessions["w1.1"].head.generation)
+        return []
+
+    rig.guard.on_change(seen)
     await rig.guard.beat()
     assert tables == [{"r-a", "r-b", "r-c"}, {"r-a", "r-b", "r-c"}]
+    assert confirmed == [2, 2], "nothing was confirmed before the store had them again"
     assert fresh.rules.keys() == {"r-a", "r-b", "r-c"}
     assert fresh.sessions["w1.1"].head == fresh.head == rig.guard.table.head
+    assert fresh.head.generation > 2 + 2, "no lost generation is used again"
     assert "went back" in caplog.text
+    assert "put again: r-a, r-b" in caplog.text
+    changes = len(fresh.changes)
+    await rig.guard.beat()
+    assert len(fresh.changes) == changes
+
+
+async def test_what_is_put_again_is_what_it_was(rig):
+    await rig.put("a")
+    rule = Rule(
+        "p", Selectors(tag="p"), kind=Kind.PAUSE, enabled=False, expires_at=9, created_at=7, created_by="me", undo=False
+    )
+    put, _ = await rig.api.put(rule, "c2")
+    await rig.guard.beat()
+    fresh = fail_over(rig, 1)
+    await rig.guard.beat()
+    there = fresh.rules["p"]
+    assert msgspec.structs.replace(there, generation=0) == rule
+    assert there.generation > put.rule.generation
+
+
+async def test_a_removal_that_was_lost_stands_again_and_is_said(rig, caplog):
+    await rig.put("a")
+    await rig.put("b")
+    await rig.api.remove("r-a", "c3")
+    await rig.guard.beat()
+    fresh = fail_over(rig, 2)
+    await rig.guard.beat()
+    assert rig.guard.table.rule("r-a") is not None
+    assert fresh.rules["r-a"].generation > 3
+    assert "rules whose removal was lost with it are in force again: r-a" in caplog.text
+
+
+async def test_generations_that_were_lost_are_not_used_again_although_no_rule_was(rig):
+    await rig.put("a")
+    await rig.put("b")
+    await rig.api.remove("r-b", "c3")
+    await rig.guard.beat()
+    fresh = fail_over(rig, 1)
+    await rig.guard.beat()
+    assert fresh.head.generation == 4
+    assert rig.guard.table.head == fresh.sessions["w1.1"].head == fresh.head
+    assert fresh.rules.keys() == {"r-a"}
+
+
+async def test_many_processes_put_again_once(rig):
+    others = [MemoryRules(rig.shared, name, S) for name in ("w2", "w3")]
+    guards = [rig.guard, *(Guard(store, "n1", rig.clock) for store in others)]
+    await rig.put("a")
+    await rig.put("b")
+    await guards[2].beat()  # the third does not know of what comes now
+    await rig.put("c")
+    await rig.api.remove("r-b", "removed")
+    await guards[0].beat()
+    await guards[1].beat()
+    fresh = fail_over(rig, 1, *others)
+    await asyncio.gather(*(guard.beat() for guard in guards))
+    for guard in guards:
+        await guard.beat()
+    assert {name: state.head for name, state in fresh.sessions.items()} == dict.fromkeys(fresh.sessions, fresh.head)
+    assert {r.id for r in guards[2].table.rules()} == fresh.rules.keys() == {"r-a", "r-c"}
+    put = [change.rule.id for change in fresh.changes[1:] if change.op is ChangeOp.PUT]
+    assert put == ["r-c"], "once, and what was removed did not come back by the slow one"
+
+
+async def test_a_slow_process_that_is_first_is_mended_by_one_that_knows_more(rig):
+    other = MemoryRules(rig.shared, "w2", S)
+    slow = Guard(other, "n1", rig.clock)
+    await rig.put("a")
+    await slow.beat()
+    await rig.put("a", 421)
+    await rig.guard.beat()
+    fresh = fail_over(rig, 0, other)
+    await slow.beat()
+    assert fresh.rules["r-a"].code == 554
+    await rig.guard.beat()
+    assert fresh.rules["r-a"].code == 421
+    await rig.api.edit("r-a", lambda rule: msgspec.structs.replace(rule, code=450), "since")
+    await slow.beat()
+    await rig.guard.beat()
+    assert fresh.rules["r-a"].code == 450
+
+
+async def test_a_store_that_came_back_empty_gets_everything_again_in_steps_that_others_can_get_between(rig):
+    for number in range(1200):
+        await rig.put(f"t{number}")
+    await rig.guard.beat()
+    fresh = fail_over(rig, 0)
+    asked = []
+    regain = rig.store.regain
+
+    async def counted(lost, rules, stored, last):
+        if len(asked) == 1:
+            await rig.put("between")
+        asked.append((len(rules), last))
+        return await regain(lost, rules, stored, last)
+
+    rig.store.regain = counted
+    await rig.guard.beat()
+    assert asked == [(500, False), (500, False), (200, True)]
+    assert len(fresh.rules) == len(rig.guard.table) == 1201
+    assert fresh.sessions["w1.1"].head == fresh.head
+
+
+async def test_a_store_that_fails_in_the_middle_leaves_the_union_unconfirmed(rig):
+    await rig.put("a")
+    await rig.guard.beat()
+    fresh = fail_over(rig, 0)
+    await rig.put("b")
+    regain = rig.store.regain
+
+    async def away(*args, **kwargs):
+        raise StoreAway("now")
+
+    rig.store.regain = away
+    with pytest.raises(StoreAway):
+        await rig.guard.beat()
+    assert {r.id for r in rig.guard.table.rules()} == {"r-a", "r-b"}
+    assert fresh.sessions["w1.1"].head != fresh.head
+    rig.store.regain = regain
+    await rig.guard.beat()
+    assert fresh.rules.keys() == {"r-a", "r-b"}
+    assert fresh.sessions["w1.1"].head == fresh.head
 
 
 async def test_hints_are_coalesced_and_answered_at_once():

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mta.model.errors import BadValue
-from mta.model.rules import PastDot, Rule, Selectors
+from mta.model.rules import NO_HEAD, ChangeOp, PastDot, Rule, Selectors
 from mta.ports.rules import SweepState
 from mta.rules.guard import Guard
 from mta.rules.orders import OrderBook
@@ -240,3 +240,135 @@ async def test_an_edit_is_followed_like_a_replacement(rig):
     with pytest.raises(BadValue):
         await rig.book.edit("r", refuse, "me", 0.0, "effective")
     assert rig.shared.head.generation == 2
+
+
+async def test_figures_say_how_long_orders_took_and_what_made_them_effective(rig):
+    first = asyncio.create_task(rig.book.put(RULE, 5.0, "effective"))
+    await until(lambda: rig.shared.head.generation == 1)
+    assert rig.book.figures().pending == 1
+    rig.clock.seconds = 100.2
+    await rig.beat()
+    await first
+    await rig.book.remove("r", "admin", 0.0)
+    rig.clock.seconds = 106.0
+    await until(lambda: rig.book.figures().by_time == 1)
+    figures = rig.book.figures()
+    assert (figures.pending, figures.in_time) == (0, 1)
+    assert figures.seconds == pytest.approx(0.2 + 5.8)
+    within = dict(figures.within)
+    assert (within[0.1], within[0.25], within[5.0], within[10.0]) == (0, 1, 1, 2)
+
+
+async def test_figures_leave_out_orders_of_which_nobody_knows_when_they_were_given(rig):
+    await rig.api.put(RULE, "c1")
+    await rig.book.start()
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    await until(lambda: not rig.book.figures().pending)
+    assert rig.book.figures().in_time == 0
+
+
+def lose(rig, kept: int) -> None:
+    """A failover to a server that had got `kept` changes; the guards know the newest that they had confirmed."""
+    shared = rig.shared
+    del shared.changes[kept:]
+    shared.head = shared.changes[-1].head if shared.changes else NO_HEAD
+    shared.rules = {change.rule.id: change.rule for change in shared.changes if change.op is ChangeOp.PUT}
+    shared.effects.clear()
+
+
+async def test_an_order_that_a_failover_lost_before_anybody_confirmed_it_is_given_again(rig, caplog):
+    await rig.api.put(Rule("old", Selectors(tag="old"), 554), "c1")
+    await rig.beat()
+    await rig.book.put(RULE, 0.0, "effective")
+    lose(rig, 1)
+    await rig.api.put(Rule("other", Selectors(tag="other"), 554), "number 2 again")
+    await rig.beat()  # which confirms another change of the same number
+    await until(lambda: "r" in rig.shared.rules)
+    again = rig.shared.rules["r"]
+    assert not (await rig.book.effect(again)).effective
+    await rig.beat()
+    await until(lambda: "r" in rig.shared.effects)
+    assert rig.guards["w1"].table.rule("r") is not None
+    assert rig.shared.effects["r"].generation == again.generation == 3
+    assert (await rig.book.effect(again)).effective
+    assert "was lost in a failover" in caplog.text
+
+
+async def edited(rig) -> None:
+    """An edit to 421 that a failover loses while nobody but the API knows of it."""
+    await rig.book.put(RULE, 0.0, "effective")
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    await rig.book.edit("r", lambda rule: msgspec.structs.replace(rule, code=421), "me", 0.0, "effective")
+    lose(rig, 1)
+
+
+async def test_an_edit_that_was_lost_is_made_again(rig):
+    await edited(rig)
+    rig.clock.seconds += 6.0
+    await until(lambda: rig.shared.rules["r"].code == 421)
+    assert not rig.shared.effects
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    assert rig.shared.effects["r"].generation == rig.shared.rules["r"].generation == 3
+    assert rig.guards["w2"].table.rule("r").code == 421
+
+
+async def test_an_edit_that_was_lost_is_not_made_again_over_one_made_since(rig):
+    await edited(rig)
+    await rig.api.edit("r", lambda rule: msgspec.structs.replace(rule, code=450), "since")
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    assert (rig.shared.rules["r"].code, rig.shared.effects["r"].generation) == (450, 2)
+    assert rig.book.figures().pending == 0
+
+
+async def test_a_removal_that_was_lost_is_made_again_while_it_is_followed(rig):
+    await rig.book.put(RULE, 0.0, "effective")
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    removal = asyncio.create_task(rig.book.remove("r", "me", 30.0))
+    await until(lambda: not rig.shared.rules)
+    lose(rig, 1)
+    rig.clock.seconds += 6.0
+    await until(lambda: not rig.shared.rules)
+    await rig.beat()
+    assert (await removal).effective
+    assert all(guard.table.rule("r") is None for guard in rig.guards.values())
+
+
+async def test_an_order_that_the_guards_have_put_again_is_effective_by_their_confirmations(rig):
+    effect = await rig.book.put(RULE, 0.0, "effective")
+    await rig.beat("w1")
+    lose(rig, 0)
+    await rig.beat()
+    assert rig.shared.rules["r"].generation == 2
+    rig.clock.seconds += 6.0
+    await until(lambda: "r" in rig.shared.effects)
+    assert rig.shared.effects["r"].generation == 2
+    assert [change.rule.id for change in rig.shared.changes if change.op is ChangeOp.PUT] == ["r"]
+    assert (await rig.book.effect(msgspec.structs.replace(effect.rule, generation=2))).effective
+
+
+async def test_hundreds_of_orders_that_become_effective_together_take_turns_and_share_a_barrier(rig):
+    at_once = most = 0
+    past_dot = rig.api.past_dot
+
+    async def counted(rule_id):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        at_once -= 1
+        return await past_dot(rule_id)
+
+    rig.api.past_dot = counted
+    for number in range(300):
+        await rig.book.put(Rule(f"r{number}", Selectors(tag=f"t{number}"), 554), 0.0, "effective")
+    assert rig.book.figures().pending == 300
+    await rig.beat()
+    await until(lambda: len(rig.shared.effects) == 300)
+    assert most <= 16
+    assert max(rig.shared.barriers) == 300
+    assert len(rig.shared.barriers) < 30

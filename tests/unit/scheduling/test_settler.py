@@ -249,3 +249,15 @@ def test_a_bounce_says_whether_there_was_anywhere_to_go(enhanced, unroutable):
     assert (found.reply, found.unroutable) == (outcome.reply, unroutable)
     refused = msgspec.structs.replace(outcome, origin=Origin.REMOTE)
     assert not final(decide(a_claim(), refused, NOW, TERMS, 0.5)).unroutable
+
+
+async def test_outcomes_are_counted_by_what_became_of_the_delivery_once_they_are_written():
+    claims = FakeClaims()
+    settler = a_settler(claims)
+    stopped = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL)
+    for outcome in (OK, OK, LATER, forced_outcome(RULE, 1, Stage.ATTEMPT), stopped):
+        settler.settle(a_claim(), outcome)
+    settler.park(a_claim(), "poison")
+    assert settler.outcomes == {}
+    await settler.flush()
+    assert settler.outcomes == {"delivered": 2, "deferred": 1, "intercepted": 1, "returned": 1, "parked": 1}
