@@ -210,6 +210,7 @@ class Match(NamedTuple):
     reclaims: int = 0  # with a new record: how often its claim was lost
     final: bytes = b""  # with INTERCEPT: encoded Final
     spare_ms: int = 0  # with INTERCEPT: how long it is kept for an undo, 0 = not
+    raw: bytes = b""  # the record that this was decided by: with another it is left alone
 
 
 class Queued(NamedTuple):
@@ -220,6 +221,7 @@ class Queued(NamedTuple):
     due_at: int
     record: Record
     reclaims: int
+    raw: bytes = b""  # the record as the store has it
 
 
 class SweepMove(enum.Enum):

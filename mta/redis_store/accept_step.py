@@ -13,7 +13,7 @@ from mta.ports.queueing import Doorway, Interception
 from mta.redis_store import codec, keys
 from mta.redis_store.content import StoredContent
 
-_KEYS: Final = (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events", b"spares")
+_KEYS: Final = (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events", b"spares", b"pools", b"cancels")
 _NOBODY: Final[Mapping[int, Interception]] = {}
 
 

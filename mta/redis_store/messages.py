@@ -110,6 +110,7 @@ class StoredMessages:
                 moved += 1
                 if moved > _TRIES:
                     raise StoreAway("the message moves too fast: try again")
+                await asyncio.sleep(_LOOK[0])
             elif b"A" not in answers or time.monotonic() + pause > deadline:
                 return await self._show(message, last)
             else:

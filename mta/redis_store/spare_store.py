@@ -1,5 +1,6 @@
 """What forced errors intercepted and is kept for an undo: read, and put back."""
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,7 +12,7 @@ from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 
 _STAGES: Final = {stage.value[0]: stage for stage in Stage}
-_REINSTATE_KEYS: Final = (b"spares", b"rec", b"count", b"events")
+_REINSTATE_KEYS: Final = (b"spares", b"rec", b"count", b"events", b"pools")
 
 
 class StoredSpares:
@@ -26,7 +27,7 @@ class StoredSpares:
     async def spared(self, lane: int, rule: str, most: int) -> list[Spared]:
         prefix = keys.lane_prefix(lane)
         step_keys = [prefix + b"lane", keys.spared_key(prefix, rule.encode()), prefix + b"rec"]
-        answer = await self._link.call(b"fg1_first", step_keys, [most])
+        answer = await self._link.call(b"fg1_first", step_keys, [f"({int(time.time() * 1000)}", most])
         return [_spared(*answer[at : at + 3]) for at in range(1, len(answer), 3)]
 
     async def count(self, rule: str, now_ms: int) -> int:

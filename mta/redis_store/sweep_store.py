@@ -11,7 +11,7 @@ from mta.ports.rules import InterceptAnswer, Match, Queued, SweepMove, SweepStat
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 
-_MOVE_KEYS: Final = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"pauses", b"spares")
+_MOVE_KEYS: Final = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"pauses", b"spares", b"cancels")
 
 _state_decoder = msgspec.msgpack.Decoder(SweepState)
 
@@ -47,14 +47,29 @@ class StoredSweeps:
         prefix = keys.lane_prefix(lane)
         due = keys.due_key(prefix, queue.pool.encode(), queue.domain.encode())
         answer = await self._link.call(b"fg1_scan", [prefix + b"lane", due, prefix + b"rec"], [cursor, most])
-        return int(answer[0]), _queued(answer, queue)
+        return int(answer[0]), _queued(answer, queue)[0]
 
     async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[Queued]]:
         answer = await self._link.call(b"fg1_scan", self._held_keys(lane, pause), [cursor, most])
-        return int(answer[0]), _queued(answer)
+        return int(answer[0]), _queued(answer)[0]
 
     async def first_held(self, lane: int, pause: str, most: int) -> list[Queued]:
-        return _queued(await self._link.call(b"fg1_first", self._held_keys(lane, pause), [most]))
+        while True:
+            answer = await self._link.call(b"fg1_first", self._held_keys(lane, pause), ["-inf", most])
+            found, unreadable = _queued(answer)
+            if not unreadable:
+                return found
+            await self._unhold(lane, pause, unreadable)
+
+    async def _unhold(self, lane: int, pause: str, members: Sequence[tuple[bytes, QueueKey]]) -> None:
+        prefix = keys.lane_prefix(lane)
+        step_keys = [prefix + b"lane", keys.held_key(prefix, pause.encode()), prefix + b"count", prefix + b"pauses"]
+        step_keys.append(keys.rule_key(prefix, pause.encode()))
+        args: list[bytes | str | int] = [pause]
+        for id_, (pool, domain) in members:
+            step_keys += (keys.due_key(prefix, pool.encode(), domain.encode()), keys.agenda_key(prefix, pool.encode()))
+            args += (id_, pool, domain)
+        await self._link.call(b"fg1_unhold", step_keys, args)
 
     def _held_keys(self, lane: int, pause: str) -> list[bytes]:
         prefix = keys.lane_prefix(lane)
@@ -106,19 +121,23 @@ def _share(memory: Mapping[str, Any]) -> float:
     return int(memory["used_memory"]) / limit if limit else 0.0
 
 
-def _queued(answer: Sequence[bytes], queue: QueueKey | None = None) -> list[Queued]:
-    """Members are ids, with their queue behind it where `queue` does not say it."""
-    found = []
+def _queued(
+    answer: Sequence[bytes], queue: QueueKey | None = None
+) -> tuple[list[Queued], list[tuple[bytes, QueueKey]]]:
+    """What could be read, and what not (it is parked when it is claimed). Members are ids, with their queue behind it
+    where `queue` does not say it."""
+    found, unreadable = [], []
     for at in range(1, len(answer), 3):
-        member = answer[at]
-        try:
-            reclaims, record = codec.decode_record(answer[at + 2])
-        except codec.UNREADABLE:
-            continue  # it is parked when it is claimed
-        pool, _, domain = member[18:].decode().partition("|")
+        member, score, raw = answer[at : at + 3]
+        id_, (pool, _, domain) = member[:18], member[18:].decode().partition("|")
         of = queue if queue is not None else QueueKey(pool, domain)
-        found.append(Queued(DeliveryId(member[:18]), of, int(float(answer[at + 1])), record, reclaims))
-    return found
+        try:
+            reclaims, record = codec.decode_record(raw)
+        except codec.UNREADABLE:
+            unreadable.append((id_, of))
+            continue
+        found.append(Queued(DeliveryId(id_), of, int(float(score)), record, reclaims, raw))
+    return found, unreadable
 
 
 def _item(match: Match, queue: int) -> tuple[Any, ...]:
@@ -135,4 +154,5 @@ def _item(match: Match, queue: int) -> tuple[Any, ...]:
         record,
         text(match.final),
         match.spare_ms,
+        text(match.raw),
     )

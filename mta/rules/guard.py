@@ -264,6 +264,8 @@ class Guard:
         self._known = False
         for drop in self._lost_hooks:
             drop()
+        # What had begun without its dot was dropped with the claims, and will never be settled by anyone here.
+        self._listed = {key: entry for key, entry in self._listed.items() if entry.dot_at}
         log.error("session %s was given up for dead; going on as %s", lost, self._store.renew())
 
     def _permit_left(self) -> float:

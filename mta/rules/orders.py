@@ -160,8 +160,8 @@ class OrderBook:
         order = self._orders.get(key)
         if order is None:
             known = (await self._store.effects([rule.id])).get(rule.id)
-            if known is not None and known.generation == rule.generation:
-                return await self._told(rule, False, known)
+            if known is not None and known.generation >= rule.generation:
+                return await self._told(rule, False, known)  # a later change is, so this one is as well
             order = await self._resume(rule)
         return await self._state(order)
 

@@ -60,6 +60,7 @@ class Decider:
             record.deferred_by,
             final=_encode(Final(record.recipient, now, record.recipients, False, reply)),
             spare_ms=self._undo_ms if rule.undo else 0,
+            raw=queued.raw,
         )
 
     def _hold(self, queued: Queued, rule: Rule, generation: int, now: int) -> Match:
@@ -86,6 +87,7 @@ class Decider:
             queued.record.deferred_by,
             record,
             queued.reclaims,
+            raw=queued.raw,
         )
 
     def _event(

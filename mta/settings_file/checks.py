@@ -35,6 +35,9 @@ def checked(settings: Settings) -> Settings:
         raise BadValue(
             "journal.backlog_soft", f"must be less than journal.backlog_hard ({settings.journal.backlog_hard})"
         )
+    if settings.rules.undo_window > settings.status.retention:
+        limit = format_duration(settings.status.retention)
+        raise BadValue("rules.undo_window", f"must not be longer than status.retention ({limit})")
     delivery = replace(
         settings.delivery, routes=_by_domain(settings.delivery.routes, ("delivery", "routes"), parents=True)
     )

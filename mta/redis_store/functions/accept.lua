@@ -25,6 +25,7 @@ local function at_the_door(P, door)
     ended[#ended + 1] = 'i:door:0:' .. rule .. '\0' .. final
     if spare_ms > 0 then
       push(spares, rule, now + spare_ms, spared_member(id, 'door', false, pool, domain))
+      redis.call('SADD', P .. 'pools', pool)
     end
   end
   for _, item in ipairs(rejected) do
@@ -45,7 +46,7 @@ end
 
 -- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and events; what ends at once has
 -- its counters, events and final status, and, where it is spared, record and content.
--- KEYS: lane, ingest, rec, content, refs, count, events, spares, due..., agenda..., tag..., rule..., spared..., parts...
+-- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, due..., agenda..., tag..., rule..., spared..., parts...
 -- ARGV[1]: msgpack [session, number, backlog_hard, generation, queues, records, refs, tags, accepted, events, part keys, door]
 --   queues: [[pool, domain, earliest, [due, id, due, id, ...]], ...]; records: [id, record, ...]; refs: [message, n, ...]; tags: [tag, n, ...];
 --   door: [] = rules ended and refused nothing, see above

@@ -1,11 +1,11 @@
 -- settle: ends claims. Never leaves a delivery both claimed and elsewhere, nor a counter or an event without its state.
 -- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held, spared, tag and rule keys.
 -- ARGV[1]: msgpack [session, retention_ms, items]; an item is an array in the order of the locals below.
--- Answers one of O (ok), S (stale), R (old rules), C (it would live on, but is to be canceled) for each item.
+-- Answers one of O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is to be canceled) for each item.
 
 -- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered.
-local function late_delivered(P, now, sums, id, pool, domain, tags, final)
-  for back = 0, 2 do
+local function late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, final)
+  for back = 0, math.ceil(retention_ms / 3600000) do
     local key = P .. 'ended:' .. (math.floor(now / 3600000) - back)
     local status = redis.call('HGET', key, id)
     if status then
@@ -72,12 +72,12 @@ local function settle(keys, argv)
       if late_event ~= '' and not (again and (move == 'q' or ended_as(P, now, id) == string.sub(class, 1, 1))) then
         events[#events + 1] = late_event
         if delivered_late then
-          late_delivered(P, now, sums, id, pool, domain, tags, final)
+          late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, final)
         end
       end
     elseif generation >= 0 and generation < barrier then
       answer[i] = 'R'
-    elseif marks[i] and move ~= 'e' then
+    elseif marks[i] and (move ~= 'e' or class == 'intercepted') then
       answer[i] = 'C'
     else
       answer[i] = 'O'
@@ -128,7 +128,9 @@ local function settle(keys, argv)
         count_tags(sums, P, tags, 'queued', -1)
         count_tags(sums, P, tags, 'held', 1)
         count(sums, P .. 'rule:' .. rule, 'held', 1)
-        count(sums, P .. 'rule:' .. rule, 'met', 1)
+        if left_rule ~= rule then
+          count(sums, P .. 'rule:' .. rule, 'met', 1)
+        end
       else
         redis.call('ZADD', P .. 'parked', now, id .. pool .. '|' .. domain)
         count_tags(sums, P, tags, 'queued', -1)

@@ -29,9 +29,10 @@ end
 
 redis.register_function { function_name = 'fg1_scan', callback = scan, flags = { 'no-writes', 'allow-oom' } }
 
--- first: the least scores of a zset, in order. KEYS: lane, held or spared, rec. ARGV: count.
+-- first: the least scores of a zset, in order. KEYS: lane, held or spared, rec. ARGV: least score, count.
 local function first(keys, argv)
-  return with_records(keys[3], '0', redis.call('ZRANGE', keys[2], 0, tonumber(argv[1]) - 1, 'WITHSCORES'))
+  local rows = redis.call('ZRANGE', keys[2], argv[1], '+inf', 'BYSCORE', 'LIMIT', 0, argv[2], 'WITHSCORES')
+  return with_records(keys[3], '0', rows)
 end
 
 redis.register_function { function_name = 'fg1_first', callback = first, flags = { 'no-writes', 'allow-oom' } }
@@ -86,10 +87,40 @@ local function by_source(P, source, queues, items)
   return groups
 end
 
+-- The set of pauses that hold something names none that holds nothing.
+local function tidy_pauses(P, pause)
+  if pause ~= '' and redis.call('EXISTS', P .. 'held:' .. pause) == 0 then
+    redis.call('SREM', P .. 'pauses', pause)
+  end
+end
+
+-- unhold: what a pause holds and nobody can read is due at once: who claims it parks it. Its tags are lost with its record:
+-- only the totals can follow. KEYS: lane, held, count, pauses, then due and agenda. ARGV: pause, then id, pool, domain, ...
+local function unhold(keys, argv)
+  touch(keys)
+  local P, now = prefix_of(keys[1], 'lane'), now_ms()
+  for i = 2, #argv, 3 do
+    local id, pool, domain = argv[i], argv[i + 1], argv[i + 2]
+    if redis.call('ZREM', keys[2], id .. pool .. '|' .. domain) == 1 then
+      redis.call('ZADD', P .. 'due:' .. pool .. ':' .. domain, now, id)
+      redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', now, domain)
+      redis.call('HINCRBY', P .. 'count', 'held', -1)
+      redis.call('HINCRBY', P .. 'count', 'queued', 1)
+      redis.call('HINCRBY', P .. 'rule:' .. argv[1], 'held', -1)
+      redis.call('HINCRBY', P .. 'rule:' .. argv[1], 'other', 1)
+    end
+  end
+  tidy_pauses(P, argv[1])
+  redis.call('PUBLISH', 'fg:wake', P)
+  return 'OK'
+end
+
+redis.register_function { function_name = 'fg1_unhold', callback = unhold, flags = { 'allow-oom' } }
+
 -- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went elsewhere, since it was read.
--- KEYS: lane, rec, content, refs, count, events, pauses, spares, then due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [move, source, generation, retention_ms, [[pool, domain], ...], [[id, queue, rule, tags, event, uncertain, left_rule, record, final, spare_ms], ...]]
--- `source` is a pause, or '' for the queues. Answers how many, or -1 when the lane's barrier is above `generation`.
+-- KEYS: lane, rec, content, refs, count, events, pauses, spares, cancels, then due, agenda, held, spared, tag and rule keys.
+-- ARGV[1]: msgpack [move, source, generation, retention_ms, [[pool, domain], ...], [[id, queue, rule, tags, event, uncertain, left_rule, record, final, spare_ms, raw], ...]]
+-- `raw` is the record that was read: a delivery that was attempted or counted otherwise since is left to the next pass, or to whoever claims it. `source` is a pause, or '' for the queues. Answers how many, or -1 when the lane's barrier is above `generation`.
 local function move(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
@@ -99,12 +130,16 @@ local function move(keys, argv)
   end
   local now, from = now_ms(), source == '' and 'queued' or 'held'
   local sums, gone, ended, events, records, hit, moved = {}, {}, {}, {}, {}, {}, 0
-  local spares, adds = {}, {}
+  local spares, adds, cancels = {}, {}, redis.call('EXISTS', P .. 'cancels') == 1
   for key, group in pairs(by_source(P, source, queues, items)) do
     local left = {}
-    local scores = redis.call('ZMSCORE', key, unpack(group[2]))
+    local scores, ids = redis.call('ZMSCORE', key, unpack(group[2])), {}
     for i, item in ipairs(group[3]) do
-      if scores[i] then
+      ids[i] = item[1]
+    end
+    local raws = redis.call('HMGET', P .. 'rec', unpack(ids))
+    for i, item in ipairs(group[3]) do
+      if scores[i] and raws[i] == item[11] then
         local id, queue, rule, tags, event, uncertain, left_rule, record, final, spare_ms = unpack(item)
         local pool, domain = unpack(queues[queue])
         moved = moved + 1
@@ -112,7 +147,7 @@ local function move(keys, argv)
         events[#events + 1] = event
         count_move(sums, P, how, from, source, rule, tags, uncertain, left_rule)
         if how == 'intercept' then
-          if spare_ms > 0 then
+          if spare_ms > 0 and not (cancels and redis.call('HEXISTS', P .. 'cancels', id) == 1) then
             push(spares, rule, now + spare_ms, spared_member(id, 'queued', uncertain, pool, domain))
           else
             gone[#gone + 1] = id
@@ -123,7 +158,6 @@ local function move(keys, argv)
           records[#records + 1] = id
           records[#records + 1] = record
           if how == 'hold' then
-            redis.call('SADD', P .. 'pauses', rule)
             push(adds, 'held:' .. rule, scores[i], id .. pool .. '|' .. domain)
           else
             redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', scores[i], domain)
@@ -139,8 +173,6 @@ local function move(keys, argv)
       redis.call('ZREM', key, unpack(left))
       if source == '' then
         mend_agenda(P, group[1][1], group[1][2])
-      elseif redis.call('EXISTS', key) == 0 then
-        redis.call('SREM', P .. 'pauses', source)
       end
     end
   end
@@ -150,7 +182,11 @@ local function move(keys, argv)
   add_spares(P, spares)
   for name, entries in pairs(adds) do
     redis.call('ZADD', P .. name, unpack(entries))
+    if how == 'hold' then
+      redis.call('SADD', P .. 'pauses', string.sub(name, 6))
+    end
   end
+  tidy_pauses(P, source)
   if #records > 0 then
     redis.call('HSET', P .. 'rec', unpack(records))
   end

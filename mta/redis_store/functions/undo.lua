@@ -1,6 +1,6 @@
 -- reinstate: what a rule intercepted and spared goes back to its queue, each once, counted as if the rule had left it alone.
 -- Never leaves a delivery both spared and queued, nor one that is queued with a final status.
--- KEYS: lane, spared, spares, rec, count, events, then due, agenda, tag and rule keys.
+-- KEYS: lane, spared, spares, rec, count, events, pools, then due, agenda, tag and rule keys.
 -- ARGV[1]: msgpack [rule, hours, [[pool, domain], ...], [[id, queue, stage, uncertain, tags, record, event, due], ...]]; `hours`: how far back their status may stand.
 -- Answers how many.
 local function reinstate(keys, argv)
@@ -17,7 +17,7 @@ local function reinstate(keys, argv)
   local here = redis.call('ZMSCORE', keys[2], unpack(members))
   local sums, events, records, adds, back, left = {}, {}, {}, {}, {}, {}
   for i, item in ipairs(items) do
-    if here[i] then
+    if here[i] and tonumber(here[i]) > now then
       local id, queue, stage, uncertain, tags, record, event, due = unpack(item)
       local pool, domain = unpack(queues[queue])
       back[#back + 1] = id
@@ -27,6 +27,7 @@ local function reinstate(keys, argv)
       records[#records + 1] = record
       push(adds, 'due:' .. pool .. ':' .. domain, due, id)
       redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', due, domain)
+      redis.call('SADD', P .. 'pools', pool)
       count_tags(sums, P, tags, 'intercepted:' .. stage, -1)
       count_tags(sums, P, tags, 'queued', 1)
       count(sums, of_rule, 'intercepted:' .. stage, -1)

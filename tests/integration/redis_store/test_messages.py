@@ -196,11 +196,15 @@ async def test_a_rule_that_ends_it_first_takes_the_mark_along(open_store):
     [claimed] = await worker.claim(0)
     await api.messages.cancel(message_of(claimed.id), 0)
     await api.queues.reclaim(0, worker.session.id, 100)
-    match = Match(claimed.id, QUEUE, "r1", claimed.record.tags, b"event", True, final=final(claimed))
+    _, [queued] = await api.sweeps.scan(0, QUEUE, 0, 10)
+    match = Match(
+        claimed.id, QUEUE, "r1", claimed.record.tags, b"e", True, final=final(claimed), spare_ms=9999, raw=queued.raw
+    )
     await api.sweeps.move(0, "", SweepMove.INTERCEPT, 1, [match])
     [shown] = await api.messages.cancel(message_of(claimed.id), 0)
     assert shown.state is Class.INTERCEPTED
     await sound(api)
+    assert await api.sweeps.spared(0) == [], "an undo must not send what somebody was told to be canceled"
 
 
 async def test_what_a_rule_spared_stays_intercepted_and_can_be_undone_no_more(open_store):

@@ -163,7 +163,9 @@ async def test_a_sweep_sees_the_queue_and_ends_what_is_still_there(open_store):
             break
     assert {q.id for q in seen} == {delivery_id(m.id, 1) for m in batch}
     claimed = {c.id for c in await store.claim(0, most=10)}
-    matches = [Match(q.id, QUEUE, "r1", q.record.tags, b"event", False) for q in seen if "red" in q.record.tags]
+    matches = [
+        Match(q.id, QUEUE, "r1", q.record.tags, b"event", False, raw=q.raw) for q in seen if "red" in q.record.tags
+    ]
     answer, count = await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches)
     assert (answer, count) == (InterceptAnswer.OK, sum(m.id not in claimed for m in matches))
     assert (await store.books.tag("red"))["intercepted:queued"] == count

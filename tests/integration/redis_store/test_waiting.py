@@ -38,6 +38,7 @@ async def hold(store, lane=0, pause="p1", generation=1):
             q.record.deferred_by,
             msgspec.structs.replace(q.record, held_at=5, deferred_by=""),
             q.reclaims,
+            raw=q.raw,
         )
         for q in page
     ]
@@ -58,7 +59,7 @@ async def test_a_sweep_holds_and_releases_at_the_due_time(open_store):
     assert [q.due_at for q in page] == list(range(1000, 1010))
     assert all(q.queue == QUEUE and q.record.held_at == 5 for q in page)
     page = await store.sweeps.first_held(0, "p1", 100)
-    free = [Match(q.id, q.queue, "", q.record.tags, b"release", False, "", q.record, 0) for q in page]
+    free = [Match(q.id, q.queue, "", q.record.tags, b"release", False, "", q.record, 0, raw=q.raw) for q in page]
     assert (await store.sweeps.move(0, "p1", SweepMove.RELEASE, 1, free)) == (InterceptAnswer.OK, 30)
     assert (await store.sweeps.move(0, "p1", SweepMove.RELEASE, 1, free)) == (InterceptAnswer.OK, 0)
     await sound(store)
@@ -91,7 +92,9 @@ async def test_what_a_pause_holds_is_ended_by_a_forced_error(open_store):
     await store.queues.accept(0, [message() for _ in range(4)])
     await hold(store)
     _, page = await store.sweeps.scan_held(0, "p1", 0, 100)
-    matches = [Match(q.id, q.queue, rule, q.record.tags, b"e", False) for q, rule in zip(page, "rrr1", strict=True)]
+    matches = [
+        Match(q.id, q.queue, rule, q.record.tags, b"e", False, raw=q.raw) for q, rule in zip(page, "rrr1", strict=True)
+    ]
     matches[-1] = matches[-1]._replace(rule="p1")  # the pause was made a forced error
     assert await store.sweeps.move(0, "p1", SweepMove.INTERCEPT, 1, matches) == (InterceptAnswer.OK, 4)
     await sound(store)
@@ -112,7 +115,9 @@ async def test_what_is_spared_keeps_record_and_content_until_its_time(open_store
     await store.queues.settle(0, [ended(one, Class.INTERCEPTED, spare_ms=spare, **more)])
     await store.queues.settle(0, [queued(c, 5) for c in others])
     _, page = await store.sweeps.scan(0, QUEUE, 0, 100)
-    matches = [Match(q.id, QUEUE, "r1", q.record.tags, b"e", True, final=final, spare_ms=spare) for q in page]
+    matches = [
+        Match(q.id, QUEUE, "r1", q.record.tags, b"e", True, final=final, spare_ms=spare, raw=q.raw) for q in page
+    ]
     await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches)
     await sound(store)
     assert await store.sweeps.spared(0) == ["r1"]
@@ -196,7 +201,9 @@ async def test_an_undo_puts_each_back_once_and_where_it_was_scheduled(open_store
         ],
     )
     _, page = await store.sweeps.scan(0, QUEUE, 0, 100)
-    matches = [Match(q.id, QUEUE, "r1", q.record.tags, b"e", False, final=final, spare_ms=600_000) for q in page]
+    matches = [
+        Match(q.id, QUEUE, "r1", q.record.tags, b"e", False, final=final, spare_ms=600_000, raw=q.raw) for q in page
+    ]
     await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches)
     await sound(store)
     assert await store.spares.count("r1", later - 3_600_000) == 4

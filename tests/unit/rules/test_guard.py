@@ -466,3 +466,21 @@ async def test_cancellations_are_forgotten_after_minutes_and_never_fill_the_memo
         b"five",
         b"six",
     ]
+
+
+async def test_what_had_begun_without_its_dot_is_listed_by_nobody_after_a_lost_session(rig):
+    """It went with the claims: nobody would ever settle it, and the order would never be quiet."""
+    await rig.guard.beat()
+
+    def abort(table):
+        if rig.store.session != "w1.1":
+            return []
+        rig.shared.sessions["w1.1"] = msgspec.structs.replace(rig.shared.sessions["w1.1"], dead=True)
+        return [PastDot("r-a", "begun", "u@x", 0), PastDot("r-a", "past", "u@x", 5)]
+
+    rig.guard.on_change(abort)
+    await rig.put("a")
+    with pytest.raises(SessionLost):
+        await rig.guard.beat()
+    await rig.guard.beat()
+    assert set(rig.shared.past["r-a"]) == {"past"}

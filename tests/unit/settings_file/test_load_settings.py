@@ -176,6 +176,10 @@ WRONG = {
         "f.toml: domains.\"*.a.b\": '*.a.b' is not a domain; patterns are not supported here",
     ),
     "domain twice": ("[domains.'a.b']\n[domains.'A.B']\n", 'f.toml: domains."A.B": a.b is given twice; remove one'),
+    "undo": (
+        '[rules]\nundo_window = "2h"\n[status]\nretention = "1h"',
+        "f.toml: rules.undo_window: must not be longer than status.retention (1h)",
+    ),
     "backlog": (
         "[journal]\nbacklog_soft = 100000",
         "f.toml: journal.backlog_soft: must be less than journal.backlog_hard (100000)",
