@@ -1,10 +1,12 @@
 """The record of one state change, as it waits in the outbox and becomes a line of the delivery log."""
 
 import enum
+from typing import Any
 
 import msgspec
 
 from mta.model.ids import DeliveryId
+from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Forced, Origin
 
 
@@ -60,3 +62,27 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     client: str = ""
     properties: dict[str, str] | None = None
     tenant: str = ""
+
+
+def event_about(
+    kind: EventType, time: int, delivery: DeliveryId, node: str, queue: QueueKey, record: Record, **more: Any
+) -> Event:
+    """The event with all that the record says of the delivery; `more` are other fields of Event, by name."""
+    return Event(
+        kind,
+        time,
+        delivery,
+        node,
+        record.tags,
+        queue.pool,
+        sender=record.sender,
+        recipient=record.recipient,
+        domain=queue.domain,
+        attempt=record.attempts,
+        size=record.size,
+        queued_at=record.accepted_at,
+        client=record.client,
+        properties=record.properties,
+        tenant=record.tenant,
+        **more,
+    )

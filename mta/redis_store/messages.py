@@ -10,7 +10,7 @@ import msgspec
 
 from mta.model import mail
 from mta.model.errors import BadValue, StoreAway
-from mta.model.events import Event, EventType
+from mta.model.events import EventType, event_about
 from mta.model.ids import MAX_RECIPIENTS, DeliveryId, MessageId, delivery_id, lane_of
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Class, Origin
@@ -253,7 +253,12 @@ def _item(found: _Found, place: _Place, now: int, node: str) -> tuple[Any, ...]:
     left_rule = ""
     if record is not None and place.kind in ("due", "held", "parked"):
         tags, left_rule = record.tags, record.deferred_by
-        event = codec.encode(_cancellation(found.id, QueueKey(place.pool, found.domain), record, now, node))
+        queue = QueueKey(place.pool, found.domain)
+        event = codec.encode(
+            event_about(
+                EventType.CANCELLATION, now, found.id, node, queue, record, origin=Origin.LOCAL, reason="canceled"
+            )
+        )
         final = codec.encode(mail.Final(record.recipient, now, record.recipients, reply=record.last))
     return (
         text(found.id),
@@ -268,27 +273,4 @@ def _item(found: _Found, place: _Place, now: int, node: str) -> tuple[Any, ...]:
         stage,
         found.uncertain,
         left_rule,
-    )
-
-
-def _cancellation(delivery: DeliveryId, queue: QueueKey, record: Record, now: int, node: str) -> Event:
-    return Event(
-        EventType.CANCELLATION,
-        now,
-        delivery,
-        node,
-        record.tags,
-        queue.pool,
-        "",
-        record.sender,
-        record.recipient,
-        queue.domain,
-        record.attempts,
-        origin=Origin.LOCAL,
-        reason="canceled",
-        size=record.size,
-        queued_at=record.accepted_at,
-        client=record.client,
-        properties=record.properties,
-        tenant=record.tenant,
     )

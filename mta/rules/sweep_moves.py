@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from mta.model.events import Event, EventType
+from mta.model.events import Event, EventType, event_about
 from mta.model.mail import Final, Record
 from mta.model.outcomes import Forced, Origin, Reply, Stage
 from mta.model.rules import Rule
@@ -99,30 +99,20 @@ class Decider:
         generation: int = 0,
         reply: Reply = Reply(0),  # noqa: B008 - immutable
     ) -> Event:
-        record = queued.record
-        return Event(
-            type=kind,
-            time=now,
-            id=queued.id,
-            node=self._node,
-            tags=record.tags,
-            pool=queued.queue.pool,
-            sender=record.sender,
-            recipient=record.recipient,
-            domain=queued.queue.domain,
-            attempt=record.attempts,
+        return event_about(
+            kind,
+            now,
+            queued.id,
+            self._node,
+            queued.queue,
+            queued.record,
             code=reply.code,
             enhanced=reply.enhanced,
             text=reply.text,
             origin=Origin.FORCED if rule is not None else Origin.LOCAL,
             reason=rule.reason if rule is not None else "",
             forced=Forced(rule.id, generation, Stage.QUEUED) if rule is not None else None,
-            size=record.size,
-            queued_at=record.accepted_at,
             next_attempt=queued.due_at if kind is EventType.RELEASE else 0,
-            client=record.client,
-            properties=record.properties,
-            tenant=record.tenant,
         )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from mta.model.errors import StoreError
-from mta.model.events import Event, EventType
+from mta.model.events import EventType, event_about
 from mta.model.mail import Record
 from mta.model.outcomes import Origin
 from mta.model.rules import Head, Rule
@@ -144,29 +144,17 @@ class Undo:
             expires_at=record.expires_at + max(0, kept),
         )
         due_at = max(now, record.scheduled_at)
-        return Back(spared, live, due_at, _encode(self._event(spared, now, due_at)))
-
-    def _event(self, spared: Spared, now: int, due_at: int) -> Event:
-        record = spared.record
-        return Event(
-            type=EventType.REINSTATED,
-            time=now,
-            id=spared.id,
-            node=self._node,
-            tags=record.tags,
-            pool=spared.queue.pool,
-            sender=record.sender,
-            recipient=record.recipient,
-            domain=spared.queue.domain,
-            attempt=record.attempts,
+        event = event_about(
+            EventType.REINSTATED,
+            now,
+            spared.id,
+            self._node,
+            spared.queue,
+            record,
             origin=Origin.LOCAL,
-            size=record.size,
-            queued_at=record.accepted_at,
             next_attempt=due_at,
-            client=record.client,
-            properties=record.properties,
-            tenant=record.tenant,
         )
+        return Back(spared, live, due_at, _encode(event))
 
 
 def _disabled(rule: Rule) -> Rule:
