@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import machine
 from tests.races import cancel_race, verdict
-from tests.races.plan import Campaign
+from tests.races.plan import STATES, Campaign
 
 _ROOT = Path(__file__).resolve().parents[2]
 _STORY = {
@@ -71,7 +71,7 @@ def campaign_row(evidence: verdict.Evidence, why: Sequence[str]) -> dict[str, An
         "seed": evidence.plan.seed,
         "fault": evidence.plan.fault.value,
         "lanes": evidence.plan.lanes,
-        **{state: evidence.states()[state] for state in verdict.STATES},
+        **{state: evidence.states()[state] for state in STATES},
         "effective_ms": round(evidence.effective_at - evidence.ordered_at),
         "past_dot": len(evidence.past_dot()),
         "late_dots": len(late),
