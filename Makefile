@@ -1,4 +1,5 @@
-# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make mutations`, `make bench`, `make bench-lookup`.
+# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make races`, `make mutations`, `make bench`,
+# `make bench-lookup`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,13 +8,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check mutations bench bench-lookup clean
+.PHONY: demo test check races mutations bench bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest tests/architecture tests/unit $(wildcard tests/dialogs tests/integration tests/scenarios) $(ARGS)
+	$(BIN)/python -m pytest tests/architecture tests/unit $(wildcard tests/dialogs tests/integration tests/scenarios tests/races) $(ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff format --check .
@@ -21,6 +22,10 @@ check: $(VENV)/check.stamp
 	$(BIN)/mypy mta control_api bench
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/architecture
+
+SEEDS ?= 20
+races: $(VENV)/test.stamp
+	$(BIN)/python -m tests.races --seeds $(SEEDS) $(ARGS)
 
 mutations: $(VENV)/test.stamp
 	$(BIN)/python -m tests.mutations $(ARGS)
