@@ -48,5 +48,15 @@ def decode_content(raw: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompress(raw[1:]) if raw[:1] == b"z" else raw[1:]
 
 
+def unframed(raw: bytes) -> tuple[bytes, ...]:
+    """The events of a stream entry, see append_events."""
+    found, at = [], 0
+    while at < len(raw):
+        start = at + 4
+        at = start + int.from_bytes(raw[at:start], "big")
+        found.append(raw[start:at])
+    return tuple(found)
+
+
 def pieces(raw: bytes) -> list[bytes]:
     return [raw[at : at + PIECE] for at in range(0, len(raw), PIECE)]

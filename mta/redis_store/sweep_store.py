@@ -87,8 +87,9 @@ class StoredSweeps:
         for pool, domain in queues:
             names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
             names.add(keys.agenda_key(prefix, pool.encode()))
-        items = [_item(match, queues[match.queue]) for match in matches]
-        blob = codec.encode((move.value, source, generation, self._retention_ms, list(queues), items))
+        kinds = {kind: number for number, kind in enumerate({_kind(match) for match in matches}, 1)}
+        items = [_item(match, queues[match.queue], kinds[_kind(match)]) for match in matches]
+        blob = codec.encode((move.value, source, generation, self._retention_ms, list(queues), list(kinds), items))
         count = int(await self._link.call(b"fg1_move", [*(prefix + name for name in _MOVE_KEYS), *names], [blob]))
         return (InterceptAnswer.OLD_RULES, 0) if count < 0 else (InterceptAnswer.OK, count)
 
@@ -140,18 +141,19 @@ def _queued(
     return found, unreadable
 
 
-def _item(match: Match, queue: int) -> tuple[Any, ...]:
+def _kind(match: Match) -> tuple[str, tuple[str, ...], bool, str]:
+    """What is counted alike."""
+    return match.rule, match.tags, match.uncertain, match.left_rule
+
+
+def _item(match: Match, queue: int, kind: int) -> tuple[Any, ...]:
     text = codec.lua_text
-    record = text(codec.encode_record(match.record, match.reclaims)) if match.record is not None else ""
     return (
         text(match.id),
         queue,
-        match.rule,
-        match.tags,
+        kind,
         text(match.event),
-        match.uncertain,
-        match.left_rule,
-        record,
+        text(codec.encode_record(match.record, match.reclaims)) if match.record is not None else "",
         text(match.final),
         match.spare_ms,
         text(match.raw),

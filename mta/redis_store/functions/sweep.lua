@@ -37,36 +37,37 @@ end
 
 redis.register_function { function_name = 'fg1_first', callback = first, flags = { 'no-writes', 'allow-oom' } }
 
--- How each move changes the books of one delivery; `from` and `source`: the class and the pause ('' = none) that it leaves.
-local function count_move(sums, P, move, from, source, rule, tags, uncertain, left_rule)
+-- How a move changes the books of `n` deliveries of one kind; `from` and `source`: the class and the pause ('' = none) that they leave.
+local function count_move(sums, P, move, from, source, kind, n)
+  local rule, tags, uncertain, left_rule = unpack(kind)
   local of_rule = P .. 'rule:' .. rule
-  count_tags(sums, P, tags, from, -1)
+  count_tags(sums, P, tags, from, -n)
   if source ~= '' then
-    count(sums, P .. 'rule:' .. source, 'held', -1)
+    count(sums, P .. 'rule:' .. source, 'held', -n)
     if source ~= rule then
-      count(sums, P .. 'rule:' .. source, 'other', 1)
+      count(sums, P .. 'rule:' .. source, 'other', n)
     end
   end
   if left_rule ~= '' then
-    count(sums, P .. 'rule:' .. left_rule, 'deferred', -1)
+    count(sums, P .. 'rule:' .. left_rule, 'deferred', -n)
     if left_rule ~= rule then
-      count(sums, P .. 'rule:' .. left_rule, 'other', 1)
+      count(sums, P .. 'rule:' .. left_rule, 'other', n)
     end
   end
   if move == 'release' then
-    count_tags(sums, P, tags, 'queued', 1)
+    count_tags(sums, P, tags, 'queued', n)
     return
   end
   local field = move == 'hold' and 'held' or 'intercepted:queued'
-  count_tags(sums, P, tags, field, 1)
-  count(sums, of_rule, field, 1)
-  count(sums, of_rule, 'hits', 1)
+  count_tags(sums, P, tags, field, n)
+  count(sums, of_rule, field, n)
+  count(sums, of_rule, 'hits', n)
   if left_rule ~= rule and source ~= rule then
-    count(sums, of_rule, 'met', 1)
+    count(sums, of_rule, 'met', n)
   end
   if move == 'intercept' and uncertain then
-    count_tags(sums, P, tags, 'uncertain', 1)
-    count(sums, of_rule, 'uncertain', 1)
+    count_tags(sums, P, tags, 'uncertain', n)
+    count(sums, of_rule, 'uncertain', n)
   end
 end
 
@@ -119,17 +120,18 @@ redis.register_function { function_name = 'fg1_unhold', callback = unhold, flags
 
 -- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went elsewhere, since it was read.
 -- KEYS: lane, rec, content, refs, count, events, pauses, spares, cancels, then due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [move, source, generation, retention_ms, [[pool, domain], ...], [[id, queue, rule, tags, event, uncertain, left_rule, record, final, spare_ms, raw], ...]]
+-- ARGV[1]: msgpack [move, source, generation, retention_ms, [[pool, domain], ...], [[rule, tags, uncertain, left_rule], ...],
+--   [[id, queue, kind, event, record, final, spare_ms, raw], ...]]; queue and kind are places in the lists before.
 -- `raw` is the record that was read: a delivery that was attempted or counted otherwise since is left to the next pass, or to whoever claims it. `source` is a pause, or '' for the queues. Answers how many, or -1 when the lane's barrier is above `generation`.
 local function move(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
-  local how, source, generation, retention_ms, queues, items = unpack(cmsgpack.unpack(argv[1]))
+  local how, source, generation, retention_ms, queues, kinds, items = unpack(cmsgpack.unpack(argv[1]))
   if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then
     return -1
   end
   local now, from = now_ms(), source == '' and 'queued' or 'held'
-  local sums, gone, ended, events, records, hit, moved = {}, {}, {}, {}, {}, {}, 0
+  local sums, gone, ended, events, records, met, moved = {}, {}, {}, {}, {}, {}, 0
   local spares, adds, cancels = {}, {}, redis.call('EXISTS', P .. 'cancels') == 1
   for key, group in pairs(by_source(P, source, queues, items)) do
     local left = {}
@@ -139,13 +141,14 @@ local function move(keys, argv)
     end
     local raws = redis.call('HMGET', P .. 'rec', unpack(ids))
     for i, item in ipairs(group[3]) do
-      if scores[i] and raws[i] == item[11] then
-        local id, queue, rule, tags, event, uncertain, left_rule, record, final, spare_ms = unpack(item)
+      if scores[i] and raws[i] == item[8] then
+        local id, queue, kind, event, record, final, spare_ms = unpack(item)
         local pool, domain = unpack(queues[queue])
+        local rule, _, uncertain = unpack(kinds[kind])
+        met[kind] = (met[kind] or 0) + 1
         moved = moved + 1
         left[#left + 1] = group[2][i]
         events[#events + 1] = event
-        count_move(sums, P, how, from, source, rule, tags, uncertain, left_rule)
         if how == 'intercept' then
           if spare_ms > 0 and not (cancels and redis.call('HEXISTS', P .. 'cancels', id) == 1) then
             push(spares, rule, now + spare_ms, spared_member(id, 'queued', uncertain, pool, domain))
@@ -163,9 +166,6 @@ local function move(keys, argv)
             redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', scores[i], domain)
             push(adds, 'due:' .. pool .. ':' .. domain, scores[i], id)
           end
-        end
-        if rule ~= '' then
-          hit[P .. 'rule:' .. rule] = true
         end
       end
     end
@@ -197,8 +197,11 @@ local function move(keys, argv)
   if #ended > 0 then
     note_ended(P, now, retention_ms, ended)
   end
-  for of_rule in pairs(hit) do
-    redis.call('HSET', of_rule, 'last_hit_at', now)
+  for kind, n in pairs(met) do
+    count_move(sums, P, how, from, source, kinds[kind], n)
+    if how ~= 'release' then
+      redis.call('HSET', P .. 'rule:' .. kinds[kind][1], 'last_hit_at', now)
+    end
   end
   add_up(sums)
   append_events(P, events)

@@ -38,8 +38,7 @@ async def sound(store):
 
 async def events(store, lane=0) -> list[bytes]:
     """All that the lane's outbox has; Receptions as that word."""
-    entries = await store.link.command("XRANGE", keys.lane_key(lane, b"events"), "-", "+")
-    raw = [event for _, fields in entries for event in fields[1::2]]
+    raw = [event for entry in await store.outbox.read(lane, "0-0", 1000) for event in entry.events]
     return [b"Reception" if b"Reception" in event else event for event in raw]
 
 

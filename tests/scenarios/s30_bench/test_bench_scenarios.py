@@ -13,10 +13,12 @@ LOAD = ["--size", "1024", "--sessions", "5"]
 WORDS = {
     "relay": ["--messages", "100"],
     "orders": ["--orders", "3", "--calibrate", "100"],
-    "sweep": ["--messages", "500", "--window", "1", "--calibrate", "100", "--case", "half", "--case", "beside"],
+    "sweep": ["--messages", "500", "--window", "1", "--calibrate", "100", "--case", "beside"],
     "rules": ["--rules", "20", "--messages", "100", "--pairs", "1", "--changes", "5", "--seconds", "1"],
 }
-NOT_ASKED = {"sweep": {"all_rate", "all_seconds", "journal", "bytes", "filled"}}
+NOT_ASKED = {
+    "sweep": {"all_rate", "all_seconds", "half_looked", "half_rate", "half_seconds", "journal", "bytes", "filled"}
+}
 
 
 @pytest.fixture
