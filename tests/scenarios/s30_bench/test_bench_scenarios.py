@@ -1,4 +1,5 @@
-"""Each scenario of the benchmark against a real node, in miniature: its figures mean nothing, its checks do."""
+"""The benchmark against a real node, in miniature: its figures mean nothing, its checks do. The scenarios that take longest are
+left to `make bench`."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,9 +13,7 @@ from bench.report import summary_of
 LOAD = ["--size", "1024", "--sessions", "5"]
 WORDS = {
     "relay": ["--messages", "100"],
-    "orders": ["--orders", "3", "--calibrate", "100"],
     "sweep": ["--messages", "500", "--window", "1", "--calibrate", "100", "--case", "beside"],
-    "rules": ["--rules", "20", "--messages", "100", "--pairs", "1", "--changes", "5", "--seconds", "1"],
 }
 NOT_ASKED = {
     "sweep": {"all_rate", "all_seconds", "half_looked", "half_rate", "half_seconds", "journal", "bytes", "filled"}
