@@ -280,6 +280,10 @@ class SweepStore(Protocol):
         """Let go of at most `most` spared deliveries whose time is over, or, `early`, of the oldest; how many were."""
         ...
 
+    async def traffic(self) -> int:
+        """Deliveries accepted and delivered so far: what other mail does while a sweep goes on."""
+        ...
+
     async def memory_share(self) -> float:
         """How much of the memory that the store may use is used, 0 to 1; of the machine's where it has no limit."""
         ...

@@ -99,6 +99,13 @@ class StoredSweeps:
         step_keys += [prefix + name for name in (b"spares", b"rec", b"content", b"refs")]
         return int(await self._link.call(b"fg1_drop_spared", step_keys, [rule, most, "1" if early else ""]))
 
+    async def traffic(self) -> int:
+        total = 0
+        for lane in range(self.lanes):
+            counts = await self._link.command("HMGET", keys.lane_key(lane, b"count"), "accepted", "delivered")
+            total += sum(int(count or 0) for count in counts)
+        return total
+
     async def memory_share(self) -> float:
         return max(_share(memory) for memory in await self._link.info("memory"))
 

@@ -1,7 +1,8 @@
-"""The pace of what is done to waiting mail as a whole: a rate, and room for the journal before anything else."""
+"""The pace of what is done to waiting mail as a whole: a rate, and room for the journal and for live traffic first."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from mta.ports.rules import SweepStore
@@ -9,6 +10,7 @@ from mta.rules.clock import boottime
 
 _ASK_EVERY: Final = 0.25
 _BACKLOG_PAUSE: Final = 0.05
+_LIVE: Final = 100.0  # deliveries accepted and delivered a second, from which on other mail goes first
 
 
 class Pace:
@@ -22,6 +24,9 @@ class Pace:
         self._now = now
         self._next_at = 0.0  # the rate's next free instant
         self._asked: dict[int, float] = {}  # by lane
+        self._traffic = (0.0, 0)  # when it was asked for, and what it was
+        self._live = False
+        self._turn = asyncio.Lock()
         self.stopping = False
 
     async def wait(self, lane: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
@@ -29,12 +34,31 @@ class Pace:
         now = self._now()
         if now - self._asked.get(lane, 0.0) >= _ASK_EVERY:
             self._asked[lane] = now
+            await self._look_at_traffic(now)
             while await self._store.backlog(lane) > self._backlog_soft and not self.stopping:
                 await asyncio.sleep(_BACKLOG_PAUSE)
                 await meanwhile()
         self._next_at = max(self._next_at, now - 0.05)
         if self._next_at - now > 0.02:
             await asyncio.sleep(self._next_at - now)
+
+    @contextlib.asynccontextmanager
+    async def step(self) -> AsyncIterator[None]:
+        """Around each call to the store: beside live traffic one at a time, followed by as long a rest as it took."""
+        if not self._live:
+            yield
+            return
+        async with self._turn:
+            began = self._now()
+            yield
+            await asyncio.sleep(self._now() - began)
+
+    async def _look_at_traffic(self, now: float) -> None:
+        asked_at, before = self._traffic
+        if now - asked_at >= _ASK_EVERY:
+            traffic = await self._store.traffic()
+            self._live = asked_at > 0 and (traffic - before) / (now - asked_at) >= _LIVE
+            self._traffic = now, traffic
 
     def spend(self, deliveries: int) -> None:
         """So many were looked at."""

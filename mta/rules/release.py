@@ -65,7 +65,8 @@ class Releaser:
                     break
                 table = self._rules.table
                 for move, matches in self._decider.decide(table, page, pause).items():
-                    answer, _ = await self._store.move(lane, pause, move, table.head.generation, matches)
+                    async with self._pace.step():
+                        answer, _ = await self._store.move(lane, pause, move, table.head.generation, matches)
                     if answer is InterceptAnswer.OLD_RULES:
                         return  # our table is about to be swapped, and that wakes us
                 self._pace.spend(len(page))

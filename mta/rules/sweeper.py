@@ -203,10 +203,11 @@ class Sweeper:
         while not self._stopping and self._own:
             await self._progress()
             await self._pace.wait(lane, self._save_all)
-            if queue is not None:
-                cursor, page = await self._store.scan(lane, queue, cursor, CHUNK)
-            else:
-                cursor, page = await self._store.scan_held(lane, pause, cursor, CHUNK)
+            async with self._pace.step():
+                if queue is not None:
+                    cursor, page = await self._store.scan(lane, queue, cursor, CHUNK)
+                else:
+                    cursor, page = await self._store.scan_held(lane, pause, cursor, CHUNK)
             for sweep in self._own.values():
                 sweep.seen += len(page)
             for at in range(0, len(page), CHUNK):
@@ -219,7 +220,8 @@ class Sweeper:
         while not self._stopping:
             table = self._rules.table
             for move, matches in self._decider.decide(table, page, pause).items():
-                answer, count = await self._store.move(lane, pause, move, table.head.generation, matches)
+                async with self._pace.step():
+                    answer, count = await self._store.move(lane, pause, move, table.head.generation, matches)
                 if answer is InterceptAnswer.OLD_RULES:
                     break
                 self._note(matches, count)

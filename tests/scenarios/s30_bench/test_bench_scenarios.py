@@ -1,5 +1,7 @@
-"""The benchmark against a real node, in miniature: its figures mean nothing, its checks do. The scenarios that take longest are
-left to `make bench`."""
+"""The benchmark against a real node, in miniature: its figures mean nothing, its checks do.
+
+The scenarios that take longest are left to `make bench`.
+"""
 
 import tempfile
 from collections.abc import Iterator

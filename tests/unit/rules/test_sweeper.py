@@ -108,6 +108,9 @@ class Queues:
     async def backlog(self, lane: int) -> int:
         return self.waiting
 
+    async def traffic(self) -> int:
+        return 0
+
 
 class Rig:
     def __init__(self) -> None:
