@@ -48,22 +48,23 @@ def choose_hosts(domain: str, records: Sequence[MxRecord], shuffle: Callable[[li
 def route_for(domain: str, route: str, routes: Mapping[str, str]) -> Address | None:
     """The configured next hop: the exact domain, then the longest `*.parent`, then the general route; None = MX.
     A route of "" in the table means MX for that domain."""
-    if routes:
-        chosen = routes.get(domain)
-        parent = domain
-        while chosen is None and "." in parent:
-            parent = parent.partition(".")[2]
-            chosen = routes.get(f"*.{parent}")
-        if chosen is not None:
-            route = chosen
-    return parse_address(route, "delivery.route") if route else None
+    chosen = _route(domain, route, routes)
+    return parse_address(chosen, "delivery.route") if chosen else None
 
 
 def is_relayed(domain: str, delivery: DeliverySettings) -> bool:
-    """Whether a configured next hop takes the domain's mail, rather than its own MX."""
-    if not delivery.routes:
-        return bool(delivery.route)
-    return route_for(domain, delivery.route, delivery.routes) is not None
+    """Whether a configured next hop takes the domain's mail, rather than its own MX; asked once a delivery."""
+    return bool(_route(domain, delivery.route, delivery.routes))
+
+
+def _route(domain: str, route: str, routes: Mapping[str, str]) -> str:
+    if not routes:
+        return route
+    chosen, parent = routes.get(domain), domain
+    while chosen is None and "." in parent:
+        parent = parent.partition(".")[2]
+        chosen = routes.get(f"*.{parent}")
+    return route if chosen is None else chosen
 
 
 def literal_address(domain: str) -> str | None:

@@ -1,9 +1,11 @@
 """The ports behind the control API, in memory, for tests of its handlers."""
 
 import asyncio
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from aiohttp import web
@@ -303,3 +305,25 @@ def app_for(cluster: Cluster, **changes: object) -> web.Application:
 
 def counts_of(pool: str, domain: str, due: int = 1) -> QueueCounts:
     return QueueCounts(QueueKey(pool, domain), due, 2, 3, AT)
+
+
+@contextlib.contextmanager
+def served(cluster: Cluster) -> Iterator[str]:
+    """The address of an API on a thread of its own, for those who speak synchronously."""
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(app_for(cluster))
+
+    async def start() -> int:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port: int = runner.addresses[0][1]
+        return port
+
+    port = loop.run_until_complete(start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{port}"
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()

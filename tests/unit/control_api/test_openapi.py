@@ -1,41 +1,22 @@
 """The application does what its description says, whatever it is sent."""
 
-import asyncio
-import threading
 from collections.abc import Iterator
 
 import pytest
 import schemathesis
-from aiohttp import web
 from aiohttp.test_utils import TestClient
 from hypothesis import HealthCheck, settings
 
 from control_api.openapi import document
-from tests.support.control_api import BEARER, Cluster, app_for
+from tests.support.control_api import BEARER, Cluster, served
 
 SCHEMA = schemathesis.openapi.from_dict(document())
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server on a thread of its own: schemathesis speaks synchronously."""
-    loop = asyncio.new_event_loop()
-    runner = web.AppRunner(app_for(Cluster()))
-
-    async def start() -> int:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port: int = runner.addresses[0][1]
-        return port
-
-    port = loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{port}"
-    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with served(Cluster()) as address:
+        yield address
 
 
 @SCHEMA.exclude(path="/v1/events").parametrize()
