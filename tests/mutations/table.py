@@ -434,4 +434,42 @@ SWEEP_OF_ONE_STATE_EACH = (
     ),
 )
 
-MUTATIONS = (*PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *BARRIER, *SWEEP_OF_ONE_STATE_EACH)
+FAILOVER = (
+    Mutation(
+        "a head that went back: it is noticed",
+        _GUARD,
+        "            if loss is None:\n",
+        "            if True:\n",
+        _T_GUARD + "head_that_went_back_keeps_the_union_and_puts_lost_rules_again",
+    ),
+    Mutation(
+        "a head that went back: both tables are in force",
+        _GUARD,
+        "for rule in (*ours.rules(), *stored, *loss.lost)}",
+        "for rule in stored}",
+        _T_GUARD + "head_that_went_back_keeps_the_union_and_puts_lost_rules_again",
+    ),
+    Mutation(
+        "a head that went back: the alarm",
+        _GUARD,
+        'log.error("the rule table went back',
+        'log.debug("the rule table went back',
+        _T_GUARD + "head_that_went_back_keeps_the_union_and_puts_lost_rules_again",
+    ),
+    Mutation(
+        "a head that went back: what a slow process knows is not put again",
+        "mta/rules/failover.py",
+        "is_lost = rule.generation > max(fork, trail.regained)",
+        "is_lost = rule.generation > fork",
+        "tests/unit/rules/test_failover.py::test_a_slow_process_puts_nothing_again_that_one_that_knew_more_did_not",
+    ),
+    Mutation(
+        "a head that went back: no lost number is used again",
+        "mta/redis_store/functions/rules_regain.lua",
+        "math.max(head_of(P), lost)",
+        "head_of(P)",
+        "tests/integration/test_failover.py::test_nothing_that_a_promoted_replica_did_not_get_is_lost",
+    ),
+)
+
+MUTATIONS = (*PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH)
