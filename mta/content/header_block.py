@@ -53,6 +53,6 @@ def take_fields(content: bytes, end: int, prefixes: tuple[str, ...]) -> tuple[by
 
 @functools.lru_cache(maxsize=16)
 def _pattern(prefixes: tuple[str, ...]) -> re.Pattern[bytes]:
-    """Fields in a block in lower case with a line end before it: a search for fixed octets, where `^` tries each line."""
+    """Of a block in lower case with a line end before it: it looks for fixed octets, where `^` would try each line."""
     names = b"|".join(re.escape(prefix.encode()) for prefix in prefixes) or rb"(?!)"
     return re.compile(rb"\n((?:" + names + rb")[^\r\n:]*?)([ \t]*:)[^\r\n]*(?:\r\n[ \t][^\r\n]*)*")

@@ -41,7 +41,9 @@ _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 
 
-def read_injection(fields: Sequence[Field], prefixes: tuple[str, ...], ignored: frozenset[str], now_ms: int) -> Injection:
+def read_injection(
+    fields: Sequence[Field], prefixes: tuple[str, ...], ignored: frozenset[str], now_ms: int
+) -> Injection:
     """`ignored`: full names, lower case, that are dropped unread."""
     if not fields:
         return NOTHING_ASKED

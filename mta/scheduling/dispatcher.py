@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from mta.model.errors import StoreError
 from mta.model.ids import message_of
@@ -118,6 +118,7 @@ class Dispatcher:
     def start(self) -> None:
         self._settler.on_room(self.room_for)
         self._settler.on_returned(self.wake)
+        self._claims.claim_fresh(self)
         self._rules.on_permit(self.wake_all)
         loop = asyncio.get_running_loop()
         self.tasks = [loop.create_task(self._run(lane)) for lane in self._lanes]
@@ -161,6 +162,28 @@ class Dispatcher:
         lanes.popleft().alarm.ring()
         if not lanes:
             del self._waiting[queue]
+
+    def reserve(self, queue: QueueKey, count: int) -> int:
+        """Mail of this process's own intake, claimed as it is accepted: unless older mail waits for the same room."""
+        if self._draining or queue in self._waiting or not self._rules.may_begin() or queue.pool not in self._pools():
+            return 0
+        most = max(0, min(count, self._room(queue)))
+        if most:
+            self._asked[queue] = self._asked.get(queue, 0) + most
+        return most
+
+    def take(self, queue: QueueKey, reserved: int, claimed: Sequence[Claimed]) -> None:
+        self._answered(queue, reserved)
+        self.claimed += len(claimed)
+        if claimed:
+            self._hand_over(queue, claimed)
+
+    def _answered(self, queue: QueueKey, most: int) -> None:
+        left = self._asked[queue] - most
+        if left:
+            self._asked[queue] = left
+        else:
+            del self._asked[queue]
 
     def _room(self, queue: QueueKey) -> int:
         return self._deliver.room(queue) - self._asked.get(queue, 0)
@@ -235,11 +258,7 @@ class Dispatcher:
             claimed = await self._claims.claim(lane.number, wants, _MOST_BYTES)
         finally:
             for queue, most in wants:
-                left = self._asked[queue] - most
-                if left:
-                    self._asked[queue] = left
-                else:
-                    del self._asked[queue]
+                self._answered(queue, most)
         self.claimed += len(claimed)
         by_queue: dict[QueueKey, list[Claimed]] = {}
         for one in claimed:
@@ -252,7 +271,7 @@ class Dispatcher:
                 self.room_for(queue)
         return len(claimed)
 
-    def _hand_over(self, queue: QueueKey, claimed: list[Claimed]) -> None:
+    def _hand_over(self, queue: QueueKey, claimed: Sequence[Claimed]) -> None:
         if self._draining:
             for one in claimed:
                 self._settler.settle(one, _STOPPING)
