@@ -55,6 +55,9 @@ class Outlet:
         depth = max(LEAST_ROOM, ROOM_PER_CONNECTION * count) if count else FIRST_ROOM
         return max(0, depth - self._waiting.deliveries)
 
+    def may_begin(self) -> bool:
+        return len(self._waiting) < len(self._idle) + self._opening.spare
+
     def take(self, deliveries: Sequence[Claimed]) -> None:
         trouble = self._opening.trouble()
         if trouble is not None:

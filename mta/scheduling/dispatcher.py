@@ -164,10 +164,11 @@ class Dispatcher:
             del self._waiting[queue]
 
     def reserve(self, queue: QueueKey, count: int) -> int:
-        """Mail of this process's own intake, claimed as it is accepted: unless older mail waits for the same room."""
+        """Mail of this process's own intake, claimed as it is accepted: not what would wait here while another process
+        may have a connection for it, nor what would overtake mail that waits for the same room."""
         if self._draining or queue in self._waiting or not self._rules.may_begin() or queue.pool not in self._pools():
             return 0
-        most = max(0, min(count, self._room(queue)))
+        most = max(0, min(count, self._room(queue))) if self._deliver.may_begin(queue) else 0
         if most:
             self._asked[queue] = self._asked.get(queue, 0) + most
         return most
