@@ -31,7 +31,7 @@ from redis.exceptions import (
 from mta.model.errors import StoreAway, StoreError, StoreFull, StoreUnsafe
 from mta.model.settings import RedisSettings
 from mta.redis_store import safety
-from mta.redis_store.wires import Wires
+from mta.redis_store.wires import Wires, hear
 
 log = logging.getLogger(__name__)
 
@@ -280,20 +280,19 @@ class Link:
             source = redis_asyncio.Redis(host=node.host, port=node.port, **self._subscription_options())
         else:
             source = self._client
-        pubsub = source.pubsub()
         try:
-            await pubsub.subscribe(*self._heard)
-            for hint in self._on_reconnect:
-                hint()
-            while True:
-                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=60.0)
-                if message is not None:
-                    for heard in self._heard.get(message["channel"], ()):
-                        heard(message["data"])
+            await hear(source.connection_pool, self._heard, self._hearing, self._hint)
         finally:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
             if source is not self._client:
                 await source.aclose()
+
+    def _hearing(self) -> None:
+        for hint in self._on_reconnect:
+            hint()
+
+    def _hint(self, channel: bytes, message: bytes) -> None:
+        for hint in self._heard.get(channel, ()):
+            hint(message)
 
     def _subscription_options(self) -> dict[str, Any]:
         kwargs = self._client.nodes_manager.connection_kwargs
