@@ -197,9 +197,12 @@ class Dispatcher:
         if wants:
             return 0.0 if await self._claim(lane, wants) else _NOTHING_PAUSE
         self._wait_for_room(lane)
-        if lane.view.forgot and not looked:
+        if not lane.view.forgot or looked:
+            return self._until(lane)
+        if lane.view.whole:
             return min(_PACE, self._until(lane))  # and then look: when it is due next is not known
-        return self._until(lane)
+        lane.look = True  # others stood behind the page
+        return 0.0
 
     def _until(self, lane: _Lane) -> float:
         soonest = lane.view.soonest(self._clock())
