@@ -15,6 +15,7 @@ from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
 
+_HOLD, _QUEUE = Move.HOLD, Move.QUEUE
 _MOVES = {Move.END: "e", Move.QUEUE: "q", Move.PARK: "p", Move.HOLD: "h"}
 _ANSWERS = {b"O": Settled.OK, b"S": Settled.STALE, b"R": Settled.OLD_RULES, b"C": Settled.CANCEL}
 _SETTLE_KEYS = (b"rec", b"content", b"refs", b"count", b"events", b"parked", b"cancels", b"pauses", b"spares")
@@ -197,21 +198,24 @@ class Queues:
     async def settle(self, lane: int, changes: Sequence[Settlement]) -> list[Settled]:
         prefix, session = self._prefixes[lane], self._session.id
         names: set[bytes] = set()
+        tags: set[tuple[str, ...]] = set()  # mail of one campaign shares them
         items: list[Any] = []
         for change in changes:
             pool, domain = change.queue
-            if change.move is Move.HOLD:
+            move = change.move
+            if move is _HOLD:
                 names.add(keys.held_key(prefix, change.rule.encode()))
             elif change.spare_ms:
                 names.add(keys.spared_key(prefix, change.rule.encode()))
-            elif change.move is Move.QUEUE:
+            elif move is _QUEUE:
                 names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
                 names.add(keys.agenda_key(prefix, pool.encode()))
-            names.update(keys.tag_key(prefix, tag.encode()) for tag in change.tags)
-            for rule in (change.rule, change.left_rule, *change.past_dot_of):
-                if rule:
-                    names.add(keys.rule_key(prefix, rule.encode()))
+            tags.add(change.tags)
+            if change.rule or change.left_rule or change.past_dot_of:
+                rules = filter(None, (change.rule, change.left_rule, *change.past_dot_of))
+                names.update(keys.rule_key(prefix, rule.encode()) for rule in rules)
             items.append(_settle_item(change))
+        names.update(keys.tag_key(prefix, tag.encode()) for tag in set().union(*tags))
         step_keys = [prefix + b"lane", prefix + b"claimed:" + session.encode()]
         step_keys += [prefix + name for name in _SETTLE_KEYS]
         step_keys += names
@@ -230,7 +234,7 @@ class Queues:
         """Rules wait for what was past its dot: `quiet_at` is when the last of it was settled."""
         done: dict[str, list[str]] = {}
         for change, answer in zip(changes, settled, strict=True):
-            if answer is Settled.OK or answer is Settled.STALE:
+            if change.past_dot_of and (answer is Settled.OK or answer is Settled.STALE):
                 for rule in change.past_dot_of:
                     done.setdefault(rule, []).append(delivery_text(change.id))
         for rule, ids in done.items():
@@ -291,7 +295,7 @@ def _settle_item(change: Settlement) -> tuple[Any, ...]:
         pool,
         domain,
         _MOVES[change.move],
-        change.ended.value if change.ended is not None else "",
+        change.ended or "",
         change.stage,
         change.due_at,
         text(codec.encode_record(change.record, 0)) if change.record is not None else "",

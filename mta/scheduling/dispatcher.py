@@ -22,6 +22,7 @@ _BATCH = 100
 _MOST_BYTES = 4 * 1024 * 1024
 _TICK = 1.0
 _GATHER = 0.002  # what becomes due within this time after a wake-up is claimed with it
+_PACE = 0.02  # looks of a lane that is woken all the time come that far apart: each finds more
 _RIPEN, _RIPE = 0.003, 32  # room is waited for until there is this much, or for this long
 _PAGE, _DEEP_PAGE, _DEEP_EVERY = 256, 4096, 0.25
 _NOTHING_PAUSE = 0.02  # the agenda was early, another process was faster, or the store's clock is behind ours
@@ -71,7 +72,7 @@ class _Alarm:
 class _Lane:
     """One lane's loop."""
 
-    __slots__ = ("alarm", "look", "looked_deep", "number", "pause", "view", "woken")
+    __slots__ = ("alarm", "look", "looked", "looked_deep", "number", "pause", "view", "woken")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -79,7 +80,7 @@ class _Lane:
         self.view = LaneView()
         self.look = True  # the agenda may have changed
         self.woken = False  # by a hint: more of the same may follow at once
-        self.looked_deep = 0.0
+        self.looked = self.looked_deep = 0.0  # monotonic time
         self.pause = 0.0  # after trouble with the store
 
 
@@ -204,7 +205,7 @@ class Dispatcher:
                     lane.look = True
                 if lane.woken:
                     lane.woken = False
-                    await asyncio.sleep(_GATHER)
+                    await asyncio.sleep(max(_GATHER, lane.looked + _PACE - time.monotonic()))
             else:
                 await asyncio.sleep(0)
 
@@ -220,10 +221,12 @@ class Dispatcher:
         if wants:
             return 0.0 if await self._claim(lane, wants) else _NOTHING_PAUSE
         self._wait_for_room(lane)
-        if lane.view.forgot and not looked:
-            lane.look = True
-            return 0.0
-        return self._until(lane)
+        if not lane.view.forgot or looked:
+            return self._until(lane)
+        if lane.view.whole:
+            return min(_PACE, self._until(lane))  # and then look: when it is due next is not known
+        lane.look = True  # others stood behind the page
+        return 0.0
 
     def _until(self, lane: _Lane) -> float:
         soonest = lane.view.soonest(self._clock())
@@ -237,6 +240,7 @@ class Dispatcher:
 
     async def _look(self, lane: _Lane) -> None:
         lane.look = False
+        lane.looked = time.monotonic()
         pools = tuple(self._pools())
         if not pools:
             lane.view.clear()

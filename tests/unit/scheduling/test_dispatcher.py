@@ -98,6 +98,18 @@ async def test_a_hint_wakes_a_lane():
         await until(lambda: bench.deliver.taken, 0.3)
 
 
+async def test_a_lane_that_is_woken_all_the_time_takes_more_with_each_look():
+    claims = FakeClaims()
+    async with Bench(claims) as bench:
+        await until(lambda: claims.agendas)
+        for _ in range(150):
+            claims.put(a_claim())
+            bench.dispatcher.wake(0)
+            await asyncio.sleep(0.001)
+        await until(lambda: len(bench.deliver.taken) == 150)
+        assert claims.agendas <= 20, "one in 20 ms, and few more"
+
+
 async def test_rules_poison_and_expiry_are_met_before_egress():
     claims = FakeClaims()
     claims.put(
