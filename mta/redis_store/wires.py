@@ -63,8 +63,8 @@ class _Wire(asyncio.Protocol):
             return
         if found is _MORE:
             return
-        if answer is None or answer.done():
-            self._transport.abort()  # what came was not asked for, or too late
+        if answer is None or answer.done() or self._reader.has_data():
+            self._fail(ConnectionError("the server answers what was not asked"))
         elif isinstance(found, ResponseError):
             answer.set_exception(found)
         else:
@@ -73,6 +73,11 @@ class _Wire(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(ConnectionError(f"the server closed the connection{f': {error}' if error else ''}"))
         self._pool.lost(self)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can carry another call."""
+        return not self._transport.is_closing()
 
     def abort(self) -> None:
         self._transport.abort()
@@ -101,15 +106,15 @@ class Wires:
         packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub says one word
         wire = self._idle.pop() if self._idle else await self._open()
         try:
-            answer = await wire.ask(packed, self._timeout)
+            return await wire.ask(packed, self._timeout)
         except ResponseError:
-            self._idle.append(wire)
             raise
         except BaseException:
             wire.abort()
             raise
-        self._idle.append(wire)
-        return answer
+        finally:
+            if wire.usable:  # it may have been lost since the answer came
+                self._idle.append(wire)
 
     async def _open(self) -> _Wire:
         wire = _Wire(self, await _connected(self._pool))

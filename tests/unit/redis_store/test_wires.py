@@ -102,6 +102,7 @@ async def test_a_refusal_leaves_the_connection(server: Server, wires: Wires) -> 
         (b"$100\r\nhalf", TimeoutError),
         (Server.HANG_UP, ConnectionError),
         (b"?what\r\n", ConnectionError),
+        (b"+OK\r\n+more\r\n", ConnectionError),
     ],
 )
 async def test_after_trouble_no_answer_is_taken_for_anothers(
@@ -134,6 +135,18 @@ async def test_a_connection_that_the_server_closed_is_not_used_again(server: Ser
     await asyncio.sleep(0.02)
     assert await wires.ask(("SECOND",)) == b"OK"
     assert server.connections == 2
+
+
+async def test_a_connection_that_goes_with_its_answer_is_not_kept(server: Server, wires: Wires) -> None:
+    def last_words(command: bytes) -> bytes:
+        server.writers[-1].write(b"+OK\r\n")
+        return Server.HANG_UP
+
+    server.answer = last_words
+    for _ in range(3):
+        assert await wires.ask(("LAST",)) == b"OK"
+        await asyncio.sleep(0.02)
+    assert server.connections == 3
 
 
 def _confirmed(command: bytes) -> bytes:
