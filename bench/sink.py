@@ -22,7 +22,6 @@ from bench.behaviour import Behaviour
 from bench.instants import write_instants
 from bench.receipts import Account
 
-
 _NAME = "sink.bench.test"
 _EHLO = b"250-sink.bench.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 104857600\r\n"
 _EHLO_TLS = _EHLO.replace(b"250 SIZE", b"250-STARTTLS\r\n250 SIZE")
