@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -12,8 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 import psutil
 
-from bench import moments
 from bench.books import Books
+from bench.instants import between, per_second, read_instants
 from bench.processes import Node, RunVoid, Sink
 from bench.progress import Say
 from bench.ranks import percentiles
@@ -37,6 +38,7 @@ class Load(msgspec.Struct, frozen=True):
     workers: int
     settings: list[str]
     recipients: int = 1  # of one message
+    sizes: str = ""  # a mix, as `python -m bench.source` takes it; `size` is then the mean
     source: tuple[str, ...] = ()  # more options of `python -m bench.source`
     destination: tuple[str, ...] = ()  # options of `python -m bench.sink`
     patience: float = 0.0  # seconds that the destination may take for a reply on purpose
@@ -76,8 +78,9 @@ class _Patience:
 def start_source(load: Load, target: str, logs: Path, *more: str) -> "subprocess.Popen[bytes]":
     """The source as a process of its own; `more` are options beside the load's."""
     command = [sys.executable, "-m", "bench.source", "--target", target, "--messages", str(load.messages)]
-    command += ["--size", str(load.size), "--sessions", str(load.sessions), "--domains", str(load.domains)]
-    command += [*load.source, *more]
+    command += ["--sizes", load.sizes] if load.sizes else ["--size", str(load.size)]
+    command += ["--sessions", str(load.sessions), "--domains", str(load.domains)]
+    command += ["--recipients", str(load.recipients), *load.source, *more]
     with (logs / "source.log").open("ab") as errors:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
 
@@ -113,8 +116,7 @@ class Flow:
         if endless:
             load = msgspec.structs.replace(load, messages=_ENDLESS)
             more.append("--until-told")
-        else:
-            more += ["--accepted-at", str(self._accepted_at)]
+        more += ["--accepted-at", str(self._accepted_at)]
         self._source = start_source(load, node.smtp, logs, *more)
 
     def __enter__(self) -> "Flow":
@@ -134,9 +136,8 @@ class Flow:
         return Mark(time.monotonic(), self.received())
 
     def received(self) -> int:
-        """Receipts so far, one for each recipient of a message."""
-        stats = self._sink.stats()
-        return int(stats["receipts"] - stats["duplicates"])
+        """Deliveries that the sink has received so far."""
+        return int(self._sink.stats()["unique"])
 
     def settle(self) -> None:
         """Returns when the flow has found its rate."""
@@ -186,14 +187,12 @@ class Flow:
         last = time.time() if self._canceled else float(self._sink.stats()["last"])
         caught_up = self._books.journal_caught_up(received, intercepted, last)
         processes = spent(self._used, usage(self._node.family()))
-        processes["source"] = {"cpu_seconds": round(sent["cpu_seconds"], 2)}
-        if "peak_rss_mib" in sent:
-            processes["source"]["peak_rss_mib"] = sent["peak_rss_mib"]
+        processes["source"] = {"cpu_seconds": round(sent["cpu_seconds"], 2), "peak_rss_mib": sent["peak_rss_mib"]}
         peak = usage([psutil.Process(self._sink.process.pid)]).popitem()[1]["peak_rss_mib"]
         got = self._sink.account(self._received_at)
         processes["sink"] = {"cpu_seconds": round(got["cpu_seconds"], 2), "peak_rss_mib": peak}
         statement = self._books.statement(sent, received, intercepted > 0)
-        hop = hop_of(sent, got)
+        hop = hop_of(sent, got, self._load.recipients)
         self._say(f"{hop['rate']:,.0f} messages/s, intake {hop['intake_rate']:,.0f}/s, journal +{caught_up:.2f} s")
         return (
             hop
@@ -204,24 +203,21 @@ class Flow:
                 "intercepted": intercepted,
                 "processes": processes,
                 "server": server_version(self._node.family()),
-                "recipients": self._load.recipients,
             }
         )
 
-    def receipts(self) -> "moments.Moments":
-        """When each message was received, after `end`."""
-        return moments.read(self._received_at)
+    def receipts(self) -> Sequence[float]:
+        """When each message was received, Unix time by number, 0.0 = never; after `end`."""
+        return read_instants(self._received_at)
 
     def _times(self, sent: dict[str, Any]) -> dict[str, Any]:
-        """From acceptance to delivery, and both over time; nothing of a flow whose messages nobody counted before."""
-        if self._endless:
-            return {}
-        accepted, received = moments.read(self._accepted_at), self.receipts()
+        """From acceptance to delivery, and both over time."""
+        accepted, received = read_instants(self._accepted_at), self.receipts()
         return {
-            "accepted_to_delivered_ms": percentiles(moments.between(accepted, received), 1000.0),
+            "accepted_to_delivered_ms": percentiles(between(accepted, received), 1000.0),
             "over_time": {
-                "intake": moments.per_second(accepted, sent["first_mail"]),
-                "received": moments.per_second(received, sent["first_mail"]),
+                "intake": per_second(accepted, sent["first_mail"]),
+                "received": per_second(received, sent["first_mail"]),
             },
         }
 
@@ -247,22 +243,27 @@ def calibrate(node: Node, sink: Sink, load: Load, logs: Path, say: Say) -> dict[
         return flow.end()
 
 
-def hop_of(sent: dict[str, Any], got: dict[str, Any]) -> dict[str, Any]:
-    """The figures of what the source sent and the sink got."""
+def hop_of(sent: dict[str, Any], got: dict[str, Any], recipients: int = 1) -> dict[str, Any]:
+    """The figures of what the source sent, with so many recipients a message, and the sink got."""
     seconds = got["last"] - sent["first_mail"]
+    messages = got["unique"] / recipients
     return {
         "messages": sent["accepted"],
+        "recipients": recipients,
         "first_mail": sent["first_mail"],
         "last_receipt": got["last"],
         "seconds": round(seconds, 3),
-        "rate": round(got["unique"] / seconds, 1),
+        "rate": round(messages / seconds, 1),
         "intake_rate": round(sent["rate"], 1),
         "deferred_at_intake": sent["deferred"],
+        "deferred_at_sink": got["deferred"],
+        "stalled_at_sink": got["stalled"],
+        "secured_connections": got["secured"],
         "duplicates": got["duplicates"],
         "dot_to_reply_ms": sent["dot_to_reply_ms"],
         "handover_to_receipt_ms": got["handover_to_receipt_ms"],
         "received_per_second": got["per_second"],
         "connections": got["connections"],
         "source_us_per_message": round(sent["cpu_seconds"] / sent["accepted"] * 1e6, 1),
-        "sink_us_per_message": round(got["cpu_seconds"] / got["unique"] * 1e6, 1),
+        "sink_us_per_message": round(got["cpu_seconds"] / messages * 1e6, 1),
     }

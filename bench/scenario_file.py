@@ -83,10 +83,6 @@ class ScenarioFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def as_load(self) -> Load:
         """The load as a flow takes it."""
         sizes = self.load.sizes
-        source = ["--sizes", ",".join(f"{size}:{share:g}" for size, share in sizes)]
-        source += ["--recipients", str(self.load.recipients)]
-        if self.load.reconnect:
-            source.append("--reconnect")
         to = self.destination
         destination = ["--delay-ms", str(to.delay_ms), "--defer", str(to.defer), "--stall", str(to.stall)]
         destination += ["--stall-seconds", str(to.stall_seconds)]
@@ -100,7 +96,8 @@ class ScenarioFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             workers=self.node.workers,
             settings=list(self.node.settings),
             recipients=self.load.recipients,
-            source=tuple(source),
+            sizes=",".join(f"{size}:{share:g}" for size, share in sizes),
+            source=("--reconnect",) if self.load.reconnect else (),
             destination=tuple(destination),
             patience=(to.stall_seconds if to.stall else 0.0) + to.delay_ms / 1000,
         )
@@ -154,9 +151,11 @@ def read(path: Path) -> ScenarioFile:
 
 def _check(path: Path, found: ScenarioFile) -> None:
     """What no field alone can tell. Raises BadScenario."""
-    shares = sum(share for _, share in found.load.sizes)
-    if abs(shares - 1) > 0.001:
-        raise BadScenario(f"{path}: load.sizes: the shares add up to {shares:g}; make them add up to 1")
+    shares = [share for _, share in found.load.sizes]
+    if any(round(share, 3) != share for share in shares):
+        raise BadScenario(f"{path}: load.sizes: a share has more than three decimals; round it, as 0.333")
+    if abs(sum(shares) - 1) > 1e-9:
+        raise BadScenario(f"{path}: load.sizes: the shares add up to {sum(shares):g}; make them add up to 1")
     if bad := [setting for setting in found.node.settings if "=" not in setting]:
         raise BadScenario(f"{path}: node.settings: {bad[0]!r} sets nothing; write it as KEY=VALUE")
     if found.load.rate and found.shape.of_maximum:

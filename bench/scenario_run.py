@@ -9,7 +9,7 @@ import msgspec
 from bench.changes import create
 from bench.flow import Flow, Load, calibrate, hop_of, result_of, start_source
 from bench.machine import sync_latency
-from bench.processes import Node, Sink
+from bench.processes import Node, RunVoid, Sink
 from bench.progress import Say
 from bench.rig import directory, running, stopping
 from bench.sampler import Sampler
@@ -25,7 +25,7 @@ _MOST_TO_CALIBRATE = 20_000
 def direct_hop(load: Load, logs: Path) -> dict[str, Any]:
     """Source to sink with nothing between, and a sink that takes all at once: the ceiling of this machine."""
     with stopping(Sink(logs / "sink.log")) as sink:
-        return hop_of(result_of(start_source(load, sink.address, logs)), sink.account())
+        return hop_of(result_of(start_source(load, sink.address, logs)), sink.account(), load.recipients)
 
 
 def run(scenario: ScenarioFile, root: Path, say: Say) -> Run:
@@ -38,6 +38,7 @@ def run(scenario: ScenarioFile, root: Path, say: Say) -> Run:
         say(f"direct hop: {direct['rate']:,.0f} messages/s")
         with running(place, load, say) as (node, sink):
             found = _through(scenario, node, sink, load, place, say)
+    _check_destination(scenario, found)
     return found | {"direct": direct, "of_direct": round(found["rate"] / direct["rate"], 3), "fdatasync_ms": disk}
 
 
@@ -66,3 +67,15 @@ def _through(scenario: ScenarioFile, node: Node, sink: Sink, load: Load, place: 
                     found["cancel"] = account(order, flow.receipts(), found, load.recipients)
     found["over_time"] |= samples.since(found["first_mail"])
     return before | found
+
+
+def _check_destination(scenario: ScenarioFile, found: Run) -> None:
+    """The destination was what the file says. Raises RunVoid."""
+    to = scenario.destination
+    checks = (
+        ("deferred", to.defer, found["deferred_at_sink"]),
+        ("stalled", to.stall, found["stalled_at_sink"]),
+        ("connected with TLS", to.tls, found["secured_connections"]),
+    )
+    if missed := [what for what, wanted, count in checks if wanted and not count]:
+        raise RunVoid(f"the scenario wants mail {' and '.join(missed)}, and none was")
