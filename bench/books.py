@@ -58,21 +58,24 @@ class Books:
         """What the flow did, as its tag's statement says."""
         return told(self._node, tag).since(self._before[tag])
 
-    def journal_caught_up(self, delivered: int, intercepted: int, last: float) -> float:
-        """Seconds from `last` (Unix time) until the log has a line per delivery. Raises RunVoid when it takes long."""
-        wanted = (delivered, delivered, intercepted, intercepted)
-        while True:
-            found = (*self._delivered.count(), *self._intercepted.count())
-            late = time.time() - last
-            if found == wanted:
-                return round(max(late, 0.0), 2)
-            if late > self._journal_within or found[0] > delivered or found[2] > intercepted:
-                raise RunVoid(
-                    f"{late:.1f} s after the last receipt the delivery log has {found[0]} Delivery lines for "
-                    f"{found[1]} deliveries and {found[2]} Intercepted lines for {found[3]}; "
-                    f"{delivered} were received and {intercepted} intercepted"
-                )
-            time.sleep(0.1)
+    def journal_caught_up(self, delivered: int, intercepted: int | None, last: float) -> float:
+        """Seconds from `last` (Unix time) until the log has a line per delivery. Raises RunVoid when it takes long.
+
+        `intercepted` is None where interceptions are other mail's.
+        """
+        awaited = [("Delivery", self._delivered, delivered)]
+        if intercepted is not None:
+            awaited.append(("Intercepted", self._intercepted, intercepted))
+        for kind, log, expected in awaited:
+            while (found := log.count()) != (expected, expected):
+                late = time.time() - last
+                if late > self._journal_within or found[0] > expected:
+                    raise RunVoid(
+                        f"{late:.1f} s after the last receipt the delivery log has {found[0]} {kind} lines for "
+                        f"{found[1]} deliveries, not {expected}"
+                    )
+                time.sleep(0.1)
+        return round(max(time.time() - last, 0.0), 2)
 
     def statement(self, sent: dict[str, Any], received: int, intercepted: bool) -> dict[str, Any]:
         """The statement of the campaign's tag, where it equals the receipts. Raises RunVoid."""

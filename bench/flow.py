@@ -183,7 +183,7 @@ class Flow:
                 raise RunVoid("the source did not end when it was told to") from None
         sent, received = self._watch()
         accepted = sent["accepted"] * self._load.recipients
-        intercepted = accepted - received if self._canceled else 0
+        intercepted = accepted - received if self._canceled else None
         last = time.time() if self._canceled else float(self._sink.stats()["last"])
         caught_up = self._books.journal_caught_up(received, intercepted, last)
         processes = spent(self._used, usage(self._node.family()))
@@ -191,7 +191,7 @@ class Flow:
         peak = usage([psutil.Process(self._sink.process.pid)]).popitem()[1]["peak_rss_mib"]
         got = self._sink.account(self._received_at)
         processes["sink"] = {"cpu_seconds": round(got["cpu_seconds"], 2), "peak_rss_mib": peak}
-        statement = self._books.statement(sent, received, intercepted > 0)
+        statement = self._books.statement(sent, received, bool(intercepted))
         hop = hop_of(sent, got, self._load.recipients)
         self._say(f"{hop['rate']:,.0f} messages/s, intake {hop['intake_rate']:,.0f}/s, journal +{caught_up:.2f} s")
         return (
@@ -200,7 +200,7 @@ class Flow:
             | {
                 "journal_caught_up_s": caught_up,
                 "statement": statement,
-                "intercepted": intercepted,
+                "intercepted": intercepted or 0,
                 "processes": processes,
                 "server": server_version(self._node.family()),
             }

@@ -126,8 +126,9 @@ def _load_line(file: dict[str, Any]) -> str:
     """What the file asks for, with what the command line changed."""
     load, to, node, shape = file["load"], file["destination"], file["node"], file["shape"]
     sizes = ", ".join(f"{share:.0%} of {size:,} bytes" for size, share in load["sizes"])
+    each = "one recipient" if load["recipients"] == 1 else f"{load['recipients']} recipients"
     words = [
-        f"{load['messages']:,} messages ({sizes}) with {load['recipients']} recipients to {load['domains']:,} domains",
+        f"{load['messages']:,} messages ({sizes}) with {each} to {load['domains']:,} domains",
         f"{load['sessions']} sessions{', a connection for each message' if load['reconnect'] else ''}",
         f"{node['workers']} workers",
         f"{load['rate']:g} messages/s asked for" if load["rate"] else "",
