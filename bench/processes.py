@@ -134,6 +134,7 @@ class Node(Child):
         """`name`: one of its own where several share a server."""
         self.data_dir = data_dir
         self.log = data_dir / "log" / "delivery.jsonl"
+        self.logs = [self.log]
         self.token = secrets.token_hex(16)
         settings = [f"delivery.route={route}", "smtp.listen=127.0.0.1:0", "api.listen=127.0.0.1:0", *extra]
         command = [*floodgate_command(), "node", "--data-dir", str(data_dir), "--workers", str(workers)]

@@ -88,7 +88,7 @@ def _node(place: Path, shape: Shape, sink: Sink, store: servers.Store | None, nu
     )
 
 
-def claimed(what: str, found: Any, wanted: Any) -> None:
+def expect(what: str, found: Any, wanted: Any) -> None:
     """Raises RunVoid where the two differ."""
     if found != wanted:
         raise RunVoid(f"{what} is {found}, not {wanted}")

@@ -15,7 +15,7 @@ from bench.flow import Flow, calibrate, result_of, start_source
 from bench.plan import WAITING
 from bench.processes import RunVoid
 from bench.progress import Say
-from bench.scale_fleet import Fleet, Shape, claimed, running, store_of
+from bench.scale_fleet import Fleet, Shape, expect, running, store_of
 from bench.scale_proof import orders, prove
 from bench.servers import Counts
 from bench.usage import reset_peaks
@@ -55,7 +55,7 @@ def measure(place: Path, shape: Shape, say: Say) -> Point:
             if shape.orders:
                 point["orders"] = asyncio.run(orders(fleet, shape.orders))
             if shape.waiting:
-                claimed("what waits", fleet.get(f"/v1/tags/{WAITING}")["queued"], _waiting(shape) * RECIPIENTS)
+                expect("what waits", fleet.get(f"/v1/tags/{WAITING}")["queued"], _waiting(shape) * RECIPIENTS)
             if shape.proved:
                 point["proof"] = prove(fleet, shape.load, place, say)
     return point | (msgspec.json.decode(filled.read_bytes()) if filled.exists() else {})
@@ -110,9 +110,7 @@ def _fill(fleet: Fleet, shape: Shape, place: Path, say: Say) -> Point:
 def _queue(fleet: Fleet, shape: Shape, place: Path, say: Say) -> Point:
     """Mail that waits for a week: how fast it is taken, and what each delivery costs the store."""
     messages = _waiting(shape)
-    load = msgspec.structs.replace(
-        shape.load, messages=messages, size=WAITING_SIZE, domains=WAITING_DOMAINS, source=()
-    )
+    load = msgspec.structs.replace(shape.load, messages=messages, size=WAITING_SIZE, domains=WAITING_DOMAINS, source=())
     before = fleet.store.memory()
     source = start_source(load, fleet.smtp, place, "--waiting", str(RECIPIENTS))
     try:
@@ -127,7 +125,7 @@ def _queue(fleet: Fleet, shape: Shape, place: Path, say: Say) -> Point:
             source.wait()
     statement = fleet.get(f"/v1/tags/{WAITING}")
     wanted = messages * RECIPIENTS
-    claimed("the statement of what waits", (statement["queued"], statement["balanced"]), (wanted, True))
+    expect("the statement of what waits", (statement["queued"], statement["balanced"]), (wanted, True))
     _until_journaled(fleet)
     content = messages * WAITING_SIZE
     used = fleet.store.memory() - before

@@ -1,7 +1,8 @@
-"""Servers outside a node: one Valkey, or a Redis Cluster of several masters, on loopback ports, synced before each answer."""
+"""Servers outside a node: one Valkey, or a Redis Cluster of several masters, synced before each answer."""
 
 import contextlib
 import ctypes
+import itertools
 import random
 import signal
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 import redis
@@ -23,7 +24,7 @@ SLOTS = 16384
 _READY_WITHIN = 120.0  # seconds: it may have an append-only file to load
 _STOP_WITHIN = 30.0
 _POLL = 0.05
-_SAFE = "--appendonly yes --appendfsync always --no-appendfsync-on-rewrite no --maxmemory-policy noeviction".split()
+_SAFE = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", "")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -46,7 +47,7 @@ class Master:
     def __init__(self, folder: Path, *options: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
         self._log = folder / "server.log"
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -67,6 +68,10 @@ class Master:
                     return
             time.sleep(_POLL)
         raise RunVoid(f"a server does not answer: {self._log.read_text(errors='replace')[-500:]}")
+
+    def ask(self, *words: str | int) -> Any:
+        """The answer to one command."""
+        return self.client.execute_command(*words)  # type: ignore[no-untyped-call]
 
     def stop(self) -> int:
         """SIGTERM, then SIGKILL when it does not end in time; the exit status."""
@@ -125,10 +130,10 @@ def cluster(folder: Path, masters: int = 3) -> Iterator[Store]:
         ]
         for number, (master, (first, last)) in enumerate(zip(found, shares(masters), strict=True), 1):
             master.answering()
-            master.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number)
-            master.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            master.ask("CLUSTER", "SET-CONFIG-EPOCH", number)
+            master.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
         for other in found[1:]:
-            found[0].client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port)
+            found[0].ask("CLUSTER", "MEET", "127.0.0.1", other.port)
         for master in found:
             _whole(master, masters)
         yield Store(f"redis+cluster://127.0.0.1:{found[0].port}", [one.client for one in found], found)
@@ -137,7 +142,7 @@ def cluster(folder: Path, masters: int = 3) -> Iterator[Store]:
 def shares(masters: int) -> list[tuple[int, int]]:
     """First and last slot of each master."""
     ends = [SLOTS * n // masters for n in range(masters + 1)]
-    return [(first, after - 1) for first, after in zip(ends, ends[1:], strict=False)]
+    return [(first, after - 1) for first, after in itertools.pairwise(ends)]
 
 
 def placed(names: list[str], masters: int) -> list[list[str]]:
@@ -163,11 +168,11 @@ def _whole(master: Master, masters: int) -> None:
     """Returns once the master knows all others and finds every slot served."""
     deadline = time.monotonic() + _READY_WITHIN
     while time.monotonic() < deadline:
-        said = master.client.execute_command("CLUSTER", "INFO")
-        if (said["cluster_state"], said["cluster_size"]) == ("ok", str(masters)):
+        said = master.ask("CLUSTER", "INFO")
+        if b"cluster_state:ok" in said and b"cluster_size:%d\r" % masters in said:
             return
         time.sleep(_POLL)
-    raise RunVoid(f"the masters of the cluster do not find together: {said}")
+    raise RunVoid(f"the masters of the cluster do not find together: {said.decode()}")
 
 
 def _counts(client: redis.Redis) -> Counts:
