@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import msgspec
 import psutil
 
-from bench.books import Books
+from bench.books import Books, Relay
 from bench.instants import between, per_second, read_instants
-from bench.processes import Node, RunVoid, Sink
+from bench.processes import RunVoid, Sink
 from bench.progress import Say
 from bench.ranks import percentiles
 from bench.usage import server_version, spent, usage
@@ -100,7 +100,7 @@ class Flow:
     """One source at work; leaving the context stops it. Several flows may follow one another through a node."""
 
     def __init__(
-        self, node: Node, sink: Sink, load: Load, logs: Path, say: Say, rate: float = 0.0, endless: bool = False
+        self, node: Relay, sink: Sink, load: Load, logs: Path, say: Say, rate: float = 0.0, endless: bool = False
     ) -> None:
         """`rate`: messages a second, 0 = as fast as they are answered; `endless`: on and on until `end`."""
         self._node, self._sink, self._load, self._say = node, sink, load, say
@@ -236,7 +236,7 @@ class Flow:
             time.sleep(0.1)
 
 
-def calibrate(node: Node, sink: Sink, load: Load, logs: Path, say: Say) -> dict[str, Any]:
+def calibrate(node: Relay, sink: Sink, load: Load, logs: Path, say: Say) -> dict[str, Any]:
     """A short flow as fast as it goes: what the same machine, node and load can do at most, now."""
     say(f"{load.messages:,} messages as fast as they go")
     with Flow(node, sink, load, logs, say) as flow:
