@@ -48,6 +48,7 @@ class Session(asyncio.Protocol):
         self._recipients: list[bytes] = []
         self._strangers = 0  # recipients without a number
         self._held = False
+        self._left = False  # it said QUIT
         self._open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -76,7 +77,7 @@ class Session(asyncio.Protocol):
     def _take(self, data: bytes) -> None:
         replies = b""
         at = 0
-        while at < len(data) and not self._held:
+        while at < len(data) and not self._held and not self._left:
             if self._in_data:
                 end = self._end_of_content(data, at)
                 if end is None:
@@ -98,6 +99,8 @@ class Session(asyncio.Protocol):
         self._buffer = data[at:]
         if replies:
             self._transport.write(replies)
+        if self._left:
+            self._transport.close()
 
     def _end_of_content(self, data: bytes, at: int) -> int | None:
         """Where the line end before the dot is, None when no dot has come.
@@ -146,9 +149,8 @@ class Session(asyncio.Protocol):
         if verb == b"EHLO" or verb == b"HELO":
             return (_EHLO if self._tls is None else _EHLO_TLS) if verb == b"EHLO" else b"250 sink.bench.test\r\n"
         if verb == b"QUIT":
-            self._transport.write(b"221 2.0.0 bye\r\n")
-            self._transport.close()
-            return b""
+            self._left = True
+            return b"221 2.0.0 bye\r\n"
         if verb == b"STAR" and self._tls is not None:
             return self._start_tls(self._tls)
         return b"502 5.5.1 unknown command\r\n"
