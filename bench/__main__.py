@@ -1,6 +1,7 @@
 """`python -m bench COMMAND`: figures of nodes on this machine, as dated files in bench/results."""
 
 import argparse
+import signal
 import sys
 
 from bench import orders, relay, rules, scale, sweep
@@ -44,6 +45,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what was started is stopped then, too
     given = arguments(sys.argv[1:] if argv is None else argv)
     return COMMANDS[given.command].main(given)
 
