@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.command import positive
 from bench.flow import Flow, Load, calibrate
 from bench.machine import sync_latency
 from bench.processes import Node, RunVoid
@@ -16,7 +17,7 @@ from bench.ranks import percentiles, shown
 from bench.report import process_table
 from bench.rest import Answer, Rest
 from bench.rig import directory, running
-from bench.scenario import Figure, Run, Scenario, calibration_options, load_of, load_options, positive
+from bench.scenario import Figure, Run, Scenario, calibration_options, load_of, load_options
 
 _BEFORE = 5.0  # seconds
 
@@ -145,7 +146,7 @@ def _lines(run: Run) -> list[str]:
             f"- {phase}, removal to answer, ms: {shown(of['removal_ms'])}",
         ]
     lines.append(f"- hand-over to receipt beside the orders, ms: {shown(run['handover_to_receipt_ms'])}")
-    return [*lines, *process_table(run["processes"], run["messages"], "message")]
+    return [*lines, *process_table(run["processes"], run["messages"], "messages")]
 
 
 SCENARIO = Scenario(

@@ -103,28 +103,43 @@ class Child:
 class Sink(Child):
     """The benchmark's destination."""
 
-    def __init__(self, errors: Path) -> None:
-        super().__init__([sys.executable, "-m", "bench.sink"], errors=errors)
+    def __init__(self, errors: Path, *options: str) -> None:
+        """`options`: those of `python -m bench.sink`."""
+        super().__init__([sys.executable, "-m", "bench.sink", *options], errors=errors)
         self.address = str(self.ready(20.0)["listen"])
 
     def stats(self) -> dict[str, Any]:
         """What it has received since the last account."""
         return self.ask("stats", "stats")
 
-    def account(self) -> dict[str, Any]:
-        """All of what it has received since the last account; it begins anew."""
-        return self.ask("account", "end")
+    def account(self, moments: Path | None = None) -> dict[str, Any]:
+        """All of what it has received since the last account; it begins anew. `moments`: file for the time of each."""
+        return self.ask(f"account {moments}" if moments else "account", "end")
 
 
 class Node(Child):
-    """One embedded Floodgate node."""
+    """One Floodgate node, with a server of its own unless it is given the URL of one."""
 
-    def __init__(self, data_dir: Path, workers: int, route: str, errors: Path, extra: list[str]) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        workers: int,
+        route: str,
+        errors: Path,
+        extra: list[str],
+        *,
+        name: str = "",
+        server: str = "",
+    ) -> None:
+        """`name`: one of its own where several share a server."""
         self.data_dir = data_dir
         self.log = data_dir / "log" / "delivery.jsonl"
+        self.logs = [self.log]
         self.token = secrets.token_hex(16)
         settings = [f"delivery.route={route}", "smtp.listen=127.0.0.1:0", "api.listen=127.0.0.1:0", *extra]
-        command = [*floodgate_command(), "node", "--embedded", "--data-dir", str(data_dir), "--workers", str(workers)]
+        command = [*floodgate_command(), "node", "--data-dir", str(data_dir), "--workers", str(workers)]
+        command += ["--set", f"redis.url={server}"] if server else ["--embedded"]
+        command += ["--name", name] if name else []
         for setting in settings:
             command += ["--set", setting]
         started = time.monotonic()

@@ -9,8 +9,8 @@ from bench.flow import Load
 from bench.machine import file_system, is_real_disk
 from bench.plan import Plan
 from bench.processes import RunVoid, Sink
-from bench.relay import direct_hop
 from bench.rig import stopping
+from bench.scenario_run import direct_hop
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,7 +23,7 @@ def send(address: str, messages: int, sessions: int = 5) -> dict[str, object]:
 
 
 def test_a_message_has_the_size_asked_for_and_two_tags() -> None:
-    content = Plan(10, 4096, 5).content(7)
+    content = Plan(10, [4096], 5).content(7)
     assert len(content) == 4096 + len(b".\r\n")
     assert content.endswith(b"\r\n.\r\n")
     assert content.count(b"\r\nX-MQ-Tag: ") == 2
