@@ -1,8 +1,15 @@
 """The delivery log as it grows: how many lines of one type have come, and for how many deliveries."""
 
+import time
 from pathlib import Path
 
 import msgspec
+
+from bench.processes import RunVoid
+from bench.progress import Say
+
+_POLL = 0.1
+_TELL_EVERY = 2.0
 
 
 class _Line(msgspec.Struct):
@@ -39,3 +46,20 @@ class LogTail:
                             self._lines += 1
                             self._ids.add(line.id)
         return self._lines, len(self._ids)
+
+    def until(self, expected: int, within: float, say: Say) -> float:
+        """Seconds from now until it has one line for each of so many deliveries. Raises RunVoid when it has not."""
+        start = told = time.monotonic()
+        while True:
+            lines, different = self.count()
+            now = time.monotonic()
+            if lines == different == expected:
+                return round(now - start, 2)
+            if lines > expected or now - start > within:
+                raise RunVoid(
+                    f"the delivery log has {lines} {self._kind} lines for {different} deliveries, not {expected}"
+                )
+            if now - told > _TELL_EVERY:
+                told = now
+                say(f"the delivery log has {lines:,} of {expected:,} {self._kind} lines")
+            time.sleep(_POLL)
