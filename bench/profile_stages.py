@@ -25,15 +25,15 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("mta/redis_store/queues.py", "settle: call"),
     ("mta/scheduling/settle", "settle: decided and gathered"),
     ("mta/scheduling/", "claim: turns and rules"),
-    ("mta/egress/", "transaction"),
-    ("mta/smtp/client_machine.py", "transaction"),
+    ("mta/egress/", "transaction: outlets and connections"),
+    ("mta/smtp/client_machine.py", "transaction: SMTP machine"),
     ("mta/redis_store/outbox.py", "journal: read and trim"),
     ("mta/journal/lines.py", "journal: lines"),
     ("mta/log_file/", "journal: written"),
     ("mta/journal/", "journal: rounds and decoding"),
-    ("mta/redis_store/link.py:_listen", "wake-ups heard"),
-    ("mta/rules/", "rules and sessions"),
-    ("mta/redis_store/session.py", "rules and sessions"),
+    ("mta/redis_store/link.py:_listen", "wake-ups"),
+    ("mta/rules/", "rules and sessions: confirmed"),
+    ("mta/redis_store/session.py", "rules and sessions: confirmed"),
     ("control_api/", "API"),
     ("bench/source.py", "load: source"),
     ("bench/plan.py", "load: source"),
@@ -44,11 +44,26 @@ STAGES: tuple[tuple[str, str], ...] = (
 AT_LAST: tuple[tuple[str, str], ...] = (
     ("redis/asyncio/", "Redis client: tasks of its own"),
     ("asyncio/streams.py", "Redis client: replies received"),
-    ("libc.so.6:read", "loop: sockets read"),
-    ("libc.so.6:recv", "loop: sockets read"),
-    ("libc.so.6:epoll", "loop: poll"),
+    ("libc:read", "loop: sockets read"),
+    ("libc:recv", "loop: sockets read"),
+    (":epoll", "loop: poll"),
     ("asyncio/runners.py", "loop: the rest"),
-    ("threading.py", "threads"),
+    ("threading.py", "loop: threads"),
+)
+
+
+# The functions of the server, by how they begin, and the stage that their time belongs to.
+STEPS: tuple[tuple[str, str], ...] = (
+    ("fg1_accept", "accept: in the server"),
+    ("fg1_agenda", "claim: agenda in the server"),
+    ("fg1_claim", "claim: in the server"),
+    ("fg1_settle", "settle: in the server"),
+    ("fg1_note", "settle: in the server"),
+    ("fg1_lease", "journal: in the server"),
+    ("fg1_journaled", "journal: in the server"),
+    ("fg1_limits", "claim: limits in the server"),
+    ("fg1_rules", "rules and sessions: in the server"),
+    ("fg1_", "server: other functions"),
 )
 
 
@@ -62,6 +77,11 @@ def stage_of(stack: Stack) -> str:
         if any(_fits(pattern, frame) for frame in stack.frames):
             return stage
     return OTHER
+
+
+def step_of(command: str) -> str:
+    """The stage of a function; empty for other commands, most of which are what functions run."""
+    return next((stage for start, stage in STEPS if command.startswith(start)), "")
 
 
 def _fits(pattern: str, frame: Frame) -> bool:
