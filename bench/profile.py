@@ -39,8 +39,8 @@ class Profile(NamedTuple):
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", nargs="?", default="main", metavar="NAME|FILE.toml", help="a scenario of `relay`")
-    parser.add_argument("--seconds", type=positive, default=15, help="how long each of the four legs is watched")
-    parser.add_argument("--rate", type=positive, default=200, help="looks of py-spy at each process, per second")
+    parser.add_argument("--seconds", type=positive, default=20, help="how long each of the four legs is watched")
+    parser.add_argument("--rate", type=positive, default=50, help="looks of py-spy at each process, per second")
     parser.add_argument("--workers", type=positive, metavar="N", help="worker processes, instead of what the file says")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one more setting of the node")
     place_options(parser, "profile")
@@ -86,13 +86,19 @@ def account(found: Profile, weighed: dict[str, list[Stack]]) -> dict[str, Any]:
     return {
         "server": found.alone.server,
         "legs": [
-            {"watched_by": name, "rate": round(leg.rate, 1), "messages": leg.messages, "cpu_us": leg.cpu_us}
+            {
+                "watched_by": name,
+                "rate": round(leg.rate, 1),
+                "messages": leg.messages,
+                "function_calls": round(leg.function_calls, 3),
+                "cpu_us": leg.cpu_us,
+            }
             for name, leg in legs.items()
             if leg is not None
         ],
         "stages": [row._asdict() for row in rows],
         "kinds": found.looks.kinds,
-        "server_parts": found.looks.parts,
+        "server_parts": {name: part._asdict() for name, part in found.looks.parts.items()},
         "server_commands": {
             name: {"per_1000": spent.calls / server.messages * 1000, "us_each": spent.us / spent.calls}
             for name, spent in sorted(server.saw.items(), key=lambda item: -item[1].us)

@@ -1,5 +1,6 @@
 """The legs of a profile: the same flow through a fresh node, watched in another way each time."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,8 @@ import psutil
 from bench import profile_perf
 from bench.flow import Flow, Load
 from bench.processes import RunVoid
-from bench.profile_perf import Sample
-from bench.profile_server import ServerWatch, Spent
+from bench.profile_perf import Part
+from bench.profile_server import ServerLink, ServerWatch, Spent
 from bench.profile_stacks import Stack, parsed
 from bench.progress import Say
 from bench.rig import directory, running
@@ -41,6 +42,7 @@ class Leg(NamedTuple, Generic[_T]):
     rate: float  # messages/s
     messages: int
     cpu_us: dict[str, float]  # of each process, per message
+    function_calls: float  # of the server, per message
     server: str
     saw: _T
 
@@ -54,13 +56,25 @@ def leg(load: Load, seconds: float, watch: Watcher[_T], root: Path, say: Say) ->
         with Flow(node, sink, load, place, say, endless=True) as flow:
             flow.settle()
             processes = by_role(psutil.Process().children(recursive=True))
-            before, start = usage(list(processes.values())), flow.mark()
+            before, calls, start = usage(list(processes.values())), function_calls(node.redis), flow.mark()
             seen = watch(Watched(processes, node.redis, place, seconds))
             used, end = spent(before, usage(list(processes.values()))), flow.mark()
+            calls = function_calls(node.redis) - calls
             flow.end()
         messages = max(end.received - start.received, 1) // load.recipients
         cpu = {role: round(use["cpu_seconds"] / messages * 1e6, 2) for role, use in used.items()}
-        return Leg(start.rate_until(end) / load.recipients, messages, cpu, server_version(node.family()), seen())
+        version = server_version(node.family())
+        return Leg(start.rate_until(end) / load.recipients, messages, cpu, calls / messages, version, seen())
+
+
+def function_calls(server: str) -> int:
+    """How many functions the server has run."""
+    link = ServerLink(server)
+    try:
+        said = link.ask("INFO", "commandstats").decode()
+    finally:
+        link.close()
+    return sum(map(int, re.findall(r"cmdstat_fcall\w*:calls=(\d+)", said)))
 
 
 def alone(watched: Watched) -> Callable[[], None]:
@@ -82,7 +96,7 @@ class Looks(NamedTuple):
     """What perf saw: of each process the shares of its kinds of work, of the server those of its parts."""
 
     kinds: dict[str, dict[str, float]]
-    parts: dict[str, float]
+    parts: dict[str, Part]
 
 
 def looks(watched: Watched) -> Callable[[], Looks]:
@@ -99,9 +113,8 @@ def looks(watched: Watched) -> Callable[[], Looks]:
     )
 
     def seen() -> Looks:
-        of_server: list[Sample] = [sample for sample in profile_perf.samples(stacks) if sample.pid == server]
-        kinds = profile_perf.kinds(profile_perf.samples(all_of_them), names)
-        return Looks(kinds, profile_perf.shares(map(profile_perf.part_of, of_server)))
+        of_server = (sample for sample in profile_perf.samples(stacks) if sample.pid == server)
+        return Looks(profile_perf.kinds(profile_perf.samples(all_of_them), names), profile_perf.parts(of_server))
 
     return seen
 

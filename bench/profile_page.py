@@ -1,10 +1,16 @@
 """The page of a profile: one table of all stages, and what it was made from."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from bench.profile_table import COLUMNS, LOAD
 from bench.report import heading, machine_lines
+
+Cells = Counter[str]  # microseconds by column
+_ALL = "all"
+_OF_IT = ("system_calls", "libraries")
+_SHOWN = 0.05  # us
 
 _METHOD = """
 The CPU that each process used per message in the leg that nothing watched, shared out: of a Python process by the
@@ -49,31 +55,32 @@ def page(result: dict[str, Any]) -> str:
 
 def stage_table(result: dict[str, Any]) -> list[str]:
     """Stages by group, the dearest group first; columns are processes."""
-    cells: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
+    groups: dict[str, dict[str, Cells]] = defaultdict(lambda: defaultdict(Counter))
     for row in result["stages"]:
         if row["column"] != LOAD:
-            group, _, stage = row["stage"].partition(": ")
-            for column, us in ((row["column"], row["us"]), ("all", row["us"])):
-                cells[group][stage][column] += us
-                cells[group][""][column] += us
-            for column in ("system_calls", "libraries"):
-                cells[group][stage][column] += row[column]
-                cells[group][""][column] += row[column]
-    columns = (*COLUMNS, "all", "system_calls", "libraries")
-    whole = {column: sum(stages[""][column] for stages in cells.values()) for column in columns}
+            cells = Counter({name: row[name] for name in _OF_IT} | {row["column"]: row["us"], _ALL: row["us"]})
+            groups[row["stage"].partition(": ")[0]][row["stage"]].update(cells)
     titles = (*COLUMNS, "all, us per message", "of it system calls", "of it libraries in C")
     lines = ["| stage | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
-    for group, stages in sorted(cells.items(), key=lambda item: -item[1][""]["all"]):
-        total = stages.pop("")
-        lines.append(_line(f"**{group}**", total, columns))
-        if len(stages) > 1:
-            ordered = sorted(stages.items(), key=lambda item: -item[1]["all"])
-            lines += [_line(f"{group}: {stage}", found, columns) for stage, found in ordered]
-    return [*lines, _line("**all**", whole, columns)]
+    sums = {group: _sum(stages.values()) for group, stages in groups.items()}
+    for group in sorted(groups, key=lambda group: -sums[group][_ALL]):
+        lines.append(_line(f"**{group}**", sums[group]))
+        if len(groups[group]) > 1:
+            stages = sorted(groups[group].items(), key=lambda item: -item[1][_ALL])
+            lines += [_line(stage, cells) for stage, cells in stages if cells[_ALL] >= _SHOWN]
+    return [*lines, _line("**all**", _sum(sums.values()))]
 
 
-def _line(title: str, found: dict[str, float], columns: tuple[str, ...]) -> str:
-    return "| " + " | ".join([title, *(f"{found[column]:.1f}" if found[column] else "" for column in columns)]) + " |"
+def _sum(many: Iterable[Cells]) -> Cells:
+    found: Cells = Counter()
+    for cells in many:
+        found.update(cells)
+    return found
+
+
+def _line(title: str, cells: Cells) -> str:
+    shown = (f"{cells[name]:.1f}" if cells[name] >= _SHOWN else "" for name in (*COLUMNS, _ALL, *_OF_IT))
+    return "| " + " | ".join([title, *shown]) + " |"
 
 
 def _load_lines(result: dict[str, Any]) -> list[str]:
@@ -86,12 +93,18 @@ def _load_lines(result: dict[str, Any]) -> list[str]:
 
 def _leg_table(result: dict[str, Any]) -> list[str]:
     roles = list(result["legs"][0]["cpu_us"])
-    lines = ["| watched by | messages/s | " + " | ".join(roles) + " |", "|---" * (len(roles) + 2) + "|"]
+    titles = ("watched by", "messages/s", "functions called per 1,000 messages", *roles)
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for leg in result["legs"]:
         each = " | ".join(f"{leg['cpu_us'].get(role, 0.0):.1f}" for role in roles)
-        lines.append(f"| {leg['watched_by']} | {leg['rate']:,} | {each} |")
+        lines.append(f"| {leg['watched_by']} | {leg['rate']:,} | {leg['function_calls'] * 1000:.0f} | {each} |")
     samples = ", ".join(f"{role} {count:,.0f}" for role, count in result["samples"].items())
-    return [*lines, "", f"CPU in us per message. Stacks that py-spy saw, those that slept included: {samples}."]
+    told = (
+        "CPU in us per message. Where a leg calls more functions per message than the one that nothing watched, its "
+        "batches were smaller, and calls of the store weigh more in its samples. Stacks that py-spy saw, those that "
+        f"slept included: {samples}."
+    )
+    return [*lines, "", told]
 
 
 def _kind_table(result: dict[str, Any]) -> list[str]:

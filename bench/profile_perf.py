@@ -122,6 +122,23 @@ def shares(names: Iterable[str]) -> dict[str, float]:
     return {name: count / whole for name, count in sorted(found.items(), key=lambda item: -item[1])}
 
 
+class Part(NamedTuple):
+    """A part of the server's work."""
+
+    share: float  # of its time
+    in_kernel: float  # of this share
+
+
+def parts(taken: Iterable[Sample]) -> dict[str, Part]:
+    """The parts of the server's work, the largest first."""
+    found: dict[str, list[bool]] = defaultdict(list)
+    for sample in taken:
+        found[part_of(sample)].append(sample.in_kernel)
+    whole = sum(map(len, found.values()))
+    ordered = sorted(found.items(), key=lambda item: -len(item[1]))
+    return {name: Part(len(each) / whole, sum(each) / whole) for name, each in ordered}
+
+
 def kinds(taken: Iterable[Sample], names: Mapping[int, str]) -> dict[str, dict[str, float]]:
     """By process, the share of each kind; empty where the kernel is hidden from who measures."""
     found: dict[str, list[str]] = defaultdict(list)

@@ -77,7 +77,10 @@ def frame_of(text: str) -> Frame:
     if path.endswith((".py", ">")):
         return Frame(function, _PACKAGE.sub("", path), PYTHON, True)
     owner = PYTHON if _INTERPRETER.search(path) else "" if _NOBODYS.search(path) else LIBRARY
-    short = _PACKAGE.sub("", path) if "/site-packages/" in path else "/".join(path.split("/")[-2:])
+    if "/site-packages/" in path:
+        short = _PACKAGE.sub("", path)
+    else:
+        short = "/".join(path.split("/")[-1 if ".so" in path else -2 :])
     return Frame("?" if function.startswith("0x") else function, short, owner, False)
 
 
@@ -95,5 +98,5 @@ def counted(stacks: Iterable[Stack], of: Callable[[Stack], Iterable[str]]) -> di
 
 
 def callers(stack: Stack) -> set[str]:
-    """Each function that was running or had called what was."""
-    return {str(frame) for frame in stack.frames if frame.function != "?"}
+    """Each function in Python that was running or had called what was."""
+    return {str(frame) for frame in stack.frames if frame.source}

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bench.profile_perf import COMMANDS_OF_FUNCTIONS, KERNEL, LUA
+from bench.profile_perf import COMMANDS_OF_FUNCTIONS, KERNEL, LUA, Part
 from bench.profile_server import Spent
 from bench.profile_stacks import LIBRARY, POLL, PYTHON, SYSTEM_CALLS, Stack, total
 from bench.profile_stages import OTHER, stage_of, step_of
@@ -75,24 +75,20 @@ def python_rows(cpu_us: Mapping[str, float], stacks: Mapping[str, Sequence[Stack
     return [Row(column, stage, *found) for (column, stage), found in sums.items()]
 
 
-def server_rows(cpu_us: float, parts: Mapping[str, float], steps: Mapping[str, float]) -> list[Row]:
+def server_rows(cpu_us: float, parts: Mapping[str, Part], steps: Mapping[str, float]) -> list[Row]:
     """The server's: `parts` by share, its functions shared out by the time that each step took.
 
     Without `parts` the steps count as long as they took, and what is left of the CPU is not told apart.
     """
     took = sum(steps.values())
-    functions = cpu_us * sum(parts.get(part, 0.0) for part in _FUNCTIONS) if parts else min(took, cpu_us)
-    rows = [_server(step, functions * us / took) for step, us in steps.items()]
-    for part, share in parts.items():
-        if part not in _FUNCTIONS:
-            rows.append(_server(part, cpu_us * share))
+    functions = cpu_us * sum(parts[part].share for part in _FUNCTIONS if part in parts) if parts else min(took, cpu_us)
+    rows = [Row(SERVER, step, functions * us / took, 0.0, 0.0) for step, us in steps.items()]
+    for name, part in parts.items():
+        if name not in _FUNCTIONS:
+            rows.append(Row(SERVER, name, cpu_us * part.share, cpu_us * part.in_kernel, 0.0))
     if not parts:
-        rows.append(_server("server: requests, replies, AOF", cpu_us - functions))
+        rows.append(Row(SERVER, "server: requests, replies, AOF", cpu_us - functions, 0.0, 0.0))
     return rows
-
-
-def _server(stage: str, us: float) -> Row:
-    return Row(SERVER, stage, us, 0.0, 0.0)
 
 
 def steps(commands: Mapping[str, Spent], messages: int) -> dict[str, float]:
