@@ -43,7 +43,7 @@ STAGES: tuple[tuple[str, str], ...] = (
 # Asked where no line above fits any frame: the first line that fits any decides.
 AT_LAST: tuple[tuple[str, str], ...] = (
     ("redis/asyncio/", "Redis client: tasks of its own"),
-    ("asyncio/streams.py", "Redis client: replies received"),
+    ("asyncio/streams.py", "Redis client: its streams"),
     ("libc:read", "loop: sockets read"),
     ("libc:recv", "loop: sockets read"),
     (":epoll", "loop: poll"),
