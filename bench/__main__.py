@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import orders, profile, relay, rules, sweep
+from bench import orders, profile, relay, rules, scale, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
@@ -13,6 +13,7 @@ COMMANDS = {
         command_of(orders.SCENARIO),
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
+        scale.COMMAND,
         profile.COMMAND,
     )
 }

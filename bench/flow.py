@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import msgspec
 import psutil
 
-from bench.books import Books
+from bench.books import Books, Relay
 from bench.instants import between, per_second, read_instants
-from bench.processes import Node, RunVoid, Sink
+from bench.processes import RunVoid, Sink
 from bench.progress import Say
 from bench.ranks import percentiles
 from bench.usage import server_version, spent, usage
@@ -100,7 +100,7 @@ class Flow:
     """One source at work; leaving the context stops it. Several flows may follow one another through a node."""
 
     def __init__(
-        self, node: Node, sink: Sink, load: Load, logs: Path, say: Say, rate: float = 0.0, endless: bool = False
+        self, node: Relay, sink: Sink, load: Load, logs: Path, say: Say, rate: float = 0.0, endless: bool = False
     ) -> None:
         """`rate`: messages a second, 0 = as fast as they are answered; `endless`: on and on until `end`."""
         self._node, self._sink, self._load, self._say = node, sink, load, say
@@ -183,7 +183,7 @@ class Flow:
                 raise RunVoid("the source did not end when it was told to") from None
         sent, received = self._watch()
         accepted = sent["accepted"] * self._load.recipients
-        intercepted = accepted - received if self._canceled else 0
+        intercepted = accepted - received if self._canceled else None
         last = time.time() if self._canceled else float(self._sink.stats()["last"])
         caught_up = self._books.journal_caught_up(received, intercepted, last)
         processes = spent(self._used, usage(self._node.family()))
@@ -191,7 +191,7 @@ class Flow:
         peak = usage([psutil.Process(self._sink.process.pid)]).popitem()[1]["peak_rss_mib"]
         got = self._sink.account(self._received_at)
         processes["sink"] = {"cpu_seconds": round(got["cpu_seconds"], 2), "peak_rss_mib": peak}
-        statement = self._books.statement(sent, received, intercepted > 0)
+        statement = self._books.statement(sent, received, bool(intercepted))
         hop = hop_of(sent, got, self._load.recipients)
         self._say(f"{hop['rate']:,.0f} messages/s, intake {hop['intake_rate']:,.0f}/s, journal +{caught_up:.2f} s")
         return (
@@ -200,7 +200,7 @@ class Flow:
             | {
                 "journal_caught_up_s": caught_up,
                 "statement": statement,
-                "intercepted": intercepted,
+                "intercepted": intercepted or 0,
                 "processes": processes,
                 "server": server_version(self._node.family()),
             }
@@ -236,7 +236,7 @@ class Flow:
             time.sleep(0.1)
 
 
-def calibrate(node: Node, sink: Sink, load: Load, logs: Path, say: Say) -> dict[str, Any]:
+def calibrate(node: Relay, sink: Sink, load: Load, logs: Path, say: Say) -> dict[str, Any]:
     """A short flow as fast as it goes: what the same machine, node and load can do at most, now."""
     say(f"{load.messages:,} messages as fast as they go")
     with Flow(node, sink, load, logs, say) as flow:
