@@ -159,7 +159,7 @@ def _wait(samplers: Mapping[str, "subprocess.Popen[bytes]"], seconds: float) -> 
     try:
         for name, sampler in samplers.items():
             if sampler.wait(max(deadline - time.monotonic(), 0.1)) != 0:
-                raise RunVoid(f"{name} ended with status {sampler.returncode}")
+                raise RunVoid(f"{name} ended with status {sampler.returncode}; may this user look at other processes?")
     except subprocess.TimeoutExpired:
         raise RunVoid(f"a sampler has not ended {_LATE:.0f} s after its time") from None
     finally:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bench.profile_stacks import LIBRARY, POLL, PYTHON, READ, SYNC, WRITE
 
-KERNEL = "kernel beside these"
+FAULTS, KERNEL = "page faults", "kernel beside these"
 _EVENT = ("-e", "cpu-clock")  # wherever the processor's own counters are not to be had
 _RATE = "499"
 _ENOUGH = 100  # samples of a process below which their shares say nothing
@@ -18,6 +18,7 @@ _CALLS = (
     (SYNC, ("sys_fdatasync", "sys_fsync")),
     (POLL, ("sys_epoll", "sys_poll", "sys_select", "futex")),
     (WRITE, ("ksys_write", "do_writev", "sys_send", "sys_writev", "__sys_sendto", "__sys_sendmsg")),
+    (FAULTS, ("exc_page_fault",)),
     (READ, ("ksys_read", "do_readv", "sys_recv", "sys_readv", "__sys_recvfrom", "__sys_recvmsg")),
 )
 

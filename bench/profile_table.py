@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bench.profile_perf import COMMANDS_OF_FUNCTIONS, KERNEL, LUA, Part
+from bench.profile_perf import COMMANDS_OF_FUNCTIONS, FAULTS, KERNEL, LUA, Part
 from bench.profile_server import Spent
 from bench.profile_stacks import LIBRARY, POLL, PYTHON, SYSTEM_CALLS, Stack, total
 from bench.profile_stages import OTHER, stage_of, step_of
@@ -56,7 +56,7 @@ def weighed(stacks: Sequence[Stack], kinds: Mapping[str, float]) -> list[Stack]:
 
 
 def _group(kind: str) -> str:
-    return _CODE if kind in (PYTHON, LIBRARY, KERNEL) else kind
+    return _CODE if kind in (PYTHON, LIBRARY, FAULTS, KERNEL) else kind
 
 
 def python_rows(cpu_us: Mapping[str, float], stacks: Mapping[str, Sequence[Stack]]) -> list[Row]:

@@ -122,6 +122,11 @@ _PERF = f"""\
 \t           f82ad __write ({_LIBC})
 
 77\x20
+\tffffffff821f0000 clear_page_erms ([kernel.kallsyms])
+\tffffffff821f1111 exc_page_fault ([kernel.kallsyms])
+\t           2bcc4e _PyObject_Malloc (/opt/libpython3.11.so.1.0)
+
+77\x20
 \t           2bcc4e mpack_encode (/v/site-packages/msgspec/_core.so)
 
 77\x20
@@ -131,7 +136,7 @@ _PERF = f"""\
 
 def test_perf_tells_system_calls_and_the_parts_of_the_server() -> None:
     taken = list(profile_perf.parsed(_PERF))
-    assert [profile_perf.kind_of(sample) for sample in taken[4:]] == [WRITE, LIBRARY, PYTHON]
+    assert [profile_perf.kind_of(sample) for sample in taken[4:]] == [WRITE, profile_perf.FAULTS, LIBRARY, PYTHON]
     parts = profile_perf.parts(sample for sample in taken if sample.pid == 22530)
     assert parts == {
         "server: AOF synced": Part(0.25, 0.25),
@@ -146,7 +151,7 @@ def test_too_few_samples_and_a_hidden_kernel_give_no_kinds() -> None:
     assert profile_perf.kinds(taken, {77: "worker"}) == {}
     many = taken[4:] * 50
     assert profile_perf.kinds(many, {77: "worker"}) == {
-        "worker": pytest.approx({WRITE: 1 / 3, LIBRARY: 1 / 3, PYTHON: 1 / 3})
+        "worker": pytest.approx({WRITE: 0.25, profile_perf.FAULTS: 0.25, LIBRARY: 0.25, PYTHON: 0.25})
     }
     assert profile_perf.kinds([sample for sample in many if not sample.in_kernel], {77: "worker"}) == {}
 
