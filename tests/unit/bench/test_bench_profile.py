@@ -1,18 +1,20 @@
 """A profile is made of what samplers wrote: every stage, kind and part is told from their text alone."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import profile, profile_page, profile_perf, profile_summary, profile_table
 from bench.__main__ import arguments
+from bench.command import ROOT
 from bench.profile import Profile, account, scenario_of
 from bench.profile_legs import Leg, Looks
 from bench.profile_perf import Part
 from bench.profile_server import Spent, kind_of
 from bench.profile_stacks import LIBRARY, POLL, PYTHON, READ, WRITE, callers, counted, parsed
-from bench.profile_stages import stage_of, step_of
+from bench.profile_stages import STAGES, STEPS, stage_of, step_of
 from bench.profile_table import LOAD, SERVER, WORKERS, python_rows, server_rows, steps, weighed
 from bench.scenario_file import BadScenario
 
@@ -58,6 +60,19 @@ def test_the_innermost_frame_that_a_stage_names_decides() -> None:
         "accept: step made": 10,
         "loop: sockets read": 10,
     }
+
+
+@pytest.mark.parametrize("pattern", [pattern for pattern, _ in STAGES])
+def test_every_stage_names_code_that_is_there(pattern: str) -> None:
+    path, _, function = pattern.partition(":")
+    found = sorted((ROOT / path).parent.glob(f"{Path(path).name}*"))
+    assert found
+    assert not function or any(f"def {function}" in file.read_text() for file in found)
+
+
+def test_every_step_is_a_function_of_the_store() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "mta/redis_store/functions").glob("*.lua"))
+    assert [start for start, _ in STEPS if start not in code] == []
 
 
 def test_what_no_stage_names_has_a_place_of_its_own() -> None:
