@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import orders, relay, rules, scale, sweep
+from bench import orders, relay, rules, scale, scaling, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
@@ -14,6 +14,7 @@ COMMANDS = {
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
         scale.COMMAND,
+        scaling.COMMAND,
     )
 }
 _EPILOG = """Each command starts nodes of its own on fresh directories, loads them, checks that source, sink, delivery

@@ -57,7 +57,12 @@ def _waiting(given: argparse.Namespace, cores: int) -> list[Shape]:
 
 
 def _sessions(given: argparse.Namespace, cores: int) -> list[Shape]:
-    return [Shape(n, _load(given, cores, sessions=n)) for n in (1, 10, 40, 100, 200)]
+    """One session alone waits for each sync: it sends less, or it would take most of the time."""
+    wide = [*given.set, "smtp.max_connections_per_client=1000"]
+    return [
+        Shape(n, _load(given, cores, sessions=n, messages=min(given.messages, 1500 * n), settings=wide))
+        for n in (1, 10, 40, 100, 200)
+    ]
 
 
 def _rules(given: argparse.Namespace, cores: int) -> list[Shape]:

@@ -133,7 +133,10 @@ def _more(curve: dict[str, Any]) -> list[str]:
         run = point["runs"][-1]
         at = f"- {point['x']:,.0f}:"
         if len(run["masters"]) > 1:
-            lines.append(f"{at} calls per message by master: {', '.join(str(one['calls']) for one in run['masters'])}")
+            lines.append(
+                f"{at} lanes by master: {', '.join(str(lanes) for lanes in run['lanes'])}; calls per message: "
+                f"{', '.join(str(one['calls']) for one in run['masters'])}"
+            )
         if "orders" in run:
             effective = run["orders"]["effective_ms"]
             lines.append(

@@ -51,7 +51,7 @@ def measure(place: Path, shape: Shape, say: Say) -> Point:
             with Flow(fleet, sink, shape.load, place, say) as flow:
                 found = flow.end()
             after = fleet.store.counts()
-            point = _figures(found, before, after) | ready
+            point = _figures(found, before, after) | ready | {"lanes": fleet.store.lanes()}
             if shape.orders:
                 point["orders"] = asyncio.run(orders(fleet, shape.orders))
             if shape.waiting:
