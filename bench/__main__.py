@@ -9,7 +9,7 @@ from bench.repeats import command_of
 COMMANDS = {
     command.name: command
     for command in (
-        command_of(relay.SCENARIO),
+        relay.COMMAND,
         command_of(orders.SCENARIO),
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),

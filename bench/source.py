@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 
 from bench.instants import write_instants
-from bench.plan import Plan, WaitingPlan
+from bench.plan import DuePlan, Plan, WaitingPlan
 from bench.sessions import Session, ShortSession
 from bench.size_mix import size_mix
 from bench.tally import Tally
@@ -84,6 +84,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         help="write there when each message had its 250: by number, as little-endian doubles of Unix time, 0.0 = never",
     )
     parser.add_argument(
+        "--due-at", type=int, metavar="UNIXTIME", help="all messages are scheduled for that second (X-MQ-Delayed)"
+    )
+    parser.add_argument(
         "--waiting",
         type=int,
         metavar="RECIPIENTS",
@@ -97,6 +100,8 @@ def main(argv: list[str] | None = None) -> int:
     sizes = given.sizes or [given.size]
     if given.waiting:
         plan: Plan = WaitingPlan(given.messages, sizes, given.domains, given.waiting)
+    elif given.due_at:
+        plan = DuePlan(given.messages, sizes, given.domains, given.recipients, given.due_at)
     else:
         plan = Plan(given.messages, sizes, given.domains, given.recipients)
     tally = Tally(plan, given.sessions, given.rate)

@@ -3,9 +3,14 @@
 import contextlib
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import psutil
+
+_LOOKS = 20
+_BETWEEN_LOOKS = 0.25  # seconds
+_LITTLE = 8192  # bytes
 
 
 def server_version(processes: list[psutil.Process]) -> str:
@@ -63,6 +68,17 @@ def server_memory(url: str) -> dict[str, int]:
             text = answer.read(int(answer.readline()[1:])).decode()
     said = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     return {name: int(said[name]) for name in ("used_memory", "used_memory_peak")}
+
+
+def settled_memory(url: str) -> int:
+    """`used_memory` once it falls no more: what was taken back lately is gone."""
+    least = server_memory(url)["used_memory"]
+    for _ in range(_LOOKS):
+        time.sleep(_BETWEEN_LOOKS)
+        before, least = least, min(least, server_memory(url)["used_memory"])
+        if before - least < _LITTLE:
+            break
+    return least
 
 
 def _role(command: list[str], name: str) -> str:
