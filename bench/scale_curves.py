@@ -46,9 +46,9 @@ def _masters(given: argparse.Namespace, cores: int) -> list[Shape]:
 
 
 def _domains(given: argparse.Namespace, cores: int) -> list[Shape]:
-    """Each domain has mail: where there are more of them than messages, there are more messages."""
+    """Mail as it comes, which finds few queues with work at a time; then a backlog in all of them."""
     counts = [count for count in (1, 10, 5_000, 100_000) if count <= given.most_domains]
-    return [Shape(n, _load(given, cores, domains=n, messages=max(given.messages, n))) for n in counts]
+    return [Shape(n, _load(given, cores, domains=n), drained=max(given.messages, n)) for n in counts]
 
 
 def _waiting(given: argparse.Namespace, cores: int) -> list[Shape]:

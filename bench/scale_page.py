@@ -155,6 +155,8 @@ def _more(curve: dict[str, Any]) -> list[str]:
                 f"{median(point, _field('ready_after_s')):.2f} s, its workers start with "
                 f"{median(point, _field('worker_mib_at_start')):.1f} MiB"
             )
+        if "drain" in run:
+            lines.append(f"{at} {_drain(point)}")
         if "waiting" in run:
             queued = run["waiting"]
             lines.append(
@@ -164,3 +166,14 @@ def _more(curve: dict[str, Any]) -> list[str]:
                 f"running server is ready after {median(point, _field('ready_after_s')):.2f} s"
             )
     return lines
+
+
+def _drain(point: dict[str, Any]) -> str:
+    runs = {"runs": [run["drain"] for run in point["runs"]]}
+    first = runs["runs"][-1]
+    return (
+        f"{first['messages']:,} messages queued first, all due at one instant: drained at {median(runs, rate):,.0f} "
+        f"messages/s over {first['connections']:,} connections, worker {median(runs, cpu('worker')):.0f} us, server "
+        f"{median(runs, cpu('valkey')):.0f} us, journal {median(runs, cpu('journal')):.0f} us; a worker's peak "
+        f"{_peak(runs, 'worker'):.0f} MiB"
+    )

@@ -212,12 +212,15 @@ def _cost_table(columns: dict[str, Costs]) -> list[str]:
 
 
 def _by_domains(curve: dict[str, Any]) -> list[str]:
-    lines = ["| measured, by domains | worker CPU, us | server CPU, us | messages/s here | peak MiB of a worker |"]
+    lines = [
+        "| measured, drain by domains | worker CPU, us | server CPU, us | messages/s here | peak MiB of a worker |"
+    ]
     lines.append("|---" * 5 + "|")
     for point in curve["points"]:
+        drains = {"runs": [run["drain"] for run in point["runs"]]}
         lines.append(
-            f"| {point['x']:,.0f} | {median(point, cpu('worker')):.0f} | {median(point, cpu('valkey')):.0f} | "
-            f"{median(point, rate):,.0f} | {median(point, lambda run: run['peak_mib']['worker']):.0f} |"
+            f"| {point['x']:,.0f} | {median(drains, cpu('worker')):.0f} | {median(drains, cpu('valkey')):.0f} | "
+            f"{median(drains, rate):,.0f} | {median(drains, lambda run: run['peak_mib']['worker']):.0f} |"
         )
     return lines
 
@@ -244,11 +247,11 @@ def _memory(curves: dict[str, dict[str, Any]]) -> list[str]:
     whole = _CORES * (worker + rules * of_rule / 2**20) / 1024
     stored = queued * (delivery + size) / 2**30
     return [
-        f"- Memory, measured: a worker starts with {worker:.1f} MiB; a rule takes {of_rule:,.0f} bytes of each worker; a "
-        f"delivery that waits takes {delivery:,.0f} bytes of the server besides its content.",
+        f"- Memory, measured: a worker starts with {worker:.1f} MiB; a rule takes {of_rule:,.0f} bytes of each worker; "
+        f"a delivery that waits takes {delivery:,.0f} bytes of the server besides its content.",
         f"- Memory, computed: {_CORES} workers with {rules:,} rules: {_CORES} * ({worker:.1f} MiB + {rules:,} * "
-        f"{of_rule:,.0f} B) = {whole:.1f} GiB; {queued:,} queued messages of {size:,} bytes: {queued:,} * ({delivery:,.0f} "
-        f"+ {size:,}) B = {stored:.1f} GiB of server memory.",
+        f"{of_rule:,.0f} B) = {whole:.1f} GiB; {queued:,} queued messages of {size:,} bytes: {queued:,} * "
+        f"({delivery:,.0f} + {size:,}) B = {stored:.1f} GiB of server memory.",
     ]
 
 
