@@ -95,6 +95,7 @@ def _account(
         "about": scenario.about,
         "file": msgspec.to_builtins(scenario),
         "summary": report.summary(counted, relay_page.FIGURES),
+        "processes": relay_page.processes_of(counted),
         "to_first": report.spread(ratios) if ratios and scenario is not first else None,
         "runs": counted,
         "void": void,

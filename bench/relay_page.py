@@ -1,10 +1,10 @@
 """The page of the command `relay`: one table of all scenarios, then each with its figures, its plot and its runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.ranks import shown
-from bench.report import SYNC, figure_table, heading, machine_lines, process_table
+from bench.report import SYNC, figure_table, heading, machine_lines, spread
 from bench.scenario import Figure, Run
 
 _LOAD = ("source", "sink")
@@ -88,7 +88,7 @@ def page(result: dict[str, Any], pictures: Mapping[str, str]) -> str:
     for each in result["scenarios"]:
         lines += ["", f"## {each['name']}", "", each["about"], "", _load_line(each["file"])]
         if each["summary"]:
-            lines += ["", *figure_table(each["summary"], FIGURES)]
+            lines += ["", *figure_table(each["summary"], FIGURES), "", *_process_table(each["processes"])]
         if each["name"] in pictures:
             lines += ["", f"![{each['name']} over time]({pictures[each['name']]})"]
         for number, run in enumerate(each["runs"], 1):
@@ -98,6 +98,27 @@ def page(result: dict[str, Any], pictures: Mapping[str, str]) -> str:
     server = next((run["server"] for each in result["scenarios"] for run in each["runs"]), "")
     lines += ["", "## How it was measured", "", " ".join(_HOW.split()), "", *machine_lines(result | {"server": server})]
     return "\n".join(lines) + "\n"
+
+
+def processes_of(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    """What each process used over the runs: CPU s per 1,000 messages with its spread, and the highest peak in MiB."""
+    roles = dict.fromkeys(role for run in runs for role in run["processes"])
+    return {
+        role: {
+            "cpu_s_per_1000": spread([use["cpu_seconds"] / messages * 1000 for use, messages in used]),
+            "peak_rss_mib": max(use["peak_rss_mib"] for use, _ in used),
+        }
+        for role in roles
+        if (used := [(run["processes"][role], run["messages"]) for run in runs if role in run["processes"]])
+    }
+
+
+def _process_table(processes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = ["| process | CPU s per 1,000 messages, median | least | most | peak MiB |", "|---|---|---|---|---|"]
+    for role, use in processes.items():
+        cpu = use["cpu_s_per_1000"]
+        lines.append(f"| {role} | {cpu['median']} | {cpu['least']} | {cpu['most']} | {use['peak_rss_mib']} |")
+    return lines
 
 
 def table(result: dict[str, Any]) -> list[str]:
@@ -175,5 +196,4 @@ def _run_lines(run: Run) -> list[str]:
             f"- duplicates {run['duplicates']}, deferred at intake {run['deferred_at_intake']}, "
             f"connections to the sink {run['connections']}"
         ),
-        *process_table(run["processes"], run["messages"], "messages"),
     ]

@@ -24,9 +24,9 @@ def summary(runs: Sequence[Run], figures: Mapping[str, Figure]) -> dict[str, dic
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Median, least and most."""
     return {
-        "median": round(statistics.median(values), 3),
-        "least": round(min(values), 3),
-        "most": round(max(values), 3),
+        "median": round(statistics.median(values), 4),
+        "least": round(min(values), 4),
+        "most": round(max(values), 4),
     }
 
 

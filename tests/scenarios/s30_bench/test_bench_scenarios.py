@@ -77,10 +77,9 @@ def test_a_scenario_file_does_all_that_it_says(root: Path) -> None:
 
 
 def test_a_backlog_waits_and_drains(root: Path) -> None:
-    given = arguments(["backlog", "--messages", "300"])
+    given = arguments(["backlog", "--messages", "200"])
     (scenario,) = scenarios_of(given)
     found = run(scenario, root, lambda line: None)
     assert found["bytes_per_delivery"] > 50
-    assert found["due_after_s"] > 1
-    assert sum(found["over_time"]["received"][:1]) == 0
-    assert max(found["over_time"]["queued"]) == 300
+    assert found["due_after_s"] > 0.5
+    assert max(found["over_time"]["queued"]) == 200

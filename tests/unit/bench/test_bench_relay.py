@@ -30,7 +30,10 @@ def made(rate: float, **more: Any) -> dict[str, Any]:
         "deferred_at_intake": 0,
         "connections": 7,
         "server": "Valkey",
-        "processes": {"worker": {"cpu_seconds": 0.5, "peak_rss_mib": 40.0}, "sink": {"cpu_seconds": 9.0}},
+        "processes": {
+            "worker": {"cpu_seconds": 0.5, "peak_rss_mib": 40.0},
+            "sink": {"cpu_seconds": 9.0, "peak_rss_mib": 20.0},
+        },
         "fdatasync_ms": {"p50": 0.2},
         "over_time": {
             "intake": [500, 500],
@@ -83,7 +86,7 @@ def test_a_page_begins_with_one_table_and_has_a_plot_of_each(runs: list[str], tm
     assert "| main | 150.0 | 150.0 | 0.2 | 5.0 / 9.0 | 6.0 / 8.0 | 0.5 | 1 | 2 (0) |" in page
     assert "| tls | 90.0 | 90.0 | 0.2 | 5.0 / 9.0 | 6.0 / 8.0 | 0.5 | 0.9 (0.9 to 0.9) | 2 (1) |" in page
     assert "Void: the statement is wrong" in page
-    assert "| worker | 0.5 | 0.5000 | 40.0 |" in page
+    assert "| worker | 0.5 | 0.5 | 0.5 | 40.0 |" in page
     assert "STARTTLS; settings beside the defaults: `delivery.tls=required`." in page
     for name in ("main", "tls"):
         assert f"![{name} over time]({path.stem}-{name}.png)" in page
