@@ -155,6 +155,7 @@ def _more(curve: dict[str, Any]) -> list[str]:
                 f"{median(point, _field('ready_after_s')):.2f} s, its workers start with "
                 f"{median(point, _field('worker_mib_at_start')):.1f} MiB"
             )
+        lines += [f"{at} a node said: {text}" for text in run["complaints"]]
         if "drain" in run:
             lines.append(f"{at} {_drain(point)}")
         if "waiting" in run:

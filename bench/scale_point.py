@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import re
 import subprocess
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ WAITING_DOMAINS = 20
 _CONNECTIONS = 8  # that create the rules
 _WARM_UP = 10  # one message in so many goes first, unmeasured
 _TELL_EVERY = 5.0
+_COMPLAINT = re.compile(r".*?\b((?:WARNING|ERROR|CRITICAL) .*)").match
+_COMPLAINTS = 5  # that are kept
 
 
 def measure(place: Path, shape: Shape, say: Say) -> Point:
@@ -61,6 +64,7 @@ def measure(place: Path, shape: Shape, say: Say) -> Point:
                 point["drain"] = _drain(fleet, sink, shape, place, say)
             if shape.proved:
                 point["proof"] = prove(fleet, shape.load, place, say)
+    point["complaints"] = _complaints(place / "node.log")
     return point | (msgspec.json.decode(filled.read_bytes()) if filled.exists() else {})
 
 
@@ -101,6 +105,12 @@ def _by_message(before: Counts, after: Counts, messages: int) -> dict[str, float
     """What one master did for each message."""
     done = ("cpu_us", "loop_us", "cycles", "calls", "net_in", "net_out", "aof")
     return {name: round((getattr(after, name) - getattr(before, name)) / messages, 4) for name in done}
+
+
+def _complaints(log: Path) -> list[str]:
+    """The first warnings and errors of the nodes, without their times: how often each came."""
+    found = Counter(match[1] for line in log.read_text(errors="replace").splitlines() if (match := _COMPLAINT(line)))
+    return [f"{count} x {text[:200]}" for text, count in found.most_common(_COMPLAINTS)]
 
 
 def _rss_mib(fleet: Fleet) -> list[float]:

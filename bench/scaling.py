@@ -155,6 +155,8 @@ def as_page(curves: dict[str, dict[str, Any]]) -> str:
         _MEASURED.format(**load, cores=cores, disk=workers["fdatasync_ms"]["p50"]),
         *_cost_table({"server of the node": home, "one server over TCP": single, "three masters": clustered}),
         "",
+        *_by_workers(curves["workers"], load["size"]),
+        "",
         *_by_domains(curves["domains"]),
         "",
         *_memory(curves),
@@ -209,6 +211,16 @@ def _cost_table(columns: dict[str, Costs]) -> list[str]:
             for label, name, form in rows
         ),
     ]
+
+
+def _by_workers(curve: dict[str, Any], size: float) -> list[str]:
+    """The same load makes smaller batches where more processes share it."""
+    lines = ["| measured, by workers at the same load | worker CPU, us | server CPU, us | calls by message |"]
+    lines.append("|---" * 4 + "|")
+    for point in curve["points"]:
+        costs = Costs.of(point, size)
+        lines.append(f"| {point['x']:,.0f} | {costs.worker:.0f} | {costs.server:.0f} | {costs.calls:.3f} |")
+    return lines
 
 
 def _by_domains(curve: dict[str, Any]) -> list[str]:

@@ -41,6 +41,7 @@ def run(**other: Any) -> dict[str, Any]:
         "masters": [master],
         "lanes": [[0, 1, 2, 3]],
         "ready_after_s": 1.0,
+        "complaints": ["2 x WARNING mta: it is late"],
         "worker_mib_at_start": 40.0,
         "drain": used | {"rate": 3000.0, "seconds": 1.0, "bytes_per_delivery": 300.0, "connections": 7},
         **other,
@@ -154,6 +155,7 @@ def test_the_page_of_a_result_has_a_table_for_each_curve() -> None:
     page = as_page(result("2026-01-01T00:00:00Z", "workers", "domains"))
     assert "| 2 | 2,500 (2,000 to 3,000) | 0.625 | 4,100 | 5.0 / 9.0 | 10 / 19 | 200 | 50 | 25 | 1 | 40 / 10 |" in page
     assert "- 2: 10 messages queued first, all due at one instant: drained at 3,000 messages/s" in page
+    assert "- 2: a node said: 2 x WARNING mta: it is late" in page
     assert "- Void: workers 3: it broke" in page
 
 
