@@ -38,7 +38,7 @@ def run(scenario: ScenarioFile, root: Path, say: Say) -> Run:
         say(f"direct hop: {direct['rate']:,.0f} messages/s")
         with running(place, load, say) as (node, sink):
             found = _through(scenario, node, sink, load, place, say)
-    _check_destination(scenario, found)
+        _check_destination(scenario, found)
     return found | {"direct": direct, "of_direct": round(found["rate"] / direct["rate"], 3), "fdatasync_ms": disk}
 
 

@@ -63,13 +63,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.source", description="Send messages in a closed loop.")
     parser.add_argument("--target", required=True, metavar="HOST:PORT,...", help="of several the sessions take turns")
     parser.add_argument("--messages", type=int, default=10_000)
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--size", type=int, default=4096, help="bytes of a message, headers included")
-    size.add_argument(
+    parser.add_argument("--size", type=int, default=4096, help="bytes of a message, headers included")
+    parser.add_argument(
         "--sizes",
         type=size_mix,
         metavar="BYTES:SHARE,...",
-        help="a mix of sizes instead; every period of it has the shares exactly",
+        help="a mix of sizes instead of --size; every period of it has the shares exactly",
     )
     parser.add_argument("--sessions", type=int, default=40)
     parser.add_argument("--domains", type=int, default=5)
