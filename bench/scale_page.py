@@ -73,23 +73,19 @@ def plots_of(result: dict[str, Any], stem: Path) -> list[Path]:
     """Draws them beside the page; those that could be drawn."""
     drawn = []
     for name, curve in result["curves"].items():
-        points = [(_at(curve, point), point) for point in curve["points"]]
+        points = [(float(point["x"]), point) for point in curve["points"]]
         if len(points) < 2:
             continue
         rates = {what: [(x, median(point, _field(what))) for x, point in points] for what in ("rate", "intake_rate")}
         costs = {
             role: [(x, median(point, cpu(role))) for x, point in points] for role in ("worker", "valkey", "journal")
         }
-        x_label = curve["x_label"] + (", 0 drawn at 1" if curve["log_x"] and not curve["points"][0]["x"] else "")
+        x_label = curve["x_label"]
         for what, series, y_label in (("rate", rates, "messages/s"), ("cpu", costs, "us of CPU per message")):
             path = stem.with_name(f"{stem.name}-{name}-{what}.png")
             if plots.curve(path, curve["title"], x_label, series, y_label, log_x=curve["log_x"]):
                 drawn.append(path)
     return drawn
-
-
-def _at(curve: dict[str, Any], point: dict[str, Any]) -> float:
-    return float(max(point["x"], 1) if curve["log_x"] else point["x"])
 
 
 def _field(name: str) -> Callable[[Point], float]:

@@ -67,7 +67,7 @@ def node_limits(costs: Costs, cores: int) -> list[Limit]:
             "worker processes", f"(cores - 3) / worker CPU = {free} / {costs.worker:.0f} us", free * 1e6 / costs.worker
         ),
         _server("the server's one thread, CPU alone", "server", costs.server, 1.0),
-        _server("the same with its waits for the disk, batched as measured", "loop", costs.loop, 1.0),
+        _server("the server's one thread with its waits for the disk, batched as measured", "loop", costs.loop, 1.0),
         Limit("the journal, one process", f"1 / journal CPU = 1 / {costs.journal:.0f} us", 1e6 / costs.journal),
         Limit(
             "network, 10 Gbit/s each way",

@@ -131,7 +131,7 @@ def test_a_node_is_limited_by_what_its_cores_and_its_servers_thread_do() -> None
     rates = {limit.what: limit.rate for limit in node_limits(COSTS, 16)}
     assert rates["worker processes"] == 13 * 5000
     assert rates["the server's one thread, CPU alone"] == 20_000
-    assert rates["the same with its waits for the disk, batched as measured"] == 12_500
+    assert rates["the server's one thread with its waits for the disk, batched as measured"] == 12_500
     assert rates["the journal, one process"] == 40_000
 
 
