@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 
-from bench import orders, profile, relay, rules, scale, sweep
+from bench import orders, profile, relay, rules, scale, scaling, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
@@ -15,6 +15,7 @@ COMMANDS = {
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
         scale.COMMAND,
+        scaling.COMMAND,
         profile.COMMAND,
     )
 }
