@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from bench import orders, relay, rules, sweep
+from bench.peers.command import COMMAND as PEERS
 from bench.repeats import command_of
 
 COMMANDS = {
@@ -13,6 +14,7 @@ COMMANDS = {
         command_of(orders.SCENARIO),
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
+        PEERS,
     )
 }
 _EPILOG = """Each command starts nodes of its own on fresh directories, loads them, checks that source, sink, delivery
