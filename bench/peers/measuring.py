@@ -80,18 +80,16 @@ def _once(
         raise RunVoid(f"{sent.accepted} of {count} messages were accepted")
     held = case.held and running is not None
     last = sent.last if held else _last_receipt(destination, count)
-    if running is None:
-        return _measured(sent, last, None)
-    cpu = cpu_seconds(running.family()) - used
-    if held:
-        running.check_held(before + count)
-    else:
-        running.check_delivered(before + count)
+    cpu_us = None
+    if running:
+        cpu_us = round((cpu_seconds(running.family()) - used) / count * 1e6, 1)
+        check = running.check_held if held else running.check_delivered
+        check(before + count)
     time.sleep(_NO_MORE_FOR)
-    arrived = destination.receipts().arrived
-    if arrived != (0 if held else count):
-        raise RunVoid(f"{arrived} messages arrived of {count}{' that were held' if held else ''}")
-    return _measured(sent, last, round(cpu / count * 1e6, 1))
+    arrived, wanted = destination.receipts().arrived, 0 if held else count
+    if arrived != wanted:
+        raise RunVoid(f"{arrived} messages arrived, not {wanted}")
+    return _measured(sent, last, cpu_us)
 
 
 def _last_receipt(destination: Destination, count: int) -> float:

@@ -88,7 +88,7 @@ class PostfixTools:
 
     name = "postfix"
     about = (
-        "load by `smtp-source` (not pipelined, one domain), destination `smtp-sink`; receipts are checked by their count, "
+        "load by `smtp-source` (not pipelined, one domain), destination `smtp-sink`; receipts are checked by count, "
         "and the time of the last is when the sink noted it"
     )
 
