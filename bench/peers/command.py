@@ -13,6 +13,7 @@ from bench.command import Command, data_root, opening, positive, result_options
 from bench.machine import sync_latency
 from bench.peers import page, programs
 from bench.peers.case import CASES, Case
+from bench.peers.exim import Exim
 from bench.peers.floodgate import Floodgate
 from bench.peers.haraka import Haraka
 from bench.peers.measuring import Flow, direct, relayed
@@ -24,7 +25,7 @@ from bench.processes import RunVoid
 from bench.progress import say
 from bench.rig import directory
 
-_PEERS = ("postfix", "haraka")
+_PEERS = ("postfix", "haraka", "exim")
 _TOOLS = ("postfix", "own")
 _REPEAT = 3
 
@@ -95,6 +96,7 @@ def _relays(given: argparse.Namespace, postfix: programs.Postfix, version: str) 
     makers: dict[str, Callable[[], Relay]] = {
         "postfix": lambda: Postfix(postfix),
         "haraka": lambda: Haraka(programs.haraka(given.peers_dir, say)),
+        "exim": lambda: Exim(programs.exim(given.peers_dir, say)),
     }
     relays: list[Relay] = [Floodgate(given.workers, given.set, version)]
     missing = {}
@@ -133,7 +135,7 @@ def _round(relays: list[Relay], tools: Tools, case: Case, flow: Flow, root: Path
 
 COMMAND = Command(
     name="peers",
-    about="Floodgate beside Postfix and Haraka, and the direct hop, in turn over the same load.",
+    about="Floodgate beside Postfix, Haraka and Exim, and the direct hop, in turn over the same load.",
     options=_options,
     main=_main,
 )

@@ -13,6 +13,7 @@ from bench.processes import RunVoid
 
 _GREETS_WITHIN = 20.0
 _STOPS_WITHIN = 15.0
+_SESSION_STOPS_WITHIN = 3.0
 
 
 def free_port() -> int:
@@ -77,20 +78,27 @@ class Daemon:
             return []
 
     def stop(self) -> None:
-        """SIGTERM; SIGKILL for it and for each child that is there afterwards."""
-        family = self.family()
+        """SIGTERM; SIGKILL for it and for whatever of its session is there afterwards."""
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOPS_WITHIN)
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        left = psutil.wait_procs(family, timeout=2.0)[1]
-        for process in left:
+        deadline = time.monotonic() + _SESSION_STOPS_WITHIN
+        while self._session() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for process in self._session():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(left, timeout=5.0)
+        self._process.wait()
+
+    def _session(self) -> list[psutil.Process]:
+        """What is alive in its session, whoever is the parent by now: only it and what it started can be there."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+                if os.getsid(process.pid) == self._process.pid and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
     def _wait_for_greeting(self, port: int) -> None:
         deadline = time.monotonic() + _GREETS_WITHIN

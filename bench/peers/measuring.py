@@ -74,7 +74,8 @@ def _once(
     before: int,
 ) -> Measured:
     destination.begin()
-    used = cpu_seconds(running.family()) if running else 0.0
+    family = running.family() if running else []
+    used = cpu_seconds(family)
     sent = tools.send(case, count, running.smtp if running else destination.address, flow.sessions, place)
     if sent.accepted != count:
         raise RunVoid(f"{sent.accepted} of {count} messages were accepted")
@@ -82,7 +83,7 @@ def _once(
     last = sent.last if held else _last_receipt(destination, count)
     cpu_us = None
     if running:
-        cpu_us = round((cpu_seconds(running.family()) - used) / count * 1e6, 1)
+        cpu_us = round((cpu_seconds(running.family()) - used) / count * 1e6, 1) if family else None
         check = running.check_held if held else running.check_delivered
         check(before + count)
     time.sleep(_NO_MORE_FOR)

@@ -40,6 +40,14 @@ class Postfix(NamedTuple):
         return _said([str(self.commands / "postconf"), "-c", "/", "-dh", "mail_version"], self.environment())
 
 
+class Exim(NamedTuple):
+    """An unpacked Exim."""
+
+    program: Path
+    libraries: str
+    version: str
+
+
 def postfix(scratch: Path, say: Say, system: bool = True) -> Postfix:
     """Postfix of the system, or Debian's package unpacked below `scratch`. Raises Missing."""
     commands = next((path for path in _COMMANDS if (path / "smtp-source").exists()), None)
@@ -48,7 +56,7 @@ def postfix(scratch: Path, say: Say, system: bool = True) -> Postfix:
     if not system or commands is None or daemons is None:
         root = _unpacked("postfix", scratch, say)
         commands, daemons = root / "usr/sbin", root / "usr/lib/postfix/sbin"
-        libraries = ":".join(sorted({str(path.parent) for path in root.rglob("lib*.so*")}))
+        libraries = _libraries(root)
     owner = _first(_OWNERS, {entry.pw_name for entry in pwd.getpwall()})
     group = _first(_GROUPS, {entry.gr_name for entry in grp.getgrall()})
     found = Postfix(commands, daemons, libraries, owner, group)
@@ -68,6 +76,23 @@ def haraka(scratch: Path, say: Say) -> Path:
         options = ["--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund", f"--before={_HARAKA_AS_OF}"]
         _said(["npm", "install", "--prefix", str(root), *options, f"Haraka@{HARAKA}"], {})
     return package
+
+
+def exim(scratch: Path, say: Say) -> Exim:
+    """Exim from Debian's package, unpacked below `scratch`. Raises Missing."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        raise Missing("Exim needs root and unshare: its account is built in, and is given to it in a mount namespace")
+    root = _unpacked("exim4-daemon-light", scratch, say)
+    package = next((scratch / "packages" / "exim4-daemon-light").glob("exim4-daemon-light_*.deb"))
+    version = _said(["dpkg-deb", "--field", str(package), "Version"], {})
+    program = root / "usr/sbin/exim4"
+    program.chmod(0o755)  # it runs as root; with the set-user-id bit the loader would not see its libraries
+    return Exim(program, _libraries(root), version)
+
+
+def _libraries(root: Path) -> str:
+    """Where the loader finds the libraries of an unpacked package."""
+    return ":".join(sorted({str(path.parent) for path in root.rglob("lib*.so*")}))
 
 
 def _unpacked(name: str, scratch: Path, say: Say) -> Path:

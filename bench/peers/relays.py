@@ -46,11 +46,13 @@ class Running(abc.ABC):
 
 
 class FileQueue(Running):
-    """A relay that keeps each message in a file."""
+    """A relay that keeps each message in a file of a queue directory."""
 
-    def __init__(self, daemon: Daemon, queue: Path) -> None:
+    def __init__(self, daemon: Daemon, queue: Path, ending: str = "") -> None:
+        """`ending`: of the names that count, where a message has several files."""
         self._daemon = daemon
         self._queue = queue
+        self._ending = ending
         self.smtp = daemon.smtp
 
     def family(self) -> list[psutil.Process]:
@@ -60,7 +62,7 @@ class FileQueue(Running):
         """Its queue is the only book it keeps, and it may remove a file after the receipt."""
 
     def check_held(self, accepted: int) -> None:
-        found = sum(len(names) for _, _, names in os.walk(self._queue))
+        found = sum(name.endswith(self._ending) for _, _, names in os.walk(self._queue) for name in names)
         if found != accepted:
             raise RunVoid(f"{found} messages are held, not {accepted}")
 
