@@ -3,8 +3,7 @@
 import argparse
 import sys
 
-from bench import orders, relay, rules, sweep
-from bench.peers.command import COMMAND as PEERS
+from bench import orders, peers, relay, rules, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
@@ -14,7 +13,7 @@ COMMANDS = {
         command_of(orders.SCENARIO),
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
-        PEERS,
+        peers.COMMAND,
     )
 }
 _EPILOG = """Each command starts nodes of its own on fresh directories, loads them, checks that source, sink, delivery

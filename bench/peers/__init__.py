@@ -1,1 +1,5 @@
-"""Floodgate beside other relays of the same work, on the same machine, in the same run."""
+"""Floodgate beside other relays that do the same work, in turn on the same machine."""
+
+from bench.peers.command import COMMAND
+
+__all__ = ["COMMAND"]

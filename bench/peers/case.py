@@ -2,8 +2,11 @@
 
 import msgspec
 
+from bench.plan import CAMPAIGN, WAITING
+
 _CUSTOMER = "customer_0"
-_CAMPAIGN = "campaign_a"
+# Floodgate holds what has this header; others do not know it, and hold as they are configured to.
+DELAYED = "X-MQ-Delayed: +7d"
 _LINE = "The quick brown fox jumps over the lazy dog, again and again, 72 bytes."
 # A closed connection keeps its port for a minute: more of them than there are ports would measure the kernel.
 MOST_CONNECTIONS = 20_000
@@ -36,11 +39,17 @@ CASES = {
 }
 
 
-def message(size: int) -> str:
-    """The message of a load that sends the same one again and again; `size` bytes once each line ends with CRLF."""
+def tag_of(held: bool) -> str:
+    """The tag that all messages have; what waits has another in the harness's own load."""
+    return WAITING if held else CAMPAIGN
+
+
+def message(case: Case) -> str:
+    """The message of a load that sends one again and again; of the right size once each line ends with CRLF."""
     head = [
-        f"X-MQ-Tag: {_CAMPAIGN}",
+        f"X-MQ-Tag: {tag_of(case.held)}",
         f"X-MQ-Tag: {_CUSTOMER}",
+        *([DELAYED] if case.held else []),
         "From: <news@source.test>",
         "To: <user@bench.test>",
         "Subject: bench",
@@ -49,7 +58,7 @@ def message(size: int) -> str:
         "MIME-Version: 1.0",
         "",
     ]
-    missing = size - sum(len(line) + 2 for line in head)
+    missing = case.size - sum(len(line) + 2 for line in head)
     lines, rest = divmod(missing, len(_LINE) + 2)
     body = [_LINE] * lines
     if rest > 1:

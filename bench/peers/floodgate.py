@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 
 from bench.log_tail import LogTail
+from bench.peers.case import DELAYED, tag_of
 from bench.peers.relays import Running
-from bench.plan import CAMPAIGN
 from bench.processes import Node, RunVoid
 
 _JOURNAL_WITHIN = 5.0
@@ -28,8 +28,8 @@ class Floodgate:
 
     def configured(self, held: bool) -> str:
         settings = "".join(f" --set {setting}" for setting in ["delivery.route=SINK:PORT", *self._settings])
-        pause = f"\na pause of the tag {CAMPAIGN}, made over REST before the load" if held else ""
-        return f"floodgate node --embedded --data-dir DIRECTORY --workers {self._workers}{settings}{pause}\n"
+        command = f"floodgate node --embedded --data-dir DIRECTORY --workers {self._workers}{settings}\n"
+        return command + (f"(nothing else: the message has the header {DELAYED})\n" if held else "")
 
     def start(self, place: Path, route: str, held: bool) -> "RunningNode":
         node = Node(place / "data", self._workers, route, place / "log", self._settings)
@@ -41,25 +41,27 @@ class Floodgate:
 
 
 class RunningNode(Running):
-    """A node; its delivery log and the statement of the campaign must agree with what arrived."""
+    """A node; its delivery log and its statement of the tag must agree with what arrived."""
 
     def __init__(self, node: Node, held: bool) -> None:
         self._node = node
         self.smtp = node.smtp
-        self._log = LogTail(node.log, "Hold" if held else "Delivery")
-        if held:
-            status, answer = node.call("POST", "/v1/pauses?wait=10s", {"tag": CAMPAIGN, "reason": "intake alone"})
-            if status != 201:
-                raise RunVoid(f"the pause was not made: {status} {answer}")
+        self._log = LogTail(node.log, "Delivery")
+        self._tag = tag_of(held)
 
     def family(self) -> list[psutil.Process]:
         return self._node.family()
 
     def check_delivered(self, accepted: int) -> None:
-        self._check(accepted, "delivered")
+        deadline = time.monotonic() + _JOURNAL_WITHIN
+        while (found := self._log.count()) != (accepted, accepted):
+            if time.monotonic() > deadline:
+                raise RunVoid(f"the delivery log has {found[0]} lines for {found[1]} deliveries, not {accepted}")
+            time.sleep(0.1)
+        self._check_statement(accepted=accepted, delivered=accepted, balanced=True)
 
     def check_held(self, accepted: int) -> None:
-        self._check(accepted, "held")
+        self._check_statement(accepted=accepted, queued=accepted, balanced=True)
 
     def end(self) -> None:
         status = self._node.stop()
@@ -69,16 +71,8 @@ class RunningNode(Running):
     def stop(self) -> None:
         self._node.stop()
 
-    def _check(self, accepted: int, state: str) -> None:
-        deadline = time.monotonic() + _JOURNAL_WITHIN
-        while (found := self._log.count()) != (accepted, accepted):
-            if time.monotonic() > deadline:
-                raise RunVoid(f"the delivery log has {found[0]} lines for {found[1]} deliveries, not {accepted}")
-            time.sleep(0.1)
-        statement = self._node.get(f"/v1/tags/{CAMPAIGN}")
-        wanted = {"accepted": accepted, state: accepted, "balanced": True}
-        wrong = [
-            f"{name} is {statement[name]}, not {value}" for name, value in wanted.items() if statement[name] != value
-        ]
+    def _check_statement(self, **wanted: int) -> None:
+        statement = self._node.get(f"/v1/tags/{self._tag}")
+        wrong = [f"{name} is {statement[name]}, not {wish}" for name, wish in wanted.items() if statement[name] != wish]
         if wrong:
-            raise RunVoid(f"the statement of {CAMPAIGN} is wrong: {'; '.join(wrong)}")
+            raise RunVoid(f"the statement of {self._tag} is wrong: {'; '.join(wrong)}")

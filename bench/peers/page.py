@@ -42,7 +42,8 @@ def _summary_of(result: dict[str, Any], tools: str) -> dict[str, Any]:
 
 
 def _spread_of(rounds: list[dict[str, Any]], name: str, figure: str) -> Spread:
-    return spread([each[name][figure] for each in rounds if name in each], 1)
+    """Of those that have the figure."""
+    return spread([each[name][figure] for each in rounds if each.get(name, {}).get(figure) is not None], 1)
 
 
 def _ratio(result: dict[str, Any], tools: str, target: Target) -> Spread:

@@ -106,7 +106,7 @@ class PostfixTools:
 
     def send(self, case: Case, count: int, target: str, sessions: int, place: Path) -> Sent:
         content = place / "message"
-        content.write_text(message(case.size))
+        content.write_text(message(case))
         keep = [] if case.reconnect else ["-d"]
         command = [str(self._programs.commands / "smtp-source"), *keep, "-N", "-s", str(min(sessions, count))]
         command += [
@@ -167,6 +167,7 @@ class OwnTools:
         command = [sys.executable, "-m", "bench.source", "--target", target, "--messages", str(count)]
         command += ["--size", str(case.size), "--sessions", str(min(sessions, count))]
         command += ["--reconnect"] if case.reconnect else []
+        command += ["--waiting", "1"] if case.held else []
         with (place / "source.log").open("ab") as errors:
             source = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         try:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.__main__ import arguments
 from bench.peers import page, programs
-from bench.peers.case import CASES, MOST_CONNECTIONS, message
+from bench.peers.case import CASES, MOST_CONNECTIONS, Case, message
 from bench.peers.daemon import Daemon, free_port
 from bench.peers.haraka import files
 from bench.peers.measuring import Flow, direct
@@ -52,11 +52,12 @@ def test_a_measurement_is_as_long_as_asked_within_bounds() -> None:
     assert CASES["connect"].messages(7000.0, 8.0, 1000) == MOST_CONNECTIONS
 
 
-@pytest.mark.parametrize("size", [4096, 51_200])
-def test_the_message_has_the_size_once_its_lines_end_as_in_smtp(size: int) -> None:
-    text = message(size)
-    assert size - 1 <= len(text.replace("\n", "\r\n")) <= size
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_the_message_has_the_size_once_its_lines_end_as_in_smtp(case: Case) -> None:
+    text = message(case)
+    assert case.size - 1 <= len(text.replace("\n", "\r\n")) <= case.size
     assert text.count("X-MQ-Tag: ") == 2
+    assert ("X-MQ-Delayed" in text) == case.held
 
 
 def test_postfix_relays_everything_and_touches_only_its_own_place() -> None:
@@ -127,12 +128,13 @@ def test_a_receipt_too_many_voids_a_measurement(tmp_path: Path) -> None:
 def _result() -> dict[str, Any]:
     figures = {"messages": 10, "seconds": 1.0, "intake_rate": 10.0, "cpu_us": 100.0}
     rates = {"direct": 1000.0, "floodgate": 400.0, "postfix": 50.0}
+    untold = figures | {"rate": 20.0, "cpu_us": None}
     relay = {"version": "X 1", "durability": "none", "configured": "a\nb", "configured_to_hold": "a\nhold"}
     run = {
         "repetition": 1,
         "tools": "postfix",
         "case": "4k",
-        "measured": {name: figures | {"rate": rate} for name, rate in rates.items()},
+        "measured": {name: figures | {"rate": rate} for name, rate in rates.items()} | {"exim": untold},
         "fdatasync_ms": {"p50": 1.0},
         "void": ["haraka: lost"],
     }
@@ -144,7 +146,7 @@ def _result() -> dict[str, Any]:
         "machine": facts,
         "options": {"sessions": 40, "seconds": 8.0, "warm_up": 1000, "set": []},
         "tools": {"postfix": "as it is"},
-        "relays": {"floodgate": relay, "postfix": relay},
+        "relays": {"floodgate": relay, "postfix": relay, "exim": relay},
         "missing": {"haraka": "no node"},
         "runs": [run],
         "void": ["haraka: lost"],
@@ -160,6 +162,7 @@ def test_the_page_says_which_targets_were_reached() -> None:
     assert "50 KB" not in text.partition("## The relays")[0].partition("## With")[2], (
         "what was not measured has no line"
     )
+    assert "| exim | 20.0 (20.0 to 20.0) | 20.0 (20.0 to 20.0) | 10.0 (10.0 to 10.0) |  | 20 |" in text
     assert "- Without haraka: no node" in text
     assert "Void: haraka: lost" in text
     assert "```\nhold\n```" in text
