@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _main(given: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # daemons in sessions of their own are stopped then, too
     root = data_root(given.data_dir)
     try:
         postfix = programs.postfix(given.peers_dir, say)
