@@ -87,9 +87,9 @@ def _once(
         check = running.check_held if case.held else running.check_delivered
         check(before + count)
     time.sleep(_NO_MORE_FOR)
-    arrived, wanted = destination.receipts().arrived, 0 if case.held else count
-    if arrived != wanted:
-        raise RunVoid(f"{arrived} messages arrived, not {wanted}")
+    got, wanted = destination.receipts(), 0 if case.held else count
+    if got.wrong or got.arrived != wanted:
+        raise RunVoid(f"{got.arrived} messages arrived, not {wanted}; {got.wrong or 'nothing else'}")
     return _measured(sent, last, cpu_us)
 
 
@@ -98,8 +98,6 @@ def _last_receipt(destination: Destination, count: int) -> float:
     seen, moved = -1, time.monotonic()
     while True:
         got = destination.receipts()
-        if got.wrong:
-            raise RunVoid(f"the destination counts {got.wrong}")
         if got.arrived >= count:
             return got.last
         if got.arrived != seen:

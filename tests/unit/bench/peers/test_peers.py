@@ -93,12 +93,15 @@ def test_a_daemon_that_ends_says_why(tmp_path: Path) -> None:
         Daemon(["/bin/sh", "-c", "echo no such luck; exit 3"], free_port(), tmp_path / "log")
 
 
-class _Lossy:
-    """Tools whose destination has one message twice."""
+class _Faulty:
+    """Tools whose destination gets `more` messages than were sent, and notes `wrong`."""
 
-    name = about = "lossy"
+    name = about = "faulty"
     address = "nowhere"
     arrived = 0
+
+    def __init__(self, more: int, wrong: str) -> None:
+        self.more, self.wrong = more, wrong
 
     def destination(self, place: Path) -> Any:
         return self
@@ -113,16 +116,20 @@ class _Lossy:
         self.arrived = 0
 
     def receipts(self) -> Receipts:
-        return Receipts(self.arrived, 2.0)
+        return Receipts(self.arrived, 2.0, self.wrong)
 
     def send(self, case: Any, count: int, target: str, sessions: int, place: Path) -> Sent:
-        self.arrived = count + 1
+        self.arrived = count + self.more
         return Sent(count, 1.0, 1.5)
 
 
-def test_a_receipt_too_many_voids_a_measurement(tmp_path: Path) -> None:
-    with pytest.raises(RunVoid, match="11 messages arrived, not 10"):
-        direct(_Lossy(), CASES["4k"], Flow(1, 0.1, 10), tmp_path)
+@pytest.mark.parametrize(
+    ("more", "wrong", "said"),
+    [(1, "", "11 messages arrived, not 10; nothing else"), (0, "1 duplicates", "10 messages .* 1 duplicates")],
+)
+def test_a_receipt_too_many_voids_a_measurement(more: int, wrong: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(RunVoid, match=said):
+        direct(_Faulty(more, wrong), CASES["4k"], Flow(1, 0.1, 10), tmp_path)
 
 
 def _result() -> dict[str, Any]:
