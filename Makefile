@@ -1,5 +1,5 @@
 # Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make races`, `make mutations`, `make bench`,
-# `make bench-lookup`.
+# `make bench-peers`, `make bench-lookup`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check races mutations bench bench-lookup clean
+.PHONY: demo test check races mutations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
@@ -32,6 +32,9 @@ mutations: $(VENV)/test.stamp
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: $(VENV)/bench.stamp
+	$(BIN)/python -m bench peers $(ARGS)
 
 bench-lookup: $(VENV)/bench.stamp
 	$(BIN)/python -m tests.measure.lookup $(ARGS)

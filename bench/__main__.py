@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 
-from bench import orders, profile, relay, rules, scale, scaling, sweep
+from bench import orders, peers, profile, relay, rules, scale, scaling, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
@@ -14,6 +14,7 @@ COMMANDS = {
         command_of(orders.SCENARIO),
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
+        peers.COMMAND,
         scale.COMMAND,
         scaling.COMMAND,
         profile.COMMAND,
