@@ -13,6 +13,8 @@ from mta.redis_store.link import Link
 
 _MOVE_KEYS: Final = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"pauses", b"spares", b"cancels")
 
+_Kind = tuple[str, tuple[str, ...], bool, str, int]
+
 _state_decoder = msgspec.msgpack.Decoder(SweepState)
 
 
@@ -87,10 +89,27 @@ class StoredSweeps:
         for pool, domain in queues:
             names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
             names.add(keys.agenda_key(prefix, pool.encode()))
-        kinds = {kind: number for number, kind in enumerate({_kind(match) for match in matches}, 1)}
-        items = [_item(match, queues[match.queue], kinds[_kind(match)]) for match in matches]
-        blob = codec.encode((move.value, source, generation, self._retention_ms, list(queues), list(kinds), items))
-        count = int(await self._link.call(b"fg1_move", [*(prefix + name for name in _MOVE_KEYS), *names], [blob]))
+        kinds: dict[_Kind, int] = {}
+        kind_of = [kinds.setdefault(_kind(match), len(kinds) + 1) for match in matches]
+        text = codec.lua_text
+        blob = codec.encode(
+            (
+                move.value,
+                source,
+                generation,
+                self._retention_ms,
+                list(queues),
+                list(kinds),
+                [text(match.id) for match in matches],
+                [queues[match.queue] for match in matches],
+                kind_of,
+                [text(match.raw) for match in matches],
+                [text(_fate(match)) for match in matches],
+            )
+        )
+        step_keys = [*(prefix + name for name in _MOVE_KEYS), *names]
+        events = codec.framed(match.event for match in matches)
+        count = int(await self._link.call(b"fg1_move", step_keys, [blob, events]))
         return (InterceptAnswer.OLD_RULES, 0) if count < 0 else (InterceptAnswer.OK, count)
 
     async def drop_spared(self, lane: int, rule: str, most: int, early: bool = False) -> int:
@@ -148,20 +167,13 @@ def _queued(
     return found, unreadable
 
 
-def _kind(match: Match) -> tuple[str, tuple[str, ...], bool, str]:
-    """What is counted alike."""
-    return match.rule, match.tags, match.uncertain, match.left_rule
+def _kind(match: Match) -> _Kind:
+    """What is counted, and kept for an undo, alike."""
+    return match.rule, match.tags, match.uncertain, match.left_rule, match.spare_ms
 
 
-def _item(match: Match, queue: int, kind: int) -> tuple[Any, ...]:
-    text = codec.lua_text
-    return (
-        text(match.id),
-        queue,
-        kind,
-        text(match.event),
-        text(codec.encode_record(match.record, match.reclaims)) if match.record is not None else "",
-        text(match.final),
-        match.spare_ms,
-        text(match.raw),
-    )
+def _fate(match: Match) -> bytes:
+    """The new record, or the final status, see keys."""
+    if match.record is not None:
+        return codec.encode_record(match.record, match.reclaims)
+    return b"i:queued:%d:%b\0%b" % (match.uncertain, match.rule.encode(), match.final)
