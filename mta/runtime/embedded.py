@@ -20,8 +20,8 @@ _START_TIMEOUT: Final = 600.0  # seconds: a large append-only file takes its tim
 _OTHERS_END: Final = 15.0  # seconds that the server of a node which was killed has to end
 _PR_SET_PDEATHSIG: Final = 1
 
-# Requests and answers of 100 KB come and go all the time: as it is, glibc gives their memory back to the kernel and asks
-# for it again, page by page.
+# Requests and answers of 100 KB come and go all the time: left alone, glibc gives their memory back to the kernel and
+# asks for it again, page by page.
 _MALLOC: Final = {
     "mmap_threshold": 32 << 20,
     "trim_threshold": 64 << 20,

@@ -6,7 +6,6 @@ that nothing else shares the server; the figures are CPU time, the least of seve
 
 import argparse
 import asyncio
-import json
 import sys
 import tempfile
 import time
