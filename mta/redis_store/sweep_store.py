@@ -1,6 +1,6 @@
 """Queues, and what is held and spared, as a sweep walks over them; and how far it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -81,14 +81,8 @@ class StoredSweeps:
         self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[Match]
     ) -> tuple[InterceptAnswer, int]:
         prefix = keys.lane_prefix(lane)
-        queues = {queue: number for number, queue in enumerate({match.queue for match in matches}, 1)}
-        names = {keys.tag_key(prefix, tag.encode()) for match in matches for tag in match.tags}
-        for rule in {source, *(name for match in matches for name in (match.rule, match.left_rule))} - {""}:
-            raw = rule.encode()
-            names.update((keys.rule_key(prefix, raw), keys.held_key(prefix, raw), keys.spared_key(prefix, raw)))
-        for pool, domain in queues:
-            names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
-            names.add(keys.agenda_key(prefix, pool.encode()))
+        queues: dict[QueueKey, int] = {}
+        queue_of = [queues.setdefault(match.queue, len(queues) + 1) for match in matches]
         kinds: dict[_Kind, int] = {}
         kind_of = [kinds.setdefault(_kind(match), len(kinds) + 1) for match in matches]
         text = codec.lua_text
@@ -101,13 +95,13 @@ class StoredSweeps:
                 list(queues),
                 list(kinds),
                 [text(match.id) for match in matches],
-                [queues[match.queue] for match in matches],
+                queue_of,
                 kind_of,
                 [text(match.raw) for match in matches],
                 [text(_fate(match)) for match in matches],
             )
         )
-        step_keys = [*(prefix + name for name in _MOVE_KEYS), *names]
+        step_keys = [*(prefix + name for name in _MOVE_KEYS), *_named(prefix, source, queues, kinds)]
         events = codec.framed(match.event for match in matches)
         count = int(await self._link.call(b"fg1_move", step_keys, [blob, events]))
         return (InterceptAnswer.OLD_RULES, 0) if count < 0 else (InterceptAnswer.OK, count)
@@ -165,6 +159,22 @@ def _queued(
             continue
         found.append(Queued(DeliveryId(id_), of, int(float(score)), record, reclaims, raw))
     return found, unreadable
+
+
+def _named(prefix: bytes, source: str, queues: Iterable[QueueKey], kinds: Iterable[_Kind]) -> set[bytes]:
+    """The keys of queues, tags and rules that a step may write."""
+    names = set()
+    for pool, domain in queues:
+        names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
+        names.add(keys.agenda_key(prefix, pool.encode()))
+    rules = {source}
+    for rule, tags, _, left_rule, _ in kinds:
+        rules.update((rule, left_rule))
+        names.update(keys.tag_key(prefix, tag.encode()) for tag in tags)
+    for rule in rules - {""}:
+        raw = rule.encode()
+        names.update((keys.rule_key(prefix, raw), keys.held_key(prefix, raw), keys.spared_key(prefix, raw)))
+    return names
 
 
 def _kind(match: Match) -> _Kind:
