@@ -111,6 +111,7 @@ class EmbeddedServer:
             "auto-aof-rewrite-percentage": "100",
             "auto-aof-rewrite-min-size": "256mb",
             "maxmemory-policy": "noeviction",
+            "latency-tracking": "no",  # a histogram entry for every command of every step
         }
         return "".join(f"{name} {value}\n" for name, value in lines.items())
 

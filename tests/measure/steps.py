@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from random import getrandbits
 from typing import Any
@@ -105,18 +106,14 @@ async def relay(store: Store, meter: Meter, batch: int, rounds: int, size: int) 
     terms = Terms("n1", DeliverySettings())
     name = f"of {batch}"
     wants = [Want(QueueKey("default", f"d{domain}.bench.test"), batch) for domain in range(5)]
-    position = await store.outbox.position(LANE)
-    assert await store.outbox.lease(LANE, "measured", 3600)
+    position = await _forget_events(store)
     for _ in range(rounds):
-        new = messages(batch, 1, size, 5, 0)
-        await meter.of(f"accept {name}", batch, lambda new=new: store.queues.accept(LANE, new))
-        claimed = await meter.of(f"claim {name}", batch, lambda: store.queues.claim(LANE, wants, 1 << 22))
+        await meter.of(f"accept {name}", batch, partial(store.queues.accept, LANE, messages(batch, 1, size, 5, 0)))
+        claimed = await meter.of(f"claim {name}", batch, partial(store.queues.claim, LANE, wants, 1 << 24))
         assert len(claimed) == batch
         changes = [decide(one, delivered(one), wall_ms(), terms, 0.5) for one in claimed]
-        await meter.of(f"settle {name}", batch, lambda changes=changes: store.queues.settle(LANE, changes))
-        entries = await meter.of(f"journal {name}", batch, lambda at=position: store.outbox.read(LANE, at, 100))
-        position = entries[-1].id
-        await meter.of(f"trim {name}", batch, lambda at=position: store.outbox.done(LANE, "measured", at))
+        await meter.of(f"settle {name}", batch, partial(store.queues.settle, LANE, changes))
+        position = await _journaled(store, meter, name, batch, position)
 
 
 async def sweep(store: Store, meter: Meter, mass: int, step: int, undo: bool) -> None:
@@ -129,30 +126,29 @@ async def sweep(store: Store, meter: Meter, mass: int, step: int, undo: bool) ->
     table = RuleTable.build(Head(0, "start"), ()).apply([Change(Head(1, "order"), ChangeOp.PUT, rule)])
     decider = Decider("n1", 600_000, wall_ms)
     for queue in await store.sweeps.queues(LANE, "default"):
-        cursor, first = 0, True
-        while cursor or first:
-            first = False
-            cursor, page = await store.sweeps.scan(LANE, queue, cursor, step)
-            for at in range(0, len(page), step):
-                some = page[at : at + step]
-                if len(some) < step:
-                    continue  # left to the next page
-                await meter.of(f"scan {name}", step, lambda q=queue: store.sweeps.scan(LANE, q, 0, step))
-                start = time.process_time()
-                decided = decider.decide(table, some)
-                meter.caller[f"decide {name}"].append((time.process_time() - start) / step * 1e6)
-                for move, matches in decided.items():
-                    act = lambda move=move, matches=matches: store.sweeps.move(LANE, "", move, 1, matches)  # noqa: E731
-                    answer, count = await meter.of(f"move {name}", len(matches), act)
-                    assert count == len(matches), answer
-                entries = await meter.of(f"events {name}", step, lambda at=position: store.outbox.read(LANE, at, 100))
-                position = entries[-1].id
-                await meter.of(f"trim {name}", step, lambda at=position: store.outbox.done(LANE, "measured", at))
-            if cursor == 0:
-                break
+        while True:
+            _, page = await meter.of(f"scan {name}", step, partial(store.sweeps.scan, LANE, queue, 0, step))
+            some = page[:step]
+            if len(some) < step:
+                break  # the rest of a queue is no whole step
+            start = time.process_time()
+            ((move, matches),) = decider.decide(table, some).items()
+            meter.caller[f"decide {name}"].append((time.process_time() - start) / step * 1e6)
+            act = partial(store.sweeps.move, LANE, "", move, 1, matches)
+            assert (await meter.of(f"move {name}", step, act))[1] == step
+            position = await _journaled(store, meter, name, step, position)
+
+
+async def _journaled(store: Store, meter: Meter, name: str, deliveries: int, position: str) -> str:
+    """What a journal asks of the server for the events of one step."""
+    entries = await meter.of(f"events {name}", deliveries, partial(store.outbox.read, LANE, position, 100))
+    position = entries[-1].id
+    await meter.of(f"trim {name}", deliveries, partial(store.outbox.done, LANE, "measured", position))
+    return position
 
 
 async def _forget_events(store: Store) -> str:
+    """As if a journal had taken them; the position behind them."""
     position = await store.outbox.position(LANE)
     assert await store.outbox.lease(LANE, "measured", 3600)
     while entries := await store.outbox.read(LANE, position, 100):
@@ -161,7 +157,8 @@ async def _forget_events(store: Store) -> str:
     return position
 
 
-async def measure(given: argparse.Namespace) -> dict[str, Any]:
+async def measure(given: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Every step, on a server of its own."""
     with tempfile.TemporaryDirectory(dir=given.directory) as folder:
         server = EmbeddedServer(Path(folder))
         await server.start()
@@ -174,10 +171,8 @@ async def measure(given: argparse.Namespace) -> dict[str, Any]:
             meter = Meter(server.pid)
             for batch in given.batch:
                 await relay(store, meter, batch, given.rounds, given.size)
-            before = int((await store.link.info("memory"))[0]["used_memory"])
             await sweep(store, meter, given.waiting, given.step, undo=True)
             await sweep(store, meter, given.waiting, given.step, undo=False)
-            print(int((await store.link.info("memory"))[0]["used_memory"]) - before, file=sys.stderr)
             await store.link.close()
             return meter.least()
         finally:
