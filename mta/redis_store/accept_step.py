@@ -47,7 +47,7 @@ class AcceptStep:
         self._records: list[msgspec.Raw] = []
         self._refs: list[msgspec.Raw | int] = []
         self._tags: dict[str, int] = {}
-        self._events: list[msgspec.Raw] = []
+        self._events: list[bytes] = []
         self._contents: list[bytes] = []
         self._pending: list[bytes] = []
         self._ended: list[tuple[Any, ...]] = []
@@ -112,7 +112,7 @@ class AcceptStep:
 
     def _end(self, message: NewMessage, name: msgspec.Raw, domain: str, end: Interception) -> None:
         self._rules.add(end.rule)
-        self._events.append(codec.lua_text(end.event))
+        self._events.append(end.event)
         final = codec.lua_text(end.final)
         self._ended.append((name, message.pool, domain, end.rule, message.tags, final, end.spare_ms))
 
@@ -134,12 +134,12 @@ class AcceptStep:
             properties=message.properties,
             tenant=message.tenant,
         )
-        self._events.append(codec.lua_text(codec.encode(event)))
+        self._events.append(codec.encode(event))
 
     def args(self, session: str, number: int, backlog_hard: int, retention_ms: int) -> list[bytes]:
         """`number` is the batch's; `retention_ms` is how long the status of what ended is kept."""
         rejected = self._door.rejected.values()
-        events = [*self._events, *(codec.lua_text(event) for one in rejected for event in one.events)]
+        events = [*self._events, *(event for one in rejected for event in one.events)]
         refused = [(one.rule, one.tags, len(one.events)) for one in rejected]
         blob = codec.encode(
             (
@@ -152,12 +152,11 @@ class AcceptStep:
                 self._refs,
                 [item for pair in self._tags.items() for item in pair],
                 self._accepted,
-                events,
                 [codec.lua_text(key) for key in self._pending],
                 (retention_ms, self._ended, refused) if self._ended or refused else (),
             )
         )
-        return [blob, *self._contents]
+        return [blob, codec.framed(events), *self._contents]
 
     def keys(self, session: str) -> list[bytes]:
         """Every key that the step may write, as far as they are known before it runs."""

@@ -1,5 +1,7 @@
 """How records, events and content are written in Redis."""
 
+from collections.abc import Iterable
+
 import msgspec
 import zstandard
 
@@ -50,14 +52,21 @@ def decode_content(raw: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompress(raw[1:]) if raw[:1] == b"z" else raw[1:]
 
 
-def unframed(raw: bytes) -> tuple[bytes, ...]:
-    """The events of a stream entry, see append_events."""
+def framed(events: Iterable[bytes]) -> bytes:
+    """The events of one step as the stream keeps them, see append_framed."""
+    return b"".join([part for event in events for part in (len(event).to_bytes(4, "big"), event)])
+
+
+def unframed(raw: bytes, left_out: bytes = b"") -> tuple[bytes, ...]:
+    """The events of a stream entry but for those at the places `left_out`, and none that is empty."""
     found, at = [], 0
     while at < len(raw):
         start = at + 4
         at = start + int.from_bytes(raw[at:start], "big")
         found.append(raw[start:at])
-    return tuple(found)
+    for place in range(0, len(left_out), 2):
+        found[int.from_bytes(left_out[place : place + 2], "big")] = b""
+    return tuple(filter(None, found))
 
 
 def pieces(raw: bytes) -> list[bytes]:

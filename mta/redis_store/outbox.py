@@ -44,7 +44,7 @@ class StoredOutbox:
 
     async def read(self, lane: int, after: str, most: int) -> list[Entry]:
         rows = await self._link.command("XRANGE", keys.lane_key(lane, b"events"), f"({after}", "+", "COUNT", most)
-        return [Entry(entry.decode(), codec.unframed(fields[1])) for entry, fields in rows]
+        return [Entry(entry.decode(), codec.unframed(*fields[1::2])) for entry, fields in rows]
 
     async def done(self, lane: int, journal: str, position: str) -> bool:
         step_keys = [keys.JOURNAL_OWNER, keys.JOURNAL_POSITION]

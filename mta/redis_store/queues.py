@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError
 from mta.model.ids import DeliveryId, delivery_text
@@ -14,9 +13,9 @@ from mta.redis_store.accept_step import AcceptStep
 from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
+from mta.redis_store.settle_step import settle_args
 
 _HOLD, _QUEUE = Move.HOLD, Move.QUEUE
-_MOVES = {Move.END: "e", Move.QUEUE: "q", Move.PARK: "p", Move.HOLD: "h"}
 _ANSWERS = {b"O": Settled.OK, b"S": Settled.STALE, b"R": Settled.OLD_RULES, b"C": Settled.CANCEL}
 _SETTLE_KEYS = (b"rec", b"content", b"refs", b"count", b"events", b"parked", b"cancels", b"pauses", b"spares")
 _TO_BE_CANCELED = b"x"  # instead of its content, see claim.lua
@@ -199,7 +198,6 @@ class Queues:
         prefix, session = self._prefixes[lane], self._session.id
         names: set[bytes] = set()
         tags: set[tuple[str, ...]] = set()  # mail of one campaign shares them
-        items: list[Any] = []
         for change in changes:
             pool, domain = change.queue
             move = change.move
@@ -214,13 +212,12 @@ class Queues:
             if change.rule or change.left_rule or change.past_dot_of:
                 rules = filter(None, (change.rule, change.left_rule, *change.past_dot_of))
                 names.update(keys.rule_key(prefix, rule.encode()) for rule in rules)
-            items.append(_settle_item(change))
         names.update(keys.tag_key(prefix, tag.encode()) for tag in set().union(*tags))
         step_keys = [prefix + b"lane", prefix + b"claimed:" + session.encode()]
         step_keys += [prefix + name for name in _SETTLE_KEYS]
         step_keys += names
-        blob = codec.encode((session, self._retention_ms, items))
-        answers = await self._link.call(b"fg1_settle", step_keys, [blob])
+        args = settle_args(session, self._retention_ms, changes)
+        answers = await self._link.call(b"fg1_settle", step_keys, args)
         settled = [_ANSWERS[answer] for answer in answers]
         self._tell_past_settled(changes, settled)
         return settled
@@ -284,32 +281,3 @@ def _claimed(id_: bytes, token: bytes, queue: QueueKey, raw: bytes, content: byt
         # The dispatcher parks what was lost this often; the raw record stays as it is.
         return Claimed(DeliveryId(id_), token, queue, _UNREADABLE, b"", 255)
     return Claimed(DeliveryId(id_), token, queue, record, whole, reclaims)
-
-
-def _settle_item(change: Settlement) -> tuple[Any, ...]:
-    pool, domain = change.queue
-    text = codec.lua_text
-    return (
-        text(change.id),
-        text(change.token),
-        pool,
-        domain,
-        _MOVES[change.move],
-        change.ended or "",
-        change.stage,
-        change.due_at,
-        text(codec.encode_record(change.record, 0)) if change.record is not None else "",
-        change.tags,
-        text(change.event),
-        text(change.late_event),
-        change.generation,
-        change.rule,
-        change.uncertain,
-        change.delivered_late,
-        change.deferred_by_rule,
-        change.past_dot_of,
-        change.left_rule,
-        change.again,
-        text(change.final),
-        change.spare_ms,
-    )

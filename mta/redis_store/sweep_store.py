@@ -1,6 +1,6 @@
 """Queues, and what is held and spared, as a sweep walks over them; and how far it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +12,8 @@ from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 
 _MOVE_KEYS: Final = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"pauses", b"spares", b"cancels")
+
+_Kind = tuple[str, tuple[str, ...], bool, str, int]
 
 _state_decoder = msgspec.msgpack.Decoder(SweepState)
 
@@ -79,18 +81,29 @@ class StoredSweeps:
         self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[Match]
     ) -> tuple[InterceptAnswer, int]:
         prefix = keys.lane_prefix(lane)
-        queues = {queue: number for number, queue in enumerate({match.queue for match in matches}, 1)}
-        names = {keys.tag_key(prefix, tag.encode()) for match in matches for tag in match.tags}
-        for rule in {source, *(name for match in matches for name in (match.rule, match.left_rule))} - {""}:
-            raw = rule.encode()
-            names.update((keys.rule_key(prefix, raw), keys.held_key(prefix, raw), keys.spared_key(prefix, raw)))
-        for pool, domain in queues:
-            names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
-            names.add(keys.agenda_key(prefix, pool.encode()))
-        kinds = {kind: number for number, kind in enumerate({_kind(match) for match in matches}, 1)}
-        items = [_item(match, queues[match.queue], kinds[_kind(match)]) for match in matches]
-        blob = codec.encode((move.value, source, generation, self._retention_ms, list(queues), list(kinds), items))
-        count = int(await self._link.call(b"fg1_move", [*(prefix + name for name in _MOVE_KEYS), *names], [blob]))
+        queues: dict[QueueKey, int] = {}
+        queue_of = [queues.setdefault(match.queue, len(queues) + 1) for match in matches]
+        kinds: dict[_Kind, int] = {}
+        kind_of = [kinds.setdefault(_kind(match), len(kinds) + 1) for match in matches]
+        text = codec.lua_text
+        blob = codec.encode(
+            (
+                move.value,
+                source,
+                generation,
+                self._retention_ms,
+                list(queues),
+                list(kinds),
+                [text(match.id) for match in matches],
+                queue_of,
+                kind_of,
+                [text(match.raw) for match in matches],
+                [text(_fate(match)) for match in matches],
+            )
+        )
+        step_keys = [*(prefix + name for name in _MOVE_KEYS), *_named(prefix, source, queues, kinds)]
+        events = codec.framed(match.event for match in matches)
+        count = int(await self._link.call(b"fg1_move", step_keys, [blob, events]))
         return (InterceptAnswer.OLD_RULES, 0) if count < 0 else (InterceptAnswer.OK, count)
 
     async def drop_spared(self, lane: int, rule: str, most: int, early: bool = False) -> int:
@@ -148,20 +161,29 @@ def _queued(
     return found, unreadable
 
 
-def _kind(match: Match) -> tuple[str, tuple[str, ...], bool, str]:
-    """What is counted alike."""
-    return match.rule, match.tags, match.uncertain, match.left_rule
+def _named(prefix: bytes, source: str, queues: Iterable[QueueKey], kinds: Iterable[_Kind]) -> set[bytes]:
+    """The keys of queues, tags and rules that a step may write."""
+    names = set()
+    for pool, domain in queues:
+        names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
+        names.add(keys.agenda_key(prefix, pool.encode()))
+    rules = {source}
+    for rule, tags, _, left_rule, _ in kinds:
+        rules.update((rule, left_rule))
+        names.update(keys.tag_key(prefix, tag.encode()) for tag in tags)
+    for rule in rules - {""}:
+        raw = rule.encode()
+        names.update((keys.rule_key(prefix, raw), keys.held_key(prefix, raw), keys.spared_key(prefix, raw)))
+    return names
 
 
-def _item(match: Match, queue: int, kind: int) -> tuple[Any, ...]:
-    text = codec.lua_text
-    return (
-        text(match.id),
-        queue,
-        kind,
-        text(match.event),
-        text(codec.encode_record(match.record, match.reclaims)) if match.record is not None else "",
-        text(match.final),
-        match.spare_ms,
-        text(match.raw),
-    )
+def _kind(match: Match) -> _Kind:
+    """What is counted, and kept for an undo, alike."""
+    return match.rule, match.tags, match.uncertain, match.left_rule, match.spare_ms
+
+
+def _fate(match: Match) -> bytes:
+    """The new record, or the final status, see keys."""
+    if match.record is not None:
+        return codec.encode_record(match.record, match.reclaims)
+    return b"i:queued:%d:%b\0%b" % (match.uncertain, match.rule.encode(), match.final)

@@ -44,14 +44,12 @@ class Pace:
 
     @contextlib.asynccontextmanager
     async def step(self) -> AsyncIterator[None]:
-        """Around each call to the store: beside live traffic one at a time, followed by as long a rest as it took."""
+        """Around each call to the store: beside live traffic one at a time, so that nobody waits behind several."""
         if not self._live:
             yield
             return
         async with self._turn:
-            began = self._now()
             yield
-            await asyncio.sleep(self._now() - began)
 
     async def _look_at_traffic(self, now: float) -> None:
         asked_at, before = self._traffic

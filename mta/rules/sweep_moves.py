@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from mta.model.events import Event, EventType, event_about
+from mta.model.events import Event, EventType
 from mta.model.mail import Final, Record
 from mta.model.outcomes import Forced, Origin, Reply, Stage
 from mta.model.rules import Rule
@@ -99,21 +99,18 @@ class Decider:
         generation: int = 0,
         reply: Reply = Reply(0),  # noqa: B008 - immutable
     ) -> Event:
-        return event_about(
-            kind,
-            now,
-            queued.id,
-            self._node,
-            queued.queue,
-            queued.record,
-            code=reply.code,
-            enhanced=reply.enhanced,
-            text=reply.text,
-            origin=Origin.FORCED if rule is not None else Origin.LOCAL,
-            reason=rule.reason if rule is not None else "",
-            forced=Forced(rule.id, generation, Stage.QUEUED) if rule is not None else None,
-            next_attempt=queued.due_at if kind is EventType.RELEASE else 0,
-        )
+        # By place: that takes a third of the time that names do, and a sweep makes one of each delivery.
+        record = queued.record
+        pool, domain = queued.queue
+        return Event(
+            kind, now, queued.id, self._node, record.tags, pool, "", record.sender, record.recipient, domain,
+            record.attempts, "", "", "", reply.code, reply.enhanced, reply.text,
+            Origin.FORCED if rule is not None else Origin.LOCAL,
+            "", rule.reason if rule is not None else "",
+            Forced(rule.id, generation, Stage.QUEUED) if rule is not None else None,
+            record.size, record.accepted_at, queued.due_at if kind is EventType.RELEASE else 0, None,
+            record.client, record.properties, record.tenant,
+        )  # fmt: skip
 
 
 def _uncertain(queued: Queued) -> bool:

@@ -198,23 +198,30 @@ class Sweeper:
                 self._walked += 1
 
     async def _walk(self, lane: int, queue: QueueKey | None, pause: str) -> None:
-        """Over one queue, or over what one pause holds."""
-        cursor = 0
-        while not self._stopping and self._own:
-            await self._progress()
-            await self._pace.wait(lane, self._save_all)
-            async with self._pace.step():
-                if queue is not None:
-                    cursor, page = await self._store.scan(lane, queue, cursor, CHUNK)
-                else:
-                    cursor, page = await self._store.scan_held(lane, pause, cursor, CHUNK)
-            for sweep in self._own.values():
-                sweep.seen += len(page)
-            for at in range(0, len(page), CHUNK):
-                await self._move(lane, pause, page[at : at + CHUNK])
-            self._pace.spend(len(page))
-            if cursor == 0:
-                return
+        """Over one queue, or over what one pause holds. Each page is asked for while the one before is dealt with."""
+        ahead = asyncio.create_task(self._page(lane, queue, pause, 0))
+        try:
+            while not self._stopping and self._own:
+                cursor, page = await ahead
+                if cursor:
+                    ahead = asyncio.create_task(self._page(lane, queue, pause, cursor))
+                for sweep in self._own.values():
+                    sweep.seen += len(page)
+                for at in range(0, len(page), CHUNK):
+                    await self._move(lane, pause, page[at : at + CHUNK])
+                self._pace.spend(len(page))
+                if not cursor:
+                    return
+        finally:
+            await asyncio.gather(ahead, return_exceptions=True)  # an answer that is on its way is waited for
+
+    async def _page(self, lane: int, queue: QueueKey | None, pause: str, cursor: int) -> tuple[int, list[Queued]]:
+        await self._progress()
+        await self._pace.wait(lane, self._save_all)
+        async with self._pace.step():
+            if queue is not None:
+                return await self._store.scan(lane, queue, cursor, CHUNK)
+            return await self._store.scan_held(lane, pause, cursor, CHUNK)
 
     async def _move(self, lane: int, pause: str, page: Sequence[Queued]) -> None:
         while not self._stopping:

@@ -20,6 +20,15 @@ _START_TIMEOUT: Final = 600.0  # seconds: a large append-only file takes its tim
 _OTHERS_END: Final = 15.0  # seconds that the server of a node which was killed has to end
 _PR_SET_PDEATHSIG: Final = 1
 
+# Requests and answers of 100 KB come and go all the time: left alone, glibc gives their memory back to the kernel and
+# asks for it again, page by page.
+_MALLOC: Final = {
+    "mmap_threshold": 32 << 20,
+    "trim_threshold": 64 << 20,
+    "tcache_count": 2000,
+    "mxfast": 0,
+}
+
 
 def binary() -> str:
     """The one place that knows where the server comes from. Raises SettingsError where there is none."""
@@ -64,6 +73,7 @@ class EmbeddedServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             preexec_fn=_die_with_parent,
+            env={**os.environ, "GLIBC_TUNABLES": _tunables()},
             pass_fds=(self._lock,),  # held as long as the server lives
             start_new_session=True,  # Ctrl-C is for the node, which stops the server last
         )
@@ -101,6 +111,7 @@ class EmbeddedServer:
             "auto-aof-rewrite-percentage": "100",
             "auto-aof-rewrite-min-size": "256mb",
             "maxmemory-policy": "noeviction",
+            "latency-tracking": "no",  # a histogram entry for every command of every step
         }
         return "".join(f"{name} {value}\n" for name, value in lines.items())
 
@@ -147,6 +158,12 @@ class EmbeddedServer:
             await process.wait()
         os.close(self._lock)
         self._lock = -1
+
+
+def _tunables() -> str:
+    """Ours, and then what whoever starts the node has set: the last one counts."""
+    ours = ":".join(f"glibc.malloc.{name}={value}" for name, value in _MALLOC.items())
+    return ":".join(filter(None, (ours, os.environ.get("GLIBC_TUNABLES", ""))))
 
 
 def _die_with_parent() -> None:

@@ -27,19 +27,23 @@ local function call_sliced(command, key, items, first)
 end
 
 -- Counters wait in `sums[key][field]` until `add_up` writes them, one command for each.
-local function count(sums, key, field, by)
+local function count(sums, key, field, by, also, also_by)
   local fields = sums[key]
   if not fields then
     fields = {}
     sums[key] = fields
   end
   fields[field] = (fields[field] or 0) + by
+  if also then
+    fields[also] = (fields[also] or 0) + also_by
+  end
 end
 
-local function count_tags(sums, P, tags, field, by)
-  count(sums, P .. 'count', field, by)
+-- In total and by tag; `also`: a second field.
+local function count_tags(sums, P, tags, field, by, also, also_by)
+  count(sums, P .. 'count', field, by, also, also_by)
   for _, tag in ipairs(tags) do
-    count(sums, P .. 'tag:' .. tag, field, by)
+    count(sums, P .. 'tag:' .. tag, field, by, also, also_by)
   end
 end
 
@@ -53,17 +57,27 @@ local function add_up(sums)
   end
 end
 
--- One stream entry, with one field, for the events of one step: each with its length before it. As a field each they would cost
--- the server several times as much.
-local function append_events(P, events)
-  if #events == 0 then
-    return
+-- One stream entry, with one field, for the events of one step, each with its length before it: as a field each they would cost
+-- the server several times as much. Who calls a step frames its events once, so that here they are one string; `left_out`: places
+-- (from 0, two bytes each) of those that do not count.
+local function append_framed(P, framed, left_out)
+  if left_out and #left_out > 0 then
+    redis.call('XADD', P .. 'events', '*', 'e', framed, 's', table.concat(left_out))
+  elseif framed ~= '' then
+    redis.call('XADD', P .. 'events', '*', 'e', framed)
   end
+end
+
+local function framed_event(event)
+  return struct.pack('>I4c0', #event, event)
+end
+
+local function append_events(P, events)
   local framed = {}
   for i, event in ipairs(events) do
-    framed[i] = struct.pack('>I4c0', #event, event)
+    framed[i] = framed_event(event)
   end
-  redis.call('XADD', P .. 'events', '*', 'e', table.concat(framed))
+  append_framed(P, table.concat(framed))
 end
 
 -- After the queue lost its head: the agenda never names a time later than the earliest delivery, nor an empty queue.

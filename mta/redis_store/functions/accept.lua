@@ -15,11 +15,9 @@ local function at_the_door(P, door)
   for _, item in ipairs(intercepted) do
     local id, pool, domain, rule, tags, final, spare_ms = unpack(item)
     local of_rule = P .. 'rule:' .. rule
-    count_tags(sums, P, tags, 'queued', -1)
-    count_tags(sums, P, tags, 'intercepted:door', 1)
+    count_tags(sums, P, tags, 'queued', -1, 'intercepted:door', 1)
     count(sums, of_rule, 'intercepted:door', 1)
-    count(sums, of_rule, 'met', 1)
-    count(sums, of_rule, 'hits', 1)
+    count(sums, of_rule, 'met', 1, 'hits', 1)
     hit[of_rule] = true
     ended[#ended + 1] = id
     ended[#ended + 1] = 'i:door:0:' .. rule .. '\0' .. final
@@ -48,15 +46,16 @@ end
 -- its counters, events and final status, and, where it is spared, record and content.
 -- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same queue; the token is 'a<number>'.
 -- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda..., tag..., rule..., spared..., parts...
--- ARGV[1]: msgpack [session, number, backlog_hard, generation, queues, records, refs, tags, accepted, events, part keys, door]
+-- ARGV[1]: msgpack [session, number, backlog_hard, generation, queues, records, refs, tags, accepted, part keys, door]
 --   queues: [[pool, domain, [due, id, due, id, ...], how many of the first are to be claimed], ...]; records: [id, record, ...]; refs: [message, n, ...]; tags: [tag, n, ...];
 --   door: [] = rules ended and refused nothing, see above
--- ARGV[2...]: message id, content, ... Answers [OK, how many were claimed of each queue, ...], DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
+-- ARGV[2]: the events, framed. ARGV[3...]: message id, content, ... Answers [OK, how many were claimed of each queue, ...],
+-- DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
 -- RULES (decided by a rule table below the barrier; the number is not used up).
 local function accept(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
-  local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, events, parts, door = unpack(cmsgpack.unpack(argv[1]))
+  local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, parts, door = unpack(cmsgpack.unpack(argv[1]))
   local last = redis.call('HGET', P .. 'ingest', session)
   if last then
     local mark = string.sub(last, 1, 1)
@@ -75,8 +74,8 @@ local function accept(keys, argv)
     return 'BACKLOG'
   end
   redis.call('HSET', P .. 'ingest', session, 'n' .. number)
-  if argv[2] then
-    redis.call('HSET', P .. 'content', unpack(argv, 2))
+  if argv[3] then
+    redis.call('HSET', P .. 'content', unpack(argv, 3))
   end
   call_sliced('HSET', P .. 'rec', records)
   if #refs > 0 then
@@ -127,7 +126,7 @@ local function accept(keys, argv)
   if door[1] then
     at_the_door(P, door)
   end
-  append_events(P, events)
+  append_framed(P, argv[2])
   if waiting then
     redis.call('PUBLISH', 'fg:wake', P)
   end

@@ -33,13 +33,14 @@ local function claim(keys, argv)
     return 'LATE'
   end
   local token, cancels = false, redis.call('EXISTS', P .. 'cancels') == 1
-  local answer = { '' }
+  local answer, holds = { '' }, {}
   for w = 4, #argv, 3 do
     local pool, domain, most = argv[w], argv[w + 1], tonumber(argv[w + 2])
     local due = P .. 'due:' .. pool .. ':' .. domain
-    local row = { pool, domain }
+    local row, hold = { pool, domain }, nil
     while room > 0 and most > 0 do
-      local ids = redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, math.min(most, 10))
+      local page = math.min(most, 10)
+      local ids = redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, page)
       if #ids == 0 then
         break
       end
@@ -51,11 +52,11 @@ local function claim(keys, argv)
       local contents = redis.call('HMGET', P .. 'content', unpack(messages))
       local marks = cancels and redis.call('HMGET', P .. 'cancels', unpack(ids)) or {}
       token = token or redis.call('HINCRBY', keys[1], 'token', 1)
-      local holds = {}
+      hold = hold or token .. '|' .. pool .. '|' .. domain
       for i, id in ipairs(ids) do
         if records[i] then
           holds[#holds + 1] = id
-          holds[#holds + 1] = token .. '|' .. pool .. '|' .. domain
+          holds[#holds + 1] = hold
           row[#row + 1] = id
           row[#row + 1] = records[i]
           row[#row + 1] = marks[i] and 'x' or contents[i]
@@ -68,16 +69,16 @@ local function claim(keys, argv)
         end
       end
       redis.call('ZREM', due, unpack(ids))
-      if #holds > 0 then
-        redis.call('HSET', claimed, unpack(holds))
-        redis.call('SADD', P .. 'holders', argv[1])
-      end
-      most = most - #ids
+      most = #ids < page and 0 or most - #ids
     end
     mend_agenda(P, pool, domain)
     if #row > 2 then
       answer[#answer + 1] = row
     end
+  end
+  if #holds > 0 then
+    call_sliced('HSET', claimed, holds)
+    redis.call('SADD', P .. 'holders', argv[1])
   end
   answer[1] = tostring(token or 0)
   return answer

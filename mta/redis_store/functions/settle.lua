@@ -1,7 +1,11 @@
 -- settle: ends claims. Never leaves a delivery both claimed and elsewhere, nor a counter or an event without its state.
 -- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [session, retention_ms, items]; an item is an array in the order of the locals below.
--- Answers one of O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is to be canceled) for each item.
+-- ARGV[1]: msgpack [session, retention_ms, [[pool, domain, token], ...], [kind, ...], [tags, ...], ids, queues, kinds, tags, dues, records, lates,
+--   finals], the last eight lists in one order; queues, kinds and tags are places in the lists before. A kind is an array in the order of the
+--   locals below. A late is what stands, in the event for a delivery that is no longer the session's, in place of the first bytes of
+--   the other one: how many these are (one byte, 255 = all), then the bytes; '' = no such event.
+-- ARGV[2]: the events, framed; an empty one is none.
+-- Answers one of O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is to be canceled) for each delivery.
 
 -- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered.
 local function late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, final)
@@ -49,30 +53,47 @@ local function ended_as(P, now, id)
   return ''
 end
 
+-- Event number `place` of what is framed.
+local function framed_at(framed, place)
+  local at, size = 1, 0
+  for _ = 1, place do
+    at = at + size
+    size, at = struct.unpack('>I4', framed, at)
+  end
+  return string.sub(framed, at, at + size - 1)
+end
+
+local function late_event(late, framed, place)
+  local cut, head = string.byte(late), string.sub(late, 2)
+  return cut == 255 and head or head .. string.sub(framed_at(framed, place), cut + 1)
+end
+
 local function settle(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
-  local session, retention_ms, items = unpack(cmsgpack.unpack(argv[1]))
+  local session, retention_ms, places, kinds, tags_known, ids, place_of, kind_of, tags_of, dues, records_of, lates, finals =
+    unpack(cmsgpack.unpack(argv[1]))
   local claimed, now = P .. 'claimed:' .. session, now_ms()
   local barrier = tonumber(redis.call('HGET', keys[1], 'barrier') or 0)
-  local ids = {}
-  for i, item in ipairs(items) do
-    ids[i] = item[1]
-  end
   local holds = redis.call('HMGET', claimed, unpack(ids))
   local cancels = P .. 'cancels'
   local marks = redis.call('EXISTS', cancels) == 1 and redis.call('HMGET', cancels, unpack(ids)) or {}
-  local answer, events, sums = {}, {}, {}
+  local hold_of = {}
+  for i, place in ipairs(places) do
+    hold_of[i] = place[3] .. '|' .. place[1] .. '|' .. place[2]
+  end
+  local answer, left_out, late_events, told, sums = {}, {}, {}, false, {}
   local unclaim, gone, ended, records, queues, hit, spares, holds_of = {}, {}, {}, {}, {}, {}, {}, {}
-  for i, item in ipairs(items) do
-    local id, token, pool, domain, move, class, stage, due, record, tags, event, late_event, generation, rule, uncertain,
-      delivered_late, deferred, past_dot_of, left_rule, again, final, spare_ms = unpack(item)
-    if holds[i] ~= token .. '|' .. pool .. '|' .. domain then
+  for i, id in ipairs(ids) do
+    local move, class, stage, generation, rule, uncertain, delivered_late, deferred, past_dot_of, left_rule, again, spare_ms, has_event =
+      unpack(kinds[kind_of[i]])
+    local tags, pool, domain = tags_known[tags_of[i]], unpack(places[place_of[i]])
+    if holds[i] ~= hold_of[place_of[i]] then
       answer[i] = 'S'
-      if late_event ~= '' and not (again and (move == 'q' or ended_as(P, now, id) == string.sub(class, 1, 1))) then
-        events[#events + 1] = late_event
+      if lates[i] ~= '' and not (again and (move == 'q' or ended_as(P, now, id) == string.sub(class, 1, 1))) then
+        late_events[#late_events + 1] = framed_event(late_event(lates[i], argv[2], i))
         if delivered_late then
-          late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, final)
+          late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, finals[i])
         end
       end
     elseif generation >= 0 and generation < barrier then
@@ -82,9 +103,8 @@ local function settle(keys, argv)
     else
       answer[i] = 'O'
       unclaim[#unclaim + 1] = id
-      if event ~= '' then
-        events[#events + 1] = event
-      end
+      told = told or has_event
+      local due, record = dues[i], records_of[i]
       if move == 'e' then
         local field, status = class, string.sub(class, 1, 1)
         if class == 'intercepted' then
@@ -99,9 +119,8 @@ local function settle(keys, argv)
           gone[#gone + 1] = id
         end
         ended[#ended + 1] = id
-        ended[#ended + 1] = status .. '\0' .. final
-        count_tags(sums, P, tags, 'queued', -1)
-        count_tags(sums, P, tags, field, 1)
+        ended[#ended + 1] = status .. '\0' .. finals[i]
+        count_tags(sums, P, tags, 'queued', -1, field, 1)
         if uncertain then
           count_tags(sums, P, tags, 'uncertain', 1)
         end
@@ -125,16 +144,14 @@ local function settle(keys, argv)
         end
       elseif move == 'h' then
         push(holds_of, rule, due, id .. pool .. '|' .. domain)
-        count_tags(sums, P, tags, 'queued', -1)
-        count_tags(sums, P, tags, 'held', 1)
+        count_tags(sums, P, tags, 'queued', -1, 'held', 1)
         count(sums, P .. 'rule:' .. rule, 'held', 1)
         if left_rule ~= rule then
           count(sums, P .. 'rule:' .. rule, 'met', 1)
         end
       else
         redis.call('ZADD', P .. 'parked', now, id .. pool .. '|' .. domain)
-        count_tags(sums, P, tags, 'queued', -1)
-        count_tags(sums, P, tags, 'parked', 1)
+        count_tags(sums, P, tags, 'queued', -1, 'parked', 1)
         if uncertain then
           count_tags(sums, P, tags, 'uncertain', 1)
         end
@@ -168,6 +185,9 @@ local function settle(keys, argv)
         end
       end
     end
+    if answer[i] ~= 'O' then
+      left_out[#left_out + 1] = struct.pack('>I2', i - 1)
+    end
   end
   if #unclaim > 0 then
     redis.call('HDEL', claimed, unpack(unclaim))
@@ -197,7 +217,9 @@ local function settle(keys, argv)
     redis.call('HSET', P .. 'rule:' .. rule, 'last_hit_at', now)
   end
   add_up(sums)
-  append_events(P, events)
+  if told or #late_events > 0 then
+    append_framed(P, argv[2] .. table.concat(late_events), left_out)
+  end
   if soonest < now + 1000 then
     redis.call('PUBLISH', 'fg:wake', P)
   end

@@ -41,7 +41,8 @@ redis.register_function { function_name = 'fg1_first', callback = first, flags =
 local function count_move(sums, P, move, from, source, kind, n)
   local rule, tags, uncertain, left_rule = unpack(kind)
   local of_rule = P .. 'rule:' .. rule
-  count_tags(sums, P, tags, from, -n)
+  local field = move == 'release' and 'queued' or move == 'hold' and 'held' or 'intercepted:queued'
+  count_tags(sums, P, tags, from, -n, field, n)
   if source ~= '' then
     count(sums, P .. 'rule:' .. source, 'held', -n)
     if source ~= rule then
@@ -55,13 +56,9 @@ local function count_move(sums, P, move, from, source, kind, n)
     end
   end
   if move == 'release' then
-    count_tags(sums, P, tags, 'queued', n)
     return
   end
-  local field = move == 'hold' and 'held' or 'intercepted:queued'
-  count_tags(sums, P, tags, field, n)
-  count(sums, of_rule, field, n)
-  count(sums, of_rule, 'hits', n)
+  count(sums, of_rule, field, n, 'hits', n)
   if left_rule ~= rule and source ~= rule then
     count(sums, of_rule, 'met', n)
   end
@@ -71,19 +68,26 @@ local function count_move(sums, P, move, from, source, kind, n)
   end
 end
 
--- Items by the zset that they are read in: key -> { queue, members, items }.
-local function by_source(P, source, queues, items)
-  local groups = {}
-  for _, item in ipairs(items) do
-    local queue = queues[item[2]]
-    local key, member = P .. 'due:' .. queue[1] .. ':' .. queue[2], item[1]
+-- Deliveries by the zset that they are read in; `places` are theirs in the lists of the step.
+local function by_source(P, source, queues, ids, queue_of)
+  local groups, known = {}, {}
+  for i, id in ipairs(ids) do
+    local queue, member = queues[queue_of[i]], id
+    local key = source == '' and queue_of[i] or 0
     if source ~= '' then
-      key, member = P .. 'held:' .. source, item[1] .. queue[1] .. '|' .. queue[2]
+      member = id .. queue[1] .. '|' .. queue[2]
     end
-    local group = groups[key] or { queue, {}, {} }
-    groups[key] = group
-    group[2][#group[2] + 1] = member
-    group[3][#group[3] + 1] = item
+    local group = known[key]
+    if not group then
+      group = { queue = queue, key = P .. 'due:' .. queue[1] .. ':' .. queue[2], members = {}, ids = {}, places = {} }
+      if source ~= '' then
+        group.key = P .. 'held:' .. source
+      end
+      known[key] = group
+      groups[#groups + 1] = group
+    end
+    local at = #group.ids + 1
+    group.ids[at], group.members[at], group.places[at] = id, member, i
   end
   return groups
 end
@@ -120,35 +124,34 @@ redis.register_function { function_name = 'fg1_unhold', callback = unhold, flags
 
 -- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went elsewhere, since it was read.
 -- KEYS: lane, rec, content, refs, count, events, pauses, spares, cancels, then due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [move, source, generation, retention_ms, [[pool, domain], ...], [[rule, tags, uncertain, left_rule], ...],
---   [[id, queue, kind, event, record, final, spare_ms, raw], ...]]; queue and kind are places in the lists before.
--- `raw` is the record that was read: a delivery that was attempted or counted otherwise since is left to the next pass, or to whoever claims it. `source` is a pause, or '' for the queues. Answers how many, or -1 when the lane's barrier is above `generation`.
+-- ARGV[1]: msgpack [move, source, generation, retention_ms, [[pool, domain], ...], [[rule, tags, uncertain, left_rule, spare_ms], ...],
+--   ids, queues, kinds, raws, fates], the last five lists in one order; queues and kinds are places in the lists before. A raw is the record that
+--   was read: a delivery that was attempted or counted otherwise since is left to the next pass, or to whoever claims it. A fate is the
+--   final status of what is intercepted, else the new record.
+-- ARGV[2]: their events, framed. `source` is a pause, or '' for the queues.
+-- Answers how many, or -1 when the lane's barrier is above `generation`.
 local function move(keys, argv)
   touch(keys)
   local P = prefix_of(keys[1], 'lane')
-  local how, source, generation, retention_ms, queues, kinds, items = unpack(cmsgpack.unpack(argv[1]))
+  local how, source, generation, retention_ms, queues, kinds, all, queue_of, kind_of, raws, fates = unpack(cmsgpack.unpack(argv[1]))
   if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then
     return -1
   end
   local now, from = now_ms(), source == '' and 'queued' or 'held'
-  local sums, gone, ended, events, records, met, moved = {}, {}, {}, {}, {}, {}, 0
+  local sums, gone, ended, records, met, moved, stays = {}, {}, {}, {}, {}, 0, {}
   local spares, adds, cancels = {}, {}, redis.call('EXISTS', P .. 'cancels') == 1
-  for key, group in pairs(by_source(P, source, queues, items)) do
-    local left = {}
-    local scores, ids = redis.call('ZMSCORE', key, unpack(group[2])), {}
-    for i, item in ipairs(group[3]) do
-      ids[i] = item[1]
-    end
-    local raws = redis.call('HMGET', P .. 'rec', unpack(ids))
-    for i, item in ipairs(group[3]) do
-      if scores[i] and raws[i] == item[8] then
-        local id, queue, kind, event, record, final, spare_ms = unpack(item)
-        local pool, domain = unpack(queues[queue])
-        local rule, _, uncertain = unpack(kinds[kind])
+  for _, group in ipairs(by_source(P, source, queues, all, queue_of)) do
+    local left, pool, domain = {}, nil, nil
+    local scores = redis.call('ZMSCORE', group.key, unpack(group.members))
+    local found = redis.call('HMGET', P .. 'rec', unpack(group.ids))
+    for at, i in ipairs(group.places) do
+      if scores[at] and found[at] == raws[i] then
+        local id, kind = group.ids[at], kind_of[i]
+        local rule, _, uncertain, _, spare_ms = unpack(kinds[kind])
         met[kind] = (met[kind] or 0) + 1
         moved = moved + 1
-        left[#left + 1] = group[2][i]
-        events[#events + 1] = event
+        left[#left + 1] = group.members[at]
+        pool, domain = unpack(queues[queue_of[i]])
         if how == 'intercept' then
           if spare_ms > 0 and not (cancels and redis.call('HEXISTS', P .. 'cancels', id) == 1) then
             push(spares, rule, now + spare_ms, spared_member(id, 'queued', uncertain, pool, domain))
@@ -156,23 +159,25 @@ local function move(keys, argv)
             gone[#gone + 1] = id
           end
           ended[#ended + 1] = id
-          ended[#ended + 1] = 'i:queued:' .. (uncertain and 1 or 0) .. ':' .. rule .. '\0' .. final
+          ended[#ended + 1] = fates[i]
         else
           records[#records + 1] = id
-          records[#records + 1] = record
+          records[#records + 1] = fates[i]
           if how == 'hold' then
-            push(adds, 'held:' .. rule, scores[i], id .. pool .. '|' .. domain)
+            push(adds, 'held:' .. rule, scores[at], id .. pool .. '|' .. domain)
           else
-            redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', scores[i], domain)
-            push(adds, 'due:' .. pool .. ':' .. domain, scores[i], id)
+            redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', scores[at], domain)
+            push(adds, 'due:' .. pool .. ':' .. domain, scores[at], id)
           end
         end
+      else
+        stays[#stays + 1] = struct.pack('>I2', i - 1)
       end
     end
     if #left > 0 then
-      redis.call('ZREM', key, unpack(left))
+      redis.call('ZREM', group.key, unpack(left))
       if source == '' then
-        mend_agenda(P, group[1][1], group[1][2])
+        mend_agenda(P, group.queue[1], group.queue[2])
       end
     end
   end
@@ -204,7 +209,7 @@ local function move(keys, argv)
     end
   end
   add_up(sums)
-  append_events(P, events)
+  append_framed(P, argv[2], stays)
   if how == 'release' then
     redis.call('PUBLISH', 'fg:wake', P)
   end

@@ -92,6 +92,31 @@ async def test_a_dead_sessions_claims_are_due_again_and_its_late_outcome_is_stal
     assert await other.queues.settle(0, [ended(again, Class.BOUNCED)]) == [Settled.OK]
 
 
+@pytest.mark.parametrize("head", [b"LateOutcome", b"L", b""])
+async def test_each_delivery_of_a_batch_has_the_event_of_its_answer(open_store, head):
+    store = await open_store()
+    await store.queues.accept(0, [message() for _ in range(4)])
+    claimed = await store.claim(0)
+    claimed[1].token = b"0"
+    rest = bytes(range(200))
+    late = head + rest if head else b"nothing like it"
+    changes = [ended(c, event=b"%d Delivery" % at + rest, late_event=late) for at, c in enumerate(claimed)]
+    changes[3] = ended(claimed[3], how=Class.BOUNCED, event=b"other", late_event=b"", rule="r", generation=4)
+    await store.rules.raise_barrier(5)
+    answers = [Settled.OK, Settled.STALE, Settled.OK, Settled.OLD_RULES]
+    assert await store.queues.settle(0, changes) == answers
+    entry = (await store.outbox.read(0, "0-0", 10))[-1]
+    assert entry.events == (b"0 Delivery" + rest, b"2 Delivery" + rest, late)
+
+
+async def test_a_step_without_events_appends_nothing(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message(), message()])
+    entries = await store.outbox.read(0, "0-0", 10)
+    assert await store.queues.settle(0, [queued(c, 1) for c in await store.claim(0)]) == [Settled.OK] * 2
+    assert await store.outbox.read(0, "0-0", 10) == entries
+
+
 async def test_a_settlement_asked_for_again_is_no_late_news_if_it_was_carried_out(open_store):
     store, other = await open_store(), await open_store("n2")
     await store.queues.accept(0, [message(), message()])

@@ -5,6 +5,7 @@ import time
 import msgspec
 import pytest
 
+from mta.model.ids import DeliveryId
 from mta.model.mail import Final
 from mta.model.outcomes import Class, Stage
 from mta.model.rules import NO_HEAD, Rule, Selectors
@@ -67,6 +68,22 @@ async def test_a_sweep_holds_and_releases_at_the_due_time(open_store):
     assert (rule["met"], rule["held"], rule["other"]) == (30, 0, 30)
     assert await store.sweeps.pauses(0) == []
     assert len(await store.claim(0)) == 30
+
+
+async def test_what_a_sweep_leaves_alone_has_no_event(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message(due_at=1000 + n) for n in range(4)])
+    _, page = await store.sweeps.scan(0, QUEUE, 0, 1000)
+    found = [
+        Match(q.id, QUEUE, "r1", q.record.tags, b"event %d" % at, False, final=b"final", raw=q.raw)
+        for at, q in enumerate(page)
+    ]
+    found[1] = found[1]._replace(raw=b"another record")
+    gone = found[2]._replace(id=DeliveryId(bytes(18)))
+    answer = await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, [*found[:2], gone, found[3]])
+    assert answer == (InterceptAnswer.OK, 2)
+    assert (await store.outbox.read(0, "0-0", 10))[-1].events == (b"event 0", b"event 3")
+    await sound(store)
 
 
 async def test_a_worker_holds_what_it_had_claimed(open_store):
