@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import heapq
 from collections.abc import Callable, Collection, Sequence
 
 from mta.egress.house import House
@@ -37,10 +38,14 @@ class Egress:
         rules.on_lost(self.drop_all)
 
     def room(self, queue: QueueKey) -> int:
+        outlet = self._outlets.get(queue)
+        if (outlet is None or not outlet.connections) and self._house.crowded():
+            return 0  # and no outlet is made for each of many queues that are only asked about
         return self._outlet(queue).room()
 
     def may_begin(self, queue: QueueKey) -> bool:
-        return self._outlet(queue).may_begin()
+        outlet = self._outlets.get(queue)
+        return not self._house.full if outlet is None else outlet.may_begin()
 
     def take(self, deliveries: Sequence[Claimed]) -> None:
         if deliveries:
@@ -147,12 +152,22 @@ class Egress:
         self._house.forget_reachable(now)
 
     def _share(self) -> None:
-        """When all connections are taken, queues that have none get those of the queue that has most."""
-        if self._house.open < self._house.delivery.connections:
+        """When all connections are taken, queues that have none get those of the queues that have most."""
+        house = self._house
+        if not (house.full and house.waiting):
             return
-        for _ in range(len(self._house.waiting)):
-            richest = max(self._outlets.values(), key=lambda outlet: len(outlet.connections))
-            richest.retire_one()
+        rich = [(-usable, at, outlet) for at, outlet in enumerate(self._outlets.values()) if (usable := outlet.usable)]
+        going = house.open + sum(usable for usable, _, _ in rich)
+        heapq.heapify(rich)
+        for _ in range(min(len(house.waiting), house.open) - going):
+            if not rich:
+                return
+            usable, at, outlet = rich[0]
+            outlet.retire_one()
+            if usable < -1:
+                heapq.heapreplace(rich, (usable + 1, at, outlet))
+            else:
+                heapq.heappop(rich)
 
 
 def _tick(settings: Settings) -> float:

@@ -106,9 +106,9 @@ class Opening:
             coming = usable + len(self._tasks)
             if coming >= unserved and coming and (patient or self._tasks):
                 return
-            if house.open >= house.delivery.connections:
+            if house.full:
                 if not usable and not self._tasks:
-                    house.waiting.setdefault(self._queue, self._owner.pump)
+                    house.wait(self._queue, self._owner.pump)
                 return
             house.open += 1
             task = house.loop.create_task(self._open())

@@ -244,7 +244,7 @@ class Outlet:
         if connection in self._idle:
             self._idle.remove(connection)
         self._house.limits.give_connection(self._queue)
-        self._house.release()
+        self._house.release(connection)
         self._tell = True
         self.pump()
 
@@ -288,7 +288,7 @@ class Outlet:
     def _start(self) -> None:
         idle = self._idle
         while self._waiting and idle:
-            connection = idle.popleft()
+            connection = self._house.works_again(idle.popleft())
             if connection.usable and not self._next(connection):
                 break
         self._opening.more()
@@ -310,8 +310,7 @@ class Outlet:
             if trouble is not None:
                 self._settle(waiting.pop(), of_trouble(trouble, line))
                 continue
-            wait = house.limits.take_message(self._queue)
-            if wait > 0:
+            if (wait := house.limits.take_message(self._queue)) > 0:
                 self._slow_until = house.loop.time() + wait
                 self._pump_in(wait)
                 break
@@ -323,6 +322,7 @@ class Outlet:
             return True
         connection.rest(house.delivery.idle_timeout)
         self._idle.append(connection)
+        house.rests(connection, bool(waiting))
         return False
 
     def _rule_for(self, transaction: Transaction, line: Line, table: RuleTable) -> Rule | None:

@@ -36,6 +36,10 @@ class Settle(Protocol):
         """The queue may have room again (a connection came free or was closed)."""
         ...
 
+    def room_for_new(self) -> None:
+        """Queues may have room again that had none because too many waited for a connection."""
+        ...
+
 
 class Limits(Protocol):
     """The shared limits of a pool and domain, exact over all processes; slices of them are held by this session."""

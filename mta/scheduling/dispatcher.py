@@ -117,7 +117,7 @@ class Dispatcher:
         self.claimed = self.intercepted = self.deferred = self.parked = self.expired = 0
 
     def start(self) -> None:
-        self._settler.on_room(self.room_for)
+        self._settler.on_room(self.room_for, self._look_for_room)
         self._settler.on_returned(self.wake)
         self._claims.claim_fresh(self)
         self._rules.on_permit(self.wake_all)
@@ -154,6 +154,10 @@ class Dispatcher:
             self._give_room(queue)
         elif timer is None:
             self._ripening[queue] = asyncio.get_running_loop().call_later(_RIPEN, self._give_room, queue)
+
+    def _look_for_room(self) -> None:
+        for lane in self._lanes:
+            lane.alarm.ring()
 
     def _give_room(self, queue: QueueKey) -> None:
         self._ripening.pop(queue, None)
@@ -214,7 +218,7 @@ class Dispatcher:
         if not self._rules.may_begin():
             lane.look = True
             return _TICK
-        looked = lane.look
+        looked = lane.look or time.monotonic() - lane.looked > _TICK  # the agenda shows little of the future
         if looked:
             await self._look(lane)
         wants = lane.view.wants(self._clock(), self._room, _BATCH)

@@ -77,6 +77,7 @@ class Settler:
         self._chance = chance
         self._lanes = [_Lane(number) for number in range(claims.lanes)]
         self._has_room: Callable[[QueueKey], None] = lambda queue: None
+        self._has_room_for_new: Callable[[], None] = lambda: None
         self._returned: Callable[[int], None] = lambda lane: None
         self.defect: Exception | None = None  # a bug of ours: this process had better end
         self.broken = asyncio.Event()
@@ -87,9 +88,10 @@ class Settler:
     def reload(self, settings: Settings) -> None:
         self._terms = settlement.Terms(settings.node.name, settings.delivery, int(settings.rules.undo_window * 1000))
 
-    def on_room(self, hook: Callable[[QueueKey], None]) -> None:
-        """Who wants to know that egress may take more of a queue."""
+    def on_room(self, hook: Callable[[QueueKey], None], of_new: Callable[[], None]) -> None:
+        """Who wants to know that egress may take more of a queue, or of queues that it has no connection for."""
         self._has_room = hook
+        self._has_room_for_new = of_new
 
     def on_returned(self, hook: Callable[[int], None]) -> None:
         """Who wants to know that deliveries went back to a lane's queues, due now."""
@@ -127,6 +129,9 @@ class Settler:
 
     def room_for(self, queue: QueueKey) -> None:
         self._has_room(queue)
+
+    def room_for_new(self) -> None:
+        self._has_room_for_new()
 
     async def flush(self) -> None:
         """Return once everything settled before this call has been answered by the store."""

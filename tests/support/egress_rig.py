@@ -30,6 +30,9 @@ class FakeSettle:
     def escaped(self, claimed: Claimed, mta: str, mx: str, remote_ip: str) -> None:
         self.escapes.append(claimed)
 
+    def room_for_new(self) -> None:
+        pass
+
     def room_for(self, queue: QueueKey) -> None:
         self.asked.append(queue)
 

@@ -1,9 +1,15 @@
--- agenda: the queues that are due first. KEYS: lane. ARGV: most, pool, ... Answers [now, pool, domain, time, ...].
+-- What is due later is of no use to who looks again each second.
+local AHEAD_MS = 2000
+
+-- agenda: the queues that are due first, now or soon. KEYS: lane. ARGV: most, pool, ... Answers [now, pool, domain, time, ...].
 local function agenda(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local answer = { tostring(now_ms()) }
+  local now = now_ms()
+  local answer = { tostring(now) }
   for i = 2, #argv do
-    local rows = redis.call('ZRANGE', P .. 'agenda:' .. argv[i], 0, tonumber(argv[1]) - 1, 'WITHSCORES')
+    local rows = redis.call(
+      'ZRANGE', P .. 'agenda:' .. argv[i], '-inf', now + AHEAD_MS, 'BYSCORE', 'LIMIT', 0, argv[1], 'WITHSCORES'
+    )
     for r = 1, #rows, 2 do
       answer[#answer + 1] = argv[i]
       answer[#answer + 1] = rows[r]

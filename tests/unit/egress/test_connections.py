@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from mta.model.mail import QueueKey
 from mta.model.outcomes import Stage, Verdict
 from tests.support.egress_rig import Rig, rule
 from tests.support.sink import STALL, Sink
@@ -133,6 +134,25 @@ async def test_a_queue_that_holds_all_connections_gives_one_to_another() -> None
         await sink.until(lambda sink: any(message.recipients == ["a@other.test"] for message in sink.taken))
         running = False
     assert sink.most_open <= 3  # one may still be saying goodbye at the sink
+
+
+async def test_many_queues_share_few_connections_without_waiting_until_these_have_been_idle_for_long() -> None:
+    async with Sink() as sink, Rig(route=to(sink), connections=2) as rig:
+        for number in range(40):
+            rig.send(f"a@d{number}.test")
+        outcomes = await rig.settle.until(40, within=2.0)  # each second two of them would be let go
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
+    assert sink.most_open <= 3
+
+
+async def test_nothing_is_claimed_for_more_queues_while_many_wait_for_a_connection() -> None:
+    async with Sink() as sink, Rig(route=to(sink), connections=2) as rig:
+        sink.script["MAIL"] = STALL
+        for number in range(5):
+            rig.send(f"a@d{number}.test")
+        await sink.until(lambda sink: sink.open == 2)
+        assert rig.egress.room(QueueKey("default", "another.test")) == 0
+        assert "outlets=5" in repr(rig.egress)
 
 
 async def test_connections_tell_what_they_do() -> None:
