@@ -19,7 +19,10 @@ from mta.ports.journal import Entry, EventSink, Outbox, RuleChange, Tail
 
 _LEASE, _RENEW = 15.0, 5.0
 _MARGIN = 1.0  # nothing is begun that close to the end of a lease
-_MOST = 100  # entries a lane and round: less than what the log knows of its own end (delivery_log._TAIL)
+# Bytes of events a round, over all lanes: five times as much as objects, and two or three times as lines, which is less
+# than what the log knows of its own end (delivery_log._TAIL).
+_ROOM = 4 * 1024 * 1024
+_MOST_CHANGES = 100  # of the rule table, a round
 _BUSY, _IDLE = 0.05, 0.2  # seconds between rounds: a line costs a third in batches of hundreds
 _LAST_ROUNDS = 5.0  # seconds for what is left when the journal is told to stop
 _SLOW_TICK = 1.0  # rule changes, backlogs
@@ -71,6 +74,7 @@ class Journal:
         self._stopping = asyncio.Event()
         self._next_take = self._next_slow = 0.0
         self._candidate = 0
+        self.behind = False  # the last round left something in the lanes
         self.task: asyncio.Task[None] | None = None
         self.written = self.dropped = self.undecodable = self.failures = 0
 
@@ -106,7 +110,7 @@ class Journal:
             try:
                 moved = await self.round()
                 trouble = 0.0
-                pause = _BUSY if moved else min(_IDLE, pause * 2)
+                pause = 0.0 if self.behind else _BUSY if moved else min(_IDLE, max(_BUSY, pause * 2))
             except (StoreError, OSError) as error:
                 self.failures += 1
                 if not trouble:
@@ -131,12 +135,14 @@ class Journal:
             self._next_slow = now + _SLOW_TICK
             await self._look_around()
         lanes = list(self._lanes.values())
-        found = await asyncio.gather(*(self._outbox.read(lane.number, lane.position, _MOST) for lane in lanes))
+        room = _ROOM // max(1, len(lanes))
+        pages = await asyncio.gather(*(self._outbox.read(lane.number, lane.position, room) for lane in lanes))
         ready = [
-            (lane, entries)
-            for lane, entries in zip(lanes, found, strict=True)
-            if entries and self._clock() < lane.until - _MARGIN
+            (lane, page.entries)
+            for lane, page in zip(lanes, pages, strict=True)
+            if page.entries and self._clock() < lane.until - _MARGIN
         ]
+        self.behind = bool(ready) and any(page.more for page in pages)
         events = [item for lane, entries in ready for item in self._decoded(lane.number, entries)]
         if not ready:
             return 0
@@ -210,7 +216,7 @@ class Journal:
 
     async def _keep_rule_changes(self) -> None:
         position = await self._outbox.changes_position(self._node)
-        changes = await self._outbox.changes(position, _MOST)
+        changes = await self._outbox.changes(position, _MOST_CHANGES)
         if changes:
             await self._keep([_rule_event(change) for change in changes])
             await self._outbox.changes_done(self._node, changes[-1].change.head.generation)

@@ -14,6 +14,13 @@ class Entry(NamedTuple):
     events: tuple[bytes, ...]  # encoded Event structs
 
 
+class Page(NamedTuple):
+    """Entries in order, as many as there was room for."""
+
+    entries: list[Entry]
+    more: bool  # that room, not the end of the stream, ended it
+
+
 class Outbox(Protocol):
     """Event streams, one per lane; each lane has one journal at a time."""
 
@@ -29,7 +36,9 @@ class Outbox(Protocol):
         """The last entry made durable ("0-0" at first)."""
         ...
 
-    async def read(self, lane: int, after: str, most: int) -> list[Entry]: ...
+    async def read(self, lane: int, after: str, room: int) -> Page:
+        """What follows `after`, up to about `room` bytes of events: at least one entry, where there is one."""
+        ...
 
     async def done(self, lane: int, journal: str, position: str) -> bool:
         """All up to `position` is durable: note it and trim the stream behind it. False: the lease is lost."""
