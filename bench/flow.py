@@ -24,7 +24,7 @@ _SETTLE = 2.0
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What mail is sent and through what."""
+    """What mail is sent, through what, and to what kind of destination."""
 
     messages: int
     size: int
@@ -32,6 +32,9 @@ class Load(msgspec.Struct, frozen=True):
     domains: int
     workers: int
     settings: list[str]
+    recipients: int = 1  # of one message
+    source: tuple[str, ...] = ()  # more options of `python -m bench.source`
+    destination: tuple[str, ...] = ()  # options of `python -m bench.sink`
 
 
 class Mark(NamedTuple):
@@ -48,7 +51,8 @@ class Mark(NamedTuple):
 def start_source(load: Load, target: str, logs: Path, *more: str) -> "subprocess.Popen[bytes]":
     """The source as a process of its own; `more` are options beside the load's."""
     command = [sys.executable, "-m", "bench.source", "--target", target, "--messages", str(load.messages)]
-    command += ["--size", str(load.size), "--sessions", str(load.sessions), "--domains", str(load.domains), *more]
+    command += ["--size", str(load.size), "--sessions", str(load.sessions), "--domains", str(load.domains)]
+    command += [*load.source, *more]
     with (logs / "source.log").open("ab") as errors:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
 

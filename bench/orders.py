@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.command import positive
 from bench.flow import Flow, Load, calibrate
 from bench.machine import sync_latency
 from bench.processes import Node, RunVoid
@@ -16,7 +17,7 @@ from bench.ranks import percentiles, shown
 from bench.report import process_table
 from bench.rest import Answer, Rest
 from bench.rig import directory, running
-from bench.scenario import Figure, Run, Scenario, calibration_options, load_of, load_options, positive
+from bench.scenario import Figure, Run, Scenario, calibration_options, load_of, load_options
 
 _BEFORE = 5.0  # seconds
 

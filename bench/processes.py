@@ -103,8 +103,9 @@ class Child:
 class Sink(Child):
     """The benchmark's destination."""
 
-    def __init__(self, errors: Path) -> None:
-        super().__init__([sys.executable, "-m", "bench.sink"], errors=errors)
+    def __init__(self, errors: Path, *options: str) -> None:
+        """`options`: those of `python -m bench.sink`."""
+        super().__init__([sys.executable, "-m", "bench.sink", *options], errors=errors)
         self.address = str(self.ready(20.0)["listen"])
 
     def stats(self) -> dict[str, Any]:

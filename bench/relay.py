@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bench.command import positive
 from bench.flow import Flow, Load, hop_of, result_of, start_source
 from bench.machine import sync_latency
 from bench.processes import Sink
@@ -11,7 +12,7 @@ from bench.progress import Say
 from bench.ranks import shown
 from bench.report import process_table
 from bench.rig import directory, running, stopping
-from bench.scenario import Figure, Run, Scenario, load_of, load_options, positive
+from bench.scenario import Figure, Run, Scenario, load_of, load_options
 
 
 def direct_hop(load: Load, logs: Path) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def directory(root: Path) -> Iterator[Path]:
 def running(place: Path, load: Load, say: Say, data: str = "data") -> Iterator[tuple[Node, Sink]]:
     """Sink and node over `place/data`, which may have been used before. Raises RunVoid when the node ends badly."""
     with (
-        stopping(Sink(place / "sink.log")) as sink,
+        stopping(Sink(place / "sink.log", *load.destination)) as sink,
         stopping(Node(place / data, load.workers, sink.address, place / "node.log", load.settings)) as node,
     ):
         say(f"node is ready after {node.ready_after:.1f} s")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from bench.changes import change, create, delivering
+from bench.command import positive
 from bench.flow import Flow, Load, calibrate
 from bench.machine import sync_latency
 from bench.processes import Node, RunVoid, Sink
@@ -20,7 +21,7 @@ from bench.ranks import shown
 from bench.report import process_table
 from bench.rig import directory, running
 from bench.rule_mix import KINDS
-from bench.scenario import Figure, Run, Scenario, load_of, load_options, positive
+from bench.scenario import Figure, Run, Scenario, load_of, load_options
 
 _BACK_WITHIN = 60.0
 _POLL = 0.1  # each look makes the API read all rules: more often would measure the looking

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.command import positive, share
 from bench.flow import Load
 from bench.progress import Say
 
@@ -30,22 +31,6 @@ class Scenario(NamedTuple):
     figures: dict[str, Figure]
     conditions: Callable[[dict[str, Any], dict[str, Any]], str]  # of load and options: what was done, and what is void
     lines: Callable[[Run], list[str]]  # Markdown
-
-
-def positive(text: str) -> int:
-    """An argument that counts something."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def share(text: str) -> float:
-    """An argument above 0 and at most 1."""
-    number = float(text)
-    if not 0 < number <= 1:
-        raise ValueError(text)
-    return number
 
 
 def load_options(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from bench.command import positive
 from bench.flow import Flow, Load, calibrate, result_of, start_source
 from bench.log_tail import LogTail
 from bench.machine import sync_latency
@@ -17,7 +18,7 @@ from bench.processes import Node, RunVoid, Sink
 from bench.progress import Say
 from bench.report import process_table
 from bench.rig import directory, running
-from bench.scenario import Figure, Run, Scenario, calibration_options, load_of, load_options, positive
+from bench.scenario import Figure, Run, Scenario, calibration_options, load_of, load_options
 from bench.usage import reset_peaks, server_memory, server_version, spent, usage
 
 _CASES = ("all", "half", "beside")

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import SCENARIOS, arguments
+from bench import relay, sweep
+from bench.__main__ import arguments
 from bench.report import summary_of
 
 LOAD = ["--size", "1024", "--sessions", "5"]
+SCENARIOS = {"relay": relay.SCENARIO, "sweep": sweep.SCENARIO}
 WORDS = {
     "relay": ["--messages", "100"],
     "sweep": ["--messages", "500", "--window", "1", "--calibrate", "100", "--case", "beside"],

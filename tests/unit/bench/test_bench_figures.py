@@ -95,14 +95,14 @@ def test_a_field_of_an_order_is_json() -> None:
 
 @pytest.mark.parametrize("words", [[], ["--messages", "5"], ["relay", "--size", "900"]])
 def test_without_a_scenario_it_is_the_relay(words: list[str]) -> None:
-    assert arguments(words).scenario == "relay"
+    assert arguments(words).command == "relay"
 
 
 def test_every_scenario_has_a_name_of_its_own_and_a_load() -> None:
     for module in (relay, orders, sweep, rules):
         name = module.SCENARIO.name
         parsed = arguments([name, "--workers", "3"])
-        assert (parsed.scenario, module.SCENARIO.load(parsed).workers) == (name, 3)
+        assert (parsed.command, module.SCENARIO.load(parsed).workers) == (name, 3)
 
 
 def test_a_page_tells_figures_machine_and_what_was_void() -> None:
