@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import orders, relay, rules, sweep
+from bench import idle, orders, relay, rules, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
@@ -13,6 +13,7 @@ COMMANDS = {
         command_of(orders.SCENARIO),
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
+        command_of(idle.SCENARIO),
     )
 }
 _EPILOG = """Each command starts nodes of its own on fresh directories, loads them, checks that source, sink, delivery

@@ -17,21 +17,32 @@ def server_version(processes: list[psutil.Process]) -> str:
     return ""
 
 
-def usage(processes: list[psutil.Process]) -> dict[str, dict[str, float]]:
-    """CPU seconds (user and system) and peak resident MiB so far, by role; roles that run twice are numbered."""
-    found: dict[str, dict[str, float]] = {}
+def by_role(processes: list[psutil.Process]) -> dict[str, psutil.Process]:
+    """The processes that are still there; roles that run twice are numbered."""
+    found: dict[str, psutil.Process] = {}
     for process in processes:
         try:
-            times = process.cpu_times()
             role = _role(process.cmdline(), process.name())
-            peak = _peak_mib(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
         name, number = role, 1
         while name in found:
             number += 1
             name = f"{role} {number}"
-        found[name] = {"cpu_seconds": round(times.user + times.system, 2), "peak_rss_mib": peak}
+        found[name] = process
+    return found
+
+
+def usage(processes: list[psutil.Process]) -> dict[str, dict[str, float]]:
+    """CPU seconds (user and system) and peak resident MiB so far, by role."""
+    found: dict[str, dict[str, float]] = {}
+    for role, process in by_role(processes).items():
+        try:
+            times = process.cpu_times()
+            peak = _peak_mib(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        found[role] = {"cpu_seconds": round(times.user + times.system, 2), "peak_rss_mib": peak}
     return found
 
 

@@ -19,9 +19,9 @@ from mta.ports.journal import Entry, EventSink, Outbox, RuleChange, Tail
 
 _LEASE, _RENEW = 15.0, 5.0
 _MARGIN = 1.0  # nothing is begun that close to the end of a lease
-# Bytes of events a round, over all lanes: five times as much as objects, and two or three times as lines, which is less
-# than what the log knows of its own end (delivery_log._TAIL).
-_ROOM = 4 * 1024 * 1024
+# Bytes of events a round, over all lanes: as objects and lines they take fifty times that, and larger rounds are no
+# faster. What a round writes is less than what the log knows of its own end (delivery_log._TAIL).
+_ROOM = 1024 * 1024
 _MOST_CHANGES = 100  # of the rule table, a round
 _BUSY, _IDLE = 0.05, 0.2  # seconds between rounds: a line costs a third in batches of hundreds
 _LAST_ROUNDS = 5.0  # seconds for what is left when the journal is told to stop

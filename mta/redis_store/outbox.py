@@ -16,7 +16,7 @@ from mta.redis_store.link import Link
 log = logging.getLogger(__name__)
 
 _rule_decoder = msgspec.msgpack.Decoder(Rule)
-_FIRST_ENTRIES, _MOST_ENTRIES = 8, 1000  # of a stream, asked for in one command
+_FIRST_ENTRIES, _MOST_ENTRIES = 4, 1000  # of a stream, asked for in one command
 _TAIL_LENGTH = 10_000  # lines
 _TAIL_TICK = 0.1  # seconds between two looks
 

@@ -49,7 +49,7 @@ async def test_what_is_read_at_once_is_bounded_by_bytes_however_large_the_entrie
             break
         position = entries[-1].id
     assert read == 60
-    assert max(pages) <= ROOM + 8 * size
+    assert max(pages) <= ROOM + 4 * size
     assert len(pages) == (1 if size == 100 else 6)
 
 

@@ -137,7 +137,7 @@ async def test_a_watcher_misses_nothing_from_the_moment_that_it_watches():
 
 async def test_a_round_takes_so_many_bytes_however_many_lanes_there_are_and_the_next_follows_at_once(monkeypatch):
     monkeypatch.setattr("mta.journal.journal._BUSY", 60.0)
-    outbox, event = Outbox(), msgspec.msgpack.encode(Event(EventType.DELIVERY, 5, text="x" * 1_000_000))
+    outbox, event = Outbox(), msgspec.msgpack.encode(Event(EventType.DELIVERY, 5, text="x" * 250_000))
     for lane in (0, 1):
         outbox.streams[lane] = [Entry(f"{n}-0", (event,)) for n in range(1, 9)]
     bench = Bench(outbox)
