@@ -23,7 +23,7 @@ _MARGIN = 1.0  # nothing is begun that close to the end of a lease
 # faster. What a round writes is less than what the log knows of its own end (delivery_log._TAIL).
 _ROOM = 1024 * 1024
 _MOST_CHANGES = 100  # of the rule table, a round
-_BUSY, _IDLE = 0.05, 0.2  # seconds between rounds: a line costs a third in batches of hundreds
+_BUSY = 0.05  # seconds between rounds: a line costs a third in batches of hundreds
 _LAST_ROUNDS = 5.0  # seconds for what is left when the journal is told to stop
 _SLOW_TICK = 1.0  # rule changes, backlogs
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
@@ -105,20 +105,46 @@ class Journal:
         await self._on_thread(self._sink.reopen)
 
     async def _run(self) -> None:
-        pause, trouble = _BUSY, 0.0
+        trouble = 0.0
         while not self._stopping.is_set():
             try:
                 moved = await self.round()
                 trouble = 0.0
-                pause = 0.0 if self.behind else _BUSY if moved else min(_IDLE, max(_BUSY, pause * 2))
+                if moved:
+                    await self._sleep(0.0 if self.behind else _BUSY)
+                else:
+                    await self._until_something_comes()
             except (StoreError, OSError) as error:
                 self.failures += 1
                 if not trouble:
                     _log.error("the journal waits; events stay in the outbox: %s", error)
-                pause = trouble = min(_LAST_PAUSE, trouble * 2 or _FIRST_PAUSE)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+                trouble = min(_LAST_PAUSE, trouble * 2 or _FIRST_PAUSE)
+                await self._sleep(trouble)
         await self._finish()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Or until it is told to stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _until_something_comes(self) -> None:
+        """An event, the time for what is done slowly, or the order to stop. Raises StoreError."""
+        next_ = self._next_slow if len(self._lanes) == self._outbox.lanes else min(self._next_slow, self._next_take)
+        seconds = max(0.0, next_ - self._clock())
+        positions = {lane.number: lane.position for lane in self._lanes.values()}
+        if not positions:
+            await self._sleep(seconds)
+            return
+        waits = [
+            asyncio.ensure_future(self._outbox.wait(positions, seconds)),
+            asyncio.ensure_future(self._stopping.wait()),
+        ]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        for answer in await asyncio.gather(*waits, return_exceptions=True):
+            if isinstance(answer, StoreError):
+                raise answer
 
     async def _finish(self) -> None:
         """Write what was settled before this journal was told to stop; what takes too long is the next journal's."""

@@ -1,6 +1,6 @@
 """The outbox as the journal sees it; raises StoreAway, StoreError."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.events import Event
@@ -38,6 +38,10 @@ class Outbox(Protocol):
 
     async def read(self, lane: int, after: str, room: int) -> Page:
         """What follows `after`, up to about `room` bytes of events: at least one entry, where there is one."""
+        ...
+
+    async def wait(self, positions: Mapping[int, str], seconds: float) -> None:
+        """Returns when something follows one of these (lane -> entry), or after that time or less. May be cancelled."""
         ...
 
     async def done(self, lane: int, journal: str, position: str) -> bool:

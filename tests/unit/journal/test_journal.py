@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import msgspec
@@ -24,7 +25,7 @@ class Outbox:
         self.lanes = lanes
         self.streams = {lane: [] for lane in range(lanes)}
         self.owner, self.positions, self.rule_changes, self.rules_at = {}, {}, [], 0
-        self.away = False
+        self.away, self.waits = False, []
 
     async def lease(self, lane, journal, seconds):
         return self.owner.setdefault(lane, journal) == journal
@@ -46,6 +47,11 @@ class Outbox:
                 found.append(entry)
                 room -= sum(map(len, entry.events))
         return Page(found, False)
+
+    async def wait(self, positions, seconds):
+        self.waits.append(seconds)
+        self.wanted = asyncio.Event()
+        await self.wanted.wait()
 
     async def done(self, lane, journal, position):
         if self.owner.get(lane) != journal:
@@ -150,6 +156,19 @@ async def test_a_round_takes_so_many_bytes_however_many_lanes_there_are_and_the_
     await until(lambda: len(bench.sink.got) == 16)
     await bench.journal.stop()
     assert not bench.journal.behind
+
+
+async def test_idle_it_asks_nothing_until_something_comes_and_stops_at_once():
+    outbox = Outbox(1)
+    bench = Bench(outbox)
+    bench.journal.start()
+    await until(lambda: outbox.waits)
+    outbox.streams[0] = [Entry("1-0", (GOOD,))]
+    outbox.wanted.set()
+    await until(lambda: bench.ids == ["0.1-0.0"])
+    await until(lambda: len(outbox.waits) == 2)
+    assert max(outbox.waits) <= 1.0, "leases and rule changes do not wait longer"
+    await asyncio.wait_for(bench.journal.stop(), 1.0)
 
 
 async def test_a_full_disk_loses_nothing():
