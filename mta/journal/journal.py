@@ -143,7 +143,7 @@ class Journal:
         for wait in waits:
             wait.cancel()
         for answer in await asyncio.gather(*waits, return_exceptions=True):
-            if isinstance(answer, StoreError):
+            if isinstance(answer, Exception):
                 raise answer
 
     async def _finish(self) -> None:
