@@ -1,6 +1,9 @@
-"""What the source sends: mail to be relayed, one recipient each; or mail that waits, of many recipients each."""
+"""What the source sends: mail to be relayed; or mail that waits, of many recipients in all domains each."""
 
+import base64
+import random
 import time
+from collections.abc import Sequence
 
 HEADER = b"X-Bench: "  # then the number (8 digits), a blank, and the hand-over time in microseconds (16 digits)
 CAMPAIGN = "campaign_a"
@@ -8,7 +11,9 @@ CUSTOMERS = 50
 WAITING = "waiting"
 WAITING_HALF = "waiting_half"  # of every second message that waits
 WAITING_POOLS = 3
-_LINE = b"The quick brown fox jumps over the lazy dog, again and again, 72 bytes.\r\n"
+_MAIL = b"MAIL FROM:<bounce@source.test>\r\n"
+_RCPT = b"RCPT TO:<u%08d@%b>\r\n"
+_DATA = b"DATA\r\n"
 
 
 def customer_of(number: int) -> str:
@@ -17,47 +22,51 @@ def customer_of(number: int) -> str:
 
 
 class Plan:
-    """Mail to be relayed: sizes, domains and the prepared pieces that all messages share."""
+    """Mail to be relayed: sizes, domains and the prepared pieces that all messages share.
 
-    replies = 3  # to one envelope: MAIL, RCPT, DATA
+    Message m goes to the recipients u<m*r> to u<m*r+r-1>, r = `recipients`, all at one domain.
+    """
 
-    def __init__(self, messages: int, size: int, domains: int) -> None:
+    def __init__(self, messages: int, sizes: Sequence[int], domains: int, recipients: int = 1) -> None:
+        """`sizes`: bytes of consecutive messages, headers included, to be repeated."""
         self.messages = messages
+        self.replies = recipients + 2  # to one envelope: MAIL, each RCPT, DATA
         self.domains = [b"d%d.bench.test" % n for n in range(domains)]
+        self._recipients = recipients
+        self._one = _MAIL + _RCPT + _DATA
         self._customers = [customer_of(n).encode() for n in range(CUSTOMERS)]
-        filler = max(size - len(self._head(0, 0)), 2)
-        self.tail = (_LINE * (filler // len(_LINE) + 1))[: filler - 2] + b"\r\n.\r\n"
+        head = len(self._head(0, 0))
+        tails = {size: _filler(max(size - head, 2)) + b".\r\n" for size in set(sizes)}
+        self._tails = [tails[size] for size in sizes]
 
     def envelope(self, number: int) -> bytes:
         domain = self.domains[number % len(self.domains)]
-        return b"MAIL FROM:<bounce@source.test>\r\nRCPT TO:<u%08d@%b>\r\nDATA\r\n" % (number, domain)
+        if self._recipients == 1:
+            return self._one % (number, domain)
+        first = number * self._recipients
+        to = [_RCPT % (n, domain) for n in range(first, first + self._recipients)]
+        return _MAIL + b"".join(to) + _DATA
 
     def content(self, number: int) -> bytes:
-        return self._head(number, time.time_ns() // 1000) + self.tail
+        """Headers, with the number and the time it is now, body, and the final dot."""
+        return self._head(number, time.time_ns() // 1000) + self._tails[number % len(self._tails)]
 
     def _head(self, number: int, now_us: int) -> bytes:
         domain = self.domains[number % len(self.domains)]
         return (
             b"X-Bench: %08d %016d\r\nX-MQ-Tag: campaign_a\r\nX-MQ-Tag: %b\r\nFrom: <news@source.test>\r\n"
             b"To: <u%08d@%b>\r\nSubject: bench\r\nMessage-ID: <%08d@source.test>\r\nMIME-Version: 1.0\r\n\r\n"
-            % (number, now_us, self._customers[number % CUSTOMERS], number, domain, number)
+            % (number, now_us, self._customers[number % CUSTOMERS], number * self._recipients, domain, number)
         )
 
 
 class WaitingPlan(Plan):
     """Mail that waits for a week: `recipients` a message, over all domains, in three pools that nobody else uses."""
 
-    def __init__(self, messages: int, size: int, domains: int, recipients: int) -> None:
-        self._recipients = recipients
-        self.replies = recipients + 2
-        super().__init__(messages, size, domains)
-
     def envelope(self, number: int) -> bytes:
         first, domains = number * self._recipients, self.domains
-        to = [
-            b"RCPT TO:<u%08d@%b>\r\n" % (n, domains[n % len(domains)]) for n in range(first, first + self._recipients)
-        ]
-        return b"MAIL FROM:<bounce@source.test>\r\n" + b"".join(to) + b"DATA\r\n"
+        to = [_RCPT % (n, domains[n % len(domains)]) for n in range(first, first + self._recipients)]
+        return _MAIL + b"".join(to) + _DATA
 
     def _head(self, number: int, now_us: int) -> bytes:
         return (
@@ -65,3 +74,10 @@ class WaitingPlan(Plan):
             b"From: <news@source.test>\r\nSubject: bench\r\nMessage-ID: <%08d@source.test>\r\n\r\n"
             % (b"rest" if number % 2 else b"half", number % WAITING_POOLS, number)
         )
+
+
+def _filler(length: int) -> bytes:
+    """Lines of text, `length` bytes with the last end of line, that compress no better than an attachment does."""
+    text = base64.b64encode(random.Random(1).randbytes(length))
+    lines = b"\r\n".join(text[at : at + 76] for at in range(0, length, 76))
+    return lines[: length - 2].rstrip(b"\r\n").ljust(length - 2, b"=") + b"\r\n"

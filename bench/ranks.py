@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 
-_RANKS = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
+_RANKS = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0))
 
 
 def percentiles(values: Collection[float], scale: float = 1.0) -> dict[str, float]:
-    """Median, p90, p95, p99 and the largest of `values`, times `scale`; empty when there is nothing to rank."""
+    """Median, p90, p95, p99, p99.9 and the largest of `values`, times `scale`; empty when there is nothing to rank."""
     ranked = sorted(values)
     if not ranked:
         return {}

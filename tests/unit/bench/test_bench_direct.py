@@ -23,7 +23,7 @@ def send(address: str, messages: int, sessions: int = 5) -> dict[str, object]:
 
 
 def test_a_message_has_the_size_asked_for_and_two_tags() -> None:
-    content = Plan(10, 4096, 5).content(7)
+    content = Plan(10, [4096], 5).content(7)
     assert len(content) == 4096 + len(b".\r\n")
     assert content.endswith(b"\r\n.\r\n")
     assert content.count(b"\r\nX-MQ-Tag: ") == 2

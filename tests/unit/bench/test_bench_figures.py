@@ -22,6 +22,7 @@ def test_ranks_are_of_the_sorted_values() -> None:
         "p90": 900.0,
         "p95": 950.0,
         "p99": 990.0,
+        "p99.9": 1000.0,
         "max": 1000.0,
     }
     assert percentiles([]) == {}

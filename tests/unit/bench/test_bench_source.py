@@ -24,7 +24,7 @@ def lines_of(content: bytes, name: bytes) -> list[bytes]:
 
 
 def test_mail_that_waits_has_many_recipients_and_each_only_once() -> None:
-    plan = WaitingPlan(10, 512, 3, 100)
+    plan = WaitingPlan(10, [512], 3, 100)
     found = [plan.envelope(number) for number in range(10)]
     recipients = [word for envelope in found for word in envelope.split(b"\r\n") if word.startswith(b"RCPT")]
     assert [envelope.count(b"\r\n") for envelope in found] == [plan.replies] * 10
@@ -33,7 +33,7 @@ def test_mail_that_waits_has_many_recipients_and_each_only_once() -> None:
 
 
 def test_mail_that_waits_is_tagged_by_halves_and_shared_by_the_pools() -> None:
-    plan = WaitingPlan(12, 512, 3, 100)
+    plan = WaitingPlan(12, [512], 3, 100)
     contents = [plan.content(number) for number in range(12)]
     tags = Counter(tag for content in contents for tag in lines_of(content, b"X-MQ-Tag"))
     pools = Counter(pool for content in contents for pool in lines_of(content, b"X-MQ-Pool"))
