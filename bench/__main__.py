@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import idle, orders, relay, rules, sweep
+from bench import idle, orders, relay, rules, scale, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
@@ -14,6 +14,7 @@ COMMANDS = {
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
         command_of(idle.SCENARIO),
+        scale.COMMAND,
     )
 }
 _EPILOG = """Each command starts nodes of its own on fresh directories, loads them, checks that source, sink, delivery

@@ -6,13 +6,14 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
+import psutil
 
 from bench.log_tail import LogTail
 from bench.plan import CAMPAIGN, CUSTOMERS, customer_of
-from bench.processes import Node, RunVoid, Sink
+from bench.processes import RunVoid, Sink
 from bench.progress import Say
 from bench.usage import server_version, spent, usage
 
@@ -35,6 +36,21 @@ class Load(msgspec.Struct, frozen=True):
     recipients: int = 1  # of one message
     source: tuple[str, ...] = ()  # more options of `python -m bench.source`
     destination: tuple[str, ...] = ()  # options of `python -m bench.sink`
+
+
+class Relay(Protocol):
+    """A node, or several on one store."""
+
+    smtp: str  # where the source sends
+    logs: list[Path]  # delivery logs
+
+    def get(self, path: str) -> Any:
+        """The JSON of a path that must be there."""
+        ...
+
+    def family(self) -> list[psutil.Process]:
+        """All processes but source and sink."""
+        ...
 
 
 class Mark(NamedTuple):
@@ -72,13 +88,13 @@ class Flow:
     """One source at work; leaving the context stops it. Several flows may follow one another through a node."""
 
     def __init__(
-        self, node: Node, sink: Sink, load: Load, logs: Path, say: Say, rate: float = 0.0, endless: bool = False
+        self, node: Relay, sink: Sink, load: Load, logs: Path, say: Say, rate: float = 0.0, endless: bool = False
     ) -> None:
         """`rate`: messages a second, 0 = as fast as they are answered; `endless`: on and on until `end`."""
         self._node, self._sink, self._load, self._say = node, sink, load, say
         self._endless = endless
         sink.account()
-        self._log = LogTail(node.log, "Delivery")
+        self._log = LogTail(node.logs, "Delivery")
         self._before = {tag: _delivered(node, tag) for tag in (CAMPAIGN, customer_of(0))}
         self._used = usage(node.family())
         more = ["--rate", str(rate)] if rate else []
@@ -198,7 +214,7 @@ class Flow:
         return dict(whole)
 
 
-def calibrate(node: Node, sink: Sink, load: Load, logs: Path, say: Say) -> dict[str, Any]:
+def calibrate(node: Relay, sink: Sink, load: Load, logs: Path, say: Say) -> dict[str, Any]:
     """A short flow as fast as it goes: what the same machine, node and load can do at most, now."""
     say(f"{load.messages:,} messages as fast as they go")
     with Flow(node, sink, load, logs, say) as flow:
@@ -224,5 +240,5 @@ def hop_of(sent: dict[str, Any], got: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _delivered(node: Node, tag: str) -> int:
+def _delivered(node: Relay, tag: str) -> int:
     return int(node.get(f"/v1/tags/{tag}")["delivered"])

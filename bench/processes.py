@@ -118,14 +118,28 @@ class Sink(Child):
 
 
 class Node(Child):
-    """One embedded Floodgate node."""
+    """One Floodgate node, with a server of its own unless it is given the URL of one."""
 
-    def __init__(self, data_dir: Path, workers: int, route: str, errors: Path, extra: list[str]) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        workers: int,
+        route: str,
+        errors: Path,
+        extra: list[str],
+        *,
+        name: str = "",
+        server: str = "",
+    ) -> None:
+        """`name`: one of its own where several share a server."""
         self.data_dir = data_dir
         self.log = data_dir / "log" / "delivery.jsonl"
+        self.logs = [self.log]
         self.token = secrets.token_hex(16)
         settings = [f"delivery.route={route}", "smtp.listen=127.0.0.1:0", "api.listen=127.0.0.1:0", *extra]
-        command = [*floodgate_command(), "node", "--embedded", "--data-dir", str(data_dir), "--workers", str(workers)]
+        command = [*floodgate_command(), "node", "--data-dir", str(data_dir), "--workers", str(workers)]
+        command += ["--set", f"redis.url={server}"] if server else ["--embedded"]
+        command += ["--name", name] if name else []
         for setting in settings:
             command += ["--set", setting]
         started = time.monotonic()

@@ -5,13 +5,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from bench.flow import Load
 from bench.processes import Node, RunVoid, Sink
 from bench.progress import Say
 
-_C = TypeVar("_C", Sink, Node)
+
+class _Stopped(Protocol):
+    def stop(self) -> int: ...
+
+
+_C = TypeVar("_C", bound=_Stopped)
 
 
 @contextlib.contextmanager
@@ -37,9 +42,14 @@ def running(place: Path, load: Load, say: Say, data: str = "data") -> Iterator[t
     ):
         say(f"node is ready after {node.ready_after:.1f} s")
         yield node, sink
-        status = node.stop()
-        if status != 0:
-            raise RunVoid(f"the node ended with status {status} after SIGTERM")
+        end_well(node)
+
+
+def end_well(node: Node) -> None:
+    """SIGTERM. Raises RunVoid when the node says that something went wrong."""
+    status = node.stop()
+    if status != 0:
+        raise RunVoid(f"the node ended with status {status} after SIGTERM")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,20 @@ from bench.tally import Tally
 
 
 async def run(
-    target: tuple[str, int], tally: Tally, sessions: int, session: type[Session] = Session, until_told: bool = False
+    targets: Sequence[tuple[str, int]],
+    tally: Tally,
+    sessions: int,
+    session: type[Session] = Session,
+    until_told: bool = False,
 ) -> None:
-    """Sends what the tally gives out to `target`; `until_told`: or what was begun when standard input ended."""
+    """Sends what the tally gives out, session by session to the `targets` in turn; `until_told`: or what was begun when
+    standard input ended."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, lambda: _say({"event": "stats"} | tally.counters()))
     if until_told:
         await loop.connect_read_pipe(lambda: _EndOfInput(tally), sys.stdin)
-    for _ in range(sessions):
-        session(tally, target).start()
+    for number in range(sessions):
+        session(tally, targets[number % len(targets)]).start()
     await tally.done.wait()
 
 
@@ -44,13 +50,18 @@ class _EndOfInput(asyncio.Protocol):
         self._tally.stop()
 
 
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def _say(record: dict[str, Any]) -> None:
     print(json.dumps(record), flush=True)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.source", description="Send messages in a closed loop.")
-    parser.add_argument("--target", required=True, metavar="HOST:PORT")
+    parser.add_argument("--target", required=True, metavar="HOST:PORT,...", help="of several the sessions take turns")
     parser.add_argument("--messages", type=int, default=10_000)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--size", type=int, default=4096, help="bytes of a message, headers included")
@@ -83,7 +94,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     given = _arguments(argv)
-    host, _, port = given.target.rpartition(":")
     sizes = given.sizes or [given.size]
     if given.waiting:
         plan: Plan = WaitingPlan(given.messages, sizes, given.domains, given.waiting)
@@ -91,7 +101,8 @@ def main(argv: list[str] | None = None) -> int:
         plan = Plan(given.messages, sizes, given.domains, given.recipients)
     tally = Tally(plan, given.sessions, given.rate)
     session = ShortSession if given.reconnect else Session
-    uvloop.run(run((host.strip("[]"), int(port)), tally, given.sessions, session, given.until_told))
+    targets = [_address(target) for target in given.target.split(",")]
+    uvloop.run(run(targets, tally, given.sessions, session, given.until_told))
     if given.accepted_at:
         write_instants(given.accepted_at, tally.accepted_at)
     result = tally.result()
