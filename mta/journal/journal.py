@@ -110,10 +110,9 @@ class Journal:
             try:
                 moved = await self.round()
                 trouble = 0.0
-                if moved:
-                    await self._sleep(0.0 if self.behind else _BUSY)
-                else:
-                    await self._until_something_comes()
+                await self._sleep(0.0 if self.behind else _BUSY)
+                if not moved:
+                    await self._rest()
             except (StoreError, OSError) as error:
                 self.failures += 1
                 if not trouble:
@@ -127,24 +126,26 @@ class Journal:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    async def _until_something_comes(self) -> None:
-        """An event, the time for what is done slowly, or the order to stop. Raises StoreError."""
+    async def _rest(self) -> None:
+        """Until an event comes or it is told to stop. Raises StoreError, OSError."""
+        while not self._stopping.is_set() and not await self._something_comes():
+            await self._keep_order()
+
+    async def _something_comes(self) -> bool:
+        """False: it is time for what is done slowly, or to stop. Raises StoreError."""
         next_ = self._next_slow if len(self._lanes) == self._outbox.lanes else min(self._next_slow, self._next_take)
         seconds = max(0.0, next_ - self._clock())
         positions = {lane.number: lane.position for lane in self._lanes.values()}
         if not positions:
             await self._sleep(seconds)
-            return
-        waits = [
-            asyncio.ensure_future(self._outbox.wait(positions, seconds)),
-            asyncio.ensure_future(self._stopping.wait()),
-        ]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
+            return False
+        coming = asyncio.ensure_future(self._outbox.wait(positions, seconds))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((coming, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for wait in (coming, stopping):
             wait.cancel()
-        for answer in await asyncio.gather(*waits, return_exceptions=True):
-            if isinstance(answer, Exception):
-                raise answer
+        await asyncio.gather(coming, stopping, return_exceptions=True)
+        return not coming.cancelled() and coming.result()
 
     async def _finish(self) -> None:
         """Write what was settled before this journal was told to stop; what takes too long is the next journal's."""
@@ -155,11 +156,7 @@ class Journal:
 
     async def round(self) -> int:
         """Once through everything; how many events were made durable. Raises StoreError, OSError: nothing is lost."""
-        await self._keep_leases()
-        now = self._clock()
-        if now >= self._next_slow:
-            self._next_slow = now + _SLOW_TICK
-            await self._look_around()
+        await self._keep_order()
         lanes = list(self._lanes.values())
         room = _ROOM // max(1, len(lanes))
         pages = await asyncio.gather(*(self._outbox.read(lane.number, lane.position, room) for lane in lanes))
@@ -184,6 +181,14 @@ class Journal:
             if not noted:
                 self._lose(lane)
         return len(events)
+
+    async def _keep_order(self) -> None:
+        """Leases, and now and then what is done slowly."""
+        await self._keep_leases()
+        now = self._clock()
+        if now >= self._next_slow:
+            self._next_slow = now + _SLOW_TICK
+            await self._look_around()
 
     async def _keep(self, events: Sequence[Item]) -> None:
         await self._on_thread(self._sink.write, events)

@@ -40,8 +40,8 @@ class Outbox(Protocol):
         """What follows `after`, up to about `room` bytes of events: at least one entry, where there is one."""
         ...
 
-    async def wait(self, positions: Mapping[int, str], seconds: float) -> None:
-        """Returns when something follows one of these (lane -> entry), or after that time or less. May be cancelled."""
+    async def wait(self, positions: Mapping[int, str], seconds: float) -> bool:
+        """Whether something follows one of these (lane -> entry); False after that time or less. May be cancelled."""
         ...
 
     async def done(self, lane: int, journal: str, position: str) -> bool:

@@ -60,7 +60,7 @@ class StoredOutbox:
             after = found[-1].id
             ask = max(1, min(_MOST_ENTRIES, (room - size) * len(found) // size))
 
-    async def wait(self, positions: Mapping[int, str], seconds: float) -> None:
+    async def wait(self, positions: Mapping[int, str], seconds: float) -> bool:
         together = [list(positions)] if not self._link.cluster else [[lane] for lane in positions]
         waits = [asyncio.ensure_future(self._block(lanes, positions, seconds)) for lanes in together]
         try:
@@ -69,14 +69,13 @@ class StoredOutbox:
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-        for one in done:
-            one.result()
+        return any(one.result() for one in done)
 
-    async def _block(self, lanes: Sequence[int], positions: Mapping[int, str], seconds: float) -> None:
+    async def _block(self, lanes: Sequence[int], positions: Mapping[int, str], seconds: float) -> bool:
         streams = [keys.lane_key(lane, b"events") for lane in lanes]
         after = [positions[lane] for lane in lanes]
         ms = max(1, int(min(seconds, self._link.patience) * 1000))
-        await self._link.command("XREAD", "COUNT", 1, "BLOCK", ms, "STREAMS", *streams, *after)
+        return bool(await self._link.command("XREAD", "COUNT", 1, "BLOCK", ms, "STREAMS", *streams, *after))
 
     async def done(self, lane: int, journal: str, position: str) -> bool:
         step_keys = [keys.JOURNAL_OWNER, keys.JOURNAL_POSITION]

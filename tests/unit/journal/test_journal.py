@@ -52,6 +52,7 @@ class Outbox:
         self.waits.append(seconds)
         self.wanted = asyncio.Event()
         await self.wanted.wait()
+        return True
 
     async def done(self, lane, journal, position):
         if self.owner.get(lane) != journal:
