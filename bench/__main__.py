@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import idle, orders, relay, rules, scale, sweep
+from bench import idle, orders, overload, relay, rules, scale, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
@@ -14,6 +14,7 @@ COMMANDS = {
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
         command_of(idle.SCENARIO),
+        command_of(overload.SCENARIO),
         scale.COMMAND,
     )
 }

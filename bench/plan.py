@@ -28,7 +28,7 @@ class Plan:
     """
 
     def __init__(self, messages: int, sizes: Sequence[int], domains: int, recipients: int = 1, first: int = 0) -> None:
-        """`sizes`: bytes of consecutive messages, headers included, to be repeated; `first`: the number of the first."""
+        """`sizes`: bytes of consecutive messages, headers included, to be repeated; `first`: number of the first."""
         self.messages = messages
         self.first = first
         self.replies = recipients + 2  # to one envelope: MAIL, each RCPT, DATA

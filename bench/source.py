@@ -82,7 +82,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--accepted-at",
         type=Path,
         metavar="FILE",
-        help="write there when each message had its 250: in order of their numbers, as little-endian doubles of Unix time, 0.0 = never",
+        help="write there when each message had its 250, in order: little-endian doubles of Unix time, 0.0 = never",
     )
     parser.add_argument(
         "--waiting",
