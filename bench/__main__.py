@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import idle, orders, overload, relay, rules, scale, sweep
+from bench import depth, idle, orders, overload, relay, rules, scale, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
@@ -13,6 +13,7 @@ COMMANDS = {
         command_of(orders.SCENARIO),
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
+        command_of(depth.SCENARIO),
         command_of(idle.SCENARIO),
         command_of(overload.SCENARIO),
         scale.COMMAND,

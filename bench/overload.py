@@ -216,9 +216,9 @@ def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
     its clients. Slow: the destination takes each message {options["delay_ms"]} ms after its dot, so that accepting is
     faster than delivering. Hand-over to receipt runs from the moment that the source sends the content, and so has the
     wait for the 250 and the wait in the queue in it; percentiles are those of each second. Memory, queue and the
-    journal's backlog are looked at each second. Recovered: from the end of the overload's source until no later second's
-    p99 was above twice the worst of before (or 20 ms). A run is void unless everything accepted was received, logged and
-    accounted for to the last message."""
+    journal's backlog are looked at each second. Recovered: from the end of the overload's source until no later
+    second's p99 was above twice the worst of before (or 20 ms). A run is void unless everything accepted was received,
+    logged and accounted for to the last message."""
 
 
 def _lines(run: Run) -> list[str]:
@@ -231,7 +231,7 @@ def _lines(run: Run) -> list[str]:
             f"Recovered {of['recovered_after_s']} s after the overload. At most: "
             + ", ".join(f"{name} {value:,}" for name, value in of["peaks"].items()),
             "",
-            "| phase | offered/s | accepted/s | received/s | 4xx | dot to 250, ms | hand-over p50, worst p99, ms | queued |",
+            "| phase | offered/s | accepted/s | received/s | 4xx | dot to 250, ms | hand-over p50, p99, ms | queued |",
             "|---|---|---|---|---|---|---|---|",
         ]
         for name, phase in of["phases"].items():
