@@ -266,8 +266,8 @@ def _lines(run: Run) -> list[str]:
         lines += [
             "",
             f"- {name}: {leg['queued']:,} queued at {leg['queued_per_second']:,}/s, {leg['bytes_per_delivery']} bytes "
-            f"each besides the content ({leg['bytes_per_delivery_with_content']} with it; server {leg['server_version']}, "
-            f"{leg['allocator']}); {leg['data_mib']:,} MiB loaded in {leg['load_s']} s",
+            f"each besides the content ({leg['bytes_per_delivery_with_content']} with it; server "
+            f"{leg['server_version']}, {leg['allocator']}); {leg['data_mib']:,} MiB loaded in {leg['load_s']} s",
             f"- {name}: ready after {leg['ready_s']} s, first delivery after {leg['first_delivery_s']} s; "
             f"{leg['drained']:,} drained at {leg['drain_rate']:,}/s; {leg['received']:,} received in all",
         ]
@@ -276,7 +276,8 @@ def _lines(run: Run) -> list[str]:
         lines += [
             "",
             f"- other server {beside['server_version']} ({beside['allocator']}): {beside['bytes_per_delivery']} bytes "
-            f"for each of {beside['queued']:,} besides the content, {beside['bytes_per_delivery_with_content']} with it",
+            f"for each of {beside['queued']:,} besides the content, "
+            f"{beside['bytes_per_delivery_with_content']} with it",
         ]
     return lines
 
