@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _START_TIMEOUT: Final = 600.0  # seconds: a large append-only file takes its time to load
 _OTHERS_END: Final = 15.0  # seconds that the server of a node which was killed has to end
 _PR_SET_PDEATHSIG: Final = 1
+_CONTAINER: Final = pathlib.Path("/sys/fs/cgroup/memory.max")
 
 
 def binary() -> str:
@@ -100,6 +101,9 @@ class EmbeddedServer:
             "aof-load-truncated": "yes",
             "auto-aof-rewrite-percentage": "100",
             "auto-aof-rewrite-min-size": "256mb",
+            "maxmemory": str(
+                _machines_memory() // 2
+            ),  # then mail is refused with 452; what waits goes out all the same
             "maxmemory-policy": "noeviction",
         }
         return "".join(f"{name} {value}\n" for name, value in lines.items())
@@ -147,6 +151,15 @@ class EmbeddedServer:
             await process.wait()
         os.close(self._lock)
         self._lock = -1
+
+
+def _machines_memory() -> int:
+    """Bytes that there are for everything here: of the machine, or of the container that the node runs in."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(whole, int(_CONTAINER.read_text()))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return whole
 
 
 def _die_with_parent() -> None:

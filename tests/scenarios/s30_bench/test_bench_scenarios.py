@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import relay, sweep
+from bench import idle, relay, sweep
 from bench.__main__ import arguments
 from bench.report import summary_of
 
 LOAD = ["--size", "1024", "--sessions", "5"]
-SCENARIOS = {"relay": relay.SCENARIO, "sweep": sweep.SCENARIO}
+SCENARIOS = {"relay": relay.SCENARIO, "sweep": sweep.SCENARIO, "idle": idle.SCENARIO}
 WORDS = {
     "relay": ["--messages", "100"],
     "sweep": ["--messages", "500", "--window", "1", "--calibrate", "100", "--case", "beside"],
+    "idle": ["--messages", "20", "--waiting", "10", "--rest", "1", "--seconds", "1"],
 }
 NOT_ASKED = {
     "sweep": {"all_rate", "all_seconds", "half_looked", "half_rate", "half_seconds", "journal", "bytes", "filled"}
