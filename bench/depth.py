@@ -25,6 +25,7 @@ from bench.usage import server_version, spent, usage
 
 _QUIET = 'node.roles=["smtp", "api", "journal"]'  # takes mail, and delivers none
 _AS_EMBEDDED = ("--auto-aof-rewrite-min-size", "256mb")
+_CONTENTS, _SAMPLE = "fg:{0}:content", 100
 _POLL = 0.02
 _TELL_EVERY = 5.0
 _JOURNAL_WITHIN = 120.0
@@ -42,7 +43,7 @@ class Leg(NamedTuple):
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--messages", type=positive, default=1_000_000, help="deliveries in the deep queue")
-    parser.add_argument("--shallow", type=positive, default=30_000, help="deliveries in the queue it is compared with")
+    parser.add_argument("--shallow", type=positive, default=60_000, help="deliveries in the queue it is compared with")
     parser.add_argument("--recipients", type=positive, default=1, help="deliveries of one message, which share content")
     parser.add_argument(
         "--beside",
@@ -149,16 +150,25 @@ def _filled(place: Path, load: Load, queued: int, master: Master, sink: Sink, sa
         statement = node.get(f"/v1/tags/{CAMPAIGN}")
     if (statement["accepted"], statement["queued"], statement["balanced"]) != (queued, queued, True):
         raise RunVoid(f"of {queued} deliveries the statement says {statement}")
-    each = round((used - messages * load.size) / queued, 1)
-    say(f"{queued:,} queued at {queued / seconds:,.0f}/s, {each} bytes each besides the content")
+    kept = _content_size(master)
+    each = round((used - messages * kept) / queued, 1)
+    say(f"{queued:,} queued at {queued / seconds:,.0f}/s, {each} bytes each besides {kept:.0f} bytes of content")
     return {
         "queued": queued,
         "queued_per_second": round(queued / seconds, 1),
         "bytes_per_delivery": each,
+        "bytes_per_delivery_besides_sent": round((used - messages * load.size) / queued, 1),
         "bytes_per_delivery_with_content": round(used / queued, 1),
+        "content_kept": round(kept, 1),
         "allocator": master.says("memory", "mem_allocator"),
         "server_version": master.says("server", "valkey_version") or master.says("server", "redis_version"),
     }
+
+
+def _content_size(master: Master) -> float:
+    """Bytes of a message as the server keeps it: without the headers that were for us, with ours; mean of a sample."""
+    names = master.ask("HRANDFIELD", _CONTENTS, _SAMPLE)
+    return float(sum(master.ask("HSTRLEN", _CONTENTS, name) for name in names) / len(names))
 
 
 def _logged(log: LogTail, expected: int) -> None:
@@ -179,9 +189,10 @@ def _drained(place: Path, load: Load, leg: Leg, master: Master, sink: Sink, say:
     with _node(place, load, master, sink) as node:
         first = _count_of(sink, 1, _FIRST_WITHIN)
         begun = _count_of(sink, int(leg.drained * _OPENING), _NO_RECEIPT_FOR)
-        used = usage(node.family())
+        family = [*node.family(), master.as_process()]
+        used = usage(family)
         ended = _count_of(sink, int(leg.drained * _CLOSING), _NO_RECEIPT_FOR)
-        processes = spent(used, usage(node.family()))
+        processes = spent(used, usage(family))
         if leg.drained == leg.queued:
             _count_of(sink, leg.queued, _NO_RECEIPT_FOR)
     rate = round((ended[1] - begun[1]) / (ended[0] - begun[0]), 1)
@@ -252,11 +263,12 @@ def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
     A server of its own is kept running beside the nodes. A node without the role `delivery` takes messages of
     {load["size"]:,} bytes with {load["recipients"]} recipients each, all due at once, until {options["messages"]:,}
     deliveries (deep) or {options["shallow"]:,} (shallow) are queued for {load["domains"]} domains; memory is
-    `used_memory` before and after, once the journal had taken the events, less the content as sent. It is stopped; the
-    server is started again, which gives the time to load its append-only file. On this server a node with all roles is
-    started: first delivery is the first receipt of the sink, from before the node's process was made. Its rate is that
-    of the receipts from a sixth to five sixths of {min(options["shallow"], options["messages"]):,} deliveries, so both
-    queues are drained over the same count; the shallow one is drained before and after the deep one. A run is void
+    `used_memory` before and after, once the journal had taken the events, less the content as the server keeps it (the
+    injection headers are gone from it, and it has a Received header more). The node is stopped, and the server started
+    again, which gives the time to load its append-only file. On this server a node with all roles is started: first
+    delivery is the first receipt of the sink, from before the node's process was made. Its rate is that of the receipts
+    from a sixth to five sixths of {min(options["shallow"], options["messages"]):,} deliveries, so both queues are
+    drained over the same count; the shallow one is drained before and after the deep one. A run is void
     unless the statement has as delivered what the sink received, each once, and all the rest as queued."""
 
 
@@ -266,8 +278,9 @@ def _lines(run: Run) -> list[str]:
         lines += [
             "",
             f"- {name}: {leg['queued']:,} queued at {leg['queued_per_second']:,}/s, {leg['bytes_per_delivery']} bytes "
-            f"each besides the content ({leg['bytes_per_delivery_with_content']} with it; server "
-            f"{leg['server_version']}, {leg['allocator']}); {leg['data_mib']:,} MiB loaded in {leg['load_s']} s",
+            f"each besides the content as kept, {leg['content_kept']} bytes "
+            f"({leg['bytes_per_delivery_besides_sent']} besides that as sent, {leg['bytes_per_delivery_with_content']} "
+            f"with it; server {leg['server_version']}, {leg['allocator']}); {leg['data_mib']:,} MiB loaded in {leg['load_s']} s",
             f"- {name}: ready after {leg['ready_s']} s, first delivery after {leg['first_delivery_s']} s; "
             f"{leg['drained']:,} drained at {leg['drain_rate']:,}/s; {leg['received']:,} received in all",
         ]
