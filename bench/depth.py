@@ -280,7 +280,8 @@ def _lines(run: Run) -> list[str]:
             f"- {name}: {leg['queued']:,} queued at {leg['queued_per_second']:,}/s, {leg['bytes_per_delivery']} bytes "
             f"each besides the content as kept, {leg['content_kept']} bytes "
             f"({leg['bytes_per_delivery_besides_sent']} besides that as sent, {leg['bytes_per_delivery_with_content']} "
-            f"with it; server {leg['server_version']}, {leg['allocator']}); {leg['data_mib']:,} MiB loaded in {leg['load_s']} s",
+            f"with it; server {leg['server_version']}, {leg['allocator']}); {leg['data_mib']:,} MiB loaded in "
+            f"{leg['load_s']} s",
             f"- {name}: ready after {leg['ready_s']} s, first delivery after {leg['first_delivery_s']} s; "
             f"{leg['drained']:,} drained at {leg['drain_rate']:,}/s; {leg['received']:,} received in all",
         ]
