@@ -25,6 +25,7 @@ from bench.usage import server_version, spent, usage
 _CASES = {"fast": (), "slow": ("--delay-ms",)}
 _HAND_OVER = 1.0  # seconds that a phase's source is at work before the last one's is told to end
 _SOURCE_ENDS_WITHIN = 60.0
+_CALM_WITHIN = 120.0
 _DRAINED_WITHIN = 300.0
 _JOURNAL_WITHIN = 10.0
 _NUMBERS_APART = 1.2  # of what a phase can send
@@ -100,6 +101,7 @@ def _loaded(node: Node, sink: Sink, load: Load, phases: list[Phase], logs: Path,
             watch.enter(phase.name)
             say(f"{phase.name}: {phase.rate:,.0f} messages/s offered by {phase.sessions} sessions")
             watch.follow(phase.seconds)
+        watch.until_calm(phases[0].name, _CALM_WITHIN)
         sent[phases[-1].name] = _end(*sources[-1])
         accepted = sum(each["accepted"] for each in sent.values())
         watch.until_received(accepted, _DRAINED_WITHIN)
@@ -212,11 +214,12 @@ def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
     The maximum is what {load["messages"]:,} messages of {load["size"]:,} bytes reached from {load["sessions"]} sessions
     in a closed loop. Then three sources follow one another without a gap, {options["seconds"]} s each: before and after
     at {options["share"]:.0%} of the maximum, in between {options["times"]} times the maximum from {options["crowd"]}
-    sessions; a message that is late is sent as soon as one of them is free, so what the node does not answer waits with
-    its clients. Slow: the destination takes each message {options["delay_ms"]} ms after its dot, so that accepting is
-    faster than delivering. Hand-over to receipt runs from the moment that the source sends the content, and so has the
-    wait for the 250 and the wait in the queue in it; percentiles are those of each second. Memory, queue and the
-    journal's backlog are looked at each second. Recovered: from the end of the overload's source until no later
+    sessions; the last one goes on until no more is queued than before. A message that is late is sent as soon as a
+    session is free, so what the node does not answer waits with its clients. Slow: the destination takes each message
+    {options["delay_ms"]} ms after its dot, so that accepting is faster than delivering.
+    Hand-over to receipt runs from the moment that the source sends the content, and so has the wait for the 250 and the
+    wait in the queue in it; percentiles are those of each second. Memory, queue and the journal's backlog are looked at
+    each second. Recovered: from the end of the overload's source until no later
     second's p99 was above twice the worst of before (or 20 ms). A run is void unless everything accepted was received,
     logged and accounted for to the last message."""
 

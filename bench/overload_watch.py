@@ -54,6 +54,13 @@ class Watch:
             time.sleep(min(1.0, left))
             self.look()
 
+    def until_calm(self, calm: str, within: float) -> None:
+        """Goes on until no more is queued than in that phase, or for so long."""
+        queued = max(second.queued for second in self.seconds if second.phase == calm)
+        end = time.monotonic() + within
+        while self.seconds[-1].queued > queued and time.monotonic() < end:
+            self.follow(1.0)
+
     def until_received(self, count: int, within: float) -> None:
         """Raises RunVoid when that many have not arrived in time, or more have."""
         end = time.monotonic() + within
