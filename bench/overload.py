@@ -93,6 +93,7 @@ def _loaded(node: Node, sink: Sink, load: Load, phases: list[Phase], logs: Path,
     try:
         first = 0
         for phase in phases:
+            watch.enter("")
             sources.append((phase, _start(node, load, phase, first, logs)))
             first += int(phase.rate * (phase.seconds + _HAND_OVER) * _NUMBERS_APART)
             watch.follow(_HAND_OVER)
@@ -224,6 +225,12 @@ def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
     logged and accounted for to the last message."""
 
 
+def _recovered(seconds: float | None) -> str:
+    if seconds is None:
+        return "Its latency was not as before when the last source ended."
+    return f"Recovered {seconds} s after the overload."
+
+
 def _lines(run: Run) -> list[str]:
     lines: list[str] = []
     for case, of in run["cases"].items():
@@ -231,7 +238,7 @@ def _lines(run: Run) -> list[str]:
             "",
             f"### Destination {case}: {of['messages']:,} messages, {of['duplicates']} duplicates",
             "",
-            f"Recovered {of['recovered_after_s']} s after the overload. At most: "
+            f"{_recovered(of['recovered_after_s'])} At most: "
             + ", ".join(f"{name} {value:,}" for name, value in of["peaks"].items()),
             "",
             "| phase | offered/s | accepted/s | received/s | 4xx | dot to 250, ms | hand-over p50, p99, ms | queued |",

@@ -44,7 +44,7 @@ class Watch:
         self.seconds: list[Second] = []
 
     def enter(self, phase: str) -> None:
-        """What is looked at from now on belongs to `phase`; the seconds before its source was alone to none."""
+        """What is looked at from now on belongs to `phase`; "" = to none, since two sources are at work."""
         self.look()
         self._phase = phase
 
