@@ -25,10 +25,11 @@ from bench.usage import server_version, spent, usage
 _CASES = {"fast": (), "slow": ("--delay-ms",)}
 _HAND_OVER = 1.0  # seconds that a phase's source is at work before the last one's is told to end
 _SOURCE_ENDS_WITHIN = 60.0
+_LAST = "after"
 _CALM_WITHIN = 120.0
 _DRAINED_WITHIN = 300.0
 _JOURNAL_WITHIN = 10.0
-_NUMBERS_APART = 1.2  # of what a phase can send
+_SLACK = 15.0  # seconds that a phase's source may be at work beyond its time: so many numbers are its own
 
 
 class Phase(NamedTuple):
@@ -74,7 +75,7 @@ def _run(load: Load, given: argparse.Namespace, root: Path, say: Say) -> Run:
                 phases = [
                     Phase("before", maximum * given.share, load.sessions, given.seconds),
                     Phase("overload", maximum * given.times, given.crowd, given.seconds),
-                    Phase("after", maximum * given.share, load.sessions, given.seconds),
+                    Phase(_LAST, maximum * given.share, load.sessions, given.seconds),
                 ]
                 cases[case] = {"maximum": maximum} | _loaded(node, sink, here, phases, place, say)
                 server = server_version(node.family())
@@ -95,7 +96,7 @@ def _loaded(node: Node, sink: Sink, load: Load, phases: list[Phase], logs: Path,
         for phase in phases:
             watch.enter("")
             sources.append((phase, _start(node, load, phase, first, logs)))
-            first += int(phase.rate * (phase.seconds + _HAND_OVER) * _NUMBERS_APART)
+            first += int(phase.rate * (phase.seconds + _SLACK))
             watch.follow(_HAND_OVER)
             if len(sources) > 1:
                 sent[sources[-2][0].name] = _end(*sources[-2])
@@ -138,7 +139,10 @@ def _end(phase: Phase, source: "subprocess.Popen[bytes]") -> dict[str, Any]:
         source.wait(_SOURCE_ENDS_WITHIN)
     except subprocess.TimeoutExpired:
         raise RunVoid(f"the source of the phase {phase.name} did not end when it was told to") from None
-    return result_of(source)
+    sent = result_of(source)
+    if phase.name != _LAST and sent["messages"] > int(phase.rate * (phase.seconds + _SLACK)):
+        raise RunVoid(f"the source of the phase {phase.name} ended so late that its numbers met those of the next")
+    return sent
 
 
 def _phase(phase: Phase, sent: dict[str, Any], seconds: list[Second]) -> dict[str, Any]:
