@@ -1,15 +1,16 @@
 """`python -m bench COMMAND`: figures of nodes on this machine, as dated files in bench/results."""
 
 import argparse
+import signal
 import sys
 
-from bench import depth, idle, orders, overload, relay, rules, scale, sweep
+from bench import depth, idle, orders, overload, profile, relay, rules, scale, scaling, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
     command.name: command
     for command in (
-        command_of(relay.SCENARIO),
+        relay.COMMAND,
         command_of(orders.SCENARIO),
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
@@ -17,6 +18,8 @@ COMMANDS = {
         command_of(idle.SCENARIO),
         command_of(overload.SCENARIO),
         scale.COMMAND,
+        scaling.COMMAND,
+        profile.COMMAND,
     )
 }
 _EPILOG = """Each command starts nodes of its own on fresh directories, loads them, checks that source, sink, delivery
@@ -47,6 +50,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what was started is stopped then, too
     given = arguments(sys.argv[1:] if argv is None else argv)
     return COMMANDS[given.command].main(given)
 

@@ -41,6 +41,11 @@ def share(text: str) -> float:
 def result_options(parser: argparse.ArgumentParser, name: str, repeat: int) -> None:
     """How often is measured, where the data goes meanwhile, and where the result."""
     parser.add_argument("--repeat", type=positive, default=repeat, help="runs, each on a fresh directory")
+    place_options(parser, name)
+
+
+def place_options(parser: argparse.ArgumentParser, name: str) -> None:
+    """Where the data goes meanwhile, and where the result."""
     parser.add_argument("--data-dir", type=Path, help="a directory on a real disk; data goes to a new one below it")
     parser.add_argument("--name", default=name, help="ends the names of the result files")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where these files go")

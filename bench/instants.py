@@ -2,6 +2,8 @@
 
 import array
 import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -13,6 +15,20 @@ def write_instants(path: Path, instants: "array.array[float]") -> None:
 def read_instants(path: Path) -> "array.array[float]":
     """What was written; the entry at an index is of the message with that number."""
     return _little_endian(array.array("d", path.read_bytes()))
+
+
+def between(earlier: Sequence[float], later: Sequence[float]) -> list[float]:
+    """Seconds from the one to the other, of the messages that have both.
+
+    Less than nothing where a message was received before its source had read the 250.
+    """
+    return [after - before for before, after in zip(earlier, later, strict=False) if before and after]
+
+
+def per_second(instants: Iterable[float], start: float) -> list[int]:
+    """How many fell into each second since `start`."""
+    seconds = Counter(int(instant - start) for instant in instants if instant >= start)
+    return [seconds[second] for second in range(max(seconds, default=-1) + 1)]
 
 
 def _little_endian(instants: "array.array[float]") -> "array.array[float]":

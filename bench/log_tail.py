@@ -1,9 +1,16 @@
 """The delivery log as it grows: how many lines of one type have come, and for how many deliveries."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+
+from bench.processes import RunVoid
+from bench.progress import Say
+
+_POLL = 0.1
+_TELL_EVERY = 2.0
 
 
 class _Line(msgspec.Struct):
@@ -31,6 +38,23 @@ class LogTail:
             if path.exists():
                 self._read_on(path)
         return self._lines, len(self._ids)
+
+    def until(self, expected: int, within: float, say: Say) -> float:
+        """Seconds from now until it has one line for each of so many deliveries. Raises RunVoid when it has not."""
+        start = told = time.monotonic()
+        while True:
+            lines, different = self.count()
+            now = time.monotonic()
+            if lines == different == expected:
+                return round(now - start, 2)
+            if lines > expected or now - start > within:
+                raise RunVoid(
+                    f"the delivery log has {lines} {self._kind} lines for {different} deliveries, not {expected}"
+                )
+            if now - told > _TELL_EVERY:
+                told = now
+                say(f"the delivery log has {lines:,} of {expected:,} {self._kind} lines")
+            time.sleep(_POLL)
 
     def _read_on(self, path: Path) -> None:
         with path.open("rb") as log:

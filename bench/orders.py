@@ -146,7 +146,7 @@ def _lines(run: Run) -> list[str]:
             f"- {phase}, removal to answer, ms: {shown(of['removal_ms'])}",
         ]
     lines.append(f"- hand-over to receipt beside the orders, ms: {shown(run['handover_to_receipt_ms'])}")
-    return [*lines, *process_table(run["processes"], run["messages"], "message")]
+    return [*lines, *process_table(run["processes"], run["messages"], "messages")]
 
 
 SCENARIO = Scenario(

@@ -61,6 +61,18 @@ class Plan:
         )
 
 
+class DuePlan(Plan):
+    """Mail to be relayed, all of it due at one instant."""
+
+    def __init__(self, messages: int, sizes: Sequence[int], domains: int, recipients: int, due_at: int) -> None:
+        """`due_at`: Unix time, whole seconds."""
+        self._due = time.strftime("X-MQ-Delayed: %Y-%m-%d %H:%M:%S\r\n", time.gmtime(due_at)).encode()
+        super().__init__(messages, sizes, domains, recipients)
+
+    def _head(self, number: int, now_us: int) -> bytes:
+        return self._due + super()._head(number, now_us)
+
+
 class WaitingPlan(Plan):
     """Mail that waits for a week: `recipients` a message, over all domains, in three pools that nobody else uses."""
 

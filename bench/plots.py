@@ -68,6 +68,7 @@ def _panel(axes: "Axes", y_label: str, series: Mapping[str, Series], log: bool) 
         axes.plot(*_columns(points), label=name, color=colour, linewidth=1.4, marker="o" if few else "", markersize=3)
     axes.set_ylabel(y_label)
     axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
     if log:
         axes.set_xscale("symlog")
     axes.yaxis.set_major_formatter("{x:,.0f}")

@@ -112,9 +112,9 @@ class Sink(Child):
         """What it has received since the last account."""
         return self.ask("stats", "stats")
 
-    def account(self) -> dict[str, Any]:
-        """All of what it has received since the last account; it begins anew."""
-        return self.ask("account", "end")
+    def account(self, moments: Path | None = None) -> dict[str, Any]:
+        """All of what it has received since the last account; it begins anew. `moments`: file for the time of each."""
+        return self.ask(f"account {moments}" if moments else "account", "end")
 
 
 class Node(Child):

@@ -1,92 +1,131 @@
-"""The scenario `relay`: how many messages a second go in over SMTP and out over SMTP, and what that costs."""
+"""The command `relay`: scenario files, one after the other and again, each run on a node of its own."""
 
 import argparse
+import json
+import statistics
 from pathlib import Path
 from typing import Any
 
-from bench.command import positive
-from bench.flow import Flow, Load, hop_of, result_of, start_source
-from bench.machine import sync_latency
-from bench.processes import Sink
-from bench.progress import Say
-from bench.ranks import shown
-from bench.report import process_table
-from bench.rig import directory, running, stopping
-from bench.scenario import Figure, Run, Scenario, load_of, load_options
+import msgspec
 
+from bench import plots, relay_page, report, scenario_file
+from bench.command import Command, data_root, opening, positive, result_options
+from bench.processes import RunVoid
+from bench.progress import say
+from bench.scenario import Run
+from bench.scenario_file import BadScenario, ScenarioFile
+from bench.scenario_run import run
 
-def direct_hop(load: Load, logs: Path) -> dict[str, Any]:
-    """Source to sink with nothing between: the ceiling of this machine for this load."""
-    with stopping(Sink(logs / "sink.log")) as sink:
-        return hop_of(result_of(start_source(load, sink.address, logs)), sink.account())
+_MAIN = "main"
+_EPILOG = """A scenario is a TOML file: one of those below by its name, or any other by its path. Several are run by
+turns (A B A B ...), so that what drifts on the machine meets all of them, and compared with the first, repetition by
+repetition. A run that is void is told with its reason, and the exit status is 1."""
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--messages", type=positive, default=50_000, help="messages of a run")
-    load_options(parser)
+    parser.add_argument("scenarios", nargs="*", metavar="NAME|FILE.toml", help=f"scenarios; none = {_MAIN}")
+    parser.add_argument("--messages", type=positive, metavar="N", help="of a run, instead of what the files say")
+    parser.add_argument("--workers", type=positive, metavar="N", help="worker processes, instead of what the files say")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one more setting of the node")
+    result_options(parser, "", 3)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    listing = [f"  {name:<28}{scenario.about}" for name, scenario in scenario_file.named().items()]
+    parser.epilog = "\n".join([_EPILOG, "", "scenarios:", *listing])
 
 
-def _run(load: Load, given: argparse.Namespace, root: Path, say: Say) -> Run:
-    """The direct hop and the node, each over the same load."""
-    with directory(root) as place:
-        disk = sync_latency(place)
-        say(f"disk: fdatasync of 4 KiB {disk['p50']} ms median, {disk['p99']} ms p99")
-        direct = direct_hop(load, place)
-        say(f"direct hop: {direct['rate']:,.0f} messages/s")
-        with running(place, load, say) as (node, sink), Flow(node, sink, load, place, say) as flow:
-            result = flow.end()
-    return result | {"direct": direct, "of_direct": round(result["rate"] / direct["rate"], 3), "fdatasync_ms": disk}
+def scenarios_of(given: argparse.Namespace) -> list[ScenarioFile]:
+    """What is to be run, by turns. Raises BadScenario."""
+    found: list[ScenarioFile] = []
+    for word in given.scenarios or [_MAIN]:
+        scenario = scenario_file.find(word)
+        again = sum(other.name.partition("#")[0] == scenario.name for other in found)
+        load = msgspec.structs.replace(scenario.load, messages=given.messages or scenario.load.messages)
+        node = msgspec.structs.replace(
+            scenario.node,
+            workers=given.workers or scenario.node.workers,
+            settings=(*scenario.node.settings, *given.set),
+        )
+        name = f"{scenario.name}#{again + 1}" if again else scenario.name
+        found.append(msgspec.structs.replace(scenario, name=name, load=load, node=node))
+    return found
 
 
-def _cpu(run: Run) -> float:
-    used = [use["cpu_seconds"] for role, use in run["processes"].items() if role not in ("source", "sink")]
-    return float(sum(used) / run["messages"] * 1e6)
+def _main(given: argparse.Namespace) -> int:
+    try:
+        scenarios = scenarios_of(given)
+    except BadScenario as error:
+        raise SystemExit(f"python -m bench: {error}") from None
+    root = data_root(given.data_dir)
+    runs: dict[str, list[Run | None]] = {scenario.name: [] for scenario in scenarios}
+    void: dict[str, list[str]] = {scenario.name: [] for scenario in scenarios}
+    for number in range(1, given.repeat + 1):
+        for scenario in scenarios:
+            say(f"{scenario.name}, run {number} of {given.repeat}: {scenario.load.messages:,} messages")
+            try:
+                runs[scenario.name].append(run(scenario, root, say))
+            except RunVoid as error:
+                runs[scenario.name].append(None)
+                void[scenario.name].append(str(error))
+                say(f"VOID: {error}")
+    result = opening(given.name or _name_of(scenarios), root)
+    result["scenarios"] = [_account(scenario, scenarios[0], runs, void[scenario.name]) for scenario in scenarios]
+    if any(each["runs"] for each in result["scenarios"]):
+        _write(given.results, result)
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 1 if any(void.values()) else 0
 
 
-_FIGURES = {
-    "rate": Figure("end to end, messages/s (first MAIL to last receipt)", lambda run: run["rate"]),
-    "intake_rate": Figure("intake, messages/s (first MAIL to last 250)", lambda run: run["intake_rate"]),
-    "direct": Figure("direct hop, messages/s (source to sink, nothing between)", lambda run: run["direct"]["rate"]),
-    "of_direct": Figure("end to end as a share of the direct hop", lambda run: run["of_direct"]),
-    "journal_caught_up_s": Figure(
-        "delivery log complete after the last receipt, s", lambda run: run["journal_caught_up_s"]
-    ),
-    "cpu_us_per_message": Figure("CPU of Floodgate and its server, us per message", _cpu),
-}
+def _name_of(scenarios: list[ScenarioFile]) -> str:
+    names = [scenario.name for scenario in scenarios]
+    if names == [_MAIN]:
+        return "relay"
+    return names[0] if len(names) == 1 else f"{len(names)}-scenarios"
 
 
-def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
-    return f"""
-    {load["messages"]:,} messages of {load["size"]:,} bytes with two tags, to {load["domains"]} domains, from
-    {load["sessions"]} SMTP sessions in a closed loop with pipelining; source, sink, server and Floodgate
-    ({load["workers"]} workers, all features on, embedded server with `appendfsync always`) share the machine. A run
-    counts when the source had every message accepted, the sink had each, the delivery log had one Delivery line per
-    delivery within 5 s of the last receipt, the statement of the tag equalled the receipts, and the node ended with
-    status 0 after SIGTERM."""
+def _account(
+    scenario: ScenarioFile, first: ScenarioFile, runs: dict[str, list[Run | None]], void: list[str]
+) -> dict[str, Any]:
+    """All of one scenario; its rate by that of the first, within each repetition that has both."""
+    own = runs[scenario.name]
+    counted = [each for each in own if each]
+    ratios = [each["rate"] / other["rate"] for each, other in zip(own, runs[first.name], strict=True) if each and other]
+    return {
+        "name": scenario.name,
+        "about": scenario.about,
+        "file": msgspec.to_builtins(scenario),
+        "summary": report.summary(counted, relay_page.FIGURES),
+        "processes": relay_page.processes_of(counted),
+        "to_first": report.spread(ratios) if ratios and scenario is not first else None,
+        "runs": counted,
+        "void": void,
+    }
 
 
-def _lines(run: Run) -> list[str]:
-    return [
-        f"- {run['rate']:,} messages/s in {run['seconds']} s; direct hop {run['direct']['rate']:,}",
-        f"- end of data to 250, ms: {shown(run['dot_to_reply_ms'])}",
-        f"- hand-over to receipt, ms: {shown(run['handover_to_receipt_ms'])}",
-        f"- received per second: {', '.join(str(count) for count in run['received_per_second'])}",
-        (
-            f"- duplicates {run['duplicates']}, deferred at intake {run['deferred_at_intake']}, "
-            f"connections to the sink {run['connections']}"
-        ),
-        *process_table(run["processes"], run["messages"], "message"),
-    ]
+def _write(directory: Path, result: dict[str, Any]) -> None:
+    stem = report.free_stem(directory, f"{result['date'][:10]}-{result['name']}")
+    pictures: dict[str, str] = {}
+    for each in result["scenarios"]:
+        if each["runs"]:
+            alone = len(result["scenarios"]) == 1
+            picture = directory / (f"{stem}.png" if alone else f"{stem}-{each['name'].replace('#', '-')}.png")
+            middle = _typical(each["runs"])
+            if plots.flow(picture, f"{each['name']}: {each['about']}", middle["over_time"]):
+                pictures[each["name"]] = picture.name
+    for line in relay_page.table(result):
+        say(line)
+    say(str(report.write(directory, stem, result, relay_page.page(result, pictures))))
 
 
-SCENARIO = Scenario(
+def _typical(runs: list[Run]) -> Run:
+    """The run with the median rate."""
+    middle = statistics.median_low(each["rate"] for each in runs)
+    return next(each for each in runs if each["rate"] == middle)
+
+
+COMMAND = Command(
     name="relay",
-    about="The relay rate of one node: messages in and out over SMTP.",
-    repeat=3,
+    about="The relay in the scenarios of TOML files: rates, latencies, CPU and memory of mail in and out over SMTP.",
     options=_options,
-    load=lambda given: load_of(given, given.messages),
-    run=_run,
-    figures=_FIGURES,
-    conditions=_conditions,
-    lines=_lines,
+    main=_main,
 )

@@ -17,21 +17,32 @@ def summary(runs: Sequence[Run], figures: Mapping[str, Figure]) -> dict[str, dic
     for name, figure in figures.items():
         values = [value for value in map(figure.of, runs) if value is not None]
         if values:
-            table[name] = {
-                "median": round(statistics.median(values), 3),
-                "least": round(min(values), 3),
-                "most": round(max(values), 3),
-            }
+            table[name] = spread(values)
     return table
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and most."""
+    return {
+        "median": round(statistics.median(values), 4),
+        "least": round(min(values), 4),
+        "most": round(max(values), 4),
+    }
+
+
+def free_stem(directory: Path, stem: str) -> str:
+    """The stem, with a number where an older result under `directory` has it already."""
+    free, number = stem, 1
+    while (directory / f"{free}.json").exists():
+        number += 1
+        free = f"{stem}-{number}"
+    return free
 
 
 def write(directory: Path, stem: str, result: dict[str, Any], page: str) -> Path:
     """Writes `<stem>.json` and `<stem>.md` under `directory`, never over an older result; the page's path."""
     directory.mkdir(parents=True, exist_ok=True)
-    free, number = stem, 1
-    while (directory / f"{free}.json").exists():
-        number += 1
-        free = f"{stem}-{number}"
+    free = free_stem(directory, stem)
     (directory / f"{free}.json").write_text(json.dumps(result, indent=2) + "\n")
     path = directory / f"{free}.md"
     path.write_text(page)
@@ -44,12 +55,8 @@ def as_page(result: dict[str, Any], scenario: Scenario) -> str:
         *heading(result),
         f"{len(result['runs'])} runs, {len(result['void'])} void.",
         "",
-        "| figure | median | least | most |",
-        "|---|---|---|---|",
+        *figure_table(result["summary"], _with_sync(scenario.figures)),
     ]
-    for name, figure in _with_sync(scenario.figures).items():
-        if values := result["summary"].get(name):
-            lines.append(f"| {figure.label} | {values['median']:,} | {values['least']:,} | {values['most']:,} |")
     settings = ", ".join(f"`{setting}`" for setting in result["load"]["settings"]) or "none"
     lines += [
         "",
@@ -68,6 +75,15 @@ def as_page(result: dict[str, Any], scenario: Scenario) -> str:
 def summary_of(runs: Sequence[Run], scenario: Scenario) -> dict[str, dict[str, float]]:
     """The summary of a scenario, with the disk's sync beside it."""
     return summary(runs, _with_sync(scenario.figures))
+
+
+def figure_table(found: Mapping[str, Mapping[str, float]], figures: Mapping[str, Figure]) -> list[str]:
+    """The summary, one row for each figure that was found."""
+    lines = ["| figure | median | least | most |", "|---|---|---|---|"]
+    for name, figure in figures.items():
+        if values := found.get(name):
+            lines.append(f"| {figure.label} | {values['median']:,} | {values['least']:,} | {values['most']:,} |")
+    return lines
 
 
 def heading(result: dict[str, Any]) -> list[str]:
@@ -98,9 +114,9 @@ def _with_sync(figures: Mapping[str, Figure]) -> dict[str, Figure]:
 
 
 def process_table(processes: Mapping[str, Mapping[str, float]], count: int, unit: str) -> list[str]:
-    """What each process used, in total and by each of `count` things that the run handled."""
-    lines = ["", f"| process | CPU s | us per {unit} | peak MiB |", "|---|---|---|---|"]
+    """What each process used, in total and for 1,000 of the things, named in the plural, that the run handled."""
+    lines = ["", f"| process | CPU s | CPU s per 1,000 {unit} | peak MiB |", "|---|---|---|---|"]
     for role, use in processes.items():
-        each = use["cpu_seconds"] / count * 1e6
-        lines.append(f"| {role} | {use['cpu_seconds']} | {each:.1f} | {use.get('peak_rss_mib', '')} |")
+        each = use["cpu_seconds"] / count * 1000
+        lines.append(f"| {role} | {use['cpu_seconds']} | {each:.4f} | {use.get('peak_rss_mib', '')} |")
     return lines

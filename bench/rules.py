@@ -184,7 +184,7 @@ def _lines(run: Run) -> list[str]:
         f"{changes['relay_kept']} kept",
         "",
         "CPU and memory of the last leg with the rules:",
-        *process_table(run["processes"], run["messages"], "message"),
+        *process_table(run["processes"], run["messages"], "messages"),
     ]
 
 

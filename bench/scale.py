@@ -40,24 +40,36 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def _main(given: argparse.Namespace) -> int:
     root = data_root(given.data_dir)
+    curves: dict[str, Any] = {}
+    page: Path | None = None
     with directory(root) as place:
-        disk = machine.sync_latency(place)
-        curves = {name: _curve(CURVES[name], given, place) for name in given.curves or CURVES}
-    result = opening(given.name, root) | {
-        "command": "scale",
-        "load": {name: getattr(given, name) for name in ("messages", "size", "sessions", "domains", "repeat")},
-        "settings": given.set,
-        "fdatasync_ms": disk,
-        "curves": curves,
-    }
-    stem = f"{result['date'][:10]}-{given.name}"
-    path = report.write(given.results, stem, result, scale_page.as_page(result))
-    for plot in scale_page.plots_of(result, path.with_suffix("")):
-        say(str(plot))
-    say(str(path))
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=2) + "\n")
+        result = opening(given.name, root) | {
+            "command": "scale",
+            "load": {name: getattr(given, name) for name in ("messages", "size", "sessions", "domains", "repeat")},
+            "settings": given.set,
+            "fdatasync_ms": machine.sync_latency(place),
+            "curves": curves,
+        }
+        for name in given.curves or CURVES:
+            curves[name] = _curve(CURVES[name], given, place)
+            page = _write(given, result, page)
+    if page:
+        for plot in scale_page.plots_of(result, page.with_suffix("")):
+            say(str(plot))
+        say(str(page))
     return 1 if any(curve["void"] for curve in curves.values()) else 0
+
+
+def _write(given: argparse.Namespace, result: dict[str, Any], page: Path | None) -> Path:
+    """The result so far, over that of the curves before: a run that is cut short has measured something, too."""
+    text = json.dumps(result, indent=2) + "\n"
+    if given.json:
+        given.json.write_text(text)
+    if page is None:
+        return report.write(given.results, f"{result['date'][:10]}-{given.name}", result, scale_page.as_page(result))
+    page.write_text(scale_page.as_page(result))
+    page.with_suffix(".json").write_text(text)
+    return page
 
 
 def _curve(curve: Curve, given: argparse.Namespace, place: Path) -> dict[str, Any]:

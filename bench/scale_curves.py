@@ -46,9 +46,9 @@ def _masters(given: argparse.Namespace, cores: int) -> list[Shape]:
 
 
 def _domains(given: argparse.Namespace, cores: int) -> list[Shape]:
-    """Each domain has mail: where there are more of them than messages, there are more messages."""
+    """Mail as it comes, which finds few queues with work at a time; then a backlog in all of them."""
     counts = [count for count in (1, 10, 5_000, 100_000) if count <= given.most_domains]
-    return [Shape(n, _load(given, cores, domains=n, messages=max(given.messages, n))) for n in counts]
+    return [Shape(n, _load(given, cores, domains=n), drained=max(given.messages, n)) for n in counts]
 
 
 def _waiting(given: argparse.Namespace, cores: int) -> list[Shape]:
@@ -57,7 +57,12 @@ def _waiting(given: argparse.Namespace, cores: int) -> list[Shape]:
 
 
 def _sessions(given: argparse.Namespace, cores: int) -> list[Shape]:
-    return [Shape(n, _load(given, cores, sessions=n)) for n in (1, 10, 40, 100, 200)]
+    """One session alone waits for each sync: it sends less, or it would take most of the time."""
+    wide = [*given.set, "smtp.max_connections_per_client=1000"]
+    return [
+        Shape(n, _load(given, cores, sessions=n, messages=min(given.messages, 1500 * n), settings=wide))
+        for n in (1, 10, 40, 100, 200)
+    ]
 
 
 def _rules(given: argparse.Namespace, cores: int) -> list[Shape]:

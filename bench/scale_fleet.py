@@ -24,6 +24,7 @@ class Shape(msgspec.Struct, frozen=True):
     store: str = "embedded"  # or "single", "cluster"
     rules: int = 0
     waiting: int = 0  # deliveries that wait in the queues meanwhile
+    drained: int = 0  # messages that are accepted first, and all due at one instant
     orders: int = 0  # given one after the other
     proved: bool = False  # orders, pauses, a cancel and the books are tried, too
 

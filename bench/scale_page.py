@@ -73,23 +73,19 @@ def plots_of(result: dict[str, Any], stem: Path) -> list[Path]:
     """Draws them beside the page; those that could be drawn."""
     drawn = []
     for name, curve in result["curves"].items():
-        points = [(_at(curve, point), point) for point in curve["points"]]
+        points = [(float(point["x"]), point) for point in curve["points"]]
         if len(points) < 2:
             continue
         rates = {what: [(x, median(point, _field(what))) for x, point in points] for what in ("rate", "intake_rate")}
         costs = {
             role: [(x, median(point, cpu(role))) for x, point in points] for role in ("worker", "valkey", "journal")
         }
-        x_label = curve["x_label"] + (", 0 drawn at 1" if curve["log_x"] and not curve["points"][0]["x"] else "")
+        x_label = curve["x_label"]
         for what, series, y_label in (("rate", rates, "messages/s"), ("cpu", costs, "us of CPU per message")):
             path = stem.with_name(f"{stem.name}-{name}-{what}.png")
             if plots.curve(path, curve["title"], x_label, series, y_label, log_x=curve["log_x"]):
                 drawn.append(path)
     return drawn
-
-
-def _at(curve: dict[str, Any], point: dict[str, Any]) -> float:
-    return float(max(point["x"], 1) if curve["log_x"] else point["x"])
 
 
 def _field(name: str) -> Callable[[Point], float]:
@@ -133,7 +129,10 @@ def _more(curve: dict[str, Any]) -> list[str]:
         run = point["runs"][-1]
         at = f"- {point['x']:,.0f}:"
         if len(run["masters"]) > 1:
-            lines.append(f"{at} calls per message by master: {', '.join(str(one['calls']) for one in run['masters'])}")
+            lines.append(
+                f"{at} lanes by master: {', '.join(str(lanes) for lanes in run['lanes'])}; calls per message: "
+                f"{', '.join(str(one['calls']) for one in run['masters'])}"
+            )
         if "orders" in run:
             effective = run["orders"]["effective_ms"]
             lines.append(
@@ -152,6 +151,9 @@ def _more(curve: dict[str, Any]) -> list[str]:
                 f"{median(point, _field('ready_after_s')):.2f} s, its workers start with "
                 f"{median(point, _field('worker_mib_at_start')):.1f} MiB"
             )
+        lines += [f"{at} a node said: {text}" for text in run["complaints"]]
+        if "drain" in run:
+            lines.append(f"{at} {_drain(point)}")
         if "waiting" in run:
             queued = run["waiting"]
             lines.append(
@@ -161,3 +163,14 @@ def _more(curve: dict[str, Any]) -> list[str]:
                 f"running server is ready after {median(point, _field('ready_after_s')):.2f} s"
             )
     return lines
+
+
+def _drain(point: dict[str, Any]) -> str:
+    runs = {"runs": [run["drain"] for run in point["runs"]]}
+    first = runs["runs"][-1]
+    return (
+        f"{first['messages']:,} messages queued first, all due at one instant: drained at {median(runs, rate):,.0f} "
+        f"messages/s over {first['connections']:,} connections, worker {median(runs, cpu('worker')):.0f} us, server "
+        f"{median(runs, cpu('valkey')):.0f} us, journal {median(runs, cpu('journal')):.0f} us; a worker's peak "
+        f"{_peak(runs, 'worker'):.0f} MiB"
+    )

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import re
 import subprocess
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import msgspec
 from bench.changes import create
 from bench.flow import Flow, calibrate, result_of, start_source
 from bench.plan import WAITING
-from bench.processes import RunVoid
+from bench.processes import RunVoid, Sink
 from bench.progress import Say
 from bench.scale_fleet import Fleet, Shape, expect, running, store_of
 from bench.scale_proof import orders, prove
+from bench.scenario_backlog import backlog
 from bench.servers import Counts
 from bench.usage import reset_peaks
 
@@ -28,6 +30,8 @@ WAITING_DOMAINS = 20
 _CONNECTIONS = 8  # that create the rules
 _WARM_UP = 10  # one message in so many goes first, unmeasured
 _TELL_EVERY = 5.0
+_COMPLAINT = re.compile(r".*?\b((?:WARNING|ERROR|CRITICAL) .*)").match
+_COMPLAINTS = 5  # that are kept
 
 
 def measure(place: Path, shape: Shape, say: Say) -> Point:
@@ -51,32 +55,49 @@ def measure(place: Path, shape: Shape, say: Say) -> Point:
             with Flow(fleet, sink, shape.load, place, say) as flow:
                 found = flow.end()
             after = fleet.store.counts()
-            point = _figures(found, before, after) | ready
+            point = _figures(found, before, after) | ready | {"lanes": fleet.store.lanes()}
             if shape.orders:
                 point["orders"] = asyncio.run(orders(fleet, shape.orders))
             if shape.waiting:
                 expect("what waits", fleet.get(f"/v1/tags/{WAITING}")["queued"], _waiting(shape) * RECIPIENTS)
+            if shape.drained:
+                point["drain"] = _drain(fleet, sink, shape, place, say)
             if shape.proved:
                 point["proof"] = prove(fleet, shape.load, place, say)
+    point["complaints"] = _complaints(place / "node.log")
     return point | (msgspec.json.decode(filled.read_bytes()) if filled.exists() else {})
 
 
 def _figures(found: dict[str, Any], before: list[Counts], after: list[Counts]) -> Point:
-    messages = found["messages"]
-    kept = ("rate", "intake_rate", "dot_to_reply_ms", "handover_to_receipt_ms", "received_per_second", "connections")
+    kept = (
+        "rate",
+        "intake_rate",
+        "dot_to_reply_ms",
+        "accepted_to_delivered_ms",
+        "handover_to_receipt_ms",
+        "received_per_second",
+        "connections",
+    )
+    return {name: found[name] for name in kept} | {
+        **_used(found),
+        "server_mib": round(sum(counts.used_memory for counts in after) / 2**20, 1),
+        "masters": [_by_message(one, other, found["messages"]) for one, other in zip(before, after, strict=True)],
+        "server": found["server"],
+    }
+
+
+def _used(found: dict[str, Any]) -> Point:
+    """CPU per message over all processes of a kind, and the peak of the largest of them."""
     cpu: dict[str, float] = defaultdict(float)
     peaks: dict[str, float] = defaultdict(float)
     for name, use in found["processes"].items():
         role = name.rstrip("0123456789 ")
-        cpu[role] += use["cpu_seconds"] / messages * 1e6
+        cpu[role] += use["cpu_seconds"] / found["messages"] * 1e6
         peaks[role] = max(peaks[role], use.get("peak_rss_mib", 0.0))
-    return {name: found[name] for name in kept} | {
-        "messages": messages,
+    return {
+        "messages": found["messages"],
         "cpu_us": {role: round(us, 1) for role, us in cpu.items()},
         "peak_mib": {role: peak for role, peak in peaks.items() if peak},
-        "server_mib": round(sum(counts.used_memory for counts in after) / 2**20, 1),
-        "masters": [_by_message(one, other, messages) for one, other in zip(before, after, strict=True)],
-        "server": found["server"],
     }
 
 
@@ -86,8 +107,23 @@ def _by_message(before: Counts, after: Counts, messages: int) -> dict[str, float
     return {name: round((getattr(after, name) - getattr(before, name)) / messages, 4) for name in done}
 
 
+def _complaints(log: Path) -> list[str]:
+    """The first warnings and errors of the nodes, without their times: how often each came."""
+    found = Counter(match[1] for line in log.read_text(errors="replace").splitlines() if (match := _COMPLAINT(line)))
+    return [f"{count} x {text[:200]}" for text, count in found.most_common(_COMPLAINTS)]
+
+
 def _rss_mib(fleet: Fleet) -> list[float]:
     return [round(worker.memory_info().rss / 2**20, 1) for worker in fleet.workers()]
+
+
+def _drain(fleet: Fleet, sink: Sink, shape: Shape, place: Path, say: Say) -> Point:
+    """Every queue is full before the first delivery is due; the rate is from then until the last receipt."""
+    load = msgspec.structs.replace(shape.load, messages=shape.drained)
+    reset_peaks(fleet.family())
+    found = backlog(fleet.first, sink, load, place, say)
+    kept = ("rate", "seconds", "bytes_per_delivery", "connections")
+    return _used(found) | {name: found[name] for name in kept}
 
 
 def _waiting(shape: Shape) -> int:

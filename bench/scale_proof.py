@@ -11,7 +11,7 @@ import msgspec
 from bench.flow import Load, result_of, start_source
 from bench.log_tail import LogTail
 from bench.orders import Given, account
-from bench.plan import WAITING, WAITING_HALF, WAITING_POOLS
+from bench.plan import WAITING, WAITING_HALF
 from bench.processes import RunVoid
 from bench.progress import Say
 from bench.rest import Rest
@@ -76,7 +76,7 @@ def prove(fleet: Fleet, load: Load, place: Path, say: Say) -> dict[str, Any]:
     _until("Intercepted lines", lambda: tails["Intercepted"].count(), (half, half))
     _until("Cancellation lines", lambda: tails["Cancellation"].count(), (half, half))
     say(f"{half} held, released and ended by one order, {half} canceled one by one; statements and logs agree")
-    return {"held": half, "intercepted": half, "canceled": canceled, "pools": WAITING_POOLS}
+    return {"held": half, "intercepted": half, "canceled": canceled}
 
 
 def _made(answer: tuple[int, Any]) -> str:

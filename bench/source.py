@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 
 from bench.instants import write_instants
-from bench.plan import Plan, WaitingPlan
+from bench.plan import DuePlan, Plan, WaitingPlan
 from bench.sessions import Session, ShortSession
 from bench.size_mix import size_mix
 from bench.tally import Tally
@@ -63,13 +63,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.source", description="Send messages in a closed loop.")
     parser.add_argument("--target", required=True, metavar="HOST:PORT,...", help="of several the sessions take turns")
     parser.add_argument("--messages", type=int, default=10_000)
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--size", type=int, default=4096, help="bytes of a message, headers included")
-    size.add_argument(
+    parser.add_argument("--size", type=int, default=4096, help="bytes of a message, headers included")
+    parser.add_argument(
         "--sizes",
         type=size_mix,
         metavar="BYTES:SHARE,...",
-        help="a mix of sizes instead; every period of it has the shares exactly",
+        help="a mix of sizes instead of --size; every period of it has the shares exactly",
     )
     parser.add_argument("--sessions", type=int, default=40)
     parser.add_argument("--domains", type=int, default=5)
@@ -85,6 +84,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         help="write there when each message had its 250, in order: little-endian doubles of Unix time, 0.0 = never",
     )
     parser.add_argument(
+        "--due-at", type=int, metavar="UNIXTIME", help="all messages are scheduled for that second (X-MQ-Delayed)"
+    )
+    parser.add_argument(
         "--waiting",
         type=int,
         metavar="RECIPIENTS",
@@ -98,6 +100,8 @@ def main(argv: list[str] | None = None) -> int:
     sizes = given.sizes or [given.size]
     if given.waiting:
         plan: Plan = WaitingPlan(given.messages, sizes, given.domains, given.waiting)
+    elif given.due_at:
+        plan = DuePlan(given.messages, sizes, given.domains, given.recipients, given.due_at)
     else:
         plan = Plan(given.messages, sizes, given.domains, given.recipients, given.first)
     tally = Tally(plan, given.sessions, given.rate)

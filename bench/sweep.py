@@ -123,7 +123,7 @@ def _fill(node: Node, load: Load, mass: Mass, logs: Path, say: Say) -> dict[str,
     statement = node.get(f"/v1/tags/{WAITING}")
     if (statement["accepted"], statement["queued"], statement["balanced"]) != (deliveries, deliveries, True):
         raise RunVoid(f"of {deliveries} deliveries the statement says {statement}")
-    _journal(log, deliveries, "Reception", say)
+    log.until(deliveries, _JOURNAL_WITHIN, say)
     used = server_memory(node.redis)["used_memory"] - before
     content = mass.messages * mass.size
     return {
@@ -196,7 +196,7 @@ def _beside(
 def _books(node: Node, found: dict[str, Any], log: LogTail, mass: Mass, say: Say) -> dict[str, Any]:
     """Statements and delivery log agree with the sweep. Raises RunVoid."""
     _check(node, found["rule"], mass, found["matched"])
-    caught_up = _journal(log, found["matched"], "Intercepted", say)
+    caught_up = log.until(found["matched"], _JOURNAL_WITHIN, say)
     say(f"delivery log complete {caught_up:.1f} s after the sweep")
     memory = server_memory(node.redis)
     return {
@@ -241,22 +241,6 @@ def _check(node: Node, rule: str, mass: Mass, expected: int) -> None:
     wrong = [f"{what} is {found}, not {wanted}" for what, found, wanted in checks if found != wanted]
     if wrong:
         raise RunVoid(f"after the sweep {'; '.join(wrong)}")
-
-
-def _journal(log: LogTail, expected: int, kind: str, say: Say) -> float:
-    """Seconds from now until the delivery log has one line of the type per delivery. Raises RunVoid."""
-    start = told = time.monotonic()
-    while True:
-        lines, different = log.count()
-        now = time.monotonic()
-        if lines == different == expected:
-            return round(now - start, 2)
-        if lines > expected or now - start > _JOURNAL_WITHIN:
-            raise RunVoid(f"the delivery log has {lines} {kind} lines for {different} deliveries, not {expected}")
-        if now - told > _TELL_EVERY:
-            told = now
-            say(f"the delivery log has {lines:,} of {expected:,} {kind} lines")
-        time.sleep(_POLL)
 
 
 def _figure(label: str, case: str, name: str) -> Figure:
@@ -311,7 +295,7 @@ def _lines(run: Run) -> list[str]:
                 f"- {case}: relay asked for {of['relay_asked']:,}/s of {of['relay_maximum']:,}/s at most; "
                 f"{of['relay_before']:,}/s before, {of['relay_during']:,}/s during: {of['relay_kept']} kept"
             )
-        lines += process_table(of["processes"], of["matched"], "delivery ended")
+        lines += process_table(of["processes"], of["matched"], "deliveries ended")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 import array
 import asyncio
+import resource
 import time
 from collections import Counter
 from typing import Any
@@ -84,4 +85,5 @@ class Tally:
             "rate": self.accepted / seconds if seconds else 0.0,
             "dot_to_reply_ms": percentiles(self.latencies, 1000.0),
             "cpu_seconds": time.process_time(),
+            "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         }

@@ -3,9 +3,14 @@
 import contextlib
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import psutil
+
+_LOOKS = 20
+_BETWEEN_LOOKS = 0.25  # seconds
+_LITTLE = 8192  # bytes
 
 
 def server_version(processes: list[psutil.Process]) -> str:
@@ -18,7 +23,7 @@ def server_version(processes: list[psutil.Process]) -> str:
 
 
 def by_role(processes: list[psutil.Process]) -> dict[str, psutil.Process]:
-    """The processes that are still there; roles that run twice are numbered."""
+    """The processes that are still there, by what they do; roles that are there twice are numbered."""
     found: dict[str, psutil.Process] = {}
     for process in processes:
         try:
@@ -36,13 +41,13 @@ def by_role(processes: list[psutil.Process]) -> dict[str, psutil.Process]:
 def usage(processes: list[psutil.Process]) -> dict[str, dict[str, float]]:
     """CPU seconds (user and system) and peak resident MiB so far, by role."""
     found: dict[str, dict[str, float]] = {}
-    for role, process in by_role(processes).items():
+    for name, process in by_role(processes).items():
         try:
             times = process.cpu_times()
             peak = _peak_mib(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-        found[role] = {"cpu_seconds": round(times.user + times.system, 2), "peak_rss_mib": peak}
+        found[name] = {"cpu_seconds": round(times.user + times.system, 2), "peak_rss_mib": peak}
     return found
 
 
@@ -74,6 +79,17 @@ def server_memory(url: str) -> dict[str, int]:
             text = answer.read(int(answer.readline()[1:])).decode()
     said = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     return {name: int(said[name]) for name in ("used_memory", "used_memory_peak")}
+
+
+def settled_memory(url: str) -> int:
+    """`used_memory` once it falls no more: what was taken back lately is gone."""
+    least = server_memory(url)["used_memory"]
+    for _ in range(_LOOKS):
+        time.sleep(_BETWEEN_LOOKS)
+        before, least = least, min(least, server_memory(url)["used_memory"])
+        if before - least < _LITTLE:
+            break
+    return least
 
 
 def _role(command: list[str], name: str) -> str:

@@ -35,21 +35,16 @@ def take_fields(content: bytes, end: int, prefixes: tuple[str, ...]) -> tuple[by
     """Content without the fields of its header block (the first `end` octets) whose names begin with one of
     `prefixes` (lower case), and these fields in order."""
     block = content[:end]
-    pattern, marks = _pattern(prefixes)
-    lowered = block.lower()
-    for mark in marks:
-        if mark in lowered:
-            break
-    else:
-        return content, []
+    lowered = b"\n" + block.lower()
     fields: list[Field] = []
     kept: list[bytes] = []
     position = 0
-    for found in pattern.finditer(block):
-        fields.append(Field(found[1], found[2]))
-        if found.start() > position:
-            kept.append(block[position : found.start()])
-        position = found.end()
+    for found in _pattern(prefixes).finditer(lowered):
+        start, value, stop = found.start(1) - 1, found.end(2) - 1, found.end() - 1  # in the block
+        fields.append(Field(block[start : found.end(1) - 1], block[value:stop]))
+        if start > position:
+            kept.append(block[position:start])
+        position = stop + 2
     if not fields:
         return content, fields
     kept.append(content[position:])
@@ -57,8 +52,7 @@ def take_fields(content: bytes, end: int, prefixes: tuple[str, ...]) -> tuple[by
 
 
 @functools.lru_cache(maxsize=16)
-def _pattern(prefixes: tuple[str, ...]) -> tuple[re.Pattern[bytes], tuple[bytes, ...]]:
-    encoded = tuple(prefix.lower().encode() for prefix in prefixes)
-    names = b"|".join(re.escape(prefix) for prefix in encoded) or rb"(?!)"
-    field = rb"(?im)^((?:" + names + rb")[^\r\n:]*?)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)(?:\r\n|\Z)"
-    return re.compile(field), encoded
+def _pattern(prefixes: tuple[str, ...]) -> re.Pattern[bytes]:
+    """Of a block in lower case with a line end before it: it looks for fixed octets, where `^` would try each line."""
+    names = b"|".join(re.escape(prefix.encode()) for prefix in prefixes) or rb"(?!)"
+    return re.compile(rb"\n((?:" + names + rb")[^\r\n:]*?)([ \t]*:)[^\r\n]*(?:\r\n[ \t][^\r\n]*)*")

@@ -5,6 +5,7 @@ Raises BadValue whose field is the header's name as the client wrote it; no valu
 
 import email.errors
 import email.header
+import functools
 import ipaddress
 import re
 import unicodedata
@@ -35,33 +36,42 @@ _NOT_HERE = frozenset((
 ))  # fmt: skip
 _FOLD = re.compile(r"\r\n[ \t]+")
 _NAME = re.compile(r"[!-9;-~]+")
-_PLAIN = re.compile(rb"[ \t]*([!-~](?:[ -<>-~]*[!-<>-~])?)[ \t]*")  # no fold, no `=`: no encoded word either
 _CONTROL = frozenset(("Cc", "Cs", "Zl", "Zp"))
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 
 
-def read_injection(fields: Sequence[Field], prefixes: Sequence[str], ignored: frozenset[str], now_ms: int) -> Injection:
+def read_injection(
+    fields: Sequence[Field], prefixes: tuple[str, ...], ignored: frozenset[str], now_ms: int
+) -> Injection:
     """`ignored`: full names, lower case, that are dropped unread."""
     if not fields:
         return NOTHING_ASKED
     reader = _Reader(now_ms)
     for name, value in fields:
-        shown = name.decode("ascii", "replace")
-        lowered = shown.lower()
-        if lowered not in ignored:
-            for prefix in prefixes:
-                if lowered.startswith(prefix):
-                    reader.read(lowered[len(prefix) :], shown, value)
-                    break
+        shown, asked = _asked(name, prefixes, ignored)
+        if asked is not None:
+            reader.read(asked, shown, value)
     return reader.finish()
+
+
+@functools.lru_cache(maxsize=1024)
+def _asked(name: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) -> tuple[str, str | None]:
+    """The header's name as it is shown, and what it asks for: lower case, without its prefix; None: it is ignored."""
+    shown = name.decode("ascii", "replace")
+    lowered = shown.lower()
+    if lowered not in ignored:
+        for prefix in prefixes:
+            if lowered.startswith(prefix):
+                return shown, lowered[len(prefix) :]
+    return shown, None
 
 
 def decode_value(value: bytes, field: str) -> str:
     """Unfolded, encoded words decoded, blanks around it gone."""
-    plain = _PLAIN.fullmatch(value)
-    if plain is not None:
-        return plain[1].decode("ascii")
+    plain = value.strip(b" \t")
+    if plain.isascii() and b"=" not in plain and (text := plain.decode("ascii")).isprintable():
+        return text  # no fold, and no `=`: no encoded word either
     try:
         text = _FOLD.sub(" ", value.decode("utf-8")).strip(" \t")
     except UnicodeDecodeError:

@@ -17,6 +17,7 @@ _DOT = b".\r\n"
 _QUIT_TIMEOUT = 5.0
 _DRAIN_POLL = 0.005  # how often a large body's last bytes are looked for in the transport's buffers
 _NEVER = float("inf")
+_DONE, _LOOK, _SEND = Step.DONE, Step.LOOK, Step.SEND
 
 
 class Owner(Protocol):
@@ -118,11 +119,11 @@ class Connection(asyncio.Protocol):
             return
         before = machine.progress
         step = machine.receive(data)
-        if step is Step.DONE:
+        if step is _DONE:
             self._done()
-        elif step is Step.LOOK and transaction is not None:
+        elif step is _LOOK and transaction is not None:
             self._owner.look(self, transaction)
-        elif step is Step.SEND:
+        elif step is _SEND:
             self.transport.write(machine.output)
             self.deadline = self._loop.time() + self._settings.command_timeout
         elif machine.progress != before:  # part of a reply does not buy time

@@ -39,6 +39,9 @@ class Egress:
     def room(self, queue: QueueKey) -> int:
         return self._outlet(queue).room()
 
+    def may_begin(self, queue: QueueKey) -> bool:
+        return self._outlet(queue).may_begin()
+
     def take(self, deliveries: Sequence[Claimed]) -> None:
         if deliveries:
             outlet = self._outlet(deliveries[0].queue)

@@ -69,6 +69,14 @@ class Opening:
     def quiet(self) -> bool:
         return not (self._tasks or self._down or self._asking or self._slot or self._timer)
 
+    @property
+    def spare(self) -> int:
+        """Connections that come or may be opened at once."""
+        house, coming = self._house, len(self._tasks)
+        if self._limited or self._not_before > house.loop.time():
+            return coming
+        return coming + max(0, house.delivery.connections - house.open)
+
     def trouble(self) -> Trouble | None:
         """Why nothing can be sent for now: what comes until the back-off is over shares the last failure."""
         down = self._down

@@ -51,17 +51,18 @@ class Outlet:
         house = self._house
         if house.draining or self._slow_until > house.loop.time() or not self._opening.may_claim():
             return 0
-        count = len(self.connections)
-        depth = max(LEAST_ROOM, ROOM_PER_CONNECTION * count) if count else FIRST_ROOM
+        depth = max(LEAST_ROOM, ROOM_PER_CONNECTION * len(self.connections)) if self.connections else FIRST_ROOM
         return max(0, depth - self._waiting.deliveries)
+
+    def may_begin(self) -> bool:
+        return len(self._waiting) < len(self._idle) + self._opening.spare
 
     def take(self, deliveries: Sequence[Claimed]) -> None:
         trouble = self._opening.trouble()
         if trouble is not None:
             self._settle_all(deliveries, of_trouble(trouble))
             return
-        plain = [claimed for claimed in deliveries if is_plain(claimed.record)]
-        if len(plain) < len(deliveries):
+        if len(plain := [claimed for claimed in deliveries if is_plain(claimed.record)]) < len(deliveries):
             self._settle_all([one for one in deliveries if not is_plain(one.record)], of_trouble(NOT_PLAIN))
         self._waiting.add(plain)
         self._start()

@@ -12,6 +12,8 @@ from mta.smtp.client_machine import ClientMachine
 
 MOST_RECIPIENTS = 100
 
+_DELIVERED, _REMOTE, _DOT = Verdict.DELIVERED, Origin.REMOTE, Phase.DOT
+
 
 class Transaction:
     """Claimed deliveries of the same message and queue, at most 100."""
@@ -95,7 +97,7 @@ def _of_message(
     ms: int,
 ) -> Outcome:
     if final is not None and (200 <= final.code < 300 or final.code >= 400):
-        return _of_reply(Phase.DOT, final, transaction, line, ms)
+        return _of_reply(_DOT, final, transaction, line, ms)
     if data is not None and data.code >= 400:
         return _of_reply(Phase.DATA, data, transaction, line, ms)
     uncertain = transaction.dot_at != 0
@@ -111,13 +113,13 @@ def _of_reply(phase: Phase, reply: Reply, transaction: Transaction, line: Line, 
     return Outcome(
         verdict,
         reply,
-        Origin.REMOTE,
+        _REMOTE,
         line.mta,
         line.host,
         line.ip,
         line.tls,
         ms,
-        reason="" if verdict is Verdict.DELIVERED else f"{phase.value} ({line.host})",
+        reason="" if verdict is _DELIVERED else f"{phase.value} ({line.host})",
         past_dot_of=transaction.past_dot_of,
     )
 

@@ -14,6 +14,10 @@ class Deliver(Protocol):
         """How many more deliveries of the queue it would take now (connections open or allowed, times a depth)."""
         ...
 
+    def may_begin(self, queue: QueueKey) -> bool:
+        """Whether another transaction of the queue could begin without waiting for the end of one that runs."""
+        ...
+
     def take(self, deliveries: Sequence[Claimed]) -> None:
         """Attempt them (all of one queue): each is settled exactly once, sooner or later."""
         ...

@@ -80,10 +80,26 @@ class Want(NamedTuple):
     most: int
 
 
+class Fresh(Protocol):
+    """What delivery in this process takes of the mail that its own intake accepts: claimed in the accept step."""
+
+    def reserve(self, queue: QueueKey, count: int) -> int:
+        """How many of `count` deliveries of the queue, due now, may be claimed."""
+        ...
+
+    def take(self, queue: QueueKey, reserved: int, claimed: Sequence[Claimed]) -> None:
+        """What came of a reservation that was not 0: called once for each, with nothing where nothing was claimed."""
+        ...
+
+
 class Claims(Protocol):
     """The right to attempt deliveries, owned by this process's session."""
 
     lanes: int
+
+    def claim_fresh(self, fresh: Fresh) -> None:
+        """From now on `accept` claims what `fresh` has room for, unless older mail of its queue is due in the lane."""
+        ...
 
     async def agenda(self, lane: int, pools: Sequence[str], most: int) -> list[Due]:
         """The queues of `pools` that are due first, earliest first, at most `most` a pool, also those not yet due."""

@@ -1,20 +1,37 @@
 """The accept step as it is sent: a batch of messages, and what rules made of them, as keys and arguments."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from mta.model.events import Event, EventType
 from mta.model.ids import DeliveryId, delivery_id
-from mta.model.mail import NewMessage, Record
+from mta.model.mail import Claimed, NewMessage, QueueKey, Record
 from mta.ports.content import Placed
-from mta.ports.queueing import Doorway, Interception
+from mta.ports.queueing import Doorway, Fresh, Interception
 from mta.redis_store import codec, keys
 from mta.redis_store.content import StoredContent
 
 _KEYS: Final = (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events", b"spares", b"pools", b"cancels")
 _NOBODY: Final[Mapping[int, Interception]] = {}
+
+
+class _Queue:
+    """What goes to one queue: first what is due at once, and may be claimed in the step."""
+
+    __slots__ = ("due_now", "later", "reserved")
+
+    def __init__(self) -> None:
+        self.due_now: list[tuple[DeliveryId, Record, bytes | None, int]] = []  # with content, None = in pieces; when
+        self.later: list[int | msgspec.Raw] = []
+        self.reserved = 0
+
+    def entries(self) -> list[int | msgspec.Raw]:
+        found: list[int | msgspec.Raw] = []
+        for delivery, _, _, due in self.due_now:
+            found += (due, codec.lua_text(delivery))
+        return found + self.later
 
 
 class AcceptStep:
@@ -26,7 +43,7 @@ class AcceptStep:
         self._content = content
         self._door = door
         self._accepted = 0
-        self._queues: dict[tuple[str, str], tuple[int, list[int | msgspec.Raw]]] = {}
+        self._queues: dict[QueueKey, _Queue] = {}
         self._records: list[msgspec.Raw] = []
         self._refs: list[msgspec.Raw | int] = []
         self._tags: dict[str, int] = {}
@@ -57,25 +74,41 @@ class AcceptStep:
 
     def _add_deliveries(self, message: NewMessage, placed: Placed | None, ended: Mapping[int, Interception]) -> None:
         """`placed` is None where nobody needs the content, nor a record."""
+        pool, due, in_pieces = message.pool, message.due_at, placed is not None and bool(placed.pending)
         for number, (address, domain) in enumerate(message.recipients, 1):
             delivery = delivery_id(message.id, number)
-            name = codec.lua_text(delivery)
             end = ended.get(number)
             if placed is not None and (end is None or end.spare_ms):
-                self._records.append(name)
-                self._records.append(codec.lua_text(codec.encode_record(_record(message, address, placed), 0)))
+                record = _record(message, address, placed)
+                self._records += (codec.lua_text(delivery), codec.lua_text(codec.encode_record(record, 0)))
             self._add_event(message, delivery, address, domain)
             if end is not None:
-                self._end(message, name, domain, end)
+                self._end(message, codec.lua_text(delivery), domain, end)
                 continue
-            queue = self._queues.get((message.pool, domain))
+            key = QueueKey(pool, domain)
+            queue = self._queues.get(key)
             if queue is None:
-                self._queues[message.pool, domain] = (message.due_at, [message.due_at, name])
+                queue = self._queues[key] = _Queue()
+            if due > message.accepted_at:
+                queue.later += (due, codec.lua_text(delivery))
             else:
-                queue[1].append(message.due_at)
-                queue[1].append(name)
-                if message.due_at < queue[0]:
-                    self._queues[message.pool, domain] = (message.due_at, queue[1])
+                queue.due_now.append((delivery, record, None if in_pieces else message.content, due))
+
+    def reserve(self, fresh: Fresh) -> None:
+        """Ask for what may be claimed at once; `hand_over` must follow."""
+        for key, queue in self._queues.items():
+            if queue.due_now:
+                queue.reserved = fresh.reserve(key, len(queue.due_now))
+
+    def hand_over(self, fresh: Fresh, number: int, taken: Sequence[int]) -> None:
+        """`taken`: how many were claimed of each queue, by batch `number`; nothing where none was."""
+        token = b"a%d" % number
+        for (key, queue), count in zip(self._queues.items(), taken or [0] * len(self._queues), strict=True):
+            if queue.reserved:
+                claimed = [
+                    Claimed(id_, token, key, record, content) for id_, record, content, _ in queue.due_now[:count]
+                ]
+                fresh.take(key, queue.reserved, claimed)
 
     def _end(self, message: NewMessage, name: msgspec.Raw, domain: str, end: Interception) -> None:
         self._rules.add(end.rule)
@@ -114,7 +147,7 @@ class AcceptStep:
                 number,
                 backlog_hard,
                 self._door.generation,
-                [(pool, domain, earliest, entries) for (pool, domain), (earliest, entries) in self._queues.items()],
+                [(*key, queue.entries(), queue.reserved) for key, queue in self._queues.items()],
                 self._records,
                 self._refs,
                 [item for pair in self._tags.items() for item in pair],
@@ -126,12 +159,13 @@ class AcceptStep:
         )
         return [blob, *self._contents]
 
-    def keys(self) -> list[bytes]:
+    def keys(self, session: str) -> list[bytes]:
         """Every key that the step may write, as far as they are known before it runs."""
         prefix = self._prefix
         tags = {*self._tags, *(tag for one in self._door.rejected.values() for tag in one.tags)}
         rules = {*self._rules, *(one.rule for one in self._door.rejected.values())}
         found = [prefix + name for name in _KEYS]
+        found += [keys.claimed_key(prefix, session.encode()), prefix + b"holders"]
         found += [keys.due_key(prefix, pool.encode(), domain.encode()) for pool, domain in self._queues]
         found += [keys.agenda_key(prefix, pool.encode()) for pool in {pool for pool, _ in self._queues}]
         found += [keys.tag_key(prefix, tag.encode()) for tag in tags]

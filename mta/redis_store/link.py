@@ -31,6 +31,7 @@ from redis.exceptions import (
 from mta.model.errors import StoreAway, StoreError, StoreFull, StoreUnsafe
 from mta.model.settings import RedisSettings
 from mta.redis_store import safety
+from mta.redis_store.wires import Wires, hear
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,9 @@ _AWAY = (
     OSError,
 )
 
-_NOT_NOW = ("MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ")
+_NOT_NOW = (
+    "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ", "READONLY",
+)  # fmt: skip
 
 
 def library_code() -> str:
@@ -94,12 +97,14 @@ class Link:
             kwargs["username"] = settings.username
         if password is not None:
             kwargs["password"] = password
+        self._wires: Wires | None = None  # for the steps; a cluster's client knows where each goes
         self._client = self._cluster(url, kwargs) if self.cluster else self._single(url, kwargs)
 
     def _single(self, url: str, kwargs: dict[str, Any]) -> Any:
         if url.startswith("rediss://") and self._settings.ca_file:
             kwargs["ssl_ca_certs"] = self._settings.ca_file
         pool = ConnectionPool.from_url(url, redis_connect_func=self._on_connect, **kwargs)
+        self._wires = Wires(pool, self._settings.timeout)
         client = redis_asyncio.Redis(connection_pool=pool)
         _answer_raw(client.response_callbacks)
         return client
@@ -162,7 +167,7 @@ class Link:
     async def call(self, function: bytes, keys: Sequence[bytes], args: Sequence[bytes | str | int]) -> Any:
         """Run an atomic step. Raises StoreAway (it may have run), StoreFull (it has not), StoreError (our mistake)."""
         words = ("FCALL", function, len(keys), *keys, *args)
-        return await self._with_library(lambda: self._client.execute_command(*words, **self._at(keys[0])))
+        return await self._with_library(lambda: self._ask(words, keys[0]))
 
     async def _with_library(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         try:
@@ -202,9 +207,12 @@ class Link:
                 raise answer
         return answers
 
-    def _at(self, key: bytes) -> dict[str, Any]:
-        """Where the step goes: a cluster client that is told neither asks for the keys nor tries again by itself."""
-        return {"target_nodes": self._client.get_node_from_key(key)} if self.cluster else {}
+    def _ask(self, words: tuple[bytes | str | int, ...], key: bytes) -> Awaitable[Any]:
+        """One step. A cluster client that is told where it goes neither asks for the keys nor tries again by itself."""
+        if self._wires is not None:
+            return self._wires.ask(words)
+        asked: Awaitable[Any] = self._client.execute_command(*words, target_nodes=self._client.get_node_from_key(key))
+        return asked
 
     async def command(self, *words: bytes | str | int | float, **options: Any) -> Any:
         """Any other command, routed by its first key."""
@@ -273,20 +281,19 @@ class Link:
             source = redis_asyncio.Redis(host=node.host, port=node.port, **self._subscription_options())
         else:
             source = self._client
-        pubsub = source.pubsub()
         try:
-            await pubsub.subscribe(*self._heard)
-            for hint in self._on_reconnect:
-                hint()
-            while True:
-                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=60.0)
-                if message is not None:
-                    for heard in self._heard.get(message["channel"], ()):
-                        heard(message["data"])
+            await hear(source.connection_pool, self._heard, self._hearing, self._hint)
         finally:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
             if source is not self._client:
                 await source.aclose()
+
+    def _hearing(self) -> None:
+        for hint in self._on_reconnect:
+            hint()
+
+    def _hint(self, channel: bytes, message: bytes) -> None:
+        for hint in self._heard.get(channel, ()):
+            hint(message)
 
     def _subscription_options(self) -> dict[str, Any]:
         kwargs = self._client.nodes_manager.connection_kwargs
@@ -297,6 +304,8 @@ class Link:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        if self._wires is not None:
+            self._wires.close()
         try:
             await self._client.aclose()
             if not self.cluster:

@@ -8,13 +8,14 @@ from typing import Any
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError
 from mta.model.ids import DeliveryId, delivery_text
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
-from mta.ports.queueing import NO_DOOR, Ambiguous, Doorway, Due, Move, Settled, Settlement, Want
+from mta.ports.queueing import NO_DOOR, Ambiguous, Doorway, Due, Fresh, Move, Settled, Settlement, Want
 from mta.redis_store import codec, keys
 from mta.redis_store.accept_step import AcceptStep
 from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
 
+_HOLD, _QUEUE = Move.HOLD, Move.QUEUE
 _MOVES = {Move.END: "e", Move.QUEUE: "q", Move.PARK: "p", Move.HOLD: "h"}
 _ANSWERS = {b"O": Settled.OK, b"S": Settled.STALE, b"R": Settled.OLD_RULES, b"C": Settled.CANCEL}
 _SETTLE_KEYS = (b"rec", b"content", b"refs", b"count", b"events", b"parked", b"cancels", b"pauses", b"spares")
@@ -48,6 +49,10 @@ class Queues:
         self._claims = [0] * lanes  # numbers of claims
         self._tokens = [0] * lanes  # last fencing token seen
         self._unsure: set[int] = set()  # lanes where a claim's answer was lost
+        self._unseen: dict[
+            int, list[tuple[str, int]]
+        ] = {}  # by lane: session and number of accepts that may have claimed
+        self._fresh: Fresh | None = None
         self._past_settled: set[asyncio.Task[None]] = set()
         self._prefixes = [keys.lane_prefix(lane) for lane in range(lanes)]
 
@@ -60,29 +65,49 @@ class Queues:
         step = AcceptStep(self._prefixes[lane], self._session.node, self._content, door)
         for message in messages:
             await step.add(message)
-        step_keys, step_args = step.keys(), step.args(session, number, self._backlog_hard, self._retention_ms)
+        fresh, taken = self._fresh, list[int]()
+        if fresh is not None:
+            step.reserve(fresh)
+        try:
+            accepted, taken = await self._accept(lane, step, session, number)
+        finally:
+            if fresh is not None:
+                ours = self._session.id == session  # else it was given up for dead, and these are others' now
+                step.hand_over(fresh, number, taken if ours else ())
+        if accepted:
+            await self._ensure_kept()
+        return accepted
+
+    async def _accept(self, lane: int, step: AcceptStep, session: str, number: int) -> tuple[bool, list[int]]:
+        """Whether it ran, and how many it claimed of each queue."""
+        step_keys, step_args = step.keys(session), step.args(session, number, self._backlog_hard, self._retention_ms)
         deadline = time.monotonic() + self._timeout
         unsure = False  # a copy of the step may be on its way
         while True:
             try:
                 answer = await self._link.call(b"fg1_accept", step_keys, step_args)
                 if answer == b"RULES":  # so would any copy be answered: a barrier never sinks
-                    return False
-                if answer == b"OK" or (answer == b"DUP" and unsure):
-                    await self._ensure_kept()
-                    return True
+                    return False, []
+                if answer == b"DUP" and unsure:
+                    self._unseen.setdefault(lane, []).append((session, number))
+                    return True, []
+                if isinstance(answer, list):
+                    return True, answer[1:]
                 raise _refusal(answer, session)
             except StoreAway as away:
                 unsure = True
                 if time.monotonic() > deadline:
                     await self._void(session, lane, number, away)
-                    return True
+                    return True, []
                 await asyncio.sleep(0.05)
             except StoreError as error:
                 if not unsure:
                     raise
                 await self._void(session, lane, number, error)
-                return True
+                return True, []
+
+    def claim_fresh(self, fresh: Fresh) -> None:
+        self._fresh = fresh
 
     async def _ensure_kept(self) -> None:
         """The step may have opened its connection, to a server nobody has checked; Ambiguous where it is unsafe."""
@@ -93,10 +118,10 @@ class Queues:
 
     async def _void(self, session: str, lane: int, number: int, error: StoreError) -> None:
         """Returns when the batch has run after all; raises `error` once it never can, else Ambiguous."""
-        prefix = self._prefixes[lane]
         try:
-            answer = await self._link.call(b"fg1_void", [prefix + b"lane", prefix + b"ingest"], [session, number])
+            answer = await self._link.call(b"fg1_void", self._void_keys(lane, session), [session, number])
         except StoreError as away:
+            self._unseen.setdefault(lane, []).append((session, number))
             raise Ambiguous(str(away)) from away
         if answer == b"VOID":
             raise error
@@ -107,8 +132,7 @@ class Queues:
     # Delivery
 
     async def agenda(self, lane: int, pools: Sequence[str], most: int) -> list[Due]:
-        if lane in self._unsure:
-            await self._recall(lane)
+        await self._give_back_unseen(lane)
         answer = await self._link.call(b"fg1_agenda", [self._prefixes[lane] + b"lane"], [most, *pools])
         return [
             Due(QueueKey(answer[at].decode(), answer[at + 1].decode()), int(float(answer[at + 2])))
@@ -116,8 +140,7 @@ class Queues:
         ]
 
     async def claim(self, lane: int, wants: Sequence[Want], most_bytes: int) -> list[Claimed]:
-        if lane in self._unsure:
-            await self._recall(lane)
+        await self._give_back_unseen(lane)
         prefix, session = self._prefixes[lane], self._session.id
         step_keys = self._claim_keys(lane, session)
         step_keys += [prefix + name for name in (b"content", b"parked", b"count")]
@@ -148,10 +171,20 @@ class Queues:
                 claimed.append(_claimed(row[at], token, queue, row[at + 1], row[at + 2]))
         return claimed
 
-    async def _recall(self, lane: int) -> None:
-        args: list[bytes | str | int] = [self._session.id, self._claims[lane], self._tokens[lane]]
-        await self._link.call(b"fg1_recall", self._claim_keys(lane, self._session.id), args)
-        self._unsure.discard(lane)
+    async def _give_back_unseen(self, lane: int) -> None:
+        """What this session may have claimed by calls whose answers were lost goes back to its queues."""
+        if lane in self._unsure:
+            args: list[bytes | str | int] = [self._session.id, self._claims[lane], self._tokens[lane]]
+            await self._link.call(b"fg1_recall", self._claim_keys(lane, self._session.id), args)
+            self._unsure.discard(lane)
+        while unseen := self._unseen.get(lane):
+            session, number = unseen[0]
+            await self._link.call(b"fg1_void", self._void_keys(lane, session), [session, number])
+            unseen.remove((session, number))
+
+    def _void_keys(self, lane: int, session: str) -> list[bytes]:
+        prefix = self._prefixes[lane]
+        return [prefix + b"lane", prefix + b"ingest", keys.claimed_key(prefix, session.encode()), prefix + b"rec"]
 
     async def farewell(self) -> None:
         """What this session still holds goes back, and nothing is remembered of it: it ends in good order."""
@@ -165,21 +198,24 @@ class Queues:
     async def settle(self, lane: int, changes: Sequence[Settlement]) -> list[Settled]:
         prefix, session = self._prefixes[lane], self._session.id
         names: set[bytes] = set()
+        tags: set[tuple[str, ...]] = set()  # mail of one campaign shares them
         items: list[Any] = []
         for change in changes:
             pool, domain = change.queue
-            if change.move is Move.HOLD:
+            move = change.move
+            if move is _HOLD:
                 names.add(keys.held_key(prefix, change.rule.encode()))
             elif change.spare_ms:
                 names.add(keys.spared_key(prefix, change.rule.encode()))
-            elif change.move is Move.QUEUE:
+            elif move is _QUEUE:
                 names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
                 names.add(keys.agenda_key(prefix, pool.encode()))
-            names.update(keys.tag_key(prefix, tag.encode()) for tag in change.tags)
-            for rule in (change.rule, change.left_rule, *change.past_dot_of):
-                if rule:
-                    names.add(keys.rule_key(prefix, rule.encode()))
+            tags.add(change.tags)
+            if change.rule or change.left_rule or change.past_dot_of:
+                rules = filter(None, (change.rule, change.left_rule, *change.past_dot_of))
+                names.update(keys.rule_key(prefix, rule.encode()) for rule in rules)
             items.append(_settle_item(change))
+        names.update(keys.tag_key(prefix, tag.encode()) for tag in set().union(*tags))
         step_keys = [prefix + b"lane", prefix + b"claimed:" + session.encode()]
         step_keys += [prefix + name for name in _SETTLE_KEYS]
         step_keys += names
@@ -198,7 +234,7 @@ class Queues:
         """Rules wait for what was past its dot: `quiet_at` is when the last of it was settled."""
         done: dict[str, list[str]] = {}
         for change, answer in zip(changes, settled, strict=True):
-            if answer is Settled.OK or answer is Settled.STALE:
+            if change.past_dot_of and (answer is Settled.OK or answer is Settled.STALE):
                 for rule in change.past_dot_of:
                     done.setdefault(rule, []).append(delivery_text(change.id))
         for rule, ids in done.items():
@@ -259,7 +295,7 @@ def _settle_item(change: Settlement) -> tuple[Any, ...]:
         pool,
         domain,
         _MOVES[change.move],
-        change.ended.value if change.ended is not None else "",
+        change.ended or "",
         change.stage,
         change.due_at,
         text(codec.encode_record(change.record, 0)) if change.record is not None else "",

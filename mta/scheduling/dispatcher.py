@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from mta.model.errors import StoreError
 from mta.model.ids import message_of
@@ -22,6 +22,7 @@ _BATCH = 100
 _MOST_BYTES = 4 * 1024 * 1024
 _TICK = 1.0
 _GATHER = 0.002  # what becomes due within this time after a wake-up is claimed with it
+_PACE = 0.02  # looks of a lane that is woken all the time come that far apart: each finds more
 _RIPEN, _RIPE = 0.003, 32  # room is waited for until there is this much, or for this long
 _PAGE, _DEEP_PAGE, _DEEP_EVERY = 256, 4096, 0.25
 _NOTHING_PAUSE = 0.02  # the agenda was early, another process was faster, or the store's clock is behind ours
@@ -71,7 +72,7 @@ class _Alarm:
 class _Lane:
     """One lane's loop."""
 
-    __slots__ = ("alarm", "look", "looked_deep", "number", "pause", "view", "woken")
+    __slots__ = ("alarm", "look", "looked", "looked_deep", "number", "pause", "view", "woken")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -79,7 +80,7 @@ class _Lane:
         self.view = LaneView()
         self.look = True  # the agenda may have changed
         self.woken = False  # by a hint: more of the same may follow at once
-        self.looked_deep = 0.0
+        self.looked = self.looked_deep = 0.0  # monotonic time
         self.pause = 0.0  # after trouble with the store
 
 
@@ -118,6 +119,7 @@ class Dispatcher:
     def start(self) -> None:
         self._settler.on_room(self.room_for)
         self._settler.on_returned(self.wake)
+        self._claims.claim_fresh(self)
         self._rules.on_permit(self.wake_all)
         loop = asyncio.get_running_loop()
         self.tasks = [loop.create_task(self._run(lane)) for lane in self._lanes]
@@ -162,6 +164,29 @@ class Dispatcher:
         if not lanes:
             del self._waiting[queue]
 
+    def reserve(self, queue: QueueKey, count: int) -> int:
+        """Mail of this process's own intake, claimed as it is accepted: not what would wait here while another process
+        may have a connection for it, nor what would overtake mail that waits for the same room."""
+        if self._draining or queue in self._waiting or not self._rules.may_begin() or queue.pool not in self._pools():
+            return 0
+        most = max(0, min(count, self._room(queue))) if self._deliver.may_begin(queue) else 0
+        if most:
+            self._asked[queue] = self._asked.get(queue, 0) + most
+        return most
+
+    def take(self, queue: QueueKey, reserved: int, claimed: Sequence[Claimed]) -> None:
+        self._answered(queue, reserved)
+        self.claimed += len(claimed)
+        if claimed:
+            self._hand_over(queue, claimed)
+
+    def _answered(self, queue: QueueKey, most: int) -> None:
+        left = self._asked[queue] - most
+        if left:
+            self._asked[queue] = left
+        else:
+            del self._asked[queue]
+
     def _room(self, queue: QueueKey) -> int:
         return self._deliver.room(queue) - self._asked.get(queue, 0)
 
@@ -180,7 +205,7 @@ class Dispatcher:
                     lane.look = True
                 if lane.woken:
                     lane.woken = False
-                    await asyncio.sleep(_GATHER)
+                    await asyncio.sleep(max(_GATHER, lane.looked + _PACE - time.monotonic()))
             else:
                 await asyncio.sleep(0)
 
@@ -196,10 +221,12 @@ class Dispatcher:
         if wants:
             return 0.0 if await self._claim(lane, wants) else _NOTHING_PAUSE
         self._wait_for_room(lane)
-        if lane.view.forgot and not looked:
-            lane.look = True
-            return 0.0
-        return self._until(lane)
+        if not lane.view.forgot or looked:
+            return self._until(lane)
+        if lane.view.whole:
+            return min(_PACE, self._until(lane))  # and then look: when it is due next is not known
+        lane.look = True  # others stood behind the page
+        return 0.0
 
     def _until(self, lane: _Lane) -> float:
         soonest = lane.view.soonest(self._clock())
@@ -213,6 +240,7 @@ class Dispatcher:
 
     async def _look(self, lane: _Lane) -> None:
         lane.look = False
+        lane.looked = time.monotonic()
         pools = tuple(self._pools())
         if not pools:
             lane.view.clear()
@@ -235,11 +263,7 @@ class Dispatcher:
             claimed = await self._claims.claim(lane.number, wants, _MOST_BYTES)
         finally:
             for queue, most in wants:
-                left = self._asked[queue] - most
-                if left:
-                    self._asked[queue] = left
-                else:
-                    del self._asked[queue]
+                self._answered(queue, most)
         self.claimed += len(claimed)
         by_queue: dict[QueueKey, list[Claimed]] = {}
         for one in claimed:
@@ -252,7 +276,7 @@ class Dispatcher:
                 self.room_for(queue)
         return len(claimed)
 
-    def _hand_over(self, queue: QueueKey, claimed: list[Claimed]) -> None:
+    def _hand_over(self, queue: QueueKey, claimed: Sequence[Claimed]) -> None:
         if self._draining:
             for one in claimed:
                 self._settler.settle(one, _STOPPING)

@@ -9,11 +9,12 @@ from mta.ports.queueing import Due, Want
 class LaneView:
     """Queues in the order of their turns: what was served goes to the end, so that no queue starves."""
 
-    __slots__ = ("_due", "forgot")
+    __slots__ = ("_due", "forgot", "whole")
 
     def __init__(self) -> None:
         self._due: dict[QueueKey, int] = {}  # Unix ms at which the queue has work, or earlier
         self.forgot = False  # a queue was emptied since the last look: when it is due next is not known
+        self.whole = True  # the last look showed every queue that there is
 
     def clear(self) -> None:
         self._due.clear()
@@ -24,12 +25,12 @@ class LaneView:
         pools: dict[str, int] = {}
         for (pool, _), _ in found:
             pools[pool] = pools.get(pool, 0) + 1
-        whole = all(count < most for count in pools.values())
+        self.whole = all(count < most for count in pools.values())
         seen = dict(found)
-        if whole:
+        if self.whole:
             self._due = {queue: seen[queue] for queue in self._due if queue in seen}
         self._due.update(seen)
-        return whole
+        return self.whole
 
     def ready(self, now: int) -> Iterator[QueueKey]:
         """The queues that are due, by turn."""

@@ -15,6 +15,7 @@ from mta.policy.rule_table import verdict_of
 from mta.ports.queueing import Move, Settlement
 
 _encode = msgspec.msgpack.Encoder().encode
+_DELIVERED, _REMOTE, _DELIVERY = Verdict.DELIVERED, Origin.REMOTE, EventType.DELIVERY
 
 EXPIRED = "4.4.7"  # RFC 3463 3.5: delivery time expired
 _NOWHERE = ("5.1.", "5.4.")  # RFC 3463 3.2, 3.5: addressing and routing
@@ -31,8 +32,8 @@ class Terms(NamedTuple):
 def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: float) -> Settlement:
     """The settlement of one attempt that ended at `now` (Unix ms); `chance` in [0, 1) spreads the next one."""
     verdict = outcome.verdict
-    if verdict is Verdict.DELIVERED:
-        return _end(claimed, outcome, now, terms, EventType.DELIVERY, Class.DELIVERED)
+    if verdict is _DELIVERED:
+        return _end(claimed, outcome, now, terms, _DELIVERY, Class.DELIVERED)
     if verdict is Verdict.TEMPORARY:
         attempts = claimed.record.attempts + 1
         due_at = next_attempt(claimed.record, attempts, now, terms.delivery, chance)
@@ -109,6 +110,8 @@ def canceled_outcome(before: Outcome | None = None) -> Outcome:
 
 
 _LOCAL = Outcome(Verdict.PERMANENT, Reply(0, "", ""), Origin.LOCAL)
+_LATE_TYPE = _encode(EventType.LATE_OUTCOME)
+_TYPE_AT = _encode(Event(EventType.LATE_OUTCOME, 0)).index(_LATE_TYPE)
 _ESCAPE = "the permit ran out while the final dot was being written"
 
 
@@ -119,37 +122,40 @@ def _uncertain(claimed: Claimed, lost_reply: bool) -> bool:
 
 def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: EventType, ended: Class) -> Settlement:
     record, forced, verdict = claimed.record, outcome.forced, outcome.verdict
-    delivered = verdict is Verdict.DELIVERED
+    delivered, intercepted = verdict is _DELIVERED, verdict is Verdict.INTERCEPTED
     attempts = record.attempts + 1
-    if verdict in (Verdict.INTERCEPTED, Verdict.CANCELED) and not outcome.mta:
+    if (intercepted or verdict is Verdict.CANCELED) and not outcome.mta:
         attempts = record.attempts  # no attempt began
-    event = _event(
-        claimed, outcome, now, terms, kind, attempts, enhanced=EXPIRED if ended is Class.EXPIRED else None
-    )  # fmt: skip
+    event = _encode(
+        _event(claimed, outcome, now, terms, kind, attempts, enhanced=EXPIRED if kind is EventType.EXPIRATION else None)
+    )
     # What only we can know must not be lost with the claim: the remote took it, refused it, or may have taken it.
-    late = b""
-    if outcome.origin is Origin.REMOTE or outcome.uncertain:
-        late = _encode(msgspec.structs.replace(event, type=EventType.LATE_OUTCOME))
+    late = _late(event, kind) if outcome.origin is _REMOTE or outcome.uncertain else b""
     return Settlement(
         claimed.id,
         claimed.token,
         claimed.queue,
         Move.END,
         record.tags,
-        _encode(event),
+        event,
         late,
         ended,
-        forced.stage.value if forced is not None and verdict is Verdict.INTERCEPTED else "",
+        forced.stage.value if forced is not None and intercepted else "",
         generation=forced.generation if forced is not None else -1,
         # A deferral that used up the delivery's time is no interception: the books of the rule say "other".
-        rule=forced.rule if forced is not None and verdict is Verdict.INTERCEPTED else "",
+        rule=forced.rule if forced is not None and intercepted else "",
         uncertain=not delivered and _uncertain(claimed, outcome.uncertain),
         delivered_late=delivered,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
         final=_final(claimed, outcome, now, terms),
-        spare_ms=terms.undo_ms if verdict is Verdict.INTERCEPTED and outcome.spare else 0,
+        spare_ms=terms.undo_ms if intercepted and outcome.spare else 0,
     )
+
+
+def _late(event: bytes, kind: EventType) -> bytes:
+    """An encoded event as a late outcome: its type comes first, behind the array's head; all else is the same."""
+    return event[:_TYPE_AT] + _LATE_TYPE + event[_TYPE_AT + len(_encode(kind)) :]
 
 
 def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlement:
@@ -177,7 +183,7 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
 
 def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> bytes:
     record, reply = claimed.record, outcome.reply
-    if outcome.verdict is Verdict.DELIVERED:
+    if outcome.verdict is _DELIVERED:
         relayed = is_relayed(claimed.queue.domain, terms.delivery)
         return _encode(Final(record.recipient, now, record.recipients, relayed))
     unroutable = outcome.origin is Origin.LOCAL and reply.enhanced.startswith(_NOWHERE)

@@ -24,6 +24,7 @@ _BATCH = 100
 _FULL = 64  # that many do not wait for company
 _WAIT = 0.003
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
+_TEMPORARY, _RETURNED, _QUEUE, _OK = Verdict.TEMPORARY, Verdict.RETURNED, Move.QUEUE, Settled.OK
 
 _log = logging.getLogger(__name__)
 
@@ -104,10 +105,10 @@ class Settler:
 
     def _decided(self, claimed: Claimed, outcome: Outcome) -> _Item:
         """What goes back to its queue carries the generation of the table that let it: the sweep may be past."""
-        if outcome.verdict is Verdict.TEMPORARY or outcome.verdict is Verdict.RETURNED:
+        if outcome.verdict is _TEMPORARY or outcome.verdict is _RETURNED:
             outcome = self._met_on_return(claimed, outcome)
         decided = settlement.decide(claimed, outcome, self._clock(), self._terms, self._chance())
-        if decided.move is Move.QUEUE:
+        if decided.move is _QUEUE:
             decided.generation = self._rules.table.head.generation
         return _Item(claimed, outcome, decided)
 
@@ -222,9 +223,9 @@ class Settler:
     def _answered(self, lane: _Lane, batch: list[_Item], answers: list[Settled]) -> None:
         returned = False
         for item, answer in zip(batch, answers, strict=True):
-            if answer is Settled.OK:
+            if answer is _OK:
                 self.outcomes[_said(item.settlement, item.outcome)] += 1
-                if item.outcome is not None and item.outcome.verdict is Verdict.RETURNED:
+                if item.outcome is not None and item.outcome.verdict is _RETURNED:
                     returned = True
             elif answer is Settled.STALE:
                 self.stale += 1
@@ -266,7 +267,7 @@ def _again(item: _Item) -> _Item:
 def _said(done: Settlement, outcome: Outcome | None) -> str:
     """The class of what has ended; of what has not, what it waits for."""
     if done.ended is not None:
-        return done.ended.value
+        return done.ended
     if done.move is Move.QUEUE:
         returned = outcome is not None and outcome.verdict is Verdict.RETURNED
         return "returned" if returned else "deferred"

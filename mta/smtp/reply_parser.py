@@ -1,6 +1,7 @@
 """Replies of a server, cut out of the byte stream and bounded (RFC 5321 4.2, RFC 3463)."""
 
 import re
+from collections.abc import Sequence
 
 from mta.model.outcomes import Reply
 
@@ -8,6 +9,8 @@ KEPT_LINES = 64
 KEPT_BYTES = 8 * 1024
 MOST_LINES = 1000
 MOST_BYTES = 128 * 1024
+
+_MOST_KNOWN, _SHORT_LINE, _SHORT_GROUP = 256, 64, 256
 
 _LINE = re.compile(rb"([1-5][0-9]{2})(?:([ -])([^\r\n]*))?", re.ASCII)
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)", re.ASCII)
@@ -20,7 +23,7 @@ class BadReply(Exception):
 class ReplyParser:
     """Feeds on bytes in any split, gives complete replies in order; keeps a bounded part of an overlong one."""
 
-    __slots__ = ("_buffer", "_bytes", "_code", "_known", "_lines", "_texts")
+    __slots__ = ("_buffer", "_bytes", "_code", "_groups", "_known", "_lines", "_texts")
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -29,10 +32,16 @@ class ReplyParser:
         self._lines = 0
         self._bytes = 0
         self._known: dict[bytes, Reply] = {}  # servers repeat themselves: short one-line replies, parsed once
+        self._groups: dict[bytes, list[Reply]] = {}  # and what came in one piece, whole replies all of it
 
-    def feed(self, data: bytes) -> list[Reply]:
+    def feed(self, data: bytes) -> Sequence[Reply]:
         """The replies that `data` completes. Raises BadReply: malformed, endless, or codes that change half-way."""
-        if self._buffer:
+        whole = not (self._buffer or self._code)
+        if whole:
+            group = self._groups.get(data)
+            if group is not None:
+                return group
+        else:
             data = self._buffer + data
         lines = data.split(b"\r\n")
         self._buffer = rest = lines.pop()
@@ -47,6 +56,10 @@ class ReplyParser:
                 if reply is None:
                     continue
             replies.append(reply)
+        if whole and len(data) <= _SHORT_GROUP and not (rest or self._code):
+            if len(self._groups) >= _MOST_KNOWN:
+                self._groups.clear()
+            self._groups[data] = replies
         return replies
 
     @property
@@ -61,8 +74,8 @@ class ReplyParser:
         code, separator, text = found.groups(b"")
         if not self._code and separator != b"-":
             reply = _reply(code, [text])
-            if len(line) <= 64:
-                if len(self._known) >= 256:
+            if len(line) <= _SHORT_LINE:
+                if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
                 self._known[line] = reply
             return reply

@@ -33,6 +33,10 @@ class State(enum.Enum):
     CLOSED = "closing"
 
 
+# An enum's members cost a look-up through its class at each use, and these are used for every command.
+_COMMAND, _DATA, _REPLY, _CLOSED = State.COMMAND, State.DATA, State.REPLY, State.CLOSED
+
+
 class Message(msgspec.Struct, gc=False):
     """A message that was received to its end."""
 
@@ -83,7 +87,7 @@ class ServerMachine:
         gate: Callable[[], Reply | None] | None = None,
     ) -> None:
         """`may_relay`: whether this client may send anywhere. `gate` is asked at each MAIL: why none is taken now."""
-        self.state = State.COMMAND
+        self.state = _COMMAND
         self.helo = ""  # "" = no EHLO or HELO yet
         self.esmtp = False
         self.progress = 0  # commands and messages that were read to their end
@@ -132,32 +136,32 @@ class ServerMachine:
 
     def is_idle(self) -> bool:
         """Nothing of a transaction or a command has been read."""
-        return self.state is State.COMMAND and self._sender is None and not self._buffer
+        return self.state is _COMMAND and self._sender is None and not self._buffer
 
     def greet(self) -> None:
         self._output.append(f"220 {self._hostname} ESMTP\r\n".encode())
 
     def receive(self, data: bytes) -> Message | None:
         """Take a segment; a message that it completes is returned and waits for `reply_to_data`."""
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return None
         self._buffer += data
-        return None if self.state is State.REPLY else self._advance()
+        return None if self.state is _REPLY else self._advance()
 
     def reply_to_data(self, reply: Reply) -> Message | None:
         """Answer the message and go on with the input that came meanwhile, which may complete the next one."""
-        if self.state is not State.REPLY:
+        if self.state is not _REPLY:
             return None
-        self.state = State.COMMAND
+        self.state = _COMMAND
         self.reset_transaction()
         if 200 <= reply.code < 300:
             self._errors = self._junk = 0
         self._say(reply)
-        return self._advance() if self._buffer and self.state is State.COMMAND else None
+        return self._advance() if self._buffer and self.state is _COMMAND else None
 
     def close(self, reply: Reply) -> None:
         """Say a last reply (421) and take nothing more."""
-        if self.state is not State.CLOSED:
+        if self.state is not _CLOSED:
             self._say(reply)
             self._end()
 
@@ -183,7 +187,7 @@ class ServerMachine:
             self._end()
 
     def _end(self) -> None:
-        self.state = State.CLOSED
+        self.state = _CLOSED
         self.reset_transaction()
         self._buffer.clear()
         self._position = 0
@@ -191,14 +195,14 @@ class ServerMachine:
     def _advance(self) -> Message | None:
         buffer = self._buffer
         message = None
-        while message is None:
-            if self.state is State.COMMAND:
+        while message is None and self._position < len(buffer):
+            if self.state is _COMMAND:
                 end = buffer.find(b"\r\n", self._position)
                 if end < 0:
                     self._keep_line_bounded()
                     break
                 self._take_line(bytes(buffer[self._position : end]), end)
-            elif self.state is State.DATA:
+            elif self.state is _DATA:
                 end = buffer.find(END_OF_DATA, self._scan)
                 if end < 0:
                     self._keep_data_bounded()
@@ -224,19 +228,17 @@ class ServerMachine:
     def _take_line(self, line: bytes, end: int) -> None:
         self._position = end + 2
         self.progress += 1
-        verb, blank, argument = line.partition(b" ")
-        verb = verb.upper()
+        verb = line[:5].rstrip(b" ").upper()  # each that is known has four letters
         if self._discarded or len(line) + 2 > (MAIL_LINE if verb == b"MAIL" else COMMAND_LINE):
             self._discarded = False
             answer: bytes | None = replies.LINE_TOO_LONG
         elif b"\r" in line or b"\n" in line:
             answer = replies.BARE_IN_COMMAND
+        elif (command := self._verbs.get(verb)) is not None:
+            answer = command(line[5:].rstrip(b" "))
         else:
-            command = self._verbs.get(verb)
-            if command is not None:
-                answer = command(argument.rstrip(b" ") if blank else b"")
-            else:
-                answer = replies.NOT_IMPLEMENTED if verb in _NOT_HERE else replies.UNKNOWN_COMMAND
+            verb = line.partition(b" ")[0].upper()
+            answer = replies.NOT_IMPLEMENTED if verb in _NOT_HERE else replies.UNKNOWN_COMMAND
         if answer is not None:
             self._answer(answer)
 
@@ -333,7 +335,7 @@ class ServerMachine:
             return replies.MAIL_FIRST
         if not self._recipients:
             return replies.NO_RECIPIENTS
-        self.state = State.DATA
+        self.state = _DATA
         self._position -= 2  # the CRLF of this line may begin the end of data
         self._scan = self._position
         return replies.SEND_DATA
@@ -379,7 +381,7 @@ class ServerMachine:
         self.progress += 1
         start = self._position
         self._position = end + 5
-        self.state = State.COMMAND
+        self.state = _COMMAND
         refusal: bytes | None = None
         content = b""
         if self._oversize:
@@ -396,7 +398,7 @@ class ServerMachine:
             self.reset_transaction()
             self._output.append(refusal)
             return None
-        self.state = State.REPLY
+        self.state = _REPLY
         return Message(self._sender or "", tuple(self._recipients), content, self._body)
 
 

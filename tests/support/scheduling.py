@@ -62,6 +62,9 @@ class FakeClaims:
         for one in claims:
             self.due[lane_of(one.id)][one.queue].append((at, one))
 
+    def claim_fresh(self, fresh):
+        self.fresh = fresh
+
     async def agenda(self, lane, pools, most):
         self.agendas += 1
         await asyncio.sleep(0)
@@ -110,9 +113,13 @@ class FakeDeliver:
     def __init__(self, room=1000):
         self.left = defaultdict(lambda: room)
         self.taken = []
+        self.crowded = set()  # queues whose connections are all busy
 
     def room(self, queue):
         return self.left[queue]
+
+    def may_begin(self, queue):
+        return queue not in self.crowded
 
     def take(self, deliveries):
         self.taken += deliveries

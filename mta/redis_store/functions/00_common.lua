@@ -19,9 +19,9 @@ local function now_ms()
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
--- Calls `command key ... items` in slices: Lua's unpack has room for less than 8,000.
-local function call_sliced(command, key, items)
-  for from = 1, #items, 2000 do
+-- Calls `command key ... items` in slices, from the first or a later item on: Lua's unpack has room for less than 8,000.
+local function call_sliced(command, key, items, first)
+  for from = first or 1, #items, 2000 do
     redis.call(command, key, unpack(items, from, math.min(from + 1999, #items)))
   end
 end
@@ -160,4 +160,28 @@ local function note_ended(P, now, retention_ms, pairs_)
       redis.call('HDEL', P .. 'cancels', pairs_[i])
     end
   end
+end
+
+-- Claims go back to their queues, due now; `lost`: each record counts (in its first byte) that its claim was lost.
+local function give_back(P, claimed, rows, lost)
+  local now, ids = now_ms(), {}
+  for i = 1, #rows, 2 do
+    local id = rows[i]
+    local _, pool, domain = string.match(rows[i + 1], '^([^|]*)|([^|]*)|(.*)$')
+    if lost then
+      local record = redis.call('HGET', P .. 'rec', id)
+      if record then
+        local times = math.min(string.byte(record, 1) + 1, 255)
+        redis.call('HSET', P .. 'rec', id, string.char(times) .. string.sub(record, 2))
+      end
+    end
+    redis.call('ZADD', P .. 'due:' .. pool .. ':' .. domain, now, id)
+    redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', now, domain)
+    ids[#ids + 1] = id
+  end
+  if #ids > 0 then
+    redis.call('HDEL', claimed, unpack(ids))
+    redis.call('PUBLISH', 'fg:wake', P)
+  end
+  return #ids
 end

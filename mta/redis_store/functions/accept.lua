@@ -46,11 +46,12 @@ end
 
 -- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and events; what ends at once has
 -- its counters, events and final status, and, where it is spared, record and content.
--- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, due..., agenda..., tag..., rule..., spared..., parts...
+-- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same queue; the token is 'a<number>'.
+-- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda..., tag..., rule..., spared..., parts...
 -- ARGV[1]: msgpack [session, number, backlog_hard, generation, queues, records, refs, tags, accepted, events, part keys, door]
---   queues: [[pool, domain, earliest, [due, id, due, id, ...]], ...]; records: [id, record, ...]; refs: [message, n, ...]; tags: [tag, n, ...];
+--   queues: [[pool, domain, [due, id, due, id, ...], how many of the first are to be claimed], ...]; records: [id, record, ...]; refs: [message, n, ...]; tags: [tag, n, ...];
 --   door: [] = rules ended and refused nothing, see above
--- ARGV[2...]: message id, content, ... Answers OK, DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
+-- ARGV[2...]: message id, content, ... Answers [OK, how many were claimed of each queue, ...], DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
 -- RULES (decided by a rule table below the barrier; the number is not used up).
 local function accept(keys, argv)
   touch(keys)
@@ -84,15 +85,35 @@ local function accept(keys, argv)
   for _, part in ipairs(parts) do
     redis.call('PERSIST', part)
   end
-  local pools = {}
-  for _, queue in ipairs(queues) do
-    local pool, domain, earliest, entries = unpack(queue)
-    call_sliced('ZADD', P .. 'due:' .. pool .. ':' .. domain, entries)
-    redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', earliest, domain)
+  local pools, answer, holds, waiting, now = {}, { 'OK' }, {}, false, now_ms()
+  for at, queue in ipairs(queues) do
+    local pool, domain, entries, take = unpack(queue)
+    local due = P .. 'due:' .. pool .. ':' .. domain
+    if take > 0 and redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1)[1] then
+      take = 0
+    end
+    answer[at + 1] = take
+    for i = 2, 2 * take, 2 do
+      holds[#holds + 1] = entries[i]
+      holds[#holds + 1] = 'a' .. number .. '|' .. pool .. '|' .. domain
+    end
+    if #entries > 2 * take then
+      waiting = true
+      local earliest = entries[2 * take + 1]
+      for i = 2 * take + 3, #entries, 2 do
+        earliest = math.min(earliest, entries[i])
+      end
+      call_sliced('ZADD', due, entries, 2 * take + 1)
+      redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', earliest, domain)
+    end
     if not pools[pool] then
       pools[pool] = true
       redis.call('SADD', P .. 'pools', pool)
     end
+  end
+  if #holds > 0 then
+    call_sliced('HSET', P .. 'claimed:' .. session, holds)
+    redis.call('SADD', P .. 'holders', session)
   end
   if accepted > 0 then
     redis.call('HINCRBY', P .. 'count', 'accepted', accepted)
@@ -107,30 +128,41 @@ local function accept(keys, argv)
     at_the_door(P, door)
   end
   append_events(P, events)
-  if queues[1] then
+  if waiting then
     redis.call('PUBLISH', 'fg:wake', P)
   end
-  return 'OK'
+  return answer
 end
 
 redis.register_function { function_name = 'fg1_accept', callback = accept }
 
--- void: makes a batch that has not run refuse for ever. Answers RAN when it has run, VOID, or LOST: the
--- session was given up, so nobody can tell.
--- KEYS: lane, ingest. ARGV: session, number
+-- void: makes a batch that has not run refuse for ever; what one that has run claimed goes back, as never attempted.
+-- Answers RAN when it has run (or a later one has), VOID, or LOST: the session was given up, so nobody can tell.
+-- KEYS: lane, ingest, claimed, rec. ARGV: session, number
 local function void(keys, argv)
   touch(keys)
-  local ingest = keys[2]
-  local number = tonumber(argv[2])
+  local P, ingest, number = prefix_of(keys[1], 'lane'), keys[2], tonumber(argv[2])
   local last = redis.call('HGET', ingest, argv[1])
-  if last and string.sub(last, 1, 1) == 'n' and tonumber(string.sub(last, 2)) >= number then
-    return 'RAN'
-  end
-  if last and string.sub(last, 1, 1) == 'x' then
+  local mark, done = string.sub(last or '', 1, 1), tonumber(string.sub(last or 'n0', 2))
+  if mark == 'x' then
     return 'LOST'
   end
-  redis.call('HSET', ingest, argv[1], 'v' .. number)
-  return 'VOID'
+  if number > done then
+    redis.call('HSET', ingest, argv[1], 'v' .. number)
+    return 'VOID'
+  end
+  if mark == 'v' and number == done then
+    return 'VOID'
+  end
+  local rows, unseen = redis.call('HGETALL', keys[3]), {}
+  for i = 1, #rows, 2 do
+    if string.match(rows[i + 1], '^a(%d+)|') == argv[2] then
+      unseen[#unseen + 1] = rows[i]
+      unseen[#unseen + 1] = rows[i + 1]
+    end
+  end
+  give_back(P, keys[3], unseen, false)
+  return 'RAN'
 end
 
 redis.register_function { function_name = 'fg1_void', callback = void, flags = { 'allow-oom' } }

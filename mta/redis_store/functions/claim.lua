@@ -85,30 +85,6 @@ end
 
 redis.register_function { function_name = 'fg1_claim', callback = claim, flags = { 'allow-oom' } }
 
--- Claims go back to their queues, due now; `lost`: each record counts (in its first byte) that its claim was lost.
-local function give_back(P, claimed, rows, lost)
-  local now, ids = now_ms(), {}
-  for i = 1, #rows, 2 do
-    local id = rows[i]
-    local _, pool, domain = string.match(rows[i + 1], '^(%d+)|([^|]*)|(.*)$')
-    if lost then
-      local record = redis.call('HGET', P .. 'rec', id)
-      if record then
-        local times = math.min(string.byte(record, 1) + 1, 255)
-        redis.call('HSET', P .. 'rec', id, string.char(times) .. string.sub(record, 2))
-      end
-    end
-    redis.call('ZADD', P .. 'due:' .. pool .. ':' .. domain, now, id)
-    redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', now, domain)
-    ids[#ids + 1] = id
-  end
-  if #ids > 0 then
-    redis.call('HDEL', claimed, unpack(ids))
-    redis.call('PUBLISH', 'fg:wake', P)
-  end
-  return #ids
-end
-
 -- What a session that ended still has on its way must neither run nor be taken for what ran; forgotten after an hour.
 local function bar(P, session)
   local now = now_ms()
@@ -142,7 +118,8 @@ local function recall(keys, argv)
   redis.call('HSET', P .. 'ingest', 'c:' .. argv[1], argv[2])
   local rows, unseen = redis.call('HGETALL', keys[2]), {}
   for i = 1, #rows, 2 do
-    if tonumber(string.match(rows[i + 1], '^(%d+)|')) > tonumber(argv[3]) then
+    local token = tonumber(string.match(rows[i + 1], '^(%d+)|'))
+    if token and token > tonumber(argv[3]) then
       unseen[#unseen + 1] = rows[i]
       unseen[#unseen + 1] = rows[i + 1]
     end

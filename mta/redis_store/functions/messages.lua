@@ -50,7 +50,7 @@ local function message_places(keys, argv)
     for _, session in ipairs(sessions) do
       local hold = redis.call('HGET', P .. 'claimed:' .. session, id)
       if hold then
-        return { 'claimed', string.match(hold, '^%d+|([^|]*)|'), session, '0' }
+        return { 'claimed', string.match(hold, '^[^|]*|([^|]*)|'), session, '0' }
       end
     end
     for _, pool in ipairs(pools) do

@@ -130,7 +130,7 @@ async def test_an_accept_whose_reply_was_lost_is_not_stored_twice(open_store):
 
 async def test_a_voided_batch_never_runs(open_store):
     store = await open_store()
-    step_keys = [keys.lane_key(0, b"lane"), keys.lane_key(0, b"ingest")]
+    step_keys = store.queues._void_keys(0, store.session.id)
     assert await store.link.call(b"fg1_void", step_keys, [store.session.id, 1]) == b"VOID"
     with pytest.raises(StoreError, match="VOID"):
         await store.queues.accept(0, [message()])

@@ -27,6 +27,7 @@ class Frozen:
         (self.name,) = until(pair.holders)
         self.session = pair.sessions()[self.name]["session"]
         self.pid = int(self.name.rpartition("/")[2])
+        self.home = next(node for node in pair.nodes if self.name.startswith(node.name + "/"))
         until(self._has_neighbours, 15.0)
         until(lambda: sum(s.held for s in list(pair.sink.sink._sessions)) == len(self.others) + 1)
         os.kill(self.pid, signal.SIGSTOP)
@@ -35,7 +36,7 @@ class Frozen:
     def _has_neighbours(self) -> bool:
         name = f"o{len(self.others)}@{self.tag}-o{len(self.others)}.test"
         self.others.append(name)
-        self.pair.nodes[1].send(name, (f"{self.tag}-other",))
+        self.home.send(name, (f"{self.tag}-other",))  # what a worker accepts it delivers
         until(lambda: sum(self.pair.holders().values()) == len(self.others) + 1)
         return bool(self.pair.claims(self.session) >= 3)
 

@@ -89,7 +89,7 @@ def test_an_order_for_one_node_alone_leaves_the_other_delivering(pair: Any):
     def both_seen() -> bool:
         name = f"l{len(sent)}@l{len(sent)}.test"
         sent.append(name)
-        second.send(name, ("local",))
+        pair.nodes[len(sent) % 2].send(name, ("local",))  # a node delivers what it accepts
         pair.waits("local", queued=0, accepted=len(sent))
         found = pair.nodes[0].statement("local")
         return bool(found["delivered"] and sum(found["intercepted"].values()))

@@ -9,8 +9,8 @@ from bench.flow import Load
 from bench.machine import file_system, is_real_disk
 from bench.plan import Plan
 from bench.processes import RunVoid, Sink
-from bench.relay import direct_hop
 from bench.rig import stopping
+from bench.scenario_run import direct_hop
 
 ROOT = Path(__file__).parents[3]
 

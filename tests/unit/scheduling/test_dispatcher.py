@@ -98,6 +98,18 @@ async def test_a_hint_wakes_a_lane():
         await until(lambda: bench.deliver.taken, 0.3)
 
 
+async def test_a_lane_that_is_woken_all_the_time_takes_more_with_each_look():
+    claims = FakeClaims()
+    async with Bench(claims) as bench:
+        await until(lambda: claims.agendas)
+        for _ in range(150):
+            claims.put(a_claim())
+            bench.dispatcher.wake(0)
+            await asyncio.sleep(0.001)
+        await until(lambda: len(bench.deliver.taken) == 150)
+        assert claims.agendas <= 20, "one in 20 ms, and few more"
+
+
 async def test_rules_poison_and_expiry_are_met_before_egress():
     claims = FakeClaims()
     claims.put(
@@ -143,3 +155,44 @@ def test_a_turn_is_shared_evenly_and_what_was_served_goes_last():
     wants = view.wants(5, lambda queue: 1000, 1)
     view.served(wants, {a: 1}, False)
     assert view.wants(5, lambda queue: 1000, 1)[0].queue == b
+
+
+async def test_what_intake_accepts_is_taken_within_the_room_that_claims_leave():
+    claims = FakeClaims()
+    async with Bench(claims, room=10) as bench:
+        fresh = claims.fresh
+        assert fresh.reserve(QUEUE, 6) == 6
+        assert fresh.reserve(QUEUE, 6) == 4
+        assert fresh.reserve(QUEUE, 6) == 0
+        fresh.take(QUEUE, 6, [])
+        fresh.take(QUEUE, 4, [a_claim() for _ in range(4)])
+        assert len(bench.deliver.taken) == 4
+        assert fresh.reserve(QUEUE, 100) == 6
+        fresh.take(QUEUE, 6, [])
+    assert fresh.reserve(QUEUE, 1) == 0  # it drains
+
+
+async def test_what_intake_accepts_is_left_to_the_queue_without_a_permit_a_pool_a_connection_or_its_turn():
+    claims = FakeClaims()
+    async with Bench(claims, room=1) as bench:
+        assert claims.fresh.reserve(QueueKey("other", "example.com"), 1) == 0
+        bench.rules.permit = False
+        assert claims.fresh.reserve(QUEUE, 1) == 0
+        bench.rules.permit = True
+        bench.deliver.crowded.add(QUEUE)
+        assert claims.fresh.reserve(QUEUE, 1) == 0
+        bench.deliver.crowded.clear()
+        claims.put(a_claim(), a_claim())
+        bench.dispatcher.wake_all()
+        await until(lambda: QUEUE in bench.dispatcher._waiting)
+        bench.deliver.left[QUEUE] = 1
+        assert claims.fresh.reserve(QUEUE, 1) == 0
+
+
+async def test_rules_meet_what_was_claimed_as_it_was_accepted():
+    claims = FakeClaims()
+    async with Bench(claims, rules=FakeRules(Rule("r", Selectors(tag="t"), 554))) as bench:
+        assert claims.fresh.reserve(QUEUE, 1) == 1
+        claims.fresh.take(QUEUE, 1, [a_claim()])
+        await bench.settler.flush()
+    assert (bench.deliver.taken, bench.dispatcher.intercepted) == ([], 1)

@@ -38,6 +38,17 @@ def test_an_enhanced_code_never_comes_from_an_earlier_reply_c80() -> None:
     assert ReplyParser().feed(b"550 5.1.1 a\r\n550 b\r\n") == [Reply(550, "5.1.1", "a"), Reply(550, "", "b")]
 
 
+def test_what_is_known_as_a_whole_is_so_only_where_it_stands_alone():
+    parser = ReplyParser()
+    group, reply = b"250 2.1.0 OK\r\n354 go\r\n", Reply(250, "2.1.0", "OK")
+    assert parser.feed(group) == [reply, Reply(354, "", "go")]
+    assert parser.feed(group) == [reply, Reply(354, "", "go")]
+    assert parser.feed(b"250-more\r\n") == []
+    assert parser.feed(b"250 2.1.0 OK\r\n") == [Reply(250, "", "more 2.1.0 OK")]
+    assert parser.feed(b"354 go") == []
+    assert parser.feed(b" " + group) == [Reply(354, "", "go 250 2.1.0 OK"), Reply(354, "", "go")]
+
+
 @pytest.mark.parametrize(
     "wire",
     [

@@ -1,0 +1,18 @@
+"""A point of the benchmark's curves in miniature, on a server outside the node."""
+
+import tempfile
+from pathlib import Path
+
+from bench.flow import Load
+from bench.scale_fleet import Shape
+from bench.scale_point import measure
+
+
+def test_a_node_on_a_server_of_its_own_proves_all_that_a_fleet_must_do() -> None:
+    shape = Shape(1, Load(100, 1024, 5, 5, 1, []), store="single", orders=2, proved=True)
+    with tempfile.TemporaryDirectory(prefix="fg-") as folder:
+        point = measure(Path(folder), shape, lambda text: None)
+    assert point["lanes"] == [[0, 1, 2, 3]]
+    assert point["masters"][0]["calls"] > 0
+    assert point["orders"]["statuses"] == {"201": 2}
+    assert point["proof"] == {"held": 600, "intercepted": 600, "canceled": 600}

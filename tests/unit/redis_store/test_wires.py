@@ -1,0 +1,183 @@
+"""The connections for steps and hints, against a server that answers what a test says."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from redis.asyncio.connection import Connection, ConnectionPool
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+
+from mta.redis_store.wires import Wires, hear
+
+
+class Server:
+    """Answers each command with what `answer` makes of it; `HANG_UP` closes the connection."""
+
+    HANG_UP = b""
+
+    def __init__(self) -> None:
+        self.commands: list[bytes] = []
+        self.connections = 0
+        self.answer: Callable[[bytes], bytes | None] = lambda command: b"+OK\r\n"
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                words = []
+                for _ in range(int((await reader.readline())[1:] or 0)):
+                    words.append(await reader.readexactly(int((await reader.readline())[1:])))
+                    await reader.readexactly(2)
+                if not words:
+                    break
+                command = b" ".join(words)
+                if words[0] == b"CLIENT":  # the library tells its name
+                    writer.write(b"+OK\r\n")
+                    continue
+                self.commands.append(command)
+                answer = self.answer(command)
+                if answer == self.HANG_UP:
+                    break
+                writer.write(answer or b"")
+        writer.close()
+
+
+@pytest.fixture
+async def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+async def pool(server: Server) -> AsyncIterator[ConnectionPool]:
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    yield ConnectionPool(Connection, host="127.0.0.1", port=port, protocol=2)
+    listening.close()
+    for writer in server.writers:
+        writer.close()
+
+
+@pytest.fixture
+async def wires(pool: ConnectionPool) -> AsyncIterator[Wires]:
+    made = Wires(pool, 0.2)
+    yield made
+    made.close()
+    await asyncio.sleep(0)
+
+
+async def test_answers_of_every_kind_come_over_one_connection(server: Server, wires: Wires) -> None:
+    answers = iter((b":7\r\n", b"*2\r\n$3\r\nabc\r\n*1\r\n$-1\r\n", b"$100000\r\n" + b"x" * 100000 + b"\r\n"))
+    server.answer = lambda command: next(answers)
+    found = [await wires.ask(("FCALL", b"f", 1, "k")) for _ in range(3)]
+    assert found == [7, [b"abc", [None]], b"x" * 100000]
+    assert server.commands == [b"FCALL f 1 k"] * 3
+    assert server.connections == 1
+
+
+async def test_calls_at_the_same_time_have_connections_of_their_own(server: Server, wires: Wires) -> None:
+    server.answer = lambda command: b"+%b\r\n" % command
+    found = await asyncio.gather(*(wires.ask((f"C{number}",)) for number in range(3)))
+    assert found == [b"C0", b"C1", b"C2"]
+    assert server.connections == 3
+    await asyncio.gather(*(wires.ask((f"C{number}",)) for number in range(3)))
+    assert server.connections == 3
+
+
+async def test_a_refusal_leaves_the_connection(server: Server, wires: Wires) -> None:
+    server.answer = lambda command: b"-OOM no room\r\n"
+    with pytest.raises(ResponseError, match="OOM no room"):
+        await wires.ask(("FCALL",))
+    server.answer = lambda command: b"+OK\r\n"
+    assert await wires.ask(("FCALL",)) == b"OK"
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (None, TimeoutError),
+        (b"$100\r\nhalf", TimeoutError),
+        (Server.HANG_UP, ConnectionError),
+        (b"?what\r\n", ConnectionError),
+        (b"+OK\r\n+more\r\n", ConnectionError),
+    ],
+)
+async def test_after_trouble_no_answer_is_taken_for_anothers(
+    server: Server, wires: Wires, answer: bytes | None, error: type[Exception]
+) -> None:
+    server.answer = lambda command: answer
+    with pytest.raises(error):
+        await wires.ask(("FIRST",))
+    server.answer = lambda command: b"+%b\r\n" % command
+    assert await wires.ask(("SECOND",)) == b"SECOND"
+    assert server.connections == 2
+
+
+async def test_a_call_that_is_given_up_takes_its_connection_along(server: Server, wires: Wires) -> None:
+    server.answer = lambda command: None
+    call = asyncio.create_task(wires.ask(("FIRST",)))
+    await asyncio.sleep(0.02)
+    assert server.commands == [b"FIRST"]
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    server.answer = lambda command: b"+%b\r\n" % command
+    assert await wires.ask(("SECOND",)) == b"SECOND"
+    assert server.connections == 2
+
+
+async def test_a_connection_that_the_server_closed_is_not_used_again(server: Server, wires: Wires) -> None:
+    await wires.ask(("FIRST",))
+    server.writers[0].close()
+    await asyncio.sleep(0.02)
+    assert await wires.ask(("SECOND",)) == b"OK"
+    assert server.connections == 2
+
+
+async def test_a_connection_that_goes_with_its_answer_is_not_kept(server: Server, wires: Wires) -> None:
+    def last_words(command: bytes) -> bytes:
+        server.writers[-1].write(b"+OK\r\n")
+        return Server.HANG_UP
+
+    server.answer = last_words
+    for _ in range(3):
+        assert await wires.ask(("LAST",)) == b"OK"
+        await asyncio.sleep(0.02)
+    assert server.connections == 3
+
+
+def _confirmed(command: bytes) -> bytes:
+    channels = command.split()[1:]
+    return b"".join(b"*3\r\n$9\r\nsubscribe\r\n$%d\r\n%b\r\n:1\r\n" % (len(name), name) for name in channels)
+
+
+async def test_hints_are_heard_once_the_server_has_confirmed_every_channel(
+    server: Server, pool: ConnectionPool
+) -> None:
+    told: list[tuple[bytes, ...]] = []
+    half: list[bytes] = []
+
+    def half_confirmed(command: bytes) -> bytes:
+        whole = _confirmed(command)
+        half.append(whole[len(whole) // 2 :])
+        return whole[: len(whole) // 2]
+
+    server.answer = half_confirmed
+    hearing = asyncio.create_task(hear(pool, [b"a", b"b"], lambda: told.append(()), lambda *hint: told.append(hint)))
+    await asyncio.sleep(0.02)
+    assert told == []
+    server.writers[0].write(half[0] + b"*3\r\n$7\r\nmessage\r\n$1\r\nb\r\n$4\r\nwake\r\n" * 2)
+    await asyncio.sleep(0.02)
+    assert told == [(), (b"b", b"wake"), (b"b", b"wake")]
+    server.writers[0].close()
+    with pytest.raises(ConnectionError):
+        await hearing
+
+
+async def test_a_defect_of_who_is_told_comes_out(server: Server, pool: ConnectionPool) -> None:
+    server.answer = _confirmed
+    with pytest.raises(ZeroDivisionError):
+        await hear(pool, [b"a"], lambda: print(1 // 0), lambda *hint: None)
