@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 
-from bench import orders, peers, profile, relay, rules, scale, scaling, sweep
+from bench import depth, idle, orders, overload, peers, profile, relay, rules, scale, scaling, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
@@ -14,6 +14,9 @@ COMMANDS = {
         command_of(orders.SCENARIO),
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),
+        command_of(depth.SCENARIO),
+        command_of(idle.SCENARIO),
+        command_of(overload.SCENARIO),
         peers.COMMAND,
         scale.COMMAND,
         scaling.COMMAND,

@@ -27,9 +27,10 @@ class Plan:
     Message m goes to the recipients u<m*r> to u<m*r+r-1>, r = `recipients`, all at one domain.
     """
 
-    def __init__(self, messages: int, sizes: Sequence[int], domains: int, recipients: int = 1) -> None:
-        """`sizes`: bytes of consecutive messages, headers included, to be repeated."""
+    def __init__(self, messages: int, sizes: Sequence[int], domains: int, recipients: int = 1, first: int = 0) -> None:
+        """`sizes`: bytes of consecutive messages, headers included, to be repeated; `first`: number of the first."""
         self.messages = messages
+        self.first = first
         self.replies = recipients + 2  # to one envelope: MAIL, each RCPT, DATA
         self.domains = [b"d%d.bench.test" % n for n in range(domains)]
         self._recipients = recipients

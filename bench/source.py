@@ -73,6 +73,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, default=40)
     parser.add_argument("--domains", type=int, default=5)
     parser.add_argument("--recipients", type=int, default=1, help="of a message, all at one domain")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first message")
     parser.add_argument("--reconnect", action="store_true", help="a new connection for each message")
     parser.add_argument("--rate", type=float, default=0.0, help="messages a second; 0 = as fast as they are answered")
     parser.add_argument("--until-told", action="store_true", help="stop before --messages when standard input ends")
@@ -80,7 +81,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--accepted-at",
         type=Path,
         metavar="FILE",
-        help="write there when each message had its 250: by number, as little-endian doubles of Unix time, 0.0 = never",
+        help="write there when each message had its 250, in order: little-endian doubles of Unix time, 0.0 = never",
     )
     parser.add_argument(
         "--due-at", type=int, metavar="UNIXTIME", help="all messages are scheduled for that second (X-MQ-Delayed)"
@@ -102,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     elif given.due_at:
         plan = DuePlan(given.messages, sizes, given.domains, given.recipients, given.due_at)
     else:
-        plan = Plan(given.messages, sizes, given.domains, given.recipients)
+        plan = Plan(given.messages, sizes, given.domains, given.recipients, given.first)
     tally = Tally(plan, given.sessions, given.rate)
     session = ShortSession if given.reconnect else Session
     targets = [_address(target) for target in given.target.split(",")]

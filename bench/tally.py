@@ -22,7 +22,7 @@ class Tally:
         self.deferred = 0
         self.replies: Counter[str] = Counter()
         self.latencies = array.array("d")
-        self.accepted_at = array.array("d")  # by number; 0.0 = not yet
+        self.accepted_at = array.array("d")  # by number, from the plan's first; 0.0 = not yet
         self.first_mail = 0.0
         self.last_accepted = 0.0
         self.done = asyncio.Event()
@@ -37,11 +37,11 @@ class Tally:
             return None
         self._begun += 1
         self.accepted_at.append(0.0)
-        return self._begun - 1
+        return self.plan.first + self._begun - 1
 
     def wait_for(self, number: int) -> float:
         """Seconds until message `number` is due."""
-        return self._start + number / self._rate - time.perf_counter() if self._rate else 0.0
+        return self._start + (number - self.plan.first) / self._rate - time.perf_counter() if self._rate else 0.0
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -51,7 +51,7 @@ class Tally:
         """Message `number` has its 250; `sent_at`: when its dot went out, of the performance counter."""
         self.latencies.append(time.perf_counter() - sent_at)
         self.accepted += 1
-        self.accepted_at[number] = self.last_accepted = time.time()
+        self.accepted_at[number - self.plan.first] = self.last_accepted = time.time()
 
     def refused(self, reply: str) -> None:
         self.failed += 1

@@ -19,8 +19,11 @@ from mta.ports.journal import Entry, EventSink, Outbox, RuleChange, Tail
 
 _LEASE, _RENEW = 15.0, 5.0
 _MARGIN = 1.0  # nothing is begun that close to the end of a lease
-_MOST = 100  # entries a lane and round: less than what the log knows of its own end (delivery_log._TAIL)
-_BUSY, _IDLE = 0.05, 0.2  # seconds between rounds: a line costs a third in batches of hundreds
+# Bytes of events a round, over all lanes: as objects and lines they take fifty times that, and larger rounds are no
+# faster. What a round writes is less than what the log knows of its own end (delivery_log._TAIL).
+_ROOM = 1024 * 1024
+_MOST_CHANGES = 100  # of the rule table, a round
+_BUSY = 0.05  # seconds between rounds: a line costs a third in batches of hundreds
 _LAST_ROUNDS = 5.0  # seconds for what is left when the journal is told to stop
 _SLOW_TICK = 1.0  # rule changes, backlogs
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
@@ -71,6 +74,7 @@ class Journal:
         self._stopping = asyncio.Event()
         self._next_take = self._next_slow = 0.0
         self._candidate = 0
+        self.behind = False  # the last round left something in the lanes
         self.task: asyncio.Task[None] | None = None
         self.written = self.dropped = self.undecodable = self.failures = 0
 
@@ -101,20 +105,47 @@ class Journal:
         await self._on_thread(self._sink.reopen)
 
     async def _run(self) -> None:
-        pause, trouble = _BUSY, 0.0
+        trouble = 0.0
         while not self._stopping.is_set():
             try:
                 moved = await self.round()
                 trouble = 0.0
-                pause = _BUSY if moved else min(_IDLE, pause * 2)
+                await self._sleep(0.0 if self.behind else _BUSY)
+                if not moved:
+                    await self._rest()
             except (StoreError, OSError) as error:
                 self.failures += 1
                 if not trouble:
                     _log.error("the journal waits; events stay in the outbox: %s", error)
-                pause = trouble = min(_LAST_PAUSE, trouble * 2 or _FIRST_PAUSE)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+                trouble = min(_LAST_PAUSE, trouble * 2 or _FIRST_PAUSE)
+                await self._sleep(trouble)
         await self._finish()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Or until it is told to stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _rest(self) -> None:
+        """Until an event comes or it is told to stop. Raises StoreError, OSError."""
+        while not self._stopping.is_set() and not await self._something_comes():
+            await self._keep_order()
+
+    async def _something_comes(self) -> bool:
+        """False: it is time for what is done slowly, or to stop. Raises StoreError."""
+        next_ = self._next_slow if len(self._lanes) == self._outbox.lanes else min(self._next_slow, self._next_take)
+        seconds = max(0.0, next_ - self._clock())
+        positions = {lane.number: lane.position for lane in self._lanes.values()}
+        if not positions:
+            await self._sleep(seconds)
+            return False
+        coming = asyncio.ensure_future(self._outbox.wait(positions, seconds))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((coming, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for wait in (coming, stopping):
+            wait.cancel()
+        await asyncio.gather(coming, stopping, return_exceptions=True)
+        return not coming.cancelled() and coming.result()
 
     async def _finish(self) -> None:
         """Write what was settled before this journal was told to stop; what takes too long is the next journal's."""
@@ -125,18 +156,16 @@ class Journal:
 
     async def round(self) -> int:
         """Once through everything; how many events were made durable. Raises StoreError, OSError: nothing is lost."""
-        await self._keep_leases()
-        now = self._clock()
-        if now >= self._next_slow:
-            self._next_slow = now + _SLOW_TICK
-            await self._look_around()
+        await self._keep_order()
         lanes = list(self._lanes.values())
-        found = await asyncio.gather(*(self._outbox.read(lane.number, lane.position, _MOST) for lane in lanes))
+        room = _ROOM // max(1, len(lanes))
+        pages = await asyncio.gather(*(self._outbox.read(lane.number, lane.position, room) for lane in lanes))
         ready = [
-            (lane, entries)
-            for lane, entries in zip(lanes, found, strict=True)
-            if entries and self._clock() < lane.until - _MARGIN
+            (lane, page.entries)
+            for lane, page in zip(lanes, pages, strict=True)
+            if page.entries and self._clock() < lane.until - _MARGIN
         ]
+        self.behind = bool(ready) and any(page.more for page in pages)
         events = [item for lane, entries in ready for item in self._decoded(lane.number, entries)]
         if not ready:
             return 0
@@ -152,6 +181,14 @@ class Journal:
             if not noted:
                 self._lose(lane)
         return len(events)
+
+    async def _keep_order(self) -> None:
+        """Leases, and now and then what is done slowly."""
+        await self._keep_leases()
+        now = self._clock()
+        if now >= self._next_slow:
+            self._next_slow = now + _SLOW_TICK
+            await self._look_around()
 
     async def _keep(self, events: Sequence[Item]) -> None:
         await self._on_thread(self._sink.write, events)
@@ -210,7 +247,7 @@ class Journal:
 
     async def _keep_rule_changes(self) -> None:
         position = await self._outbox.changes_position(self._node)
-        changes = await self._outbox.changes(position, _MOST)
+        changes = await self._outbox.changes(position, _MOST_CHANGES)
         if changes:
             await self._keep([_rule_event(change) for change in changes])
             await self._outbox.changes_done(self._node, changes[-1].change.head.generation)

@@ -1,6 +1,6 @@
 """The outbox as the journal sees it; raises StoreAway, StoreError."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.events import Event
@@ -12,6 +12,13 @@ class Entry(NamedTuple):
 
     id: str  # "<ms>-<seq>"
     events: tuple[bytes, ...]  # encoded Event structs
+
+
+class Page(NamedTuple):
+    """Entries in order, as many as there was room for."""
+
+    entries: list[Entry]
+    more: bool  # that room, not the end of the stream, ended it
 
 
 class Outbox(Protocol):
@@ -29,7 +36,13 @@ class Outbox(Protocol):
         """The last entry made durable ("0-0" at first)."""
         ...
 
-    async def read(self, lane: int, after: str, most: int) -> list[Entry]: ...
+    async def read(self, lane: int, after: str, room: int) -> Page:
+        """What follows `after`, up to about `room` bytes of events: at least one entry, where there is one."""
+        ...
+
+    async def wait(self, positions: Mapping[int, str], seconds: float) -> bool:
+        """Whether something follows one of these (lane -> entry); False after that time or less. May be cancelled."""
+        ...
 
     async def done(self, lane: int, journal: str, position: str) -> bool:
         """All up to `position` is durable: note it and trim the stream behind it. False: the lease is lost."""

@@ -65,7 +65,7 @@ def library_code() -> str:
 
 def _answer_raw(callbacks: MutableMapping[Any, Any]) -> None:
     """Answers as they come: the client's own shapes cost time and fold equal field names of a stream entry into one."""
-    for name in ("XRANGE", "XREVRANGE", "ZRANGE", "HGETALL", "SCAN", "SMEMBERS", "INFO", "CONFIG GET"):
+    for name in ("XRANGE", "XREVRANGE", "XREAD", "ZRANGE", "HGETALL", "SCAN", "SMEMBERS", "INFO", "CONFIG GET"):
         callbacks.pop(name, None)
 
 
@@ -83,6 +83,7 @@ class Link:
         self._subscriber: asyncio.Task[None] | None = None
         self._heard: dict[bytes, list[Callable[[bytes], None]]] = {}
         self._on_reconnect: list[Callable[[], None]] = []
+        self.patience = settings.timeout / 2  # seconds that a command may block, since no answer is awaited longer
         self._replicas = 0  # that must have a step before `call_kept` believes in it
         self.unsafe = "not checked yet"  # why mail may not be accepted, "" = safe
         self.cluster = url.startswith("redis+cluster://")

@@ -3,19 +3,20 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from mta.model.rules import Change, ChangeOp, Head, Rule
-from mta.ports.journal import Entry, RuleChange
+from mta.ports.journal import Entry, Page, RuleChange
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 
 log = logging.getLogger(__name__)
 
 _rule_decoder = msgspec.msgpack.Decoder(Rule)
+_FIRST_ENTRIES, _MOST_ENTRIES = 4, 1000  # of a stream, asked for in one command
 _TAIL_LENGTH = 10_000  # lines
 _TAIL_TICK = 0.1  # seconds between two looks
 
@@ -42,9 +43,39 @@ class StoredOutbox:
         found = await self._link.command("HGET", keys.JOURNAL_POSITION, lane)
         return found.decode() if found else "0-0"
 
-    async def read(self, lane: int, after: str, most: int) -> list[Entry]:
-        rows = await self._link.command("XRANGE", keys.lane_key(lane, b"events"), f"({after}", "+", "COUNT", most)
-        return [Entry(entry.decode(), codec.unframed(*fields[1::2])) for entry, fields in rows]
+    async def read(self, lane: int, after: str, room: int) -> Page:
+        """An entry has the events of one step, a hundred bytes or a hundred thousand, and nobody can ask for bytes: so
+        a few are read first, and how many more is told by their size."""
+        stream, found = keys.lane_key(lane, b"events"), list[Entry]()
+        size, ask = 0, _FIRST_ENTRIES
+        while True:
+            rows = await self._link.command("XRANGE", stream, f"({after}", "+", "COUNT", ask)
+            for entry, fields in rows:
+                size += len(fields[1])
+                found.append(Entry(entry.decode(), codec.unframed(*fields[1::2])))
+            if len(rows) < ask:
+                return Page(found, False)
+            if size >= room:
+                return Page(found, True)
+            after = found[-1].id
+            ask = max(1, min(_MOST_ENTRIES, (room - size) * len(found) // size))
+
+    async def wait(self, positions: Mapping[int, str], seconds: float) -> bool:
+        together = [list(positions)] if not self._link.cluster else [[lane] for lane in positions]
+        waits = [asyncio.ensure_future(self._block(lanes, positions, seconds)) for lanes in together]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        return any(one.result() for one in done)
+
+    async def _block(self, lanes: Sequence[int], positions: Mapping[int, str], seconds: float) -> bool:
+        streams = [keys.lane_key(lane, b"events") for lane in lanes]
+        after = [positions[lane] for lane in lanes]
+        ms = max(1, int(min(seconds, self._link.patience) * 1000))
+        return bool(await self._link.command("XREAD", "COUNT", 1, "BLOCK", ms, "STREAMS", *streams, *after))
 
     async def done(self, lane: int, journal: str, position: str) -> bool:
         step_keys = [keys.JOURNAL_OWNER, keys.JOURNAL_POSITION]

@@ -7,7 +7,7 @@ from typing import Final
 
 from mta.model.errors import StoreError
 from mta.model.rules import PastDot
-from mta.policy.rule_table import RuleTable, still_holds
+from mta.policy.rule_table import RuleTable, holds, still_holds
 from mta.ports.rules import InterceptAnswer, Rules, SweepStore
 from mta.rules.clock import wall_ms
 from mta.rules.pace import Pace
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _PAGE: Final = 100
 _TICK: Final = 1.0  # a pause that ends by its time changes no table; what is held late by an older one comes after
+_NOTHING_TICK: Final = 5.0  # where there is no pause and nothing held
 
 
 class Releaser:
@@ -32,6 +33,8 @@ class Releaser:
         self._wall = wall
         self._changed = asyncio.Event()
         self._stopping = False
+        self._table: RuleTable | None = None
+        self._pauses = False  # that table has one
         rules.on_change(self._on_change)
 
     def _on_change(self, table: RuleTable) -> tuple[PastDot, ...]:
@@ -46,19 +49,30 @@ class Releaser:
     async def run(self) -> None:
         while not self._stopping:
             self._changed.clear()
+            tick = _TICK
             try:
-                await asyncio.gather(*(self.look(lane) for lane in range(self._store.lanes)))
+                held = await asyncio.gather(*(self.look(lane) for lane in range(self._store.lanes)))
+                if not any(held) and not self._knows_pauses():
+                    tick = _NOTHING_TICK
             except StoreError as error:
                 log.warning("what pauses held waits to be released: %s", error)
             try:
-                async with asyncio.timeout(_TICK):
+                async with asyncio.timeout(tick):
                     await self._changed.wait()
             except TimeoutError:
                 pass
 
-    async def look(self, lane: int) -> None:
-        """Release what nothing in force holds any more there."""
-        for pause in await self._store.pauses(lane):
+    def _knows_pauses(self) -> bool:
+        """Whether a pause stands in the table; looked up once a table."""
+        if self._table is not self._rules.table:
+            self._table = self._rules.table
+            self._pauses = any(map(holds, self._table.rules()))
+        return self._pauses
+
+    async def look(self, lane: int) -> bool:
+        """Release what nothing in force holds any more there; whether anything was held."""
+        pauses = await self._store.pauses(lane)
+        for pause in pauses:
             while not self._stopping and not still_holds(self._rules.table.rule(pause), self._wall()):
                 page = await self._store.first_held(lane, pause, _PAGE)
                 if not page:
@@ -68,9 +82,10 @@ class Releaser:
                     async with self._pace.step():
                         answer, _ = await self._store.move(lane, pause, move, table.head.generation, matches)
                     if answer is InterceptAnswer.OLD_RULES:
-                        return  # our table is about to be swapped, and that wakes us
+                        return True  # our table is about to be swapped, and that wakes us
                 self._pace.spend(len(page))
                 await self._pace.wait(lane, _nothing)
+        return bool(pauses)
 
 
 async def _nothing() -> None:

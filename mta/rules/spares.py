@@ -13,6 +13,7 @@ WATERMARK: Final = 0.8  # of the store's memory, above which the oldest is let g
 _BATCH: Final = 100
 _PAUSE: Final = 0.004  # after each batch, so that other mail keeps its pace
 _TICK: Final = 1.0
+_NOTHING_TICK: Final = 5.0  # where nothing is kept
 _BATCHES_A_LOOK: Final = 50  # between two looks at the memory
 
 
@@ -28,18 +29,20 @@ class Spares:
 
     async def run(self) -> None:
         while not self._stopping.is_set():
+            tick = _TICK
             try:
-                await self.drop()
+                tick = _TICK if await self.drop() else _NOTHING_TICK
             except StoreError as error:
                 log.warning("what is kept for an undo waits to be let go: %s", error)
             try:
-                async with asyncio.timeout(_TICK):
+                async with asyncio.timeout(tick):
                     await self._stopping.wait()
             except TimeoutError:
                 pass
 
-    async def drop(self) -> None:
-        """Let go of all that has had its time, and while memory is short of the oldest rules' first."""
+    async def drop(self) -> bool:
+        """Let go of all that has had its time, and while memory is short of the oldest rules' first. Whether there was
+        anything."""
         found = [(rule, lane) for lane in range(self._store.lanes) for rule in await self._store.spared(lane)]
         for rule, lane in sorted(found):  # ids of rules sort by the time of their creation
             while await self._drop(lane, rule, early=False):
@@ -48,6 +51,7 @@ class Spares:
             while not self._stopping.is_set() and await self._store.memory_share() > WATERMARK:
                 if not await self._drop_early(lane, rule):
                     break
+        return bool(found)
 
     async def _drop_early(self, lane: int, rule: str) -> bool:
         """False: the rule has nothing left there."""

@@ -60,6 +60,7 @@ class Sweeper:
         self._now = now
         self._wall = wall
         self._own: dict[str, _Sweep] = {}
+        self._nothing_in: RuleTable | None = None  # a table that has no rule to be swept any more
         self._settled: dict[str, int] = {}  # rule -> generation whose sweep is done, whoever did it
         self._changed = asyncio.Event()
         self._stopping = False
@@ -106,6 +107,8 @@ class Sweeper:
         """Own the sweep of each rule that needs one and has no living owner; let go of rules that were lifted, edited,
         or have expired."""
         table, now = self._rules.table, self._wall()
+        if table is self._nothing_in and not self._own:
+            return
         for sweep in list(self._own.values()):
             current = table.rule(sweep.rule.id)
             if current is None or current.generation != sweep.rule.generation or not in_force(current, now):
@@ -120,6 +123,7 @@ class Sweeper:
             and rule.id not in self._own
             and self._settled.get(rule.id) != rule.generation
         ]
+        self._nothing_in = None if wanted else table
         known = await self._store.sweeps() if wanted else {}
         for rule in wanted:
             state = known.get(rule.id)

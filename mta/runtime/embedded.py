@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _START_TIMEOUT: Final = 600.0  # seconds: a large append-only file takes its time to load
 _OTHERS_END: Final = 15.0  # seconds that the server of a node which was killed has to end
 _PR_SET_PDEATHSIG: Final = 1
+_CONTAINER: Final = pathlib.Path("/sys/fs/cgroup/memory.max")
 
 # Requests and answers of 100 KB come and go all the time: left alone, glibc gives their memory back to the kernel and
 # asks for it again, page by page.
@@ -110,6 +111,7 @@ class EmbeddedServer:
             "aof-load-truncated": "yes",
             "auto-aof-rewrite-percentage": "100",
             "auto-aof-rewrite-min-size": "256mb",
+            "maxmemory": str(_machines_memory() // 2),  # then 452 to new mail; what waits goes out all the same
             "maxmemory-policy": "noeviction",
             "latency-tracking": "no",  # a histogram entry for every command of every step
         }
@@ -164,6 +166,15 @@ def _tunables() -> str:
     """Ours, and then what whoever starts the node has set: the last one counts."""
     ours = ":".join(f"glibc.malloc.{name}={value}" for name, value in _MALLOC.items())
     return ":".join(filter(None, (ours, os.environ.get("GLIBC_TUNABLES", ""))))
+
+
+def _machines_memory() -> int:
+    """Bytes that there are for everything here: of the machine, or of the container that the node runs in."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(whole, int(_CONTAINER.read_text()))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return whole
 
 
 def _die_with_parent() -> None:

@@ -1,6 +1,7 @@
 """The pools that this node serves: those whose IPs it holds."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -12,7 +13,8 @@ from mta.net.local_addresses import holds
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY = 1.0  # seconds: mail for `@<ip>` may name an IP that was never used before
+_LOOK_EVERY = 1.0  # seconds, while mail comes: it may be for an `@<ip>` that was never used before
+_LOOK_ANYWAY = 10.0  # seconds, for mail whose coming was not heard of
 
 
 def held(settings: Settings) -> Settings:
@@ -35,13 +37,19 @@ class ServedPools:
         self._named = frozenset(settings.pools)
         self._served = set(self._named)
         self._held: dict[str, bool] = {}
+        self._hint = asyncio.Event()
 
     def __call__(self) -> frozenset[str]:
         return frozenset(self._served)
 
+    def look_soon(self) -> None:
+        """Mail came, or goes back to its queues."""
+        self._hint.set()
+
     async def follow(self) -> None:
         """Look again and again, until cancelled."""
         while True:
+            self._hint.clear()
             try:
                 for pool in await asyncio.shield(self._known()):
                     if pool.startswith("@") and pool not in self._held:
@@ -51,3 +59,5 @@ class ServedPools:
             except StoreError as error:
                 log.debug("pools not read: %s", error)
             await asyncio.sleep(_LOOK_EVERY)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hint.wait(), _LOOK_ANYWAY - _LOOK_EVERY)

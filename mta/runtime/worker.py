@@ -77,9 +77,14 @@ class Outgo:
         self.egress = Egress(settings, self._resolver, guard, self.settler, self._limits, store.content)
         self.pools = ServedPools(settings, store.sweeps.pools)
         self.dispatcher = Dispatcher(store.queues, self.egress, guard, self.settler, self.pools)
-        store.link.hear(keys.WAKE_CHANNEL, lambda prefix: self.dispatcher.wake(keys.lane_of_prefix(prefix)))
+        store.link.hear(keys.WAKE_CHANNEL, self._wake)
+        store.link.on_reconnect(self.pools.look_soon)
         store.link.on_reconnect(self.dispatcher.wake_all)
         guard.on_lost(self._limits.renew)
+
+    def _wake(self, prefix: bytes) -> None:
+        self.dispatcher.wake(keys.lane_of_prefix(prefix))
+        self.pools.look_soon()
 
     async def watch(self) -> None:
         """Until a defect shows: raises it. What it left claimed is due again when this process has ended."""
@@ -110,6 +115,7 @@ class Worker:
         self._intake = Intake(child, store, self._guard) if "smtp" in settings.node.roles else None
         self._outgo = Outgo(child, store, self._guard) if "delivery" in settings.node.roles else None
         self._reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
+        store.link.hear(keys.DEAD_CHANNEL, lambda session: self._reaper.look_now())
 
     async def run(self) -> None:
         essential = self._child.essential

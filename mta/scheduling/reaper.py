@@ -1,6 +1,7 @@
 """The reaper: sessions that stand still longer than the lease are given up, and what they held goes back."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from mta.ports.queueing import Reclaims
 from mta.ports.rules import RuleStore
 
 _BATCH = 100
+_LOOK_EVERY = 3.0  # seconds, at most
 
 _log = logging.getLogger(__name__)
 
@@ -36,18 +38,25 @@ class Reaper:
         self._seen: dict[str, tuple[int, float]] = {}  # session -> its sequence number, and since when we see it
         self._strays: dict[str, float] = {}  # sessions that hold something and are not registered -> since when
         self._next_strays = 0.0
+        self._hint = asyncio.Event()
         self.reaped = self.reclaimed = 0
+
+    def look_now(self) -> None:
+        """A session was given up for dead."""
+        self._hint.set()
 
     async def run(self) -> None:
         """Look again and again, until cancelled between two looks."""
-        pause = min(1.0, self._lease / 4)
+        pause = min(_LOOK_EVERY, self._lease / 8)
         while True:
+            self._hint.clear()
             try:
                 await asyncio.shield(self.look())
             except StoreError as error:
                 self.blind()
                 _log.warning("looking for dead sessions waits for the store: %s", error)
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hint.wait(), pause)
 
     def blind(self) -> None:
         """The store was away, and nobody could confirm: only time that was watched counts."""

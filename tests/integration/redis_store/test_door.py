@@ -38,7 +38,7 @@ async def sound(store):
 
 async def events(store, lane=0) -> list[bytes]:
     """All that the lane's outbox has; Receptions as that word."""
-    raw = [event for entry in await store.outbox.read(lane, "0-0", 1000) for event in entry.events]
+    raw = [event for entry in (await store.outbox.read(lane, "0-0", 2**20)).entries for event in entry.events]
     return [b"Reception" if b"Reception" in event else event for event in raw]
 
 

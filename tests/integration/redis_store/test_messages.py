@@ -29,7 +29,7 @@ async def sound(store):
 
 
 async def events(store):
-    entries = await store.outbox.read(0, "0-0", 1000)
+    entries = (await store.outbox.read(0, "0-0", 2**20)).entries
     return [msgspec.msgpack.decode(raw, type=Event) for entry in entries for raw in entry.events if len(raw) > 10]
 
 

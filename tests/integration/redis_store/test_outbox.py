@@ -1,6 +1,10 @@
 import asyncio
 
+import pytest
+
 from tests.support.stores import ended, message
+
+ROOM = 2**20
 
 
 async def test_one_journal_at_a_time_has_a_lane(open_store):
@@ -20,15 +24,50 @@ async def test_events_are_read_in_order_and_trimmed_behind_what_is_durable(open_
     for _ in range(3):
         await store.queues.accept(0, [message(), message()])
     assert await store.outbox.backlog(0) == 3
-    entries = await store.outbox.read(0, "0-0", 2)
-    assert [len(entry.events) for entry in entries] == [2, 2]
+    entries, more = await store.outbox.read(0, "0-0", ROOM)
+    assert ([len(entry.events) for entry in entries], more) == ([2, 2, 2], False)
     await store.outbox.lease(0, "a", 5)
-    assert await store.outbox.done(0, "a", entries[-1].id)
+    assert await store.outbox.done(0, "a", entries[1].id)
     assert await store.outbox.backlog(0) == 1
-    [last] = await store.outbox.read(0, await store.outbox.position(0), 10)
+    [last] = (await store.outbox.read(0, await store.outbox.position(0), ROOM)).entries
     for claimed in await store.claim(0):
         await store.queues.settle(0, [ended(claimed, event=claimed.id)])
-    assert len(await store.outbox.read(0, last.id, 100)) == 6
+    assert len((await store.outbox.read(0, last.id, ROOM)).entries) == 6
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+async def test_what_is_read_at_once_is_bounded_by_bytes_however_large_the_entries_are(open_store, size):
+    store = await open_store()
+    for _ in range(60):
+        await store.queues.note(0, [b"e" * size])
+    read, position, pages = 0, "0-0", []
+    while True:
+        entries, more = await store.outbox.read(0, position, ROOM)
+        pages.append(sum(len(event) for entry in entries for event in entry.events))
+        read += len(entries)
+        if not more:
+            break
+        position = entries[-1].id
+    assert read == 60
+    assert max(pages) <= ROOM + 4 * size
+    assert len(pages) == (1 if size == 100 else 6)
+
+
+async def test_who_waits_is_woken_by_an_event_of_any_lane_and_may_give_up(open_store):
+    store = await open_store()
+    positions = dict.fromkeys(range(store.outbox.lanes), "0-0")
+    assert not await asyncio.wait_for(store.outbox.wait(positions, 0.05), 1.0)
+    waiting = asyncio.create_task(store.outbox.wait(positions, 2.0))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await store.queues.note(3, [b"event"])
+    assert await asyncio.wait_for(waiting, 1.0)
+    positions[3] = (await store.outbox.read(3, "0-0", ROOM)).entries[-1].id
+    given_up = asyncio.create_task(store.outbox.wait(positions, 2.0))
+    await asyncio.sleep(0.05)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    assert await store.outbox.backlog(3) == 1, "the connection that was given up is used by nobody else"
 
 
 async def test_watchers_follow_from_where_they_were(open_store):

@@ -40,7 +40,7 @@ async def test_tenant_and_number_of_recipients_stay_with_a_delivery(open_store):
     one, _ = await store.claim(0)
     assert (one.record.tenant, one.record.recipients) == ("acme", 2)
     assert one.record.labels == ("red", tenant_mark("acme"))
-    entries = await store.outbox.read(0, "0-0", 10)
+    entries = (await store.outbox.read(0, "0-0", 2**20)).entries
     received = [msgspec.msgpack.decode(raw, type=Event) for entry in entries for raw in entry.events]
     assert [event.tenant for event in received] == ["acme", "acme"]
 
@@ -88,7 +88,7 @@ async def test_a_dead_sessions_claims_are_due_again_and_its_late_outcome_is_stal
     assert (again.id, again.reclaims) == (claimed.id, 1)
     late = ended(claimed, late_event=b"late", delivered_late=True)
     assert await dead.queues.settle(0, [late]) == [Settled.STALE]
-    assert [e for entry in await other.outbox.read(0, "0-0", 10) for e in entry.events][-1] == b"late"
+    assert [e for entry in (await other.outbox.read(0, "0-0", 2**20)).entries for e in entry.events][-1] == b"late"
     assert await other.queues.settle(0, [ended(again, Class.BOUNCED)]) == [Settled.OK]
 
 
@@ -125,7 +125,7 @@ async def test_a_settlement_asked_for_again_is_no_late_news_if_it_was_carried_ou
     again = [ended(c, late_event=b"late", delivered_late=True, again=True) for c in (one, two)]
     await other.queues.reclaim(0, store.session.id, 100)
     assert await store.queues.settle(0, again) == [Settled.STALE, Settled.STALE]
-    entries = await other.outbox.read(0, "0-0", 10)
+    entries = (await other.outbox.read(0, "0-0", 2**20)).entries
     assert [e for entry in entries for e in entry.events].count(b"late") == 1, "only of the one that was not settled"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import relay_page, scenario_file, sweep
+from bench import idle, relay_page, scenario_file, sweep
 from bench.__main__ import arguments
 from bench.relay import scenarios_of
 from bench.report import summary, summary_of
@@ -83,3 +83,13 @@ def test_a_backlog_waits_and_drains(root: Path) -> None:
     assert found["bytes_per_delivery"] > 50
     assert found["due_after_s"] > 0.5
     assert max(found["over_time"]["queued"]) == 200
+
+
+def test_an_idle_node_is_watched_by_process(root: Path) -> None:
+    scenario, load = idle.SCENARIO, ["--size", "1024", "--sessions", "5"]
+    given = arguments(["idle", *load, "--messages", "20", "--waiting", "10", "--rest", "1", "--seconds", "1"])
+    run = scenario.run(scenario.load(given), given, root, lambda line: None)
+    assert set(scenario.figures) <= set(summary_of([run], scenario))
+    assert {"node", "valkey", "worker", "worker 2", "journal"} <= set(run["idle"])
+    assert 0 < run["percent_of_a_core"] < 100
+    assert list(root.iterdir()) == []

@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import msgspec
@@ -12,9 +13,9 @@ from mta.model.events import Event, EventType
 from mta.model.outcomes import Forced, Origin, Stage
 from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
 from mta.model.settings import JournalSettings
-from mta.ports.journal import Entry, RuleChange
+from mta.ports.journal import Entry, Page, RuleChange
 from tests.support.log_keys import KEYS
-from tests.support.scheduling import a_claim
+from tests.support.scheduling import a_claim, until
 
 GOOD = msgspec.msgpack.encode(Event(EventType.DELIVERY, 5))
 
@@ -24,7 +25,7 @@ class Outbox:
         self.lanes = lanes
         self.streams = {lane: [] for lane in range(lanes)}
         self.owner, self.positions, self.rule_changes, self.rules_at = {}, {}, [], 0
-        self.away = False
+        self.away, self.waits = False, []
 
     async def lease(self, lane, journal, seconds):
         return self.owner.setdefault(lane, journal) == journal
@@ -35,10 +36,23 @@ class Outbox:
     async def position(self, lane):
         return self.positions.get(lane, "0-0")
 
-    async def read(self, lane, after, most):
+    async def read(self, lane, after, room):
         if self.away:
             raise StoreAway("away")
-        return [entry for entry in self.streams[lane] if entry.id > after][:most]
+        found = []
+        for entry in self.streams[lane]:
+            if entry.id > after:
+                if room <= 0:
+                    return Page(found, True)
+                found.append(entry)
+                room -= sum(map(len, entry.events))
+        return Page(found, False)
+
+    async def wait(self, positions, seconds):
+        self.waits.append(seconds)
+        self.wanted = asyncio.Event()
+        await self.wanted.wait()
+        return True
 
     async def done(self, lane, journal, position):
         if self.owner.get(lane) != journal:
@@ -126,6 +140,36 @@ async def test_a_watcher_misses_nothing_from_the_moment_that_it_watches():
     outbox.streams[0] = [Entry("1-0", (GOOD,))]
     await bench.journal.round()  # in the same instant: no slow tick has passed
     assert len(bench.tail.lines) == 1
+
+
+async def test_a_round_takes_so_many_bytes_however_many_lanes_there_are_and_the_next_follows_at_once(monkeypatch):
+    monkeypatch.setattr("mta.journal.journal._BUSY", 60.0)
+    outbox, event = Outbox(), msgspec.msgpack.encode(Event(EventType.DELIVERY, 5, text="x" * 250_000))
+    for lane in (0, 1):
+        outbox.streams[lane] = [Entry(f"{n}-0", (event,)) for n in range(1, 9)]
+    bench = Bench(outbox)
+    await bench.journal.round()
+    bench.clock[0] += 1.1
+    await bench.journal.round()
+    assert len(bench.sink.got) == 5 + 3 + 3, "all of the room for one lane, then half of it for each of two"
+    assert bench.journal.behind
+    bench.journal.start()
+    await until(lambda: len(bench.sink.got) == 16)
+    await bench.journal.stop()
+    assert not bench.journal.behind
+
+
+async def test_idle_it_asks_nothing_until_something_comes_and_stops_at_once():
+    outbox = Outbox(1)
+    bench = Bench(outbox)
+    bench.journal.start()
+    await until(lambda: outbox.waits)
+    outbox.streams[0] = [Entry("1-0", (GOOD,))]
+    outbox.wanted.set()
+    await until(lambda: bench.ids == ["0.1-0.0"])
+    await until(lambda: len(outbox.waits) == 2)
+    assert max(outbox.waits) <= 1.0, "leases and rule changes do not wait longer"
+    await asyncio.wait_for(bench.journal.stop(), 1.0)
 
 
 async def test_a_full_disk_loses_nothing():

@@ -398,3 +398,25 @@ async def test_a_delivery_in_each_state_is_swept(rig, state):
     await rig.put("r", tag="a")
     await until(lambda: rig.state("r") == "done")
     assert [match.id for match in rig.queues.ended] == [name]
+
+
+async def test_where_nothing_is_held_and_no_pause_stands_nobody_looks_each_second(monkeypatch):
+    monkeypatch.setattr("mta.rules.release._TICK", 0.001)
+    made, looks = Rig(), 0
+    pauses = made.queues.pauses
+
+    async def counted(lane: int) -> list[str]:
+        nonlocal looks
+        looks += 1
+        return await pauses(lane)
+
+    made.queues.pauses = counted
+    await made.guard.beat()
+    running = asyncio.create_task(made.releaser.run())
+    await asyncio.sleep(0.05)
+    assert looks == Queues.lanes
+    await made.put("w", kind=Kind.PAUSE, code=0, tag="a", effective=False)
+    await made.guard.beat()
+    await until(lambda: looks > 5 * Queues.lanes)
+    made.releaser.stop()
+    await running

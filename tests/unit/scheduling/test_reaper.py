@@ -1,5 +1,8 @@
+import asyncio
+
 from mta.model.rules import NO_HEAD, SessionState
 from mta.scheduling.reaper import Reaper
+from tests.support.scheduling import until
 
 
 class Store:
@@ -78,3 +81,14 @@ async def test_a_session_marked_dead_is_taken_over_at_once():
     await Reaper(store, store, store, 60.0, clock=lambda: 0.0).look()
     assert store.claims["a"] == 0
     assert not store.seqs
+
+
+async def test_who_is_given_up_by_somebody_else_is_taken_back_at_once():
+    store = Store("me", "a")
+    reaper = Reaper(store, store, store, 60.0)
+    running = asyncio.create_task(reaper.run())
+    await asyncio.sleep(0)
+    store.dead.add("a")
+    reaper.look_now()
+    await until(lambda: reaper.reclaimed == 250, 1.0)
+    running.cancel()

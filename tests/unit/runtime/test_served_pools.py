@@ -1,0 +1,26 @@
+import asyncio
+
+from mta.model.settings import NodeSettings, PoolSettings, Settings
+from mta.runtime.served_pools import ServedPools
+from tests.support.scheduling import until
+
+
+async def test_a_pool_of_one_ip_is_served_once_its_mail_was_heard_of(monkeypatch):
+    monkeypatch.setattr("mta.runtime.served_pools._LOOK_EVERY", 0.0)
+    known: list[str] = []
+    asked = 0
+
+    async def pools() -> list[str]:
+        nonlocal asked
+        asked += 1
+        return known
+
+    served = ServedPools(Settings(node=NodeSettings(), pools={"p": PoolSettings()}), pools)
+    following = asyncio.create_task(served.follow())
+    await until(lambda: asked)
+    known += ["@127.0.0.1", "@192.0.2.1"]
+    await asyncio.sleep(0.05)
+    assert (served(), asked) == ({"p"}, 1), "nobody asks for what has not changed"
+    served.look_soon()
+    await until(lambda: served() == {"p", "@127.0.0.1"}, 1.0)
+    following.cancel()
