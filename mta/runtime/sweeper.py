@@ -14,8 +14,8 @@ from mta.rules.sweeper import Sweeper
 from mta.runtime.child import Child, run
 from mta.runtime.wiring import open_store
 
-# Beside other mail a sweep has the processor time that nobody else wants, and a tenth of one where all is wanted.
-# Resting between its steps made it slow where time was to be had, and took some from others where none was.
+# Beside other mail a sweep has the processor time that nobody else wants, and a tenth where all is wanted. Resting
+# between its steps made it slow where time was to be had, and took some from others where none was.
 _NICE: Final = 10
 
 
