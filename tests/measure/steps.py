@@ -151,7 +151,7 @@ async def _forget_events(store: Store) -> str:
     """As if a journal had taken them; the position behind them."""
     position = await store.outbox.position(LANE)
     assert await store.outbox.lease(LANE, "measured", 3600)
-    while entries := await store.outbox.read(LANE, position, 100):
+    while entries := (await store.outbox.read(LANE, position, 1 << 20)).entries:
         position = entries[-1].id
         await store.outbox.done(LANE, "measured", position)
     return position

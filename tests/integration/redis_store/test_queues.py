@@ -105,16 +105,16 @@ async def test_each_delivery_of_a_batch_has_the_event_of_its_answer(open_store, 
     await store.rules.raise_barrier(5)
     answers = [Settled.OK, Settled.STALE, Settled.OK, Settled.OLD_RULES]
     assert await store.queues.settle(0, changes) == answers
-    entry = (await store.outbox.read(0, "0-0", 10))[-1]
+    entry = (await store.outbox.read(0, "0-0", 2**20)).entries[-1]
     assert entry.events == (b"0 Delivery" + rest, b"2 Delivery" + rest, late)
 
 
 async def test_a_step_without_events_appends_nothing(open_store):
     store = await open_store()
     await store.queues.accept(0, [message(), message()])
-    entries = await store.outbox.read(0, "0-0", 10)
+    entries = (await store.outbox.read(0, "0-0", 2**20)).entries
     assert await store.queues.settle(0, [queued(c, 1) for c in await store.claim(0)]) == [Settled.OK] * 2
-    assert await store.outbox.read(0, "0-0", 10) == entries
+    assert (await store.outbox.read(0, "0-0", 2**20)).entries == entries
 
 
 async def test_a_settlement_asked_for_again_is_no_late_news_if_it_was_carried_out(open_store):

@@ -82,7 +82,7 @@ async def test_what_a_sweep_leaves_alone_has_no_event(open_store):
     gone = found[2]._replace(id=DeliveryId(bytes(18)))
     answer = await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, [*found[:2], gone, found[3]])
     assert answer == (InterceptAnswer.OK, 2)
-    assert (await store.outbox.read(0, "0-0", 10))[-1].events == (b"event 0", b"event 3")
+    assert (await store.outbox.read(0, "0-0", 2**20)).entries[-1].events == (b"event 0", b"event 3")
     await sound(store)
 
 
