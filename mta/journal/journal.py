@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 
-from mta.journal.lines import log_line
 from mta.model.errors import StoreError
 from mta.model.events import Event, EventType
 from mta.model.rules import Rule
@@ -32,6 +32,7 @@ _decoder = msgspec.msgpack.Decoder(Event)
 _log = logging.getLogger(__name__)
 
 Item = tuple[str, Event]
+_T = TypeVar("_T")
 
 
 class _Lane:
@@ -166,10 +167,9 @@ class Journal:
             if page.entries and self._clock() < lane.until - _MARGIN
         ]
         self.behind = bool(ready) and any(page.more for page in pages)
-        events = [item for lane, entries in ready for item in self._decoded(lane.number, entries)]
         if not ready:
             return 0
-        await self._keep(events)
+        await self._keep(item for lane, entries in ready for item in self._decoded(lane.number, entries))
         for (lane, entries), noted in zip(
             ready,
             await asyncio.gather(
@@ -180,7 +180,7 @@ class Journal:
             lane.position = entries[-1].id
             if not noted:
                 self._lose(lane)
-        return len(events)
+        return sum(len(entry.events) for _, entries in ready for entry in entries)
 
     async def _keep_order(self) -> None:
         """Leases, and now and then what is done slowly."""
@@ -190,19 +190,19 @@ class Journal:
             self._next_slow = now + _SLOW_TICK
             await self._look_around()
 
-    async def _keep(self, events: Sequence[Item]) -> None:
-        await self._on_thread(self._sink.write, events)
-        self.written += len(events)
-        if events:
+    async def _keep(self, events: Iterable[Item]) -> None:
+        lines = await self._on_thread(self._sink.write, events)
+        self.written += len(lines)
+        if lines:
             try:
                 # Asked after the events were read: who watched before they were appended gets every one of them.
                 if await self._tail.watched():
-                    await self._tail.feed([log_line(event_id, event) for event_id, event in events])
+                    await self._tail.feed(lines)
             except StoreError as error:
-                _log.warning("watchers missed %d events: %s", len(events), error)
+                _log.warning("watchers missed %d events: %s", len(lines), error)
 
-    async def _on_thread(self, call: Callable[..., None], *args: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+    async def _on_thread(self, call: Callable[..., _T], *args: object) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
 
     # Lanes
 
@@ -268,9 +268,10 @@ class Journal:
 
     # Events
 
-    def _decoded(self, lane: int, entries: Sequence[Entry]) -> list[Item]:
+    def _decoded(self, lane: int, entries: Sequence[Entry]) -> Iterator[Item]:
+        """One after the other, so that only lines stand in memory: all events of a round would ask the kernel for pages
+        each time."""
         decode = _decoder.decode
-        events: list[Item] = []
         for entry_id, encoded in entries:
             for index, raw in enumerate(encoded):
                 try:
@@ -278,8 +279,7 @@ class Journal:
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     self.undecodable += 1
                     event = _unreadable(entry_id, raw, str(error))
-                events.append((f"{lane}.{entry_id}.{index}", event))
-        return events
+                yield f"{lane}.{entry_id}.{index}", event
 
 
 def _unreadable(entry_id: str, raw: bytes, why: str) -> Event:

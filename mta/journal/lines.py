@@ -4,81 +4,117 @@ import time
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import orjson
 
-from mta.model.events import Event
+from mta.model.events import Event, EventType
 from mta.model.ids import message_of, message_text
+from mta.model.outcomes import Origin, Stage
 from mta.model.text import visible
 
 VERSION = 1
 
 
+class _Forced(msgspec.Struct, frozen=True, gc=False):
+    rule: str
+    generation: int
+    stage: Stage
+
+
+class _Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The contract's keys in the contract's order; what is as its default is left out."""
+
+    v: int
+    time: str
+    event: str
+    type: EventType
+    id: str = ""
+    message_id: str = ""
+    node: str = ""
+    tenant: str = ""
+    tags: tuple[str, ...] = ()
+    pool: str = ""
+    mta: str = ""
+    sender: str | None = None  # "" is the null sender
+    recipient: str = ""
+    domain: str = ""
+    attempt: int = 0
+    mx: str = ""
+    remote_ip: str = ""
+    tls: str = ""
+    code: int = 0
+    enhanced: str = ""
+    text: str = ""
+    origin: Origin | None = None
+    category: str = ""
+    reason: str = ""
+    forced: _Forced | None = None
+    size: int = 0
+    queued_at: str = ""
+    next_attempt: str = ""
+    duration_ms: int | None = None
+    client: str = ""
+    properties: dict[str, str] | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+
+
 def log_line(event_id: str, event: Event) -> bytes:
     """The JSON object without line end. What no reader could see or take as one line is escaped visibly."""
-    fields = _fields(event_id, event)
+    line = _line(event_id, event)
     try:
-        line = orjson.dumps(fields)
-    except orjson.JSONEncodeError:  # a lone surrogate
-        return orjson.dumps(_visible(fields))
+        encoded = _encode(line)
+    except UnicodeEncodeError:  # a lone surrogate
+        return _escaped(line)
     # JSON escapes what is dangerous, other than DEL and what is not ASCII: without those nothing is to be made visible.
-    if line.isascii() and b"\\" not in line and b"\x7f" not in line:
-        return line
-    return orjson.dumps(_visible(fields))
+    if encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded:
+        return encoded
+    return _escaped(line)
 
 
-def _fields(event_id: str, event: Event) -> dict[str, Any]:
-    fields: dict[str, Any] = {"v": VERSION, "time": _rfc3339(event.time), "event": event_id, "type": event.type.value}
+def _line(event_id: str, event: Event) -> _Line:
+    id_ = message_id = ""
     if event.id is not None:
-        message = message_text(message_of(event.id))
-        fields["id"] = f"{message}.{int.from_bytes(event.id[16:], 'big')}"
-        fields["message_id"] = message
-    value: Any
-    for key, value in (
-        ("node", event.node),
-        ("tenant", event.tenant),
-        ("tags", event.tags),
-        ("pool", event.pool),
-        ("mta", event.mta),
-    ):
-        if value:
-            fields[key] = value
-    if event.sender is not None:  # "" is the null sender
-        fields["sender"] = event.sender
-    for key, value in (
-        ("recipient", event.recipient),
-        ("domain", event.domain),
-        ("attempt", event.attempt),
-        ("mx", event.mx),
-        ("remote_ip", event.remote_ip),
-        ("tls", event.tls),
-        ("code", event.code),
-        ("enhanced", event.enhanced),
-        ("text", event.text),
-    ):
-        if value:
-            fields[key] = value
-    if event.origin is not None:
-        fields["origin"] = event.origin.value
-    if event.category:
-        fields["category"] = event.category
-    if event.reason:
-        fields["reason"] = event.reason
-    if event.forced is not None:
-        rule, generation, stage = event.forced
-        fields["forced"] = {"rule": rule, "generation": generation, "stage": stage.value}
-    if event.size:
-        fields["size"] = event.size
-    if event.queued_at:
-        fields["queued_at"] = _rfc3339(event.queued_at)
-    if event.next_attempt:
-        fields["next_attempt"] = _rfc3339(event.next_attempt)
-    if event.duration_ms is not None:
-        fields["duration_ms"] = event.duration_ms
-    if event.client:
-        fields["client"] = event.client
-    if event.properties:
-        fields["properties"] = event.properties
-    return fields
+        message_id = message_text(message_of(event.id))
+        id_ = f"{message_id}.{int.from_bytes(event.id[16:], 'big')}"
+    return _Line(
+        VERSION,
+        _rfc3339(event.time),
+        event_id,
+        event.type,
+        id_,
+        message_id,
+        event.node,
+        event.tenant,
+        event.tags,
+        event.pool,
+        event.mta,
+        event.sender,
+        event.recipient,
+        event.domain,
+        event.attempt,
+        event.mx,
+        event.remote_ip,
+        event.tls,
+        event.code,
+        event.enhanced,
+        event.text,
+        event.origin,
+        event.category,
+        event.reason,
+        _Forced(*event.forced) if event.forced is not None else None,
+        event.size,
+        _rfc3339(event.queued_at) if event.queued_at else "",
+        _rfc3339(event.next_attempt) if event.next_attempt else "",
+        event.duration_ms,
+        event.client,
+        event.properties or None,
+    )
+
+
+def _escaped(line: _Line) -> bytes:
+    return orjson.dumps(_visible(msgspec.to_builtins(line)))
 
 
 def _visible(value: Any) -> Any:
@@ -86,7 +122,7 @@ def _visible(value: Any) -> Any:
         return visible(value)
     if isinstance(value, dict):
         return {visible(key): _visible(item) for key, item in value.items()}
-    if isinstance(value, tuple):
+    if isinstance(value, list | tuple):
         return [_visible(item) for item in value]
     return value
 

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from mta.model.events import Event
 
@@ -24,22 +24,20 @@ class DeliveryLog:
         self._open()
         self._written = self._known_events()
 
-    def write(self, events: Sequence[tuple[str, Event]]) -> None:
+    def write(self, events: Iterable[tuple[str, Event]]) -> list[bytes]:
         """Append what the file does not have yet; durable on return. Raises OSError: nothing of it is in the file."""
         if self._fd < 0 or self._was_moved():
             self.reopen()
-        if self._written:
-            # After a crash the same events come once more, right at the start.
-            events = [item for item in events if item[0] not in self._written]
-            self._fresh += len(events)
+        line, written = self._line, self._written
+        # After a crash the same events come once more, right at the start.
+        lines = [line(event_id, event) for event_id, event in events if event_id not in written]
+        if written:
+            self._fresh += len(lines)
             if self._fresh > 100_000:
                 self._written = set()
-        if not events:
-            return
-        line = self._line
-        lines = [line(event_id, event) for event_id, event in events]
-        lines.append(b"")
-        self._append(b"\n".join(lines))
+        if lines:
+            self._append(b"\n".join([*lines, b""]))
+        return lines
 
     def reopen(self) -> None:
         self.close()

@@ -1,6 +1,6 @@
 """The outbox as the journal sees it; raises StoreAway, StoreError."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.events import Event
@@ -79,8 +79,8 @@ class EventSink(Protocol):
     Blocking calls, made on one thread; `write` may be repeated with the same events after a crash.
     """
 
-    def write(self, events: Sequence[tuple[str, Event]]) -> None:
-        """(event id, event) in order; returns once they are durable."""
+    def write(self, events: Iterable[tuple[str, Event]]) -> list[bytes]:
+        """(event id, event) in order, gone through once; returns once they are durable, what was new as log lines."""
         ...
 
     def reopen(self) -> None: ...
