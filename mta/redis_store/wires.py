@@ -5,7 +5,7 @@ taken over: a call costs a quarter of what it costs there, a hint a tenth.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import hiredis
@@ -26,6 +26,16 @@ async def _connected(pool: Any) -> asyncio.StreamWriter:
 
 def _reader() -> hiredis.Reader:
     return hiredis.Reader(protocolError=ConnectionError, replyError=ResponseError, notEnoughData=_MORE)
+
+
+def _packed(words: Sequence[bytes | str | int | float]) -> bytes:
+    """A command as the server reads it. Joined once: the library's packer lets its buffer grow with each word, which
+    takes thirty times as long for messages of 50 KB."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        raw = word if isinstance(word, bytes) else str(word).encode()
+        parts += (b"$%d\r\n" % len(raw), raw, b"\r\n")
+    return b"".join(parts)
 
 
 class _Wire(asyncio.Protocol):
@@ -103,7 +113,7 @@ class Wires:
 
     async def ask(self, words: tuple[bytes | str | int | float, ...]) -> Any:
         """Raises the client library's errors, and OSError."""
-        packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub says one word
+        packed = _packed(words)
         wire = self._idle.pop() if self._idle else await self._open()
         try:
             return await wire.ask(packed, self._timeout)
@@ -146,7 +156,7 @@ class _Ear(asyncio.Protocol):
 
     def subscribe(self, channels: Collection[bytes]) -> None:
         self._waits = len(channels)
-        self.transport.write(hiredis.pack_command((b"SUBSCRIBE", *channels)))  # type: ignore[arg-type]
+        self.transport.write(_packed((b"SUBSCRIBE", *channels)))
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -14,7 +14,7 @@ from mta.model.errors import BadValue
 from mta.model.outcomes import Reply
 from mta.smtp import grammar, replies
 from mta.smtp.mail_parameters import read_mail_parameters
-from mta.smtp.transparency import END_OF_DATA, has_bare_line_end, most_on_the_wire, unstuffed
+from mta.smtp.transparency import end_of_data, has_bare_line_end, most_on_the_wire, unstuffed
 
 COMMAND_LINE = 512  # octets with CRLF, RFC 5321 4.5.3.1.4
 MAIL_LINE = COMMAND_LINE + 26 + 17  # SIZE (RFC 1870 section 3) and BODY (RFC 6152 section 2)
@@ -69,6 +69,7 @@ class ServerMachine:
         "_recipients",
         "_scan",
         "_sender",
+        "_stuffed",
         "_verbs",
         "esmtp",
         "helo",
@@ -101,6 +102,7 @@ class ServerMachine:
         self._buffer = bytearray()
         self._position = 0  # of the line being read; in DATA of the CRLF before the content
         self._scan = 0  # where to look for the end of data next
+        self._stuffed = False  # a line of the content begins with a dot
         self._discarded = False  # the front of an over-long line was thrown away
         self._oversize = False
         self._output: list[bytes] = []
@@ -203,7 +205,7 @@ class ServerMachine:
                     break
                 self._take_line(bytes(buffer[self._position : end]), end)
             elif self.state is _DATA:
-                end = buffer.find(END_OF_DATA, self._scan)
+                end, self._stuffed = end_of_data(buffer, self._scan, self._stuffed)
                 if end < 0:
                     self._keep_data_bounded()
                     break
@@ -338,6 +340,7 @@ class ServerMachine:
         self.state = _DATA
         self._position -= 2  # the CRLF of this line may begin the end of data
         self._scan = self._position
+        self._stuffed = False
         return replies.SEND_DATA
 
     def _rset(self, argument: bytes) -> bytes | None:
@@ -389,7 +392,7 @@ class ServerMachine:
         else:
             with memoryview(self._buffer) as view:
                 raw = bytes(view[start : end + 2])  # with the CRLF before it
-            content = unstuffed(raw)
+            content = unstuffed(raw) if self._stuffed else raw[2:]
             if len(content) > self._max_size:
                 refusal = replies.TOO_LARGE
             elif has_bare_line_end(raw):

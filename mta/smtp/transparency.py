@@ -9,7 +9,7 @@ from typing import Final
 
 END_OF_DATA: Final = b"\r\n.\r\n"  # its first two octets end the content's last line, or the DATA command
 
-_line_with_a_dot = re.compile(rb"\r\n\.").search  # in half the time of `in`
+_line_with_a_dot: Final = re.compile(rb"\r\n\.").search  # in half the time of `in`
 
 
 def most_on_the_wire(size: int) -> int:
@@ -17,9 +17,22 @@ def most_on_the_wire(size: int) -> int:
     return size * 4 // 3 + 16
 
 
+def end_of_data(raw: bytearray, scan: int, stuffed: bool) -> tuple[int, bool]:
+    """Where it begins at or after `scan`, -1 = it has not come; and whether a line before it begins with a dot, as one
+    before `scan` does if `stuffed`. One search finds both: most content has no such line but the last."""
+    if not stuffed:
+        found = _line_with_a_dot(raw, scan)
+        at = found.start() if found is not None else -1
+        if at < 0 or raw.startswith(END_OF_DATA, at):
+            return at, False
+        if len(raw) < at + len(END_OF_DATA):
+            return -1, False
+    return raw.find(END_OF_DATA, scan), True
+
+
 def unstuffed(raw: bytes) -> bytes:
     """The content; `raw` has the CRLF before it and, where it is not empty, that of its last line."""
-    return raw.replace(b"\r\n.", b"\r\n")[2:] if b"\r\n." in raw else raw[2:]
+    return raw.replace(b"\r\n.", b"\r\n")[2:]
 
 
 def has_bare_line_end(raw: bytes) -> bool:
