@@ -106,8 +106,8 @@ class House:
             self.permit_stops[before] += 1
 
     def second_look(self, connection: Connection, transaction: Transaction) -> None:
-        """A dot was handed to the transport. The loop makes the system call at the end of its round, so the look
-        after it comes with the next round: one for all dots of this one."""
+        """A dot was handed to the transport. The system call is made at once or at the end of the loop's round, so the
+        look after it comes with the next round: one for all dots of this one."""
         if not self._written:
             self.loop.call_soon(self._look_again)
         self._written.append((connection, transaction))

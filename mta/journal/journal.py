@@ -19,8 +19,8 @@ from mta.ports.journal import Entry, EventSink, Outbox, RuleChange, Tail
 
 _LEASE, _RENEW = 15.0, 5.0
 _MARGIN = 1.0  # nothing is begun that close to the end of a lease
-# Bytes of events a round, over all lanes: as objects and lines they take fifty times that, and larger rounds are no
-# faster. What a round writes is less than what the log knows of its own end (delivery_log._TAIL).
+# Bytes of events a round, over all lanes: as lines they take several times that, and larger rounds are no faster.
+# What a round writes is less than what the log knows of its own end (delivery_log._TAIL).
 _ROOM = 1024 * 1024
 _MOST_CHANGES = 100  # of the rule table, a round
 _BUSY = 0.05  # seconds between rounds: a line costs a third in batches of hundreds

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -88,10 +87,6 @@ async def _main(main: Callable[[Child], Awaitable[None]], boot: Boot) -> None:
     child = Child(boot)
     loop.add_signal_handler(signal.SIGHUP, child.hang_up)
     pipe = await loop.connect_read_pipe(lambda: _Pipe(child.stopping), os.fdopen(0, "rb", buffering=0))
-    # What is there at the start stays to the end, and little of what comes makes cycles: look for them seldom.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
     try:
         await main(child)
     finally:

@@ -13,6 +13,8 @@ _T_HISTORY = "tests/unit/rules/test_histories.py::test_"
 _T_EGRESS = "tests/unit/egress/test_transactions.py::test_"
 _T_STORE = "tests/integration/redis_store/test_rule_store.py::test_"
 _T_QUEUES = "tests/integration/redis_store/test_queues.py::test_"
+_T_FRESH = "tests/integration/redis_store/test_fresh_claims.py::test_"
+_T_DISPATCHER = "tests/unit/scheduling/test_dispatcher.py::test_"
 _T_SETTLER = "tests/unit/scheduling/test_settler.py::test_"
 _T_SWEEPER = "tests/unit/rules/test_sweeper.py::test_"
 _T_REAPER = "tests/unit/scheduling/test_reaper.py::test_"
@@ -472,4 +474,52 @@ FAILOVER = (
     ),
 )
 
-MUTATIONS = (*PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH)
+CLAIMED_AS_ACCEPTED = (
+    Mutation(
+        "claimed as accepted: the permit (MAIL)",
+        "mta/scheduling/dispatcher.py",
+        "queue in self._waiting or not self._rules.may_begin() or queue.pool",
+        "queue in self._waiting or queue.pool",
+        _T_DISPATCHER + "what_intake_accepts_is_left_to_the_queue_without_permit_pool_connection_or_turn",
+    ),
+    Mutation(
+        "claimed as accepted: the rules",
+        "mta/scheduling/dispatcher.py",
+        "            self._hand_over(queue, claimed)\n\n    def _answered",
+        "            self._deliver.take(claimed)\n\n    def _answered",
+        _T_DISPATCHER + "rules_meet_what_was_claimed_as_it_was_accepted",
+    ),
+    Mutation(
+        "claimed as accepted: older mail first",
+        "mta/redis_store/functions/accept.lua",
+        "    if take > 0 and redis.call(",
+        "    if false and redis.call(",
+        _T_FRESH + "nothing_overtakes_older_mail_that_is_due[plain]",
+    ),
+    Mutation(
+        "claimed as accepted: a lost answer",
+        "mta/redis_store/functions/accept.lua",
+        "  give_back(P, keys[3], unseen, false)\n  return 'RAN'",
+        "  return 'RAN'",
+        _T_FRESH + "an_accept_that_ran_without_an_answer_gives_back_what_it_claimed[plain]",
+    ),
+    Mutation(
+        "claimed as accepted: a number once voided stays so",
+        "mta/redis_store/functions/accept.lua",
+        "  if number > done then\n",
+        "  if number ~= done then\n",
+        _T_FRESH + "a_void_of_an_earlier_number_opens_the_door_to_no_later_one[plain]",
+    ),
+    Mutation(
+        "claimed as accepted: another session's",
+        "mta/redis_store/queues.py",
+        "taken if ours else ()",
+        "taken",
+        _T_FRESH + "what_was_claimed_for_a_session_that_was_given_up_meanwhile_is_others[plain]",
+    ),
+)
+
+MUTATIONS = (
+    *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
+    *CLAIMED_AS_ACCEPTED,
+)  # fmt: skip

@@ -161,6 +161,22 @@ async def test_others_take_back_what_a_dead_session_had_claimed_at_once(open_sto
     assert await dead.queues.settle(0, [ended(fresh.taken[0])]) == [Settled.STALE]
 
 
+async def test_what_was_claimed_for_a_session_that_was_given_up_meanwhile_is_others(open_store, monkeypatch):
+    store, other = await open_store(), await open_store("n2")
+    fresh, old, call = Fresh(store), store.session.id, store.link.call
+
+    async def late(function, step_keys, args):
+        answer = await call(function, step_keys, args)
+        store.session.renew()
+        return answer
+
+    monkeypatch.setattr(store.link, "call", late)
+    assert await store.queues.accept(0, [message()]) is True
+    monkeypatch.setattr(store.link, "call", call)
+    assert (fresh.taken, fresh.promised) == ([], [])
+    assert await other.queues.reclaim(0, old, 100) == 1
+
+
 async def test_a_farewell_gives_back_what_was_claimed_at_once(open_store):
     store = await open_store()
     Fresh(store)

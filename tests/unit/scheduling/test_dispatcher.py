@@ -172,7 +172,7 @@ async def test_what_intake_accepts_is_taken_within_the_room_that_claims_leave():
     assert fresh.reserve(QUEUE, 1) == 0  # it drains
 
 
-async def test_what_intake_accepts_is_left_to_the_queue_without_a_permit_a_pool_a_connection_or_its_turn():
+async def test_what_intake_accepts_is_left_to_the_queue_without_permit_pool_connection_or_turn():
     claims = FakeClaims()
     async with Bench(claims, room=1) as bench:
         assert claims.fresh.reserve(QueueKey("other", "example.com"), 1) == 0
