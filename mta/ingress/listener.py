@@ -50,6 +50,7 @@ class Listener:
         self.ration = Ration()
         self.connections = 0  # accepted so far
         self.connections_open = 0
+        admission.comes_from(lambda: self.connections_open)
         self.connections_refused = 0
         self.refused = 0  # messages refused at end of data for what they are
 
