@@ -1,7 +1,8 @@
 """Group commit: messages that end within the same few milliseconds are accepted by the store in one step.
 
 A batch belongs to one lane, and so do the ids of its messages. At most one batch per lane is in flight; while all lanes
-are busy, messages gather. Nothing is awaited per message: each gets its reply by a callback.
+are busy, messages gather. When every client waits for its reply there is nobody to wait for. Nothing is awaited per
+message: each gets its reply by a callback.
 """
 
 import asyncio
@@ -48,6 +49,10 @@ class _Batch:
         self.recipients = 0
         self.due = False  # its commit_delay has passed; it waits for its lane
 
+    @property
+    def full(self) -> bool:
+        return len(self.messages) >= BATCH_MESSAGES or self.size >= BATCH_BYTES or self.recipients >= BATCH_RECIPIENTS
+
 
 class Admission:
     """Takes read messages, answers each exactly once: a Reply, or None for "close the connection without one"."""
@@ -67,6 +72,7 @@ class Admission:
         self._in_flight: dict[int, asyncio.Task[None]] = {}
         self._sealed: dict[int, deque[_Batch]] = {lane: deque() for lane in range(store.lanes)}
         self._refusal: Reply | None = None
+        self._clients: Callable[[], int] | None = None
         self._closed = False
         self._known_bugs: set[str] = set()
         self._emptied = asyncio.Event()
@@ -87,6 +93,10 @@ class Admission:
             f"<Admission {state}: {self.waiting_messages} messages ({self.waiting_bytes} bytes) waiting,"
             f" lanes in flight {sorted(self._in_flight)}>"
         )
+
+    def comes_from(self, clients: Callable[[], int]) -> None:
+        """`clients` counts those that may hand in a message, each one at a time."""
+        self._clients = clients
 
     def refuse(self, reason: str) -> None:
         """Answer MAIL with 451 and `reason` from now on, until `allow`."""
@@ -136,7 +146,7 @@ class Admission:
         batch.done.append(done)
         batch.size += size
         batch.recipients += len(message.recipients)
-        if len(batch.messages) >= BATCH_MESSAGES or batch.size >= BATCH_BYTES or batch.recipients >= BATCH_RECIPIENTS:
+        if batch.full or self._nobody_else_comes():
             self._seal(batch)
         elif len(batch.messages) == 1:
             self._timer = asyncio.get_running_loop().call_later(self._delay, self._delay_passed, batch)
@@ -156,6 +166,10 @@ class Admission:
         best = min(order, key=lambda lane: len(self._sealed[lane]) + (lane in self._in_flight))
         self._lane = (best + 1) % lanes
         return best
+
+    def _nobody_else_comes(self) -> bool:
+        """Each client waits for a reply, and none of these is on its way."""
+        return self._clients is not None and not self._in_flight and self.waiting_messages >= self._clients()
 
     def _delay_passed(self, batch: _Batch) -> None:
         if batch is not self._batch:

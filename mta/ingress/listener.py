@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 
 from mta.ingress.admission import SHUTTING_DOWN, Admission
+from mta.ingress.ration import Ration
 from mta.ingress.reception import Reception
 from mta.ingress.session import Session
 from mta.model.outcomes import Reply
@@ -46,8 +47,10 @@ class Listener:
         self._accepting = False
         self._empty = asyncio.Event()
         self._empty.set()
+        self.ration = Ration()
         self.connections = 0  # accepted so far
         self.connections_open = 0
+        admission.comes_from(lambda: self.connections_open)
         self.connections_refused = 0
         self.refused = 0  # messages refused at end of data for what they are
 

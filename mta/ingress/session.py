@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from mta.ingress.admission import SHUTTING_DOWN, Admission
+from mta.ingress.ration import HEAVY, Ration
 from mta.ingress.reception import Reception
 from mta.model.outcomes import Reply
 from mta.model.settings import SmtpSettings
@@ -25,6 +26,7 @@ class House(Protocol):
     """What a session reports to: its listener."""
 
     refused: int
+    ration: Ration
 
     def left(self, session: "Session") -> None: ...
 
@@ -63,6 +65,8 @@ class Session(asyncio.Protocol):
         self._deadline = now + settings.command_timeout
         self._closing = False
         self._draining = False
+        self._heavy = False  # it is counted in the ration
+        self._rationed = False
         self._input_stopped = False
         self._output_stopped = False
         self._input_ended = False
@@ -92,6 +96,7 @@ class Session(asyncio.Protocol):
             self._renew_deadline()
         if machine.state is State.REPLY and machine.buffered > BUFFER:
             self._stop_input()
+        self._weigh()
         if self._draining and machine.is_idle():
             machine.close(SHUTTING_DOWN)
         self._write()
@@ -104,6 +109,7 @@ class Session(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self._transport = None
+        self._house.ration.weigh(self, 0)
         self._house.left(self)
 
     def pause_writing(self) -> None:
@@ -175,6 +181,7 @@ class Session(asyncio.Protocol):
             self._close(INTERNAL)
             return
         self._renew_deadline()
+        self._weigh()
         if not self._output_stopped:
             self._let_input_flow()
         if self._input_ended and machine.state is not State.REPLY:
@@ -214,13 +221,27 @@ class Session(asyncio.Protocol):
         receiving = self._machine.state is State.DATA
         self._deadline = self._clock() + (self._settings.data_timeout if receiving else self._settings.command_timeout)
 
+    def _weigh(self) -> None:
+        kept = self._machine.buffered
+        if kept > HEAVY or self._heavy:
+            self._heavy = kept > HEAVY
+            if not self._house.ration.weigh(self, kept):
+                self._rationed = True
+                self._stop_input()
+
+    def read_on(self) -> None:
+        """The ration's word."""
+        self._rationed = False
+        if not self._output_stopped:
+            self._let_input_flow()
+
     def _stop_input(self) -> None:
         if self._transport is not None and not self._closing and not self._input_stopped:
             self._input_stopped = True
             self._transport.pause_reading()
 
     def _let_input_flow(self) -> None:
-        if self._machine.state is State.REPLY and self._machine.buffered > BUFFER:
+        if self._rationed or (self._machine.state is State.REPLY and self._machine.buffered > BUFFER):
             return
         if self._transport is not None and not self._closing and self._input_stopped:
             self._input_stopped = False

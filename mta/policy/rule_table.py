@@ -18,6 +18,8 @@ _DEFERS: Final = 1
 _HOLDS: Final = 2
 _ENDS: Final = 3
 
+_REMEMBERED: Final = 4096  # answers of a table
+
 
 class NoSuccessor(ValueError):
     """The changes do not lead on from this table's head: load the whole table."""
@@ -90,13 +92,16 @@ def _never() -> int:
 
 
 class RuleTable:
-    """All rules at one head. `match` is synchronous, allocates nothing, and costs O(labels + depth of the domain)."""
+    """All rules at one head. `match` is synchronous and costs O(labels + depth of the domain); what was asked before is
+    remembered, since a delivery is asked about at the door, at its claim, at MAIL and before its dot."""
 
     __slots__ = (
         "_clock",
+        "_ending",
         "_entries",
         "_jointly",
         "_made_of",
+        "_memory",
         "_put",
         "_tagged",
         "_untagged",
@@ -113,6 +118,8 @@ class RuleTable:
         self._clock = clock
         self._made_of: Head | None = None  # by `apply`
         self._put: tuple[Rule, ...] = ()  # what that put
+        self._ending = 0  # rules that have an end
+        self._memory: dict[tuple[str, str, str, tuple[str, ...], str, str], Rule | None] = {}
         self._entries: dict[str, tuple[Entry, str | None]] = {}  # by rule; with the label of the bucket it is in
         self._tagged: dict[str, Bucket] = {}  # rules with `tag`
         self._jointly: dict[str, Bucket] = {}  # rules with `tags_all` or `tenant` only, each under one of its labels
@@ -162,6 +169,20 @@ class RuleTable:
         peer's address and name (lower case), "" while they are not known (rules with such a selector do not match
         then).
         """
+        if not self._entries:
+            return None
+        asked = (pool, mta, domain, labels, ip, mx)
+        try:
+            return self._memory[asked]
+        except KeyError:
+            found = self._found(pool, mta, domain, labels, ip, mx)
+        if not self._ending:  # else time decides, too
+            if len(self._memory) >= _REMEMBERED:
+                self._memory.clear()
+            self._memory[asked] = found
+        return found
+
+    def _found(self, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str, mx: str) -> Rule | None:
         best: Entry | None = None
         clock = self._clock
         protected = self.protected
@@ -244,14 +265,14 @@ class RuleTable:
         return f"<RuleTable generation {self.head.generation} ({change}), {len(self)} rules{at}>"
 
     def _changed(self, head: Head, steps: Sequence[tuple[ChangeOp, Rule]]) -> "RuleTable":
-        draft = _Draft(self._entries, self._tagged, self._jointly, self._untagged, self.node)
+        draft = _Draft(self._entries, self._tagged, self._jointly, self._untagged, self.node, self._ending)
         for op, rule in steps:
             draft.remove(rule.id)
             if op is ChangeOp.PUT:
                 draft.put(rule)
         made = RuleTable(self.node, self.protected, self._clock)
         made.head = head
-        made._entries = draft.entries
+        made._entries, made._ending = draft.entries, draft.ending
         made._tagged, made._jointly, made._untagged = draft.seal()
         return made
 
@@ -269,8 +290,10 @@ class _Draft:
         jointly: dict[str, Bucket],
         untagged: Bucket | None,
         node: str,
+        ending: int,
     ) -> None:
         self.entries = dict(entries)
+        self.ending = ending
         self._tagged = tagged.copy()
         self._jointly = jointly.copy()
         self._untagged = untagged
@@ -282,6 +305,7 @@ class _Draft:
         label = self._label_of(rule.selectors)
         entry = place(rank(rule), rule, label)
         self.entries[rule.id] = entry, label
+        self.ending += rule.expires_at > 0
         if self._decides_here(rule):
             key = _key(rule.selectors, label)
             self._sources_of(key, rule.selectors).insert(entry)
@@ -289,6 +313,7 @@ class _Draft:
 
     def remove(self, rule_id: str) -> None:
         known = self.entries.pop(rule_id, None)
+        self.ending -= known is not None and known[0].rule.expires_at > 0
         if known is not None and self._decides_here(known[0].rule):
             rule, label = known[0].rule, known[1]
             key = _key(rule.selectors, label)

@@ -87,9 +87,14 @@ def measure(size: int, times: int) -> dict[str, Any]:
     for mail in MAILS:
         asked = mail[1:]
         calling = seconds_of(partial(nothing, *asked), times)
-        seconds = seconds_of(partial(table.match, *asked), times) - calling
+        seconds = seconds_of(partial(table._found, *asked), times) - calling
         winner = table.match(*asked)
-        lookups[mail.name] = {"ns": round(seconds * 1e9), "rule": winner.id if winner is not None else None}
+        again = seconds_of(partial(table.match, *asked), times) - calling
+        lookups[mail.name] = {
+            "ns": round(seconds * 1e9),
+            "again_ns": round(again * 1e9),
+            "rule": winner.id if winner is not None else None,
+        }
     changes = []
     for number in range(size, size + _CHANGES):  # each kind of rule in turn
         step = Change(Head(number + 1, "next"), ChangeOp.PUT, made(number))
@@ -120,7 +125,8 @@ def as_page(result: dict[str, Any]) -> str:
     """The result for people."""
     sizes = result["sizes"]
     rows = [("ns per lookup", *(f"{size['rules']:,} rules" for size in sizes)), ("---",) * (len(sizes) + 1)]
-    rows += [(name, *(f"{size['lookups'][name]['ns']:,}" for size in sizes)) for name in sizes[0]["lookups"]]
+    for key, said in (("ns", ""), ("again_ns", ", asked again")):
+        rows += [(name + said, *(f"{size['lookups'][name][key]:,}" for size in sizes)) for name in sizes[0]["lookups"]]
     rows += [
         ("table built, ms", *(f"{size['build_ms']:,}" for size in sizes)),
         ("one rule more, ms (median)", *(f"{size['change_ms']['median']:,}" for size in sizes)),
@@ -129,9 +135,10 @@ def as_page(result: dict[str, Any]) -> str:
     ]
     lines = [*heading(result), "", *(f"| {' | '.join(row)} |" for row in rows), "", "## How it was measured", ""]
     lines += [
-        f"Rules a fifth each by {', '.join(KINDS)}, close to relayed mail of two tags. A lookup is `RuleTable.match`; "
-        f"the least of five rounds of {result['times']:,} calls, the cost of calling a function that does nothing "
-        f"taken off. One rule more: `apply` of one change, {_CHANGES} of them, of each kind in turn.",
+        f"Rules a fifth each by {', '.join(KINDS)}, close to relayed mail of two tags. A lookup is what "
+        "`RuleTable.match` does the first time it is asked, and then when it is asked again; the least of five rounds "
+        f"of {result['times']:,} calls, the cost of calling a function that does nothing taken off. One rule more: "
+        f"`apply` of one change, {_CHANGES} of them, of each kind in turn.",
         "",
         *machine_lines(result),
     ]

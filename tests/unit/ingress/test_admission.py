@@ -42,6 +42,24 @@ async def test_messages_of_a_few_milliseconds_are_one_batch_of_one_lane():
     assert (admission.accepted, admission.accepted_recipients, admission.waiting_bytes) == (50, 50, 0)
 
 
+async def test_a_batch_waits_for_nobody_where_all_clients_wait():
+    store = RecordingStore()
+    admission = Admission(store, 60.0, no_rules)
+    clients = 3
+    admission.comes_from(lambda: clients)
+    await asyncio.gather(*(answer_of(admission) for _ in range(3)))
+    assert [len(batch) for _, batch in store.batches] == [3]
+    store.hold.clear()
+    clients = 1
+    submit(admission, lambda reply: None)
+    await asyncio.wait_for(store.called.wait(), 5)
+    clients = 2
+    submit(admission, lambda reply: None)  # the other's reply is on its way, and may bring another message
+    assert admission.batches == 2
+    store.hold.set()
+    await admission.close()
+
+
 async def test_a_batch_ends_at_100_messages_and_the_next_takes_another_lane():
     store = RecordingStore()
     admission = Admission(store, 60.0, no_rules)

@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from mta.ingress import listener as module
+from mta.ingress.ration import Ration
 from mta.model.outcomes import Reply
 from mta.ports.queueing import Ambiguous
 from tests.support.intake import intake
@@ -204,6 +205,25 @@ async def test_input_beyond_the_buffer_waits_in_the_socket_while_a_message_does(
         running.store.hold.set()
         assert (await read_codes(reader, 5 + 4 * count))[4::4] == [250] * (count + 1)
         writer.close()
+
+
+async def test_what_clients_send_of_large_messages_waits_in_their_sockets_and_every_message_is_taken():
+    async with intake() as running:
+        running.listener.ration = Ration(most=2_000_000)
+        clients = [await running.connect() for _ in range(12)]
+        for _, writer in clients:
+            writer.write(b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
+        for reader, writer in clients:
+            await read_codes(reader, 4)
+            writer.write(b"x" * 3_000_000)
+        await asyncio.sleep(0.3)
+        kept = sum(session._machine.buffered for session in running.listener._sessions)
+        assert 2_000_000 < kept < 20_000_000  # of 36 million
+        for _, writer in clients:
+            writer.write(b"\r\n.\r\n")
+        for reader, writer in clients:
+            assert await read_codes(reader, 1) == [250]
+            writer.close()
 
 
 async def test_no_descriptors_left_does_not_spin(monkeypatch):

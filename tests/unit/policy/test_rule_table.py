@@ -431,3 +431,21 @@ def test_fresh_rules_are_those_that_differ_however_the_table_came_about():
     assert before.anew(Head(4, "f"), [kept, old, low]).fresh_since(before) == [low]
     assert set(after.fresh_since(RuleTable.empty())) == {kept, edited, made}
     assert before.apply([]).fresh_since(before) == []
+
+
+def test_answers_are_remembered_within_bounds_and_only_while_time_decides_nothing():
+    now = 0
+    lasting = Rule("r", Selectors(tag="a"), 554)
+    asked = [("p", "", f"d{number}.test", ("a",)) for number in range(5000)]
+    made = RuleTable.empty("n1", (), lambda: now).anew(Head(1, "x"), [lasting])
+    for _ in range(2):
+        assert {made.match(*one) for one in asked} == {lasting}
+    assert 0 < len(made._memory) <= 4096
+    ending = msgspec.structs.replace(lasting, id="e", generation=1, expires_at=10)
+    timed = RuleTable.empty("n1", (), lambda: now).anew(Head(1, "x"), [lasting, ending])
+    assert timed.match(*asked[0]).id == "e"
+    now = 10
+    assert timed.match(*asked[0]).id == "r"
+    lifted = timed.apply([Change(Head(2, "y"), ChangeOp.REMOVE, ending)])
+    assert lifted.match(*asked[0]).id == "r"
+    assert len(lifted._memory) == 1
