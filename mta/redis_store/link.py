@@ -164,10 +164,13 @@ class Link:
         else:
             await self._translated(lambda: self._client.execute_command("FUNCTION LOAD", "REPLACE", code))
 
-    async def call(self, function: bytes, keys: Sequence[bytes], args: Sequence[bytes | str | int]) -> Any:
-        """Run an atomic step. Raises StoreAway (it may have run), StoreFull (it has not), StoreError (our mistake)."""
+    async def call(
+        self, function: bytes, keys: Sequence[bytes], args: Sequence[bytes | str | int], *, patient: bool = False
+    ) -> Any:
+        """Run an atomic step. Raises StoreAway (it may have run), StoreFull (it has not), StoreError (our mistake).
+        `patient`: nobody waits for it, so it may wait for a step that it can go along with."""
         words = ("FCALL", function, len(keys), *keys, *args)
-        return await self._with_library(lambda: self._ask(words, keys[0]))
+        return await self._with_library(lambda: self._ask(words, keys[0], patient))
 
     async def _with_library(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         try:
@@ -207,10 +210,10 @@ class Link:
                 raise answer
         return answers
 
-    def _ask(self, words: tuple[bytes | str | int, ...], key: bytes) -> Awaitable[Any]:
+    def _ask(self, words: tuple[bytes | str | int, ...], key: bytes, patient: bool) -> Awaitable[Any]:
         """One step. A cluster client that is told where it goes neither asks for the keys nor tries again by itself."""
         if self._wires is not None:
-            return self._wires.ask(words)
+            return self._wires.ask(words, patient=patient)
         asked: Awaitable[Any] = self._client.execute_command(*words, target_nodes=self._client.get_node_from_key(key))
         return asked
 

@@ -82,7 +82,7 @@ class StoredOutbox:
         if not await self._link.call(b"fg1_journaled", step_keys, [lane, journal, position]):
             return False
         ms, _, seq = position.partition("-")
-        await self._link.command("XTRIM", keys.lane_key(lane, b"events"), "MINID", f"{ms}-{int(seq) + 1}")
+        await self._link.call(b"fg1_trimmed", [keys.lane_key(lane, b"events")], [f"{ms}-{int(seq) + 1}"])
         return True
 
     async def drop(self, lane: int, journal: str, keep: int) -> int:

@@ -217,7 +217,7 @@ class Queues:
         step_keys += [prefix + name for name in _SETTLE_KEYS]
         step_keys += names
         args = settle_args(session, self._retention_ms, changes)
-        answers = await self._link.call(b"fg1_settle", step_keys, args)
+        answers = await self._link.call(b"fg1_settle", step_keys, args, patient=True)
         settled = [_ANSWERS[answer] for answer in answers]
         self._tell_past_settled(changes, settled)
         return settled

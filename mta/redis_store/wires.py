@@ -1,10 +1,11 @@
-"""Connections to one server for what happens all the time: atomic steps, one call at a time on each, and hints heard.
+"""Connections to one server for what happens all the time: atomic steps, and hints heard.
 
 The client library makes a connection ready (address, TLS, AUTH, SELECT, our check of the server); then its transport is
 taken over: a call costs a quarter of what it costs there, a hint a tenth.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
@@ -13,6 +14,9 @@ from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
 _MORE: Final = object()  # the answer is not complete
+_PATIENCE: Final = 0.01  # seconds: a worker that is busy accepts a batch every few milliseconds
+
+_Answer = asyncio.Future[Any]
 
 
 async def _connected(pool: Any) -> asyncio.StreamWriter:
@@ -41,44 +45,45 @@ def _packed(words: Sequence[bytes | str | int | float]) -> bytes:
 class _Wire(asyncio.Protocol):
     """One connection. Whatever goes wrong ends it, so that no answer is taken for another's."""
 
-    __slots__ = ("_answer", "_loop", "_pool", "_reader", "_transport", "_writer")
+    __slots__ = ("_calls", "_loop", "_pool", "_reader", "_transport", "_writer")
 
     def __init__(self, pool: "Wires", writer: asyncio.StreamWriter) -> None:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._reader = _reader()
-        self._answer: asyncio.Future[Any] | None = None
+        self._calls: deque[tuple[_Answer, asyncio.TimerHandle]] = deque()  # in the order of their answers
         self._writer = writer  # it would close the transport if it were dropped
         self._transport = writer.transport
         self._transport.set_protocol(self)
 
-    async def ask(self, packed: bytes, seconds: float) -> Any:
-        """Raises ConnectionError, TimeoutError (it may have run in both cases), ResponseError."""
-        self._answer = answer = self._loop.create_future()
+    def send(self, packed: bytes, answer: _Answer, seconds: float) -> None:
+        """`answer` gets what the server says, ConnectionError, TimeoutError (it may have run in both cases) or
+        ResponseError; nothing when it was cancelled meanwhile."""
+        self._calls.append((answer, self._loop.call_later(seconds, self._too_late)))
         self._transport.write(packed)
-        timer = self._loop.call_later(seconds, self._too_late)
-        try:
-            return await answer
-        finally:
-            timer.cancel()
-            self._answer = None
 
     def data_received(self, data: bytes) -> None:
-        answer = self._answer
+        found = []
         try:
             self._reader.feed(data)
-            found = self._reader.gets()
+            while (one := self._reader.gets()) is not _MORE:
+                found.append(one)
+            if len(found) > len(self._calls):
+                raise ConnectionError("the server answers what was not asked")
         except ConnectionError as error:
             self._fail(error)
             return
-        if found is _MORE:
-            return
-        if answer is None or answer.done() or self._reader.has_data():
-            self._fail(ConnectionError("the server answers what was not asked"))
-        elif isinstance(found, ResponseError):
-            answer.set_exception(found)
-        else:
-            answer.set_result(found)
+        for one in found:
+            answer, timer = self._calls.popleft()
+            timer.cancel()
+            if answer.done():  # nobody waits for it any more
+                continue
+            if isinstance(one, ResponseError):
+                answer.set_exception(one)
+            else:
+                answer.set_result(one)
+        if found and not self._calls:
+            self._pool.answered(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(ConnectionError(f"the server closed the connection{f': {error}' if error else ''}"))
@@ -96,13 +101,17 @@ class _Wire(asyncio.Protocol):
         self._fail(TimeoutError("no answer in time"))
 
     def _fail(self, error: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+        while self._calls:
+            answer, timer = self._calls.popleft()
+            timer.cancel()
+            if not answer.done():
+                answer.set_exception(error)
         self._transport.abort()
 
 
 class Wires:
-    """As many connections as there were calls at a time."""
+    """As many connections as there were calls at a time. Calls of one round of the loop share a connection, and so the
+    sync to disk that the server owes each of them."""
 
     def __init__(self, pool: ConnectionPool, timeout: float) -> None:
         """`pool` makes connections; none is taken from it."""
@@ -110,29 +119,81 @@ class Wires:
         self._timeout = timeout
         self._all: set[_Wire] = set()
         self._idle: list[_Wire] = []
+        self._shared: _Wire | None = None  # that calls of this round of the loop go over
+        self._patient: list[tuple[bytes, _Answer]] = []
+        self._patience: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.Task[None] | None = None
 
-    async def ask(self, words: tuple[bytes | str | int | float, ...]) -> Any:
-        """Raises the client library's errors, and OSError."""
-        packed = _packed(words)
-        wire = self._idle.pop() if self._idle else await self._open()
-        try:
-            return await wire.ask(packed, self._timeout)
-        except ResponseError:
-            raise
-        except BaseException:
-            wire.abort()
-            raise
-        finally:
-            if wire.usable:  # it may have been lost since the answer came
-                self._idle.append(wire)
+    async def ask(self, words: tuple[bytes | str | int | float, ...], *, patient: bool = False) -> Any:
+        """Raises the client library's errors, and OSError. `patient`: it may wait some milliseconds for another call
+        to go along with."""
+        packed, loop = _packed(words), asyncio.get_running_loop()
+        answer: _Answer = loop.create_future()
+        if patient:
+            self._patient.append((packed, answer))
+            if self._patience is None:
+                self._patience = loop.call_later(_PATIENCE, self._leave)
+        else:
+            wire = self._ready() or await self._open()
+            wire.send(packed, answer, self._timeout)
+            self._go_along(wire)
+        return await answer
+
+    def _ready(self) -> _Wire | None:
+        if self._shared is None and self._idle:
+            self._shared = self._idle.pop()
+            asyncio.get_running_loop().call_soon(self._round_over)
+        return self._shared
+
+    def _round_over(self) -> None:
+        self._shared = None
 
     async def _open(self) -> _Wire:
         wire = _Wire(self, await _connected(self._pool))
         self._all.add(wire)
         return wire
 
+    def _go_along(self, wire: _Wire) -> None:
+        for packed, answer in self._no_longer_patient():
+            wire.send(packed, answer, self._timeout)
+
+    def _no_longer_patient(self) -> list[tuple[bytes, _Answer]]:
+        if self._patience is None:
+            return []
+        self._patience.cancel()
+        self._patience = None
+        waiting, self._patient = self._patient, []
+        return waiting
+
+    def _leave(self) -> None:
+        """Nobody came."""
+        if (wire := self._ready()) is not None:
+            self._go_along(wire)
+        else:
+            self._leaving = asyncio.get_running_loop().create_task(self._leave_by_a_new_one())
+
+    async def _leave_by_a_new_one(self) -> None:
+        try:
+            self._idle.append(await self._open())
+        except Exception as error:  # the client library's; each caller gets it
+            for _, answer in self._no_longer_patient():
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        if self._patience is not None:  # else somebody came after all
+            self._leave()
+
+    def answered(self, wire: _Wire) -> None:
+        """It has no call any more."""
+        if wire is self._shared:
+            self._shared = None
+        if wire.usable:  # it may have been lost with its answer
+            self._idle.append(wire)
+
     def lost(self, wire: _Wire) -> None:
         self._all.discard(wire)
+        if wire is self._shared:
+            self._shared = None
         if wire in self._idle:
             self._idle.remove(wire)
 

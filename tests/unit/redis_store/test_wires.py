@@ -21,6 +21,12 @@ class Server:
         self.connections = 0
         self.answer: Callable[[bytes], bytes | None] = lambda command: b"+OK\r\n"
         self.writers: list[asyncio.StreamWriter] = []
+        self._came = asyncio.Event()
+
+    async def has_heard(self, count: int) -> None:
+        while len(self.commands) < count:
+            self._came.clear()
+            await self._came.wait()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -38,6 +44,7 @@ class Server:
                     writer.write(b"+OK\r\n")
                     continue
                 self.commands.append(command)
+                self._came.set()
                 answer = self.answer(command)
                 if answer == self.HANG_UP:
                     break
@@ -77,13 +84,65 @@ async def test_answers_of_every_kind_come_over_one_connection(server: Server, wi
     assert server.connections == 1
 
 
-async def test_calls_at_the_same_time_have_connections_of_their_own(server: Server, wires: Wires) -> None:
+async def test_calls_while_others_wait_have_connections_of_their_own(server: Server, wires: Wires) -> None:
+    server.answer = lambda command: None
+    calls = []
+    for number in range(3):
+        calls.append(asyncio.create_task(wires.ask((f"C{number}",))))
+        await server.has_heard(len(calls))
+    for writer, answer in zip(server.writers, (b"+A\r\n", b"+B\r\n", b"+C\r\n"), strict=True):
+        writer.write(answer)
+    assert await asyncio.gather(*calls) == [b"A", b"B", b"C"]
+    assert server.connections == 3
+
+
+async def test_calls_of_one_round_share_a_connection_and_keep_their_answers(server: Server, wires: Wires) -> None:
+    await wires.ask(("FIRST",))
+    server.answer = lambda command: b"-ERR no\r\n" if command == b"C1" else b"+%b\r\n" % command
+    found = await asyncio.gather(*(wires.ask((f"C{number}",)) for number in range(3)), return_exceptions=True)
+    assert (found[0], str(found[1]), found[2]) == (b"C0", "ERR no", b"C2")
+    assert server.commands[1:] == [b"C0", b"C1", b"C2"]
+    assert server.connections == 1
+
+
+async def test_who_has_patience_goes_along_with_the_next_call(server: Server, wires: Wires) -> None:
+    await wires.ask(("FIRST",))
     server.answer = lambda command: b"+%b\r\n" % command
-    found = await asyncio.gather(*(wires.ask((f"C{number}",)) for number in range(3)))
-    assert found == [b"C0", b"C1", b"C2"]
-    assert server.connections == 3
-    await asyncio.gather(*(wires.ask((f"C{number}",)) for number in range(3)))
-    assert server.connections == 3
+    waiting = [asyncio.create_task(wires.ask((f"P{number}",), patient=True)) for number in range(2)]
+    await asyncio.sleep(0.002)
+    assert server.commands == [b"FIRST"]
+    assert await wires.ask(("NEXT",)) == b"NEXT"
+    assert await asyncio.gather(*waiting) == [b"P0", b"P1"]
+    assert server.commands == [b"FIRST", b"NEXT", b"P0", b"P1"]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_who_has_patience_leaves_alone_when_nobody_comes(server: Server, wires: Wires, connected: bool) -> None:
+    if connected:
+        await wires.ask(("FIRST",))
+    for _ in range(2):
+        assert await asyncio.gather(*(wires.ask(("P",), patient=True) for _ in range(2))) == [b"OK", b"OK"]
+    assert server.commands[-4:] == [b"P"] * 4
+    assert server.connections == 1
+
+
+async def test_who_has_patience_is_told_that_there_is_no_server() -> None:
+    wires = Wires(ConnectionPool(Connection, host="127.0.0.1", port=9, protocol=2), 0.2)
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            await wires.ask(("P",), patient=True)
+
+
+async def test_all_that_share_a_connection_learn_of_its_loss(server: Server, wires: Wires) -> None:
+    await wires.ask(("FIRST",))
+    server.answer = lambda command: b"+OK\r\n" if command == b"C0" else Server.HANG_UP
+    found = await asyncio.gather(*(wires.ask((f"C{number}",)) for number in range(3)), return_exceptions=True)
+    assert found[0] == b"OK"
+    assert [type(error) for error in found[1:]] == [ConnectionError] * 2
+    server.answer = lambda command: b"+OK\r\n"
+    assert await wires.ask(("NEXT",)) == b"OK"
+    assert server.connections == 2
 
 
 async def test_a_refusal_leaves_the_connection(server: Server, wires: Wires) -> None:
@@ -116,16 +175,20 @@ async def test_after_trouble_no_answer_is_taken_for_anothers(
     assert server.connections == 2
 
 
-async def test_a_call_that_is_given_up_takes_its_connection_along(server: Server, wires: Wires) -> None:
+async def test_the_answer_to_a_call_that_was_given_up_is_nobody_elses(server: Server, wires: Wires) -> None:
     server.answer = lambda command: None
     call = asyncio.create_task(wires.ask(("FIRST",)))
-    await asyncio.sleep(0.02)
-    assert server.commands == [b"FIRST"]
+    await server.has_heard(1)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
+    second = asyncio.create_task(wires.ask(("SECOND",)))
+    await server.has_heard(2)
+    server.writers[0].write(b"+FIRST\r\n")
+    server.writers[1].write(b"+SECOND\r\n")
+    assert await second == b"SECOND"
     server.answer = lambda command: b"+%b\r\n" % command
-    assert await wires.ask(("SECOND",)) == b"SECOND"
+    assert await asyncio.gather(*(wires.ask((f"C{number}",)) for number in range(3))) == [b"C0", b"C1", b"C2"]
     assert server.connections == 2
 
 
