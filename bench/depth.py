@@ -24,7 +24,6 @@ from bench.servers import Master
 from bench.usage import server_version, spent, usage
 
 _QUIET = 'node.roles=["smtp", "api", "journal"]'  # takes mail, and delivers none
-_AS_EMBEDDED = ("--auto-aof-rewrite-min-size", "256mb")
 _CONTENTS, _SAMPLE = "fg:{0}:content", 100
 _POLL = 0.02
 _TELL_EVERY = 5.0
@@ -107,7 +106,7 @@ def _sink(place: Path, load: Load) -> Iterator[Sink]:
 
 @contextlib.contextmanager
 def _server(place: Path, binary: str = "") -> Iterator[Master]:
-    with stopping(Master(place / "server", *_AS_EMBEDDED, binary=binary)) as master:
+    with stopping(Master(place / "server", binary=binary)) as master:
         master.answering()
         yield master
 
@@ -260,9 +259,10 @@ _FIGURES = {
 
 def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
     return f"""
-    A server of its own is kept running beside the nodes. A node without the role `delivery` takes messages of
-    {load["size"]:,} bytes with {load["recipients"]} recipients each, all due at once, until {options["messages"]:,}
-    deliveries (deep) or {options["shallow"]:,} (shallow) are queued for {load["domains"]} domains; memory is
+    A server of its own, started as the embedded one is, is kept running beside the nodes. A node without the role
+    `delivery` takes messages of {load["size"]:,} bytes with {load["recipients"]} recipients each, all due at
+    once, until {options["messages"]:,} deliveries (deep) or {options["shallow"]:,} (shallow) are queued for
+    {load["domains"]} domains; memory is
     `used_memory` before and after, once the journal had taken the events, less the content as the server keeps it (the
     injection headers are gone from it, and it has a Received header more). The node is stopped, and the server started
     again, which gives the time to load its append-only file. On this server a node with all roles is started: first

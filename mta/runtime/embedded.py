@@ -22,12 +22,14 @@ _PR_SET_PDEATHSIG: Final = 1
 _CONTAINER: Final = pathlib.Path("/sys/fs/cgroup/memory.max")
 
 # Requests and answers of 100 KB come and go all the time: left alone, glibc gives their memory back to the kernel and
-# asks for it again, page by page.
+# asks for it again, page by page. A deep queue is touched all over: with small pages a good part of the time goes into
+# finding them. (A fork's copy-on-write takes huge pages apart; they are not copied whole.)
 _MALLOC: Final = {
     "mmap_threshold": 32 << 20,
     "trim_threshold": 64 << 20,
     "tcache_count": 2000,
     "mxfast": 0,
+    "hugetlb": 1,  # asks the kernel for huge pages, where these are given on request
 }
 
 

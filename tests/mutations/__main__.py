@@ -6,6 +6,7 @@ Only mutations whose names contain all `words` are tried. Exits 1 if one survive
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from tests.support.sources import ROOT
 
 _COPIED = ("mta", "control_api", "bench", "config", "tests", "pyproject.toml")
 _LIMIT = 120.0  # seconds for one test
+_ENDING = 30.0  # seconds that an interrupted one has to stop what it started
 
 
 def main(words: list[str]) -> int:
@@ -52,23 +54,34 @@ def _try(tree: pathlib.Path, mutation: Mutation) -> str:
 def _passes(tree: pathlib.Path, tests: Iterable[str], show: bool = False) -> bool:
     """Whether pytest ran these tests and all passed; one that hangs does not. Raises where it could not run them."""
     words = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    test = subprocess.Popen(
+        words,
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
-        done = subprocess.run(
-            words,
-            cwd=tree,
-            env={**os.environ, "PYTHONPATH": str(tree)},
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT,
-            check=False,
-        )
+        said, _ = test.communicate(timeout=_LIMIT)
     except subprocess.TimeoutExpired:
+        _interrupt(test)
         return False
-    if done.returncode not in (0, 1):
-        raise RuntimeError(f"pytest could not run {list(tests)}:\n{done.stdout}{done.stderr}")
-    if done.returncode and show:
-        print(done.stdout)
-    return done.returncode == 0
+    if test.returncode not in (0, 1):
+        raise RuntimeError(f"pytest could not run {list(tests)}:\n{said}")
+    if test.returncode and show:
+        print(said)
+    return test.returncode == 0
+
+
+def _interrupt(test: subprocess.Popen[str]) -> None:
+    """As by Ctrl-C: what its tests started, their own ends stop."""
+    test.send_signal(signal.SIGINT)
+    try:
+        test.communicate(timeout=_ENDING)
+    except subprocess.TimeoutExpired:
+        test.kill()
+        test.communicate()
 
 
 if __name__ == "__main__":
