@@ -84,9 +84,9 @@ def parse_literal(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def _checked(found: re.Match[str]) -> tuple[str, str]:
-    mailbox: str = found[1]
-    _check_lengths(mailbox, found[2], found[3], "address")
-    return mailbox, found[4] or ""
+    mailbox, domain, literal, rest = found.groups()
+    _check_lengths(mailbox, domain, literal, "address")
+    return mailbox, rest or ""
 
 
 def _check_lengths(mailbox: str, domain: str | None, literal: str | None, field: str) -> None:

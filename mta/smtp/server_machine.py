@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from mta.model.errors import BadValue
 from mta.model.outcomes import Reply
-from mta.smtp import grammar, replies
-from mta.smtp.mail_parameters import read_mail_parameters
+from mta.smtp import replies
+from mta.smtp.envelope import printable, read_recipient, read_sender
 from mta.smtp.transparency import end_of_data, has_bare_line_end, most_on_the_wire, unstuffed
 
 COMMAND_LINE = 512  # octets with CRLF, RFC 5321 4.5.3.1.4
 MAIL_LINE = COMMAND_LINE + 26 + 17  # SIZE (RFC 1870 section 3) and BODY (RFC 6152 section 2)
 _DISCARD_ABOVE = 2048  # octets of a line that are kept while its end has not come
+_PERMANENT = ord("5")  # begins the replies that count as errors
 _FREE_JUNK = 100  # commands that move no mail before each counts as an error
 
 _NOT_HERE = frozenset((b"EXPN", b"BDAT", b"STARTTLS", b"AUTH", b"ETRN", b"TURN", b"SEND", b"SOML", b"SAML"))
@@ -70,7 +70,6 @@ class ServerMachine:
         "_scan",
         "_sender",
         "_stuffed",
-        "_verbs",
         "esmtp",
         "helo",
         "progress",
@@ -111,18 +110,6 @@ class ServerMachine:
         self._sender: str | None = None
         self._recipients: list[str] = []
         self._body = ""
-        self._verbs: dict[bytes, Callable[[bytes], bytes | None]] = {
-            b"MAIL": self._mail,
-            b"RCPT": self._rcpt,
-            b"DATA": self._data,
-            b"EHLO": self._ehlo,
-            b"HELO": self._helo,
-            b"RSET": self._rset,
-            b"NOOP": self._noop,
-            b"VRFY": self._vrfy,
-            b"HELP": self._help,
-            b"QUIT": self._quit,
-        }
         self._extensions = replies.render_extensions(hostname, max_message_size)
 
     def __repr__(self) -> str:
@@ -145,10 +132,18 @@ class ServerMachine:
 
     def receive(self, data: bytes) -> Message | None:
         """Take a segment; a message that it completes is returned and waits for `reply_to_data`."""
-        if self.state is _CLOSED:
+        state = self.state
+        buffer = self._buffer
+        if state is _COMMAND and not buffer and 0 <= data.find(b"\r\n") == len(data) - 2:
+            # One command, as clients that do not pipeline send them: nothing is to be gathered.
+            self._take_line(data[:-2])
+            if self.state is _DATA:
+                buffer += b"\r\n"
             return None
-        self._buffer += data
-        return None if self.state is _REPLY else self._advance()
+        if state is _CLOSED:
+            return None
+        buffer += data
+        return None if state is _REPLY else self._advance()
 
     def reply_to_data(self, reply: Reply) -> Message | None:
         """Answer the message and go on with the input that came meanwhile, which may complete the next one."""
@@ -203,7 +198,11 @@ class ServerMachine:
                 if end < 0:
                     self._keep_line_bounded()
                     break
-                self._take_line(bytes(buffer[self._position : end]), end)
+                line = bytes(buffer[self._position : end])
+                self._position = end + 2
+                self._take_line(line)
+                if self.state is _DATA:
+                    self._position = self._scan = end  # this line's CRLF may begin the end of data
             elif self.state is _DATA:
                 end, self._stuffed = end_of_data(buffer, self._scan, self._stuffed)
                 if end < 0:
@@ -214,7 +213,7 @@ class ServerMachine:
                 break
         if self._position:
             del buffer[: self._position]
-            self._scan = max(0, self._scan - self._position)
+            self._scan -= self._position
             self._position = 0
         return message
 
@@ -227,30 +226,26 @@ class ServerMachine:
             self._discarded = True
             self._position = len(buffer) - buffer.endswith(b"\r")
 
-    def _take_line(self, line: bytes, end: int) -> None:
-        self._position = end + 2
+    def _take_line(self, line: bytes) -> None:
         self.progress += 1
         verb = line[:5].rstrip(b" ").upper()  # each that is known has four letters
-        if self._discarded or len(line) + 2 > (MAIL_LINE if verb == b"MAIL" else COMMAND_LINE):
+        if self._discarded or (len(line) + 2 > COMMAND_LINE and (verb != b"MAIL" or len(line) + 2 > MAIL_LINE)):
             self._discarded = False
             answer: bytes | None = replies.LINE_TOO_LONG
         elif b"\r" in line or b"\n" in line:
             answer = replies.BARE_IN_COMMAND
-        elif (command := self._verbs.get(verb)) is not None:
-            answer = command(line[5:].rstrip(b" "))
+        elif (command := _VERBS.get(verb)) is not None:
+            answer = command(self, line[5:].rstrip(b" "))
         else:
             verb = line.partition(b" ")[0].upper()
             answer = replies.NOT_IMPLEMENTED if verb in _NOT_HERE else replies.UNKNOWN_COMMAND
         if answer is not None:
-            self._answer(answer)
-
-    def _answer(self, answer: bytes) -> None:
-        if answer[0] == 0x35:  # 5yz
-            self._errors += 1
-            if self._errors >= self._max_errors:
-                self._say(replies.TOO_MANY_ERRORS)
-                return
-        self._output.append(answer)
+            if answer[0] == _PERMANENT:
+                self._errors += 1
+                if self._errors >= self._max_errors:
+                    self._say(replies.TOO_MANY_ERRORS)
+                    return
+            self._output.append(answer)
 
     def _is_junk(self) -> bool:
         """Count a command that moves no mail; whether the session is now to be closed for it."""
@@ -263,7 +258,7 @@ class ServerMachine:
         return False
 
     def _hello(self, argument: bytes, answer: bytes, esmtp: bool) -> bytes | None:
-        name = _printable(argument)
+        name = printable(argument)
         if name is None:
             return replies.BAD_OCTETS
         if not name:
@@ -286,43 +281,23 @@ class ServerMachine:
             return replies.HELLO_FIRST
         if self._sender is not None:
             return replies.NESTED_MAIL
-        if argument[:5].upper() != b"FROM:":
-            return b"501 5.5.4 write MAIL FROM:<address>\r\n"
-        text = _printable(argument)
-        if text is None:
-            return replies.BAD_OCTETS if argument.isascii() else replies.NON_ASCII_SENDER
-        try:
-            sender, rest = grammar.parse_sender(text[5:])
-        except BadValue as bad:
-            return f"501 5.1.7 {bad}\r\n".encode()
-        body = ""
-        if rest:
-            refused, body = read_mail_parameters(rest, self.esmtp, self._max_size)
-            if refused is not None:
-                return refused
+        told = read_sender(argument, self.esmtp, self._max_size)
+        if isinstance(told, bytes):
+            return told
         if self._gate is not None:
             closed = self._gate()
             if closed is not None:
                 self._say(closed)
                 return None
-        self._sender = sender
-        self._body = body
+        self._sender, self._body = told
         return replies.SENDER_OK
 
     def _rcpt(self, argument: bytes) -> bytes:
         if self._sender is None:
             return replies.MAIL_FIRST
-        if argument[:3].upper() != b"TO:":
-            return b"501 5.5.4 write RCPT TO:<address>\r\n"
-        text = _printable(argument)
-        if text is None:
-            return replies.BAD_OCTETS if argument.isascii() else replies.NON_ASCII_RECIPIENT
-        try:
-            recipient, rest = grammar.parse_recipient(text[3:])
-        except BadValue as bad:
-            return f"501 5.1.3 {bad}\r\n".encode()
-        if rest:
-            return b"555 5.5.4 parameter not recognized\r\n"
+        recipient = read_recipient(argument)
+        if isinstance(recipient, bytes):
+            return recipient
         if not self._may_relay:
             return replies.RELAY_DENIED
         if len(self._recipients) >= self._max_recipients:
@@ -338,8 +313,7 @@ class ServerMachine:
         if not self._recipients:
             return replies.NO_RECIPIENTS
         self.state = _DATA
-        self._position -= 2  # the CRLF of this line may begin the end of data
-        self._scan = self._position
+        self._scan = 0
         self._stuffed = False
         return replies.SEND_DATA
 
@@ -360,7 +334,7 @@ class ServerMachine:
     def _vrfy(self, argument: bytes) -> bytes | None:
         if not argument:
             return replies.NEEDS_ARGUMENT
-        if _printable(argument) is None:
+        if printable(argument) is None:
             return replies.BAD_OCTETS
         return None if self._is_junk() else replies.CANNOT_VERIFY
 
@@ -405,9 +379,15 @@ class ServerMachine:
         return Message(self._sender or "", tuple(self._recipients), content, self._body)
 
 
-def _printable(argument: bytes) -> str | None:
-    if argument.isascii():
-        text = argument.decode("ascii")
-        if text.isprintable():
-            return text
-    return None
+_VERBS: dict[bytes, Callable[[ServerMachine, bytes], bytes | None]] = {
+    b"MAIL": ServerMachine._mail,
+    b"RCPT": ServerMachine._rcpt,
+    b"DATA": ServerMachine._data,
+    b"EHLO": ServerMachine._ehlo,
+    b"HELO": ServerMachine._helo,
+    b"RSET": ServerMachine._rset,
+    b"NOOP": ServerMachine._noop,
+    b"VRFY": ServerMachine._vrfy,
+    b"HELP": ServerMachine._help,
+    b"QUIT": ServerMachine._quit,
+}

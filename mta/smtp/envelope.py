@@ -1,0 +1,49 @@
+"""The arguments of MAIL and RCPT: whom they name, or the reply that refuses them."""
+
+import functools
+
+from mta.model.errors import BadValue
+from mta.smtp import replies
+from mta.smtp.grammar import parse_recipient, parse_sender
+from mta.smtp.mail_parameters import read_mail_parameters
+
+
+@functools.lru_cache(maxsize=1024)  # the messages of a campaign have one sender
+def read_sender(argument: bytes, esmtp: bool, max_size: int) -> tuple[str, str] | bytes:
+    """The mailbox ("" is the null sender) and the value of BODY, "" = none given; or a reply."""
+    if argument[:5].upper() != b"FROM:":
+        return b"501 5.5.4 write MAIL FROM:<address>\r\n"
+    text = printable(argument)
+    if text is None:
+        return replies.BAD_OCTETS if argument.isascii() else replies.NON_ASCII_SENDER
+    try:
+        sender, rest = parse_sender(text[5:])
+    except BadValue as bad:
+        return f"501 5.1.7 {bad}\r\n".encode()
+    if not rest:
+        return sender, ""
+    refused, body = read_mail_parameters(rest, esmtp, max_size)
+    return (sender, body) if refused is None else refused
+
+
+def read_recipient(argument: bytes) -> str | bytes:
+    """The mailbox (`postmaster` may have no domain), or a reply."""
+    if argument[:3].upper() != b"TO:":
+        return b"501 5.5.4 write RCPT TO:<address>\r\n"
+    text = printable(argument)
+    if text is None:
+        return replies.BAD_OCTETS if argument.isascii() else replies.NON_ASCII_RECIPIENT
+    try:
+        recipient, rest = parse_recipient(text[3:])
+    except BadValue as bad:
+        return f"501 5.1.3 {bad}\r\n".encode()
+    return b"555 5.5.4 parameter not recognized\r\n" if rest else recipient
+
+
+def printable(argument: bytes) -> str | None:
+    """As text; None: it is not printable ASCII."""
+    if argument.isascii():
+        text = argument.decode("ascii")
+        if text.isprintable():
+            return text
+    return None
