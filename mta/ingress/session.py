@@ -14,8 +14,11 @@ from mta.smtp.server_machine import Message, ServerMachine, State
 
 log = logging.getLogger(__name__)
 
-BUFFER = 256 * 1024  # octets of input kept while a message waits for its reply
+BUFFER = HEAVY  # octets of input kept while a message waits for its reply
 CLOSING_TIME = 10.0  # seconds for the last reply to go out
+
+# As names of the module: members of an enum cost a look-up through its class at each use.
+_DATA, _REPLY, _CLOSED = State.DATA, State.REPLY, State.CLOSED
 
 TIMED_OUT = Reply(421, "4.4.2", "timeout, closing")
 SESSION_OVER = Reply(421, "4.4.2", "the session lasted too long, closing")
@@ -63,6 +66,7 @@ class Session(asyncio.Protocol):
         now = clock()
         self._ends_at = now + settings.session_timeout
         self._deadline = now + settings.command_timeout
+        self._progress = 0  # the machine's when the deadline was set
         self._closing = False
         self._draining = False
         self._heavy = False  # it is counted in the ration
@@ -83,7 +87,6 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         machine = self._machine
-        progress = machine.progress
         try:
             message = machine.receive(data)
             if message is not None:
@@ -92,11 +95,8 @@ class Session(asyncio.Protocol):
             log.exception("a session failed: %r", self)
             self._close(INTERNAL)
             return
-        if machine.progress != progress:
-            self._renew_deadline()
-        if machine.state is State.REPLY and machine.buffered > BUFFER:
-            self._stop_input()
-        self._weigh()
+        if self._heavy or machine.buffered > HEAVY:
+            self._weigh()
         if self._draining and machine.is_idle():
             machine.close(SHUTTING_DOWN)
         self._write()
@@ -104,7 +104,7 @@ class Session(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client may end its side and still wait for the replies."""
         self._input_ended = True
-        return self._machine.state is State.REPLY and not self._closing
+        return self._machine.state is _REPLY and not self._closing
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -124,12 +124,19 @@ class Session(asyncio.Protocol):
     # The listener's calls
 
     def check(self, now: float) -> None:
-        """Called about once a second: close what is past its deadline."""
+        """Called about once a second: close what is past its deadline.
+
+        The time for the next command or message begins with the first look after the one before it was completed and
+        answered, so that no command asks for the time; octets prolong nothing."""
         machine = self._machine
         if self._closing:
             if now >= self._deadline and self._transport is not None:
                 self._transport.abort()
-        elif machine.state is not State.REPLY:
+        elif machine.state is not _REPLY:
+            if machine.progress != self._progress:
+                self._progress = machine.progress
+                receiving = machine.state is _DATA
+                self._deadline = now + (self._settings.data_timeout if receiving else self._settings.command_timeout)
             if now >= self._deadline:
                 self._close(TIMED_OUT)
             elif now >= self._ends_at:
@@ -148,9 +155,10 @@ class Session(asyncio.Protocol):
 
     # Messages
 
-    def _handle(self, message: Message | None) -> None:
+    def _handle(self, first: Message) -> None:
         """Hand messages over until one waits for the store; refusals are answered here."""
         machine = self._machine
+        message: Message | None = first
         while message is not None:
             message_id, now_ms = self._admission.next_id()
             read = self._reception.read(message, message_id, self.client, machine.helo, machine.esmtp, now_ms)
@@ -173,32 +181,30 @@ class Session(asyncio.Protocol):
         machine = self._machine
         try:
             message = machine.reply_to_data(reply)
-            if self._draining and message is None:
+            if message is not None:
+                self._handle(message)
+            elif self._draining:
                 machine.close(SHUTTING_DOWN)
-            self._handle(message)
         except Exception:
             log.exception("a session failed: %r", self)
             self._close(INTERNAL)
             return
-        self._renew_deadline()
-        self._weigh()
-        if not self._output_stopped:
+        if self._heavy or machine.buffered > HEAVY:
+            self._weigh()
+        if self._input_stopped and not self._output_stopped:
             self._let_input_flow()
-        if self._input_ended and machine.state is not State.REPLY:
+        if self._input_ended and machine.state is not _REPLY:
             self._finish()
         else:
             self._write()
 
-    # Output, deadlines, backpressure
+    # Output, backpressure
 
     def _write(self) -> None:
-        if self._transport is None or self._closing:
-            return
-        if self._machine.state is State.CLOSED:
+        machine = self._machine
+        if machine.state is _CLOSED:
             self._finish()
-            return
-        output = self._machine.take_output()
-        if output:
+        elif self._transport is not None and not self._closing and (output := machine.take_output()):
             self._transport.write(output)
 
     def _close(self, reply: Reply) -> None:
@@ -216,18 +222,16 @@ class Session(asyncio.Protocol):
             self._transport.write(output)
         self._transport.close()
 
-    def _renew_deadline(self) -> None:
-        """A command or message was completed: the next has its time from now (never per octet)."""
-        receiving = self._machine.state is State.DATA
-        self._deadline = self._clock() + (self._settings.data_timeout if receiving else self._settings.command_timeout)
-
     def _weigh(self) -> None:
-        kept = self._machine.buffered
-        if kept > HEAVY or self._heavy:
-            self._heavy = kept > HEAVY
-            if not self._house.ration.weigh(self, kept):
-                self._rationed = True
-                self._stop_input()
+        """Called where it keeps much, or did: stop the input while a message waits, or where the ration says so."""
+        machine = self._machine
+        kept = machine.buffered
+        self._heavy = kept > HEAVY
+        if machine.state is _REPLY and kept > BUFFER:
+            self._stop_input()
+        if not self._house.ration.weigh(self, kept):
+            self._rationed = True
+            self._stop_input()
 
     def read_on(self) -> None:
         """The ration's word."""
@@ -241,7 +245,7 @@ class Session(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _let_input_flow(self) -> None:
-        if self._rationed or (self._machine.state is State.REPLY and self._machine.buffered > BUFFER):
+        if self._rationed or (self._machine.state is _REPLY and self._machine.buffered > BUFFER):
             return
         if self._transport is not None and not self._closing and self._input_stopped:
             self._input_stopped = False
