@@ -17,6 +17,10 @@ class Field(NamedTuple):
     value: bytes
 
 
+_received = re.compile(rb"\n(?i:received):").findall
+_fields = re.compile(rb"([^\r\n:]*):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*+)").findall
+
+
 def header_end(content: bytes) -> int:
     """The length of the header block, with the CRLF of its last line."""
     if content.startswith(b"\r\n"):
@@ -27,32 +31,36 @@ def header_end(content: bytes) -> int:
 
 def count_received(block: bytes) -> int:
     """How many trace headers the block has (RFC 5321 6.3)."""
-    lowered = block.lower()
-    return lowered.count(b"\nreceived:") + lowered.startswith(b"received:")
+    return len(_received(b"\n" + block))
 
 
-def take_fields(content: bytes, end: int, prefixes: tuple[str, ...]) -> tuple[bytes, list[Field]]:
+def take_fields(content: bytes, end: int, prefixes: tuple[str, ...]) -> tuple[bytes, bytes]:
     """Content without the fields of its header block (the first `end` octets) whose names begin with one of
-    `prefixes` (lower case), and these fields in order."""
-    block = content[:end]
-    lowered = b"\n" + block.lower()
-    fields: list[Field] = []
+    `prefixes` (lower case), and the lines of these fields in order, b"" = there are none."""
+    taken: list[bytes] = []
     kept: list[bytes] = []
     position = 0
-    for found in _pattern(prefixes).finditer(lowered):
-        start, value, stop = found.start(1) - 1, found.end(2) - 1, found.end() - 1  # in the block
-        fields.append(Field(block[start : found.end(1) - 1], block[value:stop]))
+    for found in _pattern(prefixes).finditer(b"\n" + content[:end]):
+        start, stop = found.start(), found.end() + 1  # in the content, with the last CRLF
+        taken.append(content[start:stop])
         if start > position:
-            kept.append(block[position:start])
-        position = stop + 2
-    if not fields:
-        return content, fields
+            kept.append(content[position:start])
+        position = stop
+    if not taken:
+        return content, b""
     kept.append(content[position:])
-    return b"".join(kept), fields
+    return b"".join(kept), b"".join(taken)
+
+
+def split_fields(lines: bytes) -> list[Field]:
+    """The fields of what was taken out."""
+    return [Field(name.rstrip(b" \t"), value) for name, value in _fields(lines)]
 
 
 @functools.lru_cache(maxsize=16)
 def _pattern(prefixes: tuple[str, ...]) -> re.Pattern[bytes]:
-    """Of a block in lower case with a line end before it: it looks for fixed octets, where `^` would try each line."""
+    """Of fields that follow each other, in a block with a line end before it: it looks for fixed octets, where `^` would
+    try each line, and takes them in one match. Possessive, so that no line is remembered to go back to."""
     names = b"|".join(re.escape(prefix.encode()) for prefix in prefixes) or rb"(?!)"
-    return re.compile(rb"\n((?:" + names + rb")[^\r\n:]*?)([ \t]*:)[^\r\n]*(?:\r\n[ \t][^\r\n]*)*")
+    field = rb"(?i:" + names + rb")[^\r\n:]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*+"
+    return re.compile(rb"\n" + field + rb"(?:\r\n" + field + rb")*+")

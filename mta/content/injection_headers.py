@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from mta.content.header_block import Field
+from mta.content.header_block import split_fields
 from mta.model.errors import BadValue
 from mta.model.injection import NOTHING_ASKED, Injection
 from mta.model.units import parse_duration, parse_time
@@ -24,6 +24,7 @@ MAX_PROPERTY_NAME = 128
 MAX_TENANT = 128  # bytes of UTF-8
 MAX_RETRIES = 100
 _LONGEST_RETRY = 30 * 86400
+_REMEMBERED = 1024  # bytes of fields that are not read anew where they come again
 
 _NOT_HERE = frozenset((
     "idempotency-key",
@@ -34,6 +35,7 @@ _NOT_HERE = frozenset((
     "keepmime",
     "inlinecss",
 ))  # fmt: skip
+_OF_THE_TIME = frozenset(("delayed", "maxdelivertime"))
 _FOLD = re.compile(r"\r\n[ \t]+")
 _NAME = re.compile(r"[!-9;-~]+")
 _CONTROL = frozenset(("Cc", "Cs", "Zl", "Zp"))
@@ -41,17 +43,35 @@ _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 
 
-def read_injection(
-    fields: Sequence[Field], prefixes: tuple[str, ...], ignored: frozenset[str], now_ms: int
-) -> Injection:
-    """`ignored`: full names, lower case, that are dropped unread."""
-    if not fields:
+def read_injection(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str], now_ms: int) -> Injection:
+    """`lines` of the fields as they were taken out; `ignored`: full names, lower case, that are dropped unread."""
+    if not lines:
         return NOTHING_ASKED
-    reader = _Reader(now_ms)
-    for name, value in fields:
+    asked = _read_once(lines, prefixes, ignored) if len(lines) <= _REMEMBERED else None
+    return asked if asked is not None else _read(_wanted(lines, prefixes, ignored), now_ms)
+
+
+@functools.lru_cache(maxsize=1024)
+def _read_once(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) -> Injection | None:
+    """What the messages of a campaign ask for, most of them the same; None: it depends on when they come."""
+    wanted = _wanted(lines, prefixes, ignored)
+    return None if any(name in _OF_THE_TIME for name, _, _ in wanted) else _read(wanted, 0)
+
+
+def _wanted(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) -> list[tuple[str, str, bytes]]:
+    """Of each field that is not ignored: what it asks for, its name as it is shown, its value."""
+    wanted = []
+    for name, value in split_fields(lines):
         shown, asked = _asked(name, prefixes, ignored)
         if asked is not None:
-            reader.read(asked, shown, value)
+            wanted.append((asked, shown, value))
+    return wanted
+
+
+def _read(wanted: Sequence[tuple[str, str, bytes]], now_ms: int) -> Injection:
+    reader = _Reader(now_ms)
+    for asked, shown, value in wanted:
+        reader.read(asked, shown, value)
     return reader.finish()
 
 

@@ -37,12 +37,12 @@ class Reception:
         """The message as it will be queued under `message_id`, or its refusal."""
         content = message.content
         end = header_end(content)
-        content_left, fields = take_fields(content, end, self._prefixes)
+        content_left, asked = take_fields(content, end, self._prefixes)
         if count_received(content[:end]) >= MAX_RECEIVED:
             return _LOOP
         sender = message.sender
         try:
-            injection = read_injection(fields, self._prefixes, self._ignored, now_ms)
+            injection = read_injection(asked, self._prefixes, self._ignored, now_ms)
             if injection.sender is not None:
                 sender = parse_mailbox(injection.sender, "X-MQ-Envelope") if injection.sender else ""
         except BadValue as bad:

@@ -43,6 +43,7 @@ def lane_of(some_id: bytes) -> int:
     return (some_id[14] & 3) << 8 | some_id[15]
 
 
+@functools.lru_cache(maxsize=2048)  # a message is named several times in short order
 def message_text(message: MessageId) -> str:
     high, low = int.from_bytes(message[6:11], "big"), int.from_bytes(message[11:], "big")
     pair = _PAIRS

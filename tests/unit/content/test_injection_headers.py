@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.content.header_block import count_received, header_end, take_fields
+from mta.content.header_block import count_received, header_end, split_fields, take_fields
 from mta.content.injection_headers import read_injection
 from mta.content.trace import trace_header
 from mta.model.errors import BadValue
@@ -20,12 +20,17 @@ def strip(content):
     return take_fields(content, header_end(content), PREFIXES)
 
 
+def fields_of(content):
+    left, lines = strip(content)
+    return left, split_fields(lines)
+
+
 def ask(*lines, ignored=()):
     content = "\r\n".join(lines).encode() + b"\r\n\r\nbody\r\n"
-    rest, fields = strip(content)
+    rest, lines = strip(content)
     assert b"x-mq" not in rest.lower()
     assert rest.endswith(b"body\r\n")
-    return read_injection(fields, PREFIXES, frozenset(ignored), NOW)
+    return read_injection(lines, PREFIXES, frozenset(ignored), NOW)
 
 
 def test_tags_of_both_prefixes_in_order_without_duplicates():
@@ -114,7 +119,7 @@ def test_ignored_names_are_dropped_unread():
     ],
 )  # fmt: skip
 def test_only_the_injection_headers_of_the_header_block_go(content, rest, taken):
-    left, fields = strip(content)
+    left, fields = fields_of(content)
     assert (left, len(fields)) == (rest, taken)
 
 
@@ -140,7 +145,7 @@ def test_a_header_put_in_front_of_a_field_comes_out_and_leaves_the_rest(block, b
         where += 1
     after = [*before[:where], b"X-MQ-Tag: t", *before[where:]]
     tail = b"\r\n" + b"".join(one + b"\r\n" for one in body)
-    left, fields = strip(b"".join(one + b"\r\n" for one in after) + tail)
+    left, fields = fields_of(b"".join(one + b"\r\n" for one in after) + tail)
     assert left == b"".join(one + b"\r\n" for one in before) + tail
     assert len(fields) == 1
     assert fields[0].value == b" t"
@@ -150,9 +155,9 @@ def test_a_header_put_in_front_of_a_field_comes_out_and_leaves_the_rest(block, b
     st.binary(max_size=60), st.sampled_from(["tag", "pool", "ip", "delayed", "retries", "maxattempts", "envelope", "x"])
 )
 def test_no_value_raises_anything_but_bad_value(value, name):
-    _, fields = strip(b"x-mq-" + name.encode() + b":" + value.replace(b"\r", b"").replace(b"\n", b"") + b"\r\n\r\n")
+    _, lines = strip(b"x-mq-" + name.encode() + b":" + value.replace(b"\r", b"").replace(b"\n", b"") + b"\r\n\r\n")
     with contextlib.suppress(BadValue):
-        read_injection(fields, PREFIXES, frozenset(), NOW)
+        read_injection(lines, PREFIXES, frozenset(), NOW)
 
 
 def test_s16_trace_headers_are_counted_in_the_block():
