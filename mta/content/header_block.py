@@ -34,22 +34,13 @@ def count_received(block: bytes) -> int:
     return len(_received(b"\n" + block))
 
 
-def take_fields(content: bytes, end: int, prefixes: tuple[str, ...]) -> tuple[bytes, bytes]:
-    """Content without the fields of its header block (the first `end` octets) whose names begin with one of
-    `prefixes` (lower case), and the lines of these fields in order, b"" = there are none."""
-    taken: list[bytes] = []
-    kept: list[bytes] = []
-    position = 0
-    for found in _pattern(prefixes).finditer(b"\n" + content[:end]):
-        start, stop = found.start(), found.end() + 1  # in the content, with the last CRLF
-        taken.append(content[start:stop])
-        if start > position:
-            kept.append(content[position:start])
-        position = stop
-    if not taken:
-        return content, b""
-    kept.append(content[position:])
-    return b"".join(kept), b"".join(taken)
+def take_fields(block: bytes, prefixes: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """A header block without the fields whose names begin with one of `prefixes` (lower case), and the lines of these
+    fields in order, b"" = there are none."""
+    parts = _pattern(prefixes).split(b"\n" + block)
+    if len(parts) == 1:
+        return block, b""
+    return b"".join(parts[::2])[1:], b"\n".join(parts[1::2])
 
 
 def split_fields(lines: bytes) -> list[Field]:
@@ -59,8 +50,9 @@ def split_fields(lines: bytes) -> list[Field]:
 
 @functools.lru_cache(maxsize=16)
 def _pattern(prefixes: tuple[str, ...]) -> re.Pattern[bytes]:
-    """Of fields that follow each other, in a block with a line end before it: it looks for fixed octets, where `^` would
-    try each line, and takes them in one match. Possessive, so that no line is remembered to go back to."""
+    """Of fields that follow each other, in a block with a line end before it, from a LF to a CR: it looks for fixed
+    octets, where `^` would try each line, and takes them in one match. Possessive, so that no line is remembered to go
+    back to."""
     names = b"|".join(re.escape(prefix.encode()) for prefix in prefixes) or rb"(?!)"
     field = rb"(?i:" + names + rb")[^\r\n:]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*+"
-    return re.compile(rb"\n" + field + rb"(?:\r\n" + field + rb")*+")
+    return re.compile(rb"\n(" + field + rb"(?:\r\n" + field + rb")*+\r)")

@@ -37,9 +37,10 @@ class Reception:
         """The message as it will be queued under `message_id`, or its refusal."""
         content = message.content
         end = header_end(content)
-        content_left, asked = take_fields(content, end, self._prefixes)
-        if count_received(content[:end]) >= MAX_RECEIVED:
+        block = content[:end]
+        if count_received(block) >= MAX_RECEIVED:
             return _LOOP
+        block, asked = take_fields(block, self._prefixes)
         sender = message.sender
         try:
             injection = read_injection(asked, self._prefixes, self._ignored, now_ms)
@@ -51,14 +52,16 @@ class Reception:
         if isinstance(way, Reply):
             return way
         trace = trace_header(helo, client, self._hostname, esmtp, message_text(message_id), message.recipients, now_ms)
+        # The rest is copied once, however large.
+        content = b"".join((trace, block, memoryview(content)[end:]))
         return NewMessage(
             id=message_id,
             sender=sender,
             recipients=way.recipients,
             pool=way.pool,
             tags=injection.tags,
-            content=trace + content_left,
-            needs_8bit=not content_left.isascii(),
+            content=content,
+            needs_8bit=not content.isascii(),
             accepted_at=now_ms,
             due_at=way.due_at,
             expires_at=way.expires_at,

@@ -17,7 +17,9 @@ NOW = 1_800_000_000_000
 
 
 def strip(content):
-    return take_fields(content, header_end(content), PREFIXES)
+    end = header_end(content)
+    block, lines = take_fields(content[:end], PREFIXES)
+    return block + content[end:], lines
 
 
 def fields_of(content):
