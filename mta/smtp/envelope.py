@@ -4,7 +4,7 @@ import functools
 
 from mta.model.errors import BadValue
 from mta.smtp import replies
-from mta.smtp.grammar import parse_recipient, parse_sender
+from mta.smtp.grammar import parse_recipient, parse_sender, plain_mailbox
 from mta.smtp.mail_parameters import read_mail_parameters
 
 
@@ -13,6 +13,9 @@ def read_sender(argument: bytes, esmtp: bool, max_size: int) -> tuple[str, str] 
     """The mailbox ("" is the null sender) and the value of BODY, "" = none given; or a reply."""
     if argument[:5].upper() != b"FROM:":
         return b"501 5.5.4 write MAIL FROM:<address>\r\n"
+    plain = plain_mailbox(argument[5:])
+    if plain is not None:
+        return plain, ""
     text = printable(argument)
     if text is None:
         return replies.BAD_OCTETS if argument.isascii() else replies.NON_ASCII_SENDER
@@ -30,6 +33,9 @@ def read_recipient(argument: bytes) -> str | bytes:
     """The mailbox (`postmaster` may have no domain), or a reply."""
     if argument[:3].upper() != b"TO:":
         return b"501 5.5.4 write RCPT TO:<address>\r\n"
+    plain = plain_mailbox(argument[3:])
+    if plain is not None:
+        return plain
     text = printable(argument)
     if text is None:
         return replies.BAD_OCTETS if argument.isascii() else replies.NON_ASCII_RECIPIENT

@@ -14,14 +14,22 @@ MAX_DOMAIN = 255  # RFC 5321 4.5.3.1.2
 
 _LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
-_LOCAL = r"""[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+|"(?:[ !#-\[\]-~]|\\[ -~])*\""""
+_ATOMS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+"
+_LOCAL = _ATOMS + r"""|"(?:[ !#-\[\]-~]|\\[ -~])*\""""
 _MAILBOX = rf"(?:{_LOCAL})@(?:({_DOMAIN})|(\[[^\[\]\\\s]{{1,64}}\]))"
 _MAILBOX_ALONE = re.compile(_MAILBOX)
 _PATH = re.compile(rf" *<(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?({_MAILBOX})>(?: +(.*))?")
+_PLAIN_PATH = re.compile(rf"<({_ATOMS}@{_DOMAIN})>".encode())
 _BARE_PATH = re.compile(r" *<([A-Za-z]*)>(?: +(.*))?")
 _IPV4 = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _VALUE = re.compile(r"[!-<>-~]+")
+
+
+def plain_mailbox(path: bytes) -> str | None:
+    """The mailbox of a path with nothing unusual in it or after it, as nearly all are; None: have the path parsed."""
+    found = _PLAIN_PATH.fullmatch(path)
+    return found[1].decode("ascii") if found is not None and len(path) <= MAX_PATH else None
 
 
 def parse_sender(text: str) -> tuple[str, str]:
