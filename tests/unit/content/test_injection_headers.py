@@ -102,6 +102,24 @@ def test_what_is_refused_names_the_header_and_hides_secrets(lines, field):
     assert "hunter2" not in str(caught.value)
 
 
+def test_times_count_from_each_message_and_the_rest_is_the_same_again():
+    lines = b"X-MQ-Tag: t\r\nX-MQ-Delayed: +1h\r"
+    first, second = (read_injection(lines, PREFIXES, frozenset(), now) for now in (NOW, NOW + 5000))
+    assert (first.due_at, second.due_at) == (NOW + 3_600_000, NOW + 3_605_000)
+    assert first.tags == second.tags == ("t",)
+    lines = b"X-MQ-MaxDeliverTime: +1h\r"
+    assert [read_injection(lines, PREFIXES, frozenset(), now).expires_at for now in (NOW, NOW + 1)] == [
+        NOW + 3_600_000,
+        NOW + 3_600_001,
+    ]
+    for more in (b"", b"\nX-MQ-Note: " + b"x" * 1024 + b"\r"):
+        asked = [read_injection(b"X-MQ-Tag: t\r" + more, PREFIXES, frozenset(), NOW) for _ in range(2)]
+        assert asked[0] == asked[1]
+        assert asked[0].tags == ("t",)
+        assert bool(asked[0].properties) == bool(more)
+    assert read_injection(b"X-MQ-Tag: t\r", PREFIXES, frozenset(("x-mq-tag",)), NOW).tags == ()
+
+
 def test_ignored_names_are_dropped_unread():
     assert ask("X-MQ-Keepmime: 1", "X-MQ-Tag: a", ignored=["x-mq-keepmime"]) == Injection(tags=("a",))
 

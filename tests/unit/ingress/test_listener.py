@@ -181,6 +181,25 @@ async def test_octets_do_not_prolong_a_command(monkeypatch):
         writer.close()
 
 
+async def test_the_time_for_a_command_begins_anew_with_each_and_with_the_reply_to_a_message(monkeypatch):
+    monkeypatch.setattr(module, "TICK", 0.02)
+    async with intake(command_timeout=0.3, data_timeout=0.3) as running:
+        reader, writer = await running.connect()
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            writer.write(b"VRFY x\r\n")
+            assert await read_codes(reader, 1) == [252]
+        running.store.hold.clear()
+        writer.write(MESSAGE)
+        await asyncio.sleep(0.4)
+        running.store.hold.set()
+        assert await read_codes(reader, 5) == [250, 250, 250, 354, 250]
+        await asyncio.sleep(0.15)
+        writer.write(b"NOOP\r\n")
+        assert await read_codes(reader, 2) == [250, 421]
+        writer.close()
+
+
 async def test_a_closed_door_is_said_at_mail():
     async with intake() as running:
         running.admission.refuse("the store is away")

@@ -98,6 +98,7 @@ def test_any_split_of_the_bytes_gives_the_same_messages_and_replies(lines, chanc
     cuts = sorted(chance.randrange(len(whole)) for _ in range(8))
     segments = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     assert run(make(size=4000, errors=8), segments) == expected
+    assert run(make(size=4000, errors=8), [line + b"\r\n" for line in whole[:-2].split(b"\r\n")]) == expected
 
 
 @settings(max_examples=200, deadline=None)
@@ -114,6 +115,31 @@ def test_no_input_makes_the_machine_fail(segments):
 def test_parsers_raise_only_bad_value(parse, text):
     with contextlib.suppress(BadValue):
         parse(text)
+
+
+@given(
+    st.from_regex(grammar._PLAIN_PATH.pattern.decode(), fullmatch=True)
+    | st.text(alphabet='<>@:.aA1-_"\\ é', max_size=30)
+)
+def test_a_plain_path_is_what_the_whole_grammar_makes_of_it(path):
+    plain = grammar.plain_mailbox(path.encode())
+    if plain is not None:
+        assert grammar.parse_sender(path) == grammar.parse_recipient(path) == (plain, "")
+
+
+@pytest.mark.parametrize(("octets", "code"), [(254, 250), (255, 501)])
+def test_plain_and_other_paths_have_one_limit(octets, code):
+    mailbox = "@example.com".rjust(octets, "x")
+    for path in (f"<{mailbox}>", f"<@a.b:{mailbox}>"):
+        output = run(make(), [f"EHLO c\r\nMAIL FROM:{path}\r\n".encode()])[1]
+        assert codes(output) == [250, code]
+
+
+def test_parameters_of_a_sender_are_weighed_anew_for_each_session():
+    mail = b"MAIL FROM:<a@b> SIZE=900\r\n"
+    assert codes(run(make(), [b"EHLO c\r\n" + mail])[1]) == [250, 250]
+    assert codes(run(make(), [b"HELO c\r\n" + mail])[1]) == [250, 555]
+    assert codes(run(make(size=800), [b"EHLO c\r\n" + mail])[1]) == [250, 552]
 
 
 @pytest.mark.parametrize(
