@@ -364,9 +364,9 @@ class ServerMachine:
         if self._oversize:
             refusal = replies.TOO_LARGE
         else:
-            with memoryview(self._buffer) as view:
-                raw = bytes(view[start : end + 2])  # with the CRLF before it
-            content = unstuffed(raw) if self._stuffed else raw[2:]
+            with memoryview(self._buffer) as view:  # with the CRLF before it where unstuffing asks for that
+                raw = bytes(view[start if self._stuffed else start + 2 : end + 2])
+            content = unstuffed(raw) if self._stuffed else raw
             if len(content) > self._max_size:
                 refusal = replies.TOO_LARGE
             elif has_bare_line_end(raw):
