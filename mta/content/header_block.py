@@ -18,7 +18,7 @@ class Field(NamedTuple):
 
 
 _received = re.compile(rb"\n(?i:received):").findall
-_fields = re.compile(rb"([^\r\n:]*):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*+)").findall
+_fields = re.compile(rb"([^\r\n:]*):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)").findall
 
 
 def header_end(content: bytes) -> int:
@@ -50,9 +50,6 @@ def split_fields(lines: bytes) -> list[Field]:
 
 @functools.lru_cache(maxsize=16)
 def _pattern(prefixes: tuple[str, ...]) -> re.Pattern[bytes]:
-    """Of fields that follow each other, in a block with a line end before it, from a LF to a CR: it looks for fixed
-    octets, where `^` would try each line, and takes them in one match. Possessive, so that no line is remembered to go
-    back to."""
+    """Of a field, from the LF before it to its last CR: it looks for fixed octets, where `^` would try each line."""
     names = b"|".join(re.escape(prefix.encode()) for prefix in prefixes) or rb"(?!)"
-    field = rb"(?i:" + names + rb")[^\r\n:]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*+"
-    return re.compile(rb"\n(" + field + rb"(?:\r\n" + field + rb")*+\r)")
+    return re.compile(rb"\n((?i:" + names + rb")[^\r\n:]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*\r)")
