@@ -56,6 +56,9 @@ _NOT_NOW = (
 )  # fmt: skip
 
 
+_DISCARDED: Final = "EXECABORT Transaction discarded because of: "
+
+
 def library_code() -> str:
     """All atomic steps as one Functions library: the .lua files in the order of their names."""
     folder = importlib.resources.files("mta.redis_store") / "functions"
@@ -165,11 +168,24 @@ class Link:
             await self._translated(lambda: self._client.execute_command("FUNCTION LOAD", "REPLACE", code))
 
     async def call(
-        self, function: bytes, keys: Sequence[bytes], args: Sequence[bytes | str | int], *, patient: bool = False
+        self,
+        function: bytes,
+        keys: Sequence[bytes],
+        args: Sequence[bytes | str | int],
+        *,
+        patient: bool = False,
+        fields: tuple[bytes, Sequence[bytes]] | None = None,
     ) -> Any:
         """Run an atomic step. Raises StoreAway (it may have run), StoreFull (it has not), StoreError (our mistake).
-        `patient`: nobody waits for it, so it may wait for a step that it can go along with."""
+        `patient`: nobody waits for it, so it may wait for a step that it can go along with. `fields`: a hash, and
+        field, value, ... that stand there when the step begins, in one transaction with it; in a Cluster they are the
+        step's last arguments, and it puts them there."""
         words = ("FCALL", function, len(keys), *keys, *args)
+        if fields is not None:
+            if (wires := self._wires) is not None:
+                put: tuple[bytes | str, ...] = ("HSET", fields[0], *fields[1])
+                return await self._with_library(lambda: wires.ask_at_once(put, words))
+            words += tuple(fields[1])
         return await self._with_library(lambda: self._ask(words, keys[0], patient))
 
     async def _with_library(self, ask: Callable[[], Awaitable[Any]]) -> Any:
@@ -228,7 +244,7 @@ class Link:
         except OutOfMemoryError as error:
             raise StoreFull(str(error)) from error
         except ResponseError as error:
-            text = str(error)
+            text = str(error).removeprefix(_DISCARDED)
             if text.startswith(("OOM", "-OOM")) or "OOM command not allowed" in text:
                 raise StoreFull(text) from error
             if text.startswith(_NOT_NOW):
