@@ -54,8 +54,6 @@ _AWAY = (
 _NOT_NOW = (
     "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ", "READONLY",
 )  # fmt: skip
-
-
 _DISCARDED: Final = "EXECABORT Transaction discarded because of: "
 
 

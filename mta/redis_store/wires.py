@@ -17,6 +17,9 @@ _MORE: Final = object()  # the answer is not complete
 _PATIENCE: Final = 0.01  # seconds: a worker that is busy accepts a batch every few milliseconds
 
 _Answer = asyncio.Future[Any]
+_Call = tuple[
+    _Answer, asyncio.TimerHandle, int, list[Any]
+]  # how many commands it has, and what was said of them so far
 
 
 async def _connected(pool: Any) -> asyncio.StreamWriter:
@@ -64,9 +67,7 @@ class _Wire(asyncio.Protocol):
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._reader = _reader()
-        self._calls: deque[tuple[_Answer, asyncio.TimerHandle, int, list[Any]]] = (
-            deque()
-        )  # in the order of their answers
+        self._calls: deque[_Call] = deque()  # in the order of their answers
         self._owed = 0  # replies that are to come
         self._writer = writer  # it would close the transport if it were dropped
         self._transport = writer.transport
