@@ -5,11 +5,17 @@ import pytest
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, StoreFull
 from mta.model.ids import message_of
 from mta.ports.queueing import Doorway, Settled
-from mta.redis_store import keys
+from mta.redis_store import keys, link
 from tests.support.stores import ended, message
 
 CONTENT = keys.lane_key(0, b"content")
 REFS = keys.lane_key(0, b"refs")
+
+
+@pytest.fixture(autouse=True)
+def _none_is_light(monkeypatch):
+    """Else contents would have to be large to go beside the step."""
+    monkeypatch.setattr(link, "_LIGHT", 0)
 
 
 async def kept(store):
@@ -23,13 +29,17 @@ def batch():
     return [message(), message(to=("a@example.com", "b@example.com")), big]
 
 
-async def test_contents_are_no_arguments_of_the_step_where_a_transaction_can_carry_them(open_store, server):
+@pytest.mark.parametrize("light", [True, False])
+async def test_contents_go_in_a_transaction_where_they_are_much_and_it_can_carry_them(
+    open_store, server, monkeypatch, light
+):
+    monkeypatch.setattr(link, "_LIGHT", 1000)
     store = await open_store()
     server.ask("CONFIG", "RESETSTAT")
-    sent = message()
+    sent = message(content=b"x" * (900 if light else 1100))
     await store.queues.accept(0, [sent])
     transactions = b"cmdstat_exec:calls=1," in server.ask("INFO", "commandstats")
-    assert transactions is not server.cluster
+    assert transactions is not (light or server.cluster)
     assert await kept(store) == {sent.id}
 
 
