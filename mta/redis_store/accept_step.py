@@ -48,7 +48,8 @@ class AcceptStep:
         self._refs: list[msgspec.Raw | int] = []
         self._tags: dict[str, int] = {}
         self._events: list[bytes] = []
-        self._contents: list[bytes] = []
+        self._owners: list[msgspec.Raw | int] = []  # of contents: message, recipients, message, ...
+        self.contents: list[bytes] = []  # message, content, message, ...
         self._pending: list[bytes] = []
         self._ended: list[tuple[Any, ...]] = []
         self._rules: set[str] = set()  # that ended something
@@ -63,7 +64,8 @@ class AcceptStep:
         placed = None
         if needed:
             placed = await self._content.put(message.id, message.content)
-            self._contents += (message.id, placed.value)
+            self._owners += (codec.lua_text(message.id), recipients)
+            self.contents += (message.id, placed.value)
             self._pending += placed.pending
             if placed.pending or needed > 1:
                 self._refs += (codec.lua_text(message.id), needed)
@@ -153,10 +155,11 @@ class AcceptStep:
                 [item for pair in self._tags.items() for item in pair],
                 self._accepted,
                 [codec.lua_text(key) for key in self._pending],
+                self._owners,
                 (retention_ms, self._ended, refused) if self._ended or refused else (),
             )
         )
-        return [blob, codec.framed(events), *self._contents]
+        return [blob, codec.framed(events)]
 
     def keys(self, session: str) -> list[bytes]:
         """Every key that the step may write, as far as they are known before it runs."""

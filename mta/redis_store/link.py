@@ -36,6 +36,7 @@ from mta.redis_store.wires import Wires, hear
 log = logging.getLogger(__name__)
 
 _CROWD: Final = 32  # calls at a time where they come by hundreds: more make none of them faster
+_LIGHT: Final = 128 * 1024  # bytes that cost less on their way through Lua than a transaction's answers do
 LIBRARY: Final = "fg1"  # the version is in the names of library and functions, which share one namespace
 
 # What says "not now" rather than "wrong": the same call may go through later.
@@ -54,6 +55,7 @@ _AWAY = (
 _NOT_NOW = (
     "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ", "READONLY",
 )  # fmt: skip
+_DISCARDED: Final = "EXECABORT Transaction discarded because of: "
 
 
 def library_code() -> str:
@@ -165,11 +167,24 @@ class Link:
             await self._translated(lambda: self._client.execute_command("FUNCTION LOAD", "REPLACE", code))
 
     async def call(
-        self, function: bytes, keys: Sequence[bytes], args: Sequence[bytes | str | int], *, patient: bool = False
+        self,
+        function: bytes,
+        keys: Sequence[bytes],
+        args: Sequence[bytes | str | int],
+        *,
+        patient: bool = False,
+        fields: tuple[bytes, Sequence[bytes]] | None = None,
     ) -> Any:
         """Run an atomic step. Raises StoreAway (it may have run), StoreFull (it has not), StoreError (our mistake).
-        `patient`: nobody waits for it, so it may wait for a step that it can go along with."""
+        `patient`: nobody waits for it, so it may wait for a step that it can go along with. `fields`: a hash, and
+        field, value, ... that stand there when the step begins, in one transaction with it; or, in a Cluster and where
+        they are few bytes, they are the step's last arguments, and it puts them there."""
         words = ("FCALL", function, len(keys), *keys, *args)
+        if fields is not None:
+            if (wires := self._wires) is not None and sum(map(len, fields[1])) > _LIGHT:
+                put: tuple[bytes | str, ...] = ("HSET", fields[0], *fields[1])
+                return await self._with_library(lambda: wires.ask_at_once(put, words))
+            words += tuple(fields[1])
         return await self._with_library(lambda: self._ask(words, keys[0], patient))
 
     async def _with_library(self, ask: Callable[[], Awaitable[Any]]) -> Any:
@@ -228,7 +243,7 @@ class Link:
         except OutOfMemoryError as error:
             raise StoreFull(str(error)) from error
         except ResponseError as error:
-            text = str(error)
+            text = str(error).removeprefix(_DISCARDED)
             if text.startswith(("OOM", "-OOM")) or "OOM command not allowed" in text:
                 raise StoreFull(text) from error
             if text.startswith(_NOT_NOW):

@@ -80,11 +80,12 @@ class Queues:
     async def _accept(self, lane: int, step: AcceptStep, session: str, number: int) -> tuple[bool, list[int]]:
         """Whether it ran, and how many it claimed of each queue."""
         step_keys, step_args = step.keys(session), step.args(session, number, self._backlog_hard, self._retention_ms)
+        contents = (self._prefixes[lane] + b"content", step.contents) if step.contents else None
         deadline = time.monotonic() + self._timeout
         unsure = False  # a copy of the step may be on its way
         while True:
             try:
-                answer = await self._link.call(b"fg1_accept", step_keys, step_args)
+                answer = await self._link.call(b"fg1_accept", step_keys, step_args, fields=contents)
                 if answer == b"RULES":  # so would any copy be answered: a barrier never sinks
                     return False, []
                 if answer == b"DUP" and unsure:

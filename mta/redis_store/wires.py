@@ -17,6 +17,9 @@ _MORE: Final = object()  # the answer is not complete
 _PATIENCE: Final = 0.01  # seconds: a worker that is busy accepts a batch every few milliseconds
 
 _Answer = asyncio.Future[Any]
+_Call = tuple[
+    _Answer, asyncio.TimerHandle, int, list[Any]
+]  # how many commands it has, and what was said of them so far
 
 
 async def _connected(pool: Any) -> asyncio.StreamWriter:
@@ -32,34 +35,49 @@ def _reader() -> hiredis.Reader:
     return hiredis.Reader(protocolError=ConnectionError, replyError=ResponseError, notEnoughData=_MORE)
 
 
-def _packed(words: Sequence[bytes | str | int | float]) -> bytes:
-    """A command as the server reads it. Joined once: the library's packer lets its buffer grow with each word, which
+def _packed(*commands: Sequence[bytes | str | int | float]) -> bytes:
+    """Commands as the server reads them. Joined once: the library's packer lets its buffer grow with each word, which
     takes thirty times as long for messages of 50 KB."""
-    parts = [b"*%d\r\n" % len(words)]
-    for word in words:
-        raw = word if isinstance(word, bytes) else str(word).encode()
-        parts += (b"$%d\r\n" % len(raw), raw, b"\r\n")
+    parts = []
+    for words in commands:
+        parts.append(b"*%d\r\n" % len(words))
+        for word in words:
+            raw = word if isinstance(word, bytes) else str(word).encode()
+            parts += (b"$%d\r\n" % len(raw), raw, b"\r\n")
     return b"".join(parts)
+
+
+def _committed(replies: Sequence[Any]) -> Any:
+    """What the last command of a transaction answered; raises what kept it from running, or the first error in it."""
+    *queued, done = replies
+    if isinstance(queued[0], ResponseError):  # then what follows is no transaction, and may have run
+        raise ConnectionError(f"the server refuses transactions: {queued[0]}")
+    for one in (*queued, *(done if isinstance(done, list) else [done])):
+        if isinstance(one, ResponseError):
+            raise one
+    return done[-1]
 
 
 class _Wire(asyncio.Protocol):
     """One connection. Whatever goes wrong ends it, so that no answer is taken for another's."""
 
-    __slots__ = ("_calls", "_loop", "_pool", "_reader", "_transport", "_writer")
+    __slots__ = ("_calls", "_loop", "_owed", "_pool", "_reader", "_transport", "_writer")
 
     def __init__(self, pool: "Wires", writer: asyncio.StreamWriter) -> None:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._reader = _reader()
-        self._calls: deque[tuple[_Answer, asyncio.TimerHandle]] = deque()  # in the order of their answers
+        self._calls: deque[_Call] = deque()  # in the order of their answers
+        self._owed = 0  # replies that are to come
         self._writer = writer  # it would close the transport if it were dropped
         self._transport = writer.transport
         self._transport.set_protocol(self)
 
-    def send(self, packed: bytes, answer: _Answer, seconds: float) -> None:
+    def send(self, packed: bytes, answer: _Answer, seconds: float, commands: int = 1) -> None:
         """`answer` gets what the server says, ConnectionError, TimeoutError (it may have run in both cases) or
-        ResponseError; nothing when it was cancelled meanwhile."""
-        self._calls.append((answer, self._loop.call_later(seconds, self._too_late)))
+        ResponseError; nothing when it was cancelled meanwhile. Of several commands it gets the list of what is said."""
+        self._calls.append((answer, self._loop.call_later(seconds, self._too_late), commands, []))
+        self._owed += commands
         self._transport.write(packed)
 
     def data_received(self, data: bytes) -> None:
@@ -68,13 +86,20 @@ class _Wire(asyncio.Protocol):
             self._reader.feed(data)
             while (one := self._reader.gets()) is not _MORE:
                 found.append(one)
-            if len(found) > len(self._calls):
+            if len(found) > self._owed:
                 raise ConnectionError("the server answers what was not asked")
         except ConnectionError as error:
             self._fail(error)
             return
+        self._owed -= len(found)
         for one in found:
-            answer, timer = self._calls.popleft()
+            answer, timer, commands, replies = self._calls[0]
+            if commands > 1:
+                replies.append(one)
+                if len(replies) < commands:
+                    continue
+                one = replies
+            self._calls.popleft()
             timer.cancel()
             if answer.done():  # nobody waits for it any more
                 continue
@@ -102,7 +127,7 @@ class _Wire(asyncio.Protocol):
 
     def _fail(self, error: Exception) -> None:
         while self._calls:
-            answer, timer = self._calls.popleft()
+            answer, timer, _, _ = self._calls.popleft()
             timer.cancel()
             if not answer.done():
                 answer.set_exception(error)
@@ -138,6 +163,16 @@ class Wires:
             wire.send(packed, answer, self._timeout)
             self._go_along(wire)
         return await answer
+
+    async def ask_at_once(self, *commands: tuple[bytes | str | int | float, ...]) -> Any:
+        """One transaction, in one write: nothing comes between the commands, and where the server takes one of them not
+        at all none runs. What the last one answers; raises as `ask` does."""
+        answer: _Answer = asyncio.get_running_loop().create_future()
+        packed = _packed((b"MULTI",), *commands, (b"EXEC",))
+        wire = self._ready() or await self._open()
+        wire.send(packed, answer, self._timeout, len(commands) + 2)
+        self._go_along(wire)
+        return _committed(await answer)
 
     def _ready(self) -> _Wire | None:
         if self._shared is None and self._idle:

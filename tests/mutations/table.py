@@ -14,6 +14,7 @@ _T_EGRESS = "tests/unit/egress/test_transactions.py::test_"
 _T_STORE = "tests/integration/redis_store/test_rule_store.py::test_"
 _T_QUEUES = "tests/integration/redis_store/test_queues.py::test_"
 _T_FRESH = "tests/integration/redis_store/test_fresh_claims.py::test_"
+_T_CONTENTS = "tests/integration/redis_store/test_contents_beside.py::test_"
 _T_DISPATCHER = "tests/unit/scheduling/test_dispatcher.py::test_"
 _T_SETTLER = "tests/unit/scheduling/test_settler.py::test_"
 _T_SWEEPER = "tests/unit/rules/test_sweeper.py::test_"
@@ -509,6 +510,34 @@ CLAIMED_AS_ACCEPTED = (
         "  if number > done then\n",
         "  if number ~= done then\n",
         _T_FRESH + "a_void_of_an_earlier_number_opens_the_door_to_no_later_one[plain]",
+    ),
+    Mutation(
+        "contents beside the step: a refusal takes them out",
+        "mta/redis_store/functions/accept.lua",
+        "    drop_contents(P, owners)\n",
+        "",
+        _T_CONTENTS + "what_was_voided_leaves_no_content[plain]",
+    ),
+    Mutation(
+        "contents beside the step: what lives keeps its own",
+        "mta/redis_store/functions/accept.lua",
+        "    if not needed then\n",
+        "    if true then\n",
+        _T_CONTENTS + "old_rules_leave_no_content_and_a_late_copy_takes_none[plain]",
+    ),
+    Mutation(
+        "contents beside the step: whichever recipient lives",
+        "mta/redis_store/functions/accept.lua",
+        "    while not needed and number <= owners[i + 1] do",
+        "    while not needed and number <= 1 do",
+        _T_CONTENTS + "the_only_delivery_left_of_several_may_be_any[plain]",
+    ),
+    Mutation(
+        "contents beside the step: an error within the transaction",
+        "mta/redis_store/wires.py",
+        "    for one in (*queued, *(done if isinstance(done, list) else [done])):",
+        "    for one in queued:",
+        _T_CONTENTS + "a_server_without_the_library_gets_it_and_has_the_batch_once[plain]",
     ),
     Mutation(
         "claimed as accepted: another session's",

@@ -42,20 +42,8 @@ local function at_the_door(P, door)
   add_up(sums)
 end
 
--- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and events; what ends at once has
--- its counters, events and final status, and, where it is spared, record and content.
--- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same queue; the token is 'a<number>'.
--- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda..., tag..., rule..., spared..., parts...
--- ARGV[1]: msgpack [session, number, backlog_hard, generation, queues, records, refs, tags, accepted, part keys, door]
---   queues: [[pool, domain, [due, id, due, id, ...], how many of the first are to be claimed], ...]; records: [id, record, ...]; refs: [message, n, ...]; tags: [tag, n, ...];
---   door: [] = rules ended and refused nothing, see above
--- ARGV[2]: the events, framed. ARGV[3...]: message id, content, ... Answers [OK, how many were claimed of each queue, ...],
--- DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
--- RULES (decided by a rule table below the barrier; the number is not used up).
-local function accept(keys, argv)
-  touch(keys)
-  local P = prefix_of(keys[1], 'lane')
-  local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, parts, door = unpack(cmsgpack.unpack(argv[1]))
+-- Why a batch is not accepted; nil = it is.
+local function refusal(keys, P, session, number, backlog_hard, generation)
   local last = redis.call('HGET', P .. 'ingest', session)
   if last then
     local mark = string.sub(last, 1, 1)
@@ -72,6 +60,45 @@ local function accept(keys, argv)
   end
   if backlog_hard > 0 and redis.call('XLEN', P .. 'events') >= backlog_hard then
     return 'BACKLOG'
+  end
+end
+
+-- The contents that were put there before a step that refuses them: those that no delivery needs go again. The batch may have run before, or its
+-- messages may have come in another one, so only refs and records tell.
+local function drop_contents(P, owners)
+  for i = 1, #owners, 2 do
+    local message, number = owners[i], 1
+    local needed = redis.call('HEXISTS', P .. 'refs', message) == 1
+    while not needed and number <= owners[i + 1] do
+      needed = redis.call('HEXISTS', P .. 'rec', message .. struct.pack('>I2', number)) == 1
+      number = number + 1
+    end
+    if not needed then
+      redis.call('HDEL', P .. 'content', message)
+    end
+  end
+end
+
+-- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and events; what ends at once has
+-- its counters, events and final status, and, where it is spared, record and content.
+-- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same queue; the token is 'a<number>'.
+-- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda..., tag..., rule..., spared..., parts...
+-- ARGV[1]: msgpack [session, number, backlog_hard, generation, queues, records, refs, tags, accepted, part keys, owners, door]
+--   queues: [[pool, domain, [due, id, due, id, ...], how many of the first are to be claimed], ...]; records: [id, record, ...]; refs: [message, n, ...]; tags: [tag, n, ...];
+--   owners: [message, recipients, ...] of the contents; door: [] = rules ended and refused nothing, see above
+-- ARGV[2]: the events, framed. ARGV[3...]: message id, content, ...; none where a command before the step put them there, in one transaction with it.
+-- Answers [OK, how many were claimed of each queue, ...],
+-- DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
+-- RULES (decided by a rule table below the barrier; the number is not used up).
+local function accept(keys, argv)
+  touch(keys)
+  local P = prefix_of(keys[1], 'lane')
+  local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, parts, owners, door =
+    unpack(cmsgpack.unpack(argv[1]))
+  local refused = refusal(keys, P, session, number, backlog_hard, generation)
+  if refused then
+    drop_contents(P, owners)
+    return refused
   end
   redis.call('HSET', P .. 'ingest', session, 'n' .. number)
   if argv[3] then

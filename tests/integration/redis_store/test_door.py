@@ -176,12 +176,12 @@ async def test_a_lost_reply_while_the_barrier_rises(open_store, monkeypatch, ran
     one, refused = message(), message()
     call, asked = store.link.call, []
 
-    async def lossy(function, step_keys, args):
+    async def lossy(function, step_keys, args, **more):
         asked.append(function)
         if len(asked) > 1:
-            return await call(function, step_keys, args)
+            return await call(function, step_keys, args, **more)
         if ran:
-            await call(function, step_keys, args)
+            await call(function, step_keys, args, **more)
         await other.rules.raise_barrier(4)
         raise StoreAway("the reply was lost")
 

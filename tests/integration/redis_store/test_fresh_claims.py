@@ -37,13 +37,13 @@ def lose(store, monkeypatch, *, run, lost=1, also=()):
     """The first `lost` accepts are not answered (`run`: they are carried out); functions in `also` never run."""
     call, left = store.link.call, [lost]
 
-    async def lossy(function, step_keys, args):
+    async def lossy(function, step_keys, args, **more):
         if function == b"fg1_accept" and left[0] > 0:
             left[0] -= 1
         elif function not in also:
-            return await call(function, step_keys, args)
+            return await call(function, step_keys, args, **more)
         if run and function not in also:
-            await call(function, step_keys, args)
+            await call(function, step_keys, args, **more)
         raise StoreAway("the reply was lost")
 
     monkeypatch.setattr(store.link, "call", lossy)
@@ -165,8 +165,8 @@ async def test_what_was_claimed_for_a_session_that_was_given_up_meanwhile_is_oth
     store, other = await open_store(), await open_store("n2")
     fresh, old, call = Fresh(store), store.session.id, store.link.call
 
-    async def late(function, step_keys, args):
-        answer = await call(function, step_keys, args)
+    async def late(function, step_keys, args, **more):
+        answer = await call(function, step_keys, args, **more)
         store.session.renew()
         return answer
 

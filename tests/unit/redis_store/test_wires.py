@@ -244,3 +244,52 @@ async def test_a_defect_of_who_is_told_comes_out(server: Server, pool: Connectio
     server.answer = _confirmed
     with pytest.raises(ZeroDivisionError):
         await hear(pool, [b"a"], lambda: print(1 // 0), lambda *hint: None)
+
+
+QUEUED = {b"MULTI": b"+OK\r\n", b"HSET": b"+QUEUED\r\n", b"FCALL": b"+QUEUED\r\n"}
+
+
+async def test_a_transaction_is_answered_with_what_its_last_command_said(server: Server, wires: Wires) -> None:
+    await wires.ask(("FIRST",))
+    said = QUEUED | {b"EXEC": b"*2\r\n:1\r\n*2\r\n$2\r\nOK\r\n:3\r\n"}
+    server.answer = lambda command: said.get(command, b"+%b\r\n" % command)
+    calls = wires.ask(("BEFORE",)), wires.ask_at_once(("HSET",), ("FCALL",)), wires.ask(("AFTER",))
+    assert await asyncio.gather(*calls) == [b"BEFORE", [b"OK", 3], b"AFTER"]
+    assert server.commands[1:] == [b"BEFORE", b"MULTI", b"HSET", b"FCALL", b"EXEC", b"AFTER"]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({b"HSET": b"-OOM full\r\n", b"EXEC": b"-EXECABORT because of previous errors\r\n"}, "OOM full"),
+        ({b"EXEC": b"-EXECABORT Transaction discarded because of: OOM full\r\n"}, "EXECABORT .* OOM full"),
+        ({b"EXEC": b"*2\r\n:1\r\n-ERR Function not found\r\n"}, "Function not found"),
+        ({b"EXEC": b"*2\r\n-WRONGTYPE no\r\n+OK\r\n"}, "WRONGTYPE no"),
+    ],
+)
+async def test_a_transaction_fails_with_the_first_error_in_it(
+    server: Server, wires: Wires, said: dict[bytes, bytes], why: str
+) -> None:
+    server.answer = lambda command: (QUEUED | said).get(command, b"+OK\r\n")
+    with pytest.raises(ResponseError, match=why):
+        await wires.ask_at_once(("HSET",), ("FCALL",))
+    assert await wires.ask(("NEXT",)) == b"OK"
+    assert server.connections == 1
+
+
+async def test_where_transactions_are_refused_their_commands_may_have_run(server: Server, wires: Wires) -> None:
+    server.answer = lambda command: b"-NOPERM no\r\n" if command in (b"MULTI", b"EXEC") else b"+OK\r\n"
+    with pytest.raises(ConnectionError, match="NOPERM"):
+        await wires.ask_at_once(("HSET",), ("FCALL",))
+
+
+@pytest.mark.parametrize("answered", [0, 1, 3])
+async def test_a_transaction_whose_answer_is_lost_in_the_middle(server: Server, wires: Wires, answered: int) -> None:
+    left = iter([b"+OK\r\n"] * answered)
+    server.answer = lambda command: next(left, Server.HANG_UP)
+    with pytest.raises(ConnectionError):
+        await wires.ask_at_once(("HSET",), ("FCALL",))
+    server.answer = lambda command: b"+OK\r\n"
+    assert await wires.ask(("NEXT",)) == b"OK"
+    assert server.connections == 2

@@ -1,0 +1,36 @@
+"""What a server says when it refuses, in our words."""
+
+import pytest
+from redis.exceptions import ResponseError
+
+from mta.model.errors import StoreAway, StoreError, StoreFull
+from mta.model.settings import RedisSettings
+from mta.redis_store.link import Link
+
+_EXEC = "EXECABORT Transaction discarded because of: "
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [
+        ("OOM command not allowed when used memory > 'maxmemory'.", StoreFull),
+        (_EXEC + "OOM command not allowed when used memory > 'maxmemory'.", StoreFull),
+        ("NOREPLICAS Not enough good replicas to write.", StoreAway),
+        (_EXEC + "NOREPLICAS Not enough good replicas to write.", StoreAway),
+        (_EXEC + "READONLY You can't write against a read only replica.", StoreAway),
+        ("ERR Function not found", StoreError),
+    ],
+)
+async def test_what_keeps_a_transaction_from_running_is_said_as_of_a_step(
+    monkeypatch: pytest.MonkeyPatch, said: str, raised: type[StoreError]
+) -> None:
+    link = Link("redis://127.0.0.1:1", RedisSettings())
+
+    async def refuse(*words: object) -> None:
+        raise ResponseError(said)
+
+    monkeypatch.setattr(link._client, "execute_command", refuse)
+    with pytest.raises(StoreError) as caught:
+        await link.command("PING")
+    assert type(caught.value) is raised
+    await link.close()
