@@ -1,5 +1,6 @@
 """Events as lines of the delivery log: JSON with the contract's keys in the contract's order."""
 
+import struct
 import time
 from collections.abc import Iterable
 from functools import lru_cache
@@ -58,6 +59,7 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     properties: dict[str, str] | None = None
 
 
+_parts = struct.Struct(">16sH").unpack  # of a delivery id
 _encode = msgspec.json.Encoder().encode_lines
 
 
@@ -83,9 +85,11 @@ def _is_plain(encoded: bytes) -> bool:
 
 def _line(event_id: str, event: Event) -> _Line:
     id_ = message_id = ""
-    if event.id is not None:
-        message_id = _message_text(event.id[:16])
-        id_ = f"{message_id}.{int.from_bytes(event.id[16:], 'big')}"
+    delivery, forced, queued_at, next_attempt = event.id, event.forced, event.queued_at, event.next_attempt
+    if delivery is not None:
+        message, number = _parts(delivery)
+        message_id = _message_text(message)
+        id_ = f"{message_id}.{number}"
     return _Line(
         VERSION,
         _rfc3339(event.time),
@@ -111,10 +115,10 @@ def _line(event_id: str, event: Event) -> _Line:
         event.origin,
         event.category,
         event.reason,
-        _Forced(*event.forced) if event.forced is not None else None,
+        _Forced(*forced) if forced is not None else None,
         event.size,
-        _rfc3339(event.queued_at) if event.queued_at else "",
-        _rfc3339(event.next_attempt) if event.next_attempt else "",
+        _rfc3339(queued_at) if queued_at else "",
+        _rfc3339(next_attempt) if next_attempt else "",
         event.duration_ms,
         event.client,
         event.properties or None,

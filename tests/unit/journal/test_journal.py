@@ -193,14 +193,15 @@ async def test_a_full_disk_loses_nothing():
     await bench.journal.stop()
 
 
-async def test_an_undecodable_event_becomes_a_line_and_does_not_stop_the_rest():
+@pytest.mark.parametrize("bad", [b"\xc1junk", msgspec.msgpack.encode(Event(EventType.DELIVERY, 5, b"short"))])
+async def test_an_undecodable_event_becomes_a_line_and_does_not_stop_the_rest(bad):
     outbox = Outbox(1)
-    outbox.streams[0] = [Entry("7-0", (b"\xc1junk", GOOD))]
+    outbox.streams[0] = [Entry("7-0", (bad, GOOD))]
     bench = Bench(outbox)
     await bench.rounds(1)
     (_, gap), (_, good) = bench.sink.got
     assert (gap.type, gap.time, good.type) == (EventType.GAP, 7, EventType.DELIVERY)
-    assert gap.properties == {"raw": b"\xc1junk".hex()}
+    assert gap.properties == {"raw": bad.hex()}
     await bench.journal.stop()
 
 
