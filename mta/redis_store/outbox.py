@@ -48,7 +48,7 @@ class StoredOutbox:
         """An entry has the events of one step, a hundred bytes or a hundred thousand, and nobody can ask for bytes: so
         few are read first, as the last page tells, and how many more is told by their size."""
         stream, found, sizes = keys.lane_key(lane, b"events"), list[Entry](), list[int]()
-        ask = max(1, min(_FIRST_ENTRIES, room // self._largest.get(lane, room)))
+        ask = max(1, min(_FIRST_ENTRIES, room // self._largest.get(lane, room // 4)))
         while True:
             rows = await self._link.quick("XRANGE", stream, f"({after}", "+", "COUNT", ask)
             for entry, fields in rows:
