@@ -23,7 +23,8 @@ _MARGIN = 1.0  # nothing is begun that close to the end of a lease
 # What a round writes is less than what the log knows of its own end (delivery_log._TAIL).
 _ROOM = 1024 * 1024
 _MOST_CHANGES = 100  # of the rule table, a round
-_BUSY = 0.05  # seconds between rounds: a line costs a third in batches of hundreds
+# Seconds between rounds: a round costs as much as some hundred lines do. Who follows the log waits for no more.
+_BUSY = 0.15
 _LAST_ROUNDS = 5.0  # seconds for what is left when the journal is told to stop
 _SLOW_TICK = 1.0  # rule changes, backlogs
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
@@ -38,11 +39,12 @@ _T = TypeVar("_T")
 class _Lane:
     """A lane that this journal has leased."""
 
-    __slots__ = ("number", "position", "renewed", "until")
+    __slots__ = ("noted", "number", "position", "renewed", "until")
 
     def __init__(self, number: int, position: str, began: float) -> None:
         self.number = number
         self.position = position  # of the last entry made durable
+        self.noted = position  # what the outbox knows of it
         self.renewed = began
         self.until = began + _LEASE
 
@@ -77,7 +79,7 @@ class Journal:
         self._candidate = 0
         self.behind = False  # the last round left something in the lanes
         self.task: asyncio.Task[None] | None = None
-        self.written = self.dropped = self.undecodable = self.failures = 0
+        self.dropped = self.undecodable = self.failures = 0
 
     @property
     def lanes(self) -> list[int]:
@@ -167,19 +169,13 @@ class Journal:
             if page.entries and self._clock() < lane.until - _MARGIN
         ]
         self.behind = bool(ready) and any(page.more for page in pages)
-        if not ready:
-            return 0
-        await self._keep(item for lane, entries in ready for item in self._decoded(lane.number, entries))
-        for (lane, entries), noted in zip(
-            ready,
-            await asyncio.gather(
-                *(self._outbox.done(lane.number, self._name, entries[-1].id) for lane, entries in ready)
-            ),
-            strict=True,
-        ):
-            lane.position = entries[-1].id
-            if not noted:
-                self._lose(lane)
+        pieces = list[bytes]()
+        if ready:
+            pieces = await self._keep(item for lane, entries in ready for item in self._decoded(lane.number, entries))
+        for lane, entries in ready:
+            lane.position = entries[-1].id  # whether or not it can be noted now: it is not written again
+        new = [lane for lane in lanes if lane.noted != lane.position]
+        await asyncio.gather(self._show(pieces), *(self._note(lane) for lane in new))
         return sum(len(entry.events) for _, entries in ready for entry in entries)
 
     async def _keep_order(self) -> None:
@@ -190,16 +186,26 @@ class Journal:
             self._next_slow = now + _SLOW_TICK
             await self._look_around()
 
-    async def _keep(self, events: Iterable[Item]) -> None:
-        lines = await self._on_thread(self._sink.write, events)
-        self.written += len(lines)
-        if lines:
-            try:
-                # Asked after the events were read: who watched before they were appended gets every one of them.
-                if await self._tail.watched():
-                    await self._tail.feed(lines)
-            except StoreError as error:
-                _log.warning("watchers missed %d events: %s", len(lines), error)
+    async def _keep(self, events: Iterable[Item]) -> list[bytes]:
+        """Durable on return; what of the log `_show` is to show."""
+        return await self._on_thread(self._sink.write, events)
+
+    async def _show(self, pieces: Sequence[bytes]) -> None:
+        if not pieces:
+            return
+        try:
+            # Asked after the events were read: who watched before they were appended gets every one of them.
+            if await self._tail.watched():
+                await self._tail.feed([line for piece in pieces for line in piece.splitlines()])
+        except StoreError as error:
+            _log.warning("watchers missed events: %s", error)
+
+    async def _note(self, lane: _Lane) -> None:
+        position = lane.position
+        if await self._outbox.done(lane.number, self._name, position):
+            lane.noted = position
+        else:
+            self._lose(lane)
 
     async def _on_thread(self, call: Callable[..., _T], *args: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
@@ -249,7 +255,7 @@ class Journal:
         position = await self._outbox.changes_position(self._node)
         changes = await self._outbox.changes(position, _MOST_CHANGES)
         if changes:
-            await self._keep([_rule_event(change) for change in changes])
+            await self._show(await self._keep([_rule_event(change) for change in changes]))
             await self._outbox.changes_done(self._node, changes[-1].change.head.generation)
 
     async def _drop_backlog(self, lane: _Lane) -> None:
@@ -263,7 +269,7 @@ class Journal:
         )
         _log.error("%s", reason)
         gap = Event(EventType.GAP, time.time_ns() // 1_000_000, reason=reason)
-        await self._keep([(f"gap.{lane.number}.{lane.position}", gap)])
+        await self._show(await self._keep([(f"gap.{lane.number}.{lane.position}", gap)]))
         self.dropped += await self._outbox.drop(lane.number, self._name, keep)
 
     # Events
@@ -273,13 +279,14 @@ class Journal:
         each time."""
         decode = _decoder.decode
         for entry_id, encoded in entries:
+            step = f"{lane}.{entry_id}."
             for index, raw in enumerate(encoded):
                 try:
                     event = decode(raw)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     self.undecodable += 1
                     event = _unreadable(entry_id, raw, str(error))
-                yield f"{lane}.{entry_id}.{index}", event
+                yield f"{step}{index}", event
 
 
 def _unreadable(entry_id: str, raw: bytes, why: str) -> Event:

@@ -1,6 +1,8 @@
-"""One event as one line of the delivery log: JSON with the contract's keys in the contract's order."""
+"""Events as lines of the delivery log: JSON with the contract's keys in the contract's order."""
 
+import struct
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -8,7 +10,7 @@ import msgspec
 import orjson
 
 from mta.model.events import Event, EventType
-from mta.model.ids import message_of, message_text
+from mta.model.ids import MessageId, message_text
 from mta.model.outcomes import Origin, Stage
 from mta.model.text import visible
 
@@ -57,27 +59,37 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     properties: dict[str, str] | None = None
 
 
-_encode = msgspec.json.Encoder().encode
+_parts = struct.Struct(">16sH").unpack  # of a delivery id
+_encode = msgspec.json.Encoder().encode_lines
 
 
-def log_line(event_id: str, event: Event) -> bytes:
-    """The JSON object without line end. What no reader could see or take as one line is escaped visibly."""
-    line = _line(event_id, event)
+def log_lines(events: Iterable[tuple[str, Event]]) -> bytes:
+    """(event id, event) as JSON objects, each with its line end. What no reader could see or take as one line is
+    escaped visibly. A hundred at a time cost half of what they cost one by one."""
+    lines = [_line(event_id, event) for event_id, event in events]
     try:
-        encoded = _encode(line)
+        encoded = _encode(lines)
     except UnicodeEncodeError:  # a lone surrogate
-        return _escaped(line)
-    # JSON escapes what is dangerous, other than DEL and what is not ASCII: without those nothing is to be made visible.
-    if encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded:
+        return b"".join([_escaped(line) for line in lines])
+    if _is_plain(encoded):
         return encoded
-    return _escaped(line)
+    each = zip(lines, encoded.splitlines(keepends=True), strict=True)
+    return b"".join([text if _is_plain(text) else _escaped(line) for line, text in each])
+
+
+def _is_plain(encoded: bytes) -> bool:
+    """JSON escapes what is dangerous, other than DEL and what is not ASCII: without those nothing is to be made
+    visible."""
+    return encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded
 
 
 def _line(event_id: str, event: Event) -> _Line:
     id_ = message_id = ""
-    if event.id is not None:
-        message_id = message_text(message_of(event.id))
-        id_ = f"{message_id}.{int.from_bytes(event.id[16:], 'big')}"
+    delivery, forced, queued_at, next_attempt = event.id, event.forced, event.queued_at, event.next_attempt
+    if delivery is not None:
+        message, number = _parts(delivery)
+        message_id = _message_text(message)
+        id_ = f"{message_id}.{number}"
     return _Line(
         VERSION,
         _rfc3339(event.time),
@@ -103,10 +115,10 @@ def _line(event_id: str, event: Event) -> _Line:
         event.origin,
         event.category,
         event.reason,
-        _Forced(*event.forced) if event.forced is not None else None,
+        _Forced(*forced) if forced is not None else None,
         event.size,
-        _rfc3339(event.queued_at) if event.queued_at else "",
-        _rfc3339(event.next_attempt) if event.next_attempt else "",
+        _rfc3339(queued_at) if queued_at else "",
+        _rfc3339(next_attempt) if next_attempt else "",
         event.duration_ms,
         event.client,
         event.properties or None,
@@ -114,7 +126,7 @@ def _line(event_id: str, event: Event) -> _Line:
 
 
 def _escaped(line: _Line) -> bytes:
-    return orjson.dumps(_visible(msgspec.to_builtins(line)))
+    return orjson.dumps(_visible(msgspec.to_builtins(line)), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _visible(value: Any) -> Any:
@@ -127,10 +139,17 @@ def _visible(value: Any) -> Any:
     return value
 
 
+@lru_cache(maxsize=4096)
+def _message_text(message: bytes) -> str:
+    """Events of one message come soon after each other."""
+    return message_text(MessageId(message))
+
+
+@lru_cache(maxsize=4096)
 def _rfc3339(ms: int) -> str:
     return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

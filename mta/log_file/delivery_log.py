@@ -3,21 +3,24 @@
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from mta.model.events import Event
 
 _TAIL = 32 * 1024 * 1024  # bytes; more than what can have been written after the last noted position
+_PIECE = 100  # lines made at once: of more, what they are made from would ask the kernel for pages each time
 _EVENT = re.compile(rb'^\{"v":\d+,"time":"[^"]*","event":"([^"]+)"', re.MULTILINE)
 
 
 class DeliveryLog:
     """Fulfils ports.journal.EventSink. One process writes a file; what fails (OSError) leaves no half line behind."""
 
-    def __init__(self, path: str, line: Callable[[str, Event], bytes]) -> None:
-        """`line` makes the JSON object of an event, without line end. Raises OSError: the file cannot be written."""
+    def __init__(self, path: str, lines: Callable[[Iterable[tuple[str, Event]]], bytes]) -> None:
+        """`lines` makes the JSON objects of events, each with its line end. Raises OSError: the file cannot be
+        written."""
         self._path = path
-        self._line = line
+        self._lines = lines
         self._fd = -1
         self._written: set[str] = set()  # at the end of the file when it was opened first
         self._fresh = 0
@@ -28,16 +31,23 @@ class DeliveryLog:
         """Append what the file does not have yet; durable on return. Raises OSError: nothing of it is in the file."""
         if self._fd < 0 or self._was_moved():
             self.reopen()
-        line, written = self._line, self._written
-        # After a crash the same events come once more, right at the start.
-        lines = [line(event_id, event) for event_id, event in events if event_id not in written]
-        if written:
-            self._fresh += len(lines)
-            if self._fresh > 100_000:
-                self._written = set()
-        if lines:
-            self._append(b"\n".join([*lines, b""]))
-        return lines
+        new, pieces = iter(events), list[bytes]()
+        if self._written:
+            new = self._not_written(new)
+        while piece := self._lines(islice(new, _PIECE)):
+            pieces.append(piece)
+        if pieces:
+            self._append(b"".join(pieces))
+        return pieces
+
+    def _not_written(self, events: Iterable[tuple[str, Event]]) -> Iterator[tuple[str, Event]]:
+        """After a crash the same events come once more, right at the start."""
+        for item in events:
+            if item[0] not in self._written:
+                self._fresh += 1
+                yield item
+        if self._fresh > 100_000:
+            self._written = set()
 
     def reopen(self) -> None:
         self.close()

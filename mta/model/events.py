@@ -1,7 +1,7 @@
 """The record of one state change, as it waits in the outbox and becomes a line of the delivery log."""
 
 import enum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -36,7 +36,7 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     type: EventType
     time: int
-    id: DeliveryId | None = None
+    id: Annotated[DeliveryId, msgspec.Meta(min_length=18, max_length=18)] | None = None
     node: str = ""
     tags: tuple[str, ...] = ()
     pool: str = ""

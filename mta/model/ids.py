@@ -7,6 +7,7 @@ ULID's 26 characters of Crockford base 32, and `<message id>.<n>` (https://githu
 
 import base64
 import functools
+import struct
 from random import getrandbits
 from typing import NewType
 
@@ -20,6 +21,7 @@ MAX_RECIPIENTS = 65535
 
 _RFC4648 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _CROCKFORD = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_parts = struct.Struct(">6sHQ").unpack
 _PAIRS = tuple(chr(first) + chr(second) for first in _CROCKFORD for second in _CROCKFORD)  # of 10 bits each
 _FROM_CROCKFORD = bytes.maketrans(_CROCKFORD, _RFC4648)
 
@@ -45,11 +47,12 @@ def lane_of(some_id: bytes) -> int:
 
 @functools.lru_cache(maxsize=2048)  # a message is named several times in short order
 def message_text(message: MessageId) -> str:
-    high, low = int.from_bytes(message[6:11], "big"), int.from_bytes(message[11:], "big")
+    time, high, low = _parts(message)
     pair = _PAIRS
     return (
-        f"{_time_text(message[:6])}{pair[high >> 30]}{pair[high >> 20 & 1023]}{pair[high >> 10 & 1023]}"
-        f"{pair[high & 1023]}{pair[low >> 30]}{pair[low >> 20 & 1023]}{pair[low >> 10 & 1023]}{pair[low & 1023]}"
+        f"{_time_text(time)}{pair[high >> 6]}{pair[(high & 63) << 4 | low >> 60]}{pair[low >> 50 & 1023]}"
+        f"{pair[low >> 40 & 1023]}{pair[low >> 30 & 1023]}{pair[low >> 20 & 1023]}{pair[low >> 10 & 1023]}"
+        f"{pair[low & 1023]}"
     )
 
 

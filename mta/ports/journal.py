@@ -80,7 +80,8 @@ class EventSink(Protocol):
     """
 
     def write(self, events: Iterable[tuple[str, Event]]) -> list[bytes]:
-        """(event id, event) in order, gone through once; returns once they are durable, what was new as log lines."""
+        """(event id, event) in order, gone through once; returns once they are durable, what was new as pieces of the
+        log: lines with their ends."""
         ...
 
     def reopen(self) -> None: ...

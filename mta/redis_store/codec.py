@@ -1,5 +1,6 @@
 """How records, events and content are written in Redis."""
 
+import struct
 from collections.abc import Iterable
 
 import msgspec
@@ -17,6 +18,7 @@ _record_decoder = msgspec.msgpack.Decoder(Record)
 
 encode = _encoder.encode
 
+_size_at = struct.Struct(">I").unpack_from
 _SHORT = tuple(bytes((0xD9, size)) for size in range(256))  # heads of strings
 
 
@@ -59,10 +61,10 @@ def framed(events: Iterable[bytes]) -> bytes:
 
 def unframed(raw: bytes, left_out: bytes = b"") -> tuple[bytes, ...]:
     """The events of a stream entry but for those at the places `left_out`, and none that is empty."""
-    found, at = [], 0
-    while at < len(raw):
+    found, at, end = [], 0, len(raw)
+    while at < end:
         start = at + 4
-        at = start + int.from_bytes(raw[at:start], "big")
+        at = start + _size_at(raw, at)[0]
         found.append(raw[start:at])
     for place in range(0, len(left_out), 2):
         found[int.from_bytes(left_out[place : place + 2], "big")] = b""

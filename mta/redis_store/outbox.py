@@ -16,7 +16,7 @@ from mta.redis_store.link import Link
 log = logging.getLogger(__name__)
 
 _rule_decoder = msgspec.msgpack.Decoder(Rule)
-_FIRST_ENTRIES, _MOST_ENTRIES = 4, 1000  # of a stream, asked for in one command
+_FIRST_ENTRIES, _MOST_ENTRIES = 64, 1000  # of a stream, asked for in the first command of a page and in each other
 _TAIL_LENGTH = 10_000  # lines
 _TAIL_TICK = 0.1  # seconds between two looks
 
@@ -27,6 +27,7 @@ class StoredOutbox:
     def __init__(self, link: Link, lanes: int) -> None:
         self.lanes = lanes
         self._link = link
+        self._largest: dict[int, int] = {}  # entry of the last page of a lane, bytes
 
     async def lease(self, lane: int, journal: str, seconds: float) -> bool:
         return (await self._lease(lane, journal, max(1, int(seconds * 1000))))[0]
@@ -45,18 +46,19 @@ class StoredOutbox:
 
     async def read(self, lane: int, after: str, room: int) -> Page:
         """An entry has the events of one step, a hundred bytes or a hundred thousand, and nobody can ask for bytes: so
-        a few are read first, and how many more is told by their size."""
-        stream, found = keys.lane_key(lane, b"events"), list[Entry]()
-        size, ask = 0, _FIRST_ENTRIES
+        few are read first, as the last page tells, and how many more is told by their size."""
+        stream, found, sizes = keys.lane_key(lane, b"events"), list[Entry](), list[int]()
+        ask = max(1, min(_FIRST_ENTRIES, room // self._largest.get(lane, room // 4)))
         while True:
-            rows = await self._link.command("XRANGE", stream, f"({after}", "+", "COUNT", ask)
+            rows = await self._link.quick("XRANGE", stream, f"({after}", "+", "COUNT", ask)
             for entry, fields in rows:
-                size += len(fields[1])
+                sizes.append(len(fields[1]))
                 found.append(Entry(entry.decode(), codec.unframed(*fields[1::2])))
-            if len(rows) < ask:
-                return Page(found, False)
-            if size >= room:
-                return Page(found, True)
+            size = sum(sizes)
+            if len(rows) < ask or size >= room:
+                if sizes:
+                    self._largest[lane] = max(sizes)
+                return Page(found, len(rows) == ask)
             after = found[-1].id
             ask = max(1, min(_MOST_ENTRIES, (room - size) * len(found) // size))
 
@@ -82,7 +84,7 @@ class StoredOutbox:
         if not await self._link.call(b"fg1_journaled", step_keys, [lane, journal, position]):
             return False
         ms, _, seq = position.partition("-")
-        await self._link.call(b"fg1_trimmed", [keys.lane_key(lane, b"events")], [f"{ms}-{int(seq) + 1}"])
+        await self._link.quick("XTRIM", keys.lane_key(lane, b"events"), "MINID", f"{ms}-{int(seq) + 1}")
         return True
 
     async def drop(self, lane: int, journal: str, keep: int) -> int:
@@ -120,12 +122,12 @@ class StoredTail:
         self._link = link
 
     async def watched(self) -> bool:
-        return bool(await self._link.command("EXISTS", keys.TAIL_WATCHED))
+        return bool(await self._link.quick("EXISTS", keys.TAIL_WATCHED))
 
     async def feed(self, lines: Sequence[bytes]) -> None:
         for from_ in range(0, len(lines), 500):
             fields = [word for line in lines[from_ : from_ + 500] for word in (b"l", line)]
-            await self._link.command("XADD", keys.TAIL, "MAXLEN", "~", _TAIL_LENGTH, "*", *fields)
+            await self._link.quick("XADD", keys.TAIL, "MAXLEN", "~", _TAIL_LENGTH, "*", *fields)
 
     async def watch(self) -> None:
         await self._link.command("SET", keys.TAIL_WATCHED, 1, "EX", 60)

@@ -3,7 +3,7 @@
 import asyncio
 
 from mta.journal.journal import Journal
-from mta.journal.lines import log_line
+from mta.journal.lines import log_lines
 from mta.log_file.delivery_log import DeliveryLog
 from mta.runtime.child import Child, run
 from mta.runtime.wiring import journal_name, open_store
@@ -14,7 +14,7 @@ async def main(child: Child) -> None:
     store = await open_store(settings, child.boot.redis_url, "journal", ("journal",), child.stopping)
     journal = Journal(
         store.outbox,
-        DeliveryLog(settings.journal.log_path, log_line),
+        DeliveryLog(settings.journal.log_path, log_lines),
         store.tail,
         journal_name(settings.node.name, store.session.pid),
         settings.node.name,

@@ -29,10 +29,3 @@ local function journaled(keys, argv)
 end
 
 redis.register_function { function_name = 'fg1_journaled', callback = journaled, flags = { 'allow-oom' } }
-
--- trimmed: the events up to `position` are kept elsewhere. KEYS: events. ARGV: the first id after it
-local function trimmed(keys, argv)
-  return redis.call('XTRIM', keys[1], 'MINID', argv[1])
-end
-
-redis.register_function { function_name = 'fg1_trimmed', callback = trimmed, flags = { 'allow-oom' } }

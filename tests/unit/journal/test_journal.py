@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.journal.journal import Journal
-from mta.journal.lines import log_line
+from mta.journal.lines import log_lines
 from mta.model.errors import StoreAway
 from mta.model.events import Event, EventType
 from mta.model.outcomes import Forced, Origin, Stage
@@ -88,7 +88,7 @@ class Sink:
             raise OSError(28, "No space left on device")
         new = list(events)
         self.got += new
-        return [log_line(*item) for item in new]
+        return [log_lines([item]) for item in new]
 
     def close(self):
         pass
@@ -103,6 +103,12 @@ class Tail:
 
     async def feed(self, lines):
         self.lines += lines
+
+
+def log_line(event_id, event):
+    line = log_lines([(event_id, event)])
+    assert line.endswith(b"\n")
+    return line[:-1]
 
 
 class Bench:
@@ -187,14 +193,15 @@ async def test_a_full_disk_loses_nothing():
     await bench.journal.stop()
 
 
-async def test_an_undecodable_event_becomes_a_line_and_does_not_stop_the_rest():
+@pytest.mark.parametrize("bad", [b"\xc1junk", msgspec.msgpack.encode(Event(EventType.DELIVERY, 5, b"short"))])
+async def test_an_undecodable_event_becomes_a_line_and_does_not_stop_the_rest(bad):
     outbox = Outbox(1)
-    outbox.streams[0] = [Entry("7-0", (b"\xc1junk", GOOD))]
+    outbox.streams[0] = [Entry("7-0", (bad, GOOD))]
     bench = Bench(outbox)
     await bench.rounds(1)
     (_, gap), (_, good) = bench.sink.got
     assert (gap.type, gap.time, good.type) == (EventType.GAP, 7, EventType.DELIVERY)
-    assert gap.properties == {"raw": b"\xc1junk".hex()}
+    assert gap.properties == {"raw": bad.hex()}
     await bench.journal.stop()
 
 
@@ -257,6 +264,30 @@ def test_keys_come_in_the_contracts_order_and_absent_when_unknown():
     assert (line["node"], line["tenant"], line["tags"]) == ("n", "acme", ["t"])
     assert (line["time"], line["sender"], line["forced"]["stage"]) == ("2027-01-15T08:00:00.123Z", "", "queued")
     assert list(json.loads(log_line("g", Event(EventType.GAP, 1)))) == ["v", "time", "event", "type"]
+
+
+def test_lines_made_together_are_the_lines_made_one_by_one():
+    texts = ("plain", "caf\u00e9", 'a "quoted" \\ word', "\x7f", "one\ntwo\u2028three\r", "plain", "\ud800")
+    events = [(str(n), Event(EventType.BOUNCE, n, text=text)) for n, text in enumerate(texts)]
+    for count in range(len(events) + 1):  # the last is no text that UTF-8 has
+        assert log_lines(events[:count]).splitlines() == [log_line(*item) for item in events[:count]]
+
+
+async def test_what_could_not_be_noted_is_noted_later_and_not_written_again():
+    outbox = Outbox(1)
+    outbox.streams[0] = [Entry("1-0", (GOOD,))]
+    bench, done = Bench(outbox), outbox.done
+
+    async def away(lane, journal, position):
+        raise StoreAway("away")
+
+    outbox.done = away
+    with pytest.raises(StoreAway):
+        await bench.rounds(1)
+    outbox.done = done
+    await bench.rounds(1)
+    assert (bench.ids, outbox.positions, outbox.streams[0]) == (["0.1-0.0"], {0: "1-0"}, [])
+    await bench.journal.stop()
 
 
 @given(st.text(), st.text(), st.dictionaries(st.text(), st.text(), max_size=2))
