@@ -4,7 +4,9 @@ import mmap
 import os
 from typing import NamedTuple, Self
 
-_SLOT = 4  # bytes, and written at once
+IN_VAIN = 32  # connections left to a member that takes none at all, before it is passed over
+
+_SLOT = 8  # bytes: two numbers, each written at once
 
 
 class Seat(NamedTuple):
@@ -22,15 +24,20 @@ def seats(members: int) -> tuple[Seat, ...]:
 
 
 class Crew:
-    """One member's view. A slot holds 0 for a member that takes no connections, else its open sessions and one more."""
+    """One member's view.
+
+    Of each member there is told: 0 while it takes no connections, else its open sessions and one more; and how many
+    connections it has taken so far, by which the others see that it lives.
+    """
 
     def __init__(self, memory: bytearray | mmap.mmap, member: int) -> None:
-        """`memory` holds one slot for each member, all 0 at first; `member` counts from 0."""
-        self._slots = memoryview(memory).cast("I")
-        self._member = member
+        """`memory` holds a slot for each member, all 0 at first; `member` counts from 0."""
+        self._numbers = memoryview(memory).cast("I")
+        self._at = 2 * member
+        self._vain: dict[tuple[int, int], int] = {}  # of whom did not take what was left to it: how often, in a row
 
     def __repr__(self) -> str:
-        return f"<Crew, member {self._member}: sessions {self.sessions()}>"
+        return f"<Crew, member {self._at // 2}: sessions {self.sessions()}>"
 
     @classmethod
     def alone(cls) -> Self:
@@ -42,18 +49,31 @@ class Crew:
 
     def sessions(self) -> list[int | None]:
         """Of each member; None: it takes no connections."""
-        return [slot - 1 if slot else None for slot in self._slots]
+        return [number - 1 if number else None for number in self._numbers.tolist()[::2]]
 
-    def tell(self, sessions: int) -> None:
-        """This member takes connections, and has so many open."""
-        self._slots[self._member] = sessions + 1
+    def tell(self, sessions: int, taken: int) -> None:
+        """This member takes connections, has so many open, and has taken so many so far."""
+        self._numbers[self._at + 1] = taken & 0xFFFFFFFF
+        self._numbers[self._at] = sessions + 1
 
     def leave(self) -> None:
         """This member takes no more, or is no more."""
-        self._slots[self._member] = 0
+        self._numbers[self._at] = 0
 
-    def ahead(self) -> bool:
-        """This member has notably more than another that takes any: 2 against 0, 22 against 18, 114 against 100."""
-        slots = self._slots.tolist()
-        least: int = min(filter(None, slots), default=0)
-        return slots[self._member] - least > 1 + least // 8
+    def is_ahead(self, full: bool) -> bool:
+        """This member has notably more than another that takes connections: 2 to 0, 22 to 18, 114 to 100.
+
+        To a `full` one, that has no room for another connection, any difference is notable.
+        """
+        numbers = self._numbers.tolist()
+        mine = least = numbers[self._at]
+        for at in range(0, len(numbers), 2):
+            if 0 < numbers[at] < least and self._vain.get((at, numbers[at + 1]), 0) < IN_VAIN:
+                least = numbers[at]
+        return bool(mine - least > (0 if full else 1 + least // 8))
+
+    def in_vain(self) -> None:
+        """A connection was left to those who have fewer, and none of them took it."""
+        numbers = self._numbers.tolist()
+        fewer = [(at, numbers[at + 1]) for at in range(0, len(numbers), 2) if 0 < numbers[at] < numbers[self._at]]
+        self._vain = {who: self._vain.get(who, 0) + 1 for who in fewer}

@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 TICK = 1.0  # seconds between two looks at the deadlines
 REST = 1.0  # seconds without accepting after the system ran out of descriptors or memory
 YIELD = 0.001  # seconds that a connection is left to workers with fewer sessions
-IN_VAIN = 32  # times between two ticks that it may be left to others and none of them takes it
 
 TOO_MANY_CONNECTIONS = render(Reply(421, "4.3.2", "too many connections, try again later"))
 TOO_MANY_OF_CLIENT = render(Reply(421, "4.7.0", "too many connections from your address, try again later"))
@@ -34,7 +33,7 @@ class Listener:
     """`max_connections` and `max_connections_per_client` hold for this process.
 
     A worker that is ahead of its crew looks away for a moment, so that the sessions of a node are spread evenly; what
-    is still there then, it takes: the others may be busy, stopped or gone. How often it does so in vain is bounded.
+    is still there then, it takes: the others may be busy, or stand still.
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class Listener:
         self._reception = reception
         self._admission = admission
         self._crew = crew
-        self._patience = IN_VAIN
         self._networks = tuple(ipaddress.ip_network(network) for network in settings.smtp.trusted_networks)
         self._is_trusted = functools.lru_cache(maxsize=4096)(self._look_up_trust)
         self._sessions: set[Session] = set()
@@ -76,7 +74,7 @@ class Listener:
         """Begin to accept; needs the running loop."""
         loop = asyncio.get_running_loop()
         self._accepting = True
-        self._crew.tell(self.connections_open)
+        self._crew.tell(self.connections_open, self.connections)
         for listening in self._sockets:
             listening.setblocking(False)
             loop.add_reader(listening.fileno(), self._accept_one, listening)
@@ -114,7 +112,7 @@ class Listener:
         self._sessions.remove(session)
         self.connections_open -= 1
         if self._accepting:
-            self._crew.tell(self.connections_open)
+            self._crew.tell(self.connections_open, self.connections)
         left = self._by_client[session.client] - 1
         if left:
             self._by_client[session.client] = left
@@ -125,7 +123,7 @@ class Listener:
 
     def _accept_one(self, listening: socket.socket) -> None:
         """One connection per wake-up, so that the workers that share the socket share the load."""
-        if self._patience and self._crew.ahead():
+        if self._crew.is_ahead(self._is_full):
             self._look_away(listening, YIELD, self._look_again)
         else:
             self._take(listening)
@@ -133,7 +131,7 @@ class Listener:
     def _look_again(self, listening: socket.socket) -> None:
         self._go_on(listening)
         if self._accepting and self._take(listening):
-            self._patience -= 1
+            self._crew.in_vain()
 
     def _take(self, listening: socket.socket) -> bool:
         """Whether there was a connection."""
@@ -157,7 +155,7 @@ class Listener:
             return True
         self._by_client[client] = self._by_client.get(client, 0) + 1
         self.connections_open += 1
-        self._crew.tell(self.connections_open)
+        self._crew.tell(self.connections_open, self.connections)
         self._empty.clear()
         opening = asyncio.get_running_loop().create_task(self._open(connection, client))
         self._opening.add(opening)
@@ -178,8 +176,12 @@ class Listener:
             connection.close()
             self.left(session)
 
+    @property
+    def _is_full(self) -> bool:
+        return self.connections_open >= self._settings.max_connections
+
     def _refusal_for(self, client: str) -> bytes | None:
-        if self.connections_open >= self._settings.max_connections:
+        if self._is_full:
             return TOO_MANY_CONNECTIONS
         if self._by_client.get(client, 0) >= self._settings.max_connections_per_client:
             return TOO_MANY_OF_CLIENT
@@ -195,7 +197,6 @@ class Listener:
             asyncio.get_running_loop().add_reader(listening.fileno(), self._accept_one, listening)
 
     def _tick(self) -> None:
-        self._patience = IN_VAIN
         loop = asyncio.get_running_loop()
         now = loop.time()
         for session in tuple(self._sessions):

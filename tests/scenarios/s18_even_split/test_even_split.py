@@ -1,0 +1,95 @@
+"""The workers of a node have about as many sessions each, whoever of them comes late, stands still or dies."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import psutil
+
+from tests.support.node import Node, running, until
+
+
+class Clients:
+    """Connections that stay open, each greeted before the next is opened."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._open: list[socket.socket] = []
+        self.longest = 0.0  # seconds until a greeting
+
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            began = time.monotonic()
+            client = socket.create_connection(self._node.smtp, timeout=10)
+            self._open.append(client)
+            assert client.recv(4) == b"220 "
+            self.longest = max(self.longest, time.monotonic() - began)
+
+    def drop(self) -> None:
+        while self._open:
+            self._open.pop().close()
+
+    def split(self) -> dict[int, int]:
+        """Sessions by worker."""
+        return {pid: sessions(pid, self._node.smtp[1]) for pid in self._node.workers()}
+
+
+def sessions(pid: int, port: int) -> int:
+    found = psutil.Process(pid).net_connections("tcp")
+    return sum(one.laddr[1] == port and one.status == psutil.CONN_ESTABLISHED for one in found)
+
+
+@contextlib.contextmanager
+def node_of(folder: pathlib.Path, workers: int) -> Iterator[tuple[Node, Clients]]:
+    node = Node(folder, workers=workers)
+    with running(node):
+        clients = Clients(node)
+        try:
+            yield node, clients
+        finally:
+            clients.drop()
+
+
+@contextlib.contextmanager
+def standing_still(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_three_workers_have_about_a_third_each(tmp_path: pathlib.Path) -> None:
+    with node_of(tmp_path, 3) as (_, clients):
+        clients.add(42)
+        split = clients.split()
+        assert sum(split.values()) == 42
+        assert 9 <= min(split.values()) <= max(split.values()) <= 20, split
+
+
+def test_one_that_stands_still_holds_no_client_up_and_one_that_is_back_catches_up(tmp_path: pathlib.Path) -> None:
+    with node_of(tmp_path, 2) as (node, clients):
+        still, other = node.workers()
+        with standing_still(still):
+            clients.add(60)
+            assert clients.longest < 1.0
+            assert sessions(other, node.smtp[1]) == 60
+        clients.drop()
+        until(lambda: sum(clients.split().values()) == 0)
+        clients.add(40)
+        split = clients.split()
+        assert sum(split.values()) == 40
+        assert max(split.values()) <= 24, split
+
+        os.kill(still, signal.SIGKILL)  # what it told of itself ends with it, and another sits in its place
+        until(lambda: not psutil.pid_exists(still))
+        began = clients.split().get(other, 0)
+        until(lambda: len(node.workers()) == 2 and still not in node.workers())
+        clients.add(15)
+        split = clients.split()
+        assert split[other] <= began + 4, (began, split)
+        assert clients.longest < 1.0
