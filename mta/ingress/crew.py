@@ -77,3 +77,7 @@ class Crew:
         numbers = self._numbers.tolist()
         fewer = [(at, numbers[at + 1]) for at in range(0, len(numbers), 2) if 0 < numbers[at] < numbers[self._at]]
         self._vain = {who: self._vain.get(who, 0) + 1 for who in fewer}
+
+    def relent(self) -> None:
+        """Who is passed over may have one more connection left to it; asked now and then."""
+        self._vain = {who: min(times, IN_VAIN) - 1 for who, times in self._vain.items()}

@@ -66,6 +66,17 @@ def test_who_takes_nothing_that_is_left_to_it_is_passed_over_until_it_does() -> 
     assert first.is_ahead(full=False)
 
 
+def test_who_is_passed_over_is_given_another_chance_now_and_then() -> None:
+    first, _ = crew_of(20, 0)
+    for _ in range(IN_VAIN + 5):
+        first.in_vain()
+    assert not first.is_ahead(full=False)
+    first.relent()
+    assert first.is_ahead(full=False)
+    first.in_vain()
+    assert not first.is_ahead(full=False)
+
+
 def test_what_is_left_in_vain_counts_in_a_row_only() -> None:
     first, second = crew_of(20, 0)
     for taken in range(2 * IN_VAIN):

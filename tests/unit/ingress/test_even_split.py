@@ -96,6 +96,7 @@ async def test_what_is_open_is_told():
 async def test_one_that_takes_nothing_is_waited_for_a_few_times_and_no_more_until_it_does(monkeypatch):
     monkeypatch.setattr(crew_module, "IN_VAIN", 5)
     monkeypatch.setattr(module, "YIELD", 0.05)
+    monkeypatch.setattr(module, "TICK", 1.5)
     async with beside_a_stuck_one() as (running, stuck):
         loop = asyncio.get_running_loop()
         began = loop.time()
