@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 TICK = 1.0  # seconds between two looks at the deadlines
 REST = 1.0  # seconds without accepting after the system ran out of descriptors or memory
 YIELD = 0.001  # seconds that a connection is left to workers with fewer sessions
-BRISK = 100  # sessions that end between two ticks: such come and go too fast to be worth spreading
 
 TOO_MANY_CONNECTIONS = render(Reply(421, "4.3.2", "too many connections, try again later"))
 TOO_MANY_OF_CLIENT = render(Reply(421, "4.7.0", "too many connections from your address, try again later"))
@@ -34,8 +33,7 @@ class Listener:
     """`max_connections` and `max_connections_per_client` hold for this process.
 
     A worker that is ahead of its crew looks away for a moment, so that the sessions of a node are spread evenly; what
-    is still there then, it takes: the others may be busy, or stand still. Sessions of one message each even out by
-    themselves, and to look away for them would cost more than it gains.
+    is still there then, it takes: the others may be busy, or stand still.
     """
 
     def __init__(
@@ -59,8 +57,6 @@ class Listener:
         self._opening: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._accepting = False
-        self._ended = 0  # sessions, until the last tick
-        self._brisk = False
         self._empty = asyncio.Event()
         self._empty.set()
         self.ration = Ration()
@@ -127,7 +123,7 @@ class Listener:
 
     def _accept_one(self, listening: socket.socket) -> None:
         """One connection per wake-up, so that the workers that share the socket share the load."""
-        if (self._is_full or not self._brisk) and self._crew.is_ahead(self._is_full):
+        if self._crew.is_ahead(self._is_full):
             self._look_away(listening, YIELD, self._look_again)
         else:
             self._take(listening)
@@ -201,9 +197,6 @@ class Listener:
             asyncio.get_running_loop().add_reader(listening.fileno(), self._accept_one, listening)
 
     def _tick(self) -> None:
-        ended = self.connections - self.connections_open
-        self._brisk = ended - self._ended > BRISK
-        self._ended = ended
         self._crew.relent()
         loop = asyncio.get_running_loop()
         now = loop.time()
