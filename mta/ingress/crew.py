@@ -70,7 +70,7 @@ class Crew:
         for at in range(0, len(numbers), 2):
             if 0 < numbers[at] < least and self._vain.get((at, numbers[at + 1]), 0) < IN_VAIN:
                 least = numbers[at]
-        return bool(mine - least > (0 if full else 1 + least // 8))
+        return mine - least > (0 if full else 1 + least // 8)
 
     def in_vain(self) -> None:
         """A connection was left to those who have fewer, and none of them took it."""

@@ -96,7 +96,7 @@ async def test_what_is_open_is_told():
 async def test_one_that_takes_nothing_is_waited_for_a_few_times_and_no_more_until_it_does(monkeypatch):
     monkeypatch.setattr(crew_module, "IN_VAIN", 5)
     monkeypatch.setattr(module, "YIELD", 0.05)
-    monkeypatch.setattr(module, "TICK", 1.5)
+    monkeypatch.setattr(module, "TICK", 60.0)
     async with beside_a_stuck_one() as (running, stuck):
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -106,6 +106,18 @@ async def test_one_that_takes_nothing_is_waited_for_a_few_times_and_no_more_unti
         began = loop.time()
         clients.append(await running.connect())
         assert loop.time() - began > 0.05 * 0.9
+        for _, writer in clients:
+            writer.close()
+
+
+async def test_one_that_took_nothing_has_another_chance_after_each_tick(monkeypatch):
+    monkeypatch.setattr(crew_module, "IN_VAIN", 1)
+    monkeypatch.setattr(module, "TICK", 0.25)
+    async with beside_a_stuck_one() as (running, _):
+        clients = [await running.connect() for _ in range(3)]
+        assert not running.listener._crew.is_ahead(full=False)
+        await asyncio.sleep(0.5)
+        assert running.listener._crew.is_ahead(full=False)
         for _, writer in clients:
             writer.close()
 
