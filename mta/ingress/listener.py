@@ -6,9 +6,10 @@ import functools
 import ipaddress
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mta.ingress.admission import SHUTTING_DOWN, Admission
+from mta.ingress.crew import Crew
 from mta.ingress.ration import Ration
 from mta.ingress.reception import Reception
 from mta.ingress.session import Session
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0  # seconds between two looks at the deadlines
 REST = 1.0  # seconds without accepting after the system ran out of descriptors or memory
+YIELD = 0.001  # seconds that a connection is left to workers with fewer sessions
 
 TOO_MANY_CONNECTIONS = render(Reply(421, "4.3.2", "too many connections, try again later"))
 TOO_MANY_OF_CLIENT = render(Reply(421, "4.7.0", "too many connections from your address, try again later"))
@@ -28,16 +30,26 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Listener:
-    """`max_connections` and `max_connections_per_client` hold for this process."""
+    """`max_connections` and `max_connections_per_client` hold for this process.
+
+    A worker that is ahead of its crew looks away for a moment, so that the sessions of a node are spread evenly; what
+    is still there then, it takes: the others may be busy, or stand still.
+    """
 
     def __init__(
-        self, sockets: Sequence[socket.socket], settings: Settings, reception: Reception, admission: Admission
+        self,
+        sockets: Sequence[socket.socket],
+        settings: Settings,
+        reception: Reception,
+        admission: Admission,
+        crew: Crew,
     ) -> None:
-        """`sockets` are bound and listening; closing them stays with the caller."""
+        """`sockets` are bound and listening; closing them stays with the caller. `crew`: who else accepts on them."""
         self._sockets = tuple(sockets)
         self._settings = settings.smtp
         self._reception = reception
         self._admission = admission
+        self._crew = crew
         self._networks = tuple(ipaddress.ip_network(network) for network in settings.smtp.trusted_networks)
         self._is_trusted = functools.lru_cache(maxsize=4096)(self._look_up_trust)
         self._sessions: set[Session] = set()
@@ -62,6 +74,7 @@ class Listener:
         """Begin to accept; needs the running loop."""
         loop = asyncio.get_running_loop()
         self._accepting = True
+        self._crew.tell(self.connections_open, self.connections)
         for listening in self._sockets:
             listening.setblocking(False)
             loop.add_reader(listening.fileno(), self._accept_one, listening)
@@ -70,6 +83,7 @@ class Listener:
     def stop_accepting(self) -> None:
         if self._accepting:
             self._accepting = False
+            self._crew.leave()
             loop = asyncio.get_running_loop()
             for listening in self._sockets:
                 loop.remove_reader(listening.fileno())
@@ -97,6 +111,8 @@ class Listener:
             return
         self._sessions.remove(session)
         self.connections_open -= 1
+        if self._accepting:
+            self._crew.tell(self.connections_open, self.connections)
         left = self._by_client[session.client] - 1
         if left:
             self._by_client[session.client] = left
@@ -107,30 +123,44 @@ class Listener:
 
     def _accept_one(self, listening: socket.socket) -> None:
         """One connection per wake-up, so that the workers that share the socket share the load."""
+        if self._crew.is_ahead(self._is_full):
+            self._look_away(listening, YIELD, self._look_again)
+        else:
+            self._take(listening)
+
+    def _look_again(self, listening: socket.socket) -> None:
+        self._go_on(listening)
+        if self._accepting and self._take(listening):
+            self._crew.in_vain()
+
+    def _take(self, listening: socket.socket) -> bool:
+        """Whether there was a connection."""
         try:
             connection, peer = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was faster, or the client has gone
+            return False  # another worker was faster, or the client has gone
         except OSError as trouble:
             if trouble.errno not in _EXHAUSTED:
                 log.error("accepting a connection failed: %s", trouble)
             else:
                 log.error("no more connections: %s; trying again in %s s", trouble, REST)
-            self._rest(listening)
-            return
+            self._look_away(listening, REST, self._go_on)  # it stays readable, and the loop would spin
+            return False
         self.connections += 1
         client = _client_of(peer)
         refusal = self._refusal_for(client)
         if refusal is not None:
             self.connections_refused += 1
             _turn_away(connection, refusal)
-            return
+            return True
         self._by_client[client] = self._by_client.get(client, 0) + 1
         self.connections_open += 1
+        self._crew.tell(self.connections_open, self.connections)
         self._empty.clear()
         opening = asyncio.get_running_loop().create_task(self._open(connection, client))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
+        return True
 
     async def _open(self, connection: socket.socket, client: str) -> None:
         loop = asyncio.get_running_loop()
@@ -146,24 +176,28 @@ class Listener:
             connection.close()
             self.left(session)
 
+    @property
+    def _is_full(self) -> bool:
+        return self.connections_open >= self._settings.max_connections
+
     def _refusal_for(self, client: str) -> bytes | None:
-        if self.connections_open >= self._settings.max_connections:
+        if self._is_full:
             return TOO_MANY_CONNECTIONS
         if self._by_client.get(client, 0) >= self._settings.max_connections_per_client:
             return TOO_MANY_OF_CLIENT
         return None if self._accepting else render(SHUTTING_DOWN)
 
-    def _rest(self, listening: socket.socket) -> None:
-        """A listening socket that cannot be served stays readable: look away for a while instead of spinning."""
+    def _look_away(self, listening: socket.socket, seconds: float, then: Callable[[socket.socket], None]) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening.fileno())
-        loop.call_later(REST, self._go_on, listening)
+        loop.call_later(seconds, then, listening)
 
     def _go_on(self, listening: socket.socket) -> None:
         if self._accepting and listening.fileno() >= 0:
             asyncio.get_running_loop().add_reader(listening.fileno(), self._accept_one, listening)
 
     def _tick(self) -> None:
+        self._crew.relent()
         loop = asyncio.get_running_loop()
         now = loop.time()
         for session in tuple(self._sessions):

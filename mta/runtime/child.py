@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import uvloop
 
+from mta.ingress.crew import Seat
 from mta.model.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ class Boot(msgspec.Struct, frozen=True):
     settings: Settings
     redis_url: str
     sockets: tuple[int, ...] = ()  # listening sockets, inherited
+    seat: Seat | None = None  # among the workers that share those sockets
 
 
 class Child:
@@ -108,6 +110,6 @@ class _Pipe(asyncio.Protocol):
         self._closed.set()
 
 
-def boot_line(settings: Settings, redis_url: str, sockets: tuple[int, ...]) -> bytes:
-    boot: Any = Boot(settings, redis_url, sockets)
+def boot_line(settings: Settings, redis_url: str, sockets: tuple[int, ...], seat: Seat | None) -> bytes:
+    boot: Any = Boot(settings, redis_url, sockets, seat)
     return msgspec.json.encode(boot) + b"\n"

@@ -10,9 +10,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from mta.ingress.crew import Crew, Seat, seats
 from mta.model.errors import SettingsError, StoreError
 from mta.model.settings import Address, Settings
 from mta.redis_store.cluster_settings import ClusterSettings
@@ -33,11 +35,12 @@ _BACKOFF_MAX: Final = 10.0  # seconds between restarts of a process that keeps d
 
 
 class Role(NamedTuple):
-    """A kind of process: its command, how many, and which listening sockets it inherits."""
+    """A kind of process: its command, how many, which listening sockets it inherits, and where each has its seat."""
 
     module: str
     processes: int
     sockets: tuple[int, ...] = ()
+    seats: tuple[Seat, ...] = ()
 
 
 class Process:
@@ -90,7 +93,7 @@ class Process:
             self._role.module,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=self._role.sockets,
+            pass_fds=self._role.sockets + tuple({seat.memory for seat in self._role.seats}),
         )
         assert process.stdin is not None
         process.stdin.write(self._boot())
@@ -221,7 +224,10 @@ class Supervisor:
         for lane in range(self._outbox.lanes):
             await self._outbox.release(lane, journal_name(self._settings.node.name, pid))
 
-    def _reaped(self, pid: int) -> None:
+    def _reaped(self, seat: Seat | None, pid: int) -> None:
+        if seat is not None:
+            Crew.at(seat).leave()
+
         async def bury() -> None:
             for attempt in range(60):
                 try:
@@ -240,7 +246,8 @@ class Supervisor:
         workers = node.workers or os.cpu_count() or 1
         table: dict[str, Role] = {}
         if "smtp" in node.roles or "delivery" in node.roles:
-            table["worker"] = Role("mta.runtime.worker", workers, tuple(sock.fileno() for sock in self._smtp))
+            sockets = tuple(sock.fileno() for sock in self._smtp)
+            table["worker"] = Role("mta.runtime.worker", workers, sockets, seats(workers) if sockets else ())
         if "delivery" in node.roles:
             table["sweeper"] = Role("mta.runtime.sweeper", 1)
         if "journal" in node.roles:
@@ -251,10 +258,11 @@ class Supervisor:
 
     def _start_processes(self) -> None:
         for name, role in self._roles().items():
-            sockets = role.sockets
             for number in range(role.processes):
-                boot = lambda sockets=sockets: boot_line(self._settings, self._redis_url, sockets)  # noqa: E731
-                process = Process(f"{name}-{number + 1}" if role.processes > 1 else name, role, boot, self._reaped)
+                seat = role.seats[number] if role.seats else None
+                boot = lambda role=role, seat=seat: boot_line(self._settings, self._redis_url, role.sockets, seat)  # noqa: E731
+                label = f"{name}-{number + 1}" if role.processes > 1 else name
+                process = Process(label, role, boot, partial(self._reaped, seat))
                 process.start()
                 self._processes.append((name, process))
 

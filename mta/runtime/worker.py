@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
 from mta.ingress.admission import Admission
+from mta.ingress.crew import Crew
 from mta.ingress.door import Door
 from mta.ingress.listener import Listener
 from mta.ingress.reception import Reception
@@ -37,7 +38,8 @@ class Intake:
         self.admission = Admission(store.queues, settings.smtp.commit_delay, door.ask)
         reception = Reception(settings)
         self._sockets = child.listeners()
-        self.listener = Listener(self._sockets, settings, reception, self.admission)
+        crew = Crew.at(child.boot.seat) if child.boot.seat else Crew.alone()
+        self.listener = Listener(self._sockets, settings, reception, self.admission, crew)
 
     async def watch_store(self) -> None:
         """While the server could lose mail none is taken, and clients are told why; until cancelled."""

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 
 from mta.ingress.admission import Admission
+from mta.ingress.crew import Crew
 from mta.ingress.listener import Listener
 from mta.ingress.reception import Reception
 from mta.model.mail import NewMessage
@@ -63,12 +64,12 @@ def make_settings(**smtp: object) -> Settings:
 class Intake:
     """A running listener with its parts and its port."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, crew: Crew, listening: socket.socket) -> None:
         self.store = RecordingStore()
         self.admission = Admission(self.store, settings.smtp.commit_delay, no_rules)
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = listening
         self.port: int = self.socket.getsockname()[1]
-        self.listener = Listener([self.socket], settings, Reception(settings), self.admission)
+        self.listener = Listener([self.socket], settings, Reception(settings), self.admission, crew)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection that has read its greeting."""
@@ -78,8 +79,11 @@ class Intake:
 
 
 @contextlib.asynccontextmanager
-async def intake(**smtp: object) -> AsyncIterator[Intake]:
-    running = Intake(make_settings(**smtp))
+async def intake(
+    crew: Crew | None = None, listening: socket.socket | None = None, **smtp: object
+) -> AsyncIterator[Intake]:
+    listening = listening or socket.create_server(("127.0.0.1", 0))
+    running = Intake(make_settings(**smtp), crew or Crew.alone(), listening)
     running.listener.start()
     try:
         yield running

@@ -1,0 +1,110 @@
+"""The workers of a node have about as many sessions each, whoever of them comes late, stands still or dies."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+
+import psutil
+
+from mta.ingress.crew import Crew, Seat
+from tests.support.node import Node, running, until
+
+
+class Clients:
+    """Connections that stay open, each greeted before the next is opened."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._open: list[socket.socket] = []
+        self.longest = 0.0  # seconds until a greeting
+
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            began = time.monotonic()
+            client = socket.create_connection(self._node.smtp, timeout=10)
+            self._open.append(client)
+            assert client.recv(4) == b"220 "
+            self.longest = max(self.longest, time.monotonic() - began)
+
+    def drop(self) -> None:
+        while self._open:
+            self._open.pop().close()
+
+    def split(self) -> dict[int, int]:
+        """Sessions by worker."""
+        return {pid: sessions(pid, self._node.smtp[1]) for pid in self._node.workers()}
+
+
+def sessions(pid: int, port: int) -> int:
+    found = psutil.Process(pid).net_connections("tcp")
+    return sum(one.laddr[1] == port and one.status == psutil.CONN_ESTABLISHED for one in found)
+
+
+def crew_of(node: Node) -> Crew:
+    """What its workers tell each other."""
+    assert node.process is not None
+    descriptors = pathlib.Path(f"/proc/{node.process.pid}/fd")
+    (memory,) = [each for each in descriptors.iterdir() if "floodgate-crew" in os.readlink(each)]
+    with memory.open("r+b") as file:
+        return Crew.at(Seat(file.fileno(), 0))
+
+
+@contextlib.contextmanager
+def node_of(folder: pathlib.Path, workers: int) -> Iterator[tuple[Node, Clients]]:
+    node = Node(folder, workers=workers)
+    with running(node):
+        clients = Clients(node)
+        try:
+            yield node, clients
+        finally:
+            clients.drop()
+
+
+@contextlib.contextmanager
+def standing_still(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_three_workers_have_about_a_third_each(tmp_path: pathlib.Path) -> None:
+    with node_of(tmp_path, 3) as (_, clients):
+        most = []
+        for _ in range(5):
+            clients.add(42)
+            split = clients.split()
+            assert sum(split.values()) == 42
+            most.append(max(split.values()))
+            clients.drop()
+            until(lambda: not any(clients.split().values()))
+        assert statistics.mean(most) <= 19, most  # 25 where chance decides; a busy machine lets now and then one go by
+
+
+def test_one_that_stands_still_holds_no_client_up_and_one_that_is_back_catches_up(tmp_path: pathlib.Path) -> None:
+    with node_of(tmp_path, 2) as (node, clients):
+        still, other = node.workers()
+        with standing_still(still):
+            clients.add(60)
+            assert clients.longest < 1.0
+            assert sessions(other, node.smtp[1]) == 60
+        until(lambda: clients.add(1) or sessions(still, node.smtp[1]))
+        clients.add(40)
+        split = clients.split()
+        assert split[still] >= 25, split
+
+        told = crew_of(node)
+        assert sorted(told.sessions()) == sorted(split.values())
+        os.kill(still, signal.SIGKILL)
+        until(lambda: sorted(told.sessions(), key=str) == [split[other], None])  # it takes no place any more
+        clients.add(1)
+        until(lambda: len(node.workers()) == 2 and still not in node.workers())
+        clients.add(15)
+        assert clients.split()[other] <= split[other] + 8
+        assert clients.longest < 1.0
