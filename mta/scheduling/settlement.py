@@ -110,8 +110,6 @@ def canceled_outcome(before: Outcome | None = None) -> Outcome:
 
 
 _LOCAL = Outcome(Verdict.PERMANENT, Reply(0, "", ""), Origin.LOCAL)
-_LATE_TYPE = _encode(EventType.LATE_OUTCOME)
-_TYPE_AT = _encode(Event(EventType.LATE_OUTCOME, 0)).index(_LATE_TYPE)
 _ESCAPE = "the permit ran out while the final dot was being written"
 
 
@@ -130,7 +128,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         _event(claimed, outcome, now, terms, kind, attempts, enhanced=EXPIRED if kind is EventType.EXPIRATION else None)
     )
     # What only we can know must not be lost with the claim: the remote took it, refused it, or may have taken it.
-    late = _late(event, kind) if outcome.origin is _REMOTE or outcome.uncertain else b""
+    late = None if outcome.origin is _REMOTE or outcome.uncertain else b""
     return Settlement(
         claimed.id,
         claimed.token,
@@ -151,11 +149,6 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         final=_final(claimed, outcome, now, terms),
         spare_ms=terms.undo_ms if intercepted and outcome.spare else 0,
     )
-
-
-def _late(event: bytes, kind: EventType) -> bytes:
-    """An encoded event as a late outcome: its type comes first, behind the array's head; all else is the same."""
-    return event[:_TYPE_AT] + _LATE_TYPE + event[_TYPE_AT + len(_encode(kind)) :]
 
 
 def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlement:
