@@ -1,8 +1,10 @@
 """The settle step as it is sent: what the deliveries of a batch have in common is said once."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from mta.model.mail import QueueKey
 from mta.model.outcomes import Class
 from mta.ports.queueing import Move, Settlement
 from mta.redis_store import codec, keys
@@ -16,7 +18,10 @@ class _Kind(NamedTuple):
     """What is decided alike."""
 
     number: int
-    status: bytes  # what the final status of what ends so begins with
+    plain: bool  # it ends for good, and what it changes in the counters can be added up
+    ended: str
+    status: bytes  # what the final status begins with
+    tags: list[str]  # of all its deliveries, one after the other
 
 
 def settle_call(
@@ -24,11 +29,10 @@ def settle_call(
 ) -> tuple[list[bytes], list[bytes]]:
     """Keys and arguments in the order of settle.lua."""
     names: set[bytes] = set()
-    places: dict[Any, int] = {}
+    holds: dict[tuple[bytes, QueueKey], int] = {}
     known: dict[Any, _Kind] = {}
     kinds: list[Any] = []
-    groups: dict[tuple[int, tuple[str, ...]], int] = {}
-    place_of, group_of, others = [], [], {}
+    hold_of, kind_of, others = [], [], {}
     finals: list[bytes] = []
     for change in changes:
         ends = change.move is _END
@@ -41,22 +45,34 @@ def settle_call(
         else:
             key = _decided(change)
             names.update(_names(prefix, change))
-            others[len(place_of) + 1] = _other(change)
+            others[len(kind_of) + 1] = _other(change)
         kind = known.get(key)
         if kind is None:
-            kind = known[key] = _Kind(len(known) + 1, _status(change))
-            kinds.append((plain, *_decided(change)))
-        place_of.append(places.setdefault((change.queue, change.token), len(places) + 1))
-        group_of.append(groups.setdefault((kind.number, change.tags), len(groups) + 1))
+            decided = _decided(change)
+            kind = known[key] = _Kind(len(known) + 1, plain, decided[1], _status(change), [])
+            kinds.append((plain, *decided))
+        hold_of.append(holds.setdefault((change.token, change.queue), len(holds) + 1))
+        kind_of.append(kind.number)
+        kind.tags.extend(change.tags)
         finals.append(kind.status + change.final if ends else b"")
-    step_keys = [prefix + b"lane", keys.claimed_key(prefix, session.encode()), *[prefix + name for name in _KEYS]]
-    names.update([keys.tag_key(prefix, tag.encode()) for tag in {tag for _, tags in groups for tag in tags}])
-    step_keys += names
-    named = [(pool, domain, token.decode()) for (pool, domain), token in places]
-    kind_of, tags_of = zip(*groups, strict=True)
-    blob = codec.encode((session, retention_ms, named, kinds, kind_of, tags_of, place_of, group_of, others))
-    events = codec.framed([change.event for change in changes])
-    return step_keys, [blob, events, b"".join([change.id for change in changes]), *finals]
+    plainly: list[Any] = []
+    for kind in known.values():
+        many = Counter(kind.tags)
+        names.update([keys.tag_key(prefix, tag.encode()) for tag in many])
+        if kind.plain:
+            plainly += (kind.ended, kind_of.count(kind.number), [item for pair in many.items() for item in pair])
+    named = [f"{token.decode()}|{pool}|{domain}" for token, (pool, domain) in holds]
+    blob = codec.encode((session, retention_ms, named, kinds, plainly, hold_of, kind_of, others))
+    return (
+        [prefix + b"lane", keys.claimed_key(prefix, session.encode()), *[prefix + name for name in _KEYS], *names],
+        [
+            blob,
+            codec.framed([change.event for change in changes]),
+            b"".join([change.id for change in changes]),
+            codec.encode([change.tags for change in changes]),
+            *finals,
+        ],
+    )
 
 
 def _decided(change: Settlement) -> tuple[Any, ...]:

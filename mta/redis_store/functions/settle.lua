@@ -1,9 +1,10 @@
 -- settle: ends claims. Never leaves a delivery both claimed and elsewhere, nor a counter or an event without its state.
 -- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [session, retention_ms, [[pool, domain, token], ...], [kind, ...], kinds, [tags, ...], places, groups, others]. A kind is an array
---   in the order of the locals in `other_end`; a group is what is of one kind and has the same tags: `kinds` and tags say so of each. `places`
---   and `groups` tell each delivery's. others: number of a delivery (from 1) -> [due, record, late event], where it has any of these.
--- ARGV[2]: the events, framed; an empty one is none. ARGV[3]: the ids, one behind the other. ARGV[4...]: the final status of each, '' = it does not end.
+-- ARGV[1]: msgpack [session, retention_ms, [hold, ...], [kind, ...], [class, many, [tag, many, ...], ...], holds, kinds, others]. A hold is what stands
+--   in `claimed`; a kind is an array, see PLAIN and the locals of `other_end`; `holds` and `kinds` tell each delivery's. What the kinds marked plain
+--   change in the counters is said for all of them together. others: number of a delivery (from 1) -> [due, record, late event] where it has any.
+-- ARGV[2]: the events, framed; an empty one is none. ARGV[3]: the ids, one behind the other. ARGV[4]: msgpack [tags of each].
+-- ARGV[5...]: the final status of each, '' = it does not end.
 -- Answers a letter for each delivery: O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is to be canceled).
 
 -- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered, with the status `final`.
@@ -68,42 +69,48 @@ local function as_late(event)
 end
 
 local NOTHING_ELSE = { 0, '', '' }
+local PLAIN, MOVE, CLASS, GENERATION, DELIVERED_LATE, AGAIN, TOLD_LATE, TOLD = 1, 2, 3, 5, 8, 12, 14, 15 -- places in a kind
+
+-- Most steps need no delivery's own tags.
+local function tags_of(step, i)
+  step.tags = step.tags or cmsgpack.unpack(step.argv[4])
+  return step.tags[i]
+end
+
+local function queue_of(step, i)
+  return string.match(step.hold_of[i], '^[^|]*|([^|]*)|(.*)$')
+end
 
 -- The claim is another's by now, or nobody's.
-local function stale(step, i, id, kind, place, tags, other)
-  local move, class, delivered_late, again, told_late = kind[2], kind[3], kind[8], kind[12], kind[14]
-  if not told_late and other[3] == '' then
+local function stale(step, i, id, kind, other)
+  if not kind[TOLD_LATE] and other[3] == '' then
     return
   end
-  if again and (move == 'q' or ended_as(step.P, step.now, id) == string.sub(class, 1, 1)) then
+  if kind[AGAIN] and (kind[MOVE] == 'q' or ended_as(step.P, step.now, id) == string.sub(kind[CLASS], 1, 1)) then
     return
   end
-  local event = told_late and as_late(framed_at(step.argv[2], i)) or other[3]
+  local event = kind[TOLD_LATE] and as_late(framed_at(step.argv[2], i)) or other[3]
   step.late_events[#step.late_events + 1] = framed_event(event)
-  if delivered_late then
-    late_delivered(step.P, step.now, step.retention_ms, step.sums, id, place[1], place[2], tags, step.argv[3 + i])
+  if kind[DELIVERED_LATE] then
+    local pool, domain = queue_of(step, i)
+    late_delivered(step.P, step.now, step.retention_ms, step.sums, id, pool, domain, tags_of(step, i), step.argv[4 + i])
   end
 end
 
--- What ends plainly, as nearly all does: for good, without a doubt, a rule or an undo. plain[class][tags of its group] = how many.
-local function plain_end(step, i, id, class, tags)
+-- What ends plainly, as nearly all does: for good, without a doubt, a rule or an undo.
+local function plain_end(step, i, id)
   step.unclaim[#step.unclaim + 1] = id
   step.gone[#step.gone + 1] = id
   step.ended[#step.ended + 1] = id
-  step.ended[#step.ended + 1] = step.argv[3 + i]
-  local groups = step.plain[class]
-  if not groups then
-    groups = {}
-    step.plain[class] = groups
-  end
-  groups[tags] = (groups[tags] or 0) + 1
+  step.ended[#step.ended + 1] = step.argv[4 + i]
 end
 
 -- Any other way out.
-local function other_end(step, i, id, kind, place, tags, other)
-  local _, move, class, stage, generation, rule, uncertain, _, deferred, past_dot_of, left_rule, _, spare_ms = unpack(kind)
+local function other_end(step, i, id, kind, other)
+  local _, move, class, stage, _, rule, uncertain, _, deferred, past_dot_of, left_rule, _, spare_ms = unpack(kind)
   local P, now, sums, due, record = step.P, step.now, step.sums, other[1], other[2]
-  local pool, domain, of_rule = place[1], place[2], P .. 'rule:' .. rule
+  local tags, pool, domain = tags_of(step, i), queue_of(step, i)
+  local of_rule = P .. 'rule:' .. rule
   step.unclaim[#step.unclaim + 1] = id
   if move == 'e' then
     local field = class == 'intercepted' and 'intercepted:' .. stage or class
@@ -113,7 +120,7 @@ local function other_end(step, i, id, kind, place, tags, other)
       step.gone[#step.gone + 1] = id
     end
     step.ended[#step.ended + 1] = id
-    step.ended[#step.ended + 1] = step.argv[3 + i]
+    step.ended[#step.ended + 1] = step.argv[4 + i]
     count_tags(sums, P, tags, 'queued', -1, field, 1)
     if uncertain then
       count_tags(sums, P, tags, 'uncertain', 1)
@@ -180,21 +187,16 @@ local function other_end(step, i, id, kind, place, tags, other)
   end
 end
 
-local function count_plain(P, many_of)
-  for class, groups in pairs(many_of) do
-    local all, of_tag = 0, {}
-    for tags, many in pairs(groups) do
-      all = all + many
-      for _, tag in ipairs(tags) do
-        of_tag[tag] = (of_tag[tag] or 0) + many
-      end
-    end
-    redis.call('HINCRBY', P .. 'count', 'queued', -all)
-    redis.call('HINCRBY', P .. 'count', class, all)
-    for tag, many in pairs(of_tag) do
-      local key = P .. 'tag:' .. tag
-      redis.call('HINCRBY', key, 'queued', -many)
-      redis.call('HINCRBY', key, class, many)
+-- What was said of all plain ends together holds where none of them was stale.
+local function count_plain(P, plain)
+  for at = 1, #plain, 3 do
+    local class, many, tags = plain[at], plain[at + 1], plain[at + 2]
+    redis.call('HINCRBY', P .. 'count', 'queued', -many)
+    redis.call('HINCRBY', P .. 'count', class, many)
+    for t = 1, #tags, 2 do
+      local key = P .. 'tag:' .. tags[t]
+      redis.call('HINCRBY', key, 'queued', -tags[t + 1])
+      redis.call('HINCRBY', key, class, tags[t + 1])
     end
   end
 end
@@ -223,7 +225,6 @@ local function write_down(step, claimed)
   for rule in pairs(step.hit) do
     redis.call('HSET', P .. 'rule:' .. rule, 'last_hit_at', now)
   end
-  count_plain(P, step.plain)
   add_up(step.sums)
   local soonest = now + 1000
   for _, queue in pairs(step.queues) do
@@ -238,42 +239,49 @@ end
 
 local function settle(keys, argv)
   local P, now = prefix_of(keys[1], 'lane'), now_ms()
-  local session, retention_ms, places, kinds, kind_of, tags_of, place_of, group_of, others = unpack(cmsgpack.unpack(argv[1]))
-  local claimed, cancels, ids, hold_of = P .. 'claimed:' .. session, P .. 'cancels', {}, {}
-  for i = 1, #place_of do
+  local session, retention_ms, holds, kinds, plain, hold_of, kind_of, others = unpack(cmsgpack.unpack(argv[1]))
+  local claimed, cancels, ids = P .. 'claimed:' .. session, P .. 'cancels', {}
+  for i = 1, #kind_of do
     ids[i] = string.sub(argv[3], 18 * i - 17, 18 * i)
-  end
-  for i, place in ipairs(places) do
-    hold_of[i] = place[3] .. '|' .. place[1] .. '|' .. place[2]
+    hold_of[i] = holds[hold_of[i]]
   end
   local barrier = tonumber(redis.call('HGET', keys[1], 'barrier') or 0)
-  local holds = redis.call('HMGET', claimed, unpack(ids))
+  local held = redis.call('HMGET', claimed, unpack(ids))
   local marks = redis.call('EXISTS', cancels) == 1 and redis.call('HMGET', cancels, unpack(ids)) or {}
   local step = {
-    P = P, now = now, retention_ms = retention_ms, argv = argv, sums = {}, plain = {}, late_events = {},
+    P = P, now = now, retention_ms = retention_ms, argv = argv, hold_of = hold_of, sums = {}, late_events = {},
     unclaim = {}, gone = {}, ended = {}, records = {}, queues = {}, hit = {}, spares = {}, holds_of = {},
   }
-  local answer, left_out, told = {}, {}, false
+  local answer, left_out, told, as_said = {}, {}, false, true
   for i, id in ipairs(ids) do
-    local group, place = group_of[i], place_of[i]
-    local kind, said = kinds[kind_of[group]], 'O'
-    if holds[i] ~= hold_of[place] then
+    local kind, said = kinds[kind_of[i]], 'O'
+    if held[i] ~= hold_of[i] then
       said = 'S'
-      stale(step, i, id, kind, places[place], tags_of[group], others[i] or NOTHING_ELSE)
-    elseif kind[1] then
-      plain_end(step, i, id, kind[3], tags_of[group])
-    elseif kind[5] >= 0 and kind[5] < barrier then
+      as_said = as_said and not kind[PLAIN]
+      stale(step, i, id, kind, others[i] or NOTHING_ELSE)
+    elseif kind[PLAIN] then
+      plain_end(step, i, id)
+    elseif kind[GENERATION] >= 0 and kind[GENERATION] < barrier then
       said = 'R'
-    elseif marks[i] and (kind[2] ~= 'e' or kind[3] == 'intercepted') then
+    elseif marks[i] and (kind[MOVE] ~= 'e' or kind[CLASS] == 'intercepted') then
       said = 'C'
     else
-      other_end(step, i, id, kind, places[place], tags_of[group], others[i] or NOTHING_ELSE)
+      other_end(step, i, id, kind, others[i] or NOTHING_ELSE)
     end
     answer[i] = said
     if said == 'O' then
-      told = told or kind[15]
+      told = told or kind[TOLD]
     else
       left_out[#left_out + 1] = struct.pack('>I2', i - 1)
+    end
+  end
+  if as_said then
+    count_plain(P, plain)
+  else
+    for i, kind in ipairs(kind_of) do
+      if kinds[kind][PLAIN] and answer[i] == 'O' then
+        count_tags(step.sums, P, tags_of(step, i), 'queued', -1, kinds[kind][CLASS], 1)
+      end
     end
   end
   write_down(step, claimed)
