@@ -98,9 +98,7 @@ def _of_message(
 ) -> Outcome:
     if final is not None and 200 <= final.code < 300:
         past_dot_of = transaction.past_dot_of
-        return Outcome(
-            _DELIVERED, final, _REMOTE, line.mta, line.host, line.ip, line.tls, ms, past_dot_of=past_dot_of
-        )
+        return Outcome(_DELIVERED, final, _REMOTE, line.mta, line.host, line.ip, line.tls, ms, past_dot_of=past_dot_of)
     if final is not None and final.code >= 400:
         return _of_reply(Phase.DOT, final, transaction, line, ms)
     if data is not None and data.code >= 400:

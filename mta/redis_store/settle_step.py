@@ -32,8 +32,8 @@ def settle_call(
     holds: dict[tuple[bytes, QueueKey], int] = {}
     known: dict[Any, _Kind] = {}
     kinds: list[Any] = []
-    hold_of, kind_of, others = [], [], {}
-    finals: list[bytes] = []
+    hold_of, kind_of, finals = list[int](), list[int](), list[bytes]()
+    others: dict[int, Any] = {}
     for change in changes:
         ends = change.move is _END
         plain = ends and not (
