@@ -1,3 +1,5 @@
+-- The server looks at all KEYS before a step runs, so during a slot migration claim and settle fail cleanly by themselves.
+
 -- settle: ends claims. Never leaves a delivery both claimed and elsewhere, nor a counter or an event without its state.
 -- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held, spared, tag and rule keys.
 -- ARGV[1]: msgpack [session, retention_ms, [hold, ...], [kind, ...], [class, many, [tag, many, ...], ...], holds, kinds, others]. A hold is what stands
