@@ -296,8 +296,7 @@ class Outlet:
     def _next(self, connection: Connection) -> bool:
         """The next transaction on this connection; False: none may begin, it is idle now."""
         house, waiting, line = self._house, self._waiting, connection.line
-        while waiting and not house.draining:
-            transaction = waiting.first()
+        while (transaction := waiting.first()) is not None and not house.draining:
             table = house.rules.table
             rule = self._rule_for(transaction, line, table)
             if rule is not None:

@@ -12,7 +12,7 @@ from mta.smtp.client_machine import ClientMachine
 
 MOST_RECIPIENTS = 100
 
-_DELIVERED, _REMOTE, _DOT = Verdict.DELIVERED, Origin.REMOTE, Phase.DOT
+_DELIVERED, _REMOTE = Verdict.DELIVERED, Origin.REMOTE
 
 
 class Transaction:
@@ -96,8 +96,11 @@ def _of_message(
     trouble: Trouble | None,
     ms: int,
 ) -> Outcome:
-    if final is not None and (200 <= final.code < 300 or final.code >= 400):
-        return _of_reply(_DOT, final, transaction, line, ms)
+    if final is not None and 200 <= final.code < 300:
+        past_dot_of = transaction.past_dot_of
+        return Outcome(_DELIVERED, final, _REMOTE, line.mta, line.host, line.ip, line.tls, ms, past_dot_of=past_dot_of)
+    if final is not None and final.code >= 400:
+        return _of_reply(Phase.DOT, final, transaction, line, ms)
     if data is not None and data.code >= 400:
         return _of_reply(Phase.DATA, data, transaction, line, ms)
     uncertain = transaction.dot_at != 0
@@ -109,9 +112,9 @@ def _of_message(
 
 
 def _of_reply(phase: Phase, reply: Reply, transaction: Transaction, line: Line, ms: int) -> Outcome:
-    verdict = judge(phase, reply).verdict
+    """Of a reply that is no."""
     return Outcome(
-        verdict,
+        judge(phase, reply).verdict,
         reply,
         _REMOTE,
         line.mta,
@@ -119,7 +122,7 @@ def _of_reply(phase: Phase, reply: Reply, transaction: Transaction, line: Line, 
         line.ip,
         line.tls,
         ms,
-        reason="" if verdict is _DELIVERED else f"{phase.value} ({line.host})",
+        reason=f"{phase.value} ({line.host})",
         past_dot_of=transaction.past_dot_of,
     )
 

@@ -32,8 +32,8 @@ class Waiting:
                 transaction.add(one)
             self.deliveries += 1
 
-    def first(self) -> Transaction:
-        return self._transactions[0]
+    def first(self) -> Transaction | None:
+        return self._transactions[0] if self._transactions else None
 
     def pop(self) -> Transaction:
         """Take out the first."""

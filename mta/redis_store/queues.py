@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError
 from mta.model.ids import DeliveryId, delivery_text
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
-from mta.ports.queueing import NO_DOOR, Ambiguous, Doorway, Due, Fresh, Move, Settled, Settlement, Want
+from mta.ports.queueing import NO_DOOR, Ambiguous, Doorway, Due, Fresh, Settled, Settlement, Want
 from mta.redis_store import codec, keys
 from mta.redis_store.accept_step import AcceptStep
 from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
-from mta.redis_store.settle_step import settle_args
+from mta.redis_store.settle_step import settle_call
 
-_HOLD, _QUEUE = Move.HOLD, Move.QUEUE
-_ANSWERS = {b"O": Settled.OK, b"S": Settled.STALE, b"R": Settled.OLD_RULES, b"C": Settled.CANCEL}
-_SETTLE_KEYS = (b"rec", b"content", b"refs", b"count", b"events", b"parked", b"cancels", b"pauses", b"spares")
+_ANSWERS = {ord("O"): Settled.OK, ord("S"): Settled.STALE, ord("R"): Settled.OLD_RULES, ord("C"): Settled.CANCEL}
 _TO_BE_CANCELED = b"x"  # instead of its content, see claim.lua
 
 _UNREADABLE = Record(sender="", recipient="", tags=(), size=0, accepted_at=0, expires_at=0)
@@ -196,28 +194,7 @@ class Queues:
         return [prefix + name for name in (b"lane", b"claimed:" + session.encode(), b"rec", b"ingest", b"holders")]
 
     async def settle(self, lane: int, changes: Sequence[Settlement]) -> list[Settled]:
-        prefix, session = self._prefixes[lane], self._session.id
-        names: set[bytes] = set()
-        tags: set[tuple[str, ...]] = set()  # mail of one campaign shares them
-        for change in changes:
-            pool, domain = change.queue
-            move = change.move
-            if move is _HOLD:
-                names.add(keys.held_key(prefix, change.rule.encode()))
-            elif change.spare_ms:
-                names.add(keys.spared_key(prefix, change.rule.encode()))
-            elif move is _QUEUE:
-                names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
-                names.add(keys.agenda_key(prefix, pool.encode()))
-            tags.add(change.tags)
-            if change.rule or change.left_rule or change.past_dot_of:
-                rules = filter(None, (change.rule, change.left_rule, *change.past_dot_of))
-                names.update(keys.rule_key(prefix, rule.encode()) for rule in rules)
-        names.update(keys.tag_key(prefix, tag.encode()) for tag in set().union(*tags))
-        step_keys = [prefix + b"lane", prefix + b"claimed:" + session.encode()]
-        step_keys += [prefix + name for name in _SETTLE_KEYS]
-        step_keys += names
-        args = settle_args(session, self._retention_ms, changes)
+        step_keys, args = settle_call(self._prefixes[lane], self._session.id, self._retention_ms, changes)
         answers = await self._link.call(b"fg1_settle", step_keys, args, patient=True)
         settled = [_ANSWERS[answer] for answer in answers]
         self._tell_past_settled(changes, settled)

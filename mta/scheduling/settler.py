@@ -6,7 +6,6 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
@@ -24,12 +23,13 @@ _BATCH = 100
 _FULL = 64  # that many do not wait for company
 _WAIT = 0.003
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
+_BACK = "returned"
 _TEMPORARY, _RETURNED, _QUEUE, _OK = Verdict.TEMPORARY, Verdict.RETURNED, Move.QUEUE, Settled.OK
 
 _log = logging.getLogger(__name__)
 
 
-class _Item(NamedTuple):
+class _Item(msgspec.Struct, gc=False):
     """A claim on its way out; outcome None: it does not come from an attempt and no rule decided it."""
 
     claimed: Claimed
@@ -229,9 +229,13 @@ class Settler:
         returned = False
         for item, answer in zip(batch, answers, strict=True):
             if answer is _OK:
-                self.outcomes[_said(item.settlement, item.outcome)] += 1
-                if item.outcome is not None and item.outcome.verdict is _RETURNED:
-                    returned = True
+                ended = item.settlement.ended
+                if ended is not None:
+                    self.outcomes[ended] += 1
+                else:
+                    said = _said(item)
+                    self.outcomes[said] += 1
+                    returned = returned or said == _BACK
             elif answer is Settled.STALE:
                 self.stale += 1
             elif answer is Settled.CANCEL:
@@ -269,11 +273,9 @@ def _again(item: _Item) -> _Item:
     return item
 
 
-def _said(done: Settlement, outcome: Outcome | None) -> str:
-    """The class of what has ended; of what has not, what it waits for."""
-    if done.ended is not None:
-        return done.ended
-    if done.move is Move.QUEUE:
-        returned = outcome is not None and outcome.verdict is Verdict.RETURNED
-        return "returned" if returned else "deferred"
-    return Class.HELD.value if done.move is Move.HOLD else Class.PARKED.value
+def _said(item: _Item) -> str:
+    """What a delivery waits for that has not ended."""
+    move = item.settlement.move
+    if move is _QUEUE:
+        return _BACK if item.outcome is not None and item.outcome.verdict is _RETURNED else "deferred"
+    return Class.HELD.value if move is Move.HOLD else Class.PARKED.value

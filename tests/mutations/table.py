@@ -369,7 +369,7 @@ BARRIER = (
     Mutation(
         "the barrier: it holds against settlements",
         "mta/redis_store/functions/settle.lua",
-        "elseif generation >= 0 and generation < barrier then",
+        "elseif kind[GENERATION] >= 0 and kind[GENERATION] < barrier then",
         "elseif false then",
         _T_QUEUES + "decisions_below_the_barrier_do_nothing[plain]",
     ),

@@ -28,7 +28,6 @@ redis.register_function { function_name = 'fg1_agenda', callback = agenda, flags
 -- Answers [token, [pool, domain, id, record, content, id, ...], ...]; content is false when it is in parts, 'x' when the
 -- delivery is to be canceled (who held it then is gone); or LOST (the session is dead), LATE (this number was recalled). Numbers rise; one claim of a session is under way in a lane.
 local function claim(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'lane')
   local claimed, now, room = P .. 'claimed:' .. argv[1], now_ms(), tonumber(argv[3])
   local known = redis.call('HMGET', P .. 'ingest', argv[1], 'c:' .. argv[1])
@@ -109,7 +108,6 @@ end
 -- reclaim: what a dead session held is due again. KEYS: lane, claimed, rec, ingest, holders. ARGV: session, most
 -- Answers how many; at 0 the session holds nothing here any more.
 local function reclaim(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'lane')
   bar(P, argv[1])
   return give_back(P, keys[2], redis.call('HRANDFIELD', keys[2], tonumber(argv[2]), 'WITHVALUES'), true)
@@ -120,7 +118,6 @@ redis.register_function { function_name = 'fg1_reclaim', callback = reclaim, fla
 -- recall: after a claim whose answer was lost. It can not run any more, and what it took goes back, as never attempted.
 -- KEYS: lane, claimed, rec, ingest, holders. ARGV: session, number of the lost claim, last token that the session has seen.
 local function recall(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'lane')
   redis.call('HSET', P .. 'ingest', 'c:' .. argv[1], argv[2])
   local rows, unseen = redis.call('HGETALL', keys[2]), {}
@@ -138,7 +135,6 @@ redis.register_function { function_name = 'fg1_recall', callback = recall, flags
 
 -- farewell: a session that ends in good order leaves nothing behind. KEYS: lane, claimed, rec, ingest, holders. ARGV: session
 local function farewell(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'lane')
   local many = give_back(P, keys[2], redis.call('HGETALL', keys[2]), false)
   bar(P, argv[1])

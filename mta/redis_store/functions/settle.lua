@@ -1,13 +1,15 @@
+-- The server looks at all KEYS before a step runs, so during a slot migration claim and settle fail cleanly by themselves.
+
 -- settle: ends claims. Never leaves a delivery both claimed and elsewhere, nor a counter or an event without its state.
 -- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [session, retention_ms, [[pool, domain, token], ...], [kind, ...], [tags, ...], ids, queues, kinds, tags, dues, records, lates,
---   finals], the last eight lists in one order; queues, kinds and tags are places in the lists before. A kind is an array in the order of the
---   locals below. A late is what stands, in the event for a delivery that is no longer the session's, in place of the first bytes of
---   the other one: how many these are (one byte, 255 = all), then the bytes; '' = no such event.
--- ARGV[2]: the events, framed; an empty one is none.
--- Answers one of O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is to be canceled) for each delivery.
+-- ARGV[1]: msgpack [session, retention_ms, [hold, ...], [kind, ...], [class, many, [tag, many, ...], ...], holds, kinds, others]. A hold is what stands
+--   in `claimed`; a kind is an array, see PLAIN and the locals of `other_end`; `holds` and `kinds` tell each delivery's. What the kinds marked plain
+--   change in the counters is said for all of them together. others: number of a delivery (from 1) -> [due, record, late event] where it has any.
+-- ARGV[2]: the events, framed; an empty one is none. ARGV[3]: the ids, one behind the other. ARGV[4]: msgpack [tags of each].
+-- ARGV[5...]: the final status of each, '' = it does not end.
+-- Answers a letter for each delivery: O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is to be canceled).
 
--- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered.
+-- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered, with the status `final`.
 local function late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, final)
   for back = 0, math.ceil(retention_ms / 3600000) do
     local key = P .. 'ended:' .. (math.floor(now / 3600000) - back)
@@ -36,7 +38,7 @@ local function late_delivered(P, now, retention_ms, sums, id, pool, domain, tags
       if uncertain == '1' then
         count_tags(sums, P, tags, 'uncertain', -1)
       end
-      redis.call('HSET', key, id, 'd\0' .. final)
+      redis.call('HSET', key, id, final)
       return
     end
   end
@@ -63,174 +65,238 @@ local function framed_at(framed, place)
   return string.sub(framed, at, at + size - 1)
 end
 
-local function late_event(late, framed, place)
-  local cut, head = string.byte(late), string.sub(late, 2)
-  return cut == 255 and head or head .. string.sub(framed_at(framed, place), cut + 1)
+-- The event as one that came late. It is an array (three bytes) whose first item is its type, a string with one byte before it.
+local function as_late(event)
+  return string.sub(event, 1, 3) .. '\171LateOutcome' .. string.sub(event, 5 + string.byte(event, 4) % 32)
 end
 
-local function settle(keys, argv)
-  touch(keys)
-  local P = prefix_of(keys[1], 'lane')
-  local session, retention_ms, places, kinds, tags_known, ids, place_of, kind_of, tags_of, dues, records_of, lates, finals =
-    unpack(cmsgpack.unpack(argv[1]))
-  local claimed, now = P .. 'claimed:' .. session, now_ms()
-  local barrier = tonumber(redis.call('HGET', keys[1], 'barrier') or 0)
-  local holds = redis.call('HMGET', claimed, unpack(ids))
-  local cancels = P .. 'cancels'
-  local marks = redis.call('EXISTS', cancels) == 1 and redis.call('HMGET', cancels, unpack(ids)) or {}
-  local hold_of = {}
-  for i, place in ipairs(places) do
-    hold_of[i] = place[3] .. '|' .. place[1] .. '|' .. place[2]
+local NOTHING_ELSE = { 0, '', '' }
+local PLAIN, MOVE, CLASS, GENERATION, DELIVERED_LATE, AGAIN, TOLD_LATE, TOLD = 1, 2, 3, 5, 8, 12, 14, 15 -- places in a kind
+
+-- Most steps need no delivery's own tags.
+local function tags_of(step, i)
+  step.tags = step.tags or cmsgpack.unpack(step.argv[4])
+  return step.tags[i]
+end
+
+local function queue_of(step, i)
+  return string.match(step.hold_of[i], '^[^|]*|([^|]*)|(.*)$')
+end
+
+-- The claim is another's by now, or nobody's.
+local function stale(step, i, id, kind, other)
+  if not kind[TOLD_LATE] and other[3] == '' then
+    return
   end
-  local answer, left_out, late_events, told, sums = {}, {}, {}, false, {}
-  local unclaim, gone, ended, records, queues, hit, spares, holds_of = {}, {}, {}, {}, {}, {}, {}, {}
-  for i, id in ipairs(ids) do
-    local move, class, stage, generation, rule, uncertain, delivered_late, deferred, past_dot_of, left_rule, again, spare_ms, has_event =
-      unpack(kinds[kind_of[i]])
-    local tags, pool, domain = tags_known[tags_of[i]], unpack(places[place_of[i]])
-    if holds[i] ~= hold_of[place_of[i]] then
-      answer[i] = 'S'
-      if lates[i] ~= '' and not (again and (move == 'q' or ended_as(P, now, id) == string.sub(class, 1, 1))) then
-        late_events[#late_events + 1] = framed_event(late_event(lates[i], argv[2], i))
-        if delivered_late then
-          late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, finals[i])
-        end
-      end
-    elseif generation >= 0 and generation < barrier then
-      answer[i] = 'R'
-    elseif marks[i] and (move ~= 'e' or class == 'intercepted') then
-      answer[i] = 'C'
+  if kind[AGAIN] and (kind[MOVE] == 'q' or ended_as(step.P, step.now, id) == string.sub(kind[CLASS], 1, 1)) then
+    return
+  end
+  local event = kind[TOLD_LATE] and as_late(framed_at(step.argv[2], i)) or other[3]
+  step.late_events[#step.late_events + 1] = framed_event(event)
+  if kind[DELIVERED_LATE] then
+    local pool, domain = queue_of(step, i)
+    late_delivered(step.P, step.now, step.retention_ms, step.sums, id, pool, domain, tags_of(step, i), step.argv[4 + i])
+  end
+end
+
+-- What ends plainly, as nearly all does: for good, without a doubt, a rule or an undo.
+local function plain_end(step, i, id)
+  step.unclaim[#step.unclaim + 1] = id
+  step.gone[#step.gone + 1] = id
+  step.ended[#step.ended + 1] = id
+  step.ended[#step.ended + 1] = step.argv[4 + i]
+end
+
+-- Any other way out.
+local function other_end(step, i, id, kind, other)
+  local _, move, class, stage, _, rule, uncertain, _, deferred, past_dot_of, left_rule, _, spare_ms = unpack(kind)
+  local P, now, sums, due, record = step.P, step.now, step.sums, other[1], other[2]
+  local tags, pool, domain = tags_of(step, i), queue_of(step, i)
+  local of_rule = P .. 'rule:' .. rule
+  step.unclaim[#step.unclaim + 1] = id
+  if move == 'e' then
+    local field = class == 'intercepted' and 'intercepted:' .. stage or class
+    if spare_ms > 0 then
+      push(step.spares, rule, now + spare_ms, spared_member(id, stage, uncertain, pool, domain))
     else
-      answer[i] = 'O'
-      unclaim[#unclaim + 1] = id
-      told = told or has_event
-      local due, record = dues[i], records_of[i]
-      if move == 'e' then
-        local field, status = class, string.sub(class, 1, 1)
-        if class == 'intercepted' then
-          field = 'intercepted:' .. stage
-          status = 'i:' .. stage .. ':' .. (uncertain and 1 or 0) .. ':' .. rule
-        elseif class == 'canceled' then
-          status = 'c:' .. (uncertain and 1 or 0)
-        end
-        if spare_ms > 0 then
-          push(spares, rule, now + spare_ms, spared_member(id, stage, uncertain, pool, domain))
-        else
-          gone[#gone + 1] = id
-        end
-        ended[#ended + 1] = id
-        ended[#ended + 1] = status .. '\0' .. finals[i]
-        count_tags(sums, P, tags, 'queued', -1, field, 1)
-        if uncertain then
-          count_tags(sums, P, tags, 'uncertain', 1)
-        end
-        if rule ~= '' then
-          count(sums, P .. 'rule:' .. rule, field, 1)
-          if uncertain then
-            count(sums, P .. 'rule:' .. rule, 'uncertain', 1)
-          end
-        end
-      elseif move == 'q' then
-        local queue = queues[pool .. ':' .. domain]
-        if not queue then
-          queue = { pool, domain, due, {} }
-          queues[pool .. ':' .. domain] = queue
-        end
-        queue[3] = math.min(queue[3], due)
-        queue[4][#queue[4] + 1] = due
-        queue[4][#queue[4] + 1] = id
-        if deferred and left_rule == '' then
-          count_tags(sums, P, tags, 'deferred_by_rule', 1)
-        end
-      elseif move == 'h' then
-        push(holds_of, rule, due, id .. pool .. '|' .. domain)
-        count_tags(sums, P, tags, 'queued', -1, 'held', 1)
-        count(sums, P .. 'rule:' .. rule, 'held', 1)
-        if left_rule ~= rule then
-          count(sums, P .. 'rule:' .. rule, 'met', 1)
-        end
-      else
-        redis.call('ZADD', P .. 'parked', now, id .. pool .. '|' .. domain)
-        count_tags(sums, P, tags, 'queued', -1, 'parked', 1)
-        if uncertain then
-          count_tags(sums, P, tags, 'uncertain', 1)
-        end
-      end
-      if record ~= '' and move ~= 'e' then
-        records[#records + 1] = id
-        records[#records + 1] = record
-      end
-      if rule ~= '' then
-        count(sums, P .. 'rule:' .. rule, 'hits', 1)
-        hit[rule] = true
-        if deferred and left_rule ~= rule then
-          count(sums, P .. 'rule:' .. rule, 'deferred', 1)
-          count(sums, P .. 'rule:' .. rule, 'met', 1)
-        elseif move == 'e' and left_rule ~= rule then
-          count(sums, P .. 'rule:' .. rule, 'met', 1)
-        end
-      end
-      if left_rule ~= '' and (move ~= 'q' or (rule ~= '' and rule ~= left_rule)) then
-        count(sums, P .. 'rule:' .. left_rule, 'deferred', -1)
-        if rule ~= left_rule then
-          count(sums, P .. 'rule:' .. left_rule, 'other', 1)
-        end
-      end
-      if move == 'e' then
-        for _, past in ipairs(past_dot_of) do
-          if past ~= rule then
-            count(sums, P .. 'rule:' .. past, 'met', 1)
-            count(sums, P .. 'rule:' .. past, class == 'delivered' and 'after' or 'other', 1)
-          end
-        end
+      step.gone[#step.gone + 1] = id
+    end
+    step.ended[#step.ended + 1] = id
+    step.ended[#step.ended + 1] = step.argv[4 + i]
+    count_tags(sums, P, tags, 'queued', -1, field, 1)
+    if uncertain then
+      count_tags(sums, P, tags, 'uncertain', 1)
+    end
+    if rule ~= '' then
+      count(sums, of_rule, field, 1)
+      if uncertain then
+        count(sums, of_rule, 'uncertain', 1)
       end
     end
-    if answer[i] ~= 'O' then
-      left_out[#left_out + 1] = struct.pack('>I2', i - 1)
+  elseif move == 'q' then
+    local queue = step.queues[pool .. ':' .. domain]
+    if not queue then
+      queue = { pool, domain, due, {} }
+      step.queues[pool .. ':' .. domain] = queue
+    end
+    queue[3] = math.min(queue[3], due)
+    queue[4][#queue[4] + 1] = due
+    queue[4][#queue[4] + 1] = id
+    if deferred and left_rule == '' then
+      count_tags(sums, P, tags, 'deferred_by_rule', 1)
+    end
+  elseif move == 'h' then
+    push(step.holds_of, rule, due, id .. pool .. '|' .. domain)
+    count_tags(sums, P, tags, 'queued', -1, 'held', 1)
+    count(sums, of_rule, 'held', 1)
+    if left_rule ~= rule then
+      count(sums, of_rule, 'met', 1)
+    end
+  else
+    redis.call('ZADD', P .. 'parked', now, id .. pool .. '|' .. domain)
+    count_tags(sums, P, tags, 'queued', -1, 'parked', 1)
+    if uncertain then
+      count_tags(sums, P, tags, 'uncertain', 1)
     end
   end
-  if #unclaim > 0 then
-    redis.call('HDEL', claimed, unpack(unclaim))
+  if record ~= '' and move ~= 'e' then
+    step.records[#step.records + 1] = id
+    step.records[#step.records + 1] = record
   end
-  if #gone > 0 then
-    redis.call('HDEL', P .. 'rec', unpack(gone))
-    release_content(P, gone)
+  if rule ~= '' then
+    count(sums, of_rule, 'hits', 1)
+    step.hit[rule] = true
+    if deferred and left_rule ~= rule then
+      count(sums, of_rule, 'deferred', 1)
+      count(sums, of_rule, 'met', 1)
+    elseif move == 'e' and left_rule ~= rule then
+      count(sums, of_rule, 'met', 1)
+    end
   end
-  if #ended > 0 then
-    note_ended(P, now, retention_ms, ended)
+  if left_rule ~= '' and (move ~= 'q' or (rule ~= '' and rule ~= left_rule)) then
+    count(sums, P .. 'rule:' .. left_rule, 'deferred', -1)
+    if rule ~= left_rule then
+      count(sums, P .. 'rule:' .. left_rule, 'other', 1)
+    end
   end
-  if #records > 0 then
-    redis.call('HSET', P .. 'rec', unpack(records))
+  if move == 'e' then
+    for _, past in ipairs(past_dot_of) do
+      if past ~= rule then
+        count(sums, P .. 'rule:' .. past, 'met', 1)
+        count(sums, P .. 'rule:' .. past, class == 'delivered' and 'after' or 'other', 1)
+      end
+    end
   end
-  add_spares(P, spares)
-  for pause, entries in pairs(holds_of) do
+end
+
+-- What was said of all plain ends together holds where none of them was stale.
+local function count_plain(P, plain)
+  for at = 1, #plain, 3 do
+    local class, many, tags = plain[at], plain[at + 1], plain[at + 2]
+    redis.call('HINCRBY', P .. 'count', 'queued', -many)
+    redis.call('HINCRBY', P .. 'count', class, many)
+    for t = 1, #tags, 2 do
+      local key = P .. 'tag:' .. tags[t]
+      redis.call('HINCRBY', key, 'queued', -tags[t + 1])
+      redis.call('HINCRBY', key, class, tags[t + 1])
+    end
+  end
+end
+
+-- What each delivery left in `step`.
+local function write_down(step, claimed)
+  local P, now = step.P, step.now
+  if #step.unclaim > 0 then
+    redis.call('HDEL', claimed, unpack(step.unclaim))
+  end
+  if #step.gone > 0 then
+    redis.call('HDEL', P .. 'rec', unpack(step.gone))
+    release_content(P, step.gone)
+  end
+  if #step.ended > 0 then
+    note_ended(P, now, step.retention_ms, step.ended)
+  end
+  if #step.records > 0 then
+    redis.call('HSET', P .. 'rec', unpack(step.records))
+  end
+  add_spares(P, step.spares)
+  for pause, entries in pairs(step.holds_of) do
     redis.call('ZADD', P .. 'held:' .. pause, unpack(entries))
     redis.call('SADD', P .. 'pauses', pause)
   end
+  for rule in pairs(step.hit) do
+    redis.call('HSET', P .. 'rule:' .. rule, 'last_hit_at', now)
+  end
+  add_up(step.sums)
   local soonest = now + 1000
-  for _, queue in pairs(queues) do
+  for _, queue in pairs(step.queues) do
     redis.call('ZADD', P .. 'due:' .. queue[1] .. ':' .. queue[2], unpack(queue[4]))
     redis.call('ZADD', P .. 'agenda:' .. queue[1], 'LT', queue[3], queue[2])
     soonest = math.min(soonest, queue[3])
   end
-  for rule in pairs(hit) do
-    redis.call('HSET', P .. 'rule:' .. rule, 'last_hit_at', now)
-  end
-  add_up(sums)
-  if told or #late_events > 0 then
-    append_framed(P, argv[2] .. table.concat(late_events), left_out)
-  end
   if soonest < now + 1000 then
     redis.call('PUBLISH', 'fg:wake', P)
   end
-  return answer
+end
+
+local function settle(keys, argv)
+  local P, now = prefix_of(keys[1], 'lane'), now_ms()
+  local session, retention_ms, holds, kinds, plain, hold_of, kind_of, others = unpack(cmsgpack.unpack(argv[1]))
+  local claimed, cancels, ids = P .. 'claimed:' .. session, P .. 'cancels', {}
+  for i = 1, #kind_of do
+    ids[i] = string.sub(argv[3], 18 * i - 17, 18 * i)
+    hold_of[i] = holds[hold_of[i]]
+  end
+  local barrier = tonumber(redis.call('HGET', keys[1], 'barrier') or 0)
+  local held = redis.call('HMGET', claimed, unpack(ids))
+  local marks = redis.call('EXISTS', cancels) == 1 and redis.call('HMGET', cancels, unpack(ids)) or {}
+  local step = {
+    P = P, now = now, retention_ms = retention_ms, argv = argv, hold_of = hold_of, sums = {}, late_events = {},
+    unclaim = {}, gone = {}, ended = {}, records = {}, queues = {}, hit = {}, spares = {}, holds_of = {},
+  }
+  local answer, left_out, told, as_said = {}, {}, false, true
+  for i, id in ipairs(ids) do
+    local kind, said = kinds[kind_of[i]], 'O'
+    if held[i] ~= hold_of[i] then
+      said = 'S'
+      as_said = as_said and not kind[PLAIN]
+      stale(step, i, id, kind, others[i] or NOTHING_ELSE)
+    elseif kind[PLAIN] then
+      plain_end(step, i, id)
+    elseif kind[GENERATION] >= 0 and kind[GENERATION] < barrier then
+      said = 'R'
+    elseif marks[i] and (kind[MOVE] ~= 'e' or kind[CLASS] == 'intercepted') then
+      said = 'C'
+    else
+      other_end(step, i, id, kind, others[i] or NOTHING_ELSE)
+    end
+    answer[i] = said
+    if said == 'O' then
+      told = told or kind[TOLD]
+    else
+      left_out[#left_out + 1] = struct.pack('>I2', i - 1)
+    end
+  end
+  if as_said then
+    count_plain(P, plain)
+  else
+    for i, kind in ipairs(kind_of) do
+      if kinds[kind][PLAIN] and answer[i] == 'O' then
+        count_tags(step.sums, P, tags_of(step, i), 'queued', -1, kinds[kind][CLASS], 1)
+      end
+    end
+  end
+  write_down(step, claimed)
+  if told or #step.late_events > 0 then
+    append_framed(P, argv[2] .. table.concat(step.late_events), left_out)
+  end
+  return table.concat(answer)
 end
 
 redis.register_function { function_name = 'fg1_settle', callback = settle, flags = { 'allow-oom' } }
 
 -- note: appends events that change no state (Escaped). KEYS: lane, events. ARGV: event, ...
 local function note(keys, argv)
-  touch(keys)
   append_events(prefix_of(keys[1], 'lane'), argv)
   return #argv
 end
