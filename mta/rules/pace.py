@@ -26,7 +26,8 @@ class Pace:
         self._asked: dict[int, float] = {}  # by lane
         self._traffic = (0.0, 0)  # when it was asked for, and what it was
         self._live = False
-        self._turn = asyncio.Lock()
+        self._under_way = 0
+        self._round_over = asyncio.Event()  # of what is under way now
         self.stopping = False
 
     async def wait(self, lane: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
@@ -44,12 +45,19 @@ class Pace:
 
     @contextlib.asynccontextmanager
     async def step(self) -> AsyncIterator[None]:
-        """Around each call to the store: beside live traffic one at a time, so that nobody waits behind several."""
-        if not self._live:
+        """Around each call to the store. Beside live traffic they go in rounds: those that come while some are under
+        way wait until these are answered, then go together. So all lanes get on with each turn that this process has
+        on a busy machine, and while it thinks about what a round brought the server is there for other mail."""
+        if self._live and self._under_way:
+            await self._round_over.wait()
+        self._under_way += 1
+        try:
             yield
-            return
-        async with self._turn:
-            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._round_over.set()
+                self._round_over = asyncio.Event()
 
     async def _look_at_traffic(self, now: float) -> None:
         asked_at, before = self._traffic

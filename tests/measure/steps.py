@@ -141,8 +141,8 @@ async def sweep(store: Store, meter: Meter, mass: int, step: int, undo: bool) ->
 
 async def _journaled(store: Store, meter: Meter, name: str, deliveries: int, position: str) -> str:
     """What a journal asks of the server for the events of one step."""
-    entries = await meter.of(f"events {name}", deliveries, partial(store.outbox.read, LANE, position, 100))
-    position = entries[-1].id
+    page = await meter.of(f"events {name}", deliveries, partial(store.outbox.read, LANE, position, 1 << 20))
+    position = page.entries[-1].id
     await meter.of(f"trim {name}", deliveries, partial(store.outbox.done, LANE, "measured", position))
     return position
 
