@@ -1,6 +1,7 @@
 """Queues, and what is held and spared, as a sweep walks over them; and how far it is."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -174,10 +175,9 @@ def _named(prefix: bytes, source: str, queues: Iterable[QueueKey], kinds: Iterab
     for pool, domain in queues:
         names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
         names.add(keys.agenda_key(prefix, pool.encode()))
-    rules = {source}
-    for rule, tags, _, left_rule, _ in kinds:
-        rules.update((rule, left_rule))
-        names.update(keys.tag_key(prefix, tag.encode()) for tag in tags)
+    met, tags_met, _, left, _ = zip(*kinds, strict=True)
+    names.update(keys.tag_key(prefix, tag.encode()) for tag in set(chain.from_iterable(tags_met)))
+    rules = {source, *met, *left}
     for rule in rules - {""}:
         raw = rule.encode()
         names.update((keys.rule_key(prefix, raw), keys.held_key(prefix, raw), keys.spared_key(prefix, raw)))

@@ -220,6 +220,8 @@ class Sweeper:
             queues = await self._store.queues(lane, pool)
             self._places += len(queues)
             for queue in queues:
+                if self._stopping or not self._own:
+                    return
                 if _may_match(self._own.values(), pool, queue.domain):
                     async for page in self._pages(lane, partial(self._store.scan, lane, queue)):
                         yield page
