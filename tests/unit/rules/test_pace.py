@@ -99,6 +99,35 @@ async def test_one_that_failed_or_was_given_up_ends_its_round(rig: Rig) -> None:
     await second
 
 
+@pytest.mark.parametrize(("now", "together"), [(4100, 4), (3500, 1)])
+async def test_beside_mail_that_loses_of_its_rate_a_round_is_one_step(rig: Rig, now: int, together: int) -> None:
+    await rig.look(5000)
+    await rig.look(now)  # the rate of late is the mean of both
+    async with asyncio.TaskGroup() as group:
+        for name in "xabcd":
+            group.create_task(rig.step(name))
+        await settle()
+        assert rig.begun == ["x"]
+        rig.answers["x"].set()
+        await settle()
+        assert rig.begun == ["x", *"abcd"[:together]]
+        for name in "abcd":
+            rig.answers.setdefault(name, asyncio.Event()).set()
+
+
+async def test_a_rate_of_long_ago_says_nothing(rig: Rig) -> None:
+    await rig.look(5000)
+    rig.time += 60.0
+    await rig.look(0)
+    async with asyncio.TaskGroup() as group:
+        for name in "ab":
+            group.create_task(rig.step(name))
+        await settle()
+        assert rig.begun == ["a"]
+        for name in "ab":
+            rig.answers.setdefault(name, asyncio.Event()).set()
+
+
 async def test_when_other_mail_ends_it_is_fast_again(rig: Rig) -> None:
     await rig.look(5000)
     await rig.look(0)
