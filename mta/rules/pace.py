@@ -12,6 +12,7 @@ _ASK_EVERY: Final = 0.25
 _FRESH: Final = 2.0  # seconds after which what was known of other mail counts no more
 _BACKLOG_PAUSE: Final = 0.05
 _LIVE: Final = 100.0  # deliveries accepted and delivered a second, from which on other mail goes first
+_LATEST: Final = 0.25  # how much the latest look at that rate counts: single ones go up and down
 _KEEPS: Final = 0.9  # of its rate, at least
 _FORGOTTEN: Final = 0.96  # of that rate a second later: it may have become slower by itself
 
@@ -80,7 +81,7 @@ class Pace:
             self._others = self._usual = 0.0
             return
         rate = (traffic - before) / passed
-        self._others = (self._others + rate) / 2 if self._others else rate
+        self._others += (rate - self._others) * (_LATEST if self._others else 1.0)
         self._usual = max(self._others, self._usual * _FORGOTTEN**passed)
         self._live = rate >= _LIVE
         self._suffers = self._live and self._others < _KEEPS * self._usual
