@@ -268,8 +268,8 @@ class SweepStore(Protocol):
     async def move(
         self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[Match]
     ) -> tuple[InterceptAnswer, int]:
-        """Move what is still at its source (at most 100): the pause `source`, or "" = the queues of the matches; how
-        many were."""
+        """Move what is still at its source (at most 100, each once): the pause `source`, or "" = the queues of the
+        matches; how many were."""
         ...
 
     async def spared(self, lane: int) -> list[str]:

@@ -1,7 +1,7 @@
 """How records, events and content are written in Redis."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import zstandard
@@ -30,6 +30,14 @@ def lua_text(raw: bytes) -> msgspec.Raw:
     if size < 65536:
         return msgspec.Raw(b"\xda%b%b" % (size.to_bytes(2, "big"), raw))
     return msgspec.Raw(b"\xdb%b%b" % (size.to_bytes(4, "big"), raw))
+
+
+def lua_texts(raws: Sequence[bytes]) -> msgspec.Raw:
+    """A list of such strings."""
+    parts = [b"\xdd%b" % len(raws).to_bytes(4, "big")]
+    for raw in raws:
+        parts += (_SHORT[len(raw)], raw) if len(raw) < 256 else (bytes(lua_text(raw)),)
+    return msgspec.Raw(b"".join(parts))
 
 
 def encode_record(record: Record, reclaims: int) -> bytes:

@@ -1,7 +1,8 @@
 """Queues, and what is held and spared, as a sweep walks over them; and how far it is."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -13,7 +14,8 @@ from mta.redis_store.link import Link
 
 _MOVE_KEYS: Final = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"pauses", b"spares", b"cancels")
 
-_Kind = tuple[str, tuple[str, ...], bool, str, int]
+_T = TypeVar("_T")
+_Kind = tuple[str, tuple[str, ...], bool, str, int]  # what is counted, and kept for an undo, alike
 
 _state_decoder = msgspec.msgpack.Decoder(SweepState)
 
@@ -81,29 +83,27 @@ class StoredSweeps:
         self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[Match]
     ) -> tuple[InterceptAnswer, int]:
         prefix = keys.lane_prefix(lane)
-        queues: dict[QueueKey, int] = {}
-        queue_of = [queues.setdefault(match.queue, len(queues) + 1) for match in matches]
-        kinds: dict[_Kind, int] = {}
-        kind_of = [kinds.setdefault(_kind(match), len(kinds) + 1) for match in matches]
-        text = codec.lua_text
+        ids, of, rules, tags, events, uncertain, left_rules, _, _, _, spares, raws = zip(*matches, strict=True)
+        queues, queue_of = _places(of)
+        kinds, kind_of = _places(zip(rules, tags, uncertain, left_rules, spares, strict=True))
+        texts = codec.lua_texts
         blob = codec.encode(
             (
                 move.value,
                 source,
                 generation,
                 self._retention_ms,
-                list(queues),
-                list(kinds),
-                [text(match.id) for match in matches],
+                queues,
+                kinds,
+                texts(ids),
                 queue_of,
                 kind_of,
-                [text(match.raw) for match in matches],
-                [text(_fate(match)) for match in matches],
+                texts(raws),
+                texts([_fate(match) for match in matches]),
             )
         )
         step_keys = [*(prefix + name for name in _MOVE_KEYS), *_named(prefix, source, queues, kinds)]
-        events = codec.framed(match.event for match in matches)
-        count = int(await self._link.call(b"fg1_move", step_keys, [blob, events]))
+        count = int(await self._link.call(b"fg1_move", step_keys, [blob, codec.framed(events)]))
         return (InterceptAnswer.OLD_RULES, 0) if count < 0 else (InterceptAnswer.OK, count)
 
     async def drop_spared(self, lane: int, rule: str, most: int, early: bool = False) -> int:
@@ -148,10 +148,11 @@ def _queued(
     """What could be read, and what not (it is parked when it is claimed). Members are ids, with their queue behind it
     where `queue` does not say it."""
     found, unreadable = [], []
-    for at in range(1, len(answer), 3):
-        member, score, raw = answer[at : at + 3]
-        id_, (pool, _, domain) = member[:18], member[18:].decode().partition("|")
-        of = queue if queue is not None else QueueKey(pool, domain)
+    for member, score, raw in zip(answer[1::3], answer[2::3], answer[3::3], strict=True):
+        id_, of = member, queue
+        if of is None:
+            id_, (pool, _, domain) = member[:18], member[18:].decode().partition("|")
+            of = QueueKey(pool, domain)
         try:
             reclaims, record = codec.decode_record(raw)
         except codec.UNREADABLE:
@@ -161,25 +162,26 @@ def _queued(
     return found, unreadable
 
 
+def _places(column: Iterable[_T]) -> tuple[list[_T], list[int]]:
+    """What there is in a column, each once, and for each of its entries the place there, from 1."""
+    places: dict[_T, int] = {}
+    at = [places.setdefault(entry, len(places) + 1) for entry in column]
+    return list(places), at
+
+
 def _named(prefix: bytes, source: str, queues: Iterable[QueueKey], kinds: Iterable[_Kind]) -> set[bytes]:
     """The keys of queues, tags and rules that a step may write."""
     names = set()
     for pool, domain in queues:
         names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
         names.add(keys.agenda_key(prefix, pool.encode()))
-    rules = {source}
-    for rule, tags, _, left_rule, _ in kinds:
-        rules.update((rule, left_rule))
-        names.update(keys.tag_key(prefix, tag.encode()) for tag in tags)
+    met, tags_met, _, left, _ = zip(*kinds, strict=True)
+    names.update(keys.tag_key(prefix, tag.encode()) for tag in set(chain.from_iterable(tags_met)))
+    rules = {source, *met, *left}
     for rule in rules - {""}:
         raw = rule.encode()
         names.update((keys.rule_key(prefix, raw), keys.held_key(prefix, raw), keys.spared_key(prefix, raw)))
     return names
-
-
-def _kind(match: Match) -> _Kind:
-    """What is counted, and kept for an undo, alike."""
-    return match.rule, match.tags, match.uncertain, match.left_rule, match.spare_ms
 
 
 def _fate(match: Match) -> bytes:

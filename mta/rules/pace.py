@@ -9,8 +9,12 @@ from mta.ports.rules import SweepStore
 from mta.rules.clock import boottime
 
 _ASK_EVERY: Final = 0.25
+_FRESH: Final = 2.0  # seconds after which what was known of other mail counts no more
 _BACKLOG_PAUSE: Final = 0.05
 _LIVE: Final = 100.0  # deliveries accepted and delivered a second, from which on other mail goes first
+_LATEST: Final = 0.25  # how much the latest look at that rate counts: single ones go up and down
+_KEEPS: Final = 0.9  # of its rate, at least
+_FORGOTTEN: Final = 0.96  # of that rate a second later: it may have become slower by itself
 
 
 class Pace:
@@ -25,8 +29,10 @@ class Pace:
         self._next_at = 0.0  # the rate's next free instant
         self._asked: dict[int, float] = {}  # by lane
         self._traffic = (0.0, 0)  # when it was asked for, and what it was
-        self._live = False
-        self._turn = asyncio.Lock()
+        self._others = self._usual = 0.0  # deliveries of other mail a second: of late, and at its best
+        self._live = self._suffers = True
+        self._under_way = 0
+        self._round_over = asyncio.Event()  # of what is under way now
         self.stopping = False
 
     async def wait(self, lane: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
@@ -44,19 +50,41 @@ class Pace:
 
     @contextlib.asynccontextmanager
     async def step(self) -> AsyncIterator[None]:
-        """Around each call to the store: beside live traffic one at a time, so that nobody waits behind several."""
-        if not self._live:
+        """Around each call to the store. Beside live traffic they go in rounds: those that come while some are under
+        way wait until these are answered, then go together. So all lanes get on with each turn that this process has
+        on a busy machine, and while it thinks about what a round brought the server is there for other mail. Where
+        that loses of its rate all the same, a round is one call."""
+        if self._live and self._under_way:
+            await self._round_over.wait()
+        while self._suffers and self._under_way:
+            await self._round_over.wait()
+        self._under_way += 1
+        try:
             yield
-            return
-        async with self._turn:
-            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._round_over.set()
+                self._round_over = asyncio.Event()
 
     async def _look_at_traffic(self, now: float) -> None:
         asked_at, before = self._traffic
-        if now - asked_at >= _ASK_EVERY:
-            traffic = await self._store.traffic()
-            self._live = asked_at > 0 and (traffic - before) / (now - asked_at) >= _LIVE
-            self._traffic = now, traffic
+        passed = now - asked_at
+        if passed < _ASK_EVERY:
+            return
+        traffic = await self._store.traffic()
+        if self._traffic[0] != asked_at:
+            return  # another lane has looked meanwhile
+        self._traffic = now, traffic
+        if passed > _FRESH:
+            self._live = self._suffers = True  # until more is known
+            self._others = self._usual = 0.0
+            return
+        rate = (traffic - before) / passed
+        self._others += (rate - self._others) * (_LATEST if self._others else 1.0)
+        self._usual = max(self._others, self._usual * _FORGOTTEN**passed)
+        self._live = rate >= _LIVE
+        self._suffers = self._live and self._others < _KEEPS * self._usual
 
     def spend(self, deliveries: int) -> None:
         """So many were looked at."""

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from mta.model.errors import StoreError
-from mta.model.mail import QueueKey
 from mta.model.rules import PastDot, Rule
 from mta.policy.rule_table import RuleTable, covers, ends, in_force, swept
 from mta.ports.rules import InterceptAnswer, Match, Queued, Rules, RuleStore, SweepState, SweepStore
@@ -24,6 +24,8 @@ _TICK: Final = 1.0
 _EFFECT_POLL: Final = 0.03
 _RETRY: Final = 0.5
 _STALE_PAUSE: Final = 0.01
+
+_Pages = AsyncGenerator[list[Queued], None]
 
 
 class _Sweep:
@@ -185,6 +187,35 @@ class Sweeper:
                 self._settled[sweep.rule.id] = sweep.rule.generation
 
     async def _lane(self, lane: int, pools: Sequence[str]) -> None:
+        await self._walk(lane, "", self._queued(lane, pools))
+        if any(ends(sweep.rule) for sweep in self._own.values()):
+            held = await self._store.pauses(lane)
+            self._places += len(held)
+            for pause in held:
+                await self._walk(lane, pause, self._held(lane, pause))
+
+    async def _walk(self, lane: int, pause: str, pages: _Pages) -> None:
+        """Over all queues of a lane, or over what one pause holds. Each page is asked for while what came before is
+        dealt with; a step is full wherever that much waits, whatever a page has and however short the queues are."""
+        waits: list[Queued] = []
+        ahead = asyncio.ensure_future(anext(pages, None))
+        try:
+            while (page := await ahead) is not None:
+                ahead = asyncio.ensure_future(anext(pages, None))
+                for sweep in self._own.values():
+                    sweep.seen += len(page)
+                waits += page
+                while len(waits) >= CHUNK:
+                    await self._move(lane, pause, _once(waits[:CHUNK]))
+                    del waits[:CHUNK]
+                self._pace.spend(len(page))
+            await self._move(lane, pause, _once(waits))
+        finally:
+            await asyncio.gather(ahead, return_exceptions=True)  # an answer that is on its way is waited for
+            await pages.aclose()
+
+    async def _queued(self, lane: int, pools: Sequence[str]) -> _Pages:
+        """What waits in the lane's queues."""
         for pool in pools:
             queues = await self._store.queues(lane, pool)
             self._places += len(queues)
@@ -192,40 +223,27 @@ class Sweeper:
                 if self._stopping or not self._own:
                     return
                 if _may_match(self._own.values(), pool, queue.domain):
-                    await self._walk(lane, queue, "")
-                self._walked += 1
-        if any(ends(sweep.rule) for sweep in self._own.values()):
-            held = await self._store.pauses(lane)
-            self._places += len(held)
-            for pause in held:
-                await self._walk(lane, None, pause)
+                    async for page in self._pages(lane, partial(self._store.scan, lane, queue)):
+                        yield page
                 self._walked += 1
 
-    async def _walk(self, lane: int, queue: QueueKey | None, pause: str) -> None:
-        """Over one queue, or over what one pause holds. Each page is asked for while the one before is dealt with."""
-        ahead = asyncio.create_task(self._page(lane, queue, pause, 0))
-        try:
-            while not self._stopping and self._own:
-                cursor, page = await ahead
-                if cursor:
-                    ahead = asyncio.create_task(self._page(lane, queue, pause, cursor))
-                for sweep in self._own.values():
-                    sweep.seen += len(page)
-                for at in range(0, len(page), CHUNK):
-                    await self._move(lane, pause, page[at : at + CHUNK])
-                self._pace.spend(len(page))
-                if not cursor:
-                    return
-        finally:
-            await asyncio.gather(ahead, return_exceptions=True)  # an answer that is on its way is waited for
+    async def _held(self, lane: int, pause: str) -> _Pages:
+        """What the pause holds there."""
+        async for page in self._pages(lane, partial(self._store.scan_held, lane, pause)):
+            yield page
+        self._walked += 1
 
-    async def _page(self, lane: int, queue: QueueKey | None, pause: str, cursor: int) -> tuple[int, list[Queued]]:
-        await self._progress()
-        await self._pace.wait(lane, self._save_all)
-        async with self._pace.step():
-            if queue is not None:
-                return await self._store.scan(lane, queue, cursor, CHUNK)
-            return await self._store.scan_held(lane, pause, cursor, CHUNK)
+    async def _pages(self, lane: int, scan: Callable[[int, int], Awaitable[tuple[int, list[Queued]]]]) -> _Pages:
+        """All of one place."""
+        cursor = 0
+        while not self._stopping and self._own:
+            await self._progress()
+            await self._pace.wait(lane, self._save_all)
+            async with self._pace.step():
+                cursor, page = await scan(cursor, CHUNK)
+            yield page
+            if not cursor:
+                return
 
     async def _move(self, lane: int, pause: str, page: Sequence[Queued]) -> None:
         while not self._stopping:
@@ -276,6 +294,11 @@ class Sweeper:
         )
         if not await self._store.save_sweep(state, lease):
             self._own.pop(sweep.rule.id, None)
+
+
+def _once(seen: Iterable[Queued]) -> list[Queued]:
+    """Each delivery once, as it was seen last: a walk may see it several times, and a step would count it as often."""
+    return list({queued.id: queued for queued in seen}.values())
 
 
 def _may_match(sweeps: Iterable[_Sweep], pool: str, domain: str | None = None) -> bool:

@@ -30,7 +30,11 @@ class Queues:
 
     def __init__(self) -> None:
         self.mail: dict[tuple[int, QueueKey], dict[bytes, Queued]] = {}
+        self.walked: dict[tuple[int, QueueKey], list[Queued]] = {}  # as it was when the walk began
         self.held: dict[tuple[int, str], dict[bytes, Queued]] = {}
+        self.page = 1 << 30  # deliveries of a page
+        self.again = 0  # of a page that the next one shows once more
+        self.steps: list[int] = []  # their sizes
         self.ended: list[Match] = []
         self.released: list[Match] = []
         self.scanned: list[QueueKey] = []
@@ -63,7 +67,11 @@ class Queues:
     async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[Queued]]:
         await asyncio.sleep(0)
         self.scanned.append(queue)
-        return 0, list(self.mail[lane, queue].values())
+        if not cursor:
+            self.walked[lane, queue] = list(self.mail[lane, queue].values())
+        page = self.walked[lane, queue][max(0, cursor - self.again) :][: self.page + self.again]
+        after = cursor + self.page
+        return after if after < len(self.walked[lane, queue]) else 0, page
 
     async def pauses(self, lane: int) -> list[str]:
         return [pause for (at, pause), found in self.held.items() if at == lane and found]
@@ -79,7 +87,8 @@ class Queues:
     ) -> tuple[InterceptAnswer, int]:
         if generation < self.barrier:
             return InterceptAnswer.OLD_RULES, 0
-        assert len(matches) <= 100
+        assert len({match.id for match in matches}) == len(matches) <= 100
+        self.steps.append(len(matches))
         moved = 0
         for match in matches:
             place = self.held[lane, source] if source else self.mail[lane, match.queue]
@@ -172,6 +181,23 @@ async def test_what_matches_is_intercepted_and_the_rest_left(rig):
     assert (event.type, event.code, event.enhanced, event.text) == (EventType.INTERCEPTED, 554, "5.7.1", "stopped")
     assert event.forced == ("r", rule.generation, Stage.QUEUED)
     assert sum(match.uncertain for match in rig.queues.ended) == 250
+
+
+async def test_steps_are_full_whatever_a_page_or_a_queue_has(rig):
+    rig.queues.page = 30
+    for number in range(7):
+        rig.queues.add(f"d{number}.example.com", "a", 50)
+    await rig.put("r", tag="a")
+    await until(lambda: rig.state("r") == "done")
+    assert (rig.queues.steps, rig.queues.left()) == ([100, 100, 100, 50], 0)
+
+
+async def test_a_delivery_that_a_walk_shows_twice_is_ended_once(rig):
+    rig.queues.page, rig.queues.again = 30, 10
+    rig.queues.add("example.com", "a", 150)
+    await rig.put("r", tag="a")
+    await until(lambda: rig.state("r") == "done")
+    assert (len(rig.queues.ended), rig.queues.states["r"].matched, rig.queues.left()) == (150, 150, 0)
 
 
 async def test_last_pass_begins_only_when_the_rule_is_effective(rig):
