@@ -78,7 +78,7 @@ def test_a_rule_is_disabled_enabled_and_edited(house: Any):
 
     house.edit(rule, code=552, extended="5.2.3", description="second")
     house.node.send("u@edit.test", ("edit",))
-    lines = house.logged("edit", "Intercepted", 3)
+    lines = sorted(house.logged("edit", "Intercepted", 3), key=lambda line: line["time"])  # lanes are logged in turn
     assert [line["text"] for line in lines] == ["first", "first", "second"]
     assert (lines[2]["code"], lines[2]["enhanced"]) == (552, "5.2.3")
 

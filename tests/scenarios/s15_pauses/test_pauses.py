@@ -90,10 +90,10 @@ def test_an_undo_returns_each_delivery_once_and_all_arrive(house: Any):
     assert undone["effective"] is True
     again = house.call("POST", f"/v1/errors/{rule['id']}/undo?wait=20s")
     assert (again["reinstated"], again["left"]) == (0, 0)
-    until(lambda: len(house.arrived("undo.test")) == 20)
+    until(lambda: house.node.statement("undo")["delivered"] == 20)
     assert sorted(house.arrived("undo.test")) == sorted(now)
     statement = house.node.statement("undo")
-    assert (statement["queued"], statement["delivered"], statement["balanced"]) == (250, 20, True)
+    assert (statement["queued"], statement["balanced"]) == (250, True)
     lines = until(lambda: (f := house.log_of("undo", "Reinstated")) and len(f) == 270 and f)
     assert len({line["id"] for line in lines}) == 270
     account = house.account(f"/v1/errors/{rule['id']}")
