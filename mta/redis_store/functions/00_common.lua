@@ -6,13 +6,6 @@ local function prefix_of(anchor, tail)
   return string.sub(anchor, 1, #anchor - #tail)
 end
 
--- During a slot migration this fails cleanly before anything was written.
-local function touch(keys)
-  for from = 1, #keys, 2000 do
-    redis.call('EXISTS', unpack(keys, from, math.min(from + 1999, #keys)))
-  end
-end
-
 -- Unix milliseconds by the server's clock: for due times only, never for a safety decision.
 local function now_ms()
   local t = redis.call('TIME')

@@ -91,7 +91,6 @@ end
 -- DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
 -- RULES (decided by a rule table below the barrier; the number is not used up).
 local function accept(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'lane')
   local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, parts, owners, door =
     unpack(cmsgpack.unpack(argv[1]))
@@ -166,7 +165,6 @@ redis.register_function { function_name = 'fg1_accept', callback = accept }
 -- Answers RAN when it has run (or a later one has), VOID, or LOST: the session was given up, so nobody can tell.
 -- KEYS: lane, ingest, claimed, rec. ARGV: session, number
 local function void(keys, argv)
-  touch(keys)
   local P, ingest, number = prefix_of(keys[1], 'lane'), keys[2], tonumber(argv[2])
   local last = redis.call('HGET', ingest, argv[1])
   local mark, done = string.sub(last or '', 1, 1), tonumber(string.sub(last or 'n0', 2))

@@ -91,7 +91,6 @@ redis.register_function { function_name = 'fg1_message_places', callback = messa
 -- ARGV[1]: msgpack [now, retention_ms, items]; an item is an array in the order of the locals below.
 -- Answers one of C (canceled), A (its worker is asked), S (no longer spared), M (it has moved: look again) for each item.
 local function cancel(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'lane')
   local asked_at, retention_ms, items = unpack(cmsgpack.unpack(argv[1]))
   local rec, cancels = P .. 'rec', P .. 'cancels'

@@ -57,7 +57,6 @@ end
 -- ARGV: op, change id, rule id, rule as seen ('' = not there), identity as seen, identity, rule without its generation,
 -- by, at (Unix ms), most rules.
 local function rules_change(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'head')
   local op, change, id, seen, old_identity, identity, rule, by, at, most = unpack(argv)
   if not is_as_seen(P, id, seen, identity) then
@@ -121,7 +120,6 @@ end
 -- Answers [OK, last entry, [message canceled, ...]] | [LOST] | [BEHIND, generation, change, [change entry, ...]] | [RELOAD, generation, change] |
 -- [MORE, last entry, [message canceled, ...]]: ask on from there; only OK has written.
 local function rules_confirm(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'head')
   local session, seq = argv[1], tonumber(argv[2])
   local mine, my_change = tonumber(argv[3]), argv[4]

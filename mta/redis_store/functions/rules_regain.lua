@@ -26,7 +26,6 @@ redis.register_function { function_name = 'fg1_rules_trail', callback = rules_tr
 -- rule as seen, identity as seen, identity, rule without its generation, was.
 -- Answers 1; 0: something has changed meanwhile; 2: another process has regained that far already.
 local function rules_regain(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'head')
   local lost, change, last, at = tonumber(argv[1]), argv[2], argv[3], argv[4]
   if tonumber(redis.call('HGET', keys[1], 'regained') or 0) >= lost then

@@ -102,7 +102,6 @@ end
 -- unhold: what a pause holds and nobody can read is due at once: who claims it parks it. Its tags are lost with its record:
 -- only the totals can follow. KEYS: lane, held, count, pauses, then due and agenda. ARGV: pause, then id, pool, domain, ...
 local function unhold(keys, argv)
-  touch(keys)
   local P, now = prefix_of(keys[1], 'lane'), now_ms()
   for i = 2, #argv, 3 do
     local id, pool, domain = argv[i], argv[i + 1], argv[i + 2]
@@ -131,7 +130,6 @@ redis.register_function { function_name = 'fg1_unhold', callback = unhold, flags
 -- ARGV[2]: their events, framed. `source` is a pause, or '' for the queues.
 -- Answers how many, or -1 when the lane's barrier is above `generation`.
 local function move(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'lane')
   local how, source, generation, retention_ms, queues, kinds, all, queue_of, kind_of, raws, fates = unpack(cmsgpack.unpack(argv[1]))
   if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then
@@ -221,7 +219,6 @@ redis.register_function { function_name = 'fg1_move', callback = move, flags = {
 -- drop_spared: what was kept for an undo and has had its time, or, early, the oldest, is let go. KEYS: lane, spared, spares, rec, content, refs. ARGV: rule, most, early ('1')
 -- Answers how many.
 local function drop_spared(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'lane')
   local until_ms = argv[3] == '1' and '+inf' or tostring(now_ms())
   local members = redis.call('ZRANGE', keys[2], '-inf', until_ms, 'BYSCORE', 'LIMIT', 0, argv[2])

@@ -4,7 +4,6 @@
 -- ARGV[1]: msgpack [rule, hours, [[pool, domain], ...], [[id, queue, stage, uncertain, tags, record, event, due], ...]]; `hours`: how far back their status may stand.
 -- Answers how many.
 local function reinstate(keys, argv)
-  touch(keys)
   local P = prefix_of(keys[1], 'lane')
   local rule, hours, queues, items = unpack(cmsgpack.unpack(argv[1]))
   local of_rule, now = P .. 'rule:' .. rule, now_ms()

@@ -60,6 +60,8 @@ async def test_a_step_does_nothing_while_some_of_its_keys_are_elsewhere(pair):
             await store.queues.settle(0, [ended(c) for c in claimed])
         with pytest.raises(StoreAway):
             await store.claim(0)
+        with pytest.raises(StoreAway):
+            await store.queues.accept(0, [message()])
         full.ask("CLUSTER", "SETSLOT", slot, "STABLE")
         assert await store.books.total() == books
         assert await store.queues.settle(0, [ended(c) for c in claimed]) == [Settled.OK] * 2
