@@ -17,9 +17,8 @@ _MORE: Final = object()  # the answer is not complete
 _PATIENCE: Final = 0.01  # seconds: a worker that is busy accepts a batch every few milliseconds
 
 _Answer = asyncio.Future[Any]
-_Call = tuple[
-    _Answer, asyncio.TimerHandle, int, list[Any]
-]  # how many commands it has, and what was said of them so far
+# How many commands a call has, and what was said of them so far.
+_Call = tuple[_Answer, asyncio.TimerHandle, int, list[Any]]
 
 
 async def _connected(pool: Any) -> asyncio.StreamWriter:
