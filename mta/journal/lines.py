@@ -88,7 +88,7 @@ def _line(event_id: str, event: Event) -> _Line:
     delivery, forced, queued_at, next_attempt = event.id, event.forced, event.queued_at, event.next_attempt
     if delivery is not None:
         message, number = _parts(delivery)
-        message_id = _message_text(message)
+        message_id = message_text(MessageId(message))
         id_ = f"{message_id}.{number}"
     return _Line(
         VERSION,
@@ -137,12 +137,6 @@ def _visible(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_visible(item) for item in value]
     return value
-
-
-@lru_cache(maxsize=4096)
-def _message_text(message: bytes) -> str:
-    """Events of one message come soon after each other."""
-    return message_text(MessageId(message))
 
 
 @lru_cache(maxsize=4096)

@@ -136,8 +136,8 @@ class Settlement(msgspec.Struct, gc=False):
     move: Move
     tags: tuple[str, ...]
     event: bytes  # encoded Event, b"" = none
-    late_event: bytes | None  # appended instead of `event` when the claim is no longer ours; b"" = none,
-    # None = `event` itself, as a LateOutcome
+    # Appended instead of `event` when the claim is no longer ours; b"" = none, None = `event` itself, as a LateOutcome.
+    late_event: bytes | None
     ended: Class | None = None  # with END
     stage: str = ""  # with INTERCEPTED: the forced stage, counted on its own
     due_at: int = 0  # with QUEUE and HOLD

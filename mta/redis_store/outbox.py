@@ -52,7 +52,7 @@ class StoredOutbox:
         while True:
             rows = await self._link.quick("XRANGE", stream, f"({after}", "+", "COUNT", ask)
             for entry, fields in rows:
-                sizes.append(len(fields[1]))
+                sizes.append(len(entry) + len(fields[1]))
                 found.append(Entry(entry.decode(), codec.unframed(*fields[1::2])))
             size = sum(sizes)
             if len(rows) < ask or size >= room:

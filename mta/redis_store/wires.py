@@ -151,27 +151,27 @@ class Wires:
     async def ask(self, words: tuple[bytes | str | int | float, ...], *, patient: bool = False) -> Any:
         """Raises the client library's errors, and OSError. `patient`: it may wait some milliseconds for another call
         to go along with."""
-        packed, loop = _packed(words), asyncio.get_running_loop()
+        if not patient:
+            return await self._said(_packed(words), 1)
+        loop = asyncio.get_running_loop()
         answer: _Answer = loop.create_future()
-        if patient:
-            self._patient.append((packed, answer))
-            if self._patience is None:
-                self._patience = loop.call_later(_PATIENCE, self._leave)
-        else:
-            wire = self._ready() or await self._open()
-            wire.send(packed, answer, self._timeout)
-            self._go_along(wire)
+        self._patient.append((_packed(words), answer))
+        if self._patience is None:
+            self._patience = loop.call_later(_PATIENCE, self._leave)
         return await answer
 
     async def ask_at_once(self, *commands: tuple[bytes | str | int | float, ...]) -> Any:
         """One transaction, in one write: nothing comes between the commands, and where the server takes one of them not
         at all none runs. What the last one answers; raises as `ask` does."""
+        return _committed(await self._said(_packed((b"MULTI",), *commands, (b"EXEC",)), len(commands) + 2))
+
+    async def _said(self, packed: bytes, commands: int) -> Any:
+        """Sent at once, and those that have patience with it."""
         answer: _Answer = asyncio.get_running_loop().create_future()
-        packed = _packed((b"MULTI",), *commands, (b"EXEC",))
         wire = self._ready() or await self._open()
-        wire.send(packed, answer, self._timeout, len(commands) + 2)
+        wire.send(packed, answer, self._timeout, commands)
         self._go_along(wire)
-        return _committed(await answer)
+        return await answer
 
     def _ready(self) -> _Wire | None:
         if self._shared is None and self._idle:
@@ -209,13 +209,17 @@ class Wires:
     async def _leave_by_a_new_one(self) -> None:
         try:
             self._idle.append(await self._open())
-        except Exception as error:  # the client library's; each caller gets it
-            for _, answer in self._no_longer_patient():
-                if not answer.done():
-                    answer.set_exception(error)
+        except Exception as error:  # the client library's
+            self._give_up(error)
             return
         if self._patience is not None:  # else somebody came after all
             self._leave()
+
+    def _give_up(self, error: Exception) -> None:
+        """Each that has patience gets the error."""
+        for _, answer in self._no_longer_patient():
+            if not answer.done():
+                answer.set_exception(error)
 
     def answered(self, wire: _Wire) -> None:
         """It has no call any more."""
@@ -232,6 +236,7 @@ class Wires:
             self._idle.remove(wire)
 
     def close(self) -> None:
+        self._give_up(ConnectionError("the store is closed"))
         for wire in list(self._all):
             wire.abort()
 

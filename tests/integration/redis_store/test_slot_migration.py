@@ -2,18 +2,15 @@
 
 import contextlib
 import pathlib
-import time
+from functools import partial
 
 import pytest
 
 from mta.model.errors import StoreAway
-from mta.model.settings import RedisSettings
 from mta.ports.queueing import Settled
-from mta.redis_store.checker import Checker
-from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.keys import lane_key
-from mta.redis_store.link import Link
-from tests.support.stores import Store, ended, message
+from tests.support.node import until
+from tests.support.stores import ended, message
 from tests.support.valkey import SAFE, Valkey
 
 
@@ -22,11 +19,8 @@ def told(server: Valkey, *words: str) -> str:
     return server.ask(*words).decode().splitlines()[-1].lstrip(":+")
 
 
-def until(server: Valkey, what: str) -> None:
-    deadline = time.monotonic() + 10
-    while what.encode() not in server.ask("CLUSTER", "NODES"):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
+def knows(server: Valkey, other: str) -> bool:
+    return other.encode() in server.ask("CLUSTER", "NODES")
 
 
 @pytest.fixture
@@ -38,35 +32,31 @@ def pair(tmp_path: pathlib.Path):
         for server in (full, empty):
             stack.callback(server.start().stop)
         full.ask("CLUSTER", "MEET", "127.0.0.1", str(empty.port))
-        until(full, told(empty, "CLUSTER", "MYID"))
-        until(empty, told(full, "CLUSTER", "MYID"))
+        for one, other in ((full, empty), (empty, full)):
+            until(partial(knows, one, told(other, "CLUSTER", "MYID")))
         yield full, empty
 
 
-async def test_a_step_does_nothing_while_some_of_its_keys_are_elsewhere(pair):
+@pytest.fixture
+def server(pair):
+    """The store is on the first."""
+    return pair[0]
+
+
+async def test_a_step_does_nothing_while_some_of_its_keys_are_elsewhere(pair, open_store):
     full, empty = pair
-    link = Link(full.url, RedisSettings(timeout=1.0))
-    try:
-        await link.open()
-        cluster = ClusterSettings(link)
-        await cluster.open(5.0)
-        store = Store(link, "n1", cluster)
-        await store.queues.accept(0, [message(), message()])
-        claimed = await store.claim(0)
-        books = await store.books.total()
-        slot = told(full, "CLUSTER", "KEYSLOT", lane_key(0, b"lane").decode())
-        full.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", told(empty, "CLUSTER", "MYID"))
-        with pytest.raises(StoreAway):  # `cancels` and others are not there: they may be at the other node already
-            await store.queues.settle(0, [ended(c) for c in claimed])
-        with pytest.raises(StoreAway):
-            await store.claim(0)
-        with pytest.raises(StoreAway):
-            await store.queues.accept(0, [message()])
-        full.ask("CLUSTER", "SETSLOT", slot, "STABLE")
-        assert await store.books.total() == books
-        assert await store.queues.settle(0, [ended(c) for c in claimed]) == [Settled.OK] * 2
-        report = await Checker(link, store.lanes).report()
-        assert report.balanced
-        assert not report.broken
-    finally:
-        await link.close()
+    store = await open_store(timeout=1.0)
+    await store.queues.accept(0, [message(), message()])
+    claimed = await store.claim(0)
+    books = await store.books.total()
+    slot = told(full, "CLUSTER", "KEYSLOT", lane_key(0, b"lane").decode())
+    full.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", told(empty, "CLUSTER", "MYID"))
+    with pytest.raises(StoreAway):  # `cancels` and others are not there: they may be at the other node already
+        await store.queues.settle(0, [ended(c) for c in claimed])
+    with pytest.raises(StoreAway):
+        await store.claim(0)
+    with pytest.raises(StoreAway):
+        await store.queues.accept(0, [message()])
+    full.ask("CLUSTER", "SETSLOT", slot, "STABLE")
+    assert await store.books.total() == books
+    assert await store.queues.settle(0, [ended(c) for c in claimed]) == [Settled.OK] * 2

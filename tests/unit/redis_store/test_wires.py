@@ -133,6 +133,16 @@ async def test_who_has_patience_is_told_that_there_is_no_server() -> None:
             await wires.ask(("P",), patient=True)
 
 
+async def test_who_has_patience_is_told_that_all_is_closed(server: Server, wires: Wires) -> None:
+    await wires.ask(("FIRST",))
+    waiting = asyncio.create_task(wires.ask(("P",), patient=True))
+    await asyncio.sleep(0)
+    wires.close()
+    with pytest.raises(ConnectionError, match="closed"):
+        await waiting
+    assert server.commands == [b"FIRST"]
+
+
 async def test_all_that_share_a_connection_learn_of_its_loss(server: Server, wires: Wires) -> None:
     await wires.ask(("FIRST",))
     server.answer = lambda command: b"+OK\r\n" if command == b"C0" else Server.HANG_UP

@@ -1,6 +1,7 @@
 """The pace of a sweep: alone as fast as it goes, beside other mail in rounds."""
 
 import asyncio
+from collections.abc import Iterable
 
 import pytest
 
@@ -40,14 +41,18 @@ class Rig:
             self.begun.append(name)
             await self.answers.setdefault(name, asyncio.Event()).wait()
 
+    def answer(self, names: Iterable[str]) -> None:
+        """Also steps that have not begun."""
+        for name in names:
+            self.answers.setdefault(name, asyncio.Event()).set()
+
 
 @pytest.fixture
 async def rig():
     made = Rig()
     await made.look(0)
     yield made
-    for answer in made.answers.values():
-        answer.set()
+    made.answer(made.answers)
 
 
 async def settle() -> None:
@@ -64,8 +69,7 @@ async def test_steps_wait_for_those_under_way_beside_other_mail_only(rig: Rig, m
             group.create_task(rig.step(name))
         await settle()
         assert "".join(rig.begun) == begun
-        for name in "abcd":
-            rig.answers.setdefault(name, asyncio.Event()).set()
+        rig.answer("abcd")
 
 
 async def test_what_waited_goes_together_once_all_of_the_round_is_answered(rig: Rig) -> None:
@@ -111,8 +115,7 @@ async def test_beside_mail_that_loses_of_its_rate_a_round_is_one_step(rig: Rig, 
         rig.answers["x"].set()
         await settle()
         assert rig.begun == ["x", *"abcd"[:together]]
-        for name in "abcd":
-            rig.answers.setdefault(name, asyncio.Event()).set()
+        rig.answer("abcd")
 
 
 async def test_a_rate_of_long_ago_says_nothing(rig: Rig) -> None:
