@@ -4,13 +4,14 @@ import argparse
 import signal
 import sys
 
-from bench import depth, idle, orders, overload, peers, profile, relay, rules, scale, scaling, sweep
+from bench import depth, idle, kept, orders, overload, peers, profile, relay, rules, scale, scaling, sweep
 from bench.repeats import command_of
 
 COMMANDS = {
     command.name: command
     for command in (
         relay.COMMAND,
+        kept.COMMAND,
         command_of(orders.SCENARIO),
         command_of(sweep.SCENARIO),
         command_of(rules.SCENARIO),

@@ -28,7 +28,14 @@ class RunVoid(Exception):
 class Child:
     """A process that speaks lines of JSON on its standard output."""
 
-    def __init__(self, command: list[str], *, errors: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        errors: Path,
+        environment: dict[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.name = " ".join(command[1:4])
         self._errors = errors.open("ab")
         self.errors_path = errors
@@ -38,6 +45,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=os.environ | (environment or {}),
+            cwd=folder,
         )
         self._lines: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -130,8 +138,9 @@ class Node(Child):
         *,
         name: str = "",
         server: str = "",
+        source: Path | None = None,
     ) -> None:
-        """`name`: one of its own where several share a server."""
+        """`name`: one of its own where several share a server. `source`: the tree whose code it runs."""
         self.data_dir = data_dir
         self.log = data_dir / "log" / "delivery.jsonl"
         self.logs = [self.log]
@@ -143,7 +152,8 @@ class Node(Child):
         for setting in settings:
             command += ["--set", setting]
         started = time.monotonic()
-        super().__init__(command, errors=errors, environment={"FLOODGATE_ADMIN_TOKEN": self.token})
+        environment = {"FLOODGATE_ADMIN_TOKEN": self.token} | ({"PYTHONPATH": str(source)} if source else {})
+        super().__init__(command, errors=errors, environment=environment, folder=source)
         ready = self.ready(_READY_WITHIN)
         self.ready_after = round(time.monotonic() - started, 3)  # seconds
         self.smtp = str(ready["smtp"][0])
