@@ -12,6 +12,7 @@ import click
 
 from mta.model.errors import SettingsError, StoreError
 from mta.model.settings import Settings
+from mta.runtime.data_dir import DataDir, no_file_for_others
 from mta.runtime.supervisor import Supervisor
 from mta.settings_file import load_settings
 
@@ -66,9 +67,5 @@ def command(
 def _run(load: Callable[[], Settings]) -> None:
     """Raises SettingsError, StoreUnsafe."""
     settings = load()
-    folder = Path(settings.node.data_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"node.data_dir: {folder}: {error.strerror}; give a folder that can be written") from error
-    asyncio.run(Supervisor(settings, load).run())
+    no_file_for_others()
+    asyncio.run(Supervisor(settings, DataDir(settings.node.data_dir), load).run())

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from mta.model.errors import BadValue
+from mta.model.secret_urls import hide_password
 from mta.model.settings import Address, Settings
 from mta.model.units import format_duration, parse_address
 from mta.policy.routing import queue_domain
 from mta.settings_file.convert import key_text
-from mta.settings_file.text import hide_password
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.IPv]+\]", re.ASCII)
