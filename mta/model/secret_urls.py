@@ -25,5 +25,9 @@ def hide_password(url: str) -> str:
 
 
 def has_password(url: str) -> bool:
-    """Whether there is something to hide."""
-    return hide_password(url) != url
+    """Whether the URL holds a password, by its user's name or as a parameter."""
+    found = _URL.search(url)
+    if found is None:
+        return False
+    user_info = "" if found["rest"].startswith("/") else found["rest"].rpartition("@")[0]
+    return ":" in user_info or _SECRET.search(found["rest"]) is not None

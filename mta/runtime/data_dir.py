@@ -65,6 +65,14 @@ class DataDir:
             (self.path / _API_URL).unlink(missing_ok=True)
 
 
+def identity_of(path: str) -> str:
+    """The random name of a data folder, "" = it has none yet."""
+    try:
+        return (Path(path) / _IDENTITY).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def is_held(path: str) -> bool:
     """Whether a node of this machine runs in the folder."""
     try:

@@ -64,9 +64,7 @@ class NodeName:
                     return
                 continue
             if told and raw != self._other:
-                raise SettingsError(
-                    f"node.name: {_described(self._name, entry)} is running; give this node a name of its own"
-                )
+                raise SettingsError(already_used(self._name, entry))
             if not told:
                 told = True
                 self._watch(raw)
@@ -121,6 +119,11 @@ class NodeName:
 
     def _is_dead(self, raw: bytes) -> bool:
         return raw == self._other and self._clock() - self._other_since > self._lease
+
+
+def already_used(name: str, entry: NodeEntry | None) -> str:
+    """Why a node of this name does not start."""
+    return f"node.name: {_described(name, entry)} is running; give this node a name of its own"
 
 
 def _described(name: str, entry: NodeEntry | None) -> str:

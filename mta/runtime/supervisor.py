@@ -32,6 +32,7 @@ from mta.runtime.wiring import journal_name, open_link
 
 log = logging.getLogger(__name__)
 
+_STORE_AWAY: Final = 60.0  # seconds that a starting node waits for its store; then systemd, or a person, sees it fail
 _BACKOFF_MAX: Final = 10.0  # seconds between restarts of a server that keeps dying
 
 
@@ -63,7 +64,6 @@ class Supervisor:
         if "journal" in self._settings.node.roles:
             check_log(self._settings.journal.log_path)
         self._bind()
-        self._warn()
         watches: list[asyncio.Task[None]] = []
         try:
             if self._embedded is not None:
@@ -101,17 +101,8 @@ class Supervisor:
         if "api" in roles:
             self._api = [listen(self._settings.api.listen, "api.listen")]
 
-    def _warn(self) -> None:
-        """What is allowed, and yet hardly meant."""
-        default = self._settings.smtp.default_pool
-        if "smtp" in self._settings.node.roles and default not in self._settings.pools:
-            log.warning(
-                "mail that names no pool goes to %r, which [pools] does not have: it waits for a node that serves it",
-                default,
-            )
-
     async def _prepare_store(self) -> None:
-        self._link = await open_link(self._settings, self._redis_url, self._stop)
+        self._link = await open_link(self._settings, self._redis_url, self._stop, limit=_STORE_AWAY)
         cluster = ClusterSettings(self._link)
         await cluster.open(self._settings.rules.max_staleness)
         node = self._settings.node
@@ -242,7 +233,7 @@ class Supervisor:
             settings = self._reload()
             check_log(settings.journal.log_path)
         except SettingsError as error:
-            log.error("settings are kept as they are: %s", error)
+            log.error("settings are kept as they are: %s", "; ".join(error.faults))
             return
         if settings == self._settings:
             log.info("the delivery log was reopened; settings are unchanged")
