@@ -1,8 +1,9 @@
 """The command `floodgate config`: tells what is wrong with settings, and what is in force."""
 
+import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,8 +11,10 @@ import click
 
 from mta.model.errors import SettingsError
 from mta.model.settings import NodeSettings, Settings
+from mta.runtime.preflight import try_out
 from mta.settings_file import load_settings
 from mta.settings_file.text import as_written, defaults_text, settings_text
+from mta.settings_file.warnings import warnings_of
 
 
 @click.group("config")
@@ -31,13 +34,31 @@ def _settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command.command()
 @_settings_options
-def check(path: Path | None, sets: tuple[str, ...], as_json: bool) -> None:
-    """Tell whether a node would start with these settings; exit 1 when not."""
+@click.option("--live", is_flag=True, help="Also try the addresses, the folders, the sending IPs and the store.")
+def check(path: Path | None, sets: tuple[str, ...], as_json: bool, live: bool) -> None:
+    """Tell everything that keeps a node from starting with these settings, and what they hardly mean.
+
+    Exit status 0: a node would start, though there may be warnings; 1: it would not.
+    """
     try:
-        load_settings(path, sets, os.environ)
+        settings = load_settings(path, sets, os.environ)
     except SettingsError as error:
         _refuse(error, as_json)
-    click.echo(json.dumps({"ok": True}) if as_json else "ok")
+    warnings = warnings_of(settings)
+    faults: list[str] = []
+    if live:
+        found = asyncio.run(try_out(settings))
+        faults, warnings = found.faults, warnings + found.warnings
+    if as_json:
+        click.echo(_json(_verdict(faults, warnings)))
+    else:
+        for warning in warnings:
+            click.echo(f"warning: {warning}", err=True)
+        for fault in faults:
+            click.echo(f"floodgate: {fault}", err=True)
+        if not faults:
+            click.echo("ok")
+    raise SystemExit(1 if faults else 0)
 
 
 @command.command()
@@ -61,9 +82,18 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def _verdict(faults: Sequence[str], warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """The answer in JSON."""
+    verdict: dict[str, Any] = {"ok": not faults}
+    if faults:
+        verdict |= {"error": "\n".join(faults), "faults": list(faults)}
+    return verdict | ({"warnings": list(warnings)} if warnings else {})
+
+
 def _refuse(error: SettingsError, as_json: bool) -> NoReturn:
     if as_json:
-        click.echo(json.dumps({"ok": False, "error": str(error)}, ensure_ascii=False))
+        click.echo(_json(_verdict(error.faults)))
     else:
-        click.echo(f"floodgate: {error}", err=True)
+        for fault in error.faults:
+            click.echo(f"floodgate: {fault}", err=True)
     raise SystemExit(1)

@@ -1,6 +1,10 @@
 """The command `floodgate`: subcommands are loaded when they are called, so that each starts as fast as it can."""
 
 import importlib
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # the current folder (`python -m`): no module in it may pass for one of ours or of our libraries
 
 import click
 

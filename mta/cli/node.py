@@ -11,9 +11,14 @@ from pathlib import Path
 import click
 
 from mta.model.errors import SettingsError, StoreError
+from mta.model.secret_urls import hide_password
 from mta.model.settings import Settings
+from mta.runtime.data_dir import DataDir, no_file_for_others
 from mta.runtime.supervisor import Supervisor
 from mta.settings_file import load_settings
+from mta.settings_file.warnings import warnings_of
+
+log = logging.getLogger(__name__)
 
 
 @click.command("node")
@@ -38,8 +43,6 @@ def command(
     Prints one line of JSON once every listener answers. SIGTERM drains it, SIGHUP reloads its settings.
     """
     words = list(sets)
-    if embedded:
-        words.append("redis.url=embedded")
     for key, value in (("node.data_dir", data_dir), ("node.name", name)):
         if value is not None:
             words.append(f"{key}={json.dumps(value)}")
@@ -54,21 +57,24 @@ def command(
     )
 
     def load() -> Settings:
-        return load_settings(path, words, os.environ)
+        settings = load_settings(path, words, os.environ)
+        if embedded and settings.redis.url != "embedded":
+            url = hide_password(settings.redis.url)
+            raise SettingsError(f"--embedded: redis.url says {url}; give one of the two")
+        return settings
 
     try:
         _run(load)
     except (SettingsError, StoreError) as error:
-        click.echo(f"floodgate node: {error}", err=True)
+        for line in str(error).splitlines():
+            click.echo(f"floodgate node: {line}", err=True)
         sys.exit(1)
 
 
 def _run(load: Callable[[], Settings]) -> None:
     """Raises SettingsError, StoreUnsafe."""
     settings = load()
-    folder = Path(settings.node.data_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"node.data_dir: {folder}: {error.strerror}; give a folder that can be written") from error
-    asyncio.run(Supervisor(settings, load).run())
+    for warning in warnings_of(settings):
+        log.warning("%s", warning)
+    no_file_for_others()
+    asyncio.run(Supervisor(settings, DataDir(settings.node.data_dir), load).run())

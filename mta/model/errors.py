@@ -15,7 +15,11 @@ class BadValue(FloodgateError, ValueError):
 
 
 class SettingsError(FloodgateError):
-    """Settings that cannot be run with; the message names file, key and reason."""
+    """Settings that cannot be run with: each fault names file, key and reason; the message has one a line."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
 
 
 class StoreError(FloodgateError):
@@ -24,6 +28,14 @@ class StoreError(FloodgateError):
 
 class StoreAway(StoreError):
     """The store cannot be reached or did not answer in time."""
+
+
+class StoreDenied(StoreAway):
+    """The server refuses the user or the password; it may know them later, so it is away until then."""
+
+
+class StoreLoading(StoreAway):
+    """The server answers, and is still reading its data from disk."""
 
 
 class StoreFull(StoreError):

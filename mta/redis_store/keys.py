@@ -115,6 +115,7 @@ TAIL_WATCHED = b"fg:{journal}:watched"  # string, a minute
 # Cluster-wide settings
 META_SETTINGS = b"fg:{meta}:settings"  # hash: lanes, max_staleness, schema
 META_TOKENS = b"fg:{meta}:tokens"  # hash: name -> SHA-256 of an API token
+META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye
 META_LIMITS = b"fg:{meta}:limits"  # set: "<pool>:<domain>" that ever had a limit taken
 
 

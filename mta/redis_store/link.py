@@ -14,6 +14,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     ClusterError,
@@ -28,7 +29,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from mta.model.errors import StoreAway, StoreError, StoreFull, StoreUnsafe
+from mta.model.errors import StoreAway, StoreDenied, StoreError, StoreFull, StoreLoading, StoreUnsafe
 from mta.model.settings import RedisSettings
 from mta.redis_store import safety
 from mta.redis_store.wires import Wires, hear
@@ -56,6 +57,14 @@ _NOT_NOW = (
     "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ", "READONLY",
 )  # fmt: skip
 _DISCARDED: Final = "EXECABORT Transaction discarded because of: "
+
+
+def _away(error: BaseException) -> StoreAway:
+    """The kind of absence that the client library's error tells."""
+    words = str(error) or type(error).__name__
+    if isinstance(error, AuthenticationError):
+        return StoreDenied(words)
+    return StoreLoading(words) if isinstance(error, BusyLoadingError) else StoreAway(words)
 
 
 def library_code() -> str:
@@ -132,10 +141,14 @@ class Link:
 
     async def open(self) -> None:
         """Reach the server, load the library, check its settings. Raises StoreAway, StoreUnsafe."""
-        if self.cluster:
-            await self._translated(self._client.initialize)
+        await self.reach()
         await self.load_library()
         await self.check()
+
+    async def reach(self) -> None:
+        """Nothing but calls of `check` and `command` may follow without `open`. Raises StoreAway."""
+        if self.cluster:
+            await self._translated(self._client.initialize)
 
     async def check(self) -> None:
         """Raises StoreUnsafe naming what is wrong, unless `redis.allow_unsafe`."""
@@ -257,9 +270,10 @@ class Link:
                 raise StoreAway(text) from error
             raise StoreError(text) from error
         except _AWAY as error:
-            raise StoreAway(str(error) or type(error).__name__) from error
+            raise _away(error) from error
         except (RedisError, RedisClusterException) as error:
-            raise StoreError(str(error)) from error
+            # A Cluster's client that reaches no node says why in the cause.
+            raise (_away(error.__cause__) if isinstance(error.__cause__, _AWAY) else StoreError(str(error))) from error
 
     async def info(self, section: str) -> list[dict[str, Any]]:
         """What each master says of itself."""

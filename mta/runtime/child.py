@@ -15,6 +15,7 @@ import uvloop
 
 from mta.ingress.crew import Seat
 from mta.model.settings import Settings
+from mta.runtime.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Boot(msgspec.Struct, frozen=True):
     redis_url: str
     sockets: tuple[int, ...] = ()  # listening sockets, inherited
     seat: Seat | None = None  # among the workers that share those sockets
+    heartbeat: int = -1  # descriptor of the memory that its event loop beats in; -1 = nobody looks
 
 
 class Child:
@@ -87,6 +89,8 @@ def run(main: Callable[[Child], Awaitable[None]]) -> None:
 async def _main(main: Callable[[Child], Awaitable[None]], boot: Boot) -> None:
     loop = asyncio.get_running_loop()
     child = Child(boot)
+    if boot.heartbeat >= 0:
+        Heartbeat.start(boot.heartbeat)
     loop.add_signal_handler(signal.SIGHUP, child.hang_up)
     pipe = await loop.connect_read_pipe(lambda: _Pipe(child.stopping), os.fdopen(0, "rb", buffering=0))
     try:
@@ -110,6 +114,6 @@ class _Pipe(asyncio.Protocol):
         self._closed.set()
 
 
-def boot_line(settings: Settings, redis_url: str, sockets: tuple[int, ...], seat: Seat | None) -> bytes:
-    boot: Any = Boot(settings, redis_url, sockets, seat)
+def boot_line(settings: Settings, redis_url: str, sockets: tuple[int, ...], seat: Seat | None, heartbeat: int) -> bytes:
+    boot: Any = Boot(settings, redis_url, sockets, seat, heartbeat)
     return msgspec.json.encode(boot) + b"\n"

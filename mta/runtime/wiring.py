@@ -2,10 +2,17 @@
 
 import asyncio
 import logging
+import math
+import time
 from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
 
-from mta.model.errors import SettingsError, StoreAway
-from mta.model.settings import Settings
+from msgspec.structs import replace
+
+from mta.model.errors import SettingsError, StoreAway, StoreDenied, StoreLoading
+from mta.model.secret_urls import has_password
+from mta.model.settings import RedisSettings, Settings
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.content import StoredContent
@@ -20,6 +27,9 @@ from mta.redis_store.spare_store import StoredSpares
 from mta.redis_store.sweep_store import StoredSweeps
 
 log = logging.getLogger(__name__)
+
+_ASK_AGAIN: Final = 0.5  # seconds between two tries to reach a store that is away
+_FIRST_LINES: Final = 5.0  # seconds between the first two lines about it; then twice as many each time
 
 
 class Store:
@@ -58,19 +68,34 @@ async def open_store(settings: Settings, url: str, role: str, roles: tuple[str, 
     return Store(link, cluster, settings, Session(settings.node.name, role, roles))
 
 
-async def open_link(settings: Settings, url: str, stopping: asyncio.Event, crowded: bool = False) -> Link:
-    """A link to a store that answers and is safe. Raises StoreUnsafe; SettingsError when told to stop before."""
-    link = Link(url, settings.redis, _password(settings), crowded=crowded)
-    told = False
+async def open_link(
+    settings: Settings, url: str, stopping: asyncio.Event, *, crowded: bool = False, limit: float = math.inf
+) -> Link:
+    """A link to a store that answers and is safe; one that is away is waited for, `limit` seconds at most.
+
+    Raises StoreUnsafe; with a limit StoreAway, and at once StoreDenied, naming the setting; SettingsError when told to
+    stop before.
+    """
+    link, where = _link(settings.redis, url, crowded), address_of(url)
+    began, next_line = time.monotonic(), 0.0
     while not stopping.is_set():
         try:
             await link.open()
             return link
         except StoreAway as error:
-            if not told:
-                log.warning("waiting for the store at %s: %s", url.rpartition("@")[2], error)
-                told = True
-            await asyncio.sleep(0.5)
+            waited = time.monotonic() - began
+            trouble = trouble_of(error, settings.redis, url)
+            if limit < math.inf and isinstance(error, StoreDenied):
+                await link.close()
+                raise StoreDenied(trouble) from None
+            if waited > limit and not isinstance(error, StoreLoading):
+                await link.close()
+                said = f"redis.url: waited {waited:.0f} s for the store at {where}: {trouble}"
+                raise StoreAway(f"{said}; start it, or correct the URL") from None
+            if waited >= next_line:
+                log.warning("waited %.0f s for the store at %s: %s", waited, where, trouble)
+                next_line = max(_FIRST_LINES, 2 * next_line)
+            await asyncio.sleep(_ASK_AGAIN)
         except BaseException:
             await link.close()
             raise
@@ -78,16 +103,70 @@ async def open_link(settings: Settings, url: str, stopping: asyncio.Event, crowd
     raise SettingsError("stopped before the store could be reached")
 
 
+async def check_store(redis: RedisSettings) -> Link:
+    """A link to a server that answers and is safe, on which nothing was changed. Raises StoreAway, StoreUnsafe,
+    SettingsError."""
+    link = _link(redis, redis.url, False)
+    try:
+        await link.reach()
+        await link.check()
+    except BaseException:
+        await link.close()
+        raise
+    return link
+
+
+def _link(redis: RedisSettings, url: str, crowded: bool) -> Link:
+    """Raises SettingsError."""
+    password = read_password(redis)
+    user, url_password = _of_cluster(url)
+    known = replace(redis, username=user or redis.username)
+    return Link(url, known, password if url_password is None else url_password, crowded=crowded)
+
+
+def trouble_of(error: StoreAway, redis: RedisSettings, url: str) -> str:
+    """What is wrong, in a sentence that names the setting where one is to blame."""
+    if not isinstance(error, StoreDenied):
+        return str(error)
+    if redis.password_file:
+        refused, fix = f"the password in {redis.password_file}", "correct it"
+    elif has_password(url):
+        refused, fix = "the password in redis.url", "put the right one into a file, and its path here"
+    else:
+        refused, fix = "a client without a password", "put the password into a file, and its path here"
+    return f"redis.password_file: the server at {address_of(url)} refuses {refused}; {fix} (the server says: {error})"
+
+
+def address_of(url: str) -> str:
+    """Host and port, or the socket's path: a URL without its secrets."""
+    where = urlsplit(url)
+    return where.path if where.scheme == "unix" else where.netloc.rpartition("@")[2]
+
+
+def _of_cluster(url: str) -> tuple[str, str | None]:
+    """User and password in the URL of a Cluster, whose client is given a host and no URL."""
+    where = urlsplit(url)
+    if where.scheme != "redis+cluster":
+        return "", None
+    return unquote(where.username or ""), None if where.password is None else unquote(where.password)
+
+
 def journal_name(node: str, pid: int) -> str:
     """The name that a node's journal process leases lanes under."""
     return f"{node}.{pid}"
 
 
-def _password(settings: Settings) -> str | None:
-    """Raises SettingsError."""
-    if not settings.redis.password_file:
+def read_password(redis: RedisSettings) -> str | None:
+    """The first line of `redis.password_file`; None: none is given. Raises SettingsError."""
+    path = redis.password_file
+    if not path:
         return None
     try:
-        return Path(settings.redis.password_file).read_text().strip()
+        lines = Path(path).read_text("utf-8").splitlines()
     except OSError as error:
-        raise SettingsError(f"redis.password_file: {error}") from error
+        raise SettingsError(f"redis.password_file: {path}: {error.strerror}; give a file that can be read") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"redis.password_file: {path} is not UTF-8; save it as UTF-8") from None
+    if not lines or not lines[0].strip():
+        raise SettingsError(f"redis.password_file: the first line of {path} is empty; write the password there")
+    return lines[0].strip()

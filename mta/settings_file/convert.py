@@ -29,41 +29,58 @@ def key_text(path: Path) -> str:
     return ".".join(part if _BARE_KEY.fullmatch(part) else f'"{part}"' for part in path)
 
 
-def to_struct(struct: type[Struct], value: Any, path: Path = ()) -> Any:
-    """`value` as a `struct`; what it leaves out takes its default. Raises BadValue with the key as field."""
-    if not isinstance(value, Mapping):
-        raise BadValue(key_text(path), f"must be a table; write [{key_text(path)}] and its keys below")
+def to_struct(struct: type[Struct], value: Any, faults: list[BadValue], path: Path = ()) -> Any:
+    """`value` as a `struct`. A key that it leaves out, or whose value is added to `faults`, takes its default."""
     known = fields_of(struct)
+    if not isinstance(value, Mapping):
+        faults.append(BadValue(key_text(path), f"must be a table; write [{key_text(path)}] and its keys below"))
+        value = {}
     for name in value:
         if name not in known:
-            raise BadValue(key_text((*path, name)), f"unknown key; {_closest(name, known)}")
-    made = {
-        name: _value(field, field.type, value[name], (*path, name)) for name, field in known.items() if name in value
-    }
+            faults.append(BadValue(key_text((*path, name)), f"unknown key; {_closest(name, known)}"))
+    made = {}
     for name, field in known.items():
+        try:
+            if name in value:
+                made[name] = _value(field, field.type, value[name], faults, (*path, name))
+        except BadValue as fault:
+            faults.append(fault)
         if name not in made and field.default is NODEFAULT:
-            made[name] = to_struct(field.type, {}, (*path, name))
+            made[name] = to_struct(field.type, {}, faults, (*path, name))
     return struct(**made)
 
 
-def _value(field: Field, kind: Any, value: Any, path: Path) -> Any:
+def _value(field: Field, kind: Any, value: Any, faults: list[BadValue], path: Path) -> Any:
+    """Raises BadValue; the faults of items of lists and tables are added to `faults`, and the items left out."""
     origin = typing.get_origin(kind)
     if origin is tuple:
         items = value if isinstance(value, list) else [value]  # a list accepts a single value
         if len(items) < field.min_length:
             raise BadValue(key_text(path), "must not be empty")
-        return tuple(_value(field, item_of(kind), item, path) for item in items)
+        return tuple(_items(field, item_of(kind), [(path, item) for item in items], faults).values())
     if origin is dict:
         if not isinstance(value, Mapping):
             raise BadValue(key_text(path), "must be a table")
-        return {key: _value(field, item_of(kind), item, (*path, key)) for key, item in value.items()}
+        made = _items(field, item_of(kind), [((*path, key), item) for key, item in value.items()], faults)
+        return {key: made[at] for at, key in enumerate(value) if at in made}
     if origin is Literal:
         return _one_of(typing.get_args(kind), value, path)
     if kind is Address:
         return parse_address(value, key_text(path))
     if isinstance(kind, type) and issubclass(kind, Struct):
-        return to_struct(kind, value, path)
+        return to_struct(kind, value, faults, path)
     return _plain(field, kind, value, path)
+
+
+def _items(field: Field, kind: Any, items: list[tuple[Path, Any]], faults: list[BadValue]) -> dict[int, Any]:
+    """What can be taken, by its place."""
+    made = {}
+    for at, (path, item) in enumerate(items):
+        try:
+            made[at] = _value(field, kind, item, faults, path)
+        except BadValue as fault:
+            faults.append(fault)
+    return made
 
 
 def _plain(field: Field, kind: type[Any], value: Any, path: Path) -> Any:

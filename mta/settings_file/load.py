@@ -11,6 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from mta.model.errors import BadValue, SettingsError
+from mta.model.secret_urls import hide_password
 from mta.model.settings import PoolSettings, Settings
 from mta.settings_file.checks import checked
 from mta.settings_file.convert import Path, key_text, to_struct
@@ -21,17 +22,32 @@ _KEY_PART = re.compile(_PART, re.ASCII)
 
 
 def load_settings(path: str | FilePath | None, sets: Sequence[str], environ: Mapping[str, str]) -> Settings:
-    """Settings from a TOML file (None: defaults) and `--set` words. Raises SettingsError: source, key, reason, fix."""
+    """Settings from a TOML file (None: defaults) and `--set` words. Raises SettingsError with every fault that there
+    is: source, key, reason, fix."""
     values = _read(FilePath(path)) if path is not None else {}
     source = str(path) if path is not None else "settings"
     by_set: set[Path] = set()
+    lines: list[str] = []
     for word in sets:
-        by_set.add(_apply(values, word))
-    try:
-        return checked(_complete(to_struct(Settings, values), environ))
-    except BadValue as error:
-        overridden = any(_covers(key_text(key), error.field) for key in by_set)
-        raise SettingsError(f"{'--set' if overridden else source}: {error}") from None
+        try:
+            by_set.add(_apply(values, word))
+        except SettingsError as error:
+            lines += error.faults
+    faults: list[BadValue] = []
+    given = _complete(to_struct(Settings, values, faults), environ)
+    settings, disagreements = checked(given)
+    faults += [fault for fault in disagreements if not any(_is_about(fault, known) for known in faults)]
+    for fault in faults:
+        overridden = any(_covers(key_text(key), fault.field) for key in by_set)
+        lines.append(f"{'--set' if overridden else source}: {fault}")
+    if lines:
+        raise SettingsError(*lines)
+    return settings
+
+
+def _is_about(fault: BadValue, known: BadValue) -> bool:
+    """Whether a check met only the default that stands for a value which could not be taken."""
+    return _covers(fault.field, known.field) or known.field in fault.reason
 
 
 def _read(path: FilePath) -> dict[str, Any]:
@@ -49,7 +65,8 @@ def _apply(values: dict[str, Any], word: str) -> Path:
     """Set one `key=value` in `values`; the key's parts."""
     found = _ASSIGNMENT.fullmatch(word)
     if found is None:
-        raise SettingsError(f"--set: {word!r} is not KEY=VALUE; write one such as smtp.max_recipients=100")
+        shown = hide_password(word)
+        raise SettingsError(f"--set: {shown!r} is not KEY=VALUE; write one such as smtp.max_recipients=100")
     path = tuple(part.strip("\"'") for part in _KEY_PART.findall(found[1]))
     table = values
     for depth, part in enumerate(path[:-1], 1):

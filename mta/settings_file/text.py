@@ -1,13 +1,13 @@
 """Settings as TOML text with units and prose: `config/floodgate.toml` and `floodgate config show` are made here."""
 
 import json
-import re
 import textwrap
 import typing
 from typing import Any
 
 from msgspec import Struct
 
+from mta.model.secret_urls import hide_password
 from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, Settings, Unit
 from mta.model.units import format_duration, format_rate, format_size
 from mta.settings_file.convert import key_text
@@ -56,11 +56,6 @@ def as_written(settings: Settings, *, secrets: bool = False) -> dict[str, Any]:
     if not secrets:
         written["redis"]["url"] = hide_password(settings.redis.url)
     return written
-
-
-def hide_password(url: str) -> str:
-    """The URL without the password that it may carry."""
-    return re.sub(r"(//[^/@:]*:)[^/@]*@", r"\1***@", url)
 
 
 def _section(path: tuple[str, ...], struct: type[Struct], values: dict[str, Any], sign: str) -> str:

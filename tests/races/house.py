@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.races.destination import DestinationProcess
 from tests.races.plan import LEASE, NARROW_DOMAINS, POOLS, STALENESS, Fault, Plan
 from tests.races.relay import RelayProcess
@@ -97,11 +99,15 @@ class House:
             case Fault.KILLED:
                 os.kill(worker, signal.SIGKILL)
             case Fault.PAUSED | Fault.LOST:
-                os.kill(worker, signal.SIGSTOP)
+                # The supervisor, too: it would replace a worker that stands still for longer than the lease.
+                stopped = (psutil.Process(worker).ppid(), worker)
+                for pid in stopped:
+                    os.kill(pid, signal.SIGSTOP)
                 try:
                     await asyncio.sleep(plan.hit_for)
                 finally:
-                    os.kill(worker, signal.SIGCONT)
+                    for pid in reversed(stopped):
+                        os.kill(pid, signal.SIGCONT)
             case Fault.CUT:
                 assert self.relay is not None
                 self.relay.stall()

@@ -93,7 +93,7 @@ class Sink:
 
     async def start(self, delay: float) -> int:
         """Returns its port."""
-        command = [sys.executable, "-m", "mta.cli.demo.sink", str(delay)]
+        command = [sys.executable, "-P", "-m", "mta.cli.demo.sink", str(delay)]
         self._program = await Program.start("sink", command, self._place / "sink.log", {})
         return int((await self._program.ready(self._hear))["port"])
 
@@ -121,7 +121,7 @@ class Node:
     async def start(self, route_port: int, domains: list[str], connections: int) -> None:
         settings = self._place / "demo.toml"
         settings.write_text("".join(f'[domains."{name}"]\nconnections = {connections}\n' for name in domains))
-        command = [sys.executable, "-m", "mta.cli.main", "node", "--embedded", "--workers", "2"]
+        command = [sys.executable, "-P", "-m", "mta.cli.main", "node", "--embedded", "--workers", "2"]
         command += ["--config", str(settings), "--data-dir", str(self._place / "data")]
         for setting in (f"delivery.route=127.0.0.1:{route_port}", "smtp.listen=127.0.0.1:0", "api.listen=127.0.0.1:0"):
             command += ["--set", setting]

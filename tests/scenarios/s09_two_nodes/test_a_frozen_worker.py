@@ -9,9 +9,21 @@ from typing import Any
 
 import pytest
 
-from tests.support.node import until
+from tests.support.node import Node, until
 from tests.support.orders import assert_accounted, seconds
 from tests.support.sink import HOLD
+
+
+def freeze(node: Node, worker: int) -> None:
+    """Its supervisor, too, which would replace a worker that stands still for longer than the lease."""
+    for pid in (node.process.pid, worker):
+        os.kill(pid, signal.SIGSTOP)
+
+
+def thaw(node: Node, worker: int) -> None:
+    for pid in (worker, node.process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 class Frozen:
@@ -30,7 +42,7 @@ class Frozen:
         self.home = next(node for node in pair.nodes if self.name.startswith(node.name + "/"))
         until(self._has_neighbours, 15.0)
         until(lambda: sum(s.held for s in list(pair.sink.sink._sessions)) == len(self.others) + 1)
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.home, self.pid)
         pair.sink.script("DATA", None)
 
     def _has_neighbours(self) -> bool:
@@ -57,8 +69,7 @@ class Frozen:
         return rule | later
 
     def go_on(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGCONT)
+        thaw(self.home, self.pid)
 
     def assert_told(self, rule: dict[str, Any], *, taken_back: bool) -> dict[str, Any]:
         """Nothing of the tag arrived, everything else did, once; the accounts say so."""
@@ -116,7 +127,8 @@ def test_a_reply_that_is_read_after_the_claims_were_taken_back_turns_intercepted
     receipt = until(lambda: pair.sink.to("late.test"))[0]
     (name,) = until(pair.holders)
     session, pid = pair.sessions()[name]["session"], int(name.rpartition("/")[2])
-    os.kill(pid, signal.SIGSTOP)
+    home = next(node for node in pair.nodes if name.startswith(node.name + "/"))
+    freeze(home, pid)
     try:
         pair.sink.release("250 2.0.0 taken")
         node = next(node for node in pair.nodes if not name.startswith(node.name + "/"))
@@ -127,7 +139,7 @@ def test_a_reply_that_is_read_after_the_claims_were_taken_back_turns_intercepted
         statement = pair.waits("late", queued=0, uncertain=1)
         assert (sum(statement["intercepted"].values()), statement["delivered"]) == (1, 0)
     finally:
-        os.kill(pid, signal.SIGCONT)
+        thaw(home, pid)
         pair.sink.script(".", None)
     statement = pair.waits("late", delivered=1, uncertain=0)
     assert (sum(statement["intercepted"].values()), statement["balanced"]) == (0, True)

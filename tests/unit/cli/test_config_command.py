@@ -26,7 +26,10 @@ def test_check_says_what_is_wrong_and_exits_1(wrong: str) -> None:
     message = f"{wrong}: smtp.max_conections: unknown key; did you mean max_connections?"
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"floodgate: {message}\n")
     result = CliRunner().invoke(command, ["check", "--json", "--config", wrong])
-    assert (result.exit_code, json.loads(result.stdout)) == (1, {"ok": False, "error": message})
+    assert (result.exit_code, json.loads(result.stdout)) == (
+        1,
+        {"ok": False, "error": message, "faults": [message]},
+    )
 
 
 def test_check_in_json() -> None:

@@ -1,0 +1,132 @@
+"""The name of a node: one living node uses it, and each new start of the same data folder may take it at once.
+
+A node that uses a name moves a number beside it. Another one judges by its own clock alone: if the number stands still
+for longer than the lease, the node is dead.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from msgspec.structs import replace
+
+from mta.model.errors import SettingsError, StoreError
+from mta.redis_store.node_names import NodeEntry
+
+log = logging.getLogger(__name__)
+
+BEAT_EVERY: Final = 1.0  # seconds
+_LOOK_EVERY: Final = 0.25  # seconds, at a name that another node used
+
+
+class NodeNames(Protocol):
+    """As mta.redis_store.node_names."""
+
+    async def read(self, name: str) -> tuple[bytes, NodeEntry | None]: ...
+
+    async def write(self, name: str, seen: bytes, entry: NodeEntry | None) -> bytes | None: ...
+
+
+class NodeName:
+    """This node's use of its name."""
+
+    def __init__(
+        self,
+        names: NodeNames,
+        name: str,
+        identity: str,
+        data_dir: str,
+        lease: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`identity` is that of the data folder; `lease` in seconds."""
+        self._names = names
+        self._name = name
+        self._lease = lease
+        self._clock = clock
+        self._mine = NodeEntry(identity, secrets.token_hex(8), 0, socket.gethostname(), data_dir, os.getpid())
+        self._seen = b""  # the entry that this node wrote last
+        self._other = b""  # the entry of another node that stands in its place
+        self._other_since = 0.0
+
+    async def take(self, stop: asyncio.Event) -> None:
+        """Raises SettingsError: another node that lives uses the name, or `stop` was set; StoreError."""
+        told = False
+        while not stop.is_set():
+            raw, entry = await self._names.read(self._name)
+            if not raw or (entry is not None and entry.identity == self._mine.identity) or self._is_dead(raw):
+                if await self._write(raw):
+                    return
+                continue
+            if told and raw != self._other:
+                raise SettingsError(already_used(self._name, entry))
+            if not told:
+                told = True
+                self._watch(raw)
+                log.info(
+                    "node.name: %s used the name last; looking for up to %.0f s whether it lives",
+                    _described(self._name, entry), self._lease,
+                )  # fmt: skip
+            await asyncio.sleep(_LOOK_EVERY)
+        raise SettingsError("stopped before the node had its name")
+
+    async def hold(self) -> str:
+        """Move the number until another living node is found to use the name; the sentence that says so."""
+        while True:
+            await asyncio.sleep(BEAT_EVERY)
+            try:
+                if not await self._write(self._seen) and (lost := await self._find_out()):
+                    return lost
+            except StoreError as error:
+                self._other = b""  # only time that was watched counts
+                log.debug("node.name: the store cannot be asked: %s", error)
+
+    async def leave(self) -> None:
+        """The next node of this name need not wait."""
+        try:
+            if self._seen:
+                await self._names.write(self._name, self._seen, None)
+        except StoreError as error:
+            log.debug("node.name: kept in the store: %s", error)
+
+    async def _write(self, seen: bytes) -> bool:
+        self._mine = replace(self._mine, beat=self._mine.beat + 1)
+        written = await self._names.write(self._name, seen, self._mine)
+        if written is not None:
+            self._seen, self._other = written, b""
+        return written is not None
+
+    async def _find_out(self) -> str:
+        """The entry is not as this node wrote it; why that ends this node, "" = it does not."""
+        raw, entry = await self._names.read(self._name)
+        if not raw or (entry is not None and entry.run == self._mine.run):
+            self._seen = raw  # the store lost it, or an answer was lost
+        elif self._other and raw != self._other:
+            return f"node.name: {_described(self._name, entry)} runs, too; this node ends"
+        elif not self._other:
+            self._watch(raw)
+        elif self._is_dead(raw):
+            self._seen = raw
+        return ""
+
+    def _watch(self, raw: bytes) -> None:
+        self._other, self._other_since = raw, self._clock()
+
+    def _is_dead(self, raw: bytes) -> bool:
+        return raw == self._other and self._clock() - self._other_since > self._lease
+
+
+def already_used(name: str, entry: NodeEntry | None) -> str:
+    """Why a node of this name does not start."""
+    return f"node.name: {_described(name, entry)} is running; give this node a name of its own"
+
+
+def _described(name: str, entry: NodeEntry | None) -> str:
+    if entry is None:
+        return f"another node called {name!r}"
+    return f"another node called {name!r} (host {entry.host}, process {entry.pid}, data in {entry.data_dir})"

@@ -1,0 +1,140 @@
+"""What a node would meet if it started now: every address, folder, sending IP and the store is tried once.
+
+Nothing stays behind: sockets are closed again, no folder is made, and the store is only read.
+"""
+
+import asyncio
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from mta.model.errors import SettingsError, StoreDenied, StoreError, StoreUnsafe
+from mta.model.settings import Settings
+from mta.net.local_addresses import holds
+from mta.redis_store.node_names import StoredNodeNames
+from mta.runtime.data_dir import identity_of, is_held
+from mta.runtime.embedded import binary
+from mta.runtime.node_name import BEAT_EVERY, already_used
+from mta.runtime.sockets import listen
+from mta.runtime.wiring import address_of, check_store, trouble_of
+
+_STORE_WAIT: Final = 3.0  # seconds for the store's answers
+_NAME_WATCH: Final = 2 * BEAT_EVERY
+_NO_FILES: Final = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+
+class Found(NamedTuple):
+    """Sentences that begin with the key."""
+
+    faults: list[str]  # it would not start
+    warnings: list[str]  # it would start, and do less than the settings say
+
+
+async def try_out(settings: Settings) -> Found:
+    """Everything is tried, whatever fails before."""
+    running = is_held(settings.node.data_dir)
+    faults = [] if running else [*_of_sockets(settings)]
+    faults += [*_of_folder(settings.node.data_dir, "node.data_dir")]
+    if "journal" in settings.node.roles:
+        faults += _of_log(settings.journal.log_path)
+    warnings = [*_of_ips(settings)]
+    if running:
+        warnings.append(
+            f"node.data_dir: a node runs in {settings.node.data_dir}, so its addresses and its server are not tried"
+        )
+    faults += await _of_store(settings, running)
+    return Found(faults, warnings)
+
+
+def _of_sockets(settings: Settings) -> Iterator[str]:
+    wanted = [("smtp.listen", address) for address in settings.smtp.listen if "smtp" in settings.node.roles]
+    wanted += [("api.listen", settings.api.listen)] if "api" in settings.node.roles else []
+    for key, address in wanted:
+        try:
+            listen(address, key).close()
+        except SettingsError as error:
+            yield str(error)
+
+
+def _of_folder(path: str, key: str) -> Iterator[str]:
+    """The folder, or the first one above it that is there, must be writable."""
+    folder = Path(path)
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        yield f"{key}: {folder} is a file, not a folder; give another path"
+    elif not os.access(folder, os.W_OK | os.X_OK) or not _takes_files(folder):
+        yield f"{key}: {folder} cannot be written by this user; let it write there, or give another path"
+
+
+def _takes_files(folder: Path) -> bool:
+    """Also where every permission is there: a file system may be read-only or full."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))
+    except OSError as error:
+        return not isinstance(error, PermissionError) and error.errno not in _NO_FILES
+    return True
+
+
+def _of_log(path: str) -> Iterator[str]:
+    if Path(path).is_dir():
+        yield f"journal.log_path: {path} is a folder; give the path of a file in it"
+    elif Path(path).exists() and not os.access(path, os.W_OK):
+        yield f"journal.log_path: {path} cannot be written by this user; let it write there, or give another path"
+    else:
+        yield from _of_folder(str(Path(path).parent), "journal.log_path")
+
+
+def _of_ips(settings: Settings) -> Iterator[str]:
+    for name, pool in settings.pools.items() if "delivery" in settings.node.roles else ():
+        missing = [ip for ip in pool.ips if not holds(ip)]
+        if missing and len(missing) == len(pool.ips):
+            yield f"pools.{name}.ips: this host holds none of {', '.join(missing)}: it does not serve the pool"
+        elif missing:
+            yield f"pools.{name}.ips: this host does not hold {', '.join(missing)}: it sends from the others"
+
+
+async def _of_store(settings: Settings, running: bool) -> list[str]:
+    redis = settings.redis
+    if redis.url == "embedded":
+        return [] if running else _of_embedded()
+    where = address_of(redis.url)
+    try:
+        link = await check_store(replace(redis, timeout=min(redis.timeout, _STORE_WAIT)))
+    except SettingsError as error:
+        return [str(error)]
+    except StoreUnsafe as error:
+        return [f"redis.url: the server at {where} can lose accepted mail: {error}"]
+    except StoreDenied as error:
+        return [trouble_of(error, redis, redis.url)]
+    except StoreError as error:
+        return [f"redis.url: the store at {where} does not answer: {error}; start it, or correct the URL"]
+    try:
+        return [] if running else await _of_name(settings, StoredNodeNames(link))
+    except StoreError as error:
+        return [f"redis.url: the store at {where}: {error}"]
+    finally:
+        await link.close()
+
+
+async def _of_name(settings: Settings, names: StoredNodeNames) -> list[str]:
+    """A name that moves between two looks is that of a living node."""
+    name = settings.node.name
+    before, entry = await names.read(name)
+    if not before or (entry is not None and entry.identity == identity_of(settings.node.data_dir)):
+        return []
+    await asyncio.sleep(_NAME_WATCH)
+    after, entry = await names.read(name)
+    return [already_used(name, entry)] if after and after != before else []
+
+
+def _of_embedded() -> list[str]:
+    try:
+        binary()
+    except SettingsError as error:
+        return [str(error)]
+    return []

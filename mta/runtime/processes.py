@@ -1,0 +1,156 @@
+"""The processes of a node: each is started, started again when it dies or stands still, replaced, and drained."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from mta.ingress.crew import Seat
+from mta.runtime.heartbeat import LOOK_EVERY, Heartbeat, StallWatch, new_memory
+
+log = logging.getLogger(__name__)
+
+_REPLACE_TIMEOUT: Final = 120.0  # seconds
+_BACKOFF_MAX: Final = 10.0  # seconds between restarts of a process that keeps dying
+_LONG_LIFE: Final = 30.0  # seconds after which a death is the first of its kind
+
+
+class Role(NamedTuple):
+    """A kind of process: its command, how many, which listening sockets it inherits, and where each has its seat."""
+
+    module: str
+    processes: int
+    sockets: tuple[int, ...] = ()
+    seats: tuple[Seat, ...] = ()
+
+
+class Process:
+    """One child: restarted with backoff when it dies, replaced when settings change, drained when its pipe closes."""
+
+    def __init__(
+        self, name: str, role: Role, boot: Callable[[int], bytes], reaped: Callable[[int], None], lease: float
+    ) -> None:
+        """`boot` makes the line that the child is told, given the descriptor of its heartbeat. `lease`: seconds that
+        its event loop may stand still."""
+        self._name = name
+        self._role = role
+        self._boot = boot
+        self._reaped = reaped
+        self._lease = lease
+        self._memory = new_memory()
+        self._heartbeat = Heartbeat(self._memory)
+        self._process: asyncio.subprocess.Process | None = None
+        self._replacing = False
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self.ready = asyncio.Event()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._live(), name=self._name)
+
+    async def _live(self) -> None:
+        backoff = 0.1
+        while not self._stopping:
+            started = time.monotonic()
+            process = await self._spawn()
+            if self._stopping and process.stdin is not None:
+                process.stdin.close()  # told to drain while it was being started
+            end = await self._end_of(process)
+            self._reaped(process.pid)
+            if self._stopping or self._replacing:
+                self._replacing = False
+                continue
+            if time.monotonic() - started > _LONG_LIFE:
+                backoff = 0.1
+            log.error("%s (pid %d) %s; started again in %.1f s", self._name, process.pid, end, backoff)
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, _BACKOFF_MAX)
+
+    async def _end_of(self, process: asyncio.subprocess.Process) -> str:
+        """Wait until the process has ended, and kill it if its loop stands still; how it ended, for the log."""
+        hearing = asyncio.create_task(self._hear_ready(process))
+        stalled = asyncio.create_task(self._until_it_stalls())
+        ended = asyncio.create_task(process.wait())
+        try:
+            await asyncio.wait((stalled, ended), return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                return f"ended with status {ended.result()}"
+            process.kill()
+            await ended
+            return f"was killed: its event loop stood still for {stalled.result():.0f} s, longer than delivery.lease"
+        finally:
+            for task in (hearing, stalled):
+                task.cancel()
+
+    async def _hear_ready(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdout is not None and await process.stdout.readline() == b"ready\n":
+            self.ready.set()
+
+    async def _until_it_stalls(self) -> float:
+        """The seconds that it has stood still by then."""
+        watch = StallWatch(self._lease, self._heartbeat.read(), time.monotonic())
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if seconds := watch.look(self._heartbeat.read(), time.monotonic()):
+                return seconds
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        self._process = process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # a module in the current folder is not ours
+            "-m",
+            self._role.module,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(self._memory, *self._role.sockets, *{seat.memory for seat in self._role.seats}),
+        )
+        assert process.stdin is not None
+        with contextlib.suppress(ConnectionError):  # one that died at once is reaped like any other
+            process.stdin.write(self._boot(self._memory))
+        return process
+
+    def drain(self) -> None:
+        """Close its pipe: it finishes what it holds and ends."""
+        self._stopping = True
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+
+    async def replace(self) -> None:
+        """Drain it and start it anew, with the settings of now."""
+        self._replacing = True
+        self.ready.clear()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self.ready.wait(), _REPLACE_TIMEOUT)
+        except TimeoutError:
+            log.error("%s was not replaced within %.0f s; it is killed", self._name, _REPLACE_TIMEOUT)
+            self._kill()
+
+    def hang_up(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGHUP)
+
+    async def gone(self, seconds: float) -> None:
+        """Wait until it has drained; past `seconds` it is killed."""
+        if self._task is None:
+            return
+        try:
+            await asyncio.wait_for(asyncio.shield(self._task), seconds)
+        except TimeoutError:
+            log.error("%s did not drain within %.0f s; it is killed", self._name, seconds)
+            self._kill()
+            await self._task
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
