@@ -1,6 +1,8 @@
 """A connection that carries transactions: our protocol on a transport that was made ready for MAIL."""
 
 import asyncio
+import contextlib
+import os
 import time
 from typing import Protocol
 
@@ -50,6 +52,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_body",
         "_clearing",
+        "_cut_short",
         "_loop",
         "_owner",
         "_paused",
@@ -74,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._body: memoryview | None = None  # of a large message, what is not written yet; without its dot
         self._sent_body = False
+        self._cut_short = False  # a body was begun that is never finished: nothing more of it may leave
         self._clearing = False  # a transaction was given up, the replies to it are due
         self.line = line
         self.machine = ClientMachine(line.extensions)
@@ -94,9 +98,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def phase(self) -> Phase:
-        return (
-            Phase.BODY if self._sent_body and self.transaction and not self.transaction.dot_at else self.machine.phase
-        )
+        return self.machine.phase
 
     def run(self, transaction: Transaction) -> None:
         """Begin: MAIL, and all that may go with it, in one write. The content must be there."""
@@ -174,6 +176,9 @@ class Connection(asyncio.Protocol):
         if self.closed or self.quitting:
             return
         self.quitting = True
+        if self._cut_short:
+            self.transport.abort()
+            return
         if self.transport.is_closing() or self.machine.broken:
             self.transport.close()
             return
@@ -198,7 +203,7 @@ class Connection(asyncio.Protocol):
         elif self.held:
             self._owner.held_too_long(self, transaction)
         else:
-            self._fail(f"timed out {self.phase.value.partition(' (')[0]}")
+            self._fail(f"timed out {self.phase.value}")
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -208,10 +213,17 @@ class Connection(asyncio.Protocol):
         if self._body:
             self._write_body()
 
+    def eof_received(self) -> None:
+        """The server sends no more, so what it has not answered yet is never answered."""
+        if self.transaction is not None:
+            self._fail("the connection was lost")
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self.closed:
             return
         self.closed = True
+        if self.transaction is not None and exc is not None:
+            self._read_left_over()
         if self.transaction is not None:
             self._fail("the connection was lost" + (f": {exc}" if exc is not None and str(exc) else ""))
         self._owner.lost(self)
@@ -236,25 +248,43 @@ class Connection(asyncio.Protocol):
             self._clearing = False
             self._owner.rested(self)
             return
+        self._cut_short = self._sent_body and not transaction.dot_at
         self.transaction = None
+        self.held = False
         self._body = None
         self._sent_body = False
-        trouble = None
-        if self.machine.broken:
-            phase = Phase.DOT if transaction.dot_at else self.machine.phase
-            trouble = broken(phase, self.machine.broken, self.line.host, self.line.ip)
-        self._owner.ended(self, transaction, trouble)
+        self._owner.ended(self, transaction, self._trouble(transaction) if self.machine.broken else None)
 
     def _fail(self, words: str) -> None:
         """The transaction ends with trouble, and the connection with it."""
         transaction = self.transaction
         assert transaction is not None
-        phase = Phase.DOT if transaction.dot_at else self.phase
+        machine = self.machine
+        machine.ended()
+        machine.broken = machine.broken or words
+        trouble = self._trouble(transaction)
         self.transaction = None
         self._body = None
-        self.machine.broken = self.machine.broken or words
         self.abort()
-        self._owner.ended(self, transaction, broken(phase, words, self.line.host, self.line.ip))
+        self._owner.ended(self, transaction, trouble)
+
+    def _trouble(self, transaction: Transaction) -> Trouble:
+        """Why the machine is broken."""
+        machine, line = self.machine, self.line
+        phase = Phase.DOT if transaction.dot_at else machine.phase
+        return broken(phase, machine.broken, line.host, line.ip, machine.unintelligible)
+
+    def _read_left_over(self) -> None:
+        """A write that fails ends a connection although a reply may wait in its socket: a server that refuses a large
+        message while it is sent answers, and closes."""
+        handle = self.transport.get_extra_info("socket")
+        if handle is None or self.line.raw is not None:  # below TLS it cannot be read
+            return
+        with contextlib.suppress(OSError):
+            while data := os.read(handle.fileno(), CHUNK):
+                if self.machine.receive(data) is _DONE:
+                    self._done()
+                    return
 
     def _unasked(self, data: bytes) -> None:
         if self.quitting:

@@ -1,24 +1,23 @@
-"""Making a connection that is ready for MAIL: source address, greeting, EHLO or HELO, STARTTLS; by aiosmtplib."""
+"""Making a connection that is ready for MAIL: source address, connecting, and the handshake with or without TLS."""
 
 import asyncio
 import contextlib
 import os
 import socket
 import ssl
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-import aiosmtplib
-
+from mta.egress.handshake import Failed, Handshake
 from mta.egress.sending_ips import Source
 from mta.egress.targets import Target
-from mta.model.outcomes import Reply
 from mta.model.phases import Phase
 from mta.model.settings import DeliverySettings
-from mta.policy.failures import Trouble, broken, refused
+from mta.policy.failures import Trouble, broken
 from mta.smtp.client_machine import Extensions
-from mta.smtp.reply_parser import BadReply, ReplyParser
 
 _BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)
+_PLAIN_FOR = 3600.0  # seconds that a host which closes the connection at EHLO is greeted with HELO
+_MOST_PLAIN = 10_000  # such hosts remembered
 
 
 class Line(NamedTuple):
@@ -41,6 +40,7 @@ class Dialer:
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._tls.check_hostname = False
         self._tls.verify_mode = ssl.CERT_NONE
+        self._plain: dict[tuple[str, int], float] = {}  # address -> loop time until which EHLO is not tried
 
     async def dial(self, target: Target, source: Source) -> Line | Trouble:
         """One address. Where TLS is opportunistic and fails, a new connection goes on without it."""
@@ -53,23 +53,12 @@ class Dialer:
         sock = await self._connect(target, source)
         if isinstance(sock, Trouble):
             return sock
-        client = aiosmtplib.SMTP(
-            sock=sock,
-            hostname=target.host,
-            local_hostname=source.ehlo,
-            timeout=self._settings.command_timeout,
-            start_tls=False,
-            tls_context=self._tls,
-        )
         try:
-            line = await self._prepare(client, target, tls)
-        except BaseException:
-            client.close()
-            sock.close()
-            raise
-        if isinstance(line, Trouble):
-            client.close()
-        return line
+            return await self._prepare(target, source, sock, tls)
+        except Failed as failure:
+            return failure.trouble
+        except OSError as error:
+            return broken(Phase.GREETING, f"{Phase.GREETING.value} failed: {error}", target.host, target.ip)
 
     async def _connect(self, target: Target, source: Source) -> socket.socket | Trouble:
         sock = socket.socket(socket.AF_INET6 if ":" in target.ip else socket.AF_INET, socket.SOCK_STREAM)
@@ -101,65 +90,44 @@ class Dialer:
             raise
         return sock
 
-    async def _prepare(self, client: aiosmtplib.SMTP, target: Target, tls: bool) -> Line | Trouble:
+    async def _prepare(self, target: Target, source: Source, sock: socket.socket, tls: bool) -> Line:
+        """Raises Failed."""
         settings = self._settings
-        phase = Phase.GREETING
-        raw: asyncio.Transport | None = None
+        loop = asyncio.get_running_loop()
+        peer = target.ip, target.port
+        handshake = Handshake(target.host, target.ip, settings.command_timeout)
         try:
-            await client.connect(timeout=settings.greeting_timeout)
-            phase = Phase.EHLO
-            await self._hello(client)
-            if tls and (settings.tls == "required" or client.supports_extension("starttls")):
-                phase = Phase.TLS
-                raw = cast(asyncio.Transport, client.transport)
-                await client.starttls(server_hostname=target.host)
-                phase = Phase.EHLO
-                await self._hello(client)
-        except aiosmtplib.SMTPResponseException as answer:
-            if answer.code < 400:
-                return broken(phase, f"unexpected reply: {answer.message[:200]}", target.host, target.ip)
-            return refused(phase, _reply(answer.code, answer.message), target.host, target.ip)
-        except aiosmtplib.SMTPTimeoutError:
-            return broken(phase, f"timed out {phase.value}", target.host, target.ip)
-        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            return broken(phase, f"{phase.value} failed: {error}", target.host, target.ip)
-        return _line(client, target, raw)
-
-    async def _hello(self, client: aiosmtplib.SMTP) -> None:
-        """EHLO; where it is not known, HELO (RFC 5321 3.2)."""
+            await loop.create_connection(lambda: handshake, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
         try:
-            await client.ehlo()
-        except aiosmtplib.SMTPHeloError as refusal:
-            if refusal.code not in (500, 501, 502, 504, 550) or not client.is_connected:
-                raise
-            await client.helo()
+            await handshake.greeting(settings.greeting_timeout)
+            plain = self._plain.get(peer, 0.0) > loop.time()
+            await handshake.hello(source.ehlo, plain)
+            if tls and (settings.tls == "required" or handshake.offers_tls):
+                await handshake.start_tls(self._tls)
+                await handshake.hello(source.ehlo, plain=False)
+            handshake.ready()
+        except BaseException as failure:
+            handshake.close()
+            if isinstance(failure, Failed) and failure.hello_refused:
+                if len(self._plain) >= _MOST_PLAIN:
+                    self._plain.clear()
+                self._plain[peer] = loop.time() + _PLAIN_FOR
+            raise
+        return _line(handshake, target)
 
 
-def _line(client: aiosmtplib.SMTP, target: Target, raw: asyncio.Transport | None) -> Line | Trouble:
-    transport = cast(asyncio.Transport | None, client.transport)
-    if transport is None or transport.is_closing():
-        return broken(Phase.EHLO, "the connection was lost", target.host, target.ip)
-    offered = client.esmtp_extensions
-    size = offered.get("size")
-    limit = None if size is None else int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0
+def _line(handshake: Handshake, target: Target) -> Line:
+    transport = handshake.transport
     secure = transport.get_extra_info("ssl_object")
     return Line(
         transport=transport,
-        raw=raw,
-        extensions=Extensions("pipelining" in offered, "8bitmime" in offered, limit),
+        raw=handshake.raw,
+        extensions=handshake.extensions,
         mta=str(transport.get_extra_info("sockname")[0]),
         host=target.host,
         ip=target.ip,
         tls=f"{secure.version()} {secure.cipher()[0]}" if secure is not None else "",
     )
-
-
-def _reply(code: int, message: str) -> Reply:
-    """aiosmtplib's reply as ours: enhanced code taken out, lines joined, foreign bytes made visible."""
-    text = message.encode("utf-8", "surrogateescape").replace(b"\r", b"")
-    lines = text.split(b"\n")[:64]
-    wire = b"".join(b"%d-%s\r\n" % (code, line) for line in lines[:-1]) + b"%d %s\r\n" % (code, lines[-1])
-    try:
-        return ReplyParser().feed(wire)[0]
-    except BadReply:
-        return Reply(code, "", text[:200].decode("utf-8", "backslashreplace"))

@@ -104,8 +104,9 @@ def _of_message(
     if data is not None and data.code >= 400:
         return _of_reply(Phase.DATA, data, transaction, line, ms)
     uncertain = transaction.dot_at != 0
-    if machine.goodbye is not None and not uncertain:
-        return _of_reply(trouble.phase if trouble else Phase.DATA, machine.goodbye, transaction, line, ms)
+    refusal = machine.early or machine.goodbye
+    if refusal is not None and not uncertain:
+        return _of_reply(machine.phase, refusal, transaction, line, ms)
     if trouble is None:
         raise AssertionError(f"{transaction!r} ended without a reply and without trouble")
     return of_trouble(trouble, line, ms, uncertain=uncertain, past_dot_of=transaction.past_dot_of)
@@ -148,6 +149,7 @@ def of_trouble(
         reason=trouble.reason,
         uncertain=uncertain,
         past_dot_of=past_dot_of,
+        unintelligible=trouble.unintelligible,
     )
 
 

@@ -57,6 +57,7 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     duration_ms: int | None = None
     client: str = ""
     properties: dict[str, str] | None = None
+    uncertain: bool = False
 
 
 _parts = struct.Struct(">16sH").unpack  # of a delivery id
@@ -122,6 +123,7 @@ def _line(event_id: str, event: Event) -> _Line:
         event.duration_ms,
         event.client,
         event.properties or None,
+        event.uncertain,
     )
 
 

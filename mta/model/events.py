@@ -62,6 +62,7 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     client: str = ""
     properties: dict[str, str] | None = None
     tenant: str = ""
+    uncertain: bool = False  # an attempt may have reached the recipient although no reply says so
 
 
 def event_about(

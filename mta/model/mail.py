@@ -76,6 +76,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     held_at: int = 0  # Unix ms since which a pause holds it, 0 = none does
     recipients: int = 1  # of its message
     scheduled_at: int = 0  # Unix ms that the sender asked for, 0 = at once
+    unintelligible: int = 0  # attempts at which the server did not speak the protocol
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -92,6 +93,7 @@ class Final(msgspec.Struct, array_like=True, frozen=True, gc=False):
     relayed: bool = False  # delivered to a relay, not to the recipient's own MX
     reply: Reply | None = None  # None where it was delivered
     unroutable: bool = False  # bounced because there is nowhere to deliver to
+    uncertain: bool = False  # not delivered as far as is known, but an attempt may have reached the recipient
 
 
 class Claimed(msgspec.Struct, gc=False):

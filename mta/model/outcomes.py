@@ -68,6 +68,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     uncertain: bool = False  # the dot was handed over and no reply to it was read
     past_dot_of: tuple[str, ...] = ()  # rules that became effective while this was past its dot
     spare: bool = False  # with INTERCEPTED: kept for an undo
+    unintelligible: bool = False  # with TEMPORARY: the server does not speak the protocol, see `mta.policy.failures`
 
 
 class Class(enum.StrEnum):

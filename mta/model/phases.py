@@ -16,5 +16,8 @@ class Phase(enum.Enum):
     RCPT = "sending RCPT"
     DATA = "sending DATA"
     BODY = "sending the message"
-    DOT = "sending end of data (the message may be delivered more than once)"
+    DOT = "sending end of data"
     QUIT = "sending QUIT"
+
+
+IN_DOUBT = "(the message may be delivered more than once)"  # beside a phase, where nobody knows whether it was taken

@@ -4,7 +4,7 @@ import enum
 from typing import NamedTuple
 
 from mta.model.outcomes import Origin, Reply, Verdict
-from mta.model.phases import Phase
+from mta.model.phases import IN_DOUBT, Phase
 
 
 class Scope(enum.Enum):
@@ -33,16 +33,20 @@ class Trouble(NamedTuple):
     phase: Phase
     host: str = ""
     ip: str = ""
+    unintelligible: bool = False  # the server does not speak the protocol: given up after MOST_UNINTELLIGIBLE attempts
 
     @property
     def reason(self) -> str:
-        return f"{self.phase.value} ({self.host or self.ip})" if self.host or self.ip else self.phase.value
+        """The phase and the host; after the dot, also that nobody knows whether the server took the message."""
+        words = f"{self.phase.value} {IN_DOUBT}" if self.phase is Phase.DOT else self.phase.value
+        return f"{words} ({self.host or self.ip})" if self.host or self.ip else words
 
 
 _SCOPES = {
     Phase.MAIL: Scope.MESSAGE,
     Phase.RCPT: Scope.RECIPIENT,
     Phase.DATA: Scope.MESSAGE,
+    Phase.BODY: Scope.MESSAGE,
     Phase.DOT: Scope.MESSAGE,
 }
 
@@ -52,7 +56,9 @@ _ENHANCED = {
     Phase.TLS: "4.7.5",
 }
 
-_ACCEPTED = {phase: Judgement(Verdict.DELIVERED, scope) for phase, scope in _SCOPES.items()}
+_ACCEPTED = {phase: Judgement(Verdict.DELIVERED, scope) for phase, scope in _SCOPES.items() if phase is not Phase.BODY}
+
+MOST_UNINTELLIGIBLE = 3
 
 
 def judge(phase: Phase, reply: Reply) -> Judgement:
@@ -78,15 +84,26 @@ def refused(phase: Phase, reply: Reply, host: str, ip: str) -> Trouble:
     return Trouble(verdict, reply, Origin.REMOTE, scope, phase, host, ip)
 
 
-def broken(phase: Phase, words: str, host: str = "", ip: str = "") -> Trouble:
-    """Connection, time or protocol failed: temporary, whatever it was. After the dot the
-    words warn of a second copy."""
+def broken(phase: Phase, words: str, host: str = "", ip: str = "", unintelligible: bool = False) -> Trouble:
+    """Connection, time or protocol failed: temporary, whatever it was. After the dot the words warn of a second copy.
+    `unintelligible`: the server does not speak the protocol, so after a few attempts it is the end."""
     if phase is Phase.DOT:
-        words += "; the message may be delivered more than once"
+        words = f"{words} {IN_DOUBT}"
     scope = Scope.SITE if phase in (Phase.DNS, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.TLS) else Scope.SESSION
-    return Trouble(
-        Verdict.TEMPORARY, Reply(451, _ENHANCED.get(phase, "4.4.2"), words), Origin.LOCAL, scope, phase, host, ip
-    )
+    enhanced = "4.5.0" if unintelligible else _ENHANCED.get(phase, "4.4.2")  # RFC 3463 3.6: protocol status
+    reply = Reply(451, enhanced, words)
+    return Trouble(Verdict.TEMPORARY, reply, Origin.LOCAL, scope, phase, host, ip, unintelligible)
+
+
+def gives_up(attempts: int) -> bool:
+    """Whether a delivery ends after so many attempts at which the server did not speak the protocol. Waiting does not
+    mend such a server, so the sender learns of it within minutes and not after `delivery.max_age`."""
+    return attempts >= MOST_UNINTELLIGIBLE
+
+
+def given_up(reply: Reply) -> Reply:
+    """The last words about a server that does not speak the protocol."""
+    return Reply(554, "5.5.0", reply.text)
 
 
 def unroutable(words: str, enhanced: str, temporary: bool) -> Trouble:
@@ -103,6 +120,8 @@ def unsendable(code: int, enhanced: str, words: str, host: str = "", ip: str = "
 
 def worst(troubles: list[Trouble]) -> Trouble:
     """What the delivery is told after every host failed: permanent only when each of them said so, else the last
-    temporary trouble. One host's 5xx greeting says nothing about the others (RFC 5321 5.1)."""
+    temporary trouble, one that waiting can mend before one that it cannot. One host's 5xx greeting says nothing about
+    the others (RFC 5321 5.1)."""
     temporary = [trouble for trouble in troubles if trouble.verdict is Verdict.TEMPORARY]
-    return temporary[-1] if temporary else troubles[-1]
+    mendable = [trouble for trouble in temporary if not trouble.unintelligible]
+    return (mendable or temporary or troubles)[-1]

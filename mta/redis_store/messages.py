@@ -53,7 +53,9 @@ class _Found(NamedTuple):
     def uncertain(self) -> bool:
         """Whether it may have reached the recipient although no reply says so."""
         if self.status:
-            return (self.status[0] == "i" and self.status[2] == "1") or self.status == ("c", "1")
+            if self.status[0] in "ic":
+                return (self.status[0] == "i" and self.status[2] == "1") or self.status == ("c", "1")
+            return self.final is not None and self.final.uncertain
         return self.record is not None and (self.record.uncertain or self.reclaims > 0)
 
     @property
@@ -208,7 +210,7 @@ def _found(id_: bytes, raw: bytes | None, ended: bytes | None) -> _Found:
 
 def _standing(found: _Found, place: _Place) -> Standing:
     if found.status:
-        known = found.status[0] in "ic"
+        known = found.status[0] != "d"
         return Standing(
             found.id,
             _ENDED[found.status[0]],
@@ -256,10 +258,20 @@ def _item(found: _Found, place: _Place, now: int, node: str) -> tuple[Any, ...]:
         queue = QueueKey(place.pool, found.domain)
         event = codec.encode(
             event_about(
-                EventType.CANCELLATION, now, found.id, node, queue, record, origin=Origin.LOCAL, reason="canceled"
+                EventType.CANCELLATION,
+                now,
+                found.id,
+                node,
+                queue,
+                record,
+                origin=Origin.LOCAL,
+                reason="canceled",
+                uncertain=found.uncertain,
             )
         )
-        final = codec.encode(mail.Final(record.recipient, now, record.recipients, reply=record.last))
+        final = codec.encode(
+            mail.Final(record.recipient, now, record.recipients, reply=record.last, uncertain=found.uncertain)
+        )
     return (
         text(found.id),
         place.kind,

@@ -67,12 +67,13 @@ class Decider:
 
     def _intercept(self, queued: Queued, by: "_Met", now: int) -> Match:
         record = queued.record
+        doubt = record.uncertain or queued.reclaims > 0
         return Match(
             queued.id, queued.queue, by.rule, record.tags,
             _encode(self._event(queued, _INTERCEPTED, now, by)),
-            record.uncertain or queued.reclaims > 0,
+            doubt,
             record.deferred_by, None, 0,
-            _encode(Final(record.recipient, now, record.recipients, False, by.reply)),
+            _encode(Final(record.recipient, now, record.recipients, False, by.reply, False, doubt)),
             by.spare_ms, queued.raw,
         )  # fmt: skip
 
@@ -113,7 +114,7 @@ class Decider:
             _LOCAL if by.forced is None else _FORCED,
             "", by.reason, by.forced,
             record.size, record.accepted_at, queued.due_at if kind is _RELEASE else 0, None,
-            record.client, record.properties, record.tenant,
+            record.client, record.properties, record.tenant, record.uncertain or queued.reclaims > 0,
         )  # fmt: skip
 
 

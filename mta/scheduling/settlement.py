@@ -9,6 +9,7 @@ from mta.model.mail import Claimed, Final, Record
 from mta.model.outcomes import Class, Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.rules import Rule
 from mta.model.settings import DeliverySettings
+from mta.policy.failures import given_up, gives_up
 from mta.policy.mx import is_relayed
 from mta.policy.retry import next_attempt
 from mta.policy.rule_table import verdict_of
@@ -38,6 +39,9 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
     if verdict is _DELIVERED:
         return _end(claimed, outcome, now, terms, _DELIVERY, _ENDS_DELIVERED)
     if verdict is Verdict.TEMPORARY:
+        if outcome.unintelligible and gives_up(claimed.record.unintelligible + 1):
+            last = msgspec.structs.replace(outcome, verdict=Verdict.PERMANENT, reply=given_up(outcome.reply))
+            return _end(claimed, last, now, terms, EventType.BOUNCE, Class.BOUNCED)
         attempts = claimed.record.attempts + 1
         due_at = next_attempt(claimed.record, attempts, now, terms.delivery, chance)
         if due_at is None:
@@ -181,7 +185,9 @@ def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> bytes:
         relayed = is_relayed(claimed.queue.domain, terms.delivery)
         return _encode(Final(record.recipient, now, record.recipients, relayed))
     unroutable = outcome.origin is Origin.LOCAL and reply.enhanced.startswith(_NOWHERE)
-    return _encode(Final(record.recipient, now, record.recipients, False, reply if reply.code else None, unroutable))
+    doubt = _uncertain(claimed, outcome.uncertain)
+    told = reply if reply.code else None
+    return _encode(Final(record.recipient, now, record.recipients, False, told, unroutable, doubt))
 
 
 def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: int) -> Settlement:
@@ -198,6 +204,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
         last=outcome.reply,
         uncertain=_uncertain(claimed, outcome.uncertain),
         deferred_by=rule or record.deferred_by,
+        unintelligible=record.unintelligible + outcome.unintelligible,
     )
     return Settlement(
         claimed.id,
@@ -278,4 +285,5 @@ def _event(
         record.client,
         record.properties,
         record.tenant,
+        outcome.verdict is not _DELIVERED and _uncertain(claimed, outcome.uncertain),
     )

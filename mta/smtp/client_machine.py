@@ -8,7 +8,7 @@ import enum
 
 from mta.model.outcomes import Reply
 from mta.model.phases import Phase
-from mta.smtp.reply_parser import BadReply, ReplyParser
+from mta.smtp.reply_parser import ReplyParser
 
 
 class Step(enum.Enum):
@@ -37,11 +37,16 @@ class Extensions:
 
 
 class ClientMachine:
-    """Transactions on one connection. `broken` says why the connection cannot be used again ("" = it can)."""
+    """Transactions on one connection. `broken` says why the connection cannot be used again ("" = it can), and
+    `unintelligible` whether that is because the server does not speak the protocol.
+
+    A reply that comes before its command was sent is the answer all the same when it is a 4xx or 5xx (`early`): the
+    transaction ends with it. An early 2xx or 3xx cannot answer anything, and breaks the connection."""
 
     __slots__ = (
         "_abandoned",
         "_accepted",
+        "_broke_in",
         "_commands",
         "_lone",
         "_parser",
@@ -50,6 +55,7 @@ class ClientMachine:
         "_states",
         "broken",
         "data",
+        "early",
         "extensions",
         "final",
         "goodbye",
@@ -57,6 +63,7 @@ class ClientMachine:
         "needs_reset",
         "output",
         "rcpts",
+        "unintelligible",
     )
 
     def __init__(self, extensions: Extensions) -> None:
@@ -70,7 +77,10 @@ class ClientMachine:
         self._lone = False
         self._abandoned = False
         self.output = b""
+        self._broke_in: Phase | None = None
         self.broken = ""
+        self.unintelligible = False
+        self.early: Reply | None = None
         self.goodbye: Reply | None = None  # a 421, wherever it came
         self.needs_reset = False
         self.mail: Reply | None = None
@@ -114,29 +124,32 @@ class ClientMachine:
 
     def receive(self, data: bytes) -> Step:
         """Take what was read. One step at a time: SEND, LOOK and DONE wait for the owner to act."""
-        try:
-            replies = self._parser.feed(data)
-        except BadReply as trouble:
-            return self._break(str(trouble))
         step = _WAIT
-        for reply in replies:
-            if step is _LOOK or step is _DONE or self._received >= self._sent:
-                return self._break("the server answers what was not asked")
+        for reply in self._parser.feed(data):
+            if step is _DONE:
+                return self._unasked(reply)
+            if step is not _WAIT or self._received >= self._sent:
+                return self._early(reply)
             step = self._advance(reply)
             if self.broken:
                 return _DONE
+        if self._parser.fault:
+            return self._misunderstood(self._parser.fault)
         return step
 
     def unsolicited(self, data: bytes) -> None:
         """Take what came while nothing was asked: a 421, or nonsense; either ends the connection."""
-        try:
-            replies = self._parser.feed(data)
-        except BadReply as trouble:
-            self._break(str(trouble))
-            return
-        if replies and replies[0].code == 421:
-            self.goodbye = replies[0]
-        self._break("the server closes the session" if self.goodbye else "the server answers what was not asked")
+        replies = self._parser.feed(data)
+        if replies:
+            self._unasked(replies[0])
+        elif self._parser.fault:
+            self._misunderstood(self._parser.fault)
+
+    def ended(self) -> None:
+        """The server sends no more: bytes that cannot have become a reply break the connection."""
+        self._parser.end()
+        if self._parser.fault:
+            self._misunderstood(self._parser.fault)
 
     def dot_sent(self) -> None:
         """The body and its dot were written: the reply to them is due."""
@@ -153,8 +166,10 @@ class ClientMachine:
 
     @property
     def phase(self) -> Phase:
-        """What was sent and is not answered yet; MAIL before anything was."""
-        if self._received < self._sent:
+        """The command that is answered next: it was sent, or it follows. Once broken, the one whose answer broke it."""
+        if self._broke_in is not None:
+            return self._broke_in
+        if self._received < len(self._states):
             return self._states[self._received]
         return _BODY if self.data is not None else _MAIL
 
@@ -165,11 +180,16 @@ class ClientMachine:
 
     def _advance(self, reply: Reply) -> Step:
         state = self._states[self._received]
-        self._received += 1
         code = reply.code
+        if 300 <= code < 400 and state is not _DATA:
+            return self._misunderstood(f"unexpected reply {code} when {state.value}")
+        if code == 421:
+            self.goodbye = reply
+            self._broke_in = state
+        self._received += 1
         if state is _RCPT:
             self.rcpts.append(reply)
-            if 200 <= code < 300:
+            if code < 300:
                 self._accepted += 1
         elif state is _MAIL:
             self.mail = reply
@@ -178,18 +198,16 @@ class ClientMachine:
         elif state is _DOT and not self._lone:
             self.final = reply
         if code == 421:
-            self.goodbye = reply
             return self._break("the server closes the session")
         if state is _DOT:
-            return self._ended(reply)
+            self.needs_reset = self._lone
+            return _DONE
         if state is _DATA:
             return self._data_answered(reply)
         if state is _RSET:
             if code != 250:
                 return self._break("the server refuses RSET")
             self.needs_reset = False
-        elif not 200 <= code < 300 and code < 400:
-            return self._break(f"unexpected reply {code} when {state.value}")
         if self._received < self._sent:
             return _WAIT
         return self._next_command()
@@ -205,14 +223,9 @@ class ClientMachine:
             self.output = b".\r\n"
             return _SEND
         if reply.code < 400:
-            return self._break(f"unexpected reply {reply.code} when {Phase.DATA.value}")
+            self._broke_in = _DATA
+            return self._misunderstood(f"unexpected reply {reply.code} when {_DATA.value}")
         self.needs_reset = taken
-        return _DONE
-
-    def _ended(self, reply: Reply) -> Step:
-        if not self._lone and not (200 <= reply.code < 300 or reply.code >= 400):
-            return self._break(f"unexpected reply {reply.code} to the end of data")
-        self.needs_reset = self._lone
         return _DONE
 
     def _next_command(self) -> Step:
@@ -226,6 +239,28 @@ class ClientMachine:
         self._sent += 1
         return _SEND
 
+    def _early(self, reply: Reply) -> Step:
+        """Nothing that was sent waits for this reply."""
+        if reply.code < 400:
+            return self._misunderstood(f"the server answers {reply.code} before it was asked")
+        self.early = reply
+        if reply.code == 421:
+            self.goodbye = reply
+        return self._break("the server refuses before it was asked")
+
+    def _unasked(self, reply: Reply) -> Step:
+        """No transaction runs, or it has all its replies."""
+        if reply.code == 421:
+            self.goodbye = reply
+            return self._break("the server closes the session")
+        return self._misunderstood("the server answers what was not asked")
+
+    def _misunderstood(self, why: str) -> Step:
+        self.unintelligible = self.unintelligible or not self.broken
+        return self._break(why)
+
     def _break(self, why: str) -> Step:
+        if self._broke_in is None:
+            self._broke_in = self.phase
         self.broken = self.broken or why
         return _DONE

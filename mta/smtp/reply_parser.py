@@ -1,62 +1,81 @@
-"""Replies of a server, cut out of the byte stream and bounded (RFC 5321 4.2, RFC 3463)."""
+"""Replies of a server, cut out of the byte stream and bounded (RFC 5321 4.2, RFC 3463).
+
+The parser gives the same replies, and the same fault behind them, however the bytes are split. A line ends with LF,
+with or without a CR before it. In a reply of several lines the code of the last line counts; lines without a code are
+kept as text. A line that stands alone and has no code from 200 to 599 is a fault: nothing behind it can be trusted.
+"""
 
 import re
 from collections.abc import Sequence
 
 from mta.model.outcomes import Reply
 
+KEPT_TEXT = 1024  # octets of a reply's text, and of each line
 KEPT_LINES = 64
-KEPT_BYTES = 8 * 1024
-MOST_LINES = 1000
-MOST_BYTES = 128 * 1024
+MOST_BYTES = 1024 * 1024  # octets of one reply; beyond them it is a fault
 
+_KEPT_BYTES = 8 * 1024  # octets of all lines together
+_SHOWN = 80  # octets of a fault
 _MOST_KNOWN, _SHORT_LINE, _SHORT_GROUP = 256, 64, 256
 
-_LINE = re.compile(rb"([1-5][0-9]{2})(?:([ -])([^\r\n]*))?", re.ASCII)
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.ASCII | re.DOTALL)
+_WRONG_CODE = re.compile(rb"[0-9]{3}(?: .*)?", re.ASCII | re.DOTALL)
+_BEGUN = re.compile(rb"(?:[2-5](?:[0-9](?:[0-9](?:[ -].*)?)?)?)?\r?", re.ASCII | re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)", re.ASCII)
 
 
-class BadReply(Exception):
-    """What came is no SMTP reply: nothing that follows on this connection can be trusted."""
-
-
 class ReplyParser:
-    """Feeds on bytes in any split, gives complete replies in order; keeps a bounded part of an overlong one."""
+    """Takes bytes in any split and gives complete replies in order. `fault` says why it takes no more ("" = it does):
+    replies that came before the fault are given all the same. `lines` are those of the last reply of several lines."""
 
-    __slots__ = ("_buffer", "_bytes", "_code", "_groups", "_known", "_lines", "_texts")
+    __slots__ = ("_buffer", "_bytes", "_code", "_groups", "_known", "_length", "_texts", "fault", "lines")
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self.fault = ""
+        self.lines: list[bytes] = []
+        self._buffer = b""  # the beginning of a line that has no end yet
+        self._length = 0  # octets of that line so far
         self._code = b""  # of the multi-line reply that is being read, b"" = none
         self._texts: list[bytes] = []
-        self._lines = 0
-        self._bytes = 0
+        self._bytes = 0  # octets read since the last reply
         self._known: dict[bytes, Reply] = {}  # servers repeat themselves: short one-line replies, parsed once
         self._groups: dict[bytes, list[Reply]] = {}  # and what came in one piece, whole replies all of it
 
     def feed(self, data: bytes) -> Sequence[Reply]:
-        """The replies that `data` completes. Raises BadReply: malformed, endless, or codes that change half-way."""
-        whole = not (self._buffer or self._code)
+        """The replies that `data` completes; look at `fault` afterwards."""
+        whole = not (self._buffer or self._bytes)
         if whole:
             group = self._groups.get(data)
-            if group is not None:
+            if group is not None and not self.fault:
                 return group
-        else:
-            data = self._buffer + data
-        lines = data.split(b"\r\n")
-        self._buffer = rest = lines.pop()
-        if b"\n" in rest or len(rest) > KEPT_BYTES:
-            raise BadReply("a reply line has no end" if len(rest) > KEPT_BYTES else "a reply line ends with a bare LF")
+        replies: list[Reply] = []
+        if self.fault:
+            return replies
+        lines = data.split(b"\n")
+        rest = lines.pop()
         known = self._known
-        replies = []
         for line in lines:
-            reply = known.get(line) if not self._code else None
+            if self._length:
+                length = self._length + len(line)
+                line = (self._buffer + line)[: KEPT_TEXT + 1]
+                self._buffer, self._length = b"", 0
+            else:
+                length = len(line)
+            line = line[:-1] if length == len(line) and line.endswith(b"\r") else line
+            reply = known.get(line) if not self._bytes else None
             if reply is None:
-                reply = self._take(line)
+                reply = self._take(line, length)
+                if self.fault:
+                    return replies
                 if reply is None:
                     continue
             replies.append(reply)
-        if whole and len(data) <= _SHORT_GROUP and not (rest or self._code):
+        if rest:
+            self._buffer = (self._buffer + rest)[: KEPT_TEXT + 1]
+            self._length += len(rest)
+            if self._bytes + self._length > MOST_BYTES:
+                self.fault = "a reply has no end"
+        if whole and len(data) <= _SHORT_GROUP and not (rest or self._bytes):
             if len(self._groups) >= _MOST_KNOWN:
                 self._groups.clear()
             self._groups[data] = replies
@@ -67,42 +86,77 @@ class ReplyParser:
         """Whether a reply has begun that is not complete."""
         return bool(self._buffer or self._code)
 
-    def _take(self, line: bytes) -> Reply | None:
+    def end(self) -> None:
+        """No more bytes come: a last line without an end that cannot be the beginning of a reply is a fault, too."""
+        if not self.fault and not self._code and _BEGUN.fullmatch(self._buffer) is None:
+            self.fault = _no_reply(self._buffer)
+
+    def _take(self, line: bytes, length: int) -> Reply | None:
+        """One line of `length` octets, of which `line` is the kept part, without its CR."""
+        line = line[:KEPT_TEXT]
+        self._bytes += length + 1
+        if self._bytes > MOST_BYTES:
+            self.fault = "a reply has no end"
+            return None
+        if not line:
+            return None
         found = _LINE.fullmatch(line)
         if found is None:
-            raise BadReply(f"not a reply: {_text(line[:80])}")
+            if not self._code or _WRONG_CODE.fullmatch(line) is not None:
+                self.fault = _no_reply(line)
+            else:
+                self._keep(line)
+            return None
         code, separator, text = found.groups(b"")
-        if not self._code and separator != b"-":
-            reply = _reply(code, [text])
-            if len(line) <= _SHORT_LINE:
-                if len(self._known) >= _MOST_KNOWN:
-                    self._known.clear()
-                self._known[line] = reply
-            return reply
-        if self._code and code != self._code:
-            raise BadReply(f"the code changes within a reply, from {self._code.decode()} to {code.decode()}")
+        if not self._code:
+            if separator != b"-":
+                self._bytes = 0
+                return self._single(line, code, text)
+            self._texts, self.lines = [], []
+        changed = bool(self._code) and code != self._code
         self._code = code
-        self._lines += 1
-        self._bytes += len(line)
-        if self._lines > MOST_LINES or self._bytes > MOST_BYTES:
-            raise BadReply("a reply has no end")
-        if self._lines <= KEPT_LINES and self._bytes <= KEPT_BYTES:
-            self._texts.append(text)
+        if self._keep(text):
+            self.lines.append(text)
         if separator == b"-":
             return None
-        reply = _reply(code, self._texts)
-        self._code, self._texts, self._lines, self._bytes = b"", [], 0, 0
+        reply = _reply(code, self._texts, text if changed else b"")
+        self._code, self._texts, self._bytes = b"", [], 0
         return reply
 
+    def _single(self, line: bytes, code: bytes, text: bytes) -> Reply:
+        reply = _reply(code, [text], b"")
+        if len(line) <= _SHORT_LINE:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[line] = reply
+        return reply
 
-def _reply(code: bytes, lines: list[bytes]) -> Reply:
-    """One reply of its lines; the enhanced code counts only when its class is the code's, and is then taken out."""
+    def _keep(self, text: bytes) -> bool:
+        """Whether the line is kept; `_texts` holds a bounded part of a long reply."""
+        texts = self._texts
+        if len(texts) >= KEPT_LINES or sum(map(len, texts)) + len(text) > _KEPT_BYTES:
+            return False
+        texts.append(text)
+        return True
+
+
+def _reply(code: bytes, lines: list[bytes], last: bytes) -> Reply:
+    """One reply of its lines; the enhanced code counts only when its class is the code's, and is then taken out. It is
+    looked for in `last` first, which is given where that line changed the code."""
     texts = [_text(line) for line in lines]
-    found = _ENHANCED.match(texts[0]) if texts else None
-    enhanced = found[1] if found and found[1][0] == chr(code[0]) else ""
+    enhanced = _enhanced(code, _text(last)) or (_enhanced(code, texts[0]) if texts else "")
     if enhanced:
         texts = [text[len(enhanced) :].lstrip(" ") if text.startswith(enhanced) else text for text in texts]
-    return Reply(int(code), enhanced, " ".join(text for text in texts if text))
+    return Reply(int(code), enhanced, " ".join(text for text in texts if text)[:KEPT_TEXT])
+
+
+def _enhanced(code: bytes, text: str) -> str:
+    found = _ENHANCED.match(text)
+    return found[1] if found is not None and found[1][0] == chr(code[0]) else ""
+
+
+def _no_reply(line: bytes) -> str:
+    return f"the server's answer is no SMTP reply: {_text(line[:_SHOWN])}"
 
 
 def _text(raw: bytes) -> str:

@@ -32,4 +32,5 @@ KEYS = [
     "duration_ms",
     "client",
     "properties",
+    "uncertain",
 ]

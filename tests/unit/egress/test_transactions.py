@@ -139,7 +139,7 @@ async def test_each_answer_in_each_phase_f26_f27(sink: Sink, verb: str, answer: 
         rig.send("a@example.com")
         (outcome,) = await rig.settle.until(1)
         assert outcome.verdict is verdict
-        assert outcome.uncertain is (verb == "." and not answer.startswith(("421", "451", "554")))
+        assert outcome.uncertain is (verb == "." and not answer.startswith(("421", "451", "554", "250-one")))
         rig.send("b@example.com")
         outcomes = await rig.settle.until(2)
     assert outcomes[1].verdict is Verdict.DELIVERED
@@ -184,7 +184,7 @@ async def test_endless_greetings_are_bounded_f29(greeting: str) -> None:
 
 
 async def test_an_endless_reply_is_bounded_f29(sink: Sink) -> None:
-    sink.script["MAIL"] = "250-" + "x" * 90 + "\r\n250-" * 5_000
+    sink.script["MAIL"] = "\r\n".join(["250-" + "x" * 90] * 12_000)
     async with Rig(route=to(sink)) as rig:
         rig.send("a@example.com")
         (outcome,) = await rig.settle.until(1)

@@ -1,4 +1,4 @@
-"""The reply parser and the sending machine, without a network."""
+"""The sending machine, without a network."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from mta.model.outcomes import Reply
 from mta.model.phases import Phase
 from mta.smtp.client_machine import ClientMachine, Extensions, Step
-from mta.smtp.reply_parser import KEPT_BYTES, BadReply, ReplyParser
 from mta.smtp.transparency import sent_size, wire_form
 
 PIPELINED = Extensions(pipelining=True, eight_bit=True, size=0)
@@ -17,97 +16,9 @@ def machine(pipelining: bool = True) -> ClientMachine:
     return ClientMachine(Extensions(pipelining, True, 0))
 
 
-@pytest.mark.parametrize(
-    ("wire", "reply"),
-    [
-        (b"250 2.1.0 Ok\r\n", Reply(250, "2.1.0", "Ok")),
-        (b"250\r\n", Reply(250)),
-        (b"250 \r\n", Reply(250)),
-        (b"550-5.1.1 no\r\n550 5.1.1 such user\r\n", Reply(550, "5.1.1", "no such user")),
-        (b"550 2.0.0 mixed\r\n", Reply(550, "", "2.0.0 mixed")),
-        (b"451 4.7.1\r\n", Reply(451, "4.7.1", "")),
-        (b"550 5.1.1234 long\r\n", Reply(550, "", "5.1.1234 long")),
-        (b"250 \xff\r\n", Reply(250, "", "\\xff")),
-    ],
-)
-def test_replies_are_read(wire: bytes, reply: Reply) -> None:
-    assert ReplyParser().feed(wire) == [reply]
-
-
-def test_an_enhanced_code_never_comes_from_an_earlier_reply_c80() -> None:
-    assert ReplyParser().feed(b"550 5.1.1 a\r\n550 b\r\n") == [Reply(550, "5.1.1", "a"), Reply(550, "", "b")]
-
-
-def test_what_is_known_as_a_whole_is_so_only_where_it_stands_alone():
-    parser = ReplyParser()
-    group, reply = b"250 2.1.0 OK\r\n354 go\r\n", Reply(250, "2.1.0", "OK")
-    assert parser.feed(group) == [reply, Reply(354, "", "go")]
-    assert parser.feed(group) == [reply, Reply(354, "", "go")]
-    assert parser.feed(b"250-more\r\n") == []
-    assert parser.feed(b"250 2.1.0 OK\r\n") == [Reply(250, "", "more 2.1.0 OK")]
-    assert parser.feed(b"354 go") == []
-    assert parser.feed(b" " + group) == [Reply(354, "", "go 250 2.1.0 OK"), Reply(354, "", "go")]
-
-
-@pytest.mark.parametrize(
-    "wire",
-    [
-        b"hello\r\n",
-        b"25 a\r\n",
-        b"2500 a\r\n",
-        b"650 a\r\n",
-        b"250-a\r\n251 b\r\n",
-        b"250 a\n",
-        b"250 a\rb\r\n",
-        b"250-a\r\n" * 1001,
-        b"x" * (KEPT_BYTES + 1),
-        (b"250-" + b"y" * 8000 + b"\r\n") * 17,
-    ],
-)
-def test_what_is_no_reply_is_told_c80(wire: bytes) -> None:
-    with pytest.raises(BadReply):
-        ReplyParser().feed(wire)
-
-
-def test_a_long_reply_is_kept_in_part() -> None:
-    (reply,) = ReplyParser().feed(
-        b"250-" + b"z" * 90 + b"\r\n" + (b"250-" + b"z" * 90 + b"\r\n") * 900 + b"250 end\r\n"
-    )
-    assert reply.code == 250
-    assert len(reply.text) <= KEPT_BYTES
-
-
-LINES = st.lists(
-    st.tuples(
-        st.sampled_from([220, 250, 354, 421, 450, 550, 552]),
-        st.lists(st.text("ab 52.0-é", max_size=12), min_size=1, max_size=3),
-    ),
-    max_size=6,
-)
-
-
-def wire_of(replies: list[tuple[int, list[str]]]) -> bytes:
-    wire = b""
-    for code, texts in replies:
-        for text in texts[:-1]:
-            wire += f"{code}-{text}\r\n".encode()
-        wire += f"{code} {texts[-1]}\r\n".encode()
-    return wire
-
-
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     at = sorted({cut % (len(data) + 1) for cut in cuts})
     return [data[start:end] for start, end in zip([0, *at], [*at, len(data)], strict=True)]
-
-
-@given(LINES, st.lists(st.integers(0, 10_000), max_size=12))
-def test_any_split_gives_the_same_replies(replies: list[tuple[int, list[str]]], cuts: list[int]) -> None:
-    wire = wire_of(replies)
-    split = ReplyParser()
-    found = [reply for piece in pieces(wire, cuts) for reply in split.feed(piece)]
-    assert found == ReplyParser().feed(wire)
-    assert [reply.code for reply in found] == [code for code, _ in replies]
-    assert not split.pending
 
 
 @given(st.binary(max_size=200), st.booleans())
@@ -212,3 +123,135 @@ def test_an_unsolicited_421_is_a_goodbye() -> None:
 def test_the_wire_form(content: bytes, wire: bytes) -> None:
     assert wire_form(content) == wire
     assert sent_size(content) == len(content) + (2 if content and not content.endswith(b"\r\n") else 0)
+
+
+TAKEN = b"250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n"
+AFTERTHOUGHTS = [
+    b"421 bye\n",
+    b"421 bye\r\n",
+    b"250 again\r\n",
+    b"\x00\xff\r\n",
+    b"999 x\r\n",
+    b"250-more\r\n999 x\r\n",
+]
+
+
+@pytest.mark.parametrize("noise", AFTERTHOUGHTS)
+@given(cuts=st.lists(st.integers(0, 10_000), max_size=8))
+def test_d2_a_reply_to_the_dot_counts_whatever_stands_behind_it(noise: bytes, cuts: list[int]) -> None:
+    sender = machine()
+    sender.begin("a@b", ["c@d"], 1, False)
+    sender.receive(TAKEN)
+    sender.dot_sent()
+    for piece in pieces(b"250 2.0.0 taken\r\n" + noise, cuts):
+        if sender.final is None:
+            sender.receive(piece)
+        else:
+            sender.unsolicited(piece)
+    assert sender.final == Reply(250, "2.0.0", "taken")
+    assert sender.broken
+
+
+@pytest.mark.parametrize("noise", AFTERTHOUGHTS)
+@pytest.mark.parametrize(
+    ("before", "mail", "rcpts"),
+    [(b"550 5.1.0 no\r\n", 550, []), (b"250 ok\r\n550 5.1.1 no\r\n", 250, [550]), (b"250 ok\r\n", 250, [])],
+)
+def test_d2_replies_before_the_noise_count_in_every_phase(
+    noise: bytes, before: bytes, mail: int, rcpts: list[int]
+) -> None:
+    sender = machine()
+    sender.begin("a@b", ["c@d", "e@d"], 1, False)
+    sender.receive(before + b"what\r\n" + noise)
+    assert sender.mail is not None
+    assert sender.mail.code == mail
+    assert [reply.code for reply in sender.rcpts] == rcpts
+    assert sender.unintelligible
+    assert "what" in sender.broken
+
+
+COMMANDS = {
+    Phase.MAIL: b"",
+    Phase.RCPT: b"250 ok\r\n",
+    Phase.DATA: b"250 ok\r\n250 ok\r\n",
+    Phase.DOT: TAKEN,
+}
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("phase", COMMANDS)
+@pytest.mark.parametrize("noise", [b"999 x\r\n", b"199 x\r\n", b"000\r\n", b"600-a\r\n", b"junk\r\n"])
+def test_k9_a_code_out_of_range_is_no_reply_to_any_command(noise: bytes, phase: Phase, pipelining: bool) -> None:
+    sender = machine(pipelining)
+    sender.begin("a@b", ["c@d"], 1, False)
+    for line in COMMANDS[phase].splitlines(keepends=True):
+        if sender.receive(line) is Step.LOOK:
+            sender.dot_sent()
+    assert sender.receive(noise) is Step.DONE
+    assert sender.unintelligible
+    assert sender.phase is phase
+    assert noise.strip().decode() in sender.broken
+    assert sender.final is None
+
+
+@pytest.mark.parametrize("code", [421, 451, 552])
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_d4_a_refusal_while_the_body_is_sent_is_the_answer(code: int, pipelining: bool) -> None:
+    sender = machine(pipelining)
+    sender.begin("a@b", ["c@d"], 1, False)
+    for line in TAKEN.splitlines(keepends=True):
+        sender.receive(line)
+    assert sender.receive(b"%d 5.3.4 too big\r\n" % code) is Step.DONE
+    assert sender.early is not None
+    assert sender.early.code == code
+    assert sender.phase is Phase.BODY
+    assert sender.broken
+    assert not sender.unintelligible
+
+
+@pytest.mark.parametrize("code", [421, 451, 550])
+@pytest.mark.parametrize(
+    ("before", "phase"),
+    [(b"250 ok\r\n", Phase.RCPT), (b"250 ok\r\n250 ok\r\n", Phase.DATA), (TAKEN, Phase.BODY)],
+)
+def test_d4_a_refusal_in_the_segment_of_the_reply_before_is_the_answer(before: bytes, phase: Phase, code: int) -> None:
+    """Without pipelining: the next command has not been sent yet."""
+    sender = machine(False)
+    sender.begin("a@b", ["c@d"], 1, False)
+    *lines, last = before.splitlines(keepends=True)
+    for line in lines:
+        sender.receive(line)
+    assert sender.receive(last + b"%d no\r\n" % code) is Step.DONE
+    assert sender.early == Reply(code, "", "no")
+    assert sender.phase is phase
+
+
+@pytest.mark.parametrize("code", [220, 250, 354])
+def test_d4_an_early_yes_is_no_answer(code: int) -> None:
+    sender = machine()
+    sender.begin("a@b", ["c@d"], 1, False)
+    sender.receive(TAKEN + b"%d taken\r\n" % code)
+    assert sender.final is None
+    assert sender.early is None
+    assert sender.unintelligible
+
+
+@pytest.mark.parametrize(
+    ("before", "phase"),
+    [(b"", Phase.MAIL), (b"250 ok\r\n", Phase.RCPT), (b"250 ok\r\n250 ok\r\n", Phase.DATA)],
+)
+def test_d11_the_phase_is_that_of_the_command_which_the_reply_answers(before: bytes, phase: Phase) -> None:
+    sender = machine()
+    sender.begin("a@b", ["c@d"], 1, False)
+    sender.receive(before + b"421 4.3.2 bye\r\n")
+    assert sender.phase is phase
+    assert sender.goodbye == Reply(421, "4.3.2", "bye")
+
+
+def test_the_end_of_the_bytes_shows_what_is_no_reply() -> None:
+    for left, unintelligible in [(b"SSH-2.0", True), (b"25", False), (b"250 tak", False), (b"", False)]:
+        sender = machine()
+        sender.begin("a@b", ["c@d"], 1, False)
+        sender.receive(left)
+        sender.ended()
+        assert sender.unintelligible is unintelligible, left
