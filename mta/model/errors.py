@@ -26,6 +26,15 @@ class StoreAway(StoreError):
     """The store cannot be reached or did not answer in time."""
 
 
+class StoreUnreached(StoreAway):
+    """No connection to the store could be made: what was asked has not happened."""
+
+
+class StoreRefuses(StoreAway):
+    """The server takes no writes at present (a replica, one that loads its data, one that cannot write its file): what
+    was asked has not happened."""
+
+
 class StoreFull(StoreError):
     """The store refuses to grow (maxmemory): nothing was written. SMTP: 452 4.3.1."""
 
