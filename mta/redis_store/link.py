@@ -115,7 +115,7 @@ class Link:
         where = urlsplit(url)
         client = RedisCluster(host=where.hostname or "localhost", port=where.port or 6379, **kwargs)
         nodes = client.nodes_manager
-        kind = translating(nodes.connection_kwargs["connection_class"])
+        kind: Any = translating(nodes.connection_kwargs["connection_class"])
         nodes.connection_kwargs |= {"redis_connect_func": self._on_connect, "connection_class": kind}
         _answer_raw(nodes.connection_kwargs["response_callbacks"])
         for node in nodes.startup_nodes.values():
