@@ -1,5 +1,5 @@
-# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make races`, `make mutations`, `make bench`,
-# `make bench-peers`, `make bench-lookup`.
+# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make races`, `make flaps`, `make mutations`,
+# `make bench`, `make bench-peers`, `make bench-lookup`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check races mutations bench bench-peers bench-lookup clean
+.PHONY: demo test check races flaps mutations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
@@ -26,6 +26,11 @@ check: $(VENV)/check.stamp
 SEEDS ?= 20
 races: $(VENV)/test.stamp
 	$(BIN)/python -m tests.races --seeds $(SEEDS) $(ARGS)
+
+MINUTES ?= 5
+SEED ?= 1
+flaps: $(VENV)/test.stamp
+	$(BIN)/python -m tests.flaps --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 mutations: $(VENV)/test.stamp
 	$(BIN)/python -m tests.mutations $(ARGS)

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, StoreFull, StoreUnsafe
+from mta.model.errors import BacklogFull, StoreError, StoreFull, StoreUnsafe
 from mta.model.ids import MessageId, message_text, new_message_id
 from mta.model.mail import NewMessage
 from mta.model.outcomes import Reply
@@ -232,11 +232,21 @@ class Admission:
     async def _store_batch(self, batch: _Batch) -> Doorway:
         """Returns what the rules had decided when the store took it."""
         door = self._ask(batch.messages)
-        while not await self._store.accept(batch.lane, _let_in(batch.messages, door), door):
+        while not await self._accepted(batch.lane, _let_in(batch.messages, door), door):
             again = self._ask(batch.messages)
             # A table that is below the barrier and does not move on is nobody's to decide by.
             door = again if again.generation > door.generation else NO_DOOR
         return door
+
+    async def _accepted(self, lane: int, messages: Sequence[NewMessage], door: Doorway) -> bool:
+        """As the store says. Raises Ambiguous after a bug: the step may have run, so no reply may be given."""
+        try:
+            return await self._store.accept(lane, messages, door)
+        except (StoreError, Ambiguous):
+            raise
+        except Exception as bug:
+            self._tell_bug(bug)
+            raise Ambiguous(str(bug)) from bug
 
     def _count_accepted(self, messages: Sequence[NewMessage]) -> None:
         self.accepted += len(messages)
@@ -266,12 +276,15 @@ class Admission:
             return BACKLOG_FULL
         if isinstance(trouble, StoreUnsafe):
             return Reply(451, "4.3.0", f"the store is unsafe: {trouble}")
-        if not isinstance(trouble, StoreAway | SessionLost | StoreError):
-            shown = f"{type(trouble).__name__}: {trouble}"[:200]
-            if shown not in self._known_bugs and len(self._known_bugs) < 1000:
-                self._known_bugs.add(shown)
-                log.error("accepting a batch failed for a reason that is a bug", exc_info=trouble)
+        if not isinstance(trouble, StoreError):
+            self._tell_bug(trouble)
         return TROUBLE
+
+    def _tell_bug(self, bug: Exception) -> None:
+        shown = f"{type(bug).__name__}: {bug}"[:200]
+        if shown not in self._known_bugs and len(self._known_bugs) < 1000:
+            self._known_bugs.add(shown)
+            log.error("accepting a batch failed for a reason that is a bug", exc_info=bug)
 
 
 def _let_in(messages: Sequence[NewMessage], door: Doorway) -> Sequence[NewMessage]:

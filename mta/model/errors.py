@@ -34,7 +34,16 @@ class StoreDenied(StoreAway):
     """The server refuses the user or the password; it may know them later, so it is away until then."""
 
 
-class StoreLoading(StoreAway):
+class StoreUnreached(StoreAway):
+    """No connection to the store could be made: what was asked has not happened."""
+
+
+class StoreRefuses(StoreAway):
+    """The server takes no writes at present (a replica, one that loads its data, one that cannot write its file): what
+    was asked has not happened."""
+
+
+class StoreLoading(StoreRefuses):
     """The server answers, and is still reading its data from disk."""
 
 

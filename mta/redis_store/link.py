@@ -29,9 +29,19 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from mta.model.errors import StoreAway, StoreDenied, StoreError, StoreFull, StoreLoading, StoreUnsafe
+from mta.model.errors import (
+    StoreAway,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreLoading,
+    StoreRefuses,
+    StoreUnreached,
+    StoreUnsafe,
+)
 from mta.model.settings import RedisSettings
 from mta.redis_store import safety
+from mta.redis_store.connections import Unconnected, translating
 from mta.redis_store.wires import Wires, hear
 
 log = logging.getLogger(__name__)
@@ -44,18 +54,16 @@ LIBRARY: Final = "fg1"  # the version is in the names of library and functions, 
 _AWAY = (
     ConnectionError,
     TimeoutError,
-    BusyLoadingError,
     ClusterDownError,
     ClusterError,
-    MasterDownError,
-    ReadOnlyError,
     TryAgainError,
     OSError,
 )
+_REFUSES = (MasterDownError, ReadOnlyError)
 
-_NOT_NOW = (
-    "MISCONF", "LOADING", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ", "READONLY",
-)  # fmt: skip
+_NOT_NOW = ("BUSY", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK ")
+# The same, said before anything of a step ran, and likely to be said again: to wait for another answer helps nobody.
+_NO_WRITES = ("READONLY", "MISCONF", "LOADING", "NOREPLICAS", "MASTERDOWN")
 _DISCARDED: Final = "EXECABORT Transaction discarded because of: "
 
 
@@ -114,7 +122,8 @@ class Link:
     def _single(self, url: str, kwargs: dict[str, Any]) -> Any:
         if url.startswith("rediss://") and self._settings.ca_file:
             kwargs["ssl_ca_certs"] = self._settings.ca_file
-        pool = ConnectionPool.from_url(url, redis_connect_func=self._on_connect, **kwargs)
+        pool: Any = ConnectionPool.from_url(url, redis_connect_func=self._on_connect, **kwargs)
+        pool.connection_class = translating(pool.connection_class)
         self._wires = Wires(pool, self._settings.timeout)
         client = redis_asyncio.Redis(connection_pool=pool)
         _answer_raw(client.response_callbacks)
@@ -124,10 +133,12 @@ class Link:
         where = urlsplit(url)
         client = RedisCluster(host=where.hostname or "localhost", port=where.port or 6379, **kwargs)
         nodes = client.nodes_manager
-        nodes.connection_kwargs["redis_connect_func"] = self._on_connect
+        kind: Any = translating(nodes.connection_kwargs["connection_class"])
+        nodes.connection_kwargs |= {"redis_connect_func": self._on_connect, "connection_class": kind}
         _answer_raw(nodes.connection_kwargs["response_callbacks"])
         for node in nodes.startup_nodes.values():
             node.connection_kwargs["redis_connect_func"] = self._on_connect
+            node.connection_class = kind
             _answer_raw(node.response_callbacks)
         return client
 
@@ -262,10 +273,21 @@ class Link:
                 return await ask()
         except OutOfMemoryError as error:
             raise StoreFull(str(error)) from error
+        except BusyLoadingError as error:
+            raise StoreLoading(str(error)) from error
+        except _REFUSES as error:
+            raise StoreRefuses(str(error)) from error
+        except Unconnected as error:
+            if isinstance(error.__cause__, BusyLoadingError):
+                raise StoreLoading(str(error)) from error
+            # A cluster's client tries again by itself: the first time it may have been connected.
+            raise (StoreAway if self.cluster else StoreUnreached)(str(error)) from error
         except ResponseError as error:
             text = str(error).removeprefix(_DISCARDED)
             if text.startswith(("OOM", "-OOM")) or "OOM command not allowed" in text:
                 raise StoreFull(text) from error
+            if text.startswith(_NO_WRITES):
+                raise StoreRefuses(text) from error
             if text.startswith(_NOT_NOW):
                 raise StoreAway(text) from error
             raise StoreError(text) from error

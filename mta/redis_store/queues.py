@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError
+from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, StoreRefuses, StoreUnreached
 from mta.model.ids import DeliveryId, delivery_text
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
 from mta.ports.queueing import NO_DOOR, Ambiguous, Doorway, Due, Fresh, Settled, Settlement, Want
@@ -93,7 +93,9 @@ class Queues:
                     return True, answer[1:]
                 raise _refusal(answer, session)
             except StoreAway as away:
-                unsure = True
+                unsure = unsure or not isinstance(away, StoreUnreached | StoreRefuses)
+                if not unsure and (isinstance(away, StoreRefuses) or time.monotonic() > deadline):
+                    raise  # no copy of the step has run, or ever will
                 if time.monotonic() > deadline:
                     await self._void(session, lane, number, away)
                     return True, []

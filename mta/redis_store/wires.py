@@ -13,6 +13,8 @@ import hiredis
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 
+from mta.redis_store.connections import Unconnected
+
 _MORE: Final = object()  # the answer is not complete
 _PATIENCE: Final = 0.01  # seconds: a worker that is busy accepts a batch every few milliseconds
 
@@ -22,11 +24,14 @@ _Call = tuple[_Answer, asyncio.TimerHandle, int, list[Any]]
 
 
 async def _connected(pool: Any) -> asyncio.StreamWriter:
-    """A connection of the pool's kind that is ours from now on. Raises the client library's errors."""
+    """A connection of the pool's kind that is ours from now on. Raises Unconnected, and what the server answers."""
     made = pool.make_connection()
     await made.connect()
-    writer, made._writer = made._writer, None
+    reader, writer, made._writer = made._reader, made._writer, None
     taken: asyncio.StreamWriter = writer
+    if reader.at_eof() or reader.exception() is not None or taken.transport.is_closing():
+        taken.transport.abort()  # nobody would tell its new owner that it is lost
+        raise Unconnected("the server closed the connection while it was made")
     return taken
 
 
@@ -174,9 +179,13 @@ class Wires:
         return await answer
 
     def _ready(self) -> _Wire | None:
-        if self._shared is None and self._idle:
-            self._shared = self._idle.pop()
-            asyncio.get_running_loop().call_soon(self._round_over)
+        if self._shared is not None and not self._shared.usable:
+            self._shared = None
+        while self._shared is None and self._idle:
+            wire = self._idle.pop()
+            if wire.usable:  # else it is about to be told that it is lost
+                self._shared = wire
+                asyncio.get_running_loop().call_soon(self._round_over)
         return self._shared
 
     def _round_over(self) -> None:

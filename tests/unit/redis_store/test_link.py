@@ -3,7 +3,7 @@
 import pytest
 from redis.exceptions import ResponseError
 
-from mta.model.errors import StoreAway, StoreError, StoreFull
+from mta.model.errors import StoreAway, StoreError, StoreFull, StoreRefuses
 from mta.model.settings import RedisSettings
 from mta.redis_store.link import Link
 
@@ -15,9 +15,13 @@ _EXEC = "EXECABORT Transaction discarded because of: "
     [
         ("OOM command not allowed when used memory > 'maxmemory'.", StoreFull),
         (_EXEC + "OOM command not allowed when used memory > 'maxmemory'.", StoreFull),
-        ("NOREPLICAS Not enough good replicas to write.", StoreAway),
-        (_EXEC + "NOREPLICAS Not enough good replicas to write.", StoreAway),
-        (_EXEC + "READONLY You can't write against a read only replica.", StoreAway),
+        ("NOREPLICAS Not enough good replicas to write.", StoreRefuses),
+        (_EXEC + "NOREPLICAS Not enough good replicas to write.", StoreRefuses),
+        (_EXEC + "READONLY You can't write against a read only replica.", StoreRefuses),
+        ("MISCONF Errors writing to the AOF file: No space left on device", StoreRefuses),
+        ("LOADING Redis is loading the dataset in memory", StoreRefuses),
+        ("BUSY Redis is busy running a script.", StoreAway),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", StoreAway),
         ("ERR Function not found", StoreError),
     ],
 )
