@@ -2,13 +2,13 @@
 
 import click
 
-from mta.cli import follow, remote
+from mta.cli import commands, follow, remote
 from mta.cli.rules import ERRORS
 from mta.cli.tables import print_statement
 from mta.http_out.api_client import ApiClient
 
 
-@click.command(help="Cancel all queued mail of a tag on every node, and account for it.")
+@commands.command(help="Cancel all queued mail of a tag on every node, and account for it.")
 @click.option("--tag", required=True)
 @click.option("--domain", help="only mail to this domain, or to subdomains with *.")
 @click.option("--pool", help="only mail of this pool")

@@ -8,13 +8,14 @@ from typing import Any, NoReturn
 
 import click
 
+from mta.cli import commands
 from mta.model.errors import SettingsError
 from mta.model.settings import NodeSettings, Settings
 from mta.settings_file import load_settings
 from mta.settings_file.text import as_written, defaults_text, settings_text
 
 
-@click.group("config")
+@commands.group("config")
 def command() -> None:
     """Check or show settings."""
 

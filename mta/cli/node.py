@@ -10,13 +10,14 @@ from pathlib import Path
 
 import click
 
+from mta.cli import commands
 from mta.model.errors import SettingsError, StoreError
 from mta.model.settings import Settings
 from mta.runtime.supervisor import Supervisor
 from mta.settings_file import load_settings
 
 
-@click.command("node")
+@commands.command("node")
 @click.option("--config", "path", type=click.Path(path_type=Path), metavar="FILE", help="The settings file.")
 @click.option("--embedded", is_flag=True, help="Run a Valkey server of its own in the data directory (the default).")
 @click.option("--data-dir", metavar="DIR", help="Where the node keeps its files.")

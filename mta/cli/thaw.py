@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from mta.cli import remote
+from mta.cli import commands, remote
 from mta.cli.follow import LOOK, WAIT
 from mta.cli.rules import PAUSES, show_change, show_effect
 from mta.http_out.api_client import ApiClient
@@ -13,7 +13,7 @@ from mta.http_out.api_client import ApiClient
 _OTHER = ("mta", "ip", "mx", "tags_all", "except_tags", "tenant", "node")
 
 
-@click.command(help="Lift the pause of a tag, and wait until it holds nothing.")
+@commands.command(help="Lift the pause of a tag, and wait until it holds nothing.")
 @click.option("--tag", required=True)
 @click.option("--domain", help="the pause with this domain too")
 @click.option("--pool", help="the pause with this pool too")
