@@ -127,16 +127,14 @@ def test_o1_each_address_of_a_list_gets_the_message(peer: tuple[Receiver, str]) 
     "value", ["e@x.example f@x.example", "e@x.example;f@x.example", "e@x.example,", "", "e@x.example,,f@x.example"]
 )
 @pytest.mark.parametrize("option", ["--to", "--from"])
-def test_o1_what_is_no_list_of_addresses_is_refused_and_nothing_is_sent(
-    peer: tuple[Receiver, str], option: str, value: str
-) -> None:
+def test_o1_what_is_no_list_of_addresses_is_refused_and_nothing_is_sent(option: str, value: str) -> None:
     if (option, value) == ("--from", ""):
         pytest.skip("the null sender")
-    arguments = {"--smtp": peer[1], "--from": "a@example.com", "--to": "b@example.com"} | {option: value}
+    nobody = "127.0.0.1:9"  # a connection to it would end with 1
+    arguments = {"--smtp": nobody, "--from": "a@example.com", "--to": "b@example.com"} | {option: value}
     result = CliRunner().invoke(command, [word for pair in arguments.items() for word in pair], input="x\n")
     assert result.exit_code == 2, result.output
     assert option in result.stderr
-    assert not peer[0].content
 
 
 def test_a_quoted_local_part_may_hold_a_comma() -> None:
