@@ -38,7 +38,18 @@ def _schemas() -> Schema:
     _, statements = msgspec.json.schema_components(
         (TagStatement, RuleStatement), ref_template="#/components/schemas/{name}"
     )
-    queue = {"pool": TEXT, "domain": TEXT, "due": COUNT, "scheduled": COUNT, "claimed": COUNT}
+    why = an_object({"reason": TEXT, "count": COUNT, "rule": TEXT, "text": TEXT}, ["reason", "count", "text"])
+    queue = {
+        "pool": TEXT,
+        "domain": TEXT,
+        "due": COUNT,
+        "scheduled": COUNT,
+        "claimed": COUNT,
+        "held": COUNT,
+        "oldest": or_null("number") | {"minimum": 0, "description": "seconds since its oldest mail was accepted"},
+        "next_due": TIME_OR_NULL,
+        "why": a_list(why),
+    }
     worker = {
         "name": TEXT,
         "node": TEXT,
@@ -59,7 +70,7 @@ def _schemas() -> Schema:
         "Queues": an_object(
             {
                 "as_of": TIME,
-                "queues": a_list(an_object({**queue, "oldest": TIME_OR_NULL})),
+                "queues": a_list(an_object(queue)),
                 "cursor": or_null("string"),
             }
         ),

@@ -124,7 +124,7 @@ def schemas() -> Schema:
         "Selectors": an_object({"code": {}, **_ANSWER, **order}, [], **strict),
         "PauseSelectors": an_object({**_EXPIRE, **order}, [], **strict),
         "ListedForcedError": an_object({**_FORCED_ERROR, **_USE}, [*listed, "code"]),
-        "ForcedError": an_object({**_FORCED_ERROR, **_USE, **effect}, [*changed, "code"]),
+        "ForcedError": an_object({**_FORCED_ERROR, **_USE, **effect, "undo_until": TIME}, [*changed, "code"]),
         "ListedPause": an_object({**_RULE, **_USE, **held}, [*listed, "held"]),
         "Pause": an_object({**_RULE, **_USE, **held, **effect}, changed),
         "Undone": an_object({**undone, **_EFFECT}, [*undone]),

@@ -1,4 +1,6 @@
-"""The queues as a list: counts by class, the earliest due time, page by page."""
+"""The queues as a list, page by page: counts by class, ages, and why each queue waits."""
+
+from typing import Any
 
 from aiohttp import web
 
@@ -7,9 +9,13 @@ from control_api.problems import json_response
 from control_api.query import cursor_of, read_cursor, read_limit, read_query
 from control_api.rule_body import read_domain, read_pool
 from control_api.times import now_ms, shown
-from mta.model.mail import QueueKey
+from mta.model.mail import QueueKey, Record
+from mta.model.text import visible
+from mta.policy.rule_table import RuleTable
+from mta.ports.books import QueueCounts
 
 DEFAULT_LIMIT = 100
+_MAX_REPLY = 200  # characters of a remote reply in a list
 
 
 async def list_queues(request: web.Request) -> web.Response:
@@ -19,25 +25,69 @@ async def list_queues(request: web.Request) -> web.Response:
     after = read_cursor(asked.get("cursor"), 2)
     pool = read_pool(asked["pool"], "pool") if "pool" in asked else None
     domain = read_domain(asked["domain"], "domain") if "domain" in asked else None
+    deps = dependencies.of(request)
     as_of = now_ms()
-    found = [
-        counts
-        for counts in sorted(await dependencies.of(request).books.queues())
-        if (pool is None or counts.queue.pool == pool)
-        and (domain is None or counts.queue.domain == domain)
-        and (after is None or counts.queue > QueueKey(*after))
-    ]
+    found = await deps.books.queues(pool, domain, None if after is None else QueueKey(*after), limit + 1)
+    table = await deps.catalogue.table()
     page = found[:limit]
-    queues = [
-        {
-            "pool": counts.queue.pool,
-            "domain": counts.queue.domain,
-            "due": counts.due,
-            "scheduled": counts.scheduled,
-            "claimed": counts.claimed,
-            "oldest": shown(counts.oldest),
-        }
-        for counts in page
-    ]
     cursor = cursor_of(*page[-1].queue) if len(found) > len(page) else None
+    queues = [shown_queue(counts, table, as_of) for counts in page]
     return json_response({"as_of": shown(as_of), "queues": queues, "cursor": cursor})
+
+
+def shown_queue(counts: QueueCounts, table: RuleTable, now: int) -> dict[str, Any]:
+    """`oldest` is in seconds since acceptance; null where nothing is in the queue, as is `next_due`."""
+    return {
+        "pool": counts.queue.pool,
+        "domain": counts.queue.domain,
+        "due": counts.due,
+        "scheduled": counts.scheduled,
+        "claimed": counts.claimed,
+        "held": counts.held,
+        "oldest": round(max(0, now - counts.oldest) / 1000, 3) if counts.oldest else None,
+        "next_due": shown(counts.next_due),
+        "why": why_it_waits(counts, table),
+    }
+
+
+def why_it_waits(counts: QueueCounts, table: RuleTable) -> list[dict[str, Any]]:
+    """One entry for each reason: its name, how many deliveries it concerns, and a text for people."""
+    found: list[dict[str, Any]] = []
+    for pause, held in sorted(counts.pauses.items()):
+        rule = table.rule(pause)
+        because = "" if rule is None or not rule.reason else f" ({rule.reason})"
+        found.append({"reason": "held", "count": held, "rule": pause, "text": f"held by pause {pause}{because}"})
+    if counts.claimed:
+        found.append(_because("claimed", counts.claimed, "a worker delivers it now"))
+    if counts.due:
+        found.append(_because("due", counts.due, _after_reply("due, and no worker has taken it yet", counts.first)))
+    if counts.scheduled:
+        kind, words = _later(None if counts.due else counts.first)
+        found.append(_because(kind, counts.scheduled, words))
+    return found
+
+
+def _because(reason: str, count: int, text: str) -> dict[str, Any]:
+    return {"reason": reason, "count": count, "text": text}
+
+
+def _later(first: Record | None) -> tuple[str, str]:
+    """The reason is that of the delivery which is due first; others of the queue may have another."""
+    if first is None:
+        return "later", "due later: a retry, or a time that the sender asked for"
+    if first.attempts:
+        return "retry", _after_reply("due for its next attempt later", first)
+    if first.scheduled_at:
+        return "scheduled", "due at the time that the sender asked for"
+    return "later", "due later"
+
+
+def _after_reply(words: str, first: Record | None) -> str:
+    """With the reply that the last attempt of the first delivery ended with."""
+    if first is None or not first.attempts:
+        return words
+    attempts = f"{first.attempts} attempt" + ("s" if first.attempts > 1 else "")
+    if first.last is None:
+        return f"{words} ({attempts} of the first so far)"
+    reply = " ".join(str(part) for part in (first.last.code, first.last.enhanced, first.last.text) if part)
+    return f"{words} ({attempts} of the first so far, the last ended with: {visible(reply)[:_MAX_REPLY]})"

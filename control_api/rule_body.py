@@ -17,6 +17,7 @@ MAX_TEXT = 400  # bytes: with code and enhanced code it fits the 512 octets of a
 MAX_TAG = 128  # bytes
 
 MAX_TAGS = 100  # of one selector
+BLANKS = " \t"  # around a text they do not count, as in a header
 MAX_DURATION = 10 * 365 * 86400.0  # seconds
 
 LISTS = frozenset({"tags_all", "except_tags"})
@@ -171,6 +172,7 @@ def read_code(value: Any) -> int:
 
 def read_pool(value: str, field: str) -> str:
     """A pool's name, or `@<ip>`. Raises BadValue."""
+    value = value.strip(BLANKS)
     if value.startswith("@"):
         return "@" + _address(value[1:], field)
     if not _POOL.fullmatch(value):
@@ -180,6 +182,7 @@ def read_pool(value: str, field: str) -> str:
 
 def read_domain(value: str, field: str, wildcard: bool = False) -> str:
     """Lower-case A-labels, `*.` before them where `wildcard` allows it. Raises BadValue."""
+    value = value.strip(BLANKS)
     head, rest = ("*.", value[2:]) if wildcard and value.startswith("*.") else ("", value)
     try:
         name = queue_domain(rest)
@@ -197,6 +200,8 @@ def read_tag(value: str, field: str) -> str:
 
 
 def _name(value: str, field: str, kind: str) -> str:
+    """Without the blanks around it, as an injection header is read: with them it would match no mail."""
+    value = value.strip(BLANKS)
     if _UNTAGGABLE.search(value) or not 1 <= len(value.encode()) <= MAX_TAG:
         raise BadValue(field, f"is not {kind}; give 1 to {MAX_TAG} bytes of UTF-8 without control characters")
     return value
@@ -204,6 +209,7 @@ def _name(value: str, field: str, kind: str) -> str:
 
 def _selector(fields: Mapping[str, Any], name: str) -> str | None:
     value = fields.get(name)
+    value = value.strip(BLANKS) if isinstance(value, str) else value
     if value is None or value == "*":
         return None
     if not isinstance(value, str) or not value:

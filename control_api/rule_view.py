@@ -73,17 +73,45 @@ async def shown_effect(deps: Dependencies, effect: Effect) -> dict[str, Any]:
 
 
 async def warnings_of(deps: Dependencies, rule: Rule) -> list[str]:
-    """Never refuses the rule, which stands already: mail for a pool or an address that nobody knows may come."""
+    """Never refuses the rule: mail for a tag, a domain, a pool or an address that nobody knows may come."""
     selectors = rule.selectors
     found = _about_protected(selectors, deps.protected_tags)
     if rule.at_the_door is AtTheDoor.REJECT and (selectors.mta or selectors.ip or selectors.mx):
         found.append("nothing is rejected at the door: by which way mail would go is known only at its attempt")
-    if selectors.pool is None and selectors.mta is None:
-        return found
     try:
-        stored = await deps.sweeps.pools()
+        found += await _about_tags(deps, selectors)
+        found += await _about_domain(deps, rule)
+        found += await _about_source(deps, selectors)
     except StoreError:
-        return [*found, "whether the pool or address is known could not be found out"]
+        found.append("whether there is mail with these selectors could not be found out")
+    return found
+
+
+async def _about_tags(deps: Dependencies, selectors: Selectors) -> list[str]:
+    """A tag that no mail has carried yet is a typing error more often than not."""
+    needed = {*(selectors.tags_all or ())} | ({selectors.tag} if selectors.tag is not None else set())
+    spared = {*(selectors.except_tags or ())}
+    unseen = await deps.books.unseen(sorted(needed | spared))
+    found = [f"no mail carries tag {tag} yet; check its spelling" for tag in unseen if tag in needed]
+    return found + [
+        f"no mail carries tag {tag} yet, so except_tags spares none by it" for tag in unseen if tag in spared
+    ]
+
+
+async def _about_domain(deps: Dependencies, rule: Rule) -> list[str]:
+    domain = rule.selectors.domain
+    if domain is None or await deps.books.waits(domain) or (await deps.books.rule(rule.id)).get("met"):
+        return []  # the sweep may have ended all of it by now
+    if "." not in domain:
+        return [f"{domain} is no domain name of the Internet (it has no dot), and no mail for it waits"]
+    return [f"no mail for {domain} waits now; check its spelling"]
+
+
+async def _about_source(deps: Dependencies, selectors: Selectors) -> list[str]:
+    if selectors.pool is None and selectors.mta is None:
+        return []
+    stored = await deps.sweeps.pools()
+    found = []
     if selectors.pool is not None and selectors.pool not in {*deps.pools, *stored}:
         found.append(f"pool {selectors.pool} is not known here and has no mail")
     if selectors.mta is not None and selectors.mta not in _addresses(deps.pools) and f"@{selectors.mta}" not in stored:

@@ -22,7 +22,7 @@ from control_api.rule_body import (
     read_tag,
 )
 from control_api.rule_view import shown_effect, shown_rule, use_of, warnings_of
-from control_api.times import now_ms
+from control_api.times import now_ms, shown
 from mta.model.errors import BadValue
 from mta.model.rules import Kind, Rule
 from mta.policy.rule_table import in_force, swept
@@ -117,6 +117,8 @@ class RulesResource:
         effect = await deps.orders.effect(rule)
         counts = await deps.books.rule(rule.id)
         body = shown_rule(rule) | use_of(rule, counts, table) | await shown_effect(deps, effect)
+        if undo_until := await deps.spares.until(rule.id, now_ms()):
+            body["undo_until"] = shown(undo_until)
         return json_response(body, headers=_etag(rule))
 
     async def delete(self, request: web.Request) -> web.Response:

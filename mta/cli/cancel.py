@@ -1,36 +1,45 @@
 """`floodgate cancel`: the main job in one verb: end all queued mail of a tag everywhere, and account for it."""
 
+from typing import Any
+
 import click
 
-from mta.cli import follow, remote
-from mta.cli.rules import ERRORS
-from mta.cli.tables import print_statement
+from mta.cli import commands, follow, remote
+from mta.cli.rules import AS_JSON, ERRORS, REASON, YES, after_cancel
+from mta.cli.selection import ALLOW_EMPTY, TAG, given, narrowing, refused_as_empty
+from mta.cli.tables import print_statement, selectors_of
 from mta.http_out.api_client import ApiClient
 
+_ANSWER = {"code": 554, "extended": "5.7.1", "description": "canceled by order of the sender"}
 
-@click.command(help="Cancel all queued mail of a tag on every node, and account for it.")
-@click.option("--tag", required=True)
-@click.option("--domain", help="only mail to this domain, or to subdomains with *.")
-@click.option("--pool", help="only mail of this pool")
-@click.option("--reason", help="for people; not sent")
-@click.option("--yes", is_flag=True, help="do not ask")
-@click.option("--json", "as_json", is_flag=True, help="rule and statement as one object")
-def command(tag: str, yes: bool, as_json: bool, **more: str | None) -> None:
+
+@commands.command(help="Cancel all queued mail of a tag on every node, and account for it.")
+@TAG
+@narrowing
+@REASON
+@ALLOW_EMPTY
+@YES
+@AS_JSON
+def command(allow_empty: bool, yes: bool, as_json: bool, **fields: Any) -> None:
     if not yes and not remote.is_terminal():
         raise click.UsageError("this ends mail: give --yes where nobody can be asked")
+    body = {**_ANSWER, **given(fields)}
 
     async def work(client: ApiClient) -> int:
+        if await refused_as_empty(client, body, allow_empty):
+            return remote.FAILED
         if not yes:
-            await _ask(client, tag, remote.without_unset(**more))
-        answer = {"code": 554, "extended": "5.7.1", "description": "canceled by order of the sender"}
-        return await follow.order(client, ERRORS, {**answer, "tag": tag, **remote.without_unset(**more)}, as_json)
+            await _ask(client, body)
+        return await follow.order(client, ERRORS, body, as_json, after_cancel)
 
     remote.run(work)
 
 
-async def _ask(client: ApiClient, tag: str, more: dict[str, str]) -> None:
+async def _ask(client: ApiClient, body: dict[str, Any]) -> None:
     """The tag's account is the preview: what is queued is what can be canceled."""
+    tag = body["tag"]
     before = (await client.ask("GET", "/v1/tags", [("tag", tag)])).body
     print_statement(before)
-    narrowed = "".join(f" with {name} {value}" for name, value in more.items() if name != "reason")
+    narrowed = selectors_of({name: value for name, value in body.items() if name != "tag"}, otherwise="")
+    narrowed = f" with {narrowed}" if narrowed else ""
     click.confirm(f"Cancel what is queued of {tag}{narrowed} ({before['queued']} of the tag are queued)?", abort=True)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from mta.cli import commands
 from mta.model.errors import SettingsError
 from mta.model.settings import NodeSettings, Settings
 from mta.runtime.preflight import try_out
@@ -17,7 +18,7 @@ from mta.settings_file.text import as_written, defaults_text, settings_text
 from mta.settings_file.warnings import warnings_of
 
 
-@click.group("config")
+@commands.group("config")
 def command() -> None:
     """Check or show settings."""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from mta.cli import remote
+from mta.cli import commands, remote
 from mta.cli.rules import (
     AS_JSON,
     AT_THE_DOOR,
@@ -25,7 +25,7 @@ from mta.cli.tables import selectors_of
 from mta.http_out.api_client import ApiClient
 
 
-@click.group(help="Forced errors: add, list, show, edit, enable, disable, remove, statement, undo.")
+@commands.group(help="Forced errors: add, list, show, edit, enable, disable, remove, statement, undo.")
 def command() -> None:
     pass
 

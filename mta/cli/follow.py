@@ -21,8 +21,10 @@ _PLAIN_LOOK = 2.0  # seconds between lines where nobody watches
 Report = Callable[[dict[str, Any]], None]
 
 
-async def order(client: ApiClient, family: Family, body: dict[str, Any], as_json: bool) -> int:
-    """Order, wait, follow the sweep, print the statement; the exit status."""
+async def order(
+    client: ApiClient, family: Family, body: dict[str, Any], as_json: bool, after: Callable[[dict[str, Any]], list[str]]
+) -> int:
+    """Order, wait, follow the sweep, print the statement, then the lines of `after`; the exit status."""
     answer = await client.ask("POST", family.path, [("wait", f"{WAIT:g}")], body, within=WAIT + 30.0)
     rule = answer.body
     path = family.of(rule["id"])
@@ -43,6 +45,8 @@ async def order(client: ApiClient, family: Family, body: dict[str, Any], as_json
         remote.out_json({"rule": rule, "statement": statement})
     else:
         print_statement(statement)
+        for line in after(rule):
+            click.echo(line)
     if statement["balanced"] is not True:
         remote.say("the account does not balance")
         return remote.FAILED

@@ -1,17 +1,28 @@
 """`floodgate freeze`: hold all queued mail of a tag everywhere, and account for it."""
 
+from typing import Any
+
 import click
 
-from mta.cli import follow, remote
-from mta.cli.rules import PAUSES
+from mta.cli import commands, follow, remote
+from mta.cli.rules import AS_JSON, PAUSES, REASON, after_freeze
+from mta.cli.selection import ALLOW_EMPTY, TAG, given, narrowing, refused_as_empty
+from mta.http_out.api_client import ApiClient
 
 
-@click.command(help="Hold all queued mail of a tag on every node, and account for it.")
-@click.option("--tag", required=True)
-@click.option("--domain", help="only mail to this domain, or to subdomains with *.")
-@click.option("--pool", help="only mail of this pool")
-@click.option("--reason", help="for people; not sent")
+@commands.command(help="Hold all queued mail of a tag on every node, and account for it.")
+@TAG
+@narrowing
+@REASON
 @click.option("--duration", help="how long, such as 30m; without it until it is thawed")
-@click.option("--json", "as_json", is_flag=True, help="pause and statement as one object")
-def command(as_json: bool, **fields: str | None) -> None:
-    remote.run(lambda client: follow.order(client, PAUSES, remote.without_unset(**fields), as_json))
+@ALLOW_EMPTY
+@AS_JSON
+def command(allow_empty: bool, as_json: bool, **fields: Any) -> None:
+    body = given(fields)
+
+    async def work(client: ApiClient) -> int:
+        if await refused_as_empty(client, body, allow_empty):
+            return remote.FAILED
+        return await follow.order(client, PAUSES, body, as_json, after_freeze)
+
+    remote.run(work)

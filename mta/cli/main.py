@@ -8,6 +8,8 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import click
 
+from mta.cli import commands
+
 # Name of the subcommand: its module (which has `command`), and its line in `floodgate --help`.
 COMMANDS = {
     "node": ("mta.cli.node", "Run a node: take mail in, deliver it, answer the API."),
@@ -27,7 +29,7 @@ COMMANDS = {
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(commands.Group):
     """A group that imports a subcommand when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -45,7 +47,7 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, prose) for name, (_, prose) in COMMANDS.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@commands.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="floodgate-mta", prog_name="floodgate")
 def main() -> None:
     """Floodgate, a mail transfer agent with control after acceptance."""

@@ -6,14 +6,14 @@ from urllib.parse import quote
 
 import click
 
-from mta.cli import remote
+from mta.cli import commands, remote
 from mta.cli.tables import print_fields, print_table
 from mta.http_out.api_client import ApiClient, ApiRefused
 
 _COLUMNS = ("id", "recipient", "status", "reason", "attempts", "next_attempt", "ended_at", "uncertain", "error")
 
 
-@click.group(help="One message, by the id of its 250 reply.")
+@commands.group(help="One message, by the id of its 250 reply.")
 def command() -> None:
     pass
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from mta.cli import commands
 from mta.model.errors import SettingsError, StoreError
 from mta.model.secret_urls import hide_password
 from mta.model.settings import Settings
@@ -21,7 +22,7 @@ from mta.settings_file.warnings import warnings_of
 log = logging.getLogger(__name__)
 
 
-@click.command("node")
+@commands.command("node")
 @click.option("--config", "path", type=click.Path(path_type=Path), metavar="FILE", help="The settings file.")
 @click.option("--embedded", is_flag=True, help="Run a Valkey server of its own in the data directory (the default).")
 @click.option("--data-dir", metavar="DIR", help="Where the node keeps its files.")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from mta.cli import remote
+from mta.cli import commands, remote
 from mta.cli.errors import confirm
 from mta.cli.rules import (
     AS_JSON,
@@ -24,7 +24,7 @@ from mta.cli.rules import (
 from mta.http_out.api_client import ApiClient
 
 
-@click.group(help="Pauses: add, list, show, remove, convert, statement.")
+@commands.group(help="Pauses: add, list, show, remove, convert, statement.")
 def command() -> None:
     pass
 

@@ -2,14 +2,14 @@
 
 import click
 
-from mta.cli import remote
+from mta.cli import commands, remote
 from mta.cli.tables import print_table
 from mta.http_out.api_client import ApiClient
 
 _COLUMNS = ("pool", "domain", "due", "scheduled", "claimed", "oldest")
 
 
-@click.group(help="The queues of the cluster.")
+@commands.group(help="The queues of the cluster.")
 def command() -> None:
     pass
 

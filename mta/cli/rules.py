@@ -1,17 +1,14 @@
 """What the commands for forced errors and for pauses have in common: options, patience, and how a rule is shown."""
 
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from mta.cli import remote
+from mta.cli.selection import Command, given, narrowing, options_of
 from mta.cli.tables import print_fields, print_statement, print_table, selectors_of
 from mta.http_out.api_client import ApiClient
-
-Command = Callable[..., Any]
-
 
 RULE_ID = click.argument("rule_id", metavar="ID")
 AS_JSON = click.option("--json", "as_json", is_flag=True)
@@ -34,16 +31,7 @@ def selecting(command: Command) -> Command:
     for option in reversed(
         (
             click.option("--tag"),
-            click.option("--domain", help="a domain, or *.domain for its subdomains"),
-            click.option("--pool"),
-            click.option("--mta", help="a sending IP"),
-            click.option("--ip", help="the peer's IP"),
-            click.option("--mx", help="the peer's host, or *.host"),
-            click.option("--tags-all", multiple=True, metavar="TAG", help="a tag that must be there too; may repeat"),
-            click.option(
-                "--except-tag", "except_tags", multiple=True, metavar="TAG", help="a tag that spares; may repeat"
-            ),
-            click.option("--tenant", help="the account that the mail came in for"),
+            narrowing,
             click.option("--expires-at", help="when it stops matching: RFC 3339, or +30m"),
             click.option("--duration", help="how long it matches, such as 30m"),
             click.option("--disabled", is_flag=True, help="keep it without effect until it is enabled"),
@@ -57,7 +45,7 @@ def selecting(command: Command) -> Command:
 
 def body_of(disabled: bool, this_node: bool, everything: bool, **fields: Any) -> dict[str, Any]:
     """The body of an order."""
-    body = {name: value for name, value in remote.without_unset(**fields).items() if value != ()}
+    body = given(fields)
     if disabled:
         body["enabled"] = False
     if this_node:
@@ -146,6 +134,36 @@ class Family:
 
 ERRORS = Family("/v1/errors", ("code", "extended"))
 PAUSES = Family("/v1/pauses", ("held",))
+
+
+def after_cancel(rule: dict[str, Any]) -> list[str]:
+    """A forced error outlasts the command that made it: whether mail is still ended by it, and the ways back."""
+    rule_id = rule["id"]
+    lines = [
+        f"The rule stays in force{_ending(rule)}: mail that comes in with {selectors_of(rule)} is intercepted, too.",
+        f"To lift it:  floodgate errors remove {rule_id}",
+    ]
+    if "undo_until" in rule:
+        lines.append(
+            f"To undo it:  floodgate errors undo {rule_id}  (until {rule['undo_until']}; "
+            "it disables the rule and returns what it ended to its queues)"
+        )
+    else:
+        lines.append("There is nothing to undo: nothing that it ended is kept.")
+    return lines
+
+
+def after_freeze(rule: dict[str, Any]) -> list[str]:
+    rule_id = rule["id"]
+    return [
+        f"The pause stays in force{_ending(rule)}: mail that comes in with {selectors_of(rule)} is held, too.",
+        f"To lift it:            floodgate thaw {options_of(rule)}",
+        f"To end what it holds:  floodgate pauses convert {rule_id} 554",
+    ]
+
+
+def _ending(rule: dict[str, Any]) -> str:
+    return f" until {rule['expires_at']}" if "expires_at" in rule else ""
 
 
 def _state(rule: dict[str, Any]) -> str:

@@ -1,19 +1,23 @@
 """`floodgate send`: hands one message to an SMTP server and says what it answered."""
 
 import asyncio
+import email.utils
 import re
 import sys
+from collections.abc import Iterable
 from typing import BinaryIO, NoReturn
 
 import aiosmtplib
 import click
 
+from mta.cli import commands
 from mta.model.errors import BadValue
 from mta.model.settings import Address
 from mta.model.units import parse_address
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _QUEUED_AS = re.compile(r"queued as ([0-9A-Za-z]+)", re.ASCII)
+_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # outside of a quoted local part
 _TIMEOUT = 60.0
 
 
@@ -29,6 +33,23 @@ def prepared(content: bytes, tags: tuple[str, ...], pool: str | None) -> bytes:
         head.append(f"{name}: {value}\r\n".encode())
     body = _LINE_END.sub(b"\r\n", content)
     return b"".join(head) + body + (b"" if not body or body.endswith(b"\r\n") else b"\r\n")
+
+
+def recipients_of(values: Iterable[str]) -> list[str]:
+    """The addresses of every `--to`; one value may hold several, separated by commas. Raises BadValue."""
+    return [one_address(part, "--to") for value in values for part in _COMMA.split(value)]
+
+
+def one_address(text: str, option: str) -> str:
+    """The address in `text`, which may be written as `Name <address>`. Raises BadValue.
+
+    The SMTP library sends the first address that it finds in a text and drops the rest.
+    """
+    text = text.strip()
+    address = email.utils.parseaddr(text)[1]
+    if not address or not (text == address or text.endswith(f"<{address}>")):
+        raise BadValue(option, f"{text!r} is not one address; give a@example.com")
+    return address
 
 
 def queue_id(reply: str) -> str:
@@ -62,10 +83,17 @@ def _fail(reason: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-@click.command("send")
+@commands.command("send")
 @click.option("--smtp", required=True, metavar="HOST:PORT", help="The server to hand the message to.")
 @click.option("--from", "sender", required=True, metavar="A", help='Envelope sender; "" is the null sender.')
-@click.option("--to", "recipients", required=True, multiple=True, metavar="B", help="Envelope recipient; repeatable.")
+@click.option(
+    "--to",
+    "recipients",
+    required=True,
+    multiple=True,
+    metavar="B",
+    help="Envelope recipients, separated by commas; repeatable.",
+)
 @click.option("--tag", "tags", multiple=True, metavar="T", help="A tag of the message; repeatable.")
 @click.option("--pool", metavar="P", help="The IP pool that it leaves through.")
 @click.argument("file", type=click.File("rb"), default="-")
@@ -75,11 +103,13 @@ def command(
     """Send the message in FILE (default: standard input) and print its queue id."""
     try:
         address = parse_address(smtp, "--smtp")
+        to = recipients_of(recipients)
+        envelope_from = one_address(sender, "--from") if sender.strip() not in ("", "<>") else ""
         content = prepared(file.read(), tags, pool)
     except BadValue as error:
         _fail(str(error), 2)
     try:
-        reply, refused = asyncio.run(send(address, sender, list(recipients), content))
+        reply, refused = asyncio.run(send(address, envelope_from, to, content))
     except (aiosmtplib.SMTPException, OSError) as error:
         _fail(f"{address}: {_words(error)}", 1)
     click.echo(queue_id(reply))

@@ -16,6 +16,7 @@ import click
 import msgspec
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from mta.cli import commands
 from mta.model.errors import BadValue
 from mta.model.units import parse_address, parse_duration
 
@@ -234,7 +235,7 @@ def _fail(reason: str) -> NoReturn:
     sys.exit(2)
 
 
-@click.command("sink")
+@commands.command("sink")
 @click.option("--listen", required=True, metavar="HOST:PORT", help="Where to listen; port 0 is any free one.")
 @click.option("--script", type=click.Path(path_type=Path), help="TOML file of [[rule]] tables: what to do to whom.")
 @click.option("--quiet", is_flag=True, help="Print no line for each receipt.")

@@ -62,8 +62,8 @@ def print_statement(statement: Mapping[str, Any]) -> None:
     print_fields(kept)
 
 
-def selectors_of(rule: Mapping[str, Any]) -> str:
+def selectors_of(rule: Mapping[str, Any], otherwise: str = "everything") -> str:
     """What a rule applies to, in one cell."""
     names = ("pool", "mta", "domain", "ip", "mx", "tag", "tags_all", "except_tags", "tenant", "node")
     given = [f"{name}={cell(rule[name])}" for name in names if name in rule]
-    return " ".join(given) or "everything"
+    return " ".join(given) or otherwise

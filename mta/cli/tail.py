@@ -6,7 +6,7 @@ from typing import Any
 import click
 import orjson
 
-from mta.cli import remote
+from mta.cli import commands, remote
 from mta.cli.tables import cell
 from mta.http_out.api_client import ApiAway, ApiClient
 
@@ -14,7 +14,7 @@ _RECONNECT = 1.0  # seconds
 _PATIENCE = 5  # attempts in a row without one event, once there was a first stream
 
 
-@click.command(help="Follow the delivery log live.")
+@commands.command(help="Follow the delivery log live.")
 @click.option("--tag")
 @click.option("--domain")
 @click.option("--pool")

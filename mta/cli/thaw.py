@@ -1,32 +1,37 @@
 """`floodgate thaw`: let the mail go on that `freeze` holds."""
 
 import asyncio
+import contextlib
+import ipaddress
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from mta.cli import remote
+from mta.cli import commands, remote
 from mta.cli.follow import LOOK, WAIT
-from mta.cli.rules import PAUSES, show_change, show_effect
+from mta.cli.rules import AS_JSON, PAUSES, show_change, show_effect
+from mta.cli.selection import TAG, given, narrowing, options_of
 from mta.http_out.api_client import ApiClient
 
-_OTHER = ("mta", "ip", "mx", "tags_all", "except_tags", "tenant", "node")
+_FILTERS = ("domain", "pool")  # the API compares these as it writes them
+_OTHERS = ("mta", "ip", "mx", "tags_all", "except_tags", "tenant")
+_NAMED = 5  # pauses that one line names
 
 
-@click.command(help="Lift the pause of a tag, and wait until it holds nothing.")
-@click.option("--tag", required=True)
-@click.option("--domain", help="the pause with this domain too")
-@click.option("--pool", help="the pause with this pool too")
-@click.option("--json", "as_json", is_flag=True)
-def command(as_json: bool, **selectors: str | None) -> None:
-    remote.run(lambda client: thaw(client, remote.without_unset(**selectors), as_json))
+@commands.command(help="Lift the pause with exactly these selectors, and wait until it holds nothing.")
+@TAG
+@narrowing
+@AS_JSON
+def command(as_json: bool, **selectors: Any) -> None:
+    remote.run(lambda client: thaw(client, given(selectors), as_json))
 
 
-async def thaw(client: ApiClient, selectors: dict[str, str], as_json: bool) -> int:
+async def thaw(client: ApiClient, selectors: dict[str, Any], as_json: bool) -> int:
     """Disabled first and removed last: what is not there any more could not be asked how many it still holds."""
-    pause = await _find(client, selectors)
+    pause = await _find(client, {name: value for name, value in selectors.items() if value != "*"})
     if pause is None:
-        remote.say("there is no pause with exactly these selectors")
+        remote.say(await _others(client, selectors["tag"]))
         return remote.FAILED
     path, asked = PAUSES.of(pause["id"]), [("wait", f"{WAIT:g}")]
     answer = await client.ask("PATCH", path, asked, {"enabled": False}, within=WAIT + 30.0)
@@ -44,10 +49,45 @@ async def thaw(client: ApiClient, selectors: dict[str, str], as_json: bool) -> i
     return remote.DONE if removed.status != 202 else remote.NOT_YET
 
 
-async def _find(client: ApiClient, selectors: dict[str, str]) -> dict[str, Any] | None:
-    found, _ = await remote.pages(client, PAUSES.path, {**selectors, "enabled": "all"}, 0, True)
-    absent = [name for name in ("domain", "pool") if name not in selectors]
-    return next((pause for pause in found if not any(name in pause for name in (*absent, *_OTHER))), None)
+async def _find(client: ApiClient, selectors: Mapping[str, Any]) -> dict[str, Any] | None:
+    asked = {name: selectors[name] for name in ("tag", *_FILTERS) if name in selectors}
+    found, _ = await remote.pages(client, PAUSES.path, {**asked, "enabled": "all"}, 0, True)
+    return next((pause for pause in found if _same(pause, selectors)), None)
+
+
+def _same(pause: Mapping[str, Any], selectors: Mapping[str, Any]) -> bool:
+    """Whether a pause that the API's filters let through has these selectors and no others."""
+    return (
+        "node" not in pause
+        and all((name in pause) == (name in selectors) for name in _FILTERS)
+        and all(_plain(name, pause.get(name)) == _plain(name, selectors.get(name)) for name in _OTHERS)
+    )
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A selector's value in the form in which rules keep it."""
+    if isinstance(value, list | tuple):
+        return sorted({one.strip(" \t") for one in value})
+    if not isinstance(value, str):
+        return value
+    text = value.strip(" \t")
+    if name in ("mta", "ip"):
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.ip_address(text))
+    return text.lower().rstrip(".") if name == "mx" else text
+
+
+async def _others(client: ApiClient, tag: str) -> str:
+    """That there is no such pause, and which the tag has."""
+    found, _ = await remote.pages(client, PAUSES.path, {"tag": tag, "enabled": "all"}, 0, True)
+    if not found:
+        return f"there is no pause with tag {tag}"
+    ways = [
+        f"floodgate pauses remove {pause['id']}" if "node" in pause else f"floodgate thaw {options_of(pause)}"
+        for pause in found[:_NAMED]
+    ]
+    more = f"; and {len(found) - _NAMED} more, see floodgate pauses list" if len(found) > _NAMED else ""
+    return f"there is no pause with exactly these selectors; those of the tag are lifted by: {'; '.join(ways)}{more}"
 
 
 async def _until_empty(client: ApiClient, path: str, silent: bool) -> None:

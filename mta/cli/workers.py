@@ -2,14 +2,14 @@
 
 import click
 
-from mta.cli import remote
+from mta.cli import commands, remote
 from mta.cli.tables import print_table
 from mta.http_out.api_client import ApiClient
 
 _COLUMNS = ("node", "pid", "roles", "generation", "lag", "seconds_since_confirm", "dead")
 
 
-@click.command(help="The processes of the cluster and the rules they have confirmed.")
+@commands.command(help="The processes of the cluster and the rules they have confirmed.")
 @click.option("--json", "as_json", is_flag=True)
 def command(as_json: bool) -> None:
     async def work(client: ApiClient) -> int:

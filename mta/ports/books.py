@@ -1,9 +1,10 @@
 """The books as the API reads them: counters by tag, rule and queue; raises StoreAway, StoreError."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from mta.model.mail import QueueKey
+from mta.model.mail import QueueKey, Record
 
 
 class QueueCounts(NamedTuple):
@@ -11,9 +12,14 @@ class QueueCounts(NamedTuple):
 
     queue: QueueKey
     due: int  # due now
-    scheduled: int  # due later
+    scheduled: int  # due later: a retry, or a time that the sender asked for
     claimed: int
-    oldest: int  # earliest due time, Unix ms, 0 = none
+    held: int = 0
+    next_due: int = 0  # when the first of what is due or scheduled is due, Unix ms, 0 = none
+    oldest: int = 0  # when the oldest was accepted, Unix ms, 0 = none; where a lane has more than 1,000 that wait, the
+    # oldest of the 500 due first and the 500 due last
+    pauses: Mapping[str, int] = MappingProxyType({})  # id of a pause -> how many it holds
+    first: Record | None = None  # of what is due first
 
 
 class Books(Protocol):
@@ -39,7 +45,26 @@ class Books(Protocol):
         """The same of many rules, in their order, in a few calls."""
         ...
 
-    async def queues(self) -> list[QueueCounts]: ...
+    async def unseen(self, tags: Sequence[str]) -> list[str]:
+        """Those of the tags that no accepted mail has carried."""
+        ...
+
+    async def waits(self, domain: str) -> bool:
+        """Whether a delivery to the domain (`*.x`: to one below x) is queued or held."""
+        ...
+
+    async def queues(
+        self,
+        pool: str | None = None,
+        domain: str | None = None,
+        after: QueueKey | None = None,
+        most: int | None = None,
+    ) -> list[QueueCounts]:
+        """The queues in which something waits, is held, or is with a worker; by name, at most `most` behind `after`.
+
+        Costs a question for each lane and pool, and one for ten queues of the answer and lane. `held` may be as old as
+        twenty times the time that counting it takes."""
+        ...
 
     async def cluster(self) -> dict[str, str]:
         """Cluster-wide settings: lanes, max_staleness."""

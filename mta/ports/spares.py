@@ -44,6 +44,10 @@ class SpareStore(Protocol):
         """How many deliveries of the rule can be undone at `now_ms`, in all lanes."""
         ...
 
+    async def until(self, rule: str, now_ms: int) -> int:
+        """Until when (Unix ms) all that can be undone at `now_ms` can be undone; 0 = nothing can."""
+        ...
+
     async def reinstate(self, lane: int, rule: str, back: Sequence[Back]) -> int:
         """Put back what is still spared (at most 100); how many were. May be repeated: each goes back once."""
         ...

@@ -1,6 +1,6 @@
 """The counters as the API reads them."""
 
-import time
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,6 +8,7 @@ from mta.model.mail import QueueKey
 from mta.ports.books import QueueCounts
 from mta.redis_store import keys
 from mta.redis_store.link import Link
+from mta.redis_store.queue_books import QueueBooks
 
 _AT_ONCE: Final = 5000  # rules in one step, which takes a few milliseconds
 
@@ -18,6 +19,7 @@ class StoredBooks:
     def __init__(self, link: Link, lanes: int) -> None:
         self._link = link
         self._lanes = range(lanes)
+        self._queues = QueueBooks(link, lanes)
 
     async def total(self) -> dict[str, int]:
         return await self._sum(b"count")
@@ -58,32 +60,23 @@ class StoredBooks:
                 lane += 1
         return found, f"{lane}:{at}" if lane < len(self._lanes) else ""
 
-    async def queues(self) -> list[QueueCounts]:
-        now = int(time.time() * 1000)
-        found: dict[QueueKey, list[int]] = {}
-        for lane in self._lanes:
-            prefix = keys.lane_prefix(lane)
-            for pool in sorted(await self._link.command("SMEMBERS", prefix + b"pools")):
-                agenda: Sequence[bytes] = await self._link.command("ZRANGE", keys.agenda_key(prefix, pool), 0, -1)
-                for domain in agenda:
-                    due = keys.due_key(prefix, pool, domain)
-                    total = int(await self._link.command("ZCARD", due))
-                    ready = int(await self._link.command("ZCOUNT", due, "-inf", now))
-                    oldest = await self._link.command("ZRANGE", due, 0, 0, "WITHSCORES")
-                    counts = found.setdefault(QueueKey(pool.decode(), domain.decode()), [0, 0, 0, 0])
-                    counts[0] += ready
-                    counts[1] += total - ready
-                    first = int(float(oldest[1])) if oldest else 0
-                    counts[3] = min(counts[3] or first, first) if first else counts[3]
-            await self._count_claimed(lane, found)
-        return [QueueCounts(queue, *counts) for queue, counts in sorted(found.items())]
+    async def queues(
+        self,
+        pool: str | None = None,
+        domain: str | None = None,
+        after: QueueKey | None = None,
+        most: int | None = None,
+    ) -> list[QueueCounts]:
+        return await self._queues.queues(pool, domain, after, most)
 
-    async def _count_claimed(self, lane: int, found: dict[QueueKey, list[int]]) -> None:
-        prefix = keys.lane_prefix(lane)
-        for session in await self._link.command("HKEYS", keys.RULES_SESSIONS):
-            for hold in await self._link.command("HVALS", prefix + b"claimed:" + session):
-                _, pool, domain = hold.split(b"|", 2)
-                found.setdefault(QueueKey(pool.decode(), domain.decode()), [0, 0, 0, 0])[2] += 1
+    async def waits(self, domain: str) -> bool:
+        return await self._queues.waits(domain)
+
+    async def unseen(self, tags: Sequence[str]) -> list[str]:
+        places = [keys.tag_key(keys.lane_prefix(lane), tag.encode()) for tag in tags for lane in self._lanes]
+        there = await asyncio.gather(*(self._link.command("EXISTS", key) for key in places))
+        many = len(self._lanes)
+        return [tag for at, tag in enumerate(tags) if not any(there[at * many : (at + 1) * many])]
 
     async def cluster(self) -> dict[str, str]:
         fields = await self._hash(keys.META_SETTINGS)

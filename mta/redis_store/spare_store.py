@@ -37,6 +37,14 @@ class StoredSpares:
             total += int(await self._link.command("ZCOUNT", key, f"({now_ms}", "+inf"))
         return total
 
+    async def until(self, rule: str, now_ms: int) -> int:
+        firsts = []
+        for lane in range(self.lanes):
+            key = keys.spared_key(keys.lane_prefix(lane), rule.encode())
+            words = ("ZRANGE", key, f"({now_ms}", "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
+            firsts += (await self._link.command(*words))[1:]
+        return min((int(float(until)) for until in firsts), default=0)
+
     async def reinstate(self, lane: int, rule: str, back: Sequence[Back]) -> int:
         prefix = keys.lane_prefix(lane)
         queues = {queue: number for number, queue in enumerate({one.spared.queue for one in back}, 1)}

@@ -198,6 +198,10 @@ class Stores:
         self._cluster.reach()
         return self._cluster.undoable.get(rule_id, 0)
 
+    async def until(self, rule_id: str, now_ms: int) -> int:
+        self._cluster.reach()
+        return AT + 600_000 if self._cluster.undoable.get(rule_id) else 0
+
     async def sweeps(self) -> dict[str, SweepState]:
         self._cluster.reach()
         return self._cluster.sweep_states
@@ -222,9 +226,34 @@ class Books:
     async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:
         return [await self.rule(rule_id) for rule_id in rule_ids]
 
-    async def queues(self) -> list[QueueCounts]:
+    async def unseen(self, tags: Sequence[str]) -> list[str]:
         self._cluster.reach()
-        return list(self._cluster.queue_counts)
+        return [tag for tag in tags if tag not in self._cluster.tags]
+
+    async def waits(self, domain: str) -> bool:
+        self._cluster.reach()
+        below = domain[1:] if domain.startswith("*.") else "\0"
+        return any(
+            counts.queue.domain == domain or counts.queue.domain.endswith(below)
+            for counts in self._cluster.queue_counts
+        )
+
+    async def queues(
+        self,
+        pool: str | None = None,
+        domain: str | None = None,
+        after: QueueKey | None = None,
+        most: int | None = None,
+    ) -> list[QueueCounts]:
+        self._cluster.reach()
+        found = sorted(self._cluster.queue_counts, key=lambda counts: counts.queue)
+        return [
+            counts
+            for counts in found
+            if pool in (None, counts.queue.pool)
+            and domain in (None, counts.queue.domain)
+            and (after is None or counts.queue > after)
+        ][:most]
 
 
 class Messages:
@@ -304,7 +333,7 @@ def app_for(cluster: Cluster, **changes: object) -> web.Application:
 
 
 def counts_of(pool: str, domain: str, due: int = 1) -> QueueCounts:
-    return QueueCounts(QueueKey(pool, domain), due, 2, 3, AT)
+    return QueueCounts(QueueKey(pool, domain), due, 2, 3, next_due=AT, oldest=AT)
 
 
 @contextlib.contextmanager

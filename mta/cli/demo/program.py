@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from mta.cli import commands
 from mta.cli.demo.account import Seen, report
 from mta.cli.demo.load import CAMPAIGN_SENDER, CAMPAIGN_TAG, DOMAINS, inject
 from mta.cli.demo.programs import DemoFailed, Node, Sink
@@ -131,7 +132,7 @@ def _play(course: Course, place: Path) -> str:
     return ""
 
 
-@click.command("demo")
+@commands.command("demo")
 @click.option("--messages", type=click.IntRange(min=200), default=2000, show_default=True, help="Size of the campaign.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; progress goes to standard error.")
 def command(messages: int, as_json: bool) -> None:

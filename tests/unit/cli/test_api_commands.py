@@ -200,7 +200,94 @@ def test_cancel_gives_rule_and_statement_as_json(floodgate: Floodgate, cluster: 
 
 def test_cancel_that_is_not_effective_yet_exits_3(floodgate: Floodgate, cluster: Cluster) -> None:
     cluster.effective = False
+    cluster.tags["c"] = {"accepted": 1}
     assert floodgate("cancel", "--tag", "c", "--yes").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--tag", "spring-sael"), "no mail carries tag spring-sael"),
+        (("--tag", "spring", "--tags-all", "may", "--tags-all", "newsleter"), "no mail carries tag newsleter"),
+        (("--tag", "spring", "--domain", "gmail"), "gmail is no domain name (it has no dot), and no mail for it waits"),
+        (("--tag", "spring", "--domain", "gmail."), "gmail. is no domain name"),
+    ],
+)
+@pytest.mark.parametrize(
+    "verb", [("cancel", "--yes"), ("freeze",), ("cancel", "--yes", "--json"), ("freeze", "--json")]
+)
+def test_o3_where_no_mail_can_match_nothing_is_made(
+    floodgate: Floodgate, cluster: Cluster, verb: tuple[str, ...], words: tuple[str, ...], why: str
+) -> None:
+    cluster.tags = {"spring": {"accepted": 1}, "may": {"accepted": 1}}
+    refused = floodgate(*verb, *words)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(f"floodgate: {why}")
+    assert "--allow-empty" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not cluster.rules
+    cluster.effective = False
+    assert floodgate(*verb, *words, "--allow-empty").exit_code == 3
+    assert len(cluster.rules) == 1
+
+
+def test_o3_a_domain_without_a_dot_that_has_mail_is_no_typing_error(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.tags, cluster.effective = {"spring": {"accepted": 1}}, False
+    cluster.queue_counts = [counts_of("p", "localhost")]
+    assert floodgate("cancel", "--tag", "spring", "--domain", "LOCALHOST", "--yes").exit_code == 3
+
+
+@pytest.mark.parametrize("tag", ["", " ", "*", " * "])
+@pytest.mark.parametrize("verb", [("cancel", "--yes"), ("freeze",), ("thaw",)])
+def test_o2_an_empty_tag_and_a_star_are_no_tag(
+    floodgate: Floodgate, cluster: Cluster, verb: tuple[str, ...], tag: str
+) -> None:
+    refused = floodgate(*verb, "--tag", tag, "--domain", "x.example")
+    assert (refused.exit_code, "--tag" in refused.stderr) == (2, True)
+    assert not cluster.rules
+
+
+@pytest.mark.parametrize(
+    "option", ["--domain", "--pool", "--mta", "--ip", "--mx", "--tenant", "--tags-all", "--except-tag"]
+)
+def test_an_empty_selector_is_refused_and_not_taken_for_left_out(
+    floodgate: Floodgate, cluster: Cluster, option: str
+) -> None:
+    cluster.tags["c"] = {"accepted": 1}
+    for words in (("cancel", "--yes"), ("freeze",), ("errors", "add", "554", "--yes"), ("pauses", "add")):
+        refused = floodgate(*words, "--tag", "c", option, "")
+        assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1), refused.output
+    assert not cluster.rules
+
+
+@pytest.mark.parametrize("duration", ["soon", "-5m", "0", "999999999d", ""])
+def test_a_duration_that_is_none_makes_nothing(floodgate: Floodgate, cluster: Cluster, duration: str) -> None:
+    cluster.tags["c"] = {"accepted": 1}
+    refused = floodgate("freeze", "--tag", "c", "--duration", duration)
+    assert (refused.exit_code, refused.stderr.startswith("floodgate: duration: ")) == (1, True), refused.output
+    assert not cluster.rules
+
+
+@pytest.mark.parametrize("undoable", [0, 3])
+def test_o4_the_last_lines_of_cancel_say_that_the_rule_stays(
+    floodgate: Floodgate, cluster: Cluster, undoable: int
+) -> None:
+    class Undoable(dict[str, int]):
+        def get(self, key: str, default: object = None) -> int:  # type: ignore[override]
+            return undoable
+
+    swept_by_itself(cluster)
+    cluster.undoable = Undoable()
+    done = floodgate("cancel", "--tag", "c", "--yes")
+    (rule_id,) = cluster.rules
+    assert done.stdout.splitlines()[-3:] == [
+        "The rule stays in force: mail that comes in with tag=c is intercepted, too.",
+        f"To lift it:  floodgate errors remove {rule_id}",
+        f"To undo it:  floodgate errors undo {rule_id}  (until 2023-11-14T22:23:20.000Z; "
+        "it disables the rule and returns what it ended to its queues)"
+        if undoable
+        else "There is nothing to undo: nothing that it ended is kept.",
+    ]
 
 
 def test_cancel_says_when_the_account_does_not_balance(floodgate: Floodgate, cluster: Cluster) -> None:

@@ -1,6 +1,9 @@
 """`floodgate pauses`, `freeze`, `thaw` and `errors undo`: output and exit statuses."""
 
 import json
+import shlex
+
+import pytest
 
 from mta.model.rules import AtTheDoor, InFlight, Kind, Selectors
 from mta.ports.rules import SweepState
@@ -44,6 +47,7 @@ def test_a_conversion_ends_mail_and_so_asks(floodgate: Floodgate, cluster: Clust
 
 
 def test_freeze_holds_and_accounts_and_asks_nothing(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.tags |= {"c": {"accepted": 3, "held": 3}, "d": {"accepted": 1}}
     made = json.loads(floodgate("pauses", "add", "--tag", "c", "--domain", "x.example", "--json").stdout)
     cluster.sweep_states[made["id"]] = SweepState(made["id"], 2, "done", 3, 3, AT, AT + 1, AT)
     cluster.counts[made["id"]] = {"met": 3, "held": 3}
@@ -68,13 +72,87 @@ def test_thaw_lifts_exactly_this_pause(floodgate: Floodgate, cluster: Cluster) -
     left = [rule.selectors for rule in cluster.rules.values()]
     assert left == [Selectors(tag="c", domain="x.example"), Selectors(tag="c", tenant="shop")]
     again = floodgate("thaw", "--tag", "c")
-    assert (again.exit_code, again.stderr) == (1, "floodgate: there is no pause with exactly these selectors\n")
+    assert (again.exit_code, again.stderr) == (
+        1,
+        "floodgate: there is no pause with exactly these selectors; those of the tag are lifted by: "
+        "floodgate thaw --tag c --domain x.example; floodgate thaw --tag c --tenant shop\n",
+    )
     assert floodgate("thaw", "--tag", "c", "--domain", "x.example").exit_code == 0
     cluster.effective = False
     floodgate("pauses", "add", "--tag", "d")
     slow = floodgate("thaw", "--tag", "d")
     assert slow.exit_code == 3
     assert [rule.enabled for rule in cluster.rules.values() if rule.selectors.tag == "d"] == [False]
+
+
+EVERY_SELECTOR = [
+    ("--domain", "*.BÜCHER.example."),
+    ("--pool", "gold"),
+    ("--mta", "2001:DB8::0:1"),
+    ("--ip", "192.0.2.1"),
+    ("--mx", "*.MX.example"),
+    ("--tenant", "Shop"),
+    ("--except-tag", "vip", "--except-tag", "a b"),
+    ("--tags-all", "x", "--tags-all", "y"),
+    ("--pool", "gold", "--domain", "x.example", "--tenant", "shop", "--except-tag", "vip"),
+]
+
+
+@pytest.mark.parametrize("selectors", EVERY_SELECTOR)
+def test_o10_every_selector_on_cancel_freeze_and_thaw(
+    floodgate: Floodgate, cluster: Cluster, selectors: tuple[str, ...]
+) -> None:
+    cluster.effective = False  # so that nobody waits for a sweep
+    assert floodgate("cancel", "--tag", "c", *selectors, "--allow-empty", "--yes").exit_code == 3
+    assert floodgate("freeze", "--tag", "c", *selectors, "--allow-empty").exit_code == 3
+    error, pause = cluster.rules.values()
+    assert (error.kind, pause.kind) == (Kind.ERROR, Kind.PAUSE)
+    assert error.selectors == pause.selectors
+    assert error.selectors != Selectors(tag="c")
+    cluster.effective = True
+    assert floodgate("thaw", "--tag", "c").exit_code == 1
+    assert len(cluster.rules) == 2, "another pause"
+    thawed = floodgate("thaw", "--tag", "c", *selectors)
+    assert thawed.exit_code == 0, thawed.output
+    assert [rule.kind for rule in cluster.rules.values()] == [Kind.ERROR]
+
+
+@pytest.mark.parametrize("selectors", EVERY_SELECTOR)
+def test_o10_what_thaw_names_can_be_pasted_into_a_shell(
+    floodgate: Floodgate, cluster: Cluster, selectors: tuple[str, ...]
+) -> None:
+    assert floodgate("pauses", "add", "--tag", "it's", *selectors).exit_code == 0
+    refused = floodgate("thaw", "--tag", "it's", "--pool", "other")
+    assert refused.exit_code == 1
+    words = shlex.split(refused.stderr.rstrip("\n").rpartition("lifted by: ")[2])
+    assert words[:2] == ["floodgate", "thaw"]
+    assert floodgate(*words[1:]).exit_code == 0
+    assert not cluster.rules
+
+
+def test_o10_names_of_tenants_differ_by_case(floodgate: Floodgate, cluster: Cluster) -> None:
+    assert floodgate("pauses", "add", "--tag", "c", "--tenant", "Shop").exit_code == 0
+    assert floodgate("thaw", "--tag", "c", "--tenant", "shop").exit_code == 1
+    assert len(cluster.rules) == 1
+
+
+def test_o10_a_pause_of_one_node_is_lifted_by_its_id(floodgate: Floodgate, cluster: Cluster) -> None:
+    rule_id = json.loads(floodgate("pauses", "add", "--tag", "c", "--this-node", "--json").stdout)["id"]
+    refused = floodgate("thaw", "--tag", "c")
+    assert (refused.exit_code, f"floodgate pauses remove {rule_id}" in refused.stderr) == (1, True)
+    assert floodgate("thaw", "--tag", "d").stderr == "floodgate: there is no pause with tag d\n"
+
+
+def test_o10_freeze_ends_with_the_command_that_lifts_it(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.tags["c"] = {"accepted": 3, "held": 3}
+    words = ("--tag", "c", "--except-tag", "vip", "--tenant", "my shop")
+    made = json.loads(floodgate("pauses", "add", *words, "--json").stdout)
+    cluster.sweep_states[made["id"]] = SweepState(made["id"], 2, "done", 3, 3, AT, AT + 1, AT)
+    cluster.counts[made["id"]] = {"met": 3, "held": 3}
+    frozen = floodgate("freeze", *words)
+    assert frozen.exit_code == 0, frozen.output
+    assert "floodgate thaw --tag c --except-tag vip --tenant 'my shop'\n" in frozen.stdout
+    assert f"floodgate pauses convert {made['id']} 554" in frozen.stdout
 
 
 def test_errors_undo_tells_how_many_came_back(floodgate: Floodgate, cluster: Cluster) -> None:

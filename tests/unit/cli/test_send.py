@@ -6,7 +6,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from click.testing import CliRunner
 
-from mta.cli.send import command, prepared, queue_id
+from mta.cli.send import command, prepared, queue_id, recipients_of
 from mta.model.errors import BadValue
 
 
@@ -104,3 +104,38 @@ def test_a_server_that_is_not_there_ends_with_1() -> None:
     result = CliRunner().invoke(command, arguments, input="x\n")
     assert result.exit_code == 1
     assert result.stderr.startswith("floodgate send: 127.0.0.1:1: ")
+
+
+def test_o1_each_address_of_a_list_gets_the_message(peer: tuple[Receiver, str]) -> None:
+    receiver, address = peer
+    arguments = [
+        "--smtp",
+        address,
+        "--from",
+        "a@example.com",
+        "--to",
+        "e@x.example, F <f@x.example>",
+        "--to",
+        "g@x.example",
+    ]
+    result = CliRunner().invoke(command, arguments, input="Subject: x\n\nhello\n")
+    assert result.exit_code == 0, result.output
+    assert receiver.recipients == ["e@x.example", "f@x.example", "g@x.example"]
+
+
+@pytest.mark.parametrize(
+    "value", ["e@x.example f@x.example", "e@x.example;f@x.example", "e@x.example,", "", "e@x.example,,f@x.example"]
+)
+@pytest.mark.parametrize("option", ["--to", "--from"])
+def test_o1_what_is_no_list_of_addresses_is_refused_and_nothing_is_sent(option: str, value: str) -> None:
+    if (option, value) == ("--from", ""):
+        pytest.skip("the null sender")
+    nobody = "127.0.0.1:9"  # a connection to it would end with 1
+    arguments = {"--smtp": nobody, "--from": "a@example.com", "--to": "b@example.com"} | {option: value}
+    result = CliRunner().invoke(command, [word for pair in arguments.items() for word in pair], input="x\n")
+    assert result.exit_code == 2, result.output
+    assert option in result.stderr
+
+
+def test_a_quoted_local_part_may_hold_a_comma() -> None:
+    assert recipients_of(['"a,b"@x.example,c@x.example']) == ['"a,b"@x.example', "c@x.example"]

@@ -7,7 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mta.model.rules import PastDot, Rule, Selectors
 from mta.ports.rules import SweepState
-from tests.support.control_api import AT, BEARER, Cluster, app_for
+from tests.support.control_api import AT, BEARER, Cluster, app_for, counts_of
 
 AT_TEXT = "2023-11-14T22:13:20.000Z"
 
@@ -20,6 +20,7 @@ async def order(api: TestClient, status: int = 201, query: str = "", **fields: A
 
 
 async def test_a_new_rule_is_201_with_what_is_known_of_it(api: TestClient, cluster: Cluster) -> None:
+    cluster.tags["c"] = {"accepted": 1}
     cluster.past_dot = (PastDot("r", "01ARZ3NDEKTSV4RRFFQ69G5FAV.1", "a@b.example", AT),)
     answer = await api.post(
         "/v1/errors", json={"code": "554", "extended": "5.7.1", "description": "no", "tag": "c", "reason": "why"}
@@ -112,6 +113,58 @@ async def test_unknown_pools_and_addresses_are_taken_with_a_warning(api: TestCli
     assert (await order(api, mta="192.0.2.1"))["warnings"] == []
     assert (await order(api, mta="192.0.2.9"))["warnings"] == []
     assert (await order(api, mta="192.0.2.8"))["warnings"] == ["address 192.0.2.8 is not known here and has no mail"]
+
+
+async def test_o3_what_no_mail_carries_is_taken_with_a_warning(api: TestClient, cluster: Cluster) -> None:
+    cluster.tags = {"spring-sale": {"accepted": 1}, "vip": {"accepted": 1}}
+    cluster.queue_counts = [counts_of("default", "mail.gmail.com"), counts_of("default", "localhost")]
+    assert (await order(api, tag="spring-sale"))["warnings"] == []
+    assert (await order(api, tag="spring-sael"))["warnings"] == [
+        "no mail carries tag spring-sael yet; check its spelling"
+    ]
+    assert (await order(api, tags_all=["spring-sale", "may"]))["warnings"] == [
+        "no mail carries tag may yet; check its spelling"
+    ]
+    spared = await order(api, tag="spring-sale", except_tags=["vpi", "vip"])
+    assert spared["warnings"] == ["no mail carries tag vpi yet, so except_tags spares none by it"]
+    known = ("mail.gmail.com", "*.gmail.com", "*.com", "localhost")
+    assert [(await order(api, domain=domain))["warnings"] for domain in known] == [[]] * len(known)
+    assert (await order(api, domain="gmail"))["warnings"] == [
+        "gmail is no domain name of the Internet (it has no dot), and no mail for it waits"
+    ]
+    for domain in ("gmail.com", "*.mail.gmail.com"):
+        assert (await order(api, domain=domain))["warnings"] == [f"no mail for {domain} waits now; check its spelling"]
+    assert len(cluster.rules) == 11, "a warning refuses nothing"
+
+
+async def test_o3_pauses_and_edits_warn_too(api: TestClient) -> None:
+    pause = await (await api.post("/v1/pauses", json={"tag": "typo"})).json()
+    assert pause["warnings"] == ["no mail carries tag typo yet; check its spelling"]
+    edited = await (await api.patch(f"/v1/pauses/{pause['id']}", json={"reason": "x"})).json()
+    assert edited["warnings"] == pause["warnings"]
+
+
+async def test_o4_a_rule_says_until_when_it_can_be_undone(api: TestClient, cluster: Cluster) -> None:
+    rule = await order(api, tag="c")
+    path = f"/v1/errors/{rule['id']}"
+    assert "undo_until" not in await (await api.get(path)).json()
+    cluster.undoable[rule["id"]] = 3
+    assert (await (await api.get(path)).json())["undo_until"] == "2023-11-14T22:23:20.000Z"
+
+
+async def test_o2_a_selector_over_rest_is_trimmed_like_a_header(api: TestClient, cluster: Cluster) -> None:
+    rule = await order(api, tag=" one ", tenant="shop\t", domain=" x.example ", pool=" default", except_tags=["\tvip "])
+    assert (rule["tag"], rule["tenant"], rule["domain"], rule["pool"]) == ("one", "shop", "x.example", "default")
+    assert rule["except_tags"] == ["vip"]
+    again = await order(api, 200, tag="one", tenant="shop", domain="x.example", pool="default", except_tags="vip")
+    assert again["id"] == rule["id"]
+    for query in ("tag=%20one", "domain=x.example%20", "pool=%09default"):
+        assert len(await (await api.get(f"/v1/errors?{query}")).json()) == 1, query
+    for name in ("tag", "tenant", "domain", "pool"):
+        assert (await api.post("/v1/errors", json={"code": 554, name: " \t"})).status == 400
+    cluster.tags["one"] = {"accepted": 1}
+    for path in ("/v1/tags?tag=one%20", "/v1/tags/%20one"):
+        assert (await (await api.get(path)).json())["accepted"] == 1
 
 
 async def test_the_list_is_a_bare_array_with_hits(api: TestClient, cluster: Cluster) -> None:

@@ -20,6 +20,7 @@ async def ask(api: TestClient, method: str, path: str, body: Any = None, status:
 
 
 async def test_a_new_pause_is_201_with_what_is_known_of_it(api: TestClient, cluster: Cluster) -> None:
+    cluster.tags["c"] = {"accepted": 1}
     answer = await api.post("/v1/pauses?until=swept", json={"tag": "c", "tenant": "shop", "reason": "why"})
     body = await answer.json()
     assert answer.status == 202, "its sweep is not done"
@@ -106,6 +107,7 @@ async def test_a_pause_is_edited(api: TestClient) -> None:
 
 
 async def test_a_pause_becomes_a_forced_error_of_the_same_id(api: TestClient, cluster: Cluster) -> None:
+    cluster.tags["c"] = {"accepted": 1}
     body = {"tag": "c", "reason": "wrong link", "in_flight": "finish", "duration": "1h"}
     pause = await ask(api, "POST", "/v1/pauses", body, 201)
     path = f"/v1/pauses/{pause['id']}/convert"

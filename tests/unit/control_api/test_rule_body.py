@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_api.rule_body import read_edit, read_rule
+from mta.content.injection_headers import decode_value
 from mta.model.errors import BadValue
 from mta.model.rules import AtTheDoor, Kind, Rule, Selectors
 
@@ -246,3 +247,17 @@ def test_a_pause_has_an_end_by_either_name() -> None:
             read_rule({"tag": "t"} | bad, "n1", NOW, Kind.PAUSE)
     with pytest.raises(BadValue, match="not a field of a forced error"):
         rule(expire="+1h")
+
+
+@given(st.text(max_size=20))
+def test_o2_a_tag_is_read_as_its_header_is(text: str) -> None:
+    """What intake made of a tag is what a rule looks for."""
+    try:
+        header = decode_value(text.encode(), "X-MQ-Tag")
+    except (BadValue, UnicodeEncodeError):
+        return
+    if "=?" in text or "\r\n" in text or not 1 <= len(header.encode()) <= 128:
+        return
+    assert rule(tag=header).selectors.tag == (None if header == "*" else header)
+    if header != "*":
+        assert rule(tag=text).selectors.tag == header

@@ -34,13 +34,20 @@ async def test_a_tag_is_required_and_valid(api: TestClient) -> None:
 async def test_queues_are_sorted_filtered_and_paged(api: TestClient, cluster: Cluster) -> None:
     cluster.queue_counts = [counts_of("b", "y.example"), counts_of("a", "z.example"), counts_of("a", "x.example", 9)]
     first = await (await api.get("/v1/queues?limit=2")).json()
+    assert first["queues"][0].pop("oldest") > 365 * 86400, "an age"
     assert first["queues"][0] == {
         "pool": "a",
         "domain": "x.example",
         "due": 9,
         "scheduled": 2,
         "claimed": 3,
-        "oldest": "2023-11-14T22:13:20.000Z",
+        "held": 0,
+        "next_due": "2023-11-14T22:13:20.000Z",
+        "why": [
+            {"reason": "claimed", "count": 3, "text": "a worker delivers it now"},
+            {"reason": "due", "count": 9, "text": "due, and no worker has taken it yet"},
+            {"reason": "later", "count": 2, "text": "due later: a retry, or a time that the sender asked for"},
+        ],
     }
     second = await (await api.get("/v1/queues", params={"cursor": first["cursor"]})).json()
     assert [(queue["pool"], queue["domain"]) for queue in second["queues"]] == [("b", "y.example")]

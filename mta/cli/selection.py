@@ -1,0 +1,93 @@
+"""What an order applies to: the options that select mail, and whether there is any such mail."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from mta.cli import remote
+from mta.http_out.api_client import ApiClient
+
+Command = Callable[..., Any]
+
+# Selector of a rule: the option that gives it.
+_OPTIONS = {
+    "tag": "--tag",
+    "domain": "--domain",
+    "pool": "--pool",
+    "mta": "--mta",
+    "ip": "--ip",
+    "mx": "--mx",
+    "tags_all": "--tags-all",
+    "except_tags": "--except-tag",
+    "tenant": "--tenant",
+}
+
+
+def narrowing(command: Command) -> Command:
+    """Every selector but the tag; all that are given must match."""
+    for option in reversed(
+        (
+            click.option("--domain", help="a domain, or *.domain for its subdomains"),
+            click.option("--pool", help="the IP pool"),
+            click.option("--mta", help="a sending IP"),
+            click.option("--ip", help="the peer's IP"),
+            click.option("--mx", help="the peer's host, or *.host"),
+            click.option("--tags-all", multiple=True, metavar="TAG", help="a tag that must be there too; may repeat"),
+            click.option(
+                "--except-tag", "except_tags", multiple=True, metavar="TAG", help="a tag that spares; may repeat"
+            ),
+            click.option("--tenant", help="the account that the mail came in for"),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _one_tag(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value.strip(" \t") in ("", "*"):
+        raise click.BadParameter("is no tag; the verbs need one. For other mail see: floodgate errors add --help")
+    return value
+
+
+TAG = click.option("--tag", required=True, callback=_one_tag, help="mail that carries exactly this tag")
+ALLOW_EMPTY = click.option("--allow-empty", is_flag=True, help="order it although no mail carries the tag yet")
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Only the options that were given, as fields of a rule's body."""
+    return {name: value for name, value in remote.without_unset(**options).items() if value != ()}
+
+
+def options_of(rule: Mapping[str, Any]) -> str:
+    """The selectors of a rule as options of a command line, to be pasted into a shell."""
+    words = []
+    for name, option in _OPTIONS.items():
+        value = rule.get(name, ())
+        for one in [value] if isinstance(value, str) else value:
+            words += [option, shlex.quote(one)]
+    return " ".join(words)
+
+
+async def why_empty(client: ApiClient, body: Mapping[str, Any]) -> str:
+    """Why no mail can match, "" = some may: a tag that no mail has carried, or a domain without a dot and without mail.
+
+    Raises ApiAway, ApiRefused."""
+    for tag in (body["tag"], *body.get("tags_all", ())):
+        if not (await client.ask("GET", "/v1/tags", [("tag", tag)])).body["tracked"]:
+            return f"no mail carries tag {tag.strip()}"
+    domain = body.get("domain", "")
+    if domain and domain != "*" and "." not in domain.removeprefix("*.").rstrip(".") and not domain.startswith("*."):
+        asked = [("domain", domain), ("limit", "1")]
+        if not (await client.ask("GET", "/v1/queues", asked)).body["queues"]:
+            return f"{domain} is no domain name (it has no dot), and no mail for it waits"
+    return ""
+
+
+async def refused_as_empty(client: ApiClient, body: Mapping[str, Any], allow_empty: bool) -> bool:
+    """Whether nothing is to be made because no mail can match; it is said then."""
+    why = "" if allow_empty else await why_empty(client, body)
+    if why:
+        remote.say(f"{why}, so nothing was made; check the spelling, or give --allow-empty for mail that is to come")
+    return bool(why)
