@@ -14,7 +14,10 @@ from mta.model.rules import Kind
 def create_app(deps: Dependencies) -> web.Application:
     """An application that is not started yet; `deps` must be open when its first request comes."""
     app = web.Application(
-        middlewares=[answer_problems, require_token(Access(deps.tokens), _open_paths(deps))],
+        middlewares=[
+            answer_problems,
+            require_token(Access(deps.tokens), _open_paths(deps), deps.api.listen.is_loopback),
+        ],
         client_max_size=MAX_BODY,
     )
     app[DEPENDENCIES] = deps

@@ -23,6 +23,7 @@ from mta.redis_store.outbox import StoredOutbox
 from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import Session
 from mta.runtime.child import boot_line
+from mta.runtime.descriptors import raise_descriptor_limit, warn_of_few_descriptors
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.notify import notify_systemd
 from mta.runtime.wiring import journal_name, open_link
@@ -157,6 +158,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
+        warn_of_few_descriptors(self._settings, raise_descriptor_limit())
         self._bind()
         self._warn()
         watch: asyncio.Task[None] | None = None

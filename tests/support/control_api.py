@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +13,9 @@ from aiohttp import web
 
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
+from control_api.connections import Connections
 from control_api.dependencies import Dependencies
+from control_api.serving import Serving
 from mta.model.errors import StoreAway
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
@@ -311,19 +314,14 @@ def counts_of(pool: str, domain: str, due: int = 1) -> QueueCounts:
 def served(cluster: Cluster) -> Iterator[str]:
     """The address of an API on a thread of its own, for those who speak synchronously."""
     loop = asyncio.new_event_loop()
-    runner = web.AppRunner(app_for(cluster))
-
-    async def start() -> int:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port: int = runner.addresses[0][1]
-        return port
-
-    port = loop.run_until_complete(start())
+    serving = Serving(app_for(cluster), Connections())
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    loop.run_until_complete(serving.start([listening]))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     yield f"http://127.0.0.1:{port}"
-    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+    asyncio.run_coroutine_threadsafe(serving.stop(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
