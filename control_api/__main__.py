@@ -7,6 +7,7 @@ from control_api.catalogue import Catalogue
 from control_api.connections import Connections, most_connections
 from control_api.dependencies import Dependencies
 from control_api.serving import Serving
+from control_api.turns import Turns
 from mta.model.settings import Settings
 from mta.rules.orders import OrderBook
 from mta.rules.undo import Undo
@@ -39,11 +40,14 @@ def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Und
         await store.link.ensure_safe()
         return ""
 
+    turns = Turns()
     return Dependencies(
         orders=orders,
         undoing=undo,
         rules=store.rules,
-        catalogue=Catalogue(store.rules, settings.node.name, settings.rules.protected_tags),
+        catalogue=Catalogue(store.rules, settings.node.name, settings.rules.protected_tags, turns),
+        turns=turns,
+        retention=settings.status.retention,
         sweeps=store.sweeps,
         spares=store.spares,
         books=store.books,

@@ -10,6 +10,7 @@ from aiohttp.typedefs import Middleware
 
 from control_api.access import Access
 from control_api.problems import HEADERS, REQUEST_ID_HEADER, Problem, new_request_id, problem_response
+from control_api.turns import Turns
 from mta.model.errors import BadValue, StoreError, StoreFull
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,19 @@ def _check_target(request: web.Request) -> None:
             urllib.parse.unquote(part, errors="strict").encode()
         except UnicodeError:
             raise BadValue(where, "is not UTF-8 behind its percent-encoding (RFC 3986 2.5)") from None
+
+
+def orders_first(turns: Turns) -> Middleware:
+    """Long answers rest longer while somebody changes something."""
+
+    @web.middleware
+    async def mark(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method in ("GET", "HEAD"):
+            return await handler(request)
+        with turns.order():
+            return await handler(request)
+
+    return mark
 
 
 def require_token(access: Access, open_paths: Collection[str], loopback: bool) -> Middleware:

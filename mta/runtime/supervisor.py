@@ -208,7 +208,12 @@ class Supervisor:
         session = Session(self._settings.node.name, "supervisor", ())
         self._outbox = StoredOutbox(self._link, cluster.lanes)
         self._rules = StoredRules(
-            self._link, session, cluster.lanes, cluster.max_staleness, self._settings.rules.max_rules
+            self._link,
+            session,
+            cluster.lanes,
+            cluster.max_staleness,
+            self._settings.rules.max_rules,
+            self._settings.status.retention,
         )
         if self._redis_url.startswith("unix://"):
             await self._bury_the_dead(lambda pid: not _alive(pid))

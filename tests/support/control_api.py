@@ -16,6 +16,7 @@ from control_api.catalogue import Catalogue
 from control_api.connections import Connections
 from control_api.dependencies import Dependencies
 from control_api.serving import Serving
+from control_api.turns import Turns
 from mta.model.errors import StoreAway
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
@@ -23,7 +24,7 @@ from mta.model.rules import Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
 from mta.ports.messages import Standing
-from mta.ports.rules import Edit, Effect, Exists, OrderFigures, SweepState
+from mta.ports.rules import Edit, Effect, Exists, OrderFigures, RemovedRule, SweepState
 from mta.ports.spares import Undone
 
 TOKEN = "a-token-of-the-tests"
@@ -37,6 +38,7 @@ class Cluster:
     def __init__(self) -> None:
         self.rules: dict[str, Rule] = {}
         self.generation = 0
+        self.removed: dict[str, RemovedRule] = {}
         self.away = False
         self.effective = True
         self.bug = False
@@ -126,11 +128,15 @@ class Orders:
         if rule is None or kind not in (None, rule.kind):
             return None
         del self._cluster.rules[rule_id]
+        self._cluster.removed[rule_id] = RemovedRule(rule, AT, None, self._cluster.sweep_states.get(rule_id))
         self._cluster.generation += 1
         return self._cluster.effect_of(rule, False)
 
     def figures(self) -> OrderFigures:
         return self._cluster.figures
+
+    async def effect_of_removed(self, removed: RemovedRule) -> Effect:
+        return self._cluster.effect_of(removed.rule, False)
 
     async def effect(self, rule: Rule) -> Effect:
         self._cluster.reach()
@@ -175,6 +181,10 @@ class Stores:
         self._cluster.reach()
         return self._cluster.rules.get(rule_id)
 
+    async def removed(self, rule_id: str) -> RemovedRule | None:
+        self._cluster.reach()
+        return self._cluster.removed.get(rule_id)
+
     async def changes(self, since: Head) -> tuple[Change, ...]:
         return ()
 
@@ -204,6 +214,9 @@ class Stores:
     async def sweeps(self) -> dict[str, SweepState]:
         self._cluster.reach()
         return self._cluster.sweep_states
+
+    async def sweep(self, rule: str) -> SweepState | None:
+        return (await self.sweeps()).get(rule)
 
 
 class Books:
@@ -285,7 +298,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
     stores = Stores(cluster)
     return Dependencies(
         orders=Orders(cluster),
-        catalogue=Catalogue(stores, "n1", ()),  # type: ignore[arg-type]
+        catalogue=Catalogue(stores, "n1", (), Turns()),  # type: ignore[arg-type]
         undoing=Undoing(cluster),
         rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there
         sweeps=stores,  # type: ignore[arg-type]
