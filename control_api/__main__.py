@@ -1,17 +1,18 @@
 """The API process: `python -m control_api`, started by `floodgate node`."""
 
-from aiohttp import web
+import resource
 
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
+from control_api.connections import Connections, most_connections
 from control_api.dependencies import Dependencies
+from control_api.serving import Serving
+from control_api.turns import Turns
 from mta.model.settings import Settings
 from mta.rules.orders import OrderBook
 from mta.rules.undo import Undo
 from mta.runtime.child import Child, run
 from mta.runtime.wiring import Store, open_store
-
-_GRACE = 5.0  # seconds for requests under way when the process is told to stop
 
 
 async def main(child: Child) -> None:
@@ -20,19 +21,14 @@ async def main(child: Child) -> None:
     await orders.start()
     settings = child.settings
     undo = Undo(orders, store.rules, store.spares, settings.node.name, int(settings.rules.undo_window * 1000))
-    runner = web.AppRunner(
-        create_app(_dependencies(child.settings, store, orders, undo)),
-        access_log=None,
-        max_line_size=8192,
-        max_field_size=8192,
-        shutdown_timeout=_GRACE,
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    serving = Serving(
+        create_app(_dependencies(child.settings, store, orders, undo)), Connections(most_connections(descriptors))
     )
-    await runner.setup()
-    for listening in child.listeners():
-        await web.SockSite(runner, listening).start()
+    await serving.start(child.listeners())
     child.ready()
     await child.stopping.wait()
-    await runner.cleanup()
+    await serving.stop()
     await undo.stop()
     await orders.stop()
     await store.link.close()
@@ -44,11 +40,14 @@ def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Und
         await store.link.ensure_safe()
         return ""
 
+    turns = Turns()
     return Dependencies(
         orders=orders,
         undoing=undo,
         rules=store.rules,
-        catalogue=Catalogue(store.rules, settings.node.name, settings.rules.protected_tags),
+        catalogue=Catalogue(store.rules, settings.node.name, settings.rules.protected_tags, turns),
+        turns=turns,
+        retention=settings.status.retention,
         sweeps=store.sweeps,
         spares=store.spares,
         books=store.books,

@@ -5,6 +5,7 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from aiohttp import hdrs, web
 
@@ -17,6 +18,13 @@ FAILURES_PER_MINUTE = 20
 MAX_CLIENTS = 10_000
 
 _UNAUTHORIZED = "give a valid token: Authorization: Bearer <token>"
+
+
+@runtime_checkable
+class Trusted(Protocol):
+    """A connection that wants to know that it has shown a valid token."""
+
+    def authenticated(self) -> None: ...
 
 
 class Access:
@@ -39,6 +47,9 @@ class Access:
             known |= hmac.compare_digest(valid, digest)
         if not known or not secret:
             raise self._refusal(request.remote or "")
+        connection = request.protocol
+        if isinstance(connection, Trusted):
+            connection.authenticated()
 
     async def _current(self) -> list[bytes]:
         now = self._clock()

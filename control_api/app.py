@@ -6,7 +6,7 @@ from control_api import events, forced_errors, health, messages, metrics, openap
 from control_api.access import Access
 from control_api.bodies import MAX_BODY
 from control_api.dependencies import DEPENDENCIES, Dependencies
-from control_api.middleware import OPEN_PATHS, add_headers, answer_problems, require_token
+from control_api.middleware import OPEN_PATHS, add_headers, answer_problems, orders_first, require_token
 from control_api.rules_resource import routes
 from mta.model.rules import Kind
 
@@ -14,7 +14,11 @@ from mta.model.rules import Kind
 def create_app(deps: Dependencies) -> web.Application:
     """An application that is not started yet; `deps` must be open when its first request comes."""
     app = web.Application(
-        middlewares=[answer_problems, require_token(Access(deps.tokens), _open_paths(deps))],
+        middlewares=[
+            answer_problems,
+            require_token(Access(deps.tokens), _open_paths(deps), deps.api.listen.is_loopback),
+            orders_first(deps.turns),
+        ],
         client_max_size=MAX_BODY,
     )
     app[DEPENDENCIES] = deps

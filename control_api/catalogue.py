@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
+from control_api.turns import SLICE, Turns
 from mta.policy.rule_table import NoSuccessor, RuleTable
 from mta.ports.rules import RuleStore
 
@@ -10,8 +11,9 @@ from mta.ports.rules import RuleStore
 class Catalogue:
     """Never acted upon, so it needs no permit; each answer is at least as new as its question."""
 
-    def __init__(self, store: RuleStore, node: str, protected: Iterable[str]) -> None:
+    def __init__(self, store: RuleStore, node: str, protected: Iterable[str], turns: Turns) -> None:
         self._store = store
+        self._turns = turns
         self._table = RuleTable.empty(node, protected)
         self._turn = asyncio.Lock()  # who waits finds it up to date
 
@@ -30,4 +32,7 @@ class Catalogue:
             except NoSuccessor:
                 pass  # one of them cannot be read
         head, rules = await self._store.load()
-        return self._table.anew(head, rules)
+        table = self._table.anew(head, rules[:SLICE])
+        async for some in self._turns.slices(rules[SLICE:]):
+            table = table.with_more(some)
+        return table

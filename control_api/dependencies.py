@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from control_api.catalogue import Catalogue
+from control_api.turns import Turns
 from mta.model.settings import ApiSettings
 from mta.ports.access import LiveEvents, Tokens
 from mta.ports.books import Books
@@ -34,6 +35,8 @@ class Dependencies:
     workers: int = 0  # delivery processes that this node should have, 0 = none
     pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the settings: pool -> its sending IPs
     protected_tags: tuple[str, ...] = ()  # of the settings
+    retention: float = 86400.0  # seconds, of the settings: how long what has ended can be asked for
+    turns: Turns = field(default_factory=Turns)
 
 
 DEPENDENCIES = web.AppKey("dependencies", Dependencies)

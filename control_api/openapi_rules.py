@@ -112,6 +112,7 @@ def schemas() -> Schema:
     listed, changed = [*_ALWAYS, *_USE], [*_ALWAYS, *_EFFECT_ALWAYS]
     effect: Schema = {**_EFFECT, "warnings": a_list(TEXT)}
     held: Schema = {"held": COUNT}
+    until: Schema = {"statement_until": TIME}
     undone: Schema = {"id": TEXT, "reinstated": COUNT, "left": COUNT}
     strict: Schema = {"additionalProperties": False}
     order: Schema = {**_SHARED, **_ENABLED, **_SELECTORS}
@@ -125,6 +126,10 @@ def schemas() -> Schema:
         "PauseSelectors": an_object({**_EXPIRE, **order}, [], **strict),
         "ListedForcedError": an_object({**_FORCED_ERROR, **_USE}, [*listed, "code"]),
         "ForcedError": an_object({**_FORCED_ERROR, **_USE, **effect, "undo_until": TIME}, [*changed, "code"]),
+        "RemovedForcedError": an_object(
+            {**_FORCED_ERROR, **_USE, **effect, **until}, [*changed, "code", "statement_until"]
+        ),
+        "RemovedPause": an_object({**_RULE, **_USE, **held, **effect, **until}, [*changed, "statement_until"]),
         "ListedPause": an_object({**_RULE, **_USE, **held}, [*listed, "held"]),
         "Pause": an_object({**_RULE, **_USE, **held, **effect}, changed),
         "Undone": an_object({**undone, **_EFFECT}, [*undone]),
@@ -160,7 +165,8 @@ def _of(kind: Kind) -> Schema:
     names, noun, path = _NAMES[kind], NOUNS[kind], PATHS[kind]
     rule = ref(names.whole)
     link = {"Link": {"description": 'rel="next", with limit', "schema": TEXT}}
-    removed = {"_200": an_answer(rule, "removed"), "_202": an_answer(rule, "removed, not effective everywhere yet")}
+    gone = ref("Removed" + names.whole)
+    removed = {"_200": an_answer(gone, "removed"), "_202": an_answer(gone, "removed, not effective everywhere yet")}
     later = an_answer(rule, _LATER, _ETAG)
     return {
         path: {

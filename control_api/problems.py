@@ -1,12 +1,16 @@
 """Answers that say no: one JSON shape for every error, with a type that programs can tell apart."""
 
-from collections.abc import Mapping
-from typing import Any
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
 from mta.model.text import visible
+
+HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}  # of every answer
+REQUEST_ID_HEADER: Final = "X-Request-Id"
 
 _TYPES = {
     400: "invalid",
@@ -19,7 +23,9 @@ _TYPES = {
     412: "precondition_failed",
     413: "too_large",
     415: "unsupported_media_type",
+    422: "unprocessable",
     429: "too_many_requests",
+    431: "headers_too_large",
     500: "internal",
     503: "unavailable",
 }
@@ -44,8 +50,29 @@ def problem_response(
     kind = _TYPES.get(status, "invalid" if status < 500 else "internal")
     named = None if field is None else visible(field)
     body = {"error": {"type": kind, "message": visible(message), "field": named, "request_id": request_id}}
-    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json", headers=headers)
+    return json_response(body, status, headers)
+
+
+def outer_problem(status: int, message: str, field: str | None = None) -> web.Response:
+    """A refusal of a request that does not reach the application: with the headers of every answer, and the end of the
+    connection."""
+    request_id = new_request_id()
+    response = problem_response(status, message, request_id, field, HEADERS | {REQUEST_ID_HEADER: request_id})
+    response.force_close()
+    return response
+
+
+def new_request_id() -> str:
+    return secrets.token_hex(8)
+
+
+def array_response(items: Sequence[bytes], headers: Mapping[str, str]) -> web.Response:
+    """An array of items that are encoded already."""
+    raw = b"[" + b",".join(items) + b"]\n"
+    return web.Response(body=raw, content_type="application/json", headers=headers)
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json", headers=headers)
+    """With a newline at its end, so that a terminal's prompt begins on a line of its own."""
+    raw = orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
+    return web.Response(status=status, body=raw, content_type="application/json", headers=headers)

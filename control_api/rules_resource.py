@@ -1,14 +1,16 @@
 """What forced errors and pauses have in common over REST: list, order, edit, lift, and the account of a rule."""
 
 import secrets
+from operator import itemgetter
 
 import msgspec
+import orjson
 from aiohttp import web
 
 from control_api import dependencies
 from control_api.bodies import read_fields
 from control_api.dependencies import Dependencies
-from control_api.problems import Problem, json_response
+from control_api.problems import Problem, array_response, json_response
 from control_api.query import LONGEST_WAIT, cursor_of, read_cursor, read_limit, read_query, read_wait
 from control_api.rule_body import (
     LISTS,
@@ -25,9 +27,10 @@ from control_api.rule_view import shown_effect, shown_rule, use_of, warnings_of
 from control_api.times import now_ms, shown
 from mta.model.errors import BadValue
 from mta.model.rules import Kind, Rule
-from mta.policy.rule_table import in_force, swept
+from mta.policy.rule_table import in_force
 from mta.ports.rules import Edit, Effect
 from mta.rules.statement import only_tag, rule_statement
+from mta.rules.sweep_end import is_over
 
 PATHS = {Kind.ERROR: "/v1/errors", Kind.PAUSE: "/v1/pauses"}
 _UNTIL = ("effective", "quiet", "swept")
@@ -58,22 +61,30 @@ class RulesResource:
         deps = dependencies.of(request)
         table = await deps.catalogue.table()
         now = now_ms()
-        found = [
-            rule
-            for rule in sorted(table.rules(), key=_order)
-            if rule.kind is self._kind
-            and in_force(rule, now) in states
-            and all(value is None or getattr(rule.selectors, name) == value for name, value in wanted.items())
-            and (after is None or _order(rule) > after)
-        ]
-        page = found if limit is None else found[:limit]
-        counts = await deps.books.rules([rule.id for rule in page])
-        body = [shown_rule(rule) | use_of(rule, of_rule, table) for rule, of_rule in zip(page, counts, strict=True)]
+        keyed: list[tuple[tuple[str, str], Rule]] = []
+        async for some in deps.turns.slices(list(table.rules())):
+            keyed += [
+                (_order(rule), rule)
+                for rule in some
+                if rule.kind is self._kind
+                and in_force(rule, now) in states
+                and all(value is None or getattr(rule.selectors, name) == value for name, value in wanted.items())
+                and (after is None or _order(rule) > after)
+            ]
+        keyed.sort(key=_first)
+        page = [rule for _, rule in (keyed if limit is None else keyed[:limit])]
+        shown: list[bytes] = []
+        async for some in deps.turns.slices(page):
+            counts = await deps.books.rules([rule.id for rule in some])
+            shown += [
+                orjson.dumps(shown_rule(rule) | use_of(rule, of_rule, table))
+                for rule, of_rule in zip(some, counts, strict=True)
+            ]
         headers = {}
-        if len(found) > len(page):
+        if len(keyed) > len(page):
             following = request.rel_url.update_query(cursor=cursor_of(*_order(page[-1])))
             headers["Link"] = f'<{following}>; rel="next"'
-        return json_response(body, headers=headers)
+        return array_response(shown, headers)
 
     async def create(self, request: web.Request) -> web.Response:
         """POST ?wait=&until=: 201 created, 200 replaced, 202 where what is waited for has not happened yet."""
@@ -127,17 +138,24 @@ class RulesResource:
         return await self._remove(dependencies.of(request), request.match_info["id"], wait)
 
     async def statement(self, request: web.Request) -> web.Response:
-        """GET /{id}/statement."""
+        """GET /{id}/statement; of a removed rule for `status.retention`."""
         read_query(request)
         deps = dependencies.of(request)
-        rule = self.ours(await deps.rules.rule(request.match_info["id"]))
-        effect = await deps.orders.effect(rule)
-        sweep = (await deps.sweeps.sweeps()).get(rule.id)
+        rule_id, removed_at = request.match_info["id"], 0
+        rule = await deps.rules.rule(rule_id)
+        removed = await deps.rules.removed(rule_id) if rule is None else None
+        if removed is not None:
+            rule, removed_at, sweep = self.ours(removed.rule), removed.at, removed.sweep
+            effect = await deps.orders.effect_of_removed(removed)
+        else:
+            rule = self.ours(rule)
+            effect = await deps.orders.effect(rule)
+            sweep = await deps.sweeps.sweep(rule.id)
         counts = await deps.books.rule(rule.id)  # before the tag's, see rule_statement
         tag = only_tag(rule.selectors)
         of_tag = None if tag is None else await deps.books.tag(tag)
         undoable = await deps.spares.count(rule.id, now_ms())
-        account = rule_statement(effect, counts, of_tag, sweep, now_ms(), undoable)
+        account = rule_statement(effect, counts, of_tag, sweep, now_ms(), undoable, removed_at)
         return json_response(msgspec.to_builtins(account))
 
     async def _remove(self, deps: Dependencies, rule_id: str, wait: float) -> web.Response:
@@ -146,6 +164,7 @@ class RulesResource:
             self.ours(await deps.rules.rule(rule_id))
             raise self.unknown()  # it came after it was to be removed
         body = shown_rule(effect.rule) | await shown_effect(deps, effect)
+        body["statement_until"] = shown(now_ms() + int(deps.retention * 1000))
         return json_response(body, 200 if effect.effective else 202)
 
     def ours(self, rule: Rule | None) -> Rule:
@@ -177,7 +196,8 @@ class RulesResource:
             raise Problem(404, f"there is no {self._noun} with this id: it is a {NOUNS[rule.kind]}, see {where}")
 
     def unknown(self) -> Problem:
-        return Problem(404, f"there is no {self._noun} with this id; it may have been removed")
+        words = "it may have been removed (then its statement can be read for a while)"
+        return Problem(404, f"there is no {self._noun} with this id; {words}")
 
 
 async def changed(deps: Dependencies, effect: Effect, until: str) -> web.Response:
@@ -205,14 +225,14 @@ async def _reached(deps: Dependencies, effect: Effect, until: str) -> bool:
         return effect.effective
     if until == "quiet":
         return effect.quiet_at > 0
-    if not swept(effect.rule):
-        return True
-    sweep = (await deps.sweeps.sweeps()).get(effect.rule.id)
-    return sweep is not None and sweep.generation == effect.rule.generation and sweep.state == "done"
+    return effect.quiet_at > 0 and is_over(effect.rule, await deps.sweeps.sweep(effect.rule.id), now_ms())
 
 
 def _etag(rule: Rule) -> dict[str, str]:
     return {"ETag": f'"{rule.generation}"'}
+
+
+_first = itemgetter(0)
 
 
 def _order(rule: Rule) -> tuple[str, str]:

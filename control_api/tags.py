@@ -31,8 +31,8 @@ async def _statement(request: web.Request, tag: str) -> web.Response:
     deps = dependencies.of(request)
     counts = await deps.books.tag(tag)
     table = await deps.catalogue.table()
-    of_tag = sorted(
-        rule.id for rule in table.rules() if tag == rule.selectors.tag or tag in (rule.selectors.tags_all or ())
-    )
-    statement = tag_statement(tag, counts, of_tag, now_ms(), tracked=bool(counts))
+    of_tag: list[str] = []
+    async for some in deps.turns.slices(list(table.rules())):
+        of_tag += [rule.id for rule in some if tag == rule.selectors.tag or tag in (rule.selectors.tags_all or ())]
+    statement = tag_statement(tag, counts, sorted(of_tag), now_ms(), tracked=bool(counts))
     return json_response(msgspec.to_builtins(statement))

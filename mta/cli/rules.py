@@ -124,6 +124,12 @@ class Family:
     async def remove(self, client: ApiClient, rule_id: str, wait: float, as_json: bool) -> int:
         answer = await client.ask("DELETE", self.of(rule_id), [("wait", f"{wait:g}")], within=wait + 30.0)
         show_change(answer.body, as_json, "removed ")
+        if not as_json:
+            noun = self.path.rpartition("/")[2]
+            click.echo(
+                f"its statement can be read until {answer.body['statement_until']}: "
+                f"floodgate {noun} statement {rule_id}"
+            )
         return remote.DONE if answer.status != 202 else remote.NOT_YET
 
     async def statement(self, client: ApiClient, rule_id: str, as_json: bool) -> int:

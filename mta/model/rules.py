@@ -37,7 +37,7 @@ class InFlight(enum.StrEnum):
     FINISH = "finish"
 
 
-class Selectors(msgspec.Struct, frozen=True, omit_defaults=True):
+class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a rule applies to: all that are given must match; None = anything."""
 
     pool: str | None = None
@@ -53,7 +53,7 @@ class Selectors(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant: str | None = None  # the account on whose behalf the message was injected
 
 
-class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+class Rule(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Times are Unix milliseconds, 0 = not set. A pause answers nothing: its `code` is 0, and what is about mail that
     ends does not apply to it."""
 

@@ -75,3 +75,4 @@ class RuleStatement(msgspec.Struct, frozen=True):
     complete: bool
     balanced: bool | None
     accepted: int | UnsetType = UNSET
+    removed_at: str | UnsetType = UNSET

@@ -141,6 +141,10 @@ class RuleTable:
         fresh = RuleTable(self.node, self.protected, self._clock)
         return fresh._changed(head, [(ChangeOp.PUT, rule) for rule in rules])
 
+    def with_more(self, rules: Iterable[Rule]) -> "RuleTable":
+        """A table of this one's rules and these, at the same head: for who makes a large one in steps."""
+        return self._changed(self.head, [(ChangeOp.PUT, rule) for rule in rules])
+
     def apply(self, changes: Sequence[Change]) -> "RuleTable":
         """The table after `changes`, which must lead on from this head without a gap; raises NoSuccessor."""
         if not changes:

@@ -106,6 +106,10 @@ class RuleStore(Protocol):
 
     async def rule(self, rule_id: str) -> Rule | None: ...
 
+    async def removed(self, rule_id: str) -> "RemovedRule | None":
+        """A rule that was removed within `status.retention`; None: nothing is known of it."""
+        ...
+
     async def changes(self, since: Head) -> tuple[Change, ...]:
         """From `since` to the head, in order; () where they do not lead there, or are too many: load the table."""
         ...
@@ -292,6 +296,10 @@ class SweepStore(Protocol):
         """By rule id."""
         ...
 
+    async def sweep(self, rule: str) -> "SweepState | None":
+        """Of the rule with this id; None: no sweep of it has begun."""
+        ...
+
     async def save_sweep(self, state: "SweepState", lease: float) -> bool:
         """Take or keep the sweep for `lease` seconds as `state.owner`; False: another owner has it."""
         ...
@@ -316,6 +324,15 @@ class SweepState(NamedTuple):
     share: float = 0.0  # of this pass that is walked, 0 to 1
 
 
+class RemovedRule(NamedTuple):
+    """What is remembered of a rule that was removed."""
+
+    rule: Rule
+    at: int  # when it was removed, Unix ms
+    effective: Effective | None  # of the last generation that was known to be effective
+    sweep: SweepState | None
+
+
 class Orders(Protocol):
     """Changing the rule table, as the API sees it; raises StoreAway, BadValue."""
 
@@ -333,6 +350,10 @@ class Orders(Protocol):
 
     async def effect(self, rule: Rule) -> "Effect":
         """What is known now of the rule's last change; made good from then on where nobody follows it any more."""
+        ...
+
+    async def effect_of_removed(self, removed: RemovedRule) -> "Effect":
+        """What was known of the last change of a rule before it was removed."""
         ...
 
     def figures(self) -> "OrderFigures":

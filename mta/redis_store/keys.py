@@ -106,6 +106,11 @@ def past_key(rule: str) -> bytes:
     return b"fg:{rules}:past:" + rule.encode()
 
 
+def removed_key(rule: str) -> bytes:
+    """hash of a removed rule: rule, at (Unix ms), effects and sweeps as they were; for `status.retention`."""
+    return b"fg:{rules}:removed:" + rule.encode()
+
+
 # The journal
 JOURNAL_OWNER = b"fg:{journal}:owner"  # hash: lane -> "<journal>|<until, Unix ms>"
 JOURNAL_POSITION = b"fg:{journal}:position"  # hash: lane -> last entry made durable; "rules:<node>" -> generation

@@ -12,7 +12,7 @@ import msgspec
 from mta.model.errors import BadValue, SessionLost, StoreError
 from mta.model.ids import MessageId
 from mta.model.rules import Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, Selectors, SessionState
-from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, Step, Trail
+from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, RemovedRule, Step, SweepState, Trail
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
@@ -21,11 +21,13 @@ log = logging.getLogger(__name__)
 
 _rule_decoder = msgspec.msgpack.Decoder(Rule)
 _effect_decoder = msgspec.msgpack.Decoder(Effective)
+_sweep_decoder = msgspec.msgpack.Decoder(SweepState)
 _past_decoder = msgspec.msgpack.Decoder(PastDot)
 _about_decoder = msgspec.json.Decoder(tuple[str, int, tuple[str, ...]])
 _session_decoder = msgspec.msgpack.Decoder(tuple[int, str, int, bool, int, str, str])
 _metrics_decoder = msgspec.json.Decoder(dict[str, float])
 _TRIES: Final = 50  # of a change while others change the same rule
+_YIELD_EVERY: Final = 1000  # fields of a large table are decoded before the loop answers others
 _MOST_CHANGES: Final = 1000  # more than these, and the whole table costs less
 _TOO_FAST: Final = "others keep changing this rule: try again"
 
@@ -33,12 +35,16 @@ _TOO_FAST: Final = "others keep changing this rule: try again"
 class StoredRules:
     """Fulfils ports.rules.RuleStore for one session."""
 
-    def __init__(self, link: Link, session: Session, lanes: int, max_staleness: float, max_rules: int) -> None:
+    def __init__(
+        self, link: Link, session: Session, lanes: int, max_staleness: float, max_rules: int, retention: float
+    ) -> None:
+        """`retention` in seconds: how long the account of a removed rule can be read."""
         self._link = link
         self._session = session
         self._lanes = lanes
         self._max_staleness = max_staleness
         self._max_rules = max_rules
+        self._retention_ms = int(retention * 1000)
         self._heard = b""  # the last cancellation that this session was told of, b"" = it has not confirmed yet
 
     @property
@@ -124,8 +130,14 @@ class StoredRules:
 
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         generation, change, answer = await self._link.call(b"fg1_rules_load", [keys.RULES_HEAD, keys.RULES_TABLE], [])
-        rules = (_readable(raw, name.decode()) for name, raw in zip(answer[::2], answer[1::2], strict=True))
-        return Head(int(generation), change.decode()), tuple(rule for rule in rules if rule is not None)
+        rules: list[Rule] = []
+        for at in range(0, len(answer), 2):
+            if at and at % _YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+            rule = _readable(answer[at + 1], answer[at].decode())
+            if rule is not None:
+                rules.append(rule)
+        return Head(int(generation), change.decode()), tuple(rules)
 
     async def head(self) -> Head:
         generation, change = await self._link.command("HMGET", keys.RULES_HEAD, "generation", "change")
@@ -147,6 +159,20 @@ class StoredRules:
     async def rule(self, rule_id: str) -> Rule | None:
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
         return _readable(raw, rule_id) if raw else None
+
+    async def removed(self, rule_id: str) -> RemovedRule | None:
+        answer = await self._link.command("HGETALL", keys.removed_key(rule_id))
+        said = dict(zip(answer[::2], answer[1::2], strict=True))
+        rule = _readable(said[b"rule"], rule_id) if b"rule" in said else None
+        if rule is None:
+            return None
+        effect, sweep = said.get(b"effects"), said.get(b"sweeps")
+        return RemovedRule(
+            rule,
+            int(said[b"at"]),
+            None if effect is None else _effect_decoder.decode(effect.partition(b"|")[2]),
+            None if sweep is None else _sweep_decoder.decode(sweep.split(b"|", 2)[2]),
+        )
 
     async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
         for _ in range(_TRIES):
@@ -210,9 +236,11 @@ class StoredRules:
             keys.past_key(rule.id),
             keys.RULES_EFFECTS,
             keys.RULES_SWEEPS,
+            keys.removed_key(rule.id),
         ]
         at = int(time.time() * 1000)
-        args: list[bytes | str | int] = [op, change, rule.id, *_written(seen, rule), by, at, self._max_rules]
+        args: list[bytes | str | int] = [op, change, rule.id, *_written(seen, rule), by, at]
+        args += (self._max_rules, self._retention_ms)
         answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)
         if answer is None:
             return None

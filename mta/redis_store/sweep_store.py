@@ -130,6 +130,10 @@ class StoredSweeps:
         states = (_state_decoder.decode(raw.split(b"|", 2)[2]) for raw in answer[1::2])
         return {name.decode(): state for name, state in zip(answer[::2], states, strict=True)}
 
+    async def sweep(self, rule: str) -> SweepState | None:
+        raw = await self._link.command("HGET", keys.RULES_SWEEPS, rule)
+        return None if raw is None else _state_decoder.decode(raw.split(b"|", 2)[2])
+
     async def save_sweep(self, state: SweepState, lease: float) -> bool:
         """Take or keep the sweep for `lease` seconds; False: another owner has it."""
         step_keys = [keys.RULES_HEAD, keys.RULES_SWEEPS, keys.RULES_TABLE]

@@ -8,10 +8,10 @@ from typing import Final
 
 from mta.model.errors import StoreError
 from mta.model.rules import Effective, Head, Kind, PastDot, Rule, SessionState
-from mta.policy.rule_table import swept
-from mta.ports.rules import Edit, Effect, OrderFigures, Put, RuleStore, SweepStore
+from mta.ports.rules import Edit, Effect, OrderFigures, Put, RemovedRule, RuleStore, SweepStore
 from mta.rules.clock import boottime, wall_ms
 from mta.rules.latency import Latency
+from mta.rules.sweep_end import is_over
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +164,12 @@ class OrderBook:
                 return await self._told(rule, False, known)  # a later change is, so this one is as well
             order = await self._resume(rule)
         return await self._state(order)
+
+    async def effect_of_removed(self, removed: RemovedRule) -> Effect:
+        rule, known = removed.rule, removed.effective
+        if known is not None and known.generation >= rule.generation:
+            return await self._told(rule, False, known)
+        return Effect(rule, False, False, 0, removed.at, (), 0, (), ())
 
     async def _resume(self, rule: Rule) -> Order:
         """Nobody knows whom the change waited for: wait for every session that stands below it, from now on."""
@@ -333,10 +339,7 @@ class OrderBook:
         return state
 
     async def _is_swept(self, rule: Rule) -> bool:
-        if not swept(rule):
-            return True
-        state = (await self._sweeps.sweeps()).get(rule.id)
-        return state is not None and state.generation >= rule.generation and state.state in ("done", "stopped")
+        return is_over(rule, await self._sweeps.sweep(rule.id), self._wall())
 
     async def _state(self, order: Order) -> Effect:
         if order.effect is not None:

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from mta.model.outcomes import Class, Stage
 from mta.model.rules import Selectors
 from mta.model.statements import Intercepted, RuleDelivered, RuleStatement, SweepProgress, TagStatement
 from mta.model.units import format_time
-from mta.policy.rule_table import in_force, swept
+from mta.policy.rule_table import in_force
 from mta.ports.rules import Effect, SweepState
+from mta.rules.sweep_end import is_over, needs_sweep
 
 Counts = Mapping[str, int]
 
@@ -37,26 +38,34 @@ def tag_statement(tag: str, counts: Counts, rules: Sequence[str], as_of: int, tr
 
 
 def rule_statement(
-    effect: Effect, counts: Counts, tag_counts: Counts | None, sweep: SweepState | None, as_of: int, undoable: int = 0
+    effect: Effect,
+    counts: Counts,
+    tag_counts: Counts | None,
+    sweep: SweepState | None,
+    as_of: int,
+    undoable: int = 0,
+    removed_at: int = 0,
 ) -> RuleStatement:
     """`counts` as `Books.rule` gives them, read before `tag_counts`: the tag's, for a rule that selects by one tag.
     `undoable` as `SpareStore.count` gives it.
 
     "met" is counted when the rule first meets a delivery, apart from what became of it, so that the two can disagree.
     `queued` are the tag's that the rule has still to meet; nothing is known of such deliveries for other rules. A rule
-    that is disabled or has expired meets nothing more.
+    that is disabled, over, or was removed (at `removed_at`, Unix ms) meets nothing more.
     """
     rule = effect.rule
     of_tag = tag_counts if only_tag(rule.selectors) is not None else None
     intercepted = _intercepted(counts)
     met, after = counts.get("met", 0), counts.get("after", 0)
     deferred, held, other = counts.get("deferred", 0), counts.get("held", 0), counts.get("other", 0)
-    acts = in_force(rule, as_of)
+    acts = in_force(rule, as_of) and not removed_at
     queued = max(0, of_tag.get("queued", 0) - deferred) if of_tag is not None and acts else 0
-    needs_sweep = swept(rule) and (acts or (sweep is not None and sweep.generation == rule.generation))
-    progress = _progress(sweep, rule.generation) if needs_sweep else UNSET
-    is_swept = not needs_sweep or (not isinstance(progress, UnsetType) and progress.state in ("done", "stopped"))
-    complete = is_swept and effect.effective and effect.quiet_at > 0
+    if removed_at and sweep is not None and sweep.state != "done":
+        sweep = sweep._replace(state="stopped")
+    shows_sweep = sweep is not None if removed_at else needs_sweep(rule, sweep, as_of)
+    progress = _progress(sweep, rule.generation) if shows_sweep else UNSET
+    is_swept = removed_at > 0 or is_over(rule, sweep, as_of)
+    complete = is_swept and (effect.quiet_at > 0 if effect.effective else removed_at > 0)
     ended = _sum(intercepted) + after + deferred + held + other
     delivered = RuleDelivered(after=after)
     if of_tag is not None:
@@ -80,6 +89,7 @@ def rule_statement(
         complete=complete,
         balanced=met == ended if is_swept else None,
         accepted=of_tag.get("accepted", 0) if of_tag is not None else UNSET,
+        removed_at=format_time(removed_at) if removed_at else UNSET,
     )
 
 

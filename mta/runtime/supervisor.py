@@ -23,6 +23,7 @@ from mta.redis_store.session import Session
 from mta.runtime.admin_token import admin_token
 from mta.runtime.child import boot_line
 from mta.runtime.data_dir import DataDir, check_log
+from mta.runtime.descriptors import raise_descriptor_limit, warn_of_few_descriptors
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.node_name import NodeName
 from mta.runtime.notify import notify_systemd
@@ -63,6 +64,7 @@ class Supervisor:
             loop.add_signal_handler(name, self._stop.set)
         if "journal" in self._settings.node.roles:
             check_log(self._settings.journal.log_path)
+        warn_of_few_descriptors(self._settings, raise_descriptor_limit())
         self._bind()
         watches: list[asyncio.Task[None]] = []
         try:
@@ -116,7 +118,12 @@ class Supervisor:
         session = Session(node.name, "supervisor", ())
         self._outbox = StoredOutbox(self._link, cluster.lanes)
         self._rules = StoredRules(
-            self._link, session, cluster.lanes, cluster.max_staleness, self._settings.rules.max_rules
+            self._link,
+            session,
+            cluster.lanes,
+            cluster.max_staleness,
+            self._settings.rules.max_rules,
+            self._settings.status.retention,
         )
         if self._redis_url.startswith("unix://"):
             await self._bury_the_dead(lambda pid: not _alive(pid))

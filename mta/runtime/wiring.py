@@ -50,7 +50,7 @@ class Store:
             backlog_hard=settings.journal.backlog_hard if settings.journal.when_behind == "refuse" else 0,
             retention=retention,
         )
-        self.rules = StoredRules(link, session, lanes, cluster.max_staleness, settings.rules.max_rules)
+        self.rules = StoredRules(link, session, lanes, cluster.max_staleness, settings.rules.max_rules, retention)
         self.sweeps = StoredSweeps(link, lanes, retention)
         self.spares = StoredSpares(link, lanes, settings.rules.undo_window)
         self.books = StoredBooks(link, lanes)

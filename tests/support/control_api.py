@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +13,10 @@ from aiohttp import web
 
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
+from control_api.connections import Connections
 from control_api.dependencies import Dependencies
+from control_api.serving import Serving
+from control_api.turns import Turns
 from mta.model.errors import StoreAway
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
@@ -20,7 +24,7 @@ from mta.model.rules import Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
 from mta.ports.messages import Standing
-from mta.ports.rules import Edit, Effect, Exists, OrderFigures, SweepState
+from mta.ports.rules import Edit, Effect, Exists, OrderFigures, RemovedRule, SweepState
 from mta.ports.spares import Undone
 
 TOKEN = "a-token-of-the-tests"
@@ -34,6 +38,7 @@ class Cluster:
     def __init__(self) -> None:
         self.rules: dict[str, Rule] = {}
         self.generation = 0
+        self.removed: dict[str, RemovedRule] = {}
         self.away = False
         self.effective = True
         self.bug = False
@@ -123,11 +128,15 @@ class Orders:
         if rule is None or kind not in (None, rule.kind):
             return None
         del self._cluster.rules[rule_id]
+        self._cluster.removed[rule_id] = RemovedRule(rule, AT, None, self._cluster.sweep_states.get(rule_id))
         self._cluster.generation += 1
         return self._cluster.effect_of(rule, False)
 
     def figures(self) -> OrderFigures:
         return self._cluster.figures
+
+    async def effect_of_removed(self, removed: RemovedRule) -> Effect:
+        return self._cluster.effect_of(removed.rule, False)
 
     async def effect(self, rule: Rule) -> Effect:
         self._cluster.reach()
@@ -172,6 +181,10 @@ class Stores:
         self._cluster.reach()
         return self._cluster.rules.get(rule_id)
 
+    async def removed(self, rule_id: str) -> RemovedRule | None:
+        self._cluster.reach()
+        return self._cluster.removed.get(rule_id)
+
     async def changes(self, since: Head) -> tuple[Change, ...]:
         return ()
 
@@ -205,6 +218,9 @@ class Stores:
     async def sweeps(self) -> dict[str, SweepState]:
         self._cluster.reach()
         return self._cluster.sweep_states
+
+    async def sweep(self, rule: str) -> SweepState | None:
+        return (await self.sweeps()).get(rule)
 
 
 class Books:
@@ -311,7 +327,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
     stores = Stores(cluster)
     return Dependencies(
         orders=Orders(cluster),
-        catalogue=Catalogue(stores, "n1", ()),  # type: ignore[arg-type]
+        catalogue=Catalogue(stores, "n1", (), Turns()),  # type: ignore[arg-type]
         undoing=Undoing(cluster),
         rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there
         sweeps=stores,  # type: ignore[arg-type]
@@ -340,19 +356,14 @@ def counts_of(pool: str, domain: str, due: int = 1) -> QueueCounts:
 def served(cluster: Cluster) -> Iterator[str]:
     """The address of an API on a thread of its own, for those who speak synchronously."""
     loop = asyncio.new_event_loop()
-    runner = web.AppRunner(app_for(cluster))
-
-    async def start() -> int:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port: int = runner.addresses[0][1]
-        return port
-
-    port = loop.run_until_complete(start())
+    serving = Serving(app_for(cluster), Connections())
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    loop.run_until_complete(serving.start([listening]))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     yield f"http://127.0.0.1:{port}"
-    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+    asyncio.run_coroutine_threadsafe(serving.stop(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()

@@ -230,6 +230,10 @@ class MemoryRules:
         self._must_be_replicated()
         return Removed(rule, shared.head), wait_set
 
+    async def removed(self, rule_id: str) -> None:
+        """Nothing is remembered here."""
+        self._reach()
+
     async def save_effect(self, effect: Effective) -> None:
         known = self._reach().effects.get(effect.rule)
         if known is None or known.generation < effect.generation:

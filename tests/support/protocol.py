@@ -191,6 +191,9 @@ class NoSweeps:
     async def sweeps(self) -> dict[str, Any]:
         return {}
 
+    async def sweep(self, rule: str) -> Any:
+        return None
+
 
 class NoClaims:
     """What a reaper takes back, where that is of no interest."""

@@ -33,7 +33,7 @@ class Store:
         self.content = StoredContent(link, options.pop("compress_above", 65536))
         settings = {"timeout": 2.0, "backlog_hard": 100000, "retention": 3600.0} | options
         self.queues = Queues(link, self.session, cluster.lanes, self.content, **settings)
-        self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness, 1000)
+        self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness, 1000, 3600.0)
         self.sweeps = StoredSweeps(link, cluster.lanes, 3600.0)
         self.spares = StoredSpares(link, cluster.lanes, 600.0)
         self.books = StoredBooks(link, cluster.lanes)

@@ -50,15 +50,30 @@ local function move_head(P, generation, change)
   redis.call('PUBLISH', 'fg:head', generation)
 end
 
+-- What the statement of a removed rule is made of besides its counters.
+local function remember_removed(P, id, rule, at, retention_ms)
+  local removed = P .. 'removed:' .. id
+  redis.call('HSET', removed, 'rule', rule, 'at', at)
+  for _, name in ipairs({ 'effects', 'sweeps' }) do
+    local known = redis.call('HGET', P .. name, id)
+    if known then
+      redis.call('HSET', removed, name, known)
+    end
+  end
+  redis.call('PEXPIRE', removed, retention_ms)
+  redis.call('PEXPIRE', P .. 'past:' .. id, retention_ms)
+end
+
 -- rules_change: puts or removes a rule if it is still as the caller saw it; moves the head, audits, publishes.
 -- Never leaves a moved head without the change that moved it. Answers [generation, [session, ...]]: the new head's, and
 -- the wait set: the sessions registered at that moment; false: the rule has changed meanwhile; -1: there are too many.
--- KEYS: head, table, ids, changes, sessions, past (of the rule), effects, sweeps.
+-- What is removed can be accounted for a while longer. KEYS: head, table, ids, changes, sessions, past (of the rule), effects,
+-- sweeps, removed (the rule).
 -- ARGV: op, change id, rule id, rule as seen ('' = not there), identity as seen, identity, rule without its generation,
--- by, at (Unix ms), most rules.
+-- by, at (Unix ms), most rules, how long what is removed is remembered (ms).
 local function rules_change(keys, argv)
   local P = prefix_of(keys[1], 'head')
-  local op, change, id, seen, old_identity, identity, rule, by, at, most = unpack(argv)
+  local op, change, id, seen, old_identity, identity, rule, by, at, most, retention_ms = unpack(argv)
   if not is_as_seen(P, id, seen, identity) then
     return false
   end
@@ -70,11 +85,11 @@ local function rules_change(keys, argv)
   if op == 'put' then
     write_rule(P, id, rule, old_identity, identity)
   else
+    remember_removed(P, id, seen, at, retention_ms)
     redis.call('HDEL', P .. 'table', id)
     redis.call('HDEL', P .. 'ids', identity)
     redis.call('HDEL', P .. 'effects', id)
     redis.call('HDEL', P .. 'sweeps', id)
-    redis.call('DEL', P .. 'past:' .. id)
   end
   redis.call('XADD', P .. 'changes', 'MAXLEN', '~', 20000, generation .. '-0', 'op', op, 'change', change, 'id', id, 'rule', rule, 'by', by, 'at', at)
   move_head(P, generation, change)

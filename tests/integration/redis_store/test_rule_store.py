@@ -344,8 +344,8 @@ async def test_the_store_adds_the_generation_however_many_fields_a_later_release
     await store.rules.confirm(1, NO_HEAD, (), {})
     fields = {"id": "r", "selectors": {"tag": "t"}} | {f"later{number}": number for number in range(more - 2)}
     step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES, keys.RULES_SESSIONS]
-    step_keys += [keys.past_key("r"), keys.RULES_EFFECTS, keys.RULES_SWEEPS]
-    args = ["put", "c1", "r", "", "i", "i", msgspec.msgpack.encode(fields), "me", 5, 10]
+    step_keys += [keys.past_key("r"), keys.RULES_EFFECTS, keys.RULES_SWEEPS, keys.removed_key("r")]
+    args = ["put", "c1", "r", "", "i", "i", msgspec.msgpack.encode(fields), "me", 5, 10, 1000]
     answer = await store.link.call(b"fg1_rules_change", step_keys, args)
     assert answer == [1, [store.session.id.encode()]]
     assert await store.rules.rule("r") == Rule("r", Selectors(tag="t"), generation=1)

@@ -93,7 +93,7 @@ async def _edit(url: str, rule_id: str) -> int:
     link = Link(url, RedisSettings())
     await link.open()
     try:
-        rules = StoredRules(link, Session("test", "test", ()), 4, 1.0, 1000)
+        rules = StoredRules(link, Session("test", "test", ()), 4, 1.0, 1000, 3600.0)
         edited = await rules.edit(
             rule_id, lambda rule: msgspec.structs.replace(rule, at_the_door=AtTheDoor.REJECT), f"{time.time()}"
         )

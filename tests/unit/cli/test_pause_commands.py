@@ -28,7 +28,8 @@ def test_pauses_are_added_listed_shown_and_removed(floodgate: Floodgate, cluster
     again = floodgate("pauses", "remove", rule_id)
     assert (again.exit_code, again.stderr) == (
         1,
-        "floodgate: there is no pause with this id; it may have been removed\n",
+        "floodgate: there is no pause with this id; "
+        "it may have been removed (then its statement can be read for a while)\n",
     )
 
 

@@ -291,8 +291,11 @@ async def test_one_rule_is_read_and_removed_by_id(api: TestClient, cluster: Clus
     assert (shown["id"], shown["hits"], shown["effective"]) == (body["id"], 0, True)
     cluster.effective = False
     assert (await api.delete(f"/v1/errors/{body['id']}")).status == 202
-    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/statement")):
-        assert (await api.request(method, f"/v1/errors/{body['id']}{path}")).status == 404
+    for method in ("GET", "DELETE"):
+        assert (await api.request(method, f"/v1/errors/{body['id']}")).status == 404
+    account = await (await api.get(f"/v1/errors/{body['id']}/statement")).json()
+    assert (account["rule"], account["removed_at"]) == (body["id"], "2023-11-14T22:13:20.000Z")
+    assert (await api.get("/v1/errors/never/statement")).status == 404
 
 
 async def test_the_statement_of_a_rule(api: TestClient, cluster: Cluster) -> None:

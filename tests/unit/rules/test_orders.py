@@ -20,6 +20,9 @@ class Sweeps:
     async def sweeps(self) -> dict[str, SweepState]:
         return self.states
 
+    async def sweep(self, rule: str) -> SweepState | None:
+        return (await self.sweeps()).get(rule)
+
 
 class Rig:
     def __init__(self) -> None:

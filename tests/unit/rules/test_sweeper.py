@@ -108,6 +108,9 @@ class Queues:
     async def sweeps(self) -> dict[str, SweepState]:
         return dict(self.states)
 
+    async def sweep(self, rule: str) -> SweepState | None:
+        return (await self.sweeps()).get(rule)
+
     async def save_sweep(self, state: SweepState, lease: float) -> bool:
         if self.owners.setdefault(state.rule, state.owner) != state.owner:
             return False
