@@ -1,5 +1,5 @@
-# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make races`, `make flaps`, `make mutations`,
-# `make bench`, `make bench-peers`, `make bench-lookup`.
+# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make races`, `make flaps`, `make soak`,
+# `make mutations`, `make bench`, `make bench-peers`, `make bench-lookup`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,13 +8,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check races flaps mutations bench bench-peers bench-lookup clean
+.PHONY: demo test check races flaps soak mutations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest tests/architecture tests/unit $(wildcard tests/dialogs tests/integration tests/scenarios tests/races) $(ARGS)
+	$(BIN)/python -m pytest tests/architecture tests/unit $(wildcard tests/dialogs tests/integration tests/scenarios tests/races tests/soak) $(ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff format --check .
@@ -27,10 +27,14 @@ SEEDS ?= 20
 races: $(VENV)/test.stamp
 	$(BIN)/python -m tests.races --seeds $(SEEDS) $(ARGS)
 
-MINUTES ?= 5
 SEED ?= 1
+flaps: MINUTES ?= 5
 flaps: $(VENV)/test.stamp
 	$(BIN)/python -m tests.flaps --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+soak: MINUTES ?= 20
+soak: $(VENV)/test.stamp
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 mutations: $(VENV)/test.stamp
 	$(BIN)/python -m tests.mutations $(ARGS)

@@ -2,7 +2,9 @@
 
 `python -m tests.races.destination SEED` prints its port; to each line on its standard input it answers with a line of
 JSON: all that it has seen. From the first "hurry" on its replies come sooner. Times are Unix milliseconds with a
-fraction. Addresses that begin with "deferred-" are refused once; those that begin with "slow-" wait for some reply.
+fraction. An address may begin with a word: "deferred-" is refused for now once, "refused-" for good each time, "slow-"
+waits for some reply, "dropped-" loses its connection once between its dot and the reply, and "stalled-" is not answered
+once, from its RCPT or its dot on.
 """
 
 import asyncio
@@ -20,17 +22,19 @@ _ID = re.compile(rb"with ESMTP\s+id ([0-9A-HJKMNP-TV-Z]{26})")
 _CALM = {"DATA": (0.0, 0.6), ".": (0.0, 0.6)}  # seconds before a reply: mail waits, and an order finds it in flight
 _HURRIED = {"DATA": (0.0, 0.002), ".": (0.002, 0.02)}
 _SLOW = (0.5, 1.5)
+_ONCE = ("deferred-", "dropped-", "stalled-")
 
 
 class Transaction(msgspec.Struct):
-    """One MAIL and what followed; `dot_at` 0.0: its dot was never read. What has a dot was answered 250."""
+    """One MAIL and what followed; `dot_at` 0.0: its dot was never read. What has a dot was taken."""
 
     mail_at: float
     recipients: list[str] = []
     refused: list[str] = []
     message: str = ""  # the id that its Received header tells
     dot_at: float = 0.0
-    replied_at: float = 0.0  # to its dot, 0.0 = not yet
+    replied_at: float = 0.0  # 250 to its dot, 0.0 = not yet, or never
+    client: str = ""  # the name that EHLO gave
 
 
 class DestinationProcess:
@@ -80,7 +84,7 @@ class _Book:
 
     def __init__(self, seed: int) -> None:
         self.transactions: list[Transaction] = []
-        self.deferred: set[str] = set()
+        self.troubled: set[str] = set()  # addresses that had their one refusal, drop or stall
         self.chance = random.Random(seed)
         self.pace = _CALM
 
@@ -91,7 +95,11 @@ class _Session(asyncio.Protocol):
         self._buffer = b""
         self._now: Transaction | None = None
         self._in_data = False
+        self._client = ""
         self._slow_at = ""  # the verb whose reply comes late
+        self._drops = False  # the connection, at the dot
+        self._stall_at = ""  # the verb that gets no answer, nor does anything after it
+        self._stalled = False
         self._last_reply = 0.0  # loop time
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,7 +110,7 @@ class _Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         read_at = time.time() * 1000
         self._buffer += data
-        while True:
+        while not self._stalled:
             mark = b"\r\n.\r\n" if self._in_data else b"\r\n"
             piece, found, rest = self._buffer.partition(mark)
             if not found:
@@ -117,11 +125,13 @@ class _Session(asyncio.Protocol):
         verb, _, argument = line.partition(" ")
         match verb.upper():
             case "EHLO":
+                self._client = argument
                 self._say("250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES")
             case "MAIL":
-                self._now = Transaction(read_at)
+                self._now = Transaction(read_at, client=self._client)
                 self._book.transactions.append(self._now)
-                self._slow_at = ""
+                self._slow_at = self._stall_at = ""
+                self._drops = False
                 self._say("250 2.1.0 ok")
             case "RCPT":
                 self._recipient(argument.partition("<")[2].partition(">")[0])
@@ -141,11 +151,19 @@ class _Session(asyncio.Protocol):
         if now is None:
             self._say("503 5.5.1 no MAIL")
             return
-        if address.startswith("deferred-") and address not in book.deferred:
-            book.deferred.add(address)
+        first_time = address.startswith(_ONCE) and address not in book.troubled
+        if first_time:
+            book.troubled.add(address)
+        if address.startswith("refused-") or (first_time and address.startswith("deferred-")):
             now.refused.append(address)
-            self._say("450 4.2.1 not yet")
+            self._say("550 5.1.1 never" if address.startswith("refused-") else "450 4.2.1 not yet")
             return
+        if first_time and address.startswith("stalled-"):
+            self._stall_at = book.chance.choice(("RCPT", "."))
+            if self._stall_at == "RCPT":
+                self._stalled = True
+                return
+        self._drops |= first_time and address.startswith("dropped-")
         now.recipients.append(address)
         if address.startswith("slow-") and not self._slow_at:
             self._slow_at = book.chance.choice(("RCPT", "DATA", "DATA", "."))
@@ -159,7 +177,12 @@ class _Session(asyncio.Protocol):
         now.dot_at = read_at
         self._now = None
         self._in_data = False
-        self._say("250 2.0.0 taken", self._late("."), now)
+        if self._drops:
+            self._transport.close()
+        elif self._stall_at == ".":
+            self._stalled = True
+        else:
+            self._say("250 2.0.0 taken", self._late("."), now)
 
     def _late(self, verb: str) -> float:
         return self._book.chance.uniform(*(_SLOW if self._slow_at == verb else self._book.pace.get(verb, (0.0, 0.0))))
@@ -174,6 +197,8 @@ class _Session(asyncio.Protocol):
         self._loop.call_at(self._last_reply, self._write, reply, ends)
 
     def _write(self, reply: str, ends: Transaction | None) -> None:
+        if self._transport.is_closing():
+            return
         if ends is not None:
             ends.replied_at = time.time() * 1000
         self._transport.write(reply.encode() + b"\r\n")

@@ -19,11 +19,12 @@ class Told(NamedTuple):
     at: float  # Unix milliseconds
 
 
-class _Broken(Exception):
+class Broken(Exception):
     """The connection ended."""
 
-    def __init__(self, past_dot: bool) -> None:
+    def __init__(self, past_dot: bool, code: int = 0) -> None:
         self.past_dot = past_dot  # the reply to a message was due: nobody knows whether it was accepted
+        self.code = code  # of the reply that says so
 
 
 class Source:
@@ -62,13 +63,13 @@ class Source:
             return mail
         sending: Mail | None = mail
         try:
-            await _reply(reader)
+            await reply_of(reader)
             writer.write(b"EHLO source.example\r\n")
-            await _reply(reader)
+            await reply_of(reader)
             while sending is not None:
                 await self._one(reader, writer, sending)
                 sending = next(self._mails, None)
-        except _Broken as broken:
+        except Broken as broken:
             if not broken.past_dot or sending is None:
                 return sending
             self._tell(sending, "")
@@ -82,11 +83,11 @@ class Source:
         commands = ["MAIL FROM:<from@example.org>", *(f"RCPT TO:<{to}>" for to in mail.recipients), "DATA"]
         while True:
             writer.write("".join(f"{command}\r\n" for command in commands).encode())
-            replies = [await _reply(reader) for _ in commands]
+            replies = [await reply_of(reader) for _ in commands]
             if replies[-1][0] == 354:
                 assert all(code == 250 for code, _ in replies[:-1]), replies
-                writer.write(_content(mail))
-                code, text = await _reply(reader, past_dot=True)
+                writer.write(content(mail))
+                code, text = await reply_of(reader, past_dot=True)
                 if code == 250:
                     self._tell(mail, text.rpartition(" ")[2])
                     return
@@ -95,7 +96,7 @@ class Source:
             self.refused += 1
             await asyncio.sleep(_PAUSE)
             writer.write(b"RSET\r\n")
-            await _reply(reader)
+            await reply_of(reader)
 
     def _tell(self, mail: Mail, message: str) -> None:
         told = Told(mail, message, time.time() * 1000)
@@ -103,21 +104,21 @@ class Source:
         self._heard(told)
 
 
-def _content(mail: Mail) -> bytes:
+def content(mail: Mail) -> bytes:
     lines = [*mail.headers, "From: from@example.org", f"To: {mail.recipients[0]}", "Subject: race", ""]
     lines += ["x" * _LINE] * (mail.size // _LINE) + ["."]
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 
-async def _reply(reader: asyncio.StreamReader, past_dot: bool = False) -> tuple[int, str]:
-    """Raises _Broken: the connection ended, or says that it will (421)."""
+async def reply_of(reader: asyncio.StreamReader, past_dot: bool = False) -> tuple[int, str]:
+    """Raises Broken: the connection ended, or says that it will (421)."""
     while True:
         try:
             line = (await reader.readuntil(b"\r\n")).decode()
         except (OSError, asyncio.IncompleteReadError):
-            raise _Broken(past_dot) from None
+            raise Broken(past_dot) from None
         if line[3:4] == " ":
             break
     if line.startswith("421"):
-        raise _Broken(False)
+        raise Broken(False, 421)
     return int(line[:3]), line[4:].rstrip()
