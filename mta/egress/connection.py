@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import time
 from typing import Protocol
 
@@ -134,6 +135,8 @@ class Connection(asyncio.Protocol):
     def go_on(self) -> None:
         """The last look was passed: body and dot, or the next part of a large message."""
         self.held = False
+        if self.transport.is_closing():  # what is written now is dropped: no dot leaves, `connection_lost` follows
+            return
         transaction = self.transaction
         assert transaction is not None
         assert transaction.content is not None
@@ -210,8 +213,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        if self._body:
-            self._write_body()
+        self._write_more()
 
     def eof_received(self) -> None:
         """The server sends no more, so what it has not answered yet is never answered."""
@@ -298,6 +300,9 @@ class Connection(asyncio.Protocol):
         body = self._body
         assert body is not None
         while body and not self._paused:
+            if self._has_unread():
+                self._loop.call_soon(self._write_more)
+                break
             self.transport.write(bytes(body[:CHUNK]))
             body = body[CHUNK:]
         self._body = body
@@ -305,13 +310,30 @@ class Connection(asyncio.Protocol):
         if not body:
             self._when_sent()
 
+    def _write_more(self) -> None:
+        if self._body and not self.transport.is_closing():
+            self._write_body()
+
+    def _has_unread(self) -> bool:
+        """Whether the server has said something that the loop has not read yet: of a large message nothing more is
+        sent before that."""
+        handle = (self.line.raw or self.transport).get_extra_info("socket")
+        if handle is None or handle.fileno() < 0:
+            return False
+        poll = select.poll()
+        poll.register(handle.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     def _when_sent(self) -> None:
         transaction = self.transaction
-        if transaction is None or self._body is None or self.closed:
+        if transaction is None or self._body is None or self.transport.is_closing():
             return
         raw = self.line.raw
         if self.transport.get_write_buffer_size() or (raw is not None and raw.get_write_buffer_size()):
             self._loop.call_later(_DRAIN_POLL, self._when_sent)
+            return
+        if self._has_unread():
+            self._loop.call_soon(self._when_sent)
             return
         transaction.content = b""
         self._owner.look(self, transaction)

@@ -5,6 +5,7 @@ It answers like an ordinary server but for what its script says; the acts for a 
 
 import asyncio
 import re
+import socket
 import ssl
 import threading
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ Act = bytes | str | Pieces | Wait | Read
 Script = Mapping[str, Sequence[Act]]  # by GREETING, EHLO, HELO, STARTTLS, MAIL, RCPT, DATA, BODY, DOT, RSET, QUIT
 
 EHLO_LINES = ("peer.example", "PIPELINING", "SIZE 104857600", "8BITMIME", "ENHANCEDSTATUSCODES")
+_RECEIVE_BUFFER = 64 * 1024  # so that a peer which does not read is noticed within a large message
 
 
 class _Over(Exception):
@@ -75,8 +77,10 @@ class ScriptedPeer:
         return [line.partition(" ")[0].upper() for line in self.commands[connection]]
 
     async def listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 22)
-        self.port = self._server.sockets[0].getsockname()[1]
+        listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        self._server = await asyncio.start_server(self._serve, sock=listener)
+        self.port = listener.getsockname()[1]
 
     async def close(self) -> None:
         self._server.close()
