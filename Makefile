@@ -1,5 +1,5 @@
 # Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make races`, `make flaps`, `make soak`,
-# `make mutations`, `make bench`, `make bench-peers`, `make bench-lookup`.
+# `make mutations`, `make destinations`, `make bench`, `make bench-peers`, `make bench-lookup`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check races flaps soak mutations bench bench-peers bench-lookup clean
+.PHONY: demo test check races flaps soak mutations destinations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
@@ -38,6 +38,9 @@ soak: $(VENV)/test.stamp
 
 mutations: $(VENV)/test.stamp
 	$(BIN)/python -m tests.mutations $(ARGS)
+
+destinations: $(VENV)/test.stamp
+	$(BIN)/python -m tests.destinations $(ARGS)
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m bench $(ARGS)

@@ -100,14 +100,15 @@ class Postfix:
             f"main.cf:\n{main_cf(self._programs, Path('DIRECTORY'), 'SINK:PORT', held)}"
         )
 
-    def start(self, place: Path, route: str, held: bool) -> Running:
+    def start(self, place: Path, route: str, held: bool, more: str = "", services: str = "") -> Running:
+        """Below `place`; `more` are lines of main.cf that override ours, `services` lines of master.cf beside ours."""
         owner, group = pwd.getpwnam(self._programs.owner).pw_uid, grp.getgrnam(self._programs.group).gr_gid
         port = free_port()
         place.chmod(0o711)  # as the way to it: daemons that gave up root's rights pass through
         config = place / "etc"
         config.mkdir(mode=0o755)
-        (config / "main.cf").write_text(main_cf(self._programs, place, route, held))
-        (config / "master.cf").write_text(_MASTER.format(port=port))
+        (config / "main.cf").write_text(main_cf(self._programs, place, route, held) + more)
+        (config / "master.cf").write_text(_MASTER.format(port=port) + services)
         queue = place / "queue"
         for directory, mode in ((queue, 0o755), (queue / "pid", 0o755), (place / "state", 0o700)):
             directory.mkdir(mode=mode)

@@ -66,7 +66,7 @@ class ScriptedPeer:
         self.port = 0
         self.copies: list[bytes] = []
         self.commands: list[list[str]] = []
-        self.body_octets = 0  # read of bodies, finished or not
+        self.octets = 0  # read so far
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -114,27 +114,40 @@ class _Session:
         commands: list[str],
     ) -> None:
         self._peer, self._script, self._reader, self._writer, self._commands = peer, script, reader, writer, commands
+        self._buffer = bytearray()
         self._encrypted = False
+        self._begun = self._taken = False  # a sender, a recipient was accepted
 
     async def run(self) -> None:
         await self._act("GREETING", b"220 peer.example ESMTP\r\n")
-        while line := await self._reader.readline():
+        while line := await self._line():
             words = line.decode("latin-1").rstrip("\r\n")
             self._commands.append(words)
             verb = words.partition(" ")[0].upper()
             if verb == "EHLO":
                 await self._act("EHLO", self._extensions())
             elif verb == "DATA":
-                if await self._act("DATA", b"354 go on\r\n"):
+                said = await self._act("DATA", b"354 go on\r\n" if self._taken else b"503 5.5.1 no recipient\r\n")
+                if re.search(rb"^354", said, re.MULTILINE) is not None:
                     await self._body()
             elif verb == "QUIT":
                 await self._act("QUIT", b"221 2.0.0 bye\r\n")
                 return
             else:
-                await self._act(verb, b"220 2.0.0 go\r\n" if verb == "STARTTLS" else b"250 2.1.5 ok\r\n")
+                await self._ordinary(verb)
                 if verb == "STARTTLS" and self._peer.tls is not None and "STARTTLS" not in self._script:
                     await self._writer.start_tls(self._peer.tls)
                     self._encrypted = True
+
+    async def _ordinary(self, verb: str) -> None:
+        usual = b"220 2.0.0 go\r\n" if verb == "STARTTLS" else b"250 2.1.5 ok\r\n"
+        if verb == "RCPT" and not self._begun:
+            usual = b"503 5.5.1 no sender\r\n"
+        yes = self._says_yes(await self._act(verb, usual))
+        if verb == "MAIL":
+            self._begun, self._taken = yes, False
+        elif verb == "RCPT":
+            self._taken = self._taken or (yes and self._begun)
 
     def _extensions(self) -> bytes:
         offered = ["peer.example", *self._peer.extensions]
@@ -143,32 +156,51 @@ class _Session:
         return b"".join(b"250-%s\r\n" % text.encode() for text in offered[:-1]) + b"250 %s\r\n" % offered[-1].encode()
 
     async def _body(self) -> None:
-        body = b""
-        if "BODY" in self._script:
-            for act in self._script["BODY"]:
-                if isinstance(act, Read):
-                    while len(body) < act.octets:
-                        body += await self._some()
-                else:
-                    await self._do(act, b"")
-        while not (body.endswith(b"\r\n.\r\n") or body == b".\r\n"):
-            body += await self._some()
-        self._peer.copies.append(body)
-        await self._act("DOT", b"250 2.0.0 taken\r\n")
+        """A client may send commands behind the dot: they stay in the buffer."""
+        for act in self._script.get("BODY", ()):
+            if isinstance(act, Read):
+                while len(self._buffer) < act.octets:
+                    await self._more()
+            else:
+                await self._do(act, b"")
+        start = 0
+        while not self._buffer.startswith(b".\r\n") and (end := self._buffer.find(b"\r\n.\r\n", start)) < 0:
+            start = max(0, len(self._buffer) - 4)
+            await self._more()
+        size = 3 if self._buffer.startswith(b".\r\n") else end + 5
+        if self._taken:
+            self._peer.copies.append(bytes(self._buffer[:size]))
+        del self._buffer[:size]
+        await self._act("DOT", b"250 2.0.0 taken\r\n" if self._taken else b"554 5.5.1 no recipient\r\n")
+        self._begun = self._taken = False
 
-    async def _some(self) -> bytes:
+    async def _line(self) -> bytes:
+        """The next line with its end; b"" = the client closes."""
+        while (end := self._buffer.find(b"\n")) < 0:
+            try:
+                await self._more()
+            except _Over:
+                return b""
+        line = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
+        return line
+
+    async def _more(self) -> None:
         data = await self._reader.read(16384)
         if not data:
             raise _Over
-        self._peer.body_octets += len(data)
-        return data
+        self._peer.octets += len(data)
+        self._buffer += data
 
-    async def _act(self, phase: str, usual: bytes) -> bool:
-        """Whether the last thing said was a 354, or the usual answer to DATA."""
+    async def _act(self, phase: str, usual: bytes) -> bytes:
+        """What was said."""
         said = b""
         for act in self._script.get(phase, (USUAL,)):
             said += await self._do(act, usual)
-        return re.search(rb"^354", said, re.MULTILINE) is not None
+        return said
+
+    def _says_yes(self, said: bytes) -> bool:
+        return re.search(rb"^2[0-9]{2}(?: |\r?$)", said, re.MULTILINE) is not None
 
     async def _do(self, act: Act, usual: bytes) -> bytes:
         if act == CLOSE:

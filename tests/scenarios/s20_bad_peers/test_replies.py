@@ -98,7 +98,7 @@ def test_d4_a_552_while_the_body_is_sent_is_the_answer(town, name):
     assert line["reason"] == "sending the message (127.0.0.1)"
     assert "uncertain" not in line
     assert town.peers[name].copies == []
-    assert town.peers[name].body_octets < 5_000_000
+    assert town.peers[name].octets < 5_000_000
 
 
 @pytest.mark.parametrize(("name", "text"), [("early-421", "full"), ("early-451", "later"), ("early-held", "full")])
