@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from mta.model.errors import BadValue
 from mta.model.settings import Address, Settings
+from mta.model.text import composed
 from mta.model.units import format_duration, parse_address
 from mta.policy.routing import queue_domain
 from mta.settings_file.convert import key_text
@@ -42,7 +43,8 @@ def checked(settings: Settings) -> Settings:
         settings.delivery, routes=_by_domain(settings.delivery.routes, ("delivery", "routes"), parents=True)
     )
     domains = _by_domain(settings.domains, ("domains",), parents=False)
-    return replace(settings, delivery=delivery, domains=domains)
+    rules = replace(settings.rules, protected_tags=tuple(composed(tag) for tag in settings.rules.protected_tags))
+    return replace(settings, delivery=delivery, domains=domains, rules=rules)
 
 
 def _check_node(settings: Settings) -> None:
