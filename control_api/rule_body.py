@@ -10,6 +10,7 @@ import msgspec
 
 from mta.model.errors import BadValue
 from mta.model.rules import AtTheDoor, InFlight, Kind, Rule, Selectors
+from mta.model.text import composed
 from mta.model.units import parse_duration, parse_time
 from mta.policy.routing import queue_domain
 
@@ -195,16 +196,18 @@ def read_domain(value: str, field: str, wildcard: bool = False) -> str:
 
 
 def read_tag(value: str, field: str) -> str:
-    """1 to 128 bytes of UTF-8 without control characters: whatever else intake took must be possible to cancel."""
+    """1 to 128 bytes of UTF-8 without control characters: whatever else intake took must be possible to cancel. In the
+    Unicode form that intake keeps tags in (NFC)."""
     return _name(value, field, "a tag")
 
 
 def _name(value: str, field: str, kind: str) -> str:
-    """Without the blanks around it, as an injection header is read: with them it would match no mail."""
-    value = value.strip(BLANKS)
-    if _UNTAGGABLE.search(value) or not 1 <= len(value.encode()) <= MAX_TAG:
+    """Without the blanks around it and in NFC, as an injection header is read: otherwise it would match no mail."""
+    name = value.strip(BLANKS)
+    name = composed(name) if len(name) <= 4 * MAX_TAG else name
+    if _UNTAGGABLE.search(name) or not 1 <= len(name.encode()) <= MAX_TAG:
         raise BadValue(field, f"is not {kind}; give 1 to {MAX_TAG} bytes of UTF-8 without control characters")
-    return value
+    return name
 
 
 def _selector(fields: Mapping[str, Any], name: str) -> str | None:

@@ -1,8 +1,10 @@
 """The header block of a message and the fields that are taken out of it, byte for byte.
 
-The block is what comes before the first empty line; a message without one is all block. Lines in it that are no
-header fields (no colon, mbox's `From `) stay where they are, as does everything that is not taken out. The only line
-ends in it are CRLF: the machine that received it saw to that.
+The block is what comes before the first empty line; a message without one is all block. Where the first line that is
+left is no header field (text, a continued line of no field, mbox's `From `), the message has no header: all of it is
+text, and an empty line comes before it, so that nothing that is put before the message continues in it. Later lines
+that are no header fields stay where they are, as does everything that is not taken out. The only line ends are CRLF:
+the machine that received the message saw to that.
 """
 
 import functools
@@ -17,8 +19,23 @@ class Field(NamedTuple):
     value: bytes
 
 
+_begins_a_field = re.compile(rb"[!-9;-~]+[ \t]*:").match
 _received = re.compile(rb"\n(?i:received):").findall
 _fields = re.compile(rb"([^\r\n:]*):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)").findall
+
+
+def take_header(content: bytes, prefixes: tuple[str, ...]) -> tuple[bytes, bytes, int]:
+    """What comes before the rest of the message, the lines of the fields whose names begin with one of `prefixes`
+    (lower case), and where in `content` the rest begins. The first is the header block without these fields; of a
+    message without a header it is the empty line that has to come before its text."""
+    end = header_end(content)
+    block, taken = take_fields(content[:end], prefixes)
+    if not block or _begins_a_field(block):
+        return block, taken, end
+    # No header: only fields before the first line of the text were meant as such.
+    found = _leading(prefixes).match(b"\n" + content[:end])
+    taken = found[0][1:] if found is not None else b""
+    return b"\r\n", taken, len(taken) + taken.endswith(b"\r")
 
 
 def header_end(content: bytes) -> int:
@@ -51,5 +68,15 @@ def split_fields(lines: bytes) -> list[Field]:
 @functools.lru_cache(maxsize=16)
 def _pattern(prefixes: tuple[str, ...]) -> re.Pattern[bytes]:
     """Of a field, from the LF before it to its last CR: it looks for fixed octets, where `^` would try each line."""
+    return re.compile(rb"\n(" + _field(prefixes) + rb")")
+
+
+@functools.lru_cache(maxsize=16)
+def _leading(prefixes: tuple[str, ...]) -> re.Pattern[bytes]:
+    """Of all fields at the beginning, each as in `_pattern`."""
+    return re.compile(rb"(?:\n" + _field(prefixes) + rb")+")
+
+
+def _field(prefixes: tuple[str, ...]) -> bytes:
     names = b"|".join(re.escape(prefix.encode()) for prefix in prefixes) or rb"(?!)"
-    return re.compile(rb"\n((?i:" + names + rb")[^\r\n:]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*\r)")
+    return rb"(?i:" + names + rb")[^\r\n:]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*\r"

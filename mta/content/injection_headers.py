@@ -12,8 +12,10 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from mta.content.header_block import split_fields
+from mta.content.header_names import is_unsupported, nearest
 from mta.model.errors import BadValue
 from mta.model.injection import NOTHING_ASKED, Injection
+from mta.model.text import composed
 from mta.model.units import parse_duration, parse_time
 
 MAX_TAGS = 64
@@ -23,18 +25,13 @@ MAX_PROPERTY = 1024  # bytes of UTF-8
 MAX_PROPERTY_NAME = 128
 MAX_TENANT = 128  # bytes of UTF-8
 MAX_RETRIES = 100
+MAX_VALUE = 4096  # octets as written, with folds and encoded words: decoding these takes time by the square of it
+MAX_FIELDS = 128  # injection headers of one message, repeated ones included
+MAX_PAST = 600  # seconds that a time may lie in the past: clocks differ, and mail waits before it is handed in
 _LONGEST_RETRY = 30 * 86400
+_LONGEST_NAME = 255  # octets with the prefix; the names of properties are held to less
 _REMEMBERED = 1024  # bytes of fields that are not read anew where they come again
 
-_NOT_HERE = frozenset((
-    "idempotency-key",
-    "dsn-notify",
-    "dsn-ret",
-    "dsn-orcpt",
-    "dsn-envid",
-    "keepmime",
-    "inlinecss",
-))  # fmt: skip
 _OF_THE_TIME = frozenset(("delayed", "maxdelivertime"))
 _FOLD = re.compile(r"\r\n[ \t]+")
 _NAME = re.compile(r"[!-9;-~]+")
@@ -62,9 +59,16 @@ def _wanted(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) ->
     """Of each field that is not ignored: what it asks for, its name as it is shown, its value."""
     wanted = []
     for name, value in split_fields(lines):
+        if len(name) > _LONGEST_NAME:
+            raise BadValue(name[:60].decode("ascii", "replace"), "is not a header name")
         shown, asked = _asked(name, prefixes, ignored)
-        if asked is not None:
-            wanted.append((asked, shown, value))
+        if asked is None:
+            continue
+        if len(value) > MAX_VALUE:
+            raise BadValue(shown, f"is longer than {MAX_VALUE} octets; shorten it")
+        wanted.append((asked, shown, value))
+        if len(wanted) > MAX_FIELDS:
+            raise BadValue(shown, f"is one of more than {MAX_FIELDS} injection headers; remove some")
     return wanted
 
 
@@ -128,13 +132,16 @@ class _Reader:
         if name == "tag":
             self._tag(shown, decode_value(raw, shown))
             return
-        if name in _NOT_HERE or name.startswith("smarthost-") or name.endswith("-queue"):
+        if is_unsupported(name):
             raise BadValue(shown, "is not supported; remove it, or list it in smtp.ignore_headers")
-        value = decode_value(raw, shown)
         known = _KNOWN.get(name)
         if known is None:
-            self._property(name, shown, value)
+            meant = nearest(name)
+            if meant:
+                raise BadValue(shown, f"did you mean {shown[: len(shown) - len(name)]}{meant}? Rename or remove it")
+            self._property(name, shown, decode_value(raw, shown))
             return
+        value = decode_value(raw, shown)
         if self.once.setdefault(name, value) != value:
             raise BadValue(shown, "is given twice with different values; give one")
         if not value:
@@ -155,6 +162,7 @@ class _Reader:
         )
 
     def _tag(self, shown: str, value: str) -> None:
+        value = composed(value)
         if not value or (len(value) > MAX_TAG // 4 and len(value.encode()) > MAX_TAG):
             raise BadValue(shown, f"a tag has 1 to {MAX_TAG} bytes of UTF-8")
         self.tags[value] = None
@@ -162,6 +170,7 @@ class _Reader:
             raise BadValue(shown, f"more than {MAX_TAGS} tags")
 
     def _tenant(self, shown: str, value: str) -> None:
+        value = composed(value)
         if len(value.encode()) > MAX_TENANT:
             raise BadValue(shown, f"a tenant has 1 to {MAX_TENANT} bytes of UTF-8")
         self.tenant = value
@@ -205,6 +214,8 @@ class _Reader:
 
     def _delayed(self, shown: str, value: str) -> None:
         self.due_at = parse_time(value, shown, self.now_ms)
+        if self.due_at < self.now_ms - MAX_PAST * 1000:
+            raise BadValue(shown, f"is more than {MAX_PAST // 60} minutes past; remove it to send the message at once")
 
     def _max_deliver_time(self, shown: str, value: str) -> None:
         self.expires_at = parse_time(value, shown, self.now_ms)

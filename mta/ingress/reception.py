@@ -1,6 +1,6 @@
 """From a received message to one that can be accepted: injection headers, loop check, routing, trace header."""
 
-from mta.content.header_block import count_received, header_end, take_fields
+from mta.content.header_block import count_received, take_header
 from mta.content.injection_headers import read_injection
 from mta.content.trace import trace_header
 from mta.model.errors import BadValue
@@ -36,11 +36,9 @@ class Reception:
     ) -> NewMessage | Reply:
         """The message as it will be queued under `message_id`, or its refusal."""
         content = message.content
-        end = header_end(content)
-        block = content[:end]
+        block, asked, rest = take_header(content, self._prefixes)
         if count_received(block) >= MAX_RECEIVED:
             return _LOOP
-        block, asked = take_fields(block, self._prefixes)
         sender = message.sender
         try:
             injection = read_injection(asked, self._prefixes, self._ignored, now_ms)
@@ -53,7 +51,7 @@ class Reception:
             return way
         trace = trace_header(helo, client, self._hostname, esmtp, message_text(message_id), message.recipients, now_ms)
         # The rest is copied once, however large.
-        content = b"".join((trace, block, memoryview(content)[end:]))
+        content = b"".join((trace, block, memoryview(content)[rest:]))
         return NewMessage(
             id=message_id,
             sender=sender,

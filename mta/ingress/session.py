@@ -61,6 +61,7 @@ class Session(asyncio.Protocol):
             max_recipients=settings.max_recipients,
             max_errors=settings.max_errors,
             may_relay=trusted,
+            normalizes=trusted and settings.bare_newline == "normalize",
             gate=admission.gate,
         )
         now = clock()

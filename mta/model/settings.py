@@ -125,6 +125,14 @@ class SmtpSettings(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="Injection headers that are dropped instead of refused or kept as properties."),
     ] = ()
+    bare_newline: Annotated[
+        Literal["normalize", "refuse"],
+        Meta(
+            description="A bare CR or LF in a message from smtp.trusted_networks: "
+            '"normalize" = it becomes CRLF, "refuse" = 550 and 421; from others it is always refused. It never ends a '
+            "message."
+        ),
+    ] = "normalize"
     default_pool: Annotated[str, Meta(description="Pool of messages that name none.")] = "default"
     commit_delay: Annotated[
         Seconds, Meta(ge=0, le=1, description="How long a message waits for others to be stored in the same step.")

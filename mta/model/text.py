@@ -1,9 +1,17 @@
-"""Untrusted text made visible: what a person cannot see as itself appears as an escape.
+"""Untrusted text in one form, and made visible: a character that a person cannot see as itself appears as an escape.
 
 Bytes that are not UTF-8 become `\\xNN`; whatever Unicode does not call printable (controls, bidirectional marks, line
 separators, odd spaces, lone surrogates) becomes `\\uNNNN` or `\\UNNNNNNNN`. The backslash is left alone, so that making
 text visible twice changes nothing.
 """
+
+import unicodedata
+
+
+def composed(text: str) -> str:
+    """`text` in the Unicode form NFC, in which tags and tenants are kept and compared: a letter with its accent is one
+    character, however it was typed. Ask it about short texts only: the time it takes may grow by the square of them."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def visible(text: str | bytes) -> str:

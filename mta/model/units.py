@@ -22,14 +22,16 @@ _RATE_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 _QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)", re.ASCII)
 _RATE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?/ ?([smhd])", re.ASCII)
+_DAY, _CLOCK = r"([0-9]{4}-[0-9]{2}-[0-9]{2})", r"([0-9]{2}:[0-9]{2}:[0-9]{2})"
 _TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})?",
+    rf"{_DAY}(?: {_CLOCK}|[Tt ]{_CLOCK}(\.[0-9]{{1,9}})?([Zz]|[+-][0-9]{{2}}:[0-9]{{2}}))",
     re.ASCII,
 )
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?", re.ASCII)
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_LAST_MS = 253402300799999  # 9999-12-31T23:59:59.999Z
+_FIRST_MS = -62135596800000  # 0001-01-01T00:00:00.000Z
+LAST_MS = 253402300799999  # 9999-12-31T23:59:59.999Z: no later time can be written
 
 
 def parse_duration(value: str | int | float, field: str) -> float:
@@ -86,23 +88,26 @@ def parse_time(text: str, field: str, now_ms: int) -> int:
     text = text.strip()
     if text.startswith("+") and text[1:2].isdigit():
         moment = now_ms + round(parse_duration(text[1:], field) * 1000)
-        if moment <= _LAST_MS:
+        if moment <= LAST_MS:
             return moment
     else:
         found = _TIME.fullmatch(text)
         if found:
-            day, clock, fraction, zone = found.groups()
+            day, in_utc, clock, fraction, zone = found.groups()
             try:
-                whole = datetime.datetime.fromisoformat(f"{day}T{clock}{_zone(zone)}")
+                whole = datetime.datetime.fromisoformat(f"{day}T{in_utc or clock}{_zone(zone)}")
             except ValueError:
                 pass
             else:
                 passed = whole - _EPOCH
                 seconds = passed.days * 86400 + passed.seconds
-                return seconds * 1000 + (int(fraction[1:4].ljust(3, "0")) if fraction else 0)
+                moment = seconds * 1000 + (int(fraction[1:4].ljust(3, "0")) if fraction else 0)
+                if _FIRST_MS <= moment <= LAST_MS:
+                    return moment
     raise BadValue(
         field,
-        f'{_shown(text)} is not a time; write RFC 3339 ("2026-01-31T12:00:00Z"), "2026-01-31 12:00:00" (UTC) or "+10m"',
+        f"{_shown(text)} is not a time; write RFC 3339 with its zone (2026-01-31T12:00:00Z), "
+        "2026-01-31 12:00:00 (UTC) or +10m",
     )
 
 

@@ -11,6 +11,7 @@ from mta.model.errors import BadValue
 from mta.model.injection import Injection
 from mta.model.mail import Recipient
 from mta.model.outcomes import Reply
+from mta.model.units import LAST_MS
 
 
 class Route(NamedTuple):
@@ -40,7 +41,7 @@ def route(addresses: Sequence[str], injection: Injection, defaults: RoutingDefau
     due_at = now_ms if injection.due_at is None else max(now_ms, injection.due_at)
     expires_at = injection.expires_at
     if expires_at is None:
-        expires_at = due_at + int(defaults.max_age * 1000)
+        expires_at = min(due_at + int(defaults.max_age * 1000), LAST_MS)
     elif expires_at <= due_at:
         moment = "now" if due_at == now_ms else "the time that X-MQ-Delayed asks for"
         return Reply(550, "5.6.0", f"X-MQ-MaxDeliverTime: is not later than {moment}")
@@ -54,7 +55,7 @@ def queue_domain(domain: str) -> str:
     if domain.startswith("["):
         return _literal(domain)
     name = domain.rstrip(".")
-    if not name.isascii():
+    if not name.isascii() and len(name) <= 253:  # longer ones are refused below: IDNA takes time by the square of it
         try:
             name = idna.encode(name, uts46=True).decode("ascii")
         except (idna.IDNAError, UnicodeError):

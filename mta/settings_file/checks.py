@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from mta.model.errors import BadValue
 from mta.model.secret_urls import has_password, hide_password
 from mta.model.settings import Address, Settings
+from mta.model.text import composed
 from mta.model.units import format_duration, parse_address
 from mta.policy.routing import queue_domain
 from mta.settings_file.convert import key_text
@@ -31,7 +32,8 @@ def checked(settings: Settings) -> tuple[Settings, list[BadValue]]:
     routes, bad_routes = _by_domain(settings.delivery.routes, ("delivery", "routes"), parents=True)
     domains, bad_domains = _by_domain(settings.domains, ("domains",), parents=False)
     delivery = replace(settings.delivery, routes=routes)
-    return replace(settings, delivery=delivery, domains=domains), [*faults, *bad_routes, *bad_domains]
+    rules = replace(settings.rules, protected_tags=tuple(composed(tag) for tag in settings.rules.protected_tags))
+    return replace(settings, delivery=delivery, domains=domains, rules=rules), [*faults, *bad_routes, *bad_domains]
 
 
 def _check_times(settings: Settings) -> Faults:

@@ -19,8 +19,9 @@ _LOCAL = _ATOMS + r"""|"(?:[ !#-\[\]-~]|\\[ -~])*\""""
 _MAILBOX = rf"(?:{_LOCAL})@(?:({_DOMAIN})|(\[[^\[\]\\\s]{{1,64}}\]))"
 _MAILBOX_ALONE = re.compile(_MAILBOX)
 _PATH = re.compile(rf" *<(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?({_MAILBOX})>(?: +(.*))?")
-_PLAIN_PATH = re.compile(rf"<({_ATOMS}@{_DOMAIN})>".encode())
+_PLAIN_PATH = re.compile(rf"<({_ATOMS}@{_DOMAIN})(?<![0-9])>".encode())
 _BARE_PATH = re.compile(r" *<([A-Za-z]*)>(?: +(.*))?")
+_NUMBER = re.compile(r"[0-9]+")
 _IPV4 = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _VALUE = re.compile(r"[!-<>-~]+")
@@ -102,5 +103,8 @@ def _check_lengths(mailbox: str, domain: str | None, literal: str | None, field:
         raise BadValue(field, f"the address is longer than {MAX_PATH - 2} octets")
     if literal is not None:
         parse_literal(literal)
-    elif domain is not None and len(domain) > MAX_DOMAIN:
-        raise BadValue(field, f"the domain is longer than {MAX_DOMAIN} octets")
+    elif domain is not None:
+        if len(domain) > MAX_DOMAIN:
+            raise BadValue(field, f"the domain is longer than {MAX_DOMAIN} octets")
+        if _NUMBER.fullmatch(domain, domain.rfind(".") + 1):  # no top-level domain is one, RFC 3696 2
+            raise BadValue(field, "the domain ends with a number; write an IP address as local-part@[192.0.2.1]")

@@ -45,6 +45,8 @@ GOODBYE = b"221 2.0.0 goodbye\r\n"
 HELP = b"214 2.0.0 commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\r\n"
 CANNOT_VERIFY = b"252 2.1.5 cannot verify, send some mail to find out\r\n"
 
+NOT_SMTP = b"221 2.7.0 this port speaks SMTP and nothing else, closing\r\n"
+
 UNKNOWN_COMMAND = b"500 5.5.2 command not recognized\r\n"
 LINE_TOO_LONG = b"500 5.5.2 line too long\r\n"
 BARE_IN_COMMAND = b"500 5.5.2 bare CR or LF in a command, lines end with <CR><LF>\r\n"
@@ -64,4 +66,5 @@ TOO_MANY_RECIPIENTS = b"452 4.5.3 too many recipients, send the rest in another 
 RELAY_DENIED = b"550 5.7.1 relaying denied\r\n"
 BARE_IN_DATA = b"550 5.5.2 bare CR or LF in the message, lines end with <CR><LF>\r\n"
 
+BARE_CLOSING = Reply(421, "4.5.2", "a message with bare CR or LF came, closing")
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "too many errors, closing")

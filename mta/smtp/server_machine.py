@@ -12,14 +12,15 @@ import msgspec
 
 from mta.model.outcomes import Reply
 from mta.smtp import replies
+from mta.smtp.command_lines import COMMAND_LINE, KEPT_OF_A_LINE, is_of_http, is_of_tls, objection
+from mta.smtp.data_phase import DataPhase
 from mta.smtp.envelope import printable, read_recipient, read_sender
-from mta.smtp.transparency import end_of_data, has_bare_line_end, most_on_the_wire, unstuffed
+from mta.smtp.error_count import ErrorCount
+from mta.smtp.recipient_list import RecipientList
+from mta.smtp.transparency import END_OF_DATA
 
-COMMAND_LINE = 512  # octets with CRLF, RFC 5321 4.5.3.1.4
-MAIL_LINE = COMMAND_LINE + 26 + 17  # SIZE (RFC 1870 section 3) and BODY (RFC 6152 section 2)
-_DISCARD_ABOVE = 2048  # octets of a line that are kept while its end has not come
+_SHORT_LINE = COMMAND_LINE - 2  # octets without CRLF that any command may have
 _PERMANENT = ord("5")  # begins the replies that count as errors
-_FREE_JUNK = 100  # commands that move no mail before each counts as an error
 
 _NOT_HERE = frozenset((b"EXPN", b"BDAT", b"STARTTLS", b"AUTH", b"ETRN", b"TURN", b"SEND", b"SOML", b"SAML"))
 
@@ -52,24 +53,18 @@ class ServerMachine:
     __slots__ = (
         "_body",
         "_buffer",
-        "_discarded",
+        "_data_phase",
         "_errors",
         "_extensions",
+        "_front",
         "_gate",
         "_hostname",
-        "_junk",
-        "_max_errors",
-        "_max_recipients",
         "_max_size",
         "_may_relay",
         "_output",
-        "_oversize",
         "_position",
-        "_raw_limit",
         "_recipients",
-        "_scan",
         "_sender",
-        "_stuffed",
         "esmtp",
         "helo",
         "progress",
@@ -84,38 +79,34 @@ class ServerMachine:
         max_recipients: int,
         max_errors: int,
         may_relay: bool,
+        normalizes: bool = False,
         gate: Callable[[], Reply | None] | None = None,
     ) -> None:
-        """`may_relay`: whether this client may send anywhere. `gate` is asked at each MAIL: why none is taken now."""
+        """`may_relay`: whether this client may send anywhere. `normalizes`: a bare CR or LF in its messages becomes
+        CRLF; else they are refused. `gate` is asked at each MAIL: why none is taken now."""
         self.state = _COMMAND
         self.helo = ""  # "" = no EHLO or HELO yet
         self.esmtp = False
         self.progress = 0  # commands and messages that were read to their end
         self._hostname = hostname
         self._max_size = max_message_size
-        self._raw_limit = most_on_the_wire(max_message_size)
-        self._max_recipients = max_recipients
-        self._max_errors = max_errors
+        self._data_phase = DataPhase(max_message_size, normalizes)
         self._may_relay = may_relay
         self._gate = gate
         self._buffer = bytearray()
         self._position = 0  # of the line being read; in DATA of the CRLF before the content
-        self._scan = 0  # where to look for the end of data next
-        self._stuffed = False  # a line of the content begins with a dot
-        self._discarded = False  # the front of an over-long line was thrown away
-        self._oversize = False
+        self._front: bytes | None = None  # the first octets of an over-long line; what followed them was thrown away
         self._output: list[bytes] = []
-        self._errors = 0
-        self._junk = 0
+        self._errors = ErrorCount(max_errors)
         self._sender: str | None = None
-        self._recipients: list[str] = []
+        self._recipients = RecipientList(max_recipients)
         self._body = ""
         self._extensions = replies.render_extensions(hostname, max_message_size)
 
     def __repr__(self) -> str:
         return (
             f"<ServerMachine {self.state.value}: helo={self.helo!r} recipients={len(self._recipients)}"
-            f" buffered={self.buffered} errors={self._errors}>"
+            f" buffered={self.buffered} errors={self._errors.errors}>"
         )
 
     @property
@@ -152,7 +143,7 @@ class ServerMachine:
         self.state = _COMMAND
         self.reset_transaction()
         if 200 <= reply.code < 300:
-            self._errors = self._junk = 0
+            self._errors.forget()
         self._say(reply)
         return self._advance() if self._buffer and self.state is _COMMAND else None
 
@@ -174,9 +165,8 @@ class ServerMachine:
     def reset_transaction(self) -> None:
         """Forget sender, recipients and content: the one way out of every transaction."""
         self._sender = None
-        self._recipients = []
+        self._recipients.clear()
         self._body = ""
-        self._oversize = False
 
     def _say(self, reply: Reply) -> None:
         self._output.append(replies.render(reply))
@@ -202,60 +192,70 @@ class ServerMachine:
                 self._position = end + 2
                 self._take_line(line)
                 if self.state is _DATA:
-                    self._position = self._scan = end  # this line's CRLF may begin the end of data
+                    self._position = end  # this line's CRLF may begin the end of data
             elif self.state is _DATA:
-                end, self._stuffed = end_of_data(buffer, self._scan, self._stuffed)
+                end = self._data_phase.find_end(buffer, self._position)
                 if end < 0:
-                    self._keep_data_bounded()
+                    self._position = self._data_phase.keep_bounded(buffer, self._position)
                     break
                 message = self._take_message(end)
             else:
                 break
         if self._position:
             del buffer[: self._position]
-            self._scan -= self._position
             self._position = 0
         return message
 
     # Commands
 
     def _keep_line_bounded(self) -> None:
-        """Throw away what has come of an over-long line: its one reply is due at its end."""
+        """Throw away the octets of an over-long line: its one reply is due at its end, which of TLS never comes."""
         buffer = self._buffer
-        if len(buffer) - self._position > _DISCARD_ABOVE:
-            self._discarded = True
+        start = self._position
+        if self._front is None and is_of_tls(buffer, start):
+            self._refuse_protocol()
+        elif len(buffer) - start > KEPT_OF_A_LINE:
+            if self._front is None:
+                self._front = bytes(buffer[start : start + COMMAND_LINE])
             self._position = len(buffer) - buffer.endswith(b"\r")
 
     def _take_line(self, line: bytes) -> None:
         self.progress += 1
         verb = line[:5].rstrip(b" ").upper()  # each that is known has four letters
-        if self._discarded or (len(line) + 2 > COMMAND_LINE and (verb != b"MAIL" or len(line) + 2 > MAIL_LINE)):
-            self._discarded = False
-            answer: bytes | None = replies.LINE_TOO_LONG
-        elif b"\r" in line or b"\n" in line:
-            answer = replies.BARE_IN_COMMAND
-        elif (command := _VERBS.get(verb)) is not None:
-            answer = command(self, line[5:].rstrip(b" "))
-        else:
-            verb = line.partition(b" ")[0].upper()
-            answer = replies.NOT_IMPLEMENTED if verb in _NOT_HERE else replies.UNKNOWN_COMMAND
-        if answer is not None:
-            if answer[0] == _PERMANENT:
-                self._errors += 1
-                if self._errors >= self._max_errors:
-                    self._say(replies.TOO_MANY_ERRORS)
-                    return
-            self._output.append(answer)
+        command = _VERBS.get(verb)
+        answer: bytes | None = None
+        if self._front is not None or len(line) > _SHORT_LINE or b"\r" in line or b"\n" in line:
+            answer = objection(line, verb, self._front is not None)
+        if answer is None:
+            if command is not None:
+                answer = command(self, line[5:].rstrip(b" "))
+            else:
+                word = line.partition(b" ")[0].upper()
+                answer = replies.NOT_IMPLEMENTED if word in _NOT_HERE else replies.UNKNOWN_COMMAND
+        if answer is None:
+            return
+        if answer[0] == _PERMANENT:
+            front, self._front = self._front or line, None
+            if is_of_tls(front) or is_of_http(front, front[:5].rstrip(b" ").upper() in _VERBS):
+                self._refuse_protocol()
+                return
+            if self._errors.add_error():
+                self._say(replies.TOO_MANY_ERRORS)
+                return
+        self._output.append(answer)
+
+    def _refuse_protocol(self) -> None:
+        """Close at once: the commands of SMTP that may follow are not this client's, but in the body of a request that
+        somebody made it send."""
+        self._output.append(replies.NOT_SMTP)
+        self._end()
 
     def _is_junk(self) -> bool:
         """Count a command that moves no mail; whether the session is now to be closed for it."""
-        self._junk += 1
-        if self._junk > _FREE_JUNK:
-            self._errors += 1
-            if self._errors >= self._max_errors:
-                self._say(replies.TOO_MANY_ERRORS)
-                return True
-        return False
+        is_full = self._errors.add_junk()
+        if is_full:
+            self._say(replies.TOO_MANY_ERRORS)
+        return is_full
 
     def _hello(self, argument: bytes, answer: bytes, esmtp: bool) -> bytes | None:
         name = printable(argument)
@@ -263,6 +263,9 @@ class ServerMachine:
             return replies.BAD_OCTETS
         if not name:
             return replies.NEEDS_NAME
+        if is_of_http(b" " + argument, True):
+            self._refuse_protocol()
+            return None
         if self._is_junk():
             return None
         self.reset_transaction()
@@ -300,21 +303,19 @@ class ServerMachine:
             return recipient
         if not self._may_relay:
             return replies.RELAY_DENIED
-        if len(self._recipients) >= self._max_recipients:
-            return replies.TOO_MANY_RECIPIENTS
-        self._recipients.append(recipient if "@" in recipient else f"{recipient}@{self._hostname}")
-        return replies.RECIPIENT_OK
+        if "@" not in recipient:
+            recipient = f"{recipient}@{self._hostname}"
+        return replies.RECIPIENT_OK if self._recipients.add(recipient) else replies.TOO_MANY_RECIPIENTS
 
     def _data(self, argument: bytes) -> bytes:
         if argument:
             return replies.NO_ARGUMENT
         if self._sender is None:
             return replies.MAIL_FIRST
-        if not self._recipients:
+        if not self._recipients.mailboxes:
             return replies.NO_RECIPIENTS
         self.state = _DATA
-        self._scan = 0
-        self._stuffed = False
+        self._data_phase.begin()
         return replies.SEND_DATA
 
     def _rset(self, argument: bytes) -> bytes | None:
@@ -326,17 +327,24 @@ class ServerMachine:
         return replies.OK
 
     def _noop(self, argument: bytes) -> bytes | None:
-        return None if self._is_junk() else replies.OK
+        return self._small_talk(argument, replies.OK)
 
     def _help(self, argument: bytes) -> bytes | None:
-        return None if self._is_junk() else replies.HELP
+        return self._small_talk(argument, replies.HELP)
 
     def _vrfy(self, argument: bytes) -> bytes | None:
         if not argument:
             return replies.NEEDS_ARGUMENT
+        return self._small_talk(argument, replies.CANNOT_VERIFY)
+
+    def _small_talk(self, argument: bytes, answer: bytes) -> bytes | None:
+        """The answer to a command that takes any argument and moves no mail."""
         if printable(argument) is None:
             return replies.BAD_OCTETS
-        return None if self._is_junk() else replies.CANNOT_VERIFY
+        if argument and is_of_http(b" " + argument, True):
+            self._refuse_protocol()
+            return None
+        return None if self._is_junk() else answer
 
     def _quit(self, argument: bytes) -> None:
         self._output.append(replies.GOODBYE)
@@ -344,39 +352,20 @@ class ServerMachine:
 
     # Content
 
-    def _keep_data_bounded(self) -> None:
-        """Remember how far the search came; of a message that is too large only what may begin its end is kept."""
-        buffer = self._buffer
-        size = len(buffer)
-        if self._oversize or size - self._position > self._raw_limit:
-            self._oversize = True
-            self._position = max(self._position, size - 4)
-        self._scan = max(self._position, size - 4)
-
     def _take_message(self, end: int) -> Message | None:
         """The content before the end of data at `end`; None: it is refused, and that was said."""
         self.progress += 1
-        start = self._position
-        self._position = end + 5
+        content, refusal = self._data_phase.content(self._buffer, self._position, end)
+        self._position = end + len(END_OF_DATA)
         self.state = _COMMAND
-        refusal: bytes | None = None
-        content = b""
-        if self._oversize:
-            refusal = replies.TOO_LARGE
-        else:
-            with memoryview(self._buffer) as view:  # with the CRLF before it where unstuffing asks for that
-                raw = bytes(view[start if self._stuffed else start + 2 : end + 2])
-            content = unstuffed(raw) if self._stuffed else raw
-            if len(content) > self._max_size:
-                refusal = replies.TOO_LARGE
-            elif has_bare_line_end(raw):
-                refusal = replies.BARE_IN_DATA
         if refusal is not None:
             self.reset_transaction()
             self._output.append(refusal)
+            if refusal is replies.BARE_IN_DATA:
+                self._say(replies.BARE_CLOSING)  # commands behind it may be a part of what it was meant to smuggle
             return None
         self.state = _REPLY
-        return Message(self._sender or "", tuple(self._recipients), content, self._body)
+        return Message(self._sender or "", tuple(self._recipients.mailboxes), content, self._body)
 
 
 _VERBS: dict[bytes, Callable[[ServerMachine, bytes], bytes | None]] = {

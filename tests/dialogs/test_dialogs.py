@@ -2,7 +2,7 @@
 
 `C: ` is sent with CRLF (Python escapes are read: `\\r`, `\\xff`), `c: ` without it, consecutive ones as one segment;
 `S: ` is the whole next reply line as a regular expression, `S: <eof>` the end of the connection;
-`! key=value` before the first line sets a number of the smtp settings; `#` is a comment.
+`! key=value` before the first line sets a key of the smtp settings; `#` is a comment.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ def load(path):
     for line in path.read_text(encoding="ascii").splitlines():
         if line.startswith("! "):
             key, value = line[2:].split("=")
-            options[key] = (value,) if "/" in value else int(value)
+            options[key] = (value,) if "/" in value else int(value) if value.isdigit() else value
         elif line[:3] in ("C: ", "c: "):
             data = line[3:].encode().decode("unicode_escape").encode("latin-1") + (b"\r\n" if line[0] == "C" else b"")
             if steps and steps[-1][0] == "C":
@@ -51,6 +51,7 @@ def test_dialog_in_memory(path):
         max_recipients=smtp.max_recipients,
         max_errors=smtp.max_errors,
         may_relay="trusted_networks" not in options,
+        normalizes=smtp.bare_newline == "normalize" and "trusted_networks" not in options,
     )
     machine.greet()
     output = b""

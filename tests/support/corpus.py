@@ -6,6 +6,7 @@ from pathlib import Path
 
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_HEADED = re.compile(rb"\r\n|[!-9;-~]+[ \t]*:")
 _STUFFED = re.compile(rb"(?<=\n)\.")
 
 
@@ -14,9 +15,9 @@ def own() -> dict[str, bytes]:
     return _read("made") | _read("hand")
 
 
-def refused() -> dict[str, bytes]:
+def bare() -> dict[str, bytes]:
     """What has a bare CR or LF."""
-    return _read("refused")
+    return _read("bare")
 
 
 def of_cpython() -> dict[str, bytes]:
@@ -28,12 +29,23 @@ def of_cpython() -> dict[str, bytes]:
     if spec is None or spec.origin is None:
         return {}
     found = sorted((Path(spec.origin).parent / "data").glob("msg_*.txt"))
-    return {f"cpython-{path.stem}": _LINE_END.sub(b"\r\n", path.read_bytes()) for path in found}
+    return {f"cpython-{path.stem}": with_crlf(path.read_bytes()) for path in found}
 
 
 def ended(content: bytes) -> bytes:
     """As it arrives: a last line without an end gets one (RFC 5321 4.1.1.4)."""
     return content if not content or content.endswith(b"\r\n") else content + b"\r\n"
+
+
+def handed_on(content: bytes) -> bytes:
+    """As it leaves again, behind our trace header: an empty line comes before text that has no header."""
+    content = ended(content)
+    return content if not content or _HEADED.match(content) else b"\r\n" + content
+
+
+def with_crlf(content: bytes) -> bytes:
+    """Each line end as CRLF."""
+    return _LINE_END.sub(b"\r\n", content)
 
 
 def stuffed(content: bytes) -> bytes:

@@ -1,12 +1,15 @@
 """Injection headers: what they ask for, what is refused, and that nothing else of the message changes."""
 
 import contextlib
+import email.header
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.content.header_block import count_received, header_end, split_fields, take_fields
+from mta.content.header_block import count_received, header_end, split_fields, take_fields, take_header
+from mta.content.header_names import KNOWN, nearest
 from mta.content.injection_headers import read_injection
 from mta.content.trace import trace_header
 from mta.model.errors import BadValue
@@ -118,6 +121,170 @@ def test_times_count_from_each_message_and_the_rest_is_the_same_again():
         assert asked[0].tags == ("t",)
         assert bool(asked[0].properties) == bool(more)
     assert read_injection(b"X-MQ-Tag: t\r", PREFIXES, frozenset(("x-mq-tag",)), NOW).tags == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["X-MQ-Tag", "X-Floodgate-Tenant", "X-MQ-Pool", "X-MQ-Delayed", "X-MQ-Colour", "X-MQ-IP"]
+)
+@pytest.mark.parametrize("octets", [b"=?utf-8?q?a?= ", b"=?", b"=?utf-8?b?w6k=?=\r\n ", b"x", b"\r\n  "])
+def test_k3_a_long_value_is_refused_before_it_is_decoded(name, octets, monkeypatch):
+    monkeypatch.setattr(email.header, "decode_header", lambda text: pytest.fail("decoded"))
+    line = name.encode() + b": " + octets * (1_000_000 // len(octets)) + b"\r"
+    with pytest.raises(BadValue, match="longer than 4096 octets") as caught:
+        read_injection(line, PREFIXES, frozenset(), NOW)
+    assert caught.value.field == name
+
+
+def test_k3_a_name_of_a_megabyte_and_thousands_of_headers_are_refused():
+    with pytest.raises(BadValue, match="is not a header name"):
+        ask("X-MQ-" + "n" * 1_000_000 + ": x")
+    with pytest.raises(BadValue, match="more than 128 injection headers") as caught:
+        ask(*["X-MQ-Tag: =?utf-8?q?a?="] * 5000)
+    assert caught.value.field == "X-MQ-Tag"
+    assert ask(*["X-MQ-Tag: a"] * 128).tags == ("a",)
+
+
+def test_k3_the_longest_property_still_fits_when_it_is_encoded():
+    letters = "é" * 512
+    words = email.header.Header(letters, "utf-8", maxlinelen=75).encode(linesep="\r\n")
+    quoted = "\r\n ".join(f"=?utf-8?q?{'=C3=A9' * 10}?=" for _ in range(51))
+    assert ask(f"X-MQ-Note: {words}").properties == {"note": letters}
+    assert ask(f"X-MQ-Note: {quoted}").properties == {"note": "é" * 510}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("X-MQ-Tags", "X-MQ-Tag"), ("X-MQ-Tenat", "X-MQ-Tenant"), ("x-mq-Tgaa", None),
+     ("X-Floodgate-Tga", "X-Floodgate-Tag"),
+     ("X-MQ-Pol", "X-MQ-Pool"), ("X-MQ-opol", "X-MQ-Pool"), ("X-MQ-IPs", "X-MQ-IP"), ("X-MQ-Delay", None),
+     ("X-MQ-Delayd", "X-MQ-Delayed"), ("X-MQ-Max-Deliver-Time", "X-MQ-MaxDeliverTime"),
+     ("X-MQ-Retires", "X-MQ-Retries"),
+     ("X-MQ-MaxAttempt", "X-MQ-MaxAttempts"), ("X-MQ-Max_Attempts", "X-MQ-MaxAttempts"),
+     ("X-MQ-Envelop", "X-MQ-Envelope"),
+     ("X-MQ-DSNNotify", "X-MQ-DSN-Notify"), ("X-MQ-Idempotencykey", "X-MQ-Idempotency-Key"), ("X-MQ-Tagg", "X-MQ-Tag"),
+     ("X-MQ-Id", None), ("X-MQ-Ta", None), ("X-MQ-PI", None), ("X-MQ-T", None), ("X-MQ-Customer", None),
+     ("X-MQ-Target", None), ("X-MQ-Campaign-Tag", None)],
+)  # fmt: skip
+def test_i3_a_name_one_slip_away_from_a_known_one_is_refused_with_that_one(written, meant):
+    for value in ("one", "x" * 1000):
+        if meant is None:
+            assert list(ask(f"{written}: {value}").properties.values()) == [value]
+            continue
+        with pytest.raises(BadValue) as caught:
+            ask(f"{written}: {value}")
+        assert caught.value.field == written
+        assert f"did you mean {meant}?" in str(caught.value)
+
+
+@pytest.mark.parametrize("known", [name for name in KNOWN if len(name) > 3])
+def test_i3_every_slip_in_every_name_is_seen_and_the_names_themselves_are_not(known):
+    slips = {known[:i] + known[i + 1 :] for i in range(len(known))}
+    slips |= {known[:i] + "z" + known[i:] for i in range(len(known) + 1)}
+    slips |= {known[:i] + "z" + known[i + 1 :] for i in range(len(known))}
+    slips |= {known[:i] + known[i + 1] + known[i] + known[i + 2 :] for i in range(len(known) - 1)}
+    assert nearest(known) == ""
+    assert {nearest(slip) for slip in slips - {known}} == {KNOWN[known]}
+    assert nearest(known[1:-1] + "zz") == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Topic", "Priority", "Idempotency-Key", "DSN-Ret", "DSN-Orcpt", "DSN-Envid", "Results-Queue", "Smarthost-Port",
+     "Smarthosts-Password", "Smarhost-Username", "Keepmime", "Inlinecss"],
+)  # fmt: skip
+def test_i3_headers_that_are_not_obeyed_are_refused_and_can_be_ignored(name):
+    for prefix in ("X-MQ-", "x-floodgate-"):
+        with pytest.raises(BadValue, match=r"is not supported; remove it, or list it in smtp.ignore_headers") as caught:
+            ask(f"{prefix}{name}: hunter2")
+        assert caught.value.field == prefix + name
+        assert ask(f"{prefix}{name}: hunter2", "X-MQ-Tag: t", ignored=[(prefix + name).lower()]).tags == ("t",)
+    assert ask("X-MQ-Tags: x", ignored=["x-mq-tags"]) == Injection()
+
+
+DAY = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [("2027-01-15 09:00:00", 1_800_003_600_000), ("2027-01-15T09:00:00Z", 1_800_003_600_000),
+     ("2027-01-15t09:00:00.25z", 1_800_003_600_250), ("2027-01-15 09:00:00Z", 1_800_003_600_000),
+     ("2027-01-15T10:00:00+01:00", 1_800_003_600_000), ("2027-01-15T08:59:00+00:00", 1_800_003_540_000),
+     ("+10m", NOW + 600_000), ("+1.5h", NOW + 5_400_000), ("+90", NOW + 90_000), ("+2d", NOW + 2 * DAY),
+     ("2027-01-15T07:55:00Z", NOW - 300_000)],
+)  # fmt: skip
+def test_i4_the_forms_of_a_time(text, moment):
+    assert ask(f"X-MQ-Delayed: {text}").due_at == moment
+    assert ask(f"X-MQ-MaxDeliverTime: {text}").expires_at == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2027-01-15T09:00:00", "2027-01-15 09:00:00.5", "2027-01-15T09:00:00.000", "2027-01-15", "09:00:00", "10m", "600",
+     "1800003600", "tomorrow", "2027-01-15 09:00", "2027-01-15  09:00:00", "2027-01-15 09:00:00 +0100", "+-5m", "+",
+     "2027-02-30 09:00:00", "Fri, 15 Jan 2027 09:00:00 +0000", "9999-12-31T23:59:59-10:00",
+     "0001-01-01T00:00:00+10:00"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["X-MQ-Delayed", "X-Floodgate-MaxDeliverTime"])
+def test_i4_any_other_form_is_refused_with_the_forms(name, text):
+    with pytest.raises(BadValue, match=r"is not a (time; write RFC 3339|duration)") as caught:
+        ask(f"{name}: {text}")
+    assert caught.value.field == name
+
+
+@pytest.mark.parametrize("text", ["2020-01-01 09:00:00", "2027-01-15T07:49:59Z", "1970-01-01T00:00:00Z"])
+def test_i4_a_due_time_long_past_is_refused(text):
+    with pytest.raises(BadValue, match="more than 10 minutes past"):
+        ask(f"X-MQ-Delayed: {text}")
+
+
+@pytest.mark.parametrize(
+    ("content", "left", "tags"),
+    [
+        (b" folded\r\nSubject: x\r\n\r\nb\r\n", b"\r\n folded\r\nSubject: x\r\n\r\nb\r\n", 0),
+        (b"\tfolded\r\n", b"\r\n\tfolded\r\n", 0),
+        (b"only text\r\nX-MQ-Tag: a\r\n\r\nmore\r\n", b"\r\nonly text\r\nX-MQ-Tag: a\r\n\r\nmore\r\n", 0),
+        (b"From me@x Fri Nov 21\r\nX-MQ-Tag: a\r\nS: s\r\n\r\n",
+         b"\r\nFrom me@x Fri Nov 21\r\nX-MQ-Tag: a\r\nS: s\r\n\r\n", 0),
+        (b">From me\r\nS: s\r\n", b"\r\n>From me\r\nS: s\r\n", 0),
+        (b": no name\r\nS: s\r\n", b"\r\n: no name\r\nS: s\r\n", 0),
+        ("grüße: x\r\n".encode(), "\r\ngrüße: x\r\n".encode(), 0),
+        (b"\0: x\r\n", b"\r\n\0: x\r\n", 0),
+        # What stands before the first line of the text is a header, and all of it.
+        (b"X-MQ-Tag: a\r\n b\r\nx-mq-note: c\r\ntext\r\nX-MQ-Tag: d\r\n\r\nz\r\n",
+         b"\r\ntext\r\nX-MQ-Tag: d\r\n\r\nz\r\n", 2),
+        (b"X-MQ-Tag: a\r\ntext\r\n", b"\r\ntext\r\n", 1),
+        # A header, none, or nothing at all: nothing is put there.
+        (b"A: b\r\nno field\r\nX-MQ-Tag: t\r\n\r\nz\r\n", b"A: b\r\nno field\r\n\r\nz\r\n", 1),
+        (b"A : b\r\n\r\nz\r\n", b"A : b\r\n\r\nz\r\n", 0),
+        (b"\r\ntext\r\n", b"\r\ntext\r\n", 0),
+        (b"X-MQ-Tag: a\r\n\r\ntext\r\n", b"\r\ntext\r\n", 1),
+        (b"X-MQ-Tag: a\r\n", b"", 1),
+        (b"", b"", 0),
+    ],
+)  # fmt: skip
+def test_i5_an_empty_line_comes_before_what_is_no_header(content, left, tags):
+    head, taken, rest = take_header(content, PREFIXES)
+    assert head + content[rest:] == left
+    assert len(split_fields(taken)) == tags
+
+
+@given(
+    st.binary(max_size=80)
+    | st.lists(st.sampled_from([b" f", b"A: b", b"x-mq-tag: t", b"", b"text"]), max_size=6).map(b"\r\n".join)
+)
+def test_i5_nothing_continues_in_a_header_before_the_message(raw):
+    content = b"\r\n".join(line.replace(b"\n", b"").replace(b"\r", b"") for line in raw.split(b"\r\n")) + b"\r\n"
+    head, _, rest = take_header(content, PREFIXES)
+    after = head + content[rest:]
+    assert not after or after.startswith(b"\r\n") or re.match(rb"[!-9;-~]+[ \t]*:", after)
+
+
+def test_i8_a_tag_has_one_form_however_it_is_typed():
+    composed, apart = "été", "e\u0301te\u0301"
+    word = email.header.Header(apart, "utf-8").encode()
+    for value in (composed, apart, word):
+        assert ask(f"X-MQ-Tag: {value}", f"X-MQ-Tenant: {value}") == Injection(tags=(composed,), tenant=composed)
+    assert ask("X-MQ-Tag: " + "e\u0301" * 64).tags == ("é" * 64,)
 
 
 def test_ignored_names_are_dropped_unread():

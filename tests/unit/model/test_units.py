@@ -126,7 +126,20 @@ def test_times(text: str, ms: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "+", "+-5s", "now", "2026-02-30 00:00:00", "2026-01-01", "2026-01-01T24:00:01Z", "+9999999d"]
+    "text",
+    [
+        "",
+        "+",
+        "+-5s",
+        "now",
+        "2026-02-30 00:00:00",
+        "2026-01-01",
+        "2026-01-01T24:00:01Z",
+        "+9999999d",
+        "2026-01-01T00:00:00",
+        "2026-01-01 00:00:00.5",
+        "9999-12-31T23:59:59-01:00",
+    ],
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(BadValue, match=r"^f: .* is not a (time|duration); write "):

@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import smtplib
 
 import pytest
 from hypothesis import given, settings
@@ -22,13 +23,14 @@ NOT_THE_END = [
 ]  # fmt: skip
 
 
-def make(size=100_000, recipients=100, errors=20, relay=True, gate=None):
+def make(size=100_000, recipients=100, errors=20, relay=True, normalizes=False, gate=None):
     return ServerMachine(
         "mx.example.org",
         max_message_size=size,
         max_recipients=recipients,
         max_errors=errors,
         may_relay=relay,
+        normalizes=normalizes,
         gate=gate,
     )
 
@@ -51,17 +53,132 @@ def codes(output):
     return [int(line[:3]) for line in output.split(b"\r\n") if line and line[3:4] == b" "]
 
 
+@pytest.mark.parametrize("normalizes", [True, False])
 @pytest.mark.parametrize("payload", NOT_THE_END)
-def test_s40_nothing_but_crlf_dot_crlf_ends_a_message_however_it_is_cut(payload):
+def test_s40_nothing_but_crlf_dot_crlf_ends_a_message_however_it_is_cut(payload, normalizes):
     whole = START + b"first" + payload + SMUGGLED + AFTER
-    expected = run(make(), [whole])
+    expected = run(make(normalizes=normalizes), [whole])
     lone = payload.replace(b"\r\n", b"")
-    assert len(expected[0]) == (0 if b"\r" in lone or b"\n" in lone else 1)
-    assert codes(expected[1]) == [250, 250, 250, 354, 250 if expected[0] else 550, 503, 221]
+    refused = not normalizes and (b"\r" in lone or b"\n" in lone)
+    assert len(expected[0]) == (0 if refused else 1)
+    assert codes(expected[1]) == [250, 250, 250, 354, *([550, 421] if refused else [250, 503, 221])]
     assert all(sender == "a@example.com" for sender, *_ in expected[0])
     for cut in range(len(START) - 2, len(whole)):
-        assert run(make(), [whole[:cut], whole[cut:]]) == expected
-    assert run(make(), [bytes([octet]) for octet in whole]) == expected
+        assert run(make(normalizes=normalizes), [whole[:cut], whole[cut:]]) == expected
+    assert run(make(normalizes=normalizes), [bytes([octet]) for octet in whole]) == expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "content"),
+    [
+        (b"a\nb\rc\r\n", b"a\r\nb\r\nc\r\n"),
+        (b"\n\r\r\n", b"\r\n\r\n\r\n"),
+        (b"a\n.\nb\r\n", b"a\r\n.\r\nb\r\n"),  # a lone dot behind a bare LF is content
+        (b"a\n.\r\nb\r\n", b"a\r\n.\r\nb\r\n"),
+        (b"a\n..\nb\n.c\n..d\n...\n\r\n", b"a\r\n.\r\nb\r\n.c\r\n.d\r\n..\r\n\r\n"),  # smtplib stuffs behind LF
+        (b"a\n\r\n..b\r\n", b"a\r\n\r\n.b\r\n"),  # behind CRLF as always
+        (b"a\r..b\r\n", b"a\r\n..b\r\n"),  # nobody stuffs behind a bare CR
+        (b".\n..\nb\r\n", b"\r\n.\r\nb\r\n"),
+    ],
+)
+def test_i2_bare_newlines_become_crlf_and_dots_stay_what_they_were(sent, content):
+    whole = START + sent + b".\r\nNOOP\r\n"
+    for cut in range(len(START) - 2, len(whole)):
+        messages, output = run(make(normalizes=True), [whole[:cut], whole[cut:]])
+        assert [message[2] for message in messages] == [content]
+        assert codes(output)[3:] == [354, 250, 250]
+
+
+def test_i2_a_message_that_grows_over_the_limit_is_refused():
+    assert codes(run(make(size=8, normalizes=True), [START + b"a\nb\nc\n\r\n.\r\nNOOP\r\n"])[1])[3:] == [354, 552, 250]
+    assert len(run(make(size=11, normalizes=True), [START + b"a\nb\nc\n\r\n.\r\n"])[0]) == 1
+
+
+@given(st.text(alphabet=".a\n", max_size=60))
+def test_i2_whatever_smtplib_sends_as_bytes_arrives(text):
+    sent = smtplib._quote_periods(text.encode())
+    messages, _ = run(make(normalizes=True), [START + sent + b"\r\n.\r\n"])
+    assert messages[0][2] == text.encode().replace(b"\n", b"\r\n") + b"\r\n"
+
+
+HTTP = [
+    b"POST / HTTP/1.1", b"get /x", b"GET http://127.0.0.1:25/ HTTP/1.0", b"CONNECT mx.example.org:25 HTTP/1.1",
+    b"PRI * HTTP/2.0", b"Whatever / HTTP/1.1", b"whatever /index", b"OPTIONS * HTTP/1.1", b"Host: mx.example.org:25",
+    b"content-type : text/plain", b"Cookie: " + b"x" * 5000, b"GET /" + b"x" * 3000 + b" HTTP/1.1", b"Put",
+    b"NOOP / HTTP/1.1", b"EHLO / HTTP/1.1", b"HELO / http/1.1", b"MAIL / HTTP/1.1", b"RCPT / HTTP/1.1",
+    b"DATA / HTTP/1.1", b"RSET / HTTP/1.1", b"VRFY / HTTP/1.1", b"HELP / HTTP/1.1",
+    b"GET / HTTP/1.1\nHost: x\n\nEHLO c",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\xff", b"\x16\x03\x01" + b"\x00" * 4000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", HTTP, ids=lambda line: repr(line[:20]))
+@pytest.mark.parametrize("before", [b"", b"EHLO c\r\n", b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"])
+def test_i1_a_line_of_another_protocol_closes_whatever_the_segmentation(line, before):
+    whole = before + line + b"\r\n" + START + b"x" + AFTER
+    expected = run(make(), [whole])
+    assert expected[0] == []
+    assert codes(expected[1]) == [250] * before.count(b"\r\n") + [221]
+    assert run(make(), [bytes([octet]) for octet in whole[: len(before) + len(line) + 40]]) == expected
+    chance = random.Random(3)
+    for _ in range(20):
+        cuts = sorted(chance.randrange(len(whole)) for _ in range(5))
+        assert run(make(), [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]) == expected
+
+
+def test_i1_a_client_hello_is_answered_although_its_line_never_ends():
+    machine = make()
+    machine.receive(b"\x16")
+    assert machine.state is State.COMMAND
+    machine.receive(b"\x03\x01\x02\x00")
+    assert machine.state is State.CLOSED
+    assert codes(machine.take_output()) == [221]
+
+
+@pytest.mark.parametrize(
+    "line", [b"FOO", b"x" * 3000, b"get-together", b"NOOP http", b"NOOP /", b"VRFY a:b", b"\x00", b""]
+)
+def test_i1_other_lines_leave_the_session_open(line):
+    _, output = run(make(), [line + b"\r\nNOOP\r\n"])
+    assert codes(output)[-1] == 250
+    assert 221 not in codes(output)
+
+
+@pytest.mark.parametrize(
+    ("named", "kept"),
+    [
+        (["b@x.test", "b@x.test"], ["b@x.test"]),
+        (["b@x.test", "c@x.test", "b@X.TEST", "C@x.test", "c@x.Test"], ["b@x.test", "c@x.test", "C@x.test"]),
+        (["Postmaster", "Postmaster@MX.example.org"], ["Postmaster@mx.example.org"]),
+        (["u@[IPv6:::1]", "u@[ipv6:::1]"], ["u@[IPv6:::1]"]),
+    ],
+)
+def test_i7_a_recipient_named_twice_is_one_recipient(named, kept):
+    rcpt = b"".join(b"RCPT TO:<" + one.encode() + b">\r\n" for one in named)
+    whole = b"HELO c\r\nMAIL FROM:<a@b>\r\n" + rcpt + b"DATA\r\nx\r\n.\r\n"
+    messages, output = run(make(recipients=len(kept)), [whole * 2])
+    assert [list(message[1]) for message in messages] == [kept, kept]
+    assert codes(output)[: 2 + len(named) + 2] == [250] * (2 + len(named)) + [354, 250]
+
+
+def test_i7_a_recipient_named_again_needs_no_room():
+    _, output = run(
+        make(recipients=2), [START[:-6] + b"".join(b"RCPT TO:<%s@d>\r\n" % n for n in (b"x", b"y", b"x", b"y"))]
+    )
+    assert codes(output)[3:] == [250, 452, 250, 452]
+
+
+@pytest.mark.parametrize("domain", ["1.2.3.4", "123", "127.1", "example.5", "0"])
+def test_i6_a_domain_that_is_a_number_is_refused(domain):
+    lines = f"MAIL FROM:<a@{domain}>\r\nMAIL FROM:<a@b> \r\nRCPT TO:<a@{domain}>\r\nRCPT TO:<@r.test:a@{domain}> \r\n"
+    assert codes(run(make(), [b"HELO c\r\n" + lines.encode()])[1]) == [250, 501, 250, 501, 501]
+    with pytest.raises(BadValue, match="number"):
+        grammar.parse_mailbox(f"a@{domain}", "X-MQ-Envelope")
+
+
+@pytest.mark.parametrize("domain", ["1.example", "3com.com", "example.c3", "example.9z", "xn--p1a1", "[1.2.3.4]"])
+def test_i6_other_domains_with_digits_are_taken(domain):
+    assert grammar.parse_recipient(f"<a@{domain}>") == (f"a@{domain}", "")
 
 
 def test_s43_a_message_over_the_limit_smuggles_nothing():

@@ -1,0 +1,67 @@
+"""The names of injection headers: which are known, which are refused, and which unknown name is a known one mistyped.
+
+All names here are without their prefix; except where a name is shown, they are lower case.
+"""
+
+import functools
+from typing import Final
+
+_SHOWN: Final = (
+    "Tag", "Tenant", "Pool", "IP", "Envelope", "Delayed", "MaxDeliverTime", "MaxAttempts", "Retries", "Topic",
+    "Priority", "Idempotency-Key", "DSN-Notify", "DSN-Ret", "DSN-Orcpt", "DSN-Envid",
+)  # fmt: skip
+KNOWN: Final = {name.lower(): name for name in _SHOWN}
+
+# Headers of features that this release does not have, and MailerQ's that Floodgate never obeys.
+_UNSUPPORTED: Final = frozenset((
+    "topic",
+    "priority",
+    "idempotency-key",
+    "dsn-notify",
+    "dsn-ret",
+    "dsn-orcpt",
+    "dsn-envid",
+    "keepmime",
+    "inlinecss",
+))  # fmt: skip
+_BEGINS: Final = "smarthost"  # MailerQ: hostname, port, username, password
+_ENDS: Final = "queue"  # MailerQ: results, failure, success, retry
+_SHORTEST: Final = 3  # letters of a name that may be a mistyped one
+_WITHOUT_HYPHENS: Final = {name.replace("-", ""): shown for name, shown in KNOWN.items()}
+
+
+def is_unsupported(name: str) -> bool:
+    """Whether a message with this header is refused, because Floodgate cannot do what the header asks for."""
+    return name in _UNSUPPORTED or (
+        "-" in name and (name.startswith(f"{_BEGINS}-") or name.endswith(f"-{_ENDS}") or _is_nearly_secret(name))
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def nearest(name: str) -> str:
+    """The known name, as it is shown, that an unknown one is a single slip away from; "" = none.
+
+    A slip is one letter too many, too few or wrong, two neighbours swapped, or hyphens and underscores put elsewhere.
+    Names of two letters are left alone: nearly everything is near them."""
+    if name in KNOWN or len(name) < _SHORTEST:
+        return ""
+    plain = name.replace("-", "").replace("_", "")
+    if plain in _WITHOUT_HYPHENS:
+        return _WITHOUT_HYPHENS[plain]
+    return next((shown for known, shown in KNOWN.items() if _is_one_slip(name, known)), "")
+
+
+def _is_nearly_secret(name: str) -> bool:
+    """A mistyped `-Smarthost-Password` is no property either: properties are logged."""
+    return _is_one_slip(name.partition("-")[0], _BEGINS)
+
+
+def _is_one_slip(written: str, meant: str) -> bool:
+    longer, shorter = (written, meant) if len(written) >= len(meant) else (meant, written)
+    if len(longer) - len(shorter) > 1:
+        return False
+    at = next((i for i, (a, b) in enumerate(zip(longer, shorter, strict=False)) if a != b), len(shorter))
+    if len(longer) > len(shorter):
+        return longer[at + 1 :] == shorter[at:]
+    swapped = longer[at : at + 2] == shorter[at : at + 2][::-1]
+    return longer[at + 1 :] == shorter[at + 1 :] or (swapped and longer[at + 2 :] == shorter[at + 2 :])

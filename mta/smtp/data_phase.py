@@ -1,0 +1,56 @@
+"""The data phase of a transaction: the octets between 354 and the end of data, bounded, and the content they carry."""
+
+from mta.smtp import replies
+from mta.smtp.transparency import end_of_data, has_bare_line_end, most_on_the_wire, unstuffed, with_crlf
+
+
+class DataPhase:
+    """One for a session, begun anew for each message. The machine keeps the octets; `start` is where the CRLF before
+    the content stands in them."""
+
+    __slots__ = ("_is_stuffed", "_is_too_large", "_max_size", "_most_on_the_wire", "_normalizes", "_scan")
+
+    def __init__(self, max_size: int, normalizes: bool) -> None:
+        """`max_size`: octets of content; `normalizes`: bare CR and LF become CRLF instead of being refused."""
+        self._max_size = max_size
+        self._most_on_the_wire = most_on_the_wire(max_size)
+        self._normalizes = normalizes
+        self.begin()
+
+    def begin(self) -> None:
+        self._scan = 0  # how far behind `start` the search for the end of data goes on
+        self._is_stuffed = False  # a line of the content begins with a dot
+        self._is_too_large = False
+
+    def find_end(self, octets: bytearray, start: int) -> int:
+        """Where the end of data begins; -1: it has not come."""
+        end, self._is_stuffed = end_of_data(octets, start + self._scan, self._is_stuffed)
+        return end
+
+    def keep_bounded(self, octets: bytearray, start: int) -> int:
+        """Remember how far the search came; where `start` is from now on: of a message that is too large only the
+        octets that may begin its end are kept."""
+        size = len(octets)
+        if self._is_too_large or size - start > self._most_on_the_wire:
+            self._is_too_large = True
+            start = max(start, size - 4)
+        self._scan = max(start, size - 4) - start
+        return start
+
+    def content(self, octets: bytearray, start: int, end: int) -> tuple[bytes, bytes | None]:
+        """The content before the end of data at `end`, with CRLF line ends and without stuffing; or b"" and the reply
+        that refuses it."""
+        if self._is_too_large:
+            return b"", replies.TOO_LARGE
+        with memoryview(octets) as view:  # with the CRLF before it where unstuffing asks for that
+            raw = bytes(view[start if self._is_stuffed else start + 2 : end + 2])
+        content = unstuffed(raw) if self._is_stuffed else raw
+        if len(content) > self._max_size:
+            return b"", replies.TOO_LARGE
+        if has_bare_line_end(raw):
+            if not self._normalizes:
+                return b"", replies.BARE_IN_DATA
+            content = with_crlf(raw, self._is_stuffed)
+            if len(content) > self._max_size:
+                return b"", replies.TOO_LARGE
+        return content, None
