@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, cast
 
 import aiosmtplib
@@ -17,6 +18,8 @@ from mta.model.settings import DeliverySettings
 from mta.policy.failures import Trouble, broken, refused
 from mta.smtp.client_machine import Extensions
 from mta.smtp.reply_parser import BadReply, ReplyParser
+
+Greeted = Callable[[], Awaitable[None]]
 
 _BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)
 
@@ -42,14 +45,15 @@ class Dialer:
         self._tls.check_hostname = False
         self._tls.verify_mode = ssl.CERT_NONE
 
-    async def dial(self, target: Target, source: Source) -> Line | Trouble:
-        """One address. Where TLS is opportunistic and fails, a new connection goes on without it."""
-        line = await self._attempt(target, source, self._settings.tls != "none")
+    async def dial(self, target: Target, source: Source, greeted: Greeted) -> Line | Trouble:
+        """One address. Where TLS is opportunistic and fails, a new connection goes on without it. `greeted` is awaited
+        after each greeting."""
+        line = await self._attempt(target, source, self._settings.tls != "none", greeted)
         if isinstance(line, Trouble) and line.phase is Phase.TLS and self._settings.tls == "opportunistic":
-            line = await self._attempt(target, source, False)
+            line = await self._attempt(target, source, False, greeted)
         return line
 
-    async def _attempt(self, target: Target, source: Source, tls: bool) -> Line | Trouble:
+    async def _attempt(self, target: Target, source: Source, tls: bool, greeted: Greeted) -> Line | Trouble:
         sock = await self._connect(target, source)
         if isinstance(sock, Trouble):
             return sock
@@ -62,7 +66,7 @@ class Dialer:
             tls_context=self._tls,
         )
         try:
-            line = await self._prepare(client, target, tls)
+            line = await self._prepare(client, target, tls, greeted)
         except BaseException:
             client.close()
             sock.close()
@@ -101,12 +105,13 @@ class Dialer:
             raise
         return sock
 
-    async def _prepare(self, client: aiosmtplib.SMTP, target: Target, tls: bool) -> Line | Trouble:
+    async def _prepare(self, client: aiosmtplib.SMTP, target: Target, tls: bool, greeted: Greeted) -> Line | Trouble:
         settings = self._settings
         phase = Phase.GREETING
         raw: asyncio.Transport | None = None
         try:
             await client.connect(timeout=settings.greeting_timeout)
+            await greeted()
             phase = Phase.EHLO
             await self._hello(client)
             if tls and (settings.tls == "required" or client.supports_extension("starttls")):
