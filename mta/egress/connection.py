@@ -7,7 +7,9 @@ import select
 import time
 from typing import Protocol
 
+from mta.egress.connection_budget import LATELY
 from mta.egress.dial import Line
+from mta.egress.targets import Target
 from mta.egress.transaction import Transaction
 from mta.model.phases import Phase
 from mta.model.settings import DeliverySettings
@@ -18,6 +20,7 @@ from mta.smtp.transparency import sent_size, wire_form
 CHUNK = 64 * 1024
 _DOT = b".\r\n"
 _QUIT_TIMEOUT = 5.0
+_CLEAR_TIMEOUT = 5.0  # for the reply to a command of a transaction that was given up
 _DRAIN_POLL = 0.005  # how often a large body's last bytes are looked for in the transport's buffers
 _NEVER = float("inf")
 _DONE, _LOOK, _SEND = Step.DONE, Step.LOOK, Step.SEND
@@ -59,6 +62,7 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_sent_body",
         "_settings",
+        "behind",
         "carried",
         "closed",
         "deadline",
@@ -66,6 +70,7 @@ class Connection(asyncio.Protocol):
         "line",
         "machine",
         "quitting",
+        "refused_mail",
         "retired",
         "transaction",
         "transport",
@@ -89,6 +94,8 @@ class Connection(asyncio.Protocol):
         self.held = False
         self.quitting = False
         self.retired = False  # takes no more after this transaction
+        self.refused_mail = False  # a MAIL was answered 4xx
+        self.behind: tuple[Target, ...] = ()  # addresses of the hosts that come after this one
         self.closed = False
         self.transport.set_protocol(self)
 
@@ -96,6 +103,20 @@ class Connection(asyncio.Protocol):
     def usable(self) -> bool:
         """Whether it can take transactions, now or after the one it has."""
         return not (self.closed or self.quitting or self.retired or self.machine.broken)
+
+    def productive(self, now: float) -> bool:
+        """Whether it has carried a transaction and is not stuck in the next one."""
+        if self.carried - bool(self.machine.broken) - (self.transaction is not None) < 1:
+            return False
+        return self.transaction is None or now - self.transaction.begun_at < LATELY
+
+    def silence(self, now: float) -> float:
+        """Seconds since the peer last moved a transaction on that has not handed over its dot; 0.0 without one."""
+        transaction = self.transaction
+        if transaction is None or transaction.dot_at or self.held:
+            return 0.0
+        settings = self._settings
+        return now - self.deadline + (settings.data_timeout if self._sent_body else settings.command_timeout)
 
     @property
     def phase(self) -> Phase:
@@ -166,7 +187,7 @@ class Connection(asyncio.Protocol):
         self._body = None
         if self.machine.abandon():
             self._clearing = True
-            self.deadline = self._loop.time() + self._settings.command_timeout
+            self.deadline = self._loop.time() + min(self._settings.command_timeout, _CLEAR_TIMEOUT)
             return
         self.abort()
 

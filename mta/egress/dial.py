@@ -5,15 +5,19 @@ import contextlib
 import os
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from mta.egress.handshake import Failed, Handshake
 from mta.egress.sending_ips import Source
 from mta.egress.targets import Target
+from mta.model.outcomes import Verdict
 from mta.model.phases import Phase
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import Trouble, broken
 from mta.smtp.client_machine import Extensions
+
+Greeted = Callable[[], Awaitable[None]]
 
 _BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)
 _PLAIN_FOR = 3600.0  # seconds that a host which closes the connection at EHLO is greeted with HELO
@@ -42,21 +46,29 @@ class Dialer:
         self._tls.verify_mode = ssl.CERT_NONE
         self._plain: dict[tuple[str, int], float] = {}  # address -> loop time until which EHLO is not tried
 
-    async def dial(self, target: Target, source: Source) -> Line | Trouble:
-        """One address. Where TLS is opportunistic and fails, a new connection goes on without it."""
-        line = await self._attempt(target, source, self._settings.tls != "none")
+    async def dial(self, target: Target, source: Source, greeted: Greeted) -> Line | Trouble:
+        """One address. Where TLS is opportunistic and fails, a new connection goes on without it. `greeted` is awaited
+        after each greeting."""
+        line = await self._attempt(target, source, self._settings.tls != "none", greeted)
         if isinstance(line, Trouble) and line.phase is Phase.TLS and self._settings.tls == "opportunistic":
-            line = await self._attempt(target, source, False)
+            line = await self._attempt(target, source, False, greeted)
         return line
 
-    async def _attempt(self, target: Target, source: Source, tls: bool) -> Line | Trouble:
+    async def _attempt(self, target: Target, source: Source, tls: bool, greeted: Greeted) -> Line | Trouble:
         sock = await self._connect(target, source)
         if isinstance(sock, Trouble):
             return sock
         try:
-            return await self._prepare(target, source, sock, tls)
+            return await self._prepare(target, source, sock, tls, greeted)
         except Failed as failure:
-            return failure.trouble
+            trouble = failure.trouble
+            if (
+                trouble.phase is Phase.GREETING
+                and trouble.reply.code >= 500
+                and self._settings.greeting_5xx == "bounce"
+            ):
+                return trouble._replace(verdict=Verdict.PERMANENT)
+            return trouble
         except OSError as error:
             return broken(Phase.GREETING, f"{Phase.GREETING.value} failed: {error}", target.host, target.ip)
 
@@ -90,7 +102,7 @@ class Dialer:
             raise
         return sock
 
-    async def _prepare(self, target: Target, source: Source, sock: socket.socket, tls: bool) -> Line:
+    async def _prepare(self, target: Target, source: Source, sock: socket.socket, tls: bool, greeted: Greeted) -> Line:
         """Raises Failed."""
         settings = self._settings
         loop = asyncio.get_running_loop()
@@ -103,6 +115,7 @@ class Dialer:
             raise
         try:
             await handshake.greeting(settings.greeting_timeout)
+            await greeted()
             plain = self._plain.get(peer, 0.0) > loop.time()
             await handshake.hello(source.ehlo, plain)
             if tls and (settings.tls == "required" or handshake.offers_tls):

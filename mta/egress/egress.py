@@ -39,13 +39,13 @@ class Egress:
 
     def room(self, queue: QueueKey) -> int:
         outlet = self._outlets.get(queue)
-        if (outlet is None or not outlet.connections) and self._house.crowded():
+        if (outlet is None or not outlet.connections) and self._house.budget.crowded():
             return 0  # and no outlet is made for each of many queues that are only asked about
         return self._outlet(queue).room()
 
     def may_begin(self, queue: QueueKey) -> bool:
         outlet = self._outlets.get(queue)
-        return not self._house.full if outlet is None else outlet.may_begin()
+        return self._house.budget.free > 0 if outlet is None else outlet.may_begin()
 
     def take(self, deliveries: Sequence[Claimed]) -> None:
         if deliveries:
@@ -84,13 +84,13 @@ class Egress:
         for outlet in list(self._outlets.values()):
             outlet.give_back(why)
         end = house.loop.time() + grace
-        await self._until(lambda: not any(outlet.busy for outlet in self._outlets.values()), end)
+        await self._until(lambda: not any(outlet.connections.busy for outlet in self._outlets.values()), end)
         for outlet in list(self._outlets.values()):
             outlet.drop(why)
-        await self._until(lambda: not house.open, min(end, house.loop.time() + 1.0))
+        await self._until(lambda: not house.budget.busy, min(end, house.loop.time() + 1.0))
         for outlet in list(self._outlets.values()):
             outlet.abort()
-        await self._until(lambda: not house.open, house.loop.time() + 1.0)
+        await self._until(lambda: not house.budget.busy, house.loop.time() + 1.0)
 
     async def close(self) -> None:
         """Stop at once: what has not handed over its dot is returned, what has ends as uncertain."""
@@ -100,17 +100,17 @@ class Egress:
 
     def connections(self) -> list[str]:
         """One line for each connection, for people."""
-        return [repr(connection) for outlet in self._outlets.values() for connection in outlet.connections]
+        return [repr(connection) for outlet in self._outlets.values() for connection in outlet.connections.all]
 
     @property
     def open_connections(self) -> int:
-        return self._house.open
+        return self._house.budget.open
 
     def metrics(self) -> dict[str, int]:
         """Counters since the start of the process, and the connections that are open now."""
         house = self._house
         return {
-            "connections_out": house.open,
+            "connections_out": house.budget.open,
             "permit_stops:mail": house.permit_stops["mail"],
             "permit_stops:dot": house.permit_stops["dot"],
             "permit_aborts": house.permit_aborts,
@@ -118,7 +118,7 @@ class Egress:
         }
 
     def __repr__(self) -> str:
-        return f"<Egress outlets={len(self._outlets)} connections={self._house.open}>"
+        return f"<Egress outlets={len(self._outlets)} connections={self._house.budget.open}>"
 
     async def _until(self, done: Callable[[], bool], end: float) -> None:
         """Wait until `done`, or the loop time `end`."""
@@ -144,28 +144,36 @@ class Egress:
             return
         now = self._house.loop.time()
         self._timer = self._house.loop.call_later(self._tick_every, self._tick)
-        self._share()
+        self._house.budget.tick(now)
+        self._share(now)
         for queue, outlet in list(self._outlets.items()):
             outlet.tick(now)
             if outlet.empty:
                 del self._outlets[queue]
         self._house.forget_reachable(now)
 
-    def _share(self) -> None:
-        """When all connections are taken, queues that have none get those of the queues that have most."""
-        house = self._house
-        if not (house.full and house.waiting):
+    def _share(self, now: float) -> None:
+        """When all places are taken, destinations without a connection get those of the destinations that have most.
+        A connection whose peer has been silent for long gives way first; what handed over its dot never does."""
+        budget = self._house.budget
+        if budget.free or not budget.wanting:
             return
-        rich = [(-usable, at, outlet) for at, outlet in enumerate(self._outlets.values()) if (usable := outlet.usable)]
-        going = house.open + sum(usable for usable, _, _ in rich)
+        outlets = list(self._outlets.values())
+        standings = [outlet.connections.standing(now) for outlet in outlets]
+        wanted = budget.wanting - sum(leaving for _, leaving in standings)
+        for outlet in outlets:
+            if wanted <= 0:
+                return
+            wanted -= outlet.end_silent(now, wanted)
+        rich = [(-able, at) for at, (able, _) in enumerate(standings) if able]
         heapq.heapify(rich)
-        for _ in range(min(len(house.waiting), house.open) - going):
+        for _ in range(wanted):
             if not rich:
                 return
-            usable, at, outlet = rich[0]
-            outlet.retire_one()
-            if usable < -1:
-                heapq.heapreplace(rich, (usable + 1, at, outlet))
+            able, at = rich[0]
+            outlets[at].connections.retire_one(now)
+            if able < -1:
+                heapq.heapreplace(rich, (able + 1, at))
             else:
                 heapq.heappop(rich)
 

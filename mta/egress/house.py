@@ -1,14 +1,14 @@
-"""What all outlets of a worker share: its settings and ports, the number of connections, and the second look."""
+"""What all outlets of a worker share: settings, ports, the connection budget, dead hosts and the second look."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from mta.egress.connection import Connection
+from mta.egress.connection_budget import ConnectionBudget
 from mta.egress.dial import Dialer
 from mta.egress.sending_ips import SendingIps
 from mta.egress.transaction import Transaction
-from mta.model.mail import QueueKey
 from mta.model.settings import Settings
 from mta.policy.failures import Trouble
 from mta.ports.content import Content
@@ -33,11 +33,8 @@ class House:
         self.dialer = Dialer(settings.delivery)
         self.ips = SendingIps(settings)
         self.draining = False
-        self.open = 0  # connections, and attempts to make one
+        self.budget = ConnectionBudget(settings.delivery.connections, settle.room_for_new)
         self.unreachable: dict[tuple[str, int], tuple[float, Trouble]] = {}  # address -> until when, why
-        self.waiting: dict[QueueKey, Callable[[], None]] = {}  # queues without a connection, when all are taken
-        self.resting: dict[Connection, None] = {}  # without anything to carry, the longest rest first
-        self._refused = False  # queues got no room, since too many wait for a connection
         self.progress = asyncio.Event()  # something ended while `Egress.drain` waits
         self.permit_stops = Counter[str]()  # by what had to wait for a permit: "mail", "dot"
         self.permit_aborts = 0  # dots that waited for a permit in vain
@@ -49,55 +46,6 @@ class House:
         """Seconds for which a failure to connect is remembered: less than the first retry waits."""
         retries = self.delivery.retries
         return min(5.0, retries[0] / 2) if retries else 5.0
-
-    def release(self, connection: Connection | None = None) -> None:
-        """A connection is gone, or came to nothing: the queue that has waited longest for one comes first."""
-        self.open -= 1
-        if connection is not None:
-            self.resting.pop(connection, None)
-        self.progress.set()
-        if self.waiting:
-            self.waiting.pop(next(iter(self.waiting)))()
-        if self._refused and len(self.waiting) <= self.delivery.connections // 2:
-            self._refused = False
-            self.settle.room_for_new()
-
-    @property
-    def full(self) -> bool:
-        return self.open >= self.delivery.connections
-
-    def wait(self, queue: QueueKey, pump: Callable[[], None]) -> None:
-        """All connections are taken: the queue gets the next one that ends. One that rests is let go for it."""
-        if queue in self.waiting:
-            return
-        self.waiting[queue] = pump
-        while self.resting:
-            connection = next(iter(self.resting))
-            del self.resting[connection]
-            if connection.usable:
-                connection.close()
-                return
-
-    def works_again(self, connection: Connection) -> Connection:
-        """There is something for it to carry: it is not let go for others."""
-        self.resting.pop(connection, None)
-        return connection
-
-    def rests(self, connection: Connection, has_more: bool) -> None:
-        """It has nothing to carry now; `has_more`: or may not carry it yet, then it stays for that."""
-        if has_more:
-            return
-        if self.waiting and self.full:
-            connection.close()  # for a queue that has mail and no connection
-        else:
-            self.resting[connection] = None
-
-    def crowded(self) -> bool:
-        """Whether so many queues wait for a connection that nothing is to be claimed for another one yet."""
-        if len(self.waiting) < self.delivery.connections:
-            return False
-        self._refused = True
-        return True
 
     def no_permit(self, transaction: Transaction, before: str) -> None:
         """MAIL or the dot of the transaction waits for a permit: counted once, however often it is looked at."""

@@ -3,26 +3,24 @@
 import asyncio
 from typing import Protocol
 
-from mta.egress.dial import Line
+from mta.egress.connection_budget import MOST_SILENT, PATIENCE, PROMPT, Attempt, Standing, growth
+from mta.egress.connections import Connections
 from mta.egress.house import House
-from mta.egress.reach import reach
+from mta.egress.reach import Reached, reach
 from mta.model.errors import StoreError
 from mta.model.mail import QueueKey
+from mta.model.phases import Phase
 from mta.model.settings import DomainSettings
-from mta.policy.failures import Trouble
+from mta.policy.failures import Trouble, broken
 
 _STORE_AWAY_WAIT = 1.0  # seconds
 _MOST_BACK_OFF = 60.0  # seconds
 _SLOT_KEPT = 1.0  # seconds that a slot waits in hand for deliveries to be claimed
+_UNWANTED = 1.0  # seconds after which an attempt that no mail waits for is ended
 
 
 class Owner(Protocol):
     """The outlet, as its opening sees it."""
-
-    @property
-    def usable(self) -> int:
-        """Connections that can carry another transaction."""
-        ...
 
     @property
     def unserved(self) -> int:
@@ -31,7 +29,7 @@ class Owner(Protocol):
 
     def pump(self) -> None: ...
 
-    def connected(self, line: Line) -> None: ...
+    def connected(self, reached: Reached) -> None: ...
 
     def unreachable(self, trouble: Trouble) -> None:
         """No host could be reached and there is no connection: the waiting deliveries share the outcome."""
@@ -47,14 +45,18 @@ class Owner(Protocol):
 
 
 class Opening:
-    """Doubles the connections of a queue while more waits than there are, one try at a time towards a silent peer."""
+    """Doubles the connections of a queue while more waits than there are and those that it has carry mail."""
 
-    def __init__(self, house: House, queue: QueueKey, domain: DomainSettings, owner: Owner) -> None:
+    def __init__(
+        self, house: House, queue: QueueKey, domain: DomainSettings, connections: Connections, owner: Owner
+    ) -> None:
         self._house = house
         self._queue = queue
+        self._connections = connections
         self._owner = owner
         self._limited = bool(domain.connections or domain.connections_per_minute)
-        self._tasks: set[asyncio.Task[bool]] = set()
+        self._tasks: dict[asyncio.Task[bool], Attempt] = {}
+        self._begun = 0.0  # loop time at which the last one was begun
         self._slot = False  # taken before anything was claimed
         self._asking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -73,9 +75,10 @@ class Opening:
     def spare(self) -> int:
         """Connections that come or may be opened at once."""
         house, coming = self._house, len(self._tasks)
-        if self._limited or self._not_before > house.loop.time():
+        now = house.loop.time()
+        if self._limited or self._not_before > now or not self._connections.works(now):
             return coming
-        return coming + max(0, house.delivery.connections - house.open)
+        return coming + house.budget.free_for_more
 
     def trouble(self) -> Trouble | None:
         """Why nothing can be sent for now: what comes until the back-off is over shares the last failure."""
@@ -85,41 +88,69 @@ class Opening:
     def may_claim(self) -> bool:
         """Of a domain with limits nothing is claimed before a connection may be made, or mail would wait here for slots
         that other processes hold; False: a slot is asked for, and `may_have_room` says when to come again."""
-        if not self._limited or self._slot or self._tasks or self._owner.usable:
+        if not self._limited or self._slot or self._tasks or self._connections.usable:
             return True
         if self._asking is None and self._not_before <= self._house.loop.time():
             self._asking = self._house.loop.create_task(self._ask())
         return False
 
-    def more(self, patient: bool = True) -> None:
-        """One at first, then as many as there are, while more waits than there are connections: each round of
-        connecting at most doubles them, and a peer that cannot be reached is asked once. With each tick (not `patient`)
-        one more while anything waits, so that nothing stays behind a peer that takes its time."""
-        house = self._house
-        unserved = self._owner.unserved
-        if not unserved or house.draining or self._not_before > house.loop.time():
+    def more(self, *, ticked: bool = False) -> None:
+        """One at first. Another one, `ticked` or not, as `growth` has it."""
+        house, owner = self._house, self._owner
+        now = house.loop.time()
+        unserved = owner.unserved
+        if not unserved or house.draining or self._not_before > now:
             return
-        usable = self._owner.usable
-        if usable and house.waiting:
+        there, productive = self._connections.strength(now)
+        held = there + len(self._tasks)
+        if not held:
+            attempt = house.budget.begin(self._queue, owner.pump, now)
+            if attempt is not None:
+                house.loop.call_later(PROMPT, self._prompt_over, attempt)
+                self._begin(attempt, now)
             return
-        while len(self._tasks) < max(1, usable):
-            coming = usable + len(self._tasks)
-            if coming >= unserved and coming and (patient or self._tasks):
+        more = growth(held, productive, unserved, ticked=ticked)
+        if not productive and ticked and held < MOST_SILENT and now - self._begun >= PATIENCE and house.budget.relaxed:
+            more = 1  # a message that the host chokes on does not hold up the others for its whole timeout
+        for _ in range(more):
+            attempt = house.budget.begin_further(now)
+            if attempt is None:
                 return
-            if house.full:
-                if not usable and not self._tasks:
-                    house.wait(self._queue, self._owner.pump)
-                return
-            house.open += 1
-            task = house.loop.create_task(self._open())
-            self._tasks.add(task)
-            task.add_done_callback(self._opened)
+            self._begin(attempt, now)
+
+    def _begin(self, attempt: Attempt, now: float) -> None:
+        self._begun = now
+        task = self._house.loop.create_task(self._open(attempt))
+        self._tasks[task] = attempt
+        attempt.give_way = task.cancel
+        task.add_done_callback(self._opened)
+
+    def _prompt_over(self, attempt: Attempt) -> None:
+        self._house.budget.prompt_over(attempt, self._house.loop.time())
 
     def tick(self, now: float) -> None:
         if self._down is not None and self._down[0] <= now:
             self._down = None
             self._owner.may_have_room()
-        self.more(patient=False)
+        self.more(ticked=True)
+
+    def unwanted(self, before: float = _UNWANTED) -> None:
+        """No mail waits for a connection: leave the line, and end attempts that are `before` seconds old."""
+        house = self._house
+        house.budget.forget(self._queue)
+        for task, attempt in self._tasks.items():
+            if house.loop.time() - attempt.since >= before:
+                task.cancel()
+
+    def end_silent(self, now: float, most: int) -> int:
+        """End up to `most` attempts that hold a place and get no further; how many."""
+        ended = 0
+        for task, attempt in self._tasks.items():
+            if ended < most and attempt.standing is Standing.PLACED and now - attempt.since >= PATIENCE:
+                attempt.gave_way = True
+                task.cancel()
+                ended += 1
+        return ended
 
     def stop(self) -> None:
         """Open nothing more; a slot in hand is given back."""
@@ -171,16 +202,20 @@ class Opening:
     # Connections
 
     def _opened(self, task: asyncio.Task[bool]) -> None:
-        self._tasks.discard(task)
+        attempt = self._tasks.pop(task)
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error is not None or not task.result():
-            self._house.release()
+            self._house.budget.end(attempt, self._house.loop.time())
+            self._house.progress.set()
         if error is not None:
             raise error
         if not task.cancelled():
             self._owner.pump()
+        elif attempt.gave_way:
+            words = f"no answer in {PATIENCE:g} s, and mail for other destinations waits for a connection"
+            self._failed(broken(Phase.GREETING, words, attempt.host, attempt.ip))
 
-    async def _open(self) -> bool:
+    async def _open(self, attempt: Attempt) -> bool:
         """Whether there is a connection now."""
         house = self._house
         slot, self._slot = self._slot, False
@@ -190,13 +225,13 @@ class Opening:
                 wait = await self._take_slot()
                 if wait > 0:
                     self._again_in(wait)
-                    if not self._owner.usable and len(self._tasks) == 1:
+                    if not self._connections.usable and len(self._tasks) == 1:
                         self._owner.crowded_out()
                     return False
                 slot = True
-            line = await reach(house, self._queue)
-            if isinstance(line, Trouble):
-                self._failed(line)
+            reached = await reach(house, self._queue, attempt, lambda: self._greeted(attempt))
+            if isinstance(reached, Trouble):
+                self._failed(reached)
                 return False
             kept = True
         finally:
@@ -204,18 +239,33 @@ class Opening:
                 house.limits.give_connection(self._queue)
         self._failures = 0
         self._down = None
-        self._owner.connected(line)
+        attempt.standing = Standing.OVER  # its place is the connection's now
+        self._owner.connected(reached)
         return True
+
+    async def _greeted(self, attempt: Attempt) -> None:
+        """Wait for a place."""
+        house = self._house
+        if house.budget.greeted(attempt, house.loop.time()):
+            return
+        placed = house.loop.create_future()
+        attempt.placed = lambda: _resolve(placed)
+        await placed
 
     def _failed(self, trouble: Trouble) -> None:
         """With a connection, only opening more is put off."""
         wait = min(self._house.back_off * 2 ** min(self._failures, 8), _MOST_BACK_OFF, self._house.back_off * 8)
         self._failures += 1
         self._again_in(wait)
-        if self._owner.usable:
+        if self._connections.usable:
             return
         self._down = self._house.loop.time() + wait, trouble
         self._owner.unreachable(trouble)
 
     def __repr__(self) -> str:
         return f"opening={len(self._tasks)}{' down: ' + self._down[1].reply.text if self._down else ''}"
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -23,10 +23,12 @@ class Transaction:
         "claims",
         "content",
         "dot_at",
+        "expires_at",
         "labels",
         "past_dot_of",
         "recipients",
-        "restarted",
+        "refused",
+        "restarts",
         "sender",
         "stopped_at",
     )
@@ -40,7 +42,9 @@ class Transaction:
         self.begun_at = 0.0  # loop time of MAIL
         self.dot_at = 0  # Unix ms at which the dot was handed over, 0 = not yet
         self.past_dot_of: tuple[str, ...] = ()
-        self.restarted = False
+        self.expires_at = first.record.expires_at  # Unix ms; the earliest of its deliveries
+        self.restarts = 0  # how often a connection that had been used before was lost under it
+        self.refused: tuple[Outcome, ...] = ()  # by delivery, as the host before said; () = this is the first host
         self.stopped_at = ""  # where it had to wait for a permit last: "mail" | "dot"
 
     @property
@@ -50,6 +54,7 @@ class Transaction:
     def add(self, claimed: Claimed) -> None:
         self.claims.append(claimed)
         self.recipients.append(claimed.record.recipient)
+        self.expires_at = min(self.expires_at, claimed.record.expires_at)
         if self.content is None:
             self.content = claimed.content
 

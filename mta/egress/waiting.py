@@ -50,6 +50,15 @@ class Waiting:
         self._transactions.append(transaction)
         self.deliveries += len(transaction.claims)
 
+    def take_expired(self, now: int) -> list[Transaction]:
+        """Take out those with a delivery whose time is over at `now` (Unix ms)."""
+        expired = [transaction for transaction in self._transactions if transaction.expires_at <= now]
+        if expired:
+            for transaction in self.take_all():
+                if transaction.expires_at > now:
+                    self.put_last(transaction)
+        return expired
+
     def take_all(self) -> list[Transaction]:
         """Take out every one, in order."""
         transactions = list(self._transactions)

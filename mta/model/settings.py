@@ -161,6 +161,10 @@ class DeliverySettings(Struct, frozen=True, kw_only=True):
         Seconds, Meta(ge=1, description="Age at which mail expires, from acceptance or its scheduled time.")
     ] = 259200.0
     max_attempts: Annotated[int, Meta(ge=0, description="Attempts after which mail expires; 0 = no limit.")] = 0
+    greeting_5xx: Annotated[
+        Literal["defer", "bounce"],
+        Meta(description='Mail whose hosts all greet with 5xx: "defer" it, or "bounce" all that waits for them.'),
+    ] = "defer"
     connections: Annotated[int, Meta(ge=1, description="Most outgoing connections of one worker process.")] = 200
     connect_timeout: Annotated[Seconds, Meta(ge=0.1, description="Longest wait for a TCP connection.")] = 30.0
     greeting_timeout: Annotated[Seconds, Meta(ge=0.1, description="Longest wait for the greeting.")] = 300.0

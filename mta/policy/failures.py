@@ -73,7 +73,7 @@ def judge(phase: Phase, reply: Reply) -> Judgement:
         return Judgement(Verdict.TEMPORARY, scope)
     if phase is Phase.RCPT and code == 552:  # "too many recipients" of old servers, RFC 5321 4.5.3.1.10
         return Judgement(Verdict.TEMPORARY, scope)
-    if phase is Phase.TLS:
+    if scope is Scope.SITE:  # a host that refuses everybody says nothing about the mail that waits for it
         return Judgement(Verdict.TEMPORARY, scope)
     return Judgement(Verdict.PERMANENT, scope)
 

@@ -28,6 +28,10 @@ class Settle(Protocol):
 
     def settle(self, claimed: Claimed, outcome: Outcome) -> None: ...
 
+    def expire(self, claimed: Claimed) -> None:
+        """The delivery's time was over before an attempt of it began."""
+        ...
+
     def escaped(self, claimed: Claimed, mta: str, mx: str, remote_ip: str) -> None:
         """The second look found the permit gone after the dot was written: record it (event Escaped)."""
         ...

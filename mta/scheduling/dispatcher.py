@@ -26,10 +26,13 @@ _PACE = 0.02  # looks of a lane that is woken all the time come that far apart: 
 _RIPEN, _RIPE = 0.003, 32  # room is waited for until there is this much, or for this long
 _PAGE, _DEEP_PAGE, _DEEP_EVERY = 256, 4096, 0.25
 _NOTHING_PAUSE = 0.02  # the agenda was early, another process was faster, or the store's clock is behind ours
+_BLOCKED, _BLOCKED_EVERY = 10.0, 2.0  # a queue without room for so long is looked through for expired mail, so often
+_BLOCKED_BYTES = 256 * 1024
 _POISON = 5
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 
 _STOPPING = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL, reason="this process is stopping")
+_NO_ROOM = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL, reason="there is no connection for it yet")
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +75,18 @@ class _Alarm:
 class _Lane:
     """One lane's loop."""
 
-    __slots__ = ("alarm", "look", "looked", "looked_deep", "number", "pause", "view", "woken")
+    __slots__ = (
+        "alarm",
+        "blocked",
+        "look",
+        "looked",
+        "looked_blocked",
+        "looked_deep",
+        "number",
+        "pause",
+        "view",
+        "woken",
+    )
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -80,7 +94,8 @@ class _Lane:
         self.view = LaneView()
         self.look = True  # the agenda may have changed
         self.woken = False  # by a hint: more of the same may follow at once
-        self.looked = self.looked_deep = 0.0  # monotonic time
+        self.looked = self.looked_deep = self.looked_blocked = 0.0  # monotonic time
+        self.blocked: dict[QueueKey, float] = {}  # queue -> since when it is due and has no room (monotonic time)
         self.pause = 0.0  # after trouble with the store
 
 
@@ -223,8 +238,12 @@ class Dispatcher:
             await self._look(lane)
         wants = lane.view.wants(self._clock(), self._room, _BATCH)
         if wants:
+            for queue, _ in wants:
+                lane.blocked.pop(queue, None)
             return 0.0 if await self._claim(lane, wants) else _NOTHING_PAUSE
         self._wait_for_room(lane)
+        if lane.blocked:
+            await self._expire_blocked(lane)
         if not lane.view.forgot or looked:
             return self._until(lane)
         if lane.view.whole:
@@ -237,10 +256,30 @@ class Dispatcher:
         return _TICK if soonest is None else min(_TICK, max(0.001, soonest / 1000))
 
     def _wait_for_room(self, lane: _Lane) -> None:
+        before, lane.blocked, now = lane.blocked, {}, time.monotonic()
         for queue in lane.view.ready(self._clock()):
+            lane.blocked[queue] = before.get(queue, now)
             lanes = self._waiting.setdefault(queue, deque())
             if lane not in lanes:
                 lanes.append(lane)
+
+    async def _expire_blocked(self, lane: _Lane) -> None:
+        """Mail expires although its queue gets no room: claim some of it, and put back what has time left. It goes to
+        the queue's end, so that with time all of the queue is looked at."""
+        now = time.monotonic()
+        if now - lane.looked_blocked < _BLOCKED_EVERY:
+            return
+        lane.looked_blocked = now
+        long = [queue for queue, since in lane.blocked.items() if now - since >= _BLOCKED][:_BATCH]
+        if not long:
+            return
+        wants = [Want(queue, max(1, _BATCH // len(long))) for queue in long]
+        by_queue: dict[QueueKey, list[Claimed]] = {}
+        for one in await self._claims.claim(lane.number, wants, _BLOCKED_BYTES):
+            by_queue.setdefault(one.queue, []).append(one)
+        for queue, claimed in by_queue.items():
+            for one in self._fit(queue, claimed):
+                self._settler.settle(one, _NO_ROOM)
 
     async def _look(self, lane: _Lane) -> None:
         lane.look = False
@@ -281,10 +320,16 @@ class Dispatcher:
         return len(claimed)
 
     def _hand_over(self, queue: QueueKey, claimed: Sequence[Claimed]) -> None:
+        fit = self._fit(queue, claimed)
+        if fit:
+            self._deliver.take(fit)
+
+    def _fit(self, queue: QueueKey, claimed: Sequence[Claimed]) -> list[Claimed]:
+        """Settle what ends or is held before an attempt; the rest may be attempted."""
         if self._draining:
             for one in claimed:
                 self._settler.settle(one, _STOPPING)
-            return
+            return []
         now, table = self._clock(), self._rules.table
         match, canceled, (pool, domain) = table.match, self._rules.canceled, queue
         fit: list[Claimed] = []
@@ -307,8 +352,7 @@ class Dispatcher:
                 self._settler.expire(one)
             else:
                 fit.append(one)
-        if fit:
-            self._deliver.take(fit)
+        return fit
 
 
 def _cut(claimed: list[Claimed]) -> bool:

@@ -20,11 +20,16 @@ class FakeSettle:
     def __init__(self) -> None:
         self.outcomes: list[tuple[Claimed, Outcome]] = []
         self.escapes: list[Claimed] = []
+        self.expired: list[Claimed] = []
         self.asked: list[QueueKey] = []
         self._event = asyncio.Event()
 
     def settle(self, claimed: Claimed, outcome: Outcome) -> None:
         self.outcomes.append((claimed, outcome))
+        self._event.set()
+
+    def expire(self, claimed: Claimed) -> None:
+        self.expired.append(claimed)
         self._event.set()
 
     def escaped(self, claimed: Claimed, mta: str, mx: str, remote_ip: str) -> None:

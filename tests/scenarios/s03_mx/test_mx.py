@@ -104,9 +104,10 @@ def test_mail_goes_to_the_hosts_that_dns_names_in_their_order(town: Town, tmp_pa
     }  # fmt: skip
     bad = {
         "null.test": (556, "5.1.10"), "nowhere.test": (550, "5.1.2"), "address.test": (550, "5.4.4"),
-        "spectre.test": (550, "5.4.4"), "unwelcome.test": (554, "5.7.1"),
+        "spectre.test": (550, "5.4.4"), "unwelcome.test": (554, "5.7.1"),  # as `greeting_5xx` has it
     }  # fmt: skip
-    node = town.node(tmp_path, domains='{ "equal.test" = { messages_per_connection = 1 } }')
+    sets = {"delivery.greeting_5xx": "bounce"}
+    node = town.node(tmp_path, domains='{ "equal.test" = { messages_per_connection = 1 } }', **sets)
     with running(node):
         node.send([f"a@{domain}" for domain in (*good, *bad)], tags=("mx",))
         node.send([f"a{n}@equal.test" for n in range(EQUAL)])

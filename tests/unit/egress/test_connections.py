@@ -171,10 +171,11 @@ async def test_a_drain_lets_what_is_past_its_dot_end_and_gives_up_the_rest_in_ti
         answers = {"slow@example.com": STALL}
         sink.script["."] = lambda connection, first: answers.get(first)
         rig.limits.connections = 2
+        rig.send("first@example.com")  # so that the host has carried something, and gets a second connection
         rig.send("slow@example.com")
-        await sink.until(lambda sink: len(sink.received) == 1)
+        await sink.until(lambda sink: len(sink.received) == 2)
         rig.send("b@example.com")
-        await rig.settle.until(1)
+        await rig.settle.until(2)
         before = asyncio.get_running_loop().time()
         await rig.egress.drain(0.3)
         assert asyncio.get_running_loop().time() - before < 2

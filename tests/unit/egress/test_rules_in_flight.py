@@ -277,6 +277,9 @@ async def test_a_rule_for_a_tenant_meets_its_transactions(sink: Sink) -> None:
 
 async def test_a_canceled_message_ends_where_it_is_and_past_its_dot_goes_on(sink: Sink) -> None:
     async with Rig(route=to(sink)) as rig:
+        rig.send("first@example.com")  # so that the host has carried something, and gets a second connection
+        await rig.settle.until(1)
+        rig.settle.outcomes.clear()
         hold(sink, ".", "past@")
         past = rig.send("past@example.com")
         await held(sink)
@@ -295,7 +298,7 @@ async def test_a_canceled_message_ends_where_it_is_and_past_its_dot_goes_on(sink
         await rig.settle.until(5)
         outcomes = rig.settle.by_recipient()
     assert [outcomes[claimed.record.recipient].verdict for claimed in (*past, *other)] == [Verdict.DELIVERED] * 2
-    assert [message.recipients for message in sink.taken] == [["past@example.com"], ["other@example.com"]]
+    assert [message.recipients for message in sink.taken[1:]] == [["past@example.com"], ["other@example.com"]]
 
 
 async def test_a_canceled_message_that_is_being_fetched_leaves_its_connection_to_the_next(sink: Sink) -> None:

@@ -296,12 +296,22 @@ async def test_a_host_that_is_away_is_not_asked_for_each_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("greeting", "verdict"), [("554 5.7.1 go away", Verdict.PERMANENT), ("451 4.3.2 later", Verdict.TEMPORARY)]
+    ("greeting", "setting", "verdict"),
+    [
+        ("554 5.7.1 go away", "defer", Verdict.TEMPORARY),
+        ("554 5.7.1 go away", "bounce", Verdict.PERMANENT),
+        ("220-wait\r\n521 5.3.2 no mail here", "defer", Verdict.TEMPORARY),
+        ("451 4.3.2 later", "bounce", Verdict.TEMPORARY),
+    ],
 )
-async def test_the_next_address_is_tried_c102(greeting: str, verdict: Verdict) -> None:
+async def test_the_next_address_is_tried_c102(greeting: str, setting: str, verdict: Verdict) -> None:
     from mta.ports.delivery import AddressAnswer, MxAnswer
 
-    async with Sink("127.0.0.2") as bad, Sink("127.0.0.3", bad.port) as good, Rig(mx_port=bad.port) as rig:
+    async with (
+        Sink("127.0.0.2") as bad,
+        Sink("127.0.0.3", bad.port) as good,
+        Rig(mx_port=bad.port, greeting_5xx=setting) as rig,
+    ):
         bad.script["GREETING"] = greeting
         rig.resolver.hosts["example.com"] = MxAnswer(("mx1.test", "mx2.test"))
         rig.resolver.hosts["bad.test"] = MxAnswer(("mx1.test",))

@@ -16,7 +16,8 @@ from mta.policy.failures import Scope, broken, judge, refused, unroutable, worst
         (Phase.RCPT, 552, Verdict.TEMPORARY, Scope.RECIPIENT),
         (Phase.DOT, 552, Verdict.PERMANENT, Scope.MESSAGE),
         (Phase.MAIL, 554, Verdict.PERMANENT, Scope.MESSAGE),
-        (Phase.GREETING, 554, Verdict.PERMANENT, Scope.SITE),
+        (Phase.GREETING, 554, Verdict.TEMPORARY, Scope.SITE),
+        (Phase.EHLO, 550, Verdict.TEMPORARY, Scope.SITE),
         (Phase.GREETING, 220, Verdict.TEMPORARY, Scope.SESSION),
         (Phase.TLS, 554, Verdict.TEMPORARY, Scope.SITE),
         (Phase.DATA, 421, Verdict.TEMPORARY, Scope.SESSION),
@@ -39,7 +40,7 @@ def test_a_null_mx_has_its_own_code_c101() -> None:
 
 
 def test_all_hosts_must_refuse_for_good_before_mail_bounces() -> None:
-    never = refused(Phase.GREETING, Reply(554), "mx1", "192.0.2.1")
+    never = refused(Phase.GREETING, Reply(554), "mx1", "192.0.2.1")._replace(verdict=Verdict.PERMANENT)
     later = broken(Phase.CONNECT, "refused", "mx2", "192.0.2.2")
     assert worst([later, never]) is later
     assert worst([never, never]) is never

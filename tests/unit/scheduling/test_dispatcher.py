@@ -196,3 +196,30 @@ async def test_rules_meet_what_was_claimed_as_it_was_accepted():
         claims.fresh.take(QUEUE, 1, [a_claim()])
         await bench.settler.flush()
     assert (bench.deliver.taken, bench.dispatcher.intercepted) == ([], 1)
+
+
+async def test_d9_mail_of_a_queue_without_room_expires_and_the_rest_stays(monkeypatch):
+    monkeypatch.setattr("mta.scheduling.dispatcher._BLOCKED", 0.1)
+    monkeypatch.setattr("mta.scheduling.dispatcher._BLOCKED_EVERY", 0.05)
+    claims = FakeClaims()
+    waits, over = [a_claim() for _ in range(5)], [a_claim(expires_at=NOW) for _ in range(5)]
+    claims.put(*waits, *over)
+    async with Bench(claims, room=0) as bench:
+        await until(lambda: len([one for one in claims.settled if one.ended is Class.EXPIRED]) == 5)
+    assert {one.id for one in claims.settled if one.ended is Class.EXPIRED} == {one.id for one in over}
+    assert {one.id for one in claims.settled if one.move is Move.QUEUE} == {one.id for one in waits}
+    assert not bench.deliver.taken
+
+
+async def test_d9_a_queue_that_gets_room_now_and_then_is_not_looked_through(monkeypatch):
+    monkeypatch.setattr("mta.scheduling.dispatcher._BLOCKED", 0.3)
+    monkeypatch.setattr("mta.scheduling.dispatcher._BLOCKED_EVERY", 0.02)
+    claims = FakeClaims()
+    claims.put(*(a_claim() for _ in range(10)))
+    async with Bench(claims, room=1) as bench:
+        for taken in range(1, 11):
+            await until(lambda taken=taken: len(bench.deliver.taken) == taken)
+            await asyncio.sleep(0.05)
+            bench.deliver.left[QUEUE] += 1
+            bench.dispatcher.room_for(QUEUE)
+    assert not claims.settled

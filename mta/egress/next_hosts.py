@@ -1,0 +1,203 @@
+"""The hosts behind one that answered 4xx: they get the same mail in the same attempt (RFC 5321 5.1)."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from typing import Protocol
+
+from mta.egress.connection import Connection
+from mta.egress.connection_budget import Attempt, Standing
+from mta.egress.house import House
+from mta.egress.reach import Reached, reach_first
+from mta.egress.settling import Settling, wall_ms
+from mta.egress.targets import Target
+from mta.egress.transaction import Transaction
+from mta.egress.waiting import Waiting
+from mta.model.errors import StoreError
+from mta.model.ids import DeliveryId
+from mta.model.mail import QueueKey
+from mta.model.outcomes import Outcome, Verdict
+from mta.policy.failures import Trouble
+
+_PER_CONNECTION = 8  # transactions that may wait for each connection before another is opened
+
+
+class NextHostsOwner(Protocol):
+    """The outlet, as its next hosts see it."""
+
+    def connected_behind(self, reached: Reached, hosts: "NextHosts") -> None: ...
+
+    def next(self, connection: Connection) -> bool:
+        """Begin the next transaction on this connection; False: none may begin."""
+        ...
+
+
+class NextHosts:
+    """The transactions that wait for one list of next hosts, and the connections that carry them."""
+
+    def __init__(
+        self, house: House, queue: QueueKey, targets: tuple[Target, ...], settling: Settling, owner: NextHostsOwner
+    ) -> None:
+        self.waiting = Waiting()
+        self.idle: deque[Connection] = deque()
+        self.connections = 0
+        self._house = house
+        self._queue = queue
+        self._targets = targets
+        self._settling = settling
+        self._owner = owner
+        self._task: asyncio.Task[Reached | None] | None = None
+
+    @property
+    def quiet(self) -> bool:
+        return not (self.waiting or self.connections or self._task)
+
+    def pump(self) -> None:
+        """Put waiting transactions on idle connections. Open the first connection, or another one where many wait;
+        while others want every place nothing is opened."""
+        while self.waiting and self.idle:
+            connection = self.idle.popleft()
+            self._house.budget.wakes(connection)
+            if connection.usable and not self._owner.next(connection):
+                break
+        if self._task is not None or len(self.waiting) <= _PER_CONNECTION * self.connections or self._house.draining:
+            return
+        loop = self._house.loop
+        attempt = self._house.budget.begin_further(loop.time())
+        if attempt is None:
+            if not self.connections:
+                self._give_up()
+            return
+        self._task = loop.create_task(self._open(attempt))
+        self._task.add_done_callback(lambda task: self._opened(task, attempt))
+
+    def stop(self) -> None:
+        """Open nothing."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _open(self, attempt: Attempt) -> Reached | None:
+        house, slot = self._house, False
+        reached: Reached | None = None
+        try:
+            slot = await house.limits.take_connection(self._queue) <= 0
+            if slot:
+                found = await reach_first(house, self._queue, self._targets, attempt, _at_once)
+                reached = None if isinstance(found, Trouble) else found
+        except StoreError:
+            pass
+        finally:
+            if slot and reached is None:
+                house.limits.give_connection(self._queue)
+        return reached
+
+    def _opened(self, task: asyncio.Task[Reached | None], attempt: Attempt) -> None:
+        self._task = None
+        error = None if task.cancelled() else task.exception()
+        reached = None if task.cancelled() or error is not None else task.result()
+        if reached is None:
+            self._house.budget.end(attempt, self._house.loop.time())
+            self._house.progress.set()
+            if not self.connections:
+                self._give_up()
+        else:
+            attempt.standing = Standing.OVER  # its place is the connection's now
+            self.connections += 1
+            self._owner.connected_behind(reached, self)
+        if error is not None:
+            raise error
+
+    def _give_up(self) -> None:
+        for transaction in self.waiting.take_all():
+            self._settling.refused(transaction)
+
+
+class HostsBehind:
+    """All next hosts of one outlet, by the list of their addresses."""
+
+    def __init__(self, house: House, queue: QueueKey, settling: Settling, owner: NextHostsOwner) -> None:
+        self._house = house
+        self._queue = queue
+        self._settling = settling
+        self._owner = owner
+        self._lists: dict[tuple[Target, ...], NextHosts] = {}
+        self.serves: dict[Connection, NextHosts] = {}
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    @property
+    def deliveries(self) -> int:
+        return sum(hosts.waiting.deliveries for hosts in self._lists.values())
+
+    def waiting(self) -> Iterator[Waiting]:
+        return (hosts.waiting for hosts in self._lists.values())
+
+    def pass_on(
+        self, connection: Connection, transaction: Transaction, outcomes: list[Outcome]
+    ) -> Collection[DeliveryId]:
+        """Give what the host has refused for now to the hosts behind it; the ids of those deliveries."""
+        rcpts = connection.machine.rcpts
+        left = left_for_next_host(transaction, outcomes, lambda n: n >= len(rcpts) or 200 <= rcpts[n].code < 300)
+        if left is None or self._house.draining:
+            return ()
+        hosts = self._lists.get(connection.behind)
+        if hosts is None:
+            hosts = self._lists[connection.behind] = NextHosts(
+                self._house, self._queue, connection.behind, self._settling, self._owner
+            )
+        hosts.waiting.put_last(left)
+        hosts.pump()
+        return {claimed.id for claimed in left.claims}
+
+    def lost(self, connection: Connection) -> None:
+        hosts = self.serves.pop(connection, None)
+        if hosts is not None:
+            hosts.connections -= 1
+            if connection in hosts.idle:
+                hosts.idle.remove(connection)
+            hosts.pump()
+
+    def tick(self) -> None:
+        for behind, hosts in list(self._lists.items()):
+            self._settling.expired(hosts.waiting, wall_ms())
+            hosts.pump()
+            if hosts.quiet:
+                del self._lists[behind]
+
+    def unwanted(self) -> None:
+        """Mail was taken away: connections that nothing waits for are not opened."""
+        for hosts in self._lists.values():
+            if not hosts.waiting:
+                hosts.stop()
+
+    def stop(self) -> None:
+        for hosts in self._lists.values():
+            hosts.stop()
+
+
+async def _at_once() -> None:
+    """The attempt has its place from the beginning."""
+
+
+def left_for_next_host(
+    transaction: Transaction, outcomes: list[Outcome], was_taken: Callable[[int], bool]
+) -> Transaction | None:
+    """The deliveries that another host may be asked about, as a transaction of their own: refused for now or cut off,
+    and not past their dot. `was_taken` says of a recipient's number that the message was sent for it."""
+    left: Transaction | None = None
+    refused: list[Outcome] = []
+    for number, (claimed, outcome) in enumerate(zip(transaction.claims, outcomes, strict=True)):
+        if outcome.verdict is not Verdict.TEMPORARY or outcome.uncertain or outcome.forced is not None:
+            continue
+        if transaction.dot_at and was_taken(number):
+            continue
+        if left is None:
+            left = Transaction(claimed)
+            left.past_dot_of = transaction.past_dot_of
+        else:
+            left.add(claimed)
+        refused.append(outcome)
+    if left is not None:
+        left.refused = tuple(refused)
+    return left

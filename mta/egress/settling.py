@@ -1,0 +1,93 @@
+"""Transactions that end without a host's reply: one outcome for all deliveries of a transaction, or each its own."""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from mta.egress.connection import Connection
+from mta.egress.dial import Line
+from mta.egress.house import House
+from mta.egress.transaction import Transaction, of_rule, returned
+from mta.egress.waiting import Waiting
+from mta.model.mail import Claimed
+from mta.model.outcomes import Outcome, Stage
+from mta.model.rules import Rule
+from mta.policy.failures import Trouble
+from mta.policy.retry import has_expired
+from mta.policy.rule_table import RuleTable
+
+MOST_RESTARTS = 20  # of one transaction
+
+
+class Settling:
+    """What an outlet settles itself."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def all(self, claims: Sequence[Claimed], outcome: Outcome) -> None:
+        settle = self._house.settle.settle
+        for claimed in claims:
+            settle(claimed, outcome)
+
+    def transaction(self, transaction: Transaction, outcome: Outcome) -> None:
+        """One outcome for all its deliveries; rules that have listed it wait for that."""
+        self.all(transaction.claims, _with_past_dot(outcome, transaction))
+
+    def force(self, transaction: Transaction, rule: Rule, table: RuleTable, stage: Stage, line: Line | None) -> None:
+        self.transaction(transaction, of_rule(rule, table.head.generation, stage, line, self.ms(transaction)))
+
+    def refused(self, transaction: Transaction) -> None:
+        """No next host has answered: the outcome is what the host before had said."""
+        for claimed, outcome in zip(transaction.claims, transaction.refused, strict=True):
+            self._house.settle.settle(claimed, _with_past_dot(outcome, transaction))
+
+    def unfit(self, transaction: Transaction, outcome: Outcome) -> None:
+        """The host cannot be given the message; where a host before could, that one's answer counts."""
+        if transaction.refused:
+            self.refused(transaction)
+        else:
+            self.transaction(transaction, outcome)
+
+    def expired(self, waiting: Waiting, now: int) -> None:
+        """End the deliveries in `waiting` whose time is over at `now` (Unix ms)."""
+        for transaction in waiting.take_expired(now):
+            if transaction.refused:
+                self.refused(transaction)
+            elif transaction.past_dot_of:
+                self.transaction(transaction, returned("its time is over"))
+            else:
+                for claimed in transaction.claims:
+                    if has_expired(claimed.record, now):
+                        self._house.settle.expire(claimed)
+                waiting.add([claimed for claimed in transaction.claims if not has_expired(claimed.record, now)])
+
+    def ms(self, transaction: Transaction) -> int:
+        """Since its MAIL; 0 = there was none."""
+        return int((self._house.loop.time() - transaction.begun_at) * 1000) if transaction.begun_at else 0
+
+
+def _with_past_dot(outcome: Outcome, transaction: Transaction) -> Outcome:
+    if not transaction.past_dot_of:
+        return outcome
+    return msgspec.structs.replace(outcome, past_dot_of=transaction.past_dot_of)
+
+
+def may_restart(connection: Connection, transaction: Transaction, trouble: Trouble | None) -> bool:
+    """A connection that carried mail before may be closed by the server just when we begin, or the server may take
+    no more on it (421, 451 to MAIL): that is no attempt."""
+    machine, mail = connection.machine, connection.machine.mail
+    if trouble is not None:
+        ends = machine.progress == 0 or (machine.goodbye is not None and machine.goodbye is mail)
+    elif mail is not None and mail.code == 451:
+        ends = not connection.refused_mail
+        connection.refused_mail = True
+    else:
+        return False
+    return ends and connection.carried > 1 and not transaction.dot_at and transaction.restarts < MOST_RESTARTS
+
+
+def wall_ms() -> int:
+    """Unix milliseconds."""
+    return time.time_ns() // 1_000_000
