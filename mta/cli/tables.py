@@ -38,6 +38,19 @@ def cell(value: object) -> str:
     return visible(str(value))
 
 
+def age(seconds: float | None) -> str | None:
+    """A number of seconds as people say it, in its two largest units: 42s, 3m12s, 5h00m, 2d07h."""
+    if seconds is None:
+        return None
+    whole = int(seconds)
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if days:
+        return f"{days}d{hours % 24:02}h"
+    if hours:
+        return f"{hours}h{minutes % 60:02}m"
+    return f"{minutes}m{whole % 60:02}s" if minutes else f"{whole}s"
+
+
 def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
     """Name and value, one to a line, nested objects indented."""
     width = max((len(name) for name in fields), default=0)
