@@ -46,11 +46,11 @@ def shown_queue(counts: QueueCounts, table: RuleTable, now: int) -> dict[str, An
         "held": counts.held,
         "oldest": round(max(0, now - counts.oldest) / 1000, 3) if counts.oldest else None,
         "next_due": shown(counts.next_due),
-        "why": why_it_waits(counts, table),
+        "why": reasons_to_wait(counts, table),
     }
 
 
-def why_it_waits(counts: QueueCounts, table: RuleTable) -> list[dict[str, Any]]:
+def reasons_to_wait(counts: QueueCounts, table: RuleTable) -> list[dict[str, Any]]:
     """One entry for each reason: its name, how many deliveries it concerns, and a text for people."""
     found: list[dict[str, Any]] = []
     for pause, held in sorted(counts.pauses.items()):

@@ -5,17 +5,15 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from mta.cli.api_url import BadUrl, data_dir, find_url
 from mta.http_out.api_client import Answer, ApiAway, ApiClient, ApiRefused
 from mta.model.errors import BadValue
 from mta.model.units import parse_duration
-from mta.settings_file import default_data_dir
 
-DEFAULT_URL = "http://127.0.0.1:8080"
 DEFAULT_WAIT = "10s"  # longer than it takes until every order is effective
 
 DONE, FAILED, USAGE, NOT_YET, AWAY = range(5)  # exit statuses, CONTRACT section 2
@@ -33,6 +31,9 @@ def run(work: Work) -> NoReturn:
     except ApiAway as away:
         say(str(away))
         status = AWAY
+    except BadUrl as bad:
+        say(str(bad))
+        status = USAGE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has had enough
         status = FAILED
@@ -51,24 +52,36 @@ def out_json(value: Any) -> None:
 
 
 async def _with_client(work: Work) -> int:
-    url = os.environ.get("FLOODGATE_URL") or DEFAULT_URL
-    async with ApiClient(url, find_token(os.environ)) as client:
-        return await work(client)
+    """Raises BadUrl, ApiRefused, and ApiAway that says where the URL came from."""
+    where = find_url(os.environ)
+    async with ApiClient(where.url, find_token(os.environ)) as client:
+        try:
+            return await work(client)
+        except ApiAway as away:
+            where = find_url(os.environ)  # a long command may have followed the node to another one
+            raise ApiAway(f"{away} ({where.source}; {where.advice})") from away
 
 
 def find_token(environ: Mapping[str, str]) -> str:
     """FLOODGATE_TOKEN, else what the node on this machine keeps for its administrator. Raises ApiRefused."""
     given = environ.get("FLOODGATE_TOKEN", "").strip()
     if given:
-        return given
-    path = Path(environ.get("FLOODGATE_DATA_DIR") or default_data_dir(environ)) / "admin.token"
+        return _sendable(given, "FLOODGATE_TOKEN")
+    path = data_dir(environ) / "admin.token"
     try:
-        return path.read_text().strip()
+        return _sendable(path.read_text().strip(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ApiRefused(
             401, f"no token: FLOODGATE_TOKEN is not set, and {path} cannot be read ({reason})", None
         ) from error
+
+
+def _sendable(token: str, source: str) -> str:
+    """`token`, if a header can carry it; it is never shown."""
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ApiRefused(401, f"no token: {source} holds none; a token is one word of printable ASCII characters", None)
+    return token
 
 
 def seconds(context: click.Context, parameter: click.Parameter, value: str) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,16 +16,30 @@ _PLAIN_WIDTH = 10_000  # without a terminal lines are never folded, so that scri
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on a terminal, columns of plain text elsewhere. Cells come from others: nothing in them is markup."""
+    """A table on a terminal, or a block of lines for each row where the terminal is too narrow for it, so that nothing
+    is cut; columns of plain text elsewhere. Cells come from others: nothing in them is markup."""
     console = Console()
+    cells = [[cell(value) for value in row] for row in rows]
     if not console.is_terminal:
         console = Console(width=_PLAIN_WIDTH)
+    elif _width(columns, cells) > console.width:
+        for at, row in enumerate(cells):
+            if at:
+                click.echo()
+            print_fields({name: value for name, value in zip(columns, row, strict=True) if value != "-"})
+        return
     table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
     for column in columns:
         table.add_column(column)
-    for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row))
+    for row in cells:
+        table.add_row(*(Text(text) for text in row))
     console.print(table)
+
+
+def _width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
+    """Of a table in which no cell is folded: the columns stand two blanks apart, with one at each end."""
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    return sum(widths) + 3 * (len(widths) - 1) + 2
 
 
 def cell(value: object) -> str:
@@ -36,6 +51,19 @@ def cell(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(cell(item) for item in value) or "-"
     return visible(str(value))
+
+
+def age(seconds: float | None) -> str | None:
+    """A number of seconds as people say it, in its two largest units: 42s, 3m12s, 5h00m, 2d07h."""
+    if seconds is None:
+        return None
+    whole = int(seconds)
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if days:
+        return f"{days}d{hours % 24:02}h"
+    if hours:
+        return f"{hours}h{minutes % 60:02}m"
+    return f"{minutes}m{whole % 60:02}s" if minutes else f"{whole}s"
 
 
 def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:

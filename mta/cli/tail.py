@@ -1,20 +1,24 @@
 """`floodgate tail`: the delivery log while it is being written."""
 
 import asyncio
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import click
 import orjson
 
 from mta.cli import commands, remote
+from mta.cli.api_url import moved
 from mta.cli.tables import cell
-from mta.http_out.api_client import ApiAway, ApiClient
+from mta.http_out.api_client import ApiAway, ApiClient, ApiRefused
 
-_RECONNECT = 1.0  # seconds
-_PATIENCE = 5  # attempts in a row without one event, once there was a first stream
+_RECONNECT = 0.5  # seconds between attempts
+_REMEMBERED = 40.0  # seconds without a watcher for which the cluster surely goes on writing the live events
+_PATIENCE = 600.0  # seconds without a stream: a node with deep queues needs minutes to stop and start
 
 
-@commands.command(help="Follow the delivery log live.")
+@commands.command(help="Follow the delivery log live, also over restarts of the node.")
 @click.option("--tag")
 @click.option("--domain")
 @click.option("--pool")
@@ -23,31 +27,68 @@ _PATIENCE = 5  # attempts in a row without one event, once there was a first str
 @click.option("--json", "as_json", is_flag=True, help="lines as they are in the log")
 def command(types: tuple[str, ...], limit: int | None, as_json: bool, **filters: str | None) -> None:
     params = [*remote.without_unset(**filters).items(), *(("type", name) for name in types)]
-
-    async def work(client: ApiClient) -> int:
-        return await follow(client, params, limit, as_json)
-
-    remote.run(work)
+    remote.run(lambda client: _Tail(client, params, limit, as_json).follow())
 
 
-async def follow(client: ApiClient, params: list[tuple[str, str]], limit: int | None, as_json: bool) -> int:
-    """Print events until `limit` is reached; a broken stream is taken up where it broke. Raises ApiAway, ApiRefused."""
-    last_id: str | None = None
-    left, failures = limit, 0
-    while left is None or left > 0:
-        asked = params if left is None else [*params, ("limit", str(left))]
-        try:
-            async for event in client.events(asked, last_id):
-                last_id, failures = event.id, 0
-                click.echo(event.data if as_json else line_of(orjson.loads(event.data)))
-                left = None if left is None else left - 1
-        except ApiAway:
-            failures += 1
-            if last_id is None or failures > _PATIENCE:
-                raise
-        if left is None or left > 0:
-            await asyncio.sleep(_RECONNECT)
-    return remote.DONE
+class _Tail:
+    """One look at the log; a stream that breaks is taken up where it broke."""
+
+    def __init__(self, client: ApiClient, params: Sequence[tuple[str, str]], limit: int | None, as_json: bool) -> None:
+        self._client = client
+        self._params = params
+        self._left = limit
+        self._as_json = as_json
+        self._last_id: str | None = None  # None: no stream has stood yet
+        self._lost_at: float | None = None  # when the stream broke; None: it stands
+
+    async def follow(self) -> int:
+        """Print events until the limit is reached. Raises ApiRefused, and ApiAway where no stream stood at first or
+        none came back within ten minutes."""
+        while self._left is None or self._left > 0:
+            try:
+                await self._stream()
+                self._lost("the API ended the stream")
+            except ApiAway as away:
+                self._lost(str(away), away)
+            except ApiRefused as refused:
+                if refused.status != 503:
+                    raise
+                self._lost(str(refused), refused)
+            if self._left is None or self._left > 0:
+                await asyncio.sleep(_RECONNECT)
+        return remote.DONE
+
+    async def _stream(self) -> None:
+        asked = self._params if self._left is None else [*self._params, ("limit", str(self._left))]
+        async for event in self._client.events(asked, self._last_id):
+            self._last_id = event.id
+            if not event.data:
+                self._stands()
+                continue
+            click.echo(event.data if self._as_json else line_of(orjson.loads(event.data)))
+            self._left = None if self._left is None else self._left - 1
+
+    def _stands(self) -> None:
+        if self._lost_at is None:
+            return
+        away = asyncio.get_running_loop().time() - self._lost_at
+        gap = "" if away < _REMEMBERED else f", but nobody watched for {away:.0f} s: the log may have more events"
+        remote.say(f"connected again to {self._client.url}; it goes on behind the last event{gap}")
+        self._lost_at = None
+
+    def _lost(self, why: str, error: Exception | None = None) -> None:
+        """Once for each outage it is said. The node may come back at another address, which its file has then."""
+        now = asyncio.get_running_loop().time()
+        if self._left == 0:
+            return
+        if self._last_id is None and error is not None:
+            raise error
+        if self._lost_at is None:
+            self._lost_at = now
+            remote.say(f"{why}; connecting again")
+        elif now - self._lost_at > _PATIENCE:
+            raise error or ApiAway(why)
+        self._client.url = moved(os.environ, self._client.url)
 
 
 def line_of(event: dict[str, Any]) -> str:

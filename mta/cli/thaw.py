@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,10 +68,10 @@ def _same(pause: Mapping[str, Any], selectors: Mapping[str, Any]) -> bool:
 def _plain(name: str, value: Any) -> Any:
     """A selector's value in the form in which rules keep it."""
     if isinstance(value, list | tuple):
-        return sorted({one.strip(" \t") for one in value})
+        return sorted({_plain(name, one) for one in value})
     if not isinstance(value, str):
         return value
-    text = value.strip(" \t")
+    text = unicodedata.normalize("NFC", value.strip(" \t"))
     if name in ("mta", "ip"):
         with contextlib.suppress(ValueError):
             return str(ipaddress.ip_address(text))

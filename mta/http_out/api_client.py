@@ -11,6 +11,7 @@ from yarl import URL
 Params = Sequence[tuple[str, str]]
 
 _CONNECT_TIMEOUT = 5.0
+_WATCHING = b": watching from "  # the first line of a stream, with the place where it begins
 _SILENCE = 45.0  # seconds; the event stream says something every 15
 
 
@@ -40,7 +41,7 @@ class LiveEvent(NamedTuple):
     """One server-sent event."""
 
     id: str
-    data: bytes  # a line of the delivery log
+    data: bytes  # a line of the delivery log; empty: the stream stands, and begins behind `id`
 
 
 class ApiClient:
@@ -82,7 +83,7 @@ class ApiClient:
                 allow_redirects=False,
                 headers=headers,
             ) as response:
-                answer = _decode(await response.read())
+                answer = self._decode(response.status, await response.read())
                 if response.status >= 300:
                     raise _refusal(response.status, answer)
                 return Answer(response.status, answer, _cursor(response))
@@ -98,10 +99,12 @@ class ApiClient:
                 self.url + "/v1/events", params=params, headers=headers, timeout=limit, allow_redirects=False
             ) as response:
                 if response.status != 200:
-                    raise _refusal(response.status, _decode(await response.read()))
+                    raise _refusal(response.status, self._decode(response.status, await response.read()))
                 event_id, data = "", b""
                 async for line in _lines(response.content):
-                    if line.startswith(b"id: "):
+                    if line.startswith(_WATCHING):
+                        yield LiveEvent(line[len(_WATCHING) :].decode(), b"")
+                    elif line.startswith(b"id: "):
                         event_id = line[4:].decode()
                     elif line.startswith(b"data: "):
                         data = line[6:]
@@ -115,6 +118,13 @@ class ApiClient:
         if self._session is None:
             raise RuntimeError("use ApiClient as a context manager")
         return self._session
+
+    def _decode(self, status: int, raw: bytes) -> Any:
+        try:
+            return orjson.loads(raw) if raw else None
+        except orjson.JSONDecodeError:
+            words = f"what answers at {self.url} is no Floodgate API: HTTP {status}, and no JSON"
+            raise ApiAway(words) from None
 
     def _away(self, error: Exception) -> ApiAway:
         return ApiAway(f"the API at {self.url} cannot be reached: {error or type(error).__name__}")
@@ -133,10 +143,6 @@ def _cursor(response: aiohttp.ClientResponse) -> str | None:
     link = response.links.get("next")
     following = None if link is None else link.get("url")
     return following.query.get("cursor") if isinstance(following, URL) else None
-
-
-def _decode(raw: bytes) -> Any:
-    return orjson.loads(raw) if raw else None
 
 
 def _refusal(status: int, answer: Any) -> ApiRefused:

@@ -16,8 +16,8 @@ class QueueCounts(NamedTuple):
     claimed: int
     held: int = 0
     next_due: int = 0  # when the first of what is due or scheduled is due, Unix ms, 0 = none
-    oldest: int = 0  # when the oldest was accepted, Unix ms, 0 = none; where a lane has more than 1,000 that wait, the
-    # oldest of the 500 due first and the 500 due last
+    oldest: int = 0  # when the oldest was accepted, Unix ms, 0 = none; where a lane has more than 500 that wait, the
+    # oldest of the 250 due first and the 250 due last
     pauses: Mapping[str, int] = MappingProxyType({})  # id of a pause -> how many it holds
     first: Record | None = None  # of what is due first
 

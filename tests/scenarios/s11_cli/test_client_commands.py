@@ -5,54 +5,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from tests.support.node import Node, running, until
 from tests.support.recount import assert_balanced
+from tests.support.shell import Shell
 from tests.support.sink_thread import SinkThread
-
-
-class Said(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-class Shell:
-    """`floodgate` with the environment of somebody on the node's machine."""
-
-    def __init__(self, node: Node, sink: SinkThread) -> None:
-        self.node = node
-        self.sink = sink
-        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("FLOODGATE_")}
-        self.environ["FLOODGATE_URL"] = node.ready["api"]
-        self.environ["FLOODGATE_DATA_DIR"] = str(node.folder)
-
-    def start(self, *words: str, **environ: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "mta.cli.main", *words]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=self.environ | environ
-        )
-
-    def run(self, *words: str, **environ: str) -> Said:
-        process = self.start(*words, **environ)
-        try:
-            out, err = process.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise
-        return Said(process.returncode, out, err)
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +88,8 @@ def test_queues_and_workers_are_arrays_for_programs_and_columns_for_people(shell
     (queue,) = shell.run("queues", "list", "--domain", "list.test", "--json").json
     assert (queue["pool"], queue["scheduled"]) == ("default", 1)
     lines = shell.run("queues", "list", "--domain", "list.test").out.splitlines()
-    assert lines[0].split() == ["pool", "domain", "due", "scheduled", "claimed", "oldest"]
-    assert lines[1].split()[:5] == ["default", "list.test", "0", "1", "0"]
+    assert lines[0].split() == ["pool", "domain", "due", "scheduled", "claimed", "held", "oldest", "next", "due", "why"]
+    assert lines[1].split()[:6] == ["default", "list.test", "0", "1", "0", "0"]
     workers = shell.run("workers", "--json").json
     assert sorted("+".join(w["roles"]) for w in workers) == ["smtp+delivery", "smtp+delivery", "sweeper"]
     assert {str(w["pid"]) for w in workers} <= set(shell.run("workers").out.split())

@@ -1,0 +1,159 @@
+"""The queues as the API lists them, against a server and a Cluster."""
+
+import time
+
+import msgspec
+import pytest
+
+from mta.model.ids import new_message_id
+from mta.model.mail import QueueKey
+from mta.model.outcomes import Reply
+from mta.model.rules import NO_HEAD
+from mta.ports.queueing import Move, Want
+from mta.redis_store import queue_books
+from mta.redis_store.queue_books import QueueBooks
+from tests.support.stores import DOMAIN, QUEUE, message, queued
+
+
+def aged(lane: int, seconds: int, **more):
+    """A message that was accepted as long ago."""
+    at = int(time.time() * 1000) - seconds * 1000
+    return message(lane, id=new_message_id(lane, at), accepted_at=at, **more)
+
+
+async def test_o7_a_queue_is_what_is_due_later_claimed_and_held(open_store):
+    store = await open_store()
+    await store.rules.confirm(1, NO_HEAD, (), {})
+    now = int(time.time() * 1000)
+    await store.queues.accept(0, [message() for _ in range(4)])
+    claimed = await store.claim(0)
+    await store.queues.settle(
+        0,
+        [
+            queued(claimed[0], 77, msgspec.structs.replace(claimed[0].record, held_at=7), move=Move.HOLD, rule="p1"),
+            queued(claimed[1], 78, msgspec.structs.replace(claimed[1].record, held_at=7), move=Move.HOLD, rule="p2"),
+            queued(
+                claimed[2],
+                now + 60_000,
+                msgspec.structs.replace(claimed[2].record, attempts=2, last=Reply(450, "4.2.1", "later")),
+            ),
+        ],
+    )
+    oldest = aged(1, 500, due_at=now + 90_000)
+    await store.queues.accept(1, [aged(1, 100), oldest])
+    [counts] = await store.books.queues()
+    assert (counts.queue, counts.due, counts.scheduled, counts.claimed, counts.held) == (QUEUE, 1, 2, 1, 2)
+    assert counts.pauses == {"p1": 1, "p2": 1}
+    assert counts.oldest == oldest.accepted_at, "although it is due last"
+    assert 0 < counts.next_due < now + 60_000
+    assert counts.first.attempts == 0, "of what is due first"
+    [later] = [c for c in await store.books.queues(domain=DOMAIN) if c.queue == QUEUE]
+    assert later == counts
+
+
+async def test_o7_a_queue_of_which_all_is_held_is_listed(open_store):
+    store = await open_store()
+    await store.queues.accept(2, [aged(2, 300) for _ in range(5)])
+    held = [
+        queued(c, 77, msgspec.structs.replace(c.record, held_at=7), move=Move.HOLD, rule="p1")
+        for c in await store.claim(2)
+    ]
+    await store.queues.settle(2, held)
+    [counts] = await store.books.queues(pool=QUEUE.pool, domain=DOMAIN)
+    assert (counts.due, counts.scheduled, counts.claimed, counts.held, counts.next_due) == (0, 0, 0, 5, 0)
+    assert 299_000 < time.time() * 1000 - counts.oldest < 400_000
+    assert await store.books.queues(domain="other.example") == []
+    assert await store.books.queues(pool="other") == []
+    assert await store.books.waits(DOMAIN)
+    assert await store.books.waits("*.com")
+
+
+async def test_o7_the_last_reply_is_that_of_the_delivery_which_is_due_first(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message()])
+    [claimed] = await store.claim(0)
+    now = int(time.time() * 1000)
+    record = msgspec.structs.replace(claimed.record, attempts=2, last=Reply(450, "4.2.1", "later"))
+    await store.queues.settle(0, [queued(claimed, now + 60_000, record)])
+    await store.queues.accept(1, [message(1, due_at=now + 90_000)])
+    [counts] = await store.books.queues()
+    assert (counts.scheduled, counts.next_due, counts.first.attempts) == (2, now + 60_000, 2)
+    assert counts.first.last == Reply(450, "4.2.1", "later")
+
+
+async def test_o7_a_page_costs_one_step_for_ten_queues_and_lane(open_store, monkeypatch: pytest.MonkeyPatch):
+    store = await open_store()
+    names = [f"d{number:02}.example" for number in range(40)]
+    await store.queues.accept(0, [message(0, to=tuple(f"a@{name}" for name in names))])
+    steps = []
+    call = store.link.call
+
+    async def counted(function, *arguments, **options):
+        steps.append(function)
+        return await call(function, *arguments, **options)
+
+    monkeypatch.setattr(store.link, "call", counted)
+    page = await store.books.queues(most=20)
+    assert [counts.queue.domain for counts in page] == names[:20]
+    assert [counts.due for counts in page] == [1] * 20
+    assert steps.count(b"fg1_queue_counts") == 2 * store.lanes
+    rest = await store.books.queues(after=page[-1].queue)
+    assert [counts.queue.domain for counts in rest] == names[20:]
+
+
+@pytest.mark.parametrize("many", [3, 4, 5, 9])
+async def test_o7_the_oldest_is_exact_up_to_two_samples(open_store, monkeypatch: pytest.MonkeyPatch, many: int):
+    monkeypatch.setattr(queue_books, "SAMPLE", 2)
+    store = await open_store()
+    now = int(time.time() * 1000)
+    for oldest in range(min(many, 4)):  # in the order of due times; with two samples of two, four places are seen
+        place = oldest if oldest < 2 else many - 4 + oldest if many > 4 else oldest
+        domain = f"o{oldest}.example"
+        mail = [
+            aged(0, 1000 if at == place else 10, due_at=now + 1000 * (at + 60), to=(f"a@{domain}",))
+            for at in range(many)
+        ]
+        await store.queues.accept(0, mail)
+        [counts] = await store.books.queues(domain=domain)
+        assert (counts.scheduled, counts.oldest) == (many, mail[place].accepted_at)
+
+
+async def test_o7_what_is_held_is_counted_in_pages_and_not_for_everybody_who_asks(
+    open_store, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(queue_books, "_HELD_PAGE", 2)
+    store = await open_store()
+    await store.queues.accept(0, [message(0, to=("a@x.example", "b@x.example", "c@y.example", "d@example.com"))])
+    await store.queues.accept(1, [message(1) for _ in range(4)])
+    for lane in (0, 1):
+        for domain in (DOMAIN, "x.example", "y.example"):
+            claimed = await store.queues.claim(lane, [queue_want(domain)], 1 << 22)
+            settlements = [queued(c, 77, move=Move.HOLD, rule="p1") for c in claimed]
+            if settlements:
+                await store.queues.settle(lane, settlements)
+    clock = iter([0.0, 1.0, 20.9, 21.1, 21.2]).__next__  # the first count takes a second
+    books = QueueBooks(store.link, store.lanes, clock)
+
+    async def held():
+        return {counts.queue.domain: counts.held for counts in await books.queues(None, None, None, None)}
+
+    assert await held() == {DOMAIN: 5, "x.example": 2, "y.example": 1}
+    await store.queues.accept(2, [message(2)])
+    [more] = await store.claim(2)
+    await store.queues.settle(2, [queued(more, 77, move=Move.HOLD, rule="p1")])
+    assert await held() == {DOMAIN: 5, "x.example": 2, "y.example": 1}, "20.9 s: the count of before"
+    assert await held() == {DOMAIN: 6, "x.example": 2, "y.example": 1}, "21.1 s: counted anew"
+
+
+def queue_want(domain: str):
+    return Want(QueueKey(QUEUE.pool, domain), 100)
+
+
+async def test_o3_tags_that_no_mail_carried_and_domains_without_mail(open_store):
+    store = await open_store()
+    await store.queues.accept(3, [message(3, tags=("red", "ü"), to=("a@mail.example.com",))])
+    assert await store.books.unseen(["red", "rde", "ü", "x"]) == ["rde", "x"]
+    assert await store.books.unseen([]) == []
+    known = {"mail.example.com": True, "*.example.com": True, "*.com": True}
+    known |= {"example.com": False, "*.mail.example.com": False, "gmail": False, "*.gmail": False}
+    assert {domain: await store.books.waits(domain) for domain in known} == known
