@@ -9,11 +9,25 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from mta.model.errors import BadValue, SessionLost, StoreError
+from mta.model.errors import BadValue, OldReaders, SessionLost, StoreError, UnreadableRule
 from mta.model.ids import MessageId
-from mta.model.rules import Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, Selectors, SessionState
+from mta.model.rules import (
+    FIRST_FORMAT,
+    Build,
+    Change,
+    ChangeOp,
+    Effective,
+    Head,
+    Kind,
+    PastDot,
+    Rule,
+    Selectors,
+    SessionState,
+    format_of,
+    newest_format,
+)
 from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, Step, Trail
-from mta.redis_store import codec, keys
+from mta.redis_store import codec, keys, library
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
 
@@ -24,6 +38,7 @@ _effect_decoder = msgspec.msgpack.Decoder(Effective)
 _past_decoder = msgspec.msgpack.Decoder(PastDot)
 _about_decoder = msgspec.json.Decoder(tuple[str, int, tuple[str, ...]])
 _session_decoder = msgspec.msgpack.Decoder(tuple[int, str, int, bool, int, str, str])
+_build_decoder = msgspec.json.Decoder(Build)
 _metrics_decoder = msgspec.json.Decoder(dict[str, float])
 _TRIES: Final = 50  # of a change while others change the same rule
 _MOST_CHANGES: Final = 1000  # more than these, and the whole table costs less
@@ -66,7 +81,7 @@ class StoredRules:
         canceled: list[MessageId] = []
         while True:
             step_keys, step_args = self._confirm_step(seq, head, heard, past_dot, metrics)
-            answer = await self._link.call_kept(b"fg1_rules_confirm", step_keys, step_args)
+            answer = await self._link.call_kept(b"rules_confirm", step_keys, step_args)
             if answer[0] == b"LOST":
                 raise SessionLost(session.id)
             if answer[0] not in (b"OK", b"MORE"):
@@ -80,32 +95,45 @@ class StoredRules:
         if answer[0] == b"RELOAD":
             return Confirmed(False, told, reload=True)
         first = head.generation + 1
-        changes = [_change(first + at, fields) for at, fields in enumerate(answer[3])]
-        return Confirmed(False, told, tuple(change for change in changes if change is not None))
+        try:
+            changes = tuple(_change(first + at, fields) for at, fields in enumerate(answer[3]))
+        except UnreadableRule:  # it may be gone from the table by now
+            return Confirmed(False, told, reload=True)
+        return Confirmed(False, told, changes)
 
     def _confirm_step(
         self, seq: int, head: Head, heard: bytes, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
     ) -> tuple[list[bytes], list[bytes | str | int]]:
         session = self._session
-        # JSON: Lua packs strings as text, and text must be UTF-8.
-        about = msgspec.json.encode((session.node, session.pid, session.roles))
-        step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_CHANGES, keys.RULES_CANCELS]
+        step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_CHANGES, keys.RULES_CANCELS, keys.RULES_BUILDS]
         step_keys += sorted({keys.past_key(entry.rule) for entry in past_dot})
         args: list[bytes | str | int] = [
             session.id,
             seq,
             head.generation,
             head.change,
-            about,
+            self._about(),
             msgspec.json.encode(metrics),
             heard,
+            _build(),
         ]
         for entry in past_dot:
             args += (entry.rule, entry.id, codec.encode(msgspec.structs.replace(entry, session=session.id)))
         return step_keys, args
 
+    async def cannot_read(self, seq: int, reason: str, metrics: Mapping[str, float]) -> None:
+        session = self._session.id
+        step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_BUILDS]
+        args: list[bytes | str | int] = [session, seq, self._about(), msgspec.json.encode(metrics), _build(reason)]
+        if await self._link.call(b"rules_cannot_read", step_keys, args) == b"LOST":
+            raise SessionLost(session)
+
+    def _about(self) -> bytes:
+        """JSON: Lua packs strings as text, and text must be UTF-8."""
+        return msgspec.json.encode((self._session.node, self._session.pid, self._session.roles))
+
     async def leave(self) -> None:
-        await self._link.command("HDEL", keys.RULES_SESSIONS, self._session.id)
+        await self.forget(self._session.id)
 
     async def sessions(self) -> dict[str, SessionState]:
         answer = await self._link.command("HGETALL", keys.RULES_SESSIONS)
@@ -113,19 +141,36 @@ class StoredRules:
             name.decode(): _session(name.decode(), raw) for name, raw in zip(answer[::2], answer[1::2], strict=True)
         }
 
+    async def builds(self) -> dict[str, Build]:
+        answer = await self._link.command("HGETALL", keys.RULES_BUILDS)
+        return {name.decode(): _build_decoder.decode(raw) for name, raw in zip(answer[::2], answer[1::2], strict=True)}
+
     async def mark_dead(self, session: str, seq: int | None) -> bool:
         args = [session, "" if seq is None else seq]
-        return bool(await self._link.call(b"fg1_session_dead", [keys.RULES_HEAD, keys.RULES_SESSIONS], args))
+        return bool(await self._link.call(b"session_dead", [keys.RULES_HEAD, keys.RULES_SESSIONS], args))
 
     async def forget(self, session: str) -> None:
         await self._link.command("HDEL", keys.RULES_SESSIONS, session)
+        await self._link.command("HDEL", keys.RULES_BUILDS, session)
 
     # The table
 
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
-        generation, change, answer = await self._link.call(b"fg1_rules_load", [keys.RULES_HEAD, keys.RULES_TABLE], [])
-        rules = (_readable(raw, name.decode()) for name, raw in zip(answer[::2], answer[1::2], strict=True))
-        return Head(int(generation), change.decode()), tuple(rule for rule in rules if rule is not None)
+        head, rules, unreadable = await self.load_readable()
+        for error in unreadable.values():
+            raise error
+        return head, rules
+
+    async def load_readable(self) -> tuple[Head, tuple[Rule, ...], Mapping[str, UnreadableRule]]:
+        generation, change, answer = await self._link.call(b"rules_load", [keys.RULES_HEAD, keys.RULES_TABLE], [])
+        rules: list[Rule] = []
+        unreadable: dict[str, UnreadableRule] = {}
+        for name, raw in zip(answer[::2], answer[1::2], strict=True):
+            try:
+                rules.append(_read(raw, name.decode()))
+            except UnreadableRule as error:
+                unreadable[error.rule] = error
+        return Head(int(generation), change.decode()), tuple(rules), unreadable
 
     async def head(self) -> Head:
         generation, change = await self._link.command("HMGET", keys.RULES_HEAD, "generation", "change")
@@ -136,8 +181,10 @@ class StoredRules:
         rows = await self._link.command("XRANGE", keys.RULES_CHANGES, *words)
         if not rows or len(rows) > _MOST_CHANGES or not _leads_from(since, rows[0]):
             return ()
-        changes = [_change(int(entry.partition(b"-")[0]), fields) for entry, fields in rows[1:]]
-        return tuple(change for change in changes if change is not None)
+        try:
+            return tuple(_change(int(entry.partition(b"-")[0]), fields) for entry, fields in rows[1:])
+        except UnreadableRule:
+            return ()
 
     async def knows(self, head: Head) -> bool:
         entry = f"{head.generation}-0"
@@ -146,7 +193,7 @@ class StoredRules:
 
     async def rule(self, rule_id: str) -> Rule | None:
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
-        return _readable(raw, rule_id) if raw else None
+        return _read(raw, rule_id) if raw else None
 
     async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
         for _ in range(_TRIES):
@@ -158,6 +205,7 @@ class StoredRules:
                 written = msgspec.structs.replace(
                     rule, id=known.id, created_at=known.created_at, created_by=known.created_by
                 )
+            await self._must_be_read(written)
             done = await self._change(ChangeOp.PUT, change, seen, written, rule.created_by)
             if done is not None:
                 return Put(done.rule, done.head, seen is None, seen.rule.generation if seen else 0), done.wait_set
@@ -181,6 +229,7 @@ class StoredRules:
                 other = await self._link.command("HGET", keys.RULES_IDS, identity)
                 if other:
                     raise Exists(other.decode())
+            await self._must_be_read(written)
             done = await self._change(ChangeOp.PUT, change, seen, written, by)
             if done is not None:
                 return Put(done.rule, done.head, False, known.generation), done.wait_set
@@ -213,7 +262,7 @@ class StoredRules:
         ]
         at = int(time.time() * 1000)
         args: list[bytes | str | int] = [op, change, rule.id, *_written(seen, rule), by, at, self._max_rules]
-        answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)
+        answer = await self._link.call_kept(b"rules_change", step_keys, args)
         if answer is None:
             return None
         if answer == -1:
@@ -224,12 +273,23 @@ class StoredRules:
 
     async def _seen(self, rule_id: str) -> "_Seen | None":
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
-        return _Seen(raw, _rule_decoder.decode(raw)) if raw else None
+        return _Seen(raw, _read(raw, rule_id)) if raw else None
+
+    async def _must_be_read(self, rule: Rule) -> None:
+        """By every living process. One that comes later and cannot read it confirms nothing. Raises OldReaders."""
+        needed = format_of(rule)
+        if needed == FIRST_FORMAT:
+            return
+        builds = await self.builds()
+        living = (state for state in (await self.sessions()).values() if not state.dead)
+        old = sorted(state.name for state in living if builds.get(state.id, Build()).rule_format < needed)
+        if old:
+            raise OldReaders(old)
 
     # After a failover
 
     async def trail(self, since: int) -> Trail:
-        answer = await self._link.call(b"fg1_rules_trail", [keys.RULES_HEAD, keys.RULES_CHANGES], [since])
+        answer = await self._link.call(b"rules_trail", [keys.RULES_HEAD, keys.RULES_CHANGES], [since])
         rows = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
         return Trail(
             tuple(Step(Head(int(generation), change.decode()), int(was)) for generation, change, was in rows),
@@ -250,13 +310,13 @@ class StoredRules:
         if last:
             words = f"changes up to generation {lost.generation} were lost; what was known of them is in force again"
             args += (ChangeOp.REGAIN, "", *_written(None, Rule("", Selectors(), reason=words)), 0)
-        return bool(await self._link.call_kept(b"fg1_rules_regain", step_keys, args))
+        return bool(await self._link.call_kept(b"rules_regain", step_keys, args))
 
     # Effects
 
     async def save_effect(self, effect: Effective) -> None:
         args: list[bytes | str | int] = [effect.rule, effect.generation, codec.encode(effect)]
-        await self._link.call(b"fg1_save_effect", [keys.RULES_HEAD, keys.RULES_EFFECTS], args)
+        await self._link.call(b"save_effect", [keys.RULES_HEAD, keys.RULES_EFFECTS], args)
 
     async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:
         if rule_ids is None:
@@ -279,7 +339,7 @@ class StoredRules:
 
     async def raise_barrier(self, generation: int) -> None:
         anchors = [keys.lane_key(lane, b"lane") for lane in range(self._lanes)]
-        await asyncio.gather(*(self._link.call(b"fg1_barrier", [anchor], [generation]) for anchor in anchors))
+        await asyncio.gather(*(self._link.call(b"barrier", [anchor], [generation]) for anchor in anchors))
 
 
 class _Seen(NamedTuple):
@@ -310,20 +370,24 @@ def _identity(rule: Rule) -> bytes:
     return selectors if rule.kind is Kind.ERROR else rule.kind.encode() + b" " + selectors
 
 
-def _readable(raw: bytes, rule_id: str) -> Rule | None:
-    """A malformed rule is skipped with an alarm and never stops a worker."""
+def _read(raw: bytes, rule_id: str) -> Rule:
+    """Raises UnreadableRule."""
     try:
         return _rule_decoder.decode(raw)
     except msgspec.DecodeError as error:
-        log.error("rule %s in the store cannot be read and is not applied: %s", rule_id, error)
-        return None
+        raise UnreadableRule(rule_id, str(error)) from error
 
 
-def _change(generation: int, fields: Sequence[bytes]) -> Change | None:
+def _build(unreadable: str = "") -> bytes:
+    """This one, as the store knows it."""
+    return msgspec.json.encode(Build(library.NAME, newest_format(), unreadable))
+
+
+def _change(generation: int, fields: Sequence[bytes]) -> Change:
+    """Raises UnreadableRule."""
     said = dict(zip(fields[::2], fields[1::2], strict=True))
-    rule = _readable(said[b"rule"], said[b"id"].decode())
-    head = Head(generation, said[b"change"].decode())
-    return Change(head, ChangeOp(said[b"op"].decode()), rule) if rule is not None else None
+    rule = _read(said[b"rule"], said[b"id"].decode())
+    return Change(Head(generation, said[b"change"].decode()), ChangeOp(said[b"op"].decode()), rule)
 
 
 def _leads_from(head: Head, row: tuple[bytes, Sequence[bytes]]) -> bool:
