@@ -1,5 +1,6 @@
 """What the server spends its time on, asked of the server: every command it ran in a while, by function or name."""
 
+import re
 import socket
 import threading
 from collections import defaultdict
@@ -7,6 +8,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 _LOOK_EVERY = 0.2  # seconds
+_BUILD = re.compile(r"^fg(?:1|_[0-9a-f]{8})_")  # how the functions of one build begin
 _MOST = 100_000  # entries between two looks
 
 
@@ -101,6 +103,8 @@ class ServerWatch:
 
 
 def kind_of(words: list[str]) -> str:
-    """A function by its name, another command by its own."""
+    """A function by its name, without what names its build; another command by its own."""
     command = words[0].lower()
-    return words[1] if command in ("fcall", "fcall_ro") and len(words) > 1 else command
+    if command in ("fcall", "fcall_ro") and len(words) > 1:
+        return _BUILD.sub("fg_", words[1])
+    return command

@@ -52,18 +52,19 @@ AT_LAST: tuple[tuple[str, str], ...] = (
 )
 
 
-# The functions of the server, by how they begin, and the stage that their time belongs to.
+# The functions of the server, by how they begin (without the hash in their names), and the stage that their time
+# belongs to.
 STEPS: tuple[tuple[str, str], ...] = (
-    ("fg1_accept", "accept: in the server"),
-    ("fg1_agenda", "claim: agenda in the server"),
-    ("fg1_claim", "claim: in the server"),
-    ("fg1_settle", "settle: in the server"),
-    ("fg1_note", "settle: in the server"),
-    ("fg1_lease", "journal: in the server"),
-    ("fg1_journaled", "journal: in the server"),
-    ("fg1_limits", "claim: limits in the server"),
-    ("fg1_rules", "rules and sessions: in the server"),
-    ("fg1_", "server: other functions"),
+    ("fg_accept", "accept: in the server"),
+    ("fg_agenda", "claim: agenda in the server"),
+    ("fg_claim", "claim: in the server"),
+    ("fg_settle", "settle: in the server"),
+    ("fg_note", "settle: in the server"),
+    ("fg_lease", "journal: in the server"),
+    ("fg_journaled", "journal: in the server"),
+    ("fg_limits", "claim: limits in the server"),
+    ("fg_rules", "rules and sessions: in the server"),
+    ("fg_", "server: other functions"),
 )
 
 

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Middleware
 from control_api.access import Access
 from control_api.problems import HEADERS, REQUEST_ID_HEADER, Problem, new_request_id, problem_response
 from control_api.turns import Turns
-from mta.model.errors import BadValue, StoreError, StoreFull
+from mta.model.errors import BadValue, OldReaders, StoreError, StoreFull, UnreadableRule
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,8 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return problem_response(problem.status, str(problem), request_id, problem.field, problem.headers)
     except BadValue as bad:
         return problem_response(400, bad.reason, request_id, bad.field)
+    except (OldReaders, UnreadableRule) as conflict:
+        return problem_response(409, str(conflict), request_id)
     except StoreFull:
         return _away(request_id, "the store is full")
     except StoreError as trouble:

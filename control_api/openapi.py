@@ -61,6 +61,9 @@ def _schemas() -> Schema:
         "confirmed_at": TIME_OR_NULL,
         "seconds_since_confirm": {"type": "number", "minimum": 0},
         "dead": FLAG,
+        "library": TEXT,
+        "rule_format": COUNT,
+        "unreadable": or_null("string"),
     }
     error = {"type": TEXT, "message": TEXT, "field": or_null("string"), "request_id": TEXT}
     return {

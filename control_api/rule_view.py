@@ -72,10 +72,23 @@ async def shown_effect(deps: Dependencies, effect: Effect) -> dict[str, Any]:
     return found
 
 
-async def warnings_of(deps: Dependencies, rule: Rule) -> list[str]:
-    """Never refuses the rule: mail for a tag, a domain, a pool or an address that nobody knows may come."""
-    selectors = rule.selectors
-    found = _about_protected(selectors, deps.protected_tags)
+async def _silent(deps: Dependencies, effect: Effect) -> list[str]:
+    """Why processes that have not confirmed cannot."""
+    if not effect.unconfirmed:
+        return []
+    sessions, builds = await deps.rules.sessions(), await deps.rules.builds()
+    reasons = {session: builds[session].unreadable for session in effect.unconfirmed if session in builds}
+    return [
+        f"{name_of(session, sessions)} confirms nothing and delivers nothing: {reason}"
+        for session, reason in sorted(reasons.items())
+        if reason
+    ]
+
+
+async def warnings_of(deps: Dependencies, effect: Effect) -> list[str]:
+    """Never refuses the rule, which stands already: mail that it matches may come."""
+    rule, selectors = effect.rule, effect.rule.selectors
+    found = [*await _silent(deps, effect), *_about_protected(selectors, deps.protected_tags)]
     if rule.at_the_door is AtTheDoor.REJECT and (selectors.mta or selectors.ip or selectors.mx):
         found.append("nothing is rejected at the door: by which way mail would go is known only at its attempt")
     try:

@@ -123,7 +123,7 @@ class RulesResource:
         """GET /{id}."""
         read_query(request)
         deps = dependencies.of(request)
-        table = await deps.catalogue.table()
+        table = await deps.catalogue.readable(request.match_info["id"])
         rule = self.ours(table.rule(request.match_info["id"]))
         effect = await deps.orders.effect(rule)
         counts = await deps.books.rule(rule.id)
@@ -205,7 +205,7 @@ async def changed(deps: Dependencies, effect: Effect, until: str) -> web.Respons
     rule = effect.rule
     status = (201 if effect.created else 200) if await _reached(deps, effect, until) else 202
     body = shown_rule(rule) | await shown_effect(deps, effect)
-    body["warnings"] = await warnings_of(deps, rule)
+    body["warnings"] = await warnings_of(deps, effect)
     headers = {"Location": f"{PATHS[rule.kind]}/{rule.id}"} if effect.created else {}
     return json_response(body, status, headers | _etag(rule))
 

@@ -30,7 +30,7 @@ async def find_tag(request: web.Request) -> web.Response:
 async def _statement(request: web.Request, tag: str) -> web.Response:
     deps = dependencies.of(request)
     counts = await deps.books.tag(tag)
-    table = await deps.catalogue.table()
+    table = await deps.catalogue.readable()
     of_tag: list[str] = []
     async for some in deps.turns.slices(list(table.rules())):
         of_tag += [rule.id for rule in some if tag == rule.selectors.tag or tag in (rule.selectors.tags_all or ())]

@@ -8,13 +8,13 @@ from control_api import dependencies
 from control_api.problems import json_response
 from control_api.query import read_query
 from control_api.times import now_ms, shown
-from mta.model.rules import SessionState
+from mta.model.rules import Build, SessionState
 
 
 def name_of(session: str, sessions: Mapping[str, SessionState]) -> str:
     """`<node>/<roles>/<pid>`; the session's id once the store has forgotten it."""
     state = sessions.get(session)
-    return session if state is None else f"{state.node}/{'+'.join(state.roles)}/{state.pid}"
+    return session if state is None else state.name
 
 
 async def list_workers(request: web.Request) -> web.Response:
@@ -23,6 +23,7 @@ async def list_workers(request: web.Request) -> web.Response:
     deps = dependencies.of(request)
     head = await deps.rules.head()
     sessions = await deps.rules.sessions()
+    builds = await deps.rules.builds()
     now = now_ms()
     workers = [
         {
@@ -36,6 +37,9 @@ async def list_workers(request: web.Request) -> web.Response:
             "confirmed_at": shown(state.confirmed_at),
             "seconds_since_confirm": max(0.0, round((now - state.confirmed_at) / 1000, 3)),
             "dead": state.dead,
+            "library": builds.get(session, Build()).library,
+            "rule_format": builds.get(session, Build()).rule_format,
+            "unreadable": builds.get(session, Build()).unreadable or None,
         }
         for session, state in sorted(sessions.items(), key=lambda item: (item[1].node, item[1].pid, item[0]))
     ]

@@ -314,7 +314,7 @@ def _rule_event(change: RuleChange) -> Item:
         mx=rule.selectors.mx or "",
         remote_ip=rule.selectors.ip or "",
         tags=(rule.selectors.tag,) if rule.selectors.tag is not None else rule.selectors.tags_all or (),
-        reason=_in_words(op.value, rule, change.by),
+        reason=_in_words(op.value, rule, change),
         properties={
             "rule": rule.id,
             "op": op.value,
@@ -338,6 +338,8 @@ def _terms(rule: Rule) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _in_words(op: str, rule: Rule, by: str) -> str:
-    said = f"{op} by {by}" if by else op
+def _in_words(op: str, rule: Rule, change: RuleChange) -> str:
+    said = f"{op} by {change.by}" if change.by else op
+    if change.unreadable:
+        return f"{said}; the rule was made by a newer release, and nothing else of it can be read: {change.unreadable}"
     return f"{said}: {rule.reason}" if rule.reason else said

@@ -61,3 +61,19 @@ class BacklogFull(StoreError):
 
 class SessionLost(StoreError):
     """This process's session was given up for dead; its claims belong to others now."""
+
+
+class UnreadableRule(StoreError):
+    """A rule in the store has a field or a value that this release does not know, or is damaged: none of it is read."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(f"rule {rule} was made by a newer release, or is damaged, and cannot be read here: {reason}")
+        self.rule = rule
+
+
+class OldReaders(FloodgateError):
+    """A rule needs a newer release than some living processes run; nothing was written. The message names them."""
+
+    def __init__(self, processes: list[str]) -> None:
+        names = ", ".join(processes)
+        super().__init__(f"the rule has fields that older processes cannot read: {names}; upgrade or stop them first")

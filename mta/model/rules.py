@@ -1,7 +1,12 @@
-"""Rules, forced errors and pauses, as people write them and as every process knows them."""
+"""Rules, forced errors and pauses, as people write them and as every process knows them.
+
+A rule is read whole or not at all: a field or a value that a build does not know is an error there. So each field that
+is added to Selectors or Rule, and each value of their enums, is noted in SINCE under a new format.
+"""
 
 import enum
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -37,7 +42,7 @@ class InFlight(enum.StrEnum):
     FINISH = "finish"
 
 
-class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """What a rule applies to: all that are given must match; None = anything."""
 
     pool: str | None = None
@@ -53,7 +58,7 @@ class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     tenant: str | None = None  # the account on whose behalf the message was injected
 
 
-class Rule(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """Times are Unix milliseconds, 0 = not set. A pause answers nothing: its `code` is 0, and what is about mail that
     ends does not apply to it."""
 
@@ -72,6 +77,30 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     at_the_door: AtTheDoor = AtTheDoor.ACCEPT
     in_flight: InFlight = InFlight.ABORT
     undo: bool = True  # content of what it intercepts is kept for `rules.undo_window`
+
+
+# Formats after the first, by the field that came with each: "reason", "selectors.site"; or, for a value, "kind=limit".
+SINCE: Mapping[str, int] = {}
+FIRST_FORMAT: Final = 1
+_DEFAULTS: Final = {of: {field.name: field.default for field in msgspec.structs.fields(of)} for of in (Rule, Selectors)}
+
+
+def newest_format() -> int:
+    """The format of rules that this build reads."""
+    return max(SINCE.values(), default=FIRST_FORMAT)
+
+
+def format_of(rule: Rule) -> int:
+    """The least format that a process must read to read this rule."""
+    return max((since for name, since in SINCE.items() if _uses(rule, name)), default=FIRST_FORMAT)
+
+
+def _uses(rule: Rule, name: str) -> bool:
+    field, _, value = name.partition("=")
+    owner, _, field = field.rpartition(".")
+    holder: Rule | Selectors = rule.selectors if owner else rule
+    found = getattr(holder, field)
+    return bool(found == value if value else found != _DEFAULTS[type(holder)][field])
 
 
 class ChangeOp(enum.StrEnum):
@@ -123,3 +152,16 @@ class SessionState(msgspec.Struct, frozen=True):
     confirmed_at: int = 0  # Redis's wall clock, for display only
     dead: bool = False
     metrics: dict[str, float] = {}
+
+    @property
+    def name(self) -> str:
+        """As people know it: `<node>/<roles>/<pid>`."""
+        return f"{self.node}/{'+'.join(self.roles)}/{self.pid}"
+
+
+class Build(msgspec.Struct, frozen=True, array_like=True):
+    """The build of a process, as far as others must know it. The defaults are those of builds that do not say."""
+
+    library: str = "fg1"  # of its atomic steps
+    rule_format: int = FIRST_FORMAT
+    unreadable: str = ""  # why it confirms nothing; "" = it reads all rules

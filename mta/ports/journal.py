@@ -71,6 +71,7 @@ class RuleChange(NamedTuple):
     change: Change
     at: int  # Unix ms
     by: str
+    unreadable: str = ""  # why nothing but the id of its rule is known here
 
 
 class EventSink(Protocol):

@@ -4,9 +4,10 @@ import enum
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from mta.model.errors import UnreadableRule
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import QueueKey, Record
-from mta.model.rules import Change, Effective, Head, Kind, PastDot, Rule, SessionState
+from mta.model.rules import Build, Change, Effective, Head, Kind, PastDot, Rule, SessionState
 from mta.policy.rule_table import RuleTable
 
 Edit = Callable[[Rule], Rule]
@@ -94,6 +95,11 @@ class RuleStore(Protocol):
         nobody may act upon what a failover may forget. Raises SessionLost."""
         ...
 
+    async def cannot_read(self, seq: int, reason: str, metrics: Mapping[str, float]) -> None:
+        """This process lives, and confirms nothing because of a rule that it cannot read; registers it where seq is 1.
+        Raises SessionLost."""
+        ...
+
     async def leave(self) -> None:
         """The goodbye: after the last dot; claims must have been given back."""
         ...
@@ -101,17 +107,24 @@ class RuleStore(Protocol):
     async def head(self) -> Head: ...
 
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
-        """The whole table, without rules that cannot be read (alarm)."""
+        """The whole table. Raises UnreadableRule: nothing may be decided by a part of it."""
         ...
 
-    async def rule(self, rule_id: str) -> Rule | None: ...
+    async def load_readable(self) -> tuple[Head, tuple[Rule, ...], Mapping[str, UnreadableRule]]:
+        """The same to show, never to decide by: the rules that can be read, and by id those that cannot."""
+        ...
+
+    async def rule(self, rule_id: str) -> Rule | None:
+        """Raises UnreadableRule."""
+        ...
 
     async def removed(self, rule_id: str) -> "RemovedRule | None":
         """A rule that was removed within `status.retention`; None: nothing is known of it."""
         ...
 
     async def changes(self, since: Head) -> tuple[Change, ...]:
-        """From `since` to the head, in order; () where they do not lead there, or are too many: load the table."""
+        """From `since` to the head, in order; () where they do not lead there, are too many or cannot all be read: load
+        the table."""
         ...
 
     async def knows(self, head: Head) -> bool:
@@ -130,19 +143,19 @@ class RuleStore(Protocol):
 
     async def put(self, rule: Rule, change: str) -> tuple["Put", frozenset[str]]:
         """Create, or replace the rule of the same selectors (its id, created_* and counters stay): what was written,
-        and the wait set: the sessions that were registered at that moment."""
+        and the wait set: the sessions that were registered at that moment. Raises OldReaders, UnreadableRule."""
         ...
 
     async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple["Put", frozenset[str]] | None:
         """Replace the rule by what `edit` makes of it as it stands then; `edit` may be called again, and refuses by
         raising. Id, selectors and created_* stay. A pause may become a forced error: raises Exists where there is one
-        with its selectors. None: no such rule."""
+        with its selectors. None: no such rule. Raises OldReaders, UnreadableRule."""
         ...
 
     async def remove(
         self, rule_id: str, change: str, by: str = "", kind: Kind | None = None
     ) -> tuple["Removed", frozenset[str]] | None:
-        """None: no such rule, or none of that kind."""
+        """None: no such rule, or none of that kind. Raises UnreadableRule."""
         ...
 
     async def save_effect(self, effect: Effective) -> None:
@@ -154,6 +167,10 @@ class RuleStore(Protocol):
         ...
 
     async def sessions(self) -> dict[str, SessionState]: ...
+
+    async def builds(self) -> dict[str, Build]:
+        """By session, of those that said."""
+        ...
 
     async def mark_dead(self, session: str, seq: int | None) -> bool:
         """Give a session up: `seq` is what it stood still at (None: its process was reaped). False: it has moved on."""

@@ -35,7 +35,7 @@ class StoredBooks:
         for lane in self._lanes:
             for at in range(0, len(rule_ids), _AT_ONCE):
                 names = [keys.lane_key(lane, b"rule:" + rule_id.encode()) for rule_id in rule_ids[at : at + _AT_ONCE]]
-                rows = await self._link.call(b"fg1_hashes", [keys.lane_key(lane, b"lane"), *names], [])
+                rows = await self._link.call(b"hashes", [keys.lane_key(lane, b"lane"), *names], [])
                 for counts, row in zip(found[at:], rows, strict=False):
                     _add(counts, row)
         return found

@@ -62,7 +62,7 @@ class Checker:
         places: defaultdict[bytes, list[str]] = defaultdict(list)
         prefix = keys.lane_prefix(lane)
         for key in await self._all_keys(lane, b"due:"):
-            pool, _, domain = key[len(prefix) + 4 :].partition(b":")
+            pool, domain = keys.queue_of(key[len(prefix) + 4 :])
             rows = await self._link.command("ZRANGE", key, 0, -1, "WITHSCORES")
             for id_ in rows[::2]:
                 places[id_].append(f"due {pool.decode()}:{domain.decode()}")

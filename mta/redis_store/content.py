@@ -30,7 +30,7 @@ class StoredContent:
             return Placed(raw)
         key = _pieces_key(message)
         for number, piece in enumerate(codec.pieces(raw)):
-            await self._link.call(b"fg1_piece", [key], [number, piece, _PENDING])
+            await self._link.call(b"piece", [key], [number, piece, _PENDING])
         return Placed(IN_PIECES, (key,))
 
     async def get(self, message: MessageId, record: Record) -> bytes | None:

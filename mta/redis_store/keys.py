@@ -56,6 +56,13 @@ def due_key(prefix: bytes, pool: bytes, domain: bytes) -> bytes:
     return b"%bdue:%b:%b" % (prefix, pool, domain)
 
 
+def queue_of(name: bytes) -> tuple[bytes, bytes]:
+    """(pool, domain) of "<pool>:<domain>". Either may hold ":" itself: a pool of one IPv6 address ("@2001:db8::1"), and
+    an address literal ("[IPv6:2001:db8::1]"), which alone has brackets."""
+    at = name.find(b":[") if name.endswith(b"]") else name.rfind(b":")
+    return name[:at], name[at + 1 :]
+
+
 def agenda_key(prefix: bytes, pool: bytes) -> bytes:
     return b"%bagenda:%b" % (prefix, pool)
 
@@ -97,6 +104,7 @@ RULES_CANCELS = (
     b"fg:{rules}:cancels"  # stream: m = message id; what sessions hear of with their confirmation, ~100,000 long
 )
 RULES_SESSIONS = b"fg:{rules}:sessions"  # hash: session -> msgpack (see rules.lua)
+RULES_BUILDS = b"fg:{rules}:builds"  # hash: session -> JSON Build; of those that say; gone with the session
 RULES_EFFECTS = b"fg:{rules}:effects"  # hash: rule id -> "<generation>|<msgpack Effective>"
 RULES_SWEEPS = b"fg:{rules}:sweeps"  # hash: rule id -> "<owner>|<until, Unix ms>|<msgpack SweepState>"
 
@@ -124,9 +132,9 @@ META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node
 META_LIMITS = b"fg:{meta}:limits"  # set: "<pool>:<domain>" that ever had a limit taken
 
 
-def slots_key(pool: str, domain: str) -> bytes:
-    """hash: session -> connection slots held."""
-    return f"fg:{{limits:{pool}:{domain}}}:slots".encode()
+def slots_key(name: bytes) -> bytes:
+    """hash: session -> connection slots held. `name` is "<pool>:<domain>", and never taken apart."""
+    return b"fg:{limits:%b}:slots" % name
 
 
 def rate_key(pool: str, domain: str, kind: str) -> bytes:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib.resources
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
@@ -40,7 +39,7 @@ from mta.model.errors import (
     StoreUnsafe,
 )
 from mta.model.settings import RedisSettings
-from mta.redis_store import safety
+from mta.redis_store import library, safety
 from mta.redis_store.connections import Unconnected, translating
 from mta.redis_store.wires import Wires, hear
 
@@ -48,7 +47,6 @@ log = logging.getLogger(__name__)
 
 _CROWD: Final = 32  # calls at a time where they come by hundreds: more make none of them faster
 _LIGHT: Final = 128 * 1024  # bytes that cost less on their way through Lua than a transaction's answers do
-LIBRARY: Final = "fg1"  # the version is in the names of library and functions, which share one namespace
 
 # What says "not now" rather than "wrong": the same call may go through later.
 _AWAY = (
@@ -73,13 +71,6 @@ def _away(error: BaseException) -> StoreAway:
     if isinstance(error, AuthenticationError):
         return StoreDenied(words)
     return StoreLoading(words) if isinstance(error, BusyLoadingError) else StoreAway(words)
-
-
-def library_code() -> str:
-    """All atomic steps as one Functions library: the .lua files in the order of their names."""
-    folder = importlib.resources.files("mta.redis_store") / "functions"
-    pieces = sorted((entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".lua"))
-    return f"#!lua name={LIBRARY}\n" + "\n".join(text for _, text in pieces)
 
 
 def _answer_raw(callbacks: MutableMapping[Any, Any]) -> None:
@@ -182,13 +173,35 @@ class Link:
         await asyncio.shield(self._checking)
 
     async def load_library(self) -> None:
-        """On every master."""
-        code = library_code()
-        if self.cluster:
-            target = {"target_nodes": RedisCluster.PRIMARIES}
-            await self._translated(lambda: self._client.execute_command("FUNCTION LOAD", "REPLACE", code, **target))
-        else:
-            await self._translated(lambda: self._client.execute_command("FUNCTION LOAD", "REPLACE", code))
+        """On every master that lacks it. It is never replaced: its name says what is in it."""
+        for target in self._masters():
+            try:
+                await self.command("FUNCTION LOAD", library.CODE, **target)
+            except StoreError as error:
+                if "already exists" not in str(error):
+                    raise
+
+    async def libraries(self) -> set[str]:
+        """The names of the Functions libraries that any master has."""
+        found: set[str] = set()
+        for target in self._masters():
+            for row in await self.command("FUNCTION LIST", **target):
+                said = dict(zip(row[::2], row[1::2], strict=True))
+                found.add(said[b"library_name"].decode())
+        return found
+
+    async def remove_library(self, name: str) -> None:
+        """On every master that has it."""
+        for target in self._masters():
+            try:
+                await self.command("FUNCTION DELETE", name, **target)
+            except StoreError as error:
+                if "Library not found" not in str(error):
+                    raise
+
+    def _masters(self) -> list[dict[str, Any]]:
+        """Options that send a command to each of them."""
+        return [{"target_nodes": node} for node in self._client.get_primaries()] if self.cluster else [{}]
 
     async def call(
         self,
@@ -203,7 +216,7 @@ class Link:
         `patient`: nobody waits for it, so it may wait for a step that it can go along with. `fields`: a hash, and
         field, value, ... that stand there when the step begins, in one transaction with it; or, in a Cluster and where
         they are few bytes, they are the step's last arguments, and it puts them there."""
-        words = ("FCALL", function, len(keys), *keys, *args)
+        words = ("FCALL", library.STEPS[function], len(keys), *keys, *args)
         if fields is not None:
             if (wires := self._wires) is not None and sum(map(len, fields[1])) > _LIGHT:
                 put: tuple[bytes | str, ...] = ("HSET", fields[0], *fields[1])
@@ -226,7 +239,7 @@ class Link:
         knows nothing of it."""
         if not self._replicas:
             return await self.call(function, keys, args)
-        words = ("FCALL", function, len(keys), *keys, *args)
+        words = ("FCALL", library.STEPS[function], len(keys), *keys, *args)
         wait = ("WAIT", self._replicas, int(self._settings.timeout * 500))
         answer, many = await self._with_library(lambda: self._together(keys[0], words, wait))
         if many < self._replicas:

@@ -132,7 +132,7 @@ class StoredMessages:
                 stage, uncertain, rule = one.status[1:] if one.status[:1] == ("i",) else ("", "", "")
                 args += (one.id, one.domain, rule, stage, uncertain)
             anchor = keys.lane_key(lane_of(message), b"lane")
-            answers = await self._link.call(b"fg1_message_places", [anchor], args)
+            answers = await self._link.call(b"message_places", [anchor], args)
             for one, (kind, pool, source, due, asked) in zip(some, answers, strict=True):
                 where = kind.decode(), pool.decode(), source.decode()
                 places[one.id] = _Place(*where, int(float(due)), int(asked))
@@ -150,7 +150,7 @@ class StoredMessages:
         while first <= min(last, MAX_RECIPIENTS):
             numbers = range(first, min(first + at_once, MAX_RECIPIENTS + 1))
             ids = [delivery_id(message, number) for number in numbers]
-            answer = await self._link.call(b"fg1_message_read", step_keys, ids)
+            answer = await self._link.call(b"message_read", step_keys, ids)
             found += [_found(*answer[at : at + 3]) for at in range(0, len(answer), 3)]
             first += len(ids)
             if found:
@@ -175,7 +175,7 @@ class StoredMessages:
         waiting = [(found, place) for found, place in seen if place.kind]
         if any(place.kind == "claimed" and not place.asked_at for _, place in waiting):
             # First: who is told too early loses nothing, and a mark means that whoever held it then has been told.
-            await self._link.call(b"fg1_rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [message])
+            await self._link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [message])
             now = int(time.time() * 1000)
         for some in _slices(waiting, _PROBED):
             prefix = keys.lane_prefix(lane)
@@ -186,7 +186,7 @@ class StoredMessages:
                 items.append(_item(found, place, now, self._node))
             blob = codec.encode((now, int(self._retention * 1000), items))
             step_keys = [prefix + name for name in _CANCEL_KEYS] + sorted(names)
-            answers += await self._link.call(b"fg1_cancel", step_keys, [blob])
+            answers += await self._link.call(b"cancel", step_keys, [blob])
         return answers
 
 

@@ -37,5 +37,5 @@ class StoredNodeNames:
     async def write(self, name: str, seen: bytes, entry: NodeEntry | None) -> bytes | None:
         """The entry as it is stored now; None: it is no more as it was seen. Without `entry` it is removed."""
         raw = msgspec.json.encode(entry) if entry is not None else b""
-        done = await self._link.call(b"fg1_node_name", [keys.META_NODES], [name, seen, raw])
+        done = await self._link.call(b"node_name", [keys.META_NODES], [name, seen, raw])
         return raw if done else None

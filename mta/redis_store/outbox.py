@@ -1,19 +1,16 @@
 """Event streams as the journal reads them, and the stream that feeds watchers."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from mta.model.rules import Change, ChangeOp, Head, Rule
+from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
 from mta.ports.journal import Entry, Page, RuleChange
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
-
-log = logging.getLogger(__name__)
 
 _rule_decoder = msgspec.msgpack.Decoder(Rule)
 _FIRST_ENTRIES, _MOST_ENTRIES = 64, 1000  # of a stream, asked for in the first command of a page and in each other
@@ -37,7 +34,7 @@ class StoredOutbox:
 
     async def _lease(self, lane: int, journal: str, ms: int) -> tuple[bool, bytes]:
         step_keys = [keys.JOURNAL_OWNER, keys.JOURNAL_POSITION]
-        granted, position = await self._link.call(b"fg1_lease", step_keys, [lane, journal, ms])
+        granted, position = await self._link.call(b"lease", step_keys, [lane, journal, ms])
         return bool(granted), position
 
     async def position(self, lane: int) -> str:
@@ -81,7 +78,7 @@ class StoredOutbox:
 
     async def done(self, lane: int, journal: str, position: str) -> bool:
         step_keys = [keys.JOURNAL_OWNER, keys.JOURNAL_POSITION]
-        if not await self._link.call(b"fg1_journaled", step_keys, [lane, journal, position]):
+        if not await self._link.call(b"journaled", step_keys, [lane, journal, position]):
             return False
         ms, _, seq = position.partition("-")
         await self._link.quick("XTRIM", keys.lane_key(lane, b"events"), "MINID", f"{ms}-{int(seq) + 1}")
@@ -99,13 +96,14 @@ class StoredOutbox:
         for entry, fields in rows:
             said = dict(zip(fields[::2], fields[1::2], strict=True))
             generation = int(entry.partition(b"-")[0])
+            unreadable = ""
             try:
                 rule = _rule_decoder.decode(said[b"rule"])
             except codec.UNREADABLE as error:
-                log.error("change %d of the rule table cannot be read: %s", generation, error)
-                continue
+                unreadable = str(error)
+                rule = Rule(said[b"id"].decode(), Selectors())
             change = Change(Head(generation, said[b"change"].decode()), ChangeOp(said[b"op"].decode()), rule)
-            found.append(RuleChange(change, int(said[b"at"]), said[b"by"].decode()))
+            found.append(RuleChange(change, int(said[b"at"]), said[b"by"].decode(), unreadable))
         return found
 
     async def changes_position(self, node: str) -> int:

@@ -110,7 +110,7 @@ class QueueBooks:
                 some = names[at : at + _AT_ONCE]
                 step_keys = [prefix + b"lane", prefix + b"rec"]
                 step_keys += [keys.due_key(prefix, pool.encode(), domain.encode()) for pool, domain in some]
-                rows = await self._link.call(b"fg1_queue_counts", step_keys, [now, SAMPLE])
+                rows = await self._link.call(b"queue_counts", step_keys, [now, SAMPLE])
                 for queue, (many, ready, due, oldest, record) in zip(some, rows, strict=True):
                     found[queue].add_lane(many, ready, int(float(due)), oldest, record)
 
@@ -150,7 +150,7 @@ class QueueBooks:
         for pause in await self._link.command("SMEMBERS", prefix + b"pauses"):
             step_keys, at, more = [prefix + b"lane", keys.held_key(prefix, pause)], 0, True
             while more:
-                answer = await self._link.call(b"fg1_held_queues", step_keys, [at, at + _HELD_PAGE - 1])
+                answer = await self._link.call(b"held_queues", step_keys, [at, at + _HELD_PAGE - 1])
                 at += _HELD_PAGE
                 more = answer[0] == _HELD_PAGE
                 for name, many, oldest in _threes(answer[1:]):

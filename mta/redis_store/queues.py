@@ -83,7 +83,7 @@ class Queues:
         unsure = False  # a copy of the step may be on its way
         while True:
             try:
-                answer = await self._link.call(b"fg1_accept", step_keys, step_args, fields=contents)
+                answer = await self._link.call(b"accept", step_keys, step_args, fields=contents)
                 if answer == b"RULES":  # so would any copy be answered: a barrier never sinks
                     return False, []
                 if answer == b"DUP" and unsure:
@@ -119,7 +119,7 @@ class Queues:
     async def _void(self, session: str, lane: int, number: int, error: StoreError) -> None:
         """Returns when the batch has run after all; raises `error` once it never can, else Ambiguous."""
         try:
-            answer = await self._link.call(b"fg1_void", self._void_keys(lane, session), [session, number])
+            answer = await self._link.call(b"void", self._void_keys(lane, session), [session, number])
         except StoreError as away:
             self._unseen.setdefault(lane, []).append((session, number))
             raise Ambiguous(str(away)) from away
@@ -133,7 +133,7 @@ class Queues:
 
     async def agenda(self, lane: int, pools: Sequence[str], most: int) -> list[Due]:
         await self._give_back_unseen(lane)
-        answer = await self._link.call(b"fg1_agenda", [self._prefixes[lane] + b"lane"], [most, *pools])
+        answer = await self._link.call(b"agenda", [self._prefixes[lane] + b"lane"], [most, *pools])
         return [
             Due(QueueKey(answer[at].decode(), answer[at + 1].decode()), int(float(answer[at + 2])))
             for at in range(1, len(answer), 3)
@@ -152,7 +152,7 @@ class Queues:
             step_keys.append(keys.agenda_key(prefix, raw_pool))
             args += (raw_pool, raw_domain, most)
         try:
-            answer = await self._link.call(b"fg1_claim", step_keys, args)
+            answer = await self._link.call(b"claim", step_keys, args)
         except BaseException:
             # What it took, if it ran, is held by a session that does not know it.
             self._unsure.add(lane)
@@ -175,11 +175,11 @@ class Queues:
         """What this session may have claimed by calls whose answers were lost goes back to its queues."""
         if lane in self._unsure:
             args: list[bytes | str | int] = [self._session.id, self._claims[lane], self._tokens[lane]]
-            await self._link.call(b"fg1_recall", self._claim_keys(lane, self._session.id), args)
+            await self._link.call(b"recall", self._claim_keys(lane, self._session.id), args)
             self._unsure.discard(lane)
         while unseen := self._unseen.get(lane):
             session, number = unseen[0]
-            await self._link.call(b"fg1_void", self._void_keys(lane, session), [session, number])
+            await self._link.call(b"void", self._void_keys(lane, session), [session, number])
             unseen.remove((session, number))
 
     def _void_keys(self, lane: int, session: str) -> list[bytes]:
@@ -189,7 +189,7 @@ class Queues:
     async def farewell(self) -> None:
         """What this session still holds goes back, and nothing is remembered of it: it ends in good order."""
         for lane in range(self.lanes):
-            await self._link.call(b"fg1_farewell", self._claim_keys(lane, self._session.id), [self._session.id])
+            await self._link.call(b"farewell", self._claim_keys(lane, self._session.id), [self._session.id])
 
     def _claim_keys(self, lane: int, session: str) -> list[bytes]:
         prefix = self._prefixes[lane]
@@ -197,7 +197,7 @@ class Queues:
 
     async def settle(self, lane: int, changes: Sequence[Settlement]) -> list[Settled]:
         step_keys, args = settle_call(self._prefixes[lane], self._session.id, self._retention_ms, changes)
-        answers = await self._link.call(b"fg1_settle", step_keys, args, patient=True)
+        answers = await self._link.call(b"settle", step_keys, args, patient=True)
         settled = [_ANSWERS[answer] for answer in answers]
         self._tell_past_settled(changes, settled)
         return settled
@@ -205,7 +205,7 @@ class Queues:
     async def note(self, lane: int, events: Sequence[bytes]) -> None:
         """Append events that change no state."""
         prefix = self._prefixes[lane]
-        await self._link.call(b"fg1_note", [prefix + b"lane", prefix + b"events"], events)
+        await self._link.call(b"note", [prefix + b"lane", prefix + b"events"], events)
 
     def _tell_past_settled(self, changes: Sequence[Settlement], settled: Sequence[Settled]) -> None:
         """Rules wait for what was past its dot: `quiet_at` is when the last of it was settled."""
@@ -223,7 +223,7 @@ class Queues:
         at = int(time.time() * 1000)
         for attempt in range(100):
             try:
-                await self._link.call(b"fg1_past_settled", [keys.RULES_HEAD, keys.past_key(rule)], [at, *ids])
+                await self._link.call(b"past_settled", [keys.RULES_HEAD, keys.past_key(rule)], [at, *ids])
                 return
             except StoreAway:
                 await asyncio.sleep(min(5.0, 0.1 * 2**attempt))
@@ -239,7 +239,7 @@ class Queues:
 
     async def reclaim(self, lane: int, session: str, most: int) -> int:
         """Take back what a dead session holds in the lane; 0 = it holds nothing more there."""
-        return int(await self._link.call(b"fg1_reclaim", self._claim_keys(lane, session), [session, most]))
+        return int(await self._link.call(b"reclaim", self._claim_keys(lane, session), [session, most]))
 
 
 def _refusal(answer: bytes, session: str) -> StoreError:

@@ -9,23 +9,30 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from mta.model.errors import BadValue, SessionLost, StoreError
+from mta.model.errors import BadValue, OldReaders, SessionLost, StoreError, UnreadableRule
 from mta.model.ids import MessageId
-from mta.model.rules import Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, Selectors, SessionState
-from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, RemovedRule, Step, SweepState, Trail
-from mta.redis_store import codec, keys
+from mta.model.rules import (
+    FIRST_FORMAT,
+    Build,
+    Change,
+    ChangeOp,
+    Effective,
+    Head,
+    Kind,
+    PastDot,
+    Rule,
+    Selectors,
+    SessionState,
+    format_of,
+)
+from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, RemovedRule, Step, Trail
+from mta.redis_store import codec, keys, rule_records
 from mta.redis_store.link import Link
+from mta.redis_store.rule_records import identity_of, leads_from, read_change, read_rule, session_state, this_build
 from mta.redis_store.session import Session
 
 log = logging.getLogger(__name__)
 
-_rule_decoder = msgspec.msgpack.Decoder(Rule)
-_effect_decoder = msgspec.msgpack.Decoder(Effective)
-_sweep_decoder = msgspec.msgpack.Decoder(SweepState)
-_past_decoder = msgspec.msgpack.Decoder(PastDot)
-_about_decoder = msgspec.json.Decoder(tuple[str, int, tuple[str, ...]])
-_session_decoder = msgspec.msgpack.Decoder(tuple[int, str, int, bool, int, str, str])
-_metrics_decoder = msgspec.json.Decoder(dict[str, float])
 _TRIES: Final = 50  # of a change while others change the same rule
 _YIELD_EVERY: Final = 1000  # fields of a large table are decoded before the loop answers others
 _MOST_CHANGES: Final = 1000  # more than these, and the whole table costs less
@@ -72,7 +79,7 @@ class StoredRules:
         canceled: list[MessageId] = []
         while True:
             step_keys, step_args = self._confirm_step(seq, head, heard, past_dot, metrics)
-            answer = await self._link.call_kept(b"fg1_rules_confirm", step_keys, step_args)
+            answer = await self._link.call_kept(b"rules_confirm", step_keys, step_args)
             if answer[0] == b"LOST":
                 raise SessionLost(session.id)
             if answer[0] not in (b"OK", b"MORE"):
@@ -86,58 +93,88 @@ class StoredRules:
         if answer[0] == b"RELOAD":
             return Confirmed(False, told, reload=True)
         first = head.generation + 1
-        changes = [_change(first + at, fields) for at, fields in enumerate(answer[3])]
-        return Confirmed(False, told, tuple(change for change in changes if change is not None))
+        try:
+            changes = tuple(read_change(first + at, fields) for at, fields in enumerate(answer[3]))
+        except UnreadableRule:  # it may be gone from the table by now
+            return Confirmed(False, told, reload=True)
+        return Confirmed(False, told, changes)
 
     def _confirm_step(
         self, seq: int, head: Head, heard: bytes, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
     ) -> tuple[list[bytes], list[bytes | str | int]]:
         session = self._session
-        # JSON: Lua packs strings as text, and text must be UTF-8.
-        about = msgspec.json.encode((session.node, session.pid, session.roles))
-        step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_CHANGES, keys.RULES_CANCELS]
+        step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_CHANGES, keys.RULES_CANCELS, keys.RULES_BUILDS]
         step_keys += sorted({keys.past_key(entry.rule) for entry in past_dot})
         args: list[bytes | str | int] = [
             session.id,
             seq,
             head.generation,
             head.change,
-            about,
+            self._about(),
             msgspec.json.encode(metrics),
             heard,
+            this_build(),
         ]
         for entry in past_dot:
             args += (entry.rule, entry.id, codec.encode(msgspec.structs.replace(entry, session=session.id)))
         return step_keys, args
 
+    async def cannot_read(self, seq: int, reason: str, metrics: Mapping[str, float]) -> None:
+        session = self._session.id
+        step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_BUILDS]
+        args: list[bytes | str | int] = [session, seq, self._about(), msgspec.json.encode(metrics), this_build(reason)]
+        if await self._link.call(b"rules_cannot_read", step_keys, args) == b"LOST":
+            raise SessionLost(session)
+
+    def _about(self) -> bytes:
+        """JSON: Lua packs strings as text, and text must be UTF-8."""
+        return msgspec.json.encode((self._session.node, self._session.pid, self._session.roles))
+
     async def leave(self) -> None:
-        await self._link.command("HDEL", keys.RULES_SESSIONS, self._session.id)
+        await self.forget(self._session.id)
 
     async def sessions(self) -> dict[str, SessionState]:
         answer = await self._link.command("HGETALL", keys.RULES_SESSIONS)
         return {
-            name.decode(): _session(name.decode(), raw) for name, raw in zip(answer[::2], answer[1::2], strict=True)
+            name.decode(): session_state(name.decode(), raw)
+            for name, raw in zip(answer[::2], answer[1::2], strict=True)
+        }
+
+    async def builds(self) -> dict[str, Build]:
+        answer = await self._link.command("HGETALL", keys.RULES_BUILDS)
+        return {
+            name.decode(): rule_records.build_decoder.decode(raw)
+            for name, raw in zip(answer[::2], answer[1::2], strict=True)
         }
 
     async def mark_dead(self, session: str, seq: int | None) -> bool:
         args = [session, "" if seq is None else seq]
-        return bool(await self._link.call(b"fg1_session_dead", [keys.RULES_HEAD, keys.RULES_SESSIONS], args))
+        return bool(await self._link.call(b"session_dead", [keys.RULES_HEAD, keys.RULES_SESSIONS], args))
 
     async def forget(self, session: str) -> None:
         await self._link.command("HDEL", keys.RULES_SESSIONS, session)
+        await self._link.command("HDEL", keys.RULES_BUILDS, session)
 
     # The table
 
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
-        generation, change, answer = await self._link.call(b"fg1_rules_load", [keys.RULES_HEAD, keys.RULES_TABLE], [])
+        head, rules, unreadable = await self.load_readable()
+        for error in unreadable.values():
+            raise error
+        return head, rules
+
+    async def load_readable(self) -> tuple[Head, tuple[Rule, ...], Mapping[str, UnreadableRule]]:
+        generation, change, answer = await self._link.call(b"rules_load", [keys.RULES_HEAD, keys.RULES_TABLE], [])
         rules: list[Rule] = []
+        unreadable: dict[str, UnreadableRule] = {}
         for at in range(0, len(answer), 2):
             if at and at % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-            rule = _readable(answer[at + 1], answer[at].decode())
-            if rule is not None:
-                rules.append(rule)
-        return Head(int(generation), change.decode()), tuple(rules)
+            try:
+                rules.append(read_rule(answer[at + 1], answer[at].decode()))
+            except UnreadableRule as error:
+                unreadable[error.rule] = error
+        return Head(int(generation), change.decode()), tuple(rules), unreadable
 
     async def head(self) -> Head:
         generation, change = await self._link.command("HMGET", keys.RULES_HEAD, "generation", "change")
@@ -146,37 +183,38 @@ class StoredRules:
     async def changes(self, since: Head) -> tuple[Change, ...]:
         words = (f"{since.generation}-0", "+", "COUNT", _MOST_CHANGES + 1)
         rows = await self._link.command("XRANGE", keys.RULES_CHANGES, *words)
-        if not rows or len(rows) > _MOST_CHANGES or not _leads_from(since, rows[0]):
+        if not rows or len(rows) > _MOST_CHANGES or not leads_from(since, rows[0]):
             return ()
-        changes = [_change(int(entry.partition(b"-")[0]), fields) for entry, fields in rows[1:]]
-        return tuple(change for change in changes if change is not None)
+        try:
+            return tuple(read_change(int(entry.partition(b"-")[0]), fields) for entry, fields in rows[1:])
+        except UnreadableRule:
+            return ()
 
     async def knows(self, head: Head) -> bool:
         entry = f"{head.generation}-0"
         rows = await self._link.command("XRANGE", keys.RULES_CHANGES, entry, entry)
-        return bool(rows) and _leads_from(head, rows[0])
+        return bool(rows) and leads_from(head, rows[0])
 
     async def rule(self, rule_id: str) -> Rule | None:
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
-        return _readable(raw, rule_id) if raw else None
+        return read_rule(raw, rule_id) if raw else None
 
     async def removed(self, rule_id: str) -> RemovedRule | None:
         answer = await self._link.command("HGETALL", keys.removed_key(rule_id))
         said = dict(zip(answer[::2], answer[1::2], strict=True))
-        rule = _readable(said[b"rule"], rule_id) if b"rule" in said else None
-        if rule is None:
+        if b"rule" not in said:
             return None
         effect, sweep = said.get(b"effects"), said.get(b"sweeps")
         return RemovedRule(
-            rule,
+            read_rule(said[b"rule"], rule_id),
             int(said[b"at"]),
-            None if effect is None else _effect_decoder.decode(effect.partition(b"|")[2]),
-            None if sweep is None else _sweep_decoder.decode(sweep.split(b"|", 2)[2]),
+            None if effect is None else rule_records.effect_decoder.decode(effect.partition(b"|")[2]),
+            None if sweep is None else rule_records.sweep_decoder.decode(sweep.split(b"|", 2)[2]),
         )
 
     async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
         for _ in range(_TRIES):
-            known_id = await self._link.command("HGET", keys.RULES_IDS, _identity(rule))
+            known_id = await self._link.command("HGET", keys.RULES_IDS, identity_of(rule))
             seen = await self._seen(known_id.decode()) if known_id else None
             written = rule
             if seen is not None:
@@ -184,6 +222,7 @@ class StoredRules:
                 written = msgspec.structs.replace(
                     rule, id=known.id, created_at=known.created_at, created_by=known.created_by
                 )
+            await self._must_be_read(written)
             done = await self._change(ChangeOp.PUT, change, seen, written, rule.created_by)
             if done is not None:
                 return Put(done.rule, done.head, seen is None, seen.rule.generation if seen else 0), done.wait_set
@@ -202,11 +241,12 @@ class StoredRules:
                 created_at=known.created_at,
                 created_by=known.created_by,
             )
-            identity = _identity(written)
-            if identity != _identity(known):
+            identity = identity_of(written)
+            if identity != identity_of(known):
                 other = await self._link.command("HGET", keys.RULES_IDS, identity)
                 if other:
                     raise Exists(other.decode())
+            await self._must_be_read(written)
             done = await self._change(ChangeOp.PUT, change, seen, written, by)
             if done is not None:
                 return Put(done.rule, done.head, False, known.generation), done.wait_set
@@ -241,7 +281,7 @@ class StoredRules:
         at = int(time.time() * 1000)
         args: list[bytes | str | int] = [op, change, rule.id, *_written(seen, rule), by, at]
         args += (self._max_rules, self._retention_ms)
-        answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)
+        answer = await self._link.call_kept(b"rules_change", step_keys, args)
         if answer is None:
             return None
         if answer == -1:
@@ -252,12 +292,23 @@ class StoredRules:
 
     async def _seen(self, rule_id: str) -> "_Seen | None":
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
-        return _Seen(raw, _rule_decoder.decode(raw)) if raw else None
+        return _Seen(raw, read_rule(raw, rule_id)) if raw else None
+
+    async def _must_be_read(self, rule: Rule) -> None:
+        """By every living process. One that comes later and cannot read it confirms nothing. Raises OldReaders."""
+        needed = format_of(rule)
+        if needed == FIRST_FORMAT:
+            return
+        builds = await self.builds()
+        living = (state for state in (await self.sessions()).values() if not state.dead)
+        old = sorted(state.name for state in living if builds.get(state.id, Build()).rule_format < needed)
+        if old:
+            raise OldReaders(old)
 
     # After a failover
 
     async def trail(self, since: int) -> Trail:
-        answer = await self._link.call(b"fg1_rules_trail", [keys.RULES_HEAD, keys.RULES_CHANGES], [since])
+        answer = await self._link.call(b"rules_trail", [keys.RULES_HEAD, keys.RULES_CHANGES], [since])
         rows = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
         return Trail(
             tuple(Step(Head(int(generation), change.decode()), int(was)) for generation, change, was in rows),
@@ -278,13 +329,13 @@ class StoredRules:
         if last:
             words = f"changes up to generation {lost.generation} were lost; what was known of them is in force again"
             args += (ChangeOp.REGAIN, "", *_written(None, Rule("", Selectors(), reason=words)), 0)
-        return bool(await self._link.call_kept(b"fg1_rules_regain", step_keys, args))
+        return bool(await self._link.call_kept(b"rules_regain", step_keys, args))
 
     # Effects
 
     async def save_effect(self, effect: Effective) -> None:
         args: list[bytes | str | int] = [effect.rule, effect.generation, codec.encode(effect)]
-        await self._link.call(b"fg1_save_effect", [keys.RULES_HEAD, keys.RULES_EFFECTS], args)
+        await self._link.call(b"save_effect", [keys.RULES_HEAD, keys.RULES_EFFECTS], args)
 
     async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:
         if rule_ids is None:
@@ -292,14 +343,14 @@ class StoredRules:
             values = answer[1::2]
         else:
             values = await self._link.command("HMGET", keys.RULES_EFFECTS, *rule_ids) if rule_ids else []
-        found = (_effect_decoder.decode(raw.partition(b"|")[2]) for raw in values if raw)
+        found = (rule_records.effect_decoder.decode(raw.partition(b"|")[2]) for raw in values if raw)
         return {effect.rule: effect for effect in found}
 
     async def past_dot(self, rule_id: str) -> list[PastDot]:
         answer = await self._link.command("HGETALL", keys.past_key(rule_id))
         fields = dict(zip(answer[::2], answer[1::2], strict=True))
         entries = (
-            (_past_decoder.decode(raw), fields.get(b"=" + name))
+            (rule_records.past_decoder.decode(raw), fields.get(b"=" + name))
             for name, raw in fields.items()
             if not name.startswith(b"=")
         )
@@ -307,7 +358,7 @@ class StoredRules:
 
     async def raise_barrier(self, generation: int) -> None:
         anchors = [keys.lane_key(lane, b"lane") for lane in range(self._lanes)]
-        await asyncio.gather(*(self._link.call(b"fg1_barrier", [anchor], [generation]) for anchor in anchors))
+        await asyncio.gather(*(self._link.call(b"barrier", [anchor], [generation]) for anchor in anchors))
 
 
 class _Seen(NamedTuple):
@@ -327,51 +378,6 @@ class _Done(NamedTuple):
 
 def _written(seen: _Seen | None, rule: Rule) -> tuple[bytes, bytes, bytes, bytes]:
     """What a step needs to write the rule: as it was seen, its identity then, the one it is to have, the rule."""
-    identity = _identity(rule)
-    raw, old = (b"", identity) if seen is None else (seen.raw, _identity(seen.rule))
+    identity = identity_of(rule)
+    raw, old = (b"", identity) if seen is None else (seen.raw, identity_of(seen.rule))
     return raw, old, identity, codec.encode(msgspec.structs.replace(rule, generation=0))
-
-
-def _identity(rule: Rule) -> bytes:
-    """A rule is its kind and its whole selector set."""
-    selectors = msgspec.json.encode(rule.selectors)
-    return selectors if rule.kind is Kind.ERROR else rule.kind.encode() + b" " + selectors
-
-
-def _readable(raw: bytes, rule_id: str) -> Rule | None:
-    """A malformed rule is skipped with an alarm and never stops a worker."""
-    try:
-        return _rule_decoder.decode(raw)
-    except msgspec.DecodeError as error:
-        log.error("rule %s in the store cannot be read and is not applied: %s", rule_id, error)
-        return None
-
-
-def _change(generation: int, fields: Sequence[bytes]) -> Change | None:
-    said = dict(zip(fields[::2], fields[1::2], strict=True))
-    rule = _readable(said[b"rule"], said[b"id"].decode())
-    head = Head(generation, said[b"change"].decode())
-    return Change(head, ChangeOp(said[b"op"].decode()), rule) if rule is not None else None
-
-
-def _leads_from(head: Head, row: tuple[bytes, Sequence[bytes]]) -> bool:
-    """Whether a row of the stream is the change that made this head."""
-    entry, fields = row
-    said = dict(zip(fields[::2], fields[1::2], strict=True))
-    return entry == b"%d-0" % head.generation and said[b"change"].decode() == head.change
-
-
-def _session(name: str, raw: bytes) -> SessionState:
-    generation, change, seq, dead, confirmed_at, about, metrics = _session_decoder.decode(raw)
-    node, pid, roles = _about_decoder.decode(about)
-    return SessionState(
-        id=name,
-        node=node,
-        pid=pid,
-        roles=roles,
-        head=Head(generation, change),
-        seq=seq,
-        confirmed_at=confirmed_at,
-        dead=dead,
-        metrics=_metrics_decoder.decode(metrics),
-    )

@@ -27,7 +27,7 @@ class StoredSpares:
     async def spared(self, lane: int, rule: str, most: int) -> list[Spared]:
         prefix = keys.lane_prefix(lane)
         step_keys = [prefix + b"lane", keys.spared_key(prefix, rule.encode()), prefix + b"rec"]
-        answer = await self._link.call(b"fg1_first", step_keys, [f"({int(time.time() * 1000)}", most])
+        answer = await self._link.call(b"first", step_keys, [f"({int(time.time() * 1000)}", most])
         return [_spared(*answer[at : at + 3]) for at in range(1, len(answer), 3)]
 
     async def count(self, rule: str, now_ms: int) -> int:
@@ -70,7 +70,7 @@ class StoredSpares:
             for one in back
         ]
         blob = codec.encode((rule, self._hours, list(queues), items))
-        return int(await self._link.call(b"fg1_reinstate", step_keys, [blob]))
+        return int(await self._link.call(b"reinstate", step_keys, [blob]))
 
 
 def _spared(member: bytes, until: bytes, raw: bytes) -> Spared:

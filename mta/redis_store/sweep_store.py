@@ -50,16 +50,16 @@ class StoredSweeps:
     async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[Queued]]:
         prefix = keys.lane_prefix(lane)
         due = keys.due_key(prefix, queue.pool.encode(), queue.domain.encode())
-        answer = await self._link.call(b"fg1_scan", [prefix + b"lane", due, prefix + b"rec"], [cursor, most])
+        answer = await self._link.call(b"scan", [prefix + b"lane", due, prefix + b"rec"], [cursor, most])
         return int(answer[0]), _queued(answer, queue)[0]
 
     async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[Queued]]:
-        answer = await self._link.call(b"fg1_scan", self._held_keys(lane, pause), [cursor, most])
+        answer = await self._link.call(b"scan", self._held_keys(lane, pause), [cursor, most])
         return int(answer[0]), _queued(answer)[0]
 
     async def first_held(self, lane: int, pause: str, most: int) -> list[Queued]:
         while True:
-            answer = await self._link.call(b"fg1_first", self._held_keys(lane, pause), ["-inf", most])
+            answer = await self._link.call(b"first", self._held_keys(lane, pause), ["-inf", most])
             found, unreadable = _queued(answer)
             if not unreadable:
                 return found
@@ -73,7 +73,7 @@ class StoredSweeps:
         for id_, (pool, domain) in members:
             step_keys += (keys.due_key(prefix, pool.encode(), domain.encode()), keys.agenda_key(prefix, pool.encode()))
             args += (id_, pool, domain)
-        await self._link.call(b"fg1_unhold", step_keys, args)
+        await self._link.call(b"unhold", step_keys, args)
 
     def _held_keys(self, lane: int, pause: str) -> list[bytes]:
         prefix = keys.lane_prefix(lane)
@@ -103,14 +103,14 @@ class StoredSweeps:
             )
         )
         step_keys = [*(prefix + name for name in _MOVE_KEYS), *_named(prefix, source, queues, kinds)]
-        count = int(await self._link.call(b"fg1_move", step_keys, [blob, codec.framed(events)]))
+        count = int(await self._link.call(b"move", step_keys, [blob, codec.framed(events)]))
         return (InterceptAnswer.OLD_RULES, 0) if count < 0 else (InterceptAnswer.OK, count)
 
     async def drop_spared(self, lane: int, rule: str, most: int, early: bool = False) -> int:
         prefix = keys.lane_prefix(lane)
         step_keys = [prefix + b"lane", keys.spared_key(prefix, rule.encode())]
         step_keys += [prefix + name for name in (b"spares", b"rec", b"content", b"refs")]
-        return int(await self._link.call(b"fg1_drop_spared", step_keys, [rule, most, "1" if early else ""]))
+        return int(await self._link.call(b"drop_spared", step_keys, [rule, most, "1" if early else ""]))
 
     async def traffic(self) -> int:
         total = 0
@@ -138,7 +138,7 @@ class StoredSweeps:
         """Take or keep the sweep for `lease` seconds; False: another owner has it."""
         step_keys = [keys.RULES_HEAD, keys.RULES_SWEEPS, keys.RULES_TABLE]
         args: list[bytes | str | int] = [state.rule, state.owner, int(lease * 1000)]
-        return bool(await self._link.call(b"fg1_take_sweep", step_keys, [*args, codec.encode(state)]))
+        return bool(await self._link.call(b"take_sweep", step_keys, [*args, codec.encode(state)]))
 
 
 def _share(memory: Mapping[str, Any]) -> float:

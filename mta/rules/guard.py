@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from mta.model.errors import SessionLost, StoreError
+from mta.model.errors import SessionLost, StoreError, UnreadableRule
 from mta.model.ids import MessageId
 from mta.model.rules import Head, PastDot, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
@@ -52,6 +52,7 @@ class Guard:
         self._known = False  # the table was loaded under this session
         self._passed: deque[Head] = deque(maxlen=_PASSED)  # heads that led to the table, its own the last of them
         self._alarmed: tuple[Head, Head] | None = None  # heads between which a loss was told
+        self._unreadable = ""  # why nothing can be confirmed, as it was told
         self._hooks_due = False  # the table was swapped and what is past its dot is not listed yet
         self._listed: dict[tuple[str, str], PastDot] = {}  # (rule, delivery) to tell with the next confirm
         self._canceled: dict[MessageId, float] = {}  # until when it is known, the oldest first
@@ -124,6 +125,8 @@ class Guard:
                 pause = self._staleness / 5
             except SessionLost:
                 continue
+            except UnreadableRule:
+                pause = self._staleness / 5
             except StoreError as error:
                 failures += 1
                 pause = min(_RETRY[0] * 2 ** min(failures, 10), _RETRY[1])
@@ -145,7 +148,8 @@ class Guard:
             pass
 
     async def beat(self) -> None:
-        """Confirm the table, catching up as often as needed. Raises StoreError (nothing changed), SessionLost."""
+        """Confirm the table, catching up as often as needed. Raises StoreError (nothing changed), SessionLost,
+        UnreadableRule: the store has been told that this process lives and why it confirms nothing."""
         if not self._staleness:
             self._staleness = await self._store.max_staleness()
         try:
@@ -153,9 +157,29 @@ class Guard:
                 await self._reload(None)
             while not await self._confirm():
                 pass
+            self._unreadable = ""
+        except UnreadableRule as error:
+            await self._object(error)
+            raise
         except SessionLost:
             self._lose_session()
             raise
+
+    async def _object(self, error: UnreadableRule) -> None:
+        """The permit runs out; what this process has claimed stays its own. Raises SessionLost."""
+        if self._unreadable != str(error):
+            self._unreadable = str(error)
+            log.error(
+                "%s; this process confirms and delivers nothing until the rule is removed from a node that reads it (a "
+                "damaged one by HDEL fg:{rules}:table), or this node is upgraded",
+                error,
+            )
+        try:
+            await self._store.cannot_read(self._seq, str(error), self._metrics())
+        except SessionLost:
+            self._lose_session()
+            raise
+        self._seq += 1
 
     async def _confirm(self) -> bool:
         """One question to the store; False: the table moved on and must be confirmed as it is now."""
@@ -194,7 +218,7 @@ class Guard:
 
     async def _reload(self, told: Head | None) -> None:
         """Take the whole table; `told` is the head that ours does not lead to, None: this session knows none yet."""
-        if told is not None:
+        if told is not None and not self._unreadable:
             log.error("rule table loaded anew: ours is %s, the store's head is %s", self._table, told)
         while True:
             head, rules = await self._store.load()

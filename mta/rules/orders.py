@@ -107,7 +107,7 @@ class OrderBook:
 
     async def start(self) -> None:
         """Take up what an earlier process left: changes that were not seen to be effective."""
-        _, rules = await self._store.load()
+        _, rules, _ = await self._store.load_readable()
         known = await self._store.effects()
         for rule in rules:
             effect = known.get(rule.id)

@@ -217,17 +217,17 @@ CONFIRMATION = (
     Mutation(
         "the wait set: taken from before the put",
         "mta/redis_store/rule_store.py",
-        '        answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)\n',
+        '        answer = await self._link.call_kept(b"rules_change", step_keys, args)\n',
         "        before = [name.encode() for name in await self.sessions()]\n"
-        '        answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)\n'
+        '        answer = await self._link.call_kept(b"rules_change", step_keys, args)\n'
         "        answer = [answer[0], before]\n",
         _T_STORE + "who_registers_while_a_rule_is_put_is_waited_for_or_has_it[plain]",
     ),
     Mutation(
         "what a failover may forget is no confirmation",
         "mta/redis_store/rule_store.py",
-        'self._link.call_kept(b"fg1_rules_confirm"',
-        'self._link.call(b"fg1_rules_confirm"',
+        'self._link.call_kept(b"rules_confirm"',
+        'self._link.call(b"rules_confirm"',
         "tests/integration/test_replicas.py::test_a_master_that_lost_its_replicas_confirms_nothing",
     ),
     Mutation(

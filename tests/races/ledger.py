@@ -86,7 +86,7 @@ async def _read_lane(link: Link, lane: int, living: dict[str, Living], ended: di
         key = prefix + name
         if kind == b"due":
             rows = await link.command("ZRANGE", key, 0, -1, "WITHSCORES")
-            pool = rest.partition(b":")[0]
+            pool = keys.queue_of(rest)[0]
             for id_, due in zip(rows[::2], rows[1::2], strict=True):
                 places[id_] = pool, "due" if float(due) <= now else "later"
         elif kind == b"claimed":

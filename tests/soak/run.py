@@ -19,6 +19,7 @@ from tests.support.recount import recount
 _DRAIN = 90.0  # seconds until nothing waits any more, after the last fault
 _JOURNALS = 20.0  # seconds for the rest of the log
 _EXAMPLES = 10  # of each kind of finding
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
 _ENDED = re.compile(r"(\S+) \(pid (\d+)\) ended with status (-?\d+)")
 
 
@@ -128,7 +129,7 @@ def _tracebacks(log: str) -> list[str]:
         if line.strip().startswith("Traceback (most recent call last)"):
             inside = True
         elif inside and line and not line.startswith((" ", "|", "+")):
-            ends.append(line[:200])
+            ends.append(_ADDRESS.sub("0x...", line)[:200])
             inside = False
     return ends
 

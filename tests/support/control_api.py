@@ -17,10 +17,10 @@ from control_api.connections import Connections
 from control_api.dependencies import Dependencies
 from control_api.serving import Serving
 from control_api.turns import Turns
-from mta.model.errors import StoreAway
+from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
-from mta.model.rules import Change, Head, Kind, PastDot, Rule, SessionState
+from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
 from mta.ports.messages import Standing
@@ -37,6 +37,8 @@ class Cluster:
 
     def __init__(self) -> None:
         self.rules: dict[str, Rule] = {}
+        self.unreadable: dict[str, UnreadableRule] = {}
+        self.builds: dict[str, Build] = {}
         self.generation = 0
         self.removed: dict[str, RemovedRule] = {}
         self.away = False
@@ -199,9 +201,17 @@ class Stores:
         self._cluster.reach()
         return Head(self._cluster.generation, "c"), tuple(self._cluster.rules.values())
 
+    async def load_readable(self) -> tuple[Head, tuple[Rule, ...], dict[str, UnreadableRule]]:
+        head, rules = await self.load()
+        unreadable = self._cluster.unreadable
+        return head, tuple(rule for rule in rules if rule.id not in unreadable), unreadable
+
     async def sessions(self) -> dict[str, SessionState]:
         self._cluster.reach()
         return self._cluster.states
+
+    async def builds(self) -> dict[str, Build]:
+        return self._cluster.builds
 
     async def pools(self) -> list[str]:
         self._cluster.reach()

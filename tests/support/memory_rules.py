@@ -5,9 +5,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from mta.model.errors import SessionLost, StoreAway
+from mta.model.errors import SessionLost, StoreAway, UnreadableRule
 from mta.model.ids import MessageId
-from mta.model.rules import NO_HEAD, Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, Selectors, SessionState
+from mta.model.rules import (
+    NO_HEAD,
+    Build,
+    Change,
+    ChangeOp,
+    Effective,
+    Head,
+    Kind,
+    PastDot,
+    Rule,
+    Selectors,
+    SessionState,
+)
 from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, Step, Trail
 
 
@@ -50,6 +62,7 @@ class Shared:
         self.rules: dict[str, Rule] = {}
         self.changes: list[Change] = []
         self.sessions: dict[str, SessionState] = {}
+        self.builds: dict[str, Build] = {}
         self.past: dict[str, dict[str, PastDot]] = {}
         self.effects: dict[str, Effective] = {}
         self.canceled: list[MessageId] = []
@@ -87,6 +100,7 @@ class MemoryRules:
         self.staleness = staleness
         self.away = False
         self.lose_reply = False
+        self.unknown: set[str] = set()  # rules that this build cannot read
         self._heard: int | None = None  # how many cancellations this session was told of
         self.asked: list[tuple[int, Head, tuple[PastDot, ...]]] = []
         self.before_answer: Callable[[], None] = lambda: None  # runs when the step has run and its answer is under way
@@ -132,11 +146,13 @@ class MemoryRules:
             later = [change for change in shared.changes if change.head.generation > at]
             passed = at == 0 or any(change.head == head for change in shared.changes)
             follows = at < shared.head.generation and passed and len(later) == shared.head.generation - at
+            follows = follows and not any(change.rule.id in self.unknown for change in later)
             return Confirmed(False, shared.head, tuple(later) if follows else (), reload=not follows)
         number = max(seq, known.seq + 1) if known is not None else seq
         shared.sessions[self.session] = SessionState(
             self.session, self.name, 1, ("delivery",), head, number, confirmed_at=shared.clock()
         )
+        shared.builds[self.session] = Build()
         for entry in past_dot:
             told = msgspec.structs.replace(entry, session=self.session)
             shared.past.setdefault(entry.rule, {}).setdefault(entry.id, told)
@@ -144,18 +160,44 @@ class MemoryRules:
             True, shared.head, canceled=tuple(() if self._heard is None else shared.canceled[self._heard :])
         )
 
+    async def cannot_read(self, seq: int, reason: str, metrics: Mapping[str, float]) -> None:
+        await self.wire.there()
+        shared = self._reach()
+        known = shared.sessions.get(self.session)
+        if (known is None and seq > 1) or (known is not None and known.dead):
+            raise SessionLost(self.session)
+        if known is None:
+            known = SessionState(self.session, self.name, 1, ("delivery",), NO_HEAD, 0)
+        shared.sessions[self.session] = msgspec.structs.replace(known, seq=max(seq, known.seq + 1))
+        shared.builds[self.session] = Build(unreadable=reason)
+        await self.wire.back()
+
+    async def builds(self) -> dict[str, Build]:
+        return dict(self._reach().builds)
+
     async def leave(self) -> None:
         self._reach().sessions.pop(self.session, None)
+        self.shared.builds.pop(self.session, None)
 
     async def head(self) -> Head:
         return self._reach().head
 
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         await self.wire.there()
-        shared = self._reach()
-        answer = shared.head, tuple(shared.rules.values())
+        head, rules, unreadable = await self.load_readable()
         await self.wire.back()
-        return answer
+        for error in unreadable.values():
+            raise error
+        return head, rules
+
+    async def load_readable(self) -> tuple[Head, tuple[Rule, ...], Mapping[str, UnreadableRule]]:
+        shared = self._reach()
+        rules = tuple(rule for rule in shared.rules.values() if rule.id not in self.unknown)
+        return (
+            shared.head,
+            rules,
+            {id_: UnreadableRule(id_, "unknown field") for id_ in self.unknown & set(shared.rules)},
+        )
 
     async def rule(self, rule_id: str) -> Rule | None:
         return self._reach().rules.get(rule_id)

@@ -33,14 +33,19 @@ class Node:
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
         self.words = words
         self.token: str | None = TOKEN  # None: the node makes its own
+        self.build: pathlib.Path | None = None  # another copy of the program, None: this one
         self.process: subprocess.Popen[str] | None = None
         self.ready: dict[str, Any] = {}
 
     def start(self, timeout: float = 30.0) -> "Node":
         self.folder.mkdir(parents=True, exist_ok=True)
         environ = os.environ | ({"FLOODGATE_ADMIN_TOKEN": self.token} if self.token else {})
+        if self.build is not None:
+            environ |= {"PYTHONPATH": str(self.build)}
         with (self.folder / "node.log").open("a") as errors:
-            self.process = subprocess.Popen(self.words, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ)
+            self.process = subprocess.Popen(
+                self.words, stdout=subprocess.PIPE, stderr=errors, text=True, env=environ, cwd=self.build
+            )
         lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=lambda: lines.put(self.process.stdout.readline()), daemon=True).start()
         try:

@@ -5,7 +5,7 @@ local function piece(keys, argv)
   return 'OK'
 end
 
-redis.register_function { function_name = 'fg1_piece', callback = piece }
+redis.register_function { function_name = STEP .. 'piece', callback = piece }
 
 -- What rules decided at the door: deliveries that end in the step that accepts them (counted as queued until here), and messages that are not accepted at all.
 -- door: [retention_ms, [[id, pool, domain, rule, tags, final, spare_ms], ...], [[rule, tags, recipients], ...]]
@@ -159,7 +159,7 @@ local function accept(keys, argv)
   return answer
 end
 
-redis.register_function { function_name = 'fg1_accept', callback = accept }
+redis.register_function { function_name = STEP .. 'accept', callback = accept }
 
 -- void: makes a batch that has not run refuse for ever; what one that has run claimed goes back, as never attempted.
 -- Answers RAN when it has run (or a later one has), VOID, or LOST: the session was given up, so nobody can tell.
@@ -189,4 +189,4 @@ local function void(keys, argv)
   return 'RAN'
 end
 
-redis.register_function { function_name = 'fg1_void', callback = void, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'void', callback = void, flags = { 'allow-oom' } }

@@ -7,4 +7,4 @@ local function hashes(keys, argv)
   return rows
 end
 
-redis.register_function { function_name = 'fg1_hashes', callback = hashes, flags = { 'no-writes' } }
+redis.register_function { function_name = STEP .. 'hashes', callback = hashes, flags = { 'no-writes' } }

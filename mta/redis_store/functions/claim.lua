@@ -19,7 +19,7 @@ local function agenda(keys, argv)
   return answer
 end
 
-redis.register_function { function_name = 'fg1_agenda', callback = agenda, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'agenda', callback = agenda, flags = { 'no-writes', 'allow-oom' } }
 
 -- claim: deliveries that are due move from their queue to the session, with one fencing token for the call.
 -- Never leaves a delivery in neither, nor an agenda that is later than its queue.
@@ -89,7 +89,7 @@ local function claim(keys, argv)
   return answer
 end
 
-redis.register_function { function_name = 'fg1_claim', callback = claim, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'claim', callback = claim, flags = { 'allow-oom' } }
 
 -- What a session that ended still has on its way must neither run nor be taken for what ran; forgotten after an hour.
 local function bar(P, session)
@@ -113,7 +113,7 @@ local function reclaim(keys, argv)
   return give_back(P, keys[2], redis.call('HRANDFIELD', keys[2], tonumber(argv[2]), 'WITHVALUES'), true)
 end
 
-redis.register_function { function_name = 'fg1_reclaim', callback = reclaim, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'reclaim', callback = reclaim, flags = { 'allow-oom' } }
 
 -- recall: after a claim whose answer was lost. It can not run any more, and what it took goes back, as never attempted.
 -- KEYS: lane, claimed, rec, ingest, holders. ARGV: session, number of the lost claim, last token that the session has seen.
@@ -131,7 +131,7 @@ local function recall(keys, argv)
   return give_back(P, keys[2], unseen, false)
 end
 
-redis.register_function { function_name = 'fg1_recall', callback = recall, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'recall', callback = recall, flags = { 'allow-oom' } }
 
 -- farewell: a session that ends in good order leaves nothing behind. KEYS: lane, claimed, rec, ingest, holders. ARGV: session
 local function farewell(keys, argv)
@@ -141,4 +141,4 @@ local function farewell(keys, argv)
   return many
 end
 
-redis.register_function { function_name = 'fg1_farewell', callback = farewell, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'farewell', callback = farewell, flags = { 'allow-oom' } }

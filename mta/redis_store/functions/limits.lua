@@ -18,7 +18,7 @@ local function limits_hold(keys, argv)
   return held
 end
 
-redis.register_function { function_name = 'fg1_limits_hold', callback = limits_hold, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'limits_hold', callback = limits_hold, flags = { 'allow-oom' } }
 
 -- limits_tokens: instants on a grid `interval` ms apart, each given once, at most a second ahead. ARGV: interval, most
 -- Answers [now, first, how many]. The key lives as long as it says something.
@@ -33,4 +33,4 @@ local function limits_tokens(keys, argv)
   return { tostring(now), string.format('%.3f', first), many }
 end
 
-redis.register_function { function_name = 'fg1_limits_tokens', callback = limits_tokens, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'limits_tokens', callback = limits_tokens, flags = { 'allow-oom' } }

@@ -22,7 +22,7 @@ local function message_read(keys, argv)
   return answer
 end
 
-redis.register_function { function_name = 'fg1_message_read', callback = message_read, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'message_read', callback = message_read, flags = { 'no-writes', 'allow-oom' } }
 
 -- message_places: where deliveries with a record are. KEYS: lane. ARGV: id, domain, rule, stage, uncertain, ...; `rule` is
 -- the one that intercepted it, '' = it lives. Answers [[kind, pool, source, due, asked], ...]: kind is due, held (source:
@@ -82,7 +82,7 @@ local function message_places(keys, argv)
   return answer
 end
 
-redis.register_function { function_name = 'fg1_message_places', callback = message_places, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'message_places', callback = message_places, flags = { 'no-writes', 'allow-oom' } }
 
 -- cancel: ends what still waits where it was seen, and marks what is claimed: its worker, or whoever claims it after that
 -- one's death, ends it. What a rule spared stays intercepted and is let go. Never leaves a mark on what has ended, and
@@ -158,4 +158,4 @@ local function cancel(keys, argv)
   return answer
 end
 
-redis.register_function { function_name = 'fg1_cancel', callback = cancel, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'cancel', callback = cancel, flags = { 'allow-oom' } }

@@ -15,4 +15,4 @@ local function node_name(keys, argv)
   return 1
 end
 
-redis.register_function { function_name = 'fg1_node_name', callback = node_name, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'node_name', callback = node_name, flags = { 'allow-oom' } }

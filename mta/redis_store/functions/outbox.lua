@@ -16,7 +16,7 @@ local function lease(keys, argv)
   return { 1, redis.call('HGET', keys[2], lane) or '0-0' }
 end
 
-redis.register_function { function_name = 'fg1_lease', callback = lease, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'lease', callback = lease, flags = { 'allow-oom' } }
 
 -- journaled: all up to `position` is durable, if the lane is still this journal's. KEYS: owner, position. ARGV: lane, journal, position
 local function journaled(keys, argv)
@@ -28,4 +28,4 @@ local function journaled(keys, argv)
   return 1
 end
 
-redis.register_function { function_name = 'fg1_journaled', callback = journaled, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'journaled', callback = journaled, flags = { 'allow-oom' } }

@@ -59,5 +59,5 @@ local function held_queues(keys, argv)
   return answer
 end
 
-redis.register_function { function_name = 'fg1_queue_counts', callback = queue_counts, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function { function_name = 'fg1_held_queues', callback = held_queues, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'queue_counts', callback = queue_counts, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'held_queues', callback = held_queues, flags = { 'no-writes', 'allow-oom' } }

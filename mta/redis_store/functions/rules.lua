@@ -96,7 +96,7 @@ local function rules_change(keys, argv)
   return { generation, living_sessions(P) }
 end
 
-redis.register_function { function_name = 'fg1_rules_change', callback = rules_change, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'rules_change', callback = rules_change, flags = { 'allow-oom' } }
 
 -- rules_load: head and table at one moment. KEYS: head, table. Answers [generation, change, [rule id, rule, ...]].
 local function rules_load(keys, argv)
@@ -104,7 +104,7 @@ local function rules_load(keys, argv)
   return { generation, change, redis.call('HGETALL', keys[2]) }
 end
 
-redis.register_function { function_name = 'fg1_rules_load', callback = rules_load, flags = { 'no-writes' } }
+redis.register_function { function_name = STEP .. 'rules_load', callback = rules_load, flags = { 'no-writes' } }
 
 -- Cancellations that one confirmation may hear of; more are handed out first, without registering.
 local MOST_CANCELS = 5000
@@ -130,8 +130,15 @@ local function canceled_since(cancels, seen)
   return seen, messages, #entries == MOST_CANCELS
 end
 
--- rules_confirm: compares and registers in one step. KEYS: head, sessions, changes, cancels, then past (of each rule listed).
--- ARGV: session, seq, generation, change, about, metrics, last entry of `cancels` heard of ('' = none), then rule, delivery, entry, ... of what is past its dot.
+-- Who runs which build; written when it has changed.
+local function note_build(P, session, build)
+  if redis.call('HGET', P .. 'builds', session) ~= build then
+    redis.call('HSET', P .. 'builds', session, build)
+  end
+end
+
+-- rules_confirm: compares and registers in one step. KEYS: head, sessions, changes, cancels, builds, then past (of each rule listed).
+-- ARGV: session, seq, generation, change, about, metrics, last entry of `cancels` heard of ('' = none), build, then rule, delivery, entry, ... of what is past its dot.
 -- Answers [OK, last entry, [message canceled, ...]] | [LOST] | [BEHIND, generation, change, [change entry, ...]] | [RELOAD, generation, change] |
 -- [MORE, last entry, [message canceled, ...]]: ask on from there; only OK has written.
 local function rules_confirm(keys, argv)
@@ -169,7 +176,8 @@ local function rules_confirm(keys, argv)
     seq = math.max(seq, cmsgpack.unpack(known)[3] + 1)
   end
   redis.call('HSET', P .. 'sessions', session, cmsgpack.pack({ generation, change, seq, false, now_ms(), argv[5], argv[6] }))
-  for i = 8, #argv, 3 do
+  note_build(P, session, argv[8])
+  for i = 9, #argv, 3 do
     local past = P .. 'past:' .. argv[i]
     redis.call('HSETNX', past, argv[i + 1], argv[i + 2])
     redis.call('EXPIRE', past, 604800)
@@ -177,7 +185,29 @@ local function rules_confirm(keys, argv)
   return { 'OK', last, canceled }
 end
 
-redis.register_function { function_name = 'fg1_rules_confirm', callback = rules_confirm, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'rules_confirm', callback = rules_confirm, flags = { 'allow-oom' } }
+
+-- rules_cannot_read: a session lives, and confirms nothing because it cannot read a rule in force (its build says which): what
+-- it confirmed before stays as it was. KEYS: head, sessions, builds. ARGV: session, seq, about, metrics, build. Answers OK | LOST.
+local function rules_cannot_read(keys, argv)
+  local P = prefix_of(keys[1], 'head')
+  local session, seq = argv[1], tonumber(argv[2])
+  local known = redis.call('HGET', P .. 'sessions', session)
+  local generation, change, dead, confirmed_at = 0, '', false, 0
+  if known then
+    local state = cmsgpack.unpack(known)
+    generation, change, dead, confirmed_at = state[1], state[2], state[4], state[5]
+    seq = math.max(seq, state[3] + 1)
+  end
+  if dead or not known and seq > 1 then
+    return 'LOST'
+  end
+  redis.call('HSET', P .. 'sessions', session, cmsgpack.pack({ generation, change, seq, false, confirmed_at, argv[3], argv[4] }))
+  note_build(P, session, argv[5])
+  return 'OK'
+end
+
+redis.register_function { function_name = STEP .. 'rules_cannot_read', callback = rules_cannot_read, flags = { 'allow-oom' } }
 
 -- rules_cancel: tells every session with its next confirmation that a message is canceled. KEYS: head, cancels. ARGV: message
 local function rules_cancel(keys, argv)
@@ -186,7 +216,7 @@ local function rules_cancel(keys, argv)
   return 'OK'
 end
 
-redis.register_function { function_name = 'fg1_rules_cancel', callback = rules_cancel, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'rules_cancel', callback = rules_cancel, flags = { 'allow-oom' } }
 
 -- session_dead: gives a session up, if it stood still at `seq` ('' = its process was reaped). KEYS: head, sessions. ARGV: session, seq
 local function session_dead(keys, argv)
@@ -204,7 +234,7 @@ local function session_dead(keys, argv)
   return 1
 end
 
-redis.register_function { function_name = 'fg1_session_dead', callback = session_dead, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'session_dead', callback = session_dead, flags = { 'allow-oom' } }
 
 -- past_settled: what was past its dot for a rule was settled. KEYS: head, past. ARGV: at (Unix ms), delivery, ...
 -- The settling time stands beside the entry as field `=<delivery>`.
@@ -217,7 +247,7 @@ local function past_settled(keys, argv)
   return 'OK'
 end
 
-redis.register_function { function_name = 'fg1_past_settled', callback = past_settled, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'past_settled', callback = past_settled, flags = { 'allow-oom' } }
 
 -- take_sweep: one owner for the sweep of a rule; none for one that was removed. KEYS: head, sweeps, table. ARGV: rule id, owner, lease ms, state (msgpack)
 -- The value is "<owner>|<until>|<state>"; answers 1 when the sweep is the owner's, and then the state is saved.
@@ -237,7 +267,7 @@ local function take_sweep(keys, argv)
   return 1
 end
 
-redis.register_function { function_name = 'fg1_take_sweep', callback = take_sweep, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'take_sweep', callback = take_sweep, flags = { 'allow-oom' } }
 
 -- save_effect: the latest generation of a rule that is known to be effective. KEYS: head, effects. ARGV: rule id, generation, effect
 local function save_effect(keys, argv)
@@ -249,4 +279,4 @@ local function save_effect(keys, argv)
   return 1
 end
 
-redis.register_function { function_name = 'fg1_save_effect', callback = save_effect, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'save_effect', callback = save_effect, flags = { 'allow-oom' } }

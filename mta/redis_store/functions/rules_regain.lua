@@ -18,7 +18,7 @@ local function rules_trail(keys, argv)
   return trail
 end
 
-redis.register_function { function_name = 'fg1_rules_trail', callback = rules_trail, flags = { 'no-writes' } }
+redis.register_function { function_name = STEP .. 'rules_trail', callback = rules_trail, flags = { 'no-writes' } }
 
 -- rules_regain: puts again, by id, rules that a failover lost, and never uses a generation again that was lost. All of it
 -- or, where a rule is not as the caller saw it, nothing. KEYS: head, table, ids, changes, past (of each rule).
@@ -52,4 +52,4 @@ local function rules_regain(keys, argv)
   return 1
 end
 
-redis.register_function { function_name = 'fg1_rules_regain', callback = rules_regain, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'rules_regain', callback = rules_regain, flags = { 'allow-oom' } }

@@ -293,7 +293,7 @@ local function settle(keys, argv)
   return table.concat(answer)
 end
 
-redis.register_function { function_name = 'fg1_settle', callback = settle, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'settle', callback = settle, flags = { 'allow-oom' } }
 
 -- note: appends events that change no state (Escaped). KEYS: lane, events. ARGV: event, ...
 local function note(keys, argv)
@@ -301,4 +301,4 @@ local function note(keys, argv)
   return #argv
 end
 
-redis.register_function { function_name = 'fg1_note', callback = note, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'note', callback = note, flags = { 'allow-oom' } }

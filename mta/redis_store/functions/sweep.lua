@@ -27,7 +27,7 @@ local function scan(keys, argv)
   return with_records(keys[3], page[1], page[2])
 end
 
-redis.register_function { function_name = 'fg1_scan', callback = scan, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'scan', callback = scan, flags = { 'no-writes', 'allow-oom' } }
 
 -- first: the least scores of a zset, in order. KEYS: lane, held or spared, rec. ARGV: least score, count.
 local function first(keys, argv)
@@ -35,7 +35,7 @@ local function first(keys, argv)
   return with_records(keys[3], '0', rows)
 end
 
-redis.register_function { function_name = 'fg1_first', callback = first, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'first', callback = first, flags = { 'no-writes', 'allow-oom' } }
 
 -- How a move changes the books of `n` deliveries of one kind; `from` and `source`: the class and the pause ('' = none) that they leave.
 local function count_move(sums, P, move, from, source, kind, n)
@@ -119,7 +119,7 @@ local function unhold(keys, argv)
   return 'OK'
 end
 
-redis.register_function { function_name = 'fg1_unhold', callback = unhold, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'unhold', callback = unhold, flags = { 'allow-oom' } }
 
 -- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went elsewhere, since it was read.
 -- KEYS: lane, rec, content, refs, count, events, pauses, spares, cancels, then due, agenda, held, spared, tag and rule keys.
@@ -214,7 +214,7 @@ local function move(keys, argv)
   return moved
 end
 
-redis.register_function { function_name = 'fg1_move', callback = move, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'move', callback = move, flags = { 'allow-oom' } }
 
 -- drop_spared: what was kept for an undo and has had its time, or, early, the oldest, is let go. KEYS: lane, spared, spares, rec, content, refs. ARGV: rule, most, early ('1')
 -- Answers how many.
@@ -234,7 +234,7 @@ local function drop_spared(keys, argv)
   return #members
 end
 
-redis.register_function { function_name = 'fg1_drop_spared', callback = drop_spared, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'drop_spared', callback = drop_spared, flags = { 'allow-oom' } }
 
 -- barrier: decisions by rule tables below this generation answer OLD_RULES from now on. KEYS: lane. ARGV: generation.
 local function barrier(keys, argv)
@@ -244,4 +244,4 @@ local function barrier(keys, argv)
   return 'OK'
 end
 
-redis.register_function { function_name = 'fg1_barrier', callback = barrier, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'barrier', callback = barrier, flags = { 'allow-oom' } }

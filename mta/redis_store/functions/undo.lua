@@ -54,4 +54,4 @@ local function reinstate(keys, argv)
   return #back
 end
 
-redis.register_function { function_name = 'fg1_reinstate', callback = reinstate, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'reinstate', callback = reinstate, flags = { 'allow-oom' } }

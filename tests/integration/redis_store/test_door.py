@@ -161,8 +161,8 @@ async def test_old_rules_do_not_use_the_number_up(open_store):
     store.queues._numbers[0] -= 1
     assert await store.queues.accept(0, [one], Doorway(4))
     step_keys = store.queues._void_keys(0, store.session.id)
-    assert await store.link.call(b"fg1_void", step_keys, [store.session.id, 1]) == b"RAN"
-    assert await store.link.call(b"fg1_void", step_keys, [store.session.id, 2]) == b"VOID"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 1]) == b"RAN"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 2]) == b"VOID"
     store.queues._numbers[0] = 1
     with pytest.raises(StoreError, match="VOID"):
         await store.queues.accept(0, [message()], Doorway(3))
@@ -188,7 +188,7 @@ async def test_a_lost_reply_while_the_barrier_rises(open_store, monkeypatch, ran
     monkeypatch.setattr(store.link, "call", lossy)
     door = Doorway(3, {one.id: [end()]}, {refused.id: refuse()})
     assert await store.queues.accept(0, [one], door) is ran
-    assert asked == [b"fg1_accept"] * 2
+    assert asked == [b"accept"] * 2
     assert await sound(store) == ({"accepted": 1, "intercepted:door": 1, "rejected": 1} if ran else {})
 
 

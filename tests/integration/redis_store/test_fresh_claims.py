@@ -38,7 +38,7 @@ def lose(store, monkeypatch, *, run, lost=1, also=()):
     call, left = store.link.call, [lost]
 
     async def lossy(function, step_keys, args, **more):
-        if function == b"fg1_accept" and left[0] > 0:
+        if function == b"accept" and left[0] > 0:
             left[0] -= 1
         elif function not in also:
             return await call(function, step_keys, args, **more)
@@ -126,7 +126,7 @@ async def test_an_accept_that_ran_without_an_answer_gives_back_what_it_claimed(o
 async def test_what_an_ambiguous_accept_may_have_claimed_comes_back(open_store, monkeypatch, ran):
     store = await open_store(timeout=0.1)
     fresh = Fresh(store)
-    heal = lose(store, monkeypatch, run=ran, lost=100, also=(b"fg1_void",))
+    heal = lose(store, monkeypatch, run=ran, lost=100, also=(b"void",))
     with pytest.raises(Ambiguous):
         await store.queues.accept(0, [message()])
     heal()
@@ -143,8 +143,8 @@ async def test_what_an_ambiguous_accept_may_have_claimed_comes_back(open_store, 
 async def test_a_void_of_an_earlier_number_opens_the_door_to_no_later_one(open_store):
     store = await open_store()
     step_keys = store.queues._void_keys(0, store.session.id)
-    assert await store.link.call(b"fg1_void", step_keys, [store.session.id, 2]) == b"VOID"
-    assert await store.link.call(b"fg1_void", step_keys, [store.session.id, 1]) == b"RAN"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 2]) == b"VOID"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 1]) == b"RAN"
     for _ in range(2):
         with pytest.raises(Exception, match=r"DUP|VOID"):
             await store.queues.accept(0, [message()])

@@ -293,14 +293,14 @@ async def test_a_record_that_cannot_be_read_is_shown_as_parked_and_stops_nothing
 async def test_who_confirms_hears_of_every_cancellation_once_however_many(open_store):
     one, two = await open_store("n1"), await open_store("n2")
     first = b"\1" * 16
-    await two.link.call(b"fg1_rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [first])
+    await two.link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [first])
     assert (await one.rules.confirm(1, NO_HEAD, (), {})).canceled == (), "from before it was there"
     code = "for i = 1, 12000 do redis.call('XADD', KEYS[1], '*', 'm', string.format('%016d', i)) end"
     await two.link.command("EVAL", code, 1, keys.RULES_CANCELS)
     canceled = (await one.rules.confirm(2, NO_HEAD, (), {})).canceled
     assert canceled == tuple(b"%016d" % n for n in range(1, 12001))
     assert (await one.rules.confirm(3, NO_HEAD, (), {})).canceled == ()
-    await two.link.call(b"fg1_rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [first])
+    await two.link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [first])
     one.rules.renew()
     assert (await one.rules.confirm(1, NO_HEAD, (), {})).canceled == (), "a new session holds nothing of before"
 
@@ -309,11 +309,11 @@ async def test_a_store_that_went_back_tells_again_what_it_has(open_store):
     store = await open_store()
     tell = [keys.RULES_HEAD, keys.RULES_CANCELS]
     await store.rules.confirm(1, NO_HEAD, (), {})
-    await store.link.call(b"fg1_rules_cancel", tell, [b"\1" * 16])
+    await store.link.call(b"rules_cancel", tell, [b"\1" * 16])
     assert (await store.rules.confirm(2, NO_HEAD, (), {})).canceled == (b"\1" * 16,)
     await store.link.command("DEL", keys.RULES_CANCELS)
     assert (await store.rules.confirm(3, NO_HEAD, (), {})).canceled == ()
-    await store.link.call(b"fg1_rules_cancel", tell, [b"\2" * 16])
+    await store.link.call(b"rules_cancel", tell, [b"\2" * 16])
     assert (await store.rules.confirm(4, NO_HEAD, (), {})).canceled == (b"\2" * 16,)
     await store.link.command("DEL", keys.RULES_CANCELS)
     for at, message_ in enumerate((b"\2" * 16, b"\3" * 16), 1):  # by a clock that is behind
@@ -326,7 +326,7 @@ async def test_a_store_that_went_back_tells_again_what_it_has(open_store):
 async def test_cancellations_are_kept_until_a_confirmation_counts(open_store, session):
     one, two = await open_store("n1"), await open_store("n2")
     await one.rules.confirm(1, NO_HEAD, (), {})
-    await two.link.call(b"fg1_rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [b"\2" * 16])
+    await two.link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [b"\2" * 16])
     if session == "behind":
         from tests.integration.redis_store.test_rule_store import rule
 

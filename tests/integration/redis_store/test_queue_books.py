@@ -96,7 +96,7 @@ async def test_o7_a_page_costs_one_step_for_ten_queues_and_lane(open_store, monk
     page = await store.books.queues(most=20)
     assert [counts.queue.domain for counts in page] == names[:20]
     assert [counts.due for counts in page] == [1] * 20
-    assert steps.count(b"fg1_queue_counts") == 2 * store.lanes
+    assert steps.count(b"queue_counts") == 2 * store.lanes
     rest = await store.books.queues(after=page[-1].queue)
     assert [counts.queue.domain for counts in rest] == names[20:]
 

@@ -179,12 +179,12 @@ async def test_an_accept_whose_reply_was_lost_is_not_stored_twice(open_store):
 async def test_a_voided_batch_never_runs(open_store):
     store = await open_store()
     step_keys = store.queues._void_keys(0, store.session.id)
-    assert await store.link.call(b"fg1_void", step_keys, [store.session.id, 1]) == b"VOID"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 1]) == b"VOID"
     with pytest.raises(StoreError, match="VOID"):
         await store.queues.accept(0, [message()])
     assert await store.books.total() == {}
     await store.queues.accept(0, [message()])
-    assert await store.link.call(b"fg1_void", step_keys, [store.session.id, 2]) == b"RAN"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 2]) == b"RAN"
 
 
 async def test_a_dead_session_accepts_nothing_more(open_store):
@@ -283,7 +283,7 @@ async def test_a_step_that_crosses_lanes_fails_on_a_cluster(open_store, server):
         return
     store = await open_store()
     with pytest.raises(StoreError):
-        await store.link.call(b"fg1_agenda", [keys.lane_key(0, b"lane"), keys.lane_key(1, b"lane")], [1])
+        await store.link.call(b"agenda", [keys.lane_key(0, b"lane"), keys.lane_key(1, b"lane")], [1])
 
 
 async def test_records_keep_their_first_fields():

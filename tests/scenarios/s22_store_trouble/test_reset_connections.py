@@ -80,13 +80,13 @@ def assert_away_or_answered(found: Counter[type]) -> None:
 
 
 def test_k2_a_step_over_a_connection_that_is_reset_says_that_the_store_is_away() -> None:
-    assert_away_or_answered(run(1, lambda link: link.call(b"fg1_step", [b"k"], [])))
+    assert_away_or_answered(run(1, lambda link: link.call(b"agenda", [b"k"], [])))
 
 
 def test_k2_a_step_with_patience_and_one_behind_large_contents() -> None:
-    assert_away_or_answered(run(2, lambda link: link.call(b"fg1_step", [b"k"], [], patient=True)))
+    assert_away_or_answered(run(2, lambda link: link.call(b"agenda", [b"k"], [], patient=True)))
     large = (b"h", [b"f", b"x" * 200_000])
-    found = run(3, lambda link: link.call(b"fg1_step", [b"k"], [], fields=large))
+    found = run(3, lambda link: link.call(b"agenda", [b"k"], [], fields=large))
     assert all(issubclass(kind, StoreAway) for kind in found if kind is not type(None)), found
 
 
@@ -97,7 +97,7 @@ def test_k2_a_plain_command_over_a_connection_that_is_reset() -> None:
 
 def test_k2_several_callers_at_once_each_learn_of_it() -> None:
     async def several(link: Link) -> None:
-        calls = [link.call(b"fg1_step", [b"k"], []), link.command("PING"), link.call(b"f", [b"k"], [], patient=True)]
+        calls = [link.call(b"agenda", [b"k"], []), link.command("PING"), link.call(b"agenda", [b"k"], [], patient=True)]
         found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5.0)
         errors = [one for one in found if isinstance(one, BaseException)]
         for error in errors:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from mta.model.rules import PastDot, Rule, Selectors
+from mta.model.errors import OldReaders, UnreadableRule
+from mta.model.rules import Build, PastDot, Rule, Selectors
 from mta.ports.rules import SweepState
 from tests.support.control_api import AT, BEARER, Cluster, app_for, counts_of
 
@@ -319,3 +320,34 @@ async def test_the_store_away_is_503(api: TestClient, cluster: Cluster) -> None:
         answer = await api.request(method, path)
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
         assert (await answer.json())["error"]["type"] == "unavailable"
+
+
+async def test_k15_a_list_that_cannot_be_whole_is_refused_and_other_rules_are_still_shown(api, cluster) -> None:
+    created = [(await (await api.post("/v1/errors", json={"code": 554, "tag": tag})).json())["id"] for tag in "ab"]
+    cluster.unreadable = {created[0]: UnreadableRule(created[0], "unknown field `site`")}
+    cluster.generation += 1
+    for method, path in (("GET", "/v1/errors"), ("GET", f"/v1/errors/{created[0]}"), ("DELETE", "/v1/errors?wait=0")):
+        answer = await api.request(method, path, json={"tag": "a"} if method == "DELETE" else None)
+        error = (await answer.json())["error"]
+        assert (answer.status, error["type"]) == (409, "conflict"), path
+        assert "unknown field `site`" in error["message"]
+    assert (await api.get(f"/v1/errors/{created[1]}")).status == 200
+    assert (await api.get("/v1/tags/b")).status == 200
+
+
+async def test_k15_an_order_names_who_cannot_read_the_table_and_why(api, cluster) -> None:
+    cluster.effective = False
+    cluster.builds = {"s1": Build(), "s2": Build("fg_11111111", 1, "rule x cannot be read here")}
+    body = await (await api.post("/v1/errors", json={"code": 554, "tag": "a"})).json()
+    assert body["workers"]["unconfirmed"] == ["n2/smtp+delivery/22"]
+    assert "n2/smtp+delivery/22 confirms nothing and delivers nothing: rule x cannot be read here" in body["warnings"]
+
+
+async def test_k15_a_rule_that_older_processes_cannot_read_is_a_conflict(api, cluster, monkeypatch) -> None:
+    async def refuse(*_: object) -> None:
+        raise OldReaders(["n1/smtp+delivery/11"])
+
+    monkeypatch.setattr("tests.support.control_api.Orders.put", refuse)
+    answer = await api.post("/v1/errors", json={"code": 554, "tag": "a"})
+    assert answer.status == 409
+    assert "n1/smtp+delivery/11" in (await answer.json())["error"]["message"]

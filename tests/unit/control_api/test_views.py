@@ -4,7 +4,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
-from mta.model.rules import Rule, Selectors
+from mta.model.rules import Build, Rule, Selectors
 from tests.support.control_api import Cluster, counts_of, session
 
 
@@ -66,6 +66,15 @@ async def test_workers_show_how_far_behind_they_are(api: TestClient, cluster: Cl
     assert (first["dead"], second["dead"], second["lag"]) == (True, False, 0)
     assert first["seconds_since_confirm"] > 0
     assert first["confirmed_at"] == "2023-11-14T22:13:20.000Z"
+
+
+async def test_k15_workers_show_what_they_run_and_which_rule_they_cannot_read(
+    api: TestClient, cluster: Cluster
+) -> None:
+    cluster.builds = {"s1": Build("fg_0a0b0c0d", 2), "s2": Build("fg_11111111", 1, "rule x: unknown field `site`")}
+    first, second = (await (await api.get("/v1/workers")).json())["workers"]
+    assert (first["library"], first["rule_format"], first["unreadable"]) == ("fg_0a0b0c0d", 2, None)
+    assert (second["rule_format"], second["unreadable"]) == (1, "rule x: unknown field `site`")
 
 
 async def test_ready_says_why_not(stranger: TestClient, cluster: Cluster) -> None:

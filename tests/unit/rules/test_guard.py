@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from mta.model.errors import SessionLost, StoreAway
+from mta.model.errors import SessionLost, StoreAway, UnreadableRule
 from mta.model.rules import ChangeOp, Head, Kind, PastDot, Rule, Selectors
 from mta.rules.guard import Guard
 from tests.support.memory_rules import Clock, MemoryRules, Shared
@@ -484,3 +484,87 @@ async def test_what_had_begun_without_its_dot_is_listed_by_nobody_after_a_lost_s
         await rig.guard.beat()
     await rig.guard.beat()
     assert set(rig.shared.past["r-a"]) == {"past"}
+
+
+async def test_k15_a_rule_that_cannot_be_read_lets_the_permit_run_out_and_the_session_live(rig, caplog):
+    await rig.guard.beat()
+    table = rig.guard.table
+    rig.store.unknown.add("r-new")
+    await rig.put("new")
+    for _ in range(3):
+        rig.clock.seconds += 1.0
+        with pytest.raises(UnreadableRule):
+            await rig.guard.beat()
+    rig.clock.seconds += 1.5
+    assert not rig.guard.may_begin()
+    assert not rig.guard.may_dot()
+    state = rig.shared.sessions[rig.store.session]
+    assert (state.head, state.dead, state.seq) == (table.head, False, 4)
+    assert "r-new" in rig.shared.builds[rig.store.session].unreadable
+    assert rig.guard.table is table
+    assert caplog.text.count("r-new") == 1, "said once"
+
+
+async def test_k15_once_the_rule_is_gone_the_table_is_confirmed_again(rig):
+    await rig.guard.beat()
+    rig.store.unknown.add("r-new")
+    await rig.put("new")
+    with pytest.raises(UnreadableRule):
+        await rig.guard.beat()
+    await rig.put("red")
+    with pytest.raises(UnreadableRule):
+        await rig.guard.beat()
+    await rig.api.remove("r-new", "c-gone")
+    await rig.guard.beat()
+    assert rig.guard.may_begin()
+    assert [rule.id for rule in rig.guard.table.rules()] == ["r-red"]
+    assert rig.shared.sessions[rig.store.session].head == rig.shared.head
+    assert rig.shared.builds[rig.store.session].unreadable == ""
+
+
+async def test_k15_from_the_start_nothing_is_delivered_and_the_reason_is_registered(rig):
+    rig.store.unknown.add("r-new")
+    await rig.put("new")
+    for _ in range(2):
+        with pytest.raises(UnreadableRule):
+            await rig.guard.beat()
+    assert not rig.guard.may_begin()
+    assert rig.shared.sessions[rig.store.session].head.generation == 0
+    assert "r-new" in rig.shared.builds[rig.store.session].unreadable
+
+
+async def test_k15_given_up_for_dead_meanwhile_it_goes_on_under_another_session(rig):
+    await rig.guard.beat()
+    rig.store.unknown.add("r-new")
+    await rig.put("new")
+    await rig.api.mark_dead(rig.store.session, None)
+    lost = rig.store.session
+    with pytest.raises(SessionLost):
+        await rig.guard.beat()
+    assert rig.store.session != lost
+    with pytest.raises(UnreadableRule):
+        await rig.guard.beat()
+    assert "r-new" in rig.shared.builds[rig.store.session].unreadable
+
+
+async def test_k15_the_loop_goes_on_asking_until_it_can_read(rig):
+    rig.store.unknown.add("r-new")
+    await rig.put("new")
+    rig.store.staleness = 0.05
+    asked = asyncio.Event()
+    say = rig.store.cannot_read
+
+    async def noted(*args: object) -> None:
+        await say(*args)
+        asked.set()
+
+    rig.store.cannot_read = noted
+    task = rig.guard.start()
+    try:
+        async with asyncio.timeout(5.0):
+            await asked.wait()
+            await rig.api.remove("r-new", "c-gone")
+            await rig.guard.ready()
+    finally:
+        await rig.guard.stop()
+    assert task.done()

@@ -1,0 +1,73 @@
+"""Libraries of atomic steps that old builds left in the store: removed when no session has named them for an hour."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Protocol
+
+from mta.model.errors import StoreError
+from mta.model.rules import Build, SessionState
+from mta.redis_store import library
+
+log = logging.getLogger(__name__)
+
+UNUSED: Final = 3600.0  # seconds
+_LOOK_EVERY: Final = 300.0  # seconds
+
+
+class Libraries(Protocol):
+    """Of the store's servers."""
+
+    async def libraries(self) -> set[str]: ...
+    async def remove_library(self, name: str) -> None: ...
+
+
+class Sessions(Protocol):
+    """Who runs what."""
+
+    async def builds(self) -> dict[str, Build]: ...
+    async def sessions(self) -> dict[str, SessionState]: ...
+    async def forget(self, session: str) -> None: ...
+
+
+class OldLibraries:
+    """Judges by its own monotonic clock, so an hour begins anew with each process. A library that is removed although a
+    process without a session calls it is loaded again by that call."""
+
+    def __init__(self, libraries: Libraries, sessions: Sessions, clock: Callable[[], float] = time.monotonic) -> None:
+        self._libraries = libraries
+        self._sessions = sessions
+        self._clock = clock
+        self._unused: dict[str, float] = {}  # since when it was seen so
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        while not self._stopping.is_set():
+            try:
+                await self.look()
+            except StoreError as error:
+                log.info("looking for old libraries waits for the store: %s", error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), _LOOK_EVERY)
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def look(self) -> None:
+        """Raises StoreError: the next look goes on."""
+        builds = await self._sessions.builds()  # before the sessions: a build is written together with its session
+        sessions = await self._sessions.sessions()
+        for session in builds.keys() - sessions.keys():
+            await self._sessions.forget(session)
+        used = {library.NAME} | {builds.get(session, Build()).library for session in sessions}
+        now = self._clock()
+        found = {name for name in await self._libraries.libraries() if library.is_ours(name)}
+        self._unused = {name: self._unused.get(name, now) for name in found - used}
+        for name, since in list(self._unused.items()):
+            if now - since >= UNUSED:
+                await self._libraries.remove_library(name)
+                del self._unused[name]
+                log.info("library %s of the store was removed: no process has named it for an hour", name)

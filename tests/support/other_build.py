@@ -1,0 +1,31 @@
+"""A newer build of the program: a copy of this one with other atomic steps and one more selector of rules, `colour`."""
+
+import pathlib
+import shutil
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+_CHANGES = {
+    "mta/redis_store/functions/00_common.lua": (("-- What the steps share.", "-- What the newer steps share."),),
+    "mta/model/rules.py": (
+        ("    tenant: str | None = None ", "    colour: str | None = None\n    tenant: str | None = None "),
+        ("SINCE: Mapping[str, int] = {", 'SINCE: Mapping[str, int] = {"selectors.colour": 99, '),
+    ),
+    "control_api/rule_body.py": (
+        ('"tag", "tenant")', '"tag", "tenant", "colour")'),
+        ("        tenant=None if given", '        colour=given["colour"],\n        tenant=None if given'),
+    ),
+}
+
+
+def make(folder: pathlib.Path) -> pathlib.Path:
+    """Where it is."""
+    for package in ("mta", "control_api"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, changes in _CHANGES.items():
+        path = folder / name
+        text = path.read_text()
+        for old, new in changes:
+            assert text.count(old) == 1, f"{name}: {old!r} is there {text.count(old)} times"
+            text = text.replace(old, new)
+        path.write_text(text)
+    return folder
