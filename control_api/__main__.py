@@ -9,8 +9,10 @@ from mta.model.settings import Settings
 from mta.rules.orders import OrderBook
 from mta.rules.undo import Undo
 from mta.runtime.child import Child, run
+from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring import Store, open_store
 
+_PATIENCE = 0.5  # seconds until a store that does not answer is taken to be away
 _GRACE = 5.0  # seconds for requests under way when the process is told to stop
 
 
@@ -20,8 +22,9 @@ async def main(child: Child) -> None:
     await orders.start()
     settings = child.settings
     undo = Undo(orders, store.rules, store.spares, settings.node.name, int(settings.rules.undo_window * 1000))
+    probe = StoreProbe(store.link)
     runner = web.AppRunner(
-        create_app(_dependencies(child.settings, store, orders, undo)),
+        create_app(_dependencies(child.settings, store, orders, undo, probe)),
         access_log=None,
         max_line_size=8192,
         max_field_size=8192,
@@ -35,14 +38,14 @@ async def main(child: Child) -> None:
     await runner.cleanup()
     await undo.stop()
     await orders.stop()
+    await probe.close()
     await store.link.close()
 
 
-def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Undo) -> Dependencies:
+def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Undo, probe: StoreProbe) -> Dependencies:
     async def health() -> str:
-        await store.link.command("PING")  # a new connection may lead to a server that nobody has checked
-        await store.link.ensure_safe()
-        return ""
+        trouble = await probe.ask(_PATIENCE)
+        return trouble.reason if trouble is not None else ""
 
     return Dependencies(
         orders=orders,
@@ -55,6 +58,7 @@ def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Und
         messages=store.messages,
         tail=store.tail,
         tokens=store.cluster,
+        fate=store.foundation,
         node=settings.node.name,
         api=settings.api,
         health=health,

@@ -101,12 +101,12 @@ class Admission:
     def refuse(self, reason: str) -> None:
         """Answer MAIL with 451 and `reason` from now on, until `allow`."""
         if self._refusal is None or self._refusal.text != reason:
-            log.error("no mail is taken: %s", reason)
+            log.debug("no mail is taken: %s", reason)  # the supervisor says so once for the node
         self._refusal = Reply(451, "4.3.0", reason)
 
     def allow(self) -> None:
         if self._refusal is not None:
-            log.warning("mail is taken again")
+            log.debug("mail is taken again")
         self._refusal = None
 
     def gate(self) -> Reply | None:

@@ -18,6 +18,7 @@ from mta.ingress.crew import Crew, Seat, seats
 from mta.model.errors import SettingsError, StoreError
 from mta.model.settings import Address, Settings
 from mta.redis_store.cluster_settings import ClusterSettings
+from mta.redis_store.foundation import Foundation
 from mta.redis_store.link import Link
 from mta.redis_store.outbox import StoredOutbox
 from mta.redis_store.rule_store import StoredRules
@@ -25,6 +26,8 @@ from mta.redis_store.session import Session
 from mta.runtime.child import boot_line
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.notify import notify_systemd
+from mta.runtime.store_identity import StoreIdentity
+from mta.runtime.store_watch import StoreWatch
 from mta.runtime.wiring import journal_name, open_link
 
 log = logging.getLogger(__name__)
@@ -149,6 +152,7 @@ class Supervisor:
         self._link: Link | None = None
         self._rules: StoredRules | None = None
         self._outbox: StoredOutbox | None = None
+        self._store_watch: StoreWatch | None = None
         self._stop = asyncio.Event()
         self._reaping: set[asyncio.Task[None]] = set()
 
@@ -159,12 +163,13 @@ class Supervisor:
             loop.add_signal_handler(name, self._stop.set)
         self._bind()
         self._warn()
-        watch: asyncio.Task[None] | None = None
+        watches: list[asyncio.Task[None]] = []
         try:
             if self._embedded is not None:
                 await self._embedded.start()
-                watch = loop.create_task(self._watch_embedded())
+                watches.append(loop.create_task(self._watch_embedded()))
             await self._prepare_store()
+            watches.append(loop.create_task(self._watch_store()))
             self._start_processes()
             loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self._hang_up()))
             await self._wait_ready()
@@ -174,8 +179,9 @@ class Supervisor:
         finally:
             notify_systemd("STOPPING=1")
             await self._drain()
-            if watch is not None:
+            for watch in watches:
                 watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
             if self._link is not None:
                 await self._link.close()
             if self._embedded is not None:
@@ -201,8 +207,16 @@ class Supervisor:
     async def _prepare_store(self) -> None:
         self._link = await open_link(self._settings, self._redis_url, self._stop)
         cluster = ClusterSettings(self._link)
-        await cluster.open(self._settings.rules.max_staleness)
-        await cluster.put_token(f"admin:{self._settings.node.name}", admin_token(self._settings))
+
+        async def prepare() -> None:
+            await cluster.open(self._settings.rules.max_staleness)
+            await cluster.put_token(f"admin:{self._settings.node.name}", admin_token(self._settings))
+
+        await prepare()
+        file, node = _folder(self._settings) / "store.id", self._settings.node.name
+        identity = StoreIdentity(cluster, Foundation(self._link), file, node, prepare)
+        await identity.begin()
+        self._store_watch = StoreWatch(self._link, self._redis_url, identity.look)
         session = Session(self._settings.node.name, "supervisor", ())
         self._outbox = StoredOutbox(self._link, cluster.lanes)
         self._rules = StoredRules(
@@ -288,6 +302,13 @@ class Supervisor:
         }
         print(json.dumps({key: value for key, value in line.items() if value is not None}), flush=True)
         notify_systemd("READY=1")
+
+    async def _watch_store(self) -> None:
+        assert self._store_watch is not None
+        try:
+            await self._store_watch.run()
+        finally:
+            await self._store_watch.close()
 
     async def _watch_embedded(self) -> None:
         """A server that dies is started again: its append-only file has all that was ever acknowledged."""

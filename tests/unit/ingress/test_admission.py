@@ -137,7 +137,7 @@ async def test_an_unsafe_store_is_named_to_the_client_and_once_in_the_log(caplog
     store.trouble = StoreUnsafe("appendfsync is everysec")
     admission = Admission(store, 0.0, no_rules)
     assert (await answer_of(admission))[1] == Reply(451, "4.3.0", "the store is unsafe: appendfsync is everysec")
-    with caplog.at_level(logging.WARNING, module.__name__):
+    with caplog.at_level(logging.DEBUG, module.__name__):
         for _ in range(3):
             admission.refuse("the store is unsafe: appendfsync is everysec")
         assert admission.gate() == Reply(451, "4.3.0", "the store is unsafe: appendfsync is everysec")

@@ -1,0 +1,79 @@
+"""The supervisor's watch over what all processes of the node need: it says once that the store is away, and once that
+it is back."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from mta.model.errors import StoreError
+from mta.redis_store.link import Link
+from mta.runtime.store_probe import State, StoreProbe, Trouble
+
+log = logging.getLogger(__name__)
+
+_EVERY: Final = 1.0  # seconds
+_AGAIN: Final = 0.25  # seconds between questions while it is not sure that the store is away
+_SURE: Final = 1.0  # seconds for which it has to be away before anybody is told: one reset connection is no outage
+_PATIENCE: Final = 1.0  # seconds that an answer may take
+
+_WORDS: Final = {
+    State.AWAY: ("does not answer (%s): no mail is taken or delivered until it does", "answers again"),
+    State.READ_ONLY: ("takes no writes (%s): no mail is taken or delivered until it does", "takes writes again"),
+    State.UNSAFE: ("is unsafe, no mail is taken until it is safe again: %s", "is safe again"),
+    State.UNUSABLE: ("cannot be used, no mail is taken or delivered: %s", "can be used again"),
+}
+
+
+class StoreWatch:
+    """Looks once a second; one line in the log for each change."""
+
+    def __init__(self, link: Link, url: str, look_inside: Callable[[], Awaitable[None]]) -> None:
+        """`url` names the store in the log, without its password; `look_inside` is awaited after each good answer."""
+        self._probe = StoreProbe(link)
+        self._name = url.rpartition("@")[2]
+        self._look_inside = look_inside
+        self._told: Trouble | None = None
+        self._began = 0.0  # of the trouble, by the loop's clock
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            trouble = await self._look()
+            self._tell(trouble)
+            if trouble is None:
+                try:
+                    await self._look_inside()
+                except StoreError as error:
+                    log.debug("the store was not looked into: %s", error)
+            await asyncio.sleep(_EVERY)
+
+    async def close(self) -> None:
+        """Before its link is closed."""
+        await self._probe.close()
+
+    async def _look(self) -> Trouble | None:
+        """What is sure: an outage that just began may be over at the next question."""
+        now = asyncio.get_running_loop().time
+        began = now()
+        while (trouble := await self._probe.ask(_PATIENCE)) is not None:
+            if trouble.state is not State.AWAY or self._told is not None or now() - began >= _SURE:
+                break
+            await asyncio.sleep(_AGAIN)
+        if trouble is not None and self._told is None:
+            self._began = began
+        return trouble
+
+    def _tell(self, trouble: Trouble | None) -> None:
+        told = self._told
+        if trouble is None and told is not None:
+            seconds = asyncio.get_running_loop().time() - self._began
+            log.warning("the store at %s %s after %.1f s", self._name, _WORDS[told.state][1], seconds)
+        elif trouble is not None and (told is None or _differ(told, trouble)):
+            log.error(f"the store at %s {_WORDS[trouble.state][0]}", self._name, trouble.detail)
+        self._told = trouble
+
+
+def _differ(one: Trouble, other: Trouble) -> bool:
+    """A store that is away is so for changing reasons, which nobody wants to read one after the other."""
+    return one.state is not other.state or (one.state is not State.AWAY and one.reason != other.reason)
