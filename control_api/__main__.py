@@ -9,6 +9,7 @@ from mta.model.settings import Settings
 from mta.rules.orders import OrderBook
 from mta.rules.undo import Undo
 from mta.runtime.child import Child, run
+from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring import Store, open_store
 
@@ -43,9 +44,13 @@ async def main(child: Child) -> None:
 
 
 def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Undo, probe: StoreProbe) -> Dependencies:
+    room = Room(settings)
+
     async def health() -> str:
         trouble = await probe.ask(_PATIENCE)
-        return trouble.reason if trouble is not None else ""
+        if trouble is not None:
+            return trouble.reason
+        return "no space left in the data folder or that of the log" if room.look() is not None else ""
 
     return Dependencies(
         orders=orders,

@@ -1,13 +1,15 @@
-"""The supervisor's watch over what all processes of the node need: it says once that the store is away, and once that
-it is back."""
+"""The supervisor's watch over what all processes of the node need, the store and room on the disk: it says once that it
+is away or full, and once that it is as it should be again."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from mta.model.errors import StoreError
 from mta.redis_store.link import Link
+from mta.runtime.compaction import Compaction
+from mta.runtime.room import Room, Space
+from mta.runtime.store_identity import StoreIdentity
 from mta.runtime.store_probe import State, StoreProbe, Trouble
 
 log = logging.getLogger(__name__)
@@ -28,29 +30,39 @@ _WORDS: Final = {
 class StoreWatch:
     """Looks once a second; one line in the log for each change."""
 
-    def __init__(self, link: Link, url: str, look_inside: Callable[[], Awaitable[None]]) -> None:
-        """`url` names the store in the log, without its password; `look_inside` is awaited after each good answer."""
+    def __init__(
+        self, link: Link, url: str, room: Room, identity: StoreIdentity, compaction: Compaction | None
+    ) -> None:
+        """`url` names the store in the log, without its password; `compaction` is for a server of this node's own."""
+        self._room = room
+        self._short: Space | None = None
         self._probe = StoreProbe(link)
         self._name = url.rpartition("@")[2]
-        self._look_inside = look_inside
+        self._identity = identity
+        self._compaction = compaction
         self._told: Trouble | None = None
         self._began = 0.0  # of the trouble, by the loop's clock
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled, and before the link is closed."""
+        try:
+            await self._watch()
+        finally:
+            await self._probe.close()
+
+    async def _watch(self) -> None:
         while True:
+            self._tell_room(self._room.look())
             trouble = await self._look()
             self._tell(trouble)
             if trouble is None:
                 try:
-                    await self._look_inside()
+                    await self._identity.look()
+                    if self._compaction is not None:
+                        await self._compaction.look()
                 except StoreError as error:
                     log.debug("the store was not looked into: %s", error)
             await asyncio.sleep(_EVERY)
-
-    async def close(self) -> None:
-        """Before its link is closed."""
-        await self._probe.close()
 
     async def _look(self) -> Trouble | None:
         """What is sure: an outage that just began may be over at the next question."""
@@ -63,6 +75,13 @@ class StoreWatch:
         if trouble is not None and self._told is None:
             self._began = began
         return trouble
+
+    def _tell_room(self, short: Space | None) -> None:
+        if short is not None and self._short is None:
+            log.error("no space left in %s; no mail is taken until there is more", short)
+        elif short is None and self._short is not None:
+            log.warning("there is space again in %s: mail is taken", self._short.folder)
+        self._short = short
 
     def _tell(self, trouble: Trouble | None) -> None:
         told = self._told

@@ -24,8 +24,11 @@ from mta.redis_store.outbox import StoredOutbox
 from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import Session
 from mta.runtime.child import boot_line
+from mta.runtime.compaction import Compaction
 from mta.runtime.embedded import EmbeddedServer
+from mta.runtime.embedded_watch import keep_running
 from mta.runtime.notify import notify_systemd
+from mta.runtime.room import Room
 from mta.runtime.store_identity import StoreIdentity
 from mta.runtime.store_watch import StoreWatch
 from mta.runtime.wiring import journal_name, open_link
@@ -153,6 +156,7 @@ class Supervisor:
         self._rules: StoredRules | None = None
         self._outbox: StoredOutbox | None = None
         self._store_watch: StoreWatch | None = None
+        self._room = Room(settings)
         self._stop = asyncio.Event()
         self._reaping: set[asyncio.Task[None]] = set()
 
@@ -167,9 +171,10 @@ class Supervisor:
         try:
             if self._embedded is not None:
                 await self._embedded.start()
-                watches.append(loop.create_task(self._watch_embedded()))
+                watches.append(loop.create_task(keep_running(self._embedded, self._room)))
             await self._prepare_store()
-            watches.append(loop.create_task(self._watch_store()))
+            assert self._store_watch is not None
+            watches.append(loop.create_task(self._store_watch.run()))
             self._start_processes()
             loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self._hang_up()))
             await self._wait_ready()
@@ -216,7 +221,8 @@ class Supervisor:
         file, node = _folder(self._settings) / "store.id", self._settings.node.name
         identity = StoreIdentity(cluster, Foundation(self._link), file, node, prepare)
         await identity.begin()
-        self._store_watch = StoreWatch(self._link, self._redis_url, identity.look)
+        compaction = Compaction(self._link, self._room) if self._embedded is not None else None
+        self._store_watch = StoreWatch(self._link, self._redis_url, self._room, identity, compaction)
         session = Session(self._settings.node.name, "supervisor", ())
         self._outbox = StoredOutbox(self._link, cluster.lanes)
         self._rules = StoredRules(
@@ -302,27 +308,6 @@ class Supervisor:
         }
         print(json.dumps({key: value for key, value in line.items() if value is not None}), flush=True)
         notify_systemd("READY=1")
-
-    async def _watch_store(self) -> None:
-        assert self._store_watch is not None
-        try:
-            await self._store_watch.run()
-        finally:
-            await self._store_watch.close()
-
-    async def _watch_embedded(self) -> None:
-        """A server that dies is started again: its append-only file has all that was ever acknowledged."""
-        assert self._embedded is not None
-        backoff = 0.1
-        while True:
-            status = await self._embedded.died()
-            log.error("the embedded server ended with status %d; started again in %.1f s", status, backoff)
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, _BACKOFF_MAX)
-            try:
-                await self._embedded.start()
-            except (SettingsError, OSError) as error:  # a full disk, for one
-                log.error("the embedded server cannot be started: %s", error)
 
     async def _hang_up(self) -> None:
         """SIGHUP: the log is reopened, and each process is replaced by one with the settings of now."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
-from mta.ingress.admission import Admission
+from mta.ingress.admission import STORE_FULL, Admission
 from mta.ingress.crew import Crew
 from mta.ingress.door import Door
 from mta.ingress.listener import Listener
@@ -15,6 +15,7 @@ from mta.model.errors import StoreError
 from mta.redis_store import keys
 from mta.rules.guard import Guard
 from mta.runtime.child import Child, run
+from mta.runtime.room import Room
 from mta.runtime.served_pools import ServedPools, held
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring import Store, open_store
@@ -37,19 +38,23 @@ class Intake:
         settings = child.settings
         self._probe = StoreProbe(store.link)
         door = Door(guard, settings.node.name, settings.rules.undo_window)
-        self.admission = Admission(store.queues, settings.smtp.commit_delay, door.ask)
+        self._room = Room(settings)
+        self.admission = Admission(store.queues, settings.smtp.commit_delay, door.ask, has_room=self._room.takes)
         reception = Reception(settings)
         self._sockets = child.listeners()
         crew = Crew.at(child.boot.seat) if child.boot.seat else Crew.alone()
         self.listener = Listener(self._sockets, settings, reception, self.admission, crew)
 
     async def watch_store(self) -> None:
-        """While the server could lose mail, or takes none, none is taken, and clients are told why; until cancelled."""
+        """While the server could lose mail or takes none, or the disk is full, no mail is taken, and clients are told
+        why; until cancelled."""
         while True:
             trouble = await self._probe.ask(_PATIENCE)
             if trouble is not None:
                 log.debug("no mail is taken: %s (%s)", trouble.reason, trouble.detail)
                 self.admission.refuse(trouble.reason)
+            elif self._room.look() is not None:
+                self.admission.refuse_with(STORE_FULL)
             else:
                 self.admission.allow()
             await asyncio.sleep(_HEALTH_EVERY)

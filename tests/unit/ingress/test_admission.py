@@ -222,3 +222,17 @@ async def test_old_rules_are_asked_again_and_a_table_that_stays_old_decides_noth
 async def test_a_door_that_fails_defers_the_batch(caplog):
     admission = Admission(RecordingStore(), 0.0, lambda messages: {}[1])
     assert (await answer_of(admission))[1].code == 451
+
+
+async def test_r4_a_disk_without_room_for_a_batch_is_452_and_nothing_is_stored():
+    store, asked = RecordingStore(), []
+
+    def has_room(size):
+        asked.append(size)
+        return False
+
+    admission = Admission(store, 0.0, no_rules, has_room=has_room)
+    reply = (await answer_of(admission))[1]
+    assert (reply.code, reply.enhanced) == (452, "4.3.1")
+    assert not store.messages
+    assert asked[0] > 0
