@@ -22,8 +22,8 @@ _PATIENCE: Final = 1.0  # seconds that an answer may take
 _WORDS: Final = {
     State.AWAY: ("does not answer (%s): no mail is taken or delivered until it does", "answers again"),
     State.READ_ONLY: ("takes no writes (%s): no mail is taken or delivered until it does", "takes writes again"),
-    State.UNSAFE: ("is unsafe, no mail is taken until it is safe again: %s", "is safe again"),
-    State.UNUSABLE: ("cannot be used, no mail is taken or delivered: %s", "can be used again"),
+    State.UNSAFE: ("is unsafe: %s; no mail is taken until that is put right", "is safe again"),
+    State.UNUSABLE: ("cannot be used: %s; no mail is taken or delivered until it can", "can be used again"),
 }
 
 

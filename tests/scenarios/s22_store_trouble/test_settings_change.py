@@ -4,13 +4,11 @@ import signal
 import smtplib
 import threading
 import time
-from typing import Any
 
 import pytest
 
 from tests.scenarios.s22_store_trouble.conftest import Place
 from tests.support.node import until
-from tests.support.valkey import Valkey
 
 WITHIN = 10.0  # seconds
 UNSAFE = {
@@ -41,15 +39,15 @@ def test_k6_a_setting_that_becomes_unsafe_stops_mail_and_is_named_until_it_is_pu
     assert len(lines) == 2, lines  # one when it goes, one when it is back, for all processes of the node
 
 
-def test_k10_a_server_that_becomes_a_replica_is_451_at_once_and_not_ready(place: Place, tmp_path: Any) -> None:
-    primary, mark = Valkey(tmp_path / "primary").start(), place.mark()
+def test_k10_a_server_that_becomes_a_replica_is_451_at_once_and_not_ready(place: Place) -> None:
+    mark = place.mark()
     try:
         with smtplib.SMTP(*place.node.smtp, timeout=30) as client:
             client.ehlo()
             assert client.mail("from@example.org")[0] == 250
             assert client.rcpt("never@k10.example")[0] == 250
             assert client.docmd("DATA")[0] == 354
-            place.valkey.ask("REPLICAOF", "127.0.0.1", str(primary.port))
+            place.valkey.ask("REPLICAOF", "127.0.0.1", "9")  # of nobody that answers, so it keeps its data
             begun = time.monotonic()
             client.send(b"Subject: too late\r\n\r\nhello\r\n.\r\n")
             code, _ = client.getreply()
@@ -59,8 +57,7 @@ def test_k10_a_server_that_becomes_a_replica_is_451_at_once_and_not_ready(place:
         place.mail_is(451, "the store takes no writes: the server is a replica")
         until(lambda: "takes no writes (the server is a replica)" in place.node.errors()[mark:])
     finally:
-        place.valkey.ask("REPLICAOF", "NO", "ONE")
-        primary.stop()
+        place.valkey.promote()
     place.mail_is(250)
     until(lambda: place.readyz()[0] == 200)
     place.delivers("after@k10.example")
