@@ -12,7 +12,11 @@ from mta.model.settings import Settings
 from mta.rules.orders import OrderBook
 from mta.rules.undo import Undo
 from mta.runtime.child import Child, run
+from mta.runtime.room import Room
+from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring import Store, open_store
+
+_PATIENCE = 0.5  # seconds until a store that does not answer is taken to be away
 
 
 async def main(child: Child) -> None:
@@ -22,8 +26,10 @@ async def main(child: Child) -> None:
     settings = child.settings
     undo = Undo(orders, store.rules, store.spares, settings.node.name, int(settings.rules.undo_window * 1000))
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = StoreProbe(store.link)
     serving = Serving(
-        create_app(_dependencies(child.settings, store, orders, undo)), Connections(most_connections(descriptors))
+        create_app(_dependencies(child.settings, store, orders, undo, probe)),
+        Connections(most_connections(descriptors)),
     )
     await serving.start(child.listeners())
     child.ready()
@@ -31,14 +37,18 @@ async def main(child: Child) -> None:
     await serving.stop()
     await undo.stop()
     await orders.stop()
+    await probe.close()
     await store.link.close()
 
 
-def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Undo) -> Dependencies:
+def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Undo, probe: StoreProbe) -> Dependencies:
+    room = Room(settings)
+
     async def health() -> str:
-        await store.link.command("PING")  # a new connection may lead to a server that nobody has checked
-        await store.link.ensure_safe()
-        return ""
+        trouble = await probe.ask(_PATIENCE)
+        if trouble is not None:
+            return trouble.reason
+        return "no space left in the data folder or that of the log" if room.look() is not None else ""
 
     turns = Turns()
     return Dependencies(
@@ -54,6 +64,7 @@ def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Und
         messages=store.messages,
         tail=store.tail,
         tokens=store.cluster,
+        fate=store.foundation,
         node=settings.node.name,
         api=settings.api,
         health=health,

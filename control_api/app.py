@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from control_api import events, forced_errors, health, messages, metrics, openapi, pauses, queues, tags, workers
+from control_api import events, forced_errors, health, messages, metrics, openapi, pauses, queues, store, tags, workers
 from control_api.access import Access
 from control_api.bodies import MAX_BODY
 from control_api.dependencies import DEPENDENCIES, Dependencies
@@ -41,6 +41,7 @@ def create_app(deps: Dependencies) -> web.Application:
             web.get("/v1/tags/{tag}", tags.show_tag),
             web.get("/v1/queues", queues.list_queues),
             web.get("/v1/workers", workers.list_workers),
+            web.post("/v1/store/acknowledge", store.acknowledge),
             web.get("/v1/events", events.stream_events, allow_head=False),
         ]
     )

@@ -8,7 +8,7 @@ from aiohttp import web
 from control_api.catalogue import Catalogue
 from control_api.turns import Turns
 from mta.model.settings import ApiSettings
-from mta.ports.access import LiveEvents, Tokens
+from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
 from mta.ports.messages import Messages
 from mta.ports.rules import Orders, RuleStore, SweepStore
@@ -29,6 +29,7 @@ class Dependencies:
     messages: Messages
     tail: LiveEvents
     tokens: Tokens
+    fate: StoreFate
     node: str  # this node's name: what a rule with `cluster: false` is bound to
     api: ApiSettings
     health: Callable[[], Awaitable[str]]  # why the store cannot be worked with, "" = it can; may raise StoreError

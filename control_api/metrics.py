@@ -26,6 +26,7 @@ from mta.ports.rules import OrderFigures, SweepState
 PATH = "/metrics"
 
 _PROCESS = ("node", "role", "pid")
+_EMPTIED = "1 from the moment at which the store was found emptied until an operator has acknowledged it."
 
 
 class Told(NamedTuple):
@@ -87,6 +88,7 @@ async def _families(deps: Dependencies) -> list[Metric]:
         *_of_orders(deps.orders.figures(), (deps.node, "api", str(os.getpid()))),
         *_of_sweeps(sweeps),
         *_of_books(await deps.books.total()),
+        _gauge("store_emptied", _EMPTIED, (), [((), float(bool(await deps.fate.emptied_at())))]),
         _gauge("journal_backlog", "Event entries that the journal has not made durable yet.", ("lane",), backlogs),
     ]
 

@@ -78,6 +78,7 @@ def _schemas() -> Schema:
             }
         ),
         "Workers": an_object({"generation": COUNT, "workers": a_list(an_object(worker))}),
+        "Emptied": an_object({"emptied_at": TIME_OR_NULL}),
         "Health": an_object({"status": TEXT, "reason": TEXT}, ["status"]),
         **statements,
     }
@@ -143,13 +144,20 @@ def _other_paths() -> Schema:
     }
 
 
+def _store_paths() -> Schema:
+    known = an_answer(ref("Emptied"), "when that was; null where there is nothing to acknowledge")
+    words = "Until then /readyz answers 503 and says so."
+    operation = an_operation("Acknowledge that the store was found emptied", answers(_200=known), description=words)
+    return {"/v1/store/acknowledge": {"post": operation}}
+
+
 def document() -> Schema:
     """The whole document."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Floodgate", "version": _version(), "description": "Control after acceptance."},
         "security": [{"token": []}],
-        "paths": {**openapi_rules.paths(), **openapi_messages.paths(), **_other_paths()},
+        "paths": {**openapi_rules.paths(), **openapi_messages.paths(), **_other_paths(), **_store_paths()},
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

@@ -58,11 +58,19 @@ class Admission:
     """Takes read messages, answers each exactly once: a Reply, or None for "close the connection without one"."""
 
     def __init__(
-        self, store: Accepts, commit_delay: float, ask: Ask, *, clock: Callable[[], float] = time.time
+        self,
+        store: Accepts,
+        commit_delay: float,
+        ask: Ask,
+        *,
+        has_room: Callable[[int], bool] = lambda size: True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`commit_delay` in seconds; `ask` says what the rules make of a batch; `clock` gives Unix seconds."""
+        """`commit_delay` in seconds; `ask` says what the rules make of a batch, `has_room` whether the disk has room
+        for so many bytes; `clock` gives Unix seconds."""
         self._store = store
         self._ask = ask
+        self._has_room = has_room
         self._delay = commit_delay
         self._clock = clock
         self._lanes = store.lanes
@@ -100,13 +108,16 @@ class Admission:
 
     def refuse(self, reason: str) -> None:
         """Answer MAIL with 451 and `reason` from now on, until `allow`."""
-        if self._refusal is None or self._refusal.text != reason:
-            log.error("no mail is taken: %s", reason)
-        self._refusal = Reply(451, "4.3.0", reason)
+        self.refuse_with(Reply(451, "4.3.0", reason))
+
+    def refuse_with(self, reply: Reply) -> None:
+        if self._refusal != reply:
+            log.debug("no mail is taken: %s", reply.text)  # the supervisor says so once for the node
+        self._refusal = reply
 
     def allow(self) -> None:
         if self._refusal is not None:
-            log.warning("mail is taken again")
+            log.debug("mail is taken again")
         self._refusal = None
 
     def gate(self) -> Reply | None:
@@ -230,7 +241,9 @@ class Admission:
             self._tell(done, reply)
 
     async def _store_batch(self, batch: _Batch) -> Doorway:
-        """Returns what the rules had decided when the store took it."""
+        """Returns what the rules had decided when the store took it. Raises StoreFull where the disk has no room."""
+        if not self._has_room(batch.size):
+            raise StoreFull("no space left on the disk")
         door = self._ask(batch.messages)
         while not await self._accepted(batch.lane, _let_in(batch.messages, door), door):
             again = self._ask(batch.messages)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from mta.model.errors import StoreError
+from mta.model.errors import StoreError, severity
 from mta.model.events import Event, EventType
 from mta.model.rules import Rule
 from mta.model.settings import JournalSettings
@@ -119,7 +119,7 @@ class Journal:
             except (StoreError, OSError) as error:
                 self.failures += 1
                 if not trouble:
-                    _log.error("the journal waits; events stay in the outbox: %s", error)
+                    _log.log(severity(error), "the journal waits; events stay in the outbox: %s", error)
                 trouble = min(_LAST_PAUSE, trouble * 2 or _FIRST_PAUSE)
                 await self._sleep(trouble)
         await self._finish()
@@ -198,7 +198,7 @@ class Journal:
             if await self._tail.watched():
                 await self._tail.feed([line for piece in pieces for line in piece.splitlines()])
         except StoreError as error:
-            _log.warning("watchers missed events: %s", error)
+            _log.log(severity(error), "watchers missed events: %s", error)
 
     async def _note(self, lane: _Lane) -> None:
         position = lane.position

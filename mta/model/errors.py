@@ -1,5 +1,11 @@
 """What goes wrong on our own side, by the scope it touches; a remote "no" is a value (`Reply`), never one of these."""
 
+import errno
+from typing import Final
+
+_DEBUG: Final = 10  # levels of the logging module
+_WARNING: Final = 30
+
 
 class FloodgateError(Exception):
     """The root of every error that Floodgate raises itself."""
@@ -52,7 +58,12 @@ class StoreFull(StoreError):
 
 
 class StoreUnsafe(StoreError):
-    """The store runs with settings that can lose accepted mail; the message names them."""
+    """The store runs with settings that can lose accepted mail; the message names them and, in a cluster, the servers.
+    `named` does without the servers, for those who may not know them."""
+
+    def __init__(self, problems: str, named: str = "") -> None:
+        super().__init__(problems)
+        self.named = named or problems
 
 
 class BacklogFull(StoreError):
@@ -77,3 +88,10 @@ class OldReaders(FloodgateError):
     def __init__(self, processes: list[str]) -> None:
         names = ", ".join(processes)
         super().__init__(f"the rule has fields that older processes cannot read: {names}; upgrade or stop them first")
+
+
+def severity(error: BaseException) -> int:
+    """The level at which a part of a process logs that it waits. The supervisor says once for the whole node that the
+    store is away, or that a folder is full; its parts repeat that at the debug level only."""
+    told = isinstance(error, StoreAway) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+    return _DEBUG if told else _WARNING

@@ -1,4 +1,4 @@
-"""Who may speak to the API, and what it may watch; raises StoreAway, StoreError."""
+"""Who may speak to the API, what it may watch, and what became of the store; raises StoreAway, StoreError."""
 
 from typing import Protocol
 
@@ -8,6 +8,18 @@ class Tokens(Protocol):
 
     async def admin_hashes(self) -> list[bytes]:
         """Digests (32 bytes each) of the secrets that may do everything."""
+        ...
+
+
+class StoreFate(Protocol):
+    """Whether the store was found emptied, and whether an operator knows."""
+
+    async def emptied_at(self) -> int:
+        """Unix ms of when that was noticed, 0 = not, or acknowledged since."""
+        ...
+
+    async def acknowledge(self) -> int:
+        """What `emptied_at` says, which is 0 from now on."""
         ...
 
 

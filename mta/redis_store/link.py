@@ -96,6 +96,7 @@ class Link:
         self.patience = settings.timeout / 2  # seconds that a command may block, since no answer is awaited longer
         self._replicas = 0  # that must have a step before `call_kept` believes in it
         self.unsafe = "not checked yet"  # why mail may not be accepted, "" = safe
+        self._allowed = ""  # what is unsafe and allowed, as it was told last
         self.cluster = url.startswith("redis+cluster://")
         kwargs: dict[str, Any] = {
             "socket_timeout": settings.timeout,
@@ -153,16 +154,21 @@ class Link:
             await self._translated(self._client.initialize)
 
     async def check(self) -> None:
-        """Raises StoreUnsafe naming what is wrong, unless `redis.allow_unsafe`."""
+        """Raises StoreUnsafe naming what is wrong, unless `redis.allow_unsafe`; StoreRefuses: it takes no writes."""
         found = await self._translated(lambda: safety.inspect(self._client, self.cluster))
         self._replicas = found.replicas
-        if found.problems and not self._settings.allow_unsafe:
-            self.unsafe = "; ".join(found.problems)
-            raise StoreUnsafe(self.unsafe)
-        if found.problems:
-            log.warning("the store is unsafe and redis.allow_unsafe is set: %s", "; ".join(found.problems))
+        problems = found.said()
+        if problems and not self._settings.allow_unsafe:
+            self.unsafe = problems
+            raise StoreUnsafe(problems, found.named())
+        if problems != self._allowed:
+            self._allowed = problems
+            if problems:
+                log.warning("the store is unsafe and redis.allow_unsafe is set: %s", problems)
         self._run_ids |= found.run_ids
         self.unsafe = ""
+        if found.read_only:
+            raise StoreRefuses("the server is a replica")
 
     async def ensure_safe(self) -> None:
         """At no cost while nothing changed. Raises StoreUnsafe, StoreAway."""

@@ -17,11 +17,23 @@ _NEEDED = {
 
 
 class Found(NamedTuple):
-    """The servers met (by run id), what is wrong with them, and how many replicas each wants for a write."""
+    """The servers met (by run id), what is wrong with them, how many replicas each wants for a write, whether one takes
+    no writes since it is a replica itself; in a cluster, which server each problem is of."""
 
     run_ids: set[bytes]
     problems: list[str]
     replicas: int
+    read_only: bool
+    servers: list[str]
+
+    def said(self) -> str:
+        """The problems, with their servers in a cluster."""
+        at = [f"{server}: " for server in self.servers] or [""] * len(self.problems)
+        return "; ".join(where + problem for where, problem in zip(at, self.problems, strict=True))
+
+    def named(self) -> str:
+        """The problems alone."""
+        return "; ".join(dict.fromkeys(self.problems))
 
 
 def run_id(info: Any) -> bytes:
@@ -36,38 +48,43 @@ def run_id(info: Any) -> bytes:
 async def inspect(client: Any, cluster: bool) -> Found:
     """Ask every master for its settings and its persistence."""
     if cluster:
-        found = Found(set(), [], 0)
+        found = Found(set(), [], 0, False, [])
         for node in client.get_primaries():
             answer = await _inspect_one(client, {"target_nodes": node})
             found.run_ids.update(answer.run_ids)
-            found.problems.extend(f"{node.host}:{node.port}: {problem}" for problem in answer.problems)
+            found.problems.extend(answer.problems)
+            found.servers.extend(f"{node.host}:{node.port}" for _ in answer.problems)
             found = found._replace(replicas=max(found.replicas, answer.replicas))
         return found
     return await _inspect_one(client, {})
 
 
 async def _inspect_one(client: Any, target: dict[str, Any]) -> Found:
-    problems, replicas = [], 0
+    """Three commands, since every process asks once a second."""
     info = plain(await client.execute_command("INFO", "server", **target))
+    run_ids = {str(info.get("run_id", "")).encode()}
     version = _version(info)
     if version < (7, 0):
-        problems.append(f"server version {'.'.join(map(str, version))}: 7.0 or later is needed for Functions")
-    for name, (wanted, fix) in _NEEDED.items():
-        try:
-            settings = plain(await client.execute_command("CONFIG GET", name, **target))
-        except ResponseError as error:
-            problems.append(f"CONFIG may not be read ({error}): allow CONFIG GET, so that durability can be checked")
-            break
-        value = settings.get(name, "")
-        if value != wanted:
-            problems.append(f"{name} is {value or 'unknown'}: {fix}")
-    else:
-        wants = plain(await client.execute_command("CONFIG GET", "min-replicas-to-write", **target))
-        replicas = int(wants.get("min-replicas-to-write", 0))
-    persistence = plain(await client.execute_command("INFO", "persistence", **target))
-    if str(persistence.get("aof_last_write_status", "ok")) != "ok":
+        words = f"server version {'.'.join(map(str, version))}: 7.0 or later is needed for Functions"
+        return Found(run_ids, [words], 0, False, [])
+    try:
+        names = (*_NEEDED, "min-replicas-to-write")
+        settings = plain(await client.execute_command("CONFIG GET", *names, **target))
+    except ResponseError as error:
+        words = f"CONFIG may not be read ({error}): allow CONFIG GET, so that durability can be checked"
+        return Found(run_ids, [words], 0, False, [])
+    problems = [
+        f"{name} is {settings.get(name) or 'unknown'}: {fix}"
+        for name, (wanted, fix) in _NEEDED.items()
+        if settings.get(name, "") != wanted
+    ]
+    state = plain(await client.execute_command("INFO", "persistence", "replication", **target))
+    if str(state.get("aof_last_write_status", "ok")) != "ok":
         problems.append("aof_last_write_status is not ok: the server cannot write its append-only file")
-    return Found({str(info.get("run_id", "")).encode()}, problems, replicas)
+    replicas = int(settings.get("min-replicas-to-write", 0))
+    # A cluster's client finds the new master by itself.
+    read_only = not target and str(state.get("role", "master")) != "master"
+    return Found(run_ids, problems, replicas, read_only, [])
 
 
 def plain(answer: Any) -> dict[str, Any]:

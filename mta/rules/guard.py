@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from mta.model.errors import SessionLost, StoreError, UnreadableRule
+from mta.model.errors import SessionLost, StoreError, UnreadableRule, severity
 from mta.model.ids import MessageId
 from mta.model.rules import Head, PastDot, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
@@ -131,7 +131,12 @@ class Guard:
                 failures += 1
                 pause = min(_RETRY[0] * 2 ** min(failures, 10), _RETRY[1])
                 if failures == 1:
-                    log.warning("rules not confirmed, delivery goes on for %.1f s: %s", self._permit_left(), error)
+                    log.log(
+                        severity(error),
+                        "rules not confirmed, delivery goes on for %.1f s: %s",
+                        self._permit_left(),
+                        error,
+                    )
             except Exception:
                 # A bug in a hook: without its list nothing is confirmed, the permit runs out, delivery stops.
                 log.exception("rules cannot be confirmed")

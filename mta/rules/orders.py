@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from mta.model.errors import StoreError
+from mta.model.errors import StoreError, severity
 from mta.model.rules import Effective, Head, Kind, PastDot, Rule, SessionState
 from mta.ports.rules import Edit, Effect, OrderFigures, Put, RemovedRule, RuleStore, SweepStore
 from mta.rules.clock import boottime, wall_ms
@@ -238,7 +238,7 @@ class OrderBook:
                     break
                 await self._give_again(order)
             except StoreError as error:
-                log.warning("the effect of rule %s is not stored yet: %s", order.rule.id, error)
+                log.log(severity(error), "the effect of rule %s is not stored yet: %s", order.rule.id, error)
                 await asyncio.sleep(_RETRY)
         if order.asked_at is not None:
             self._latency.observe(self._now() - order.asked_at, bool(effect.unconfirmed))

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from mta.model.errors import StoreError
+from mta.model.errors import StoreError, severity
 from mta.model.rules import PastDot
 from mta.policy.rule_table import RuleTable, holds, still_holds
 from mta.ports.rules import InterceptAnswer, Rules, SweepStore
@@ -55,7 +55,7 @@ class Releaser:
                 if not any(held) and not self._knows_pauses():
                     tick = _NOTHING_TICK
             except StoreError as error:
-                log.warning("what pauses held waits to be released: %s", error)
+                log.log(severity(error), "what pauses held waits to be released: %s", error)
             try:
                 async with asyncio.timeout(tick):
                     await self._changed.wait()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Final
 
-from mta.model.errors import StoreError
+from mta.model.errors import StoreError, severity
 from mta.ports.rules import SweepStore
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Spares:
             try:
                 tick = _TICK if await self.drop() else _NOTHING_TICK
             except StoreError as error:
-                log.warning("what is kept for an undo waits to be let go: %s", error)
+                log.log(severity(error), "what is kept for an undo waits to be let go: %s", error)
             try:
                 async with asyncio.timeout(tick):
                     await self._stopping.wait()

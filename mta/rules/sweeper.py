@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from functools import partial
 from typing import Final
 
-from mta.model.errors import StoreError
+from mta.model.errors import StoreError, severity
 from mta.model.rules import PastDot, Rule
 from mta.policy.rule_table import RuleTable, covers, ends, in_force, swept
 from mta.ports.rules import InterceptAnswer, Match, Queued, Rules, RuleStore, SweepState, SweepStore
@@ -89,7 +89,7 @@ class Sweeper:
                 elif any(not sweep.last_pass for sweep in self._own.values()) and await self._is_time():
                     await self._pass()
             except StoreError as error:
-                log.warning("the sweep waits: %s", error)
+                log.log(severity(error), "the sweep waits: %s", error)
                 for sweep in self._own.values():
                     sweep.last_pass = False  # whatever pass this was has not seen everything
                 await self._sleep(_RETRY)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from mta.model.errors import StoreError
+from mta.model.errors import StoreError, severity
 from mta.model.events import EventType, event_about
 from mta.model.mail import Record
 from mta.model.outcomes import Origin
@@ -104,7 +104,9 @@ class Undo:
                 left -= await self._empty(lane, rule_id, run, left)
             return True
         except StoreError as error:
-            log.warning("the undo of rule %s waits after %d deliveries: %s", rule_id, run.reinstated, error)
+            log.log(
+                severity(error), "the undo of rule %s waits after %d deliveries: %s", rule_id, run.reinstated, error
+            )
             return False
 
     async def _until_idle(self, rule: Rule | None) -> None:

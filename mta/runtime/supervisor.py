@@ -15,6 +15,7 @@ from mta.model.errors import SettingsError, StoreError
 from mta.model.secret_urls import hide_password
 from mta.model.settings import Settings
 from mta.redis_store.cluster_settings import ClusterSettings
+from mta.redis_store.foundation import Foundation
 from mta.redis_store.link import Link
 from mta.redis_store.node_names import StoredNodeNames
 from mta.redis_store.outbox import StoredOutbox
@@ -22,13 +23,18 @@ from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import Session
 from mta.runtime.admin_token import admin_token
 from mta.runtime.child import boot_line
+from mta.runtime.compaction import Compaction
 from mta.runtime.data_dir import DataDir, check_log
 from mta.runtime.descriptors import raise_descriptor_limit, warn_of_few_descriptors
 from mta.runtime.embedded import EmbeddedServer
+from mta.runtime.embedded_watch import keep_running
 from mta.runtime.node_name import NodeName
 from mta.runtime.notify import notify_systemd
 from mta.runtime.processes import Process, Role
+from mta.runtime.room import Room
 from mta.runtime.sockets import api_url, listen, local_url, name_of
+from mta.runtime.store_identity import StoreIdentity
+from mta.runtime.store_watch import StoreWatch
 from mta.runtime.wiring import journal_name, open_link
 
 log = logging.getLogger(__name__)
@@ -54,6 +60,8 @@ class Supervisor:
         self._lost = ""  # why another node has this one's name
         self._rules: StoredRules | None = None
         self._outbox: StoredOutbox | None = None
+        self._store_watch: StoreWatch | None = None
+        self._room = Room(settings)
         self._stop = asyncio.Event()
         self._reaping: set[asyncio.Task[None]] = set()
 
@@ -70,8 +78,10 @@ class Supervisor:
         try:
             if self._embedded is not None:
                 await self._embedded.start()
-                watches.append(loop.create_task(self._watch_embedded()))
+                watches.append(loop.create_task(keep_running(self._embedded, self._room)))
             await self._prepare_store()
+            assert self._store_watch is not None
+            watches.append(loop.create_task(self._store_watch.run()))
             watches.append(loop.create_task(self._hold_name()))
             self._start_processes()
             loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self._hang_up()))
@@ -103,6 +113,22 @@ class Supervisor:
         if "api" in roles:
             self._api = [listen(self._settings.api.listen, "api.listen")]
 
+    async def _recognise_store(self, cluster: ClusterSettings) -> None:
+        """Store this node's token, and learn which store it is. Raises StoreError."""
+        assert self._link is not None
+        node = self._settings.node.name
+
+        async def prepare() -> None:
+            await cluster.open(self._settings.rules.max_staleness)
+            # Under a name that no other living node has, so that no token replaces another's.
+            await cluster.put_token(f"admin:{node}", admin_token(self._folder.path))
+
+        await prepare()
+        identity = StoreIdentity(cluster, Foundation(self._link), self._folder.path / "store.id", node, prepare)
+        await identity.begin()
+        compaction = Compaction(self._link, self._room) if self._embedded is not None else None
+        self._store_watch = StoreWatch(self._link, self._redis_url, self._room, identity, compaction)
+
     async def _prepare_store(self) -> None:
         self._link = await open_link(self._settings, self._redis_url, self._stop, limit=_STORE_AWAY)
         cluster = ClusterSettings(self._link)
@@ -113,8 +139,7 @@ class Supervisor:
         )
         await name.take(self._stop)
         self._name = name
-        # Stored under a name that no other living node has, so that no token replaces another's.
-        await cluster.put_token(f"admin:{node.name}", admin_token(self._folder.path))
+        await self._recognise_store(cluster)
         session = Session(node.name, "supervisor", ())
         self._outbox = StoredOutbox(self._link, cluster.lanes)
         self._rules = StoredRules(
@@ -216,20 +241,6 @@ class Supervisor:
         }
         print(json.dumps({key: value for key, value in line.items() if value is not None}), flush=True)
         notify_systemd("READY=1")
-
-    async def _watch_embedded(self) -> None:
-        """A server that dies is started again: its append-only file has all that was ever acknowledged."""
-        assert self._embedded is not None
-        backoff = 0.1
-        while True:
-            status = await self._embedded.died()
-            log.error("the embedded server ended with status %d; started again in %.1f s", status, backoff)
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, _BACKOFF_MAX)
-            try:
-                await self._embedded.start()
-            except (SettingsError, OSError) as error:  # a full disk, for one
-                log.error("the embedded server cannot be started: %s", error)
 
     async def _hang_up(self) -> None:
         """SIGHUP: the log is reopened, and each process is replaced by one with the settings of now."""

@@ -16,6 +16,7 @@ from mta.model.settings import RedisSettings, Settings
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.content import StoredContent
+from mta.redis_store.foundation import Foundation
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.link import Link
 from mta.redis_store.messages import StoredMessages
@@ -39,6 +40,7 @@ class Store:
         lanes, retention = cluster.lanes, settings.status.retention
         self.link = link
         self.cluster = cluster
+        self.foundation = Foundation(link)
         self.session = session
         self.content = StoredContent(link, settings.content.compress_above)
         self.queues = Queues(

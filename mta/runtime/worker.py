@@ -6,16 +6,18 @@ from collections.abc import Mapping
 
 from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
-from mta.ingress.admission import Admission
+from mta.ingress.admission import STORE_FULL, Admission
 from mta.ingress.crew import Crew
 from mta.ingress.door import Door
 from mta.ingress.listener import Listener
 from mta.ingress.reception import Reception
-from mta.model.errors import StoreError, StoreUnsafe
+from mta.model.errors import StoreError
 from mta.redis_store import keys
 from mta.rules.guard import Guard
 from mta.runtime.child import Child, run
+from mta.runtime.room import Room
 from mta.runtime.served_pools import ServedPools, held
+from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring import Store, open_store
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.limits import SharedLimits
@@ -25,6 +27,7 @@ from mta.scheduling.settler import Settler
 log = logging.getLogger(__name__)
 
 _HEALTH_EVERY = 1.0  # seconds
+_PATIENCE = 2.0  # seconds until a store that does not answer is taken to be away
 _LAST_WRITES = 2.0  # seconds after the drain timeout for outcomes that wait for the store
 
 
@@ -33,26 +36,27 @@ class Intake:
 
     def __init__(self, child: Child, store: Store, guard: Guard) -> None:
         settings = child.settings
-        self._link = store.link
+        self._probe = StoreProbe(store.link)
         door = Door(guard, settings.node.name, settings.rules.undo_window)
-        self.admission = Admission(store.queues, settings.smtp.commit_delay, door.ask)
+        self._room = Room(settings)
+        self.admission = Admission(store.queues, settings.smtp.commit_delay, door.ask, has_room=self._room.takes)
         reception = Reception(settings)
         self._sockets = child.listeners()
         crew = Crew.at(child.boot.seat) if child.boot.seat else Crew.alone()
         self.listener = Listener(self._sockets, settings, reception, self.admission, crew)
 
     async def watch_store(self) -> None:
-        """While the server could lose mail none is taken, and clients are told why; until cancelled."""
+        """While the server could lose mail or takes none, or the disk is full, no mail is taken, and clients are told
+        why; until cancelled."""
         while True:
-            try:
-                await self._link.command("PING")
-                await asyncio.shield(self._link.ensure_safe())
+            trouble = await self._probe.ask(_PATIENCE)
+            if trouble is not None:
+                log.debug("no mail is taken: %s (%s)", trouble.reason, trouble.detail)
+                self.admission.refuse(trouble.reason)
+            elif self._room.look() is not None:
+                self.admission.refuse_with(STORE_FULL)
+            else:
                 self.admission.allow()
-            except StoreUnsafe as error:
-                self.admission.refuse(f"the store is unsafe: {error}")
-            except StoreError as error:
-                log.debug("the store cannot be reached: %s", error)
-                self.admission.refuse("the store cannot be reached")
             await asyncio.sleep(_HEALTH_EVERY)
 
     async def drain(self, seconds: float) -> None:
@@ -66,6 +70,7 @@ class Intake:
             log.warning("sessions that did not end in time are dropped: %r", self.listener)
             self.listener.abort()
         await self.admission.close()
+        await self._probe.close()
 
 
 class Outgo:

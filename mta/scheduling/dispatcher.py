@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from mta.model.errors import StoreError
+from mta.model.errors import StoreError, severity
 from mta.model.ids import message_of
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Origin, Outcome, Reply, Stage, Verdict
@@ -216,7 +216,7 @@ class Dispatcher:
                 lane.pause = 0.0
             except StoreError as error:
                 if not lane.pause:
-                    _log.warning("lane %d waits for the store: %s", lane.number, error)
+                    _log.log(severity(error), "lane %d waits for the store: %s", lane.number, error)
                 pause = lane.pause = min(_LAST_PAUSE, lane.pause * 2 or _FIRST_PAUSE)
                 lane.look = True
             if pause > 0 and not self._draining:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mta.model.errors import StoreError
+from mta.model.errors import StoreError, severity
 from mta.model.mail import QueueKey
 from mta.model.settings import DomainSettings, Settings
 from mta.ports.delivery import LimitStore
@@ -72,7 +72,7 @@ class _Rate:
             at, first, count = await self._store.take_tokens(*self._queue, self._kind, interval, most)
         except StoreError as error:
             self._not_before = self._clock() + _AWAY
-            _log.warning("no rate tokens for %s at %s: %s", self._queue.domain, self._queue.pool, error)
+            _log.log(severity(error), "no rate tokens for %s at %s: %s", self._queue.domain, self._queue.pool, error)
             return
         finally:
             self._asking = None
@@ -156,7 +156,7 @@ class _Slots:
     def _told(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            _log.warning("connection slots of %s are given back later: %s", self._queue.domain, error)
+            _log.log(severity(error), "connection slots of %s are given back later: %s", self._queue.domain, error)
 
 
 class SharedLimits:

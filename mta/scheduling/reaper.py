@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from mta.model.errors import StoreError
+from mta.model.errors import StoreError, severity
 from mta.ports.delivery import LimitStore
 from mta.ports.queueing import Reclaims
 from mta.ports.rules import RuleStore
@@ -54,7 +54,7 @@ class Reaper:
                 await asyncio.shield(self.look())
             except StoreError as error:
                 self.blind()
-                _log.warning("looking for dead sessions waits for the store: %s", error)
+                _log.log(severity(error), "looking for dead sessions waits for the store: %s", error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hint.wait(), pause)
 

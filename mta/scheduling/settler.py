@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from mta.model.errors import SessionLost, StoreAway, StoreError
+from mta.model.errors import SessionLost, StoreAway, StoreError, severity
 from mta.model.ids import lane_of
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Class, Outcome, Stage, Verdict
@@ -222,7 +222,7 @@ class Settler:
     def _tell(self, lane: _Lane, error: StoreError) -> None:
         self.retried_calls += 1
         if not lane.pause:
-            _log.warning("settling in lane %d waits for the store: %s", lane.number, error)
+            _log.log(severity(error), "settling in lane %d waits for the store: %s", lane.number, error)
         lane.failed()
 
     def _answered(self, lane: _Lane, batch: list[_Item], answers: list[Settled]) -> None:

@@ -62,6 +62,7 @@ class Cluster:
         self.totals: dict[str, int] = {}
         self.figures = OrderFigures(0, 0, 0, 0.0, ((0.1, 0),))
         self.token_reads = 0
+        self.emptied_at = 0
 
     def reach(self) -> None:
         if self.bug:
@@ -329,6 +330,19 @@ class Tokens:
         return [hashlib.sha256(b"another").digest(), hashlib.sha256(TOKEN.encode()).digest()]
 
 
+class Fate:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def emptied_at(self) -> int:
+        self._cluster.reach()
+        return self._cluster.emptied_at
+
+    async def acknowledge(self) -> int:
+        at, self._cluster.emptied_at = await self.emptied_at(), 0
+        return at
+
+
 def dependencies(cluster: Cluster) -> Dependencies:
     async def health() -> str:
         cluster.reach()
@@ -346,6 +360,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         messages=Messages(cluster),
         tail=Tail(cluster),
         tokens=Tokens(cluster),
+        fate=Fate(cluster),
         node="n1",
         api=ApiSettings(wait=0.5),
         health=health,

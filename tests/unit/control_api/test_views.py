@@ -86,3 +86,18 @@ async def test_ready_says_why_not(stranger: TestClient, cluster: Cluster) -> Non
     answer = await stranger.get("/readyz")
     assert (answer.status, (await answer.json())["reason"]) == (503, "the store is away")
     assert (await stranger.get("/healthz")).status == 200
+
+
+async def test_k5_ready_says_that_the_store_was_emptied_until_that_is_acknowledged(
+    api: TestClient, stranger: TestClient, cluster: Cluster
+) -> None:
+    cluster.states = {"s": session("s", "n1", 1)}
+    assert (await stranger.get("/readyz")).status == 200
+    cluster.emptied_at = 1_700_000_000_000
+    answer = await stranger.get("/readyz")
+    reason = "the store was found emptied at 2023-11-14T22:13:20.000Z; POST /v1/store/acknowledge when that is known"
+    assert (answer.status, (await answer.json())["reason"]) == (503, reason)
+    assert (await stranger.post("/v1/store/acknowledge")).status == 401
+    assert await (await api.post("/v1/store/acknowledge")).json() == {"emptied_at": "2023-11-14T22:13:20.000Z"}
+    assert (await stranger.get("/readyz")).status == 200
+    assert await (await api.post("/v1/store/acknowledge")).json() == {"emptied_at": None}

@@ -137,7 +137,7 @@ async def test_an_unsafe_store_is_named_to_the_client_and_once_in_the_log(caplog
     store.trouble = StoreUnsafe("appendfsync is everysec")
     admission = Admission(store, 0.0, no_rules)
     assert (await answer_of(admission))[1] == Reply(451, "4.3.0", "the store is unsafe: appendfsync is everysec")
-    with caplog.at_level(logging.WARNING, module.__name__):
+    with caplog.at_level(logging.DEBUG, module.__name__):
         for _ in range(3):
             admission.refuse("the store is unsafe: appendfsync is everysec")
         assert admission.gate() == Reply(451, "4.3.0", "the store is unsafe: appendfsync is everysec")
@@ -222,3 +222,17 @@ async def test_old_rules_are_asked_again_and_a_table_that_stays_old_decides_noth
 async def test_a_door_that_fails_defers_the_batch(caplog):
     admission = Admission(RecordingStore(), 0.0, lambda messages: {}[1])
     assert (await answer_of(admission))[1].code == 451
+
+
+async def test_r4_a_disk_without_room_for_a_batch_is_452_and_nothing_is_stored():
+    store, asked = RecordingStore(), []
+
+    def has_room(size):
+        asked.append(size)
+        return False
+
+    admission = Admission(store, 0.0, no_rules, has_room=has_room)
+    reply = (await answer_of(admission))[1]
+    assert (reply.code, reply.enhanced) == (452, "4.3.1")
+    assert not store.messages
+    assert asked[0] > 0

@@ -1,0 +1,37 @@
+"""How much of a file system is kept free for what must go on when no more mail is taken: orders, outcomes, the log."""
+
+from typing import Final
+
+_SHARE: Final = 0.10  # of the file system
+_LEAST: Final = 8 * 1024 * 1024  # bytes
+_MOST: Final = 256 * 1024 * 1024
+_FLOOR: Final = 0.75  # of the reserve: no message takes what is below
+_AGAIN: Final = 1.25  # mail is taken again above that many reserves, so that it does not come and go
+_GROWTH: Final = 2  # bytes on the disk for each byte of mail: the server's file, records, counters, log lines
+
+
+def reserve_of(total: int) -> int:
+    """Bytes to keep free of a file system of `total` bytes."""
+    return min(_MOST, max(_LEAST, int(total * _SHARE)))
+
+
+def has_room(free: int, total: int, was_short: bool) -> bool:
+    """Whether mail may be taken; after it was refused only once there is clearly more than the reserve."""
+    return free >= reserve_of(total) * (_AGAIN if was_short else 1)
+
+
+def fits(size: int, free: int, total: int) -> bool:
+    """Whether mail of `size` bytes leaves most of the reserve as it is."""
+    return free - size * _GROWTH >= reserve_of(total) * _FLOOR
+
+
+def is_getting_short(free: int, total: int) -> bool:
+    """Whether it is time to think of what could be freed."""
+    return free < 4 * reserve_of(total)
+
+
+def may_compact(free: int, total: int, file: int, data: int) -> bool:
+    """Whether to write a server's append-only file anew: space is getting short, much of the `file` (bytes) is history,
+    and its `data` (bytes in memory, more than they take in the file) can be written beside it."""
+    reserve = reserve_of(total)
+    return is_getting_short(free, total) and file > 2 * data and file > reserve // 2 and free > data + reserve // 2

@@ -1,0 +1,67 @@
+"""The supervisor's memory of which store its node works on: one that was emptied is noticed and made ready again."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from mta.model.events import Event, EventType
+from mta.redis_store import codec
+from mta.redis_store.cluster_settings import ClusterSettings
+from mta.redis_store.foundation import Foundation
+
+log = logging.getLogger(__name__)
+
+_LOST = "the store was found emptied: mail that waited in it is gone, and so are its rules, pauses and counters"
+
+
+class StoreIdentity:
+    """The id of the store is kept in `<data_dir>/store.id`, so that a node also notices after its own restart."""
+
+    def __init__(
+        self,
+        cluster: ClusterSettings,
+        foundation: Foundation,
+        file: Path,
+        node: str,
+        prepare: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`prepare` writes what this node keeps in a store: the cluster's settings and its token."""
+        self._cluster = cluster
+        self._foundation = foundation
+        self._file = file
+        self._node = node
+        self._prepare = prepare
+        self._known = ""
+        self._untold = False  # it is emptied, and the store does not say so yet
+
+    async def begin(self) -> None:
+        """Once the store is prepared. Raises StoreError."""
+        known = self._file.read_text().strip() if self._file.exists() else ""
+        await self._take(bool(known) and self._cluster.founded)
+
+    async def look(self) -> None:
+        """Whether it is the same store still. Raises StoreError: the next look goes on."""
+        if self._untold or await self._foundation.store_id() != self._known:
+            await self._prepare()
+            await self._take(True)
+
+    async def _take(self, emptied: bool) -> None:
+        if emptied and not self._untold:
+            self._untold = True
+            log.critical("%s; POST /v1/store/acknowledge when that is known", _LOST)
+        self._known = await self._foundation.found()
+        if emptied:
+            event = Event(EventType.GAP, time.time_ns() // 1_000_000, node=self._node, reason=_LOST)
+            await self._foundation.note_emptied(codec.encode(event))
+            self._untold = False
+        self._keep()
+
+    def _keep(self) -> None:
+        try:
+            if not self._file.exists() or self._file.read_text().strip() != self._known:
+                self._file.write_text(self._known + "\n")
+        except OSError as error:
+            log.warning(
+                "%s cannot be written: a store emptied while this node is down is not noticed: %s", self._file, error
+            )

@@ -1,0 +1,66 @@
+"""Whether the store can be worked with: every process asks for itself, one question at a time, with a bounded wait."""
+
+import asyncio
+import enum
+from typing import NamedTuple
+
+from mta.model.errors import StoreAway, StoreError, StoreRefuses, StoreUnsafe
+from mta.redis_store.link import Link
+
+
+class State(enum.Enum):
+    """What keeps a store from being worked with."""
+
+    AWAY = "away"  # it cannot be reached, or does not answer
+    READ_ONLY = "read only"  # it answers, and takes no writes
+    UNSAFE = "unsafe"  # its settings can lose accepted mail
+    UNUSABLE = "unusable"  # it answers what nobody expects
+
+
+class Trouble(NamedTuple):
+    """Why the store cannot be worked with; `reason` names no addresses, `detail` is for the operator."""
+
+    state: State
+    reason: str
+    detail: str
+
+
+class StoreProbe:
+    """Asks the server of one link for its settings and its role."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._asking: asyncio.Task[Trouble | None] | None = None
+
+    async def ask(self, patience: float) -> Trouble | None:
+        """None: all is well. Where no answer has come after `patience` seconds, the store is away. The question is not
+        given up: the next call waits for the same answer, so that a server which stands still has one to answer."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(), name="store probe")
+        done, _ = await asyncio.wait((self._asking,), timeout=patience)
+        if not done:
+            return _away(f"no answer within {patience:g} s")
+        return self._asking.result()
+
+    async def _ask(self) -> Trouble | None:
+        try:
+            await self._link.check()
+        except StoreUnsafe as error:
+            return Trouble(State.UNSAFE, f"the store is unsafe: {error.named}", str(error))
+        except StoreRefuses as error:
+            return Trouble(State.READ_ONLY, f"the store takes no writes: {error}", str(error))
+        except StoreAway as error:
+            return _away(str(error))
+        except StoreError as error:
+            return Trouble(State.UNUSABLE, "the store cannot be used", str(error))
+        return None
+
+    async def close(self) -> None:
+        """Before its link is closed."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+
+def _away(detail: str) -> Trouble:
+    return Trouble(State.AWAY, "the store is away", detail)

@@ -1,0 +1,99 @@
+"""The supervisor's watch over what all processes of the node need, the store and room on the disk: it says once that it
+is away or full, and once that it is as it should be again."""
+
+import asyncio
+import logging
+from typing import Final
+
+from mta.model.errors import StoreError
+from mta.redis_store.link import Link
+from mta.runtime.compaction import Compaction
+from mta.runtime.room import Room, Space
+from mta.runtime.store_identity import StoreIdentity
+from mta.runtime.store_probe import State, StoreProbe, Trouble
+from mta.runtime.wiring import address_of
+
+log = logging.getLogger(__name__)
+
+_EVERY: Final = 1.0  # seconds
+_AGAIN: Final = 0.25  # seconds between questions while it is not sure that the store is away
+_SURE: Final = 1.0  # seconds for which it has to be away before anybody is told: one reset connection is no outage
+_PATIENCE: Final = 1.0  # seconds that an answer may take
+
+_WORDS: Final = {
+    State.AWAY: ("does not answer (%s): no mail is taken or delivered until it does", "answers again"),
+    State.READ_ONLY: ("takes no writes (%s): no mail is taken or delivered until it does", "takes writes again"),
+    State.UNSAFE: ("is unsafe: %s; no mail is taken until that is put right", "is safe again"),
+    State.UNUSABLE: ("cannot be used: %s; no mail is taken or delivered until it can", "can be used again"),
+}
+
+
+class StoreWatch:
+    """Looks once a second; one line in the log for each change."""
+
+    def __init__(
+        self, link: Link, url: str, room: Room, identity: StoreIdentity, compaction: Compaction | None
+    ) -> None:
+        """`url` names the store in the log, without its password; `compaction` is for a server of this node's own."""
+        self._room = room
+        self._short: Space | None = None
+        self._probe = StoreProbe(link)
+        self._name = address_of(url)
+        self._identity = identity
+        self._compaction = compaction
+        self._told: Trouble | None = None
+        self._began = 0.0  # of the trouble, by the loop's clock
+
+    async def run(self) -> None:
+        """Until cancelled, and before the link is closed."""
+        try:
+            await self._watch()
+        finally:
+            await self._probe.close()
+
+    async def _watch(self) -> None:
+        while True:
+            self._tell_room(self._room.look())
+            trouble = await self._look()
+            self._tell(trouble)
+            if trouble is None:
+                try:
+                    await self._identity.look()
+                    if self._compaction is not None:
+                        await self._compaction.look()
+                except StoreError as error:
+                    log.debug("the store was not looked into: %s", error)
+            await asyncio.sleep(_EVERY)
+
+    async def _look(self) -> Trouble | None:
+        """What is sure: an outage that just began may be over at the next question."""
+        now = asyncio.get_running_loop().time
+        began = now()
+        while (trouble := await self._probe.ask(_PATIENCE)) is not None:
+            if trouble.state is not State.AWAY or self._told is not None or now() - began >= _SURE:
+                break
+            await asyncio.sleep(_AGAIN)
+        if trouble is not None and self._told is None:
+            self._began = began
+        return trouble
+
+    def _tell_room(self, short: Space | None) -> None:
+        if short is not None and self._short is None:
+            log.error("no space left in %s; no mail is taken until there is more", short)
+        elif short is None and self._short is not None:
+            log.warning("there is space again in %s: mail is taken", self._short.folder)
+        self._short = short
+
+    def _tell(self, trouble: Trouble | None) -> None:
+        told = self._told
+        if trouble is None and told is not None:
+            seconds = asyncio.get_running_loop().time() - self._began
+            log.warning("the store at %s %s after %.1f s", self._name, _WORDS[told.state][1], seconds)
+        elif trouble is not None and (told is None or _differ(told, trouble)):
+            log.error(f"the store at %s {_WORDS[trouble.state][0]}", self._name, trouble.detail)
+        self._told = trouble
+
+
+def _differ(one: Trouble, other: Trouble) -> bool:
+    """A store that is away is so for changing reasons, which nobody wants to read one after the other."""
+    return one.state is not other.state or (one.state is not State.AWAY and one.reason != other.reason)

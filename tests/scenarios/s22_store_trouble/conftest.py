@@ -1,0 +1,73 @@
+"""One node on one server for this folder: each test makes trouble and puts things right again."""
+
+import contextlib
+import smtplib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.node import Node, running, until
+from tests.support.rest import ask
+from tests.support.sink_thread import SinkThread
+from tests.support.valkey import Valkey
+
+
+class Place:
+    def __init__(self, valkey: Valkey, sink: SinkThread, node: Node) -> None:
+        self.valkey = valkey
+        self.sink = sink
+        self.node = node
+
+    def readyz(self) -> tuple[int, dict[str, Any]]:
+        answer = ask(self.node.ready["api"], "GET", "/readyz", token=None)
+        return answer.status, answer.body
+
+    def mail_from(self, sessions: int = 6) -> list[tuple[int, str]]:
+        """What MAIL is answered in sessions that are open at the same time, and so spread over the workers."""
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(smtplib.SMTP(*self.node.smtp, timeout=30)) for _ in range(sessions)]
+            for client in clients:
+                client.ehlo()
+            said = [client.mail("from@example.org") for client in clients]
+        return [(code, text.decode()) for code, text in said]
+
+    def mail_is(self, code: int, text: str = "", within: float = 20.0) -> None:
+        """Every worker answers MAIL so by now."""
+        until(lambda: all(said[0] == code and text in said[1] for said in self.mail_from()), within)
+
+    def delivers(self, address: str) -> None:
+        """A message to the address is taken and arrives."""
+        self.node.send(address)
+        domain = address.partition("@")[2]
+        until(lambda: any(address in message.recipients for message in self.sink.to(domain)))
+
+    def lines_since(self, mark: int) -> list[str]:
+        """Lines of the node's log (all its processes)."""
+        return self.node.errors()[mark:].splitlines()
+
+    def mark(self) -> int:
+        return len(self.node.errors())
+
+
+@pytest.fixture(scope="module")
+def one_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("trouble")
+    valkey, sink = Valkey(folder / "valkey"), SinkThread()
+    with running(valkey, sink):
+        node = Node(
+            folder / "n1",
+            redis=valkey.url,
+            delivery__route=sink.address,
+            rules__max_staleness="1s",
+            redis__timeout="2s",
+        )
+        with running(node):
+            yield Place(valkey, sink, node)
+
+
+@pytest.fixture
+def place(one_place: Place) -> Place:
+    until(lambda: one_place.readyz()[0] == 200)
+    one_place.mail_is(250)
+    return one_place
