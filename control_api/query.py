@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Collection
+from typing import Any
 
 from aiohttp import web
 
@@ -26,6 +27,17 @@ def read_query(request: web.Request, once: Collection[str] = (), repeatable: Col
             raise BadValue(name, "stands twice in the query; give it once")
         found[name] = value
     return {name: value for name, value in found.items() if value != "*"}
+
+
+def read_query_fields(request: web.Request, names: Collection[str], lists: Collection[str]) -> dict[str, Any]:
+    """The fields of a body as they may stand in the query of a method whose body some clients cannot send; beside
+    `wait`. Raises BadValue."""
+    found: dict[str, Any] = read_query(request, (*sorted(set(names).difference(lists)), "wait"), lists)
+    found.pop("wait", None)
+    for name in lists:
+        if name in request.query:
+            found[name] = request.query.getall(name)
+    return found
 
 
 def read_limit(value: str | None, default: int | None) -> int | None:

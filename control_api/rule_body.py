@@ -39,7 +39,12 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 
 def check_fields(fields: Mapping[str, Any], kind: Kind = Kind.ERROR) -> None:
     """Raises BadValue for the first field that no rule of that kind has."""
-    _check(fields, _IDENTITY | _EDITABLE[kind], f"is not a field of a {NOUNS[kind]}", kind)
+    _check(fields, rule_fields(kind), f"is not a field of a {NOUNS[kind]}", kind)
+
+
+def rule_fields(kind: Kind) -> frozenset[str]:
+    """The names of all fields that a rule of that kind has."""
+    return _IDENTITY | _EDITABLE[kind]
 
 
 def _check(fields: Mapping[str, Any], known: Collection[str], otherwise: str, kind: Kind) -> None:

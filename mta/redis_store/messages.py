@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from mta.model import mail
+from mta.model import endings
 from mta.model.errors import BadValue, StoreAway
 from mta.model.events import EventType, event_about
 from mta.model.ids import MAX_RECIPIENTS, DeliveryId, MessageId, delivery_id, lane_of
@@ -36,7 +36,8 @@ _ENDED = {
 _CANCEL_KEYS = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"cancels", b"parked", b"pauses", b"spares")
 _Item = TypeVar("_Item")
 
-_final_decoder = msgspec.msgpack.Decoder(mail.Final)
+_final_decoder = msgspec.msgpack.Decoder(endings.Final)
+_common_decoder = msgspec.msgpack.Decoder(endings.Common)
 
 
 class _Found(NamedTuple):
@@ -47,7 +48,8 @@ class _Found(NamedTuple):
     record: Record | None = None
     reclaims: int = 0
     status: tuple[str, ...] = ()  # the fields of its final status, () = it lives
-    final: mail.Final | None = None
+    final: endings.Final | None = None
+    common: endings.Common | None = None  # what its Final names or holds
 
     @property
     def uncertain(self) -> bool:
@@ -155,7 +157,20 @@ class StoredMessages:
                 last = max(one.recipients for one in found)
             elif first > last and await self._link.command("HEXISTS", prefix + b"refs", message):
                 last += _PROBED  # something lives beyond
-        return found
+        return await self._with_common(found, step_keys[2:])
+
+    async def _with_common(self, found: Sequence[_Found], ended: Sequence[bytes]) -> list[_Found]:
+        """With what their final statuses name by a digest."""
+        named = {one.final.common for one in found if one.final is not None and isinstance(one.final.common, bytes)}
+        known: dict[bytes, endings.Common] = {}
+        for key in ended:
+            missing = sorted(named - known.keys())
+            if not missing:
+                break
+            for digest, raw in zip(missing, await self._link.command("HMGET", key, *missing), strict=True):
+                if raw is not None:
+                    known[digest] = _common_decoder.decode(raw)
+        return [one._replace(common=_common(one.final, known)) for one in found]
 
     def _ended_keys(self, message: MessageId, prefix: bytes) -> list[bytes]:
         """From now back to when the message came, an hour more each way: clocks differ."""
@@ -206,6 +221,12 @@ def _found(id_: bytes, raw: bytes | None, ended: bytes | None) -> _Found:
     return _Found(delivery, raw or b"", record, reclaims, fields, final)
 
 
+def _common(final: endings.Final | None, known: Mapping[bytes, endings.Common]) -> endings.Common | None:
+    if final is None or final.common is None:
+        return None
+    return known.get(final.common) if isinstance(final.common, bytes) else final.common
+
+
 def _standing(found: _Found, place: _Place) -> Standing:
     if found.status:
         known = found.status[0] in "ic"
@@ -215,6 +236,7 @@ def _standing(found: _Found, place: _Place) -> Standing:
             None,
             found.final,
             uncertain=found.uncertain if known else None,
+            common=found.common,
         )
     return Standing(
         found.id,
@@ -224,6 +246,7 @@ def _standing(found: _Found, place: _Place) -> Standing:
         place.due_at if place.kind == "due" else 0,
         place.asked_at,
         found.uncertain,
+        place.pool,
     )
 
 
@@ -245,6 +268,20 @@ def _touched(prefix: bytes, found: _Found, place: _Place) -> list[bytes]:
     return names + [keys.rule_key(prefix, rule) for rule in rules]
 
 
+def _ended(record: Record, pool: str, now: int) -> endings.Final:
+    """What is kept of a delivery that waited and is ended where it was."""
+    common = endings.Common(record.sender, record.tags, pool, record.tenant)
+    return endings.Final(
+        record.recipient,
+        now,
+        record.recipients,
+        reply=record.last,
+        attempts=record.attempts,
+        common=common,
+        properties=record.properties,
+    )
+
+
 def _item(found: _Found, place: _Place, now: int, node: str) -> tuple[Any, ...]:
     text, record = codec.lua_text, found.record
     stage = found.status[1] if place.kind == "spared" else ""
@@ -259,7 +296,7 @@ def _item(found: _Found, place: _Place, now: int, node: str) -> tuple[Any, ...]:
                 EventType.CANCELLATION, now, found.id, node, queue, record, origin=Origin.LOCAL, reason="canceled"
             )
         )
-        final = codec.encode(mail.Final(record.recipient, now, record.recipients, reply=record.last))
+        final = codec.encode(_ended(record, place.pool, now))
     return (
         text(found.id),
         place.kind,

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from mta.model.endings import Commons, Final, Shared, short
 from mta.model.events import Event, EventType
-from mta.model.mail import Claimed, Final, Record
+from mta.model.mail import Claimed, Record
 from mta.model.outcomes import Class, Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.rules import Rule
 from mta.model.settings import DeliverySettings
@@ -30,6 +31,7 @@ class Terms(NamedTuple):
     node: str
     delivery: DeliverySettings
     undo_ms: int = 0  # rules.undo_window
+    commons: Commons = Commons()
 
 
 def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: float) -> Settlement:
@@ -67,11 +69,12 @@ def expire(claimed: Claimed, now: int, terms: Terms) -> Settlement:
     """End a delivery whose time was over before an attempt began; the last reply is kept."""
     record = claimed.record
     outcome = _LOCAL if record.last is None else msgspec.structs.replace(_LOCAL, reply=record.last)
+    final, shared = _final(claimed, outcome, now, terms, record.attempts)
     event = _event(claimed, outcome, now, terms, EventType.EXPIRATION, record.attempts, enhanced=EXPIRED)
     return Settlement(
         claimed.id, claimed.token, claimed.queue, Move.END, record.tags, _encode(event), b"",
         ended=Class.EXPIRED, uncertain=_uncertain(claimed, False), left_rule=record.deferred_by,
-        final=_final(claimed, outcome, now, terms),
+        final=final, shared=shared,
     )  # fmt: skip
 
 
@@ -130,6 +133,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
     enhanced = EXPIRED if kind is _EXPIRATION else None
     # What only we can know must not be lost with the claim: the remote took it, refused it, or may have taken it.
     late = None if outcome.origin is _REMOTE or outcome.uncertain else b""
+    final, shared = _final(claimed, outcome, now, terms, attempts)
     return Settlement(
         claimed.id,
         claimed.token,
@@ -147,7 +151,8 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         delivered_late=delivered,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
-        final=_final(claimed, outcome, now, terms),
+        final=final,
+        shared=shared,
         spare_ms=terms.undo_ms if intercepted and outcome.spare else 0,
     )
 
@@ -175,13 +180,28 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
     )
 
 
-def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> bytes:
-    record, reply = claimed.record, outcome.reply
+def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, attempts: int) -> tuple[bytes, Shared | None]:
+    """The encoded Final, and what must be kept beside it."""
+    record, forced = claimed.record, outcome.forced
+    pool, domain = claimed.queue
+    relayed = unroutable = False
+    own = of_rule = None
     if outcome.verdict is _DELIVERED:
-        relayed = is_relayed(claimed.queue.domain, terms.delivery)
-        return _encode(Final(record.recipient, now, record.recipients, relayed))
-    unroutable = outcome.origin is Origin.LOCAL and reply.enhanced.startswith(_NOWHERE)
-    return _encode(Final(record.recipient, now, record.recipients, False, reply if reply.code else None, unroutable))
+        relayed = is_relayed(domain, terms.delivery)
+    else:
+        reply = outcome.reply
+        unroutable = outcome.origin is Origin.LOCAL and reply.enhanced.startswith(_NOWHERE)
+        if forced is not None:
+            of_rule = reply
+        elif reply.code:
+            own = short(reply)
+    common, shared = terms.commons.share(
+        record.sender, record.tags, pool, record.tenant, outcome.mta, outcome.mx, forced, of_rule
+    )
+    final = Final(
+        record.recipient, now, record.recipients, relayed, own, unroutable, attempts, common, record.properties
+    )
+    return _encode(final), shared
 
 
 def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: int) -> Settlement:
@@ -195,7 +215,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
     changed: Record = msgspec.structs.replace(
         record,
         attempts=attempts,
-        last=outcome.reply,
+        last=short(outcome.reply),
         uncertain=_uncertain(claimed, outcome.uncertain),
         deferred_by=rule or record.deferred_by,
     )
