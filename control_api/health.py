@@ -6,7 +6,9 @@ from control_api import dependencies
 from control_api.dependencies import Dependencies
 from control_api.problems import json_response
 from control_api.query import read_query
+from control_api.unserved_pools import waiting_pools
 from mta.model.errors import StoreAway, StoreError, StoreUnsafe
+from mta.rules.unserved import why_it_waits
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -16,24 +18,27 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """GET /readyz: 503 with the reason."""
+    """GET /readyz: 503 with the reason; 200 with warnings about what needs somebody's attention all the same."""
     read_query(request)
-    reason = await _trouble(dependencies.of(request))
+    deps = dependencies.of(request)
+    warnings: list[str] = []
+    try:
+        reason = await deps.health() or await _missing_workers(deps)
+        if not reason:
+            warnings = await _warnings(deps)
+    except StoreUnsafe:
+        reason = "the store is unsafe; the log names the setting"
+    except StoreAway:
+        reason = "the store is away"
+    except StoreError:
+        reason = "the store cannot be used"
     if reason:
         return json_response({"status": "unready", "reason": reason}, 503, {"Retry-After": "1"})
-    return json_response({"status": "ready"})
+    return json_response({"status": "ready"} | ({"warnings": warnings} if warnings else {}))
 
 
-async def _trouble(deps: Dependencies) -> str:
-    try:
-        reason = await deps.health()
-        return reason or await _missing_workers(deps)
-    except StoreUnsafe:
-        return "the store is unsafe; the log names the setting"
-    except StoreAway:
-        return "the store is away"
-    except StoreError:
-        return "the store cannot be used"
+async def _warnings(deps: Dependencies) -> list[str]:
+    return [why_it_waits(pool) for pool in await waiting_pools(deps)]
 
 
 async def _missing_workers(deps: Dependencies) -> str:

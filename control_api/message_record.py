@@ -1,6 +1,6 @@
 """One message as the API shows it: a record for each recipient, with a status of one word, and the headline of all."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from control_api.times import shown
@@ -8,6 +8,7 @@ from mta.model.ids import MessageId, delivery_text, message_text
 from mta.model.outcomes import Class, Forced, Reply
 from mta.model.text import visible
 from mta.ports.messages import Standing
+from mta.rules.unserved import why_it_waits
 
 _ENDED = {
     Class.DELIVERED: ("DELIVERED", None),
@@ -28,11 +29,17 @@ REASONS = ("BOUNCED", "EXPIRED", "INTERCEPTED", "PARKED", "UNROUTABLE")
 _LONGEST: Final = 1024  # characters of a peer's reply as it is shown
 
 
-def message_record(message: MessageId, standings: Sequence[Standing], now: int) -> dict[str, Any]:
-    """The record of a message of which something is known; what is not known is left out. `now` is Unix ms."""
+def message_record(
+    message: MessageId, standings: Sequence[Standing], now: int, unserved: Collection[str] = ()
+) -> dict[str, Any]:
+    """The record of a message of which something is known; what is not known is left out. `now` is Unix ms, `unserved`
+    are pools that no worker serves."""
     record = next((standing.record for standing in standings if standing.record is not None), None)
     came = shown(record.accepted_at if record is not None else int.from_bytes(message[:6], "big"))
     recipients = [_recipient(message, standing, came, now) for standing in standings]
+    for recipient, standing in zip(recipients, standings, strict=True):
+        if standing.state is Class.QUEUED and standing.pool in unserved:
+            recipient["waits"] = why_it_waits(standing.pool)
     said = {recipient["status"] for recipient in recipients}
     status = next(word for word in _HEADLINE if word in said)
     found: dict[str, Any] = {"id": message_text(message), "status": status, "accepted_at": came}

@@ -59,12 +59,12 @@ def _schemas() -> Schema:
         "Queues": an_object(
             {
                 "as_of": TIME,
-                "queues": a_list(an_object({**queue, "oldest": TIME_OR_NULL})),
+                "queues": a_list(an_object({**queue, "oldest": TIME_OR_NULL, "waits": TEXT}, [*queue, "oldest"])),
                 "cursor": or_null("string"),
             }
         ),
         "Workers": an_object({"generation": COUNT, "workers": a_list(an_object(worker))}),
-        "Health": an_object({"status": TEXT, "reason": TEXT}, ["status"]),
+        "Health": an_object({"status": TEXT, "reason": TEXT, "warnings": a_list(TEXT)}, ["status"]),
         **statements,
     }
 

@@ -44,6 +44,7 @@ _RECIPIENT: Schema = {
     "canceled_at": TIME,
     "ended_at": TIME,
     "uncertain": FLAG,
+    "waits": TEXT,
 }
 _MESSAGE: Schema = {
     "id": TEXT,

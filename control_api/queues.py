@@ -8,6 +8,7 @@ from control_api.query import cursor_of, read_cursor, read_limit, read_query
 from control_api.rule_body import read_domain, read_pool
 from control_api.times import now_ms, shown
 from mta.model.mail import QueueKey
+from mta.rules.unserved import unserved, why_it_waits
 
 DEFAULT_LIMIT = 100
 
@@ -28,6 +29,8 @@ async def list_queues(request: web.Request) -> web.Response:
         and (after is None or counts.queue > QueueKey(*after))
     ]
     page = found[:limit]
+    pools = {counts.queue.pool for counts in page}
+    nobodys = set(unserved(pools, await dependencies.of(request).rules.sessions()))
     queues = [
         {
             "pool": counts.queue.pool,
@@ -37,6 +40,7 @@ async def list_queues(request: web.Request) -> web.Response:
             "claimed": counts.claimed,
             "oldest": shown(counts.oldest),
         }
+        | ({"waits": why_it_waits(counts.queue.pool)} if counts.queue.pool in nobodys else {})
         for counts in page
     ]
     cursor = cursor_of(*page[-1].queue) if len(found) > len(page) else None

@@ -85,6 +85,17 @@ class StoredBooks:
                 _, pool, domain = hold.split(b"|", 2)
                 found.setdefault(QueueKey(pool.decode(), domain.decode()), [0, 0, 0, 0])[2] += 1
 
+    async def earliest(self, pools: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for lane in self._lanes:
+            for pool in pools:
+                agenda = keys.agenda_key(keys.lane_prefix(lane), pool.encode())
+                first = await self._link.command("ZRANGE", agenda, 0, 0, "WITHSCORES")
+                if first:
+                    at = int(float(first[1]))
+                    found[pool] = min(found.get(pool, at), at)
+        return found
+
     async def cluster(self) -> dict[str, str]:
         fields = await self._hash(keys.META_SETTINGS)
         return {name.decode(): value.decode() for name, value in fields.items()}

@@ -13,9 +13,10 @@ from mta.model.errors import BadValue, StoreAway
 from mta.model.events import EventType, event_about
 from mta.model.ids import MAX_RECIPIENTS, DeliveryId, MessageId, delivery_id, lane_of
 from mta.model.mail import QueueKey, Record
-from mta.model.outcomes import Class, Origin
+from mta.model.outcomes import EXPIRED, Class, Origin
 from mta.policy.routing import queue_domain
 from mta.ports.messages import Standing
+from mta.ports.rules import Queued
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 
@@ -50,6 +51,7 @@ class _Found(NamedTuple):
     status: tuple[str, ...] = ()  # the fields of its final status, () = it lives
     final: endings.Final | None = None
     common: endings.Common | None = None  # what its Final names or holds
+    at: str = ""  # the domain of its queue, where that is known
 
     @property
     def uncertain(self) -> bool:
@@ -66,6 +68,8 @@ class _Found(NamedTuple):
 
     @property
     def domain(self) -> str:
+        if self.at:
+            return self.at
         told = self.final or self.record
         try:
             return queue_domain(told.recipient.rpartition("@")[2]) if told is not None else ""
@@ -196,11 +200,39 @@ class StoredMessages:
             items = []
             for found, place in some:
                 names.update(_touched(prefix, found, place))
-                items.append(_item(found, place, now, self._node))
-            blob = codec.encode((now, int(self._retention * 1000), items))
+                items.append(_item(found, place, _Ending(self._node, now)))
+            blob = codec.encode((now, int(self._retention * 1000), Class.CANCELED.value, items))
             step_keys = [prefix + name for name in _CANCEL_KEYS] + sorted(names)
             answers += await self._link.call(b"fg1_cancel", step_keys, [blob])
         return answers
+
+    async def expire(self, lane: int, over: Sequence[Queued], reason: str) -> int:
+        """Fulfils ports.unserved.Expiry."""
+        prefix, now, count = keys.lane_prefix(lane), int(time.time() * 1000), 0
+        ending = _Ending(self._node, now, EventType.EXPIRATION, EXPIRED, reason)
+        for some in _slices(over, _PROBED):
+            names: set[bytes] = set()
+            items = []
+            for queued in some:
+                place = _Place("due", queued.queue.pool, due_at=queued.due_at)
+                found = _Found(queued.id, queued.raw, queued.record, queued.reclaims, at=queued.queue.domain)
+                names.update(_touched(prefix, found, place))
+                items.append(_item(found, place, ending))
+            blob = codec.encode((now, int(self._retention * 1000), Class.EXPIRED.value, items))
+            step_keys = [prefix + name for name in _CANCEL_KEYS] + sorted(names)
+            answers = await self._link.call(b"fg1_cancel", step_keys, [blob])
+            count += answers.count(b"C")
+        return count
+
+
+class _Ending(NamedTuple):
+    """How a delivery that waits is ended, and by which node."""
+
+    node: str
+    at: int
+    event: EventType = EventType.CANCELLATION
+    enhanced: str = ""
+    reason: str = "canceled"
 
 
 def _slices(items: Sequence[_Item], size: int) -> Iterable[Sequence[_Item]]:
@@ -282,7 +314,7 @@ def _ended(record: Record, pool: str, now: int) -> endings.Final:
     )
 
 
-def _item(found: _Found, place: _Place, now: int, node: str) -> tuple[Any, ...]:
+def _item(found: _Found, place: _Place, ending: _Ending) -> tuple[Any, ...]:
     text, record = codec.lua_text, found.record
     stage = found.status[1] if place.kind == "spared" else ""
     tags: tuple[str, ...] = ()
@@ -293,10 +325,18 @@ def _item(found: _Found, place: _Place, now: int, node: str) -> tuple[Any, ...]:
         queue = QueueKey(place.pool, found.domain)
         event = codec.encode(
             event_about(
-                EventType.CANCELLATION, now, found.id, node, queue, record, origin=Origin.LOCAL, reason="canceled"
+                ending.event,
+                ending.at,
+                found.id,
+                ending.node,
+                queue,
+                record,
+                origin=Origin.LOCAL,
+                enhanced=ending.enhanced,
+                reason=ending.reason,
             )
         )
-        final = codec.encode(_ended(record, place.pool, now))
+        final = codec.encode(_ended(record, place.pool, ending.at))
     return (
         text(found.id),
         place.kind,

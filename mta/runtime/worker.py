@@ -14,6 +14,7 @@ from mta.ingress.reception import Reception
 from mta.model.errors import StoreError, StoreUnsafe
 from mta.redis_store import keys
 from mta.rules.guard import Guard
+from mta.rules.unserved import SERVES
 from mta.runtime.child import Child, run
 from mta.runtime.served_pools import ServedPools, held
 from mta.runtime.wiring import Store, open_store
@@ -183,6 +184,7 @@ class Worker:
             found["stale"] = settler.stale
             found |= {f"settled:{what}": count for what, count in settler.outcomes.items()}
             found |= self._outgo.egress.metrics()
+            found |= dict.fromkeys((SERVES + pool for pool in self._outgo.pools()), 1)
         return found
 
 

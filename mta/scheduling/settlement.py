@@ -7,7 +7,7 @@ import msgspec
 from mta.model.endings import Commons, Final, Shared, short
 from mta.model.events import Event, EventType
 from mta.model.mail import Claimed, Record
-from mta.model.outcomes import Class, Forced, Origin, Outcome, Reply, Stage, Verdict
+from mta.model.outcomes import EXPIRED, Class, Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.rules import Rule
 from mta.model.settings import DeliverySettings
 from mta.policy.mx import is_relayed
@@ -21,7 +21,6 @@ _DELIVERED, _REMOTE, _DELIVERY, _EXPIRATION = Verdict.DELIVERED, Origin.REMOTE, 
 _INTERCEPTED, _CANCELED = Verdict.INTERCEPTED, Verdict.CANCELED
 _END, _ENDS_DELIVERED = Move.END, Class.DELIVERED
 
-EXPIRED = "4.4.7"  # RFC 3463 3.5: delivery time expired
 _NOWHERE = ("5.1.", "5.4.")  # RFC 3463 3.2, 3.5: addressing and routing
 
 
