@@ -169,6 +169,8 @@ def read_code(value: Any) -> int:
         raise BadValue("code", "is required; give 400 to 599, or 200 to 299 to discard")
     if isinstance(value, str) and _CODE.fullmatch(value):
         value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 550.0 is a whole number in JSON
     if not isinstance(value, int) or isinstance(value, bool) or not (200 <= value <= 299 or 400 <= value <= 599):
         raise BadValue("code", "is not an SMTP code; give 400 to 599, or 200 to 299 to discard")
     return value
