@@ -39,7 +39,8 @@ def lane_of_prefix(prefix: bytes) -> int:
 #                                      door, never accepted), deferred_by_rule, uncertain
 # fg:{n}:tag:<tag>             hash    the same of deliveries with the tag
 # fg:{n}:rule:<id>             hash    class -> deliveries that the rule met
-# fg:{n}:ended:<hour>          hash    delivery id -> status, NUL, msgpack Final; `status.retention` beyond its hour.
+# fg:{n}:ended:<hour>          hash    delivery id -> status, NUL, msgpack Final; `status.retention` beyond its hour. Also
+#                                      digest (8 bytes) -> msgpack Common, which finals name by it.
 #                                      d(elivered) | b(ounced) | e(xpired) | c:<uncertain> |
 #                                      i:<stage>:<uncertain>:<rule>
 # fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>"
