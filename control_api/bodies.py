@@ -13,7 +13,7 @@ from mta.model.errors import BadValue
 
 MAX_BODY = 1024 * 1024
 BODY_TIMEOUT = 30.0
-_MAX_FIELDS = 100
+_MAX_FIELDS = 250  # of a form: two lists of 100 tags, and all else
 
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"

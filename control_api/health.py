@@ -10,7 +10,9 @@ from control_api.dependencies import Dependencies
 from control_api.problems import json_response
 from control_api.query import read_query
 from control_api.times import shown
+from control_api.unserved_pools import waiting_pools
 from mta.model.errors import StoreAway, StoreError, StoreUnsafe
+from mta.rules.unserved import why_it_waits
 
 _PATIENCE: Final = (
     0.4  # seconds: with the question whether the store answers, readyz says within a second that it does not
@@ -24,27 +26,29 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """GET /readyz: 503 with the reason."""
+    """GET /readyz: 503 with the reason; 200 with warnings about what needs somebody's attention all the same."""
     read_query(request)
-    reason = await _trouble(dependencies.of(request))
-    if reason:
-        return json_response({"status": "unready", "reason": reason}, 503, {"Retry-After": "1"})
-    return json_response({"status": "ready"})
-
-
-async def _trouble(deps: Dependencies) -> str:
+    deps = dependencies.of(request)
+    warnings: list[str] = []
     try:
         reason = await deps.health()
         if not reason:
             async with asyncio.timeout(_PATIENCE):
                 reason = await _of_the_cluster(deps)
-        return reason
+                warnings = [] if reason else await _warnings(deps)
     except StoreUnsafe as unsafe:
-        return f"the store is unsafe: {unsafe.named}"
+        reason = f"the store is unsafe: {unsafe.named}"
     except (StoreAway, TimeoutError):
-        return "the store is away"
+        reason = "the store is away"
     except StoreError:
-        return "the store cannot be used"
+        reason = "the store cannot be used"
+    if reason:
+        return json_response({"status": "unready", "reason": reason}, 503, {"Retry-After": "1"})
+    return json_response({"status": "ready"} | ({"warnings": warnings} if warnings else {}))
+
+
+async def _warnings(deps: Dependencies) -> list[str]:
+    return [why_it_waits(pool) for pool in await waiting_pools(deps)]
 
 
 async def _of_the_cluster(deps: Dependencies) -> str:

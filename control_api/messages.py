@@ -1,5 +1,8 @@
 """Messages over REST: the record of one, and its cancellation."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from aiohttp import web
 
 from control_api import dependencies
@@ -9,8 +12,10 @@ from control_api.problems import Problem, json_response
 from control_api.query import LONGEST_WAIT, read_query, read_wait
 from control_api.times import now_ms, shown
 from mta.model.errors import BadValue
-from mta.model.ids import parse_message_id
+from mta.model.ids import MessageId, parse_message_id
 from mta.model.outcomes import Class
+from mta.ports.messages import Standing
+from mta.rules.unserved import unserved
 
 _LIVE = (Class.QUEUED, Class.HELD, Class.PARKED)
 _MARGIN = 0.5  # seconds beyond S, after which nobody can hand over a dot who has not heard of a cancellation
@@ -23,7 +28,14 @@ async def show_message(request: web.Request) -> web.Response:
     standings = await dependencies.of(request).messages.show(message)
     if not standings:
         raise _unknown()
-    return json_response(message_record(message, standings, now_ms()))
+    return json_response(await _record(request, message, standings))
+
+
+async def _record(request: web.Request, message: MessageId, standings: Sequence[Standing]) -> dict[str, Any]:
+    """With why it waits, where nobody serves its pool."""
+    pools = {standing.pool for standing in standings if standing.state is Class.QUEUED and standing.pool}
+    sessions = await dependencies.of(request).rules.sessions() if pools else {}
+    return message_record(message, standings, now_ms(), frozenset(unserved(pools, sessions)))
 
 
 async def cancel_message(request: web.Request) -> web.Response:
@@ -38,7 +50,7 @@ async def cancel_message(request: web.Request) -> web.Response:
     standings = await deps.messages.cancel(message, wait)
     if not standings:
         raise _unknown()
-    record = message_record(message, standings, now_ms())
+    record = await _record(request, message, standings)
     if any(standing.state in _LIVE for standing in standings):
         asked_at = max(standing.asked_at for standing in standings) or now_ms()
         staleness = await deps.rules.max_staleness()

@@ -19,6 +19,7 @@ from control_api import dependencies
 from control_api.dependencies import Dependencies
 from control_api.query import read_query
 from control_api.times import now_ms
+from control_api.unserved_pools import waiting_pools
 from mta.model.outcomes import Class
 from mta.model.rules import Head, SessionState
 from mta.ports.rules import OrderFigures, SweepState
@@ -89,8 +90,17 @@ async def _families(deps: Dependencies) -> list[Metric]:
         *_of_sweeps(sweeps),
         *_of_books(await deps.books.total()),
         _gauge("store_emptied", _EMPTIED, (), [((), float(bool(await deps.fate.emptied_at())))]),
+        _of_unserved(await waiting_pools(deps)),
         _gauge("journal_backlog", "Event entries that the journal has not made durable yet.", ("lane",), backlogs),
     ]
+
+
+def _of_unserved(pools: Mapping[str, int]) -> Metric:
+    """The oldest pools only: clients may name any IP address."""
+    now = now_ms()
+    ages = [((pool,), max(0, now - at) / 1000) for pool, at in pools.items()]
+    words = "How long the earliest mail of a pool that no worker serves has been due; the 20 oldest pools."
+    return _gauge("unserved_oldest_seconds", words, ("pool",), ages)
 
 
 def _living(sessions: Mapping[str, SessionState]) -> dict[tuple[str, ...], SessionState]:

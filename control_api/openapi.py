@@ -1,30 +1,32 @@
 """The description of the API that `/openapi.json` gives (OpenAPI 3.1): what exists, and nothing that is to come."""
 
+import functools
 import importlib.metadata
 
 import msgspec
 from aiohttp import web
 
-from control_api import metrics, openapi_messages, openapi_rules
+from control_api import metrics, openapi_messages, openapi_operations, openapi_rules
+from control_api.openapi_fields import DURATION, LABEL, Schema, a_text
 from control_api.openapi_words import (
     BY_DOMAIN,
     BY_POOL,
     BY_TAG,
     COUNT,
-    CURSOR,
+    CURSOR_OF_QUEUES,
     FLAG,
     LIMIT,
     TAG,
     TEXT,
     TIME,
     TIME_OR_NULL,
-    Schema,
     a_list,
     a_query,
     an_answer,
     an_object,
     an_operation,
     answers,
+    open_answers,
     or_null,
     ref,
 )
@@ -79,7 +81,7 @@ def _schemas() -> Schema:
         ),
         "Workers": an_object({"generation": COUNT, "workers": a_list(an_object(worker))}),
         "Emptied": an_object({"emptied_at": TIME_OR_NULL}),
-        "Health": an_object({"status": TEXT, "reason": TEXT}, ["status"]),
+        "Health": an_object({"status": TEXT, "reason": TEXT, "warnings": a_list(TEXT)}, ["status"]),
         **statements,
     }
 
@@ -88,11 +90,12 @@ def _other_paths() -> Schema:
     statement = an_answer(ref("TagStatement"), "the statement; zeros where the tag was never seen")
     event_types = {"type": "array", "items": {"type": "string", "enum": [str(kind) for kind in EventType]}}
     stream = {"description": "server-sent events", "content": {"text/event-stream": {"schema": TEXT}}}
-    healthy = an_answer(ref("Health"), "yes")
     return {
         "/v1/tags": {
             "get": an_operation(
-                "The statement of a tag", answers(_200=statement), [a_query("tag", "the tag") | {"required": True}]
+                "The statement of a tag",
+                answers(_200=statement),
+                [a_query("tag", "the tag", a_text(LABEL)) | {"required": True}],
             )
         },
         "/v1/tags/{tag}": {
@@ -103,7 +106,7 @@ def _other_paths() -> Schema:
             "get": an_operation(
                 "The queues with their counts",
                 answers(_200=an_answer(ref("Queues"), "by pool and domain")),
-                [BY_POOL, BY_DOMAIN, LIMIT, CURSOR],
+                [BY_POOL, BY_DOMAIN, LIMIT, CURSOR_OF_QUEUES],
             )
         },
         "/v1/workers": {
@@ -121,23 +124,31 @@ def _other_paths() -> Schema:
                     BY_DOMAIN,
                     {"name": "type", "in": "query", "schema": event_types},
                     LIMIT,
-                    a_query("for", 'how long, such as "10s"; default: until the watcher goes'),
+                    a_query("for", 'how long, such as "10s"; default: until the watcher goes', a_text(DURATION)),
                     {"name": "Last-Event-ID", "in": "header", "schema": TEXT},
                 ],
             )
         },
+        **_of_the_node(),
+    }
+
+
+def _of_the_node() -> Schema:
+    healthy = an_answer(ref("Health"), "yes")
+    return {
         metrics.PATH: {
             "get": an_operation(
                 "Metrics of the cluster, in Prometheus's text format",
-                answers(_200={"description": "metrics", "content": {"text/plain": {"schema": TEXT}}}),
+                answers("403", _200={"description": "metrics", "content": {"text/plain": {"schema": TEXT}}}),
                 description="Without a token where the API listens on loopback and api.metrics_open is set.",
+                security=[{}, {"token": []}],
             )
         },
-        "/healthz": {"get": an_operation("Whether the API answers", {"200": healthy}, security=[])},
+        "/healthz": {"get": an_operation("Whether the API answers", open_answers(_200=healthy), security=[])},
         "/readyz": {
             "get": an_operation(
                 "Whether this node can do its work",
-                {"200": healthy, "503": an_answer(ref("Health"), "no, and why")},
+                open_answers(_200=healthy, _503=an_answer(ref("Health"), "no, and why")),
                 security=[],
             )
         },
@@ -151,13 +162,23 @@ def _store_paths() -> Schema:
     return {"/v1/store/acknowledge": {"post": operation}}
 
 
+@functools.cache
 def document() -> Schema:
     """The whole document."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Floodgate", "version": _version(), "description": "Control after acceptance."},
+        "info": {
+            "title": "Floodgate",
+            "version": _version(),
+            "description": "Control after acceptance.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "The node that gave this description."}],
+        "tags": openapi_operations.TAGS,
         "security": [{"token": []}],
-        "paths": {**openapi_rules.paths(), **openapi_messages.paths(), **_other_paths(), **_store_paths()},
+        "paths": openapi_operations.named(
+            {**openapi_rules.paths(), **openapi_messages.paths(), **_other_paths(), **_store_paths()}
+        ),
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

@@ -1,14 +1,14 @@
 """The description of messages (OpenAPI 3.1)."""
 
 from control_api.message_record import REASONS, STATUSES
+from control_api.openapi_fields import Schema
 from control_api.openapi_words import (
     COUNT,
     FLAG,
-    ID,
+    MESSAGE,
     TEXT,
     TIME,
     WAIT,
-    Schema,
     a_list,
     an_answer,
     an_object,
@@ -22,18 +22,31 @@ _REASON: Schema = {"type": "string", "enum": list(REASONS)}
 _SAID = an_object({"code": {"type": "integer"}, "enhanced": TEXT, "text": TEXT}, [])
 _RECIPIENT: Schema = {
     "id": TEXT,
+    "message_id": TEXT,
     "recipient": TEXT,
+    "sender": TEXT,
     "status": _STATUS,
     "reason": _REASON,
     "error": _SAID,
+    "forced": an_object({"rule": TEXT, "generation": COUNT, "stage": TEXT}, ["rule"]),
+    "tags": a_list(TEXT),
+    "tenant": TEXT,
+    "pool": TEXT,
+    "mta": TEXT,
+    "mx": TEXT,
     "attempts": COUNT,
     "next_attempt": TIME,
+    "accepted_at": TIME,
+    "sent_at": TIME,
+    "delivered_at": TIME,
+    "metadata": {"type": "object", "additionalProperties": TEXT},
     "cancel_asked_at": TIME,
     "canceled_at": TIME,
     "ended_at": TIME,
     "uncertain": FLAG,
+    "waits": TEXT,
 }
-_MESSAGE: Schema = {
+_RECORD: Schema = {
     "id": TEXT,
     "status": _STATUS,
     "reason": _REASON,
@@ -50,7 +63,7 @@ _MESSAGE: Schema = {
 
 def schemas() -> Schema:
     """What answers about messages are made of."""
-    return {"Message": an_object(_MESSAGE, ["id", "status", "accepted_at", "recipients"])}
+    return {"Message": an_object(_RECORD, ["id", "status", "accepted_at", "recipients"])}
 
 
 def paths() -> Schema:
@@ -59,14 +72,14 @@ def paths() -> Schema:
     once = {"x-should-retry": {"description": "false", "schema": TEXT}}
     return {
         "/v1/messages/{id}": {
-            "parameters": [ID],
+            "parameters": [MESSAGE],
             "get": an_operation(
                 "One message, with the status of each recipient",
                 answers("404", _200=an_answer(record, "the record")),
             ),
         },
         "/v1/messages/{id}/cancel": {
-            "parameters": [ID],
+            "parameters": [MESSAGE],
             "post": an_operation(
                 "Cancel one message; may be repeated",
                 answers(

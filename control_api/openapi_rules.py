@@ -2,13 +2,15 @@
 
 from typing import NamedTuple
 
+from control_api import openapi_fields as fields
+from control_api.openapi_fields import Schema, a_choice, a_flag, a_text, for_forms, optional, tag_list
 from control_api.openapi_words import (
-    BY_DOMAIN,
     BY_POOL,
+    BY_RULES_DOMAIN,
     BY_STATE,
     BY_TAG,
     COUNT,
-    CURSOR,
+    CURSOR_OF_RULES,
     FLAG,
     ID,
     IF_MATCH,
@@ -18,52 +20,86 @@ from control_api.openapi_words import (
     TIME_OR_NULL,
     UNTIL,
     WAIT,
-    Schema,
     a_body,
     a_list,
+    a_query,
     an_answer,
     an_object,
     an_operation,
     answers,
     or_null,
     ref,
-    tag_list,
 )
 from control_api.rule_body import MAX_TEXT, NOUNS
 from control_api.rules_resource import PATHS
 from mta.model.rules import Kind
 
+
+def _selector(pattern: str, description: str) -> Schema:
+    return optional(a_text(f"{pattern}|{fields.ANYTHING}", description=description))
+
+
 _SELECTORS: Schema = {
-    "pool": or_null("string", minLength=1, description="IP pool, or @<ip>; not together with mta"),
-    "mta": or_null("string", minLength=1, description="sending IP address"),
-    "domain": or_null("string", minLength=1, description="target domain, or *.domain for its subdomains"),
-    "ip": or_null("string", minLength=1, description="the peer's IP address; not together with domain or mx"),
-    "mx": or_null("string", minLength=1, description="the peer's host, or *.host; not together with domain or ip"),
-    "tag": or_null("string", minLength=1, maxLength=128, description="1 to 128 bytes of UTF-8"),
-    "tags_all": tag_list("all of them must be there"),
-    "except_tags": tag_list("none of them may be there; alone it needs everything"),
-    "cluster": or_null("boolean", "string", description="default true; false binds the rule to this node"),
-    "tenant": or_null("string", minLength=1, maxLength=128, description="the account that mail came in for"),
-    "everything": or_null("boolean", "string", description="must be true where no selector is given"),
+    "pool": _selector(fields.POOL, "IP pool, or @<ip>; not together with mta"),
+    "mta": _selector(fields.ADDRESS, "sending IP address"),
+    "domain": _selector(fields.DOMAIN_OR_BELOW, "target domain in A-labels, or *.domain for its subdomains"),
+    "ip": _selector(fields.ADDRESS, "the peer's IP address; not together with domain or mx"),
+    "mx": _selector(fields.DOMAIN_OR_BELOW, "the peer's host, or *.host; not together with domain or ip"),
+    "tag": _selector(fields.LABEL, "1 to 128 bytes of UTF-8"),
+    "tags_all": optional(tag_list(description="all of them must be there")),
+    "except_tags": optional(tag_list(description="none of them may be there; alone it needs everything")),
+    "cluster": optional(a_flag(description="default true; false binds the rule to this node")),
+    "tenant": _selector(fields.LABEL, "the account that mail came in for, 1 to 128 bytes of UTF-8"),
+    "everything": optional(a_flag(description="must be true where no selector is given")),
 }
 _ANSWER: Schema = {
-    "extended": or_null("string", pattern=r"^[245]\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})$"),
-    "description": or_null("string", maxLength=MAX_TEXT, description="one printable line"),
-    "at_the_door": or_null("string", description="accept (default), or reject: refused at end of data"),
-    "undo": or_null("boolean", "string", description="default true: what it ends can be undone for a while"),
+    "extended": optional(a_text("[245]" + fields.ENHANCED_TAIL, description="its class is the code's")),
+    "description": optional(a_text(fields.LINE, maxLength=MAX_TEXT, description="one printable line")),
+    "at_the_door": optional(a_choice("accept", "reject", description="reject: refused at end of data")),
+    "undo": optional(a_flag(description="default true: what it ends can be undone for a while")),
 }
 _SHARED: Schema = {
-    "in_flight": or_null("string", description="abort (default), or finish: what has begun may reach its dot"),
-    "reason": or_null("string", maxLength=MAX_TEXT, description="for people; not sent"),
-    "expires_at": or_null("string", description="when it stops matching: RFC 3339, or +30m from now"),
-    "duration": or_null("string", "number", description='how long it matches, such as "30m"; instead of expires_at'),
+    "in_flight": optional(a_choice("abort", "finish", description="finish: what has begun may reach its dot")),
+    "reason": optional(a_text(fields.LINE, maxLength=MAX_TEXT, description="for people; not sent")),
+    "expires_at": optional(
+        a_text(fields.MOMENT, description="when it stops matching: RFC 3339, to come, or +30m from now")
+    ),
+    "duration": optional(
+        {
+            "anyOf": [a_text(fields.DURATION), {"type": "integer", "minimum": 1, "maximum": 315_360_000}],
+            "description": 'how long it matches, such as "30m", or seconds; instead of expires_at',
+        }
+    ),
 }
-_EXPIRE: Schema = {"expire": or_null("string", description="expires_at by another name")}
-_ENABLED: Schema = {"enabled": or_null("boolean", "string", description="default true; false: it matches nothing")}
-_EDIT_ENABLED: Schema = {"enabled": {"type": ["boolean", "string"], "description": "false: it matches nothing"}}
-_CODE: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 200, "maximum": 599}, {"type": "string", "pattern": "^[245]\\d\\d$"}]
-}
+_EXPIRE: Schema = {"expire": optional(a_text(fields.MOMENT, description="expires_at by another name"))}
+_ENABLED: Schema = {"enabled": optional(a_flag(description="default true; false: it matches nothing"))}
+_EDIT_ENABLED: Schema = {"enabled": a_flag(description="false: it matches nothing")}
+
+
+def _code(first: str) -> Schema:
+    """Codes that begin with one of these digits, as a number or as text."""
+    low, high = int(first[0]) * 100, int(first[-1]) * 100 + 99
+    return {"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, a_text(f"[{first}][0-9]{{2}}")]}
+
+
+_CODE: Schema = {"anyOf": [*_code("2")["anyOf"], *_code("45")["anyOf"]]}
+# The class of the enhanced code is that of the code, and nothing is refused with success.
+_CLASSES: list[Schema] = [
+    {"properties": {"code": _code(digit), "extended": optional(a_text(digit + fields.ENHANCED_TAIL))}} for digit in "45"
+] + [
+    {
+        "properties": {
+            "code": _code("2"),
+            "extended": optional(a_text("2" + fields.ENHANCED_TAIL)),
+            "at_the_door": optional(a_choice("accept")),
+        }
+    }
+]
+
+# A removal takes the other fields of a rule, whatever they are, so that an order can be sent as it was.
+_WHATEVER: Schema = {"type": ["string", "number", "boolean", "null"]}
+_IGNORED: Schema = dict.fromkeys(("code", *_ANSWER, *_SHARED, *_ENABLED), _WHATEVER)
+_IGNORED_OF_PAUSES: Schema = dict.fromkeys((*_SHARED, *_ENABLED, *_EXPIRE), _WHATEVER)
 
 _RULE: Schema = {
     "id": TEXT,
@@ -107,6 +143,24 @@ _EFFECT: Schema = {
 _EFFECT_ALWAYS = ["effective", "past_dot", "quiet_at", "workers"]
 
 
+def _bodies() -> Schema:
+    """What is sent: as JSON, and as a form."""
+    strict: Schema = {"additionalProperties": False}
+    order: Schema = {**_SHARED, **_ENABLED, **_SELECTORS}
+    of_error: Schema = {"code": _CODE, **_ANSWER}
+    edit: Schema = {**of_error, **_SHARED, **_EDIT_ENABLED}
+    bodies = {
+        "NewForcedError": an_object({**of_error, **order}, ["code"], **strict, anyOf=_CLASSES),
+        "NewPause": an_object({**_EXPIRE, **order}, [], **strict),
+        "Edit": an_object(edit, [], **strict, minProperties=1, anyOf=_CLASSES),
+        "PauseEdit": an_object({**_SHARED, **_EXPIRE, **_EDIT_ENABLED}, [], **strict, minProperties=1),
+        "Conversion": an_object(edit, ["code"], **strict, anyOf=_CLASSES),
+        "Selectors": an_object({**_IGNORED, **_SELECTORS}, [], **strict),
+        "PauseSelectors": an_object({**_IGNORED_OF_PAUSES, **_SELECTORS}, [], **strict),
+    }
+    return bodies | {f"{name}Form": for_forms(body) for name, body in bodies.items()}
+
+
 def schemas() -> Schema:
     """What bodies and answers of rules are made of."""
     listed, changed = [*_ALWAYS, *_USE], [*_ALWAYS, *_EFFECT_ALWAYS]
@@ -114,16 +168,8 @@ def schemas() -> Schema:
     held: Schema = {"held": COUNT}
     until: Schema = {"statement_until": TIME}
     undone: Schema = {"id": TEXT, "reinstated": COUNT, "left": COUNT}
-    strict: Schema = {"additionalProperties": False}
-    order: Schema = {**_SHARED, **_ENABLED, **_SELECTORS}
     return {
-        "NewForcedError": an_object({"code": _CODE, **_ANSWER, **order}, ["code"], **strict),
-        "NewPause": an_object({**_EXPIRE, **order}, [], **strict),
-        "Edit": an_object({"code": _CODE, **_ANSWER, **_SHARED, **_EDIT_ENABLED}, [], **strict, minProperties=1),
-        "PauseEdit": an_object({**_SHARED, **_EXPIRE, **_EDIT_ENABLED}, [], **strict, minProperties=1),
-        "Conversion": an_object({"code": _CODE, **_ANSWER, **_SHARED, **_EDIT_ENABLED}, ["code"], **strict),
-        "Selectors": an_object({"code": {}, **_ANSWER, **order}, [], **strict),
-        "PauseSelectors": an_object({**_EXPIRE, **order}, [], **strict),
+        **_bodies(),
         "ListedForcedError": an_object({**_FORCED_ERROR, **_USE}, [*listed, "code"]),
         "ForcedError": an_object({**_FORCED_ERROR, **_USE, **effect, "undo_until": TIME}, [*changed, "code"]),
         "RemovedForcedError": an_object(
@@ -173,7 +219,7 @@ def _of(kind: Kind) -> Schema:
             "get": an_operation(
                 f"Every active {noun}",
                 answers(_200=an_answer(a_list(ref(names.listed)), "oldest first", link)),
-                [BY_TAG, BY_POOL, BY_DOMAIN, BY_STATE, LIMIT, CURSOR],
+                [BY_TAG, BY_POOL, BY_RULES_DOMAIN, BY_STATE, LIMIT, CURSOR_OF_RULES],
             ),
             "post": an_operation(
                 f"Order a {noun}, or replace the one with the same selectors",
@@ -189,8 +235,9 @@ def _of(kind: Kind) -> Schema:
             "delete": an_operation(
                 f"Lift the {noun} with exactly these selectors",
                 answers("404", *_BODY, **removed),
-                [WAIT],
-                requestBody=a_body(names.selectors),
+                [WAIT, *_selectors_in_query()],
+                requestBody=a_body(names.selectors) | {"required": False},
+                description="Selectors stand in the query or in the body, not in both.",
             ),
         },
         path + "/{id}": {
@@ -212,6 +259,15 @@ def _of(kind: Kind) -> Schema:
             ),
         },
     }
+
+
+def _selectors_in_query() -> list[Schema]:
+    """The selectors as parameters; what may repeat is a list."""
+    found = []
+    for name, schema in for_forms(_SELECTORS).items():
+        described = {key: value for key, value in schema.items() if key != "description"}
+        found.append(a_query(name, schema["description"], described))
+    return found
 
 
 def _undo_path() -> Schema:

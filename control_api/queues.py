@@ -13,6 +13,7 @@ from mta.model.mail import QueueKey, Record
 from mta.model.text import visible
 from mta.policy.rule_table import RuleTable
 from mta.ports.books import QueueCounts
+from mta.rules.unserved import unserved, why_it_waits
 
 DEFAULT_LIMIT = 100
 _MAX_REPLY = 200  # characters of a remote reply in a list
@@ -28,15 +29,19 @@ async def list_queues(request: web.Request) -> web.Response:
     deps = dependencies.of(request)
     as_of = now_ms()
     found = await deps.books.queues(pool, domain, None if after is None else QueueKey(*after), limit + 1)
-    table = await deps.catalogue.table()
+    table = await deps.catalogue.readable()
     page = found[:limit]
+    nobodys = unserved({counts.queue.pool for counts in page}, await deps.rules.sessions())
     cursor = cursor_of(*page[-1].queue) if len(found) > len(page) else None
-    queues = [shown_queue(counts, table, as_of) for counts in page]
+    queues = [shown_queue(counts, table, as_of, counts.queue.pool in nobodys) for counts in page]
     return json_response({"as_of": shown(as_of), "queues": queues, "cursor": cursor})
 
 
-def shown_queue(counts: QueueCounts, table: RuleTable, now: int) -> dict[str, Any]:
-    """`oldest` is in seconds since acceptance; null where nothing is in the queue, as is `next_due`."""
+def shown_queue(counts: QueueCounts, table: RuleTable, now: int, nobodys: bool) -> dict[str, Any]:
+    """`oldest` is in seconds since acceptance; null where nothing is in the queue, as is `next_due`.
+
+    `nobodys`: no worker serves its pool.
+    """
     return {
         "pool": counts.queue.pool,
         "domain": counts.queue.domain,
@@ -46,17 +51,20 @@ def shown_queue(counts: QueueCounts, table: RuleTable, now: int) -> dict[str, An
         "held": counts.held,
         "oldest": round(max(0, now - counts.oldest) / 1000, 3) if counts.oldest else None,
         "next_due": shown(counts.next_due),
-        "why": reasons_to_wait(counts, table),
+        "why": reasons_to_wait(counts, table, nobodys),
     }
 
 
-def reasons_to_wait(counts: QueueCounts, table: RuleTable) -> list[dict[str, Any]]:
+def reasons_to_wait(counts: QueueCounts, table: RuleTable, nobodys: bool) -> list[dict[str, Any]]:
     """One entry for each reason: its name, how many deliveries it concerns, and a text for people."""
     found: list[dict[str, Any]] = []
     for pause, held in sorted(counts.pauses.items()):
         rule = table.rule(pause)
         because = "" if rule is None or not rule.reason else f" ({rule.reason})"
         found.append({"reason": "held", "count": held, "rule": pause, "text": f"held by pause {pause}{because}"})
+    if nobodys and counts.due + counts.scheduled:
+        found.append(_because("unserved", counts.due + counts.scheduled, why_it_waits(counts.queue.pool)))
+        return found
     if counts.claimed:
         found.append(_because("claimed", counts.claimed, "a worker delivers it now"))
     if counts.due:

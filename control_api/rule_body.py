@@ -41,7 +41,12 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 
 def check_fields(fields: Mapping[str, Any], kind: Kind = Kind.ERROR) -> None:
     """Raises BadValue for the first field that no rule of that kind has."""
-    _check(fields, _IDENTITY | _EDITABLE[kind], f"is not a field of a {NOUNS[kind]}", kind)
+    _check(fields, rule_fields(kind), f"is not a field of a {NOUNS[kind]}", kind)
+
+
+def rule_fields(kind: Kind) -> frozenset[str]:
+    """The names of all fields that a rule of that kind has."""
+    return _IDENTITY | _EDITABLE[kind]
 
 
 def _check(fields: Mapping[str, Any], known: Collection[str], otherwise: str, kind: Kind) -> None:
@@ -166,6 +171,8 @@ def read_code(value: Any) -> int:
         raise BadValue("code", "is required; give 400 to 599, or 200 to 299 to discard")
     if isinstance(value, str) and _CODE.fullmatch(value):
         value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 550.0 is a whole number in JSON
     if not isinstance(value, int) or isinstance(value, bool) or not (200 <= value <= 299 or 400 <= value <= 599):
         raise BadValue("code", "is not an SMTP code; give 400 to 599, or 200 to 299 to discard")
     return value

@@ -11,7 +11,15 @@ from control_api import dependencies
 from control_api.bodies import read_fields
 from control_api.dependencies import Dependencies
 from control_api.problems import Problem, array_response, json_response
-from control_api.query import LONGEST_WAIT, cursor_of, read_cursor, read_limit, read_query, read_wait
+from control_api.query import (
+    LONGEST_WAIT,
+    cursor_of,
+    read_cursor,
+    read_limit,
+    read_query,
+    read_query_fields,
+    read_wait,
+)
 from control_api.rule_body import (
     LISTS,
     NOUNS,
@@ -22,6 +30,7 @@ from control_api.rule_body import (
     read_rule,
     read_selectors,
     read_tag,
+    rule_fields,
 )
 from control_api.rule_view import shown_effect, shown_rule, use_of, warnings_of
 from control_api.times import now_ms, shown
@@ -107,10 +116,15 @@ class RulesResource:
         return await changed(deps, effect, until)
 
     async def delete_by_selectors(self, request: web.Request) -> web.Response:
-        """DELETE: the rule of exactly these selectors; other fields of a rule are taken and ignored."""
-        wait, _ = patience(request, until=False)
+        """DELETE: the rule of exactly these selectors, in the query or in a body; other fields of a rule are taken and
+        ignored."""
+        asked = read_query_fields(request, rule_fields(self._kind), LISTS)
+        wait = _wait(request)
         deps = dependencies.of(request)
-        fields = await read_fields(request, LISTS)
+        in_query = any(name != "wait" for name in request.query)
+        if in_query and request.can_read_body:
+            raise BadValue("body", "stands beside selectors in the query; give them in one of the two")
+        fields = asked if in_query else await read_fields(request, LISTS)
         check_fields(fields, self._kind)
         selectors = read_selectors(fields, deps.node)
         rules = (await deps.catalogue.table()).rules()
@@ -213,11 +227,15 @@ async def changed(deps: Dependencies, effect: Effect, until: str) -> web.Respons
 def patience(request: web.Request, until: bool = True) -> tuple[float, str]:
     """How long to wait, and for what."""
     asked = read_query(request, ("wait", "until") if until else ("wait",))
-    wait = read_wait(asked.get("wait"), "wait", dependencies.of(request).api.wait, LONGEST_WAIT)
+    wait = _wait(request)
     goal = asked.get("until", "effective")
     if goal not in _UNTIL:
         raise BadValue("until", f"is none of {', '.join(_UNTIL)}")
     return wait, goal
+
+
+def _wait(request: web.Request) -> float:
+    return read_wait(request.query.get("wait"), "wait", dependencies.of(request).api.wait, LONGEST_WAIT)
 
 
 async def _reached(deps: Dependencies, effect: Effect, until: str) -> bool:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from mta.model.endings import Common, Final
 from mta.model.events import Event, EventType
 from mta.model.ids import MessageId, delivery_id
-from mta.model.mail import Final, NewMessage
+from mta.model.mail import NewMessage
 from mta.model.outcomes import Forced, Origin, Reply, Stage
 from mta.model.rules import AtTheDoor, Kind, Rule
 from mta.policy.rule_table import RuleTable, ends
@@ -65,7 +66,10 @@ class Door:
             if rule is not None and ends(rule):
                 reply = Reply(rule.code, rule.extended, rule.description)
                 event = self._event(EventType.INTERCEPTED, message, number, rule, reply, generation, now)
-                final = Final(event.recipient, now, len(message.recipients), False, reply)
+                common = Common(message.sender, message.tags, message.pool, message.tenant, "", "", event.forced, reply)
+                final = Final(
+                    event.recipient, now, len(message.recipients), common=common, properties=message.properties
+                )
                 spare_ms = self._undo_ms if rule.undo else 0
                 found.append(Interception(number, rule.id, _encode(event), _encode(final), spare_ms))
         return found

@@ -84,18 +84,6 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
         return (*self.tags, tenant_mark(self.tenant)) if self.tenant else self.tags
 
 
-class Final(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What is kept of a delivery that has ended, for `status.retention` (msgpack; new fields only at the end)."""
-
-    recipient: str
-    ended_at: int  # Unix ms
-    recipients: int = 1  # of its message
-    relayed: bool = False  # delivered to a relay, not to the recipient's own MX
-    reply: Reply | None = None  # None where it was delivered
-    unroutable: bool = False  # bounced because there is nowhere to deliver to
-    uncertain: bool = False  # not delivered as far as is known, but an attempt may have reached the recipient
-
-
 class Claimed(msgspec.Struct, gc=False):
     """A delivery that this process may attempt, and the fencing token that settling it needs."""
 

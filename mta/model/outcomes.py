@@ -1,9 +1,11 @@
 """What one attempt did to one delivery."""
 
 import enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
+
+EXPIRED: Final = "4.4.7"  # RFC 3463 3.5: delivery time expired
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True, gc=False):

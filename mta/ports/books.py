@@ -66,6 +66,10 @@ class Books(Protocol):
         twenty times the time that counting it takes."""
         ...
 
+    async def earliest(self, pools: Sequence[str]) -> dict[str, int]:
+        """Of those pools that have mail in their queues the earliest due time, Unix ms."""
+        ...
+
     async def cluster(self) -> dict[str, str]:
         """Cluster-wide settings: lanes, max_staleness."""
         ...

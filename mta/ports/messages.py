@@ -2,8 +2,9 @@
 
 from typing import NamedTuple, Protocol
 
+from mta.model.endings import Common, Final
 from mta.model.ids import DeliveryId, MessageId
-from mta.model.mail import Final, Record
+from mta.model.mail import Record
 from mta.model.outcomes import Class
 
 
@@ -17,6 +18,8 @@ class Standing(NamedTuple):
     due_at: int = 0  # when it is attempted next; 0 = it is claimed, or is not queued
     asked_at: int = 0  # since when whoever claims it is to cancel it, 0 = nobody asks
     uncertain: bool | None = None  # whether it may have reached the recipient although it lives, or ended otherwise
+    pool: str = ""  # of what lives; "" = not known
+    common: Common | None = None  # of what has ended, as far as it is known
 
 
 class Messages(Protocol):

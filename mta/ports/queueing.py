@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from mta.model.endings import Shared
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
 from mta.model.outcomes import Class, Reply
@@ -151,6 +152,7 @@ class Settlement(msgspec.Struct, gc=False):
     again: bool = False  # its first call's answer was lost: STALE is no news if that call was carried out
     left_rule: str = ""  # `deferred_by` of the record as it was claimed
     final: bytes = b""  # with END: encoded Final
+    shared: Shared | None = None  # with END: what its Final names by a digest
     spare_ms: int = 0  # with INTERCEPTED: how long record and content are kept for an undo, 0 = not
 
 

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from mta.model.endings import Shared
 from mta.model.errors import UnreadableRule
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import QueueKey, Record
@@ -232,6 +233,7 @@ class Match(NamedTuple):
     final: bytes = b""  # with INTERCEPT: encoded Final
     spare_ms: int = 0  # with INTERCEPT: how long it is kept for an undo, 0 = not
     raw: bytes = b""  # the record that this was decided by: with another it is left alone
+    shared: Shared | None = None  # with INTERCEPT: what its Final names by a digest
 
 
 class Queued(NamedTuple):

@@ -78,6 +78,17 @@ class StoredBooks:
         many = len(self._lanes)
         return [tag for at, tag in enumerate(tags) if not any(there[at * many : (at + 1) * many])]
 
+    async def earliest(self, pools: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for lane in self._lanes:
+            for pool in pools:
+                agenda = keys.agenda_key(keys.lane_prefix(lane), pool.encode())
+                first = await self._link.command("ZRANGE", agenda, 0, 0, "WITHSCORES")
+                if first:
+                    at = int(float(first[1]))
+                    found[pool] = min(found.get(pool, at), at)
+        return found
+
     async def cluster(self) -> dict[str, str]:
         fields = await self._hash(keys.META_SETTINGS)
         return {name.decode(): value.decode() for name, value in fields.items()}

@@ -1,7 +1,7 @@
 """How records, events and content are written in Redis."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import zstandard
@@ -38,6 +38,11 @@ def lua_texts(raws: Sequence[bytes]) -> msgspec.Raw:
     for raw in raws:
         parts += (_SHORT[len(raw)], raw) if len(raw) < 256 else (bytes(lua_text(raw)),)
     return msgspec.Raw(b"".join(parts))
+
+
+def pairs(known: Mapping[bytes, bytes]) -> list[msgspec.Raw]:
+    """Keys and values in turn, as such strings."""
+    return [lua_text(part) for pair in known.items() for part in pair]
 
 
 def encode_record(record: Record, reclaims: int) -> bytes:

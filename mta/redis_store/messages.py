@@ -3,19 +3,20 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from mta.model import mail
+from mta.model import endings
 from mta.model.errors import BadValue, StoreAway
 from mta.model.events import EventType, event_about
 from mta.model.ids import MAX_RECIPIENTS, DeliveryId, MessageId, delivery_id, lane_of
 from mta.model.mail import QueueKey, Record
-from mta.model.outcomes import Class, Origin
+from mta.model.outcomes import EXPIRED, Class, Origin
 from mta.policy.routing import queue_domain
 from mta.ports.messages import Standing
+from mta.ports.rules import Queued
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 
@@ -36,7 +37,8 @@ _ENDED = {
 _CANCEL_KEYS = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"cancels", b"parked", b"pauses", b"spares")
 _Item = TypeVar("_Item")
 
-_final_decoder = msgspec.msgpack.Decoder(mail.Final)
+_final_decoder = msgspec.msgpack.Decoder(endings.Final)
+_common_decoder = msgspec.msgpack.Decoder(endings.Common)
 
 
 class _Found(NamedTuple):
@@ -47,7 +49,9 @@ class _Found(NamedTuple):
     record: Record | None = None
     reclaims: int = 0
     status: tuple[str, ...] = ()  # the fields of its final status, () = it lives
-    final: mail.Final | None = None
+    final: endings.Final | None = None
+    common: endings.Common | None = None  # what its Final names or holds
+    at: str = ""  # the domain of its queue, where that is known
 
     @property
     def uncertain(self) -> bool:
@@ -66,6 +70,8 @@ class _Found(NamedTuple):
 
     @property
     def domain(self) -> str:
+        if self.at:
+            return self.at
         told = self.final or self.record
         try:
             return queue_domain(told.recipient.rpartition("@")[2]) if told is not None else ""
@@ -157,7 +163,20 @@ class StoredMessages:
                 last = max(one.recipients for one in found)
             elif first > last and await self._link.command("HEXISTS", prefix + b"refs", message):
                 last += _PROBED  # something lives beyond
-        return found
+        return await self._with_common(found, step_keys[2:])
+
+    async def _with_common(self, found: Sequence[_Found], ended: Sequence[bytes]) -> list[_Found]:
+        """With what their final statuses name by a digest."""
+        named = {one.final.common for one in found if one.final is not None and isinstance(one.final.common, bytes)}
+        known: dict[bytes, endings.Common] = {}
+        for key in ended:
+            missing = sorted(named - known.keys())
+            if not missing:
+                break
+            for digest, raw in zip(missing, await self._link.command("HMGET", key, *missing), strict=True):
+                if raw is not None:
+                    known[digest] = _common_decoder.decode(raw)
+        return [one._replace(common=_common(one.final, known)) for one in found]
 
     def _ended_keys(self, message: MessageId, prefix: bytes) -> list[bytes]:
         """From now back to when the message came, an hour more each way: clocks differ."""
@@ -183,11 +202,39 @@ class StoredMessages:
             items = []
             for found, place in some:
                 names.update(_touched(prefix, found, place))
-                items.append(_item(found, place, now, self._node))
-            blob = codec.encode((now, int(self._retention * 1000), items))
+                items.append(_item(found, place, _Ending(self._node, now)))
+            blob = codec.encode((now, int(self._retention * 1000), Class.CANCELED.value, items))
             step_keys = [prefix + name for name in _CANCEL_KEYS] + sorted(names)
             answers += await self._link.call(b"cancel", step_keys, [blob])
         return answers
+
+    async def expire(self, lane: int, over: Sequence[Queued], reason: str) -> int:
+        """Fulfils ports.unserved.Expiry."""
+        prefix, now, count = keys.lane_prefix(lane), int(time.time() * 1000), 0
+        ending = _Ending(self._node, now, EventType.EXPIRATION, EXPIRED, reason)
+        for some in _slices(over, _PROBED):
+            names: set[bytes] = set()
+            items = []
+            for queued in some:
+                place = _Place("due", queued.queue.pool, due_at=queued.due_at)
+                found = _Found(queued.id, queued.raw, queued.record, queued.reclaims, at=queued.queue.domain)
+                names.update(_touched(prefix, found, place))
+                items.append(_item(found, place, ending))
+            blob = codec.encode((now, int(self._retention * 1000), Class.EXPIRED.value, items))
+            step_keys = [prefix + name for name in _CANCEL_KEYS] + sorted(names)
+            answers = await self._link.call(b"cancel", step_keys, [blob])
+            count += answers.count(b"C")
+        return count
+
+
+class _Ending(NamedTuple):
+    """How a delivery that waits is ended, and by which node."""
+
+    node: str
+    at: int
+    event: EventType = EventType.CANCELLATION
+    enhanced: str = ""
+    reason: str = "canceled"
 
 
 def _slices(items: Sequence[_Item], size: int) -> Iterable[Sequence[_Item]]:
@@ -208,6 +255,12 @@ def _found(id_: bytes, raw: bytes | None, ended: bytes | None) -> _Found:
     return _Found(delivery, raw or b"", record, reclaims, fields, final)
 
 
+def _common(final: endings.Final | None, known: Mapping[bytes, endings.Common]) -> endings.Common | None:
+    if final is None or final.common is None:
+        return None
+    return known.get(final.common) if isinstance(final.common, bytes) else final.common
+
+
 def _standing(found: _Found, place: _Place) -> Standing:
     if found.status:
         known = found.status[0] != "d"
@@ -217,6 +270,7 @@ def _standing(found: _Found, place: _Place) -> Standing:
             None,
             found.final,
             uncertain=found.uncertain if known else None,
+            common=found.common,
         )
     return Standing(
         found.id,
@@ -226,6 +280,7 @@ def _standing(found: _Found, place: _Place) -> Standing:
         place.due_at if place.kind == "due" else 0,
         place.asked_at,
         found.uncertain,
+        place.pool,
     )
 
 
@@ -247,7 +302,22 @@ def _touched(prefix: bytes, found: _Found, place: _Place) -> list[bytes]:
     return names + [keys.rule_key(prefix, rule) for rule in rules]
 
 
-def _item(found: _Found, place: _Place, now: int, node: str) -> tuple[Any, ...]:
+def _ended(record: Record, pool: str, now: int, uncertain: bool) -> endings.Final:
+    """What is kept of a delivery that waited and is ended where it was."""
+    common = endings.Common(record.sender, record.tags, pool, record.tenant)
+    return endings.Final(
+        record.recipient,
+        now,
+        record.recipients,
+        reply=record.last,
+        attempts=record.attempts,
+        common=common,
+        properties=record.properties,
+        uncertain=uncertain,
+    )
+
+
+def _item(found: _Found, place: _Place, ending: _Ending) -> tuple[Any, ...]:
     text, record = codec.lua_text, found.record
     stage = found.status[1] if place.kind == "spared" else ""
     tags: tuple[str, ...] = ()
@@ -258,20 +328,19 @@ def _item(found: _Found, place: _Place, now: int, node: str) -> tuple[Any, ...]:
         queue = QueueKey(place.pool, found.domain)
         event = codec.encode(
             event_about(
-                EventType.CANCELLATION,
-                now,
+                ending.event,
+                ending.at,
                 found.id,
-                node,
+                ending.node,
                 queue,
                 record,
                 origin=Origin.LOCAL,
-                reason="canceled",
+                enhanced=ending.enhanced,
+                reason=ending.reason,
                 uncertain=found.uncertain,
             )
         )
-        final = codec.encode(
-            mail.Final(record.recipient, now, record.recipients, reply=record.last, uncertain=found.uncertain)
-        )
+        final = codec.encode(_ended(record, place.pool, ending.at, found.uncertain))
     return (
         text(found.id),
         place.kind,

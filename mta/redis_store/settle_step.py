@@ -34,6 +34,7 @@ def settle_call(
     kinds: list[Any] = []
     hold_of, kind_of, finals = list[int](), list[int](), list[bytes]()
     others: dict[int, Any] = {}
+    shared: dict[bytes, bytes] = {}
     for change in changes:
         ends = change.move is _END
         plain = ends and not (
@@ -55,6 +56,8 @@ def settle_call(
         kind_of.append(kind.number)
         kind.tags.extend(change.tags)
         finals.append(kind.status + change.final if ends else b"")
+        if change.shared is not None:
+            shared[change.shared.digest] = change.shared.raw
     plainly: list[Any] = []
     for kind in known.values():
         many = Counter(kind.tags)
@@ -62,7 +65,7 @@ def settle_call(
         if kind.plain:
             plainly += (kind.ended, kind_of.count(kind.number), [item for pair in many.items() for item in pair])
     named = [f"{token.decode()}|{pool}|{domain}" for token, (pool, domain) in holds]
-    blob = codec.encode((session, retention_ms, named, kinds, plainly, hold_of, kind_of, others))
+    blob = codec.encode((session, retention_ms, named, kinds, plainly, hold_of, kind_of, others, codec.pairs(shared)))
     return (
         [prefix + b"lane", keys.claimed_key(prefix, session.encode()), *[prefix + name for name in _KEYS], *names],
         [

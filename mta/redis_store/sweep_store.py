@@ -83,7 +83,7 @@ class StoredSweeps:
         self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[Match]
     ) -> tuple[InterceptAnswer, int]:
         prefix = keys.lane_prefix(lane)
-        ids, of, rules, tags, events, uncertain, left_rules, _, _, _, spares, raws = zip(*matches, strict=True)
+        ids, of, rules, tags, events, uncertain, left_rules, _, _, _, spares, raws, shared = zip(*matches, strict=True)
         queues, queue_of = _places(of)
         kinds, kind_of = _places(zip(rules, tags, uncertain, left_rules, spares, strict=True))
         texts = codec.lua_texts
@@ -100,6 +100,7 @@ class StoredSweeps:
                 kind_of,
                 texts(raws),
                 texts([_fate(match) for match in matches]),
+                codec.pairs({one.digest: one.raw for one in shared if one is not None}),
             )
         )
         step_keys = [*(prefix + name for name in _MOVE_KEYS), *_named(prefix, source, queues, kinds)]

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from mta.model.endings import Commons, Final
 from mta.model.events import Event, EventType
-from mta.model.mail import Final, Record
+from mta.model.mail import Record
 from mta.model.outcomes import Forced, Origin, Reply, Stage
 from mta.model.rules import Rule
 from mta.policy.rule_table import RuleTable, ends, still_holds, swept
@@ -31,6 +32,7 @@ class Decider:
         self._node = node
         self._undo_ms = undo_ms
         self._wall = wall
+        self._commons = Commons()
 
     def decide(self, table: RuleTable, page: Sequence[Queued], pause: str = "") -> Decided:
         """What moves, by move; `pause`: it holds the deliveries of the page, "" = they are in queues. What a pause
@@ -68,13 +70,19 @@ class Decider:
     def _intercept(self, queued: Queued, by: "_Met", now: int) -> Match:
         record = queued.record
         doubt = record.uncertain or queued.reclaims > 0
+        common, shared = self._commons.share(
+            record.sender, record.tags, queued.queue.pool, record.tenant, "", "", by.forced, by.reply
+        )
+        final = Final(
+            record.recipient, now, record.recipients, False, None, False, record.attempts, common, record.properties,
+            doubt,
+        )  # fmt: skip
         return Match(
             queued.id, queued.queue, by.rule, record.tags,
             _encode(self._event(queued, _INTERCEPTED, now, by)),
             doubt,
             record.deferred_by, None, 0,
-            _encode(Final(record.recipient, now, record.recipients, False, by.reply, False, doubt)),
-            by.spare_ms, queued.raw,
+            _encode(final), by.spare_ms, queued.raw, shared,
         )  # fmt: skip
 
     def _hold(self, queued: Queued, by: "_Met", now: int) -> Match:

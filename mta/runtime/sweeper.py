@@ -11,6 +11,7 @@ from mta.rules.release import Releaser
 from mta.rules.spares import Spares
 from mta.rules.sweep_moves import Decider
 from mta.rules.sweeper import Sweeper
+from mta.rules.unserved import UnservedWatch
 from mta.runtime.child import Child, run
 from mta.runtime.old_libraries import OldLibraries
 from mta.runtime.wiring import open_store
@@ -27,10 +28,11 @@ async def main(child: Child) -> None:
     guard = Guard(store.rules, "", protected=settings.rules.protected_tags)
     pace = Pace(store.sweeps, settings.rules.sweep_rate, settings.journal.backlog_soft)
     decider = Decider(settings.node.name, int(settings.rules.undo_window * 1000), wall_ms)
-    workers: list[Sweeper | Releaser | Spares | OldLibraries] = [
+    workers: list[Sweeper | Releaser | Spares | UnservedWatch | OldLibraries] = [
         Sweeper(store.sweeps, guard, store.rules, decider, pace),
         Releaser(store.sweeps, guard, decider, pace),
         Spares(store.sweeps),
+        UnservedWatch(store.sweeps, store.rules, store.messages),
         OldLibraries(store.link, store.rules),
     ]
     child.essential(guard.start())

@@ -14,6 +14,7 @@ from mta.ingress.reception import Reception
 from mta.model.errors import StoreError
 from mta.redis_store import keys
 from mta.rules.guard import Guard
+from mta.rules.unserved import SERVES
 from mta.runtime.child import Child, run
 from mta.runtime.room import Room
 from mta.runtime.served_pools import ServedPools, held
@@ -188,6 +189,7 @@ class Worker:
             found["stale"] = settler.stale
             found |= {f"settled:{what}": count for what, count in settler.outcomes.items()}
             found |= self._outgo.egress.metrics()
+            found |= dict.fromkeys((SERVES + pool for pool in self._outgo.pools()), 1)
         return found
 
 

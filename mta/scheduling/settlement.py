@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from mta.model.endings import Commons, Final, Shared, short
 from mta.model.events import Event, EventType
-from mta.model.mail import Claimed, Final, Record
-from mta.model.outcomes import Class, Forced, Origin, Outcome, Reply, Stage, Verdict
+from mta.model.mail import Claimed, Record
+from mta.model.outcomes import EXPIRED, Class, Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.rules import Rule
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import given_up, gives_up
@@ -21,7 +22,6 @@ _DELIVERED, _REMOTE, _DELIVERY, _EXPIRATION = Verdict.DELIVERED, Origin.REMOTE, 
 _INTERCEPTED, _CANCELED = Verdict.INTERCEPTED, Verdict.CANCELED
 _END, _ENDS_DELIVERED = Move.END, Class.DELIVERED
 
-EXPIRED = "4.4.7"  # RFC 3463 3.5: delivery time expired
 _NOWHERE = ("5.1.", "5.4.")  # RFC 3463 3.2, 3.5: addressing and routing
 
 
@@ -31,6 +31,7 @@ class Terms(NamedTuple):
     node: str
     delivery: DeliverySettings
     undo_ms: int = 0  # rules.undo_window
+    commons: Commons = Commons()
 
 
 def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: float) -> Settlement:
@@ -71,11 +72,12 @@ def expire(claimed: Claimed, now: int, terms: Terms) -> Settlement:
     """End a delivery whose time was over before an attempt began; the last reply is kept."""
     record = claimed.record
     outcome = _LOCAL if record.last is None else msgspec.structs.replace(_LOCAL, reply=record.last)
+    final, shared = _final(claimed, outcome, now, terms, record.attempts)
     event = _event(claimed, outcome, now, terms, EventType.EXPIRATION, record.attempts, enhanced=EXPIRED)
     return Settlement(
         claimed.id, claimed.token, claimed.queue, Move.END, record.tags, _encode(event), b"",
         ended=Class.EXPIRED, uncertain=_uncertain(claimed, False), left_rule=record.deferred_by,
-        final=_final(claimed, outcome, now, terms),
+        final=final, shared=shared,
     )  # fmt: skip
 
 
@@ -134,6 +136,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
     enhanced = EXPIRED if kind is _EXPIRATION else None
     # What only we can know must not be lost with the claim: the remote took it, refused it, or may have taken it.
     late = None if outcome.origin is _REMOTE or outcome.uncertain else b""
+    final, shared = _final(claimed, outcome, now, terms, attempts)
     return Settlement(
         claimed.id,
         claimed.token,
@@ -151,7 +154,8 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         delivered_late=delivered,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
-        final=_final(claimed, outcome, now, terms),
+        final=final,
+        shared=shared,
         spare_ms=terms.undo_ms if intercepted and outcome.spare else 0,
     )
 
@@ -179,15 +183,30 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
     )
 
 
-def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> bytes:
-    record, reply = claimed.record, outcome.reply
+def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, attempts: int) -> tuple[bytes, Shared | None]:
+    """The encoded Final, and what must be kept beside it."""
+    record, forced = claimed.record, outcome.forced
+    pool, domain = claimed.queue
+    relayed = unroutable = False
+    own = of_rule = None
     if outcome.verdict is _DELIVERED:
-        relayed = is_relayed(claimed.queue.domain, terms.delivery)
-        return _encode(Final(record.recipient, now, record.recipients, relayed))
-    unroutable = outcome.origin is Origin.LOCAL and reply.enhanced.startswith(_NOWHERE)
-    doubt = _uncertain(claimed, outcome.uncertain)
-    told = reply if reply.code else None
-    return _encode(Final(record.recipient, now, record.recipients, False, told, unroutable, doubt))
+        relayed = is_relayed(domain, terms.delivery)
+        doubt = False
+    else:
+        reply = outcome.reply
+        unroutable = outcome.origin is Origin.LOCAL and reply.enhanced.startswith(_NOWHERE)
+        doubt = _uncertain(claimed, outcome.uncertain)
+        if forced is not None:
+            of_rule = reply
+        elif reply.code:
+            own = short(reply)
+    common, shared = terms.commons.share(
+        record.sender, record.tags, pool, record.tenant, outcome.mta, outcome.mx, forced, of_rule
+    )
+    final = Final(
+        record.recipient, now, record.recipients, relayed, own, unroutable, attempts, common, record.properties, doubt
+    )
+    return _encode(final), shared
 
 
 def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: int) -> Settlement:
@@ -201,7 +220,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
     changed: Record = msgspec.structs.replace(
         record,
         attempts=attempts,
-        last=outcome.reply,
+        last=short(outcome.reply),
         uncertain=_uncertain(claimed, outcome.uncertain),
         deferred_by=rule or record.deferred_by,
         unintelligible=record.unintelligible + outcome.unintelligible,

@@ -91,7 +91,8 @@ class Cluster:
 
 
 def session(name: str, node: str, pid: int, generation: int = 0, dead: bool = False) -> SessionState:
-    return SessionState(name, node, pid, ("smtp", "delivery"), Head(generation, "c"), 5, AT, dead)
+    metrics = {f"serves:{pool}": 1.0 for pool in ("default", "gold", "a", "b")}
+    return SessionState(name, node, pid, ("smtp", "delivery"), Head(generation, "c"), 5, AT, dead, metrics)
 
 
 class Orders:
@@ -252,6 +253,9 @@ class Books:
 
     async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:
         return [await self.rule(rule_id) for rule_id in rule_ids]
+
+    async def earliest(self, pools: Sequence[str]) -> dict[str, int]:
+        return dict.fromkeys(pools, AT)
 
     async def unseen(self, tags: Sequence[str]) -> list[str]:
         self._cluster.reach()

@@ -156,11 +156,14 @@ local function unspare(P, rule, members)
 end
 
 -- The final status of deliveries, kept for as long as `status.retention` says; `pairs` = id, status, id, status, ...
--- Nobody has to cancel them any more.
-local function note_ended(P, now, retention_ms, pairs_)
+-- Nobody has to cancel them any more. `shared`: [digest, what their statuses name by it, ...].
+local function note_ended(P, now, retention_ms, pairs_, shared)
   local hour = math.floor(now / 3600000)
   local key = P .. 'ended:' .. hour
   call_sliced('HSET', key, pairs_)
+  if shared and #shared > 0 then
+    redis.call('HSET', key, unpack(shared))
+  end
   redis.call('PEXPIREAT', key, (hour + 1) * 3600000 + retention_ms)
   if redis.call('EXISTS', P .. 'cancels') == 1 then
     for i = 1, #pairs_, 2 do

@@ -84,15 +84,15 @@ end
 
 redis.register_function { function_name = STEP .. 'message_places', callback = message_places, flags = { 'no-writes', 'allow-oom' } }
 
--- cancel: ends what still waits where it was seen, and marks what is claimed: its worker, or whoever claims it after that
+-- cancel: ends what still waits where it was seen, as canceled or expired, and marks what is claimed: its worker, or whoever claims it after that
 -- one's death, ends it. What a rule spared stays intercepted and is let go. Never leaves a mark on what has ended, and
 -- touches nothing that has moved, or has another record, since it was read.
 -- KEYS: lane, rec, content, refs, count, events, cancels, parked, pauses, spares, then claimed, due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [now, retention_ms, items]; an item is an array in the order of the locals below.
--- Answers one of C (canceled), A (its worker is asked), S (no longer spared), M (it has moved: look again) for each item.
+-- ARGV[1]: msgpack [now, retention_ms, class, items]; an item is an array in the order of the locals below.
+-- Answers one of C (ended), A (its worker is asked), S (no longer spared), M (it has moved: look again) for each item.
 local function cancel(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local asked_at, retention_ms, items = unpack(cmsgpack.unpack(argv[1]))
+  local asked_at, retention_ms, as, items = unpack(cmsgpack.unpack(argv[1]))
   local rec, cancels = P .. 'rec', P .. 'cancels'
   local answer, gone, ended, events, sums = {}, {}, {}, {}, {}
   for i, item in ipairs(items) do
@@ -127,10 +127,10 @@ local function cancel(keys, argv)
         answer[i] = 'C'
         gone[#gone + 1] = id
         ended[#ended + 1] = id
-        ended[#ended + 1] = 'c:' .. (uncertain and 1 or 0) .. '\0' .. final
+        ended[#ended + 1] = (as == 'expired' and 'e' or 'c:' .. (uncertain and 1 or 0)) .. '\0' .. final
         events[#events + 1] = event
         count_tags(sums, P, tags, class, -1)
-        count_tags(sums, P, tags, 'canceled', 1)
+        count_tags(sums, P, tags, as, 1)
         if kind == 'held' then
           count(sums, P .. 'rule:' .. source, 'held', -1)
           count(sums, P .. 'rule:' .. source, 'other', 1)

@@ -2,15 +2,15 @@
 
 -- settle: ends claims. Never leaves a delivery both claimed and elsewhere, nor a counter or an event without its state.
 -- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [session, retention_ms, [hold, ...], [kind, ...], [class, many, [tag, many, ...], ...], holds, kinds, others]. A hold is what stands
+-- ARGV[1]: msgpack [session, retention_ms, [hold, ...], [kind, ...], [class, many, [tag, many, ...], ...], holds, kinds, others, shared]. A hold is what stands
 --   in `claimed`; a kind is an array, see PLAIN and the locals of `other_end`; `holds` and `kinds` tell each delivery's. What the kinds marked plain
---   change in the counters is said for all of them together. others: number of a delivery (from 1) -> [due, record, late event] where it has any.
+--   change in the counters is said for all of them together. others: number of a delivery (from 1) -> [due, record, late event] where it has any. shared: [digest, what final statuses name by it, ...].
 -- ARGV[2]: the events, framed; an empty one is none. ARGV[3]: the ids, one behind the other. ARGV[4]: msgpack [tags of each].
 -- ARGV[5...]: the final status of each, '' = it does not end.
 -- Answers a letter for each delivery: O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is to be canceled).
 
 -- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered, with the status `final`.
-local function late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, final)
+local function late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, final, shared)
   for back = 0, math.ceil(retention_ms / 3600000) do
     local key = P .. 'ended:' .. (math.floor(now / 3600000) - back)
     local status = redis.call('HGET', key, id)
@@ -38,7 +38,7 @@ local function late_delivered(P, now, retention_ms, sums, id, pool, domain, tags
       if uncertain == '1' then
         count_tags(sums, P, tags, 'uncertain', -1)
       end
-      redis.call('HSET', key, id, final)
+      redis.call('HSET', key, id, final, unpack(shared))
       return
     end
   end
@@ -95,7 +95,7 @@ local function stale(step, i, id, kind, other)
   step.late_events[#step.late_events + 1] = framed_event(event)
   if kind[DELIVERED_LATE] then
     local pool, domain = queue_of(step, i)
-    late_delivered(step.P, step.now, step.retention_ms, step.sums, id, pool, domain, tags_of(step, i), step.argv[4 + i])
+    late_delivered(step.P, step.now, step.retention_ms, step.sums, id, pool, domain, tags_of(step, i), step.argv[4 + i], step.shared)
   end
 end
 
@@ -214,7 +214,7 @@ local function write_down(step, claimed)
     release_content(P, step.gone)
   end
   if #step.ended > 0 then
-    note_ended(P, now, step.retention_ms, step.ended)
+    note_ended(P, now, step.retention_ms, step.ended, step.shared)
   end
   if #step.records > 0 then
     redis.call('HSET', P .. 'rec', unpack(step.records))
@@ -241,7 +241,7 @@ end
 
 local function settle(keys, argv)
   local P, now = prefix_of(keys[1], 'lane'), now_ms()
-  local session, retention_ms, holds, kinds, plain, hold_of, kind_of, others = unpack(cmsgpack.unpack(argv[1]))
+  local session, retention_ms, holds, kinds, plain, hold_of, kind_of, others, shared = unpack(cmsgpack.unpack(argv[1]))
   local claimed, cancels, ids = P .. 'claimed:' .. session, P .. 'cancels', {}
   for i = 1, #kind_of do
     ids[i] = string.sub(argv[3], 18 * i - 17, 18 * i)
@@ -251,7 +251,7 @@ local function settle(keys, argv)
   local held = redis.call('HMGET', claimed, unpack(ids))
   local marks = redis.call('EXISTS', cancels) == 1 and redis.call('HMGET', cancels, unpack(ids)) or {}
   local step = {
-    P = P, now = now, retention_ms = retention_ms, argv = argv, hold_of = hold_of, sums = {}, late_events = {},
+    P = P, now = now, retention_ms = retention_ms, argv = argv, hold_of = hold_of, shared = shared, sums = {}, late_events = {},
     unclaim = {}, gone = {}, ended = {}, records = {}, queues = {}, hit = {}, spares = {}, holds_of = {},
   }
   local answer, left_out, told, as_said = {}, {}, false, true

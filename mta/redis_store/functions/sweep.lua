@@ -124,14 +124,14 @@ redis.register_function { function_name = STEP .. 'unhold', callback = unhold, f
 -- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went elsewhere, since it was read.
 -- KEYS: lane, rec, content, refs, count, events, pauses, spares, cancels, then due, agenda, held, spared, tag and rule keys.
 -- ARGV[1]: msgpack [move, source, generation, retention_ms, [[pool, domain], ...], [[rule, tags, uncertain, left_rule, spare_ms], ...],
---   ids, queues, kinds, raws, fates], the last five lists in one order; queues and kinds are places in the lists before. A raw is the record that
+--   ids, queues, kinds, raws, fates, shared], the five lists before the last in one order; queues and kinds are places in the lists before. A raw is the record that
 --   was read: a delivery that was attempted or counted otherwise since is left to the next pass, or to whoever claims it. A fate is the
---   final status of what is intercepted, else the new record.
+--   final status of what is intercepted, else the new record. shared: [digest, what final statuses name by it, ...].
 -- ARGV[2]: their events, framed. `source` is a pause, or '' for the queues.
 -- Answers how many, or -1 when the lane's barrier is above `generation`.
 local function move(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local how, source, generation, retention_ms, queues, kinds, all, queue_of, kind_of, raws, fates = unpack(cmsgpack.unpack(argv[1]))
+  local how, source, generation, retention_ms, queues, kinds, all, queue_of, kind_of, raws, fates, shared = unpack(cmsgpack.unpack(argv[1]))
   if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then
     return -1
   end
@@ -198,7 +198,7 @@ local function move(keys, argv)
     release_content(P, gone)
   end
   if #ended > 0 then
-    note_ended(P, now, retention_ms, ended)
+    note_ended(P, now, retention_ms, ended, shared)
   end
   for kind, n in pairs(met) do
     count_move(sums, P, how, from, source, kinds[kind], n)

@@ -7,9 +7,9 @@ import pytest
 
 from mta.ingress.admission import Admission
 from mta.ingress.door import Door
+from mta.model.endings import Final
 from mta.model.errors import StoreAway, StoreError
 from mta.model.ids import lane_of
-from mta.model.mail import Final
 from mta.model.outcomes import Reply
 from mta.model.rules import AtTheDoor, Head, Rule, Selectors
 from mta.policy.rule_table import RuleTable

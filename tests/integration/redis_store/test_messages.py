@@ -7,9 +7,10 @@ import time
 import msgspec
 import pytest
 
+from mta.model.endings import Final
 from mta.model.events import Event, EventType
 from mta.model.ids import message_of, new_message_id
-from mta.model.mail import Final, QueueKey
+from mta.model.mail import QueueKey
 from mta.model.outcomes import Class, Reply
 from mta.model.rules import NO_HEAD
 from mta.ports.queueing import Move, Settled, Want

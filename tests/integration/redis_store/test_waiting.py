@@ -5,8 +5,8 @@ import time
 import msgspec
 import pytest
 
+from mta.model.endings import Final
 from mta.model.ids import DeliveryId
-from mta.model.mail import Final
 from mta.model.outcomes import Class, Stage
 from mta.model.rules import NO_HEAD, Rule, Selectors
 from mta.ports.queueing import Move, Settled

@@ -6,8 +6,9 @@ import time
 import msgspec
 import pytest
 
+from mta.model.endings import Final
 from mta.model.ids import message_of
-from mta.model.mail import Final, QueueKey
+from mta.model.mail import QueueKey
 from mta.model.outcomes import Class
 from mta.model.rules import NO_HEAD, Head, Kind, Rule, Selectors
 from mta.policy.rule_table import RuleTable

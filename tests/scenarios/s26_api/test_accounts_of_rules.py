@@ -61,3 +61,12 @@ def test_o6_the_statement_of_a_removed_rule_can_still_be_read_and_remove_says_so
     lifted = ask(house.api, "GET", f"/v1/pauses/{pause}/statement")
     assert (lifted.status, lifted.body["rule"]) == (200, pause)
     assert ask(house.api, "GET", f"/v1/errors/{pause}/statement").status == 404, "a pause is no forced error"
+
+
+def test_o11_a_rule_is_lifted_by_selectors_in_the_query(house: Any):
+    made = ask(house.api, "POST", "/v1/errors?wait=5s", b'{"code": 554, "tag": "q2"}')
+    both = ask(house.api, "DELETE", "/v1/errors?tag=q2", b'{"tag": "q2"}')
+    assert (both.status, both.body["error"]["field"]) == (400, "body")
+    lifted = ask(house.api, "DELETE", "/v1/errors?tag=q2&wait=5s")
+    assert (lifted.status, lifted.body["id"]) == (200, made.body["id"])
+    assert ask(house.api, "DELETE", "/v1/errors?tag=q2").status == 404

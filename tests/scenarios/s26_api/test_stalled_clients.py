@@ -56,6 +56,7 @@ def _polled(sock: socket.socket) -> tuple[Any, Any, Any]:
     return poll.poll(0), None, None
 
 
+@pytest.mark.needs("prlimit")
 def test_k8_two_thousand_endless_headers_are_closed_and_an_order_gets_through_with_1024_descriptors(small: Node):
     api = small.ready["api"]
     stalled: list[socket.socket] = []

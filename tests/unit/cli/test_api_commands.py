@@ -10,8 +10,9 @@ import pytest
 
 from mta.cli import remote, tail
 from mta.http_out.api_client import ApiRefused
+from mta.model.endings import Final
 from mta.model.ids import delivery_id, message_text, new_message_id
-from mta.model.mail import Final, Record
+from mta.model.mail import Record
 from mta.model.outcomes import Class, Reply
 from mta.ports.messages import Standing
 from mta.ports.rules import SweepState

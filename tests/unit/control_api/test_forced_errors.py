@@ -351,3 +351,31 @@ async def test_k15_a_rule_that_older_processes_cannot_read_is_a_conflict(api, cl
     answer = await api.post("/v1/errors", json={"code": 554, "tag": "a"})
     assert answer.status == 409
     assert "n1/smtp+delivery/11" in (await answer.json())["error"]["message"]
+
+
+@pytest.mark.parametrize("base", ["/v1/errors", "/v1/pauses"])
+async def test_o11_a_rule_is_lifted_by_selectors_in_the_query_as_in_a_body(
+    api: TestClient, cluster: Cluster, base: str
+) -> None:
+    order: dict[str, Any] = {"tag": "q2", "domain": "example.com", "tags_all": ["b", "a"]}
+    made = await api.post(base, json=order | ({"code": 554} if base == "/v1/errors" else {}))
+    rule_id = (await made.json())["id"]
+    query = "?tag=q2&tags_all=a&tags_all=b&domain=EXAMPLE.com&wait=1s"
+    both = await api.delete(base + query, json=order)
+    assert (both.status, (await both.json())["error"]["field"]) == (400, "body")
+    assert (await api.delete(base + "?tag=q2")).status == 404, "exactly these selectors"
+    answer = await api.delete(base + query)
+    assert (answer.status, (await answer.json())["id"]) == (200, rule_id)
+    assert cluster.rules == {}
+    for wrong, field in (("?tagg=q2", "tagg"), ("?tag=a&tag=b", "tag"), ("?everything=maybe", "everything")):
+        answer = await api.delete(base + wrong)
+        assert (answer.status, (await answer.json())["error"]["field"]) == (400, field)
+    assert (await api.delete(base)).status == 415, "neither is there"
+
+
+async def test_o11_a_star_in_the_query_is_no_selector(api: TestClient) -> None:
+    answer = await api.delete("/v1/errors?tag=*")
+    assert (answer.status, (await answer.json())["error"]["field"]) == (400, "everything")
+    made = await api.post("/v1/errors", json={"code": 554, "everything": True})
+    assert made.status == 201
+    assert (await api.delete("/v1/errors?everything=true&domain=*")).status == 200

@@ -7,9 +7,10 @@ from aiohttp.test_utils import TestClient
 
 from control_api.message_record import message_record
 from control_api.openapi import document
+from mta.model.endings import Common, Final
 from mta.model.ids import DeliveryId, delivery_id, message_text, new_message_id
-from mta.model.mail import Final, Record
-from mta.model.outcomes import Class, Reply
+from mta.model.mail import Record
+from mta.model.outcomes import Class, Forced, Reply, Stage
 from mta.ports.messages import Standing
 from tests.support.control_api import AT, Cluster
 
@@ -75,11 +76,16 @@ def test_the_record_of_what_waits_for_its_next_attempt() -> None:
         "recipients": [
             {
                 "id": f"{TEXT}.1",
+                "message_id": TEXT,
                 "recipient": "u1@example.com",
+                "sender": "from@example.org",
                 "status": "ENQUEUED",
                 "error": {"code": 450, "enhanced": "4.2.1", "text": "later"},
+                "tags": ["red"],
+                "tenant": "acme",
                 "attempts": 3,
                 "next_attempt": AT_TEXT,
+                "accepted_at": "2023-11-14T22:13:20.005Z",
                 "uncertain": False,
             }
         ],
@@ -98,6 +104,7 @@ def test_the_record_of_what_has_ended_says_what_is_still_known() -> None:
         "recipients": [
             {
                 "id": f"{TEXT}.1",
+                "message_id": TEXT,
                 "recipient": "u1@example.com",
                 "status": "UNDELIVERABLE",
                 "reason": "BOUNCED",
@@ -106,6 +113,52 @@ def test_the_record_of_what_has_ended_says_what_is_still_known() -> None:
             }
         ],
     }
+
+
+def test_o13_the_record_of_what_has_ended_says_all_that_a_live_one_does() -> None:
+    common = Common(
+        "from@example.org", ("red",), "gold", "acme", "192.0.2.1", "mx.example.com",
+        Forced("r1", 7, Stage.BEFORE_DOT), Reply(554, "5.7.1", "stopped"),
+    )  # fmt: skip
+    final = Final("u1@example.com", AT, attempts=2, common=common, properties={"job": "7"})
+    standing = Standing(delivery(), Class.INTERCEPTED, None, final, uncertain=True, common=common)
+    (recipient,) = message_record(MESSAGE, [standing], NOW)["recipients"]
+    assert recipient == {
+        "id": f"{TEXT}.1",
+        "message_id": TEXT,
+        "recipient": "u1@example.com",
+        "sender": "from@example.org",
+        "status": "UNDELIVERABLE",
+        "reason": "INTERCEPTED",
+        "error": {"code": 554, "enhanced": "5.7.1", "text": "stopped"},
+        "forced": {"rule": "r1", "generation": 7, "stage": "before_dot"},
+        "tags": ["red"],
+        "tenant": "acme",
+        "pool": "gold",
+        "mta": "192.0.2.1",
+        "mx": "mx.example.com",
+        "attempts": 2,
+        "accepted_at": AT_TEXT,
+        "ended_at": AT_TEXT,
+        "metadata": {"job": "7"},
+        "uncertain": True,
+    }
+
+
+@pytest.mark.parametrize("odd", ["\x9b31m", "\u202e", "\u2028", "\x7f", "\r\n", "\udc80", "\u200b"])
+def test_k11_untrusted_text_is_made_visible_and_bounded(odd: str) -> None:
+    said = Reply(550, "5.1.1", odd + "x" * 9000)
+    common = Common(f"a{odd}@example.org", (f"t{odd}",), "default", mx=f"mx{odd}.example.com")
+    final = Final(f"u{odd}@example.com", AT, reply=said, common=common, properties={f"k{odd}": f"v{odd}"})
+    ended = Standing(delivery(), Class.BOUNCED, None, final, common=common)
+    record = Record(
+        f"a{odd}@example.org", f"u{odd}@example.com", (f"t{odd}",), 10, AT, AT + 9, last=said, properties={"k": odd}
+    )
+    for standing in (ended, Standing(delivery(), Class.QUEUED, record, None, AT)):
+        found = message_record(MESSAGE, [standing], NOW)
+        assert str(found).isprintable()
+        assert odd not in str(found)
+        assert len(found["recipients"][0]["error"]["text"]) == 1024
 
 
 @pytest.mark.parametrize(

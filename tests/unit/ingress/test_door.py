@@ -4,10 +4,11 @@ import msgspec
 import pytest
 
 from mta.ingress.door import Door
+from mta.model.endings import Common, Final
 from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
-from mta.model.mail import Final, NewMessage, Recipient
-from mta.model.outcomes import Origin, Reply, Stage
+from mta.model.mail import NewMessage, Recipient
+from mta.model.outcomes import Forced, Origin, Reply, Stage
 from mta.model.rules import AtTheDoor, Head, Kind, Rule, Selectors
 from mta.policy.rule_table import RuleTable
 from mta.ports.queueing import NO_DOOR
@@ -88,7 +89,13 @@ def test_what_is_accepted_and_matches_a_rule_that_ends_mail_is_intercepted(undo,
         (3, "r1", spare_ms),
     ]
     reply = Reply(554, "5.1.0", "no")
-    assert msgspec.msgpack.decode(third.final, type=Final) == Final("c@example.com", NOW, 3, False, reply)
+    assert msgspec.msgpack.decode(third.final, type=Final) == Final(
+        "c@example.com",
+        NOW,
+        3,
+        common=Common("from@example.org", ("red",), "default", forced=Forced("r1", 7, Stage.DOOR), reply=reply),
+        properties={"k": "v"},
+    )
     (event,) = events_of([third.event])
     assert (event.type, event.id, event.recipient) == (
         EventType.INTERCEPTED,

@@ -1,0 +1,94 @@
+"""How a delivery ended, as it is kept for `status.retention`: small, since there are far more of these than live ones.
+
+Most deliveries that end have sender, tags, pool, sending IP and peer in common with many others. A process keeps what
+it has met before once for each hour and lane, and names it by a digest; what it meets for the first time stands in
+place, so that mail whose every sender or tag is another costs nothing more.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+import msgspec
+
+from mta.model.outcomes import Forced, Reply
+
+_MOST = 4096  # met, and remembered
+_SAID_AT_MOST = 1024  # characters of a reply that are kept
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Common(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What many deliveries that end have alike (msgpack; new fields only at the end)."""
+
+    sender: str
+    tags: tuple[str, ...]
+    pool: str
+    tenant: str = ""
+    mta: str = ""  # the sending IP of the last attempt, "" = none began
+    mx: str = ""  # the peer of the last attempt
+    forced: Forced | None = None
+    reply: Reply | None = None  # the forced error's
+
+
+class Final(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is kept of a delivery that has ended (msgpack; new fields only at the end)."""
+
+    recipient: str
+    ended_at: int  # Unix ms
+    recipients: int = 1  # of its message
+    relayed: bool = False  # delivered to a relay, not to the recipient's own MX
+    reply: Reply | None = None  # None where it was delivered, or a forced error's reply is in what is common
+    unroutable: bool = False  # bounced because there is nowhere to deliver to
+    attempts: int = 0
+    common: Common | bytes | None = None  # in place, or the digest of what is kept elsewhere
+    properties: dict[str, str] | None = None
+    uncertain: bool = False  # not delivered as far as is known, but an attempt may have reached the recipient
+
+
+class Shared(NamedTuple):
+    """What is common, as it is kept once."""
+
+    digest: bytes
+    raw: bytes
+
+
+class Commons:
+    """What was met before."""
+
+    __slots__ = ("_met",)
+
+    def __init__(self) -> None:
+        self._met: dict[tuple[object, ...], Shared | None] = {}
+
+    def share(
+        self,
+        sender: str,
+        tags: tuple[str, ...],
+        pool: str,
+        tenant: str,
+        mta: str = "",
+        mx: str = "",
+        forced: Forced | None = None,
+        reply: Reply | None = None,
+    ) -> tuple[Common | bytes, Shared | None]:
+        """What a Final says of it, and what must be kept beside that."""
+        key = (sender, tags, pool, tenant, mta, mx, forced, reply)
+        try:
+            shared = self._met[key]
+        except KeyError:
+            if len(self._met) >= _MOST:
+                self._met.clear()
+            self._met[key] = None
+            return Common(*key), None
+        if shared is None:
+            raw = _encode(Common(*key))
+            shared = self._met[key] = Shared(hashlib.blake2b(raw, digest_size=8).digest(), raw)
+        return shared.digest, shared
+
+
+def short(reply: Reply) -> Reply:
+    """The reply as it is kept: what a peer says at great length costs memory for a day."""
+    if len(reply.text) <= _SAID_AT_MOST:
+        return reply
+    return Reply(reply.code, reply.enhanced, reply.text[:_SAID_AT_MOST])
