@@ -1,7 +1,6 @@
 """A connection that carries transactions: our protocol on a transport that was made ready for MAIL."""
 
 import asyncio
-import time
 from typing import Protocol
 
 from mta.egress.dial import Line
@@ -11,6 +10,7 @@ from mta.model.settings import DeliverySettings
 from mta.policy.failures import Trouble, broken
 from mta.smtp.client_machine import ClientMachine, Step
 from mta.smtp.transparency import sent_size, wire_form
+from mta.timing.clock import wall_ms
 
 CHUNK = 64 * 1024
 _DOT = b".\r\n"
@@ -289,7 +289,7 @@ class Connection(asyncio.Protocol):
     def _dot(self, transaction: Transaction, data: bytes) -> None:
         self.transport.write(data)
         self.machine.dot_sent()
-        transaction.dot_at = int(time.time() * 1000)
+        transaction.dot_at = wall_ms()
         transaction.content = b""
         self._body = None
         self.deadline = self._loop.time() + self._settings.dot_timeout

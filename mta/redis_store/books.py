@@ -1,6 +1,5 @@
 """The counters as the API reads them."""
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,6 +7,7 @@ from mta.model.mail import QueueKey
 from mta.ports.books import QueueCounts
 from mta.redis_store import keys
 from mta.redis_store.link import Link
+from mta.timing.clock import wall_ms
 
 _AT_ONCE: Final = 5000  # rules in one step, which takes a few milliseconds
 
@@ -59,7 +59,7 @@ class StoredBooks:
         return found, f"{lane}:{at}" if lane < len(self._lanes) else ""
 
     async def queues(self) -> list[QueueCounts]:
-        now = int(time.time() * 1000)
+        now = wall_ms()
         found: dict[QueueKey, list[int]] = {}
         for lane in self._lanes:
             prefix = keys.lane_prefix(lane)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -16,6 +15,7 @@ from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, Step, Trail
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
+from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ class StoredRules:
             keys.RULES_EFFECTS,
             keys.RULES_SWEEPS,
         ]
-        at = int(time.time() * 1000)
+        at = wall_ms()
         args: list[bytes | str | int] = [op, change, rule.id, *_written(seen, rule), by, at, self._max_rules]
         answer = await self._link.call_kept(b"fg1_rules_change", step_keys, args)
         if answer is None:
@@ -239,7 +239,7 @@ class StoredRules:
     async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
         step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES]
         step_keys += [keys.past_key(rule.id) for rule in rules]
-        args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), int(time.time() * 1000)]
+        args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), wall_ms()]
         for rule in rules:
             seen = await self._seen(rule.id)
             known = stored.get(rule.id)

@@ -24,6 +24,7 @@ from mta.runtime.admin_token import admin_token
 from mta.runtime.child import boot_line
 from mta.runtime.data_dir import DataDir, check_log
 from mta.runtime.embedded import EmbeddedServer
+from mta.runtime.host_clock import take_time_of, watch_host_clock
 from mta.runtime.node_name import NodeName
 from mta.runtime.notify import notify_systemd
 from mta.runtime.processes import Process, Role
@@ -70,7 +71,7 @@ class Supervisor:
                 await self._embedded.start()
                 watches.append(loop.create_task(self._watch_embedded()))
             await self._prepare_store()
-            watches.append(loop.create_task(self._hold_name()))
+            watches += (loop.create_task(self._hold_name()), loop.create_task(watch_host_clock()))
             self._start_processes()
             loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self._hang_up()))
             await self._wait_ready()
@@ -105,6 +106,7 @@ class Supervisor:
         self._link = await open_link(self._settings, self._redis_url, self._stop, limit=_STORE_AWAY)
         cluster = ClusterSettings(self._link)
         await cluster.open(self._settings.rules.max_staleness)
+        await take_time_of(cluster)
         node = self._settings.node
         name = NodeName(
             StoredNodeNames(self._link), node.name, self._folder.identity, node.data_dir, self._settings.delivery.lease
