@@ -105,7 +105,7 @@ PERMIT = (
     ),
     Mutation(
         "the clock counts suspension",
-        "mta/rules/clock.py",
+        "mta/timing/clock.py",
         "time.CLOCK_BOOTTIME",
         "time.CLOCK_MONOTONIC",
         _T_HISTORY + "a_suspended_machine",
