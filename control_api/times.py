@@ -1,12 +1,9 @@
 """The API's wall clock, and times as it shows them."""
 
-import time
-
 from mta.model.units import format_time
+from mta.timing.clock import wall_ms
 
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+now_ms = wall_ms
 
 
 def shown(ms: int) -> str | None:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import select
-import time
 from typing import Protocol
 
 from mta.egress.connection_budget import LATELY
@@ -16,6 +15,7 @@ from mta.model.settings import DeliverySettings
 from mta.policy.failures import Trouble, broken
 from mta.smtp.client_machine import ClientMachine, Step
 from mta.smtp.transparency import sent_size, wire_form
+from mta.timing.clock import wall_ms
 
 CHUNK = 64 * 1024
 _DOT = b".\r\n"
@@ -362,7 +362,7 @@ class Connection(asyncio.Protocol):
     def _dot(self, transaction: Transaction, data: bytes) -> None:
         self.transport.write(data)
         self.machine.dot_sent()
-        transaction.dot_at = int(time.time() * 1000)
+        transaction.dot_at = wall_ms()
         transaction.content = b""
         self._body = None
         self.deadline = self._loop.time() + self._settings.dot_timeout

@@ -9,7 +9,7 @@ from mta.egress.connection import Connection
 from mta.egress.connection_budget import Attempt, Standing
 from mta.egress.house import House
 from mta.egress.reach import Reached, reach_first
-from mta.egress.settling import Settling, wall_ms
+from mta.egress.settling import Settling
 from mta.egress.targets import Target
 from mta.egress.transaction import Transaction
 from mta.egress.waiting import Waiting
@@ -18,6 +18,7 @@ from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Outcome, Verdict
 from mta.policy.failures import Trouble
+from mta.timing.clock import wall_ms
 
 _PER_CONNECTION = 8  # transactions that may wait for each connection before another is opened
 

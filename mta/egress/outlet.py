@@ -12,7 +12,7 @@ from mta.egress.house import House
 from mta.egress.next_hosts import HostsBehind, NextHosts
 from mta.egress.opening import Opening
 from mta.egress.reach import Reached
-from mta.egress.settling import Settling, may_restart, wall_ms
+from mta.egress.settling import Settling, may_restart
 from mta.egress.transaction import Transaction, canceled, of_trouble, results, returned
 from mta.egress.waiting import Waiting
 from mta.model.ids import MessageId
@@ -23,6 +23,7 @@ from mta.model.rules import InFlight, PastDot, Rule
 from mta.model.settings import DomainSettings
 from mta.policy.failures import Trouble, broken
 from mta.policy.rule_table import RuleTable
+from mta.timing.clock import wall_ms
 
 FIRST_ROOM = 32
 LEAST_ROOM = 16

@@ -1,6 +1,5 @@
 """Transactions that end without a host's reply: one outcome for all deliveries of a transaction, or each its own."""
 
-import time
 from collections.abc import Sequence
 
 import msgspec
@@ -86,8 +85,3 @@ def may_restart(connection: Connection, transaction: Transaction, trouble: Troub
     else:
         return False
     return ends and connection.carried > 1 and not transaction.dot_at and transaction.restarts < MOST_RESTARTS
-
-
-def wall_ms() -> int:
-    """Unix milliseconds."""
-    return time.time_ns() // 1_000_000

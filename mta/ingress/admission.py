@@ -7,7 +7,6 @@ message: each gets its reply by a callback.
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -16,6 +15,7 @@ from mta.model.ids import MessageId, message_text, new_message_id
 from mta.model.mail import NewMessage
 from mta.model.outcomes import Reply
 from mta.ports.queueing import NO_DOOR, Accepts, Ambiguous, Doorway
+from mta.timing.clock import wall_seconds
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Admission:
         ask: Ask,
         *,
         has_room: Callable[[int], bool] = lambda size: True,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = wall_seconds,
     ) -> None:
         """`commit_delay` in seconds; `ask` says what the rules make of a batch, `has_room` whether the disk has room
         for so many bytes; `clock` gives Unix seconds."""

@@ -1,6 +1,5 @@
 """The door: what the forced errors in force make of messages that were read and are about to be accepted."""
 
-import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -14,6 +13,7 @@ from mta.model.rules import AtTheDoor, Kind, Rule
 from mta.policy.rule_table import RuleTable, ends
 from mta.ports.queueing import NO_DOOR, Doorway, Interception, Rejected
 from mta.ports.rules import Rules
+from mta.timing.clock import wall_seconds
 
 _SAID = "the message is refused by order of this site"  # where the rule has no words of its own
 
@@ -23,7 +23,9 @@ _encode = msgspec.msgpack.Encoder().encode
 class Door:
     """Decides by the table as it is when asked; a stale table decides nothing."""
 
-    def __init__(self, rules: Rules, node: str, undo_window: float, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, rules: Rules, node: str, undo_window: float, *, clock: Callable[[], float] = wall_seconds
+    ) -> None:
         """`node` is named in the events, `undo_window` is in seconds, `clock` gives Unix seconds."""
         self._rules = rules
         self._node = node

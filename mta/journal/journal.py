@@ -16,6 +16,7 @@ from mta.model.rules import Rule
 from mta.model.settings import JournalSettings
 from mta.model.units import format_time
 from mta.ports.journal import Entry, EventSink, Outbox, RuleChange, Tail
+from mta.timing.clock import wall_ms
 
 _LEASE, _RENEW = 15.0, 5.0
 _MARGIN = 1.0  # nothing is begun that close to the end of a lease
@@ -268,7 +269,7 @@ class Journal:
             'dropped unread (journal.when_behind = "drop")'
         )
         _log.error("%s", reason)
-        gap = Event(EventType.GAP, time.time_ns() // 1_000_000, reason=reason)
+        gap = Event(EventType.GAP, wall_ms(), reason=reason)
         await self._show(await self._keep([(f"gap.{lane.number}.{lane.position}", gap)]))
         self.dropped += await self._outbox.drop(lane.number, self._name, keep)
 

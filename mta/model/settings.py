@@ -46,7 +46,9 @@ Role = Literal["smtp", "delivery", "api", "journal"]
 class NodeSettings(Struct, frozen=True, kw_only=True):
     """This node and its processes."""
 
-    name: Annotated[str, Meta(description='Name of this node, one of its own in the cluster; "" = the host name.')] = ""
+    name: Annotated[
+        str, Meta(description='Name of this node, one of its own among living nodes; "" = the host name.')
+    ] = ""
     data_dir: Annotated[
         str,
         Meta(
@@ -178,7 +180,12 @@ class DeliverySettings(Struct, frozen=True, kw_only=True):
         Seconds, Meta(ge=0, description="How long a final dot waits for a fresh rule table before it is aborted.")
     ] = 30.0
     lease: Annotated[
-        Seconds, Meta(ge=5, le=3600, description="Silence after which a process is dead and its claims are taken back.")
+        Seconds,
+        Meta(
+            ge=5,
+            le=3600,
+            description="Silence after which a process is dead: others take its claims, its node replaces it.",
+        ),
     ] = 60.0
     dns_servers: Annotated[
         tuple[str, ...], Meta(description='DNS servers, "ip" or "ip:port"; [] = the system\'s.')

@@ -39,6 +39,10 @@ class ClusterSettings:
         for lane in range(self.lanes):
             await self._link.command("HSETNX", keys.lane_key(lane, b"lane"), "schema", SCHEMA)
 
+    async def clock(self) -> float:
+        """Unix seconds by the server's clock."""
+        return int(await self._link.call(b"clock", [keys.lane_key(0, b"lane")], [])) / 1000
+
     async def put_token(self, name: str, secret: str) -> None:
         """Only the SHA-256 of the secret is kept."""
         await self._link.command("HSET", keys.META_TOKENS, name, hashlib.sha256(secret.encode()).digest())

@@ -1,10 +1,10 @@
 """The identity of a store: an id that is written when it is created, by which a store that was emptied is noticed."""
 
 import secrets
-import time
 
 from mta.redis_store import keys
 from mta.redis_store.link import Link
+from mta.timing.clock import wall_ms
 
 _ID = b"id"
 _EMPTIED_AT = b"emptied_at"
@@ -29,9 +29,9 @@ class Foundation:
     async def note_emptied(self, event: bytes) -> None:
         """It was found emptied: this stands in the store until it is acknowledged. The first node that says so appends
         `event`, so that a cluster logs it once."""
-        at = int(time.time() * 1000)
+        at = wall_ms()
         if await self._link.command("HSETNX", keys.META_SETTINGS, _EMPTIED_AT, at):
-            await self._link.call(b"fg1_note", [keys.lane_key(0, b"lane"), keys.lane_key(0, b"events")], [event])
+            await self._link.call(b"note", [keys.lane_key(0, b"lane"), keys.lane_key(0, b"events")], [event])
 
     async def emptied_at(self) -> int:
         return int(await self._link.command("HGET", keys.META_SETTINGS, _EMPTIED_AT) or 0)

@@ -19,6 +19,7 @@ from mta.ports.messages import Standing
 from mta.ports.rules import Queued
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+from mta.timing.clock import wall_ms, wall_seconds
 
 _PROBED: Final = 100  # recipients that are looked for where nothing says how many there are; most of one step
 _MOST_FIELDS: Final = 3000  # that one step may look up
@@ -180,7 +181,7 @@ class StoredMessages:
 
     def _ended_keys(self, message: MessageId, prefix: bytes) -> list[bytes]:
         """From now back to when the message came, an hour more each way: clocks differ."""
-        now, came = time.time(), int.from_bytes(message[:6], "big") / 1000
+        now, came = wall_seconds(), int.from_bytes(message[:6], "big") / 1000
         oldest = max(came, now - self._retention - _HOUR)
         hours = range(int(now // _HOUR) + 1, int(oldest // _HOUR) - 2, -1)
         return [keys.ended_key(prefix, hour) for hour in hours]
@@ -189,13 +190,13 @@ class StoredMessages:
 
     async def _cancel_once(self, message: MessageId, seen: Sequence[tuple[_Found, _Place]]) -> list[bytes]:
         """The steps for what was seen; the answers for what is not at rest."""
-        lane, now = lane_of(message), int(time.time() * 1000)
+        lane, now = lane_of(message), wall_ms()
         answers = [b"M" for found, place in seen if not found.status and not place.kind and found.record is not None]
         waiting = [(found, place) for found, place in seen if place.kind]
         if any(place.kind == "claimed" and not place.asked_at for _, place in waiting):
             # First: who is told too early loses nothing, and a mark means that whoever held it then has been told.
             await self._link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [message])
-            now = int(time.time() * 1000)
+            now = wall_ms()
         for some in _slices(waiting, _PROBED):
             prefix = keys.lane_prefix(lane)
             names: set[bytes] = set()
@@ -210,7 +211,7 @@ class StoredMessages:
 
     async def expire(self, lane: int, over: Sequence[Queued], reason: str) -> int:
         """Fulfils ports.unserved.Expiry."""
-        prefix, now, count = keys.lane_prefix(lane), int(time.time() * 1000), 0
+        prefix, now, count = keys.lane_prefix(lane), wall_ms(), 0
         ending = _Ending(self._node, now, EventType.EXPIRATION, EXPIRED, reason)
         for some in _slices(over, _PROBED):
             names: set[bytes] = set()

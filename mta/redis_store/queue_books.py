@@ -11,6 +11,7 @@ from mta.model.mail import QueueKey, Record
 from mta.ports.books import QueueCounts
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+from mta.timing.clock import wall_ms
 
 SAMPLE: Final = 250  # deliveries at each end of a lane's queue among which the oldest is looked for
 _AT_ONCE: Final = 10  # queues in one step: it reads 5,000 ids at most, which takes 3 ms of the server
@@ -103,7 +104,7 @@ class QueueBooks:
         return found
 
     async def _count(self, names: Sequence[QueueKey], found: dict[QueueKey, _Tally]) -> None:
-        now = int(time.time() * 1000)
+        now = wall_ms()
         for lane in self._lanes:
             prefix = keys.lane_prefix(lane)
             for at in range(0, len(names), _AT_ONCE):

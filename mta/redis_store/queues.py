@@ -14,6 +14,7 @@ from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
 from mta.redis_store.settle_step import settle_call
+from mta.timing.clock import wall_ms
 
 _ANSWERS = {ord("O"): Settled.OK, ord("S"): Settled.STALE, ord("R"): Settled.OLD_RULES, ord("C"): Settled.CANCEL}
 _TO_BE_CANCELED = b"x"  # instead of its content, see claim.lua
@@ -119,7 +120,7 @@ class Queues:
     async def _void(self, session: str, lane: int, number: int, error: StoreError) -> None:
         """Returns when the batch has run after all; raises `error` once it never can, else Ambiguous."""
         try:
-            answer = await self._link.call(b"void", self._void_keys(lane, session), [session, number])
+            answer = await self._link.call(b"void", self._void_keys(lane, session), [session, number, wall_ms()])
         except StoreError as away:
             self._unseen.setdefault(lane, []).append((session, number))
             raise Ambiguous(str(away)) from away
@@ -133,7 +134,7 @@ class Queues:
 
     async def agenda(self, lane: int, pools: Sequence[str], most: int) -> list[Due]:
         await self._give_back_unseen(lane)
-        answer = await self._link.call(b"agenda", [self._prefixes[lane] + b"lane"], [most, *pools])
+        answer = await self._link.call(b"agenda", [self._prefixes[lane] + b"lane"], [most, wall_ms(), *pools])
         return [
             Due(QueueKey(answer[at].decode(), answer[at + 1].decode()), int(float(answer[at + 2])))
             for at in range(1, len(answer), 3)
@@ -145,7 +146,7 @@ class Queues:
         step_keys = self._claim_keys(lane, session)
         step_keys += [prefix + name for name in (b"content", b"parked", b"count")]
         self._claims[lane] += 1
-        args: list[bytes | str | int] = [session, self._claims[lane], most_bytes]
+        args: list[bytes | str | int] = [session, self._claims[lane], most_bytes, wall_ms()]
         for (pool, domain), most in wants:
             raw_pool, raw_domain = pool.encode(), domain.encode()
             step_keys.append(keys.due_key(prefix, raw_pool, raw_domain))
@@ -174,12 +175,12 @@ class Queues:
     async def _give_back_unseen(self, lane: int) -> None:
         """What this session may have claimed by calls whose answers were lost goes back to its queues."""
         if lane in self._unsure:
-            args: list[bytes | str | int] = [self._session.id, self._claims[lane], self._tokens[lane]]
+            args: list[bytes | str | int] = [self._session.id, self._claims[lane], self._tokens[lane], wall_ms()]
             await self._link.call(b"recall", self._claim_keys(lane, self._session.id), args)
             self._unsure.discard(lane)
         while unseen := self._unseen.get(lane):
             session, number = unseen[0]
-            await self._link.call(b"void", self._void_keys(lane, session), [session, number])
+            await self._link.call(b"void", self._void_keys(lane, session), [session, number, wall_ms()])
             unseen.remove((session, number))
 
     def _void_keys(self, lane: int, session: str) -> list[bytes]:
@@ -189,7 +190,7 @@ class Queues:
     async def farewell(self) -> None:
         """What this session still holds goes back, and nothing is remembered of it: it ends in good order."""
         for lane in range(self.lanes):
-            await self._link.call(b"farewell", self._claim_keys(lane, self._session.id), [self._session.id])
+            await self._link.call(b"farewell", self._claim_keys(lane, self._session.id), [self._session.id, wall_ms()])
 
     def _claim_keys(self, lane: int, session: str) -> list[bytes]:
         prefix = self._prefixes[lane]
@@ -220,7 +221,7 @@ class Queues:
             task.add_done_callback(self._past_settled.discard)
 
     async def _past_dot_settled(self, rule: str, ids: Sequence[str]) -> None:
-        at = int(time.time() * 1000)
+        at = wall_ms()
         for attempt in range(100):
             try:
                 await self._link.call(b"past_settled", [keys.RULES_HEAD, keys.past_key(rule)], [at, *ids])
@@ -239,7 +240,7 @@ class Queues:
 
     async def reclaim(self, lane: int, session: str, most: int) -> int:
         """Take back what a dead session holds in the lane; 0 = it holds nothing more there."""
-        return int(await self._link.call(b"reclaim", self._claim_keys(lane, session), [session, most]))
+        return int(await self._link.call(b"reclaim", self._claim_keys(lane, session), [session, most, wall_ms()]))
 
 
 def _refusal(answer: bytes, session: str) -> StoreError:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -30,6 +29,7 @@ from mta.redis_store import codec, keys, rule_records
 from mta.redis_store.link import Link
 from mta.redis_store.rule_records import identity_of, leads_from, read_change, read_rule, session_state, this_build
 from mta.redis_store.session import Session
+from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
@@ -278,8 +278,7 @@ class StoredRules:
             keys.RULES_SWEEPS,
             keys.removed_key(rule.id),
         ]
-        at = int(time.time() * 1000)
-        args: list[bytes | str | int] = [op, change, rule.id, *_written(seen, rule), by, at]
+        args: list[bytes | str | int] = [op, change, rule.id, *_written(seen, rule), by, wall_ms()]
         args += (self._max_rules, self._retention_ms)
         answer = await self._link.call_kept(b"rules_change", step_keys, args)
         if answer is None:
@@ -318,7 +317,7 @@ class StoredRules:
     async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
         step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES]
         step_keys += [keys.past_key(rule.id) for rule in rules]
-        args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), int(time.time() * 1000)]
+        args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), wall_ms()]
         for rule in rules:
             seen = await self._seen(rule.id)
             known = stored.get(rule.id)

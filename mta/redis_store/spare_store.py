@@ -1,6 +1,5 @@
 """What forced errors intercepted and is kept for an undo: read, and put back."""
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,6 +9,7 @@ from mta.model.outcomes import Stage
 from mta.ports.spares import Back, Spared
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+from mta.timing.clock import wall_ms
 
 _STAGES: Final = {stage.value[0]: stage for stage in Stage}
 _REINSTATE_KEYS: Final = (b"spares", b"rec", b"count", b"events", b"pools")
@@ -27,7 +27,7 @@ class StoredSpares:
     async def spared(self, lane: int, rule: str, most: int) -> list[Spared]:
         prefix = keys.lane_prefix(lane)
         step_keys = [prefix + b"lane", keys.spared_key(prefix, rule.encode()), prefix + b"rec"]
-        answer = await self._link.call(b"first", step_keys, [f"({int(time.time() * 1000)}", most])
+        answer = await self._link.call(b"first", step_keys, [f"({wall_ms()}", most])
         return [_spared(*answer[at : at + 3]) for at in range(1, len(answer), 3)]
 
     async def count(self, rule: str, now_ms: int) -> int:
@@ -70,7 +70,7 @@ class StoredSpares:
             for one in back
         ]
         blob = codec.encode((rule, self._hours, list(queues), items))
-        return int(await self._link.call(b"reinstate", step_keys, [blob]))
+        return int(await self._link.call(b"reinstate", step_keys, [blob, wall_ms()]))
 
 
 def _spared(member: bytes, until: bytes, raw: bytes) -> Spared:

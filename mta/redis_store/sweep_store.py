@@ -11,6 +11,7 @@ from mta.model.mail import QueueKey
 from mta.ports.rules import InterceptAnswer, Match, Queued, SweepMove, SweepState
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+from mta.timing.clock import wall_ms
 
 _MOVE_KEYS: Final = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"pauses", b"spares", b"cancels")
 
@@ -69,7 +70,7 @@ class StoredSweeps:
         prefix = keys.lane_prefix(lane)
         step_keys = [prefix + b"lane", keys.held_key(prefix, pause.encode()), prefix + b"count", prefix + b"pauses"]
         step_keys.append(keys.rule_key(prefix, pause.encode()))
-        args: list[bytes | str | int] = [pause]
+        args: list[bytes | str | int] = [pause, wall_ms()]
         for id_, (pool, domain) in members:
             step_keys += (keys.due_key(prefix, pool.encode(), domain.encode()), keys.agenda_key(prefix, pool.encode()))
             args += (id_, pool, domain)
@@ -111,7 +112,7 @@ class StoredSweeps:
         prefix = keys.lane_prefix(lane)
         step_keys = [prefix + b"lane", keys.spared_key(prefix, rule.encode())]
         step_keys += [prefix + name for name in (b"spares", b"rec", b"content", b"refs")]
-        return int(await self._link.call(b"drop_spared", step_keys, [rule, most, "1" if early else ""]))
+        return int(await self._link.call(b"drop_spared", step_keys, [rule, most, "1" if early else "", wall_ms()]))
 
     async def traffic(self) -> int:
         total = 0

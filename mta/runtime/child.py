@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import uvloop
@@ -16,8 +16,11 @@ import uvloop
 from mta.ingress.crew import Seat
 from mta.model.settings import Settings
 from mta.runtime.heartbeat import Heartbeat
+from mta.timing.clock import process_clock
 
 log = logging.getLogger(__name__)
+
+CLOCK_LOOK: Final = 1.0  # seconds between two looks at the host's clock
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -28,6 +31,7 @@ class Boot(msgspec.Struct, frozen=True):
     sockets: tuple[int, ...] = ()  # listening sockets, inherited
     seat: Seat | None = None  # among the workers that share those sockets
     heartbeat: int = -1  # descriptor of the memory that its event loop beats in; -1 = nobody looks
+    clock_offset: float | None = None  # of the node's time of day; None = by the host's clock
 
 
 class Child:
@@ -91,6 +95,9 @@ async def _main(main: Callable[[Child], Awaitable[None]], boot: Boot) -> None:
     child = Child(boot)
     if boot.heartbeat >= 0:
         Heartbeat.start(boot.heartbeat)
+    if boot.clock_offset is not None:
+        process_clock.anchor(boot.clock_offset)
+    _follow_clock(loop)
     loop.add_signal_handler(signal.SIGHUP, child.hang_up)
     pipe = await loop.connect_read_pipe(lambda: _Pipe(child.stopping), os.fdopen(0, "rb", buffering=0))
     try:
@@ -99,6 +106,12 @@ async def _main(main: Callable[[Child], Awaitable[None]], boot: Boot) -> None:
         pipe[0].close()
     if child.failed:
         sys.exit(1)
+
+
+def _follow_clock(loop: asyncio.AbstractEventLoop) -> None:
+    """The supervisor says it when the host's clock jumps; here its small steps are followed."""
+    process_clock.follow()
+    loop.call_later(CLOCK_LOOK, _follow_clock, loop)
 
 
 class _Pipe(asyncio.Protocol):
@@ -115,5 +128,6 @@ class _Pipe(asyncio.Protocol):
 
 
 def boot_line(settings: Settings, redis_url: str, sockets: tuple[int, ...], seat: Seat | None, heartbeat: int) -> bytes:
-    boot: Any = Boot(settings, redis_url, sockets, seat, heartbeat)
+    """Its time of day is that of the process which starts it."""
+    boot: Any = Boot(settings, redis_url, sockets, seat, heartbeat, process_clock.offset)
     return msgspec.json.encode(boot) + b"\n"

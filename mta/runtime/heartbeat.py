@@ -12,7 +12,6 @@ from typing import Final, Self
 BEAT_EVERY: Final = 0.5  # seconds
 LOOK_EVERY: Final = 0.5  # seconds
 FIRST_BEAT: Final = 60.0  # seconds that a process has to start its loop, where the lease is shorter
-_BLINK: Final = 4 * LOOK_EVERY  # seconds between two looks beyond which the observer itself stood still
 
 _SIZE: Final = 8
 
@@ -57,6 +56,7 @@ class StallWatch:
     def __init__(self, lease: float, number: int, now: float) -> None:
         """`number` is the heartbeat before the process started; `now` is monotonic time in seconds."""
         self._lease = lease
+        self._blink = lease / 2  # seconds between two looks beyond which the observer itself stood still
         self._limit = max(lease, FIRST_BEAT)  # until the first beat
         self._number = number
         self._since = self._looked = now
@@ -65,7 +65,7 @@ class StallWatch:
         """The seconds it has stood still when these are more than it may; else 0."""
         if number != self._number:
             self._limit = self._lease
-        if number != self._number or now - self._looked > _BLINK:
+        if number != self._number or now - self._looked > self._blink:
             self._number, self._since = number, now
         self._looked = now
         return now - self._since if now - self._since > self._limit else 0.0

@@ -1,7 +1,6 @@
 """The supervisor's memory of which store its node works on: one that was emptied is noticed and made ready again."""
 
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from mta.model.events import Event, EventType
 from mta.redis_store import codec
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.foundation import Foundation
+from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class StoreIdentity:
             log.critical("%s; POST /v1/store/acknowledge when that is known", _LOST)
         self._known = await self._foundation.found()
         if emptied:
-            event = Event(EventType.GAP, time.time_ns() // 1_000_000, node=self._node, reason=_LOST)
+            event = Event(EventType.GAP, wall_ms(), node=self._node, reason=_LOST)
             await self._foundation.note_emptied(codec.encode(event))
             self._untold = False
         self._keep()

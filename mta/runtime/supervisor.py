@@ -28,6 +28,7 @@ from mta.runtime.data_dir import DataDir, check_log
 from mta.runtime.descriptors import raise_descriptor_limit, warn_of_few_descriptors
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.embedded_watch import keep_running
+from mta.runtime.host_clock import take_time_of, watch_host_clock
 from mta.runtime.node_name import NodeName
 from mta.runtime.notify import notify_systemd
 from mta.runtime.processes import Process, Role
@@ -82,7 +83,7 @@ class Supervisor:
             await self._prepare_store()
             assert self._store_watch is not None
             watches.append(loop.create_task(self._store_watch.run()))
-            watches.append(loop.create_task(self._hold_name()))
+            watches += (loop.create_task(self._hold_name()), loop.create_task(watch_host_clock()))
             self._start_processes()
             loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self._hang_up()))
             await self._wait_ready()
@@ -133,6 +134,7 @@ class Supervisor:
         self._link = await open_link(self._settings, self._redis_url, self._stop, limit=_STORE_AWAY)
         cluster = ClusterSettings(self._link)
         await cluster.open(self._settings.rules.max_staleness)
+        await take_time_of(cluster)
         node = self._settings.node
         name = NodeName(
             StoredNodeNames(self._link), node.name, self._folder.identity, node.data_dir, self._settings.delivery.lease

@@ -17,6 +17,7 @@ from mta.ports.rules import Rules
 from mta.scheduling.lane_view import LaneView
 from mta.scheduling.settlement import canceled_outcome, forced_outcome
 from mta.scheduling.settler import Settler
+from mta.timing.clock import wall_ms
 
 _BATCH = 100
 _MOST_BYTES = 4 * 1024 * 1024
@@ -99,10 +100,6 @@ class _Lane:
         self.pause = 0.0  # after trouble with the store
 
 
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class Dispatcher:
     """One loop per lane, each with at most one call to the store at a time; idle, it sleeps until something happens."""
 
@@ -114,7 +111,7 @@ class Dispatcher:
         settler: Settler,
         pools: Callable[[], Iterable[str]],
         *,
-        clock: Callable[[], int] = _wall_ms,
+        clock: Callable[[], int] = wall_ms,
     ) -> None:
         """`pools` names the pools this node serves now; `clock` gives Unix milliseconds."""
         self._claims = claims

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -18,6 +17,7 @@ from mta.policy.rule_table import ends
 from mta.ports.queueing import Claims, Move, Settled, Settlement
 from mta.ports.rules import Rules
 from mta.scheduling import settlement
+from mta.timing.clock import wall_ms
 
 _BATCH = 100
 _FULL = 64  # that many do not wait for company
@@ -54,10 +54,6 @@ class _Lane:
         self.pause = min(_LAST_PAUSE, self.pause * 2 or _FIRST_PAUSE)
 
 
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class Settler:
     """Fulfils ports.delivery.Settle."""
 
@@ -67,7 +63,7 @@ class Settler:
         rules: Rules,
         settings: Settings,
         *,
-        clock: Callable[[], int] = _wall_ms,
+        clock: Callable[[], int] = wall_ms,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`clock` gives Unix milliseconds, `chance` a number in [0, 1)."""

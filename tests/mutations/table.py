@@ -105,7 +105,7 @@ PERMIT = (
     ),
     Mutation(
         "the clock counts suspension",
-        "mta/rules/clock.py",
+        "mta/timing/clock.py",
         "time.CLOCK_BOOTTIME",
         "time.CLOCK_MONOTONIC",
         _T_HISTORY + "a_suspended_machine",
@@ -500,7 +500,7 @@ CLAIMED_AS_ACCEPTED = (
     Mutation(
         "claimed as accepted: a lost answer",
         "mta/redis_store/functions/accept.lua",
-        "  give_back(P, keys[3], unseen, false)\n  return 'RAN'",
+        "  give_back(P, keys[3], unseen, false, tonumber(argv[3]))\n  return 'RAN'",
         "  return 'RAN'",
         _T_FRESH + "an_accept_that_ran_without_an_answer_gives_back_what_it_claimed[plain]",
     ),

@@ -6,7 +6,8 @@ local function prefix_of(anchor, tail)
   return string.sub(anchor, 1, #anchor - #tail)
 end
 
--- Unix milliseconds by the server's clock: for due times only, never for a safety decision.
+-- Unix milliseconds by the server's clock, which may jump: for no safety decision, and not for due times. What is due is decided by the
+-- caller's clock, since it does not jump (mta/timing/clock.py).
 local function now_ms()
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
@@ -172,9 +173,10 @@ local function note_ended(P, now, retention_ms, pairs_, shared)
   end
 end
 
--- Claims go back to their queues, due now; `lost`: each record counts (in its first byte) that its claim was lost.
-local function give_back(P, claimed, rows, lost)
-  local now, ids = now_ms(), {}
+-- Claims go back to their queues, due at `now` (Unix ms, by the caller's clock); `lost`: each record counts (in its first byte) that
+-- its claim was lost.
+local function give_back(P, claimed, rows, lost, now)
+  local ids = {}
   for i = 1, #rows, 2 do
     local id = rows[i]
     local _, pool, domain = string.match(rows[i + 1], '^([^|]*)|([^|]*)|(.*)$')

@@ -163,7 +163,7 @@ redis.register_function { function_name = STEP .. 'accept', callback = accept }
 
 -- void: makes a batch that has not run refuse for ever; what one that has run claimed goes back, as never attempted.
 -- Answers RAN when it has run (or a later one has), VOID, or LOST: the session was given up, so nobody can tell.
--- KEYS: lane, ingest, claimed, rec. ARGV: session, number
+-- KEYS: lane, ingest, claimed, rec. ARGV: session, number, now (Unix ms)
 local function void(keys, argv)
   local P, ingest, number = prefix_of(keys[1], 'lane'), keys[2], tonumber(argv[2])
   local last = redis.call('HGET', ingest, argv[1])
@@ -185,7 +185,7 @@ local function void(keys, argv)
       unseen[#unseen + 1] = rows[i + 1]
     end
   end
-  give_back(P, keys[3], unseen, false)
+  give_back(P, keys[3], unseen, false, tonumber(argv[3]))
   return 'RAN'
 end
 

@@ -1,12 +1,13 @@
 -- What is due later is of no use to who looks again each second.
 local AHEAD_MS = 2000
 
--- agenda: the queues that are due first, now or soon. KEYS: lane. ARGV: most, pool, ... Answers [now, pool, domain, time, ...].
+-- agenda: the queues that are due first, now or soon. KEYS: lane. ARGV: most, now (Unix ms), pool, ...
+-- Answers [now, pool, domain, time, ...].
 local function agenda(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local now = now_ms()
-  local answer = { tostring(now) }
-  for i = 2, #argv do
+  local now = tonumber(argv[2])
+  local answer = { argv[2] }
+  for i = 3, #argv do
     local rows = redis.call(
       'ZRANGE', P .. 'agenda:' .. argv[i], '-inf', now + AHEAD_MS, 'BYSCORE', 'LIMIT', 0, argv[1], 'WITHSCORES'
     )
@@ -24,12 +25,12 @@ redis.register_function { function_name = STEP .. 'agenda', callback = agenda, f
 -- claim: deliveries that are due move from their queue to the session, with one fencing token for the call.
 -- Never leaves a delivery in neither, nor an agenda that is later than its queue.
 -- KEYS: lane, claimed, rec, ingest, holders, content, parked, count, then due and agenda of each queue.
--- ARGV: session, number, most bytes, pool, domain, most, pool, domain, most, ...
+-- ARGV: session, number, most bytes, now (Unix ms), pool, domain, most, pool, domain, most, ...
 -- Answers [token, [pool, domain, id, record, content, id, ...], ...]; content is false when it is in parts, 'x' when the
 -- delivery is to be canceled (who held it then is gone); or LOST (the session is dead), LATE (this number was recalled). Numbers rise; one claim of a session is under way in a lane.
 local function claim(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local claimed, now, room = P .. 'claimed:' .. argv[1], now_ms(), tonumber(argv[3])
+  local claimed, now, room = P .. 'claimed:' .. argv[1], tonumber(argv[4]), tonumber(argv[3])
   local known = redis.call('HMGET', P .. 'ingest', argv[1], 'c:' .. argv[1])
   if known[1] and string.sub(known[1], 1, 1) == 'x' then
     return 'LOST'
@@ -39,7 +40,7 @@ local function claim(keys, argv)
   end
   local token, cancels = false, redis.call('EXISTS', P .. 'cancels') == 1
   local answer, holds = { '' }, {}
-  for w = 4, #argv, 3 do
+  for w = 5, #argv, 3 do
     local pool, domain, most = argv[w], argv[w + 1], tonumber(argv[w + 2])
     local due = P .. 'due:' .. pool .. ':' .. domain
     local row, hold = { pool, domain }, nil
@@ -105,18 +106,19 @@ local function bar(P, session)
   end
 end
 
--- reclaim: what a dead session held is due again. KEYS: lane, claimed, rec, ingest, holders. ARGV: session, most
+-- reclaim: what a dead session held is due again. KEYS: lane, claimed, rec, ingest, holders. ARGV: session, most, now (Unix ms)
 -- Answers how many; at 0 the session holds nothing here any more.
 local function reclaim(keys, argv)
   local P = prefix_of(keys[1], 'lane')
   bar(P, argv[1])
-  return give_back(P, keys[2], redis.call('HRANDFIELD', keys[2], tonumber(argv[2]), 'WITHVALUES'), true)
+  return give_back(P, keys[2], redis.call('HRANDFIELD', keys[2], tonumber(argv[2]), 'WITHVALUES'), true, tonumber(argv[3]))
 end
 
 redis.register_function { function_name = STEP .. 'reclaim', callback = reclaim, flags = { 'allow-oom' } }
 
 -- recall: after a claim whose answer was lost. It can not run any more, and what it took goes back, as never attempted.
--- KEYS: lane, claimed, rec, ingest, holders. ARGV: session, number of the lost claim, last token that the session has seen.
+-- KEYS: lane, claimed, rec, ingest, holders. ARGV: session, number of the lost claim, last token that the session has
+-- seen, now (Unix ms).
 local function recall(keys, argv)
   local P = prefix_of(keys[1], 'lane')
   redis.call('HSET', P .. 'ingest', 'c:' .. argv[1], argv[2])
@@ -128,15 +130,16 @@ local function recall(keys, argv)
       unseen[#unseen + 1] = rows[i + 1]
     end
   end
-  return give_back(P, keys[2], unseen, false)
+  return give_back(P, keys[2], unseen, false, tonumber(argv[4]))
 end
 
 redis.register_function { function_name = STEP .. 'recall', callback = recall, flags = { 'allow-oom' } }
 
--- farewell: a session that ends in good order leaves nothing behind. KEYS: lane, claimed, rec, ingest, holders. ARGV: session
+-- farewell: a session that ends in good order leaves nothing behind. KEYS: lane, claimed, rec, ingest, holders.
+-- ARGV: session, now (Unix ms)
 local function farewell(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local many = give_back(P, keys[2], redis.call('HGETALL', keys[2]), false)
+  local many = give_back(P, keys[2], redis.call('HGETALL', keys[2]), false, tonumber(argv[2]))
   bar(P, argv[1])
   return many
 end

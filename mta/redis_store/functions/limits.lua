@@ -25,6 +25,9 @@ redis.register_function { function_name = STEP .. 'limits_hold', callback = limi
 local function limits_tokens(keys, argv)
   local interval, most, now = tonumber(argv[1]), tonumber(argv[2]), now_ms()
   local first = math.max(now, tonumber(redis.call('GET', keys[1]) or 0))
+  if first > now + interval + 61000 then
+    first = now -- further ahead than any instant is given: the server's clock was set back
+  end
   local many = 0
   if first <= now + 1000 then
     many = math.min(most, math.floor((now + 1000 - first) / interval) + 1)

@@ -1,4 +1,7 @@
--- The names of nodes: who uses each of them.
+-- What nodes agree on when they start: the names that are used, and the time of day.
+
+-- clock: Unix ms by the server's clock. KEYS: the anchor of a lane.
+redis.register_function { function_name = STEP .. 'clock', callback = now_ms, flags = { 'no-writes', 'allow-oom' } }
 
 -- node_name: writes the entry of a name if it is still as the writer saw it ('' = not there; a new entry '' removes it).
 -- KEYS: nodes. ARGV: name, entry as seen, new entry. Answers 1, or 0 when it has changed meanwhile.

@@ -4,7 +4,8 @@ local function lease(keys, argv)
   local known = redis.call('HGET', keys[1], lane)
   if known then
     local has, until_ = string.match(known, '^([^|]*)|(%d+)$')
-    if has ~= journal and tonumber(until_) > now then
+    -- Further ahead than a lease lasts: the server's clock was set back.
+    if has ~= journal and tonumber(until_) > now and (ms == 0 or tonumber(until_) <= now + ms) then
       return { 0, '' }
     end
   end

@@ -259,7 +259,8 @@ local function take_sweep(keys, argv)
   local known, now = redis.call('HGET', keys[2], argv[1]), now_ms()
   if known then
     local has, until_ = string.match(known, '^([^|]*)|(%d+)|')
-    if has ~= argv[2] and tonumber(until_) > now then
+    -- Further ahead than a lease lasts: the server's clock was set back.
+    if has ~= argv[2] and tonumber(until_) > now and tonumber(until_) <= now + tonumber(argv[3]) then
       return 0
     end
   end

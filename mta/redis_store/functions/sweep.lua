@@ -100,10 +100,10 @@ local function tidy_pauses(P, pause)
 end
 
 -- unhold: what a pause holds and nobody can read is due at once: who claims it parks it. Its tags are lost with its record:
--- only the totals can follow. KEYS: lane, held, count, pauses, then due and agenda. ARGV: pause, then id, pool, domain, ...
+-- only the totals can follow. KEYS: lane, held, count, pauses, then due and agenda. ARGV: pause, now (Unix ms), then id, pool, domain, ...
 local function unhold(keys, argv)
-  local P, now = prefix_of(keys[1], 'lane'), now_ms()
-  for i = 2, #argv, 3 do
+  local P, now = prefix_of(keys[1], 'lane'), tonumber(argv[2])
+  for i = 3, #argv, 3 do
     local id, pool, domain = argv[i], argv[i + 1], argv[i + 2]
     if redis.call('ZREM', keys[2], id .. pool .. '|' .. domain) == 1 then
       redis.call('ZADD', P .. 'due:' .. pool .. ':' .. domain, now, id)
@@ -216,11 +216,11 @@ end
 
 redis.register_function { function_name = STEP .. 'move', callback = move, flags = { 'allow-oom' } }
 
--- drop_spared: what was kept for an undo and has had its time, or, early, the oldest, is let go. KEYS: lane, spared, spares, rec, content, refs. ARGV: rule, most, early ('1')
+-- drop_spared: what was kept for an undo and has had its time, or, early, the oldest, is let go. KEYS: lane, spared, spares, rec, content, refs. ARGV: rule, most, early ('1'), now (Unix ms)
 -- Answers how many.
 local function drop_spared(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local until_ms = argv[3] == '1' and '+inf' or tostring(now_ms())
+  local until_ms = argv[3] == '1' and '+inf' or argv[4]
   local members = redis.call('ZRANGE', keys[2], '-inf', until_ms, 'BYSCORE', 'LIMIT', 0, argv[2])
   if #members > 0 then
     local ids = {}

@@ -2,11 +2,12 @@
 -- Never leaves a delivery both spared and queued, nor one that is queued with a final status.
 -- KEYS: lane, spared, spares, rec, count, events, pools, then due, agenda, tag and rule keys.
 -- ARGV[1]: msgpack [rule, hours, [[pool, domain], ...], [[id, queue, stage, uncertain, tags, record, event, due], ...]]; `hours`: how far back their status may stand.
+-- ARGV[2]: now (Unix ms).
 -- Answers how many.
 local function reinstate(keys, argv)
   local P = prefix_of(keys[1], 'lane')
   local rule, hours, queues, items = unpack(cmsgpack.unpack(argv[1]))
-  local of_rule, now = P .. 'rule:' .. rule, now_ms()
+  local of_rule, now = P .. 'rule:' .. rule, tonumber(argv[2])
   local members, ids = {}, {}
   for i, item in ipairs(items) do
     local id, queue, stage, uncertain = unpack(item)

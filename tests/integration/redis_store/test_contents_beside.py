@@ -79,7 +79,7 @@ async def test_the_only_delivery_left_of_several_may_be_any(open_store):
 
 async def test_what_was_voided_leaves_no_content(open_store):
     store = await open_store()
-    await store.link.call(b"void", store.queues._void_keys(0, store.session.id), [store.session.id, 1])
+    await store.link.call(b"void", store.queues._void_keys(0, store.session.id), [store.session.id, 1, 0])
     with pytest.raises(StoreError, match="VOID"):
         await store.queues.accept(0, batch())
     assert await kept(store) == set()

@@ -161,8 +161,8 @@ async def test_old_rules_do_not_use_the_number_up(open_store):
     store.queues._numbers[0] -= 1
     assert await store.queues.accept(0, [one], Doorway(4))
     step_keys = store.queues._void_keys(0, store.session.id)
-    assert await store.link.call(b"void", step_keys, [store.session.id, 1]) == b"RAN"
-    assert await store.link.call(b"void", step_keys, [store.session.id, 2]) == b"VOID"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 1, 0]) == b"RAN"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 2, 0]) == b"VOID"
     store.queues._numbers[0] = 1
     with pytest.raises(StoreError, match="VOID"):
         await store.queues.accept(0, [message()], Doorway(3))

@@ -143,8 +143,8 @@ async def test_what_an_ambiguous_accept_may_have_claimed_comes_back(open_store, 
 async def test_a_void_of_an_earlier_number_opens_the_door_to_no_later_one(open_store):
     store = await open_store()
     step_keys = store.queues._void_keys(0, store.session.id)
-    assert await store.link.call(b"void", step_keys, [store.session.id, 2]) == b"VOID"
-    assert await store.link.call(b"void", step_keys, [store.session.id, 1]) == b"RAN"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 2, 0]) == b"VOID"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 1, 0]) == b"RAN"
     for _ in range(2):
         with pytest.raises(Exception, match=r"DUP|VOID"):
             await store.queues.accept(0, [message()])

@@ -179,12 +179,12 @@ async def test_an_accept_whose_reply_was_lost_is_not_stored_twice(open_store):
 async def test_a_voided_batch_never_runs(open_store):
     store = await open_store()
     step_keys = store.queues._void_keys(0, store.session.id)
-    assert await store.link.call(b"void", step_keys, [store.session.id, 1]) == b"VOID"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 1, 0]) == b"VOID"
     with pytest.raises(StoreError, match="VOID"):
         await store.queues.accept(0, [message()])
     assert await store.books.total() == {}
     await store.queues.accept(0, [message()])
-    assert await store.link.call(b"void", step_keys, [store.session.id, 2]) == b"RAN"
+    assert await store.link.call(b"void", step_keys, [store.session.id, 2, 0]) == b"RAN"
 
 
 async def test_a_dead_session_accepts_nothing_more(open_store):

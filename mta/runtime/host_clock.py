@@ -1,0 +1,53 @@
+"""The host's clock as the supervisor watches it: what the node does not follow is said."""
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import Final, Protocol
+
+from mta.runtime.child import CLOCK_LOOK
+from mta.timing.clock import SMALL, SteadyClock, boottime, process_clock
+
+log = logging.getLogger(__name__)
+
+_NOT_FOLLOWED: Final = "mail keeps the time that the node counts itself; if the new time is right, restart the node"
+
+
+class TimeOfDay(Protocol):
+    """As mta.redis_store.cluster_settings."""
+
+    async def clock(self) -> float:
+        """Unix seconds by the store's clock. Raises StoreError."""
+        ...
+
+
+async def take_time_of(store: TimeOfDay, clock: SteadyClock = process_clock) -> None:
+    """Count from the store's time of day, so that all nodes agree when mail is due. Raises StoreError."""
+    before = boottime()
+    now = await store.clock()
+    ahead = clock.anchor(now - (before + boottime()) / 2)
+    if abs(ahead) > SMALL:
+        log.warning("the clock of this host is %s that of the store; mail goes by the store's", _by(ahead))
+
+
+async def watch_host_clock(clock: SteadyClock = process_clock) -> None:
+    """One line for each jump, until cancelled."""
+    while True:
+        step = clock.follow()
+        if step and abs(clock.host_is_ahead) <= SMALL:
+            log.warning("the clock of this host was set %s and is right again", _way(step))
+        elif step:
+            log.error("the clock of this host was set %s; %s", _way(step), _NOT_FOLLOWED)
+        await asyncio.sleep(CLOCK_LOOK)
+
+
+def _way(seconds: float) -> str:
+    return f"{_rounded(seconds)} {'forward' if seconds > 0 else 'back'}"
+
+
+def _by(seconds: float) -> str:
+    return f"{_rounded(seconds)} {'ahead of' if seconds > 0 else 'behind'}"
+
+
+def _rounded(seconds: float) -> str:
+    return str(timedelta(seconds=round(abs(seconds))))

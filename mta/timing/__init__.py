@@ -1,0 +1,1 @@
+"""Clocks that nobody can set while a process runs."""
