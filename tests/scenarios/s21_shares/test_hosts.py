@@ -1,4 +1,4 @@
-"""A host that fails ends no mail for good, and the next host gets what this one does not take (D5, D7, D12, D13, D15)."""
+"""A host that fails ends no mail, and the next host gets what this one does not take (D5, D7, D12, D13, D15)."""
 
 import asyncio
 import threading

@@ -77,13 +77,16 @@ def two_hosts(rig: Rig) -> None:
 
 
 async def test_d5_while_every_place_is_wanted_the_first_word_counts() -> None:
-    async with Sink("127.0.0.2") as first, Sink("127.0.0.3", first.port) as second:
-        async with Rig(mx_port=first.port, connections=1) as rig:
-            first.script["MAIL"] = "451 4.3.0 later"
-            two_hosts(rig)
-            rig.send("a@example.com")
-            (outcome,) = await rig.settle.until(1)
-            assert rig.egress._house.budget.open <= 1
+    async with (
+        Sink("127.0.0.2") as first,
+        Sink("127.0.0.3", first.port) as second,
+        Rig(mx_port=first.port, connections=1) as rig,
+    ):
+        first.script["MAIL"] = "451 4.3.0 later"
+        two_hosts(rig)
+        rig.send("a@example.com")
+        (outcome,) = await rig.settle.until(1)
+        assert rig.egress._house.budget.open <= 1
     assert (outcome.verdict, outcome.mx) == (Verdict.TEMPORARY, "mx1.test")
     assert second.connections == 0
 
