@@ -12,7 +12,7 @@ import aiosmtplib
 
 from mta.egress.sending_ips import Source
 from mta.egress.targets import Target
-from mta.model.outcomes import Reply, Verdict
+from mta.model.outcomes import Reply
 from mta.model.phases import Phase
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import Trouble, broken, refused
@@ -123,10 +123,7 @@ class Dialer:
         except aiosmtplib.SMTPResponseException as answer:
             if answer.code < 400:
                 return broken(phase, f"unexpected reply: {answer.message[:200]}", target.host, target.ip)
-            trouble = refused(phase, _reply(answer.code, answer.message), target.host, target.ip)
-            if phase is Phase.GREETING and answer.code >= 500 and settings.greeting_5xx == "bounce":
-                return trouble._replace(verdict=Verdict.PERMANENT)
-            return trouble
+            return refused(phase, _reply(answer.code, answer.message), target.host, target.ip)
         except aiosmtplib.SMTPTimeoutError:
             return broken(phase, f"timed out {phase.value}", target.host, target.ip)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
