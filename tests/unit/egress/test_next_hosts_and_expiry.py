@@ -1,5 +1,6 @@
 """What an outlet does with mail that one host does not take now, or whose time is over (D5, D9, D15, K1)."""
 
+import asyncio
 import time
 
 import msgspec
@@ -149,6 +150,32 @@ async def test_k1_mail_that_is_canceled_lets_go_of_its_attempts() -> None:
         await sink.until(lambda sink: sink.open == 0)
         assert not rig.egress._house.budget.busy
     assert {outcome.verdict for _, outcome in rig.settle.outcomes} == {Verdict.CANCELED}
+
+
+async def test_d1_a_host_that_carries_nothing_gets_five_connections_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mta.egress.opening.SILENT_PACE", 0.02)
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=20, idle_timeout=0.1) as rig:
+        sink.script["MAIL"] = STALL
+        for number in range(50):
+            rig.send(f"m{number}@example.com")
+        await sink.until(lambda sink: sink.open == 5)
+        for _ in range(20):
+            await asyncio.sleep(0.02)
+            assert sink.open == 5
+
+
+async def test_d1_few_places_are_not_given_to_a_host_that_carries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mta.egress.opening.SILENT_PACE", 0.02)
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=2, idle_timeout=0.1) as rig:
+        sink.script["MAIL"] = lambda _, argument: STALL if "stuck" in argument else None
+        for number in range(10):
+            rig.send(f"m{number}@example.com", sender="stuck@x")
+        await sink.until(lambda sink: sink.open == 1)
+        await asyncio.sleep(0.3)
+        rig.send("a@works.test")
+        (outcome,) = await rig.settle.until(1, within=1.0)
+    assert outcome.verdict is Verdict.DELIVERED
+    assert sink.most_open == 2
 
 
 async def test_k1_while_others_wait_a_peer_that_answers_nothing_for_long_gives_way(
