@@ -21,10 +21,14 @@ FAILURE_TTL = 5.0
 _FIRST_WAIT = 1.0
 MOST_CACHED = 20_000
 MOST_KEPT = 100  # records kept of one answer
+MOST_ALONE = 32  # questions at a time with a client of their own
+SUSPECT_FOR = 3600.0  # seconds for which a name that was answered with garbage is asked about alone
+MOST_SUSPECTS = 1000
 
 _NO_DOMAIN = aiodns.error.ARES_ENOTFOUND
 _NO_DATA = aiodns.error.ARES_ENODATA
 _BAD_NAME = aiodns.error.ARES_EBADNAME
+_BAD_ANSWER = aiodns.error.ARES_EBADRESP
 _TYPES = {"MX": pycares.QUERY_TYPE_MX, "A": pycares.QUERY_TYPE_A, "AAAA": pycares.QUERY_TYPE_AAAA}
 
 
@@ -56,6 +60,8 @@ class DnsResolver:
         self._client: aiodns.DNSResolver | None = None
         self._cache: dict[tuple[str, str], tuple[float, _Found]] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[_Found]] = {}
+        self._alone = asyncio.Semaphore(MOST_ALONE)
+        self._suspects: dict[tuple[str, str], float] = {}  # question -> until when it is asked alone
 
     async def mx(self, domain: str) -> MxAnswer:
         found = await self._look_up(domain, "MX")
@@ -98,18 +104,12 @@ class DnsResolver:
         return await asyncio.shield(task)
 
     async def _ask(self, key: tuple[str, str]) -> _Found:
-        name, kind = key
-        if self._client is None:
-            self._client = aiodns.DNSResolver(self._servers or None, timeout=_FIRST_WAIT, tries=self._tries)
-        try:
-            async with asyncio.timeout(self._timeout):
-                result = await self._client.query_dns(name, kind)
-        except TimeoutError:
-            found, ttl = _Found(failure=f"no answer in {self._timeout:g} s"), FAILURE_TTL
-        except (aiodns.error.DNSError, UnicodeError) as error:
-            found, ttl = _failed(error)
-        else:
-            found, ttl = _read(result, kind)
+        answer: tuple[_Found, float] | None = None
+        if self._suspects.get(key, 0.0) <= self._clock():
+            if self._client is None:
+                self._client = self._new_client()
+            answer = await self._query(self._client, key)
+        found, ttl = answer or await self._query_alone(key)
         if len(self._cache) >= MOST_CACHED:
             for stale in list(self._cache)[: MOST_CACHED // 10]:  # the oldest entries, in order of insertion
                 del self._cache[stale]
@@ -117,9 +117,45 @@ class DnsResolver:
         self._cache[key] = (self._clock() + ttl, found)
         return found
 
+    async def _query(self, client: aiodns.DNSResolver, key: tuple[str, str]) -> tuple[_Found, float] | None:
+        """What was found, and for how long it holds. None: an answer was malformed, to this question or another one.
+        c-ares then fails all questions that share the socket."""
+        name, kind = key
+        try:
+            async with asyncio.timeout(self._timeout):
+                result = await client.query_dns(name, kind)
+        except TimeoutError:
+            return _Found(failure=f"no answer in {self._timeout:g} s"), FAILURE_TTL
+        except (aiodns.error.DNSError, UnicodeError) as error:
+            return None if _code(error) == _BAD_ANSWER else _failed(error)
+        return _read(result, kind)
+
+    async def _query_alone(self, key: tuple[str, str]) -> tuple[_Found, float]:
+        """Ask with a client of its own, so that a malformed answer is sure to be the answer to this question. A client
+        costs half a millisecond and a thread, so that no other question has one."""
+        async with self._alone:
+            client = self._new_client()
+            try:
+                answer = await self._query(client, key)
+            finally:
+                await client.close()
+        if answer is not None:
+            return answer
+        if len(self._suspects) >= MOST_SUSPECTS:
+            del self._suspects[next(iter(self._suspects))]
+        self._suspects[key] = self._clock() + SUSPECT_FOR
+        return _Found(failure="the answer is malformed"), FAILURE_TTL
+
+    def _new_client(self) -> aiodns.DNSResolver:
+        return aiodns.DNSResolver(self._servers or None, timeout=_FIRST_WAIT, tries=self._tries)
+
+
+def _code(error: Exception) -> int | None:
+    return error.args[0] if isinstance(error, aiodns.error.DNSError) and error.args else None
+
 
 def _failed(error: Exception) -> tuple[_Found, float]:
-    code = error.args[0] if isinstance(error, aiodns.error.DNSError) and error.args else None
+    code = _code(error)
     if code == _NO_DATA:
         return _Found(), NEGATIVE_TTL
     if code in (_NO_DOMAIN, _BAD_NAME) or isinstance(error, UnicodeError):

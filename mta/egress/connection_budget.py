@@ -19,6 +19,7 @@ PATIENCE = 30.0  # seconds after which an attempt, or a connection that got no r
 RESERVE = 4  # one place of so many is kept for destinations without a connection
 LATELY = 5.0  # seconds for which a connection that has carried a transaction counts as productive
 MOST_SILENT = 5  # connections to a destination that has carried nothing lately (Postfix begins with as many)
+SILENT_PACE = 1.0  # seconds between them
 
 
 class Standing(enum.Enum):
@@ -100,8 +101,8 @@ class ConnectionBudget:
 
     @property
     def relaxed(self) -> bool:
-        """Whether at least half of the places are free and nobody waits."""
-        return not self.wanting and self.free * 2 >= self.places
+        """Whether nobody waits, and at least half of the places would be free after one more."""
+        return not self.wanting and (self.free - 1) * 2 >= self.places
 
     # Attempts
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from mta.egress.handshake import Failed, Handshake
 from mta.egress.sending_ips import Source
 from mta.egress.targets import Target
-from mta.model.outcomes import Verdict
 from mta.model.phases import Phase
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import Trouble, broken
@@ -61,14 +60,7 @@ class Dialer:
         try:
             return await self._prepare(target, source, sock, tls, greeted)
         except Failed as failure:
-            trouble = failure.trouble
-            if (
-                trouble.phase is Phase.GREETING
-                and trouble.reply.code >= 500
-                and self._settings.greeting_5xx == "bounce"
-            ):
-                return trouble._replace(verdict=Verdict.PERMANENT)
-            return trouble
+            return failure.trouble
         except OSError as error:
             return broken(Phase.GREETING, f"{Phase.GREETING.value} failed: {error}", target.host, target.ip)
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from mta.egress.connection_budget import MOST_SILENT, PATIENCE, PROMPT, Attempt, Standing, growth
+from mta.egress.connection_budget import MOST_SILENT, PATIENCE, PROMPT, SILENT_PACE, Attempt, Standing, growth
 from mta.egress.connections import Connections
 from mta.egress.house import House
 from mta.egress.reach import Reached, reach
@@ -110,7 +110,13 @@ class Opening:
                 self._begin(attempt, now)
             return
         more = growth(held, productive, unserved, ticked=ticked)
-        if not productive and ticked and held < MOST_SILENT and now - self._begun >= PATIENCE and house.budget.relaxed:
+        if (
+            not productive
+            and ticked
+            and held < MOST_SILENT
+            and now - self._begun >= SILENT_PACE
+            and house.budget.relaxed
+        ):
             more = 1  # a message that the host chokes on does not hold up the others for its whole timeout
         for _ in range(more):
             attempt = house.budget.begin_further(now)

@@ -8,6 +8,7 @@ from mta.egress.dial import Line
 from mta.egress.house import House
 from mta.egress.targets import Target, find_targets
 from mta.model.mail import QueueKey
+from mta.model.outcomes import Verdict
 from mta.model.phases import Phase
 from mta.policy.failures import Trouble, unroutable, worst
 
@@ -48,7 +49,8 @@ async def reach_first(
         line = await house.dialer.dial(target, source, greeted)
         if not isinstance(line, Trouble):
             return Reached(line, tuple(other for other in targets[number + 1 :] if other.host != target.host))
-        troubles.append(line)
+        bounces = house.delivery.greeting_5xx == "bounce" and line.phase is Phase.GREETING and line.reply.code >= 500
+        troubles.append(line._replace(verdict=Verdict.PERMANENT) if bounces else line)
         if line.phase is Phase.CONNECT and not source.ip:  # from an IP of ours it may be the IP that is at fault
             house.unreachable[target.ip, target.port] = house.loop.time() + house.back_off, line
     return worst(troubles)

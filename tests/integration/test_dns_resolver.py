@@ -125,3 +125,33 @@ async def test_a_name_that_takes_its_time_is_found_although_the_server_was_fast_
     answer = await resolver.mx("slow.test")
     await resolver.close()
     assert answer.hosts == ("mx.test",)
+
+
+async def test_d13_a_malformed_answer_leaves_the_other_questions_alone(stub: DnsStub) -> None:
+    resolver = DnsResolver([stub.address])
+    stub.garbage.add("bad.test")
+    for number in range(50):
+        stub.mx(f"d{number}.test", (10, f"mx{number}.test"))
+    stub.delay = 0.2
+    others = [asyncio.ensure_future(resolver.mx(f"d{number}.test")) for number in range(50)]
+    await asyncio.sleep(0.05)  # they are under way
+    bad = await resolver.mx("bad.test")
+    answers = await asyncio.gather(*others)
+    assert [answer.hosts for answer in answers] == [(f"mx{number}.test",) for number in range(50)]
+    assert (bad.hosts, bad.temporary, bad.enhanced) == ((), True, "4.4.3")
+    await resolver.close()
+
+
+async def test_d13_a_name_that_is_answered_with_garbage_is_asked_about_alone_from_then_on(stub: DnsStub) -> None:
+    clock = Clock()
+    resolver = DnsResolver([stub.address], clock=clock)
+    stub.garbage.add("bad.test")
+    assert (await resolver.mx("bad.test")).temporary
+    clock.now = 10.0
+    stub.delay = 0.1
+    other = asyncio.ensure_future(resolver.mx("nowhere.test"))
+    await asyncio.sleep(0.05)
+    assert (await resolver.mx("bad.test")).temporary
+    await other
+    assert stub.asked["nowhere.test", "MX"] == 1
+    await resolver.close()

@@ -42,6 +42,7 @@ class DnsStub:
         self.ttls: dict[str, int] = {}
         self.rcodes: dict[str, str] = {}  # name -> "SERVFAIL", "REFUSED", ..., or DROP for silence
         self.garbled: set[str] = set()
+        self.garbage: set[str] = set()  # names that are answered at once, by bytes that are no DNS message
         self.delay = 0.0
         self.asked: Counter[tuple[str, str]] = Counter()
         self.over_tcp = 0
@@ -91,6 +92,8 @@ class DnsStub:
         name = question.name.to_text().rstrip(".").lower()
         kind = dns.rdatatype.to_text(question.rdtype)
         self.asked[name, kind] += 1
+        if name in self.garbage:
+            return data[:2] + b"\xc3" * 38
         if self.delay:
             await asyncio.sleep(self.delay)
         rcode = self.rcodes.get(name)

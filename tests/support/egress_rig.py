@@ -166,6 +166,7 @@ class Rig:
         sender: str = "from@sender.test",
         needs_8bit: bool = False,
         tenant: str = "",
+        expires: dict[str, int] | None = None,  # recipient -> Unix ms
     ) -> list[Claimed]:
         """One message to recipients of one domain."""
         message = new_message_id(0, 1)
@@ -174,7 +175,16 @@ class Rig:
                 delivery_id(message, number),
                 b"t",
                 QueueKey(pool, recipient.rpartition("@")[2]),
-                Record(sender, recipient, tags, len(content or b""), 0, 1 << 50, needs_8bit, tenant=tenant),
+                Record(
+                    sender,
+                    recipient,
+                    tags,
+                    len(content or b""),
+                    0,
+                    (expires or {}).get(recipient, 1 << 50),
+                    needs_8bit,
+                    tenant=tenant,
+                ),
                 content,
             )
             for number, recipient in enumerate(recipients, 1)

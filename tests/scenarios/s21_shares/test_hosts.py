@@ -1,4 +1,4 @@
-"""A host that fails ends no mail for good, and the next host gets what this one does not take (D5, D7, D12, D15)."""
+"""A host that fails ends no mail, and the next host gets what this one does not take (D5, D7, D12, D13, D15)."""
 
 import asyncio
 import threading
@@ -84,6 +84,21 @@ def test_d5_after_the_dot_there_is_no_second_host(hosts: Hosts, answer: str) -> 
     until(lambda: hosts.lines(domain))
     assert hosts.lines(domain) == [("TransientFailure", "first.hosts.test", 1)]
     assert not hosts.got(domain)
+
+
+def test_d13_one_malformed_dns_answer_defers_no_other_mail(hosts: Hosts) -> None:
+    stub, good = hosts.dns.stub, [f"n{n}.d13.test" for n in range(20)]
+    for domain in good:
+        hosts.mx(domain, "first")
+    stub.garbage.add("bad.d13.test")
+    stub.delay = 0.2
+    try:
+        hosts.node.send([f"a@{domain}" for domain in [*good[:10], "bad.d13.test", *good[10:]]])
+        until(lambda: all(hosts.lines(domain) for domain in [*good, "bad.d13.test"]))
+    finally:
+        stub.delay = 0.0
+    assert hosts.lines("bad.d13.test") == [("TransientFailure", "", 1)]
+    assert {line for domain in good for line in hosts.lines(domain)} == {("Delivery", "first.hosts.test", 1)}
 
 
 def test_d12_each_record_names_its_own_host(hosts: Hosts) -> None:

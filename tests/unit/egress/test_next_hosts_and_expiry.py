@@ -1,0 +1,194 @@
+"""What an outlet does with mail that one host does not take now, or whose time is over (D5, D9, D15, K1)."""
+
+import asyncio
+import time
+
+import msgspec
+import pytest
+
+from mta.egress.next_hosts import left_for_next_host
+from mta.egress.transaction import Transaction
+from mta.egress.waiting import Waiting
+from mta.model.ids import delivery_id, new_message_id
+from mta.model.mail import Claimed, QueueKey, Record
+from mta.model.outcomes import Origin, Outcome, Reply, Verdict
+from mta.ports.delivery import AddressAnswer, MxAnswer
+from tests.support.egress_rig import Rig
+from tests.support.scheduling import until
+from tests.support.sink import DROP, HOLD, STALL, Sink
+
+LATER = Outcome(Verdict.TEMPORARY, Reply(451), Origin.REMOTE)
+
+
+def a_transaction(count: int, *expires_at: int) -> Transaction:
+    message = new_message_id(0, 1)
+    claims = [
+        Claimed(
+            delivery_id(message, number + 1),
+            b"t",
+            QueueKey("p", "example.com"),
+            Record("a@x", f"r{number}@example.com", (), 1, 0, expires_at[number] if expires_at else 1 << 50),
+            b"x",
+        )
+        for number in range(count)
+    ]
+    transaction = Transaction(claims[0])
+    for claimed in claims[1:]:
+        transaction.add(claimed)
+    return transaction
+
+
+@pytest.mark.parametrize(
+    ("dot_at", "taken", "outcomes", "left"),
+    [
+        (0, (True, True), (LATER, LATER), [0, 1]),
+        (1, (True, False), (LATER, LATER), [1]),  # the dot was handed over for the first only
+        (1, (True, True), (LATER, LATER), []),
+        (0, (True, True), (LATER, msgspec.structs.replace(LATER, verdict=Verdict.PERMANENT)), [0]),
+        (0, (True, True), (msgspec.structs.replace(LATER, uncertain=True), LATER), [1]),
+        (0, (True, True), (msgspec.structs.replace(LATER, verdict=Verdict.DELIVERED), LATER), [1]),
+    ],
+)
+def test_d5_what_is_left_for_the_next_host(
+    dot_at: int, taken: tuple[bool, ...], outcomes: tuple[Outcome, ...], left: list[int]
+) -> None:
+    transaction = a_transaction(2)
+    transaction.dot_at = dot_at
+    found = left_for_next_host(transaction, list(outcomes), lambda number: taken[number])
+    assert (
+        [claimed.record.recipient for claimed in found.claims] if found else [f"r{n}@example.com" for n in left] == []
+    )
+    assert found is None or len(found.refused) == len(found.claims)
+
+
+def test_d9_only_what_is_over_is_taken_out() -> None:
+    waiting = Waiting()
+    first, second, third = a_transaction(1, 100), a_transaction(2, 300, 200), a_transaction(1, 300)
+    for transaction in (first, second, third):
+        waiting.put_last(transaction)
+    assert waiting.take_expired(99) == []
+    assert waiting.take_expired(200) == [first, second]
+    assert (len(waiting), waiting.deliveries, waiting.first()) == (1, 1, third)
+
+
+def two_hosts(rig: Rig) -> None:
+    rig.resolver.hosts["example.com"] = MxAnswer(("mx1.test", "mx2.test"))
+    rig.resolver.ips["mx1.test"] = AddressAnswer(("127.0.0.2",))
+    rig.resolver.ips["mx2.test"] = AddressAnswer(("127.0.0.3",))
+
+
+async def test_d5_while_every_place_is_wanted_the_first_word_counts() -> None:
+    async with (
+        Sink("127.0.0.2") as first,
+        Sink("127.0.0.3", first.port) as second,
+        Rig(mx_port=first.port, connections=1) as rig,
+    ):
+        first.script["MAIL"] = "451 4.3.0 later"
+        two_hosts(rig)
+        rig.send("a@example.com")
+        (outcome,) = await rig.settle.until(1)
+        assert rig.egress._house.budget.open <= 1
+    assert (outcome.verdict, outcome.mx) == (Verdict.TEMPORARY, "mx1.test")
+    assert second.connections == 0
+
+
+async def test_d5_a_drain_returns_what_waits_for_the_next_host() -> None:
+    async with Sink("127.0.0.2") as first, Sink("127.0.0.3", first.port) as second, Rig(mx_port=first.port) as rig:
+        first.script["MAIL"] = "451 4.3.0 later"
+        second.script["GREETING"] = STALL
+        two_hosts(rig)
+        rig.send("a@example.com")
+        await second.until(lambda sink: sink.open == 1)
+        await rig.egress.drain(0.2)
+        (outcome,) = await rig.settle.until(1)
+        assert rig.limits.taken == 0
+        assert not rig.egress._house.budget.busy
+    assert outcome.verdict is Verdict.RETURNED
+
+
+async def test_d9_of_one_message_only_the_recipients_whose_time_is_over_expire() -> None:
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}") as rig:
+        sink.script["GREETING"] = HOLD
+        rig.send("a@example.com", "b@example.com", expires={"a@example.com": int(time.time() * 1000) + 300})
+        await until(lambda: rig.settle.expired)
+        sink.release("220 here")
+        (outcome,) = await rig.settle.until(1)
+    assert [claimed.record.recipient for claimed in rig.settle.expired] == ["a@example.com"]
+    assert outcome.verdict is Verdict.DELIVERED
+    assert [message.recipients for message in sink.taken] == [["b@example.com"]]
+
+
+@pytest.mark.parametrize("answer", [DROP, "451 4.7.0 too many", "421 4.7.0 too many"])
+@pytest.mark.parametrize("extensions", [("PIPELINING",), ()])
+async def test_d15_a_second_mail_that_is_not_taken_goes_on_a_new_connection(
+    answer: str, extensions: tuple[str, ...]
+) -> None:
+    async with Sink(extensions=extensions) as sink, Rig(route=f"{sink.host}:{sink.port}") as rig:
+        seen: set[int] = set()
+
+        def at_mail(connection: int, _: str) -> str | None:
+            if connection in seen:
+                return answer
+            seen.add(connection)
+            return None
+
+        sink.script["MAIL"] = at_mail
+        for number in range(30):
+            rig.send(f"m{number}@example.com")
+        outcomes = await rig.settle.until(30)
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
+    assert len(sink.taken) == 30
+
+
+async def test_k1_mail_that_is_canceled_lets_go_of_its_attempts() -> None:
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=2) as rig:
+        sink.script["GREETING"] = STALL
+        claims = [claimed for number in range(6) for claimed in rig.send(f"a@d{number}.test")]
+        await sink.until(lambda sink: sink.open == 6)
+        assert rig.egress.metrics()["connections_out"] == 0
+        rig.rules.cancel({claimed.id[:16] for claimed in claims})
+        await sink.until(lambda sink: sink.open == 0)
+        assert not rig.egress._house.budget.busy
+    assert {outcome.verdict for _, outcome in rig.settle.outcomes} == {Verdict.CANCELED}
+
+
+async def test_d1_a_host_that_carries_nothing_gets_five_connections_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mta.egress.opening.SILENT_PACE", 0.02)
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=20, idle_timeout=0.1) as rig:
+        sink.script["MAIL"] = STALL
+        for number in range(50):
+            rig.send(f"m{number}@example.com")
+        await sink.until(lambda sink: sink.open == 5)
+        for _ in range(20):
+            await asyncio.sleep(0.02)
+            assert sink.open == 5
+
+
+async def test_d1_few_places_are_not_given_to_a_host_that_carries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mta.egress.opening.SILENT_PACE", 0.02)
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=2, idle_timeout=0.1) as rig:
+        sink.script["MAIL"] = lambda _, argument: STALL if "stuck" in argument else None
+        for number in range(10):
+            rig.send(f"m{number}@example.com", sender="stuck@x")
+        await sink.until(lambda sink: sink.open == 1)
+        await asyncio.sleep(0.3)
+        rig.send("a@works.test")
+        (outcome,) = await rig.settle.until(1, within=1.0)
+    assert outcome.verdict is Verdict.DELIVERED
+    assert sink.most_open == 2
+
+
+async def test_k1_while_others_wait_a_peer_that_answers_nothing_for_long_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mta.egress.connections.PATIENCE", 0.3)
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=2, idle_timeout=0.2) as rig:
+        sink.script["MAIL"] = lambda connection, argument: STALL if "stuck" in argument else None
+        for number in range(2):
+            rig.send(f"a@stuck{number}.test", sender="stuck@x")
+        await sink.until(lambda sink: sum(command.startswith("MAIL") for _, command in sink.commands) == 2)
+        rig.send("a@works.test")
+        await rig.settle.until(3)
+        outcomes = rig.settle.by_recipient()
+    assert outcomes["a@works.test"].verdict is Verdict.DELIVERED
+    assert {outcome.verdict for outcome in outcomes.values()} <= {Verdict.DELIVERED, Verdict.TEMPORARY}
