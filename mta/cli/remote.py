@@ -58,7 +58,6 @@ async def _with_client(work: Work) -> int:
         try:
             return await work(client)
         except ApiAway as away:
-            where = find_url(os.environ)  # a long command may have followed the node to another one
             raise ApiAway(f"{away} ({where.source}; {where.advice})") from away
 
 

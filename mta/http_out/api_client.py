@@ -1,5 +1,6 @@
 """The REST API as the commands use it: one request, one answer; a refusal is one exception, an absent API another."""
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -127,7 +128,15 @@ class ApiClient:
             raise ApiAway(words) from None
 
     def _away(self, error: Exception) -> ApiAway:
-        return ApiAway(f"the API at {self.url} cannot be reached: {error or type(error).__name__}")
+        return ApiAway(f"the API at {self.url} cannot be reached: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """The system's word for what went wrong with a connection, else the library's on one line."""
+    number = error.os_error.errno if isinstance(error, aiohttp.ClientConnectorError) else None
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

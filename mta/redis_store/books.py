@@ -74,7 +74,7 @@ class StoredBooks:
 
     async def unseen(self, tags: Sequence[str]) -> list[str]:
         places = [keys.tag_key(keys.lane_prefix(lane), tag.encode()) for tag in tags for lane in self._lanes]
-        there = await asyncio.gather(*(self._link.command("EXISTS", key) for key in places))
+        there = await asyncio.gather(*(self._link.quick("EXISTS", key) for key in places))
         many = len(self._lanes)
         return [tag for at, tag in enumerate(tags) if not any(there[at * many : (at + 1) * many])]
 

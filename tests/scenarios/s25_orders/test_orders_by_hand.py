@@ -229,7 +229,7 @@ def test_o7_deferred_mail_says_what_the_destination_answered(shell: Shell):
     shell.sink.script("RCPT", greylisted)
     try:
         shell.node.send("a@grey.o7.test", ("o7grey",))
-        queue = until(lambda: (q := queue_of(shell, "grey.o7.test")) and q["scheduled"] == 1 and q)
+        queue = until(lambda: (q := queue_of(shell, "grey.o7.test")) and (q["scheduled"], q["claimed"]) == (1, 0) and q)
     finally:
         shell.sink.script("RCPT", None)
     assert queue["why"] == [

@@ -91,7 +91,20 @@ def test_a_refusal_is_one_line_and_exit_1(floodgate: Floodgate, arguments: tuple
 
 
 @pytest.mark.parametrize(
-    "arguments", [("errors", "add"), ("errors", "add", "x"), ("errors", "add", "450", "--wait", "soon"), ("cancel",)]
+    "arguments",
+    [
+        ("errors", "add"),
+        ("errors", "add", "x"),
+        ("errors", "add", "450", "--wait", "soon"),
+        ("cancel",),
+        ("errors", "add", "199", "--tag", "c", "--yes"),
+        ("errors", "add", "600", "--tag", "c", "--yes"),
+        ("errors", "add", "554", "555", "--tag", "c", "--yes"),
+        ("errors", "edit", "id", "--code", "600", "--yes"),
+        ("pauses", "convert", "id", "100", "--yes"),
+        ("queues", "list", "--limit", "0"),
+        ("cancel", "--tag", "c", "d", "--yes"),
+    ],
 )
 def test_bad_usage_is_exit_2(floodgate: Floodgate, arguments: tuple[str, ...]) -> None:
     assert floodgate(*arguments).exit_code == 2
@@ -165,6 +178,45 @@ def test_tail_goes_on_where_a_stream_broke(
     monkeypatch.setattr(cluster, "reach", sometimes_away)
     found = floodgate("tail", "--limit", "3", "--json")
     assert [json.loads(line)["id"] for line in found.stdout.splitlines()] == ["X.1", "X.2", "X.3"]
+
+
+def away_from_the_third_look(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
+    """The store is away for as many looks, so the stream ends and the API answers 503."""
+    reach, calls = cluster.reach, 0
+
+    def sometimes() -> None:
+        nonlocal calls
+        calls += 1
+        cluster.away = 4 <= calls < 4 + looks
+        reach()
+
+    monkeypatch.setattr(cluster, "reach", sometimes)
+
+
+def test_r8_tail_says_once_that_it_was_cut_off_and_is_back(
+    floodgate: Floodgate, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "_RECONNECT", 0.01)
+    monkeypatch.setattr(tail, "_REMEMBERED", 0.0)
+    monkeypatch.setattr("control_api.events._BATCH", 1)
+    cluster.lines = [(f"1-0.{number}", b'{"type":"Delivery","id":"X.%d"}' % number) for number in range(1, 4)]
+    away_from_the_third_look(cluster, monkeypatch, 6)
+    found = floodgate("tail", "--limit", "3", "--json")
+    assert found.exit_code == 0, found.output
+    assert [json.loads(line)["id"] for line in found.stdout.splitlines()] == ["X.1", "X.2", "X.3"]
+    cut, back = found.stderr.splitlines()
+    assert cut.endswith("; connecting again")
+    assert "connected again to http://127.0.0.1:" in back
+    assert "the log may have more events" in back, "nobody watched for longer than the cluster remembers"
+
+
+def test_r8_tail_gives_up_in_the_end(floodgate: Floodgate, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail, "_RECONNECT", 0.01)
+    monkeypatch.setattr(tail, "_PATIENCE", 0.05)
+    away_from_the_third_look(cluster, monkeypatch, 1_000_000)
+    found = floodgate("tail", "--json")
+    assert found.exit_code == 1, "the API answered, and said no"
+    assert found.stderr.splitlines()[0].endswith("connecting again")
 
 
 def swept_by_itself(cluster: Cluster) -> None:

@@ -101,7 +101,7 @@ def test_r8_an_api_that_is_not_there_names_the_url_its_source_and_what_to_do(
     (tmp_path / "api.url").write_text(f"http://{nowhere}\n")
     away = call("workers")
     assert away.exit_code == 4
-    assert f"the API at http://{nowhere} cannot be reached: " in away.stderr
+    assert f"the API at http://{nowhere} cannot be reached: Connection refused " in away.stderr
     assert f"(from {tmp_path / 'api.url'}; start the node whose data directory this is" in away.stderr
     assert away.stderr.count("\n") == 1
     monkeypatch.setenv("FLOODGATE_URL", f"http://{nowhere}/")
