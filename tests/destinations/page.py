@@ -11,7 +11,8 @@ from tests.destinations.run_floodgate import ATTEMPTS, Ended
 from tests.support.scripted_peer import USUAL, Act, Pieces, Read, Script, Wait
 
 _ROOT = Path(__file__).resolve().parents[2]
-_SHOWN = 48  # octets of a reply
+_SHOWN = 48  # octets of a reply on the page
+_KEPT = 120  # characters of one in the JSON
 
 
 def write(
@@ -24,8 +25,8 @@ def write(
         {
             "kind": kind.name,
             "says": described(kind),
-            "floodgate": floodgate[kind.name]._asdict(),
-            "postfix": postfix[kind.name]._asdict() if postfix else None,
+            "floodgate": _kept(floodgate[kind.name]),
+            "postfix": _kept(postfix[kind.name]) if postfix else None,
             "why": kind.why,
         }
         for kind in kinds
@@ -71,6 +72,10 @@ def _page(
             if ours.ends != theirs.ends:
                 lines.append(f"| {kind.name} | {ours.ends} | {theirs.ends} | {kind.why} |")
     return lines
+
+
+def _kept(one: Ended) -> dict[str, str | int]:
+    return one._asdict() | {"text": one.text[:_KEPT]}
 
 
 def _end(one: Ended) -> str:

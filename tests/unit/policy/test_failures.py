@@ -22,6 +22,9 @@ from mta.policy.failures import Scope, broken, judge, refused, unroutable, worst
         (Phase.TLS, 554, Verdict.TEMPORARY, Scope.SITE),
         (Phase.DATA, 421, Verdict.TEMPORARY, Scope.SESSION),
         (Phase.DOT, 354, Verdict.TEMPORARY, Scope.SESSION),
+        (Phase.BODY, 552, Verdict.PERMANENT, Scope.MESSAGE),
+        (Phase.BODY, 451, Verdict.TEMPORARY, Scope.MESSAGE),
+        (Phase.BODY, 250, Verdict.TEMPORARY, Scope.SESSION),
     ],
 )
 def test_replies_are_judged(phase: Phase, code: int, verdict: Verdict, scope: Scope) -> None:
@@ -31,6 +34,21 @@ def test_replies_are_judged(phase: Phase, code: int, verdict: Verdict, scope: Sc
 def test_trouble_after_the_dot_warns_of_a_second_copy_c31() -> None:
     assert "more than once" in broken(Phase.DOT, "the connection was lost").reply.text
     assert "more than once" not in broken(Phase.DATA, "the connection was lost").reply.text
+
+
+def test_d11_the_sentence_stands_only_where_the_outcome_is_unknown() -> None:
+    lost = broken(Phase.DOT, "the connection was lost", "mx.test")
+    assert lost.reason == "sending end of data (the message may be delivered more than once) (mx.test)"
+    assert all("more than once" not in phase.value for phase in Phase)
+    for phase in set(Phase) - {Phase.DOT}:
+        assert "more than once" not in broken(phase, "lost").reason
+
+
+def test_d8_a_host_that_can_be_waited_for_is_told_before_one_that_cannot() -> None:
+    nonsense = broken(Phase.GREETING, "hola", "mx1", unintelligible=True)
+    away = broken(Phase.CONNECT, "refused", "mx2")
+    assert worst([away, nonsense]) is away
+    assert worst([nonsense, nonsense]) is nonsense
 
 
 def test_a_null_mx_has_its_own_code_c101() -> None:
