@@ -19,9 +19,14 @@ class Field(NamedTuple):
     value: bytes
 
 
+MAX_FIELDS = 128  # that are taken out of one message: with more of them it is refused
+MAX_FOLDS = 2048  # of one field: a longer one is cut there, and refused for its length
+
+# Repeats are bounded: the matcher keeps a note of each, a gigabyte of them where a message is made for it.
+_VALUE = rb"[^\r\n]*(?:\r\n[ \t][^\r\n]*){0,%d}" % MAX_FOLDS
 _begins_a_field = re.compile(rb"[!-9;-~]+[ \t]*:").match
-_received = re.compile(rb"\n(?i:received):").findall
-_fields = re.compile(rb"([^\r\n:]*):([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)").findall
+_split_at_received = re.compile(rb"\n(?i:received):").split
+_fields = re.compile(rb"([^\r\n:]*):(" + _VALUE + rb")").findall
 
 
 def take_header(content: bytes, prefixes: tuple[str, ...]) -> tuple[bytes, bytes, int]:
@@ -46,15 +51,15 @@ def header_end(content: bytes) -> int:
     return len(content) if end < 0 else end + 2
 
 
-def count_received(block: bytes) -> int:
-    """How many trace headers the block has (RFC 5321 6.3)."""
-    return len(_received(b"\n" + block))
+def has_received(block: bytes, count: int) -> bool:
+    """Whether the block has so many trace headers (RFC 5321 6.3)."""
+    return len(_split_at_received(b"\n" + block, maxsplit=count)) > count
 
 
 def take_fields(block: bytes, prefixes: tuple[str, ...]) -> tuple[bytes, bytes]:
     """A header block without the fields whose names begin with one of `prefixes` (lower case), and the lines of these
-    fields in order, b"" = there are none."""
-    parts = _pattern(prefixes).split(b"\n" + block)
+    fields in order, b"" = there are none; the first MAX_FIELDS + 1 of them where there are more."""
+    parts = _pattern(prefixes).split(b"\n" + block, MAX_FIELDS + 1)
     if len(parts) == 1:
         return block, b""
     return b"".join(parts[::2])[1:], b"\n".join(parts[1::2])
@@ -74,9 +79,9 @@ def _pattern(prefixes: tuple[str, ...]) -> re.Pattern[bytes]:
 @functools.lru_cache(maxsize=16)
 def _leading(prefixes: tuple[str, ...]) -> re.Pattern[bytes]:
     """Of all fields at the beginning, each as in `_pattern`."""
-    return re.compile(rb"(?:\n" + _field(prefixes) + rb")+")
+    return re.compile(rb"(?:\n" + _field(prefixes) + rb"){1,%d}" % (MAX_FIELDS + 1))
 
 
 def _field(prefixes: tuple[str, ...]) -> bytes:
     names = b"|".join(re.escape(prefix.encode()) for prefix in prefixes) or rb"(?!)"
-    return rb"(?i:" + names + rb")[^\r\n:]*:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*\r"
+    return rb"(?i:" + names + rb")[^\r\n:]*:" + _VALUE + rb"\r"

@@ -1,6 +1,7 @@
 """What the injection headers of a message ask for (CONTRACT section 4), read from the fields that were taken out.
 
-Raises BadValue whose field is the header's name as the client wrote it; no value of a refused header is shown.
+Raises BadValue whose field is the header's name as the client wrote it; no value of a refused header is shown, save a
+time or duration that is none.
 """
 
 import email.errors
@@ -11,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from mta.content.header_block import split_fields
+from mta.content.header_block import MAX_FIELDS, split_fields
 from mta.content.header_names import is_unsupported, nearest
 from mta.model.errors import BadValue
 from mta.model.injection import NOTHING_ASKED, Injection
@@ -26,7 +27,6 @@ MAX_PROPERTY_NAME = 128
 MAX_TENANT = 128  # bytes of UTF-8
 MAX_RETRIES = 100
 MAX_VALUE = 4096  # octets as written, with folds and encoded words: decoding these takes time by the square of it
-MAX_FIELDS = 128  # injection headers of one message, repeated ones included
 MAX_PAST = 600  # seconds that a time may lie in the past: clocks differ, and mail waits before it is handed in
 _LONGEST_RETRY = 30 * 86400
 _LONGEST_NAME = 255  # octets with the prefix; the names of properties are held to less
@@ -58,17 +58,17 @@ def _read_once(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str])
 def _wanted(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) -> list[tuple[str, str, bytes]]:
     """Of each field that is not ignored: what it asks for, its name as it is shown, its value."""
     wanted = []
-    for name, value in split_fields(lines):
+    fields = split_fields(lines)
+    for name, value in fields:
         if len(name) > _LONGEST_NAME:
             raise BadValue(name[:60].decode("ascii", "replace"), "is not a header name")
         shown, asked = _asked(name, prefixes, ignored)
-        if asked is None:
-            continue
         if len(value) > MAX_VALUE:
             raise BadValue(shown, f"is longer than {MAX_VALUE} octets; shorten it")
-        wanted.append((asked, shown, value))
-        if len(wanted) > MAX_FIELDS:
-            raise BadValue(shown, f"is one of more than {MAX_FIELDS} injection headers; remove some")
+        if asked is not None:
+            wanted.append((asked, shown, value))
+    if len(fields) > MAX_FIELDS:
+        raise BadValue(shown, f"is one of more than {MAX_FIELDS} injection headers; remove some")
     return wanted
 
 

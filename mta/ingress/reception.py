@@ -1,6 +1,6 @@
 """From a received message to one that can be accepted: injection headers, loop check, routing, trace header."""
 
-from mta.content.header_block import count_received, take_header
+from mta.content.header_block import has_received, take_header
 from mta.content.injection_headers import read_injection
 from mta.content.trace import trace_header
 from mta.model.errors import BadValue
@@ -37,7 +37,7 @@ class Reception:
         """The message as it will be queued under `message_id`, or its refusal."""
         content = message.content
         block, asked, rest = take_header(content, self._prefixes)
-        if count_received(block) >= MAX_RECEIVED:
+        if has_received(block, MAX_RECEIVED):
             return _LOOP
         sender = message.sender
         try:

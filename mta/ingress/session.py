@@ -217,6 +217,8 @@ class Session(asyncio.Protocol):
         if self._transport is None or self._closing:
             return
         self._closing = True
+        if self._machine.is_foreign:
+            log.info("closed a connection from %s: it sent HTTP or TLS where SMTP is spoken", self.client)
         self._deadline = self._clock() + CLOSING_TIME
         output = self._machine.take_output()
         if output:

@@ -67,6 +67,7 @@ class ServerMachine:
         "_sender",
         "esmtp",
         "helo",
+        "is_foreign",
         "progress",
         "state",
     )
@@ -87,6 +88,7 @@ class ServerMachine:
         self.state = _COMMAND
         self.helo = ""  # "" = no EHLO or HELO yet
         self.esmtp = False
+        self.is_foreign = False  # the client speaks HTTP or TLS
         self.progress = 0  # commands and messages that were read to their end
         self._hostname = hostname
         self._max_size = max_message_size
@@ -247,6 +249,7 @@ class ServerMachine:
     def _refuse_protocol(self) -> None:
         """Close at once: the commands of SMTP that may follow are not this client's, but in the body of a request that
         somebody made it send."""
+        self.is_foreign = True
         self._output.append(replies.NOT_SMTP)
         self._end()
 

@@ -10,7 +10,7 @@ from typing import Final
 END_OF_DATA: Final = b"\r\n.\r\n"  # its first two octets end the content's last line, or the DATA command
 
 _line_with_a_dot: Final = re.compile(rb"\r\n\.").search  # in half the time of `in`
-_two_dots_behind_lf: Final = re.compile(rb"(?<!\r)\n\.\.")
+_CRLF: Final = "\u0100"
 
 
 def most_on_the_wire(size: int) -> int:
@@ -40,10 +40,15 @@ def with_crlf(raw: bytes, stuffed: bool) -> bytes:
     """The content, as `unstuffed` has it where `stuffed`, once each bare CR and LF is a CRLF. A line behind a bare LF
     loses its first dot only where two begin it: clients that end lines so (smtplib) stuff there, too, but a lone dot
     there is content, never the end."""
-    if b"\n.." in raw:
-        raw = _two_dots_behind_lf.sub(b"\n.", raw)
-    content = unstuffed(raw) if stuffed else raw
-    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    if b"\n.." not in raw:
+        content = unstuffed(raw) if stuffed else raw
+        return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    # A character that no octet is stands for CRLF: replacing is a tenth of the work of a pattern with a look-behind.
+    text = raw.decode("latin-1").replace("\r\n", _CRLF)
+    if stuffed:
+        text = text.replace(_CRLF + ".", _CRLF)[1:]
+    text = text.replace("\n..", "\n.").replace("\r", _CRLF).replace("\n", _CRLF)
+    return text.replace(_CRLF, "\r\n").encode("latin-1")
 
 
 def has_bare_line_end(raw: bytes) -> bool:

@@ -68,6 +68,27 @@ def test_i1_a_tls_client_is_told_before_it_waits_for_an_answer(entrance: Entranc
         assert wire.codes() == [221]
 
 
+def test_k4_no_secret_that_a_client_sends_is_in_a_log_or_a_reply(entrance: Entrance) -> None:
+    secret = "c2VjcmV0LXMyNA=="
+    with Wire(entrance.node.smtp) as wire:
+        wire.send(
+            f"EHLO c\r\nAUTH PLAIN {secret}\r\nAUTH LOGIN\r\n{secret}\r\nMAIL FROM:<a@b> AUTH={secret}\r\n".encode()
+        )
+        wire.send(f"RCPT TO:<{secret}>\r\nVRFY {secret}\0\r\n{secret * 200}\r\n".encode())
+        replies = [wire.reply() for _ in range(8)]
+        assert [reply[:3] for reply in replies] == [b"250", b"502", b"502", b"500", b"501", b"503", b"501", b"500"]
+        wire.send(f"GET / HTTP/1.1\r\nAuthorization: Bearer {secret}\r\n\r\n".encode())
+        replies.append(wire.reply())
+        assert wire.codes() == []
+    for name in ("Smarthost-Username", "Smarthots-Pasword", "Envelope", "Pool", "IP", "MaxAttempts"):
+        replies.append(entrance.submit("secret@dest.test", f"X-MQ-{name}: {secret} x\r\n\r\nb\r\n".encode()))
+    assert not [reply for reply in replies if secret.encode() in reply]
+    assert entrance.submit("marker-k4@dest.test", b"A: b\r\n\r\nb\r\n").startswith(b"250 ")
+    entrance.arrived("marker-k4@dest.test")
+    assert "closed a connection from 127.0.0.1: it sent HTTP or TLS" in entrance.node.errors()
+    assert secret not in entrance.node.errors() + entrance.node.log.read_text()
+
+
 @pytest.mark.parametrize("prefix", ["X-MQ-", "X-Floodgate-"])
 @pytest.mark.parametrize(
     ("written", "meant"),

@@ -28,6 +28,24 @@ def test_selectors_are_brought_to_one_form() -> None:
     assert rule(domain="Example.COM.").selectors.domain == "example.com"
 
 
+def test_i8_tags_are_brought_to_the_form_in_which_mail_has_them() -> None:
+    apart, composed = "e\u0301", "\u00e9"
+    made = rule(tag=apart, tenant=apart, tags_all=[apart, composed], except_tags=[apart + "x"])
+    assert made.selectors == Selectors(
+        tag=composed, tenant=composed, tags_all=(composed,), except_tags=(composed + "x",)
+    )
+    assert rule(tag=apart * 64).selectors.tag == composed * 64
+    for long in (apart * 65, "e" + "\u0301\u0327" * 500_000):
+        with pytest.raises(BadValue, match="1 to 128 bytes"):
+            rule(tag=long)
+
+
+@pytest.mark.parametrize("text", ["2033-01-01T00:00:00", "2033-01-01", "2033-01-01 00:00:00.5"])
+def test_i4_an_end_without_its_zone_is_refused(text: str) -> None:
+    with pytest.raises(BadValue, match="RFC 3339 with its zone"):
+        rule(expires_at=text)
+
+
 def test_a_star_as_a_whole_value_is_absent() -> None:
     assert rule(pool="*", mta="*", domain="*").selectors == Selectors(tag="t")
 

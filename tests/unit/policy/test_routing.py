@@ -1,11 +1,13 @@
 """Routing: queue domains, pools, times, and refusals."""
 
+import idna
 import pytest
 
 from mta.model.errors import BadValue
 from mta.model.injection import Injection
 from mta.model.mail import Recipient
 from mta.model.outcomes import Reply
+from mta.model.units import LAST_MS, format_time
 from mta.policy.routing import RoutingDefaults, queue_domain, route
 
 DEFAULTS = RoutingDefaults("default", 3600.0, 7)
@@ -25,6 +27,18 @@ def test_the_queue_of_a_domain(domain, queue):
 def test_what_is_no_domain(domain):
     with pytest.raises(BadValue):
         queue_domain(domain)
+
+
+def test_k3_a_long_name_is_refused_before_it_is_encoded(monkeypatch):
+    monkeypatch.setattr(idna, "encode", lambda *_, **__: pytest.fail("encoded"))
+    with pytest.raises(BadValue, match="1 to 253 octets"):
+        queue_domain("ü" * 300_000 + ".example")
+
+
+def test_i4_no_expiry_is_later_than_a_time_can_be_written():
+    way = route(["a@b"], Injection(due_at=LAST_MS - 5), DEFAULTS, NOW)
+    assert not isinstance(way, Reply)
+    assert format_time(way.expires_at) == "9999-12-31T23:59:59.999Z"
 
 
 def test_defaults_hold_where_nothing_is_asked():

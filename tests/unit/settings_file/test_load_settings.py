@@ -258,6 +258,18 @@ def test_domains_are_brought_to_the_names_that_queues_have(tmp_path: Path) -> No
     assert list(settings.domains) == ["gmail.com"]
 
 
+def test_i8_protected_tags_are_brought_to_the_form_in_which_mail_has_them(tmp_path: Path) -> None:
+    assert loaded(tmp_path, '[rules]\nprotected_tags = ["caf\\u0065\\u0301"]').rules.protected_tags == ("caf\u00e9",)
+
+
+def test_i2_bare_newlines_are_normalized_or_refused(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "").smtp.bare_newline == "normalize"
+    assert loaded(tmp_path, "[smtp]\nbare_newline = 'refuse'").smtp.bare_newline == "refuse"
+    assert refusal(tmp_path, "[smtp]\nbare_newline = 'accept'") == (
+        "f.toml: smtp.bare_newline: 'accept' is not one of normalize, refuse"
+    )
+
+
 def test_what_only_the_host_can_tell_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "_mail 1.example.com")
     monkeypatch.setattr("os.geteuid", lambda: 1000)

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.smtp.transparency import END_OF_DATA, has_bare_line_end, most_on_the_wire, sent_size, unstuffed, wire_form
+from mta.smtp.transparency import (
+    END_OF_DATA,
+    has_bare_line_end,
+    most_on_the_wire,
+    sent_size,
+    unstuffed,
+    wire_form,
+    with_crlf,
+)
 
 LINES = st.lists(st.text("\0.a\x80ÿ", max_size=6).map(lambda text: text.encode("latin-1")), max_size=8)
 
@@ -25,6 +33,22 @@ def test_what_is_stuffed_comes_back(lines: list[bytes], ended: bool) -> None:
 )
 def test_bare_line_ends_are_seen(raw: bytes) -> None:
     assert has_bare_line_end(raw)
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b".", b"..", b"a", b"\xff\0"]), max_size=20).map(b"".join))
+def test_i2_line_ends_and_dots_octet_by_octet(sent: bytes) -> None:
+    made, at, behind = b"", 0, b"\r\n"
+    while at < len(sent):
+        at += sent.startswith(b"." if behind == b"\r\n" else b".." if behind == b"\n" else b"\0none", at)
+        if at == len(sent):
+            break
+        behind = b"\r\n" if sent.startswith(b"\r\n", at) else sent[at : at + 1]
+        made += b"\r\n" if behind in (b"\r", b"\n") else behind
+        at += len(behind)
+    assert with_crlf(b"\r\n" + sent, True) == made
+    if not sent.startswith(b".") and b"\r\n." not in sent:
+        assert with_crlf(sent, False) == made
+    assert not has_bare_line_end(with_crlf(sent, False))
 
 
 def test_crlf_is_not_bare() -> None:
