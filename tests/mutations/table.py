@@ -18,6 +18,7 @@ _T_CONTENTS = "tests/integration/redis_store/test_contents_beside.py::test_"
 _T_DISPATCHER = "tests/unit/scheduling/test_dispatcher.py::test_"
 _T_SETTLER = "tests/unit/scheduling/test_settler.py::test_"
 _T_SWEEPER = "tests/unit/rules/test_sweeper.py::test_"
+_T_FORMATS = "tests/integration/redis_store/test_rule_formats.py::test_k15_"
 _T_REAPER = "tests/unit/scheduling/test_reaper.py::test_"
 _T_WORKER = "tests/unit/runtime/test_worker.py::test_"
 
@@ -548,7 +549,52 @@ CLAIMED_AS_ACCEPTED = (
     ),
 )
 
+BUILDS = (
+    Mutation(
+        "builds: an unknown selector is an error",
+        "mta/model/rules.py",
+        "class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):",
+        "class Selectors(msgspec.Struct, frozen=True, omit_defaults=True):",
+        _T_FORMATS + "a_rule_with_an_unknown_field_is_not_read_as_a_wider_one[plain]",
+    ),
+    Mutation(
+        "builds: a table that cannot be read whole is not taken",
+        "mta/redis_store/rule_store.py",
+        "        for error in unreadable.values():\n            raise error\n        return head, rules\n",
+        "        return head, rules\n",
+        _T_FORMATS + "a_rule_with_an_unknown_field_is_not_read_as_a_wider_one[plain]",
+    ),
+    Mutation(
+        "builds: who cannot read keeps the head that it confirmed",
+        _RULES_LUA,
+        "    generation, change, dead, confirmed_at = state[1], state[2], state[4], state[5]",
+        "    generation, change, dead, confirmed_at = head_of(P), state[2], state[4], state[5]",
+        _T_FORMATS + "a_process_that_cannot_read_lives_under_the_head_that_it_confirmed[plain]",
+    ),
+    Mutation(
+        "builds: who cannot read tells that it lives",
+        _GUARD,
+        "            await self._object(error)\n            raise\n",
+        "            raise\n",
+        _T_GUARD + "k15_a_rule_that_cannot_be_read_lets_the_permit_run_out_and_the_session_live",
+    ),
+    Mutation(
+        "builds: no rule that a living session cannot read",
+        "mta/redis_store/rule_store.py",
+        "        if old:\n",
+        "        if False:\n",
+        _T_FORMATS + "a_rule_that_an_older_process_cannot_read_is_refused_by_name[plain]",
+    ),
+    Mutation(
+        "builds: no library is replaced",
+        "mta/redis_store/link.py",
+        'await self.command("FUNCTION LOAD", library.CODE',
+        'await self.command("FUNCTION LOAD", "REPLACE", library.CODE',
+        "tests/integration/redis_store/test_libraries.py::test_k15_a_library_that_is_there_is_left_as_it_is[plain]",
+    ),
+)
+
 MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
-    *CLAIMED_AS_ACCEPTED,
+    *CLAIMED_AS_ACCEPTED, *BUILDS,
 )  # fmt: skip

@@ -23,7 +23,7 @@ from tests.soak.log_marks import LogMarks
 from tests.soak.orders import Order
 from tests.soak.plan import LEASE, STORE_TIMEOUT, What
 
-_SETTLING = 2000.0  # milliseconds from the reply to a dot until its outcome is in the store, on a busy machine
+_SETTLING = 3000.0  # milliseconds from the reply to a dot until its outcome is in the store, on a busy machine
 _GIVEN_UP = (LEASE + 3.0) * 1000  # milliseconds from standing still to being given up for dead
 _ENDED_OTHERWISE = {"bounced", "expired", "canceled", "intercepted"}
 
