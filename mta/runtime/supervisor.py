@@ -71,8 +71,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
-        if "journal" in self._settings.node.roles:
-            check_log(self._settings.journal.log_path)
+        _check_log(self._settings)
         warn_of_few_descriptors(self._settings, raise_descriptor_limit())
         self._bind()
         watches: list[asyncio.Task[None]] = []
@@ -251,7 +250,7 @@ class Supervisor:
                 process.hang_up()
         try:
             settings = self._reload()
-            check_log(settings.journal.log_path)
+            _check_log(settings)
         except SettingsError as error:
             log.error("settings are kept as they are: %s", "; ".join(error.faults))
             return
@@ -277,6 +276,11 @@ class Supervisor:
             await asyncio.wait(self._reaping, timeout=5.0)
         for sock in self._api:
             sock.close()
+
+
+def _check_log(settings: Settings) -> None:
+    if "journal" in settings.node.roles:
+        check_log(settings.journal.log_path)
 
 
 def _alive(pid: int) -> bool:

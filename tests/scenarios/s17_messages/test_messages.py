@@ -158,7 +158,9 @@ def test_a_frozen_worker_sends_nothing_and_what_it_held_is_canceled(desk: Any):
     (id_,) = desk.node.send("a@frozen.test", ("frozen",))
     until(lambda: desk.sink.begun_to("frozen.test"))
     _, pid = desk.holder()
-    os.kill(pid, signal.SIGSTOP)
+    stopped = (desk.node.process.pid, pid)  # the supervisor, too, which would replace it
+    for one in stopped:
+        os.kill(one, signal.SIGSTOP)
     try:
         pending = desk.cancel(id_, "200ms")
         assert (pending.status, pending.body["status"]) == (202, "ENQUEUED")
@@ -168,7 +170,8 @@ def test_a_frozen_worker_sends_nothing_and_what_it_held_is_canceled(desk: Any):
         answer = until(lambda: (a := desk.cancel(id_, "5s")).status == 200 and a, 25.0)
         assert (answer.body["status"], answer.body["recipients"][0]["uncertain"]) == ("CANCELED", True)
     finally:
-        os.kill(pid, signal.SIGCONT)
+        for one in reversed(stopped):
+            os.kill(one, signal.SIGCONT)
     until(lambda: len(desk.node.workers()) == 2)  # it goes on under another session
     (after,) = desk.node.send("b@frozen.test", ("frozen",))
     desk.becomes(after, "SENT")
