@@ -553,7 +553,7 @@ BUILDS = (
     Mutation(
         "builds: an unknown selector is an error",
         "mta/model/rules.py",
-        "class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):",
+        "class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):",
         "class Selectors(msgspec.Struct, frozen=True, omit_defaults=True):",
         _T_FORMATS + "a_rule_with_an_unknown_field_is_not_read_as_a_wider_one[plain]",
     ),
