@@ -11,7 +11,7 @@ from mta.rules.undo import Undo
 from mta.runtime.child import Child, run
 from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
-from mta.runtime.wiring import Store, open_store
+from mta.runtime.wiring import Store, open_store, patiently
 
 _PATIENCE = 0.5  # seconds until a store that does not answer is taken to be away
 _GRACE = 5.0  # seconds for requests under way when the process is told to stop
@@ -20,7 +20,7 @@ _GRACE = 5.0  # seconds for requests under way when the process is told to stop
 async def main(child: Child) -> None:
     store = await open_store(child.settings, child.boot.redis_url, "api", ("api",), child.stopping)
     orders = OrderBook(store.rules, store.sweeps)
-    await orders.start()
+    await patiently(orders.start, child.stopping)
     settings = child.settings
     undo = Undo(orders, store.rules, store.spares, settings.node.name, int(settings.rules.undo_window * 1000))
     probe = StoreProbe(store.link)

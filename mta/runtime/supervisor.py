@@ -31,7 +31,7 @@ from mta.runtime.notify import notify_systemd
 from mta.runtime.room import Room
 from mta.runtime.store_identity import StoreIdentity
 from mta.runtime.store_watch import StoreWatch
-from mta.runtime.wiring import journal_name, open_link
+from mta.runtime.wiring import journal_name, open_link, patiently
 
 log = logging.getLogger(__name__)
 
@@ -217,10 +217,10 @@ class Supervisor:
             await cluster.open(self._settings.rules.max_staleness)
             await cluster.put_token(f"admin:{self._settings.node.name}", admin_token(self._settings))
 
-        await prepare()
+        await patiently(prepare, self._stop)
         file, node = _folder(self._settings) / "store.id", self._settings.node.name
-        identity = StoreIdentity(cluster, Foundation(self._link), file, node, prepare)
-        await identity.begin()
+        identity = StoreIdentity(Foundation(self._link), file, node, prepare)
+        await patiently(identity.begin, self._stop)
         compaction = Compaction(self._link, self._room) if self._embedded is not None else None
         self._store_watch = StoreWatch(self._link, self._redis_url, self._room, identity, compaction)
         session = Session(self._settings.node.name, "supervisor", ())
@@ -229,7 +229,7 @@ class Supervisor:
             self._link, session, cluster.lanes, cluster.max_staleness, self._settings.rules.max_rules
         )
         if self._redis_url.startswith("unix://"):
-            await self._bury_the_dead(lambda pid: not _alive(pid))
+            await patiently(lambda: self._bury_the_dead(lambda pid: not _alive(pid)), self._stop)
 
     async def _bury_the_dead(self, is_dead: Callable[[int], bool]) -> None:
         """Sessions of this node whose process is no more are given up now, not when their lease runs out."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from mta.model.errors import SettingsError, StoreAway
@@ -56,7 +57,7 @@ async def open_store(settings: Settings, url: str, role: str, roles: tuple[str, 
     """Waits for a store that is away; raises StoreUnsafe, SettingsError."""
     link = await open_link(settings, url, stopping, crowded=role == "api")
     cluster = ClusterSettings(link)
-    await cluster.open(settings.rules.max_staleness)
+    await patiently(lambda: cluster.open(settings.rules.max_staleness), stopping)
     return Store(link, cluster, settings, Session(settings.node.name, role, roles))
 
 
@@ -78,6 +79,17 @@ async def open_link(settings: Settings, url: str, stopping: asyncio.Event, crowd
             raise
     await link.close()
     raise SettingsError("stopped before the store could be reached")
+
+
+async def patiently(call: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+    """Repeat `call`, which may be repeated, until the store has answered it. Raises StoreAway when told to stop."""
+    while True:
+        try:
+            return await call()
+        except StoreAway:
+            if stopping.is_set():
+                raise
+            await asyncio.sleep(0.1)
 
 
 def journal_name(node: str, pid: int) -> str:
