@@ -14,7 +14,7 @@ from mta.rules.undo import Undo
 from mta.runtime.child import Child, run
 from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
-from mta.runtime.wiring import Store, open_store
+from mta.runtime.wiring import Store, open_store, patiently
 
 _PATIENCE = 0.5  # seconds until a store that does not answer is taken to be away
 
@@ -22,7 +22,7 @@ _PATIENCE = 0.5  # seconds until a store that does not answer is taken to be awa
 async def main(child: Child) -> None:
     store = await open_store(child.settings, child.boot.redis_url, "api", ("api",), child.stopping)
     orders = OrderBook(store.rules, store.sweeps)
-    await orders.start()
+    await patiently(orders.start, child.stopping)
     settings = child.settings
     undo = Undo(orders, store.rules, store.spares, settings.node.name, int(settings.rules.undo_window * 1000))
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

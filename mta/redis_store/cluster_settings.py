@@ -15,14 +15,12 @@ class ClusterSettings:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self.founded = False  # `open` found nothing there
         self.lanes = 0
         self.max_staleness = 0.0
 
     async def open(self, max_staleness: float) -> None:
         """Write what is not there yet, read the rest. Raises SettingsError where this node's file says otherwise."""
-        self.founded = bool(await self._link.command("HSETNX", keys.META_SETTINGS, "schema", SCHEMA))
-        for field, value in (("lanes", LANES), ("max_staleness", f"{max_staleness:g}")):
+        for field, value in (("schema", SCHEMA), ("lanes", LANES), ("max_staleness", f"{max_staleness:g}")):
             await self._link.command("HSETNX", keys.META_SETTINGS, field, value)
         schema = int(await self._link.command("HGET", keys.META_SETTINGS, "schema"))
         if schema != SCHEMA:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from mta.model.events import Event, EventType
 from mta.redis_store import codec
-from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.foundation import Foundation
 from mta.timing.clock import wall_ms
 
@@ -20,14 +19,12 @@ class StoreIdentity:
 
     def __init__(
         self,
-        cluster: ClusterSettings,
         foundation: Foundation,
         file: Path,
         node: str,
         prepare: Callable[[], Awaitable[None]],
     ) -> None:
         """`prepare` writes what this node keeps in a store: the cluster's settings and its token."""
-        self._cluster = cluster
         self._foundation = foundation
         self._file = file
         self._node = node
@@ -36,9 +33,9 @@ class StoreIdentity:
         self._untold = False  # it is emptied, and the store does not say so yet
 
     async def begin(self) -> None:
-        """Once the store is prepared. Raises StoreError."""
+        """Once the store is prepared. Raises StoreError: it may be called again."""
         known = self._file.read_text().strip() if self._file.exists() else ""
-        await self._take(bool(known) and self._cluster.founded)
+        await self._take(self._untold or (bool(known) and not await self._foundation.store_id()))
 
     async def look(self) -> None:
         """Whether it is the same store still. Raises StoreError: the next look goes on."""

@@ -36,7 +36,7 @@ from mta.runtime.room import Room
 from mta.runtime.sockets import api_url, listen, local_url, name_of
 from mta.runtime.store_identity import StoreIdentity
 from mta.runtime.store_watch import StoreWatch
-from mta.runtime.wiring import journal_name, open_link
+from mta.runtime.wiring import journal_name, open_link, patiently
 
 log = logging.getLogger(__name__)
 
@@ -123,22 +123,22 @@ class Supervisor:
             # Under a name that no other living node has, so that no token replaces another's.
             await cluster.put_token(f"admin:{node}", admin_token(self._folder.path))
 
-        await prepare()
-        identity = StoreIdentity(cluster, Foundation(self._link), self._folder.path / "store.id", node, prepare)
-        await identity.begin()
+        await patiently(prepare, self._stop)
+        identity = StoreIdentity(Foundation(self._link), self._folder.path / "store.id", node, prepare)
+        await patiently(identity.begin, self._stop)
         compaction = Compaction(self._link, self._room) if self._embedded is not None else None
         self._store_watch = StoreWatch(self._link, self._redis_url, self._room, identity, compaction)
 
     async def _prepare_store(self) -> None:
         self._link = await open_link(self._settings, self._redis_url, self._stop, limit=_STORE_AWAY)
         cluster = ClusterSettings(self._link)
-        await cluster.open(self._settings.rules.max_staleness)
-        await take_time_of(cluster)
+        await patiently(lambda: cluster.open(self._settings.rules.max_staleness), self._stop)
+        await patiently(lambda: take_time_of(cluster), self._stop)
         node = self._settings.node
         name = NodeName(
             StoredNodeNames(self._link), node.name, self._folder.identity, node.data_dir, self._settings.delivery.lease
         )
-        await name.take(self._stop)
+        await patiently(lambda: name.take(self._stop), self._stop)
         self._name = name
         await self._recognise_store(cluster)
         session = Session(node.name, "supervisor", ())
@@ -152,7 +152,7 @@ class Supervisor:
             self._settings.status.retention,
         )
         if self._redis_url.startswith("unix://"):
-            await self._bury_the_dead(lambda pid: not _alive(pid))
+            await patiently(lambda: self._bury_the_dead(lambda pid: not _alive(pid)), self._stop)
 
     async def _hold_name(self) -> None:
         assert self._name is not None

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -66,7 +67,7 @@ async def open_store(settings: Settings, url: str, role: str, roles: tuple[str, 
     """Waits for a store that is away; raises StoreUnsafe, SettingsError."""
     link = await open_link(settings, url, stopping, crowded=role == "api")
     cluster = ClusterSettings(link)
-    await cluster.open(settings.rules.max_staleness)
+    await patiently(lambda: cluster.open(settings.rules.max_staleness), stopping)
     return Store(link, cluster, settings, Session(settings.node.name, role, roles))
 
 
@@ -151,6 +152,17 @@ def _of_cluster(url: str) -> tuple[str, str | None]:
     if where.scheme != "redis+cluster":
         return "", None
     return unquote(where.username or ""), None if where.password is None else unquote(where.password)
+
+
+async def patiently(call: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+    """Repeat `call`, which may be repeated, until the store has answered it. Raises StoreAway when told to stop."""
+    while True:
+        try:
+            return await call()
+        except StoreAway:
+            if stopping.is_set():
+                raise
+            await asyncio.sleep(0.1)
 
 
 def journal_name(node: str, pid: int) -> str:

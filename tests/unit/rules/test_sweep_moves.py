@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
+from mta.model.endings import Final
 from mta.model.events import Event
 from mta.model.ids import delivery_id, new_message_id
-from mta.model.mail import Final, QueueKey, Record
+from mta.model.mail import QueueKey, Record
 from mta.model.rules import Head, Rule, Selectors
 from mta.policy.rule_table import RuleTable
 from mta.ports.rules import Queued, SweepMove

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
+from mta.model.endings import Final
 from mta.model.events import Event, EventType
-from mta.model.mail import Final
 from mta.model.outcomes import Class, Origin, Outcome, Reply, Verdict
 from mta.ports.queueing import Move
 from mta.scheduling.settlement import Terms, decide, expire
