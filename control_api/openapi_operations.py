@@ -39,6 +39,7 @@ _NAMES = {
     ("get", "/metrics"): ("metrics", _NODE),
     ("get", "/healthz"): ("healthz", _NODE),
     ("get", "/readyz"): ("readyz", _NODE),
+    ("post", "/v1/store/acknowledge"): ("acknowledgeEmptiedStore", _NODE),
 }
 
 
