@@ -69,8 +69,9 @@ CLEAR = (
     "connection is lost or silent. Opportunistic TLS never keeps Floodgate from delivering (RFC 7435): it "
     "connects again in the clear."
 )
-GREETING = (
-    "Postfix defers after a 5xx greeting (`smtp_skip_5xx_greeting`). Floodgate takes the host's 5xx as its answer."
+REFUSES_ALL = (
+    "Postfix bounces when HELO is refused with 5xx. A host that refuses whoever connects says nothing about the mail "
+    "that waits for it, so Floodgate tries again until the mail is too old."
 )
 OLD_552 = "RFC 5321 4.5.3.1.10: a 552 to RCPT may be an old server's word for too many recipients, which is temporary."
 
@@ -78,14 +79,12 @@ KINDS: tuple[Kind, ...] = (
     # The greeting
     Kind("greeting-421", {"GREETING": (b"421 4.3.2 busy\r\n", CLOSE)}, DEFERRED, 421),
     Kind("greeting-450", {"GREETING": (b"450 4.3.2 busy\r\n",)}, DEFERRED, 450),
-    Kind("greeting-554", {"GREETING": (b"554 5.7.1 no\r\n",)}, BOUNCED, 554, postfix=DEFERRED, why=GREETING),
+    Kind("greeting-554", {"GREETING": (b"554 5.7.1 no\r\n",)}, DEFERRED, 554),
     Kind(
         "greeting-554-many-lines",
         {"GREETING": (b"220-hello\r\n521 5.7.1 no\r\n",)},
-        BOUNCED,
+        DEFERRED,
         521,
-        postfix=DEFERRED,
-        why=GREETING,
     ),
     Kind("greeting-250", {"GREETING": (b"250 hello\r\n",)}, DELIVERED, 250, 1),
     Kind("greeting-354", {"GREETING": (b"354 hello\r\n",)}, BOUNCED, 554),
@@ -118,7 +117,14 @@ KINDS: tuple[Kind, ...] = (
     Kind("ehlo-500", {"EHLO": (b"500 what\r\n",)}, DELIVERED, 250, 1),
     Kind("ehlo-500-close", {"EHLO": (b"500 what\r\n", CLOSE)}, DELIVERED, 250, 1, postfix=DEFERRED, why=HELO_NEXT),
     Kind("ehlo-500-helo-close", {"EHLO": (b"500 what\r\n",), "HELO": (CLOSE,)}, DEFERRED, 451),
-    Kind("ehlo-500-helo-554", {"EHLO": (b"500 what\r\n",), "HELO": (b"554 5.7.1 no\r\n",)}, BOUNCED, 554),
+    Kind(
+        "ehlo-500-helo-554",
+        {"EHLO": (b"500 what\r\n",), "HELO": (b"554 5.7.1 no\r\n",)},
+        DEFERRED,
+        554,
+        postfix=BOUNCED,
+        why=REFUSES_ALL,
+    ),
     Kind("ehlo-354", {"EHLO": (b"354 go\r\n",)}, BOUNCED, 554, postfix=DELIVERED, why=NO_CODE),
     Kind("ehlo-999", {"EHLO": (b"999 x\r\n",)}, BOUNCED, 554, postfix=DELIVERED, why=NO_CODE),
     Kind("ehlo-junk", {"EHLO": (b"hola\r\n",)}, BOUNCED, 554, postfix=DEFERRED, why=GIVES_UP),
