@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -50,6 +50,14 @@ class Child:
     def ready(self) -> None:
         """Said once, when everything this process listens on answers."""
         os.write(1, b"ready\n")
+
+    async def unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
+        """Returns when `waiting` has, or when the process is told to stop."""
+        waits = [asyncio.ensure_future(waiting), asyncio.ensure_future(self.stopping.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
     def essential(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
         """Without this task the process is not what it should be: when it ends by itself, the process drains and ends

@@ -38,6 +38,7 @@ async def main(child: Child) -> None:
     child.essential(guard.start())
     child.essential(store.link.listen())
     tasks = [child.essential(asyncio.create_task(one.run(), name=type(one).__name__)) for one in workers]
+    await child.unless_stopped(guard.ready())
     child.ready()
     await child.stopping.wait()
     for one in workers:

@@ -130,7 +130,7 @@ class Worker:
         watchers = [essential(asyncio.create_task(self._reaper.run(), name="reaper"))]
         essential(self._guard.start())
         essential(self._store.link.listen())
-        await self._first_confirmation()
+        await self._child.unless_stopped(self._guard.ready())
         if self._outgo is not None:
             watchers.append(essential(asyncio.create_task(self._outgo.pools.follow(), name="served pools")))
             watchers.append(essential(asyncio.create_task(self._outgo.watch(), name="settler")))
@@ -146,14 +146,6 @@ class Worker:
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
-
-    async def _first_confirmation(self) -> None:
-        """Or the order to stop, whichever is first."""
-        waits = [asyncio.ensure_future(wait) for wait in (self._guard.ready(), self._child.stopping.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
 
     async def _drain(self) -> None:
         seconds = self._child.settings.node.drain_timeout

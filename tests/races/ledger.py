@@ -99,6 +99,8 @@ async def _read_lane(link: Link, lane: int, living: dict[str, Living], ended: di
         elif kind == b"ended":
             rows = await link.command("HGETALL", key)
             for id_, status in zip(rows[::2], rows[1::2], strict=True):
+                if len(id_) != _ID:  # the digest of what many have in common
+                    continue
                 ended[delivery_text(DeliveryId(id_))] = _ended(status)
     rows = await link.command("HGETALL", prefix + b"rec")
     records = dict(zip(rows[::2], rows[1::2], strict=True))

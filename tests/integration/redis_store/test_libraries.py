@@ -31,7 +31,7 @@ async def test_k15_each_build_calls_its_own_steps(open_store):
     await store.link.load_library()
     assert {OTHER, library.NAME} <= await store.link.libraries()
     assert await store.link.command("FCALL", f"{OTHER}_accept", 1, keys.lane_key(0, b"lane")) == b"other"
-    assert len(await store.link.call(b"agenda", [keys.lane_key(0, b"lane")], [1])) == 1
+    assert len(await store.link.call(b"agenda", [keys.lane_key(0, b"lane")], [1, 0])) == 1
     await drop(store, OTHER)
 
 
@@ -49,7 +49,7 @@ async def test_k15_a_library_that_is_there_is_left_as_it_is(open_store):
 async def test_k15_a_step_whose_library_was_removed_loads_it_again(open_store):
     store = await open_store()
     await drop(store, library.NAME, library.NAME)
-    assert len(await store.link.call(b"agenda", [keys.lane_key(0, b"lane")], [1])) == 1
+    assert len(await store.link.call(b"agenda", [keys.lane_key(0, b"lane")], [1, 0])) == 1
 
 
 async def test_k15_a_library_that_cannot_be_loaded_is_an_error(open_store, monkeypatch):

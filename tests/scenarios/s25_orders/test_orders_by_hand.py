@@ -272,8 +272,6 @@ def tailing(shell: Shell, folder: Any, *words: str) -> Iterator[_Tail]:
 def test_r8_tail_goes_on_over_a_restart_of_the_node_at_another_port(shell: Shell, tmp_path):
     node = shell.node
     del shell.environ["FLOODGATE_URL"]
-    place = node.folder / "api.url"
-    place.write_text(node.ready["api"] + "\n")
     assert shell.run("workers").status == 0, "the file is read"
     with tailing(shell, tmp_path, "--tag", "r8", "--type", "Delivery") as tail:
 
@@ -291,10 +289,9 @@ def test_r8_tail_goes_on_over_a_restart_of_the_node_at_another_port(shell: Shell
         until(lambda: "connecting again" in tail.err())
         assert tail.process.poll() is None
         away = shell.run("workers")
-        assert (away.status, f"{old} cannot be reached" in away.err, "api.url" in away.err) == (4, True, True), away
+        assert (away.status, "cannot be reached" in away.err, "api.url" in away.err) == (4, True, True), away
         node.start()
         assert node.ready["api"] != old
-        place.write_text(node.ready["api"] + "\n")
         until(lambda: f"connected again to {node.ready['api']}" in tail.err())
         node.send("z@r8.test", ("r8",))
         until(lambda: shown("z@r8.test"))
