@@ -1,5 +1,5 @@
-# Floodgate from a bare clone: `make demo`, `make test`, `make check`, `make races`, `make flaps`, `make soak`,
-# `make mutations`, `make destinations`, `make bench`, `make bench-peers`, `make bench-lookup`.
+# Floodgate from a bare clone: `make demo`, `make test`, `make test-fast`, `make check`, `make races`, `make flaps`,
+# `make soak`, `make mutations`, `make destinations`, `make bench`, `make bench-peers`, `make bench-lookup`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,13 +8,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check races flaps soak mutations destinations bench bench-peers bench-lookup clean
+.PHONY: demo test test-fast check races flaps soak mutations destinations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
 
+# Tests wait more than they work, so some of them run side by side; those of one file stay together.
+JOBS ?= 3
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest tests/architecture tests/unit $(wildcard tests/dialogs tests/integration tests/scenarios tests/races tests/soak) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/architecture tests/unit $(wildcard tests/dialogs tests/integration tests/scenarios tests/races tests/soak) $(ARGS)
+
+test-fast: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/architecture tests/unit tests/dialogs $(ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff format --check .
