@@ -3,7 +3,8 @@
 The block is what comes before the first empty line; a message without one is all block. Where the first line that is
 left is no header field (text, a continued line of no field, mbox's `From `), the message has no header: all of it is
 text, and an empty line comes before it, so that nothing that is put before the message continues in it. Later lines
-that are no header fields stay where they are, as does everything that is not taken out. The only line ends are CRLF:
+that are no header fields stay where they are, as does everything that is not taken out; fields that are taken out from
+behind such a line are told apart, for they may have been meant as text. The only line ends are CRLF:
 the machine that received the message saw to that.
 """
 
@@ -25,22 +26,25 @@ MAX_FOLDS = 2048  # of one field: a longer one is cut there, and refused for its
 # Repeats are bounded: the matcher keeps a note of each, a gigabyte of them where a message is made for it.
 _VALUE = rb"[^\r\n]*(?:\r\n[ \t][^\r\n]*){0,%d}" % MAX_FOLDS
 _begins_a_field = re.compile(rb"[!-9;-~]+[ \t]*:").match
+_no_field = re.compile(rb"\n(?![!-9;-~]++[ \t]*+:|[ \t])").search
 _split_at_received = re.compile(rb"\n(?i:received):").split
 _fields = re.compile(rb"([^\r\n:]*):(" + _VALUE + rb")").findall
 
 
-def take_header(content: bytes, prefixes: tuple[str, ...]) -> tuple[bytes, bytes, int]:
+def take_header(content: bytes, prefixes: tuple[str, ...]) -> tuple[bytes, bytes, int, bytes]:
     """What comes before the rest of the message, the lines of the fields whose names begin with one of `prefixes`
-    (lower case), and where in `content` the rest begins. The first is the header block without these fields; of a
-    message without a header it is the empty line that has to come before its text."""
+    (lower case), where in `content` the rest begins, and those of the lines that stand behind a line that is no header
+    field. The first is the header block without these fields; of a message without a header it is the empty line that
+    has to come before its text."""
     end = header_end(content)
-    block, taken = take_fields(content[:end], prefixes)
+    parts = _split(content[:end], prefixes)
+    block, taken = _put_together(parts)
     if not block or _begins_a_field(block):
-        return block, taken, end
+        return block, taken, end, _behind_no_field(parts) if any(parts[:-1:2]) else b""
     # No header: only fields before the first line of the text were meant as such.
     found = _leading(prefixes).match(b"\n" + content[:end])
     taken = found[0][1:] if found is not None else b""
-    return b"\r\n", taken, len(taken) + taken.endswith(b"\r")
+    return b"\r\n", taken, len(taken) + taken.endswith(b"\r"), b""
 
 
 def header_end(content: bytes) -> int:
@@ -59,15 +63,29 @@ def has_received(block: bytes, count: int) -> bool:
 def take_fields(block: bytes, prefixes: tuple[str, ...]) -> tuple[bytes, bytes]:
     """A header block without the fields whose names begin with one of `prefixes` (lower case), and the lines of these
     fields in order, b"" = there are none; the first MAX_FIELDS + 1 of them where there are more."""
-    parts = _pattern(prefixes).split(b"\n" + block, MAX_FIELDS + 1)
-    if len(parts) == 1:
-        return block, b""
-    return b"".join(parts[::2])[1:], b"\n".join(parts[1::2])
+    return _put_together(_split(block, prefixes))
 
 
 def split_fields(lines: bytes) -> list[Field]:
     """The fields of what was taken out."""
     return [Field(name.rstrip(b" \t"), value) for name, value in _fields(lines)]
+
+
+def _split(block: bytes, prefixes: tuple[str, ...]) -> list[bytes]:
+    """In turns: the lines that stay, each with the LF before it and without the LF behind it, and a field."""
+    return _pattern(prefixes).split(b"\n" + block, MAX_FIELDS + 1)
+
+
+def _put_together(parts: list[bytes]) -> tuple[bytes, bytes]:
+    return b"".join(parts[::2])[1:], b"\n".join(parts[1::2])
+
+
+def _behind_no_field(parts: list[bytes]) -> bytes:
+    """The fields that are taken out from behind the first line that is neither a field nor the fold of one."""
+    for place in range(0, len(parts) - 1, 2):
+        if _no_field(parts[place]):
+            return b"\n".join(parts[place + 1 :: 2])
+    return b""
 
 
 @functools.lru_cache(maxsize=16)

@@ -48,6 +48,16 @@ def read_injection(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[s
     return asked if asked is not None else _read(_wanted(lines, prefixes, ignored), now_ms)
 
 
+def refuse_strays(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) -> None:
+    """Raises BadValue for the first of these fields that is not ignored: they stand behind a line that is no header
+    field, where nobody can say whether they were meant as header or as text."""
+    for name, _ in split_fields(lines):
+        shown, asked = _asked(name[:_LONGEST_NAME], prefixes, ignored)
+        if asked is not None:
+            reason = "stands behind a line that is no header field; mend that line, or put an empty line before it"
+            raise BadValue(shown[:60], reason)
+
+
 @functools.lru_cache(maxsize=1024)
 def _read_once(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) -> Injection | None:
     """What the messages of a campaign ask for, most of them the same; None: it depends on when they come."""

@@ -1,7 +1,7 @@
 """From a received message to one that can be accepted: injection headers, loop check, routing, trace header."""
 
 from mta.content.header_block import has_received, take_header
-from mta.content.injection_headers import read_injection
+from mta.content.injection_headers import read_injection, refuse_strays
 from mta.content.trace import trace_header
 from mta.model.errors import BadValue
 from mta.model.ids import MessageId, message_text
@@ -36,11 +36,13 @@ class Reception:
     ) -> NewMessage | Reply:
         """The message as it will be queued under `message_id`, or its refusal."""
         content = message.content
-        block, asked, rest = take_header(content, self._prefixes)
+        block, asked, rest, strays = take_header(content, self._prefixes)
         if has_received(block, MAX_RECEIVED):
             return _LOOP
         sender = message.sender
         try:
+            if strays:
+                refuse_strays(strays, self._prefixes, self._ignored)
             injection = read_injection(asked, self._prefixes, self._ignored, now_ms)
             if injection.sender is not None:
                 sender = parse_mailbox(injection.sender, "X-MQ-Envelope") if injection.sender else ""

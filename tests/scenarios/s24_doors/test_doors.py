@@ -180,6 +180,26 @@ def test_i5_an_empty_line_comes_before_what_is_no_header(
     assert event.get("tags") == tags
 
 
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("Dear all, no empty line here", "X-MQ-Tag: obeyed"),
+        ("From me Mon Jan 1", "X-MQ-Delayed: +1h"),
+        ("Dear all", "X-Floodgate-Note: property"),
+    ],
+)
+def test_i5_a_header_behind_a_line_that_is_no_field_is_refused_by_name(
+    entrance: Entrance, line: str, asked: str
+) -> None:
+    name = asked.partition(":")[0]
+    answer = entrance.submit("stray@dest.test", f"Subject: hi\r\n{line}\r\n{asked}\r\n\r\nb\r\n".encode())
+    assert "behind a line that is no header field" in refused(answer, name)
+    recipient = f"broken-{name.lower()}@dest.test"
+    content = f"Subject: hi\r\n{line}\r\n\r\n{asked}\r\n".encode()
+    assert entrance.submit(recipient, content).startswith(b"250 ")
+    assert entrance.message(recipient) == content, "without such a header it stays as it is"
+
+
 @pytest.mark.parametrize("domain", ["1.2.3.4", "123", "127.1", "example.0"])
 def test_i6_a_number_is_no_domain(entrance: Entrance, domain: str) -> None:
     with Wire(entrance.node.smtp) as wire:

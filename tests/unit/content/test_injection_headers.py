@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mta.content.header_block import has_received, header_end, split_fields, take_fields, take_header
 from mta.content.header_names import KNOWN, nearest
-from mta.content.injection_headers import read_injection
+from mta.content.injection_headers import read_injection, refuse_strays
 from mta.content.trace import trace_header
 from mta.model.errors import BadValue
 from mta.model.injection import Injection
@@ -152,7 +152,7 @@ def test_k3_millions_of_folds_or_fields_are_refused_without_a_note_of_each(tail,
         (b"X-MQ-Tag: a" + b"\r\n " * 3000, "longer than"),
         (b"X-MQ-Tag:a\r\n" * 500, "more than 128"),
     ):
-        _, taken, _ = take_header(front.removesuffix(b"\r\n") + tail, PREFIXES)
+        _, taken, _, _ = take_header(front.removesuffix(b"\r\n") + tail, PREFIXES)
         assert len(taken) < 10_000
         with pytest.raises(BadValue, match=reason) as caught:
             read_injection(taken, PREFIXES, ignored, NOW)
@@ -283,7 +283,7 @@ def test_i4_a_due_time_long_past_is_refused(text):
     ],
 )  # fmt: skip
 def test_i5_an_empty_line_comes_before_what_is_no_header(content, left, tags):
-    head, taken, rest = take_header(content, PREFIXES)
+    head, taken, rest, _ = take_header(content, PREFIXES)
     assert head + content[rest:] == left
     assert len(split_fields(taken)) == tags
 
@@ -294,9 +294,53 @@ def test_i5_an_empty_line_comes_before_what_is_no_header(content, left, tags):
 )
 def test_i5_nothing_continues_in_a_header_before_the_message(raw):
     content = b"\r\n".join(line.replace(b"\n", b"").replace(b"\r", b"") for line in raw.split(b"\r\n")) + b"\r\n"
-    head, _, rest = take_header(content, PREFIXES)
+    head, _, rest, _ = take_header(content, PREFIXES)
     after = head + content[rest:]
     assert not after or after.startswith(b"\r\n") or re.match(rb"[!-9;-~]+[ \t]*:", after)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Dear all, no empty line here",
+        "From me Mon Jan 1",
+        ">From me",
+        ": no name",
+        "grüße: x",
+        "\0: x",
+        "a b: c",
+        "-- ",
+        "x" * 9000,
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["X-MQ-Tag", "x-mq-delayed", "X-Floodgate-Pool", "X-MQ-Note", "X-MQ-Topic", "X-MQ-a b"]
+)
+def test_i5_an_injection_header_behind_a_line_that_is_no_field_is_refused(line, name):
+    for before in ("Subject: hi\r\n", "Subject: hi\r\n folded\r\n", "X-MQ-Tag: a\r\nA : b\r\nX-MQ-Tag: c\r\nD:\r\n"):
+        for between in ("", "\r\n folded", "\r\nE: f", "\r\nX-MQ-Old: g"):
+            content = f"{before}{line}{between}\r\n{name}: +1h\r\nX-MQ-Tag: last\r\n\r\nb\r\n".encode()
+            strays = take_header(content, PREFIXES)[3]
+            ignored = {"x-mq-old"}
+            with pytest.raises(BadValue, match="behind a line that is no header field") as caught:
+                refuse_strays(strays, PREFIXES, frozenset(ignored))
+            assert caught.value.field == name
+            refuse_strays(strays, PREFIXES, frozenset(ignored | {name.lower(), "x-mq-tag"}))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"A: b\r\nX-MQ-Tag: t\r\nno field\r\n\r\nb\r\n",  # it stands before that line
+        b"A: b\r\nno field\r\n\r\nX-MQ-Tag: t\r\n",
+        b"A: b\r\n folded\r\n\tfolded\r\nC : d\r\n!~:\r\nX-MQ-Tag: t\r\n e\r\nF:g\r\nX-MQ-Note: h\r\n\r\nb\r\n",
+        b"A: b\r\n \r\nX-MQ-Tag: t\r\n\r\nb\r\n",
+        b"no header\r\nA: b\r\nno field\r\nX-MQ-Tag: t\r\n\r\nb\r\n",
+        b"X-MQ-Tag: t\r\n\r\nno field\r\nX-MQ-Tag: t\r\n\r\nb\r\n",
+    ],
+)
+def test_i5_nothing_is_refused_where_every_line_before_is_a_field(content):
+    assert take_header(content, PREFIXES)[3] == b""
 
 
 def test_i8_a_tag_has_one_form_however_it_is_typed():
