@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import re
 import urllib.parse
 from collections.abc import Awaitable, Callable, Collection
 
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json"})
 RETRY_AFTER = "1"
+
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.]+))(?::[0-9]{1,5})?")  # RFC 3986 3.2.2, without zones
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -110,15 +113,17 @@ def require_token(access: Access, open_paths: Collection[str], loopback: bool) -
 
 
 def names_this_machine(hosts: Collection[str]) -> bool:
-    """Whether each `Host` is localhost or an IP address: what a page under another name cannot send."""
-    return all(_is_here(host) for host in hosts)
+    """Whether the one `Host` is localhost or an IP address: what a page under another name cannot send."""
+    return len(hosts) <= 1 and all(_is_here(host) for host in hosts)
 
 
 def _is_here(host: str) -> bool:
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    six, name = found.groups()
     try:
-        name = urllib.parse.urlsplit(f"//{host}").hostname or ""
-        ipaddress.ip_address(name)
+        ipaddress.IPv6Address(six) if six else name.lower() == "localhost" or ipaddress.IPv4Address(name)
     except ValueError:
-        name = host.rpartition(":")[0] if ":" in host else host
-        return name.rstrip(".").lower() == "localhost"
+        return False
     return True
