@@ -1,5 +1,6 @@
 """Where the REST API is: FLOODGATE_URL, else what the node of the data directory wrote, else the default."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,14 @@ from mta.settings_file import default_data_dir
 DEFAULT_URL = "http://127.0.0.1:8080"
 VARIABLE = "FLOODGATE_URL"
 FILE = "api.url"  # in the data directory: the URL and a newline, written when the node is ready
+
+
+# The part without secrets: scheme, host and port, where a slash, a query, a fragment or the end follows. A user name
+# and a password before the host are left out.
+_SAFE = re.compile(
+    r"(?:[^/?#]*(?://)?[^/?#]*@(?=[^@]*\Z))?((?:[a-z][a-z0-9+.-]*://)?(?:\[[0-9a-f:.]*\]|[\w.-]*)(?::[0-9]*)?)(?=[/?#]|\Z)",
+    re.IGNORECASE,
+)
 
 
 class BadUrl(Exception):
@@ -58,7 +67,8 @@ def moved(environ: Mapping[str, str], known: str) -> str:
 
 def _checked(text: str, source: str) -> str:
     """`text` without a slash at its end; nothing of it is shown where it may hold a password."""
-    shown = text.rpartition("@")[2]
+    found = _SAFE.match(text)
+    shown = found[1] if found is not None else "it"
     if not text.isprintable() or " " in text:
         raise BadUrl(f"{source}: is not a URL; write http://HOST:PORT")
     if "@" in text:

@@ -63,6 +63,11 @@ def test_r8_a_url_that_is_none_says_what_is_missing(monkeypatch: pytest.MonkeyPa
         "http://ann:s3 cret@127.0.0.1:9",
         "http://ann:x@s3cret@127.0.0.1:9",
         "redis://:s3cret@127.0.0.1:9?a=b#c",
+        "http://u:p@127.0.0.1:1?x=s3cret",
+        "http://127.0.0.1:1?x=s3cret",
+        "http://127.0.0.1:1/?x=a@s3cret",
+        "http://127.0.0.1:1#s3cret",
+        "127.0.0.1:1/?x=s3cret",
     ],
 )
 def test_k12_a_password_in_the_url_is_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str) -> None:
