@@ -121,7 +121,11 @@ class ApiProtocol(web.RequestHandler):
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """aiohttp's own words; never with the message of an exception, which may quote the request."""
-        _log.error("the HTTP server failed: %s", _where(kw.get("exc_info")))
+        error = kw.get("exc_info")
+        if isinstance(error, web.RequestPayloadError | HttpProcessingError | ConnectionError):
+            self._refusals.warning(f"a request from {self._client()} was refused: its body is not what its header says")
+        else:
+            _log.error("the HTTP server failed: %s", _where(error))
 
 
 def _where(error: object) -> str:

@@ -51,7 +51,9 @@ class ServedPools:
         while True:
             self._hint.clear()
             try:
-                for pool in await asyncio.shield(self._known()):
+                asking = asyncio.ensure_future(self._known())
+                asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may hear of it
+                for pool in await asyncio.shield(asking):
                     if pool.startswith("@") and pool not in self._held:
                         self._held[pool] = holds(pool[1:])
                         if self._held[pool]:

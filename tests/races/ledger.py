@@ -5,6 +5,9 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
+import msgspec
+
+from mta.model.endings import Final
 from mta.model.ids import DeliveryId, delivery_text, lane_of
 from mta.model.mail import Record
 from mta.model.outcomes import Stage
@@ -14,6 +17,7 @@ from mta.redis_store.link import Link
 
 _ENDS = {b"d": "delivered", b"b": "bounced", b"e": "expired", b"c": "canceled", b"i": "intercepted"}
 _ID = 18  # octets of a delivery id
+_finals = msgspec.msgpack.Decoder(Final)
 
 
 class Living(NamedTuple):
@@ -118,9 +122,13 @@ def _living(id_: bytes, pool: bytes, state: str, record: Record) -> Living:
 
 def _ended(status: bytes) -> Ended:
     """See `ended:<hour>` in mta.redis_store.keys."""
-    letter, *rest = status.partition(b"\0")[0].split(b":")
+    said, _, final = status.partition(b"\0")
+    letter, *rest = said.split(b":")
     stage = rest[0].decode() if letter == b"i" else ""
-    uncertain = {b"i": rest[1:2], b"c": rest[:1]}.get(letter, []) == [b"1"]
+    if letter in b"be":
+        uncertain = _finals.decode(final).uncertain
+    else:
+        uncertain = {b"i": rest[1:2], b"c": rest[:1]}.get(letter, []) == [b"1"]
     return Ended(_ENDS[letter], stage, uncertain)
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
-from tests.races import cancel_race, cancel_verdict
+from mta.model.endings import Final
+from tests.races import cancel_race, cancel_verdict, ledger
 from tests.races.aftermath import Aftermath
 from tests.races.destination import Transaction
 from tests.races.ledger import Ended, Ledger, Living
@@ -240,3 +242,12 @@ def test_what_went_wrong_with_cancellations_is_told(wrong: str):
     doctored, sentence = WRONG_CANCELS[wrong]
     found = cancel_verdict.failures(doctored(canceled()))
     assert any(sentence in told for told in found), found
+
+
+def test_the_ledger_reads_from_the_status_whether_an_end_is_in_doubt() -> None:
+    for letter, uncertain in ((b"b", True), (b"b", False), (b"e", True), (b"d", False)):
+        final = msgspec.msgpack.encode(Final("a@example.org", 1, uncertain=uncertain))
+        assert ledger._ended(letter + b"\0" + final).uncertain is uncertain
+    assert ledger._ended(b"c:1\0").uncertain
+    assert ledger._ended(b"i:queued:1:r\0").uncertain
+    assert not ledger._ended(b"i:queued:0:r\0").uncertain

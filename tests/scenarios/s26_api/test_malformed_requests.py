@@ -125,3 +125,16 @@ def test_k12_without_a_token_only_requests_to_this_machine_are_answered_on_loopb
             assert status(path, host, BEARER + b"\r\n") == 200, "a token shows that no web page asks"
             assert status(path, host, b"Authorization: Bearer x\r\n") == 401
     assert exchange(house.api, b"GET /healthz HTTP/1.0\r\n\r\n").status == 200, "no browser leaves Host out"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+@pytest.mark.parametrize("path", ["/v1/errors", "/healthz"])
+def test_k4_a_body_that_is_not_coded_as_it_says_is_no_fault_of_ours(house: Any, coding: str, path: str):
+    head = b"POST %b HTTP/1.1\r\n" % path.encode() + HOST + BEARER + b"\r\nContent-Type: application/json\r\n"
+    body = b"this is not compressed at all, whatever"
+    answer = exchange(
+        house.api, head + b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (coding.encode(), len(body)) + body
+    )
+    assert answer.status in (400, 405, 415)
+    assert ask(house.api, "GET", "/healthz").status == 200
+    assert "Error" not in house.node.errors()

@@ -1,0 +1,45 @@
+"""The journal's start while another process holds its log."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from mta.journal.lines import log_lines
+from mta.log_file.delivery_log import DeliveryLog
+from mta.runtime.journal import _open_log
+
+
+async def test_k2_a_log_that_a_killed_nodes_journal_still_holds_is_waited_for_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = asyncio.Event()
+
+    async def rest(seconds: float) -> None:
+        waited.set()
+        await asyncio.tasks.sleep(0)
+
+    monkeypatch.setattr("mta.runtime.journal.asyncio.sleep", rest)
+    path = tmp_path / "delivery.jsonl"
+    first = DeliveryLog(str(path), log_lines)
+    with caplog.at_level(logging.WARNING):
+        opening = asyncio.create_task(_open_log(str(path), asyncio.Event()))
+        await waited.wait()
+        waited.clear()
+        await waited.wait()
+        assert not opening.done()
+        first.close()
+        log = await opening
+    assert log is not None
+    log.close()
+    assert len(caplog.records) == 1
+    assert str(path) in caplog.text
+
+
+async def test_a_stop_ends_the_wait(tmp_path: Path) -> None:
+    first = DeliveryLog(str(tmp_path / "delivery.jsonl"), log_lines)
+    stopping = asyncio.Event()
+    stopping.set()
+    assert await _open_log(str(tmp_path / "delivery.jsonl"), stopping) is None
+    first.close()
