@@ -8,6 +8,7 @@ from mta.egress.connections import Connections
 from mta.egress.house import House
 from mta.egress.reach import Reached, reach
 from mta.model.errors import StoreError
+from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
 from mta.model.phases import Phase
 from mta.model.settings import DomainSettings
@@ -27,12 +28,18 @@ class Owner(Protocol):
         """Transactions that wait while no connection is idle."""
         ...
 
+    @property
+    def head(self) -> MessageId | None:
+        """The message that waits first."""
+        ...
+
     def pump(self) -> None: ...
 
     def connected(self, reached: Reached) -> None: ...
 
-    def unreachable(self, trouble: Trouble) -> None:
-        """No host could be reached and there is no connection: the waiting deliveries share the outcome."""
+    def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
+        """No host could be reached and there is no connection: the waiting deliveries share the outcome. `message` is
+        the one that the connection was to be opened for."""
         ...
 
     def crowded_out(self) -> None:
@@ -95,7 +102,7 @@ class Opening:
         return False
 
     def more(self, *, ticked: bool = False) -> None:
-        """One at first. Another one, `ticked` or not, as `growth` has it."""
+        """One at first. Another one, `ticked` or not, as `growth` has it; never more than transactions that wait."""
         house, owner = self._house, self._owner
         now = house.loop.time()
         unserved = owner.unserved
@@ -109,10 +116,12 @@ class Opening:
                 house.loop.call_later(PROMPT, self._prompt_over, attempt)
                 self._begin(attempt, now)
             return
-        more = growth(held, productive, unserved, ticked=ticked)
+        missing = unserved - len(self._tasks)
+        more = min(growth(held, productive, unserved, ticked=ticked), missing)
         if (
             not productive
             and ticked
+            and missing > 0
             and held < MOST_SILENT
             and now - self._begun >= SILENT_PACE
             and house.budget.relaxed
@@ -126,6 +135,7 @@ class Opening:
 
     def _begin(self, attempt: Attempt, now: float) -> None:
         self._begun = now
+        attempt.message = self._owner.head
         task = self._house.loop.create_task(self._open(attempt))
         self._tasks[task] = attempt
         attempt.give_way = task.cancel
@@ -219,7 +229,7 @@ class Opening:
             self._owner.pump()
         elif attempt.gave_way:
             words = f"no answer in {PATIENCE:g} s, and mail for other destinations waits for a connection"
-            self._failed(broken(Phase.GREETING, words, attempt.host, attempt.ip))
+            self._failed(broken(Phase.GREETING, words, attempt.host, attempt.ip), attempt)
 
     async def _open(self, attempt: Attempt) -> bool:
         """Whether there is a connection now."""
@@ -237,7 +247,7 @@ class Opening:
                 slot = True
             reached = await reach(house, self._queue, attempt, lambda: self._greeted(attempt))
             if isinstance(reached, Trouble):
-                self._failed(reached)
+                self._failed(reached, attempt)
                 return False
             kept = True
         finally:
@@ -258,7 +268,7 @@ class Opening:
         attempt.placed = lambda: _resolve(placed)
         await placed
 
-    def _failed(self, trouble: Trouble) -> None:
+    def _failed(self, trouble: Trouble, attempt: Attempt) -> None:
         """With a connection, only opening more is put off."""
         wait = min(self._house.back_off * 2 ** min(self._failures, 8), _MOST_BACK_OFF, self._house.back_off * 8)
         self._failures += 1
@@ -266,7 +276,7 @@ class Opening:
         if self._connections.usable:
             return
         self._down = self._house.loop.time() + wait, trouble
-        self._owner.unreachable(trouble)
+        self._owner.unreachable(trouble, attempt.message)
 
     def __repr__(self) -> str:
         return f"opening={len(self._tasks)}{' down: ' + self._down[1].reply.text if self._down else ''}"

@@ -63,8 +63,7 @@ class Outlet:
     def take(self, deliveries: Sequence[Claimed]) -> None:
         trouble = self._opening.trouble()
         if trouble is not None:
-            self._settling.all(deliveries, of_trouble(trouble))
-            return
+            deliveries = self._settling.sharing(deliveries, trouble)
         if len(plain := [claimed for claimed in deliveries if is_plain(claimed.record)]) < len(deliveries):
             self._settling.all([one for one in deliveries if not is_plain(one.record)], of_trouble(NOT_PLAIN))
         self._waiting.add(plain)
@@ -260,6 +259,11 @@ class Outlet:
     def unserved(self) -> int:
         return 0 if self.connections.idle else len(self._waiting)
 
+    @property
+    def head(self) -> MessageId | None:
+        first = self._waiting.first()
+        return None if first is None else first.message
+
     def connected(self, reached: Reached) -> None:
         self.rested(self._connection(reached))
         self._tell = True
@@ -270,15 +274,11 @@ class Outlet:
         self.connections.all.add(connection)
         return connection
 
-    def unreachable(self, trouble: Trouble) -> None:
-        outcome = of_trouble(trouble)
-        for transaction in self._waiting.take_all():
-            self._settling.transaction(transaction, outcome)
+    def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
+        self._settling.unreachable(self._waiting.take_all(), trouble, message)
 
     def crowded_out(self) -> None:
-        outcome = returned("other processes hold every connection to this domain")
-        for transaction in self._waiting.take_all():
-            self._settling.transaction(transaction, outcome)
+        self._settling.waiting(self._waiting, returned("other processes hold every connection to this domain"))
 
     def may_have_room(self) -> None:
         self._tell_room(force=True)

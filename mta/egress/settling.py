@@ -7,8 +7,9 @@ import msgspec
 from mta.egress.connection import Connection
 from mta.egress.dial import Line
 from mta.egress.house import House
-from mta.egress.transaction import Transaction, of_rule, returned
+from mta.egress.transaction import Transaction, of_rule, of_trouble, returned
 from mta.egress.waiting import Waiting
+from mta.model.ids import MessageId
 from mta.model.mail import Claimed
 from mta.model.outcomes import Outcome, Stage
 from mta.model.rules import Rule
@@ -33,6 +34,27 @@ class Settling:
     def transaction(self, transaction: Transaction, outcome: Outcome) -> None:
         """One outcome for all its deliveries; rules that have listed it wait for that."""
         self.all(transaction.claims, _with_past_dot(outcome, transaction))
+
+    def sharing(self, claims: Sequence[Claimed], trouble: Trouble) -> list[Claimed]:
+        """The last failure to reach a host is that of `claims` too. Left are those that a server which does not speak
+        the protocol has met already: each of its attempts must be a connection of its own, so it waits for one."""
+        left: list[Claimed] = []
+        shares: list[Claimed] = []
+        for claimed in claims:
+            (left if trouble.unintelligible and claimed.record.unintelligible else shares).append(claimed)
+        self.all(shares, of_trouble(trouble.shared))
+        return left
+
+    def unreachable(self, transactions: Sequence[Transaction], trouble: Trouble, message: MessageId | None) -> None:
+        """No host could be reached, by a connection that was to be opened for `message`."""
+        own, shared = of_trouble(trouble), of_trouble(trouble.shared)
+        for transaction in transactions:
+            self.transaction(transaction, own if transaction.message == message else shared)
+
+    def waiting(self, waiting: Waiting, outcome: Outcome) -> None:
+        """One outcome for all that waits."""
+        for transaction in waiting.take_all():
+            self.transaction(transaction, outcome)
 
     def force(self, transaction: Transaction, rule: Rule, table: RuleTable, stage: Stage, line: Line | None) -> None:
         self.transaction(transaction, of_rule(rule, table.head.generation, stage, line, self.ms(transaction)))

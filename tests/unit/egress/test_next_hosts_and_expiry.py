@@ -152,6 +152,36 @@ async def test_k1_mail_that_is_canceled_lets_go_of_its_attempts() -> None:
     assert {outcome.verdict for _, outcome in rig.settle.outcomes} == {Verdict.CANCELED}
 
 
+@pytest.mark.parametrize("phase", ["GREETING", "EHLO"])
+@pytest.mark.parametrize("count", [1, 3])
+async def test_d1_a_silent_host_gets_no_more_connections_than_messages_wait(
+    monkeypatch: pytest.MonkeyPatch, phase: str, count: int
+) -> None:
+    monkeypatch.setattr("mta.egress.opening.SILENT_PACE", 0.02)
+    times = {"greeting_timeout": 0.6, "command_timeout": 0.6, "idle_timeout": 0.1}
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=20, **times) as rig:
+        sink.script[phase] = STALL
+        for number in range(count):
+            rig.send(f"m{number}@example.com")
+        await rig.settle.until(count)
+        assert sink.connections == count
+
+
+async def test_d7_only_the_message_that_a_connection_was_opened_for_has_met_what_is_no_smtp() -> None:
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", retries=(1.0,)) as rig:
+        sink.script["GREETING"] = "SSH-2.0-OpenSSH_9.2"
+        claims = [claimed for number in range(5) for claimed in rig.send(f"m{number}@example.com")]
+        await rig.settle.until(5)
+        met = [outcome.unintelligible for _, outcome in rig.settle.outcomes]
+        assert met == [True, False, False, False, False]
+        sink.script.clear()
+        again = msgspec.structs.replace(claims[0], record=msgspec.structs.replace(claims[0].record, unintelligible=1))
+        rig.egress.take([claims[1], again])  # in the back-off: the one shares, the other waits for its own connection
+        assert len(rig.settle.outcomes) == 6
+        assert not rig.settle.outcomes[5][1].unintelligible
+        assert (await rig.settle.until(7, within=20.0))[6].verdict is Verdict.DELIVERED
+
+
 async def test_d1_a_host_that_carries_nothing_gets_five_connections_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mta.egress.opening.SILENT_PACE", 0.02)
     async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=20, idle_timeout=0.1) as rig:
