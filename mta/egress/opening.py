@@ -7,6 +7,7 @@ from mta.egress.connection_budget import MOST_SILENT, PATIENCE, PROMPT, SILENT_P
 from mta.egress.connections import Connections
 from mta.egress.house import House
 from mta.egress.reach import Reached, reach
+from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
@@ -23,16 +24,6 @@ _UNWANTED = 1.0  # seconds after which an attempt that no mail waits for is ende
 class Owner(Protocol):
     """The outlet, as its opening sees it."""
 
-    @property
-    def unserved(self) -> int:
-        """Transactions that wait while no connection is idle."""
-        ...
-
-    @property
-    def head(self) -> MessageId | None:
-        """The message that waits first."""
-        ...
-
     def pump(self) -> None: ...
 
     def connected(self, reached: Reached) -> None: ...
@@ -40,6 +31,10 @@ class Owner(Protocol):
     def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
         """No host could be reached and there is no connection: the waiting deliveries share the outcome. `message` is
         the one that the connection was to be opened for."""
+        ...
+
+    def no_new(self, trouble: Trouble) -> None:
+        """There are connections, and another one could not be opened: what waits for a new one ends."""
         ...
 
     def crowded_out(self) -> None:
@@ -55,10 +50,17 @@ class Opening:
     """Doubles the connections of a queue while more waits than there are and those that it has carry mail."""
 
     def __init__(
-        self, house: House, queue: QueueKey, domain: DomainSettings, connections: Connections, owner: Owner
+        self,
+        house: House,
+        queue: QueueKey,
+        domain: DomainSettings,
+        waiting: Waiting,
+        connections: Connections,
+        owner: Owner,
     ) -> None:
         self._house = house
         self._queue = queue
+        self._waiting = waiting
         self._connections = connections
         self._owner = owner
         self._limited = bool(domain.connections or domain.connections_per_minute)
@@ -105,7 +107,8 @@ class Opening:
         """One at first. Another one, `ticked` or not, as `growth` has it; never more than transactions that wait."""
         house, owner = self._house, self._owner
         now = house.loop.time()
-        unserved = owner.unserved
+        waiting = self._waiting
+        unserved = waiting.anew + (0 if self._connections.idle else waiting.ready)
         if not unserved or house.draining or self._not_before > now:
             return
         there, productive = self._connections.strength(now)
@@ -117,7 +120,7 @@ class Opening:
                 self._begin(attempt, now)
             return
         missing = unserved - len(self._tasks)
-        more = min(growth(held, productive, unserved, ticked=ticked), missing)
+        more = min(growth(held, productive, unserved, ticked=ticked or waiting.anew > 0), missing)
         if (
             not productive
             and ticked
@@ -135,7 +138,8 @@ class Opening:
 
     def _begin(self, attempt: Attempt, now: float) -> None:
         self._begun = now
-        attempt.message = self._owner.head
+        first = self._waiting.first()
+        attempt.message = None if first is None else first.message
         task = self._house.loop.create_task(self._open(attempt))
         self._tasks[task] = attempt
         attempt.give_way = task.cancel
@@ -274,6 +278,7 @@ class Opening:
         self._failures += 1
         self._again_in(wait)
         if self._connections.usable:
+            self._owner.no_new(trouble)
             return
         self._down = self._house.loop.time() + wait, trouble
         self._owner.unreachable(trouble, attempt.message)

@@ -140,6 +140,99 @@ async def test_d15_a_second_mail_that_is_not_taken_goes_on_a_new_connection(
     assert len(sink.taken) == 30
 
 
+def at_the_second(sink: Sink, verb: str, answer: str) -> None:
+    """Each connection answers the verb so from its second transaction on."""
+    mails: dict[int, int] = {}
+
+    def count(connection: int, _: str) -> str | None:
+        mails[connection] = mails.get(connection, 0) + 1
+        return answer if verb == "MAIL" and mails[connection] > 1 else None
+
+    sink.script["MAIL"] = count
+    if verb != "MAIL":
+        sink.script[verb] = lambda connection, _: answer if mails[connection] > 1 else None
+
+
+@pytest.mark.parametrize("extensions", [("PIPELINING",), ()])
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        (verb, answer)
+        for verb in ("MAIL", "RCPT", "DATA")
+        for answer in (DROP, "421 4.7.0 one", "452 4.5.3 one", "503 5.5.1 one")
+    ]
+    + [("MAIL", "550 5.7.1 one")],
+)
+async def test_d15_a_used_connection_that_takes_no_more_costs_no_attempt(
+    verb: str, answer: str, extensions: tuple[str, ...]
+) -> None:
+    async with Sink(extensions=extensions) as sink, Rig(route=f"{sink.host}:{sink.port}") as rig:
+        at_the_second(sink, verb, answer)
+        for number in range(12):
+            rig.send(f"m{number}@example.com")
+        outcomes = await rig.settle.until(12)
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
+    assert len(sink.taken) == 12
+
+
+@pytest.mark.parametrize("extensions", [("PIPELINING",), ()])
+@pytest.mark.parametrize(
+    ("verb", "answer", "connections"),
+    [
+        ("MAIL", "550 5.7.1 not you", 2),
+        ("MAIL", "451 4.7.1 greylisted", 2),
+        ("RCPT", "450 4.7.1 greylisted", 2),
+        ("DATA", "451 4.7.1 greylisted", 2),
+        ("RCPT", "550 5.1.1 unknown", 1),
+        ("DATA", "554 5.7.1 no", 1),
+    ],
+)
+async def test_d15_what_a_new_connection_answers_too_counts(
+    verb: str, answer: str, connections: int, extensions: tuple[str, ...]
+) -> None:
+    async with Sink(extensions=extensions) as sink, Rig(route=f"{sink.host}:{sink.port}") as rig:
+        rig.send("first@example.com")
+        await rig.settle.until(1)
+        sink.script[verb] = answer
+        rig.send("second@example.com")
+        await rig.settle.until(2)
+        assert sink.connections == connections
+        rig.send("third@example.com")  # the connection has refused its first: no other one is asked
+        await rig.settle.until(3)
+        assert sink.connections == connections
+        outcomes = rig.settle.by_recipient()
+    wanted = Verdict.PERMANENT if answer.startswith("5") else Verdict.TEMPORARY
+    assert outcomes["first@example.com"].verdict is Verdict.DELIVERED
+    for name in ("second", "third"):
+        outcome = outcomes[f"{name}@example.com"]
+        assert (outcome.verdict, outcome.reply.code) == (wanted, int(answer[:3]))
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer"), [("MAIL", "451 4.3.0 later"), ("MAIL", "550 5.7.1 no"), ("RCPT", "550 5.1.1 unknown")]
+)
+@pytest.mark.parametrize("silent", [".", "DATA"])
+async def test_d15_a_refusal_waits_for_no_reply_that_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, verb: str, answer: str, silent: str
+) -> None:
+    monkeypatch.setattr("mta.egress.connection._KNOWN_TIMEOUT", 0.2)
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", command_timeout=60.0, dot_timeout=60.0) as rig:
+        sink.script |= {verb: answer, "DATA": "354 go on"} | {silent: STALL}
+        rig.send("a@example.com")
+        (outcome,) = await rig.settle.until(1)
+    assert (outcome.reply.code, outcome.uncertain, outcome.origin) == (int(answer[:3]), False, Origin.REMOTE)
+
+
+async def test_d15_where_no_new_connection_comes_the_message_is_deferred() -> None:
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}") as rig:
+        rig.send("first@example.com")
+        await rig.settle.until(1)
+        sink.script |= {"MAIL": "503 5.5.1 nested", "GREETING": "421 4.7.0 one connection"}
+        rig.send("second@example.com")
+        outcome = (await rig.settle.until(2))[1]
+    assert (outcome.verdict, outcome.reply.code) == (Verdict.TEMPORARY, 421)
+
+
 async def test_k1_mail_that_is_canceled_lets_go_of_its_attempts() -> None:
     async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=2) as rig:
         sink.script["GREETING"] = STALL
