@@ -20,6 +20,7 @@ from mta.timing.clock import wall_ms
 CHUNK = 64 * 1024
 _DOT = b".\r\n"
 _QUIT_TIMEOUT = 5.0
+_KNOWN_TIMEOUT = 3.0  # for further replies of a transaction that was refused for everybody
 _CLEAR_TIMEOUT = 5.0  # for the reply to a command of a transaction that was given up
 _DRAIN_POLL = 0.005  # how often a large body's last bytes are looked for in the transport's buffers
 _NEVER = float("inf")
@@ -70,7 +71,7 @@ class Connection(asyncio.Protocol):
         "line",
         "machine",
         "quitting",
-        "refused_mail",
+        "refuses",
         "retired",
         "transaction",
         "transport",
@@ -94,7 +95,7 @@ class Connection(asyncio.Protocol):
         self.held = False
         self.quitting = False
         self.retired = False  # takes no more after this transaction
-        self.refused_mail = False  # a MAIL was answered 4xx
+        self.refuses = False  # a message was refused on it in a way that is tried once more on a new connection
         self.behind: tuple[Target, ...] = ()  # addresses of the hosts that come after this one
         self.closed = False
         self.transport.set_protocol(self)
@@ -149,9 +150,14 @@ class Connection(asyncio.Protocol):
             self._owner.look(self, transaction)
         elif step is _SEND:
             self.transport.write(machine.output)
-            self.deadline = self._loop.time() + self._settings.command_timeout
+            self._wait_on()
         elif machine.progress != before:  # part of a reply does not buy time
-            self.deadline = self._loop.time() + self._settings.command_timeout
+            self._wait_on()
+
+    def _wait_on(self) -> None:
+        """The next reply is due; not for long when nothing depends on it."""
+        seconds = self._settings.command_timeout
+        self.deadline = self._loop.time() + (min(seconds, _KNOWN_TIMEOUT) if self.machine.refusals else seconds)
 
     def go_on(self) -> None:
         """The last look was passed: body and dot, or the next part of a large message."""

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
 
 PROMPT = 0.1  # seconds for which an attempt keeps a place free
@@ -35,7 +36,7 @@ class Standing(enum.Enum):
 class Attempt:
     """One connection on its way. Whoever begins it sets the two callbacks."""
 
-    __slots__ = ("first", "gave_way", "give_way", "host", "ip", "placed", "since", "standing")
+    __slots__ = ("first", "gave_way", "give_way", "host", "ip", "message", "placed", "since", "standing")
 
     def __init__(self, standing: Standing, now: float, *, first: bool) -> None:
         self.standing = standing
@@ -43,6 +44,7 @@ class Attempt:
         self.first = first  # of a destination without a connection
         self.gave_way = False
         self.host = self.ip = ""  # that it tries now
+        self.message: MessageId | None = None  # that waited first when it began
         self.placed: Callable[[], object] = lambda: None  # it has the place that it had to wait for
         self.give_way: Callable[[], object] = lambda: None  # it ends in favour of others
 

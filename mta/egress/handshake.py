@@ -63,14 +63,16 @@ class Handshake(asyncio.Protocol):
                 return
             self._check(reply, permanent_too=False)
             refusal = f"the server answers EHLO with {reply.code} {reply.text}".rstrip()
+            words = f"{refusal} and closes the connection; the next one begins with HELO"
+            closes = Failed(broken(self._phase, words, self._host, self._ip), hello_refused=True)
             try:
                 reply = await self._ask(f"HELO {name}")
             except Failed as failure:
                 if not self._lost:
                     raise
-                words = f"{refusal} and closes the connection; the next one begins with HELO"
-                trouble = broken(self._phase, words, self._host, self._ip)
-                raise Failed(trouble, hello_refused=True) from failure
+                raise closes from failure
+            if reply.code == 421:  # it may have come with the reply to EHLO: HELO was not judged
+                raise closes
         else:
             reply = await self._ask(f"HELO {name}")
         if reply.code >= 300:

@@ -7,7 +7,9 @@ from mta.egress.connection_budget import MOST_SILENT, PATIENCE, PROMPT, SILENT_P
 from mta.egress.connections import Connections
 from mta.egress.house import House
 from mta.egress.reach import Reached, reach
+from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
+from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
 from mta.model.phases import Phase
 from mta.model.settings import DomainSettings
@@ -22,17 +24,17 @@ _UNWANTED = 1.0  # seconds after which an attempt that no mail waits for is ende
 class Owner(Protocol):
     """The outlet, as its opening sees it."""
 
-    @property
-    def unserved(self) -> int:
-        """Transactions that wait while no connection is idle."""
-        ...
-
     def pump(self) -> None: ...
 
     def connected(self, reached: Reached) -> None: ...
 
-    def unreachable(self, trouble: Trouble) -> None:
-        """No host could be reached and there is no connection: the waiting deliveries share the outcome."""
+    def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
+        """No host could be reached and there is no connection: the waiting deliveries share the outcome. `message` is
+        the one that the connection was to be opened for."""
+        ...
+
+    def no_new(self, trouble: Trouble) -> None:
+        """There are connections, and another one could not be opened: what waits for a new one ends."""
         ...
 
     def crowded_out(self) -> None:
@@ -48,10 +50,17 @@ class Opening:
     """Doubles the connections of a queue while more waits than there are and those that it has carry mail."""
 
     def __init__(
-        self, house: House, queue: QueueKey, domain: DomainSettings, connections: Connections, owner: Owner
+        self,
+        house: House,
+        queue: QueueKey,
+        domain: DomainSettings,
+        waiting: Waiting,
+        connections: Connections,
+        owner: Owner,
     ) -> None:
         self._house = house
         self._queue = queue
+        self._waiting = waiting
         self._connections = connections
         self._owner = owner
         self._limited = bool(domain.connections or domain.connections_per_minute)
@@ -95,10 +104,11 @@ class Opening:
         return False
 
     def more(self, *, ticked: bool = False) -> None:
-        """One at first. Another one, `ticked` or not, as `growth` has it."""
+        """One at first. Another one, `ticked` or not, as `growth` has it; never more than transactions that wait."""
         house, owner = self._house, self._owner
         now = house.loop.time()
-        unserved = owner.unserved
+        waiting = self._waiting
+        unserved = waiting.anew + (0 if self._connections.idle else waiting.ready)
         if not unserved or house.draining or self._not_before > now:
             return
         there, productive = self._connections.strength(now)
@@ -109,10 +119,12 @@ class Opening:
                 house.loop.call_later(PROMPT, self._prompt_over, attempt)
                 self._begin(attempt, now)
             return
-        more = growth(held, productive, unserved, ticked=ticked)
+        missing = unserved - len(self._tasks)
+        more = min(growth(held, productive, unserved, ticked=ticked or waiting.anew > 0), missing)
         if (
             not productive
             and ticked
+            and missing > 0
             and held < MOST_SILENT
             and now - self._begun >= SILENT_PACE
             and house.budget.relaxed
@@ -126,6 +138,8 @@ class Opening:
 
     def _begin(self, attempt: Attempt, now: float) -> None:
         self._begun = now
+        first = self._waiting.first()
+        attempt.message = None if first is None else first.message
         task = self._house.loop.create_task(self._open(attempt))
         self._tasks[task] = attempt
         attempt.give_way = task.cancel
@@ -219,7 +233,7 @@ class Opening:
             self._owner.pump()
         elif attempt.gave_way:
             words = f"no answer in {PATIENCE:g} s, and mail for other destinations waits for a connection"
-            self._failed(broken(Phase.GREETING, words, attempt.host, attempt.ip))
+            self._failed(broken(Phase.GREETING, words, attempt.host, attempt.ip), attempt)
 
     async def _open(self, attempt: Attempt) -> bool:
         """Whether there is a connection now."""
@@ -237,7 +251,7 @@ class Opening:
                 slot = True
             reached = await reach(house, self._queue, attempt, lambda: self._greeted(attempt))
             if isinstance(reached, Trouble):
-                self._failed(reached)
+                self._failed(reached, attempt)
                 return False
             kept = True
         finally:
@@ -258,15 +272,16 @@ class Opening:
         attempt.placed = lambda: _resolve(placed)
         await placed
 
-    def _failed(self, trouble: Trouble) -> None:
+    def _failed(self, trouble: Trouble, attempt: Attempt) -> None:
         """With a connection, only opening more is put off."""
         wait = min(self._house.back_off * 2 ** min(self._failures, 8), _MOST_BACK_OFF, self._house.back_off * 8)
         self._failures += 1
         self._again_in(wait)
         if self._connections.usable:
+            self._owner.no_new(trouble)
             return
         self._down = self._house.loop.time() + wait, trouble
-        self._owner.unreachable(trouble)
+        self._owner.unreachable(trouble, attempt.message)
 
     def __repr__(self) -> str:
         return f"opening={len(self._tasks)}{' down: ' + self._down[1].reply.text if self._down else ''}"

@@ -40,7 +40,7 @@ class Outlet:
         self._waiting = Waiting()
         self._fetching = Fetching(house.content, house.loop, self._fetched)
         self.connections = Connections(self._fetching.reserved)
-        self._opening = Opening(house, queue, self._domain, self.connections, self)
+        self._opening = Opening(house, queue, self._domain, self._waiting, self.connections, self)
         self._settling = Settling(house)
         self._behind = HostsBehind(house, queue, self._settling, self)
         self._slow_until = 0.0  # loop time until which the message rate allows nothing
@@ -63,8 +63,7 @@ class Outlet:
     def take(self, deliveries: Sequence[Claimed]) -> None:
         trouble = self._opening.trouble()
         if trouble is not None:
-            self._settling.all(deliveries, of_trouble(trouble))
-            return
+            deliveries = self._settling.sharing(deliveries, trouble)
         if len(plain := [claimed for claimed in deliveries if is_plain(claimed.record)]) < len(deliveries):
             self._settling.all([one for one in deliveries if not is_plain(one.record)], of_trouble(NOT_PLAIN))
         self._waiting.add(plain)
@@ -84,6 +83,7 @@ class Outlet:
         for connection in list(self.connections.all):
             connection.expire(now)
         self._settling.expired(self._waiting, wall_ms())
+        self._settling.no_new(self._waiting, now)
         self.pump()
         self._opening.tick(now)
         self._behind.tick()
@@ -209,9 +209,10 @@ class Outlet:
     def ended(self, connection: Connection, transaction: Transaction, trouble: Trouble | None) -> None:
         if may_restart(connection, transaction, trouble):
             transaction.restarts += 1
-            transaction.dot_at = 0
             connection.retired = True
-            self._waiting_for(connection).put_back(transaction)
+            waiting = self._waiting_for(connection)
+            transaction.anew = transaction.anew and waiting is self._waiting
+            waiting.put_back(transaction)
         else:
             ms = self._settling.ms(transaction)
             outcomes = results(transaction, connection.machine, connection.line, trouble, ms)
@@ -256,10 +257,6 @@ class Outlet:
 
     # What the opening of connections asks (opening.Owner)
 
-    @property
-    def unserved(self) -> int:
-        return 0 if self.connections.idle else len(self._waiting)
-
     def connected(self, reached: Reached) -> None:
         self.rested(self._connection(reached))
         self._tell = True
@@ -270,15 +267,14 @@ class Outlet:
         self.connections.all.add(connection)
         return connection
 
-    def unreachable(self, trouble: Trouble) -> None:
-        outcome = of_trouble(trouble)
-        for transaction in self._waiting.take_all():
-            self._settling.transaction(transaction, outcome)
+    def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
+        self._settling.unreachable(self._waiting.take_all(), trouble, message)
+
+    def no_new(self, trouble: Trouble) -> None:
+        self._settling.no_new(self._waiting, self._house.loop.time(), trouble)
 
     def crowded_out(self) -> None:
-        outcome = returned("other processes hold every connection to this domain")
-        for transaction in self._waiting.take_all():
-            self._settling.transaction(transaction, outcome)
+        self._settling.waiting(self._waiting, returned("other processes hold every connection to this domain"))
 
     def may_have_room(self) -> None:
         self._tell_room(force=True)
@@ -304,7 +300,7 @@ class Outlet:
 
     def _start(self) -> None:
         idle = self.connections.idle
-        while self._waiting and idle:
+        while self._waiting.ready and idle:
             connection = idle.popleft()
             self._house.budget.wakes(connection)
             if connection.usable and not self.next(connection):
@@ -314,12 +310,12 @@ class Outlet:
     def next(self, connection: Connection) -> bool:
         """The next transaction on this connection; False: none may begin, it is idle now."""
         house, waiting, line = self._house, self._waiting_for(connection), connection.line
-        now = wall_ms()
-        while (transaction := waiting.first()) is not None and not house.draining:
+        now, new = wall_ms(), not connection.carried
+        while (transaction := waiting.first(new=new)) is not None and not house.draining:
             table = house.rules.table
             rule = self._rule_for(transaction, line, table)
             if rule is not None:
-                self._settling.force(waiting.pop(), rule, table, Stage.ATTEMPT, line)
+                self._settling.force(waiting.pop(transaction), rule, table, Stage.ATTEMPT, line)
                 continue
             if transaction.expires_at <= now:
                 self._settling.expired(waiting, now)
@@ -329,13 +325,13 @@ class Outlet:
                 break
             trouble = misfit(transaction, line)
             if trouble is not None:
-                self._settling.unfit(waiting.pop(), of_trouble(trouble, line))
+                self._settling.unfit(waiting.pop(transaction), of_trouble(trouble, line))
                 continue
             if (wait := house.limits.take_message(self._queue)) > 0:
                 self._slow_until = house.loop.time() + wait
                 self._pump_in(wait)
                 break
-            waiting.pop()
+            waiting.pop(transaction)
             if transaction.content is None:
                 connection.rest(house.delivery.command_timeout)
                 self._fetching.start(connection, transaction)

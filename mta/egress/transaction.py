@@ -19,6 +19,7 @@ class Transaction:
     """Claimed deliveries of the same message and queue, at most 100."""
 
     __slots__ = (
+        "anew",
         "begun_at",
         "claims",
         "content",
@@ -43,7 +44,8 @@ class Transaction:
         self.dot_at = 0  # Unix ms at which the dot was handed over, 0 = not yet
         self.past_dot_of: tuple[str, ...] = ()
         self.expires_at = first.record.expires_at  # Unix ms; the earliest of its deliveries
-        self.restarts = 0  # how often a connection that had been used before was lost under it
+        self.restarts = 0  # how often a connection that had been used before was lost under it, or refused it
+        self.anew = False  # only a connection that has carried nothing may carry it
         self.refused: tuple[Outcome, ...] = ()  # by delivery, as the host before said; () = this is the first host
         self.stopped_at = ""  # where it had to wait for a permit last: "mail" | "dot"
 

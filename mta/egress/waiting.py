@@ -10,14 +10,25 @@ from mta.model.mail import Claimed
 class Waiting:
     """A queue of transactions that also knows how many deliveries they are."""
 
-    __slots__ = ("_transactions", "deliveries")
+    __slots__ = ("_anew", "_transactions", "deliveries")
 
     def __init__(self) -> None:
         self._transactions: deque[Transaction] = deque()
+        self._anew: deque[Transaction] = deque()  # those that only a new connection may carry
         self.deliveries = 0
 
     def __len__(self) -> int:
+        return len(self._transactions) + len(self._anew)
+
+    @property
+    def ready(self) -> int:
+        """How many may go on any connection."""
         return len(self._transactions)
+
+    @property
+    def anew(self) -> int:
+        """How many may only go on a connection that has carried nothing."""
+        return len(self._anew)
 
     def add(self, claimed: Iterable[Claimed]) -> None:
         """Deliveries of one queue; those of the same message go together."""
@@ -32,27 +43,41 @@ class Waiting:
                 transaction.add(one)
             self.deliveries += 1
 
-    def first(self) -> Transaction | None:
+    def first(self, *, new: bool = True) -> Transaction | None:
+        """For a connection that is `new`, or not."""
+        if new and self._anew:
+            return self._anew[0]
         return self._transactions[0] if self._transactions else None
 
-    def pop(self) -> Transaction:
-        """Take out the first."""
-        transaction = self._transactions.popleft()
-        self.deliveries -= len(transaction.claims)
-        return transaction
+    def pop(self, first: Transaction) -> Transaction:
+        """Take out what `first` has given."""
+        (self._anew if first.anew else self._transactions).popleft()
+        self.deliveries -= len(first.claims)
+        return first
 
     def put_back(self, transaction: Transaction) -> None:
-        """It is first again."""
-        self._transactions.appendleft(transaction)
+        """It is first again; behind others that only a new connection may carry."""
+        if transaction.anew:
+            self._anew.append(transaction)
+        else:
+            self._transactions.appendleft(transaction)
         self.deliveries += len(transaction.claims)
 
     def put_last(self, transaction: Transaction) -> None:
-        self._transactions.append(transaction)
+        (self._anew if transaction.anew else self._transactions).append(transaction)
         self.deliveries += len(transaction.claims)
+
+    def take_anew(self, before: float) -> list[Transaction]:
+        """Take out those that only a new connection may carry and that were refused `before` that loop time."""
+        taken: list[Transaction] = []
+        while self._anew and self._anew[0].begun_at < before:
+            taken.append(self._anew.popleft())
+            self.deliveries -= len(taken[-1].claims)
+        return taken
 
     def take_expired(self, now: int) -> list[Transaction]:
         """Take out those with a delivery whose time is over at `now` (Unix ms)."""
-        expired = [transaction for transaction in self._transactions if transaction.expires_at <= now]
+        expired = [transaction for transaction in (*self._anew, *self._transactions) if transaction.expires_at <= now]
         if expired:
             for transaction in self.take_all():
                 if transaction.expires_at > now:
@@ -61,7 +86,8 @@ class Waiting:
 
     def take_all(self) -> list[Transaction]:
         """Take out every one, in order."""
-        transactions = list(self._transactions)
+        transactions = [*self._anew, *self._transactions]
+        self._anew.clear()
         self._transactions.clear()
         self.deliveries = 0
         return transactions

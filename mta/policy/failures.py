@@ -36,6 +36,12 @@ class Trouble(NamedTuple):
     unintelligible: bool = False  # the server does not speak the protocol: given up after MOST_UNINTELLIGIBLE attempts
 
     @property
+    def shared(self) -> "Trouble":
+        """The same for mail that the connection was not opened for: what a server says to others counts as no attempt
+        at which it did not speak the protocol, or one that is ill for a minute would end all mail that waits for it."""
+        return self._replace(unintelligible=False)
+
+    @property
     def reason(self) -> str:
         """The phase and the host; after the dot, also that nobody knows whether the server took the message."""
         words = f"{self.phase.value} {IN_DOUBT}" if self.phase is Phase.DOT else self.phase.value

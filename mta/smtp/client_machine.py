@@ -5,6 +5,7 @@ writes what it is given, feeds what it reads, looks at the rules when told to, a
 """
 
 import enum
+from collections.abc import Sequence
 
 from mta.model.outcomes import Reply
 from mta.model.phases import Phase
@@ -177,6 +178,19 @@ class ClientMachine:
     def progress(self) -> int:
         """How many replies of the running transaction have been read."""
         return self._received
+
+    @property
+    def refusals(self) -> Sequence[Reply]:
+        """The replies that refuse the message for every recipient, before its body: to MAIL, to all RCPTs, or to DATA.
+        None = somebody may still get it."""
+        mail, data, rcpts = self.mail, self.data, self.rcpts
+        if mail is None:
+            return ()
+        if mail.code >= 400:
+            return (mail,)
+        if not self._accepted and len(rcpts) == self._states.count(_RCPT):
+            return rcpts
+        return (data,) if data is not None and data.code >= 400 else ()
 
     def _advance(self, reply: Reply) -> Step:
         state = self._states[self._received]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.scenarios.s20_bad_peers.conftest import ENDS
 from tests.support.node import until
 from tests.support.scripted_peer import CLOSE, RESET, SILENT, Act, Pieces, Read, ScriptedPeer
 
@@ -45,6 +46,7 @@ UNDERSTOOD: dict[str, tuple[Act, ...]] = {
 }
 MIXED = b"250-peer.example\r\n\r\n250-SIZE 104857600\r\n\r\n250-8BITMIME\r\n250 PIPELINING\r\n"
 
+SETS = {"delivery__greeting_timeout": "3s"}
 PEERS = (
     {name: ScriptedPeer({"DOT": acts}) for name, acts in (NOISE | LENGTHS).items()}
     | {name: ScriptedPeer({"BODY": acts}) for name, acts in EARLY.items()}
@@ -62,6 +64,14 @@ PEERS = (
         "nonsense-no-end": ScriptedPeer({"GREETING": (b"\x15\x03\x01\x00\x02", CLOSE)}),
         "ehlo-500": ScriptedPeer({"EHLO": (b"500 what\r\n", CLOSE)}),
         "ehlo-500-reset": ScriptedPeer({"EHLO": (b"500 what\r\n", RESET)}),
+        "ehlo-500-421": ScriptedPeer({"EHLO": (b"500 what\r\n421 bye\r\n", CLOSE)}),
+        "ehlo-500-helo-421": ScriptedPeer(
+            {"EHLO": (b"500 what\r\n",), "HELO": (b"421 bye\r\n", CLOSE)}, later={"EHLO": (b"500 what\r\n", CLOSE)}
+        ),
+        "ill-greeting": ScriptedPeer({"GREETING": (b"HTTP/1.0 503 Service Unavailable\r\n\r\n", CLOSE)}),
+        "ill-ehlo": ScriptedPeer({"EHLO": (b"what\r\n", CLOSE)}),
+        "silent-greeting": ScriptedPeer({"GREETING": (SILENT,)}),
+        "silent-ehlo": ScriptedPeer({"EHLO": (SILENT,)}),
         "plain-554": ScriptedPeer({"DOT": (b"554 5.7.1 spam\r\n",)}),
         "plain-421": ScriptedPeer({"RCPT": (b"421 4.3.2 busy\r\n", CLOSE)}),
         "lost-dots": ScriptedPeer({"DOT": (CLOSE,)}),
@@ -137,6 +147,37 @@ def test_d6_a_host_that_closes_at_ehlo_is_greeted_with_helo_next(town):
         assert helo[0] == ["EHLO"]
         assert helo[-1][:2] == ["HELO", "MAIL"]
         assert len(helo) <= 3  # each of two workers learns it for itself
+
+
+def test_d6_a_421_behind_the_500_is_no_answer_to_helo(town):
+    for name in ("ehlo-500-421", "ehlo-500-helo-421"):
+        town.send(name)
+    for name in ("ehlo-500-421", "ehlo-500-helo-421"):
+        assert town.end(name)["type"] == "Delivery"
+        assert "500 what" in town.first(name)["text"]
+        helo = [verbs for n in range(len(town.peers[name].commands)) if (verbs := town.peers[name].verbs(n))]
+        assert helo[0][0] == "EHLO"
+        assert helo[-1][:2] == ["HELO", "MAIL"]
+
+
+@pytest.mark.parametrize("name", ["ill-greeting", "ill-ehlo"])
+def test_d7_d8_a_host_that_is_ill_for_three_attempts_ends_one_message_at_most(town, name):
+    peer = town.peers[name]
+    town.node.send([f"m{n}@{name}.test" for n in range(20)])
+    until(lambda: len(peer.commands) >= 6)
+    peer.script = {}
+    until(lambda: len([line for line in town.lines(name) if line["type"] in ENDS]) >= 20)
+    bounced = [line for line in town.lines(name) if line["type"] == "Bounce"]
+    assert len(bounced) <= len(peer.commands) // 3
+    assert len(peer.copies) == 20 - len(bounced) >= 17
+
+
+def test_d1_one_message_to_a_silent_host_opens_one_connection(town):
+    for name in ("silent-greeting", "silent-ehlo"):
+        town.send(name, attempts=1)
+    for name in ("silent-greeting", "silent-ehlo"):
+        assert "timed out" in town.end(name)["text"]
+        assert len(town.peers[name].commands) == 1
 
 
 @pytest.mark.parametrize(

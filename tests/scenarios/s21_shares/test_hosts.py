@@ -122,7 +122,7 @@ def closes_after_250(hosts: Hosts) -> None:
     hosts.sinks["first"].script(".", answer)
 
 
-def takes_one_message(hosts: Hosts, refusal: str) -> None:
+def takes_one_message(hosts: Hosts, verb: str, refusal: str) -> None:
     seen: set[int] = set()
 
     def answer(connection: int, _: str) -> str | None:
@@ -131,17 +131,30 @@ def takes_one_message(hosts: Hosts, refusal: str) -> None:
         seen.add(connection)
         return None
 
-    hosts.sinks["first"].script("MAIL", answer)
+    hosts.sinks["first"].script(verb, answer)
 
 
-@pytest.mark.parametrize("kind", ["close", "451 4.7.0 one message a session", "421 4.7.0 one message a session"])
-def test_d15_a_session_that_takes_one_message_costs_no_attempt(hosts: Hosts, kind: str) -> None:
-    domain = f"n{kind[:3]}.d15.test"
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        (".", "close"),
+        ("MAIL", "451 4.7.0 one message a session"),
+        ("MAIL", "421 4.7.0 one message a session"),
+        ("MAIL", "503 5.5.1 nested MAIL"),
+        ("MAIL", "550 5.7.0 one message a session"),
+        ("RCPT", "452 4.5.3 one message a session"),
+        ("RCPT", "421 4.7.0 one message a session"),
+        ("RCPT", DROP),
+        ("DATA", DROP),
+    ],
+)
+def test_d15_a_session_that_takes_one_message_costs_no_attempt(hosts: Hosts, verb: str, answer: str) -> None:
+    domain = f"n{answer[:3]}-{verb.lower().replace('.', 'end')}.d15.test"
     hosts.mx(domain, "first")
-    if kind == "close":
+    if answer == "close":
         closes_after_250(hosts)
     else:
-        takes_one_message(hosts, kind)
+        takes_one_message(hosts, verb, answer)
     wanted = [[f"m{c}-{n}@{domain}" for n in range(40)] for c in range(4)]
     clients = [threading.Thread(target=hosts.node.send, args=(some,)) for some in wanted]
     for client in clients:
@@ -151,6 +164,18 @@ def test_d15_a_session_that_takes_one_message_costs_no_attempt(hosts: Hosts, kin
     until(lambda: len(hosts.lines(domain)) >= 160)
     assert Counter(hosts.lines(domain)) == {("Delivery", "first.hosts.test", 1): 160}
     assert hosts.got(domain)["first"] == sorted(address for some in wanted for address in some)
+
+
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT"])
+def test_d15_a_lone_dot_without_a_reply_keeps_nothing_waiting(hosts: Hosts, verb: str) -> None:
+    domain = f"lone-{verb.lower()}.d15.test"
+    hosts.mx(domain, "first", "second")
+    hosts.sinks["first"].script(verb, "451 4.3.0 later")
+    hosts.sinks["first"].script("DATA", "354 go on")
+    hosts.sinks["first"].script(".", HOLD)
+    hosts.node.send(f"m@{domain}")
+    until(lambda: hosts.lines(domain), 15.0)
+    assert hosts.lines(domain) == [("Delivery", "second.hosts.test", 1)]
 
 
 def test_d15_a_first_mail_that_is_refused_counts(hosts: Hosts) -> None:

@@ -140,6 +140,99 @@ async def test_d15_a_second_mail_that_is_not_taken_goes_on_a_new_connection(
     assert len(sink.taken) == 30
 
 
+def at_the_second(sink: Sink, verb: str, answer: str) -> None:
+    """Each connection answers the verb so from its second transaction on."""
+    mails: dict[int, int] = {}
+
+    def count(connection: int, _: str) -> str | None:
+        mails[connection] = mails.get(connection, 0) + 1
+        return answer if verb == "MAIL" and mails[connection] > 1 else None
+
+    sink.script["MAIL"] = count
+    if verb != "MAIL":
+        sink.script[verb] = lambda connection, _: answer if mails[connection] > 1 else None
+
+
+@pytest.mark.parametrize("extensions", [("PIPELINING",), ()])
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        (verb, answer)
+        for verb in ("MAIL", "RCPT", "DATA")
+        for answer in (DROP, "421 4.7.0 one", "452 4.5.3 one", "503 5.5.1 one")
+    ]
+    + [("MAIL", "550 5.7.1 one")],
+)
+async def test_d15_a_used_connection_that_takes_no_more_costs_no_attempt(
+    verb: str, answer: str, extensions: tuple[str, ...]
+) -> None:
+    async with Sink(extensions=extensions) as sink, Rig(route=f"{sink.host}:{sink.port}") as rig:
+        at_the_second(sink, verb, answer)
+        for number in range(12):
+            rig.send(f"m{number}@example.com")
+        outcomes = await rig.settle.until(12)
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
+    assert len(sink.taken) == 12
+
+
+@pytest.mark.parametrize("extensions", [("PIPELINING",), ()])
+@pytest.mark.parametrize(
+    ("verb", "answer", "connections"),
+    [
+        ("MAIL", "550 5.7.1 not you", 2),
+        ("MAIL", "451 4.7.1 greylisted", 2),
+        ("RCPT", "450 4.7.1 greylisted", 2),
+        ("DATA", "451 4.7.1 greylisted", 2),
+        ("RCPT", "550 5.1.1 unknown", 1),
+        ("DATA", "554 5.7.1 no", 1),
+    ],
+)
+async def test_d15_what_a_new_connection_answers_too_counts(
+    verb: str, answer: str, connections: int, extensions: tuple[str, ...]
+) -> None:
+    async with Sink(extensions=extensions) as sink, Rig(route=f"{sink.host}:{sink.port}") as rig:
+        rig.send("first@example.com")
+        await rig.settle.until(1)
+        sink.script[verb] = answer
+        rig.send("second@example.com")
+        await rig.settle.until(2)
+        assert sink.connections == connections
+        rig.send("third@example.com")  # the connection has refused its first: no other one is asked
+        await rig.settle.until(3)
+        assert sink.connections == connections
+        outcomes = rig.settle.by_recipient()
+    wanted = Verdict.PERMANENT if answer.startswith("5") else Verdict.TEMPORARY
+    assert outcomes["first@example.com"].verdict is Verdict.DELIVERED
+    for name in ("second", "third"):
+        outcome = outcomes[f"{name}@example.com"]
+        assert (outcome.verdict, outcome.reply.code) == (wanted, int(answer[:3]))
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer"), [("MAIL", "451 4.3.0 later"), ("MAIL", "550 5.7.1 no"), ("RCPT", "550 5.1.1 unknown")]
+)
+@pytest.mark.parametrize("silent", [".", "DATA"])
+async def test_d15_a_refusal_waits_for_no_reply_that_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, verb: str, answer: str, silent: str
+) -> None:
+    monkeypatch.setattr("mta.egress.connection._KNOWN_TIMEOUT", 0.2)
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", command_timeout=60.0, dot_timeout=60.0) as rig:
+        sink.script |= {verb: answer, "DATA": "354 go on"} | {silent: STALL}
+        rig.send("a@example.com")
+        (outcome,) = await rig.settle.until(1)
+    assert (outcome.reply.code, outcome.uncertain, outcome.origin) == (int(answer[:3]), False, Origin.REMOTE)
+
+
+async def test_d15_where_no_new_connection_comes_the_message_is_deferred() -> None:
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}") as rig:
+        rig.send("first@example.com")
+        await rig.settle.until(1)
+        sink.script |= {"MAIL": "503 5.5.1 nested", "GREETING": "421 4.7.0 one connection"}
+        rig.send("second@example.com")
+        outcome = (await rig.settle.until(2))[1]
+    assert (outcome.verdict, outcome.reply.code) == (Verdict.TEMPORARY, 421)
+
+
 async def test_k1_mail_that_is_canceled_lets_go_of_its_attempts() -> None:
     async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=2) as rig:
         sink.script["GREETING"] = STALL
@@ -150,6 +243,36 @@ async def test_k1_mail_that_is_canceled_lets_go_of_its_attempts() -> None:
         await sink.until(lambda sink: sink.open == 0)
         assert not rig.egress._house.budget.busy
     assert {outcome.verdict for _, outcome in rig.settle.outcomes} == {Verdict.CANCELED}
+
+
+@pytest.mark.parametrize("phase", ["GREETING", "EHLO"])
+@pytest.mark.parametrize("count", [1, 3])
+async def test_d1_a_silent_host_gets_no_more_connections_than_messages_wait(
+    monkeypatch: pytest.MonkeyPatch, phase: str, count: int
+) -> None:
+    monkeypatch.setattr("mta.egress.opening.SILENT_PACE", 0.02)
+    times = {"greeting_timeout": 0.6, "command_timeout": 0.6, "idle_timeout": 0.1}
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=20, **times) as rig:
+        sink.script[phase] = STALL
+        for number in range(count):
+            rig.send(f"m{number}@example.com")
+        await rig.settle.until(count)
+        assert sink.connections == count
+
+
+async def test_d7_only_the_message_that_a_connection_was_opened_for_has_met_what_is_no_smtp() -> None:
+    async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", retries=(1.0,)) as rig:
+        sink.script["GREETING"] = "SSH-2.0-OpenSSH_9.2"
+        claims = [claimed for number in range(5) for claimed in rig.send(f"m{number}@example.com")]
+        await rig.settle.until(5)
+        met = [outcome.unintelligible for _, outcome in rig.settle.outcomes]
+        assert met == [True, False, False, False, False]
+        sink.script.clear()
+        again = msgspec.structs.replace(claims[0], record=msgspec.structs.replace(claims[0].record, unintelligible=1))
+        rig.egress.take([claims[1], again])  # in the back-off: the one shares, the other waits for its own connection
+        assert len(rig.settle.outcomes) == 6
+        assert not rig.settle.outcomes[5][1].unintelligible
+        assert (await rig.settle.until(7, within=20.0))[6].verdict is Verdict.DELIVERED
 
 
 async def test_d1_a_host_that_carries_nothing_gets_five_connections_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
