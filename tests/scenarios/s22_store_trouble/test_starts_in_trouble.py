@@ -13,6 +13,7 @@ import pytest
 
 from tests.scenarios.s22_store_trouble.conftest import Place
 from tests.support.node import Node, until
+from tests.support.rest import ask
 from tests.support.valkey import Valkey, free_port
 
 
@@ -62,6 +63,30 @@ def test_r5_clients_of_workers_that_start_while_the_store_is_away_are_told(place
     said = [line for line in place.lines_since(mark) if "started again in" not in line]
     until(lambda: "answers again" in place.node.errors()[mark:])
     assert not [line for line in said if "waited" in line], "the supervisor has said that the store is away"
+
+
+def test_r5_an_api_that_starts_while_the_store_is_away_answers_that(place: Place) -> None:
+    place.valkey.stop(signal.SIGSTOP)
+    try:
+        until(lambda: place.readyz()[0] == 503)
+        before = place.node.child("control_api")
+        os.kill(before, signal.SIGKILL)
+        until(lambda: api_of(place.node) not in (None, before))
+        assert place.readyz() == (503, {"status": "unready", "reason": "the store is away"})
+        url = place.node.ready["api"]
+        assert ask(url, "GET", "/healthz", token=None).status == 200
+        answer = ask(url, "GET", "/v1/errors")
+        assert (answer.status, answer.body["error"]["message"]) == (503, "the store is away")
+    finally:
+        place.valkey.stop(signal.SIGCONT)
+    until(lambda: place.readyz()[0] == 200)
+    until(lambda: place.node.call("GET", "/v1/errors") == (200, []))
+
+
+def api_of(node: Node) -> int | None:
+    with contextlib.suppress(ValueError, psutil.Error):  # the new one has not been started yet
+        return node.child("control_api")
+    return None
 
 
 def test_k6_clients_of_workers_that_start_while_the_store_is_unsafe_are_told(place: Place) -> None:
