@@ -8,6 +8,7 @@ from control_api.connections import Connections, most_connections
 from control_api.dependencies import Dependencies
 from control_api.serving import Serving
 from control_api.turns import Turns
+from control_api.waiting import Waiting
 from mta.model.settings import Settings
 from mta.rules.orders import OrderBook
 from mta.rules.undo import Undo
@@ -20,18 +21,20 @@ _PATIENCE = 0.5  # seconds until a store that does not answer is taken to be awa
 
 
 async def main(child: Child) -> None:
-    store = await open_store(child.settings, child.boot.redis_url, "api", ("api",), child.stopping)
-    orders = OrderBook(store.rules, store.sweeps)
-    await patiently(orders.start, child.stopping)
-    settings = child.settings
-    undo = Undo(orders, store.rules, store.spares, settings.node.name, int(settings.rules.undo_window * 1000))
+    settings, sockets = child.settings, child.listeners()
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = most_connections(descriptors)
+    async with Waiting(sockets, Connections(most)) as waiting:
+        store = await open_store(settings, child.boot.redis_url, "api", ("api",), child.stopping, waiting.because)
+        orders = OrderBook(store.rules, store.sweeps)
+        await patiently(orders.start, child.stopping)
+    undo = Undo(orders, store.rules, store.spares, settings.node.name, int(settings.rules.undo_window * 1000))
     probe = StoreProbe(store.link)
     serving = Serving(
         create_app(_dependencies(child.settings, store, orders, undo, probe)),
-        Connections(most_connections(descriptors)),
+        Connections(most),
     )
-    await serving.start(child.listeners())
+    await serving.start(sockets)
     child.ready()
     await child.stopping.wait()
     await serving.stop()

@@ -11,7 +11,8 @@ from control_api.problems import json_response
 from control_api.query import read_query
 from control_api.times import shown
 from control_api.unserved_pools import waiting_pools
-from mta.model.errors import StoreAway, StoreError, StoreUnsafe
+from mta.model.errors import StoreAway, StoreError, reason_of
+from mta.model.rules import Build
 from mta.rules.unserved import why_it_waits
 
 _PATIENCE: Final = (
@@ -36,12 +37,10 @@ async def readyz(request: web.Request) -> web.Response:
             async with asyncio.timeout(_PATIENCE):
                 reason = await _of_the_cluster(deps)
                 warnings = [] if reason else await _warnings(deps)
-    except StoreUnsafe as unsafe:
-        reason = f"the store is unsafe: {unsafe.named}"
-    except (StoreAway, TimeoutError):
-        reason = "the store is away"
-    except StoreError:
-        reason = "the store cannot be used"
+    except TimeoutError:
+        reason = reason_of(StoreAway())
+    except StoreError as error:
+        reason = reason_of(error)
     if reason:
         return json_response({"status": "unready", "reason": reason}, 503, {"Retry-After": "1"})
     return json_response({"status": "ready"} | ({"warnings": warnings} if warnings else {}))
@@ -61,6 +60,12 @@ async def _of_the_cluster(deps: Dependencies) -> str:
 async def _missing_workers(deps: Dependencies) -> str:
     if not deps.workers:
         return ""
-    sessions = (await deps.rules.sessions()).values()
-    here = sum(not state.dead and state.node == deps.node and "delivery" in state.roles for state in sessions)
-    return f"{here} of {deps.workers} workers are there" if here < deps.workers else ""
+    builds, sessions = await deps.rules.builds(), await deps.rules.sessions()
+    here = [
+        builds.get(session, Build()).unreadable
+        for session, state in sessions.items()
+        if not state.dead and state.node == deps.node and "delivery" in state.roles
+    ]
+    if unreadable := sorted(filter(None, here)):
+        return f"{len(unreadable)} of {deps.workers} workers deliver nothing: {unreadable[0]}"
+    return f"{len(here)} of {deps.workers} workers are there" if len(here) < deps.workers else ""

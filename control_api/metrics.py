@@ -142,7 +142,9 @@ def _of_rules(head: Head, processes: Mapping[tuple[str, ...], SessionState]) -> 
     now = now_ms()
     confirmed = [(process, state.head.generation) for process, state in processes.items()]
     lags = [(process, max(0, head.generation - generation)) for process, generation in confirmed]
-    ages = [(process, max(0, now - state.confirmed_at) / 1000) for process, state in processes.items()]
+    ages = [
+        (process, max(0, now - state.confirmed_at) / 1000) for process, state in processes.items() if state.confirmed_at
+    ]
     yield _gauge("rules_generation", "Generation of the rule table.", (), [((), head.generation)])
     words = "Generation of the rule table that the process acts upon."
     yield _gauge("rules_generation_confirmed", words, _PROCESS, confirmed)

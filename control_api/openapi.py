@@ -61,7 +61,7 @@ def _schemas() -> Schema:
         "generation": COUNT,
         "lag": COUNT,
         "confirmed_at": TIME_OR_NULL,
-        "seconds_since_confirm": {"type": "number", "minimum": 0},
+        "seconds_since_confirm": or_null("number", minimum=0),
         "dead": FLAG,
         "library": TEXT,
         "rule_format": COUNT,

@@ -17,6 +17,11 @@ def name_of(session: str, sessions: Mapping[str, SessionState]) -> str:
     return session if state is None else state.name
 
 
+def _seconds_since(confirmed_at: int, now: int) -> float | None:
+    """Both in Unix ms. None: it has confirmed nothing yet."""
+    return max(0.0, round((now - confirmed_at) / 1000, 3)) if confirmed_at else None
+
+
 async def list_workers(request: web.Request) -> web.Response:
     """GET /v1/workers."""
     read_query(request)
@@ -35,7 +40,7 @@ async def list_workers(request: web.Request) -> web.Response:
             "generation": state.head.generation,
             "lag": max(0, head.generation - state.head.generation),
             "confirmed_at": shown(state.confirmed_at),
-            "seconds_since_confirm": max(0.0, round((now - state.confirmed_at) / 1000, 3)),
+            "seconds_since_confirm": _seconds_since(state.confirmed_at, now),
             "dead": state.dead,
             "library": builds.get(session, Build()).library,
             "rule_format": builds.get(session, Build()).rule_format,

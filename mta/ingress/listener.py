@@ -13,6 +13,7 @@ from mta.ingress.crew import Crew
 from mta.ingress.ration import Ration
 from mta.ingress.reception import Reception
 from mta.ingress.session import Session
+from mta.ingress.turn_away import say_and_close
 from mta.model.outcomes import Reply
 from mta.model.settings import Settings
 from mta.smtp.replies import render
@@ -151,7 +152,7 @@ class Listener:
         refusal = self._refusal_for(client)
         if refusal is not None:
             self.connections_refused += 1
-            _turn_away(connection, refusal)
+            say_and_close(connection, refusal)
             return True
         self._by_client[client] = self._by_client.get(client, 0) + 1
         self.connections_open += 1
@@ -220,13 +221,3 @@ def _client_of(peer: tuple[str, ...]) -> str:
     address = ipaddress.ip_address(host)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
-
-
-def _turn_away(connection: socket.socket, reply: bytes) -> None:
-    try:
-        connection.setblocking(False)
-        connection.send(reply)
-    except OSError:
-        pass  # it would not have read it
-    finally:
-        connection.close()

@@ -40,6 +40,10 @@ class StoreDenied(StoreAway):
     """The server refuses the user or the password; it may know them later, so it is away until then."""
 
 
+class StoreForeign(StoreAway):
+    """What answers there does not speak the Redis protocol; a server that does may answer later."""
+
+
 class StoreUnreached(StoreAway):
     """No connection to the store could be made: what was asked has not happened."""
 
@@ -88,6 +92,19 @@ class OldReaders(FloodgateError):
     def __init__(self, processes: list[str]) -> None:
         names = ", ".join(processes)
         super().__init__(f"the rule has fields that older processes cannot read: {names}; upgrade or stop them first")
+
+
+def reason_of(error: StoreError) -> str:
+    """Why the store cannot be worked with, for those who may not know its address: clients and open answers."""
+    if isinstance(error, StoreUnsafe):
+        return f"the store is unsafe: {error.named}"
+    if isinstance(error, StoreDenied):
+        return "the store refuses the password"
+    if isinstance(error, StoreForeign):
+        return "the server in redis.url does not speak the Redis protocol"
+    if isinstance(error, StoreRefuses):
+        return f"the store takes no writes: {error}"
+    return "the store is away" if isinstance(error, StoreAway) else "the store cannot be used"
 
 
 def severity(error: BaseException) -> int:

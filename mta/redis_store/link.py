@@ -18,6 +18,7 @@ from redis.exceptions import (
     ClusterDownError,
     ClusterError,
     ConnectionError,
+    InvalidResponse,
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -32,6 +33,7 @@ from mta.model.errors import (
     StoreAway,
     StoreDenied,
     StoreError,
+    StoreForeign,
     StoreFull,
     StoreLoading,
     StoreRefuses,
@@ -52,6 +54,7 @@ _LIGHT: Final = 128 * 1024  # bytes that cost less on their way through Lua than
 _AWAY = (
     ConnectionError,
     TimeoutError,
+    InvalidResponse,
     ClusterDownError,
     ClusterError,
     TryAgainError,
@@ -70,6 +73,8 @@ def _away(error: BaseException) -> StoreAway:
     words = str(error) or type(error).__name__
     if isinstance(error, AuthenticationError):
         return StoreDenied(words)
+    if isinstance(error, InvalidResponse):
+        return StoreForeign(words)
     return StoreLoading(words) if isinstance(error, BusyLoadingError) else StoreAway(words)
 
 

@@ -70,6 +70,11 @@ class Guard:
     def table(self) -> RuleTable:
         return self._table
 
+    @property
+    def unreadable(self) -> str:
+        """Why nothing can be confirmed: a rule of the store cannot be read here. "" = all can."""
+        return self._unreadable
+
     def may_begin(self) -> bool:
         return self._now() < self._permit_until - self._staleness / 2
 
@@ -174,11 +179,7 @@ class Guard:
         """The permit runs out; what this process has claimed stays its own. Raises SessionLost."""
         if self._unreadable != str(error):
             self._unreadable = str(error)
-            log.error(
-                "%s; this process confirms and delivers nothing until the rule is removed from a node that reads it (a "
-                "damaged one by HDEL fg:{rules}:table), or this node is upgraded",
-                error,
-            )
+            log.debug("this process confirms and delivers nothing: %s", error)  # the supervisor says it for the node
         try:
             await self._store.cannot_read(self._seq, str(error), self._metrics())
         except SessionLost:

@@ -9,7 +9,7 @@ from typing import Final
 
 from mta.model.errors import SettingsError
 
-_IDENTITY: Final = "node.id"
+IDENTITY: Final = "node.id"
 _API_URL: Final = "api.url"
 
 
@@ -25,7 +25,7 @@ class DataDir:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             if made:
                 self.path.chmod(0o700)
-            self._lock = os.open(self.path / _IDENTITY, os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock = os.open(self.path / IDENTITY, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise SettingsError(
                 f"node.data_dir: {error.filename or self.path}: {error.strerror}; give a folder that can be written"
@@ -68,7 +68,7 @@ class DataDir:
 def identity_of(path: str) -> str:
     """The random name of a data folder, "" = it has none yet."""
     try:
-        return (Path(path) / _IDENTITY).read_text("ascii").strip()
+        return (Path(path) / IDENTITY).read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 
@@ -76,7 +76,7 @@ def identity_of(path: str) -> str:
 def is_held(path: str) -> bool:
     """Whether a node of this machine runs in the folder."""
     try:
-        lock = os.open(Path(path) / _IDENTITY, os.O_RDONLY)
+        lock = os.open(Path(path) / IDENTITY, os.O_RDONLY)
     except OSError:
         return False
     try:

@@ -1,22 +1,22 @@
 """What a node would meet if it started now: every address, folder, sending IP and the store is tried once.
 
-Nothing stays behind: sockets are closed again, no folder is made, and the store is only read.
+Nothing stays behind: sockets are closed again, files and folders are removed again, and the store is only read.
 """
 
 import asyncio
-import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from mta.model.errors import SettingsError, StoreDenied, StoreError, StoreUnsafe
+from mta.model.errors import SettingsError, StoreDenied, StoreError, StoreForeign, StoreUnsafe
 from mta.model.settings import Settings
 from mta.net.local_addresses import holds
 from mta.redis_store.node_names import StoredNodeNames
-from mta.runtime.data_dir import identity_of, is_held
+from mta.runtime.data_dir import IDENTITY, identity_of, is_held
 from mta.runtime.embedded import binary
 from mta.runtime.node_name import BEAT_EVERY, already_used
 from mta.runtime.sockets import listen
@@ -24,7 +24,7 @@ from mta.runtime.wiring import address_of, check_store, trouble_of
 
 _STORE_WAIT: Final = 3.0  # seconds for the store's answers
 _NAME_WATCH: Final = 2 * BEAT_EVERY
-_NO_FILES: Final = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+_ANOTHER: Final = "let it write there, or give another path"
 
 
 class Found(NamedTuple):
@@ -39,6 +39,8 @@ async def try_out(settings: Settings) -> Found:
     running = is_held(settings.node.data_dir)
     faults = [] if running else [*_of_sockets(settings)]
     faults += [*_of_folder(settings.node.data_dir, "node.data_dir")]
+    if (identity := Path(settings.node.data_dir) / IDENTITY).is_file():
+        faults += _of_file(identity, "node.data_dir")
     if "journal" in settings.node.roles:
         faults += _of_log(settings.journal.log_path)
     warnings = [*_of_ips(settings)]
@@ -61,30 +63,33 @@ def _of_sockets(settings: Settings) -> Iterator[str]:
 
 
 def _of_folder(path: str, key: str) -> Iterator[str]:
-    """The folder, or the first one above it that is there, must be writable."""
+    """The folder, or the first one above it that is there, must take a folder with a file in it."""
     folder = Path(path)
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir():
-        yield f"{key}: {folder} is a file, not a folder; give another path"
-    elif not os.access(folder, os.W_OK | os.X_OK) or not _takes_files(folder):
-        yield f"{key}: {folder} cannot be written by this user; let it write there, or give another path"
-
-
-def _takes_files(folder: Path) -> bool:
-    """Also where every permission is there: a file system may be read-only or full."""
     try:
-        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir():
+            yield f"{key}: {folder} is a file, not a folder; give another path"
+            return
+        with tempfile.TemporaryDirectory(prefix=".floodgate-", dir=folder) as made, tempfile.TemporaryFile(dir=made):
+            pass
     except OSError as error:
-        return not isinstance(error, PermissionError) and error.errno not in _NO_FILES
-    return True
+        yield f"{key}: {folder} cannot be written by this user ({error.strerror}); {_ANOTHER}"
+
+
+def _of_file(path: Path, key: str) -> Iterator[str]:
+    """One that is there must be writable; nothing is written."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK))
+    except OSError as error:
+        yield f"{key}: {path} cannot be written by this user ({error.strerror}); {_ANOTHER}"
 
 
 def _of_log(path: str) -> Iterator[str]:
     if Path(path).is_dir():
         yield f"journal.log_path: {path} is a folder; give the path of a file in it"
-    elif Path(path).exists() and not os.access(path, os.W_OK):
-        yield f"journal.log_path: {path} cannot be written by this user; let it write there, or give another path"
+    elif Path(path).is_file():
+        yield from _of_file(Path(path), "journal.log_path")
     else:
         yield from _of_folder(str(Path(path).parent), "journal.log_path")
 
@@ -109,7 +114,7 @@ async def _of_store(settings: Settings, running: bool) -> list[str]:
         return [str(error)]
     except StoreUnsafe as error:
         return [f"redis.url: the server at {where} can lose accepted mail: {error}"]
-    except StoreDenied as error:
+    except (StoreDenied, StoreForeign) as error:
         return [trouble_of(error, redis, redis.url)]
     except StoreError as error:
         return [f"redis.url: the store at {where} does not answer: {error}; start it, or correct the URL"]

@@ -4,7 +4,7 @@ import asyncio
 import enum
 from typing import NamedTuple
 
-from mta.model.errors import StoreAway, StoreError, StoreRefuses, StoreUnsafe
+from mta.model.errors import StoreAway, StoreError, StoreRefuses, StoreUnsafe, reason_of
 from mta.redis_store.link import Link
 
 
@@ -39,20 +39,14 @@ class StoreProbe:
             self._asking = asyncio.create_task(self._ask(), name="store probe")
         done, _ = await asyncio.wait((self._asking,), timeout=patience)
         if not done:
-            return _away(f"no answer within {patience:g} s")
+            return _trouble(StoreAway(f"no answer within {patience:g} s"))
         return self._asking.result()
 
     async def _ask(self) -> Trouble | None:
         try:
             await self._link.check()
-        except StoreUnsafe as error:
-            return Trouble(State.UNSAFE, f"the store is unsafe: {error.named}", str(error))
-        except StoreRefuses as error:
-            return Trouble(State.READ_ONLY, f"the store takes no writes: {error}", str(error))
-        except StoreAway as error:
-            return _away(str(error))
         except StoreError as error:
-            return Trouble(State.UNUSABLE, "the store cannot be used", str(error))
+            return _trouble(error)
         return None
 
     async def close(self) -> None:
@@ -62,5 +56,7 @@ class StoreProbe:
             await asyncio.gather(self._asking, return_exceptions=True)
 
 
-def _away(detail: str) -> Trouble:
-    return Trouble(State.AWAY, "the store is away", detail)
+def _trouble(error: StoreError) -> Trouble:
+    states = {StoreUnsafe: State.UNSAFE, StoreRefuses: State.READ_ONLY, StoreAway: State.AWAY}
+    state = next((state for kind, state in states.items() if isinstance(error, kind)), State.UNUSABLE)
+    return Trouble(state, reason_of(error), str(error))

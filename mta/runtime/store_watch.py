@@ -3,11 +3,11 @@ is away or full, and once that it is as it should be again."""
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from mta.model.errors import StoreError
 from mta.redis_store.link import Link
-from mta.runtime.compaction import Compaction
 from mta.runtime.room import Room, Space
 from mta.runtime.store_identity import StoreIdentity
 from mta.runtime.store_probe import State, StoreProbe, Trouble
@@ -32,15 +32,16 @@ class StoreWatch:
     """Looks once a second; one line in the log for each change."""
 
     def __init__(
-        self, link: Link, url: str, room: Room, identity: StoreIdentity, compaction: Compaction | None
+        self, link: Link, url: str, room: Room, identity: StoreIdentity, looks: Sequence[Callable[[], Awaitable[None]]]
     ) -> None:
-        """`url` names the store in the log, without its password; `compaction` is for a server of this node's own."""
+        """`url` names the store in the log, without its password; `looks` are taken each time that the store is well,
+        and may raise StoreError."""
         self._room = room
         self._short: Space | None = None
         self._probe = StoreProbe(link)
         self._name = address_of(url)
         self._identity = identity
-        self._compaction = compaction
+        self._looks = looks
         self._told: Trouble | None = None
         self._began = 0.0  # of the trouble, by the loop's clock
 
@@ -59,8 +60,8 @@ class StoreWatch:
             if trouble is None:
                 try:
                     await self._identity.look()
-                    if self._compaction is not None:
-                        await self._compaction.look()
+                    for look in self._looks:
+                        await look()
                 except StoreError as error:
                     log.debug("the store was not looked into: %s", error)
             await asyncio.sleep(_EVERY)

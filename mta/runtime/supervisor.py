@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from mta.ingress.crew import Crew, Seat, seats
+from mta.ingress.turn_away import TurnAway
 from mta.model.errors import SettingsError, StoreError
 from mta.model.secret_urls import hide_password
 from mta.model.settings import Settings
@@ -33,6 +34,7 @@ from mta.runtime.node_name import NodeName
 from mta.runtime.notify import notify_systemd
 from mta.runtime.processes import Process, Role
 from mta.runtime.room import Room
+from mta.runtime.rule_watch import RuleWatch
 from mta.runtime.sockets import api_url, listen, local_url, name_of
 from mta.runtime.store_identity import StoreIdentity
 from mta.runtime.store_watch import StoreWatch
@@ -74,6 +76,8 @@ class Supervisor:
         _check_log(self._settings)
         warn_of_few_descriptors(self._settings, raise_descriptor_limit())
         self._bind()
+        self._turn_away = TurnAway(self._smtp, Crew.alone())
+        self._turn_away.start()
         watches: list[asyncio.Task[None]] = []
         try:
             if self._embedded is not None:
@@ -83,6 +87,7 @@ class Supervisor:
             assert self._store_watch is not None
             watches.append(loop.create_task(self._store_watch.run()))
             watches += (loop.create_task(self._hold_name()), loop.create_task(watch_host_clock()))
+            self._turn_away.stop()  # each worker has one of its own, until it takes mail
             self._start_processes()
             loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self._hang_up()))
             await self._wait_ready()
@@ -91,6 +96,7 @@ class Supervisor:
             await self._stop.wait()
         finally:
             notify_systemd("STOPPING=1")
+            self._turn_away.stop()
             self._folder.forget_api_url()
             await self._drain()
             for watch in watches:
@@ -126,8 +132,11 @@ class Supervisor:
         await patiently(prepare, self._stop)
         identity = StoreIdentity(Foundation(self._link), self._folder.path / "store.id", node, prepare)
         await patiently(identity.begin, self._stop)
-        compaction = Compaction(self._link, self._room) if self._embedded is not None else None
-        self._store_watch = StoreWatch(self._link, self._redis_url, self._room, identity, compaction)
+        assert self._rules is not None
+        looks = [RuleWatch(self._rules, node, self._pids).look]
+        if self._embedded is not None:
+            looks.append(Compaction(self._link, self._room).look)
+        self._store_watch = StoreWatch(self._link, self._redis_url, self._room, identity, looks)
 
     async def _prepare_store(self) -> None:
         self._link = await open_link(self._settings, self._redis_url, self._stop, limit=_STORE_AWAY)
@@ -140,7 +149,6 @@ class Supervisor:
         )
         await patiently(lambda: name.take(self._stop), self._stop)
         self._name = name
-        await self._recognise_store(cluster)
         session = Session(node.name, "supervisor", ())
         self._outbox = StoredOutbox(self._link, cluster.lanes)
         self._rules = StoredRules(
@@ -151,6 +159,7 @@ class Supervisor:
             self._settings.rules.max_rules,
             self._settings.status.retention,
         )
+        await self._recognise_store(cluster)
         if self._redis_url.startswith("unix://"):
             await patiently(lambda: self._bury_the_dead(lambda pid: not _alive(pid)), self._stop)
 
@@ -215,23 +224,32 @@ class Supervisor:
                 process.start()
                 self._processes.append((name, process))
 
+    def _pids(self) -> set[int]:
+        """Of the processes that run now."""
+        return {process.pid for _, process in self._processes if process.pid is not None}
+
     def _boot(self, role: Role, seat: Seat | None, heartbeat: int) -> bytes:
         return boot_line(self._settings, self._redis_url, role.sockets, seat, heartbeat)
 
     async def _wait_ready(self) -> None:
+        """The API's URL is told as soon as the API listens: it answers also while the node is not ready. Raises
+        SettingsError."""
+
         async def all_ready() -> None:
-            for _, process in self._processes:
+            for name, process in sorted(self._processes, key=lambda one: one[0] != "api"):
                 await process.ready.wait()
+                if name == "api":
+                    self._folder.tell_api_url(local_url(self._api[0]))
 
         waits = {asyncio.ensure_future(all_ready()), asyncio.ensure_future(self._stop.wait())}
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in done:
+            wait.result()
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
 
     def _say_ready(self) -> None:
-        if self._api:
-            self._folder.tell_api_url(local_url(self._api[0]))
         line = {
             "event": "ready",
             "node": self._settings.node.name,

@@ -11,7 +11,15 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec.structs import replace
 
-from mta.model.errors import SettingsError, StoreAway, StoreDenied, StoreLoading
+from mta.model.errors import (
+    SettingsError,
+    StoreAway,
+    StoreDenied,
+    StoreError,
+    StoreForeign,
+    StoreLoading,
+    StoreUnsafe,
+)
 from mta.model.secret_urls import has_password
 from mta.model.settings import RedisSettings, Settings
 from mta.redis_store.books import StoredBooks
@@ -63,42 +71,65 @@ class Store:
         self.limits = StoredLimits(link, session)
 
 
-async def open_store(settings: Settings, url: str, role: str, roles: tuple[str, ...], stopping: asyncio.Event) -> Store:
-    """Waits for a store that is away; raises StoreUnsafe, SettingsError."""
-    link = await open_link(settings, url, stopping, crowded=role == "api")
+async def open_store(
+    settings: Settings,
+    url: str,
+    role: str,
+    roles: tuple[str, ...],
+    stopping: asyncio.Event,
+    waits: Callable[[StoreError], None] = lambda error: None,
+) -> Store:
+    """Waits for a store that is away or unsafe, and calls `waits` with each reason; raises SettingsError."""
+    link = await open_link(settings, url, stopping, crowded=role == "api", waits=waits)
     cluster = ClusterSettings(link)
     await patiently(lambda: cluster.open(settings.rules.max_staleness), stopping)
     return Store(link, cluster, settings, Session(settings.node.name, role, roles))
 
 
 async def open_link(
-    settings: Settings, url: str, stopping: asyncio.Event, *, crowded: bool = False, limit: float = math.inf
+    settings: Settings,
+    url: str,
+    stopping: asyncio.Event,
+    *,
+    crowded: bool = False,
+    limit: float = math.inf,
+    waits: Callable[[StoreError], None] = lambda error: None,
 ) -> Link:
     """A link to a store that answers and is safe; one that is away is waited for, `limit` seconds at most.
 
-    Raises StoreUnsafe; with a limit StoreAway, and at once StoreDenied, naming the setting; SettingsError when told to
-    stop before.
+    With a limit it is the node that starts: raises StoreUnsafe, StoreAway, and at once StoreDenied and StoreForeign,
+    naming the setting. Without one it is a process of a running node: it waits for a store that is unsafe, too, and
+    leaves it to the supervisor to say so. `waits` is called with each reason. SettingsError when told to stop before.
     """
+    starts = limit < math.inf
     link, where = _link(settings.redis, url, crowded), address_of(url)
     began, next_line = time.monotonic(), 0.0
     while not stopping.is_set():
         try:
             await link.open()
             return link
-        except StoreAway as error:
+        except (StoreAway, StoreUnsafe) as error:
+            if starts and isinstance(error, StoreUnsafe):
+                await link.close()
+                raise
+            waits(error)
             waited = time.monotonic() - began
             trouble = trouble_of(error, settings.redis, url)
-            if limit < math.inf and isinstance(error, StoreDenied):
+            if starts and isinstance(error, StoreDenied | StoreForeign):
                 await link.close()
-                raise StoreDenied(trouble) from None
+                raise type(error)(trouble) from None
             if waited > limit and not isinstance(error, StoreLoading):
                 await link.close()
                 said = f"redis.url: waited {waited:.0f} s for the store at {where}: {trouble}"
                 raise StoreAway(f"{said}; start it, or correct the URL") from None
             if waited >= next_line:
-                log.warning("waited %.0f s for the store at %s: %s", waited, where, trouble)
+                level = logging.WARNING if starts else logging.DEBUG
+                log.log(level, "waited %.0f s for the store at %s: %s", waited, where, trouble)
                 next_line = max(_FIRST_LINES, 2 * next_line)
             await asyncio.sleep(_ASK_AGAIN)
+        except StoreError as error:
+            await link.close()
+            raise StoreError(f"redis.url: the server at {where} cannot be used: {error}; correct the URL") from None
         except BaseException:
             await link.close()
             raise
@@ -127,8 +158,10 @@ def _link(redis: RedisSettings, url: str, crowded: bool) -> Link:
     return Link(url, known, password if url_password is None else url_password, crowded=crowded)
 
 
-def trouble_of(error: StoreAway, redis: RedisSettings, url: str) -> str:
+def trouble_of(error: StoreError, redis: RedisSettings, url: str) -> str:
     """What is wrong, in a sentence that names the setting where one is to blame."""
+    if isinstance(error, StoreForeign):
+        return f"redis.url: what answers at {address_of(url)} does not speak the Redis protocol; correct the URL"
     if not isinstance(error, StoreDenied):
         return str(error)
     if redis.password_file:

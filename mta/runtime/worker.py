@@ -11,7 +11,8 @@ from mta.ingress.crew import Crew
 from mta.ingress.door import Door
 from mta.ingress.listener import Listener
 from mta.ingress.reception import Reception
-from mta.model.errors import StoreError
+from mta.ingress.turn_away import TurnAway
+from mta.model.errors import StoreError, reason_of
 from mta.redis_store import keys
 from mta.rules.guard import Guard
 from mta.rules.unserved import SERVES
@@ -35,16 +36,21 @@ _LAST_WRITES = 2.0  # seconds after the drain timeout for outcomes that wait for
 class Intake:
     """The way in of this process."""
 
-    def __init__(self, child: Child, store: Store, guard: Guard) -> None:
+    def __init__(self, child: Child, store: Store, guard: Guard, waiting: TurnAway) -> None:
         settings = child.settings
         self._probe = StoreProbe(store.link)
         door = Door(guard, settings.node.name, settings.rules.undo_window)
         self._room = Room(settings)
         self.admission = Admission(store.queues, settings.smtp.commit_delay, door.ask, has_room=self._room.takes)
         reception = Reception(settings)
-        self._sockets = child.listeners()
-        crew = Crew.at(child.boot.seat) if child.boot.seat else Crew.alone()
-        self.listener = Listener(self._sockets, settings, reception, self.admission, crew)
+        self._waiting = waiting
+        self._sockets = waiting.sockets
+        self.listener = Listener(self._sockets, settings, reception, self.admission, waiting.crew)
+
+    def start(self) -> None:
+        """Mail is taken from now on."""
+        self._waiting.stop()
+        self.listener.start()
 
     async def watch_store(self) -> None:
         """While the server could lose mail or takes none, or the disk is full, no mail is taken, and clients are told
@@ -113,14 +119,16 @@ class Outgo:
 class Worker:
     """One worker process."""
 
-    def __init__(self, child: Child, store: Store) -> None:
+    def __init__(self, child: Child, store: Store, waiting: TurnAway) -> None:
+        """`waiting` answers SMTP clients until this process takes mail."""
         settings = child.settings
         self._child = child
         self._store = store
         self._guard = Guard(
             store.rules, settings.node.name, metrics=self._metrics, protected=settings.rules.protected_tags
         )
-        self._intake = Intake(child, store, self._guard) if "smtp" in settings.node.roles else None
+        waiting.because(self._why_it_waits)
+        self._intake = Intake(child, store, self._guard, waiting) if "smtp" in settings.node.roles else None
         self._outgo = Outgo(child, store, self._guard) if "delivery" in settings.node.roles else None
         self._reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
         store.link.hear(keys.DEAD_CHANNEL, lambda session: self._reaper.look_now())
@@ -139,13 +147,18 @@ class Worker:
                 essential(task)
         if self._intake is not None:
             watchers.append(essential(asyncio.create_task(self._intake.watch_store(), name="store watch")))
-            self._intake.listener.start()
+            self._intake.start()
         self._child.ready()
         await self._child.stopping.wait()
         await self._drain()
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
+
+    def _why_it_waits(self) -> str:
+        """For SMTP clients, before the first confirmation."""
+        unreadable = "a rule in the store cannot be read by this node"
+        return unreadable if self._guard.unreadable else "this process has not confirmed the rules yet"
 
     async def _drain(self) -> None:
         seconds = self._child.settings.node.drain_timeout
@@ -187,11 +200,23 @@ class Worker:
 
 async def main(child: Child) -> None:
     roles = tuple(role for role in ("smtp", "delivery") if role in child.settings.node.roles)
-    store = await open_store(child.settings, child.boot.redis_url, "worker", roles, child.stopping)
+    waiting = TurnAway(child.listeners(), Crew.at(child.boot.seat) if child.boot.seat else Crew.alone())
+    waiting.start()
     try:
-        await Worker(child, store).run()
+        store = await open_store(
+            child.settings,
+            child.boot.redis_url,
+            "worker",
+            roles,
+            child.stopping,
+            lambda error: waiting.because(lambda: reason_of(error)),
+        )
+        try:
+            await Worker(child, store, waiting).run()
+        finally:
+            await store.link.close()
     finally:
-        await store.link.close()
+        waiting.stop()
 
 
 if __name__ == "__main__":

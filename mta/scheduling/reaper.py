@@ -106,4 +106,5 @@ class Reaper:
         await self._store.forget(session)
         self._seen.pop(session, None)
         self.reaped += 1
-        _log.warning("session %s is dead: %d claimed deliveries are back in their queues", session, count)
+        level = logging.WARNING if count else logging.DEBUG  # all who reap see the same death; one has the deliveries
+        _log.log(level, "session %s is dead: %d claimed deliveries are back in their queues", session, count)

@@ -136,3 +136,22 @@ def test_r6_live_names_what_is_unsafe(tmp_path: Path, option: tuple[str, str]) -
     assert said.status == 1
     assert option[0].removeprefix("--") in said.errors[0]
     assert "can lose accepted mail" in said.errors[0]
+
+
+@pytest.mark.parametrize("folder", ["/proc/nope", "/sys/fgx"])
+def test_r6_live_tries_to_write_whatever_the_permissions_say(tmp_path: Path, folder: str) -> None:
+    sets: dict[str, Any] = {"redis__url": "embedded", "smtp__listen": "127.0.0.1:0", "api__listen": "127.0.0.1:0"}
+    said = check("--live", **sets, node__data_dir=folder, journal__log_path=f"{folder}/log/delivery.jsonl")
+    assert (said.status, said.out) == (1, "")
+    for line, key in zip(said.errors, ("node.data_dir", "journal.log_path"), strict=True):
+        assert line.startswith(f"floodgate: {key}: {Path(folder).parent} cannot be written by this user (")
+
+
+def test_r6_live_tries_what_is_in_the_folder_and_leaves_it_as_it_is(tmp_path: Path) -> None:
+    sets: dict[str, Any] = {"redis__url": "embedded", "smtp__listen": "127.0.0.1:0", "api__listen": "127.0.0.1:0"}
+    (tmp_path / "node.id").write_text("0" * 32 + "\n")
+    (tmp_path / "delivery.jsonl").write_text("{}\n")
+    sets |= {"node__data_dir": str(tmp_path), "journal__log_path": str(tmp_path / "delivery.jsonl")}
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert check("--live", **sets) == Said(0, "ok\n", [])
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before

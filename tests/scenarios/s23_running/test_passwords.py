@@ -1,10 +1,13 @@
 """A password is never shown (R1), and a wrong one is said at once (R3)."""
 
+import contextlib
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,3 +142,34 @@ def test_r3_a_store_that_is_not_there_is_waited_for_with_the_seconds_said(tmp_pa
         process.terminate()
         process.wait(30)
         late.stop()
+
+
+@pytest.mark.parametrize("answer", [b"220 mx.example ESMTP\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+@pytest.mark.parametrize("kind", ["node", "check"])
+def test_r3_a_server_that_speaks_something_else_ends_the_start_naming_the_url(
+    tmp_path: Path, kind: str, answer: bytes
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = other.accept()
+                    connection.sendall(answer)
+                    kept.append(connection)
+
+        kept: list[socket.socket] = []
+        threading.Thread(target=serve, daemon=True).start()
+        data = tmp_path / "data"
+        words = {"node": ["node"], "check": ["config", "check", "--live"]}[kind]
+        sets = [f"node.data_dir={data}", f"redis.url=redis://127.0.0.1:{port}"]
+        for word in [*sets, "smtp.listen=127.0.0.1:0", "api.listen=127.0.0.1:0"]:
+            words += ["--set", word]
+        ran = subprocess.run([sys.executable, "-m", "mta.cli.main", *words], capture_output=True, text=True, timeout=20)
+        other.shutdown(socket.SHUT_RDWR)
+        for connection in kept:
+            connection.close()
+    where = f"redis.url: what answers at 127.0.0.1:{port} does not speak the Redis protocol; correct the URL"
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.splitlines()[-1] == f"floodgate{' node' if kind == 'node' else ''}: {where}"

@@ -1,5 +1,6 @@
 """Tags, queues, workers, health: what the API shows of the cluster."""
 
+import msgspec
 import pytest
 from aiohttp.test_utils import TestClient
 from yarl import URL
@@ -75,6 +76,19 @@ async def test_k15_workers_show_what_they_run_and_which_rule_they_cannot_read(
     first, second = (await (await api.get("/v1/workers")).json())["workers"]
     assert (first["library"], first["rule_format"], first["unreadable"]) == ("fg_0a0b0c0d", 2, None)
     assert (second["rule_format"], second["unreadable"]) == (1, "rule x: unknown field `site`")
+
+
+async def test_k15_who_has_confirmed_nothing_has_no_age_and_who_cannot_read_a_rule_is_not_ready(
+    api: TestClient, stranger: TestClient, cluster: Cluster
+) -> None:
+    cluster.states = {"s": msgspec.structs.replace(session("s", "n1", 1), confirmed_at=0)}
+    (worker,) = (await (await api.get("/v1/workers")).json())["workers"]
+    assert (worker["confirmed_at"], worker["seconds_since_confirm"]) == (None, None)
+    assert "rules_confirmation_age_seconds{" not in await (await api.get("/metrics")).text()
+    cluster.builds = {"s": Build("fg_0a0b0c0d", 2, "rule x: unknown field `site`")}
+    answer = await stranger.get("/readyz")
+    reason = "1 of 1 workers deliver nothing: rule x: unknown field `site`"
+    assert (answer.status, (await answer.json())["reason"]) == (503, reason)
 
 
 async def test_ready_says_why_not(stranger: TestClient, cluster: Cluster) -> None:

@@ -1,12 +1,21 @@
 """A store that is away is waited for as long as it may, and no longer."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from mta.model.errors import SettingsError, StoreAway, StoreDenied, StoreLoading
+from mta.model.errors import (
+    SettingsError,
+    StoreAway,
+    StoreDenied,
+    StoreError,
+    StoreForeign,
+    StoreLoading,
+    StoreUnsafe,
+)
 from mta.model.settings import NodeSettings, RedisSettings, Settings
 from mta.redis_store.link import Link
 from mta.runtime import wiring
@@ -75,9 +84,38 @@ async def test_lines_say_the_seconds_and_come_ever_more_rarely(
 
     monkeypatch.setattr(wiring, "time", SimpleNamespace(monotonic=clock))
     opened += [StoreAway("gone")] * 45
-    await link(float("inf"))
+    with contextlib.suppress(StoreAway):
+        await link(44.5)
     lines = [record.message.partition(" for")[0] for record in caplog.records if "for the store" in record.message]
     assert lines == ["waited 1 s", "waited 5 s", "waited 10 s", "waited 20 s", "waited 40 s"]
+
+
+async def test_r5_a_process_of_a_running_node_waits_without_a_word_and_tells_its_clients_why(
+    opened: list[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    opened += [StoreAway("gone"), StoreUnsafe("appendonly is no"), StoreForeign("220 ready"), StoreDenied("WRONGPASS")]
+    told, waits = list(opened), []
+    made = await open_link(settings(), URL, asyncio.Event(), waits=waits.append)
+    await made.close()
+    assert waits == told
+    assert not caplog.records
+
+
+async def test_r3_what_answers_and_is_no_redis_ends_the_start_naming_the_url(opened: list[Exception]) -> None:
+    opened += [StoreForeign('Protocol error, got "2" as reply type byte')] * 2
+    words = r"^redis.url: what answers at 127.0.0.1:1 does not speak the Redis protocol; correct the URL$"
+    with pytest.raises(StoreForeign, match=words):
+        await link(60.0)
+    opened[:] = [StoreError("unknown command 'FUNCTION'")]
+    with pytest.raises(StoreError, match=r"^redis.url: the server at 127.0.0.1:1 cannot be used: unknown command"):
+        await link(60.0)
+
+
+async def test_an_unsafe_store_ends_the_start_at_once(opened: list[Exception]) -> None:
+    opened += [StoreUnsafe("appendonly is no")] * 2
+    with pytest.raises(StoreUnsafe, match=r"^appendonly is no$"):
+        await link(60.0)
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize(

@@ -92,3 +92,12 @@ async def test_who_is_given_up_by_somebody_else_is_taken_back_at_once():
     reaper.look_now()
     await until(lambda: reaper.reclaimed == 250, 1.0)
     running.cancel()
+
+
+async def test_r5_only_who_took_something_back_says_that_a_session_is_dead(caplog):
+    store = Store("me", "a", "b")
+    store.dead = {"a", "b"}
+    await Reaper(store, store, store, 60.0).look()
+    assert [record.message for record in caplog.records] == [
+        "session a is dead: 250 claimed deliveries are back in their queues"
+    ]
