@@ -1,12 +1,14 @@
 """Forced errors over REST: besides what all rules have, taking back what one ended."""
 
+from typing import Any
+
 from aiohttp import web
 
 from control_api import dependencies
 from control_api.problems import json_response
 from control_api.query import LONGEST_WAIT, read_query, read_wait
 from control_api.rule_view import shown_effect
-from control_api.rules_resource import RulesResource
+from control_api.rules_resource import RulesResource, order_made
 from mta.model.rules import Kind
 
 RESOURCE = RulesResource(Kind.ERROR)
@@ -25,7 +27,8 @@ async def undo(request: web.Request) -> web.Response:
     undone = await deps.undoing.undo(rule_id, rule, "admin", wait)
     if undone is None:
         raise RESOURCE.unknown()
-    body = {"id": rule_id, "reinstated": undone.reinstated, "left": undone.left}
+    body: dict[str, Any] = {"id": rule_id, "reinstated": undone.reinstated, "left": undone.left}
     if undone.effect is not None:
-        body |= await shown_effect(deps, undone.effect)
+        with order_made(undone.effect.rule):
+            body |= await shown_effect(deps, undone.effect)
     return json_response(body, 200 if undone.done else 202)

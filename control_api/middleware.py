@@ -12,7 +12,7 @@ from aiohttp.typedefs import Middleware
 from control_api.access import Access
 from control_api.problems import HEADERS, REQUEST_ID_HEADER, Problem, new_request_id, problem_response
 from control_api.turns import Turns
-from mta.model.errors import BadValue, OldReaders, StoreError, StoreFull, UnreadableRule
+from mta.model.errors import BadValue, OldReaders, OrderMade, OutcomeUnknown, StoreError, StoreFull, UnreadableRule
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,11 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return problem_response(409, str(conflict), request_id)
     except StoreFull:
         return _away(request_id, "the store is full")
+    except OutcomeUnknown as unknown:
+        words = f"it is not known whether the order was made, since the store does not answer ({unknown})"
+        return _away(request_id, f"{words}; {_where_to_look(request.path)} before you repeat it")
+    except OrderMade as made:
+        return _away(request_id, f"{made}; {_where_to_look(request.path)}")
     except StoreError as trouble:
         return _away(request_id, f"the store cannot be used now: {trouble}")
     except web.HTTPException as refused:
@@ -65,6 +70,14 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except Exception:
         log.exception("request %s (%s %s) failed", request_id, request.method, request.rel_url.raw_path)
         return problem_response(500, "an error of ours; the log of the API names it by the request id", request_id)
+
+
+def _where_to_look(path: str) -> str:
+    """What tells whether an order at `path` was made."""
+    if path.startswith("/v1/messages/"):
+        return f"look with floodgate messages show (GET {path.removesuffix('/cancel')})"
+    noun = "pauses" if path.startswith("/v1/pauses") else "errors"
+    return f"look with floodgate {noun} list --enabled all (GET /v1/{noun}?enabled=all)"
 
 
 def _away(request_id: str, message: str) -> web.Response:

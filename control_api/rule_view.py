@@ -95,6 +95,8 @@ async def warnings_of(deps: Dependencies, effect: Effect) -> list[str]:
         found += await _about_tags(deps, selectors)
         found += await _about_domain(deps, rule)
         found += await _about_source(deps, selectors)
+        if not found:
+            found += await _about_match(deps, rule)
     except StoreError:
         found.append("whether there is mail with these selectors could not be found out")
     return found
@@ -130,6 +132,19 @@ async def _about_source(deps: Dependencies, selectors: Selectors) -> list[str]:
     if selectors.mta is not None and selectors.mta not in _addresses(deps.pools) and f"@{selectors.mta}" not in stored:
         found.append(f"address {selectors.mta} is not known here and has no mail")
     return found
+
+
+async def _about_match(deps: Dependencies, rule: Rule) -> list[str]:
+    """Selectors that no mail carries, such as a tenant that is mistyped, show only by what the sweep has met."""
+    chosen = rule.selectors
+    if chosen.ip is not None or chosen.mx is not None:
+        return ["it acts at the next attempt of a delivery, since the peer is known only then; what waits stays queued"]
+    sweep = await deps.sweeps.sweep(rule.id) if rule.enabled else None
+    if sweep is None or sweep.generation != rule.generation or sweep.state != "done":
+        return []
+    if (await deps.books.rule(rule.id)).get("met"):
+        return []
+    return ["no mail that waits matches these selectors together; check the spelling of each"]
 
 
 def _about_protected(selectors: Selectors, protected: Collection[str]) -> list[str]:

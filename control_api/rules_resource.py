@@ -1,6 +1,8 @@
 """What forced errors and pauses have in common over REST: list, order, edit, lift, and the account of a rule."""
 
+import contextlib
 import secrets
+from collections.abc import Iterator
 from operator import itemgetter
 
 import msgspec
@@ -34,7 +36,7 @@ from control_api.rule_body import (
 )
 from control_api.rule_view import shown_effect, shown_rule, use_of, warnings_of
 from control_api.times import now_ms, shown
-from mta.model.errors import BadValue
+from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule
 from mta.policy.rule_table import in_force
 from mta.ports.rules import Edit, Effect
@@ -177,7 +179,8 @@ class RulesResource:
         if effect is None:
             self.ours(await deps.rules.rule(rule_id))
             raise self.unknown()  # it came after it was to be removed
-        body = shown_rule(effect.rule) | await shown_effect(deps, effect)
+        with order_made(effect.rule):
+            body = shown_rule(effect.rule) | await shown_effect(deps, effect)
         body["statement_until"] = shown(now_ms() + int(deps.retention * 1000))
         return json_response(body, 200 if effect.effective else 202)
 
@@ -214,12 +217,22 @@ class RulesResource:
         return Problem(404, f"there is no {self._noun} with this id; {words}")
 
 
+@contextlib.contextmanager
+def order_made(rule: Rule) -> Iterator[None]:
+    """A store that goes away now does not undo the order."""
+    try:
+        yield
+    except StoreError as error:
+        raise OrderMade(rule.id, error) from error
+
+
 async def changed(deps: Dependencies, effect: Effect, until: str) -> web.Response:
     """The answer to an order."""
     rule = effect.rule
-    status = (201 if effect.created else 200) if await _reached(deps, effect, until) else 202
-    body = shown_rule(rule) | await shown_effect(deps, effect)
-    body["warnings"] = await warnings_of(deps, effect)
+    with order_made(rule):
+        status = (201 if effect.created else 200) if await _reached(deps, effect, until) else 202
+        body = shown_rule(rule) | await shown_effect(deps, effect)
+        body["warnings"] = await warnings_of(deps, effect)
     headers = {"Location": f"{PATHS[rule.kind]}/{rule.id}"} if effect.created else {}
     return json_response(body, status, headers | _etag(rule))
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from mta.cli import remote
-from mta.cli.rules import Family, show_effect
-from mta.cli.tables import print_statement
+from mta.cli.rules import Family, is_over, show_effect
+from mta.cli.tables import print_statement, selectors_of
 from mta.http_out.api_client import ApiClient
 
 WAIT = 10.0  # seconds; with the default rules.max_staleness every order is effective within 5.5
@@ -19,11 +19,10 @@ LOOK = 0.25
 _PLAIN_LOOK = 2.0  # seconds between lines where nobody watches
 
 Report = Callable[[dict[str, Any]], None]
+After = Callable[[dict[str, Any], dict[str, Any]], list[str]]  # of rule and statement
 
 
-async def order(
-    client: ApiClient, family: Family, body: dict[str, Any], as_json: bool, after: Callable[[dict[str, Any]], list[str]]
-) -> int:
+async def order(client: ApiClient, family: Family, body: dict[str, Any], as_json: bool, after: After) -> int:
     """Order, wait, follow the sweep, print the statement, then the lines of `after`; the exit status."""
     answer = await client.ask("POST", family.path, [("wait", f"{WAIT:g}")], body, within=WAIT + 30.0)
     rule = answer.body
@@ -44,13 +43,40 @@ async def order(
     if as_json:
         remote.out_json({"rule": rule, "statement": statement})
     else:
-        print_statement(statement)
-        for line in after(rule):
+        unswept = _acts_at_attempt(rule)  # then no account of what waits is complete
+        print_statement({name: value for name, value in statement.items() if not (unswept and name == "complete")})
+        for line in after(rule, statement):
             click.echo(line)
+    for line in await _doubts(client, rule, statement):
+        remote.say(line)
     if statement["balanced"] is not True:
         remote.say("the account does not balance")
         return remote.FAILED
     return remote.DONE
+
+
+async def _doubts(client: ApiClient, rule: dict[str, Any], statement: dict[str, Any]) -> list[str]:
+    """Whether the account means less than it seems to: nothing was met, or what was met comes in twice."""
+    if statement["matched"] > statement.get("accepted", statement["matched"]):
+        return ["matched counts a delivery again each time that the rule, which was ordered before, meets it again"]
+    if rule["hits"] or is_over(rule, statement):
+        return []
+    tag = rule["tag"]
+    waiting = (await client.ask("GET", "/v1/tags", [("tag", tag)])).body["queued"]
+    if not waiting:
+        return []
+    if _acts_at_attempt(rule):
+        words = "the rule acts at the next attempt of each, since the peer and the sending IP are known only then"
+        return [f"nothing is ended or held yet: {waiting} of tag {tag} still queue, and {words}"]
+    chosen = selectors_of(rule)
+    return [
+        f"no waiting mail matches {chosen}: {waiting} of tag {tag} still queue; check the spelling of each selector"
+    ]
+
+
+def _acts_at_attempt(rule: dict[str, Any]) -> bool:
+    """Whether no sweep belongs to the rule."""
+    return any(name in rule for name in ("mta", "ip", "mx", "node"))
 
 
 async def _until_complete(client: ApiClient, path: str, report: Report) -> dict[str, Any]:

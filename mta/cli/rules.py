@@ -1,5 +1,6 @@
 """What the commands for forced errors and for pauses have in common: options, patience, and how a rule is shown."""
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -142,11 +143,12 @@ ERRORS = Family("/v1/errors", ("code", "extended"))
 PAUSES = Family("/v1/pauses", ("held",))
 
 
-def after_cancel(rule: dict[str, Any]) -> list[str]:
+def after_cancel(rule: dict[str, Any], statement: dict[str, Any]) -> list[str]:
     """A forced error outlasts the command that made it: whether mail is still ended by it, and the ways back."""
     rule_id = rule["id"]
+    stays = f"The rule stays in force{_ending(rule)}: mail that comes in with {selectors_of(rule)} is intercepted, too."
     lines = [
-        f"The rule stays in force{_ending(rule)}: mail that comes in with {selectors_of(rule)} is intercepted, too.",
+        _end(rule) if is_over(rule, statement) else stays,
         f"To lift it:  floodgate errors remove {rule_id}",
     ]
     if "undo_until" in rule:
@@ -159,13 +161,27 @@ def after_cancel(rule: dict[str, Any]) -> list[str]:
     return lines
 
 
-def after_freeze(rule: dict[str, Any]) -> list[str]:
+def after_freeze(rule: dict[str, Any], statement: dict[str, Any]) -> list[str]:
     rule_id = rule["id"]
+    if is_over(rule, statement):
+        return [f"{_end(rule)} The mail that it held is released."]
     return [
         f"The pause stays in force{_ending(rule)}: mail that comes in with {selectors_of(rule)} is held, too.",
         f"To lift it:            floodgate thaw {options_of(rule)}",
         f"To end what it holds:  floodgate pauses convert {rule_id} 554",
     ]
+
+
+def is_over(rule: dict[str, Any], statement: dict[str, Any]) -> bool:
+    """Whether the rule matches nothing more at the time of its statement."""
+    ends = rule.get("expires_at")
+    expired = ends is not None and datetime.fromisoformat(ends) <= datetime.fromisoformat(statement["as_of"])
+    return expired or not rule["enabled"]
+
+
+def _end(rule: dict[str, Any]) -> str:
+    noun = "rule" if "code" in rule else "pause"
+    return f"The {noun} ended at {rule['expires_at']}." if rule["enabled"] else f"The {noun} was disabled meanwhile."
 
 
 def _ending(rule: dict[str, Any]) -> str:

@@ -49,6 +49,9 @@ def one_address(text: str, option: str) -> str:
     address = email.utils.parseaddr(text)[1]
     if not address or not (text == address or text.endswith(f"<{address}>")):
         raise BadValue(option, f"{text!r} is not one address; give a@example.com")
+    if not address.isascii():
+        words = "has characters beyond ASCII, which need SMTPUTF8; write the domain in its xn-- form"
+        raise BadValue(option, f"{address!a} {words}, and a local part in ASCII")
     return address
 
 

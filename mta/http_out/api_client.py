@@ -133,6 +133,12 @@ class ApiClient:
 
 def _reason(error: Exception) -> str:
     """The system's word for what went wrong with a connection, else the library's on one line."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not accepted: {' '.join(str(error.certificate_error).split())}"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "what answers there speaks no TLS; write http:// where the API has no certificate"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "what answers there speaks no HTTP; it is the port of another service"
     number = error.os_error.errno if isinstance(error, aiohttp.ClientConnectorError) else None
     if isinstance(number, int) and number > 0:
         return os.strerror(number)

@@ -57,6 +57,17 @@ class StoreLoading(StoreRefuses):
     """The server answers, and is still reading its data from disk."""
 
 
+class OutcomeUnknown(StoreAway):
+    """An order was sent, and within its time nobody could say whether it was made."""
+
+
+class OrderMade(StoreError):
+    """An order was made; how far it is cannot be read."""
+
+    def __init__(self, rule: str, error: Exception) -> None:
+        super().__init__(f"the order was made (rule {rule}); how far it is cannot be read now: {error}")
+
+
 class StoreFull(StoreError):
     """The store refuses to grow (maxmemory): nothing was written. SMTP: 452 4.3.1."""
 

@@ -40,6 +40,10 @@ class SpareStore(Protocol):
         """What the rule intercepted there, the oldest first."""
         ...
 
+    async def kept(self, lane: int, rule: str, some: Sequence[Spared]) -> set[DeliveryId]:
+        """Those of `some` (at most 100, seen earlier) that can be undone still."""
+        ...
+
     async def count(self, rule: str, now_ms: int) -> int:
         """How many deliveries of the rule can be undone at `now_ms`, in all lanes."""
         ...

@@ -98,6 +98,7 @@ class Link:
         self._subscriber: asyncio.Task[None] | None = None
         self._heard: dict[bytes, list[Callable[[bytes], None]]] = {}
         self._on_reconnect: list[Callable[[], None]] = []
+        self.timeout = settings.timeout  # seconds
         self.patience = settings.timeout / 2  # seconds that a command may block, since no answer is awaited longer
         self._replicas = 0  # that must have a step before `call_kept` believes in it
         self.unsafe = "not checked yet"  # why mail may not be accepted, "" = safe

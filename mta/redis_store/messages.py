@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from mta.model import endings
-from mta.model.errors import BadValue, StoreAway
+from mta.model.errors import BadValue, OutcomeUnknown, StoreAway
 from mta.model.events import EventType, event_about
 from mta.model.ids import MAX_RECIPIENTS, DeliveryId, MessageId, delivery_id, lane_of
 from mta.model.mail import QueueKey, Record
@@ -18,6 +19,7 @@ from mta.policy.routing import queue_domain
 from mta.ports.messages import Standing
 from mta.ports.rules import Queued
 from mta.redis_store import codec, keys
+from mta.redis_store.certainty import made_certain
 from mta.redis_store.link import Link
 from mta.timing.clock import wall_ms, wall_seconds
 
@@ -111,20 +113,34 @@ class StoredMessages:
 
     async def cancel(self, message: MessageId, wait: float) -> list[Standing]:
         deadline, pause, moved, last = time.monotonic() + wait, _LOOK[0], 0, _PROBED
+        limit = self._link.timeout
         while True:
             seen = await self._look(message, last)
             last = max([last, *(found.recipients for found, _ in seen)])
-            answers = await self._cancel_once(message, seen)
+
+            ask, again = partial(self._cancel_once, message, seen), partial(self._cancel_again, message, last)
+            answers = await made_certain(ask, again, limit)
             if b"M" in answers:
                 moved += 1
                 if moved > _TRIES:
                     raise StoreAway("the message moves too fast: try again")
                 await asyncio.sleep(_LOOK[0])
             elif b"A" not in answers or time.monotonic() + pause > deadline:
-                return await self._show(message, last)
+                return await self._show_canceled(message, last, limit)
             else:
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, _LOOK[1])
+
+    async def _cancel_again(self, message: MessageId, last: int) -> list[bytes]:
+        return await self._cancel_once(message, await self._look(message, last))
+
+    async def _show_canceled(self, message: MessageId, last: int, limit: float) -> list[Standing]:
+        """Raises OutcomeUnknown: to say that the store is away would deny what was done."""
+        show = partial(self._show, message, last)
+        try:
+            return await made_certain(show, show, limit)
+        except StoreAway as away:
+            raise OutcomeUnknown(str(away)) from away
 
     # Reading
 

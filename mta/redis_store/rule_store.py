@@ -4,7 +4,8 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -26,6 +27,7 @@ from mta.model.rules import (
 )
 from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, RemovedRule, Step, Trail
 from mta.redis_store import codec, keys, rule_records
+from mta.redis_store.certainty import made_certain
 from mta.redis_store.link import Link
 from mta.redis_store.rule_records import identity_of, leads_from, read_change, read_rule, session_state, this_build
 from mta.redis_store.session import Session
@@ -266,7 +268,7 @@ class StoredRules:
 
     async def _change(self, op: ChangeOp, change: str, seen: "_Seen | None", rule: Rule, by: str) -> "_Done | None":
         """The store gives the generation: writers wait for each other only over the same rule. None: it has changed
-        since it was seen. Raises BadValue: there is no room for another rule."""
+        since it was seen. Raises BadValue: there is no room for another rule; OutcomeUnknown."""
         step_keys = [
             keys.RULES_HEAD,
             keys.RULES_TABLE,
@@ -280,7 +282,7 @@ class StoredRules:
         ]
         args: list[bytes | str | int] = [op, change, rule.id, *_written(seen, rule), by, wall_ms()]
         args += (self._max_rules, self._retention_ms)
-        answer = await self._link.call_kept(b"rules_change", step_keys, args)
+        answer = await self._certain(step_keys, args)
         if answer is None:
             return None
         if answer == -1:
@@ -288,6 +290,12 @@ class StoredRules:
         generation = int(answer[0])
         wait_set = frozenset(name.decode() for name in answer[1])
         return _Done(msgspec.structs.replace(rule, generation=generation), Head(generation, change), wait_set)
+
+    async def _certain(self, step_keys: list[bytes], args: list[bytes | str | int]) -> Any:
+        """A lost answer denies nothing: the change id tells whether the change was made."""
+        ask = partial(self._link.call_kept, b"rules_change", step_keys, args)
+        again = partial(self._link.call_kept, b"rules_change_once", step_keys, args)
+        return await made_certain(ask, again, self._link.timeout)
 
     async def _seen(self, rule_id: str) -> "_Seen | None":
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)

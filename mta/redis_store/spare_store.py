@@ -30,6 +30,11 @@ class StoredSpares:
         answer = await self._link.call(b"first", step_keys, [f"({wall_ms()}", most])
         return [_spared(*answer[at : at + 3]) for at in range(1, len(answer), 3)]
 
+    async def kept(self, lane: int, rule: str, some: Sequence[Spared]) -> set[DeliveryId]:
+        key = keys.spared_key(keys.lane_prefix(lane), rule.encode())
+        untils = await self._link.command("ZMSCORE", key, *map(_member, some))
+        return {one.id for one, until in zip(some, untils, strict=True) if until is not None}
+
     async def count(self, rule: str, now_ms: int) -> int:
         total = 0
         for lane in range(self.lanes):
@@ -71,6 +76,12 @@ class StoredSpares:
         ]
         blob = codec.encode((rule, self._hours, list(queues), items))
         return int(await self._link.call(b"reinstate", step_keys, [blob, wall_ms()]))
+
+
+def _member(spared: Spared) -> bytes:
+    """As the steps write it."""
+    flags = spared.stage.value[0] + ("1" if spared.uncertain else "0")
+    return spared.id + f"{flags}{spared.queue.pool}|{spared.queue.domain}".encode()
 
 
 def _spared(member: bytes, until: bytes, raw: bytes) -> Spared:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from mta.model.errors import StoreError, severity
+from mta.model.errors import OrderMade, StoreError, severity
 from mta.model.rules import Effective, Head, Kind, PastDot, Rule, SessionState
 from mta.ports.rules import Edit, Effect, OrderFigures, Put, RemovedRule, RuleStore, SweepStore
 from mta.rules.clock import boottime, wall_ms
@@ -20,6 +20,7 @@ _POLL: Final = (0.003, 0.025)  # seconds between looks at the sessions: for a ne
 _QUIET_POLL: Final = 0.025
 _AHEAD: Final = 0.25  # seconds before the last instant, at which the barrier of a lifting order is raised anyhow
 _RETRY: Final = 0.1
+_PATIENCE: Final = 1.0  # seconds, at least, for a store that does not answer after an order was made
 _TURNS: Final = 16  # orders that ask the store at the same time: hundreds may become effective in the same moment
 
 
@@ -327,9 +328,19 @@ class OrderBook:
         )
 
     async def _wait(self, order: Order, until_time: float, until: str) -> Effect:
-        """At most until `until_time`; the order is followed beyond it."""
+        """At most until `until_time`; the order is followed beyond it. Raises OrderMade."""
         assert order.task is not None
         await asyncio.wait({order.task}, timeout=max(0.0, until_time - self._now()))
+        give_up = max(until_time, self._now() + _PATIENCE)
+        while True:
+            try:
+                return await self._looked_at(order, until_time, until)
+            except StoreError as error:
+                if self._now() >= give_up:
+                    raise OrderMade(order.rule.id, error) from error
+            await asyncio.sleep(_RETRY)
+
+    async def _looked_at(self, order: Order, until_time: float, until: str) -> Effect:
         state = await self._state(order)
         while until != "effective" and state.effective and self._now() < until_time:
             if state.quiet_at and (until == "quiet" or await self._is_swept(order.rule)):

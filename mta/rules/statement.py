@@ -65,7 +65,8 @@ def rule_statement(
     shows_sweep = sweep is not None if removed_at else needs_sweep(rule, sweep, as_of)
     progress = _progress(sweep, rule.generation) if shows_sweep else UNSET
     is_swept = removed_at > 0 or is_over(rule, sweep, as_of)
-    complete = is_swept and (effect.quiet_at > 0 if effect.effective else removed_at > 0)
+    released = acts or not held  # what a pause that is over holds goes back to its queues
+    complete = is_swept and released and (effect.quiet_at > 0 if effect.effective else removed_at > 0)
     ended = _sum(intercepted) + after + deferred + held + other
     delivered = RuleDelivered(after=after)
     if of_tag is not None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from mta.model.errors import StoreError, severity
+from mta.model.errors import OrderMade, StoreError, severity
 from mta.model.events import EventType, event_about
 from mta.model.mail import Record
 from mta.model.outcomes import Origin
@@ -32,6 +32,7 @@ class _Run:
 
     def __init__(self) -> None:
         self.reinstated = 0
+        self.unanswered: tuple[int, list[Spared]] | None = None  # lane and batch whose answer was lost
         self.task: asyncio.Task[None] | None = None
 
 
@@ -71,9 +72,13 @@ class Undo:
             run.task = asyncio.create_task(self._run(rule_id, disabled, run), name=f"undo of {rule_id}")
         assert run.task is not None
         await asyncio.wait({run.task}, timeout=max(0.0, until - self._now()))
-        if effect is not None:
-            effect = await self._orders.effect(effect.rule)
-        return Undone(effect, run.reinstated, await self._store.count(rule_id, self._wall()), run.task.done())
+        try:
+            if effect is not None:
+                effect = await self._orders.effect(effect.rule)
+            left = await self._store.count(rule_id, self._wall())
+        except StoreError as error:
+            raise OrderMade(rule_id, error) from error
+        return Undone(effect, run.reinstated, left, run.task.done())
 
     async def stop(self) -> None:
         tasks = [run.task for run in self._runs.values() if run.task is not None]
@@ -97,6 +102,7 @@ class Undo:
     async def _try(self, rule_id: str, rule: Rule | None, run: _Run) -> bool:
         """Whether it came to its end."""
         try:
+            await self._count_unanswered(rule_id, run)
             await self._until_idle(rule)
             # No more than there is now: a rule that is enabled again meanwhile ends the same mail again.
             left = await self._store.count(rule_id, self._wall())
@@ -108,6 +114,16 @@ class Undo:
                 severity(error), "the undo of rule %s waits after %d deliveries: %s", rule_id, run.reinstated, error
             )
             return False
+
+    async def _count_unanswered(self, rule_id: str, run: _Run) -> None:
+        """What is not kept any more, and need not have been let go, has returned to its queue."""
+        if run.unanswered is None:
+            return
+        lane, batch = run.unanswered
+        kept = await self._store.kept(lane, rule_id, batch)
+        now = self._wall()
+        run.reinstated += sum(one.until > now and one.id not in kept for one in batch)
+        run.unanswered = None
 
     async def _until_idle(self, rule: Rule | None) -> None:
         """Until nobody decides any more by the rule as it was."""
@@ -129,7 +145,9 @@ class Undo:
         """How many of at most `most` were seen there."""
         count = 0
         while count < most and (page := await self._store.spared(lane, rule_id, min(_BATCH, most - count))):
+            run.unanswered = lane, page
             run.reinstated += await self._store.reinstate(lane, rule_id, [self._back(one) for one in page])
+            run.unanswered = None
             count += len(page)
             await asyncio.sleep(_PAUSE)
         return count

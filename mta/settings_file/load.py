@@ -30,7 +30,10 @@ def load_settings(path: str | FilePath | None, sets: Sequence[str], environ: Map
     lines: list[str] = []
     for word in sets:
         try:
-            by_set.add(_apply(values, word))
+            key = _apply(values, word)
+            if key in by_set:
+                raise SettingsError(f"--set: {key_text(key)} is given more than once and takes one value; give it once")
+            by_set.add(key)
         except SettingsError as error:
             lines += error.faults
     faults: list[BadValue] = []

@@ -218,9 +218,9 @@ CONFIRMATION = (
     Mutation(
         "the wait set: taken from before the put",
         "mta/redis_store/rule_store.py",
-        '        answer = await self._link.call_kept(b"rules_change", step_keys, args)\n',
+        "        answer = await self._certain(step_keys, args)\n",
         "        before = [name.encode() for name in await self.sessions()]\n"
-        '        answer = await self._link.call_kept(b"rules_change", step_keys, args)\n'
+        "        answer = await self._certain(step_keys, args)\n"
         "        answer = [answer[0], before]\n",
         _T_STORE + "who_registers_while_a_rule_is_put_is_waited_for_or_has_it[plain]",
     ),

@@ -98,6 +98,41 @@ end
 
 redis.register_function { function_name = STEP .. 'rules_change', callback = rules_change, flags = { 'allow-oom' } }
 
+-- Entries of the audit that are read at a time, the newest first.
+local SOME_CHANGES = 200
+
+-- The generation of the change with this id; nil: there is none.
+local function generation_of(changes, change)
+  local below = '+'
+  while true do
+    local entries = redis.call('XREVRANGE', changes, below, '-', 'COUNT', SOME_CHANGES)
+    for _, entry in ipairs(entries) do
+      if entry[2][4] == change then
+        return tonumber(string.match(entry[1], '^%d+'))
+      end
+    end
+    if #entries < SOME_CHANGES then
+      return nil
+    end
+    below = '(' .. entries[#entries][1]
+  end
+end
+
+-- rules_change_once: as rules_change, for a change that may have been made already. Then it is not made again: the answer is its
+-- generation, and the sessions that are registered now.
+local function rules_change_once(keys, argv)
+  local P = prefix_of(keys[1], 'head')
+  local generation = generation_of(P .. 'changes', argv[2])
+  if not generation then
+    return rules_change(keys, argv)
+  end
+  local newest, change = head_of(P)
+  redis.call('HSET', keys[1], 'generation', newest, 'change', change) -- a write, so that WAIT waits for those before it
+  return { generation, living_sessions(P) }
+end
+
+redis.register_function { function_name = STEP .. 'rules_change_once', callback = rules_change_once, flags = { 'allow-oom' } }
+
 -- rules_load: head and table at one moment. KEYS: head, table. Answers [generation, change, [rule id, rule, ...]].
 local function rules_load(keys, argv)
   local generation, change = head_of(prefix_of(keys[1], 'head'))

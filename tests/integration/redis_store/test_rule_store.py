@@ -3,7 +3,7 @@ import asyncio
 import msgspec
 import pytest
 
-from mta.model.errors import BadValue, SessionLost, StoreAway
+from mta.model.errors import BadValue, OutcomeUnknown, SessionLost, StoreAway, StoreRefuses, StoreUnreached
 from mta.model.ids import delivery_id, delivery_text
 from mta.model.rules import (
     NO_HEAD,
@@ -397,3 +397,91 @@ async def test_a_crowd_of_calls_waits_for_a_connection(server):
         assert set(await asyncio.gather(*(link.command("HGET", keys.RULES_HEAD, "x") for _ in range(300)))) == {None}
     finally:
         await link.close()
+
+
+async def test_k2_a_change_whose_answer_is_lost_is_made_once(open_store, monkeypatch):
+    store = await open_store()
+    call, lost = store.link.call_kept, []
+
+    async def lossy(function, step_keys, args):
+        answer = await call(function, step_keys, args)
+        if len(lost) < 2:
+            lost.append(function)
+            raise StoreAway("the answer was lost")
+        return answer
+
+    monkeypatch.setattr(store.link, "call_kept", lossy)
+    put, wait_set = await store.rules.put(rule("red"), "c1")
+    assert lost == [b"rules_change", b"rules_change_once"]
+    assert (put.head, put.created, put.rule.generation, wait_set) == (Head(1, "c1"), True, 1, set())
+    lost.clear()
+    edited, _ = await store.rules.edit("rule-red", lambda known: msgspec.structs.replace(known, code=421), "c2")
+    assert (edited.head, edited.rule.code) == (Head(2, "c2"), 421)
+    lost.clear()
+    removed, _ = await store.rules.remove("rule-red", "c3")
+    assert (removed.head, await store.rules.load()) == (Head(3, "c3"), (Head(3, "c3"), ()))
+    assert len(await store.outbox.changes(0, 10)) == 3
+
+
+async def test_k2_who_registers_before_the_answer_comes_is_waited_for(open_store, monkeypatch):
+    store, late = await open_store(), await open_store("n2")
+    call, asked = store.link.call_kept, []
+
+    async def lossy(function, step_keys, args):
+        answer = await call(function, step_keys, args)
+        asked.append(function)
+        if function == b"rules_change":
+            await call_confirm()
+            raise StoreAway("the answer was lost")
+        return answer
+
+    async def call_confirm():
+        head, _ = await late.rules.load()
+        assert (await late.rules.confirm(1, head, (), {})).ok
+
+    monkeypatch.setattr(store.link, "call_kept", lossy)
+    _, wait_set = await store.rules.put(rule("red"), "c1")
+    assert wait_set == {late.session.id}
+
+
+async def test_k2_a_change_that_did_not_arrive_is_made_by_the_next_question(open_store, monkeypatch):
+    store = await open_store()
+    for number in range(250):  # the audit is read in pieces
+        await store.rules.put(rule("red", 400 + number % 50), f"before-{number}")
+    call, lost = store.link.call_kept, []
+
+    async def lossy(function, step_keys, args):
+        if not lost:
+            lost.append(function)
+            raise StoreAway("it did not arrive")
+        return await call(function, step_keys, args)
+
+    monkeypatch.setattr(store.link, "call_kept", lossy)
+    put, _ = await store.rules.put(rule("blue"), "c1")
+    assert (put.head, await store.rules.head()) == (Head(251, "c1"), Head(251, "c1"))
+
+
+@pytest.mark.parametrize("error", [StoreUnreached, StoreRefuses])
+async def test_k2_what_has_surely_not_run_is_refused_at_once(open_store, monkeypatch, error):
+    store, asked = await open_store(), []
+
+    async def away(function, step_keys, args):
+        asked.append(function)
+        raise error("no")
+
+    monkeypatch.setattr(store.link, "call_kept", away)
+    with pytest.raises(error):
+        await store.rules.put(rule("red"), "c1")
+    assert asked == [b"rules_change"]
+
+
+async def test_k2_a_change_that_nobody_can_tell_about_is_unknown(open_store, monkeypatch):
+    store = await open_store()
+
+    async def away(function, step_keys, args):
+        raise (StoreAway if function == b"rules_change" else StoreRefuses)("no answer")
+
+    monkeypatch.setattr(store.link, "call_kept", away)
+    monkeypatch.setattr(store.link, "timeout", 0.2)
+    with pytest.raises(OutcomeUnknown, match="no answer"):
+        await store.rules.put(rule("red"), "c1")

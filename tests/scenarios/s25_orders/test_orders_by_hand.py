@@ -244,6 +244,79 @@ def test_o7_deferred_mail_says_what_the_destination_answered(shell: Shell):
     assert queue["next_due"] > shell.node.call("GET", "/v1/queues")[1]["as_of"]
 
 
+def test_o3_selectors_that_no_waiting_mail_carries_together_are_named(shell: Shell):
+    shell.node.send("a@tenant.o3.test", ("o3t",), X_MQ_Delayed="+1h")
+    for words in (("cancel", "--yes"), ("freeze",)):
+        made = shell.run(*words, "--tag", "o3t", "--tenant", "typo")
+        assert made.status == 0, made
+        assert "no waiting mail matches tag=o3t tenant=typo: 1 of tag o3t still queue; check the spelling" in made.err
+    path = "/v1/errors?until=swept&wait=10s"
+    status, rule = ask_as_admin(shell, "POST", path, as_form(code="554", tag="o3t", tenant="tpyo"))
+    words = "no mail that waits matches these selectors together; check the spelling of each"
+    assert (status, rule["warnings"]) == (201, [words])
+    assert shell.run("cancel", "--tag", "o3t", "--yes").err.count("matches") == 0
+
+
+@pytest.mark.parametrize("selector", [("--ip", "127.0.0.1"), ("--mx", "mx.o3.test")])
+def test_o3_a_rule_by_peer_says_that_it_acts_at_the_next_attempt(shell: Shell, selector: tuple[str, str]):
+    tag = f"o3{selector[0][2:]}"
+    shell.node.send(["a@peer.o3.test", "b@peer.o3.test"], (tag,), X_MQ_Delayed="+1h")
+    made = shell.run("cancel", "--tag", tag, *selector, "--yes")
+    assert (made.status, "complete" in made.out) == (0, False), made
+    assert (
+        f"nothing is ended or held yet: 2 of tag {tag} still queue, and the rule acts at the next attempt" in made.err
+    )
+    form = as_form(code="554", tag=tag, **{selector[0][2:]: selector[1]})
+    _, rule = ask_as_admin(shell, "POST", "/v1/errors", form)
+    assert [warning for warning in rule["warnings"] if warning.startswith("it acts at the next attempt")]
+
+
+def test_o14_a_pause_that_is_over_is_not_said_to_stay(shell: Shell):
+    shell.node.send("a@over.o14.test", ("o14over",), X_MQ_Delayed="+1h")
+    frozen = shell.run("freeze", "--tag", "o14over", "--duration", "1ms")
+    assert (frozen.status, "stays in force" in frozen.out) == (0, False), frozen
+    last = frozen.out.splitlines()[-1]
+    assert last.startswith("The pause ended at 2")
+    assert last.endswith("The mail that it held is released.")
+    assert shell.node.statement("o14over")["held"] == 0
+
+
+def test_o14_matched_beyond_the_mail_is_explained(shell: Shell):
+    shell.node.send(["a@again.o14.test", "b@again.o14.test"], ("o14again",), X_MQ_Delayed="+1h")
+    made = shell.run("freeze", "--tag", "o14again", "--json").json
+    for enabled in (False, True):
+        path = f"/v1/pauses/{made['rule']['id']}?wait=10s&until=swept"
+        assert shell.node.call("PATCH", path, {"enabled": enabled})[0] == 200
+        until(lambda held=2 * enabled: shell.node.statement("o14again")["held"] == held)
+    again = shell.run("freeze", "--tag", "o14again")
+    assert "matched counts a delivery again each time" in again.err, again
+
+
+@pytest.mark.parametrize("words", [("--from", "ü@o4.test", "--to", "a@o4.test"), ("--from", "", "--to", "a@ü.test")])
+def test_o1_an_address_that_the_command_cannot_send_is_one_line(shell: Shell, words: tuple[str, ...]):
+    refused = shell.run("send", "--smtp", "127.0.0.1:1", *words, "/dev/null")
+    assert (refused.status, refused.out, refused.err.count("\n")) == (2, "", 1), refused
+    assert "SMTPUTF8" in refused.err
+
+
+def test_o1_a_setting_that_is_given_twice_is_refused(shell: Shell):
+    for words in (("config", "check"), ("config", "show"), ("node",)):
+        refused = shell.run(*words, "--set", "node.name=a", "--set", "node . name=b")
+        assert refused.status == 1, refused
+        assert "--set: node.name is given more than once and takes one value" in refused.err
+    refused = shell.run("node", "--name", "a", "--set", "node.name=b")
+    assert (refused.status, "node.name is given more than once" in refused.err) == (1, True)
+
+
+def test_r8_a_port_that_speaks_something_else_is_named(shell: Shell):
+    host, port = shell.node.smtp
+    api = shell.node.ready["api"].partition("://")[2]
+    said = shell.run("workers", FLOODGATE_URL=f"https://{api}")
+    assert (said.status, "speaks no TLS; write http://" in said.err, said.err.count("\n")) == (4, True, 1), said
+    said = shell.run("workers", FLOODGATE_URL=f"http://{host}:{port}")
+    assert (said.status, "speaks no HTTP" in said.err, said.err.count("\n")) == (4, True, 1), said
+
+
 class _Tail:
     """`floodgate tail` while it runs: what it has printed so far."""
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from mta.model.rules import Rule, Selectors
+from mta.model.rules import Kind, Rule, Selectors
 from mta.ports.rules import Effect, SweepState
 from mta.rules.statement import only_tag, rule_statement, tag_statement
 
@@ -94,6 +94,18 @@ def test_deferred_deliveries_are_not_counted_as_queued_again():
 
 def test_statement_is_not_complete_while_something_is_past_its_dot():
     assert not rule_statement(effect(quiet_at=0), RULE_COUNTS, TAG_COUNTS, sweep("done"), 0).complete
+
+
+def test_o14_a_pause_that_is_over_is_complete_when_it_holds_nothing_more():
+    over = effect(0)
+    over = over._replace(rule=msgspec.structs.replace(over.rule, kind=Kind.PAUSE, expires_at=5))
+    counts = {"met": 3, "held": 2, "other": 1}
+    for removed_at in (0, 6):
+        said = rule_statement(over, counts, TAG_COUNTS, sweep("stopped"), 6, removed_at=removed_at)
+        assert (said.held, said.complete, said.balanced) == (2, False, True)
+        said = rule_statement(over, {"met": 3, "other": 3}, TAG_COUNTS, sweep("stopped"), 6, removed_at=removed_at)
+        assert said.complete is True
+    assert rule_statement(over, counts, TAG_COUNTS, sweep("done"), 4).complete is True, "in force it may hold"
 
 
 def test_only_tag():

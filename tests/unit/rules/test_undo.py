@@ -27,25 +27,32 @@ class Spares:
     lanes = 1
 
     def __init__(self, count: int) -> None:
-        self.kept = [spared(n) for n in range(count)]
+        self.left = [spared(n) for n in range(count)]
         self.back: list[Back] = []
         self.faults = 0
+        self.lost = 0  # answers of reinstating
         self.again = False  # what returns is ended again at once
 
     async def spared(self, lane: int, rule: str, most: int) -> list[Spared]:
         if self.faults:
             self.faults -= 1
             raise StoreAway("no answer")
-        return self.kept[:most]
+        return self.left[:most]
 
     async def count(self, rule: str, now_ms: int) -> int:
-        return len(self.kept)
+        return len(self.left)
+
+    async def kept(self, lane: int, rule: str, some: Sequence[Spared]) -> set[DeliveryId]:
+        return {one.id for one in some} & {one.id for one in self.left}
 
     async def reinstate(self, lane: int, rule: str, back: Sequence[Back]) -> int:
         self.back += back
         ids = {one.spared.id for one in back}
-        left = [one for one in self.kept if one.id not in ids]
-        self.kept = [*left, *(one.spared for one in back)] if self.again else left
+        left = [one for one in self.left if one.id not in ids]
+        self.left = [*left, *(one.spared for one in back)] if self.again else left
+        if self.lost:
+            self.lost -= 1
+            raise StoreAway("the answer was lost")
         return len(ids)
 
 
@@ -95,7 +102,7 @@ def make(orders: Orders, shared: Shared) -> Make:
 
 async def test_all_comes_back_with_the_time_that_it_had_left(make: Make, orders: Orders) -> None:
     spares = Spares(3)
-    spares.kept += [spared(8, held_at=NOW - 9000), spared(9, scheduled_at=NOW + 50)]
+    spares.left += [spared(8, held_at=NOW - 9000), spared(9, scheduled_at=NOW + 50)]
     undone = await make(spares).undo("r1", RULE, "me", 5.0)
     assert undone is not None
     assert (undone.reinstated, undone.left, undone.done) == (5, 0, True)
@@ -159,4 +166,29 @@ async def test_stop_leaves_the_rest_spared(make: Make, orders: Orders) -> None:
     undo = make(spares)
     await undo.undo("r1", RULE, "me", 0.0)
     await undo.stop()
-    assert len(spares.kept) == 2
+    assert len(spares.left) == 2
+
+
+async def test_k2_what_returned_by_a_step_whose_answer_was_lost_is_counted(make: Make) -> None:
+    spares = Spares(250)
+    spares.lost = 1
+    undone = await make(spares).undo("r1", RULE, "me", 5.0)
+    assert undone is not None
+    assert (undone.reinstated, undone.left, undone.done) == (250, 0, True)
+    assert len({one.spared.id for one in spares.back}) == len(spares.back) == 250
+
+
+async def test_k2_a_batch_that_did_not_return_is_counted_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    spares = Spares(3)
+    kept, reinstate, faults = spares.kept, spares.reinstate, [1]
+
+    async def away(lane: int, rule: str, back: Sequence[Back]) -> int:
+        if faults:
+            faults.pop()
+            raise StoreAway("it did not arrive")
+        return await reinstate(lane, rule, back)
+
+    monkeypatch.setattr(spares, "reinstate", away)
+    undone = await make(spares).undo("r1", RULE, "me", 5.0)
+    assert undone is not None
+    assert (undone.reinstated, undone.left, await kept(0, "r1", [])) == (3, 0, set())
