@@ -102,12 +102,14 @@ async def test_a_lane_that_is_woken_all_the_time_takes_more_with_each_look():
     claims = FakeClaims()
     async with Bench(claims) as bench:
         await until(lambda: claims.agendas)
+        began = asyncio.get_running_loop().time()
         for _ in range(150):
             claims.put(a_claim())
             bench.dispatcher.wake(0)
             await asyncio.sleep(0.001)
         await until(lambda: len(bench.deliver.taken) == 150)
-        assert claims.agendas <= 20, "one in 20 ms, and few more"
+        taken = asyncio.get_running_loop().time() - began
+        assert claims.agendas <= taken / 0.02 + 8, "one in 20 ms, and few more"
 
 
 async def test_rules_poison_and_expiry_are_met_before_egress():
