@@ -340,7 +340,7 @@ class Outlet:
             return True
         connection.rest(house.delivery.idle_timeout)
         (self.connections if waiting is self._waiting else self._behind.serves[connection]).idle.append(connection)
-        if not waiting:
+        if waiting.first(new=new) is None:
             house.budget.rests(connection)  # otherwise it is kept for what may not begin yet
         return False
 

