@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from mta.model.errors import OldReaders, UnreadableRule
+from mta.model.errors import OldReaders, OutcomeUnknown, UnreadableRule
 from mta.model.rules import Build, PastDot, Rule, Selectors
 from mta.ports.rules import SweepState
 from tests.support.control_api import AT, BEARER, Cluster, app_for, counts_of
@@ -379,3 +379,43 @@ async def test_o11_a_star_in_the_query_is_no_selector(api: TestClient) -> None:
     made = await api.post("/v1/errors", json={"code": 554, "everything": True})
     assert made.status == 201
     assert (await api.delete("/v1/errors?everything=true&domain=*")).status == 200
+
+
+async def test_k2_a_store_that_goes_away_after_an_order_denies_nothing(
+    api: TestClient, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effect_of = cluster.effect_of
+
+    def last_answer(rule: Rule, created: bool) -> Any:
+        cluster.away = True
+        return effect_of(rule, created)
+
+    monkeypatch.setattr(cluster, "effect_of", last_answer)
+    await api.get("/v1/errors")
+    answer = await api.post("/v1/errors", json={"code": 554, "tag": "c"})
+    (rule_id,) = cluster.rules
+    message = (await answer.json())["error"]["message"]
+    assert (answer.status, f"the order was made (rule {rule_id})" in message) == (503, True)
+    assert "floodgate errors list --enabled all" in message
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("/v1/errors", "floodgate errors list --enabled all (GET /v1/errors?enabled=all)"),
+        ("/v1/pauses", "floodgate pauses list --enabled all (GET /v1/pauses?enabled=all)"),
+    ],
+)
+async def test_k2_an_order_that_nobody_can_tell_about_says_where_to_look(
+    api: TestClient, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, path: str, where: str
+) -> None:
+    await api.get("/v1/errors")
+
+    def unknown(rule: Rule) -> Rule | None:
+        raise OutcomeUnknown("no answer")
+
+    monkeypatch.setattr(cluster, "twin", unknown)
+    answer = await api.post(path, json={"tag": "c"} | ({"code": 554} if path.endswith("errors") else {}))
+    message = (await answer.json())["error"]["message"]
+    assert (answer.status, where in message) == (503, True), message
+    assert message.startswith("it is not known whether the order was made")
