@@ -146,6 +146,7 @@ class ConnectionBudget:
         if self.free:
             self.open += 1
             attempt.standing = Standing.PLACED
+            self._serve(now)  # there is one attempt less
             return True
         attempt.standing = Standing.GREETED
         self._greeted.append(attempt)

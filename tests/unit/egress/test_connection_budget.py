@@ -127,6 +127,16 @@ def test_bounds_hold_and_no_place_is_left_while_somebody_waits(
         assert not budget.free or not any(a.standing is Standing.GREETED for d in destinations if (a := d.attempt))
 
 
+def test_a_greeting_lets_the_next_attempt_begin_where_only_so_many_may() -> None:
+    budget = ConnectionBudget(2, lambda: None, 1)
+    first, second = Destination(budget, "a.test"), Destination(budget, "b.test")
+    first.want(0.0)
+    second.want(0.0)
+    assert second.attempt is None
+    first.greet(0.0)
+    assert second.attempt is not None
+
+
 @given(st.integers(1, 20), st.integers(2, 60))
 def test_everybody_gets_a_turn_in_the_order_in_which_they_came(places: int, number: int) -> None:
     budget = ConnectionBudget(places, lambda: None)
