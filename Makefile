@@ -14,7 +14,7 @@ demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
 
 # Tests wait more than they work, so some of them run side by side; those of one file stay together.
-JOBS ?= 3
+JOBS ?= 2
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/architecture tests/unit $(wildcard tests/dialogs tests/integration tests/scenarios tests/races tests/soak) $(ARGS)
 

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -121,11 +122,18 @@ def test_r2_a_flushed_store_is_no_reason_to_end(place: Place, first: Node) -> No
     assert first.process.poll() is None
 
 
-def test_k12_a_new_data_folder_is_for_its_user_alone_whatever_the_umask(tmp_path: Path) -> None:
-    made = Node(tmp_path / "above" / "data", workers=1)
-    made.folder, made.token = tmp_path / "outside", None
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A socket's name below it is not too long."""
+    with tempfile.TemporaryDirectory(prefix="fg-") as folder:
+        yield Path(folder)
+
+
+def test_k12_a_new_data_folder_is_for_its_user_alone_whatever_the_umask(short_path: Path) -> None:
+    made = Node(short_path / "above" / "data", workers=1)
+    made.folder, made.token = short_path / "outside", None
     made.words = ["sh", "-c", 'umask 0; exec "$@"', "sh", *made.words]
-    data = tmp_path / "above" / "data"
+    data = short_path / "above" / "data"
     with running(made):
         assert data.stat().st_mode & 0o777 == 0o700
         writable = [path for path in [data.parent, *data.rglob("*")] if path.stat().st_mode & 0o022]
