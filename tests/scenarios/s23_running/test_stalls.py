@@ -30,7 +30,7 @@ def test_k3_what_stands_still_for_longer_than_the_lease_is_replaced_and_its_mail
     place: Place, node: Node
 ) -> None:
     place.sink.script("DATA", HOLD)
-    sent = [f"r{number}@stalls.test" for number in range(8)]
+    sent = [f"r{number}@stalls.test" for number in range(4)]  # a worker opens five connections to a silent host
     node.send(sent, ("stalls",))
     until(lambda: sum(session.held for session in list(place.sink.sink._sessions)) == len(sent))
     victims = {
