@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Connection(Protocol):
-    """What the bound needs of a connection."""
+    """A connection as the bound sees it."""
 
     def is_idle(self) -> bool:
         """No request is under way, and none has begun."""

@@ -73,7 +73,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def _where_to_look(path: str) -> str:
-    """What tells whether an order at `path` was made."""
+    """The command that shows whether an order at `path` was made."""
     if path.startswith("/v1/messages/"):
         return f"look with floodgate messages show (GET {path.removesuffix('/cancel')})"
     noun = "pauses" if path.startswith("/v1/pauses") else "errors"

@@ -17,7 +17,7 @@ _IPV6: Final = "|".join(  # RFC 3986 3.2.2, without an IPv4 address at its end
     ]
 )
 _LABEL: Final = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-# What prints and is easily said in a pattern; other printable characters are taken, too.
+# Printable characters that a pattern can name easily; the API takes other printable characters, too.
 _LETTERS: Final = "\u00a1-\u00ac\u00ae-\u017f\u0400-\u042f\u0430-\u045f\u3041-\u3096\u4e00-\u9fff"
 _UNTAGGABLE: Final = "\\x00-\\x1f\\x7f-\\x9f"
 

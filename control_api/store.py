@@ -1,4 +1,4 @@
-"""What became of the store, as an operator acknowledges it."""
+"""An operator acknowledges that the store was found emptied."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What the API answers while its process waits for the store: that it is there, and why it cannot do more."""
+"""The answers of the API while its process waits for the store: it is alive, and why it cannot do more."""
 
 import asyncio
 import socket

@@ -11,8 +11,8 @@ from mta.model.ids import MessageId
 from mta.model.rules import Head, PastDot, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
 from mta.ports.rules import Confirmed, RuleStore
-from mta.rules.clock import boottime, wall_ms
 from mta.rules.failover import Loss, loss_of
+from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
 

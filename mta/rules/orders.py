@@ -9,9 +9,9 @@ from typing import Final
 from mta.model.errors import OrderMade, StoreError, severity
 from mta.model.rules import Effective, Head, Kind, PastDot, Rule, SessionState
 from mta.ports.rules import Edit, Effect, OrderFigures, Put, RemovedRule, RuleStore, SweepStore
-from mta.rules.clock import boottime, wall_ms
 from mta.rules.latency import Latency
 from mta.rules.sweep_end import is_over
+from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
 

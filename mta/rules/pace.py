@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from mta.ports.rules import SweepStore
-from mta.rules.clock import boottime
+from mta.timing.clock import boottime
 
 _ASK_EVERY: Final = 0.25
 _FRESH: Final = 2.0  # seconds after which what was known of other mail counts no more

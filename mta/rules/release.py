@@ -9,9 +9,9 @@ from mta.model.errors import StoreError, severity
 from mta.model.rules import PastDot
 from mta.policy.rule_table import RuleTable, holds, still_holds
 from mta.ports.rules import InterceptAnswer, Rules, SweepStore
-from mta.rules.clock import wall_ms
 from mta.rules.pace import Pace
 from mta.rules.sweep_moves import Decider
+from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from mta.model.errors import StoreError, severity
 from mta.model.rules import PastDot, Rule
 from mta.policy.rule_table import RuleTable, covers, ends, in_force, swept
 from mta.ports.rules import InterceptAnswer, Match, Queued, Rules, RuleStore, SweepState, SweepStore
-from mta.rules.clock import boottime, wall_ms
 from mta.rules.pace import Pace
 from mta.rules.sweep_moves import Decider
+from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from mta.model.outcomes import Origin
 from mta.model.rules import Head, Rule
 from mta.ports.rules import Effect, Orders, RuleStore
 from mta.ports.spares import Back, Spared, SpareStore, Undone
-from mta.rules.clock import boottime, wall_ms
 from mta.rules.orders import GRACE
+from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from mta.model.mail import QueueKey
 from mta.model.rules import SessionState
 from mta.ports.rules import RuleStore, SweepStore
 from mta.ports.unserved import Expiry
-from mta.rules.clock import wall_ms
+from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 

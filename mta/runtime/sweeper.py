@@ -4,7 +4,6 @@ import asyncio
 import os
 from typing import Final
 
-from mta.rules.clock import wall_ms
 from mta.rules.guard import Guard
 from mta.rules.pace import Pace
 from mta.rules.release import Releaser
@@ -15,6 +14,7 @@ from mta.rules.unserved import UnservedWatch
 from mta.runtime.child import Child, run
 from mta.runtime.old_libraries import OldLibraries
 from mta.runtime.wiring import open_store
+from mta.timing.clock import wall_ms
 
 # Beside other mail a sweep has the processor time that nobody else wants, and a tenth where all is wanted. Resting
 # between its steps made it slow where time was to be had, and took some from others where none was.

@@ -26,11 +26,11 @@ from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
 from mta.model.settings import DeliverySettings, NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
 from mta.ports.queueing import Want
-from mta.rules.clock import wall_ms
 from mta.rules.sweep_moves import Decider
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.wiring import Store, open_store
 from mta.scheduling.settlement import Terms, decide
+from mta.timing.clock import wall_ms
 
 LANE = 0
 _WEEK = 7 * 86_400_000

@@ -1,12 +1,11 @@
 """The result of races: a row for each seed, written as JSON and as a page to read."""
 
 import datetime
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import machine
+from bench import machine, report
 from tests.races import cancel_race, verdict
 from tests.races.plan import STATES, Campaign
 
@@ -110,16 +109,7 @@ def write(directory: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]], mess
         "messages": dict(messages),
         "races": rows,
     }
-    directory.mkdir(parents=True, exist_ok=True)
-    stem, number = f"{now:%Y-%m-%d}-races", 1
-    free = stem
-    while (directory / f"{free}.json").exists():
-        number += 1
-        free = f"{stem}-{number}"
-    (directory / f"{free}.json").write_text(json.dumps(result, indent=2) + "\n")
-    page = directory / f"{free}.md"
-    page.write_text(_page(result))
-    return page
+    return report.write(directory, f"{now:%Y-%m-%d}-races", result, _page(result))
 
 
 def _page(result: Mapping[str, Any]) -> str:

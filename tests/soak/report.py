@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import machine
+from bench import machine, report
 from tests.soak.house import SETTINGS, WORKERS
 from tests.soak.plan import NODES
 
@@ -37,16 +37,7 @@ def write(directory: Path, results: Sequence[Mapping[str, Any]]) -> Path:
         "settings": SETTINGS,
         "soaks": list(results),
     }
-    directory.mkdir(parents=True, exist_ok=True)
-    stem, number = f"{now:%Y-%m-%d}-soak", 1
-    free = stem
-    while (directory / f"{free}.json").exists():
-        number += 1
-        free = f"{stem}-{number}"
-    (directory / f"{free}.json").write_text(json.dumps(result, indent=2) + "\n")
-    page = directory / f"{free}.md"
-    page.write_text(_page(result))
-    return page
+    return report.write(directory, f"{now:%Y-%m-%d}-soak", result, _page(result))
 
 
 def _page(result: Mapping[str, Any]) -> str:

@@ -9,10 +9,10 @@ from mta.egress.egress import Egress
 from mta.model.errors import SessionLost, SettingsError, StoreAway, StoreError
 from mta.model.rules import Head, PastDot, Rule
 from mta.redis_store.cluster_settings import ClusterSettings
-from mta.rules.clock import boottime
 from mta.rules.guard import PERMIT_SHARE, Guard
 from mta.rules.orders import GRACE, OrderBook
 from mta.scheduling.reaper import Reaper
+from mta.timing.clock import boottime
 from tests.support.egress_rig import Rig
 from tests.support.memory_rules import Clock, MemoryRules, Shared
 from tests.support.protocol import NoClaims, NoSweeps, forced, match

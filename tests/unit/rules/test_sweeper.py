@@ -14,12 +14,12 @@ from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Stage
 from mta.model.rules import Effective, Kind, Rule, Selectors
 from mta.ports.rules import InterceptAnswer, Match, Queued, SweepMove, SweepState
-from mta.rules.clock import wall_ms
 from mta.rules.guard import Guard
 from mta.rules.pace import Pace
 from mta.rules.release import Releaser
 from mta.rules.sweep_moves import Decider
 from mta.rules.sweeper import Sweeper
+from mta.timing.clock import wall_ms
 from tests.support.memory_rules import MemoryRules, Shared
 
 
