@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from mta.timing.clock import process_clock
 log = logging.getLogger(__name__)
 
 CLOCK_LOOK: Final = 1.0  # seconds between two looks at the host's clock
+_GC_THRESHOLDS: Final = (10_000, 20, 20)  # allocations until the youngest objects are looked at, then rounds of it
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -94,8 +96,17 @@ def run(main: Callable[[Child], Awaitable[None]]) -> None:
             sys.exit("this is a part of `floodgate node`, which starts it")
         line += piece
     boot = msgspec.json.decode(line, type=Boot)
+    _spare_the_collector()
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_main(main, boot))
+
+
+def _spare_the_collector() -> None:
+    """Reference counts free the objects of a message. The collector is for rare cycles (tracebacks, closed
+    connections): it need not look at the imported modules again, nor after every 700 allocations."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 async def _main(main: Callable[[Child], Awaitable[None]], boot: Boot) -> None:
