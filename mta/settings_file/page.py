@@ -23,8 +23,8 @@ with their defaults. `floodgate node --config FILE` reads a file, and `--set SEC
 - An address is `"host:port"` or `"[ipv6]:port"`. Port 0 means any free port.
 - A list also takes a single value.
 
-An unknown key, a wrong type or an impossible value stops the start. `floodgate config check --config FILE` reports every
-fault at once. `floodgate config show` prints the settings in force without passwords.
+An unknown key, a wrong type or an impossible value stops the start. `floodgate config check --config FILE` reports
+every fault at once. `floodgate config show` prints the settings in force without passwords.
 """
 _NAMED: Final[dict[str, Struct]] = {"pools": PoolSettings(), "domains": DomainSettings()}
 _UNITS: Final = {Unit.DURATION: format_duration, Unit.SIZE: format_size, Unit.RATE: format_rate}
