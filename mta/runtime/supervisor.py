@@ -43,7 +43,9 @@ from mta.runtime.wiring import journal_name, open_link, patiently
 log = logging.getLogger(__name__)
 
 _STORE_AWAY: Final = 60.0  # seconds that a starting node waits for its store; then systemd, or a person, sees it fail
-_BACKOFF_MAX: Final = 10.0  # seconds between restarts of a server that keeps dying
+_CLOSES: Final = 5.0  # seconds beyond the drain timeout that a worker or the sweeper has to end
+_ENDS: Final = 20.0  # seconds that the API and the journal have to end: no delivery in flight waits there
+_LAST_LOOKS: Final = 5.0  # seconds that the watches have to end, and as many for the goodbye
 
 
 class Supervisor:
@@ -99,11 +101,8 @@ class Supervisor:
             self._turn_away.stop()
             self._folder.forget_api_url()
             await self._drain()
-            for watch in watches:
-                watch.cancel()
-            await asyncio.gather(*watches, return_exceptions=True)
-            if self._name is not None:
-                await self._name.leave()
+            await _end(watches)
+            await self._say_goodbye()
             if self._link is not None:
                 await self._link.close()
             if self._embedded is not None:
@@ -284,16 +283,32 @@ class Supervisor:
         """Intake and delivery first; the journal last, so that it writes what they still settled."""
         for sock in self._smtp:  # with the workers' copies: new clients go elsewhere now
             sock.close()
-        timeout = self._settings.node.drain_timeout + 5.0
-        for group in (("worker", "sweeper"), ("api",), ("journal",)):
+        whole = self._settings.node.drain_timeout + _CLOSES
+        for group, timeout in ((("worker", "sweeper"), whole), (("api",), _ENDS), (("journal",), _ENDS)):
             members = [process for name, process in self._processes if name in group]
             for process in members:
                 process.drain()
             await asyncio.gather(*(process.gone(timeout) for process in members))
-        if self._reaping:
-            await asyncio.wait(self._reaping, timeout=5.0)
         for sock in self._api:
             sock.close()
+
+    async def _say_goodbye(self) -> None:
+        """For the last processes and for the node; a store that does not answer learns it by itself."""
+        words = set(self._reaping)
+        if self._name is not None:
+            words.add(asyncio.create_task(self._name.leave()))
+        if words:
+            await asyncio.wait(words, timeout=_LAST_LOOKS)
+
+
+async def _end(watches: list[asyncio.Task[None]]) -> None:
+    """Cancel them; none of them keeps the node from ending."""
+    for watch in watches:
+        watch.cancel()
+    if watches:
+        _, left = await asyncio.wait(watches, timeout=_LAST_LOOKS)
+        for watch in left:
+            log.error("%s does not end; the node ends without it", watch.get_name())
 
 
 def _check_log(settings: Settings) -> None:
