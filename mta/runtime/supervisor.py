@@ -43,8 +43,8 @@ from mta.runtime.wiring import journal_name, open_link, patiently
 log = logging.getLogger(__name__)
 
 _STORE_AWAY: Final = 60.0  # seconds that a starting node waits for its store; then systemd, or a person, sees it fail
-_CLOSES: Final = 5.0  # seconds beyond the drain timeout that a worker or the sweeper has to end
-_ENDS: Final = 20.0  # seconds that the API and the journal have to end: no delivery in flight waits there
+_CLOSES: Final = 5.0  # seconds beyond the drain timeout that a worker has to end
+_ENDS: Final = 15.0  # seconds that each of the others has to end: no delivery in flight waits there
 _LAST_LOOKS: Final = 5.0  # seconds that the watches have to end, and as many for the goodbye
 
 
@@ -223,6 +223,9 @@ class Supervisor:
                 process.start()
                 self._processes.append((name, process))
 
+    def _of(self, role: str) -> list[Process]:
+        return [process for name, process in self._processes if name == role]
+
     def _pids(self) -> set[int]:
         """Of the processes that run now."""
         return {process.pid for _, process in self._processes if process.pid is not None}
@@ -280,15 +283,17 @@ class Supervisor:
         log.info("the delivery log was reopened, settings are reloaded; listen addresses change with a restart only")
 
     async def _drain(self) -> None:
-        """Intake and delivery first; the journal last, so that it writes what they still settled."""
+        """Intake and delivery first; the journal last, so that it writes what they still settled. The sweeper has from
+        the beginning on, since it may get little of a busy machine."""
         for sock in self._smtp:  # with the workers' copies: new clients go elsewhere now
             sock.close()
         whole = self._settings.node.drain_timeout + _CLOSES
-        for group, timeout in ((("worker", "sweeper"), whole), (("api",), _ENDS), (("journal",), _ENDS)):
-            members = [process for name, process in self._processes if name in group]
-            for process in members:
+        for process in self._of("sweeper"):
+            process.drain()
+        for role, seconds in (("worker", whole), ("api", _ENDS), ("sweeper", _ENDS), ("journal", _ENDS)):
+            for process in self._of(role):
                 process.drain()
-            await asyncio.gather(*(process.gone(timeout) for process in members))
+            await asyncio.gather(*(process.gone(seconds) for process in self._of(role)))
         for sock in self._api:
             sock.close()
 

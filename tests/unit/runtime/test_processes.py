@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -64,3 +65,18 @@ async def test_a_child_whose_end_is_not_heard_of_is_waited_for_within_bounds(
         with contextlib.suppress(ProcessLookupError):
             os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
         await asyncio.sleep(0.2)  # the pipe is closed before the loop is
+
+
+def may_be_raised() -> bool:
+    return os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_NICE)[0] >= 20
+
+
+@pytest.mark.skipif(not may_be_raised(), reason="the system lets nobody raise a priority")
+async def test_a_child_that_is_niced_drains_with_the_priority_of_its_supervisor(started) -> None:
+    process = started("os.nice(7)")
+    await asyncio.wait_for(process.ready.wait(), 20.0)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == own + 7
+    process.drain()
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == own
+    await process.gone(0.0)
