@@ -43,7 +43,9 @@ from mta.runtime.wiring import journal_name, open_link, patiently
 log = logging.getLogger(__name__)
 
 _STORE_AWAY: Final = 60.0  # seconds that a starting node waits for its store; then systemd, or a person, sees it fail
-_BACKOFF_MAX: Final = 10.0  # seconds between restarts of a server that keeps dying
+_CLOSES: Final = 5.0  # seconds beyond the drain timeout that a worker has to end
+_ENDS: Final = 15.0  # seconds that each of the others has to end: no delivery in flight waits there
+_LAST_LOOKS: Final = 5.0  # seconds that the watches have to end, and as many for the goodbye
 
 
 class Supervisor:
@@ -99,11 +101,8 @@ class Supervisor:
             self._turn_away.stop()
             self._folder.forget_api_url()
             await self._drain()
-            for watch in watches:
-                watch.cancel()
-            await asyncio.gather(*watches, return_exceptions=True)
-            if self._name is not None:
-                await self._name.leave()
+            await _end(watches)
+            await self._say_goodbye()
             if self._link is not None:
                 await self._link.close()
             if self._embedded is not None:
@@ -224,6 +223,9 @@ class Supervisor:
                 process.start()
                 self._processes.append((name, process))
 
+    def _of(self, role: str) -> list[Process]:
+        return [process for name, process in self._processes if name == role]
+
     def _pids(self) -> set[int]:
         """Of the processes that run now."""
         return {process.pid for _, process in self._processes if process.pid is not None}
@@ -281,19 +283,37 @@ class Supervisor:
         log.info("the delivery log was reopened, settings are reloaded; listen addresses change with a restart only")
 
     async def _drain(self) -> None:
-        """Intake and delivery first; the journal last, so that it writes what they still settled."""
+        """Intake and delivery first; the journal last, so that it writes what they still settled. The sweeper has from
+        the beginning on, since it may get little of a busy machine."""
         for sock in self._smtp:  # with the workers' copies: new clients go elsewhere now
             sock.close()
-        timeout = self._settings.node.drain_timeout + 5.0
-        for group in (("worker", "sweeper"), ("api",), ("journal",)):
-            members = [process for name, process in self._processes if name in group]
-            for process in members:
+        whole = self._settings.node.drain_timeout + _CLOSES
+        for process in self._of("sweeper"):
+            process.drain()
+        for role, seconds in (("worker", whole), ("api", _ENDS), ("sweeper", _ENDS), ("journal", _ENDS)):
+            for process in self._of(role):
                 process.drain()
-            await asyncio.gather(*(process.gone(timeout) for process in members))
-        if self._reaping:
-            await asyncio.wait(self._reaping, timeout=5.0)
+            await asyncio.gather(*(process.gone(seconds) for process in self._of(role)))
         for sock in self._api:
             sock.close()
+
+    async def _say_goodbye(self) -> None:
+        """For the last processes and for the node; a store that does not answer learns it by itself."""
+        words = set(self._reaping)
+        if self._name is not None:
+            words.add(asyncio.create_task(self._name.leave()))
+        if words:
+            await asyncio.wait(words, timeout=_LAST_LOOKS)
+
+
+async def _end(watches: list[asyncio.Task[None]]) -> None:
+    """Cancel them; none of them keeps the node from ending."""
+    for watch in watches:
+        watch.cancel()
+    if watches:
+        _, left = await asyncio.wait(watches, timeout=_LAST_LOOKS)
+        for watch in left:
+            log.error("%s does not end; the node ends without it", watch.get_name())
 
 
 def _check_log(settings: Settings) -> None:
