@@ -11,7 +11,7 @@ from mta.model.mail import Record
 from mta.model.outcomes import Forced, Origin, Reply, Stage
 from mta.model.rules import Rule
 from mta.policy.rule_table import RuleTable, ends, still_holds, swept
-from mta.ports.rules import Match, Queued, SweepMove
+from mta.ports.sweeps import PlannedMove, SweepMove, WaitingDelivery
 
 # Members looked up at their class cost ten times as much.
 _INTERCEPTED = EventType.INTERCEPTED
@@ -21,7 +21,7 @@ _LOCAL = Origin.LOCAL
 
 _encode = msgspec.msgpack.Encoder().encode
 
-Decided = dict[SweepMove, list[Match]]
+Decided = dict[SweepMove, list[PlannedMove]]
 
 
 class Decider:
@@ -34,7 +34,7 @@ class Decider:
         self._wall = wall
         self._commons = Commons()
 
-    def decide(self, table: RuleTable, page: Sequence[Queued], pause: str = "") -> Decided:
+    def decide(self, table: RuleTable, page: Sequence[WaitingDelivery], pause: str = "") -> Decided:
         """What moves, by move; `pause`: it holds the deliveries of the page, "" = they are in queues. What a pause
         holds that is in force leaves it only to be ended."""
         now, generation = self._wall(), table.head.generation
@@ -67,7 +67,7 @@ class Decider:
         reply = Reply(rule.code, rule.extended, rule.description)
         return _Met(SweepMove.INTERCEPT, rule.id, forced, rule.reason, reply, self._undo_ms if rule.undo else 0)
 
-    def _intercept(self, queued: Queued, by: "_Met", now: int) -> Match:
+    def _intercept(self, queued: WaitingDelivery, by: "_Met", now: int) -> PlannedMove:
         record = queued.record
         doubt = record.uncertain or queued.reclaims > 0
         common, shared = self._commons.share(
@@ -77,7 +77,7 @@ class Decider:
             record.recipient, now, record.recipients, False, None, False, record.attempts, common, record.properties,
             doubt,
         )  # fmt: skip
-        return Match(
+        return PlannedMove(
             queued.id, queued.queue, by.rule, record.tags,
             _encode(self._event(queued, _INTERCEPTED, now, by)),
             doubt,
@@ -85,21 +85,21 @@ class Decider:
             _encode(final), by.spare_ms, queued.raw, shared,
         )  # fmt: skip
 
-    def _hold(self, queued: Queued, by: "_Met", now: int) -> Match:
+    def _hold(self, queued: WaitingDelivery, by: "_Met", now: int) -> PlannedMove:
         record = queued.record
         event = self._event(queued, EventType.HOLD, now, by)
         held: Record = msgspec.structs.replace(record, held_at=record.held_at or now, deferred_by="")
         return self._moved(queued, by.rule, event, held)
 
-    def _release(self, queued: Queued, now: int) -> Match:
+    def _release(self, queued: WaitingDelivery, now: int) -> PlannedMove:
         """The time that it was held does not count towards its age."""
         record = queued.record
         spent = max(0, now - record.held_at) if record.held_at else 0
         free: Record = msgspec.structs.replace(record, held_at=0, expires_at=record.expires_at + spent)
         return self._moved(queued, "", self._event(queued, _RELEASE, now, _NOTHING), free)
 
-    def _moved(self, queued: Queued, rule: str, event: Event, record: Record) -> Match:
-        return Match(
+    def _moved(self, queued: WaitingDelivery, rule: str, event: Event, record: Record) -> PlannedMove:
+        return PlannedMove(
             queued.id,
             queued.queue,
             rule,
@@ -112,7 +112,7 @@ class Decider:
             raw=queued.raw,
         )
 
-    def _event(self, queued: Queued, kind: EventType, now: int, by: "_Met") -> Event:
+    def _event(self, queued: WaitingDelivery, kind: EventType, now: int, by: "_Met") -> Event:
         # By place: that takes a third of the time that names do, and a sweep makes one of each delivery.
         record, reply = queued.record, by.reply
         pool, domain = queued.queue
