@@ -39,7 +39,7 @@ from control_api.times import now_ms, shown
 from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule
 from mta.orders.statement import only_tag, rule_statement
-from mta.policy.rule_table import in_force
+from mta.policy.rule_effect import in_force
 from mta.policy.sweep_end import is_over
 from mta.ports.orders import Effect
 from mta.ports.rule_store import Edit

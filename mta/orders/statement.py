@@ -10,7 +10,7 @@ from mta.model.rules import Selectors
 from mta.model.statements import Intercepted, RuleDelivered, RuleStatement, SweepProgress, TagStatement
 from mta.model.sweeps import SweepPhase, SweepState
 from mta.model.units import format_time
-from mta.policy.rule_table import in_force
+from mta.policy.rule_effect import in_force
 from mta.policy.sweep_end import is_over, needs_sweep
 from mta.ports.orders import Effect
 

@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from mta.model.errors import OrderMade, StoreError, severity
-from mta.model.events import EventType, event_about
+from mta.model.events import EventType, delivery_event
 from mta.model.mail import Record
-from mta.model.outcomes import Origin
+from mta.model.outcomes import NO_ATTEMPT
 from mta.model.rules import Head, Rule
 from mta.orders.order_book import GRACE
 from mta.ports.orders import Effect, Orders
@@ -165,14 +165,15 @@ class UndoRuns:
             expires_at=record.expires_at + max(0, kept),
         )
         due_at = max(now, record.scheduled_at)
-        event = event_about(
+        event = delivery_event(
             EventType.REINSTATED,
             now,
-            copy.id,
             self._node,
+            copy.id,
             copy.queue,
             record,
-            origin=Origin.LOCAL,
+            NO_ATTEMPT,
+            record.attempts,
             next_attempt=due_at,
         )
         return Reinstatement(copy, live, due_at, _encode(event))

@@ -2,7 +2,7 @@
 
 from mta.model.rules import Rule
 from mta.model.sweeps import SweepPhase, SweepState
-from mta.policy.rule_table import in_force, swept
+from mta.policy.rule_effect import in_force, swept
 
 _ENDED = (SweepPhase.DONE, SweepPhase.STOPPED)
 

@@ -3,10 +3,10 @@
 import msgspec
 
 from mta.model.endings import Common, Final
-from mta.model.events import EventType, event_about
+from mta.model.events import EventType, delivery_event
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey, Record
-from mta.model.outcomes import Origin
+from mta.model.outcomes import NO_ATTEMPT
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -25,14 +25,15 @@ def encoded_end(
 ) -> tuple[bytes, bytes]:
     """The event and the Final of a delivery that `node` ends at `now` (Unix ms); the reply of its last attempt is
     kept."""
-    event = event_about(
+    event = delivery_event(
         kind,
         now,
-        delivery,
         node,
+        delivery,
         queue,
         record,
-        origin=Origin.LOCAL,
+        NO_ATTEMPT,
+        record.attempts,
         enhanced=enhanced,
         reason=reason,
         uncertain=uncertain,

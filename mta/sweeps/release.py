@@ -7,7 +7,8 @@ from typing import Final
 
 from mta.model.errors import StoreError, severity
 from mta.model.rules import PastDot
-from mta.policy.rule_table import RuleTable, holds, still_holds
+from mta.policy.rule_effect import holds, still_holds
+from mta.policy.rule_table import RuleTable
 from mta.ports.rules import Rules
 from mta.ports.sweeps import MoveAnswer, SweepStore
 from mta.sweeps.pace import Pace

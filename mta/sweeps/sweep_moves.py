@@ -1,4 +1,4 @@
-"""What a sweep makes of a delivery that waits: the decision, and the event and record that go with it."""
+"""The moves of a sweep: which waiting delivery is intercepted, held or released, with its new record and its event."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -6,18 +6,15 @@ from typing import NamedTuple
 import msgspec
 
 from mta.model.endings import Commons, Final
-from mta.model.events import Event, EventType
+from mta.model.events import Event, EventType, delivery_event
 from mta.model.mail import Record
-from mta.model.outcomes import Forced, Origin, Reply, Stage
+from mta.model.outcomes import NO_ATTEMPT, Outcome, Stage, Verdict
 from mta.model.rules import Rule
-from mta.policy.rule_table import RuleTable, ends, still_holds, swept
+from mta.policy.rule_effect import effect_of, still_holds, swept
+from mta.policy.rule_table import RuleTable
 from mta.ports.sweeps import PlannedMove, SweepMove, WaitingDelivery
 
-# Members looked up at their class cost ten times as much.
-_INTERCEPTED = EventType.INTERCEPTED
-_RELEASE = EventType.RELEASE
-_FORCED = Origin.FORCED
-_LOCAL = Origin.LOCAL
+_INTERCEPTED = EventType.INTERCEPTED  # to look a member up at its class takes ten times as long
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -35,106 +32,98 @@ class Decider:
         self._commons = Commons()
 
     def decide(self, table: RuleTable, page: Sequence[WaitingDelivery], pause: str = "") -> Decided:
-        """What moves, by move; `pause`: it holds the deliveries of the page, "" = they are in queues. What a pause
-        holds that is in force leaves it only to be ended."""
+        """The deliveries that move, by move; `pause` holds the deliveries of the page, "" = they are in queues. Mail
+        leaves a pause that is in force only to be intercepted."""
         now, generation = self._wall(), table.head.generation
         stays = still_holds(table.rule(pause), now)
         found: Decided = {}
-        met: dict[str, _Met] = {}  # what is alike for all that a rule matches
-        for queued in page:
-            pool, domain = queued.queue
-            rule = table.match(pool, "", domain, queued.record.labels)
+        made: dict[str, _Decision] = {}  # by rule
+        for waiting in page:
+            pool, domain = waiting.queue
+            rule = table.match(pool, "", domain, waiting.record.labels)
             by = None
             if rule is not None:
-                by = met.get(rule.id) or met.setdefault(rule.id, self._met(rule, generation))
+                by = made.get(rule.id) or made.setdefault(rule.id, self._decision(rule, generation))
             if by is not None and by.move is SweepMove.INTERCEPT:
-                found.setdefault(by.move, []).append(self._intercept(queued, by, now))
+                found.setdefault(by.move, []).append(self._intercept(waiting, by, now))
             elif stays:
                 continue
             elif by is not None and by.move is SweepMove.HOLD:
-                found.setdefault(by.move, []).append(self._hold(queued, by, now))
+                found.setdefault(by.move, []).append(self._hold(waiting, by, now))
             elif pause:
-                found.setdefault(SweepMove.RELEASE, []).append(self._release(queued, now))
+                found.setdefault(SweepMove.RELEASE, []).append(self._release(waiting, now))
         return found
 
-    def _met(self, rule: Rule, generation: int) -> "_Met":
-        """What the rule does to waiting mail; nothing where it decides at the attempt."""
+    def _decision(self, rule: Rule, generation: int) -> "_Decision":
+        """No move where the rule decides at the attempt."""
         if not swept(rule):
             return _NOTHING
-        forced = Forced(rule.id, generation, Stage.QUEUED)
-        if not ends(rule):
-            return _Met(SweepMove.HOLD, rule.id, forced, rule.reason)
-        reply = Reply(rule.code, rule.extended, rule.description)
-        return _Met(SweepMove.INTERCEPT, rule.id, forced, rule.reason, reply, self._undo_ms if rule.undo else 0)
+        effect = effect_of(rule, generation, Stage.QUEUED)
+        if effect.verdict is Verdict.HELD:
+            return _Decision(SweepMove.HOLD, rule.id, effect)
+        return _Decision(SweepMove.INTERCEPT, rule.id, effect, self._undo_ms if effect.spare else 0)
 
-    def _intercept(self, queued: WaitingDelivery, by: "_Met", now: int) -> PlannedMove:
-        record = queued.record
-        doubt = record.uncertain or queued.reclaims > 0
+    def _intercept(self, waiting: WaitingDelivery, by: "_Decision", now: int) -> PlannedMove:
+        record = waiting.record
+        doubt = record.uncertain or waiting.reclaims > 0
         common, shared = self._commons.share(
-            record.sender, record.tags, queued.queue.pool, record.tenant, "", "", by.forced, by.reply
+            record.sender, record.tags, waiting.queue.pool, record.tenant, "", "", by.effect.forced, by.effect.reply
         )
         final = Final(
             record.recipient, now, record.recipients, False, None, False, record.attempts, common, record.properties,
             doubt,
         )  # fmt: skip
         return PlannedMove(
-            queued.id, queued.queue, by.rule, record.tags,
-            _encode(self._event(queued, _INTERCEPTED, now, by)),
+            waiting.id, waiting.queue, by.rule, record.tags,
+            _encode(self._event(waiting, _INTERCEPTED, now, by.effect)),
             doubt,
             record.deferred_by, None, 0,
-            _encode(final), by.spare_ms, queued.raw, shared,
+            _encode(final), by.spare_ms, waiting.raw, shared,
         )  # fmt: skip
 
-    def _hold(self, queued: WaitingDelivery, by: "_Met", now: int) -> PlannedMove:
-        record = queued.record
-        event = self._event(queued, EventType.HOLD, now, by)
+    def _hold(self, waiting: WaitingDelivery, by: "_Decision", now: int) -> PlannedMove:
+        record = waiting.record
+        event = self._event(waiting, EventType.HOLD, now, by.effect)
         held: Record = msgspec.structs.replace(record, held_at=record.held_at or now, deferred_by="")
-        return self._moved(queued, by.rule, event, held)
+        return self._moved(waiting, by.rule, event, held)
 
-    def _release(self, queued: WaitingDelivery, now: int) -> PlannedMove:
+    def _release(self, waiting: WaitingDelivery, now: int) -> PlannedMove:
         """The time that it was held does not count towards its age."""
-        record = queued.record
+        record = waiting.record
         spent = max(0, now - record.held_at) if record.held_at else 0
         free: Record = msgspec.structs.replace(record, held_at=0, expires_at=record.expires_at + spent)
-        return self._moved(queued, "", self._event(queued, _RELEASE, now, _NOTHING), free)
+        event = self._event(waiting, EventType.RELEASE, now, NO_ATTEMPT, waiting.due_at)
+        return self._moved(waiting, "", event, free)
 
-    def _moved(self, queued: WaitingDelivery, rule: str, event: Event, record: Record) -> PlannedMove:
+    def _moved(self, waiting: WaitingDelivery, rule: str, event: Event, record: Record) -> PlannedMove:
         return PlannedMove(
-            queued.id,
-            queued.queue,
+            waiting.id,
+            waiting.queue,
             rule,
             record.tags,
             _encode(event),
-            record.uncertain or queued.reclaims > 0,
-            queued.record.deferred_by,
+            record.uncertain or waiting.reclaims > 0,
+            waiting.record.deferred_by,
             record,
-            queued.reclaims,
-            raw=queued.raw,
+            waiting.reclaims,
+            raw=waiting.raw,
         )
 
-    def _event(self, queued: WaitingDelivery, kind: EventType, now: int, by: "_Met") -> Event:
-        # By place: that takes a third of the time that names do, and a sweep makes one of each delivery.
-        record, reply = queued.record, by.reply
-        pool, domain = queued.queue
-        return Event(
-            kind, now, queued.id, self._node, record.tags, pool, "", record.sender, record.recipient, domain,
-            record.attempts, "", "", "", reply.code, reply.enhanced, reply.text,
-            _LOCAL if by.forced is None else _FORCED,
-            "", by.reason, by.forced,
-            record.size, record.accepted_at, queued.due_at if kind is _RELEASE else 0, None,
-            record.client, record.properties, record.tenant, record.uncertain or queued.reclaims > 0,
+    def _event(self, waiting: WaitingDelivery, kind: EventType, now: int, effect: Outcome, due_at: int = 0) -> Event:
+        id_, queue, _, record, reclaims, _ = waiting
+        return delivery_event(
+            kind, now, self._node, id_, queue, record, effect, record.attempts,
+            next_attempt=due_at, uncertain=record.uncertain or reclaims > 0,
         )  # fmt: skip
 
 
-class _Met(NamedTuple):
-    """What a rule makes of all waiting deliveries that it decides about."""
+class _Decision(NamedTuple):
+    """What a sweep does to every waiting delivery that the rule wins."""
 
     move: SweepMove | None
     rule: str = ""
-    forced: Forced | None = None
-    reason: str = ""
-    reply: Reply = Reply(0)
+    effect: Outcome = NO_ATTEMPT
     spare_ms: int = 0
 
 
-_NOTHING = _Met(None)
+_NOTHING = _Decision(None)

@@ -10,7 +10,8 @@ from typing import Final
 from mta.model.errors import StoreError, severity
 from mta.model.rules import PastDot, Rule
 from mta.model.sweeps import SweepPhase, SweepState
-from mta.policy.rule_table import RuleTable, covers, ends, in_force, swept
+from mta.policy.rule_effect import ends, in_force, swept
+from mta.policy.rule_table import RuleTable, covers
 from mta.ports.rule_store import RuleStore
 from mta.ports.rules import Rules
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepStore, WaitingDelivery

@@ -82,6 +82,14 @@ async def test_until_swept_is_202_until_the_sweep_is_done(api: TestClient, clust
     await order(api, 200, "?until=swept", tag="c")
 
 
+async def test_until_swept_is_reached_by_a_sweep_that_stopped_because_the_rule_expired(
+    api: TestClient, cluster: Cluster
+) -> None:
+    first = await order(api, 202, "?until=swept", tag="c")
+    cluster.sweep_states[first["id"]] = SweepState(first["id"], 2, SweepPhase.STOPPED, 5, 5, AT, AT, AT)
+    await order(api, 200, "?until=swept", tag="c")
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [("?wait=soon", "wait"), ("?wait=11m", "wait"), ("?until=later", "until"), ("?force=1", "force")],

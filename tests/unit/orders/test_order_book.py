@@ -375,3 +375,14 @@ async def test_hundreds_of_orders_that_become_effective_together_take_turns_and_
     assert most <= 16
     assert max(rig.shared.barriers) == 300
     assert len(rig.shared.barriers) < 30
+
+
+async def test_until_swept_ends_with_a_sweep_that_stopped_because_the_rule_expired(rig):
+    rig.sweeps.states["r"] = SweepState("r", 1, SweepPhase.RUNNING, 0, 0, 0, 0, 0)
+    rule = msgspec.structs.replace(RULE, expires_at=rig.clock.wall() + 1)
+    order = asyncio.create_task(rig.book.put(rule, 5.0, "swept"))
+    await until(lambda: rig.shared.head.generation)
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    rig.sweeps.states["r"] = rig.sweeps.states["r"]._replace(phase=SweepPhase.STOPPED)
+    assert (await asyncio.wait_for(order, 2)).effective
