@@ -383,7 +383,7 @@ BARRIER = (
     ),
 )
 
-_DECIDE = "            pool, domain = queued.queue\n"
+_DECIDE = "            pool, domain = waiting.queue\n"
 
 
 def _skip(state: str, condition: str) -> Mutation:
@@ -397,9 +397,9 @@ def _skip(state: str, condition: str) -> Mutation:
 
 
 SWEEP_OF_ONE_STATE_EACH = (
-    _skip("due", "queued.due_at <= now and not queued.record.attempts"),
-    _skip("scheduled", "queued.due_at > now and not queued.record.attempts"),
-    _skip("deferred", "queued.record.attempts"),
+    _skip("due", "waiting.due_at <= now and not waiting.record.attempts"),
+    _skip("scheduled", "waiting.due_at > now and not waiting.record.attempts"),
+    _skip("deferred", "waiting.record.attempts"),
     _skip("held", "pause"),
     Mutation(
         "the sweep: held, walked at all",
