@@ -33,6 +33,8 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("mta/journal/", "journal: rounds and decoding"),
     ("mta/redis_store/link.py:_listen", "wake-ups"),
     ("mta/rules/", "rules and sessions: confirmed"),
+    ("mta/orders/", "rules and sessions: confirmed"),
+    ("mta/sweeps/", "rules and sessions: confirmed"),
     ("mta/redis_store/session.py", "rules and sessions: confirmed"),
     ("control_api/", "API"),
     ("bench/source.py", "load: source"),

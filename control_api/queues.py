@@ -12,8 +12,8 @@ from control_api.times import now_ms, shown
 from mta.model.mail import QueueKey, Record
 from mta.model.text import visible
 from mta.policy.rule_table import RuleTable
+from mta.policy.served_pools import unserved, why_it_waits
 from mta.ports.books import QueueCounts
-from mta.rules.unserved import unserved, why_it_waits
 
 DEFAULT_LIMIT = 100
 _MAX_REPLY = 200  # characters of a remote reply in a list

@@ -5,17 +5,16 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from mta.model.endings import Common, Final
-from mta.model.events import Event, EventType
+from mta.model.events import Event, EventType, recipient_event
 from mta.model.ids import MessageId, delivery_id
 from mta.model.mail import NewMessage
-from mta.model.outcomes import Forced, Origin, Reply, Stage
-from mta.model.rules import AtTheDoor, Kind, Rule
-from mta.policy.rule_table import RuleTable, ends
+from mta.model.outcomes import Outcome, Stage
+from mta.model.rules import Rule
+from mta.policy.rule_effect import effect_of, ends, refusal_of, refuses
+from mta.policy.rule_table import RuleTable
 from mta.ports.queueing import NO_DOOR, Doorway, Interception, Rejected
 from mta.ports.rules import Rules
 from mta.timing.clock import wall_seconds
-
-_SAID = "the message is refused by order of this site"  # where the rule has no words of its own
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -46,7 +45,7 @@ class Door:
             now = int(self._clock() * 1000)
             for message in messages:
                 rules = _matched(table, message)
-                refusing = [rule for rule in rules if rule is not None and _rejects(rule)]
+                refusing = [rule for rule in rules if rule is not None and refuses(rule)]
                 if len(refusing) == len(rules):
                     rejected[message.id] = self._reject(message, refusing[0], generation, now)
                 elif ended := self._intercept(message, rules, generation, now):
@@ -55,10 +54,10 @@ class Door:
 
     def _reject(self, message: NewMessage, rule: Rule, generation: int, now: int) -> Rejected:
         """`rule`, that of the first recipient, answers for the message."""
-        reply = Reply(rule.code, rule.extended or f"{rule.code // 100}.7.1", rule.description or _SAID)
+        effect = refusal_of(rule, generation)
         numbers = range(1, len(message.recipients) + 1)
-        events = [self._event(EventType.REJECTION, message, number, rule, reply, generation, now) for number in numbers]
-        return Rejected(rule.id, reply, message.tags, tuple(_encode(event) for event in events))
+        events = [self._event(EventType.REJECTION, message, number, effect, now) for number in numbers]
+        return Rejected(rule.id, effect.reply, message.tags, tuple(_encode(event) for event in events))
 
     def _intercept(
         self, message: NewMessage, rules: Sequence[Rule | None], generation: int, now: int
@@ -66,50 +65,26 @@ class Door:
         found = []
         for number, rule in enumerate(rules, 1):
             if rule is not None and ends(rule):
-                reply = Reply(rule.code, rule.extended, rule.description)
-                event = self._event(EventType.INTERCEPTED, message, number, rule, reply, generation, now)
-                common = Common(message.sender, message.tags, message.pool, message.tenant, "", "", event.forced, reply)
+                effect = effect_of(rule, generation, Stage.DOOR)
+                event = self._event(EventType.INTERCEPTED, message, number, effect, now, message.accepted_at)
+                common = Common(
+                    message.sender, message.tags, message.pool, message.tenant, "", "", effect.forced, effect.reply
+                )
                 final = Final(
                     event.recipient, now, len(message.recipients), common=common, properties=message.properties
                 )
-                spare_ms = self._undo_ms if rule.undo else 0
+                spare_ms = self._undo_ms if effect.spare else 0
                 found.append(Interception(number, rule.id, _encode(event), _encode(final), spare_ms))
         return found
 
     def _event(
-        self, kind: EventType, message: NewMessage, number: int, rule: Rule, reply: Reply, generation: int, now: int
+        self, kind: EventType, message: NewMessage, number: int, effect: Outcome, now: int, queued_at: int = 0
     ) -> Event:
-        address, domain = message.recipients[number - 1]
-        return Event(
-            kind,
-            now,
-            delivery_id(message.id, number),
-            self._node,
-            message.tags,
-            message.pool,
-            sender=message.sender,
-            recipient=address,
-            domain=domain,
-            code=reply.code,
-            enhanced=reply.enhanced,
-            text=reply.text,
-            origin=Origin.FORCED,
-            reason=rule.reason,
-            forced=Forced(rule.id, generation, Stage.DOOR),
-            size=len(message.content),
-            queued_at=message.accepted_at if kind is EventType.INTERCEPTED else 0,
-            client=message.client,
-            properties=message.properties,
-            tenant=message.tenant,
-        )
+        delivery, recipient = delivery_id(message.id, number), message.recipients[number - 1]
+        return recipient_event(kind, now, self._node, delivery, message, recipient, effect, queued_at)
 
 
 def _matched(table: RuleTable, message: NewMessage) -> list[Rule | None]:
     """The rule that decides about each recipient."""
     labels = message.labels
     return [table.match(message.pool, "", domain, labels) for _, domain in message.recipients]
-
-
-def _rejects(rule: Rule) -> bool:
-    """A rule that discards (2xx) has nothing to refuse with."""
-    return rule.kind is Kind.ERROR and rule.at_the_door is AtTheDoor.REJECT and rule.code >= 400

@@ -28,13 +28,14 @@ from mta.redis_store.content import StoredContent
 from mta.redis_store.foundation import Foundation
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.link import Link
+from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.queues import Queues
 from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import Session
-from mta.redis_store.spare_store import StoredSpares
 from mta.redis_store.sweep_store import StoredSweeps
+from mta.redis_store.undo_copy_store import StoredUndoCopies
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,10 @@ class Store:
         )
         self.rules = StoredRules(link, session, lanes, cluster.max_staleness, settings.rules.max_rules, retention)
         self.sweeps = StoredSweeps(link, lanes, retention)
-        self.spares = StoredSpares(link, lanes, settings.rules.undo_window)
+        self.undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
         self.books = StoredBooks(link, lanes)
-        self.messages = StoredMessages(link, lanes, retention, session.node)
+        self.messages = StoredMessages(link, lanes, retention)
+        self.load = MeasuredLoad(link, lanes)
         self.outbox = StoredOutbox(link, lanes)
         self.tail = StoredTail(link)
         self.limits = StoredLimits(link, session)

@@ -13,9 +13,9 @@ from mta.ingress.listener import Listener
 from mta.ingress.reception import Reception
 from mta.ingress.turn_away import TurnAway
 from mta.model.errors import StoreError, reason_of
+from mta.policy.served_pools import SERVES
 from mta.redis_store import keys
 from mta.rules.guard import Guard
-from mta.rules.unserved import SERVES
 from mta.runtime.child import Child, run
 from mta.runtime.room import Room
 from mta.runtime.served_pools import ServedPools, held

@@ -11,11 +11,12 @@ from mta.model.ids import message_of
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Origin, Outcome, Reply, Stage, Verdict
 from mta.policy.retry import has_expired
+from mta.policy.rule_effect import effect_of
 from mta.ports.delivery import Deliver
 from mta.ports.queueing import Claims, Want
 from mta.ports.rules import Rules
 from mta.scheduling.lane_view import LaneView
-from mta.scheduling.settlement import canceled_outcome, forced_outcome
+from mta.scheduling.settlement import canceled_outcome
 from mta.scheduling.settler import Settler
 from mta.timing.clock import wall_ms
 
@@ -340,7 +341,7 @@ class Dispatcher:
                 continue
             rule = match(pool, "", domain, one.record.labels)
             if rule is not None:
-                outcome = forced_outcome(rule, table.head.generation, Stage.ATTEMPT)
+                outcome = effect_of(rule, table.head.generation, Stage.ATTEMPT)
                 self.intercepted += outcome.verdict is Verdict.INTERCEPTED
                 self.deferred += outcome.verdict is Verdict.TEMPORARY
                 self._settler.settle(one, outcome)

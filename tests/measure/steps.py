@@ -26,10 +26,10 @@ from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
 from mta.model.settings import DeliverySettings, NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
 from mta.ports.queueing import Want
-from mta.rules.sweep_moves import Decider
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.wiring import Store, open_store
 from mta.scheduling.settlement import Terms, decide
+from mta.sweeps.sweep_moves import Decider
 from mta.timing.clock import wall_ms
 
 LANE = 0

@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 _GUARD = "mta/rules/guard.py"
-_ORDERS = "mta/rules/orders.py"
+_ORDERS = "mta/orders/order_book.py"
 _OUTLET = "mta/egress/outlet.py"
 _RULES_LUA = "mta/redis_store/functions/rules.lua"
 
 _T_GUARD = "tests/unit/rules/test_guard.py::test_"
-_T_ORDERS = "tests/unit/rules/test_orders.py::test_"
+_T_ORDERS = "tests/unit/orders/test_order_book.py::test_"
 _T_HISTORY = "tests/unit/rules/test_histories.py::test_"
 _T_EGRESS = "tests/unit/egress/test_transactions.py::test_"
 _T_STORE = "tests/integration/redis_store/test_rule_store.py::test_"
@@ -17,7 +17,7 @@ _T_FRESH = "tests/integration/redis_store/test_fresh_claims.py::test_"
 _T_CONTENTS = "tests/integration/redis_store/test_contents_beside.py::test_"
 _T_DISPATCHER = "tests/unit/scheduling/test_dispatcher.py::test_"
 _T_SETTLER = "tests/unit/scheduling/test_settler.py::test_"
-_T_SWEEPER = "tests/unit/rules/test_sweeper.py::test_"
+_T_SWEEPER = "tests/unit/sweeps/test_sweeper.py::test_"
 _T_FORMATS = "tests/integration/redis_store/test_rule_formats.py::test_k15_"
 _T_REAPER = "tests/unit/scheduling/test_reaper.py::test_"
 _T_WORKER = "tests/unit/runtime/test_worker.py::test_"
@@ -383,13 +383,13 @@ BARRIER = (
     ),
 )
 
-_DECIDE = "            pool, domain = queued.queue\n"
+_DECIDE = "            pool, domain = waiting.queue\n"
 
 
 def _skip(state: str, condition: str) -> Mutation:
     return Mutation(
         f"the sweep: {state}",
-        "mta/rules/sweep_moves.py",
+        "mta/sweeps/sweep_moves.py",
         _DECIDE,
         f"            if {condition}:\n                continue\n{_DECIDE}",
         _T_SWEEPER + f"a_delivery_in_each_state_is_swept[{state}]",
@@ -397,13 +397,13 @@ def _skip(state: str, condition: str) -> Mutation:
 
 
 SWEEP_OF_ONE_STATE_EACH = (
-    _skip("due", "queued.due_at <= now and not queued.record.attempts"),
-    _skip("scheduled", "queued.due_at > now and not queued.record.attempts"),
-    _skip("deferred", "queued.record.attempts"),
+    _skip("due", "waiting.due_at <= now and not waiting.record.attempts"),
+    _skip("scheduled", "waiting.due_at > now and not waiting.record.attempts"),
+    _skip("deferred", "waiting.record.attempts"),
     _skip("held", "pause"),
     Mutation(
         "the sweep: held, walked at all",
-        "mta/rules/sweeper.py",
+        "mta/sweeps/sweeper.py",
         "held = await self._store.pauses(lane)",
         "held: list[str] = []",
         _T_SWEEPER + "a_delivery_in_each_state_is_swept[held]",
@@ -431,7 +431,7 @@ SWEEP_OF_ONE_STATE_EACH = (
     ),
     Mutation(
         "the sweep: its last pass begins after the rule is effective",
-        "mta/rules/sweeper.py",
+        "mta/sweeps/sweeper.py",
         "sweep.last_pass = sweep.effective_at > 0",
         "sweep.last_pass = True",
         _T_SWEEPER + "last_pass_begins_only_when_the_rule_is_effective",

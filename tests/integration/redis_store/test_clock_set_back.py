@@ -5,7 +5,7 @@ import time
 import pytest
 
 from mta.model.rules import Rule, Selectors
-from mta.ports.rules import SweepState
+from mta.model.sweeps import SweepPhase, SweepState
 from mta.redis_store import keys
 from mta.redis_store.keys import rate_key
 from mta.timing.clock import process_clock
@@ -34,7 +34,7 @@ async def test_k14_a_lane_and_a_sweep_that_were_leased_ahead_are_taken_over(open
     assert await store.outbox.lease(0, "heir", 5.0)
     assert not await store.outbox.lease(1, "heir", 5.0)
     await store.rules.put(Rule("r1", Selectors(tag="t"), 554), "c1")
-    state = SweepState("r1", 1, "running", 0, 0, 1, 1, 0, "dead")
+    state = SweepState("r1", 1, SweepPhase.RUNNING, 0, 0, 1, 1, 0, "dead")
     assert await store.sweeps.save_sweep(state, DAYS / 1000)
     assert await store.sweeps.save_sweep(state._replace(owner="heir"), 5.0)
     assert not await store.sweeps.save_sweep(state._replace(owner="other"), 5.0)

@@ -75,12 +75,12 @@ async def test_what_is_spared_keeps_record_and_content_as_long_as_anyone_needs_i
     door = Doorway(0, {alone.id: [end(1, 60_000)], mixed.id: [end(1, 60_000), end(3, 0)]})
     assert await store.queues.accept(0, [alone, mixed], door)
     assert await sound(store) == {"accepted": 4, "queued": 1, "intercepted:door": 3}
-    assert await store.sweeps.spared(0) == ["r1"]
+    assert await store.undo_copies.rules(0) == ["r1"]
     members = await store.link.command("ZRANGE", keys.lane_key(0, b"spared:r1"), 0, -1)
     queue = b"d0default|example.com"
     assert set(members) == {alone.id + b"\0\1" + queue, mixed.id + b"\0\1" + queue}
     assert int(await store.link.command("HGET", keys.lane_key(0, b"refs"), mixed.id)) == 2
-    assert await store.sweeps.drop_spared(0, "r1", 10, early=True) == 2
+    assert await store.undo_copies.drop(0, "r1", 10, early=True) == 2
     await sound(store)
     assert (await left(store, b"content"), await left(store, b"rec")) == (1, 1)
 
@@ -95,7 +95,7 @@ async def test_large_content_of_which_nobody_lives(open_store, spare_ms):
     assert await store.link.command("EXISTS", parts) == (1 if spare_ms else 0)
     if spare_ms:
         assert await store.link.command("TTL", parts) == -1
-        assert await store.sweeps.drop_spared(0, "r1", 10, early=True) == 1
+        assert await store.undo_copies.drop(0, "r1", 10, early=True) == 1
         assert await store.link.command("EXISTS", parts) == 0
     await sound(store)
 

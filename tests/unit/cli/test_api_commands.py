@@ -14,8 +14,8 @@ from mta.model.endings import Final
 from mta.model.ids import delivery_id, message_text, new_message_id
 from mta.model.mail import Record
 from mta.model.outcomes import Class, Reply
-from mta.ports.messages import Standing
-from mta.ports.rules import SweepState
+from mta.model.sweeps import SweepPhase, SweepState
+from mta.ports.messages import DeliveryStatus
 from tests.support.commands import Floodgate, call
 from tests.support.control_api import AT, TOKEN, Cluster, counts_of
 
@@ -235,7 +235,7 @@ def swept_by_itself(cluster: Cluster) -> None:
 
     class Sweeps(dict[str, SweepState]):
         def get(self, key: str, default: object = None) -> SweepState:  # type: ignore[override]
-            return SweepState(key, 1, "done", 4, 3, AT, AT + 1000, AT)
+            return SweepState(key, 1, SweepPhase.DONE, 4, 3, AT, AT + 1000, AT)
 
     class Counts(dict[str, dict[str, int]]):
         def get(self, key: str, default: object = None) -> dict[str, int]:  # type: ignore[override]
@@ -392,10 +392,10 @@ def test_a_rule_is_edited_disabled_and_enabled(floodgate: Floodgate, cluster: Cl
 _MESSAGE = new_message_id(0, AT)
 
 
-def _standing(state: Class, **more: Any) -> Standing:
+def _standing(state: Class, **more: Any) -> DeliveryStatus:
     final = None if state is Class.QUEUED else Final("a@example.com", AT)
     record = Record("from@example.org", "a@example.com", ("red",), 1, AT, AT, last=Reply(450, "4.2.1", "later"))
-    return Standing(delivery_id(_MESSAGE, 1), state, None if final else record, final, **more)
+    return DeliveryStatus(delivery_id(_MESSAGE, 1), state, None if final else record, final, **more)
 
 
 def test_a_message_is_shown(floodgate: Floodgate, cluster: Cluster) -> None:

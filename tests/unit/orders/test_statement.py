@@ -3,8 +3,9 @@
 import msgspec
 
 from mta.model.rules import Kind, Rule, Selectors
-from mta.ports.rules import Effect, SweepState
-from mta.rules.statement import only_tag, rule_statement, tag_statement
+from mta.model.sweeps import SweepPhase, SweepState
+from mta.orders.statement import only_tag, rule_statement, tag_statement
+from mta.ports.orders import Effect
 
 TAG_COUNTS = {
     "accepted": 100,
@@ -23,7 +24,7 @@ def effect(code: int = 554, quiet_at: int = 2000, **selectors: str) -> Effect:
 
 
 def sweep(state: str, generation: int = 7, share: float = 0.25) -> SweepState:
-    return SweepState("r", generation, state, 1000, 50, 1000, 3000, 1000, "o", share)
+    return SweepState("r", generation, SweepPhase(state), 1000, 50, 1000, 3000, 1000, "o", share)
 
 
 def test_tag_statement_balances_only_when_the_books_do():

@@ -1,11 +1,11 @@
-"""The pace of what is done to waiting mail as a whole: a rate, and room for the journal and for live traffic first."""
+"""The pace of work on waiting mail: a rate, and precedence for the journal and for live traffic."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-from mta.ports.rules import SweepStore
+from mta.ports.store_load import StoreLoad
 from mta.timing.clock import boottime
 
 _ASK_EVERY: Final = 0.25
@@ -20,9 +20,9 @@ _FORGOTTEN: Final = 0.96  # of that rate a second later: it may have become slow
 class Pace:
     """Shared by all who walk over waiting mail in this process."""
 
-    def __init__(self, store: SweepStore, rate: float, backlog_soft: int, now: Callable[[], float] = boottime) -> None:
+    def __init__(self, load: StoreLoad, rate: float, backlog_soft: int, now: Callable[[], float] = boottime) -> None:
         """`rate`: deliveries looked at a second, 0 = as fast as it goes; past `backlog_soft` entries a lane waits."""
-        self._store = store
+        self._load = load
         self._rate = rate
         self._backlog_soft = backlog_soft
         self._now = now
@@ -41,7 +41,7 @@ class Pace:
         if now - self._asked.get(lane, 0.0) >= _ASK_EVERY:
             self._asked[lane] = now
             await self._look_at_traffic(now)
-            while await self._store.backlog(lane) > self._backlog_soft and not self.stopping:
+            while await self._load.backlog(lane) > self._backlog_soft and not self.stopping:
                 await asyncio.sleep(_BACKLOG_PAUSE)
                 await meanwhile()
         self._next_at = max(self._next_at, now - 0.05)
@@ -72,7 +72,7 @@ class Pace:
         passed = now - asked_at
         if passed < _ASK_EVERY:
             return
-        traffic = await self._store.traffic()
+        traffic = await self._load.traffic()
         if self._traffic[0] != asked_at:
             return  # another lane has looked meanwhile
         self._traffic = now, traffic

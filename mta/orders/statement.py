@@ -8,10 +8,11 @@ from msgspec import UNSET
 from mta.model.outcomes import Class, Stage
 from mta.model.rules import Selectors
 from mta.model.statements import Intercepted, RuleDelivered, RuleStatement, SweepProgress, TagStatement
+from mta.model.sweeps import SweepPhase, SweepState
 from mta.model.units import format_time
-from mta.policy.rule_table import in_force
-from mta.ports.rules import Effect, SweepState
-from mta.rules.sweep_end import is_over, needs_sweep
+from mta.policy.rule_effect import in_force
+from mta.policy.sweep_end import is_over, needs_sweep
+from mta.ports.orders import Effect
 
 Counts = Mapping[str, int]
 
@@ -47,7 +48,7 @@ def rule_statement(
     removed_at: int = 0,
 ) -> RuleStatement:
     """`counts` as `Books.rule` gives them, read before `tag_counts`: the tag's, for a rule that selects by one tag.
-    `undoable` as `SpareStore.count` gives it.
+    `undoable` as `UndoCopyStore.count` gives it.
 
     "met" is counted when the rule first meets a delivery, apart from what became of it, so that the two can disagree.
     `queued` are the tag's that the rule has still to meet; nothing is known of such deliveries for other rules. A rule
@@ -60,8 +61,8 @@ def rule_statement(
     deferred, held, other = counts.get("deferred", 0), counts.get("held", 0), counts.get("other", 0)
     acts = in_force(rule, as_of) and not removed_at
     queued = max(0, of_tag.get("queued", 0) - deferred) if of_tag is not None and acts else 0
-    if removed_at and sweep is not None and sweep.state != "done":
-        sweep = sweep._replace(state="stopped")
+    if removed_at and sweep is not None and sweep.phase is not SweepPhase.DONE:
+        sweep = sweep._replace(phase=SweepPhase.STOPPED)
     shows_sweep = sweep is not None if removed_at else needs_sweep(rule, sweep, as_of)
     progress = _progress(sweep, rule.generation) if shows_sweep else UNSET
     is_swept = removed_at > 0 or is_over(rule, sweep, as_of)
@@ -112,8 +113,8 @@ def _progress(sweep: SweepState | None, generation: int) -> SweepProgress:
         return SweepProgress("waiting", 0, 0, 0.0, None)
     elapsed = max(sweep.updated_at - sweep.started_at, 1) / 1000
     eta = None
-    if sweep.state in ("done", "stopped"):
+    if sweep.phase in (SweepPhase.DONE, SweepPhase.STOPPED):
         eta = 0.0
     elif sweep.share > 0:
         eta = round(elapsed * (1 - sweep.share) / sweep.share, 1)
-    return SweepProgress(sweep.state, sweep.seen, sweep.matched, round(sweep.seen / elapsed, 1), eta)
+    return SweepProgress(sweep.phase.value, sweep.seen, sweep.matched, round(sweep.seen / elapsed, 1), eta)

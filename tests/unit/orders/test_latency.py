@@ -1,6 +1,6 @@
 """How long orders took: cumulative, each counted once."""
 
-from mta.rules.latency import BOUNDS, Latency
+from mta.orders.latency import BOUNDS, Latency
 
 
 def test_orders_fall_into_the_first_bound_that_holds_them():

@@ -8,9 +8,11 @@ from typing import Final
 
 from mta.model.errors import OrderMade, StoreError, severity
 from mta.model.rules import Effective, Head, Kind, PastDot, Rule, SessionState
-from mta.ports.rules import Edit, Effect, OrderFigures, Put, RemovedRule, RuleStore, SweepStore
-from mta.rules.latency import Latency
-from mta.rules.sweep_end import is_over
+from mta.orders.latency import Latency
+from mta.policy.sweep_end import is_over
+from mta.ports.orders import Effect, OrderFigures
+from mta.ports.rule_store import Edit, Put, RemovedRule, RuleStore
+from mta.ports.sweeps import SweepStore
 from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
@@ -83,7 +85,7 @@ class Order:
 
 
 class OrderBook:
-    """Fulfils ports.rules.Orders in the API process."""
+    """Fulfils ports.orders.Orders in the API process."""
 
     def __init__(
         self,

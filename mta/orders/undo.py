@@ -8,13 +8,14 @@ from typing import Final
 import msgspec
 
 from mta.model.errors import OrderMade, StoreError, severity
-from mta.model.events import EventType, event_about
+from mta.model.events import EventType, delivery_event
 from mta.model.mail import Record
-from mta.model.outcomes import Origin
+from mta.model.outcomes import NO_ATTEMPT
 from mta.model.rules import Head, Rule
-from mta.ports.rules import Effect, Orders, RuleStore
-from mta.ports.spares import Back, Spared, SpareStore, Undone
-from mta.rules.orders import GRACE
+from mta.orders.order_book import GRACE
+from mta.ports.orders import Effect, Orders
+from mta.ports.rule_store import RuleStore
+from mta.ports.undo import Reinstatement, UndoCopy, UndoCopyStore, UndoProgress
 from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
@@ -32,19 +33,19 @@ class _Run:
 
     def __init__(self) -> None:
         self.reinstated = 0
-        self.unanswered: tuple[int, list[Spared]] | None = None  # lane and batch whose answer was lost
+        self.unanswered: tuple[int, list[UndoCopy]] | None = None  # lane and batch whose answer was lost
         self.task: asyncio.Task[None] | None = None
 
 
-class Undo:
-    """Fulfils ports.spares.Undoing in the API process; what it leaves when that process dies waits for the next
-    request, or is let go."""
+class UndoRuns:
+    """Fulfils ports.undo.Undo in the API process. Copies that it has not reinstated when that process dies wait for the
+    next request, or are dropped."""
 
     def __init__(
         self,
         orders: Orders,
         rules: RuleStore,
-        store: SpareStore,
+        store: UndoCopyStore,
         node: str,
         undo_ms: int,
         now: Callable[[], float] = boottime,
@@ -60,7 +61,7 @@ class Undo:
         self._wall = wall
         self._runs: dict[str, _Run] = {}  # by rule
 
-    async def undo(self, rule_id: str, rule: Rule | None, by: str, wait: float) -> Undone | None:
+    async def undo(self, rule_id: str, rule: Rule | None, by: str, wait: float) -> UndoProgress | None:
         until = self._now() + wait
         if rule is None and not await self._store.count(rule_id, self._wall()):
             return None
@@ -78,7 +79,7 @@ class Undo:
             left = await self._store.count(rule_id, self._wall())
         except StoreError as error:
             raise OrderMade(rule_id, error) from error
-        return Undone(effect, run.reinstated, left, run.task.done())
+        return UndoProgress(effect, run.reinstated, left, run.task.done())
 
     async def stop(self) -> None:
         tasks = [run.task for run in self._runs.values() if run.task is not None]
@@ -144,37 +145,38 @@ class Undo:
     async def _empty(self, lane: int, rule_id: str, run: _Run, most: int) -> int:
         """How many of at most `most` were seen there."""
         count = 0
-        while count < most and (page := await self._store.spared(lane, rule_id, min(_BATCH, most - count))):
+        while count < most and (page := await self._store.copies(lane, rule_id, min(_BATCH, most - count))):
             run.unanswered = lane, page
-            run.reinstated += await self._store.reinstate(lane, rule_id, [self._back(one) for one in page])
+            run.reinstated += await self._store.reinstate(lane, rule_id, [self._reinstatement(one) for one in page])
             run.unanswered = None
             count += len(page)
             await asyncio.sleep(_PAUSE)
         return count
 
-    def _back(self, spared: Spared) -> Back:
+    def _reinstatement(self, copy: UndoCopy) -> Reinstatement:
         """The time that it was ended does not count towards its age: it is tried for as long as it had left."""
-        now, record = self._wall(), spared.record
-        kept = now - (record.held_at or spared.until - self._undo_ms)
+        now, record = self._wall(), copy.record
+        kept = now - (record.held_at or copy.until - self._undo_ms)
         live: Record = msgspec.structs.replace(
             record,
-            uncertain=record.uncertain or spared.uncertain,
+            uncertain=record.uncertain or copy.uncertain,
             deferred_by="",
             held_at=0,
             expires_at=record.expires_at + max(0, kept),
         )
         due_at = max(now, record.scheduled_at)
-        event = event_about(
+        event = delivery_event(
             EventType.REINSTATED,
             now,
-            spared.id,
             self._node,
-            spared.queue,
+            copy.id,
+            copy.queue,
             record,
-            origin=Origin.LOCAL,
+            NO_ATTEMPT,
+            record.attempts,
             next_attempt=due_at,
         )
-        return Back(spared, live, due_at, _encode(event))
+        return Reinstatement(copy, live, due_at, _encode(event))
 
 
 def _disabled(rule: Rule) -> Rule:

@@ -7,9 +7,9 @@ import pytest
 
 from mta.model.errors import BadValue
 from mta.model.rules import NO_HEAD, ChangeOp, PastDot, Rule, Selectors
-from mta.ports.rules import SweepState
+from mta.model.sweeps import SweepPhase, SweepState
+from mta.orders.order_book import OrderBook
 from mta.rules.guard import Guard
-from mta.rules.orders import OrderBook
 from tests.support.memory_rules import Clock, MemoryRules, Shared
 
 
@@ -211,14 +211,14 @@ async def test_restarted_api_waits_for_all_that_stand_below_the_change(rig):
 
 
 async def test_until_swept_waits_for_the_sweep_of_this_change(rig):
-    rig.sweeps.states["r"] = SweepState("r", 0, "done", 0, 0, 0, 0, 0)
+    rig.sweeps.states["r"] = SweepState("r", 0, SweepPhase.DONE, 0, 0, 0, 0, 0)
     order = asyncio.create_task(rig.book.put(RULE, 5.0, "swept"))
     await until(lambda: rig.shared.head.generation)
     await rig.beat()
     await until(lambda: rig.shared.effects)
     await asyncio.sleep(0.05)
     assert not order.done()
-    rig.sweeps.states["r"] = SweepState("r", 1, "done", 0, 0, 0, 0, 0)
+    rig.sweeps.states["r"] = SweepState("r", 1, SweepPhase.DONE, 0, 0, 0, 0, 0)
     assert (await asyncio.wait_for(order, 2)).effective
 
 
@@ -375,3 +375,14 @@ async def test_hundreds_of_orders_that_become_effective_together_take_turns_and_
     assert most <= 16
     assert max(rig.shared.barriers) == 300
     assert len(rig.shared.barriers) < 30
+
+
+async def test_until_swept_ends_with_a_sweep_that_stopped_because_the_rule_expired(rig):
+    rig.sweeps.states["r"] = SweepState("r", 1, SweepPhase.RUNNING, 0, 0, 0, 0, 0)
+    rule = msgspec.structs.replace(RULE, expires_at=rig.clock.wall() + 1)
+    order = asyncio.create_task(rig.book.put(rule, 5.0, "swept"))
+    await until(lambda: rig.shared.head.generation)
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    rig.sweeps.states["r"] = rig.sweeps.states["r"]._replace(phase=SweepPhase.STOPPED)
+    assert (await asyncio.wait_for(order, 2)).effective

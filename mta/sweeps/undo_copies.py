@@ -1,27 +1,31 @@
-"""Spares: what forced errors intercepted is kept for a while so that it can be undone, and let go in time."""
+"""Undo copies: the copies of intercepted deliveries are dropped when their time is over, or memory is short."""
 
 import asyncio
 import logging
 from typing import Final
 
 from mta.model.errors import StoreError, severity
-from mta.ports.rules import SweepStore
+from mta.ports.store_load import StoreLoad
+from mta.ports.undo import UndoCopyStore
 
 log = logging.getLogger(__name__)
 
-WATERMARK: Final = 0.8  # of the store's memory, above which the oldest is let go early: mail that lives comes first
+WATERMARK: Final = (
+    0.8  # of the store's memory: above it the oldest copies are dropped early, since mail that lives comes first
+)
 _BATCH: Final = 100
 _PAUSE: Final = 0.004  # after each batch, so that other mail keeps its pace
 _TICK: Final = 1.0
-_NOTHING_TICK: Final = 5.0  # where nothing is kept
+_NOTHING_TICK: Final = 5.0  # where there are no copies
 _BATCHES_A_LOOK: Final = 50  # between two looks at the memory
 
 
-class Spares:
-    """Drops what has had its time. Any number of processes may."""
+class UndoCopyCleaner:
+    """Drops copies that nobody can use any more. Any number of processes may."""
 
-    def __init__(self, store: SweepStore) -> None:
+    def __init__(self, store: UndoCopyStore, load: StoreLoad) -> None:
         self._store = store
+        self._load = load
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -33,7 +37,7 @@ class Spares:
             try:
                 tick = _TICK if await self.drop() else _NOTHING_TICK
             except StoreError as error:
-                log.log(severity(error), "what is kept for an undo waits to be let go: %s", error)
+                log.log(severity(error), "undo copies whose time is over are not dropped yet: %s", error)
             try:
                 async with asyncio.timeout(tick):
                     await self._stopping.wait()
@@ -41,14 +45,14 @@ class Spares:
                 pass
 
     async def drop(self) -> bool:
-        """Let go of all that has had its time, and while memory is short of the oldest rules' first. Whether there was
-        anything."""
-        found = [(rule, lane) for lane in range(self._store.lanes) for rule in await self._store.spared(lane)]
+        """Drop the copies whose time is over, then, while memory is short, others, those of the oldest rules first.
+        Whether there was a copy."""
+        found = [(rule, lane) for lane in range(self._store.lanes) for rule in await self._store.rules(lane)]
         for rule, lane in sorted(found):  # ids of rules sort by the time of their creation
             while await self._drop(lane, rule, early=False):
                 pass
         for rule, lane in sorted(found):
-            while not self._stopping.is_set() and await self._store.memory_share() > WATERMARK:
+            while not self._stopping.is_set() and await self._load.memory_share() > WATERMARK:
                 if not await self._drop_early(lane, rule):
                     break
         return bool(found)
@@ -62,7 +66,7 @@ class Spares:
 
     async def _drop(self, lane: int, rule: str, early: bool) -> bool:
         """One batch; whether there may be more."""
-        if self._stopping.is_set() or await self._store.drop_spared(lane, rule, _BATCH, early) < _BATCH:
+        if self._stopping.is_set() or await self._store.drop(lane, rule, _BATCH, early) < _BATCH:
             return False
         await asyncio.sleep(_PAUSE)
         return True

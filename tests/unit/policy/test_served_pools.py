@@ -3,7 +3,7 @@
 import pytest
 
 from mta.model.rules import Head, SessionState
-from mta.rules.unserved import SERVES, unserved, why_it_waits
+from mta.policy.served_pools import SERVES, unserved, why_it_waits
 
 
 def worker(*pools: str, dead: bool = False, role: str = "delivery") -> SessionState:

@@ -1,50 +1,40 @@
-"""Mail in pools that no worker serves: noticed, said, and ended when its time is over although nobody attempts it."""
+"""The watch over pools that no worker serves: it logs that mail waits there, and ends mail that expires there."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from mta.model.errors import StoreError
+from mta.model.events import EventType
 from mta.model.mail import QueueKey
-from mta.model.rules import SessionState
-from mta.ports.rules import RuleStore, SweepStore
-from mta.ports.unserved import Expiry
+from mta.model.outcomes import EXPIRED, Class
+from mta.policy.served_pools import GRACE_MS, unserved, why_it_waits
+from mta.policy.waiting_end import encoded_end
+from mta.ports.messages import EndAnswer, Place, PlannedEnd, WaitingEnds
+from mta.ports.rule_store import RuleStore
+from mta.ports.sweeps import SweepStore, WaitingDelivery
 from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
-SERVES: Final = "serves:"  # what a worker tells of each pool that it serves begins so
-GRACE_MS: Final = 5000  # a pool that is used for the first time is served within a few seconds
 _LOOK_EVERY: Final = 5.0  # seconds
 _SHARE: Final = 20  # a look that takes long is followed by a rest of so many times that
 _PAGE: Final = 100
 _PAUSE: Final = 0.005  # between pages, so that other mail keeps its pace
 
 
-def unserved(pools: Iterable[str], sessions: Mapping[str, SessionState]) -> list[str]:
-    """The pools that no living worker serves; none where no worker lives at all: then nothing is delivered anyway."""
-    workers = [state for state in sessions.values() if not state.dead and "delivery" in state.roles]
-    if not workers:
-        return []
-    served = {name[len(SERVES) :] for state in workers for name in state.metrics if name.startswith(SERVES)}
-    return sorted(set(pools).difference(served))
-
-
-def why_it_waits(pool: str) -> str:
-    """For a person."""
-    if pool.startswith("@"):
-        return f"no node holds the IP address {pool[1:]}: start one that does, or let it expire"
-    return f"no node serves pool {pool}: give it to a node in [pools], with an IP address of that node"
-
-
 class UnservedWatch:
     """Looks at all such pools. Any number of processes may: a step ends what is still where it was seen."""
 
-    def __init__(self, store: SweepStore, rules: RuleStore, expiry: Expiry, wall: Callable[[], int] = wall_ms) -> None:
+    def __init__(
+        self, store: SweepStore, rules: RuleStore, ends: WaitingEnds, node: str, wall: Callable[[], int] = wall_ms
+    ) -> None:
+        """`node` is named in the events."""
         self._store = store
         self._rules = rules
-        self._expiry = expiry
+        self._ends = ends
+        self._node = node
         self._wall = wall
         self._said: set[str] = set()
         self._stopping = asyncio.Event()
@@ -68,7 +58,7 @@ class UnservedWatch:
                 pass
 
     async def look(self) -> None:
-        """Say once of each pool that mail waits there for nobody, and end what is over."""
+        """Log once for each pool that mail waits there for nobody, and end mail that has expired."""
         pools = unserved(await self._store.pools(), await self._rules.sessions())
         waiting = set()
         for pool in pools:
@@ -84,7 +74,7 @@ class UnservedWatch:
         self._said = waiting
 
     async def _oldest(self, pool: str) -> int | None:
-        """The earliest due time of its mail, Unix ms; what has expired is ended on the way."""
+        """The earliest due time of its mail, Unix ms; mail that has expired is ended on the way."""
         oldest: int | None = None
         for lane in range(self._store.lanes):
             for queue in await self._store.queues(lane, pool):
@@ -100,7 +90,7 @@ class UnservedWatch:
             now = self._wall()
             over = [queued for queued in page if queued.record.expires_at <= now]
             if over:
-                ended = await self._expiry.expire(lane, over, why_it_waits(queue.pool))
+                ended = await self._expire(lane, over, now)
                 log.info("%d deliveries of pool %s have expired: nobody serves it", ended, queue.pool)
             ages = [queued.due_at for queued in page if queued.record.expires_at > now]
             oldest = min([*ages, *([] if oldest is None else [oldest])], default=None)
@@ -108,3 +98,34 @@ class UnservedWatch:
                 break
             await asyncio.sleep(_PAUSE)
         return oldest
+
+    async def _expire(self, lane: int, over: Sequence[WaitingDelivery], now: int) -> int:
+        """How many were still in their queues."""
+        ends = [self._end(waiting, now) for waiting in over]
+        return (await self._ends.end(lane, Class.EXPIRED, now, ends)).count(EndAnswer.ENDED)
+
+    def _end(self, waiting: WaitingDelivery, now: int) -> PlannedEnd:
+        id_, queue, _, record, reclaims, raw = waiting
+        uncertain = record.uncertain or reclaims > 0
+        event, final = encoded_end(
+            EventType.EXPIRATION,
+            now,
+            self._node,
+            id_,
+            queue,
+            record,
+            enhanced=EXPIRED,
+            reason=why_it_waits(queue.pool),
+            uncertain=uncertain,
+        )
+        return PlannedEnd(
+            id_,
+            Place.DUE,
+            queue,
+            raw,
+            tags=record.tags,
+            event=event,
+            final=final,
+            uncertain=uncertain,
+            left_rule=record.deferred_by,
+        )

@@ -9,10 +9,14 @@ from typing import Final
 
 from mta.model.errors import StoreError, severity
 from mta.model.rules import PastDot, Rule
-from mta.policy.rule_table import RuleTable, covers, ends, in_force, swept
-from mta.ports.rules import InterceptAnswer, Match, Queued, Rules, RuleStore, SweepState, SweepStore
-from mta.rules.pace import Pace
-from mta.rules.sweep_moves import Decider
+from mta.model.sweeps import SweepPhase, SweepState
+from mta.policy.rule_effect import ends, in_force, swept
+from mta.policy.rule_table import RuleTable, covers
+from mta.ports.rule_store import RuleStore
+from mta.ports.rules import Rules
+from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepStore, WaitingDelivery
+from mta.sweeps.pace import Pace
+from mta.sweeps.sweep_moves import Decider
 from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
@@ -25,7 +29,7 @@ _EFFECT_POLL: Final = 0.03
 _RETRY: Final = 0.5
 _STALE_PAUSE: Final = 0.01
 
-_Pages = AsyncGenerator[list[Queued], None]
+_Pages = AsyncGenerator[list[WaitingDelivery], None]
 
 
 class _Sweep:
@@ -38,7 +42,7 @@ class _Sweep:
         self.matched = 0
         self.effective_at = 0
         self.last_pass = False  # this pass began after the rule was effective everywhere
-        self.state = "running"
+        self.phase = SweepPhase.RUNNING
 
 
 class Sweeper:
@@ -114,7 +118,7 @@ class Sweeper:
         for sweep in list(self._own.values()):
             current = table.rule(sweep.rule.id)
             if current is None or current.generation != sweep.rule.generation or not in_force(current, now):
-                sweep.state = "stopped"
+                sweep.phase = SweepPhase.STOPPED
                 await self._save(sweep)
                 self._own.pop(sweep.rule.id, None)
         wanted = [
@@ -129,7 +133,7 @@ class Sweeper:
         known = await self._store.sweeps() if wanted else {}
         for rule in wanted:
             state = known.get(rule.id)
-            if state is not None and state.generation == rule.generation and state.state == "done":
+            if state is not None and state.generation == rule.generation and state.phase == SweepPhase.DONE:
                 self._settled[rule.id] = rule.generation
                 continue
             sweep = _Sweep(rule, self._wall())
@@ -148,7 +152,7 @@ class Sweeper:
             if effect is not None and effect.generation == sweep.rule.generation:
                 sweep.effective_at = effect.effective_at
                 begin = True
-            elif sweep.state == "running":
+            elif sweep.phase == SweepPhase.RUNNING:
                 begin = True
         if not begin:
             await self._save_all()
@@ -160,7 +164,7 @@ class Sweeper:
     async def _pass(self) -> None:
         pass_of = list(self._own.values())
         for sweep in pass_of:
-            sweep.state = "running"
+            sweep.phase = SweepPhase.RUNNING
             sweep.last_pass = sweep.effective_at > 0
             sweep.seen = sweep.matched
         self._places = self._walked = 0
@@ -180,7 +184,7 @@ class Sweeper:
                 or not in_force(current, self._wall())
             ):
                 continue  # someone else's, or lifted or expired meanwhile
-            sweep.state = "done" if sweep.last_pass else "waiting"
+            sweep.phase = SweepPhase.DONE if sweep.last_pass else SweepPhase.WAITING
             await self._save(sweep)
             if sweep.last_pass:
                 self._own.pop(sweep.rule.id, None)
@@ -197,7 +201,7 @@ class Sweeper:
     async def _walk(self, lane: int, pause: str, pages: _Pages) -> None:
         """Over all queues of a lane, or over what one pause holds. Each page is asked for while what came before is
         dealt with; a step is full wherever that much waits, whatever a page has and however short the queues are."""
-        waits: list[Queued] = []
+        waits: list[WaitingDelivery] = []
         ahead = asyncio.ensure_future(anext(pages, None))
         try:
             while (page := await ahead) is not None:
@@ -233,7 +237,9 @@ class Sweeper:
             yield page
         self._walked += 1
 
-    async def _pages(self, lane: int, scan: Callable[[int, int], Awaitable[tuple[int, list[Queued]]]]) -> _Pages:
+    async def _pages(
+        self, lane: int, scan: Callable[[int, int], Awaitable[tuple[int, list[WaitingDelivery]]]]
+    ) -> _Pages:
         """All of one place."""
         cursor = 0
         while not self._stopping and self._own:
@@ -245,13 +251,13 @@ class Sweeper:
             if not cursor:
                 return
 
-    async def _move(self, lane: int, pause: str, page: Sequence[Queued]) -> None:
+    async def _move(self, lane: int, pause: str, page: Sequence[WaitingDelivery]) -> None:
         while not self._stopping:
             table = self._rules.table
             for move, matches in self._decider.decide(table, page, pause).items():
                 async with self._pace.step():
                     answer, count = await self._store.move(lane, pause, move, table.head.generation, matches)
-                if answer is InterceptAnswer.OLD_RULES:
+                if answer is MoveAnswer.OLD_RULES:
                     break
                 self._note(matches, count)
             else:
@@ -259,7 +265,7 @@ class Sweeper:
             while self._rules.table is table and not self._stopping:  # noqa: ASYNC110 - the guard is about to swap it
                 await asyncio.sleep(_STALE_PAUSE)
 
-    def _note(self, matches: Sequence[Match], count: int) -> None:
+    def _note(self, matches: Sequence[PlannedMove], count: int) -> None:
         """Progress only (the books count exactly): what went elsewhere meanwhile is taken off the last rules."""
         for rule, found in Counter(match.rule for match in matches).items():
             sweep = self._own.get(rule)
@@ -283,20 +289,20 @@ class Sweeper:
         state = SweepState(
             rule=sweep.rule.id,
             generation=sweep.rule.generation,
-            state=sweep.state,
+            phase=sweep.phase,
             seen=sweep.seen,
             matched=sweep.matched,
             started_at=sweep.started_at,
             updated_at=self._wall(),
             effective_at=sweep.effective_at,
             owner=self._rule_store.session,
-            share=1.0 if sweep.state == "done" else min(share, 0.99),
+            share=1.0 if sweep.phase == SweepPhase.DONE else min(share, 0.99),
         )
         if not await self._store.save_sweep(state, lease):
             self._own.pop(sweep.rule.id, None)
 
 
-def _once(seen: Iterable[Queued]) -> list[Queued]:
+def _once(seen: Iterable[WaitingDelivery]) -> list[WaitingDelivery]:
     """Each delivery once, as it was seen last: a walk may see it several times, and a step would count it as often."""
     return list({queued.id: queued for queued in seen}.values())
 

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import Final
 
-from mta.ports.rules import OrderFigures
+from mta.ports.orders import OrderFigures
 
 BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)  # seconds
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from mta.rules.pace import Pace
+from mta.sweeps.pace import Pace
 
 
 class Store:

@@ -1,4 +1,4 @@
-"""Orders whose answer was lost: asked again until it is known what became of them."""
+"""Orders whose answer was lost: repeated until it is known whether they were carried out."""
 
 import asyncio
 import time

@@ -13,30 +13,31 @@ from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Stage
 from mta.model.rules import Effective, Kind, Rule, Selectors
-from mta.ports.rules import InterceptAnswer, Match, Queued, SweepMove, SweepState
+from mta.model.sweeps import SweepState
+from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.rules.guard import Guard
-from mta.rules.pace import Pace
-from mta.rules.release import Releaser
-from mta.rules.sweep_moves import Decider
-from mta.rules.sweeper import Sweeper
+from mta.sweeps.pace import Pace
+from mta.sweeps.release import Releaser
+from mta.sweeps.sweep_moves import Decider
+from mta.sweeps.sweeper import Sweeper
 from mta.timing.clock import wall_ms
 from tests.support.memory_rules import MemoryRules, Shared
 
 
 class Queues:
-    """Fulfils ports.rules.SweepStore."""
+    """Fulfils ports.sweeps.SweepStore."""
 
     lanes = 2
 
     def __init__(self) -> None:
-        self.mail: dict[tuple[int, QueueKey], dict[bytes, Queued]] = {}
-        self.walked: dict[tuple[int, QueueKey], list[Queued]] = {}  # as it was when the walk began
-        self.held: dict[tuple[int, str], dict[bytes, Queued]] = {}
+        self.mail: dict[tuple[int, QueueKey], dict[bytes, WaitingDelivery]] = {}
+        self.walked: dict[tuple[int, QueueKey], list[WaitingDelivery]] = {}  # as it was when the walk began
+        self.held: dict[tuple[int, str], dict[bytes, WaitingDelivery]] = {}
         self.page = 1 << 30  # deliveries of a page
         self.again = 0  # of a page that the next one shows once more
         self.steps: list[int] = []  # their sizes
-        self.ended: list[Match] = []
-        self.released: list[Match] = []
+        self.ended: list[PlannedMove] = []
+        self.released: list[PlannedMove] = []
         self.scanned: list[QueueKey] = []
         self.states: dict[str, SweepState] = {}
         self.owners: dict[str, str] = {}
@@ -48,7 +49,7 @@ class Queues:
         for _ in range(count):
             name = delivery_id(new_message_id(lane, 1), 1)
             record = Record("s@example.net", f"u@{domain}", (tag,), 10, 1, 2)
-            self.mail.setdefault((lane, QueueKey(pool, domain)), {})[name] = Queued(
+            self.mail.setdefault((lane, QueueKey(pool, domain)), {})[name] = WaitingDelivery(
                 name, QueueKey(pool, domain), 1, record, reclaims
             )
 
@@ -64,7 +65,7 @@ class Queues:
     async def queues(self, lane: int, pool: str) -> list[QueueKey]:
         return [queue for at, queue in self.mail if at == lane and queue.pool == pool]
 
-    async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[Queued]]:
+    async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
         await asyncio.sleep(0)
         self.scanned.append(queue)
         if not cursor:
@@ -76,17 +77,17 @@ class Queues:
     async def pauses(self, lane: int) -> list[str]:
         return [pause for (at, pause), found in self.held.items() if at == lane and found]
 
-    async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[Queued]]:
+    async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
         return 0, list(self.held[lane, pause].values())
 
-    async def first_held(self, lane: int, pause: str, most: int) -> list[Queued]:
+    async def first_held(self, lane: int, pause: str, most: int) -> list[WaitingDelivery]:
         return sorted(self.held[lane, pause].values(), key=lambda queued: queued.due_at)[:most]
 
     async def move(
-        self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[Match]
-    ) -> tuple[InterceptAnswer, int]:
+        self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[PlannedMove]
+    ) -> tuple[MoveAnswer, int]:
         if generation < self.barrier:
-            return InterceptAnswer.OLD_RULES, 0
+            return MoveAnswer.OLD_RULES, 0
         assert len({match.id for match in matches}) == len(matches) <= 100
         self.steps.append(len(matches))
         moved = 0
@@ -103,7 +104,7 @@ class Queues:
             else:
                 self.released.append(match)
                 self.mail.setdefault((lane, match.queue), {})[match.id] = queued._replace(record=match.record)
-        return InterceptAnswer.OK, moved
+        return MoveAnswer.OK, moved
 
     async def sweeps(self) -> dict[str, SweepState]:
         return dict(self.states)
@@ -147,7 +148,7 @@ class Rig:
         await self.api.save_effect(Effective(rule.id, rule.generation, 5000))
 
     def state(self, name: str) -> str:
-        return self.queues.states[name].state if name in self.queues.states else ""
+        return self.queues.states[name].phase if name in self.queues.states else ""
 
 
 @pytest.fixture
@@ -423,14 +424,14 @@ async def test_a_delivery_in_each_state_is_swept(rig, state):
         await rig.effective(pause.rule)
         await until(lambda: rig.state("p1") == "done")
         place = rig.queues.held.setdefault((0, "p1"), {})
-    place[name] = Queued(name, queue, due_at, record, 0)
+    place[name] = WaitingDelivery(name, queue, due_at, record, 0)
     await rig.put("r", tag="a")
     await until(lambda: rig.state("r") == "done")
     assert [match.id for match in rig.queues.ended] == [name]
 
 
 async def test_where_nothing_is_held_and_no_pause_stands_nobody_looks_each_second(monkeypatch):
-    monkeypatch.setattr("mta.rules.release._TICK", 0.001)
+    monkeypatch.setattr("mta.sweeps.release._TICK", 0.001)
     made, looks = Rig(), 0
     pauses = made.queues.pauses
 

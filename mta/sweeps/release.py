@@ -7,10 +7,12 @@ from typing import Final
 
 from mta.model.errors import StoreError, severity
 from mta.model.rules import PastDot
-from mta.policy.rule_table import RuleTable, holds, still_holds
-from mta.ports.rules import InterceptAnswer, Rules, SweepStore
-from mta.rules.pace import Pace
-from mta.rules.sweep_moves import Decider
+from mta.policy.rule_effect import holds, still_holds
+from mta.policy.rule_table import RuleTable
+from mta.ports.rules import Rules
+from mta.ports.sweeps import MoveAnswer, SweepStore
+from mta.sweeps.pace import Pace
+from mta.sweeps.sweep_moves import Decider
 from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ class Releaser:
                 for move, matches in self._decider.decide(table, page, pause).items():
                     async with self._pace.step():
                         answer, _ = await self._store.move(lane, pause, move, table.head.generation, matches)
-                    if answer is InterceptAnswer.OLD_RULES:
+                    if answer is MoveAnswer.OLD_RULES:
                         return True  # our table is about to be swapped, and that wakes us
                 self._pace.spend(len(page))
                 await self._pace.wait(lane, _nothing)
