@@ -15,7 +15,7 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("mta/content/", "intake: headers and route"),
     ("mta/ingress/door.py", "intake: admission"),
     ("mta/ingress/admission.py", "intake: admission"),
-    ("mta/redis_store/accept_step.py", "accept: step made"),
+    ("mta/redis_store/steps/accept.py", "accept: step made"),
     ("mta/redis_store/content.py:put", "accept: step made"),
     ("mta/redis_store/queues.py:accept", "accept: call"),
     ("mta/redis_store/queues.py:_ensure_kept", "accept: call"),
