@@ -43,7 +43,8 @@ from mta.model.errors import (
 from mta.model.settings import RedisSettings
 from mta.redis_store import library, safety
 from mta.redis_store.connections import Unconnected, translating
-from mta.redis_store.wires import Wires, hear
+from mta.redis_store.step_connections import StepConnections
+from mta.redis_store.subscription import hear
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class Link:
             kwargs["username"] = settings.username
         if password is not None:
             kwargs["password"] = password
-        self._wires: Wires | None = None  # for the steps; a cluster's client knows where each goes
+        self._wires: StepConnections | None = None  # for the steps; a cluster's client knows where each goes
         self._client = self._cluster(url, kwargs) if self.cluster else self._single(url, kwargs)
 
     def _single(self, url: str, kwargs: dict[str, Any]) -> Any:
@@ -122,7 +123,7 @@ class Link:
             kwargs["ssl_ca_certs"] = self._settings.ca_file
         pool: Any = ConnectionPool.from_url(url, redis_connect_func=self._on_connect, **kwargs)
         pool.connection_class = translating(pool.connection_class)
-        self._wires = Wires(pool, self._settings.timeout)
+        self._wires = StepConnections(pool, self._settings.timeout)
         client = redis_asyncio.Redis(connection_pool=pool)
         _answer_raw(client.response_callbacks)
         return client

@@ -535,7 +535,7 @@ CLAIMED_AS_ACCEPTED = (
     ),
     Mutation(
         "contents beside the step: an error within the transaction",
-        "mta/redis_store/wires.py",
+        "mta/redis_store/step_connections.py",
         "    for one in (*queued, *(done if isinstance(done, list) else [done])):",
         "    for one in queued:",
         _T_CONTENTS + "a_server_without_the_library_gets_it_and_has_the_batch_once[plain]",
