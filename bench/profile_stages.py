@@ -31,7 +31,7 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("mta/journal/lines.py", "journal: lines"),
     ("mta/log_file/", "journal: written"),
     ("mta/journal/", "journal: rounds and decoding"),
-    ("mta/redis_store/link.py:_listen", "wake-ups"),
+    ("mta/redis_store/subscription.py", "wake-ups"),
     ("mta/rules/", "rules and sessions: confirmed"),
     ("mta/redis_store/session.py", "rules and sessions: confirmed"),
     ("control_api/", "API"),

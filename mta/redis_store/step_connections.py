@@ -215,7 +215,11 @@ class StepConnections:
         if connection in self._idle:
             self._idle.remove(connection)
 
-    def close(self) -> None:
-        self._give_up(ConnectionError("the store is closed"))
+    def drop_all(self) -> None:
+        """End every connection; a call that waits for its answer may have run."""
         for connection in list(self._all):
             connection.abort()
+
+    def close(self) -> None:
+        self._give_up(ConnectionError("the store is closed"))
+        self.drop_all()

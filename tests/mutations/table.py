@@ -588,8 +588,8 @@ BUILDS = (
     Mutation(
         "builds: no library is replaced",
         "mta/redis_store/link.py",
-        'await self.command("FUNCTION LOAD", library.CODE',
-        'await self.command("FUNCTION LOAD", "REPLACE", library.CODE',
+        'await self._command_at(master, "FUNCTION LOAD", library.CODE',
+        'await self._command_at(master, "FUNCTION LOAD", "REPLACE", library.CODE',
         "tests/integration/redis_store/test_libraries.py::test_k15_a_library_that_is_there_is_left_as_it_is[plain]",
     ),
 )

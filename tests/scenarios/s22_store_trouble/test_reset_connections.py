@@ -112,7 +112,7 @@ def test_k2_several_callers_at_once_each_learn_of_it() -> None:
 
 def test_k2_a_subscription_over_a_connection_that_is_reset() -> None:
     async def hear_once(link: Link) -> None:
-        pool = link._client.connection_pool
+        pool = link._topology.pool
         hearing = subscription.hear(pool, [b"channel"], lambda: None, lambda channel, message: None)
         try:
             await asyncio.wait_for(hearing, 2.0)
