@@ -9,11 +9,11 @@ from mta.model.ids import DeliveryId, delivery_text
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
 from mta.ports.queueing import NO_DOOR, Ambiguous, Doorway, Due, Fresh, Settled, Settlement, Want
 from mta.redis_store import codec, keys
-from mta.redis_store.accept_step import AcceptStep
 from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
-from mta.redis_store.settle_step import settle_call
+from mta.redis_store.steps.accept import AcceptStep
+from mta.redis_store.steps.settle import settle_call
 from mta.timing.clock import wall_ms
 
 _ANSWERS = {ord("O"): Settled.OK, ord("S"): Settled.STALE, ord("R"): Settled.OLD_RULES, ord("C"): Settled.CANCEL}

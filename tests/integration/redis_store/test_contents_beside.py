@@ -5,7 +5,8 @@ import pytest
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, StoreFull
 from mta.model.ids import message_of
 from mta.ports.queueing import Doorway, Settled
-from mta.redis_store import keys, link
+from mta.redis_store import keys
+from mta.redis_store.topology import one_server
 from tests.support.stores import ended, message
 
 CONTENT = keys.lane_key(0, b"content")
@@ -15,7 +16,7 @@ REFS = keys.lane_key(0, b"refs")
 @pytest.fixture(autouse=True)
 def _none_is_light(monkeypatch):
     """Else contents would have to be large to go beside the step."""
-    monkeypatch.setattr(link, "_LIGHT", 0)
+    monkeypatch.setattr(one_server, "_LIGHT", 0)
 
 
 async def kept(store):
@@ -33,7 +34,7 @@ def batch():
 async def test_contents_go_in_a_transaction_where_they_are_much_and_it_can_carry_them(
     open_store, server, monkeypatch, light
 ):
-    monkeypatch.setattr(link, "_LIGHT", 1000)
+    monkeypatch.setattr(one_server, "_LIGHT", 1000)
     store = await open_store()
     server.ask("CONFIG", "RESETSTAT")
     sent = message(content=b"x" * (900 if light else 1100))
