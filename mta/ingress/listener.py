@@ -8,10 +8,10 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 
-from mta.ingress.admission import SHUTTING_DOWN, Admission
-from mta.ingress.crew import Crew
-from mta.ingress.ration import Ration
-from mta.ingress.reception import Reception
+from mta.admission.group_commit import SHUTTING_DOWN, Admission
+from mta.ingress.worker_loads import Crew
+from mta.ingress.input_budget import Ration
+from mta.admission.submission import Reception
 from mta.ingress.session import Session
 from mta.ingress.turn_away import say_and_close
 from mta.model.outcomes import Reply

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from mta.ingress.admission import SHUTTING_DOWN, Admission
-from mta.ingress.ration import HEAVY, Ration
-from mta.ingress.reception import Reception
+from mta.admission.group_commit import SHUTTING_DOWN, Admission
+from mta.ingress.input_budget import HEAVY, Ration
+from mta.admission.submission import Reception
 from mta.model.outcomes import Reply
 from mta.model.settings import SmtpSettings
 from mta.smtp.server_machine import Message, ServerMachine, State

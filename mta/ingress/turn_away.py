@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from mta.ingress.crew import Crew
+from mta.ingress.worker_loads import Crew
 from mta.model.outcomes import Reply
 from mta.smtp.replies import render
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from mta.ingress.crew import Seat
+from mta.ingress.worker_loads import Seat
 from mta.model.settings import Settings
 from mta.runtime.heartbeat import Heartbeat
 from mta.timing.clock import process_clock

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from mta.ingress.crew import Seat
+from mta.ingress.worker_loads import Seat
 from mta.runtime.heartbeat import LOOK_EVERY, Heartbeat, StallWatch, new_memory
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from mta.ingress.crew import Crew, Seat, seats
+from mta.ingress.worker_loads import Crew, Seat, seats
 from mta.ingress.turn_away import TurnAway
 from mta.model.errors import SettingsError, StoreError
 from mta.model.secret_urls import hide_password

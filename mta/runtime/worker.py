@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
-from mta.ingress.admission import STORE_FULL, Admission
-from mta.ingress.crew import Crew
-from mta.ingress.door import Door
+from mta.admission.group_commit import STORE_FULL, Admission
+from mta.ingress.worker_loads import Crew
+from mta.admission.at_acceptance import Door
 from mta.ingress.listener import Listener
-from mta.ingress.reception import Reception
+from mta.admission.submission import Reception
 from mta.ingress.turn_away import TurnAway
 from mta.model.errors import StoreError, reason_of
 from mta.redis_store import keys

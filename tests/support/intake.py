@@ -5,10 +5,10 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Sequence
 
-from mta.ingress.admission import Admission
-from mta.ingress.crew import Crew
+from mta.admission.group_commit import Admission
+from mta.ingress.worker_loads import Crew
 from mta.ingress.listener import Listener
-from mta.ingress.reception import Reception
+from mta.admission.submission import Reception
 from mta.model.mail import NewMessage
 from mta.model.settings import NodeSettings, Settings, SmtpSettings
 from mta.ports.queueing import NO_DOOR, Doorway

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from mta.ingress.crew import Crew, Seat
+from mta.ingress.worker_loads import Crew, Seat
 from tests.support.node import Node, running, until
 
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import uvloop
 
-from mta.ingress import crew as crew_module
+from mta.ingress import worker_loads as crew_module
 from mta.ingress import listener as module
-from mta.ingress.crew import Crew
+from mta.ingress.worker_loads import Crew
 from tests.support.intake import Intake, intake
 
 

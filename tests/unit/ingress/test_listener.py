@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from mta.ingress import listener as module
-from mta.ingress.ration import Ration
+from mta.ingress.input_budget import Ration
 from mta.model.outcomes import Reply
 from mta.ports.queueing import Ambiguous
 from tests.support.intake import intake

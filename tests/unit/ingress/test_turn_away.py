@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mta.ingress.crew import Crew
+from mta.ingress.worker_loads import Crew
 from mta.ingress.turn_away import TurnAway
 
 

@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from mta.ingress import admission as module
-from mta.ingress.admission import Admission
+from mta.admission import group_commit as module
+from mta.admission.group_commit import Admission
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreFull, StoreUnsafe
 from mta.model.ids import lane_of, message_text
 from mta.model.mail import NewMessage, Recipient

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from mta.ingress.door import Door
+from mta.admission.at_acceptance import Door
 from mta.model.endings import Common, Final
 from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id

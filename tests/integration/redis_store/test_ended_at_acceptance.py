@@ -5,8 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
-from mta.ingress.admission import Admission
-from mta.ingress.door import Door
+from mta.admission.group_commit import Admission
+from mta.admission.at_acceptance import Door
 from mta.model.endings import Final
 from mta.model.errors import StoreAway, StoreError
 from mta.model.ids import lane_of

@@ -2,7 +2,7 @@
 
 import random
 
-from mta.ingress.ration import ALWAYS, HEAVY, Ration
+from mta.ingress.input_budget import ALWAYS, HEAVY, Ration
 
 MIB = 1024 * 1024
 

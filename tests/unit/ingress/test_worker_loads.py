@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mta.ingress.crew import IN_VAIN, Crew, seats
+from mta.ingress.worker_loads import IN_VAIN, Crew, seats
 
 
 def crew_of(*sessions: int | None) -> list[Crew]:
