@@ -1,83 +1,84 @@
-"""The crew of a node: how many sessions each of its workers has open, told in memory that the workers share."""
+"""How many sessions each worker of a node has open, in memory that the workers share."""
 
 import mmap
 import os
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
-IN_VAIN = 32  # connections left to a member that takes none at all, before it is passed over
+MISSED_AT_MOST: Final = 32  # offered connections that a worker may leave unaccepted in a row before it is skipped
 
-_SLOT = 8  # bytes: two numbers, each written at once
+_SLOT: Final = 8  # bytes: two numbers, each written at once
 
 
-class Seat(NamedTuple):
-    """One member's place, as its process is told it."""
+class LoadSlot(NamedTuple):
+    """The place of one worker in that memory, as the worker is told it at its start."""
 
     memory: int  # a descriptor, inherited
-    member: int
+    worker: int
 
 
-def seats(members: int) -> tuple[Seat, ...]:
-    """In new memory, nobody being there yet."""
-    memory = os.memfd_create("floodgate-crew")
-    os.ftruncate(memory, members * _SLOT)
-    return tuple(Seat(memory, member) for member in range(members))
+def load_slots(workers: int) -> tuple[LoadSlot, ...]:
+    """In new memory; no worker is there yet."""
+    memory = os.memfd_create("floodgate-loads")
+    os.ftruncate(memory, workers * _SLOT)
+    return tuple(LoadSlot(memory, worker) for worker in range(workers))
 
 
-class Crew:
-    """One member's view.
+class WorkerLoads:
+    """The loads of all workers, as one of them sees and updates them.
 
-    Of each member there is told: 0 while it takes no connections, else its open sessions and one more; and how many
-    connections it has taken so far, by which the others see that it lives.
+    The first number of a slot is 0 while its worker accepts no connections, else its open sessions plus one. The second
+    counts the connections that the worker has accepted; the others see by it that the worker lives.
     """
 
-    def __init__(self, memory: bytearray | mmap.mmap, member: int) -> None:
-        """`memory` holds a slot for each member, all 0 at first; `member` counts from 0."""
+    def __init__(self, memory: bytearray | mmap.mmap, worker: int) -> None:
+        """`memory` holds a slot for each worker, all 0 at first; `worker` counts from 0."""
         self._numbers = memoryview(memory).cast("I")
-        self._at = 2 * member
-        self._vain: dict[tuple[int, int], int] = {}  # of whom did not take what was left to it: how often, in a row
+        self._at = 2 * worker
+        # (place of the slot, accepted connections) -> offered connections that the worker has missed in a row
+        self._missed: dict[tuple[int, int], int] = {}
 
     def __repr__(self) -> str:
-        return f"<Crew, member {self._at // 2}: sessions {self.sessions()}>"
+        return f"<WorkerLoads of worker {self._at // 2}: sessions {self.sessions()}>"
 
     @classmethod
     def alone(cls) -> Self:
         return cls(bytearray(_SLOT), 0)
 
     @classmethod
-    def at(cls, seat: Seat) -> Self:
-        return cls(mmap.mmap(seat.memory, 0), seat.member)
+    def at(cls, slot: LoadSlot) -> Self:
+        return cls(mmap.mmap(slot.memory, 0), slot.worker)
 
     def sessions(self) -> list[int | None]:
-        """Of each member; None: it takes no connections."""
+        """Of each worker; None: it accepts no connections."""
         return [number - 1 if number else None for number in self._numbers.tolist()[::2]]
 
-    def tell(self, sessions: int, taken: int) -> None:
-        """This member takes connections, has so many open, and has taken so many so far."""
-        self._numbers[self._at + 1] = taken & 0xFFFFFFFF
+    def tell(self, sessions: int, accepted: int) -> None:
+        """This worker accepts connections, has `sessions` open, and has accepted `accepted` so far."""
+        self._numbers[self._at + 1] = accepted & 0xFFFFFFFF
         self._numbers[self._at] = sessions + 1
 
     def leave(self) -> None:
-        """This member takes no more, or is no more."""
+        """This worker accepts no more connections, or has ended."""
         self._numbers[self._at] = 0
 
     def is_ahead(self, full: bool) -> bool:
-        """This member has notably more than another that takes connections: 2 to 0, 22 to 18, 114 to 100.
+        """Whether this worker has notably more sessions than another one that accepts: 2 to 0, 22 to 18, 114 to 100.
 
-        To a `full` one, that has no room for another connection, any difference is notable.
+        Any difference is notable to a `full` worker, which has no room for another connection.
         """
         numbers = self._numbers.tolist()
         mine = least = numbers[self._at]
         for at in range(0, len(numbers), 2):
-            if 0 < numbers[at] < least and self._vain.get((at, numbers[at + 1]), 0) < IN_VAIN:
+            if 0 < numbers[at] < least and self._missed.get((at, numbers[at + 1]), 0) < MISSED_AT_MOST:
                 least = numbers[at]
         return mine - least > (0 if full else 1 + least // 8)
 
-    def in_vain(self) -> None:
-        """A connection was left to those who have fewer, and none of them took it."""
+    def missed(self) -> None:
+        """A connection was offered to the workers with fewer sessions, and none of them accepted it."""
         numbers = self._numbers.tolist()
         fewer = [(at, numbers[at + 1]) for at in range(0, len(numbers), 2) if 0 < numbers[at] < numbers[self._at]]
-        self._vain = {who: self._vain.get(who, 0) + 1 for who in fewer}
+        self._missed = {worker: self._missed.get(worker, 0) + 1 for worker in fewer}
 
-    def relent(self) -> None:
-        """Who is passed over may have one more connection left to it; asked now and then."""
-        self._vain = {who: min(times, IN_VAIN) - 1 for who, times in self._vain.items()}
+    def decay(self) -> None:
+        """Called once a second: each skipped worker is offered one more connection."""
+        self._missed = {worker: min(times, MISSED_AT_MOST) - 1 for worker, times in self._missed.items()}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from mta.ingress.worker_loads import Seat
+from mta.ingress.worker_loads import LoadSlot
 from mta.runtime.heartbeat import LOOK_EVERY, Heartbeat, StallWatch, new_memory
 
 log = logging.getLogger(__name__)
@@ -21,12 +21,12 @@ _LONG_LIFE: Final = 30.0  # seconds after which a death is the first of its kind
 
 
 class Role(NamedTuple):
-    """A kind of process: its command, how many, which listening sockets it inherits, and where each has its seat."""
+    """A kind of process: its command, how many, which listening sockets it inherits, and the load slot of each."""
 
     module: str
     processes: int
     sockets: tuple[int, ...] = ()
-    seats: tuple[Seat, ...] = ()
+    load_slots: tuple[LoadSlot, ...] = ()
 
 
 class Process:
@@ -111,7 +111,7 @@ class Process:
             self._role.module,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=(self._memory, *self._role.sockets, *{seat.memory for seat in self._role.seats}),
+            pass_fds=(self._memory, *self._role.sockets, *{slot.memory for slot in self._role.load_slots}),
         )
         assert process.stdin is not None
         with contextlib.suppress(ConnectionError):  # one that died at once is reaped like any other
