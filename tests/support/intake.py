@@ -27,6 +27,7 @@ class RecordingStore:
         self.called = asyncio.Event()
         self.decisions: list[AcceptanceDecision] = []
         self.outdated: set[int] = set()  # generations below the barrier
+        self.reserved: list[Mapping[QueueKey, int]] = []
         self.claimed: dict[QueueKey, list[Claimed]] = {}  # the answer to each accept
 
     @property
@@ -52,6 +53,7 @@ class RecordingStore:
                 return None
             self.batches.append((lane, list(messages)))
             self.decisions.append(decision)
+            self.reserved.append(reserved)
             return self.claimed
         finally:
             self.busy.remove(lane)

@@ -1,6 +1,7 @@
 """The accept step with decisions made at acceptance: places, books, events, and whose decision counts."""
 
 import asyncio
+import time
 
 import msgspec
 import pytest
@@ -101,6 +102,17 @@ async def test_large_content_of_which_nobody_lives(open_store, spare_ms):
         assert await store.sweeps.drop_spared(0, "r1", 10, early=True) == 1
         assert await store.link.command("EXISTS", parts) == 0
     await sound(store)
+
+
+async def test_the_step_counts_the_class_that_the_decision_gives(open_store):
+    store = await open_store()
+    gone, free = message(), message()
+    decision = AcceptanceDecision(0, {gone.id: [end()._replace(ended=Class.FILTERED)]})
+    assert await store.queues.accept(0, [gone, free], decision) is not None
+    assert await sound(store) == {"accepted": 2, "queued": 1, "filtered": 1}
+    assert (await store.books.tag("red"))["filtered"] == 1
+    key = keys.lane_key(0, b"ended:%d" % (int(time.time()) // 3600))
+    assert await store.link.command("HGET", key, gone.id + b"\0\1") == b"f\0" + msgspec.msgpack.encode(FINAL)
 
 
 async def test_a_batch_of_refused_messages_only(open_store):

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from mta.admission.claim_on_accept import hand_over, reserve
-from mta.model.errors import StoreAway
+from mta.model.errors import StoreAway, StoreUnsafe
 from mta.model.mail import QueueKey
 from mta.ports.queueing import UNDECIDED, Ambiguous, Settled
 from mta.redis_store import codec, keys
@@ -148,6 +148,25 @@ async def test_what_an_ambiguous_accept_may_have_claimed_comes_back(open_store, 
     for _ in range(2):
         with pytest.raises(Exception, match=r"DUP|VOID"):
             await fresh.accept(0, [message()])
+
+
+async def test_claims_of_an_accept_that_may_not_be_told_go_back(open_store, monkeypatch):
+    """The step ran, but over a connection to a server that turns out to be unsafe."""
+    store = await open_store()
+    fresh, checks = Fresh(store), []
+
+    async def unsafe_afterwards():
+        checks.append(1)
+        if len(checks) == 2:
+            raise StoreUnsafe("appendfsync is everysec")
+
+    monkeypatch.setattr(store.link, "ensure_safe", unsafe_afterwards)
+    with pytest.raises(Ambiguous):
+        await fresh.accept(0, [message()])
+    assert (fresh.taken, fresh.promised) == ([], [])
+    await store.queues.agenda(0, [POOL], 10)
+    [one] = await store.claim(0)
+    assert await store.queues.settle(0, [ended(one)]) == [Settled.OK]
 
 
 async def test_a_void_of_an_earlier_number_opens_the_door_to_no_later_one(open_store):

@@ -9,7 +9,7 @@ from mta.admission import group_commit as module
 from mta.admission.group_commit import GroupCommit
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreFull, StoreUnsafe
 from mta.model.ids import lane_of, message_text
-from mta.model.mail import NewMessage, Recipient
+from mta.model.mail import NewMessage, QueueKey, Recipient
 from mta.model.outcomes import Reply
 from mta.ports.queueing import AcceptanceDecision, Ambiguous, DecidedBy, DeciderKind, Rejected
 from tests.support.intake import RecordingStore, no_rules
@@ -247,3 +247,111 @@ async def test_r4_a_disk_without_room_for_a_batch_is_452_and_nothing_is_stored()
     assert (reply.code, reply.enhanced) == (452, "4.3.1")
     assert not store.messages
     assert asked[0] > 0
+
+
+async def test_a_message_with_a_lane_of_its_own_gets_an_id_and_a_batch_of_that_lane():
+    store = RecordingStore()
+    admission = GroupCommit(store, 0.002, no_rules)
+    told = []
+    gathered = [submit(admission, told.append)[0] for _ in range(3)]
+    own = [submit(admission, told.append, lane=lane)[0] for lane in (2, 3, 2)]
+    gathered += [submit(admission, told.append)[0] for _ in range(2)]
+    await admission.close()
+    assert [lane_of(message.id) for message in own] == [2, 3, 2]
+    assert len({lane_of(message.id) for message in gathered}) == 1
+    assert sorted((lane, len(batch)) for lane, batch in store.batches) == [(0, 5), (2, 2), (3, 1)]
+    assert [reply.code for reply in told] == [250] * 8
+
+
+async def test_a_message_of_the_lane_that_is_gathered_joins_its_batch():
+    store = RecordingStore()
+    admission = GroupCommit(store, 0.002, no_rules)
+    first, _ = submit(admission, lambda reply: None)
+    submit(admission, lambda reply: None, lane=lane_of(first.id))
+    await admission.close()
+    assert [len(batch) for _, batch in store.batches] == [2]
+    submitted = GroupCommit(RecordingStore(lanes=1), 60.0, no_rules)
+    submit(submitted, lambda reply: None, lane=0)
+    submit(submitted, lambda reply: None)  # whose lane can only be that one
+    await submitted.close()
+    assert submitted.batches == 1
+
+
+async def test_batches_of_several_lanes_each_wait_their_own_delay():
+    store = RecordingStore()
+    admission = GroupCommit(store, 0.01, no_rules)
+    answers = [asyncio.get_running_loop().create_future() for _ in range(3)]
+    for lane, answer in enumerate(answers):
+        submit(admission, answer.set_result, lane=lane)
+    assert [reply.code for reply in await asyncio.wait_for(asyncio.gather(*answers), 5)] == [250] * 3
+    assert sorted(lane for lane, _ in store.batches) == [0, 1, 2]
+
+
+async def test_a_message_that_cannot_be_prepared_is_answered_at_once_and_takes_no_place():
+    store = RecordingStore()
+    admission = GroupCommit(store, 0.0, no_rules)
+    bad = Reply(550, "5.6.0", "bad")
+    assert admission.admit(lambda message_id, now: bad, pytest.fail) == bad
+    assert (admission.refused, admission.deferred, admission.waiting_messages) == (1, 0, 0)
+    with pytest.raises(ZeroDivisionError):
+        admission.admit(lambda message_id, now: 1 // 0, pytest.fail)
+    assert (await answer_of(admission))[1].code == 250
+    await admission.close()
+    assert len(store.messages) == 1
+
+
+class Delivery:
+    """Has room for `room` deliveries of any queue, and remembers the reservations."""
+
+    def __init__(self, room=100, bug=None):
+        self.room, self.bug = room, bug
+        self.asked, self.open, self.taken = [], [], []
+
+    def reserve(self, queue, count):
+        self.asked.append((queue, count))
+        most = min(count, self.room)
+        if most:
+            self.open.append((queue, most))
+        return most
+
+    def take(self, queue, reserved, claimed):
+        self.open.remove((queue, reserved))
+        self.taken += claimed
+        if self.bug is not None:
+            raise self.bug
+
+
+QUEUE = QueueKey("default", "d")
+
+
+async def test_the_claims_of_an_accept_go_to_delivery_before_any_client_is_told():
+    store, delivery, told = RecordingStore(), Delivery(room=2), []
+    store.claimed = {QUEUE: ["one", "two"]}
+    admission = GroupCommit(store, 0.0, no_rules, delivery=delivery)
+    for _ in range(3):
+        submit(admission, lambda reply: told.append(list(delivery.taken)))
+    await admission.close()
+    assert store.reserved == [{QUEUE: 2}]
+    assert (delivery.asked, delivery.open, delivery.taken) == ([(QUEUE, 3)], [], ["one", "two"])
+    assert told == [["one", "two"]] * 3
+
+
+@pytest.mark.parametrize("trouble", [StoreAway("x"), Ambiguous("x"), KeyError("x")])
+async def test_each_reservation_ends_whatever_the_store_says(trouble):
+    store, delivery = RecordingStore(), Delivery()
+    store.trouble = trouble
+    await answer_of(GroupCommit(store, 0.0, no_rules, delivery=delivery))
+    assert (len(delivery.asked), delivery.open, delivery.taken) == (1, [], [])
+
+
+async def test_a_decision_that_is_too_old_reserves_anew():
+    store, delivery = RecordingStore(), Delivery()
+    store.outdated = {5}
+    assert (await answer_of(GroupCommit(store, 0.0, rejecting([5, 6]), delivery=delivery)))[1].code == 250
+    assert (delivery.asked, delivery.open) == ([(QUEUE, 1)] * 2, [])
+
+
+async def test_a_bug_of_delivery_leaves_the_client_without_a_reply_since_the_step_has_run():
+    store, delivery = RecordingStore(), Delivery(bug=KeyError("oops"))
+    assert (await answer_of(GroupCommit(store, 0.0, no_rules, delivery=delivery)))[1] is None
+    assert len(store.messages) == 1
