@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from mta.ingress.crew import Seat
+from mta.ingress.worker_loads import LoadSlot
 from mta.runtime.heartbeat import LOOK_EVERY, Heartbeat, StallWatch, new_memory
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,12 @@ _KILLED: Final = 5.0  # seconds until the end of a process that was killed is kn
 
 
 class Role(NamedTuple):
-    """A kind of process: its command, how many, which listening sockets it inherits, and where each has its seat."""
+    """A kind of process: its command, how many, which listening sockets it inherits, and the load slot of each."""
 
     module: str
     processes: int
     sockets: tuple[int, ...] = ()
-    seats: tuple[Seat, ...] = ()
+    load_slots: tuple[LoadSlot, ...] = ()
 
 
 class Process:
@@ -113,7 +113,7 @@ class Process:
             self._role.module,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=(self._memory, *self._role.sockets, *{seat.memory for seat in self._role.seats}),
+            pass_fds=(self._memory, *self._role.sockets, *{slot.memory for slot in self._role.load_slots}),
         )
         assert process.stdin is not None
         with contextlib.suppress(ConnectionError):  # one that died at once is reaped like any other

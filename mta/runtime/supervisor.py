@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from mta.ingress.crew import Crew, Seat, seats
 from mta.ingress.turn_away import TurnAway
+from mta.ingress.worker_loads import LoadSlot, WorkerLoads, load_slots
 from mta.model.errors import SettingsError, StoreError
 from mta.model.secret_urls import hide_password
 from mta.model.settings import Settings
@@ -78,7 +78,7 @@ class Supervisor:
         _check_log(self._settings)
         warn_of_few_descriptors(self._settings, raise_descriptor_limit())
         self._bind()
-        self._turn_away = TurnAway(self._smtp, Crew.alone())
+        self._turn_away = TurnAway(self._smtp, WorkerLoads.alone())
         self._turn_away.start()
         watches: list[asyncio.Task[None]] = []
         try:
@@ -181,9 +181,9 @@ class Supervisor:
         for lane in range(self._outbox.lanes):
             await self._outbox.release(lane, journal_name(self._settings.node.name, pid))
 
-    def _reaped(self, seat: Seat | None, pid: int) -> None:
-        if seat is not None:
-            Crew.at(seat).leave()
+    def _reaped(self, load_slot: LoadSlot | None, pid: int) -> None:
+        if load_slot is not None:
+            WorkerLoads.at(load_slot).leave()
 
         async def bury() -> None:
             for attempt in range(60):
@@ -204,7 +204,7 @@ class Supervisor:
         table: dict[str, Role] = {}
         if "smtp" in node.roles or "delivery" in node.roles:
             sockets = tuple(sock.fileno() for sock in self._smtp)
-            table["worker"] = Role("mta.runtime.worker", workers, sockets, seats(workers) if sockets else ())
+            table["worker"] = Role("mta.runtime.worker", workers, sockets, load_slots(workers) if sockets else ())
         if "delivery" in node.roles:
             table["sweeper"] = Role("mta.runtime.sweeper", 1)
         if "journal" in node.roles:
@@ -216,9 +216,9 @@ class Supervisor:
     def _start_processes(self) -> None:
         for name, role in self._roles().items():
             for number in range(role.processes):
-                seat = role.seats[number] if role.seats else None
+                load_slot = role.load_slots[number] if role.load_slots else None
                 label = f"{name}-{number + 1}" if role.processes > 1 else name
-                boot, reaped = partial(self._boot, role, seat), partial(self._reaped, seat)
+                boot, reaped = partial(self._boot, role, load_slot), partial(self._reaped, load_slot)
                 process = Process(label, role, boot, reaped, self._settings.delivery.lease)
                 process.start()
                 self._processes.append((name, process))
@@ -230,8 +230,8 @@ class Supervisor:
         """Of the processes that run now."""
         return {process.pid for _, process in self._processes if process.pid is not None}
 
-    def _boot(self, role: Role, seat: Seat | None, heartbeat: int) -> bytes:
-        return boot_line(self._settings, self._redis_url, role.sockets, seat, heartbeat)
+    def _boot(self, role: Role, load_slot: LoadSlot | None, heartbeat: int) -> bytes:
+        return boot_line(self._settings, self._redis_url, role.sockets, load_slot, heartbeat)
 
     async def _wait_ready(self) -> None:
         """The API's URL is told as soon as the API listens: it answers also while the node is not ready. Raises

@@ -7,30 +7,44 @@ end
 
 redis.register_function { function_name = STEP .. 'piece', callback = piece }
 
--- What rules decided at the door: deliveries that end in the step that accepts them (counted as queued until here), and messages that are not accepted at all.
--- door: [retention_ms, [[id, pool, domain, rule, tags, final, spare_ms], ...], [[rule, tags, recipients], ...]]
-local function at_the_door(P, door)
-  local retention_ms, intercepted, rejected = unpack(door)
+-- How a class is counted, and how its final status begins, where a delivery ends as it is accepted.
+local function ending_at_acceptance(class, decider)
+  if class == 'intercepted' then
+    return 'intercepted:door', 'i:door:0:' .. decider .. '\0'
+  end
+  return class, string.sub(class, 1, 1) .. '\0'
+end
+
+-- The decisions made at acceptance: deliveries that end in the step that accepts them (counted as queued until here), and messages that are refused.
+-- Those of a rule are counted for that rule as well.
+-- decided: [retention_ms, [[id, pool, domain, class, decider's kind, decider, tags, final, spare_ms], ...], [[decider's kind, decider, tags, recipients], ...]]
+local function apply_decisions(P, decided)
+  local retention_ms, ended_now, rejected = unpack(decided)
   local now, sums, ended, spares, hit = now_ms(), {}, {}, {}, {}
-  for _, item in ipairs(intercepted) do
-    local id, pool, domain, rule, tags, final, spare_ms = unpack(item)
-    local of_rule = P .. 'rule:' .. rule
-    count_tags(sums, P, tags, 'queued', -1, 'intercepted:door', 1)
-    count(sums, of_rule, 'intercepted:door', 1)
-    count(sums, of_rule, 'met', 1, 'hits', 1)
-    hit[of_rule] = true
-    ended[#ended + 1] = id
-    ended[#ended + 1] = 'i:door:0:' .. rule .. '\0' .. final
-    if spare_ms > 0 then
-      push(spares, rule, now + spare_ms, spared_member(id, 'door', false, pool, domain))
-      redis.call('SADD', P .. 'pools', pool)
+  for _, item in ipairs(ended_now) do
+    local id, pool, domain, class, kind, decider, tags, final, spare_ms = unpack(item)
+    local field, status = ending_at_acceptance(class, decider)
+    count_tags(sums, P, tags, 'queued', -1, field, 1)
+    if kind == 'rule' then
+      local of_rule = P .. 'rule:' .. decider
+      count(sums, of_rule, field, 1)
+      count(sums, of_rule, 'met', 1, 'hits', 1)
+      hit[of_rule] = true
+      if spare_ms > 0 then
+        push(spares, decider, now + spare_ms, spared_member(id, 'door', false, pool, domain))
+        redis.call('SADD', P .. 'pools', pool)
+      end
     end
+    ended[#ended + 1] = id
+    ended[#ended + 1] = status .. final
   end
   for _, item in ipairs(rejected) do
-    local rule, tags, recipients = unpack(item)
+    local kind, decider, tags, recipients = unpack(item)
     count_tags(sums, P, tags, 'rejected', recipients)
-    count(sums, P .. 'rule:' .. rule, 'hits', recipients)
-    hit[P .. 'rule:' .. rule] = true
+    if kind == 'rule' then
+      count(sums, P .. 'rule:' .. decider, 'hits', recipients)
+      hit[P .. 'rule:' .. decider] = true
+    end
   end
   if #ended > 0 then
     note_ended(P, now, retention_ms, ended)
@@ -83,16 +97,16 @@ end
 -- its counters, events and final status, and, where it is spared, record and content.
 -- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same queue; the token is 'a<number>'.
 -- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda..., tag..., rule..., spared..., parts...
--- ARGV[1]: msgpack [session, number, backlog_hard, generation, queues, records, refs, tags, accepted, part keys, owners, door]
+-- ARGV[1]: msgpack [session, number, backlog_hard, generation, queues, records, refs, tags, accepted, part keys, owners, decided]
 --   queues: [[pool, domain, [due, id, due, id, ...], how many of the first are to be claimed], ...]; records: [id, record, ...]; refs: [message, n, ...]; tags: [tag, n, ...];
---   owners: [message, recipients, ...] of the contents; door: [] = rules ended and refused nothing, see above
+--   owners: [message, recipients, ...] of the contents; decided: [] = nothing was ended or refused, see above
 -- ARGV[2]: the events, framed. ARGV[3...]: message id, content, ...; none where a command before the step put them there, in one transaction with it.
 -- Answers [OK, how many were claimed of each queue, ...],
 -- DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
 -- RULES (decided by a rule table below the barrier; the number is not used up).
 local function accept(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, parts, owners, door =
+  local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, parts, owners, decided =
     unpack(cmsgpack.unpack(argv[1]))
   local refused = refusal(keys, P, session, number, backlog_hard, generation)
   if refused then
@@ -149,8 +163,8 @@ local function accept(keys, argv)
     redis.call('HINCRBY', key, 'accepted', tags[i + 1])
     redis.call('HINCRBY', key, 'queued', tags[i + 1])
   end
-  if door[1] then
-    at_the_door(P, door)
+  if decided[1] then
+    apply_decisions(P, decided)
   end
   append_framed(P, argv[2])
   if waiting then

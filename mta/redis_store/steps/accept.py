@@ -1,4 +1,4 @@
-"""The accept step as it is sent: a batch of messages, and what rules made of them, as keys and arguments."""
+"""The accept step as it is sent: a batch of messages, and the decisions about them, as keys and arguments."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -9,24 +9,25 @@ from mta.model.events import EventType, recipient_event
 from mta.model.ids import DeliveryId, delivery_id
 from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient, Record
 from mta.ports.content import Placed
-from mta.ports.queueing import Doorway, Fresh, Interception
+from mta.ports.queueing import AcceptanceDecision, DeciderKind, EndedAtAcceptance
 from mta.redis_store import codec, keys
 from mta.redis_store.content import StoredContent
 
 _KEYS: Final = (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events", b"spares", b"pools", b"cancels")
 _RECEPTION: Final = EventType.RECEPTION  # to look a member up at its class takes ten times as long
-_NOBODY: Final[Mapping[int, Interception]] = {}
+_NOBODY: Final[Mapping[int, EndedAtAcceptance]] = {}
+_RULE: Final = DeciderKind.RULE
 
 
 class _Queue:
-    """What goes to one queue: first what is due at once, and may be claimed in the step."""
+    """The deliveries for one queue: first those that are due at once and may be claimed in the step."""
 
-    __slots__ = ("due_now", "later", "reserved")
+    __slots__ = ("due_now", "key", "later")
 
-    def __init__(self) -> None:
+    def __init__(self, key: QueueKey) -> None:
+        self.key = key
         self.due_now: list[tuple[DeliveryId, Record, bytes | None, int]] = []  # with content, None = in pieces; when
         self.later: list[int | msgspec.Raw] = []
-        self.reserved = 0
 
     def entries(self) -> list[int | msgspec.Raw]:
         found: list[int | msgspec.Raw] = []
@@ -38,13 +39,13 @@ class _Queue:
 class AcceptStep:
     """Gathers one batch of one lane; `keys` and `args` are what the step is called with then."""
 
-    def __init__(self, prefix: bytes, node: str, content: StoredContent, door: Doorway) -> None:
+    def __init__(self, prefix: bytes, node: str, content: StoredContent, decision: AcceptanceDecision) -> None:
         self._prefix = prefix
         self._node = node
         self._content = content
-        self._door = door
+        self._decision = decision
         self._accepted = 0
-        self._queues: dict[QueueKey, _Queue] = {}
+        self._queues: dict[tuple[str, str], _Queue] = {}  # by pool and domain
         self._records: list[msgspec.Raw] = []
         self._refs: list[msgspec.Raw | int] = []
         self._tags: dict[str, int] = {}
@@ -59,7 +60,7 @@ class AcceptStep:
         """Large content is put into the store at once; it goes by itself should the step never run."""
         recipients = len(message.recipients)
         needed, ended = recipients, _NOBODY
-        if decided := self._door.intercepted.get(message.id):
+        if decided := self._decision.ended.get(message.id):
             ended = {one.number: one for one in decided}
             needed -= sum(not one.spare_ms for one in decided)
         placed = None
@@ -75,7 +76,9 @@ class AcceptStep:
         for tag in message.tags:
             self._tags[tag] = self._tags.get(tag, 0) + recipients
 
-    def _add_deliveries(self, message: NewMessage, placed: Placed | None, ended: Mapping[int, Interception]) -> None:
+    def _add_deliveries(
+        self, message: NewMessage, placed: Placed | None, ended: Mapping[int, EndedAtAcceptance]
+    ) -> None:
         """`placed` is None where nobody needs the content, nor a record."""
         pool, due, in_pieces = message.pool, message.due_at, placed is not None and bool(placed.pending)
         for number, recipient in enumerate(message.recipients, 1):
@@ -89,36 +92,35 @@ class AcceptStep:
             if end is not None:
                 self._end(message, codec.lua_text(delivery), domain, end)
                 continue
-            key = QueueKey(pool, domain)
+            key = pool, domain
             queue = self._queues.get(key)
             if queue is None:
-                queue = self._queues[key] = _Queue()
+                queue = self._queues[key] = _Queue(QueueKey(pool, domain))
             if due > message.accepted_at:
                 queue.later += (due, codec.lua_text(delivery))
             else:
                 queue.due_now.append((delivery, record, None if in_pieces else message.content, due))
 
-    def reserve(self, fresh: Fresh) -> None:
-        """Ask for what may be claimed at once; `hand_over` must follow."""
-        for key, queue in self._queues.items():
-            if queue.due_now:
-                queue.reserved = fresh.reserve(key, len(queue.due_now))
-
-    def hand_over(self, fresh: Fresh, number: int, taken: Sequence[int]) -> None:
-        """`taken`: how many were claimed of each queue, by batch `number`; nothing where none was."""
+    def claimed(self, number: int, taken: Sequence[int]) -> dict[QueueKey, list[Claimed]]:
+        """The deliveries that batch `number` claimed. `taken`: how many of each queue, or () where none was."""
+        if not taken:
+            return {}
         token = b"a%d" % number
-        for (key, queue), count in zip(self._queues.items(), taken or [0] * len(self._queues), strict=True):
-            if queue.reserved:
-                claimed = [
-                    Claimed(id_, token, key, record, content) for id_, record, content, _ in queue.due_now[:count]
-                ]
-                fresh.take(key, queue.reserved, claimed)
+        return {
+            queue.key: [
+                Claimed(id_, token, queue.key, record, content) for id_, record, content, _ in queue.due_now[:count]
+            ]
+            for queue, count in zip(self._queues.values(), taken, strict=True)
+            if count
+        }
 
-    def _end(self, message: NewMessage, name: msgspec.Raw, domain: str, end: Interception) -> None:
-        self._rules.add(end.rule)
+    def _end(self, message: NewMessage, name: msgspec.Raw, domain: str, end: EndedAtAcceptance) -> None:
+        kind, decider = end.by
+        if kind is _RULE:
+            self._rules.add(decider)
         self._events.append(end.event)
         final = codec.lua_text(end.final)
-        self._ended.append((name, message.pool, domain, end.rule, message.tags, final, end.spare_ms))
+        self._ended.append((name, message.pool, domain, end.ended, kind, decider, message.tags, final, end.spare_ms))
 
     def _add_event(self, message: NewMessage, delivery: DeliveryId, recipient: Recipient) -> None:
         at, due = message.accepted_at, message.due_at
@@ -127,18 +129,21 @@ class AcceptStep:
         )
         self._events.append(codec.encode(event))
 
-    def args(self, session: str, number: int, backlog_hard: int, retention_ms: int) -> list[bytes]:
-        """`number` is the batch's; `retention_ms` is how long the status of what ended is kept."""
-        rejected = self._door.rejected.values()
+    def args(
+        self, session: str, number: int, backlog_hard: int, retention_ms: int, reserved: Mapping[QueueKey, int]
+    ) -> list[bytes]:
+        """`number` is the batch's; `retention_ms` is how long the final status of a delivery is kept; `reserved` is how
+        many deliveries of a queue the step may claim."""
+        rejected = self._decision.rejected.values()
         events = [*self._events, *(event for one in rejected for event in one.events)]
-        refused = [(one.rule, one.tags, len(one.events)) for one in rejected]
+        refused = [(*one.by, one.tags, len(one.events)) for one in rejected]
         blob = codec.encode(
             (
                 session,
                 number,
                 backlog_hard,
-                self._door.generation,
-                [(*key, queue.entries(), queue.reserved) for key, queue in self._queues.items()],
+                self._decision.generation,
+                [(*key, queue.entries(), reserved.get(queue.key, 0)) for key, queue in self._queues.items()],
                 self._records,
                 self._refs,
                 [item for pair in self._tags.items() for item in pair],
@@ -153,8 +158,9 @@ class AcceptStep:
     def keys(self, session: str) -> list[bytes]:
         """Every key that the step may write, as far as they are known before it runs."""
         prefix = self._prefix
-        tags = {*self._tags, *(tag for one in self._door.rejected.values() for tag in one.tags)}
-        rules = {*self._rules, *(one.rule for one in self._door.rejected.values())}
+        rejected = self._decision.rejected.values()
+        tags = {*self._tags, *(tag for one in rejected for tag in one.tags)}
+        rules = {*self._rules, *(one.by.id for one in rejected if one.by.kind is _RULE)}
         found = [prefix + name for name in _KEYS]
         found += [keys.claimed_key(prefix, session.encode()), prefix + b"holders"]
         found += [keys.due_key(prefix, pool.encode(), domain.encode()) for pool, domain in self._queues]

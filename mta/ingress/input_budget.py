@@ -1,23 +1,23 @@
-"""The ration of input: how much the sessions of a process may keep of messages that have not come to their end."""
+"""How much input the sessions of a process may keep of messages that have not come to their end."""
 
 from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
 
-HEAVY = 256 * 1024  # octets; what keeps less is not counted
-MOST = 256 * 1024 * 1024  # octets of all that are counted
-ALWAYS = 4  # sessions that read on whatever is kept, the oldest: so messages come to their ends
+HEAVY: Final = 256 * 1024  # octets; a session that keeps less is not counted
+MOST: Final = 256 * 1024 * 1024  # octets of all sessions that are counted
+ALWAYS: Final = 4  # the oldest sessions read on whatever is kept, so that messages come to their ends
 
 
 class Reader(Protocol):
-    """A session, as its ration sees it."""
+    """A session, as the budget sees it."""
 
-    def read_on(self) -> None:
-        """It was told to stop, and may go on."""
+    def resume(self) -> None:
+        """The session was told to stop reading, and may go on."""
         ...
 
 
-class Ration:
-    """Beyond the most, all but the oldest sessions wait until others have handed their messages over."""
+class InputBudget:
+    """When it is used up, all but the oldest sessions wait until others have handed their messages over."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -25,8 +25,8 @@ class Ration:
         self._stopped: dict[Reader, None] = {}
         self._sum = 0
 
-    def weigh(self, session: Reader, octets: int) -> bool:
-        """`session` keeps so much now; False: it is to read no more until it is told to."""
+    def charge(self, session: Reader, octets: int) -> bool:
+        """`session` keeps so many octets now. False: it must stop reading until `resume` is called."""
         before = self._kept.get(session, 0)
         if octets > HEAVY:
             self._kept[session] = octets
@@ -38,7 +38,7 @@ class Ration:
         if octets < before:
             for stopped in [one for one in self._stopped if self._may_read(one)]:
                 del self._stopped[stopped]
-                stopped.read_on()
+                stopped.resume()
         if octets <= HEAVY or self._may_read(session):
             return True
         self._stopped[session] = None

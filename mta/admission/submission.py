@@ -1,4 +1,7 @@
-"""From a received message to one that can be accepted: injection headers, loop check, routing, trace header."""
+"""From a message as it was handed in to one that can be accepted: injection headers, loops, route, trace header."""
+
+from functools import partial
+from typing import Final
 
 from mta.content.header_block import has_received, take_header
 from mta.content.injection_headers import read_injection, refuse_strays
@@ -9,37 +12,35 @@ from mta.model.mail import NewMessage
 from mta.model.outcomes import Reply
 from mta.model.settings import Settings
 from mta.policy.routing import RoutingDefaults, route
+from mta.ports.admission import Admission, Done, Submission
 from mta.smtp.grammar import parse_mailbox
-from mta.smtp.server_machine import Message
 
-MAX_RECEIVED = 100  # RFC 5321 6.3
+MAX_RECEIVED: Final = 100  # RFC 5321 6.3
 
-_LOOP = Reply(554, "5.4.6", f"{MAX_RECEIVED} Received headers: the message goes in circles")
+_LOOP: Final = Reply(554, "5.4.6", f"{MAX_RECEIVED} Received headers: the message goes in circles")
 
 
-class Reception:
-    """Reads what clients of trusted networks hand in; synchronous, one call per message."""
+class TrustedSubmissions:
+    """Fulfils ports.admission.Submissions for clients of trusted networks: they choose pool, tags and times."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, admission: Admission) -> None:
         smtp, delivery = settings.smtp, settings.delivery
+        self._admission = admission
         self._hostname = smtp.hostname or settings.node.name
         self._prefixes = tuple(prefix.lower() for prefix in smtp.header_prefixes)
         self._ignored = frozenset(name.lower() for name in smtp.ignore_headers)
         self._defaults = RoutingDefaults(smtp.default_pool, delivery.max_age, delivery.max_attempts)
 
-    @property
-    def hostname(self) -> str:
-        return self._hostname
+    def submit(self, submission: Submission, done: Done) -> Reply | None:
+        return self._admission.admit(partial(self.prepare, submission), done)
 
-    def read(
-        self, message: Message, message_id: MessageId, client: str, helo: str, esmtp: bool, now_ms: int
-    ) -> NewMessage | Reply:
+    def prepare(self, submission: Submission, message_id: MessageId, now_ms: int) -> NewMessage | Reply:
         """The message as it will be queued under `message_id`, or its refusal."""
-        content = message.content
+        content = submission.content
         block, asked, rest, strays = take_header(content, self._prefixes)
         if has_received(block, MAX_RECEIVED):
             return _LOOP
-        sender = message.sender
+        sender = submission.sender
         try:
             if strays:
                 refuse_strays(strays, self._prefixes, self._ignored)
@@ -48,10 +49,14 @@ class Reception:
                 sender = parse_mailbox(injection.sender, "X-MQ-Envelope") if injection.sender else ""
         except BadValue as bad:
             return Reply(550, "5.6.0", str(bad))
-        way = route(message.recipients, injection, self._defaults, now_ms)
+        recipients, requester = submission.recipients, submission.requester
+        way = route(recipients, injection, self._defaults, now_ms)
         if isinstance(way, Reply):
             return way
-        trace = trace_header(helo, client, self._hostname, esmtp, message_text(message_id), message.recipients, now_ms)
+        client = requester.address
+        trace = trace_header(
+            requester.name, client, self._hostname, requester.protocol, message_text(message_id), recipients, now_ms
+        )
         # The rest is copied once, however large.
         content = b"".join((trace, block, memoryview(content)[rest:]))
         return NewMessage(

@@ -1,30 +1,31 @@
-"""The door: which messages are refused, which deliveries end at once, and what is left to be decided later."""
+"""At acceptance: which messages are refused, which deliveries end at once, and what is left to be decided later."""
 
 import msgspec
 import pytest
 
-from mta.ingress.door import Door
+from mta.admission.at_acceptance import AcceptanceRules
 from mta.model.endings import Common, Final
 from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import NewMessage, Recipient
-from mta.model.outcomes import Forced, Origin, Reply, Stage
+from mta.model.outcomes import Class, Forced, Origin, Reply, Stage
 from mta.model.rules import AtTheDoor, Head, Kind, Rule, Selectors
 from mta.policy.rule_table import RuleTable
-from mta.ports.queueing import NO_DOOR
+from mta.ports.queueing import UNDECIDED, DecidedBy, DeciderKind
 
 NOW = 1_700_000_000_000
 REJECT = AtTheDoor.REJECT
+R1 = DecidedBy(DeciderKind.RULE, "r1")
 
 
 class Table:
-    """What the door asks of ports.rules.Rules."""
+    """What acceptance asks of ports.rules.Rules."""
 
     def __init__(self, *rules: Rule, node: str = "n1") -> None:
         self.table = RuleTable.build(Head(7, "c"), rules, node, clock=lambda: NOW)
         self.fresh = True
 
-    def may_dot(self) -> bool:
+    def is_fresh(self) -> bool:
         return self.fresh
 
 
@@ -43,7 +44,7 @@ def mail(*to: str, tags=("red",), tenant="", pool="default") -> NewMessage:
 
 
 def ask(rules: Table, *messages: NewMessage):
-    return Door(rules, "n1", 600.0, clock=lambda: NOW / 1000).ask(messages)
+    return AcceptanceRules(rules, "n1", 600.0, clock=lambda: NOW / 1000).decide(messages)
 
 
 def events_of(raw) -> list[Event]:
@@ -54,10 +55,10 @@ def test_a_message_all_of_whose_recipients_are_refused_gets_the_reply_of_the_fir
     hard = rule(at_the_door=REJECT, extended="5.7.9", description="stopped", reason="wrong list", domain="one.test")
     soft = rule("r2", 451, at_the_door=REJECT, domain="two.test")
     refused, other = mail("a@one.test", "b@two.test"), mail(tags=("blue",))
-    door = ask(Table(hard, soft), refused, other)
-    assert (door.generation, door.intercepted, set(door.rejected)) == (7, {}, {refused.id})
-    one = door.rejected[refused.id]
-    assert (one.rule, one.reply, one.tags) == ("r1", Reply(554, "5.7.9", "stopped"), ("red",))
+    decision = ask(Table(hard, soft), refused, other)
+    assert (decision.generation, decision.ended, set(decision.rejected)) == (7, {}, {refused.id})
+    one = decision.rejected[refused.id]
+    assert (one.by, one.reply, one.tags) == (R1, Reply(554, "5.7.9", "stopped"), ("red",))
     first, second = events_of(one.events)
     assert (first.type, first.id, first.recipient, first.domain) == (
         EventType.REJECTION, delivery_id(refused.id, 1), "a@one.test", "one.test",
@@ -81,12 +82,12 @@ def test_a_reply_has_an_enhanced_code_and_words_though_the_rule_has_none(code, e
 @pytest.mark.parametrize(("undo", "spare_ms"), [(True, 600_000), (False, 0)])
 def test_what_is_accepted_and_matches_a_rule_that_ends_mail_is_intercepted(undo, spare_ms):
     message = mail("a@example.com", "b@free.test", "c@example.com")
-    door = ask(Table(rule(domain="example.com", extended="5.1.0", description="no", undo=undo)), message)
-    assert door.rejected == {}
-    first, third = door.intercepted[message.id]
-    assert [(one.number, one.rule, one.spare_ms) for one in (first, third)] == [
-        (1, "r1", spare_ms),
-        (3, "r1", spare_ms),
+    decision = ask(Table(rule(domain="example.com", extended="5.1.0", description="no", undo=undo)), message)
+    assert decision.rejected == {}
+    first, third = decision.ended[message.id]
+    assert [(one.number, one.ended, one.by, one.spare_ms) for one in (first, third)] == [
+        (1, Class.INTERCEPTED, R1, spare_ms),
+        (3, Class.INTERCEPTED, R1, spare_ms),
     ]
     reply = Reply(554, "5.1.0", "no")
     assert msgspec.msgpack.decode(third.final, type=Final) == Final(
@@ -108,9 +109,9 @@ def test_what_is_accepted_and_matches_a_rule_that_ends_mail_is_intercepted(undo,
 def test_where_one_recipient_may_pass_the_message_is_not_refused():
     hard, soft = rule(at_the_door=REJECT, domain="one.test"), rule("r2", 451, at_the_door=REJECT, domain="two.test")
     message = mail("c@three.test", "b@two.test", "a@one.test")
-    door = ask(Table(hard, soft), message)
-    assert door.rejected == {}
-    assert [(one.number, one.rule) for one in door.intercepted[message.id]] == [(3, "r1")]
+    decision = ask(Table(hard, soft), message)
+    assert decision.rejected == {}
+    assert [(one.number, one.by) for one in decision.ended[message.id]] == [(3, R1)]
 
 
 @pytest.mark.parametrize(
@@ -132,23 +133,23 @@ def test_where_one_recipient_may_pass_the_message_is_not_refused():
     ids=str,
 )
 def test_what_is_decided_later_or_never_passes_the_door(left):
-    door = ask(Table(left), mail(tags=("red", "vip")))
-    assert (door.generation, door.intercepted, door.rejected) == (7, {}, {})
+    decision = ask(Table(left), mail(tags=("red", "vip")))
+    assert (decision.generation, decision.ended, decision.rejected) == (7, {}, {})
 
 
 def test_the_winning_rule_decides():
     """A pause that is weaker than a rule that ends mail does not save it; a deferral that would refuse is held."""
     message = mail()
     pause = rule("p", 0, kind=Kind.PAUSE, domain="example.com")
-    assert set(ask(Table(pause, rule(tag="red")), message).intercepted) == {message.id}
+    assert set(ask(Table(pause, rule(tag="red")), message).ended) == {message.id}
     assert ask(Table(pause, rule(code=451, at_the_door=REJECT)), message).rejected == {}
 
 
 def test_mail_to_discard_is_never_refused():
     message = mail()
-    door = ask(Table(rule(code=250, at_the_door=REJECT)), message)
-    assert door.rejected == {}
-    assert len(door.intercepted[message.id]) == 1
+    decision = ask(Table(rule(code=250, at_the_door=REJECT)), message)
+    assert decision.rejected == {}
+    assert len(decision.ended[message.id]) == 1
 
 
 def test_a_rule_of_this_node_and_one_of_a_pool_act_here():
@@ -159,16 +160,16 @@ def test_a_rule_of_this_node_and_one_of_a_pool_act_here():
 
 def test_the_tenant_is_one_more_label_and_is_named():
     ours, other = mail(tenant="acme"), mail(tenant="else")
-    door = ask(Table(rule(tag=None, tenant="acme", at_the_door=REJECT)), ours, other)
-    assert set(door.rejected) == {ours.id}
-    (event,) = events_of(door.rejected[ours.id].events)
+    decision = ask(Table(rule(tag=None, tenant="acme", at_the_door=REJECT)), ours, other)
+    assert set(decision.rejected) == {ours.id}
+    (event,) = events_of(decision.rejected[ours.id].events)
     assert (event.tenant, event.tags) == ("acme", ("red",))
 
 
 def test_a_stale_table_decides_nothing():
     rules = Table(rule(at_the_door=REJECT))
     rules.fresh = False
-    assert ask(rules, mail()) is NO_DOOR
+    assert ask(rules, mail()) is UNDECIDED
 
 
 def test_an_empty_table_says_which_it_is():

@@ -4,16 +4,16 @@ import os
 
 import pytest
 
-from mta.ingress.crew import IN_VAIN, Crew, seats
+from mta.ingress.worker_loads import MISSED_AT_MOST, WorkerLoads, load_slots
 
 
-def crew_of(*sessions: int | None) -> list[Crew]:
+def loads_of(*sessions: int | None) -> list[WorkerLoads]:
     memory = bytearray(8 * len(sessions))
-    crew = [Crew(memory, member) for member in range(len(sessions))]
-    for member, count in zip(crew, sessions, strict=True):
+    loads = [WorkerLoads(memory, member) for member in range(len(sessions))]
+    for member, count in zip(loads, sessions, strict=True):
         if count is not None:
             member.tell(count, 1000)
-    return crew
+    return loads
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,17 @@ def crew_of(*sessions: int | None) -> list[Crew]:
     ],
 )
 def test_ahead_is_who_has_notably_more_than_any_other(sessions: tuple[int, ...], ahead: bool) -> None:
-    assert crew_of(*sessions)[0].is_ahead(full=False) is ahead
+    assert loads_of(*sessions)[0].is_ahead(full=False) is ahead
 
 
 def test_who_is_full_is_ahead_of_whoever_has_fewer() -> None:
-    assert crew_of(100, 99)[0].is_ahead(full=True)
-    assert not crew_of(100, 100)[0].is_ahead(full=True)
-    assert not crew_of(100, None)[0].is_ahead(full=True)
+    assert loads_of(100, 99)[0].is_ahead(full=True)
+    assert not loads_of(100, 100)[0].is_ahead(full=True)
+    assert not loads_of(100, None)[0].is_ahead(full=True)
 
 
 def test_who_takes_no_connections_is_not_waited_for() -> None:
-    first, second, third = crew_of(9, None, 8)
+    first, second, third = loads_of(9, None, 8)
     assert not first.is_ahead(full=False)
     second.tell(0, 0)
     assert first.is_ahead(full=False)
@@ -50,59 +50,59 @@ def test_who_takes_no_connections_is_not_waited_for() -> None:
     second.leave()
     assert not first.is_ahead(full=False)
     assert first.sessions() == [9, None, 8]
-    assert repr(first) == "<Crew, member 0: sessions [9, None, 8]>"
+    assert repr(first) == "<WorkerLoads of worker 0: sessions [9, None, 8]>"
 
 
 def test_who_takes_nothing_that_is_left_to_it_is_passed_over_until_it_does() -> None:
-    first, second, third = crew_of(20, 0, 15)
-    for taken in range(IN_VAIN):
+    first, second, third = loads_of(20, 0, 15)
+    for taken in range(MISSED_AT_MOST):
         assert first.is_ahead(full=False)
         third.tell(15, taken)  # one comes, and one goes
-        first.in_vain()
+        first.missed()
     assert first.is_ahead(full=False)  # of the third
-    third.tell(18, IN_VAIN)
+    third.tell(18, MISSED_AT_MOST)
     assert not first.is_ahead(full=False)
     second.tell(0, 1001)  # has come and gone
     assert first.is_ahead(full=False)
 
 
 def test_who_is_passed_over_is_given_another_chance_now_and_then() -> None:
-    first, _ = crew_of(20, 0)
-    for _ in range(IN_VAIN + 5):
-        first.in_vain()
+    first, _ = loads_of(20, 0)
+    for _ in range(MISSED_AT_MOST + 5):
+        first.missed()
     assert not first.is_ahead(full=False)
-    first.relent()
+    first.decay()
     assert first.is_ahead(full=False)
-    first.in_vain()
+    first.missed()
     assert not first.is_ahead(full=False)
 
 
 def test_what_is_left_in_vain_counts_in_a_row_only() -> None:
-    first, second = crew_of(20, 0)
-    for taken in range(2 * IN_VAIN):
+    first, second = loads_of(20, 0)
+    for taken in range(2 * MISSED_AT_MOST):
         if taken % 10 == 9:
             second.tell(0, 1000 + taken)
-        first.in_vain()
+        first.missed()
         assert first.is_ahead(full=False)
 
 
 def test_alone_nobody_is_ahead() -> None:
-    crew = Crew.alone()
-    assert not crew.is_ahead(full=False)
-    crew.tell(1000, 1000)
-    assert not crew.is_ahead(full=True)
+    loads = WorkerLoads.alone()
+    assert not loads.is_ahead(full=False)
+    loads.tell(1000, 1000)
+    assert not loads.is_ahead(full=True)
 
 
-def test_seats_of_one_crew_are_in_the_same_memory_and_empty_at_first() -> None:
-    first, second = seats(2)
+def test_load_slots_of_one_node_are_in_the_same_memory_and_empty_at_first() -> None:
+    first, second = load_slots(2)
     try:
-        left, right = Crew.at(first), Crew.at(second)
+        left, right = WorkerLoads.at(first), WorkerLoads.at(second)
         assert left.sessions() == [None, None]
         left.tell(3, 2**32 + 3)
         right.tell(0, 0)
         assert right.sessions() == [3, 0]
         assert left.is_ahead(full=False)
-        Crew.at(second).leave()  # by another process, when that member has died
+        WorkerLoads.at(second).leave()  # by another process, when that member has died
         assert not left.is_ahead(full=False)
     finally:
         os.close(first.memory)
