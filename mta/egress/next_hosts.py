@@ -5,13 +5,13 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
+from mta.egress.connect import Reached, reach_first
 from mta.egress.connection import Connection
 from mta.egress.connection_budget import Attempt, Standing
 from mta.egress.house import House
-from mta.egress.reach import Reached, reach_first
-from mta.egress.settling import Settling
 from mta.egress.targets import Target
 from mta.egress.transaction import Transaction
+from mta.egress.transaction_end import Settling
 from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
 from mta.model.ids import DeliveryId

@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import Collection, Sequence
 
+from mta.egress.connect import Reached
 from mta.egress.connection import Connection
+from mta.egress.connection_opener import Opening
 from mta.egress.connections import Connections
+from mta.egress.content_fetch import Fetching
 from mta.egress.dial import Line
-from mta.egress.fetching import Fetching
-from mta.egress.fitness import NOT_PLAIN, is_plain, misfit
 from mta.egress.house import House
 from mta.egress.next_hosts import HostsBehind, NextHosts
-from mta.egress.opening import Opening
-from mta.egress.reach import Reached
-from mta.egress.settling import Settling, may_restart
+from mta.egress.peer_support import NOT_PLAIN, is_plain, misfit
 from mta.egress.transaction import Transaction, canceled, of_trouble, results, returned
+from mta.egress.transaction_end import Settling, may_restart
 from mta.egress.waiting import Waiting
 from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Protocol
 
+from mta.egress.connect import Reached, reach
 from mta.egress.connection_budget import MOST_SILENT, PATIENCE, PROMPT, SILENT_PACE, Attempt, Standing, growth
 from mta.egress.connections import Connections
 from mta.egress.house import House
-from mta.egress.reach import Reached, reach
 from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
 from mta.model.ids import MessageId
