@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
+from mta.egress.egress_ports import EgressPorts
 from mta.ingress.admission import STORE_FULL, Admission
 from mta.ingress.crew import Crew
 from mta.ingress.door import Door
@@ -13,6 +14,7 @@ from mta.ingress.listener import Listener
 from mta.ingress.reception import Reception
 from mta.ingress.turn_away import TurnAway
 from mta.model.errors import StoreError, reason_of
+from mta.policy.shaping import Shaping
 from mta.redis_store import keys
 from mta.rules.guard import Guard
 from mta.rules.unserved import SERVES
@@ -21,8 +23,10 @@ from mta.runtime.room import Room
 from mta.runtime.served_pools import ServedPools, held
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring import Store, open_store
+from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.limits import SharedLimits
+from mta.scheduling.queue_room import QueueRoom
 from mta.scheduling.reaper import Reaper
 from mta.scheduling.settler import Settler
 
@@ -85,19 +89,23 @@ class Outgo:
 
     def __init__(self, child: Child, store: Store, guard: Guard) -> None:
         settings = held(child.settings)
+        shaping = Shaping(settings)
         self._resolver = DnsResolver(settings.delivery.dns_servers)
-        self._limits = SharedLimits(store.limits, settings)
-        self.settler = Settler(store.queues, guard, settings)
-        self.egress = Egress(settings, self._resolver, guard, self.settler, self._limits, store.content)
+        self._limits = SharedLimits(store.limits, shaping)
+        self._lanes = ClaimLanes(store.queues.lanes)
+        room = QueueRoom(self._lanes)
+        self.settler = Settler(store.queues, guard, settings, shaping, self._lanes.wake)
+        ports = EgressPorts(self._resolver, guard, self.settler, self._limits, store.content, room)
+        self.egress = Egress(settings, shaping, ports)
         self.pools = ServedPools(settings, store.sweeps.pools)
-        self.dispatcher = Dispatcher(store.queues, self.egress, guard, self.settler, self.pools)
+        self.dispatcher = Dispatcher(store.queues, self.egress, guard, self.settler, self.pools, self._lanes, room)
         store.link.hear(keys.WAKE_CHANNEL, self._wake)
         store.link.on_reconnect(self.pools.look_soon)
-        store.link.on_reconnect(self.dispatcher.wake_all)
+        store.link.on_reconnect(self._lanes.wake_all)
         guard.on_lost(self._limits.renew)
 
     def _wake(self, prefix: bytes) -> None:
-        self.dispatcher.wake(keys.lane_of_prefix(prefix))
+        self._lanes.wake(keys.lane_of_prefix(prefix))
         self.pools.look_soon()
 
     async def watch(self) -> None:
@@ -193,6 +201,7 @@ class Worker:
             found["claimed"] = self._outgo.dispatcher.claimed
             found["stale"] = settler.stale
             found |= {f"settled:{what}": count for what, count in settler.outcomes.items()}
+            found |= settler.returns.metrics()
             found |= self._outgo.egress.metrics()
             found |= dict.fromkeys((SERVES + pool for pool in self._outgo.pools()), 1)
         return found
