@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from mta.journal.journal import Journal
-from mta.journal.lines import log_lines
+from mta.log_file.lines import log_lines
 from mta.log_file.delivery_log import DeliveryLog
 from mta.model.errors import severity
 from mta.runtime.child import Child, run

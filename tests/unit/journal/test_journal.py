@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.journal.journal import Journal
-from mta.journal.lines import log_lines
+from mta.log_file.lines import log_lines
 from mta.model.errors import StoreAway
 from mta.model.events import Event, EventType
 from mta.model.outcomes import Forced, Origin, Stage

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mta.journal.lines import log_lines
+from mta.log_file.lines import log_lines
 from mta.log_file.delivery_log import DeliveryLog
 from mta.runtime.journal import _open_log
 
