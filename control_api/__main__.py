@@ -66,6 +66,7 @@ def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Und
         books=store.books,
         messages=store.messages,
         tail=store.tail,
+        journals=store.outbox,
         tokens=store.cluster,
         fate=store.foundation,
         node=settings.node.name,

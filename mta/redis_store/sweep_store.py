@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from mta.model.entries import framed
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey
 from mta.ports.rules import InterceptAnswer, Match, Queued, SweepMove, SweepState
@@ -105,7 +106,7 @@ class StoredSweeps:
             )
         )
         step_keys = [*(prefix + name for name in _MOVE_KEYS), *_named(prefix, source, queues, kinds)]
-        count = int(await self._link.call(b"move", step_keys, [blob, codec.framed(events)]))
+        count = int(await self._link.call(b"move", step_keys, [blob, framed(events)]))
         return (InterceptAnswer.OLD_RULES, 0) if count < 0 else (InterceptAnswer.OK, count)
 
     async def drop_spared(self, lane: int, rule: str, most: int, early: bool = False) -> int:

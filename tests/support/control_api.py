@@ -23,6 +23,7 @@ from mta.model.mail import QueueKey
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
+from mta.ports.journal import JournalState
 from mta.ports.messages import Standing
 from mta.ports.rules import Edit, Effect, Exists, OrderFigures, RemovedRule, SweepState
 from mta.ports.spares import Undone
@@ -59,6 +60,7 @@ class Cluster:
         self.lines: list[tuple[str, bytes]] = []
         self.watched = 0
         self.backlog = 0
+        self.journals: list[JournalState] = []
         self.totals: dict[str, int] = {}
         self.figures = OrderFigures(0, 0, 0, 0.0, ((0.1, 0),))
         self.token_reads = 0
@@ -347,6 +349,15 @@ class Fate:
         return at
 
 
+class Journals:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def journals(self) -> list[JournalState]:
+        self._cluster.reach()
+        return self._cluster.journals
+
+
 def dependencies(cluster: Cluster) -> Dependencies:
     async def health() -> str:
         cluster.reach()
@@ -363,6 +374,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         books=Books(cluster),  # type: ignore[arg-type]
         messages=Messages(cluster),
         tail=Tail(cluster),
+        journals=Journals(cluster),
         tokens=Tokens(cluster),
         fate=Fate(cluster),
         node="n1",
