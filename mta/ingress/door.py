@@ -36,7 +36,7 @@ class Door:
         """Who is refused, and who is accepted and ended at once. Where, from which IP and to which peer a delivery will
         be attempted is not known yet: rules that ask for it decide later. So do pauses and deferrals, unless a deferral
         refuses the message."""
-        if not self._rules.may_dot():
+        if not self._rules.may_send_dot():
             return NO_DOOR
         table = self._rules.table
         generation = table.head.generation

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, StoreRefuses, StoreUnreached
 from mta.model.ids import DeliveryId, delivery_text
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
-from mta.ports.queueing import NO_DOOR, Ambiguous, Doorway, Due, Fresh, Settled, Settlement, Want
+from mta.ports.queueing import NO_DOOR, Ambiguous, ClaimRequest, Doorway, Due, Fresh, Settled, Settlement
 from mta.redis_store import codec, keys
 from mta.redis_store.accept_step import AcceptStep
 from mta.redis_store.content import IN_PIECES, StoredContent
@@ -140,7 +140,7 @@ class Queues:
             for at in range(1, len(answer), 3)
         ]
 
-    async def claim(self, lane: int, wants: Sequence[Want], most_bytes: int) -> list[Claimed]:
+    async def claim(self, lane: int, wants: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
         await self._give_back_unseen(lane)
         prefix, session = self._prefixes[lane], self._session.id
         step_keys = self._claim_keys(lane, session)

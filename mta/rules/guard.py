@@ -75,10 +75,10 @@ class Guard:
         """Why nothing can be confirmed: a rule of the store cannot be read here. "" = all can."""
         return self._unreadable
 
-    def may_begin(self) -> bool:
+    def may_send_mail(self) -> bool:
         return self._now() < self._permit_until - self._staleness / 2
 
-    def may_dot(self) -> bool:
+    def may_send_dot(self) -> bool:
         return self._now() < self._permit_until
 
     def on_change(self, abort: ChangeHook) -> None:

@@ -198,7 +198,7 @@ class Rules:
     def __init__(self) -> None:
         self.table = RuleTable.build(Head(3, "a"), [])
 
-    def may_dot(self) -> bool:
+    def may_send_dot(self) -> bool:
         return True
 
 

@@ -12,7 +12,7 @@ from mta.model.mail import QueueKey
 from mta.model.outcomes import Class
 from mta.model.rules import NO_HEAD, Head, Kind, Rule, Selectors
 from mta.policy.rule_table import RuleTable
-from mta.ports.queueing import Doorway, Interception, Move, Settled, Want
+from mta.ports.queueing import ClaimRequest, Doorway, Interception, Move, Settled
 from mta.ports.rules import InterceptAnswer
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
@@ -64,7 +64,7 @@ async def test_a_pool_that_is_known_from_the_door_alone_can_be_canceled_undone_a
     assert (await undo_all(store)).reinstated == 1
     assert await store.sweeps.pools() == [pool]
     assert [counts.due for counts in await store.books.queues()] == [1]
-    [claimed] = await store.queues.claim(0, [Want(QueueKey(pool, "example.com"), 5)], 1 << 20)
+    [claimed] = await store.queues.claim(0, [ClaimRequest(QueueKey(pool, "example.com"), 5)], 1 << 20)
     assert message_of(claimed.id) == batch[1].id
     await sound(store)
 

@@ -24,7 +24,7 @@ class Table:
         self.table = RuleTable.build(Head(7, "c"), rules, node, clock=lambda: NOW)
         self.fresh = True
 
-    def may_dot(self) -> bool:
+    def may_send_dot(self) -> bool:
         return self.fresh
 
 
