@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from mta.ports.rules import Queued
 from mta.redis_store import codec, keys
 from mta.redis_store.certainty import made_certain
 from mta.redis_store.link import Link
+from mta.redis_store.steps import messages as cancel
 from mta.timing.clock import wall_ms, wall_seconds
 
 _PROBED: Final = 100  # recipients that are looked for where nothing says how many there are; most of one step
@@ -220,9 +221,9 @@ class StoredMessages:
             for found, place in some:
                 names.update(_touched(prefix, found, place))
                 items.append(_item(found, place, _Ending(self._node, now)))
-            blob = codec.encode((now, int(self._retention * 1000), Class.CANCELED.value, items))
+            batch = cancel.Batch(now, int(self._retention * 1000), Class.CANCELED.value, items)
             step_keys = [prefix + name for name in _CANCEL_KEYS] + sorted(names)
-            answers += await self._link.call(b"cancel", step_keys, [blob])
+            answers += await self._link.call(b"cancel", step_keys, [codec.encode(batch)])
         return answers
 
     async def expire(self, lane: int, over: Sequence[Queued], reason: str) -> int:
@@ -237,9 +238,9 @@ class StoredMessages:
                 found = _Found(queued.id, queued.raw, queued.record, queued.reclaims, at=queued.queue.domain)
                 names.update(_touched(prefix, found, place))
                 items.append(_item(found, place, ending))
-            blob = codec.encode((now, int(self._retention * 1000), Class.EXPIRED.value, items))
+            batch = cancel.Batch(now, int(self._retention * 1000), Class.EXPIRED.value, items)
             step_keys = [prefix + name for name in _CANCEL_KEYS] + sorted(names)
-            answers = await self._link.call(b"cancel", step_keys, [blob])
+            answers = await self._link.call(b"cancel", step_keys, [codec.encode(batch)])
             count += answers.count(b"C")
         return count
 
@@ -334,7 +335,7 @@ def _ended(record: Record, pool: str, now: int, uncertain: bool) -> endings.Fina
     )
 
 
-def _item(found: _Found, place: _Place, ending: _Ending) -> tuple[Any, ...]:
+def _item(found: _Found, place: _Place, ending: _Ending) -> cancel.Item:
     text, record = codec.lua_text, found.record
     stage = found.status[1] if place.kind == "spared" else ""
     tags: tuple[str, ...] = ()
@@ -358,17 +359,17 @@ def _item(found: _Found, place: _Place, ending: _Ending) -> tuple[Any, ...]:
             )
         )
         final = codec.encode(_ended(record, place.pool, ending.at, found.uncertain))
-    return (
-        text(found.id),
-        place.kind,
-        place.pool,
-        found.domain,
-        place.source,
-        text(found.raw),
-        tags,
-        text(event),
-        text(final),
-        stage,
-        found.uncertain,
-        left_rule,
+    return cancel.Item(
+        id=text(found.id),
+        kind=place.kind,
+        pool=place.pool,
+        domain=found.domain,
+        source=place.source,
+        record=text(found.raw),
+        tags=tags,
+        event=text(event),
+        final=text(final),
+        stage=stage,
+        uncertain=found.uncertain,
+        left_rule=left_rule,
     )

@@ -9,6 +9,7 @@ from mta.model.outcomes import Stage
 from mta.ports.spares import Back, Spared
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+from mta.redis_store.steps import undo
 from mta.timing.clock import wall_ms
 
 _STAGES: Final = {stage.value[0]: stage for stage in Stage}
@@ -62,19 +63,19 @@ class StoredSpares:
         step_keys += [keys.rule_key(prefix, rule.encode()), *names]
         text = codec.lua_text
         items = [
-            (
-                text(one.spared.id),
-                queues[one.spared.queue],
-                one.spared.stage.value,
-                one.spared.uncertain,
-                one.spared.record.tags,
-                text(codec.encode_record(one.record, one.spared.reclaims)),
-                text(one.event),
-                one.due_at,
+            undo.Item(
+                id=text(one.spared.id),
+                queue=queues[one.spared.queue],
+                stage=one.spared.stage.value,
+                uncertain=one.spared.uncertain,
+                tags=one.spared.record.tags,
+                record=text(codec.encode_record(one.record, one.spared.reclaims)),
+                event=text(one.event),
+                due=one.due_at,
             )
             for one in back
         ]
-        blob = codec.encode((rule, self._hours, list(queues), items))
+        blob = codec.encode(undo.Batch(rule=rule, hours=self._hours, queues=list(queues), items=items))
         return int(await self._link.call(b"reinstate", step_keys, [blob, wall_ms()]))
 
 

@@ -8,12 +8,11 @@ end
 redis.register_function { function_name = STEP .. 'piece', callback = piece }
 
 -- What rules decided at the door: deliveries that end in the step that accepts them (counted as queued until here), and messages that are not accepted at all.
--- door: [retention_ms, [[id, pool, domain, rule, tags, final, spare_ms], ...], [[rule, tags, recipients], ...]]
 local function at_the_door(P, door)
-  local retention_ms, intercepted, rejected = unpack(door)
+  local retention_ms, intercepted, rejected = unpack(door) -- accept.Door
   local now, sums, ended, spares, hit = now_ms(), {}, {}, {}, {}
   for _, item in ipairs(intercepted) do
-    local id, pool, domain, rule, tags, final, spare_ms = unpack(item)
+    local id, pool, domain, rule, tags, final, spare_ms = unpack(item) -- accept.Ended
     local of_rule = P .. 'rule:' .. rule
     count_tags(sums, P, tags, 'queued', -1, 'intercepted:door', 1)
     count(sums, of_rule, 'intercepted:door', 1)
@@ -27,7 +26,7 @@ local function at_the_door(P, door)
     end
   end
   for _, item in ipairs(rejected) do
-    local rule, tags, recipients = unpack(item)
+    local rule, tags, recipients = unpack(item) -- accept.Refused
     count_tags(sums, P, tags, 'rejected', recipients)
     count(sums, P .. 'rule:' .. rule, 'hits', recipients)
     hit[P .. 'rule:' .. rule] = true
@@ -83,9 +82,7 @@ end
 -- its counters, events and final status, and, where it is spared, record and content.
 -- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same queue; the token is 'a<number>'.
 -- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda..., tag..., rule..., spared..., parts...
--- ARGV[1]: msgpack [session, number, backlog_hard, generation, queues, records, refs, tags, accepted, part keys, owners, door]
---   queues: [[pool, domain, [due, id, due, id, ...], how many of the first are to be claimed], ...]; records: [id, record, ...]; refs: [message, n, ...]; tags: [tag, n, ...];
---   owners: [message, recipients, ...] of the contents; door: [] = rules ended and refused nothing, see above
+-- ARGV[1]: msgpack of accept.Batch (see accept.py, whose fields a test compares with the locals here).
 -- ARGV[2]: the events, framed. ARGV[3...]: message id, content, ...; none where a command before the step put them there, in one transaction with it.
 -- Answers [OK, how many were claimed of each queue, ...],
 -- DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
@@ -93,7 +90,7 @@ end
 local function accept(keys, argv)
   local P = prefix_of(keys[1], 'lane')
   local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, parts, owners, door =
-    unpack(cmsgpack.unpack(argv[1]))
+    unpack(cmsgpack.unpack(argv[1])) -- accept.Batch
   local refused = refusal(keys, P, session, number, backlog_hard, generation)
   if refused then
     drop_contents(P, owners)
@@ -112,7 +109,7 @@ local function accept(keys, argv)
   end
   local pools, answer, holds, waiting, now = {}, { 'OK' }, {}, false, now_ms()
   for at, queue in ipairs(queues) do
-    local pool, domain, entries, take = unpack(queue)
+    local pool, domain, entries, take = unpack(queue) -- accept.Queue
     local due = P .. 'due:' .. pool .. ':' .. domain
     if take > 0 and redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1)[1] then
       take = 0
