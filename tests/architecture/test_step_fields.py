@@ -12,9 +12,12 @@ import pytest
 from tests.support.sources import ROOT
 
 STEPS = ROOT / "mta/redis_store/steps"
-_UNPACKED = re.compile(r"local\s+([\w\s,]+?)\s*=\s*unpack\([^\n]*\) -- (\w+)\.(\w+)\n")
-_PLACES = re.compile(r"local\s+([A-Z_\s,]+?)\s*=\s*(\d[\d\s,]*?) -- (\w+)\.(\w+)\n")
-_PACKED = re.compile(r"unpack\(cmsgpack\.unpack\(argv\[1\]\)\)(?! -- \w+\.\w+\n)")
+# `local a, b = unpack(x)` with the named tuple in a comment, at the end of its line or in the line before.
+_UNPACKED = re.compile(
+    r"(?:-- (\w+\.[A-Z]\w*)\n\s*)?local\s+([\w\s,]+?)\s*=\s*(unpack\([^\n]*\))(?: -- (\w+\.[A-Z]\w*))?\n"
+)
+_PLACES = re.compile(r"local\s+([A-Z_\s,]+?)\s*=\s*(\d[\d\s,]*?) -- (\w+\.[A-Z]\w*)\n")
+_PACKED = "unpack(cmsgpack.unpack(argv[1]))"
 
 
 class Use(NamedTuple):
@@ -32,12 +35,13 @@ def _words(text: str) -> list[str]:
 def _uses() -> Iterator[Use]:
     for path in sorted(STEPS.glob("*.lua")):
         text = path.read_text("utf-8")
-        for names, step, name in _UNPACKED.findall(text):
-            found = {place: word for place, word in enumerate(_words(names), 1) if word != "_"}
-            yield Use(path.name, f"{step}.{name}", found)
-        for names, places, step, name in _PLACES.findall(text):
+        for before, names, _, behind in _UNPACKED.findall(text):
+            if before or behind:
+                found = {place: word for place, word in enumerate(_words(names), 1) if word != "_"}
+                yield Use(path.name, before or behind, found)
+        for names, places, tuple_ in _PLACES.findall(text):
             pairs = zip(map(int, _words(places)), map(str.lower, _words(names)), strict=True)
-            yield Use(path.name, f"{step}.{name}", dict(pairs))
+            yield Use(path.name, tuple_, dict(pairs))
 
 
 def _fields(tuple_: str) -> tuple[str, ...]:
@@ -66,7 +70,10 @@ def test_every_tuple_is_read_by_its_lua_file() -> None:
 
 @pytest.mark.parametrize("path", sorted(STEPS.glob("*.lua")), ids=lambda path: path.name)
 def test_every_packed_argument_names_its_tuple(path: Path) -> None:
-    assert _PACKED.findall(path.read_text("utf-8")) == []
+    text = path.read_text("utf-8")
+    named = [before or behind for before, _, value, behind in _UNPACKED.findall(text) if value == _PACKED]
+    assert len(named) == text.count(_PACKED)
+    assert all(named)
 
 
 @pytest.mark.parametrize("step", ["settle", "accept"])

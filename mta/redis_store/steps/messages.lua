@@ -96,8 +96,8 @@ local function cancel(keys, argv)
   local rec, cancels = P .. 'rec', P .. 'cancels'
   local answer, gone, ended, events, sums = {}, {}, {}, {}, {}
   for i, item in ipairs(items) do
-    local id, kind, pool, domain, source, record, tags, event, final, stage, uncertain, left_rule =
-      unpack(item) -- messages.Item
+    -- messages.Item
+    local id, kind, pool, domain, source, record, tags, event, final, stage, uncertain, left_rule = unpack(item)
     local member = id .. pool .. '|' .. domain
     answer[i] = 'M'
     if kind == 'claimed' then

@@ -108,7 +108,8 @@ end
 
 -- Any other way out.
 local function other_end(step, i, id, kind, other)
-  local _, move, class, stage, _, rule, uncertain, _, deferred, past_dot_of, left_rule, _, spare_ms = unpack(kind) -- settle.Kind
+  -- settle.Kind
+  local _, move, class, stage, _, rule, uncertain, _, deferred, past_dot_of, left_rule, _, spare_ms = unpack(kind)
   local due, record = unpack(other) -- settle.Other
   local P, now, sums = step.P, step.now, step.sums
   local tags, pool, domain = tags_of(step, i), queue_of(step, i)
@@ -241,7 +242,8 @@ end
 
 local function settle(keys, argv)
   local P, now = prefix_of(keys[1], 'lane'), now_ms()
-  local session, retention_ms, holds, kinds, plain, hold_of, kind_of, others, shared = unpack(cmsgpack.unpack(argv[1])) -- settle.Batch
+  -- settle.Batch
+  local session, retention_ms, holds, kinds, plain, hold_of, kind_of, others, shared = unpack(cmsgpack.unpack(argv[1]))
   local claimed, cancels, ids = P .. 'claimed:' .. session, P .. 'cancels', {}
   for i = 1, #kind_of do
     ids[i] = string.sub(argv[3], 18 * i - 17, 18 * i)
