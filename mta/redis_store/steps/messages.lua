@@ -88,14 +88,15 @@ redis.register_function { function_name = STEP .. 'message_places', callback = m
 -- one's death, ends it. What a rule spared stays intercepted and is let go. Never leaves a mark on what has ended, and
 -- touches nothing that has moved, or has another record, since it was read.
 -- KEYS: lane, rec, content, refs, count, events, cancels, parked, pauses, spares, then claimed, due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [now, retention_ms, class, items]; an item is an array in the order of the locals below.
+-- ARGV[1]: msgpack of messages.Batch (steps/messages.py).
 -- Answers one of C (ended), A (its worker is asked), S (no longer spared), M (it has moved: look again) for each item.
 local function cancel(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local asked_at, retention_ms, as, items = unpack(cmsgpack.unpack(argv[1]))
+  local asked_at, retention_ms, as, items = unpack(cmsgpack.unpack(argv[1])) -- messages.Batch
   local rec, cancels = P .. 'rec', P .. 'cancels'
   local answer, gone, ended, events, sums = {}, {}, {}, {}, {}
   for i, item in ipairs(items) do
+    -- messages.Item
     local id, kind, pool, domain, source, record, tags, event, final, stage, uncertain, left_rule = unpack(item)
     local member = id .. pool .. '|' .. domain
     answer[i] = 'M'

@@ -39,7 +39,7 @@ redis.register_function { function_name = STEP .. 'first', callback = first, fla
 
 -- How a move changes the books of `n` deliveries of one kind; `from` and `source`: the class and the pause ('' = none) that they leave.
 local function count_move(sums, P, move, from, source, kind, n)
-  local rule, tags, uncertain, left_rule = unpack(kind)
+  local rule, tags, uncertain, left_rule = unpack(kind) -- sweep.Kind
   local of_rule = P .. 'rule:' .. rule
   local field = move == 'release' and 'queued' or move == 'hold' and 'held' or 'intercepted:queued'
   count_tags(sums, P, tags, from, -n, field, n)
@@ -123,29 +123,27 @@ redis.register_function { function_name = STEP .. 'unhold', callback = unhold, f
 
 -- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went elsewhere, since it was read.
 -- KEYS: lane, rec, content, refs, count, events, pauses, spares, cancels, then due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [move, source, generation, retention_ms, [[pool, domain], ...], [[rule, tags, uncertain, left_rule, spare_ms], ...],
---   ids, queues, kinds, raws, fates, shared], the five lists before the last in one order; queues and kinds are places in the lists before. A raw is the record that
---   was read: a delivery that was attempted or counted otherwise since is left to the next pass, or to whoever claims it. A fate is the
---   final status of what is intercepted, else the new record. shared: [digest, what final statuses name by it, ...].
--- ARGV[2]: their events, framed. `source` is a pause, or '' for the queues.
+-- ARGV[1]: msgpack of sweep.Batch (steps/sweep.py). A delivery that was attempted or counted otherwise since it was read is left to the next
+--   pass, or to whoever claims it. ARGV[2]: their events, framed.
 -- Answers how many, or -1 when the lane's barrier is above `generation`.
 local function move(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local how, source, generation, retention_ms, queues, kinds, all, queue_of, kind_of, raws, fates, shared = unpack(cmsgpack.unpack(argv[1]))
+  local how, source, generation, retention_ms, queues, kinds, ids, queue_of, kind_of, raws, fates, shared =
+    unpack(cmsgpack.unpack(argv[1])) -- sweep.Batch
   if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then
     return -1
   end
   local now, from = now_ms(), source == '' and 'queued' or 'held'
   local sums, gone, ended, records, met, moved, stays = {}, {}, {}, {}, {}, 0, {}
   local spares, adds, cancels = {}, {}, redis.call('EXISTS', P .. 'cancels') == 1
-  for _, group in ipairs(by_source(P, source, queues, all, queue_of)) do
+  for _, group in ipairs(by_source(P, source, queues, ids, queue_of)) do
     local left, pool, domain = {}, nil, nil
     local scores = redis.call('ZMSCORE', group.key, unpack(group.members))
     local found = redis.call('HMGET', P .. 'rec', unpack(group.ids))
     for at, i in ipairs(group.places) do
       if scores[at] and found[at] == raws[i] then
         local id, kind = group.ids[at], kind_of[i]
-        local rule, _, uncertain, _, spare_ms = unpack(kinds[kind])
+        local rule, _, uncertain, _, spare_ms = unpack(kinds[kind]) -- sweep.Kind
         met[kind] = (met[kind] or 0) + 1
         moved = moved + 1
         left[#left + 1] = group.members[at]
