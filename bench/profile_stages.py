@@ -8,8 +8,7 @@ OTHER = "other"
 # innermost frame that any line fits decides, by the first line that fits it; what no line names (the Redis client,
 # msgspec, grammar, ids) counts for whoever called it.
 STAGES: tuple[tuple[str, str], ...] = (
-    ("mta/ingress/session.py", "intake: session"),
-    ("mta/ingress/listener.py", "intake: session"),
+    ("mta/ingress/", "intake: session"),
     ("mta/smtp/server_machine.py", "intake: SMTP machine"),
     ("mta/smtp/server_session.py", "intake: SMTP machine"),
     ("mta/smtp/verbs.py", "intake: SMTP machine"),

@@ -548,6 +548,20 @@ CLAIMED_AS_ACCEPTED = (
         "taken",
         _T_FRESH + "what_was_claimed_for_a_session_that_was_given_up_meanwhile_is_others[plain]",
     ),
+    Mutation(
+        "claimed as accepted: without a reply",
+        "mta/redis_store/queues.py",
+        "            if any(taken):\n",
+        "            if False:\n",
+        _T_FRESH + "claims_of_an_accept_that_may_not_be_told_go_back[plain]",
+    ),
+    Mutation(
+        "claimed as accepted: each reservation ends",
+        "mta/admission/group_commit.py",
+        "                hand_over(delivery, reserved, claimed or _NO_CLAIMS)\n",
+        "                if claimed is not None:\n                    hand_over(delivery, reserved, claimed)\n",
+        "tests/unit/admission/test_group_commit.py::test_each_reservation_ends_whatever_the_store_says",
+    ),
 )
 
 BUILDS = (
