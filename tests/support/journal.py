@@ -113,7 +113,6 @@ class Sink:
     def write(self) -> None:
         added, self._added = self._added, []
         if self.full:
-            del self.got[self.synced :]
             raise OSError(28, "No space left on device")
         self.got += added
 
