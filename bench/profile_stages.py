@@ -30,6 +30,7 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("mta/redis_store/outbox.py", "journal: read and trim"),
     ("mta/log_file/lines.py", "journal: lines"),
     ("mta/log_file/", "journal: written"),
+    ("mta/spool_files/", "journal: spooled"),
     ("mta/journal/", "journal: rounds and decoding"),
     ("mta/redis_store/subscription.py", "wake-ups"),
     ("mta/rules/", "rules and sessions: confirmed"),

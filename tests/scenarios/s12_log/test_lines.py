@@ -47,8 +47,10 @@ def test_each_delivery_has_one_reception_and_one_final_line_that_tell_its_story(
     assert reception["size"] == delivery["size"] == len(receipt.body)
     assert (delivery["code"], delivery["enhanced"], delivery["text"]) == (250, "2.0.0", "taken")
     assert (delivery["origin"], delivery["attempt"], delivery["remote_ip"]) == ("remote", 1, "127.0.0.1")
-    assert seconds(reception["time"]) <= receipt.dot_at <= seconds(delivery["time"]) + 0.002
-    assert seconds(delivery["queued_at"]) <= receipt.mail_at + 0.002
+    apart = 0.01  # the node's time of day is the store's; the sink's is the host's
+    assert seconds(reception["time"]) <= receipt.dot_at + apart
+    assert receipt.dot_at <= seconds(delivery["time"]) + apart
+    assert seconds(delivery["queued_at"]) <= receipt.mail_at + apart
     assert delivery["duration_ms"] < 5000
     bounce = story[no][-1]
     assert (bounce["code"], bounce["enhanced"], bounce["text"], bounce["origin"]) == (

@@ -40,7 +40,7 @@ def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_re
     assert all(line == same[0] for same in by_event.values() for line in same)
 
 
-def test_a_journal_killed_while_its_log_is_moved_misses_nothing(logged: Any):
+def test_k17_a_journal_killed_while_its_log_is_moved_misses_nothing(logged: Any):
     node = logged.node
     count, moves = 300, {100: "k1", 200: "k2"}
     with node.client() as client:
