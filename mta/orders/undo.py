@@ -12,7 +12,7 @@ from mta.model.events import EventType, delivery_event
 from mta.model.mail import Record
 from mta.model.outcomes import NO_ATTEMPT
 from mta.model.rules import Head, Rule
-from mta.orders.order_book import GRACE
+from mta.orders.order import GRACE
 from mta.ports.orders import Effect, Orders
 from mta.ports.rule_store import RuleStore
 from mta.ports.undo import Reinstatement, UndoCopy, UndoCopyStore, UndoProgress
