@@ -97,8 +97,8 @@ class Journal:
         self._stopping.set()
         if self.task is not None:
             await asyncio.gather(self.task, return_exceptions=True)
-        for lane in list(self._lanes.values()):
-            with suppress(StoreError):  # then the lease runs out by itself
+        with suppress(StoreError):  # then the leases run out by themselves; each try would wait as long as the first
+            for lane in list(self._lanes.values()):
                 await self._outbox.release(lane.number, self._name)
         self._lanes.clear()
         await self._on_thread(self._sink.close)
@@ -128,7 +128,8 @@ class Journal:
     async def _sleep(self, seconds: float) -> None:
         """Or until it is told to stop."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def _rest(self) -> None:
         """Until an event comes or it is told to stop. Raises StoreError, OSError."""
@@ -154,9 +155,13 @@ class Journal:
     async def _finish(self) -> None:
         """Write what was settled before this journal was told to stop; what takes too long is the next journal's."""
         end = self._clock() + _LAST_ROUNDS
-        with suppress(StoreError, OSError):
+        try:
             while self._clock() < end and await self.round():
                 pass
+        except StoreError:
+            self._lanes.clear()  # the supervisor frees them: to ask once more would only take as long again
+        except OSError:
+            pass
 
     async def round(self) -> int:
         """Once through everything; how many events were made durable. Raises StoreError, OSError: nothing is lost."""

@@ -24,6 +24,10 @@ class Rules(Protocol):
         """Whether a final dot may be written now: now() < permit_until. Asked before and after the write."""
         ...
 
+    def is_fresh(self) -> bool:
+        """Whether a decision by the table counts now: now() < permit_until."""
+        ...
+
     def on_change(self, abort: Callable[[RuleTable], Sequence[PastDot]]) -> None:
         """Register the synchronous hook run right after each swap and before it is confirmed: it aborts every
         transaction that matches the new table and has not handed over its dot, and returns those that have, and those

@@ -81,6 +81,9 @@ class Guard:
     def may_dot(self) -> bool:
         return self._now() < self._permit_until
 
+    def is_fresh(self) -> bool:
+        return self.may_dot()
+
     def on_change(self, abort: ChangeHook) -> None:
         self._change_hooks.append(abort)
 

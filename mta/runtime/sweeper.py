@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from typing import Final
 
 from mta.rules.guard import Guard
@@ -22,7 +23,6 @@ _NICE: Final = 10
 
 
 async def main(child: Child) -> None:
-    os.nice(_NICE)
     settings = child.settings
     store = await open_store(settings, child.boot.redis_url, "sweeper", ("sweeper",), child.stopping)
     guard = Guard(store.rules, "", protected=settings.rules.protected_tags)
@@ -39,6 +39,9 @@ async def main(child: Child) -> None:
     child.essential(store.link.listen())
     tasks = [child.essential(asyncio.create_task(one.run(), name=type(one).__name__)) for one in workers]
     await child.unless_stopped(guard.ready())
+    if not child.stopping.is_set():
+        with suppress(OSError):  # a system may forbid it
+            os.nice(_NICE)  # not before: the start of the node waits for this process, and its stop for its end
     child.ready()
     await child.stopping.wait()
     for one in workers:

@@ -7,9 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
-
-from msgspec.structs import replace
+from urllib.parse import urlsplit
 
 from mta.model.errors import (
     SettingsError,
@@ -154,10 +152,7 @@ async def check_store(redis: RedisSettings) -> Link:
 
 def _link(redis: RedisSettings, url: str, crowded: bool) -> Link:
     """Raises SettingsError."""
-    password = read_password(redis)
-    user, url_password = _of_cluster(url)
-    known = replace(redis, username=user or redis.username)
-    return Link(url, known, password if url_password is None else url_password, crowded=crowded)
+    return Link(url, redis, read_password(redis), crowded=crowded)
 
 
 def trouble_of(error: StoreError, redis: RedisSettings, url: str) -> str:
@@ -179,14 +174,6 @@ def address_of(url: str) -> str:
     """Host and port, or the socket's path: a URL without its secrets."""
     where = urlsplit(url)
     return where.path if where.scheme == "unix" else where.netloc.rpartition("@")[2]
-
-
-def _of_cluster(url: str) -> tuple[str, str | None]:
-    """User and password in the URL of a Cluster, whose client is given a host and no URL."""
-    where = urlsplit(url)
-    if where.scheme != "redis+cluster":
-        return "", None
-    return unquote(where.username or ""), None if where.password is None else unquote(where.password)
 
 
 async def patiently(call: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:

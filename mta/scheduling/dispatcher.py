@@ -132,7 +132,6 @@ class Dispatcher:
     def start(self) -> None:
         self._settler.on_room(self.room_for, self._look_for_room)
         self._settler.on_returned(self.wake)
-        self._claims.claim_fresh(self)
         self._rules.on_permit(self.wake_all)
         loop = asyncio.get_running_loop()
         self.tasks = [loop.create_task(self._run(lane)) for lane in self._lanes]

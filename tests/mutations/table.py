@@ -5,7 +5,7 @@ from typing import NamedTuple
 _GUARD = "mta/rules/guard.py"
 _ORDERS = "mta/orders/order_book.py"
 _OUTLET = "mta/egress/outlet.py"
-_RULES_LUA = "mta/redis_store/functions/rules.lua"
+_RULES_LUA = "mta/redis_store/steps/rules.lua"
 
 _T_GUARD = "tests/unit/rules/test_guard.py::test_"
 _T_ORDERS = "tests/unit/orders/test_order_book.py::test_"
@@ -369,14 +369,14 @@ BARRIER = (
     ),
     Mutation(
         "the barrier: it holds against settlements",
-        "mta/redis_store/functions/settle.lua",
+        "mta/redis_store/steps/settle.lua",
         "elseif kind[GENERATION] >= 0 and kind[GENERATION] < barrier then",
         "elseif false then",
         _T_QUEUES + "decisions_below_the_barrier_do_nothing[plain]",
     ),
     Mutation(
         "the barrier: it holds against sweeps",
-        "mta/redis_store/functions/sweep.lua",
+        "mta/redis_store/steps/sweep.lua",
         "  if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then\n    return -1\n  end\n",
         "",
         _T_STORE + "a_sweep_sees_the_queue_and_ends_what_is_still_there[plain]",
@@ -410,7 +410,7 @@ SWEEP_OF_ONE_STATE_EACH = (
     ),
     Mutation(
         "the sweep: scheduled, seen in the store",
-        "mta/redis_store/functions/sweep.lua",
+        "mta/redis_store/steps/sweep.lua",
         "local page = redis.call('ZSCAN', keys[2], argv[1], 'COUNT', argv[2])",
         "local page = { '0', redis.call('ZRANGE', keys[2], '-inf', now_ms(), 'BYSCORE', 'WITHSCORES') }",
         _T_STORE + "a_sweep_sees_what_is_due_scheduled_and_deferred[plain]",
@@ -469,7 +469,7 @@ FAILOVER = (
     ),
     Mutation(
         "a head that went back: no lost number is used again",
-        "mta/redis_store/functions/rules_regain.lua",
+        "mta/redis_store/steps/rules_regain.lua",
         "math.max(head_of(P), lost)",
         "head_of(P)",
         "tests/integration/test_failover.py::test_nothing_that_a_promoted_replica_did_not_get_is_lost",
@@ -493,49 +493,49 @@ CLAIMED_AS_ACCEPTED = (
     ),
     Mutation(
         "claimed as accepted: older mail first",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "    if take > 0 and redis.call(",
         "    if false and redis.call(",
         _T_FRESH + "nothing_overtakes_older_mail_that_is_due[plain]",
     ),
     Mutation(
         "claimed as accepted: a lost answer",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "  give_back(P, keys[3], unseen, false, tonumber(argv[3]))\n  return 'RAN'",
         "  return 'RAN'",
         _T_FRESH + "an_accept_that_ran_without_an_answer_gives_back_what_it_claimed[plain]",
     ),
     Mutation(
         "claimed as accepted: a number once voided stays so",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "  if number > done then\n",
         "  if number ~= done then\n",
         _T_FRESH + "a_void_of_an_earlier_number_opens_the_door_to_no_later_one[plain]",
     ),
     Mutation(
         "contents beside the step: a refusal takes them out",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "    drop_contents(P, owners)\n",
         "",
         _T_CONTENTS + "what_was_voided_leaves_no_content[plain]",
     ),
     Mutation(
         "contents beside the step: what lives keeps its own",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "    if not needed then\n",
         "    if true then\n",
         _T_CONTENTS + "old_rules_leave_no_content_and_a_late_copy_takes_none[plain]",
     ),
     Mutation(
         "contents beside the step: whichever recipient lives",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "    while not needed and number <= owners[i + 1] do",
         "    while not needed and number <= 1 do",
         _T_CONTENTS + "the_only_delivery_left_of_several_may_be_any[plain]",
     ),
     Mutation(
         "contents beside the step: an error within the transaction",
-        "mta/redis_store/wires.py",
+        "mta/redis_store/step_connections.py",
         "    for one in (*queued, *(done if isinstance(done, list) else [done])):",
         "    for one in queued:",
         _T_CONTENTS + "a_server_without_the_library_gets_it_and_has_the_batch_once[plain]",
@@ -588,8 +588,8 @@ BUILDS = (
     Mutation(
         "builds: no library is replaced",
         "mta/redis_store/link.py",
-        'await self.command("FUNCTION LOAD", library.CODE',
-        'await self.command("FUNCTION LOAD", "REPLACE", library.CODE',
+        'await self._command_at(master, "FUNCTION LOAD", library.CODE',
+        'await self._command_at(master, "FUNCTION LOAD", "REPLACE", library.CODE',
         "tests/integration/redis_store/test_libraries.py::test_k15_a_library_that_is_there_is_left_as_it_is[plain]",
     ),
 )

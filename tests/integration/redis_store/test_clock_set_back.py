@@ -47,8 +47,8 @@ async def test_k14_the_callers_clock_says_what_is_due_and_when_what_it_gives_bac
     store = await open_store()
     now = process_clock.now_ms()
     later = now + 3_600_000
-    assert await store.queues.accept(0, [message(due_at=now, expires_at=now + DAYS)])
-    assert await store.queues.accept(0, [message(due_at=later, expires_at=now + DAYS)])
+    assert await store.queues.accept(0, [message(due_at=now, expires_at=now + DAYS)]) is not None
+    assert await store.queues.accept(0, [message(due_at=later, expires_at=now + DAYS)]) is not None
     assert len(await store.queues.agenda(0, [POOL], 10)) == 1
     (one,) = await store.claim(0)
     assert await store.claim(0) == [], "the other is due in an hour"

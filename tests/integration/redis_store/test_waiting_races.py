@@ -14,7 +14,7 @@ from mta.model.rules import NO_HEAD, Head, Kind, Rule, Selectors
 from mta.orders.order_book import OrderBook
 from mta.orders.undo import UndoRuns
 from mta.policy.rule_table import RuleTable
-from mta.ports.queueing import Doorway, Interception, Move, Settled, Want
+from mta.ports.queueing import AcceptanceDecision, DecidedBy, DeciderKind, EndedAtAcceptance, Move, Settled, Want
 from mta.ports.sweeps import MoveAnswer
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
@@ -58,8 +58,9 @@ async def test_a_pool_that_is_known_from_the_door_alone_can_be_canceled_undone_a
     store = await open_store()
     await store.rules.confirm(1, NO_HEAD, (), {})
     pool, batch = "@10.0.0.9", [message(pool="@10.0.0.9") for _ in range(2)]
-    door = {one.id: [Interception(1, "r1", b"event", FINAL, 600_000)] for one in batch}
-    await store.queues.accept(0, batch, Doorway(0, door))
+    rule = DecidedBy(DeciderKind.RULE, "r1")
+    end = EndedAtAcceptance(1, Class.INTERCEPTED, rule, b"event", FINAL, 600_000)
+    await store.queues.accept(0, batch, AcceptanceDecision(0, {one.id: [end] for one in batch}))
     await store.messages.cancel(batch[0].id, 0.2)
     assert (await undo_all(store)).reinstated == 1
     assert await store.sweeps.pools() == [pool]
