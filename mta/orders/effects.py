@@ -1,4 +1,4 @@
-"""What is known of a change that is effective: what was past its dot, and since when all of that is settled."""
+"""The effect of a change that is effective: the deliveries past their dot, and since when all of them are settled."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,7 +8,7 @@ from mta.ports.rule_store import RuleStore
 
 
 class Effects:
-    """Reads the fixed list of an effect with what became of its deliveries."""
+    """Reads the fixed list of an effect, with the time at which each delivery on it was settled."""
 
     def __init__(self, store: RuleStore, wall: Callable[[], int]) -> None:
         self._store = store

@@ -24,7 +24,7 @@ class WaitSet:
         self.deadline = now + limit
         self.effective_by = wall + int(limit * 1000)
         self.emptied_at = 0  # Unix ms, 0 = not yet
-        self.emptied = asyncio.Event()  # nobody is waited for any more
+        self.emptied = asyncio.Event()  # no session is waited for any more
         self.near = asyncio.Event()  # so, or nearly so by the time alone
 
     def look(self, sessions: Mapping[str, SessionState], now: float, wall: int) -> None:

@@ -51,7 +51,7 @@ class OrderBook:
         self._effects = Effects(store, wall)
 
     async def start(self) -> None:
-        """Take up what an earlier process left: changes that were not seen to be effective."""
+        """Follow the changes that an earlier process has not seen to be effective."""
         _, rules, _ = await self._store.load_readable()
         known = await self._store.effects()
         for rule in rules:
@@ -124,7 +124,7 @@ class OrderBook:
         return Effect(rule, False, False, 0, removed.at, (), 0, (), ())
 
     async def _resume(self, rule: Rule) -> Order:
-        """Nobody knows whom the change waited for: wait for every session that stands below it, from now on."""
+        """The wait set of the change is not known: wait for every session below its generation, from now on."""
         limit = await self._whole_limit()
         wait_set = await self._below(rule.generation)
         return self._follow(Order(rule, self._wait_set(Head(rule.generation, ""), wait_set, limit), lifts=True))
@@ -165,7 +165,7 @@ class OrderBook:
             try:
                 sessions = await self._store.sessions()
             except StoreError:
-                sessions = None  # workers cannot confirm either: the time decides
+                sessions = None  # workers cannot confirm either: only the time decides
             for order in waiting:
                 if sessions is None:
                     order.wait_set.look_at_clock(self._now(), self._wall())
@@ -179,7 +179,7 @@ class OrderBook:
             pause = min(pause * 1.5, _POLL[1])
 
     async def _finish(self, order: Order) -> Effective:
-        """From the empty wait set to a stored effect; it is repeated until the store has taken it."""
+        """From the empty wait set to a stored effect; repeated until the store has taken it."""
         while True:
             await order.wait_set.near.wait()
             try:
@@ -207,7 +207,7 @@ class OrderBook:
                     return None
                 order.effect = await self._found(order)
             if not order.barrier_at:
-                # Before the sweep's last pass: what a worker lets back into a queue by an older table comes too late.
+                # Before the last pass of the sweep: from then on no worker puts mail back by an older table.
                 await self._raise_barrier(order)
             if not order.removed:
                 await self._store.save_effect(order.effect)
@@ -241,9 +241,9 @@ class OrderBook:
         return await self._store.knows(head)
 
     async def _give_again(self, order: Order) -> None:
-        """A failover lost the change: order it again, where nobody has ordered otherwise since, and wait until what
-        stands in the store then is effective. Guards put again the rules that they knew; a change that no guard had
-        confirmed is known here only."""
+        """A failover lost the change: order it again, unless the rule was ordered otherwise since, and wait until the
+        rule that is then in the store is effective. Guards put again the rules that they knew; a change that no guard
+        had confirmed is known here only."""
         log.error("the change of rule %s at %s was lost in a failover; it is given again", order.rule.id, order.head)
         there = await self._ordered_again(order)
         if self._orders.get(order.key) is order:
@@ -270,7 +270,7 @@ class OrderBook:
         return there
 
     async def _ordered_at(self, rule: Rule) -> int:
-        """The generation of the order that made the rule what it is, also where it was put again since."""
+        """The generation of the order that made the rule, also where the rule was put again since."""
         steps = (await self._store.trail(rule.generation)).steps
         return next(
             (step.was for step in steps if step.was and step.head.generation == rule.generation), rule.generation

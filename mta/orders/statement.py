@@ -1,4 +1,4 @@
-"""Statements from counters: what became of a tag's deliveries, and of those that a rule met."""
+"""Statements from counters: the account of a tag's deliveries, and of the deliveries that a rule met."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -50,9 +50,9 @@ def rule_statement(
     """`counts` as `Books.rule` gives them, read before `tag_counts`: the tag's, for a rule that selects by one tag.
     `undoable` as `UndoCopyStore.count` gives it.
 
-    "met" is counted when the rule first meets a delivery, apart from what became of it, so that the two can disagree.
-    `queued` are the tag's that the rule has still to meet; nothing is known of such deliveries for other rules. A rule
-    that is disabled, over, or was removed (at `removed_at`, Unix ms) meets nothing more.
+    "met" is counted when the rule first meets a delivery, its end is counted apart from that, so that the two can
+    disagree. `queued` are the deliveries of the tag that the rule has still to meet; for other rules their number is
+    not known. A rule that is disabled, has expired, or was removed (at `removed_at`, Unix ms) meets no more.
     """
     rule = effect.rule
     of_tag = tag_counts if only_tag(rule.selectors) is not None else None

@@ -10,7 +10,8 @@ from mta.model.errors import SessionLost, StoreError, UnreadableRule, severity
 from mta.model.ids import MessageId
 from mta.model.rules import Head, PastDot, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
-from mta.ports.rule_store import Confirmed, RuleStore
+from mta.ports.rule_store import RuleStore
+from mta.ports.sessions import Confirmed
 from mta.rules.failover import Loss, loss_of
 from mta.timing.clock import boottime, wall_ms
 

@@ -1,4 +1,4 @@
-"""Release: what a pause holds goes on when the pause is lifted, disabled or over, earliest due first."""
+"""Release: mail that a pause holds goes on when the pause is lifted, disabled or over, earliest due first."""
 
 import asyncio
 import logging
@@ -18,12 +18,12 @@ from mta.timing.clock import wall_ms
 log = logging.getLogger(__name__)
 
 _PAGE: Final = 100
-_TICK: Final = 1.0  # a pause that ends by its time changes no table; what is held late by an older one comes after
-_NOTHING_TICK: Final = 5.0  # where there is no pause and nothing held
+_TICK: Final = 1.0  # a pause that expires changes no table, and a late process may still hold mail by it
+_NOTHING_TICK: Final = 5.0  # while there is no pause and no held mail
 
 
 class Releaser:
-    """Looks at every pause that holds something. Any number of processes may: a step moves what is still there."""
+    """Looks at every pause that holds mail. Any number of processes may: a step moves mail that is still there."""
 
     def __init__(
         self, store: SweepStore, rules: Rules, decider: Decider, pace: Pace, wall: Callable[[], int] = wall_ms
@@ -57,7 +57,7 @@ class Releaser:
                 if not any(held) and not self._knows_pauses():
                     tick = _NOTHING_TICK
             except StoreError as error:
-                log.log(severity(error), "what pauses held waits to be released: %s", error)
+                log.log(severity(error), "paused mail is not released yet: %s", error)
             try:
                 async with asyncio.timeout(tick):
                     await self._changed.wait()
@@ -72,7 +72,7 @@ class Releaser:
         return self._pauses
 
     async def look(self, lane: int) -> bool:
-        """Release what nothing in force holds any more there; whether anything was held."""
+        """Release mail of the lane that no pause in force holds any more; whether any mail was held."""
         pauses = await self._store.pauses(lane)
         for pause in pauses:
             while not self._stopping and not still_holds(self._rules.table.rule(pause), self._wall()):
@@ -84,7 +84,7 @@ class Releaser:
                     async with self._pace.step():
                         answer, _ = await self._store.move(lane, pause, move, table.head.generation, matches)
                     if answer is MoveAnswer.OLD_RULES:
-                        return True  # our table is about to be swapped, and that wakes us
+                        return True  # the guard is about to swap the table, and that wakes us
                 self._pace.spend(len(page))
                 await self._pace.wait(lane, _nothing)
         return bool(pauses)

@@ -12,7 +12,7 @@ from mta.model.outcomes import EXPIRED, Class
 from mta.policy.served_pools import GRACE_MS, unserved, why_it_waits
 from mta.policy.waiting_end import encoded_end
 from mta.ports.messages import EndAnswer, Place, PlannedEnd, WaitingEnds
-from mta.ports.rule_store import RuleStore
+from mta.ports.sessions import SessionStore
 from mta.ports.sweeps import SweepStore, WaitingDelivery
 from mta.timing.clock import wall_ms
 
@@ -25,14 +25,14 @@ _PAUSE: Final = 0.005  # between pages, so that other mail keeps its pace
 
 
 class UnservedWatch:
-    """Looks at all such pools. Any number of processes may: a step ends what is still where it was seen."""
+    """Looks at all such pools. Any number of processes may: a step ends mail that is still where it was seen."""
 
     def __init__(
-        self, store: SweepStore, rules: RuleStore, ends: WaitingEnds, node: str, wall: Callable[[], int] = wall_ms
+        self, store: SweepStore, sessions: SessionStore, ends: WaitingEnds, node: str, wall: Callable[[], int] = wall_ms
     ) -> None:
         """`node` is named in the events."""
         self._store = store
-        self._rules = rules
+        self._sessions = sessions
         self._ends = ends
         self._node = node
         self._wall = wall
@@ -59,7 +59,7 @@ class UnservedWatch:
 
     async def look(self) -> None:
         """Log once for each pool that mail waits there for nobody, and end mail that has expired."""
-        pools = unserved(await self._store.pools(), await self._rules.sessions())
+        pools = unserved(await self._store.pools(), await self._sessions.sessions())
         waiting = set()
         for pool in pools:
             oldest = await self._oldest(pool)
