@@ -9,11 +9,13 @@ from mta.admission.group_commit import STORE_FULL, GroupCommit
 from mta.admission.submission import TrustedSubmissions
 from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
+from mta.egress.egress_ports import EgressPorts
 from mta.ingress.listener import Listener
 from mta.ingress.turn_away import TurnAway
 from mta.ingress.worker_loads import WorkerLoads
 from mta.model.errors import StoreError, reason_of
 from mta.policy.served_pools import SERVES
+from mta.policy.shaping import Shaping
 from mta.ports.admission import ClaimOnAccept
 from mta.redis_store import keys
 from mta.rules.guard import Guard
@@ -22,8 +24,10 @@ from mta.runtime.room import Room
 from mta.runtime.served_pools import ServedPools, held
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring import Store, open_store
+from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.limits import SharedLimits
+from mta.scheduling.queue_room import QueueRoom
 from mta.scheduling.reaper import Reaper
 from mta.scheduling.settler import Settler
 
@@ -91,24 +95,28 @@ class Inbound:
         await self._probe.close()
 
 
-class Outgo:
+class Outbound:
     """The way out of this process."""
 
     def __init__(self, child: Child, store: Store, guard: Guard) -> None:
         settings = held(child.settings)
+        shaping = Shaping(settings)
         self._resolver = DnsResolver(settings.delivery.dns_servers)
-        self._limits = SharedLimits(store.limits, settings)
-        self.settler = Settler(store.queues, guard, settings)
-        self.egress = Egress(settings, self._resolver, guard, self.settler, self._limits, store.content)
+        self._limits = SharedLimits(store.limits, shaping)
+        self._lanes = ClaimLanes(store.queues.lanes)
+        room = QueueRoom(self._lanes)
+        self.settler = Settler(store.queues, guard, settings, shaping, self._lanes.wake)
+        ports = EgressPorts(self._resolver, guard, self.settler, self._limits, store.content, room)
+        self.egress = Egress(settings, shaping, ports)
         self.pools = ServedPools(settings, store.sweeps.pools)
-        self.dispatcher = Dispatcher(store.queues, self.egress, guard, self.settler, self.pools)
+        self.dispatcher = Dispatcher(store.queues, self.egress, guard, self.settler, self.pools, self._lanes, room)
         store.link.hear(keys.WAKE_CHANNEL, self._wake)
         store.link.on_reconnect(self.pools.look_soon)
-        store.link.on_reconnect(self.dispatcher.wake_all)
+        store.link.on_reconnect(self._lanes.wake_all)
         guard.on_lost(self._limits.renew)
 
     def _wake(self, prefix: bytes) -> None:
-        self.dispatcher.wake(keys.lane_of_prefix(prefix))
+        self._lanes.wake(keys.lane_of_prefix(prefix))
         self.pools.look_soon()
 
     async def watch(self) -> None:
@@ -139,8 +147,8 @@ class Worker:
             store.rules, settings.node.name, metrics=self._metrics, protected=settings.rules.protected_tags
         )
         waiting.because(self._why_it_waits)
-        self._outgo = Outgo(child, store, self._guard) if "delivery" in settings.node.roles else None
-        delivery = self._outgo.dispatcher if self._outgo is not None else None
+        self._outbound = Outbound(child, store, self._guard) if "delivery" in settings.node.roles else None
+        delivery = self._outbound.dispatcher if self._outbound is not None else None
         smtp = "smtp" in settings.node.roles
         self._inbound = Inbound(child, store, self._guard, waiting, delivery) if smtp else None
         self._reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
@@ -152,11 +160,11 @@ class Worker:
         essential(self._guard.start())
         essential(self._store.link.listen())
         await self._child.unless_stopped(self._guard.ready())
-        if self._outgo is not None:
-            watchers.append(essential(asyncio.create_task(self._outgo.pools.follow(), name="served pools")))
-            watchers.append(essential(asyncio.create_task(self._outgo.watch(), name="settler")))
-            self._outgo.dispatcher.start()
-            for task in self._outgo.dispatcher.tasks:
+        if self._outbound is not None:
+            watchers.append(essential(asyncio.create_task(self._outbound.pools.follow(), name="served pools")))
+            watchers.append(essential(asyncio.create_task(self._outbound.watch(), name="settler")))
+            self._outbound.dispatcher.start()
+            for task in self._outbound.dispatcher.tasks:
                 essential(task)
         if self._inbound is not None:
             watchers.append(essential(asyncio.create_task(self._inbound.watch_store(), name="store watch")))
@@ -175,7 +183,7 @@ class Worker:
 
     async def _drain(self) -> None:
         seconds = self._child.settings.node.drain_timeout
-        parts = [part.drain(seconds) for part in (self._inbound, self._outgo) if part is not None]
+        parts = [part.drain(seconds) for part in (self._inbound, self._outbound) if part is not None]
         goodbye = False
         try:
             async with asyncio.timeout(seconds + _LAST_WRITES):
@@ -201,13 +209,14 @@ class Worker:
             found["accepted_deliveries"] = admission.accepted_recipients
             found["accepted_bytes"] = admission.accepted_bytes
             found["connections_in"] = self._inbound.listener.connections_open
-        if self._outgo is not None:
-            settler = self._outgo.settler
-            found["claimed"] = self._outgo.dispatcher.claimed
+        if self._outbound is not None:
+            settler = self._outbound.settler
+            found["claimed"] = self._outbound.dispatcher.claimed
             found["stale"] = settler.stale
             found |= {f"settled:{what}": count for what, count in settler.outcomes.items()}
-            found |= self._outgo.egress.metrics()
-            found |= dict.fromkeys((SERVES + pool for pool in self._outgo.pools()), 1)
+            found |= settler.returns.metrics()
+            found |= self._outbound.egress.metrics()
+            found |= dict.fromkeys((SERVES + pool for pool in self._outbound.pools()), 1)
         return found
 
 

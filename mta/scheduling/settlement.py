@@ -7,11 +7,12 @@ import msgspec
 from mta.model.endings import Commons, Final, Shared, short
 from mta.model.events import EventType, delivery_event
 from mta.model.mail import Claimed, Record
-from mta.model.outcomes import EXPIRED, NO_ATTEMPT, Class, Origin, Outcome, Reply, Verdict
+from mta.model.outcomes import EXPIRED, NO_ATTEMPT, Class, Origin, Outcome, Reply, ReturnReason, Verdict
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import given_up, gives_up
 from mta.policy.mx import is_relayed
 from mta.policy.retry import next_attempt
+from mta.policy.shaping import Shaping
 from mta.ports.queueing import Move, Settlement
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -28,6 +29,7 @@ class Terms(NamedTuple):
 
     node: str
     delivery: DeliverySettings
+    shaping: Shaping
     undo_ms: int = 0  # rules.undo_window
     commons: Commons = Commons()
 
@@ -42,7 +44,7 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
             last = msgspec.structs.replace(outcome, verdict=Verdict.PERMANENT, reply=given_up(outcome.reply))
             return _end(claimed, last, now, terms, EventType.BOUNCE, Class.BOUNCED)
         attempts = claimed.record.attempts + 1
-        due_at = next_attempt(claimed.record, attempts, now, terms.delivery, chance)
+        due_at = next_attempt(claimed.record, attempts, now, terms.shaping.plan(claimed.queue), chance)
         if due_at is None:
             return _end(claimed, outcome, now, terms, EventType.EXPIRATION, Class.EXPIRED)
         return _retry(claimed, outcome, now, terms, due_at)
@@ -107,6 +109,11 @@ def canceled_outcome(before: Outcome | None = None) -> Outcome:
         forced=None,
         reason="canceled",
     )
+
+
+def returned_outcome(reason: ReturnReason) -> Outcome:
+    """The delivery goes back to its queue as it was: no attempt began."""
+    return Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL, reason=reason.words, returned=reason)
 
 
 _ESCAPE = "the permit ran out while the final dot was being written"

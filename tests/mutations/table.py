@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 _GUARD = "mta/rules/guard.py"
 _ORDERS = "mta/orders/order_book.py"
-_OUTLET = "mta/egress/outlet.py"
 _RULES_LUA = "mta/redis_store/steps/rules.lua"
+_START = "mta/egress/transaction_start.py"
+_LAST_LOOK = "mta/egress/last_look.py"
 
 _T_GUARD = "tests/unit/rules/test_guard.py::test_"
 _T_ORDERS = "tests/unit/orders/test_order_book.py::test_"
@@ -50,15 +51,15 @@ PERMIT = (
     ),
     Mutation(
         "the permit (MAIL): egress asks",
-        _OUTLET,
-        "if not house.rules.may_begin():",
-        "if False:",
+        _START,
+        "elif not self._rules.may_begin():",
+        "elif False:",
         _T_EGRESS + "no_mail_while_there_is_no_permit[pipelined]",
     ),
     Mutation(
         "the permit (MAIL): asked again when the content has come",
-        _OUTLET,
-        "if not connection.usable or not self._house.rules.may_begin():",
+        _START,
+        "if not connection.usable or not self._rules.may_begin():",
         "if not connection.usable:",
         _T_EGRESS + "a_permit_that_ran_out_while_the_content_was_fetched[pipelined]",
     ),
@@ -71,9 +72,9 @@ PERMIT = (
     ),
     Mutation(
         "the permit (dot): egress asks",
-        _OUTLET,
-        "if rules.may_dot():",
-        "if True:",
+        _LAST_LOOK,
+        "elif rules.may_dot():",
+        "elif True:",
         _T_EGRESS + "a_dot_that_waits_too_long_is_returned[pipelined]",
     ),
     Mutation(
@@ -116,22 +117,22 @@ PERMIT = (
 LOOKS = (
     Mutation(
         "the last look",
-        _OUTLET,
-        "        rule = self._rule_for(transaction, connection.line, table)\n        # Only",
-        "        rule = None\n        # Only",
+        _LAST_LOOK,
+        "rule_for(table, transaction, connection.peer) if len(table) else None",
+        "None",
         _T_EGRESS + "the_last_look_sees_the_table_as_it_is[pipelined]",
     ),
     Mutation(
         "the second look",
-        "mta/egress/house.py",
-        "        if self.rules.may_dot():\n            return\n",
+        "mta/egress/second_look.py",
+        "        if self._rules.may_dot():\n            return\n",
         "        return\n",
         _T_EGRESS + "a_dot_written_past_the_permit_is_reported_as_escaped[pipelined]",
     ),
     Mutation(
         "the second look: of each dot",
-        _OUTLET,
-        "self._house.second_look(connection, transaction)",
+        "mta/egress/connection.py",
+        "self._dots.dot_written(self, transaction)",
         "pass",
         _T_HISTORY + "a_stop_between_look_and_write",
     ),
@@ -310,7 +311,7 @@ PAST_DOT = (
     ),
     Mutation(
         "past_dot: listed by egress",
-        _OUTLET,
+        "mta/egress/rule_changes.py",
         "past += transaction.listed(known.id)",
         "pass",
         _T_EGRESS + "what_is_past_its_dot_is_listed_once_and_remembers_the_rule[pipelined]",
@@ -480,15 +481,15 @@ CLAIMED_AS_ACCEPTED = (
     Mutation(
         "claimed as accepted: the permit (MAIL)",
         "mta/scheduling/dispatcher.py",
-        "queue in self._waiting or not self._rules.may_begin() or queue.pool",
-        "queue in self._waiting or queue.pool",
+        "queue in self._room or not self._rules.may_begin() or queue.pool",
+        "queue in self._room or queue.pool",
         _T_DISPATCHER + "what_intake_accepts_is_left_to_the_queue_without_permit_pool_connection_or_turn",
     ),
     Mutation(
         "claimed as accepted: the rules",
         "mta/scheduling/dispatcher.py",
-        "            self._hand_over(queue, claimed)\n\n    def _answered",
-        "            self._deliver.take(claimed)\n\n    def _answered",
+        "            self._hand_over(queue, claimed)\n\n    def _free",
+        "            self._deliver.deliver(claimed)\n\n    def _free",
         _T_DISPATCHER + "rules_meet_what_was_claimed_as_it_was_accepted",
     ),
     Mutation(

@@ -115,10 +115,10 @@ class FakeDeliver:
     def room(self, queue):
         return self.left[queue]
 
-    def may_begin(self, queue):
+    def can_start(self, queue):
         return queue not in self.crowded
 
-    def take(self, deliveries):
+    def deliver(self, deliveries):
         self.taken += deliveries
         self.left[deliveries[0].queue] -= len(deliveries)
         assert self.left[deliveries[0].queue] >= 0, "more than there was room for"

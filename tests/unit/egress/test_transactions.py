@@ -9,6 +9,7 @@ from mta.model.ids import MessageId
 from mta.model.mail import Record
 from mta.model.outcomes import Origin, Stage, Verdict
 from mta.model.rules import Head
+from mta.model.settings import DomainSettings
 from mta.policy.rule_table import RuleTable
 from tests.support.egress_rig import Rig, rule
 from tests.support.sink import DROP, RESET, STALL, Sink
@@ -273,7 +274,8 @@ async def test_connection_limits_are_kept() -> None:
 
 async def test_the_message_rate_is_asked_before_each_mail() -> None:
     tokens = [0.0, 0.0, 0.05, 0.0, 0.0, 0.05, 0.0]
-    async with Sink() as sink, Rig(route=to(sink)) as rig:
+    settings = {"domains": {"example.com": DomainSettings(messages_per_minute=60)}}
+    async with Sink() as sink, Rig(settings, route=to(sink)) as rig:
         rig.limits.messages = lambda: tokens.pop(0) if tokens else 0.05
         for number in range(5):
             rig.send(f"u{number}@example.com")
@@ -541,7 +543,7 @@ async def test_room_is_small_and_asked_for_again() -> None:
             rig.send(f"u{number}@example.com")
         assert rig.egress.room(queue) == 0
         await rig.settle.until(32)
-        assert queue in rig.settle.asked
+        assert queue in rig.capacity.asked
         assert rig.egress.room(queue) >= 16
 
 

@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from mta.egress.egress import Egress
 from mta.model.errors import SessionLost, SettingsError, StoreAway, StoreError
 from mta.model.rules import Head, PastDot, Rule
 from mta.orders.order import GRACE
@@ -258,7 +257,7 @@ async def test_a_stop_between_look_and_write():
         store = MemoryRules(Shared(clock.store), "w1", S)
         guard = Guard(store, "n", clock)
         await guard.beat()
-        egress = Egress(rig.settings, rig.resolver, guard, rig.settle, rig.limits, rig)
+        egress = rig.an_egress(guard)
         rig.egress, first = egress, rig.egress
         await first.close()
         may_dot = guard.may_dot

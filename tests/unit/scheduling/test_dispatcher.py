@@ -7,9 +7,12 @@ from mta.model.ids import message_of
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Class, Origin, Outcome, Reply, Verdict
 from mta.model.rules import Rule, Selectors
+from mta.policy.shaping import Shaping
 from mta.ports.queueing import Due, Move
+from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.lane_view import LaneView
+from mta.scheduling.queue_room import QueueRoom
 from mta.scheduling.settler import Settler
 from tests.support.scheduling import NOW, QUEUE, SETTINGS, FakeClaims, FakeDeliver, FakeRules, a_claim, until
 
@@ -17,10 +20,15 @@ from tests.support.scheduling import NOW, QUEUE, SETTINGS, FakeClaims, FakeDeliv
 class Bench:
     def __init__(self, claims, room=1000, rules=None):
         self.claims, self.deliver, self.rules = claims, FakeDeliver(room), rules or FakeRules()
-        self.settler = Settler(claims, self.rules, SETTINGS, clock=lambda: NOW)
+        self.lanes = ClaimLanes(claims.lanes)
+        self.room = QueueRoom(self.lanes)
+        self.settler = Settler(claims, self.rules, SETTINGS, Shaping(SETTINGS), self.lanes.wake, clock=lambda: NOW)
         self.dispatcher = Dispatcher(
-            claims, self.deliver, self.rules, self.settler, lambda: ("p",), clock=lambda: NOW
-        )  # fmt: skip
+            claims, self.deliver, self.rules, self.settler, lambda: ("p",), self.lanes, self.room, clock=lambda: NOW
+        )
+
+    def tell_room(self, queue):
+        self.room.room_for(queue, lambda: self.deliver.room(queue))
 
     async def __aenter__(self):
         self.dispatcher.start()
@@ -46,7 +54,7 @@ async def test_four_lanes_never_overrun_room_and_go_on_when_it_comes():
         for want in range(10, 130, 10):
             await until(lambda want=want: len(bench.deliver.taken) == want, 0.5)
             bench.deliver.left[QUEUE] += 10
-            bench.dispatcher.room_for(QUEUE)
+            bench.tell_room(QUEUE)
 
 
 async def test_a_rule_for_a_tenant_meets_its_mail_at_the_claim_and_on_its_way_back():
@@ -94,7 +102,7 @@ async def test_a_hint_wakes_a_lane():
     async with Bench(claims) as bench:
         await until(lambda: claims.agendas)
         claims.put(a_claim())
-        bench.dispatcher.wake(0)
+        bench.lanes.wake(0)
         await until(lambda: bench.deliver.taken, 0.3)
 
 
@@ -105,7 +113,7 @@ async def test_a_lane_that_is_woken_all_the_time_takes_more_with_each_look():
         began = asyncio.get_running_loop().time()
         for _ in range(150):
             claims.put(a_claim())
-            bench.dispatcher.wake(0)
+            bench.lanes.wake(0)
             await asyncio.sleep(0.001)
         await until(lambda: len(bench.deliver.taken) == 150)
         taken = asyncio.get_running_loop().time() - began
@@ -185,8 +193,8 @@ async def test_what_intake_accepts_is_left_to_the_queue_without_permit_pool_conn
         assert bench.dispatcher.reserve(QUEUE, 1) == 0
         bench.deliver.crowded.clear()
         claims.put(a_claim(), a_claim())
-        bench.dispatcher.wake_all()
-        await until(lambda: QUEUE in bench.dispatcher._waiting)
+        bench.lanes.wake_all()
+        await until(lambda: QUEUE in bench.room)
         bench.deliver.left[QUEUE] = 1
         assert bench.dispatcher.reserve(QUEUE, 1) == 0
 
@@ -223,5 +231,5 @@ async def test_d9_a_queue_that_gets_room_now_and_then_is_not_looked_through(monk
             await until(lambda taken=taken: len(bench.deliver.taken) == taken)
             await asyncio.sleep(0.05)
             bench.deliver.left[QUEUE] += 1
-            bench.dispatcher.room_for(QUEUE)
+            bench.tell_room(QUEUE)
     assert not claims.settled

@@ -3,19 +3,20 @@ import pytest
 
 from mta.model.endings import Final
 from mta.model.events import Event, EventType
-from mta.model.outcomes import Class, Origin, Outcome, Reply, Stage, Verdict
+from mta.model.outcomes import Class, Origin, Outcome, Reply, ReturnReason, Stage, Verdict
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.settings import DeliverySettings
 from mta.policy.rule_effect import effect_of, overruled
+from mta.policy.shaping import Shaping
 from mta.ports.queueing import Move
-from mta.scheduling.settlement import Terms, canceled_outcome, decide
+from mta.scheduling.settlement import Terms, canceled_outcome, decide, returned_outcome
 from mta.scheduling.settler import Settler
 from tests.support.scheduling import NOW, SETTINGS, FakeClaims, FakeRules, a_claim, until
 
 RULE = Rule("r1", Selectors(tag="t"), 554, "5.7.1", "stop")
 OK = Outcome(Verdict.DELIVERED, Reply(250, "2.0.0", "ok"), Origin.REMOTE, mta="192.0.2.1")
 LATER = Outcome(Verdict.TEMPORARY, Reply(451, "4.7.1", "later"), Origin.REMOTE, mta="192.0.2.1")
-TERMS = Terms("n1", SETTINGS.delivery)
+TERMS = Terms("n1", SETTINGS.delivery, Shaping(SETTINGS))
 PAUSE = Rule("p1", Selectors(tag="t"), kind=Kind.PAUSE)
 
 
@@ -23,8 +24,10 @@ def event(raw):
     return msgspec.msgpack.decode(raw, type=Event)
 
 
-def a_settler(claims, rules=None):
-    return Settler(claims, rules or FakeRules(), SETTINGS, clock=lambda: NOW, chance=lambda: 0.5)
+def a_settler(claims, rules=None, wake=lambda lane: None):
+    return Settler(
+        claims, rules or FakeRules(), SETTINGS, Shaping(SETTINGS), wake, clock=lambda: NOW, chance=lambda: 0.5
+    )
 
 
 async def settled(claims, claim, outcome, rules=None):
@@ -112,6 +115,26 @@ async def test_forced_4xx_counts_an_attempt_and_names_its_rule():
         1,
     )
     assert event(change.event).origin is Origin.FORCED
+
+
+async def test_a_return_that_was_written_is_told_with_its_reason():
+    woken = []
+    settler = a_settler(FakeClaims(), wake=woken.append)
+    settler.settle(a_claim(), returned_outcome(ReturnReason.NO_SLOT))
+    settler.settle(a_claim(), OK)
+    assert settler.returns.metrics() == {}
+    await settler.flush()
+    assert settler.returns.metrics() == {"returned:no_slot:p|example.com": 1}
+    assert woken == [0], "its lane has work again"
+
+
+async def test_a_delivery_whose_rule_was_lifted_says_so():
+    claims = FakeClaims()
+    claims.barrier = 2
+    settler = a_settler(claims, FakeRules(generation=2))
+    settler.settle(a_claim(), effect_of(RULE, 1, Stage.ATTEMPT))
+    await settler.flush()
+    assert settler.returns.metrics() == {"returned:rule_lifted:p|example.com": 1}
 
 
 async def test_old_rules_are_decided_again_and_without_a_rule_it_returns():
@@ -223,7 +246,7 @@ def test_a_cancellation_before_any_attempt_counts_none():
 @pytest.mark.parametrize("undo", [True, False])
 def test_what_a_rule_intercepts_is_spared_where_it_says_so(undo):
     rule = msgspec.structs.replace(RULE, undo=undo)
-    terms = Terms("n1", SETTINGS.delivery, 600_000)
+    terms = Terms("n1", SETTINGS.delivery, Shaping(SETTINGS), 600_000)
     change = decide(a_claim(), effect_of(rule, 1, Stage.ATTEMPT), NOW, terms, 0.5)
     assert change.spare_ms == (600_000 if undo else 0)
     assert decide(a_claim(), OK, NOW, terms, 0.5).spare_ms == 0
@@ -239,7 +262,7 @@ def test_what_a_rule_intercepts_is_spared_where_it_says_so(undo):
     ],
 )
 def test_what_a_relay_took_is_told_apart_from_what_the_mx_took(delivery, relayed):
-    change = decide(a_claim(recipients=3), OK, NOW, Terms("n1", delivery), 0.5)
+    change = decide(a_claim(recipients=3), OK, NOW, Terms("n1", delivery, Shaping(SETTINGS)), 0.5)
     assert final(change) == Final("b@example.com", NOW, 3, relayed, attempts=1, common=final(change).common)
 
 

@@ -1,6 +1,6 @@
 """Whether a message can go to a peer as it is: addresses, 8-bit content, size."""
 
-from mta.egress.dial import Line
+from mta.egress.dial import ReadyConnection
 from mta.egress.transaction import Transaction
 from mta.model.mail import Record
 from mta.policy.failures import Trouble, unsendable
@@ -16,14 +16,14 @@ def is_plain(record: Record) -> bool:
     return sender.isascii() and sender.isprintable() and recipient.isascii() and recipient.isprintable()
 
 
-def misfit(transaction: Transaction, line: Line) -> Trouble | None:
+def unsupported_by(peer: ReadyConnection, transaction: Transaction) -> Trouble | None:
     """Why the peer cannot be given this message; None = it can."""
-    record = transaction.claims[0].record
-    if record.needs_8bit and not line.extensions.eight_bit:
+    record, extensions = transaction.claims[0].record, peer.extensions
+    if record.needs_8bit and not extensions.eight_bit:
         words = "the message has 8-bit content and the server does not offer 8BITMIME"
-        return unsendable(550, "5.6.3", words, line.host, line.ip)
-    limit = line.extensions.size
+        return unsendable(550, "5.6.3", words, peer.host, peer.ip)
+    limit = extensions.size
     if limit and record.size > limit:
         words = f"the message has {record.size} bytes, the server takes {limit}"
-        return unsendable(552, "5.3.4", words, line.host, line.ip)
+        return unsendable(552, "5.3.4", words, peer.host, peer.ip)
     return None

@@ -11,7 +11,7 @@ from mta.ports.content import Content
 Fetched = Callable[[Connection, Transaction, "bytes | None", bool], None]
 
 
-class Fetching:
+class ContentFetches:
     """The fetches of one outlet. `fetched` gets connection, transaction, content (None: there is none) and whether
     that is only because the store could not be asked."""
 
@@ -29,7 +29,7 @@ class Fetching:
         self._tasks[task] = connection, transaction
         task.add_done_callback(self._done)
 
-    def reserved(self, connection: Connection) -> bool:
+    def is_reserved(self, connection: Connection) -> bool:
         """Whether a content is on its way for this connection."""
         return any(other is connection for other, _ in self._tasks.values())
 

@@ -1,19 +1,19 @@
-"""Connections on their way: when a queue is due another, the slot it needs, the back-off after failures."""
+"""The opening of connections: when a queue gets another one, the slot it needs, the back-off after failures."""
 
 import asyncio
+import logging
 from typing import Protocol
 
+from mta.egress.connect import Connected, Connecting
 from mta.egress.connection_budget import MOST_SILENT, PATIENCE, PROMPT, SILENT_PACE, Attempt, Standing, growth
 from mta.egress.connections import Connections
-from mta.egress.house import House
-from mta.egress.reach import Reached, reach
 from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
 from mta.model.phases import Phase
-from mta.model.settings import DomainSettings
 from mta.policy.failures import Trouble, broken
+from mta.policy.shaping import Plan
 
 _STORE_AWAY_WAIT = 1.0  # seconds
 _MOST_BACK_OFF = 60.0  # seconds
@@ -21,49 +21,57 @@ _SLOT_KEPT = 1.0  # seconds that a slot waits in hand for deliveries to be claim
 _UNWANTED = 1.0  # seconds after which an attempt that no mail waits for is ended
 
 
-class Owner(Protocol):
-    """The outlet, as its opening sees it."""
+_log = logging.getLogger(__name__)
 
-    def pump(self) -> None: ...
 
-    def connected(self, reached: Reached) -> None: ...
+class OpenerOwner(Protocol):
+    """The outlet, as its opener sees it."""
+
+    def pump(self) -> None:
+        """Start what can start, and open another connection where that is due."""
+        ...
+
+    def connected(self, connected: Connected) -> None:
+        """There is one more connection."""
+        ...
 
     def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
         """No host could be reached and there is no connection: the waiting deliveries share the outcome. `message` is
         the one that the connection was to be opened for."""
         ...
 
-    def no_new(self, trouble: Trouble) -> None:
-        """There are connections, and another one could not be opened: what waits for a new one ends."""
+    def no_further_connection(self, trouble: Trouble) -> None:
+        """There are connections, and another one could not be opened: transactions that wait for a new one end."""
         ...
 
-    def crowded_out(self) -> None:
-        """Every slot of the domain is taken by other processes: deliveries that wait here are better off there."""
+    def no_slot(self) -> None:
+        """Other processes hold every slot of the domain: the waiting deliveries go back to the queue, for them."""
         ...
 
-    def may_have_room(self) -> None:
-        """Ask again for room."""
+    def tell_room(self) -> None:
+        """The outlet may have room again."""
         ...
 
 
-class Opening:
+class ConnectionOpener:
     """Doubles the connections of a queue while more waits than there are and those that it has carry mail."""
 
     def __init__(
         self,
-        house: House,
         queue: QueueKey,
-        domain: DomainSettings,
+        plan: Plan,
+        connecting: Connecting,
         waiting: Waiting,
         connections: Connections,
-        owner: Owner,
+        owner: OpenerOwner,
     ) -> None:
-        self._house = house
         self._queue = queue
+        self._connector, self._budget, self._limits, self._shutdown, self._loop = connecting
         self._waiting = waiting
         self._connections = connections
         self._owner = owner
-        self._limited = bool(domain.connections or domain.connections_per_minute)
+        self._limited = plan.limits_connections
+        self._back_off = plan.back_off
         self._tasks: dict[asyncio.Task[bool], Attempt] = {}
         self._begun = 0.0  # loop time at which the last one was begun
         self._slot = False  # taken before anything was claimed
@@ -83,40 +91,40 @@ class Opening:
     @property
     def spare(self) -> int:
         """Connections that come or may be opened at once."""
-        house, coming = self._house, len(self._tasks)
-        now = house.loop.time()
+        coming = len(self._tasks)
+        now = self._loop.time()
         if self._limited or self._not_before > now or not self._connections.works(now):
             return coming
-        return coming + house.budget.free_for_more
+        return coming + self._budget.free_for_more
 
     def trouble(self) -> Trouble | None:
         """Why nothing can be sent for now: what comes until the back-off is over shares the last failure."""
         down = self._down
-        return down[1] if down is not None and down[0] > self._house.loop.time() else None
+        return down[1] if down is not None and down[0] > self._loop.time() else None
 
     def may_claim(self) -> bool:
         """Of a domain with limits nothing is claimed before a connection may be made, or mail would wait here for slots
-        that other processes hold; False: a slot is asked for, and `may_have_room` says when to come again."""
+        that other processes hold; False: a slot is asked for, and `tell_room` says when to come again."""
         if not self._limited or self._slot or self._tasks or self._connections.usable:
             return True
-        if self._asking is None and self._not_before <= self._house.loop.time():
-            self._asking = self._house.loop.create_task(self._ask())
+        if self._asking is None and self._not_before <= self._loop.time():
+            self._asking = self._loop.create_task(self._ask())
         return False
 
     def more(self, *, ticked: bool = False) -> None:
         """One at first. Another one, `ticked` or not, as `growth` has it; never more than transactions that wait."""
-        house, owner = self._house, self._owner
-        now = house.loop.time()
+        budget = self._budget
+        now = self._loop.time()
         waiting = self._waiting
         unserved = waiting.anew + (0 if self._connections.idle else waiting.ready)
-        if not unserved or house.draining or self._not_before > now:
+        if not unserved or self._shutdown.begun or self._not_before > now:
             return
         there, productive = self._connections.strength(now)
         held = there + len(self._tasks)
         if not held:
-            attempt = house.budget.begin(self._queue, owner.pump, now)
+            attempt = budget.begin(self._queue, self._owner.pump, now)
             if attempt is not None:
-                house.loop.call_later(PROMPT, self._prompt_over, attempt)
+                self._loop.call_later(PROMPT, self._prompt_over, attempt)
                 self._begin(attempt, now)
             return
         missing = unserved - len(self._tasks)
@@ -127,11 +135,11 @@ class Opening:
             and missing > 0
             and held < MOST_SILENT
             and now - self._begun >= SILENT_PACE
-            and house.budget.relaxed
+            and budget.relaxed
         ):
             more = 1  # a message that the host chokes on does not hold up the others for its whole timeout
         for _ in range(more):
-            attempt = house.budget.begin_further(now)
+            attempt = budget.begin_further(now)
             if attempt is None:
                 return
             self._begin(attempt, now)
@@ -140,26 +148,25 @@ class Opening:
         self._begun = now
         first = self._waiting.first()
         attempt.message = None if first is None else first.message
-        task = self._house.loop.create_task(self._open(attempt))
+        task = self._loop.create_task(self._open(attempt))
         self._tasks[task] = attempt
         attempt.give_way = task.cancel
         task.add_done_callback(self._opened)
 
     def _prompt_over(self, attempt: Attempt) -> None:
-        self._house.budget.prompt_over(attempt, self._house.loop.time())
+        self._budget.prompt_over(attempt, self._loop.time())
 
     def tick(self, now: float) -> None:
         if self._down is not None and self._down[0] <= now:
             self._down = None
-            self._owner.may_have_room()
+            self._owner.tell_room()
         self.more(ticked=True)
 
     def unwanted(self, before: float = _UNWANTED) -> None:
         """No mail waits for a connection: leave the line, and end attempts that are `before` seconds old."""
-        house = self._house
-        house.budget.forget(self._queue)
+        self._budget.forget(self._queue)
         for task, attempt in self._tasks.items():
-            if house.loop.time() - attempt.since >= before:
+            if self._loop.time() - attempt.since >= before:
                 task.cancel()
 
     def end_silent(self, now: float, most: int) -> int:
@@ -194,30 +201,30 @@ class Opening:
             return
         self._slot = True
         self._again_in(_SLOT_KEPT)
-        self._owner.may_have_room()
+        self._owner.tell_room()
 
     async def _take_slot(self) -> float:
         try:
-            return await self._house.limits.take_connection(self._queue)
+            return await self._limits.take_connection(self._queue)
         except StoreError:
             return _STORE_AWAY_WAIT
 
     def _again_in(self, seconds: float) -> None:
-        self._not_before = self._house.loop.time() + (0.0 if self._slot else seconds)
+        self._not_before = self._loop.time() + (0.0 if self._slot else seconds)
         if self._timer is None:
-            self._timer = self._house.loop.call_later(max(seconds, 0.001), self._again)
+            self._timer = self._loop.call_later(max(seconds, 0.001), self._again)
 
     def _again(self) -> None:
         self._timer = None
         if not self._tasks:
             self._give_slot_back()
         self._owner.pump()
-        self._owner.may_have_room()
+        self._owner.tell_room()
 
     def _give_slot_back(self) -> None:
         if self._slot:
             self._slot = False
-            self._house.limits.give_connection(self._queue)
+            self._limits.give_connection(self._queue)
 
     # Connections
 
@@ -225,8 +232,8 @@ class Opening:
         attempt = self._tasks.pop(task)
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error is not None or not task.result():
-            self._house.budget.end(attempt, self._house.loop.time())
-            self._house.progress.set()
+            self._budget.end(attempt, self._loop.time())
+            self._shutdown.progressed()
         if error is not None:
             raise error
         if not task.cancelled():
@@ -237,7 +244,6 @@ class Opening:
 
     async def _open(self, attempt: Attempt) -> bool:
         """Whether there is a connection now."""
-        house = self._house
         slot, self._slot = self._slot, False
         kept = False
         try:
@@ -246,41 +252,43 @@ class Opening:
                 if wait > 0:
                     self._again_in(wait)
                     if not self._connections.usable and len(self._tasks) == 1:
-                        self._owner.crowded_out()
+                        self._owner.no_slot()
                     return False
                 slot = True
-            reached = await reach(house, self._queue, attempt, lambda: self._greeted(attempt))
-            if isinstance(reached, Trouble):
-                self._failed(reached, attempt)
+            found = await self._connector.connect(self._queue, attempt, lambda: self._greeted(attempt))
+            if isinstance(found, Trouble):
+                self._failed(found, attempt)
                 return False
             kept = True
         finally:
             if slot and not kept:
-                house.limits.give_connection(self._queue)
+                self._limits.give_connection(self._queue)
         self._failures = 0
         self._down = None
         attempt.standing = Standing.OVER  # its place is the connection's now
-        self._owner.connected(reached)
+        self._owner.connected(found)
         return True
 
     async def _greeted(self, attempt: Attempt) -> None:
         """Wait for a place."""
-        house = self._house
-        if house.budget.greeted(attempt, house.loop.time()):
+        if self._budget.greeted(attempt, self._loop.time()):
             return
-        placed = house.loop.create_future()
+        placed = self._loop.create_future()
         attempt.placed = lambda: _resolve(placed)
         await placed
 
     def _failed(self, trouble: Trouble, attempt: Attempt) -> None:
         """With a connection, only opening more is put off."""
-        wait = min(self._house.back_off * 2 ** min(self._failures, 8), _MOST_BACK_OFF, self._house.back_off * 8)
+        wait = min(self._back_off * 2 ** min(self._failures, 8), _MOST_BACK_OFF, self._back_off * 8)
         self._failures += 1
+        _log.debug(
+            "no connection to %s for pool %s, none is tried for %.1f s: %s", *reversed(self._queue), wait, trouble.reply
+        )
         self._again_in(wait)
         if self._connections.usable:
-            self._owner.no_new(trouble)
+            self._owner.no_further_connection(trouble)
             return
-        self._down = self._house.loop.time() + wait, trouble
+        self._down = self._loop.time() + wait, trouble
         self._owner.unreachable(trouble, attempt.message)
 
     def __repr__(self) -> str:
