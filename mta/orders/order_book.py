@@ -15,6 +15,7 @@ from mta.policy.sweep_end import is_over
 from mta.ports.orders import Effect, OrderFigures
 from mta.ports.rule_store import Edit, Put, RemovedRule, RuleStore
 from mta.ports.sweeps import SweepStore
+from mta.timing.alarm import Alarm
 from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class OrderBook:
         self._limit = 0.0  # S + GRACE, seconds
         self._orders: dict[Key, Order] = {}
         self._watch_task: asyncio.Task[None] | None = None
-        self._fresh = asyncio.Event()  # a new order: look at the sessions at once
+        self._alarm = Alarm()  # a new order: look at the sessions at once
         self._turns = asyncio.Semaphore(_TURNS)
         self._raising = asyncio.Lock()
         self._raised = self._raised_at = 0  # the barrier: to which generation, and when
@@ -151,7 +152,7 @@ class OrderBook:
         return order
 
     def _watch_on(self) -> None:
-        self._fresh.set()
+        self._alarm.ring()
         if self._watch_task is None or self._watch_task.done():
             self._watch_task = asyncio.create_task(self._watch(), name="order book")
 
@@ -159,9 +160,6 @@ class OrderBook:
         """One look at the sessions serves all orders that wait."""
         pause = _POLL[0]
         while waiting := [order for order in self._orders.values() if not order.wait_set.emptied_at]:
-            if self._fresh.is_set():
-                self._fresh.clear()
-                pause = _POLL[0]
             try:
                 sessions = await self._store.sessions()
             except StoreError:
@@ -171,12 +169,8 @@ class OrderBook:
                     order.wait_set.look_at_clock(self._now(), self._wall())
                 else:
                     order.wait_set.look(sessions, self._now(), self._wall())
-            try:
-                async with asyncio.timeout(pause):
-                    await self._fresh.wait()
-            except TimeoutError:
-                pass
-            pause = min(pause * 1.5, _POLL[1])
+            rung = await self._alarm.sleep(pause)
+            pause = _POLL[0] if rung else min(pause * 1.5, _POLL[1])
 
     async def _finish(self, order: Order) -> Effective:
         """From the empty wait set to a stored effect; repeated until the store has taken it."""

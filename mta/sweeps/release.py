@@ -13,6 +13,7 @@ from mta.ports.rules import Rules
 from mta.ports.sweeps import MoveAnswer, SweepStore
 from mta.sweeps.pace import Pace
 from mta.sweeps.sweep_moves import Decider
+from mta.timing.alarm import Alarm
 from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
@@ -33,24 +34,23 @@ class Releaser:
         self._decider = decider
         self._pace = pace
         self._wall = wall
-        self._changed = asyncio.Event()
+        self._alarm = Alarm()
         self._stopping = False
         self._table: RuleTable | None = None
         self._pauses = False  # that table has one
         rules.on_change(self._on_change)
 
     def _on_change(self, table: RuleTable) -> tuple[PastDot, ...]:
-        self._changed.set()
+        self._alarm.ring()
         return ()
 
     def stop(self) -> None:
         """`run` returns soon."""
         self._stopping = True
-        self._changed.set()
+        self._alarm.ring()
 
     async def run(self) -> None:
         while not self._stopping:
-            self._changed.clear()
             tick = _TICK
             try:
                 held = await asyncio.gather(*(self.look(lane) for lane in range(self._store.lanes)))
@@ -58,11 +58,7 @@ class Releaser:
                     tick = _NOTHING_TICK
             except StoreError as error:
                 log.log(severity(error), "paused mail is not released yet: %s", error)
-            try:
-                async with asyncio.timeout(tick):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+            await self._alarm.sleep(tick)
 
     def _knows_pauses(self) -> bool:
         """Whether a pause stands in the table; looked up once a table."""

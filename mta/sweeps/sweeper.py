@@ -17,6 +17,7 @@ from mta.ports.rules import Rules
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepStore, WaitingDelivery
 from mta.sweeps.pace import Pace
 from mta.sweeps.sweep_moves import Decider
+from mta.timing.alarm import Alarm
 from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
@@ -73,44 +74,35 @@ class Sweeper:
         self._own: dict[str, _OwnedSweep] = {}
         self._nothing_in: RuleTable | None = None  # a table that has no rule to be swept any more
         self._settled: dict[str, int] = {}  # rule -> generation whose sweep is done, by any process
-        self._changed = asyncio.Event()
+        self._alarm = Alarm()
         self._stopping = False
         self._saved_at = 0.0
         self._places = self._walked = 0  # of this pass: queues and pauses, as far as known
         rules.on_change(self._on_change)
 
     def _on_change(self, table: RuleTable) -> Sequence[PastDot]:
-        self._changed.set()
+        self._alarm.ring()
         return ()
 
     def stop(self) -> None:
         """`run` returns soon; another process goes on where this one was."""
         self._stopping = self._pace.stopping = True
-        self._changed.set()
+        self._alarm.ring()
 
     async def run(self) -> None:
         while not self._stopping:
-            self._changed.clear()
             try:
                 await self._take()
                 if not self._own:
-                    await self._sleep(_TICK)
+                    await self._alarm.sleep(_TICK)
                 elif any(not sweep.last_pass for sweep in self._own.values()) and await self._is_time():
                     await self._pass()
             except StoreError as error:
                 log.log(severity(error), "the sweep waits: %s", error)
                 for sweep in self._own.values():
                     sweep.last_pass = False  # this pass has not seen everything
-                await self._sleep(_RETRY)
+                await self._alarm.sleep(_RETRY)
         await self._save_all(lease=0.0)
-
-    async def _sleep(self, seconds: float) -> None:
-        """Until then, or the next change of the table."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
 
     # Which rules
 
@@ -160,7 +152,7 @@ class Sweeper:
                 begin = True
         if not begin:
             await self._save_all()
-            await self._sleep(_EFFECT_POLL)
+            await self._alarm.sleep(_EFFECT_POLL)
         return begin
 
     # One pass over everything
