@@ -29,7 +29,7 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("mta/egress/", "transaction: outlets and connections"),
     ("mta/smtp/client_machine.py", "transaction: SMTP machine"),
     ("mta/redis_store/outbox.py", "journal: read and trim"),
-    ("mta/journal/lines.py", "journal: lines"),
+    ("mta/log_file/lines.py", "journal: lines"),
     ("mta/log_file/", "journal: written"),
     ("mta/journal/", "journal: rounds and decoding"),
     ("mta/redis_store/subscription.py", "wake-ups"),

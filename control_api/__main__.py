@@ -70,6 +70,7 @@ def _dependencies(
         messages=Cancellation(store.messages, settings.node.name, settings.redis.timeout),
         load=store.load,
         tail=store.tail,
+        journals=store.outbox,
         tokens=store.cluster,
         fate=store.foundation,
         node=settings.node.name,

@@ -10,6 +10,7 @@ from control_api.turns import Turns
 from mta.model.settings import ApiSettings
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
+from mta.ports.journal import Journals
 from mta.ports.messages import Messages
 from mta.ports.orders import Orders
 from mta.ports.rule_store import RuleStore
@@ -32,6 +33,7 @@ class Dependencies:
     books: Books
     messages: Messages
     tail: LiveEvents
+    journals: Journals
     tokens: Tokens
     fate: StoreFate
     node: str  # this node's name: what a rule with `cluster: false` is bound to

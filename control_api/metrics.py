@@ -55,6 +55,11 @@ TOLD = (
     Told("escaped", "escaped_dots", "Final dots whose permit was gone when they had been written."),
     Told("reaped", "sessions_reaped", "Dead sessions whose claims were taken back."),
     Told("reclaimed", "deliveries_reclaimed", "Deliveries that were taken back from dead sessions."),
+    Told("journal_dropped", "journal_dropped", 'Event entries dropped unread (journal.when_behind = "drop").'),
+    Told("journal_undecodable", "journal_undecodable", "Events that could not be decoded; their lines show the bytes."),
+    Told("journal_failures", "journal_failures", "Times that the store, the spool or the log could not be used."),
+    Told("spool_bytes", "journal_spool_bytes", "Size of the journal's spool on the node's disk.", counts=False),
+    Told("spool_damaged", "journal_spool_damaged", "Stretches of the spool that could not be read."),
 )
 
 
@@ -82,17 +87,20 @@ class _Families(Collector):
 async def _families(deps: Dependencies) -> list[Metric]:
     head = await deps.rules.head()
     processes = _living(await deps.rules.sessions())
+    told: dict[tuple[str, ...], Mapping[str, float]] = {name: state.metrics for name, state in processes.items()}
+    for journal in await deps.journals.journals():
+        told[journal.node, "journal", str(journal.pid)] = journal.metrics
     sweeps = await deps.sweeps.sweeps()
     backlogs = [((str(lane),), await deps.load.backlog(lane)) for lane in range(deps.sweeps.lanes)]
     return [
-        *_of_processes(processes),
+        *_of_processes(told),
         *_of_rules(head, processes),
         *_of_orders(deps.orders.figures(), (deps.node, "api", str(os.getpid()))),
         *_of_sweeps(sweeps),
         *_of_books(await deps.books.total()),
         _gauge("store_emptied", _EMPTIED, (), [((), float(bool(await deps.fate.emptied_at())))]),
         _of_unserved(await waiting_pools(deps)),
-        _gauge("journal_backlog", "Event entries that the journal has not made durable yet.", ("lane",), backlogs),
+        _gauge("journal_backlog", "Event entries that no journal has in its spool yet.", ("lane",), backlogs),
     ]
 
 
@@ -127,10 +135,10 @@ def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Values) -> 
     return family
 
 
-def _of_processes(processes: Mapping[tuple[str, ...], SessionState]) -> Iterable[Metric]:
+def _of_processes(processes: Mapping[tuple[str, ...], Mapping[str, float]]) -> Iterable[Metric]:
     found: dict[str, list[tuple[tuple[str, ...], float]]] = {told.key: [] for told in TOLD}
-    for process, state in processes.items():
-        for key, figure in sorted(state.metrics.items()):
+    for process, metrics in processes.items():
+        for key, figure in sorted(metrics.items()):
             name, colon, value = key.partition(":")
             if name in found:  # a process of another release may tell more
                 found[name].append(((*process, value) if colon else process, figure))

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from mta.model.entries import framed
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey
 from mta.model.sweeps import SweepState
@@ -103,7 +104,7 @@ class StoredSweeps:
             )
         )
         step_keys = [*(prefix + name for name in _MOVE_KEYS), *_named(prefix, source, queues, kinds)]
-        count = int(await self._link.call(b"move", step_keys, [blob, codec.framed(events)]))
+        count = int(await self._link.call(b"move", step_keys, [blob, framed(events)]))
         return (MoveAnswer.OLD_RULES, 0) if count < 0 else (MoveAnswer.OK, count)
 
     async def sweeps(self) -> dict[str, SweepState]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from mta.log_file.delivery_log import DeliveryLog
+from mta.log_file.lines import log_lines
 from mta.model.errors import (
     SettingsError,
     StoreAway,
@@ -20,6 +22,8 @@ from mta.model.errors import (
 )
 from mta.model.secret_urls import has_password
 from mta.model.settings import RedisSettings, Settings
+from mta.ports.event_sinks import EventSink
+from mta.ports.spool import Spool
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.content import StoredContent
@@ -34,6 +38,7 @@ from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import Session
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.undo_copy_store import StoredUndoCopies
+from mta.spool_files.spool import FileSpool
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +72,7 @@ class Store:
         self.messages = StoredMessages(link, lanes, retention)
         self.load = MeasuredLoad(link, lanes)
         self.outbox = StoredOutbox(link, lanes)
-        self.tail = StoredTail(link)
+        self.tail = StoredTail(link, log_lines)
         self.limits = StoredLimits(link, session)
 
 
@@ -190,6 +195,16 @@ async def patiently(call: Callable[[], Awaitable[None]], stopping: asyncio.Event
 def journal_name(node: str, pid: int) -> str:
     """The name that a node's journal process leases lanes under."""
     return f"{node}.{pid}"
+
+
+def open_log(settings: Settings) -> EventSink:
+    """Raises OSError: the log cannot be written, or another process writes it."""
+    return DeliveryLog(settings.journal.log_path, log_lines)
+
+
+def open_spool(settings: Settings) -> Spool:
+    """Raises OSError: its folder cannot be used, or another process has it."""
+    return FileSpool(f"{settings.node.data_dir}/journal", settings.journal.spool_max)
 
 
 def read_password(redis: RedisSettings) -> str | None:

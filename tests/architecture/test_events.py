@@ -5,7 +5,7 @@ import ast
 import msgspec
 import pytest
 
-from mta.journal.lines import _Line
+from mta.log_file.lines import _Line
 from mta.model.events import Event, EventType, delivery_event, recipient_event
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import NewMessage, QueueKey, Recipient, Record

@@ -24,6 +24,7 @@ from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionSta
 from mta.model.settings import ApiSettings
 from mta.model.sweeps import SweepState
 from mta.ports.books import QueueCounts
+from mta.ports.journal import JournalState
 from mta.ports.messages import DeliveryStatus
 from mta.ports.orders import Effect, OrderFigures
 from mta.ports.rule_store import Edit, Exists, RemovedRule
@@ -61,6 +62,7 @@ class Cluster:
         self.lines: list[tuple[str, bytes]] = []
         self.watched = 0
         self.backlog = 0
+        self.journals: list[JournalState] = []
         self.totals: dict[str, int] = {}
         self.figures = OrderFigures(0, 0, 0, 0.0, ((0.1, 0),))
         self.token_reads = 0
@@ -349,6 +351,15 @@ class Fate:
         return at
 
 
+class Journals:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def journals(self) -> list[JournalState]:
+        self._cluster.reach()
+        return self._cluster.journals
+
+
 def dependencies(cluster: Cluster) -> Dependencies:
     async def health() -> str:
         cluster.reach()
@@ -366,6 +377,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         books=Books(cluster),  # type: ignore[arg-type]
         messages=Messages(cluster),
         tail=Tail(cluster),
+        journals=Journals(cluster),
         tokens=Tokens(cluster),
         fate=Fate(cluster),
         node="n1",

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from mta.log_file.lines import log_lines
 from mta.model.ids import lane_of, message_of, new_message_id
 from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient, Record
 from mta.model.outcomes import Class
@@ -43,7 +44,7 @@ class Store:
         self.messages = Cancellation(self.message_store, node, link.timeout)
         self.load = MeasuredLoad(link, cluster.lanes)
         self.outbox = StoredOutbox(link, cluster.lanes)
-        self.tail = StoredTail(link)
+        self.tail = StoredTail(link, log_lines)
         self.limits = StoredLimits(link, self.session)
 
     async def claim(self, lane: int, most: int = 100, most_bytes: int = 1 << 22) -> list[Claimed]:

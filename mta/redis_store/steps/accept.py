@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mta.model.entries import framed
 from mta.model.events import EventType, recipient_event
 from mta.model.ids import DeliveryId, delivery_id
 from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient, Record
@@ -153,7 +154,7 @@ class AcceptStep:
                 (retention_ms, self._ended, refused) if self._ended or refused else (),
             )
         )
-        return [blob, codec.framed(events)]
+        return [blob, framed(events)]
 
     def keys(self, session: str) -> list[bytes]:
         """Every key that the step may write, as far as they are known before it runs."""

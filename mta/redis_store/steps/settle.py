@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from mta.model.entries import framed
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Class
 from mta.ports.queueing import Move, Settlement
@@ -70,7 +71,7 @@ def settle_call(
         [prefix + b"lane", keys.claimed_key(prefix, session.encode()), *[prefix + name for name in _KEYS], *names],
         [
             blob,
-            codec.framed([change.event for change in changes]),
+            framed([change.event for change in changes]),
             b"".join([change.id for change in changes]),
             codec.encode([change.tags for change in changes]),
             *finals,

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from mta.model.rules import Head
 from mta.model.settings import Address, ApiSettings
 from mta.model.sweeps import SweepPhase, SweepState
+from mta.ports.journal import JournalState
 from mta.ports.orders import OrderFigures
 from tests.support.control_api import BEARER, Cluster, app_for, session
 
@@ -53,6 +54,15 @@ async def test_each_process_says_what_it_did_and_how_far_it_is(api: TestClient, 
     assert found["floodgate_rules_generation_confirmed"] == {("n1", "9"): 4.0, ("n2", "5"): 7.0}
     assert found["floodgate_rules_generation_lag"] == {("n1", "9"): 3.0, ("n2", "5"): 0.0}
     assert found["floodgate_rules_confirmation_age_seconds"][("n1", "9")] > 0
+
+
+async def test_journals_tell_what_they_left_out(api: TestClient, cluster: Cluster) -> None:
+    told = {"journal_dropped": 7.0, "journal_undecodable": 1.0, "spool_bytes": 4096.0}
+    cluster.journals = [JournalState("n1", 12, 0, told), JournalState("n2", 6, 0, {})]
+    found = await metrics(api)
+    assert found["floodgate_journal_dropped_total"] == {("n1", "12"): 7.0}
+    assert found["floodgate_journal_undecodable_total"] == {("n1", "12"): 1.0}
+    assert found["floodgate_journal_spool_bytes"] == {("n1", "12"): 4096.0}
 
 
 async def test_a_process_that_ended_is_gone_and_one_that_went_on_is_there_once(

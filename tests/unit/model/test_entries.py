@@ -2,7 +2,7 @@
 
 import pytest
 
-from mta.redis_store import codec
+from mta.model.entries import framed, unframed
 
 EVENTS = (b"one", b"two" * 100, b"three")
 
@@ -15,9 +15,9 @@ def test_events_are_read_as_they_were_framed_but_for_those_left_out(
     left_out: tuple[int, ...], found: tuple[bytes, ...]
 ) -> None:
     places = b"".join(place.to_bytes(2, "big") for place in left_out)
-    assert codec.unframed(codec.framed(EVENTS), places) == found
+    assert unframed(framed(EVENTS), places) == found
 
 
 def test_an_empty_event_is_none() -> None:
-    assert codec.unframed(codec.framed((b"", b"x", b""))) == (b"x",)
-    assert codec.unframed(codec.framed(())) == ()
+    assert unframed(framed((b"", b"x", b""))) == (b"x",)
+    assert unframed(framed(())) == ()

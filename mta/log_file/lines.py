@@ -4,17 +4,26 @@ import struct
 import time
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 import msgspec
 import orjson
+from msgspec.structs import fields, replace
 
-from mta.model.events import Event, EventType
+from mta.model.events import Event
 from mta.model.ids import MessageId, message_text
-from mta.model.outcomes import Origin, Stage
+from mta.model.outcomes import Stage
 from mta.model.text import visible
 
 VERSION = 1
+
+
+# The contract's order: these, then the other fields of Event in the order in which they stand there.
+_FIRST: Final = ("v", "time", "event", "type", "id", "message_id", "node", "tenant")
+_EVENT_FIELDS: Final = {field.name: field for field in fields(Event)}
+_REST: Final = tuple(name for name in _EVENT_FIELDS if name not in _FIRST)
+_IN_WORDS: Final = ("queued_at", "next_attempt")  # times: Unix milliseconds in an event
 
 
 class _Forced(msgspec.Struct, frozen=True, gc=False):
@@ -23,42 +32,24 @@ class _Forced(msgspec.Struct, frozen=True, gc=False):
     stage: Stage
 
 
-class _Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """The contract's keys in the contract's order; what is as its default is left out."""
+def _default(name: str) -> Any:
+    """A key with its default is left out. A sender of "" is the null sender; None: there is none."""
+    as_text = name in ("id", *_IN_WORDS) or name not in _EVENT_FIELDS
+    return "" if as_text else _EVENT_FIELDS[name].default
 
-    v: int
-    time: str
-    event: str
-    type: EventType
-    id: str = ""
-    message_id: str = ""
-    node: str = ""
-    tenant: str = ""
-    tags: tuple[str, ...] = ()
-    pool: str = ""
-    mta: str = ""
-    sender: str | None = None  # "" is the null sender
-    recipient: str = ""
-    domain: str = ""
-    attempt: int = 0
-    mx: str = ""
-    remote_ip: str = ""
-    tls: str = ""
-    code: int = 0
-    enhanced: str = ""
-    text: str = ""
-    origin: Origin | None = None
-    category: str = ""
-    reason: str = ""
-    forced: _Forced | None = None
-    size: int = 0
-    queued_at: str = ""
-    next_attempt: str = ""
-    duration_ms: int | None = None
-    client: str = ""
-    properties: dict[str, str] | None = None
-    uncertain: bool = False
 
+_Line: Any = msgspec.defstruct(
+    "_Line",
+    [*((name, Any) for name in _FIRST[:4]), *((name, Any, _default(name)) for name in (*_FIRST[4:], *_REST))],
+    frozen=True,
+    omit_defaults=True,
+    gc=False,
+)
+# Values that are made here stand between those that are taken as they are.
+_MADE: Final = ("forced", "size", "queued_at", "next_attempt")
+_AT: Final = _REST.index(_MADE[0])
+_before_made = attrgetter("node", "tenant", *_REST[:_AT])
+_after_made = attrgetter(*_REST[_AT + len(_MADE) :])
 
 _parts = struct.Struct(">16sH").unpack  # of a delivery id
 _encode = msgspec.json.Encoder().encode_lines
@@ -84,13 +75,15 @@ def _is_plain(encoded: bytes) -> bool:
     return encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded
 
 
-def _line(event_id: str, event: Event) -> _Line:
+def _line(event_id: str, event: Event) -> Any:
     id_ = message_id = ""
-    delivery, forced, queued_at, next_attempt = event.id, event.forced, event.queued_at, event.next_attempt
-    if delivery is not None:
-        message, number = _parts(delivery)
+    if event.properties is not None and not event.properties:
+        event = replace(event, properties=None)
+    if event.id is not None:
+        message, number = _parts(event.id)
         message_id = message_text(MessageId(message))
         id_ = f"{message_id}.{number}"
+    forced, queued_at, next_attempt = event.forced, event.queued_at, event.next_attempt
     return _Line(
         VERSION,
         _rfc3339(event.time),
@@ -98,36 +91,16 @@ def _line(event_id: str, event: Event) -> _Line:
         event.type,
         id_,
         message_id,
-        event.node,
-        event.tenant,
-        event.tags,
-        event.pool,
-        event.mta,
-        event.sender,
-        event.recipient,
-        event.domain,
-        event.attempt,
-        event.mx,
-        event.remote_ip,
-        event.tls,
-        event.code,
-        event.enhanced,
-        event.text,
-        event.origin,
-        event.category,
-        event.reason,
+        *_before_made(event),
         _Forced(*forced) if forced is not None else None,
         event.size,
         _rfc3339(queued_at) if queued_at else "",
         _rfc3339(next_attempt) if next_attempt else "",
-        event.duration_ms,
-        event.client,
-        event.properties or None,
-        event.uncertain,
+        *_after_made(event),
     )
 
 
-def _escaped(line: _Line) -> bytes:
+def _escaped(line: Any) -> bytes:
     return orjson.dumps(_visible(msgspec.to_builtins(line)), option=orjson.OPT_APPEND_NEWLINE)
 
 
