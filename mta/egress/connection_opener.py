@@ -199,6 +199,7 @@ class ConnectionOpener:
         if wait > 0:
             self._again_in(wait)
             return
+        _log.debug("a connection slot for %s is held before mail is claimed", self._queue.domain)
         self._slot = True
         self._again_in(_SLOT_KEPT)
         self._owner.tell_room()
@@ -239,6 +240,7 @@ class ConnectionOpener:
         if not task.cancelled():
             self._owner.pump()
         elif attempt.gave_way:
+            _log.debug("the attempt to connect to %s gives way to other destinations", attempt.ip)
             words = f"no answer in {PATIENCE:g} s, and mail for other destinations waits for a connection"
             self._failed(broken(Phase.GREETING, words, attempt.host, attempt.ip), attempt)
 

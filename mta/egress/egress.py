@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import logging
 from collections.abc import Collection, Sequence
 
 from mta.egress.connect import Connecting, Connector
@@ -24,6 +25,8 @@ from mta.policy.shaping import Shaping
 
 _LONGEST_TICK = 1.0
 _SHORTEST_TICK = 0.02
+
+_log = logging.getLogger(__name__)
 
 
 class Egress:
@@ -140,6 +143,7 @@ class Egress:
         outlet = self._outlets.get(queue)
         if outlet is None:
             outlet = self._outlets[queue] = Outlet(queue, self._shaping.plan(queue), self._parts)
+            _log.debug("%r is made", outlet)
         return outlet
 
     def _on_permit(self) -> None:
@@ -156,6 +160,7 @@ class Egress:
         for queue, outlet in list(self._outlets.items()):
             outlet.tick(now)
             if outlet.empty:
+                _log.debug("%r is dropped", outlet)
                 del self._outlets[queue]
         self._connector.tick(now)
 

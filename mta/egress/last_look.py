@@ -32,7 +32,7 @@ class LastLook:
         if rule is not None and (rule.in_flight is InFlight.ABORT or rule.id not in transaction.past_dot_of):
             connection.abandon()
             self._end.by_rule(transaction, rule, table, Stage.BEFORE_DOT, connection.peer)
-        elif rules.may_dot():
+        elif rules.may_send_dot():
             connection.proceed()
         else:
             self._permits.stopped(transaction, BEFORE_DOT)

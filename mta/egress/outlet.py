@@ -135,16 +135,19 @@ class Outlet:
 
     def return_waiting(self, reason: ReturnReason) -> None:
         """Return the transactions that have not begun, stop opening, close idle connections; what runs goes on."""
+        _log.debug("%r returns what waits: %s", self, reason.words)
         self._end.returned(self._take_waiting(), reason)
         self.connections.close_idle()
 
     def return_unsent(self, reason: ReturnReason) -> None:
         """Return every transaction that has not handed over its dot."""
+        _log.debug("%r returns what is not sent: %s", self, reason.words)
         self._end.returned(self._take_unsent(), reason)
 
     def discard_unsent(self) -> None:
         """The session was lost, and its claims and slots were given to others: abandon every transaction that has not
         handed over its dot, settle nothing, and close each connection after the transaction that it has."""
+        _log.debug("%r discards what is not sent: the session was lost", self)
         self._take_unsent()
         for connection in list(self.connections.all):
             connection.retired = True
@@ -213,6 +216,7 @@ class Outlet:
         self._end.no_new_connection(self._waiting, self._loop.time(), trouble)
 
     def no_slot(self) -> None:
+        _log.debug("%r gets no slot of its domain: other processes hold them", self)
         self._end.returned(self._waiting.take_all(), ReturnReason.NO_SLOT)
 
     def tell_room(self, *, force: bool = True) -> None:

@@ -27,7 +27,7 @@ class SecondLook:
 
     def _look(self) -> None:
         written, self._written = self._written, []
-        if self._rules.may_dot():
+        if self._rules.may_send_dot():
             return
         self.escaped += len(written)
         for connection, transaction in written:

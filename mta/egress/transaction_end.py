@@ -41,7 +41,7 @@ class TransactionEnd:
         """Each delivery with its own outcome; the deliveries in `but` go on."""
         settle = self._settle.settle
         for claimed, outcome in zip(transaction.claims, outcomes, strict=True):
-            if claimed.id not in but:
+            if not but or claimed.id not in but:
                 settle(claimed, outcome)
 
     def with_outcome(self, transaction: Transaction, outcome: Outcome) -> None:

@@ -87,7 +87,7 @@ class TransactionStart:
                 self._end.by_rule(waiting.pop(transaction), rule, table, Stage.ATTEMPT, connection.peer)
             elif transaction.expires_at <= now:
                 self._end.expired(waiting, now)
-            elif not self._rules.may_begin():
+            elif not self._rules.may_send_mail():
                 self._permits.stopped(transaction, BEFORE_MAIL)
                 break
             elif (trouble := unsupported_by(connection.peer, transaction)) is not None:
@@ -130,7 +130,7 @@ class TransactionStart:
             self._owner.connection_free(connection)
             return
         transaction.content = content
-        if not connection.usable or not self._rules.may_begin():
+        if not connection.usable or not self._rules.may_send_mail():
             connection.waiting.put_back(transaction)
             self._owner.connection_free(connection)
             return

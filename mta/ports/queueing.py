@@ -98,7 +98,7 @@ class Due(NamedTuple):
     at: int
 
 
-class Want(NamedTuple):
+class ClaimRequest(NamedTuple):
     """How many deliveries of a queue may be claimed now."""
 
     queue: QueueKey
@@ -114,7 +114,7 @@ class Claims(Protocol):
         """The queues of `pools` that are due first, earliest first, at most `most` a pool, also those not yet due."""
         ...
 
-    async def claim(self, lane: int, wants: Sequence[Want], most_bytes: int) -> list[Claimed]:
+    async def claim(self, lane: int, wants: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
         """Claim due deliveries of the wanted queues, oldest first. Raises SessionLost."""
         ...
 

@@ -16,11 +16,11 @@ class Rules(Protocol):
         """Immutable; swapped whole. Its `head` tells which."""
         ...
 
-    def may_begin(self) -> bool:
+    def may_send_mail(self) -> bool:
         """Whether a MAIL may be written now: now() < permit_until - S/2."""
         ...
 
-    def may_dot(self) -> bool:
+    def may_send_dot(self) -> bool:
         """Whether a final dot may be written now: now() < permit_until. Asked before and after the write."""
         ...
 

@@ -8,7 +8,7 @@ from typing import Final
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, StoreRefuses, StoreUnreached
 from mta.model.ids import DeliveryId, delivery_text
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
-from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Ambiguous, Due, Settled, Settlement, Want
+from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Ambiguous, ClaimRequest, Due, Settled, Settlement
 from mta.redis_store import codec, keys
 from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
@@ -146,7 +146,7 @@ class Queues:
             for at in range(1, len(answer), 3)
         ]
 
-    async def claim(self, lane: int, wants: Sequence[Want], most_bytes: int) -> list[Claimed]:
+    async def claim(self, lane: int, wants: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
         await self._give_back_unseen(lane)
         prefix, session = self._prefixes[lane], self._session.id
         step_keys = self._claim_keys(lane, session)

@@ -13,7 +13,7 @@ from mta.model.outcomes import ReturnReason, Stage, Verdict
 from mta.policy.retry import has_expired
 from mta.policy.rule_effect import effect_of
 from mta.ports.delivery import Deliver
-from mta.ports.queueing import Claims, Want
+from mta.ports.queueing import ClaimRequest, Claims
 from mta.ports.rules import Rules
 from mta.scheduling.claim_lanes import ClaimLane, ClaimLanes
 from mta.scheduling.queue_room import QueueRoom
@@ -82,7 +82,7 @@ class Dispatcher:
     def reserve(self, queue: QueueKey, count: int) -> int:
         """Of mail that this process accepts: none if it would have to wait here for a connection that another process
         may have, and none if older mail of the queue waits for room."""
-        if self._draining or queue in self._room or not self._rules.may_begin() or queue.pool not in self._pools():
+        if self._draining or queue in self._room or not self._rules.may_send_mail() or queue.pool not in self._pools():
             return 0
         most = max(0, min(count, self._free(queue))) if self._deliver.can_start(queue) else 0
         if most:
@@ -120,7 +120,7 @@ class Dispatcher:
 
     async def _round(self, lane: ClaimLane) -> float:
         """Look and claim once; seconds to sleep before the next round, 0 = there is more to do."""
-        if not self._rules.may_begin():
+        if not self._rules.may_send_mail():
             lane.look = True
             return _TICK
         looked = lane.look or time.monotonic() - lane.looked > _TICK  # the agenda shows little of the future
@@ -161,7 +161,7 @@ class Dispatcher:
         long = [queue for queue, since in lane.blocked.items() if now - since >= _BLOCKED][:_BATCH]
         if not long:
             return
-        wants = [Want(queue, max(1, _BATCH // len(long))) for queue in long]
+        wants = [ClaimRequest(queue, max(1, _BATCH // len(long))) for queue in long]
         by_queue: dict[QueueKey, list[Claimed]] = {}
         for one in await self._claims.claim(lane.number, wants, _BLOCKED_BYTES):
             by_queue.setdefault(one.queue, []).append(one)
@@ -186,7 +186,7 @@ class Dispatcher:
             # More domains have work than one page shows: those behind must not starve.
             lane.looked_deep, most = now, _DEEP_PAGE
 
-    async def _claim(self, lane: ClaimLane, wants: list[Want]) -> int:
+    async def _claim(self, lane: ClaimLane, wants: list[ClaimRequest]) -> int:
         """Claim, decide by rule, hand the rest to egress; how many were claimed."""
         for queue, most in wants:
             self._room.ask(queue, most)

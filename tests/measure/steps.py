@@ -26,7 +26,7 @@ from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
 from mta.model.settings import NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
 from mta.policy.shaping import Shaping
-from mta.ports.queueing import Want
+from mta.ports.queueing import ClaimRequest
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.wiring import Store, open_store
 from mta.scheduling.settlement import Terms, decide
@@ -107,7 +107,7 @@ async def relay(store: Store, meter: Meter, batch: int, rounds: int, size: int) 
     settings = Settings(node=NodeSettings(name="n1", data_dir="unused"))
     terms = Terms("n1", settings.delivery, Shaping(settings))
     name = f"of {batch}"
-    wants = [Want(QueueKey("default", f"d{domain}.bench.test"), batch) for domain in range(5)]
+    wants = [ClaimRequest(QueueKey("default", f"d{domain}.bench.test"), batch) for domain in range(5)]
     position = await _forget_events(store)
     for _ in range(rounds):
         await meter.of(f"accept {name}", batch, partial(store.queues.accept, LANE, messages(batch, 1, size, 5, 0)))

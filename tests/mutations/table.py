@@ -52,14 +52,14 @@ PERMIT = (
     Mutation(
         "the permit (MAIL): egress asks",
         _START,
-        "elif not self._rules.may_begin():",
+        "elif not self._rules.may_send_mail():",
         "elif False:",
         _T_EGRESS + "no_mail_while_there_is_no_permit[pipelined]",
     ),
     Mutation(
         "the permit (MAIL): asked again when the content has come",
         _START,
-        "if not connection.usable or not self._rules.may_begin():",
+        "if not connection.usable or not self._rules.may_send_mail():",
         "if not connection.usable:",
         _T_EGRESS + "a_permit_that_ran_out_while_the_content_was_fetched[pipelined]",
     ),
@@ -73,7 +73,7 @@ PERMIT = (
     Mutation(
         "the permit (dot): egress asks",
         _LAST_LOOK,
-        "elif rules.may_dot():",
+        "elif rules.may_send_dot():",
         "elif True:",
         _T_EGRESS + "a_dot_that_waits_too_long_is_returned[pipelined]",
     ),
@@ -125,7 +125,7 @@ LOOKS = (
     Mutation(
         "the second look",
         "mta/egress/second_look.py",
-        "        if self._rules.may_dot():\n            return\n",
+        "        if self._rules.may_send_dot():\n            return\n",
         "        return\n",
         _T_EGRESS + "a_dot_written_past_the_permit_is_reported_as_escaped[pipelined]",
     ),
@@ -481,7 +481,7 @@ CLAIMED_AS_ACCEPTED = (
     Mutation(
         "claimed as accepted: the permit (MAIL)",
         "mta/scheduling/dispatcher.py",
-        "queue in self._room or not self._rules.may_begin() or queue.pool",
+        "queue in self._room or not self._rules.may_send_mail() or queue.pool",
         "queue in self._room or queue.pool",
         _T_DISPATCHER + "what_intake_accepts_is_left_to_the_queue_without_permit_pool_connection_or_turn",
     ),

@@ -71,10 +71,10 @@ class FakeRules:
         self.lose: Callable[[], None] = lambda: None
         self.cancel: Callable[[Collection[MessageId]], None] = lambda messages: None
 
-    def may_begin(self) -> bool:
+    def may_send_mail(self) -> bool:
         return self.begin
 
-    def may_dot(self) -> bool:
+    def may_send_dot(self) -> bool:
         return self.dot() if callable(self.dot) else self.dot
 
     def on_change(self, abort: Callable[[RuleTable], Sequence[PastDot]]) -> None:

@@ -138,7 +138,7 @@ class WorkerProcess:
     # Egress's side
 
     def mail(self, name: str, tag: str) -> bool:
-        if not self.guard.may_begin() or match(self.guard.table, tag) is not None:
+        if not self.guard.may_send_mail() or match(self.guard.table, tag) is not None:
             return False
         self.begun[name] = tag
         return True
@@ -148,7 +148,7 @@ class WorkerProcess:
         name = next(iter(self.begun))
         if match(self.guard.table, self.begun[name]) is not None:
             del self.begun[name]
-        elif self.guard.may_dot():
+        elif self.guard.may_send_dot():
             self.looked = name, self.begun.pop(name)
 
     def write(self, taking: float) -> str:
@@ -157,7 +157,7 @@ class WorkerProcess:
         (name, tag), self.looked = self.looked, None
         self.past[name] = tag
         self.clock.seconds += taking
-        if not self.guard.may_dot():
+        if not self.guard.may_send_dot():
             self.escaped.add(name)
         return name
 

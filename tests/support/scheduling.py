@@ -36,7 +36,7 @@ class FakeRules:
         self.permit = True
         self.gone = set()  # messages that were canceled
 
-    def may_begin(self):
+    def may_send_mail(self):
         return self.permit
 
     def canceled(self, message):

@@ -8,7 +8,7 @@ from mta.model.ids import lane_of, message_of, new_message_id
 from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient, Record
 from mta.model.outcomes import Class
 from mta.orders.cancellation import Cancellation
-from mta.ports.queueing import Move, Settlement, Want
+from mta.ports.queueing import ClaimRequest, Move, Settlement
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.content import StoredContent
@@ -48,7 +48,7 @@ class Store:
         self.limits = StoredLimits(link, self.session)
 
     async def claim(self, lane: int, most: int = 100, most_bytes: int = 1 << 22) -> list[Claimed]:
-        return await self.queues.claim(lane, [Want(QUEUE, most)], most_bytes)
+        return await self.queues.claim(lane, [ClaimRequest(QUEUE, most)], most_bytes)
 
 
 def message(

@@ -13,7 +13,7 @@ from mta.model.ids import message_of, new_message_id
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Class, Reply
 from mta.model.rules import NO_HEAD
-from mta.ports.queueing import Move, Settled, Want
+from mta.ports.queueing import ClaimRequest, Move, Settled
 from mta.ports.sweeps import PlannedMove, SweepMove
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
@@ -233,7 +233,7 @@ async def test_thirty_recipients_at_ten_domains_in_all_states(open_store):
     addresses = tuple(f"u{n}@d{n % 10}.example" for n in range(30))
     sent = message(to=addresses, tags=("red", "blue"))
     await store.queues.accept(0, [sent, message()])
-    claimed = await store.queues.claim(0, [Want(QueueKey(POOL, f"d{n}.example"), 2) for n in range(6)], 1 << 20)
+    claimed = await store.queues.claim(0, [ClaimRequest(QueueKey(POOL, f"d{n}.example"), 2) for n in range(6)], 1 << 20)
     assert len(claimed) == 12
     await store.queues.settle(0, [ended(c, final=final(c)) for c in claimed[:4]])
     await store.queues.settle(0, [queued(c, 5, move=Move.HOLD, rule=f"p{n}") for n, c in enumerate(claimed[4:8])])

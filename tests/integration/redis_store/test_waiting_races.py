@@ -14,7 +14,15 @@ from mta.model.rules import NO_HEAD, Head, Kind, Rule, Selectors
 from mta.orders.order_book import OrderBook
 from mta.orders.undo import UndoRuns
 from mta.policy.rule_table import RuleTable
-from mta.ports.queueing import AcceptanceDecision, DecidedBy, DeciderKind, EndedAtAcceptance, Move, Settled, Want
+from mta.ports.queueing import (
+    AcceptanceDecision,
+    ClaimRequest,
+    DecidedBy,
+    DeciderKind,
+    EndedAtAcceptance,
+    Move,
+    Settled,
+)
 from mta.ports.sweeps import MoveAnswer
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
@@ -65,7 +73,7 @@ async def test_a_pool_that_is_known_from_the_door_alone_can_be_canceled_undone_a
     assert (await undo_all(store)).reinstated == 1
     assert await store.sweeps.pools() == [pool]
     assert [counts.due for counts in await store.books.queues()] == [1]
-    [claimed] = await store.queues.claim(0, [Want(QueueKey(pool, "example.com"), 5)], 1 << 20)
+    [claimed] = await store.queues.claim(0, [ClaimRequest(QueueKey(pool, "example.com"), 5)], 1 << 20)
     assert message_of(claimed.id) == batch[1].id
     await sound(store)
 

@@ -488,7 +488,7 @@ async def test_the_last_look_sees_the_table_as_it_is(sink: Sink) -> None:
             rig.rules.table = RuleTable.build(Head(1, "c"), [rule(tag="stop")], "test")
             return True
 
-        rig.rules.may_begin = swapped_after_the_first_look  # type: ignore[method-assign]
+        rig.rules.may_send_mail = swapped_after_the_first_look  # type: ignore[method-assign]
         rig.send("a@example.com", tags=("stop",))
         (outcome,) = await rig.settle.until(1)
     assert outcome.forced is not None

@@ -92,7 +92,7 @@ async def test_stopped_worker_leaves_the_wait_set_by_time_and_stays_named(rig):
     await asyncio.sleep(0.04)
     assert not (await rig.book.effect(effect.rule)).effective
     rig.clock.seconds = 105.5
-    assert not rig.guards["w2"].may_dot()
+    assert not rig.guards["w2"].may_send_dot()
     await until(lambda: rig.shared.effects)
     known = await rig.book.effect(effect.rule)
     assert (known.effective_at, known.confirmed, known.unconfirmed) == (105_500, ("w1.1",), ("w2.1",))
