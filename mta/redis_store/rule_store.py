@@ -26,7 +26,8 @@ from mta.model.rules import (
     format_of,
 )
 from mta.ports.certainty import made_certain
-from mta.ports.rule_store import Confirmed, Edit, Exists, Put, Removed, RemovedRule, Step, Trail
+from mta.ports.rule_store import Edit, Exists, Put, Removed, RemovedRule, Step, Trail
+from mta.ports.sessions import Confirmed
 from mta.redis_store import codec, keys, rule_records
 from mta.redis_store.link import Link
 from mta.redis_store.rule_records import identity_of, leads_from, read_change, read_rule, session_state, this_build

@@ -1,4 +1,4 @@
-"""Queues, and what is held and spared, as a sweep walks over them; and how far it is."""
+"""Queues and paused mail as a sweep walks over them and moves them, and how far each sweep is."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain

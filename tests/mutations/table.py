@@ -148,7 +148,7 @@ LOOKS = (
 CONFIRMATION = (
     Mutation(
         "the wait for confirmations: a head beyond the change",
-        _ORDERS,
+        "mta/orders/order.py",
         "elif state.head.generation >= self.head.generation:",
         "else:",
         _T_ORDERS + "effective_when_every_session_of_the_wait_set_has_confirmed",
@@ -156,7 +156,7 @@ CONFIRMATION = (
     Mutation(
         "the wait for confirmations: until all have left",
         _ORDERS,
-        "        await order.emptied.wait()\n",
+        "        await order.wait_set.emptied.wait()\n",
         "",
         _T_ORDERS + "a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word",
     ),
@@ -325,7 +325,7 @@ PAST_DOT = (
     ),
     Mutation(
         "past_dot: fixed",
-        _ORDERS,
+        "mta/orders/effects.py",
         "if e.id in fixed)",
         "if fixed)",
         _T_ORDERS + "past_dot_is_fixed_and_quiet_once_all_of_it_is_settled",
@@ -350,15 +350,15 @@ BARRIER = (
     Mutation(
         "the barrier: an edit lifts what the rule was",
         _ORDERS,
-        "order.lifts, order.asked_at = put.created, not put.created, asked_at",
-        "order.lifts, order.asked_at = put.created, False, asked_at",
+        "lifts=not put.created,",
+        "lifts=False,",
         _T_HISTORY + "an_edit_that_the_store_holds_up_is_not_effective_before_its_barrier",
     ),
     Mutation(
         "the barrier: a removal lifts",
         _ORDERS,
-        "order.removed = order.lifts = True",
-        "order.removed = True",
+        "removed=True, lifts=True)",
+        "removed=True)",
         _T_ORDERS + "a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word",
     ),
     Mutation(
