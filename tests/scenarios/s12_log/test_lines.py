@@ -9,8 +9,8 @@ from tests.support.node import until
 from tests.support.orders import seconds
 
 
-def test_each_delivery_has_one_reception_and_one_final_line_that_tell_its_story(logged: Any):
-    node, sink = logged.node, logged.sink
+def test_each_delivery_has_one_reception_and_one_final_line_that_tell_its_story(place: Any):
+    node, sink = place.node, place.sink
     sink.sink.recipients["no@story.test"] = "550 5.1.1 no such user"
     sink.sink.recipients["wait@story.test"] = "450 4.2.1 later"
     (fine,) = node.send("fine@story.test", ("story", "own"), X_MQ_Campaign_Id="c-7", X_Floodgate_Lot="12")
@@ -21,8 +21,8 @@ def test_each_delivery_has_one_reception_and_one_final_line_that_tell_its_story(
     status, rule = node.call("POST", "/v1/errors?wait=5s", order)
     assert status == 201
     (gone,) = node.send("gone@story.test", ("story", "gone"))
-    until(lambda: len(logged.of("story")) == 10)
-    story = {name: [e for e in logged.of("story") if e["message_id"] == name] for name in (fine, no, wait, gone)}
+    until(lambda: len(place.log_of("story")) == 10)
+    story = {name: [e for e in place.log_of("story") if e["message_id"] == name] for name in (fine, no, wait, gone)}
     assert [e["type"] for e in story[fine]] == ["Reception", "Delivery"]
     assert [e["type"] for e in story[no]] == ["Reception", "Bounce"]
     assert [e["type"] for e in story[wait]] == ["Reception", "TransientFailure", "Expiration"]
@@ -64,7 +64,7 @@ def test_each_delivery_has_one_reception_and_one_final_line_that_tell_its_story(
     assert (ended["origin"], ended["forced"]["rule"], ended["forced"]["stage"]) == ("forced", rule["id"], "door")
     assert (ended["code"], ended["enhanced"], ended["reason"]) == (554, "5.7.1", "why")
     assert node.call("DELETE", f"/v1/errors/{rule['id']}")[0] == 200
-    put, removed = until(lambda: len(found := [e for e in logged.lines() if e["type"] == "Rule"]) == 2 and found)
+    put, removed = until(lambda: len(found := [e for e in place.lines() if e["type"] == "Rule"]) == 2 and found)
     for line, op in ((put, "put"), (removed, "remove")):
         assert (line["tags"], line["code"], line["properties"]["rule"]) == (["gone"], 554, rule["id"])
         assert (line["properties"]["op"], line["reason"].startswith(op)) == (op, True)
@@ -72,12 +72,12 @@ def test_each_delivery_has_one_reception_and_one_final_line_that_tell_its_story(
     assert put["event"] != removed["event"]
 
 
-def test_a11_what_a_remote_says_cannot_break_a_line_or_a_terminal(logged: Any):
+def test_a11_what_a_remote_says_cannot_break_a_line_or_a_terminal(place: Any):
     hostile = "550 5.7.1 \x1b[31mred\x1b[0m \u202eesrever\u2066 \u2028line\u2029 \x85 \udc80\udcff \x7f \x07 "
     hostile += '"quote" \\ {"v":2} é'
-    logged.sink.sink.recipients["bad@hostile.test"] = hostile
-    logged.node.send("bad@hostile.test", ("hostile",))
-    (line,) = until(lambda: logged.of("hostile", "Bounce"))
+    place.sink.sink.recipients["bad@hostile.test"] = hostile
+    place.node.send("bad@hostile.test", ("hostile",))
+    (line,) = until(lambda: place.log_of("hostile", "Bounce"))
     text = line["text"]
     for escaped in (
         "\\u001b[31mred",
@@ -91,27 +91,27 @@ def test_a11_what_a_remote_says_cannot_break_a_line_or_a_terminal(logged: Any):
         assert escaped in text, (escaped, text)
     assert '"quote" \\ {"v":2} é' in text
     assert text.isprintable()
-    raw = [raw for raw in logged.node.log.read_bytes().split(b"\n") if b'"hostile"' in raw]
+    raw = [raw for raw in place.node.log.read_bytes().split(b"\n") if b'"hostile"' in raw]
     assert len(raw) == 2
     assert all(byte >= 0x20 and byte != 0x7F for each in raw for byte in each)
     assert not any(mark.encode() in each for each in raw for mark in "\u202e\u2066\u2028\u2029\x85")
 
 
-def test_a_moved_log_is_reopened_and_no_line_is_lost(logged: Any):
-    node = logged.node
+def test_a_moved_log_is_reopened_and_no_line_is_lost(place: Any):
+    node = place.node
     node.send([f"a{n}@moved.test" for n in range(10)], ("moved",))
     moved = node.log.with_suffix(".1")
-    until(lambda: len(logged.of("moved")) == 20)
+    until(lambda: len(place.log_of("moved")) == 20)
     node.log.rename(moved)
     node.send([f"b{n}@moved.test" for n in range(10)], ("moved",))
-    until(lambda: node.log.exists() and len(logged.of("moved")) == 20)
+    until(lambda: node.log.exists() and len(place.log_of("moved")) == 20)
     second = node.log.with_suffix(".2")
     node.log.rename(second)
     os.kill(node.process.pid, signal.SIGHUP)
     until(node.log.exists)
     node.send("c@moved.test", ("moved",))
-    until(lambda: len(logged.of("moved")) == 2)
-    every = logged.lines(moved.read_bytes(), second.read_bytes())
+    until(lambda: len(place.log_of("moved")) == 2)
+    every = place.lines(moved.read_bytes(), second.read_bytes())
     of_tag = [e for e in every if "moved" in e.get("tags", ())]
     assert Counter(e["type"] for e in of_tag) == {"Reception": 21, "Delivery": 21}
     assert len({e["event"] for e in every}) == len(every)
