@@ -54,7 +54,7 @@ class NodeAndSink:
         return answer
 
     def order(
-        self, goal: str = "effective", wait: str = "5s", want: tuple[int, ...] = (200, 201), **rule: Any
+        self, goal: str = "effective", wait: str = "20s", want: tuple[int, ...] = (200, 201), **rule: Any
     ) -> dict[str, Any]:
         """The rule as POST answered it; every process has confirmed it."""
         answer: dict[str, Any] = self.call("POST", f"/v1/errors?wait={wait}&until={goal}", {"code": 554} | rule, want)
@@ -62,13 +62,13 @@ class NodeAndSink:
         return answer
 
     def edit(self, rule: dict[str, Any], goal: str = "effective", **fields: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self.call("PATCH", f"/v1/errors/{rule['id']}?wait=5s&until={goal}", fields)
+        answer: dict[str, Any] = self.call("PATCH", f"/v1/errors/{rule['id']}?wait=20s&until={goal}", fields)
         assert answer["effective"], answer
         return answer
 
     def lift(self, *rules: dict[str, Any]) -> None:
         for rule in rules:
-            answer = self.call("DELETE", f"/v1/errors/{rule['id']}?wait=5s", want=(200,))
+            answer = self.call("DELETE", f"/v1/errors/{rule['id']}?wait=20s", want=(200,))
             assert answer["effective"], answer
 
     def account(self, rule: dict[str, Any]) -> dict[str, Any]:
@@ -84,9 +84,9 @@ class NodeAndSink:
             assert found["balanced"] in ((True,) if found["complete"] else (None, True)), found
             return found if found["complete"] else None
 
-        return until(look, 10.0, f"the sweep of {rule} is not done")
+        return until(look, 20.0, f"the sweep of {rule} is not done")
 
-    def rests(self, tag: str, *, within: float = 10.0, **classes: int) -> dict[str, Any]:
+    def rests(self, tag: str, *, within: float = 20.0, **classes: int) -> dict[str, Any]:
         """The tag's statement once it says so much; it balances."""
         found: dict[str, Any] = {}
 
@@ -104,7 +104,7 @@ class NodeAndSink:
 
     def logged(self, tag: str, kind: str, count: int) -> list[dict[str, Any]]:
         """The tag's lines of that type, once there are as many; never more."""
-        until(lambda: len(self.log_of(tag, kind)) >= count, 10.0, f"{kind} of {tag}")
+        until(lambda: len(self.log_of(tag, kind)) >= count, 20.0, f"{kind} of {tag}")
         found = self.log_of(tag, kind)
         assert len(found) == count, found
         return found

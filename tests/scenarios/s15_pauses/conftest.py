@@ -9,19 +9,19 @@ from tests.support.node_and_sink import NodeAndSink, shared
 
 class WithPauses(NodeAndSink):
     def pause(self, **fields: Any) -> Any:
-        answer = self.call("POST", "/v1/pauses?wait=5s", fields)
+        answer = self.call("POST", "/v1/pauses?wait=20s", fields)
         assert answer["effective"], answer
         return answer
 
     def held(self, pause: Any, count: int) -> None:
         """It holds exactly so many, and says so everywhere."""
         path = f"/v1/pauses/{pause['id']}"
-        until(lambda: self.call("GET", path)["held"] == count, 10.0, lambda: str(self.call("GET", path)))
+        until(lambda: self.call("GET", path)["held"] == count, 20.0, lambda: str(self.call("GET", path)))
 
     def account_at(self, path: str) -> Any:
         """The statement of a pause or a rule once it is complete; it must balance then."""
         return until(
-            lambda: (s := self.call("GET", path + "/statement"))["complete"] and s["balanced"] and s, 10.0, path
+            lambda: (s := self.call("GET", path + "/statement"))["complete"] and s["balanced"] and s, 20.0, path
         )
 
 
