@@ -1,4 +1,5 @@
 import asyncio
+import re
 
 import pytest
 
@@ -12,6 +13,16 @@ async def blocked(store) -> int:
     """How many clients of the server wait for something to come."""
     said = bytes(await store.link.command("INFO", "clients"))
     return int(said.partition(b"blocked_clients:")[2].split()[0])
+
+
+async def looks(store) -> int:
+    """How often the server was asked for a range of a stream."""
+    said = bytes(await store.link.command("INFO", "commandstats"))
+    return int((re.search(rb"cmdstat_xrange:calls=(\d+)", said) or [0, 0])[1])
+
+
+async def looked_since(store, before: int) -> bool:
+    return await looks(store) > before
 
 
 async def test_one_journal_at_a_time_has_a_lane(open_store):
@@ -86,7 +97,8 @@ async def test_watchers_follow_from_where_they_were(open_store):
     found = await store.tail.follow(start, 10, 1.0)
     assert [line for _, line in found] == [b"one", b"two"]
     assert [line for _, line in await store.tail.follow(found[0][0], 10, 1.0)] == [b"two"]
+    before = await looks(store)
     waiting = asyncio.create_task(store.tail.follow("$", 10, 10.0))
-    await eventually(lambda: blocked(store))
+    await eventually(lambda: looked_since(store, before))  # and so it knows where to begin
     await store.tail.feed([b"three"])
     assert [line for _, line in await waiting] == [b"three"]
