@@ -48,7 +48,7 @@ class Node:
         self.ready: dict[str, Any] = {}
         self._read = LogRead()
 
-    def start(self, timeout: float = 30.0) -> "Node":
+    def start(self, timeout: float = 60.0) -> "Node":
         self.folder.mkdir(parents=True, exist_ok=True)
         environ = os.environ | ({"FLOODGATE_ADMIN_TOKEN": self.token} if self.token else {})
         if self.build is not None:
