@@ -7,19 +7,26 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
+# A node is six processes or more: where Python keeps no bytecode, each of them compiles the whole program again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DELETE_ON_ERROR:
 .PHONY: demo test test-fast check docs format-lua races flaps soak mutations destinations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
 
-# Tests wait more than they work, so some of them run side by side; those of one file stay together.
-JOBS ?= 2
+# Tests that start nodes wait more than they work, so one more runs than there are processors. Those of one file stay
+# together, and folders with long tests come first: the end is many short ones, which leave no processor idle.
+JOBS ?= 3
+FAST_JOBS ?= 2
+FAST := tests/unit tests/dialogs tests/architecture
+PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/architecture tests/unit $(wildcard tests/dialogs tests/integration tests/scenarios tests/races tests/soak) $(ARGS)
+	$(PYTEST) -n $(JOBS) tests/soak tests/races tests/scenarios tests/integration $(FAST) $(ARGS)
 
 test-fast: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/architecture tests/unit tests/dialogs $(ARGS)
+	$(PYTEST) -n $(FAST_JOBS) $(FAST) $(ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff format --check .
