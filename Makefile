@@ -1,4 +1,4 @@
-# Floodgate from a bare clone: `make demo`, `make test`, `make test-fast`, `make check`, `make races`, `make flaps`,
+# Floodgate from a bare clone: `make demo`, `make test`, `make test-fast`, `make check`, `make docs`, `make races`, `make flaps`,
 # `make soak`, `make mutations`, `make destinations`, `make bench`, `make bench-peers`, `make bench-lookup`.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast check races flaps soak mutations destinations bench bench-peers bench-lookup clean
+.PHONY: demo test test-fast check docs races flaps soak mutations destinations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
@@ -27,6 +27,10 @@ check: $(VENV)/check.stamp
 	$(BIN)/mypy mta control_api bench
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/architecture
+
+docs: $(VENV)/runtime.stamp
+	$(BIN)/floodgate config show --defaults > config/floodgate.toml
+	$(BIN)/python -m mta.settings_file.page > docs/settings.md
 
 SEEDS ?= 20
 races: $(VENV)/test.stamp

@@ -22,7 +22,8 @@ from control_api.times import now_ms
 from control_api.unserved_pools import waiting_pools
 from mta.model.outcomes import Class
 from mta.model.rules import Head, SessionState
-from mta.ports.rules import OrderFigures, SweepState
+from mta.model.sweeps import SweepPhase, SweepState
+from mta.ports.orders import OrderFigures
 
 PATH = "/metrics"
 
@@ -90,7 +91,7 @@ async def _families(deps: Dependencies) -> list[Metric]:
     for journal in await deps.journals.journals():
         told[journal.node, "journal", str(journal.pid)] = journal.metrics
     sweeps = await deps.sweeps.sweeps()
-    backlogs = [((str(lane),), await deps.sweeps.backlog(lane)) for lane in range(deps.sweeps.lanes)]
+    backlogs = [((str(lane),), await deps.load.backlog(lane)) for lane in range(deps.sweeps.lanes)]
     return [
         *_of_processes(told),
         *_of_rules(head, processes),
@@ -178,8 +179,10 @@ def _of_orders(figures: OrderFigures, me: tuple[str, ...]) -> Iterable[Metric]:
 
 def _of_sweeps(sweeps: Mapping[str, SweepState]) -> Iterable[Metric]:
     """Rules are named while they are swept only: there may be 10,000 that were."""
-    states = Counter(sweep.state for sweep in sweeps.values())
-    under_way = {rule: sweep for rule, sweep in sweeps.items() if sweep.state in ("running", "waiting")}
+    states = Counter(sweep.phase.value for sweep in sweeps.values())
+    under_way = {
+        rule: sweep for rule, sweep in sweeps.items() if sweep.phase in (SweepPhase.RUNNING, SweepPhase.WAITING)
+    }
     seen = [((rule,), sweep.seen) for rule, sweep in under_way.items()]
     matched = [((rule,), sweep.matched) for rule, sweep in under_way.items()]
     by_state = [((state,), count) for state, count in states.items()]

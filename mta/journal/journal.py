@@ -124,7 +124,8 @@ class Journal:
     async def _sleep(self, seconds: float) -> None:
         """Or until it is told to stop."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def _rest(self) -> None:
         """Until an event comes or it is told to stop. Raises StoreError, OSError."""
@@ -153,9 +154,13 @@ class Journal:
         """Write the events of everything settled before this journal was told to stop; after `_LAST_ROUNDS` the rest is
         left to the next journal."""
         end = self._clock() + _LAST_ROUNDS
-        with suppress(StoreError, OSError):
+        try:
             while self._clock() < end and (await self.round() or self.behind):
                 pass
+        except StoreError:
+            self._leases.forget()  # to ask once more would only take as long again
+        except OSError:
+            pass
 
     async def _keep_order(self) -> None:
         """Serve the sinks, keep the leases and, at each slow tick, the rest. Sinks come first: they need no store."""

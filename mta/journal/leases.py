@@ -94,10 +94,15 @@ class Leases:
             _log.warning("lane %d has another journal now", lane.number)
 
     async def release(self) -> None:
-        """Give all lanes to others. Raises nothing: what cannot be given back runs out by itself."""
-        for lane in self.lanes:
-            with suppress(StoreError):
+        """Give all lanes to others. Raises nothing: after the first error the leases run out by themselves, because
+        each further try would wait as long as the first."""
+        with suppress(StoreError):
+            for lane in self.lanes:
                 await self._outbox.release(lane.number, self._name)
+        self._lanes.clear()
+
+    def forget(self) -> None:
+        """Ask the store for nothing more: the supervisor frees the lanes."""
         self._lanes.clear()
 
     async def _take_one(self) -> bool:

@@ -74,7 +74,8 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
     url: Annotated[
         str,
         Meta(
-            description='"embedded" (a server of our own in data_dir), redis://, rediss://, redis+cluster:// or unix://.'
+            description='"embedded" (a server of our own in data_dir), redis://, rediss://, redis+cluster://, '
+            "redis+sentinel:// or unix://."
         ),
     ] = "embedded"
     allow_unsafe: Annotated[

@@ -70,8 +70,9 @@ class StoredOutbox:
             ask = max(1, min(_MOST_ENTRIES, (room - size) * len(found) // size))
 
     async def wait(self, positions: Mapping[int, str], seconds: float) -> bool:
-        together = [list(positions)] if not self._link.cluster else [[lane] for lane in positions]
-        waits = [asyncio.ensure_future(self._block(lanes, positions, seconds)) for lanes in together]
+        streams = {keys.lane_key(lane, b"events"): after for lane, after in positions.items()}
+        groups = self._link.together(list(streams))
+        waits = [asyncio.ensure_future(self._block(group, streams, seconds)) for group in groups]
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -80,9 +81,8 @@ class StoredOutbox:
             await asyncio.gather(*waits, return_exceptions=True)
         return any(one.result() for one in done)
 
-    async def _block(self, lanes: Sequence[int], positions: Mapping[int, str], seconds: float) -> bool:
-        streams = [keys.lane_key(lane, b"events") for lane in lanes]
-        after = [positions[lane] for lane in lanes]
+    async def _block(self, streams: Sequence[bytes], positions: Mapping[bytes, str], seconds: float) -> bool:
+        after = [positions[stream] for stream in streams]
         ms = max(1, int(min(seconds, self._link.patience) * 1000))
         return bool(await self._link.command("XREAD", "COUNT", 1, "BLOCK", ms, "STREAMS", *streams, *after))
 

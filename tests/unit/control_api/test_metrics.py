@@ -6,8 +6,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mta.model.rules import Head
 from mta.model.settings import Address, ApiSettings
+from mta.model.sweeps import SweepPhase, SweepState
 from mta.ports.journal import JournalState
-from mta.ports.rules import OrderFigures, SweepState
+from mta.ports.orders import OrderFigures
 from tests.support.control_api import BEARER, Cluster, app_for, session
 
 Samples = dict[str, dict[tuple[str, ...], float]]
@@ -80,7 +81,8 @@ async def test_a_process_that_ended_is_gone_and_one_that_went_on_is_there_once(
 async def test_orders_sweeps_books_and_backlogs(api: TestClient, cluster: Cluster) -> None:
     cluster.figures = OrderFigures(2, 3, 1, 6.5, ((0.1, 2), (5.0, 3)))
     cluster.sweep_states = {
-        name: SweepState(name, 1, state, 10, 4, 0, 0, 0) for name, state in (("r1", "running"), ("r2", "done"))
+        name: SweepState(name, 1, SweepPhase(state), 10, 4, 0, 0, 0)
+        for name, state in (("r1", "running"), ("r2", "done"))
     }
     cluster.totals = {"accepted": 9, "queued": 4, "intercepted:queued": 2, "intercepted:door": 3, "rejected": 7}
     cluster.backlog = 12

@@ -65,6 +65,21 @@ async def test_idle_it_asks_nothing_until_something_comes_and_stops_at_once(tmp_
     await asyncio.wait_for(bench.journal.stop(), 1.0)
 
 
+async def test_a_stop_waits_for_a_store_that_is_away_once_and_not_for_each_lane(tmp_path):
+    outbox, asked = Outbox(lanes=8), []
+    bench = Bench(tmp_path, outbox)
+    await bench.rounds(12)
+    assert len(bench.journal.lanes) == 8
+
+    async def release(lane, journal):
+        asked.append(lane)
+        raise StoreAway("no answer in time")
+
+    outbox.release = release
+    await bench.journal.stop()
+    assert len(asked) == 1
+
+
 async def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     outbox = Outbox(1)
     outbox.streams[0] = [entry("1-0")]
