@@ -30,7 +30,7 @@ def test_a_destination_that_turns_us_away_is_asked_seldom_however_much_waits_for
         ends = ended(node, *every)
         assert {line["type"] for line in ends.values()} == {"Delivery"}
         assert {moody.receipts(address) for address in every} == {1}
-        assert sink.connections - turned_away < 60
+        assert sink.connections - turned_away < 100  # and not one for each message
         at_rest(node, delivered=300)
 
 
