@@ -8,7 +8,7 @@ from mta.model.mail import Record
 from mta.model.outcomes import Class
 
 
-class Standing(NamedTuple):
+class DeliveryStatus(NamedTuple):
     """Where one delivery stands; times are Unix milliseconds."""
 
     id: DeliveryId
@@ -25,11 +25,11 @@ class Standing(NamedTuple):
 class Messages(Protocol):
     """Raises StoreAway, StoreError."""
 
-    async def show(self, message: MessageId) -> list[Standing]:
+    async def show(self, message: MessageId) -> list[DeliveryStatus]:
         """Every delivery that lives, or ended within `status.retention`, by its number; [] = nothing is known."""
         ...
 
-    async def cancel(self, message: MessageId, wait: float) -> list[Standing]:
+    async def cancel(self, message: MessageId, wait: float) -> list[DeliveryStatus]:
         """End as canceled whatever waits; ask the workers for what they hold, at most `wait` seconds. Then as `show`:
         what is not answered yet has `asked_at`, and no dot of it is handed over from then + S + 0.5 s on. May be
         repeated. What a rule has intercepted stays so, and can be undone no more."""

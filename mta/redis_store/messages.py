@@ -16,7 +16,7 @@ from mta.model.ids import MAX_RECIPIENTS, DeliveryId, MessageId, delivery_id, la
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import EXPIRED, Class, Origin
 from mta.policy.routing import queue_domain
-from mta.ports.messages import Standing
+from mta.ports.messages import DeliveryStatus
 from mta.ports.rules import Queued
 from mta.redis_store import codec, keys
 from mta.redis_store.certainty import made_certain
@@ -102,17 +102,17 @@ class StoredMessages:
         self._retention = retention
         self._node = node
 
-    async def show(self, message: MessageId) -> list[Standing]:
+    async def show(self, message: MessageId) -> list[DeliveryStatus]:
         return await self._show(message, _PROBED)
 
-    async def _show(self, message: MessageId, last: int) -> list[Standing]:
+    async def _show(self, message: MessageId, last: int) -> list[DeliveryStatus]:
         for _ in range(_TRIES):
             seen = await self._look(message, last)
             if all(found.status or place.kind or found.record is None for found, place in seen):
                 break
         return [_standing(found, place) for found, place in seen]
 
-    async def cancel(self, message: MessageId, wait: float) -> list[Standing]:
+    async def cancel(self, message: MessageId, wait: float) -> list[DeliveryStatus]:
         deadline, pause, moved, last = time.monotonic() + wait, _LOOK[0], 0, _PROBED
         limit = self._link.timeout
         while True:
@@ -135,7 +135,7 @@ class StoredMessages:
     async def _cancel_again(self, message: MessageId, last: int) -> list[bytes]:
         return await self._cancel_once(message, await self._look(message, last))
 
-    async def _show_canceled(self, message: MessageId, last: int, limit: float) -> list[Standing]:
+    async def _show_canceled(self, message: MessageId, last: int, limit: float) -> list[DeliveryStatus]:
         """Raises OutcomeUnknown: to say that the store is away would deny what was done."""
         show = partial(self._show, message, last)
         try:
@@ -279,10 +279,10 @@ def _common(final: endings.Final | None, known: Mapping[bytes, endings.Common]) 
     return known.get(final.common) if isinstance(final.common, bytes) else final.common
 
 
-def _standing(found: _Found, place: _Place) -> Standing:
+def _standing(found: _Found, place: _Place) -> DeliveryStatus:
     if found.status:
         known = found.status[0] != "d"
-        return Standing(
+        return DeliveryStatus(
             found.id,
             _ENDED[found.status[0]],
             None,
@@ -290,7 +290,7 @@ def _standing(found: _Found, place: _Place) -> Standing:
             uncertain=found.uncertain if known else None,
             common=found.common,
         )
-    return Standing(
+    return DeliveryStatus(
         found.id,
         _KINDS.get(place.kind, Class.QUEUED if found.record is not None else Class.PARKED),
         found.record,

@@ -11,7 +11,7 @@ from mta.ports.queueing import NO_DOOR, Ambiguous, Doorway, Due, Fresh, Settled,
 from mta.redis_store import codec, keys
 from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
-from mta.redis_store.session import Session
+from mta.redis_store.session import StoreSession
 from mta.redis_store.steps.accept import AcceptStep
 from mta.redis_store.steps.settle import settle_call
 from mta.timing.clock import wall_ms
@@ -28,7 +28,7 @@ class Queues:
     def __init__(
         self,
         link: Link,
-        session: Session,
+        session: StoreSession,
         lanes: int,
         content: StoredContent,
         *,

@@ -23,7 +23,7 @@ from mta.model.mail import QueueKey
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.ports.books import QueueCounts
-from mta.ports.messages import Standing
+from mta.ports.messages import DeliveryStatus
 from mta.ports.rules import Edit, Effect, Exists, OrderFigures, RemovedRule, SweepState
 from mta.ports.spares import Undone
 
@@ -53,8 +53,8 @@ class Cluster:
         self.states: dict[str, SessionState] = {"s1": session("s1", "n1", 11), "s2": session("s2", "n2", 22)}
         self.sweep_states: dict[str, SweepState] = {}
         self.stored_pools = ["default"]
-        self.messages: dict[MessageId, list[Standing]] = {}
-        self.after_cancel: dict[MessageId, list[Standing]] = {}  # what a cancellation makes of them
+        self.messages: dict[MessageId, list[DeliveryStatus]] = {}
+        self.after_cancel: dict[MessageId, list[DeliveryStatus]] = {}  # what a cancellation makes of them
         self.cancel_waits: list[float] = []
         self.lines: list[tuple[str, bytes]] = []
         self.watched = 0
@@ -291,11 +291,11 @@ class Messages:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def show(self, message: MessageId) -> list[Standing]:
+    async def show(self, message: MessageId) -> list[DeliveryStatus]:
         self._cluster.reach()
         return self._cluster.messages.get(message, [])
 
-    async def cancel(self, message: MessageId, wait: float) -> list[Standing]:
+    async def cancel(self, message: MessageId, wait: float) -> list[DeliveryStatus]:
         cluster = self._cluster
         cluster.reach()
         cluster.cancel_waits.append(wait)

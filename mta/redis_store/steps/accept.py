@@ -8,7 +8,7 @@ import msgspec
 from mta.model.events import Event, EventType
 from mta.model.ids import DeliveryId, delivery_id
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
-from mta.ports.content import Placed
+from mta.ports.content import PlacedContent
 from mta.ports.queueing import Doorway, Fresh, Interception
 from mta.redis_store import codec, keys
 from mta.redis_store.content import StoredContent
@@ -128,7 +128,9 @@ class AcceptStep:
         for tag in message.tags:
             self._tags[tag] = self._tags.get(tag, 0) + recipients
 
-    def _add_deliveries(self, message: NewMessage, placed: Placed | None, ended: Mapping[int, Interception]) -> None:
+    def _add_deliveries(
+        self, message: NewMessage, placed: PlacedContent | None, ended: Mapping[int, Interception]
+    ) -> None:
         """`placed` is None where nobody needs the content, nor a record."""
         pool, due, in_pieces = message.pool, message.due_at, placed is not None and bool(placed.pending)
         for number, (address, domain) in enumerate(message.recipients, 1):
@@ -241,7 +243,7 @@ class AcceptStep:
         return found
 
 
-def _record(message: NewMessage, address: str, placed: Placed) -> Record:
+def _record(message: NewMessage, address: str, placed: PlacedContent) -> Record:
     return Record(
         message.sender,
         address,

@@ -14,7 +14,7 @@ from mta.model.endings import Final
 from mta.model.ids import delivery_id, message_text, new_message_id
 from mta.model.mail import Record
 from mta.model.outcomes import Class, Reply
-from mta.ports.messages import Standing
+from mta.ports.messages import DeliveryStatus
 from mta.ports.rules import SweepState
 from tests.support.commands import Floodgate, call
 from tests.support.control_api import AT, TOKEN, Cluster, counts_of
@@ -381,10 +381,10 @@ def test_a_rule_is_edited_disabled_and_enabled(floodgate: Floodgate, cluster: Cl
 _MESSAGE = new_message_id(0, AT)
 
 
-def _standing(state: Class, **more: Any) -> Standing:
+def _standing(state: Class, **more: Any) -> DeliveryStatus:
     final = None if state is Class.QUEUED else Final("a@example.com", AT)
     record = Record("from@example.org", "a@example.com", ("red",), 1, AT, AT, last=Reply(450, "4.2.1", "later"))
-    return Standing(delivery_id(_MESSAGE, 1), state, None if final else record, final, **more)
+    return DeliveryStatus(delivery_id(_MESSAGE, 1), state, None if final else record, final, **more)
 
 
 def test_a_message_is_shown(floodgate: Floodgate, cluster: Cluster) -> None:
