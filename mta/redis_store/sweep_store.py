@@ -100,7 +100,7 @@ class StoredSweeps:
                 queue_of=queue_of,
                 kind_of=kind_of,
                 raws=texts(raws),
-                fates=texts([_fate(match) for match in matches]),
+                finals_or_records=texts([_final_or_record(match) for match in matches]),
                 shared=codec.pairs({one.digest: one.raw for one in shared if one is not None}),
             )
         )
@@ -166,7 +166,7 @@ def _named(prefix: bytes, source: str, queues: Iterable[QueueKey], kinds: Iterab
     return names
 
 
-def _fate(match: PlannedMove) -> bytes:
+def _final_or_record(match: PlannedMove) -> bytes:
     """The new record, or the final status, see keys."""
     if match.record is not None:
         return codec.encode_record(match.record, match.reclaims)

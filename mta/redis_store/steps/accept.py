@@ -9,7 +9,7 @@ from mta.model.entries import framed
 from mta.model.events import EventType, recipient_event
 from mta.model.ids import DeliveryId, delivery_id
 from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient, Record
-from mta.ports.content import Placed
+from mta.ports.content import PlacedContent
 from mta.ports.queueing import AcceptanceDecision, DeciderKind, EndedAtAcceptance
 from mta.redis_store import codec, keys
 from mta.redis_store.content import StoredContent
@@ -135,7 +135,7 @@ class AcceptStep:
             self._tags[tag] = self._tags.get(tag, 0) + recipients
 
     def _add_deliveries(
-        self, message: NewMessage, placed: Placed | None, ended: Mapping[int, EndedAtAcceptance]
+        self, message: NewMessage, placed: PlacedContent | None, ended: Mapping[int, EndedAtAcceptance]
     ) -> None:
         """`placed` is None where nobody needs the content, nor a record."""
         pool, due, in_pieces = message.pool, message.due_at, placed is not None and bool(placed.pending)
@@ -243,7 +243,7 @@ class AcceptStep:
         return found
 
 
-def _record(message: NewMessage, address: str, placed: Placed) -> Record:
+def _record(message: NewMessage, address: str, placed: PlacedContent) -> Record:
     return Record(
         message.sender,
         address,

@@ -128,7 +128,7 @@ redis.register_function { function_name = STEP .. 'unhold', callback = unhold, f
 -- Answers how many, or -1 when the lane's barrier is above `generation`.
 local function move(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local how, source, generation, retention_ms, queues, kinds, ids, queue_of, kind_of, raws, fates, shared =
+  local how, source, generation, retention_ms, queues, kinds, ids, queue_of, kind_of, raws, finals_or_records, shared =
     unpack(cmsgpack.unpack(argv[1])) -- sweep.Batch
   if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then
     return -1
@@ -155,10 +155,10 @@ local function move(keys, argv)
             gone[#gone + 1] = id
           end
           ended[#ended + 1] = id
-          ended[#ended + 1] = fates[i]
+          ended[#ended + 1] = finals_or_records[i]
         else
           records[#records + 1] = id
-          records[#records + 1] = fates[i]
+          records[#records + 1] = finals_or_records[i]
           if how == 'hold' then
             push(adds, 'held:' .. rule, scores[at], id .. pool .. '|' .. domain)
           else

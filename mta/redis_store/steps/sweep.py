@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     queue_of: Sequence[int]  # places in `queues`, from 1
     kind_of: Sequence[int]
     raws: Sequence[Any]  # the records that were read: a delivery that has another one stays
-    fates: Sequence[Any]  # the final status of an intercepted delivery, else its new record
+    finals_or_records: Sequence[Any]  # the final status of an intercepted delivery, else its new record
     shared: Sequence[Any]  # digest, what final statuses name by it, ...
 
 

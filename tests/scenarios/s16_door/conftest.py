@@ -11,7 +11,7 @@ from mta.model.rules import AtTheDoor
 from mta.model.settings import RedisSettings
 from mta.redis_store.link import Link
 from mta.redis_store.rule_store import StoredRules
-from mta.redis_store.session import Session
+from mta.redis_store.session import StoreSession
 from tests.support.node import until
 from tests.support.node_and_sink import NodeAndSink, shared
 
@@ -50,7 +50,7 @@ async def _edit(url: str, rule_id: str) -> int:
     link = Link(url, RedisSettings())
     await link.open()
     try:
-        rules = StoredRules(link, Session("test", "test", ()), 4, 1.0, 1000, 3600.0)
+        rules = StoredRules(link, StoreSession("test", "test", ()), 4, 1.0, 1000, 3600.0)
         edited = await rules.edit(
             rule_id, lambda rule: msgspec.structs.replace(rule, at_the_door=AtTheDoor.REJECT), f"{time.time()}"
         )
