@@ -21,9 +21,10 @@ test: $(VENV)/test.stamp
 test-fast: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/architecture tests/unit tests/dialogs $(ARGS)
 
-check: $(VENV)/check.stamp
+check: $(VENV)/lua.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(FORMAT_LUA) --check
 	$(BIN)/mypy mta control_api bench
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/architecture
