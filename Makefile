@@ -28,9 +28,10 @@ test: $(VENV)/test.stamp
 test-fast: $(VENV)/test.stamp
 	$(PYTEST) -n $(FAST_JOBS) $(FAST) $(ARGS)
 
-check: $(VENV)/check.stamp
+check: $(VENV)/lua.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(FORMAT_LUA) --check
 	$(BIN)/mypy mta control_api bench
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/architecture

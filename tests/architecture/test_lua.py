@@ -25,6 +25,11 @@ def test_every_name_is_known_and_every_local_is_read() -> None:
     assert linter.faults == []
 
 
+def test_lines_are_short() -> None:
+    lines = [(path.name, at, line) for path in FILES for at, line in enumerate(path.read_text("utf-8").splitlines(), 1)]
+    assert [f"{name}:{at}" for name, at, line in lines if len(line) > 120] == []
+
+
 def test_the_linter_finds_what_it_is_for(tmp_path: Path) -> None:
     assert faults("local a = 1\nlocal b = c\nd = a\n", folder=tmp_path) == [
         "1.lua:2: c is no local, and no global of the server",

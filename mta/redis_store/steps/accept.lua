@@ -15,7 +15,8 @@ local function ending_at_acceptance(class, decider)
   return class, string.sub(class, 1, 1) .. '\0'
 end
 
--- The decisions made at acceptance: deliveries that end in the step that accepts them (counted as queued until here), and messages that are refused.
+-- The decisions made at acceptance: deliveries that end in the step that accepts them (counted as queued until here),
+-- and messages that are refused.
 -- Those of a rule are counted for that rule as well.
 local function apply_decisions(P, decided)
   local retention_ms, ended_now, rejected = unpack(decided) -- accept.Decided
@@ -76,8 +77,8 @@ local function refusal(keys, P, session, number, backlog_hard, generation)
   end
 end
 
--- The contents that were put there before a step that refuses them: those that no delivery needs go again. The batch may have run before, or its
--- messages may have come in another one, so only refs and records tell.
+-- The contents that were put there before a step that refuses them: those that no delivery needs go again. The batch
+-- may have run before, or its messages may have come in another one, so only refs and records tell.
 local function drop_contents(P, owners)
   for i = 1, #owners, 2 do
     local message, number = owners[i], 1
@@ -92,12 +93,15 @@ local function drop_contents(P, owners)
   end
 end
 
--- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and events; what ends at once has
--- its counters, events and final status, and, where it is spared, record and content.
--- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same queue; the token is 'a<number>'.
--- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda..., tag..., rule..., spared..., parts...
+-- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and
+-- events; what ends at once has its counters, events and final status, and, where it is spared, record and content.
+-- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same
+-- queue; the token is 'a<number>'.
+-- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda...,
+-- tag..., rule..., spared..., parts...
 -- ARGV[1]: msgpack of accept.Batch (see accept.py, whose fields a test compares with the locals here).
--- ARGV[2]: the events, framed. ARGV[3...]: message id, content, ...; none where a command before the step put them there, in one transaction with it.
+-- ARGV[2]: the events, framed. ARGV[3...]: message id, content, ...; none where a command before the step put them
+-- there, in one transaction with it.
 -- Answers [OK, how many were claimed of each queue, ...],
 -- DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
 -- RULES (decided by a rule table below the barrier; the number is not used up).

@@ -37,7 +37,11 @@ local function queue_counts(keys, argv)
         oldest = oldest_of(redis.call('ZRANGE', due, math.max(sample, many - sample), -1), oldest)
       end
       rows[#rows + 1] = {
-        many, redis.call('ZCOUNT', due, '-inf', argv[1]), first[2], oldest, redis.call('HGET', keys[2], first[1]) or '',
+        many,
+        redis.call('ZCOUNT', due, '-inf', argv[1]),
+        first[2],
+        oldest,
+        redis.call('HGET', keys[2], first[1]) or '',
       }
     end
   end
@@ -64,5 +68,13 @@ local function held_queues(keys, argv)
   return answer
 end
 
-redis.register_function { function_name = STEP .. 'queue_counts', callback = queue_counts, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function { function_name = STEP .. 'held_queues', callback = held_queues, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function {
+  function_name = STEP .. 'queue_counts',
+  callback = queue_counts,
+  flags = { 'no-writes', 'allow-oom' },
+}
+redis.register_function {
+  function_name = STEP .. 'held_queues',
+  callback = held_queues,
+  flags = { 'no-writes', 'allow-oom' },
+}

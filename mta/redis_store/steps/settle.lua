@@ -1,13 +1,18 @@
--- The server looks at all KEYS before a step runs, so during a slot migration claim and settle fail cleanly by themselves.
+-- The server looks at all KEYS before a step runs, so during a slot migration claim and settle fail cleanly by
+-- themselves.
 
 -- settle: ends claims. Never leaves a delivery both claimed and elsewhere, nor a counter or an event without its state.
--- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held, spared, tag and rule keys.
+-- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held,
+-- spared, tag and rule keys.
 -- ARGV[1]: msgpack of settle.Batch (see settle.py, whose fields a test compares with the locals here).
--- ARGV[2]: the events, framed; an empty one is none. ARGV[3]: the ids, one behind the other. ARGV[4]: msgpack [tags of each].
+-- ARGV[2]: the events, framed; an empty one is none. ARGV[3]: the ids, one behind the other. ARGV[4]: msgpack [tags of
+-- each].
 -- ARGV[5...]: the final status of each, '' = it does not end.
--- Answers a letter for each delivery: O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is to be canceled).
+-- Answers a letter for each delivery: O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is
+-- to be canceled).
 
--- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered, with the status `final`.
+-- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered,
+-- with the status `final`.
 local function late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, final, shared)
   for back = 0, math.ceil(retention_ms / 3600000) do
     local key = P .. 'ended:' .. (math.floor(now / 3600000) - back)
@@ -63,7 +68,8 @@ local function framed_at(framed, place)
   return string.sub(framed, at, at + size - 1)
 end
 
--- The event as one that came late. It is an array (three bytes) whose first item is its type, a string with one byte before it.
+-- The event as one that came late. It is an array (three bytes) whose first item is its type, a string with one byte
+-- before it.
 local function as_late(event)
   return string.sub(event, 1, 3) .. '\171LateOutcome' .. string.sub(event, 5 + string.byte(event, 4) % 32)
 end
@@ -94,7 +100,18 @@ local function stale(step, i, id, kind, other)
   step.late_events[#step.late_events + 1] = framed_event(event)
   if kind[DELIVERED_LATE] then
     local pool, domain = queue_of(step, i)
-    late_delivered(step.P, step.now, step.retention_ms, step.sums, id, pool, domain, tags_of(step, i), step.argv[4 + i], step.shared)
+    late_delivered(
+      step.P,
+      step.now,
+      step.retention_ms,
+      step.sums,
+      id,
+      pool,
+      domain,
+      tags_of(step, i),
+      step.argv[4 + i],
+      step.shared
+    )
   end
 end
 
@@ -253,8 +270,22 @@ local function settle(keys, argv)
   local held = redis.call('HMGET', claimed, unpack(ids))
   local marks = redis.call('EXISTS', cancels) == 1 and redis.call('HMGET', cancels, unpack(ids)) or {}
   local step = {
-    P = P, now = now, retention_ms = retention_ms, argv = argv, hold_of = hold_of, shared = shared, sums = {}, late_events = {},
-    unclaim = {}, gone = {}, ended = {}, records = {}, queues = {}, hit = {}, spares = {}, holds_of = {},
+    P = P,
+    now = now,
+    retention_ms = retention_ms,
+    argv = argv,
+    hold_of = hold_of,
+    shared = shared,
+    sums = {},
+    late_events = {},
+    unclaim = {},
+    gone = {},
+    ended = {},
+    records = {},
+    queues = {},
+    hit = {},
+    spares = {},
+    holds_of = {},
   }
   local answer, left_out, told, as_said = {}, {}, false, true
   for i, id in ipairs(ids) do

@@ -1,4 +1,5 @@
--- What a sweep sees and does. A member of `due` is a delivery id; of `held`, `parked` and `spared` the queue follows it.
+-- What a sweep sees and does. A member of `due` is a delivery id; of `held`, `parked` and `spared` the queue follows
+-- it.
 
 -- What was read of a zset, with its records: [next cursor, member, score, record, ...]; who has no record is left out.
 local function with_records(rec, cursor, rows)
@@ -37,7 +38,8 @@ end
 
 redis.register_function { function_name = STEP .. 'first', callback = first, flags = { 'no-writes', 'allow-oom' } }
 
--- How a move changes the books of `n` deliveries of one kind; `from` and `source`: the class and the pause ('' = none) that they leave.
+-- How a move changes the books of `n` deliveries of one kind; `from` and `source`: the class and the pause ('' = none)
+-- that they leave.
 local function count_move(sums, P, move, from, source, kind, n)
   local rule, tags, uncertain, left_rule = unpack(kind) -- sweep.Kind
   local of_rule = P .. 'rule:' .. rule
@@ -99,8 +101,9 @@ local function tidy_pauses(P, pause)
   end
 end
 
--- unhold: what a pause holds and nobody can read is due at once: who claims it parks it. Its tags are lost with its record:
--- only the totals can follow. KEYS: lane, held, count, pauses, then due and agenda. ARGV: pause, now (Unix ms), then id, pool, domain, ...
+-- unhold: what a pause holds and nobody can read is due at once: who claims it parks it. Its tags are lost with its
+-- record: only the totals can follow. KEYS: lane, held, count, pauses, then due and agenda. ARGV: pause, now (Unix ms),
+-- then id, pool, domain, ...
 local function unhold(keys, argv)
   local P, now = prefix_of(keys[1], 'lane'), tonumber(argv[2])
   for i = 3, #argv, 3 do
@@ -121,9 +124,12 @@ end
 
 redis.register_function { function_name = STEP .. 'unhold', callback = unhold, flags = { 'allow-oom' } }
 
--- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went elsewhere, since it was read.
--- KEYS: lane, rec, content, refs, count, events, pauses, spares, cancels, then due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack of sweep.Batch (steps/sweep.py). A delivery that was attempted or counted otherwise since it was read is left to the next
+-- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went
+-- elsewhere, since it was read.
+-- KEYS: lane, rec, content, refs, count, events, pauses, spares, cancels, then due, agenda, held, spared, tag and rule
+-- keys.
+-- ARGV[1]: msgpack of sweep.Batch (steps/sweep.py). A delivery that was attempted or counted otherwise since it was
+-- read is left to the next
 --   pass, or to whoever claims it. ARGV[2]: their events, framed.
 -- Answers how many, or -1 when the lane's barrier is above `generation`.
 local function move(keys, argv)
@@ -214,7 +220,8 @@ end
 
 redis.register_function { function_name = STEP .. 'move', callback = move, flags = { 'allow-oom' } }
 
--- drop_spared: what was kept for an undo and has had its time, or, early, the oldest, is let go. KEYS: lane, spared, spares, rec, content, refs. ARGV: rule, most, early ('1'), now (Unix ms)
+-- drop_spared: what was kept for an undo and has had its time, or, early, the oldest, is let go. KEYS: lane, spared,
+-- spares, rec, content, refs. ARGV: rule, most, early ('1'), now (Unix ms)
 -- Answers how many.
 local function drop_spared(keys, argv)
   local P = prefix_of(keys[1], 'lane')

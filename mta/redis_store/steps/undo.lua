@@ -1,4 +1,5 @@
--- reinstate: what a rule intercepted and spared goes back to its queue, each once, counted as if the rule had left it alone.
+-- reinstate: what a rule intercepted and spared goes back to its queue, each once, counted as if the rule had left it
+-- alone.
 -- Never leaves a delivery both spared and queued, nor one that is queued with a final status.
 -- KEYS: lane, spared, spares, rec, count, events, pools, then due, agenda, tag and rule keys.
 -- ARGV[1]: msgpack of undo.Batch (steps/undo.py).
