@@ -18,7 +18,7 @@ from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
 
-PERMIT_SHARE: Final = 0.9  # of S: what a permit lasts, counted from before it was asked for
+PERMIT_SHARE: Final = 0.9  # of S: a permit lasts so long, counted from before it was asked for
 _RETRY: Final = (0.02, 0.5)  # seconds after a confirm that failed: at first, at most
 _PASSED: Final = 1000  # heads that are remembered: further back a failover does not reach
 _AGAIN: Final = 500  # rules put again in one step
@@ -55,7 +55,7 @@ class Guard:
         self._passed: deque[Head] = deque(maxlen=_PASSED)  # heads that led to the table, its own the last of them
         self._told: tuple[Head, Head] | None = None  # heads between which a loss was told
         self._unreadable = ""  # why nothing can be confirmed, as it was told
-        self._hooks_due = False  # the table was swapped and what is past its dot is not listed yet
+        self._hooks_due = False  # the table was swapped, and the deliveries past their dot are not listed yet
         self._listed: dict[tuple[str, str], PastDot] = {}  # (rule, delivery) to tell with the next confirm
         self._canceled: dict[MessageId, float] = {}  # until when it is known, the oldest first
         self._to_cancel: frozenset[MessageId] = frozenset()  # heard of, and the hooks have not run yet
@@ -113,7 +113,7 @@ class Guard:
 
     async def stop(self, goodbye: bool = True) -> None:
         """Stop confirming and say goodbye: only after the last dot, and with every claim given back. Without a goodbye
-        the session is given up for dead later, and what it still holds is taken back then."""
+        the session is given up for dead later, and its claims are taken back then."""
         self._stopping = True
         self._alarm.ring()
         if self._loop_task is not None:
@@ -123,7 +123,9 @@ class Guard:
             try:
                 await self._store.leave()
             except StoreError as error:
-                log.warning("no goodbye could be said, orders wait for this process in vain: %s", error)
+                log.warning(
+                    "this process could not leave the store: orders wait for it until its session is dead: %s", error
+                )
 
     async def _run(self) -> None:
         failures = 0
@@ -173,7 +175,7 @@ class Guard:
             raise
 
     async def _object(self, error: UnreadableRule) -> None:
-        """The permit runs out; what this process has claimed stays its own. Raises SessionLost."""
+        """The permit runs out; this process keeps its claims. Raises SessionLost."""
         if self._unreadable != str(error):
             self._unreadable = str(error)
             log.debug("this process confirms and delivers nothing: %s", error)  # the supervisor says it for the node
@@ -257,7 +259,7 @@ class Guard:
                 return  # look again
 
     def _swap(self, table: RuleTable) -> None:
-        """No await between the swap and the hooks: what begins afterwards begins under the new table."""
+        """No await between the swap and the hooks: transactions that begin afterwards begin under the new table."""
         self._table = table
         self._hooks_due = True
         self._run_change_hooks()
@@ -291,7 +293,7 @@ class Guard:
         self._known = False
         for drop in self._lost_hooks:
             drop()
-        # What had begun without its dot was dropped with the claims, and will never be settled by anyone here.
+        # Transactions without their dot were dropped with the claims: this process will never settle them.
         self._listed = {key: entry for key, entry in self._listed.items() if entry.dot_at}
         log.error("session %s was given up for dead; going on as %s", lost, self._store.renew())
 
