@@ -2,12 +2,16 @@
 
 from aiohttp import web
 
-from control_api import events, forced_errors, health, messages, metrics, openapi, pauses, queues, store, tags, workers
-from control_api.access import Access
-from control_api.bodies import MAX_BODY
+from control_api.access.tokens import Access
+from control_api.books import events, queues, tags
 from control_api.dependencies import DEPENDENCIES, Dependencies
-from control_api.middleware import OPEN_PATHS, add_headers, answer_problems, orders_first, require_token
-from control_api.rules_resource import routes
+from control_api.description import document as openapi
+from control_api.http.bodies import MAX_BODY
+from control_api.http.middleware import OPEN_PATHS, add_headers, answer_problems, orders_first, require_token
+from control_api.messages import resource as messages
+from control_api.node import health, metrics, store, workers
+from control_api.rules import forced_errors, pauses
+from control_api.rules.resource import routes
 from mta.model.rules import Kind
 
 

@@ -176,7 +176,7 @@ class Worker:
         await self._guard.stop(goodbye)
 
     def _metrics(self) -> Mapping[str, float]:
-        """Put beside each confirmation; control_api/metrics.py shows them, and knows what each of them says."""
+        """Put beside each confirmation; control_api/node/metrics.py shows them, and knows what each of them says."""
         found: dict[str, float] = {"reaped": self._reaper.reaped, "reclaimed": self._reaper.reclaimed}
         if self._intake is not None:
             admission, listener = self._intake.admission, self._intake.listener

@@ -11,8 +11,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from control_api.app import create_app
-from control_api.catalogue import Catalogue
-from control_api.turns import Turns
+from control_api.http.turns import Turns
+from control_api.rules.catalogue import Catalogue
 from mta.model.errors import StoreAway
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.settings import RedisSettings

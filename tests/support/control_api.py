@@ -12,11 +12,11 @@ import msgspec
 from aiohttp import web
 
 from control_api.app import create_app
-from control_api.catalogue import Catalogue
-from control_api.connections import Connections
 from control_api.dependencies import Dependencies
-from control_api.serving import Serving
-from control_api.turns import Turns
+from control_api.http.connections import Connections
+from control_api.http.serving import Serving
+from control_api.http.turns import Turns
+from control_api.rules.catalogue import Catalogue
 from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey

@@ -10,7 +10,7 @@ _CHANGES = {
         ("    tenant: str | None = None ", "    colour: str | None = None\n    tenant: str | None = None "),
         ("SINCE: Mapping[str, int] = {", 'SINCE: Mapping[str, int] = {"selectors.colour": 99, '),
     ),
-    "control_api/rule_body.py": (
+    "control_api/rules/body.py": (
         ('"tag", "tenant")', '"tag", "tenant", "colour")'),
         ("        tenant=None if given", '        colour=given["colour"],\n        tenant=None if given'),
     ),

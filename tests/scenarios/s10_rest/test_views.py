@@ -4,7 +4,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from control_api import metrics
+from control_api.node import metrics
 from tests.support.node import until
 from tests.support.orders import seconds
 from tests.support.rest import ask, watching

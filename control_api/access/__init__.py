@@ -1,0 +1,1 @@
+"""Who asks, and whether the request may pass."""
