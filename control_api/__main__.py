@@ -3,12 +3,12 @@
 import resource
 
 from control_api.app import create_app
+from control_api.catalogue import Catalogue
 from control_api.dependencies import Dependencies
 from control_api.http.connections import Connections, most_connections
 from control_api.http.serving import Serving
 from control_api.http.turns import Turns
 from control_api.http.waiting import Waiting
-from control_api.rules.catalogue import Catalogue
 from mta.model.settings import Settings
 from mta.rules.orders import OrderBook
 from mta.rules.undo import Undo

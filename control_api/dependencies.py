@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from control_api.catalogue import Catalogue
 from control_api.http.turns import Turns
-from control_api.rules.catalogue import Catalogue
 from mta.model.settings import ApiSettings
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books

@@ -1,4 +1,4 @@
-"""Who is asking: bearer tokens compared in constant time, and a bounded memory of who keeps getting it wrong."""
+"""Bearer tokens: compared in constant time, with a bounded memory of the addresses that send invalid ones."""
 
 import hashlib
 import hmac
@@ -10,12 +10,15 @@ from typing import Protocol, runtime_checkable
 from aiohttp import hdrs, web
 
 from control_api.http.problems import Problem
+from mta.model.actor import Actor, ActorKind
 from mta.ports.access import Tokens
 
 REMEMBERED_SECONDS = 1.0  # how long a revoked token may go on: reliability.md A3
 MAX_AUTHORIZATION = 4096
 FAILURES_PER_MINUTE = 20
 MAX_CLIENTS = 10_000
+
+ADMIN = "admin"  # the name of whoever holds the administrator's token
 
 _UNAUTHORIZED = "give a valid token: Authorization: Bearer <token>"
 
@@ -38,8 +41,8 @@ class Access:
         self._read_at: float | None = None
         self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()  # address -> start of its minute, count
 
-    async def check(self, request: web.Request) -> None:
-        """Raises Problem; raises StoreError where the tokens cannot be read (fails closed)."""
+    async def check(self, request: web.Request) -> Actor:
+        """The actor that asks. Raises Problem; raises StoreError where the tokens cannot be read (fails closed)."""
         secret = _bearer(request)
         digest = hashlib.sha256(secret).digest()
         known = False
@@ -50,6 +53,7 @@ class Access:
         connection = request.protocol
         if isinstance(connection, Trusted):
             connection.authenticated()
+        return Actor(ActorKind.TOKEN, ADMIN, request.remote or "")
 
     async def _current(self) -> list[bytes]:
         now = self._clock()

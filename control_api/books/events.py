@@ -11,14 +11,13 @@ from aiohttp import hdrs, web
 
 from control_api import dependencies
 from control_api.dependencies import Dependencies
+from control_api.http.operation import Answer, Example, Operation, Parameter
 from control_api.http.problems import Problem
-from control_api.http.query import read_limit, read_query, read_wait
-from control_api.rules.body import read_domain, read_pool, read_tag
+from control_api.http.query import read_query
+from control_api.schemas.queries import EventsQuery
 from mta.model.errors import BadValue, StoreError
-from mta.model.events import EventType
 
 MAX_WATCHERS = 100
-LONGEST = 24 * 3600.0
 _WATCH_AGAIN = 20.0  # seconds; the store forgets a watcher after a minute
 _KEEP_ALIVE = 15.0
 _BATCH = 500
@@ -30,16 +29,13 @@ WATCHERS = web.AppKey("watchers", set[asyncio.Task[Any]])
 
 
 class Filter:
-    """Which events a watcher wants: all that is given must match, one of the types suffices."""
+    """The events that a watcher wants: all that is given must match, one of the types suffices."""
 
-    def __init__(self, asked: dict[str, str], types: list[str]) -> None:
-        self._tag = read_tag(asked["tag"], "tag") if "tag" in asked else None
-        self._domain = read_domain(asked["domain"], "domain") if "domain" in asked else None
-        self._pool = read_pool(asked["pool"], "pool") if "pool" in asked else None
-        for name in types:
-            if name not in EventType.__members__.values():
-                raise BadValue("type", f"is not a type of event; there are {', '.join(EventType)}")
-        self._types = frozenset(types)
+    def __init__(self, asked: EventsQuery) -> None:
+        self._tag = asked.tag
+        self._domain = asked.domain
+        self._pool = asked.pool
+        self._types = frozenset(asked.types)
 
     def takes(self, event: dict[str, Any]) -> bool:
         return (
@@ -51,11 +47,8 @@ class Filter:
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
-    """GET /v1/events?tag=&domain=&pool=&type=&limit=&for="""
-    asked = read_query(request, ("tag", "domain", "pool", "limit", "for"), ("type",))
-    wanted = Filter(asked, request.query.getall("type", []))
-    limit = read_limit(asked.get("limit"), None)
-    lasting = read_wait(asked["for"], "for", 0.0, LONGEST) if "for" in asked else None
+    """The events from now on, or from behind `Last-Event-ID` on, until the limit or the time is reached."""
+    asked = read_query(request, EventsQuery)
     after = request.headers.get("Last-Event-ID")
     if after is not None and not _TAIL_ID.fullmatch(after):
         raise BadValue("Last-Event-ID", "is not the id of an event of this stream")
@@ -71,7 +64,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         start = after or await deps.tail.newest()
         response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8"})
         await response.prepare(request)
-        await _send(response, deps, wanted, start, limit, lasting)
+        await _send(response, deps, Filter(asked), start, asked.limit, asked.lasting)
     finally:
         watchers.discard(task)
     return response
@@ -131,3 +124,16 @@ async def release_watchers(app: web.Application) -> None:
     watchers: set[asyncio.Task[Any]] = app[WATCHERS]
     for task in tuple(watchers):
         task.cancel()
+
+
+STREAM = Operation(
+    "GET",
+    "/v1/events",
+    stream_events,
+    "streamEvents",
+    "Live events",
+    (Answer(200, {"type": "string"}, "server-sent events", media="text/event-stream"),),
+    Example("/v1/events?tag=spring-sale&for=1s"),
+    headers=(Parameter("Last-Event-ID", {"type": "string"}, "go on behind this event"),),
+    query=EventsQuery,
+)

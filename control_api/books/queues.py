@@ -1,67 +1,65 @@
 """The queues as a list, page by page: counts by class, ages, and why each queue waits."""
 
-from typing import Any
-
 from aiohttp import web
 
 from control_api import dependencies
+from control_api.http.operation import Answer, Example, Operation
 from control_api.http.problems import json_response
-from control_api.http.query import cursor_of, read_cursor, read_limit, read_query
+from control_api.http.query import read_query
 from control_api.http.times import now_ms, shown
-from control_api.rules.body import read_domain, read_pool
+from control_api.schemas.book_answers import Queue, Queues, WhyQueued
+from control_api.schemas.queries import QueuesQuery
+from control_api.schemas.values import cursor_of
 from mta.model.mail import QueueKey, Record
 from mta.model.text import visible
+from mta.model.units import format_time
 from mta.policy.rule_table import RuleTable
 from mta.ports.books import QueueCounts
 from mta.rules.unserved import unserved, why_it_waits
 
-DEFAULT_LIMIT = 100
 _MAX_REPLY = 200  # characters of a remote reply in a list
 
 
 async def list_queues(request: web.Request) -> web.Response:
-    """GET /v1/queues?pool=&domain=&limit=&cursor="""
-    asked = read_query(request, ("pool", "domain", "limit", "cursor"))
-    limit = read_limit(asked.get("limit"), DEFAULT_LIMIT) or DEFAULT_LIMIT
-    after = read_cursor(asked.get("cursor"), 2)
-    pool = read_pool(asked["pool"], "pool") if "pool" in asked else None
-    domain = read_domain(asked["domain"], "domain") if "domain" in asked else None
+    """A page of the queues, by pool and domain."""
+    asked = read_query(request, QueuesQuery)
+    after = None if asked.cursor is None else QueueKey(*asked.cursor)
     deps = dependencies.of(request)
     as_of = now_ms()
-    found = await deps.books.queues(pool, domain, None if after is None else QueueKey(*after), limit + 1)
+    found = await deps.books.queues(asked.pool, asked.domain, after, asked.limit + 1)
     table = await deps.catalogue.readable()
-    page = found[:limit]
+    page = found[: asked.limit]
     nobodys = unserved({counts.queue.pool for counts in page}, await deps.rules.sessions())
     cursor = cursor_of(*page[-1].queue) if len(found) > len(page) else None
     queues = [shown_queue(counts, table, as_of, counts.queue.pool in nobodys) for counts in page]
-    return json_response({"as_of": shown(as_of), "queues": queues, "cursor": cursor})
+    return json_response(Queues(as_of=format_time(as_of), queues=queues, cursor=cursor))
 
 
-def shown_queue(counts: QueueCounts, table: RuleTable, now: int, nobodys: bool) -> dict[str, Any]:
+def shown_queue(counts: QueueCounts, table: RuleTable, now: int, nobodys: bool) -> Queue:
     """`oldest` is in seconds since acceptance; null where nothing is in the queue, as is `next_due`.
 
     `nobodys`: no worker serves its pool.
     """
-    return {
-        "pool": counts.queue.pool,
-        "domain": counts.queue.domain,
-        "due": counts.due,
-        "scheduled": counts.scheduled,
-        "claimed": counts.claimed,
-        "held": counts.held,
-        "oldest": round(max(0, now - counts.oldest) / 1000, 3) if counts.oldest else None,
-        "next_due": shown(counts.next_due),
-        "why": reasons_to_wait(counts, table, nobodys),
-    }
+    return Queue(
+        pool=counts.queue.pool,
+        domain=counts.queue.domain,
+        due=counts.due,
+        scheduled=counts.scheduled,
+        claimed=counts.claimed,
+        held=counts.held,
+        oldest=round(max(0, now - counts.oldest) / 1000, 3) if counts.oldest else None,
+        next_due=shown(counts.next_due),
+        why=reasons_to_wait(counts, table, nobodys),
+    )
 
 
-def reasons_to_wait(counts: QueueCounts, table: RuleTable, nobodys: bool) -> list[dict[str, Any]]:
+def reasons_to_wait(counts: QueueCounts, table: RuleTable, nobodys: bool) -> list[WhyQueued]:
     """One entry for each reason: its name, how many deliveries it concerns, and a text for people."""
-    found: list[dict[str, Any]] = []
+    found: list[WhyQueued] = []
     for pause, held in sorted(counts.pauses.items()):
         rule = table.rule(pause)
         because = "" if rule is None or not rule.reason else f" ({rule.reason})"
-        found.append({"reason": "held", "count": held, "rule": pause, "text": f"held by pause {pause}{because}"})
+        found.append(WhyQueued(reason="held", count=held, rule=pause, text=f"held by pause {pause}{because}"))
     if nobodys and counts.due + counts.scheduled:
         found.append(_because("unserved", counts.due + counts.scheduled, why_it_waits(counts.queue.pool)))
         return found
@@ -75,8 +73,8 @@ def reasons_to_wait(counts: QueueCounts, table: RuleTable, nobodys: bool) -> lis
     return found
 
 
-def _because(reason: str, count: int, text: str) -> dict[str, Any]:
-    return {"reason": reason, "count": count, "text": text}
+def _because(reason: str, count: int, text: str) -> WhyQueued:
+    return WhyQueued(reason=reason, count=count, text=text)
 
 
 def _later(first: Record | None) -> tuple[str, str]:
@@ -99,3 +97,15 @@ def _after_reply(words: str, first: Record | None) -> str:
         return f"{words} ({attempts} of the first so far)"
     reply = " ".join(str(part) for part in (first.last.code, first.last.enhanced, first.last.text) if part)
     return f"{words} ({attempts} of the first so far, the last ended with: {visible(reply)[:_MAX_REPLY]})"
+
+
+LIST = Operation(
+    "GET",
+    "/v1/queues",
+    list_queues,
+    "listQueues",
+    "The queues with their counts",
+    (Answer(200, Queues, "by pool and domain"),),
+    Example("/v1/queues?domain=example.com"),
+    query=QueuesQuery,
+)

@@ -1,30 +1,27 @@
-"""The statement of a tag: what became of all mail that carries it."""
+"""The statement of a tag: the account of all mail that carries it."""
 
-import msgspec
 from aiohttp import web
 
 from control_api import dependencies
+from control_api.http.operation import Answer, Example, Operation, a_parameter
 from control_api.http.problems import json_response
-from control_api.http.query import read_query
+from control_api.http.query import read_no_query, read_query
 from control_api.http.times import now_ms
-from control_api.rules.body import read_tag
-from mta.model.errors import BadValue
+from control_api.schemas.queries import TagQuery
+from control_api.schemas.values import TAG
+from mta.model.statements import TagStatement
 from mta.rules.statement import tag_statement
 
 
 async def show_tag(request: web.Request) -> web.Response:
-    """GET /v1/tags/{tag}."""
-    read_query(request)
-    return await _statement(request, read_tag(request.match_info["tag"], "tag"))
+    """The statement of the tag in the path."""
+    read_no_query(request)
+    return await _statement(request, TAG.read(request.match_info["tag"], "tag"))
 
 
 async def find_tag(request: web.Request) -> web.Response:
-    """GET /v1/tags?tag=, for tags that a path cannot carry."""
-    tags = request.query.getall("tag", [])
-    read_query(request, ("tag",))
-    if not tags:
-        raise BadValue("tag", "is required")
-    return await _statement(request, read_tag(tags[0], "tag"))
+    """The statement of the tag in the query string, for tags that a path cannot carry."""
+    return await _statement(request, read_query(request, TagQuery).tag)
 
 
 async def _statement(request: web.Request, tag: str) -> web.Response:
@@ -34,5 +31,32 @@ async def _statement(request: web.Request, tag: str) -> web.Response:
     of_tag: list[str] = []
     async for some in deps.turns.slices(list(table.rules())):
         of_tag += [rule.id for rule in some if tag == rule.selectors.tag or tag in (rule.selectors.tags_all or ())]
-    statement = tag_statement(tag, counts, sorted(of_tag), now_ms(), tracked=bool(counts))
-    return json_response(msgspec.to_builtins(statement))
+    return json_response(tag_statement(tag, counts, sorted(of_tag), now_ms(), tracked=bool(counts)))
+
+
+_ANSWERS = (Answer(200, TagStatement, "the statement; zeros where the tag was never seen"),)
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/tags",
+        find_tag,
+        "findTagStatement",
+        "The statement of a tag",
+        _ANSWERS,
+        Example("/v1/tags?tag=spring/sale"),
+        description="For tags that a path cannot carry.",
+        query=TagQuery,
+    ),
+    Operation(
+        "GET",
+        "/v1/tags/{tag}",
+        show_tag,
+        "tagStatement",
+        "The statement of a tag",
+        _ANSWERS,
+        Example("/v1/tags/spring-sale"),
+        refusals=(404,),
+        path_values=(a_parameter("tag", TAG),),
+    ),
+)

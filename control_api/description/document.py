@@ -1,173 +1,63 @@
-"""The description of the API that `/openapi.json` gives (OpenAPI 3.1): what exists, and nothing that is to come."""
+"""The description of the API that `/openapi.json` gives (OpenAPI 3.1), made of its operations and their structs."""
 
 import functools
 import importlib.metadata
+from collections.abc import Iterable
+from typing import Final
 
-import msgspec
 from aiohttp import web
 
-from control_api.description import messages as openapi_messages
-from control_api.description import operations as openapi_operations
-from control_api.description import rules as openapi_rules
-from control_api.description.fields import DURATION, LABEL, Schema, a_text
-from control_api.description.words import (
-    BY_DOMAIN,
-    BY_POOL,
-    BY_TAG,
-    COUNT,
-    CURSOR_OF_QUEUES,
-    FLAG,
-    LIMIT,
-    TAG,
-    TEXT,
-    TIME,
-    TIME_OR_NULL,
-    a_list,
-    a_query,
-    an_answer,
-    an_object,
-    an_operation,
-    answers,
-    open_answers,
-    or_null,
-    ref,
+from control_api.description.shapes import (
+    a_reference,
+    answer_schemas,
+    body_parameters,
+    body_schema,
+    form_schema,
+    query_parameters,
 )
+from control_api.http.bodies import FORM_TYPE, JSON_TYPE
+from control_api.http.operation import Answer, Opening, Operation, Parameter
 from control_api.http.problems import json_response
-from control_api.http.query import read_query
-from control_api.node import metrics
-from mta.model.events import EventType
-from mta.model.statements import RuleStatement, TagStatement
+from control_api.http.query import read_no_query
+from control_api.operations import GROUPS
+from control_api.schemas.answers import Error
+from control_api.schemas.reading import Body
+from control_api.schemas.values import Schema
+
+REFUSALS: Final = {
+    400: "a value, a field or a parameter cannot be taken; `field` names it",
+    401: "no valid token",
+    403: "without a token only requests to this machine by its own names are answered",
+    404: "not there",
+    408: "the body did not arrive in time",
+    409: "it is not possible as things are; the answer says what is in the way",
+    412: "the rule is at another generation than If-Match says",
+    413: "the body is larger than 1 MiB",
+    415: "not a type of body that is read here",
+    429: "too many requests without a valid token",
+    431: "the request line or a header field is too long, or there are too many fields",
+    503: "the store cannot be used now; see Retry-After",
+}
+_ALWAYS: Final = (400, 401, 429, 431)
+_OF_OPENING: Final = {Opening.TOKEN: (503,), Opening.OPEN: (403,), Opening.METRICS: (403, 503)}
+_SECURITY: Final[dict[Opening, list[Schema] | None]] = {
+    Opening.TOKEN: None,
+    Opening.OPEN: [],
+    Opening.METRICS: [{}, {"token": []}],
+}
 
 
-def _schemas() -> Schema:
-    _, statements = msgspec.json.schema_components(
-        (TagStatement, RuleStatement), ref_template="#/components/schemas/{name}"
-    )
-    why = an_object({"reason": TEXT, "count": COUNT, "rule": TEXT, "text": TEXT}, ["reason", "count", "text"])
-    queue = {
-        "pool": TEXT,
-        "domain": TEXT,
-        "due": COUNT,
-        "scheduled": COUNT,
-        "claimed": COUNT,
-        "held": COUNT,
-        "oldest": or_null("number") | {"minimum": 0, "description": "seconds since its oldest mail was accepted"},
-        "next_due": TIME_OR_NULL,
-        "why": a_list(why),
-    }
-    worker = {
-        "name": TEXT,
-        "node": TEXT,
-        "pid": COUNT,
-        "session": TEXT,
-        "roles": a_list(TEXT),
-        "generation": COUNT,
-        "lag": COUNT,
-        "confirmed_at": TIME_OR_NULL,
-        "seconds_since_confirm": or_null("number", minimum=0),
-        "dead": FLAG,
-        "library": TEXT,
-        "rule_format": COUNT,
-        "unreadable": or_null("string"),
-    }
-    error = {"type": TEXT, "message": TEXT, "field": or_null("string"), "request_id": TEXT}
-    return {
-        "Error": an_object({"error": an_object(error)}),
-        **openapi_rules.schemas(),
-        **openapi_messages.schemas(),
-        "Queues": an_object(
-            {
-                "as_of": TIME,
-                "queues": a_list(an_object(queue)),
-                "cursor": or_null("string"),
-            }
-        ),
-        "Workers": an_object({"generation": COUNT, "workers": a_list(an_object(worker))}),
-        "Emptied": an_object({"emptied_at": TIME_OR_NULL}),
-        "Health": an_object({"status": TEXT, "reason": TEXT, "warnings": a_list(TEXT)}, ["status"]),
-        **statements,
-    }
-
-
-def _other_paths() -> Schema:
-    statement = an_answer(ref("TagStatement"), "the statement; zeros where the tag was never seen")
-    event_types = {"type": "array", "items": {"type": "string", "enum": [str(kind) for kind in EventType]}}
-    stream = {"description": "server-sent events", "content": {"text/event-stream": {"schema": TEXT}}}
-    return {
-        "/v1/tags": {
-            "get": an_operation(
-                "The statement of a tag",
-                answers(_200=statement),
-                [a_query("tag", "the tag", a_text(LABEL)) | {"required": True}],
-            )
-        },
-        "/v1/tags/{tag}": {
-            "parameters": [TAG],
-            "get": an_operation("The statement of a tag", answers("404", _200=statement)),
-        },
-        "/v1/queues": {
-            "get": an_operation(
-                "The queues with their counts",
-                answers(_200=an_answer(ref("Queues"), "by pool and domain")),
-                [BY_POOL, BY_DOMAIN, LIMIT, CURSOR_OF_QUEUES],
-            )
-        },
-        "/v1/workers": {
-            "get": an_operation(
-                "The processes that match rules", answers(_200=an_answer(ref("Workers"), "by node and pid"))
-            )
-        },
-        "/v1/events": {
-            "get": an_operation(
-                "Live events",
-                answers(_200=stream),
-                [
-                    BY_TAG,
-                    BY_POOL,
-                    BY_DOMAIN,
-                    {"name": "type", "in": "query", "schema": event_types},
-                    LIMIT,
-                    a_query("for", 'how long, such as "10s"; default: until the watcher goes', a_text(DURATION)),
-                    {"name": "Last-Event-ID", "in": "header", "schema": TEXT},
-                ],
-            )
-        },
-        **_of_the_node(),
-    }
-
-
-def _of_the_node() -> Schema:
-    healthy = an_answer(ref("Health"), "yes")
-    return {
-        metrics.PATH: {
-            "get": an_operation(
-                "Metrics of the cluster, in Prometheus's text format",
-                answers("403", _200={"description": "metrics", "content": {"text/plain": {"schema": TEXT}}}),
-                description="Without a token where the API listens on loopback and api.metrics_open is set.",
-                security=[{}, {"token": []}],
-            )
-        },
-        "/healthz": {"get": an_operation("Whether the API answers", open_answers(_200=healthy), security=[])},
-        "/readyz": {
-            "get": an_operation(
-                "Whether this node can do its work",
-                open_answers(_200=healthy, _503=an_answer(ref("Health"), "no, and why")),
-                security=[],
-            )
-        },
-    }
-
-
-def _store_paths() -> Schema:
-    known = an_answer(ref("Emptied"), "when that was; null where there is nothing to acknowledge")
-    words = "Until then /readyz answers 503 and says so."
-    operation = an_operation("Acknowledge that the store was found emptied", answers(_200=known), description=words)
-    return {"/v1/store/acknowledge": {"post": operation}}
+def operations() -> list[Operation]:
+    """All of them."""
+    return [operation for group in GROUPS for operation in group.operations]
 
 
 @functools.cache
 def document() -> Schema:
     """The whole document."""
+    answers = [answer for operation in operations() for answer in operation.answers]
+    components = answer_schemas([Error, *(answer.of for answer in answers if _is_json(answer))])
+    bodies = {operation.body.name: operation.body for operation in operations() if operation.body is not None}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -177,16 +67,93 @@ def document() -> Schema:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "The node that gave this description."}],
-        "tags": openapi_operations.TAGS,
+        "tags": [{"name": group.name, "description": group.description} for group in GROUPS],
         "security": [{"token": []}],
-        "paths": openapi_operations.named(
-            {**openapi_rules.paths(), **openapi_messages.paths(), **_other_paths(), **_store_paths()}
-        ),
+        "paths": _paths(),
         "components": {
-            "schemas": _schemas(),
+            "schemas": components | _bodies(bodies.values()),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _bodies(bodies: Iterable[Body]) -> Schema:
+    """Each as JSON, and as a form."""
+    found = {body.name: body_schema(body) for body in bodies}
+    return found | {f"{name}Form": form_schema(schema) for name, schema in found.items()}
+
+
+def _paths() -> Schema:
+    found: Schema = {}
+    for group in GROUPS:
+        for operation in group.operations:
+            item = found.setdefault(operation.path, {})
+            if operation.path_values:
+                item["parameters"] = [_outside(value, "path") for value in operation.path_values]
+            item[operation.method.lower()] = _operation(operation, group.name)
+    return found
+
+
+def _operation(operation: Operation, group: str) -> Schema:
+    found: Schema = {
+        "operationId": operation.name,
+        "tags": [group],
+        "summary": operation.summary,
+        "parameters": [
+            *query_parameters(operation.query),
+            *(body_parameters(operation.body) if operation.body is not None and operation.body_or_query else ()),
+            *(_outside(header, "header") for header in operation.headers),
+        ],
+        "responses": _responses(operation),
+    }
+    if operation.description:
+        found["description"] = operation.description
+    security = _SECURITY[operation.opening]
+    if security is not None:
+        found["security"] = security
+    if operation.body is not None:
+        found["requestBody"] = _request_body(operation, operation.body)
+    return found
+
+
+def _request_body(operation: Operation, body: Body) -> Schema:
+    content: Schema = {
+        JSON_TYPE: {"schema": a_reference(body.name)},
+        FORM_TYPE: {"schema": a_reference(f"{body.name}Form")},
+    }
+    if operation.example.body is not None:
+        content[JSON_TYPE]["example"] = operation.example.body
+    return {"required": not operation.body_or_query, "content": content}
+
+
+def _responses(operation: Operation) -> Schema:
+    given = {str(answer.status): _answer(answer) for answer in operation.answers}
+    for status in (*_ALWAYS, *_OF_OPENING[operation.opening], *operation.refusals):
+        schema = {"schema": a_reference(Error.__name__)}
+        given.setdefault(str(status), {"description": REFUSALS[status], "content": {JSON_TYPE: schema}})
+    return given
+
+
+def _answer(answer: Answer) -> Schema:
+    schema = a_reference(answer.of.__name__) if _is_json(answer) else answer.of
+    schema = {"type": "array", "items": schema} if answer.is_list else schema
+    found: Schema = {"description": answer.description, "content": {answer.media: {"schema": schema}}}
+    if answer.headers:
+        found["headers"] = {
+            header.name: {"description": header.description, "schema": header.schema} for header in answer.headers
+        }
+    return found
+
+
+def _is_json(answer: Answer) -> bool:
+    return answer.media == JSON_TYPE
+
+
+def _outside(parameter: Parameter, where: str) -> Schema:
+    """A parameter in the path or in a header field."""
+    found: Schema = {"name": parameter.name, "in": where, "schema": parameter.schema}
+    found |= {"required": True} if where == "path" else {}
+    return found | ({"description": parameter.description} if parameter.description else {})
 
 
 def _version() -> str:
@@ -198,5 +165,5 @@ def _version() -> str:
 
 async def show(request: web.Request) -> web.Response:
     """GET /openapi.json."""
-    read_query(request)
+    read_no_query(request)
     return json_response(document())

@@ -1,25 +1,19 @@
-"""What every request passes: its id, the token, and the translation of what went wrong into an answer."""
+"""The middleware around every request: its id, and the translation of exceptions into answers."""
 
-import ipaddress
 import logging
-import re
 import urllib.parse
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from control_api.access.tokens import Access
 from control_api.http.problems import HEADERS, REQUEST_ID_HEADER, Problem, new_request_id, problem_response
 from control_api.http.turns import Turns
 from mta.model.errors import BadValue, OldReaders, OrderMade, OutcomeUnknown, StoreError, StoreFull, UnreadableRule
 
 log = logging.getLogger(__name__)
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json"})
 RETRY_AFTER = "1"
-
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.]+))(?::[0-9]{1,5})?")  # RFC 3986 3.2.2, without zones
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -105,38 +99,3 @@ def orders_first(turns: Turns) -> Middleware:
             return await handler(request)
 
     return mark
-
-
-def require_token(access: Access, open_paths: Collection[str], loopback: bool) -> Middleware:
-    """Deny by default: unknown paths need a token too, so that nobody maps the API without one. `loopback`: the API
-    listens for this machine only, so a request that names another host comes from a page that a browser here shows
-    under a name which leads here (DNS rebinding); it gets nothing without a token either."""
-
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.rel_url.raw_path not in open_paths:
-            await access.check(request)
-        elif loopback and not names_this_machine(request.headers.getall(hdrs.HOST, [])):
-            if hdrs.AUTHORIZATION not in request.headers:
-                raise Problem(403, "names another host than this machine; ask localhost, or give a token", "Host")
-            await access.check(request)
-        return await handler(request)
-
-    return check
-
-
-def names_this_machine(hosts: Collection[str]) -> bool:
-    """Whether the one `Host` is localhost or an IP address: what a page under another name cannot send."""
-    return len(hosts) <= 1 and all(_is_here(host) for host in hosts)
-
-
-def _is_here(host: str) -> bool:
-    found = _HOST.fullmatch(host)
-    if found is None:
-        return False
-    six, name = found.groups()
-    try:
-        ipaddress.IPv6Address(six) if six else name.lower() == "localhost" or ipaddress.IPv4Address(name)
-    except ValueError:
-        return False
-    return True

@@ -4,9 +4,10 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import orjson
+import msgspec
 from aiohttp import web
 
+from control_api.schemas.answers import Error, ErrorDetails
 from mta.model.text import visible
 
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}  # of every answer
@@ -31,6 +32,9 @@ _TYPES = {
 }
 
 
+encode = msgspec.json.Encoder().encode
+
+
 class Problem(Exception):
     """An answer other than success; nothing about it is a fault of ours."""
 
@@ -46,11 +50,11 @@ class Problem(Exception):
 def problem_response(
     status: int, message: str, request_id: str, field: str | None = None, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """`{"error": {"type", "message", "field", "request_id"}}`."""
+    """An `Error`."""
     kind = _TYPES.get(status, "invalid" if status < 500 else "internal")
     named = None if field is None else visible(field)
-    body = {"error": {"type": kind, "message": visible(message), "field": named, "request_id": request_id}}
-    return json_response(body, status, headers)
+    details = ErrorDetails(type=kind, message=visible(message), field=named, request_id=request_id)
+    return json_response(Error(error=details), status, headers)
 
 
 def outer_problem(status: int, message: str, field: str | None = None) -> web.Response:
@@ -74,5 +78,4 @@ def array_response(items: Sequence[bytes], headers: Mapping[str, str]) -> web.Re
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """With a newline at its end, so that a terminal's prompt begins on a line of its own."""
-    raw = orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
-    return web.Response(status=status, body=raw, content_type="application/json", headers=headers)
+    return web.Response(status=status, body=encode(body) + b"\n", content_type="application/json", headers=headers)

@@ -10,6 +10,7 @@ from aiohttp import web
 from control_api.http.connections import Connections
 from control_api.http.problems import json_response, outer_problem
 from control_api.http.serving import Serving
+from control_api.schemas.node_answers import Health
 from mta.model.errors import StoreAway, StoreError, reason_of
 
 _GRACE: Final = 1.0  # seconds of a start in which requests wait for their answer
@@ -48,9 +49,9 @@ class Waiting:
         """The next request of the client comes on a new connection: it may reach the API as it should be."""
         reason = reason_of(self._error)
         if request.path == "/healthz":
-            response = json_response({"status": "ok"})
+            response = json_response(Health(status="ok"))
         elif request.path == "/readyz":
-            response = json_response({"status": "unready", "reason": reason}, 503, {"Retry-After": "1"})
+            response = json_response(Health(status="unready", reason=reason), 503, {"Retry-After": "1"})
         else:
             response = outer_problem(503, reason)
         response.force_close()

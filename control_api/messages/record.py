@@ -1,58 +1,68 @@
 """One message as the API shows it: a record for each recipient, with a status of one word, and the headline of all."""
 
-from collections.abc import Collection, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final, TypeVar
+
+from msgspec import UNSET, UnsetType
 
 from control_api.http.times import shown
+from control_api.schemas.answers import known
+from control_api.schemas.message_answers import ForcedBy, Message, Reason, Recipient, RemoteReply, Status
 from mta.model.ids import MessageId, delivery_text, message_text
 from mta.model.outcomes import Class, Forced, Reply
 from mta.model.text import visible
 from mta.ports.messages import Standing
 from mta.rules.unserved import why_it_waits
 
+_Known = TypeVar("_Known")
+
 _ENDED = {
-    Class.DELIVERED: ("DELIVERED", None),
-    Class.BOUNCED: ("UNDELIVERABLE", "BOUNCED"),
-    Class.EXPIRED: ("UNDELIVERABLE", "EXPIRED"),
-    Class.INTERCEPTED: ("UNDELIVERABLE", "INTERCEPTED"),
-    Class.CANCELED: ("CANCELED", None),
-    Class.HELD: ("HELD", None),
-    Class.PARKED: ("HELD", "PARKED"),
+    Class.DELIVERED: (Status.DELIVERED, None),
+    Class.BOUNCED: (Status.UNDELIVERABLE, Reason.BOUNCED),
+    Class.EXPIRED: (Status.UNDELIVERABLE, Reason.EXPIRED),
+    Class.INTERCEPTED: (Status.UNDELIVERABLE, Reason.INTERCEPTED),
+    Class.CANCELED: (Status.CANCELED, None),
+    Class.HELD: (Status.HELD, None),
+    Class.PARKED: (Status.HELD, Reason.PARKED),
 }
 
-# What the headline says where recipients differ: the first of these that there is.
-_HEADLINE = ("ENQUEUED", "HELD", "DELAYED", "CANCELED", "UNDELIVERABLE", "SENT", "DELIVERED")
-
-STATUSES = tuple(sorted(_HEADLINE))
-REASONS = ("BOUNCED", "EXPIRED", "INTERCEPTED", "PARKED", "UNROUTABLE")
-
+_ARRIVED: Final = (Status.SENT, Status.DELIVERED)
 _LONGEST: Final = 1024  # characters of a peer's reply as it is shown
 
 
 def message_record(
     message: MessageId, standings: Sequence[Standing], now: int, unserved: Collection[str] = ()
-) -> dict[str, Any]:
-    """The record of a message of which something is known; what is not known is left out. `now` is Unix ms, `unserved`
-    are pools that no worker serves."""
+) -> Message:
+    """The record of a message of which something is known; a field that is not known is left out. `now` is Unix ms,
+    `unserved` are pools that no worker serves."""
     record = next((standing.record for standing in standings if standing.record is not None), None)
     came = shown(record.accepted_at if record is not None else int.from_bytes(message[:6], "big"))
-    recipients = [_recipient(message, standing, came, now) for standing in standings]
-    for recipient, standing in zip(recipients, standings, strict=True):
-        if standing.state is Class.QUEUED and standing.pool in unserved:
-            recipient["waits"] = why_it_waits(standing.pool)
-    said = {recipient["status"] for recipient in recipients}
-    status = next(word for word in _HEADLINE if word in said)
-    found: dict[str, Any] = {"id": message_text(message), "status": status, "accepted_at": came}
-    for name in ("tenant", "tags", "sender"):
-        found[name] = next((recipient[name] for recipient in recipients if name in recipient), None)
-    if status == "CANCELED":
-        found["canceled_at"] = max(recipient.get("canceled_at", "") for recipient in recipients)
-    if len(recipients) == 1:
-        found |= {name: recipients[0].get(name) for name in ("reason", "error")}
-    return _known(found) | {"recipients": recipients}
+    recipients = [_recipient(message, standing, came, now, unserved) for standing in standings]
+    status = next(word for word in Status if any(recipient.status is word for recipient in recipients))
+    alone = recipients[0] if len(recipients) == 1 else None
+    canceled_at = max(recipient.canceled_at or "" for recipient in recipients)
+    return Message(
+        id=message_text(message),
+        status=status,
+        accepted_at=came or "",
+        tenant=_first(recipient.tenant for recipient in recipients),
+        tags=_first(recipient.tags for recipient in recipients),
+        sender=_first(recipient.sender for recipient in recipients),
+        canceled_at=canceled_at if status is Status.CANCELED else UNSET,
+        reason=UNSET if alone is None else alone.reason,
+        error=UNSET if alone is None else alone.error,
+        recipients=recipients,
+    )
 
 
-def _recipient(message: MessageId, standing: Standing, came: str | None, now: int) -> dict[str, Any]:
+def _first(values: Iterable[_Known | UnsetType]) -> _Known | UnsetType:
+    """The first value that is known."""
+    return next((value for value in values if value is not UNSET), UNSET)
+
+
+def _recipient(
+    message: MessageId, standing: Standing, came: str | None, now: int, unserved: Collection[str]
+) -> Recipient:
     """Untrusted text in it (addresses, replies, properties) is made visible, as in the log."""
     record, final, common = standing.record, standing.final, standing.common
     status, reason = _status(standing, now)
@@ -60,7 +70,8 @@ def _recipient(message: MessageId, standing: Standing, came: str | None, now: in
     reply = _reply(standing)
     ended_at = shown(final.ended_at) if final is not None else None
     properties = told.properties if told is not None else None
-    return _known(
+    waits = standing.state is Class.QUEUED and standing.pool in unserved
+    found = known(
         {
             "id": delivery_text(standing.id),
             "message_id": message_text(message),
@@ -68,7 +79,7 @@ def _recipient(message: MessageId, standing: Standing, came: str | None, now: in
             "sender": visible(about.sender) if about is not None else None,
             "status": status,
             "reason": reason,
-            "error": _error(reply) if reply is not None and status not in ("SENT", "DELIVERED") else None,
+            "error": _error(reply) if reply is not None and status not in _ARRIVED else None,
             "forced": _forced(standing),
             "tags": [visible(tag) for tag in about.tags] if about is not None else None,
             "tenant": (about.tenant or None) if about is not None else None,
@@ -79,15 +90,17 @@ def _recipient(message: MessageId, standing: Standing, came: str | None, now: in
             "attempts": told.attempts if told is not None and (record is not None or common is not None) else None,
             "next_attempt": shown(standing.due_at),
             "accepted_at": came if about is not None else None,
-            "sent_at": ended_at if status == "SENT" else None,
-            "delivered_at": ended_at if status == "DELIVERED" else None,
+            "sent_at": ended_at if status is Status.SENT else None,
+            "delivered_at": ended_at if status is Status.DELIVERED else None,
             "cancel_asked_at": shown(standing.asked_at),
-            "canceled_at": ended_at if status == "CANCELED" else None,
+            "canceled_at": ended_at if status is Status.CANCELED else None,
             "ended_at": ended_at,
             "metadata": {visible(name): visible(value) for name, value in properties.items()} if properties else None,
             "uncertain": standing.uncertain,
+            "waits": why_it_waits(standing.pool) if waits else None,
         }
     )
+    return Recipient(**found)
 
 
 def _reply(standing: Standing) -> Reply | None:
@@ -98,33 +111,32 @@ def _reply(standing: Standing) -> Reply | None:
     return standing.common.reply
 
 
-def _forced(standing: Standing) -> dict[str, Any] | None:
+def _forced(standing: Standing) -> ForcedBy | None:
     """The rule that ended it, or that deferred it last."""
     forced: Forced | None = standing.common.forced if standing.common is not None else None
     if forced is not None:
-        return {"rule": forced.rule, "generation": forced.generation, "stage": forced.stage.value}
+        return ForcedBy(rule=forced.rule, generation=forced.generation, stage=forced.stage)
     if standing.record is not None and standing.record.deferred_by:
-        return {"rule": standing.record.deferred_by}
+        return ForcedBy(rule=standing.record.deferred_by)
     return None
 
 
-def _status(standing: Standing, now: int) -> tuple[str, str | None]:
+def _status(standing: Standing, now: int) -> tuple[Status, Reason | None]:
     """The word, and its reason."""
     record, final = standing.record, standing.final
     if standing.state is Class.QUEUED:
         untried = record is not None and record.attempts == 0
-        return ("DELAYED" if untried and standing.due_at > now else "ENQUEUED"), None
+        return (Status.DELAYED if untried and standing.due_at > now else Status.ENQUEUED), None
     if standing.state is Class.DELIVERED and final is not None and final.relayed:
-        return "SENT", None
+        return Status.SENT, None
     if standing.state is Class.BOUNCED and final is not None and final.unroutable:
-        return "UNDELIVERABLE", "UNROUTABLE"
+        return Status.UNDELIVERABLE, Reason.UNROUTABLE
     return _ENDED[standing.state]
 
 
-def _error(reply: Reply) -> dict[str, Any]:
-    text = visible(reply.text)[:_LONGEST]
-    return _known({"code": reply.code or None, "enhanced": visible(reply.enhanced) or None, "text": text or None})
-
-
-def _known(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
+def _error(reply: Reply) -> RemoteReply:
+    return RemoteReply(
+        code=reply.code or UNSET,
+        enhanced=visible(reply.enhanced) or UNSET,
+        text=visible(reply.text)[:_LONGEST] or UNSET,
+    )

@@ -4,13 +4,16 @@ import asyncio
 from typing import Final
 
 from aiohttp import web
+from msgspec import UNSET
 
 from control_api import dependencies
 from control_api.dependencies import Dependencies
+from control_api.http.operation import Answer, Example, Opening, Operation
 from control_api.http.problems import json_response
-from control_api.http.query import read_query
+from control_api.http.query import read_no_query
 from control_api.http.times import shown
 from control_api.node.unserved_pools import waiting_pools
+from control_api.schemas.node_answers import Health
 from mta.model.errors import StoreAway, StoreError, reason_of
 from mta.model.rules import Build
 from mta.rules.unserved import why_it_waits
@@ -21,14 +24,14 @@ _PATIENCE: Final = (
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """GET /healthz."""
-    read_query(request)
-    return json_response({"status": "ok"})
+    """This process answers."""
+    read_no_query(request)
+    return json_response(Health(status="ok"))
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """GET /readyz: 503 with the reason; 200 with warnings about what needs somebody's attention all the same."""
-    read_query(request)
+    """503 with the reason; 200 with warnings about things that an operator should look at all the same."""
+    read_no_query(request)
     deps = dependencies.of(request)
     warnings: list[str] = []
     try:
@@ -42,8 +45,8 @@ async def readyz(request: web.Request) -> web.Response:
     except StoreError as error:
         reason = reason_of(error)
     if reason:
-        return json_response({"status": "unready", "reason": reason}, 503, {"Retry-After": "1"})
-    return json_response({"status": "ready"} | ({"warnings": warnings} if warnings else {}))
+        return json_response(Health(status="unready", reason=reason), 503, {"Retry-After": "1"})
+    return json_response(Health(status="ready", warnings=warnings or UNSET))
 
 
 async def _warnings(deps: Dependencies) -> list[str]:
@@ -69,3 +72,29 @@ async def _missing_workers(deps: Dependencies) -> str:
     if unreadable := sorted(filter(None, here)):
         return f"{len(unreadable)} of {deps.workers} workers deliver nothing: {unreadable[0]}"
     return f"{len(here)} of {deps.workers} workers are there" if len(here) < deps.workers else ""
+
+
+_HEALTHY = Answer(200, Health, "yes")
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/healthz",
+        healthz,
+        "healthz",
+        "Whether the API answers",
+        (_HEALTHY,),
+        Example("/healthz"),
+        opening=Opening.OPEN,
+    ),
+    Operation(
+        "GET",
+        "/readyz",
+        readyz,
+        "readyz",
+        "Whether this node can do its work",
+        (_HEALTHY, Answer(503, Health, "no, and why")),
+        Example("/readyz"),
+        opening=Opening.OPEN,
+    ),
+)

@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector
 
 from control_api import dependencies
 from control_api.dependencies import Dependencies
-from control_api.http.query import read_query
+from control_api.http.operation import Answer, Example, Opening, Operation
+from control_api.http.query import read_no_query
 from control_api.http.times import now_ms
 from control_api.node.unserved_pools import waiting_pools
 from mta.model.outcomes import Class
@@ -61,8 +62,8 @@ Values = Iterable[tuple[tuple[str, ...], float]]  # values of the labels, and th
 
 
 async def show(request: web.Request) -> web.Response:
-    """GET /metrics."""
-    read_query(request)
+    """All metrics, as text."""
+    read_no_query(request)
     registry = CollectorRegistry()
     registry.register(_Families(await _families(dependencies.of(request))))
     return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
@@ -189,3 +190,17 @@ def _of_books(counts: Mapping[str, int]) -> Iterable[Metric]:
     yield _counter("books_accepted", words, (), [((), counts.get("accepted", 0))])
     words = "Deliveries of the cluster by class; an outcome that comes late moves a delivery to another class."
     yield _gauge("books_deliveries", words, ("class",), [((name.value,), by_class[name.value]) for name in Class])
+
+
+SHOW = Operation(
+    "GET",
+    PATH,
+    show,
+    "metrics",
+    "Metrics of the cluster, in Prometheus's text format",
+    (Answer(200, {"type": "string"}, "metrics", media="text/plain"),),
+    Example(PATH),
+    description="Without a token where the API listens on loopback and api.metrics_open is set.",
+    refusals=(403,),
+    opening=Opening.METRICS,
+)

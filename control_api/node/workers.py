@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from control_api import dependencies
+from control_api.http.operation import Answer, Example, Operation
 from control_api.http.problems import json_response
-from control_api.http.query import read_query
+from control_api.http.query import read_no_query
 from control_api.http.times import now_ms, shown
-from mta.model.rules import Build, SessionState
+from control_api.schemas.node_answers import Worker, Workers
+from mta.model.rules import Build, Head, SessionState
 
 
 def name_of(session: str, sessions: Mapping[str, SessionState]) -> str:
@@ -23,29 +25,42 @@ def _seconds_since(confirmed_at: int, now: int) -> float | None:
 
 
 async def list_workers(request: web.Request) -> web.Response:
-    """GET /v1/workers."""
-    read_query(request)
+    """All processes that have a session, by node and pid."""
+    read_no_query(request)
     deps = dependencies.of(request)
     head = await deps.rules.head()
     sessions = await deps.rules.sessions()
     builds = await deps.rules.builds()
     now = now_ms()
-    workers = [
-        {
-            "name": name_of(session, sessions),
-            "node": state.node,
-            "pid": state.pid,
-            "session": session,
-            "roles": list(state.roles),
-            "generation": state.head.generation,
-            "lag": max(0, head.generation - state.head.generation),
-            "confirmed_at": shown(state.confirmed_at),
-            "seconds_since_confirm": _seconds_since(state.confirmed_at, now),
-            "dead": state.dead,
-            "library": builds.get(session, Build()).library,
-            "rule_format": builds.get(session, Build()).rule_format,
-            "unreadable": builds.get(session, Build()).unreadable or None,
-        }
-        for session, state in sorted(sessions.items(), key=lambda item: (item[1].node, item[1].pid, item[0]))
-    ]
-    return json_response({"generation": head.generation, "workers": workers})
+    states = sorted(sessions.items(), key=lambda item: (item[1].node, item[1].pid, item[0]))
+    workers = [_shown(session, state, builds.get(session, Build()), head, now) for session, state in states]
+    return json_response(Workers(generation=head.generation, workers=workers))
+
+
+def _shown(session: str, state: SessionState, build: Build, head: Head, now: int) -> Worker:
+    return Worker(
+        name=state.name,
+        node=state.node,
+        pid=state.pid,
+        session=session,
+        roles=list(state.roles),
+        generation=state.head.generation,
+        lag=max(0, head.generation - state.head.generation),
+        confirmed_at=shown(state.confirmed_at),
+        seconds_since_confirm=_seconds_since(state.confirmed_at, now),
+        dead=state.dead,
+        library=build.library,
+        rule_format=build.rule_format,
+        unreadable=build.unreadable or None,
+    )
+
+
+LIST = Operation(
+    "GET",
+    "/v1/workers",
+    list_workers,
+    "listWorkers",
+    "The processes that match rules",
+    (Answer(200, Workers, "by node and pid"),),
+    Example("/v1/workers"),
+)

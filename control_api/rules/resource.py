@@ -1,41 +1,28 @@
-"""What forced errors and pauses have in common over REST: list, order, edit, lift, and the account of a rule."""
+"""The handlers that forced errors and pauses share: list, order, edit, lift, and the statement of a rule."""
 
 import contextlib
 import secrets
 from collections.abc import Iterator
 from operator import itemgetter
+from typing import Any, Final
 
 import msgspec
-import orjson
 from aiohttp import web
 
 from control_api import dependencies
+from control_api.access.actor import actor_of
 from control_api.dependencies import Dependencies
 from control_api.http.bodies import read_fields
-from control_api.http.problems import Problem, array_response, json_response
-from control_api.http.query import (
-    LONGEST_WAIT,
-    cursor_of,
-    read_cursor,
-    read_limit,
-    read_query,
-    read_query_fields,
-    read_wait,
-)
+from control_api.http.problems import Problem, array_response, encode, json_response
+from control_api.http.query import read_body_in_query, read_no_query, read_query
 from control_api.http.times import now_ms, shown
-from control_api.rules.body import (
-    LISTS,
-    NOUNS,
-    check_fields,
-    read_domain,
-    read_edit,
-    read_pool,
-    read_rule,
-    read_selectors,
-    read_tag,
-    rule_fields,
-)
-from control_api.rules.view import shown_effect, shown_rule, use_of, warnings_of
+from control_api.rules.body import read_edit, read_rule, read_selectors
+from control_api.rules.view import shown_effect, shown_rule, shown_use
+from control_api.rules.warnings import warnings_of
+from control_api.schemas import rule_answers
+from control_api.schemas.queries import OrderQuery, RulesQuery, WaitQuery
+from control_api.schemas.rule_bodies import EDITS, LIFTING, NEW, NOUNS
+from control_api.schemas.values import cursor_of
 from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule
 from mta.policy.rule_table import in_force
@@ -43,119 +30,121 @@ from mta.ports.rules import Edit, Effect
 from mta.rules.statement import only_tag, rule_statement
 from mta.rules.sweep_end import is_over
 
-PATHS = {Kind.ERROR: "/v1/errors", Kind.PAUSE: "/v1/pauses"}
-_UNTIL = ("effective", "quiet", "swept")
-_STATES = {"true": (True,), "false": (False,), "all": (True, False)}
+PATHS: Final = {Kind.ERROR: "/v1/errors", Kind.PAUSE: "/v1/pauses"}
+LISTED: Final = {Kind.ERROR: rule_answers.ListedForcedError, Kind.PAUSE: rule_answers.ListedPause}
+WHOLE: Final = {Kind.ERROR: rule_answers.ForcedError, Kind.PAUSE: rule_answers.Pause}
+REMOVED: Final = {Kind.ERROR: rule_answers.RemovedForcedError, Kind.PAUSE: rule_answers.RemovedPause}
+_STATES: Final = {"true": (True,), "false": (False,), "all": (True, False)}
+
+_first = itemgetter(0)
 
 
 class RulesResource:
-    """The rules of one kind; those of the other are not there."""
+    """The rules of one kind; to it those of the other kind do not exist."""
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
         self._noun = NOUNS[kind]
 
-    async def list(self, request: web.Request) -> web.Response:
-        """GET ?tag=&pool=&domain=&enabled=&limit=&cursor=: a bare array of the rules in force, oldest first;
-        `enabled=false` are those that are disabled or have expired."""
-        asked = read_query(request, ("tag", "pool", "domain", "enabled", "limit", "cursor"))
-        states = _STATES.get(asked.get("enabled", "true"))
-        if states is None:
-            raise BadValue("enabled", f"is none of {', '.join(_STATES)}")
-        limit = read_limit(asked.get("limit"), None)
-        after = read_cursor(asked.get("cursor"), 2)
-        wanted = {
-            "tag": read_tag(asked["tag"], "tag") if "tag" in asked else None,
-            "pool": read_pool(asked["pool"], "pool") if "pool" in asked else None,
-            "domain": read_domain(asked["domain"], "domain", wildcard=True) if "domain" in asked else None,
-        }
+    async def list_rules(self, request: web.Request) -> web.Response:
+        """A bare array of the rules in force, oldest first; `enabled=false`: those that are disabled or expired."""
+        asked = read_query(request, RulesQuery)
         deps = dependencies.of(request)
         table = await deps.catalogue.table()
-        now = now_ms()
-        keyed: list[tuple[tuple[str, str], Rule]] = []
-        async for some in deps.turns.slices(list(table.rules())):
-            keyed += [
-                (_order(rule), rule)
-                for rule in some
-                if rule.kind is self._kind
-                and in_force(rule, now) in states
-                and all(value is None or getattr(rule.selectors, name) == value for name, value in wanted.items())
-                and (after is None or _order(rule) > after)
-            ]
-        keyed.sort(key=_first)
-        page = [rule for _, rule in (keyed if limit is None else keyed[:limit])]
-        shown: list[bytes] = []
+        keyed = await self._selected(deps, list(table.rules()), asked)
+        page = [rule for _, rule in (keyed if asked.limit is None else keyed[: asked.limit])]
+        found: list[bytes] = []
         async for some in deps.turns.slices(page):
             counts = await deps.books.rules([rule.id for rule in some])
-            shown += [
-                orjson.dumps(shown_rule(rule) | use_of(rule, of_rule, table))
+            found += [
+                encode(LISTED[self._kind](**shown_rule(rule), **shown_use(rule, of_rule, table)))
                 for rule, of_rule in zip(some, counts, strict=True)
             ]
         headers = {}
         if len(keyed) > len(page):
             following = request.rel_url.update_query(cursor=cursor_of(*_order(page[-1])))
             headers["Link"] = f'<{following}>; rel="next"'
-        return array_response(shown, headers)
+        return array_response(found, headers)
+
+    async def _selected(
+        self, deps: Dependencies, rules: list[Rule], asked: RulesQuery
+    ) -> list[tuple[tuple[str, str], Rule]]:
+        """The rules that the query selects, each with its place in the list, in order."""
+        now, states = now_ms(), _STATES[asked.enabled]
+        wanted = {name: value for name in ("tag", "pool", "domain") if (value := getattr(asked, name)) is not None}
+        keyed: list[tuple[tuple[str, str], Rule]] = []
+        async for some in deps.turns.slices(rules):
+            keyed += [
+                (_order(rule), rule)
+                for rule in some
+                if rule.kind is self._kind
+                and in_force(rule, now) in states
+                and all(getattr(rule.selectors, name) == value for name, value in wanted.items())
+                and (asked.cursor is None or _order(rule) > asked.cursor)
+            ]
+        keyed.sort(key=_first)
+        return keyed
 
     async def create(self, request: web.Request) -> web.Response:
-        """POST ?wait=&until=: 201 created, 200 replaced, 202 where what is waited for has not happened yet."""
-        wait, until = patience(request)
+        """201 created, 200 replaced, 202 where the event that is waited for has not happened yet."""
+        asked = read_query(request, OrderQuery)
         deps = dependencies.of(request)
         now = now_ms()
-        asked = read_rule(await read_fields(request, LISTS), deps.node, now, self._kind)
-        rule = msgspec.structs.replace(asked, id=_new_id(now), created_at=now, created_by="admin")
-        return await changed(deps, await deps.orders.put(rule, wait, until), until)
+        rule = read_rule(await read_fields(request, NEW[self._kind].lists()), deps.node, now, self._kind)
+        rule = msgspec.structs.replace(rule, id=_new_id(now), created_at=now)
+        effect = await deps.orders.put(rule, actor_of(request), patience(request, asked), asked.until)
+        return await changed(deps, effect, asked.until)
 
     async def edit(self, request: web.Request) -> web.Response:
-        """PATCH /{id}?wait=&until=: edit, enable, disable. `If-Match`: only if the rule is at that generation."""
-        wait, until = patience(request)
+        """Edit, enable, disable. `If-Match`: only if the rule is at that generation."""
+        asked = read_query(request, OrderQuery)
         deps = dependencies.of(request)
-        edit = read_edit(await read_fields(request, LISTS, nulls=True), now_ms(), self._kind)
-        edit = self.only_ours(request, edit)
-        effect = await deps.orders.edit(request.match_info["id"], edit, "admin", wait, until)
+        fields = await read_fields(request, EDITS[self._kind].lists(), nulls=True)
+        edit = self.only_ours(request, read_edit(fields, now_ms(), self._kind))
+        rule_id, wait = request.match_info["id"], patience(request, asked)
+        effect = await deps.orders.edit(rule_id, edit, actor_of(request), wait, asked.until)
         if effect is None:
             raise self.unknown()
-        return await changed(deps, effect, until)
+        return await changed(deps, effect, asked.until)
 
     async def delete_by_selectors(self, request: web.Request) -> web.Response:
-        """DELETE: the rule of exactly these selectors, in the query or in a body; other fields of a rule are taken and
-        ignored."""
-        asked = read_query_fields(request, rule_fields(self._kind), LISTS)
-        wait = _wait(request)
-        deps = dependencies.of(request)
+        """The rule of exactly these selectors, in the query or in a body, is lifted; other fields of a rule are taken
+        and ignored."""
+        body = LIFTING[self._kind]
+        fields, asked = read_body_in_query(request, body)
         in_query = any(name != "wait" for name in request.query)
         if in_query and request.can_read_body:
             raise BadValue("body", "stands beside selectors in the query; give them in one of the two")
-        fields = asked if in_query else await read_fields(request, LISTS)
-        check_fields(fields, self._kind)
-        selectors = read_selectors(fields, deps.node)
+        if not in_query:
+            fields = await read_fields(request, body.lists())
+        deps = dependencies.of(request)
+        selectors = read_selectors(fields, deps.node, self._kind)
         rules = (await deps.catalogue.table()).rules()
         found = next((rule for rule in rules if (rule.kind, rule.selectors) == (self._kind, selectors)), None)
         if found is None:
             raise Problem(404, f"there is no {self._noun} with exactly these selectors")
-        return await self._remove(deps, found.id, wait)
+        return await self._remove(request, found.id, asked)
 
     async def show(self, request: web.Request) -> web.Response:
-        """GET /{id}."""
-        read_query(request)
+        """One rule with its use and its effect."""
+        read_no_query(request)
         deps = dependencies.of(request)
         table = await deps.catalogue.readable(request.match_info["id"])
         rule = self.ours(table.rule(request.match_info["id"]))
         effect = await deps.orders.effect(rule)
         counts = await deps.books.rule(rule.id)
-        body = shown_rule(rule) | use_of(rule, counts, table) | await shown_effect(deps, effect)
+        found = shown_rule(rule) | shown_use(rule, counts, table) | await shown_effect(deps, effect)
         if undo_until := await deps.spares.until(rule.id, now_ms()):
-            body["undo_until"] = shown(undo_until)
-        return json_response(body, headers=_etag(rule))
+            found["undo_until"] = shown(undo_until)
+        return json_response(WHOLE[self._kind](**found), headers=_etag(rule))
 
     async def delete(self, request: web.Request) -> web.Response:
-        """DELETE /{id}."""
-        wait, _ = patience(request, until=False)
-        return await self._remove(dependencies.of(request), request.match_info["id"], wait)
+        """One rule is lifted."""
+        return await self._remove(request, request.match_info["id"], read_query(request, WaitQuery))
 
     async def statement(self, request: web.Request) -> web.Response:
-        """GET /{id}/statement; of a removed rule for `status.retention`."""
-        read_query(request)
+        """The statement of a rule; of a removed rule for `status.retention`."""
+        read_no_query(request)
         deps = dependencies.of(request)
         rule_id, removed_at = request.match_info["id"], 0
         rule = await deps.rules.rule(rule_id)
@@ -171,18 +160,18 @@ class RulesResource:
         tag = only_tag(rule.selectors)
         of_tag = None if tag is None else await deps.books.tag(tag)
         undoable = await deps.spares.count(rule.id, now_ms())
-        account = rule_statement(effect, counts, of_tag, sweep, now_ms(), undoable, removed_at)
-        return json_response(msgspec.to_builtins(account))
+        return json_response(rule_statement(effect, counts, of_tag, sweep, now_ms(), undoable, removed_at))
 
-    async def _remove(self, deps: Dependencies, rule_id: str, wait: float) -> web.Response:
-        effect = await deps.orders.remove(rule_id, "admin", wait, self._kind)
+    async def _remove(self, request: web.Request, rule_id: str, asked: WaitQuery) -> web.Response:
+        deps = dependencies.of(request)
+        effect = await deps.orders.remove(rule_id, actor_of(request), patience(request, asked), self._kind)
         if effect is None:
             self.ours(await deps.rules.rule(rule_id))
             raise self.unknown()  # it came after it was to be removed
         with order_made(effect.rule):
-            body = shown_rule(effect.rule) | await shown_effect(deps, effect)
-        body["statement_until"] = shown(now_ms() + int(deps.retention * 1000))
-        return json_response(body, 200 if effect.effective else 202)
+            found = shown_rule(effect.rule) | await shown_effect(deps, effect)
+        found["statement_until"] = shown(now_ms() + int(deps.retention * 1000))
+        return json_response(REMOVED[self._kind](**found), 200 if effect.effective else 202)
 
     def ours(self, rule: Rule | None) -> Rule:
         """Raises Problem 404 where there is none of this kind."""
@@ -231,24 +220,15 @@ async def changed(deps: Dependencies, effect: Effect, until: str) -> web.Respons
     rule = effect.rule
     with order_made(rule):
         status = (201 if effect.created else 200) if await _reached(deps, effect, until) else 202
-        body = shown_rule(rule) | await shown_effect(deps, effect)
-        body["warnings"] = await warnings_of(deps, effect)
+        found: dict[str, Any] = shown_rule(rule) | await shown_effect(deps, effect)
+        found["warnings"] = await warnings_of(deps, effect)
     headers = {"Location": f"{PATHS[rule.kind]}/{rule.id}"} if effect.created else {}
-    return json_response(body, status, headers | _etag(rule))
+    return json_response(WHOLE[rule.kind](**found), status, headers | _etag(rule))
 
 
-def patience(request: web.Request, until: bool = True) -> tuple[float, str]:
-    """How long to wait, and for what."""
-    asked = read_query(request, ("wait", "until") if until else ("wait",))
-    wait = _wait(request)
-    goal = asked.get("until", "effective")
-    if goal not in _UNTIL:
-        raise BadValue("until", f"is none of {', '.join(_UNTIL)}")
-    return wait, goal
-
-
-def _wait(request: web.Request) -> float:
-    return read_wait(request.query.get("wait"), "wait", dependencies.of(request).api.wait, LONGEST_WAIT)
+def patience(request: web.Request, asked: WaitQuery) -> float:
+    """Seconds that the request waits for the effect of its order."""
+    return dependencies.of(request).api.wait if asked.wait is None else asked.wait
 
 
 async def _reached(deps: Dependencies, effect: Effect, until: str) -> bool:
@@ -263,9 +243,6 @@ def _etag(rule: Rule) -> dict[str, str]:
     return {"ETag": f'"{rule.generation}"'}
 
 
-_first = itemgetter(0)
-
-
 def _order(rule: Rule) -> tuple[str, str]:
     return f"{rule.created_at:015d}", rule.id
 
@@ -273,17 +250,3 @@ def _order(rule: Rule) -> tuple[str, str]:
 def _new_id(now: int) -> str:
     """Sorts by time of creation; made of hexadecimal digits only, so that it can stand in keys and paths."""
     return f"{now:012x}{secrets.token_hex(5)}"
-
-
-def routes(resource: RulesResource, kind: Kind) -> list[web.RouteDef]:
-    """What both kinds have."""
-    path = PATHS[kind]
-    return [
-        web.get(path, resource.list),
-        web.post(path, resource.create),
-        web.delete(path, resource.delete_by_selectors),
-        web.get(path + "/{id}", resource.show),
-        web.patch(path + "/{id}", resource.edit),
-        web.delete(path + "/{id}", resource.delete),
-        web.get(path + "/{id}/statement", resource.statement),
-    ]

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
+from mta.model.actor import Actor
 from mta.model.endings import Common, Final
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import Record
@@ -29,7 +30,7 @@ class Messages(Protocol):
         """Every delivery that lives, or ended within `status.retention`, by its number; [] = nothing is known."""
         ...
 
-    async def cancel(self, message: MessageId, wait: float) -> list[Standing]:
+    async def cancel(self, message: MessageId, actor: Actor, wait: float) -> list[Standing]:
         """End as canceled whatever waits; ask the workers for what they hold, at most `wait` seconds. Then as `show`:
         what is not answered yet has `asked_at`, and no dot of it is handed over from then + S + 0.5 s on. May be
         repeated. What a rule has intercepted stays so, and can be undone no more."""

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from mta.model.actor import Actor
 from mta.model.endings import Shared
 from mta.model.errors import UnreadableRule
 from mta.model.ids import DeliveryId, MessageId
@@ -355,15 +356,15 @@ class RemovedRule(NamedTuple):
 class Orders(Protocol):
     """Changing the rule table, as the API sees it; raises StoreAway, BadValue."""
 
-    async def put(self, rule: Rule, wait: float, until: str) -> "Effect":
-        """`until`: "effective" | "quiet" | "swept": what is waited for, at most `wait` seconds."""
+    async def put(self, rule: Rule, actor: Actor, wait: float, until: str) -> "Effect":
+        """`actor` is its author. `until`, at most `wait` seconds: "effective" | "quiet" | "swept"."""
         ...
 
-    async def edit(self, rule_id: str, edit: Edit, by: str, wait: float, until: str) -> "Effect | None":
+    async def edit(self, rule_id: str, edit: Edit, actor: Actor, wait: float, until: str) -> "Effect | None":
         """As RuleStore.edit, followed like `put`. None: no such rule."""
         ...
 
-    async def remove(self, rule_id: str, by: str, wait: float, kind: Kind | None = None) -> "Effect | None":
+    async def remove(self, rule_id: str, actor: Actor, wait: float, kind: Kind | None = None) -> "Effect | None":
         """None: no such rule, or none of that kind."""
         ...
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from mta.model.actor import Actor
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Stage
@@ -69,7 +70,7 @@ class Undone(NamedTuple):
 class Undoing(Protocol):
     """Undoing what a forced error ended, as the API sees it; raises StoreAway, StoreError."""
 
-    async def undo(self, rule_id: str, rule: Rule | None, by: str, wait: float) -> Undone | None:
+    async def undo(self, rule_id: str, rule: Rule | None, actor: Actor, wait: float) -> Undone | None:
         """Disable the rule (None: it was removed), then put back what it spared; waits at most `wait` seconds for all
         of that, and goes on beyond it. May be repeated. None: there is neither the rule nor anything spared by it."""
         ...

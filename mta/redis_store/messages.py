@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -10,9 +11,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from mta.model import endings
+from mta.model.actor import Actor
 from mta.model.errors import BadValue, OutcomeUnknown, StoreAway
 from mta.model.events import EventType, event_about
-from mta.model.ids import MAX_RECIPIENTS, DeliveryId, MessageId, delivery_id, lane_of
+from mta.model.ids import MAX_RECIPIENTS, DeliveryId, MessageId, delivery_id, lane_of, message_text
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import EXPIRED, Class, Origin
 from mta.policy.routing import queue_domain
@@ -22,6 +24,8 @@ from mta.redis_store import codec, keys
 from mta.redis_store.certainty import made_certain
 from mta.redis_store.link import Link
 from mta.timing.clock import wall_ms, wall_seconds
+
+log = logging.getLogger(__name__)
 
 _PROBED: Final = 100  # recipients that are looked for where nothing says how many there are; most of one step
 _MOST_FIELDS: Final = 3000  # that one step may look up
@@ -111,7 +115,8 @@ class StoredMessages:
                 break
         return [_standing(found, place) for found, place in seen]
 
-    async def cancel(self, message: MessageId, wait: float) -> list[Standing]:
+    async def cancel(self, message: MessageId, actor: Actor, wait: float) -> list[Standing]:
+        log.debug("message %s: its cancellation is ordered by %s", message_text(message), actor)
         deadline, pause, moved, last = time.monotonic() + wait, _LOOK[0], 0, _PROBED
         limit = self._link.timeout
         while True:

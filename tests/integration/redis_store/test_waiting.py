@@ -15,6 +15,7 @@ from mta.redis_store import keys
 from mta.redis_store.checker import Checker
 from mta.rules.orders import OrderBook
 from mta.rules.undo import Undo
+from tests.support.actors import ME
 from tests.support.stores import QUEUE, ended, message, queued
 
 
@@ -195,7 +196,7 @@ async def undone(store, wall=None):
     undo = Undo(orders, store.rules, store.spares, "n1", 600_000, wall=wall or (lambda: int(time.time() * 1000)))
     rules = {rule.id: rule for rule in (await store.rules.load())[1]}
     try:
-        return await undo.undo("r1", rules.get("r1"), "me", 5.0)
+        return await undo.undo("r1", rules.get("r1"), ME, 5.0)
     finally:
         await undo.stop()
         await orders.stop()

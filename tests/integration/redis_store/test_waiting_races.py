@@ -21,6 +21,7 @@ from mta.rules.pace import Pace
 from mta.rules.release import Releaser
 from mta.rules.sweep_moves import Decider
 from mta.rules.undo import Undo
+from tests.support.actors import ME
 from tests.support.scheduling import FakeRules
 from tests.support.stores import QUEUE, ended, message, queued
 
@@ -43,7 +44,7 @@ async def undo_all(store):
     orders = OrderBook(store.rules, store.sweeps)
     undo = Undo(orders, store.rules, store.spares, "n1", 600_000)
     try:
-        return await undo.undo("r1", None, "me", 5.0)
+        return await undo.undo("r1", None, ME, 5.0)
     finally:
         await undo.stop()
         await orders.stop()
@@ -60,7 +61,7 @@ async def test_a_pool_that_is_known_from_the_door_alone_can_be_canceled_undone_a
     pool, batch = "@10.0.0.9", [message(pool="@10.0.0.9") for _ in range(2)]
     door = {one.id: [Interception(1, "r1", b"event", FINAL, 600_000)] for one in batch}
     await store.queues.accept(0, batch, Doorway(0, door))
-    await store.messages.cancel(batch[0].id, 0.2)
+    await store.messages.cancel(batch[0].id, ME, 0.2)
     assert (await undo_all(store)).reinstated == 1
     assert await store.sweeps.pools() == [pool]
     assert [counts.due for counts in await store.books.queues()] == [1]
@@ -75,7 +76,7 @@ async def test_a_worker_that_would_intercept_what_somebody_cancels_cancels_it(op
     one = message()
     await store.queues.accept(0, [one])
     [claimed] = await store.claim(0)
-    await store.messages.cancel(one.id, 0.0)
+    await store.messages.cancel(one.id, ME, 0.0)
     intercepted = ended(claimed, Class.INTERCEPTED, stage="queued", **SPARED)
     assert await store.queues.settle(0, [intercepted]) == [Settled.CANCEL]
     assert await store.queues.settle(0, [ended(claimed, Class.CANCELED, final=FINAL)]) == [Settled.OK]
@@ -112,10 +113,10 @@ async def test_an_undo_goes_on_when_its_rule_changes_again(open_store):
     orders = OrderBook(store.rules, store.sweeps)
     undo = Undo(orders, store.rules, store.spares, "n1", 600_000)
     try:
-        waiting = asyncio.create_task(undo.undo("r1", put.rule, "me", 4.0))
+        waiting = asyncio.create_task(undo.undo("r1", put.rule, ME, 4.0))
         while (await store.rules.rule("r1")).enabled:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        await orders.edit("r1", lambda rule: msgspec.structs.replace(rule, reason="edited"), "me", 0.0, "effective")
+        await orders.edit("r1", lambda rule: msgspec.structs.replace(rule, reason="edited"), ME, 0.0, "effective")
         await worker.rules.confirm(2, await store.rules.head(), (), {})
         done = await waiting
         assert (done.done, done.reinstated, done.left) == (True, 1, 0)

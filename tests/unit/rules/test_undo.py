@@ -14,6 +14,7 @@ from mta.model.rules import Head, Rule, Selectors
 from mta.ports.rules import Edit, Effect
 from mta.ports.spares import Back, Spared
 from mta.rules.undo import Undo
+from tests.support.actors import ME
 from tests.support.memory_rules import MemoryRules, Shared
 
 NOW = 1_000_000
@@ -62,7 +63,7 @@ class Orders:
         self.effective = True
         self.edits = 0
 
-    async def edit(self, rule_id: str, edit: Edit, by: str, wait: float, until: str) -> Effect | None:
+    async def edit(self, rule_id: str, edit: Edit, actor: object, wait: float, until: str) -> Effect | None:
         self.edits += 1
         self.rule = msgspec.structs.replace(edit(self.rule), generation=self.rule.generation + 1)
         return await self.effect(self.rule)
@@ -120,12 +121,12 @@ async def test_nothing_comes_back_before_the_rule_is_out_of_force_everywhere(mak
     spares = Spares(2)
     undo = make(spares)
     orders.effective = False
-    first = await undo.undo("r1", RULE, "me", 0.1)
+    first = await undo.undo("r1", RULE, ME, 0.1)
     assert first is not None
     assert (first.reinstated, first.left, first.done) == (0, 2, False)
     assert not spares.back
     orders.effective = True
-    second = await undo.undo("r1", orders.rule, "me", 5.0)
+    second = await undo.undo("r1", orders.rule, ME, 5.0)
     assert second is not None
     assert (second.reinstated, second.left, second.done, orders.edits) == (2, 0, True, 1)
 
@@ -154,7 +155,7 @@ async def test_a_removed_rule_is_undone_once_nobody_decides_by_it(make: Make, or
     shared.head = Head(5, "c5")
     spares = Spares(1)
     undo = make(spares)
-    undone = await undo.undo("r1", None, "me", 5.0)
+    undone = await undo.undo("r1", None, ME, 5.0)
     assert undone is not None
     assert (undone.effect, undone.reinstated, undone.done, orders.edits) == (None, 1, True, 0)
     assert shared.barriers == [5], "decisions by older tables are refused before anything comes back"
@@ -164,7 +165,7 @@ async def test_stop_leaves_the_rest_spared(make: Make, orders: Orders) -> None:
     orders.effective = False
     spares = Spares(2)
     undo = make(spares)
-    await undo.undo("r1", RULE, "me", 0.0)
+    await undo.undo("r1", RULE, ME, 0.0)
     await undo.stop()
     assert len(spares.left) == 2
 

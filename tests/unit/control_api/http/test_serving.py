@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from control_api.access.gate import names_this_machine
 from control_api.http import serving
 from control_api.http.connections import Connections, most_connections
-from control_api.http.middleware import names_this_machine
 from control_api.http.rare_log import RareLog
 from tests.support.control_api import Cluster, served
 from tests.support.raw_http import connect, read_answer

@@ -1,8 +1,9 @@
-"""The values of fields and parameters, as narrow in the description of the API as in the code that reads them."""
+"""Regular expressions of the description (JSON Schema, `pattern`): as narrow as the code that reads the values.
 
-from typing import Any, Final
+A generator of requests makes values from them, so each value that a pattern allows is one that the API takes.
+"""
 
-Schema = dict[str, Any]
+from typing import Final
 
 _OCTET: Final = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4: Final = rf"({_OCTET}\.){{3}}{_OCTET}"
@@ -44,44 +45,3 @@ ENHANCED_TAIL: Final = r"\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})"
 RULE_CURSOR: Final = "[0-9]{15}~[0-9a-f]{1,64}"
 QUEUE_CURSOR: Final = r"[!-}]{1,80}~[!-}]{1,260}"
 MESSAGE_ID: Final = "[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}"
-
-
-def a_text(pattern: str, **more: Any) -> Schema:
-    """A text that is one of the pattern's, as a whole."""
-    return {"type": "string", "pattern": f"^({pattern})$", **more}
-
-
-def a_choice(*words: str, **more: Any) -> Schema:
-    return {"type": "string", "enum": list(words), **more}
-
-
-def a_flag(**more: Any) -> Schema:
-    """true or false, also as forms send them."""
-    return {"anyOf": [{"type": "boolean"}, a_text(FLAG)], **more}
-
-
-def tag_list(**more: Any) -> Schema:
-    """Up to 100 tags, or one."""
-    tag = a_text(LABEL)
-    several = {"type": "array", "items": tag, "minItems": 1, "maxItems": 100}
-    return {"anyOf": [several, a_text(f"{LABEL}|{ANYTHING}")], **more}
-
-
-def optional(schema: Schema) -> Schema:
-    """Or null, which means that the field is absent."""
-    if "anyOf" in schema:
-        return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
-    found = schema | {"type": [schema["type"], "null"]}
-    return found | ({"enum": [*schema["enum"], None]} if "enum" in schema else {})
-
-
-def for_forms(schema: Any) -> Any:
-    """The same without null, which a form cannot say."""
-    if isinstance(schema, list):
-        return [for_forms(item) for item in schema if item not in (None, "null", {"type": "null"})]
-    if not isinstance(schema, dict):
-        return schema
-    found = {name: for_forms(value) for name, value in schema.items()}
-    if isinstance(found.get("type"), list) and len(found["type"]) == 1:
-        found["type"] = found["type"][0]
-    return found
