@@ -1,4 +1,4 @@
-"""Metrics of the whole cluster in Prometheus's text format, made of what each process tells with its confirmations.
+"""Metrics of the whole cluster in Prometheus's text format; each process tells its figures with its confirmations.
 
 A process is gone from here when its session is: its counters end with it, and none begins anew under its name, since
 each is labelled with node, role and pid.
@@ -7,7 +7,6 @@ each is labelled with node, role and pid.
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -22,6 +21,7 @@ from control_api.http.query import read_no_query
 from control_api.http.times import now_ms
 from control_api.node.unserved_pools import waiting_pools
 from mta.model.outcomes import Class
+from mta.model.process_metrics import PROCESS_METRICS
 from mta.model.rules import Head, SessionState
 from mta.ports.rules import OrderFigures, SweepState
 
@@ -29,33 +29,6 @@ PATH = "/metrics"
 
 _PROCESS = ("node", "role", "pid")
 _EMPTIED = "1 from the moment at which the store was found emptied until an operator has acknowledged it."
-
-
-class Told(NamedTuple):
-    """A figure of a process: `key` in its snapshot, before a colon where the value of `label` follows; `name` here."""
-
-    key: str
-    name: str
-    help: str
-    label: str = ""
-    counts: bool = True  # False: a gauge
-
-
-TOLD = (
-    Told("intake", "messages", "Messages at their end of data, by the answer.", "answer"),
-    Told("accepted_deliveries", "deliveries_accepted", "Deliveries (one for each recipient) of accepted messages."),
-    Told("accepted_bytes", "accepted_bytes", "Bytes of accepted messages."),
-    Told("connections_in", "connections_in", "Client connections that are open.", counts=False),
-    Told("claimed", "deliveries_claimed", "Deliveries that were claimed to be attempted."),
-    Told("settled", "deliveries_settled", "Claimed deliveries by what became of them.", "outcome"),
-    Told("stale", "settlements_stale", "Outcomes of deliveries that had been given to another process."),
-    Told("connections_out", "connections_out", "Connections to destinations that are open.", counts=False),
-    Told("permit_stops", "permit_stops", "Times that MAIL or a final dot had to wait for a permit.", "before"),
-    Told("permit_aborts", "permit_aborts", "Final dots that waited for a permit in vain."),
-    Told("escaped", "escaped_dots", "Final dots whose permit was gone when they had been written."),
-    Told("reaped", "sessions_reaped", "Dead sessions whose claims were taken back."),
-    Told("reclaimed", "deliveries_reclaimed", "Deliveries that were taken back from dead sessions."),
-)
 
 
 Values = Iterable[tuple[tuple[str, ...], float]]  # values of the labels, and the figure
@@ -128,15 +101,15 @@ def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Values) -> 
 
 
 def _of_processes(processes: Mapping[tuple[str, ...], SessionState]) -> Iterable[Metric]:
-    found: dict[str, list[tuple[tuple[str, ...], float]]] = {told.key: [] for told in TOLD}
+    found: dict[str, list[tuple[tuple[str, ...], float]]] = {metric.key: [] for metric in PROCESS_METRICS}
     for process, state in processes.items():
         for key, figure in sorted(state.metrics.items()):
             name, colon, value = key.partition(":")
             if name in found:  # a process of another release may tell more
                 found[name].append(((*process, value) if colon else process, figure))
-    for told in TOLD:
-        labels = (*_PROCESS, told.label) if told.label else _PROCESS
-        yield (_counter if told.counts else _gauge)(told.name, told.help, labels, found[told.key])
+    for metric in PROCESS_METRICS:
+        labels = (*_PROCESS, metric.label) if metric.label else _PROCESS
+        yield (_counter if metric.is_counter else _gauge)(metric.name, metric.help, labels, found[metric.key])
 
 
 def _of_rules(head: Head, processes: Mapping[tuple[str, ...], SessionState]) -> Iterable[Metric]:

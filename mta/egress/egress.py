@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from mta.egress.house import House
 from mta.egress.outlet import Outlet
+from mta.model import process_metrics as told
 from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey
 from mta.model.rules import PastDot
@@ -110,11 +111,11 @@ class Egress:
         """Counters since the start of the process, and the connections that are open now."""
         house = self._house
         return {
-            "connections_out": house.budget.open,
-            "permit_stops:mail": house.permit_stops["mail"],
-            "permit_stops:dot": house.permit_stops["dot"],
-            "permit_aborts": house.permit_aborts,
-            "escaped": house.escaped,
+            told.CONNECTIONS_OUT.key: house.budget.open,
+            told.PERMIT_STOPS.of("mail"): house.permit_stops["mail"],
+            told.PERMIT_STOPS.of("dot"): house.permit_stops["dot"],
+            told.PERMIT_ABORTS.key: house.permit_aborts,
+            told.ESCAPED.key: house.escaped,
         }
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from mta.ingress.door import Door
 from mta.ingress.listener import Listener
 from mta.ingress.reception import Reception
 from mta.ingress.turn_away import TurnAway
+from mta.model import process_metrics as told
 from mta.model.errors import StoreError, reason_of
 from mta.redis_store import keys
 from mta.rules.guard import Guard
@@ -176,23 +177,26 @@ class Worker:
         await self._guard.stop(goodbye)
 
     def _metrics(self) -> Mapping[str, float]:
-        """Put beside each confirmation; control_api/node/metrics.py shows them, and knows what each of them says."""
-        found: dict[str, float] = {"reaped": self._reaper.reaped, "reclaimed": self._reaper.reclaimed}
+        """The figures of `model.process_metrics`, told with each confirmation; and the pools that are served here."""
+        found: dict[str, float] = {told.REAPED.key: self._reaper.reaped, told.RECLAIMED.key: self._reaper.reclaimed}
         if self._intake is not None:
             admission, listener = self._intake.admission, self._intake.listener
-            found["intake:accepted"] = admission.accepted
-            found["intake:deferred"] = admission.deferred
-            found["intake:rejected"] = admission.rejected
-            found["intake:unanswered"] = admission.unanswered
-            found["intake:refused"] = listener.refused
-            found["accepted_deliveries"] = admission.accepted_recipients
-            found["accepted_bytes"] = admission.accepted_bytes
-            found["connections_in"] = listener.connections_open
+            found[told.MESSAGES.of("accepted")] = admission.accepted
+            found[told.MESSAGES.of("deferred")] = admission.deferred
+            found[told.MESSAGES.of("rejected")] = admission.rejected
+            found[told.MESSAGES.of("unanswered")] = admission.unanswered
+            found[told.MESSAGES.of("refused")] = listener.refused
+            found[told.ACCEPTED_DELIVERIES.key] = admission.accepted_recipients
+            found[told.ACCEPTED_BYTES.key] = admission.accepted_bytes
+            found[told.CONNECTIONS_IN.key] = listener.connections_open
+            found[told.CONNECTIONS_REFUSED.key] = listener.connections_refused
         if self._outgo is not None:
             settler = self._outgo.settler
-            found["claimed"] = self._outgo.dispatcher.claimed
-            found["stale"] = settler.stale
-            found |= {f"settled:{what}": count for what, count in settler.outcomes.items()}
+            found[told.CLAIMED.key] = self._outgo.dispatcher.claimed
+            found[told.STALE.key] = settler.stale
+            found[told.REDECIDED.key] = settler.redecided
+            found[told.RETRIED_CALLS.key] = settler.retried_calls
+            found |= told.SETTLED.each(settler.outcomes)
             found |= self._outgo.egress.metrics()
             found |= dict.fromkeys((SERVES + pool for pool in self._outgo.pools()), 1)
         return found
