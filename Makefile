@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast check races flaps soak mutations destinations bench bench-peers bench-lookup clean
+.PHONY: demo test test-fast check races flaps soak mutations destinations docs bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
@@ -27,6 +27,10 @@ check: $(VENV)/check.stamp
 	$(BIN)/mypy mta control_api bench
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/architecture
+
+# Pages that are written from the code; a test compares them.
+docs: $(VENV)/check.stamp
+	$(BIN)/python -m control_api.description.page docs/api.md
 
 SEEDS ?= 20
 races: $(VENV)/test.stamp

@@ -70,7 +70,7 @@ class EventsQuery(Struct, kw_only=True, frozen=True):
     domain: Annotated[str | None, values.DOMAIN, Meta(description="exactly this domain, in A-labels")] = None
     types: Annotated[
         tuple[EventType, ...],
-        values.several(values.choice(EventType)),
+        values.several(values.choice(EventType, "is not a type of event; there are")),
         Meta(description="this type of event; may repeat, and one of them suffices"),
     ] = field(default=(), name="type")
     limit: Annotated[int | None, values.LIMIT, Meta(description="items in one answer")] = None

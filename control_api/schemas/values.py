@@ -61,13 +61,13 @@ def code_schema(first: str) -> Schema:
     return {"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, a_text(f"[{first}][0-9]{{2}}")]}
 
 
-def choice(words: type[enum.StrEnum] | tuple[str, ...]) -> Value:
-    """One of these words."""
+def choice(words: type[enum.StrEnum] | tuple[str, ...], otherwise: str = "is none of") -> Value:
+    """One of these words; `otherwise` says before them that a value is none."""
     allowed = [str(word) for word in words]
 
     def read(value: Any, field: str) -> Any:
         if not isinstance(value, str) or value not in allowed:
-            raise BadValue(field, f"is none of {', '.join(allowed)}")
+            raise BadValue(field, f"{otherwise} {', '.join(allowed)}")
         return words(value) if isinstance(words, type) else value
 
     return Value(read, {"type": "string", "enum": allowed})

@@ -4,11 +4,10 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from mta.model.actor import Actor, ActorKind
-from mta.model.ids import message_text, new_message_id
 from mta.model.rules import Kind, Rule, Selectors
-from tests.support.control_api import AT, Cluster
+from tests.support.control_api import Cluster
 
-MESSAGE = message_text(new_message_id(0, AT))
+MESSAGE = "01HF7YAT000000000000000000"
 
 
 @pytest.mark.parametrize(
