@@ -1,4 +1,4 @@
-"""What the API is given by the wiring: ports, and a few facts about this node."""
+"""The parts that the wiring gives the API: ports, and a few facts about this node."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Dependencies:
     tail: LiveEvents
     tokens: Tokens
     fate: StoreFate
-    node: str  # this node's name: what a rule with `cluster: false` is bound to
+    node: str  # this node's name; a rule with `cluster: false` is bound to it
     api: ApiSettings
     health: Callable[[], Awaitable[str]]  # why the store cannot be worked with, "" = it can; may raise StoreError
     workers: int = 0  # delivery processes that this node should have, 0 = none

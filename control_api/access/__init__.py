@@ -1,1 +1,1 @@
-"""Who asks, and whether the request may pass."""
+"""Tokens, the gate that asks for them, and the actor of a request."""

@@ -8,5 +8,5 @@ ACTOR = web.RequestKey("actor", Actor)
 
 
 def actor_of(request: web.Request) -> Actor:
-    """Who asks. Raises KeyError for a request that needed no token: nothing that changes anything is open."""
+    """The actor. Raises KeyError for a request without a token: no operation that changes something is open."""
     return request[ACTOR]

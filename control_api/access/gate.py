@@ -34,7 +34,7 @@ def require_token(access: Access, open_paths: Collection[str], loopback: bool) -
 
 
 def names_this_machine(hosts: Collection[str]) -> bool:
-    """Whether the one `Host` is localhost or an IP address: what a page under another name cannot send."""
+    """Whether the one `Host` is localhost or an IP address: a page under another name cannot send that."""
     return len(hosts) <= 1 and all(_is_here(host) for host in hosts)
 
 

@@ -41,7 +41,7 @@ def most_connections(descriptors: int) -> int:
 
 
 class Connections:
-    """Which connections are open, in the order in which they came."""
+    """The open connections, in the order in which they came."""
 
     def __init__(self, most: int = MOST, clock: Callable[[], float] = time.monotonic) -> None:
         self._most_strangers = most * 3 // 4

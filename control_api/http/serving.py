@@ -41,7 +41,7 @@ class ApiProtocol(web.RequestHandler):
             server,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=IDLE_TIMEOUT,
-            access_log=None,  # type: ignore[arg-type]  # what turns it off
+            access_log=None,  # type: ignore[arg-type]  # None turns it off
             max_line_size=_LONGEST,
             max_field_size=_LONGEST,
         )
@@ -92,7 +92,7 @@ class ApiProtocol(web.RequestHandler):
         transport = self.transport
         self.force_close()
         if transport is not None:
-            transport.abort()  # what it does not read must not keep its descriptor
+            transport.abort()  # an answer that the client does not read must not keep the descriptor
 
     def _client(self) -> str:
         peer = self.peername

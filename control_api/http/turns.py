@@ -1,4 +1,4 @@
-"""Long work in slices: between two of them the loop answers others, and while an order is under way it rests longer."""
+"""Long work in slices: the loop answers other requests between them, and rests longer while an order is under way."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ _Item = TypeVar("_Item")
 
 
 class Turns:
-    """Whether orders are under way in this process."""
+    """Knows whether orders are under way in this process."""
 
     def __init__(self) -> None:
         self._orders = 0

@@ -1,4 +1,4 @@
-"""Whether this process answers, and whether this node can do its work; open to everybody, so it names no addresses."""
+"""The health of this process and of this node; it is open to everybody, so it names no addresses."""
 
 import asyncio
 from typing import Final

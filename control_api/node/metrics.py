@@ -43,7 +43,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 class _Families(Collector):
-    """What was read of the store, for one answer."""
+    """The metrics of one answer, as they were read from the store."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
         self._families = families
@@ -128,7 +128,7 @@ def _of_rules(head: Head, processes: Mapping[tuple[str, ...], SessionState]) -> 
 
 
 def _of_orders(figures: OrderFigures, me: tuple[str, ...]) -> Iterable[Metric]:
-    """Only the process that was asked knows how long its orders took."""
+    """Of this API process alone: no other knows how long its orders took."""
     words = "Time from an order that this API process took to the moment at which it was effective everywhere."
     seconds = HistogramMetricFamily("floodgate_order_effective_seconds", words, labels=_PROCESS)
     buckets = [(str(bound), float(count)) for bound, count in figures.within]
@@ -143,7 +143,7 @@ def _of_orders(figures: OrderFigures, me: tuple[str, ...]) -> Iterable[Metric]:
 
 
 def _of_sweeps(sweeps: Mapping[str, SweepState]) -> Iterable[Metric]:
-    """Rules are named while they are swept only: there may be 10,000 that were."""
+    """A rule is named only while it is swept: 10,000 may have been swept before."""
     states = Counter(sweep.state for sweep in sweeps.values())
     under_way = {rule: sweep for rule, sweep in sweeps.items() if sweep.state in ("running", "waiting")}
     seen = [((rule,), sweep.seen) for rule, sweep in under_way.items()]

@@ -10,7 +10,7 @@ from mta.ports.rules import Effect
 
 
 async def _silent(deps: Dependencies, effect: Effect) -> list[str]:
-    """Why processes that have not confirmed cannot."""
+    """The reasons for which processes cannot confirm the rules."""
     if not effect.unconfirmed:
         return []
     sessions, builds = await deps.rules.sessions(), await deps.rules.builds()
@@ -85,7 +85,7 @@ async def _about_match(deps: Dependencies, rule: Rule) -> list[str]:
 
 
 def _about_protected(selectors: Selectors, protected: Collection[str]) -> list[str]:
-    """What rules.protected_tags makes of the rule."""
+    """The effect of rules.protected_tags on the rule."""
     if not protected:
         return []
     if selectors.tag in protected:

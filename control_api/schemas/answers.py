@@ -18,7 +18,7 @@ def known(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ErrorDetails(Struct, kw_only=True, frozen=True):
-    """Why a request was refused."""
+    """The reason of a refusal."""
 
     type: str
     message: str

@@ -22,7 +22,7 @@ class Status(enum.StrEnum):
 
 
 class Reason(enum.StrEnum):
-    """Why a delivery has its status."""
+    """The reason of a status."""
 
     BOUNCED = "BOUNCED"
     EXPIRED = "EXPIRED"

@@ -31,7 +31,7 @@ class OrderQuery(WaitQuery, kw_only=True, frozen=True):
 
 
 class RulesQuery(Struct, kw_only=True, frozen=True):
-    """Which rules, and how many of them."""
+    """A selection of rules, and the size of a page."""
 
     tag: Annotated[str | None, values.TAG, Meta(description="exactly this tag")] = None
     pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None
@@ -46,7 +46,7 @@ class RulesQuery(Struct, kw_only=True, frozen=True):
 
 
 class QueuesQuery(Struct, kw_only=True, frozen=True):
-    """Which queues, and how many of them."""
+    """A selection of queues, and the size of a page."""
 
     pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None
     domain: Annotated[str | None, values.DOMAIN, Meta(description="exactly this domain, in A-labels")] = None
@@ -63,7 +63,7 @@ class TagQuery(Struct, kw_only=True, frozen=True):
 
 
 class EventsQuery(Struct, kw_only=True, frozen=True):
-    """Which events, how many, and for how long."""
+    """A selection of events, their number, and the time that the stream lasts."""
 
     tag: Annotated[str | None, values.TAG, Meta(description="exactly this tag")] = None
     pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None

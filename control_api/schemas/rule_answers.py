@@ -74,7 +74,7 @@ class Confirmations(Struct, kw_only=True, frozen=True):
 
 
 class Effect(Struct, kw_only=True, frozen=True):
-    """Whether a change of a rule is effective everywhere, and since when."""
+    """The effect of a change: whether it is effective everywhere, and since when."""
 
     effective: bool
     effective_at: Time | UnsetType = UNSET
@@ -85,7 +85,7 @@ class Effect(Struct, kw_only=True, frozen=True):
 
 
 class _Warnings(Struct, kw_only=True, frozen=True):
-    """What an operator should look at; an order that is warned of stands all the same."""
+    """Things that an operator should look at; the order stands all the same."""
 
     warnings: list[str] | UnsetType = UNSET
 

@@ -13,7 +13,7 @@ from mta.model.rules import AtTheDoor, InFlight, Kind
 
 
 class RuleSelectors(Struct, kw_only=True, frozen=True):
-    """What a rule applies to; null and `*` mean that a selector is absent."""
+    """The selectors of a rule; null and `*` mean that one is absent."""
 
     pool: Annotated[str | None, values.ONE_POOL, Meta(description="IP pool, or @<ip>; not together with mta")] = None
     mta: Annotated[str | None, values.ONE_ADDRESS, Meta(description="sending IP address")] = None
@@ -81,7 +81,10 @@ class ForcedErrorBody(_Rule, kw_only=True, frozen=True):
     at_the_door: Annotated[
         AtTheDoor | None, Meta(description="reject: matching mail is refused at its end of data")
     ] = AtTheDoor.ACCEPT
-    undo: Annotated[bool | None, Meta(description="default true: what it ends can be undone for a while")] = True
+    undo: Annotated[
+        bool | None,
+        Meta(description="default true: an undo is possible for a while"),
+    ] = True
 
 
 class PauseBody(_Rule, kw_only=True, frozen=True):

@@ -38,7 +38,7 @@ class Value:
 
     read: Callable[[Any, str], Any]
     schema: Schema  # JSON Schema, without a description
-    hint: str = ""  # what to give where it is missing
+    hint: str = ""  # the fix that an error names where the value is missing
     repeats: bool = False  # a form or a query string may give it several times
 
 
