@@ -1,4 +1,4 @@
-# Floodgate from a bare clone: `make demo`, `make test`, `make test-fast`, `make check`, `make races`, `make flaps`,
+# Floodgate from a bare clone: `make demo`, `make test`, `make test-fast`, `make check`, `make docs`, `make races`, `make flaps`,
 # `make soak`, `make mutations`, `make destinations`, `make bench`, `make bench-peers`, `make bench-lookup`.
 
 PYTHON ?= python3
@@ -30,6 +30,8 @@ check: $(VENV)/check.stamp
 
 # Pages that are written from the code; a test compares them.
 docs: $(VENV)/check.stamp
+	$(BIN)/floodgate config show --defaults > config/floodgate.toml
+	$(BIN)/python -m mta.settings_file.page > docs/settings.md
 	$(BIN)/python -m control_api.description.page docs/api.md
 
 SEEDS ?= 20

@@ -1,5 +1,8 @@
 """The queues as a list, page by page: counts by class, ages, and why each queue waits."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from aiohttp import web
 
 from control_api import dependencies
@@ -11,11 +14,13 @@ from control_api.schemas.book_answers import Queue, Queues, WhyQueued
 from control_api.schemas.queries import QueuesQuery
 from control_api.schemas.values import cursor_of
 from mta.model.mail import QueueKey, Record
+from mta.model.outcomes import ReturnReason
 from mta.model.text import visible
 from mta.model.units import format_time
 from mta.policy.rule_table import RuleTable
+from mta.policy.served_pools import unserved, why_it_waits
 from mta.ports.books import QueueCounts
-from mta.rules.unserved import unserved, why_it_waits
+from mta.scheduling.returns import returned_lately
 
 _MAX_REPLY = 200  # characters of a remote reply in a list
 
@@ -29,16 +34,27 @@ async def list_queues(request: web.Request) -> web.Response:
     found = await deps.books.queues(asked.pool, asked.domain, after, asked.limit + 1)
     table = await deps.catalogue.readable()
     page = found[: asked.limit]
-    nobodys = unserved({counts.queue.pool for counts in page}, await deps.rules.sessions())
+    sessions = await deps.rules.sessions()
+    nobodys = unserved({counts.queue.pool for counts in page}, sessions)
+    returns = returned_lately(state.metrics for state in sessions.values() if not state.dead)
     cursor = cursor_of(*page[-1].queue) if len(found) > len(page) else None
-    queues = [shown_queue(counts, table, as_of, counts.queue.pool in nobodys) for counts in page]
+    queues = [
+        shown_queue(counts, table, as_of, counts.queue.pool in nobodys, returns.get(counts.queue, {}))
+        for counts in page
+    ]
     return json_response(Queues(as_of=format_time(as_of), queues=queues, cursor=cursor))
 
 
-def shown_queue(counts: QueueCounts, table: RuleTable, now: int, nobodys: bool) -> Queue:
+def shown_queue(
+    counts: QueueCounts,
+    table: RuleTable,
+    now: int,
+    nobodys: bool,
+    returns: Mapping[ReturnReason, int] = MappingProxyType({}),
+) -> Queue:
     """`oldest` is in seconds since acceptance; null where nothing is in the queue, as is `next_due`.
 
-    `nobodys`: no worker serves its pool.
+    `nobodys`: no worker serves its pool. `returns`: how many deliveries workers have put back in the last minute.
     """
     return Queue(
         pool=counts.queue.pool,
@@ -49,7 +65,7 @@ def shown_queue(counts: QueueCounts, table: RuleTable, now: int, nobodys: bool) 
         held=counts.held,
         oldest=round(max(0, now - counts.oldest) / 1000, 3) if counts.oldest else None,
         next_due=shown(counts.next_due),
-        why=reasons_to_wait(counts, table, nobodys),
+        why=reasons_to_wait(counts, table, nobodys) + reasons_of_returns(returns),
     )
 
 
@@ -71,6 +87,14 @@ def reasons_to_wait(counts: QueueCounts, table: RuleTable, nobodys: bool) -> lis
         kind, words = _later(None if counts.due else counts.first)
         found.append(_because(kind, counts.scheduled, words))
     return found
+
+
+def reasons_of_returns(returns: Mapping[ReturnReason, int]) -> list[WhyQueued]:
+    """Why workers have put deliveries back that they had claimed. One that was put back twice counts twice."""
+    return [
+        _because(reason.value, count, f"put back into the queue in the last minute: {reason.words}")
+        for reason, count in sorted(returns.items())
+    ]
 
 
 def _because(reason: str, count: int, text: str) -> WhyQueued:

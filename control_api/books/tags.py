@@ -10,7 +10,7 @@ from control_api.http.times import now_ms
 from control_api.schemas.queries import TagQuery
 from control_api.schemas.values import TAG
 from mta.model.statements import TagStatement
-from mta.rules.statement import tag_statement
+from mta.orders.statement import tag_statement
 
 
 async def show_tag(request: web.Request) -> web.Response:

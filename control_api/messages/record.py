@@ -11,8 +11,8 @@ from control_api.schemas.message_answers import ForcedBy, Message, Reason, Recip
 from mta.model.ids import MessageId, delivery_text, message_text
 from mta.model.outcomes import Class, Forced, Reply
 from mta.model.text import visible
-from mta.ports.messages import Standing
-from mta.rules.unserved import why_it_waits
+from mta.policy.served_pools import why_it_waits
+from mta.ports.messages import DeliveryStatus
 
 _Known = TypeVar("_Known")
 
@@ -31,7 +31,7 @@ _LONGEST: Final = 1024  # characters of a peer's reply as it is shown
 
 
 def message_record(
-    message: MessageId, standings: Sequence[Standing], now: int, unserved: Collection[str] = ()
+    message: MessageId, standings: Sequence[DeliveryStatus], now: int, unserved: Collection[str] = ()
 ) -> Message:
     """The record of a message of which something is known; a field that is not known is left out. `now` is Unix ms,
     `unserved` are pools that no worker serves."""
@@ -61,7 +61,7 @@ def _first(values: Iterable[_Known | UnsetType]) -> _Known | UnsetType:
 
 
 def _recipient(
-    message: MessageId, standing: Standing, came: str | None, now: int, unserved: Collection[str]
+    message: MessageId, standing: DeliveryStatus, came: str | None, now: int, unserved: Collection[str]
 ) -> Recipient:
     """Untrusted text in it (addresses, replies, properties) is made visible, as in the log."""
     record, final, common = standing.record, standing.final, standing.common
@@ -103,7 +103,7 @@ def _recipient(
     return Recipient(**found)
 
 
-def _reply(standing: Standing) -> Reply | None:
+def _reply(standing: DeliveryStatus) -> Reply | None:
     if standing.final is None:
         return standing.record.last if standing.record is not None else None
     if standing.final.reply is not None or standing.common is None:
@@ -111,7 +111,7 @@ def _reply(standing: Standing) -> Reply | None:
     return standing.common.reply
 
 
-def _forced(standing: Standing) -> ForcedBy | None:
+def _forced(standing: DeliveryStatus) -> ForcedBy | None:
     """The rule that ended it, or that deferred it last."""
     forced: Forced | None = standing.common.forced if standing.common is not None else None
     if forced is not None:
@@ -121,7 +121,7 @@ def _forced(standing: Standing) -> ForcedBy | None:
     return None
 
 
-def _status(standing: Standing, now: int) -> tuple[Status, Reason | None]:
+def _status(standing: DeliveryStatus, now: int) -> tuple[Status, Reason | None]:
     """The word, and its reason."""
     record, final = standing.record, standing.final
     if standing.state is Class.QUEUED:

@@ -19,8 +19,8 @@ from control_api.schemas.values import MESSAGE_ID
 from mta.model.errors import BadValue
 from mta.model.ids import MessageId, parse_message_id
 from mta.model.outcomes import Class
-from mta.ports.messages import Standing
-from mta.rules.unserved import unserved
+from mta.policy.served_pools import unserved
+from mta.ports.messages import DeliveryStatus
 
 _LIVE = (Class.QUEUED, Class.HELD, Class.PARKED)
 _MARGIN = 0.5  # seconds beyond S, after which no worker that has not heard of a cancellation sends a final dot
@@ -36,7 +36,7 @@ async def show_message(request: web.Request) -> web.Response:
     return json_response(await _record(request, message, standings))
 
 
-async def _record(request: web.Request, message: MessageId, standings: Sequence[Standing]) -> Message:
+async def _record(request: web.Request, message: MessageId, standings: Sequence[DeliveryStatus]) -> Message:
     """With the reason to wait of deliveries in a pool that no worker serves."""
     pools = {standing.pool for standing in standings if standing.state is Class.QUEUED and standing.pool}
     sessions = await dependencies.of(request).rules.sessions() if pools else {}

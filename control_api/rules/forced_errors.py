@@ -26,7 +26,7 @@ async def undo(request: web.Request) -> web.Response:
     rule = await deps.rules.rule(rule_id)
     if rule is not None:
         RESOURCE.check(rule)
-    undone = await deps.undoing.undo(rule_id, rule, actor_of(request), patience(request, asked))
+    undone = await deps.undo.undo(rule_id, rule, actor_of(request), patience(request, asked))
     if undone is None:
         raise RESOURCE.unknown()
     effect: dict[str, Any] = {}

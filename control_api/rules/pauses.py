@@ -13,7 +13,7 @@ from control_api.rules.resource import PATHS, RulesResource, changed, patience
 from control_api.schemas.queries import OrderQuery
 from control_api.schemas.rule_bodies import CONVERSION
 from mta.model.rules import Kind
-from mta.ports.rules import Exists
+from mta.ports.rule_store import Exists
 
 RESOURCE = RulesResource(Kind.PAUSE)
 

@@ -25,10 +25,11 @@ from control_api.schemas.rule_bodies import EDITS, LIFTING, NEW, NOUNS
 from control_api.schemas.values import cursor_of
 from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule
-from mta.policy.rule_table import in_force
-from mta.ports.rules import Edit, Effect
-from mta.rules.statement import only_tag, rule_statement
-from mta.rules.sweep_end import is_over
+from mta.orders.statement import only_tag, rule_statement
+from mta.policy.rule_effect import in_force
+from mta.policy.sweep_end import is_over
+from mta.ports.orders import Effect
+from mta.ports.rule_store import Edit
 
 PATHS: Final = {Kind.ERROR: "/v1/errors", Kind.PAUSE: "/v1/pauses"}
 LISTED: Final = {Kind.ERROR: rule_answers.ListedForcedError, Kind.PAUSE: rule_answers.ListedPause}
@@ -134,7 +135,7 @@ class RulesResource:
         effect = await deps.orders.effect(rule)
         counts = await deps.books.rule(rule.id)
         found = shown_rule(rule) | shown_use(rule, counts, table) | await shown_effect(deps, effect)
-        if undo_until := await deps.spares.until(rule.id, now_ms()):
+        if undo_until := await deps.undo_copies.until(rule.id, now_ms()):
             found["undo_until"] = shown(undo_until)
         return json_response(WHOLE[self._kind](**found), headers=_etag(rule))
 
@@ -159,7 +160,7 @@ class RulesResource:
         counts = await deps.books.rule(rule.id)  # before the tag's, see rule_statement
         tag = only_tag(rule.selectors)
         of_tag = None if tag is None else await deps.books.tag(tag)
-        undoable = await deps.spares.count(rule.id, now_ms())
+        undoable = await deps.undo_copies.count(rule.id, now_ms())
         return json_response(rule_statement(effect, counts, of_tag, sweep, now_ms(), undoable, removed_at))
 
     async def _remove(self, request: web.Request, rule_id: str, asked: WaitQuery) -> web.Response:

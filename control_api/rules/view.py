@@ -10,7 +10,7 @@ from control_api.schemas.answers import known
 from control_api.schemas.rule_answers import Confirmations, PastDot
 from mta.model.rules import Kind, Rule
 from mta.policy.rule_table import RuleTable
-from mta.ports.rules import Effect
+from mta.ports.orders import Effect
 
 
 def shown_rule(rule: Rule) -> dict[str, Any]:

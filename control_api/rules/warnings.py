@@ -6,7 +6,8 @@ from control_api.dependencies import Dependencies
 from control_api.node.workers import name_of
 from mta.model.errors import StoreError
 from mta.model.rules import AtTheDoor, Rule, Selectors
-from mta.ports.rules import Effect
+from mta.model.sweeps import SweepPhase
+from mta.ports.orders import Effect
 
 
 async def _silent(deps: Dependencies, effect: Effect) -> list[str]:
@@ -77,7 +78,7 @@ async def _about_match(deps: Dependencies, rule: Rule) -> list[str]:
     if chosen.ip is not None or chosen.mx is not None:
         return ["it acts at the next attempt of a delivery, since the peer is known only then; what waits stays queued"]
     sweep = await deps.sweeps.sweep(rule.id) if rule.enabled else None
-    if sweep is None or sweep.generation != rule.generation or sweep.state != "done":
+    if sweep is None or sweep.generation != rule.generation or sweep.phase is not SweepPhase.DONE:
         return []
     if (await deps.books.rule(rule.id)).get("met"):
         return []

@@ -1,15 +1,16 @@
 """A connection that carries transactions: our protocol on a transport that was made ready for MAIL."""
 
 import asyncio
-import contextlib
-import os
-import select
+import logging
+from collections import deque
 from typing import Protocol
 
 from mta.egress.connection_budget import LATELY
-from mta.egress.dial import Line
+from mta.egress.dial import ReadyConnection
 from mta.egress.targets import Target
 from mta.egress.transaction import Transaction
+from mta.egress.unread import has_unread, left_over
+from mta.egress.waiting import Waiting
 from mta.model.phases import Phase
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import Trouble, broken
@@ -26,38 +27,49 @@ _DRAIN_POLL = 0.005  # how often a large body's last bytes are looked for in the
 _NEVER = float("inf")
 _DONE, _LOOK, _SEND = Step.DONE, Step.LOOK, Step.SEND
 
+_log = logging.getLogger(__name__)
 
-class Owner(Protocol):
-    """Who decides for a connection; every call is synchronous."""
 
-    def look(self, connection: "Connection", transaction: Transaction) -> None:
-        """The server waits for the body, or for the dot of a large one: `go_on`, `hold` or `give_up` it."""
-        ...
+class ConnectionOwner(Protocol):
+    """The outlet, as its connections see it. Every call is synchronous."""
 
-    def dot_written(self, connection: "Connection", transaction: Transaction) -> None: ...
-
-    def ended(self, connection: "Connection", transaction: Transaction, trouble: Trouble | None) -> None:
+    def transaction_ended(self, connection: "Connection", transaction: Transaction, trouble: Trouble | None) -> None:
         """The transaction has its results (in `connection.machine`), or trouble instead of some of them."""
         ...
 
-    def rested(self, connection: "Connection") -> None:
-        """A transaction that was given up is out of the way: the connection can take another."""
+    def connection_free(self, connection: "Connection") -> None:
+        """The replies to an abandoned transaction have come: the connection can carry another one."""
         ...
 
-    def lost(self, connection: "Connection") -> None:
+    def connection_lost(self, connection: "Connection") -> None:
         """The connection is closed. Called once."""
         ...
 
-    def held_too_long(self, connection: "Connection", transaction: Transaction) -> None: ...
+
+class DotChecks(Protocol):
+    """The decisions about final dots. Every call is synchronous."""
+
+    def before_dot(self, connection: "Connection", transaction: Transaction) -> None:
+        """The server waits for the body, or for the dot of a large one: `proceed`, `hold` or `abandon` it."""
+        ...
+
+    def held_too_long(self, connection: "Connection", transaction: Transaction) -> None:
+        """The dot was held for as long as `hold` allowed."""
+        ...
+
+    def dot_written(self, connection: "Connection", transaction: Transaction) -> None:
+        """The dot was handed to the transport."""
+        ...
 
 
 class Connection(asyncio.Protocol):
-    """One transaction at a time; a deadline that the owner's tick compares, so that no timer is made per message."""
+    """One transaction at a time. The owner's tick compares its deadline, so that no timer is made for each message."""
 
     __slots__ = (
         "_body",
         "_clearing",
         "_cut_short",
+        "_dots",
         "_loop",
         "_owner",
         "_paused",
@@ -68,17 +80,30 @@ class Connection(asyncio.Protocol):
         "closed",
         "deadline",
         "held",
-        "line",
+        "idle",
         "machine",
+        "peer",
         "quitting",
         "refuses",
         "retired",
         "transaction",
         "transport",
+        "waiting",
     )
 
-    def __init__(self, owner: Owner, line: Line, settings: DeliverySettings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        owner: ConnectionOwner,
+        dots: DotChecks,
+        peer: ReadyConnection,
+        settings: DeliverySettings,
+        loop: asyncio.AbstractEventLoop,
+        waiting: Waiting,
+        idle: "deque[Connection]",
+    ) -> None:
+        """`waiting` is the mail for its host; `idle` is where the owner keeps it while it carries none."""
         self._owner = owner
+        self._dots = dots
         self._settings = settings
         self._loop = loop
         self._paused = False
@@ -86,9 +111,11 @@ class Connection(asyncio.Protocol):
         self._sent_body = False
         self._cut_short = False  # a body was begun that is never finished: nothing more of it may leave
         self._clearing = False  # a transaction was given up, the replies to it are due
-        self.line = line
-        self.machine = ClientMachine(line.extensions)
-        self.transport = line.transport
+        self.peer = peer
+        self.waiting = waiting
+        self.idle = idle
+        self.machine = ClientMachine(peer.extensions)
+        self.transport = peer.transport
         self.transaction: Transaction | None = None
         self.carried = 0
         self.deadline = _NEVER
@@ -126,7 +153,7 @@ class Connection(asyncio.Protocol):
     def run(self, transaction: Transaction) -> None:
         """Begin: MAIL, and all that may go with it, in one write. The content must be there."""
         content = transaction.content
-        assert content is not None  # the outlet fetches it before
+        assert content is not None  # it was fetched before
         self.transaction = transaction
         self.carried += 1
         transaction.begun_at = now = self._loop.time()
@@ -147,7 +174,7 @@ class Connection(asyncio.Protocol):
         if step is _DONE:
             self._done()
         elif step is _LOOK and transaction is not None:
-            self._owner.look(self, transaction)
+            self._dots.before_dot(self, transaction)
         elif step is _SEND:
             self.transport.write(machine.output)
             self._wait_on()
@@ -159,7 +186,7 @@ class Connection(asyncio.Protocol):
         seconds = self._settings.command_timeout
         self.deadline = self._loop.time() + (min(seconds, _KNOWN_TIMEOUT) if self.machine.refusals else seconds)
 
-    def go_on(self) -> None:
+    def proceed(self) -> None:
         """The last look was passed: body and dot, or the next part of a large message."""
         self.held = False
         if self.transport.is_closing():  # what is written now is dropped: no dot leaves, `connection_lost` follows
@@ -184,10 +211,12 @@ class Connection(asyncio.Protocol):
         if not self.held:
             self.held = True
             self.deadline = self._loop.time() + seconds
+            _log.debug("%r waits for a permit for its dot", self)
 
-    def give_up(self) -> None:
-        """End the transaction without its dot, and without a word to the owner: RSET where that does it (before the
-        next MAIL), else the connection is closed."""
+    def abandon(self) -> None:
+        """End the transaction without its dot; the owner is not told. RSET before the next MAIL does it where DATA was
+        not sent; else the connection is closed."""
+        _log.debug("%r abandons its transaction", self)
         self.transaction = None
         self.held = False
         self._body = None
@@ -195,16 +224,17 @@ class Connection(asyncio.Protocol):
             self._clearing = True
             self.deadline = self._loop.time() + min(self._settings.command_timeout, _CLEAR_TIMEOUT)
             return
-        self.abort()
+        self.close_now()
 
-    def rest(self, seconds: float) -> None:
-        """Idle from now on, for `seconds` at most."""
+    def expire_in(self, seconds: float) -> None:
+        """Close in `seconds`, unless it gets a transaction before."""
         self.deadline = self._loop.time() + seconds
 
     def close(self) -> None:
         """QUIT; the connection closes with its reply or soon after. Only without a transaction."""
         if self.closed or self.quitting:
             return
+        _log.debug("%r is closed", self)
         self.quitting = True
         if self._cut_short:
             self.transport.abort()
@@ -215,23 +245,24 @@ class Connection(asyncio.Protocol):
         self.transport.write(b"QUIT\r\n")
         self.deadline = self._loop.time() + _QUIT_TIMEOUT
 
-    def abort(self) -> None:
+    def close_now(self) -> None:
+        """Close without QUIT; a running transaction ends with trouble."""
         self.quitting = True
         self.transport.abort()
 
     def expire(self, now: float) -> None:
-        """Called with each tick: what has waited too long ends."""
+        """Called with each tick: end the transaction or the connection if its deadline is over."""
         if now < self.deadline or self.closed:
             return
         self.deadline = _NEVER
         transaction = self.transaction
         if transaction is None:
             if self.quitting or self._clearing:
-                self.abort()
+                self.close_now()
             else:
                 self.close()
         elif self.held:
-            self._owner.held_too_long(self, transaction)
+            self._dots.held_too_long(self, transaction)
         else:
             self._fail(f"timed out {self.phase.value}")
 
@@ -250,12 +281,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.closed:
             return
+        _log.debug("%r is gone%s", self, "" if exc is None else f": {exc}")
         self.closed = True
         if self.transaction is not None and exc is not None:
             self._read_left_over()
         if self.transaction is not None:
             self._fail("the connection was lost" + (f": {exc}" if exc is not None and str(exc) else ""))
-        self._owner.lost(self)
+        self._owner.connection_lost(self)
 
     def __repr__(self) -> str:
         what = (
@@ -269,51 +301,50 @@ class Connection(asyncio.Protocol):
             if self._clearing
             else "idle"
         )
-        return f"<Connection {self.line.mta} -> {self.line.host}[{self.line.ip}] {what} carried={self.carried}>"
+        return f"<Connection {self.peer.mta} -> {self.peer.host}[{self.peer.ip}] {what} carried={self.carried}>"
 
     def _done(self) -> None:
         transaction = self.transaction
         if transaction is None:
             self._clearing = False
-            self._owner.rested(self)
+            self._owner.connection_free(self)
             return
         self._cut_short = self._sent_body and not transaction.dot_at
         self.transaction = None
         self.held = False
         self._body = None
         self._sent_body = False
-        self._owner.ended(self, transaction, self._trouble(transaction) if self.machine.broken else None)
+        self._owner.transaction_ended(self, transaction, self._trouble(transaction) if self.machine.broken else None)
 
     def _fail(self, words: str) -> None:
         """The transaction ends with trouble, and the connection with it."""
         transaction = self.transaction
         assert transaction is not None
+        _log.debug("%r fails: %s", self, words)
         machine = self.machine
         machine.ended()
         machine.broken = machine.broken or words
         trouble = self._trouble(transaction)
         self.transaction = None
         self._body = None
-        self.abort()
-        self._owner.ended(self, transaction, trouble)
+        self.close_now()
+        self._owner.transaction_ended(self, transaction, trouble)
 
     def _trouble(self, transaction: Transaction) -> Trouble:
         """Why the machine is broken."""
-        machine, line = self.machine, self.line
+        machine, peer = self.machine, self.peer
         phase = Phase.DOT if transaction.dot_at else machine.phase
-        return broken(phase, machine.broken, line.host, line.ip, machine.unintelligible)
+        return broken(phase, machine.broken, peer.host, peer.ip, machine.unintelligible)
 
     def _read_left_over(self) -> None:
         """A write that fails ends a connection although a reply may wait in its socket: a server that refuses a large
         message while it is sent answers, and closes."""
-        handle = self.transport.get_extra_info("socket")
-        if handle is None or self.line.raw is not None:  # below TLS it cannot be read
+        if self.peer.raw is not None:  # below TLS it cannot be read
             return
-        with contextlib.suppress(OSError):
-            while data := os.read(handle.fileno(), CHUNK):
-                if self.machine.receive(data) is _DONE:
-                    self._done()
-                    return
+        for data in left_over(self.transport):
+            if self.machine.receive(data) is _DONE:
+                self._done()
+                return
 
     def _unasked(self, data: bytes) -> None:
         if self.quitting:
@@ -342,20 +373,14 @@ class Connection(asyncio.Protocol):
             self._write_body()
 
     def _has_unread(self) -> bool:
-        """Whether the server has said something that the loop has not read yet: of a large message nothing more is
-        sent before that."""
-        handle = (self.line.raw or self.transport).get_extra_info("socket")
-        if handle is None or handle.fileno() < 0:
-            return False
-        poll = select.poll()
-        poll.register(handle.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        """Of a large message nothing more is sent before the server's words are read."""
+        return has_unread(self.peer.raw or self.transport)
 
     def _when_sent(self) -> None:
         transaction = self.transaction
         if transaction is None or self._body is None or self.transport.is_closing():
             return
-        raw = self.line.raw
+        raw = self.peer.raw
         if self.transport.get_write_buffer_size() or (raw is not None and raw.get_write_buffer_size()):
             self._loop.call_later(_DRAIN_POLL, self._when_sent)
             return
@@ -363,7 +388,7 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._when_sent)
             return
         transaction.content = b""
-        self._owner.look(self, transaction)
+        self._dots.before_dot(self, transaction)
 
     def _dot(self, transaction: Transaction, data: bytes) -> None:
         self.transport.write(data)
@@ -372,4 +397,4 @@ class Connection(asyncio.Protocol):
         transaction.content = b""
         self._body = None
         self.deadline = self._loop.time() + self._settings.dot_timeout
-        self._owner.dot_written(self, transaction)
+        self._dots.dot_written(self, transaction)

@@ -1,4 +1,4 @@
-"""The connections of one outlet: which work, which are idle, and which to let go of for other destinations."""
+"""The connections of one outlet: which are productive, which are idle, and which to close for other destinations."""
 
 from collections import deque
 from collections.abc import Callable
@@ -61,8 +61,8 @@ class Connections:
                 leaving += not connection.usable
         return able, leaving
 
-    def retire_one(self, now: float) -> None:
-        """Let go of a connection: an idle one, else one after the transaction that began last."""
+    def close_one(self, now: float) -> None:
+        """Close an idle connection; else one after its transaction, the one that began last."""
         best: Connection | None = None
         for connection in self.all:
             if not connection.usable:
@@ -91,6 +91,6 @@ class Connections:
             if connection.transaction is None and not self._reserved(connection):
                 connection.close()
 
-    def abort(self) -> None:
+    def close_now(self) -> None:
         for connection in list(self.all):
-            connection.abort()
+            connection.close_now()

@@ -23,20 +23,20 @@ _PLAIN_FOR = 3600.0  # seconds that a host which closes the connection at EHLO i
 _MOST_PLAIN = 10_000  # such hosts remembered
 
 
-class Line(NamedTuple):
-    """An open connection, before its first transaction."""
+class ReadyConnection(NamedTuple):
+    """An open connection that is ready for MAIL, and its two ends."""
 
     transport: asyncio.Transport
     raw: asyncio.Transport | None  # below TLS: its buffer holds what the TLS layer has let go of
     extensions: Extensions
-    mta: str
-    host: str
-    ip: str
+    mta: str  # our IP address
+    host: str  # the peer's name, or its address where it has none
+    ip: str  # the peer's address
     tls: str
 
 
 class Dialer:
-    """Opens lines; the certificate is not verified (opportunistic TLS, RFC 7435), only required to work."""
+    """Opens connections; the certificate is not verified (opportunistic TLS, RFC 7435), only required to work."""
 
     def __init__(self, settings: DeliverySettings) -> None:
         self._settings = settings
@@ -45,15 +45,15 @@ class Dialer:
         self._tls.verify_mode = ssl.CERT_NONE
         self._plain: dict[tuple[str, int], float] = {}  # address -> loop time until which EHLO is not tried
 
-    async def dial(self, target: Target, source: Source, greeted: Greeted) -> Line | Trouble:
+    async def dial(self, target: Target, source: Source, greeted: Greeted) -> ReadyConnection | Trouble:
         """One address. Where TLS is opportunistic and fails, a new connection goes on without it. `greeted` is awaited
         after each greeting."""
-        line = await self._attempt(target, source, self._settings.tls != "none", greeted)
-        if isinstance(line, Trouble) and line.phase is Phase.TLS and self._settings.tls == "opportunistic":
-            line = await self._attempt(target, source, False, greeted)
-        return line
+        found = await self._attempt(target, source, self._settings.tls != "none", greeted)
+        if isinstance(found, Trouble) and found.phase is Phase.TLS and self._settings.tls == "opportunistic":
+            found = await self._attempt(target, source, False, greeted)
+        return found
 
-    async def _attempt(self, target: Target, source: Source, tls: bool, greeted: Greeted) -> Line | Trouble:
+    async def _attempt(self, target: Target, source: Source, tls: bool, greeted: Greeted) -> ReadyConnection | Trouble:
         sock = await self._connect(target, source)
         if isinstance(sock, Trouble):
             return sock
@@ -75,9 +75,8 @@ class Dialer:
                     sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
                 sock.bind((source.ip, 0))
             loop = asyncio.get_running_loop()
-            await asyncio.wait_for(
-                loop.sock_connect(sock, (target.ip, target.port)), self._settings.connect_timeout or None
-            )
+            async with asyncio.timeout(self._settings.connect_timeout or None):
+                await loop.sock_connect(sock, (target.ip, target.port))
         except TimeoutError:
             sock.close()
             seconds = self._settings.connect_timeout
@@ -94,7 +93,9 @@ class Dialer:
             raise
         return sock
 
-    async def _prepare(self, target: Target, source: Source, sock: socket.socket, tls: bool, greeted: Greeted) -> Line:
+    async def _prepare(
+        self, target: Target, source: Source, sock: socket.socket, tls: bool, greeted: Greeted
+    ) -> ReadyConnection:
         """Raises Failed."""
         settings = self._settings
         loop = asyncio.get_running_loop()
@@ -121,13 +122,13 @@ class Dialer:
                     self._plain.clear()
                 self._plain[peer] = loop.time() + _PLAIN_FOR
             raise
-        return _line(handshake, target)
+        return _ready(handshake, target)
 
 
-def _line(handshake: Handshake, target: Target) -> Line:
+def _ready(handshake: Handshake, target: Target) -> ReadyConnection:
     transport = handshake.transport
     secure = transport.get_extra_info("ssl_object")
-    return Line(
+    return ReadyConnection(
         transport=transport,
         raw=handshake.raw,
         extensions=handshake.extensions,

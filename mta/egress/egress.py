@@ -1,63 +1,86 @@
-"""Egress: the outlets of a worker, one per queue, as scheduling and the rules service see them."""
+"""Egress: the outlets of a worker, one for each queue, as scheduling and the rules service see them."""
 
 import asyncio
-import contextlib
 import heapq
-from collections.abc import Callable, Collection, Sequence
+import logging
+from collections.abc import Collection, Sequence
 
-from mta.egress.house import House
+from mta.egress.connect import Connecting, Connector
+from mta.egress.connection_budget import ConnectionBudget
+from mta.egress.egress_ports import EgressPorts
+from mta.egress.last_look import LastLook
 from mta.egress.outlet import Outlet
+from mta.egress.outlet_parts import OutletParts
+from mta.egress.permit_counts import PermitCounts
+from mta.egress.second_look import SecondLook
+from mta.egress.shutdown import Shutdown
+from mta.egress.transaction_end import TransactionEnd
 from mta.model import process_metrics as told
 from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey
+from mta.model.outcomes import ReturnReason
 from mta.model.rules import PastDot
 from mta.model.settings import Settings
 from mta.policy.rule_table import RuleTable
-from mta.ports.content import Content
-from mta.ports.delivery import Limits, Resolver, Settle
-from mta.ports.rules import Rules
+from mta.policy.shaping import Shaping
 
 _LONGEST_TICK = 1.0
 _SHORTEST_TICK = 0.02
+
+_log = logging.getLogger(__name__)
 
 
 class Egress:
     """Implements `ports.Deliver`. Made inside the running loop; registers its hooks with `rules`."""
 
-    def __init__(
-        self, settings: Settings, resolver: Resolver, rules: Rules, settle: Settle, limits: Limits, content: Content
-    ) -> None:
-        self._house = House(settings, resolver, rules, settle, limits, content)
+    def __init__(self, settings: Settings, shaping: Shaping, ports: EgressPorts) -> None:
+        rules, delivery = ports.rules, settings.delivery
+        self._loop = asyncio.get_running_loop()
+        self._shaping = shaping
+        self._budget = ConnectionBudget(delivery.connections, ports.capacity.room_for_new)
+        self._shutdown = Shutdown()
+        self._permits = PermitCounts()
+        self._second_look = SecondLook(rules, ports.settle, self._loop)
+        end = TransactionEnd(ports.settle, self._loop)
+        self._connector = Connector(settings, ports.resolver, shaping, self._budget, self._loop)
+        self._parts = OutletParts(
+            ports,
+            delivery,
+            Connecting(self._connector, self._budget, ports.limits, self._shutdown, self._loop),
+            end,
+            self._permits,
+            LastLook(rules, end, self._permits, self._second_look, delivery.dot_hold),
+        )
         self._outlets: dict[QueueKey, Outlet] = {}
         self._tick_every = _tick(settings)
-        self._timer = self._house.loop.call_later(self._tick_every, self._tick)
+        self._timer = self._loop.call_later(self._tick_every, self._tick)
         self._closed = False
         self._table = RuleTable.empty()  # that `on_change` saw last
         rules.on_change(self.on_change)
         rules.on_cancel(self.on_cancel)
         rules.on_permit(self._on_permit)
-        rules.on_lost(self.drop_all)
+        rules.on_lost(self.discard_all)
 
     def room(self, queue: QueueKey) -> int:
         outlet = self._outlets.get(queue)
-        if (outlet is None or not outlet.connections) and self._house.budget.crowded():
+        if (outlet is None or not outlet.connections) and self._budget.crowded():
             return 0  # and no outlet is made for each of many queues that are only asked about
         return self._outlet(queue).room()
 
-    def may_begin(self, queue: QueueKey) -> bool:
+    def can_start(self, queue: QueueKey) -> bool:
         outlet = self._outlets.get(queue)
-        return self._house.budget.free > 0 if outlet is None else outlet.may_begin()
+        return self._budget.free > 0 if outlet is None else outlet.can_start()
 
-    def take(self, deliveries: Sequence[Claimed]) -> None:
+    def deliver(self, deliveries: Sequence[Claimed]) -> None:
         if deliveries:
             outlet = self._outlet(deliveries[0].queue)
-            outlet.take(deliveries)
-            if self._house.draining:
-                outlet.give_back("this worker is stopping")
+            outlet.deliver(deliveries)
+            if self._shutdown.begun:
+                outlet.return_waiting(ReturnReason.STOPPING)
 
     def on_change(self, table: RuleTable) -> list[PastDot]:
-        """The rule table was swapped: everything that matches ends now, or is listed as past its dot (or begun, for a
-        rule that lets it finish)."""
+        """The rule table was swapped: each transaction that matches ends now, or is listed as past its dot. For a rule
+        that lets transactions finish, those that have begun are listed, too."""
         past: list[PastDot] = []
         if len(table):
             fresh = table.fresh_since(self._table)
@@ -67,34 +90,33 @@ class Egress:
         return past
 
     def on_cancel(self, messages: Collection[MessageId]) -> None:
-        """These messages are canceled: what has not handed over its dot ends now."""
+        """These messages are canceled: their transactions that have not handed over their dot end now."""
         for outlet in list(self._outlets.values()):
             outlet.on_cancel(messages)
 
-    def drop_all(self) -> None:
-        """The session is lost: its claims are others'. What has handed over its dot is still settled, late."""
+    def discard_all(self) -> None:
+        """The session was lost, and its claims are given to others. A transaction past its dot is settled, late."""
         for outlet in list(self._outlets.values()):
-            outlet.drop(None)
+            outlet.discard_unsent()
 
     async def drain(self, grace: float) -> None:
-        """Take nothing more, return what was not begun, let running transactions end; after `grace` seconds give
-        up those whose dot was not handed over, and close the rest as uncertain."""
-        house = self._house
-        house.draining = True
-        why = "this worker is stopping"
+        """Take nothing more, return the transactions that have not begun, let the others end. After `grace` seconds
+        return those that have not handed over their dot, and close the rest as uncertain."""
+        loop, until = self._loop, self._shutdown.until
+        self._shutdown.begun = True
         for outlet in list(self._outlets.values()):
-            outlet.give_back(why)
-        end = house.loop.time() + grace
-        await self._until(lambda: not any(outlet.connections.busy for outlet in self._outlets.values()), end)
+            outlet.return_waiting(ReturnReason.STOPPING)
+        end = loop.time() + grace
+        await until(lambda: not any(outlet.connections.busy for outlet in self._outlets.values()), end)
         for outlet in list(self._outlets.values()):
-            outlet.drop(why)
-        await self._until(lambda: not house.budget.busy, min(end, house.loop.time() + 1.0))
+            outlet.return_unsent(ReturnReason.STOPPING)
+        await until(lambda: not self._budget.busy, min(end, loop.time() + 1.0))
         for outlet in list(self._outlets.values()):
-            outlet.abort()
-        await self._until(lambda: not house.budget.busy, house.loop.time() + 1.0)
+            outlet.close_now()
+        await until(lambda: not self._budget.busy, loop.time() + 1.0)
 
     async def close(self) -> None:
-        """Stop at once: what has not handed over its dot is returned, what has ends as uncertain."""
+        """Stop at once: return the transactions that have not handed over their dot, close the others as uncertain."""
         await self.drain(0.0)
         self._closed = True
         self._timer.cancel()
@@ -105,58 +127,48 @@ class Egress:
 
     @property
     def open_connections(self) -> int:
-        return self._house.budget.open
+        return self._budget.open
 
     def metrics(self) -> dict[str, int]:
         """Counters since the start of the process, and the connections that are open now."""
-        house = self._house
         return {
-            told.CONNECTIONS_OUT.key: house.budget.open,
-            told.PERMIT_STOPS.of("mail"): house.permit_stops["mail"],
-            told.PERMIT_STOPS.of("dot"): house.permit_stops["dot"],
-            told.PERMIT_ABORTS.key: house.permit_aborts,
-            told.ESCAPED.key: house.escaped,
+            told.CONNECTIONS_OUT.key: self._budget.open,
+            **self._permits.metrics(),
+            told.ESCAPED.key: self._second_look.escaped,
         }
 
     def __repr__(self) -> str:
-        return f"<Egress outlets={len(self._outlets)} connections={self._house.budget.open}>"
-
-    async def _until(self, done: Callable[[], bool], end: float) -> None:
-        """Wait until `done`, or the loop time `end`."""
-        progress = self._house.progress
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(end):
-                while not done():
-                    progress.clear()
-                    await progress.wait()
+        return f"<Egress outlets={len(self._outlets)} connections={self._budget.open}>"
 
     def _outlet(self, queue: QueueKey) -> Outlet:
         outlet = self._outlets.get(queue)
         if outlet is None:
-            outlet = self._outlets[queue] = Outlet(self._house, queue)
+            outlet = self._outlets[queue] = Outlet(queue, self._shaping.plan(queue), self._parts)
+            _log.debug("%r is made", outlet)
         return outlet
 
     def _on_permit(self) -> None:
         for outlet in list(self._outlets.values()):
-            outlet.look_again()
+            outlet.on_permit()
 
     def _tick(self) -> None:
         if self._closed:
             return
-        now = self._house.loop.time()
-        self._timer = self._house.loop.call_later(self._tick_every, self._tick)
-        self._house.budget.tick(now)
+        now = self._loop.time()
+        self._timer = self._loop.call_later(self._tick_every, self._tick)
+        self._budget.tick(now)
         self._share(now)
         for queue, outlet in list(self._outlets.items()):
             outlet.tick(now)
             if outlet.empty:
+                _log.debug("%r is dropped", outlet)
                 del self._outlets[queue]
-        self._house.forget_reachable(now)
+        self._connector.tick(now)
 
     def _share(self, now: float) -> None:
         """When all places are taken, destinations without a connection get those of the destinations that have most.
         A connection whose peer has been silent for long gives way first; what handed over its dot never does."""
-        budget = self._house.budget
+        budget = self._budget
         if budget.free or not budget.wanting:
             return
         outlets = list(self._outlets.values())
@@ -172,7 +184,7 @@ class Egress:
             if not rich:
                 return
             able, at = rich[0]
-            outlets[at].connections.retire_one(now)
+            outlets[at].connections.close_one(now)
             if able < -1:
                 heapq.heapreplace(rich, (able + 1, at))
             else:

@@ -5,13 +5,12 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
+from mta.egress.connect import Connected, Connecting
 from mta.egress.connection import Connection
 from mta.egress.connection_budget import Attempt, Standing
-from mta.egress.house import House
-from mta.egress.reach import Reached, reach_first
-from mta.egress.settling import Settling
 from mta.egress.targets import Target
 from mta.egress.transaction import Transaction
+from mta.egress.transaction_end import TransactionEnd
 from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
 from mta.model.ids import DeliveryId
@@ -26,10 +25,12 @@ _PER_CONNECTION = 8  # transactions that may wait for each connection before ano
 class NextHostsOwner(Protocol):
     """The outlet, as its next hosts see it."""
 
-    def connected_behind(self, reached: Reached, hosts: "NextHosts") -> None: ...
+    def connected_behind(self, connected: Connected, hosts: "NextHosts") -> None:
+        """There is one more connection, which carries the mail of those hosts."""
+        ...
 
-    def next(self, connection: Connection) -> bool:
-        """Begin the next transaction on this connection; False: none may begin."""
+    def start_next(self, connection: Connection) -> bool:
+        """Start the next transaction on this connection; False: none may start."""
         ...
 
 
@@ -37,17 +38,22 @@ class NextHosts:
     """The transactions that wait for one list of next hosts, and the connections that carry them."""
 
     def __init__(
-        self, house: House, queue: QueueKey, targets: tuple[Target, ...], settling: Settling, owner: NextHostsOwner
+        self,
+        queue: QueueKey,
+        targets: tuple[Target, ...],
+        connecting: Connecting,
+        end: TransactionEnd,
+        owner: NextHostsOwner,
     ) -> None:
         self.waiting = Waiting()
         self.idle: deque[Connection] = deque()
         self.connections = 0
-        self._house = house
         self._queue = queue
         self._targets = targets
-        self._settling = settling
+        self._connector, self._budget, self._limits, self._shutdown, self._loop = connecting
+        self._end = end
         self._owner = owner
-        self._task: asyncio.Task[Reached | None] | None = None
+        self._task: asyncio.Task[Connected | None] | None = None
 
     @property
     def quiet(self) -> bool:
@@ -58,18 +64,17 @@ class NextHosts:
         while others want every place nothing is opened."""
         while self.waiting and self.idle:
             connection = self.idle.popleft()
-            self._house.budget.wakes(connection)
-            if connection.usable and not self._owner.next(connection):
+            self._budget.wakes(connection)
+            if connection.usable and not self._owner.start_next(connection):
                 break
-        if self._task is not None or len(self.waiting) <= _PER_CONNECTION * self.connections or self._house.draining:
+        if self._task is not None or len(self.waiting) <= _PER_CONNECTION * self.connections or self._shutdown.begun:
             return
-        loop = self._house.loop
-        attempt = self._house.budget.begin_further(loop.time())
+        attempt = self._budget.begin_further(self._loop.time())
         if attempt is None:
             if not self.connections:
                 self._give_up()
             return
-        self._task = loop.create_task(self._open(attempt))
+        self._task = self._loop.create_task(self._open(attempt))
         self._task.add_done_callback(lambda task: self._opened(task, attempt))
 
     def stop(self) -> None:
@@ -77,49 +82,49 @@ class NextHosts:
         if self._task is not None:
             self._task.cancel()
 
-    async def _open(self, attempt: Attempt) -> Reached | None:
-        house, slot = self._house, False
-        reached: Reached | None = None
+    async def _open(self, attempt: Attempt) -> Connected | None:
+        slot = False
+        connected: Connected | None = None
         try:
-            slot = await house.limits.take_connection(self._queue) <= 0
+            slot = await self._limits.take_connection(self._queue) <= 0
             if slot:
-                found = await reach_first(house, self._queue, self._targets, attempt, _at_once)
-                reached = None if isinstance(found, Trouble) else found
+                found = await self._connector.connect_first(self._queue, self._targets, attempt, _at_once)
+                connected = None if isinstance(found, Trouble) else found
         except StoreError:
             pass
         finally:
-            if slot and reached is None:
-                house.limits.give_connection(self._queue)
-        return reached
+            if slot and connected is None:
+                self._limits.give_connection(self._queue)
+        return connected
 
-    def _opened(self, task: asyncio.Task[Reached | None], attempt: Attempt) -> None:
+    def _opened(self, task: asyncio.Task[Connected | None], attempt: Attempt) -> None:
         self._task = None
         error = None if task.cancelled() else task.exception()
-        reached = None if task.cancelled() or error is not None else task.result()
-        if reached is None:
-            self._house.budget.end(attempt, self._house.loop.time())
-            self._house.progress.set()
+        connected = None if task.cancelled() or error is not None else task.result()
+        if connected is None:
+            self._budget.end(attempt, self._loop.time())
+            self._shutdown.progressed()
             if not self.connections:
                 self._give_up()
         else:
             attempt.standing = Standing.OVER  # its place is the connection's now
             self.connections += 1
-            self._owner.connected_behind(reached, self)
+            self._owner.connected_behind(connected, self)
         if error is not None:
             raise error
 
     def _give_up(self) -> None:
         for transaction in self.waiting.take_all():
-            self._settling.refused(transaction)
+            self._end.refused_before(transaction)
 
 
 class HostsBehind:
     """All next hosts of one outlet, by the list of their addresses."""
 
-    def __init__(self, house: House, queue: QueueKey, settling: Settling, owner: NextHostsOwner) -> None:
-        self._house = house
+    def __init__(self, queue: QueueKey, connecting: Connecting, end: TransactionEnd, owner: NextHostsOwner) -> None:
         self._queue = queue
-        self._settling = settling
+        self._connecting = connecting
+        self._end = end
         self._owner = owner
         self._lists: dict[tuple[Target, ...], NextHosts] = {}
         self.serves: dict[Connection, NextHosts] = {}
@@ -140,12 +145,12 @@ class HostsBehind:
         """Give what the host has refused for now to the hosts behind it; the ids of those deliveries."""
         rcpts = connection.machine.rcpts
         left = left_for_next_host(transaction, outcomes, lambda n: n >= len(rcpts) or 200 <= rcpts[n].code < 300)
-        if left is None or self._house.draining:
+        if left is None or self._connecting.shutdown.begun:
             return ()
         hosts = self._lists.get(connection.behind)
         if hosts is None:
             hosts = self._lists[connection.behind] = NextHosts(
-                self._house, self._queue, connection.behind, self._settling, self._owner
+                self._queue, connection.behind, self._connecting, self._end, self._owner
             )
         hosts.waiting.put_last(left)
         hosts.pump()
@@ -161,7 +166,7 @@ class HostsBehind:
 
     def tick(self) -> None:
         for behind, hosts in list(self._lists.items()):
-            self._settling.expired(hosts.waiting, wall_ms())
+            self._end.expired(hosts.waiting, wall_ms())
             hosts.pump()
             if hosts.quiet:
                 del self._lists[behind]

@@ -1,396 +1,286 @@
-"""The outlet of one queue: its transactions that wait, the connections that carry them, and when to open another."""
+"""The outlet of one queue: its waiting transactions, the connections that carry them, and how much more it takes."""
 
-import asyncio
-from collections.abc import Collection, Sequence
+import logging
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 
+from mta.egress.connect import Connected
 from mta.egress.connection import Connection
+from mta.egress.connection_opener import ConnectionOpener
 from mta.egress.connections import Connections
-from mta.egress.dial import Line
-from mta.egress.fetching import Fetching
-from mta.egress.fitness import NOT_PLAIN, is_plain, misfit
-from mta.egress.house import House
 from mta.egress.next_hosts import HostsBehind, NextHosts
-from mta.egress.opening import Opening
-from mta.egress.reach import Reached
-from mta.egress.settling import Settling, may_restart
-from mta.egress.transaction import Transaction, canceled, of_trouble, results, returned
+from mta.egress.outcomes import of_trouble
+from mta.egress.outlet_parts import OutletParts
+from mta.egress.peer_support import NOT_PLAIN, is_plain
+from mta.egress.restart import may_restart
+from mta.egress.rule_changes import RuleChanges
+from mta.egress.transaction import Transaction
+from mta.egress.transaction_start import TransactionStart
 from mta.egress.waiting import Waiting
 from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey
-from mta.model.outcomes import Stage
-from mta.model.phases import Phase
-from mta.model.rules import InFlight, PastDot, Rule
-from mta.model.settings import DomainSettings
-from mta.policy.failures import Trouble, broken
+from mta.model.outcomes import ReturnReason
+from mta.model.rules import PastDot, Rule
+from mta.policy.failures import Trouble
 from mta.policy.rule_table import RuleTable
+from mta.policy.shaping import Plan
 from mta.timing.clock import wall_ms
 
 FIRST_ROOM = 32
 LEAST_ROOM = 16
 ROOM_PER_CONNECTION = 8
 
+_log = logging.getLogger(__name__)
+
 
 class Outlet:
-    """Everything but opening a connection is synchronous: the reply that ends a transaction begins the next one."""
+    """Everything but opening a connection is synchronous: the reply that ends a transaction starts the next one."""
 
-    def __init__(self, house: House, queue: QueueKey) -> None:
-        self._house = house
+    def __init__(self, queue: QueueKey, plan: Plan, parts: OutletParts) -> None:
+        ports, delivery, connecting, end, permits, last_look = parts
         self._queue = queue
-        self._domain = house.settings.domains.get(queue.domain) or DomainSettings()
+        self._most = plan.messages_per_connection or float("inf")  # that one connection carries
+        self._capacity = ports.capacity
+        self._limits = ports.limits
+        self._budget = connecting.budget
+        self._shutdown = connecting.shutdown
+        self._loop = connecting.loop
+        self._delivery = delivery
+        self._end = end
+        self._last_look = last_look
         self._waiting = Waiting()
-        self._fetching = Fetching(house.content, house.loop, self._fetched)
-        self.connections = Connections(self._fetching.reserved)
-        self._opening = Opening(house, queue, self._domain, self._waiting, self.connections, self)
-        self._settling = Settling(house)
-        self._behind = HostsBehind(house, queue, self._settling, self)
-        self._slow_until = 0.0  # loop time until which the message rate allows nothing
-        self._timer: asyncio.TimerHandle | None = None
-        self._tell = False  # scheduling was given less than it may have work for
+        self._start = TransactionStart(
+            queue, plan, ports, delivery, self._loop, end, permits, self._budget, self._shutdown, self
+        )
+        self.start_next = self._start.start_next
+        self.connections = Connections(self._start.is_reserved)
+        self._idle = self.connections.idle
+        self._opener = ConnectionOpener(queue, plan, connecting, self._waiting, self.connections, self)
+        self._behind = HostsBehind(queue, connecting, end, self)
+        self._changes = RuleChanges(self.connections, self._all_waiting, end)
+        self._tell = False  # scheduling was given less room than it may have mail for
 
-    # What Egress asks
+    # For Egress
 
     def room(self) -> int:
+        """How many more deliveries it takes; scheduling is told when there is more room."""
         self._tell = True
-        house = self._house
-        if house.draining or self._slow_until > house.loop.time() or not self._opening.may_claim():
+        if self._shutdown.begun or self._start.slowed or not self._opener.may_claim():
             return 0
-        depth = max(LEAST_ROOM, ROOM_PER_CONNECTION * len(self.connections)) if self.connections else FIRST_ROOM
+        depth = self._depth() if self.connections else FIRST_ROOM
         return max(0, depth - self._waiting.deliveries - (self._behind.deliveries if self._behind else 0))
 
-    def may_begin(self) -> bool:
-        return len(self._waiting) < len(self.connections.idle) + self._opening.spare
+    def can_start(self) -> bool:
+        """Whether another transaction could start without waiting for the end of one that runs."""
+        return len(self._waiting) < len(self._idle) + self._opener.spare
 
-    def take(self, deliveries: Sequence[Claimed]) -> None:
-        trouble = self._opening.trouble()
+    def deliver(self, deliveries: Sequence[Claimed]) -> None:
+        """Attempt these deliveries; while no host can be reached, they share the last failure."""
+        trouble = self._opener.trouble()
         if trouble is not None:
-            deliveries = self._settling.sharing(deliveries, trouble)
+            deliveries = self._end.share_failure(deliveries, trouble)
         if len(plain := [claimed for claimed in deliveries if is_plain(claimed.record)]) < len(deliveries):
-            self._settling.all([one for one in deliveries if not is_plain(one.record)], of_trouble(NOT_PLAIN))
+            self._end.claims([one for one in deliveries if not is_plain(one.record)], of_trouble(NOT_PLAIN))
         self._waiting.add(plain)
-        self._start()
+        self._start_waiting()
 
     def pump(self) -> None:
-        """Put waiting transactions on idle connections, and open another connection where that is due."""
-        self._start()
-        self._tell_room()
+        """Start waiting transactions on idle connections, and open another connection where that is due."""
+        self._start_waiting()
+        self.tell_room(force=False)
 
     @property
     def empty(self) -> bool:
-        waits = self._waiting or self._behind
-        return not (waits or self.connections or self._fetching or self._timer) and self._opening.quiet
+        """Whether nothing of the queue is here, and nothing is remembered of its hosts."""
+        return not (self._waiting or self._behind or self.connections) and self._start.quiet and self._opener.quiet
 
     def tick(self, now: float) -> None:
+        """Several times a second: deadlines, expiry, and what other outlets have let go of."""
         for connection in list(self.connections.all):
             connection.expire(now)
-        self._settling.expired(self._waiting, wall_ms())
-        self._settling.no_new(self._waiting, now)
+        self._end.expired(self._waiting, wall_ms())
+        self._end.no_new_connection(self._waiting, now)
         self.pump()
-        self._opening.tick(now)
+        self._opener.tick(now)
         self._behind.tick()
         if not self._waiting:
-            self._opening.unwanted()
+            self._opener.unwanted()
 
     def on_change(self, table: RuleTable, fresh: Sequence[Rule]) -> list[PastDot]:
-        """End what matches and has not handed over its dot; but what has begun goes on where every rule that it meets
-        lets it finish. List what goes on, under each of the `fresh` rules."""
-        queue = self._queue
-        past: list[PastDot] = []
-        for connection in list(self.connections.all):
-            transaction, line = connection.transaction, connection.line
-            rule = None if transaction is None else self._rule_for(transaction, line, table)
-            if transaction is None or rule is None:
-                continue
-            pool, domain, labels = queue.pool, queue.domain, transaction.labels
-            met = [r for r in fresh if table.matches(r, pool, line.mta, domain, labels, line.ip, line.host)]
-            if transaction.dot_at or all(known.in_flight is InFlight.FINISH for known in (rule, *met)):
-                for known in met:
-                    past += transaction.listed(known.id)
-            else:
-                connection.give_up()
-                self._settling.force(transaction, rule, table, Stage.BEFORE_DOT, line)
-        mta = queue.pool[1:] if queue.pool.startswith("@") else ""  # of a larger pool it is not known before MAIL
-        for waiting in (self._waiting, *self._behind.waiting()):
-            for transaction in waiting.take_all():
-                rule = table.match(queue.pool, mta, queue.domain, transaction.labels)
-                if rule is None:
-                    waiting.put_last(transaction)
-                else:
-                    self._settling.force(transaction, rule, table, Stage.ATTEMPT, None)
+        """The rule table was swapped; `fresh` are the rules that are new in it. The transactions that go on are
+        listed."""
+        past = self._changes.table_swapped(table, fresh)
         self._end_unwanted()
         return past
 
     def on_cancel(self, messages: Collection[MessageId]) -> None:
-        """End what is of these messages and has not handed over its dot, as canceled."""
-        for waiting in (self._waiting, *self._behind.waiting()):
-            for transaction in waiting.take_all():
-                if transaction.message in messages:
-                    self._settling.transaction(transaction, canceled(None, 0))
-                else:
-                    waiting.put_last(transaction)
-        for connection in list(self.connections.all):
-            running = connection.transaction
-            if running is not None and not running.dot_at and running.message in messages:
-                connection.give_up()
-                self._settling.transaction(running, canceled(connection.line, self._settling.ms(running)))
-        for connection, transaction in self._fetching.stop(lambda transaction: transaction.message in messages):
-            self._settling.transaction(transaction, canceled(None, 0))
-            self.rested(connection)
+        """These messages are canceled: their transactions that have not handed over their dot end."""
+        self._changes.canceled(messages)
+        for connection, transaction in self._start.stop(lambda transaction: transaction.message in messages):
+            self._end.canceled(transaction)
+            self.connection_free(connection)
         self._end_unwanted()
+
+    def on_permit(self) -> None:
+        """The permit of the rule table was renewed: dots that were held for it go on."""
+        for connection in list(self.connections.all):
+            if connection.held and connection.transaction is not None:
+                self._last_look.before_dot(connection, connection.transaction)
+        self.pump()
 
     def end_silent(self, now: float, most: int) -> int:
         """End up to `most` connections and attempts whose peer has been silent for long; how many."""
-        ended = self._opening.end_silent(now, most)
+        ended = self._opener.end_silent(now, most)
         return ended + self.connections.end_silent(now, most - ended)
 
-    def give_back(self, why: str) -> None:
-        """Return what was not begun, stop opening, close what is idle; what runs goes on."""
-        ready = self._clear()
-        outcome = returned(why)
-        for transaction in ready:
-            self._settling.transaction(transaction, outcome)
+    def return_waiting(self, reason: ReturnReason) -> None:
+        """Return the transactions that have not begun, stop opening, close idle connections; what runs goes on."""
+        _log.debug("%r returns what waits: %s", self, reason.words)
+        self._end.returned(self._take_waiting(), reason)
         self.connections.close_idle()
 
-    def drop(self, why: str | None) -> None:
-        """Give up all that has not handed over its dot. `why` None: the claims are others' now, nothing is settled."""
-        gone = self._clear()
-        for connection, transaction in self._fetching.stop(lambda _: True):
-            connection.abort()
-            gone.append(transaction)
-        for connection in list(self.connections.all):
-            running = connection.transaction
-            if running is not None and not running.dot_at:
-                connection.give_up()
-                gone.append(running)
-        if why is not None:
-            for transaction in gone:
-                self._settling.transaction(transaction, returned(why))
-            return
-        # The slots of these connections were given to others with the session.
+    def return_unsent(self, reason: ReturnReason) -> None:
+        """Return every transaction that has not handed over its dot."""
+        _log.debug("%r returns what is not sent: %s", self, reason.words)
+        self._end.returned(self._take_unsent(), reason)
+
+    def discard_unsent(self) -> None:
+        """The session was lost, and its claims and slots were given to others: abandon every transaction that has not
+        handed over its dot, settle nothing, and close each connection after the transaction that it has."""
+        _log.debug("%r discards what is not sent: the session was lost", self)
+        self._take_unsent()
         for connection in list(self.connections.all):
             connection.retired = True
             if connection.transaction is None:
                 connection.close()
 
-    def abort(self) -> None:
-        """Close every connection at once; a transaction past its dot ends as uncertain."""
-        self.connections.abort()
+    def close_now(self) -> None:
+        """Close every connection; a transaction past its dot ends as uncertain."""
+        self.connections.close_now()
 
-    # What connections ask (connection.Owner)
+    # For connections (connection.ConnectionOwner)
 
-    def look(self, connection: Connection, transaction: Transaction) -> None:
-        rules = self._house.rules
-        table = rules.table
-        rule = self._rule_for(transaction, connection.line, table)
-        # Only what is on the rule's list may still hand over its dot.
-        if rule is not None and (rule.in_flight is InFlight.ABORT or rule.id not in transaction.past_dot_of):
-            connection.give_up()
-            self._settling.force(transaction, rule, table, Stage.BEFORE_DOT, connection.line)
-        elif rules.may_dot():
-            connection.go_on()
-        else:
-            self._house.no_permit(transaction, "dot")
-            connection.hold(self._house.delivery.dot_hold)
-
-    def look_again(self) -> None:
-        """A permit came: dots that waited for it go on."""
-        for connection in list(self.connections.all):
-            if connection.held and connection.transaction is not None:
-                self.look(connection, connection.transaction)
-        self.pump()
-
-    def dot_written(self, connection: Connection, transaction: Transaction) -> None:
-        self._house.second_look(connection, transaction)
-
-    def held_too_long(self, connection: Connection, transaction: Transaction) -> None:
-        connection.give_up()
-        self._house.permit_aborts += 1
-        self._settling.transaction(transaction, returned("no permit of the rule table for too long"))
-
-    def ended(self, connection: Connection, transaction: Transaction, trouble: Trouble | None) -> None:
-        if may_restart(connection, transaction, trouble):
+    def transaction_ended(self, connection: Connection, transaction: Transaction, trouble: Trouble | None) -> None:
+        if not transaction.dot_at and may_restart(connection, transaction, trouble):
             transaction.restarts += 1
             connection.retired = True
-            waiting = self._waiting_for(connection)
-            transaction.anew = transaction.anew and waiting is self._waiting
-            waiting.put_back(transaction)
+            transaction.anew = transaction.anew and connection.waiting is self._waiting
+            connection.waiting.put_back(transaction)
         else:
-            ms = self._settling.ms(transaction)
-            outcomes = results(transaction, connection.machine, connection.line, trouble, ms)
-            left = self._behind.pass_on(connection, transaction, outcomes) if connection.behind else ()
-            settle = self._house.settle.settle
-            for claimed, outcome in zip(transaction.claims, outcomes, strict=True):
-                if claimed.id not in left:
-                    settle(claimed, outcome)
-        self.rested(connection)
+            outcomes = self._end.outcomes(connection, transaction, trouble)
+            passed_on = self._behind.pass_on(connection, transaction, outcomes) if connection.behind else ()
+            self._end.with_outcomes(transaction, outcomes, passed_on)
+        self.connection_free(connection)
 
-    def rested(self, connection: Connection) -> None:
-        most = self._domain.messages_per_connection
-        if connection.closed:
+    def connection_free(self, connection: Connection) -> None:
+        """Start the next transaction on it, or close it."""
+        if not connection.usable or self._shutdown.begun or connection.carried >= self._most:
+            if not connection.closed:
+                connection.close()
+                self._shutdown.progressed()
             self.pump()
             return
-        if not connection.usable or self._house.draining or (most and connection.carried >= most):
-            connection.close()
-            self._house.progress.set()
-            self.pump()
-            return
-        self.next(connection)
+        self.start_next(connection)
         if connection.carried == 2:  # it has carried its first: there may be more connections now
-            self._opening.more()
-        if self._tell and self._waiting.deliveries <= (ROOM_PER_CONNECTION * len(self.connections)) >> 1:
-            self._tell_room()
+            self._opener.more()
+        if self._tell and self._waiting.deliveries <= self._depth() >> 1:
+            self.tell_room(force=False)
 
-    def lost(self, connection: Connection) -> None:
-        now = self._house.loop.time()
+    def connection_lost(self, connection: Connection) -> None:
+        now = self._loop.time()
         self.connections.lost(connection, now)
         self._behind.lost(connection)
-        self._house.limits.give_connection(self._queue)
-        self._house.budget.release(connection, now)
-        self._house.progress.set()
+        connection.waiting = self._waiting  # for a transaction whose content is still being fetched
+        self._limits.give_connection(self._queue)
+        self._budget.release(connection, now)
+        self._shutdown.progressed()
         self._tell = True
         self.pump()
 
     def __repr__(self) -> str:
         return (
             f"<Outlet {self._queue.pool}/{self._queue.domain} waiting={self._waiting.deliveries} "
-            f"connections={len(self.connections)} idle={len(self.connections.idle)} {self._opening!r}>"
+            f"connections={len(self.connections)} idle={len(self._idle)} {self._opener!r}>"
         )
 
-    # What the opening of connections asks (opening.Owner)
+    # For the opening of connections (connection_opener.OpenerOwner)
 
-    def connected(self, reached: Reached) -> None:
-        self.rested(self._connection(reached))
+    def connected(self, connected: Connected) -> None:
+        self.connection_free(self._add(connected, self._waiting, self._idle))
         self._tell = True
 
-    def _connection(self, reached: Reached) -> Connection:
-        connection = Connection(self, reached.line, self._house.delivery, self._house.loop)
-        connection.behind = reached.behind
+    def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
+        self._end.unreachable(self._waiting.take_all(), trouble, message)
+
+    def no_further_connection(self, trouble: Trouble) -> None:
+        self._end.no_new_connection(self._waiting, self._loop.time(), trouble)
+
+    def no_slot(self) -> None:
+        _log.debug("%r gets no slot of its domain: other processes hold them", self)
+        self._end.returned(self._waiting.take_all(), ReturnReason.NO_SLOT)
+
+    def tell_room(self, *, force: bool = True) -> None:
+        """Tell scheduling that at least half of the room is free; unless `force`, only where it wants to know."""
+        wanted = (self._tell or force) and not self._shutdown.begun and not self._start.slowed
+        if wanted and self._waiting.deliveries <= self._depth() >> 1:
+            self._tell = False
+            self._capacity.room_for(self._queue, self.room)
+
+    # For the hosts behind the first (next_hosts.NextHostsOwner)
+
+    def connected_behind(self, connected: Connected, hosts: NextHosts) -> None:
+        connection = self._add(connected, hosts.waiting, hosts.idle)
+        self._behind.serves[connection] = hosts
+        self.connection_free(connection)
+
+    # Inside
+
+    def _add(self, connected: Connected, waiting: Waiting, idle: deque[Connection]) -> Connection:
+        connection = Connection(self, self._last_look, connected.peer, self._delivery, self._loop, waiting, idle)
+        connection.behind = connected.behind
         self.connections.all.add(connection)
+        _log.debug("%r is open, %d to %s in all", connection, len(self.connections), self._queue.domain)
         return connection
 
-    def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
-        self._settling.unreachable(self._waiting.take_all(), trouble, message)
+    def _depth(self) -> int:
+        """Deliveries that may wait here."""
+        return max(LEAST_ROOM, ROOM_PER_CONNECTION * len(self.connections))
 
-    def no_new(self, trouble: Trouble) -> None:
-        self._settling.no_new(self._waiting, self._house.loop.time(), trouble)
+    def _start_waiting(self) -> None:
+        idle = self._idle
+        while self._waiting.ready and idle:
+            connection = idle.popleft()
+            self._budget.wakes(connection)
+            if connection.usable and not self.start_next(connection):
+                break
+        self._opener.more()
 
-    def crowded_out(self) -> None:
-        self._settling.waiting(self._waiting, returned("other processes hold every connection to this domain"))
-
-    def may_have_room(self) -> None:
-        self._tell_room(force=True)
-
-    # What the hosts behind the first ask (next_hosts.NextHostsOwner)
-
-    def connected_behind(self, reached: Reached, hosts: NextHosts) -> None:
-        connection = self._connection(reached)
-        self._behind.serves[connection] = hosts
-        self.rested(connection)
-
-    def _waiting_for(self, connection: Connection) -> Waiting:
-        hosts = self._behind.serves.get(connection) if self._behind.serves else None
-        return self._waiting if hosts is None else hosts.waiting
+    def _all_waiting(self) -> Iterator[Waiting]:
+        yield self._waiting
+        yield from self._behind.waiting()
 
     def _end_unwanted(self) -> None:
         """Mail was taken away: connections that nothing waits for are not opened."""
         if not self._waiting:
-            self._opening.unwanted(0.0)
+            self._opener.unwanted(0.0)
         self._behind.unwanted()
 
-    # Transactions
-
-    def _start(self) -> None:
-        idle = self.connections.idle
-        while self._waiting.ready and idle:
-            connection = idle.popleft()
-            self._house.budget.wakes(connection)
-            if connection.usable and not self.next(connection):
-                break
-        self._opening.more()
-
-    def next(self, connection: Connection) -> bool:
-        """The next transaction on this connection; False: none may begin, it is idle now."""
-        house, waiting, line = self._house, self._waiting_for(connection), connection.line
-        now, new = wall_ms(), not connection.carried
-        while (transaction := waiting.first(new=new)) is not None and not house.draining:
-            table = house.rules.table
-            rule = self._rule_for(transaction, line, table)
-            if rule is not None:
-                self._settling.force(waiting.pop(transaction), rule, table, Stage.ATTEMPT, line)
-                continue
-            if transaction.expires_at <= now:
-                self._settling.expired(waiting, now)
-                continue
-            if not house.rules.may_begin():
-                house.no_permit(transaction, "mail")
-                break
-            trouble = misfit(transaction, line)
-            if trouble is not None:
-                self._settling.unfit(waiting.pop(transaction), of_trouble(trouble, line))
-                continue
-            if (wait := house.limits.take_message(self._queue)) > 0:
-                self._slow_until = house.loop.time() + wait
-                self._pump_in(wait)
-                break
-            waiting.pop(transaction)
-            if transaction.content is None:
-                connection.rest(house.delivery.command_timeout)
-                self._fetching.start(connection, transaction)
-            else:
-                connection.run(transaction)
-            return True
-        connection.rest(house.delivery.idle_timeout)
-        (self.connections if waiting is self._waiting else self._behind.serves[connection]).idle.append(connection)
-        if waiting.first(new=new) is None:
-            house.budget.rests(connection)  # otherwise it is kept for what may not begin yet
-        return False
-
-    def _rule_for(self, transaction: Transaction, line: Line, table: RuleTable) -> Rule | None:
-        """The rule that decides about the transaction on that line."""
-        if not len(table):
-            return None
-        queue = self._queue
-        return table.match(queue.pool, line.mta, queue.domain, transaction.labels, line.ip, line.host)
-
-    def _fetched(self, connection: Connection, transaction: Transaction, content: bytes | None, failed: bool) -> None:
-        if content is None:
-            why = "the content could not be read" if failed else "the content is gone"
-            self._settling.transaction(transaction, returned(why) if failed else of_trouble(broken(Phase.BODY, why)))
-            self.rested(connection)
-            return
-        transaction.content = content
-        if not connection.usable or not self._house.rules.may_begin():
-            self._waiting_for(connection).put_back(transaction)
-            self.rested(connection)
-            return
-        table = self._house.rules.table
-        rule = self._rule_for(transaction, connection.line, table)
-        if rule is not None:
-            self._settling.force(transaction, rule, table, Stage.ATTEMPT, connection.line)
-            self.rested(connection)
-            return
-        connection.run(transaction)
-
-    def _clear(self) -> list[Transaction]:
-        self._opening.stop()
+    def _take_waiting(self) -> list[Transaction]:
+        """Take out what waits, and open nothing more."""
+        self._opener.stop()
         self._behind.stop()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        return [
-            transaction for waiting in (self._waiting, *self._behind.waiting()) for transaction in waiting.take_all()
-        ]
+        self._start.stop_waiting()
+        return [transaction for waiting in self._all_waiting() for transaction in waiting.take_all()]
 
-    def _tell_room(self, force: bool = False) -> None:
-        if (self._tell or force) and not self._house.draining and self._slow_until <= self._house.loop.time():
-            depth = max(LEAST_ROOM, ROOM_PER_CONNECTION * len(self.connections))
-            if self._waiting.deliveries <= depth >> 1:
-                self._tell = False
-                self._house.settle.room_for(self._queue)
-
-    def _pump_in(self, seconds: float) -> None:
-        if self._timer is None:
-            self._timer = self._house.loop.call_later(max(seconds, 0.001), self._pump_now)
-
-    def _pump_now(self) -> None:
-        self._timer = None
-        self.pump()
+    def _take_unsent(self) -> list[Transaction]:
+        """The same, and abandon what has not handed over its dot."""
+        taken = self._take_waiting()
+        for connection, transaction in self._start.stop(lambda _: True):
+            connection.close_now()
+            taken.append(transaction)
+        for connection in list(self.connections.all):
+            running = connection.transaction
+            if running is not None and not running.dot_at:
+                connection.abandon()
+                taken.append(running)
+        return taken

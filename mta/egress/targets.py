@@ -1,4 +1,4 @@
-"""Where the mail of a queue goes: its route, or the hosts and addresses that DNS names, in the order to try them."""
+"""The addresses of a destination: those of its route, or of the hosts that DNS names, in the order to try them."""
 
 import ipaddress
 from typing import NamedTuple
@@ -32,8 +32,8 @@ async def find_targets(
         return await _routed(route, own, resolver)
     if literal is not None:
         refused = why_refused(literal, settings.mx_port, own)
-        if refused:
-            return unroutable(f"{domain} is {refused}", _enhanced(refused), temporary=False)
+        if refused is not None:
+            return unroutable(f"{domain} is {refused.words}", refused.enhanced, temporary=False)
         return [Target(literal, literal, settings.mx_port)]
     return await _by_mx(domain, settings.mx_port, own, resolver)
 
@@ -68,10 +68,10 @@ async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Res
         usable = []
         for ip in found.addresses:
             refused = why_refused(ip, port, own)
-            if not refused:
+            if refused is None:
                 usable.append(ip)
                 continue
-            troubles.append(unroutable(f"{host} ({ip}) is {refused}", _enhanced(refused), temporary=False))
+            troubles.append(unroutable(f"{host} ({ip}) is {refused.words}", refused.enhanced, temporary=False))
         if not usable and any(is_own(ip, port, own) for ip in found.addresses):
             break  # we are an MX of the domain: hosts that are no better than we would send it back (RFC 5321 5.1)
         targets += [_target(host, ip, port) for ip in usable[:MOST_ADDRESSES]]
@@ -83,7 +83,3 @@ async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Res
 def _target(host: str, ip: str, port: int) -> Target:
     """Name and address in the one form in which rules name them."""
     return Target(host.lower().rstrip("."), str(ipaddress.ip_address(ip.strip("[]."))), port)
-
-
-def _enhanced(refused: str) -> str:
-    return "5.4.6" if "loop" in refused and "loopback" not in refused else "5.4.4"

@@ -43,7 +43,7 @@ class Waiting:
                 transaction.add(one)
             self.deliveries += 1
 
-    def first(self, *, new: bool = True) -> Transaction | None:
+    def first(self, new: bool = True) -> Transaction | None:
         """For a connection that is `new`, or not."""
         if new and self._anew:
             return self._anew[0]

@@ -8,21 +8,21 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 
-from mta.ingress.admission import SHUTTING_DOWN, Admission
-from mta.ingress.crew import Crew
-from mta.ingress.ration import Ration
-from mta.ingress.reception import Reception
-from mta.ingress.session import Session
+from mta.ingress.input_budget import InputBudget
+from mta.ingress.session import SmtpSession
 from mta.ingress.turn_away import say_and_close
+from mta.ingress.worker_loads import WorkerLoads
 from mta.model.outcomes import Reply
 from mta.model.settings import Settings
+from mta.ports.admission import SHUTTING_DOWN, Admission, Submissions
 from mta.smtp.replies import render
+from mta.smtp.server_session import Limits, Trust
 
 log = logging.getLogger(__name__)
 
 TICK = 1.0  # seconds between two looks at the deadlines
 REST = 1.0  # seconds without accepting after the system ran out of descriptors or memory
-YIELD = 0.001  # seconds that a connection is left to workers with fewer sessions
+YIELD = 0.001  # seconds that a connection is offered to workers with fewer sessions
 
 TOO_MANY_CONNECTIONS = render(Reply(421, "4.3.2", "too many connections, try again later"))
 TOO_MANY_OF_CLIENT = render(Reply(421, "4.7.0", "too many connections from your address, try again later"))
@@ -33,39 +33,41 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Listener:
     """`max_connections` and `max_connections_per_client` hold for this process.
 
-    A worker that is ahead of its crew looks away for a moment, so that the sessions of a node are spread evenly; what
-    is still there then, it takes: the others may be busy, or stand still.
+    A worker with more sessions than another looks away from a new connection for a moment, so that the sessions of a
+    node are spread evenly. It accepts a connection that is still there then: the other workers may be busy, or stuck.
     """
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
         settings: Settings,
-        reception: Reception,
+        submissions: Submissions,
         admission: Admission,
-        crew: Crew,
+        loads: WorkerLoads,
     ) -> None:
-        """`sockets` are bound and listening; closing them stays with the caller. `crew`: who else accepts on them."""
+        """`sockets` are bound and listening; closing them stays with the caller. `loads`: of all workers that accept on
+        them."""
+        smtp = settings.smtp
         self._sockets = tuple(sockets)
-        self._settings = settings.smtp
-        self._reception = reception
-        self._admission = admission
-        self._crew = crew
-        self._networks = tuple(ipaddress.ip_network(network) for network in settings.smtp.trusted_networks)
-        self._is_trusted = functools.lru_cache(maxsize=4096)(self._look_up_trust)
-        self._sessions: set[Session] = set()
+        self.settings = smtp
+        self.hostname = smtp.hostname or settings.node.name
+        self.limits = Limits(smtp.max_message_size, smtp.max_recipients, smtp.max_errors)
+        self.submissions = submissions
+        self.admission = admission
+        self.input_budget = InputBudget()
+        self._loads = loads
+        self._networks = tuple(ipaddress.ip_network(network) for network in smtp.trusted_networks)
+        self._trust_of = functools.lru_cache(maxsize=4096)(self._look_up_trust)
+        self._sessions: set[SmtpSession] = set()
         self._by_client: dict[str, int] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._accepting = False
         self._empty = asyncio.Event()
         self._empty.set()
-        self.ration = Ration()
         self.connections = 0  # accepted so far
         self.connections_open = 0
-        admission.comes_from(lambda: self.connections_open)
         self.connections_refused = 0
-        self.refused = 0  # messages refused at end of data for what they are
 
     def __repr__(self) -> str:
         state = "accepting" if self._accepting else "not accepting"
@@ -75,7 +77,7 @@ class Listener:
         """Begin to accept; needs the running loop."""
         loop = asyncio.get_running_loop()
         self._accepting = True
-        self._crew.tell(self.connections_open, self.connections)
+        self._loads.tell(self.connections_open, self.connections)
         for listening in self._sockets:
             listening.setblocking(False)
             loop.add_reader(listening.fileno(), self._accept_one, listening)
@@ -84,7 +86,7 @@ class Listener:
     def stop_accepting(self) -> None:
         if self._accepting:
             self._accepting = False
-            self._crew.leave()
+            self._loads.leave()
             loop = asyncio.get_running_loop()
             for listening in self._sockets:
                 loop.remove_reader(listening.fileno())
@@ -106,14 +108,13 @@ class Listener:
         for session in tuple(self._sessions):
             session.abort()
 
-    def left(self, session: Session) -> None:
-        """A session's connection is gone."""
+    def left(self, session: SmtpSession) -> None:
         if session not in self._sessions:
             return
         self._sessions.remove(session)
         self.connections_open -= 1
         if self._accepting:
-            self._crew.tell(self.connections_open, self.connections)
+            self._loads.tell(self.connections_open, self.connections)
         left = self._by_client[session.client] - 1
         if left:
             self._by_client[session.client] = left
@@ -124,7 +125,7 @@ class Listener:
 
     def _accept_one(self, listening: socket.socket) -> None:
         """One connection per wake-up, so that the workers that share the socket share the load."""
-        if self._crew.is_ahead(self._is_full):
+        if self._loads.is_ahead(self._is_full):
             self._look_away(listening, YIELD, self._look_again)
         else:
             self._take(listening)
@@ -132,7 +133,7 @@ class Listener:
     def _look_again(self, listening: socket.socket) -> None:
         self._go_on(listening)
         if self._accepting and self._take(listening):
-            self._crew.in_vain()
+            self._loads.missed()
 
     def _take(self, listening: socket.socket) -> bool:
         """Whether there was a connection."""
@@ -156,7 +157,7 @@ class Listener:
             return True
         self._by_client[client] = self._by_client.get(client, 0) + 1
         self.connections_open += 1
-        self._crew.tell(self.connections_open, self.connections)
+        self._loads.tell(self.connections_open, self.connections)
         self._empty.clear()
         opening = asyncio.get_running_loop().create_task(self._open(connection, client))
         self._opening.add(opening)
@@ -165,9 +166,7 @@ class Listener:
 
     async def _open(self, connection: socket.socket, client: str) -> None:
         loop = asyncio.get_running_loop()
-        session = Session(
-            self, client, self._is_trusted(client), self._settings, self._reception, self._admission, loop.time
-        )
+        session = SmtpSession(self, client, self._trust_of(client), loop.time)
         self._sessions.add(session)
         try:
             connection.setblocking(False)
@@ -179,12 +178,12 @@ class Listener:
 
     @property
     def _is_full(self) -> bool:
-        return self.connections_open >= self._settings.max_connections
+        return self.connections_open >= self.settings.max_connections
 
     def _refusal_for(self, client: str) -> bytes | None:
         if self._is_full:
             return TOO_MANY_CONNECTIONS
-        if self._by_client.get(client, 0) >= self._settings.max_connections_per_client:
+        if self._by_client.get(client, 0) >= self.settings.max_connections_per_client:
             return TOO_MANY_OF_CLIENT
         return None if self._accepting else render(SHUTTING_DOWN)
 
@@ -198,7 +197,7 @@ class Listener:
             asyncio.get_running_loop().add_reader(listening.fileno(), self._accept_one, listening)
 
     def _tick(self) -> None:
-        self._crew.relent()
+        self._loads.decay()
         loop = asyncio.get_running_loop()
         now = loop.time()
         for session in tuple(self._sessions):
@@ -210,9 +209,10 @@ class Listener:
             self._timer.cancel()
             self._timer = None
 
-    def _look_up_trust(self, client: str) -> bool:
+    def _look_up_trust(self, client: str) -> Trust:
         address = ipaddress.ip_address(client)
-        return any(address in network for network in self._networks)
+        trusted = any(address in network for network in self._networks)
+        return Trust(may_relay=trusted, normalizes=trusted and self.settings.bare_newline == "normalize")
 
 
 def _client_of(peer: tuple[str, ...]) -> str:

@@ -53,6 +53,26 @@ class Verdict(enum.Enum):
     RETURNED = "returned"  # not attempted: back to the queue as it was, no attempt counted (drain, abort, no permit)
 
 
+class ReturnReason(enum.StrEnum):
+    """Why a claimed delivery went back to its queue without an attempt; `words` says it to people."""
+
+    words: str
+
+    def __new__(cls, value: str, words: str) -> "ReturnReason":
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.words = words
+        return member
+
+    STOPPING = "stopping", "the worker was stopping"
+    NO_PERMIT = "no_permit", "the final dot waited too long for a permit of the rule table"
+    NO_SLOT = "no_slot", "other workers hold every connection that the domain's limit allows"
+    NO_CONNECTION = "no_connection", "no connection was free for its queue"
+    CONTENT_UNREAD = "content_unread", "the store could not be asked for the content"
+    OVERDUE = "overdue", "its time was over while it was on the list of a rule"
+    RULE_LIFTED = "rule_lifted", "the rule that had decided about it was lifted"
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The result of one attempt for one delivery; `Settle.settle` turns it into a state of the queue."""
 
@@ -65,12 +85,15 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     tls: str = ""  # protocol and cipher, "" = clear text
     duration_ms: int = 0  # from MAIL to the last reply
     forced: Forced | None = None
-    category: str = ""  # see mta.policy.categories
     reason: str = ""  # for a person: what was being done ("connecting to mx1.example.com")
     uncertain: bool = False  # the dot was handed over and no reply to it was read
     past_dot_of: tuple[str, ...] = ()  # rules that became effective while this was past its dot
     spare: bool = False  # with INTERCEPTED: kept for an undo
     unintelligible: bool = False  # with TEMPORARY: the server does not speak the protocol, see `mta.policy.failures`
+    returned: ReturnReason | None = None  # with RETURNED
+
+
+NO_ATTEMPT: Final = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL)  # Floodgate itself decided, without one
 
 
 class Class(enum.StrEnum):

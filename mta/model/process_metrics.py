@@ -1,6 +1,6 @@
-"""The metrics of a process: it tells them with each confirmation of its rules, and the API exports them.
+"""The metrics of a process: a worker tells them with each confirmation of its rules, a journal with its leases.
 
-Both sides name them by this list. A process of another release may tell more, or less.
+The API exports them; both sides name them by this list. A process of another release may tell more, or less.
 """
 
 from collections.abc import Mapping
@@ -65,6 +65,21 @@ REAPED: Final = ProcessMetric("reaped", "sessions_reaped", "Dead sessions whose 
 RECLAIMED: Final = ProcessMetric(
     "reclaimed", "deliveries_reclaimed", "Deliveries that were taken back from dead sessions."
 )
+JOURNAL_DROPPED: Final = ProcessMetric(
+    "journal_dropped", "journal_dropped", 'Event entries dropped unread (journal.when_behind = "drop").'
+)
+JOURNAL_UNDECODABLE: Final = ProcessMetric(
+    "journal_undecodable", "journal_undecodable", "Events that could not be decoded; their lines show the bytes."
+)
+JOURNAL_FAILURES: Final = ProcessMetric(
+    "journal_failures", "journal_failures", "Times that the store, the spool or the log could not be used."
+)
+SPOOL_BYTES: Final = ProcessMetric(
+    "spool_bytes", "journal_spool_bytes", "Size of the journal's spool on the node's disk.", is_counter=False
+)
+SPOOL_DAMAGED: Final = ProcessMetric(
+    "spool_damaged", "journal_spool_damaged", "Stretches of the spool that could not be read."
+)
 
 PROCESS_METRICS: Final = (
     MESSAGES,
@@ -83,4 +98,9 @@ PROCESS_METRICS: Final = (
     ESCAPED,
     REAPED,
     RECLAIMED,
+    JOURNAL_DROPPED,
+    JOURNAL_UNDECODABLE,
+    JOURNAL_FAILURES,
+    SPOOL_BYTES,
+    SPOOL_DAMAGED,
 )

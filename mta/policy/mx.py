@@ -1,5 +1,6 @@
 """Which hosts and addresses mail for a domain goes to, from what DNS and the routes say (RFC 5321 5.1, RFC 7505)."""
 
+import enum
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -90,8 +91,20 @@ def is_address(host: str) -> bool:
     return True
 
 
-def why_refused(ip: str, port: int, own: Sequence[Address]) -> str:
-    """Why mail must not go to an address that DNS (or a literal) gave; "" = it may.
+class Refusal(enum.Enum):
+    """Why mail must not go to an address: words for people, and the enhanced code (RFC 3463)."""
+
+    NO_HOST = "not the address of a host", "5.4.4"
+    LOOP = "this node itself: a mail loop", "5.4.6"
+    LOOPBACK = "a loopback address", "5.4.4"
+
+    def __init__(self, words: str, enhanced: str) -> None:
+        self.words = words
+        self.enhanced = enhanced
+
+
+def why_refused(ip: str, port: int, own: Sequence[Address]) -> Refusal | None:
+    """Why mail must not go to an address that DNS (or a literal) gave; None: it may.
 
     Our own listeners would be a loop. Loopback is refused on port 25: a stranger's DNS must not steer mail into what
     runs beside us (on another `delivery.mx_port` the operator has said where mail goes).
@@ -100,12 +113,12 @@ def why_refused(ip: str, port: int, own: Sequence[Address]) -> str:
     if address.version == 6 and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     if address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255":
-        return "not the address of a host"
+        return Refusal.NO_HOST
     if is_own(ip, port, own):
-        return "this node itself: a mail loop"
+        return Refusal.LOOP
     if address.is_loopback and port == SMTP_PORT:
-        return "a loopback address"
-    return ""
+        return Refusal.LOOPBACK
+    return None
 
 
 def is_own(ip: str, port: int, own: Sequence[Address]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mta.model.mail import Record
-from mta.model.settings import DeliverySettings
+from mta.policy.shaping import Plan
 
 _JITTER = 0.1
 
@@ -14,13 +14,13 @@ def delay_ms(retries: Sequence[float], attempts: int, chance: float) -> int:
     return int(seconds * 1000 * (1 - _JITTER + 2 * _JITTER * chance))
 
 
-def next_attempt(record: Record, attempts: int, now: int, delivery: DeliverySettings, chance: float) -> int | None:
+def next_attempt(record: Record, attempts: int, now: int, plan: Plan, chance: float) -> int | None:
     """Unix ms of the attempt after `attempts` that ended; None: attempts or time are used up, the delivery has expired.
 
     An attempt that would come after the message's time is not waited for: the sender learns of it now.
     """
-    most = record.max_attempts or delivery.max_attempts
-    retries = record.retries or delivery.retries
+    most = record.max_attempts or plan.max_attempts
+    retries = record.retries or plan.retries
     if (most and attempts >= most) or not retries:
         return None
     due = now + delay_ms(retries, attempts, chance)

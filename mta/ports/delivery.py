@@ -1,6 +1,6 @@
 """What scheduling and egress ask of one another, and of DNS."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.mail import Claimed, QueueKey
@@ -14,11 +14,11 @@ class Deliver(Protocol):
         """How many more deliveries of the queue it would take now (connections open or allowed, times a depth)."""
         ...
 
-    def may_begin(self, queue: QueueKey) -> bool:
+    def can_start(self, queue: QueueKey) -> bool:
         """Whether another transaction of the queue could begin without waiting for the end of one that runs."""
         ...
 
-    def take(self, deliveries: Sequence[Claimed]) -> None:
+    def deliver(self, deliveries: Sequence[Claimed]) -> None:
         """Attempt them (all of one queue): each is settled exactly once, sooner or later."""
         ...
 
@@ -36,8 +36,13 @@ class Settle(Protocol):
         """The second look found the permit gone after the dot was written: record it (event Escaped)."""
         ...
 
-    def room_for(self, queue: QueueKey) -> None:
-        """The queue may have room again (a connection came free or was closed)."""
+
+class Capacity(Protocol):
+    """Scheduling, as egress tells it of room for more deliveries. Synchronous."""
+
+    def room_for(self, queue: QueueKey, room: Callable[[], int]) -> None:
+        """The queue may have room again: a connection came free or was closed. `room` answers how much; it is asked
+        only where mail of the queue waits for room."""
         ...
 
     def room_for_new(self) -> None:

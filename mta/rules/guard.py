@@ -10,7 +10,7 @@ from mta.model.errors import SessionLost, StoreError, UnreadableRule, severity
 from mta.model.ids import MessageId
 from mta.model.rules import Head, PastDot, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
-from mta.ports.rules import Confirmed, RuleStore
+from mta.ports.rule_store import Confirmed, RuleStore
 from mta.rules.failover import Loss, loss_of
 from mta.timing.clock import boottime, wall_ms
 
@@ -75,11 +75,14 @@ class Guard:
         """Why nothing can be confirmed: a rule of the store cannot be read here. "" = all can."""
         return self._unreadable
 
-    def may_begin(self) -> bool:
+    def may_send_mail(self) -> bool:
         return self._now() < self._permit_until - self._staleness / 2
 
-    def may_dot(self) -> bool:
+    def may_send_dot(self) -> bool:
         return self._now() < self._permit_until
+
+    def is_fresh(self) -> bool:
+        return self.may_send_dot()
 
     def on_change(self, abort: ChangeHook) -> None:
         self._change_hooks.append(abort)

@@ -138,7 +138,8 @@ class EmbeddedServer:
             return False
         try:
             writer.write(b"PING\r\n")
-            return (await asyncio.wait_for(reader.readline(), 5.0)).startswith(b"+PONG")
+            async with asyncio.timeout(5.0):
+                return (await reader.readline()).startswith(b"+PONG")
         except (TimeoutError, OSError):
             return False
         finally:
@@ -155,7 +156,8 @@ class EmbeddedServer:
             return
         process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), 30.0)
+            async with asyncio.timeout(30.0):
+                await process.wait()
         except TimeoutError:
             log.error("the embedded server does not stop; it is killed (its append-only file is complete)")
             process.kill()

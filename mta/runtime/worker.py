@@ -4,26 +4,31 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
+from mta.admission.at_acceptance import AcceptanceRules
+from mta.admission.group_commit import STORE_FULL, GroupCommit
+from mta.admission.submission import TrustedSubmissions
 from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
-from mta.ingress.admission import STORE_FULL, Admission
-from mta.ingress.crew import Crew
-from mta.ingress.door import Door
+from mta.egress.egress_ports import EgressPorts
 from mta.ingress.listener import Listener
-from mta.ingress.reception import Reception
 from mta.ingress.turn_away import TurnAway
+from mta.ingress.worker_loads import WorkerLoads
 from mta.model import process_metrics as told
 from mta.model.errors import StoreError, reason_of
+from mta.policy.served_pools import SERVES
+from mta.policy.shaping import Shaping
+from mta.ports.admission import ClaimOnAccept
 from mta.redis_store import keys
 from mta.rules.guard import Guard
-from mta.rules.unserved import SERVES
 from mta.runtime.child import Child, run
 from mta.runtime.room import Room
 from mta.runtime.served_pools import ServedPools, held
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring import Store, open_store
+from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.limits import SharedLimits
+from mta.scheduling.queue_room import QueueRoom
 from mta.scheduling.reaper import Reaper
 from mta.scheduling.settler import Settler
 
@@ -34,19 +39,29 @@ _PATIENCE = 2.0  # seconds until a store that does not answer is taken to be awa
 _LAST_WRITES = 2.0  # seconds after the drain timeout for outcomes that wait for the store
 
 
-class Intake:
+class Inbound:
     """The way in of this process."""
 
-    def __init__(self, child: Child, store: Store, guard: Guard, waiting: TurnAway) -> None:
+    def __init__(
+        self, child: Child, store: Store, guard: Guard, waiting: TurnAway, delivery: ClaimOnAccept | None
+    ) -> None:
+        """`delivery` is that of this process, if it delivers."""
         settings = child.settings
         self._probe = StoreProbe(store.link)
-        door = Door(guard, settings.node.name, settings.rules.undo_window)
+        rules = AcceptanceRules(guard, settings.node.name, settings.rules.undo_window)
         self._room = Room(settings)
-        self.admission = Admission(store.queues, settings.smtp.commit_delay, door.ask, has_room=self._room.takes)
-        reception = Reception(settings)
+        self.admission = GroupCommit(
+            store.queues,
+            settings.smtp.commit_delay,
+            rules.decide,
+            delivery=delivery,
+            clients=lambda: self.listener.connections_open,
+            has_room=self._room.takes,
+        )
+        submissions = TrustedSubmissions(settings, self.admission)
         self._waiting = waiting
         self._sockets = waiting.sockets
-        self.listener = Listener(self._sockets, settings, reception, self.admission, waiting.crew)
+        self.listener = Listener(self._sockets, settings, submissions, self.admission, waiting.loads)
 
     def start(self) -> None:
         """Mail is taken from now on."""
@@ -81,24 +96,28 @@ class Intake:
         await self._probe.close()
 
 
-class Outgo:
+class Outbound:
     """The way out of this process."""
 
     def __init__(self, child: Child, store: Store, guard: Guard) -> None:
         settings = held(child.settings)
+        shaping = Shaping(settings)
         self._resolver = DnsResolver(settings.delivery.dns_servers)
-        self._limits = SharedLimits(store.limits, settings)
-        self.settler = Settler(store.queues, guard, settings)
-        self.egress = Egress(settings, self._resolver, guard, self.settler, self._limits, store.content)
+        self._limits = SharedLimits(store.limits, shaping)
+        self._lanes = ClaimLanes(store.queues.lanes)
+        room = QueueRoom(self._lanes)
+        self.settler = Settler(store.queues, guard, settings, shaping, self._lanes.wake)
+        ports = EgressPorts(self._resolver, guard, self.settler, self._limits, store.content, room)
+        self.egress = Egress(settings, shaping, ports)
         self.pools = ServedPools(settings, store.sweeps.pools)
-        self.dispatcher = Dispatcher(store.queues, self.egress, guard, self.settler, self.pools)
+        self.dispatcher = Dispatcher(store.queues, self.egress, guard, self.settler, self.pools, self._lanes, room)
         store.link.hear(keys.WAKE_CHANNEL, self._wake)
         store.link.on_reconnect(self.pools.look_soon)
-        store.link.on_reconnect(self.dispatcher.wake_all)
+        store.link.on_reconnect(self._lanes.wake_all)
         guard.on_lost(self._limits.renew)
 
     def _wake(self, prefix: bytes) -> None:
-        self.dispatcher.wake(keys.lane_of_prefix(prefix))
+        self._lanes.wake(keys.lane_of_prefix(prefix))
         self.pools.look_soon()
 
     async def watch(self) -> None:
@@ -129,8 +148,10 @@ class Worker:
             store.rules, settings.node.name, metrics=self._metrics, protected=settings.rules.protected_tags
         )
         waiting.because(self._why_it_waits)
-        self._intake = Intake(child, store, self._guard, waiting) if "smtp" in settings.node.roles else None
-        self._outgo = Outgo(child, store, self._guard) if "delivery" in settings.node.roles else None
+        self._outbound = Outbound(child, store, self._guard) if "delivery" in settings.node.roles else None
+        delivery = self._outbound.dispatcher if self._outbound is not None else None
+        smtp = "smtp" in settings.node.roles
+        self._inbound = Inbound(child, store, self._guard, waiting, delivery) if smtp else None
         self._reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
         store.link.hear(keys.DEAD_CHANNEL, lambda session: self._reaper.look_now())
 
@@ -140,15 +161,15 @@ class Worker:
         essential(self._guard.start())
         essential(self._store.link.listen())
         await self._child.unless_stopped(self._guard.ready())
-        if self._outgo is not None:
-            watchers.append(essential(asyncio.create_task(self._outgo.pools.follow(), name="served pools")))
-            watchers.append(essential(asyncio.create_task(self._outgo.watch(), name="settler")))
-            self._outgo.dispatcher.start()
-            for task in self._outgo.dispatcher.tasks:
+        if self._outbound is not None:
+            watchers.append(essential(asyncio.create_task(self._outbound.pools.follow(), name="served pools")))
+            watchers.append(essential(asyncio.create_task(self._outbound.watch(), name="settler")))
+            self._outbound.dispatcher.start()
+            for task in self._outbound.dispatcher.tasks:
                 essential(task)
-        if self._intake is not None:
-            watchers.append(essential(asyncio.create_task(self._intake.watch_store(), name="store watch")))
-            self._intake.start()
+        if self._inbound is not None:
+            watchers.append(essential(asyncio.create_task(self._inbound.watch_store(), name="store watch")))
+            self._inbound.start()
         self._child.ready()
         await self._child.stopping.wait()
         await self._drain()
@@ -163,7 +184,7 @@ class Worker:
 
     async def _drain(self) -> None:
         seconds = self._child.settings.node.drain_timeout
-        parts = [part.drain(seconds) for part in (self._intake, self._outgo) if part is not None]
+        parts = [part.drain(seconds) for part in (self._inbound, self._outbound) if part is not None]
         goodbye = False
         try:
             async with asyncio.timeout(seconds + _LAST_WRITES):
@@ -179,32 +200,35 @@ class Worker:
     def _metrics(self) -> Mapping[str, float]:
         """The figures of `model.process_metrics`, told with each confirmation; and the pools that are served here."""
         found: dict[str, float] = {told.REAPED.key: self._reaper.reaped, told.RECLAIMED.key: self._reaper.reclaimed}
-        if self._intake is not None:
-            admission, listener = self._intake.admission, self._intake.listener
+        if self._inbound is not None:
+            admission = self._inbound.admission
             found[told.MESSAGES.of("accepted")] = admission.accepted
             found[told.MESSAGES.of("deferred")] = admission.deferred
             found[told.MESSAGES.of("rejected")] = admission.rejected
             found[told.MESSAGES.of("unanswered")] = admission.unanswered
-            found[told.MESSAGES.of("refused")] = listener.refused
+            found[told.MESSAGES.of("refused")] = admission.refused
             found[told.ACCEPTED_DELIVERIES.key] = admission.accepted_recipients
             found[told.ACCEPTED_BYTES.key] = admission.accepted_bytes
+            listener = self._inbound.listener
             found[told.CONNECTIONS_IN.key] = listener.connections_open
             found[told.CONNECTIONS_REFUSED.key] = listener.connections_refused
-        if self._outgo is not None:
-            settler = self._outgo.settler
-            found[told.CLAIMED.key] = self._outgo.dispatcher.claimed
+        if self._outbound is not None:
+            settler = self._outbound.settler
+            found[told.CLAIMED.key] = self._outbound.dispatcher.claimed
             found[told.STALE.key] = settler.stale
             found[told.REDECIDED.key] = settler.redecided
             found[told.RETRIED_CALLS.key] = settler.retried_calls
             found |= told.SETTLED.each(settler.outcomes)
-            found |= self._outgo.egress.metrics()
-            found |= dict.fromkeys((SERVES + pool for pool in self._outgo.pools()), 1)
+            found |= settler.returns.metrics()
+            found |= self._outbound.egress.metrics()
+            found |= dict.fromkeys((SERVES + pool for pool in self._outbound.pools()), 1)
         return found
 
 
 async def main(child: Child) -> None:
     roles = tuple(role for role in ("smtp", "delivery") if role in child.settings.node.roles)
-    waiting = TurnAway(child.listeners(), Crew.at(child.boot.seat) if child.boot.seat else Crew.alone())
+    slot = child.boot.load_slot
+    waiting = TurnAway(child.listeners(), WorkerLoads.alone() if slot is None else WorkerLoads.at(slot))
     waiting.start()
     try:
         store = await open_store(

@@ -1,21 +1,23 @@
 """The dispatcher: when a lane has due deliveries and egress has room for them, it claims them and hands them over."""
 
 import asyncio
+import functools
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from mta.model.errors import StoreError, severity
 from mta.model.ids import message_of
 from mta.model.mail import Claimed, QueueKey
-from mta.model.outcomes import Origin, Outcome, Reply, Stage, Verdict
+from mta.model.outcomes import ReturnReason, Stage, Verdict
 from mta.policy.retry import has_expired
+from mta.policy.rule_effect import effect_of
 from mta.ports.delivery import Deliver
-from mta.ports.queueing import Claims, Want
+from mta.ports.queueing import ClaimRequest, Claims
 from mta.ports.rules import Rules
-from mta.scheduling.lane_view import LaneView
-from mta.scheduling.settlement import canceled_outcome, forced_outcome
+from mta.scheduling.claim_lanes import ClaimLane, ClaimLanes
+from mta.scheduling.queue_room import QueueRoom
+from mta.scheduling.settlement import canceled_outcome, returned_outcome
 from mta.scheduling.settler import Settler
 from mta.timing.clock import wall_ms
 
@@ -24,7 +26,6 @@ _MOST_BYTES = 4 * 1024 * 1024
 _TICK = 1.0
 _GATHER = 0.002  # what becomes due within this time after a wake-up is claimed with it
 _PACE = 0.02  # looks of a lane that is woken all the time come that far apart: each finds more
-_RIPEN, _RIPE = 0.003, 32  # room is waited for until there is this much, or for this long
 _PAGE, _DEEP_PAGE, _DEEP_EVERY = 256, 4096, 0.25
 _NOTHING_PAUSE = 0.02  # the agenda was early, another process was faster, or the store's clock is behind ours
 _BLOCKED, _BLOCKED_EVERY = 10.0, 2.0  # a queue without room for so long is looked through for expired mail, so often
@@ -32,72 +33,10 @@ _BLOCKED_BYTES = 256 * 1024
 _POISON = 5
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 
-_STOPPING = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL, reason="this process is stopping")
-_NO_ROOM = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL, reason="there is no connection for it yet")
+_STOPPING = returned_outcome(ReturnReason.STOPPING)
+_NO_CONNECTION = returned_outcome(ReturnReason.NO_CONNECTION)
 
 _log = logging.getLogger(__name__)
-
-
-class _Alarm:
-    """A sleep that can be cut short; a ring while nobody sleeps ends the next sleep at once."""
-
-    __slots__ = ("_rung", "_sleeper")
-
-    def __init__(self) -> None:
-        self._rung = False
-        self._sleeper: asyncio.Future[None] | None = None
-
-    def ring(self) -> None:
-        self._rung = True
-        if self._sleeper is not None and not self._sleeper.done():
-            self._sleeper.set_result(None)
-
-    async def sleep(self, seconds: float) -> bool:
-        """Whether it was rung before the time was over."""
-        rung = True
-        if not self._rung:
-            loop = asyncio.get_running_loop()
-            self._sleeper = loop.create_future()
-            timer = loop.call_later(seconds, self._over)
-            try:
-                await self._sleeper
-            finally:
-                timer.cancel()
-                self._sleeper = None
-            rung = self._rung
-        self._rung = False
-        return rung
-
-    def _over(self) -> None:
-        if self._sleeper is not None and not self._sleeper.done():
-            self._sleeper.set_result(None)
-
-
-class _Lane:
-    """One lane's loop."""
-
-    __slots__ = (
-        "alarm",
-        "blocked",
-        "look",
-        "looked",
-        "looked_blocked",
-        "looked_deep",
-        "number",
-        "pause",
-        "view",
-        "woken",
-    )
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.alarm = _Alarm()
-        self.view = LaneView()
-        self.look = True  # the agenda may have changed
-        self.woken = False  # by a hint: more of the same may follow at once
-        self.looked = self.looked_deep = self.looked_blocked = 0.0  # monotonic time
-        self.blocked: dict[QueueKey, float] = {}  # queue -> since when it is due and has no room (monotonic time)
-        self.pause = 0.0  # after trouble with the store
 
 
 class Dispatcher:
@@ -110,103 +49,57 @@ class Dispatcher:
         rules: Rules,
         settler: Settler,
         pools: Callable[[], Iterable[str]],
+        lanes: ClaimLanes,
+        room: QueueRoom,
         *,
         clock: Callable[[], int] = wall_ms,
     ) -> None:
-        """`pools` names the pools this node serves now; `clock` gives Unix milliseconds."""
+        """`pools` names the pools that this node serves now; `clock` gives Unix milliseconds."""
         self._claims = claims
         self._deliver = deliver
         self._rules = rules
         self._settler = settler
         self._pools = pools
         self._clock = clock
-        self._lanes = [_Lane(number) for number in range(claims.lanes)]
+        self._lanes = lanes
+        self._room = room
         self.tasks: list[asyncio.Task[None]] = []  # one a lane; they end by drain only, or by a defect
         self._draining = False
-        self._asked: dict[QueueKey, int] = {}  # deliveries asked for in claims under way
-        self._waiting: dict[QueueKey, deque[_Lane]] = {}  # lanes that have work for which there was no room
-        self._ripening: dict[QueueKey, asyncio.TimerHandle] = {}
         self.claimed = self.intercepted = self.deferred = self.parked = self.expired = 0
 
     def start(self) -> None:
-        self._settler.on_room(self.room_for, self._look_for_room)
-        self._settler.on_returned(self.wake)
-        self._claims.claim_fresh(self)
-        self._rules.on_permit(self.wake_all)
+        self._rules.on_permit(self._lanes.wake_all)
         loop = asyncio.get_running_loop()
         self.tasks = [loop.create_task(self._run(lane)) for lane in self._lanes]
 
     async def drain(self) -> None:
         """Claim nothing more; returns when no claim is under way."""
         self._draining = True
-        for lane in self._lanes:
-            lane.alarm.ring()
-        for timer in self._ripening.values():
-            timer.cancel()
+        self._lanes.ring_all()
+        self._room.close()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    def wake(self, lane: int) -> None:
-        """A hint that the lane's queues have changed."""
-        woken = self._lanes[lane]
-        woken.look = woken.woken = True
-        woken.alarm.ring()
-
-    def wake_all(self) -> None:
-        for lane in range(len(self._lanes)):
-            self.wake(lane)
-
-    def room_for(self, queue: QueueKey) -> None:
-        """Egress may take more of the queue. The lane that waited longest gets the room, once there is enough of it."""
-        if queue not in self._waiting or self._draining:
-            return
-        timer = self._ripening.get(queue)
-        if self._room(queue) >= _RIPE:
-            if timer is not None:
-                timer.cancel()
-            self._give_room(queue)
-        elif timer is None:
-            self._ripening[queue] = asyncio.get_running_loop().call_later(_RIPEN, self._give_room, queue)
-
-    def _look_for_room(self) -> None:
-        for lane in self._lanes:
-            lane.alarm.ring()
-
-    def _give_room(self, queue: QueueKey) -> None:
-        self._ripening.pop(queue, None)
-        lanes = self._waiting.get(queue)
-        if lanes is None:
-            return
-        lanes.popleft().alarm.ring()
-        if not lanes:
-            del self._waiting[queue]
-
     def reserve(self, queue: QueueKey, count: int) -> int:
-        """Mail of this process's own intake, claimed as it is accepted: not what would wait here while another process
-        may have a connection for it, nor what would overtake mail that waits for the same room."""
-        if self._draining or queue in self._waiting or not self._rules.may_begin() or queue.pool not in self._pools():
+        """Of mail that this process accepts: none if it would have to wait here for a connection that another process
+        may have, and none if older mail of the queue waits for room."""
+        if self._draining or queue in self._room or not self._rules.may_send_mail() or queue.pool not in self._pools():
             return 0
-        most = max(0, min(count, self._room(queue))) if self._deliver.may_begin(queue) else 0
+        most = max(0, min(count, self._free(queue))) if self._deliver.can_start(queue) else 0
         if most:
-            self._asked[queue] = self._asked.get(queue, 0) + most
+            self._room.ask(queue, most)
         return most
 
     def take(self, queue: QueueKey, reserved: int, claimed: Sequence[Claimed]) -> None:
-        self._answered(queue, reserved)
+        self._room.answered(queue, reserved)
         self.claimed += len(claimed)
         if claimed:
             self._hand_over(queue, claimed)
 
-    def _answered(self, queue: QueueKey, most: int) -> None:
-        left = self._asked[queue] - most
-        if left:
-            self._asked[queue] = left
-        else:
-            del self._asked[queue]
+    def _free(self, queue: QueueKey) -> int:
+        """How many more deliveries of the queue may be claimed."""
+        return self._room.left(queue, self._deliver.room(queue))
 
-    def _room(self, queue: QueueKey) -> int:
-        return self._deliver.room(queue) - self._asked.get(queue, 0)
-
-    async def _run(self, lane: _Lane) -> None:
+    async def _run(self, lane: ClaimLane) -> None:
         while not self._draining:
             try:
                 pause = await self._round(lane)
@@ -225,15 +118,15 @@ class Dispatcher:
             else:
                 await asyncio.sleep(0)
 
-    async def _round(self, lane: _Lane) -> float:
+    async def _round(self, lane: ClaimLane) -> float:
         """Look and claim once; seconds to sleep before the next round, 0 = there is more to do."""
-        if not self._rules.may_begin():
+        if not self._rules.may_send_mail():
             lane.look = True
             return _TICK
         looked = lane.look or time.monotonic() - lane.looked > _TICK  # the agenda shows little of the future
         if looked:
             await self._look(lane)
-        wants = lane.view.wants(self._clock(), self._room, _BATCH)
+        wants = lane.view.wants(self._clock(), self._free, _BATCH)
         if wants:
             for queue, _ in wants:
                 lane.blocked.pop(queue, None)
@@ -248,19 +141,17 @@ class Dispatcher:
         lane.look = True  # others stood behind the page
         return 0.0
 
-    def _until(self, lane: _Lane) -> float:
+    def _until(self, lane: ClaimLane) -> float:
         soonest = lane.view.soonest(self._clock())
         return _TICK if soonest is None else min(_TICK, max(0.001, soonest / 1000))
 
-    def _wait_for_room(self, lane: _Lane) -> None:
+    def _wait_for_room(self, lane: ClaimLane) -> None:
         before, lane.blocked, now = lane.blocked, {}, time.monotonic()
         for queue in lane.view.ready(self._clock()):
             lane.blocked[queue] = before.get(queue, now)
-            lanes = self._waiting.setdefault(queue, deque())
-            if lane not in lanes:
-                lanes.append(lane)
+            self._room.wait(queue, lane)
 
-    async def _expire_blocked(self, lane: _Lane) -> None:
+    async def _expire_blocked(self, lane: ClaimLane) -> None:
         """Mail expires although its queue gets no room: claim some of it, and put back what has time left. It goes to
         the queue's end, so that with time all of the queue is looked at."""
         now = time.monotonic()
@@ -270,15 +161,15 @@ class Dispatcher:
         long = [queue for queue, since in lane.blocked.items() if now - since >= _BLOCKED][:_BATCH]
         if not long:
             return
-        wants = [Want(queue, max(1, _BATCH // len(long))) for queue in long]
+        wants = [ClaimRequest(queue, max(1, _BATCH // len(long))) for queue in long]
         by_queue: dict[QueueKey, list[Claimed]] = {}
         for one in await self._claims.claim(lane.number, wants, _BLOCKED_BYTES):
             by_queue.setdefault(one.queue, []).append(one)
         for queue, claimed in by_queue.items():
             for one in self._fit(queue, claimed):
-                self._settler.settle(one, _NO_ROOM)
+                self._settler.settle(one, _NO_CONNECTION)
 
-    async def _look(self, lane: _Lane) -> None:
+    async def _look(self, lane: ClaimLane) -> None:
         lane.look = False
         lane.looked = time.monotonic()
         pools = tuple(self._pools())
@@ -295,15 +186,15 @@ class Dispatcher:
             # More domains have work than one page shows: those behind must not starve.
             lane.looked_deep, most = now, _DEEP_PAGE
 
-    async def _claim(self, lane: _Lane, wants: list[Want]) -> int:
+    async def _claim(self, lane: ClaimLane, wants: list[ClaimRequest]) -> int:
         """Claim, decide by rule, hand the rest to egress; how many were claimed."""
         for queue, most in wants:
-            self._asked[queue] = self._asked.get(queue, 0) + most
+            self._room.ask(queue, most)
         try:
             claimed = await self._claims.claim(lane.number, wants, _MOST_BYTES)
         finally:
             for queue, most in wants:
-                self._answered(queue, most)
+                self._room.answered(queue, most)
         self.claimed += len(claimed)
         by_queue: dict[QueueKey, list[Claimed]] = {}
         for one in claimed:
@@ -312,14 +203,14 @@ class Dispatcher:
         for queue, some in by_queue.items():
             self._hand_over(queue, some)
         for queue, _ in wants:
-            if queue in self._waiting and self._room(queue) > 0:
-                self.room_for(queue)
+            if queue in self._room and self._free(queue) > 0:
+                self._room.room_for(queue, functools.partial(self._deliver.room, queue))
         return len(claimed)
 
     def _hand_over(self, queue: QueueKey, claimed: Sequence[Claimed]) -> None:
         fit = self._fit(queue, claimed)
         if fit:
-            self._deliver.take(fit)
+            self._deliver.deliver(fit)
 
     def _fit(self, queue: QueueKey, claimed: Sequence[Claimed]) -> list[Claimed]:
         """Settle what ends or is held before an attempt; the rest may be attempted."""
@@ -340,7 +231,7 @@ class Dispatcher:
                 continue
             rule = match(pool, "", domain, one.record.labels)
             if rule is not None:
-                outcome = forced_outcome(rule, table.head.generation, Stage.ATTEMPT)
+                outcome = effect_of(rule, table.head.generation, Stage.ATTEMPT)
                 self.intercepted += outcome.verdict is Verdict.INTERCEPTED
                 self.deferred += outcome.verdict is Verdict.TEMPORARY
                 self._settler.settle(one, outcome)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mta.model.mail import QueueKey
-from mta.ports.queueing import Due, Want
+from mta.ports.queueing import ClaimRequest, Due
 
 
 class LaneView:
@@ -41,7 +41,7 @@ class LaneView:
         later = [at for at in self._due.values() if at > now]
         return min(later) - now if later else None
 
-    def wants(self, now: int, room: Callable[[QueueKey], int], most: int) -> list[Want]:
+    def wants(self, now: int, room: Callable[[QueueKey], int], most: int) -> list[ClaimRequest]:
         """What to claim: at most `most` in all, shared evenly among the queues that are due and have room."""
         ready: list[tuple[QueueKey, int]] = []
         for queue in self.ready(now):
@@ -61,9 +61,9 @@ class LaneView:
             more = min(left, free - shares[at])
             shares[at] += more
             left -= more
-        return [Want(queue, count) for (queue, _), count in zip(ready, shares, strict=True)]
+        return [ClaimRequest(queue, count) for (queue, _), count in zip(ready, shares, strict=True)]
 
-    def served(self, wants: Sequence[Want], got: Mapping[QueueKey, int], cut: bool) -> None:
+    def served(self, wants: Sequence[ClaimRequest], got: Mapping[QueueKey, int], cut: bool) -> None:
         """A claim was answered: what gave less than was wanted has no more; the rest gets its next turn later.
 
         `cut`: the answer may have ended at its size, so a short share says nothing.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mta.model.errors import StoreError, severity
 from mta.model.mail import QueueKey
-from mta.model.settings import DomainSettings, Settings
+from mta.policy.shaping import Shaping
 from mta.ports.delivery import LimitStore
 
 # Instants lie on a grid of (60 s + this slack) / limit and may be used until 0.9 s after their time, so that no
@@ -22,8 +22,6 @@ _POLL = 0.25  # when every slot is out
 _KEEP = 0.5  # slots not in use are given back after that time
 _ASKING = 0.01
 _AWAY = 1.0
-
-_NO_LIMITS = DomainSettings()
 
 _log = logging.getLogger(__name__)
 
@@ -162,26 +160,23 @@ class _Slots:
 class SharedLimits:
     """Fulfils ports.delivery.Limits. A domain without limits costs no call."""
 
-    def __init__(self, store: LimitStore, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: LimitStore, shaping: Shaping, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._shaping = shaping
         self._clock = clock
         self._slots: dict[QueueKey, _Slots] = {}
         self._rates: dict[tuple[str, QueueKey], _Rate] = {}
-        self.reload(settings)
-
-    def reload(self, settings: Settings) -> None:
-        self._domains = settings.domains
 
     async def take_connection(self, queue: QueueKey) -> float:
-        limits = self._domains.get(queue.domain, _NO_LIMITS)
-        if limits.connections:
+        plan = self._shaping.plan(queue)
+        if plan.connections:
             slots = self._slots.get(queue)
             if slots is None:
                 slots = self._slots[queue] = _Slots(self._store, queue)
-            if not await slots.take(limits.connections):
+            if not await slots.take(plan.connections):
                 return _POLL
-        if limits.connections_per_minute:
-            wait = self._rate("connections", queue).take(limits.connections_per_minute)
+        if plan.connections_per_minute:
+            wait = self._rate("connections", queue).take(plan.connections_per_minute)
             if wait > 0:
                 self.give_connection(queue)
                 return wait
@@ -193,10 +188,8 @@ class SharedLimits:
             slots.put()
 
     def take_message(self, queue: QueueKey) -> float:
-        limits = self._domains.get(queue.domain)
-        if limits is None or not limits.messages_per_minute:
-            return 0.0
-        return self._rate("messages", queue).take(limits.messages_per_minute)
+        per_minute = self._shaping.plan(queue).messages_per_minute
+        return self._rate("messages", queue).take(per_minute) if per_minute else 0.0
 
     def renew(self) -> None:
         """The session is a new one: what is in use is held under its name from now on."""

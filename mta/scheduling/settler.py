@@ -10,13 +10,15 @@ import msgspec
 
 from mta.model.errors import SessionLost, StoreAway, StoreError, severity
 from mta.model.ids import lane_of
-from mta.model.mail import Claimed, QueueKey
-from mta.model.outcomes import Class, Outcome, Stage, Verdict
+from mta.model.mail import Claimed
+from mta.model.outcomes import Class, Outcome, ReturnReason, Stage, Verdict
 from mta.model.settings import Settings
-from mta.policy.rule_table import ends
+from mta.policy.rule_effect import ends, overruled
+from mta.policy.shaping import Shaping
 from mta.ports.queueing import Claims, Move, Settled, Settlement
 from mta.ports.rules import Rules
 from mta.scheduling import settlement
+from mta.scheduling.returns import Returns
 from mta.timing.clock import wall_ms
 
 _BATCH = 100
@@ -37,7 +39,7 @@ class _Item(msgspec.Struct, gc=False):
     settlement: Settlement
 
 
-class _Lane:
+class _SettleLane:
     """What waits to be written in one lane."""
 
     __slots__ = ("flushing", "notes", "number", "pause", "timer", "waiting")
@@ -62,36 +64,28 @@ class Settler:
         claims: Claims,
         rules: Rules,
         settings: Settings,
+        shaping: Shaping,
+        wake: Callable[[int], None],
         *,
         clock: Callable[[], int] = wall_ms,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`clock` gives Unix milliseconds, `chance` a number in [0, 1)."""
+        """`wake` hears of the lanes in whose queues deliveries are due again; `clock` gives Unix milliseconds, `chance`
+        a number in [0, 1)."""
         self._claims = claims
         self._rules = rules
         self._clock = clock
         self._chance = chance
-        self._lanes = [_Lane(number) for number in range(claims.lanes)]
-        self._has_room: Callable[[QueueKey], None] = lambda queue: None
-        self._has_room_for_new: Callable[[], None] = lambda: None
-        self._returned: Callable[[int], None] = lambda lane: None
+        self._lanes = [_SettleLane(number) for number in range(claims.lanes)]
+        self._wake = wake
+        self._terms = settlement.Terms(
+            settings.node.name, settings.delivery, shaping, int(settings.rules.undo_window * 1000)
+        )
+        self.returns = Returns(clock)
         self.defect: Exception | None = None  # a bug of ours: this process had better end
         self.broken = asyncio.Event()
         self.outcomes = Counter[str]()  # settled deliveries by what became of them
         self.stale = self.redecided = self.lost = self.retried_calls = 0
-        self.reload(settings)
-
-    def reload(self, settings: Settings) -> None:
-        self._terms = settlement.Terms(settings.node.name, settings.delivery, int(settings.rules.undo_window * 1000))
-
-    def on_room(self, hook: Callable[[QueueKey], None], of_new: Callable[[], None]) -> None:
-        """Who wants to know that egress may take more of a queue, or of queues that it has no connection for."""
-        self._has_room = hook
-        self._has_room_for_new = of_new
-
-    def on_returned(self, hook: Callable[[int], None]) -> None:
-        """Who wants to know that deliveries went back to a lane's queues, due now."""
-        self._returned = hook
 
     @property
     def waiting(self) -> int:
@@ -123,12 +117,6 @@ class Settler:
         lane.notes.append(settlement.escaped(claimed, self._clock(), self._terms, mta, mx, remote_ip))
         self._start(lane)
 
-    def room_for(self, queue: QueueKey) -> None:
-        self._has_room(queue)
-
-    def room_for_new(self) -> None:
-        self._has_room_for_new()
-
     async def flush(self) -> None:
         """Return once everything settled before this call has been answered by the store."""
         while True:
@@ -150,7 +138,7 @@ class Settler:
         rule = table.match(claimed.queue.pool, "", claimed.queue.domain, claimed.record.labels)
         if rule is None or not ends(rule):
             return outcome
-        return settlement.forced_outcome(rule, table.head.generation, Stage.QUEUED, outcome)
+        return overruled(outcome, rule, table.head.generation, Stage.QUEUED)
 
     def _add(self, item: _Item) -> None:
         lane = self._lanes[lane_of(item.claimed.id)]
@@ -161,14 +149,14 @@ class Settler:
             elif lane.timer is None:
                 lane.timer = asyncio.get_running_loop().call_later(_WAIT, self._start, lane)
 
-    def _start(self, lane: _Lane) -> None:
+    def _start(self, lane: _SettleLane) -> None:
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
         if lane.flushing is None:
             lane.flushing = asyncio.get_running_loop().create_task(self._write(lane))
 
-    async def _write(self, lane: _Lane) -> None:
+    async def _write(self, lane: _SettleLane) -> None:
         try:
             while lane.waiting or lane.notes:
                 if lane.pause:
@@ -186,7 +174,7 @@ class Settler:
         finally:
             lane.flushing = None
 
-    async def _write_notes(self, lane: _Lane) -> None:
+    async def _write_notes(self, lane: _SettleLane) -> None:
         notes = lane.notes[:_BATCH]
         try:
             await self._claims.note(lane.number, notes)
@@ -195,7 +183,7 @@ class Settler:
             return
         del lane.notes[: len(notes)]
 
-    async def _write_batch(self, lane: _Lane, batch: list[_Item]) -> None:
+    async def _write_batch(self, lane: _SettleLane, batch: list[_Item]) -> None:
         try:
             answers = await self._claims.settle(lane.number, [item.settlement for item in batch])
         except SessionLost as error:
@@ -215,13 +203,13 @@ class Settler:
         lane.pause = 0.0
         self._answered(lane, batch, answers)
 
-    def _tell(self, lane: _Lane, error: StoreError) -> None:
+    def _tell(self, lane: _SettleLane, error: StoreError) -> None:
         self.retried_calls += 1
         if not lane.pause:
             _log.log(severity(error), "settling in lane %d waits for the store: %s", lane.number, error)
         lane.failed()
 
-    def _answered(self, lane: _Lane, batch: list[_Item], answers: list[Settled]) -> None:
+    def _answered(self, lane: _SettleLane, batch: list[_Item], answers: list[Settled]) -> None:
         returned = False
         for item, answer in zip(batch, answers, strict=True):
             if answer is _OK:
@@ -231,7 +219,9 @@ class Settler:
                 else:
                     said = _said(item)
                     self.outcomes[said] += 1
-                    returned = returned or said == _BACK
+                    if said == _BACK:
+                        returned = True
+                        self._note_return(item)
             elif answer is Settled.STALE:
                 self.stale += 1
             elif answer is Settled.CANCEL:
@@ -243,7 +233,11 @@ class Settler:
                 lane.waiting.append(self._decide_again(item))
                 lane.pause = _FIRST_PAUSE  # our table may still be the old one
         if returned:
-            self._returned(lane.number)
+            self._wake(lane.number)
+
+    def _note_return(self, item: _Item) -> None:
+        if item.outcome is not None and item.outcome.returned is not None:
+            self.returns.add(item.claimed, item.outcome.returned)
 
     def _decide_again(self, item: _Item) -> _Item:
         """The rule that decided may be gone, or one may be there that was not: the table of now decides."""
@@ -255,9 +249,11 @@ class Settler:
             queue, labels = claimed.queue, claimed.record.labels
             rule = table.match(queue.pool, outcome.mta, queue.domain, labels, outcome.remote_ip, outcome.mx)
             if rule is None:
-                outcome = msgspec.structs.replace(outcome, verdict=Verdict.RETURNED, forced=None)
+                outcome = msgspec.structs.replace(
+                    outcome, verdict=Verdict.RETURNED, forced=None, returned=ReturnReason.RULE_LIFTED
+                )
             else:
-                outcome = settlement.forced_outcome(rule, table.head.generation, stage, outcome)
+                outcome = overruled(outcome, rule, table.head.generation, stage)
         decided = self._decided(claimed, outcome)
         decided.settlement.again = item.settlement.again
         return decided

@@ -51,7 +51,6 @@ class ClientMachine:
         "_commands",
         "_lone",
         "_parser",
-        "_received",
         "_sent",
         "_states",
         "broken",
@@ -63,6 +62,7 @@ class ClientMachine:
         "mail",
         "needs_reset",
         "output",
+        "progress",
         "rcpts",
         "unintelligible",
     )
@@ -73,7 +73,7 @@ class ClientMachine:
         self._states: list[Phase] = []
         self._commands: list[bytes] = []
         self._sent = 0
-        self._received = 0
+        self.progress = 0  # replies of the running transaction that have been read
         self._accepted = 0
         self._lone = False
         self._abandoned = False
@@ -99,7 +99,7 @@ class ClientMachine:
             mail += " BODY=8BITMIME"
         self.mail = self.data = self.final = None
         self.rcpts = []
-        self._received = self._accepted = 0
+        self.progress = self._accepted = 0
         self._lone = self._abandoned = False
         if extensions.pipelining and not self.needs_reset:
             count = len(recipients)
@@ -129,7 +129,7 @@ class ClientMachine:
         for reply in self._parser.feed(data):
             if step is _DONE:
                 return self._unasked(reply)
-            if step is not _WAIT or self._received >= self._sent:
+            if step is not _WAIT or self.progress >= self._sent:
                 return self._early(reply)
             step = self._advance(reply)
             if self.broken:
@@ -170,14 +170,9 @@ class ClientMachine:
         """The command that is answered next: it was sent, or it follows. Once broken, the one whose answer broke it."""
         if self._broke_in is not None:
             return self._broke_in
-        if self._received < len(self._states):
-            return self._states[self._received]
+        if self.progress < len(self._states):
+            return self._states[self.progress]
         return _BODY if self.data is not None else _MAIL
-
-    @property
-    def progress(self) -> int:
-        """How many replies of the running transaction have been read."""
-        return self._received
 
     @property
     def refusals(self) -> Sequence[Reply]:
@@ -193,14 +188,14 @@ class ClientMachine:
         return (data,) if data is not None and data.code >= 400 else ()
 
     def _advance(self, reply: Reply) -> Step:
-        state = self._states[self._received]
+        state = self._states[self.progress]
         code = reply.code
         if 300 <= code < 400 and state is not _DATA:
             return self._misunderstood(f"unexpected reply {code} when {state.value}")
         if code == 421:
             self.goodbye = reply
             self._broke_in = state
-        self._received += 1
+        self.progress += 1
         if state is _RCPT:
             self.rcpts.append(reply)
             if code < 300:
@@ -222,7 +217,7 @@ class ClientMachine:
             if code != 250:
                 return self._break("the server refuses RSET")
             self.needs_reset = False
-        if self._received < self._sent:
+        if self.progress < self._sent:
             return _WAIT
         return self._next_command()
 
@@ -245,7 +240,7 @@ class ClientMachine:
     def _next_command(self) -> Step:
         """Without pipelining: the next command, or the end when nothing can come of it."""
         refused = self.mail is not None and self.mail.code >= 400
-        nobody = self._states[self._received] is _DATA and not self._accepted
+        nobody = self._states[self.progress] is _DATA and not self._accepted
         if self._abandoned or refused or nobody:
             self.needs_reset = self.mail is not None and not refused
             return _DONE

@@ -45,3 +45,13 @@ def test_nothing_is_left_unfinished() -> None:
 def test_no_module_is_named_after_nothing() -> None:
     vague = {"utils", "util", "helper", "helpers", "manager", "common", "misc"}
     assert [s.name for s in PRODUCT if s.name.rsplit(".")[-1] in vague] == []
+
+
+@pytest.mark.parametrize("source", sources("mta", "control_api"), ids=named)
+def test_nobody_waits_by_wait_for(source: Source) -> None:
+    """Up to CPython 3.11 it swallows a cancellation that comes in the moment of what it waits for; asyncio.timeout does
+    not."""
+    calls = [
+        node.lineno for node in ast.walk(source.tree) if isinstance(node, ast.Attribute) and node.attr == "wait_for"
+    ]
+    assert calls == []

@@ -9,17 +9,17 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from control_api.turns import Turns
 
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
-from control_api.http.turns import Turns
 from mta.model.errors import StoreAway
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.settings import RedisSettings
+from mta.orders.order_book import OrderBook
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.link import Link
 from mta.rules.guard import Guard
-from mta.rules.orders import OrderBook
 from tests.support.actors import ME
 from tests.support.control_api import BEARER, Cluster, dependencies
 from tests.support.moving_address import MovingAddress

@@ -23,13 +23,14 @@ from mta.model.ids import new_message_id
 from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient
 from mta.model.outcomes import Origin, Outcome, Reply, Verdict
 from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
-from mta.model.settings import DeliverySettings, NodeSettings, Settings
+from mta.model.settings import NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
-from mta.ports.queueing import Want
-from mta.rules.sweep_moves import Decider
+from mta.policy.shaping import Shaping
+from mta.ports.queueing import ClaimRequest
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.wiring import Store, open_store
 from mta.scheduling.settlement import Terms, decide
+from mta.sweeps.sweep_moves import Decider
 from mta.timing.clock import wall_ms
 
 LANE = 0
@@ -103,9 +104,10 @@ def delivered(claimed: Claimed) -> Outcome:
 
 async def relay(store: Store, meter: Meter, batch: int, rounds: int, size: int) -> None:
     """Messages of 4 KiB, one recipient each: accepted, claimed, settled, taken by a journal."""
-    terms = Terms("n1", DeliverySettings())
+    settings = Settings(node=NodeSettings(name="n1", data_dir="unused"))
+    terms = Terms("n1", settings.delivery, Shaping(settings))
     name = f"of {batch}"
-    wants = [Want(QueueKey("default", f"d{domain}.bench.test"), batch) for domain in range(5)]
+    wants = [ClaimRequest(QueueKey("default", f"d{domain}.bench.test"), batch) for domain in range(5)]
     position = await _forget_events(store)
     for _ in range(rounds):
         await meter.of(f"accept {name}", batch, partial(store.queues.accept, LANE, messages(batch, 1, size, 5, 0)))

@@ -7,13 +7,16 @@ from typing import Any, Self
 import msgspec
 
 from mta.egress.egress import Egress
+from mta.egress.egress_ports import EgressPorts
 from mta.model.ids import MessageId, delivery_id, new_message_id
 from mta.model.mail import Claimed, QueueKey, Record
 from mta.model.outcomes import Outcome
 from mta.model.rules import Head, PastDot, Rule, Selectors
 from mta.model.settings import DeliverySettings, NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
+from mta.policy.shaping import Shaping
 from mta.ports.delivery import AddressAnswer, MxAnswer
+from mta.ports.rules import Rules
 
 
 class FakeSettle:
@@ -21,7 +24,6 @@ class FakeSettle:
         self.outcomes: list[tuple[Claimed, Outcome]] = []
         self.escapes: list[Claimed] = []
         self.expired: list[Claimed] = []
-        self.asked: list[QueueKey] = []
         self._event = asyncio.Event()
 
     def settle(self, claimed: Claimed, outcome: Outcome) -> None:
@@ -34,12 +36,6 @@ class FakeSettle:
 
     def escaped(self, claimed: Claimed, mta: str, mx: str, remote_ip: str) -> None:
         self.escapes.append(claimed)
-
-    def room_for_new(self) -> None:
-        pass
-
-    def room_for(self, queue: QueueKey) -> None:
-        self.asked.append(queue)
 
     async def until(self, count: int, within: float = 10.0) -> list[Outcome]:
         async def wait() -> None:
@@ -54,6 +50,17 @@ class FakeSettle:
         return {claimed.record.recipient: outcome for claimed, outcome in self.outcomes}
 
 
+class FakeCapacity:
+    def __init__(self) -> None:
+        self.asked: list[QueueKey] = []
+
+    def room_for(self, queue: QueueKey, room: Callable[[], int]) -> None:
+        self.asked.append(queue)
+
+    def room_for_new(self) -> None:
+        pass
+
+
 class FakeRules:
     def __init__(self) -> None:
         self.table = RuleTable.empty("test")
@@ -64,10 +71,10 @@ class FakeRules:
         self.lose: Callable[[], None] = lambda: None
         self.cancel: Callable[[Collection[MessageId]], None] = lambda messages: None
 
-    def may_begin(self) -> bool:
+    def may_send_mail(self) -> bool:
         return self.begin
 
-    def may_dot(self) -> bool:
+    def may_send_dot(self) -> bool:
         return self.dot() if callable(self.dot) else self.dot
 
     def on_change(self, abort: Callable[[RuleTable], Sequence[PastDot]]) -> None:
@@ -144,10 +151,15 @@ class Rig:
         self.rules = FakeRules()
         self.limits = FakeLimits()
         self.resolver = FakeResolver()
+        self.capacity = FakeCapacity()
         self.contents: dict[MessageId, bytes] = {}
 
+    def an_egress(self, rules: Rules) -> Egress:
+        ports = EgressPorts(self.resolver, rules, self.settle, self.limits, self, self.capacity)
+        return Egress(self.settings, Shaping(self.settings), ports)
+
     async def __aenter__(self) -> Self:
-        self.egress = Egress(self.settings, self.resolver, self.rules, self.settle, self.limits, self)
+        self.egress = self.an_egress(self.rules)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -189,7 +201,7 @@ class Rig:
             )
             for number, recipient in enumerate(recipients, 1)
         ]
-        self.egress.take(claims)
+        self.egress.deliver(claims)
         return claims
 
 

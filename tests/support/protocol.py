@@ -8,9 +8,9 @@ from typing import Any
 
 from mta.model.errors import StoreAway, StoreError
 from mta.model.rules import ChangeOp, PastDot, Rule, Selectors
+from mta.orders.order_book import OrderBook
 from mta.policy.rule_table import RuleTable
 from mta.rules.guard import Guard
-from mta.rules.orders import OrderBook
 from tests.support.memory_rules import Clock, MemoryRules, Shared, Wire
 
 _ROUNDS = 6  # of the loop, until a process waits for its store again
@@ -138,7 +138,7 @@ class WorkerProcess:
     # Egress's side
 
     def mail(self, name: str, tag: str) -> bool:
-        if not self.guard.may_begin() or match(self.guard.table, tag) is not None:
+        if not self.guard.may_send_mail() or match(self.guard.table, tag) is not None:
             return False
         self.begun[name] = tag
         return True
@@ -148,7 +148,7 @@ class WorkerProcess:
         name = next(iter(self.begun))
         if match(self.guard.table, self.begun[name]) is not None:
             del self.begun[name]
-        elif self.guard.may_dot():
+        elif self.guard.may_send_dot():
             self.looked = name, self.begun.pop(name)
 
     def write(self, taking: float) -> str:
@@ -157,7 +157,7 @@ class WorkerProcess:
         (name, tag), self.looked = self.looked, None
         self.past[name] = tag
         self.clock.seconds += taking
-        if not self.guard.may_dot():
+        if not self.guard.may_send_dot():
             self.escaped.add(name)
         return name
 

@@ -36,7 +36,7 @@ class FakeRules:
         self.permit = True
         self.gone = set()  # messages that were canceled
 
-    def may_begin(self):
+    def may_send_mail(self):
         return self.permit
 
     def canceled(self, message):
@@ -61,9 +61,6 @@ class FakeClaims:
     def put(self, *claims, at=NOW):
         for one in claims:
             self.due[lane_of(one.id)][one.queue].append((at, one))
-
-    def claim_fresh(self, fresh):
-        self.fresh = fresh
 
     async def agenda(self, lane, pools, most):
         self.agendas += 1
@@ -118,10 +115,10 @@ class FakeDeliver:
     def room(self, queue):
         return self.left[queue]
 
-    def may_begin(self, queue):
+    def can_start(self, queue):
         return queue not in self.crowded
 
-    def take(self, deliveries):
+    def deliver(self, deliveries):
         self.taken += deliveries
         self.left[deliveries[0].queue] -= len(deliveries)
         assert self.left[deliveries[0].queue] >= 0, "more than there was room for"

@@ -13,8 +13,8 @@ from mta.model.ids import message_of, new_message_id
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Class, Reply
 from mta.model.rules import NO_HEAD
-from mta.ports.queueing import Move, Settled, Want
-from mta.ports.rules import Match, SweepMove
+from mta.ports.queueing import ClaimRequest, Move, Settled
+from mta.ports.sweeps import PlannedMove, SweepMove
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
 from tests.support.actors import ME
@@ -199,14 +199,14 @@ async def test_a_rule_that_ends_it_first_takes_the_mark_along(open_store):
     await api.messages.cancel(message_of(claimed.id), ME, 0)
     await api.queues.reclaim(0, worker.session.id, 100)
     _, [queued] = await api.sweeps.scan(0, QUEUE, 0, 10)
-    match = Match(
+    match = PlannedMove(
         claimed.id, QUEUE, "r1", claimed.record.tags, b"e", True, final=final(claimed), spare_ms=9999, raw=queued.raw
     )
     await api.sweeps.move(0, "", SweepMove.INTERCEPT, 1, [match])
     [shown] = await api.messages.cancel(message_of(claimed.id), ME, 0)
     assert shown.state is Class.INTERCEPTED
     await sound(api)
-    assert await api.sweeps.spared(0) == [], "an undo must not send what somebody was told to be canceled"
+    assert await api.undo_copies.rules(0) == [], "an undo must not send what somebody was told to be canceled"
 
 
 async def test_what_a_rule_spared_stays_intercepted_and_can_be_undone_no_more(open_store):
@@ -221,10 +221,10 @@ async def test_what_a_rule_spared_stays_intercepted_and_can_be_undone_no_more(op
     assert await store.messages.cancel(message_of(one.id), ME, 0) == shown
     await sound(store)
     assert await store.content.get(message_of(one.id), one.record) is None
-    assert await store.sweeps.spared(0) == ["r1"]
+    assert await store.undo_copies.rules(0) == ["r1"]
     assert await store.link.command("ZCARD", keys.lane_key(0, b"spared:r1")) == 1
     await store.messages.cancel(message_of(other.id), ME, 0)
-    assert await store.sweeps.spared(0) == []
+    assert await store.undo_copies.rules(0) == []
     assert "canceled" not in await store.books.tag("red")
     assert (await store.books.rule("r1"))["intercepted:before_dot"] == 3
 
@@ -234,7 +234,7 @@ async def test_thirty_recipients_at_ten_domains_in_all_states(open_store):
     addresses = tuple(f"u{n}@d{n % 10}.example" for n in range(30))
     sent = message(to=addresses, tags=("red", "blue"))
     await store.queues.accept(0, [sent, message()])
-    claimed = await store.queues.claim(0, [Want(QueueKey(POOL, f"d{n}.example"), 2) for n in range(6)], 1 << 20)
+    claimed = await store.queues.claim(0, [ClaimRequest(QueueKey(POOL, f"d{n}.example"), 2) for n in range(6)], 1 << 20)
     assert len(claimed) == 12
     await store.queues.settle(0, [ended(c, final=final(c)) for c in claimed[:4]])
     await store.queues.settle(0, [queued(c, 5, move=Move.HOLD, rule=f"p{n}") for n, c in enumerate(claimed[4:8])])

@@ -1,7 +1,11 @@
 import asyncio
+import json
 
 import pytest
 
+from mta.model.events import Event, EventType
+from mta.ports.journal import JournalState
+from mta.timing.clock import wall_ms
 from tests.support.stores import ended, message
 
 ROOM = 2**20
@@ -70,18 +74,47 @@ async def test_who_waits_is_woken_by_an_event_of_any_lane_and_may_give_up(open_s
     assert await store.outbox.backlog(3) == 1, "the connection that was given up is used by nobody else"
 
 
+async def test_an_entry_stands_in_its_stream_until_it_is_trimmed(open_store):
+    store = await open_store()
+    await store.queues.note(1, [b"event"])
+    [entry] = (await store.outbox.read(1, "0-0", ROOM)).entries
+    assert entry.events == (b"event",)
+    assert await store.outbox.has(1, entry.id)
+    assert not await store.outbox.has(0, entry.id)
+    await store.outbox.lease(1, "a", 5)
+    await store.outbox.done(1, "a", entry.id)
+    assert not await store.outbox.has(1, entry.id)
+
+
+async def test_a_journals_figures_replace_those_of_its_nodes_last_one_and_are_forgotten(open_store):
+    store = await open_store()
+    now = wall_ms()
+    for state in (JournalState("n1", 5, now - 9, {"a": 1}), JournalState("n1", 6, now, {"a": 2.0})):
+        await store.outbox.tell(state)
+    await store.outbox.tell(JournalState("gone", 7, now - 61_000, {}))
+    assert await store.outbox.journals() == [JournalState("n1", 6, now, {"a": 2.0})]
+
+
+def events(*ids):
+    return [(event_id, Event(EventType.DELIVERY, 5)) for event_id in ids]
+
+
+def ids(found):
+    return [json.loads(line)["event"] for _, line in found]
+
+
 async def test_watchers_follow_from_where_they_were(open_store):
     store = await open_store()
     assert not await store.tail.watched()
     await store.tail.watch()
     assert await store.tail.watched()
-    await store.tail.feed([b"old"])
+    await store.tail.feed(events("old"))
     start = await store.tail.newest()
-    await store.tail.feed([b"one", b"two"])
+    await store.tail.feed(events("one", "two"))
     found = await store.tail.follow(start, 10, 1.0)
-    assert [line for _, line in found] == [b"one", b"two"]
-    assert [line for _, line in await store.tail.follow(found[0][0], 10, 1.0)] == [b"two"]
+    assert ids(found) == ["one", "two"]
+    assert ids(await store.tail.follow(found[0][0], 10, 1.0)) == ["two"]
     waiting = asyncio.create_task(store.tail.follow("$", 10, 5.0))
     await asyncio.sleep(0.2)
-    await store.tail.feed([b"three"])
-    assert [line for _, line in await waiting] == [b"three"]
+    await store.tail.feed(events("three"))
+    assert ids(await waiting) == ["three"]

@@ -9,7 +9,7 @@ from mta.model.ids import new_message_id
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Reply
 from mta.model.rules import NO_HEAD
-from mta.ports.queueing import Move, Want
+from mta.ports.queueing import ClaimRequest, Move
 from mta.redis_store import queue_books
 from mta.redis_store.queue_books import QueueBooks
 from tests.support.stores import DOMAIN, QUEUE, message, queued
@@ -146,7 +146,7 @@ async def test_o7_what_is_held_is_counted_in_pages_and_not_for_everybody_who_ask
 
 
 def queue_want(domain: str):
-    return Want(QueueKey(QUEUE.pool, domain), 100)
+    return ClaimRequest(QueueKey(QUEUE.pool, domain), 100)
 
 
 async def test_o3_tags_that_no_mail_carried_and_domains_without_mail(open_store):

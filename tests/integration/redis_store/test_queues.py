@@ -9,7 +9,7 @@ from mta.model.events import Event, EventType
 from mta.model.ids import message_of
 from mta.model.mail import Record, tenant_mark
 from mta.model.outcomes import Class
-from mta.ports.queueing import Settled, Want
+from mta.ports.queueing import ClaimRequest, Settled
 from mta.redis_store import codec, keys
 from tests.support.stores import DOMAIN, POOL, QUEUE, ended, message, queued
 
@@ -20,7 +20,7 @@ async def test_accepted_mail_can_be_claimed_with_its_content(open_store):
     await store.queues.accept(1, [sent])
     agenda = await store.queues.agenda(1, [POOL, "other"], 10)
     assert {due.queue.domain for due in agenda} == {"example.com", "example.net"}
-    claimed = await store.queues.claim(1, [Want(due.queue, 10) for due in agenda], 1 << 20)
+    claimed = await store.queues.claim(1, [ClaimRequest(due.queue, 10) for due in agenda], 1 << 20)
     assert [c.record.recipient for c in sorted(claimed, key=lambda c: c.id)] == [
         "a@example.com",
         "b@example.com",

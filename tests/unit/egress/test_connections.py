@@ -163,7 +163,7 @@ async def test_connections_tell_what_they_do() -> None:
         (text,) = rig.egress.connections()
         assert text == "<Connection 127.0.0.1 -> 127.0.0.1[127.0.0.1] sending MAIL carried=1>"
         assert repr(rig.egress) == "<Egress outlets=1 connections=1>"
-        rig.egress.drop_all()
+        rig.egress.discard_all()
 
 
 async def test_a_drain_lets_what_is_past_its_dot_end_and_gives_up_the_rest_in_time() -> None:

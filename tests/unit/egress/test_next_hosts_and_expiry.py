@@ -87,7 +87,7 @@ async def test_d5_while_every_place_is_wanted_the_first_word_counts() -> None:
         two_hosts(rig)
         rig.send("a@example.com")
         (outcome,) = await rig.settle.until(1)
-        assert rig.egress._house.budget.open <= 1
+        assert rig.egress._budget.open <= 1
     assert (outcome.verdict, outcome.mx) == (Verdict.TEMPORARY, "mx1.test")
     assert second.connections == 0
 
@@ -102,7 +102,7 @@ async def test_d5_a_drain_returns_what_waits_for_the_next_host() -> None:
         await rig.egress.drain(0.2)
         (outcome,) = await rig.settle.until(1)
         assert rig.limits.taken == 0
-        assert not rig.egress._house.budget.busy
+        assert not rig.egress._budget.busy
     assert outcome.verdict is Verdict.RETURNED
 
 
@@ -241,7 +241,7 @@ async def test_k1_mail_that_is_canceled_lets_go_of_its_attempts() -> None:
         assert rig.egress.metrics()["connections_out"] == 0
         rig.rules.cancel({claimed.id[:16] for claimed in claims})
         await sink.until(lambda sink: sink.open == 0)
-        assert not rig.egress._house.budget.busy
+        assert not rig.egress._budget.busy
     assert {outcome.verdict for _, outcome in rig.settle.outcomes} == {Verdict.CANCELED}
 
 
@@ -250,7 +250,7 @@ async def test_k1_mail_that_is_canceled_lets_go_of_its_attempts() -> None:
 async def test_d1_a_silent_host_gets_no_more_connections_than_messages_wait(
     monkeypatch: pytest.MonkeyPatch, phase: str, count: int
 ) -> None:
-    monkeypatch.setattr("mta.egress.opening.SILENT_PACE", 0.02)
+    monkeypatch.setattr("mta.egress.connection_opener.SILENT_PACE", 0.02)
     times = {"greeting_timeout": 0.6, "command_timeout": 0.6, "idle_timeout": 0.1}
     async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=20, **times) as rig:
         sink.script[phase] = STALL
@@ -269,14 +269,16 @@ async def test_d7_only_the_message_that_a_connection_was_opened_for_has_met_what
         assert met == [True, False, False, False, False]
         sink.script.clear()
         again = msgspec.structs.replace(claims[0], record=msgspec.structs.replace(claims[0].record, unintelligible=1))
-        rig.egress.take([claims[1], again])  # in the back-off: the one shares, the other waits for its own connection
+        rig.egress.deliver(
+            [claims[1], again]
+        )  # in the back-off: the one shares, the other waits for its own connection
         assert len(rig.settle.outcomes) == 6
         assert not rig.settle.outcomes[5][1].unintelligible
         assert (await rig.settle.until(7, within=20.0))[6].verdict is Verdict.DELIVERED
 
 
 async def test_d1_a_host_that_carries_nothing_gets_five_connections_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mta.egress.opening.SILENT_PACE", 0.02)
+    monkeypatch.setattr("mta.egress.connection_opener.SILENT_PACE", 0.02)
     async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=20, idle_timeout=0.1) as rig:
         sink.script["MAIL"] = STALL
         for number in range(50):
@@ -288,7 +290,7 @@ async def test_d1_a_host_that_carries_nothing_gets_five_connections_at_most(monk
 
 
 async def test_d1_few_places_are_not_given_to_a_host_that_carries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mta.egress.opening.SILENT_PACE", 0.02)
+    monkeypatch.setattr("mta.egress.connection_opener.SILENT_PACE", 0.02)
     async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=2, idle_timeout=0.1) as rig:
         sink.script["MAIL"] = lambda _, argument: STALL if "stuck" in argument else None
         for number in range(10):

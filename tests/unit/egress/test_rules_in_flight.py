@@ -336,7 +336,7 @@ class _slow_content:
 
     def __init__(self, rig: Rig) -> None:
         self.asked, self.go = asyncio.Event(), asyncio.Event()
-        rig.egress._house.content = self
+        rig.get = self.get  # type: ignore[method-assign]
 
     async def get(self, message: Any, record: Any) -> bytes | None:
         self.asked.set()

@@ -9,6 +9,7 @@ from mta.model.ids import MessageId
 from mta.model.mail import Record
 from mta.model.outcomes import Origin, Stage, Verdict
 from mta.model.rules import Head
+from mta.model.settings import DomainSettings
 from mta.policy.rule_table import RuleTable
 from tests.support.egress_rig import Rig, rule
 from tests.support.sink import DROP, RESET, STALL, Sink
@@ -273,7 +274,8 @@ async def test_connection_limits_are_kept() -> None:
 
 async def test_the_message_rate_is_asked_before_each_mail() -> None:
     tokens = [0.0, 0.0, 0.05, 0.0, 0.0, 0.05, 0.0]
-    async with Sink() as sink, Rig(route=to(sink)) as rig:
+    settings = {"domains": {"example.com": DomainSettings(messages_per_minute=60)}}
+    async with Sink() as sink, Rig(settings, route=to(sink)) as rig:
         rig.limits.messages = lambda: tokens.pop(0) if tokens else 0.05
         for number in range(5):
             rig.send(f"u{number}@example.com")
@@ -486,7 +488,7 @@ async def test_the_last_look_sees_the_table_as_it_is(sink: Sink) -> None:
             rig.rules.table = RuleTable.build(Head(1, "c"), [rule(tag="stop")], "test")
             return True
 
-        rig.rules.may_begin = swapped_after_the_first_look  # type: ignore[method-assign]
+        rig.rules.may_send_mail = swapped_after_the_first_look  # type: ignore[method-assign]
         rig.send("a@example.com", tags=("stop",))
         (outcome,) = await rig.settle.until(1)
     assert outcome.forced is not None
@@ -541,7 +543,7 @@ async def test_room_is_small_and_asked_for_again() -> None:
             rig.send(f"u{number}@example.com")
         assert rig.egress.room(queue) == 0
         await rig.settle.until(32)
-        assert queue in rig.settle.asked
+        assert queue in rig.capacity.asked
         assert rig.egress.room(queue) >= 16
 
 

@@ -69,21 +69,21 @@ def test_literals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ip", "port", "words"),
+    ("ip", "port", "words", "enhanced"),
     [
-        ("127.0.0.1", 25, "loopback"),
-        ("::ffff:127.0.0.1", 25, "loopback"),
-        ("::1", 25, "loopback"),
-        ("0.0.0.0", 2025, "not the address"),
-        ("224.0.0.1", 25, "not the address"),
-        ("127.0.0.1", 2525, "mail loop"),
-        ("127.0.0.9", 2626, "mail loop"),
-        ("127.0.0.1", 2025, ""),
-        ("192.0.2.1", 25, ""),
+        ("127.0.0.1", 25, "loopback", "5.4.4"),
+        ("::ffff:127.0.0.1", 25, "loopback", "5.4.4"),
+        ("::1", 25, "loopback", "5.4.4"),
+        ("0.0.0.0", 2025, "not the address", "5.4.4"),
+        ("224.0.0.1", 25, "not the address", "5.4.4"),
+        ("127.0.0.1", 2525, "mail loop", "5.4.6"),
+        ("127.0.0.9", 2626, "mail loop", "5.4.6"),
+        ("127.0.0.1", 2025, "", ""),
+        ("192.0.2.1", 25, "", ""),
     ],
 )
-def test_addresses_that_strangers_may_not_steer_mail_to_s10_f31(ip: str, port: int, words: str) -> None:
+def test_addresses_that_strangers_may_not_steer_mail_to_s10_f31(ip: str, port: int, words: str, enhanced: str) -> None:
     own = (Address("127.0.0.1", 2525), Address("0.0.0.0", 2626))
     refused = why_refused(ip, port, own)
-    assert words in refused
-    assert bool(refused) is bool(words)
+    assert (refused is not None) is bool(words)
+    assert refused is None or (words in refused.words and refused.enhanced == enhanced)

@@ -34,15 +34,15 @@ def rig() -> Rig:
 
 
 async def test_no_delivery_before_the_first_ok(rig):
-    assert not rig.guard.may_begin()
-    assert not rig.guard.may_dot()
+    assert not rig.guard.may_send_mail()
+    assert not rig.guard.may_send_dot()
     rig.store.away = True
     with pytest.raises(StoreAway):
         await rig.guard.beat()
-    assert not rig.guard.may_dot()
+    assert not rig.guard.may_send_dot()
     rig.store.away = False
     await rig.guard.beat()
-    assert rig.guard.may_begin()
+    assert rig.guard.may_send_mail()
 
 
 async def test_permit_counts_from_before_it_was_asked_for(rig):
@@ -51,28 +51,28 @@ async def test_permit_counts_from_before_it_was_asked_for(rig):
 
     rig.store.before_answer = slow
     await rig.guard.beat()  # asked at 100, so MAIL until 102, the dot until 104.5
-    assert not rig.guard.may_begin()
-    assert rig.guard.may_dot()
+    assert not rig.guard.may_send_mail()
+    assert rig.guard.may_send_dot()
     rig.clock.seconds = 104.49
-    assert rig.guard.may_dot()
+    assert rig.guard.may_send_dot()
     rig.clock.seconds = 104.5
-    assert not rig.guard.may_dot()
+    assert not rig.guard.may_send_dot()
 
 
 async def test_mail_stops_half_a_staleness_before_the_dot(rig):
     await rig.guard.beat()
     rig.clock.seconds = 101.99
-    assert rig.guard.may_begin()
+    assert rig.guard.may_send_mail()
     rig.clock.seconds = 102.0
-    assert not rig.guard.may_begin()
-    assert rig.guard.may_dot()
+    assert not rig.guard.may_send_mail()
+    assert rig.guard.may_send_dot()
 
 
 async def test_suspended_worker_wakes_without_a_permit(rig):
     await rig.guard.beat()
     rig.clock.seconds += 3600
-    assert not rig.guard.may_begin()
-    assert not rig.guard.may_dot()
+    assert not rig.guard.may_send_mail()
+    assert not rig.guard.may_send_dot()
 
 
 async def test_failed_confirm_changes_nothing(rig):
@@ -82,7 +82,7 @@ async def test_failed_confirm_changes_nothing(rig):
     with pytest.raises(StoreAway):
         await rig.guard.beat()
     rig.clock.seconds = 104.5
-    assert not rig.guard.may_dot()
+    assert not rig.guard.may_send_dot()
     rig.store.lose_reply = False
     await rig.guard.beat()
     assert [seq for seq, _, _ in rig.store.asked] == [1, 2, 2]
@@ -165,13 +165,13 @@ async def test_hook_that_fails_is_run_again_before_anything_is_confirmed(rig):
 
 async def test_lost_session_stops_drops_and_begins_anew(rig):
     dropped = []
-    rig.guard.on_lost(lambda: dropped.append(rig.guard.may_dot()))
+    rig.guard.on_lost(lambda: dropped.append(rig.guard.may_send_dot()))
     await rig.guard.beat()
     await rig.api.mark_dead("w1.1", None)
     with pytest.raises(SessionLost):
         await rig.guard.beat()
     assert dropped == [False]
-    assert not rig.guard.may_dot()
+    assert not rig.guard.may_send_dot()
     await rig.put("a")
     await rig.guard.beat()
     assert rig.store.asked[-1][0] == 1
@@ -366,7 +366,7 @@ async def test_hints_are_coalesced_and_answered_at_once():
     assert len(store.asked) - asked <= 3
     await guard.stop()
     assert "w1.1" not in shared.sessions
-    assert not guard.may_dot()
+    assert not guard.may_send_dot()
 
 
 async def test_store_that_is_away_is_asked_again_soon():
@@ -398,7 +398,7 @@ async def test_the_table_knows_the_time_and_what_is_protected_however_it_was_loa
 
 async def test_cancellations_are_known_and_acted_upon_before_the_permit_is_renewed(rig):
     heard = []
-    rig.guard.on_cancel(lambda messages: heard.append((set(messages), rig.guard.may_dot())))
+    rig.guard.on_cancel(lambda messages: heard.append((set(messages), rig.guard.may_send_dot())))
     rig.shared.canceled.append(b"before")
     await rig.guard.beat()
     assert not rig.guard.canceled(b"before"), "nothing of it can be held here"
@@ -407,7 +407,7 @@ async def test_cancellations_are_known_and_acted_upon_before_the_permit_is_renew
     await rig.guard.beat()
     assert heard == [({b"one", b"two"}, False)]
     assert rig.guard.canceled(b"one")
-    assert rig.guard.may_dot()
+    assert rig.guard.may_send_dot()
     await rig.guard.beat()
     assert len(heard) == 1
 
@@ -441,9 +441,9 @@ async def test_a_cancellation_that_could_not_be_acted_upon_renews_no_permit(rig)
     for _ in range(2):
         with pytest.raises(RuntimeError):
             await rig.guard.beat()
-        assert not rig.guard.may_dot()
+        assert not rig.guard.may_send_dot()
     await rig.guard.beat()
-    assert (heard, rig.guard.may_dot()) == ([b"one"], True)
+    assert (heard, rig.guard.may_send_dot()) == ([b"one"], True)
 
 
 async def test_cancellations_are_forgotten_after_minutes_and_never_fill_the_memory(rig, monkeypatch):
@@ -497,8 +497,8 @@ async def test_k15_a_rule_that_cannot_be_read_lets_the_permit_run_out_and_the_se
         with pytest.raises(UnreadableRule):
             await rig.guard.beat()
     rig.clock.seconds += 1.5
-    assert not rig.guard.may_begin()
-    assert not rig.guard.may_dot()
+    assert not rig.guard.may_send_mail()
+    assert not rig.guard.may_send_dot()
     state = rig.shared.sessions[rig.store.session]
     assert (state.head, state.dead, state.seq) == (table.head, False, 4)
     assert "r-new" in rig.shared.builds[rig.store.session].unreadable
@@ -517,7 +517,7 @@ async def test_k15_once_the_rule_is_gone_the_table_is_confirmed_again(rig):
         await rig.guard.beat()
     await rig.api.remove("r-new", "c-gone")
     await rig.guard.beat()
-    assert rig.guard.may_begin()
+    assert rig.guard.may_send_mail()
     assert [rule.id for rule in rig.guard.table.rules()] == ["r-red"]
     assert rig.shared.sessions[rig.store.session].head == rig.shared.head
     assert rig.shared.builds[rig.store.session].unreadable == ""
@@ -529,7 +529,7 @@ async def test_k15_from_the_start_nothing_is_delivered_and_the_reason_is_registe
     for _ in range(2):
         with pytest.raises(UnreadableRule):
             await rig.guard.beat()
-    assert not rig.guard.may_begin()
+    assert not rig.guard.may_send_mail()
     assert rig.shared.sessions[rig.store.session].head.generation == 0
     assert "r-new" in rig.shared.builds[rig.store.session].unreadable
 

@@ -5,12 +5,11 @@ import time
 
 import pytest
 
-from mta.egress.egress import Egress
 from mta.model.errors import SessionLost, SettingsError, StoreAway, StoreError
 from mta.model.rules import Head, PastDot, Rule
+from mta.orders.order_book import GRACE, OrderBook
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.rules.guard import PERMIT_SHARE, Guard
-from mta.rules.orders import GRACE, OrderBook
 from mta.scheduling.reaper import Reaper
 from mta.timing.clock import boottime
 from tests.support.actors import ME
@@ -57,11 +56,11 @@ async def test_a_worker_that_registers_after_the_put(cluster):
     effect = await cluster.look((await cluster.put()).rule)
     assert (effect.effective, effect.unconfirmed) == (True, ())
     tables = []
-    late.on_change(lambda table: tables.append((match(table, "a") is not None, late.may_begin())) or [])
-    assert not late.may_begin()
+    late.on_change(lambda table: tables.append((match(table, "a") is not None, late.may_send_mail())) or [])
+    assert not late.may_send_mail()
     await late.beat()
     assert (True, False) in tables
-    assert late.may_begin()
+    assert late.may_send_mail()
     assert match(late.table, "a") is not None
     asked = [(head.generation, seq) for seq, head, _ in late._store.asked]
     assert asked[-1] == (1, 1), "it is registered with the table that it has"
@@ -106,7 +105,7 @@ async def test_entries_judged_by_redis_clock_that_steps(cluster):
     effect = await cluster.look(effect.rule)
     assert not effect.effective, "the other one has not confirmed, whatever the server's clock says"
     cluster.clock.seconds += S + GRACE
-    assert not cluster.w2.may_dot()
+    assert not cluster.w2.may_send_dot()
     effect = await cluster.look(effect.rule)
     assert (effect.effective, [entry.id for entry in effect.past_dot]) == (True, ["D.1"])
     assert effect.unconfirmed == ("w2.1",)
@@ -136,7 +135,7 @@ async def test_different_S_per_node(cluster):
     await guard.beat()
     effect = await cluster.put()
     cluster.clock.seconds += S * PERMIT_SHARE
-    assert not guard.may_dot()
+    assert not guard.may_send_dot()
     cluster.clock.seconds += S + GRACE - S * PERMIT_SHARE
     assert (await cluster.look(effect.rule)).effective
 
@@ -151,10 +150,10 @@ async def test_a_suspended_machine(cluster, monkeypatch):
         assert boottime() == cluster.clock.seconds
         await guard.beat()
         effect = await cluster.put()
-        assert guard.may_begin()
+        assert guard.may_send_mail()
         cluster.clock.seconds += 3600.0  # asleep
-        assert not guard.may_begin()
-        assert not guard.may_dot()
+        assert not guard.may_send_mail()
+        assert not guard.may_send_dot()
         assert (await cluster.look(effect.rule)).effective
         await guard.beat()
         assert match(guard.table, "a") is not None
@@ -163,7 +162,7 @@ async def test_a_suspended_machine(cluster, monkeypatch):
 async def test_a_suspended_machine_that_was_given_up_meanwhile(cluster):
     await cluster.w1.beat()
     dropped = []
-    cluster.w1.on_lost(lambda: dropped.append(cluster.w1.may_dot()))
+    cluster.w1.on_lost(lambda: dropped.append(cluster.w1.may_send_dot()))
     await cluster.api.mark_dead("w1.1", None)
     cluster.clock.seconds += 3600.0
     assert (await cluster.look((await cluster.put()).rule)).effective
@@ -186,7 +185,7 @@ async def test_a_suspended_machine_whose_question_is_asked_again(cluster):
     cluster.w1._store.lose_reply = False
     await cluster.w1.beat()
     await reaper.look()
-    assert cluster.w1.may_dot()
+    assert cluster.w1.may_send_dot()
     assert (await cluster.put()).unconfirmed == ("w1.1",), "who has a permit is waited for"
 
 
@@ -245,7 +244,7 @@ async def test_a_worker_that_confirms_with_an_old_master(cluster):
         with pytest.raises(StoreAway):
             await cluster.w1.beat()
         cluster.clock.seconds += 0.5
-    assert not cluster.w1.may_dot()
+    assert not cluster.w1.may_send_dot()
     cluster.w1._store.shared = new
     await cluster.w1.beat()
     assert match(cluster.w1.table, "a") is not None
@@ -258,19 +257,19 @@ async def test_a_stop_between_look_and_write():
         store = MemoryRules(Shared(clock.store), "w1", S)
         guard = Guard(store, "n", clock)
         await guard.beat()
-        egress = Egress(rig.settings, rig.resolver, guard, rig.settle, rig.limits, rig)
+        egress = rig.an_egress(guard)
         rig.egress, first = egress, rig.egress
         await first.close()
-        may_dot = guard.may_dot
+        may_send_dot = guard.may_send_dot
         looks = []
 
         def stopped_after_the_look() -> bool:
-            looks.append(may_dot())
+            looks.append(may_send_dot())
             if len(looks) == 1:
                 clock.seconds += S + GRACE  # SIGSTOP, SIGCONT; meanwhile an order became effective by the time alone
             return looks[-1]
 
-        guard.may_dot = stopped_after_the_look  # type: ignore[method-assign]
+        guard.may_send_dot = stopped_after_the_look  # type: ignore[method-assign]
         (claimed,) = rig.send("a@example.com")
         await rig.settle.until(1)
     assert looks == [True, False]

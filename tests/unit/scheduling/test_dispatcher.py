@@ -7,9 +7,12 @@ from mta.model.ids import message_of
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Class, Origin, Outcome, Reply, Verdict
 from mta.model.rules import Rule, Selectors
+from mta.policy.shaping import Shaping
 from mta.ports.queueing import Due, Move
+from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.lane_view import LaneView
+from mta.scheduling.queue_room import QueueRoom
 from mta.scheduling.settler import Settler
 from tests.support.scheduling import NOW, QUEUE, SETTINGS, FakeClaims, FakeDeliver, FakeRules, a_claim, until
 
@@ -17,10 +20,15 @@ from tests.support.scheduling import NOW, QUEUE, SETTINGS, FakeClaims, FakeDeliv
 class Bench:
     def __init__(self, claims, room=1000, rules=None):
         self.claims, self.deliver, self.rules = claims, FakeDeliver(room), rules or FakeRules()
-        self.settler = Settler(claims, self.rules, SETTINGS, clock=lambda: NOW)
+        self.lanes = ClaimLanes(claims.lanes)
+        self.room = QueueRoom(self.lanes)
+        self.settler = Settler(claims, self.rules, SETTINGS, Shaping(SETTINGS), self.lanes.wake, clock=lambda: NOW)
         self.dispatcher = Dispatcher(
-            claims, self.deliver, self.rules, self.settler, lambda: ("p",), clock=lambda: NOW
-        )  # fmt: skip
+            claims, self.deliver, self.rules, self.settler, lambda: ("p",), self.lanes, self.room, clock=lambda: NOW
+        )
+
+    def tell_room(self, queue):
+        self.room.room_for(queue, lambda: self.deliver.room(queue))
 
     async def __aenter__(self):
         self.dispatcher.start()
@@ -46,7 +54,7 @@ async def test_four_lanes_never_overrun_room_and_go_on_when_it_comes():
         for want in range(10, 130, 10):
             await until(lambda want=want: len(bench.deliver.taken) == want, 0.5)
             bench.deliver.left[QUEUE] += 10
-            bench.dispatcher.room_for(QUEUE)
+            bench.tell_room(QUEUE)
 
 
 async def test_a_rule_for_a_tenant_meets_its_mail_at_the_claim_and_on_its_way_back():
@@ -94,7 +102,7 @@ async def test_a_hint_wakes_a_lane():
     async with Bench(claims) as bench:
         await until(lambda: claims.agendas)
         claims.put(a_claim())
-        bench.dispatcher.wake(0)
+        bench.lanes.wake(0)
         await until(lambda: bench.deliver.taken, 0.3)
 
 
@@ -105,7 +113,7 @@ async def test_a_lane_that_is_woken_all_the_time_takes_more_with_each_look():
         began = asyncio.get_running_loop().time()
         for _ in range(150):
             claims.put(a_claim())
-            bench.dispatcher.wake(0)
+            bench.lanes.wake(0)
             await asyncio.sleep(0.001)
         await until(lambda: len(bench.deliver.taken) == 150)
         taken = asyncio.get_running_loop().time() - began
@@ -162,7 +170,7 @@ def test_a_turn_is_shared_evenly_and_what_was_served_goes_last():
 async def test_what_intake_accepts_is_taken_within_the_room_that_claims_leave():
     claims = FakeClaims()
     async with Bench(claims, room=10) as bench:
-        fresh = claims.fresh
+        fresh = bench.dispatcher
         assert fresh.reserve(QUEUE, 6) == 6
         assert fresh.reserve(QUEUE, 6) == 4
         assert fresh.reserve(QUEUE, 6) == 0
@@ -177,25 +185,25 @@ async def test_what_intake_accepts_is_taken_within_the_room_that_claims_leave():
 async def test_what_intake_accepts_is_left_to_the_queue_without_permit_pool_connection_or_turn():
     claims = FakeClaims()
     async with Bench(claims, room=1) as bench:
-        assert claims.fresh.reserve(QueueKey("other", "example.com"), 1) == 0
+        assert bench.dispatcher.reserve(QueueKey("other", "example.com"), 1) == 0
         bench.rules.permit = False
-        assert claims.fresh.reserve(QUEUE, 1) == 0
+        assert bench.dispatcher.reserve(QUEUE, 1) == 0
         bench.rules.permit = True
         bench.deliver.crowded.add(QUEUE)
-        assert claims.fresh.reserve(QUEUE, 1) == 0
+        assert bench.dispatcher.reserve(QUEUE, 1) == 0
         bench.deliver.crowded.clear()
         claims.put(a_claim(), a_claim())
-        bench.dispatcher.wake_all()
-        await until(lambda: QUEUE in bench.dispatcher._waiting)
+        bench.lanes.wake_all()
+        await until(lambda: QUEUE in bench.room)
         bench.deliver.left[QUEUE] = 1
-        assert claims.fresh.reserve(QUEUE, 1) == 0
+        assert bench.dispatcher.reserve(QUEUE, 1) == 0
 
 
 async def test_rules_meet_what_was_claimed_as_it_was_accepted():
     claims = FakeClaims()
     async with Bench(claims, rules=FakeRules(Rule("r", Selectors(tag="t"), 554))) as bench:
-        assert claims.fresh.reserve(QUEUE, 1) == 1
-        claims.fresh.take(QUEUE, 1, [a_claim()])
+        assert bench.dispatcher.reserve(QUEUE, 1) == 1
+        bench.dispatcher.take(QUEUE, 1, [a_claim()])
         await bench.settler.flush()
     assert (bench.deliver.taken, bench.dispatcher.intercepted) == ([], 1)
 
@@ -223,5 +231,5 @@ async def test_d9_a_queue_that_gets_room_now_and_then_is_not_looked_through(monk
             await until(lambda taken=taken: len(bench.deliver.taken) == taken)
             await asyncio.sleep(0.05)
             bench.deliver.left[QUEUE] += 1
-            bench.dispatcher.room_for(QUEUE)
+            bench.tell_room(QUEUE)
     assert not claims.settled

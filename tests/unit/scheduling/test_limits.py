@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mta.model.errors import StoreAway
 from mta.model.settings import DomainSettings
+from mta.policy.shaping import Shaping
 from mta.scheduling.limits import SharedLimits, _Rate
 from tests.support.scheduling import QUEUE, SETTINGS, until
 
@@ -50,12 +51,12 @@ class Store:
 
 
 def limited(**limits):
-    return msgspec.structs.replace(SETTINGS, domains={QUEUE.domain: DomainSettings(**limits)})
+    return Shaping(msgspec.structs.replace(SETTINGS, domains={QUEUE.domain: DomainSettings(**limits)}))
 
 
 async def test_no_limit_costs_no_call():
     store = Store()
-    limits = SharedLimits(store, SETTINGS)
+    limits = SharedLimits(store, Shaping(SETTINGS))
     assert (await limits.take_connection(QUEUE), limits.take_message(QUEUE), store.calls) == (0.0, 0.0, 0)
 
 

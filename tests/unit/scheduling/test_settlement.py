@@ -6,11 +6,12 @@ import pytest
 from mta.model.endings import Final
 from mta.model.events import Event, EventType
 from mta.model.outcomes import Class, Origin, Outcome, Reply, Verdict
+from mta.policy.shaping import Shaping
 from mta.ports.queueing import Move
 from mta.scheduling.settlement import Terms, decide, expire
 from tests.support.scheduling import NOW, SETTINGS, a_claim
 
-TERMS = Terms("n1", SETTINGS.delivery)
+TERMS = Terms("n1", SETTINGS.delivery, Shaping(SETTINGS))
 DELIVERED = Outcome(Verdict.DELIVERED, Reply(250, "2.0.0", "ok"), Origin.REMOTE, mta="192.0.2.1")
 REFUSED = Outcome(Verdict.PERMANENT, Reply(550, "5.1.1", "no"), Origin.REMOTE, mta="192.0.2.1")
 LOST = Outcome(Verdict.TEMPORARY, Reply(451, "4.4.2", "lost"), Origin.LOCAL, mta="192.0.2.1", uncertain=True)

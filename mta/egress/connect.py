@@ -1,0 +1,100 @@
+"""Connecting to a destination: the first of its addresses that gets ready for MAIL."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from mta.egress.connection_budget import Attempt, ConnectionBudget
+from mta.egress.dead_hosts import DeadHosts
+from mta.egress.dial import Dialer, ReadyConnection
+from mta.egress.sending_ips import SendingIps
+from mta.egress.shutdown import Shutdown
+from mta.egress.targets import Target, find_targets
+from mta.model.mail import QueueKey
+from mta.model.outcomes import Verdict
+from mta.model.phases import Phase
+from mta.model.settings import Settings
+from mta.policy.failures import Trouble, unroutable, worst
+from mta.policy.shaping import Shaping
+from mta.ports.delivery import Limits, Resolver
+
+Greeted = Callable[[], Awaitable[None]]
+
+
+class Connected(NamedTuple):
+    """A new connection, and the addresses of the hosts behind its host, in the order to try them."""
+
+    peer: ReadyConnection
+    behind: tuple[Target, ...]
+
+
+class Connector:
+    """Connects for all outlets of a worker. An address that could not be connected to is left alone for a while."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        resolver: Resolver,
+        shaping: Shaping,
+        budget: ConnectionBudget,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._delivery = settings.delivery
+        self._listeners = settings.smtp.listen
+        self._resolver = resolver
+        self._shaping = shaping
+        self._budget = budget
+        self._loop = loop
+        self._dialer = Dialer(settings.delivery)
+        self._ips = SendingIps(settings)
+        self._dead = DeadHosts()
+
+    async def connect(self, queue: QueueKey, attempt: Attempt, greeted: Greeted) -> Connected | Trouble:
+        """To the first host of the queue's domain that gets ready for MAIL, or why there is none."""
+        targets = await find_targets(queue.domain, self._delivery, self._listeners, self._resolver)
+        return targets if isinstance(targets, Trouble) else await self.connect_first(queue, targets, attempt, greeted)
+
+    async def connect_first(
+        self, queue: QueueKey, targets: Sequence[Target], attempt: Attempt, greeted: Greeted
+    ) -> Connected | Trouble:
+        """To the first of `targets` that gets ready for MAIL."""
+        troubles: list[Trouble] = []
+        for number, target in enumerate(targets):
+            known = self._dead.trouble_of(target, self._loop.time())
+            if known is not None:
+                troubles.append(known)
+                continue
+            source = self._ips.pick(queue.pool, 6 if ":" in target.ip else 4)
+            if source is None:
+                words = f"the pool {queue.pool} has no address to reach {target.ip} from"
+                troubles.append(unroutable(words, "4.4.1", temporary=True)._replace(host=target.host, ip=target.ip))
+                continue
+            attempt.host, attempt.ip = target.host, target.ip
+            self._budget.next_host(attempt, self._loop.time())
+            found = await self._dialer.dial(target, source, greeted)
+            if not isinstance(found, Trouble):
+                return Connected(found, tuple(other for other in targets[number + 1 :] if other.host != target.host))
+            troubles.append(self._judged(found))
+            if found.phase is Phase.CONNECT and not source.ip:  # from an IP of ours it may be the IP that is at fault
+                self._dead.add(target, found, self._loop.time() + self._shaping.plan(queue).back_off)
+        return worst(troubles)
+
+    def tick(self, now: float) -> None:
+        self._dead.forget_expired(now)
+
+    def _judged(self, trouble: Trouble) -> Trouble:
+        """A 5xx greeting is final where the settings say so."""
+        final = trouble.phase is Phase.GREETING and trouble.reply.code >= 500
+        if final and self._delivery.greeting_5xx == "bounce":
+            return trouble._replace(verdict=Verdict.PERMANENT)
+        return trouble
+
+
+class Connecting(NamedTuple):
+    """What it takes to open a connection of a queue; the outlets of a worker share it."""
+
+    connector: Connector
+    budget: ConnectionBudget
+    limits: Limits
+    shutdown: Shutdown
+    loop: asyncio.AbstractEventLoop

@@ -1,0 +1,302 @@
+"""The opening of connections: when a queue gets another one, the slot it needs, the back-off after failures."""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from mta.egress.connect import Connected, Connecting
+from mta.egress.connection_budget import MOST_SILENT, PATIENCE, PROMPT, SILENT_PACE, Attempt, Standing, growth
+from mta.egress.connections import Connections
+from mta.egress.waiting import Waiting
+from mta.model.errors import StoreError
+from mta.model.ids import MessageId
+from mta.model.mail import QueueKey
+from mta.model.phases import Phase
+from mta.policy.failures import Trouble, broken
+from mta.policy.shaping import Plan
+
+_STORE_AWAY_WAIT = 1.0  # seconds
+_MOST_BACK_OFF = 60.0  # seconds
+_SLOT_KEPT = 1.0  # seconds that a slot waits in hand for deliveries to be claimed
+_UNWANTED = 1.0  # seconds after which an attempt that no mail waits for is ended
+
+
+_log = logging.getLogger(__name__)
+
+
+class OpenerOwner(Protocol):
+    """The outlet, as its opener sees it."""
+
+    def pump(self) -> None:
+        """Start what can start, and open another connection where that is due."""
+        ...
+
+    def connected(self, connected: Connected) -> None:
+        """There is one more connection."""
+        ...
+
+    def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
+        """No host could be reached and there is no connection: the waiting deliveries share the outcome. `message` is
+        the one that the connection was to be opened for."""
+        ...
+
+    def no_further_connection(self, trouble: Trouble) -> None:
+        """There are connections, and another one could not be opened: transactions that wait for a new one end."""
+        ...
+
+    def no_slot(self) -> None:
+        """Other processes hold every slot of the domain: the waiting deliveries go back to the queue, for them."""
+        ...
+
+    def tell_room(self) -> None:
+        """The outlet may have room again."""
+        ...
+
+
+class ConnectionOpener:
+    """Doubles the connections of a queue while more waits than there are and those that it has carry mail."""
+
+    def __init__(
+        self,
+        queue: QueueKey,
+        plan: Plan,
+        connecting: Connecting,
+        waiting: Waiting,
+        connections: Connections,
+        owner: OpenerOwner,
+    ) -> None:
+        self._queue = queue
+        self._connector, self._budget, self._limits, self._shutdown, self._loop = connecting
+        self._waiting = waiting
+        self._connections = connections
+        self._owner = owner
+        self._limited = plan.limits_connections
+        self._back_off = plan.back_off
+        self._tasks: dict[asyncio.Task[bool], Attempt] = {}
+        self._begun = 0.0  # loop time at which the last one was begun
+        self._slot = False  # taken before anything was claimed
+        self._asking: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._not_before = 0.0  # loop time until which no connection is opened
+        self._down: tuple[float, Trouble] | None = None
+        self._failures = 0  # in a row
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def quiet(self) -> bool:
+        return not (self._tasks or self._down or self._asking or self._slot or self._timer)
+
+    @property
+    def spare(self) -> int:
+        """Connections that come or may be opened at once."""
+        coming = len(self._tasks)
+        now = self._loop.time()
+        if self._limited or self._not_before > now or not self._connections.works(now):
+            return coming
+        return coming + self._budget.free_for_more
+
+    def trouble(self) -> Trouble | None:
+        """Why nothing can be sent for now: what comes until the back-off is over shares the last failure."""
+        down = self._down
+        return down[1] if down is not None and down[0] > self._loop.time() else None
+
+    def may_claim(self) -> bool:
+        """Of a domain with limits nothing is claimed before a connection may be made, or mail would wait here for slots
+        that other processes hold; False: a slot is asked for, and `tell_room` says when to come again."""
+        if not self._limited or self._slot or self._tasks or self._connections.usable:
+            return True
+        if self._asking is None and self._not_before <= self._loop.time():
+            self._asking = self._loop.create_task(self._ask())
+        return False
+
+    def more(self, *, ticked: bool = False) -> None:
+        """One at first. Another one, `ticked` or not, as `growth` has it; never more than transactions that wait."""
+        budget = self._budget
+        now = self._loop.time()
+        waiting = self._waiting
+        unserved = waiting.anew + (0 if self._connections.idle else waiting.ready)
+        if not unserved or self._shutdown.begun or self._not_before > now:
+            return
+        there, productive = self._connections.strength(now)
+        held = there + len(self._tasks)
+        if not held:
+            attempt = budget.begin(self._queue, self._owner.pump, now)
+            if attempt is not None:
+                self._loop.call_later(PROMPT, self._prompt_over, attempt)
+                self._begin(attempt, now)
+            return
+        missing = unserved - len(self._tasks)
+        more = min(growth(held, productive, unserved, ticked=ticked or waiting.anew > 0), missing)
+        if (
+            not productive
+            and ticked
+            and missing > 0
+            and held < MOST_SILENT
+            and now - self._begun >= SILENT_PACE
+            and budget.relaxed
+        ):
+            more = 1  # a message that the host chokes on does not hold up the others for its whole timeout
+        for _ in range(more):
+            attempt = budget.begin_further(now)
+            if attempt is None:
+                return
+            self._begin(attempt, now)
+
+    def _begin(self, attempt: Attempt, now: float) -> None:
+        self._begun = now
+        first = self._waiting.first()
+        attempt.message = None if first is None else first.message
+        task = self._loop.create_task(self._open(attempt))
+        self._tasks[task] = attempt
+        attempt.give_way = task.cancel
+        task.add_done_callback(self._opened)
+
+    def _prompt_over(self, attempt: Attempt) -> None:
+        self._budget.prompt_over(attempt, self._loop.time())
+
+    def tick(self, now: float) -> None:
+        if self._down is not None and self._down[0] <= now:
+            self._down = None
+            self._owner.tell_room()
+        self.more(ticked=True)
+
+    def unwanted(self, before: float = _UNWANTED) -> None:
+        """No mail waits for a connection: leave the line, and end attempts that are `before` seconds old."""
+        self._budget.forget(self._queue)
+        for task, attempt in self._tasks.items():
+            if self._loop.time() - attempt.since >= before:
+                task.cancel()
+
+    def end_silent(self, now: float, most: int) -> int:
+        """End up to `most` attempts that hold a place and get no further; how many."""
+        ended = 0
+        for task, attempt in self._tasks.items():
+            if ended < most and attempt.standing is Standing.PLACED and now - attempt.since >= PATIENCE:
+                attempt.gave_way = True
+                task.cancel()
+                ended += 1
+        return ended
+
+    def stop(self) -> None:
+        """Open nothing more; a slot in hand is given back."""
+        for task in (*self._tasks, self._asking):
+            if task is not None:
+                task.cancel()
+        self._give_slot_back()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # Slots
+
+    async def _ask(self) -> None:
+        try:
+            wait = await self._take_slot()
+        finally:
+            self._asking = None
+        if wait > 0:
+            self._again_in(wait)
+            return
+        _log.debug("a connection slot for %s is held before mail is claimed", self._queue.domain)
+        self._slot = True
+        self._again_in(_SLOT_KEPT)
+        self._owner.tell_room()
+
+    async def _take_slot(self) -> float:
+        try:
+            return await self._limits.take_connection(self._queue)
+        except StoreError:
+            return _STORE_AWAY_WAIT
+
+    def _again_in(self, seconds: float) -> None:
+        self._not_before = self._loop.time() + (0.0 if self._slot else seconds)
+        if self._timer is None:
+            self._timer = self._loop.call_later(max(seconds, 0.001), self._again)
+
+    def _again(self) -> None:
+        self._timer = None
+        if not self._tasks:
+            self._give_slot_back()
+        self._owner.pump()
+        self._owner.tell_room()
+
+    def _give_slot_back(self) -> None:
+        if self._slot:
+            self._slot = False
+            self._limits.give_connection(self._queue)
+
+    # Connections
+
+    def _opened(self, task: asyncio.Task[bool]) -> None:
+        attempt = self._tasks.pop(task)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error is not None or not task.result():
+            self._budget.end(attempt, self._loop.time())
+            self._shutdown.progressed()
+        if error is not None:
+            raise error
+        if not task.cancelled():
+            self._owner.pump()
+        elif attempt.gave_way:
+            _log.debug("the attempt to connect to %s gives way to other destinations", attempt.ip)
+            words = f"no answer in {PATIENCE:g} s, and mail for other destinations waits for a connection"
+            self._failed(broken(Phase.GREETING, words, attempt.host, attempt.ip), attempt)
+
+    async def _open(self, attempt: Attempt) -> bool:
+        """Whether there is a connection now."""
+        slot, self._slot = self._slot, False
+        kept = False
+        try:
+            if not slot:
+                wait = await self._take_slot()
+                if wait > 0:
+                    self._again_in(wait)
+                    if not self._connections.usable and len(self._tasks) == 1:
+                        self._owner.no_slot()
+                    return False
+                slot = True
+            found = await self._connector.connect(self._queue, attempt, lambda: self._greeted(attempt))
+            if isinstance(found, Trouble):
+                self._failed(found, attempt)
+                return False
+            kept = True
+        finally:
+            if slot and not kept:
+                self._limits.give_connection(self._queue)
+        self._failures = 0
+        self._down = None
+        attempt.standing = Standing.OVER  # its place is the connection's now
+        self._owner.connected(found)
+        return True
+
+    async def _greeted(self, attempt: Attempt) -> None:
+        """Wait for a place."""
+        if self._budget.greeted(attempt, self._loop.time()):
+            return
+        placed = self._loop.create_future()
+        attempt.placed = lambda: _resolve(placed)
+        await placed
+
+    def _failed(self, trouble: Trouble, attempt: Attempt) -> None:
+        """With a connection, only opening more is put off."""
+        wait = min(self._back_off * 2 ** min(self._failures, 8), _MOST_BACK_OFF, self._back_off * 8)
+        self._failures += 1
+        _log.debug(
+            "no connection to %s for pool %s, none is tried for %.1f s: %s", *reversed(self._queue), wait, trouble.reply
+        )
+        self._again_in(wait)
+        if self._connections.usable:
+            self._owner.no_further_connection(trouble)
+            return
+        self._down = self._loop.time() + wait, trouble
+        self._owner.unreachable(trouble, attempt.message)
+
+    def __repr__(self) -> str:
+        return f"opening={len(self._tasks)}{' down: ' + self._down[1].reply.text if self._down else ''}"
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

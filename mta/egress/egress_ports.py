@@ -1,0 +1,18 @@
+"""The ports that egress was given."""
+
+from typing import NamedTuple
+
+from mta.ports.content import Content
+from mta.ports.delivery import Capacity, Limits, Resolver, Settle
+from mta.ports.rules import Rules
+
+
+class EgressPorts(NamedTuple):
+    """Each part of egress takes those that it asks."""
+
+    resolver: Resolver
+    rules: Rules
+    settle: Settle
+    limits: Limits
+    content: Content
+    capacity: Capacity

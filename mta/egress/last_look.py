@@ -1,0 +1,44 @@
+"""The last look before a final dot: the rule table and the permit decide whether it is sent, held or never sent."""
+
+from mta.egress.connection import Connection
+from mta.egress.permit_counts import BEFORE_DOT, PermitCounts
+from mta.egress.rule_match import rule_for
+from mta.egress.second_look import SecondLook
+from mta.egress.transaction import Transaction
+from mta.egress.transaction_end import TransactionEnd
+from mta.model.outcomes import ReturnReason, Stage
+from mta.model.rules import InFlight
+from mta.ports.rules import Rules
+
+
+class LastLook:
+    """Fulfils `connection.DotChecks` for all connections of a worker."""
+
+    def __init__(
+        self, rules: Rules, end: TransactionEnd, permits: PermitCounts, second_look: SecondLook, longest_hold: float
+    ) -> None:
+        """A dot waits for a permit for `longest_hold` seconds."""
+        self._rules = rules
+        self._end = end
+        self._permits = permits
+        self._longest_hold = longest_hold
+        self.dot_written = second_look.dot_written
+
+    def before_dot(self, connection: Connection, transaction: Transaction) -> None:
+        rules = self._rules
+        table = rules.table
+        rule = rule_for(table, transaction, connection.peer) if len(table) else None
+        # A transaction that is not on the rule's list may not hand over its dot.
+        if rule is not None and (rule.in_flight is InFlight.ABORT or rule.id not in transaction.past_dot_of):
+            connection.abandon()
+            self._end.by_rule(transaction, rule, table, Stage.BEFORE_DOT, connection.peer)
+        elif rules.may_send_dot():
+            connection.proceed()
+        else:
+            self._permits.stopped(transaction, BEFORE_DOT)
+            connection.hold(self._longest_hold)
+
+    def held_too_long(self, connection: Connection, transaction: Transaction) -> None:
+        connection.abandon()
+        self._permits.aborts += 1
+        self._end.returned([transaction], ReturnReason.NO_PERMIT)

@@ -1,0 +1,120 @@
+"""The outcome of each delivery of a transaction: by the server's replies, by trouble, or by a decision of ours."""
+
+from mta.egress.dial import ReadyConnection
+from mta.egress.transaction import Transaction
+from mta.model.outcomes import Origin, Outcome, Reply, ReturnReason, Verdict
+from mta.model.phases import Phase
+from mta.policy.failures import Trouble, judge
+from mta.smtp.client_machine import ClientMachine
+
+_DELIVERED, _REMOTE = Verdict.DELIVERED, Origin.REMOTE
+
+
+def of_replies(
+    transaction: Transaction, machine: ClientMachine, peer: ReadyConnection, trouble: Trouble | None, ms: int
+) -> list[Outcome]:
+    """One outcome for each claim, in order; `trouble` is why the session ended before its last reply."""
+    mail, final, data = machine.mail, machine.final, machine.data
+    if final is not None and len(transaction.claims) == 1:  # it got as far as the dot: the recipient was accepted
+        return [_of_message(transaction, machine, final, data, peer, trouble, ms)]
+    rcpts = machine.rcpts
+    taken = mail is not None and 200 <= mail.code < 300
+    outcomes: list[Outcome] = []
+    shared: Outcome | None = None  # of all recipients that the server took
+    for number in range(len(transaction.claims)):
+        if mail is not None and not taken:
+            outcomes.append(_of_reply(Phase.MAIL, mail, transaction, peer, ms))
+        elif taken and number < len(rcpts) and not 200 <= rcpts[number].code < 300:
+            outcomes.append(_of_reply(Phase.RCPT, rcpts[number], transaction, peer, ms))
+        else:
+            if shared is None:
+                shared = _of_message(transaction, machine, final, data, peer, trouble, ms)
+            outcomes.append(shared)
+    return outcomes
+
+
+def _of_message(
+    transaction: Transaction,
+    machine: ClientMachine,
+    final: Reply | None,
+    data: Reply | None,
+    peer: ReadyConnection,
+    trouble: Trouble | None,
+    ms: int,
+) -> Outcome:
+    if final is not None and 200 <= final.code < 300:
+        past_dot_of = transaction.past_dot_of
+        return Outcome(_DELIVERED, final, _REMOTE, peer.mta, peer.host, peer.ip, peer.tls, ms, past_dot_of=past_dot_of)
+    if final is not None and final.code >= 400:
+        return _of_reply(Phase.DOT, final, transaction, peer, ms)
+    if data is not None and data.code >= 400:
+        return _of_reply(Phase.DATA, data, transaction, peer, ms)
+    uncertain = transaction.dot_at != 0
+    refusal = machine.early or machine.goodbye
+    if refusal is not None and not uncertain:
+        return _of_reply(machine.phase, refusal, transaction, peer, ms)
+    if trouble is None:
+        raise AssertionError(f"{transaction!r} ended without a reply and without trouble")
+    return of_trouble(trouble, peer, ms, uncertain=uncertain, past_dot_of=transaction.past_dot_of)
+
+
+def _of_reply(phase: Phase, reply: Reply, transaction: Transaction, peer: ReadyConnection, ms: int) -> Outcome:
+    """Of a reply that is no."""
+    return Outcome(
+        judge(phase, reply).verdict,
+        reply,
+        _REMOTE,
+        peer.mta,
+        peer.host,
+        peer.ip,
+        peer.tls,
+        ms,
+        reason=f"{phase.value} ({peer.host})",
+        past_dot_of=transaction.past_dot_of,
+    )
+
+
+def of_trouble(
+    trouble: Trouble,
+    peer: ReadyConnection | None = None,
+    ms: int = 0,
+    *,
+    uncertain: bool = False,
+    past_dot_of: tuple[str, ...] = (),
+) -> Outcome:
+    """What trouble makes of a delivery; without a peer the trouble itself names the host."""
+    return Outcome(
+        trouble.verdict,
+        trouble.reply,
+        trouble.origin,
+        peer.mta if peer else "",
+        peer.host if peer else trouble.host,
+        peer.ip if peer else trouble.ip,
+        peer.tls if peer else "",
+        ms,
+        reason=trouble.reason,
+        uncertain=uncertain,
+        past_dot_of=past_dot_of,
+        unintelligible=trouble.unintelligible,
+    )
+
+
+def canceled(peer: ReadyConnection | None, ms: int) -> Outcome:
+    """Somebody cancels the message; a peer is given where MAIL was written."""
+    return Outcome(
+        Verdict.CANCELED,
+        Reply(0),
+        Origin.LOCAL,
+        peer.mta if peer else "",
+        peer.host if peer else "",
+        peer.ip if peer else "",
+        peer.tls if peer else "",
+        ms,
+        reason="canceled",
+    )
+
+
+def returned(reason: ReturnReason) -> Outcome:
+    """Not attempted: the delivery goes back to its queue as it was."""
+    words = reason.words
+    return Outcome(Verdict.RETURNED, Reply(451, "4.3.2", words), Origin.LOCAL, reason=words, returned=reason)

@@ -1,0 +1,21 @@
+"""The parts of egress that the outlets of a worker share."""
+
+from typing import NamedTuple
+
+from mta.egress.connect import Connecting
+from mta.egress.egress_ports import EgressPorts
+from mta.egress.last_look import LastLook
+from mta.egress.permit_counts import PermitCounts
+from mta.egress.transaction_end import TransactionEnd
+from mta.model.settings import DeliverySettings
+
+
+class OutletParts(NamedTuple):
+    """An outlet gives each of its own parts those that it needs."""
+
+    ports: EgressPorts
+    delivery: DeliverySettings
+    connecting: Connecting
+    end: TransactionEnd
+    permits: PermitCounts
+    last_look: LastLook

@@ -1,0 +1,73 @@
+"""What a new rule table, or the cancellation of messages, does to the transactions of one outlet."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from mta.egress.connection import Connection
+from mta.egress.connections import Connections
+from mta.egress.rule_match import rule_for, rule_for_waiting
+from mta.egress.transaction import Transaction
+from mta.egress.transaction_end import TransactionEnd
+from mta.egress.waiting import Waiting
+from mta.model.ids import MessageId
+from mta.model.outcomes import Stage
+from mta.model.rules import InFlight, PastDot, Rule
+from mta.policy.rule_table import RuleTable
+
+
+class RuleChanges:
+    """Synchronous: when it returns, nothing that must end can hand over its dot any more."""
+
+    def __init__(self, connections: Connections, waiting: Callable[[], Iterable[Waiting]], end: TransactionEnd) -> None:
+        """`waiting` gives the lists of transactions that wait, for every host."""
+        self._connections = connections
+        self._waiting = waiting
+        self._end = end
+
+    def table_swapped(self, table: RuleTable, fresh: Sequence[Rule]) -> list[PastDot]:
+        """End the transactions that match and have not handed over their dot. A transaction that has begun goes on if
+        every rule that it meets lets it finish. List those that go on, under each of the `fresh` rules."""
+        past: list[PastDot] = []
+        for connection in list(self._connections.all):
+            transaction = connection.transaction
+            if transaction is not None:
+                past += self._running(connection, transaction, table, fresh)
+        for waiting in self._waiting():
+            for transaction in waiting.take_all():
+                rule = rule_for_waiting(table, transaction)
+                if rule is None:
+                    waiting.put_last(transaction)
+                else:
+                    self._end.by_rule(transaction, rule, table, Stage.ATTEMPT, None)
+        return past
+
+    def canceled(self, messages: Collection[MessageId]) -> None:
+        """End the transactions of these messages that have not handed over their dot."""
+        for waiting in self._waiting():
+            for transaction in waiting.take_all():
+                if transaction.message in messages:
+                    self._end.canceled(transaction)
+                else:
+                    waiting.put_last(transaction)
+        for connection in list(self._connections.all):
+            running = connection.transaction
+            if running is not None and not running.dot_at and running.message in messages:
+                connection.abandon()
+                self._end.canceled(running, connection.peer)
+
+    def _running(
+        self, connection: Connection, transaction: Transaction, table: RuleTable, fresh: Sequence[Rule]
+    ) -> list[PastDot]:
+        """The entries of a transaction that goes on."""
+        peer, (pool, domain), labels = connection.peer, transaction.queue, transaction.labels
+        rule = rule_for(table, transaction, peer)
+        if rule is None:
+            return []
+        met = [known for known in fresh if table.matches(known, pool, peer.mta, domain, labels, peer.ip, peer.host)]
+        past: list[PastDot] = []
+        if transaction.dot_at or all(known.in_flight is InFlight.FINISH for known in (rule, *met)):
+            for known in met:
+                past += transaction.listed(known.id)
+        else:
+            connection.abandon()
+            self._end.by_rule(transaction, rule, table, Stage.BEFORE_DOT, peer)
+        return past

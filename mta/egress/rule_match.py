@@ -1,0 +1,18 @@
+"""Which rule decides about a transaction."""
+
+from mta.egress.dial import ReadyConnection
+from mta.egress.transaction import Transaction
+from mta.model.rules import Rule
+from mta.policy.rule_table import RuleTable
+
+
+def rule_for(table: RuleTable, transaction: Transaction, peer: ReadyConnection) -> Rule | None:
+    """The rule that decides about the transaction on a connection to that peer."""
+    pool, domain = transaction.queue
+    return table.match(pool, peer.mta, domain, transaction.labels, peer.ip, peer.host)
+
+
+def rule_for_waiting(table: RuleTable, transaction: Transaction) -> Rule | None:
+    """The same before it has a connection. The sending IP of a pool that has several is not known then."""
+    pool, domain = transaction.queue
+    return table.match(pool, pool[1:] if pool.startswith("@") else "", domain, transaction.labels)

@@ -1,0 +1,152 @@
+"""The start of a transaction: which one a free connection carries next, and what may keep it from starting."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from mta.egress.connection import Connection
+from mta.egress.connection_budget import ConnectionBudget
+from mta.egress.content_fetch import ContentFetches
+from mta.egress.egress_ports import EgressPorts
+from mta.egress.peer_support import unsupported_by
+from mta.egress.permit_counts import BEFORE_MAIL, PermitCounts
+from mta.egress.rule_match import rule_for
+from mta.egress.shutdown import Shutdown
+from mta.egress.transaction import Transaction
+from mta.egress.transaction_end import TransactionEnd
+from mta.model.mail import QueueKey
+from mta.model.outcomes import Stage
+from mta.model.settings import DeliverySettings
+from mta.policy.shaping import Plan
+from mta.timing.clock import wall_ms
+
+
+class StartOwner(Protocol):
+    """The outlet, as the start of its transactions sees it."""
+
+    def pump(self) -> None:
+        """The message rate allows more: start what can start."""
+        ...
+
+    def connection_free(self, connection: Connection) -> None:
+        """The transaction that was to be started on this connection was not."""
+        ...
+
+
+class TransactionStart:
+    """Starts the transactions of one outlet."""
+
+    def __init__(
+        self,
+        queue: QueueKey,
+        plan: Plan,
+        ports: EgressPorts,
+        delivery: DeliverySettings,
+        loop: asyncio.AbstractEventLoop,
+        end: TransactionEnd,
+        permits: PermitCounts,
+        budget: ConnectionBudget,
+        shutdown: Shutdown,
+        owner: StartOwner,
+    ) -> None:
+        self._queue = queue
+        self._paced = plan.messages_per_minute > 0
+        self._rules = ports.rules
+        self._limits = ports.limits
+        self._idle_timeout = delivery.idle_timeout
+        self._command_timeout = delivery.command_timeout
+        self._loop = loop
+        self._end = end
+        self._permits = permits
+        self._budget = budget
+        self._shutdown = shutdown
+        self._owner = owner
+        self._fetches = ContentFetches(ports.content, loop, self._fetched)
+        self._slow_until = 0.0  # loop time until which the message rate allows nothing
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing of it is under way."""
+        return not (self._fetches or self._timer)
+
+    @property
+    def slowed(self) -> bool:
+        """Whether the message rate allows nothing now."""
+        return self._slow_until > self._loop.time()
+
+    def start_next(self, connection: Connection) -> bool:
+        """Start the next transaction on this connection; False: none may start, the connection is idle now."""
+        waiting, new = connection.waiting, not connection.carried
+        transaction = waiting.first(new)
+        now = wall_ms() if transaction is not None else 0
+        while transaction is not None and not self._shutdown.begun:
+            table = self._rules.table
+            rule = rule_for(table, transaction, connection.peer) if len(table) else None
+            if rule is not None:
+                self._end.by_rule(waiting.pop(transaction), rule, table, Stage.ATTEMPT, connection.peer)
+            elif transaction.expires_at <= now:
+                self._end.expired(waiting, now)
+            elif not self._rules.may_send_mail():
+                self._permits.stopped(transaction, BEFORE_MAIL)
+                break
+            elif (trouble := unsupported_by(connection.peer, transaction)) is not None:
+                self._end.unsupported(waiting.pop(transaction), trouble, connection.peer)
+            elif self._paced and (wait := self._limits.take_message(self._queue)) > 0:
+                self._wait_for_rate(wait)
+                break
+            else:
+                waiting.pop(transaction)
+                if transaction.content is not None:
+                    connection.run(transaction)
+                else:
+                    connection.expire_in(self._command_timeout)
+                    self._fetches.start(connection, transaction)
+                return True
+            transaction = waiting.first(new)
+        connection.expire_in(self._idle_timeout)
+        connection.idle.append(connection)
+        if waiting.first(new) is None:
+            self._budget.rests(connection)  # otherwise it is kept for the transaction that may not start yet
+        return False
+
+    def is_reserved(self, connection: Connection) -> bool:
+        """Whether a content is on its way for this connection."""
+        return self._fetches.is_reserved(connection)
+
+    def stop(self, wanted: Callable[[Transaction], bool]) -> Collection[tuple[Connection, Transaction]]:
+        """Fetch no content for transactions that are `wanted`; they and their connections are the caller's again."""
+        return self._fetches.stop(wanted)
+
+    def stop_waiting(self) -> None:
+        """Do not wake up when the message rate allows more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fetched(self, connection: Connection, transaction: Transaction, content: bytes | None, failed: bool) -> None:
+        if content is None:
+            self._end.no_content(transaction, failed)
+            self._owner.connection_free(connection)
+            return
+        transaction.content = content
+        if not connection.usable or not self._rules.may_send_mail():
+            connection.waiting.put_back(transaction)
+            self._owner.connection_free(connection)
+            return
+        table = self._rules.table
+        rule = rule_for(table, transaction, connection.peer) if len(table) else None
+        if rule is not None:
+            self._end.by_rule(transaction, rule, table, Stage.ATTEMPT, connection.peer)
+            self._owner.connection_free(connection)
+            return
+        connection.run(transaction)
+
+    def _wait_for_rate(self, seconds: float) -> None:
+        self._slow_until = self._loop.time() + seconds
+        if self._timer is None:
+            self._timer = self._loop.call_later(max(seconds, 0.001), self._rate_allows)
+
+    def _rate_allows(self) -> None:
+        self._timer = None
+        self._owner.pump()

@@ -1,0 +1,76 @@
+"""The room that egress has for each queue: how much of it is spoken for, and which lanes wait for more."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from mta.model.mail import QueueKey
+from mta.scheduling.claim_lanes import ClaimLane, ClaimLanes
+
+_RIPEN, _RIPE = 0.003, 32  # a lane is woken when there is this much room, or after so many seconds with less
+
+
+class QueueRoom:
+    """Fulfils ports.delivery.Capacity. The lane that has waited longest for room of a queue gets it."""
+
+    def __init__(self, lanes: ClaimLanes) -> None:
+        self._lanes = lanes
+        self._asked: dict[QueueKey, int] = {}  # deliveries asked for in claims under way
+        self._waiting: dict[QueueKey, deque[ClaimLane]] = {}  # lanes that have work for which there was no room
+        self._ripening: dict[QueueKey, asyncio.TimerHandle] = {}
+        self._closed = False
+
+    def __contains__(self, queue: QueueKey) -> bool:
+        """Whether a lane waits for room of the queue."""
+        return queue in self._waiting
+
+    def left(self, queue: QueueKey, room: int) -> int:
+        """The part of this room that no claim under way has asked for."""
+        return room - self._asked.get(queue, 0)
+
+    def ask(self, queue: QueueKey, most: int) -> None:
+        """A claim of up to `most` deliveries is under way."""
+        self._asked[queue] = self._asked.get(queue, 0) + most
+
+    def answered(self, queue: QueueKey, most: int) -> None:
+        """The claim of up to `most` has come to its end."""
+        left = self._asked[queue] - most
+        if left:
+            self._asked[queue] = left
+        else:
+            del self._asked[queue]
+
+    def wait(self, queue: QueueKey, lane: ClaimLane) -> None:
+        """The lane has work of the queue and waits for room."""
+        lanes = self._waiting.setdefault(queue, deque())
+        if lane not in lanes:
+            lanes.append(lane)
+
+    def room_for(self, queue: QueueKey, room: Callable[[], int]) -> None:
+        if queue not in self._waiting or self._closed:
+            return
+        timer = self._ripening.get(queue)
+        if self.left(queue, room()) >= _RIPE:
+            if timer is not None:
+                timer.cancel()
+            self._wake_first(queue)
+        elif timer is None:
+            self._ripening[queue] = asyncio.get_running_loop().call_later(_RIPEN, self._wake_first, queue)
+
+    def room_for_new(self) -> None:
+        self._lanes.ring_all()
+
+    def close(self) -> None:
+        """Wake no lane any more."""
+        self._closed = True
+        for timer in self._ripening.values():
+            timer.cancel()
+
+    def _wake_first(self, queue: QueueKey) -> None:
+        self._ripening.pop(queue, None)
+        lanes = self._waiting.get(queue)
+        if lanes is None:
+            return
+        lanes.popleft().alarm.ring()
+        if not lanes:
+            del self._waiting[queue]
