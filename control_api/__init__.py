@@ -1,1 +1,1 @@
-"""The REST API: what people and programs ask of the cluster while mail is moving."""
+"""The REST API: operators and programs ask the cluster and give it orders while mail is moving."""

@@ -4,11 +4,11 @@ import resource
 
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
-from control_api.connections import Connections, most_connections
 from control_api.dependencies import Dependencies
-from control_api.serving import Serving
-from control_api.turns import Turns
-from control_api.waiting import Waiting
+from control_api.http.connections import Connections, most_connections
+from control_api.http.serving import Serving
+from control_api.http.turns import Turns
+from control_api.http.waiting import Waiting
 from mta.model.settings import Settings
 from mta.orders.cancellation import Cancellation
 from mta.orders.order_book import OrderBook

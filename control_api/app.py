@@ -1,14 +1,18 @@
-"""The application: which path is whose, behind the same gates for all of them."""
+"""The application: all operations behind the same gates."""
 
 from aiohttp import web
 
-from control_api import events, forced_errors, health, messages, metrics, openapi, pauses, queues, store, tags, workers
-from control_api.access import Access
-from control_api.bodies import MAX_BODY
+from control_api.access.gate import require_token
+from control_api.access.tokens import Access
+from control_api.books import events
 from control_api.dependencies import DEPENDENCIES, Dependencies
-from control_api.middleware import OPEN_PATHS, add_headers, answer_problems, orders_first, require_token
-from control_api.rules_resource import routes
-from mta.model.rules import Kind
+from control_api.description import document
+from control_api.http.bodies import MAX_BODY
+from control_api.http.middleware import add_headers, answer_problems, orders_first
+from control_api.http.operation import Opening
+from control_api.operations import GROUPS
+
+_DESCRIPTION = "/openapi.json"
 
 
 def create_app(deps: Dependencies) -> web.Application:
@@ -25,29 +29,15 @@ def create_app(deps: Dependencies) -> web.Application:
     app[events.WATCHERS] = set()
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(events.release_watchers)
-    app.add_routes(
-        [
-            web.get("/healthz", health.healthz),
-            web.get("/readyz", health.readyz),
-            web.get(metrics.PATH, metrics.show),
-            web.get("/openapi.json", openapi.show),
-            *routes(forced_errors.RESOURCE, Kind.ERROR),
-            web.post("/v1/errors/{id}/undo", forced_errors.undo),
-            *routes(pauses.RESOURCE, Kind.PAUSE),
-            web.post("/v1/pauses/{id}/convert", pauses.convert),
-            web.get("/v1/messages/{id}", messages.show_message),
-            web.post("/v1/messages/{id}/cancel", messages.cancel_message),
-            web.get("/v1/tags", tags.find_tag),
-            web.get("/v1/tags/{tag}", tags.show_tag),
-            web.get("/v1/queues", queues.list_queues),
-            web.get("/v1/workers", workers.list_workers),
-            web.post("/v1/store/acknowledge", store.acknowledge),
-            web.get("/v1/events", events.stream_events, allow_head=False),
-        ]
-    )
+    app.add_routes(operation.route() for group in GROUPS for operation in group.operations)
+    app.add_routes([web.get(_DESCRIPTION, document.show)])
     return app
 
 
 def _open_paths(deps: Dependencies) -> frozenset[str]:
-    """What is answered without a token. Metrics name rules and nodes: off loopback they need one."""
-    return OPEN_PATHS | {metrics.PATH} if deps.api.metrics_open and deps.api.listen.is_loopback else OPEN_PATHS
+    """The paths that need no token. Metrics name rules and nodes: off loopback they need one."""
+    openings = {Opening.OPEN}
+    if deps.api.metrics_open and deps.api.listen.is_loopback:
+        openings.add(Opening.METRICS)
+    operations = (operation for group in GROUPS for operation in group.operations)
+    return frozenset({_DESCRIPTION, *(operation.path for operation in operations if operation.opening in openings)})

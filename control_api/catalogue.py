@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from control_api.turns import SLICE, Turns
+from control_api.http.turns import SLICE, Turns
 from mta.model.errors import UnreadableRule
 from mta.policy.rule_table import NoSuccessor, RuleTable
 from mta.ports.rule_store import RuleStore
@@ -17,7 +17,7 @@ class Catalogue:
         self._turns = turns
         self._table = RuleTable.empty(node, protected)
         self._unreadable: Mapping[str, UnreadableRule] = {}
-        self._turn = asyncio.Lock()  # who waits finds it up to date
+        self._turn = asyncio.Lock()  # a request that has waited for it finds the table up to date
 
     async def table(self) -> RuleTable:
         """Raises StoreAway, StoreError; UnreadableRule where this build cannot read all of it."""

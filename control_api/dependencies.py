@@ -1,4 +1,4 @@
-"""What the API is given by the wiring: ports, and a few facts about this node."""
+"""The parts that the wiring gives the API: ports, and a few facts about this node."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from control_api.catalogue import Catalogue
-from control_api.turns import Turns
+from control_api.http.turns import Turns
 from mta.model.settings import ApiSettings
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
@@ -36,7 +36,7 @@ class Dependencies:
     journals: Journals
     tokens: Tokens
     fate: StoreFate
-    node: str  # this node's name: what a rule with `cluster: false` is bound to
+    node: str  # this node's name; a rule with `cluster: false` is bound to it
     api: ApiSettings
     health: Callable[[], Awaitable[str]]  # why the store cannot be worked with, "" = it can; may raise StoreError
     workers: int = 0  # delivery processes that this node should have, 0 = none

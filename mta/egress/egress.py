@@ -15,6 +15,7 @@ from mta.egress.permit_counts import PermitCounts
 from mta.egress.second_look import SecondLook
 from mta.egress.shutdown import Shutdown
 from mta.egress.transaction_end import TransactionEnd
+from mta.model import process_metrics as told
 from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import ReturnReason
@@ -131,9 +132,9 @@ class Egress:
     def metrics(self) -> dict[str, int]:
         """Counters since the start of the process, and the connections that are open now."""
         return {
-            "connections_out": self._budget.open,
+            told.CONNECTIONS_OUT.key: self._budget.open,
             **self._permits.metrics(),
-            "escaped": self._second_look.escaped,
+            told.ESCAPED.key: self._second_look.escaped,
         }
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Final
 
 from mta.egress.transaction import Transaction
+from mta.model import process_metrics as told
 
 BEFORE_MAIL: Final = "mail"
 BEFORE_DOT: Final = "dot"
@@ -24,7 +25,7 @@ class PermitCounts:
 
     def metrics(self) -> dict[str, int]:
         return {
-            "permit_stops:mail": self._stops[BEFORE_MAIL],
-            "permit_stops:dot": self._stops[BEFORE_DOT],
-            "permit_aborts": self.aborts,
+            told.PERMIT_STOPS.of("mail"): self._stops[BEFORE_MAIL],
+            told.PERMIT_STOPS.of("dot"): self._stops[BEFORE_DOT],
+            told.PERMIT_ABORTS.key: self.aborts,
         }

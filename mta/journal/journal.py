@@ -13,6 +13,7 @@ from mta.journal.fan_out import FanOut
 from mta.journal.leases import Leases
 from mta.journal.rounds import Rounds
 from mta.journal.rule_changes import RuleChanges
+from mta.model import process_metrics as told
 from mta.model.errors import StoreError, severity
 from mta.model.settings import JournalSettings
 from mta.ports.event_sinks import EventSink
@@ -73,13 +74,13 @@ class Journal:
         return self._rounds.more or self._fan_out.lag()
 
     def metrics(self) -> dict[str, float]:
-        """Control_api/metrics.py shows them, and knows what each of them says."""
+        """The figures of `model.process_metrics`."""
         return {
-            "journal_dropped": self._backlog.dropped,
-            "journal_undecodable": self._fan_out.undecodable,
-            "journal_failures": self.failures + self._fan_out.failures,
-            "spool_bytes": self._spool.size,
-            "spool_damaged": self._fan_out.damages,
+            told.JOURNAL_DROPPED.key: self._backlog.dropped,
+            told.JOURNAL_UNDECODABLE.key: self._fan_out.undecodable,
+            told.JOURNAL_FAILURES.key: self.failures + self._fan_out.failures,
+            told.SPOOL_BYTES.key: self._spool.size,
+            told.SPOOL_DAMAGED.key: self._fan_out.damages,
         }
 
     def start(self) -> asyncio.Task[None]:

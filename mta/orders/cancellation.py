@@ -1,18 +1,22 @@
 """One message: where each of its deliveries is, and the order to cancel it."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from mta.model.actor import Actor
 from mta.model.errors import OutcomeUnknown, StoreAway
 from mta.model.events import EventType
-from mta.model.ids import MessageId, lane_of
+from mta.model.ids import MessageId, lane_of, message_text
 from mta.model.outcomes import Class
 from mta.policy.waiting_end import encoded_end
 from mta.ports.certainty import made_certain
 from mta.ports.messages import DeliveryStatus, EndAnswer, FoundDelivery, MessageStore, Place, PlannedEnd
 from mta.timing.clock import boottime, wall_ms
+
+log = logging.getLogger(__name__)
 
 PROBED: Final = 100  # recipients that are looked for where nothing says how many there are
 _TRIES: Final = 50  # of a delivery that moves whenever it was looked at
@@ -55,7 +59,8 @@ class Cancellation:
                 break
         return [_status(one) for one in found]
 
-    async def cancel(self, message: MessageId, wait: float) -> list[DeliveryStatus]:
+    async def cancel(self, message: MessageId, actor: Actor, wait: float) -> list[DeliveryStatus]:
+        log.debug("message %s: its cancellation is ordered by %s", message_text(message), actor)
         deadline, pause, moves, last = self._now() + wait, _LOOK[0], 0, PROBED
         while True:
             found = await self._store.find(message, last)

@@ -6,6 +6,9 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import msgspec
+
+from mta.model.actor import Actor, ActorKind
 from mta.model.errors import OrderMade, StoreError, severity
 from mta.model.rules import Effective, Head, Kind, Rule
 from mta.orders.effects import Effects
@@ -24,6 +27,7 @@ _POLL: Final = (0.003, 0.025)  # seconds between looks at the sessions: for a ne
 _QUIET_POLL: Final = 0.025
 _RETRY: Final = 0.1
 _PATIENCE: Final = 1.0  # seconds, at least, for a store that does not answer after an order was made
+_FAILOVER: Final = Actor(ActorKind.SYSTEM, "failover")
 _TURNS: Final = 16  # orders that ask the store at the same time: hundreds may become effective in the same moment
 
 
@@ -66,16 +70,18 @@ class OrderBook:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def put(self, rule: Rule, wait: float, until: str) -> Effect:
+    async def put(self, rule: Rule, actor: Actor, wait: float, until: str) -> Effect:
         limit = await self._whole_limit()
         asked_at = self._now()
-        put, wait_set = await self._store.put(rule, secrets.token_hex(8))
+        put, wait_set = await self._store.put(
+            msgspec.structs.replace(rule, created_by=actor.name), secrets.token_hex(8)
+        )
         return await self._wait(self._placed(put, wait_set, limit, asked_at), asked_at + wait, until)
 
-    async def edit(self, rule_id: str, edit: Edit, by: str, wait: float, until: str) -> Effect | None:
+    async def edit(self, rule_id: str, edit: Edit, actor: Actor, wait: float, until: str) -> Effect | None:
         limit = await self._whole_limit()
         asked_at = self._now()
-        answer = await self._store.edit(rule_id, edit, secrets.token_hex(8), by)
+        answer = await self._store.edit(rule_id, edit, secrets.token_hex(8), actor.name)
         if answer is None:
             return None
         return await self._wait(self._placed(*answer, limit, asked_at), asked_at + wait, until)
@@ -94,10 +100,10 @@ class OrderBook:
     def _wait_set(self, head: Head, sessions: Iterable[str], limit: float) -> WaitSet:
         return WaitSet(head, sessions, self._now(), self._wall(), limit)
 
-    async def remove(self, rule_id: str, by: str, wait: float, kind: Kind | None = None) -> Effect | None:
+    async def remove(self, rule_id: str, actor: Actor, wait: float, kind: Kind | None = None) -> Effect | None:
         limit = await self._whole_limit()
         asked_at = self._now()
-        answer = await self._store.remove(rule_id, secrets.token_hex(8), by, kind)
+        answer = await self._store.remove(rule_id, secrets.token_hex(8), actor.name, kind)
         if answer is None:
             return None
         removed, wait_set = answer
@@ -257,7 +263,7 @@ class OrderBook:
         there = await self._store.rule(rule.id)
         at = 0 if there is None else await self._ordered_at(there)
         if order.removed and there is not None and at == rule.generation:
-            await self._store.remove(rule.id, secrets.token_hex(8), "failover")
+            await self._store.remove(rule.id, secrets.token_hex(8), _FAILOVER.name)
         elif not order.removed and at == order.before:
             await self._store.regain(order.head, [rule], {} if there is None else {rule.id: there}, last=False)
             there = await self._store.rule(rule.id)

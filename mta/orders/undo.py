@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from mta.model.actor import Actor
 from mta.model.errors import OrderMade, StoreError, severity
 from mta.model.events import EventType, delivery_event
 from mta.model.mail import Record
@@ -61,11 +62,11 @@ class UndoRuns:
         self._wall = wall
         self._runs: dict[str, _Run] = {}  # by rule
 
-    async def undo(self, rule_id: str, rule: Rule | None, by: str, wait: float) -> UndoProgress | None:
+    async def undo(self, rule_id: str, rule: Rule | None, actor: Actor, wait: float) -> UndoProgress | None:
         until = self._now() + wait
         if rule is None and not await self._store.count(rule_id, self._wall()):
             return None
-        effect = await self._disable(rule, by) if rule is not None else None
+        effect = await self._disable(rule, actor) if rule is not None else None
         run = self._runs.get(rule_id)
         if run is None:
             run = self._runs[rule_id] = _Run()
@@ -87,10 +88,10 @@ class UndoRuns:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _disable(self, rule: Rule, by: str) -> Effect | None:
+    async def _disable(self, rule: Rule, actor: Actor) -> Effect | None:
         """Or the rule would end the mail again. None: it was removed meanwhile."""
         if rule.enabled:
-            return await self._orders.edit(rule.id, _disabled, by, 0.0, "effective")
+            return await self._orders.edit(rule.id, _disabled, actor, 0.0, "effective")
         return await self._orders.effect(rule)
 
     async def _run(self, rule_id: str, rule: Rule | None, run: _Run) -> None:

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from mta.model.actor import Actor
 from mta.model.endings import Common, Final
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import QueueKey, Record
@@ -31,7 +32,7 @@ class Messages(Protocol):
         """Every delivery that lives, or ended within `status.retention`, by its number; [] = nothing is known."""
         ...
 
-    async def cancel(self, message: MessageId, wait: float) -> list[DeliveryStatus]:
+    async def cancel(self, message: MessageId, actor: Actor, wait: float) -> list[DeliveryStatus]:
         """End as canceled all deliveries that wait; ask the workers to end those that they hold, and wait for them at
         most `wait` seconds. Then as `show`: a delivery whose worker has not answered yet has `asked_at`, and from then
         + S + 0.5 s on its final dot is not sent. May be repeated. Intercepted deliveries stay so, without an undo."""

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
+from mta.model.actor import Actor
 from mta.model.rules import Kind, PastDot, Rule
 from mta.ports.rule_store import Edit, RemovedRule
 
@@ -33,15 +34,16 @@ class Effect(NamedTuple):
 class Orders(Protocol):
     """Changing the rule table, as the API sees it. `wait` is in seconds; an order is followed beyond it."""
 
-    async def put(self, rule: Rule, wait: float, until: str) -> Effect:
-        """As RuleStore.put; waits until the change is "effective", "quiet" or "swept", as `until` says."""
+    async def put(self, rule: Rule, actor: Actor, wait: float, until: str) -> Effect:
+        """As RuleStore.put, with `actor` as its author; waits until the change is "effective", "quiet" or "swept", as
+        `until` says."""
         ...
 
-    async def edit(self, rule_id: str, edit: Edit, by: str, wait: float, until: str) -> Effect | None:
+    async def edit(self, rule_id: str, edit: Edit, actor: Actor, wait: float, until: str) -> Effect | None:
         """As RuleStore.edit, followed like `put`. None: no such rule."""
         ...
 
-    async def remove(self, rule_id: str, by: str, wait: float, kind: Kind | None = None) -> Effect | None:
+    async def remove(self, rule_id: str, actor: Actor, wait: float, kind: Kind | None = None) -> Effect | None:
         """Waits until the removal is effective. None: no such rule, or none of that kind."""
         ...
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from mta.model.actor import Actor
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Stage
@@ -78,7 +79,7 @@ class UndoProgress(NamedTuple):
 class Undo(Protocol):
     """The order to undo what a forced error ended, as the API sees it."""
 
-    async def undo(self, rule_id: str, rule: Rule | None, by: str, wait: float) -> UndoProgress | None:
+    async def undo(self, rule_id: str, rule: Rule | None, actor: Actor, wait: float) -> UndoProgress | None:
         """Disable the rule (None: it was removed), then return what it intercepted to its queues; waits at most `wait`
         seconds for all of that, and goes on beyond it. May be repeated. None: there is neither the rule nor a copy of
         anything that it intercepted."""

@@ -13,6 +13,7 @@ from mta.egress.egress_ports import EgressPorts
 from mta.ingress.listener import Listener
 from mta.ingress.turn_away import TurnAway
 from mta.ingress.worker_loads import WorkerLoads
+from mta.model import process_metrics as told
 from mta.model.errors import StoreError, reason_of
 from mta.policy.served_pools import SERVES
 from mta.policy.shaping import Shaping
@@ -197,23 +198,27 @@ class Worker:
         await self._guard.stop(goodbye)
 
     def _metrics(self) -> Mapping[str, float]:
-        """Put beside each confirmation; control_api/metrics.py shows them, and knows what each of them says."""
-        found: dict[str, float] = {"reaped": self._reaper.reaped, "reclaimed": self._reaper.reclaimed}
+        """The figures of `model.process_metrics`, told with each confirmation; and the pools that are served here."""
+        found: dict[str, float] = {told.REAPED.key: self._reaper.reaped, told.RECLAIMED.key: self._reaper.reclaimed}
         if self._inbound is not None:
             admission = self._inbound.admission
-            found["intake:accepted"] = admission.accepted
-            found["intake:deferred"] = admission.deferred
-            found["intake:rejected"] = admission.rejected
-            found["intake:unanswered"] = admission.unanswered
-            found["intake:refused"] = admission.refused
-            found["accepted_deliveries"] = admission.accepted_recipients
-            found["accepted_bytes"] = admission.accepted_bytes
-            found["connections_in"] = self._inbound.listener.connections_open
+            found[told.MESSAGES.of("accepted")] = admission.accepted
+            found[told.MESSAGES.of("deferred")] = admission.deferred
+            found[told.MESSAGES.of("rejected")] = admission.rejected
+            found[told.MESSAGES.of("unanswered")] = admission.unanswered
+            found[told.MESSAGES.of("refused")] = admission.refused
+            found[told.ACCEPTED_DELIVERIES.key] = admission.accepted_recipients
+            found[told.ACCEPTED_BYTES.key] = admission.accepted_bytes
+            listener = self._inbound.listener
+            found[told.CONNECTIONS_IN.key] = listener.connections_open
+            found[told.CONNECTIONS_REFUSED.key] = listener.connections_refused
         if self._outbound is not None:
             settler = self._outbound.settler
-            found["claimed"] = self._outbound.dispatcher.claimed
-            found["stale"] = settler.stale
-            found |= {f"settled:{what}": count for what, count in settler.outcomes.items()}
+            found[told.CLAIMED.key] = self._outbound.dispatcher.claimed
+            found[told.STALE.key] = settler.stale
+            found[told.REDECIDED.key] = settler.redecided
+            found[told.RETRIED_CALLS.key] = settler.retried_calls
+            found |= told.SETTLED.each(settler.outcomes)
             found |= settler.returns.metrics()
             found |= self._outbound.egress.metrics()
             found |= dict.fromkeys((SERVES + pool for pool in self._outbound.pools()), 1)

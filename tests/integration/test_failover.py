@@ -11,13 +11,14 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
-from control_api.turns import Turns
+from control_api.http.turns import Turns
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.settings import RedisSettings
 from mta.orders.order_book import OrderBook
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.link import Link
 from mta.rules.guard import Guard
+from tests.support.actors import ME
 from tests.support.control_api import BEARER, Cluster, dependencies
 from tests.support.eventually import eventually
 from tests.support.moving_address import MovingAddress
@@ -110,15 +111,15 @@ async def place(servers: tuple[Valkey, Valkey]) -> AsyncIterator[Place]:
 
 async def test_nothing_that_a_promoted_replica_did_not_get_is_lost(place: Place, caplog: pytest.LogCaptureFixture):
     for kept in (rule("kept"), rule("edited"), rule("removed")):
-        assert (await place.book.put(kept, 5.0, "effective")).effective
+        assert (await place.book.put(kept, ME, 5.0, "effective")).effective
     place.replica.follow(place.primary)
     place.replica.promote()
-    assert (await place.book.put(rule("lost", undo=False), 5.0, "effective")).effective
-    assert (await place.book.put(PAUSE, 5.0, "effective")).effective
+    assert (await place.book.put(rule("lost", undo=False), ME, 5.0, "effective")).effective
+    assert (await place.book.put(PAUSE, ME, 5.0, "effective")).effective
     assert (
-        await place.book.edit("r-edited", lambda r: msgspec.structs.replace(r, code=421), "me", 5.0, "effective")
+        await place.book.edit("r-edited", lambda r: msgspec.structs.replace(r, code=421), ME, 5.0, "effective")
     ).effective
-    assert (await place.book.remove("r-removed", "me", 5.0)).effective
+    assert (await place.book.remove("r-removed", ME, 5.0)).effective
     lost = (await place.api.rules.head()).generation
 
     direct = await place.store("elsewhere", place.replica.port)
@@ -156,17 +157,17 @@ async def test_nothing_that_a_promoted_replica_did_not_get_is_lost(place: Place,
 
             await eventually(effective)
         assert (await (await api.get("/v1/workers")).json())["generation"] == (await place.api.rules.head()).generation
-    await place.book.put(rule("afterwards"), 5.0, "effective")
+    await place.book.put(rule("afterwards"), ME, 5.0, "effective")
     assert all(guard.table.rule("r-afterwards") for guard in place.guards)
 
 
 async def test_an_order_that_no_process_had_heard_of_is_given_again_by_the_api(place: Place):
-    await place.book.put(rule("kept"), 5.0, "effective")
+    await place.book.put(rule("kept"), ME, 5.0, "effective")
     place.replica.follow(place.primary)
     place.replica.promote()
     for guard in place.guards:
         await guard.stop(goodbye=False)  # as processes that were cut off
-    effect = await place.book.put(rule("lost"), 0.0, "effective")
+    effect = await place.book.put(rule("lost"), ME, 0.0, "effective")
     assert not effect.effective
     place.address.move(place.replica.port)
     place.primary.stop()

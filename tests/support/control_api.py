@@ -13,10 +13,11 @@ from aiohttp import web
 
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
-from control_api.connections import Connections
 from control_api.dependencies import Dependencies
-from control_api.serving import Serving
-from control_api.turns import Turns
+from control_api.http.connections import Connections
+from control_api.http.serving import Serving
+from control_api.http.turns import Turns
+from mta.model.actor import Actor
 from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
@@ -49,6 +50,7 @@ class Cluster:
         self.bug = False
         self.past_dot: tuple[PastDot, ...] = ()
         self.waits: list[tuple[float, str]] = []
+        self.orders: list[Actor] = []  # who gave each
         self.tags: dict[str, dict[str, int]] = {}
         self.counts: dict[str, dict[str, int]] = {}
         self.undoable: dict[str, int] = {}
@@ -103,10 +105,12 @@ class Orders:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def put(self, rule: Rule, wait: float, until: str) -> Effect:
+    async def put(self, rule: Rule, actor: Actor, wait: float, until: str) -> Effect:
         cluster = self._cluster
         cluster.reach()
         cluster.waits.append((wait, until))
+        cluster.orders.append(actor)
+        rule = msgspec.structs.replace(rule, created_by=actor.name)
         cluster.generation += 1
         old = cluster.twin(rule)
         if old is not None:
@@ -115,7 +119,7 @@ class Orders:
         cluster.rules[rule.id] = rule
         return cluster.effect_of(rule, old is None)
 
-    async def edit(self, rule_id: str, edit: Edit, by: str, wait: float, until: str) -> Effect | None:
+    async def edit(self, rule_id: str, edit: Edit, actor: Actor, wait: float, until: str) -> Effect | None:
         cluster = self._cluster
         cluster.reach()
         known = cluster.rules.get(rule_id)
@@ -125,17 +129,19 @@ class Orders:
         twin = cluster.twin(changed)
         if twin is not None and twin.id != rule_id:
             raise Exists(twin.id)
+        cluster.orders.append(actor)
         cluster.waits.append((wait, until))
         cluster.generation += 1
         rule = cluster.rules[rule_id] = msgspec.structs.replace(changed, generation=cluster.generation)
         return cluster.effect_of(rule, False)
 
-    async def remove(self, rule_id: str, by: str, wait: float, kind: Kind | None = None) -> Effect | None:
+    async def remove(self, rule_id: str, actor: Actor, wait: float, kind: Kind | None = None) -> Effect | None:
         self._cluster.reach()
         rule = self._cluster.rules.get(rule_id)
         if rule is None or kind not in (None, rule.kind):
             return None
         del self._cluster.rules[rule_id]
+        self._cluster.orders.append(actor)
         self._cluster.removed[rule_id] = RemovedRule(rule, AT, None, self._cluster.sweep_states.get(rule_id))
         self._cluster.generation += 1
         return self._cluster.effect_of(rule, False)
@@ -157,9 +163,10 @@ class Undo:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def undo(self, rule_id: str, rule: Rule | None, by: str, wait: float) -> UndoProgress | None:
+    async def undo(self, rule_id: str, rule: Rule | None, actor: Actor, wait: float) -> UndoProgress | None:
         cluster = self._cluster
         cluster.reach()
+        cluster.orders.append(actor)
         count = cluster.undoable.get(rule_id, 0)
         if rule is None and not count:
             return None
@@ -299,9 +306,10 @@ class Messages:
         self._cluster.reach()
         return self._cluster.messages.get(message, [])
 
-    async def cancel(self, message: MessageId, wait: float) -> list[DeliveryStatus]:
+    async def cancel(self, message: MessageId, actor: Actor, wait: float) -> list[DeliveryStatus]:
         cluster = self._cluster
         cluster.reach()
+        cluster.orders.append(actor)
         cluster.cancel_waits.append(wait)
         if message in cluster.after_cancel:
             cluster.messages[message] = cluster.after_cancel[message]

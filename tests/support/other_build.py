@@ -10,9 +10,14 @@ _CHANGES = {
         ("    tenant: str | None = None ", "    colour: str | None = None\n    tenant: str | None = None "),
         ("SINCE: Mapping[str, int] = {", 'SINCE: Mapping[str, int] = {"selectors.colour": 99, '),
     ),
-    "control_api/rule_body.py": (
-        ('"tag", "tenant")', '"tag", "tenant", "colour")'),
-        ("        tenant=None if given", '        colour=given["colour"],\n        tenant=None if given'),
+    "control_api/schemas/rule_bodies.py": (
+        (
+            "    tenant: Annotated[",
+            '    colour: Annotated[str | None, values.ONE_TAG, Meta(description="new")] = None\n    tenant: Annotated[',
+        ),
+    ),
+    "control_api/rules/body.py": (
+        ("        tenant=asked.tenant,", "        colour=asked.colour,\n        tenant=asked.tenant,"),
     ),
 }
 

@@ -17,6 +17,7 @@ from mta.ports.queueing import ClaimRequest, Move, Settled
 from mta.ports.sweeps import PlannedMove, SweepMove
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
+from tests.support.actors import ME
 from tests.support.stores import POOL, QUEUE, ended, message, queued
 
 LATER = 9_999_999_999_999
@@ -49,7 +50,7 @@ async def test_a_message_that_nobody_knows_is_no_message(open_store):
     for lane in (0, store.lanes, 1023):  # of a store with more lanes, too
         unknown = new_message_id(lane, int(time.time() * 1000))
         assert await store.messages.show(unknown) == []
-        assert await store.messages.cancel(unknown, 0) == []
+        assert await store.messages.cancel(unknown, ME, 0) == []
     assert not await store.link.command("EXISTS", keys.RULES_CANCELS)
 
 
@@ -114,7 +115,7 @@ async def test_what_is_due_held_and_parked_is_ended_at_once_and_counted_once(ope
         ],
     )
     before = int(time.time() * 1000)
-    shown = await store.messages.cancel(sent.id, 0)
+    shown = await store.messages.cancel(sent.id, ME, 0)
     assert [s.state for s in shown] == [Class.CANCELED] * 4
     assert all(before <= s.final.ended_at <= int(time.time() * 1000) and not s.asked_at for s in shown)
     assert [s.uncertain for s in shown] == [False, True, False, True]
@@ -134,7 +135,7 @@ async def test_what_is_due_held_and_parked_is_ended_at_once_and_counted_once(ope
         ("held@example.com", POOL, "example.com", 0, "n1"),
         ("parked@example.com", POOL, "example.com", 0, "n1"),
     ]
-    assert await store.messages.cancel(sent.id, 0) == shown
+    assert await store.messages.cancel(sent.id, ME, 0) == shown
     assert (await store.books.tag("red"))["canceled"] == 4
     assert [due.queue.domain for due in await store.queues.agenda(0, [POOL], 5)] == ["example.com"]
     [left] = await store.claim(0)
@@ -147,16 +148,16 @@ async def test_a_worker_is_asked_for_what_it_holds_and_may_not_give_it_back(open
     await worker.queues.accept(0, [message()])
     [claimed] = await worker.claim(0)
     assert (await worker.rules.confirm(1, NO_HEAD, (), {})).canceled == ()
-    [asked] = await api.messages.cancel(message_of(claimed.id), 0)
+    [asked] = await api.messages.cancel(message_of(claimed.id), ME, 0)
     assert (asked.state, asked.asked_at > 0) == (Class.QUEUED, True)
-    assert await api.messages.cancel(message_of(claimed.id), 0.05) == [asked], "since the first time"
+    assert await api.messages.cancel(message_of(claimed.id), ME, 0.05) == [asked], "since the first time"
     assert (await worker.rules.confirm(2, NO_HEAD, (), {})).canceled == (message_of(claimed.id),)
     assert (await worker.rules.confirm(3, NO_HEAD, (), {})).canceled == (), "asking again tells nobody again"
     for change in (queued(claimed, 5), queued(claimed, 5, move=Move.HOLD, rule="p1"), ended(claimed, move=Move.PARK)):
         assert await worker.queues.settle(0, [change]) == [Settled.CANCEL]
     step = ended(claimed, Class.CANCELED, final=final(claimed), uncertain=True)
     assert await worker.queues.settle(0, [step]) == [Settled.OK]
-    [done] = await api.messages.cancel(message_of(claimed.id), 0)
+    [done] = await api.messages.cancel(message_of(claimed.id), ME, 0)
     assert (done.state, done.uncertain, done.asked_at) == (Class.CANCELED, True, 0)
     await sound(api)
     assert (await api.books.tag("red"))["uncertain"] == 1
@@ -166,7 +167,7 @@ async def test_waiting_ends_when_the_worker_has_answered(open_store):
     worker, api = await open_store(), await open_store("n2")
     await worker.queues.accept(0, [message()])
     [claimed] = await worker.claim(0)
-    asking = asyncio.create_task(api.messages.cancel(message_of(claimed.id), 30.0))
+    asking = asyncio.create_task(api.messages.cancel(message_of(claimed.id), ME, 30.0))
     while not await api.link.command("HEXISTS", keys.lane_key(0, b"cancels"), claimed.id):
         assert not asking.done()
     await worker.queues.settle(0, [ended(claimed, final=final(claimed))])
@@ -180,9 +181,9 @@ async def test_what_its_worker_left_behind_is_ended_by_whoever_looks_first(open_
     sent = [message(), message()]
     await worker.queues.accept(0, sent)
     for claimed in await worker.claim(0):
-        await api.messages.cancel(message_of(claimed.id), 0)
+        await api.messages.cancel(message_of(claimed.id), ME, 0)
     assert await api.queues.reclaim(0, worker.session.id, 100) == 2
-    [shown] = await api.messages.cancel(sent[0].id, 0)
+    [shown] = await api.messages.cancel(sent[0].id, ME, 0)
     assert (shown.state, shown.uncertain) == (Class.CANCELED, True)
     [claimed] = await api.claim(0)
     assert (claimed.id[:16], claimed.canceled, claimed.reclaims) == (sent[1].id, True, 1)
@@ -195,14 +196,14 @@ async def test_a_rule_that_ends_it_first_takes_the_mark_along(open_store):
     worker, api = await open_store(), await open_store("n2")
     await worker.queues.accept(0, [message()])
     [claimed] = await worker.claim(0)
-    await api.messages.cancel(message_of(claimed.id), 0)
+    await api.messages.cancel(message_of(claimed.id), ME, 0)
     await api.queues.reclaim(0, worker.session.id, 100)
     _, [queued] = await api.sweeps.scan(0, QUEUE, 0, 10)
     match = PlannedMove(
         claimed.id, QUEUE, "r1", claimed.record.tags, b"e", True, final=final(claimed), spare_ms=9999, raw=queued.raw
     )
     await api.sweeps.move(0, "", SweepMove.INTERCEPT, 1, [match])
-    [shown] = await api.messages.cancel(message_of(claimed.id), 0)
+    [shown] = await api.messages.cancel(message_of(claimed.id), ME, 0)
     assert shown.state is Class.INTERCEPTED
     await sound(api)
     assert await api.undo_copies.rules(0) == [], "an undo must not send what somebody was told to be canceled"
@@ -217,12 +218,12 @@ async def test_what_a_rule_spared_stays_intercepted_and_can_be_undone_no_more(op
     await store.queues.settle(0, [intercepted(one, uncertain=True), intercepted(two), intercepted(other)])
     shown = await store.messages.show(message_of(one.id))
     assert [s.state for s in shown] == [Class.INTERCEPTED] * 2
-    assert await store.messages.cancel(message_of(one.id), 0) == shown
+    assert await store.messages.cancel(message_of(one.id), ME, 0) == shown
     await sound(store)
     assert await store.content.get(message_of(one.id), one.record) is None
     assert await store.undo_copies.rules(0) == ["r1"]
     assert await store.link.command("ZCARD", keys.lane_key(0, b"spared:r1")) == 1
-    await store.messages.cancel(message_of(other.id), 0)
+    await store.messages.cancel(message_of(other.id), ME, 0)
     assert await store.undo_copies.rules(0) == []
     assert "canceled" not in await store.books.tag("red")
     assert (await store.books.rule("r1"))["intercepted:before_dot"] == 3
@@ -238,7 +239,7 @@ async def test_thirty_recipients_at_ten_domains_in_all_states(open_store):
     await store.queues.settle(0, [ended(c, final=final(c)) for c in claimed[:4]])
     await store.queues.settle(0, [queued(c, 5, move=Move.HOLD, rule=f"p{n}") for n, c in enumerate(claimed[4:8])])
     await store.queues.settle(0, [ended(claimed[8], move=Move.PARK)])
-    shown = await store.messages.cancel(sent.id, 0)
+    shown = await store.messages.cancel(sent.id, ME, 0)
     states = [s.state for s in shown]
     assert (states.count(Class.DELIVERED), states.count(Class.CANCELED), states.count(Class.QUEUED)) == (4, 23, 3)
     assert [bool(s.asked_at) for s in shown] == [s is Class.QUEUED for s in states]
@@ -253,7 +254,7 @@ async def test_a_large_message_is_canceled_to_its_last_recipient(open_store):
     store = await open_store()
     sent = message(to=tuple(f"u{n}@example.com" for n in range(230)))
     await store.queues.accept(0, [sent])
-    shown = await store.messages.cancel(sent.id, 0)
+    shown = await store.messages.cancel(sent.id, ME, 0)
     assert [s.state for s in shown] == [Class.CANCELED] * 230
     await sound(store)
     assert await store.queues.agenda(0, [POOL], 5) == []
@@ -272,7 +273,7 @@ async def test_an_old_message_is_found_by_what_lives_of_it_and_by_when_it_ended(
     await store.link.command("DEL", *here)
     [left] = await store.messages.show(sent.id)
     assert (int.from_bytes(left.id[16:], "big"), left.state) == (150, Class.QUEUED)
-    [left] = await store.messages.cancel(sent.id, 0)
+    [left] = await store.messages.cancel(sent.id, ME, 0)
     assert left.state is Class.CANCELED
     await sound(store)
 
@@ -285,7 +286,7 @@ async def test_a_record_that_cannot_be_read_is_shown_as_parked_and_stops_nothing
     good = await store.link.command("HGET", keys.lane_key(0, b"rec"), one.id)
     await store.link.command("HSET", keys.lane_key(0, b"rec"), one.id, b"\0broken")
     await store.queues.settle(0, [queued(two, 5), ended(one, move=Move.PARK)])
-    first, second = await store.messages.cancel(sent.id, 0)
+    first, second = await store.messages.cancel(sent.id, ME, 0)
     assert (first.state, first.record, second.state) == (Class.PARKED, None, Class.CANCELED)
     await store.link.command("HSET", keys.lane_key(0, b"rec"), one.id, good)
     await sound(store)
@@ -383,7 +384,7 @@ async def test_whatever_moves_meanwhile_each_delivery_ends_once_and_the_answer_i
 
     async def cancel(one):
         await asyncio.sleep(chance.random() / 5)
-        return await api.messages.cancel(one.id, 20.0)
+        return await api.messages.cancel(one.id, ME, 20.0)
 
     tasks = [asyncio.create_task(work(store)) for store in workers]
     answers = await asyncio.gather(*(cancel(one) for one in sent))

@@ -15,6 +15,7 @@ from mta.ports.queueing import Move, Settled
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
+from tests.support.actors import ME
 from tests.support.stores import QUEUE, ended, message, queued
 
 
@@ -198,7 +199,7 @@ async def undone(store, wall=None):
     )
     rules = {rule.id: rule for rule in (await store.rules.load())[1]}
     try:
-        return await undo.undo("r1", rules.get("r1"), "me", 5.0)
+        return await undo.undo("r1", rules.get("r1"), ME, 5.0)
     finally:
         await undo.stop()
         await orders.stop()

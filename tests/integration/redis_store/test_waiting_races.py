@@ -29,6 +29,7 @@ from mta.redis_store.checker import Checker
 from mta.sweeps.pace import Pace
 from mta.sweeps.release import Releaser
 from mta.sweeps.sweep_moves import Decider
+from tests.support.actors import ME
 from tests.support.eventually import eventually
 from tests.support.scheduling import FakeRules
 from tests.support.stores import QUEUE, ended, message, queued
@@ -52,7 +53,7 @@ async def undo_all(store):
     orders = OrderBook(store.rules, store.sweeps)
     undo = UndoRuns(orders, store.rules, store.undo_copies, "n1", 600_000)
     try:
-        return await undo.undo("r1", None, "me", 5.0)
+        return await undo.undo("r1", None, ME, 5.0)
     finally:
         await undo.stop()
         await orders.stop()
@@ -70,7 +71,7 @@ async def test_a_pool_that_is_known_from_the_door_alone_can_be_canceled_undone_a
     rule = DecidedBy(DeciderKind.RULE, "r1")
     end = EndedAtAcceptance(1, Class.INTERCEPTED, rule, b"event", FINAL, 600_000)
     await store.queues.accept(0, batch, AcceptanceDecision(0, {one.id: [end] for one in batch}))
-    await store.messages.cancel(batch[0].id, 0.2)
+    await store.messages.cancel(batch[0].id, ME, 0.2)
     assert (await undo_all(store)).reinstated == 1
     assert await store.sweeps.pools() == [pool]
     assert [counts.due for counts in await store.books.queues()] == [1]
@@ -85,7 +86,7 @@ async def test_a_worker_that_would_intercept_what_somebody_cancels_cancels_it(op
     one = message()
     await store.queues.accept(0, [one])
     [claimed] = await store.claim(0)
-    await store.messages.cancel(one.id, 0.0)
+    await store.messages.cancel(one.id, ME, 0.0)
     intercepted = ended(claimed, Class.INTERCEPTED, stage="queued", **SPARED)
     assert await store.queues.settle(0, [intercepted]) == [Settled.CANCEL]
     assert await store.queues.settle(0, [ended(claimed, Class.CANCELED, final=FINAL)]) == [Settled.OK]
@@ -126,9 +127,9 @@ async def test_an_undo_goes_on_when_its_rule_changes_again(open_store):
     orders = OrderBook(store.rules, store.sweeps)
     undo = UndoRuns(orders, store.rules, store.undo_copies, "n1", 600_000)
     try:
-        waiting = asyncio.create_task(undo.undo("r1", put.rule, "me", 4.0))
+        waiting = asyncio.create_task(undo.undo("r1", put.rule, ME, 4.0))
         await eventually(lambda: disabled(store, "r1"))
-        await orders.edit("r1", lambda rule: msgspec.structs.replace(rule, reason="edited"), "me", 0.0, "effective")
+        await orders.edit("r1", lambda rule: msgspec.structs.replace(rule, reason="edited"), ME, 0.0, "effective")
         await worker.rules.confirm(2, await store.rules.head(), (), {})
         done = await waiting
         assert (done.done, done.reinstated, done.left) == (True, 1, 0)

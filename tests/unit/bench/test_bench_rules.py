@@ -11,7 +11,7 @@ from bench.plan import CAMPAIGN, CUSTOMERS, customer_of
 from bench.rest import Rest
 from bench.rule_mix import KINDS, rule, selectors_of
 from bench.usage import server_memory
-from control_api.rule_body import read_rule
+from control_api.rules.body import read_rule
 from mta.model.rules import Head
 from mta.policy.rule_table import RuleTable
 from tests.measure import lookup

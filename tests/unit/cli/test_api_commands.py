@@ -176,7 +176,7 @@ def test_tail_goes_on_where_a_stream_broke(
     floodgate: Floodgate, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail, "_RECONNECT", 0.01)
-    monkeypatch.setattr("control_api.events._BATCH", 1)
+    monkeypatch.setattr("control_api.books.events._BATCH", 1)
     cluster.lines = [(f"1-0.{number}", b'{"type":"Delivery","id":"X.%d"}' % number) for number in range(1, 4)]
     reach, calls = cluster.reach, 0
 
@@ -209,7 +209,7 @@ def test_r8_tail_says_once_that_it_was_cut_off_and_is_back(
 ) -> None:
     monkeypatch.setattr(tail, "_RECONNECT", 0.01)
     monkeypatch.setattr(tail, "_REMEMBERED", 0.0)
-    monkeypatch.setattr("control_api.events._BATCH", 1)
+    monkeypatch.setattr("control_api.books.events._BATCH", 1)
     cluster.lines = [(f"1-0.{number}", b'{"type":"Delivery","id":"X.%d"}' % number) for number in range(1, 4)]
     away_from_the_third_look(cluster, monkeypatch, 6)
     found = floodgate("tail", "--limit", "3", "--json")

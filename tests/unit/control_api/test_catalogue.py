@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from control_api.catalogue import Catalogue
-from control_api.turns import Turns
+from control_api.http.turns import Turns
 from mta.model.errors import StoreAway
 from mta.model.rules import Head, Rule, Selectors
 from tests.support.memory_rules import MemoryRules, Shared

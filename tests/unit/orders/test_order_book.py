@@ -10,6 +10,7 @@ from mta.model.rules import NO_HEAD, ChangeOp, PastDot, Rule, Selectors
 from mta.model.sweeps import SweepPhase, SweepState
 from mta.orders.order_book import OrderBook
 from mta.rules.guard import Guard
+from tests.support.actors import ME
 from tests.support.memory_rules import Clock, MemoryRules, Shared
 
 
@@ -61,7 +62,7 @@ async def until(true) -> None:
 
 
 async def test_effective_when_every_session_of_the_wait_set_has_confirmed(rig):
-    effect = await rig.book.put(RULE, 0.0, "effective")
+    effect = await rig.book.put(RULE, ME, 0.0, "effective")
     assert (effect.effective, effect.created) == (False, True)
     assert effect.unconfirmed == ("w1.1", "w2.1")
     assert effect.effective_by == 105_500
@@ -79,14 +80,14 @@ async def test_effective_when_every_session_of_the_wait_set_has_confirmed(rig):
 
 
 async def test_put_waits_as_long_as_it_may(rig):
-    order = asyncio.create_task(rig.book.put(RULE, 5.0, "effective"))
+    order = asyncio.create_task(rig.book.put(RULE, ME, 5.0, "effective"))
     await until(lambda: rig.shared.head.generation)
     await rig.beat()
     assert (await order).effective
 
 
 async def test_stopped_worker_leaves_the_wait_set_by_time_and_stays_named(rig):
-    effect = await rig.book.put(RULE, 0.0, "effective")
+    effect = await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.beat("w1")
     rig.clock.seconds = 105.49
     await asyncio.sleep(0.04)
@@ -99,7 +100,7 @@ async def test_stopped_worker_leaves_the_wait_set_by_time_and_stays_named(rig):
 
 
 async def test_time_decides_while_the_store_is_away(rig):
-    effect = await rig.book.put(RULE, 0.0, "effective")
+    effect = await rig.book.put(RULE, ME, 0.0, "effective")
     rig.api.away = True
     rig.clock.seconds = 105.6  # looked at late: effective_by holds all the same
     await asyncio.sleep(0.04)
@@ -109,10 +110,10 @@ async def test_time_decides_while_the_store_is_away(rig):
 
 
 async def test_a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word(rig):
-    await rig.book.put(RULE, 0.0, "effective")
+    await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.beat()
     await until(lambda: rig.shared.effects)
-    lifting = asyncio.create_task(rig.book.remove("r", "admin", 20.0))
+    lifting = asyncio.create_task(rig.book.remove("r", ME, 20.0))
     await until(lambda: rig.shared.head.generation == 2)
     rig.clock.seconds = 105.2
     await asyncio.sleep(0.04)
@@ -128,7 +129,7 @@ async def test_a_lifting_that_time_decides_has_its_barrier_raised_before_and_kee
 
 
 async def test_goodbye_and_death_leave_the_wait_set(rig):
-    await rig.book.put(RULE, 0.0, "effective")
+    await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.guards["w1"].stop()
     await rig.api.mark_dead("w2.1", None)
     await until(lambda: rig.shared.effects)
@@ -137,7 +138,7 @@ async def test_goodbye_and_death_leave_the_wait_set(rig):
 
 async def test_past_dot_is_fixed_and_quiet_once_all_of_it_is_settled(rig):
     rig.guards["w1"].on_change(lambda table: [PastDot("r", "D.1", "x@example.com", 99_000)])
-    effect = await rig.book.put(RULE, 0.0, "effective")
+    effect = await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.beat()
     await until(lambda: rig.shared.effects)
     known = await rig.book.effect(effect.rule)
@@ -152,7 +153,7 @@ async def test_past_dot_is_fixed_and_quiet_once_all_of_it_is_settled(rig):
 
 async def test_past_dot_of_a_dead_worker_counts_as_settled_when_noticed(rig):
     rig.guards["w1"].on_change(lambda table: [PastDot("r", "D.1", "x@example.com", 99_000)])
-    effect = await rig.book.put(RULE, 0.0, "effective")
+    effect = await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.beat()
     await until(lambda: rig.shared.effects)
     rig.clock.seconds = 110.0
@@ -163,17 +164,17 @@ async def test_past_dot_of_a_dead_worker_counts_as_settled_when_noticed(rig):
 
 
 async def test_barrier_is_raised_before_a_replacement_or_a_removal_is_effective(rig):
-    await rig.book.put(RULE, 0.0, "effective")
+    await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.beat()
     await until(lambda: rig.shared.effects)
     assert rig.shared.barriers == [1], "put-backs by older tables come too late for the last pass of the sweep"
-    again = await rig.book.put(Rule("other", Selectors(tag="a"), 450), 0.0, "effective")
+    again = await rig.book.put(Rule("other", Selectors(tag="a"), 450), ME, 0.0, "effective")
     assert (again.rule.id, again.created) == ("r", False)
     assert rig.shared.barriers == [1]
     await rig.beat()
     await until(lambda: rig.shared.effects["r"].generation == 2)
     assert rig.shared.barriers == [1, 2]
-    removal = asyncio.create_task(rig.book.remove("r", "me", 5.0))
+    removal = asyncio.create_task(rig.book.remove("r", ME, 5.0))
     await until(lambda: rig.shared.head.generation == 3)
     await rig.beat()
     gone = await removal
@@ -183,11 +184,11 @@ async def test_barrier_is_raised_before_a_replacement_or_a_removal_is_effective(
 
 
 async def test_removing_what_is_not_there(rig):
-    assert await rig.book.remove("nothing", "me", 0.0) is None
+    assert await rig.book.remove("nothing", ME, 0.0) is None
 
 
 async def test_another_process_reads_the_effect(rig):
-    effect = await rig.book.put(RULE, 0.0, "effective")
+    effect = await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.beat()
     await until(lambda: rig.shared.effects)
     other = rig.new_book()
@@ -196,7 +197,7 @@ async def test_another_process_reads_the_effect(rig):
 
 
 async def test_restarted_api_waits_for_all_that_stand_below_the_change(rig):
-    effect = await rig.book.put(RULE, 0.0, "effective")
+    effect = await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.book.stop()
     await rig.beat("w1")
     rig.clock.seconds = 103.0
@@ -212,7 +213,7 @@ async def test_restarted_api_waits_for_all_that_stand_below_the_change(rig):
 
 async def test_until_swept_waits_for_the_sweep_of_this_change(rig):
     rig.sweeps.states["r"] = SweepState("r", 0, SweepPhase.DONE, 0, 0, 0, 0, 0)
-    order = asyncio.create_task(rig.book.put(RULE, 5.0, "swept"))
+    order = asyncio.create_task(rig.book.put(RULE, ME, 5.0, "swept"))
     await until(lambda: rig.shared.head.generation)
     await rig.beat()
     await until(lambda: rig.shared.effects)
@@ -223,12 +224,12 @@ async def test_until_swept_waits_for_the_sweep_of_this_change(rig):
 
 
 async def test_an_edit_is_followed_like_a_replacement(rig):
-    await rig.book.put(RULE, 0.0, "effective")
+    await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.beat()
     await until(lambda: rig.shared.effects)
-    assert await rig.book.edit("none", lambda rule: rule, "me", 0.0, "effective") is None
+    assert await rig.book.edit("none", lambda rule: rule, ME, 0.0, "effective") is None
     editing = asyncio.create_task(
-        rig.book.edit("r", lambda rule: msgspec.structs.replace(rule, enabled=False), "me", 5.0, "effective")
+        rig.book.edit("r", lambda rule: msgspec.structs.replace(rule, enabled=False), ME, 5.0, "effective")
     )
     await until(lambda: rig.shared.head.generation == 2)
     assert rig.shared.barriers == [1]
@@ -241,18 +242,18 @@ async def test_an_edit_is_followed_like_a_replacement(rig):
         raise BadValue("code", "no")
 
     with pytest.raises(BadValue):
-        await rig.book.edit("r", refuse, "me", 0.0, "effective")
+        await rig.book.edit("r", refuse, ME, 0.0, "effective")
     assert rig.shared.head.generation == 2
 
 
 async def test_figures_say_how_long_orders_took_and_what_made_them_effective(rig):
-    first = asyncio.create_task(rig.book.put(RULE, 5.0, "effective"))
+    first = asyncio.create_task(rig.book.put(RULE, ME, 5.0, "effective"))
     await until(lambda: rig.shared.head.generation == 1)
     assert rig.book.figures().pending == 1
     rig.clock.seconds = 100.2
     await rig.beat()
     await first
-    await rig.book.remove("r", "admin", 0.0)
+    await rig.book.remove("r", ME, 0.0)
     rig.clock.seconds = 106.0
     await until(lambda: rig.book.figures().by_time == 1)
     figures = rig.book.figures()
@@ -283,7 +284,7 @@ def lose(rig, kept: int) -> None:
 async def test_an_order_that_a_failover_lost_before_anybody_confirmed_it_is_given_again(rig, caplog):
     await rig.api.put(Rule("old", Selectors(tag="old"), 554), "c1")
     await rig.beat()
-    await rig.book.put(RULE, 0.0, "effective")
+    await rig.book.put(RULE, ME, 0.0, "effective")
     lose(rig, 1)
     await rig.api.put(Rule("other", Selectors(tag="other"), 554), "number 2 again")
     await rig.beat()  # which confirms another change of the same number
@@ -300,10 +301,10 @@ async def test_an_order_that_a_failover_lost_before_anybody_confirmed_it_is_give
 
 async def edited(rig) -> None:
     """An edit to 421 that a failover loses while nobody but the API knows of it."""
-    await rig.book.put(RULE, 0.0, "effective")
+    await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.beat()
     await until(lambda: rig.shared.effects)
-    await rig.book.edit("r", lambda rule: msgspec.structs.replace(rule, code=421), "me", 0.0, "effective")
+    await rig.book.edit("r", lambda rule: msgspec.structs.replace(rule, code=421), ME, 0.0, "effective")
     lose(rig, 1)
 
 
@@ -328,10 +329,10 @@ async def test_an_edit_that_was_lost_is_not_made_again_over_one_made_since(rig):
 
 
 async def test_a_removal_that_was_lost_is_made_again_while_it_is_followed(rig):
-    await rig.book.put(RULE, 0.0, "effective")
+    await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.beat()
     await until(lambda: rig.shared.effects)
-    removal = asyncio.create_task(rig.book.remove("r", "me", 30.0))
+    removal = asyncio.create_task(rig.book.remove("r", ME, 30.0))
     await until(lambda: not rig.shared.rules)
     lose(rig, 1)
     rig.clock.seconds += 6.0
@@ -342,7 +343,7 @@ async def test_a_removal_that_was_lost_is_made_again_while_it_is_followed(rig):
 
 
 async def test_an_order_that_the_guards_have_put_again_is_effective_by_their_confirmations(rig):
-    effect = await rig.book.put(RULE, 0.0, "effective")
+    effect = await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.beat("w1")
     lose(rig, 0)
     await rig.beat()
@@ -368,7 +369,7 @@ async def test_hundreds_of_orders_that_become_effective_together_take_turns_and_
 
     rig.api.past_dot = counted
     for number in range(300):
-        await rig.book.put(Rule(f"r{number}", Selectors(tag=f"t{number}"), 554), 0.0, "effective")
+        await rig.book.put(Rule(f"r{number}", Selectors(tag=f"t{number}"), 554), ME, 0.0, "effective")
     assert rig.book.figures().pending == 300
     await rig.beat()
     await until(lambda: len(rig.shared.effects) == 300)
@@ -380,7 +381,7 @@ async def test_hundreds_of_orders_that_become_effective_together_take_turns_and_
 async def test_until_swept_ends_with_a_sweep_that_stopped_because_the_rule_expired(rig):
     rig.sweeps.states["r"] = SweepState("r", 1, SweepPhase.RUNNING, 0, 0, 0, 0, 0)
     rule = msgspec.structs.replace(RULE, expires_at=rig.clock.wall() + 1)
-    order = asyncio.create_task(rig.book.put(rule, 5.0, "swept"))
+    order = asyncio.create_task(rig.book.put(rule, ME, 5.0, "swept"))
     await until(lambda: rig.shared.head.generation)
     await rig.beat()
     await until(lambda: rig.shared.effects)

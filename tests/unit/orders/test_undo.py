@@ -15,6 +15,7 @@ from mta.orders.undo import UndoRuns
 from mta.ports.orders import Effect
 from mta.ports.rule_store import Edit
 from mta.ports.undo import Reinstatement, UndoCopy
+from tests.support.actors import ME
 from tests.support.memory_rules import MemoryRules, Shared
 
 NOW = 1_000_000
@@ -104,7 +105,7 @@ def make(orders: Orders, shared: Shared) -> Make:
 async def test_all_comes_back_with_the_time_that_it_had_left(make: Make, orders: Orders) -> None:
     copies = Copies(3)
     copies.left += [copy(8, held_at=NOW - 9000), copy(9, scheduled_at=NOW + 50)]
-    undone = await make(copies).undo("r1", RULE, "me", 5.0)
+    undone = await make(copies).undo("r1", RULE, ME, 5.0)
     assert undone is not None
     assert (undone.reinstated, undone.left, undone.done) == (5, 0, True)
     assert orders.rule.enabled is False
@@ -121,12 +122,12 @@ async def test_nothing_comes_back_before_the_rule_is_out_of_force_everywhere(mak
     copies = Copies(2)
     undo = make(copies)
     orders.effective = False
-    first = await undo.undo("r1", RULE, "me", 0.1)
+    first = await undo.undo("r1", RULE, ME, 0.1)
     assert first is not None
     assert (first.reinstated, first.left, first.done) == (0, 2, False)
     assert not copies.back
     orders.effective = True
-    second = await undo.undo("r1", orders.rule, "me", 5.0)
+    second = await undo.undo("r1", orders.rule, ME, 5.0)
     assert second is not None
     assert (second.reinstated, second.left, second.done, orders.edits) == (2, 0, True, 1)
 
@@ -134,7 +135,7 @@ async def test_nothing_comes_back_before_the_rule_is_out_of_force_everywhere(mak
 async def test_a_store_that_is_away_is_asked_again(make: Make) -> None:
     copies = Copies(2)
     copies.faults = 1
-    undone = await make(copies).undo("r1", RULE, "me", 5.0)
+    undone = await make(copies).undo("r1", RULE, ME, 5.0)
     assert undone is not None
     assert (undone.reinstated, undone.done) == (2, True)
 
@@ -142,20 +143,20 @@ async def test_a_store_that_is_away_is_asked_again(make: Make) -> None:
 async def test_a_rule_that_ends_the_same_mail_again_does_not_keep_it_going(make: Make) -> None:
     copies = Copies(150)
     copies.again = True
-    undone = await make(copies).undo("r1", RULE, "me", 5.0)
+    undone = await make(copies).undo("r1", RULE, ME, 5.0)
     assert undone is not None
     assert (undone.reinstated, undone.left, undone.done) == (150, 150, True)
 
 
 async def test_a_removed_rule_is_undone_once_nobody_decides_by_it(make: Make, orders: Orders, shared: Shared) -> None:
-    assert await make(Copies(0)).undo("r1", None, "me", 1.0) is None
+    assert await make(Copies(0)).undo("r1", None, ME, 1.0) is None
     shared.head = Head(4, "c4")
     behind = MemoryRules(shared, "worker")
     await behind.confirm(1, shared.head, (), {})
     shared.head = Head(5, "c5")
     copies = Copies(1)
     undo = make(copies)
-    undone = await undo.undo("r1", None, "me", 5.0)
+    undone = await undo.undo("r1", None, ME, 5.0)
     assert undone is not None
     assert (undone.effect, undone.reinstated, undone.done, orders.edits) == (None, 1, True, 0)
     assert shared.barriers == [5], "decisions by older tables are refused before anything comes back"
@@ -165,7 +166,7 @@ async def test_stop_leaves_the_other_copies(make: Make, orders: Orders) -> None:
     orders.effective = False
     copies = Copies(2)
     undo = make(copies)
-    await undo.undo("r1", RULE, "me", 0.0)
+    await undo.undo("r1", RULE, ME, 0.0)
     await undo.stop()
     assert len(copies.left) == 2
 
@@ -173,7 +174,7 @@ async def test_stop_leaves_the_other_copies(make: Make, orders: Orders) -> None:
 async def test_k2_what_returned_by_a_step_whose_answer_was_lost_is_counted(make: Make) -> None:
     copies = Copies(250)
     copies.lost = 1
-    undone = await make(copies).undo("r1", RULE, "me", 5.0)
+    undone = await make(copies).undo("r1", RULE, ME, 5.0)
     assert undone is not None
     assert (undone.reinstated, undone.left, undone.done) == (250, 0, True)
     assert len({one.copy.id for one in copies.back}) == len(copies.back) == 250
@@ -190,6 +191,6 @@ async def test_k2_a_batch_that_did_not_return_is_counted_once(make: Make, monkey
         return await reinstate(lane, rule, some)
 
     monkeypatch.setattr(copies, "reinstate", away)
-    undone = await make(copies).undo("r1", RULE, "me", 5.0)
+    undone = await make(copies).undo("r1", RULE, ME, 5.0)
     assert undone is not None
     assert (undone.reinstated, undone.left, await kept(0, "r1", [])) == (3, 0, set())

@@ -13,6 +13,7 @@ from mta.redis_store.cluster_settings import ClusterSettings
 from mta.rules.guard import PERMIT_SHARE, Guard
 from mta.scheduling.reaper import Reaper
 from mta.timing.clock import boottime
+from tests.support.actors import ME
 from tests.support.egress_rig import Rig
 from tests.support.memory_rules import Clock, MemoryRules, Shared
 from tests.support.protocol import NoClaims, NoSweeps, forced, match
@@ -35,7 +36,7 @@ class Cluster:
         return Guard(MemoryRules(self.shared, name, S), "n", self.clock, wall=self.clock.wall)
 
     async def put(self, tag: str = "a", wait: float = 0.0):
-        return await self.book.put(forced(tag), wait, "effective")
+        return await self.book.put(forced(tag), ME, wait, "effective")
 
     async def look(self, rule: Rule):
         """What the API tells after it has had time to look."""
@@ -289,7 +290,7 @@ async def test_an_edit_that_the_store_holds_up_is_not_effective_before_its_barri
 
     raise_barrier = cluster.api.raise_barrier
     cluster.api.raise_barrier = not_yet  # type: ignore[method-assign]
-    effect = await cluster.book.put(forced("a", code=450), 0.0, "effective")
+    effect = await cluster.book.put(forced("a", code=450), ME, 0.0, "effective")
     effect = await cluster.look(effect.rule)
     assert refused
     assert not effect.effective

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from mta.model.errors import StoreAway
 from mta.model.rules import ChangeOp, Rule
 from mta.scheduling.reaper import Reaper
+from tests.support.actors import ME
 from tests.support.memory_rules import Clock, MemoryRules, Shared
 from tests.support.protocol import ApiProcess, NoClaims, StillLoop, WorkerProcess, forced, match
 
@@ -58,12 +59,12 @@ class Protocol(RuleBasedStateMachine):
     def order(self, tag: str, what: str) -> None:
         book, name = self.api.book, f"r-{tag}"
         if what == "put":
-            self.api.order(ChangeOp.PUT, book.put(forced(tag), FOREVER, "effective"))
+            self.api.order(ChangeOp.PUT, book.put(forced(tag), ME, FOREVER, "effective"))
         elif what == "remove":
-            self.api.order(ChangeOp.REMOVE, book.remove(name, "", FOREVER))
+            self.api.order(ChangeOp.REMOVE, book.remove(name, ME, FOREVER))
         else:
             values = {"code": 553} if what == "edit" else {"enabled": what == "enable"}
-            change = book.edit(name, lambda rule: msgspec.structs.replace(rule, **values), "", FOREVER, "effective")
+            change = book.edit(name, lambda rule: msgspec.structs.replace(rule, **values), ME, FOREVER, "effective")
             self.api.order(ChangeOp.PUT, change)
         self.hear()
 

@@ -1,0 +1,1 @@
+"""Tokens, the gate that asks for them, and the actor of a request."""

@@ -1,0 +1,1 @@
+"""The accounts of mail: statements by tag, queues, and live events."""

@@ -1,0 +1,139 @@
+"""Live events as a stream that a browser or a script can read (server-sent events, WHATWG HTML 9.2)."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from aiohttp import hdrs, web
+
+from control_api import dependencies
+from control_api.dependencies import Dependencies
+from control_api.http.operation import Answer, Example, Operation, Parameter
+from control_api.http.problems import Problem
+from control_api.http.query import read_query
+from control_api.schemas.queries import EventsQuery
+from mta.model.errors import BadValue, StoreError
+
+MAX_WATCHERS = 100
+_WATCH_AGAIN = 20.0  # seconds; the store forgets a watcher after a minute
+_KEEP_ALIVE = 15.0
+_BATCH = 500
+_TURN = 1.0  # seconds that one look may wait
+
+_TAIL_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}\.[0-9]{1,9}", re.ASCII)
+
+WATCHERS = web.AppKey("watchers", set[asyncio.Task[Any]])
+
+
+class Filter:
+    """The events that a watcher wants: all that is given must match, one of the types suffices."""
+
+    def __init__(self, asked: EventsQuery) -> None:
+        self._tag = asked.tag
+        self._domain = asked.domain
+        self._pool = asked.pool
+        self._types = frozenset(asked.types)
+
+    def takes(self, event: dict[str, Any]) -> bool:
+        return (
+            (not self._types or event.get("type") in self._types)
+            and (self._tag is None or self._tag in event.get("tags", ()))
+            and (self._domain is None or event.get("domain") == self._domain)
+            and (self._pool is None or event.get("pool") == self._pool)
+        )
+
+
+async def stream_events(request: web.Request) -> web.StreamResponse:
+    """The events from now on, or from behind `Last-Event-ID` on, until the limit or the time is reached."""
+    asked = read_query(request, EventsQuery)
+    after = request.headers.get("Last-Event-ID")
+    if after is not None and not _TAIL_ID.fullmatch(after):
+        raise BadValue("Last-Event-ID", "is not the id of an event of this stream")
+    watchers = request.app[WATCHERS]
+    if len(watchers) >= MAX_WATCHERS:
+        raise Problem(503, f"{MAX_WATCHERS} watchers are there already", headers={"Retry-After": "10"})
+    task = asyncio.current_task()
+    assert task is not None
+    watchers.add(task)
+    try:
+        deps = dependencies.of(request)
+        await deps.tail.watch()
+        start = after or await deps.tail.newest()
+        response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        await _send(response, deps, Filter(asked), start, asked.limit, asked.lasting)
+    finally:
+        watchers.discard(task)
+    return response
+
+
+async def _send(
+    response: web.StreamResponse,
+    deps: Dependencies,
+    wanted: Filter,
+    start: str,
+    limit: int | None,
+    lasting: float | None,
+) -> None:
+    left = limit
+    try:
+        await response.write(f": watching from {start}\n\n".encode())
+        async for tail_id, line in _follow(deps, start, lasting):
+            if not line:
+                await response.write(b": still here\n\n")
+                continue
+            event = orjson.loads(line)
+            if not wanted.takes(event):
+                continue
+            await response.write(f"id: {tail_id}\nevent: {event['type']}\ndata: ".encode() + line + b"\n\n")
+            if left is not None:
+                left -= 1
+                if left == 0:
+                    break
+        await response.write_eof()
+    except ConnectionError:
+        pass  # the watcher went away
+    except StoreError:
+        await response.write_eof()  # it comes back with Last-Event-ID
+
+
+async def _follow(deps: Dependencies, after: str, lasting: float | None) -> AsyncIterator[tuple[str, bytes]]:
+    """(tail id, line) until the time is over; an empty line where nothing was said for a while."""
+    end = None if lasting is None else time.monotonic() + lasting
+    watched = said = time.monotonic()
+    while True:
+        now = time.monotonic()
+        if end is not None and now >= end:
+            return
+        if now - watched >= _WATCH_AGAIN:
+            await deps.tail.watch()
+            watched = now
+        if now - said >= _KEEP_ALIVE:
+            said = now
+            yield after, b""
+        found = await deps.tail.follow(after, _BATCH, _TURN if end is None else min(_TURN, end - now))
+        for after, line in found:
+            yield after, line
+
+
+async def release_watchers(app: web.Application) -> None:
+    """On shutdown: streams have no end of their own."""
+    watchers: set[asyncio.Task[Any]] = app[WATCHERS]
+    for task in tuple(watchers):
+        task.cancel()
+
+
+STREAM = Operation(
+    "GET",
+    "/v1/events",
+    stream_events,
+    "streamEvents",
+    "Live events",
+    (Answer(200, {"type": "string"}, "server-sent events", media="text/event-stream"),),
+    Example("/v1/events?tag=spring-sale&for=1s"),
+    headers=(Parameter("Last-Event-ID", {"type": "string"}, "go on behind this event"),),
+    query=EventsQuery,
+)

@@ -1,0 +1,62 @@
+"""The statement of a tag: the account of all mail that carries it."""
+
+from aiohttp import web
+
+from control_api import dependencies
+from control_api.http.operation import Answer, Example, Operation, a_parameter
+from control_api.http.problems import json_response
+from control_api.http.query import read_no_query, read_query
+from control_api.http.times import now_ms
+from control_api.schemas.queries import TagQuery
+from control_api.schemas.values import TAG
+from mta.model.statements import TagStatement
+from mta.orders.statement import tag_statement
+
+
+async def show_tag(request: web.Request) -> web.Response:
+    """The statement of the tag in the path."""
+    read_no_query(request)
+    return await _statement(request, TAG.read(request.match_info["tag"], "tag"))
+
+
+async def find_tag(request: web.Request) -> web.Response:
+    """The statement of the tag in the query string, for tags that a path cannot carry."""
+    return await _statement(request, read_query(request, TagQuery).tag)
+
+
+async def _statement(request: web.Request, tag: str) -> web.Response:
+    deps = dependencies.of(request)
+    counts = await deps.books.tag(tag)
+    table = await deps.catalogue.readable()
+    of_tag: list[str] = []
+    async for some in deps.turns.slices(list(table.rules())):
+        of_tag += [rule.id for rule in some if tag == rule.selectors.tag or tag in (rule.selectors.tags_all or ())]
+    return json_response(tag_statement(tag, counts, sorted(of_tag), now_ms(), tracked=bool(counts)))
+
+
+_ANSWERS = (Answer(200, TagStatement, "the statement; zeros where the tag was never seen"),)
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/tags",
+        find_tag,
+        "findTagStatement",
+        "The statement of a tag",
+        _ANSWERS,
+        Example("/v1/tags?tag=spring/sale"),
+        description="For tags that a path cannot carry.",
+        query=TagQuery,
+    ),
+    Operation(
+        "GET",
+        "/v1/tags/{tag}",
+        show_tag,
+        "tagStatement",
+        "The statement of a tag",
+        _ANSWERS,
+        Example("/v1/tags/spring-sale"),
+        refusals=(404,),
+        path_values=(a_parameter("tag", TAG),),
+    ),
+)

@@ -1,0 +1,169 @@
+"""The description of the API that `/openapi.json` gives (OpenAPI 3.1), made of its operations and their structs."""
+
+import functools
+import importlib.metadata
+from collections.abc import Iterable
+from typing import Final
+
+from aiohttp import web
+
+from control_api.description.shapes import (
+    a_reference,
+    answer_schemas,
+    body_parameters,
+    body_schema,
+    form_schema,
+    query_parameters,
+)
+from control_api.http.bodies import FORM_TYPE, JSON_TYPE
+from control_api.http.operation import Answer, Opening, Operation, Parameter
+from control_api.http.problems import json_response
+from control_api.http.query import read_no_query
+from control_api.operations import GROUPS
+from control_api.schemas.answers import Error
+from control_api.schemas.reading import Body
+from control_api.schemas.values import Schema
+
+REFUSALS: Final = {
+    400: "a value, a field or a parameter cannot be taken; `field` names it",
+    401: "no valid token",
+    403: "without a token only requests to this machine by its own names are answered",
+    404: "not there",
+    408: "the body did not arrive in time",
+    409: "it is not possible as things are; the answer says what is in the way",
+    412: "the rule is at another generation than If-Match says",
+    413: "the body is larger than 1 MiB",
+    415: "not a type of body that is read here",
+    429: "too many requests without a valid token",
+    431: "the request line or a header field is too long, or there are too many fields",
+    503: "the store cannot be used now; see Retry-After",
+}
+_ALWAYS: Final = (400, 401, 429, 431)
+_OF_OPENING: Final = {Opening.TOKEN: (503,), Opening.OPEN: (403,), Opening.METRICS: (403, 503)}
+_SECURITY: Final[dict[Opening, list[Schema] | None]] = {
+    Opening.TOKEN: None,
+    Opening.OPEN: [],
+    Opening.METRICS: [{}, {"token": []}],
+}
+
+
+def operations() -> list[Operation]:
+    """All of them."""
+    return [operation for group in GROUPS for operation in group.operations]
+
+
+@functools.cache
+def document() -> Schema:
+    """The whole document."""
+    answers = [answer for operation in operations() for answer in operation.answers]
+    components = answer_schemas([Error, *(answer.of for answer in answers if _is_json(answer))])
+    bodies = {operation.body.name: operation.body for operation in operations() if operation.body is not None}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Floodgate",
+            "version": _version(),
+            "description": "Control after acceptance.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "The node that gave this description."}],
+        "tags": [{"name": group.name, "description": group.description} for group in GROUPS],
+        "security": [{"token": []}],
+        "paths": _paths(),
+        "components": {
+            "schemas": components | _bodies(bodies.values()),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _bodies(bodies: Iterable[Body]) -> Schema:
+    """Each as JSON, and as a form."""
+    found = {body.name: body_schema(body) for body in bodies}
+    return found | {f"{name}Form": form_schema(schema) for name, schema in found.items()}
+
+
+def _paths() -> Schema:
+    found: Schema = {}
+    for group in GROUPS:
+        for operation in group.operations:
+            item = found.setdefault(operation.path, {})
+            if operation.path_values:
+                item["parameters"] = [_outside(value, "path") for value in operation.path_values]
+            item[operation.method.lower()] = _operation(operation, group.name)
+    return found
+
+
+def _operation(operation: Operation, group: str) -> Schema:
+    found: Schema = {
+        "operationId": operation.name,
+        "tags": [group],
+        "summary": operation.summary,
+        "parameters": [
+            *query_parameters(operation.query),
+            *(body_parameters(operation.body) if operation.body is not None and operation.body_or_query else ()),
+            *(_outside(header, "header") for header in operation.headers),
+        ],
+        "responses": _responses(operation),
+    }
+    if operation.description:
+        found["description"] = operation.description
+    security = _SECURITY[operation.opening]
+    if security is not None:
+        found["security"] = security
+    if operation.body is not None:
+        found["requestBody"] = _request_body(operation, operation.body)
+    return found
+
+
+def _request_body(operation: Operation, body: Body) -> Schema:
+    content: Schema = {
+        JSON_TYPE: {"schema": a_reference(body.name)},
+        FORM_TYPE: {"schema": a_reference(f"{body.name}Form")},
+    }
+    if operation.example.body is not None:
+        content[JSON_TYPE]["example"] = operation.example.body
+    return {"required": not operation.body_or_query, "content": content}
+
+
+def _responses(operation: Operation) -> Schema:
+    given = {str(answer.status): _answer(answer) for answer in operation.answers}
+    for status in (*_ALWAYS, *_OF_OPENING[operation.opening], *operation.refusals):
+        schema = {"schema": a_reference(Error.__name__)}
+        given.setdefault(str(status), {"description": REFUSALS[status], "content": {JSON_TYPE: schema}})
+    return given
+
+
+def _answer(answer: Answer) -> Schema:
+    schema = a_reference(answer.of.__name__) if _is_json(answer) else answer.of
+    schema = {"type": "array", "items": schema} if answer.is_list else schema
+    found: Schema = {"description": answer.description, "content": {answer.media: {"schema": schema}}}
+    if answer.headers:
+        found["headers"] = {
+            header.name: {"description": header.description, "schema": header.schema} for header in answer.headers
+        }
+    return found
+
+
+def _is_json(answer: Answer) -> bool:
+    return answer.media == JSON_TYPE
+
+
+def _outside(parameter: Parameter, where: str) -> Schema:
+    """A parameter in the path or in a header field."""
+    found: Schema = {"name": parameter.name, "in": where, "schema": parameter.schema}
+    found |= {"required": True} if where == "path" else {}
+    return found | ({"description": parameter.description} if parameter.description else {})
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("floodgate-mta")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /openapi.json."""
+    read_no_query(request)
+    return json_response(document())

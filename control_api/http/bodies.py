@@ -1,0 +1,83 @@
+"""Bodies of requests, read strictly: JSON or a form, every field known, every value of the type it should have."""
+
+import asyncio
+import json
+import urllib.parse
+from collections.abc import Collection
+from typing import Any, NoReturn
+
+from aiohttp import hdrs, web
+
+from control_api.http.problems import Problem
+from mta.model.errors import BadValue
+
+MAX_BODY = 1024 * 1024
+BODY_TIMEOUT = 30.0
+_MAX_FIELDS = 250  # of a form: two lists of 100 tags, and all else
+
+JSON_TYPE = "application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+async def read_fields(request: web.Request, lists: Collection[str] = (), nulls: bool = False) -> dict[str, Any]:
+    """The body's fields by name. Raises Problem 408, 413, 415 and BadValue; JSON null means absent, unless `nulls`
+    keeps it. In a form, fields of `lists` may repeat and come as lists."""
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
+        raise Problem(415, "send the body without Content-Encoding", "Content-Encoding")
+    kinds = request.headers.getall(hdrs.CONTENT_TYPE, [])
+    if len(kinds) != 1 or request.content_type not in (JSON_TYPE, FORM_TYPE):
+        raise Problem(415, f"send {JSON_TYPE} or {FORM_TYPE}", "Content-Type")
+    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise Problem(415, "send UTF-8", "Content-Type")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            raw = await request.read()
+    except TimeoutError:
+        raise Problem(408, f"the body did not arrive within {BODY_TIMEOUT:g} s") from None
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadValue("body", "is not UTF-8") from None
+    fields = _json(text) if request.content_type == JSON_TYPE else _form(text, lists)
+    return {name: value for name, value in fields.items() if value is not None or nulls}
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except BadValue:
+        raise
+    except (ValueError, RecursionError):
+        raise BadValue("body", "is not JSON") from None
+    if not isinstance(found, dict):
+        raise BadValue("body", "is not a JSON object")
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise BadValue(name[:100], "stands twice in the body; give it once")
+            seen.add(name)
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise BadValue("body", f"{name} is not JSON")
+
+
+def _form(text: str, lists: Collection[str]) -> dict[str, Any]:
+    try:
+        pairs = urllib.parse.parse_qsl(
+            text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=_MAX_FIELDS
+        )
+    except ValueError:
+        raise BadValue("body", f"is not {FORM_TYPE}; for JSON send Content-Type: {JSON_TYPE}") from None
+    found = _unique([(name, value) for name, value in pairs if name not in lists])
+    for name, value in pairs:
+        if name in lists:
+            found.setdefault(name, []).append(value)
+    return found

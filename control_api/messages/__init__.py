@@ -1,0 +1,1 @@
+"""Single messages: the record of one, and its cancellation."""

@@ -1,0 +1,108 @@
+"""Messages over REST: the record of one, and its cancellation."""
+
+from collections.abc import Sequence
+
+import msgspec
+from aiohttp import web
+
+from control_api import dependencies
+from control_api.access.actor import actor_of
+from control_api.http.bodies import read_fields
+from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter, a_parameter
+from control_api.http.problems import Problem, json_response
+from control_api.http.query import read_no_query, read_query
+from control_api.http.times import now_ms, shown
+from control_api.messages.record import message_record
+from control_api.schemas.message_answers import Message
+from control_api.schemas.queries import WaitQuery
+from control_api.schemas.values import MESSAGE_ID
+from mta.model.errors import BadValue
+from mta.model.ids import MessageId, parse_message_id
+from mta.model.outcomes import Class
+from mta.policy.served_pools import unserved
+from mta.ports.messages import DeliveryStatus
+
+_LIVE = (Class.QUEUED, Class.HELD, Class.PARKED)
+_MARGIN = 0.5  # seconds beyond S, after which no worker that has not heard of a cancellation sends a final dot
+
+
+async def show_message(request: web.Request) -> web.Response:
+    """The record of one message."""
+    read_no_query(request)
+    message = parse_message_id(request.match_info["id"])
+    standings = await dependencies.of(request).messages.show(message)
+    if not standings:
+        raise _unknown()
+    return json_response(await _record(request, message, standings))
+
+
+async def _record(request: web.Request, message: MessageId, standings: Sequence[DeliveryStatus]) -> Message:
+    """With the reason to wait of deliveries in a pool that no worker serves."""
+    pools = {standing.pool for standing in standings if standing.state is Class.QUEUED and standing.pool}
+    sessions = await dependencies.of(request).rules.sessions() if pools else {}
+    return message_record(message, standings, now_ms(), frozenset(unserved(pools, sessions)))
+
+
+async def cancel_message(request: web.Request) -> web.Response:
+    """200 canceled, now or before; 409 all of it has ended otherwise; 202 a worker that holds some of it has not
+    answered yet. The body is the message's record each time."""
+    deps = dependencies.of(request)
+    asked = read_query(request, WaitQuery)
+    message = parse_message_id(request.match_info["id"])
+    if request.can_read_body:
+        for name in await read_fields(request):
+            raise BadValue(name[:100], "is not a field of a cancellation; it has none")
+    wait = deps.api.wait if asked.wait is None else asked.wait
+    standings = await deps.messages.cancel(message, actor_of(request), wait)
+    if not standings:
+        raise _unknown()
+    record = await _record(request, message, standings)
+    if any(standing.state in _LIVE for standing in standings):
+        asked_at = max(standing.asked_at for standing in standings) or now_ms()
+        effective_by = shown(asked_at + int((await deps.rules.max_staleness() + _MARGIN) * 1000))
+        return json_response(msgspec.structs.replace(record, effective_by=effective_by), 202)
+    if any(standing.state is Class.CANCELED for standing in standings):
+        return json_response(record)
+    return json_response(record, 409, {"x-should-retry": "false"})
+
+
+def _unknown() -> Problem:
+    return Problem(404, "no message with this id is known; what has ended is forgotten after status.retention")
+
+
+_ID = a_parameter("id", MESSAGE_ID)
+_ONCE = Parameter("x-should-retry", {"type": "string"}, "false")
+
+OPERATIONS = Group(
+    "Messages",
+    "Single messages.",
+    (
+        Operation(
+            "GET",
+            "/v1/messages/{id}",
+            show_message,
+            "showMessage",
+            "One message, with the status of each recipient",
+            (Answer(200, Message, "the record"),),
+            Example("/v1/messages/$MESSAGE"),
+            refusals=(404,),
+            path_values=(_ID,),
+        ),
+        Operation(
+            "POST",
+            "/v1/messages/{id}/cancel",
+            cancel_message,
+            "cancelMessage",
+            "Cancel one message; may be repeated",
+            (
+                Answer(200, Message, "canceled for at least one recipient, now or before; no other is under way"),
+                Answer(202, Message, "a worker that holds some of it has not answered yet"),
+                Answer(409, Message, "all of it has ended otherwise", (_ONCE,)),
+            ),
+            Example("/v1/messages/$MESSAGE/cancel?wait=5s"),
+            refusals=(404, *BODY_REFUSALS),
+            path_values=(_ID,),
+            query=WaitQuery,
+        ),
+    ),
+)

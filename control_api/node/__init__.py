@@ -1,0 +1,1 @@
+"""The processes of the cluster: health, workers, metrics, and the fate of the store."""

@@ -1,0 +1,12 @@
+"""All operations of the API, by noun: the application routes them, the description tells of them."""
+
+from typing import Final
+
+from control_api.books.operations import OPERATIONS as BOOKS
+from control_api.http.operation import Group
+from control_api.messages.resource import OPERATIONS as MESSAGES
+from control_api.node.operations import OPERATIONS as NODE
+from control_api.rules.operations import group_of
+from mta.model.rules import Kind
+
+GROUPS: Final[tuple[Group, ...]] = (group_of(Kind.ERROR), group_of(Kind.PAUSE), MESSAGES, BOOKS, NODE)

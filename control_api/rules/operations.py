@@ -1,0 +1,199 @@
+"""The operations of forced errors and pauses."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter
+from control_api.rules import forced_errors, pauses
+from control_api.rules.resource import LISTED, PATHS, REMOVED, WHOLE, RulesResource
+from control_api.schemas.queries import OrderQuery, RulesQuery, WaitQuery
+from control_api.schemas.rule_answers import ForcedError, Undone
+from control_api.schemas.rule_bodies import CONVERSION, EDITS, LIFTING, NEW, NOUNS
+from control_api.schemas.values import a_text
+from mta.model.rules import Kind
+from mta.model.statements import RuleStatement
+
+_NAMES: Final = {Kind.ERROR: ("ForcedError", "forcedError"), Kind.PAUSE: ("Pause", "pause")}
+_IDS: Final = {Kind.ERROR: "$RULE", Kind.PAUSE: "$PAUSE"}
+_ORDERS: Final[Mapping[Kind, dict[str, Any]]] = {
+    Kind.ERROR: {"code": 554, "extended": "5.7.1", "tag": "spring-sale", "reason": "wrong link"},
+    Kind.PAUSE: {"domain": "example.com", "duration": "30m", "reason": "asked to wait"},
+}
+
+_ID = Parameter("id", {"type": "string", "minLength": 1})
+_ETAG = Parameter("ETag", {"type": "string"}, "the generation, for If-Match")
+_LINK = Parameter("Link", {"type": "string"}, 'rel="next", with limit')
+_IF_MATCH = Parameter("If-Match", a_text(r'"[0-9]{1,15}"|\*'), "the ETag of the rule as it was read: its generation")
+_LATER = "stored; the event that the answer waits for has not happened yet"
+
+
+def group_of(kind: Kind) -> Group:
+    """The operations of one kind of rule."""
+    if kind is Kind.ERROR:
+        words = "Rules that end or defer mail after its acceptance, and their accounts."
+        return Group("Forced errors", words, (*_shared(kind, forced_errors.RESOURCE), _undo()))
+    return Group("Pauses", "Rules that hold mail.", (*_shared(kind, pauses.RESOURCE), _convert()))
+
+
+def _shared(kind: Kind, resource: RulesResource) -> tuple[Operation, ...]:
+    """The operations that both kinds have; the last of them lift rules."""
+    return (
+        _list(kind, resource),
+        _create(kind, resource),
+        _show(kind, resource),
+        _edit(kind, resource),
+        _statement(kind, resource),
+        _delete(kind, resource),
+        _delete_by_selectors(kind, resource),
+    )
+
+
+def _list(kind: Kind, resource: RulesResource) -> Operation:
+    path = PATHS[kind]
+    return Operation(
+        "GET",
+        path,
+        resource.list_rules,
+        f"list{_NAMES[kind][0]}s",
+        f"Every active {NOUNS[kind]}",
+        (Answer(200, LISTED[kind], "oldest first", (_LINK,), is_list=True),),
+        Example(f"{path}?limit=10"),
+        query=RulesQuery,
+    )
+
+
+def _create(kind: Kind, resource: RulesResource) -> Operation:
+    whole = WHOLE[kind]
+    return Operation(
+        "POST",
+        PATHS[kind],
+        resource.create,
+        f"order{_NAMES[kind][0]}",
+        f"Order a {NOUNS[kind]}, or replace the one with the same selectors",
+        (
+            Answer(200, whole, "replaced and effective", (_ETAG,)),
+            Answer(201, whole, "created and effective", (_ETAG,)),
+            Answer(202, whole, _LATER, (_ETAG,)),
+        ),
+        Example(f"{PATHS[kind]}?wait=5s", _ORDERS[kind], 201),
+        refusals=(*BODY_REFUSALS, 409),
+        query=OrderQuery,
+        body=NEW[kind],
+    )
+
+
+def _show(kind: Kind, resource: RulesResource) -> Operation:
+    return Operation(
+        "GET",
+        PATHS[kind] + "/{id}",
+        resource.show,
+        f"show{_NAMES[kind][0]}",
+        f"One {NOUNS[kind]}",
+        (Answer(200, WHOLE[kind], "the rule and its effect", (_ETAG,)),),
+        Example(f"{PATHS[kind]}/{_IDS[kind]}"),
+        refusals=(404, 409),
+        path_values=(_ID,),
+    )
+
+
+def _edit(kind: Kind, resource: RulesResource) -> Operation:
+    whole = WHOLE[kind]
+    return Operation(
+        "PATCH",
+        PATHS[kind] + "/{id}",
+        resource.edit,
+        f"edit{_NAMES[kind][0]}",
+        f"Edit, enable or disable one {NOUNS[kind]}; null takes a field away",
+        (Answer(200, whole, "edited and effective", (_ETAG,)), Answer(202, whole, _LATER, (_ETAG,))),
+        Example(f"{PATHS[kind]}/{_IDS[kind]}?wait=5s", {"reason": "asked by the sender", "in_flight": "finish"}),
+        refusals=(404, *BODY_REFUSALS, 409, 412),
+        path_values=(_ID,),
+        headers=(_IF_MATCH,),
+        query=OrderQuery,
+        body=EDITS[kind],
+    )
+
+
+def _statement(kind: Kind, resource: RulesResource) -> Operation:
+    return Operation(
+        "GET",
+        PATHS[kind] + "/{id}/statement",
+        resource.statement,
+        f"{_NAMES[kind][1]}Statement",
+        "The statement of the deliveries that the rule met",
+        (Answer(200, RuleStatement, "the statement"),),
+        Example(f"{PATHS[kind]}/{_IDS[kind]}/statement"),
+        description="The statement of a removed rule can be read for status.retention.",
+        refusals=(404, 409),
+        path_values=(_ID,),
+    )
+
+
+def _removals(kind: Kind) -> tuple[Answer, ...]:
+    gone = REMOVED[kind]
+    return Answer(200, gone, "removed"), Answer(202, gone, "removed, not effective everywhere yet")
+
+
+def _delete(kind: Kind, resource: RulesResource) -> Operation:
+    return Operation(
+        "DELETE",
+        PATHS[kind] + "/{id}",
+        resource.delete,
+        f"lift{_NAMES[kind][0]}",
+        f"Lift one {NOUNS[kind]}",
+        _removals(kind),
+        Example(f"{PATHS[kind]}/{_IDS[kind]}?wait=5s"),
+        refusals=(404, 409),
+        path_values=(_ID,),
+        query=WaitQuery,
+    )
+
+
+def _delete_by_selectors(kind: Kind, resource: RulesResource) -> Operation:
+    selectors = "tag=spring-sale" if kind is Kind.ERROR else "domain=example.com"
+    return Operation(
+        "DELETE",
+        PATHS[kind],
+        resource.delete_by_selectors,
+        f"lift{_NAMES[kind][0]}BySelectors",
+        f"Lift the {NOUNS[kind]} with exactly these selectors",
+        _removals(kind),
+        Example(f"{PATHS[kind]}?{selectors}&wait=5s"),
+        description="Selectors stand in the query or in the body, not in both.",
+        refusals=(404, *BODY_REFUSALS, 409),
+        query=WaitQuery,
+        body=LIFTING[kind],
+        body_or_query=True,
+    )
+
+
+def _undo() -> Operation:
+    return Operation(
+        "POST",
+        PATHS[Kind.ERROR] + "/{id}/undo",
+        forced_errors.undo,
+        "undoForcedError",
+        "Disable one forced error and return what it ended, and is still kept, to its queues, each once",
+        (Answer(200, Undone, "done"), Answer(202, Undone, "how far it is; it goes on")),
+        Example(f"{PATHS[Kind.ERROR]}/$RULE/undo?wait=10s"),
+        refusals=(404, 409),
+        path_values=(_ID,),
+        query=WaitQuery,
+    )
+
+
+def _convert() -> Operation:
+    return Operation(
+        "POST",
+        PATHS[Kind.PAUSE] + "/{id}/convert",
+        pauses.convert,
+        "convertPause",
+        "Make a pause a forced error of the same id; nothing gets through between",
+        (Answer(200, ForcedError, "effective", (_ETAG,)), Answer(202, ForcedError, _LATER, (_ETAG,))),
+        Example(f"{PATHS[Kind.PAUSE]}/$PAUSE/convert?wait=5s", {"code": 554, "extended": "5.7.1"}),
+        refusals=(404, 409, *BODY_REFUSALS, 412),
+        path_values=(_ID,),
+        headers=(_IF_MATCH,),
+        query=OrderQuery,
+        body=CONVERSION,
+    )

@@ -1,0 +1,253 @@
+"""The handlers that forced errors and pauses share: list, order, edit, lift, and the statement of a rule."""
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from control_api import dependencies
+from control_api.access.actor import actor_of
+from control_api.dependencies import Dependencies
+from control_api.http.bodies import read_fields
+from control_api.http.problems import Problem, array_response, encode, json_response
+from control_api.http.query import read_body_in_query, read_no_query, read_query
+from control_api.http.times import now_ms, shown
+from control_api.rules.body import read_edit, read_rule, read_selectors
+from control_api.rules.view import shown_effect, shown_rule, shown_use
+from control_api.rules.warnings import warnings_of
+from control_api.schemas import rule_answers
+from control_api.schemas.queries import OrderQuery, RulesQuery, WaitQuery
+from control_api.schemas.rule_bodies import EDITS, LIFTING, NEW, NOUNS
+from control_api.schemas.values import cursor_of
+from mta.model.errors import BadValue, OrderMade, StoreError
+from mta.model.rules import Kind, Rule
+from mta.orders.statement import only_tag, rule_statement
+from mta.policy.rule_effect import in_force
+from mta.policy.sweep_end import is_over
+from mta.ports.orders import Effect
+from mta.ports.rule_store import Edit
+
+PATHS: Final = {Kind.ERROR: "/v1/errors", Kind.PAUSE: "/v1/pauses"}
+LISTED: Final = {Kind.ERROR: rule_answers.ListedForcedError, Kind.PAUSE: rule_answers.ListedPause}
+WHOLE: Final = {Kind.ERROR: rule_answers.ForcedError, Kind.PAUSE: rule_answers.Pause}
+REMOVED: Final = {Kind.ERROR: rule_answers.RemovedForcedError, Kind.PAUSE: rule_answers.RemovedPause}
+_STATES: Final = {"true": (True,), "false": (False,), "all": (True, False)}
+
+_first = itemgetter(0)
+
+
+class RulesResource:
+    """The rules of one kind; to it those of the other kind do not exist."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._noun = NOUNS[kind]
+
+    async def list_rules(self, request: web.Request) -> web.Response:
+        """A bare array of the rules in force, oldest first; `enabled=false`: those that are disabled or expired."""
+        asked = read_query(request, RulesQuery)
+        deps = dependencies.of(request)
+        table = await deps.catalogue.table()
+        keyed = await self._selected(deps, list(table.rules()), asked)
+        page = [rule for _, rule in (keyed if asked.limit is None else keyed[: asked.limit])]
+        found: list[bytes] = []
+        async for some in deps.turns.slices(page):
+            counts = await deps.books.rules([rule.id for rule in some])
+            found += [
+                encode(LISTED[self._kind](**shown_rule(rule), **shown_use(rule, of_rule, table)))
+                for rule, of_rule in zip(some, counts, strict=True)
+            ]
+        headers = {}
+        if len(keyed) > len(page):
+            following = request.rel_url.update_query(cursor=cursor_of(*_order(page[-1])))
+            headers["Link"] = f'<{following}>; rel="next"'
+        return array_response(found, headers)
+
+    async def _selected(
+        self, deps: Dependencies, rules: list[Rule], asked: RulesQuery
+    ) -> list[tuple[tuple[str, str], Rule]]:
+        """The rules that the query selects, each with its place in the list, in order."""
+        now, states = now_ms(), _STATES[asked.enabled]
+        wanted = {name: value for name in ("tag", "pool", "domain") if (value := getattr(asked, name)) is not None}
+        keyed: list[tuple[tuple[str, str], Rule]] = []
+        async for some in deps.turns.slices(rules):
+            keyed += [
+                (_order(rule), rule)
+                for rule in some
+                if rule.kind is self._kind
+                and in_force(rule, now) in states
+                and all(getattr(rule.selectors, name) == value for name, value in wanted.items())
+                and (asked.cursor is None or _order(rule) > asked.cursor)
+            ]
+        keyed.sort(key=_first)
+        return keyed
+
+    async def create(self, request: web.Request) -> web.Response:
+        """201 created, 200 replaced, 202 where the event that is waited for has not happened yet."""
+        asked = read_query(request, OrderQuery)
+        deps = dependencies.of(request)
+        now = now_ms()
+        rule = read_rule(await read_fields(request, NEW[self._kind].lists()), deps.node, now, self._kind)
+        rule = msgspec.structs.replace(rule, id=_new_id(now), created_at=now)
+        effect = await deps.orders.put(rule, actor_of(request), patience(request, asked), asked.until)
+        return await changed(deps, effect, asked.until)
+
+    async def edit(self, request: web.Request) -> web.Response:
+        """Edit, enable, disable. `If-Match`: only if the rule is at that generation."""
+        asked = read_query(request, OrderQuery)
+        deps = dependencies.of(request)
+        fields = await read_fields(request, EDITS[self._kind].lists(), nulls=True)
+        edit = self.only_ours(request, read_edit(fields, now_ms(), self._kind))
+        rule_id, wait = request.match_info["id"], patience(request, asked)
+        effect = await deps.orders.edit(rule_id, edit, actor_of(request), wait, asked.until)
+        if effect is None:
+            raise self.unknown()
+        return await changed(deps, effect, asked.until)
+
+    async def delete_by_selectors(self, request: web.Request) -> web.Response:
+        """The rule of exactly these selectors, in the query or in a body, is lifted; other fields of a rule are taken
+        and ignored."""
+        body = LIFTING[self._kind]
+        fields, asked = read_body_in_query(request, body)
+        in_query = any(name != "wait" for name in request.query)
+        if in_query and request.can_read_body:
+            raise BadValue("body", "stands beside selectors in the query; give them in one of the two")
+        if not in_query:
+            fields = await read_fields(request, body.lists())
+        deps = dependencies.of(request)
+        selectors = read_selectors(fields, deps.node, self._kind)
+        rules = (await deps.catalogue.table()).rules()
+        found = next((rule for rule in rules if (rule.kind, rule.selectors) == (self._kind, selectors)), None)
+        if found is None:
+            raise Problem(404, f"there is no {self._noun} with exactly these selectors")
+        return await self._remove(request, found.id, asked)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """One rule with its use and its effect."""
+        read_no_query(request)
+        deps = dependencies.of(request)
+        table = await deps.catalogue.readable(request.match_info["id"])
+        rule = self.ours(table.rule(request.match_info["id"]))
+        effect = await deps.orders.effect(rule)
+        counts = await deps.books.rule(rule.id)
+        found = shown_rule(rule) | shown_use(rule, counts, table) | await shown_effect(deps, effect)
+        if undo_until := await deps.undo_copies.until(rule.id, now_ms()):
+            found["undo_until"] = shown(undo_until)
+        return json_response(WHOLE[self._kind](**found), headers=_etag(rule))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """One rule is lifted."""
+        return await self._remove(request, request.match_info["id"], read_query(request, WaitQuery))
+
+    async def statement(self, request: web.Request) -> web.Response:
+        """The statement of a rule; of a removed rule for `status.retention`."""
+        read_no_query(request)
+        deps = dependencies.of(request)
+        rule_id, removed_at = request.match_info["id"], 0
+        rule = await deps.rules.rule(rule_id)
+        removed = await deps.rules.removed(rule_id) if rule is None else None
+        if removed is not None:
+            rule, removed_at, sweep = self.ours(removed.rule), removed.at, removed.sweep
+            effect = await deps.orders.effect_of_removed(removed)
+        else:
+            rule = self.ours(rule)
+            effect = await deps.orders.effect(rule)
+            sweep = await deps.sweeps.sweep(rule.id)
+        counts = await deps.books.rule(rule.id)  # before the tag's, see rule_statement
+        tag = only_tag(rule.selectors)
+        of_tag = None if tag is None else await deps.books.tag(tag)
+        undoable = await deps.undo_copies.count(rule.id, now_ms())
+        return json_response(rule_statement(effect, counts, of_tag, sweep, now_ms(), undoable, removed_at))
+
+    async def _remove(self, request: web.Request, rule_id: str, asked: WaitQuery) -> web.Response:
+        deps = dependencies.of(request)
+        effect = await deps.orders.remove(rule_id, actor_of(request), patience(request, asked), self._kind)
+        if effect is None:
+            self.ours(await deps.rules.rule(rule_id))
+            raise self.unknown()  # it came after it was to be removed
+        with order_made(effect.rule):
+            found = shown_rule(effect.rule) | await shown_effect(deps, effect)
+        found["statement_until"] = shown(now_ms() + int(deps.retention * 1000))
+        return json_response(REMOVED[self._kind](**found), 200 if effect.effective else 202)
+
+    def ours(self, rule: Rule | None) -> Rule:
+        """Raises Problem 404 where there is none of this kind."""
+        if rule is None:
+            raise self.unknown()
+        self.check(rule)
+        return rule
+
+    def only_ours(self, request: web.Request, edit: Edit) -> Edit:
+        """`edit`, which is refused for a rule of the other kind, or one that is not as `If-Match` says."""
+        wanted = request.if_match
+
+        def checked(rule: Rule) -> Rule:
+            self.check(rule)
+            if wanted is not None and not any(
+                tag.value in ("*", str(rule.generation)) and not tag.is_weak for tag in wanted
+            ):
+                words = f"the rule is at generation {rule.generation} by now; read it again"
+                raise Problem(412, words, "If-Match", _etag(rule))
+            return edit(rule)
+
+        return checked
+
+    def check(self, rule: Rule) -> None:
+        """Raises Problem 404, which says where to look."""
+        if rule.kind is not self._kind:
+            where = f"{PATHS[rule.kind]}/{rule.id}"
+            raise Problem(404, f"there is no {self._noun} with this id: it is a {NOUNS[rule.kind]}, see {where}")
+
+    def unknown(self) -> Problem:
+        words = "it may have been removed (then its statement can be read for a while)"
+        return Problem(404, f"there is no {self._noun} with this id; {words}")
+
+
+@contextlib.contextmanager
+def order_made(rule: Rule) -> Iterator[None]:
+    """A store that goes away now does not undo the order."""
+    try:
+        yield
+    except StoreError as error:
+        raise OrderMade(rule.id, error) from error
+
+
+async def changed(deps: Dependencies, effect: Effect, until: str) -> web.Response:
+    """The answer to an order."""
+    rule = effect.rule
+    with order_made(rule):
+        status = (201 if effect.created else 200) if await _reached(deps, effect, until) else 202
+        found: dict[str, Any] = shown_rule(rule) | await shown_effect(deps, effect)
+        found["warnings"] = await warnings_of(deps, effect)
+    headers = {"Location": f"{PATHS[rule.kind]}/{rule.id}"} if effect.created else {}
+    return json_response(WHOLE[rule.kind](**found), status, headers | _etag(rule))
+
+
+def patience(request: web.Request, asked: WaitQuery) -> float:
+    """Seconds that the request waits for the effect of its order."""
+    return dependencies.of(request).api.wait if asked.wait is None else asked.wait
+
+
+async def _reached(deps: Dependencies, effect: Effect, until: str) -> bool:
+    if until == "effective" or not effect.effective:
+        return effect.effective
+    if until == "quiet":
+        return effect.quiet_at > 0
+    return effect.quiet_at > 0 and is_over(effect.rule, await deps.sweeps.sweep(effect.rule.id), now_ms())
+
+
+def _etag(rule: Rule) -> dict[str, str]:
+    return {"ETag": f'"{rule.generation}"'}
+
+
+def _order(rule: Rule) -> tuple[str, str]:
+    return f"{rule.created_at:015d}", rule.id
+
+
+def _new_id(now: int) -> str:
+    """Sorts by time of creation; made of hexadecimal digits only, so that it can stand in keys and paths."""
+    return f"{now:012x}{secrets.token_hex(5)}"

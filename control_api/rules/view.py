@@ -1,0 +1,72 @@
+"""How the API shows a rule: the fields of its answers, by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from control_api.dependencies import Dependencies
+from control_api.http.times import shown
+from control_api.node.workers import name_of
+from control_api.schemas.answers import known
+from control_api.schemas.rule_answers import Confirmations, PastDot
+from mta.model.rules import Kind, Rule
+from mta.policy.rule_table import RuleTable
+from mta.ports.orders import Effect
+
+
+def shown_rule(rule: Rule) -> dict[str, Any]:
+    """The rule; a field that is not set is left out."""
+    selectors = rule.selectors
+    found: dict[str, Any] = {
+        "id": rule.id,
+        "pool": selectors.pool,
+        "mta": selectors.mta,
+        "domain": selectors.domain,
+        "ip": selectors.ip,
+        "mx": selectors.mx,
+        "tag": selectors.tag,
+        "tags_all": selectors.tags_all,
+        "except_tags": selectors.except_tags,
+        "tenant": selectors.tenant,
+        "cluster": selectors.cluster,
+        "node": selectors.node,
+        "enabled": rule.enabled,
+        "expires_at": shown(rule.expires_at),
+        "in_flight": rule.in_flight,
+        "reason": rule.reason or None,
+        "created_at": shown(rule.created_at),
+        "created_by": rule.created_by or None,
+        "generation": rule.generation,
+    }
+    if rule.kind is Kind.ERROR:
+        found |= {"code": rule.code, "extended": rule.extended or None, "description": rule.description or None}
+        found |= {"at_the_door": rule.at_the_door, "undo": rule.undo}
+    return known(found)
+
+
+def shown_use(rule: Rule, counts: Mapping[str, int], table: RuleTable) -> dict[str, Any]:
+    """The deliveries that the rule has met, by its counters, and how many a pause holds now."""
+    found = {
+        "hits": counts.get("hits", 0),
+        "last_hit_at": shown(counts.get("last_hit_at", 0)),
+        "shadowed_by": table.shadowed_by(rule),
+    }
+    return found if rule.kind is Kind.ERROR else found | {"held": counts.get("held", 0)}
+
+
+async def shown_effect(deps: Dependencies, effect: Effect) -> dict[str, Any]:
+    """Whether and since when the change is effective, who has confirmed it, and which deliveries were past their final
+    dot."""
+    sessions = await deps.rules.sessions()
+    name, at = ("effective_at", effect.effective_at) if effect.effective else ("effective_by", effect.effective_by)
+    return {
+        "effective": effect.effective,
+        name: shown(at),
+        "past_dot": [
+            PastDot(id=entry.id, recipient=entry.recipient, dot_at=shown(entry.dot_at)) for entry in effect.past_dot
+        ],
+        "quiet_at": shown(effect.quiet_at),
+        "workers": Confirmations(
+            confirmed=sorted(name_of(session, sessions) for session in effect.confirmed),
+            unconfirmed=sorted(name_of(session, sessions) for session in effect.unconfirmed),
+        ),
+    }

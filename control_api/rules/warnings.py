@@ -1,0 +1,103 @@
+"""Warnings about a rule that was ordered: it stands all the same, since mail that it matches may come."""
+
+from collections.abc import Collection, Mapping
+
+from control_api.dependencies import Dependencies
+from control_api.node.workers import name_of
+from mta.model.errors import StoreError
+from mta.model.rules import AtTheDoor, Rule, Selectors
+from mta.model.sweeps import SweepPhase
+from mta.ports.orders import Effect
+
+
+async def _silent(deps: Dependencies, effect: Effect) -> list[str]:
+    """The reasons for which processes cannot confirm the rules."""
+    if not effect.unconfirmed:
+        return []
+    sessions, builds = await deps.rules.sessions(), await deps.rules.builds()
+    reasons = {session: builds[session].unreadable for session in effect.unconfirmed if session in builds}
+    return [
+        f"{name_of(session, sessions)} confirms nothing and delivers nothing: {reason}"
+        for session, reason in sorted(reasons.items())
+        if reason
+    ]
+
+
+async def warnings_of(deps: Dependencies, effect: Effect) -> list[str]:
+    """One sentence for each thing that an operator should look at."""
+    rule, selectors = effect.rule, effect.rule.selectors
+    found = [*await _silent(deps, effect), *_about_protected(selectors, deps.protected_tags)]
+    if rule.at_the_door is AtTheDoor.REJECT and (selectors.mta or selectors.ip or selectors.mx):
+        found.append("nothing is rejected at the door: by which way mail would go is known only at its attempt")
+    try:
+        found += await _about_tags(deps, selectors)
+        found += await _about_domain(deps, rule)
+        found += await _about_source(deps, selectors)
+        if not found:
+            found += await _about_match(deps, rule)
+    except StoreError:
+        found.append("whether there is mail with these selectors could not be found out")
+    return found
+
+
+async def _about_tags(deps: Dependencies, selectors: Selectors) -> list[str]:
+    """A tag that no mail has carried yet is a typing error more often than not."""
+    needed = {*(selectors.tags_all or ())} | ({selectors.tag} if selectors.tag is not None else set())
+    spared = {*(selectors.except_tags or ())}
+    unseen = await deps.books.unseen(sorted(needed | spared))
+    found = [f"no mail carries tag {tag} yet; check its spelling" for tag in unseen if tag in needed]
+    return found + [
+        f"no mail carries tag {tag} yet, so except_tags spares none by it" for tag in unseen if tag in spared
+    ]
+
+
+async def _about_domain(deps: Dependencies, rule: Rule) -> list[str]:
+    domain = rule.selectors.domain
+    if domain is None or await deps.books.waits(domain) or (await deps.books.rule(rule.id)).get("met"):
+        return []  # the sweep may have ended all of it by now
+    if "." not in domain:
+        return [f"{domain} is no domain name of the Internet (it has no dot), and no mail for it waits"]
+    return [f"no mail for {domain} waits now; check its spelling"]
+
+
+async def _about_source(deps: Dependencies, selectors: Selectors) -> list[str]:
+    if selectors.pool is None and selectors.mta is None:
+        return []
+    stored = await deps.sweeps.pools()
+    found = []
+    if selectors.pool is not None and selectors.pool not in {*deps.pools, *stored}:
+        found.append(f"pool {selectors.pool} is not known here and has no mail")
+    if selectors.mta is not None and selectors.mta not in _addresses(deps.pools) and f"@{selectors.mta}" not in stored:
+        found.append(f"address {selectors.mta} is not known here and has no mail")
+    return found
+
+
+async def _about_match(deps: Dependencies, rule: Rule) -> list[str]:
+    """Selectors that no mail carries, such as a tenant that is mistyped, show only by what the sweep has met."""
+    chosen = rule.selectors
+    if chosen.ip is not None or chosen.mx is not None:
+        return ["it acts at the next attempt of a delivery, since the peer is known only then; what waits stays queued"]
+    sweep = await deps.sweeps.sweep(rule.id) if rule.enabled else None
+    if sweep is None or sweep.generation != rule.generation or sweep.phase is not SweepPhase.DONE:
+        return []
+    if (await deps.books.rule(rule.id)).get("met"):
+        return []
+    return ["no mail that waits matches these selectors together; check the spelling of each"]
+
+
+def _about_protected(selectors: Selectors, protected: Collection[str]) -> list[str]:
+    """The effect of rules.protected_tags on the rule."""
+    if not protected:
+        return []
+    if selectors.tag in protected:
+        return [
+            f"tag {selectors.tag} is protected (rules.protected_tags); this rule names it, so its mail is not spared"
+        ]
+    needed = sorted(set(selectors.tags_all or ()).intersection(protected))
+    if needed:
+        return [f"tag {needed[0]} is protected (rules.protected_tags): without it as its tag the rule matches nothing"]
+    return [f"mail that carries {' or '.join(sorted(protected))} too is spared (rules.protected_tags)"]
+
+
+def _addresses(pools: Mapping[str, tuple[str, ...]]) -> set[str]:
+    return {address for addresses in pools.values() for address in addresses}

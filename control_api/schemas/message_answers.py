@@ -1,0 +1,92 @@
+"""One message as answers show it: the headline, and a record of each recipient."""
+
+import enum
+
+from msgspec import UNSET, Struct, UnsetType
+
+from control_api.schemas.answers import Count, Time
+from mta.model.outcomes import Stage
+
+
+class Status(enum.StrEnum):
+    """The state of a delivery in one word, in the order in which the headline of a message takes it: the first that
+    one of its recipients has."""
+
+    ENQUEUED = "ENQUEUED"
+    HELD = "HELD"
+    DELAYED = "DELAYED"
+    CANCELED = "CANCELED"
+    UNDELIVERABLE = "UNDELIVERABLE"
+    SENT = "SENT"
+    DELIVERED = "DELIVERED"
+
+
+class Reason(enum.StrEnum):
+    """The reason of a status."""
+
+    BOUNCED = "BOUNCED"
+    EXPIRED = "EXPIRED"
+    INTERCEPTED = "INTERCEPTED"
+    PARKED = "PARKED"
+    UNROUTABLE = "UNROUTABLE"
+
+
+class RemoteReply(Struct, kw_only=True, frozen=True):
+    """The reply that the last attempt ended with."""
+
+    code: int | UnsetType = UNSET
+    enhanced: str | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+
+
+class ForcedBy(Struct, kw_only=True, frozen=True):
+    """The rule that ended a delivery, or that deferred it last."""
+
+    rule: str
+    generation: Count | UnsetType = UNSET
+    stage: Stage | UnsetType = UNSET
+
+
+class Recipient(Struct, kw_only=True, frozen=True):
+    """One delivery."""
+
+    id: str
+    message_id: str | UnsetType = UNSET
+    recipient: str | UnsetType = UNSET
+    sender: str | UnsetType = UNSET
+    status: Status
+    reason: Reason | UnsetType = UNSET
+    error: RemoteReply | UnsetType = UNSET
+    forced: ForcedBy | UnsetType = UNSET
+    tags: list[str] | UnsetType = UNSET
+    tenant: str | UnsetType = UNSET
+    pool: str | UnsetType = UNSET
+    mta: str | UnsetType = UNSET
+    mx: str | UnsetType = UNSET
+    attempts: Count | UnsetType = UNSET
+    next_attempt: Time | UnsetType = UNSET
+    accepted_at: Time | UnsetType = UNSET
+    sent_at: Time | UnsetType = UNSET
+    delivered_at: Time | UnsetType = UNSET
+    cancel_asked_at: Time | UnsetType = UNSET
+    canceled_at: Time | UnsetType = UNSET
+    ended_at: Time | UnsetType = UNSET
+    metadata: dict[str, str] | UnsetType = UNSET
+    uncertain: bool | UnsetType = UNSET
+    waits: str | UnsetType = UNSET
+
+
+class Message(Struct, kw_only=True, frozen=True):
+    """A message and its recipients."""
+
+    id: str
+    status: Status
+    accepted_at: Time
+    tenant: str | UnsetType = UNSET
+    tags: list[str] | UnsetType = UNSET
+    sender: str | UnsetType = UNSET
+    canceled_at: Time | UnsetType = UNSET
+    reason: Reason | UnsetType = UNSET
+    error: RemoteReply | UnsetType = UNSET
+    effective_by: Time | UnsetType = UNSET
+    recipients: list[Recipient]

@@ -1,0 +1,140 @@
+"""Forced errors and pauses as answers show them: the rule, its use, and its effect."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from control_api.schemas.answers import Count, Time, joined
+from mta.model.rules import AtTheDoor, InFlight
+
+
+class _Rule(Struct, kw_only=True, frozen=True):
+    """The fields of both kinds."""
+
+    id: str
+    pool: str | UnsetType = UNSET
+    mta: str | UnsetType = UNSET
+    domain: str | UnsetType = UNSET
+    ip: str | UnsetType = UNSET
+    mx: str | UnsetType = UNSET
+    tag: str | UnsetType = UNSET
+    tags_all: tuple[str, ...] | UnsetType = UNSET
+    except_tags: tuple[str, ...] | UnsetType = UNSET
+    tenant: str | UnsetType = UNSET
+    cluster: bool
+    node: str | UnsetType = UNSET
+    enabled: bool
+    expires_at: Time | UnsetType = UNSET
+    in_flight: InFlight
+    reason: str | UnsetType = UNSET
+    created_at: Time | UnsetType = UNSET
+    created_by: str | UnsetType = UNSET
+    generation: Count
+
+
+class _ForcedError(_Rule, kw_only=True, frozen=True):
+    """The answer that a forced error gives."""
+
+    code: Annotated[int, Meta(ge=200, le=599)]
+    extended: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    at_the_door: AtTheDoor | UnsetType = UNSET
+    undo: bool | UnsetType = UNSET
+
+
+class _Use(Struct, kw_only=True, frozen=True):
+    """The deliveries that a rule has met."""
+
+    hits: Count
+    last_hit_at: Time | None
+    shadowed_by: str | None
+
+
+class _UseWhereAsked(Struct, kw_only=True, frozen=True):
+    """The same in answers that may lack it."""
+
+    hits: Count | UnsetType = UNSET
+    last_hit_at: Time | UnsetType | None = UNSET
+    shadowed_by: str | UnsetType | None = UNSET
+
+
+class PastDot(Struct, kw_only=True, frozen=True):
+    """A delivery whose final dot had been sent when the rule became effective."""
+
+    id: str
+    recipient: str
+    dot_at: Time | None
+
+
+class Confirmations(Struct, kw_only=True, frozen=True):
+    """Processes, by name."""
+
+    confirmed: list[str]
+    unconfirmed: list[str]
+
+
+class Effect(Struct, kw_only=True, frozen=True):
+    """The effect of a change: whether it is effective everywhere, and since when."""
+
+    effective: bool
+    effective_at: Time | UnsetType = UNSET
+    effective_by: Time | UnsetType = UNSET
+    past_dot: list[PastDot]
+    quiet_at: Time | None
+    workers: Confirmations
+
+
+class _Warnings(Struct, kw_only=True, frozen=True):
+    """Things that an operator should look at; the order stands all the same."""
+
+    warnings: list[str] | UnsetType = UNSET
+
+
+class _UndoUntil(Struct, kw_only=True, frozen=True):
+    """Until when all that can be undone now can be undone."""
+
+    undo_until: Time | UnsetType = UNSET
+
+
+class _StatementUntil(Struct, kw_only=True, frozen=True):
+    """Until when the statement of a removed rule can be read."""
+
+    statement_until: Time
+
+
+class _Held(Struct, kw_only=True, frozen=True):
+    """The deliveries that a pause holds now."""
+
+    held: Count
+
+
+class _HeldWhereAsked(Struct, kw_only=True, frozen=True):
+    """The same in answers that may lack it."""
+
+    held: Count | UnsetType = UNSET
+
+
+_CHANGED = (_UseWhereAsked, Effect, _Warnings)
+
+ListedForcedError = joined("ListedForcedError", "A forced error in a list.", _ForcedError, _Use)
+ForcedError = joined("ForcedError", "A forced error with its effect.", _ForcedError, *_CHANGED, _UndoUntil)
+RemovedForcedError = joined(
+    "RemovedForcedError", "A forced error that was removed.", _ForcedError, *_CHANGED, _StatementUntil
+)
+ListedPause = joined("ListedPause", "A pause in a list.", _Rule, _Use, _Held)
+Pause = joined("Pause", "A pause with its effect.", _Rule, *_CHANGED, _HeldWhereAsked)
+RemovedPause = joined("RemovedPause", "A pause that was removed.", _Rule, *_CHANGED, _HeldWhereAsked, _StatementUntil)
+
+
+class Undone(Struct, kw_only=True, frozen=True):
+    """How far an undo is, and the effect of disabling the rule unless it had been removed."""
+
+    id: str
+    reinstated: Count
+    left: Count
+    effective: bool | UnsetType = UNSET
+    effective_at: Time | UnsetType = UNSET
+    effective_by: Time | UnsetType = UNSET
+    past_dot: list[PastDot] | UnsetType = UNSET
+    quiet_at: Time | UnsetType | None = UNSET
+    workers: Confirmations | UnsetType = UNSET

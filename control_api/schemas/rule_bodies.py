@@ -1,0 +1,124 @@
+"""Forced errors and pauses as requests describe them."""
+
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from control_api.schemas import values
+from control_api.schemas.patterns import ENHANCED_TAIL
+from control_api.schemas.reading import Body, fields_of
+from control_api.schemas.values import Schema, optional
+from mta.model.rules import AtTheDoor, InFlight, Kind
+
+
+class RuleSelectors(Struct, kw_only=True, frozen=True):
+    """The selectors of a rule; null and `*` mean that one is absent."""
+
+    pool: Annotated[str | None, values.ONE_POOL, Meta(description="IP pool, or @<ip>; not together with mta")] = None
+    mta: Annotated[str | None, values.ONE_ADDRESS, Meta(description="sending IP address")] = None
+    domain: Annotated[
+        str | None,
+        values.ONE_DOMAIN,
+        Meta(description="target domain in A-labels, or *.domain for its subdomains"),
+    ] = None
+    ip: Annotated[
+        str | None,
+        values.ONE_ADDRESS,
+        Meta(description="the peer's IP address; not together with domain or mx"),
+    ] = None
+    mx: Annotated[
+        str | None,
+        values.ONE_HOST,
+        Meta(description="the peer's host, or *.host; not together with domain or ip"),
+    ] = None
+    tag: Annotated[str | None, values.ONE_TAG, Meta(description="1 to 128 bytes of UTF-8")] = None
+    tags_all: Annotated[tuple[str, ...] | None, values.TAGS, Meta(description="all of them must be there")] = None
+    except_tags: Annotated[
+        tuple[str, ...] | None,
+        values.TAGS,
+        Meta(description="none of them may be there; alone it needs everything"),
+    ] = None
+    cluster: Annotated[bool, Meta(description="default true; false binds the rule to this node")] = True
+    tenant: Annotated[
+        str | None,
+        values.ONE_TENANT,
+        Meta(description="the account that mail came in for, 1 to 128 bytes of UTF-8"),
+    ] = None
+    everything: Annotated[bool, Meta(description="must be true where no selector is given")] = False
+
+
+class _Rule(RuleSelectors, kw_only=True, frozen=True):
+    """The fields of both kinds of rules."""
+
+    enabled: Annotated[bool, Meta(description="default true; false: it matches nothing")] = True
+    in_flight: Annotated[
+        InFlight | None, Meta(description="finish: a transaction that has begun may send its final dot")
+    ] = InFlight.ABORT
+    reason: Annotated[str | None, values.LINE, Meta(description="for people; not sent")] = None
+    expires_at: Annotated[
+        str | None,
+        values.MOMENT,
+        Meta(description="when it stops matching: RFC 3339, to come, or +30m from now"),
+    ] = None
+    duration: Annotated[
+        float | None,
+        values.DURATION,
+        Meta(description='how long it matches, such as "30m", or seconds; instead of expires_at'),
+    ] = None
+
+
+class ForcedErrorBody(_Rule, kw_only=True, frozen=True):
+    """A forced error."""
+
+    code: Annotated[int, values.CODE, Meta(description="the SMTP code: 400 to 599, or 200 to 299 to discard")]
+    extended: Annotated[
+        str | None, values.ENHANCED, Meta(description="the enhanced status code; its class is the code's")
+    ] = None
+    description: Annotated[str | None, values.LINE, Meta(description="the text of the reply: one printable line")] = (
+        None
+    )
+    at_the_door: Annotated[
+        AtTheDoor | None, Meta(description="reject: matching mail is refused at its end of data")
+    ] = AtTheDoor.ACCEPT
+    undo: Annotated[
+        bool | None,
+        Meta(description="default true: an undo is possible for a while"),
+    ] = True
+
+
+class PauseBody(_Rule, kw_only=True, frozen=True):
+    """A pause."""
+
+    expire: Annotated[str | None, values.MOMENT, Meta(description="expires_at by another name")] = None
+
+
+def _agreements() -> Iterator[Schema]:
+    """The class of the enhanced code is that of the code, and no mail is refused with success."""
+    for digit in "452":
+        extended = optional(values.a_text(digit + ENHANCED_TAIL))
+        properties = {"code": values.code_schema(digit), "extended": extended}
+        if digit == "2":
+            properties["at_the_door"] = optional(values.choice((AtTheDoor.ACCEPT,)).schema)
+        yield {"properties": properties}
+
+
+_AGREEMENTS: Final = tuple(_agreements())
+NOUNS: Final = {Kind.ERROR: "forced error", Kind.PAUSE: "pause"}
+SELECTORS: Final = frozenset(fields_of(RuleSelectors))  # they are what a rule is: no edit changes them
+OF_ERRORS_ONLY: Final = frozenset(fields_of(ForcedErrorBody)) - frozenset(fields_of(PauseBody))
+
+NEW: Final = {
+    Kind.ERROR: Body("NewForcedError", ForcedErrorBody, agreements=_AGREEMENTS),
+    Kind.PAUSE: Body("NewPause", PauseBody),
+}
+EDITS: Final = {
+    Kind.ERROR: Body("Edit", ForcedErrorBody, leaves_out=SELECTORS, is_edit=True, agreements=_AGREEMENTS),
+    Kind.PAUSE: Body("PauseEdit", PauseBody, leaves_out=SELECTORS, is_edit=True),
+}
+CONVERSION: Final = Body("Conversion", ForcedErrorBody, leaves_out=SELECTORS, agreements=_AGREEMENTS)
+# A removal takes the other fields of a rule, whatever they are, so that an order can be sent as it was.
+LIFTING: Final = {
+    Kind.ERROR: Body("Selectors", ForcedErrorBody, ignores=frozenset(fields_of(ForcedErrorBody)) - SELECTORS),
+    Kind.PAUSE: Body("PauseSelectors", PauseBody, ignores=frozenset(fields_of(PauseBody)) - SELECTORS),
+}

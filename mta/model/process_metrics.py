@@ -1,0 +1,106 @@
+"""The metrics of a process: a worker tells them with each confirmation of its rules, a journal with its leases.
+
+The API exports them; both sides name them by this list. A process of another release may tell more, or less.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+class ProcessMetric(NamedTuple):
+    """One figure, or one for each value of a label."""
+
+    key: str  # in what the process tells; the value of the label follows a colon
+    name: str  # as it is exported, without "floodgate_"
+    help: str
+    label: str = ""
+    is_counter: bool = True  # False: a gauge
+
+    def of(self, value: str) -> str:
+        """The key for one value of the label."""
+        return f"{self.key}:{value}"
+
+    def each(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """The figures by value of the label, as a process tells them."""
+        return {self.of(value): figure for value, figure in figures.items()}
+
+
+MESSAGES: Final = ProcessMetric("intake", "messages", "Messages at their end of data, by the answer.", "answer")
+ACCEPTED_DELIVERIES: Final = ProcessMetric(
+    "accepted_deliveries", "deliveries_accepted", "Deliveries (one for each recipient) of accepted messages."
+)
+ACCEPTED_BYTES: Final = ProcessMetric("accepted_bytes", "accepted_bytes", "Bytes of accepted messages.")
+CONNECTIONS_IN: Final = ProcessMetric(
+    "connections_in", "connections_in", "Client connections that are open.", is_counter=False
+)
+CONNECTIONS_REFUSED: Final = ProcessMetric(
+    "connections_refused", "connections_refused", "Client connections that were refused at their greeting."
+)
+CLAIMED: Final = ProcessMetric("claimed", "deliveries_claimed", "Deliveries that were claimed to be attempted.")
+SETTLED: Final = ProcessMetric("settled", "deliveries_settled", "Claimed deliveries by their outcome.", "outcome")
+STALE: Final = ProcessMetric(
+    "stale", "settlements_stale", "Outcomes of deliveries that had been given to another process."
+)
+REDECIDED: Final = ProcessMetric(
+    "redecided", "settlements_redecided", "Outcomes that were decided again, since the rules had changed."
+)
+RETRIED_CALLS: Final = ProcessMetric(
+    "retried_calls",
+    "settle_calls_retried",
+    "Settling calls that were made again after an error of the store.",
+)
+CONNECTIONS_OUT: Final = ProcessMetric(
+    "connections_out", "connections_out", "Connections to destinations that are open.", is_counter=False
+)
+PERMIT_STOPS: Final = ProcessMetric(
+    "permit_stops", "permit_stops", "Times that MAIL or a final dot had to wait for a permit.", "before"
+)
+PERMIT_ABORTS: Final = ProcessMetric(
+    "permit_aborts", "permit_aborts", "Transactions that were aborted since no permit came before their final dot."
+)
+ESCAPED: Final = ProcessMetric(
+    "escaped", "escaped_dots", "Final dots whose permit was gone when they had been written."
+)
+REAPED: Final = ProcessMetric("reaped", "sessions_reaped", "Dead sessions whose claims were taken back.")
+RECLAIMED: Final = ProcessMetric(
+    "reclaimed", "deliveries_reclaimed", "Deliveries that were taken back from dead sessions."
+)
+JOURNAL_DROPPED: Final = ProcessMetric(
+    "journal_dropped", "journal_dropped", 'Event entries dropped unread (journal.when_behind = "drop").'
+)
+JOURNAL_UNDECODABLE: Final = ProcessMetric(
+    "journal_undecodable", "journal_undecodable", "Events that could not be decoded; their lines show the bytes."
+)
+JOURNAL_FAILURES: Final = ProcessMetric(
+    "journal_failures", "journal_failures", "Times that the store, the spool or the log could not be used."
+)
+SPOOL_BYTES: Final = ProcessMetric(
+    "spool_bytes", "journal_spool_bytes", "Size of the journal's spool on the node's disk.", is_counter=False
+)
+SPOOL_DAMAGED: Final = ProcessMetric(
+    "spool_damaged", "journal_spool_damaged", "Stretches of the spool that could not be read."
+)
+
+PROCESS_METRICS: Final = (
+    MESSAGES,
+    ACCEPTED_DELIVERIES,
+    ACCEPTED_BYTES,
+    CONNECTIONS_IN,
+    CONNECTIONS_REFUSED,
+    CLAIMED,
+    SETTLED,
+    STALE,
+    REDECIDED,
+    RETRIED_CALLS,
+    CONNECTIONS_OUT,
+    PERMIT_STOPS,
+    PERMIT_ABORTS,
+    ESCAPED,
+    REAPED,
+    RECLAIMED,
+    JOURNAL_DROPPED,
+    JOURNAL_UNDECODABLE,
+    JOURNAL_FAILURES,
+    SPOOL_BYTES,
+    SPOOL_DAMAGED,
+)

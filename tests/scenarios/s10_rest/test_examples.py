@@ -1,0 +1,53 @@
+"""Each example of docs/api.md, as its reader types it, is answered as the page says."""
+
+import shlex
+from typing import Any
+
+import pytest
+
+from control_api.description.page import command_of
+from control_api.http.operation import Operation
+from control_api.operations import GROUPS
+from tests.support.rest import JSON, Answer, ask
+from tests.support.sources import ROOT
+
+OPERATIONS = {operation.name: operation for group in GROUPS for operation in group.operations}
+ORDERS = {"$RULE": "orderForcedError", "$PAUSE": "orderPause"}
+
+
+def typed(place: Any, operation: Operation, ids: dict[str, str]) -> Answer:
+    """The answer to the command, without curl: its method, its body and its URL."""
+    command = command_of(operation)
+    for name, value in {"$FLOODGATE_URL": "", **ids}.items():
+        command = command.replace(name, value)
+    words = shlex.split(command.replace("\\\n", " "))
+    method = words[words.index("-X") + 1] if "-X" in words else "GET"
+    body = words[words.index("-d") + 1].encode() if "-d" in words else None
+    return ask(place.api, method, words[-1], body, JSON)
+
+
+def lift(place: Any) -> None:
+    for name in ("liftForcedErrorBySelectors", "liftPauseBySelectors"):
+        assert typed(place, OPERATIONS[name], {}).status in (200, 404)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_example_runs(place: Any, name: str) -> None:
+    operation = OPERATIONS[name]
+    assert command_of(operation) in (ROOT / "docs" / "api.md").read_text("utf-8")
+    lift(place)
+    ids = {}
+    if "$MESSAGE" in operation.example.target:
+        (ids["$MESSAGE"],) = place.node.send("a@example.net", X_MQ_Delayed="+1h")
+    for variable, order in ORDERS.items():
+        if variable in operation.example.target or name.endswith("BySelectors"):
+            ids[variable] = typed(place, OPERATIONS[order], {}).body["id"]
+    try:
+        answer = typed(place, operation, ids)
+        assert answer.status == operation.example.status, answer.body
+    finally:
+        for variable, path in (("$RULE", "errors"), ("$PAUSE", "pauses")):
+            if variable in ids:
+                for kind in (path, "errors"):
+                    ask(place.api, "DELETE", f"/v1/{kind}/{ids[variable]}?wait=5s")
+        lift(place)

@@ -1,0 +1,197 @@
+"""Tokens, the gates that every request passes, and the shape of every refusal (S: A3, A5, A7, A8, A16)."""
+
+import gzip
+import logging
+
+import pytest
+from aiohttp.test_utils import TestClient, make_mocked_request
+
+from control_api.access.tokens import FAILURES_PER_MINUTE, MAX_CLIENTS, Access
+from control_api.http.problems import Problem
+from tests.support.control_api import BEARER, TOKEN, Cluster, Tokens
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("Authorization", "Bearer wrong")],
+        [("Authorization", "Bearer ")],
+        [("Authorization", f"Basic {TOKEN}")],
+        [("Authorization", TOKEN)],
+        [("Authorization", f"Bearer {TOKEN}"), ("Authorization", f"Bearer {TOKEN}")],
+        [("Authorization", f"Bearer {'x' * 5000}")],
+        [("Authorization", f"Bearer {TOKEN}\u00e9")],
+    ],
+)
+async def test_a3_all_causes_of_401_look_the_same(stranger: TestClient, headers: list[tuple[str, str]]) -> None:
+    answer = await stranger.get("/v1/workers", headers=headers)
+    body = await answer.json()
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="floodgate"'
+    del body["error"]["request_id"]
+    assert body == {
+        "error": {
+            "type": "unauthorized",
+            "message": "give a valid token: Authorization: Bearer <token>",
+            "field": None,
+        }
+    }
+
+
+async def test_a3_a_token_in_the_query_is_no_token(stranger: TestClient) -> None:
+    assert (await stranger.get("/v1/workers", params={"token": TOKEN})).status == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/errors", "/nowhere", "/docs"])
+async def test_every_path_but_health_needs_a_token(stranger: TestClient, path: str) -> None:
+    assert (await stranger.get(path)).status == 401
+
+
+async def test_health_is_open(stranger: TestClient) -> None:
+    assert (await stranger.get("/healthz")).status == 200
+    assert (await stranger.get("/readyz")).status == 200
+    assert (await stranger.get("/openapi.json")).status == 200
+
+
+async def test_a6_failures_are_throttled_and_a_valid_token_still_passes(stranger: TestClient) -> None:
+    statuses = [(await stranger.get("/v1/workers")).status for _ in range(FAILURES_PER_MINUTE)]
+    throttled = await stranger.get("/v1/workers")
+    assert statuses == [401] * FAILURES_PER_MINUTE
+    assert throttled.status == 429
+    assert 1 <= int(throttled.headers["Retry-After"]) <= 60
+    assert (await stranger.get("/v1/workers", headers=BEARER)).status == 200
+
+
+async def test_a6_the_throttle_forgets_after_a_minute_and_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    access = Access(Tokens(Cluster()), lambda: now)
+    request = make_mocked_request("GET", "/")
+    for _ in range(FAILURES_PER_MINUTE):
+        with pytest.raises(Problem) as refused:
+            await access.check(request)
+        assert refused.value.status == 401
+    now = 60.0
+    with pytest.raises(Problem) as refused:
+        await access.check(request)
+    assert refused.value.status == 401
+    for number in range(MAX_CLIENTS + 50):
+        access._refusal(f"198.51.100.{number}")
+    assert len(access._failures) == MAX_CLIENTS
+
+
+async def test_a3_a_revoked_token_ends_within_a_second() -> None:
+    now = 0.0
+    cluster = Cluster()
+    access = Access(Tokens(cluster), lambda: now)
+    request = make_mocked_request("GET", "/", headers=BEARER)
+    await access.check(request)
+    await access.check(request)
+    assert cluster.token_reads == 1
+    now = 1.01
+    await access.check(request)
+    assert cluster.token_reads == 2
+
+
+async def test_tokens_that_cannot_be_read_let_nobody_in(api: TestClient, cluster: Cluster) -> None:
+    cluster.away = True
+    answer = await api.get("/v1/workers")
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/v1/workers", "/nowhere", "/healthz", "/v1/queues?x=1"])
+async def test_every_answer_has_its_headers(api: TestClient, path: str) -> None:
+    answer = await api.get(path)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert len(answer.headers["X-Request-Id"]) == 16
+    body = await answer.json()
+    if answer.status >= 400:
+        assert body["error"]["request_id"] == answer.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1", "/v1/errors/explain/x", "/v1/suppressions", "/v1/messages", "/docs", "/v1/metrics", "/"]
+)
+async def test_what_does_not_exist_is_404(api: TestClient, path: str) -> None:
+    answer = await api.get(path)
+    assert answer.status == 404
+    assert (await answer.json())["error"]["type"] == "not_found"
+
+
+async def test_a_wrong_method_is_405_with_allow(api: TestClient) -> None:
+    answer = await api.put("/v1/errors")
+    assert answer.status == 405
+    assert {"GET", "POST", "DELETE"} <= set(answer.headers["Allow"].split(","))
+    assert (await answer.json())["error"]["type"] == "method_not_allowed"
+
+
+async def test_an_unknown_parameter_is_named(api: TestClient) -> None:
+    answer = await api.get("/v1/workers", params={"nodes": "x"})
+    assert answer.status == 400
+    assert (await answer.json())["error"]["field"] == "nodes"
+
+
+async def test_a_parameter_given_twice_is_refused(api: TestClient) -> None:
+    assert (await api.get("/v1/queues?pool=a&pool=b")).status == 400
+
+
+async def test_a7_a_large_body_is_413(api: TestClient) -> None:
+    answer = await api.post("/v1/errors", data=b" " * (1024 * 1024 + 1), headers=JSON)
+    assert answer.status == 413
+    assert (await answer.json())["error"]["type"] == "too_large"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "application/json; charset=latin-1"])
+async def test_a8_other_content_types_are_415(api: TestClient, kind: str) -> None:
+    answer = await api.post("/v1/errors", data=b"{}", headers={"Content-Type": kind})
+    assert answer.status == 415
+    assert (await answer.json())["error"]["field"] == "Content-Type"
+
+
+async def test_a7_a_compressed_body_is_415(api: TestClient) -> None:
+    bomb = gzip.compress(b" " * 10_000_000)
+    answer = await api.post("/v1/errors", data=bomb, headers=JSON | {"Content-Encoding": "gzip"})
+    assert answer.status == 415
+    assert (await answer.json())["error"]["field"] == "Content-Encoding"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"", "body"),
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b'"x"', "body"),
+        (b'{"code": NaN}', "body"),
+        (b'{"code": 1' + b"0" * 5000 + b"}", "body"),
+        (b"\xff\xfe", "body"),
+        (b'{"a":' + b"[" * 200_000, "body"),
+        (b'{"code": 550, "code": 551}', "code"),
+        (b'{"code": 1e400, "tag": "t"}', "code"),
+        (b'{"\\ud800": 1}', "\\ud800"),
+    ],
+)
+async def test_a8_json_is_read_strictly(api: TestClient, body: bytes, field: str) -> None:
+    answer = await api.post("/v1/errors", data=body, headers=JSON)
+    assert answer.status == 400
+    assert (await answer.json())["error"]["field"] == field
+
+
+async def test_a16_a_bug_shows_nothing_and_is_logged_once(
+    api: TestClient, cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    await api.get("/v1/workers")
+    cluster.bug = True
+    with caplog.at_level(logging.ERROR):
+        answer = await api.get("/v1/workers")
+    text = await answer.text()
+    assert answer.status == 500
+    assert "secret insides" not in text
+    assert "Traceback" not in text
+    assert len(caplog.records) == 1
+    assert answer.headers["X-Request-Id"] in caplog.text
+    assert TOKEN not in caplog.text
