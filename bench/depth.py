@@ -299,6 +299,7 @@ def _lines(run: Run) -> list[str]:
 SCENARIO = Scenario(
     name="depth",
     about="A million queued deliveries: memory, the start of a node on them, and the rate at which they drain.",
+    takes="15 minutes",
     repeat=1,
     options=_options,
     load=lambda given: msgspec.structs.replace(load_of(given, given.messages), recipients=given.recipients),

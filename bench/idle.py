@@ -129,6 +129,7 @@ def _lines(run: Run) -> list[str]:
 SCENARIO = Scenario(
     name="idle",
     about="An idle node: what share of a core each of its processes uses, and how often it wakes up.",
+    takes="2 minutes",
     repeat=3,
     options=_options,
     load=lambda given: load_of(given, given.messages),

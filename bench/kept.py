@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import random
 import statistics
 import subprocess
@@ -52,7 +51,7 @@ def _main(given: argparse.Namespace) -> int:
     say(_sentence("CPU a message", result["cpu"]))
     say(str(report.write(given.results, f"{result['date'][:10]}-{given.name}", result, _page(result))))
     if given.json:
-        given.json.write_text(json.dumps(result, indent=2) + "\n")
+        given.json.write_text(report.as_json(result))
     return 0 if result["rate"]["to"] >= given.reach else 1
 
 
@@ -166,6 +165,7 @@ def _page(result: dict[str, Any]) -> str:
 COMMAND = Command(
     name="kept",
     about="This tree beside an earlier commit, in short legs by turns: rate and CPU a message, as ratios.",
+    takes="3 minutes",
     options=_options,
     main=_main,
 )

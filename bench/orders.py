@@ -152,6 +152,7 @@ def _lines(run: Run) -> list[str]:
 SCENARIO = Scenario(
     name="orders",
     about="Order to effective: forced errors one after the other, on an idle node and beside a steady relay.",
+    takes="5 minutes",
     repeat=1,
     options=_options,
     load=lambda given: load_of(given, given.calibrate),

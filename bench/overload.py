@@ -269,6 +269,7 @@ def _lines(run: Run) -> list[str]:
 SCENARIO = Scenario(
     name="overload",
     about="Twice the load that a node can carry: what its clients see, what it needs, and how it recovers.",
+    takes="5 minutes",
     repeat=1,
     options=_options,
     load=lambda given: load_of(given, given.calibrate),

@@ -1,7 +1,6 @@
 """The command `profile`: where each microsecond of a message goes, in every process, under one scenario."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,13 +127,14 @@ def _main(given: argparse.Namespace) -> int:
     for name, text in profile_summary.texts(found.alone.cpu_us, weighed).items():
         (given.results / f"{stem}-{name}.txt").write_text(text)
     if given.json:
-        given.json.write_text(json.dumps(result, indent=2) + "\n")
+        given.json.write_text(report.as_json(result))
     return 0
 
 
 COMMAND = Command(
     name="profile",
     about="Where each microsecond of a message goes: every process under one scenario, sampled.",
+    takes="10 minutes",
     options=_options,
     main=_main,
 )

@@ -2,10 +2,15 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 Say = Callable[[str], None]
 _STARTED = time.monotonic()
+
+
+def show(lines: Iterable[str]) -> None:
+    """A result for people, without times."""
+    print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:

@@ -1,7 +1,6 @@
 """The command `relay`: scenario files, one after the other and again, each run on a node of its own."""
 
 import argparse
-import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import msgspec
 from bench import plots, relay_page, report, scenario_file
 from bench.command import Command, data_root, opening, positive, result_options
 from bench.processes import RunVoid
-from bench.progress import say
+from bench.progress import say, show
 from bench.scenario import Run
 from bench.scenario_file import BadScenario, ScenarioFile
 from bench.scenario_run import run
@@ -72,7 +71,7 @@ def _main(given: argparse.Namespace) -> int:
     if any(each["runs"] for each in result["scenarios"]):
         _write(given.results, result)
     if given.json:
-        given.json.write_text(json.dumps(result, indent=2) + "\n")
+        given.json.write_text(report.as_json(result))
     return 1 if any(void.values()) else 0
 
 
@@ -112,8 +111,9 @@ def _write(directory: Path, result: dict[str, Any]) -> None:
             middle = _typical(each["runs"])
             if plots.flow(picture, f"{each['name']}: {each['about']}", middle["over_time"]):
                 pictures[each["name"]] = picture.name
-    for line in relay_page.table(result):
-        say(line)
+    for each in result["scenarios"]:
+        if each["summary"]:
+            show(["", each["name"], *report.plain_table(each["summary"], relay_page.FIGURES)])
     say(str(report.write(directory, stem, result, relay_page.page(result, pictures))))
 
 
@@ -126,6 +126,7 @@ def _typical(runs: list[Run]) -> Run:
 COMMAND = Command(
     name="relay",
     about="The relay in the scenarios of TOML files: rates, latencies, CPU and memory of mail in and out over SMTP.",
+    takes="1 minute for each scenario",
     options=_options,
     main=_main,
 )

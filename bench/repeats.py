@@ -1,7 +1,6 @@
 """The repeats of a scenario, one after the other, and their result."""
 
 import argparse
-import json
 from typing import Any
 
 import msgspec
@@ -9,7 +8,7 @@ import msgspec
 from bench import report
 from bench.command import Command, data_root, opening, result_options
 from bench.processes import RunVoid
-from bench.progress import say
+from bench.progress import say, show
 from bench.scenario import Run, Scenario
 
 _COMMON = ("command", "repeat", "name", "data_dir", "results", "json", "size", "sessions", "domains", "workers", "set")
@@ -22,7 +21,7 @@ def command_of(scenario: Scenario) -> Command:
         scenario.options(parser)
         result_options(parser, scenario.name, scenario.repeat)
 
-    return Command(scenario.name, scenario.about, options, lambda given: _main(scenario, given))
+    return Command(scenario.name, scenario.about, scenario.takes, options, lambda given: _main(scenario, given))
 
 
 def _main(scenario: Scenario, given: argparse.Namespace) -> int:
@@ -49,13 +48,11 @@ def _main(scenario: Scenario, given: argparse.Namespace) -> int:
     if runs:
         _tell(scenario, given, result)
     if given.json:
-        given.json.write_text(json.dumps(result, indent=2) + "\n")
+        given.json.write_text(report.as_json(result))
     return 1 if void else 0
 
 
 def _tell(scenario: Scenario, given: argparse.Namespace, result: dict[str, Any]) -> None:
-    for name, values in result["summary"].items():
-        label = scenario.figures[name].label if name in scenario.figures else report.SYNC.label
-        say(f"{label}: {values['median']:,} ({values['least']:,} to {values['most']:,})")
+    show(report.plain_table(result["summary"], report.with_sync(scenario.figures)))
     page = report.as_page(result, scenario)
     say(str(report.write(given.results, f"{result['date'][:10]}-{result['name']}", result, page)))

@@ -2,11 +2,15 @@
 
 import json
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.scenario import Figure, Run, Scenario
+
+_WIDTH = 120  # columns of a result file
+_LABEL, _NUMBER = 44, 12  # columns of a terminal
 
 SYNC = Figure("fdatasync of 4 KiB, ms (median of a run)", lambda run: run["fdatasync_ms"]["p50"])
 
@@ -43,10 +47,29 @@ def write(directory: Path, stem: str, result: dict[str, Any], page: str) -> Path
     """Writes `<stem>.json` and `<stem>.md` under `directory`, never over an older result; the page's path."""
     directory.mkdir(parents=True, exist_ok=True)
     free = free_stem(directory, stem)
-    (directory / f"{free}.json").write_text(json.dumps(result, indent=2) + "\n")
+    (directory / f"{free}.json").write_text(as_json(result))
     path = directory / f"{free}.md"
     path.write_text(page)
     return path
+
+
+def as_json(result: Any) -> str:
+    """For people, too: a value that fits stands on one line, and a long list of plain values is wrapped."""
+    return _json_of(result, "") + "\n"
+
+
+def _json_of(value: Any, indent: str) -> str:
+    flat = json.dumps(value, ensure_ascii=False)
+    if len(indent) + len(flat) <= _WIDTH or not isinstance(value, dict | list):
+        return flat
+    inner = indent + "  "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(name)}: {_json_of(item, inner)}" for name, item in value.items()]
+        return "{\n" + ",\n".join(inner + item for item in items) + f"\n{indent}}}"
+    if any(isinstance(item, dict | list | str) for item in value):
+        return "[\n" + ",\n".join(inner + _json_of(item, inner) for item in value) + f"\n{indent}]"
+    numbers = textwrap.fill(flat[1:-1], _WIDTH, initial_indent=inner, subsequent_indent=inner)
+    return f"[\n{numbers}\n{indent}]"
 
 
 def as_page(result: dict[str, Any], scenario: Scenario) -> str:
@@ -55,7 +78,7 @@ def as_page(result: dict[str, Any], scenario: Scenario) -> str:
         *heading(result),
         f"{len(result['runs'])} runs, {len(result['void'])} void.",
         "",
-        *figure_table(result["summary"], _with_sync(scenario.figures)),
+        *figure_table(result["summary"], with_sync(scenario.figures)),
     ]
     settings = ", ".join(f"`{setting}`" for setting in result["load"]["settings"]) or "none"
     lines += [
@@ -74,7 +97,7 @@ def as_page(result: dict[str, Any], scenario: Scenario) -> str:
 
 def summary_of(runs: Sequence[Run], scenario: Scenario) -> dict[str, dict[str, float]]:
     """The summary of a scenario, with the disk's sync beside it."""
-    return summary(runs, _with_sync(scenario.figures))
+    return summary(runs, with_sync(scenario.figures))
 
 
 def figure_table(found: Mapping[str, Mapping[str, float]], figures: Mapping[str, Figure]) -> list[str]:
@@ -83,6 +106,17 @@ def figure_table(found: Mapping[str, Mapping[str, float]], figures: Mapping[str,
     for name, figure in figures.items():
         if values := found.get(name):
             lines.append(f"| {figure.label} | {values['median']:,} | {values['least']:,} | {values['most']:,} |")
+    return lines
+
+
+def plain_table(found: Mapping[str, Mapping[str, float]], figures: Mapping[str, Figure]) -> list[str]:
+    """The same for a terminal, in lines of 80 columns at most."""
+    lines = [f"{'figure':<{_LABEL}}{'median':>{_NUMBER}}{'least':>{_NUMBER}}{'most':>{_NUMBER}}"]
+    for name, figure in figures.items():
+        if values := found.get(name):
+            *above, label = textwrap.wrap(figure.label, _LABEL - 2)
+            numbers = "".join(f"{values[key]:>{_NUMBER},}" for key in ("median", "least", "most"))
+            lines += [*above, f"{label:<{_LABEL}}{numbers}"]
     return lines
 
 
@@ -109,7 +143,8 @@ def machine_lines(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _with_sync(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+def with_sync(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+    """The figures, and the disk's sync beside them."""
     return {**figures, "fdatasync": SYNC}
 
 

@@ -191,6 +191,7 @@ def _lines(run: Run) -> list[str]:
 SCENARIO = Scenario(
     name="rules",
     about="Many active rules: their cost to the relay, to a restart, and 100 changes a second of them under full load.",
+    takes="10 minutes",
     repeat=1,
     options=_options,
     load=lambda given: load_of(given, given.messages),

@@ -1,7 +1,6 @@
 """The command `scale`: how rate, latency, CPU and memory grow, one curve for each thing that there may be more of."""
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def _main(given: argparse.Namespace) -> int:
 
 def _write(given: argparse.Namespace, result: dict[str, Any], page: Path | None) -> Path:
     """The result so far, over that of the curves before: a run that is cut short has measured something, too."""
-    text = json.dumps(result, indent=2) + "\n"
+    text = report.as_json(result)
     if given.json:
         given.json.write_text(text)
     if page is None:
@@ -104,4 +103,4 @@ def _filled(shape: Shape) -> bool:
     return bool(shape.rules or shape.waiting)
 
 
-COMMAND = Command("scale", _ABOUT, _options, _main)
+COMMAND = Command("scale", _ABOUT, "60 minutes", _options, _main)

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.command import RESULTS, ROOT, Command
+from bench.command import COMMITTED, ROOT, Command
 from bench.progress import say
 from bench.scale_page import cpu, cpu_of_others, median, rate
 from bench.servers import placed
@@ -290,7 +290,7 @@ def _what_limits(node: list[Limit], home: Costs, fleet: list[Limit], spread: lis
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results of `scale` are")
+    parser.add_argument("--results", type=Path, default=COMMITTED, help="where the results of `scale` are")
     parser.add_argument("--page", type=Path, default=_PAGE, help="what is written")
 
 
@@ -301,5 +301,9 @@ def _main(given: argparse.Namespace) -> int:
 
 
 COMMAND = Command(
-    "scaling", "Write bench/SCALING.md anew: what more would carry, from what was measured.", _options, _main
+    "scaling",
+    "Write bench/SCALING.md anew: what more would carry, from what was measured.",
+    "a second",
+    _options,
+    _main,
 )

@@ -24,6 +24,7 @@ class Scenario(NamedTuple):
 
     name: str
     about: str  # one sentence
+    takes: str  # how long with its defaults on two cores
     repeat: int  # runs, unless told otherwise
     options: Callable[[argparse.ArgumentParser], None]
     load: Callable[[argparse.Namespace], Load]

@@ -302,6 +302,7 @@ def _lines(run: Run) -> list[str]:
 SCENARIO = Scenario(
     name="sweep",
     about="The sweep: queued deliveries that an order ends, idle and beside other mail; memory per delivery.",
+    takes="15 minutes",
     repeat=1,
     options=_options,
     load=lambda given: load_of(given, given.calibrate),

@@ -10,8 +10,9 @@ from control_api.serving import Serving
 from control_api.turns import Turns
 from control_api.waiting import Waiting
 from mta.model.settings import Settings
-from mta.rules.orders import OrderBook
-from mta.rules.undo import Undo
+from mta.orders.cancellation import Cancellation
+from mta.orders.order_book import OrderBook
+from mta.orders.undo import UndoRuns
 from mta.runtime.child import Child, run
 from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
@@ -28,7 +29,7 @@ async def main(child: Child) -> None:
         store = await open_store(settings, child.boot.redis_url, "api", ("api",), child.stopping, waiting.because)
         orders = OrderBook(store.rules, store.sweeps)
         await patiently(orders.start, child.stopping)
-    undo = Undo(orders, store.rules, store.spares, settings.node.name, int(settings.rules.undo_window * 1000))
+    undo = UndoRuns(orders, store.rules, store.undo_copies, settings.node.name, int(settings.rules.undo_window * 1000))
     probe = StoreProbe(store.link)
     serving = Serving(
         create_app(_dependencies(child.settings, store, orders, undo, probe)),
@@ -44,7 +45,9 @@ async def main(child: Child) -> None:
     await store.link.close()
 
 
-def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Undo, probe: StoreProbe) -> Dependencies:
+def _dependencies(
+    settings: Settings, store: Store, orders: OrderBook, undo: UndoRuns, probe: StoreProbe
+) -> Dependencies:
     room = Room(settings)
 
     async def health() -> str:
@@ -56,16 +59,18 @@ def _dependencies(settings: Settings, store: Store, orders: OrderBook, undo: Und
     turns = Turns()
     return Dependencies(
         orders=orders,
-        undoing=undo,
+        undo=undo,
         rules=store.rules,
         catalogue=Catalogue(store.rules, settings.node.name, settings.rules.protected_tags, turns),
         turns=turns,
         retention=settings.status.retention,
         sweeps=store.sweeps,
-        spares=store.spares,
+        undo_copies=store.undo_copies,
         books=store.books,
-        messages=store.messages,
+        messages=Cancellation(store.messages, settings.node.name, settings.redis.timeout),
+        load=store.load,
         tail=store.tail,
+        journals=store.outbox,
         tokens=store.cluster,
         fate=store.foundation,
         node=settings.node.name,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from control_api.turns import SLICE, Turns
 from mta.model.errors import UnreadableRule
 from mta.policy.rule_table import NoSuccessor, RuleTable
-from mta.ports.rules import RuleStore
+from mta.ports.rule_store import RuleStore
 
 
 class Catalogue:

@@ -10,9 +10,13 @@ from control_api.turns import Turns
 from mta.model.settings import ApiSettings
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
+from mta.ports.journal import Journals
 from mta.ports.messages import Messages
-from mta.ports.rules import Orders, RuleStore, SweepStore
-from mta.ports.spares import SpareStore, Undoing
+from mta.ports.orders import Orders
+from mta.ports.rule_store import RuleStore
+from mta.ports.store_load import StoreLoad
+from mta.ports.sweeps import SweepStore
+from mta.ports.undo import Undo, UndoCopyStore
 
 
 @dataclass(frozen=True)
@@ -20,14 +24,16 @@ class Dependencies:
     """Everything that a handler may touch."""
 
     orders: Orders
-    undoing: Undoing
+    undo: Undo
     rules: RuleStore
     catalogue: Catalogue
     sweeps: SweepStore
-    spares: SpareStore
+    load: StoreLoad
+    undo_copies: UndoCopyStore
     books: Books
     messages: Messages
     tail: LiveEvents
+    journals: Journals
     tokens: Tokens
     fate: StoreFate
     node: str  # this node's name: what a rule with `cluster: false` is bound to

@@ -24,7 +24,7 @@ async def undo(request: web.Request) -> web.Response:
     rule = await deps.rules.rule(rule_id)
     if rule is not None:
         RESOURCE.check(rule)
-    undone = await deps.undoing.undo(rule_id, rule, "admin", wait)
+    undone = await deps.undo.undo(rule_id, rule, "admin", wait)
     if undone is None:
         raise RESOURCE.unknown()
     body: dict[str, Any] = {"id": rule_id, "reinstated": undone.reinstated, "left": undone.left}

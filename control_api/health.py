@@ -13,7 +13,7 @@ from control_api.times import shown
 from control_api.unserved_pools import waiting_pools
 from mta.model.errors import StoreAway, StoreError, reason_of
 from mta.model.rules import Build
-from mta.rules.unserved import why_it_waits
+from mta.policy.served_pools import why_it_waits
 
 _PATIENCE: Final = (
     0.4  # seconds: with the question whether the store answers, readyz says within a second that it does not

@@ -7,8 +7,8 @@ from control_api.times import shown
 from mta.model.ids import MessageId, delivery_text, message_text
 from mta.model.outcomes import Class, Forced, Reply
 from mta.model.text import visible
-from mta.ports.messages import Standing
-from mta.rules.unserved import why_it_waits
+from mta.policy.served_pools import why_it_waits
+from mta.ports.messages import DeliveryStatus
 
 _ENDED = {
     Class.DELIVERED: ("DELIVERED", None),
@@ -30,7 +30,7 @@ _LONGEST: Final = 1024  # characters of a peer's reply as it is shown
 
 
 def message_record(
-    message: MessageId, standings: Sequence[Standing], now: int, unserved: Collection[str] = ()
+    message: MessageId, standings: Sequence[DeliveryStatus], now: int, unserved: Collection[str] = ()
 ) -> dict[str, Any]:
     """The record of a message of which something is known; what is not known is left out. `now` is Unix ms, `unserved`
     are pools that no worker serves."""
@@ -52,7 +52,7 @@ def message_record(
     return _known(found) | {"recipients": recipients}
 
 
-def _recipient(message: MessageId, standing: Standing, came: str | None, now: int) -> dict[str, Any]:
+def _recipient(message: MessageId, standing: DeliveryStatus, came: str | None, now: int) -> dict[str, Any]:
     """Untrusted text in it (addresses, replies, properties) is made visible, as in the log."""
     record, final, common = standing.record, standing.final, standing.common
     status, reason = _status(standing, now)
@@ -90,7 +90,7 @@ def _recipient(message: MessageId, standing: Standing, came: str | None, now: in
     )
 
 
-def _reply(standing: Standing) -> Reply | None:
+def _reply(standing: DeliveryStatus) -> Reply | None:
     if standing.final is None:
         return standing.record.last if standing.record is not None else None
     if standing.final.reply is not None or standing.common is None:
@@ -98,7 +98,7 @@ def _reply(standing: Standing) -> Reply | None:
     return standing.common.reply
 
 
-def _forced(standing: Standing) -> dict[str, Any] | None:
+def _forced(standing: DeliveryStatus) -> dict[str, Any] | None:
     """The rule that ended it, or that deferred it last."""
     forced: Forced | None = standing.common.forced if standing.common is not None else None
     if forced is not None:
@@ -108,7 +108,7 @@ def _forced(standing: Standing) -> dict[str, Any] | None:
     return None
 
 
-def _status(standing: Standing, now: int) -> tuple[str, str | None]:
+def _status(standing: DeliveryStatus, now: int) -> tuple[str, str | None]:
     """The word, and its reason."""
     record, final = standing.record, standing.final
     if standing.state is Class.QUEUED:

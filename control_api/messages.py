@@ -14,8 +14,8 @@ from control_api.times import now_ms, shown
 from mta.model.errors import BadValue
 from mta.model.ids import MessageId, parse_message_id
 from mta.model.outcomes import Class
-from mta.ports.messages import Standing
-from mta.rules.unserved import unserved
+from mta.policy.served_pools import unserved
+from mta.ports.messages import DeliveryStatus
 
 _LIVE = (Class.QUEUED, Class.HELD, Class.PARKED)
 _MARGIN = 0.5  # seconds beyond S, after which nobody can hand over a dot who has not heard of a cancellation
@@ -31,7 +31,7 @@ async def show_message(request: web.Request) -> web.Response:
     return json_response(await _record(request, message, standings))
 
 
-async def _record(request: web.Request, message: MessageId, standings: Sequence[Standing]) -> dict[str, Any]:
+async def _record(request: web.Request, message: MessageId, standings: Sequence[DeliveryStatus]) -> dict[str, Any]:
     """With why it waits, where nobody serves its pool."""
     pools = {standing.pool for standing in standings if standing.state is Class.QUEUED and standing.pool}
     sessions = await dependencies.of(request).rules.sessions() if pools else {}

@@ -22,7 +22,8 @@ from control_api.times import now_ms
 from control_api.unserved_pools import waiting_pools
 from mta.model.outcomes import Class
 from mta.model.rules import Head, SessionState
-from mta.ports.rules import OrderFigures, SweepState
+from mta.model.sweeps import SweepPhase, SweepState
+from mta.ports.orders import OrderFigures
 
 PATH = "/metrics"
 
@@ -54,6 +55,11 @@ TOLD = (
     Told("escaped", "escaped_dots", "Final dots whose permit was gone when they had been written."),
     Told("reaped", "sessions_reaped", "Dead sessions whose claims were taken back."),
     Told("reclaimed", "deliveries_reclaimed", "Deliveries that were taken back from dead sessions."),
+    Told("journal_dropped", "journal_dropped", 'Event entries dropped unread (journal.when_behind = "drop").'),
+    Told("journal_undecodable", "journal_undecodable", "Events that could not be decoded; their lines show the bytes."),
+    Told("journal_failures", "journal_failures", "Times that the store, the spool or the log could not be used."),
+    Told("spool_bytes", "journal_spool_bytes", "Size of the journal's spool on the node's disk.", counts=False),
+    Told("spool_damaged", "journal_spool_damaged", "Stretches of the spool that could not be read."),
 )
 
 
@@ -81,17 +87,20 @@ class _Families(Collector):
 async def _families(deps: Dependencies) -> list[Metric]:
     head = await deps.rules.head()
     processes = _living(await deps.rules.sessions())
+    told: dict[tuple[str, ...], Mapping[str, float]] = {name: state.metrics for name, state in processes.items()}
+    for journal in await deps.journals.journals():
+        told[journal.node, "journal", str(journal.pid)] = journal.metrics
     sweeps = await deps.sweeps.sweeps()
-    backlogs = [((str(lane),), await deps.sweeps.backlog(lane)) for lane in range(deps.sweeps.lanes)]
+    backlogs = [((str(lane),), await deps.load.backlog(lane)) for lane in range(deps.sweeps.lanes)]
     return [
-        *_of_processes(processes),
+        *_of_processes(told),
         *_of_rules(head, processes),
         *_of_orders(deps.orders.figures(), (deps.node, "api", str(os.getpid()))),
         *_of_sweeps(sweeps),
         *_of_books(await deps.books.total()),
         _gauge("store_emptied", _EMPTIED, (), [((), float(bool(await deps.fate.emptied_at())))]),
         _of_unserved(await waiting_pools(deps)),
-        _gauge("journal_backlog", "Event entries that the journal has not made durable yet.", ("lane",), backlogs),
+        _gauge("journal_backlog", "Event entries that no journal has in its spool yet.", ("lane",), backlogs),
     ]
 
 
@@ -126,10 +135,10 @@ def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Values) -> 
     return family
 
 
-def _of_processes(processes: Mapping[tuple[str, ...], SessionState]) -> Iterable[Metric]:
+def _of_processes(processes: Mapping[tuple[str, ...], Mapping[str, float]]) -> Iterable[Metric]:
     found: dict[str, list[tuple[tuple[str, ...], float]]] = {told.key: [] for told in TOLD}
-    for process, state in processes.items():
-        for key, figure in sorted(state.metrics.items()):
+    for process, metrics in processes.items():
+        for key, figure in sorted(metrics.items()):
             name, colon, value = key.partition(":")
             if name in found:  # a process of another release may tell more
                 found[name].append(((*process, value) if colon else process, figure))
@@ -170,8 +179,10 @@ def _of_orders(figures: OrderFigures, me: tuple[str, ...]) -> Iterable[Metric]:
 
 def _of_sweeps(sweeps: Mapping[str, SweepState]) -> Iterable[Metric]:
     """Rules are named while they are swept only: there may be 10,000 that were."""
-    states = Counter(sweep.state for sweep in sweeps.values())
-    under_way = {rule: sweep for rule, sweep in sweeps.items() if sweep.state in ("running", "waiting")}
+    states = Counter(sweep.phase.value for sweep in sweeps.values())
+    under_way = {
+        rule: sweep for rule, sweep in sweeps.items() if sweep.phase in (SweepPhase.RUNNING, SweepPhase.WAITING)
+    }
     seen = [((rule,), sweep.seen) for rule, sweep in under_way.items()]
     matched = [((rule,), sweep.matched) for rule, sweep in under_way.items()]
     by_state = [((state,), count) for state, count in states.items()]

@@ -9,7 +9,7 @@ from control_api.rule_body import LISTS, read_conversion
 from control_api.rules_resource import PATHS, RulesResource, changed, patience
 from control_api.times import now_ms
 from mta.model.rules import Kind
-from mta.ports.rules import Exists
+from mta.ports.rule_store import Exists
 
 RESOURCE = RulesResource(Kind.PAUSE)
 

@@ -15,8 +15,8 @@ from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import ReturnReason
 from mta.model.text import visible
 from mta.policy.rule_table import RuleTable
+from mta.policy.served_pools import unserved, why_it_waits
 from mta.ports.books import QueueCounts
-from mta.rules.unserved import unserved, why_it_waits
 from mta.scheduling.returns import returned_lately
 
 DEFAULT_LIMIT = 100

@@ -8,8 +8,9 @@ from control_api.times import shown
 from control_api.workers import name_of
 from mta.model.errors import StoreError
 from mta.model.rules import AtTheDoor, Kind, Rule, Selectors
+from mta.model.sweeps import SweepPhase
 from mta.policy.rule_table import RuleTable
-from mta.ports.rules import Effect
+from mta.ports.orders import Effect
 
 
 def shown_rule(rule: Rule) -> dict[str, Any]:
@@ -140,7 +141,7 @@ async def _about_match(deps: Dependencies, rule: Rule) -> list[str]:
     if chosen.ip is not None or chosen.mx is not None:
         return ["it acts at the next attempt of a delivery, since the peer is known only then; what waits stays queued"]
     sweep = await deps.sweeps.sweep(rule.id) if rule.enabled else None
-    if sweep is None or sweep.generation != rule.generation or sweep.state != "done":
+    if sweep is None or sweep.generation != rule.generation or sweep.phase is not SweepPhase.DONE:
         return []
     if (await deps.books.rule(rule.id)).get("met"):
         return []

@@ -38,10 +38,11 @@ from control_api.rule_view import shown_effect, shown_rule, use_of, warnings_of
 from control_api.times import now_ms, shown
 from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule
-from mta.policy.rule_table import in_force
-from mta.ports.rules import Edit, Effect
-from mta.rules.statement import only_tag, rule_statement
-from mta.rules.sweep_end import is_over
+from mta.orders.statement import only_tag, rule_statement
+from mta.policy.rule_effect import in_force
+from mta.policy.sweep_end import is_over
+from mta.ports.orders import Effect
+from mta.ports.rule_store import Edit
 
 PATHS = {Kind.ERROR: "/v1/errors", Kind.PAUSE: "/v1/pauses"}
 _UNTIL = ("effective", "quiet", "swept")
@@ -144,7 +145,7 @@ class RulesResource:
         effect = await deps.orders.effect(rule)
         counts = await deps.books.rule(rule.id)
         body = shown_rule(rule) | use_of(rule, counts, table) | await shown_effect(deps, effect)
-        if undo_until := await deps.spares.until(rule.id, now_ms()):
+        if undo_until := await deps.undo_copies.until(rule.id, now_ms()):
             body["undo_until"] = shown(undo_until)
         return json_response(body, headers=_etag(rule))
 
@@ -170,7 +171,7 @@ class RulesResource:
         counts = await deps.books.rule(rule.id)  # before the tag's, see rule_statement
         tag = only_tag(rule.selectors)
         of_tag = None if tag is None else await deps.books.tag(tag)
-        undoable = await deps.spares.count(rule.id, now_ms())
+        undoable = await deps.undo_copies.count(rule.id, now_ms())
         account = rule_statement(effect, counts, of_tag, sweep, now_ms(), undoable, removed_at)
         return json_response(msgspec.to_builtins(account))
 

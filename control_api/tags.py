@@ -9,7 +9,7 @@ from control_api.query import read_query
 from control_api.rule_body import read_tag
 from control_api.times import now_ms
 from mta.model.errors import BadValue
-from mta.rules.statement import tag_statement
+from mta.orders.statement import tag_statement
 
 
 async def show_tag(request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 from control_api.dependencies import Dependencies
 from control_api.times import now_ms
-from mta.rules.unserved import GRACE_MS, unserved
+from mta.policy.served_pools import GRACE_MS, unserved
 
 MOST = 20  # pools that are named: clients may name any IP address
 

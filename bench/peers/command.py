@@ -1,7 +1,6 @@
 """The command `peers`: Floodgate, other relays and the direct hop in turn, over the same load, and their ratios."""
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Callable
@@ -90,7 +89,7 @@ def _main(given: argparse.Namespace) -> int:
         say(line)
     say(str(path))
     if given.json:
-        given.json.write_text(json.dumps(result, indent=2) + "\n")
+        given.json.write_text(report.as_json(result))
     return 1 if void else 0
 
 
@@ -139,6 +138,7 @@ def _round(relays: list[Relay], tools: Tools, case: Case, flow: Flow, root: Path
 COMMAND = Command(
     name="peers",
     about="Floodgate beside Postfix, Haraka and Exim, and the direct hop, in turn over the same load.",
+    takes="30 minutes",
     options=_options,
     main=_main,
 )

@@ -10,6 +10,7 @@ from mta.cli.rules import (
     AT_THE_DOOR,
     ERRORS,
     IN_FLIGHT,
+    QUIET,
     REASON,
     RULE_ID,
     UNTIL,
@@ -42,8 +43,9 @@ def command() -> None:
 @WAIT
 @UNTIL
 @YES
+@QUIET
 @AS_JSON
-def add(no_undo: bool, wait: float, until: str, yes: bool, as_json: bool, **fields: Any) -> None:
+def add(no_undo: bool, wait: float, until: str, yes: bool, quiet: bool, as_json: bool, **fields: Any) -> None:
     body = body_of(**fields)
     if no_undo:
         body["undo"] = False
@@ -51,7 +53,7 @@ def add(no_undo: bool, wait: float, until: str, yes: bool, as_json: bool, **fiel
     async def work(client: ApiClient) -> int:
         if not yes:
             confirm(body)
-        return await ERRORS.order(client, body, wait, until, as_json)
+        return await ERRORS.order(client, body, wait, until, quiet, as_json)
 
     remote.run(work)
 
@@ -68,8 +70,8 @@ def confirm(body: dict[str, Any]) -> None:
 
 @command.command("list", help="The forced errors in force.")
 @filters
-def list_(limit: int, everything: bool, as_json: bool, **wanted: str | None) -> None:
-    remote.run(lambda client: ERRORS.list(client, remote.without_unset(**wanted), limit, everything, as_json))
+def list_(limit: int, everything: bool, quiet: bool, as_json: bool, **wanted: str | None) -> None:
+    remote.run(lambda client: ERRORS.list(client, remote.without_unset(**wanted), limit, everything, quiet, as_json))
 
 
 @command.command(help="One forced error and who has confirmed it.")

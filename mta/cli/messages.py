@@ -7,10 +7,11 @@ from urllib.parse import quote
 import click
 
 from mta.cli import commands, remote
-from mta.cli.tables import print_fields, print_table
+from mta.cli.tables import instant, print_fields, print_table
 from mta.http_out.api_client import ApiClient, ApiRefused
 
 _COLUMNS = ("id", "recipient", "status", "reason", "attempts", "next_attempt", "ended_at", "uncertain", "error")
+_TIMES = ("next_attempt", "ended_at")
 
 
 @commands.group(help="One message, by the id of its 250 reply.")
@@ -74,4 +75,6 @@ def _print(record: Mapping[str, Any], as_json: bool) -> None:
 
 def _cell(recipient: Mapping[str, Any], name: str) -> object:
     value = recipient.get(name)
+    if name in _TIMES:
+        return instant(value)
     return " ".join(str(part) for part in value.values()) if isinstance(value, dict) else value

@@ -11,6 +11,7 @@ from mta.cli.rules import (
     AT_THE_DOOR,
     IN_FLIGHT,
     PAUSES,
+    QUIET,
     REASON,
     RULE_ID,
     UNTIL,
@@ -35,15 +36,16 @@ def command() -> None:
 @REASON
 @WAIT
 @UNTIL
+@QUIET
 @AS_JSON
-def add(wait: float, until: str, as_json: bool, **fields: Any) -> None:
-    remote.run(lambda client: PAUSES.order(client, body_of(**fields), wait, until, as_json))
+def add(wait: float, until: str, quiet: bool, as_json: bool, **fields: Any) -> None:
+    remote.run(lambda client: PAUSES.order(client, body_of(**fields), wait, until, quiet, as_json))
 
 
 @command.command("list", help="The pauses in force.")
 @filters
-def list_(limit: int, everything: bool, as_json: bool, **wanted: str | None) -> None:
-    remote.run(lambda client: PAUSES.list(client, remote.without_unset(**wanted), limit, everything, as_json))
+def list_(limit: int, everything: bool, quiet: bool, as_json: bool, **wanted: str | None) -> None:
+    remote.run(lambda client: PAUSES.list(client, remote.without_unset(**wanted), limit, everything, quiet, as_json))
 
 
 @command.command(help="One pause, how many it holds, and who has confirmed it.")

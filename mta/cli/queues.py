@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from mta.cli import commands, remote
-from mta.cli.tables import age, print_table
+from mta.cli.tables import age, instant, print_table
 from mta.http_out.api_client import ApiClient
 
 _COUNTS = ("pool", "domain", "due", "scheduled", "claimed", "held")
@@ -42,4 +42,4 @@ def list_(pool: str | None, domain: str | None, limit: int, everything: bool, as
 def _row(queue: Mapping[str, Any]) -> list[object]:
     """`oldest` is how long ago the oldest mail was accepted, `next due` when the first of what is not held is due."""
     why = "; ".join(f"{each['count']} {each['text']}" for each in queue["why"])
-    return [*(queue[column] for column in _COUNTS), age(queue["oldest"]), queue["next_due"], why]
+    return [*(queue[column] for column in _COUNTS), age(queue["oldest"]), instant(queue["next_due"]), why]

@@ -8,11 +8,12 @@ import click
 
 from mta.cli import remote
 from mta.cli.selection import Command, given, narrowing, options_of
-from mta.cli.tables import print_fields, print_statement, print_table, selectors_of
+from mta.cli.tables import Instant, instant, print_fields, print_statement, print_table, selectors_of
 from mta.http_out.api_client import ApiClient
 
 RULE_ID = click.argument("rule_id", metavar="ID")
 AS_JSON = click.option("--json", "as_json", is_flag=True)
+QUIET = click.option("--quiet", "-q", is_flag=True, help="print ids only")
 YES = click.option("--yes", is_flag=True, help="do not ask")
 WAIT = click.option(
     "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="how long to wait until it is effective"
@@ -68,6 +69,7 @@ def filters(command: Command) -> Command:
             ),
             click.option("--limit", type=click.IntRange(1), default=100),
             click.option("--all", "everything", is_flag=True, help="no limit"),
+            QUIET,
             AS_JSON,
         )
     ):
@@ -85,29 +87,38 @@ class Family:
     def of(self, rule_id: str) -> str:
         return f"{self.path}/{quote(rule_id, safe='')}"
 
-    async def order(self, client: ApiClient, body: dict[str, Any], wait: float, until: str, as_json: bool) -> int:
+    async def order(
+        self, client: ApiClient, body: dict[str, Any], wait: float, until: str, quiet: bool, as_json: bool
+    ) -> int:
         asked = [("wait", f"{wait:g}"), ("until", until)]
         answer = await client.ask("POST", self.path, asked, body, within=wait + 30.0)
-        show_change(answer.body, as_json)
+        if quiet and not as_json:
+            click.echo(answer.body["id"])
+        else:
+            show_change(answer.body, as_json)
         return remote.DONE if answer.status != 202 else remote.NOT_YET
 
     async def list(
-        self, client: ApiClient, wanted: dict[str, str], limit: int, everything: bool, as_json: bool
+        self, client: ApiClient, wanted: dict[str, str], limit: int, everything: bool, quiet: bool, as_json: bool
     ) -> int:  # fmt: skip
         rules, more = await remote.pages(client, self.path, wanted, limit, everything)
         if as_json:
             remote.out_json(rules)
             return remote.DONE
-        columns = ("id", *self._columns, "applies to", "hits", "last hit", "created", "state", "reason")
+        if quiet:
+            for rule in rules:
+                click.echo(rule["id"])
+            return remote.DONE
+        columns = ("id", *self._columns, "applies to", "hits", "last hit", "created", "state", "until", "reason")
         rows = [
             (
                 rule["id"],
                 *(rule.get(name) for name in self._columns),
                 selectors_of(rule),
                 rule["hits"],
-                rule["last_hit_at"],
-                rule.get("created_at"),
-                _state(rule),
+                instant(rule["last_hit_at"]),
+                instant(rule.get("created_at")),
+                *_state(rule),
                 rule.get("reason"),
             )
             for rule in rules
@@ -188,10 +199,9 @@ def _ending(rule: dict[str, Any]) -> str:
     return f" until {rule['expires_at']}" if "expires_at" in rule else ""
 
 
-def _state(rule: dict[str, Any]) -> str:
-    if not rule["enabled"]:
-        return "disabled"
-    return f"until {rule['expires_at']}" if "expires_at" in rule else "on"
+def _state(rule: dict[str, Any]) -> tuple[str, Instant | None]:
+    """Whether it is on, and its end."""
+    return "on" if rule["enabled"] else "disabled", instant(rule.get("expires_at"))
 
 
 def show_change(rule: dict[str, Any], as_json: bool, before: str = "") -> None:

@@ -1,6 +1,7 @@
 """Answers of the API as people read them: tables, and the statement of a tag or a rule."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -19,7 +20,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     """A table on a terminal, or a block of lines for each row where the terminal is too narrow for it, so that nothing
     is cut; columns of plain text elsewhere. Cells come from others: nothing in them is markup."""
     console = Console()
-    cells = [[cell(value) for value in row] for row in rows]
+    now = datetime.now(UTC) if console.is_terminal else None
+    cells = [[cell(value, now) for value in row] for row in rows]
     if not console.is_terminal:
         console = Console(width=_PLAIN_WIDTH)
     elif _width(columns, cells) > console.width:
@@ -42,14 +44,20 @@ def _width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
     return sum(widths) + 3 * (len(widths) - 1) + 2
 
 
-def cell(value: object) -> str:
-    """One value as text; "-" where there is none."""
+class Instant(str):
+    """A time in RFC 3339. People on a terminal read how far it is from now; scripts read it as it is."""
+
+
+def cell(value: object, now: datetime | None = None) -> str:
+    """One value as text; "-" where there is none. `now`: an instant is shown relative to it."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(cell(item) for item in value) or "-"
+        return ", ".join(cell(item, now) for item in value) or "-"
+    if isinstance(value, Instant) and now is not None:
+        return _relative(value, now)
     return visible(str(value))
 
 
@@ -64,6 +72,16 @@ def age(seconds: float | None) -> str | None:
     if hours:
         return f"{hours}h{minutes % 60:02}m"
     return f"{minutes}m{whole % 60:02}s" if minutes else f"{whole}s"
+
+
+def instant(value: str | None) -> Instant | None:
+    """A time of the API for a cell."""
+    return None if value is None else Instant(value)
+
+
+def _relative(value: str, now: datetime) -> str:
+    seconds = (datetime.fromisoformat(value) - now).total_seconds()
+    return f"in {age(seconds)}" if seconds >= 0 else f"{age(-seconds)} ago"
 
 
 def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:

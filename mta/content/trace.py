@@ -9,10 +9,11 @@ _LINE = 78  # RFC 5322 2.1.1, where the parts allow it
 
 
 def trace_header(
-    helo: str, client: str, hostname: str, esmtp: bool, message_id: str, recipients: tuple[str, ...], now_ms: int
+    name: str, client: str, hostname: str, protocol: str, message_id: str, recipients: tuple[str, ...], now_ms: int
 ) -> bytes:
-    """`client` is an IP address; a single recipient is named."""
-    origin, by = _origin(helo, client, hostname, esmtp)
+    """`name` is how the client calls itself, `client` its IP address, `protocol` a keyword of RFC 3848; a single
+    recipient is named."""
+    origin, by = _origin(name, client, hostname, protocol)
     identity = f"{by} id {message_id}"
     if len(identity) > _LINE:
         identity = f"{by}\r\n\tid {message_id}"
@@ -23,13 +24,13 @@ def trace_header(
 
 
 @functools.lru_cache(maxsize=1024)
-def _origin(helo: str, client: str, hostname: str, esmtp: bool) -> tuple[str, str]:
-    name = _UNSAFE.sub("?", helo)[:255] or "unknown"
+def _origin(name: str, client: str, hostname: str, protocol: str) -> tuple[str, str]:
+    name = _UNSAFE.sub("?", name)[:255] or "unknown"
     literal = f"[IPv6:{client}]" if ":" in client else f"[{client}]"
     origin = f"Received: from {name} ({literal})"
     if len(origin) > _LINE:
         origin = f"Received: from {name}\r\n\t({literal})"
-    return origin, f"by {hostname} with {'ESMTP' if esmtp else 'SMTP'}"
+    return origin, f"by {hostname} with {protocol}"
 
 
 @functools.lru_cache(maxsize=4)

@@ -75,9 +75,8 @@ class Dialer:
                     sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
                 sock.bind((source.ip, 0))
             loop = asyncio.get_running_loop()
-            await asyncio.wait_for(
-                loop.sock_connect(sock, (target.ip, target.port)), self._settings.connect_timeout or None
-            )
+            async with asyncio.timeout(self._settings.connect_timeout or None):
+                await loop.sock_connect(sock, (target.ip, target.port))
         except TimeoutError:
             sock.close()
             seconds = self._settings.connect_timeout

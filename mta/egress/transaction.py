@@ -3,9 +3,9 @@
 from mta.egress.dial import ReadyConnection
 from mta.model.ids import MessageId, delivery_text, message_of
 from mta.model.mail import Claimed
-from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage
+from mta.model.outcomes import Outcome, Stage
 from mta.model.rules import PastDot, Rule
-from mta.policy.rule_table import verdict_of
+from mta.policy.rule_effect import effect_of
 
 MOST_RECIPIENTS = 100
 
@@ -71,20 +71,17 @@ class Transaction:
 
 
 def of_rule(rule: Rule, generation: int, stage: Stage, line: ReadyConnection | None, ms: int) -> Outcome:
-    """A forced error intercepts with 5xx or 2xx and defers with 4xx as a remote 4xx would; a pause holds. The peer is
-    named where it was spoken to about the message, or was what the rule looked at."""
+    """The effect of a rule that matched a transaction. The peer is named where it was spoken to about the message, or
+    where the rule selects by it."""
     chosen = rule.selectors
     peer = line if stage is Stage.BEFORE_DOT or chosen.ip is not None or chosen.mx is not None else None
-    return Outcome(
-        verdict_of(rule),
-        Reply(rule.code, rule.extended, rule.description),
-        Origin.FORCED,
-        line.mta if line else "",
-        peer.host if peer else "",
-        peer.ip if peer else "",
-        peer.tls if peer else "",
-        ms,
-        Forced(rule.id, generation, stage),
-        reason=rule.reason,
-        spare=rule.undo,
+    return effect_of(
+        rule,
+        generation,
+        stage,
+        mta=line.mta if line else "",
+        mx=peer.host if peer else "",
+        remote_ip=peer.ip if peer else "",
+        tls=peer.tls if peer else "",
+        duration_ms=ms,
     )

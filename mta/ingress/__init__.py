@@ -1,1 +1,1 @@
-"""Mail in over SMTP: listener, session, admission."""
+"""Mail in over SMTP: the listener, its sessions, and how a node's workers share the connections."""

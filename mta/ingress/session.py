@@ -1,83 +1,87 @@
 """One client's connection: the server machine on a socket, with its deadlines and its backpressure."""
 
 import asyncio
+import enum
 import logging
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
-from mta.ingress.admission import SHUTTING_DOWN, Admission
-from mta.ingress.ration import HEAVY, Ration
-from mta.ingress.reception import Reception
+from mta.ingress.input_budget import HEAVY, InputBudget
 from mta.model.outcomes import Reply
 from mta.model.settings import SmtpSettings
-from mta.smtp.server_machine import Message, ServerMachine, State
+from mta.ports.admission import SHUTTING_DOWN, Admission, Requester, Submission, Submissions
+from mta.smtp.server_machine import Message, ServerMachine
+from mta.smtp.server_session import Limits, State, Trust
 
 log = logging.getLogger(__name__)
 
-BUFFER = HEAVY  # octets of input kept while a message waits for its reply
-CLOSING_TIME = 10.0  # seconds for the last reply to go out
+BUFFER: Final = HEAVY  # octets of input kept while a message waits for its reply
+CLOSING_TIME: Final = 10.0  # seconds for the last reply to go out
 
-# As names of the module: members of an enum cost a look-up through its class at each use.
-_DATA, _REPLY, _CLOSED = State.DATA, State.REPLY, State.CLOSED
-
-TIMED_OUT = Reply(421, "4.4.2", "timeout, closing")
-SESSION_OVER = Reply(421, "4.4.2", "the session lasted too long, closing")
-INTERNAL = Reply(421, "4.3.0", "internal error, closing")
+TIMED_OUT: Final = Reply(421, "4.4.2", "timeout, closing")
+SESSION_OVER: Final = Reply(421, "4.4.2", "the session lasted too long, closing")
+INTERNAL: Final = Reply(421, "4.3.0", "internal error, closing")
 
 
-class House(Protocol):
-    """What a session reports to: its listener."""
+class Phase(enum.Enum):
+    """How far the connection is on its way to its end; it never goes back."""
 
-    refused: int
-    ration: Ration
+    OPEN = "open"
+    INPUT_ENDED = "the client sends nothing more, and waits for its replies"
+    DRAINING = "ends after the current message"
+    CLOSING = "the last reply is being written"
+    CLOSED = "closed"
 
-    def left(self, session: "Session") -> None: ...
+
+class Pause(enum.Enum):
+    """Why no input is read."""
+
+    OUTPUT = "the client does not read its replies"
+    MESSAGE = "a message waits for its reply, and much input stands behind it"
+    BUDGET = "the input budget is used up"
 
 
-class Session(asyncio.Protocol):
-    """Drives a ServerMachine; all it does are callbacks of its transport, its deadline or its message's reply."""
+# An enum's members cost a look-up through its class at each use.
+_DATA, _REPLY, _MACHINE_CLOSED = State.DATA, State.REPLY, State.CLOSED
+_OPEN, _INPUT_ENDED, _DRAINING = Phase.OPEN, Phase.INPUT_ENDED, Phase.DRAINING
+_CLOSING, _CLOSED = Phase.CLOSING, Phase.CLOSED
 
-    def __init__(
-        self,
-        house: House,
-        client: str,
-        trusted: bool,
-        settings: SmtpSettings,
-        reception: Reception,
-        admission: Admission,
-        clock: Callable[[], float],
-    ) -> None:
+
+class SessionOwner(Protocol):
+    """The listener, as its sessions see it."""
+
+    settings: SmtpSettings
+    hostname: str
+    limits: Limits
+    admission: Admission
+    submissions: Submissions
+    input_budget: InputBudget
+
+    def left(self, session: "SmtpSession") -> None:
+        """The session's connection is gone."""
+        ...
+
+
+class SmtpSession(asyncio.Protocol):
+    """Drives a ServerMachine; it runs only in callbacks of its transport, its deadline or its message's reply."""
+
+    def __init__(self, owner: SessionOwner, client: str, trust: Trust, clock: Callable[[], float]) -> None:
         """`client` is an IP address; `clock` is the loop's."""
         self.client = client
-        self._house = house
-        self._settings = settings
-        self._reception = reception
-        self._admission = admission
+        self._owner = owner
         self._clock = clock
         self._transport: asyncio.Transport | None = None
-        self._machine = ServerMachine(
-            reception.hostname,
-            max_message_size=settings.max_message_size,
-            max_recipients=settings.max_recipients,
-            max_errors=settings.max_errors,
-            may_relay=trusted,
-            normalizes=trusted and settings.bare_newline == "normalize",
-            gate=admission.gate,
-        )
+        self._machine = ServerMachine(owner.hostname, trust, owner.limits, owner.admission.gate)
         now = clock()
-        self._ends_at = now + settings.session_timeout
-        self._deadline = now + settings.command_timeout
+        self._ends_at = now + owner.settings.session_timeout
+        self._deadline = now + owner.settings.command_timeout
         self._progress = 0  # the machine's when the deadline was set
-        self._closing = False
-        self._draining = False
-        self._heavy = False  # it is counted in the ration
-        self._rationed = False
-        self._input_stopped = False
-        self._output_stopped = False
-        self._input_ended = False
+        self._phase = _OPEN
+        self._pauses: set[Pause] = set()
+        self._heavy = False  # it is counted in the input budget
 
     def __repr__(self) -> str:
-        return f"<Session {self.client} {'closing' if self._closing else self._machine!r}>"
+        return f"<SmtpSession {self.client} {self._phase.value}: {self._machine!r}>"
 
     # The transport's callbacks
 
@@ -97,47 +101,46 @@ class Session(asyncio.Protocol):
             self._close(INTERNAL)
             return
         if self._heavy or machine.buffered > HEAVY:
-            self._weigh()
-        if self._draining and machine.is_idle():
+            self._charge()
+        if self._phase is _DRAINING and machine.is_idle():
             machine.close(SHUTTING_DOWN)
         self._write()
 
     def eof_received(self) -> bool:
         """A client may end its side and still wait for the replies."""
-        self._input_ended = True
-        return self._machine.state is _REPLY and not self._closing
+        if self._phase is _OPEN:
+            self._enter(_INPUT_ENDED)
+        return self._machine.state is _REPLY and not self._is_ending
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._closing = True
+        self._enter(_CLOSED)
         self._transport = None
-        self._house.ration.weigh(self, 0)
-        self._house.left(self)
+        self._owner.input_budget.charge(self, 0)
+        self._owner.left(self)
 
     def pause_writing(self) -> None:
         """The client does not read its replies: take no more of its commands."""
-        self._output_stopped = True
-        self._stop_input()
+        self._pause(Pause.OUTPUT)
 
     def resume_writing(self) -> None:
-        self._output_stopped = False
-        self._let_input_flow()
+        self._resume(Pause.OUTPUT)
 
     # The listener's calls
 
     def check(self, now: float) -> None:
-        """Called about once a second: close what is past its deadline.
+        """Called about once a second: close the session when it is past its deadline.
 
-        The time for the next command or message begins with the first look after the one before it was completed and
-        answered, so that no command asks for the time; octets prolong nothing."""
+        The deadline for the next command or message is set by the first check after the one before it was completed and
+        answered, so that commands do not read the clock; partial input does not extend it."""
         machine = self._machine
-        if self._closing:
+        if self._is_ending:
             if now >= self._deadline and self._transport is not None:
                 self._transport.abort()
         elif machine.state is not _REPLY:
             if machine.progress != self._progress:
                 self._progress = machine.progress
-                receiving = machine.state is _DATA
-                self._deadline = now + (self._settings.data_timeout if receiving else self._settings.command_timeout)
+                settings = self._owner.settings
+                self._deadline = now + (settings.data_timeout if machine.state is _DATA else settings.command_timeout)
             if now >= self._deadline:
                 self._close(TIMED_OUT)
             elif now >= self._ends_at:
@@ -145,12 +148,13 @@ class Session(asyncio.Protocol):
 
     def drain(self) -> None:
         """421 at once when idle, else after the current message."""
-        self._draining = True
+        if not self._is_ending:
+            self._enter(_DRAINING)
         if self._machine.is_idle():
             self._close(SHUTTING_DOWN)
 
     def abort(self) -> None:
-        self._closing = True
+        self._enter(_CLOSED)
         if self._transport is not None:
             self._transport.abort()
 
@@ -158,23 +162,20 @@ class Session(asyncio.Protocol):
 
     def _handle(self, first: Message) -> None:
         """Hand messages over until one waits for the store; refusals are answered here."""
-        machine = self._machine
+        machine, submissions = self._machine, self._owner.submissions
         message: Message | None = first
         while message is not None:
-            message_id, now_ms = self._admission.next_id()
-            read = self._reception.read(message, message_id, self.client, machine.helo, machine.esmtp, now_ms)
-            if isinstance(read, Reply):
-                self._house.refused += 1
-                message = machine.reply_to_data(read)
-                continue
-            reply = self._admission.submit(read, self._settled)
+            requester = Requester(self.client, machine.helo, "ESMTP" if machine.esmtp else "SMTP")
+            submission = Submission(requester, message.sender, message.recipients, message.content)
+            reply = submissions.submit(submission, self._settled)
             if reply is None:
                 return
             message = machine.reply_to_data(reply)
 
     def _settled(self, reply: Reply | None) -> None:
-        """The store's answer to the message that this session waits for."""
-        if self._closing:
+        """The answer to the message that this session waits for."""
+        phase = self._phase
+        if phase is _CLOSING or phase is _CLOSED:
             return
         if reply is None:
             self.abort()
@@ -184,28 +185,30 @@ class Session(asyncio.Protocol):
             message = machine.reply_to_data(reply)
             if message is not None:
                 self._handle(message)
-            elif self._draining:
+            if self._phase is _DRAINING and machine.state is not _REPLY:
                 machine.close(SHUTTING_DOWN)
         except Exception:
             log.exception("a session failed: %r", self)
             self._close(INTERNAL)
             return
         if self._heavy or machine.buffered > HEAVY:
-            self._weigh()
-        if self._input_stopped and not self._output_stopped:
-            self._let_input_flow()
-        if self._input_ended and machine.state is not _REPLY:
+            self._charge()
+        if self._pauses and not self._is_full_of_input:
+            self._resume(Pause.MESSAGE)
+        if self._phase is _INPUT_ENDED and machine.state is not _REPLY:
             self._finish()
         else:
             self._write()
 
-    # Output, backpressure
+    # Output and the end
 
     def _write(self) -> None:
-        machine = self._machine
-        if machine.state is _CLOSED:
+        machine, phase = self._machine, self._phase
+        if machine.state is _MACHINE_CLOSED:
             self._finish()
-        elif self._transport is not None and not self._closing and (output := machine.take_output()):
+        elif phase is _CLOSING or phase is _CLOSED or self._transport is None:
+            pass  # the last reply was given
+        elif output := machine.take_output():
             self._transport.write(output)
 
     def _close(self, reply: Reply) -> None:
@@ -213,10 +216,10 @@ class Session(asyncio.Protocol):
         self._write()
 
     def _finish(self) -> None:
-        """Write what is left and close; `check` aborts a client that does not read it."""
-        if self._transport is None or self._closing:
+        """Write the last replies and close; `check` aborts a client that does not read them."""
+        if self._transport is None or self._is_ending:
             return
-        self._closing = True
+        self._enter(_CLOSING)
         if self._machine.is_foreign:
             log.info("closed a connection from %s: it sent HTTP or TLS where SMTP is spoken", self.client)
         self._deadline = self._clock() + CLOSING_TIME
@@ -225,31 +228,43 @@ class Session(asyncio.Protocol):
             self._transport.write(output)
         self._transport.close()
 
-    def _weigh(self) -> None:
-        """Called where it keeps much, or did: stop the input while a message waits, or where the ration says so."""
-        machine = self._machine
-        kept = machine.buffered
+    @property
+    def _is_ending(self) -> bool:
+        return self._phase is _CLOSING or self._phase is _CLOSED
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        log.debug("a session of %s: %s", self.client, phase.value)
+
+    # Input
+
+    @property
+    def _is_full_of_input(self) -> bool:
+        return self._machine.state is _REPLY and self._machine.buffered > BUFFER
+
+    def _charge(self) -> None:
+        """Called when the session keeps much input, or did: pause it while a message waits, or beyond the budget."""
+        kept = self._machine.buffered
         self._heavy = kept > HEAVY
-        if machine.state is _REPLY and kept > BUFFER:
-            self._stop_input()
-        if not self._house.ration.weigh(self, kept):
-            self._rationed = True
-            self._stop_input()
+        if self._is_full_of_input:
+            self._pause(Pause.MESSAGE)
+        if self._owner.input_budget.charge(self, kept):
+            self._resume(Pause.BUDGET)
+        else:
+            self._pause(Pause.BUDGET)
 
-    def read_on(self) -> None:
-        """The ration's word."""
-        self._rationed = False
-        if not self._output_stopped:
-            self._let_input_flow()
+    def resume(self) -> None:
+        """Called by the input budget."""
+        self._resume(Pause.BUDGET)
 
-    def _stop_input(self) -> None:
-        if self._transport is not None and not self._closing and not self._input_stopped:
-            self._input_stopped = True
-            self._transport.pause_reading()
+    def _pause(self, why: Pause) -> None:
+        if self._transport is not None and not self._is_ending:
+            if not self._pauses:
+                self._transport.pause_reading()
+            self._pauses.add(why)
 
-    def _let_input_flow(self) -> None:
-        if self._rationed or (self._machine.state is _REPLY and self._machine.buffered > BUFFER):
-            return
-        if self._transport is not None and not self._closing and self._input_stopped:
-            self._input_stopped = False
-            self._transport.resume_reading()
+    def _resume(self, why: Pause) -> None:
+        if why in self._pauses:
+            self._pauses.discard(why)
+            if not self._pauses and self._transport is not None and not self._is_ending:
+                self._transport.resume_reading()

@@ -6,14 +6,14 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from mta.ingress.crew import Crew
+from mta.ingress.worker_loads import WorkerLoads
 from mta.model.outcomes import Reply
 from mta.smtp.replies import render
 
 log = logging.getLogger(__name__)
 
 GRACE: Final = 2.0  # seconds of a start in which clients wait for their greeting
-_LEFT: Final = 0.1  # seconds that a connection is left to a worker that takes mail
+_OFFERED: Final = 0.1  # seconds that a connection is offered to a worker that takes mail
 _REST: Final = 1.0  # seconds without accepting after the system refused
 _AT_A_TIME: Final = 64  # connections per wake-up
 
@@ -24,10 +24,10 @@ class TurnAway:
     Nothing is kept of a connection: the reply is sent if it can be sent at once, and the connection is closed.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket], crew: Crew) -> None:
-        """`crew`: who else accepts on the sockets. A connection is left to them for a moment."""
+    def __init__(self, sockets: Sequence[socket.socket], loads: WorkerLoads) -> None:
+        """`loads`: of all workers that accept on the sockets. A connection is offered to them for a moment."""
         self.sockets = tuple(sockets)
-        self.crew = crew
+        self.loads = loads
         self._watched: tuple[socket.socket, ...] = ()
         self._why: Callable[[], str] = lambda: "the store is away"
         self._timers: dict[int, asyncio.TimerHandle] = {}  # by the socket's descriptor
@@ -62,9 +62,9 @@ class TurnAway:
 
     def _readable(self, listening: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(listening.fileno())
-        others = any(sessions is not None for sessions in self.crew.sessions())
+        others = any(sessions is not None for sessions in self.loads.sessions())
         if others:
-            self._later(_LEFT, self._answer, listening)
+            self._later(_OFFERED, self._answer, listening)
         else:
             self._answer(listening)
 

@@ -1,62 +1,44 @@
-"""The journal: it moves events from the lanes it has leased to where they are kept, and forgets them only then."""
+"""The journal: the loop that carries out rounds while there are events, and waits for them while there are none."""
 
 import asyncio
 import logging
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from typing import Final
 
-import msgspec
-
+from mta.journal.backlog import Backlog
+from mta.journal.fan_out import FanOut
+from mta.journal.leases import Leases
+from mta.journal.rounds import Rounds
+from mta.journal.rule_changes import RuleChanges
 from mta.model.errors import StoreError, severity
-from mta.model.events import Event, EventType
-from mta.model.rules import Rule
 from mta.model.settings import JournalSettings
-from mta.model.units import format_time
-from mta.ports.journal import Entry, EventSink, Outbox, RuleChange, Tail
+from mta.ports.event_sinks import EventSink
+from mta.ports.journal import JournalState, Outbox, Tail
+from mta.ports.spool import Spool
 from mta.timing.clock import wall_ms
 
-_LEASE, _RENEW = 15.0, 5.0
-_MARGIN = 1.0  # nothing is begun that close to the end of a lease
-# Bytes of events a round, over all lanes: as lines they take several times that, and larger rounds are no faster.
-# What a round writes is less than what the log knows of its own end (delivery_log._TAIL).
-_ROOM = 1024 * 1024
-_MOST_CHANGES = 100  # of the rule table, a round
-# Seconds between rounds: a round costs as much as some hundred lines do. Who follows the log waits for no more.
+# Seconds between rounds: a round costs as much as some hundred lines do. Readers of the log wait for no more.
 _BUSY = 0.15
-_LAST_ROUNDS = 5.0  # seconds for what is left when the journal is told to stop
-_SLOW_TICK = 1.0  # rule changes, backlogs
-_FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0
+_LAST_ROUNDS: Final = 5.0  # seconds for what is left when the journal is told to stop
+_SLOW_TICK: Final = 1.0  # syncs of the sinks, rule changes, backlogs
+_TELL: Final = 5.0  # seconds between two reports of its figures
+_FIRST_PAUSE: Final = 0.1
+_LAST_PAUSE: Final = 5.0
 
-_decoder = msgspec.msgpack.Decoder(Event)
 _log = logging.getLogger(__name__)
-
-Item = tuple[str, Event]
-_T = TypeVar("_T")
-
-
-class _Lane:
-    """A lane that this journal has leased."""
-
-    __slots__ = ("noted", "number", "position", "renewed", "until")
-
-    def __init__(self, number: int, position: str, began: float) -> None:
-        self.number = number
-        self.position = position  # of the last entry made durable
-        self.noted = position  # what the outbox knows of it
-        self.renewed = began
-        self.until = began + _LEASE
 
 
 class Journal:
-    """One loop for all lanes of this journal: read, write on a thread, note the position, feed the watchers."""
+    """One task for all lanes of this journal."""
 
     def __init__(
         self,
         outbox: Outbox,
-        sink: EventSink,
+        spool: Spool,
+        sinks: Mapping[str, EventSink],
         tail: Tail,
         name: str,
         node: str,
@@ -65,27 +47,40 @@ class Journal:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`name` is this journal's, unique among all processes; `node` keeps its place in the changes of the rule table
-        from one journal to the next. The sink is closed by `stop`."""
+        from one journal to the next. Spool and sinks are closed by `stop`."""
         self._outbox = outbox
-        self._sink = sink
-        self._tail = tail
-        self._name = name
+        self._spool = spool
         self._node = node
-        self._settings = settings
         self._clock = clock
-        self._lanes: dict[int, _Lane] = {}
-        self._thread = ThreadPoolExecutor(1, "journal")
+        self._leases = Leases(outbox, name, lambda lane: spool.last(str(lane)), clock=clock)
+        self._fan_out = FanOut(spool, sinks, clock=clock)
+        self._rounds = Rounds(outbox, self._leases, spool, self._fan_out, tail)
+        self._rule_changes = RuleChanges(outbox, node, self._rounds.say)
+        self._backlog = Backlog(outbox, self._leases, settings, self._rounds.say)
         self._stopping = asyncio.Event()
-        self._next_take = self._next_slow = 0.0
-        self._candidate = 0
-        self.behind = False  # the last round left something in the lanes
+        self._next_slow = self._next_sync = self._next_report = 0.0
+        self.failures = 0
         self.task: asyncio.Task[None] | None = None
-        self.dropped = self.undecodable = self.failures = 0
 
     @property
     def lanes(self) -> list[int]:
         """The lanes that are ours now."""
-        return sorted(self._lanes)
+        return sorted(lane.number for lane in self._leases.lanes)
+
+    @property
+    def behind(self) -> bool:
+        """There is more to do at once: the last round left something, or a sink has not got everything."""
+        return self._rounds.more or self._fan_out.lag()
+
+    def metrics(self) -> dict[str, float]:
+        """Control_api/metrics.py shows them, and knows what each of them says."""
+        return {
+            "journal_dropped": self._backlog.dropped,
+            "journal_undecodable": self._fan_out.undecodable,
+            "journal_failures": self.failures + self._fan_out.failures,
+            "spool_bytes": self._spool.size,
+            "spool_damaged": self._fan_out.damages,
+        }
 
     def start(self) -> asyncio.Task[None]:
         """The task ends by `stop` only."""
@@ -97,16 +92,17 @@ class Journal:
         self._stopping.set()
         if self.task is not None:
             await asyncio.gather(self.task, return_exceptions=True)
-        for lane in list(self._lanes.values()):
-            with suppress(StoreError):  # then the lease runs out by itself
-                await self._outbox.release(lane.number, self._name)
-        self._lanes.clear()
-        await self._on_thread(self._sink.close)
-        self._thread.shutdown()
+        await self._leases.release()
+        await self._rounds.close()
 
     async def reopen(self) -> None:
         """The log was moved (SIGHUP)."""
-        await self._on_thread(self._sink.reopen)
+        await self._rounds.on_thread(self._fan_out.reopen)
+
+    async def round(self) -> int:
+        """Once through everything; how many entries were made durable. Raises StoreError, OSError: nothing is lost."""
+        await self._keep_order()
+        return await self._rounds.once()
 
     async def _run(self) -> None:
         trouble = 0.0
@@ -128,19 +124,22 @@ class Journal:
     async def _sleep(self, seconds: float) -> None:
         """Or until it is told to stop."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def _rest(self) -> None:
         """Until an event comes or it is told to stop. Raises StoreError, OSError."""
-        while not self._stopping.is_set() and not await self._something_comes():
+        while not self._stopping.is_set() and not self.behind and not await self._something_comes():
             await self._keep_order()
 
     async def _something_comes(self) -> bool:
-        """False: it is time for what is done slowly, or to stop. Raises StoreError."""
-        next_ = self._next_slow if len(self._lanes) == self._outbox.lanes else min(self._next_slow, self._next_take)
+        """False: a tick is due, or the journal is to stop. Raises StoreError."""
+        next_ = min(self._next_slow, self._leases.next_look())
+        if self._fan_out.needs_sync():
+            next_ = min(next_, self._next_sync)
         seconds = max(0.0, next_ - self._clock())
-        positions = {lane.number: lane.position for lane in self._lanes.values()}
-        if not positions:
+        positions = {lane.number: lane.position for lane in self._leases.lanes}
+        if not positions or self._spool.is_full():
             await self._sleep(seconds)
             return False
         coming = asyncio.ensure_future(self._outbox.wait(positions, seconds))
@@ -152,195 +151,39 @@ class Journal:
         return not coming.cancelled() and coming.result()
 
     async def _finish(self) -> None:
-        """Write what was settled before this journal was told to stop; what takes too long is the next journal's."""
+        """Write the events of everything settled before this journal was told to stop; after `_LAST_ROUNDS` the rest is
+        left to the next journal."""
         end = self._clock() + _LAST_ROUNDS
-        with suppress(StoreError, OSError):
-            while self._clock() < end and await self.round():
+        try:
+            while self._clock() < end and (await self.round() or self.behind):
                 pass
-
-    async def round(self) -> int:
-        """Once through everything; how many events were made durable. Raises StoreError, OSError: nothing is lost."""
-        await self._keep_order()
-        lanes = list(self._lanes.values())
-        room = _ROOM // max(1, len(lanes))
-        pages = await asyncio.gather(*(self._outbox.read(lane.number, lane.position, room) for lane in lanes))
-        ready = [
-            (lane, page.entries)
-            for lane, page in zip(lanes, pages, strict=True)
-            if page.entries and self._clock() < lane.until - _MARGIN
-        ]
-        self.behind = bool(ready) and any(page.more for page in pages)
-        pieces = list[bytes]()
-        if ready:
-            pieces = await self._keep(item for lane, entries in ready for item in self._decoded(lane.number, entries))
-        for lane, entries in ready:
-            lane.position = entries[-1].id  # whether or not it can be noted now: it is not written again
-        new = [lane for lane in lanes if lane.noted != lane.position]
-        await asyncio.gather(self._show(pieces), *(self._note(lane) for lane in new))
-        return sum(len(entry.events) for _, entries in ready for entry in entries)
+        except StoreError:
+            self._leases.forget()  # to ask once more would only take as long again
+        except OSError:
+            pass
 
     async def _keep_order(self) -> None:
-        """Leases, and now and then what is done slowly."""
-        await self._keep_leases()
+        """Serve the sinks, keep the leases and, at each slow tick, the rest. Sinks come first: they need no store."""
+        await self._follow_spool()
+        await self._leases.keep()
         now = self._clock()
         if now >= self._next_slow:
             self._next_slow = now + _SLOW_TICK
-            await self._look_around()
+            await self._rule_changes.follow()
+            await self._backlog.look()
+            await self._tell()
 
-    async def _keep(self, events: Iterable[Item]) -> list[bytes]:
-        """Durable on return; what of the log `_show` is to show."""
-        return await self._on_thread(self._sink.write, events)
-
-    async def _show(self, pieces: Sequence[bytes]) -> None:
-        if not pieces:
-            return
-        try:
-            # Asked after the events were read: who watched before they were appended gets every one of them.
-            if await self._tail.watched():
-                await self._tail.feed([line for piece in pieces for line in piece.splitlines()])
-        except StoreError as error:
-            _log.log(severity(error), "watchers missed events: %s", error)
-
-    async def _note(self, lane: _Lane) -> None:
-        position = lane.position
-        if await self._outbox.done(lane.number, self._name, position):
-            lane.noted = position
-        else:
-            self._lose(lane)
-
-    async def _on_thread(self, call: Callable[..., _T], *args: object) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
-
-    # Lanes
-
-    async def _keep_leases(self) -> None:
+    async def _follow_spool(self) -> None:
+        if self._fan_out.lag():
+            await self._rounds.on_thread(self._fan_out.catch_up)
         now = self._clock()
-        for lane in list(self._lanes.values()):
-            if now - lane.renewed >= _RENEW:
-                began = self._clock()
-                if await self._outbox.lease(lane.number, self._name, _LEASE):
-                    lane.renewed, lane.until = began, began + _LEASE
-                else:
-                    self._lose(lane)
-        if now >= self._next_take and len(self._lanes) < self._outbox.lanes:
-            # Who has many lanes is slower to take another, so that journals started together share them.
-            self._next_take = now + _SLOW_TICK
-            if await self._take_one():
-                self._next_take = now + 0.05 * len(self._lanes)
+        if now >= self._next_sync:
+            self._next_sync = now + _SLOW_TICK
+            if self._fan_out.needs_sync():
+                await self._rounds.on_thread(self._fan_out.sync)
 
-    async def _take_one(self) -> bool:
-        for _ in range(self._outbox.lanes):
-            number = self._candidate
-            self._candidate = (number + 1) % self._outbox.lanes
-            if number in self._lanes:
-                continue
-            began = self._clock()
-            if await self._outbox.lease(number, self._name, _LEASE):
-                self._lanes[number] = _Lane(number, await self._outbox.position(number), began)
-                return True
-        return False
-
-    def _lose(self, lane: _Lane) -> None:
-        if self._lanes.pop(lane.number, None) is not None:
-            _log.warning("lane %d has another journal now", lane.number)
-
-    # Slowly
-
-    async def _look_around(self) -> None:
-        await self._keep_rule_changes()
-        if self._settings.when_behind == "drop":
-            for lane in list(self._lanes.values()):
-                await self._drop_backlog(lane)
-
-    async def _keep_rule_changes(self) -> None:
-        position = await self._outbox.changes_position(self._node)
-        changes = await self._outbox.changes(position, _MOST_CHANGES)
-        if changes:
-            await self._show(await self._keep([_rule_event(change) for change in changes]))
-            await self._outbox.changes_done(self._node, changes[-1].change.head.generation)
-
-    async def _drop_backlog(self, lane: _Lane) -> None:
-        """The gap is written before it is made: a crash between the two announces one that is not there yet."""
-        backlog, keep = await self._outbox.backlog(lane.number), self._settings.backlog_soft
-        if backlog <= self._settings.backlog_hard or self._clock() >= lane.until - _MARGIN:
-            return
-        reason = (
-            f"lane {lane.number} was {backlog} entries behind: the oldest {backlog - keep} after {lane.position} are "
-            'dropped unread (journal.when_behind = "drop")'
-        )
-        _log.error("%s", reason)
-        gap = Event(EventType.GAP, wall_ms(), reason=reason)
-        await self._show(await self._keep([(f"gap.{lane.number}.{lane.position}", gap)]))
-        self.dropped += await self._outbox.drop(lane.number, self._name, keep)
-
-    # Events
-
-    def _decoded(self, lane: int, entries: Sequence[Entry]) -> Iterator[Item]:
-        """One after the other, so that only lines stand in memory: all events of a round would ask the kernel for pages
-        each time."""
-        decode = _decoder.decode
-        for entry_id, encoded in entries:
-            step = f"{lane}.{entry_id}."
-            for index, raw in enumerate(encoded):
-                try:
-                    event = decode(raw)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    self.undecodable += 1
-                    event = _unreadable(entry_id, raw, str(error))
-                yield f"{step}{index}", event
-
-
-def _unreadable(entry_id: str, raw: bytes, why: str) -> Event:
-    """Nothing is dropped silently: the line shows that there was an event, and its bytes."""
-    shown = raw[:512].hex()
-    return Event(
-        EventType.GAP,
-        int(entry_id.partition("-")[0]),
-        reason=f"an event of {len(raw)} bytes cannot be decoded: {why}",
-        properties={"raw": shown},
-    )
-
-
-def _rule_event(change: RuleChange) -> Item:
-    head, op, rule = change.change
-    event = Event(
-        EventType.RULE,
-        change.at,
-        code=rule.code,
-        enhanced=rule.extended,
-        text=rule.description,
-        pool=rule.selectors.pool or "",
-        mta=rule.selectors.mta or "",
-        domain=rule.selectors.domain or "",
-        mx=rule.selectors.mx or "",
-        remote_ip=rule.selectors.ip or "",
-        tags=(rule.selectors.tag,) if rule.selectors.tag is not None else rule.selectors.tags_all or (),
-        reason=_in_words(op.value, rule, change),
-        properties={
-            "rule": rule.id,
-            "op": op.value,
-            "generation": str(head.generation),
-            "by": change.by,
-            **_terms(rule),
-        },
-    )
-    return f"rules.{head.generation}", event
-
-
-def _terms(rule: Rule) -> dict[str, str]:
-    """What no key of an event is there for; only what is not as usual."""
-    chosen = rule.selectors
-    found = {
-        "tags_all": " ".join(chosen.tags_all or ()) if chosen.tag is not None else "",
-        "except_tags": " ".join(chosen.except_tags or ()),
-        "enabled": "" if rule.enabled else "false",
-        "expires_at": format_time(rule.expires_at) if rule.expires_at else "",
-    }
-    return {name: value for name, value in found.items() if value}
-
-
-def _in_words(op: str, rule: Rule, change: RuleChange) -> str:
-    said = f"{op} by {change.by}" if change.by else op
-    if change.unreadable:
-        return f"{said}; the rule was made by a newer release, and nothing else of it can be read: {change.unreadable}"
-    return f"{said}: {rule.reason}" if rule.reason else said
+    async def _tell(self) -> None:
+        now = self._clock()
+        if now >= self._next_report:
+            self._next_report = now + _TELL
+            await self._outbox.tell(JournalState(self._node, os.getpid(), wall_ms(), self.metrics()))

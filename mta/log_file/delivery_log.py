@@ -1,55 +1,73 @@
-"""The delivery log: a file of JSON lines, each batch one write and one sync, reopened when it was moved."""
+"""The delivery log: a file of JSON lines, each batch one write, synced now and then, reopened when it was moved."""
 
+import errno
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Sequence
 
-from mta.model.events import Event
+from mta.ports.event_sinks import Item
 
-_TAIL = 32 * 1024 * 1024  # bytes; more than what can have been written after the last noted position
-_PIECE = 100  # lines made at once: of more, what they are made from would ask the kernel for pages each time
+_TAIL = 32 * 1024 * 1024  # bytes; more than what can have been written after the last noted place (journal.fan_out)
+_FRESH = 100_000  # new events after which none comes again that the file has
 _EVENT = re.compile(rb'^\{"v":\d+,"time":"[^"]*","event":"([^"]+)"', re.MULTILINE)
 
 
 class DeliveryLog:
-    """Fulfils ports.journal.EventSink. One process writes a file; what fails (OSError) leaves no half line behind."""
+    """Fulfils ports.event_sinks.EventSink. One process writes a file; what fails (OSError) leaves no half line."""
 
-    def __init__(self, path: str, lines: Callable[[Iterable[tuple[str, Event]]], bytes]) -> None:
+    def __init__(self, path: str, lines: Callable[[Sequence[Item]], bytes]) -> None:
         """`lines` makes the JSON objects of events, each with its line end. Raises OSError: the file cannot be
         written."""
         self._path = path
         self._lines = lines
         self._fd = -1
-        self._written: set[str] = set()  # at the end of the file when it was opened first
+        self._synced = 0  # size of the file when it was synced last
+        self._unsynced = False  # something was written since
+        self._known: set[str] | None = None  # events at the end of the file, while some may come again
         self._fresh = 0
+        self._added: list[bytes] = []
+        self._new: list[str] = []  # events of these lines, while some may come again
         self._open()
-        self._written = self._known_events()
+        self._learn()
 
-    def write(self, events: Iterable[tuple[str, Event]]) -> list[bytes]:
-        """Append what the file does not have yet; durable on return. Raises OSError: nothing of it is in the file."""
-        if self._fd < 0 or self._was_moved():
+    def add(self, events: Sequence[Item]) -> None:
+        """Make the lines of those that the file does not have yet."""
+        self._ensure_open()
+        if self._known is not None:
+            events = self._not_known(events)
+        if events:
+            self._added.append(self._lines(events))
+
+    def write(self) -> None:
+        added, new = self._added, self._new
+        self._added, self._new = [], []
+        self._ensure_open()
+        if self._was_moved():
             self.reopen()
-        new, pieces = iter(events), list[bytes]()
-        if self._written:
-            new = self._not_written(new)
-        while piece := self._lines(islice(new, _PIECE)):
-            pieces.append(piece)
-        if pieces:
-            self._append(b"".join(pieces))
-        return pieces
+        if added:
+            self._append(b"".join(added))
+            self._unsynced = True
+            self._remember(new)
 
-    def _not_written(self, events: Iterable[tuple[str, Event]]) -> Iterator[tuple[str, Event]]:
-        """After a crash the same events come once more, right at the start."""
-        for item in events:
-            if item[0] not in self._written:
-                self._fresh += 1
-                yield item
-        if self._fresh > 100_000:
-            self._written = set()
+    def sync(self) -> None:
+        if not self._unsynced:
+            return
+        self._unsynced = False  # with an error it all comes again
+        if self._fd < 0:
+            raise OSError(errno.EIO, "it was closed before it was synced", self._path)
+        try:
+            os.fdatasync(self._fd)
+            self._synced = os.fstat(self._fd).st_size
+        except OSError:
+            try:
+                os.ftruncate(self._fd, self._synced)
+            finally:
+                self.close()
+            raise
 
     def reopen(self) -> None:
+        self.sync()
         self.close()
         self._open()
 
@@ -58,20 +76,47 @@ class DeliveryLog:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
+    def _ensure_open(self) -> None:
+        """A file that had to be closed is opened again, and what it has is looked at again."""
+        if self._fd < 0:
+            self._open()
+            self._learn()
+
+    def _not_known(self, events: Sequence[Item]) -> list[Item]:
+        """After a crash the same events come once more, right at the start."""
+        known = self._known
+        assert known is not None
+        new = [item for item in events if item[0] not in known]
+        self._new += [event_id for event_id, _ in new]
+        return new
+
+    def _remember(self, new: Sequence[str]) -> None:
+        """These are in the file now."""
+        if self._known is not None:
+            self._known.update(new)
+            self._fresh += len(new)
+            if self._fresh > _FRESH:
+                self._known = None
+
     def _append(self, data: bytes) -> None:
-        fd = self._fd
-        before = os.fstat(fd).st_size
+        before = os.fstat(self._fd).st_size
         try:
             left = memoryview(data)
             while left:
-                left = left[os.write(fd, left) :]
-            os.fdatasync(fd)
+                left = left[os.write(self._fd, left) :]
         except OSError:
             try:
-                os.ftruncate(fd, before)
-            finally:
+                os.ftruncate(self._fd, before)
+            except OSError:
                 self.close()  # opening it again repairs what truncating could not
             raise
+
+    def _learn(self) -> None:
+        """Know the events at the end of the file."""
+        size = os.fstat(self._fd).st_size
+        tail = os.pread(self._fd, _TAIL, max(0, size - _TAIL))
+        self._known = {found.decode("utf-8", "replace") for found in _EVENT.findall(tail)}
+        self._fresh = 0
 
     def _was_moved(self) -> bool:
         try:
@@ -98,11 +143,7 @@ class DeliveryLog:
             os.close(fd)
             raise
         self._fd = fd
-
-    def _known_events(self) -> set[str]:
-        size = os.fstat(self._fd).st_size
-        tail = os.pread(self._fd, _TAIL, max(0, size - _TAIL))
-        return {found.decode("utf-8", "replace") for found in _EVENT.findall(tail)}
+        self._synced = os.fstat(fd).st_size
 
 
 def _repair(fd: int) -> None:

@@ -1,13 +1,13 @@
-"""The record of one state change, as it waits in the outbox and becomes a line of the delivery log."""
+"""The record of one state change, as it waits in the outbox and becomes a line of the delivery log; and its makers."""
 
 import enum
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from mta.model.ids import DeliveryId
-from mta.model.mail import QueueKey, Record
-from mta.model.outcomes import Forced, Origin
+from mta.model.mail import NewMessage, QueueKey, Recipient, Record
+from mta.model.outcomes import Forced, Origin, Outcome, Reply
 
 
 class EventType(enum.StrEnum):
@@ -65,10 +65,27 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     uncertain: bool = False  # an attempt may have reached the recipient although no reply says so
 
 
-def event_about(
-    kind: EventType, time: int, delivery: DeliveryId, node: str, queue: QueueKey, record: Record, **more: Any
+_NO_REPLY = Reply(0)
+
+
+def delivery_event(
+    kind: EventType,
+    time: int,
+    node: str,
+    delivery: DeliveryId,
+    queue: QueueKey,
+    record: Record,
+    outcome: Outcome,
+    attempt: int,
+    *,
+    enhanced: str | None = None,
+    reason: str = "",
+    next_attempt: int = 0,
+    uncertain: bool = False,
 ) -> Event:
-    """The event with all that the record says of the delivery; `more` are other fields of Event, by name."""
+    """The event of a delivery that has a record. `enhanced` and `reason` replace what the outcome says."""
+    # By place: names take three times as long, and there is one such event for each delivery.
+    reply = outcome.reply
     return Event(
         kind,
         time,
@@ -76,14 +93,75 @@ def event_about(
         node,
         record.tags,
         queue.pool,
-        sender=record.sender,
-        recipient=record.recipient,
-        domain=queue.domain,
-        attempt=record.attempts,
-        size=record.size,
-        queued_at=record.accepted_at,
-        client=record.client,
-        properties=record.properties,
-        tenant=record.tenant,
-        **more,
+        outcome.mta,
+        record.sender,
+        record.recipient,
+        queue.domain,
+        attempt,
+        outcome.mx,
+        outcome.remote_ip,
+        outcome.tls,
+        reply.code,
+        reply.enhanced if enhanced is None else enhanced,
+        reply.text,
+        outcome.origin,
+        "",  # category
+        reason or outcome.reason,
+        outcome.forced,
+        record.size,
+        record.accepted_at,
+        next_attempt,
+        outcome.duration_ms if outcome.mta else None,
+        record.client,
+        record.properties,
+        record.tenant,
+        uncertain,
+    )
+
+
+def recipient_event(
+    kind: EventType,
+    time: int,
+    node: str,
+    delivery: DeliveryId,
+    message: NewMessage,
+    recipient: Recipient,
+    outcome: Outcome | None = None,
+    queued_at: int = 0,
+    next_attempt: int = 0,
+) -> Event:
+    """The event of one recipient of a message that comes in: there is no record yet. Without an outcome nobody had to
+    decide anything."""
+    reply, origin, reason, forced = _NO_REPLY, None, "", None
+    if outcome is not None:
+        reply, origin, reason, forced = outcome.reply, outcome.origin, outcome.reason, outcome.forced
+    return Event(
+        kind,
+        time,
+        delivery,
+        node,
+        message.tags,
+        message.pool,
+        "",  # mta
+        message.sender,
+        recipient.address,
+        recipient.domain,
+        0,  # attempt
+        "",  # mx
+        "",  # remote_ip
+        "",  # tls
+        reply.code,
+        reply.enhanced,
+        reply.text,
+        origin,
+        "",  # category
+        reason,
+        forced,
+        len(message.content),
+        queued_at,
+        next_attempt,
+        None,  # duration_ms
+        message.client,
+        message.properties,
+        message.tenant,
     )

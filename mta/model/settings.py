@@ -74,7 +74,8 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
     url: Annotated[
         str,
         Meta(
-            description='"embedded" (a server of our own in data_dir), redis://, rediss://, redis+cluster:// or unix://.'
+            description='"embedded" (a server of our own in data_dir), redis://, rediss://, redis+cluster://, '
+            "redis+sentinel:// or unix://."
         ),
     ] = "embedded"
     allow_unsafe: Annotated[
@@ -256,7 +257,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
 
 
 class JournalSettings(Struct, frozen=True, kw_only=True):
-    """The delivery log."""
+    """The delivery log, and the spool that takes events from the store for it."""
 
     log_path: Annotated[str, Meta(description='The delivery log; "" = <data_dir>/log/delivery.jsonl.')] = ""
     backlog_soft: Annotated[int, Meta(ge=1, description="Unwritten event entries of a lane at which sweeps wait.")] = (
@@ -269,6 +270,13 @@ class JournalSettings(Struct, frozen=True, kw_only=True):
         Literal["refuse", "drop"],
         Meta(description='"refuse" new mail with 452, or "drop" the oldest events and log a gap.'),
     ] = "refuse"
+    spool_max: Annotated[
+        Bytes,
+        Meta(
+            ge=16 * 1024**2,
+            description="Most that <data_dir>/journal keeps for a log that fails; beyond it events stay in Redis.",
+        ),
+    ] = 10 * 1024**3
 
 
 class StatusSettings(Struct, frozen=True, kw_only=True):

@@ -9,8 +9,8 @@ rules that match the greatest `rank` wins.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from mta.model.outcomes import Verdict
-from mta.model.rules import NO_HEAD, Change, ChangeOp, Head, Kind, Rule, Selectors
+from mta.model.rules import NO_HEAD, Change, ChangeOp, Head, Rule, Selectors
+from mta.policy.rule_effect import ends, holds
 from mta.policy.rule_index import Bucket, Clock, Entry, Rank, Sources, joint_labels, permits, place
 
 # What a rule does, weakest first.
@@ -23,41 +23,6 @@ _REMEMBERED: Final = 4096  # answers of a table
 
 class NoSuccessor(ValueError):
     """The changes do not lead on from this table's head: load the whole table."""
-
-
-def ends(rule: Rule) -> bool:
-    """Whether the rule ends a delivery (5xx, 2xx); a 4xx only defers it, a pause holds it."""
-    return rule.kind is Kind.ERROR and not 400 <= rule.code < 500
-
-
-def holds(rule: Rule) -> bool:
-    """Whether the rule is a pause."""
-    return rule.kind is Kind.PAUSE
-
-
-def verdict_of(rule: Rule) -> Verdict:
-    """What the rule makes of a delivery."""
-    if rule.kind is Kind.PAUSE:
-        return Verdict.HELD
-    return Verdict.TEMPORARY if 400 <= rule.code < 500 else Verdict.INTERCEPTED
-
-
-def in_force(rule: Rule, now: int) -> bool:
-    """Whether the rule matches anything at `now` (Unix ms): it is enabled and has not expired."""
-    return rule.enabled and (not rule.expires_at or now < rule.expires_at)
-
-
-def still_holds(rule: Rule | None, now: int) -> bool:
-    """Whether what this rule held stays held: it is there, is a pause still, and is in force."""
-    return rule is not None and holds(rule) and in_force(rule, now)
-
-
-def swept(rule: Rule) -> bool:
-    """Whether queued deliveries can be ended or held by the rule before any attempt: where, from which IP and to which
-    peer they would be attempted must not matter to it."""
-    chosen = rule.selectors
-    at_once = chosen.cluster and chosen.mta is None and chosen.ip is None and chosen.mx is None
-    return (ends(rule) or holds(rule)) and rule.enabled and at_once
 
 
 def rank(rule: Rule) -> Rank:

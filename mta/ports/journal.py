@@ -1,17 +1,11 @@
-"""The outbox as the journal sees it; raises StoreAway, StoreError."""
+"""The outbox as the journal sees it, and the live tail that the journal feeds; they raise StoreAway, StoreError."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from mta.model.entries import Entry
 from mta.model.events import Event
 from mta.model.rules import Change
-
-
-class Entry(NamedTuple):
-    """One stream entry: the events of one atomic step. Event ids are `<lane>.<entry id>.<index>`."""
-
-    id: str  # "<ms>-<seq>"
-    events: tuple[bytes, ...]  # encoded Event structs
 
 
 class Page(NamedTuple):
@@ -19,6 +13,24 @@ class Page(NamedTuple):
 
     entries: list[Entry]
     more: bool  # that room, not the end of the stream, ended it
+
+
+class RuleChange(NamedTuple):
+    """A change of the rule table as the audit has it."""
+
+    change: Change
+    at: int  # Unix ms
+    by: str
+    unreadable: str = ""  # why nothing but the id of its rule is known here
+
+
+class JournalState(NamedTuple):
+    """The figures of one journal process, as it told them last."""
+
+    node: str
+    pid: int
+    told_at: int  # Unix ms
+    metrics: Mapping[str, float]
 
 
 class Outbox(Protocol):
@@ -33,7 +45,11 @@ class Outbox(Protocol):
     async def release(self, lane: int, journal: str) -> None: ...
 
     async def position(self, lane: int) -> str:
-        """The last entry made durable ("0-0" at first)."""
+        """The last entry that is in the spool of some journal ("0-0" at first)."""
+        ...
+
+    async def has(self, lane: int, entry: str) -> bool:
+        """Whether the entry still stands in the lane's stream."""
         ...
 
     async def read(self, lane: int, after: str, room: int) -> Page:
@@ -53,10 +69,10 @@ class Outbox(Protocol):
         ...
 
     async def backlog(self, lane: int) -> int:
-        """Entries not yet journaled."""
+        """Entries that no journal has taken yet."""
         ...
 
-    async def changes(self, after: int, most: int) -> list["RuleChange"]:
+    async def changes(self, after: int, most: int) -> list[RuleChange]:
         """Changes of the rule table beyond generation `after`."""
         ...
 
@@ -64,30 +80,15 @@ class Outbox(Protocol):
 
     async def changes_done(self, node: str, generation: int) -> None: ...
 
-
-class RuleChange(NamedTuple):
-    """A change of the rule table as the audit has it."""
-
-    change: Change
-    at: int  # Unix ms
-    by: str
-    unreadable: str = ""  # why nothing but the id of its rule is known here
-
-
-class EventSink(Protocol):
-    """Where the journal makes events durable: the delivery log now, the history database beside it later.
-
-    Blocking calls, made on one thread; `write` may be repeated with the same events after a crash.
-    """
-
-    def write(self, events: Iterable[tuple[str, Event]]) -> list[bytes]:
-        """(event id, event) in order, gone through once; returns once they are durable, what was new as pieces of the
-        log: lines with their ends."""
+    async def tell(self, state: JournalState) -> None:
+        """Replace the figures that this node's journal told before."""
         ...
 
-    def reopen(self) -> None: ...
 
-    def close(self) -> None: ...
+class Journals(Protocol):
+    """The journals of the cluster, as somebody sees them who renders their figures."""
+
+    async def journals(self) -> list[JournalState]: ...
 
 
 class Tail(Protocol):
@@ -95,14 +96,6 @@ class Tail(Protocol):
 
     async def watched(self) -> bool: ...
 
-    async def feed(self, lines: Sequence[bytes]) -> None:
-        """Log lines (JSON objects without line end)."""
-        ...
-
-    async def watch(self) -> None:
-        """Somebody watches for the next minute."""
-        ...
-
-    async def follow(self, after: str, most: int, seconds: float) -> list[tuple[str, bytes]]:
-        """(tail id, line) beyond `after` ("$" = from now on), waiting up to `seconds` for the first."""
+    async def feed(self, events: Sequence[tuple[str, Event]]) -> None:
+        """(event id, event) in order; watchers see them as lines of the log."""
         ...

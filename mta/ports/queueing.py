@@ -15,34 +15,48 @@ from mta.model.mail import Claimed, NewMessage, QueueKey, Record
 from mta.model.outcomes import Class, Reply
 
 
-class Interception(NamedTuple):
-    """A delivery that is accepted and ended by a forced error in the same step."""
+class DeciderKind(enum.StrEnum):
+    """The kinds of things that may decide about mail while it is accepted."""
+
+    RULE = "rule"
+
+
+class DecidedBy(NamedTuple):
+    """The one that decided, by its id."""
+
+    kind: DeciderKind
+    id: str
+
+
+class EndedAtAcceptance(NamedTuple):
+    """A delivery that is accepted and ended in the same step."""
 
     number: int  # of the recipient, from 1
-    rule: str
+    ended: Class  # the class that it ends in
+    by: DecidedBy
     event: bytes  # encoded Event
     final: bytes  # encoded Final
-    spare_ms: int  # how long it is kept for an undo, 0 = not
+    spare_ms: int  # how long it is kept for an undo of the rule that decided, 0 = not
 
 
 class Rejected(NamedTuple):
-    """A message that a forced error refuses at the door: nothing of it is stored but what the books say."""
+    """A message that is refused: the store keeps only its counts and events."""
 
-    rule: str
+    by: DecidedBy
     reply: Reply
     tags: tuple[str, ...]
     events: tuple[bytes, ...]  # encoded Event, one for each recipient
 
 
-class Doorway(NamedTuple):
-    """What the rules say of a batch, and of which table."""
+class AcceptanceDecision(NamedTuple):
+    """The decisions about the messages of one batch, and the rule table that they come from."""
 
     generation: int = -1  # -1 = the rules were not asked
-    intercepted: Mapping[MessageId, Sequence[Interception]] = {}
+    ended: Mapping[MessageId, Sequence[EndedAtAcceptance]] = {}
     rejected: Mapping[MessageId, Rejected] = {}
 
 
-NO_DOOR = Doorway()
+UNDECIDED = AcceptanceDecision()
 
 
 class Accepts(Protocol):
@@ -50,12 +64,22 @@ class Accepts(Protocol):
 
     lanes: int
 
-    async def accept(self, lane: int, messages: Sequence[NewMessage], door: Doorway = NO_DOOR) -> bool:
-        """Store all of `messages` (ids of `lane`, at most 100; those that `door` rejects are not among them), and that
-        others were rejected, or nothing. Returns once this is persisted: True; False: `door` comes from a rule table
-        below the lane's barrier, nothing was stored, ask the rules again.
+    async def accept(
+        self,
+        lane: int,
+        messages: Sequence[NewMessage],
+        decision: AcceptanceDecision = UNDECIDED,
+        reserved: Mapping[QueueKey, int] = {},
+    ) -> Mapping[QueueKey, Sequence[Claimed]] | None:
+        """Store all of `messages` (ids of `lane`, at most 100, without those that `decision` rejects) and the counts
+        and events of rejected ones; or store nothing. Of the deliveries that are due now, up to `reserved` of each
+        queue are claimed for this session, unless older mail of the queue is due in the lane.
 
-        A lost reply is asked for again under the same number until `redis.timeout`; then the number is voided.
+        Returns the claimed deliveries once all is persisted. None: `decision` comes from a rule table below the lane's
+        barrier, nothing was stored, ask the rules again.
+
+        A lost reply is asked for again under the same number until `redis.timeout`; then the number is voided. Claims
+        whose answer was lost go back to their queues.
         One call per lane at a time. Raises StoreFull, BacklogFull, StoreUnsafe, SessionLost: nothing was stored, and
         the number is void, so nothing can be later (say 451/452). Raises Ambiguous: not even that could be asked;
         close the connections without a reply.
@@ -81,26 +105,10 @@ class ClaimRequest(NamedTuple):
     most: int
 
 
-class Fresh(Protocol):
-    """What delivery in this process takes of the mail that its own intake accepts: claimed in the accept step."""
-
-    def reserve(self, queue: QueueKey, count: int) -> int:
-        """How many of `count` deliveries of the queue, due now, may be claimed."""
-        ...
-
-    def take(self, queue: QueueKey, reserved: int, claimed: Sequence[Claimed]) -> None:
-        """What came of a reservation that was not 0: called once for each, with nothing where nothing was claimed."""
-        ...
-
-
 class Claims(Protocol):
     """The right to attempt deliveries, owned by this process's session."""
 
     lanes: int
-
-    def claim_fresh(self, fresh: Fresh) -> None:
-        """From now on `accept` claims what `fresh` has room for, unless older mail of its queue is due in the lane."""
-        ...
 
     async def agenda(self, lane: int, pools: Sequence[str], most: int) -> list[Due]:
         """The queues of `pools` that are due first, earliest first, at most `most` a pool, also those not yet due."""

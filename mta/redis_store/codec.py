@@ -1,7 +1,6 @@
 """How records, events and content are written in Redis."""
 
-import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import zstandard
@@ -18,7 +17,6 @@ _record_decoder = msgspec.msgpack.Decoder(Record)
 
 encode = _encoder.encode
 
-_size_at = struct.Struct(">I").unpack_from
 _SHORT = tuple(bytes((0xD9, size)) for size in range(256))  # heads of strings
 
 
@@ -65,23 +63,6 @@ def encode_content(content: bytes, compress_above: int) -> bytes:
 
 def decode_content(raw: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompress(raw[1:]) if raw[:1] == b"z" else raw[1:]
-
-
-def framed(events: Iterable[bytes]) -> bytes:
-    """The events of one step as the stream keeps them, see append_framed."""
-    return b"".join([part for event in events for part in (len(event).to_bytes(4, "big"), event)])
-
-
-def unframed(raw: bytes, left_out: bytes = b"") -> tuple[bytes, ...]:
-    """The events of a stream entry but for those at the places `left_out`, and none that is empty."""
-    found, at, end = [], 0, len(raw)
-    while at < end:
-        start = at + 4
-        at = start + _size_at(raw, at)[0]
-        found.append(raw[start:at])
-    for place in range(0, len(left_out), 2):
-        found[int.from_bytes(left_out[place : place + 2], "big")] = b""
-    return tuple(filter(None, found))
 
 
 def pieces(raw: bytes) -> list[bytes]:

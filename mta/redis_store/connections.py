@@ -5,8 +5,9 @@ handler is closed") to a write after a reset. A caller that does not know such a
 for a defect.
 """
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
@@ -56,3 +57,23 @@ def _faults_as(kind: type[ConnectionError]) -> Iterator[None]:
         raise
     except Exception as error:
         raise kind(f"{type(error).__name__}: {error}") from error
+
+
+async def own_connection(pool: Any) -> asyncio.StreamWriter:
+    """A new connection of the pool's kind, which the caller owns from now on. Raises Unconnected, and errors that the
+    server answers."""
+    made = pool.make_connection()
+    await made.connect()
+    reader, writer, made._writer = made._reader, made._writer, None
+    taken: asyncio.StreamWriter = writer
+    if reader.at_eof() or reader.exception() is not None or taken.transport.is_closing():
+        taken.transport.abort()  # nobody would tell its new owner that it is lost
+        raise Unconnected("the server closed the connection while it was made")
+    return taken
+
+
+def answer_raw(callbacks: MutableMapping[Any, Any]) -> None:
+    """Make a client give answers as they come: the shapes that the library makes of them cost time, and one of them
+    folds equal field names of a stream entry into one."""
+    for name in ("XRANGE", "XREVRANGE", "XREAD", "ZRANGE", "HGETALL", "SCAN", "SMEMBERS", "INFO", "CONFIG GET"):
+        callbacks.pop(name, None)

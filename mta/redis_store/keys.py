@@ -46,7 +46,7 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>"
 #                                      (for an hour); "c:<session>" -> number up to which its claims were recalled
 # fg:{n}:events                stream  the outbox: e = events of a step, each behind its length (4 bytes); s = places
-#                                      (2 bytes) of those that do not count; trimmed behind the journal
+#                                      (2 bytes) of those that do not count; trimmed behind the spool
 
 
 def lane_key(lane: int, name: bytes) -> bytes:
@@ -122,7 +122,9 @@ def removed_key(rule: str) -> bytes:
 
 # The journal
 JOURNAL_OWNER = b"fg:{journal}:owner"  # hash: lane -> "<journal>|<until, Unix ms>"
-JOURNAL_POSITION = b"fg:{journal}:position"  # hash: lane -> last entry made durable; "rules:<node>" -> generation
+# hash: lane -> last entry that is in the spool of a journal; "rules:<node>" -> generation
+JOURNAL_POSITION = b"fg:{journal}:position"
+JOURNAL_STATES = b"fg:{journal}:states"  # hash: node -> JSON [pid, told at (Unix ms), figures] of its journal
 TAIL = b"fg:{journal}:tail"  # stream: log lines for watchers, ~10,000 long, written only while TAIL_WATCHED exists
 TAIL_WATCHED = b"fg:{journal}:watched"  # string, a minute
 

@@ -14,7 +14,7 @@ FIRST: Final = "fg1"  # the library of builds that did not register a name
 
 def _text() -> str:
     """The .lua files in the order of their names."""
-    folder = importlib.resources.files("mta.redis_store") / "functions"
+    folder = importlib.resources.files("mta.redis_store") / "steps"
     pieces = sorted((entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".lua"))
     return "\n".join(text for _, text in pieces)
 

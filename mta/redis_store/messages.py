@@ -1,41 +1,40 @@
-"""One message in its lane: read with all its deliveries, and canceled."""
+"""One message in its lane: its deliveries found, and ended where they wait."""
 
-import asyncio
 import contextlib
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from mta.model import endings
-from mta.model.errors import BadValue, OutcomeUnknown, StoreAway
-from mta.model.events import EventType, event_about
+from mta.model.errors import BadValue
 from mta.model.ids import MAX_RECIPIENTS, DeliveryId, MessageId, delivery_id, lane_of
 from mta.model.mail import QueueKey, Record
-from mta.model.outcomes import EXPIRED, Class, Origin
+from mta.model.outcomes import Class
 from mta.policy.routing import queue_domain
-from mta.ports.messages import Standing
-from mta.ports.rules import Queued
+from mta.ports.messages import EndAnswer, FoundDelivery, Place, PlannedEnd
 from mta.redis_store import codec, keys
-from mta.redis_store.certainty import made_certain
 from mta.redis_store.link import Link
-from mta.timing.clock import wall_ms, wall_seconds
+from mta.redis_store.steps import messages as cancel
+from mta.timing.clock import wall_seconds
 
-_PROBED: Final = 100  # recipients that are looked for where nothing says how many there are; most of one step
+_IN_ONE_STEP: Final = 100  # deliveries
 _MOST_FIELDS: Final = 3000  # that one step may look up
 _HOUR: Final = 3600
-_TRIES: Final = 50  # of a delivery that moves whenever it was looked at
-_LOOK: Final = (0.01, 0.05)  # seconds between looks at what workers hold: at first, at most
 
-_KINDS = {"due": Class.QUEUED, "claimed": Class.QUEUED, "held": Class.HELD, "parked": Class.PARKED}
-_ENDED = {
+_ENDED: Final = {
     "d": Class.DELIVERED,
     "b": Class.BOUNCED,
     "e": Class.EXPIRED,
     "i": Class.INTERCEPTED,
     "c": Class.CANCELED,
+}
+_PLACES: Final = {place.value: place for place in Place}
+_ANSWERS: Final = {
+    b"C": EndAnswer.ENDED,
+    b"A": EndAnswer.WORKER_ASKED,
+    b"S": EndAnswer.COPY_DROPPED,
+    b"M": EndAnswer.MOVED,
 }
 _CANCEL_KEYS = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"cancels", b"parked", b"pauses", b"spares")
 _Item = TypeVar("_Item")
@@ -44,7 +43,7 @@ _final_decoder = msgspec.msgpack.Decoder(endings.Final)
 _common_decoder = msgspec.msgpack.Decoder(endings.Common)
 
 
-class _Found(NamedTuple):
+class _Stored(NamedTuple):
     """What is written of one delivery."""
 
     id: DeliveryId
@@ -53,138 +52,78 @@ class _Found(NamedTuple):
     reclaims: int = 0
     status: tuple[str, ...] = ()  # the fields of its final status, () = it lives
     final: endings.Final | None = None
-    common: endings.Common | None = None  # what its Final names or holds
-    at: str = ""  # the domain of its queue, where that is known
 
-    @property
-    def uncertain(self) -> bool:
-        """Whether it may have reached the recipient although no reply says so."""
+    def found(self, common: Mapping[bytes, endings.Common]) -> FoundDelivery:
+        """As the port gives it, without its place; `common` by digest."""
+        ended = _ENDED[self.status[0]] if self.status else None
+        return FoundDelivery(
+            self.id, self.raw, self.record, ended, self._is_uncertain(), self.final, _common(self.final, common),
+            queue=QueueKey("", self._domain()),
+        )  # fmt: skip
+
+    def _is_uncertain(self) -> bool:
         if self.status:
             if self.status[0] in "ic":
                 return (self.status[0] == "i" and self.status[2] == "1") or self.status == ("c", "1")
             return self.final is not None and self.final.uncertain
         return self.record is not None and (self.record.uncertain or self.reclaims > 0)
 
-    @property
-    def recipients(self) -> int:
-        """Of its message."""
-        told = self.final or self.record
-        return max(told.recipients if told is not None else 1, int.from_bytes(self.id[16:], "big"))
-
-    @property
-    def domain(self) -> str:
-        if self.at:
-            return self.at
-        told = self.final or self.record
+    def _domain(self) -> str:
+        known = self.final or self.record
         try:
-            return queue_domain(told.recipient.rpartition("@")[2]) if told is not None else ""
+            return queue_domain(known.recipient.rpartition("@")[2]) if known is not None else ""
         except BadValue:
             return ""
 
 
-class _Place(NamedTuple):
-    """Where a delivery with a record is, see message_places."""
-
-    kind: str = ""
-    pool: str = ""
-    source: str = ""
-    due_at: int = 0
-    asked_at: int = 0
-
-
 class StoredMessages:
-    """Fulfils ports.messages.Messages."""
+    """Fulfils ports.messages.MessageStore."""
 
-    def __init__(self, link: Link, lanes: int, retention: float, node: str) -> None:
+    def __init__(self, link: Link, lanes: int, retention: float) -> None:
         self._link = link
         self._lanes = lanes
         self._retention = retention
-        self._node = node
 
-    async def show(self, message: MessageId) -> list[Standing]:
-        return await self._show(message, _PROBED)
-
-    async def _show(self, message: MessageId, last: int) -> list[Standing]:
-        for _ in range(_TRIES):
-            seen = await self._look(message, last)
-            if all(found.status or place.kind or found.record is None for found, place in seen):
-                break
-        return [_standing(found, place) for found, place in seen]
-
-    async def cancel(self, message: MessageId, wait: float) -> list[Standing]:
-        deadline, pause, moved, last = time.monotonic() + wait, _LOOK[0], 0, _PROBED
-        limit = self._link.timeout
-        while True:
-            seen = await self._look(message, last)
-            last = max([last, *(found.recipients for found, _ in seen)])
-
-            ask, again = partial(self._cancel_once, message, seen), partial(self._cancel_again, message, last)
-            answers = await made_certain(ask, again, limit)
-            if b"M" in answers:
-                moved += 1
-                if moved > _TRIES:
-                    raise StoreAway("the message moves too fast: try again")
-                await asyncio.sleep(_LOOK[0])
-            elif b"A" not in answers or time.monotonic() + pause > deadline:
-                return await self._show_canceled(message, last, limit)
-            else:
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.5, _LOOK[1])
-
-    async def _cancel_again(self, message: MessageId, last: int) -> list[bytes]:
-        return await self._cancel_once(message, await self._look(message, last))
-
-    async def _show_canceled(self, message: MessageId, last: int, limit: float) -> list[Standing]:
-        """Raises OutcomeUnknown: to say that the store is away would deny what was done."""
-        show = partial(self._show, message, last)
-        try:
-            return await made_certain(show, show, limit)
-        except StoreAway as away:
-            raise OutcomeUnknown(str(away)) from away
-
-    # Reading
-
-    async def _look(self, message: MessageId, last: int) -> list[tuple[_Found, _Place]]:
-        """Every delivery that is known, and where it is: two steps, so it may have moved between them."""
-        found = await self._read(message, last)
-        places: dict[DeliveryId, _Place] = {}
-        kept = [one for one in found if one.record is not None]
-        for some in _slices(kept, _PROBED):
-            args: list[bytes | str | int] = []
-            for one in some:
-                stage, uncertain, rule = one.status[1:] if one.status[:1] == ("i",) else ("", "", "")
-                args += (one.id, one.domain, rule, stage, uncertain)
-            anchor = keys.lane_key(lane_of(message), b"lane")
-            answers = await self._link.call(b"message_places", [anchor], args)
-            for one, (kind, pool, source, due, asked) in zip(some, answers, strict=True):
-                where = kind.decode(), pool.decode(), source.decode()
-                places[one.id] = _Place(*where, int(float(due)), int(asked))
-        return [(one, places.get(one.id, _Place())) for one in found]
-
-    async def _read(self, message: MessageId, last: int) -> list[_Found]:
-        """As many recipients as it has; up to number `last` where nothing says how many these are."""
+    async def find(self, message: MessageId, last: int) -> list[FoundDelivery]:
         if lane_of(message) >= self._lanes:
             return []
         prefix = keys.lane_prefix(lane_of(message))
-        step_keys = [prefix + b"lane", prefix + b"rec", *self._ended_keys(message, prefix)]
-        at_once = max(1, min(_PROBED, _MOST_FIELDS // len(step_keys)))
-        found: list[_Found] = []
+        ended = self._ended_keys(message, prefix)
+        stored = await self._read(message, last, [prefix + b"lane", prefix + b"rec", *ended])
+        common = await self._read_common(stored, ended)
+        found = {one.id: one.found(common) for one in stored}
+        kept = [one for one in stored if one.record is not None]
+        for some in _slices(kept, _IN_ONE_STEP):
+            args: list[bytes | str | int] = []
+            for one in some:
+                stage, uncertain, rule = one.status[1:] if one.status[:1] == ("i",) else ("", "", "")
+                args += (one.id, found[one.id].queue.domain, rule, stage, uncertain)
+            answers = await self._link.call(b"message_places", [prefix + b"lane"], args)
+            for one, answer in zip(some, answers, strict=True):
+                found[one.id] = _placed(found[one.id], one.status, answer)
+        return list(found.values())
+
+    async def _read(self, message: MessageId, last: int, step_keys: Sequence[bytes]) -> list[_Stored]:
+        """As many recipients as it has; up to number `last` where nothing says how many these are."""
+        refs = keys.lane_key(lane_of(message), b"refs")
+        at_once = max(1, min(_IN_ONE_STEP, _MOST_FIELDS // len(step_keys)))
+        stored: list[_Stored] = []
         first = 1
         while first <= min(last, MAX_RECIPIENTS):
             numbers = range(first, min(first + at_once, MAX_RECIPIENTS + 1))
             ids = [delivery_id(message, number) for number in numbers]
             answer = await self._link.call(b"message_read", step_keys, ids)
-            found += [_found(*answer[at : at + 3]) for at in range(0, len(answer), 3)]
+            stored += [_stored(*answer[at : at + 3]) for at in range(0, len(answer), 3)]
             first += len(ids)
-            if found:
-                last = max(one.recipients for one in found)
-            elif first > last and await self._link.command("HEXISTS", prefix + b"refs", message):
-                last += _PROBED  # something lives beyond
-        return await self._with_common(found, step_keys[2:])
+            if stored:
+                last = max(one.found({}).recipients for one in stored)
+            elif first > last and await self._link.command("HEXISTS", refs, message):
+                last += _IN_ONE_STEP  # something lives beyond
+        return stored
 
-    async def _with_common(self, found: Sequence[_Found], ended: Sequence[bytes]) -> list[_Found]:
-        """With what their final statuses name by a digest."""
-        named = {one.final.common for one in found if one.final is not None and isinstance(one.final.common, bytes)}
+    async def _read_common(self, stored: Sequence[_Stored], ended: Sequence[bytes]) -> dict[bytes, endings.Common]:
+        """What their final statuses name by a digest."""
+        named = {one.final.common for one in stored if one.final is not None and isinstance(one.final.common, bytes)}
         known: dict[bytes, endings.Common] = {}
         for key in ended:
             missing = sorted(named - known.keys())
@@ -193,7 +132,7 @@ class StoredMessages:
             for digest, raw in zip(missing, await self._link.command("HMGET", key, *missing), strict=True):
                 if raw is not None:
                     known[digest] = _common_decoder.decode(raw)
-        return [one._replace(common=_common(one.final, known)) for one in found]
+        return known
 
     def _ended_keys(self, message: MessageId, prefix: bytes) -> list[bytes]:
         """From now back to when the message came, an hour more each way: clocks differ."""
@@ -202,74 +141,56 @@ class StoredMessages:
         hours = range(int(now // _HOUR) + 1, int(oldest // _HOUR) - 2, -1)
         return [keys.ended_key(prefix, hour) for hour in hours]
 
-    # Canceling
+    async def tell_workers(self, message: MessageId) -> None:
+        await self._link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [message])
 
-    async def _cancel_once(self, message: MessageId, seen: Sequence[tuple[_Found, _Place]]) -> list[bytes]:
-        """The steps for what was seen; the answers for what is not at rest."""
-        lane, now = lane_of(message), wall_ms()
-        answers = [b"M" for found, place in seen if not found.status and not place.kind and found.record is not None]
-        waiting = [(found, place) for found, place in seen if place.kind]
-        if any(place.kind == "claimed" and not place.asked_at for _, place in waiting):
-            # First: who is told too early loses nothing, and a mark means that whoever held it then has been told.
-            await self._link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [message])
-            now = wall_ms()
-        for some in _slices(waiting, _PROBED):
-            prefix = keys.lane_prefix(lane)
+    async def end(self, lane: int, ended: Class, now: int, ends: Sequence[PlannedEnd]) -> list[EndAnswer]:
+        prefix, text = keys.lane_prefix(lane), codec.lua_text
+        found: list[EndAnswer] = []
+        for some in _slices(ends, _IN_ONE_STEP):
             names: set[bytes] = set()
             items = []
-            for found, place in some:
-                names.update(_touched(prefix, found, place))
-                items.append(_item(found, place, _Ending(self._node, now)))
-            blob = codec.encode((now, int(self._retention * 1000), Class.CANCELED.value, items))
+            for one in some:
+                names.update(_touched(prefix, one))
+                items.append(
+                    cancel.Item(
+                        id=text(one.id),
+                        kind=one.place.value,
+                        pool=one.queue.pool,
+                        domain=one.queue.domain,
+                        source=one.source,
+                        record=text(one.raw),
+                        tags=one.tags,
+                        event=text(one.event),
+                        final=text(one.final),
+                        stage=one.stage,
+                        uncertain=one.uncertain,
+                        left_rule=one.left_rule,
+                    )
+                )
+            batch = cancel.Batch(now, int(self._retention * 1000), ended.value, items)
             step_keys = [prefix + name for name in _CANCEL_KEYS] + sorted(names)
-            answers += await self._link.call(b"cancel", step_keys, [blob])
-        return answers
-
-    async def expire(self, lane: int, over: Sequence[Queued], reason: str) -> int:
-        """Fulfils ports.unserved.Expiry."""
-        prefix, now, count = keys.lane_prefix(lane), wall_ms(), 0
-        ending = _Ending(self._node, now, EventType.EXPIRATION, EXPIRED, reason)
-        for some in _slices(over, _PROBED):
-            names: set[bytes] = set()
-            items = []
-            for queued in some:
-                place = _Place("due", queued.queue.pool, due_at=queued.due_at)
-                found = _Found(queued.id, queued.raw, queued.record, queued.reclaims, at=queued.queue.domain)
-                names.update(_touched(prefix, found, place))
-                items.append(_item(found, place, ending))
-            blob = codec.encode((now, int(self._retention * 1000), Class.EXPIRED.value, items))
-            step_keys = [prefix + name for name in _CANCEL_KEYS] + sorted(names)
-            answers = await self._link.call(b"cancel", step_keys, [blob])
-            count += answers.count(b"C")
-        return count
-
-
-class _Ending(NamedTuple):
-    """How a delivery that waits is ended, and by which node."""
-
-    node: str
-    at: int
-    event: EventType = EventType.CANCELLATION
-    enhanced: str = ""
-    reason: str = "canceled"
+            answers = await self._link.call(b"cancel", step_keys, [codec.encode(batch)])
+            found += [_ANSWERS[answer] for answer in answers]
+        return found
 
 
 def _slices(items: Sequence[_Item], size: int) -> Iterable[Sequence[_Item]]:
     return (items[at : at + size] for at in range(0, len(items), size))
 
 
-def _found(id_: bytes, raw: bytes | None, ended: bytes | None) -> _Found:
+def _stored(id_: bytes, raw: bytes | None, ended: bytes | None) -> _Stored:
     delivery, record, reclaims, final = DeliveryId(id_), None, 0, None
     if raw:
         with contextlib.suppress(*codec.UNREADABLE):  # it is parked when it is claimed
             reclaims, record = codec.decode_record(raw)
     if ended is None:
-        return _Found(delivery, raw or b"", record, reclaims)
+        return _Stored(delivery, raw or b"", record, reclaims)
     status, _, rest = ended.partition(b"\0")
     with contextlib.suppress(msgspec.DecodeError):  # of a version that kept nothing but the status
         final = _final_decoder.decode(rest)
     fields = tuple(status.decode().split(":", 3))
-    return _Found(delivery, raw or b"", record, reclaims, fields, final)
+    return _Stored(delivery, raw or b"", record, reclaims, fields, final)
 
 
 def _common(final: endings.Final | None, known: Mapping[bytes, endings.Common]) -> endings.Common | None:
@@ -278,97 +199,32 @@ def _common(final: endings.Final | None, known: Mapping[bytes, endings.Common]) 
     return known.get(final.common) if isinstance(final.common, bytes) else final.common
 
 
-def _standing(found: _Found, place: _Place) -> Standing:
-    if found.status:
-        known = found.status[0] != "d"
-        return Standing(
-            found.id,
-            _ENDED[found.status[0]],
-            None,
-            found.final,
-            uncertain=found.uncertain if known else None,
-            common=found.common,
-        )
-    return Standing(
-        found.id,
-        _KINDS.get(place.kind, Class.QUEUED if found.record is not None else Class.PARKED),
-        found.record,
-        None,
-        place.due_at if place.kind == "due" else 0,
-        place.asked_at,
-        found.uncertain,
-        place.pool,
+def _placed(found: FoundDelivery, status: Sequence[str], answer: Sequence[bytes]) -> FoundDelivery:
+    """With the place that message_places has found; kind is "" where it has found none."""
+    kind, pool, source, due, asked = answer
+    place = _PLACES.get(kind.decode())
+    return found._replace(
+        place=place,
+        queue=QueueKey(pool.decode(), found.queue.domain),
+        source=source.decode(),
+        stage=status[1] if place is Place.SPARED else "",
+        due_at=int(float(due)),
+        asked_at=int(asked),
     )
 
 
-def _touched(prefix: bytes, found: _Found, place: _Place) -> list[bytes]:
+def _touched(prefix: bytes, end: PlannedEnd) -> list[bytes]:
     """The keys of one item that are not every message's."""
-    pool, domain, source = place.pool.encode(), found.domain.encode(), place.source.encode()
-    if place.kind == "claimed":
+    pool, domain, source = end.queue.pool.encode(), end.queue.domain.encode(), end.source.encode()
+    if end.place is Place.CLAIMED:
         return [keys.claimed_key(prefix, source)]
-    if place.kind == "spared":
+    if end.place is Place.SPARED:
         return [keys.spared_key(prefix, source)]
-    record = found.record
-    names = [keys.tag_key(prefix, tag.encode()) for tag in record.tags] if record is not None else []
-    rules = [record.deferred_by.encode()] if record is not None and record.deferred_by else []
-    if place.kind == "due":
+    names = [keys.tag_key(prefix, tag.encode()) for tag in end.tags]
+    rules = [end.left_rule.encode()] if end.left_rule else []
+    if end.place is Place.DUE:
         names += (keys.due_key(prefix, pool, domain), keys.agenda_key(prefix, pool))
-    elif place.kind == "held":
+    elif end.place is Place.HELD:
         names.append(keys.held_key(prefix, source))
         rules.append(source)
     return names + [keys.rule_key(prefix, rule) for rule in rules]
-
-
-def _ended(record: Record, pool: str, now: int, uncertain: bool) -> endings.Final:
-    """What is kept of a delivery that waited and is ended where it was."""
-    common = endings.Common(record.sender, record.tags, pool, record.tenant)
-    return endings.Final(
-        record.recipient,
-        now,
-        record.recipients,
-        reply=record.last,
-        attempts=record.attempts,
-        common=common,
-        properties=record.properties,
-        uncertain=uncertain,
-    )
-
-
-def _item(found: _Found, place: _Place, ending: _Ending) -> tuple[Any, ...]:
-    text, record = codec.lua_text, found.record
-    stage = found.status[1] if place.kind == "spared" else ""
-    tags: tuple[str, ...] = ()
-    event = final = b""
-    left_rule = ""
-    if record is not None and place.kind in ("due", "held", "parked"):
-        tags, left_rule = record.tags, record.deferred_by
-        queue = QueueKey(place.pool, found.domain)
-        event = codec.encode(
-            event_about(
-                ending.event,
-                ending.at,
-                found.id,
-                ending.node,
-                queue,
-                record,
-                origin=Origin.LOCAL,
-                enhanced=ending.enhanced,
-                reason=ending.reason,
-                uncertain=found.uncertain,
-            )
-        )
-        final = codec.encode(_ended(record, place.pool, ending.at, found.uncertain))
-    return (
-        text(found.id),
-        place.kind,
-        place.pool,
-        found.domain,
-        place.source,
-        text(found.raw),
-        tags,
-        text(event),
-        text(final),
-        stage,
-        found.uncertain,
-        left_rule,
-    )

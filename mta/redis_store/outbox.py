@@ -1,25 +1,32 @@
-"""Event streams as the journal reads them, and the stream that feeds watchers."""
+"""Event streams as the journal reads them, its figures, and the stream that feeds watchers."""
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from mta.model.entries import Entry
+from mta.model.events import Event
 from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
-from mta.ports.journal import Entry, Page, RuleChange
+from mta.ports.journal import JournalState, Page, RuleChange
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+from mta.timing.clock import wall_ms
 
 _rule_decoder = msgspec.msgpack.Decoder(Rule)
 _FIRST_ENTRIES, _MOST_ENTRIES = 64, 1000  # of a stream, asked for in the first command of a page and in each other
 _TAIL_LENGTH = 10_000  # lines
 _TAIL_TICK = 0.1  # seconds between two looks
+_TAIL_PIECE = 500  # lines made and sent at once
+_FORGOTTEN = 60_000  # ms after which a journal that tells nothing is not shown
+
+_state_decoder = msgspec.json.Decoder(tuple[int, int, dict[str, float]])
 
 
 class StoredOutbox:
-    """Fulfils ports.journal.Outbox."""
+    """Fulfils ports.journal.Outbox and ports.journal.Journals."""
 
     def __init__(self, link: Link, lanes: int) -> None:
         self.lanes = lanes
@@ -41,6 +48,9 @@ class StoredOutbox:
         found = await self._link.command("HGET", keys.JOURNAL_POSITION, lane)
         return found.decode() if found else "0-0"
 
+    async def has(self, lane: int, entry: str) -> bool:
+        return bool(await self._link.command("XRANGE", keys.lane_key(lane, b"events"), entry, entry))
+
     async def read(self, lane: int, after: str, room: int) -> Page:
         """An entry has the events of one step, a hundred bytes or a hundred thousand, and nobody can ask for bytes: so
         few are read first, as the last page tells, and how many more is told by their size."""
@@ -50,7 +60,7 @@ class StoredOutbox:
             rows = await self._link.quick("XRANGE", stream, f"({after}", "+", "COUNT", ask)
             for entry, fields in rows:
                 sizes.append(len(entry) + len(fields[1]))
-                found.append(Entry(entry.decode(), codec.unframed(*fields[1::2])))
+                found.append(Entry(entry.decode(), *fields[1::2]))
             size = sum(sizes)
             if len(rows) < ask or size >= room:
                 if sizes:
@@ -60,8 +70,9 @@ class StoredOutbox:
             ask = max(1, min(_MOST_ENTRIES, (room - size) * len(found) // size))
 
     async def wait(self, positions: Mapping[int, str], seconds: float) -> bool:
-        together = [list(positions)] if not self._link.cluster else [[lane] for lane in positions]
-        waits = [asyncio.ensure_future(self._block(lanes, positions, seconds)) for lanes in together]
+        streams = {keys.lane_key(lane, b"events"): after for lane, after in positions.items()}
+        groups = self._link.together(list(streams))
+        waits = [asyncio.ensure_future(self._block(group, streams, seconds)) for group in groups]
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -70,9 +81,8 @@ class StoredOutbox:
             await asyncio.gather(*waits, return_exceptions=True)
         return any(one.result() for one in done)
 
-    async def _block(self, lanes: Sequence[int], positions: Mapping[int, str], seconds: float) -> bool:
-        streams = [keys.lane_key(lane, b"events") for lane in lanes]
-        after = [positions[lane] for lane in lanes]
+    async def _block(self, streams: Sequence[bytes], positions: Mapping[bytes, str], seconds: float) -> bool:
+        after = [positions[stream] for stream in streams]
         ms = max(1, int(min(seconds, self._link.patience) * 1000))
         return bool(await self._link.command("XREAD", "COUNT", 1, "BLOCK", ms, "STREAMS", *streams, *after))
 
@@ -112,19 +122,32 @@ class StoredOutbox:
     async def changes_done(self, node: str, generation: int) -> None:
         await self._link.command("HSET", keys.JOURNAL_POSITION, f"rules:{node}", generation)
 
+    async def tell(self, state: JournalState) -> None:
+        told = msgspec.json.encode((state.pid, state.told_at, state.metrics))
+        await self._link.command("HSET", keys.JOURNAL_STATES, state.node, told)
+
+    async def journals(self) -> list[JournalState]:
+        raw = await self._link.command("HGETALL", keys.JOURNAL_STATES)
+        told = {node: _state_decoder.decode(text) for node, text in zip(raw[::2], raw[1::2], strict=True)}
+        now = wall_ms()
+        return [JournalState(node.decode(), *state) for node, state in told.items() if abs(now - state[1]) < _FORGOTTEN]
+
 
 class StoredTail:
-    """Fulfils ports.journal.Tail."""
+    """Fulfils ports.journal.Tail and ports.access.LiveEvents."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, lines: Callable[[Sequence[tuple[str, Event]]], bytes]) -> None:
+        """`lines` makes the lines of the log, each with its line end."""
         self._link = link
+        self._lines = lines
 
     async def watched(self) -> bool:
         return bool(await self._link.quick("EXISTS", keys.TAIL_WATCHED))
 
-    async def feed(self, lines: Sequence[bytes]) -> None:
-        for from_ in range(0, len(lines), 500):
-            fields = [word for line in lines[from_ : from_ + 500] for word in (b"l", line)]
+    async def feed(self, events: Sequence[tuple[str, Event]]) -> None:
+        for from_ in range(0, len(events), _TAIL_PIECE):
+            lines = self._lines(events[from_ : from_ + _TAIL_PIECE]).splitlines()
+            fields = [word for line in lines for word in (b"l", line)]
             await self._link.quick("XADD", keys.TAIL, "MAXLEN", "~", _TAIL_LENGTH, "*", *fields)
 
     async def watch(self) -> None:

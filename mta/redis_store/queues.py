@@ -2,23 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, StoreRefuses, StoreUnreached
 from mta.model.ids import DeliveryId, delivery_text
 from mta.model.mail import Claimed, NewMessage, QueueKey, Record
-from mta.ports.queueing import NO_DOOR, Ambiguous, ClaimRequest, Doorway, Due, Fresh, Settled, Settlement
+from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Ambiguous, ClaimRequest, Due, Settled, Settlement
 from mta.redis_store import codec, keys
-from mta.redis_store.accept_step import AcceptStep
 from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
 from mta.redis_store.session import Session
-from mta.redis_store.settle_step import settle_call
+from mta.redis_store.steps.accept import AcceptStep
+from mta.redis_store.steps.settle import settle_call
 from mta.timing.clock import wall_ms
 
 _ANSWERS = {ord("O"): Settled.OK, ord("S"): Settled.STALE, ord("R"): Settled.OLD_RULES, ord("C"): Settled.CANCEL}
 _TO_BE_CANCELED = b"x"  # instead of its content, see claim.lua
 
+_NOTHING: Final[Mapping[QueueKey, int]] = {}
 _UNREADABLE = Record(sender="", recipient="", tags=(), size=0, accepted_at=0, expires_at=0)
 
 
@@ -50,35 +52,42 @@ class Queues:
         self._unseen: dict[
             int, list[tuple[str, int]]
         ] = {}  # by lane: session and number of accepts that may have claimed
-        self._fresh: Fresh | None = None
         self._past_settled: set[asyncio.Task[None]] = set()
         self._prefixes = [keys.lane_prefix(lane) for lane in range(lanes)]
 
     # Intake
 
-    async def accept(self, lane: int, messages: Sequence[NewMessage], door: Doorway = NO_DOOR) -> bool:
+    async def accept(
+        self,
+        lane: int,
+        messages: Sequence[NewMessage],
+        decision: AcceptanceDecision = UNDECIDED,
+        reserved: Mapping[QueueKey, int] = _NOTHING,
+    ) -> Mapping[QueueKey, Sequence[Claimed]] | None:
         await self._link.ensure_safe()
         self._numbers[lane] += 1
         session, number = self._session.id, self._numbers[lane]
-        step = AcceptStep(self._prefixes[lane], self._session.node, self._content, door)
+        step = AcceptStep(self._prefixes[lane], self._session.node, self._content, decision)
         for message in messages:
             await step.add(message)
-        fresh, taken = self._fresh, list[int]()
-        if fresh is not None:
-            step.reserve(fresh)
+        taken = await self._accept(lane, step, session, number, reserved)
+        if taken is None:
+            return None
         try:
-            accepted, taken = await self._accept(lane, step, session, number)
-        finally:
-            if fresh is not None:
-                ours = self._session.id == session  # else it was given up for dead, and these are others' now
-                step.hand_over(fresh, number, taken if ours else ())
-        if accepted:
             await self._ensure_kept()
-        return accepted
+        except BaseException:
+            if any(taken):
+                self._unseen.setdefault(lane, []).append((session, number))
+            raise
+        ours = self._session.id == session  # else it was given up for dead, and these are others' now
+        return step.claimed(number, taken if ours else ())
 
-    async def _accept(self, lane: int, step: AcceptStep, session: str, number: int) -> tuple[bool, list[int]]:
-        """Whether it ran, and how many it claimed of each queue."""
-        step_keys, step_args = step.keys(session), step.args(session, number, self._backlog_hard, self._retention_ms)
+    async def _accept(
+        self, lane: int, step: AcceptStep, session: str, number: int, reserved: Mapping[QueueKey, int]
+    ) -> Sequence[int] | None:
+        """How many deliveries of each queue the step claimed, () = not known; None: the decision was too old."""
+        step_keys = step.keys(session)
+        step_args = step.args(session, number, self._backlog_hard, self._retention_ms, reserved)
         contents = (self._prefixes[lane] + b"content", step.contents) if step.contents else None
         deadline = time.monotonic() + self._timeout
         unsure = False  # a copy of the step may be on its way
@@ -86,12 +95,12 @@ class Queues:
             try:
                 answer = await self._link.call(b"accept", step_keys, step_args, fields=contents)
                 if answer == b"RULES":  # so would any copy be answered: a barrier never sinks
-                    return False, []
+                    return None
                 if answer == b"DUP" and unsure:
                     self._unseen.setdefault(lane, []).append((session, number))
-                    return True, []
+                    return ()
                 if isinstance(answer, list):
-                    return True, answer[1:]
+                    return answer[1:]
                 raise _refusal(answer, session)
             except StoreAway as away:
                 unsure = unsure or not isinstance(away, StoreUnreached | StoreRefuses)
@@ -99,16 +108,13 @@ class Queues:
                     raise  # no copy of the step has run, or ever will
                 if time.monotonic() > deadline:
                     await self._void(session, lane, number, away)
-                    return True, []
+                    return ()
                 await asyncio.sleep(0.05)
             except StoreError as error:
                 if not unsure:
                     raise
                 await self._void(session, lane, number, error)
-                return True, []
-
-    def claim_fresh(self, fresh: Fresh) -> None:
-        self._fresh = fresh
+                return ()
 
     async def _ensure_kept(self) -> None:
         """The step may have opened its connection, to a server nobody has checked; Ambiguous where it is unsafe."""

@@ -7,7 +7,7 @@ import msgspec
 
 from mta.model.errors import UnreadableRule
 from mta.model.rules import Build, Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, SessionState, newest_format
-from mta.ports.rules import SweepState
+from mta.model.sweeps import SweepState
 from mta.redis_store import library
 
 _rule_decoder: Final = msgspec.msgpack.Decoder(Rule)

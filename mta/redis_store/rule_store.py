@@ -25,9 +25,10 @@ from mta.model.rules import (
     SessionState,
     format_of,
 )
-from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, RemovedRule, Step, Trail
+from mta.ports.certainty import made_certain
+from mta.ports.rule_store import Edit, Exists, Put, Removed, RemovedRule, Step, Trail
+from mta.ports.sessions import Confirmed
 from mta.redis_store import codec, keys, rule_records
-from mta.redis_store.certainty import made_certain
 from mta.redis_store.link import Link
 from mta.redis_store.rule_records import identity_of, leads_from, read_change, read_rule, session_state, this_build
 from mta.redis_store.session import Session
@@ -42,7 +43,7 @@ _TOO_FAST: Final = "others keep changing this rule: try again"
 
 
 class StoredRules:
-    """Fulfils ports.rules.RuleStore for one session."""
+    """Fulfils ports.rule_store.RuleStore for one session."""
 
     def __init__(
         self, link: Link, session: Session, lanes: int, max_staleness: float, max_rules: int, retention: float

@@ -4,9 +4,13 @@ Source: Redis documentation, management/persistence; `appendfsync always` replie
 `no-appendfsync-on-rewrite yes` suspends that while a rewrite runs.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
+
+from mta.redis_store.replication import History
+from mta.redis_store.topology.servers import Master
 
 _NEEDED = {
     "appendonly": ("yes", "set `appendonly yes`, or accepted mail is lost at a restart"),
@@ -17,19 +21,19 @@ _NEEDED = {
 
 
 class Found(NamedTuple):
-    """The servers met (by run id), what is wrong with them, how many replicas each wants for a write, whether one takes
-    no writes since it is a replica itself; in a cluster, which server each problem is of."""
+    """What `inspect` found at the masters."""
 
     run_ids: set[bytes]
     problems: list[str]
-    replicas: int
-    read_only: bool
-    servers: list[str]
+    servers: list[str]  # the server of each problem, "" where there is only one
+    replicas: int  # how many replicas must have a write, by the strictest of them
+    read_only: bool  # the only server is a replica, and takes no writes
+    histories: list[History]
 
     def said(self) -> str:
-        """The problems, with their servers in a cluster."""
-        at = [f"{server}: " for server in self.servers] or [""] * len(self.problems)
-        return "; ".join(where + problem for where, problem in zip(at, self.problems, strict=True))
+        """The problems, with their servers in a Cluster."""
+        pairs = zip(self.servers, self.problems, strict=True)
+        return "; ".join(f"{server}: {problem}" if server else problem for server, problem in pairs)
 
     def named(self) -> str:
         """The problems alone."""
@@ -45,46 +49,51 @@ def run_id(info: Any) -> bytes:
     return b""
 
 
-async def inspect(client: Any, cluster: bool) -> Found:
+async def inspect(masters: Iterable[Master]) -> Found:
     """Ask every master for its settings and its persistence."""
-    if cluster:
-        found = Found(set(), [], 0, False, [])
-        for node in client.get_primaries():
-            answer = await _inspect_one(client, {"target_nodes": node})
-            found.run_ids.update(answer.run_ids)
-            found.problems.extend(answer.problems)
-            found.servers.extend(f"{node.host}:{node.port}" for _ in answer.problems)
-            found = found._replace(replicas=max(found.replicas, answer.replicas))
-        return found
-    return await _inspect_one(client, {})
+    found = Found(set(), [], [], 0, False, [])
+    for master in masters:
+        one = await _inspect_one(master)
+        found.run_ids.update(one.run_ids)
+        found.problems.extend(one.problems)
+        found.servers.extend(one.servers)
+        found.histories.extend(one.histories)
+        found = found._replace(replicas=max(found.replicas, one.replicas), read_only=found.read_only or one.read_only)
+    return found
 
 
-async def _inspect_one(client: Any, target: dict[str, Any]) -> Found:
+async def _inspect_one(master: Master) -> Found:
     """Three commands, since every process asks once a second."""
-    info = plain(await client.execute_command("INFO", "server", **target))
+    info = plain(await master.command("INFO", "server"))
     run_ids = {str(info.get("run_id", "")).encode()}
     version = _version(info)
     if version < (7, 0):
         words = f"server version {'.'.join(map(str, version))}: 7.0 or later is needed for Functions"
-        return Found(run_ids, [words], 0, False, [])
+        return Found(run_ids, [words], [master.name], 0, False, [])
     try:
-        names = (*_NEEDED, "min-replicas-to-write")
-        settings = plain(await client.execute_command("CONFIG GET", *names, **target))
+        settings = plain(await master.command("CONFIG GET", *_NEEDED, "min-replicas-to-write"))
     except ResponseError as error:
         words = f"CONFIG may not be read ({error}): allow CONFIG GET, so that durability can be checked"
-        return Found(run_ids, [words], 0, False, [])
+        return Found(run_ids, [words], [master.name], 0, False, [])
     problems = [
         f"{name} is {settings.get(name) or 'unknown'}: {fix}"
         for name, (wanted, fix) in _NEEDED.items()
         if settings.get(name, "") != wanted
     ]
-    state = plain(await client.execute_command("INFO", "persistence", "replication", **target))
+    state = plain(await master.command("INFO", "persistence", "replication"))
     if str(state.get("aof_last_write_status", "ok")) != "ok":
         problems.append("aof_last_write_status is not ok: the server cannot write its append-only file")
-    replicas = int(settings.get("min-replicas-to-write", 0))
-    # A cluster's client finds the new master by itself.
-    read_only = not target and str(state.get("role", "master")) != "master"
-    return Found(run_ids, problems, replicas, read_only, [])
+    # A Cluster's client finds the new master by itself.
+    read_only = not master.name and str(state.get("role", "master")) != "master"
+    history = History.of(state)
+    return Found(
+        run_ids,
+        problems,
+        [master.name] * len(problems),
+        int(settings.get("min-replicas-to-write", 0)),
+        read_only,
+        [] if history is None else [history],
+    )
 
 
 def plain(answer: Any) -> dict[str, Any]:

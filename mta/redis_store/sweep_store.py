@@ -1,28 +1,31 @@
-"""Queues, and what is held and spared, as a sweep walks over them; and how far it is."""
+"""Queues and paused mail as a sweep walks over them and moves them, and how far each sweep is."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
+from mta.model.entries import framed
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey
-from mta.ports.rules import InterceptAnswer, Match, Queued, SweepMove, SweepState
+from mta.model.sweeps import SweepState
+from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+from mta.redis_store.steps import sweep
 from mta.timing.clock import wall_ms
 
 _MOVE_KEYS: Final = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"pauses", b"spares", b"cancels")
 
 _T = TypeVar("_T")
-_Kind = tuple[str, tuple[str, ...], bool, str, int]  # what is counted, and kept for an undo, alike
+_Kind = tuple[str, tuple[str, ...], bool, str, int]  # as sweep.Kind
 
 _state_decoder = msgspec.msgpack.Decoder(SweepState)
 
 
 class StoredSweeps:
-    """Fulfils ports.rules.SweepStore."""
+    """Fulfils ports.sweeps.SweepStore."""
 
     def __init__(self, link: Link, lanes: int, retention: float) -> None:
         self.lanes = lanes
@@ -42,23 +45,20 @@ class StoredSweeps:
     async def pauses(self, lane: int) -> list[str]:
         return await self._names(lane, b"pauses")
 
-    async def spared(self, lane: int) -> list[str]:
-        return await self._names(lane, b"spares")
-
     async def _names(self, lane: int, name: bytes) -> list[str]:
         return [member.decode() for member in await self._link.command("SMEMBERS", keys.lane_key(lane, name))]
 
-    async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[Queued]]:
+    async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
         prefix = keys.lane_prefix(lane)
         due = keys.due_key(prefix, queue.pool.encode(), queue.domain.encode())
         answer = await self._link.call(b"scan", [prefix + b"lane", due, prefix + b"rec"], [cursor, most])
         return int(answer[0]), _queued(answer, queue)[0]
 
-    async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[Queued]]:
+    async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
         answer = await self._link.call(b"scan", self._held_keys(lane, pause), [cursor, most])
         return int(answer[0]), _queued(answer)[0]
 
-    async def first_held(self, lane: int, pause: str, most: int) -> list[Queued]:
+    async def first_held(self, lane: int, pause: str, most: int) -> list[WaitingDelivery]:
         while True:
             answer = await self._link.call(b"first", self._held_keys(lane, pause), ["-inf", most])
             found, unreadable = _queued(answer)
@@ -81,51 +81,32 @@ class StoredSweeps:
         return [prefix + b"lane", keys.held_key(prefix, pause.encode()), prefix + b"rec"]
 
     async def move(
-        self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[Match]
-    ) -> tuple[InterceptAnswer, int]:
+        self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[PlannedMove]
+    ) -> tuple[MoveAnswer, int]:
         prefix = keys.lane_prefix(lane)
         ids, of, rules, tags, events, uncertain, left_rules, _, _, _, spares, raws, shared = zip(*matches, strict=True)
         queues, queue_of = _places(of)
         kinds, kind_of = _places(zip(rules, tags, uncertain, left_rules, spares, strict=True))
         texts = codec.lua_texts
         blob = codec.encode(
-            (
-                move.value,
-                source,
-                generation,
-                self._retention_ms,
-                queues,
-                kinds,
-                texts(ids),
-                queue_of,
-                kind_of,
-                texts(raws),
-                texts([_fate(match) for match in matches]),
-                codec.pairs({one.digest: one.raw for one in shared if one is not None}),
+            sweep.Batch(
+                how=move.value,
+                source=source,
+                generation=generation,
+                retention_ms=self._retention_ms,
+                queues=queues,
+                kinds=[sweep.Kind(*kind) for kind in kinds],
+                ids=texts(ids),
+                queue_of=queue_of,
+                kind_of=kind_of,
+                raws=texts(raws),
+                fates=texts([_fate(match) for match in matches]),
+                shared=codec.pairs({one.digest: one.raw for one in shared if one is not None}),
             )
         )
         step_keys = [*(prefix + name for name in _MOVE_KEYS), *_named(prefix, source, queues, kinds)]
-        count = int(await self._link.call(b"move", step_keys, [blob, codec.framed(events)]))
-        return (InterceptAnswer.OLD_RULES, 0) if count < 0 else (InterceptAnswer.OK, count)
-
-    async def drop_spared(self, lane: int, rule: str, most: int, early: bool = False) -> int:
-        prefix = keys.lane_prefix(lane)
-        step_keys = [prefix + b"lane", keys.spared_key(prefix, rule.encode())]
-        step_keys += [prefix + name for name in (b"spares", b"rec", b"content", b"refs")]
-        return int(await self._link.call(b"drop_spared", step_keys, [rule, most, "1" if early else "", wall_ms()]))
-
-    async def traffic(self) -> int:
-        total = 0
-        for lane in range(self.lanes):
-            counts = await self._link.command("HMGET", keys.lane_key(lane, b"count"), "accepted", "delivered")
-            total += sum(int(count or 0) for count in counts)
-        return total
-
-    async def memory_share(self) -> float:
-        return max(_share(memory) for memory in await self._link.info("memory"))
-
-    async def backlog(self, lane: int) -> int:
-        return int(await self._link.command("XLEN", keys.lane_key(lane, b"events")))
+        count = int(await self._link.call(b"move", step_keys, [blob, framed(events)]))
+        return (MoveAnswer.OLD_RULES, 0) if count < 0 else (MoveAnswer.OK, count)
 
     async def sweeps(self) -> dict[str, SweepState]:
         answer = await self._link.command("HGETALL", keys.RULES_SWEEPS)
@@ -143,14 +124,9 @@ class StoredSweeps:
         return bool(await self._link.call(b"take_sweep", step_keys, [*args, codec.encode(state)]))
 
 
-def _share(memory: Mapping[str, Any]) -> float:
-    limit = int(memory.get("maxmemory", 0)) or int(memory.get("total_system_memory", 0))
-    return int(memory["used_memory"]) / limit if limit else 0.0
-
-
 def _queued(
     answer: Sequence[bytes], queue: QueueKey | None = None
-) -> tuple[list[Queued], list[tuple[bytes, QueueKey]]]:
+) -> tuple[list[WaitingDelivery], list[tuple[bytes, QueueKey]]]:
     """What could be read, and what not (it is parked when it is claimed). Members are ids, with their queue behind it
     where `queue` does not say it."""
     found, unreadable = [], []
@@ -164,7 +140,7 @@ def _queued(
         except codec.UNREADABLE:
             unreadable.append((id_, of))
             continue
-        found.append(Queued(DeliveryId(id_), of, int(float(score)), record, reclaims, raw))
+        found.append(WaitingDelivery(DeliveryId(id_), of, int(float(score)), record, reclaims, raw))
     return found, unreadable
 
 
@@ -190,7 +166,7 @@ def _named(prefix: bytes, source: str, queues: Iterable[QueueKey], kinds: Iterab
     return names
 
 
-def _fate(match: Match) -> bytes:
+def _fate(match: PlannedMove) -> bytes:
     """The new record, or the final status, see keys."""
     if match.record is not None:
         return codec.encode_record(match.record, match.reclaims)

@@ -1,1 +1,1 @@
-"""Forced errors at work: the guard of each process, the orders of the API, the sweep, the statements."""
+"""The rule table in every process that matches: the guard confirms it, failover repairs it."""

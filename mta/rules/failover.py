@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mta.model.rules import NO_HEAD, Head, Rule
-from mta.ports.rules import Trail
+from mta.ports.rule_store import Trail
 
 
 class Loss(NamedTuple):

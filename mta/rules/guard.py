@@ -10,8 +10,10 @@ from mta.model.errors import SessionLost, StoreError, UnreadableRule, severity
 from mta.model.ids import MessageId
 from mta.model.rules import Head, PastDot, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
-from mta.ports.rules import Confirmed, RuleStore
+from mta.ports.rule_store import RuleStore
+from mta.ports.sessions import Confirmed
 from mta.rules.failover import Loss, loss_of
+from mta.timing.alarm import Alarm
 from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ class Guard:
         self._seq = 1  # of the next confirm
         self._known = False  # the table was loaded under this session
         self._passed: deque[Head] = deque(maxlen=_PASSED)  # heads that led to the table, its own the last of them
-        self._alarmed: tuple[Head, Head] | None = None  # heads between which a loss was told
+        self._told: tuple[Head, Head] | None = None  # heads between which a loss was told
         self._unreadable = ""  # why nothing can be confirmed, as it was told
         self._hooks_due = False  # the table was swapped and what is past its dot is not listed yet
         self._listed: dict[tuple[str, str], PastDot] = {}  # (rule, delivery) to tell with the next confirm
@@ -61,7 +63,7 @@ class Guard:
         self._cancel_hooks: list[CancelHook] = []
         self._permit_hooks: list[Callable[[], None]] = []
         self._lost_hooks: list[Callable[[], None]] = []
-        self._hint = asyncio.Event()
+        self._alarm = Alarm()
         self._ready = asyncio.Event()
         self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
@@ -81,6 +83,9 @@ class Guard:
     def may_send_dot(self) -> bool:
         return self._now() < self._permit_until
 
+    def is_fresh(self) -> bool:
+        return self.may_send_dot()
+
     def on_change(self, abort: ChangeHook) -> None:
         self._change_hooks.append(abort)
 
@@ -98,7 +103,7 @@ class Guard:
 
     def start(self) -> asyncio.Task[None]:
         """Begin to confirm; register the hooks before. The task ends by `stop` only."""
-        self._store.on_published(self._hint.set)
+        self._store.on_published(self._alarm.ring)
         self._loop_task = asyncio.create_task(self._run(), name="rule guard")
         return self._loop_task
 
@@ -110,7 +115,7 @@ class Guard:
         """Stop confirming and say goodbye: only after the last dot, and with every claim given back. Without a goodbye
         the session is given up for dead later, and what it still holds is taken back then."""
         self._stopping = True
-        self._hint.set()
+        self._alarm.ring()
         if self._loop_task is not None:
             await self._loop_task
         self._permit_until = float("-inf")
@@ -123,7 +128,6 @@ class Guard:
     async def _run(self) -> None:
         failures = 0
         while not self._stopping:
-            self._hint.clear()  # a hint from here on may be about a change that this confirm does not see
             try:
                 await self.beat()
                 failures = 0
@@ -147,15 +151,8 @@ class Guard:
                 log.exception("rules cannot be confirmed")
                 pause = _RETRY[1]
             if not self._stopping:
-                await self._sleep(pause)
-
-    async def _sleep(self, seconds: float) -> None:
-        """Until the tick, or the first of any number of hints."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._hint.wait()
-        except TimeoutError:
-            pass
+                # A hint during the confirm may be about a change that it did not see: then this returns at once.
+                await self._alarm.sleep(pause)
 
     async def beat(self) -> None:
         """Confirm the table, catching up as often as needed. Raises StoreError (nothing changed), SessionLost,
@@ -243,9 +240,9 @@ class Guard:
         """The store forgot changes (a failover): the rules of both tables are in force, and unconfirmed, until it has
         them again. Any number of processes may do this at once."""
         ours, again = self._table, (*loss.lost, *loss.stands)
-        told = ours.head, head
-        if told != self._alarmed:
-            self._alarmed = told
+        heads = ours.head, head
+        if heads != self._told:
+            self._told = heads
             log.error("the rule table went back from %s to %s; put again: %s", ours, head, _ids(loss.lost))
             if loss.stands:
                 log.error("rules whose removal was lost with it are in force again: %s", _ids(loss.stands))

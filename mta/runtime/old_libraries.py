@@ -51,7 +51,8 @@ class OldLibraries:
             except StoreError as error:
                 log.info("looking for old libraries waits for the store: %s", error)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), _LOOK_EVERY)
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._stopping.wait()
 
     def stop(self) -> None:
         self._stopping.set()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from mta.ingress.crew import Seat
+from mta.ingress.worker_loads import LoadSlot
 from mta.runtime.heartbeat import LOOK_EVERY, Heartbeat, StallWatch, new_memory
 
 log = logging.getLogger(__name__)
@@ -18,15 +19,16 @@ log = logging.getLogger(__name__)
 _REPLACE_TIMEOUT: Final = 120.0  # seconds
 _BACKOFF_MAX: Final = 10.0  # seconds between restarts of a process that keeps dying
 _LONG_LIFE: Final = 30.0  # seconds after which a death is the first of its kind
+_KILLED: Final = 5.0  # seconds until the end of a process that was killed is known
 
 
 class Role(NamedTuple):
-    """A kind of process: its command, how many, which listening sockets it inherits, and where each has its seat."""
+    """A kind of process: its command, how many, which listening sockets it inherits, and the load slot of each."""
 
     module: str
     processes: int
     sockets: tuple[int, ...] = ()
-    seats: tuple[Seat, ...] = ()
+    load_slots: tuple[LoadSlot, ...] = ()
 
 
 class Process:
@@ -111,7 +113,7 @@ class Process:
             self._role.module,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=(self._memory, *self._role.sockets, *{seat.memory for seat in self._role.seats}),
+            pass_fds=(self._memory, *self._role.sockets, *{slot.memory for slot in self._role.load_slots}),
         )
         assert process.stdin is not None
         with contextlib.suppress(ConnectionError):  # one that died at once is reaped like any other
@@ -119,10 +121,14 @@ class Process:
         return process
 
     def drain(self) -> None:
-        """Close its pipe: it finishes what it holds and ends."""
+        """Close its pipe: it finishes what it holds and ends. That has the priority of this process, where the system
+        lets us give it: on a busy machine one that is niced would take a minute for its last tenth of a second."""
         self._stopping = True
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
+        if self.pid is not None:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0))
 
     async def replace(self) -> None:
         """Drain it and start it anew, with the settings of now."""
@@ -131,7 +137,8 @@ class Process:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            await asyncio.wait_for(self.ready.wait(), _REPLACE_TIMEOUT)
+            async with asyncio.timeout(_REPLACE_TIMEOUT):
+                await self.ready.wait()
         except TimeoutError:
             log.error("%s was not replaced within %.0f s; it is killed", self._name, _REPLACE_TIMEOUT)
             self._kill()
@@ -141,15 +148,19 @@ class Process:
             self._process.send_signal(signal.SIGHUP)
 
     async def gone(self, seconds: float) -> None:
-        """Wait until it has drained; past `seconds` it is killed."""
+        """Wait until it has drained; past `seconds` it is killed, and waited for no longer than a kill takes."""
         if self._task is None:
             return
-        try:
-            await asyncio.wait_for(asyncio.shield(self._task), seconds)
-        except TimeoutError:
-            log.error("%s did not drain within %.0f s; it is killed", self._name, seconds)
+        await asyncio.wait((self._task,), timeout=seconds)
+        if not self._task.done():
+            log.error("%s (pid %s) did not drain within %.0f s; it is killed", self._name, self.pid, seconds)
             self._kill()
-            await self._task
+            await asyncio.wait((self._task,), timeout=_KILLED)
+        if not self._task.done():
+            log.error("%s (pid %s) was killed and is not known to have ended", self._name, self.pid)
+            self._task.cancel()
+        elif (error := self._task.exception()) is not None:
+            log.error("%s was not looked after any more", self._name, exc_info=error)
 
     def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:

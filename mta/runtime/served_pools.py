@@ -62,4 +62,5 @@ class ServedPools:
                 log.debug("pools not read: %s", error)
             await asyncio.sleep(_LOOK_EVERY)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hint.wait(), _LOOK_ANYWAY - _LOOK_EVERY)
+                async with asyncio.timeout(_LOOK_ANYWAY - _LOOK_EVERY):
+                    await self._hint.wait()

@@ -38,6 +38,7 @@ class StoreWatch:
         and may raise StoreError."""
         self._room = room
         self._short: Space | None = None
+        self._link = link
         self._probe = StoreProbe(link)
         self._name = address_of(url)
         self._identity = identity
@@ -57,6 +58,8 @@ class StoreWatch:
             self._tell_room(self._room.look())
             trouble = await self._look()
             self._tell(trouble)
+            if failover := self._link.take_failover():
+                log.error("%s", failover)
             if trouble is None:
                 try:
                     await self._identity.look()

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from mta.ingress.crew import Crew, Seat, seats
 from mta.ingress.turn_away import TurnAway
+from mta.ingress.worker_loads import LoadSlot, WorkerLoads, load_slots
 from mta.model.errors import SettingsError, StoreError
 from mta.model.secret_urls import hide_password
 from mta.model.settings import Settings
@@ -43,7 +43,9 @@ from mta.runtime.wiring import journal_name, open_link, patiently
 log = logging.getLogger(__name__)
 
 _STORE_AWAY: Final = 60.0  # seconds that a starting node waits for its store; then systemd, or a person, sees it fail
-_BACKOFF_MAX: Final = 10.0  # seconds between restarts of a server that keeps dying
+_CLOSES: Final = 5.0  # seconds beyond the drain timeout that a worker has to end
+_ENDS: Final = 15.0  # seconds that each of the others has to end: no delivery in flight waits there
+_LAST_LOOKS: Final = 5.0  # seconds that the watches have to end, and as many for the goodbye
 
 
 class Supervisor:
@@ -76,7 +78,7 @@ class Supervisor:
         _check_log(self._settings)
         warn_of_few_descriptors(self._settings, raise_descriptor_limit())
         self._bind()
-        self._turn_away = TurnAway(self._smtp, Crew.alone())
+        self._turn_away = TurnAway(self._smtp, WorkerLoads.alone())
         self._turn_away.start()
         watches: list[asyncio.Task[None]] = []
         try:
@@ -99,11 +101,8 @@ class Supervisor:
             self._turn_away.stop()
             self._folder.forget_api_url()
             await self._drain()
-            for watch in watches:
-                watch.cancel()
-            await asyncio.gather(*watches, return_exceptions=True)
-            if self._name is not None:
-                await self._name.leave()
+            await _end(watches)
+            await self._say_goodbye()
             if self._link is not None:
                 await self._link.close()
             if self._embedded is not None:
@@ -182,9 +181,9 @@ class Supervisor:
         for lane in range(self._outbox.lanes):
             await self._outbox.release(lane, journal_name(self._settings.node.name, pid))
 
-    def _reaped(self, seat: Seat | None, pid: int) -> None:
-        if seat is not None:
-            Crew.at(seat).leave()
+    def _reaped(self, load_slot: LoadSlot | None, pid: int) -> None:
+        if load_slot is not None:
+            WorkerLoads.at(load_slot).leave()
 
         async def bury() -> None:
             for attempt in range(60):
@@ -205,7 +204,7 @@ class Supervisor:
         table: dict[str, Role] = {}
         if "smtp" in node.roles or "delivery" in node.roles:
             sockets = tuple(sock.fileno() for sock in self._smtp)
-            table["worker"] = Role("mta.runtime.worker", workers, sockets, seats(workers) if sockets else ())
+            table["worker"] = Role("mta.runtime.worker", workers, sockets, load_slots(workers) if sockets else ())
         if "delivery" in node.roles:
             table["sweeper"] = Role("mta.runtime.sweeper", 1)
         if "journal" in node.roles:
@@ -217,19 +216,22 @@ class Supervisor:
     def _start_processes(self) -> None:
         for name, role in self._roles().items():
             for number in range(role.processes):
-                seat = role.seats[number] if role.seats else None
+                load_slot = role.load_slots[number] if role.load_slots else None
                 label = f"{name}-{number + 1}" if role.processes > 1 else name
-                boot, reaped = partial(self._boot, role, seat), partial(self._reaped, seat)
+                boot, reaped = partial(self._boot, role, load_slot), partial(self._reaped, load_slot)
                 process = Process(label, role, boot, reaped, self._settings.delivery.lease)
                 process.start()
                 self._processes.append((name, process))
+
+    def _of(self, role: str) -> list[Process]:
+        return [process for name, process in self._processes if name == role]
 
     def _pids(self) -> set[int]:
         """Of the processes that run now."""
         return {process.pid for _, process in self._processes if process.pid is not None}
 
-    def _boot(self, role: Role, seat: Seat | None, heartbeat: int) -> bytes:
-        return boot_line(self._settings, self._redis_url, role.sockets, seat, heartbeat)
+    def _boot(self, role: Role, load_slot: LoadSlot | None, heartbeat: int) -> bytes:
+        return boot_line(self._settings, self._redis_url, role.sockets, load_slot, heartbeat)
 
     async def _wait_ready(self) -> None:
         """The API's URL is told as soon as the API listens: it answers also while the node is not ready. Raises
@@ -281,19 +283,37 @@ class Supervisor:
         log.info("the delivery log was reopened, settings are reloaded; listen addresses change with a restart only")
 
     async def _drain(self) -> None:
-        """Intake and delivery first; the journal last, so that it writes what they still settled."""
+        """Intake and delivery first; the journal last, so that it writes what they still settled. The sweeper has from
+        the beginning on, since it may get little of a busy machine."""
         for sock in self._smtp:  # with the workers' copies: new clients go elsewhere now
             sock.close()
-        timeout = self._settings.node.drain_timeout + 5.0
-        for group in (("worker", "sweeper"), ("api",), ("journal",)):
-            members = [process for name, process in self._processes if name in group]
-            for process in members:
+        whole = self._settings.node.drain_timeout + _CLOSES
+        for process in self._of("sweeper"):
+            process.drain()
+        for role, seconds in (("worker", whole), ("api", _ENDS), ("sweeper", _ENDS), ("journal", _ENDS)):
+            for process in self._of(role):
                 process.drain()
-            await asyncio.gather(*(process.gone(timeout) for process in members))
-        if self._reaping:
-            await asyncio.wait(self._reaping, timeout=5.0)
+            await asyncio.gather(*(process.gone(seconds) for process in self._of(role)))
         for sock in self._api:
             sock.close()
+
+    async def _say_goodbye(self) -> None:
+        """For the last processes and for the node; a store that does not answer learns it by itself."""
+        words = set(self._reaping)
+        if self._name is not None:
+            words.add(asyncio.create_task(self._name.leave()))
+        if words:
+            await asyncio.wait(words, timeout=_LAST_LOOKS)
+
+
+async def _end(watches: list[asyncio.Task[None]]) -> None:
+    """Cancel them; none of them keeps the node from ending."""
+    for watch in watches:
+        watch.cancel()
+    if watches:
+        _, left = await asyncio.wait(watches, timeout=_LAST_LOOKS)
+        for watch in left:
+            log.error("%s does not end; the node ends without it", watch.get_name())
 
 
 def _check_log(settings: Settings) -> None:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from msgspec.structs import replace
-
+from mta.log_file.delivery_log import DeliveryLog
+from mta.log_file.lines import log_lines
 from mta.model.errors import (
     SettingsError,
     StoreAway,
@@ -22,19 +22,23 @@ from mta.model.errors import (
 )
 from mta.model.secret_urls import has_password
 from mta.model.settings import RedisSettings, Settings
+from mta.ports.event_sinks import EventSink
+from mta.ports.spool import Spool
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.content import StoredContent
 from mta.redis_store.foundation import Foundation
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.link import Link
+from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.queues import Queues
 from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import Session
-from mta.redis_store.spare_store import StoredSpares
 from mta.redis_store.sweep_store import StoredSweeps
+from mta.redis_store.undo_copy_store import StoredUndoCopies
+from mta.spool_files.spool import FileSpool
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +67,12 @@ class Store:
         )
         self.rules = StoredRules(link, session, lanes, cluster.max_staleness, settings.rules.max_rules, retention)
         self.sweeps = StoredSweeps(link, lanes, retention)
-        self.spares = StoredSpares(link, lanes, settings.rules.undo_window)
+        self.undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
         self.books = StoredBooks(link, lanes)
-        self.messages = StoredMessages(link, lanes, retention, session.node)
+        self.messages = StoredMessages(link, lanes, retention)
+        self.load = MeasuredLoad(link, lanes)
         self.outbox = StoredOutbox(link, lanes)
-        self.tail = StoredTail(link)
+        self.tail = StoredTail(link, log_lines)
         self.limits = StoredLimits(link, session)
 
 
@@ -152,10 +157,7 @@ async def check_store(redis: RedisSettings) -> Link:
 
 def _link(redis: RedisSettings, url: str, crowded: bool) -> Link:
     """Raises SettingsError."""
-    password = read_password(redis)
-    user, url_password = _of_cluster(url)
-    known = replace(redis, username=user or redis.username)
-    return Link(url, known, password if url_password is None else url_password, crowded=crowded)
+    return Link(url, redis, read_password(redis), crowded=crowded)
 
 
 def trouble_of(error: StoreError, redis: RedisSettings, url: str) -> str:
@@ -179,14 +181,6 @@ def address_of(url: str) -> str:
     return where.path if where.scheme == "unix" else where.netloc.rpartition("@")[2]
 
 
-def _of_cluster(url: str) -> tuple[str, str | None]:
-    """User and password in the URL of a Cluster, whose client is given a host and no URL."""
-    where = urlsplit(url)
-    if where.scheme != "redis+cluster":
-        return "", None
-    return unquote(where.username or ""), None if where.password is None else unquote(where.password)
-
-
 async def patiently(call: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
     """Repeat `call`, which may be repeated, until the store has answered it. Raises StoreAway when told to stop."""
     while True:
@@ -201,6 +195,16 @@ async def patiently(call: Callable[[], Awaitable[None]], stopping: asyncio.Event
 def journal_name(node: str, pid: int) -> str:
     """The name that a node's journal process leases lanes under."""
     return f"{node}.{pid}"
+
+
+def open_log(settings: Settings) -> EventSink:
+    """Raises OSError: the log cannot be written, or another process writes it."""
+    return DeliveryLog(settings.journal.log_path, log_lines)
+
+
+def open_spool(settings: Settings) -> Spool:
+    """Raises OSError: its folder cannot be used, or another process has it."""
+    return FileSpool(f"{settings.node.data_dir}/journal", settings.journal.spool_max)
 
 
 def read_password(redis: RedisSettings) -> str | None:

@@ -4,20 +4,21 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
+from mta.admission.at_acceptance import AcceptanceRules
+from mta.admission.group_commit import STORE_FULL, GroupCommit
+from mta.admission.submission import TrustedSubmissions
 from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
-from mta.ingress.admission import STORE_FULL, Admission
-from mta.ingress.crew import Crew
-from mta.ingress.door import Door
 from mta.ingress.listener import Listener
-from mta.ingress.reception import Reception
 from mta.ingress.turn_away import TurnAway
+from mta.ingress.worker_loads import WorkerLoads
 from mta.model.errors import StoreError, reason_of
+from mta.policy.served_pools import SERVES
 from mta.policy.shaping import Shaping
+from mta.ports.admission import ClaimOnAccept
 from mta.redis_store import keys
 from mta.rules.guard import Guard
-from mta.rules.unserved import SERVES
 from mta.runtime.child import Child, run
 from mta.runtime.room import Room
 from mta.runtime.served_pools import ServedPools, held
@@ -37,19 +38,29 @@ _PATIENCE = 2.0  # seconds until a store that does not answer is taken to be awa
 _LAST_WRITES = 2.0  # seconds after the drain timeout for outcomes that wait for the store
 
 
-class Intake:
+class Inbound:
     """The way in of this process."""
 
-    def __init__(self, child: Child, store: Store, guard: Guard, waiting: TurnAway) -> None:
+    def __init__(
+        self, child: Child, store: Store, guard: Guard, waiting: TurnAway, delivery: ClaimOnAccept | None
+    ) -> None:
+        """`delivery` is that of this process, if it delivers."""
         settings = child.settings
         self._probe = StoreProbe(store.link)
-        door = Door(guard, settings.node.name, settings.rules.undo_window)
+        rules = AcceptanceRules(guard, settings.node.name, settings.rules.undo_window)
         self._room = Room(settings)
-        self.admission = Admission(store.queues, settings.smtp.commit_delay, door.ask, has_room=self._room.takes)
-        reception = Reception(settings)
+        self.admission = GroupCommit(
+            store.queues,
+            settings.smtp.commit_delay,
+            rules.decide,
+            delivery=delivery,
+            clients=lambda: self.listener.connections_open,
+            has_room=self._room.takes,
+        )
+        submissions = TrustedSubmissions(settings, self.admission)
         self._waiting = waiting
         self._sockets = waiting.sockets
-        self.listener = Listener(self._sockets, settings, reception, self.admission, waiting.crew)
+        self.listener = Listener(self._sockets, settings, submissions, self.admission, waiting.loads)
 
     def start(self) -> None:
         """Mail is taken from now on."""
@@ -84,7 +95,7 @@ class Intake:
         await self._probe.close()
 
 
-class Outgo:
+class Outbound:
     """The way out of this process."""
 
     def __init__(self, child: Child, store: Store, guard: Guard) -> None:
@@ -136,8 +147,10 @@ class Worker:
             store.rules, settings.node.name, metrics=self._metrics, protected=settings.rules.protected_tags
         )
         waiting.because(self._why_it_waits)
-        self._intake = Intake(child, store, self._guard, waiting) if "smtp" in settings.node.roles else None
-        self._outgo = Outgo(child, store, self._guard) if "delivery" in settings.node.roles else None
+        self._outbound = Outbound(child, store, self._guard) if "delivery" in settings.node.roles else None
+        delivery = self._outbound.dispatcher if self._outbound is not None else None
+        smtp = "smtp" in settings.node.roles
+        self._inbound = Inbound(child, store, self._guard, waiting, delivery) if smtp else None
         self._reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
         store.link.hear(keys.DEAD_CHANNEL, lambda session: self._reaper.look_now())
 
@@ -147,15 +160,15 @@ class Worker:
         essential(self._guard.start())
         essential(self._store.link.listen())
         await self._child.unless_stopped(self._guard.ready())
-        if self._outgo is not None:
-            watchers.append(essential(asyncio.create_task(self._outgo.pools.follow(), name="served pools")))
-            watchers.append(essential(asyncio.create_task(self._outgo.watch(), name="settler")))
-            self._outgo.dispatcher.start()
-            for task in self._outgo.dispatcher.tasks:
+        if self._outbound is not None:
+            watchers.append(essential(asyncio.create_task(self._outbound.pools.follow(), name="served pools")))
+            watchers.append(essential(asyncio.create_task(self._outbound.watch(), name="settler")))
+            self._outbound.dispatcher.start()
+            for task in self._outbound.dispatcher.tasks:
                 essential(task)
-        if self._intake is not None:
-            watchers.append(essential(asyncio.create_task(self._intake.watch_store(), name="store watch")))
-            self._intake.start()
+        if self._inbound is not None:
+            watchers.append(essential(asyncio.create_task(self._inbound.watch_store(), name="store watch")))
+            self._inbound.start()
         self._child.ready()
         await self._child.stopping.wait()
         await self._drain()
@@ -170,7 +183,7 @@ class Worker:
 
     async def _drain(self) -> None:
         seconds = self._child.settings.node.drain_timeout
-        parts = [part.drain(seconds) for part in (self._intake, self._outgo) if part is not None]
+        parts = [part.drain(seconds) for part in (self._inbound, self._outbound) if part is not None]
         goodbye = False
         try:
             async with asyncio.timeout(seconds + _LAST_WRITES):
@@ -186,30 +199,31 @@ class Worker:
     def _metrics(self) -> Mapping[str, float]:
         """Put beside each confirmation; control_api/metrics.py shows them, and knows what each of them says."""
         found: dict[str, float] = {"reaped": self._reaper.reaped, "reclaimed": self._reaper.reclaimed}
-        if self._intake is not None:
-            admission, listener = self._intake.admission, self._intake.listener
+        if self._inbound is not None:
+            admission = self._inbound.admission
             found["intake:accepted"] = admission.accepted
             found["intake:deferred"] = admission.deferred
             found["intake:rejected"] = admission.rejected
             found["intake:unanswered"] = admission.unanswered
-            found["intake:refused"] = listener.refused
+            found["intake:refused"] = admission.refused
             found["accepted_deliveries"] = admission.accepted_recipients
             found["accepted_bytes"] = admission.accepted_bytes
-            found["connections_in"] = listener.connections_open
-        if self._outgo is not None:
-            settler = self._outgo.settler
-            found["claimed"] = self._outgo.dispatcher.claimed
+            found["connections_in"] = self._inbound.listener.connections_open
+        if self._outbound is not None:
+            settler = self._outbound.settler
+            found["claimed"] = self._outbound.dispatcher.claimed
             found["stale"] = settler.stale
             found |= {f"settled:{what}": count for what, count in settler.outcomes.items()}
             found |= settler.returns.metrics()
-            found |= self._outgo.egress.metrics()
-            found |= dict.fromkeys((SERVES + pool for pool in self._outgo.pools()), 1)
+            found |= self._outbound.egress.metrics()
+            found |= dict.fromkeys((SERVES + pool for pool in self._outbound.pools()), 1)
         return found
 
 
 async def main(child: Child) -> None:
     roles = tuple(role for role in ("smtp", "delivery") if role in child.settings.node.roles)
-    waiting = TurnAway(child.listeners(), Crew.at(child.boot.seat) if child.boot.seat else Crew.alone())
+    slot = child.boot.load_slot
+    waiting = TurnAway(child.listeners(), WorkerLoads.alone() if slot is None else WorkerLoads.at(slot))
     waiting.start()
     try:
         store = await open_store(

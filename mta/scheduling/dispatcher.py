@@ -11,12 +11,13 @@ from mta.model.ids import message_of
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import ReturnReason, Stage, Verdict
 from mta.policy.retry import has_expired
+from mta.policy.rule_effect import effect_of
 from mta.ports.delivery import Deliver
 from mta.ports.queueing import ClaimRequest, Claims
 from mta.ports.rules import Rules
 from mta.scheduling.claim_lanes import ClaimLane, ClaimLanes
 from mta.scheduling.queue_room import QueueRoom
-from mta.scheduling.settlement import canceled_outcome, forced_outcome, returned_outcome
+from mta.scheduling.settlement import canceled_outcome, returned_outcome
 from mta.scheduling.settler import Settler
 from mta.timing.clock import wall_ms
 
@@ -67,7 +68,6 @@ class Dispatcher:
         self.claimed = self.intercepted = self.deferred = self.parked = self.expired = 0
 
     def start(self) -> None:
-        self._claims.claim_fresh(self)
         self._rules.on_permit(self._lanes.wake_all)
         loop = asyncio.get_running_loop()
         self.tasks = [loop.create_task(self._run(lane)) for lane in self._lanes]
@@ -231,7 +231,7 @@ class Dispatcher:
                 continue
             rule = match(pool, "", domain, one.record.labels)
             if rule is not None:
-                outcome = forced_outcome(rule, table.head.generation, Stage.ATTEMPT)
+                outcome = effect_of(rule, table.head.generation, Stage.ATTEMPT)
                 self.intercepted += outcome.verdict is Verdict.INTERCEPTED
                 self.deferred += outcome.verdict is Verdict.TEMPORARY
                 self._settler.settle(one, outcome)

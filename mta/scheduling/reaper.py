@@ -9,7 +9,7 @@ from collections.abc import Callable
 from mta.model.errors import StoreError, severity
 from mta.ports.delivery import LimitStore
 from mta.ports.queueing import Reclaims
-from mta.ports.rules import RuleStore
+from mta.ports.sessions import SessionStore
 
 _BATCH = 100
 _LOOK_EVERY = 3.0  # seconds, at most
@@ -22,7 +22,7 @@ class Reaper:
 
     def __init__(
         self,
-        store: RuleStore,
+        store: SessionStore,
         claims: Reclaims,
         limits: LimitStore,
         lease: float,
@@ -51,12 +51,15 @@ class Reaper:
         while True:
             self._hint.clear()
             try:
-                await asyncio.shield(self.look())
+                looking = asyncio.ensure_future(self.look())
+                looking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may hear of it
+                await asyncio.shield(looking)
             except StoreError as error:
                 self.blind()
                 _log.log(severity(error), "looking for dead sessions waits for the store: %s", error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hint.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._hint.wait()
 
     def blind(self) -> None:
         """The store was away, and nobody could confirm: only time that was watched counts."""

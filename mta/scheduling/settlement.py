@@ -5,15 +5,13 @@ from typing import NamedTuple
 import msgspec
 
 from mta.model.endings import Commons, Final, Shared, short
-from mta.model.events import Event, EventType
+from mta.model.events import EventType, delivery_event
 from mta.model.mail import Claimed, Record
-from mta.model.outcomes import EXPIRED, Class, Forced, Origin, Outcome, Reply, ReturnReason, Stage, Verdict
-from mta.model.rules import Rule
+from mta.model.outcomes import EXPIRED, NO_ATTEMPT, Class, Origin, Outcome, Reply, ReturnReason, Verdict
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import given_up, gives_up
 from mta.policy.mx import is_relayed
 from mta.policy.retry import next_attempt
-from mta.policy.rule_table import verdict_of
 from mta.policy.shaping import Shaping
 from mta.ports.queueing import Move, Settlement
 
@@ -63,59 +61,52 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
 
 def park(claimed: Claimed, now: int, terms: Terms, reason: str) -> Settlement:
     """Put aside, visible and releasable, what keeps failing inside."""
-    event = _event(claimed, _LOCAL, now, terms, EventType.PARKED, claimed.record.attempts, reason=reason)
+    record, uncertain = claimed.record, _uncertain(claimed, False)
+    event = delivery_event(
+        EventType.PARKED, now, terms.node, claimed.id, claimed.queue, record, NO_ATTEMPT, record.attempts,
+        reason=reason, uncertain=uncertain,
+    )  # fmt: skip
     return Settlement(
-        claimed.id, claimed.token, claimed.queue, Move.PARK, claimed.record.tags, _encode(event), b"",
-        uncertain=_uncertain(claimed, False), left_rule=claimed.record.deferred_by,
+        claimed.id, claimed.token, claimed.queue, Move.PARK, record.tags, _encode(event), b"",
+        uncertain=uncertain, left_rule=record.deferred_by,
     )  # fmt: skip
 
 
 def expire(claimed: Claimed, now: int, terms: Terms) -> Settlement:
     """End a delivery whose time was over before an attempt began; the last reply is kept."""
-    record = claimed.record
-    outcome = _LOCAL if record.last is None else msgspec.structs.replace(_LOCAL, reply=record.last)
+    record, uncertain = claimed.record, _uncertain(claimed, False)
+    outcome = NO_ATTEMPT if record.last is None else msgspec.structs.replace(NO_ATTEMPT, reply=record.last)
     final, shared = _final(claimed, outcome, now, terms, record.attempts)
-    event = _event(claimed, outcome, now, terms, EventType.EXPIRATION, record.attempts, enhanced=EXPIRED)
+    event = delivery_event(
+        EventType.EXPIRATION, now, terms.node, claimed.id, claimed.queue, record, outcome, record.attempts,
+        enhanced=EXPIRED, uncertain=uncertain,
+    )  # fmt: skip
     return Settlement(
         claimed.id, claimed.token, claimed.queue, Move.END, record.tags, _encode(event), b"",
-        ended=Class.EXPIRED, uncertain=_uncertain(claimed, False), left_rule=record.deferred_by,
+        ended=Class.EXPIRED, uncertain=uncertain, left_rule=record.deferred_by,
         final=final, shared=shared,
     )  # fmt: skip
 
 
 def escaped(claimed: Claimed, now: int, terms: Terms, mta: str, mx: str, remote_ip: str) -> bytes:
     """The encoded event of a dot that was written while its permit ran out."""
-    outcome = msgspec.structs.replace(_LOCAL, mta=mta, mx=mx, remote_ip=remote_ip, reply=Reply(0))
-    return _encode(_event(claimed, outcome, now, terms, EventType.ESCAPED, claimed.record.attempts + 1, reason=_ESCAPE))
-
-
-def forced_outcome(rule: Rule, generation: int, stage: Stage, before: Outcome | None = None) -> Outcome:
-    """What a rule makes of a delivery; `before` is what an attempt had come to meanwhile."""
-    verdict = verdict_of(rule)
-    reply, forced = Reply(rule.code, rule.extended, rule.description), Forced(rule.id, generation, stage)
-    if before is None:
-        return Outcome(verdict, reply, Origin.FORCED, forced=forced, reason=rule.reason, spare=rule.undo)
-    return msgspec.structs.replace(
-        before,
-        verdict=verdict,
-        reply=reply,
-        origin=Origin.FORCED,
-        forced=forced,
-        category="",
-        reason=rule.reason,
-        spare=rule.undo,
-    )
+    record = claimed.record
+    outcome = msgspec.structs.replace(NO_ATTEMPT, mta=mta, mx=mx, remote_ip=remote_ip, reason=_ESCAPE)
+    event = delivery_event(
+        EventType.ESCAPED, now, terms.node, claimed.id, claimed.queue, record, outcome, record.attempts + 1,
+        uncertain=_uncertain(claimed, False),
+    )  # fmt: skip
+    return _encode(event)
 
 
 def canceled_outcome(before: Outcome | None = None) -> Outcome:
     """The end of a delivery whose message somebody cancels; `before` is what an attempt had come to meanwhile."""
     return msgspec.structs.replace(
-        _LOCAL if before is None else before,
+        NO_ATTEMPT if before is None else before,
         verdict=Verdict.CANCELED,
         reply=Reply(0),
         origin=Origin.LOCAL,
         forced=None,
-        category="",
         reason="canceled",
     )
 
@@ -125,7 +116,6 @@ def returned_outcome(reason: ReturnReason) -> Outcome:
     return Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL, reason=reason.words, returned=reason)
 
 
-_LOCAL = Outcome(Verdict.PERMANENT, Reply(0, "", ""), Origin.LOCAL)
 _ESCAPE = "the permit ran out while the final dot was being written"
 
 
@@ -144,26 +134,31 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
     # What only we can know must not be lost with the claim: the remote took it, refused it, or may have taken it.
     late = None if outcome.origin is _REMOTE or outcome.uncertain else b""
     final, shared = _final(claimed, outcome, now, terms, attempts)
+    uncertain = not delivered and _uncertain(claimed, outcome.uncertain)
+    event = delivery_event(
+        kind, now, terms.node, claimed.id, claimed.queue, record, outcome, attempts,
+        enhanced=enhanced, uncertain=uncertain,
+    )  # fmt: skip
     return Settlement(
         claimed.id,
         claimed.token,
         claimed.queue,
         _END,
         record.tags,
-        _encode(_event(claimed, outcome, now, terms, kind, attempts, enhanced)),
+        _encode(event),
         late,
         ended,
         forced.stage.value if forced is not None and intercepted else "",
         generation=forced.generation if forced is not None else -1,
         # A deferral that used up the delivery's time is no interception: the books of the rule say "other".
         rule=forced.rule if forced is not None and intercepted else "",
-        uncertain=not delivered and _uncertain(claimed, outcome.uncertain),
+        uncertain=uncertain,
         delivered_late=delivered,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
         final=final,
         shared=shared,
-        spare_ms=terms.undo_ms if intercepted and outcome.spare else 0,
+        spare_ms=terms.undo_ms if intercepted and outcome.undoable else 0,
     )
 
 
@@ -171,18 +166,21 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
     """Kept by a pause; no attempt is counted. It was due: what was never tried keeps the place it came with."""
     record, forced = claimed.record, outcome.forced
     assert forced is not None  # only a pause holds
+    uncertain = _uncertain(claimed, outcome.uncertain)
+    event = delivery_event(
+        EventType.HOLD, now, terms.node, claimed.id, claimed.queue, record, outcome, record.attempts,
+        uncertain=uncertain,
+    )  # fmt: skip
     return Settlement(
         claimed.id,
         claimed.token,
         claimed.queue,
         Move.HOLD,
         record.tags,
-        _encode(_event(claimed, outcome, now, terms, EventType.HOLD, record.attempts)),
+        _encode(event),
         b"",
         due_at=now if record.attempts else min(now, record.scheduled_at or record.accepted_at),
-        record=msgspec.structs.replace(
-            record, held_at=now, deferred_by="", uncertain=_uncertain(claimed, outcome.uncertain)
-        ),
+        record=msgspec.structs.replace(record, held_at=now, deferred_by="", uncertain=uncertain),
         generation=forced.generation,
         rule=forced.rule,
         past_dot_of=outcome.past_dot_of,
@@ -219,7 +217,11 @@ def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, attempts:
 def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: int) -> Settlement:
     record, forced = claimed.record, outcome.forced
     attempts = record.attempts + 1
-    event = _event(claimed, outcome, now, terms, EventType.TRANSIENT_FAILURE, attempts, next_attempt=due_at)
+    uncertain = _uncertain(claimed, outcome.uncertain)
+    event = delivery_event(
+        EventType.TRANSIENT_FAILURE, now, terms.node, claimed.id, claimed.queue, record, outcome, attempts,
+        next_attempt=due_at, uncertain=uncertain,
+    )  # fmt: skip
     late = b""
     if outcome.origin is Origin.REMOTE or outcome.uncertain:
         late = _encode(msgspec.structs.replace(event, type=EventType.LATE_OUTCOME, next_attempt=0))
@@ -228,7 +230,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
         record,
         attempts=attempts,
         last=short(outcome.reply),
-        uncertain=_uncertain(claimed, outcome.uncertain),
+        uncertain=uncertain,
         deferred_by=rule or record.deferred_by,
         unintelligible=record.unintelligible + outcome.unintelligible,
     )
@@ -266,50 +268,4 @@ def _return(claimed: Claimed, outcome: Outcome, now: int) -> Settlement:
         record=msgspec.structs.replace(record, uncertain=True) if doubt else None,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
-    )
-
-
-def _event(
-    claimed: Claimed,
-    outcome: Outcome,
-    now: int,
-    terms: Terms,
-    kind: EventType,
-    attempt: int,
-    enhanced: str | None = None,
-    *,
-    reason: str = "",
-    next_attempt: int = 0,
-) -> Event:
-    record, reply = claimed.record, outcome.reply
-    return Event(
-        kind,
-        now,
-        claimed.id,
-        terms.node,
-        record.tags,
-        claimed.queue.pool,
-        outcome.mta,
-        record.sender,
-        record.recipient,
-        claimed.queue.domain,
-        attempt,
-        outcome.mx,
-        outcome.remote_ip,
-        outcome.tls,
-        reply.code,
-        reply.enhanced if enhanced is None else enhanced,
-        reply.text,
-        outcome.origin,
-        outcome.category,
-        reason or outcome.reason,
-        outcome.forced,
-        record.size,
-        record.accepted_at,
-        next_attempt,
-        outcome.duration_ms if outcome.mta else None,
-        record.client,
-        record.properties,
-        record.tenant,
-        outcome.verdict is not _DELIVERED and _uncertain(claimed, outcome.uncertain),
     )

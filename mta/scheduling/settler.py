@@ -13,7 +13,7 @@ from mta.model.ids import lane_of
 from mta.model.mail import Claimed
 from mta.model.outcomes import Class, Outcome, ReturnReason, Stage, Verdict
 from mta.model.settings import Settings
-from mta.policy.rule_table import ends
+from mta.policy.rule_effect import ends, overruled
 from mta.policy.shaping import Shaping
 from mta.ports.queueing import Claims, Move, Settled, Settlement
 from mta.ports.rules import Rules
@@ -138,7 +138,7 @@ class Settler:
         rule = table.match(claimed.queue.pool, "", claimed.queue.domain, claimed.record.labels)
         if rule is None or not ends(rule):
             return outcome
-        return settlement.forced_outcome(rule, table.head.generation, Stage.QUEUED, outcome)
+        return overruled(outcome, rule, table.head.generation, Stage.QUEUED)
 
     def _add(self, item: _Item) -> None:
         lane = self._lanes[lane_of(item.claimed.id)]
@@ -253,7 +253,7 @@ class Settler:
                     outcome, verdict=Verdict.RETURNED, forced=None, returned=ReturnReason.RULE_LIFTED
                 )
             else:
-                outcome = settlement.forced_outcome(rule, table.head.generation, stage, outcome)
+                outcome = overruled(outcome, rule, table.head.generation, stage)
         decided = self._decided(claimed, outcome)
         decided.settlement.again = item.settlement.again
         return decided

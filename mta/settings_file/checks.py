@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from mta.model.errors import BadValue
 from mta.model.secret_urls import has_password, hide_password
-from mta.model.settings import Address, Settings
+from mta.model.settings import Address, RedisSettings, Settings
+from mta.model.store_urls import is_sentinel_url, parse_sentinel_url
 from mta.model.text import composed
 from mta.model.units import format_duration, parse_address
 from mta.policy.routing import queue_domain
@@ -21,7 +22,8 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-
 _HEADER = re.compile(r"[!-9;-~]{1,70}", re.ASCII)
 _UNTAGGABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 Faults = Iterator[BadValue]
-_SCHEMES = ("redis", "rediss", "redis+cluster", "unix")
+_SCHEMES = ("redis", "rediss", "redis+cluster", "unix")  # and those of sentinels
+_KINDS = "redis://, rediss://, redis+cluster://, redis+sentinel:// or unix://"
 
 
 def checked(settings: Settings) -> tuple[Settings, list[BadValue]]:
@@ -59,6 +61,9 @@ def _check_redis(settings: Settings) -> Faults:
             if getattr(redis, key):
                 yield BadValue(f"redis.{key}", "does nothing with the embedded server; remove it or give redis.url")
         return
+    if is_sentinel_url(redis.url):
+        yield from _check_sentinel_url(redis)
+        return
     try:
         where = urlsplit(redis.url)
         _ = where.hostname, where.port
@@ -68,7 +73,7 @@ def _check_redis(settings: Settings) -> Faults:
     scheme = where.scheme
     if scheme not in _SCHEMES:
         shown = hide_password(redis.url)
-        yield BadValue("redis.url", f'{shown!r} is not "embedded", redis://, rediss://, redis+cluster:// or unix://')
+        yield BadValue("redis.url", f'{shown!r} is not "embedded", {_KINDS}')
         return
     if scheme == "unix" and not where.path:
         yield BadValue("redis.url", "names no socket; write unix:///path/of/the.sock")
@@ -79,7 +84,19 @@ def _check_redis(settings: Settings) -> Faults:
     if redis.password_file and has_password(redis.url):
         yield BadValue("redis.password_file", "redis.url holds a password, too; remove it there")
     if redis.ca_file and scheme != "rediss":
-        yield BadValue("redis.ca_file", "is for rediss:// only; change redis.url or remove it")
+        yield BadValue("redis.ca_file", _NEEDS_TLS)
+
+
+def _check_sentinel_url(redis: RedisSettings) -> Faults:
+    try:
+        where = parse_sentinel_url(redis.url)
+    except BadValue as fault:
+        yield fault
+        return
+    if redis.password_file and where.password is not None:
+        yield BadValue("redis.password_file", "redis.url holds a password, too; remove it there")
+    if redis.ca_file and not where.tls:
+        yield BadValue("redis.ca_file", _NEEDS_TLS)
 
 
 def _check_smtp(settings: Settings) -> Faults:
@@ -237,6 +254,7 @@ _UNREADABLE = (
     "is not a URL that can be read (a password in a URL must be percent-encoded); write redis://host:6379 and give the "
     "password with redis.password_file"
 )
+_NEEDS_TLS = "is for rediss:// and rediss+sentinel:// only; change redis.url or remove it"
 _CHECKS = (
     _check_node,
     _check_redis,

@@ -8,13 +8,12 @@ class DataPhase:
     """One for a session, begun anew for each message. The machine keeps the octets; `start` is where the CRLF before
     the content stands in them."""
 
-    __slots__ = ("_is_stuffed", "_is_too_large", "_max_size", "_most_on_the_wire", "_normalizes", "_scan")
+    __slots__ = ("_is_stuffed", "_is_too_large", "_max_size", "_most_on_the_wire", "_scan")
 
-    def __init__(self, max_size: int, normalizes: bool) -> None:
-        """`max_size`: octets of content; `normalizes`: bare CR and LF become CRLF instead of being refused."""
+    def __init__(self, max_size: int) -> None:
+        """`max_size`: octets of content."""
         self._max_size = max_size
         self._most_on_the_wire = most_on_the_wire(max_size)
-        self._normalizes = normalizes
         self.begin()
 
     def begin(self) -> None:
@@ -37,9 +36,9 @@ class DataPhase:
         self._scan = max(start, size - 4) - start
         return start
 
-    def content(self, octets: bytearray, start: int, end: int) -> tuple[bytes, bytes | None]:
+    def content(self, octets: bytearray, start: int, end: int, normalizes: bool) -> tuple[bytes, bytes | None]:
         """The content before the end of data at `end`, with CRLF line ends and without stuffing; or b"" and the reply
-        that refuses it."""
+        that refuses it. `normalizes`: bare CR and LF become CRLF instead of being refused."""
         if self._is_too_large:
             return b"", replies.TOO_LARGE
         with memoryview(octets) as view:  # with the CRLF before it where unstuffing asks for that
@@ -48,7 +47,7 @@ class DataPhase:
         if len(content) > self._max_size:
             return b"", replies.TOO_LARGE
         if has_bare_line_end(raw):
-            if not self._normalizes:
+            if not normalizes:
                 return b"", replies.BARE_IN_DATA
             content = with_crlf(raw, self._is_stuffed)
             if len(content) > self._max_size:

@@ -1,24 +1,42 @@
-"""tests/FAULTS.md explains the ids in the names of tests, and each id that it explains has a test."""
+"""tests/FAULTS.md and tests/CHECKLIST.md explain the ids that tests name, and each id that they explain has a test."""
 
 import ast
 import re
 
 from tests.support.sources import ROOT, sources
 
-_EXPLAINED = set(re.findall(r"^\| ([A-Z]\d+) \|", (ROOT / "tests" / "FAULTS.md").read_text("utf-8"), re.M))
-_NAMED = {
-    found.upper()
-    for source in sources("tests")
-    for node in ast.walk(source.tree)
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    for found in re.findall(r"(?<![a-z0-9])([diork]\d+)(?=_)", node.name)
-    if node.name.startswith("test_")
-}
+
+def explained(page: str) -> set[str]:
+    return set(re.findall(r"^\| ([A-Z]\d+) \|", (ROOT / "tests" / page).read_text("utf-8"), re.M))
+
+
+def in_names(letters: str) -> set[str]:
+    return {
+        found.upper()
+        for source in sources("tests")
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+        for found in re.findall(rf"(?<![a-z0-9])([{letters}]\d+)(?=_)", node.name)
+    }
+
+
+def in_first_sentences(letters: str) -> set[str]:
+    return {
+        f"{letter}{number}"
+        for source in sources("tests")
+        for inside in re.findall(r"\(([^)]*)\)", (ast.get_docstring(source.tree) or "").split("\n")[0])
+        for letter, number in re.findall(rf"\b([{letters}])-?(\d+)\b", inside)
+    }
 
 
 def test_each_fault_that_is_explained_has_a_test() -> None:
-    assert sorted(_EXPLAINED - _NAMED) == []
+    assert sorted(explained("FAULTS.md") - in_names("diork")) == []
 
 
 def test_each_id_in_the_name_of_a_test_is_explained() -> None:
-    assert sorted(_NAMED - _EXPLAINED) == []
+    assert sorted(in_names("diork") - explained("FAULTS.md")) == []
+
+
+def test_each_point_of_the_checklist_is_named_by_a_test_and_explained() -> None:
+    named = in_names("scaf") | in_first_sentences("SCAF")
+    assert sorted(named ^ explained("CHECKLIST.md")) == []

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from mta.model.outcomes import Reply
-from mta.smtp.server_machine import ServerMachine, State
+from mta.smtp.server_machine import ServerMachine
+from mta.smtp.server_session import Limits, State, Trust
 from tests.support.intake import intake, make_settings
 
 DIALOGS = sorted(Path(__file__).parent.glob("*.dialog"))
@@ -45,13 +46,11 @@ def test_there_are_dialogs():
 def test_dialog_in_memory(path):
     options, steps = load(path)
     smtp = make_settings(**options).smtp
+    may_relay = "trusted_networks" not in options
     machine = ServerMachine(
         smtp.hostname,
-        max_message_size=smtp.max_message_size,
-        max_recipients=smtp.max_recipients,
-        max_errors=smtp.max_errors,
-        may_relay="trusted_networks" not in options,
-        normalizes=smtp.bare_newline == "normalize" and "trusted_networks" not in options,
+        Trust(may_relay, normalizes=may_relay and smtp.bare_newline == "normalize"),
+        Limits(smtp.max_message_size, smtp.max_recipients, smtp.max_errors),
     )
     machine.greet()
     output = b""

@@ -27,10 +27,10 @@ from mta.model.settings import NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
 from mta.policy.shaping import Shaping
 from mta.ports.queueing import ClaimRequest
-from mta.rules.sweep_moves import Decider
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.wiring import Store, open_store
 from mta.scheduling.settlement import Terms, decide
+from mta.sweeps.sweep_moves import Decider
 from mta.timing.clock import wall_ms
 
 LANE = 0

@@ -3,13 +3,13 @@
 from typing import NamedTuple
 
 _GUARD = "mta/rules/guard.py"
-_ORDERS = "mta/rules/orders.py"
+_ORDERS = "mta/orders/order_book.py"
+_RULES_LUA = "mta/redis_store/steps/rules.lua"
 _START = "mta/egress/transaction_start.py"
 _LAST_LOOK = "mta/egress/last_look.py"
-_RULES_LUA = "mta/redis_store/functions/rules.lua"
 
 _T_GUARD = "tests/unit/rules/test_guard.py::test_"
-_T_ORDERS = "tests/unit/rules/test_orders.py::test_"
+_T_ORDERS = "tests/unit/orders/test_order_book.py::test_"
 _T_HISTORY = "tests/unit/rules/test_histories.py::test_"
 _T_EGRESS = "tests/unit/egress/test_transactions.py::test_"
 _T_STORE = "tests/integration/redis_store/test_rule_store.py::test_"
@@ -18,7 +18,7 @@ _T_FRESH = "tests/integration/redis_store/test_fresh_claims.py::test_"
 _T_CONTENTS = "tests/integration/redis_store/test_contents_beside.py::test_"
 _T_DISPATCHER = "tests/unit/scheduling/test_dispatcher.py::test_"
 _T_SETTLER = "tests/unit/scheduling/test_settler.py::test_"
-_T_SWEEPER = "tests/unit/rules/test_sweeper.py::test_"
+_T_SWEEPER = "tests/unit/sweeps/test_sweeper.py::test_"
 _T_FORMATS = "tests/integration/redis_store/test_rule_formats.py::test_k15_"
 _T_REAPER = "tests/unit/scheduling/test_reaper.py::test_"
 _T_WORKER = "tests/unit/runtime/test_worker.py::test_"
@@ -148,7 +148,7 @@ LOOKS = (
 CONFIRMATION = (
     Mutation(
         "the wait for confirmations: a head beyond the change",
-        _ORDERS,
+        "mta/orders/order.py",
         "elif state.head.generation >= self.head.generation:",
         "else:",
         _T_ORDERS + "effective_when_every_session_of_the_wait_set_has_confirmed",
@@ -156,7 +156,7 @@ CONFIRMATION = (
     Mutation(
         "the wait for confirmations: until all have left",
         _ORDERS,
-        "        await order.emptied.wait()\n",
+        "        await order.wait_set.emptied.wait()\n",
         "",
         _T_ORDERS + "a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word",
     ),
@@ -325,7 +325,7 @@ PAST_DOT = (
     ),
     Mutation(
         "past_dot: fixed",
-        _ORDERS,
+        "mta/orders/effects.py",
         "if e.id in fixed)",
         "if fixed)",
         _T_ORDERS + "past_dot_is_fixed_and_quiet_once_all_of_it_is_settled",
@@ -350,15 +350,15 @@ BARRIER = (
     Mutation(
         "the barrier: an edit lifts what the rule was",
         _ORDERS,
-        "order.lifts, order.asked_at = put.created, not put.created, asked_at",
-        "order.lifts, order.asked_at = put.created, False, asked_at",
+        "lifts=not put.created,",
+        "lifts=False,",
         _T_HISTORY + "an_edit_that_the_store_holds_up_is_not_effective_before_its_barrier",
     ),
     Mutation(
         "the barrier: a removal lifts",
         _ORDERS,
-        "order.removed = order.lifts = True",
-        "order.removed = True",
+        "removed=True, lifts=True)",
+        "removed=True)",
         _T_ORDERS + "a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word",
     ),
     Mutation(
@@ -370,27 +370,27 @@ BARRIER = (
     ),
     Mutation(
         "the barrier: it holds against settlements",
-        "mta/redis_store/functions/settle.lua",
+        "mta/redis_store/steps/settle.lua",
         "elseif kind[GENERATION] >= 0 and kind[GENERATION] < barrier then",
         "elseif false then",
         _T_QUEUES + "decisions_below_the_barrier_do_nothing[plain]",
     ),
     Mutation(
         "the barrier: it holds against sweeps",
-        "mta/redis_store/functions/sweep.lua",
+        "mta/redis_store/steps/sweep.lua",
         "  if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then\n    return -1\n  end\n",
         "",
         _T_STORE + "a_sweep_sees_the_queue_and_ends_what_is_still_there[plain]",
     ),
 )
 
-_DECIDE = "            pool, domain = queued.queue\n"
+_DECIDE = "            pool, domain = waiting.queue\n"
 
 
 def _skip(state: str, condition: str) -> Mutation:
     return Mutation(
         f"the sweep: {state}",
-        "mta/rules/sweep_moves.py",
+        "mta/sweeps/sweep_moves.py",
         _DECIDE,
         f"            if {condition}:\n                continue\n{_DECIDE}",
         _T_SWEEPER + f"a_delivery_in_each_state_is_swept[{state}]",
@@ -398,20 +398,20 @@ def _skip(state: str, condition: str) -> Mutation:
 
 
 SWEEP_OF_ONE_STATE_EACH = (
-    _skip("due", "queued.due_at <= now and not queued.record.attempts"),
-    _skip("scheduled", "queued.due_at > now and not queued.record.attempts"),
-    _skip("deferred", "queued.record.attempts"),
+    _skip("due", "waiting.due_at <= now and not waiting.record.attempts"),
+    _skip("scheduled", "waiting.due_at > now and not waiting.record.attempts"),
+    _skip("deferred", "waiting.record.attempts"),
     _skip("held", "pause"),
     Mutation(
         "the sweep: held, walked at all",
-        "mta/rules/sweeper.py",
+        "mta/sweeps/sweeper.py",
         "held = await self._store.pauses(lane)",
         "held: list[str] = []",
         _T_SWEEPER + "a_delivery_in_each_state_is_swept[held]",
     ),
     Mutation(
         "the sweep: scheduled, seen in the store",
-        "mta/redis_store/functions/sweep.lua",
+        "mta/redis_store/steps/sweep.lua",
         "local page = redis.call('ZSCAN', keys[2], argv[1], 'COUNT', argv[2])",
         "local page = { '0', redis.call('ZRANGE', keys[2], '-inf', now_ms(), 'BYSCORE', 'WITHSCORES') }",
         _T_STORE + "a_sweep_sees_what_is_due_scheduled_and_deferred[plain]",
@@ -432,7 +432,7 @@ SWEEP_OF_ONE_STATE_EACH = (
     ),
     Mutation(
         "the sweep: its last pass begins after the rule is effective",
-        "mta/rules/sweeper.py",
+        "mta/sweeps/sweeper.py",
         "sweep.last_pass = sweep.effective_at > 0",
         "sweep.last_pass = True",
         _T_SWEEPER + "last_pass_begins_only_when_the_rule_is_effective",
@@ -470,7 +470,7 @@ FAILOVER = (
     ),
     Mutation(
         "a head that went back: no lost number is used again",
-        "mta/redis_store/functions/rules_regain.lua",
+        "mta/redis_store/steps/rules_regain.lua",
         "math.max(head_of(P), lost)",
         "head_of(P)",
         "tests/integration/test_failover.py::test_nothing_that_a_promoted_replica_did_not_get_is_lost",
@@ -494,49 +494,49 @@ CLAIMED_AS_ACCEPTED = (
     ),
     Mutation(
         "claimed as accepted: older mail first",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "    if take > 0 and redis.call(",
         "    if false and redis.call(",
         _T_FRESH + "nothing_overtakes_older_mail_that_is_due[plain]",
     ),
     Mutation(
         "claimed as accepted: a lost answer",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "  give_back(P, keys[3], unseen, false, tonumber(argv[3]))\n  return 'RAN'",
         "  return 'RAN'",
         _T_FRESH + "an_accept_that_ran_without_an_answer_gives_back_what_it_claimed[plain]",
     ),
     Mutation(
         "claimed as accepted: a number once voided stays so",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "  if number > done then\n",
         "  if number ~= done then\n",
         _T_FRESH + "a_void_of_an_earlier_number_opens_the_door_to_no_later_one[plain]",
     ),
     Mutation(
         "contents beside the step: a refusal takes them out",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "    drop_contents(P, owners)\n",
         "",
         _T_CONTENTS + "what_was_voided_leaves_no_content[plain]",
     ),
     Mutation(
         "contents beside the step: what lives keeps its own",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "    if not needed then\n",
         "    if true then\n",
         _T_CONTENTS + "old_rules_leave_no_content_and_a_late_copy_takes_none[plain]",
     ),
     Mutation(
         "contents beside the step: whichever recipient lives",
-        "mta/redis_store/functions/accept.lua",
+        "mta/redis_store/steps/accept.lua",
         "    while not needed and number <= owners[i + 1] do",
         "    while not needed and number <= 1 do",
         _T_CONTENTS + "the_only_delivery_left_of_several_may_be_any[plain]",
     ),
     Mutation(
         "contents beside the step: an error within the transaction",
-        "mta/redis_store/wires.py",
+        "mta/redis_store/step_connections.py",
         "    for one in (*queued, *(done if isinstance(done, list) else [done])):",
         "    for one in queued:",
         _T_CONTENTS + "a_server_without_the_library_gets_it_and_has_the_batch_once[plain]",
@@ -547,6 +547,20 @@ CLAIMED_AS_ACCEPTED = (
         "taken if ours else ()",
         "taken",
         _T_FRESH + "what_was_claimed_for_a_session_that_was_given_up_meanwhile_is_others[plain]",
+    ),
+    Mutation(
+        "claimed as accepted: without a reply",
+        "mta/redis_store/queues.py",
+        "            if any(taken):\n",
+        "            if False:\n",
+        _T_FRESH + "claims_of_an_accept_that_may_not_be_told_go_back[plain]",
+    ),
+    Mutation(
+        "claimed as accepted: each reservation ends",
+        "mta/admission/group_commit.py",
+        "                hand_over(delivery, reserved, claimed or _NO_CLAIMS)\n",
+        "                if claimed is not None:\n                    hand_over(delivery, reserved, claimed)\n",
+        "tests/unit/admission/test_group_commit.py::test_each_reservation_ends_whatever_the_store_says",
     ),
 )
 
@@ -589,8 +603,8 @@ BUILDS = (
     Mutation(
         "builds: no library is replaced",
         "mta/redis_store/link.py",
-        'await self.command("FUNCTION LOAD", library.CODE',
-        'await self.command("FUNCTION LOAD", "REPLACE", library.CODE',
+        'await self._command_at(master, "FUNCTION LOAD", library.CODE',
+        'await self._command_at(master, "FUNCTION LOAD", "REPLACE", library.CODE',
         "tests/integration/redis_store/test_libraries.py::test_k15_a_library_that_is_there_is_left_as_it_is[plain]",
     ),
 )

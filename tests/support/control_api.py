@@ -22,10 +22,13 @@ from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
+from mta.model.sweeps import SweepState
 from mta.ports.books import QueueCounts
-from mta.ports.messages import Standing
-from mta.ports.rules import Edit, Effect, Exists, OrderFigures, RemovedRule, SweepState
-from mta.ports.spares import Undone
+from mta.ports.journal import JournalState
+from mta.ports.messages import DeliveryStatus
+from mta.ports.orders import Effect, OrderFigures
+from mta.ports.rule_store import Edit, Exists, RemovedRule
+from mta.ports.undo import UndoProgress
 
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -53,12 +56,13 @@ class Cluster:
         self.states: dict[str, SessionState] = {"s1": session("s1", "n1", 11), "s2": session("s2", "n2", 22)}
         self.sweep_states: dict[str, SweepState] = {}
         self.stored_pools = ["default"]
-        self.messages: dict[MessageId, list[Standing]] = {}
-        self.after_cancel: dict[MessageId, list[Standing]] = {}  # what a cancellation makes of them
+        self.messages: dict[MessageId, list[DeliveryStatus]] = {}
+        self.after_cancel: dict[MessageId, list[DeliveryStatus]] = {}  # what a cancellation makes of them
         self.cancel_waits: list[float] = []
         self.lines: list[tuple[str, bytes]] = []
         self.watched = 0
         self.backlog = 0
+        self.journals: list[JournalState] = []
         self.totals: dict[str, int] = {}
         self.figures = OrderFigures(0, 0, 0, 0.0, ((0.1, 0),))
         self.token_reads = 0
@@ -147,13 +151,13 @@ class Orders:
         return self._cluster.effect_of(rule, False)
 
 
-class Undoing:
+class Undo:
     """Everything at once, or nothing while orders are not effective."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def undo(self, rule_id: str, rule: Rule | None, by: str, wait: float) -> Undone | None:
+    async def undo(self, rule_id: str, rule: Rule | None, by: str, wait: float) -> UndoProgress | None:
         cluster = self._cluster
         cluster.reach()
         count = cluster.undoable.get(rule_id, 0)
@@ -163,13 +167,13 @@ class Undoing:
             rule = cluster.rules[rule_id] = msgspec.structs.replace(rule, enabled=False)
         effect = None if rule is None else cluster.effect_of(rule, False)
         if not cluster.effective:
-            return Undone(effect, 0, count, False)
+            return UndoProgress(effect, 0, count, False)
         cluster.undoable.pop(rule_id, None)
-        return Undone(effect, count, 0, True)
+        return UndoProgress(effect, count, 0, True)
 
 
 class Stores:
-    """The part of RuleStore, SweepStore and SpareStore that the API asks."""
+    """The part of RuleStore, SweepStore, StoreLoad and UndoCopyStore that the API asks."""
 
     session = ""
     lanes = 1
@@ -291,11 +295,11 @@ class Messages:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def show(self, message: MessageId) -> list[Standing]:
+    async def show(self, message: MessageId) -> list[DeliveryStatus]:
         self._cluster.reach()
         return self._cluster.messages.get(message, [])
 
-    async def cancel(self, message: MessageId, wait: float) -> list[Standing]:
+    async def cancel(self, message: MessageId, wait: float) -> list[DeliveryStatus]:
         cluster = self._cluster
         cluster.reach()
         cluster.cancel_waits.append(wait)
@@ -347,6 +351,15 @@ class Fate:
         return at
 
 
+class Journals:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def journals(self) -> list[JournalState]:
+        self._cluster.reach()
+        return self._cluster.journals
+
+
 def dependencies(cluster: Cluster) -> Dependencies:
     async def health() -> str:
         cluster.reach()
@@ -356,13 +369,15 @@ def dependencies(cluster: Cluster) -> Dependencies:
     return Dependencies(
         orders=Orders(cluster),
         catalogue=Catalogue(stores, "n1", (), Turns()),  # type: ignore[arg-type]
-        undoing=Undoing(cluster),
+        undo=Undo(cluster),
         rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there
+        load=stores,  # type: ignore[arg-type]
         sweeps=stores,  # type: ignore[arg-type]
-        spares=stores,  # type: ignore[arg-type]
+        undo_copies=stores,  # type: ignore[arg-type]
         books=Books(cluster),  # type: ignore[arg-type]
         messages=Messages(cluster),
         tail=Tail(cluster),
+        journals=Journals(cluster),
         tokens=Tokens(cluster),
         fate=Fate(cluster),
         node="n1",

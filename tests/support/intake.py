@@ -3,15 +3,15 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
-from mta.ingress.admission import Admission
-from mta.ingress.crew import Crew
+from mta.admission.group_commit import GroupCommit
+from mta.admission.submission import TrustedSubmissions
 from mta.ingress.listener import Listener
-from mta.ingress.reception import Reception
-from mta.model.mail import NewMessage
+from mta.ingress.worker_loads import WorkerLoads
+from mta.model.mail import Claimed, NewMessage, QueueKey
 from mta.model.settings import NodeSettings, Settings, SmtpSettings
-from mta.ports.queueing import NO_DOOR, Doorway
+from mta.ports.queueing import UNDECIDED, AcceptanceDecision
 
 
 class RecordingStore:
@@ -25,14 +25,22 @@ class RecordingStore:
         self.hold.set()
         self.busy: set[int] = set()
         self.called = asyncio.Event()
-        self.doors: list[Doorway] = []
+        self.decisions: list[AcceptanceDecision] = []
         self.outdated: set[int] = set()  # generations below the barrier
+        self.reserved: list[Mapping[QueueKey, int]] = []
+        self.claimed: dict[QueueKey, list[Claimed]] = {}  # the answer to each accept
 
     @property
     def messages(self) -> list[NewMessage]:
         return [message for _, batch in self.batches for message in batch]
 
-    async def accept(self, lane: int, messages: Sequence[NewMessage], door: Doorway = NO_DOOR) -> bool:
+    async def accept(
+        self,
+        lane: int,
+        messages: Sequence[NewMessage],
+        decision: AcceptanceDecision = UNDECIDED,
+        reserved: Mapping[QueueKey, int] = {},
+    ) -> dict[QueueKey, list[Claimed]] | None:
         assert lane not in self.busy, "one call per lane at a time"
         assert len(messages) <= 100
         self.busy.add(lane)
@@ -41,17 +49,18 @@ class RecordingStore:
             await self.hold.wait()
             if self.trouble is not None:
                 raise self.trouble
-            if door.generation in self.outdated:
-                return False
+            if decision.generation in self.outdated:
+                return None
             self.batches.append((lane, list(messages)))
-            self.doors.append(door)
-            return True
+            self.decisions.append(decision)
+            self.reserved.append(reserved)
+            return self.claimed
         finally:
             self.busy.remove(lane)
 
 
-def no_rules(messages: Sequence[NewMessage]) -> Doorway:
-    return NO_DOOR
+def no_rules(messages: Sequence[NewMessage]) -> AcceptanceDecision:
+    return UNDECIDED
 
 
 def make_settings(**smtp: object) -> Settings:
@@ -64,12 +73,15 @@ def make_settings(**smtp: object) -> Settings:
 class Intake:
     """A running listener with its parts and its port."""
 
-    def __init__(self, settings: Settings, crew: Crew, listening: socket.socket) -> None:
+    def __init__(self, settings: Settings, loads: WorkerLoads, listening: socket.socket) -> None:
         self.store = RecordingStore()
-        self.admission = Admission(self.store, settings.smtp.commit_delay, no_rules)
+        self.admission = GroupCommit(
+            self.store, settings.smtp.commit_delay, no_rules, clients=lambda: self.listener.connections_open
+        )
         self.socket = listening
         self.port: int = self.socket.getsockname()[1]
-        self.listener = Listener([self.socket], settings, Reception(settings), self.admission, crew)
+        submissions = TrustedSubmissions(settings, self.admission)
+        self.listener = Listener([self.socket], settings, submissions, self.admission, loads)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection that has read its greeting."""
@@ -80,10 +92,10 @@ class Intake:
 
 @contextlib.asynccontextmanager
 async def intake(
-    crew: Crew | None = None, listening: socket.socket | None = None, **smtp: object
+    loads: WorkerLoads | None = None, listening: socket.socket | None = None, **smtp: object
 ) -> AsyncIterator[Intake]:
     listening = listening or socket.create_server(("127.0.0.1", 0))
-    running = Intake(make_settings(**smtp), crew or Crew.alone(), listening)
+    running = Intake(make_settings(**smtp), loads or WorkerLoads.alone(), listening)
     running.listener.start()
     try:
         yield running

@@ -20,7 +20,8 @@ from mta.model.rules import (
     Selectors,
     SessionState,
 )
-from mta.ports.rules import Confirmed, Edit, Exists, Put, Removed, Step, Trail
+from mta.ports.rule_store import Edit, Exists, Put, Removed, Step, Trail
+from mta.ports.sessions import Confirmed
 
 
 class Clock:
@@ -90,7 +91,7 @@ class Shared:
 
 
 class MemoryRules:
-    """Fulfils ports.rules.RuleStore for one session on what is shared."""
+    """Fulfils ports.rule_store.RuleStore for one session on what is shared."""
 
     def __init__(self, shared: Shared, name: str, staleness: float = 5.0, wire: Wire | None = None) -> None:
         self.shared = shared

@@ -8,9 +8,9 @@ from typing import Any
 
 from mta.model.errors import StoreAway, StoreError
 from mta.model.rules import ChangeOp, PastDot, Rule, Selectors
+from mta.orders.order_book import OrderBook
 from mta.policy.rule_table import RuleTable
 from mta.rules.guard import Guard
-from mta.rules.orders import OrderBook
 from tests.support.memory_rules import Clock, MemoryRules, Shared, Wire
 
 _ROUNDS = 6  # of the loop, until a process waits for its store again

@@ -62,9 +62,6 @@ class FakeClaims:
         for one in claims:
             self.due[lane_of(one.id)][one.queue].append((at, one))
 
-    def claim_fresh(self, fresh):
-        self.fresh = fresh
-
     async def agenda(self, lane, pools, most):
         self.agendas += 1
         await asyncio.sleep(0)

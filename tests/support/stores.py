@@ -3,22 +3,25 @@
 import time
 from typing import Any
 
+from mta.log_file.lines import log_lines
 from mta.model.ids import lane_of, message_of, new_message_id
 from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient, Record
 from mta.model.outcomes import Class
+from mta.orders.cancellation import Cancellation
 from mta.ports.queueing import ClaimRequest, Move, Settlement
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.content import StoredContent
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.link import Link
+from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.queues import Queues
 from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import Session
-from mta.redis_store.spare_store import StoredSpares
 from mta.redis_store.sweep_store import StoredSweeps
+from mta.redis_store.undo_copy_store import StoredUndoCopies
 
 POOL, DOMAIN = "default", "example.com"
 QUEUE = QueueKey(POOL, DOMAIN)
@@ -35,11 +38,13 @@ class Store:
         self.queues = Queues(link, self.session, cluster.lanes, self.content, **settings)
         self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness, 1000, 3600.0)
         self.sweeps = StoredSweeps(link, cluster.lanes, 3600.0)
-        self.spares = StoredSpares(link, cluster.lanes, 600.0)
+        self.undo_copies = StoredUndoCopies(link, cluster.lanes, 600.0)
         self.books = StoredBooks(link, cluster.lanes)
-        self.messages = StoredMessages(link, cluster.lanes, 3600.0, node)
+        self.message_store = StoredMessages(link, cluster.lanes, 3600.0)
+        self.messages = Cancellation(self.message_store, node, link.timeout)
+        self.load = MeasuredLoad(link, cluster.lanes)
         self.outbox = StoredOutbox(link, cluster.lanes)
-        self.tail = StoredTail(link)
+        self.tail = StoredTail(link, log_lines)
         self.limits = StoredLimits(link, self.session)
 
     async def claim(self, lane: int, most: int = 100, most_bytes: int = 1 << 22) -> list[Claimed]:

@@ -48,7 +48,8 @@ class Program:
         """The ready line; later lines go to `hear`. Raises DemoFailed with the end of its log."""
         assert self._process.stdout is not None
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), _READY_WITHIN)
+            async with asyncio.timeout(_READY_WITHIN):
+                line = await self._process.stdout.readline()
             record = json.loads(line)
         except (TimeoutError, ValueError):
             words = self._log.read_text(errors="replace").strip().splitlines()[-5:]
@@ -74,7 +75,8 @@ class Program:
                 elif self._process.stdin is not None:
                     self._process.stdin.close()
             try:
-                await asyncio.wait_for(self._process.wait(), _STOP_WITHIN)
+                async with asyncio.timeout(_STOP_WITHIN):
+                    await self._process.wait()
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from mta.model.rules import Rule, Selectors
-from mta.ports.rules import SweepState
+from mta.model.sweeps import SweepPhase, SweepState
 from mta.redis_store import keys
 from mta.redis_store.keys import rate_key
 from mta.timing.clock import process_clock
@@ -34,7 +34,7 @@ async def test_k14_a_lane_and_a_sweep_that_were_leased_ahead_are_taken_over(open
     assert await store.outbox.lease(0, "heir", 5.0)
     assert not await store.outbox.lease(1, "heir", 5.0)
     await store.rules.put(Rule("r1", Selectors(tag="t"), 554), "c1")
-    state = SweepState("r1", 1, "running", 0, 0, 1, 1, 0, "dead")
+    state = SweepState("r1", 1, SweepPhase.RUNNING, 0, 0, 1, 1, 0, "dead")
     assert await store.sweeps.save_sweep(state, DAYS / 1000)
     assert await store.sweeps.save_sweep(state._replace(owner="heir"), 5.0)
     assert not await store.sweeps.save_sweep(state._replace(owner="other"), 5.0)
@@ -47,8 +47,8 @@ async def test_k14_the_callers_clock_says_what_is_due_and_when_what_it_gives_bac
     store = await open_store()
     now = process_clock.now_ms()
     later = now + 3_600_000
-    assert await store.queues.accept(0, [message(due_at=now, expires_at=now + DAYS)])
-    assert await store.queues.accept(0, [message(due_at=later, expires_at=now + DAYS)])
+    assert await store.queues.accept(0, [message(due_at=now, expires_at=now + DAYS)]) is not None
+    assert await store.queues.accept(0, [message(due_at=later, expires_at=now + DAYS)]) is not None
     assert len(await store.queues.agenda(0, [POOL], 10)) == 1
     (one,) = await store.claim(0)
     assert await store.claim(0) == [], "the other is due in an hour"

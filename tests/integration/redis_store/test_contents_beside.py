@@ -4,8 +4,9 @@ import pytest
 
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, StoreFull
 from mta.model.ids import message_of
-from mta.ports.queueing import Doorway, Settled
-from mta.redis_store import keys, link
+from mta.ports.queueing import AcceptanceDecision, Settled
+from mta.redis_store import keys
+from mta.redis_store.topology import one_server
 from tests.support.stores import ended, message
 
 CONTENT = keys.lane_key(0, b"content")
@@ -15,7 +16,7 @@ REFS = keys.lane_key(0, b"refs")
 @pytest.fixture(autouse=True)
 def _none_is_light(monkeypatch):
     """Else contents would have to be large to go beside the step."""
-    monkeypatch.setattr(link, "_LIGHT", 0)
+    monkeypatch.setattr(one_server, "_LIGHT", 0)
 
 
 async def kept(store):
@@ -33,7 +34,7 @@ def batch():
 async def test_contents_go_in_a_transaction_where_they_are_much_and_it_can_carry_them(
     open_store, server, monkeypatch, light
 ):
-    monkeypatch.setattr(link, "_LIGHT", 1000)
+    monkeypatch.setattr(one_server, "_LIGHT", 1000)
     store = await open_store()
     server.ask("CONFIG", "RESETSTAT")
     sent = message(content=b"x" * (900 if light else 1100))
@@ -106,12 +107,12 @@ async def test_old_rules_leave_no_content_and_a_late_copy_takes_none(open_store)
     store = await open_store()
     await store.rules.raise_barrier(4)
     sent = batch()
-    assert not await store.queues.accept(0, sent, Doorway(3))
+    assert await store.queues.accept(0, sent, AcceptanceDecision(3)) is None
     assert await kept(store) == set()
-    assert await store.queues.accept(0, sent, Doorway(4))
+    assert await store.queues.accept(0, sent, AcceptanceDecision(4)) is not None
     store.queues._numbers[0] = 0  # the copy of the one that was refused
     with pytest.raises(StoreError, match="DUP"):
-        await store.queues.accept(0, sent, Doorway(3))
+        await store.queues.accept(0, sent, AcceptanceDecision(3))
     assert await kept(store) == {one.id for one in sent}
 
 
@@ -129,7 +130,7 @@ async def test_after_a_lost_answer_contents_are_there_once_and_whole(open_store,
 
     monkeypatch.setattr(store.link, "call", lossy)
     sent = batch()
-    assert await store.queues.accept(0, sent)
+    assert await store.queues.accept(0, sent) is not None
     assert await kept(store) == {one.id for one in sent}
     assert (await store.books.total())["accepted"] == 4
 
@@ -146,14 +147,14 @@ async def test_a_full_server_takes_neither_step_nor_content(open_store, server):
         server.ask("CONFIG", "SET", "maxmemory", "0")
     assert await kept(store) == {message_of(claimed.id)}
     assert (await store.books.total())["accepted"] == 1
-    assert await store.queues.accept(0, [message()])
+    assert await store.queues.accept(0, [message()]) is not None
 
 
 async def test_a_server_without_the_library_gets_it_and_has_the_batch_once(open_store, server):
     store = await open_store()
     server.ask("FUNCTION", "FLUSH")
     sent = batch()
-    assert await store.queues.accept(0, sent)
+    assert await store.queues.accept(0, sent) is not None
     assert await kept(store) == {one.id for one in sent}
     server.ask("FUNCTION", "FLUSH")
     store.queues._numbers[0] -= 1

@@ -4,9 +4,10 @@ import time
 
 import pytest
 
-from mta.model.errors import StoreAway
+from mta.admission.claim_on_accept import hand_over, reserve
+from mta.model.errors import StoreAway, StoreUnsafe
 from mta.model.mail import QueueKey
-from mta.ports.queueing import Ambiguous, Settled
+from mta.ports.queueing import UNDECIDED, Ambiguous, Settled
 from mta.redis_store import codec, keys
 from tests.support.stores import DOMAIN, POOL, QUEUE, ended, message
 
@@ -17,10 +18,19 @@ class Fresh:
     """Delivery with room for `room` of each queue; what it promised it is told of once."""
 
     def __init__(self, store, room=100):
+        self.store = store
         self.room = room
         self.taken = []
         self.promised = []
-        store.queues.claim_fresh(self)
+
+    async def accept(self, lane, messages):
+        """As admission does it; whether the step ran."""
+        reserved, claimed = reserve(self, messages, UNDECIDED), None
+        try:
+            claimed = await self.store.queues.accept(lane, messages, UNDECIDED, reserved)
+        finally:
+            hand_over(self, reserved, claimed or {})
+        return claimed is not None
 
     def reserve(self, queue, count):
         most = min(count, self.room)
@@ -53,7 +63,7 @@ def lose(store, monkeypatch, *, run, lost=1, also=()):
 async def test_what_was_claimed_at_once_is_what_a_claim_would_have_given(open_store):
     store = await open_store()
     fresh, sent = Fresh(store), message(to=("a@example.com", "b@example.com", "c@example.net"), tenant="acme")
-    await store.queues.accept(0, [sent])
+    await fresh.accept(0, [sent])
     assert fresh.promised == []
     assert await store.queues.agenda(0, [POOL], 10) == []
     assert [(one.queue, one.record.recipient, one.content) for one in fresh.taken] == [
@@ -73,7 +83,7 @@ async def test_what_was_claimed_at_once_is_what_a_claim_would_have_given(open_st
 async def test_what_there_is_no_room_for_is_queued(open_store):
     store = await open_store()
     fresh = Fresh(store, room=2)
-    await store.queues.accept(0, [message() for _ in range(5)])
+    await fresh.accept(0, [message() for _ in range(5)])
     assert len(fresh.taken) == 2
     assert len(await store.claim(0)) == 3
 
@@ -82,7 +92,7 @@ async def test_nothing_overtakes_older_mail_that_is_due(open_store):
     store = await open_store()
     await store.queues.accept(0, [message(to=("a@example.com",))])
     fresh = Fresh(store)
-    await store.queues.accept(0, [message(to=("b@example.com", "b@example.net"))])
+    await fresh.accept(0, [message(to=("b@example.com", "b@example.net"))])
     assert [one.queue for one in fresh.taken] == [NET]
     assert fresh.promised == []
     assert {one.record.recipient for one in await store.claim(0)} == {"a@example.com", "b@example.com"}
@@ -91,8 +101,8 @@ async def test_nothing_overtakes_older_mail_that_is_due(open_store):
 async def test_mail_for_later_waits_and_does_not_keep_other_mail_waiting(open_store):
     store = await open_store()
     fresh, later = Fresh(store), int(time.time() * 1000) + 1_500
-    await store.queues.accept(0, [message(due_at=later), message(), message(due_at=later)])
-    await store.queues.accept(0, [message()])
+    await fresh.accept(0, [message(due_at=later), message(), message(due_at=later)])
+    await fresh.accept(0, [message()])
     assert len(fresh.taken) == 2
     assert [(due.queue, due.at) for due in await store.queues.agenda(0, [POOL], 10)] == [(QUEUE, later)]
 
@@ -101,7 +111,7 @@ async def test_content_in_pieces_is_left_to_be_asked_for(open_store):
     store = await open_store(compress_above=1 << 30)
     fresh = Fresh(store)
     sent = message(content=b"Subject: big\r\n\r\n" + bytes(n * 7919 % 251 for n in range(700_000)))
-    await store.queues.accept(0, [sent])
+    await fresh.accept(0, [sent])
     [one] = fresh.taken
     assert one.content is None
     assert await store.content.get(sent.id, one.record) == sent.content
@@ -111,10 +121,10 @@ async def test_an_accept_that_ran_without_an_answer_gives_back_what_it_claimed(o
     store = await open_store()
     fresh = Fresh(store)
     heal = lose(store, monkeypatch, run=True)
-    assert await store.queues.accept(0, [message(), message()]) is True
+    assert await fresh.accept(0, [message(), message()]) is True
     heal()
     assert (fresh.taken, fresh.promised) == ([], [])
-    await store.queues.accept(1, [message(1)])  # another lane's claims stay
+    await fresh.accept(1, [message(1)])  # another lane's claims stay
     await store.queues.agenda(0, [POOL], 10)
     claimed = await store.claim(0)
     assert [one.reclaims for one in claimed] == [0, 0]
@@ -128,16 +138,35 @@ async def test_what_an_ambiguous_accept_may_have_claimed_comes_back(open_store, 
     fresh = Fresh(store)
     heal = lose(store, monkeypatch, run=ran, lost=100, also=(b"void",))
     with pytest.raises(Ambiguous):
-        await store.queues.accept(0, [message()])
+        await fresh.accept(0, [message()])
     heal()
     assert (fresh.taken, fresh.promised) == ([], [])
-    await store.queues.accept(0, [message()])  # with a higher number
+    await fresh.accept(0, [message()])  # with a higher number
     assert len(await store.claim(0)) == (1 if ran else 0)
     # Neither number can run any more.
     store.queues._numbers[0] = 0
     for _ in range(2):
         with pytest.raises(Exception, match=r"DUP|VOID"):
-            await store.queues.accept(0, [message()])
+            await fresh.accept(0, [message()])
+
+
+async def test_claims_of_an_accept_that_may_not_be_told_go_back(open_store, monkeypatch):
+    """The step ran, but over a connection to a server that turns out to be unsafe."""
+    store = await open_store()
+    fresh, checks = Fresh(store), []
+
+    async def unsafe_afterwards():
+        checks.append(1)
+        if len(checks) == 2:
+            raise StoreUnsafe("appendfsync is everysec")
+
+    monkeypatch.setattr(store.link, "ensure_safe", unsafe_afterwards)
+    with pytest.raises(Ambiguous):
+        await fresh.accept(0, [message()])
+    assert (fresh.taken, fresh.promised) == ([], [])
+    await store.queues.agenda(0, [POOL], 10)
+    [one] = await store.claim(0)
+    assert await store.queues.settle(0, [ended(one)]) == [Settled.OK]
 
 
 async def test_a_void_of_an_earlier_number_opens_the_door_to_no_later_one(open_store):
@@ -153,7 +182,7 @@ async def test_a_void_of_an_earlier_number_opens_the_door_to_no_later_one(open_s
 async def test_others_take_back_what_a_dead_session_had_claimed_at_once(open_store):
     dead, other = await open_store(), await open_store("n2")
     fresh = Fresh(dead)
-    await dead.queues.accept(0, [message()])
+    await fresh.accept(0, [message()])
     assert dead.session.id in await other.queues.holders()
     assert await other.queues.reclaim(0, dead.session.id, 100) == 1
     [again] = await other.claim(0)
@@ -171,7 +200,7 @@ async def test_what_was_claimed_for_a_session_that_was_given_up_meanwhile_is_oth
         return answer
 
     monkeypatch.setattr(store.link, "call", late)
-    assert await store.queues.accept(0, [message()]) is True
+    assert await fresh.accept(0, [message()]) is True
     monkeypatch.setattr(store.link, "call", call)
     assert (fresh.taken, fresh.promised) == ([], [])
     assert await other.queues.reclaim(0, old, 100) == 1
@@ -179,7 +208,7 @@ async def test_what_was_claimed_for_a_session_that_was_given_up_meanwhile_is_oth
 
 async def test_a_farewell_gives_back_what_was_claimed_at_once(open_store):
     store = await open_store()
-    Fresh(store)
-    await store.queues.accept(0, [message()])
+    fresh = Fresh(store)
+    await fresh.accept(0, [message()])
     await store.queues.farewell()
     assert await store.link.command("ZCARD", keys.due_key(keys.lane_prefix(0), POOL.encode(), DOMAIN.encode())) == 1

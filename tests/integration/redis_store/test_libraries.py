@@ -16,8 +16,8 @@ redis.register_function('%s_accept', function() return 'other' end)
 
 
 async def load_other(store: Store, name: str = OTHER) -> None:
-    for target in store.link._masters():
-        await store.link.command("FUNCTION LOAD", _CODE % (name, name), **target)
+    for master in store.link._topology.every_master():
+        await master.command("FUNCTION LOAD", _CODE % (name, name))
 
 
 async def drop(store: Store, *names: str) -> None:

@@ -14,7 +14,7 @@ from mta.model.mail import QueueKey
 from mta.model.outcomes import Class, Reply
 from mta.model.rules import NO_HEAD
 from mta.ports.queueing import ClaimRequest, Move, Settled
-from mta.ports.rules import Match, SweepMove
+from mta.ports.sweeps import PlannedMove, SweepMove
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
 from tests.support.stores import POOL, QUEUE, ended, message, queued
@@ -198,14 +198,14 @@ async def test_a_rule_that_ends_it_first_takes_the_mark_along(open_store):
     await api.messages.cancel(message_of(claimed.id), 0)
     await api.queues.reclaim(0, worker.session.id, 100)
     _, [queued] = await api.sweeps.scan(0, QUEUE, 0, 10)
-    match = Match(
+    match = PlannedMove(
         claimed.id, QUEUE, "r1", claimed.record.tags, b"e", True, final=final(claimed), spare_ms=9999, raw=queued.raw
     )
     await api.sweeps.move(0, "", SweepMove.INTERCEPT, 1, [match])
     [shown] = await api.messages.cancel(message_of(claimed.id), 0)
     assert shown.state is Class.INTERCEPTED
     await sound(api)
-    assert await api.sweeps.spared(0) == [], "an undo must not send what somebody was told to be canceled"
+    assert await api.undo_copies.rules(0) == [], "an undo must not send what somebody was told to be canceled"
 
 
 async def test_what_a_rule_spared_stays_intercepted_and_can_be_undone_no_more(open_store):
@@ -220,10 +220,10 @@ async def test_what_a_rule_spared_stays_intercepted_and_can_be_undone_no_more(op
     assert await store.messages.cancel(message_of(one.id), 0) == shown
     await sound(store)
     assert await store.content.get(message_of(one.id), one.record) is None
-    assert await store.sweeps.spared(0) == ["r1"]
+    assert await store.undo_copies.rules(0) == ["r1"]
     assert await store.link.command("ZCARD", keys.lane_key(0, b"spared:r1")) == 1
     await store.messages.cancel(message_of(other.id), 0)
-    assert await store.sweeps.spared(0) == []
+    assert await store.undo_copies.rules(0) == []
     assert "canceled" not in await store.books.tag("red")
     assert (await store.books.rule("r1"))["intercepted:before_dot"] == 3
 
@@ -338,6 +338,28 @@ async def test_cancellations_are_kept_until_a_confirmation_counts(open_store, se
         assert (await one.rules.confirm(2, NO_HEAD, (), {})).canceled == (b"\2" * 16,)
 
 
+async def move_somewhere(store, claimed, chance):
+    """Deliver it, defer it, hold it or park it; where it was canceled meanwhile, end it so."""
+    now = int(time.time() * 1000)
+    record = msgspec.structs.replace(claimed.record, attempts=claimed.record.attempts + 1)
+    change = chance.choice(
+        (
+            ended(claimed, final=final(claimed)),
+            queued(claimed, now + chance.choice((0, 2, 50)), record, rule="r4", deferred_by_rule=True),
+            queued(claimed, now, claimed.record, move=Move.HOLD, rule="p1"),
+            ended(claimed, move=Move.PARK),
+        )
+    )
+    change.left_rule = claimed.record.deferred_by
+    if change.record is not None:
+        deferred = "r4" if change.move is Move.QUEUE else ""
+        change.record = msgspec.structs.replace(change.record, deferred_by=deferred)
+    if claimed.canceled or await store.queues.settle(0, [change]) == [Settled.CANCEL]:
+        change = ended(claimed, Class.CANCELED, final=final(claimed), uncertain=claimed.reclaims > 0)
+        change.left_rule = claimed.record.deferred_by
+        await store.queues.settle(0, [change])
+
+
 async def test_whatever_moves_meanwhile_each_delivery_ends_once_and_the_answer_is_true(open_store):
     """Workers claim, defer, hold, give back and deliver, and one of them dies, while every message is canceled."""
     chance = random.Random(7)
@@ -351,27 +373,10 @@ async def test_whatever_moves_meanwhile_each_delivery_ends_once_and_the_answer_i
         while running or held:
             held += await store.claim(0, most=7)
             await asyncio.sleep(chance.random() / 500)
-            now = int(time.time() * 1000)
             # The second is slow to settle, and dies with what it holds.
             some, held = (held[:3], held[3:]) if store is workers[0] or not running else ([], held)
             for claimed in some:
-                record = msgspec.structs.replace(claimed.record, attempts=claimed.record.attempts + 1)
-                change = chance.choice(
-                    (
-                        ended(claimed, final=final(claimed)),
-                        queued(claimed, now + chance.choice((0, 2, 50)), record, rule="r4", deferred_by_rule=True),
-                        queued(claimed, now, claimed.record, move=Move.HOLD, rule="p1"),
-                        ended(claimed, move=Move.PARK),
-                    )
-                )
-                change.left_rule = claimed.record.deferred_by
-                if change.record is not None:
-                    deferred = "r4" if change.move is Move.QUEUE else ""
-                    change.record = msgspec.structs.replace(change.record, deferred_by=deferred)
-                if claimed.canceled or await store.queues.settle(0, [change]) == [Settled.CANCEL]:
-                    change = ended(claimed, Class.CANCELED, final=final(claimed), uncertain=claimed.reclaims > 0)
-                    change.left_rule = claimed.record.deferred_by
-                    await store.queues.settle(0, [change])
+                await move_somewhere(store, claimed, chance)
             if store is workers[1] and len(held) > 20:
                 await api.queues.reclaim(0, store.session.id, 1000)
                 return

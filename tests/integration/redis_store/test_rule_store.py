@@ -18,7 +18,8 @@ from mta.model.rules import (
     Selectors,
 )
 from mta.model.settings import RedisSettings
-from mta.ports.rules import Exists, InterceptAnswer, Match, SweepMove
+from mta.ports.rule_store import Exists
+from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove
 from mta.redis_store import keys
 from mta.redis_store.link import Link
 from tests.support.stores import DOMAIN, QUEUE, message, queued
@@ -156,14 +157,16 @@ async def test_a_sweep_sees_the_queue_and_ends_what_is_still_there(open_store):
     assert {q.id for q in seen} == {delivery_id(m.id, 1) for m in batch}
     claimed = {c.id for c in await store.claim(0, most=10)}
     matches = [
-        Match(q.id, QUEUE, "r1", q.record.tags, b"event", False, raw=q.raw) for q in seen if "red" in q.record.tags
+        PlannedMove(q.id, QUEUE, "r1", q.record.tags, b"event", False, raw=q.raw)
+        for q in seen
+        if "red" in q.record.tags
     ]
     answer, count = await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches)
-    assert (answer, count) == (InterceptAnswer.OK, sum(m.id not in claimed for m in matches))
+    assert (answer, count) == (MoveAnswer.OK, sum(m.id not in claimed for m in matches))
     assert (await store.books.tag("red"))["intercepted:queued"] == count
     assert (await store.books.rule("r1"))["met"] == count
     await store.rules.raise_barrier(2)
-    assert (await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches))[0] is InterceptAnswer.OLD_RULES
+    assert (await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches))[0] is MoveAnswer.OLD_RULES
 
 
 async def test_a_sweep_sees_what_is_due_scheduled_and_deferred(open_store):
@@ -180,12 +183,14 @@ async def test_a_sweep_sees_what_is_due_scheduled_and_deferred(open_store):
 
 
 async def test_two_sweepers_do_not_own_one_sweep(open_store):
-    from mta.ports.rules import SweepState
+    from mta.model.sweeps import SweepPhase, SweepState
 
     store = await open_store()
-    assert not await store.sweeps.save_sweep(SweepState("r1", 1, "stopped", 0, 0, 1, 1, 0, "a"), 5.0), "no such rule"
+    assert not await store.sweeps.save_sweep(SweepState("r1", 1, SweepPhase.STOPPED, 0, 0, 1, 1, 0, "a"), 5.0), (
+        "no such rule"
+    )
     await store.rules.put(rule("red", id_="r1"), "c1")
-    state = SweepState("r1", 1, "running", 0, 0, 1, 1, 0, "a")
+    state = SweepState("r1", 1, SweepPhase.RUNNING, 0, 0, 1, 1, 0, "a")
     assert await store.sweeps.save_sweep(state, 5.0)
     assert not await store.sweeps.save_sweep(state._replace(owner="b"), 5.0)
     assert await store.sweeps.save_sweep(state._replace(seen=5), 5.0)

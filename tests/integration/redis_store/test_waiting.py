@@ -9,12 +9,12 @@ from mta.model.endings import Final
 from mta.model.ids import DeliveryId
 from mta.model.outcomes import Class, Stage
 from mta.model.rules import NO_HEAD, Rule, Selectors
+from mta.orders.order_book import OrderBook
+from mta.orders.undo import UndoRuns
 from mta.ports.queueing import Move, Settled
-from mta.ports.rules import InterceptAnswer, Match, SweepMove
+from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
-from mta.rules.orders import OrderBook
-from mta.rules.undo import Undo
 from tests.support.stores import QUEUE, ended, message, queued
 
 
@@ -29,7 +29,7 @@ async def hold(store, lane=0, pause="p1", generation=1):
     """Everything of the queue, by the sweep's step."""
     _, page = await store.sweeps.scan(lane, QUEUE, 0, 1000)
     matches = [
-        Match(
+        PlannedMove(
             q.id,
             QUEUE,
             pause,
@@ -50,7 +50,7 @@ async def test_a_sweep_holds_and_releases_at_the_due_time(open_store):
     store = await open_store()
     batch = [message(due_at=1000 + n) for n in range(30)]
     await store.queues.accept(0, batch)
-    assert await hold(store) == (InterceptAnswer.OK, 30)
+    assert await hold(store) == (MoveAnswer.OK, 30)
     await sound(store)
     assert (await store.books.tag("red")) | {"accepted": 30} == {"accepted": 30, "queued": 0, "held": 30}
     assert (await store.books.rule("p1"))["held"] == 30
@@ -60,9 +60,9 @@ async def test_a_sweep_holds_and_releases_at_the_due_time(open_store):
     assert [q.due_at for q in page] == list(range(1000, 1010))
     assert all(q.queue == QUEUE and q.record.held_at == 5 for q in page)
     page = await store.sweeps.first_held(0, "p1", 100)
-    free = [Match(q.id, q.queue, "", q.record.tags, b"release", False, "", q.record, 0, raw=q.raw) for q in page]
-    assert (await store.sweeps.move(0, "p1", SweepMove.RELEASE, 1, free)) == (InterceptAnswer.OK, 30)
-    assert (await store.sweeps.move(0, "p1", SweepMove.RELEASE, 1, free)) == (InterceptAnswer.OK, 0)
+    free = [PlannedMove(q.id, q.queue, "", q.record.tags, b"release", False, "", q.record, 0, raw=q.raw) for q in page]
+    assert (await store.sweeps.move(0, "p1", SweepMove.RELEASE, 1, free)) == (MoveAnswer.OK, 30)
+    assert (await store.sweeps.move(0, "p1", SweepMove.RELEASE, 1, free)) == (MoveAnswer.OK, 0)
     await sound(store)
     rule = await store.books.rule("p1")
     assert (rule["met"], rule["held"], rule["other"]) == (30, 0, 30)
@@ -75,13 +75,13 @@ async def test_what_a_sweep_leaves_alone_has_no_event(open_store):
     await store.queues.accept(0, [message(due_at=1000 + n) for n in range(4)])
     _, page = await store.sweeps.scan(0, QUEUE, 0, 1000)
     found = [
-        Match(q.id, QUEUE, "r1", q.record.tags, b"event %d" % at, False, final=b"final", raw=q.raw)
+        PlannedMove(q.id, QUEUE, "r1", q.record.tags, b"event %d" % at, False, final=b"final", raw=q.raw)
         for at, q in enumerate(page)
     ]
     found[1] = found[1]._replace(raw=b"another record")
     gone = found[2]._replace(id=DeliveryId(bytes(18)))
     answer = await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, [*found[:2], gone, found[3]])
-    assert answer == (InterceptAnswer.OK, 2)
+    assert answer == (MoveAnswer.OK, 2)
     assert (await store.outbox.read(0, "0-0", 2**20)).entries[-1].events == (b"event 0", b"event 3")
     await sound(store)
 
@@ -110,10 +110,11 @@ async def test_what_a_pause_holds_is_ended_by_a_forced_error(open_store):
     await hold(store)
     _, page = await store.sweeps.scan_held(0, "p1", 0, 100)
     matches = [
-        Match(q.id, q.queue, rule, q.record.tags, b"e", False, raw=q.raw) for q, rule in zip(page, "rrr1", strict=True)
+        PlannedMove(q.id, q.queue, rule, q.record.tags, b"e", False, raw=q.raw)
+        for q, rule in zip(page, "rrr1", strict=True)
     ]
     matches[-1] = matches[-1]._replace(rule="p1")  # the pause was made a forced error
-    assert await store.sweeps.move(0, "p1", SweepMove.INTERCEPT, 1, matches) == (InterceptAnswer.OK, 4)
+    assert await store.sweeps.move(0, "p1", SweepMove.INTERCEPT, 1, matches) == (MoveAnswer.OK, 4)
     await sound(store)
     pause, rule = await store.books.rule("p1"), await store.books.rule("r")
     assert (pause["met"], pause["held"], pause["other"], pause["intercepted:queued"]) == (4, 0, 3, 1)
@@ -133,18 +134,18 @@ async def test_what_is_spared_keeps_record_and_content_until_its_time(open_store
     await store.queues.settle(0, [queued(c, 5) for c in others])
     _, page = await store.sweeps.scan(0, QUEUE, 0, 100)
     matches = [
-        Match(q.id, QUEUE, "r1", q.record.tags, b"e", True, final=final, spare_ms=spare, raw=q.raw) for q in page
+        PlannedMove(q.id, QUEUE, "r1", q.record.tags, b"e", True, final=final, spare_ms=spare, raw=q.raw) for q in page
     ]
     await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches)
     await sound(store)
-    assert await store.sweeps.spared(0) == ["r1"]
-    while not early and await store.sweeps.drop_spared(0, "r1", 0) == 0:
+    assert await store.undo_copies.rules(0) == ["r1"]
+    while not early and await store.undo_copies.drop(0, "r1", 0) == 0:
         if int(await store.link.command("ZCOUNT", b"fg:{0}:spared:r1", "-inf", int(time.time() * 1000) - 2)) == 3:
             break
-    dropped = [await store.sweeps.drop_spared(0, "r1", 2, early) for _ in range(3)]
+    dropped = [await store.undo_copies.drop(0, "r1", 2, early) for _ in range(3)]
     assert dropped == [2, 1, 0]
     await sound(store)
-    assert await store.sweeps.spared(0) == []
+    assert await store.undo_copies.rules(0) == []
     for name in (b"rec", b"content", b"refs"):
         assert await store.link.command("EXISTS", keys.lane_key(0, name)) == 0
 
@@ -192,7 +193,9 @@ async def test_a_marked_delivery_does_not_live_on(open_store):
 async def undone(store, wall=None):
     """An undo of r1, as it is now."""
     orders = OrderBook(store.rules, store.sweeps)
-    undo = Undo(orders, store.rules, store.spares, "n1", 600_000, wall=wall or (lambda: int(time.time() * 1000)))
+    undo = UndoRuns(
+        orders, store.rules, store.undo_copies, "n1", 600_000, wall=wall or (lambda: int(time.time() * 1000))
+    )
     rules = {rule.id: rule for rule in (await store.rules.load())[1]}
     try:
         return await undo.undo("r1", rules.get("r1"), "me", 5.0)
@@ -219,12 +222,13 @@ async def test_an_undo_puts_each_back_once_and_where_it_was_scheduled(open_store
     )
     _, page = await store.sweeps.scan(0, QUEUE, 0, 100)
     matches = [
-        Match(q.id, QUEUE, "r1", q.record.tags, b"e", False, final=final, spare_ms=600_000, raw=q.raw) for q in page
+        PlannedMove(q.id, QUEUE, "r1", q.record.tags, b"e", False, final=final, spare_ms=600_000, raw=q.raw)
+        for q in page
     ]
     await store.sweeps.move(0, "", SweepMove.INTERCEPT, 1, matches)
     await sound(store)
-    assert await store.spares.count("r1", later - 3_600_000) == 4
-    spared = await store.spares.spared(0, "r1", 10)
+    assert await store.undo_copies.count("r1", later - 3_600_000) == 4
+    spared = await store.undo_copies.copies(0, "r1", 10)
     assert {(s.stage, s.uncertain) for s in spared} == {
         (Stage.ATTEMPT, False),
         (Stage.BEFORE_DOT, True),
@@ -256,7 +260,7 @@ async def test_an_undo_disables_the_rule_first_and_what_was_ended_grows_no_older
     [claimed] = await store.claim(0)
     more = {"stage": "attempt", "rule": "r1", "final": b"", "spare_ms": 600_000}
     await store.queues.settle(0, [ended(claimed, Class.INTERCEPTED, **more)])
-    [spared] = await store.spares.spared(0, "r1", 10)
+    [spared] = await store.undo_copies.copies(0, "r1", 10)
     done = await undone(store, lambda: spared.until - 600_000 + 5000)
     assert (done.effect.rule.enabled, done.effect.rule.generation, done.reinstated) == (False, 2, 1)
     assert await store.link.command("HGET", b"fg:{0}:lane", "barrier") == b"2"

@@ -11,16 +11,25 @@ from mta.model.ids import message_of
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Class
 from mta.model.rules import NO_HEAD, Head, Kind, Rule, Selectors
+from mta.orders.order_book import OrderBook
+from mta.orders.undo import UndoRuns
 from mta.policy.rule_table import RuleTable
-from mta.ports.queueing import ClaimRequest, Doorway, Interception, Move, Settled
-from mta.ports.rules import InterceptAnswer
+from mta.ports.queueing import (
+    AcceptanceDecision,
+    ClaimRequest,
+    DecidedBy,
+    DeciderKind,
+    EndedAtAcceptance,
+    Move,
+    Settled,
+)
+from mta.ports.sweeps import MoveAnswer
 from mta.redis_store import keys
 from mta.redis_store.checker import Checker
-from mta.rules.orders import OrderBook
-from mta.rules.pace import Pace
-from mta.rules.release import Releaser
-from mta.rules.sweep_moves import Decider
-from mta.rules.undo import Undo
+from mta.sweeps.pace import Pace
+from mta.sweeps.release import Releaser
+from mta.sweeps.sweep_moves import Decider
+from tests.support.eventually import eventually
 from tests.support.scheduling import FakeRules
 from tests.support.stores import QUEUE, ended, message, queued
 
@@ -41,7 +50,7 @@ async def sound(store):
 async def undo_all(store):
     """An undo of r1, which is no rule any more."""
     orders = OrderBook(store.rules, store.sweeps)
-    undo = Undo(orders, store.rules, store.spares, "n1", 600_000)
+    undo = UndoRuns(orders, store.rules, store.undo_copies, "n1", 600_000)
     try:
         return await undo.undo("r1", None, "me", 5.0)
     finally:
@@ -58,8 +67,9 @@ async def test_a_pool_that_is_known_from_the_door_alone_can_be_canceled_undone_a
     store = await open_store()
     await store.rules.confirm(1, NO_HEAD, (), {})
     pool, batch = "@10.0.0.9", [message(pool="@10.0.0.9") for _ in range(2)]
-    door = {one.id: [Interception(1, "r1", b"event", FINAL, 600_000)] for one in batch}
-    await store.queues.accept(0, batch, Doorway(0, door))
+    rule = DecidedBy(DeciderKind.RULE, "r1")
+    end = EndedAtAcceptance(1, Class.INTERCEPTED, rule, b"event", FINAL, 600_000)
+    await store.queues.accept(0, batch, AcceptanceDecision(0, {one.id: [end] for one in batch}))
     await store.messages.cancel(batch[0].id, 0.2)
     assert (await undo_all(store)).reinstated == 1
     assert await store.sweeps.pools() == [pool]
@@ -93,13 +103,17 @@ async def test_a_sweep_leaves_alone_what_was_attempted_since_it_looked(open_stor
     await store.queues.settle(0, [queued(claimed, 1000, tried, rule="r4", deferred_by_rule=True, generation=1)])
     rule = Rule("r1", Selectors(tag="red"), 554 if kind is Kind.ERROR else 0, generation=2, kind=kind)
     for move, matches in decided(rule, page).items():
-        assert await store.sweeps.move(0, "", move, 2, matches) == (InterceptAnswer.OK, 0)
+        assert await store.sweeps.move(0, "", move, 2, matches) == (MoveAnswer.OK, 0)
     _, again = await store.sweeps.scan(0, QUEUE, 0, 100)
     for move, matches in decided(rule, again).items():
-        assert await store.sweeps.move(0, "", move, 2, matches) == (InterceptAnswer.OK, 1)
+        assert await store.sweeps.move(0, "", move, 2, matches) == (MoveAnswer.OK, 1)
     assert (await store.books.rule("r4"))["deferred"] == 0
     assert (await store.books.tag("red")).get("uncertain", 0) == (kind is Kind.ERROR)
     await sound(store)
+
+
+async def disabled(store, rule: str) -> bool:
+    return not (await store.rules.rule(rule)).enabled
 
 
 async def test_an_undo_goes_on_when_its_rule_changes_again(open_store):
@@ -110,11 +124,10 @@ async def test_an_undo_goes_on_when_its_rule_changes_again(open_store):
     [claimed] = await store.claim(0)
     await store.queues.settle(0, [ended(claimed, Class.INTERCEPTED, stage="attempt", **SPARED)])
     orders = OrderBook(store.rules, store.sweeps)
-    undo = Undo(orders, store.rules, store.spares, "n1", 600_000)
+    undo = UndoRuns(orders, store.rules, store.undo_copies, "n1", 600_000)
     try:
         waiting = asyncio.create_task(undo.undo("r1", put.rule, "me", 4.0))
-        while (await store.rules.rule("r1")).enabled:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await eventually(lambda: disabled(store, "r1"))
         await orders.edit("r1", lambda rule: msgspec.structs.replace(rule, reason="edited"), "me", 0.0, "effective")
         await worker.rules.confirm(2, await store.rules.head(), (), {})
         done = await waiting
@@ -131,14 +144,14 @@ async def test_what_has_had_its_time_is_not_undone(open_store):
     await store.queues.settle(
         0, [ended(one, Class.INTERCEPTED, stage="attempt", **SPARED) for one in await store.claim(0)]
     )
-    [old, _] = await store.spares.spared(0, "r1", 10)
+    [old, _] = await store.undo_copies.copies(0, "r1", 10)
     key = keys.spared_key(b"fg:{0}:", b"r1")
     [member, _] = await store.link.command("ZRANGE", key, 0, -1)
     await store.link.command("ZADD", key, now() - 1, member)
     assert (await undo_all(store)).reinstated == 1
     [shown] = await store.messages.show(message_of(old.id))
     assert shown.state is Class.INTERCEPTED
-    assert await store.sweeps.drop_spared(0, "r1", 10) == 1
+    assert await store.undo_copies.drop(0, "r1", 10) == 1
     await sound(store)
 
 
@@ -150,7 +163,7 @@ async def test_what_nobody_can_read_is_released_to_be_parked(open_store):
     held = [queued(c, 5, c.record, move=Move.HOLD, rule="p1", generation=1) for c in (one, two)]
     await store.queues.settle(0, held)
     await store.link.command("HSET", b"fg:{0}:rec", one.id, b"\0\xc1")
-    releaser = Releaser(store.sweeps, FreeRules(), Decider("n1", 0, now), Pace(store.sweeps, 0.0, 10**9))
+    releaser = Releaser(store.sweeps, FreeRules(), Decider("n1", 0, now), Pace(store.load, 0.0, 10**9))
     await releaser.look(0)
     assert await store.sweeps.pauses(0) == []
     claimed = {c.id: c.reclaims for c in await store.claim(0)}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from mta.ingress.crew import Crew, Seat
+from mta.ingress.worker_loads import LoadSlot, WorkerLoads
 from tests.support.node import Node, running, until
 
 
@@ -45,13 +45,13 @@ def sessions(pid: int, port: int) -> int:
     return sum(one.laddr[1] == port and one.status == psutil.CONN_ESTABLISHED for one in found)
 
 
-def crew_of(node: Node) -> Crew:
+def loads_of(node: Node) -> WorkerLoads:
     """What its workers tell each other."""
     assert node.process is not None
     descriptors = pathlib.Path(f"/proc/{node.process.pid}/fd")
-    (memory,) = [each for each in descriptors.iterdir() if "floodgate-crew" in os.readlink(each)]
+    (memory,) = [each for each in descriptors.iterdir() if "floodgate-loads" in os.readlink(each)]
     with memory.open("r+b") as file:
-        return Crew.at(Seat(file.fileno(), 0))
+        return WorkerLoads.at(LoadSlot(file.fileno(), 0))
 
 
 @contextlib.contextmanager
@@ -99,7 +99,7 @@ def test_one_that_stands_still_holds_no_client_up_and_one_that_is_back_catches_u
         split = clients.split()
         assert split[still] >= 25, split
 
-        told = crew_of(node)
+        told = loads_of(node)
         assert sorted(told.sessions()) == sorted(split.values())
         os.kill(still, signal.SIGKILL)
         until(lambda: sorted(told.sessions(), key=str) == [split[other], None])  # it takes no place any more

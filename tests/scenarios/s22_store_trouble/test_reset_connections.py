@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError
 
 from mta.model.errors import StoreAway
 from mta.model.settings import RedisSettings
-from mta.redis_store import wires
+from mta.redis_store import subscription
 from mta.redis_store.link import Link
 
 ROUNDS = 150
@@ -112,8 +112,8 @@ def test_k2_several_callers_at_once_each_learn_of_it() -> None:
 
 def test_k2_a_subscription_over_a_connection_that_is_reset() -> None:
     async def hear_once(link: Link) -> None:
-        pool = link._client.connection_pool
-        hearing = wires.hear(pool, [b"channel"], lambda: None, lambda channel, message: None)
+        pool = link._topology.pool
+        hearing = subscription.hear(pool, [b"channel"], lambda: None, lambda channel, message: None)
         try:
             await asyncio.wait_for(hearing, 2.0)
         except ConnectionError as error:

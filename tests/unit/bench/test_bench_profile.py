@@ -26,7 +26,7 @@ _RAW = f"""\
 Session._write (/home/u/mta/ingress/session.py:195);{_WRITE} 40
 {_ROOT};Dispatcher._run (/home/u/mta/scheduling/dispatcher.py:9);Queues.claim (/home/u/mta/redis_store/queues.py:7);\
 Redis.execute_command (/v/lib/python3.11/site-packages/redis/asyncio/client.py:8) 20
-{_ROOT};AcceptStep.add (/home/u/mta/redis_store/accept_step.py:5);\
+{_ROOT};AcceptStep.add (/home/u/mta/redis_store/steps/accept.py:5);\
 mpack_encode (/v/lib/python3.11/site-packages/msgspec/_core.cpython-311-x86_64-linux-gnu.so);malloc ({_LIBC}) 10
 {_ROOT};take_fields (/home/u/mta/content/header_block.py:3);list_dealloc (/src/Python-3.11.7/Objects/listobject.c:4) 20
 {_ROOT};uv__io_poll (/project/build/libuv-x86_64/src/unix/linux.c:1452);epoll_pwait ({_LIBC}) 100
@@ -71,7 +71,7 @@ def test_every_stage_names_code_that_is_there(pattern: str) -> None:
 
 
 def test_every_step_is_a_function_of_the_store() -> None:
-    code = "".join(path.read_text() for path in (ROOT / "mta/redis_store/functions").glob("*.lua"))
+    code = "".join(path.read_text() for path in (ROOT / "mta/redis_store/steps").glob("*.lua"))
     code = code.replace("STEP .. '", "fg_")
     assert [start for start, _ in STEPS if start not in code] == []
 

@@ -14,8 +14,8 @@ from mta.model.endings import Final
 from mta.model.ids import delivery_id, message_text, new_message_id
 from mta.model.mail import Record
 from mta.model.outcomes import Class, Reply
-from mta.ports.messages import Standing
-from mta.ports.rules import SweepState
+from mta.model.sweeps import SweepPhase, SweepState
+from mta.ports.messages import DeliveryStatus
 from tests.support.commands import Floodgate, call
 from tests.support.control_api import AT, TOKEN, Cluster, counts_of
 
@@ -42,6 +42,17 @@ def test_errors_are_added_listed_shown_and_removed(floodgate: Floodgate) -> None
     assert again.exit_code == 1
     words = "it may have been removed (then its statement can be read for a while)"
     assert again.stderr == f"floodgate: there is no forced error with this id; {words}\n"
+
+
+@pytest.mark.parametrize("family", ["errors", "pauses"])
+def test_o9_quiet_prints_ids_and_nothing_else(floodgate: Floodgate, family: str) -> None:
+    code = ("554", "--yes") if family == "errors" else ()
+    made = [floodgate(family, "add", *code, "--tag", tag, "--quiet").stdout for tag in ("a", "b")]
+    listed = floodgate(family, "list", "-q").stdout
+    assert sorted(listed.splitlines(keepends=True)) == sorted(made)
+    for rule_id in listed.split():
+        assert floodgate(family, "remove", rule_id).exit_code == 0
+    assert floodgate(family, "list", "-q").stdout == ""
 
 
 def test_what_is_not_effective_yet_exits_3_and_names_who_is_missing(floodgate: Floodgate, cluster: Cluster) -> None:
@@ -224,7 +235,7 @@ def swept_by_itself(cluster: Cluster) -> None:
 
     class Sweeps(dict[str, SweepState]):
         def get(self, key: str, default: object = None) -> SweepState:  # type: ignore[override]
-            return SweepState(key, 1, "done", 4, 3, AT, AT + 1000, AT)
+            return SweepState(key, 1, SweepPhase.DONE, 4, 3, AT, AT + 1000, AT)
 
     class Counts(dict[str, dict[str, int]]):
         def get(self, key: str, default: object = None) -> dict[str, int]:  # type: ignore[override]
@@ -365,7 +376,7 @@ def test_a_rule_is_edited_disabled_and_enabled(floodgate: Floodgate, cluster: Cl
     assert "disabled" in listed
     assert floodgate("errors", "enable", rule["id"]).exit_code == 2, "it ends mail"
     assert floodgate("errors", "enable", rule["id"], "--yes").exit_code == 0
-    assert f"until {rule['expires_at']}" in floodgate("errors", "list").stdout
+    assert rule["expires_at"] in floodgate("errors", "list").stdout
     old = ("--generation", "1")
     assert floodgate("errors", "edit", rule["id"], "--description", "x", *old).exit_code == 1
     edited = floodgate("errors", "edit", rule["id"], "--description", "x", "--expires-at", "", "--json")
@@ -381,10 +392,10 @@ def test_a_rule_is_edited_disabled_and_enabled(floodgate: Floodgate, cluster: Cl
 _MESSAGE = new_message_id(0, AT)
 
 
-def _standing(state: Class, **more: Any) -> Standing:
+def _standing(state: Class, **more: Any) -> DeliveryStatus:
     final = None if state is Class.QUEUED else Final("a@example.com", AT)
     record = Record("from@example.org", "a@example.com", ("red",), 1, AT, AT, last=Reply(450, "4.2.1", "later"))
-    return Standing(delivery_id(_MESSAGE, 1), state, None if final else record, final, **more)
+    return DeliveryStatus(delivery_id(_MESSAGE, 1), state, None if final else record, final, **more)
 
 
 def test_a_message_is_shown(floodgate: Floodgate, cluster: Cluster) -> None:

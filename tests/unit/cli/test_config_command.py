@@ -1,4 +1,5 @@
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -6,7 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from mta.cli.config import command
+from mta.settings_file import load_settings
 from mta.settings_file.text import defaults_text
+from tests.support.sources import ROOT
 
 
 @pytest.fixture
@@ -54,3 +57,15 @@ def test_show_defaults_is_the_documented_file() -> None:
 
 def test_show_defaults_takes_no_file(wrong: str) -> None:
     assert CliRunner().invoke(command, ["show", "--defaults", "--config", wrong]).exit_code == 2
+
+
+def test_r7_the_settings_file_of_the_documents_is_one_that_a_node_starts_with(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "floodgate.toml"
+    path.write_text(text, "utf-8")
+    checked = CliRunner().invoke(command, ["check", "--config", str(path)])
+    assert (checked.exit_code, checked.stderr) == (0, ""), checked.output
+    settings = load_settings(path, [], {"STATE_DIRECTORY": str(tmp_path)})
+    assert not all(address.is_loopback for address in settings.smtp.listen), "it takes mail of other hosts"
+    assert settings.pools["default"].ips, "it has sending IPs of its own"

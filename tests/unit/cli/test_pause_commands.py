@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from mta.model.rules import AtTheDoor, InFlight, Kind, Selectors
-from mta.ports.rules import SweepState
+from mta.model.sweeps import SweepPhase, SweepState
 from tests.support.commands import Floodgate
 from tests.support.control_api import AT, Cluster
 
@@ -50,7 +50,7 @@ def test_a_conversion_ends_mail_and_so_asks(floodgate: Floodgate, cluster: Clust
 def test_freeze_holds_and_accounts_and_asks_nothing(floodgate: Floodgate, cluster: Cluster) -> None:
     cluster.tags |= {"c": {"accepted": 3, "held": 3}, "d": {"accepted": 1}}
     made = json.loads(floodgate("pauses", "add", "--tag", "c", "--domain", "x.example", "--json").stdout)
-    cluster.sweep_states[made["id"]] = SweepState(made["id"], 2, "done", 3, 3, AT, AT + 1, AT)
+    cluster.sweep_states[made["id"]] = SweepState(made["id"], 2, SweepPhase.DONE, 3, 3, AT, AT + 1, AT)
     cluster.counts[made["id"]] = {"met": 3, "held": 3}
     frozen = floodgate("freeze", "--tag", "c", "--domain", "x.example", "--reason", "why", "--duration", "1h")
     assert frozen.exit_code == 0, frozen.output
@@ -148,7 +148,7 @@ def test_o10_freeze_ends_with_the_command_that_lifts_it(floodgate: Floodgate, cl
     cluster.tags["c"] = {"accepted": 3, "held": 3}
     words = ("--tag", "c", "--except-tag", "vip", "--tenant", "my shop")
     made = json.loads(floodgate("pauses", "add", *words, "--json").stdout)
-    cluster.sweep_states[made["id"]] = SweepState(made["id"], 2, "done", 3, 3, AT, AT + 1, AT)
+    cluster.sweep_states[made["id"]] = SweepState(made["id"], 2, SweepPhase.DONE, 3, 3, AT, AT + 1, AT)
     cluster.counts[made["id"]] = {"met": 3, "held": 3}
     frozen = floodgate("freeze", *words)
     assert frozen.exit_code == 0, frozen.output

@@ -2,12 +2,13 @@
 
 import functools
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
 
 from mta.cli import tables
-from mta.cli.tables import age, print_table
+from mta.cli.tables import age, instant, print_table
 
 RULE_ID = "019af3c2d4e5f60718293a4b"
 
@@ -30,6 +31,20 @@ def test_o9_nothing_is_cut_however_narrow_the_terminal_is(
     for value in (RULE_ID, RULE_ID[::-1], "tag=may-news domain=*.example.com", reply, "日本"):
         assert any(value in line for line in lines), (width, lines)
     assert any(re.fullmatch(rf"id +{RULE_ID}", line) for line in lines), "stacked"
+
+
+def test_o9_times_are_relative_for_a_person_and_exact_for_a_script(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = datetime.now(UTC)
+    times = [instant((now + timedelta(seconds=seconds)).isoformat()) for seconds in (-185.5, 7200.5)]
+    print_table(("last hit", "next due"), [times])
+    assert capsys.readouterr().out.splitlines()[1].split() == times
+    on_a_terminal(monkeypatch, 80)
+    print_table(("last hit", "next due"), [times])
+    shown = capsys.readouterr().out
+    assert "3m05s ago" in shown
+    assert "in 2h00m" in shown
 
 
 def test_a_table_that_fits_is_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

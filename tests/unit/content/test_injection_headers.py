@@ -417,9 +417,9 @@ def test_s16_trace_headers_are_counted_in_the_block():
 
 
 def test_s15_the_trace_header_names_a_single_recipient_and_no_raw_helo():
-    made = trace_header("a b\x01(c)", "::1", "mx.example.org", True, "I" * 26, ("b@example.net",), 0)
+    made = trace_header("a b\x01(c)", "::1", "mx.example.org", "ESMTP", "I" * 26, ("b@example.net",), 0)
     assert made == (
         b"Received: from a?b??c? ([IPv6:::1])\r\n\tby mx.example.org with ESMTP id " + b"I" * 26
         + b"\r\n\tfor <b@example.net>;\r\n\tThu, 01 Jan 1970 00:00:00 -0000\r\n"
     )  # fmt: skip
-    assert b"for" not in trace_header("c", "192.0.2.1", "h", False, "I" * 26, ("a@b", "c@d"), 0)
+    assert b"for" not in trace_header("c", "192.0.2.1", "h", "SMTP", "I" * 26, ("a@b", "c@d"), 0)

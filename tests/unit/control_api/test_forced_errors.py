@@ -7,7 +7,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mta.model.errors import OldReaders, OutcomeUnknown, UnreadableRule
 from mta.model.rules import Build, PastDot, Rule, Selectors
-from mta.ports.rules import SweepState
+from mta.model.sweeps import SweepPhase, SweepState
 from tests.support.control_api import AT, BEARER, Cluster, app_for, counts_of
 
 AT_TEXT = "2023-11-14T22:13:20.000Z"
@@ -78,7 +78,15 @@ async def test_what_is_not_confirmed_is_202_and_names_who_is_missing(api: TestCl
 async def test_until_swept_is_202_until_the_sweep_is_done(api: TestClient, cluster: Cluster) -> None:
     first = await order(api, 202, "?wait=1500ms&until=swept", tag="c")
     assert cluster.waits == [(1.5, "swept")]
-    cluster.sweep_states[first["id"]] = SweepState(first["id"], 2, "done", 5, 5, AT, AT, AT)
+    cluster.sweep_states[first["id"]] = SweepState(first["id"], 2, SweepPhase.DONE, 5, 5, AT, AT, AT)
+    await order(api, 200, "?until=swept", tag="c")
+
+
+async def test_until_swept_is_reached_by_a_sweep_that_stopped_because_the_rule_expired(
+    api: TestClient, cluster: Cluster
+) -> None:
+    first = await order(api, 202, "?until=swept", tag="c")
+    cluster.sweep_states[first["id"]] = SweepState(first["id"], 2, SweepPhase.STOPPED, 5, 5, AT, AT, AT)
     await order(api, 200, "?until=swept", tag="c")
 
 
@@ -303,7 +311,7 @@ async def test_the_statement_of_a_rule(api: TestClient, cluster: Cluster) -> Non
     body = await order(api, tag="c")
     cluster.counts[body["id"]] = {"met": 5, "intercepted:queued": 4, "after": 1}
     cluster.tags["c"] = {"accepted": 8, "delivered": 4, "intercepted:queued": 4}
-    cluster.sweep_states[body["id"]] = SweepState(body["id"], 1, "done", 5, 4, AT, AT + 1000, AT)
+    cluster.sweep_states[body["id"]] = SweepState(body["id"], 1, SweepPhase.DONE, 5, 4, AT, AT + 1000, AT)
     found = await (await api.get(f"/v1/errors/{body['id']}/statement")).json()
     assert found["complete"] is True
     assert found["balanced"] is True

@@ -11,7 +11,7 @@ from mta.model.endings import Common, Final
 from mta.model.ids import DeliveryId, delivery_id, message_text, new_message_id
 from mta.model.mail import Record
 from mta.model.outcomes import Class, Forced, Reply, Stage
-from mta.ports.messages import Standing
+from mta.ports.messages import DeliveryStatus
 from tests.support.control_api import AT, Cluster
 
 MESSAGE = new_message_id(0, AT)
@@ -24,14 +24,18 @@ def delivery(number: int = 1) -> DeliveryId:
     return delivery_id(MESSAGE, number)
 
 
-def live(state: Class = Class.QUEUED, number: int = 1, due_at: int = 0, asked_at: int = 0, **more: Any) -> Standing:
+def live(
+    state: Class = Class.QUEUED, number: int = 1, due_at: int = 0, asked_at: int = 0, **more: Any
+) -> DeliveryStatus:
     record = Record("from@example.org", f"u{number}@example.com", ("red",), 10, AT + 5, AT + 99999, **more)
-    return Standing(delivery(number), state, record, None, due_at, asked_at, False)
+    return DeliveryStatus(delivery(number), state, record, None, due_at, asked_at, False)
 
 
-def gone(state: Class, number: int = 1, uncertain: bool | None = None, ended_at: int = AT, **more: Any) -> Standing:
+def gone(
+    state: Class, number: int = 1, uncertain: bool | None = None, ended_at: int = AT, **more: Any
+) -> DeliveryStatus:
     final = Final(f"u{number}@example.com", ended_at, **more)
-    return Standing(delivery(number), state, None, final, uncertain=uncertain)
+    return DeliveryStatus(delivery(number), state, None, final, uncertain=uncertain)
 
 
 @pytest.mark.parametrize(
@@ -50,12 +54,12 @@ def gone(state: Class, number: int = 1, uncertain: bool | None = None, ended_at:
         (gone(Class.EXPIRED), "UNDELIVERABLE", "EXPIRED"),
         (gone(Class.INTERCEPTED), "UNDELIVERABLE", "INTERCEPTED"),
         (gone(Class.CANCELED), "CANCELED", None),
-        (Standing(delivery(), Class.PARKED), "HELD", "PARKED"),
-        (Standing(delivery(), Class.EXPIRED), "UNDELIVERABLE", "EXPIRED"),
-        (Standing(delivery(), Class.DELIVERED), "DELIVERED", None),
+        (DeliveryStatus(delivery(), Class.PARKED), "HELD", "PARKED"),
+        (DeliveryStatus(delivery(), Class.EXPIRED), "UNDELIVERABLE", "EXPIRED"),
+        (DeliveryStatus(delivery(), Class.DELIVERED), "DELIVERED", None),
     ],
 )
-def test_one_word_for_each_state(standing: Standing, status: str, reason: str | None) -> None:
+def test_one_word_for_each_state(standing: DeliveryStatus, status: str, reason: str | None) -> None:
     record = message_record(MESSAGE, [standing], NOW)
     assert (record["status"], record.get("reason")) == (status, reason)
     (recipient,) = record["recipients"]
@@ -121,7 +125,7 @@ def test_o13_the_record_of_what_has_ended_says_all_that_a_live_one_does() -> Non
         Forced("r1", 7, Stage.BEFORE_DOT), Reply(554, "5.7.1", "stopped"),
     )  # fmt: skip
     final = Final("u1@example.com", AT, attempts=2, common=common, properties={"job": "7"})
-    standing = Standing(delivery(), Class.INTERCEPTED, None, final, uncertain=True, common=common)
+    standing = DeliveryStatus(delivery(), Class.INTERCEPTED, None, final, uncertain=True, common=common)
     (recipient,) = message_record(MESSAGE, [standing], NOW)["recipients"]
     assert recipient == {
         "id": f"{TEXT}.1",
@@ -150,11 +154,11 @@ def test_k11_untrusted_text_is_made_visible_and_bounded(odd: str) -> None:
     said = Reply(550, "5.1.1", odd + "x" * 9000)
     common = Common(f"a{odd}@example.org", (f"t{odd}",), "default", mx=f"mx{odd}.example.com")
     final = Final(f"u{odd}@example.com", AT, reply=said, common=common, properties={f"k{odd}": f"v{odd}"})
-    ended = Standing(delivery(), Class.BOUNCED, None, final, common=common)
+    ended = DeliveryStatus(delivery(), Class.BOUNCED, None, final, common=common)
     record = Record(
         f"a{odd}@example.org", f"u{odd}@example.com", (f"t{odd}",), 10, AT, AT + 9, last=said, properties={"k": odd}
     )
-    for standing in (ended, Standing(delivery(), Class.QUEUED, record, None, AT)):
+    for standing in (ended, DeliveryStatus(delivery(), Class.QUEUED, record, None, AT)):
         found = message_record(MESSAGE, [standing], NOW)
         assert str(found).isprintable()
         assert odd not in str(found)
@@ -173,7 +177,7 @@ def test_k11_untrusted_text_is_made_visible_and_bounded(odd: str) -> None:
         ([gone(Class.DELIVERED), gone(Class.DELIVERED, 2, relayed=True)], "SENT"),
     ],
 )
-def test_the_headline_of_several(standings: list[Standing], status: str) -> None:
+def test_the_headline_of_several(standings: list[DeliveryStatus], status: str) -> None:
     record = message_record(MESSAGE, standings, NOW)
     assert record["status"] == status
     assert not {"error", "reason"} & record.keys()

@@ -6,7 +6,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mta.model.rules import Head
 from mta.model.settings import Address, ApiSettings
-from mta.ports.rules import OrderFigures, SweepState
+from mta.model.sweeps import SweepPhase, SweepState
+from mta.ports.journal import JournalState
+from mta.ports.orders import OrderFigures
 from tests.support.control_api import BEARER, Cluster, app_for, session
 
 Samples = dict[str, dict[tuple[str, ...], float]]
@@ -54,6 +56,15 @@ async def test_each_process_says_what_it_did_and_how_far_it_is(api: TestClient, 
     assert found["floodgate_rules_confirmation_age_seconds"][("n1", "9")] > 0
 
 
+async def test_journals_tell_what_they_left_out(api: TestClient, cluster: Cluster) -> None:
+    told = {"journal_dropped": 7.0, "journal_undecodable": 1.0, "spool_bytes": 4096.0}
+    cluster.journals = [JournalState("n1", 12, 0, told), JournalState("n2", 6, 0, {})]
+    found = await metrics(api)
+    assert found["floodgate_journal_dropped_total"] == {("n1", "12"): 7.0}
+    assert found["floodgate_journal_undecodable_total"] == {("n1", "12"): 1.0}
+    assert found["floodgate_journal_spool_bytes"] == {("n1", "12"): 4096.0}
+
+
 async def test_a_process_that_ended_is_gone_and_one_that_went_on_is_there_once(
     api: TestClient, cluster: Cluster
 ) -> None:
@@ -70,7 +81,8 @@ async def test_a_process_that_ended_is_gone_and_one_that_went_on_is_there_once(
 async def test_orders_sweeps_books_and_backlogs(api: TestClient, cluster: Cluster) -> None:
     cluster.figures = OrderFigures(2, 3, 1, 6.5, ((0.1, 2), (5.0, 3)))
     cluster.sweep_states = {
-        name: SweepState(name, 1, state, 10, 4, 0, 0, 0) for name, state in (("r1", "running"), ("r2", "done"))
+        name: SweepState(name, 1, SweepPhase(state), 10, 4, 0, 0, 0)
+        for name, state in (("r1", "running"), ("r2", "done"))
     }
     cluster.totals = {"accepted": 9, "queued": 4, "intercepted:queued": 2, "intercepted:door": 3, "rejected": 7}
     cluster.backlog = 12

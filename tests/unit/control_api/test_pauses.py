@@ -6,7 +6,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from mta.model.rules import AtTheDoor, InFlight, Kind, Rule, Selectors
-from mta.ports.rules import SweepState
+from mta.model.sweeps import SweepPhase, SweepState
 from tests.support.control_api import AT, Cluster
 
 AT_TEXT = "2023-11-14T22:13:20.000Z"
@@ -91,7 +91,7 @@ async def test_a_pause_tells_how_many_it_holds(api: TestClient, cluster: Cluster
     path = f"/v1/pauses/{pause['id']}"
     shown = await ask(api, "GET", path)
     assert (shown["held"], shown["hits"], shown["effective"]) == (4, 6, True)
-    cluster.sweep_states[pause["id"]] = SweepState(pause["id"], 1, "done", 5, 4, AT, AT + 1000, AT)
+    cluster.sweep_states[pause["id"]] = SweepState(pause["id"], 1, SweepPhase.DONE, 5, 4, AT, AT + 1000, AT)
     account = await ask(api, "GET", path + "/statement")
     assert (account["matched"], account["held"], account["other"], account["balanced"]) == (6, 4, 2, True)
 

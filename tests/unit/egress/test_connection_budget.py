@@ -213,6 +213,17 @@ def test_a_connection_at_rest_is_let_go_for_a_destination_without_one() -> None:
     assert other.attempt is not None
 
 
+def test_what_carries_nothing_may_take_half_of_the_places_and_none_that_others_wait_for() -> None:
+    budget = ConnectionBudget(20, lambda: None)
+    while budget.relaxed:
+        assert budget.begin_further(0.0) is not None
+    assert budget.open == 10
+    budget = ConnectionBudget(20, lambda: None, most_attempts=0)
+    assert budget.relaxed
+    Destination(budget, "waits.test").want(0.0)
+    assert not budget.relaxed
+
+
 def test_the_next_host_of_an_attempt_has_no_place_before_it_greets() -> None:
     budget = ConnectionBudget(1, lambda: None)
     attempt = budget.begin(QueueKey("p", "a.test"), lambda: None, 0.0)

@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from mta.ingress import listener as module
-from mta.ingress.ration import Ration
+from mta.ingress.input_budget import InputBudget
 from mta.model.outcomes import Reply
 from mta.ports.queueing import Ambiguous
 from tests.support.intake import intake
@@ -76,7 +76,7 @@ async def test_refusals_of_what_a_message_asks_for_and_of_loops():
             b"EHLO c\r\n" + start + b"X-MQ-Keepmime: 1\r\n\r\n.\r\n" + start + b"Received: x\r\n" * 100 + b".\r\n"
         )
         assert await read_codes(reader, 9) == [250, 250, 250, 354, 550, 250, 250, 354, 554]
-        assert running.listener.refused == 2
+        assert running.admission.refused == 2
         assert not running.store.messages
         writer.close()
 
@@ -228,7 +228,7 @@ async def test_input_beyond_the_buffer_waits_in_the_socket_while_a_message_does(
 
 async def test_what_clients_send_of_large_messages_waits_in_their_sockets_and_every_message_is_taken():
     async with intake() as running:
-        running.listener.ration = Ration(most=2_000_000)
+        running.listener.input_budget = InputBudget(most=2_000_000)
         clients = [await running.connect() for _ in range(12)]
         for _, writer in clients:
             writer.write(b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
@@ -259,7 +259,7 @@ async def test_no_descriptors_left_does_not_spin(monkeypatch):
     async with intake() as running:
         running.listener.stop_accepting()
         exhausted = Exhausted()
-        running.listener._sockets = (exhausted,)
+        running.listener.acceptor.sockets = (exhausted,)
         monkeypatch.setattr(Exhausted, "setblocking", lambda self, flag: None, raising=False)
         running.listener.start()
         _, writer = await asyncio.open_connection("127.0.0.1", running.port)
@@ -270,11 +270,11 @@ async def test_no_descriptors_left_does_not_spin(monkeypatch):
 
 async def test_a_bug_in_one_session_costs_that_session_only(monkeypatch):
     async with intake() as running:
-        monkeypatch.setattr(running.listener._reception, "read", lambda *_: 1 / 0)
+        monkeypatch.setattr(running.listener.submissions, "prepare", lambda *_: 1 / 0)
         reader, writer = await running.connect()
         writer.write(MESSAGE)
         assert await read_codes(reader, 9) == [250, 250, 250, 354, 421]
-        monkeypatch.setattr(running.listener._reception, "read", lambda *_: Reply(550, "5.6.0", "no"))
+        monkeypatch.setattr(running.listener.submissions, "prepare", lambda *_: Reply(550, "5.6.0", "no"))
         reader, writer = await running.connect()
         writer.write(MESSAGE)
         assert await read_codes(reader, 5) == [250, 250, 250, 354, 550]

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mta.ingress.crew import Crew
 from mta.ingress.turn_away import TurnAway
+from mta.ingress.worker_loads import WorkerLoads
 
 
 class Waiting:
     def __init__(self, member: int = 0) -> None:
         self.memory = bytearray(16)
         self.socket = socket.create_server(("127.0.0.1", 0))
-        self.turn_away = TurnAway([self.socket], Crew(self.memory, member))
+        self.turn_away = TurnAway([self.socket], WorkerLoads(self.memory, member))
 
     async def said(self) -> bytes:
         """All that a new connection is told until it is closed."""
@@ -60,7 +60,7 @@ async def test_r5_a_short_start_turns_nobody_away() -> None:
 
 async def test_r5_a_connection_is_left_to_a_worker_that_takes_mail() -> None:
     async with waiting() as made:
-        other = Crew(made.memory, 1)
+        other = WorkerLoads(made.memory, 1)
         other.tell(0, 0)
         client = asyncio.ensure_future(made.said())
         loop = asyncio.get_running_loop()

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from mta.model.mail import tenant_mark
 from mta.model.rules import Change, ChangeOp, Head, Kind, Rule, Selectors
-from mta.policy.rule_table import NoSuccessor, RuleTable, in_force, rank, swept
+from mta.policy.rule_effect import in_force, swept
+from mta.policy.rule_table import NoSuccessor, RuleTable, rank
 
 TAGS = ["a", "b", "c"]
 DOMAINS = ["example.com", "mail.example.com", "x.mail.example.com", "com", "other.org", "badexample.com"]

@@ -33,7 +33,7 @@ async def test_what_keeps_a_transaction_from_running_is_said_as_of_a_step(
     async def refuse(*words: object) -> None:
         raise ResponseError(said)
 
-    monkeypatch.setattr(link._client, "execute_command", refuse)
+    monkeypatch.setattr(link._topology.client, "execute_command", refuse)
     with pytest.raises(StoreError) as caught:
         await link.command("PING")
     assert type(caught.value) is raised

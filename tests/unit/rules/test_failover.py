@@ -3,7 +3,7 @@
 import msgspec
 
 from mta.model.rules import NO_HEAD, Head, Kind, Rule, Selectors
-from mta.ports.rules import Step, Trail
+from mta.ports.rule_store import Step, Trail
 from mta.rules.failover import Loss, loss_of
 
 NOTHING = Loss((), (), ())

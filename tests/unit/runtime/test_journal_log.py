@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mta.journal.lines import log_lines
 from mta.log_file.delivery_log import DeliveryLog
-from mta.runtime.journal import _open_log
+from mta.log_file.lines import log_lines
+from mta.runtime.journal import once_free
 
 
 async def test_k2_a_log_that_a_killed_nodes_journal_still_holds_is_waited_for_and_that_is_said_once(
@@ -24,7 +24,8 @@ async def test_k2_a_log_that_a_killed_nodes_journal_still_holds_is_waited_for_an
     path = tmp_path / "delivery.jsonl"
     first = DeliveryLog(str(path), log_lines)
     with caplog.at_level(logging.WARNING):
-        opening = asyncio.create_task(_open_log(str(path), asyncio.Event()))
+        waiting = once_free(lambda: DeliveryLog(str(path), log_lines), "journal.log_path", str(path), asyncio.Event())
+        opening = asyncio.create_task(waiting)
         await waited.wait()
         waited.clear()
         await waited.wait()
@@ -41,5 +42,6 @@ async def test_a_stop_ends_the_wait(tmp_path: Path) -> None:
     first = DeliveryLog(str(tmp_path / "delivery.jsonl"), log_lines)
     stopping = asyncio.Event()
     stopping.set()
-    assert await _open_log(str(tmp_path / "delivery.jsonl"), stopping) is None
+    path = str(tmp_path / "delivery.jsonl")
+    assert await once_free(lambda: DeliveryLog(path, log_lines), "journal.log_path", path, stopping) is None
     first.close()

@@ -24,3 +24,18 @@ async def test_a_pool_of_one_ip_is_served_once_its_mail_was_heard_of(monkeypatch
     served.look_soon()
     await until(lambda: served() == {"p", "@127.0.0.1"}, 1.0)
     following.cancel()
+
+
+async def test_it_ends_when_it_is_told_to_in_the_moment_of_a_hint(monkeypatch):
+    monkeypatch.setattr("mta.runtime.served_pools._LOOK_EVERY", 0.0)
+
+    async def pools() -> list[str]:
+        return []
+
+    served = ServedPools(Settings(node=NodeSettings()), pools)
+    following = asyncio.create_task(served.follow())
+    await asyncio.sleep(0.05)
+    served.look_soon()
+    following.cancel()
+    done, _ = await asyncio.wait((following,), timeout=1.0)
+    assert done, "a worker waits for it until it is killed"

@@ -39,7 +39,7 @@ def worker():
     made = Worker.__new__(Worker)
     made._child = SimpleNamespace(settings=SimpleNamespace(node=SimpleNamespace(drain_timeout=1.0)))
     made._store = SimpleNamespace(queues=parts, limits=parts, session=SimpleNamespace(id="s"))
-    made._intake, made._outgo, made._guard = None, parts, parts
+    made._inbound, made._outbound, made._guard = None, parts, parts
     return made, parts
 
 

@@ -170,7 +170,7 @@ def test_a_turn_is_shared_evenly_and_what_was_served_goes_last():
 async def test_what_intake_accepts_is_taken_within_the_room_that_claims_leave():
     claims = FakeClaims()
     async with Bench(claims, room=10) as bench:
-        fresh = claims.fresh
+        fresh = bench.dispatcher
         assert fresh.reserve(QUEUE, 6) == 6
         assert fresh.reserve(QUEUE, 6) == 4
         assert fresh.reserve(QUEUE, 6) == 0
@@ -185,25 +185,25 @@ async def test_what_intake_accepts_is_taken_within_the_room_that_claims_leave():
 async def test_what_intake_accepts_is_left_to_the_queue_without_permit_pool_connection_or_turn():
     claims = FakeClaims()
     async with Bench(claims, room=1) as bench:
-        assert claims.fresh.reserve(QueueKey("other", "example.com"), 1) == 0
+        assert bench.dispatcher.reserve(QueueKey("other", "example.com"), 1) == 0
         bench.rules.permit = False
-        assert claims.fresh.reserve(QUEUE, 1) == 0
+        assert bench.dispatcher.reserve(QUEUE, 1) == 0
         bench.rules.permit = True
         bench.deliver.crowded.add(QUEUE)
-        assert claims.fresh.reserve(QUEUE, 1) == 0
+        assert bench.dispatcher.reserve(QUEUE, 1) == 0
         bench.deliver.crowded.clear()
         claims.put(a_claim(), a_claim())
         bench.lanes.wake_all()
         await until(lambda: QUEUE in bench.room)
         bench.deliver.left[QUEUE] = 1
-        assert claims.fresh.reserve(QUEUE, 1) == 0
+        assert bench.dispatcher.reserve(QUEUE, 1) == 0
 
 
 async def test_rules_meet_what_was_claimed_as_it_was_accepted():
     claims = FakeClaims()
     async with Bench(claims, rules=FakeRules(Rule("r", Selectors(tag="t"), 554))) as bench:
-        assert claims.fresh.reserve(QUEUE, 1) == 1
-        claims.fresh.take(QUEUE, 1, [a_claim()])
+        assert bench.dispatcher.reserve(QUEUE, 1) == 1
+        bench.dispatcher.take(QUEUE, 1, [a_claim()])
         await bench.settler.flush()
     assert (bench.deliver.taken, bench.dispatcher.intercepted) == ([], 1)
 

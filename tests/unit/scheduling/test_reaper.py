@@ -101,3 +101,14 @@ async def test_r5_only_who_took_something_back_says_that_a_session_is_dead(caplo
     assert [record.message for record in caplog.records] == [
         "session a is dead: 250 claimed deliveries are back in their queues"
     ]
+
+
+async def test_it_ends_when_it_is_told_to_in_the_moment_of_a_hint():
+    store = Store("me")
+    reaper = Reaper(store, store, store, 60.0)
+    running = asyncio.create_task(reaper.run())
+    await asyncio.sleep(0.05)
+    reaper.look_now()
+    running.cancel()
+    done, _ = await asyncio.wait((running,), timeout=1.0)
+    assert done, "a worker waits for it until it is killed"

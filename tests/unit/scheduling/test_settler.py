@@ -6,9 +6,10 @@ from mta.model.events import Event, EventType
 from mta.model.outcomes import Class, Origin, Outcome, Reply, ReturnReason, Stage, Verdict
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.settings import DeliverySettings
+from mta.policy.rule_effect import effect_of, overruled
 from mta.policy.shaping import Shaping
 from mta.ports.queueing import Move
-from mta.scheduling.settlement import Terms, canceled_outcome, decide, forced_outcome, returned_outcome
+from mta.scheduling.settlement import Terms, canceled_outcome, decide, returned_outcome
 from mta.scheduling.settler import Settler
 from tests.support.scheduling import NOW, SETTINGS, FakeClaims, FakeRules, a_claim, until
 
@@ -106,7 +107,7 @@ async def test_what_an_old_table_lets_back_is_decided_again():
 
 async def test_forced_4xx_counts_an_attempt_and_names_its_rule():
     rule = Rule("r4", Selectors(), 450)
-    change = await settled(FakeClaims(), a_claim(), forced_outcome(rule, 1, Stage.ATTEMPT))
+    change = await settled(FakeClaims(), a_claim(), effect_of(rule, 1, Stage.ATTEMPT))
     assert (change.deferred_by_rule, change.rule, change.record.deferred_by, change.record.attempts) == (
         True,
         "r4",
@@ -131,7 +132,7 @@ async def test_a_delivery_whose_rule_was_lifted_says_so():
     claims = FakeClaims()
     claims.barrier = 2
     settler = a_settler(claims, FakeRules(generation=2))
-    settler.settle(a_claim(), forced_outcome(RULE, 1, Stage.ATTEMPT))
+    settler.settle(a_claim(), effect_of(RULE, 1, Stage.ATTEMPT))
     await settler.flush()
     assert settler.returns.metrics() == {"returned:rule_lifted:p|example.com": 1}
 
@@ -139,7 +140,7 @@ async def test_a_delivery_whose_rule_was_lifted_says_so():
 async def test_old_rules_are_decided_again_and_without_a_rule_it_returns():
     claims = FakeClaims()
     claims.barrier = 2
-    change = await settled(claims, a_claim(), forced_outcome(RULE, 1, Stage.ATTEMPT), FakeRules(generation=2))
+    change = await settled(claims, a_claim(), effect_of(RULE, 1, Stage.ATTEMPT), FakeRules(generation=2))
     assert (change.move, change.due_at, change.rule) == (Move.QUEUE, NOW, "")
 
 
@@ -148,7 +149,7 @@ async def test_old_rules_are_decided_again_by_what_is_known_of_the_peer(ip, rule
     claims = FakeClaims()
     claims.barrier = 2
     before = Outcome(Verdict.INTERCEPTED, Reply(554), Origin.FORCED, mta="192.0.2.1", mx="mx.example", remote_ip=ip)
-    before = forced_outcome(RULE, 1, Stage.ATTEMPT, before)
+    before = overruled(before, RULE, 1, Stage.ATTEMPT)
     rules = FakeRules(Rule("r2", Selectors(ip="192.0.2.9", mta="192.0.2.1"), 550), generation=2)
     assert (await settled(claims, a_claim(), before, rules)).rule == rule
 
@@ -189,7 +190,7 @@ def final(change):
 
 async def test_a_pause_holds_without_an_attempt_and_forgets_who_deferred_it():
     claim = a_claim(deferred_by="r4", accepted_at=NOW - 5)
-    change = await settled(FakeClaims(), claim, forced_outcome(PAUSE, 3, Stage.ATTEMPT), FakeRules(PAUSE))
+    change = await settled(FakeClaims(), claim, effect_of(PAUSE, 3, Stage.ATTEMPT), FakeRules(PAUSE))
     assert (change.move, change.rule, change.generation, change.left_rule) == (Move.HOLD, "p1", 3, "r4")
     assert (change.due_at, change.record.held_at, change.record.attempts, change.record.deferred_by) == (
         NOW - 5,
@@ -201,14 +202,14 @@ async def test_a_pause_holds_without_an_attempt_and_forgets_who_deferred_it():
 
 
 async def test_what_was_tried_before_is_due_now_when_it_is_released():
-    change = await settled(FakeClaims(), a_claim(attempts=2), forced_outcome(PAUSE, 3, Stage.BEFORE_DOT))
+    change = await settled(FakeClaims(), a_claim(attempts=2), effect_of(PAUSE, 3, Stage.BEFORE_DOT))
     assert (change.due_at, change.record.attempts) == (NOW, 2)
 
 
 async def test_a_pause_that_was_lifted_meanwhile_lets_it_go_back():
     claims = FakeClaims()
     claims.barrier = 2
-    change = await settled(claims, a_claim(), forced_outcome(PAUSE, 1, Stage.ATTEMPT), FakeRules(generation=2))
+    change = await settled(claims, a_claim(), effect_of(PAUSE, 1, Stage.ATTEMPT), FakeRules(generation=2))
     assert (change.move, change.rule, change.record) == (Move.QUEUE, "", None)
 
 
@@ -246,7 +247,7 @@ def test_a_cancellation_before_any_attempt_counts_none():
 def test_what_a_rule_intercepts_is_spared_where_it_says_so(undo):
     rule = msgspec.structs.replace(RULE, undo=undo)
     terms = Terms("n1", SETTINGS.delivery, Shaping(SETTINGS), 600_000)
-    change = decide(a_claim(), forced_outcome(rule, 1, Stage.ATTEMPT), NOW, terms, 0.5)
+    change = decide(a_claim(), effect_of(rule, 1, Stage.ATTEMPT), NOW, terms, 0.5)
     assert change.spare_ms == (600_000 if undo else 0)
     assert decide(a_claim(), OK, NOW, terms, 0.5).spare_ms == 0
 
@@ -278,7 +279,7 @@ async def test_outcomes_are_counted_by_what_became_of_the_delivery_once_they_are
     claims = FakeClaims()
     settler = a_settler(claims)
     stopped = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL)
-    for outcome in (OK, OK, LATER, forced_outcome(RULE, 1, Stage.ATTEMPT), stopped):
+    for outcome in (OK, OK, LATER, effect_of(RULE, 1, Stage.ATTEMPT), stopped):
         settler.settle(a_claim(), outcome)
     settler.park(a_claim(), "poison")
     assert settler.outcomes == {}

@@ -20,6 +20,8 @@ def refusal(tmp_path: Path, text: str, *sets: str) -> str:
 
 
 NAME_RULE = "is not a name; write letters, digits, _ and -, at most 63, the first a letter or digit"
+SENTINELS = "redis+sentinel://host:26379,host:26379/NAME"
+
 WRONG = {
     "unknown key": (
         "[smtp]\nmax_conections = 5",
@@ -139,7 +141,36 @@ WRONG = {
     ),
     "redis scheme": (
         "[redis]\nurl = 'http://u:secret@h'",
-        "f.toml: redis.url: 'http://u:***@h' is not \"embedded\", redis://, rediss://, redis+cluster:// or unix://",
+        "f.toml: redis.url: 'http://u:***@h' is not \"embedded\", redis://, rediss://, redis+cluster://, "
+        "redis+sentinel:// or unix://",
+    ),
+    "sentinels without a master": (
+        "[redis]\nurl = 'redis+sentinel://h:26379'",
+        "f.toml: redis.url: names no master; write the name that the sentinels know it by: " + SENTINELS,
+    ),
+    "no sentinels": (
+        "[redis]\nurl = 'redis+sentinel:///main'",
+        f"f.toml: redis.url: names no sentinel; write {SENTINELS}",
+    ),
+    "a sentinel without a port": (
+        "[redis]\nurl = 'redis+sentinel://h:1,h:x/main'",
+        f"f.toml: redis.url: a sentinel is no host:port; write {SENTINELS}",
+    ),
+    "an option of sentinels that is not known": (
+        "[redis]\nurl = 'redis+sentinel://h:1/main?sentinel_pasword=secret'",
+        "f.toml: redis.url: has an option that is not known; known are db, sentinel_username, sentinel_password",
+    ),
+    "a raw password before sentinels": (
+        "[redis]\nurl = 'redis+sentinel://:se/cret@h:1/main'",
+        f"f.toml: redis.url: cannot be read; write {SENTINELS}, and characters of a password as %XX",
+    ),
+    "two passwords for the servers behind sentinels": (
+        "[redis]\nurl = 'redis+sentinel://:secret@h:1/main'\npassword_file = '/p'",
+        "f.toml: redis.password_file: redis.url holds a password, too; remove it there",
+    ),
+    "redis.ca_file without TLS behind sentinels": (
+        "[redis]\nurl = 'redis+sentinel://h:1/main'\nca_file = '/ca.pem'",
+        "f.toml: redis.ca_file: is for rediss:// and rediss+sentinel:// only; change redis.url or remove it",
     ),
     "redis without host": ("[redis]\nurl = 'redis://'", "f.toml: redis.url: names no host; write redis://host:6379"),
     "redis without socket": (
@@ -152,7 +183,7 @@ WRONG = {
     ),
     "CA without TLS": (
         "[redis]\nurl = 'redis://h'\nca_file = '/ca.pem'",
-        "f.toml: redis.ca_file: is for rediss:// only; change redis.url or remove it",
+        "f.toml: redis.ca_file: is for rediss:// and rediss+sentinel:// only; change redis.url or remove it",
     ),
     "route without port": (
         "[delivery]\nroute = 'mx:0'",
@@ -297,7 +328,15 @@ def test_default_data_dir(environ: dict[str, str], uid: int, data_dir: str, monk
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h:1/0", "rediss://h", "redis+cluster://h:7000", "unix:///run/valkey.sock", "embedded"]
+    "url",
+    [
+        "redis://h:1/0",
+        "rediss://h",
+        "redis+cluster://h:7000",
+        "unix:///run/valkey.sock",
+        "embedded",
+        "redis+sentinel://u:p%40@h1:26379,h2,[::1]:7/main?db=1&sentinel_password=x",
+    ],
 )
 def test_every_kind_of_store_is_accepted(url: str) -> None:
     assert load_settings(None, [f"redis.url={url}"], {}).redis.url == url

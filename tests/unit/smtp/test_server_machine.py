@@ -12,7 +12,8 @@ from mta.model.errors import BadValue
 from mta.model.outcomes import Reply
 from mta.smtp import grammar
 from mta.smtp.replies import render
-from mta.smtp.server_machine import ServerMachine, State
+from mta.smtp.server_machine import ServerMachine
+from mta.smtp.server_session import Limits, State, Trust
 
 START = b"EHLO c\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
 AFTER = b"\r\n.\r\nRCPT TO:<x@example.net>\r\nQUIT\r\n"
@@ -24,15 +25,7 @@ NOT_THE_END = [
 
 
 def make(size=100_000, recipients=100, errors=20, relay=True, normalizes=False, gate=None):
-    return ServerMachine(
-        "mx.example.org",
-        max_message_size=size,
-        max_recipients=recipients,
-        max_errors=errors,
-        may_relay=relay,
-        normalizes=normalizes,
-        gate=gate,
-    )
+    return ServerMachine("mx.example.org", Trust(relay, normalizes), Limits(size, recipients, errors), gate)
 
 
 QUEUED = Reply(250, "2.0.0", "queued")

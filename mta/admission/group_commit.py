@@ -1,0 +1,330 @@
+"""Group commit: messages that end within the same few milliseconds are accepted by the store in one step.
+
+A batch belongs to one lane, and so do the ids of its messages. Each lane has at most one batch that is being filled and
+at most one in flight. A message without a lane of its own goes to the batch that is being gathered; a message with one
+goes to the batch of its lane. While all lanes are busy, messages gather. A batch does not wait for more messages when
+every client already waits for a reply. Nothing is awaited per message: each gets its reply by a callback.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from mta.admission.claim_on_accept import hand_over, reserve
+from mta.model.errors import BacklogFull, StoreError, StoreFull, StoreUnsafe
+from mta.model.ids import message_text, new_message_id
+from mta.model.mail import Claimed, NewMessage, QueueKey
+from mta.model.outcomes import Reply
+from mta.ports.admission import SHUTTING_DOWN, ClaimOnAccept, Done, Prepare
+from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Accepts, Ambiguous
+from mta.timing.clock import wall_seconds
+
+log = logging.getLogger(__name__)
+
+Decide = Callable[[Sequence[NewMessage]], AcceptanceDecision]
+
+BATCH_RECIPIENTS = 500  # nobody waits long behind one step of the store
+BATCH_MESSAGES = 100
+BATCH_BYTES = 4 * 1024 * 1024
+WAITING_BYTES = 64 * 1024 * 1024
+WAITING_MESSAGES = 20_000
+_OVERHEAD = 1024  # bytes that a waiting message takes besides its content, roughly
+_NO_CLAIMS: Mapping[QueueKey, Sequence[Claimed]] = {}
+
+FULL = Reply(452, "4.3.1", "too much mail is waiting to be stored, try again later")
+STORE_FULL = Reply(452, "4.3.1", "insufficient storage, try again later")
+BACKLOG_FULL = Reply(452, "4.3.1", "the journal is behind, try again later")
+TROUBLE = Reply(451, "4.3.0", "cannot store the message now, try again later")
+
+
+class _Batch:
+    """Messages of one lane on their way into the store, and the callbacks for their replies."""
+
+    __slots__ = ("done", "due", "lane", "messages", "recipients", "size", "timer")
+
+    def __init__(self, lane: int) -> None:
+        self.lane = lane
+        self.messages: list[NewMessage] = []
+        self.done: list[Done] = []
+        self.size = 0
+        self.recipients = 0
+        self.due = False  # its commit_delay has passed; it waits for its lane
+        self.timer: asyncio.TimerHandle | None = None  # its commit_delay
+
+    @property
+    def full(self) -> bool:
+        return len(self.messages) >= BATCH_MESSAGES or self.size >= BATCH_BYTES or self.recipients >= BATCH_RECIPIENTS
+
+
+class GroupCommit:
+    """Fulfils ports.admission.Admission."""
+
+    def __init__(
+        self,
+        store: Accepts,
+        commit_delay: float,
+        decide: Decide,
+        *,
+        delivery: ClaimOnAccept | None = None,
+        clients: Callable[[], int] | None = None,
+        has_room: Callable[[int], bool] = lambda size: True,
+        clock: Callable[[], float] = wall_seconds,
+    ) -> None:
+        """`commit_delay` in seconds; `decide` applies the rules to a batch; `delivery`, where this process delivers,
+        claims mail as it is accepted; `clients` counts the clients that may hand in a message, each one at a time;
+        `has_room` tells whether the disk has room for so many bytes; `clock` gives Unix seconds."""
+        self._store = store
+        self._decide = decide
+        self._delivery = delivery
+        self._clients = clients
+        self._has_room = has_room
+        self._delay = commit_delay
+        self._clock = clock
+        self._lanes = store.lanes
+        self._lane = 0  # where the next batch begins to look for a free lane
+        self._gathering: _Batch | None = None  # the batch of messages without a lane of their own; also in `_filling`
+        self._filling: dict[int, _Batch] = {}  # by lane
+        self._in_flight: dict[int, asyncio.Task[None]] = {}
+        self._sealed: dict[int, deque[_Batch]] = {lane: deque() for lane in range(store.lanes)}
+        self._refusal: Reply | None = None
+        self._closed = False
+        self._known_bugs: set[str] = set()
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+        self.waiting_messages = 0
+        self.waiting_bytes = 0
+        self.accepted = 0  # messages
+        self.accepted_recipients = 0
+        self.accepted_bytes = 0
+        self.refused = 0  # messages that could not be prepared: refused for what they are
+        self.rejected = 0  # messages refused by a forced error
+        self.deferred = 0  # messages answered 4xx for our own trouble
+        self.unanswered = 0  # messages of ambiguous batches: no reply was given
+        self.batches = 0
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self._refusal.text if self._refusal else "open"
+        return (
+            f"<GroupCommit {state}: {self.waiting_messages} messages ({self.waiting_bytes} bytes) waiting,"
+            f" lanes in flight {sorted(self._in_flight)}>"
+        )
+
+    def refuse(self, reason: str) -> None:
+        """Answer MAIL with 451 and `reason` from now on, until `allow`."""
+        self.refuse_with(Reply(451, "4.3.0", reason))
+
+    def refuse_with(self, reply: Reply) -> None:
+        if self._refusal != reply:
+            log.debug("no mail is taken: %s", reply.text)  # the supervisor says so once for the node
+        self._refusal = reply
+
+    def allow(self) -> None:
+        if self._refusal is not None:
+            log.debug("mail is taken again")
+        self._refusal = None
+
+    def gate(self) -> Reply | None:
+        """Why no message is taken at this moment; None: it may come."""
+        if self._closed:
+            return SHUTTING_DOWN
+        if self._refusal is not None:
+            return self._refusal
+        return FULL if self.waiting_bytes >= WAITING_BYTES or self.waiting_messages >= WAITING_MESSAGES else None
+
+    def admit(self, prepare: Prepare, done: Done, lane: int | None = None) -> Reply | None:
+        batch = self._gathering if lane is None else self._filling.get(lane)
+        if batch is None:
+            batch = self._begin(lane)
+        now_ms = int(self._clock() * 1000)
+        message = prepare(new_message_id(batch.lane, now_ms), now_ms)
+        if isinstance(message, Reply):
+            self.refused += 1
+            return message
+        size = len(message.content) + _OVERHEAD
+        if self._closed:
+            self.deferred += 1
+            return SHUTTING_DOWN
+        if self.waiting_messages and self.waiting_bytes + size > WAITING_BYTES + BATCH_BYTES:
+            self.deferred += 1  # one message of any size is always taken
+            return FULL
+        self.waiting_messages += 1
+        self.waiting_bytes += size
+        self._emptied.clear()
+        batch.messages.append(message)
+        batch.done.append(done)
+        batch.size += size
+        batch.recipients += len(message.recipients)
+        if batch.full:
+            self._seal(batch)
+        elif self._nobody_else_comes():
+            self._seal_all()
+        elif len(batch.messages) == 1:
+            batch.timer = asyncio.get_running_loop().call_later(self._delay, self._delay_passed, batch)
+        return None
+
+    async def close(self) -> None:
+        """Take nothing more; returns when everything that was taken has its answer."""
+        self._closed = True
+        self._seal_all()
+        await self._emptied.wait()
+
+    def _begin(self, lane: int | None) -> _Batch:
+        """The batch of `lane`, or the one that will gather the messages without a lane of their own."""
+        wanted = self._choose_lane() if lane is None else lane
+        batch = self._filling.get(wanted)
+        if batch is None:
+            batch = self._filling[wanted] = _Batch(wanted)
+        if lane is None:
+            self._gathering = batch
+        return batch
+
+    def _choose_lane(self) -> int:
+        """The next lane with no batch in flight, else the one with the shortest queue."""
+        in_flight, sealed = self._in_flight, self._sealed
+        order = (*range(self._lane, self._lanes), *range(self._lane))
+        idle = (lane for lane in order if lane not in in_flight and not sealed[lane])
+        best = next(idle, -1)
+        if best < 0:
+            best = min(order, key=lambda lane: len(sealed[lane]) + (lane in in_flight))
+        self._lane = (best + 1) % self._lanes
+        return best
+
+    def _nobody_else_comes(self) -> bool:
+        """Each client waits for a reply, and none of these is on its way."""
+        return self._clients is not None and not self._in_flight and self.waiting_messages >= self._clients()
+
+    def _delay_passed(self, batch: _Batch) -> None:
+        if batch.lane in self._in_flight:
+            batch.due = True
+        else:
+            self._seal(batch)
+
+    def _seal_all(self) -> None:
+        for batch in [batch for batch in self._filling.values() if batch.messages]:
+            self._seal(batch)
+
+    def _seal(self, batch: _Batch) -> None:
+        """No more messages for this batch: it goes as soon as its lane is free."""
+        del self._filling[batch.lane]
+        if batch is self._gathering:
+            self._gathering = None
+        if batch.timer is not None:
+            batch.timer.cancel()
+        self._sealed[batch.lane].append(batch)
+        self._start_next(batch.lane)
+
+    def _start_next(self, lane: int) -> None:
+        if lane in self._in_flight:
+            return
+        waiting = self._sealed[lane]
+        if waiting:
+            batch = waiting.popleft()
+            self.batches += 1
+            self._in_flight[lane] = asyncio.get_running_loop().create_task(self._flush(batch))
+        elif (filling := self._filling.get(lane)) is not None and filling.due:
+            self._seal(filling)
+
+    async def _flush(self, batch: _Batch) -> None:
+        reply: Reply | None = TROUBLE
+        try:
+            decision = await self._store_batch(batch)
+        except Ambiguous:
+            reply = None
+        except asyncio.CancelledError:  # the process is ending: the result of the step is unknown
+            reply = None
+        except Exception as trouble:
+            reply = self._reply_to(trouble)
+        else:
+            taken = _let_in(batch.messages, decision)
+            self._count_accepted(taken)
+            self.rejected += len(batch.messages) - len(taken)
+            self._finish(batch)
+            for message, done in zip(batch.messages, batch.done, strict=True):
+                refused = decision.rejected.get(message.id)
+                told = (
+                    Reply(250, "2.0.0", f"queued as {message_text(message.id)}") if refused is None else refused.reply
+                )
+                self._tell(done, told)
+            return
+        if reply is None:
+            self.unanswered += len(batch.messages)
+        else:
+            self.deferred += len(batch.messages)
+        self._finish(batch)
+        for done in batch.done:
+            self._tell(done, reply)
+
+    async def _store_batch(self, batch: _Batch) -> AcceptanceDecision:
+        """Returns the decision with which the store took the batch. Raises StoreFull where the disk has no room."""
+        if not self._has_room(batch.size):
+            raise StoreFull("no space left on the disk")
+        decision = self._decide(batch.messages)
+        while not await self._accepted(batch.lane, _let_in(batch.messages, decision), decision):
+            again = self._decide(batch.messages)
+            # A table that is below the barrier and does not move on is nobody's to decide by.
+            decision = again if again.generation > decision.generation else UNDECIDED
+        return decision
+
+    async def _accepted(self, lane: int, messages: Sequence[NewMessage], decision: AcceptanceDecision) -> bool:
+        """False: `decision` is too old. Raises Ambiguous after a bug: the step may have run, so no reply may be
+        given."""
+        delivery = self._delivery
+        claimed = None
+        try:
+            if delivery is None:
+                return await self._store.accept(lane, messages, decision) is not None
+            reserved = reserve(delivery, messages, decision)
+            try:
+                claimed = await self._store.accept(lane, messages, decision, reserved)
+            finally:
+                hand_over(delivery, reserved, claimed or _NO_CLAIMS)
+            return claimed is not None
+        except (StoreError, Ambiguous):
+            raise
+        except Exception as bug:
+            self._tell_bug(bug)
+            raise Ambiguous(str(bug)) from bug
+
+    def _count_accepted(self, messages: Sequence[NewMessage]) -> None:
+        self.accepted += len(messages)
+        for message in messages:
+            self.accepted_recipients += len(message.recipients)
+            self.accepted_bytes += len(message.content)
+
+    def _finish(self, batch: _Batch) -> None:
+        """The lane is free again; the next batch for it goes before any client gets its reply."""
+        del self._in_flight[batch.lane]
+        self.waiting_messages -= len(batch.messages)
+        self.waiting_bytes -= batch.size
+        self._start_next(batch.lane)
+        if not self.waiting_messages:
+            self._emptied.set()
+
+    def _tell(self, done: Done, reply: Reply | None) -> None:
+        try:
+            done(reply)
+        except Exception:  # one session's fault must not cost the others their replies
+            log.exception("a session failed on the reply to its message")
+
+    def _reply_to(self, trouble: Exception) -> Reply:
+        if isinstance(trouble, StoreFull):
+            return STORE_FULL
+        if isinstance(trouble, BacklogFull):
+            return BACKLOG_FULL
+        if isinstance(trouble, StoreUnsafe):
+            return Reply(451, "4.3.0", f"the store is unsafe: {trouble}")
+        if not isinstance(trouble, StoreError):
+            self._tell_bug(trouble)
+        return TROUBLE
+
+    def _tell_bug(self, bug: Exception) -> None:
+        shown = f"{type(bug).__name__}: {bug}"[:200]
+        if shown not in self._known_bugs and len(self._known_bugs) < 1000:
+            self._known_bugs.add(shown)
+            log.error("accepting a batch failed for a reason that is a bug", exc_info=bug)
+
+
+def _let_in(messages: Sequence[NewMessage], decision: AcceptanceDecision) -> Sequence[NewMessage]:
+    rejected = decision.rejected
+    return [message for message in messages if message.id not in rejected] if rejected else messages

@@ -1,0 +1,182 @@
+"""The fan-out: it decodes what the spool holds once and hands it to each sink, which has a place of its own in it."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from mta.journal.decoding import Decoder
+from mta.model.errors import severity
+from mta.model.events import Event, EventType
+from mta.ports.event_sinks import EventSink, Item
+from mta.ports.spool import Damage, Place, Sourced, Spool
+from mta.timing.clock import wall_ms
+
+_FIRST_PAUSE: Final = 0.1  # seconds after which a sink that failed is tried again; then twice as many each time
+_LAST_PAUSE: Final = 5.0
+_BATCHES: Final = 4  # that a sink which is behind gets in one call
+# Bytes of the spool after which a sink is synced at once. After a crash so much comes again: less than what the log
+# knows of its own end (log_file.delivery_log), as lines have about three times as many bytes.
+_UNSYNCED: Final = 4 * 1024 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+class _Consumer:
+    """A sink and how far it is in the spool."""
+
+    __slots__ = ("at", "kept", "name", "next_try", "pause", "sink")
+
+    def __init__(self, name: str, sink: EventSink, place: Place) -> None:
+        self.name = name
+        self.sink = sink
+        self.at = place  # everything before it was written
+        self.kept = place  # everything before it is durable
+        self.pause = 0.0  # seconds; more than 0 since it failed
+        self.next_try = 0.0
+
+
+class FanOut:
+    """A sink that fails or is slow falls behind: it holds the spool, and neither the store nor the other sinks.
+
+    Blocking calls, made on one thread.
+    """
+
+    def __init__(
+        self, spool: Spool, sinks: Mapping[str, EventSink], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`sinks` by the names under which the spool knows their places. `close` closes them and the spool."""
+        self._spool = spool
+        self._clock = clock
+        self._decoder = Decoder()
+        self._consumers = [_Consumer(name, sink, spool.place_of(name)) for name, sink in sinks.items()]
+        self.failures = self.damages = 0
+
+    @property
+    def undecodable(self) -> int:
+        """Events that could not be read so far."""
+        return self._decoder.undecodable
+
+    def lag(self) -> bool:
+        """A sink is behind the spool's end and may be tried now."""
+        end, now = self._spool.end, self._clock()
+        return any(one.at != end and now >= one.next_try for one in self._consumers)
+
+    def append(self, entries: Sequence[Sourced]) -> Place:
+        """Make them durable in the spool; the place where they begin. Raises OSError."""
+        start = self._spool.end
+        self._spool.append(entries)
+        return start
+
+    def hand_on(self, start: Place, entries: Sequence[Sourced], shown: list[Item] | None = None) -> None:
+        """The entries just appended at `start`, to each sink that has all before them; their events to `shown`."""
+        end = self._spool.end
+        ready = [one for one in self._consumers if one.at == start and not one.pause]
+        self._give(ready, self._decoder.pieces(entries), end, shown)
+
+    def catch_up(self) -> None:
+        """A few batches of the spool for each sink that is behind and may be tried again."""
+        for one in self._consumers:
+            for _ in range(_BATCHES):
+                if one.at == self._spool.end or self._clock() < one.next_try:
+                    break
+                self._give_next(one)
+
+    def needs_sync(self) -> bool:
+        """Something was written that may not be durable at its sink."""
+        return any(one.kept != one.at for one in self._consumers)
+
+    def sync(self) -> None:
+        """Everything written is durable at the sinks, or comes again; the spool is trimmed behind the slowest."""
+        for one in self._consumers:
+            if one.kept != one.at:
+                self._sync(one)
+        try:
+            self._spool.trim(min(one.kept for one in self._consumers))
+        except OSError as error:
+            _log.warning("the spool cannot be trimmed: %s", error)
+
+    def reopen(self) -> None:
+        for one in self._consumers:
+            self._sync(one)  # what is moved away is complete, and nothing of it comes again
+            try:
+                one.sink.reopen()
+            except OSError as error:
+                self._fail(one, error)
+
+    def close(self) -> None:
+        self.sync()
+        for one in self._consumers:
+            one.sink.close()
+        self._spool.close()
+
+    def _give_next(self, one: _Consumer) -> None:
+        try:
+            found = self._spool.read(one.at)
+        except OSError as error:
+            self._fail(one, error)
+            return
+        if isinstance(found, Damage):
+            self.damages += 1
+            _log.error("the spool is damaged: %s", found.reason)
+            self._give([one], [[_gap(one.at, found.reason)]], found.end)
+        else:
+            self._give([one], self._decoder.pieces(found.entries), found.end)
+
+    def _give(
+        self, to: list[_Consumer], pieces: Iterable[list[Item]], end: Place, shown: list[Item] | None = None
+    ) -> None:
+        """Every piece is made once, used by all, and let go of."""
+        for piece in pieces:
+            to = [one for one in to if self._add(one, piece)]
+            if shown is not None:
+                shown += piece
+        for one in to:
+            self._write(one, end)
+
+    def _add(self, one: _Consumer, piece: list[Item]) -> bool:
+        try:
+            one.sink.add(piece)
+        except OSError as error:
+            self._fail(one, error)
+            return False
+        return True
+
+    def _write(self, one: _Consumer, end: Place) -> None:
+        try:
+            one.sink.write()
+        except OSError as error:
+            self._fail(one, error)
+            return
+        one.at = end
+        if one.pause:
+            one.pause = 0.0
+            _log.info("%s is written again", one.name)
+        if end.segment != one.kept.segment or end.offset - one.kept.offset > _UNSYNCED:
+            self._sync(one)
+
+    def _sync(self, one: _Consumer) -> None:
+        try:
+            one.sink.sync()
+            self._spool.note(one.name, one.at)
+            one.kept = one.at
+        except OSError as error:
+            one.at = one.kept
+            self._pause(one, error)
+
+    def _fail(self, one: _Consumer, error: OSError) -> None:
+        """It goes on later with what it did not take, or from its last sync where this one fails, too."""
+        self._pause(one, error)
+        self._sync(one)
+
+    def _pause(self, one: _Consumer, error: OSError) -> None:
+        self.failures += 1
+        if not one.pause:
+            _log.log(severity(error), "%s cannot be written; its events wait in the spool: %s", one.name, error)
+        one.pause = min(_LAST_PAUSE, one.pause * 2 or _FIRST_PAUSE)
+        one.next_try = self._clock() + one.pause
+
+
+def _gap(place: Place, reason: str) -> Item:
+    gap = Event(EventType.GAP, wall_ms(), reason=f"the journal's spool is damaged, events are missing: {reason}")
+    return f"gap.spool.{place.segment}.{place.offset}", gap

@@ -1,0 +1,124 @@
+"""Events as lines of the delivery log: JSON with the contract's keys in the contract's order."""
+
+import struct
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+import orjson
+from msgspec.structs import fields, replace
+
+from mta.model.events import Event
+from mta.model.ids import MessageId, message_text
+from mta.model.outcomes import Stage
+from mta.model.text import visible
+
+VERSION = 1
+
+
+# The contract's order: these, then the other fields of Event in the order in which they stand there.
+_FIRST: Final = ("v", "time", "event", "type", "id", "message_id", "node", "tenant")
+_EVENT_FIELDS: Final = {field.name: field for field in fields(Event)}
+_REST: Final = tuple(name for name in _EVENT_FIELDS if name not in _FIRST)
+_IN_WORDS: Final = ("queued_at", "next_attempt")  # times: Unix milliseconds in an event
+
+
+class _Forced(msgspec.Struct, frozen=True, gc=False):
+    rule: str
+    generation: int
+    stage: Stage
+
+
+def _default(name: str) -> Any:
+    """A key with its default is left out. A sender of "" is the null sender; None: there is none."""
+    as_text = name in ("id", *_IN_WORDS) or name not in _EVENT_FIELDS
+    return "" if as_text else _EVENT_FIELDS[name].default
+
+
+_Line: Any = msgspec.defstruct(
+    "_Line",
+    [*((name, Any) for name in _FIRST[:4]), *((name, Any, _default(name)) for name in (*_FIRST[4:], *_REST))],
+    frozen=True,
+    omit_defaults=True,
+    gc=False,
+)
+# Values that are made here stand between those that are taken as they are.
+_MADE: Final = ("forced", "size", "queued_at", "next_attempt")
+_AT: Final = _REST.index(_MADE[0])
+_before_made = attrgetter("node", "tenant", *_REST[:_AT])
+_after_made = attrgetter(*_REST[_AT + len(_MADE) :])
+
+_parts = struct.Struct(">16sH").unpack  # of a delivery id
+_encode = msgspec.json.Encoder().encode_lines
+
+
+def log_lines(events: Iterable[tuple[str, Event]]) -> bytes:
+    """(event id, event) as JSON objects, each with its line end. What no reader could see or take as one line is
+    escaped visibly. A hundred at a time cost half of what they cost one by one."""
+    lines = [_line(event_id, event) for event_id, event in events]
+    try:
+        encoded = _encode(lines)
+    except UnicodeEncodeError:  # a lone surrogate
+        return b"".join([_escaped(line) for line in lines])
+    if _is_plain(encoded):
+        return encoded
+    each = zip(lines, encoded.splitlines(keepends=True), strict=True)
+    return b"".join([text if _is_plain(text) else _escaped(line) for line, text in each])
+
+
+def _is_plain(encoded: bytes) -> bool:
+    """JSON escapes what is dangerous, other than DEL and what is not ASCII: without those nothing is to be made
+    visible."""
+    return encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded
+
+
+def _line(event_id: str, event: Event) -> Any:
+    id_ = message_id = ""
+    if event.properties is not None and not event.properties:
+        event = replace(event, properties=None)
+    if event.id is not None:
+        message, number = _parts(event.id)
+        message_id = message_text(MessageId(message))
+        id_ = f"{message_id}.{number}"
+    forced, queued_at, next_attempt = event.forced, event.queued_at, event.next_attempt
+    return _Line(
+        VERSION,
+        _rfc3339(event.time),
+        event_id,
+        event.type,
+        id_,
+        message_id,
+        *_before_made(event),
+        _Forced(*forced) if forced is not None else None,
+        event.size,
+        _rfc3339(queued_at) if queued_at else "",
+        _rfc3339(next_attempt) if next_attempt else "",
+        *_after_made(event),
+    )
+
+
+def _escaped(line: Any) -> bytes:
+    return orjson.dumps(_visible(msgspec.to_builtins(line)), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _visible(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(key): _visible(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_visible(item) for item in value]
+    return value
+
+
+@lru_cache(maxsize=4096)
+def _rfc3339(ms: int) -> str:
+    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

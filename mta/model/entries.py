@@ -1,0 +1,43 @@
+"""An entry of a lane's event stream: the events of one atomic step, each framed by its length."""
+
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_size_at = struct.Struct(">I").unpack_from
+
+
+class Entry(NamedTuple):
+    """One entry as the stream keeps it. The id of an event is `<lane>.<entry id>.<index>`."""
+
+    id: str  # "<ms>-<seq>"
+    framed: bytes
+    left_out: bytes = b""  # indices (2 bytes each) of framed events that the step withdrew
+
+    @property
+    def events(self) -> tuple[bytes, ...]:
+        """Encoded Event structs."""
+        return unframed(self.framed, self.left_out)
+
+
+def framed(events: Iterable[bytes]) -> bytes:
+    """The events of one step as the stream keeps them, see append_framed."""
+    return b"".join([part for event in events for part in (len(event).to_bytes(4, "big"), event)])
+
+
+def unframed(raw: bytes, left_out: bytes = b"") -> tuple[bytes, ...]:
+    """The events of a stream entry except those at the places `left_out`, and none that is empty."""
+    found, at, end = [], 0, len(raw)
+    while at < end:
+        start = at + 4
+        at = start + _size_at(raw, at)[0]
+        found.append(raw[start:at])
+    for place in range(0, len(left_out), 2):
+        found[int.from_bytes(left_out[place : place + 2], "big")] = b""
+    return tuple(filter(None, found))
+
+
+def order_of(entry_id: str) -> tuple[int, int]:
+    """Entry ids compare by this."""
+    ms, _, seq = entry_id.partition("-")
+    return int(ms), int(seq or 0)

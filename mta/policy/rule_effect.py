@@ -1,0 +1,100 @@
+"""What a rule does to a delivery that it matches: the one place that says so, for every stage of the delivery."""
+
+from typing import Final
+
+import msgspec
+
+from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
+from mta.model.rules import AtTheDoor, Kind, Rule
+
+_FORCED: Final = Origin.FORCED  # to look a member up at its class takes ten times as long
+_REFUSED: Final = "the message is refused by order of this site"  # where the rule has no words of its own
+
+
+def effect_of(
+    rule: Rule,
+    generation: int,
+    stage: Stage,
+    *,
+    mta: str = "",
+    mx: str = "",
+    remote_ip: str = "",
+    tls: str = "",
+    duration_ms: int = 0,
+) -> Outcome:
+    """The outcome of a delivery that the rule matched. A pause holds it; a forced error intercepts it with 5xx or 2xx,
+    and defers it with 4xx as a remote 4xx would. `mta` and the arguments behind it describe an attempt that had
+    begun."""
+    return Outcome(
+        _verdict_of(rule),
+        Reply(rule.code, rule.extended, rule.description),
+        _FORCED,
+        mta,
+        mx,
+        remote_ip,
+        tls,
+        duration_ms,
+        Forced(rule.id, generation, stage),
+        reason=rule.reason,
+        undoable=rule.undo,
+    )
+
+
+def overruled(before: Outcome, rule: Rule, generation: int, stage: Stage) -> Outcome:
+    """The same for a delivery whose attempt had come to `before` meanwhile: what is known of the attempt stays."""
+    effect = effect_of(rule, generation, stage)
+    return msgspec.structs.replace(
+        before,
+        verdict=effect.verdict,
+        reply=effect.reply,
+        origin=effect.origin,
+        forced=effect.forced,
+        reason=effect.reason,
+        undoable=effect.undoable,
+    )
+
+
+def refusal_of(rule: Rule, generation: int) -> Outcome:
+    """The outcome of a message that the rule refuses at end of data. The reply always has an enhanced code and
+    words."""
+    reply = Reply(rule.code, rule.extended or f"{rule.code // 100}.7.1", rule.description or _REFUSED)
+    return msgspec.structs.replace(effect_of(rule, generation, Stage.DOOR), reply=reply)
+
+
+def refuses(rule: Rule) -> bool:
+    """Whether matching mail is refused at end of data. A rule that discards (2xx) has nothing to refuse with."""
+    return rule.kind is Kind.ERROR and rule.at_the_door is AtTheDoor.REJECT and rule.code >= 400
+
+
+def ends(rule: Rule) -> bool:
+    """Whether the rule ends a delivery (5xx, 2xx); a 4xx only defers it, a pause holds it."""
+    return rule.kind is Kind.ERROR and not 400 <= rule.code < 500
+
+
+def holds(rule: Rule) -> bool:
+    """Whether the rule is a pause."""
+    return rule.kind is Kind.PAUSE
+
+
+def _verdict_of(rule: Rule) -> Verdict:
+    if rule.kind is Kind.PAUSE:
+        return Verdict.HELD
+    return Verdict.TEMPORARY if 400 <= rule.code < 500 else Verdict.INTERCEPTED
+
+
+def in_force(rule: Rule, now: int) -> bool:
+    """Whether the rule matches anything at `now` (Unix ms): it is enabled and has not expired."""
+    return rule.enabled and (not rule.expires_at or now < rule.expires_at)
+
+
+def still_holds(rule: Rule | None, now: int) -> bool:
+    """Whether deliveries that this rule held stay held: it exists, is still a pause, and is in force."""
+    return rule is not None and holds(rule) and in_force(rule, now)
+
+
+def swept(rule: Rule) -> bool:
+    """Whether the rule can end or hold queued deliveries before any attempt: it must not depend on where, from which
+    IP and to which peer they would be attempted."""
+    chosen = rule.selectors
+    at_once = chosen.cluster and chosen.mta is None and chosen.ip is None and chosen.mx is None
+    return (ends(rule) or holds(rule)) and rule.enabled and at_once

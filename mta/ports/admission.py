@@ -1,0 +1,73 @@
+"""Acceptance of messages: the calls of those that bring messages, and the calls that acceptance makes to delivery."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from mta.model.ids import MessageId
+from mta.model.mail import Claimed, NewMessage, QueueKey
+from mta.model.outcomes import Reply
+
+SHUTTING_DOWN: Final = Reply(421, "4.3.2", "shutting down, try again later")  # said while this process stops
+
+# Called once with the answer to a message: 250 after it was made durable, a refusal, or None: whether it was accepted
+# cannot be found out, so the client must get no answer at all.
+Done = Callable[[Reply | None], None]
+
+# Given an id and the time at which it was made (Unix ms): the message with that id, or its refusal.
+Prepare = Callable[[MessageId, int], NewMessage | Reply]
+
+
+class Requester(msgspec.Struct, frozen=True, gc=False):
+    """The client that hands a message in, as the log and the trace header name it."""
+
+    address: str  # IP
+    name: str = ""  # as the client calls itself, "" = it did not say
+    protocol: str = "SMTP"  # the "with" keyword of the trace header, RFC 3848
+
+
+class Submission(msgspec.Struct, gc=False):
+    """A message as it was handed in: the client, the envelope, and the content with its injection headers."""
+
+    requester: Requester
+    sender: str  # "" is the null sender
+    recipients: tuple[str, ...]
+    content: bytes  # every line ends with CRLF
+
+
+class Admission(Protocol):
+    """Makes messages durable. Synchronous; the answers come later, by callbacks."""
+
+    def gate(self) -> Reply | None:
+        """Why no message is taken at this moment; None: it may come."""
+        ...
+
+    def admit(self, prepare: Prepare, done: Done, lane: int | None = None) -> Reply | None:
+        """Accept the message that `prepare` makes; it is called at once, with an id in `lane`, or in the lane of the
+        batch that is being gathered. An idempotent injection and a DSN bring the lane of what caused them.
+
+        None: `done` will be called, later and once. A Reply: the message is not taken and this is its answer.
+        """
+        ...
+
+
+class Submissions(Protocol):
+    """Takes messages as clients hand them in."""
+
+    def submit(self, submission: Submission, done: Done) -> Reply | None:
+        """As `Admission.admit`. Since answers come by `done`, the message may be prepared in the background first."""
+        ...
+
+
+class ClaimOnAccept(Protocol):
+    """Delivery in the accepting process: it may claim mail in the step that accepts it."""
+
+    def reserve(self, queue: QueueKey, count: int) -> int:
+        """How many of `count` deliveries of the queue, due now, delivery has room for."""
+        ...
+
+    def take(self, queue: QueueKey, reserved: int, claimed: Sequence[Claimed]) -> None:
+        """The deliveries that were claimed under a reservation of `reserved`, possibly none. Called exactly once for
+        each reservation that was not 0."""
+        ...

@@ -1,0 +1,33 @@
+"""How busy the store is: mail that passes through it, memory, and events that wait for the journal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mta.redis_store import keys
+from mta.redis_store.link import Link
+
+
+class MeasuredLoad:
+    """Fulfils ports.store_load.StoreLoad."""
+
+    def __init__(self, link: Link, lanes: int) -> None:
+        self._link = link
+        self._lanes = lanes
+
+    async def traffic(self) -> int:
+        total = 0
+        for lane in range(self._lanes):
+            counts = await self._link.command("HMGET", keys.lane_key(lane, b"count"), "accepted", "delivered")
+            total += sum(int(count or 0) for count in counts)
+        return total
+
+    async def memory_share(self) -> float:
+        return max(_share(memory) for memory in await self._link.info("memory"))
+
+    async def backlog(self, lane: int) -> int:
+        return int(await self._link.command("XLEN", keys.lane_key(lane, b"events")))
+
+
+def _share(memory: Mapping[str, Any]) -> float:
+    limit = int(memory.get("maxmemory", 0)) or int(memory.get("total_system_memory", 0))
+    return int(memory["used_memory"]) / limit if limit else 0.0

@@ -1,0 +1,267 @@
+"""The accept step as it is sent: a batch of messages, and the decisions about them, as keys and arguments."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from mta.model.entries import framed
+from mta.model.events import EventType, recipient_event
+from mta.model.ids import DeliveryId, delivery_id
+from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient, Record
+from mta.ports.content import Placed
+from mta.ports.queueing import AcceptanceDecision, DeciderKind, EndedAtAcceptance
+from mta.redis_store import codec, keys
+from mta.redis_store.content import StoredContent
+
+KEYS: Final = (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events", b"spares", b"pools", b"cancels")
+_RECEPTION: Final = EventType.RECEPTION  # to look a member up at its class takes ten times as long
+_NOBODY: Final[Mapping[int, EndedAtAcceptance]] = {}
+_RULE: Final = DeciderKind.RULE
+
+
+class Batch(NamedTuple):
+    """The packed argument of the step: its fields in the order in which accept.lua reads them."""
+
+    session: str
+    number: int
+    backlog_hard: int  # stream entries, 0 = no limit
+    generation: int  # of the rules that were asked, -1 = none were
+    queues: Sequence["Queue"]
+    records: Sequence[Any]  # delivery, record, ...
+    refs: Sequence[Any]  # message, deliveries that need its content, ...; absent = 1
+    tags: Sequence[Any]  # tag, deliveries, ...
+    accepted: int
+    parts: Sequence[Any]  # keys of contents that were put there in pieces
+    owners: Sequence[Any]  # of contents: message, recipients, ...
+    decided: "Decided | tuple[()]"  # () = nothing was ended or refused
+
+
+class Queue(NamedTuple):
+    """The deliveries of one queue."""
+
+    pool: str
+    domain: str
+    entries: Sequence[Any]  # due, delivery, ...
+    take: int  # how many of the first are to be claimed
+
+
+class Decided(NamedTuple):
+    """The decisions about the batch."""
+
+    retention_ms: int
+    ended_now: Sequence["Ended"]
+    rejected: Sequence["Refused"]
+
+
+class Ended(NamedTuple):
+    """A delivery that ends in the step that accepts it."""
+
+    id: Any
+    pool: str
+    domain: str
+    class_: str
+    kind: str  # of the decider
+    decider: str
+    tags: Sequence[str]
+    final: Any
+    spare_ms: int
+
+
+class Refused(NamedTuple):
+    """A message that is not accepted at all."""
+
+    kind: str  # of the decider
+    decider: str
+    tags: Sequence[str]
+    recipients: int
+
+
+class _Queue:
+    """The deliveries for one queue: first those that are due at once and may be claimed in the step."""
+
+    __slots__ = ("due_now", "key", "later")
+
+    def __init__(self, key: QueueKey) -> None:
+        self.key = key
+        self.due_now: list[tuple[DeliveryId, Record, bytes | None, int]] = []  # with content, None = in pieces; when
+        self.later: list[int | msgspec.Raw] = []
+
+    def entries(self) -> list[int | msgspec.Raw]:
+        found: list[int | msgspec.Raw] = []
+        for delivery, _, _, due in self.due_now:
+            found += (due, codec.lua_text(delivery))
+        return found + self.later
+
+
+class AcceptStep:
+    """Gathers one batch of one lane; `keys` and `args` are what the step is called with then."""
+
+    def __init__(self, prefix: bytes, node: str, content: StoredContent, decision: AcceptanceDecision) -> None:
+        self._prefix = prefix
+        self._node = node
+        self._content = content
+        self._decision = decision
+        self._accepted = 0
+        self._queues: dict[tuple[str, str], _Queue] = {}  # by pool and domain
+        self._records: list[msgspec.Raw] = []
+        self._refs: list[msgspec.Raw | int] = []
+        self._tags: dict[str, int] = {}
+        self._events: list[bytes] = []
+        self._owners: list[msgspec.Raw | int] = []  # of contents: message, recipients, message, ...
+        self.contents: list[bytes] = []  # message, content, message, ...
+        self._pending: list[bytes] = []
+        self._ended: list[Ended] = []
+        self._rules: set[str] = set()  # that ended something
+
+    async def add(self, message: NewMessage) -> None:
+        """Large content is put into the store at once; it goes by itself should the step never run."""
+        recipients = len(message.recipients)
+        needed, ended = recipients, _NOBODY
+        if decided := self._decision.ended.get(message.id):
+            ended = {one.number: one for one in decided}
+            needed -= sum(not one.spare_ms for one in decided)
+        placed = None
+        if needed:
+            placed = await self._content.put(message.id, message.content)
+            self._owners += (codec.lua_text(message.id), recipients)
+            self.contents += (message.id, placed.value)
+            self._pending += placed.pending
+            if placed.pending or needed > 1:
+                self._refs += (codec.lua_text(message.id), needed)
+        self._add_deliveries(message, placed, ended)
+        self._accepted += recipients
+        for tag in message.tags:
+            self._tags[tag] = self._tags.get(tag, 0) + recipients
+
+    def _add_deliveries(
+        self, message: NewMessage, placed: Placed | None, ended: Mapping[int, EndedAtAcceptance]
+    ) -> None:
+        """`placed` is None where nobody needs the content, nor a record."""
+        pool, due, in_pieces = message.pool, message.due_at, placed is not None and bool(placed.pending)
+        for number, recipient in enumerate(message.recipients, 1):
+            address, domain = recipient
+            delivery = delivery_id(message.id, number)
+            end = ended.get(number)
+            if placed is not None and (end is None or end.spare_ms):
+                record = _record(message, address, placed)
+                self._records += (codec.lua_text(delivery), codec.lua_text(codec.encode_record(record, 0)))
+            self._add_event(message, delivery, recipient)
+            if end is not None:
+                self._end(message, codec.lua_text(delivery), domain, end)
+                continue
+            key = pool, domain
+            queue = self._queues.get(key)
+            if queue is None:
+                queue = self._queues[key] = _Queue(QueueKey(pool, domain))
+            if due > message.accepted_at:
+                queue.later += (due, codec.lua_text(delivery))
+            else:
+                queue.due_now.append((delivery, record, None if in_pieces else message.content, due))
+
+    def claimed(self, number: int, taken: Sequence[int]) -> dict[QueueKey, list[Claimed]]:
+        """The deliveries that batch `number` claimed. `taken`: how many of each queue, or () where none was."""
+        if not taken:
+            return {}
+        token = b"a%d" % number
+        return {
+            queue.key: [
+                Claimed(id_, token, queue.key, record, content) for id_, record, content, _ in queue.due_now[:count]
+            ]
+            for queue, count in zip(self._queues.values(), taken, strict=True)
+            if count
+        }
+
+    def _end(self, message: NewMessage, name: msgspec.Raw, domain: str, end: EndedAtAcceptance) -> None:
+        kind, decider = end.by
+        if kind is _RULE:
+            self._rules.add(decider)
+        self._events.append(end.event)
+        final = codec.lua_text(end.final)
+        self._ended.append(
+            Ended(
+                id=name,
+                pool=message.pool,
+                domain=domain,
+                class_=end.ended,
+                kind=kind,
+                decider=decider,
+                tags=message.tags,
+                final=final,
+                spare_ms=end.spare_ms,
+            )
+        )
+
+    def _add_event(self, message: NewMessage, delivery: DeliveryId, recipient: Recipient) -> None:
+        at, due = message.accepted_at, message.due_at
+        event = recipient_event(
+            _RECEPTION, at, self._node, delivery, message, recipient, None, 0, due if due > at else 0
+        )
+        self._events.append(codec.encode(event))
+
+    def args(
+        self, session: str, number: int, backlog_hard: int, retention_ms: int, reserved: Mapping[QueueKey, int]
+    ) -> list[bytes]:
+        """`number` is the batch's; `retention_ms` is how long the final status of a delivery is kept; `reserved` is how
+        many deliveries of a queue the step may claim."""
+        rejected = self._decision.rejected.values()
+        events = [*self._events, *(event for one in rejected for event in one.events)]
+        refused = [Refused(*one.by, tags=one.tags, recipients=len(one.events)) for one in rejected]
+        queues = [Queue(*key, queue.entries(), reserved.get(queue.key, 0)) for key, queue in self._queues.items()]
+        blob = codec.encode(
+            Batch(
+                session=session,
+                number=number,
+                backlog_hard=backlog_hard,
+                generation=self._decision.generation,
+                queues=queues,
+                records=self._records,
+                refs=self._refs,
+                tags=[item for pair in self._tags.items() for item in pair],
+                accepted=self._accepted,
+                parts=[codec.lua_text(key) for key in self._pending],
+                owners=self._owners,
+                decided=Decided(retention_ms, self._ended, refused) if self._ended or refused else (),
+            )
+        )
+        return [blob, framed(events)]
+
+    def keys(self, session: str) -> list[bytes]:
+        """Every key that the step may write, as far as they are known before it runs."""
+        prefix = self._prefix
+        rejected = self._decision.rejected.values()
+        tags = {*self._tags, *(tag for one in rejected for tag in one.tags)}
+        rules = {*self._rules, *(one.by.id for one in rejected if one.by.kind is _RULE)}
+        found = [prefix + name for name in KEYS]
+        found += [keys.claimed_key(prefix, session.encode()), prefix + b"holders"]
+        found += [keys.due_key(prefix, pool.encode(), domain.encode()) for pool, domain in self._queues]
+        found += [keys.agenda_key(prefix, pool.encode()) for pool in {pool for pool, _ in self._queues}]
+        found += [keys.tag_key(prefix, tag.encode()) for tag in tags]
+        found += [keys.rule_key(prefix, rule.encode()) for rule in rules]
+        found += [keys.spared_key(prefix, rule.encode()) for rule in self._rules]
+        found += self._pending
+        return found
+
+
+def _record(message: NewMessage, address: str, placed: Placed) -> Record:
+    return Record(
+        message.sender,
+        address,
+        message.tags,
+        len(message.content),
+        message.accepted_at,
+        message.expires_at,
+        message.needs_8bit,
+        0,
+        message.max_attempts,
+        message.retries,
+        message.client,
+        None,
+        False,
+        placed.store,
+        placed.key,
+        message.properties,
+        tenant=message.tenant,
+        recipients=len(message.recipients),
+        scheduled_at=message.due_at if message.due_at > message.accepted_at else 0,
+    )

@@ -1,0 +1,162 @@
+-- One message: what is known of its deliveries, where they are, and its cancellation.
+
+-- message_read: records and final statuses. KEYS: lane, rec, ended... (newest first). ARGV: delivery id, ...
+-- Answers [id, record, status, ...] of what is known; record or status may be false.
+local function message_read(keys, argv)
+  local records, ended, answer = redis.call('HMGET', keys[2], unpack(argv)), {}, {}
+  for k = 3, #keys do
+    if redis.call('EXISTS', keys[k]) == 1 then
+      local statuses = redis.call('HMGET', keys[k], unpack(argv))
+      for i = 1, #argv do
+        ended[i] = ended[i] or statuses[i]
+      end
+    end
+  end
+  for i, id in ipairs(argv) do
+    if records[i] or ended[i] then
+      answer[#answer + 1] = id
+      answer[#answer + 1] = records[i]
+      answer[#answer + 1] = ended[i] or false
+    end
+  end
+  return answer
+end
+
+redis.register_function { function_name = STEP .. 'message_read', callback = message_read, flags = { 'no-writes', 'allow-oom' } }
+
+-- message_places: where deliveries with a record are. KEYS: lane. ARGV: id, domain, rule, stage, uncertain, ...; `rule` is
+-- the one that intercepted it, '' = it lives. Answers [[kind, pool, source, due, asked], ...]: kind is due, held (source:
+-- the pause), parked, claimed (source: the session), spared (source: the rule), or '' when it is in none of these.
+local function message_places(keys, argv)
+  local P = prefix_of(keys[1], 'lane')
+  local pools, pauses = redis.call('SMEMBERS', P .. 'pools'), redis.call('SMEMBERS', P .. 'pauses')
+  local sessions = redis.call('SMEMBERS', P .. 'holders')
+
+  local function spared(id, domain, rule, stage, uncertain)
+    for _, pool in ipairs(pools) do
+      if redis.call('ZSCORE', P .. 'spared:' .. rule, spared_member(id, stage, uncertain == '1', pool, domain)) then
+        return { 'spared', pool, rule, '0' }
+      end
+    end
+  end
+
+  local function living(id, domain)
+    for _, pool in ipairs(pools) do
+      local due = redis.call('ZSCORE', P .. 'due:' .. pool .. ':' .. domain, id)
+      if due then
+        return { 'due', pool, '', due }
+      end
+    end
+    for _, session in ipairs(sessions) do
+      local hold = redis.call('HGET', P .. 'claimed:' .. session, id)
+      if hold then
+        return { 'claimed', string.match(hold, '^[^|]*|([^|]*)|'), session, '0' }
+      end
+    end
+    for _, pool in ipairs(pools) do
+      local member = id .. pool .. '|' .. domain
+      if redis.call('ZSCORE', P .. 'parked', member) then
+        return { 'parked', pool, '', '0' }
+      end
+      for _, pause in ipairs(pauses) do
+        if redis.call('ZSCORE', P .. 'held:' .. pause, member) then
+          return { 'held', pool, pause, '0' }
+        end
+      end
+    end
+  end
+
+  local answer = {}
+  for i = 1, #argv, 5 do
+    local id, domain, rule = argv[i], argv[i + 1], argv[i + 2]
+    local place
+    if rule == '' then
+      place = living(id, domain)
+    else
+      place = spared(id, domain, rule, argv[i + 3], argv[i + 4])
+    end
+    place = place or { '', '', '', '0' }
+    place[5] = redis.call('HGET', P .. 'cancels', id) or '0'
+    answer[#answer + 1] = place
+  end
+  return answer
+end
+
+redis.register_function { function_name = STEP .. 'message_places', callback = message_places, flags = { 'no-writes', 'allow-oom' } }
+
+-- cancel: ends what still waits where it was seen, as canceled or expired, and marks what is claimed: its worker, or whoever claims it after that
+-- one's death, ends it. What a rule spared stays intercepted and is let go. Never leaves a mark on what has ended, and
+-- touches nothing that has moved, or has another record, since it was read.
+-- KEYS: lane, rec, content, refs, count, events, cancels, parked, pauses, spares, then claimed, due, agenda, held, spared, tag and rule keys.
+-- ARGV[1]: msgpack of messages.Batch (steps/messages.py).
+-- Answers one of C (ended), A (its worker is asked), S (no longer spared), M (it has moved: look again) for each item.
+local function cancel(keys, argv)
+  local P = prefix_of(keys[1], 'lane')
+  local asked_at, retention_ms, as, items = unpack(cmsgpack.unpack(argv[1])) -- messages.Batch
+  local rec, cancels = P .. 'rec', P .. 'cancels'
+  local answer, gone, ended, events, sums = {}, {}, {}, {}, {}
+  for i, item in ipairs(items) do
+    -- messages.Item
+    local id, kind, pool, domain, source, record, tags, event, final, stage, uncertain, left_rule = unpack(item)
+    local member = id .. pool .. '|' .. domain
+    answer[i] = 'M'
+    if kind == 'claimed' then
+      if redis.call('HEXISTS', P .. 'claimed:' .. source, id) == 1 then
+        redis.call('HSETNX', cancels, id, asked_at)
+        answer[i] = 'A'
+      end
+    elseif kind == 'spared' then
+      if unspare(P, source, { spared_member(id, stage, uncertain, pool, domain) }) == 1 then
+        gone[#gone + 1] = id
+        answer[i] = 'S'
+      end
+    elseif redis.call('HGET', rec, id) == record then
+      local class, left = kind, 0
+      if kind == 'due' then
+        class = 'queued'
+        left = redis.call('ZREM', P .. 'due:' .. pool .. ':' .. domain, id)
+        mend_agenda(P, pool, domain)
+      elseif kind == 'held' then
+        left = redis.call('ZREM', P .. 'held:' .. source, member)
+        if redis.call('EXISTS', P .. 'held:' .. source) == 0 then
+          redis.call('SREM', P .. 'pauses', source)
+        end
+      else
+        left = redis.call('ZREM', P .. 'parked', member)
+      end
+      if left == 1 then
+        answer[i] = 'C'
+        gone[#gone + 1] = id
+        ended[#ended + 1] = id
+        ended[#ended + 1] = (as == 'expired' and 'e' or 'c:' .. (uncertain and 1 or 0)) .. '\0' .. final
+        events[#events + 1] = event
+        count_tags(sums, P, tags, class, -1)
+        count_tags(sums, P, tags, as, 1)
+        if kind == 'held' then
+          count(sums, P .. 'rule:' .. source, 'held', -1)
+          count(sums, P .. 'rule:' .. source, 'other', 1)
+        end
+        -- What is parked was counted so when it left its queue.
+        if uncertain and kind ~= 'parked' then
+          count_tags(sums, P, tags, 'uncertain', 1)
+        end
+        if left_rule ~= '' and kind ~= 'parked' then
+          count(sums, P .. 'rule:' .. left_rule, 'deferred', -1)
+          count(sums, P .. 'rule:' .. left_rule, 'other', 1)
+        end
+      end
+    end
+  end
+  if #gone > 0 then
+    redis.call('HDEL', rec, unpack(gone))
+    release_content(P, gone)
+  end
+  if #ended > 0 then
+    note_ended(P, now_ms(), retention_ms, ended)
+  end
+  add_up(sums)
+  append_events(P, events)
+  return answer
+end
+
+redis.register_function { function_name = STEP .. 'cancel', callback = cancel, flags = { 'allow-oom' } }

@@ -1,0 +1,1 @@
+"""The journal's spool as files in the data folder."""

@@ -1,0 +1,1 @@
+"""Walks over waiting mail in the sweeper process: interception, holds, releases, expiry, undo copies."""

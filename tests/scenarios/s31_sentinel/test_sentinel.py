@@ -1,0 +1,83 @@
+"""A replicated store whose master dies: the node goes on with the new one, and says what is lost."""
+
+import contextlib
+import re
+import signal
+import smtplib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.mail_stream import MailStream
+from tests.support.node import Node, running, until
+from tests.support.recount import assert_balanced
+from tests.support.sentinels import Sentinels
+from tests.support.sink_thread import SinkThread
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Sentinels]:
+    made = Sentinels(tmp_path / "store")
+    with running(made):
+        yield made
+
+
+def waiting(node: Node) -> int:
+    return sum(
+        queue["due"] + queue["scheduled"] + queue["claimed"] for queue in node.call("GET", "/v1/queues")[1]["queues"]
+    )
+
+
+def takes_mail(node: Node) -> bool:
+    with contextlib.suppress(smtplib.SMTPException), node.client() as client:
+        return client.mail("from@example.org")[0] == 250
+    return False
+
+
+def test_a_master_that_is_killed_under_load(store: Sentinels, tmp_path: Path) -> None:
+    sink = SinkThread()
+    with running(sink):
+        node = Node(tmp_path / "node", redis=store.url, redis__timeout="1s", delivery__route=sink.address)
+        with running(node):
+            with MailStream(node.smtp, "example.com", clients=4) as stream:
+                until(lambda: sum(told.accepted for told in stream.told) >= 200)
+                killed = time.time()
+                store.master.stop(signal.SIGKILL)
+                until(lambda: sum(told.accepted and told.begun > killed for told in stream.told) >= 100, 40)
+            until(lambda: node.call("GET", "/readyz")[0] == 200)
+            until(lambda: not node.call("GET", "/v1/queues")[1]["queues"], 40)
+            reached = {receipt.recipients[0] for receipt in sink.to("example.com") if receipt.taken}
+            report = assert_balanced(store.url)
+            until(lambda: "a replica of the store became its master: " in node.errors())
+        assert {told.code for told in stream.told if told.begun > killed} <= {250, 451, 421, 0}
+        refused = {told.recipient for told in stream.told if told.code >= 400}
+        assert refused.isdisjoint(reached)
+        lost = [told for told in stream.told if told.accepted and told.recipient not in reached]
+        assert all(killed - 1.0 < told.ended < killed + 1.0 for told in lost), "a replica is not a second behind"
+        assert report.counted[""]["queued"] == 0
+        assert store.replica.ask("ROLE").startswith(b"*3\r\n$6\r\nmaster")
+
+
+def test_the_node_says_how_much_a_new_master_lacks(store: Sentinels, tmp_path: Path) -> None:
+    node = Node(tmp_path / "node", redis=store.url, redis__timeout="1s", delivery__route="127.0.0.1:1")
+    with running(node):
+        for number in range(20):
+            node.send(f"kept{number}@example.com")
+        until(lambda: waiting(node) == 20)
+        time.sleep(0.5)  # for the replica to get them
+        store.replica.ask("REPLICAOF", "127.0.0.1", "1")  # the sentinels would mend that after some seconds
+        for number in range(10):
+            node.send(f"lost{number}@example.com", text="x" * 1000)
+        until(lambda: waiting(node) == 30)
+        time.sleep(1.5)  # the node looks at the master's offset once a second
+        store.master.stop(signal.SIGKILL)
+        until(lambda: "became its master" in node.errors(), 40)
+        said = re.search(r"lacks the last (\d+) bytes of changes that the old master had [0-9.]+ s ago", node.errors())
+        assert said is not None, node.errors()
+        assert int(said[1]) > 10_000
+        until(lambda: takes_mail(node))
+        assert waiting(node) == 20, "the loss is bounded by what the replica had"
+        node.send("since@example.com")
+        until(lambda: waiting(node) == 21)

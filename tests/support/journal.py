@@ -1,0 +1,167 @@
+"""A journal at its bench: an outbox in memory, a spool in a folder, a sink that remembers, a tail."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mta.journal.journal import Journal
+from mta.model.entries import Entry, framed
+from mta.model.errors import StoreAway
+from mta.model.events import Event, EventType
+from mta.model.settings import JournalSettings
+from mta.ports.journal import JournalState, Page, RuleChange
+from mta.spool_files.spool import FileSpool
+
+GOOD = msgspec.msgpack.encode(Event(EventType.DELIVERY, 5))
+
+
+def entry(entry_id: str, *events: bytes) -> Entry:
+    return Entry(entry_id, framed(events or (GOOD,)))
+
+
+def delivery(text: str) -> bytes:
+    return msgspec.msgpack.encode(Event(EventType.DELIVERY, 5, text=text))
+
+
+class Outbox:
+    def __init__(self, lanes: int = 2) -> None:
+        self.lanes = lanes
+        self.streams: dict[int, list[Entry]] = {lane: [] for lane in range(lanes)}
+        self.owner: dict[int, str] = {}
+        self.positions: dict[int, str] = {}
+        self.rule_changes: list[RuleChange] = []
+        self.rules_at = 0
+        self.away = False
+        self.waits: list[float] = []
+        self.wanted = asyncio.Event()
+        self.told: list[JournalState] = []
+
+    async def lease(self, lane: int, journal: str, seconds: float) -> bool:
+        return self.owner.setdefault(lane, journal) == journal
+
+    async def release(self, lane: int, journal: str) -> None:
+        self.owner.pop(lane)
+
+    async def position(self, lane: int) -> str:
+        return self.positions.get(lane, "0-0")
+
+    async def has(self, lane: int, entry_id: str) -> bool:
+        return any(one.id == entry_id for one in self.streams[lane])
+
+    async def read(self, lane: int, after: str, room: int) -> Page:
+        if self.away:
+            raise StoreAway("away")
+        found: list[Entry] = []
+        for one in self.streams[lane]:
+            if one.id > after:
+                if room <= 0:
+                    return Page(found, True)
+                found.append(one)
+                room -= len(one.framed)
+        return Page(found, False)
+
+    async def wait(self, positions: Mapping[int, str], seconds: float) -> bool:
+        self.waits.append(seconds)
+        self.wanted = asyncio.Event()
+        await self.wanted.wait()
+        return True
+
+    async def done(self, lane: int, journal: str, position: str) -> bool:
+        if self.owner.get(lane) != journal:
+            return False
+        self.positions[lane] = position
+        self.streams[lane] = [one for one in self.streams[lane] if one.id > position]
+        return True
+
+    async def drop(self, lane: int, journal: str, keep: int) -> int:
+        dropped = len(self.streams[lane]) - keep
+        self.streams[lane] = self.streams[lane][dropped:]
+        return dropped
+
+    async def backlog(self, lane: int) -> int:
+        return len(self.streams[lane])
+
+    async def changes(self, after: int, most: int) -> list[RuleChange]:
+        return [change for change in self.rule_changes if change.change.head.generation > after]
+
+    async def changes_position(self, node: str) -> int:
+        return self.rules_at
+
+    async def changes_done(self, node: str, generation: int) -> None:
+        self.rules_at = generation
+
+    async def tell(self, state: JournalState) -> None:
+        self.told.append(state)
+
+
+class Sink:
+    """`full`: it cannot be written; `failing`: it cannot be synced. What was not synced is forgotten then."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, Event]] = []
+        self.synced = 0
+        self.full = self.failing = self.closed = False
+        self.reopened = 0
+        self._added: list[tuple[str, Event]] = []
+
+    def add(self, events: Any) -> None:
+        self._added += events
+
+    def write(self) -> None:
+        added, self._added = self._added, []
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.got += added
+
+    def sync(self) -> None:
+        if self.failing:
+            del self.got[self.synced :]
+            raise OSError(5, "Input/output error")
+        self.synced = len(self.got)
+
+    def reopen(self) -> None:
+        self.reopened += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+    @property
+    def ids(self) -> list[str]:
+        return [event_id for event_id, _ in self.got]
+
+
+class Tail:
+    def __init__(self, watched: bool = False) -> None:
+        self.on = watched
+        self.events: list[tuple[str, Event]] = []
+
+    async def watched(self) -> bool:
+        return self.on
+
+    async def feed(self, events: Any) -> None:
+        self.events += events
+
+
+class Bench:
+    """One journal; its clock goes by `rounds` only."""
+
+    def __init__(self, folder: Path, outbox: Outbox, name: str = "j1", watched: bool = False, **settings: Any) -> None:
+        self.now = 100.0
+        self.sink, self.tail = Sink(), Tail(watched)
+        chosen = JournalSettings(**settings)
+        self.spool = FileSpool(str(folder / name), chosen.spool_max)
+        self.journal = Journal(
+            outbox, self.spool, {"log": self.sink}, self.tail, name, name, chosen, clock=lambda: self.now
+        )
+
+    async def rounds(self, count: int = 4) -> None:
+        for _ in range(count):
+            self.now += 1.1
+            await self.journal.round()
+
+    @property
+    def ids(self) -> list[str]:
+        return self.sink.ids
