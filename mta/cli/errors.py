@@ -8,6 +8,7 @@ from mta.cli import commands, remote
 from mta.cli.rules import (
     AS_JSON,
     AT_THE_DOOR,
+    DETAIL,
     ERRORS,
     IN_FLIGHT,
     QUIET,
@@ -165,9 +166,10 @@ def remove(rule_id: str, wait: float, as_json: bool) -> None:
 
 @command.command(help="What became of the deliveries that a forced error met.")
 @RULE_ID
+@DETAIL
 @AS_JSON
-def statement(rule_id: str, as_json: bool) -> None:
-    remote.run(lambda client: ERRORS.statement(client, rule_id, as_json))
+def statement(rule_id: str, detail: bool, as_json: bool) -> None:
+    remote.run(lambda client: ERRORS.statement(client, rule_id, detail, as_json))
 
 
 @command.command(help="Disable a forced error and return what it ended lately to its queues.")

@@ -9,6 +9,7 @@ from mta.cli.errors import confirm
 from mta.cli.rules import (
     AS_JSON,
     AT_THE_DOOR,
+    DETAIL,
     IN_FLIGHT,
     PAUSES,
     QUIET,
@@ -97,6 +98,7 @@ def convert(
 
 @command.command(help="What became of the deliveries that a pause met.")
 @RULE_ID
+@DETAIL
 @AS_JSON
-def statement(rule_id: str, as_json: bool) -> None:
-    remote.run(lambda client: PAUSES.statement(client, rule_id, as_json))
+def statement(rule_id: str, detail: bool, as_json: bool) -> None:
+    remote.run(lambda client: PAUSES.statement(client, rule_id, detail, as_json))

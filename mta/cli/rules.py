@@ -8,12 +8,13 @@ import click
 
 from mta.cli import remote
 from mta.cli.selection import Command, given, narrowing, options_of
-from mta.cli.tables import Instant, instant, print_fields, print_statement, print_table, selectors_of
+from mta.cli.tables import Instant, instant, print_account, print_fields, print_table, selectors_of
 from mta.http_out.api_client import ApiClient
 
 RULE_ID = click.argument("rule_id", metavar="ID")
 AS_JSON = click.option("--json", "as_json", is_flag=True)
 QUIET = click.option("--quiet", "-q", is_flag=True, help="print ids only")
+DETAIL = click.option("--detail", is_flag=True, help="print the figures of the statement, too")
 YES = click.option("--yes", is_flag=True, help="do not ask")
 WAIT = click.option(
     "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="how long to wait until it is effective"
@@ -144,9 +145,9 @@ class Family:
             )
         return remote.DONE if answer.status != 202 else remote.NOT_YET
 
-    async def statement(self, client: ApiClient, rule_id: str, as_json: bool) -> int:
+    async def statement(self, client: ApiClient, rule_id: str, detail: bool, as_json: bool) -> int:
         found = (await client.ask("GET", self.of(rule_id) + "/statement")).body
-        remote.out_json(found) if as_json else print_statement(found)
+        remote.out_json(found) if as_json else print_account(found, detail)
         return remote.DONE
 
 

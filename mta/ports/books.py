@@ -22,11 +22,21 @@ class QueueCounts(NamedTuple):
     first: Record | None = None  # of what is due first
 
 
+class RuleAccount(NamedTuple):
+    """The figures of one rule. Those of a lane are of one moment, so that none of them contradicts another."""
+
+    counts: Mapping[str, int]  # as Books.rule gives them
+    of_tag: Mapping[str, int] | None  # as Books.tag gives them; None = none was asked for
+    undoable: int  # intercepted deliveries that can be undone
+    undo_until: int  # until when all of them can be undone, Unix ms, 0 = nothing can
+
+
 class Books(Protocol):
     """Each answer sums the lanes, read one after the other: every lane balances at every instant."""
 
     async def total(self) -> dict[str, int]:
-        """Field -> count: "accepted", the classes ("intercepted:<stage>" by stage), "deferred_by_rule", "uncertain"."""
+        """Field -> count: "accepted", the classes ("intercepted:<stage>" by stage), "rejected", "deferred_by_rule",
+        "uncertain", "undone" (interceptions that an undo took back)."""
         ...
 
     async def tag(self, tag: str) -> dict[str, int]:
@@ -37,8 +47,12 @@ class Books(Protocol):
 
     async def rule(self, rule_id: str) -> dict[str, int]:
         """Fields "met" (each delivery once, when the rule first met it), "intercepted:<stage>", "after",
-        "deferred", "held", "other", "uncertain", "hits", "last_hit_at": met = intercepted + after + deferred + held +
-        other."""
+        "deferred", "held", "other", "undone", "uncertain", "hits", "last_hit_at": met = intercepted + after +
+        deferred + held + other + undone."""
+        ...
+
+    async def account(self, rule_id: str, tag: str | None, now_ms: int) -> RuleAccount:
+        """The figures of a rule, and of the tag where it is given, at `now_ms`."""
         ...
 
     async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:

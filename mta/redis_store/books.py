@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mta.model.mail import QueueKey
-from mta.ports.books import QueueCounts
+from mta.ports.books import QueueCounts, RuleAccount
 from mta.redis_store import keys
 from mta.redis_store.link import Link
 from mta.redis_store.queue_books import QueueBooks
@@ -39,6 +39,21 @@ class StoredBooks:
                 for counts, row in zip(found[at:], rows, strict=False):
                     _add(counts, row)
         return found
+
+    async def account(self, rule_id: str, tag: str | None, now_ms: int) -> RuleAccount:
+        of_rule: dict[str, int] = {}
+        of_tag: dict[str, int] = {}
+        undoable, untils = 0, []
+        for lane in self._lanes:
+            prefix, rule = keys.lane_prefix(lane), rule_id.encode()
+            names = [prefix + b"lane", keys.rule_key(prefix, rule), keys.spared_key(prefix, rule)]
+            names += [] if tag is None else [keys.tag_key(prefix, tag.encode())]
+            fields, many, until, tag_fields = await self._link.call(b"rule_account", names, [now_ms])
+            _add(of_rule, fields)
+            _add(of_tag, tag_fields)
+            undoable += many
+            untils += [int(float(until))] if until else []
+        return RuleAccount(of_rule, None if tag is None else of_tag, undoable, min(untils, default=0))
 
     async def _sum(self, name: bytes) -> dict[str, int]:
         """The lanes are read one after the other: each balances at every instant, so their sum does."""

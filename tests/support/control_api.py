@@ -24,7 +24,7 @@ from mta.model.mail import QueueKey
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.model.sweeps import SweepState
-from mta.ports.books import QueueCounts
+from mta.ports.books import QueueCounts, RuleAccount
 from mta.ports.journal import JournalState
 from mta.ports.messages import DeliveryStatus
 from mta.ports.orders import Effect, OrderFigures
@@ -261,6 +261,11 @@ class Books:
     async def rule(self, rule_id: str) -> dict[str, int]:
         self._cluster.reach()
         return self._cluster.counts.get(rule_id, {})
+
+    async def account(self, rule_id: str, tag: str | None, now_ms: int) -> RuleAccount:
+        undoable = self._cluster.undoable.get(rule_id, 0)
+        of_tag = None if tag is None else await self.tag(tag)
+        return RuleAccount(await self.rule(rule_id), of_tag, undoable, AT + 600_000 if undoable else 0)
 
     async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:
         return [await self.rule(rule_id) for rule_id in rule_ids]
