@@ -9,6 +9,7 @@ from control_api.http.connections import Connections, most_connections
 from control_api.http.serving import Serving
 from control_api.http.turns import Turns
 from control_api.http.waiting import Waiting
+from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import Settings
 from mta.orders.cancellation import Cancellation
 from mta.orders.order_book import OrderBook
@@ -31,14 +32,16 @@ async def main(child: Child) -> None:
         await patiently(orders.start, child.stopping)
     undo = UndoRuns(orders, store.rules, store.undo_copies, settings.node.name, int(settings.rules.undo_window * 1000))
     probe = StoreProbe(store.link)
+    depths = MeasuredDepths(store.books.depths)
     serving = Serving(
-        create_app(_dependencies(child.settings, store, orders, undo, probe)),
+        create_app(_dependencies(child.settings, store, orders, undo, probe, depths)),
         Connections(most),
     )
     await serving.start(sockets)
     child.ready()
     await child.stopping.wait()
     await serving.stop()
+    await depths.stop()
     await undo.stop()
     await orders.stop()
     await probe.close()
@@ -46,7 +49,7 @@ async def main(child: Child) -> None:
 
 
 def _dependencies(
-    settings: Settings, store: Store, orders: OrderBook, undo: UndoRuns, probe: StoreProbe
+    settings: Settings, store: Store, orders: OrderBook, undo: UndoRuns, probe: StoreProbe, depths: MeasuredDepths
 ) -> Dependencies:
     room = Room(settings)
 
@@ -67,6 +70,7 @@ def _dependencies(
         sweeps=store.sweeps,
         undo_copies=store.undo_copies,
         books=store.books,
+        depths=depths,
         messages=Cancellation(store.messages, settings.node.name, settings.redis.timeout),
         load=store.load,
         tail=store.tail,

@@ -22,6 +22,26 @@ class QueueCounts(NamedTuple):
     first: Record | None = None  # of what is due first
 
 
+class PoolDepth(NamedTuple):
+    """The deliveries of one pool that have not ended, by state; `oldest` as in QueueCounts, of smaller samples."""
+
+    due: int = 0
+    scheduled: int = 0
+    claimed: int = 0
+    held: int = 0
+    oldest: int = 0  # when the oldest was accepted, Unix ms, 0 = none
+
+    def plus(self, other: "PoolDepth") -> "PoolDepth":
+        """Of both together."""
+        return PoolDepth(
+            self.due + other.due,
+            self.scheduled + other.scheduled,
+            self.claimed + other.claimed,
+            self.held + other.held,
+            min(filter(None, (self.oldest, other.oldest)), default=0),
+        )
+
+
 class RuleAccount(NamedTuple):
     """The figures of one rule. Those of a lane are of one moment, so that none of them contradicts another."""
 
@@ -78,6 +98,11 @@ class Books(Protocol):
 
         Costs a question for each lane and pool, and one for ten queues of the answer and lane. `held` may be as old as
         twenty times the time that counting it takes."""
+        ...
+
+    async def depths(self) -> dict[str, PoolDepth]:
+        """By pool. It reads every queue, slowly, so that the server is hardly busy with it: half a minute for a million
+        queues."""
         ...
 
     async def earliest(self, pools: Sequence[str]) -> dict[str, int]:

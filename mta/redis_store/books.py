@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from mta.model.mail import QueueKey
-from mta.ports.books import QueueCounts, RuleAccount
+from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.redis_store import keys
 from mta.redis_store.link import Link
+from mta.redis_store.pool_depths import PoolDepths
 from mta.redis_store.queue_books import QueueBooks
 
 _AT_ONCE: Final = 5000  # rules in one step, which takes a few milliseconds
@@ -20,6 +21,7 @@ class StoredBooks:
         self._link = link
         self._lanes = range(lanes)
         self._queues = QueueBooks(link, lanes)
+        self._depths = PoolDepths(link, lanes, self._queues)
 
     async def total(self) -> dict[str, int]:
         return await self._sum(b"count")
@@ -83,6 +85,9 @@ class StoredBooks:
         most: int | None = None,
     ) -> list[QueueCounts]:
         return await self._queues.queues(pool, domain, after, most)
+
+    async def depths(self) -> dict[str, PoolDepth]:
+        return await self._depths.depths()
 
     async def waits(self, domain: str) -> bool:
         return await self._queues.waits(domain)

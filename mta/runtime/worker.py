@@ -219,6 +219,7 @@ class Worker:
             found[told.REDECIDED.key] = settler.redecided
             found[told.RETRIED_CALLS.key] = settler.retried_calls
             found |= told.SETTLED.each(settler.outcomes)
+            found |= settler.replies.metrics()
             found |= settler.returns.metrics()
             found |= self._outbound.egress.metrics()
             found |= dict.fromkeys((SERVES + pool for pool in self._outbound.pools()), 1)
