@@ -289,11 +289,11 @@ async def test_outcomes_are_counted_by_what_became_of_the_delivery_once_they_are
 
 async def test_r9_a_settled_delivery_counts_for_its_pool_by_the_reply():
     settler = a_settler(FakeClaims())
-    claim = a_claim()
-    for outcome in (OK, LATER, returned_outcome(ReturnReason.STOPPING)):
+    claims = [a_claim() for _ in range(3)]
+    for claim, outcome in zip(claims, (OK, LATER, returned_outcome(ReturnReason.STOPPING)), strict=True):
         settler.settle(claim, outcome)
     await settler.flush()
-    pool = claim.queue.pool
+    pool = claims[0].queue.pool
     assert settler.replies.metrics() == {
         f"replies:delivered|2xx|{pool}": 1,
         f"replies:deferred|4xx|{pool}": 1,
