@@ -13,7 +13,7 @@ from mta.http_out.api_client import ApiClient
 _ANSWER = {"code": 554, "extended": "5.7.1", "description": "canceled by order of the sender"}
 
 
-@commands.command(help="Cancel all queued mail of a tag on every node, and account for it.")
+@commands.command(help="Cancel all queued mail of a tag on every node, and print the account.")
 @TAG
 @narrowing
 @REASON
@@ -23,7 +23,7 @@ _ANSWER = {"code": 554, "extended": "5.7.1", "description": "canceled by order o
 @AS_JSON
 def command(allow_empty: bool, yes: bool, detail: bool, as_json: bool, **fields: Any) -> None:
     if not yes and not remote.is_terminal():
-        raise click.UsageError("this ends mail: give --yes where nobody can be asked")
+        raise click.UsageError("this order ends mail; without a terminal, confirm it with --yes")
     body = {**_ANSWER, **given(fields)}
 
     async def work(client: ApiClient) -> int:
@@ -37,7 +37,7 @@ def command(allow_empty: bool, yes: bool, detail: bool, as_json: bool, **fields:
 
 
 async def _ask(client: ApiClient, body: dict[str, Any]) -> None:
-    """The tag's account is the preview: what is queued is what can be canceled."""
+    """The account of the tag is the preview: its queued deliveries are those that can be canceled."""
     tag = body["tag"]
     before = (await client.ask("GET", "/v1/tags", [("tag", tag)])).body
     print_figures(before)

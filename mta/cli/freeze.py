@@ -10,11 +10,11 @@ from mta.cli.selection import ALLOW_EMPTY, TAG, given, narrowing, refused_as_emp
 from mta.http_out.api_client import ApiClient
 
 
-@commands.command(help="Hold all queued mail of a tag on every node, and account for it.")
+@commands.command(help="Hold all queued mail of a tag on every node, and print the account.")
 @TAG
 @narrowing
 @REASON
-@click.option("--duration", help="how long, such as 30m; without it until it is thawed")
+@click.option("--duration", help="How long, such as 30m; without it until somebody thaws it.")
 @ALLOW_EMPTY
 @DETAIL
 @AS_JSON

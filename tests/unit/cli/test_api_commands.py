@@ -367,9 +367,9 @@ def test_o4_the_last_lines_of_cancel_say_that_the_rule_stays(
         "The rule stays in force: mail that comes in with tag=c is intercepted, too.",
         f"To lift it:  floodgate errors remove {rule_id}",
         f"To undo it:  floodgate errors undo {rule_id}  (until 2023-11-14T22:23:20.000Z; "
-        "it disables the rule and returns what it ended to its queues)"
+        "this disables the rule and returns the intercepted deliveries to their queues)"
         if undoable
-        else "There is nothing to undo: nothing that it ended is kept.",
+        else "There is nothing to undo: no copy of an intercepted delivery is kept.",
     ]
 
 
