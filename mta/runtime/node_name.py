@@ -11,25 +11,17 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec.structs import replace
 
 from mta.model.errors import SettingsError, StoreError
-from mta.redis_store.node_names import NodeEntry
+from mta.ports.node_names import NodeEntry, NodeNames
 
 log = logging.getLogger(__name__)
 
 BEAT_EVERY: Final = 1.0  # seconds
 _LOOK_EVERY: Final = 0.25  # seconds, at a name that another node used
-
-
-class NodeNames(Protocol):
-    """As mta.redis_store.node_names."""
-
-    async def read(self, name: str) -> tuple[bytes, NodeEntry | None]: ...
-
-    async def write(self, name: str, seen: bytes, entry: NodeEntry | None) -> bytes | None: ...
 
 
 class NodeName:

@@ -9,7 +9,6 @@ from typing import Final, Protocol
 
 from mta.model.errors import StoreError
 from mta.model.rules import Build, SessionState
-from mta.redis_store import library
 
 log = logging.getLogger(__name__)
 
@@ -18,14 +17,16 @@ _LOOK_EVERY: Final = 300.0  # seconds
 
 
 class Libraries(Protocol):
-    """Of the store's servers."""
+    """Those of this program's builds that the store's servers have; `current` is that of this build."""
 
-    async def libraries(self) -> set[str]: ...
-    async def remove_library(self, name: str) -> None: ...
+    @property
+    def current(self) -> str: ...
+    async def names(self) -> set[str]: ...
+    async def remove(self, name: str) -> None: ...
 
 
 class Sessions(Protocol):
-    """Who runs what."""
+    """The sessions of the cluster, and the build that each runs."""
 
     async def builds(self) -> dict[str, Build]: ...
     async def sessions(self) -> dict[str, SessionState]: ...
@@ -63,12 +64,12 @@ class OldLibraries:
         sessions = await self._sessions.sessions()
         for session in builds.keys() - sessions.keys():
             await self._sessions.forget(session)
-        used = {library.NAME} | {builds.get(session, Build()).library for session in sessions}
+        used = {self._libraries.current} | {builds.get(session, Build()).library for session in sessions}
         now = self._clock()
-        found = {name for name in await self._libraries.libraries() if library.is_ours(name)}
+        found = await self._libraries.names()
         self._unused = {name: self._unused.get(name, now) for name in found - used}
         for name, since in list(self._unused.items()):
             if now - since >= UNUSED:
-                await self._libraries.remove_library(name)
+                await self._libraries.remove(name)
                 del self._unused[name]
                 log.info("library %s of the store was removed: no process has named it for an hour", name)

@@ -3,15 +3,24 @@
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from mta.model.events import Event, EventType
-from mta.redis_store import codec
-from mta.redis_store.foundation import Foundation
 from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
 _LOST = "the store was found emptied: mail that waited in it is gone, and so are its rules, pauses and counters"
+
+
+class Foundation(Protocol):
+    """The id of a store, which is written when it is created; each call raises StoreError."""
+
+    async def store_id(self) -> str: ...
+
+    async def found(self) -> str: ...
+
+    async def note_emptied(self, event: Event) -> None: ...
 
 
 class StoreIdentity:
@@ -50,7 +59,7 @@ class StoreIdentity:
         self._known = await self._foundation.found()
         if emptied:
             event = Event(EventType.GAP, wall_ms(), node=self._node, reason=_LOST)
-            await self._foundation.note_emptied(codec.encode(event))
+            await self._foundation.note_emptied(event)
             self._untold = False
         self._keep()
 

@@ -5,7 +5,7 @@ import enum
 from typing import NamedTuple
 
 from mta.model.errors import StoreAway, StoreError, StoreRefuses, StoreUnsafe, reason_of
-from mta.redis_store.link import Link
+from mta.ports.store_health import StoreHealth
 
 
 class State(enum.Enum):
@@ -26,10 +26,10 @@ class Trouble(NamedTuple):
 
 
 class StoreProbe:
-    """Asks the server of one link for its settings and its role."""
+    """Asks the server for its settings and its role."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, store: StoreHealth) -> None:
+        self._store = store
         self._asking: asyncio.Task[Trouble | None] | None = None
 
     async def ask(self, patience: float) -> Trouble | None:
@@ -44,13 +44,13 @@ class StoreProbe:
 
     async def _ask(self) -> Trouble | None:
         try:
-            await self._link.check()
+            await self._store.check()
         except StoreError as error:
             return _trouble(error)
         return None
 
     async def close(self) -> None:
-        """Before its link is closed."""
+        """Before the connection to the store is closed."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)

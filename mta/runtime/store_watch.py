@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from mta.model.errors import StoreError
-from mta.redis_store.link import Link
+from mta.ports.store_health import StoreHealth
 from mta.runtime.room import Room, Space
 from mta.runtime.store_identity import StoreIdentity
 from mta.runtime.store_probe import State, StoreProbe, Trouble
-from mta.runtime.wiring import address_of
+from mta.runtime.wiring.opening import address_of
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +32,19 @@ class StoreWatch:
     """Looks once a second; one line in the log for each change."""
 
     def __init__(
-        self, link: Link, url: str, room: Room, identity: StoreIdentity, looks: Sequence[Callable[[], Awaitable[None]]]
+        self,
+        store: StoreHealth,
+        url: str,
+        room: Room,
+        identity: StoreIdentity,
+        looks: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
         """`url` names the store in the log, without its password; `looks` are taken each time that the store is well,
         and may raise StoreError."""
         self._room = room
         self._short: Space | None = None
-        self._link = link
-        self._probe = StoreProbe(link)
+        self._store = store
+        self._probe = StoreProbe(store)
         self._name = address_of(url)
         self._identity = identity
         self._looks = looks
@@ -47,7 +52,7 @@ class StoreWatch:
         self._began = 0.0  # of the trouble, by the loop's clock
 
     async def run(self) -> None:
-        """Until cancelled, and before the link is closed."""
+        """Until cancelled, and before the connection to the store is closed."""
         try:
             await self._watch()
         finally:
@@ -58,7 +63,7 @@ class StoreWatch:
             self._tell_room(self._room.look())
             trouble = await self._look()
             self._tell(trouble)
-            if failover := self._link.take_failover():
+            if failover := self._store.take_failover():
                 log.error("%s", failover)
             if trouble is None:
                 try:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from mta.model import process_metrics as told
 from mta.model.errors import StoreError, severity
 from mta.ports.delivery import LimitStore
 from mta.ports.queueing import Reclaims
@@ -44,6 +45,10 @@ class Reaper:
     def look_now(self) -> None:
         """A session was given up for dead."""
         self._hint.set()
+
+    def metrics(self) -> dict[str, float]:
+        """Named as in `model.process_metrics`."""
+        return {told.REAPED.key: self.reaped, told.RECLAIMED.key: self.reclaimed}
 
     async def run(self) -> None:
         """Look again and again, until cancelled between two looks."""
