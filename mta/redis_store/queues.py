@@ -15,6 +15,7 @@ from mta.redis_store.link import Link
 from mta.redis_store.session import StoreSession
 from mta.redis_store.steps.accept import AcceptStep
 from mta.redis_store.steps.settle import settle_call
+from mta.timing.backoff import Backoff
 from mta.timing.clock import wall_ms
 
 _ANSWERS = {ord("O"): Settled.OK, ord("S"): Settled.STALE, ord("R"): Settled.OLD_RULES, ord("C"): Settled.CANCEL}
@@ -228,12 +229,13 @@ class Queues:
 
     async def _past_dot_settled(self, rule: str, ids: Sequence[str]) -> None:
         at = wall_ms()
-        for attempt in range(100):
+        backoff = Backoff(0.1, 5.0)
+        for _ in range(100):
             try:
                 await self._link.call(b"past_settled", [keys.RULES_HEAD, keys.past_key(rule)], [at, *ids])
                 return
             except StoreAway:
-                await asyncio.sleep(min(5.0, 0.1 * 2**attempt))
+                await asyncio.sleep(backoff.failed())
 
     # Other processes' claims
 

@@ -19,6 +19,7 @@ from mta.runtime.store_identity import StoreIdentity
 from mta.runtime.store_watch import StoreWatch
 from mta.runtime.wiring.node import NodeAdapters
 from mta.runtime.wiring.opening import patiently
+from mta.timing.backoff import Backoff
 
 _LAST_WORDS: Final = 5.0  # seconds for the goodbye of the node and of its last processes
 _TRIES: Final = 60  # to give up what a dead process held
@@ -83,13 +84,14 @@ class NodeStore:
         task.add_done_callback(self._giving_up.discard)
 
     async def _give_up(self, pid: int) -> None:
-        for attempt in range(_TRIES):
+        backoff = Backoff(0.1, 5.0)
+        for _ in range(_TRIES):
             try:
                 await self._give_up_sessions(lambda of: of == pid)
                 await self._give_up_lanes(pid)
                 return
             except StoreError:
-                await asyncio.sleep(min(5.0, 0.1 * 2**attempt))
+                await asyncio.sleep(backoff.failed())
 
     async def _give_up_sessions(self, is_dead: Callable[[int], bool]) -> None:
         """Those of this node whose process has ended."""

@@ -1,14 +1,13 @@
 """Libraries of atomic steps that old builds left in the store: removed when no session has named them for an hour."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, Protocol
 
 from mta.model.errors import StoreError
 from mta.model.rules import Build, SessionState
+from mta.timing.alarm import Alarm
 
 log = logging.getLogger(__name__)
 
@@ -42,21 +41,21 @@ class OldLibraries:
         self._sessions = sessions
         self._clock = clock
         self._unused: dict[str, float] = {}  # since when it was seen so
-        self._stopping = asyncio.Event()
+        self._stopping = False
+        self._alarm = Alarm()
 
     async def run(self) -> None:
         """Until `stop`."""
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 await self.look()
             except StoreError as error:
                 log.info("looking for old libraries waits for the store: %s", error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY):
-                    await self._stopping.wait()
+            await self._alarm.sleep(_LOOK_EVERY)
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
+        self._alarm.ring()
 
     async def look(self) -> None:
         """Raises StoreError: the next look goes on."""

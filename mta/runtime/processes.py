@@ -13,11 +13,12 @@ from typing import Final, NamedTuple
 
 from mta.ingress.worker_loads import LoadSlot
 from mta.runtime.heartbeat import LOOK_EVERY, Heartbeat, StallWatch, new_memory
+from mta.timing.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
 _REPLACE_TIMEOUT: Final = 120.0  # seconds
-_BACKOFF_MAX: Final = 10.0  # seconds between restarts of a process that keeps dying
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 10.0  # seconds before a process that died is started again
 _LONG_LIFE: Final = 30.0  # seconds after which a death is the first of its kind
 _KILLED: Final = 5.0  # seconds until the end of a process that was killed is known
 
@@ -60,7 +61,7 @@ class Process:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=self._name)
 
     async def _live(self) -> None:
-        backoff = 0.1
+        backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
         while not self._stopping:
             started = time.monotonic()
             process = await self._spawn()
@@ -72,10 +73,10 @@ class Process:
                 self._replacing = False
                 continue
             if time.monotonic() - started > _LONG_LIFE:
-                backoff = 0.1
-            log.error("%s (pid %d) %s; started again in %.1f s", self._name, process.pid, end, backoff)
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, _BACKOFF_MAX)
+                backoff.succeeded()
+            pause = backoff.failed()
+            log.error("%s (pid %d) %s; started again in %.1f s", self._name, process.pid, end, pause)
+            await asyncio.sleep(pause)
 
     async def _end_of(self, process: asyncio.subprocess.Process) -> str:
         """Wait until the process has ended, and kill it if its loop stands still; how it ended, for the log."""

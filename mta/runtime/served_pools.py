@@ -1,7 +1,6 @@
 """The pools that this node serves: those whose IPs it holds."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -10,6 +9,7 @@ from msgspec.structs import replace
 from mta.model.errors import StoreError
 from mta.model.settings import Settings
 from mta.net.local_addresses import holds
+from mta.timing.alarm import Alarm
 
 log = logging.getLogger(__name__)
 
@@ -37,19 +37,18 @@ class ServedPools:
         self._named = frozenset(settings.pools)
         self._served = set(self._named)
         self._held: dict[str, bool] = {}
-        self._hint = asyncio.Event()
+        self._hint = Alarm()
 
     def __call__(self) -> frozenset[str]:
         return frozenset(self._served)
 
     def look_soon(self) -> None:
         """Mail came, or goes back to its queues."""
-        self._hint.set()
+        self._hint.ring()
 
     async def follow(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            self._hint.clear()
             try:
                 asking = asyncio.ensure_future(self._known())
                 asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may hear of it
@@ -61,6 +60,4 @@ class ServedPools:
             except StoreError as error:
                 log.debug("pools not read: %s", error)
             await asyncio.sleep(_LOOK_EVERY)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_ANYWAY - _LOOK_EVERY):
-                    await self._hint.wait()
+            await self._hint.sleep(_LOOK_ANYWAY - _LOOK_EVERY)
