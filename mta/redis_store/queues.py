@@ -147,14 +147,14 @@ class Queues:
             for at in range(1, len(answer), 3)
         ]
 
-    async def claim(self, lane: int, wants: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
+    async def claim(self, lane: int, requests: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
         await self._give_back_unseen(lane)
         prefix, session = self._prefixes[lane], self._session.id
         step_keys = self._claim_keys(lane, session)
         step_keys += [prefix + name for name in (b"content", b"parked", b"count")]
         self._claims[lane] += 1
         args: list[bytes | str | int] = [session, self._claims[lane], most_bytes, wall_ms()]
-        for (pool, domain), most in wants:
+        for (pool, domain), most in requests:
             raw_pool, raw_domain = pool.encode(), domain.encode()
             step_keys.append(keys.due_key(prefix, raw_pool, raw_domain))
             step_keys.append(keys.agenda_key(prefix, raw_pool))
