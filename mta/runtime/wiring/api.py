@@ -27,6 +27,7 @@ from mta.runtime.child import Child
 from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.opening import open_store, patiently
+from mta.runtime.wiring.rules import stored_rules
 
 
 class ApiParts(NamedTuple):
@@ -61,7 +62,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     settings = child.settings
     store = await open_store(settings, child.boot.redis_url, "api", ("api",), child.stopping, waits)
     link, lanes, node, retention = store.link, store.lanes, settings.node.name, settings.status.retention
-    rules = store.rules(settings)
+    rules = stored_rules(store, settings)
     sweeps = StoredSweeps(link, lanes, retention)
     undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
     orders = OrderBook(rules, sweeps)

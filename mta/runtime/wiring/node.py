@@ -13,6 +13,7 @@ from mta.redis_store.append_file import AppendOnlyFile
 from mta.redis_store.foundation import Foundation
 from mta.redis_store.node_names import StoredNodeNames
 from mta.redis_store.outbox import StoredOutbox
+from mta.redis_store.session_store import StoredSessions
 from mta.runtime.wiring.opening import open_cluster, open_store
 
 _STORE_AWAY: Final = 60.0  # seconds that a starting node waits for its store; then systemd, or a person, sees it fail
@@ -42,7 +43,7 @@ async def open_node(settings: Settings, url: str, stop: asyncio.Event) -> NodeAd
         write_settings=lambda settings: open_cluster(store.cluster, settings),
         put_token=store.cluster.put_token,
         names=StoredNodeNames(store.link),
-        sessions=store.rules(settings),
+        sessions=StoredSessions(store.link, store.session, store.cluster.max_staleness),
         outbox=StoredOutbox(store.link, store.lanes),
         foundation=Foundation(store.link),
         append_file=AppendOnlyFile(store.link),

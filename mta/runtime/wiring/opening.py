@@ -22,7 +22,6 @@ from mta.model.secret_urls import has_password
 from mta.model.settings import RedisSettings, Settings
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.link import Link
-from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import StoreSession
 
 log = logging.getLogger(__name__)
@@ -44,16 +43,6 @@ class OpenStore(NamedTuple):
 
     async def close(self) -> None:
         await self.link.close()
-
-    def rules(self, settings: Settings) -> StoredRules:
-        return StoredRules(
-            self.link,
-            self.session,
-            self.cluster.lanes,
-            self.cluster.max_staleness,
-            settings.rules.max_rules,
-            settings.status.retention,
-        )
 
 
 async def open_store(

@@ -13,6 +13,7 @@ from mta.rules.guard import Guard
 from mta.runtime.child import Child
 from mta.runtime.old_libraries import OldLibraries
 from mta.runtime.wiring.opening import open_store
+from mta.runtime.wiring.rules import stored_rules
 from mta.sweeps.pace import Pace
 from mta.sweeps.release import Releaser
 from mta.sweeps.sweep_moves import Decider
@@ -46,7 +47,7 @@ async def open_sweeper(child: Child) -> SweeperParts:
     settings = child.settings
     store = await open_store(settings, child.boot.redis_url, "sweeper", ("sweeper",), child.stopping)
     node, retention = settings.node.name, settings.status.retention
-    rules = store.rules(settings)
+    rules = stored_rules(store, settings)
     sweeps = StoredSweeps(store.link, store.lanes, retention)
     load = MeasuredLoad(store.link, store.lanes)
     guard = Guard(rules, "", protected=settings.rules.protected_tags)

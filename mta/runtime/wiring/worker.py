@@ -18,7 +18,6 @@ from mta.redis_store.content import StoredContent
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
 from mta.redis_store.queues import Queues
-from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.rules.guard import Guard
 from mta.runtime.child import Child
@@ -29,6 +28,7 @@ from mta.runtime.room import Room
 from mta.runtime.served_pools import ServedPools, held
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.opening import OpenStore, open_store
+from mta.runtime.wiring.rules import stored_rules
 from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.limits import SharedLimits
@@ -57,7 +57,7 @@ class WorkerStore:
         self.listen = link.listen
         self.close = link.close
         self.health = link
-        self.rules: StoredRules = store.rules(settings)
+        self.rules = stored_rules(store, settings)
         self.content = StoredContent(link, settings.content.compress_above)
         self.queues = Queues(
             link,
