@@ -1,4 +1,4 @@
-"""The host's clock as the supervisor watches it: what the node does not follow is said."""
+"""The supervisor's watch over the host's clock: it logs the jumps that the node does not follow."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ async def take_time_of(store: Callable[[], Awaitable[float]], clock: SteadyClock
 
 
 async def watch_host_clock(clock: SteadyClock = process_clock) -> None:
-    """One line for each jump, until cancelled."""
+    """Log one line for each jump, until cancelled."""
     while True:
         step = clock.follow()
         if step and abs(clock.host_is_ahead) <= SMALL:

@@ -1,4 +1,4 @@
-"""The store as the supervisor works on it for its node: it makes it ready, watches it, and gives up what died."""
+"""The supervisor's work on the store: it prepares and watches the store, and gives up the claims of dead processes."""
 
 import asyncio
 import os
@@ -22,11 +22,12 @@ from mta.runtime.wiring.opening import patiently
 from mta.timing.backoff import Backoff
 
 _LAST_WORDS: Final = 5.0  # seconds for the goodbye of the node and of its last processes
-_TRIES: Final = 60  # to give up what a dead process held
+_TRIES: Final = 60  # to give up the claims and lanes of a dead process
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 5.0  # seconds between them
 
 
 class NodeStore:
-    """Of one node, from its start to its goodbye."""
+    """The store of one node, from the node's start to its goodbye."""
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class NodeStore:
         task.add_done_callback(self._giving_up.discard)
 
     async def _give_up(self, pid: int) -> None:
-        backoff = Backoff(0.1, 5.0)
+        backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
         for _ in range(_TRIES):
             try:
                 await self._give_up_sessions(lambda of: of == pid)

@@ -1,4 +1,4 @@
-"""Libraries of atomic steps that old builds left in the store: removed when no session has named them for an hour."""
+"""Libraries of atomic steps that old builds left in the store: one that no session has named for an hour is removed."""
 
 import logging
 import time
@@ -33,14 +33,14 @@ class Sessions(Protocol):
 
 
 class OldLibraries:
-    """Judges by its own monotonic clock, so an hour begins anew with each process. A library that is removed although a
-    process without a session calls it is loaded again by that call."""
+    """It counts the hour on its own monotonic clock, from its start at the earliest. A process without a session may
+    still call a library that was removed: that call loads it again."""
 
     def __init__(self, libraries: Libraries, sessions: Sessions, clock: Callable[[], float] = time.monotonic) -> None:
         self._libraries = libraries
         self._sessions = sessions
         self._clock = clock
-        self._unused: dict[str, float] = {}  # since when it was seen so
+        self._unused: dict[str, float] = {}  # library -> since when no session has named it
         self._stopping = False
         self._alarm = Alarm()
 
@@ -58,7 +58,7 @@ class OldLibraries:
         self._alarm.ring()
 
     async def look(self) -> None:
-        """Raises StoreError: the next look goes on."""
+        """Remove the libraries whose hour is over. Raises StoreError: the next look goes on."""
         builds = await self._sessions.builds()  # before the sessions: a build is written together with its session
         sessions = await self._sessions.sessions()
         for session in builds.keys() - sessions.keys():

@@ -14,7 +14,7 @@ from mta.timing.alarm import Alarm
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 1.0  # seconds, while mail comes: it may be for an `@<ip>` that was never used before
-_LOOK_ANYWAY = 10.0  # seconds, for mail whose coming was not heard of
+_LOOK_ANYWAY = 10.0  # seconds, for mail whose hint was lost
 
 
 def held(settings: Settings) -> Settings:
@@ -30,7 +30,7 @@ def held(settings: Settings) -> Settings:
 
 
 class ServedPools:
-    """`settings` are those that `held` gave."""
+    """`settings` are those that `held` returned; `known` names the pools of all mail in the store."""
 
     def __init__(self, settings: Settings, known: Callable[[], Awaitable[list[str]]]) -> None:
         self._known = known
@@ -47,11 +47,13 @@ class ServedPools:
         self._hint.ring()
 
     async def follow(self) -> None:
-        """Look again and again, until cancelled."""
+        """Look for pools of one IP again and again, until cancelled."""
         while True:
             try:
                 asking = asyncio.ensure_future(self._known())
-                asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may hear of it
+                asking.add_done_callback(
+                    lambda done: done.cancelled() or done.exception()
+                )  # where the waiting task was cancelled
                 for pool in await asyncio.shield(asking):
                     if pool.startswith("@") and pool not in self._held:
                         self._held[pool] = holds(pool[1:])

@@ -1,4 +1,4 @@
-"""The supervisor's memory of which store its node works on: one that was emptied is noticed and made ready again."""
+"""The identity of the node's store: the supervisor notices when the store was emptied, and prepares it again."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -39,15 +39,15 @@ class StoreIdentity:
         self._node = node
         self._prepare = prepare
         self._known = ""
-        self._untold = False  # it is emptied, and the store does not say so yet
+        self._untold = False  # the store was emptied, and that is not noted in it yet
 
     async def begin(self) -> None:
-        """Once the store is prepared. Raises StoreError: it may be called again."""
+        """Learn the id of the store, which `prepare` has prepared. Raises StoreError: it may be called again."""
         known = self._file.read_text().strip() if self._file.exists() else ""
         await self._take(self._untold or (bool(known) and not await self._foundation.store_id()))
 
     async def look(self) -> None:
-        """Whether it is the same store still. Raises StoreError: the next look goes on."""
+        """Prepare the store again if it is no longer the same. Raises StoreError: the next look goes on."""
         if self._untold or await self._foundation.store_id() != self._known:
             await self._prepare()
             await self._take(True)

@@ -1,4 +1,4 @@
-"""Whether the store can be worked with: every process asks for itself, one question at a time, with a bounded wait."""
+"""The health of the store: every process asks for itself, one question at a time, and waits for a bounded time."""
 
 import asyncio
 import enum
@@ -9,12 +9,12 @@ from mta.ports.store_health import StoreHealth
 
 
 class State(enum.Enum):
-    """What keeps a store from being worked with."""
+    """The kinds of trouble with a store."""
 
     AWAY = "away"  # it cannot be reached, or does not answer
     READ_ONLY = "read only"  # it answers, and takes no writes
     UNSAFE = "unsafe"  # its settings can lose accepted mail
-    UNUSABLE = "unusable"  # it answers what nobody expects
+    UNUSABLE = "unusable"  # it gives unexpected answers
 
 
 class Trouble(NamedTuple):
@@ -33,8 +33,8 @@ class StoreProbe:
         self._asking: asyncio.Task[Trouble | None] | None = None
 
     async def ask(self, patience: float) -> Trouble | None:
-        """None: all is well. Where no answer has come after `patience` seconds, the store is away. The question is not
-        given up: the next call waits for the same answer, so that a server which stands still has one to answer."""
+        """None: all is well. A store that has not answered after `patience` seconds is away. The question stays open
+        and the next call waits for its answer, so that a server which hangs has only one question to answer."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask(), name="store probe")
         done, _ = await asyncio.wait((self._asking,), timeout=patience)

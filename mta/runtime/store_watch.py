@@ -1,5 +1,4 @@
-"""The supervisor's watch over what all processes of the node need, the store and room on the disk: it says once that it
-is away or full, and once that it is as it should be again."""
+"""The supervisor's watch over the store and the disk: it logs each trouble once, and once that the trouble is over."""
 
 import asyncio
 import logging
@@ -16,8 +15,8 @@ from mta.runtime.wiring.opening import address_of
 log = logging.getLogger(__name__)
 
 _EVERY: Final = 1.0  # seconds
-_AGAIN: Final = 0.25  # seconds between questions while it is not sure that the store is away
-_SURE: Final = 1.0  # seconds for which it has to be away before anybody is told: one reset connection is no outage
+_AGAIN: Final = 0.25  # seconds between questions until the store has been away for `_SURE`
+_SURE: Final = 1.0  # seconds that the store must be away before it is logged: one reset connection is no outage
 _PATIENCE: Final = 1.0  # seconds that an answer may take
 
 _WORDS: Final = {
@@ -71,11 +70,11 @@ class StoreWatch:
                     for look in self._looks:
                         await look()
                 except StoreError as error:
-                    log.debug("the store was not looked into: %s", error)
+                    log.debug("the looks into the store wait for it: %s", error)
             await asyncio.sleep(_EVERY)
 
     async def _look(self) -> Trouble | None:
-        """What is sure: an outage that just began may be over at the next question."""
+        """The trouble, once it is sure: an outage that just began may be over at the next question."""
         now = asyncio.get_running_loop().time
         began = now()
         while (trouble := await self._probe.ask(_PATIENCE)) is not None:
@@ -104,5 +103,5 @@ class StoreWatch:
 
 
 def _differ(one: Trouble, other: Trouble) -> bool:
-    """A store that is away is so for changing reasons, which nobody wants to read one after the other."""
+    """Whether the second is worth a line: a store that is away gives one reason after the other."""
     return one.state is not other.state or (one.state is not State.AWAY and one.reason != other.reason)

@@ -36,7 +36,7 @@ _LAST_LOOKS: Final = 5.0  # seconds that the watches have to end
 
 
 class Supervisor:
-    """One node, whose data folder this process holds."""
+    """The supervisor of one node, whose data folder this process holds."""
 
     def __init__(self, settings: Settings, folder: DataDir, reload: Callable[[], Settings]) -> None:
         self._settings = settings
@@ -53,7 +53,8 @@ class Supervisor:
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT. Raises SettingsError, StoreUnsafe: it cannot start, or another node has its name."""
+        """Run the node until SIGTERM or SIGINT. Raises SettingsError, StoreUnsafe: the node cannot start; SettingsError
+        also when another node takes its name."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
@@ -92,7 +93,7 @@ class Supervisor:
             raise SettingsError(self._lost)
 
     def _bind(self) -> None:
-        """Sockets outlive the processes that use them: a restarted one finds its connections waiting."""
+        """Sockets bound here outlive the workers: a worker that starts again finds connections waiting."""
         roles = self._settings.node.roles
         if "smtp" in roles:
             self._smtp = [listen(address, "smtp.listen") for address in self._settings.smtp.listen]
@@ -151,8 +152,8 @@ class Supervisor:
         return boot_line(self._settings, self._redis_url, role.sockets, load_slot, heartbeat)
 
     async def _wait_ready(self) -> None:
-        """The API's URL is told as soon as the API listens: it answers also while the node is not ready. Raises
-        SettingsError."""
+        """Wait for all processes. The file with the API's URL is written as soon as the API listens, since it answers
+        also while the node is not ready. Raises SettingsError."""
 
         async def all_ready() -> None:
             for name, process in sorted(self._processes, key=lambda one: one[0] != "api"):
@@ -181,7 +182,7 @@ class Supervisor:
         notify_systemd("READY=1")
 
     async def _hang_up(self) -> None:
-        """SIGHUP: the log is reopened, and each process is replaced by one with the settings of now."""
+        """SIGHUP: the journal reopens the log, and each process is replaced by one with the new settings."""
         for name, process in self._processes:
             if name == "journal":
                 process.hang_up()
@@ -200,9 +201,9 @@ class Supervisor:
         log.info("the delivery log was reopened, settings are reloaded; listen addresses change with a restart only")
 
     async def _drain(self) -> None:
-        """Intake and delivery first; the journal last, so that it writes what they still settled. The sweeper has from
-        the beginning on, since it may get little of a busy machine."""
-        for sock in self._smtp:  # with the workers' copies: new clients go elsewhere now
+        """Drain the workers first and the journal last, so that it writes the events of everything they still settled.
+        The sweeper drains from the beginning on: it is niced, and gets little of a busy machine."""
+        for sock in self._smtp:  # the workers close their copies, too, and new clients are refused
             sock.close()
         whole = self._settings.node.drain_timeout + _CLOSES
         for process in self._of("sweeper"):
@@ -216,7 +217,7 @@ class Supervisor:
 
 
 async def _end(watches: list[asyncio.Task[None]]) -> None:
-    """Cancel them; none of them keeps the node from ending."""
+    """Cancel the watches; one that does not end must not keep the node from ending."""
     for watch in watches:
         watch.cancel()
     if watches:

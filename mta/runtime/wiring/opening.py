@@ -55,8 +55,7 @@ async def open_store(
     *,
     limit: float = math.inf,
 ) -> OpenStore:
-    """Waits for a store that is away or unsafe, as `open_link` does, and calls `waits` with each reason; raises
-    SettingsError."""
+    """Open a link as `open_link` does, and read the settings of the cluster. Raises SettingsError as well."""
     link = await open_link(settings, url, stopping, crowded=role == "api", limit=limit, waits=waits)
     cluster = ClusterSettings(link)
     try:
@@ -81,7 +80,7 @@ async def open_link(
     limit: float = math.inf,
     waits: Callable[[StoreError], None] = lambda error: None,
 ) -> Link:
-    """A link to a store that answers and is safe; one that is away is waited for, `limit` seconds at most.
+    """Open a link, and wait at most `limit` seconds until the store answers and is safe.
 
     A node that starts gives a limit: then StoreUnsafe and StoreAway are raised, StoreDenied and StoreForeign at once,
     naming the setting. A process of a running node gives none: then a store that is unsafe is waited for, too, and the
