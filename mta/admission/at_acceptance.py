@@ -75,7 +75,7 @@ class AcceptanceRules:
                 final = Final(
                     event.recipient, now, len(message.recipients), common=common, properties=message.properties
                 )
-                spare_ms = self._undo_ms if effect.spare else 0
+                spare_ms = self._undo_ms if effect.undoable else 0
                 by = DecidedBy(DeciderKind.RULE, rule.id)
                 found.append(EndedAtAcceptance(number, Class.INTERCEPTED, by, _encode(event), _encode(final), spare_ms))
         return found

@@ -1,1 +1,1 @@
-"""What is read from a message and written into it: injection headers, the trace header; no I/O, no clock."""
+"""The content of a message: injection headers are read from it, the trace header is written; no I/O, no clock."""

@@ -1,11 +1,10 @@
 """The header block of a message and the fields that are taken out of it, byte for byte.
 
-The block is what comes before the first empty line; a message without one is all block. Where the first line that is
-left is no header field (text, a continued line of no field, mbox's `From `), the message has no header: all of it is
-text, and an empty line comes before it, so that nothing that is put before the message continues in it. Later lines
-that are no header fields stay where they are, as does everything that is not taken out; fields that are taken out from
-behind such a line are told apart, for they may have been meant as text. The only line ends are CRLF:
-the machine that received the message saw to that.
+The block ends before the first empty line; a message without an empty line is all block. If the first remaining line
+is no header field (text, a continued line of no field, mbox's `From `), the message has no header: all of it is text.
+It gets an empty line before it, so that a field prepended to the message does not continue in it. Later lines that are
+no header fields stay where they are. Fields behind such a line are reported apart, since they may have been meant as
+text. The only line ends are CRLF; the SMTP machine that received the message saw to that.
 """
 
 import functools
@@ -32,10 +31,9 @@ _fields = re.compile(rb"([^\r\n:]*):(" + _VALUE + rb")").findall
 
 
 def take_header(content: bytes, prefixes: tuple[str, ...]) -> tuple[bytes, bytes, int, bytes]:
-    """What comes before the rest of the message, the lines of the fields whose names begin with one of `prefixes`
-    (lower case), where in `content` the rest begins, and those of the lines that stand behind a line that is no header
-    field. The first is the header block without these fields; of a message without a header it is the empty line that
-    has to come before its text."""
+    """Four things: the header block without the fields whose names begin with one of `prefixes` (lower case); the lines
+    of these fields; where in `content` the rest of the message begins; and those of the lines that stand behind a line
+    that is no header field. For a message without a header the first is the empty line that must precede its text."""
     end = header_end(content)
     parts = _split(content[:end], prefixes)
     block, taken = _put_together(parts)
@@ -67,7 +65,7 @@ def take_fields(block: bytes, prefixes: tuple[str, ...]) -> tuple[bytes, bytes]:
 
 
 def split_fields(lines: bytes) -> list[Field]:
-    """The fields of what was taken out."""
+    """The fields in the lines that were taken out."""
     return [Field(name.rstrip(b" \t"), value) for name, value in _fields(lines)]
 
 

@@ -1,4 +1,4 @@
-"""What the injection headers of a message ask for (CONTRACT section 4), read from the fields that were taken out.
+"""The injection headers of a message: the fields that were taken out become an `Injection`.
 
 Raises BadValue whose field is the header's name as the client wrote it; no value of a refused header is shown, save a
 time or duration that is none.
@@ -60,13 +60,13 @@ def refuse_strays(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[st
 
 @functools.lru_cache(maxsize=1024)
 def _read_once(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) -> Injection | None:
-    """What the messages of a campaign ask for, most of them the same; None: it depends on when they come."""
+    """Remembered, since most messages of a campaign have the same headers; None: the result depends on the time."""
     wanted = _wanted(lines, prefixes, ignored)
     return None if any(name in _OF_THE_TIME for name, _, _ in wanted) else _read(wanted, 0)
 
 
 def _wanted(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) -> list[tuple[str, str, bytes]]:
-    """Of each field that is not ignored: what it asks for, its name as it is shown, its value."""
+    """Of each field that is not ignored: its name as `_asked` gives it, its name as it is shown, its value."""
     wanted = []
     fields = split_fields(lines)
     for name, value in fields:
@@ -91,7 +91,7 @@ def _read(wanted: Sequence[tuple[str, str, bytes]], now_ms: int) -> Injection:
 
 @functools.lru_cache(maxsize=1024)
 def _asked(name: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) -> tuple[str, str | None]:
-    """The header's name as it is shown, and what it asks for: lower case, without its prefix; None: it is ignored."""
+    """The header's name as it is shown, and in lower case without its prefix; None instead: it is ignored."""
     shown = name.decode("ascii", "replace")
     lowered = shown.lower()
     if lowered not in ignored:

@@ -91,7 +91,7 @@ class Connector:
 
 
 class Connecting(NamedTuple):
-    """What it takes to open a connection of a queue; the outlets of a worker share it."""
+    """The parts that open the connections of a queue; the outlets of a worker share them."""
 
     connector: Connector
     budget: ConnectionBudget

@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         self._settings = settings
         self._loop = loop
         self._paused = False
-        self._body: memoryview | None = None  # of a large message, what is not written yet; without its dot
+        self._body: memoryview | None = None  # the unwritten rest of a large message, without its dot
         self._sent_body = False
         self._cut_short = False  # a body was begun that is never finished: nothing more of it may leave
         self._clearing = False  # a transaction was given up, the replies to it are due
@@ -189,7 +189,7 @@ class Connection(asyncio.Protocol):
     def proceed(self) -> None:
         """The last look was passed: body and dot, or the next part of a large message."""
         self.held = False
-        if self.transport.is_closing():  # what is written now is dropped: no dot leaves, `connection_lost` follows
+        if self.transport.is_closing():  # a write is dropped now, no dot leaves; `connection_lost` follows
             return
         transaction = self.transaction
         assert transaction is not None

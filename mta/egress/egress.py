@@ -167,7 +167,7 @@ class Egress:
 
     def _share(self, now: float) -> None:
         """When all places are taken, destinations without a connection get those of the destinations that have most.
-        A connection whose peer has been silent for long gives way first; what handed over its dot never does."""
+        A connection whose peer has been silent for long gives way first; one past its dot never does."""
         budget = self._budget
         if budget.free or not budget.wanting:
             return

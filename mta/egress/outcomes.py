@@ -82,7 +82,7 @@ def of_trouble(
     uncertain: bool = False,
     past_dot_of: tuple[str, ...] = (),
 ) -> Outcome:
-    """What trouble makes of a delivery; without a peer the trouble itself names the host."""
+    """The outcome of trouble; without a peer the trouble itself names the host."""
     return Outcome(
         trouble.verdict,
         trouble.reply,

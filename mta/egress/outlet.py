@@ -134,7 +134,7 @@ class Outlet:
         return ended + self.connections.end_silent(now, most - ended)
 
     def return_waiting(self, reason: ReturnReason) -> None:
-        """Return the transactions that have not begun, stop opening, close idle connections; what runs goes on."""
+        """Return the transactions that have not begun, stop opening, close idle connections; running ones go on."""
         _log.debug("%r returns what waits: %s", self, reason.words)
         self._end.returned(self._take_waiting(), reason)
         self.connections.close_idle()

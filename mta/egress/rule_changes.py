@@ -1,4 +1,4 @@
-"""What a new rule table, or the cancellation of messages, does to the transactions of one outlet."""
+"""The effect of a new rule table, or of canceled messages, on the transactions of one outlet."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 

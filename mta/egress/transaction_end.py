@@ -32,7 +32,7 @@ class TransactionEnd:
         self._loop = loop
 
     def outcomes(self, connection: Connection, transaction: Transaction, trouble: Trouble | None) -> list[Outcome]:
-        """What the replies to the transaction, or the trouble, make of its deliveries, in order."""
+        """The outcome of each delivery, in order, by the replies to the transaction or by the trouble."""
         return of_replies(transaction, connection.machine, connection.peer, trouble, self._duration_ms(transaction))
 
     def with_outcomes(

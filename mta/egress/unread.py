@@ -1,4 +1,4 @@
-"""What a server has sent and the event loop has not read yet."""
+"""The bytes that a server has sent and the event loop has not read yet."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What waits in an outlet for a connection: transactions, each with the deliveries of one message, first come first."""
+"""The transactions that wait in an outlet for a connection, in the order in which they came."""
 
 from collections import deque
 from collections.abc import Iterable

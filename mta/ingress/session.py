@@ -174,7 +174,8 @@ class SmtpSession(asyncio.Protocol):
 
     def _settled(self, reply: Reply | None) -> None:
         """The answer to the message that this session waits for."""
-        if self._is_ending:
+        phase = self._phase
+        if phase is _CLOSING or phase is _CLOSED:
             return
         if reply is None:
             self.abort()

@@ -161,13 +161,18 @@ class FanOut:
             self._spool.note(one.name, one.at)
             one.kept = one.at
         except OSError as error:
-            self._fail(one, error)
+            one.at = one.kept
+            self._pause(one, error)
 
     def _fail(self, one: _Consumer, error: OSError) -> None:
+        """It goes on later with what it did not take, or from its last sync where this one fails, too."""
+        self._pause(one, error)
+        self._sync(one)
+
+    def _pause(self, one: _Consumer, error: OSError) -> None:
         self.failures += 1
         if not one.pause:
             _log.log(severity(error), "%s cannot be written; its events wait in the spool: %s", one.name, error)
-        one.at = one.kept
         one.pause = min(_LAST_PAUSE, one.pause * 2 or _FIRST_PAUSE)
         one.next_try = self._clock() + one.pause
 

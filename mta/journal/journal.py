@@ -21,7 +21,7 @@ from mta.ports.journal import JournalState, Outbox, Tail
 from mta.ports.spool import Spool
 from mta.timing.clock import wall_ms
 
-# Seconds between rounds: a round costs as much as some hundred lines do. Who follows the log waits for no more.
+# Seconds between rounds: a round costs as much as some hundred lines do. Readers of the log wait for no more.
 _BUSY = 0.15
 _LAST_ROUNDS: Final = 5.0  # seconds for what is left when the journal is told to stop
 _SLOW_TICK: Final = 1.0  # syncs of the sinks, rule changes, backlogs
@@ -134,8 +134,10 @@ class Journal:
             await self._keep_order()
 
     async def _something_comes(self) -> bool:
-        """False: it is time for what is done slowly, or to stop. Raises StoreError."""
-        next_ = min(self._next_slow, self._next_sync, self._leases.next_look())
+        """False: a tick is due, or the journal is to stop. Raises StoreError."""
+        next_ = min(self._next_slow, self._leases.next_look())
+        if self._fan_out.needs_sync():
+            next_ = min(next_, self._next_sync)
         seconds = max(0.0, next_ - self._clock())
         positions = {lane.number: lane.position for lane in self._leases.lanes}
         if not positions or self._spool.is_full():
@@ -150,7 +152,8 @@ class Journal:
         return not coming.cancelled() and coming.result()
 
     async def _finish(self) -> None:
-        """Write what was settled before this journal was told to stop; what takes too long is the next journal's."""
+        """Write the events of everything settled before this journal was told to stop; after `_LAST_ROUNDS` the rest is
+        left to the next journal."""
         end = self._clock() + _LAST_ROUNDS
         try:
             while self._clock() < end and (await self.round() or self.behind):
@@ -161,7 +164,7 @@ class Journal:
             pass
 
     async def _keep_order(self) -> None:
-        """Sinks, leases, and now and then what is done slowly. Sinks come first: they need no store."""
+        """Serve the sinks, keep the leases and, at each slow tick, the rest. Sinks come first: they need no store."""
         await self._follow_spool()
         await self._leases.keep()
         now = self._clock()

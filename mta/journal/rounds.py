@@ -80,7 +80,7 @@ class Rounds:
             start = await self.on_thread(self._fan_out.append, entries)
             for lane, page in ready:
                 lane.position = page.entries[-1].id  # whether or not it can be noted now: it is not read again
-            # Asked after the events were read: who watched before they were appended gets every one of them.
+            # Asked after the events were read: a watcher who came before they were appended gets every one of them.
             watched = await self._is_watched()
             call = self.on_thread(self._fan_out.hand_on, start, entries, shown if watched else None)
             handing = asyncio.ensure_future(call)

@@ -1,5 +1,6 @@
 """The delivery log: a file of JSON lines, each batch one write, synced now and then, reopened when it was moved."""
 
+import errno
 import fcntl
 import os
 import re
@@ -22,9 +23,11 @@ class DeliveryLog:
         self._lines = lines
         self._fd = -1
         self._synced = 0  # size of the file when it was synced last
+        self._unsynced = False  # something was written since
         self._known: set[str] | None = None  # events at the end of the file, while some may come again
         self._fresh = 0
         self._added: list[bytes] = []
+        self._new: list[str] = []  # events of these lines, while some may come again
         self._open()
         self._learn()
 
@@ -37,21 +40,30 @@ class DeliveryLog:
             self._added.append(self._lines(events))
 
     def write(self) -> None:
-        added, self._added = self._added, []
+        added, new = self._added, self._new
+        self._added, self._new = [], []
         self._ensure_open()
         if self._was_moved():
             self.reopen()
         if added:
             self._append(b"".join(added))
+            self._unsynced = True
+            self._remember(new)
 
     def sync(self) -> None:
-        if self._fd < 0:
+        if not self._unsynced:
             return
+        self._unsynced = False  # with an error it all comes again
+        if self._fd < 0:
+            raise OSError(errno.EIO, "it was closed before it was synced", self._path)
         try:
             os.fdatasync(self._fd)
             self._synced = os.fstat(self._fd).st_size
         except OSError:
-            self._give_up(self._synced)
+            try:
+                os.ftruncate(self._fd, self._synced)
+            finally:
+                self.close()
             raise
 
     def reopen(self) -> None:
@@ -65,7 +77,7 @@ class DeliveryLog:
             os.close(fd)
 
     def _ensure_open(self) -> None:
-        """After a failure everything since the last sync comes again."""
+        """A file that had to be closed is opened again, and what it has is looked at again."""
         if self._fd < 0:
             self._open()
             self._learn()
@@ -75,11 +87,16 @@ class DeliveryLog:
         known = self._known
         assert known is not None
         new = [item for item in events if item[0] not in known]
-        known.update([event_id for event_id, _ in new])
-        self._fresh += len(new)
-        if self._fresh > _FRESH:
-            self._known = None
+        self._new += [event_id for event_id, _ in new]
         return new
+
+    def _remember(self, new: Sequence[str]) -> None:
+        """These are in the file now."""
+        if self._known is not None:
+            self._known.update(new)
+            self._fresh += len(new)
+            if self._fresh > _FRESH:
+                self._known = None
 
     def _append(self, data: bytes) -> None:
         before = os.fstat(self._fd).st_size
@@ -88,15 +105,11 @@ class DeliveryLog:
             while left:
                 left = left[os.write(self._fd, left) :]
         except OSError:
-            self._give_up(before)
+            try:
+                os.ftruncate(self._fd, before)
+            except OSError:
+                self.close()  # opening it again repairs what truncating could not
             raise
-
-    def _give_up(self, size: int) -> None:
-        """Leave the file with `size` bytes; opening it again repairs what truncating could not."""
-        try:
-            os.ftruncate(self._fd, size)
-        finally:
-            self.close()
 
     def _learn(self) -> None:
         """Know the events at the end of the file."""

@@ -1,7 +1,7 @@
 """How a delivery ended, as it is kept for `status.retention`: small, since there are far more of these than live ones.
 
-Most deliveries that end have sender, tags, pool, sending IP and peer in common with many others. A process keeps what
-it has met before once for each hour and lane, and names it by a digest; what it meets for the first time stands in
+Most deliveries that end have sender, tags, pool, sending IP and peer in common with many others. A process stores a
+combination that it has met before once for each hour and lane, and names it by a digest. It writes a new combination in
 place, so that mail whose every sender or tag is another costs nothing more.
 """
 
@@ -19,7 +19,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Common(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What many deliveries that end have alike (msgpack; new fields only at the end)."""
+    """The fields that many ended deliveries have in common (msgpack; new fields only at the end)."""
 
     sender: str
     tags: tuple[str, ...]
@@ -32,29 +32,29 @@ class Common(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Final(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What is kept of a delivery that has ended (msgpack; new fields only at the end)."""
+    """The final status of a delivery that has ended (msgpack; new fields only at the end)."""
 
     recipient: str
     ended_at: int  # Unix ms
     recipients: int = 1  # of its message
     relayed: bool = False  # delivered to a relay, not to the recipient's own MX
-    reply: Reply | None = None  # None where it was delivered, or a forced error's reply is in what is common
+    reply: Reply | None = None  # None where it was delivered, or where `common` has the reply of a forced error
     unroutable: bool = False  # bounced because there is nowhere to deliver to
     attempts: int = 0
-    common: Common | bytes | None = None  # in place, or the digest of what is kept elsewhere
+    common: Common | bytes | None = None  # in place, or the digest of one that is kept elsewhere
     properties: dict[str, str] | None = None
     uncertain: bool = False  # not delivered as far as is known, but an attempt may have reached the recipient
 
 
 class Shared(NamedTuple):
-    """What is common, as it is kept once."""
+    """Common fields, as they are kept once."""
 
     digest: bytes
     raw: bytes
 
 
 class Commons:
-    """What was met before."""
+    """The combinations that this process has met before."""
 
     __slots__ = ("_met",)
 
@@ -72,7 +72,7 @@ class Commons:
         forced: Forced | None = None,
         reply: Reply | None = None,
     ) -> tuple[Common | bytes, Shared | None]:
-        """What a Final says of it, and what must be kept beside that."""
+        """The value for `Final.common`, and what must be kept beside the Final, None = nothing."""
         key = (sender, tags, pool, tenant, mta, mx, forced, reply)
         try:
             shared = self._met[key]
@@ -88,7 +88,7 @@ class Commons:
 
 
 def short(reply: Reply) -> Reply:
-    """The reply as it is kept: what a peer says at great length costs memory for a day."""
+    """The reply as it is kept: long texts of a peer would cost memory for a day."""
     if len(reply.text) <= _SAID_AT_MOST:
         return reply
     return Reply(reply.code, reply.enhanced, reply.text[:_SAID_AT_MOST])

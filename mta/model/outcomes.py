@@ -88,7 +88,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""  # for a person: what was being done ("connecting to mx1.example.com")
     uncertain: bool = False  # the dot was handed over and no reply to it was read
     past_dot_of: tuple[str, ...] = ()  # rules that became effective while this was past its dot
-    spare: bool = False  # with INTERCEPTED: kept for an undo
+    undoable: bool = False  # with INTERCEPTED: an undo copy is kept
     unintelligible: bool = False  # with TEMPORARY: the server does not speak the protocol, see `mta.policy.failures`
     returned: ReturnReason | None = None  # with RETURNED
 

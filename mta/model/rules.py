@@ -22,28 +22,28 @@ NO_HEAD = Head(0, "")
 
 
 class Kind(enum.StrEnum):
-    """What a rule does to a delivery that it matches."""
+    """The two kinds of rules."""
 
     ERROR = "error"  # a forced error: ends it (5xx, 2xx) or defers it (4xx)
     PAUSE = "pause"  # holds it until the pause is lifted or over
 
 
 class AtTheDoor(enum.StrEnum):
-    """What becomes of matching mail that comes in while a forced error is in force."""
+    """What a forced error does to matching mail that comes in while it is in force."""
 
     ACCEPT = "accept"  # accepted and, where the rule ends mail, intercepted in the same step
     REJECT = "reject"  # refused at end of data
 
 
 class InFlight(enum.StrEnum):
-    """What becomes of a matching transaction that has begun and has not handed over its dot."""
+    """What a new rule does to a matching transaction that has begun and has not handed over its dot."""
 
     ABORT = "abort"
     FINISH = "finish"
 
 
 class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """What a rule applies to: all that are given must match; None = anything."""
+    """The deliveries that a rule applies to: all given selectors must match; None = anything."""
 
     pool: str | None = None
     mta: str | None = None
@@ -59,8 +59,8 @@ class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """Times are Unix milliseconds, 0 = not set. A pause answers nothing: its `code` is 0, and what is about mail that
-    ends does not apply to it."""
+    """A forced error or a pause; times are Unix milliseconds, 0 = not set. A pause has no reply: its `code` is 0, and
+    fields about mail that ends do not apply to it."""
 
     id: str
     selectors: Selectors
@@ -76,7 +76,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     kind: Kind = Kind.ERROR
     at_the_door: AtTheDoor = AtTheDoor.ACCEPT
     in_flight: InFlight = InFlight.ABORT
-    undo: bool = True  # content of what it intercepts is kept for `rules.undo_window`
+    undo: bool = True  # undo copies of intercepted deliveries are kept for `rules.undo_window`
 
 
 # Formats after the first, by the field that came with each: "reason", "selectors.site"; or, for a value, "kind=limit".
@@ -106,7 +106,7 @@ def _uses(rule: Rule, name: str) -> bool:
 class ChangeOp(enum.StrEnum):
     PUT = "put"
     REMOVE = "remove"
-    REGAIN = "regain"  # no rule: what a failover lost was put again, as far as it was known
+    REGAIN = "regain"  # no rule: rules that a failover lost were put again, as far as they were known
 
 
 class Change(NamedTuple):
@@ -118,8 +118,8 @@ class Change(NamedTuple):
 
 
 class PastDot(msgspec.Struct, frozen=True):
-    """A delivery whose final dot had been handed over when its worker took a matching rule over; or, for a rule that
-    lets what has begun finish, one that had begun."""
+    """A delivery whose final dot had been handed over when its worker took a matching rule over; or, for a rule with
+    InFlight.FINISH, one whose transaction had begun."""
 
     rule: str
     id: str  # delivery id, text form
@@ -130,7 +130,8 @@ class PastDot(msgspec.Struct, frozen=True):
 
 
 class Effective(msgspec.Struct, frozen=True, omit_defaults=True):
-    """That a rule's change is effective everywhere, and what had got through by then; kept for every process to see."""
+    """A change of a rule that is effective everywhere, with the deliveries that were past their dot by then; kept for
+    every process to see."""
 
     rule: str
     generation: int

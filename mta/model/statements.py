@@ -38,7 +38,8 @@ class TagStatement(msgspec.Struct, frozen=True):
 
 
 class RuleDelivered(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the rule's only tag: delivered before it was effective; and what was past its dot then."""
+    """Deliveries of the rule's only tag that were delivered before it was effective; and those that were past their dot
+    then."""
 
     before: int | UnsetType = UNSET
     after: int
@@ -55,7 +56,7 @@ class SweepProgress(msgspec.Struct, frozen=True):
 
 
 class RuleStatement(msgspec.Struct, frozen=True):
-    """What the rule met: live and matching at the sweep, or met later."""
+    """The deliveries that the rule met: live and matching at the sweep, or met later."""
 
     as_of: str
     rule: str

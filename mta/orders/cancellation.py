@@ -82,10 +82,10 @@ class Cancellation:
         return await self._end(message, await self._store.find(message, last))
 
     async def _end(self, message: MessageId, found: Sequence[FoundDelivery]) -> list[EndAnswer]:
-        """One call for all that was found; the answers also for what moved while it was looked for."""
+        """One call for all deliveries that have a place; those without one answer MOVED."""
         if any(one.place is Place.CLAIMED and not one.asked_at for one in found):
-            # Before the delivery is marked: a worker that is told too early loses nothing, and a mark means that
-            # whoever held the delivery then has been told.
+            # Before the delivery is marked: a worker that is told too early loses nothing, and a mark means that the
+            # worker that held the delivery then has been told.
             await self._store.tell_workers(message)
         now = self._wall()
         ends = [self._planned(one, one.place, now) for one in found if one.place is not None]
@@ -112,7 +112,7 @@ class Cancellation:
         return planned._replace(tags=record.tags, event=event, final=final, left_rule=record.deferred_by)
 
     async def _show_canceled(self, message: MessageId, last: int) -> list[DeliveryStatus]:
-        """Raises OutcomeUnknown: to say that the store is away would deny what was done."""
+        """Raises OutcomeUnknown where the store is away: StoreAway would deny the cancellation."""
         show = partial(self._show, message, last)
         try:
             return await made_certain(show, show, self._timeout)

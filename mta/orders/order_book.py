@@ -3,89 +3,32 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
 from mta.model.actor import Actor, ActorKind
 from mta.model.errors import OrderMade, StoreError, severity
-from mta.model.rules import Effective, Head, Kind, PastDot, Rule, SessionState
+from mta.model.rules import Effective, Head, Kind, Rule
+from mta.orders.effects import Effects
 from mta.orders.latency import Latency
+from mta.orders.order import GRACE, Key, Order, WaitSet
 from mta.policy.sweep_end import is_over
 from mta.ports.orders import Effect, OrderFigures
 from mta.ports.rule_store import Edit, Put, RemovedRule, RuleStore
 from mta.ports.sweeps import SweepStore
+from mta.timing.alarm import Alarm
 from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
 
-GRACE: Final = 0.5  # seconds beyond S, for clocks that drift
 _POLL: Final = (0.003, 0.025)  # seconds between looks at the sessions: for a new order, at most
 _QUIET_POLL: Final = 0.025
-_AHEAD: Final = 0.25  # seconds before the last instant, at which the barrier of a lifting order is raised anyhow
 _RETRY: Final = 0.1
 _PATIENCE: Final = 1.0  # seconds, at least, for a store that does not answer after an order was made
 _FAILOVER: Final = Actor(ActorKind.SYSTEM, "failover")
 _TURNS: Final = 16  # orders that ask the store at the same time: hundreds may become effective in the same moment
-
-
-Key = tuple[str, int]  # rule and generation
-
-
-class Order:
-    """A change that is not known to be effective yet."""
-
-    def __init__(self, rule: Rule, head: Head, wait_set: Iterable[str], now: float, wall: int, limit: float) -> None:
-        self.rule = rule
-        self.asked_at: float | None = None  # None: an earlier process was asked
-        self.before = 0  # generation of the rule that it replaced, 0 = there was none
-        self.created = False
-        self.removed = False
-        self.lifts = False  # decisions by the rule as it was are refused before this is called effective
-        self.effect: Effective | None = None
-        self.task: asyncio.Task[Effective] | None = None
-        self.emptied = asyncio.Event()  # the wait set is empty, or time has stopped who is in it
-        self.near = asyncio.Event()  # so, or nearly so by the time alone
-        self.begin(head, wait_set, now, wall, limit)
-
-    @property
-    def key(self) -> Key:
-        return self.rule.id, self.head.generation
-
-    def begin(self, head: Head, wait_set: Iterable[str], now: float, wall: int, limit: float) -> None:
-        """Wait for these sessions, `limit` seconds at most; once more where the change was lost in a failover."""
-        self.head = head
-        self.waiting = set(wait_set)
-        self.confirmed: set[str] = set()
-        self.deadline = now + limit
-        self.effective_by = wall + int(limit * 1000)
-        self.emptied_at = 0
-        self.barrier_at = 0  # when it was raised
-        self.emptied.clear()
-        self.near.clear()
-
-    def look(self, sessions: Mapping[str, SessionState], now: float, wall: int) -> None:
-        for name in tuple(self.waiting):
-            state = sessions.get(name)
-            if state is None or state.dead:
-                self.waiting.discard(name)
-            elif state.head.generation >= self.head.generation:
-                self.waiting.discard(name)
-                self.confirmed.add(name)
-        self.look_at_clock(now, wall)
-
-    def look_at_clock(self, now: float, wall: int) -> None:
-        if self.emptied_at:
-            return
-        if not self.waiting:
-            self.emptied_at = wall
-        elif now >= self.deadline:
-            self.emptied_at = min(wall, self.effective_by)  # the instant itself, not when we looked
-        if self.emptied_at:
-            self.emptied.set()
-        if self.emptied_at or now >= self.deadline - _AHEAD:
-            self.near.set()
 
 
 class OrderBook:
@@ -105,15 +48,15 @@ class OrderBook:
         self._limit = 0.0  # S + GRACE, seconds
         self._orders: dict[Key, Order] = {}
         self._watch_task: asyncio.Task[None] | None = None
-        self._fresh = asyncio.Event()  # a new order: look at the sessions at once
+        self._alarm = Alarm()  # a new order: look at the sessions at once
         self._turns = asyncio.Semaphore(_TURNS)
         self._raising = asyncio.Lock()
         self._raised = self._raised_at = 0  # the barrier: to which generation, and when
         self._latency = Latency()
-        self._noticed: dict[tuple[str, str], int] = {}  # (rule, delivery) -> when its session was seen to be gone
+        self._effects = Effects(store, wall)
 
     async def start(self) -> None:
-        """Take up what an earlier process left: changes that were not seen to be effective."""
+        """Follow the changes that an earlier process has not seen to be effective."""
         _, rules, _ = await self._store.load_readable()
         known = await self._store.effects()
         for rule in rules:
@@ -144,10 +87,18 @@ class OrderBook:
         return await self._wait(self._placed(*answer, limit, asked_at), asked_at + wait, until)
 
     def _placed(self, put: Put, wait_set: Iterable[str], limit: float, asked_at: float) -> Order:
-        order = Order(put.rule, put.head, wait_set, self._now(), self._wall(), limit)
-        order.created, order.lifts, order.asked_at = put.created, not put.created, asked_at
-        order.before = put.before
+        order = Order(
+            put.rule,
+            self._wait_set(put.head, wait_set, limit),
+            asked_at=asked_at,
+            before=put.before,
+            created=put.created,
+            lifts=not put.created,
+        )
         return self._follow(order)
+
+    def _wait_set(self, head: Head, sessions: Iterable[str], limit: float) -> WaitSet:
+        return WaitSet(head, sessions, self._now(), self._wall(), limit)
 
     async def remove(self, rule_id: str, actor: Actor, wait: float, kind: Kind | None = None) -> Effect | None:
         limit = await self._whole_limit()
@@ -156,9 +107,8 @@ class OrderBook:
         if answer is None:
             return None
         removed, wait_set = answer
-        order = Order(removed.rule, removed.head, wait_set, self._now(), self._wall(), limit)
-        order.removed = order.lifts = True
-        order.asked_at = asked_at
+        waits_for = self._wait_set(removed.head, wait_set, limit)
+        order = Order(removed.rule, waits_for, asked_at=asked_at, removed=True, lifts=True)
         return await self._wait(self._follow(order), asked_at + wait, "effective")
 
     def figures(self) -> OrderFigures:
@@ -170,23 +120,21 @@ class OrderBook:
         if order is None:
             known = (await self._store.effects([rule.id])).get(rule.id)
             if known is not None and known.generation >= rule.generation:
-                return await self._told(rule, False, known)  # a later change is, so this one is as well
+                return await self._effects.known(rule, False, known)  # a later change is, so this one is as well
             order = await self._resume(rule)
         return await self._state(order)
 
     async def effect_of_removed(self, removed: RemovedRule) -> Effect:
         rule, known = removed.rule, removed.effective
         if known is not None and known.generation >= rule.generation:
-            return await self._told(rule, False, known)
+            return await self._effects.known(rule, False, known)
         return Effect(rule, False, False, 0, removed.at, (), 0, (), ())
 
     async def _resume(self, rule: Rule) -> Order:
-        """Nobody knows whom the change waited for: wait for every session that stands below it, from now on."""
+        """The wait set of the change is not known: wait for every session below its generation, from now on."""
         limit = await self._whole_limit()
         wait_set = await self._below(rule.generation)
-        order = Order(rule, Head(rule.generation, ""), wait_set, self._now(), self._wall(), limit)
-        order.lifts = True
-        return self._follow(order)
+        return self._follow(Order(rule, self._wait_set(Head(rule.generation, ""), wait_set, limit), lifts=True))
 
     async def _below(self, generation: int) -> list[str]:
         sessions = await self._store.sessions()
@@ -210,37 +158,30 @@ class OrderBook:
         return order
 
     def _watch_on(self) -> None:
-        self._fresh.set()
+        self._alarm.ring()
         if self._watch_task is None or self._watch_task.done():
             self._watch_task = asyncio.create_task(self._watch(), name="order book")
 
     async def _watch(self) -> None:
         """One look at the sessions serves all orders that wait."""
         pause = _POLL[0]
-        while waiting := [order for order in self._orders.values() if not order.emptied_at]:
-            if self._fresh.is_set():
-                self._fresh.clear()
-                pause = _POLL[0]
+        while waiting := [order for order in self._orders.values() if not order.wait_set.emptied_at]:
             try:
                 sessions = await self._store.sessions()
             except StoreError:
-                sessions = None  # workers cannot confirm either: the time decides
+                sessions = None  # workers cannot confirm either: only the time decides
             for order in waiting:
                 if sessions is None:
-                    order.look_at_clock(self._now(), self._wall())
+                    order.wait_set.look_at_clock(self._now(), self._wall())
                 else:
-                    order.look(sessions, self._now(), self._wall())
-            try:
-                async with asyncio.timeout(pause):
-                    await self._fresh.wait()
-            except TimeoutError:
-                pass
-            pause = min(pause * 1.5, _POLL[1])
+                    order.wait_set.look(sessions, self._now(), self._wall())
+            rung = await self._alarm.sleep(pause)
+            pause = _POLL[0] if rung else min(pause * 1.5, _POLL[1])
 
     async def _finish(self, order: Order) -> Effective:
-        """From the empty wait set to a stored effect; it is repeated until the store has taken it."""
+        """From the empty wait set to a stored effect; repeated until the store has taken it."""
         while True:
-            await order.near.wait()
+            await order.wait_set.near.wait()
             try:
                 effect = await self._settle(order)
                 if effect is not None:
@@ -259,14 +200,14 @@ class OrderBook:
         """None: a failover lost the change, and the confirmations were about other changes."""
         if order.lifts and not order.barrier_at:
             await self._raise_barrier(order)
-        await order.emptied.wait()
+        await order.wait_set.emptied.wait()
         async with self._turns:
             if order.effect is None:
                 if not await self._is_kept(order.head):
                     return None
                 order.effect = await self._found(order)
             if not order.barrier_at:
-                # Before the sweep's last pass: what a worker lets back into a queue by an older table comes too late.
+                # Before the last pass of the sweep: from then on no worker puts mail back by an older table.
                 await self._raise_barrier(order)
             if not order.removed:
                 await self._store.save_effect(order.effect)
@@ -277,17 +218,17 @@ class OrderBook:
         return Effective(
             rule=order.rule.id,
             generation=order.head.generation,
-            effective_at=max(order.emptied_at, order.barrier_at),
+            effective_at=max(order.wait_set.emptied_at, order.barrier_at),
             past_dot=past_dot,
-            confirmed=tuple(sorted(order.confirmed)),
-            unconfirmed=tuple(sorted(order.waiting)),
+            confirmed=tuple(sorted(order.wait_set.confirmed)),
+            unconfirmed=tuple(sorted(order.wait_set.waiting)),
         )
 
     async def _raise_barrier(self, order: Order) -> None:
         """Once for all orders that need it now."""
         async with self._raising:
             if self._raised < order.head.generation:
-                ready = [known.head.generation for known in self._orders.values() if known.near.is_set()]
+                ready = [known.head.generation for known in self._orders.values() if known.wait_set.near.is_set()]
                 most = max([order.head.generation, *ready])
                 await self._store.raise_barrier(most)
                 self._raised, self._raised_at = most, self._wall()
@@ -300,10 +241,25 @@ class OrderBook:
         return await self._store.knows(head)
 
     async def _give_again(self, order: Order) -> None:
-        """Guards put again what they knew; what none of them had confirmed is known here only. What others have ordered
-        since stands. Effective is what stands then, for every session below it."""
+        """A failover lost the change: order it again, unless the rule was ordered otherwise since, and wait until the
+        rule that is then in the store is effective. Guards put again the rules that they knew; a change that no guard
+        had confirmed is known here only."""
+        log.error("the change of rule %s at %s was lost in a failover; it is given again", order.rule.id, order.head)
+        there = await self._ordered_again(order)
+        if self._orders.get(order.key) is order:
+            del self._orders[order.key]
+        if order.removed or there is None:
+            stands, head = None, await self._store.head()
+        else:
+            stands, head = there, Head(there.generation, "")
+        sessions, limit = await self._below(head.generation), await self._whole_limit()
+        order.wait_again(stands, self._wait_set(head._replace(change=""), sessions, limit))
+        self._orders.setdefault(order.key, order)
+        self._watch_on()
+
+    async def _ordered_again(self, order: Order) -> Rule | None:
+        """The rule as it stands in the store afterwards."""
         rule = order.rule
-        log.error("the change of rule %s at %s was lost in a failover; it is given again", rule.id, order.head)
         there = await self._store.rule(rule.id)
         at = 0 if there is None else await self._ordered_at(there)
         if order.removed and there is not None and at == rule.generation:
@@ -311,25 +267,10 @@ class OrderBook:
         elif not order.removed and at == order.before:
             await self._store.regain(order.head, [rule], {} if there is None else {rule.id: there}, last=False)
             there = await self._store.rule(rule.id)
-        if self._orders.get(order.key) is order:
-            del self._orders[order.key]
-        if order.removed or there is None:
-            order.removed, head = True, await self._store.head()
-        else:
-            order.rule, head = there, Head(there.generation, "")
-        order.lifts = True
-        order.begin(
-            head._replace(change=""),
-            await self._below(head.generation),
-            self._now(),
-            self._wall(),
-            await self._whole_limit(),
-        )
-        self._orders.setdefault(order.key, order)
-        self._watch_on()
+        return there
 
     async def _ordered_at(self, rule: Rule) -> int:
-        """The generation of the order that made the rule what it is, also where it was put again since."""
+        """The generation of the order that made the rule, also where the rule was put again since."""
         steps = (await self._store.trail(rule.generation)).steps
         return next(
             (step.was for step in steps if step.was and step.head.generation == rule.generation), rule.generation
@@ -362,39 +303,6 @@ class OrderBook:
 
     async def _state(self, order: Order) -> Effect:
         if order.effect is not None:
-            return await self._told(order.rule, order.created, order.effect, order.effective_by)
-        waiting, confirmed = tuple(sorted(order.waiting)), tuple(sorted(order.confirmed))
-        return Effect(order.rule, order.created, False, 0, order.effective_by, (), 0, confirmed, waiting)
-
-    async def _told(self, rule: Rule, created: bool, effect: Effective, effective_by: int = 0) -> Effect:
-        entries = await self._listed(effect)
-        settled = [entry.settled_at for entry in entries]
-        return Effect(
-            rule=rule,
-            created=created,
-            effective=True,
-            effective_at=effect.effective_at,
-            effective_by=effective_by or effect.effective_at,
-            past_dot=entries,
-            quiet_at=max([effect.effective_at, *settled]) if all(settled) else 0,
-            confirmed=effect.confirmed,
-            unconfirmed=effect.unconfirmed,
-        )
-
-    async def _listed(self, effect: Effective) -> tuple[PastDot, ...]:
-        """The fixed list with what is known now; who lost its process will never be settled by it."""
-        if not effect.past_dot:
-            return ()
-        fixed = set(effect.past_dot)
-        entries = sorted((e for e in await self._store.past_dot(effect.rule) if e.id in fixed), key=lambda e: e.dot_at)
-        if all(entry.settled_at for entry in entries):
-            return tuple(entries)
-        sessions = await self._store.sessions()
-        return tuple(entry if entry.settled_at else self._notice(entry, sessions) for entry in entries)
-
-    def _notice(self, entry: PastDot, sessions: Mapping[str, SessionState]) -> PastDot:
-        state = sessions.get(entry.session)
-        if state is not None and not state.dead:
-            return entry
-        at = self._noticed.setdefault((entry.rule, entry.id), self._wall())
-        return PastDot(entry.rule, entry.id, entry.recipient, entry.dot_at, entry.session, at)
+            return await self._effects.known(order.rule, order.created, order.effect, order.wait_set.effective_by)
+        waiting, confirmed = tuple(sorted(order.wait_set.waiting)), tuple(sorted(order.wait_set.confirmed))
+        return Effect(order.rule, order.created, False, 0, order.wait_set.effective_by, (), 0, confirmed, waiting)

@@ -1,12 +1,12 @@
-"""Statements from counters: what became of a tag's deliveries, and of those that a rule met."""
+"""Statements from counters: the account of a tag's deliveries, and of the deliveries that a rule met."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from mta.model.outcomes import Class, Stage
-from mta.model.rules import Selectors
+from mta.model.rules import Rule, Selectors
 from mta.model.statements import Intercepted, RuleDelivered, RuleStatement, SweepProgress, TagStatement
 from mta.model.sweeps import SweepPhase, SweepState
 from mta.model.units import format_time
@@ -50,9 +50,9 @@ def rule_statement(
     """`counts` as `Books.rule` gives them, read before `tag_counts`: the tag's, for a rule that selects by one tag.
     `undoable` as `UndoCopyStore.count` gives it.
 
-    "met" is counted when the rule first meets a delivery, apart from what became of it, so that the two can disagree.
-    `queued` are the tag's that the rule has still to meet; nothing is known of such deliveries for other rules. A rule
-    that is disabled, over, or was removed (at `removed_at`, Unix ms) meets nothing more.
+    "met" is counted when the rule first meets a delivery, its end is counted apart from that, so that the two can
+    disagree. `queued` are the deliveries of the tag that the rule has still to meet; for other rules their number is
+    not known. A rule that is disabled, has expired, or was removed (at `removed_at`, Unix ms) meets no more.
     """
     rule = effect.rule
     of_tag = tag_counts if only_tag(rule.selectors) is not None else None
@@ -61,17 +61,10 @@ def rule_statement(
     deferred, held, other = counts.get("deferred", 0), counts.get("held", 0), counts.get("other", 0)
     acts = in_force(rule, as_of) and not removed_at
     queued = max(0, of_tag.get("queued", 0) - deferred) if of_tag is not None and acts else 0
-    if removed_at and sweep is not None and sweep.phase is not SweepPhase.DONE:
-        sweep = sweep._replace(phase=SweepPhase.STOPPED)
-    shows_sweep = sweep is not None if removed_at else needs_sweep(rule, sweep, as_of)
-    progress = _progress(sweep, rule.generation) if shows_sweep else UNSET
     is_swept = removed_at > 0 or is_over(rule, sweep, as_of)
-    released = acts or not held  # what a pause that is over holds goes back to its queues
-    complete = is_swept and released and (effect.quiet_at > 0 if effect.effective else removed_at > 0)
-    ended = _sum(intercepted) + after + deferred + held + other
-    delivered = RuleDelivered(after=after)
-    if of_tag is not None:
-        delivered = RuleDelivered(before=max(0, of_tag.get("delivered", 0) - after), after=after)
+    released = acts or not held  # deliveries that a pause held return to their queues when it ends
+    quiet = effect.quiet_at > 0 if effect.effective else removed_at > 0
+    before = UNSET if of_tag is None else max(0, of_tag.get("delivered", 0) - after)
     return RuleStatement(
         as_of=format_time(as_of),
         rule=rule.id,
@@ -80,17 +73,17 @@ def rule_statement(
         quiet_at=format_time(effect.quiet_at) if effect.quiet_at else None,
         matched=met + queued,
         intercepted=intercepted,
-        delivered=delivered,
+        delivered=RuleDelivered(before=before, after=after),
         deferred=deferred,
         queued=queued,
         held=held,
         other=other,
         uncertain=counts.get("uncertain", 0),
         undoable=undoable,
-        sweep=progress,
-        complete=complete,
-        balanced=met == ended if is_swept else None,
-        accepted=of_tag.get("accepted", 0) if of_tag is not None else UNSET,
+        sweep=_progress(rule, sweep, as_of, removed_at),
+        complete=is_swept and released and quiet,
+        balanced=met == _sum(intercepted) + after + deferred + held + other if is_swept else None,
+        accepted=UNSET if of_tag is None else of_tag.get("accepted", 0),
         removed_at=format_time(removed_at) if removed_at else UNSET,
     )
 
@@ -108,9 +101,17 @@ def _sum(intercepted: Intercepted) -> int:
     return intercepted.queued + intercepted.attempt + intercepted.before_dot + intercepted.door
 
 
-def _progress(sweep: SweepState | None, generation: int) -> SweepProgress:
-    if sweep is None or sweep.generation != generation:
-        return SweepProgress("waiting", 0, 0, 0.0, None)
+def _progress(rule: Rule, sweep: SweepState | None, as_of: int, removed_at: int) -> SweepProgress | UnsetType:
+    """UNSET where no sweep belongs to the account of the rule. The sweep of a removed rule is done or has stopped."""
+    if removed_at:
+        if sweep is None:
+            return UNSET
+        if sweep.phase is not SweepPhase.DONE:
+            sweep = sweep._replace(phase=SweepPhase.STOPPED)
+    elif not needs_sweep(rule, sweep, as_of):
+        return UNSET
+    if sweep is None or sweep.generation != rule.generation:
+        return SweepProgress(SweepPhase.WAITING.value, 0, 0, 0.0, None)
     elapsed = max(sweep.updated_at - sweep.started_at, 1) / 1000
     eta = None
     if sweep.phase in (SweepPhase.DONE, SweepPhase.STOPPED):

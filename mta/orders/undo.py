@@ -1,4 +1,4 @@
-"""Undo: what a forced error intercepted goes back to its queues, each delivery once, after the rule was disabled."""
+"""Undo: intercepted deliveries return to their queues, each once, after the rule was disabled."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from mta.model.events import EventType, delivery_event
 from mta.model.mail import Record
 from mta.model.outcomes import NO_ATTEMPT
 from mta.model.rules import Head, Rule
-from mta.orders.order_book import GRACE
+from mta.orders.order import GRACE
 from mta.ports.orders import Effect, Orders
 from mta.ports.rule_store import RuleStore
 from mta.ports.undo import Reinstatement, UndoCopy, UndoCopyStore, UndoProgress
@@ -89,7 +89,7 @@ class UndoRuns:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _disable(self, rule: Rule, actor: Actor) -> Effect | None:
-        """Or the mail would be ended again. None: it was removed meanwhile."""
+        """Or the rule would end the mail again. None: it was removed meanwhile."""
         if rule.enabled:
             return await self._orders.edit(rule.id, _disabled, actor, 0.0, "effective")
         return await self._orders.effect(rule)
@@ -102,7 +102,7 @@ class UndoRuns:
             del self._runs[rule_id]
 
     async def _try(self, rule_id: str, rule: Rule | None, run: _Run) -> bool:
-        """Whether it came to its end."""
+        """Whether the undo came to its end."""
         try:
             await self._count_unanswered(rule_id, run)
             await self._until_idle(rule)
@@ -118,7 +118,7 @@ class UndoRuns:
             return False
 
     async def _count_unanswered(self, rule_id: str, run: _Run) -> None:
-        """What is not kept any more, and need not have been let go, has returned to its queue."""
+        """A delivery without a copy whose time was not over has returned to its queue."""
         if run.unanswered is None:
             return
         lane, batch = run.unanswered
@@ -128,7 +128,7 @@ class UndoRuns:
         run.unanswered = None
 
     async def _until_idle(self, rule: Rule | None) -> None:
-        """Until nobody decides any more by the rule as it was."""
+        """Wait until no process decides by the rule as it was."""
         if rule is not None:
             while not (await self._orders.effect(rule)).effective:  # noqa: ASYNC110 - the store tells, not an event
                 await asyncio.sleep(_POLL)
@@ -144,7 +144,7 @@ class UndoRuns:
         return any(not state.dead and state.head.generation < head.generation for state in sessions)
 
     async def _empty(self, lane: int, rule_id: str, run: _Run, most: int) -> int:
-        """How many of at most `most` were seen there."""
+        """Reinstate at most `most` deliveries of the lane; how many copies were seen."""
         count = 0
         while count < most and (page := await self._store.copies(lane, rule_id, min(_BATCH, most - count))):
             run.unanswered = lane, page
@@ -155,7 +155,7 @@ class UndoRuns:
         return count
 
     def _reinstatement(self, copy: UndoCopy) -> Reinstatement:
-        """The time that it was ended does not count towards its age: it is tried for as long as it had left."""
+        """The time since its end does not count towards the delivery's age: it is tried for as long as it had left."""
         now, record = self._wall(), copy.record
         kept = now - (record.held_at or copy.until - self._undo_ms)
         live: Record = msgspec.structs.replace(

@@ -36,7 +36,7 @@ def effect_of(
         duration_ms,
         Forced(rule.id, generation, stage),
         reason=rule.reason,
-        spare=rule.undo,
+        undoable=rule.undo,
     )
 
 
@@ -50,7 +50,7 @@ def overruled(before: Outcome, rule: Rule, generation: int, stage: Stage) -> Out
         origin=effect.origin,
         forced=effect.forced,
         reason=effect.reason,
-        spare=effect.spare,
+        undoable=effect.undoable,
     )
 
 

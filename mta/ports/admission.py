@@ -1,4 +1,4 @@
-"""How a message becomes accepted: what a bringer of messages asks, and what acceptance asks of delivery."""
+"""Acceptance of messages: the calls of those that bring messages, and the calls that acceptance makes to delivery."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol

@@ -6,7 +6,7 @@ from mta.model.ids import MessageId
 from mta.model.mail import Record
 
 
-class Placed(NamedTuple):
+class PlacedContent(NamedTuple):
     """A content on its way into the store, as the accept step takes it along."""
 
     value: bytes  # what the lane keeps beside the message id
@@ -18,7 +18,7 @@ class Placed(NamedTuple):
 class Content(Protocol):
     """Raises StoreAway, StoreError. What no delivery needs any more is released by the step that ends the last one."""
 
-    async def put(self, message: MessageId, content: bytes) -> Placed:
+    async def put(self, message: MessageId, content: bytes) -> PlacedContent:
         """Durable once the accept step that carries the answer is; gone by itself if that never comes."""
         ...
 

@@ -33,9 +33,9 @@ class Messages(Protocol):
         ...
 
     async def cancel(self, message: MessageId, actor: Actor, wait: float) -> list[DeliveryStatus]:
-        """End as canceled whatever waits; ask the workers for what they hold, at most `wait` seconds. Then as `show`:
-        what is not answered yet has `asked_at`, and no dot of it is handed over from then + S + 0.5 s on. May be
-        repeated. What a rule has intercepted stays so, and can be undone no more."""
+        """End as canceled all deliveries that wait; ask the workers to end those that they hold, and wait for them at
+        most `wait` seconds. Then as `show`: a delivery whose worker has not answered yet has `asked_at`, and from then
+        + S + 0.5 s on its final dot is not sent. May be repeated. Intercepted deliveries stay so, without an undo."""
         ...
 
 
@@ -50,8 +50,8 @@ class Place(enum.Enum):
 
 
 class FoundDelivery(NamedTuple):
-    """What the store knows of one delivery, and where it is. Both are read one after the other: a delivery that lives
-    and has no place moved between them."""
+    """One delivery as the store has it, and its place. These are read one after the other: a delivery that lives and
+    has no place moved between the two reads."""
 
     id: DeliveryId
     raw: bytes = b""  # its record as it is kept, b"" = none
@@ -59,7 +59,7 @@ class FoundDelivery(NamedTuple):
     ended: Class | None = None  # None = it lives
     uncertain: bool = False  # it may have reached the recipient although no reply says so
     final: Final | None = None
-    common: Common | None = None  # what its Final names or holds
+    common: Common | None = None  # the common part of its Final
     place: Place | None = None
     queue: QueueKey = QueueKey("", "")  # "" = not known
     source: str = ""  # the session that claims it, the pause that holds it, or the rule that intercepted it
@@ -97,7 +97,7 @@ class PlannedEnd(NamedTuple):
 
 
 class EndAnswer(enum.Enum):
-    """What the store did about one delivery."""
+    """The answer of the store about one delivery."""
 
     ENDED = "ended"
     WORKER_ASKED = "worker asked"
@@ -106,11 +106,12 @@ class EndAnswer(enum.Enum):
 
 
 class WaitingEnds(Protocol):
-    """Ending deliveries that wait, whoever decided it."""
+    """Ending deliveries that wait."""
 
     async def end(self, lane: int, ended: Class, now: int, ends: Sequence[PlannedEnd]) -> list[EndAnswer]:
-        """End (CANCELED or EXPIRED, any number) what is still where it was found; answers in order. `now` (Unix ms) is
-        since when workers are asked. May be repeated: what has ended before answers MOVED."""
+        """End the deliveries (any number) that are still where they were found, as CANCELED or EXPIRED; answers in
+        order. `now` (Unix ms) is since when workers are asked. May be repeated: a delivery that has ended answers
+        MOVED."""
         ...
 
 

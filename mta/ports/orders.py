@@ -12,30 +12,30 @@ class OrderFigures(NamedTuple):
 
     pending: int
     in_time: int  # every process of the wait set confirmed or left
-    by_time: int  # the time alone has stopped somebody
+    by_time: int  # some process had neither confirmed nor left when S + 0.5 s had passed
     seconds: float  # from order to effect, all of them together
     within: tuple[tuple[float, int], ...]  # seconds -> how many took at most that long
 
 
 class Effect(NamedTuple):
-    """What is known of a change: effective_at is set once every session of the wait set has left it."""
+    """How far a change is: it is effective once every session of the wait set has left it."""
 
     rule: Rule
     created: bool
     effective: bool
-    effective_at: int
+    effective_at: int  # Unix ms, 0 = not effective yet
     effective_by: int
     past_dot: tuple[PastDot, ...]  # fixed once effective, () before
     quiet_at: int  # 0 = not effective yet, or something is still past its dot and unsettled
     confirmed: tuple[str, ...]  # session ids
-    unconfirmed: tuple[str, ...]  # still waited for; once effective: those that the time alone has stopped
+    unconfirmed: tuple[str, ...]  # still waited for; once effective: those that only the time has stopped
 
 
 class Orders(Protocol):
-    """Changing the rule table, as the API sees it; raises StoreAway, BadValue."""
+    """Changing the rule table, as the API sees it. `wait` is in seconds; an order is followed beyond it."""
 
     async def put(self, rule: Rule, actor: Actor, wait: float, until: str) -> Effect:
-        """`actor` is its author. `until`, at most `wait` seconds: "effective" | "quiet" | "swept"."""
+        """As RuleStore.put, by `actor`; waits until the change is "effective", "quiet" or "swept", as `until` says."""
         ...
 
     async def edit(self, rule_id: str, edit: Edit, actor: Actor, wait: float, until: str) -> Effect | None:
@@ -43,17 +43,17 @@ class Orders(Protocol):
         ...
 
     async def remove(self, rule_id: str, actor: Actor, wait: float, kind: Kind | None = None) -> Effect | None:
-        """None: no such rule, or none of that kind."""
+        """Waits until the removal is effective. None: no such rule, or none of that kind."""
         ...
 
     async def effect(self, rule: Rule) -> Effect:
-        """What is known now of the rule's last change; made good from then on where nobody follows it any more."""
+        """How far the rule's last change is. A change that an earlier process left behind is followed from then on."""
         ...
 
     async def effect_of_removed(self, removed: RemovedRule) -> Effect:
-        """What was known of the last change of a rule before it was removed."""
+        """How far the last change of a rule was when the rule was removed."""
         ...
 
     def figures(self) -> OrderFigures:
-        """What the orders of this process came to since its start."""
+        """Of the orders of this process since its start."""
         ...

@@ -1,35 +1,25 @@
-"""Where rules and sessions are kept: confirmations, changes, the effects of changes; raises StoreAway, StoreError."""
+"""Where rules, their changes and the effects of these are kept; raises StoreAway, StoreError."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.errors import UnreadableRule
-from mta.model.ids import MessageId
-from mta.model.rules import Build, Change, Effective, Head, Kind, PastDot, Rule, SessionState
+from mta.model.rules import Change, Effective, Head, Kind, PastDot, Rule
 from mta.model.sweeps import SweepState
+from mta.ports.sessions import SessionStore
 
 Edit = Callable[[Rule], Rule]
 
 
-class Confirmed(NamedTuple):
-    """The answer to rules_confirm."""
-
-    ok: bool  # False: BEHIND, nothing was written
-    head: Head  # the store's
-    changes: tuple[Change, ...] = ()  # from the asked head to `head`, in order
-    canceled: tuple[MessageId, ...] = ()  # asked for since the last answer that was OK; told with OK only
-    reload: bool = False  # `changes` cannot lead there (no successor, or too far behind): load the whole table
-
-
 class Step(NamedTuple):
-    """One change of the rule table, as the next one knows it."""
+    """One change of the rule table."""
 
     head: Head
     was: int = 0  # put again after a failover: the generation of the order; 0 = it is an order
 
 
 class Trail(NamedTuple):
-    """How the rule table came to where it is."""
+    """The changes that led to the head of the rule table."""
 
     steps: tuple[Step, ...]  # the oldest that is kept, then those that were asked for, in order
     regained: int  # generation up to which changes that a failover lost were put again
@@ -49,14 +39,14 @@ class Put(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """A removed rule."""
+    """The answer to a removal."""
 
     rule: Rule
     head: Head
 
 
 class RemovedRule(NamedTuple):
-    """What is remembered of a rule that was removed."""
+    """A rule that was removed a while ago."""
 
     rule: Rule
     at: int  # when it was removed, Unix ms
@@ -64,32 +54,8 @@ class RemovedRule(NamedTuple):
     sweep: SweepState | None
 
 
-class RuleStore(Protocol):
-    """Rules and sessions in `{rules}`; raises StoreAway, StoreError."""
-
-    @property
-    def session(self) -> str: ...
-
-    def renew(self) -> str:
-        """Go on under a new session, after the old one was given up for dead; not registered before confirmed."""
-        ...
-
-    async def confirm(
-        self, seq: int, head: Head, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
-    ) -> Confirmed:
-        """Compare and register in one step. seq 1 registers this process; may be repeated, and the
-        session's number in the store moves with each that runs. StoreAway also where too few replicas have it:
-        nobody may act upon what a failover may forget. Raises SessionLost."""
-        ...
-
-    async def cannot_read(self, seq: int, reason: str, metrics: Mapping[str, float]) -> None:
-        """This process lives, and confirms nothing because of a rule that it cannot read; registers it where seq is 1.
-        Raises SessionLost."""
-        ...
-
-    async def leave(self) -> None:
-        """The goodbye: after the last dot; claims must have been given back."""
-        ...
+class RuleStore(SessionStore, Protocol):
+    """The rule table in `{rules}`, with the sessions that confirm it; raises StoreAway, StoreError."""
 
     async def head(self) -> Head: ...
 
@@ -122,21 +88,15 @@ class RuleStore(Protocol):
         """The changes from generation `since` on that lead to the head."""
         ...
 
-    async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
-        """Put rules again, by id, that a failover lost; `lost` is the head that it forgot, `stored` what stands in the
-        store of these rules. No generation up to `lost` is used again. True: done, by this call or by another process
-        that knew as much; False: something has changed meanwhile, nothing was written, look again."""
-        ...
-
     async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
-        """Create, or replace the rule of the same selectors (its id, created_* and counters stay): what was written,
-        and the wait set: the sessions that were registered at that moment. Raises OldReaders, UnreadableRule."""
+        """Create a rule, or replace the rule of the same selectors (its id, created_* and counters stay). Answers with
+        the wait set: the sessions that were registered at that moment. Raises OldReaders, UnreadableRule."""
         ...
 
     async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple[Put, frozenset[str]] | None:
-        """Replace the rule by what `edit` makes of it as it stands then; `edit` may be called again, and refuses by
-        raising. Id, selectors and created_* stay. A pause may become a forced error: raises Exists where there is one
-        with its selectors. None: no such rule. Raises OldReaders, UnreadableRule."""
+        """Replace the rule, as it is in the store then, by the answer of `edit`, which may be called again, and refuses
+        by raising. Id, selectors and created_* stay. A pause may become a forced error: raises Exists where there is
+        one with its selectors. None: no such rule. Raises OldReaders, UnreadableRule."""
         ...
 
     async def remove(
@@ -145,40 +105,25 @@ class RuleStore(Protocol):
         """None: no such rule, or none of that kind. Raises UnreadableRule."""
         ...
 
+    async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
+        """Put rules again, by id, that a failover lost; `lost` is the head that it forgot, `stored` are those of these
+        rules that the store has. No generation up to `lost` is used again. True: done, by this call or by another
+        process that knew as much; False: something has changed meanwhile, nothing was written, look again."""
+        ...
+
     async def save_effect(self, effect: Effective) -> None:
         """Keep it by rule id, unless one of the same or a later generation is there already."""
         ...
 
     async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:
-        """By rule id, of these rules or of all; what is of another generation than the rule says nothing about it."""
-        ...
-
-    async def sessions(self) -> dict[str, SessionState]: ...
-
-    async def builds(self) -> dict[str, Build]:
-        """By session, of those that said."""
-        ...
-
-    async def mark_dead(self, session: str, seq: int | None) -> bool:
-        """Give a session up: `seq` is what it stood still at (None: its process was reaped). False: it has moved on."""
-        ...
-
-    async def forget(self, session: str) -> None:
-        """Remove a dead session, after its claims were taken back in every lane."""
+        """By rule id, of these rules or of all. An effect of another generation than the rule's says nothing about the
+        rule."""
         ...
 
     async def past_dot(self, rule_id: str) -> list[PastDot]:
-        """All that was listed for the rule, by whichever session."""
+        """All deliveries that any session listed for the rule."""
         ...
 
     async def raise_barrier(self, generation: int) -> None:
         """In every lane: decisions by older tables answer OLD_RULES from now on."""
-        ...
-
-    async def max_staleness(self) -> float:
-        """S, seconds: one value for the cluster."""
-        ...
-
-    def on_published(self, hint: Callable[[], None]) -> None:
-        """Register a hook run when the store says that the head moved; a hint, it may never come."""
         ...

@@ -11,11 +11,11 @@ from mta.model.sweeps import SweepState
 
 
 class PlannedMove(NamedTuple):
-    """What a sweep makes of a waiting delivery; `event` is the encoded event that says so."""
+    """How a sweep moves one waiting delivery; `event` is its encoded event."""
 
     id: DeliveryId
     queue: QueueKey
-    rule: str  # the rule that wins; "" = none, with RELEASE
+    rule: str  # the rule that wins, "" = none: with RELEASE
     tags: tuple[str, ...]
     event: bytes
     uncertain: bool
@@ -23,9 +23,9 @@ class PlannedMove(NamedTuple):
     record: Record | None = None  # with HOLD and RELEASE: the new one
     reclaims: int = 0  # with a new record: how often its claim was lost
     final: bytes = b""  # with INTERCEPT: encoded Final
-    spare_ms: int = 0  # with INTERCEPT: how long it is kept for an undo, 0 = not
-    raw: bytes = b""  # the record that this was decided by: with another it is left alone
-    shared: Shared | None = None  # with INTERCEPT: what its Final names by a digest
+    spare_ms: int = 0  # with INTERCEPT: how long an undo copy is kept, 0 = there is none
+    raw: bytes = b""  # the record that was read: with another the delivery is left alone
+    shared: Shared | None = None  # with INTERCEPT: the common part that its Final names by a digest
 
 
 class WaitingDelivery(NamedTuple):
@@ -40,7 +40,7 @@ class WaitingDelivery(NamedTuple):
 
 
 class SweepMove(enum.Enum):
-    """What a sweep's step makes of waiting deliveries."""
+    """Where one step of a sweep moves waiting deliveries."""
 
     INTERCEPT = "intercept"
     HOLD = "hold"  # by the pause `rule`; keeps its due time
@@ -48,12 +48,14 @@ class SweepMove(enum.Enum):
 
 
 class MoveAnswer(enum.Enum):
+    """The answer of the store to a move."""
+
     OK = "ok"
-    OLD_RULES = "old_rules"
+    OLD_RULES = "old_rules"  # decided by a rule table below the lane's barrier: nothing was moved
 
 
 class SweepStore(Protocol):
-    """What a sweep walks over; raises StoreAway, StoreError."""
+    """Queues and paused mail, and how far each sweep is; raises StoreAway, StoreError."""
 
     lanes: int
 
@@ -68,23 +70,23 @@ class SweepStore(Protocol):
         ...
 
     async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
-        """A piece of a queue and the next cursor (0 = from the start, and the end). What was in the queue for the
-        whole walk is seen at least once."""
+        """The next cursor (0 = from the start, and the end) and a piece of the queue. A delivery that was in the queue
+        during the whole walk is seen at least once."""
         ...
 
     async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
-        """The same for what a pause holds."""
+        """The same for deliveries that a pause holds."""
         ...
 
     async def first_held(self, lane: int, pause: str, most: int) -> list[WaitingDelivery]:
-        """What the pause holds, in the order in which it is due."""
+        """Deliveries that the pause holds, in the order in which they are due."""
         ...
 
     async def move(
         self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[PlannedMove]
     ) -> tuple[MoveAnswer, int]:
-        """Move what is still at its source (at most 100, each once): the pause `source`, or "" = the queues of the
-        matches; how many were."""
+        """Move the deliveries (at most 100, each once) that are still at their source: the pause `source`, or "" =
+        their queues. How many were moved."""
         ...
 
     async def sweeps(self) -> dict[str, SweepState]:

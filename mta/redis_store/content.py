@@ -5,7 +5,7 @@ import asyncio
 from mta.model.errors import StoreError
 from mta.model.ids import MessageId, lane_of
 from mta.model.mail import Record
-from mta.ports.content import Placed
+from mta.ports.content import PlacedContent
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 
@@ -21,17 +21,17 @@ class StoredContent:
         self._link = link
         self._compress_above = compress_above
 
-    async def put(self, message: MessageId, content: bytes) -> Placed:
+    async def put(self, message: MessageId, content: bytes) -> PlacedContent:
         if len(content) > _OFF_LOOP:
             raw = await asyncio.to_thread(codec.encode_content, content, self._compress_above)
         else:
             raw = codec.encode_content(content, self._compress_above)
         if len(raw) <= codec.PIECE:
-            return Placed(raw)
+            return PlacedContent(raw)
         key = _pieces_key(message)
         for number, piece in enumerate(codec.pieces(raw)):
             await self._link.call(b"piece", [key], [number, piece, _PENDING])
-        return Placed(IN_PIECES, (key,))
+        return PlacedContent(IN_PIECES, (key,))
 
     async def get(self, message: MessageId, record: Record) -> bytes | None:
         if record.store:

@@ -46,7 +46,7 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>"
 #                                      (for an hour); "c:<session>" -> number up to which its claims were recalled
 # fg:{n}:events                stream  the outbox: e = events of a step, each behind its length (4 bytes); s = places
-#                                      (2 bytes) of those that do not count; trimmed behind the journal
+#                                      (2 bytes) of those that do not count; trimmed behind the spool
 
 
 def lane_key(lane: int, name: bytes) -> bytes:

@@ -2,13 +2,13 @@
 
 from mta.redis_store import keys
 from mta.redis_store.link import Link
-from mta.redis_store.session import Session
+from mta.redis_store.session import StoreSession
 
 
 class StoredLimits:
     """Fulfils ports.delivery.LimitStore."""
 
-    def __init__(self, link: Link, session: Session) -> None:
+    def __init__(self, link: Link, session: StoreSession) -> None:
         self._link = link
         self._session = session
         self._known: set[bytes] = set()

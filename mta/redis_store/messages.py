@@ -15,6 +15,7 @@ from mta.policy.routing import queue_domain
 from mta.ports.messages import EndAnswer, FoundDelivery, Place, PlannedEnd
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+from mta.redis_store.steps import messages as cancel
 from mta.timing.clock import wall_seconds
 
 _IN_ONE_STEP: Final = 100  # deliveries
@@ -152,23 +153,25 @@ class StoredMessages:
             for one in some:
                 names.update(_touched(prefix, one))
                 items.append(
-                    (
-                        text(one.id),
-                        one.place.value,
-                        *one.queue,
-                        one.source,
-                        text(one.raw),
-                        one.tags,
-                        text(one.event),
-                        text(one.final),
-                        one.stage,
-                        one.uncertain,
-                        one.left_rule,
+                    cancel.Item(
+                        id=text(one.id),
+                        kind=one.place.value,
+                        pool=one.queue.pool,
+                        domain=one.queue.domain,
+                        source=one.source,
+                        record=text(one.raw),
+                        tags=one.tags,
+                        event=text(one.event),
+                        final=text(one.final),
+                        stage=one.stage,
+                        uncertain=one.uncertain,
+                        left_rule=one.left_rule,
                     )
                 )
-            blob = codec.encode((now, int(self._retention * 1000), ended.value, items))
+            batch = cancel.Batch(now, int(self._retention * 1000), ended.value, items)
             step_keys = [prefix + name for name in _CANCEL_KEYS] + sorted(names)
-            found += [_ANSWERS[answer] for answer in await self._link.call(b"cancel", step_keys, [blob])]
+            answers = await self._link.call(b"cancel", step_keys, [codec.encode(batch)])
+            found += [_ANSWERS[answer] for answer in answers]
         return found
 
 

@@ -12,7 +12,7 @@ from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Ambiguous, ClaimRe
 from mta.redis_store import codec, keys
 from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.link import Link
-from mta.redis_store.session import Session
+from mta.redis_store.session import StoreSession
 from mta.redis_store.steps.accept import AcceptStep
 from mta.redis_store.steps.settle import settle_call
 from mta.timing.clock import wall_ms
@@ -30,7 +30,7 @@ class Queues:
     def __init__(
         self,
         link: Link,
-        session: Session,
+        session: StoreSession,
         lanes: int,
         content: StoredContent,
         *,

@@ -26,11 +26,12 @@ from mta.model.rules import (
     format_of,
 )
 from mta.ports.certainty import made_certain
-from mta.ports.rule_store import Confirmed, Edit, Exists, Put, Removed, RemovedRule, Step, Trail
+from mta.ports.rule_store import Edit, Exists, Put, Removed, RemovedRule, Step, Trail
+from mta.ports.sessions import Confirmed
 from mta.redis_store import codec, keys, rule_records
 from mta.redis_store.link import Link
 from mta.redis_store.rule_records import identity_of, leads_from, read_change, read_rule, session_state, this_build
-from mta.redis_store.session import Session
+from mta.redis_store.session import StoreSession
 from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class StoredRules:
     """Fulfils ports.rule_store.RuleStore for one session."""
 
     def __init__(
-        self, link: Link, session: Session, lanes: int, max_staleness: float, max_rules: int, retention: float
+        self, link: Link, session: StoreSession, lanes: int, max_staleness: float, max_rules: int, retention: float
     ) -> None:
         """`retention` in seconds: how long the account of a removed rule can be read."""
         self._link = link

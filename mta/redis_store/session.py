@@ -4,7 +4,7 @@ import os
 import secrets
 
 
-class Session:
+class StoreSession:
     """The id is `<node>.<role>.<pid>.<random>`; a process that was given up for dead goes on under a new one."""
 
     def __init__(self, node: str, role: str, roles: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Queues, and what is held and spared, as a sweep walks over them; and how far it is."""
+"""Queues and paused mail as a sweep walks over them and moves them, and how far each sweep is."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -13,12 +13,13 @@ from mta.model.sweeps import SweepState
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+from mta.redis_store.steps import sweep
 from mta.timing.clock import wall_ms
 
 _MOVE_KEYS: Final = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"pauses", b"spares", b"cancels")
 
 _T = TypeVar("_T")
-_Kind = tuple[str, tuple[str, ...], bool, str, int]  # what is counted, and kept for an undo, alike
+_Kind = tuple[str, tuple[str, ...], bool, str, int]  # as sweep.Kind
 
 _state_decoder = msgspec.msgpack.Decoder(SweepState)
 
@@ -88,19 +89,19 @@ class StoredSweeps:
         kinds, kind_of = _places(zip(rules, tags, uncertain, left_rules, spares, strict=True))
         texts = codec.lua_texts
         blob = codec.encode(
-            (
-                move.value,
-                source,
-                generation,
-                self._retention_ms,
-                queues,
-                kinds,
-                texts(ids),
-                queue_of,
-                kind_of,
-                texts(raws),
-                texts([_fate(match) for match in matches]),
-                codec.pairs({one.digest: one.raw for one in shared if one is not None}),
+            sweep.Batch(
+                how=move.value,
+                source=source,
+                generation=generation,
+                retention_ms=self._retention_ms,
+                queues=queues,
+                kinds=[sweep.Kind(*kind) for kind in kinds],
+                ids=texts(ids),
+                queue_of=queue_of,
+                kind_of=kind_of,
+                raws=texts(raws),
+                finals_or_records=texts([_final_or_record(match) for match in matches]),
+                shared=codec.pairs({one.digest: one.raw for one in shared if one is not None}),
             )
         )
         step_keys = [*(prefix + name for name in _MOVE_KEYS), *_named(prefix, source, queues, kinds)]
@@ -165,7 +166,7 @@ def _named(prefix: bytes, source: str, queues: Iterable[QueueKey], kinds: Iterab
     return names
 
 
-def _fate(match: PlannedMove) -> bytes:
+def _final_or_record(match: PlannedMove) -> bytes:
     """The new record, or the final status, see keys."""
     if match.record is not None:
         return codec.encode_record(match.record, match.reclaims)

@@ -9,6 +9,7 @@ from mta.model.outcomes import Stage
 from mta.ports.undo import Reinstatement, UndoCopy
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+from mta.redis_store.steps import undo
 from mta.timing.clock import wall_ms
 
 _STAGES: Final = {stage.value[0]: stage for stage in Stage}
@@ -65,19 +66,19 @@ class StoredUndoCopies:
         step_keys += [keys.rule_key(prefix, rule.encode()), *names]
         text = codec.lua_text
         items = [
-            (
-                text(one.copy.id),
-                queues[one.copy.queue],
-                one.copy.stage.value,
-                one.copy.uncertain,
-                one.copy.record.tags,
-                text(codec.encode_record(one.record, one.copy.reclaims)),
-                text(one.event),
-                one.due_at,
+            undo.Item(
+                id=text(one.copy.id),
+                queue=queues[one.copy.queue],
+                stage=one.copy.stage.value,
+                uncertain=one.copy.uncertain,
+                tags=one.copy.record.tags,
+                record=text(codec.encode_record(one.record, one.copy.reclaims)),
+                event=text(one.event),
+                due=one.due_at,
             )
             for one in some
         ]
-        blob = codec.encode((rule, self._hours, list(queues), items))
+        blob = codec.encode(undo.Batch(rule=rule, hours=self._hours, queues=list(queues), items=items))
         return int(await self._link.call(b"reinstate", step_keys, [blob, wall_ms()]))
 
     async def drop(self, lane: int, rule: str, most: int, early: bool = False) -> int:

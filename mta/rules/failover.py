@@ -1,4 +1,4 @@
-"""What a failover of the store lost of the rule table, told from a table that was confirmed before it."""
+"""The changes of the rule table that a failover of the store lost, found by a table that was confirmed before it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,8 +22,8 @@ def loss_of(
     trail from the first of ours on. None: the store's table follows ours, or others have put again all that we
     could: it is to be taken as it is.
 
-    The fork is the last generation that both have in common. What has changed in the store since is newer than what was
-    lost: whoever ordered it saw the table without that. A process that was slow must not put again what another one,
+    The fork is the last generation that both have in common. Changes in the store since then are newer than the lost
+    changes: their authors saw the table without these. A slow process must not put again a rule that another process,
     which knew as much or more of the lost generations, did not: the rule was removed in them, or has been since."""
     mine = passed[-1] if passed else NO_HEAD
     steps = {step.head for step in trail.steps}

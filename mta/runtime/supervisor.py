@@ -21,7 +21,7 @@ from mta.redis_store.link import Link
 from mta.redis_store.node_names import StoredNodeNames
 from mta.redis_store.outbox import StoredOutbox
 from mta.redis_store.rule_store import StoredRules
-from mta.redis_store.session import Session
+from mta.redis_store.session import StoreSession
 from mta.runtime.admin_token import admin_token
 from mta.runtime.child import boot_line
 from mta.runtime.compaction import Compaction
@@ -148,7 +148,7 @@ class Supervisor:
         )
         await patiently(lambda: name.take(self._stop), self._stop)
         self._name = name
-        session = Session(node.name, "supervisor", ())
+        session = StoreSession(node.name, "supervisor", ())
         self._outbox = StoredOutbox(self._link, cluster.lanes)
         self._rules = StoredRules(
             self._link,

@@ -35,7 +35,7 @@ from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.queues import Queues
 from mta.redis_store.rule_store import StoredRules
-from mta.redis_store.session import Session
+from mta.redis_store.session import StoreSession
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.spool_files.spool import FileSpool
@@ -49,7 +49,7 @@ _FIRST_LINES: Final = 5.0  # seconds between the first two lines about it; then 
 class Store:
     """Everything that a process may ask of the store, for one session."""
 
-    def __init__(self, link: Link, cluster: ClusterSettings, settings: Settings, session: Session) -> None:
+    def __init__(self, link: Link, cluster: ClusterSettings, settings: Settings, session: StoreSession) -> None:
         lanes, retention = cluster.lanes, settings.status.retention
         self.link = link
         self.cluster = cluster
@@ -88,7 +88,7 @@ async def open_store(
     link = await open_link(settings, url, stopping, crowded=role == "api", waits=waits)
     cluster = ClusterSettings(link)
     await patiently(lambda: cluster.open(settings.rules.max_staleness), stopping)
-    return Store(link, cluster, settings, Session(settings.node.name, role, roles))
+    return Store(link, cluster, settings, StoreSession(settings.node.name, role, roles))
 
 
 async def open_link(

@@ -24,7 +24,7 @@ from mta.timing.clock import wall_ms
 _BATCH = 100
 _MOST_BYTES = 4 * 1024 * 1024
 _TICK = 1.0
-_GATHER = 0.002  # what becomes due within this time after a wake-up is claimed with it
+_GATHER = 0.002  # mail that becomes due within this time after a wake-up is claimed with it
 _PACE = 0.02  # looks of a lane that is woken all the time come that far apart: each finds more
 _PAGE, _DEEP_PAGE, _DEEP_EVERY = 256, 4096, 0.25
 _NOTHING_PAUSE = 0.02  # the agenda was early, another process was faster, or the store's clock is behind ours

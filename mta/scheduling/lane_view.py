@@ -1,4 +1,4 @@
-"""What a dispatcher knows of the queues of one lane: when each is due, and whose turn it is."""
+"""The dispatcher's view of one lane: when each of its queues is due, and whose turn it is."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -42,7 +42,7 @@ class LaneView:
         return min(later) - now if later else None
 
     def wants(self, now: int, room: Callable[[QueueKey], int], most: int) -> list[ClaimRequest]:
-        """What to claim: at most `most` in all, shared evenly among the queues that are due and have room."""
+        """The next claim: at most `most` deliveries, shared evenly among the queues that are due and have room."""
         ready: list[tuple[QueueKey, int]] = []
         for queue in self.ready(now):
             free = room(queue)

@@ -115,7 +115,7 @@ class _Slots:
         self.used += 1
         return True
 
-    def put(self) -> None:
+    def release(self) -> None:
         """A connection is closed: its slot is spare for a while, then others may have it."""
         self.used -= 1
         self.spare += 1
@@ -126,7 +126,7 @@ class _Slots:
         try:
             held = await self._store.hold_slots(*self._queue, self._limit, wanted, self.used)
         except StoreError:
-            held = min(held, wanted)  # what we may count on, whether it happened or not
+            held = min(held, wanted)  # so many we hold, whether the call was carried out or not
             self._later(_AWAY)
             raise
         finally:
@@ -185,7 +185,7 @@ class SharedLimits:
     def give_connection(self, queue: QueueKey) -> None:
         slots = self._slots.get(queue)
         if slots is not None:
-            slots.put()
+            slots.release()
 
     def take_message(self, queue: QueueKey) -> float:
         per_minute = self._shaping.plan(queue).messages_per_minute

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from mta.model.errors import StoreError, severity
 from mta.ports.delivery import LimitStore
 from mta.ports.queueing import Reclaims
-from mta.ports.rule_store import RuleStore
+from mta.ports.sessions import SessionStore
 
 _BATCH = 100
 _LOOK_EVERY = 3.0  # seconds, at most
@@ -22,7 +22,7 @@ class Reaper:
 
     def __init__(
         self,
-        store: RuleStore,
+        store: SessionStore,
         claims: Reclaims,
         limits: LimitStore,
         lease: float,

@@ -158,7 +158,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         left_rule=record.deferred_by,
         final=final,
         shared=shared,
-        spare_ms=terms.undo_ms if intercepted and outcome.spare else 0,
+        spare_ms=terms.undo_ms if intercepted and outcome.undoable else 0,
     )
 
 

@@ -40,7 +40,7 @@ class _Item(msgspec.Struct, gc=False):
 
 
 class _SettleLane:
-    """What waits to be written in one lane."""
+    """The settlements of one lane that are not written yet."""
 
     __slots__ = ("flushing", "notes", "number", "pause", "timer", "waiting")
 
@@ -96,7 +96,7 @@ class Settler:
         self._add(self._decided(claimed, outcome))
 
     def _decided(self, claimed: Claimed, outcome: Outcome) -> _Item:
-        """What goes back to its queue carries the generation of the table that let it: the sweep may be past."""
+        """A return to the queue carries the generation of the table that allowed it: the sweep may be past."""
         if outcome.verdict is _TEMPORARY or outcome.verdict is _RETURNED:
             outcome = self._met_on_return(claimed, outcome)
         decided = settlement.decide(claimed, outcome, self._clock(), self._terms, self._chance())
@@ -133,7 +133,7 @@ class Settler:
         await self.flush()
 
     def _met_on_return(self, claimed: Claimed, outcome: Outcome) -> Outcome:
-        """What would go back to its queue while a rule ends such deliveries is intercepted: the sweep may be past."""
+        """Intercept a delivery that would go back to its queue while a rule ends such mail: the sweep may be past."""
         table = self._rules.table
         rule = table.match(claimed.queue.pool, "", claimed.queue.domain, claimed.record.labels)
         if rule is None or not ends(rule):
@@ -266,7 +266,7 @@ def _again(item: _Item) -> _Item:
 
 
 def _said(item: _Item) -> str:
-    """What a delivery waits for that has not ended."""
+    """Where a delivery is now that has not ended."""
     move = item.settlement.move
     if move is _QUEUE:
         return _BACK if item.outcome is not None and item.outcome.verdict is _RETURNED else "deferred"

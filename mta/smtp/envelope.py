@@ -1,4 +1,4 @@
-"""The arguments of MAIL and RCPT: whom they name, or the reply that refuses them."""
+"""The arguments of MAIL and RCPT: the mailboxes that they name, or the reply that refuses them."""
 
 import functools
 

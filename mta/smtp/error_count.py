@@ -4,7 +4,7 @@ _FREE_JUNK = 100  # commands that move no mail before each counts as an error
 
 
 class ErrorCount:
-    """A message that was taken makes it begin anew."""
+    """It begins anew when a message is accepted."""
 
     __slots__ = ("_junk", "_most", "errors")
 
@@ -14,12 +14,12 @@ class ErrorCount:
         self._junk = 0
 
     def add_error(self) -> bool:
-        """Whether it is full now."""
+        """Whether the session has had its last error now."""
         self.errors += 1
         return self.errors >= self._most
 
     def add_junk(self) -> bool:
-        """The same for a command that moves no mail."""
+        """As `add_error`, for a command that moves no mail; the first hundred are free."""
         self._junk += 1
         return self._junk > _FREE_JUNK and self.add_error()
 

@@ -8,7 +8,7 @@ _PRINTABLE = bytes(octet if 0x20 <= octet < 0x7F else 0x3F for octet in range(25
 
 
 def render(reply: Reply) -> bytes:
-    """The reply on the wire; a text of several lines becomes a multi-line reply, what is not printable becomes `?`."""
+    """The reply on the wire; a text of several lines becomes a multi-line reply, unprintable octets become `?`."""
     text = reply.text
     if "\n" not in text and len(text) < 480 and text.isascii() and text.isprintable():
         enhanced = f" {reply.enhanced}" if reply.enhanced else ""

@@ -50,7 +50,7 @@ class ServerMachine(ServerSession):
         self.progress = 0  # commands and messages that were read to their end
         self._buffer = bytearray()
         self._position = 0  # of the line being read; in DATA of the CRLF before the content
-        self._front: bytes | None = None  # the first octets of an over-long line; what followed them was thrown away
+        self._front: bytes | None = None  # the first octets of an over-long line; the octets behind them were discarded
 
     def __repr__(self) -> str:
         return (
@@ -193,7 +193,7 @@ class ServerMachine(ServerSession):
             self.reset_transaction()
             self.output.append(refusal)
             if refusal is replies.BARE_IN_DATA:
-                self.say(replies.BARE_CLOSING)  # commands behind it may be a part of what it was meant to smuggle
+                self.say(replies.BARE_CLOSING)  # commands behind it may be a part of a smuggled message
             return None
         self.state = _REPLY
         return Message(self.sender or "", tuple(self.recipients.mailboxes), content, self.body)

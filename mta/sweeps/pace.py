@@ -9,7 +9,7 @@ from mta.ports.store_load import StoreLoad
 from mta.timing.clock import boottime
 
 _ASK_EVERY: Final = 0.25
-_FRESH: Final = 2.0  # seconds after which what was known of other mail counts no more
+_FRESH: Final = 2.0  # seconds after which the last look at other mail counts no more
 _BACKLOG_PAUSE: Final = 0.05
 _LIVE: Final = 100.0  # deliveries accepted and delivered a second, from which on other mail goes first
 _LATEST: Final = 0.25  # how much the latest look at that rate counts: single ones go up and down
@@ -18,7 +18,7 @@ _FORGOTTEN: Final = 0.96  # of that rate a second later: it may have become slow
 
 
 class Pace:
-    """Shared by all who walk over waiting mail in this process."""
+    """Shared by the sweeper and the releaser of this process."""
 
     def __init__(self, load: StoreLoad, rate: float, backlog_soft: int, now: Callable[[], float] = boottime) -> None:
         """`rate`: deliveries looked at a second, 0 = as fast as it goes; past `backlog_soft` entries a lane waits."""
@@ -28,11 +28,11 @@ class Pace:
         self._now = now
         self._next_at = 0.0  # the rate's next free instant
         self._asked: dict[int, float] = {}  # by lane
-        self._traffic = (0.0, 0)  # when it was asked for, and what it was
+        self._traffic = (0.0, 0)  # when it was asked for, and the answer
         self._others = self._usual = 0.0  # deliveries of other mail a second: of late, and at its best
         self._live = self._suffers = True
         self._under_way = 0
-        self._round_over = asyncio.Event()  # of what is under way now
+        self._round_over = asyncio.Event()  # of the calls that are under way now
         self.stopping = False
 
     async def wait(self, lane: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
@@ -50,10 +50,10 @@ class Pace:
 
     @contextlib.asynccontextmanager
     async def step(self) -> AsyncIterator[None]:
-        """Around each call to the store. Beside live traffic they go in rounds: those that come while some are under
-        way wait until these are answered, then go together. So all lanes get on with each turn that this process has
-        on a busy machine, and while it thinks about what a round brought the server is there for other mail. Where
-        that loses of its rate all the same, a round is one call."""
+        """Around each call to the store. Beside live traffic calls go in rounds: a call that comes while others are
+        under way waits until these are answered, and goes together with those that wait, too. So each turn that this
+        process has on a busy machine moves all lanes, and while it decides about the answers the server has time for
+        other mail. If the rate of that mail falls all the same, a round is one call."""
         if self._live and self._under_way:
             await self._round_over.wait()
         while self._suffers and self._under_way:
@@ -87,5 +87,5 @@ class Pace:
         self._suffers = self._live and self._others < _KEEPS * self._usual
 
     def spend(self, deliveries: int) -> None:
-        """So many were looked at."""
+        """Count deliveries that were looked at against the rate."""
         self._next_at += deliveries / self._rate if self._rate else 0.0

@@ -1,4 +1,4 @@
-"""Release: what a pause holds goes on when the pause is lifted, disabled or over, earliest due first."""
+"""Release: mail that a pause holds goes on when the pause is lifted, disabled or over, earliest due first."""
 
 import asyncio
 import logging
@@ -13,17 +13,18 @@ from mta.ports.rules import Rules
 from mta.ports.sweeps import MoveAnswer, SweepStore
 from mta.sweeps.pace import Pace
 from mta.sweeps.sweep_moves import Decider
+from mta.timing.alarm import Alarm
 from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
 _PAGE: Final = 100
-_TICK: Final = 1.0  # a pause that ends by its time changes no table; what is held late by an older one comes after
-_NOTHING_TICK: Final = 5.0  # where there is no pause and nothing held
+_TICK: Final = 1.0  # a pause that expires changes no table, and a late process may still hold mail by it
+_NOTHING_TICK: Final = 5.0  # while there is no pause and no held mail
 
 
 class Releaser:
-    """Looks at every pause that holds something. Any number of processes may: a step moves what is still there."""
+    """Looks at every pause that holds mail. Any number of processes may: a step moves mail that is still there."""
 
     def __init__(
         self, store: SweepStore, rules: Rules, decider: Decider, pace: Pace, wall: Callable[[], int] = wall_ms
@@ -33,36 +34,31 @@ class Releaser:
         self._decider = decider
         self._pace = pace
         self._wall = wall
-        self._changed = asyncio.Event()
+        self._alarm = Alarm()
         self._stopping = False
         self._table: RuleTable | None = None
         self._pauses = False  # that table has one
         rules.on_change(self._on_change)
 
     def _on_change(self, table: RuleTable) -> tuple[PastDot, ...]:
-        self._changed.set()
+        self._alarm.ring()
         return ()
 
     def stop(self) -> None:
         """`run` returns soon."""
         self._stopping = True
-        self._changed.set()
+        self._alarm.ring()
 
     async def run(self) -> None:
         while not self._stopping:
-            self._changed.clear()
             tick = _TICK
             try:
                 held = await asyncio.gather(*(self.look(lane) for lane in range(self._store.lanes)))
                 if not any(held) and not self._knows_pauses():
                     tick = _NOTHING_TICK
             except StoreError as error:
-                log.log(severity(error), "what pauses held waits to be released: %s", error)
-            try:
-                async with asyncio.timeout(tick):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+                log.log(severity(error), "paused mail is not released yet: %s", error)
+            await self._alarm.sleep(tick)
 
     def _knows_pauses(self) -> bool:
         """Whether a pause stands in the table; looked up once a table."""
@@ -72,7 +68,7 @@ class Releaser:
         return self._pauses
 
     async def look(self, lane: int) -> bool:
-        """Release what nothing in force holds any more there; whether anything was held."""
+        """Release mail of the lane that no pause in force holds any more; whether any mail was held."""
         pauses = await self._store.pauses(lane)
         for pause in pauses:
             while not self._stopping and not still_holds(self._rules.table.rule(pause), self._wall()):
@@ -84,7 +80,7 @@ class Releaser:
                     async with self._pace.step():
                         answer, _ = await self._store.move(lane, pause, move, table.head.generation, matches)
                     if answer is MoveAnswer.OLD_RULES:
-                        return True  # our table is about to be swapped, and that wakes us
+                        return True  # the guard is about to swap the table, and that wakes us
                 self._pace.spend(len(page))
                 await self._pace.wait(lane, _nothing)
         return bool(pauses)

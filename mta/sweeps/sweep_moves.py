@@ -61,7 +61,7 @@ class Decider:
         effect = effect_of(rule, generation, Stage.QUEUED)
         if effect.verdict is Verdict.HELD:
             return _Decision(SweepMove.HOLD, rule.id, effect)
-        return _Decision(SweepMove.INTERCEPT, rule.id, effect, self._undo_ms if effect.spare else 0)
+        return _Decision(SweepMove.INTERCEPT, rule.id, effect, self._undo_ms if effect.undoable else 0)
 
     def _intercept(self, waiting: WaitingDelivery, by: "_Decision", now: int) -> PlannedMove:
         record = waiting.record

@@ -1,4 +1,4 @@
-"""The sweep: what waits and matches a rule is intercepted or held now, not at its next attempt hours later."""
+"""The sweep: waiting mail that a rule matches is intercepted or held now, not at its next attempt hours later."""
 
 import asyncio
 import logging
@@ -17,6 +17,7 @@ from mta.ports.rules import Rules
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepStore, WaitingDelivery
 from mta.sweeps.pace import Pace
 from mta.sweeps.sweep_moves import Decider
+from mta.timing.alarm import Alarm
 from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ _STALE_PAUSE: Final = 0.01
 _Pages = AsyncGenerator[list[WaitingDelivery], None]
 
 
-class _Sweep:
+class _OwnedSweep:
     """One rule's sweep, as this process owns it."""
 
     def __init__(self, rule: Rule, started_at: int) -> None:
@@ -43,6 +44,11 @@ class _Sweep:
         self.effective_at = 0
         self.last_pass = False  # this pass began after the rule was effective everywhere
         self.phase = SweepPhase.RUNNING
+
+    def applies(self, table: RuleTable, now: int) -> bool:
+        """Whether the rule is in the table as it is swept, and in force."""
+        current = table.rule(self.rule.id)
+        return current is not None and current.generation == self.rule.generation and in_force(current, now)
 
 
 class Sweeper:
@@ -65,47 +71,38 @@ class Sweeper:
         self._pace = pace
         self._now = now
         self._wall = wall
-        self._own: dict[str, _Sweep] = {}
+        self._own: dict[str, _OwnedSweep] = {}
         self._nothing_in: RuleTable | None = None  # a table that has no rule to be swept any more
-        self._settled: dict[str, int] = {}  # rule -> generation whose sweep is done, whoever did it
-        self._changed = asyncio.Event()
+        self._settled: dict[str, int] = {}  # rule -> generation whose sweep is done, by any process
+        self._alarm = Alarm()
         self._stopping = False
         self._saved_at = 0.0
         self._places = self._walked = 0  # of this pass: queues and pauses, as far as known
         rules.on_change(self._on_change)
 
     def _on_change(self, table: RuleTable) -> Sequence[PastDot]:
-        self._changed.set()
+        self._alarm.ring()
         return ()
 
     def stop(self) -> None:
         """`run` returns soon; another process goes on where this one was."""
         self._stopping = self._pace.stopping = True
-        self._changed.set()
+        self._alarm.ring()
 
     async def run(self) -> None:
         while not self._stopping:
-            self._changed.clear()
             try:
                 await self._take()
                 if not self._own:
-                    await self._sleep(_TICK)
+                    await self._alarm.sleep(_TICK)
                 elif any(not sweep.last_pass for sweep in self._own.values()) and await self._is_time():
                     await self._pass()
             except StoreError as error:
                 log.log(severity(error), "the sweep waits: %s", error)
                 for sweep in self._own.values():
-                    sweep.last_pass = False  # whatever pass this was has not seen everything
-                await self._sleep(_RETRY)
+                    sweep.last_pass = False  # this pass has not seen everything
+                await self._alarm.sleep(_RETRY)
         await self._save_all(lease=0.0)
-
-    async def _sleep(self, seconds: float) -> None:
-        """Until then, or the next change of the table."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
 
     # Which rules
 
@@ -116,8 +113,7 @@ class Sweeper:
         if table is self._nothing_in and not self._own:
             return
         for sweep in list(self._own.values()):
-            current = table.rule(sweep.rule.id)
-            if current is None or current.generation != sweep.rule.generation or not in_force(current, now):
+            if not sweep.applies(table, now):
                 sweep.phase = SweepPhase.STOPPED
                 await self._save(sweep)
                 self._own.pop(sweep.rule.id, None)
@@ -136,7 +132,7 @@ class Sweeper:
             if state is not None and state.generation == rule.generation and state.phase == SweepPhase.DONE:
                 self._settled[rule.id] = rule.generation
                 continue
-            sweep = _Sweep(rule, self._wall())
+            sweep = _OwnedSweep(rule, self._wall())
             if state is not None and state.generation == rule.generation:
                 sweep.started_at = state.started_at
                 sweep.seen = sweep.matched = state.matched
@@ -156,7 +152,7 @@ class Sweeper:
                 begin = True
         if not begin:
             await self._save_all()
-            await self._sleep(_EFFECT_POLL)
+            await self._alarm.sleep(_EFFECT_POLL)
         return begin
 
     # One pass over everything
@@ -176,14 +172,8 @@ class Sweeper:
         if self._stopping:
             return
         for sweep in pass_of:
-            current = self._rules.table.rule(sweep.rule.id)
-            if (
-                self._own.get(sweep.rule.id) is not sweep
-                or current is None
-                or current.generation != sweep.rule.generation
-                or not in_force(current, self._wall())
-            ):
-                continue  # someone else's, or lifted or expired meanwhile
+            if self._own.get(sweep.rule.id) is not sweep or not sweep.applies(self._rules.table, self._wall()):
+                continue  # another process has it, or the rule was lifted or has expired meanwhile
             sweep.phase = SweepPhase.DONE if sweep.last_pass else SweepPhase.WAITING
             await self._save(sweep)
             if sweep.last_pass:
@@ -199,8 +189,8 @@ class Sweeper:
                 await self._walk(lane, pause, self._held(lane, pause))
 
     async def _walk(self, lane: int, pause: str, pages: _Pages) -> None:
-        """Over all queues of a lane, or over what one pause holds. Each page is asked for while what came before is
-        dealt with; a step is full wherever that much waits, whatever a page has and however short the queues are."""
+        """Walk over all queues of a lane, or over the mail that one pause holds. Each page is asked for while the page
+        before it is moved. Steps are filled across pages and queues, so that short queues do not make short steps."""
         waits: list[WaitingDelivery] = []
         ahead = asyncio.ensure_future(anext(pages, None))
         try:
@@ -219,7 +209,7 @@ class Sweeper:
             await pages.aclose()
 
     async def _queued(self, lane: int, pools: Sequence[str]) -> _Pages:
-        """What waits in the lane's queues."""
+        """Pages of the lane's queues."""
         for pool in pools:
             queues = await self._store.queues(lane, pool)
             self._places += len(queues)
@@ -232,7 +222,7 @@ class Sweeper:
                 self._walked += 1
 
     async def _held(self, lane: int, pause: str) -> _Pages:
-        """What the pause holds there."""
+        """Pages of the mail that the pause holds there."""
         async for page in self._pages(lane, partial(self._store.scan_held, lane, pause)):
             yield page
         self._walked += 1
@@ -240,7 +230,7 @@ class Sweeper:
     async def _pages(
         self, lane: int, scan: Callable[[int, int], Awaitable[tuple[int, list[WaitingDelivery]]]]
     ) -> _Pages:
-        """All of one place."""
+        """Pages of one queue, or of one pause."""
         cursor = 0
         while not self._stopping and self._own:
             await self._progress()
@@ -266,7 +256,7 @@ class Sweeper:
                 await asyncio.sleep(_STALE_PAUSE)
 
     def _note(self, matches: Sequence[PlannedMove], count: int) -> None:
-        """Progress only (the books count exactly): what went elsewhere meanwhile is taken off the last rules."""
+        """Progress only; the books count exactly. Deliveries that had left their place are taken off the last rules."""
         for rule, found in Counter(match.rule for match in matches).items():
             sweep = self._own.get(rule)
             if sweep is not None:
@@ -274,7 +264,7 @@ class Sweeper:
             count -= min(found, count)
 
     async def _progress(self) -> None:
-        """Tell now and then how far it is."""
+        """Save now and then how far the sweeps are."""
         now = self._now()
         if now - self._saved_at >= max(_SAVE_EVERY, len(self._own) * 0.01):
             self._saved_at = now
@@ -284,7 +274,7 @@ class Sweeper:
         for sweep in list(self._own.values()):
             await self._save(sweep, lease)
 
-    async def _save(self, sweep: _Sweep, lease: float = LEASE) -> None:
+    async def _save(self, sweep: _OwnedSweep, lease: float = LEASE) -> None:
         share = self._walked / self._places if self._places else 0.0
         state = SweepState(
             rule=sweep.rule.id,
@@ -307,8 +297,8 @@ def _once(seen: Iterable[WaitingDelivery]) -> list[WaitingDelivery]:
     return list({queued.id: queued for queued in seen}.values())
 
 
-def _may_match(sweeps: Iterable[_Sweep], pool: str, domain: str | None = None) -> bool:
-    """Whether some rule could match in that pool (and domain), whatever the tags."""
+def _may_match(sweeps: Iterable[_OwnedSweep], pool: str, domain: str | None = None) -> bool:
+    """Whether some rule could match mail of that pool (and domain) with the right tags."""
     for sweep in sweeps:
         chosen = sweep.rule.selectors
         if chosen.pool in (None, pool) and (domain is None or chosen.domain is None or covers(chosen.domain, domain)):

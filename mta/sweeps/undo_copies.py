@@ -7,6 +7,7 @@ from typing import Final
 from mta.model.errors import StoreError, severity
 from mta.ports.store_load import StoreLoad
 from mta.ports.undo import UndoCopyStore
+from mta.timing.alarm import Alarm
 
 log = logging.getLogger(__name__)
 
@@ -26,23 +27,21 @@ class UndoCopyCleaner:
     def __init__(self, store: UndoCopyStore, load: StoreLoad) -> None:
         self._store = store
         self._load = load
-        self._stopping = asyncio.Event()
+        self._stopping = False
+        self._alarm = Alarm()
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
+        self._alarm.ring()
 
     async def run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping:
             tick = _TICK
             try:
                 tick = _TICK if await self.drop() else _NOTHING_TICK
             except StoreError as error:
                 log.log(severity(error), "undo copies whose time is over are not dropped yet: %s", error)
-            try:
-                async with asyncio.timeout(tick):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+            await self._alarm.sleep(tick)
 
     async def drop(self) -> bool:
         """Drop the copies whose time is over, then, while memory is short, others, those of the oldest rules first.
@@ -52,7 +51,7 @@ class UndoCopyCleaner:
             while await self._drop(lane, rule, early=False):
                 pass
         for rule, lane in sorted(found):
-            while not self._stopping.is_set() and await self._load.memory_share() > WATERMARK:
+            while not self._stopping and await self._load.memory_share() > WATERMARK:
                 if not await self._drop_early(lane, rule):
                     break
         return bool(found)
@@ -66,7 +65,7 @@ class UndoCopyCleaner:
 
     async def _drop(self, lane: int, rule: str, early: bool) -> bool:
         """One batch; whether there may be more."""
-        if self._stopping.is_set() or await self._store.drop(lane, rule, _BATCH, early) < _BATCH:
+        if self._stopping or await self._store.drop(lane, rule, _BATCH, early) < _BATCH:
             return False
         await asyncio.sleep(_PAUSE)
         return True

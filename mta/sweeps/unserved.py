@@ -12,8 +12,9 @@ from mta.model.outcomes import EXPIRED, Class
 from mta.policy.served_pools import GRACE_MS, unserved, why_it_waits
 from mta.policy.waiting_end import encoded_end
 from mta.ports.messages import EndAnswer, Place, PlannedEnd, WaitingEnds
-from mta.ports.rule_store import RuleStore
+from mta.ports.sessions import SessionStore
 from mta.ports.sweeps import SweepStore, WaitingDelivery
+from mta.timing.alarm import Alarm
 from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
@@ -25,41 +26,39 @@ _PAUSE: Final = 0.005  # between pages, so that other mail keeps its pace
 
 
 class UnservedWatch:
-    """Looks at all such pools. Any number of processes may: a step ends what is still where it was seen."""
+    """Looks at all such pools. Any number of processes may: a step ends mail that is still where it was seen."""
 
     def __init__(
-        self, store: SweepStore, rules: RuleStore, ends: WaitingEnds, node: str, wall: Callable[[], int] = wall_ms
+        self, store: SweepStore, sessions: SessionStore, ends: WaitingEnds, node: str, wall: Callable[[], int] = wall_ms
     ) -> None:
         """`node` is named in the events."""
         self._store = store
-        self._rules = rules
+        self._sessions = sessions
         self._ends = ends
         self._node = node
         self._wall = wall
         self._said: set[str] = set()
-        self._stopping = asyncio.Event()
+        self._stopping = False
+        self._alarm = Alarm()
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
+        self._alarm.ring()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        while not self._stopping.is_set():
+        while not self._stopping:
             began = loop.time()
             try:
                 await self.look()
             except StoreError as error:
                 log.debug("pools that nobody serves are not looked at now: %s", error)
             rest = max(_LOOK_EVERY, (loop.time() - began) * _SHARE)
-            try:
-                async with asyncio.timeout(rest):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+            await self._alarm.sleep(rest)
 
     async def look(self) -> None:
         """Log once for each pool that mail waits there for nobody, and end mail that has expired."""
-        pools = unserved(await self._store.pools(), await self._rules.sessions())
+        pools = unserved(await self._store.pools(), await self._sessions.sessions())
         waiting = set()
         for pool in pools:
             oldest = await self._oldest(pool)
@@ -85,7 +84,7 @@ class UnservedWatch:
 
     async def _walk(self, lane: int, queue: QueueKey) -> int | None:
         cursor, oldest = 0, None
-        while not self._stopping.is_set():
+        while not self._stopping:
             cursor, page = await self._store.scan(lane, queue, cursor, _PAGE)
             now = self._wall()
             over = [queued for queued in page if queued.record.expires_at <= now]

@@ -11,7 +11,13 @@ from mta.cli.main import main
 from tests.support.sources import ROOT
 
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "bench" / "README.md", ROOT / "tests" / "FAULTS.md"],
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        ROOT / "bench" / "README.md",
+        ROOT / "tests" / "FAULTS.md",
+        ROOT / "mta" / "smtp" / "RFCS.md",
+    ],
     key=str,
 )
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
@@ -64,3 +70,10 @@ def test_commands_that_are_named_exist(page: Path) -> None:
                 break
             at = found
     assert unknown == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_are_named_exist(page: Path) -> None:
+    named = re.findall(r"`(\w+/[\w/]+\.(?:py|lua))`", page.read_text("utf-8"))
+    places = (ROOT, ROOT / "mta", ROOT / "mta" / "smtp", ROOT / "mta" / "redis_store" / "steps", page.parent)
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []

@@ -7,6 +7,7 @@ import pytest
 
 from mta.dns.resolver import DnsResolver
 from tests.support.dns_stub import DROP, DnsStub
+from tests.support.eventually import eventually
 
 
 class Clock:
@@ -24,7 +25,7 @@ async def stub() -> AsyncIterator[DnsStub]:
 
 @pytest.fixture
 async def resolver(stub: DnsStub) -> AsyncIterator[DnsResolver]:
-    resolver = DnsResolver([stub.address], timeout=0.3, tries=1, clock=Clock())
+    resolver = DnsResolver([stub.address], timeout=1.0, tries=1, clock=Clock())
     yield resolver
     await resolver.close()
 
@@ -134,7 +135,7 @@ async def test_d13_a_malformed_answer_leaves_the_other_questions_alone(stub: Dns
         stub.mx(f"d{number}.test", (10, f"mx{number}.test"))
     stub.delay = 0.2
     others = [asyncio.ensure_future(resolver.mx(f"d{number}.test")) for number in range(50)]
-    await asyncio.sleep(0.05)  # they are under way
+    await eventually(lambda: stub.asked.total() == 50)
     bad = await resolver.mx("bad.test")
     answers = await asyncio.gather(*others)
     assert [answer.hosts for answer in answers] == [(f"mx{number}.test",) for number in range(50)]
@@ -150,7 +151,7 @@ async def test_d13_a_name_that_is_answered_with_garbage_is_asked_about_alone_fro
     clock.now = 10.0
     stub.delay = 0.1
     other = asyncio.ensure_future(resolver.mx("nowhere.test"))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: stub.asked["nowhere.test", "MX"])
     assert (await resolver.mx("bad.test")).temporary
     await other
     assert stub.asked["nowhere.test", "MX"] == 1

@@ -1,19 +1,17 @@
 """A replica is promoted that did not get the last changes of the rule table: they are not lost, and it is said."""
 
-import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from control_api.turns import Turns
 
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
-from mta.model.errors import StoreAway
+from control_api.http.turns import Turns
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.settings import RedisSettings
 from mta.orders.order_book import OrderBook
@@ -22,6 +20,7 @@ from mta.redis_store.link import Link
 from mta.rules.guard import Guard
 from tests.support.actors import ME
 from tests.support.control_api import BEARER, Cluster, dependencies
+from tests.support.eventually import eventually
 from tests.support.moving_address import MovingAddress
 from tests.support.stores import Store
 from tests.support.valkey import Valkey
@@ -31,15 +30,6 @@ PAUSE = Rule("pause", Selectors(tag="pause"), kind=Kind.PAUSE, created_at=3, cre
 
 def rule(tag: str, code: int = 554, **more: Any) -> Rule:
     return Rule(f"r-{tag}", Selectors(tag=tag), code, created_by="me", created_at=5, **more)
-
-
-async def until(true: Callable[[], Awaitable[object]]) -> None:
-    for _ in range(2000):
-        with contextlib.suppress(StoreAway):  # as long as the address leads nowhere
-            if await true():
-                return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 class Place:
@@ -137,7 +127,7 @@ async def test_nothing_that_a_promoted_replica_did_not_get_is_lost(place: Place,
     assert (await direct.rules.head()).generation == 4 < lost
     place.address.move(place.replica.port)
     place.primary.stop()
-    await until(place.agreed)
+    await eventually(place.agreed)
 
     everything = {"r-kept", "r-edited", "r-removed", "r-lost", "pause", "r-since"}
     assert place.confirmed
@@ -165,7 +155,7 @@ async def test_nothing_that_a_promoted_replica_did_not_get_is_lost(place: Place,
             async def effective(name: str = name) -> bool:
                 return (await (await api.get(f"/v1/errors/{name}")).json())["effective"]
 
-            await until(effective)
+            await eventually(effective)
         assert (await (await api.get("/v1/workers")).json())["generation"] == (await place.api.rules.head()).generation
     await place.book.put(rule("afterwards"), ME, 5.0, "effective")
     assert all(guard.table.rule("r-afterwards") for guard in place.guards)
@@ -191,7 +181,7 @@ async def test_an_order_that_no_process_had_heard_of_is_given_again_by_the_api(p
         async def known() -> Rule | None:
             return late.table.rule("r-lost")
 
-        await until(known)
+        await eventually(known)
         there = late.table.rule("r-lost")
         assert there is not None
         assert there.generation > effect.rule.generation
@@ -199,6 +189,6 @@ async def test_an_order_that_no_process_had_heard_of_is_given_again_by_the_api(p
         async def effective() -> bool:
             return (await place.book.effect(there)).effective
 
-        await until(effective)
+        await eventually(effective)
     finally:
         await late.stop()

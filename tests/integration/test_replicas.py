@@ -1,7 +1,6 @@
 """A replicated store: what only a master knows that its replicas do not follow any more is no confirmation."""
 
 import signal
-import time
 
 import pytest
 
@@ -10,6 +9,7 @@ from mta.model.rules import Rule, Selectors
 from mta.model.settings import RedisSettings
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.link import Link
+from tests.support.node import until
 from tests.support.stores import Store
 from tests.support.valkey import SAFE, Valkey
 
@@ -21,12 +21,8 @@ def replicated(tmp_path):
     master = Valkey(tmp_path / "master", options=(*SAFE, *wants)).start()
     replica = Valkey(tmp_path / "replica").start()
     replica.ask("REPLICAOF", "127.0.0.1", str(master.port))
-    deadline = time.monotonic() + 20
-    while b"state=online" not in master.ask("INFO", "replication") or (
-        b"master_link_status:up" not in replica.ask("INFO", "replication")
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: b"state=online" in master.ask("INFO", "replication"))
+    until(lambda: b"master_link_status:up" in replica.ask("INFO", "replication"))
     yield master, replica
     for server in (replica, master):
         server.stop()

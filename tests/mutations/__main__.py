@@ -26,8 +26,10 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         tree = pathlib.Path(folder)
         for name in _COPIED:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-            copy(ROOT / name, tree / name)
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy2(ROOT / name, tree / name)
         if not _passes(tree, sorted({mutation.test for mutation in chosen}), show=True):
             print("these tests must pass while nothing is damaged")
             return 1
@@ -53,11 +55,12 @@ def _try(tree: pathlib.Path, mutation: Mutation) -> str:
 
 def _passes(tree: pathlib.Path, tests: Iterable[str], show: bool = False) -> bool:
     """Whether pytest ran these tests and all passed; one that hangs does not. Raises where it could not run them."""
-    words = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     test = subprocess.Popen(
         words,
         cwd=tree,
-        env={**os.environ, "PYTHONPATH": str(tree)},
+        # No bytecode: a line may be damaged and mended within the second that tells old bytecode from new.
+        env={**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -148,7 +148,7 @@ LOOKS = (
 CONFIRMATION = (
     Mutation(
         "the wait for confirmations: a head beyond the change",
-        _ORDERS,
+        "mta/orders/order.py",
         "elif state.head.generation >= self.head.generation:",
         "else:",
         _T_ORDERS + "effective_when_every_session_of_the_wait_set_has_confirmed",
@@ -156,7 +156,7 @@ CONFIRMATION = (
     Mutation(
         "the wait for confirmations: until all have left",
         _ORDERS,
-        "        await order.emptied.wait()\n",
+        "        await order.wait_set.emptied.wait()\n",
         "",
         _T_ORDERS + "a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word",
     ),
@@ -325,7 +325,7 @@ PAST_DOT = (
     ),
     Mutation(
         "past_dot: fixed",
-        _ORDERS,
+        "mta/orders/effects.py",
         "if e.id in fixed)",
         "if fixed)",
         _T_ORDERS + "past_dot_is_fixed_and_quiet_once_all_of_it_is_settled",
@@ -350,15 +350,15 @@ BARRIER = (
     Mutation(
         "the barrier: an edit lifts what the rule was",
         _ORDERS,
-        "order.lifts, order.asked_at = put.created, not put.created, asked_at",
-        "order.lifts, order.asked_at = put.created, False, asked_at",
+        "lifts=not put.created,",
+        "lifts=False,",
         _T_HISTORY + "an_edit_that_the_store_holds_up_is_not_effective_before_its_barrier",
     ),
     Mutation(
         "the barrier: a removal lifts",
         _ORDERS,
-        "order.removed = order.lifts = True",
-        "order.removed = True",
+        "removed=True, lifts=True)",
+        "removed=True)",
         _T_ORDERS + "a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word",
     ),
     Mutation(
@@ -547,6 +547,20 @@ CLAIMED_AS_ACCEPTED = (
         "taken if ours else ()",
         "taken",
         _T_FRESH + "what_was_claimed_for_a_session_that_was_given_up_meanwhile_is_others[plain]",
+    ),
+    Mutation(
+        "claimed as accepted: without a reply",
+        "mta/redis_store/queues.py",
+        "            if any(taken):\n",
+        "            if False:\n",
+        _T_FRESH + "claims_of_an_accept_that_may_not_be_told_go_back[plain]",
+    ),
+    Mutation(
+        "claimed as accepted: each reservation ends",
+        "mta/admission/group_commit.py",
+        "                hand_over(delivery, reserved, claimed or _NO_CLAIMS)\n",
+        "                if claimed is not None:\n                    hand_over(delivery, reserved, claimed)\n",
+        "tests/unit/admission/test_group_commit.py::test_each_reservation_ends_whatever_the_store_says",
     ),
 )
 

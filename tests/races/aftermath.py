@@ -1,10 +1,10 @@
-"""What is found in a house when its race is over: receipts, the store's books, statements and log lines."""
+"""What is found in a cluster when its race is over: receipts, the store's books, statements and log lines."""
 
 import asyncio
 from typing import Any, NamedTuple
 
+from tests.races.cluster import Cluster, eventually
 from tests.races.destination import Transaction
-from tests.races.house import House, eventually
 from tests.races.ledger import Ledger, read_ledger
 from tests.races.plan import Campaign
 from tests.support.recount import recount
@@ -23,19 +23,19 @@ class Aftermath(NamedTuple):
     log: list[dict[str, Any]]  # of all nodes
 
 
-async def aftermath(house: House) -> Aftermath:
-    ledger = await read_ledger(house.valkey.url)
-    report = await asyncio.to_thread(recount, house.valkey.url)
+async def aftermath(cluster: Cluster) -> Aftermath:
+    ledger = await read_ledger(cluster.valkey.url)
+    report = await asyncio.to_thread(recount, cluster.valkey.url)
 
     async def whole_log() -> list[dict[str, Any]] | None:
         """With the last line of each delivery that has ended."""
-        found = await house.log()
+        found = await cluster.log()
         return found if ledger.ended.keys() <= {line["id"] for line in found if line["type"] in _ENDS} else None
 
     return Aftermath(
-        seen=await asyncio.to_thread(house.destination.seen),
+        seen=await asyncio.to_thread(cluster.destination.seen),
         ledger=ledger,
         broken=report.broken + ([] if report.balanced else [f"the books do not balance: {report.counted}"]),
-        tags={tag.value: await house.call("GET", f"/v1/tags/{tag}") for tag in Campaign},
-        log=await eventually(whole_log, _JOURNAL) or await house.log(),
+        tags={tag.value: await cluster.call("GET", f"/v1/tags/{tag}") for tag in Campaign},
+        log=await eventually(whole_log, _JOURNAL) or await cluster.log(),
     )

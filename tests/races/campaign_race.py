@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.races.aftermath import aftermath
-from tests.races.house import House, eventually
+from tests.races.cluster import Cluster, eventually
 from tests.races.ledger import Ledger, read_ledger
 from tests.races.plan import Campaign, Plan, plan_of
 from tests.races.source import Source
@@ -17,30 +17,30 @@ from tests.support.orders import seconds
 async def run_seed(seed: int, messages: int, folder: Path) -> Evidence:
     """The whole story; the verdict on it is `failures`."""
     plan = plan_of(seed, messages)
-    async with House(plan, folder) as house:
-        return await _Race(house, plan).run()
+    async with Cluster(plan, folder) as cluster:
+        return await _Race(cluster, plan).run()
 
 
 class _Race:
-    def __init__(self, house: House, plan: Plan) -> None:
-        self._house = house
+    def __init__(self, cluster: Cluster, plan: Plan) -> None:
+        self._cluster = cluster
         self._plan = plan
-        self._source = Source([node.smtp for node in house.nodes], plan.mails)
+        self._source = Source([node.smtp for node in cluster.nodes], plan.mails)
         self._before = Ledger({}, {})
         self._ordered_at = 0.0
 
     async def run(self) -> Evidence:
-        house, plan = self._house, self._plan
-        worker = (await house.workers())[plan.hit]
-        pause = await house.call("POST", "/v1/pauses?wait=10s", plan.pause)
+        cluster, plan = self._cluster, self._plan
+        worker = (await cluster.workers())[plan.hit]
+        pause = await cluster.call("POST", "/v1/pauses?wait=10s", plan.pause)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._source.run())
             await self._moment()
             group.create_task(self._strike(worker))
             rule = await self._order()
-            await asyncio.to_thread(house.destination.hurry)
+            await asyncio.to_thread(cluster.destination.hurry)
         await eventually(lambda: self._is_stopped(rule["id"]), 20.0)
-        await house.call("DELETE", f"/v1/pauses/{pause['id']}?wait=10s")
+        await cluster.call("DELETE", f"/v1/pauses/{pause['id']}?wait=10s")
         await eventually(self._is_over, 30.0)
         return await self._evidence(rule)
 
@@ -52,7 +52,7 @@ class _Race:
             return len(self._source.told) >= enough
 
         async def is_everywhere() -> bool:
-            self._before = await read_ledger(self._house.valkey.url)
+            self._before = await read_ledger(self._cluster.valkey.url)
             return covered(self._before)
 
         assert await eventually(is_accepted, 30.0), f"only {len(self._source.told)} messages were accepted"
@@ -61,21 +61,21 @@ class _Race:
 
     async def _strike(self, worker: int) -> None:
         await asyncio.sleep(max(0.0, self._plan.hit_at))
-        await self._house.strike(worker)
+        await self._cluster.strike(worker)
 
     async def _order(self) -> dict[str, Any]:
         """The rule as it is told right after the answer."""
-        house, node = self._house, self._plan.by
+        cluster, node = self._cluster, self._plan.by
         await asyncio.sleep(max(0.0, -self._plan.hit_at))
         self._ordered_at = time.time() * 1000
         body = {"code": 554, "extended": "5.7.1", "description": "stopped", "tag": Campaign.STOP.value}
-        answer = await house.call("POST", "/v1/errors?wait=20s", body, node)
+        answer = await cluster.call("POST", "/v1/errors?wait=20s", body, node)
         assert answer["effective"], answer
-        found: dict[str, Any] = await house.call("GET", f"/v1/errors/{answer['id']}", node=node)
+        found: dict[str, Any] = await cluster.call("GET", f"/v1/errors/{answer['id']}", node=node)
         return found
 
     async def _is_stopped(self, rule: str) -> bool:
-        account = await self._house.call("GET", f"/v1/errors/{rule}/statement")
+        account = await self._cluster.call("GET", f"/v1/errors/{rule}/statement")
         return account["complete"] and not await self._living(Campaign.STOP)
 
     async def _is_over(self) -> bool:
@@ -83,7 +83,7 @@ class _Race:
 
     async def _living(self, *tags: str) -> bool:
         """Whether mail has still to end; what came too late for the sweep and is not due yet has not."""
-        living = (await read_ledger(self._house.valkey.url)).living.values()
+        living = (await read_ledger(self._cluster.valkey.url)).living.values()
         return any(one.state != "scheduled" or Campaign.KEEP in one.tags for one in living if {*tags} & {*one.tags})
 
     async def _evidence(self, rule: dict[str, Any]) -> Evidence:
@@ -95,7 +95,7 @@ class _Race:
             ordered_at=self._ordered_at,
             rule=rule,
             effective_at=round(seconds(rule["effective_at"]) * 1000),
-            rule_later=await self._house.call("GET", path),
-            account=await self._house.call("GET", path + "/statement"),
-            after=await aftermath(self._house),
+            rule_later=await self._cluster.call("GET", path),
+            account=await self._cluster.call("GET", path + "/statement"),
+            after=await aftermath(self._cluster),
         )

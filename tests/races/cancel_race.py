@@ -9,7 +9,7 @@ from typing import NamedTuple
 import aiohttp
 
 from tests.races.aftermath import Aftermath, aftermath
-from tests.races.house import House, eventually
+from tests.races.cluster import Cluster, eventually
 from tests.races.ledger import read_ledger
 from tests.races.plan import Campaign, Fault, Plan, plan_of
 from tests.races.source import Source, Told
@@ -50,46 +50,46 @@ class Evidence(NamedTuple):
 async def run_seed(seed: int, messages: int, folder: Path) -> Evidence:
     """The whole story; the verdict on it is tests.races.cancel_verdict's."""
     plan = plan_of(seed, messages)._replace(fault=Fault.NONE)
-    async with House(plan, folder, nodes=1) as house, asyncio.TaskGroup() as group:
-        return await _Race(house, plan, group).run()
+    async with Cluster(plan, folder, nodes=1) as cluster, asyncio.TaskGroup() as group:
+        return await _Race(cluster, plan, group).run()
 
 
 class _Race:
-    def __init__(self, house: House, plan: Plan, group: asyncio.TaskGroup) -> None:
-        self._house = house
+    def __init__(self, cluster: Cluster, plan: Plan, group: asyncio.TaskGroup) -> None:
+        self._cluster = cluster
         self._plan = plan
         self._group = group
         self._rng = random.Random(plan.seed)
-        self._source = Source([node.smtp for node in house.nodes], plan.mails, sessions=8, heard=self._heard)
+        self._source = Source([node.smtp for node in cluster.nodes], plan.mails, sessions=8, heard=self._heard)
         self._clients: list[aiohttp.ClientSession] = []
         self._asking: list[asyncio.Task[None]] = []
         self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
 
     async def run(self) -> Evidence:
-        house = self._house
-        pause = await house.call("POST", "/v1/pauses?wait=10s", self._plan.pause)
+        cluster = self._cluster
+        pause = await cluster.call("POST", "/v1/pauses?wait=10s", self._plan.pause)
         headers = {"Authorization": f"Bearer {TOKEN}"}
         for _ in range(_CLIENTS):
             connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
             self._clients.append(
-                aiohttp.ClientSession(house.nodes[0].ready["api"], connector=connector, headers=headers)
+                aiohttp.ClientSession(cluster.nodes[0].ready["api"], connector=connector, headers=headers)
             )
         try:
             await self._source.run()
             await asyncio.gather(*self._asking)
-            await house.call("DELETE", f"/v1/pauses/{pause['id']}?wait=10s")
+            await cluster.call("DELETE", f"/v1/pauses/{pause['id']}?wait=10s")
             await eventually(self._is_over, 20.0)
             again = self._rng.sample(sorted(self._answers), min(_ASKED_AGAIN, len(self._answers)))
             await asyncio.gather(*(self._ask(message) for message in [*again, *await self._waiting()]))
         finally:
             await asyncio.gather(*(client.close() for client in self._clients))
-        return Evidence(self._source.told, dict(self._answers), await aftermath(house))
+        return Evidence(self._source.told, dict(self._answers), await aftermath(cluster))
 
     def _heard(self, told: Told) -> None:
         """Decide by chance whether, when and how often it is canceled; from the middle on, deliveries hurry."""
         rng = self._rng
         if len(self._source.told) == len(self._plan.mails) // 2:
-            self._asking.append(self._group.create_task(asyncio.to_thread(self._house.destination.hurry)))
+            self._asking.append(self._group.create_task(asyncio.to_thread(self._cluster.destination.hurry)))
         if rng.random() >= _CANCELED:
             return
         after = rng.uniform(0.0, rng.choice((_SOON, _LATER)))
@@ -118,10 +118,10 @@ class _Race:
 
     async def _is_over(self) -> bool:
         """Nothing waits but what is due in an hour."""
-        living = (await read_ledger(self._house.valkey.url)).living.values()
+        living = (await read_ledger(self._cluster.valkey.url)).living.values()
         return all(one.state in ("scheduled", "deferred") and Campaign.STOP in one.tags for one in living)
 
     async def _waiting(self) -> list[str]:
         """Messages of which something lives and that nobody has canceled."""
-        living = (await read_ledger(self._house.valkey.url)).living
+        living = (await read_ledger(self._cluster.valkey.url)).living
         return sorted({id_.partition(".")[0] for id_ in living} - self._answers.keys())

@@ -7,7 +7,7 @@ import pytest
 from tests.races.cancel_race import run_seed
 from tests.races.cancel_verdict import failures
 
-MESSAGES = 5000
+MESSAGES = 3000
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -4,8 +4,8 @@ import asyncio
 import time
 from typing import Any, NamedTuple
 
-from tests.races.house import eventually
-from tests.soak.house import House
+from tests.races.cluster import eventually
+from tests.soak.cluster import Cluster
 from tests.soak.plan import NODES, Plan, campaign
 from tests.support.orders import seconds
 
@@ -22,17 +22,17 @@ class Order(NamedTuple):
     past_dot: frozenset[str]  # delivery ids
 
 
-async def give(house: House, plan: Plan, number: int) -> Order:
+async def give(cluster: Cluster, plan: Plan, number: int) -> Order:
     """Until it is effective."""
     tag = campaign(number)
     ordered_at = time.time() * 1000
     body = {"code": 554, "extended": "5.7.1", "description": "stopped", "tag": tag}
     node = NODES[number % len(NODES)]
-    answer = await house.call("POST", "/v1/errors?wait=5s", body, node)
+    answer = await cluster.call("POST", "/v1/errors?wait=5s", body, node)
     rule = answer["id"]
 
     async def effective() -> dict[str, Any] | None:
-        found: dict[str, Any] = await house.call("GET", f"/v1/errors/{rule}", node=node)
+        found: dict[str, Any] = await cluster.call("GET", f"/v1/errors/{rule}", node=node)
         return found if found.get("effective") else None
 
     found = await eventually(effective, _PATIENCE)
@@ -42,11 +42,11 @@ async def give(house: House, plan: Plan, number: int) -> Order:
     return Order(tag, rule, ordered_at, round(seconds(found["effective_at"]) * 1000), past)
 
 
-async def give_all(house: House, plan: Plan, begun: float) -> list[Order]:
+async def give_all(cluster: Cluster, plan: Plan, begun: float) -> list[Order]:
     """`begun` is the loop's time at the start."""
 
     async def at(number: int, moment: float) -> Order:
         await asyncio.sleep(max(0.0, begun + moment - asyncio.get_running_loop().time()))
-        return await give(house, plan, number)
+        return await give(cluster, plan, number)
 
     return await asyncio.gather(*(at(number, moment) for number, moment in enumerate(plan.orders)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine, report
-from tests.soak.house import SETTINGS, WORKERS
+from tests.soak.cluster import SETTINGS, WORKERS
 from tests.soak.plan import NODES
 
 _ROOT = Path(__file__).resolve().parents[2]

@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.races.house import eventually
+from tests.races.cluster import eventually
 from tests.races.ledger import read_ledger
 from tests.soak import orders
-from tests.soak.house import House, Strike
+from tests.soak.cluster import Cluster, Strike
 from tests.soak.load import Load
 from tests.soak.log_marks import read_marks
 from tests.soak.plan import KEPT, NODES, Fault, Plan, mails
@@ -25,65 +25,65 @@ _ENDED = re.compile(r"(\S+) \(pid (\d+)\) ended with status (-?\d+)")
 
 async def soak(plan: Plan, folder: Path) -> dict[str, Any]:
     """The result, as `report.write` takes it."""
-    async with House(plan, folder) as house:
-        load = Load([lambda name=name: house.nodes[name].smtp for name in NODES], mails(plan))
+    async with Cluster(plan, folder) as cluster:
+        load = Load([lambda name=name: cluster.nodes[name].smtp for name in NODES], mails(plan))
         begun = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
-            given = group.create_task(orders.give_all(house, plan, begun))
+            given = group.create_task(orders.give_all(cluster, plan, begun))
             group.create_task(load.run(plan.seconds))
             for fault in plan.faults:
-                group.create_task(_strike(house, fault, begun))
-        drained_in = await _drain(house)
-        evidence = await _evidence(house, load, given.result())
-        return _result(plan, house, load, evidence, drained_in)
+                group.create_task(_strike(cluster, fault, begun))
+        drained_in = await _drain(cluster)
+        evidence = await _evidence(cluster, load, given.result())
+        return _result(plan, cluster, load, evidence, drained_in)
 
 
-async def _strike(house: House, fault: Fault, begun: float) -> None:
+async def _strike(cluster: Cluster, fault: Fault, begun: float) -> None:
     await asyncio.sleep(max(0.0, begun + fault.at - asyncio.get_running_loop().time()))
-    await house.strike(fault)
+    await cluster.strike(fault)
 
 
-async def _drain(house: House) -> float | None:
+async def _drain(cluster: Cluster) -> float | None:
     """Seconds until nothing waited any more; None: something still does."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
 
     async def at_rest() -> bool:
-        return not (await house.call("GET", "/v1/queues"))["queues"]
+        return not (await cluster.call("GET", "/v1/queues"))["queues"]
 
     return round(loop.time() - begun, 1) if await eventually(at_rest, _DRAIN) else None
 
 
-async def _evidence(house: House, load: Load, given: list[orders.Order]) -> Evidence:
-    ledger = await read_ledger(house.valkey.url)
-    report = await asyncio.to_thread(recount, house.valkey.url)
+async def _evidence(cluster: Cluster, load: Load, given: list[orders.Order]) -> Evidence:
+    ledger = await read_ledger(cluster.valkey.url)
+    report = await asyncio.to_thread(recount, cluster.valkey.url)
     balance = [] if report.balanced else [f"the books do not balance: {report.counted}"]
     asked = {to for told in load.told if not told.accepted for to in told.recipients}
-    logs = [node.log for node in house.nodes.values()]
-    await _journals_at_rest(house)
+    logs = [node.log for node in cluster.nodes.values()]
+    await _journals_at_rest(cluster)
     return Evidence(
         told=load.told,
-        seen=await asyncio.to_thread(house.destination.seen),
+        seen=await asyncio.to_thread(cluster.destination.seen),
         ledger=ledger,
         orders=given,
-        statements={tag: await house.call("GET", f"/v1/tags/{tag}") for tag in (KEPT, *(one.tag for one in given))},
-        strikes=house.strikes,
+        statements={tag: await cluster.call("GET", f"/v1/tags/{tag}") for tag in (KEPT, *(one.tag for one in given))},
+        strikes=cluster.strikes,
         broken=report.broken + balance,
         marks=await asyncio.to_thread(read_marks, logs, asked),
     )
 
 
-async def _journals_at_rest(house: House) -> None:
+async def _journals_at_rest(cluster: Cluster) -> None:
     """What is in the store's outbox is in a log."""
-    lanes = int(house.valkey.ask("HGET", "fg:{meta}:settings", "lanes").split(b"\r\n")[1])
+    lanes = int(cluster.valkey.ask("HGET", "fg:{meta}:settings", "lanes").split(b"\r\n")[1])
 
     async def written() -> bool:
-        return all(house.valkey.ask("XLEN", f"fg:{{{lane}}}:events") == b":0\r\n" for lane in range(lanes))
+        return all(cluster.valkey.ask("XLEN", f"fg:{{{lane}}}:events") == b":0\r\n" for lane in range(lanes))
 
     await eventually(written, _JOURNALS)
 
 
-def _result(plan: Plan, house: House, load: Load, evidence: Evidence, drained_in: float | None) -> dict[str, Any]:
+def _result(plan: Plan, cluster: Cluster, load: Load, evidence: Evidence, drained_in: float | None) -> dict[str, Any]:
     found = findings(evidence)
     effects = sorted(round(one.effective_at - one.ordered_at) for one in evidence.orders if one.effective_at)
     counts = Counter(finding.kind for finding in found)
@@ -110,8 +110,8 @@ def _result(plan: Plan, house: House, load: Load, evidence: Evidence, drained_in
         "copies": dict(explanations(evidence)),
         "faults": dict(Counter(strike.what.value for strike in evidence.strikes)),
         "drained_in": drained_in,
-        "ended_by_themselves": _ended_by_themselves(house, evidence.strikes),
-        "tracebacks": dict(Counter(end for node in house.nodes.values() for end in _tracebacks(node.errors()))),
+        "ended_by_themselves": _ended_by_themselves(cluster, evidence.strikes),
+        "tracebacks": dict(Counter(end for node in cluster.nodes.values() for end in _tracebacks(node.errors()))),
         "verdict": {kind: counts[kind] for kind in KINDS},
         "examples": {
             kind: [finding.text for finding in found if finding.kind == kind][:_EXAMPLES]
@@ -134,12 +134,12 @@ def _tracebacks(log: str) -> list[str]:
     return ends
 
 
-def _ended_by_themselves(house: House, strikes: list[Strike]) -> list[str]:
+def _ended_by_themselves(cluster: Cluster, strikes: list[Strike]) -> list[str]:
     """Processes that no fault has killed, as the supervisors told of them."""
     killed = {strike.pid for strike in strikes}
     return [
         f"{name}: {what} ended with status {status}"
-        for name, node in house.nodes.items()
+        for name, node in cluster.nodes.items()
         for what, pid, status in _ENDED.findall(node.errors())
         if int(pid) not in killed
     ]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.races.destination import Transaction
 from tests.races.ledger import Ended, Ledger, Living
-from tests.soak.house import Strike
+from tests.soak.cluster import Strike
 from tests.soak.load import Told
 from tests.soak.log_marks import LogMarks, read_marks
 from tests.soak.orders import Order

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from tests.races.destination import Transaction
 from tests.races.ledger import Ledger
 from tests.races.verdict import differences
-from tests.soak.house import Strike
+from tests.soak.cluster import Strike
 from tests.soak.load import Told
 from tests.soak.log_marks import LogMarks
 from tests.soak.orders import Order

@@ -1,6 +1,7 @@
 """A journal at its bench: an outbox in memory, a spool in a folder, a sink that remembers, a tail."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class Outbox:
                 room -= len(one.framed)
         return Page(found, False)
 
-    async def wait(self, positions: dict[int, str], seconds: float) -> bool:
+    async def wait(self, positions: Mapping[int, str], seconds: float) -> bool:
         self.waits.append(seconds)
         self.wanted = asyncio.Event()
         await self.wanted.wait()
@@ -112,7 +113,6 @@ class Sink:
     def write(self) -> None:
         added, self._added = self._added, []
         if self.full:
-            del self.got[self.synced :]
             raise OSError(28, "No space left on device")
         self.got += added
 

@@ -79,7 +79,7 @@ def _arm(point: str, journal: Any, spool: Any, log: Any, outbox: Any) -> None:
     elif point == "between sync and place":
         spool.note = _die
     elif point == "between two segments":
-        Path.rename = _die  # type: ignore[method-assign]
+        Path.rename = _die  # type: ignore[assignment, method-assign]
     elif point == "while the log is rotated":
         log._open = _die
 

@@ -20,7 +20,8 @@ from mta.model.rules import (
     Selectors,
     SessionState,
 )
-from mta.ports.rule_store import Confirmed, Edit, Exists, Put, Removed, Step, Trail
+from mta.ports.rule_store import Edit, Exists, Put, Removed, Step, Trail
+from mta.ports.sessions import Confirmed
 
 
 class Clock:

@@ -1,6 +1,7 @@
 """A real `floodgate node` as its users start it: a process of its own, spoken to over SMTP and REST."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -21,6 +22,15 @@ import psutil
 TOKEN = "test-token-of-the-suite"
 
 
+@dataclasses.dataclass
+class LogRead:
+    """How far a log has been read. A moved log is followed by a file of another number."""
+
+    file: int = 0
+    bytes: int = 0
+    events: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
 class Node:
     def __init__(self, folder: pathlib.Path, name: str = "n1", redis: str = "", workers: int = 2, **sets: Any) -> None:
         self.folder = folder
@@ -36,8 +46,9 @@ class Node:
         self.build: pathlib.Path | None = None  # another copy of the program, None: this one
         self.process: subprocess.Popen[str] | None = None
         self.ready: dict[str, Any] = {}
+        self._read = LogRead()
 
-    def start(self, timeout: float = 30.0) -> "Node":
+    def start(self, timeout: float = 60.0) -> "Node":
         self.folder.mkdir(parents=True, exist_ok=True)
         environ = os.environ | ({"FLOODGATE_ADMIN_TOKEN": self.token} if self.token else {})
         if self.build is not None:
@@ -110,10 +121,21 @@ class Node:
         return found
 
     def events(self) -> list[dict[str, Any]]:
-        """The delivery log so far."""
-        if not self.log.exists():
+        """The delivery log so far; each line is parsed once, however often it is asked for."""
+        try:
+            file = self.log.open("rb")
+        except FileNotFoundError:
             return []
-        return [json.loads(line) for line in self.log.read_bytes().split(b"\n")[:-1]]
+        with file:
+            found = os.fstat(file.fileno())
+            if self._read.file != found.st_ino or self._read.bytes > found.st_size:
+                self._read = LogRead(found.st_ino)
+            file.seek(self._read.bytes)
+            whole, end, _ = file.read().rpartition(b"\n")
+        if end:
+            self._read.events += map(json.loads, whole.split(b"\n"))
+            self._read.bytes += len(whole) + 1
+        return list(self._read.events)
 
     def workers(self) -> list[int]:
         """Process ids of the node's workers."""
@@ -151,12 +173,14 @@ def running(*things: Any) -> Iterator[None]:
         yield
 
 
-def until(holds: Callable[[], Any], timeout: float = 20.0, what: str = "") -> Any:
-    """Ask until the answer is true; the answer."""
+def until(holds: Callable[[], Any], timeout: float = 20.0, what: str | Callable[[], str] = "") -> Any:
+    """Ask until the answer is true; the answer. `what` says what failed, or is called to say it."""
     deadline = time.monotonic() + timeout
     while True:
         found = holds()
         if found:
             return found
-        assert time.monotonic() < deadline, what or f"{holds} did not hold within {timeout} s"
+        if time.monotonic() >= deadline:
+            said = what() if callable(what) else what
+            raise AssertionError(said or f"{holds} did not hold within {timeout} s")
         time.sleep(0.02)

@@ -19,7 +19,7 @@ from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.queues import Queues
 from mta.redis_store.rule_store import StoredRules
-from mta.redis_store.session import Session
+from mta.redis_store.session import StoreSession
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 
@@ -32,7 +32,7 @@ class Store:
         self.link = link
         self.lanes = cluster.lanes
         self.cluster = cluster
-        self.session = Session(node, "test", ("delivery",))
+        self.session = StoreSession(node, "test", ("delivery",))
         self.content = StoredContent(link, options.pop("compress_above", 65536))
         settings = {"timeout": 2.0, "backlog_hard": 100000, "retention": 3600.0} | options
         self.queues = Queues(link, self.session, cluster.lanes, self.content, **settings)

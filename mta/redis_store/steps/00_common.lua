@@ -1,19 +1,21 @@
 -- What the steps share. A step validates before it writes, because a failing script is not rolled back.
--- KEYS[1] is always the anchor of the lane (`fg:{n}:lane`) or of the rules (`fg:{rules}:head`); KEYS names every key that the step may write.
+-- KEYS[1] is always the anchor of the lane (`fg:{n}:lane`) or of the rules (`fg:{rules}:head`); KEYS names every key
+-- that the step may write.
 
 -- "fg:{n}:lane" -> "fg:{n}:": the keys of a lane are all in its slot.
 local function prefix_of(anchor, tail)
   return string.sub(anchor, 1, #anchor - #tail)
 end
 
--- Unix milliseconds by the server's clock, which may jump: for no safety decision, and not for due times. What is due is decided by the
--- caller's clock, since it does not jump (mta/timing/clock.py).
+-- Unix milliseconds by the server's clock, which may jump: for no safety decision, and not for due times. What is due
+-- is decided by the caller's clock, since it does not jump (mta/timing/clock.py).
 local function now_ms()
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
--- Calls `command key ... items` in slices, from the first or a later item on: Lua's unpack has room for less than 8,000.
+-- Calls `command key ... items` in slices, from the first or a later item on: Lua's unpack has room for less than
+-- 8,000.
 local function call_sliced(command, key, items, first)
   for from = first or 1, #items, 2000 do
     redis.call(command, key, unpack(items, from, math.min(from + 1999, #items)))
@@ -51,9 +53,9 @@ local function add_up(sums)
   end
 end
 
--- One stream entry, with one field, for the events of one step, each with its length before it: as a field each they would cost
--- the server several times as much. Who calls a step frames its events once, so that here they are one string; `left_out`: places
--- (from 0, two bytes each) of those that do not count.
+-- One stream entry, with one field, for the events of one step, each with its length before it: as a field each they
+-- would cost the server several times as much. Who calls a step frames its events once, so that here they are one
+-- string; `left_out`: places (from 0, two bytes each) of those that do not count.
 local function append_framed(P, framed, left_out)
   if left_out and #left_out > 0 then
     redis.call('XADD', P .. 'events', '*', 'e', framed, 's', table.concat(left_out))
@@ -124,7 +126,8 @@ local function release_content(P, ids)
   end
 end
 
--- What a rule intercepts may be kept for an undo: its record and content stay until `until_ms`. The member says how it was counted.
+-- What a rule intercepts may be kept for an undo: its record and content stay until `until_ms`. The member says how it
+-- was counted.
 local function spared_member(id, stage, uncertain, pool, domain)
   return id .. string.sub(stage, 1, 1) .. (uncertain and 1 or 0) .. pool .. '|' .. domain
 end
@@ -173,8 +176,8 @@ local function note_ended(P, now, retention_ms, pairs_, shared)
   end
 end
 
--- Claims go back to their queues, due at `now` (Unix ms, by the caller's clock); `lost`: each record counts (in its first byte) that
--- its claim was lost.
+-- Claims go back to their queues, due at `now` (Unix ms, by the caller's clock); `lost`: each record counts (in its
+-- first byte) that its claim was lost.
 local function give_back(P, claimed, rows, lost, now)
   local ids = {}
   for i = 1, #rows, 2 do

@@ -15,14 +15,14 @@ local function ending_at_acceptance(class, decider)
   return class, string.sub(class, 1, 1) .. '\0'
 end
 
--- The decisions made at acceptance: deliveries that end in the step that accepts them (counted as queued until here), and messages that are refused.
+-- The decisions made at acceptance: deliveries that end in the step that accepts them (counted as queued until here),
+-- and messages that are refused.
 -- Those of a rule are counted for that rule as well.
--- decided: [retention_ms, [[id, pool, domain, class, decider's kind, decider, tags, final, spare_ms], ...], [[decider's kind, decider, tags, recipients], ...]]
 local function apply_decisions(P, decided)
-  local retention_ms, ended_now, rejected = unpack(decided)
+  local retention_ms, ended_now, rejected = unpack(decided) -- accept.Decided
   local now, sums, ended, spares, hit = now_ms(), {}, {}, {}, {}
   for _, item in ipairs(ended_now) do
-    local id, pool, domain, class, kind, decider, tags, final, spare_ms = unpack(item)
+    local id, pool, domain, class, kind, decider, tags, final, spare_ms = unpack(item) -- accept.Ended
     local field, status = ending_at_acceptance(class, decider)
     count_tags(sums, P, tags, 'queued', -1, field, 1)
     if kind == 'rule' then
@@ -39,7 +39,7 @@ local function apply_decisions(P, decided)
     ended[#ended + 1] = status .. final
   end
   for _, item in ipairs(rejected) do
-    local kind, decider, tags, recipients = unpack(item)
+    local kind, decider, tags, recipients = unpack(item) -- accept.Refused
     count_tags(sums, P, tags, 'rejected', recipients)
     if kind == 'rule' then
       count(sums, P .. 'rule:' .. decider, 'hits', recipients)
@@ -77,8 +77,8 @@ local function refusal(keys, P, session, number, backlog_hard, generation)
   end
 end
 
--- The contents that were put there before a step that refuses them: those that no delivery needs go again. The batch may have run before, or its
--- messages may have come in another one, so only refs and records tell.
+-- The contents that were put there before a step that refuses them: those that no delivery needs go again. The batch
+-- may have run before, or its messages may have come in another one, so only refs and records tell.
 local function drop_contents(P, owners)
   for i = 1, #owners, 2 do
     local message, number = owners[i], 1
@@ -93,21 +93,22 @@ local function drop_contents(P, owners)
   end
 end
 
--- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and events; what ends at once has
--- its counters, events and final status, and, where it is spared, record and content.
--- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same queue; the token is 'a<number>'.
--- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda..., tag..., rule..., spared..., parts...
--- ARGV[1]: msgpack [session, number, backlog_hard, generation, queues, records, refs, tags, accepted, part keys, owners, decided]
---   queues: [[pool, domain, [due, id, due, id, ...], how many of the first are to be claimed], ...]; records: [id, record, ...]; refs: [message, n, ...]; tags: [tag, n, ...];
---   owners: [message, recipients, ...] of the contents; decided: [] = nothing was ended or refused, see above
--- ARGV[2]: the events, framed. ARGV[3...]: message id, content, ...; none where a command before the step put them there, in one transaction with it.
+-- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and
+-- events; what ends at once has its counters, events and final status, and, where it is spared, record and content.
+-- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same
+-- queue; the token is 'a<number>'.
+-- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda...,
+-- tag..., rule..., spared..., parts...
+-- ARGV[1]: msgpack of accept.Batch (see accept.py, whose fields a test compares with the locals here).
+-- ARGV[2]: the events, framed. ARGV[3...]: message id, content, ...; none where a command before the step put them
+-- there, in one transaction with it.
 -- Answers [OK, how many were claimed of each queue, ...],
 -- DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
 -- RULES (decided by a rule table below the barrier; the number is not used up).
 local function accept(keys, argv)
   local P = prefix_of(keys[1], 'lane')
   local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, parts, owners, decided =
-    unpack(cmsgpack.unpack(argv[1]))
+    unpack(cmsgpack.unpack(argv[1])) -- accept.Batch
   local refused = refusal(keys, P, session, number, backlog_hard, generation)
   if refused then
     drop_contents(P, owners)
@@ -126,7 +127,7 @@ local function accept(keys, argv)
   end
   local pools, answer, holds, waiting, now = {}, { 'OK' }, {}, false, now_ms()
   for at, queue in ipairs(queues) do
-    local pool, domain, entries, take = unpack(queue)
+    local pool, domain, entries, take = unpack(queue) -- accept.Queue
     local due = P .. 'due:' .. pool .. ':' .. domain
     if take > 0 and redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1)[1] then
       take = 0

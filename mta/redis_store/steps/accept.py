@@ -1,7 +1,7 @@
 """The accept step as it is sent: a batch of messages, and the decisions about them, as keys and arguments."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -9,15 +9,72 @@ from mta.model.entries import framed
 from mta.model.events import EventType, recipient_event
 from mta.model.ids import DeliveryId, delivery_id
 from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient, Record
-from mta.ports.content import Placed
+from mta.ports.content import PlacedContent
 from mta.ports.queueing import AcceptanceDecision, DeciderKind, EndedAtAcceptance
 from mta.redis_store import codec, keys
 from mta.redis_store.content import StoredContent
 
-_KEYS: Final = (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events", b"spares", b"pools", b"cancels")
+KEYS: Final = (b"lane", b"ingest", b"rec", b"content", b"refs", b"count", b"events", b"spares", b"pools", b"cancels")
 _RECEPTION: Final = EventType.RECEPTION  # to look a member up at its class takes ten times as long
 _NOBODY: Final[Mapping[int, EndedAtAcceptance]] = {}
 _RULE: Final = DeciderKind.RULE
+
+
+class Batch(NamedTuple):
+    """The packed argument of the step: its fields in the order in which accept.lua reads them."""
+
+    session: str
+    number: int
+    backlog_hard: int  # stream entries, 0 = no limit
+    generation: int  # of the rules that were asked, -1 = none were
+    queues: Sequence["Queue"]
+    records: Sequence[Any]  # delivery, record, ...
+    refs: Sequence[Any]  # message, deliveries that need its content, ...; absent = 1
+    tags: Sequence[Any]  # tag, deliveries, ...
+    accepted: int
+    parts: Sequence[Any]  # keys of contents that were put there in pieces
+    owners: Sequence[Any]  # of contents: message, recipients, ...
+    decided: "Decided | tuple[()]"  # () = nothing was ended or refused
+
+
+class Queue(NamedTuple):
+    """The deliveries of one queue."""
+
+    pool: str
+    domain: str
+    entries: Sequence[Any]  # due, delivery, ...
+    take: int  # how many of the first are to be claimed
+
+
+class Decided(NamedTuple):
+    """The decisions about the batch."""
+
+    retention_ms: int
+    ended_now: Sequence["Ended"]
+    rejected: Sequence["Refused"]
+
+
+class Ended(NamedTuple):
+    """A delivery that ends in the step that accepts it."""
+
+    id: Any
+    pool: str
+    domain: str
+    class_: str
+    kind: str  # of the decider
+    decider: str
+    tags: Sequence[str]
+    final: Any
+    spare_ms: int
+
+
+class Refused(NamedTuple):
+    """A message that is not accepted at all."""
+
+    kind: str  # of the decider
+    decider: str
+    tags: Sequence[str]
+    recipients: int
 
 
 class _Queue:
@@ -54,7 +111,7 @@ class AcceptStep:
         self._owners: list[msgspec.Raw | int] = []  # of contents: message, recipients, message, ...
         self.contents: list[bytes] = []  # message, content, message, ...
         self._pending: list[bytes] = []
-        self._ended: list[tuple[Any, ...]] = []
+        self._ended: list[Ended] = []
         self._rules: set[str] = set()  # that ended something
 
     async def add(self, message: NewMessage) -> None:
@@ -78,7 +135,7 @@ class AcceptStep:
             self._tags[tag] = self._tags.get(tag, 0) + recipients
 
     def _add_deliveries(
-        self, message: NewMessage, placed: Placed | None, ended: Mapping[int, EndedAtAcceptance]
+        self, message: NewMessage, placed: PlacedContent | None, ended: Mapping[int, EndedAtAcceptance]
     ) -> None:
         """`placed` is None where nobody needs the content, nor a record."""
         pool, due, in_pieces = message.pool, message.due_at, placed is not None and bool(placed.pending)
@@ -121,7 +178,19 @@ class AcceptStep:
             self._rules.add(decider)
         self._events.append(end.event)
         final = codec.lua_text(end.final)
-        self._ended.append((name, message.pool, domain, end.ended, kind, decider, message.tags, final, end.spare_ms))
+        self._ended.append(
+            Ended(
+                id=name,
+                pool=message.pool,
+                domain=domain,
+                class_=end.ended,
+                kind=kind,
+                decider=decider,
+                tags=message.tags,
+                final=final,
+                spare_ms=end.spare_ms,
+            )
+        )
 
     def _add_event(self, message: NewMessage, delivery: DeliveryId, recipient: Recipient) -> None:
         at, due = message.accepted_at, message.due_at
@@ -137,21 +206,22 @@ class AcceptStep:
         many deliveries of a queue the step may claim."""
         rejected = self._decision.rejected.values()
         events = [*self._events, *(event for one in rejected for event in one.events)]
-        refused = [(*one.by, one.tags, len(one.events)) for one in rejected]
+        refused = [Refused(*one.by, tags=one.tags, recipients=len(one.events)) for one in rejected]
+        queues = [Queue(*key, queue.entries(), reserved.get(queue.key, 0)) for key, queue in self._queues.items()]
         blob = codec.encode(
-            (
-                session,
-                number,
-                backlog_hard,
-                self._decision.generation,
-                [(*key, queue.entries(), reserved.get(queue.key, 0)) for key, queue in self._queues.items()],
-                self._records,
-                self._refs,
-                [item for pair in self._tags.items() for item in pair],
-                self._accepted,
-                [codec.lua_text(key) for key in self._pending],
-                self._owners,
-                (retention_ms, self._ended, refused) if self._ended or refused else (),
+            Batch(
+                session=session,
+                number=number,
+                backlog_hard=backlog_hard,
+                generation=self._decision.generation,
+                queues=queues,
+                records=self._records,
+                refs=self._refs,
+                tags=[item for pair in self._tags.items() for item in pair],
+                accepted=self._accepted,
+                parts=[codec.lua_text(key) for key in self._pending],
+                owners=self._owners,
+                decided=Decided(retention_ms, self._ended, refused) if self._ended or refused else (),
             )
         )
         return [blob, framed(events)]
@@ -162,7 +232,7 @@ class AcceptStep:
         rejected = self._decision.rejected.values()
         tags = {*self._tags, *(tag for one in rejected for tag in one.tags)}
         rules = {*self._rules, *(one.by.id for one in rejected if one.by.kind is _RULE)}
-        found = [prefix + name for name in _KEYS]
+        found = [prefix + name for name in KEYS]
         found += [keys.claimed_key(prefix, session.encode()), prefix + b"holders"]
         found += [keys.due_key(prefix, pool.encode(), domain.encode()) for pool, domain in self._queues]
         found += [keys.agenda_key(prefix, pool.encode()) for pool in {pool for pool, _ in self._queues}]
@@ -173,7 +243,7 @@ class AcceptStep:
         return found
 
 
-def _record(message: NewMessage, address: str, placed: Placed) -> Record:
+def _record(message: NewMessage, address: str, placed: PlacedContent) -> Record:
     return Record(
         message.sender,
         address,

@@ -9,7 +9,15 @@ local function agenda(keys, argv)
   local answer = { argv[2] }
   for i = 3, #argv do
     local rows = redis.call(
-      'ZRANGE', P .. 'agenda:' .. argv[i], '-inf', now + AHEAD_MS, 'BYSCORE', 'LIMIT', 0, argv[1], 'WITHSCORES'
+      'ZRANGE',
+      P .. 'agenda:' .. argv[i],
+      '-inf',
+      now + AHEAD_MS,
+      'BYSCORE',
+      'LIMIT',
+      0,
+      argv[1],
+      'WITHSCORES'
     )
     for r = 1, #rows, 2 do
       answer[#answer + 1] = argv[i]
@@ -26,8 +34,9 @@ redis.register_function { function_name = STEP .. 'agenda', callback = agenda, f
 -- Never leaves a delivery in neither, nor an agenda that is later than its queue.
 -- KEYS: lane, claimed, rec, ingest, holders, content, parked, count, then due and agenda of each queue.
 -- ARGV: session, number, most bytes, now (Unix ms), pool, domain, most, pool, domain, most, ...
--- Answers [token, [pool, domain, id, record, content, id, ...], ...]; content is false when it is in parts, 'x' when the
--- delivery is to be canceled (who held it then is gone); or LOST (the session is dead), LATE (this number was recalled). Numbers rise; one claim of a session is under way in a lane.
+-- Answers [token, [pool, domain, id, record, content, id, ...], ...]; content is false when it is in parts, 'x' when
+-- the delivery is to be canceled (who held it then is gone); or LOST (the session is dead), LATE (this number was
+-- recalled). Numbers rise; one claim of a session is under way in a lane.
 local function claim(keys, argv)
   local P = prefix_of(keys[1], 'lane')
   local claimed, now, room = P .. 'claimed:' .. argv[1], tonumber(argv[4]), tonumber(argv[3])
@@ -106,12 +115,19 @@ local function bar(P, session)
   end
 end
 
--- reclaim: what a dead session held is due again. KEYS: lane, claimed, rec, ingest, holders. ARGV: session, most, now (Unix ms)
+-- reclaim: what a dead session held is due again. KEYS: lane, claimed, rec, ingest, holders. ARGV: session, most, now
+-- (Unix ms)
 -- Answers how many; at 0 the session holds nothing here any more.
 local function reclaim(keys, argv)
   local P = prefix_of(keys[1], 'lane')
   bar(P, argv[1])
-  return give_back(P, keys[2], redis.call('HRANDFIELD', keys[2], tonumber(argv[2]), 'WITHVALUES'), true, tonumber(argv[3]))
+  return give_back(
+    P,
+    keys[2],
+    redis.call('HRANDFIELD', keys[2], tonumber(argv[2]), 'WITHVALUES'),
+    true,
+    tonumber(argv[3])
+  )
 end
 
 redis.register_function { function_name = STEP .. 'reclaim', callback = reclaim, flags = { 'allow-oom' } }

@@ -1,7 +1,9 @@
 -- Limits of a pool and domain, exact over all processes. KEYS: slots or rate, both of `fg:{limits:<pool>:<domain>}:`.
 
--- limits_hold: makes a session's connection slots `wanted`, never more than `limit` in all, never fewer than are in use.
--- It says how many they are, not how many more, so it may be repeated. ARGV: session, limit, wanted, least. Answers how many.
+-- limits_hold: makes a session's connection slots `wanted`, never more than `limit` in all, never fewer than are in
+-- use.
+-- It says how many they are, not how many more, so it may be repeated. ARGV: session, limit, wanted, least. Answers how
+-- many.
 local function limits_hold(keys, argv)
   local others, rows = 0, redis.call('HGETALL', keys[1])
   for i = 1, #rows, 2 do
@@ -31,7 +33,13 @@ local function limits_tokens(keys, argv)
   local many = 0
   if first <= now + 1000 then
     many = math.min(most, math.floor((now + 1000 - first) / interval) + 1)
-    redis.call('SET', keys[1], string.format('%.3f', first + many * interval), 'PX', math.ceil(first + many * interval - now) + 60000)
+    redis.call(
+      'SET',
+      keys[1],
+      string.format('%.3f', first + many * interval),
+      'PX',
+      math.ceil(first + many * interval - now) + 60000
+    )
   end
   return { tostring(now), string.format('%.3f', first), many }
 end

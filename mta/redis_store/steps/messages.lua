@@ -22,11 +22,16 @@ local function message_read(keys, argv)
   return answer
 end
 
-redis.register_function { function_name = STEP .. 'message_read', callback = message_read, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function {
+  function_name = STEP .. 'message_read',
+  callback = message_read,
+  flags = { 'no-writes', 'allow-oom' },
+}
 
--- message_places: where deliveries with a record are. KEYS: lane. ARGV: id, domain, rule, stage, uncertain, ...; `rule` is
--- the one that intercepted it, '' = it lives. Answers [[kind, pool, source, due, asked], ...]: kind is due, held (source:
--- the pause), parked, claimed (source: the session), spared (source: the rule), or '' when it is in none of these.
+-- message_places: where deliveries with a record are. KEYS: lane. ARGV: id, domain, rule, stage, uncertain, ...; `rule`
+-- is the one that intercepted it, '' = it lives. Answers [[kind, pool, source, due, asked], ...]: kind is due, held
+-- (source: the pause), parked, claimed (source: the session), spared (source: the rule), or '' when it is in none of
+-- these.
 local function message_places(keys, argv)
   local P = prefix_of(keys[1], 'lane')
   local pools, pauses = redis.call('SMEMBERS', P .. 'pools'), redis.call('SMEMBERS', P .. 'pauses')
@@ -82,20 +87,26 @@ local function message_places(keys, argv)
   return answer
 end
 
-redis.register_function { function_name = STEP .. 'message_places', callback = message_places, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function {
+  function_name = STEP .. 'message_places',
+  callback = message_places,
+  flags = { 'no-writes', 'allow-oom' },
+}
 
--- cancel: ends what still waits where it was seen, as canceled or expired, and marks what is claimed: its worker, or whoever claims it after that
--- one's death, ends it. What a rule spared stays intercepted and is let go. Never leaves a mark on what has ended, and
--- touches nothing that has moved, or has another record, since it was read.
--- KEYS: lane, rec, content, refs, count, events, cancels, parked, pauses, spares, then claimed, due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [now, retention_ms, class, items]; an item is an array in the order of the locals below.
+-- cancel: ends what still waits where it was seen, as canceled or expired, and marks what is claimed: its worker, or
+-- whoever claims it after that one's death, ends it. What a rule spared stays intercepted and is let go. Never leaves a
+-- mark on what has ended, and touches nothing that has moved, or has another record, since it was read.
+-- KEYS: lane, rec, content, refs, count, events, cancels, parked, pauses, spares, then claimed, due, agenda, held,
+-- spared, tag and rule keys.
+-- ARGV[1]: msgpack of messages.Batch (steps/messages.py).
 -- Answers one of C (ended), A (its worker is asked), S (no longer spared), M (it has moved: look again) for each item.
 local function cancel(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local asked_at, retention_ms, as, items = unpack(cmsgpack.unpack(argv[1]))
+  local asked_at, retention_ms, as, items = unpack(cmsgpack.unpack(argv[1])) -- messages.Batch
   local rec, cancels = P .. 'rec', P .. 'cancels'
   local answer, gone, ended, events, sums = {}, {}, {}, {}, {}
   for i, item in ipairs(items) do
+    -- messages.Item
     local id, kind, pool, domain, source, record, tags, event, final, stage, uncertain, left_rule = unpack(item)
     local member = id .. pool .. '|' .. domain
     answer[i] = 'M'

@@ -1,4 +1,5 @@
--- lease: a lane's journal. KEYS: owner, position (of `fg:{journal}:`). ARGV: lane, journal, lease ms ('0' gives it back). Answers [1 or 0, position].
+-- lease: a lane's journal. KEYS: owner, position (of `fg:{journal}:`). ARGV: lane, journal, lease ms ('0' gives it
+-- back). Answers [1 or 0, position].
 local function lease(keys, argv)
   local lane, journal, ms, now = argv[1], argv[2], tonumber(argv[3]), now_ms()
   local known = redis.call('HGET', keys[1], lane)
@@ -19,7 +20,8 @@ end
 
 redis.register_function { function_name = STEP .. 'lease', callback = lease, flags = { 'allow-oom' } }
 
--- journaled: all up to `position` is durable, if the lane is still this journal's. KEYS: owner, position. ARGV: lane, journal, position
+-- journaled: all up to `position` is durable, if the lane is still this journal's. KEYS: owner, position. ARGV: lane,
+-- journal, position
 local function journaled(keys, argv)
   local known = redis.call('HGET', keys[1], argv[1])
   if not known or string.match(known, '^([^|]*)|') ~= argv[2] then

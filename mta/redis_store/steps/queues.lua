@@ -14,15 +14,20 @@ local function oldest_of(ids, known)
   return known
 end
 
--- queue_counts: what waits in each of some queues. KEYS: lane, rec, due, due, ... ARGV: now, sample.
+-- queue_counts: what waits in each of some queues. KEYS: lane, rec, due, due, ... ARGV: now, sample, most.
+-- Once it has read `most` ids it ends, with the queues that it has counted: long queues are counted few at a time.
 -- The oldest is looked for among the `sample` deliveries that are due first and as many that are due last: all of them
 -- where there are no more. Answers [[deliveries, due now, when the first is due, when the oldest was accepted,
 -- record of the first or ''], ...].
 local function queue_counts(keys, argv)
-  local sample, rows = tonumber(argv[2]), {}
+  local sample, most, rows, read = tonumber(argv[2]), tonumber(argv[3]), {}, 0
   for i = 3, #keys do
+    if read >= most then
+      break
+    end
     local due = keys[i]
     local many = redis.call('ZCARD', due)
+    read = read + math.min(many, 2 * sample)
     if many == 0 then
       rows[#rows + 1] = { 0, 0, 0, 0, '' }
     else
@@ -32,7 +37,11 @@ local function queue_counts(keys, argv)
         oldest = oldest_of(redis.call('ZRANGE', due, math.max(sample, many - sample), -1), oldest)
       end
       rows[#rows + 1] = {
-        many, redis.call('ZCOUNT', due, '-inf', argv[1]), first[2], oldest, redis.call('HGET', keys[2], first[1]) or '',
+        many,
+        redis.call('ZCOUNT', due, '-inf', argv[1]),
+        first[2],
+        oldest,
+        redis.call('HGET', keys[2], first[1]) or '',
       }
     end
   end
@@ -59,5 +68,13 @@ local function held_queues(keys, argv)
   return answer
 end
 
-redis.register_function { function_name = STEP .. 'queue_counts', callback = queue_counts, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function { function_name = STEP .. 'held_queues', callback = held_queues, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function {
+  function_name = STEP .. 'queue_counts',
+  callback = queue_counts,
+  flags = { 'no-writes', 'allow-oom' },
+}
+redis.register_function {
+  function_name = STEP .. 'held_queues',
+  callback = held_queues,
+  flags = { 'no-writes', 'allow-oom' },
+}

@@ -1,4 +1,5 @@
--- The rule table and the sessions that confirm it. One session's value: msgpack [generation, change, seq, dead, confirmed_at, about, metrics].
+-- The rule table and the sessions that confirm it. One session's value: msgpack [generation, change, seq, dead,
+-- confirmed_at, about, metrics].
 
 local function head_of(P)
   local head = redis.call('HMGET', P .. 'head', 'generation', 'change')
@@ -54,7 +55,7 @@ end
 local function remember_removed(P, id, rule, at, retention_ms)
   local removed = P .. 'removed:' .. id
   redis.call('HSET', removed, 'rule', rule, 'at', at)
-  for _, name in ipairs({ 'effects', 'sweeps' }) do
+  for _, name in ipairs { 'effects', 'sweeps' } do
     local known = redis.call('HGET', P .. name, id)
     if known then
       redis.call('HSET', removed, name, known)
@@ -67,8 +68,8 @@ end
 -- rules_change: puts or removes a rule if it is still as the caller saw it; moves the head, audits, publishes.
 -- Never leaves a moved head without the change that moved it. Answers [generation, [session, ...]]: the new head's, and
 -- the wait set: the sessions registered at that moment; false: the rule has changed meanwhile; -1: there are too many.
--- What is removed can be accounted for a while longer. KEYS: head, table, ids, changes, sessions, past (of the rule), effects,
--- sweeps, removed (the rule).
+-- What is removed can be accounted for a while longer. KEYS: head, table, ids, changes, sessions, past (of the rule),
+-- effects, sweeps, removed (the rule).
 -- ARGV: op, change id, rule id, rule as seen ('' = not there), identity as seen, identity, rule without its generation,
 -- by, at (Unix ms), most rules, how long what is removed is remembered (ms).
 local function rules_change(keys, argv)
@@ -91,7 +92,26 @@ local function rules_change(keys, argv)
     redis.call('HDEL', P .. 'effects', id)
     redis.call('HDEL', P .. 'sweeps', id)
   end
-  redis.call('XADD', P .. 'changes', 'MAXLEN', '~', 20000, generation .. '-0', 'op', op, 'change', change, 'id', id, 'rule', rule, 'by', by, 'at', at)
+  redis.call(
+    'XADD',
+    P .. 'changes',
+    'MAXLEN',
+    '~',
+    20000,
+    generation .. '-0',
+    'op',
+    op,
+    'change',
+    change,
+    'id',
+    id,
+    'rule',
+    rule,
+    'by',
+    by,
+    'at',
+    at
+  )
   move_head(P, generation, change)
   return { generation, living_sessions(P) }
 end
@@ -118,8 +138,8 @@ local function generation_of(changes, change)
   end
 end
 
--- rules_change_once: as rules_change, for a change that may have been made already. Then it is not made again: the answer is its
--- generation, and the sessions that are registered now.
+-- rules_change_once: as rules_change, for a change that may have been made already. Then it is not made again: the
+-- answer is its generation, and the sessions that are registered now.
 local function rules_change_once(keys, argv)
   local P = prefix_of(keys[1], 'head')
   local generation = generation_of(P .. 'changes', argv[2])
@@ -131,7 +151,11 @@ local function rules_change_once(keys, argv)
   return { generation, living_sessions(P) }
 end
 
-redis.register_function { function_name = STEP .. 'rules_change_once', callback = rules_change_once, flags = { 'allow-oom' } }
+redis.register_function {
+  function_name = STEP .. 'rules_change_once',
+  callback = rules_change_once,
+  flags = { 'allow-oom' },
+}
 
 -- rules_load: head and table at one moment. KEYS: head, table. Answers [generation, change, [rule id, rule, ...]].
 local function rules_load(keys, argv)
@@ -144,7 +168,8 @@ redis.register_function { function_name = STEP .. 'rules_load', callback = rules
 -- Cancellations that one confirmation may hear of; more are handed out first, without registering.
 local MOST_CANCELS = 5000
 
--- What was canceled beyond the entry `seen` ('' = from now on): the last entry, [message, ...], whether there may be more.
+-- What was canceled beyond the entry `seen` ('' = from now on): the last entry, [message, ...], whether there may be
+-- more.
 local function canceled_since(cancels, seen)
   local entries, messages = {}, {}
   if seen ~= '' then
@@ -172,9 +197,12 @@ local function note_build(P, session, build)
   end
 end
 
--- rules_confirm: compares and registers in one step. KEYS: head, sessions, changes, cancels, builds, then past (of each rule listed).
--- ARGV: session, seq, generation, change, about, metrics, last entry of `cancels` heard of ('' = none), build, then rule, delivery, entry, ... of what is past its dot.
--- Answers [OK, last entry, [message canceled, ...]] | [LOST] | [BEHIND, generation, change, [change entry, ...]] | [RELOAD, generation, change] |
+-- rules_confirm: compares and registers in one step. KEYS: head, sessions, changes, cancels, builds, then past (of each
+-- rule listed).
+-- ARGV: session, seq, generation, change, about, metrics, last entry of `cancels` heard of ('' = none), build, then
+-- rule, delivery, entry, ... of what is past its dot.
+-- Answers [OK, last entry, [message canceled, ...]] | [LOST] | [BEHIND, generation, change, [change entry, ...]] |
+-- [RELOAD, generation, change] |
 -- [MORE, last entry, [message canceled, ...]]: ask on from there; only OK has written.
 local function rules_confirm(keys, argv)
   local P = prefix_of(keys[1], 'head')
@@ -210,7 +238,12 @@ local function rules_confirm(keys, argv)
     -- A question that is asked again, because its answer was lost, moves the number too: who observes sees a life.
     seq = math.max(seq, cmsgpack.unpack(known)[3] + 1)
   end
-  redis.call('HSET', P .. 'sessions', session, cmsgpack.pack({ generation, change, seq, false, now_ms(), argv[5], argv[6] }))
+  redis.call(
+    'HSET',
+    P .. 'sessions',
+    session,
+    cmsgpack.pack { generation, change, seq, false, now_ms(), argv[5], argv[6] }
+  )
   note_build(P, session, argv[8])
   for i = 9, #argv, 3 do
     local past = P .. 'past:' .. argv[i]
@@ -222,8 +255,9 @@ end
 
 redis.register_function { function_name = STEP .. 'rules_confirm', callback = rules_confirm, flags = { 'allow-oom' } }
 
--- rules_cannot_read: a session lives, and confirms nothing because it cannot read a rule in force (its build says which): what
--- it confirmed before stays as it was. KEYS: head, sessions, builds. ARGV: session, seq, about, metrics, build. Answers OK | LOST.
+-- rules_cannot_read: a session lives, and confirms nothing because it cannot read a rule in force (its build says
+-- which): what it confirmed before stays as it was. KEYS: head, sessions, builds. ARGV: session, seq, about, metrics,
+-- build. Answers OK | LOST.
 local function rules_cannot_read(keys, argv)
   local P = prefix_of(keys[1], 'head')
   local session, seq = argv[1], tonumber(argv[2])
@@ -237,14 +271,24 @@ local function rules_cannot_read(keys, argv)
   if dead or not known and seq > 1 then
     return 'LOST'
   end
-  redis.call('HSET', P .. 'sessions', session, cmsgpack.pack({ generation, change, seq, false, confirmed_at, argv[3], argv[4] }))
+  redis.call(
+    'HSET',
+    P .. 'sessions',
+    session,
+    cmsgpack.pack { generation, change, seq, false, confirmed_at, argv[3], argv[4] }
+  )
   note_build(P, session, argv[5])
   return 'OK'
 end
 
-redis.register_function { function_name = STEP .. 'rules_cannot_read', callback = rules_cannot_read, flags = { 'allow-oom' } }
+redis.register_function {
+  function_name = STEP .. 'rules_cannot_read',
+  callback = rules_cannot_read,
+  flags = { 'allow-oom' },
+}
 
--- rules_cancel: tells every session with its next confirmation that a message is canceled. KEYS: head, cancels. ARGV: message
+-- rules_cancel: tells every session with its next confirmation that a message is canceled. KEYS: head, cancels. ARGV:
+-- message
 local function rules_cancel(keys, argv)
   redis.call('XADD', keys[2], 'MAXLEN', '~', 100000, '*', 'm', argv[1])
   redis.call('PUBLISH', 'fg:head', 'cancel')
@@ -253,7 +297,8 @@ end
 
 redis.register_function { function_name = STEP .. 'rules_cancel', callback = rules_cancel, flags = { 'allow-oom' } }
 
--- session_dead: gives a session up, if it stood still at `seq` ('' = its process was reaped). KEYS: head, sessions. ARGV: session, seq
+-- session_dead: gives a session up, if it stood still at `seq` ('' = its process was reaped). KEYS: head, sessions.
+-- ARGV: session, seq
 local function session_dead(keys, argv)
   local known = redis.call('HGET', keys[2], argv[1])
   if not known then
@@ -284,7 +329,8 @@ end
 
 redis.register_function { function_name = STEP .. 'past_settled', callback = past_settled, flags = { 'allow-oom' } }
 
--- take_sweep: one owner for the sweep of a rule; none for one that was removed. KEYS: head, sweeps, table. ARGV: rule id, owner, lease ms, state (msgpack)
+-- take_sweep: one owner for the sweep of a rule; none for one that was removed. KEYS: head, sweeps, table. ARGV: rule
+-- id, owner, lease ms, state (msgpack)
 -- The value is "<owner>|<until>|<state>"; answers 1 when the sweep is the owner's, and then the state is saved.
 local function take_sweep(keys, argv)
   if redis.call('HEXISTS', keys[3], argv[1]) == 0 then
@@ -305,7 +351,8 @@ end
 
 redis.register_function { function_name = STEP .. 'take_sweep', callback = take_sweep, flags = { 'allow-oom' } }
 
--- save_effect: the latest generation of a rule that is known to be effective. KEYS: head, effects. ARGV: rule id, generation, effect
+-- save_effect: the latest generation of a rule that is known to be effective. KEYS: head, effects. ARGV: rule id,
+-- generation, effect
 local function save_effect(keys, argv)
   local known = redis.call('HGET', keys[2], argv[1])
   if known and tonumber(string.match(known, '^(%d+)|')) >= tonumber(argv[2]) then

@@ -1,8 +1,8 @@
 -- After a failover that lost changes of the rule table: how it came to where it is, and how what was lost is put again.
 
 -- rules_trail: the oldest change that is kept, then those from generation `since` on. KEYS: head, changes. ARGV: since
--- Answers [generation up to which lost changes were put again, generation, change id, was, ...]; `was` is the generation
--- that a rule put again had before, 0 = an order.
+-- Answers [generation up to which lost changes were put again, generation, change id, was, ...]; `was` is the
+-- generation that a rule put again had before, 0 = an order.
 local function rules_trail(keys, argv)
   local trail = { tonumber(redis.call('HGET', keys[1], 'regained') or 0) }
   local function add(entries)
@@ -20,10 +20,10 @@ end
 
 redis.register_function { function_name = STEP .. 'rules_trail', callback = rules_trail, flags = { 'no-writes' } }
 
--- rules_regain: puts again, by id, rules that a failover lost, and never uses a generation again that was lost. All of it
--- or, where a rule is not as the caller saw it, nothing. KEYS: head, table, ids, changes, past (of each rule).
--- ARGV: generation lost, change id, 1 = these are the last, at (Unix ms), then per change: op (put, or regain: no rule), id,
--- rule as seen, identity as seen, identity, rule without its generation, was.
+-- rules_regain: puts again, by id, rules that a failover lost, and never uses a generation again that was lost. All of
+-- it or, where a rule is not as the caller saw it, nothing. KEYS: head, table, ids, changes, past (of each rule).
+-- ARGV: generation lost, change id, 1 = these are the last, at (Unix ms), then per change: op (put, or regain: no
+-- rule), id, rule as seen, identity as seen, identity, rule without its generation, was.
 -- Answers 1; 0: something has changed meanwhile; 2: another process has regained that far already.
 local function rules_regain(keys, argv)
   local P = prefix_of(keys[1], 'head')
@@ -43,7 +43,28 @@ local function rules_regain(keys, argv)
     if argv[i] == 'put' then
       write_rule(P, argv[i + 1], rule, argv[i + 3], argv[i + 4])
     end
-    redis.call('XADD', P .. 'changes', 'MAXLEN', '~', 20000, generation .. '-0', 'op', argv[i], 'change', id, 'id', argv[i + 1], 'rule', rule, 'by', 'failover', 'at', at, 'was', argv[i + 6])
+    redis.call(
+      'XADD',
+      P .. 'changes',
+      'MAXLEN',
+      '~',
+      20000,
+      generation .. '-0',
+      'op',
+      argv[i],
+      'change',
+      id,
+      'id',
+      argv[i + 1],
+      'rule',
+      rule,
+      'by',
+      'failover',
+      'at',
+      at,
+      'was',
+      argv[i + 6]
+    )
   end
   if last == '1' then
     redis.call('HSET', keys[1], 'regained', lost)

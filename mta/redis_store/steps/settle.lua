@@ -1,15 +1,18 @@
--- The server looks at all KEYS before a step runs, so during a slot migration claim and settle fail cleanly by themselves.
+-- The server looks at all KEYS before a step runs, so during a slot migration claim and settle fail cleanly by
+-- themselves.
 
 -- settle: ends claims. Never leaves a delivery both claimed and elsewhere, nor a counter or an event without its state.
--- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [session, retention_ms, [hold, ...], [kind, ...], [class, many, [tag, many, ...], ...], holds, kinds, others, shared]. A hold is what stands
---   in `claimed`; a kind is an array, see PLAIN and the locals of `other_end`; `holds` and `kinds` tell each delivery's. What the kinds marked plain
---   change in the counters is said for all of them together. others: number of a delivery (from 1) -> [due, record, late event] where it has any. shared: [digest, what final statuses name by it, ...].
--- ARGV[2]: the events, framed; an empty one is none. ARGV[3]: the ids, one behind the other. ARGV[4]: msgpack [tags of each].
+-- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held,
+-- spared, tag and rule keys.
+-- ARGV[1]: msgpack of settle.Batch (see settle.py, whose fields a test compares with the locals here).
+-- ARGV[2]: the events, framed; an empty one is none. ARGV[3]: the ids, one behind the other. ARGV[4]: msgpack [tags of
+-- each].
 -- ARGV[5...]: the final status of each, '' = it does not end.
--- Answers a letter for each delivery: O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is to be canceled).
+-- Answers a letter for each delivery: O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is
+-- to be canceled).
 
--- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered, with the status `final`.
+-- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered,
+-- with the status `final`.
 local function late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, final, shared)
   for back = 0, math.ceil(retention_ms / 3600000) do
     local key = P .. 'ended:' .. (math.floor(now / 3600000) - back)
@@ -65,13 +68,15 @@ local function framed_at(framed, place)
   return string.sub(framed, at, at + size - 1)
 end
 
--- The event as one that came late. It is an array (three bytes) whose first item is its type, a string with one byte before it.
+-- The event as one that came late. It is an array (three bytes) whose first item is its type, a string with one byte
+-- before it.
 local function as_late(event)
   return string.sub(event, 1, 3) .. '\171LateOutcome' .. string.sub(event, 5 + string.byte(event, 4) % 32)
 end
 
 local NOTHING_ELSE = { 0, '', '' }
-local PLAIN, MOVE, CLASS, GENERATION, DELIVERED_LATE, AGAIN, TOLD_LATE, TOLD = 1, 2, 3, 5, 8, 12, 14, 15 -- places in a kind
+local PLAIN, MOVE, CLASS, GENERATION, DELIVERED_LATE, AGAIN, TOLD_LATE, TOLD = 1, 2, 3, 5, 8, 12, 14, 15 -- settle.Kind
+local LATE_EVENT = 3 -- settle.Other
 
 -- Most steps need no delivery's own tags.
 local function tags_of(step, i)
@@ -85,17 +90,28 @@ end
 
 -- The claim is another's by now, or nobody's.
 local function stale(step, i, id, kind, other)
-  if not kind[TOLD_LATE] and other[3] == '' then
+  if not kind[TOLD_LATE] and other[LATE_EVENT] == '' then
     return
   end
   if kind[AGAIN] and (kind[MOVE] == 'q' or ended_as(step.P, step.now, id) == string.sub(kind[CLASS], 1, 1)) then
     return
   end
-  local event = kind[TOLD_LATE] and as_late(framed_at(step.argv[2], i)) or other[3]
+  local event = kind[TOLD_LATE] and as_late(framed_at(step.argv[2], i)) or other[LATE_EVENT]
   step.late_events[#step.late_events + 1] = framed_event(event)
   if kind[DELIVERED_LATE] then
     local pool, domain = queue_of(step, i)
-    late_delivered(step.P, step.now, step.retention_ms, step.sums, id, pool, domain, tags_of(step, i), step.argv[4 + i], step.shared)
+    late_delivered(
+      step.P,
+      step.now,
+      step.retention_ms,
+      step.sums,
+      id,
+      pool,
+      domain,
+      tags_of(step, i),
+      step.argv[4 + i],
+      step.shared
+    )
   end
 end
 
@@ -109,8 +125,10 @@ end
 
 -- Any other way out.
 local function other_end(step, i, id, kind, other)
+  -- settle.Kind
   local _, move, class, stage, _, rule, uncertain, _, deferred, past_dot_of, left_rule, _, spare_ms = unpack(kind)
-  local P, now, sums, due, record = step.P, step.now, step.sums, other[1], other[2]
+  local due, record = unpack(other) -- settle.Other
+  local P, now, sums = step.P, step.now, step.sums
   local tags, pool, domain = tags_of(step, i), queue_of(step, i)
   local of_rule = P .. 'rule:' .. rule
   step.unclaim[#step.unclaim + 1] = id
@@ -241,6 +259,7 @@ end
 
 local function settle(keys, argv)
   local P, now = prefix_of(keys[1], 'lane'), now_ms()
+  -- settle.Batch
   local session, retention_ms, holds, kinds, plain, hold_of, kind_of, others, shared = unpack(cmsgpack.unpack(argv[1]))
   local claimed, cancels, ids = P .. 'claimed:' .. session, P .. 'cancels', {}
   for i = 1, #kind_of do
@@ -251,8 +270,22 @@ local function settle(keys, argv)
   local held = redis.call('HMGET', claimed, unpack(ids))
   local marks = redis.call('EXISTS', cancels) == 1 and redis.call('HMGET', cancels, unpack(ids)) or {}
   local step = {
-    P = P, now = now, retention_ms = retention_ms, argv = argv, hold_of = hold_of, shared = shared, sums = {}, late_events = {},
-    unclaim = {}, gone = {}, ended = {}, records = {}, queues = {}, hit = {}, spares = {}, holds_of = {},
+    P = P,
+    now = now,
+    retention_ms = retention_ms,
+    argv = argv,
+    hold_of = hold_of,
+    shared = shared,
+    sums = {},
+    late_events = {},
+    unclaim = {},
+    gone = {},
+    ended = {},
+    records = {},
+    queues = {},
+    hit = {},
+    spares = {},
+    holds_of = {},
   }
   local answer, left_out, told, as_said = {}, {}, false, true
   for i, id in ipairs(ids) do

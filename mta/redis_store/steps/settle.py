@@ -1,7 +1,8 @@
-"""The settle step as it is sent: what the deliveries of a batch have in common is said once."""
+"""The settle step as it is sent: queues and decisions that deliveries of a batch have in common are sent once."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from mta.model.entries import framed
@@ -11,30 +12,79 @@ from mta.ports.queueing import Move, Settlement
 from mta.redis_store import codec, keys
 
 _MOVES: Final = {Move.END: "e", Move.QUEUE: "q", Move.PARK: "p", Move.HOLD: "h"}
+# The rest of what `_kind` reads, beside what the key of a kind says of move, class and event.
+_DECISION: Final = attrgetter(
+    "stage", "generation", "rule", "uncertain", "delivered_late", "deferred_by_rule", "past_dot_of", "left_rule",
+    "again", "spare_ms",
+)  # fmt: skip
 _END, _QUEUE, _HOLD = Move.END, Move.QUEUE, Move.HOLD
-_KEYS: Final = (b"rec", b"content", b"refs", b"count", b"events", b"parked", b"cancels", b"pauses", b"spares")
+# The first keys of the step, in the order of KEYS in settle.lua; `claimed` is that of the session.
+KEYS: Final = (
+    b"lane", b"claimed", b"rec", b"content", b"refs", b"count", b"events", b"parked", b"cancels", b"pauses", b"spares",
+)  # fmt: skip
 
 
-class _Kind(NamedTuple):
-    """What is decided alike."""
+class Batch(NamedTuple):
+    """The packed argument of the step: its fields in the order in which settle.lua reads them."""
+
+    session: str
+    retention_ms: int
+    holds: list[str]  # "<token>|<pool>|<domain>", as the claims stand in `claimed`
+    kinds: list["Kind"]
+    plain: list[Any]  # class, deliveries, [tag, deliveries, ...], ... of the kinds that are plain
+    hold_of: list[int]  # by delivery: number of its hold, from 1
+    kind_of: list[int]
+    others: dict[int, "Other"]  # by number of a delivery, from 1
+    shared: list[Any]  # digest, what final statuses name by it, ...
+
+
+class Kind(NamedTuple):
+    """A decision that deliveries of a batch have in common."""
+
+    plain: bool  # it ends them without rule, doubt or undo: their counters are changed for all of them together
+    move: str
+    class_: str
+    stage: str
+    generation: int
+    rule: str
+    uncertain: bool
+    delivered_late: bool
+    deferred: bool
+    past_dot_of: Sequence[str]
+    left_rule: str
+    again: bool
+    spare_ms: int
+    told_late: bool  # a lost claim is told by the delivery's event, as LateOutcome
+    told: bool  # it has an event
+
+
+class Other(NamedTuple):
+    """What only some deliveries have."""
+
+    due: int
+    record: Any  # "" = it stays as it is
+    late_event: Any
+
+
+class _Group(NamedTuple):
+    """The deliveries of one kind."""
 
     number: int
-    plain: bool  # it ends for good, and what it changes in the counters can be added up
-    ended: str
-    status: bytes  # what the final status begins with
-    tags: list[str]  # of all its deliveries, one after the other
+    kind: Kind
+    status: bytes  # the beginning of their final status
+    tags: list[str]  # of all of them, one after the other
 
 
 def settle_call(
     prefix: bytes, session: str, retention_ms: int, changes: Sequence[Settlement]
 ) -> tuple[list[bytes], list[bytes]]:
-    """Keys and arguments in the order of settle.lua."""
+    """Keys and arguments of the step."""
     names: set[bytes] = set()
+    named = set[tuple[int, int]]()  # kinds and holds whose keys are among them
     holds: dict[tuple[bytes, QueueKey], int] = {}
-    known: dict[Any, _Kind] = {}
-    kinds: list[Any] = []
+    groups: dict[Any, _Group] = {}
     hold_of, kind_of, finals = list[int](), list[int](), list[bytes]()
-    others: dict[int, Any] = {}
+    others: dict[int, Other] = {}
     shared: dict[bytes, bytes] = {}
     for change in changes:
         ends = change.move is _END
@@ -42,71 +92,94 @@ def settle_call(
             change.rule or change.uncertain or change.left_rule or change.past_dot_of or change.generation >= 0
         )
         if plain and not change.late_event:
-            # Members of an enum go by identity: to hash them would cost more than the rest.
+            # Members of an enum are keyed by identity: hashing them would cost more than the rest.
             key: Any = (id(change.ended), change.late_event, change.delivered_late, change.again, change.event == b"")
         else:
-            key = _decided(change)
-            names.update(_names(prefix, change))
+            key = (id(change.move), id(change.ended), change.late_event is None, change.event == b"", _DECISION(change))
             others[len(kind_of) + 1] = _other(change)
-        kind = known.get(key)
-        if kind is None:
-            decided = _decided(change)
-            kind = known[key] = _Kind(len(known) + 1, plain, decided[1], _status(change), [])
-            kinds.append((plain, *decided))
-        hold_of.append(holds.setdefault((change.token, change.queue), len(holds) + 1))
-        kind_of.append(kind.number)
-        kind.tags.extend(change.tags)
-        finals.append(kind.status + change.final if ends else b"")
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group(len(groups) + 1, _kind(change, plain), _status(change), [])
+        hold = holds.setdefault((change.token, change.queue), len(holds) + 1)
+        if not plain and (pair := (group.number, hold)) not in named:
+            named.add(pair)
+            names.update(_names(prefix, change))
+        hold_of.append(hold)
+        kind_of.append(group.number)
+        group.tags.extend(change.tags)
+        finals.append(group.status + change.final if ends else b"")
         if change.shared is not None:
             shared[change.shared.digest] = change.shared.raw
-    plainly: list[Any] = []
-    for kind in known.values():
-        many = Counter(kind.tags)
+    batch = Batch(
+        session=session,
+        retention_ms=retention_ms,
+        holds=[f"{token.decode()}|{pool}|{domain}" for token, (pool, domain) in holds],
+        kinds=[group.kind for group in groups.values()],
+        plain=_plain_counts(prefix, groups.values(), kind_of, names),
+        hold_of=hold_of,
+        kind_of=kind_of,
+        others=others,
+        shared=codec.pairs(shared),
+    )
+    return _keys(prefix, session, names), _args(batch, changes, finals)
+
+
+def _plain_counts(prefix: bytes, groups: Iterable[_Group], kind_of: list[int], names: set[bytes]) -> list[Any]:
+    """`Batch.plain`; the keys of all tags are added to `names`."""
+    found: list[Any] = []
+    for group in groups:
+        many = Counter(group.tags)
         names.update([keys.tag_key(prefix, tag.encode()) for tag in many])
-        if kind.plain:
-            plainly += (kind.ended, kind_of.count(kind.number), [item for pair in many.items() for item in pair])
-    named = [f"{token.decode()}|{pool}|{domain}" for token, (pool, domain) in holds]
-    blob = codec.encode((session, retention_ms, named, kinds, plainly, hold_of, kind_of, others, codec.pairs(shared)))
-    return (
-        [prefix + b"lane", keys.claimed_key(prefix, session.encode()), *[prefix + name for name in _KEYS], *names],
-        [
-            blob,
-            framed([change.event for change in changes]),
-            b"".join([change.id for change in changes]),
-            codec.encode([change.tags for change in changes]),
-            *finals,
-        ],
+        if group.kind.plain:
+            by_tag = [item for pair in many.items() for item in pair]
+            found += (group.kind.class_, kind_of.count(group.number), by_tag)
+    return found
+
+
+def _keys(prefix: bytes, session: str, names: Iterable[bytes]) -> list[bytes]:
+    lane, _, *rest = KEYS
+    fixed = [prefix + name for name in rest]
+    return [prefix + lane, keys.claimed_key(prefix, session.encode()), *fixed, *names]
+
+
+def _args(batch: Batch, changes: Sequence[Settlement], finals: list[bytes]) -> list[bytes]:
+    return [
+        codec.encode(batch),
+        framed([change.event for change in changes]),
+        b"".join([change.id for change in changes]),
+        codec.encode([change.tags for change in changes]),
+        *finals,
+    ]
+
+
+def _kind(change: Settlement, plain: bool) -> Kind:
+    return Kind(
+        plain=plain,
+        move=_MOVES[change.move],
+        class_=change.ended.value if change.ended is not None else "",
+        stage=change.stage,
+        generation=change.generation,
+        rule=change.rule,
+        uncertain=change.uncertain,
+        delivered_late=change.delivered_late,
+        deferred=change.deferred_by_rule,
+        past_dot_of=change.past_dot_of,
+        left_rule=change.left_rule,
+        again=change.again,
+        spare_ms=change.spare_ms,
+        told_late=change.late_event is None,
+        told=bool(change.event),
     )
 
 
-def _decided(change: Settlement) -> tuple[Any, ...]:
-    """In the order of settle.lua."""
-    return (
-        _MOVES[change.move],
-        change.ended.value if change.ended is not None else "",
-        change.stage,
-        change.generation,
-        change.rule,
-        change.uncertain,
-        change.delivered_late,
-        change.deferred_by_rule,
-        change.past_dot_of,
-        change.left_rule,
-        change.again,
-        change.spare_ms,
-        change.late_event is None,
-        bool(change.event),
-    )
-
-
-def _other(change: Settlement) -> tuple[Any, ...]:
-    """What only some deliveries have: when it is due, its new record, a late event of its own."""
+def _other(change: Settlement) -> Other:
     record = codec.lua_text(codec.encode_record(change.record, 0)) if change.record is not None else ""
-    return change.due_at, record, codec.lua_text(change.late_event or b"")
+    return Other(change.due_at, record, codec.lua_text(change.late_event or b""))
 
 
 def _status(change: Settlement) -> bytes:
-    """How the final status begins: the class's first letter, and what changes when it turns out to be delivered."""
+    """The beginning of the final status: the class's first letter, and what changes when the delivery turns out to be
+    delivered."""
     doubt = int(change.uncertain)
     if change.ended is None:  # it does not end
         return b""
@@ -116,7 +189,7 @@ def _status(change: Settlement) -> bytes:
 
 
 def _names(prefix: bytes, change: Settlement) -> Iterable[bytes]:
-    """The keys that it may write besides those of its tags."""
+    """The keys that the change may write besides those of its tags."""
     pool, domain = change.queue
     if change.move is _HOLD:
         yield keys.held_key(prefix, change.rule.encode())

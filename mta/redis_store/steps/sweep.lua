@@ -1,4 +1,5 @@
--- What a sweep sees and does. A member of `due` is a delivery id; of `held`, `parked` and `spared` the queue follows it.
+-- What a sweep sees and does. A member of `due` is a delivery id; of `held`, `parked` and `spared` the queue follows
+-- it.
 
 -- What was read of a zset, with its records: [next cursor, member, score, record, ...]; who has no record is left out.
 local function with_records(rec, cursor, rows)
@@ -37,9 +38,10 @@ end
 
 redis.register_function { function_name = STEP .. 'first', callback = first, flags = { 'no-writes', 'allow-oom' } }
 
--- How a move changes the books of `n` deliveries of one kind; `from` and `source`: the class and the pause ('' = none) that they leave.
+-- How a move changes the books of `n` deliveries of one kind; `from` and `source`: the class and the pause ('' = none)
+-- that they leave.
 local function count_move(sums, P, move, from, source, kind, n)
-  local rule, tags, uncertain, left_rule = unpack(kind)
+  local rule, tags, uncertain, left_rule = unpack(kind) -- sweep.Kind
   local of_rule = P .. 'rule:' .. rule
   local field = move == 'release' and 'queued' or move == 'hold' and 'held' or 'intercepted:queued'
   count_tags(sums, P, tags, from, -n, field, n)
@@ -99,8 +101,9 @@ local function tidy_pauses(P, pause)
   end
 end
 
--- unhold: what a pause holds and nobody can read is due at once: who claims it parks it. Its tags are lost with its record:
--- only the totals can follow. KEYS: lane, held, count, pauses, then due and agenda. ARGV: pause, now (Unix ms), then id, pool, domain, ...
+-- unhold: what a pause holds and nobody can read is due at once: who claims it parks it. Its tags are lost with its
+-- record: only the totals can follow. KEYS: lane, held, count, pauses, then due and agenda. ARGV: pause, now (Unix ms),
+-- then id, pool, domain, ...
 local function unhold(keys, argv)
   local P, now = prefix_of(keys[1], 'lane'), tonumber(argv[2])
   for i = 3, #argv, 3 do
@@ -121,31 +124,32 @@ end
 
 redis.register_function { function_name = STEP .. 'unhold', callback = unhold, flags = { 'allow-oom' } }
 
--- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went elsewhere, since it was read.
--- KEYS: lane, rec, content, refs, count, events, pauses, spares, cancels, then due, agenda, held, spared, tag and rule keys.
--- ARGV[1]: msgpack [move, source, generation, retention_ms, [[pool, domain], ...], [[rule, tags, uncertain, left_rule, spare_ms], ...],
---   ids, queues, kinds, raws, fates, shared], the five lists before the last in one order; queues and kinds are places in the lists before. A raw is the record that
---   was read: a delivery that was attempted or counted otherwise since is left to the next pass, or to whoever claims it. A fate is the
---   final status of what is intercepted, else the new record. shared: [digest, what final statuses name by it, ...].
--- ARGV[2]: their events, framed. `source` is a pause, or '' for the queues.
+-- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went
+-- elsewhere, since it was read.
+-- KEYS: lane, rec, content, refs, count, events, pauses, spares, cancels, then due, agenda, held, spared, tag and rule
+-- keys.
+-- ARGV[1]: msgpack of sweep.Batch (steps/sweep.py). A delivery that was attempted or counted otherwise since it was
+-- read is left to the next
+--   pass, or to whoever claims it. ARGV[2]: their events, framed.
 -- Answers how many, or -1 when the lane's barrier is above `generation`.
 local function move(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local how, source, generation, retention_ms, queues, kinds, all, queue_of, kind_of, raws, fates, shared = unpack(cmsgpack.unpack(argv[1]))
+  local how, source, generation, retention_ms, queues, kinds, ids, queue_of, kind_of, raws, finals_or_records, shared =
+    unpack(cmsgpack.unpack(argv[1])) -- sweep.Batch
   if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then
     return -1
   end
   local now, from = now_ms(), source == '' and 'queued' or 'held'
   local sums, gone, ended, records, met, moved, stays = {}, {}, {}, {}, {}, 0, {}
   local spares, adds, cancels = {}, {}, redis.call('EXISTS', P .. 'cancels') == 1
-  for _, group in ipairs(by_source(P, source, queues, all, queue_of)) do
+  for _, group in ipairs(by_source(P, source, queues, ids, queue_of)) do
     local left, pool, domain = {}, nil, nil
     local scores = redis.call('ZMSCORE', group.key, unpack(group.members))
     local found = redis.call('HMGET', P .. 'rec', unpack(group.ids))
     for at, i in ipairs(group.places) do
       if scores[at] and found[at] == raws[i] then
         local id, kind = group.ids[at], kind_of[i]
-        local rule, _, uncertain, _, spare_ms = unpack(kinds[kind])
+        local rule, _, uncertain, _, spare_ms = unpack(kinds[kind]) -- sweep.Kind
         met[kind] = (met[kind] or 0) + 1
         moved = moved + 1
         left[#left + 1] = group.members[at]
@@ -157,10 +161,10 @@ local function move(keys, argv)
             gone[#gone + 1] = id
           end
           ended[#ended + 1] = id
-          ended[#ended + 1] = fates[i]
+          ended[#ended + 1] = finals_or_records[i]
         else
           records[#records + 1] = id
-          records[#records + 1] = fates[i]
+          records[#records + 1] = finals_or_records[i]
           if how == 'hold' then
             push(adds, 'held:' .. rule, scores[at], id .. pool .. '|' .. domain)
           else
@@ -216,7 +220,8 @@ end
 
 redis.register_function { function_name = STEP .. 'move', callback = move, flags = { 'allow-oom' } }
 
--- drop_spared: what was kept for an undo and has had its time, or, early, the oldest, is let go. KEYS: lane, spared, spares, rec, content, refs. ARGV: rule, most, early ('1'), now (Unix ms)
+-- drop_spared: what was kept for an undo and has had its time, or, early, the oldest, is let go. KEYS: lane, spared,
+-- spares, rec, content, refs. ARGV: rule, most, early ('1'), now (Unix ms)
 -- Answers how many.
 local function drop_spared(keys, argv)
   local P = prefix_of(keys[1], 'lane')

@@ -1,16 +1,17 @@
--- reinstate: what a rule intercepted and spared goes back to its queue, each once, counted as if the rule had left it alone.
+-- reinstate: what a rule intercepted and spared goes back to its queue, each once, counted as if the rule had left it
+-- alone.
 -- Never leaves a delivery both spared and queued, nor one that is queued with a final status.
 -- KEYS: lane, spared, spares, rec, count, events, pools, then due, agenda, tag and rule keys.
--- ARGV[1]: msgpack [rule, hours, [[pool, domain], ...], [[id, queue, stage, uncertain, tags, record, event, due], ...]]; `hours`: how far back their status may stand.
+-- ARGV[1]: msgpack of undo.Batch (steps/undo.py).
 -- ARGV[2]: now (Unix ms).
 -- Answers how many.
 local function reinstate(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local rule, hours, queues, items = unpack(cmsgpack.unpack(argv[1]))
+  local rule, hours, queues, items = unpack(cmsgpack.unpack(argv[1])) -- undo.Batch
   local of_rule, now = P .. 'rule:' .. rule, tonumber(argv[2])
   local members, ids = {}, {}
   for i, item in ipairs(items) do
-    local id, queue, stage, uncertain = unpack(item)
+    local id, queue, stage, uncertain = unpack(item) -- undo.Item
     ids[i] = id
     members[i] = spared_member(id, stage, uncertain, queues[queue][1], queues[queue][2])
   end
@@ -18,7 +19,7 @@ local function reinstate(keys, argv)
   local sums, events, records, adds, back, left = {}, {}, {}, {}, {}, {}
   for i, item in ipairs(items) do
     if here[i] and tonumber(here[i]) > now then
-      local id, queue, stage, uncertain, tags, record, event, due = unpack(item)
+      local id, queue, stage, uncertain, tags, record, event, due = unpack(item) -- undo.Item
       local pool, domain = unpack(queues[queue])
       back[#back + 1] = id
       left[#left + 1] = members[i]

@@ -339,6 +339,28 @@ async def test_cancellations_are_kept_until_a_confirmation_counts(open_store, se
         assert (await one.rules.confirm(2, NO_HEAD, (), {})).canceled == (b"\2" * 16,)
 
 
+async def move_somewhere(store, claimed, chance):
+    """Deliver it, defer it, hold it or park it; where it was canceled meanwhile, end it so."""
+    now = int(time.time() * 1000)
+    record = msgspec.structs.replace(claimed.record, attempts=claimed.record.attempts + 1)
+    change = chance.choice(
+        (
+            ended(claimed, final=final(claimed)),
+            queued(claimed, now + chance.choice((0, 2, 50)), record, rule="r4", deferred_by_rule=True),
+            queued(claimed, now, claimed.record, move=Move.HOLD, rule="p1"),
+            ended(claimed, move=Move.PARK),
+        )
+    )
+    change.left_rule = claimed.record.deferred_by
+    if change.record is not None:
+        deferred = "r4" if change.move is Move.QUEUE else ""
+        change.record = msgspec.structs.replace(change.record, deferred_by=deferred)
+    if claimed.canceled or await store.queues.settle(0, [change]) == [Settled.CANCEL]:
+        change = ended(claimed, Class.CANCELED, final=final(claimed), uncertain=claimed.reclaims > 0)
+        change.left_rule = claimed.record.deferred_by
+        await store.queues.settle(0, [change])
+
+
 async def test_whatever_moves_meanwhile_each_delivery_ends_once_and_the_answer_is_true(open_store):
     """Workers claim, defer, hold, give back and deliver, and one of them dies, while every message is canceled."""
     chance = random.Random(7)
@@ -352,27 +374,10 @@ async def test_whatever_moves_meanwhile_each_delivery_ends_once_and_the_answer_i
         while running or held:
             held += await store.claim(0, most=7)
             await asyncio.sleep(chance.random() / 500)
-            now = int(time.time() * 1000)
             # The second is slow to settle, and dies with what it holds.
             some, held = (held[:3], held[3:]) if store is workers[0] or not running else ([], held)
             for claimed in some:
-                record = msgspec.structs.replace(claimed.record, attempts=claimed.record.attempts + 1)
-                change = chance.choice(
-                    (
-                        ended(claimed, final=final(claimed)),
-                        queued(claimed, now + chance.choice((0, 2, 50)), record, rule="r4", deferred_by_rule=True),
-                        queued(claimed, now, claimed.record, move=Move.HOLD, rule="p1"),
-                        ended(claimed, move=Move.PARK),
-                    )
-                )
-                change.left_rule = claimed.record.deferred_by
-                if change.record is not None:
-                    deferred = "r4" if change.move is Move.QUEUE else ""
-                    change.record = msgspec.structs.replace(change.record, deferred_by=deferred)
-                if claimed.canceled or await store.queues.settle(0, [change]) == [Settled.CANCEL]:
-                    change = ended(claimed, Class.CANCELED, final=final(claimed), uncertain=claimed.reclaims > 0)
-                    change.left_rule = claimed.record.deferred_by
-                    await store.queues.settle(0, [change])
+                await move_somewhere(store, claimed, chance)
             if store is workers[1] and len(held) > 20:
                 await api.queues.reclaim(0, store.session.id, 1000)
                 return

@@ -1,14 +1,32 @@
 import asyncio
 import json
+import re
 
 import pytest
 
 from mta.model.events import Event, EventType
 from mta.ports.journal import JournalState
 from mta.timing.clock import wall_ms
+from tests.support.eventually import eventually
 from tests.support.stores import ended, message
 
 ROOM = 2**20
+
+
+async def blocked(store) -> int:
+    """How many clients of the server wait for something to come."""
+    said = bytes(await store.link.command("INFO", "clients"))
+    return int(said.partition(b"blocked_clients:")[2].split()[0])
+
+
+async def looks(store) -> int:
+    """How often the server was asked for a range of a stream."""
+    said = bytes(await store.link.command("INFO", "commandstats"))
+    return int((re.search(rb"cmdstat_xrange:calls=(\d+)", said) or [0, 0])[1])
+
+
+async def looked_since(store, before: int) -> bool:
+    return await looks(store) > before
 
 
 async def test_one_journal_at_a_time_has_a_lane(open_store):
@@ -16,8 +34,7 @@ async def test_one_journal_at_a_time_has_a_lane(open_store):
     assert await store.outbox.lease(0, "a", 0.2)
     assert not await store.outbox.lease(0, "b", 5)
     assert await store.outbox.lease(0, "a", 0.1)
-    await asyncio.sleep(0.15)
-    assert await store.outbox.lease(0, "b", 5)
+    await eventually(lambda: store.outbox.lease(0, "b", 5))
     assert not await store.outbox.done(0, "a", "5-0")
     await store.outbox.release(0, "b")
     assert await store.outbox.lease(0, "a", 5)
@@ -60,15 +77,14 @@ async def test_what_is_read_at_once_is_bounded_by_bytes_however_large_the_entrie
 async def test_who_waits_is_woken_by_an_event_of_any_lane_and_may_give_up(open_store):
     store = await open_store()
     positions = dict.fromkeys(range(store.outbox.lanes), "0-0")
-    assert not await asyncio.wait_for(store.outbox.wait(positions, 0.05), 1.0)
-    waiting = asyncio.create_task(store.outbox.wait(positions, 2.0))
-    await asyncio.sleep(0.05)
-    assert not waiting.done()
+    assert not await asyncio.wait_for(store.outbox.wait(positions, 0.05), 10.0)
+    waiting = asyncio.create_task(store.outbox.wait(positions, 10.0))
+    await eventually(lambda: blocked(store))
     await store.queues.note(3, [b"event"])
-    assert await asyncio.wait_for(waiting, 1.0)
+    assert await asyncio.wait_for(waiting, 10.0)
     positions[3] = (await store.outbox.read(3, "0-0", ROOM)).entries[-1].id
-    given_up = asyncio.create_task(store.outbox.wait(positions, 2.0))
-    await asyncio.sleep(0.05)
+    given_up = asyncio.create_task(store.outbox.wait(positions, 10.0))
+    await eventually(lambda: blocked(store))
     given_up.cancel()
     await asyncio.wait([given_up])
     assert await store.outbox.backlog(3) == 1, "the connection that was given up is used by nobody else"
@@ -114,7 +130,8 @@ async def test_watchers_follow_from_where_they_were(open_store):
     found = await store.tail.follow(start, 10, 1.0)
     assert ids(found) == ["one", "two"]
     assert ids(await store.tail.follow(found[0][0], 10, 1.0)) == ["two"]
-    waiting = asyncio.create_task(store.tail.follow("$", 10, 5.0))
-    await asyncio.sleep(0.2)
+    before = await looks(store)
+    waiting = asyncio.create_task(store.tail.follow("$", 10, 10.0))
+    await eventually(lambda: looked_since(store, before))  # and so it knows where to begin
     await store.tail.feed(events("three"))
     assert ids(await waiting) == ["three"]

@@ -81,10 +81,15 @@ async def test_o7_the_last_reply_is_that_of_the_delivery_which_is_due_first(open
     assert counts.first.last == Reply(450, "4.2.1", "later")
 
 
-async def test_o7_a_page_costs_one_step_for_ten_queues_and_lane(open_store, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("ids_at_once", "steps_of_a_lane"), [(5000, 1), (5, 4)])
+async def test_o7_a_page_costs_one_step_for_a_lane_unless_it_would_read_too_many_ids(
+    open_store, monkeypatch: pytest.MonkeyPatch, ids_at_once: int, steps_of_a_lane: int
+):
+    monkeypatch.setattr(queue_books, "_IDS_AT_ONCE", ids_at_once)
     store = await open_store()
     names = [f"d{number:02}.example" for number in range(40)]
-    await store.queues.accept(0, [message(0, to=tuple(f"a@{name}" for name in names))])
+    for lane in range(store.lanes):
+        await store.queues.accept(lane, [message(lane, to=tuple(f"a@{name}" for name in names))])
     steps = []
     call = store.link.call
 
@@ -95,8 +100,8 @@ async def test_o7_a_page_costs_one_step_for_ten_queues_and_lane(open_store, monk
     monkeypatch.setattr(store.link, "call", counted)
     page = await store.books.queues(most=20)
     assert [counts.queue.domain for counts in page] == names[:20]
-    assert [counts.due for counts in page] == [1] * 20
-    assert steps.count(b"queue_counts") == 2 * store.lanes
+    assert [counts.due for counts in page] == [store.lanes] * 20
+    assert steps.count(b"queue_counts") == steps_of_a_lane * store.lanes
     rest = await store.books.queues(after=page[-1].queue)
     assert [counts.queue.domain for counts in rest] == names[20:]
 

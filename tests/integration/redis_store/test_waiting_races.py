@@ -30,6 +30,7 @@ from mta.sweeps.pace import Pace
 from mta.sweeps.release import Releaser
 from mta.sweeps.sweep_moves import Decider
 from tests.support.actors import ME
+from tests.support.eventually import eventually
 from tests.support.scheduling import FakeRules
 from tests.support.stores import QUEUE, ended, message, queued
 
@@ -112,6 +113,10 @@ async def test_a_sweep_leaves_alone_what_was_attempted_since_it_looked(open_stor
     await sound(store)
 
 
+async def disabled(store, rule: str) -> bool:
+    return not (await store.rules.rule(rule)).enabled
+
+
 async def test_an_undo_goes_on_when_its_rule_changes_again(open_store):
     store, worker = await open_store(), await open_store("w")
     put, _ = await store.rules.put(Rule("r1", Selectors(tag="red"), 554), "c1")
@@ -123,8 +128,7 @@ async def test_an_undo_goes_on_when_its_rule_changes_again(open_store):
     undo = UndoRuns(orders, store.rules, store.undo_copies, "n1", 600_000)
     try:
         waiting = asyncio.create_task(undo.undo("r1", put.rule, ME, 4.0))
-        while (await store.rules.rule("r1")).enabled:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await eventually(lambda: disabled(store, "r1"))
         await orders.edit("r1", lambda rule: msgspec.structs.replace(rule, reason="edited"), ME, 0.0, "effective")
         await worker.rules.confirm(2, await store.rules.head(), (), {})
         done = await waiting

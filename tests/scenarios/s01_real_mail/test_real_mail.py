@@ -25,7 +25,7 @@ TRACE = re.compile(
 )
 
 
-class House:
+class NodeAndDestinations:
     """A node, and where its mail goes by domain."""
 
     def __init__(self, node: Node, destinations: dict[str, AiosmtpdServer | SmtpSink]) -> None:
@@ -52,14 +52,14 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeAndDestinations]:
     destinations: dict[str, AiosmtpdServer | SmtpSink] = {"aiosmtpd.test": AiosmtpdServer()}
     if tool("smtp-sink"):
         destinations |= {"smtp-sink.test": SmtpSink(), "seven-bits.test": SmtpSink("-8")}
     routes = ", ".join(f'"{domain}" = "{server.address}"' for domain, server in destinations.items())
     node = Node(tmp_path_factory.mktemp("s01"), smtp__hostname="mx.floodgate.test", delivery__routes=f"{{ {routes} }}")
     with running(*destinations.values(), node):
-        yield House(node, destinations)
+        yield NodeAndDestinations(node, destinations)
         report = assert_balanced(node.ready["redis"])
         assert sum(report.recounted.get("", {}).values()) == 0, "something is still queued"
 
@@ -75,10 +75,10 @@ def mail_to(domain: str, client: str) -> Mail:
     return {f"{name}.{client}@{domain}": content for name, content in (own | theirs).items()}
 
 
-def compare(house: House, domain: str, expected: Mail) -> None:
+def compare(place: NodeAndDestinations, domain: str, expected: Mail) -> None:
     """Each arrived once, behind one trace header, and nothing else is different."""
-    house.until_logged("Delivery", set(expected))
-    taken = house.taken(domain, set(expected))
+    place.until_logged("Delivery", set(expected))
+    taken = place.taken(domain, set(expected))
     assert taken.keys() == expected.keys()
     for recipient, content in expected.items():
         arrived = taken[recipient]
@@ -101,15 +101,17 @@ def report_on(capsys: pytest.CaptureFixture[str], client: str, domain: str, expe
 
 
 @pytest.mark.parametrize("domain", DESTINATIONS)
-def test_what_smtplib_sends_arrives_unharmed(house: House, domain: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_smtplib_sends_arrives_unharmed(
+    place: NodeAndDestinations, domain: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     mail = mail_to(domain, "smtplib")
-    with house.node.client() as client:
+    with place.node.client() as client:
         for recipient, content in mail.items():
             options = [] if content.isascii() else ["BODY=8BITMIME"]
             assert client.sendmail(SENDER, [recipient], content, options) == {}
     # smtplib ends a message that ends with no CRLF, the empty one too.
     expected = {recipient: corpus.handed_on(content) or b"\r\n" for recipient, content in mail.items()}
-    compare(house, domain, expected)
+    compare(place, domain, expected)
     report_on(capsys, "smtplib", domain, expected)
 
 
@@ -159,24 +161,26 @@ class RawClient:
 
 @pytest.mark.parametrize("domain", DESTINATIONS)
 def test_what_a_raw_socket_sends_in_random_pieces_arrives_unharmed(
-    house: House, domain: str, capsys: pytest.CaptureFixture[str]
+    place: NodeAndDestinations, domain: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mail = mail_to(domain, "raw")
-    client = RawClient(house.node.smtp, seed=len(domain))
+    client = RawClient(place.node.smtp, seed=len(domain))
     for recipient, content in mail.items():
         reply = client.deliver(recipient, corpus.stuffed(content))
         assert reply.startswith(b"250 2.0.0 queued as "), (recipient, reply)
     client.close()
     expected = {recipient: corpus.handed_on(content) for recipient, content in mail.items()}
-    compare(house, domain, expected)
+    compare(place, domain, expected)
     report_on(capsys, "raw socket", domain, expected)
 
 
 @needs("swaks")
 @pytest.mark.parametrize("domain", DESTINATIONS)
-def test_what_swaks_sends_arrives_unharmed(house: House, domain: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_swaks_sends_arrives_unharmed(
+    place: NodeAndDestinations, domain: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     mail = {recipient: content for recipient, content in mail_to(domain, "swaks").items() if content}  # or it refuses
-    files = house.node.folder / f"swaks-{domain}"
+    files = place.node.folder / f"swaks-{domain}"
     files.mkdir()
 
     def swaks(recipient: str) -> None:
@@ -187,25 +191,25 @@ def test_what_swaks_sends_arrives_unharmed(house: House, domain: str, capsys: py
         done = subprocess.run(words, capture_output=True, timeout=30, check=False)
         assert done.returncode == 0, (recipient, done)
 
-    with WireTap(house.node.smtp) as tap, ThreadPoolExecutor(4) as clients:
+    with WireTap(place.node.smtp) as tap, ThreadPoolExecutor(4) as clients:
         list(clients.map(swaks, mail))
         sent = until(lambda: len(found := tap.contents()) == len(mail) and found)
     # swaks edits what it is given (an empty line at the end, tokens, mbox's From line): what it put on the wire counts.
     expected = {recipient: corpus.handed_on(corpus.unstuffed(wire)) for recipient, wire in sent.items()}
     unedited = sum(expected[recipient] == corpus.handed_on(content) + b"\r\n" for recipient, content in mail.items())
-    compare(house, domain, expected)
+    compare(place, domain, expected)
     report_on(capsys, f"swaks ({unedited} sent as given and an empty line)", domain, expected)
     assert unedited >= 40
 
 
 @pytest.mark.parametrize("name", ["raw", "smtplib"])
 def test_bare_cr_and_lf_become_line_ends_and_smuggle_nothing(
-    house: House, name: str, capsys: pytest.CaptureFixture[str]
+    place: NodeAndDestinations, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare = corpus.bare()
     good = corpus.own()["nested-mime"]
     expected: Mail = {}
-    deliver, close = clients_of(house)[name]()
+    deliver, close = clients_of(place)[name]()
     for case, content in bare.items():
         recipient = f"bare-{case}.{name}@aiosmtpd.test"
         assert deliver(recipient, content).startswith(b"250 2.0.0 queued as "), case
@@ -216,8 +220,8 @@ def test_bare_cr_and_lf_become_line_ends_and_smuggle_nothing(
         assert deliver(after, good).startswith(b"250 2.0.0 queued as "), case
         expected[after] = good
     close()
-    compare(house, "aiosmtpd.test", expected)
-    for domain, server in house.destinations.items():
+    compare(place, "aiosmtpd.test", expected)
+    for domain, server in place.destinations.items():
         for arrived in server.taken():
             assert not any(who.startswith("victim@") for who in arrived.recipients), domain
             assert arrived.sender != "evil@example.org"
@@ -228,15 +232,15 @@ def test_bare_cr_and_lf_become_line_ends_and_smuggle_nothing(
 Deliver = Callable[[str, bytes], bytes]
 
 
-def clients_of(house: House) -> dict[str, Callable[[], tuple[Deliver, Callable[[], object]]]]:
+def clients_of(place: NodeAndDestinations) -> dict[str, Callable[[], tuple[Deliver, Callable[[], object]]]]:
     """Name -> what opens a session and gives (how to deliver, how to end it)."""
 
     def raw() -> tuple[Deliver, Callable[[], object]]:
-        client = RawClient(house.node.smtp, seed=7)
+        client = RawClient(place.node.smtp, seed=7)
         return lambda recipient, content: client.deliver(recipient, corpus.stuffed(content)), client.close
 
     def with_smtplib() -> tuple[Deliver, Callable[[], object]]:
-        client = house.node.client()
+        client = place.node.client()
         client.ehlo()
 
         def deliver(recipient: str, content: bytes) -> bytes:
@@ -270,7 +274,7 @@ INJECTION = [  # (line, whether it goes on to the destination); each begins or c
 ]
 
 
-def test_injection_headers_are_taken_out_and_nothing_else(house: House) -> None:
+def test_injection_headers_are_taken_out_and_nothing_else(place: NodeAndDestinations) -> None:
     whole = b"".join(line + b"\r\n" for line, _ in INJECTION)
     left = b"".join(line + b"\r\n" for line, goes_on in INJECTION if goes_on)
     body = b"\r\nX-MQ-Tag: body\r\n\r\n.\r\nX-Floodgate-Tag: body\r\n"
@@ -281,21 +285,21 @@ def test_injection_headers_are_taken_out_and_nothing_else(house: House) -> None:
         "nothing-else": (b"X-MQ-Tag: alone\r\n", b""),
         "before-a-body": (b"X-MQ-Tag: alone\r\n\r\ntext\r\n", b"\r\ntext\r\n"),
     }
-    client = RawClient(house.node.smtp, seed=11)
+    client = RawClient(place.node.smtp, seed=11)
     expected = {}
     for name, (content, arrives) in mail.items():
         recipient = f"injection-{name}@aiosmtpd.test"
         assert client.deliver(recipient, corpus.stuffed(content)).startswith(b"250 ")
         expected[recipient] = arrives
     client.close()
-    compare(house, "aiosmtpd.test", expected)
-    events = house.until_logged("Delivery", {"injection-with-body@aiosmtpd.test"})
+    compare(place, "aiosmtpd.test", expected)
+    events = place.until_logged("Delivery", {"injection-with-body@aiosmtpd.test"})
     assert events[0]["tags"] == ["first", "second", "grün", "größer, mit Komma"]
     assert events[0]["properties"] == {"my-property": "one and more of it and the end"}
 
 
 @needs("smtp-sink")
-def test_envelopes_are_handed_on_as_they_came(house: House) -> None:
+def test_envelopes_are_handed_on_as_they_came(place: NodeAndDestinations) -> None:
     addresses = [
         "MixedCase.User+Tag@smtp-sink.test",
         '"a b"@smtp-sink.test',
@@ -306,29 +310,29 @@ def test_envelopes_are_handed_on_as_they_came(house: House) -> None:
         "A" * 64 + "@smtp-sink.test",
     ]
     senders = ["", "Mixed.Case@Example.ORG", '"quoted sender"@example.org', "user@[127.0.0.1]", *["x@example.org"] * 3]
-    with house.node.client() as client:
+    with place.node.client() as client:
         client.ehlo()
         for sender, recipient in zip(senders, addresses, strict=True):
             assert client.docmd(f"MAIL FROM:<{sender}>")[0] == 250
             assert client.docmd(f"RCPT TO:<{recipient}>")[0] == 250
             assert client.data(b"Subject: envelope\r\n\r\nbody\r\n")[0] == 250
-    house.until_logged("Delivery", set(addresses))
-    taken = house.taken("smtp-sink.test", set(addresses))
+    place.until_logged("Delivery", set(addresses))
+    taken = place.taken("smtp-sink.test", set(addresses))
     assert {recipient: arrived.sender for recipient, arrived in taken.items()} == dict(
         zip(addresses, senders, strict=True)
     )
 
 
 @needs("smtp-sink")
-def test_one_message_to_hundreds_of_recipients_at_two_domains_reaches_each_once(house: House) -> None:
+def test_one_message_to_hundreds_of_recipients_at_two_domains_reaches_each_once(place: NodeAndDestinations) -> None:
     recipients = [f"many-{n}@{domain}" for n in range(150) for domain in ("aiosmtpd.test", "smtp-sink.test")]
     content = corpus.own()["utf8-as-8bit"]
-    with house.node.client() as client:
+    with place.node.client() as client:
         assert client.sendmail(SENDER, recipients, content) == {}
-    house.until_logged("Delivery", set(recipients))
+    place.until_logged("Delivery", set(recipients))
     reached = []
     for domain in ("aiosmtpd.test", "smtp-sink.test"):
-        for arrived in house.destinations[domain].taken():
+        for arrived in place.destinations[domain].taken():
             if arrived.recipients[0].startswith("many-"):
                 reached += arrived.recipients
                 assert arrived.content.endswith(content)
@@ -337,41 +341,43 @@ def test_one_message_to_hundreds_of_recipients_at_two_domains_reaches_each_once(
 
 
 @needs("smtp-sink")
-def test_eight_bits_bounce_where_8bitmime_is_not_offered_and_seven_bits_arrive(house: House) -> None:
+def test_eight_bits_bounce_where_8bitmime_is_not_offered_and_seven_bits_arrive(place: NodeAndDestinations) -> None:
     messages = corpus.own()
     eight = {f"{name}@seven-bits.test": text for name, text in messages.items() if not text.isascii()}
     seven = {f"{name}@seven-bits.test": messages[name] for name in ("plain", "utf8-base64", "nul", "encoded-words")}
     assert len(eight) >= 8
-    with house.node.client() as client:
+    with place.node.client() as client:
         for recipient, content in (eight | seven).items():
             client.sendmail(SENDER, [recipient], content)
-    compare(house, "seven-bits.test", seven)
-    bounces = house.until_logged("Bounce", set(eight))
+    compare(place, "seven-bits.test", seven)
+    bounces = place.until_logged("Bounce", set(eight))
     assert {event["recipient"] for event in bounces} == eight.keys()
     assert {event["enhanced"] for event in bounces} == {"5.6.3"}
     assert {event["origin"] for event in bounces} == {"local"}
-    assert house.taken("seven-bits.test", set(eight)) == {}
+    assert place.taken("seven-bits.test", set(eight)) == {}
 
 
 @needs("swaks")
-def test_messages_sent_by_hand_with_the_commands_of_the_readme_arrive_with_their_tags(house: House) -> None:
+def test_messages_sent_by_hand_with_the_commands_of_the_readme_arrive_with_their_tags(
+    place: NodeAndDestinations,
+) -> None:
     # A file with LF line ends, as people have them.
     content = corpus.own()["nested-mime"]
-    path = house.node.folder / "by-hand.eml"
+    path = place.node.folder / "by-hand.eml"
     path.write_bytes(content.replace(b"\r\n", b"\n"))
-    server = ":".join(map(str, house.node.smtp))
+    server = ":".join(map(str, place.node.smtp))
     send = [sys.executable, "-m", "mta.cli.main", "send", "--smtp", server, "--from", SENDER]
     send += ["--to", "send@aiosmtpd.test", "--tag", "campaign_x", "--tag", "customer_y", str(path)]
     swaks = [tool("swaks") or "swaks", "--server", server, "--from", SENDER, "--to", "swaks@aiosmtpd.test"]
     swaks += ["--header", "X-MQ-Tag: campaign_x", "--header", "Subject: by hand", "--body", "hello"]
     said = [subprocess.run(words, capture_output=True, timeout=30, check=True).stdout for words in (send, swaks)]
-    house.until_logged("Delivery", {"send@aiosmtpd.test", "swaks@aiosmtpd.test"})
-    logged = {e["recipient"]: e for e in house.node.events() if e["type"] == "Delivery"}
+    place.until_logged("Delivery", {"send@aiosmtpd.test", "swaks@aiosmtpd.test"})
+    logged = {e["recipient"]: e for e in place.node.events() if e["type"] == "Delivery"}
     assert logged["send@aiosmtpd.test"]["tags"] == ["campaign_x", "customer_y"]
     assert logged["swaks@aiosmtpd.test"]["tags"] == ["campaign_x"]
     assert logged["send@aiosmtpd.test"]["message_id"].encode() in said[0]
     assert logged["swaks@aiosmtpd.test"]["message_id"].encode() in said[1]
-    compare(house, "aiosmtpd.test", {"send@aiosmtpd.test": content})
-    by_swaks = house.taken("aiosmtpd.test", {"swaks@aiosmtpd.test"})["swaks@aiosmtpd.test"].content
+    compare(place, "aiosmtpd.test", {"send@aiosmtpd.test": content})
+    by_swaks = place.taken("aiosmtpd.test", {"swaks@aiosmtpd.test"})["swaks@aiosmtpd.test"].content
     assert b"Subject: by hand\r\n" in by_swaks
     assert b"X-MQ-Tag" not in by_swaks

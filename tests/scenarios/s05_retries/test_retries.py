@@ -1,153 +1,17 @@
-import datetime
+"""Destinations that turn mail away, fail at random or leave doubt; mail that grows old; sending addresses."""
+
 import pathlib
 import random
 import socket
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
-from typing import Any
 
+from tests.scenarios.s05_retries.moody import FOREVER, NEVER, Moody
 from tests.support.node import Node, running, until
 from tests.support.sink import DROP, RESET
 from tests.support.sink_thread import SinkThread
 from tests.support.story import at_rest, ended, lines, summary
-
-LATER, NEVER, FULL, CLOSING = "451 4.2.1 come later", "550 5.1.1 no such user", "552 5.2.2 full", "421 4.3.2 closing"
-
-
-class Moody:
-    """A sink that gives each address its answers in turn, at RCPT and at the dot, and then takes its mail."""
-
-    def __init__(self) -> None:
-        self.at_rcpt: dict[str, list[str]] = {}
-        self.at_dot: dict[str, list[str]] = {}
-        self.asked: defaultdict[str, list[float]] = defaultdict(list)  # address -> Unix seconds of each RCPT
-        self.thread = SinkThread()
-        self.start, self.stop = self.thread.start, self.thread.stop
-        self.thread.script("RCPT", self._rcpt)
-        self.thread.script(".", lambda _, address: _next(self.at_dot, address))
-
-    def node(self, folder: pathlib.Path, **sets: Any) -> Node:
-        """A node that sends everything here; ask for it when the sink has been started."""
-        return Node(folder, **{"delivery.route": self.thread.address}, **sets)
-
-    def _rcpt(self, _: int, argument: str) -> str | None:
-        address = argument.partition("<")[2].partition(">")[0]
-        self.asked[address].append(time.time())
-        return _next(self.at_rcpt, address)
-
-    def receipts(self, address: str) -> int:
-        """How often the sink has read the whole of a message to the address, whatever it answered."""
-        return sum(address in message.recipients for message in self.thread.sink.received)
-
-    def gaps(self, address: str) -> list[float]:
-        return [after - before for before, after in pairwise(self.asked[address])]
-
-
-def _next(answers: dict[str, list[str]], address: str) -> str | None:
-    left = answers.get(address)
-    if not left:
-        return None
-    return left[0] if len(left) == 1 and left[0].startswith("451 4.9") else left.pop(0)
-
-
-FOREVER = ["451 4.9.9 never today"]
-
-
-def send_to_all(node: Node, addresses: list[str], *headers: str) -> None:
-    """One message to several recipients."""
-    with node.client() as client:
-        text = "\r\n".join([*headers, "Subject: to several", "", "hello", ""])
-        assert not client.sendmail("from@example.org", addresses, text.encode())
-
-
-def unix_ms(line: dict[str, Any], field: str) -> float:
-    return datetime.datetime.fromisoformat(line[field]).timestamp() * 1000
-
-
-def test_what_failed_for_now_is_tried_again_on_schedule_and_nothing_else_is(tmp_path: pathlib.Path) -> None:
-    moody = Moody()
-    moody.at_rcpt = {
-        "twice@plan.test": [LATER, LATER],
-        "own@plan.test": [LATER],
-        "tries@plan.test": list(FOREVER),
-        "late@plan.test": list(FOREVER),
-        "later@many.test": [LATER],
-        "no@many.test": [NEVER],
-        "full@many.test": [FULL],
-        "m2@closing.test": [CLOSING],
-    }
-    moody.at_dot = {
-        "a@dot4.test": ["451 4.7.1 greylisted"],
-        "a@dot5.test": ["554 5.7.1 spam"],
-        "a@drop.test": [DROP],
-    }
-    with running(moody), running(node := moody.node(tmp_path, **{"delivery.retries": ["1s", "2s"]})):
-        sent_at = time.time()
-        node.send("delayed@plan.test", X_MQ_Delayed="+2s")
-        node.send("twice@plan.test")
-        node.send("own@plan.test", X_MQ_Retries="3s")
-        node.send("tries@plan.test", X_MQ_MaxAttempts="2")
-        node.send("late@plan.test", X_MQ_MaxDeliverTime="+2s")
-        send_to_all(node, ["ok@many.test", "later@many.test", "no@many.test", "full@many.test"])
-        closing = [f"m{n}@closing.test" for n in range(6)]
-        node.send(closing)
-        node.send(["a@dot4.test", "a@dot5.test", "a@drop.test"])
-        send_to_all(node, ["x@split.test", "x@parted.test"])
-        delivered = [
-            "delayed@plan.test", "twice@plan.test", "own@plan.test", "ok@many.test", "later@many.test",
-            "full@many.test", "a@dot4.test", "a@drop.test", "x@split.test", "x@parted.test", *closing,
-        ]  # fmt: skip
-        bounced = ["no@many.test", "a@dot5.test"]
-        expired = ["tries@plan.test", "late@plan.test"]
-        ends = ended(node, *delivered, *bounced, *expired)
-        assert {ends[address]["type"] for address in delivered} == {"Delivery"}
-        assert {ends[address]["type"] for address in bounced} == {"Bounce"}
-        assert {ends[address]["type"] for address in expired} == {"Expiration"}
-
-        first, second = moody.gaps("twice@plan.test")
-        assert (0.89 < first < 3, 1.79 < second < 4) == (True, True)
-        waits = [unix_ms(line, "next_attempt") - unix_ms(line, "time") for line in lines(node, "twice@plan.test")[:2]]
-        assert (900 <= waits[0] <= 1100, 1800 <= waits[1] <= 2200) == (True, True)
-        assert [line["attempt"] for line in lines(node, "twice@plan.test")] == [1, 2, 3]
-        assert 2.69 < moody.gaps("own@plan.test")[0] < 5
-        assert 1.99 < moody.asked["delayed@plan.test"][0] - sent_at < 4.5
-
-        for address in expired:
-            assert len(moody.asked[address]) == 2
-            line = ends[address]
-            assert (line["code"], line["enhanced"], line["attempt"]) == (451, "4.4.7", 2)
-            assert line["text"] == "never today"
-
-        asked = {address: len(moody.asked[address]) for address in ends if address.endswith("@many.test")}
-        assert asked == {"ok@many.test": 1, "no@many.test": 1, "later@many.test": 2, "full@many.test": 2}
-        assert (ends["no@many.test"]["code"], ends["no@many.test"]["text"]) == (550, "no such user")
-        assert lines(node, "full@many.test")[0]["type"] == "TransientFailure"
-        by_message = sorted(m.recipients for m in moody.thread.to("many.test"))
-        # The two that were deferred come due on their own, each within its 10 %.
-        assert by_message in (
-            [["full@many.test"], ["later@many.test"], ["ok@many.test"]],
-            [["later@many.test", "full@many.test"], ["ok@many.test"]],
-        )
-
-        assert {address: moody.receipts(address) for address in closing} == dict.fromkeys(closing, 1)
-        deferred = {line["recipient"]: line for a in closing for line in lines(node, a, "TransientFailure")}
-        # On a connection that had carried another one, m2 begins again at once; on a new one it is deferred.
-        assert [(line["recipient"], line["code"]) for line in deferred.values()] in ([], [("m2@closing.test", 421)])
-        assert ends["m2@closing.test"]["attempt"] == 1 + len(deferred)
-
-        assert (moody.receipts("a@dot4.test"), moody.receipts("a@dot5.test")) == (2, 1)
-        assert (ends["a@dot5.test"]["code"], ends["a@dot5.test"]["enhanced"]) == (554, "5.7.1")
-        assert moody.receipts("a@drop.test") == 2
-        doubt = lines(node, "a@drop.test")[0]
-        assert (doubt["type"], doubt["origin"]) == ("TransientFailure", "local")
-        assert "more than once" in doubt["text"]
-
-        once = set(delivered) - {"a@dot4.test", "a@drop.test"}
-        assert {moody.receipts(address) for address in once} == {1}
-        assert summary(node)["Delivery"] == len(delivered)
-        at_rest(node, delivered=len(delivered), bounced=len(bounced), expired=len(expired))
 
 
 def test_a_destination_that_turns_us_away_is_asked_seldom_however_much_waits_for_it(tmp_path: pathlib.Path) -> None:
@@ -166,7 +30,7 @@ def test_a_destination_that_turns_us_away_is_asked_seldom_however_much_waits_for
         ends = ended(node, *every)
         assert {line["type"] for line in ends.values()} == {"Delivery"}
         assert {moody.receipts(address) for address in every} == {1}
-        assert sink.connections - turned_away < 60
+        assert sink.connections - turned_away < 100  # and not one for each message
         at_rest(node, delivered=300)
 
 

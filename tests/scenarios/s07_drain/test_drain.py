@@ -19,11 +19,6 @@ from tests.support.valkey import Valkey, free_port
 DOMAINS = ("a.test", "b.test", "c.test")
 
 
-def slow(*_: object) -> None:
-    """Keeps the sink busy for a moment at each dot."""
-    time.sleep(0.02)
-
-
 class Load:
     """A client that sends one message after the other and, told 421 or cut off, goes on with the same one later."""
 
@@ -92,6 +87,14 @@ class Load:
 
 def test_restarts_under_load_lose_nothing_and_send_nothing_twice(tmp_path: pathlib.Path) -> None:
     sink, valkey = SinkThread(), Valkey(tmp_path / "valkey")
+
+    def ahead() -> int:
+        return len(loads[0].accepted) - len(sink.sink.taken)
+
+    def slow(*_: object) -> None:
+        """Keeps the sink busy for a moment at each dot, a longer one while the client is hardly ahead of it."""
+        time.sleep(0.02 if ahead() > 40 else 0.1)
+
     sink.script(".", slow)
     with running(valkey, sink):
         listen = f"127.0.0.1:{free_port()}"
@@ -102,13 +105,13 @@ def test_restarts_under_load_lose_nothing_and_send_nothing_twice(tmp_path: pathl
             with running(*loads):
                 for restart in range(3):
                     least = len(sink.sink.taken) + 30
-                    until(lambda least=least: least <= len(sink.sink.taken) < len(loads[0].accepted) - 20)
+                    until(lambda least=least: len(sink.sink.taken) >= least and ahead() > 20)
                     idle = node.client()
                     idle.ehlo()
                     assert node.stop() == 0
                     assert idle.getreply()[0] == 421
                     idle.close()
-                    assert not sink.sink.open
+                    until(lambda: not sink.sink.open)  # the node is gone; the sink may still have to notice
                     report = recount(valkey.url)
                     assert not report.broken
                     assert report.balanced
@@ -153,7 +156,8 @@ def test_what_is_past_its_dot_ends_before_the_node_and_the_rest_is_delivered_by_
         every = [f"m{n}@{DOMAINS[n % 3]}" for n in range(30)]
         with running(node):
             node.send(every)
-            until(lambda: len(sink.sink.received) == 4)  # two connections of each worker
+            # Two of each worker that has claimed some: one may have claimed all 30 before the other looked.
+            until(lambda: len(sink.sink.received) >= 2)
             client = node.client()
             client.ehlo()
             client.mail("from@x.test")
@@ -172,7 +176,7 @@ def test_what_is_past_its_dot_ends_before_the_node_and_the_rest_is_delivered_by_
             sink.script(".", None)
             sink.release("250 2.0.0 taken")
             stopping.join(40)
-            assert len(sink.sink.taken) == 4
+            assert len(sink.sink.taken) == len(sink.sink.received) in (2, 3, 4), "no transaction began after the stop"
             node.start()
             ends = ended(node, *every, "late@a.test")
             assert {line["type"] for line in ends.values()} == {"Delivery"}

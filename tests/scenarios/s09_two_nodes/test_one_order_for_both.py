@@ -17,8 +17,27 @@ def _inject(node: Any, tag: str, count: int, failed: list[BaseException]) -> Non
         failed.append(error)
 
 
-def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_and_delivered(pair: Any):
+def _lifted_it_lets_mail_flow_from_both(pair: Any, rule: dict[str, Any], matchers: list[str], taken: int) -> None:
+    """Lifting has an effective time too, and names everyone."""
     first, second = pair.nodes
+    status, gone = second.call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")
+    assert (status, gone["effective"], gone["workers"]["confirmed"]) == (200, True, matchers)
+    assert first.call("GET", f"/v1/errors/{rule['id']}")[0] == 404
+    first.send("camp-free-1@d0.camp.test", ("camp",))
+    second.send("camp-free-2@d1.camp.test", ("camp",))
+    pair.waits("camp", queued=0, delivered=taken + 2)
+    status, anew = second.call("POST", "/v1/errors", {"code": 551, "tag": "camp"})
+    assert (status, anew["id"] != rule["id"]) == (201, True)
+    status, same = first.call("POST", "/v1/errors", {"code": 552, "tag": "camp", "description": "again"})
+    assert (status, same["id"], same["created_at"]) == (200, anew["id"], anew["created_at"])
+    second.send("camp-met@d2.camp.test", ("camp",))
+    line = until(lambda: [e for e in pair.log("Intercepted") if e["recipient"] == "camp-met@d2.camp.test"])[0]
+    assert (line["code"], line["text"]) == (552, "again")
+    assert first.call("DELETE", "/v1/errors", {"tag": "camp"})[0] == 200
+
+
+def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_and_delivered(pair: Any):
+    first = pair.nodes[0]
     matchers = pair.matchers()
     assert sum("+delivery/" in name for name in matchers) == 4
     assert sum("/sweeper/" in name for name in matchers) == 2
@@ -61,22 +80,7 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
 
     until(lambda: (logged("Delivery"), logged("Intercepted")) == (len(taken), 360 - len(taken)))
     assert logged("Reception") == 360
-
-    # Lifting has an effective time too, and names everyone; afterwards mail flows from both.
-    status, gone = second.call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")
-    assert (status, gone["effective"], gone["workers"]["confirmed"]) == (200, True, matchers)
-    assert first.call("GET", f"/v1/errors/{rule['id']}")[0] == 404
-    first.send("camp-free-1@d0.camp.test", ("camp",))
-    second.send("camp-free-2@d1.camp.test", ("camp",))
-    pair.waits("camp", queued=0, delivered=len(taken) + 2)
-    status, anew = second.call("POST", "/v1/errors", {"code": 551, "tag": "camp"})
-    assert (status, anew["id"] != rule["id"]) == (201, True)
-    status, same = first.call("POST", "/v1/errors", {"code": 552, "tag": "camp", "description": "again"})
-    assert (status, same["id"], same["created_at"]) == (200, anew["id"], anew["created_at"])
-    second.send("camp-met@d2.camp.test", ("camp",))
-    line = until(lambda: [e for e in pair.log("Intercepted") if e["recipient"] == "camp-met@d2.camp.test"])[0]
-    assert (line["code"], line["text"]) == (552, "again")
-    assert first.call("DELETE", "/v1/errors", {"tag": "camp"})[0] == 200
+    _lifted_it_lets_mail_flow_from_both(pair, rule, matchers, len(taken))
 
 
 def test_an_order_for_one_node_alone_leaves_the_other_delivering(pair: Any):

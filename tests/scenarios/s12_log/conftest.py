@@ -6,28 +6,21 @@ from typing import Any, NoReturn
 import pytest
 
 from tests.support.log_keys import KEYS
-from tests.support.node import Node, running, until
-from tests.support.recount import assert_balanced
-from tests.support.sink_thread import SinkThread
-from tests.support.valkey import Valkey
+from tests.support.node import until
+from tests.support.node_and_sink import NodeAndSink, shared
 
 LANES = 4
 
 
-class Logged:
-    """One node with a server of its own, its destination, and its log read as strictly as JSON can be."""
-
-    def __init__(self, node: Node, valkey: Valkey, sink: SinkThread) -> None:
-        self.node = node
-        self.valkey = valkey
-        self.sink = sink
+class StrictLog(NodeAndSink):
+    """A node whose log is read as strictly as JSON can be."""
 
     def lines(self, *more: bytes) -> list[dict[str, Any]]:
         """Every line of the log (after those of `more`), each of them checked."""
         raw = b"".join([*more, self.node.log.read_bytes()])
         return [_strict(line) for line in raw.split(b"\n")[:-1]]
 
-    def of(self, tag: str, kind: str = "") -> list[dict[str, Any]]:
+    def log_of(self, tag: str, kind: str = "") -> list[dict[str, Any]]:
         return [e for e in self.lines() if tag in e.get("tags", ()) and (not kind or e["type"] == kind)]
 
     def backlog(self) -> int:
@@ -35,15 +28,7 @@ class Logged:
 
     def at_rest(self, tag: str, accepted: int, **classes: int) -> dict[str, Any]:
         """The tag's statement once nothing of it is queued and the streams are trimmed."""
-        until(
-            lambda: (
-                (s := self.node.statement(tag))["accepted"] == accepted
-                and s["queued"] == 0
-                and all(s[name] == n for name, n in classes.items())
-            ),
-            30.0,
-            f"{tag}: {self.node.statement(tag)}",
-        )
+        self.rests(tag, within=30.0, accepted=accepted, queued=0, **classes)
         until(lambda: self.backlog() == 0, 20.0, "the streams are not trimmed")
         return self.node.statement(tag)
 
@@ -70,15 +55,6 @@ def _never(name: str) -> NoReturn:
 
 
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
-    folder = tmp_path_factory.mktemp("s12")
-    sink = SinkThread().start()
-    valkey = Valkey(folder / "valkey")
-    sets: dict[str, Any] = {"delivery__route": sink.address, "delivery__lease": "5s", "rules__max_staleness": "1s"}
-    node = Node(folder / "n1", "n1", valkey.url, **sets)
-    try:
-        with running(valkey, node):
-            yield Logged(node, valkey, sink)
-            assert_balanced(valkey.url)
-    finally:
-        sink.stop()
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictLog]:
+    with shared(StrictLog(tmp_path_factory.mktemp("s12"))) as made:
+        yield made

@@ -17,8 +17,8 @@ def _stories(lines: list[dict[str, Any]]) -> dict[str, Counter[str]]:
     return found
 
 
-def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_recognised(logged: Any):
-    node = logged.node
+def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_recognised(place: Any):
+    node = place.node
     count, kills = 600, {150, 300, 450}
     with node.client() as client:
         for n in range(count):
@@ -26,13 +26,13 @@ def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_re
             if n in kills:
                 before = until(lambda: _child(node))
                 os.kill(before, signal.SIGKILL)
-    logged.at_rest("journal", count, delivered=count)
-    lines = logged.of("journal")
+    place.at_rest("journal", count, delivered=count)
+    lines = place.log_of("journal")
     stories = _stories(lines)
     assert len(stories) == count
     assert {tuple(sorted(story.items())) for story in stories.values()} == {(("Delivery", 1), ("Reception", 1))}
     domains = tuple(f"@j{n}.test" for n in range(5))
-    receipts = [r.recipients[0] for r in logged.sink.sink.taken if r.recipients[0].endswith(domains)]
+    receipts = [r.recipients[0] for r in place.sink.sink.taken if r.recipients[0].endswith(domains)]
     assert sorted(receipts) == sorted(f"u{n}@j{n % 5}.test" for n in range(count))
     by_event: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
@@ -40,7 +40,7 @@ def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_re
     assert all(line == same[0] for same in by_event.values() for line in same)
 
 
-def test_a_journal_killed_while_its_log_is_moved_misses_nothing(logged: Any):
+def test_k17_a_journal_killed_while_its_log_is_moved_misses_nothing(logged: Any):
     node = logged.node
     count, moves = 300, {100: "k1", 200: "k2"}
     with node.client() as client:
@@ -67,8 +67,8 @@ def _child(node: Any) -> int:
         return 0
 
 
-def test_what_a_worker_settled_before_it_was_killed_is_in_the_log(logged: Any):
-    node, sink = logged.node, logged.sink
+def test_what_a_worker_settled_before_it_was_killed_is_in_the_log(place: Any):
+    node, sink = place.node, place.sink
     node.send([f"u{n}@w{n % 7}.test" for n in range(200)], ("worker",), X_MQ_Delayed="+2s")
     mine = [f"@w{n}.test" for n in range(7)]
 
@@ -78,11 +78,11 @@ def test_what_a_worker_settled_before_it_was_killed_is_in_the_log(logged: Any):
     workers = node.workers()
     until(lambda: len(receipts()) > 20)
     os.kill(workers[0], signal.SIGKILL)
-    statement = logged.at_rest("worker", 200, delivered=200)
+    statement = place.at_rest("worker", 200, delivered=200)
     assert statement["balanced"] is True
     got = Counter(receipts())
     assert len(got) == 200
-    stories = _stories(logged.of("worker"))
+    stories = _stories(place.log_of("worker"))
     assert len(stories) == 200
     assert (
         {story["Delivery"] for story in stories.values()} == {story["Reception"] for story in stories.values()} == {1}

@@ -6,98 +6,98 @@ from tests.support.mail_stream import MailStream
 from tests.support.node import until
 
 
-def test_mail_frozen_under_load_is_held_and_all_arrives_when_the_pause_is_removed(house: Any):
-    with MailStream(house.node.smtp, "load.test", clients=3) as stream:
-        until(lambda: len(house.sink.to("load.test")) > 20)
-        pause = house.pause(domain="load.test", reason="wrong link")
+def test_mail_frozen_under_load_is_held_and_all_arrives_when_the_pause_is_removed(place: Any):
+    with MailStream(place.node.smtp, "load.test", clients=3) as stream:
+        until(lambda: len(place.sink.to("load.test")) > 20)
+        pause = place.pause(domain="load.test", reason="wrong link")
         count = len(stream.told)
         until(lambda: len(stream.told) > count + 100)
-    quiet = until(lambda: (p := house.call("GET", f"/v1/pauses/{pause['id']}"))["quiet_at"] and p)
+    quiet = until(lambda: (p := place.call("GET", f"/v1/pauses/{pause['id']}"))["quiet_at"] and p)
     accepted = {told.recipient for told in stream.told if told.accepted}
     assert len(accepted) == len(stream.told)
-    before = house.arrived("load.test")
-    house.held(pause, len(accepted) - len(before))
-    assert house.arrived("load.test") == before, "nothing gets through a pause that is quiet"
-    account = house.account(f"/v1/pauses/{pause['id']}")
+    before = place.arrived("load.test")
+    place.held(pause, len(accepted) - len(before))
+    assert place.arrived("load.test") == before, "nothing gets through a pause that is quiet"
+    account = place.account_at(f"/v1/pauses/{pause['id']}")
     assert account["held"] == account["matched"] - account["delivered"]["after"] == len(accepted) - len(before)
     assert account["delivered"]["after"] == len(quiet["past_dot"])
 
-    house.call("DELETE", f"/v1/pauses/{pause['id']}?wait=5s")
-    until(lambda: len(house.arrived("load.test")) == len(accepted))
-    assert set(house.arrived("load.test")) == accepted, "each arrives once"
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=5s")
+    until(lambda: len(place.arrived("load.test")) == len(accepted))
+    assert set(place.arrived("load.test")) == accepted, "each arrives once"
 
 
-def test_what_a_pause_holds_is_released_in_order(house: Any):
-    pause = house.pause(tag="order")
+def test_what_a_pause_holds_is_released_in_order(place: Any):
+    pause = place.pause(tag="order")
     sent = [f"a{n}@order.test" for n in range(30)]
-    house.node.send(sent, ("order",))
-    house.held(pause, 30)
-    statement = house.node.statement("order")
+    place.node.send(sent, ("order",))
+    place.held(pause, 30)
+    statement = place.node.statement("order")
     assert (statement["held"], statement["queued"], statement["balanced"]) == (30, 0, True)
-    until(lambda: len(house.log_of("order", "Hold")) == 30)
-    house.call("DELETE", "/v1/pauses", {"tag": "order"})
-    until(lambda: len(house.arrived("order.test")) == 30)
-    assert sorted(house.arrived("order.test")) == sorted(sent)
-    lines = until(lambda: (f := house.log_of("order", "Release")) and len(f) == 30 and f)
+    until(lambda: len(place.log_of("order", "Hold")) == 30)
+    place.call("DELETE", "/v1/pauses", {"tag": "order"})
+    until(lambda: len(place.arrived("order.test")) == 30)
+    assert sorted(place.arrived("order.test")) == sorted(sent)
+    lines = until(lambda: (f := place.log_of("order", "Release")) and len(f) == 30 and f)
     for lane in {line["event"].partition(".")[0] for line in lines}:  # each lane is a queue of its own
         released = [sent.index(e["recipient"]) for e in lines if e["event"].startswith(f"{lane}.")]
         assert released == sorted(released)
 
 
-def test_a_pause_that_expires_lets_its_mail_go(house: Any):
-    pause = house.pause(tag="short", duration="2s")
-    house.node.send([f"a{n}@short.test" for n in range(5)], ("short",))
-    house.held(pause, 5)
-    assert not house.arrived("short.test")
-    until(lambda: len(house.arrived("short.test")) == 5)
-    assert house.call("GET", "/v1/pauses?tag=short") == []
-    assert [p["id"] for p in house.call("GET", "/v1/pauses?tag=short&enabled=false")] == [pause["id"]]
-    house.call("DELETE", f"/v1/pauses/{pause['id']}")
+def test_a_pause_that_expires_lets_its_mail_go(place: Any):
+    pause = place.pause(tag="short", duration="2s")
+    place.node.send([f"a{n}@short.test" for n in range(5)], ("short",))
+    place.held(pause, 5)
+    assert not place.arrived("short.test")
+    until(lambda: len(place.arrived("short.test")) == 5)
+    assert place.call("GET", "/v1/pauses?tag=short") == []
+    assert [p["id"] for p in place.call("GET", "/v1/pauses?tag=short&enabled=false")] == [pause["id"]]
+    place.call("DELETE", f"/v1/pauses/{pause['id']}")
 
 
-def test_a_pause_becomes_a_forced_error_with_nothing_let_through(house: Any):
-    pause = house.pause(tag="decide")
-    house.node.send([f"a{n}@decide.test" for n in range(10)], ("decide",))
-    house.held(pause, 10)
+def test_a_pause_becomes_a_forced_error_with_nothing_let_through(place: Any):
+    pause = place.pause(tag="decide")
+    place.node.send([f"a{n}@decide.test" for n in range(10)], ("decide",))
+    place.held(pause, 10)
     path = f"/v1/pauses/{pause['id']}/convert?wait=10s&until=swept"
-    rule = house.call("POST", path, {"code": 554, "extended": "5.7.1"})
+    rule = place.call("POST", path, {"code": 554, "extended": "5.7.1"})
     assert (rule["id"], rule["code"], rule["effective"]) == (pause["id"], 554, True)
-    house.node.send("late@decide.test", ("decide",))
-    until(lambda: sum(house.node.statement("decide")["intercepted"].values()) == 11)
-    account = house.account(f"/v1/errors/{rule['id']}")
+    place.node.send("late@decide.test", ("decide",))
+    until(lambda: sum(place.node.statement("decide")["intercepted"].values()) == 11)
+    account = place.account_at(f"/v1/errors/{rule['id']}")
     assert (account["matched"], account["held"], account["other"], account["undoable"]) == (11, 0, 0, 11)
     assert account["intercepted"]["queued"] == 10
-    assert house.call("GET", f"/v1/pauses/{pause['id']}", want=(404,))["error"]["type"] == "not_found"
-    assert not house.arrived("decide.test")
-    house.call("DELETE", f"/v1/errors/{rule['id']}?wait=5s")
-    assert not house.log_of("decide", "Release")
+    assert place.call("GET", f"/v1/pauses/{pause['id']}", want=(404,))["error"]["type"] == "not_found"
+    assert not place.arrived("decide.test")
+    place.call("DELETE", f"/v1/errors/{rule['id']}?wait=5s")
+    assert not place.log_of("decide", "Release")
     # What it ended can be undone although it was removed.
-    undone = house.call("POST", f"/v1/errors/{rule['id']}/undo?wait=10s")
+    undone = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=10s")
     assert (undone["reinstated"], undone["left"]) == (11, 0)
-    until(lambda: len(house.arrived("decide.test")) == 11)
+    until(lambda: len(place.arrived("decide.test")) == 11)
 
 
-def test_an_undo_returns_each_delivery_once_and_all_arrive(house: Any):
+def test_an_undo_returns_each_delivery_once_and_all_arrive(place: Any):
     sent = [f"a{n}@undo.test" for n in range(250)]
-    house.node.send(sent, ("undo",), X_MQ_Delayed="+1h")
-    rule = house.call("POST", "/v1/errors?wait=10s&until=swept", {"code": 554, "domain": "undo.test"})
+    place.node.send(sent, ("undo",), X_MQ_Delayed="+1h")
+    rule = place.call("POST", "/v1/errors?wait=10s&until=swept", {"code": 554, "domain": "undo.test"})
     now = [f"b{n}@undo.test" for n in range(20)]
-    house.node.send(now, ("undo",))
-    until(lambda: sum(house.node.statement("undo")["intercepted"].values()) == 270)
-    assert house.account(f"/v1/errors/{rule['id']}")["undoable"] == 270
-    undone = house.call("POST", f"/v1/errors/{rule['id']}/undo?wait=20s")
+    place.node.send(now, ("undo",))
+    until(lambda: sum(place.node.statement("undo")["intercepted"].values()) == 270)
+    assert place.account_at(f"/v1/errors/{rule['id']}")["undoable"] == 270
+    undone = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=20s")
     assert (undone["id"], undone["reinstated"], undone["left"]) == (rule["id"], 270, 0)
     assert undone["effective"] is True
-    again = house.call("POST", f"/v1/errors/{rule['id']}/undo?wait=20s")
+    again = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=20s")
     assert (again["reinstated"], again["left"]) == (0, 0)
-    until(lambda: house.node.statement("undo")["delivered"] == 20)
-    assert sorted(house.arrived("undo.test")) == sorted(now)
-    statement = house.node.statement("undo")
+    until(lambda: place.node.statement("undo")["delivered"] == 20)
+    assert sorted(place.arrived("undo.test")) == sorted(now)
+    statement = place.node.statement("undo")
     assert (statement["queued"], statement["balanced"]) == (250, True)
-    lines = until(lambda: (f := house.log_of("undo", "Reinstated")) and len(f) == 270 and f)
+    lines = until(lambda: (f := place.log_of("undo", "Reinstated")) and len(f) == 270 and f)
     assert len({line["id"] for line in lines}) == 270
-    account = house.account(f"/v1/errors/{rule['id']}")
+    account = place.account_at(f"/v1/errors/{rule['id']}")
     assert (account["matched"], account["other"], sum(account["intercepted"].values())) == (270, 270, 0)
-    assert house.call("GET", f"/v1/errors/{rule['id']}")["enabled"] is False
-    house.call("DELETE", f"/v1/errors/{rule['id']}")
-    house.call("POST", "/v1/errors?wait=10s&until=swept", {"code": 250, "tag": "undo", "undo": False})
+    assert place.call("GET", f"/v1/errors/{rule['id']}")["enabled"] is False
+    place.call("DELETE", f"/v1/errors/{rule['id']}")
+    place.call("POST", "/v1/errors?wait=10s&until=swept", {"code": 250, "tag": "undo", "undo": False})

@@ -3,20 +3,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.node import Node, running, until
-from tests.support.recount import assert_balanced
+from tests.support.node import until
+from tests.support.node_and_sink import NodeAndSink, shared
 from tests.support.rest import Answer, ask
-from tests.support.sink_thread import SinkThread
-from tests.support.valkey import Valkey
 
 
-class Desk:
-    """One node on a server of its own, its destination, and whoever asks about single messages."""
-
-    def __init__(self, node: Node, valkey: Valkey, sink: SinkThread) -> None:
-        self.node = node
-        self.valkey = valkey
-        self.sink = sink
+class WithMessages(NodeAndSink):
+    """Its single messages are asked for and canceled."""
 
     def show(self, message: str) -> Any:
         """The record of a message that is known."""
@@ -31,12 +24,12 @@ class Desk:
         """Its record once its headline says so."""
         return until(lambda: (r := self.show(message))["status"] == status and r, 20.0, f"{self.show(message)}")
 
-    def log_of(self, message: str, kind: str) -> list[dict[str, Any]]:
+    def lines(self, message: str, kind: str) -> list[dict[str, Any]]:
         return [e for e in self.node.events() if e.get("message_id") == message and e["type"] == kind]
 
-    def logged(self, message: str, kind: str) -> dict[str, Any]:
+    def line(self, message: str, kind: str) -> dict[str, Any]:
         """The message's one line of that type."""
-        (line,) = until(lambda: self.log_of(message, kind), 10.0, f"{kind} of {message}")
+        (line,) = until(lambda: self.lines(message, kind), 10.0, f"{kind} of {message}")
         return line
 
     def holder(self) -> tuple[str, int]:
@@ -55,30 +48,14 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    folder = tmp_path_factory.mktemp("s17")
-    sink = SinkThread().start()
-    valkey = Valkey(folder / "valkey")
-    node = Node(
-        folder / "n1",
-        "n1",
-        valkey.url,
-        delivery__route=sink.address,
-        delivery__retries=["1h"],
-        delivery__lease="5s",
-        rules__max_staleness="1s",
-    )
-    try:
-        with running(valkey, node):
-            yield Desk(node, valkey, sink)
-            assert_balanced(valkey.url)
-    finally:
-        sink.stop()
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithMessages]:
+    with shared(WithMessages(tmp_path_factory.mktemp("s17"))) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
-def _usual_answers_afterwards(desk: Desk) -> Iterator[None]:
+def _usual_answers_afterwards(place: WithMessages) -> Iterator[None]:
     yield
     for verb in ("RCPT", "DATA", "."):
-        desk.sink.script(verb, None)
-    desk.sink.release("250 2.0.0 taken")
+        place.sink.script(verb, None)
+    place.sink.release("250 2.0.0 taken")

@@ -1,4 +1,4 @@
-"""One node on one server for this folder: each test makes trouble and puts things right again."""
+"""One node on one server for a module: each test makes trouble and puts things right again."""
 
 import contextlib
 import smtplib
@@ -7,17 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.node import Node, running, until
+from tests.support.node import running, until
+from tests.support.node_and_sink import NodeAndSink
 from tests.support.rest import ask
-from tests.support.sink_thread import SinkThread
-from tests.support.valkey import Valkey
 
 
-class Place:
-    def __init__(self, valkey: Valkey, sink: SinkThread, node: Node) -> None:
-        self.valkey = valkey
-        self.sink = sink
-        self.node = node
+class Troubled(NodeAndSink):
+    """Its server is stopped, changed and emptied, so its books are looked at by each test for itself."""
 
     def readyz(self) -> tuple[int, dict[str, Any]]:
         answer = ask(self.node.ready["api"], "GET", "/readyz", token=None)
@@ -51,23 +47,15 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def one_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("trouble")
-    valkey, sink = Valkey(folder / "valkey"), SinkThread()
-    with running(valkey, sink):
-        node = Node(
-            folder / "n1",
-            redis=valkey.url,
-            delivery__route=sink.address,
-            rules__max_staleness="1s",
-            redis__timeout="2s",
-        )
-        with running(node):
-            yield Place(valkey, sink, node)
+def one_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
+    sets: dict[str, Any] = {"redis__timeout": "2s", "delivery__lease": "30s"}
+    made = Troubled(tmp_path_factory.mktemp("trouble"), **sets)
+    with running(made):
+        yield made
 
 
 @pytest.fixture
-def place(one_place: Place) -> Place:
+def place(one_place: Troubled) -> Troubled:
     until(lambda: one_place.readyz()[0] == 200)
     one_place.mail_is(250)
     return one_place

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.s22_store_trouble.conftest import Place
+from tests.scenarios.s22_store_trouble.conftest import Troubled
 from tests.support.node import Node, running, until
 from tests.support.rest import ask
 from tests.support.valkey import Valkey
@@ -34,7 +34,7 @@ def empty(valkey: Valkey, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["FLUSHALL", "comes back empty"])
-def test_k5_an_emptied_store_is_said_until_acknowledged_and_works_on(place: Place, how: str) -> None:
+def test_k5_an_emptied_store_is_said_until_acknowledged_and_works_on(place: Troubled, how: str) -> None:
     node, mark = place.node, place.mark()
     assert metric(node) == b"0.0"
     before = gaps(node)

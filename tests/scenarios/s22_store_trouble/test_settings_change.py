@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.scenarios.s22_store_trouble.conftest import Place
+from tests.scenarios.s22_store_trouble.conftest import Troubled
 from tests.support.node import until
 
 WITHIN = 10.0  # seconds
@@ -20,7 +20,9 @@ UNSAFE = {
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_k6_a_setting_that_becomes_unsafe_stops_mail_and_is_named_until_it_is_put_back(place: Place, name: str) -> None:
+def test_k6_a_setting_that_becomes_unsafe_stops_mail_and_is_named_until_it_is_put_back(
+    place: Troubled, name: str
+) -> None:
     bad, good = UNSAFE[name]
     reason, mark = f"{name} is {bad}", place.mark()
     place.valkey.ask("CONFIG", "SET", name, bad)
@@ -39,7 +41,7 @@ def test_k6_a_setting_that_becomes_unsafe_stops_mail_and_is_named_until_it_is_pu
     assert len(lines) == 2, lines  # one when it goes, one when it is back, for all processes of the node
 
 
-def test_k10_a_server_that_becomes_a_replica_is_451_at_once_and_not_ready(place: Place) -> None:
+def test_k10_a_server_that_becomes_a_replica_is_451_at_once_and_not_ready(place: Troubled) -> None:
     mark = place.mark()
     try:
         with smtplib.SMTP(*place.node.smtp, timeout=30) as client:
@@ -68,7 +70,7 @@ def test_k10_a_server_that_becomes_a_replica_is_451_at_once_and_not_ready(place:
 class _Watch:
     """How long `/readyz` takes, asked again and again from `start` to `stop`."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Troubled) -> None:
         self._place = place
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -91,7 +93,7 @@ class _Watch:
 
 
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
-def test_r5_a_store_that_is_away_is_said_once_and_once_when_it_is_back(place: Place, how: signal.Signals) -> None:
+def test_r5_a_store_that_is_away_is_said_once_and_once_when_it_is_back(place: Troubled, how: signal.Signals) -> None:
     mark = place.mark()
     with _Watch(place) as watch:
         place.valkey.stop(how)

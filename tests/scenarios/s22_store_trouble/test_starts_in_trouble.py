@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.scenarios.s22_store_trouble.conftest import Place
+from tests.scenarios.s22_store_trouble.conftest import Troubled
 from tests.support.node import Node, until
 from tests.support.rest import ask
 from tests.support.valkey import Valkey, free_port
@@ -35,7 +35,7 @@ def workers_of(node: Node) -> set[int]:
     return found
 
 
-def replaced(place: Place) -> None:
+def replaced(place: Troubled) -> None:
     """Every worker is killed, and another runs in its place."""
     before = workers_of(place.node)
     for pid in before:
@@ -44,7 +44,9 @@ def replaced(place: Place) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
-def test_r5_clients_of_workers_that_start_while_the_store_is_away_are_told(place: Place, how: signal.Signals) -> None:
+def test_r5_clients_of_workers_that_start_while_the_store_is_away_are_told(
+    place: Troubled, how: signal.Signals
+) -> None:
     mark = place.mark()
     place.valkey.stop(how)
     try:
@@ -65,7 +67,7 @@ def test_r5_clients_of_workers_that_start_while_the_store_is_away_are_told(place
     assert not [line for line in said if "waited" in line], "the supervisor has said that the store is away"
 
 
-def test_r5_an_api_that_starts_while_the_store_is_away_answers_that(place: Place) -> None:
+def test_r5_an_api_that_starts_while_the_store_is_away_answers_that(place: Troubled) -> None:
     place.valkey.stop(signal.SIGSTOP)
     try:
         until(lambda: place.readyz()[0] == 503)
@@ -89,7 +91,7 @@ def api_of(node: Node) -> int | None:
     return None
 
 
-def test_k6_clients_of_workers_that_start_while_the_store_is_unsafe_are_told(place: Place) -> None:
+def test_k6_clients_of_workers_that_start_while_the_store_is_unsafe_are_told(place: Troubled) -> None:
     place.valkey.ask("CONFIG", "SET", "appendfsync", "everysec")
     try:
         place.mail_is(451, "appendfsync is everysec")
@@ -102,7 +104,7 @@ def test_k6_clients_of_workers_that_start_while_the_store_is_unsafe_are_told(pla
     place.mail_is(250)
 
 
-def test_r5_a_refused_password_is_said_as_such(place: Place) -> None:
+def test_r5_a_refused_password_is_said_as_such(place: Troubled) -> None:
     with socket.create_connection(("127.0.0.1", place.valkey.port), timeout=10) as admin:  # it stays logged in
         answers = admin.makefile("rb")
 

@@ -63,38 +63,38 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
-def test_k4_a_malformed_request_is_refused_with_the_error_object_and_shows_nothing(house: Any, kind: str):
+def test_k4_a_malformed_request_is_refused_with_the_error_object_and_shows_nothing(place: Any, kind: str):
     octets, status = MALFORMED[kind]
-    answer = exchange(house.api, octets)
+    answer = exchange(place.api, octets)
     assert (answer.status, answer.error["type"]) == (status, "invalid" if status == 400 else "headers_too_large")
     assert answer.error["request_id"] in answer.head
     assert "application/json" in answer.head
     assert TOKEN.encode() not in answer.body
-    log = house.node.errors()
+    log = place.node.errors()
     assert TOKEN not in log
     assert "Traceback" not in log
 
 
-def test_k4_a_flood_of_malformed_requests_is_one_short_line(house: Any):
+def test_k4_a_flood_of_malformed_requests_is_one_short_line(place: Any):
     for octets, _ in MALFORMED.values():
-        exchange(house.api, octets)
-    lines = [line for line in house.node.errors().splitlines() if "was refused with" in line]
+        exchange(place.api, octets)
+    lines = [line for line in place.node.errors().splitlines() if "was refused with" in line]
     assert len(lines) == 1
     assert len(lines[0]) < 250
     assert "127.0.0.1" in lines[0]
 
 
-def test_k4_a_client_that_goes_in_the_middle_of_its_body_leaves_no_traceback(house: Any):
+def test_k4_a_client_that_goes_in_the_middle_of_its_body_leaves_no_traceback(place: Any):
     head = b"POST /v1/errors HTTP/1.1\r\n" + HOST + BEARER + b"\r\nContent-Type: application/json\r\n"
     for octets in (head + b"Content-Length: 100\r\n\r\n{", head + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"):
-        host, _, port = house.api.rpartition("//")[2].rpartition(":")
+        host, _, port = place.api.rpartition("//")[2].rpartition(":")
         with socket.create_connection((host, int(port)), timeout=10) as sock:
             sock.sendall(octets)
-    assert ask(house.api, "GET", "/v1/errors").status == 200
-    assert "Traceback" not in house.node.errors()
+    assert ask(place.api, "GET", "/v1/errors").status == 200
+    assert "Traceback" not in place.node.errors()
 
 
-def test_k12_what_is_no_utf8_behind_its_percent_encoding_is_400(house: Any):
+def test_k12_what_is_no_utf8_behind_its_percent_encoding_is_400(place: Any):
     for path, field in (
         ("/v1/tags/%ff", "path"),
         ("/v1/tags/a%c3", "path"),
@@ -102,14 +102,14 @@ def test_k12_what_is_no_utf8_behind_its_percent_encoding_is_400(house: Any):
         ("/v1/tags?tag=%ff", "query"),
         ("/v1/errors?tag=%ed%a0%80", "query"),
     ):
-        answer = ask(house.api, "GET", path)
+        answer = ask(place.api, "GET", path)
         assert (answer.status, answer.body["error"]["field"]) == (400, field), path
-    assert ask(house.api, "GET", "/v1/tags/%c3%a4").status == 200
+    assert ask(place.api, "GET", "/v1/tags/%c3%a4").status == 200
 
 
-def test_k12_without_a_token_only_requests_to_this_machine_are_answered_on_loopback(house: Any):
+def test_k12_without_a_token_only_requests_to_this_machine_are_answered_on_loopback(place: Any):
     def status(path: bytes, host: bytes, more: bytes = b"") -> int:
-        return exchange(house.api, b"GET " + path + b" HTTP/1.1\r\nHost: " + host + b"\r\n" + more + b"\r\n").status
+        return exchange(place.api, b"GET " + path + b" HTTP/1.1\r\nHost: " + host + b"\r\n" + more + b"\r\n").status
 
     for path in (b"/metrics", b"/healthz", b"/readyz", b"/openapi.json"):
         for host in (b"localhost", b"localhost:8080", b"127.0.0.1:1", b"[::1]:8080", b"LOCALHOST"):
@@ -124,17 +124,17 @@ def test_k12_without_a_token_only_requests_to_this_machine_are_answered_on_loopb
             assert status(path, host) == 403, (path, host)
             assert status(path, host, BEARER + b"\r\n") == 200, "a token shows that no web page asks"
             assert status(path, host, b"Authorization: Bearer x\r\n") == 401
-    assert exchange(house.api, b"GET /healthz HTTP/1.0\r\n\r\n").status == 200, "no browser leaves Host out"
+    assert exchange(place.api, b"GET /healthz HTTP/1.0\r\n\r\n").status == 200, "no browser leaves Host out"
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
 @pytest.mark.parametrize("path", ["/v1/errors", "/healthz"])
-def test_k4_a_body_that_is_not_coded_as_it_says_is_no_fault_of_ours(house: Any, coding: str, path: str):
+def test_k4_a_body_that_is_not_coded_as_it_says_is_no_fault_of_ours(place: Any, coding: str, path: str):
     head = b"POST %b HTTP/1.1\r\n" % path.encode() + HOST + BEARER + b"\r\nContent-Type: application/json\r\n"
     body = b"this is not compressed at all, whatever"
     answer = exchange(
-        house.api, head + b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (coding.encode(), len(body)) + body
+        place.api, head + b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (coding.encode(), len(body)) + body
     )
     assert answer.status in (400, 405, 415)
-    assert ask(house.api, "GET", "/healthz").status == 200
-    assert "Error" not in house.node.errors()
+    assert ask(place.api, "GET", "/healthz").status == 200
+    assert "Error" not in place.node.errors()

@@ -19,7 +19,7 @@ SETS: dict[str, Any] = {"rules__max_staleness": "1s", "delivery__lease": "5s", "
 PROCESSES = 3  # of a node that match rules: two workers, a sweeper
 
 
-class House:
+class TwoBuilds:
     def __init__(self, valkey: Valkey, sink: SinkThread, old: Node, new: Node) -> None:
         self.valkey = valkey
         self.sink = sink
@@ -49,7 +49,7 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoBuilds]:
     folder = tmp_path_factory.mktemp("s27")
     valkey, sink = Valkey(folder / "valkey"), SinkThread()
     with running(valkey, sink):
@@ -58,87 +58,87 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         )
         new.build = other_build.make(folder / "build")
         with running(old, new):
-            yield House(valkey, sink, old, new)
+            yield TwoBuilds(valkey, sink, old, new)
             assert_balanced(valkey.url)
 
 
-def test_k15_two_builds_deliver_side_by_side(house: House):
-    libraries = house.libraries()
+def test_k15_two_builds_deliver_side_by_side(place: TwoBuilds):
+    libraries = place.libraries()
     assert library.NAME.encode() in libraries
     assert len(libraries) == 2
-    until(lambda: len(house.processes(house.old)) == len(house.processes(house.new)) == PROCESSES)
-    named = {node.name: {one["library"] for one in house.processes(node)} for node in (house.old, house.new)}
+    until(lambda: len(place.processes(place.old)) == len(place.processes(place.new)) == PROCESSES)
+    named = {node.name: {one["library"] for one in place.processes(node)} for node in (place.old, place.new)}
     assert named["old"] == {library.NAME}
     assert named["new"].isdisjoint(named["old"])
     assert {name.encode() for names in named.values() for name in names} == libraries
-    for turn, hit in enumerate((house.old, house.new)):
-        sent = [f"{node.name}{turn}-{n}@side.test" for node in (house.old, house.new) for n in range(20)]
-        house.old.send(sent[:20], tags=("side",))
-        house.new.send(sent[20:], tags=("side",))
-        until(lambda sent=sent: house.reached(*sent))
-        until(lambda: house.new.statement("side")["queued"] == 0)
-        victim = next(one["pid"] for one in house.processes(hit) if "delivery" in one["roles"])
+    for turn, hit in enumerate((place.old, place.new)):
+        sent = [f"{node.name}{turn}-{n}@side.test" for node in (place.old, place.new) for n in range(20)]
+        place.old.send(sent[:20], tags=("side",))
+        place.new.send(sent[20:], tags=("side",))
+        until(lambda sent=sent: place.reached(*sent))
+        until(lambda: place.new.statement("side")["queued"] == 0)
+        victim = next(one["pid"] for one in place.processes(hit) if "delivery" in one["roles"])
         os.kill(victim, signal.SIGKILL)  # its successor loads its library, and replaces none
-        until(lambda hit=hit, victim=victim: victim not in (now := house.pids(hit)) and len(now) == PROCESSES)
-        assert house.libraries() == libraries
-    assert len([message for message in house.sink.sink.received if message.taken]) == 80
-    for node in (house.old, house.new):
+        until(lambda hit=hit, victim=victim: victim not in (now := place.pids(hit)) and len(now) == PROCESSES)
+        assert place.libraries() == libraries
+    assert len([message for message in place.sink.sink.received if message.taken]) == 80
+    for node in (place.old, place.new):
         statement = until(lambda node=node: (s := node.statement("side"))["queued"] == 0 and s)
         assert (statement["accepted"], statement["delivered"], statement["balanced"]) == (80, 80, True)
 
 
 @pytest.mark.parametrize("giver", ["old", "new"])
-def test_k15_an_order_given_to_either_build_stops_both(house: House, giver: str):
+def test_k15_an_order_given_to_either_build_stops_both(place: TwoBuilds, giver: str):
     tag = f"stop-{giver}"
-    until(lambda: len(house.processes(house.old)) == len(house.processes(house.new)) == PROCESSES)
-    rule = house.order(getattr(house, giver), tag=tag)
+    until(lambda: len(place.processes(place.old)) == len(place.processes(place.new)) == PROCESSES)
+    rule = place.order(getattr(place, giver), tag=tag)
     assert rule["effective"], rule
     assert rule["workers"]["unconfirmed"] == []
-    for node in (house.old, house.new):
+    for node in (place.old, place.new):
         node.send(f"{node.name}@{giver}.test", tags=(tag,))
-    until(lambda: house.old.statement(tag)["intercepted"]["door"] == 2)
-    assert not any(house.reached(f"{name}@{giver}.test") for name in ("old", "new"))
-    assert getattr(house, giver).call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")[0] == 200
+    until(lambda: place.old.statement(tag)["intercepted"]["door"] == 2)
+    assert not any(place.reached(f"{name}@{giver}.test") for name in ("old", "new"))
+    assert getattr(place, giver).call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")[0] == 200
 
 
-def test_k15_a_rule_of_a_newer_format_is_refused_while_an_older_process_lives(house: House):
-    until(lambda: len(house.processes(house.old)) == PROCESSES)
-    status, answer = house.new.call("POST", "/v1/errors", {"code": 554, "tag": "any", "colour": "blue"})
+def test_k15_a_rule_of_a_newer_format_is_refused_while_an_older_process_lives(place: TwoBuilds):
+    until(lambda: len(place.processes(place.old)) == PROCESSES)
+    status, answer = place.new.call("POST", "/v1/errors", {"code": 554, "tag": "any", "colour": "blue"})
     assert (status, answer["error"]["type"]) == (409, "conflict")
-    for process in house.processes(house.old):
+    for process in place.processes(place.old):
         assert process["name"] in answer["error"]["message"]
-    for process in house.processes(house.new):
+    for process in place.processes(place.new):
         assert process["name"] not in answer["error"]["message"]
-    assert house.new.call("GET", "/v1/errors?enabled=all") == (200, [])
-    assert house.old.call("POST", "/v1/errors", {"code": 554, "tag": "any", "colour": "blue"})[0] == 400
+    assert place.new.call("GET", "/v1/errors?enabled=all") == (200, [])
+    assert place.old.call("POST", "/v1/errors", {"code": 554, "tag": "any", "colour": "blue"})[0] == 400
 
 
-def test_k15_a_process_that_cannot_read_a_rule_delivers_nothing_and_says_why(house: House):
-    old = house.old
+def test_k15_a_process_that_cannot_read_a_rule_delivers_nothing_and_says_why(place: TwoBuilds):
+    old = place.old
     old.stop()
-    rule = house.order(house.new, tag="any", colour="blue")
+    rule = place.order(place.new, tag="any", colour="blue")
     assert rule["effective"]
     with ThreadPoolExecutor(1) as thread:
         starting = thread.submit(old.start)
         try:
-            blind = until(lambda: len(found := house.processes(old)) == PROCESSES and found)
+            blind = until(lambda: len(found := place.processes(old)) == PROCESSES and found)
             assert {one["generation"] for one in blind} == {0}
             for one in blind:
                 assert rule["id"] in one["unreadable"]
                 assert "unknown field `colour`" in one["unreadable"]
-            assert {one["unreadable"] for one in house.processes(house.new)} == {None}
-            another = house.order(house.new, tag="another")
+            assert {one["unreadable"] for one in place.processes(place.new)} == {None}
+            another = place.order(place.new, tag="another")
             assert another["effective"]
             assert set(another["workers"]["unconfirmed"]) == {one["name"] for one in blind}
             assert any(blind[0]["name"] in words and rule["id"] in words for words in another["warnings"])
-            house.new.send("through@new.test")
-            until(lambda: house.reached("through@new.test"))
+            place.new.send("through@new.test")
+            until(lambda: place.reached("through@new.test"))
             assert not starting.done(), "a node that may deliver nothing is not ready"
             until(lambda: rule["id"] in old.errors())
             assert old.errors().count("confirms no rules and delivers nothing") == 1, "said once for the node"
         finally:
-            assert house.new.call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")[0] == 200
+            assert place.new.call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")[0] == 200
             starting.result()
-    assert len(house.processes(old)) == PROCESSES
+    assert len(place.processes(old)) == PROCESSES
     old.send("again@old.test")
-    until(lambda: house.reached("again@old.test"))
+    until(lambda: place.reached("again@old.test"))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import uvloop
 
+from mta.ingress import acceptor as acceptor_module
 from mta.ingress import listener as module
 from mta.ingress import worker_loads as loads_module
 from mta.ingress.worker_loads import WorkerLoads
@@ -63,7 +64,7 @@ async def test_sessions_that_come_at_once_are_spread_evenly():
 
 
 async def test_who_comes_late_gets_the_next(monkeypatch):
-    monkeypatch.setattr(module, "YIELD", 0.05)
+    monkeypatch.setattr(acceptor_module, "YIELD", 0.05)
     async with pair() as (first, second):
         second.listener.stop_accepting()
         clients = [await first.connect() for _ in range(10)]
@@ -95,7 +96,7 @@ async def test_what_is_open_is_told():
 
 async def test_one_that_takes_nothing_is_waited_for_a_few_times_and_no_more_until_it_does(monkeypatch):
     monkeypatch.setattr(loads_module, "MISSED_AT_MOST", 5)
-    monkeypatch.setattr(module, "YIELD", 0.05)
+    monkeypatch.setattr(acceptor_module, "YIELD", 0.05)
     monkeypatch.setattr(module, "TICK", 60.0)
     async with beside_a_stuck_one() as (running, stuck):
         loop = asyncio.get_running_loop()
@@ -115,15 +116,15 @@ async def test_one_that_took_nothing_has_another_chance_after_each_tick(monkeypa
     monkeypatch.setattr(module, "TICK", 0.25)
     async with beside_a_stuck_one() as (running, _):
         clients = [await running.connect() for _ in range(3)]
-        assert not running.listener._loads.is_ahead(full=False)
+        assert not running.listener.acceptor.loads.is_ahead(full=False)
         await asyncio.sleep(0.5)
-        assert running.listener._loads.is_ahead(full=False)
+        assert running.listener.acceptor.loads.is_ahead(full=False)
         for _, writer in clients:
             writer.close()
 
 
 async def test_nobody_waits_for_one_that_has_left(monkeypatch):
-    monkeypatch.setattr(module, "YIELD", 60.0)
+    monkeypatch.setattr(acceptor_module, "YIELD", 60.0)
     async with beside_a_stuck_one() as (running, stuck):
         stuck.leave()
         clients = await asyncio.wait_for(asyncio.gather(*(running.connect() for _ in range(20))), 5)
@@ -133,7 +134,7 @@ async def test_nobody_waits_for_one_that_has_left(monkeypatch):
 
 @pytest.mark.parametrize("end", ["stop_accepting", "abort"])
 async def test_who_looks_away_when_it_is_to_stop_takes_nothing_more(monkeypatch, end):
-    monkeypatch.setattr(module, "YIELD", 0.05)
+    monkeypatch.setattr(acceptor_module, "YIELD", 0.05)
     async with beside_a_stuck_one() as (running, _):
         clients = [await running.connect() for _ in range(2)]
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
@@ -141,13 +142,13 @@ async def test_who_looks_away_when_it_is_to_stop_takes_nothing_more(monkeypatch,
         getattr(running.listener, end)()
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.readline(), 0.15)
-        assert running.listener.connections == 2
+        assert running.listener.acceptor.accepted == 2
         for _, other in [*clients, (reader, writer)]:
             other.close()
 
 
 async def test_who_is_full_leaves_connections_to_whoever_has_any_room_and_then_refuses(monkeypatch):
-    monkeypatch.setattr(module, "YIELD", 0.05)
+    monkeypatch.setattr(acceptor_module, "YIELD", 0.05)
     async with pair(max_connections=3) as (first, second):
         clients = [await first.connect() for _ in range(6)]
         assert split(first, second) == [3, 3]

@@ -259,7 +259,7 @@ async def test_no_descriptors_left_does_not_spin(monkeypatch):
     async with intake() as running:
         running.listener.stop_accepting()
         exhausted = Exhausted()
-        running.listener._sockets = (exhausted,)
+        running.listener.acceptor.sockets = (exhausted,)
         monkeypatch.setattr(Exhausted, "setblocking", lambda self, flag: None, raising=False)
         running.listener.start()
         _, writer = await asyncio.open_connection("127.0.0.1", running.port)

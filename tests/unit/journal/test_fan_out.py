@@ -107,7 +107,7 @@ def test_the_spool_is_trimmed_behind_the_slowest(tmp_path):
     assert slow.ids == bench.sinks["log"].ids == ids(*range(10))
 
 
-def test_a_damaged_stretch_is_said_and_the_rest_comes(tmp_path, caplog):
+def test_k17_a_damaged_stretch_is_said_and_the_rest_comes(tmp_path, caplog):
     bench = Bench(tmp_path)
     bench.sinks["log"].full = True
     for n in (1, 2, 3):

@@ -18,7 +18,7 @@ def run(folder, point):
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_killed_journals_events_are_in_the_log_once_in_order(tmp_path, point):
+def test_k17_a_killed_journals_events_are_in_the_log_once_in_order(tmp_path, point):
     killed = run(tmp_path, point)
     assert killed.returncode == -9, killed.stderr
     after = run(tmp_path, "none")

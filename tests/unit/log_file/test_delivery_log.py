@@ -84,22 +84,47 @@ def test_a_second_writer_is_refused(tmp_path):
     log.close()
 
 
+def no_space(*args):
+    raise OSError(28, "No space left on device")
+
+
 def test_what_comes_again_after_a_failure_is_in_the_file_once(tmp_path, monkeypatch):
     path = tmp_path / "d.jsonl"
     log = DeliveryLog(str(path), lines)
     write(log, "a")
     write(log, "b")
-
-    def no_space(fd, data):
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", no_space)
         with pytest.raises(OSError, match="No space"):
             write(log, "c")
-    write(log, "a", "b")  # everything since the last sync
+    log.sync()  # what was written before is kept
     write(log, "c")
     assert path.read_bytes().splitlines() == [line(i) for i in "abc"]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", no_space)
+        patch.setattr(os, "ftruncate", no_space)
+        with pytest.raises(OSError, match="No space"):
+            write(log, "d")
+    with pytest.raises(OSError, match="closed before it was synced"):
+        log.sync()
+    write(log, "c")  # everything since the last sync
+    write(log, "d")
+    assert path.read_bytes().splitlines() == [line(i) for i in "abcd"]
+
+
+def test_a_moved_file_keeps_its_lines_where_no_new_one_can_be_opened(tmp_path):
+    path = tmp_path / "d.jsonl"
+    log = DeliveryLog(str(path), lines)
+    write(log, "a")
+    path.rename(tmp_path / "d.1")
+    path.mkdir()
+    for _ in range(2):
+        with pytest.raises(IsADirectoryError):
+            write(log, "b")
+        log.sync()
+    path.rmdir()
+    write(log, "b")
+    assert (tmp_path / "d.1").read_bytes() + path.read_bytes() == line("a") + b"\n" + line("b") + b"\n"
 
 
 def test_lines_that_could_not_be_synced_are_cut_off_and_come_again(tmp_path, monkeypatch):

@@ -35,8 +35,8 @@ def test_reply_and_reason_are_the_rules() -> None:
     effect = effect_of(HARD, 7, Stage.ATTEMPT, mta="192.0.2.1", duration_ms=5)
     assert (effect.reply, effect.reason) == (Reply(554, "5.7.1", "stopped"), "wrong list")
     assert (effect.mta, effect.duration_ms, effect.uncertain) == ("192.0.2.1", 5, False)
-    assert effect.spare
-    assert not effect_of(msgspec.structs.replace(HARD, undo=False), 7, Stage.QUEUED).spare
+    assert effect.undoable
+    assert not effect_of(msgspec.structs.replace(HARD, undo=False), 7, Stage.QUEUED).undoable
 
 
 def test_what_is_known_of_an_attempt_stays_when_a_rule_overrules_it() -> None:
@@ -47,7 +47,7 @@ def test_what_is_known_of_an_attempt_stays_when_a_rule_overrules_it() -> None:
     after = overruled(before, HARD, 7, Stage.QUEUED)
     assert after == Outcome(
         Verdict.INTERCEPTED, Reply(554, "5.7.1", "stopped"), Origin.FORCED, "192.0.2.1", "mx", "192.0.2.9", "TLSv1.3",
-        12, Forced("r1", 7, Stage.QUEUED), reason="wrong list", uncertain=True, past_dot_of=("r0",), spare=True,
+        12, Forced("r1", 7, Stage.QUEUED), reason="wrong list", uncertain=True, past_dot_of=("r0",), undoable=True,
     )  # fmt: skip
 
 

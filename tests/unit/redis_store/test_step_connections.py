@@ -243,11 +243,19 @@ async def test_hints_are_heard_once_the_server_has_confirmed_every_channel(
         return whole[: len(whole) // 2]
 
     server.answer = half_confirmed
-    hearing = asyncio.create_task(hear(pool, [b"a", b"b"], lambda: told.append(()), lambda *hint: told.append(hint)))
+    both = asyncio.Event()
+
+    def heard(*hint: bytes) -> None:
+        told.append(hint)
+        if len(told) == 3:
+            both.set()
+
+    hearing = asyncio.create_task(hear(pool, [b"a", b"b"], lambda: told.append(()), heard))
+    await server.has_heard(1)
     await asyncio.sleep(0.02)
     assert told == []
     server.writers[0].write(half[0] + b"*3\r\n$7\r\nmessage\r\n$1\r\nb\r\n$4\r\nwake\r\n" * 2)
-    await asyncio.sleep(0.02)
+    await both.wait()
     assert told == [(), (b"b", b"wake"), (b"b", b"wake")]
     server.writers[0].close()
     with pytest.raises(ConnectionError):

@@ -7,7 +7,8 @@ import pytest
 
 from mta.model.errors import SessionLost, SettingsError, StoreAway, StoreError
 from mta.model.rules import Head, PastDot, Rule
-from mta.orders.order_book import GRACE, OrderBook
+from mta.orders.order import GRACE
+from mta.orders.order_book import OrderBook
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.rules.guard import PERMIT_SHARE, Guard
 from mta.scheduling.reaper import Reaper

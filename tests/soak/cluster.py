@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from tests.races.cluster import eventually
 from tests.races.destination import DestinationProcess
-from tests.races.house import eventually
 from tests.races.relay import Network, RelayProcess
 from tests.soak.plan import DOT_TIMEOUT, LEASE, NODES, STALENESS, STORE_TIMEOUT, Fault, Plan, What
 from tests.support.node import Node
@@ -51,8 +51,8 @@ class Strike(NamedTuple):
     ended: float
 
 
-class House:
-    """`async with House(plan, folder) as house:`; nothing of it is left running."""
+class Cluster:
+    """`async with Cluster(plan, folder) as cluster:`; nothing of it is left running."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self._folder = folder
@@ -63,7 +63,7 @@ class House:
         self.strikes: list[Strike] = []
         self._targets: dict[str, asyncio.Lock] = {}  # what is under a fault has no other one at the same time
 
-    async def __aenter__(self) -> "House":
+    async def __aenter__(self) -> "Cluster":
         try:
             await asyncio.to_thread(self._start)
             await asyncio.gather(*(asyncio.to_thread(node.start) for node in self.nodes.values()))

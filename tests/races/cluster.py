@@ -1,4 +1,4 @@
-"""The house of a race: nodes with two workers each, their store, and the destination."""
+"""The cluster of a race: nodes with two workers each, their store, and the destination."""
 
 import asyncio
 import os
@@ -19,8 +19,8 @@ _PAUSE = 0.05  # seconds between two looks
 _CONNECTIONS = 6  # to a domain from a pool, both nodes together
 
 
-class House:
-    """`async with House(plan, folder) as house:`; nothing of it is left behind."""
+class Cluster:
+    """`async with Cluster(plan, folder) as cluster:`; nothing of it is left behind."""
 
     def __init__(self, plan: Plan, folder: Path, nodes: int = 2) -> None:
         self._plan = plan
@@ -31,7 +31,7 @@ class House:
         self.relay = RelayProcess(self.valkey.port) if plan.fault is Fault.CUT else None
         self.nodes: list[Node] = []
 
-    async def __aenter__(self) -> "House":
+    async def __aenter__(self) -> "Cluster":
         try:
             await asyncio.to_thread(self._start)
             await asyncio.gather(*(asyncio.to_thread(node.start) for node in self.nodes))

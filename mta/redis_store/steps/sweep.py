@@ -1,0 +1,33 @@
+"""The fields of the move step, in the order in which sweep.lua reads them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from mta.model.mail import QueueKey
+
+
+class Batch(NamedTuple):
+    """Deliveries that are moved together; the five lists before the last are in one order."""
+
+    how: str  # a SweepMove
+    source: str  # a pause, "" = the queues
+    generation: int
+    retention_ms: int
+    queues: Sequence[QueueKey]
+    kinds: Sequence["Kind"]
+    ids: Sequence[Any]
+    queue_of: Sequence[int]  # places in `queues`, from 1
+    kind_of: Sequence[int]
+    raws: Sequence[Any]  # the records that were read: a delivery that has another one stays
+    finals_or_records: Sequence[Any]  # the final status of an intercepted delivery, else its new record
+    shared: Sequence[Any]  # digest, what final statuses name by it, ...
+
+
+class Kind(NamedTuple):
+    """What deliveries of a batch have in common in the counters, and in how long they can be undone."""
+
+    rule: str
+    tags: Sequence[str]
+    uncertain: bool
+    left_rule: str
+    spare_ms: int

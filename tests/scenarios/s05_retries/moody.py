@@ -1,0 +1,49 @@
+"""A destination that changes its mind about an address from one attempt to the next."""
+
+import pathlib
+import time
+from collections import defaultdict
+from itertools import pairwise
+from typing import Any
+
+from tests.support.node import Node
+from tests.support.sink_thread import SinkThread
+
+LATER, NEVER, FULL, CLOSING = "451 4.2.1 come later", "550 5.1.1 no such user", "552 5.2.2 full", "421 4.3.2 closing"
+FOREVER = ["451 4.9.9 never today"]
+
+
+class Moody:
+    """A sink that gives each address its answers in turn, at RCPT and at the dot, and then takes its mail."""
+
+    def __init__(self) -> None:
+        self.at_rcpt: dict[str, list[str]] = {}
+        self.at_dot: dict[str, list[str]] = {}
+        self.asked: defaultdict[str, list[float]] = defaultdict(list)  # address -> Unix seconds of each RCPT
+        self.thread = SinkThread()
+        self.start, self.stop = self.thread.start, self.thread.stop
+        self.thread.script("RCPT", self._rcpt)
+        self.thread.script(".", lambda _, address: _next(self.at_dot, address))
+
+    def node(self, folder: pathlib.Path, **sets: Any) -> Node:
+        """A node that sends everything here; ask for it when the sink has been started."""
+        return Node(folder, **{"delivery.route": self.thread.address}, **sets)
+
+    def _rcpt(self, _: int, argument: str) -> str | None:
+        address = argument.partition("<")[2].partition(">")[0]
+        self.asked[address].append(time.time())
+        return _next(self.at_rcpt, address)
+
+    def receipts(self, address: str) -> int:
+        """How often the sink has read the whole of a message to the address, whatever it answered."""
+        return sum(address in message.recipients for message in self.thread.sink.received)
+
+    def gaps(self, address: str) -> list[float]:
+        return [after - before for before, after in pairwise(self.asked[address])]
+
+
+def _next(answers: dict[str, list[str]], address: str) -> str | None:
+    left = answers.get(address)
+    if not left:
+        return None
+    return left[0] if len(left) == 1 and left[0].startswith("451 4.9") else left.pop(0)
