@@ -35,7 +35,8 @@ class Orders(Protocol):
     """Changing the rule table, as the API sees it. `wait` is in seconds; an order is followed beyond it."""
 
     async def put(self, rule: Rule, actor: Actor, wait: float, until: str) -> Effect:
-        """As RuleStore.put, by `actor`; waits until the change is "effective", "quiet" or "swept", as `until` says."""
+        """As RuleStore.put, with `actor` as its author; waits until the change is "effective", "quiet" or "swept", as
+        `until` says."""
         ...
 
     async def edit(self, rule_id: str, edit: Edit, actor: Actor, wait: float, until: str) -> Effect | None:
