@@ -109,7 +109,7 @@ async def test_a_lane_that_is_woken_all_the_time_takes_more_with_each_look():
             await asyncio.sleep(0.001)
         await until(lambda: len(bench.deliver.taken) == 150)
         taken = asyncio.get_running_loop().time() - began
-        assert claims.agendas <= taken / 0.02 + 8, "one in 20 ms, and few more"
+        assert claims.agendas <= taken / 0.02 + 12, "one in 20 ms, and few more; 150 without the pace"
 
 
 async def test_rules_poison_and_expiry_are_met_before_egress():
