@@ -1,4 +1,4 @@
-"""A call for each lane, many of them under way at once: one after the other they would take as long as there are lanes."""
+"""A call for each lane, many at a time: one after the other they would take longer the more lanes there are."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -10,7 +10,7 @@ _T = TypeVar("_T")
 
 
 async def each_lane(lanes: Iterable[int], call: Callable[[int], Awaitable[_T]]) -> list[_T]:
-    """The answers in the order of `lanes`. Raises the first error, once the calls that began with that one have ended."""
+    """The answers in the order of `lanes`. Raises the first error, once the calls beside it have ended."""
     numbers, found = list(lanes), list[_T]()
     for at in range(0, len(numbers), _AT_ONCE):
         calls = [asyncio.ensure_future(call(lane)) for lane in numbers[at : at + _AT_ONCE]]
