@@ -102,6 +102,8 @@ class StoredBooks:
 def _add(sums: dict[str, int], row: Sequence[bytes]) -> None:
     """The counters of a lane to those of the lanes before."""
     for field, value in zip(row[::2], row[1::2], strict=True):
+        if field == keys.TAG_EPOCH:
+            continue
         name = field.decode()
         known = sums.get(name, 0)
         sums[name] = max(known, int(value)) if name == "last_hit_at" else known + int(value)

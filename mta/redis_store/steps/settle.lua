@@ -240,7 +240,7 @@ local function count_plain(P, plain)
     redis.call('HINCRBY', P .. 'count', class, many)
     for t = 1, #tags, 2 do
       local key = P .. 'tag:' .. tags[t]
-      redis.call('HINCRBY', key, 'queued', -tags[t + 1])
+      count_tag(key, 'queued', -tags[t + 1])
       redis.call('HINCRBY', key, class, tags[t + 1])
     end
   end
