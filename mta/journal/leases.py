@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from mta.model.entries import order_of
 from mta.model.errors import StoreError
-from mta.ports.journal import Outbox
+from mta.ports.journal import Outbox, StreamEnd
 
 LEASE, RENEW = 15.0, 5.0  # seconds
 TAKE_AGAIN = 1.0  # seconds between two tries to take another lane
@@ -20,11 +20,12 @@ _log = logging.getLogger(__name__)
 class HeldLane:
     """A lane that this journal has leased."""
 
-    __slots__ = ("added", "doubtful", "epoch", "noted", "number", "position", "renewed", "until")
+    __slots__ = ("added", "born", "doubtful", "epoch", "noted", "number", "position", "renewed", "until")
 
-    def __init__(self, number: int, position: str, noted: str, began: float, epoch: int = 1) -> None:
+    def __init__(self, number: int, position: str, noted: str, began: float, end: StreamEnd) -> None:
         self.number = number
-        self.epoch = epoch  # of the lane's stream
+        self.epoch = end.epoch  # of the lane's stream
+        self.born = end.born
         self.added = -1  # entries up to `position` that the stream ever had, -1 = not known yet
         self.doubtful = True  # whether the stream still has what was read is to be asked
         self.position = position  # the last entry that is in the spool
@@ -148,7 +149,7 @@ class Leases:
         position = noted
         if order_of(spooled) > order_of(noted) and await self._stands(number, spooled, end.last):
             position = spooled
-        self._lanes[number] = HeldLane(number, position, noted, began, end.epoch)
+        self._lanes[number] = HeldLane(number, position, noted, began, end)
         return True
 
     async def _stands(self, number: int, spooled: str, last: str) -> bool:

@@ -21,6 +21,7 @@ class StreamEnd(NamedTuple):
     epoch: int  # rises when the stream lost what had been read; from 1
     last: str  # its newest entry, also when that was trimmed; "0-0" = it never had one
     added: int  # entries up to the position asked about that it ever had
+    born: str  # the same as long as the store is not emptied; "" = it was emptied and is not prepared yet
 
 
 class RuleChange(NamedTuple):

@@ -7,6 +7,7 @@ from mta.model.errors import SettingsError
 from mta.redis_store import keys
 from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
+from mta.timing.clock import wall_ms
 
 SCHEMA: Final = 1
 
@@ -40,7 +41,9 @@ class ClusterSettings:
         await each_lane(range(self.lanes), self._anchor)
 
     async def _anchor(self, lane: int) -> None:
-        await self._link.quick("HSETNX", keys.lane_key(lane, b"lane"), "schema", SCHEMA)
+        anchor = keys.lane_key(lane, b"lane")
+        await self._link.quick("HSETNX", anchor, "born", wall_ms())
+        await self._link.quick("HSETNX", anchor, "schema", SCHEMA)
 
     async def clock(self) -> float:
         """Unix seconds by the server's clock."""

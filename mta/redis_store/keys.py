@@ -19,7 +19,7 @@ def lane_of_prefix(prefix: bytes) -> int:
 
 
 # fg:{n}:lane                  hash    the anchor: schema, last token, barrier (least generation that may decide),
-#                                      epoch of the stream (absent = 1)
+#                                      epoch of the stream (absent = 1), born (Unix ms)
 # fg:{n}:due:<pool>:<domain>   zset    delivery id -> time of the next attempt (Unix ms)
 # fg:{n}:agenda:<pool>         zset    domain -> earliest due time in its queue
 # fg:{n}:pools                 set     pools that ever had mail here

@@ -50,8 +50,8 @@ class StoredOutbox:
 
     async def end(self, lane: int, position: str) -> StreamEnd:
         step_keys = [keys.lane_key(lane, b"lane"), keys.lane_key(lane, b"events")]
-        epoch, last, added = await self._link.call(b"stream_end", step_keys, [position])
-        return StreamEnd(int(epoch), last.decode(), int(added))
+        epoch, last, added, born = await self._link.call(b"stream_end", step_keys, [position])
+        return StreamEnd(int(epoch), last.decode(), int(added), born.decode())
 
     async def raise_epoch(self, lane: int, epoch: int) -> int:
         return int(await self._link.call(b"raise_epoch", [keys.lane_key(lane, b"lane")], [epoch]))

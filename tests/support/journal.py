@@ -39,6 +39,7 @@ class Outbox:
         self.wanted = asyncio.Event()
         self.told: list[JournalState] = []
         self.epochs: dict[int, int] = {}
+        self.born = "1"
         self.trimmed: dict[int, int] = {}  # entries of each lane that were there and are no more
         self.ends: dict[int, str] = {}  # the newest entry of a lane, where it was trimmed
 
@@ -57,7 +58,7 @@ class Outbox:
         stream = self.streams[lane]
         last = max([*(one.id for one in stream), self.ends.get(lane, "0-0")], key=order_of)
         before = sum(order_of(one.id) <= order_of(position) for one in stream)
-        return StreamEnd(self.epochs.get(lane, 1), last, self.trimmed.get(lane, 0) + before)
+        return StreamEnd(self.epochs.get(lane, 1), last, self.trimmed.get(lane, 0) + before, self.born)
 
     async def raise_epoch(self, lane: int, epoch: int) -> int:
         self.epochs[lane] = epoch + 1

@@ -34,19 +34,20 @@ end
 redis.register_function { function_name = STEP .. 'journaled', callback = journaled, flags = { 'allow-oom' } }
 
 -- stream_end: what a lane's stream says of itself. KEYS: lane, events. ARGV: position.
--- Answers [epoch, id of the newest entry, how many entries up to `position` were ever added]; those that were trimmed
--- count.
+-- Answers [epoch, id of the newest entry, how many entries up to `position` were ever added, birth of the lane];
+-- entries that were trimmed count.
 local function stream_end(keys, argv)
   local epoch = tonumber(redis.call('HGET', keys[1], 'epoch') or 1)
+  local born = redis.call('HGET', keys[1], 'born') or ''
   if redis.call('EXISTS', keys[2]) == 0 then
-    return { epoch, '0-0', 0 }
+    return { epoch, '0-0', 0, born }
   end
   local said, facts = redis.call('XINFO', 'STREAM', keys[2]), {}
   for i = 1, #said, 2 do
     facts[said[i]] = said[i + 1]
   end
   local untrimmed = #redis.call('XRANGE', keys[2], '-', argv[1])
-  return { epoch, facts['last-generated-id'], facts['entries-added'] - facts['length'] + untrimmed }
+  return { epoch, facts['last-generated-id'], facts['entries-added'] - facts['length'] + untrimmed, born }
 end
 
 redis.register_function {

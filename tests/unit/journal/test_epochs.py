@@ -83,3 +83,15 @@ async def test_dropped_entries_and_a_lane_without_a_stream_are_no_failover(tmp_p
     await bench.rounds(2)
     assert outbox.epochs == {}
     assert bench.ids == ["0.1.4-0.0", "0.1.5-0.0"]
+
+
+async def test_an_emptied_store_is_no_failover_and_what_came_since_is_read(tmp_path):
+    outbox, bench = await read_up_to(tmp_path, "1-0", "2-0")
+    fail_over(outbox, "0-0", ["3-0"], 0, noted="0-0")
+    outbox.born = ""  # nobody has prepared it yet
+    bench.now += 6
+    await bench.rounds(1)
+    outbox.born = "2"
+    await bench.rounds(2)
+    assert bench.ids == ["0.1.1-0.0", "0.1.2-0.0", "0.1.3-0.0"]
+    assert (outbox.epochs, outbox.positions) == ({}, {0: "3-0"})
