@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from mta.journal.backlog import Backlog
+from mta.journal.epochs import Epochs
 from mta.journal.fan_out import FanOut
 from mta.journal.leases import Leases
 from mta.journal.rounds import Rounds
@@ -54,11 +55,12 @@ class Journal:
         self._spool = spool
         self._node = node
         self._clock = clock
-        self._leases = Leases(outbox, name, lambda lane: spool.last(str(lane)), clock=clock)
+        self._leases = Leases(outbox, name, spool.last, clock=clock)
         self._fan_out = FanOut(spool, sinks, clock=clock)
         self._rounds = Rounds(outbox, self._leases, spool, self._fan_out, tail)
         self._rule_changes = RuleChanges(outbox, node, self._rounds.say)
         self._backlog = Backlog(outbox, self._leases, settings, self._rounds.say)
+        self._epochs = Epochs(outbox, self._leases, self._rounds.say)
         self._stopping = asyncio.Event()
         self._next_slow = self._next_sync = self._next_report = 0.0
         self.failures = 0
@@ -117,6 +119,7 @@ class Journal:
                     await self._rest()
             except (StoreError, OSError) as error:
                 self.failures += 1
+                self._leases.doubt()
                 if not trouble.pause:
                     _log.log(severity(error), "the journal waits; events stay in the outbox: %s", error)
                 await self._sleep(trouble.failed())
@@ -167,6 +170,7 @@ class Journal:
         """Serve the sinks, keep the leases and, at each slow tick, the rest. Sinks come first: they need no store."""
         await self._follow_spool()
         await self._leases.keep()
+        await self._epochs.look()
         now = self._clock()
         if now >= self._next_slow:
             self._next_slow = now + _SLOW_TICK

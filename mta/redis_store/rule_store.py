@@ -26,6 +26,7 @@ from mta.model.rules import (
 from mta.ports.certainty import made_certain
 from mta.ports.rule_store import Edit, Exists, Put, Removed, RemovedRule, Step, Trail
 from mta.redis_store import codec, keys, rule_records
+from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
 from mta.redis_store.rule_records import identity_of, leads_from, read_change, read_rule
 from mta.redis_store.session import StoreSession
@@ -259,8 +260,10 @@ class StoredRules(StoredSessions):
         return [msgspec.structs.replace(entry, settled_at=int(settled or 0)) for entry, settled in entries]
 
     async def raise_barrier(self, generation: int) -> None:
-        anchors = [keys.lane_key(lane, b"lane") for lane in range(self._lanes)]
-        await asyncio.gather(*(self._link.call(b"barrier", [anchor], [generation]) for anchor in anchors))
+        async def raise_in(lane: int) -> None:
+            await self._link.call(b"barrier", [keys.lane_key(lane, b"lane")], [generation])
+
+        await each_lane(range(self._lanes), raise_in)
 
 
 class _Seen(NamedTuple):

@@ -189,6 +189,11 @@ class Supervisor:
         try:
             settings = self._reload()
             _check_log(settings)
+            if settings.redis.lanes != self._settings.redis.lanes:
+                raise SettingsError(
+                    f"redis.lanes is {settings.redis.lanes} in the file, and the node runs with "
+                    f"{self._settings.redis.lanes}: it changes only while no node runs"
+                )
         except SettingsError as error:
             log.error("settings are kept as they are: %s", "; ".join(error.faults))
             return

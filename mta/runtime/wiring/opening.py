@@ -68,7 +68,7 @@ async def open_store(
 
 async def open_cluster(cluster: ClusterSettings, settings: Settings) -> None:
     """Write the settings of the cluster that are not there yet, read the others. Raises SettingsError, StoreError."""
-    await cluster.open(settings.rules.max_staleness)
+    await cluster.open(settings.rules.max_staleness, settings.redis.lanes)
 
 
 async def open_link(
