@@ -1,12 +1,13 @@
 """The counters as the API reads them."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final
 
 from mta.model.mail import QueueKey
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.redis_store import keys
+from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
 from mta.redis_store.pool_depths import PoolDepths
 from mta.redis_store.queue_books import QueueBooks
@@ -43,14 +44,16 @@ class StoredBooks:
         return found
 
     async def account(self, rule_id: str, tag: str | None, now_ms: int) -> RuleAccount:
-        of_rule: dict[str, int] = {}
-        of_tag: dict[str, int] = {}
-        undoable, untils = 0, []
-        for lane in self._lanes:
+        def ask(lane: int) -> Awaitable[Any]:
             prefix, rule = keys.lane_prefix(lane), rule_id.encode()
             names = [prefix + b"lane", keys.rule_key(prefix, rule), keys.spared_key(prefix, rule)]
             names += [] if tag is None else [keys.tag_key(prefix, tag.encode())]
-            fields, many, until, tag_fields = await self._link.call(b"rule_account", names, [now_ms])
+            return self._link.call(b"rule_account", names, [now_ms])
+
+        of_rule: dict[str, int] = {}
+        of_tag: dict[str, int] = {}
+        undoable, untils = 0, []
+        for fields, many, until, tag_fields in await each_lane(self._lanes, ask):
             _add(of_rule, fields)
             _add(of_tag, tag_fields)
             undoable += many
@@ -58,10 +61,10 @@ class StoredBooks:
         return RuleAccount(of_rule, None if tag is None else of_tag, undoable, min(untils, default=0))
 
     async def _sum(self, name: bytes) -> dict[str, int]:
-        """The lanes are read one after the other: each balances at every instant, so their sum does."""
+        """No two lanes are read at one instant: each balances at every instant, so their sum does."""
         found: dict[str, int] = {}
-        for lane in self._lanes:
-            _add(found, await self._link.command("HGETALL", keys.lane_key(lane, name)))
+        for row in await each_lane(self._lanes, lambda lane: self._link.quick("HGETALL", keys.lane_key(lane, name))):
+            _add(found, row)
         return found
 
     async def tags(self, most: int, cursor: str) -> tuple[list[str], str]:
@@ -121,6 +124,8 @@ class StoredBooks:
 def _add(sums: dict[str, int], row: Sequence[bytes]) -> None:
     """The counters of a lane to those of the lanes before."""
     for field, value in zip(row[::2], row[1::2], strict=True):
+        if field == keys.TAG_EPOCH:
+            continue
         name = field.decode()
         known = sums.get(name, 0)
         sums[name] = max(known, int(value)) if name == "last_hit_at" else known + int(value)
