@@ -51,7 +51,7 @@ def _masters(given: argparse.Namespace, cores: int) -> list[Shape]:
 def _lanes(given: argparse.Namespace, cores: int) -> list[Shape]:
     """Mail as it comes; then a backlog in all of them."""
     return [
-        Shape(n, _load(given, cores, settings=[*given.set, f"redis.lanes={n}"]), store="single", drained=given.messages)
+        Shape(n, _load(given, cores, settings=[*given.set, f"redis.lanes={n}"]), drained=given.messages)
         for n in (4, 16, 64)
     ]
 
@@ -87,7 +87,7 @@ CURVES = {
         Curve("workers", "Worker processes of one node", "workers", False, _workers),
         Curve("nodes", "Nodes on one server, the load split over them", "nodes", False, _nodes),
         Curve("masters", "Lanes on one server, and over the masters of a Redis Cluster", "masters", False, _masters),
-        Curve("lanes", "Lanes of the store, on one server", "lanes", True, _lanes),
+        Curve("lanes", "Lanes of the embedded server", "lanes", True, _lanes),
         Curve("sessions", "SMTP sessions that send", "sessions", True, _sessions),
         Curve("domains", "Recipient domains: as many queues", "domains", True, _domains),
         Curve("rules", "Active rules, none of which matches", "rules", True, _rules),

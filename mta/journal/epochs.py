@@ -34,10 +34,11 @@ class Epochs:
     async def look(self) -> None:
         """Raises StoreError, OSError: the next look goes on."""
         doubtful = [lane for lane in self._leases.lanes if lane.doubtful]
-        await asyncio.gather(*(self._look_at(lane) for lane in doubtful))
+        ends = await asyncio.gather(*(self._outbox.end(lane.number, lane.position) for lane in doubtful))
+        for lane, end in zip(doubtful, ends, strict=True):  # one after the other, since the spool has one writer
+            await self._judge(lane, end)
 
-    async def _look_at(self, lane: HeldLane) -> None:
-        end = await self._outbox.end(lane.number, lane.position)
+    async def _judge(self, lane: HeldLane, end: StreamEnd) -> None:
         missing = max(0, lane.added - end.added)
         if missing or order_of(end.last) < order_of(lane.position):
             if not end.born:

@@ -95,3 +95,19 @@ async def test_an_emptied_store_is_no_failover_and_what_came_since_is_read(tmp_p
     await bench.rounds(2)
     assert bench.ids == ["0.1.1-0.0", "0.1.2-0.0", "0.1.3-0.0"]
     assert (outbox.epochs, outbox.positions) == ({}, {0: "3-0"})
+
+
+async def test_lanes_that_fail_over_together_have_a_gap_each(tmp_path):
+    outbox = Outbox(4)
+    for lane in range(4):
+        outbox.streams[lane] = [entry("1-0"), entry("2-0")]
+    bench = Bench(tmp_path, outbox)
+    await bench.rounds(5)
+    assert len(bench.ids) == 8
+    for lane in range(4):
+        outbox.streams[lane], outbox.ends[lane], outbox.trimmed[lane] = [entry("3-0")], "1-0", 1
+    bench.journal._leases.doubt()
+    await bench.rounds(1)
+    assert sorted(bench.ids[8:]) == sorted(
+        [f"gap.{lane}.2.2-0" for lane in range(4)] + [f"{lane}.2.3-0.0" for lane in range(4)]
+    )
