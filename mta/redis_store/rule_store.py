@@ -366,7 +366,7 @@ class StoredRules:
 
     async def raise_barrier(self, generation: int) -> None:
         anchors = [keys.lane_key(lane, b"lane") for lane in range(self._lanes)]
-        await asyncio.gather(*(self._link.call(b"barrier", [anchor], [generation]) for anchor in anchors))
+        await asyncio.gather(*(self._link.call_kept(b"barrier", [anchor], [generation]) for anchor in anchors))
 
 
 class _Seen(NamedTuple):

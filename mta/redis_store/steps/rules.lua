@@ -6,15 +6,19 @@ local function head_of(P)
   return tonumber(head[1] or 0), head[2] or ''
 end
 
-local function living_sessions(P)
+-- The wait set of a change: the living sessions with the role delivery. The barrier of each lane fences the others.
+local function delivering_sessions(P)
   local rows = redis.call('HGETALL', P .. 'sessions')
-  local living = {}
+  local delivering = {}
   for i = 1, #rows, 2 do
-    if not cmsgpack.unpack(rows[i + 1])[4] then
-      living[#living + 1] = rows[i]
+    local _, _, _, dead, _, about = unpack(cmsgpack.unpack(rows[i + 1]))
+    for _, role in ipairs(dead and {} or cjson.decode(about)[3]) do
+      if role == 'delivery' then
+        delivering[#delivering + 1] = rows[i]
+      end
     end
   end
-  return living
+  return delivering
 end
 
 -- The rule (msgpack, a map without its generation) at this generation.
@@ -67,7 +71,8 @@ end
 
 -- rules_change: puts or removes a rule if it is still as the caller saw it; moves the head, audits, publishes.
 -- Never leaves a moved head without the change that moved it. Answers [generation, [session, ...]]: the new head's, and
--- the wait set: the sessions registered at that moment; false: the rule has changed meanwhile; -1: there are too many.
+-- the wait set: the sessions that deliver, registered at that moment; false: the rule has changed meanwhile; -1: there
+-- are too many.
 -- What is removed can be accounted for a while longer. KEYS: head, table, ids, changes, sessions, past (of the rule),
 -- effects, sweeps, removed (the rule).
 -- ARGV: op, change id, rule id, rule as seen ('' = not there), identity as seen, identity, rule without its generation,
@@ -113,7 +118,7 @@ local function rules_change(keys, argv)
     at
   )
   move_head(P, generation, change)
-  return { generation, living_sessions(P) }
+  return { generation, delivering_sessions(P) }
 end
 
 redis.register_function { function_name = STEP .. 'rules_change', callback = rules_change, flags = { 'allow-oom' } }
@@ -139,7 +144,7 @@ local function generation_of(changes, change)
 end
 
 -- rules_change_once: as rules_change, for a change that may have been made already. Then it is not made again: the
--- answer is its generation, and the sessions that are registered now.
+-- answer is its generation, and the wait set as it is now.
 local function rules_change_once(keys, argv)
   local P = prefix_of(keys[1], 'head')
   local generation = generation_of(P .. 'changes', argv[2])
@@ -148,7 +153,7 @@ local function rules_change_once(keys, argv)
   end
   local newest, change = head_of(P)
   redis.call('HSET', keys[1], 'generation', newest, 'change', change) -- a write, so that WAIT waits for those before it
-  return { generation, living_sessions(P) }
+  return { generation, delivering_sessions(P) }
 end
 
 redis.register_function {

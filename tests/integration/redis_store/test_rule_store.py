@@ -118,6 +118,17 @@ async def test_who_registers_while_a_rule_is_put_is_waited_for_or_has_it(open_st
     one.link.call_kept = call
 
 
+async def test_only_processes_that_deliver_are_waited_for(open_store):
+    """The barrier of each lane fences the others."""
+    one, accepting, sweeping, both = [await open_store(name) for name in ("n1", "n2", "n3", "n4")]
+    accepting.session.roles, sweeping.session.roles, both.session.roles = ("smtp",), ("sweeper",), ("smtp", "delivery")
+    for store in (one, accepting, sweeping, both):
+        assert (await store.rules.confirm(1, NO_HEAD, (), {})).ok
+    _, wait_set = await one.rules.put(rule("red"), "c1")
+    assert wait_set == {one.session.id, both.session.id}
+    assert [state.delivers for state in (await one.rules.sessions()).values()].count(True) == 2
+
+
 async def test_what_was_past_its_dot_is_listed_once_and_settled_once(open_store):
     store = await open_store()
     put, _ = await store.rules.put(rule("red"), "c1")

@@ -17,11 +17,11 @@ def _inject(node: Any, tag: str, count: int, failed: list[BaseException]) -> Non
         failed.append(error)
 
 
-def _lifted_it_lets_mail_flow_from_both(pair: Any, rule: dict[str, Any], matchers: list[str], taken: int) -> None:
-    """Lifting has an effective time too, and names everyone."""
+def _lifted_it_lets_mail_flow_from_both(pair: Any, rule: dict[str, Any], delivering: list[str], taken: int) -> None:
+    """Lifting has an effective time too, and names everyone that delivers."""
     first, second = pair.nodes
     status, gone = second.call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")
-    assert (status, gone["effective"], gone["workers"]["confirmed"]) == (200, True, matchers)
+    assert (status, gone["effective"], gone["workers"]["confirmed"]) == (200, True, delivering)
     assert first.call("GET", f"/v1/errors/{rule['id']}")[0] == 404
     first.send("camp-free-1@d0.camp.test", ("camp",))
     second.send("camp-free-2@d1.camp.test", ("camp",))
@@ -52,7 +52,7 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
     until(lambda: {name.split("-")[1] for name, r in begun().items() if r.taken} == {"n1", "n2"} and len(begun()) > 30)
     status, rule = first.call("POST", "/v1/errors?wait=10s", {"code": 554, "extended": "5.7.1", "tag": "camp"})
     assert (status, rule["effective"]) == (201, True)
-    assert rule["workers"] == {"confirmed": matchers, "unconfirmed": []}
+    assert rule["workers"] == {"confirmed": pair.delivering(), "unconfirmed": []}
     for thread in threads:
         thread.join(30)
     assert not failed
@@ -80,7 +80,7 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
 
     until(lambda: (logged("Delivery"), logged("Intercepted")) == (len(taken), 360 - len(taken)))
     assert logged("Reception") == 360
-    _lifted_it_lets_mail_flow_from_both(pair, rule, matchers, len(taken))
+    _lifted_it_lets_mail_flow_from_both(pair, rule, pair.delivering(), len(taken))
 
 
 def test_an_order_for_one_node_alone_leaves_the_other_delivering(pair: Any):
