@@ -25,7 +25,7 @@ from control_api.schemas.rule_bodies import EDITS, LIFTING, NEW, NOUNS
 from control_api.schemas.values import cursor_of
 from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule
-from mta.orders.statement import only_tag, rule_statement
+from mta.orders.account import Accounts
 from mta.policy.rule_effect import in_force
 from mta.policy.sweep_end import is_over
 from mta.ports.orders import Effect
@@ -157,11 +157,8 @@ class RulesResource:
             rule = self.ours(rule)
             effect = await deps.orders.effect(rule)
             sweep = await deps.sweeps.sweep(rule.id)
-        counts = await deps.books.rule(rule.id)  # before the tag's, see rule_statement
-        tag = only_tag(rule.selectors)
-        of_tag = None if tag is None else await deps.books.tag(tag)
-        undoable = await deps.undo_copies.count(rule.id, now_ms())
-        return json_response(rule_statement(effect, counts, of_tag, sweep, now_ms(), undoable, removed_at))
+        accounts = Accounts(deps.rules, deps.books, deps.undo_copies, now_ms)
+        return json_response(await accounts.of(effect, sweep, removed_at))
 
     async def _remove(self, request: web.Request, rule_id: str, asked: WaitQuery) -> web.Response:
         deps = dependencies.of(request)

@@ -2,12 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from mta.model.entries import order_of
 from mta.model.errors import StoreError
-from mta.ports.journal import Outbox
+from mta.ports.journal import RULES_LANE, Outbox, source_of
 
 LEASE, RENEW = 15.0, 5.0  # seconds
 TAKE_AGAIN = 1.0  # seconds between two tries to take another lane
@@ -28,6 +28,12 @@ class HeldLane:
         self.renewed = began
         self.until = began + LEASE
 
+    @property
+    def is_ahead(self) -> bool:
+        """More is in the spool than the outbox knows. Less may be only in the lane of the rule table: what another
+        journal counted, and this one has still to copy."""
+        return order_of(self.position) > order_of(self.noted)
+
 
 class Leases:
     """Takes free lanes one by one and renews its own; calls raise StoreError."""
@@ -37,13 +43,17 @@ class Leases:
         outbox: Outbox,
         name: str,
         last: Callable[[int], str],
+        rules_from: Callable[[], Awaitable[str]],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name` is this journal's, unique among all processes. `last` tells a lane's newest entry in the spool."""
+        """`name` is this journal's, unique among all processes. `last` tells a lane's newest entry in the spool;
+        `rules_from` behind which entry this node reads RULES_LANE."""
         self._outbox = outbox
         self._name = name
         self._last = last
+        self._rules_from = rules_from
+        self._every = (*range(outbox.lanes), RULES_LANE)
         self._clock = clock
         self._lanes: dict[int, HeldLane] = {}
         self._candidate = 0
@@ -55,7 +65,10 @@ class Leases:
 
     def next_look(self) -> float:
         """When another lane may be taken, by the clock; infinite where all are held."""
-        return float("inf") if len(self._lanes) == self._outbox.lanes else self._next_take
+        return float("inf") if len(self._lanes) == len(self._every) else self._next_take
+
+    def has(self, number: int) -> bool:
+        return number in self._lanes
 
     def may_read(self, lane: HeldLane) -> bool:
         """The lease lasts long enough to begin something."""
@@ -91,7 +104,7 @@ class Leases:
 
     def lose(self, lane: HeldLane) -> None:
         if self._lanes.pop(lane.number, None) is not None:
-            _log.warning("lane %d has another journal now", lane.number)
+            _log.warning("lane %s has another journal now", source_of(lane.number))
 
     async def release(self) -> None:
         """Give all lanes to others. Raises nothing: after the first error the leases run out by themselves, because
@@ -106,9 +119,9 @@ class Leases:
         self._lanes.clear()
 
     async def _take_one(self) -> bool:
-        for _ in range(self._outbox.lanes):
-            number = self._candidate
-            self._candidate = (number + 1) % self._outbox.lanes
+        for _ in self._every:
+            number = self._every[self._candidate]
+            self._candidate = (self._candidate + 1) % len(self._every)
             if number in self._lanes:
                 continue
             began = self._clock()
@@ -121,6 +134,8 @@ class Leases:
     async def _spooled(self, number: int, noted: str) -> str:
         """The last entry of the lane that is in a spool. A journal that was killed before it could note its position
         left more in this spool; those entries still stand in the stream, unless the store lost what it had."""
+        if number == RULES_LANE:
+            return await self._rules_from()
         last = self._last(number)
         if order_of(last) > order_of(noted) and await self._outbox.has(number, last):
             return last

@@ -1,7 +1,7 @@
 """The record of one state change, as it waits in the outbox and becomes a line of the delivery log; and its makers."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -63,6 +63,7 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     properties: dict[str, str] | None = None
     tenant: str = ""
     uncertain: bool = False  # an attempt may have reached the recipient although no reply says so
+    actor: ClassVar[str] = ""  # only an event of the rule table has one (model/rule_events.py)
 
 
 _NO_REPLY = Reply(0)

@@ -208,8 +208,7 @@ class OrderBook:
                 if not await self._is_kept(order.head):
                     return None
                 order.effect = await self._found(order)
-            if not order.removed:
-                await self._store.save_effect(order.effect)
+            await self._store.save_effect(order.effect, order.rule, order.removed)
             return order.effect
 
     async def _found(self, order: Order) -> Effective:

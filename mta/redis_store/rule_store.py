@@ -11,6 +11,7 @@ import msgspec
 
 from mta.model.errors import BadValue, OldReaders, SessionLost, StoreError, UnreadableRule
 from mta.model.ids import MessageId
+from mta.model.rule_events import effective_event
 from mta.model.rules import (
     FIRST_FORMAT,
     Build,
@@ -30,12 +31,23 @@ from mta.ports.rule_store import Edit, Exists, Put, Removed, RemovedRule, Step, 
 from mta.ports.sessions import Confirmed
 from mta.redis_store import codec, keys, rule_records
 from mta.redis_store.link import Link
-from mta.redis_store.rule_records import identity_of, leads_from, read_change, read_rule, session_state, this_build
+from mta.redis_store.rule_records import (
+    Seen,
+    change_parts,
+    identity_of,
+    leads_from,
+    read_change,
+    read_rule,
+    session_state,
+    this_build,
+    written,
+)
 from mta.redis_store.session import StoreSession
 from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
+_FAILOVER: Final = "failover"  # the author of rules that are put again after one
 _TRIES: Final = 50  # of a change while others change the same rule
 _YIELD_EVERY: Final = 1000  # fields of a large table are decoded before the loop answers others
 _MOST_CHANGES: Final = 1000  # more than these, and the whole table costs less
@@ -267,7 +279,7 @@ class StoredRules:
                 return Removed(seen.rule, done.head), done.wait_set
         raise StoreError(_TOO_FAST)
 
-    async def _change(self, op: ChangeOp, change: str, seen: "_Seen | None", rule: Rule, by: str) -> "_Done | None":
+    async def _change(self, op: ChangeOp, change: str, seen: Seen | None, rule: Rule, by: str) -> "_Done | None":
         """The store gives the generation: writers wait for each other only over the same rule. None: it has changed
         since it was seen. Raises BadValue: there is no room for another rule; OutcomeUnknown."""
         step_keys = [
@@ -280,9 +292,13 @@ class StoredRules:
             keys.RULES_EFFECTS,
             keys.RULES_SWEEPS,
             keys.removed_key(rule.id),
+            keys.RULES_COMPLETED,
+            keys.RULES_EVENTS,
         ]
-        args: list[bytes | str | int] = [op, change, rule.id, *_written(seen, rule), by, wall_ms()]
+        at = wall_ms()
+        args: list[bytes | str | int] = [op, change, rule.id, *written(seen, rule), by, at]
         args += (self._max_rules, self._retention_ms)
+        args += change_parts(op, rule, None if seen is None else seen.rule, by, at)
         answer = await self._certain(step_keys, args)
         if answer is None:
             return None
@@ -298,9 +314,9 @@ class StoredRules:
         again = partial(self._link.call_kept, b"rules_change_once", step_keys, args)
         return await made_certain(ask, again, self._link.timeout)
 
-    async def _seen(self, rule_id: str) -> "_Seen | None":
+    async def _seen(self, rule_id: str) -> Seen | None:
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
-        return _Seen(raw, read_rule(raw, rule_id)) if raw else None
+        return Seen(raw, read_rule(raw, rule_id)) if raw else None
 
     async def _must_be_read(self, rule: Rule) -> None:
         """By every living process. One that comes later and cannot read it confirms nothing. Raises OldReaders."""
@@ -324,26 +340,32 @@ class StoredRules:
         )
 
     async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
-        step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES]
+        step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES, keys.RULES_EVENTS]
         step_keys += [keys.past_key(rule.id) for rule in rules]
-        args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), wall_ms()]
+        at = wall_ms()
+        args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), at]
         for rule in rules:
             seen = await self._seen(rule.id)
             known = stored.get(rule.id)
             if (seen.rule if seen is not None else None) != known:
                 return False
             was = rule.generation
-            args += (ChangeOp.PUT, rule.id, *_written(seen, rule), was)
+            args += (ChangeOp.PUT, rule.id, *written(seen, rule), was)
+            args += change_parts(ChangeOp.PUT, rule, known, _FAILOVER, at)
         if last:
             words = f"changes up to generation {lost.generation} were lost; what was known of them is in force again"
-            args += (ChangeOp.REGAIN, "", *_written(None, Rule("", Selectors(), reason=words)), 0)
+            told = Rule("", Selectors(), reason=words)
+            args += (ChangeOp.REGAIN, "", *written(None, told), 0)
+            args += change_parts(ChangeOp.REGAIN, told, None, _FAILOVER, at)
         return bool(await self._link.call_kept(b"rules_regain", step_keys, args))
 
     # Effects
 
-    async def save_effect(self, effect: Effective) -> None:
-        args: list[bytes | str | int] = [effect.rule, effect.generation, codec.encode(effect)]
-        await self._link.call(b"save_effect", [keys.RULES_HEAD, keys.RULES_EFFECTS], args)
+    async def save_effect(self, effect: Effective, rule: Rule, removed: bool = False) -> None:
+        step_keys = [keys.RULES_HEAD, keys.RULES_EFFECTS, keys.removed_key(effect.rule), keys.RULES_EVENTS]
+        event = codec.encode(effective_event(rule, effect, removed))
+        args: list[bytes | str | int] = [effect.rule, effect.generation, codec.encode(effect), event, int(removed)]
+        await self._link.call(b"save_effect", step_keys, args)
 
     async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:
         if rule_ids is None:
@@ -369,23 +391,9 @@ class StoredRules:
         await asyncio.gather(*(self._link.call_kept(b"barrier", [anchor], [generation]) for anchor in anchors))
 
 
-class _Seen(NamedTuple):
-    """A rule as it stood in the store."""
-
-    raw: bytes
-    rule: Rule
-
-
 class _Done(NamedTuple):
     """A change that was made."""
 
     rule: Rule
     head: Head
     wait_set: frozenset[str]
-
-
-def _written(seen: _Seen | None, rule: Rule) -> tuple[bytes, bytes, bytes, bytes]:
-    """What a step needs to write the rule: as it was seen, its identity then, the one it is to have, the rule."""
-    identity = identity_of(rule)
-    raw, old = (b"", identity) if seen is None else (seen.raw, identity_of(seen.rule))
-    return raw, old, identity, codec.encode(msgspec.structs.replace(rule, generation=0))

@@ -15,6 +15,7 @@ from mta.ingress.worker_loads import LoadSlot, WorkerLoads, load_slots
 from mta.model.errors import SettingsError, StoreError
 from mta.model.secret_urls import hide_password
 from mta.model.settings import Settings
+from mta.ports.journal import RULES_LANE
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.foundation import Foundation
 from mta.redis_store.link import Link
@@ -178,7 +179,7 @@ class Supervisor:
     async def _free_lanes(self, pid: int) -> None:
         """A dead journal's lanes are its successor's now, not when their lease runs out."""
         assert self._outbox is not None
-        for lane in range(self._outbox.lanes):
+        for lane in (*range(self._outbox.lanes), RULES_LANE):
             await self._outbox.release(lane, journal_name(self._settings.node.name, pid))
 
     def _reaped(self, load_slot: LoadSlot | None, pid: int) -> None:

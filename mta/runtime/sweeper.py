@@ -5,6 +5,7 @@ import os
 from contextlib import suppress
 from typing import Final
 
+from mta.orders.account import Accounts
 from mta.rules.guard import Guard
 from mta.runtime.child import Child, run
 from mta.runtime.old_libraries import OldLibraries
@@ -28,8 +29,9 @@ async def main(child: Child) -> None:
     guard = Guard(store.rules, "", protected=settings.rules.protected_tags)
     pace = Pace(store.load, settings.rules.sweep_rate, settings.journal.backlog_soft)
     decider = Decider(settings.node.name, int(settings.rules.undo_window * 1000), wall_ms)
+    accounts = Accounts(store.rules, store.books, store.undo_copies)
     workers: list[Sweeper | Releaser | UndoCopyCleaner | UnservedWatch | OldLibraries] = [
-        Sweeper(store.sweeps, guard, store.rules, decider, pace),
+        Sweeper(store.sweeps, guard, store.rules, decider, pace, accounts.at_the_end),
         Releaser(store.sweeps, guard, decider, pace),
         UndoCopyCleaner(store.undo_copies, store.load),
         UnservedWatch(store.sweeps, store.rules, store.messages, settings.node.name),

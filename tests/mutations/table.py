@@ -346,6 +346,44 @@ PAST_DOT = (
     ),
 )
 
+RULE_EVENTS = (
+    Mutation(
+        "events of the rule table: in the step that changes a rule",
+        _RULES_LUA,
+        "  append_framed(P, change_event(generation, unpack(argv, 12, 14)))\n",
+        "",
+        _T_STORE + "what_an_order_does_is_told_in_the_steps_that_do_it[plain]",
+    ),
+    Mutation(
+        "events of the rule table: an effect once",
+        _RULES_LUA,
+        "  if known and tonumber(string.match(known, '^(%d+)|')) >= tonumber(generation) then\n    return 0\n  end\n",
+        "",
+        _T_STORE + "what_an_order_does_is_told_in_the_steps_that_do_it[plain]",
+    ),
+    Mutation(
+        "events of the rule table: the end of a sweep once",
+        _RULES_LUA,
+        "  if argv[5] ~= '' and redis.call('HGET', keys[4], argv[1]) ~= argv[6] then\n",
+        "  if argv[5] ~= '' then\n",
+        _T_STORE + "what_an_order_does_is_told_in_the_steps_that_do_it[plain]",
+    ),
+    Mutation(
+        "events of the rule table: nothing is copied that nobody has counted",
+        "mta/journal/rule_log.py",
+        "if order_of(entry.id) <= order_of(last)]",
+        "if last]",
+        "tests/unit/journal/test_rule_log.py::test_what_nobody_has_counted_yet_is_not_copied",
+    ),
+    Mutation(
+        "events of the rule table: what others have still to copy stays",
+        "mta/redis_store/outbox.py",
+        "        if lane == RULES_LANE:\n",
+        "        if False:\n",
+        _T_STORE + "what_others_have_still_to_copy_of_the_rule_tables_lane_stays[plain]",
+    ),
+)
+
 BARRIER = (
     Mutation(
         "the barrier: raised before an order is effective",
@@ -631,6 +669,6 @@ BUILDS = (
 )
 
 MUTATIONS = (
-    *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
+    *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
     *CLAIMED_AS_ACCEPTED, *BUILDS,
 )  # fmt: skip

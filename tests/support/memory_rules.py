@@ -285,8 +285,10 @@ class MemoryRules:
         """Nothing is remembered here."""
         self._reach()
 
-    async def save_effect(self, effect: Effective) -> None:
+    async def save_effect(self, effect: Effective, rule: Rule, removed: bool = False) -> None:
         known = self._reach().effects.get(effect.rule)
+        if removed:
+            return  # nothing is remembered here
         if known is None or known.generation < effect.generation:
             self.shared.effects[effect.rule] = effect
 

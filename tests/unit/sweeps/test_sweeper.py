@@ -13,7 +13,10 @@ from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Stage
 from mta.model.rules import Effective, Kind, Rule, Selectors
+from mta.model.statements import RuleStatement
 from mta.model.sweeps import SweepState
+from mta.orders.statement import rule_statement
+from mta.ports.orders import Effect
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.rules.guard import Guard
 from mta.sweeps.pace import Pace
@@ -37,6 +40,7 @@ class Queues:
         self.again = 0  # of a page that the next one shows once more
         self.steps: list[int] = []  # their sizes
         self.ended: list[PlannedMove] = []
+        self.completed: list[bytes] = []
         self.released: list[PlannedMove] = []
         self.scanned: list[QueueKey] = []
         self.states: dict[str, SweepState] = {}
@@ -112,9 +116,10 @@ class Queues:
     async def sweep(self, rule: str) -> SweepState | None:
         return (await self.sweeps()).get(rule)
 
-    async def save_sweep(self, state: SweepState, lease: float) -> bool:
+    async def save_sweep(self, state: SweepState, lease: float, completed: bytes = b"") -> bool:
         if self.owners.setdefault(state.rule, state.owner) != state.owner:
             return False
+        self.completed += [completed] if completed else []
         self.states[state.rule] = state
         return True
 
@@ -132,7 +137,7 @@ class Rig:
         self.api = MemoryRules(self.shared, "api")
         self.guard = Guard(self.rules, "")
         pace, decider = Pace(self.queues, 0.0, 100), Decider("n1", 600_000, wall_ms)
-        self.sweeper = Sweeper(self.queues, self.guard, self.rules, decider, pace)
+        self.sweeper = Sweeper(self.queues, self.guard, self.rules, decider, pace, self.account)
         self.releaser = Releaser(self.queues, self.guard, decider, pace)
 
     async def put(
@@ -145,7 +150,12 @@ class Rig:
         return put.rule
 
     async def effective(self, rule: Rule) -> None:
-        await self.api.save_effect(Effective(rule.id, rule.generation, 5000))
+        await self.api.save_effect(Effective(rule.id, rule.generation, 5000), rule)
+
+    async def account(self, rule: Rule, sweep: SweepState) -> RuleStatement:
+        effect = Effect(rule, False, True, sweep.effective_at, 0, (), sweep.effective_at, (), ())
+        counts = {"met": sweep.matched, "intercepted:queued": sweep.matched}
+        return rule_statement(effect, counts, None, sweep, wall_ms())
 
     def state(self, name: str) -> str:
         return self.queues.states[name].phase if name in self.queues.states else ""
