@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from mta.journal.backlog import Backlog
+from mta.journal.epochs import Epochs
 from mta.journal.fan_out import FanOut
 from mta.journal.leases import Leases
 from mta.journal.rounds import Rounds
@@ -17,7 +18,7 @@ from mta.model import process_metrics as told
 from mta.model.errors import StoreError, severity
 from mta.model.settings import JournalSettings
 from mta.ports.event_sinks import EventSink
-from mta.ports.journal import RULES_LANE, JournalState, Outbox, Tail, source_of
+from mta.ports.journal import RULES_LANE, JournalState, Outbox, Tail
 from mta.ports.spool import Spool
 from mta.timing.clock import wall_ms
 
@@ -53,13 +54,12 @@ class Journal:
         self._spool = spool
         self._node = node
         self._clock = clock
-        self._rule_log = RuleLog(outbox, spool, node)
-        self._leases = Leases(
-            outbox, name, lambda lane: spool.last(source_of(lane)), self._rule_log.position, clock=clock
-        )
+        self._rule_log = RuleLog(outbox, spool, node, lambda entries: self._rounds.copy(entries))
+        self._leases = Leases(outbox, name, spool.last, self._rule_log.catch_up, clock=clock)
         self._fan_out = FanOut(spool, sinks, clock=clock)
         self._rounds = Rounds(outbox, self._leases, spool, self._fan_out, tail)
         self._backlog = Backlog(outbox, self._leases, settings, self._rounds.say)
+        self._epochs = Epochs(outbox, self._leases, self._rounds.say)
         self._stopping = asyncio.Event()
         self._next_slow = self._next_sync = self._next_report = 0.0
         self.failures = 0
@@ -118,6 +118,7 @@ class Journal:
                     await self._rest()
             except (StoreError, OSError) as error:
                 self.failures += 1
+                self._leases.doubt()
                 if not trouble:
                     _log.log(severity(error), "the journal waits; events stay in the outbox: %s", error)
                 trouble = min(_LAST_PAUSE, trouble * 2 or _FIRST_PAUSE)
@@ -169,10 +170,11 @@ class Journal:
         """Serve the sinks, keep the leases and, at each slow tick, the rest. Sinks come first: they need no store."""
         await self._follow_spool()
         await self._leases.keep()
+        await self._epochs.look()
         now = self._clock()
         if now >= self._next_slow:
             self._next_slow = now + _SLOW_TICK
-            await self._rule_log.follow(self._leases.has(RULES_LANE), self._rounds.copy)
+            await self._rule_log.follow(self._leases.held(RULES_LANE))
             await self._backlog.look()
             await self._tell()
 

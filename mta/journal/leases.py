@@ -1,5 +1,6 @@
 """The leases of a journal: the lanes that are its own now, and how far it has read each of them."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -7,7 +8,7 @@ from contextlib import suppress
 
 from mta.model.entries import order_of
 from mta.model.errors import StoreError
-from mta.ports.journal import RULES_LANE, Outbox, source_of
+from mta.ports.journal import RULES_LANE, Outbox, StreamEnd, name_of, source_of
 
 LEASE, RENEW = 15.0, 5.0  # seconds
 TAKE_AGAIN = 1.0  # seconds between two tries to take another lane
@@ -19,43 +20,53 @@ _log = logging.getLogger(__name__)
 class HeldLane:
     """A lane that this journal has leased."""
 
-    __slots__ = ("noted", "number", "position", "renewed", "until")
+    __slots__ = ("added", "born", "doubtful", "epoch", "noted", "number", "position", "renewed", "until")
 
-    def __init__(self, number: int, position: str, noted: str, began: float) -> None:
+    def __init__(self, number: int, position: str, noted: str, began: float, end: StreamEnd) -> None:
         self.number = number
+        self.epoch = end.epoch  # of the lane's stream
+        self.born = end.born
+        self.added = -1  # entries up to `position` that the stream ever had, -1 = not known yet
+        self.doubtful = True  # whether the stream still has what was read is to be asked
         self.position = position  # the last entry that is in the spool
         self.noted = noted  # the position that the outbox knows
         self.renewed = began
         self.until = began + LEASE
 
     @property
-    def is_ahead(self) -> bool:
-        """More is in the spool than the outbox knows. Less may be only in the lane of the rule table: what another
-        journal counted, and this one has still to copy."""
-        return order_of(self.position) > order_of(self.noted)
+    def source(self) -> str:
+        """The name of its entries in the spool, and the beginning of their events' ids."""
+        return source_of(self.number, self.epoch)
+
+    def moved(self, position: str, entries: int) -> None:
+        """`entries` more are in the spool, the last of which is `position`."""
+        self.position = position
+        if self.added >= 0:
+            self.added += entries
 
 
 class Leases:
-    """Takes free lanes one by one and renews its own; calls raise StoreError."""
+    """Takes free lanes, a quarter of all at a time, and renews its own; calls raise StoreError."""
 
     def __init__(
         self,
         outbox: Outbox,
         name: str,
-        last: Callable[[int], str],
-        rules_from: Callable[[], Awaitable[str]],
+        last: Callable[[str], str],
+        catch_up: Callable[[str, StreamEnd], Awaitable[None]],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name` is this journal's, unique among all processes. `last` tells a lane's newest entry in the spool;
-        `rules_from` behind which entry this node reads RULES_LANE."""
+        """`name` is this journal's, unique among all processes. `last` tells a source's newest entry in the spool.
+        `catch_up` copies what others have counted of RULES_LANE up to an entry."""
         self._outbox = outbox
         self._name = name
         self._last = last
-        self._rules_from = rules_from
+        self._catch_up = catch_up
         self._every = (*range(outbox.lanes), RULES_LANE)
         self._clock = clock
         self._lanes: dict[int, HeldLane] = {}
+        self._quarter = max(1, outbox.lanes // 4)
         self._candidate = 0
         self._next_take = 0.0
 
@@ -67,28 +78,27 @@ class Leases:
         """When another lane may be taken, by the clock; infinite where all are held."""
         return float("inf") if len(self._lanes) == len(self._every) else self._next_take
 
-    def has(self, number: int) -> bool:
-        return number in self._lanes
+    def held(self, number: int) -> HeldLane | None:
+        return self._lanes.get(number)
 
     def may_read(self, lane: HeldLane) -> bool:
         """The lease lasts long enough to begin something."""
         return self._clock() < lane.until - _MARGIN
 
     async def keep(self) -> None:
-        """Renew the leases that are due, and take one more lane where one is free."""
+        """Renew the leases that are due, and take more lanes where some are free."""
         now = self._clock()
-        for lane in self.lanes:
-            if now - lane.renewed >= RENEW:
-                began = self._clock()
-                if await self._outbox.lease(lane.number, self._name, LEASE):
-                    lane.renewed, lane.until = began, began + LEASE
-                else:
-                    self.lose(lane)
+        await asyncio.gather(*(self._renew(lane) for lane in self.lanes if now - lane.renewed >= RENEW))
         if now >= self.next_look():
-            # A journal that has many lanes is slower to take another, so that journals started together share them.
+            # A journal that has many lanes is slower to take more, so that journals started together share them.
             self._next_take = now + TAKE_AGAIN
-            if await self._take_one():
-                self._next_take = now + 0.05 * len(self._lanes)
+            if await self._take_some():
+                self._next_take = now + 0.05 * -(-len(self._lanes) // self._quarter)
+
+    def doubt(self) -> None:
+        """The store was away: it may be another server that answers now."""
+        for lane in self.lanes:
+            lane.doubtful = True
 
     async def note(self, lane: HeldLane) -> None:
         """Tell the outbox how far the lane is in the spool; it forgets what lies before."""
@@ -104,7 +114,7 @@ class Leases:
 
     def lose(self, lane: HeldLane) -> None:
         if self._lanes.pop(lane.number, None) is not None:
-            _log.warning("lane %s has another journal now", source_of(lane.number))
+            _log.warning("lane %s has another journal now", name_of(lane.number))
 
     async def release(self) -> None:
         """Give all lanes to others. Raises nothing: after the first error the leases run out by themselves, because
@@ -118,25 +128,40 @@ class Leases:
         """Ask the store for nothing more: the supervisor frees the lanes."""
         self._lanes.clear()
 
-    async def _take_one(self) -> bool:
-        for _ in self._every:
-            number = self._every[self._candidate]
-            self._candidate = (self._candidate + 1) % len(self._every)
-            if number in self._lanes:
-                continue
-            began = self._clock()
-            if await self._outbox.lease(number, self._name, LEASE):
-                noted = await self._outbox.position(number)
-                self._lanes[number] = HeldLane(number, await self._spooled(number, noted), noted, began)
+    async def _renew(self, lane: HeldLane) -> None:
+        began = self._clock()
+        if await self._outbox.lease(lane.number, self._name, LEASE):
+            lane.renewed, lane.until, lane.doubtful = began, began + LEASE, True
+        else:
+            self.lose(lane)
+
+    async def _take_some(self) -> bool:
+        """Ask for lanes in turn until some are granted or all were asked for; whether any was."""
+        every, at = self._every, self._candidate
+        left = [number for number in (*every[at:], *every[:at]) if number not in self._lanes]
+        while left:
+            asked, left = left[: self._quarter], left[self._quarter :]
+            self._candidate = (every.index(asked[-1]) + 1) % len(every)
+            if any(await asyncio.gather(*(self._take(number) for number in asked))):
                 return True
         return False
 
-    async def _spooled(self, number: int, noted: str) -> str:
-        """The last entry of the lane that is in a spool. A journal that was killed before it could note its position
-        left more in this spool; those entries still stand in the stream, unless the store lost what it had."""
+    async def _take(self, number: int) -> bool:
+        began = self._clock()
+        if not await self._outbox.lease(number, self._name, LEASE):
+            return False
+        noted = await self._outbox.position(number)
+        end = await self._outbox.end(number, noted)
         if number == RULES_LANE:
-            return await self._rules_from()
-        last = self._last(number)
-        if order_of(last) > order_of(noted) and await self._outbox.has(number, last):
-            return last
-        return noted
+            await self._catch_up(noted, end)
+        spooled = self._last(source_of(number, end.epoch))
+        position = noted
+        if order_of(spooled) > order_of(noted) and await self._stands(number, spooled, end.last):
+            position = spooled
+        self._lanes[number] = HeldLane(number, position, noted, began, end)
+        return True
+
+    async def _stands(self, number: int, spooled: str, last: str) -> bool:
+        """Whether reading goes on behind the newest entry in this spool. A journal that was killed before it could note
+        its position left more there; those entries still stand in the stream, or the stream ends before them."""
+        return order_of(spooled) > order_of(last) or await self._outbox.has(number, spooled)

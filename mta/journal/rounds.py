@@ -11,7 +11,7 @@ from mta.journal.fan_out import FanOut
 from mta.journal.leases import HeldLane, Leases
 from mta.model.errors import StoreError, severity
 from mta.ports.event_sinks import Item
-from mta.ports.journal import RULES_LANE, Outbox, Page, Tail, source_of
+from mta.ports.journal import RULES_LANE, Outbox, Page, Tail
 from mta.ports.spool import Sourced, Spool
 
 # Bytes of events a round, over all lanes: as lines they take several times that, and larger rounds are no faster.
@@ -50,7 +50,7 @@ class Rounds:
             if page.entries and self._leases.may_read(lane)
         ]
         self.more = bool(ready) and any(page.more for page in pages)
-        entries = [(source_of(lane.number), entry) for lane, page in ready for entry in page.entries]
+        entries = [(lane.source, entry) for lane, page in ready for entry in page.entries]
         await self._pass_on(entries, ready)
         return len(entries)
 
@@ -84,14 +84,15 @@ class Rounds:
         if entries:
             start = await self.on_thread(self._fan_out.append, entries)
             for lane, page in ready:
-                lane.position = page.entries[-1].id  # whether or not it can be noted now: it is not read again
+                # Whether or not it can be noted now: it is not read again.
+                lane.moved(page.entries[-1].id, len(page.entries))
             # Asked after the events were read: a watcher who came before they were appended gets every one of them.
             watched = await self._is_watched()
             call = self.on_thread(self._fan_out.hand_on, start, entries, shown if watched else None)
             handing = asyncio.ensure_future(call)
             await asyncio.wait((handing,), timeout=_SINKS)
         try:
-            new = [lane for lane in self._leases.lanes if lane.is_ahead]
+            new = [lane for lane in self._leases.lanes if lane.noted != lane.position and not lane.doubtful]
             await asyncio.gather(*(self._leases.note(lane) for lane in new))
         finally:
             if handing is not None:

@@ -18,7 +18,8 @@ def lane_of_prefix(prefix: bytes) -> int:
     return int(prefix[4:-2])
 
 
-# fg:{n}:lane                  hash    the anchor: schema, last token, barrier (least generation that may decide)
+# fg:{n}:lane                  hash    the anchor: schema, last token, barrier (least generation that may decide),
+#                                      epoch of the stream (absent = 1), born (Unix ms)
 # fg:{n}:due:<pool>:<domain>   zset    delivery id -> time of the next attempt (Unix ms)
 # fg:{n}:agenda:<pool>         zset    domain -> earliest due time in its queue
 # fg:{n}:pools                 set     pools that ever had mail here
@@ -37,7 +38,7 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:refs                  hash    message id -> deliveries that need the content (absent = 1, and not in parts)
 # fg:{n}:count                 hash    class -> deliveries; beside the classes accepted (their sum), rejected (at the
 #                                      door, never accepted), deferred_by_rule, uncertain
-# fg:{n}:tag:<tag>             hash    the same of deliveries with the tag
+# fg:{n}:tag:<tag>             hash    the same of deliveries with the tag; epoch (no other hash of the tag here had it)
 # fg:{n}:rule:<id>             hash    class -> deliveries that the rule met
 # fg:{n}:ended:<hour>          hash    delivery id -> status, NUL, msgpack Final; `status.retention` beyond its hour.
 #                                      d(elivered) | b(ounced) | e(xpired) | c:<uncertain> |
@@ -88,13 +89,18 @@ def tag_key(prefix: bytes, tag: bytes) -> bytes:
     return b"%btag:%b" % (prefix, tag)
 
 
+TAG_EPOCH = b"epoch"  # the field of a tag's hash that is no counter
+
+
 def rule_key(prefix: bytes, rule: bytes) -> bytes:
     return b"%brule:%b" % (prefix, rule)
 
 
 # Rules and sessions
 RULES_HEAD = (
-    b"fg:{rules}:head"  # hash: generation, change, regained (generation up to which lost changes were regained)
+    # hash: generation, change, regained (generation up to which lost changes were regained), epoch and born as in
+    # fg:{n}:lane
+    b"fg:{rules}:head"
 )
 RULES_TABLE = b"fg:{rules}:table"  # hash: rule id -> msgpack Rule
 RULES_IDS = b"fg:{rules}:ids"  # hash: kind of a pause, selectors (canonical JSON) -> rule id

@@ -9,7 +9,7 @@ import msgspec
 
 from mta.model.entries import Entry
 from mta.model.events import Event
-from mta.ports.journal import RULES_LANE, JournalState, Page, source_of
+from mta.ports.journal import RULES_LANE, JournalState, Page, StreamEnd, name_of
 from mta.redis_store import keys
 from mta.redis_store.link import Link
 from mta.timing.clock import wall_ms
@@ -40,12 +40,22 @@ class StoredOutbox:
 
     async def _lease(self, lane: int, journal: str, ms: int) -> tuple[bool, bytes]:
         step_keys = [keys.JOURNAL_OWNER, keys.JOURNAL_POSITION]
-        granted, position = await self._link.call(b"lease", step_keys, [source_of(lane), journal, ms])
+        granted, position = await self._link.call(b"lease", step_keys, [name_of(lane), journal, ms])
         return bool(granted), position
 
     async def position(self, lane: int) -> str:
-        found = await self._link.command("HGET", keys.JOURNAL_POSITION, source_of(lane))
+        found = await self._link.command("HGET", keys.JOURNAL_POSITION, name_of(lane))
         return found.decode() if found else "0-0"
+
+    async def end(self, lane: int, position: str) -> StreamEnd:
+        # Of the lane of the rule table much is kept that was counted; of the others much may be left to count.
+        from_behind = int(lane == RULES_LANE)
+        step_keys = [_anchor(lane), _stream(lane)]
+        epoch, last, added, born = await self._link.call(b"stream_end", step_keys, [position, from_behind])
+        return StreamEnd(int(epoch), last.decode(), int(added), born.decode())
+
+    async def raise_epoch(self, lane: int, epoch: int) -> int:
+        return int(await self._link.call(b"raise_epoch", [_anchor(lane)], [epoch]))
 
     async def has(self, lane: int, entry: str) -> bool:
         return bool(await self._link.command("XRANGE", _stream(lane), entry, entry))
@@ -87,7 +97,7 @@ class StoredOutbox:
 
     async def done(self, lane: int, journal: str, position: str) -> bool:
         step_keys = [keys.JOURNAL_OWNER, keys.JOURNAL_POSITION]
-        if not await self._link.call(b"journaled", step_keys, [source_of(lane), journal, position]):
+        if not await self._link.call(b"journaled", step_keys, [name_of(lane), journal, position]):
             return False
         if lane == RULES_LANE:
             await self._trim_rules(position)
@@ -123,6 +133,10 @@ class StoredOutbox:
         told = {node: _state_decoder.decode(text) for node, text in zip(raw[::2], raw[1::2], strict=True)}
         now = wall_ms()
         return [JournalState(node.decode(), *state) for node, state in told.items() if abs(now - state[1]) < _FORGOTTEN]
+
+
+def _anchor(lane: int) -> bytes:
+    return keys.RULES_HEAD if lane == RULES_LANE else keys.lane_key(lane, b"lane")
 
 
 def _stream(lane: int) -> bytes:

@@ -11,6 +11,7 @@ from mta.model.mail import Claimed, NewMessage, QueueKey, Record
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Ambiguous, ClaimRequest, Due, Settled, Settlement
 from mta.redis_store import codec, keys
 from mta.redis_store.content import IN_PIECES, StoredContent
+from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
 from mta.redis_store.session import StoreSession
 from mta.redis_store.steps.accept import AcceptStep
@@ -195,8 +196,12 @@ class Queues:
 
     async def farewell(self) -> None:
         """What this session still holds goes back, and nothing is remembered of it: it ends in good order."""
-        for lane in range(self.lanes):
-            await self._link.call(b"farewell", self._claim_keys(lane, self._session.id), [self._session.id, wall_ms()])
+        session = self._session.id
+
+        async def leave(lane: int) -> None:
+            await self._link.call(b"farewell", self._claim_keys(lane, session), [session, wall_ms()])
+
+        await each_lane(range(self.lanes), leave)
 
     def _claim_keys(self, lane: int, session: str) -> list[bytes]:
         prefix = self._prefixes[lane]
@@ -239,10 +244,10 @@ class Queues:
 
     async def holders(self) -> set[str]:
         """The sessions that hold claims, known ones and others."""
-        found: set[bytes] = set()
-        for prefix in self._prefixes:
-            found.update(await self._link.command("SMEMBERS", prefix + b"holders"))
-        return {name.decode() for name in found}
+        found = await each_lane(
+            range(self.lanes), lambda lane: self._link.quick("SMEMBERS", self._prefixes[lane] + b"holders")
+        )
+        return {name.decode() for names in found for name in names}
 
     async def reclaim(self, lane: int, session: str, most: int) -> int:
         """Take back what a dead session holds in the lane; 0 = it holds nothing more there."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +30,7 @@ from mta.ports.certainty import made_certain
 from mta.ports.rule_store import Edit, Exists, Put, Removed, RemovedRule, Step, Trail
 from mta.ports.sessions import Confirmed
 from mta.redis_store import codec, keys, rule_records
+from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
 from mta.redis_store.rule_records import (
     Seen,
@@ -47,7 +48,7 @@ from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
-_FAILOVER: Final = "failover"  # the author of rules that are put again after one
+_FAILOVER: Final = "failover"  # the author of rules that are put again
 _TRIES: Final = 50  # of a change while others change the same rule
 _YIELD_EVERY: Final = 1000  # fields of a large table are decoded before the loop answers others
 _MOST_CHANGES: Final = 1000  # more than these, and the whole table costs less
@@ -297,8 +298,8 @@ class StoredRules:
         ]
         at = wall_ms()
         args: list[bytes | str | int] = [op, change, rule.id, *written(seen, rule), by, at]
-        args += (self._max_rules, self._retention_ms)
-        args += change_parts(op, rule, None if seen is None else seen.rule, by, at)
+        before = None if seen is None else seen.rule
+        args += (self._max_rules, self._retention_ms, *change_parts(op, rule, before, by, at))
         answer = await self._certain(step_keys, args)
         if answer is None:
             return None
@@ -342,21 +343,19 @@ class StoredRules:
     async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
         step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES, keys.RULES_EVENTS]
         step_keys += [keys.past_key(rule.id) for rule in rules]
-        at = wall_ms()
-        args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), at]
+        args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), at := wall_ms()]
         for rule in rules:
             seen = await self._seen(rule.id)
             known = stored.get(rule.id)
             if (seen.rule if seen is not None else None) != known:
                 return False
-            was = rule.generation
-            args += (ChangeOp.PUT, rule.id, *written(seen, rule), was)
-            args += change_parts(ChangeOp.PUT, rule, known, _FAILOVER, at)
+            parts = change_parts(ChangeOp.PUT, rule, known, _FAILOVER, at)
+            args += (ChangeOp.PUT, rule.id, *written(seen, rule), rule.generation, *parts)
         if last:
             words = f"changes up to generation {lost.generation} were lost; what was known of them is in force again"
             told = Rule("", Selectors(), reason=words)
-            args += (ChangeOp.REGAIN, "", *written(None, told), 0)
-            args += change_parts(ChangeOp.REGAIN, told, None, _FAILOVER, at)
+            parts = change_parts(ChangeOp.REGAIN, told, None, _FAILOVER, at)
+            args += (ChangeOp.REGAIN, "", *written(None, told), 0, *parts)
         return bool(await self._link.call_kept(b"rules_regain", step_keys, args))
 
     # Effects
@@ -387,8 +386,10 @@ class StoredRules:
         return [msgspec.structs.replace(entry, settled_at=int(settled or 0)) for entry, settled in entries]
 
     async def raise_barrier(self, generation: int) -> None:
-        anchors = [keys.lane_key(lane, b"lane") for lane in range(self._lanes)]
-        await asyncio.gather(*(self._link.call_kept(b"barrier", [anchor], [generation]) for anchor in anchors))
+        def raise_in(lane: int) -> Awaitable[Any]:
+            return self._link.call_kept(b"barrier", [keys.lane_key(lane, b"lane")], [generation])
+
+        await each_lane(range(self._lanes), raise_in)
 
 
 class _Done(NamedTuple):

@@ -125,7 +125,7 @@ class Supervisor:
         node = self._settings.node.name
 
         async def prepare() -> None:
-            await cluster.open(self._settings.rules.max_staleness)
+            await cluster.open(self._settings.rules.max_staleness, self._settings.redis.lanes)
             # Under a name that no other living node has, so that no token replaces another's.
             await cluster.put_token(f"admin:{node}", admin_token(self._folder.path))
 
@@ -141,7 +141,8 @@ class Supervisor:
     async def _prepare_store(self) -> None:
         self._link = await open_link(self._settings, self._redis_url, self._stop, limit=_STORE_AWAY)
         cluster = ClusterSettings(self._link)
-        await patiently(lambda: cluster.open(self._settings.rules.max_staleness), self._stop)
+        settings = self._settings
+        await patiently(lambda: cluster.open(settings.rules.max_staleness, settings.redis.lanes), self._stop)
         await patiently(lambda: take_time_of(cluster), self._stop)
         node = self._settings.node
         name = NodeName(
@@ -272,6 +273,11 @@ class Supervisor:
         try:
             settings = self._reload()
             _check_log(settings)
+            if settings.redis.lanes != self._settings.redis.lanes:
+                raise SettingsError(
+                    f"redis.lanes is {settings.redis.lanes} in the file, and the node runs with "
+                    f"{self._settings.redis.lanes}: it changes only while no node runs"
+                )
         except SettingsError as error:
             log.error("settings are kept as they are: %s", "; ".join(error.faults))
             return

@@ -87,7 +87,7 @@ async def open_store(
     """Waits for a store that is away or unsafe, and calls `waits` with each reason; raises SettingsError."""
     link = await open_link(settings, url, stopping, crowded=role == "api", waits=waits)
     cluster = ClusterSettings(link)
-    await patiently(lambda: cluster.open(settings.rules.max_staleness), stopping)
+    await patiently(lambda: cluster.open(settings.rules.max_staleness, settings.redis.lanes), stopping)
     return Store(link, cluster, settings, StoreSession(settings.node.name, role, roles))
 
 

@@ -100,14 +100,19 @@ class Reaper:
                 del self._strays[name]
 
     async def _take_back(self, session: str) -> None:
-        count = 0
-        for lane in range(self._claims.lanes):
-            while taken := await self._claims.reclaim(lane, session, _BATCH):
-                count += taken
-                self.reclaimed += taken
+        lanes = range(self._claims.lanes)
+        count = sum(await asyncio.gather(*(self._take_back_from(lane, session) for lane in lanes)))
         await self._limits.forget(session)
         await self._store.forget(session)
         self._seen.pop(session, None)
         self.reaped += 1
         level = logging.WARNING if count else logging.DEBUG  # all who reap see the same death; one has the deliveries
         _log.log(level, "session %s is dead: %d claimed deliveries are back in their queues", session, count)
+
+    async def _take_back_from(self, lane: int, session: str) -> int:
+        """How many claims of the session returned to the queues of the lane."""
+        count = 0
+        while taken := await self._claims.reclaim(lane, session, _BATCH):
+            count += taken
+            self.reclaimed += taken
+        return count

@@ -423,8 +423,8 @@ BARRIER = (
     Mutation(
         "the barrier: every lane's is raised",
         "mta/redis_store/rule_store.py",
-        "for lane in range(self._lanes)]",
-        "for lane in range(1, self._lanes)]",
+        "await each_lane(range(self._lanes), raise_in)",
+        "await each_lane(range(1, self._lanes), raise_in)",
         _T_QUEUES + "decisions_below_the_barrier_do_nothing[plain]",
     ),
     Mutation(

@@ -32,6 +32,7 @@ KEYS = [
     "duration_ms",
     "client",
     "properties",
+    "seq",
     "actor",
     "uncertain",
 ]

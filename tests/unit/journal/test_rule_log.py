@@ -6,7 +6,7 @@ from mta.ports.journal import RULES_LANE
 from mta.spool_files.spool import FileSpool
 from tests.support.journal import Bench, Outbox, entry
 
-IDS = [f"rules.{n}-0.0" for n in range(1, 10)]
+IDS = [f"rules.1.{n}-0.0" for n in range(1, 10)]
 
 
 def change(n: int):
@@ -79,7 +79,7 @@ async def test_a_journal_goes_on_where_the_one_before_it_was_and_with_another_sp
 
 async def test_a_spool_of_another_store_says_nothing_of_this_one(tmp_path):
     spool = FileSpool(str(tmp_path / "n1"), 1 << 30)
-    spool.append([("rules", change(9))])
+    spool.append([("rules.1", change(9))])
     spool.note("log", spool.end)
     spool.close()
     outbox = Outbox(1)
