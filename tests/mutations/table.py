@@ -369,6 +369,13 @@ RULE_EVENTS = (
         _T_STORE + "what_an_order_does_is_told_in_the_steps_that_do_it[plain]",
     ),
     Mutation(
+        "events of the rule table: a sweep that is done is told",
+        "mta/sweeps/sweeper.py",
+        "        if sweep.phase == SweepPhase.DONE:\n            completed",
+        "        if False:\n            completed",
+        _T_SWEEPER + "last_pass_begins_only_when_the_rule_is_effective",
+    ),
+    Mutation(
         "events of the rule table: nothing is copied that nobody has counted",
         "mta/journal/rule_log.py",
         "if order_of(entry.id) <= order_of(last)]",

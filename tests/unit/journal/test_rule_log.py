@@ -102,3 +102,23 @@ async def test_a_journal_that_lost_the_lease_copies_behind_what_it_had_counted(t
     await bench.rounds()
     assert bench.ids == IDS[:3]
     await bench.journal.stop()
+
+
+async def test_a_failover_raises_the_epoch_and_nothing_that_comes_afterwards_is_missing_anywhere(tmp_path):
+    outbox = Outbox(1)
+    outbox.streams[RULES_LANE] = [change(1), change(2), change(3)]
+    one, two = Bench(tmp_path, outbox, "n1"), Bench(tmp_path, outbox, "n2")
+    await one.rounds()
+    await rounds(one, two)
+    assert one.ids == two.ids == IDS[:3]
+    del outbox.streams[RULES_LANE][1:]  # the new master has less
+    one.now, two.now = one.now + 6.0, two.now + 6.0
+    await rounds(one, two)
+    outbox.streams[RULES_LANE].append(change(4))
+    await rounds(one, two)
+    kinds = [event.type for _, event in one.sink.got]
+    assert kinds == [EventType.RULE] * 3 + [EventType.GAP, EventType.RULE]
+    assert one.ids[-1] == two.ids[-1] == "rules.2.4-0.0"
+    assert len(two.ids) == 4
+    await one.journal.stop()
+    await two.journal.stop()

@@ -1,6 +1,7 @@
 """The sweep: what it ends, under which rule, and when it calls itself done."""
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Stage
+from mta.model.rule_events import RuleEvent
 from mta.model.rules import Effective, Kind, Rule, Selectors
 from mta.model.statements import RuleStatement
 from mta.model.sweeps import SweepState
@@ -221,11 +223,16 @@ async def test_last_pass_begins_only_when_the_rule_is_effective(rig):
     assert rig.queues.left() == 0
     rig.queues.add("example.com", "a", 2)  # a worker with the old table put something back
     await asyncio.sleep(0.1)
-    assert rig.state("r") == "waiting"
+    assert (rig.state("r"), rig.queues.completed) == ("waiting", [])
     await rig.effective(rule)
     await until(lambda: rig.state("r") == "done")
     assert rig.queues.left() == 0
     assert rig.queues.states["r"].matched == 5
+    (told,) = rig.queues.completed
+    event = msgspec.msgpack.decode(told, type=RuleEvent)
+    assert (event.reason, event.forced.rule) == ("completed", "r")
+    statement = json.loads(event.properties["statement"])
+    assert (statement["matched"], statement["sweep"]["state"], statement["complete"]) == (5, "done", True)
 
 
 async def test_winner_takes_it_and_deferring_rules_are_not_swept(rig):
