@@ -20,6 +20,7 @@ from mta.model.settings import JournalSettings
 from mta.ports.event_sinks import EventSink
 from mta.ports.journal import RULES_LANE, JournalState, Outbox, Tail
 from mta.ports.spool import Spool
+from mta.timing.backoff import Backoff
 from mta.timing.clock import wall_ms
 
 # Seconds between rounds: a round costs as much as some hundred lines do. Readers of the log wait for no more.
@@ -108,21 +109,20 @@ class Journal:
         return await self._rounds.once()
 
     async def _run(self) -> None:
-        trouble = 0.0
+        trouble = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
         while not self._stopping.is_set():
             try:
                 moved = await self.round()
-                trouble = 0.0
+                trouble.succeeded()
                 await self._sleep(0.0 if self.behind else _BUSY)
                 if not moved:
                     await self._rest()
             except (StoreError, OSError) as error:
                 self.failures += 1
                 self._leases.doubt()
-                if not trouble:
+                if not trouble.pause:
                     _log.log(severity(error), "the journal waits; events stay in the outbox: %s", error)
-                trouble = min(_LAST_PAUSE, trouble * 2 or _FIRST_PAUSE)
-                await self._sleep(trouble)
+                await self._sleep(trouble.failed())
         await self._finish()
 
     async def _sleep(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ from mta.model.outcomes import Forced, Origin, Outcome, Reply
 
 
 class EventType(enum.StrEnum):
-    """CONTRACT's names of the log's lines."""
+    """The types of events, named as in the log (docs/log.md)."""
 
     RECEPTION = "Reception"
     DELIVERY = "Delivery"

@@ -1,4 +1,4 @@
-"""Settings: every key with its type, default, bounds and one line of prose (CONTRACT section 3).
+"""Settings: every key with its type, default, bounds and one line of prose.
 
 In these structs durations are seconds, sizes bytes, rates per second, whatever unit they were written in. The
 annotations are the only source of the prose in `config/floodgate.toml` and of the bounds that a file is held to.

@@ -114,8 +114,8 @@ class Claims(Protocol):
         """The queues of `pools` that are due first, earliest first, at most `most` a pool, also those not yet due."""
         ...
 
-    async def claim(self, lane: int, wants: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
-        """Claim due deliveries of the wanted queues, oldest first. Raises SessionLost."""
+    async def claim(self, lane: int, requests: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
+        """Claim due deliveries of the requested queues, oldest first. Raises SessionLost."""
         ...
 
     async def settle(self, lane: int, changes: Sequence["Settlement"]) -> list["Settled"]:

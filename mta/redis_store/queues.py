@@ -16,6 +16,7 @@ from mta.redis_store.link import Link
 from mta.redis_store.session import StoreSession
 from mta.redis_store.steps.accept import AcceptStep
 from mta.redis_store.steps.settle import settle_call
+from mta.timing.backoff import Backoff
 from mta.timing.clock import wall_ms
 
 _ANSWERS = {ord("O"): Settled.OK, ord("S"): Settled.STALE, ord("R"): Settled.OLD_RULES, ord("C"): Settled.CANCEL}
@@ -147,14 +148,14 @@ class Queues:
             for at in range(1, len(answer), 3)
         ]
 
-    async def claim(self, lane: int, wants: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
+    async def claim(self, lane: int, requests: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
         await self._give_back_unseen(lane)
         prefix, session = self._prefixes[lane], self._session.id
         step_keys = self._claim_keys(lane, session)
         step_keys += [prefix + name for name in (b"content", b"parked", b"count")]
         self._claims[lane] += 1
         args: list[bytes | str | int] = [session, self._claims[lane], most_bytes, wall_ms()]
-        for (pool, domain), most in wants:
+        for (pool, domain), most in requests:
             raw_pool, raw_domain = pool.encode(), domain.encode()
             step_keys.append(keys.due_key(prefix, raw_pool, raw_domain))
             step_keys.append(keys.agenda_key(prefix, raw_pool))
@@ -233,12 +234,13 @@ class Queues:
 
     async def _past_dot_settled(self, rule: str, ids: Sequence[str]) -> None:
         at = wall_ms()
-        for attempt in range(100):
+        backoff = Backoff(0.1, 5.0)
+        for _ in range(100):
             try:
                 await self._link.call(b"past_settled", [keys.RULES_HEAD, keys.past_key(rule)], [at, *ids])
                 return
             except StoreAway:
-                await asyncio.sleep(min(5.0, 0.1 * 2**attempt))
+                await asyncio.sleep(backoff.failed())
 
     # Other processes' claims
 

@@ -31,7 +31,6 @@ _NOTHING_PAUSE = 0.02  # the agenda was early, another process was faster, or th
 _BLOCKED, _BLOCKED_EVERY = 10.0, 2.0  # a queue without room for so long is looked through for expired mail, so often
 _BLOCKED_BYTES = 256 * 1024
 _POISON = 5
-_FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 
 _STOPPING = returned_outcome(ReturnReason.STOPPING)
 _NO_CONNECTION = returned_outcome(ReturnReason.NO_CONNECTION)
@@ -103,11 +102,11 @@ class Dispatcher:
         while not self._draining:
             try:
                 pause = await self._round(lane)
-                lane.pause = 0.0
+                lane.backoff.succeeded()
             except StoreError as error:
-                if not lane.pause:
+                if not lane.backoff.pause:
                     _log.log(severity(error), "lane %d waits for the store: %s", lane.number, error)
-                pause = lane.pause = min(_LAST_PAUSE, lane.pause * 2 or _FIRST_PAUSE)
+                pause = lane.backoff.failed()
                 lane.look = True
             if pause > 0 and not self._draining:
                 if not await lane.alarm.sleep(pause):

@@ -14,7 +14,7 @@ from mta.policy.rule_effect import effect_of, still_holds, swept
 from mta.policy.rule_table import RuleTable
 from mta.ports.sweeps import PlannedMove, SweepMove, WaitingDelivery
 
-_INTERCEPTED = EventType.INTERCEPTED  # to look a member up at its class takes ten times as long
+_INTERCEPTED = EventType.INTERCEPTED
 
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -241,7 +241,7 @@ CONFIRMATION = (
     ),
     Mutation(
         "what a failover may forget is no confirmation",
-        "mta/redis_store/rule_store.py",
+        "mta/redis_store/session_store.py",
         'self._link.call_kept(b"rules_confirm"',
         'self._link.call(b"rules_confirm"',
         "tests/integration/test_replicas.py::test_a_master_that_lost_its_replicas_confirms_nothing",

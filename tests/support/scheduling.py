@@ -68,11 +68,11 @@ class FakeClaims:
         found = [Due(q, min(at for at, _ in items)) for q, items in self.due[lane].items() if items and q.pool in pools]
         return sorted(found, key=lambda due: due.at)[:most]
 
-    async def claim(self, lane, wants, most_bytes):
-        self.claims.append(list(wants))
+    async def claim(self, lane, requests, most_bytes):
+        self.claims.append(list(requests))
         await asyncio.sleep(0)
         taken = []
-        for queue, most in wants:
+        for queue, most in requests:
             items = self.due[lane][queue]
             ready = [item for item in items if item[0] <= NOW][:most]
             self.due[lane][queue] = [item for item in items if item not in ready]
