@@ -116,7 +116,7 @@ def _forced(standing: DeliveryStatus) -> ForcedBy | None:
     """The rule that ended it, or that deferred it last."""
     forced: Forced | None = standing.common.forced if standing.common is not None else None
     if forced is not None:
-        return ForcedBy(rule=forced.rule, generation=forced.generation, stage=forced.stage)
+        return ForcedBy(rule=forced.rule, generation=forced.generation, stage=forced.stage or UNSET)
     if standing.record is not None and standing.record.deferred_by:
         return ForcedBy(rule=standing.record.deferred_by)
     return None

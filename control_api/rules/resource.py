@@ -25,7 +25,7 @@ from control_api.schemas.rule_bodies import EDITS, LIFTING, NEW, NOUNS
 from control_api.schemas.values import cursor_of
 from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule
-from mta.orders.statement import only_tag, rule_statement
+from mta.orders.account import Accounts
 from mta.policy.rule_effect import in_force
 from mta.policy.statement_text import sentences_of
 from mta.policy.sweep_end import is_over
@@ -158,13 +158,7 @@ class RulesResource:
             rule = self.ours(rule)
             effect = await deps.orders.effect(rule)
             sweep = await deps.sweeps.sweep(rule.id)
-        as_of = now_ms()
-        account = await deps.books.account(
-            rule.id, only_tag(rule.selectors), as_of
-        )  # after `sweep`, see rule_statement
-        said = rule_statement(
-            effect, account.counts, account.of_tag, sweep, as_of, account.undoable, removed_at, account.undo_until
-        )
+        said = await Accounts(deps.rules, deps.books, now_ms).of(effect, sweep, removed_at)
         return json_response(said) if asked.format == "json" else text_response(sentences_of(said))
 
     async def _remove(self, request: web.Request, rule_id: str, asked: WaitQuery) -> web.Response:

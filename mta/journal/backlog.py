@@ -7,7 +7,7 @@ from mta.journal.leases import HeldLane, Leases
 from mta.model.events import Event, EventType
 from mta.model.settings import JournalSettings
 from mta.ports.event_sinks import Item
-from mta.ports.journal import Outbox
+from mta.ports.journal import RULES_LANE, Outbox
 from mta.timing.clock import wall_ms
 
 _log = logging.getLogger(__name__)
@@ -31,10 +31,12 @@ class Backlog:
         self.dropped = 0  # entries
 
     async def look(self) -> None:
-        """Drop what is too old in the lanes of this journal. Raises StoreError, OSError."""
+        """Drop what is too old in the lanes of this journal, but never events of the rule table. Raises StoreError,
+        OSError."""
         if self._settings.when_behind == "drop":
             for lane in self._leases.lanes:
-                await self._look_at(lane)
+                if lane.number != RULES_LANE:
+                    await self._look_at(lane)
 
     async def _look_at(self, lane: HeldLane) -> None:
         """The gap is written before it is made: a crash between the two announces one that is not there yet."""

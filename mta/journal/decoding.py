@@ -7,13 +7,17 @@ import msgspec
 
 from mta.model.entries import Entry, framed, order_of
 from mta.model.events import Event, EventType
+from mta.model.rule_events import RuleEvent
 from mta.ports.event_sinks import Item
+from mta.ports.journal import RULES_LANE, name_of
 from mta.ports.spool import Sourced
 
 # Events that are decoded at once: what more of them are made from would ask the kernel for pages each time.
 PIECE = 100
+_RULES = name_of(RULES_LANE)
 
 _decode = msgspec.msgpack.Decoder(Event).decode
+_decode_of_rule = msgspec.msgpack.Decoder(RuleEvent).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -32,9 +36,10 @@ class Decoder:
     def _items(self, entries: Iterable[Sourced]) -> Iterator[Item]:
         for source, entry in entries:
             step = f"{source}.{entry.id}."
+            decode = _decode_of_rule if source.startswith(_RULES) else _decode
             for index, raw in enumerate(entry.events):
                 try:
-                    event = _decode(raw)
+                    event = decode(raw)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     self.undecodable += 1
                     event = _unreadable(entry.id, raw, str(error))

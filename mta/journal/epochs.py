@@ -9,7 +9,7 @@ from mta.journal.leases import HeldLane, Leases
 from mta.model.entries import order_of
 from mta.model.events import Event, EventType
 from mta.ports.event_sinks import Item
-from mta.ports.journal import Outbox, StreamEnd
+from mta.ports.journal import Outbox, StreamEnd, name_of
 from mta.timing.clock import wall_ms
 
 _NOTHING: Final = "0-0"  # the position of a lane that nobody has read
@@ -55,12 +55,12 @@ class Epochs:
         """The Gap is durable before the position moves: a journal that dies between the two says it once more."""
         epoch = await self._outbox.raise_epoch(lane.number, lane.epoch)
         reason = (
-            f"lane {lane.number}: the store lost {missing or 'some'} entries of events up to {lane.position} that were "
-            f"read before, as after a failover; reading goes on behind {start} in epoch {epoch}"
+            f"lane {name_of(lane.number)}: the store lost {missing or 'some'} entries of events up to {lane.position} "
+            f"that were read before, as after a failover; reading goes on behind {start} in epoch {epoch}"
         )
         _log.error("%s", reason)
         gap = Event(EventType.GAP, wall_ms(), reason=reason)
-        await self._say([(f"gap.{lane.number}.{epoch}.{lane.position}", gap)])
+        await self._say([(f"gap.{name_of(lane.number)}.{epoch}.{lane.position}", gap)])
         lane.epoch = epoch
 
 

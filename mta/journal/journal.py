@@ -13,12 +13,12 @@ from mta.journal.epochs import Epochs
 from mta.journal.fan_out import FanOut
 from mta.journal.leases import Leases
 from mta.journal.rounds import Rounds
-from mta.journal.rule_changes import RuleChanges
+from mta.journal.rule_log import RuleLog
 from mta.model import process_metrics as told
 from mta.model.errors import StoreError, severity
 from mta.model.settings import JournalSettings
 from mta.ports.event_sinks import EventSink
-from mta.ports.journal import JournalState, Outbox, Tail
+from mta.ports.journal import RULES_LANE, JournalState, Outbox, Tail
 from mta.ports.spool import Spool
 from mta.timing.backoff import Backoff
 from mta.timing.clock import wall_ms
@@ -26,7 +26,7 @@ from mta.timing.clock import wall_ms
 # Seconds between rounds: a round costs as much as some hundred lines do. Readers of the log wait for no more.
 _BUSY = 0.15
 _LAST_ROUNDS: Final = 5.0  # seconds for what is left when the journal is told to stop
-_SLOW_TICK: Final = 1.0  # syncs of the sinks, rule changes, backlogs
+_SLOW_TICK: Final = 1.0  # syncs of the sinks, copies of rule events, backlogs
 _TELL: Final = 5.0  # seconds between two reports of its figures
 _FIRST_PAUSE: Final = 0.1
 _LAST_PAUSE: Final = 5.0
@@ -49,16 +49,16 @@ class Journal:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name` is this journal's, unique among all processes; `node` keeps its place in the changes of the rule table
+        """`name` is this journal's, unique among all processes; `node` keeps its place in the lane of the rule table
         from one journal to the next. Spool and sinks are closed by `stop`."""
         self._outbox = outbox
         self._spool = spool
         self._node = node
         self._clock = clock
-        self._leases = Leases(outbox, name, spool.last, clock=clock)
+        self._rule_log = RuleLog(outbox, spool, node, lambda entries: self._rounds.copy(entries))
+        self._leases = Leases(outbox, name, spool.last, self._rule_log.catch_up, clock=clock)
         self._fan_out = FanOut(spool, sinks, clock=clock)
         self._rounds = Rounds(outbox, self._leases, spool, self._fan_out, tail)
-        self._rule_changes = RuleChanges(outbox, node, self._rounds.say)
         self._backlog = Backlog(outbox, self._leases, settings, self._rounds.say)
         self._epochs = Epochs(outbox, self._leases, self._rounds.say)
         self._stopping = asyncio.Event()
@@ -68,8 +68,8 @@ class Journal:
 
     @property
     def lanes(self) -> list[int]:
-        """The lanes that are ours now."""
-        return sorted(lane.number for lane in self._leases.lanes)
+        """The lanes that are ours now, that of the rule table apart."""
+        return sorted(lane.number for lane in self._leases.lanes if lane.number != RULES_LANE)
 
     @property
     def behind(self) -> bool:
@@ -174,7 +174,7 @@ class Journal:
         now = self._clock()
         if now >= self._next_slow:
             self._next_slow = now + _SLOW_TICK
-            await self._rule_changes.follow()
+            await self._rule_log.follow(self._leases.held(RULES_LANE))
             await self._backlog.look()
             await self._tell()
 

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from mta.model.entries import order_of
 from mta.model.errors import StoreError
-from mta.ports.journal import Outbox, StreamEnd
+from mta.ports.journal import RULES_LANE, Outbox, StreamEnd, name_of, source_of
 
 LEASE, RENEW = 15.0, 5.0  # seconds
 TAKE_AGAIN = 1.0  # seconds between two tries to take another lane
@@ -36,7 +36,7 @@ class HeldLane:
     @property
     def source(self) -> str:
         """The name of its entries in the spool, and the beginning of their events' ids."""
-        return f"{self.number}.{self.epoch}"
+        return source_of(self.number, self.epoch)
 
     def moved(self, position: str, entries: int) -> None:
         """`entries` more are in the spool, the last of which is `position`."""
@@ -53,13 +53,17 @@ class Leases:
         outbox: Outbox,
         name: str,
         last: Callable[[str], str],
+        catch_up: Callable[[str, StreamEnd], Awaitable[None]],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name` is this journal's, unique among all processes. `last` tells a source's newest entry in the spool."""
+        """`name` is this journal's, unique among all processes. `last` tells a source's newest entry in the spool.
+        `catch_up` copies what others have counted of RULES_LANE up to an entry."""
         self._outbox = outbox
         self._name = name
         self._last = last
+        self._catch_up = catch_up
+        self._every = (*range(outbox.lanes), RULES_LANE)
         self._clock = clock
         self._lanes: dict[int, HeldLane] = {}
         self._quarter = max(1, outbox.lanes // 4)
@@ -72,7 +76,10 @@ class Leases:
 
     def next_look(self) -> float:
         """When another lane may be taken, by the clock; infinite where all are held."""
-        return float("inf") if len(self._lanes) == self._outbox.lanes else self._next_take
+        return float("inf") if len(self._lanes) == len(self._every) else self._next_take
+
+    def held(self, number: int) -> HeldLane | None:
+        return self._lanes.get(number)
 
     def may_read(self, lane: HeldLane) -> bool:
         """The lease lasts long enough to begin something."""
@@ -107,7 +114,7 @@ class Leases:
 
     def lose(self, lane: HeldLane) -> None:
         if self._lanes.pop(lane.number, None) is not None:
-            _log.warning("lane %d has another journal now", lane.number)
+            _log.warning("lane %s has another journal now", name_of(lane.number))
 
     async def release(self) -> None:
         """Give all lanes to others. Raises nothing: after the first error the leases run out by themselves, because
@@ -130,11 +137,11 @@ class Leases:
 
     async def _take_some(self) -> bool:
         """Ask for lanes in turn until some are granted or all were asked for; whether any was."""
-        left = [(self._candidate + step) % self._outbox.lanes for step in range(self._outbox.lanes)]
-        left = [number for number in left if number not in self._lanes]
+        every, at = self._every, self._candidate
+        left = [number for number in (*every[at:], *every[:at]) if number not in self._lanes]
         while left:
             asked, left = left[: self._quarter], left[self._quarter :]
-            self._candidate = (asked[-1] + 1) % self._outbox.lanes
+            self._candidate = (every.index(asked[-1]) + 1) % len(every)
             if any(await asyncio.gather(*(self._take(number) for number in asked))):
                 return True
         return False
@@ -145,7 +152,9 @@ class Leases:
             return False
         noted = await self._outbox.position(number)
         end = await self._outbox.end(number, noted)
-        spooled = self._last(f"{number}.{end.epoch}")
+        if number == RULES_LANE:
+            await self._catch_up(noted, end)
+        spooled = self._last(source_of(number, end.epoch))
         position = noted
         if order_of(spooled) > order_of(noted) and await self._stands(number, spooled, end.last):
             position = spooled

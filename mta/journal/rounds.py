@@ -11,7 +11,7 @@ from mta.journal.fan_out import FanOut
 from mta.journal.leases import HeldLane, Leases
 from mta.model.errors import StoreError, severity
 from mta.ports.event_sinks import Item
-from mta.ports.journal import Outbox, Page, Tail
+from mta.ports.journal import RULES_LANE, Outbox, Page, Tail
 from mta.ports.spool import Sourced, Spool
 
 # Bytes of events a round, over all lanes: as lines they take several times that, and larger rounds are no faster.
@@ -42,7 +42,7 @@ class Rounds:
             self.more = False
             return 0
         lanes = self._leases.lanes
-        room = _ROOM // max(1, len(lanes))
+        room = _ROOM // max(1, sum(lane.number != RULES_LANE for lane in lanes))
         pages = await asyncio.gather(*(self._outbox.read(lane.number, lane.position, room) for lane in lanes))
         ready = [
             (lane, page)
@@ -57,6 +57,11 @@ class Rounds:
     async def say(self, events: Sequence[Item]) -> None:
         """Events of the journal's own; durable on return. Raises StoreError, OSError."""
         await self._pass_on([own_entry(*item) for item in events], ())
+
+    async def copy(self, entries: Sequence[Sourced]) -> None:
+        """Entries that another node's journal has counted and shown; durable on return. Raises OSError."""
+        start = await self.on_thread(self._fan_out.append, entries)
+        await self.on_thread(self._fan_out.hand_on, start, entries)
 
     async def on_thread(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: call(*args, **kwargs))

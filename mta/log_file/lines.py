@@ -22,20 +22,20 @@ VERSION = 1
 # The contract's order: these, then the other fields of Event in the order in which they stand there, then the last.
 _FIRST: Final = ("v", "time", "event", "type", "id", "message_id", "node", "tenant")
 _EVENT_FIELDS: Final = {field.name: field for field in fields(Event)}
-_LAST: Final = ("seq", "uncertain")
+_LAST: Final = ("seq", "actor", "uncertain")
 _REST: Final = (*(name for name in _EVENT_FIELDS if name not in (*_FIRST, *_LAST)), *_LAST)
 _IN_WORDS: Final = ("queued_at", "next_attempt")  # times: Unix milliseconds in an event
 
 
-class _Forced(msgspec.Struct, frozen=True, gc=False):
+class _Forced(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     rule: str
     generation: int
-    stage: Stage
+    stage: Stage | None = None
 
 
 def _default(name: str) -> Any:
     """A key with its default is left out. A sender of "" is the null sender; None: there is none."""
-    as_text = name in ("id", *_IN_WORDS) or name not in _EVENT_FIELDS
+    as_text = name in ("id", "actor", *_IN_WORDS) or name not in _EVENT_FIELDS
     return "" if as_text else _EVENT_FIELDS[name].default
 
 

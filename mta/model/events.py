@@ -1,7 +1,7 @@
 """The record of one state change, as it waits in the outbox and becomes a line of the delivery log; and its makers."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -64,6 +64,7 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     tenant: str = ""
     uncertain: bool = False  # an attempt may have reached the recipient although no reply says so
     seq: int = 0  # of the record, with this change; 0 = there is no record. After a boolean and last, see settle.lua
+    actor: ClassVar[str] = ""  # only an event of the rule table has one (model/rule_events.py)
 
 
 _NO_REPLY = Reply(0)

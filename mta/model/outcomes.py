@@ -38,7 +38,7 @@ class Forced(NamedTuple):
 
     rule: str
     generation: int
-    stage: Stage
+    stage: Stage | None = None  # None: the event is about the rule itself
 
 
 class Verdict(enum.Enum):

@@ -159,6 +159,11 @@ class SessionState(msgspec.Struct, frozen=True):
         """As people know it: `<node>/<roles>/<pid>`."""
         return f"{self.node}/{'+'.join(self.roles)}/{self.pid}"
 
+    @property
+    def delivers(self) -> bool:
+        """Orders wait for it; the barrier of each lane fences a process that does not deliver."""
+        return "delivery" in self.roles
+
 
 class Build(msgspec.Struct, frozen=True, array_like=True):
     """The build of a process, as far as others must know it. The defaults are those of builds that do not say."""

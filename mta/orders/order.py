@@ -7,7 +7,7 @@ from typing import Final
 from mta.model.rules import Effective, Head, Rule, SessionState
 
 GRACE: Final = 0.5  # seconds beyond S, for clocks that drift
-_AHEAD: Final = 0.25  # seconds before the last instant, at which the barrier of a lifting order is raised anyhow
+_AHEAD: Final = 0.25  # seconds before the last instant, at which the barrier is raised anyhow
 
 Key = tuple[str, int]  # rule and generation
 
@@ -62,18 +62,15 @@ class Order:
         before: int = 0,
         created: bool = False,
         removed: bool = False,
-        lifts: bool = False,
     ) -> None:
         """`asked_at` is None where an earlier process was asked; `before` is the generation of the rule that was
-        replaced, 0 = there was none; an order that `lifts` is called effective only when decisions by the rule as it
-        was are refused."""
+        replaced, 0 = there was none."""
         self.rule = rule
         self.wait_set = wait_set
         self.asked_at = asked_at
         self.before = before
         self.created = created
         self.removed = removed
-        self.lifts = lifts
         self.barrier_at = 0  # Unix ms at which the barrier was raised for it, 0 = not yet
         self.effect: Effective | None = None
         self.task: asyncio.Task[Effective] | None = None
@@ -94,5 +91,4 @@ class Order:
         else:
             self.rule = rule
         self.wait_set = wait_set
-        self.lifts = True
         self.barrier_at = 0

@@ -93,7 +93,6 @@ class OrderBook:
             asked_at=asked_at,
             before=put.before,
             created=put.created,
-            lifts=not put.created,
         )
         return self._follow(order)
 
@@ -108,7 +107,7 @@ class OrderBook:
             return None
         removed, wait_set = answer
         waits_for = self._wait_set(removed.head, wait_set, limit)
-        order = Order(removed.rule, waits_for, asked_at=asked_at, removed=True, lifts=True)
+        order = Order(removed.rule, waits_for, asked_at=asked_at, removed=True)
         return await self._wait(self._follow(order), asked_at + wait, "effective")
 
     def figures(self) -> OrderFigures:
@@ -131,14 +130,16 @@ class OrderBook:
         return Effect(rule, False, False, 0, removed.at, (), 0, (), ())
 
     async def _resume(self, rule: Rule) -> Order:
-        """The wait set of the change is not known: wait for every session below its generation, from now on."""
+        """The wait set of the change is not known: wait for every delivering session below its generation, from now
+        on."""
         limit = await self._whole_limit()
         wait_set = await self._below(rule.generation)
-        return self._follow(Order(rule, self._wait_set(Head(rule.generation, ""), wait_set, limit), lifts=True))
+        return self._follow(Order(rule, self._wait_set(Head(rule.generation, ""), wait_set, limit)))
 
     async def _below(self, generation: int) -> list[str]:
         sessions = await self._store.sessions()
-        return [name for name, state in sessions.items() if not state.dead and state.head.generation < generation]
+        living = (state for state in sessions.values() if state.delivers and not state.dead)
+        return [state.id for state in living if state.head.generation < generation]
 
     async def _whole_limit(self) -> float:
         if not self._limit:
@@ -197,8 +198,9 @@ class OrderBook:
         return effect
 
     async def _settle(self, order: Order) -> Effective | None:
-        """None: a failover lost the change, and the confirmations were about other changes."""
-        if order.lifts and not order.barrier_at:
+        """None: a failover lost the change, and the confirmations were about other changes. Raises StoreError, among
+        others where the barrier of a lane cannot be raised: the order is not effective until all are."""
+        if not order.barrier_at:
             await self._raise_barrier(order)
         await order.wait_set.emptied.wait()
         async with self._turns:
@@ -206,11 +208,7 @@ class OrderBook:
                 if not await self._is_kept(order.head):
                     return None
                 order.effect = await self._found(order)
-            if not order.barrier_at:
-                # Before the last pass of the sweep: from then on no worker puts mail back by an older table.
-                await self._raise_barrier(order)
-            if not order.removed:
-                await self._store.save_effect(order.effect)
+            await self._store.save_effect(order.effect, order.rule, order.removed)
             return order.effect
 
     async def _found(self, order: Order) -> Effective:

@@ -11,7 +11,7 @@ GRACE_MS: Final = 5000  # a pool that is used for the first time is served withi
 
 def unserved(pools: Iterable[str], sessions: Mapping[str, SessionState]) -> list[str]:
     """The pools that no living worker serves; none where no worker lives at all: then nothing is delivered anyway."""
-    workers = [state for state in sessions.values() if not state.dead and "delivery" in state.roles]
+    workers = [state for state in sessions.values() if not state.dead and state.delivers]
     if not workers:
         return []
     served = {name[len(SERVES) :] for state in workers for name in state.metrics if name.startswith(SERVES)}

@@ -1,11 +1,21 @@
 """The outbox as the journal sees it, and the live tail that the journal feeds; they raise StoreAway, StoreError."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from mta.model.entries import Entry
 from mta.model.events import Event
-from mta.model.rules import Change
+
+RULES_LANE: Final = -1  # the events of the rule table: one more lane
+
+
+def name_of(lane: int) -> str:
+    return "rules" if lane == RULES_LANE else str(lane)
+
+
+def source_of(lane: int, epoch: int) -> str:
+    """A stream as a spool names it, and the beginning of the ids of its events."""
+    return f"{name_of(lane)}.{epoch}"
 
 
 class Page(NamedTuple):
@@ -24,15 +34,6 @@ class StreamEnd(NamedTuple):
     born: str  # the same as long as the store is not emptied; "" = it was emptied and is not prepared yet
 
 
-class RuleChange(NamedTuple):
-    """A change of the rule table as the audit has it."""
-
-    change: Change
-    at: int  # Unix ms
-    by: str
-    unreadable: str = ""  # why nothing but the id of its rule is known here
-
-
 class JournalState(NamedTuple):
     """The figures of one journal process, as it told them last."""
 
@@ -43,9 +44,9 @@ class JournalState(NamedTuple):
 
 
 class Outbox(Protocol):
-    """Event streams, one per lane; each lane has one journal at a time."""
+    """Event streams, one per lane and RULES_LANE; each of them has one journal at a time."""
 
-    lanes: int
+    lanes: int  # without RULES_LANE
 
     async def lease(self, lane: int, journal: str, seconds: float) -> bool:
         """Take or renew the lane; False: another journal has it."""
@@ -78,7 +79,8 @@ class Outbox(Protocol):
         ...
 
     async def done(self, lane: int, journal: str, position: str) -> bool:
-        """All up to `position` is durable: note it and trim the stream behind it. False: the lease is lost."""
+        """All up to `position` is durable: note it and trim the stream behind it (that of RULES_LANE later: other nodes
+        copy it). False: the lease is lost."""
         ...
 
     async def drop(self, lane: int, journal: str, keep: int) -> int:
@@ -89,13 +91,11 @@ class Outbox(Protocol):
         """Entries that no journal has taken yet."""
         ...
 
-    async def changes(self, after: int, most: int) -> list[RuleChange]:
-        """Changes of the rule table beyond generation `after`."""
+    async def copied(self, node: str) -> str:
+        """The last entry of RULES_LANE that is in that node's spool ("0-0" at first)."""
         ...
 
-    async def changes_position(self, node: str) -> int: ...
-
-    async def changes_done(self, node: str, generation: int) -> None: ...
+    async def note_copied(self, node: str, position: str) -> None: ...
 
     async def tell(self, state: JournalState) -> None:
         """Replace the figures that this node's journal told before."""

@@ -111,8 +111,9 @@ class RuleStore(SessionStore, Protocol):
         process that knew as much; False: something has changed meanwhile, nothing was written, look again."""
         ...
 
-    async def save_effect(self, effect: Effective) -> None:
-        """Keep it by rule id, unless one of the same or a later generation is there already."""
+    async def save_effect(self, effect: Effective, rule: Rule, removed: bool = False) -> None:
+        """Keep it by rule id, with its event, unless one of the same or a later generation is there already. `rule` is
+        as the order left it; that of a rule that was `removed` stands with what is remembered of it."""
         ...
 
     async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:

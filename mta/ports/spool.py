@@ -5,7 +5,9 @@ from typing import NamedTuple, Protocol
 
 from mta.model.entries import Entry
 
-Sourced = tuple[str, Entry]  # a lane ("3"), or "" for an event of the journal's own, whose id is the whole event id
+Sourced = tuple[
+    str, Entry
+]  # a lane ("3", or "rules"), "" for an event of the journal's own, whose id is the whole event id
 
 
 class Place(NamedTuple):

@@ -1,12 +1,14 @@
 """Waiting mail as a sweep walks over it and moves it; raises StoreAway, StoreError."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.endings import Shared
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey, Record
+from mta.model.rules import Rule
+from mta.model.statements import RuleStatement
 from mta.model.sweeps import SweepState
 
 
@@ -45,6 +47,10 @@ class SweepMove(enum.Enum):
     INTERCEPT = "intercept"
     HOLD = "hold"  # by the pause `rule`; keeps its due time
     RELEASE = "release"  # from a pause, back to its queue at its due time
+
+
+# The statement of a rule as it is when its sweep has come that far.
+Account = Callable[[Rule, SweepState], Awaitable[RuleStatement]]
 
 
 class MoveAnswer(enum.Enum):
@@ -97,6 +103,7 @@ class SweepStore(Protocol):
         """Of the rule with this id; None: no sweep of it has begun."""
         ...
 
-    async def save_sweep(self, state: SweepState, lease: float) -> bool:
-        """Take or keep the sweep for `lease` seconds as `state.owner`; False: another owner has it."""
+    async def save_sweep(self, state: SweepState, lease: float, completed: bytes = b"") -> bool:
+        """Take or keep the sweep for `lease` seconds as `state.owner`; False: another owner has it. `completed` is the
+        encoded event of a sweep that is done; it is appended once for each generation of the rule."""
         ...

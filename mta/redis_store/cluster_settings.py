@@ -39,6 +39,7 @@ class ClusterSettings:
                 f"that value, or stop all nodes and HSET {keys.META_SETTINGS.decode()} max_staleness {max_staleness:g}"
             )
         await each_lane(range(self.lanes), self._anchor)
+        await self._link.quick("HSETNX", keys.RULES_HEAD, "born", wall_ms())
 
     async def _anchor(self, lane: int) -> None:
         anchor = keys.lane_key(lane, b"lane")

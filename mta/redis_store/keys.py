@@ -99,12 +99,17 @@ def rule_key(prefix: bytes, rule: bytes) -> bytes:
 
 # Rules and sessions
 RULES_HEAD = (
-    b"fg:{rules}:head"  # hash: generation, change, regained (generation up to which lost changes were regained)
+    # hash: generation, change, regained (generation up to which lost changes were regained), epoch and born as in
+    # fg:{n}:lane
+    b"fg:{rules}:head"
 )
 RULES_TABLE = b"fg:{rules}:table"  # hash: rule id -> msgpack Rule
 RULES_IDS = b"fg:{rules}:ids"  # hash: kind of a pause, selectors (canonical JSON) -> rule id
 RULES_CHANGES = (
     b"fg:{rules}:changes"  # stream, id <generation>-0: op, change, id, rule, by, at (was); the audit, ~20,000 long
+)
+RULES_EVENTS = (
+    b"fg:{rules}:events"  # stream: the lane of the rule table, see fg:{n}:events; ~20,000 that are counted are kept
 )
 RULES_CANCELS = (
     b"fg:{rules}:cancels"  # stream: m = message id; what sessions hear of with their confirmation, ~100,000 long
@@ -114,6 +119,8 @@ RULES_BUILDS = b"fg:{rules}:builds"  # hash: session -> JSON Build; of those tha
 RULES_EFFECTS = b"fg:{rules}:effects"  # hash: rule id -> "<generation>|<msgpack Effective>"
 RULES_SWEEPS = b"fg:{rules}:sweeps"  # hash: rule id -> "<owner>|<until, Unix ms>|<msgpack SweepState>"
 
+RULES_COMPLETED = b"fg:{rules}:completed"  # hash: rule id -> generation whose sweep is done
+
 
 def past_key(rule: str) -> bytes:
     """hash: delivery id -> msgpack PastDot, `=<delivery id>` -> when it was settled; a week."""
@@ -121,13 +128,15 @@ def past_key(rule: str) -> bytes:
 
 
 def removed_key(rule: str) -> bytes:
-    """hash of a removed rule: rule, at (Unix ms), effects and sweeps as they were; for `status.retention`."""
+    """hash of a removed rule: rule, at (Unix ms), effects and sweeps as they were, lifted (effect of the removal); for
+    `status.retention`."""
     return b"fg:{rules}:removed:" + rule.encode()
 
 
 # The journal
-JOURNAL_OWNER = b"fg:{journal}:owner"  # hash: lane -> "<journal>|<until, Unix ms>"
-# hash: lane -> last entry that is in the spool of a journal; "rules:<node>" -> generation
+JOURNAL_OWNER = b"fg:{journal}:owner"  # hash: lane, "rules" -> "<journal>|<until, Unix ms>"
+# hash: lane ("rules": that of the rule table) -> last entry that is in the spool of the journal that has the lease;
+# "rules.<node>" -> last entry of the rule table's lane that is in the spool of that node
 JOURNAL_POSITION = b"fg:{journal}:position"
 JOURNAL_STATES = b"fg:{journal}:states"  # hash: node -> JSON [pid, told at (Unix ms), figures] of its journal
 TAIL = b"fg:{journal}:tail"  # stream: log lines for watchers, ~10,000 long, written only while TAIL_WATCHED exists

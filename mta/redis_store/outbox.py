@@ -9,17 +9,16 @@ import msgspec
 
 from mta.model.entries import Entry
 from mta.model.events import Event
-from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
-from mta.ports.journal import JournalState, Page, RuleChange, StreamEnd
-from mta.redis_store import codec, keys
+from mta.ports.journal import RULES_LANE, JournalState, Page, StreamEnd, name_of
+from mta.redis_store import keys
 from mta.redis_store.link import Link
 from mta.timing.clock import wall_ms
 
-_rule_decoder = msgspec.msgpack.Decoder(Rule)
 _FIRST_ENTRIES, _MOST_ENTRIES = 64, 1000  # of a stream, asked for in the first command of a page and in each other
 _TAIL_LENGTH = 10_000  # lines
 _TAIL_TICK = 0.1  # seconds between two looks
 _TAIL_PIECE = 500  # lines made and sent at once
+_RULE_EVENTS = 20_000  # entries of the rule table's lane that are kept for other nodes
 _FORGOTTEN = 60_000  # ms after which a journal that tells nothing is not shown
 
 _state_decoder = msgspec.json.Decoder(tuple[int, int, dict[str, float]])
@@ -41,28 +40,30 @@ class StoredOutbox:
 
     async def _lease(self, lane: int, journal: str, ms: int) -> tuple[bool, bytes]:
         step_keys = [keys.JOURNAL_OWNER, keys.JOURNAL_POSITION]
-        granted, position = await self._link.call(b"lease", step_keys, [lane, journal, ms])
+        granted, position = await self._link.call(b"lease", step_keys, [name_of(lane), journal, ms])
         return bool(granted), position
 
     async def position(self, lane: int) -> str:
-        found = await self._link.quick("HGET", keys.JOURNAL_POSITION, lane)
+        found = await self._link.quick("HGET", keys.JOURNAL_POSITION, name_of(lane))
         return found.decode() if found else "0-0"
 
     async def end(self, lane: int, position: str) -> StreamEnd:
-        step_keys = [keys.lane_key(lane, b"lane"), keys.lane_key(lane, b"events")]
-        epoch, last, added, born = await self._link.call(b"stream_end", step_keys, [position])
+        # Of the lane of the rule table much is kept that was counted; of the others much may be left to count.
+        from_behind = int(lane == RULES_LANE)
+        step_keys = [_anchor(lane), _stream(lane)]
+        epoch, last, added, born = await self._link.call(b"stream_end", step_keys, [position, from_behind])
         return StreamEnd(int(epoch), last.decode(), int(added), born.decode())
 
     async def raise_epoch(self, lane: int, epoch: int) -> int:
-        return int(await self._link.call(b"raise_epoch", [keys.lane_key(lane, b"lane")], [epoch]))
+        return int(await self._link.call(b"raise_epoch", [_anchor(lane)], [epoch]))
 
     async def has(self, lane: int, entry: str) -> bool:
-        return bool(await self._link.command("XRANGE", keys.lane_key(lane, b"events"), entry, entry))
+        return bool(await self._link.command("XRANGE", _stream(lane), entry, entry))
 
     async def read(self, lane: int, after: str, room: int) -> Page:
         """An entry has the events of one step, a hundred bytes or a hundred thousand, and nobody can ask for bytes: so
         few are read first, as the last page tells, and how many more is told by their size."""
-        stream, found, sizes = keys.lane_key(lane, b"events"), list[Entry](), list[int]()
+        stream, found, sizes = _stream(lane), list[Entry](), list[int]()
         ask = max(1, min(_FIRST_ENTRIES, room // self._largest.get(lane, room // 4)))
         while True:
             rows = await self._link.quick("XRANGE", stream, f"({after}", "+", "COUNT", ask)
@@ -78,7 +79,7 @@ class StoredOutbox:
             ask = max(1, min(_MOST_ENTRIES, (room - size) * len(found) // size))
 
     async def wait(self, positions: Mapping[int, str], seconds: float) -> bool:
-        streams = {keys.lane_key(lane, b"events"): after for lane, after in positions.items()}
+        streams = {_stream(lane): after for lane, after in positions.items()}
         groups = self._link.together(list(streams))
         waits = [asyncio.ensure_future(self._block(group, streams, seconds)) for group in groups]
         try:
@@ -96,39 +97,32 @@ class StoredOutbox:
 
     async def done(self, lane: int, journal: str, position: str) -> bool:
         step_keys = [keys.JOURNAL_OWNER, keys.JOURNAL_POSITION]
-        if not await self._link.call(b"journaled", step_keys, [lane, journal, position]):
+        if not await self._link.call(b"journaled", step_keys, [name_of(lane), journal, position]):
             return False
-        ms, _, seq = position.partition("-")
-        await self._link.quick("XTRIM", keys.lane_key(lane, b"events"), "MINID", f"{ms}-{int(seq) + 1}")
+        if lane == RULES_LANE:
+            await self._trim_rules(position)
+        else:
+            ms, _, seq = position.partition("-")
+            await self._link.quick("XTRIM", _stream(lane), "MINID", f"{ms}-{int(seq) + 1}")
         return True
 
+    async def _trim_rules(self, position: str) -> None:
+        """Other nodes copy what was counted, so the newest of it stays; nothing goes that was not counted."""
+        if not await self._link.quick("XRANGE", keys.RULES_EVENTS, f"({position}", "+", "COUNT", 1):
+            await self._link.quick("XTRIM", keys.RULES_EVENTS, "MAXLEN", "~", _RULE_EVENTS)
+
     async def drop(self, lane: int, journal: str, keep: int) -> int:
-        return int(await self._link.command("XTRIM", keys.lane_key(lane, b"events"), "MAXLEN", keep))
+        return int(await self._link.command("XTRIM", _stream(lane), "MAXLEN", keep))
 
     async def backlog(self, lane: int) -> int:
-        return int(await self._link.command("XLEN", keys.lane_key(lane, b"events")))
+        return int(await self._link.command("XLEN", _stream(lane)))
 
-    async def changes(self, after: int, most: int) -> list[RuleChange]:
-        rows = await self._link.command("XRANGE", keys.RULES_CHANGES, f"({after}-0", "+", "COUNT", most)
-        found = []
-        for entry, fields in rows:
-            said = dict(zip(fields[::2], fields[1::2], strict=True))
-            generation = int(entry.partition(b"-")[0])
-            unreadable = ""
-            try:
-                rule = _rule_decoder.decode(said[b"rule"])
-            except codec.UNREADABLE as error:
-                unreadable = str(error)
-                rule = Rule(said[b"id"].decode(), Selectors())
-            change = Change(Head(generation, said[b"change"].decode()), ChangeOp(said[b"op"].decode()), rule)
-            found.append(RuleChange(change, int(said[b"at"]), said[b"by"].decode(), unreadable))
-        return found
+    async def copied(self, node: str) -> str:
+        found = await self._link.command("HGET", keys.JOURNAL_POSITION, f"rules.{node}")
+        return found.decode() if found else "0-0"
 
-    async def changes_position(self, node: str) -> int:
-        return int(await self._link.command("HGET", keys.JOURNAL_POSITION, f"rules:{node}") or 0)
-
-    async def changes_done(self, node: str, generation: int) -> None:
-        await self._link.command("HSET", keys.JOURNAL_POSITION, f"rules:{node}", generation)
+    async def note_copied(self, node: str, position: str) -> None:
+        await self._link.command("HSET", keys.JOURNAL_POSITION, f"rules.{node}", position)
 
     async def tell(self, state: JournalState) -> None:
         told = msgspec.json.encode((state.pid, state.told_at, state.metrics))
@@ -139,6 +133,14 @@ class StoredOutbox:
         told = {node: _state_decoder.decode(text) for node, text in zip(raw[::2], raw[1::2], strict=True)}
         now = wall_ms()
         return [JournalState(node.decode(), *state) for node, state in told.items() if abs(now - state[1]) < _FORGOTTEN]
+
+
+def _anchor(lane: int) -> bytes:
+    return keys.RULES_HEAD if lane == RULES_LANE else keys.lane_key(lane, b"lane")
+
+
+def _stream(lane: int) -> bytes:
+    return keys.RULES_EVENTS if lane == RULES_LANE else keys.lane_key(lane, b"events")
 
 
 class StoredTail:

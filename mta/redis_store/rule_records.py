@@ -1,14 +1,18 @@
 """Rules, changes of them and sessions as the store writes them down."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from mta.model.errors import UnreadableRule
+from mta.model.rule_events import change_event
 from mta.model.rules import Build, Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, SessionState, newest_format
 from mta.model.sweeps import SweepState
-from mta.redis_store import library
+from mta.redis_store import codec, library
+
+# Stands in an event for the generation that the store will give. Its bytes are in no text: they are not UTF-8.
+_TO_BE_GIVEN: Final = 0xFFFEFDFCFBFAF9F8
 
 _rule_decoder: Final = msgspec.msgpack.Decoder(Rule)
 effect_decoder: Final = msgspec.msgpack.Decoder(Effective)
@@ -18,6 +22,20 @@ _about_decoder: Final = msgspec.json.Decoder(tuple[str, int, tuple[str, ...]])
 _session_decoder: Final = msgspec.msgpack.Decoder(tuple[int, str, int, bool, int, str, str])
 build_decoder: Final = msgspec.json.Decoder(Build)
 _metrics_decoder: Final = msgspec.json.Decoder(dict[str, float])
+
+
+class Seen(NamedTuple):
+    """A rule as it stood in the store."""
+
+    raw: bytes
+    rule: Rule
+
+
+def written(seen: Seen | None, rule: Rule) -> tuple[bytes, bytes, bytes, bytes]:
+    """What a step needs to write the rule: as it was seen, its identity then, the one it is to have, the rule."""
+    identity = identity_of(rule)
+    raw, old = (b"", identity) if seen is None else (seen.raw, identity_of(seen.rule))
+    return raw, old, identity, codec.encode(msgspec.structs.replace(rule, generation=0))
 
 
 def identity_of(rule: Rule) -> bytes:
@@ -32,6 +50,14 @@ def read_rule(raw: bytes, rule_id: str) -> Rule:
         return _rule_decoder.decode(raw)
     except msgspec.DecodeError as error:
         raise UnreadableRule(rule_id, str(error)) from error
+
+
+def change_parts(op: ChangeOp, rule: Rule, before: Rule | None, by: str, at: int) -> tuple[bytes, bytes, bytes]:
+    """The encoded event of a change, parted where the step writes the generation: first as a number, then as text."""
+    event = change_event(op, msgspec.structs.replace(rule, generation=_TO_BE_GIVEN), before, by, at)
+    head, _, rest = codec.encode(event).partition(msgspec.msgpack.encode(_TO_BE_GIVEN))
+    middle, _, tail = rest.partition(msgspec.msgpack.encode(str(_TO_BE_GIVEN)))
+    return head, middle, tail
 
 
 def this_build(unreadable: str = "") -> bytes:

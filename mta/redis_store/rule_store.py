@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from mta.model.errors import BadValue, OldReaders, StoreError, UnreadableRule
+from mta.model.rule_events import effective_event
 from mta.model.rules import (
     FIRST_FORMAT,
     Build,
@@ -28,13 +29,22 @@ from mta.ports.rule_store import Edit, Exists, Put, Removed, RemovedRule, Step, 
 from mta.redis_store import codec, keys, rule_records
 from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
-from mta.redis_store.rule_records import identity_of, leads_from, read_change, read_rule
+from mta.redis_store.rule_records import (
+    Seen,
+    change_parts,
+    identity_of,
+    leads_from,
+    read_change,
+    read_rule,
+    written,
+)
 from mta.redis_store.session import StoreSession
 from mta.redis_store.session_store import StoredSessions
 from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
+_FAILOVER: Final = "failover"  # the author of rules that are put again
 _TRIES: Final = 50  # of a change while others change the same rule
 _YIELD_EVERY: Final = 1000  # fields of a large table are decoded before the loop answers others
 _MOST_CHANGES: Final = 1000  # more than these, and the whole table costs less
@@ -162,7 +172,7 @@ class StoredRules(StoredSessions):
                 return Removed(seen.rule, done.head), done.wait_set
         raise StoreError(_TOO_FAST)
 
-    async def _change(self, op: ChangeOp, change: str, seen: "_Seen | None", rule: Rule, by: str) -> "_Done | None":
+    async def _change(self, op: ChangeOp, change: str, seen: Seen | None, rule: Rule, by: str) -> "_Done | None":
         """The store gives the generation: writers wait for each other only over the same rule. None: it has changed
         since it was seen. Raises BadValue: there is no room for another rule; OutcomeUnknown."""
         step_keys = [
@@ -175,9 +185,13 @@ class StoredRules(StoredSessions):
             keys.RULES_EFFECTS,
             keys.RULES_SWEEPS,
             keys.removed_key(rule.id),
+            keys.RULES_COMPLETED,
+            keys.RULES_EVENTS,
         ]
-        args: list[bytes | str | int] = [op, change, rule.id, *_written(seen, rule), by, wall_ms()]
-        args += (self._max_rules, self._retention_ms)
+        at = wall_ms()
+        args: list[bytes | str | int] = [op, change, rule.id, *written(seen, rule), by, at]
+        before = None if seen is None else seen.rule
+        args += (self._max_rules, self._retention_ms, *change_parts(op, rule, before, by, at))
         answer = await self._certain(step_keys, args)
         if answer is None:
             return None
@@ -193,9 +207,9 @@ class StoredRules(StoredSessions):
         again = partial(self._link.call_kept, b"rules_change_once", step_keys, args)
         return await made_certain(ask, again, self._link.timeout)
 
-    async def _seen(self, rule_id: str) -> "_Seen | None":
+    async def _seen(self, rule_id: str) -> Seen | None:
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
-        return _Seen(raw, read_rule(raw, rule_id)) if raw else None
+        return Seen(raw, read_rule(raw, rule_id)) if raw else None
 
     async def _must_be_read(self, rule: Rule) -> None:
         """By every living process. One that comes later and cannot read it confirms nothing. Raises OldReaders."""
@@ -219,26 +233,30 @@ class StoredRules(StoredSessions):
         )
 
     async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
-        step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES]
+        step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES, keys.RULES_EVENTS]
         step_keys += [keys.past_key(rule.id) for rule in rules]
-        args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), wall_ms()]
+        args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), at := wall_ms()]
         for rule in rules:
             seen = await self._seen(rule.id)
             known = stored.get(rule.id)
             if (seen.rule if seen is not None else None) != known:
                 return False
-            was = rule.generation
-            args += (ChangeOp.PUT, rule.id, *_written(seen, rule), was)
+            parts = change_parts(ChangeOp.PUT, rule, known, _FAILOVER, at)
+            args += (ChangeOp.PUT, rule.id, *written(seen, rule), rule.generation, *parts)
         if last:
             words = f"changes up to generation {lost.generation} were lost; what was known of them is in force again"
-            args += (ChangeOp.REGAIN, "", *_written(None, Rule("", Selectors(), reason=words)), 0)
+            told = Rule("", Selectors(), reason=words)
+            parts = change_parts(ChangeOp.REGAIN, told, None, _FAILOVER, at)
+            args += (ChangeOp.REGAIN, "", *written(None, told), 0, *parts)
         return bool(await self._link.call_kept(b"rules_regain", step_keys, args))
 
     # Effects
 
-    async def save_effect(self, effect: Effective) -> None:
-        args: list[bytes | str | int] = [effect.rule, effect.generation, codec.encode(effect)]
-        await self._link.call(b"save_effect", [keys.RULES_HEAD, keys.RULES_EFFECTS], args)
+    async def save_effect(self, effect: Effective, rule: Rule, removed: bool = False) -> None:
+        step_keys = [keys.RULES_HEAD, keys.RULES_EFFECTS, keys.removed_key(effect.rule), keys.RULES_EVENTS]
+        event = codec.encode(effective_event(rule, effect, removed))
+        args: list[bytes | str | int] = [effect.rule, effect.generation, codec.encode(effect), event, int(removed)]
+        await self._link.call(b"save_effect", step_keys, args)
 
     async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:
         if rule_ids is None:
@@ -260,17 +278,10 @@ class StoredRules(StoredSessions):
         return [msgspec.structs.replace(entry, settled_at=int(settled or 0)) for entry, settled in entries]
 
     async def raise_barrier(self, generation: int) -> None:
-        async def raise_in(lane: int) -> None:
-            await self._link.call(b"barrier", [keys.lane_key(lane, b"lane")], [generation])
+        def raise_in(lane: int) -> Awaitable[Any]:
+            return self._link.call_kept(b"barrier", [keys.lane_key(lane, b"lane")], [generation])
 
         await each_lane(range(self._lanes), raise_in)
-
-
-class _Seen(NamedTuple):
-    """A rule as it stood in the store."""
-
-    raw: bytes
-    rule: Rule
 
 
 class _Done(NamedTuple):
@@ -279,10 +290,3 @@ class _Done(NamedTuple):
     rule: Rule
     head: Head
     wait_set: frozenset[str]
-
-
-def _written(seen: _Seen | None, rule: Rule) -> tuple[bytes, bytes, bytes, bytes]:
-    """What a step needs to write the rule: as it was seen, its identity then, the one it is to have, the rule."""
-    identity = identity_of(rule)
-    raw, old = (b"", identity) if seen is None else (seen.raw, identity_of(seen.rule))
-    return raw, old, identity, codec.encode(msgspec.structs.replace(rule, generation=0))

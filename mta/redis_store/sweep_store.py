@@ -116,11 +116,10 @@ class StoredSweeps:
         raw = await self._link.command("HGET", keys.RULES_SWEEPS, rule)
         return None if raw is None else _state_decoder.decode(raw.split(b"|", 2)[2])
 
-    async def save_sweep(self, state: SweepState, lease: float) -> bool:
-        """Take or keep the sweep for `lease` seconds; False: another owner has it."""
-        step_keys = [keys.RULES_HEAD, keys.RULES_SWEEPS, keys.RULES_TABLE]
-        args: list[bytes | str | int] = [state.rule, state.owner, int(lease * 1000)]
-        return bool(await self._link.call(b"take_sweep", step_keys, [*args, codec.encode(state)]))
+    async def save_sweep(self, state: SweepState, lease: float, completed: bytes = b"") -> bool:
+        step_keys = [keys.RULES_HEAD, keys.RULES_SWEEPS, keys.RULES_TABLE, keys.RULES_COMPLETED, keys.RULES_EVENTS]
+        args: list[bytes | str | int] = [state.rule, state.owner, int(lease * 1000), codec.encode(state)]
+        return bool(await self._link.call(b"take_sweep", step_keys, [*args, completed, state.generation]))
 
 
 def _queued(

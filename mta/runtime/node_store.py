@@ -7,6 +7,7 @@ from typing import Final
 
 from mta.model.errors import StoreError
 from mta.model.settings import Settings
+from mta.ports.journal import RULES_LANE
 from mta.runtime.admin_token import admin_token
 from mta.runtime.compaction import Compaction
 from mta.runtime.data_dir import DataDir
@@ -103,7 +104,7 @@ class NodeStore:
     async def _give_up_lanes(self, pid: int) -> None:
         """Those that the process had, if it was a journal."""
         outbox = self._store.outbox
-        for lane in range(outbox.lanes):
+        for lane in (*range(outbox.lanes), RULES_LANE):
             await outbox.release(lane, journal_name(self._settings().node.name, pid))
 
     async def say_goodbye(self) -> None:

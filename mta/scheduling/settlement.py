@@ -151,7 +151,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         _encode(event),
         late,
         ended,
-        forced.stage.value if forced is not None and intercepted else "",
+        forced.stage or "" if forced is not None and intercepted else "",
         generation=forced.generation if forced is not None else -1,
         # A deferral that used up the delivery's time is no interception: the books of the rule say "other".
         rule=forced.rule if forced is not None and intercepted else "",

@@ -241,8 +241,7 @@ class Settler:
         """The rule that decided may be gone, or one may be there that was not: the table of now decides."""
         claimed, outcome = item.claimed, item.outcome
         assert outcome is not None  # only what was decided with the rules carries a generation
-        if outcome.forced is not None:
-            stage = outcome.forced.stage
+        if outcome.forced is not None and (stage := outcome.forced.stage) is not None:
             table = self._rules.table
             queue, labels = claimed.queue, claimed.record.labels
             rule = table.match(queue.pool, outcome.mta, queue.domain, labels, outcome.remote_ip, outcome.mx)

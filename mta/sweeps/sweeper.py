@@ -7,14 +7,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from mta.model.errors import StoreError, severity
+from mta.model.rule_events import completed_event
 from mta.model.rules import PastDot, Rule
 from mta.model.sweeps import SweepPhase, SweepState
 from mta.policy.rule_effect import ends, in_force, swept
 from mta.policy.rule_table import RuleTable, covers
 from mta.ports.rule_store import RuleStore
 from mta.ports.rules import Rules
-from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepStore, WaitingDelivery
+from mta.ports.sweeps import Account, MoveAnswer, PlannedMove, SweepStore, WaitingDelivery
 from mta.sweeps.pace import Pace
 from mta.sweeps.sweep_moves import Decider
 from mta.timing.alarm import Alarm
@@ -29,6 +32,8 @@ _TICK: Final = 1.0
 _EFFECT_POLL: Final = 0.03
 _RETRY: Final = 0.5
 _STALE_PAUSE: Final = 0.01
+
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 _Pages = AsyncGenerator[list[WaitingDelivery], None]
 
@@ -61,6 +66,7 @@ class Sweeper:
         rule_store: RuleStore,
         decider: Decider,
         pace: Pace,
+        account: Account,
         now: Callable[[], float] = boottime,
         wall: Callable[[], int] = wall_ms,
     ) -> None:
@@ -69,6 +75,7 @@ class Sweeper:
         self._rule_store = rule_store
         self._decider = decider
         self._pace = pace
+        self._account = account
         self._now = now
         self._wall = wall
         self._own: dict[str, _OwnedSweep] = {}
@@ -288,7 +295,10 @@ class Sweeper:
             owner=self._rule_store.session,
             share=1.0 if sweep.phase == SweepPhase.DONE else min(share, 0.99),
         )
-        if not await self._store.save_sweep(state, lease):
+        completed = b""
+        if sweep.phase == SweepPhase.DONE:
+            completed = _encode(completed_event(sweep.rule, await self._account(sweep.rule, state), self._wall()))
+        if not await self._store.save_sweep(state, lease, completed):
             self._own.pop(sweep.rule.id, None)
 
 

@@ -13,8 +13,8 @@ from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
 from tests.support.sources import Source, sources
 
 # Of a whole lane or of the rule table, where there is no delivery to tell of.
-OTHER_MAKERS = {"mta.journal", "mta.runtime.store_identity"}
-OF_THE_LINE = {"v", "event", "message_id"}
+OTHER_MAKERS = {"mta.journal", "mta.model.rule_events", "mta.runtime.store_identity"}
+OF_THE_LINE = {"v", "event", "message_id", "actor"}  # the actor is that of RuleEvent
 
 REPLY, FORCED = Reply(554, "5.7.1", "no"), Forced("r1", 7, Stage.ATTEMPT)
 OUTCOME = Outcome(

@@ -137,10 +137,10 @@ async def test_nothing_that_a_promoted_replica_did_not_get_is_lost(place: Place,
     stored = {rule.id: rule for rule in rules}
     assert stored.keys() == everything
     assert all({r.id for r in guard.table.rules()} == everything for guard in place.guards)
-    said = await place.api.outbox.changes(0, 100)
-    again = sorted(change.change.rule.id for change in said if change.by == "failover")
+    said = await place.api.rule_events()
+    again = sorted(event.forced.rule for event in said if event.actor == "failover")
     assert again == ["", "pause", "r-edited", "r-lost", "r-removed"], "each once, by whichever process"
-    assert min(change.change.head.generation for change in said if change.by == "failover") > lost
+    assert min(event.forced.generation for event in said if event.actor == "failover") > lost
     assert msgspec.structs.replace(stored["pause"], generation=0) == PAUSE
     assert msgspec.structs.replace(stored["r-lost"], generation=0) == rule("lost", undo=False)
     assert (stored["r-edited"].code, stored["r-since"].generation) == (421, 4)

@@ -226,6 +226,20 @@ CONFIRMATION = (
         _T_STORE + "who_registers_while_a_rule_is_put_is_waited_for_or_has_it[plain]",
     ),
     Mutation(
+        "the wait set: those that deliver",
+        _RULES_LUA,
+        "if role == 'delivery' then",
+        "if role then",
+        _T_STORE + "only_processes_that_deliver_are_waited_for[plain]",
+    ),
+    Mutation(
+        "the wait set: those that deliver, after a restart of the API too",
+        _ORDERS,
+        "if state.delivers and not state.dead)",
+        "if not state.dead)",
+        _T_ORDERS + "only_sessions_that_deliver_are_waited_for",
+    ),
+    Mutation(
         "what a failover may forget is no confirmation",
         "mta/redis_store/session_store.py",
         'self._link.call_kept(b"rules_confirm"',
@@ -332,34 +346,86 @@ PAST_DOT = (
     ),
 )
 
-BARRIER = (
+RULE_EVENTS = (
     Mutation(
-        "the barrier: raised before a lifting is effective",
-        _ORDERS,
-        "        if order.lifts and not order.barrier_at:\n",
-        "        if False:\n",
-        _T_ORDERS + "a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word",
+        "events of the rule table: in the step that changes a rule",
+        _RULES_LUA,
+        "  append_framed(P, change_event(generation, unpack(argv, 12, 14)))\n",
+        "",
+        _T_STORE + "what_an_order_does_is_told_in_the_steps_that_do_it[plain]",
     ),
     Mutation(
-        "the barrier: raised before the last pass of the sweep of a new rule",
+        "events of the rule table: an effect once",
+        _RULES_LUA,
+        "  if known and tonumber(string.match(known, '^(%d+)|')) >= tonumber(generation) then\n    return 0\n  end\n",
+        "",
+        _T_STORE + "what_an_order_does_is_told_in_the_steps_that_do_it[plain]",
+    ),
+    Mutation(
+        "events of the rule table: the end of a sweep once",
+        _RULES_LUA,
+        "  if argv[5] ~= '' and redis.call('HGET', keys[4], argv[1]) ~= argv[6] then\n",
+        "  if argv[5] ~= '' then\n",
+        _T_STORE + "what_an_order_does_is_told_in_the_steps_that_do_it[plain]",
+    ),
+    Mutation(
+        "events of the rule table: a sweep that is done is told",
+        "mta/sweeps/sweeper.py",
+        "        if sweep.phase == SweepPhase.DONE:\n            completed",
+        "        if False:\n            completed",
+        _T_SWEEPER + "last_pass_begins_only_when_the_rule_is_effective",
+    ),
+    Mutation(
+        "events of the rule table: nothing is copied that nobody has counted",
+        "mta/journal/rule_log.py",
+        "if order_of(entry.id) <= order_of(last)]",
+        "if last]",
+        "tests/unit/journal/test_rule_log.py::test_what_nobody_has_counted_yet_is_not_copied",
+    ),
+    Mutation(
+        "events of the rule table: what others have still to copy stays",
+        "mta/redis_store/outbox.py",
+        "        if lane == RULES_LANE:\n",
+        "        if False:\n",
+        _T_STORE + "what_others_have_still_to_copy_of_the_rule_tables_lane_stays[plain]",
+    ),
+)
+
+BARRIER = (
+    Mutation(
+        "the barrier: raised before an order is effective",
         _ORDERS,
-        "            if not order.barrier_at:\n                # Before",
-        "            if False:\n                # Before",
-        _T_ORDERS + "barrier_is_raised_before_a_replacement_or_a_removal_is_effective",
+        "        if not order.barrier_at:\n",
+        "        if False:\n",
+        _T_ORDERS + "an_order_is_effective_no_sooner_than_every_lane_has_its_barrier",
+    ),
+    Mutation(
+        "the barrier: a new rule needs it too",
+        _ORDERS,
+        "        if not order.barrier_at:\n",
+        "        if not order.barrier_at and not order.created:\n",
+        _T_ORDERS + "barrier_is_raised_before_an_order_is_effective",
     ),
     Mutation(
         "the barrier: an edit lifts what the rule was",
         _ORDERS,
-        "lifts=not put.created,",
-        "lifts=False,",
+        "        if not order.barrier_at:\n",
+        "        if not order.barrier_at and (order.created or order.removed):\n",
         _T_HISTORY + "an_edit_that_the_store_holds_up_is_not_effective_before_its_barrier",
     ),
     Mutation(
         "the barrier: a removal lifts",
         _ORDERS,
-        "removed=True, lifts=True)",
-        "removed=True)",
+        "        if not order.barrier_at:\n",
+        "        if not order.barrier_at and not order.removed:\n",
         _T_ORDERS + "a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word",
+    ),
+    Mutation(
+        "the barrier: no order is effective before it, whoever decides by an older table",
+        _ORDERS,
+        "            await self._raise_barrier(order)\n",
+        "            order.barrier_at = 1\n",
+        _T_HISTORY + "a_process_that_only_accepts_and_stood_still_decides_nothing_by_its_old_table",
     ),
     Mutation(
         "the barrier: every lane's is raised",
@@ -610,6 +676,6 @@ BUILDS = (
 )
 
 MUTATIONS = (
-    *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
+    *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
     *CLAIMED_AS_ACCEPTED, *BUILDS,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from mta.model.entries import Entry, framed, order_of
 from mta.model.errors import StoreAway
 from mta.model.events import Event, EventType
 from mta.model.settings import JournalSettings
-from mta.ports.journal import JournalState, Page, RuleChange, StreamEnd
+from mta.ports.journal import RULES_LANE, JournalState, Page, StreamEnd
 from mta.spool_files.spool import FileSpool
 
 GOOD = msgspec.msgpack.encode(Event(EventType.DELIVERY, 5))
@@ -29,11 +29,10 @@ def delivery(text: str) -> bytes:
 class Outbox:
     def __init__(self, lanes: int = 2) -> None:
         self.lanes = lanes
-        self.streams: dict[int, list[Entry]] = {lane: [] for lane in range(lanes)}
+        self.streams: dict[int, list[Entry]] = {lane: [] for lane in (*range(lanes), RULES_LANE)}
         self.owner: dict[int, str] = {}
         self.positions: dict[int, str] = {}
-        self.rule_changes: list[RuleChange] = []
-        self.rules_at = 0
+        self.copied_by: dict[str, str] = {}
         self.away = False
         self.waits: list[float] = []
         self.wanted = asyncio.Event()
@@ -89,6 +88,8 @@ class Outbox:
         if self.owner.get(lane) != journal:
             return False
         self.positions[lane] = position
+        if lane == RULES_LANE:
+            return True
         left = [one for one in self.streams[lane] if one.id > position]
         self.trimmed[lane] = self.trimmed.get(lane, 0) + len(self.streams[lane]) - len(left)
         if left != self.streams[lane]:
@@ -104,14 +105,11 @@ class Outbox:
     async def backlog(self, lane: int) -> int:
         return len(self.streams[lane])
 
-    async def changes(self, after: int, most: int) -> list[RuleChange]:
-        return [change for change in self.rule_changes if change.change.head.generation > after]
+    async def copied(self, node: str) -> str:
+        return self.copied_by.get(node, "0-0")
 
-    async def changes_position(self, node: str) -> int:
-        return self.rules_at
-
-    async def changes_done(self, node: str, generation: int) -> None:
-        self.rules_at = generation
+    async def note_copied(self, node: str, position: str) -> None:
+        self.copied_by[node] = position
 
     async def tell(self, state: JournalState) -> None:
         self.told.append(state)

@@ -33,5 +33,6 @@ KEYS = [
     "client",
     "properties",
     "seq",
+    "actor",
     "uncertain",
 ]

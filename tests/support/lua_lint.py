@@ -12,7 +12,20 @@ from tree_sitter import Language, Node, Parser
 # What the server gives to Functions, of Lua 5.1 and of its own; STEP is defined where the library is put together.
 GLOBALS = frozenset(
     (
-        *("STEP", "cmsgpack", "error", "ipairs", "math", "next", "pairs", "pcall", "redis", "select", "string"),
+        *(
+            "STEP",
+            "cjson",
+            "cmsgpack",
+            "error",
+            "ipairs",
+            "math",
+            "next",
+            "pairs",
+            "pcall",
+            "redis",
+            "select",
+            "string",
+        ),
         *("struct", "table", "tonumber", "tostring", "type", "unpack"),
     )
 )

@@ -87,14 +87,22 @@ class Shared:
         self.past.pop(rule.id, None)
         for hint in self.hints:
             hint()
-        return frozenset(name for name, state in self.sessions.items() if not state.dead)
+        return frozenset(name for name, state in self.sessions.items() if state.delivers and not state.dead)
 
 
 class MemoryRules:
     """Fulfils ports.rule_store.RuleStore for one session on what is shared."""
 
-    def __init__(self, shared: Shared, name: str, staleness: float = 5.0, wire: Wire | None = None) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        name: str,
+        staleness: float = 5.0,
+        wire: Wire | None = None,
+        roles: tuple[str, ...] = ("delivery",),
+    ) -> None:
         self.shared = shared
+        self.roles = roles
         self.wire = wire or Wire()
         self.name = name
         self.session = f"{name}.1"
@@ -151,7 +159,7 @@ class MemoryRules:
             return Confirmed(False, shared.head, tuple(later) if follows else (), reload=not follows)
         number = max(seq, known.seq + 1) if known is not None else seq
         shared.sessions[self.session] = SessionState(
-            self.session, self.name, 1, ("delivery",), head, number, confirmed_at=shared.clock()
+            self.session, self.name, 1, self.roles, head, number, confirmed_at=shared.clock()
         )
         shared.builds[self.session] = Build()
         for entry in past_dot:
@@ -168,7 +176,7 @@ class MemoryRules:
         if (known is None and seq > 1) or (known is not None and known.dead):
             raise SessionLost(self.session)
         if known is None:
-            known = SessionState(self.session, self.name, 1, ("delivery",), NO_HEAD, 0)
+            known = SessionState(self.session, self.name, 1, self.roles, NO_HEAD, 0)
         shared.sessions[self.session] = msgspec.structs.replace(known, seq=max(seq, known.seq + 1))
         shared.builds[self.session] = Build(unreadable=reason)
         await self.wire.back()
@@ -277,8 +285,10 @@ class MemoryRules:
         """Nothing is remembered here."""
         self._reach()
 
-    async def save_effect(self, effect: Effective) -> None:
+    async def save_effect(self, effect: Effective, rule: Rule, removed: bool = False) -> None:
         known = self._reach().effects.get(effect.rule)
+        if removed:
+            return  # nothing is remembered here
         if known is None or known.generation < effect.generation:
             self.shared.effects[effect.rule] = effect
 

@@ -3,15 +3,20 @@
 import asyncio
 import contextlib
 import selectors
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from mta.admission.at_acceptance import AcceptanceRules
+from mta.admission.group_commit import GroupCommit, _Batch
 from mta.model.errors import StoreAway, StoreError
+from mta.model.mail import Claimed, NewMessage, QueueKey
 from mta.model.rules import ChangeOp, PastDot, Rule, Selectors
 from mta.orders.order_book import OrderBook
 from mta.policy.rule_table import RuleTable
+from mta.ports.queueing import AcceptanceDecision
 from mta.rules.guard import Guard
 from tests.support.memory_rules import Clock, MemoryRules, Shared, Wire
+from tests.support.stores import message
 
 _ROUNDS = 6  # of the loop, until a process waits for its store again
 
@@ -77,10 +82,18 @@ class HeldWire(Wire):
 class WorkerProcess:
     """What egress does with a guard: MAIL, the last look, the dot and the second look; and what a sweep decides."""
 
-    def __init__(self, shared: Shared, clock: Clock, loop: StillLoop, name: str, staleness: float) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        clock: Clock,
+        loop: StillLoop,
+        name: str,
+        staleness: float,
+        roles: tuple[str, ...] = ("delivery",),
+    ) -> None:
         self.clock, self.loop = clock, loop
         self.wire = HeldWire()
-        self.store = MemoryRules(shared, name, staleness, self.wire)
+        self.store = MemoryRules(shared, name, staleness, self.wire, roles)
         self.guard = Guard(self.store, "n", clock, wall=clock.wall)
         self.guard.on_change(self._abort)
         self.guard.on_lost(self._drop)
@@ -162,6 +175,45 @@ class WorkerProcess:
         return name
 
 
+class AcceptingProcess(WorkerProcess):
+    """A process that accepts and does not deliver: it decides with its guard's table, as `admission` does."""
+
+    def __init__(self, shared: Shared, clock: Clock, loop: StillLoop, name: str, staleness: float) -> None:
+        super().__init__(shared, clock, loop, name, staleness, ("smtp",))
+        self._rules = AcceptanceRules(self.guard, "n", 0.0, clock=clock)
+
+    def decide(self, tag: str) -> AcceptanceDecision:
+        return self._rules.decide([a_message(tag)])
+
+    def accept(self, tag: str, decision: AcceptanceDecision, barrier: int) -> AcceptanceDecision:
+        """The decision with which a lane with that barrier takes a message, after this process had made `decision`."""
+
+        return self.loop.run_until_complete(accepted_with(decision, lambda: self.decide(tag), barrier))
+
+
+async def accepted_with(
+    decision: AcceptanceDecision, again: Callable[[], AcceptanceDecision], barrier: int
+) -> AcceptanceDecision:
+    """The decision with which a lane takes a batch that was decided by `decision`; `again` decides anew."""
+    made = [decision]
+    group = GroupCommit(_Lane(barrier), 0.0, lambda messages: made.pop() if made else again())
+    return await group._store_batch(_Batch(0))
+
+
+class _Lane:
+    """The accept step of a lane, as far as its barrier goes."""
+
+    lanes = 1
+
+    def __init__(self, barrier: int) -> None:
+        self._barrier = barrier
+
+    async def accept(
+        self, lane: int, messages: Sequence[NewMessage], decision: AcceptanceDecision
+    ) -> Mapping[QueueKey, Sequence[Claimed]] | None:
+        return None if 0 <= decision.generation < self._barrier else {}
+
+
 class ApiProcess:
     """The order book of an API process, and what it has told people."""
 
@@ -208,6 +260,10 @@ class NoClaims:
 
     async def forget(self, session: str) -> None:
         return None
+
+
+def a_message(tag: str) -> NewMessage:
+    return message(to=("a@example.com",), tags=(tag,), pool="p")
 
 
 def match(table: RuleTable, tag: str) -> Rule | None:

@@ -3,11 +3,15 @@
 import time
 from typing import Any
 
+import msgspec
+
 from mta.log_file.lines import log_lines
 from mta.model.ids import lane_of, message_of, new_message_id
 from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient, Record
 from mta.model.outcomes import Class
+from mta.model.rule_events import RuleEvent
 from mta.orders.cancellation import Cancellation
+from mta.ports.journal import RULES_LANE
 from mta.ports.queueing import ClaimRequest, Move, Settlement
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.cluster_settings import ClusterSettings
@@ -25,6 +29,9 @@ from mta.redis_store.undo_copy_store import StoredUndoCopies
 
 POOL, DOMAIN = "default", "example.com"
 QUEUE = QueueKey(POOL, DOMAIN)
+
+
+_rule_event = msgspec.msgpack.Decoder(RuleEvent).decode
 
 
 class Store:
@@ -46,6 +53,11 @@ class Store:
         self.outbox = StoredOutbox(link, cluster.lanes)
         self.tail = StoredTail(link, log_lines)
         self.limits = StoredLimits(link, self.session)
+
+    async def rule_events(self) -> list[RuleEvent]:
+        """All events of the rule table."""
+        page = await self.outbox.read(RULES_LANE, "0-0", 1 << 30)
+        return [_rule_event(raw) for entry in page.entries for raw in entry.events]
 
     async def claim(self, lane: int, most: int = 100, most_bytes: int = 1 << 22) -> list[Claimed]:
         return await self.queues.claim(lane, [ClaimRequest(QUEUE, most)], most_bytes)

@@ -33,7 +33,8 @@ end
 
 redis.register_function { function_name = STEP .. 'journaled', callback = journaled, flags = { 'allow-oom' } }
 
--- stream_end: what a lane's stream says of itself. KEYS: lane, events. ARGV: position.
+-- stream_end: what a lane's stream says of itself. KEYS: lane (or the head of the
+-- rules), events. ARGV: position, '1' = count from the end of the stream.
 -- Answers [epoch, id of the newest entry, how many entries up to `position` were ever added, birth of the lane];
 -- entries that were trimmed count.
 local function stream_end(keys, argv)
@@ -46,8 +47,13 @@ local function stream_end(keys, argv)
   for i = 1, #said, 2 do
     facts[said[i]] = said[i + 1]
   end
-  local untrimmed = #redis.call('XRANGE', keys[2], '-', argv[1])
-  return { epoch, facts['last-generated-id'], facts['entries-added'] - facts['length'] + untrimmed, born }
+  local added = facts['entries-added']
+  if argv[2] == '1' then
+    added = added - #redis.call('XRANGE', keys[2], '(' .. argv[1], '+')
+  else
+    added = added - facts['length'] + #redis.call('XRANGE', keys[2], '-', argv[1])
+  end
+  return { epoch, facts['last-generated-id'], added, born }
 end
 
 redis.register_function {

@@ -6,15 +6,19 @@ local function head_of(P)
   return tonumber(head[1] or 0), head[2] or ''
 end
 
-local function living_sessions(P)
+-- The wait set of a change: the living sessions with the role delivery. The barrier of each lane fences the others.
+local function delivering_sessions(P)
   local rows = redis.call('HGETALL', P .. 'sessions')
-  local living = {}
+  local delivering = {}
   for i = 1, #rows, 2 do
-    if not cmsgpack.unpack(rows[i + 1])[4] then
-      living[#living + 1] = rows[i]
+    local _, _, _, dead, _, about = unpack(cmsgpack.unpack(rows[i + 1]))
+    for _, role in ipairs(dead and {} or cjson.decode(about)[3]) do
+      if role == 'delivery' then
+        delivering[#delivering + 1] = rows[i]
+      end
     end
   end
-  return living
+  return delivering
 end
 
 -- The rule (msgpack, a map without its generation) at this generation.
@@ -46,6 +50,12 @@ local function write_rule(P, id, rule, old_identity, identity)
   redis.call('DEL', P .. 'past:' .. id)
 end
 
+-- An event of a change in three parts: the caller does not know the generation, which stands between them as a number
+-- and as text.
+local function change_event(generation, head, middle, tail)
+  return framed_event(head .. cmsgpack.pack(generation) .. middle .. cmsgpack.pack(tostring(generation)) .. tail)
+end
+
 local function move_head(P, generation, change)
   redis.call('HSET', P .. 'head', 'generation', generation, 'change', change)
   redis.call('PUBLISH', 'fg:head', generation)
@@ -67,11 +77,12 @@ end
 
 -- rules_change: puts or removes a rule if it is still as the caller saw it; moves the head, audits, publishes.
 -- Never leaves a moved head without the change that moved it. Answers [generation, [session, ...]]: the new head's, and
--- the wait set: the sessions registered at that moment; false: the rule has changed meanwhile; -1: there are too many.
+-- the wait set: the sessions that deliver, registered at that moment; false: the rule has changed meanwhile; -1: there
+-- are too many.
 -- What is removed can be accounted for a while longer. KEYS: head, table, ids, changes, sessions, past (of the rule),
--- effects, sweeps, removed (the rule).
+-- effects, sweeps, removed (the rule), completed, events.
 -- ARGV: op, change id, rule id, rule as seen ('' = not there), identity as seen, identity, rule without its generation,
--- by, at (Unix ms), most rules, how long what is removed is remembered (ms).
+-- by, at (Unix ms), most rules, how long what is removed is remembered (ms), the event in three parts.
 local function rules_change(keys, argv)
   local P = prefix_of(keys[1], 'head')
   local op, change, id, seen, old_identity, identity, rule, by, at, most, retention_ms = unpack(argv)
@@ -91,6 +102,7 @@ local function rules_change(keys, argv)
     redis.call('HDEL', P .. 'ids', identity)
     redis.call('HDEL', P .. 'effects', id)
     redis.call('HDEL', P .. 'sweeps', id)
+    redis.call('HDEL', P .. 'completed', id)
   end
   redis.call(
     'XADD',
@@ -112,8 +124,9 @@ local function rules_change(keys, argv)
     'at',
     at
   )
+  append_framed(P, change_event(generation, unpack(argv, 12, 14)))
   move_head(P, generation, change)
-  return { generation, living_sessions(P) }
+  return { generation, delivering_sessions(P) }
 end
 
 redis.register_function { function_name = STEP .. 'rules_change', callback = rules_change, flags = { 'allow-oom' } }
@@ -139,7 +152,7 @@ local function generation_of(changes, change)
 end
 
 -- rules_change_once: as rules_change, for a change that may have been made already. Then it is not made again: the
--- answer is its generation, and the sessions that are registered now.
+-- answer is its generation, and the wait set as it is now.
 local function rules_change_once(keys, argv)
   local P = prefix_of(keys[1], 'head')
   local generation = generation_of(P .. 'changes', argv[2])
@@ -148,7 +161,7 @@ local function rules_change_once(keys, argv)
   end
   local newest, change = head_of(P)
   redis.call('HSET', keys[1], 'generation', newest, 'change', change) -- a write, so that WAIT waits for those before it
-  return { generation, living_sessions(P) }
+  return { generation, delivering_sessions(P) }
 end
 
 redis.register_function {
@@ -329,8 +342,9 @@ end
 
 redis.register_function { function_name = STEP .. 'past_settled', callback = past_settled, flags = { 'allow-oom' } }
 
--- take_sweep: one owner for the sweep of a rule; none for one that was removed. KEYS: head, sweeps, table. ARGV: rule
--- id, owner, lease ms, state (msgpack)
+-- take_sweep: one owner for the sweep of a rule; none for one that was removed. KEYS: head, sweeps, table, completed,
+-- events. ARGV: rule id, owner, lease ms, state (msgpack), event of a sweep that is done ('' = it is not), generation
+-- of the rule. The event is appended once for each generation.
 -- The value is "<owner>|<until>|<state>"; answers 1 when the sweep is the owner's, and then the state is saved.
 local function take_sweep(keys, argv)
   if redis.call('HEXISTS', keys[3], argv[1]) == 0 then
@@ -346,19 +360,33 @@ local function take_sweep(keys, argv)
     end
   end
   redis.call('HSET', keys[2], argv[1], argv[2] .. '|' .. (now + tonumber(argv[3])) .. '|' .. argv[4])
+  if argv[5] ~= '' and redis.call('HGET', keys[4], argv[1]) ~= argv[6] then
+    redis.call('HSET', keys[4], argv[1], argv[6])
+    append_framed(prefix_of(keys[1], 'head'), framed_event(argv[5]))
+  end
   return 1
 end
 
 redis.register_function { function_name = STEP .. 'take_sweep', callback = take_sweep, flags = { 'allow-oom' } }
 
--- save_effect: the latest generation of a rule that is known to be effective. KEYS: head, effects. ARGV: rule id,
--- generation, effect
+-- save_effect: the latest generation of a rule that is known to be effective; that of a removal stands with what is
+-- remembered of the rule. KEYS: head, effects, removed (the rule), events. ARGV: rule id, generation, effect, its
+-- event, '1' = the rule was removed
 local function save_effect(keys, argv)
-  local known = redis.call('HGET', keys[2], argv[1])
-  if known and tonumber(string.match(known, '^(%d+)|')) >= tonumber(argv[2]) then
+  local id, generation, effect, event, removed = unpack(argv)
+  local key, field = keys[2], id
+  if removed == '1' then
+    key, field = keys[3], 'lifted'
+    if redis.call('EXISTS', key) == 0 then
+      return 0
+    end
+  end
+  local known = redis.call('HGET', key, field)
+  if known and tonumber(string.match(known, '^(%d+)|')) >= tonumber(generation) then
     return 0
   end
-  redis.call('HSET', keys[2], argv[1], argv[2] .. '|' .. argv[3])
+  redis.call('HSET', key, field, generation .. '|' .. effect)
+  append_framed(prefix_of(keys[1], 'head'), framed_event(event))
   return 1
 end
 

@@ -21,9 +21,10 @@ end
 redis.register_function { function_name = STEP .. 'rules_trail', callback = rules_trail, flags = { 'no-writes' } }
 
 -- rules_regain: puts again, by id, rules that a failover lost, and never uses a generation again that was lost. All of
--- it or, where a rule is not as the caller saw it, nothing. KEYS: head, table, ids, changes, past (of each rule).
+-- it or, where a rule is not as the caller saw it, nothing. KEYS: head, table, ids, changes, events, past (of each
+-- rule).
 -- ARGV: generation lost, change id, 1 = these are the last, at (Unix ms), then per change: op (put, or regain: no
--- rule), id, rule as seen, identity as seen, identity, rule without its generation, was.
+-- rule), id, rule as seen, identity as seen, identity, rule without its generation, was, the event in three parts.
 -- Answers 1; 0: something has changed meanwhile; 2: another process has regained that far already.
 local function rules_regain(keys, argv)
   local P = prefix_of(keys[1], 'head')
@@ -31,13 +32,13 @@ local function rules_regain(keys, argv)
   if tonumber(redis.call('HGET', keys[1], 'regained') or 0) >= lost then
     return 2
   end
-  for i = 5, #argv, 7 do
+  for i = 5, #argv, 10 do
     if argv[i] == 'put' and not is_as_seen(P, argv[i + 1], argv[i + 2], argv[i + 4]) then
       return 0
     end
   end
   local generation, id = math.max(head_of(P), lost), change
-  for i = 5, #argv, 7 do
+  for i = 5, #argv, 10 do
     generation, id = generation + 1, change .. i
     local rule = with_generation(argv[i + 5], generation)
     if argv[i] == 'put' then
@@ -65,6 +66,7 @@ local function rules_regain(keys, argv)
       'was',
       argv[i + 6]
     )
+    append_framed(P, change_event(generation, unpack(argv, i + 7, i + 9)))
   end
   if last == '1' then
     redis.call('HSET', keys[1], 'regained', lost)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from mta.orders.account import Accounts
+from mta.redis_store.books import StoredBooks
 from mta.redis_store.libraries import StoredLibraries
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
@@ -53,10 +55,12 @@ async def open_sweeper(child: Child) -> SweeperParts:
     guard = Guard(rules, "", protected=settings.rules.protected_tags)
     pace = Pace(load, settings.rules.sweep_rate, settings.journal.backlog_soft)
     decider = Decider(node, int(settings.rules.undo_window * 1000), wall_ms)
+    undo_copies = StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window)
+    accounts = Accounts(rules, StoredBooks(store.link, store.lanes))
     works: tuple[Work, ...] = (
-        Sweeper(sweeps, guard, rules, decider, pace),
+        Sweeper(sweeps, guard, rules, decider, pace, accounts.at_the_end),
         Releaser(sweeps, guard, decider, pace),
-        UndoCopyCleaner(StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window), load),
+        UndoCopyCleaner(undo_copies, load),
         UnservedWatch(sweeps, rules, StoredMessages(store.link, store.lanes, retention), node),
         OldLibraries(StoredLibraries(store.link), rules),
     )

@@ -1,10 +1,12 @@
 import asyncio
+import json
 
 import msgspec
 import pytest
 
 from mta.model.errors import BadValue, OutcomeUnknown, SessionLost, StoreAway, StoreRefuses, StoreUnreached
 from mta.model.ids import delivery_id, delivery_text
+from mta.model.rule_events import completed_event
 from mta.model.rules import (
     NO_HEAD,
     AtTheDoor,
@@ -18,11 +20,19 @@ from mta.model.rules import (
     Selectors,
 )
 from mta.model.settings import RedisSettings
+from mta.model.sweeps import SweepPhase, SweepState
+from mta.orders.statement import rule_statement
+from mta.ports.journal import RULES_LANE
+from mta.ports.orders import Effect
 from mta.ports.rule_store import Exists
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove
-from mta.redis_store import keys
+from mta.redis_store import keys, outbox
 from mta.redis_store.link import Link
 from tests.support.stores import DOMAIN, QUEUE, message, queued
+
+AN_ACCOUNT = rule_statement(
+    Effect(Rule("r", Selectors(tag="red"), 554), False, True, 100, 100, (), 100, (), ()), {}, {}, None, 500
+)
 
 
 def rule(tag: str, code: int = 554, id_: str = "") -> Rule:
@@ -55,7 +65,17 @@ async def test_the_same_selectors_are_the_same_rule(open_store):
     assert removed.head == Head(3, "c3")
     assert await store.rules.remove(first.rule.id, "c4") is None
     assert (await store.rules.load())[1] == ()
-    assert [change.change.op for change in await store.outbox.changes(0, 10)] == ["put", "put", "remove"]
+    events = await store.rule_events()
+    assert [(e.reason, e.forced.rule, e.forced.generation, e.actor) for e in events] == [
+        ("put by me", "rule-red", 1, "me"),
+        ("put by me", "rule-red", 2, "me"),
+        ("remove by me", "rule-red", 3, "me"),
+    ]
+    assert [(e.properties["change"], e.properties["generation"], e.code) for e in events] == [
+        ("made", "1", 554),
+        ("edited", "2", 421),
+        ("removed", "3", 421),
+    ]
 
 
 async def test_a_head_that_is_no_ancestor_must_reload(open_store):
@@ -118,6 +138,17 @@ async def test_who_registers_while_a_rule_is_put_is_waited_for_or_has_it(open_st
     one.link.call_kept = call
 
 
+async def test_only_processes_that_deliver_are_waited_for(open_store):
+    """The barrier of each lane fences the others."""
+    one, accepting, sweeping, both = [await open_store(name) for name in ("n1", "n2", "n3", "n4")]
+    accepting.session.roles, sweeping.session.roles, both.session.roles = ("smtp",), ("sweeper",), ("smtp", "delivery")
+    for store in (one, accepting, sweeping, both):
+        assert (await store.rules.confirm(1, NO_HEAD, (), {})).ok
+    _, wait_set = await one.rules.put(rule("red"), "c1")
+    assert wait_set == {one.session.id, both.session.id}
+    assert [state.delivers for state in (await one.rules.sessions()).values()].count(True) == 2
+
+
 async def test_what_was_past_its_dot_is_listed_once_and_settled_once(open_store):
     store = await open_store()
     put, _ = await store.rules.put(rule("red"), "c1")
@@ -133,11 +164,74 @@ async def test_what_was_past_its_dot_is_listed_once_and_settled_once(open_store)
     assert await store.rules.past_dot("rule-red") == [], "an edited rule has a list of its own"
 
 
+async def test_what_an_order_does_is_told_in_the_steps_that_do_it(open_store):
+    store = await open_store()
+
+    async def told():
+        return [
+            (e.properties["op"], e.properties.get("change", ""), e.forced.generation) for e in await store.rule_events()
+        ]
+
+    await store.rules.put(rule("red", id_="r"), "c1")
+    await store.rules.save_effect(Effective("r", 1, 100, ("D.1",), ("s1",), ("s2",)), rule("red", id_="r"))
+    await store.rules.save_effect(Effective("r", 1, 200), rule("red", id_="r"))
+    state = SweepState("r", 1, SweepPhase.DONE, 0, 0, 1, 1, 0, "a")
+    swept = msgspec.structs.replace(rule("red", id_="r"), generation=1)
+    event = msgspec.msgpack.encode(completed_event(swept, AN_ACCOUNT, 7))
+    assert await store.sweeps.save_sweep(state, 5.0, event)
+    assert await store.sweeps.save_sweep(state._replace(phase=SweepPhase.RUNNING), 5.0)
+    assert await store.sweeps.save_sweep(state, 5.0, event)
+    for change in ({"enabled": False}, {"enabled": True}, {"code": 421}):
+        await store.rules.edit("r", lambda known, change=change: msgspec.structs.replace(known, **change), "c", "me")
+    await store.rules.remove("r", "c5", "me")
+    for at in (300, 400):
+        await store.rules.save_effect(Effective("r", 5, at), rule("red", id_="r"), removed=True)
+    assert not await store.sweeps.save_sweep(state, 5.0, event), "no such rule any more"
+    assert await told() == [
+        ("put", "made", 1),
+        ("effective", "put", 1),
+        ("completed", "", 1),
+        ("put", "disabled", 2),
+        ("put", "enabled", 3),
+        ("put", "edited", 4),
+        ("remove", "removed", 5),
+        ("effective", "removed", 5),
+    ]
+    effective, completed = (await store.rule_events())[1:3]
+    assert (effective.reason, effective.time, effective.tags) == ("effective", 100, ("red",))
+    assert effective.properties["past_dot"] == effective.properties["confirmed"] == "1"
+    assert effective.properties["unconfirmed"] == "s2"
+    assert json.loads(completed.properties["statement"]) == msgspec.to_builtins(AN_ACCOUNT)
+    assert (await store.rules.effects()) == {}
+
+
+async def test_what_others_have_still_to_copy_of_the_rule_tables_lane_stays(open_store, monkeypatch):
+    monkeypatch.setattr(outbox, "_RULE_EVENTS", 100)
+    store = await open_store()
+
+    async def length():
+        return await store.link.command("XLEN", keys.RULES_EVENTS)
+
+    for number in range(300):
+        await store.rules.put(rule("red"), f"c{number}")
+    entries = (await store.outbox.read(RULES_LANE, "0-0", 1 << 30)).entries
+    assert await store.outbox.lease(RULES_LANE, "a", 5)
+    assert not await store.outbox.lease(RULES_LANE, "b", 5)
+    assert await store.outbox.done(RULES_LANE, "a", entries[-2].id)
+    assert await length() == 300, "one is not counted yet"
+    assert await store.outbox.done(RULES_LANE, "a", entries[-1].id)
+    assert 100 <= await length() < 300
+    assert await store.outbox.position(RULES_LANE) == entries[-1].id
+    assert await store.outbox.copied("n1") == "0-0"
+    await store.outbox.note_copied("n1", entries[5].id)
+    assert (await store.outbox.copied("n1"), await store.outbox.copied("n2")) == (entries[5].id, "0-0")
+
+
 async def test_effects_never_go_back(open_store):
     store = await open_store()
-    await store.rules.save_effect(Effective("r", 2, 200))
-    await store.rules.save_effect(Effective("r", 1, 100))
-    await store.rules.save_effect(Effective("r", 2, 300))
+    await store.rules.save_effect(Effective("r", 2, 200), rule("red"))
+    await store.rules.save_effect(Effective("r", 1, 100), rule("red"))
+    await store.rules.save_effect(Effective("r", 2, 300), rule("red"))
     assert (await store.rules.effects(["r", "s"]))["r"].effective_at == 200
     assert list(await store.rules.effects()) == ["r"]
 
@@ -183,8 +277,6 @@ async def test_a_sweep_sees_what_is_due_scheduled_and_deferred(open_store):
 
 
 async def test_two_sweepers_do_not_own_one_sweep(open_store):
-    from mta.model.sweeps import SweepPhase, SweepState
-
     store = await open_store()
     assert not await store.sweeps.save_sweep(SweepState("r1", 1, SweepPhase.STOPPED, 0, 0, 1, 1, 0, "a"), 5.0), (
         "no such rule"
@@ -259,7 +351,7 @@ async def test_an_edit_is_made_of_the_rule_as_it_stands(open_store):
 
     with pytest.raises(BadValue):
         await one.rules.edit("rule-red", refuse, "c5")
-    assert [change.change.op for change in await one.outbox.changes(0, 10)] == ["put", "put", "put"]
+    assert [event.properties["op"] for event in await one.rule_events()] == ["put", "put", "put"]
 
 
 async def test_a_pause_and_a_forced_error_of_the_same_selectors_are_two_rules(open_store):
@@ -342,7 +434,8 @@ async def test_the_store_adds_the_generation_however_many_fields_a_later_release
     fields = {"id": "r", "selectors": {"tag": "t"}} | {f"later{number}": number for number in range(more - 2)}
     step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES, keys.RULES_SESSIONS]
     step_keys += [keys.past_key("r"), keys.RULES_EFFECTS, keys.RULES_SWEEPS, keys.removed_key("r")]
-    args = ["put", "c1", "r", "", "i", "i", msgspec.msgpack.encode(fields), "me", 5, 10, 1000]
+    step_keys += [keys.RULES_COMPLETED, keys.RULES_EVENTS]
+    args = ["put", "c1", "r", "", "i", "i", msgspec.msgpack.encode(fields), "me", 5, 10, 1000, "", "", ""]
     answer = await store.link.call(b"rules_change", step_keys, args)
     assert answer == [1, [store.session.id.encode()]]
     raw = await store.link.command("HGET", keys.RULES_TABLE, "r")
@@ -425,7 +518,7 @@ async def test_k2_a_change_whose_answer_is_lost_is_made_once(open_store, monkeyp
     lost.clear()
     removed, _ = await store.rules.remove("rule-red", "c3")
     assert (removed.head, await store.rules.load()) == (Head(3, "c3"), (Head(3, "c3"), ()))
-    assert len(await store.outbox.changes(0, 10)) == 3
+    assert len(await store.rule_events()) == 3, "a change that is asked for again has one event"
 
 
 async def test_k2_who_registers_before_the_answer_comes_is_waited_for(open_store, monkeypatch):

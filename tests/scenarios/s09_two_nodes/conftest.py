@@ -26,6 +26,10 @@ class Pair:
     def matchers(self) -> list[str]:
         return until(lambda: len(found := sorted(self.sessions())) == 6 and found, 10.0, f"{self.sessions()}")
 
+    def delivering(self) -> list[str]:
+        """The matchers that orders wait for."""
+        return [name for name in self.matchers() if "delivery" in name]
+
     def claims(self, session: str) -> int:
         """How many deliveries the session holds."""
         return sum(

@@ -55,7 +55,7 @@ class Frozen:
     def order(self) -> dict[str, Any]:
         """A rule that the frozen worker cannot confirm, once it is effective all the same."""
         node = next(node for node in self.pair.nodes if not self.name.startswith(node.name + "/"))
-        everyone = self.pair.matchers()
+        everyone = self.pair.delivering()
         asked = time.time()
         status, rule = node.call("POST", "/v1/errors?wait=700ms", {"code": 554, "tag": self.tag})
         assert (status, rule["effective"], rule["past_dot"]) == (202, False, [])
@@ -114,7 +114,7 @@ def test_a_worker_that_slept_beyond_its_lease_finds_its_claims_taken_and_sends_n
     frozen.go_on()
     account = frozen.assert_told(rule, taken_back=True)
     assert account["intercepted"]["attempt"] + account["intercepted"]["queued"] == 1
-    names = pair.matchers()
+    names = pair.delivering()
     assert frozen.name in names
     status, second = pair.nodes[0].call("POST", "/v1/errors?wait=5s", {"code": 554, "tag": frozen.tag + "-2"})
     assert (status, second["workers"]) == (201, {"confirmed": names, "unconfirmed": []})

@@ -1,5 +1,7 @@
 """A forced error posted to one node stops matching mail on both, and lifting it lets mail flow on both."""
 
+import os
+import signal
 import threading
 from typing import Any
 
@@ -17,11 +19,11 @@ def _inject(node: Any, tag: str, count: int, failed: list[BaseException]) -> Non
         failed.append(error)
 
 
-def _lifted_it_lets_mail_flow_from_both(pair: Any, rule: dict[str, Any], matchers: list[str], taken: int) -> None:
-    """Lifting has an effective time too, and names everyone."""
+def _lifted_it_lets_mail_flow_from_both(pair: Any, rule: dict[str, Any], delivering: list[str], taken: int) -> None:
+    """Lifting has an effective time too, and names everyone that delivers."""
     first, second = pair.nodes
     status, gone = second.call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")
-    assert (status, gone["effective"], gone["workers"]["confirmed"]) == (200, True, matchers)
+    assert (status, gone["effective"], gone["workers"]["confirmed"]) == (200, True, delivering)
     assert first.call("GET", f"/v1/errors/{rule['id']}")[0] == 404
     first.send("camp-free-1@d0.camp.test", ("camp",))
     second.send("camp-free-2@d1.camp.test", ("camp",))
@@ -52,7 +54,7 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
     until(lambda: {name.split("-")[1] for name, r in begun().items() if r.taken} == {"n1", "n2"} and len(begun()) > 30)
     status, rule = first.call("POST", "/v1/errors?wait=10s", {"code": 554, "extended": "5.7.1", "tag": "camp"})
     assert (status, rule["effective"]) == (201, True)
-    assert rule["workers"] == {"confirmed": matchers, "unconfirmed": []}
+    assert rule["workers"] == {"confirmed": pair.delivering(), "unconfirmed": []}
     for thread in threads:
         thread.join(30)
     assert not failed
@@ -80,7 +82,7 @@ def test_an_order_to_one_node_stops_the_campaign_on_both_while_it_is_injected_an
 
     until(lambda: (logged("Delivery"), logged("Intercepted")) == (len(taken), 360 - len(taken)))
     assert logged("Reception") == 360
-    _lifted_it_lets_mail_flow_from_both(pair, rule, matchers, len(taken))
+    _lifted_it_lets_mail_flow_from_both(pair, rule, pair.delivering(), len(taken))
 
 
 def test_an_order_for_one_node_alone_leaves_the_other_delivering(pair: Any):
@@ -110,3 +112,40 @@ def test_an_order_for_one_node_alone_leaves_the_other_delivering(pair: Any):
     assert {e["node"] for e in ended if e["type"] == "Delivery"} == {"n2"}
     assert second.call("DELETE", "/v1/errors", rule)[0] == 404, "the other node means its own rule"
     assert first.call("DELETE", "/v1/errors", rule)[0] == 200
+
+
+def _rule_lines(node: Any) -> list[tuple[str, str, str]]:
+    """(event id, rule, what happened) of each line about rules."""
+    found = [event for event in node.events() if event["type"] == "Rule"]
+    return [(event["event"], event["forced"]["rule"], event["properties"]["op"]) for event in found]
+
+
+def test_each_node_logs_every_event_of_the_rules_once_whichever_journal_counts_them(pair: Any):
+    def owner() -> Any:
+        said = pair.valkey.ask("HGET", "fg:{journal}:owner", "rules")
+        return next((node for node in pair.nodes if f"\n{node.name}.".encode() in said), None) or said
+
+    def order(tag: str, by: Any, lifted_by: Any) -> None:
+        rule = by.call("POST", "/v1/errors?wait=10s&until=swept", {"code": 554, "tag": tag})[1]
+        assert lifted_by.call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")[0] == 200
+        ops = ["put", "effective", "completed", "remove", "effective"]
+        for node in pair.nodes:
+            until(
+                lambda node=node: [op for _, of, op in _rule_lines(node) if of == rule["id"]] == ops,
+                25.0,
+                f"{node.name}: {_rule_lines(node)[-8:]}",
+            )
+
+    first, second = pair.nodes
+    order("each-logs", first, second)
+    lines = [_rule_lines(node) for node in pair.nodes]
+    assert lines[0] == lines[1], "in the same order, too"
+    assert len(lines[0]) == len({event for event, _, _ in lines[0]})
+    counting = owner()
+    assert counting in pair.nodes, counting
+    os.kill(counting.child("mta.runtime.journal"), signal.SIGKILL)
+    order("each-logs-2", second, first)
+    lines = [_rule_lines(node) for node in pair.nodes]
+    assert set(lines[0]) == set(lines[1])
+    other = next(node for node in pair.nodes if node is not counting)
+    assert len(_rule_lines(other)) == len(set(_rule_lines(other)))

@@ -72,7 +72,7 @@ def test_forced_errors_are_added_listed_shown_accounted_for_and_removed_by_hand(
     assert [(rule["id"], rule["code"], rule["hits"]) for rule in listed.json] == [(id_, 550, 2)]
     assert f"{id_}  550" in shell.run("errors", "list").out
     shown = shell.run("errors", "show", id_, "--json").json
-    assert (shown["effective"], len(shown["workers"]["confirmed"])) == (True, 3)
+    assert (shown["effective"], len(shown["workers"]["confirmed"])) == (True, 2)
     told = shell.run("errors", "statement", id_, "--json").json
     assert (told["matched"], told["intercepted"]["queued"], told["balanced"]) == (2, 2, True)
     removed = shell.run("errors", "remove", id_)

@@ -1,5 +1,6 @@
 """The delivery log's lines: one Reception and one final line for each delivery, safe text, rules, and rotation."""
 
+import json
 import os
 import signal
 from collections import Counter
@@ -78,12 +79,25 @@ def test_other_ends_have_the_reply_of_the_destination_or_of_the_rule(story: Stor
 
 def test_each_change_of_a_rule_has_a_line(story: Story, place: Any):
     place.lift(story.rule)
-    put, removed = until(lambda: len(found := [e for e in place.lines() if e["type"] == "Rule"]) == 2 and found)
+    ops = ("put", "effective", "completed", "remove", "effective")
+
+    def told() -> Any:
+        found = [e for e in place.lines() if e["type"] == "Rule"]
+        return found if sorted(e["properties"]["op"] for e in found) == sorted(ops) else None
+
+    lines = until(told)
+    put, removed = (next(e for e in lines if e["properties"]["op"] == op) for op in ("put", "remove"))
     for line, op in ((put, "put"), (removed, "remove")):
         assert (line["tags"], line["code"], line["properties"]["rule"]) == (["gone"], 554, story.rule["id"])
         assert (line["properties"]["op"], line["reason"].startswith(op)) == (op, True)
     assert int(removed["properties"]["generation"]) == int(put["properties"]["generation"]) + 1
-    assert put["event"] != removed["event"]
+    assert {line["forced"]["rule"] for line in lines} == {story.rule["id"]}
+    assert {line["event"].partition(".")[0] for line in lines} == {"rules"}
+    assert len({line["event"] for line in lines}) == len(ops)
+    assert put["actor"] == put["properties"]["by"] == removed["actor"]
+    (completed,) = (line for line in lines if line["reason"] == "completed")
+    statement = json.loads(completed["properties"]["statement"])
+    assert (statement["rule"], statement["sweep"]["state"]) == (story.rule["id"], "done")
 
 
 def test_a11_what_a_remote_says_cannot_break_a_line_or_a_terminal(place: Any):

@@ -4,6 +4,10 @@ from mta.journal.leases import Leases
 from tests.support.journal import Outbox, entry
 
 
+async def nowhere(counted, end):
+    pass
+
+
 @pytest.mark.parametrize(
     ("noted", "spooled", "stream", "from_"),
     [
@@ -18,18 +22,18 @@ async def test_a_lane_is_read_from_the_last_entry_that_is_in_a_spool(noted, spoo
     outbox = Outbox(1)
     outbox.positions[0] = noted
     outbox.streams[0] = [entry(entry_id) for entry_id in stream]
-    leases = Leases(outbox, "j", lambda lane: spooled)
+    leases = Leases(outbox, "j", lambda lane: spooled, nowhere)
     await leases.keep()
-    (lane,) = leases.lanes
+    lane = leases.lanes[0]
     assert (lane.position, lane.noted) == (from_, noted)
 
 
 async def test_a_lease_is_renewed_in_time_and_nothing_begins_at_its_end():
     now = [100.0]
     outbox = Outbox(1)
-    leases = Leases(outbox, "j", lambda lane: "0-0", clock=lambda: now[0])
+    leases = Leases(outbox, "j", lambda lane: "0-0", nowhere, clock=lambda: now[0])
     await leases.keep()
-    (lane,) = leases.lanes
+    lane = leases.lanes[0]
     now[0] += 13.9
     assert leases.may_read(lane)
     now[0] += 0.2
@@ -40,8 +44,12 @@ async def test_a_lease_is_renewed_in_time_and_nothing_begins_at_its_end():
 
 async def test_all_lanes_held_no_other_is_looked_for():
     outbox = Outbox(1)
-    leases = Leases(outbox, "j", lambda lane: "0-0", clock=lambda: 100.0)
+    now = [100.0]
+    leases = Leases(outbox, "j", lambda lane: "0-0", nowhere, clock=lambda: now[0])
     assert leases.next_look() < 100.0
+    await leases.keep()
+    assert leases.next_look() < float("inf"), "there is the lane of the rule table"
+    now[0] += 0.1
     await leases.keep()
     assert leases.next_look() == float("inf")
     await leases.release()
@@ -51,7 +59,7 @@ async def test_all_lanes_held_no_other_is_looked_for():
 @pytest.mark.parametrize("lanes", [1, 4, 16, 256])
 async def test_a_journal_alone_has_all_lanes_after_four_looks_however_many_there_are(lanes):
     now, looks = [100.0], 0
-    leases = Leases(Outbox(lanes), "j", lambda source: "0-0", clock=lambda: now[0])
+    leases = Leases(Outbox(lanes), "j", lambda source: "0-0", nowhere, clock=lambda: now[0])
     while len(leases.lanes) < lanes:
         now[0] = max(now[0], leases.next_look())
         await leases.keep()

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from mta.log_file.lines import log_lines
 from mta.model.events import Event, EventType
 from mta.model.outcomes import Forced, Origin, Stage
+from mta.model.rule_events import RuleEvent
 from tests.support.log_keys import KEYS
 from tests.support.scheduling import a_claim
 
@@ -17,15 +18,17 @@ def log_line(event_id, event):
 
 
 def test_keys_come_in_the_contracts_order_and_absent_when_unknown():
-    event = Event(
+    event = RuleEvent(
         EventType.INTERCEPTED, 1_800_000_000_123, a_claim().id, "n", ("t",), "p", "192.0.2.1", "", "b@x", "x", 2, "mx",
         "192.0.2.2", "TLSv1.3", 554, "5.7.1", "stop", Origin.FORCED, "policy", "why",
-        Forced("r", 3, Stage.QUEUED), 10, 1, 2, 0, "192.0.2.3", {"k": "v"}, "acme", True, 3,
+        Forced("r", 3, Stage.QUEUED), 10, 1, 2, 0, "192.0.2.3", {"k": "v"}, "acme", True, 3, "admin",
     )  # fmt: skip
     line = json.loads(log_line("0.1-0.0", event))
     assert list(line) == KEYS
     assert (line["node"], line["tenant"], line["tags"]) == ("n", "acme", ["t"])
     assert (line["time"], line["sender"], line["forced"]["stage"]) == ("2027-01-15T08:00:00.123Z", "", "queued")
+    about_a_rule = Event(EventType.RULE, 1, forced=Forced("r", 3))
+    assert json.loads(log_line("g", about_a_rule))["forced"] == {"rule": "r", "generation": 3}
     assert list(json.loads(log_line("g", Event(EventType.GAP, 1)))) == ["v", "time", "event", "type"]
 
 

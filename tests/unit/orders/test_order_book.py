@@ -1,11 +1,12 @@
 """Orders: when a change is effective, and what is said of it until then and afterwards."""
 
 import asyncio
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
 
-from mta.model.errors import BadValue
+from mta.model.errors import BadValue, StoreAway
 from mta.model.rules import NO_HEAD, ChangeOp, PastDot, Rule, Selectors
 from mta.model.sweeps import SweepPhase, SweepState
 from mta.orders.order_book import OrderBook
@@ -99,14 +100,46 @@ async def test_stopped_worker_leaves_the_wait_set_by_time_and_stays_named(rig):
     assert (known.effective_at, known.confirmed, known.unconfirmed) == (105_500, ("w1.1",), ("w2.1",))
 
 
-async def test_time_decides_while_the_store_is_away(rig):
+async def test_time_decides_while_the_store_is_away(rig, monkeypatch):
+    effect = await rig.book.put(RULE, ME, 0.0, "effective")
+    away = AsyncMock(side_effect=StoreAway("away"))
+    rig.clock.seconds = 105.3
+    await until(lambda: rig.shared.barriers == [1])
+    monkeypatch.setattr(rig.api, "sessions", away)
+    rig.clock.seconds = 105.6  # looked at late: effective_by holds all the same
+    await until(lambda: rig.shared.effects)
+    assert away.called
+    monkeypatch.undo()
+    assert (await rig.book.effect(effect.rule)).effective_at == effect.effective_by == 105_500
+
+
+async def test_an_order_is_effective_no_sooner_than_every_lane_has_its_barrier(rig):
+    """Also a new one, and also where its time has passed: a process that only accepts may have decided before."""
     effect = await rig.book.put(RULE, ME, 0.0, "effective")
     rig.api.away = True
-    rig.clock.seconds = 105.6  # looked at late: effective_by holds all the same
+    rig.clock.seconds = 105.6
     await asyncio.sleep(0.04)
+    assert not rig.shared.effects
     rig.api.away = False
     await until(lambda: rig.shared.effects)
-    assert (await rig.book.effect(effect.rule)).effective_at == effect.effective_by == 105_500
+    known = await rig.book.effect(effect.rule)
+    assert (known.effective, known.effective_at, rig.shared.barriers) == (True, 105_600, [1])
+
+
+async def test_only_sessions_that_deliver_are_waited_for(rig):
+    accepting = Guard(MemoryRules(rig.shared, "a1", roles=("smtp",)), "n2", rig.clock)
+    await accepting.beat()
+    effect = await rig.book.put(RULE, ME, 0.0, "effective")
+    assert effect.unconfirmed == ("w1.1", "w2.1")
+    await rig.beat()
+    await until(lambda: rig.shared.effects)
+    assert (rig.shared.effects["r"].confirmed, rig.shared.barriers) == (("w1.1", "w2.1"), [1])
+    await rig.book.stop()
+    again = rig.new_book()
+    rig.shared.effects.clear()
+    await again.start()
+    assert (await again.effect(effect.rule)).unconfirmed == ()
+    await again.stop()
 
 
 async def test_a_lifting_that_time_decides_has_its_barrier_raised_before_and_keeps_its_word(rig):
@@ -163,7 +196,7 @@ async def test_past_dot_of_a_dead_worker_counts_as_settled_when_noticed(rig):
     assert (await rig.book.effect(effect.rule)).quiet_at == 110_000
 
 
-async def test_barrier_is_raised_before_a_replacement_or_a_removal_is_effective(rig):
+async def test_barrier_is_raised_before_an_order_is_effective(rig):
     await rig.book.put(RULE, ME, 0.0, "effective")
     await rig.beat()
     await until(lambda: rig.shared.effects)

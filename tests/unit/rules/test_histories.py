@@ -1,14 +1,16 @@
-"""Seven histories in which a forced error could be called effective too early, each against the real code."""
+"""Histories in which a forced error could be called effective too early, each against the real code."""
 
 import asyncio
 import time
 
 import pytest
 
+from mta.admission.at_acceptance import AcceptanceRules
 from mta.model.errors import SessionLost, SettingsError, StoreAway, StoreError
 from mta.model.rules import Head, PastDot, Rule
 from mta.orders.order import GRACE
 from mta.orders.order_book import OrderBook
+from mta.ports.queueing import UNDECIDED
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.rules.guard import PERMIT_SHARE, Guard
 from mta.scheduling.reaper import Reaper
@@ -16,7 +18,7 @@ from mta.timing.clock import boottime
 from tests.support.actors import ME
 from tests.support.egress_rig import Rig
 from tests.support.memory_rules import Clock, MemoryRules, Shared
-from tests.support.protocol import NoClaims, NoSweeps, forced, match
+from tests.support.protocol import NoClaims, NoSweeps, a_message, accepted_with, forced, match
 from tests.support.sink import Sink
 
 S = 5.0
@@ -278,6 +280,39 @@ async def test_a_stop_between_look_and_write():
     assert looks == [True, False]
     assert rig.settle.escapes == [claimed]
     assert len(sink.received) == 1
+
+
+async def test_a_process_that_only_accepts_and_stood_still_decides_nothing_by_its_old_table(cluster):
+    """Nobody waits for it. Its decisions of before reach a lane when a removal, and then a new rule, are effective."""
+    store = MemoryRules(cluster.shared, "a1", S, roles=("smtp",))
+    guard = Guard(store, "n", cluster.clock, wall=cluster.clock.wall)
+    rules = AcceptanceRules(guard, "n", 0.0, clock=cluster.clock)
+
+    async def effective(order):
+        order = asyncio.create_task(order)
+        await asyncio.sleep(0)
+        await cluster.w1.beat()
+        await cluster.w2.beat()
+        effect = await asyncio.wait_for(order, 2.0)
+        assert (effect.effective, effect.confirmed) == (True, ("w1.1", "w2.1"))
+        return cluster.shared.barriers[-1]
+
+    await cluster.w1.beat()
+    await cluster.w2.beat()
+    await effective(cluster.book.put(forced("a"), ME, 5.0, "effective"))
+    await guard.beat()
+    for order in (
+        cluster.book.remove("r-a", ME, 5.0),
+        cluster.book.put(forced("b"), ME, 5.0, "effective"),
+    ):
+        decision = rules.decide([a_message("a")])
+        assert (decision.generation, len(decision.ended)) == (1, 1)
+        barrier = await effective(order)
+        assert guard.is_fresh(), "it could decide so again"
+        made = await accepted_with(decision, lambda: rules.decide([a_message("a")]), barrier)
+        assert made == UNDECIDED, "accepted, and the claim decides"
+    await guard.beat()
+    assert await accepted_with(decision, lambda: rules.decide([a_message("b")]), barrier) != UNDECIDED
 
 
 async def test_an_edit_that_the_store_holds_up_is_not_effective_before_its_barrier(cluster):

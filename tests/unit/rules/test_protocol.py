@@ -8,10 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from mta.model.errors import StoreAway
 from mta.model.rules import ChangeOp, Rule
+from mta.ports.queueing import AcceptanceDecision
 from mta.scheduling.reaper import Reaper
 from tests.support.actors import ME
 from tests.support.memory_rules import Clock, MemoryRules, Shared
-from tests.support.protocol import ApiProcess, NoClaims, StillLoop, WorkerProcess, forced, match
+from tests.support.protocol import AcceptingProcess, ApiProcess, NoClaims, StillLoop, WorkerProcess, forced, match
 
 S = 5.0
 LEASE = 2 * S
@@ -32,7 +33,8 @@ class Protocol(RuleBasedStateMachine):
         self.loop = StillLoop()
         self.count = 0
         self.workers = [self.new_worker(), self.new_worker()]
-        for worker in self.workers:
+        self.acceptor = self.new_acceptor()
+        for worker in (*self.workers, self.acceptor):
             worker.beat()
         self.new_api()
         watching = MemoryRules(self.shared, "reaper", S)
@@ -40,6 +42,7 @@ class Protocol(RuleBasedStateMachine):
         self.told: dict[int, tuple[str, ...]] = {}  # effective generation -> what is past its dot
         self.decisions: list[tuple[str, int, int]] = []  # tag, generation of the rule, and of the table
         self.returns: list[tuple[str, int]] = []  # tag, generation of the table that let it back
+        self.accepts: list[tuple[str, AcceptanceDecision]] = []  # on their way to a lane
 
     def teardown(self) -> None:
         self.api.end()
@@ -48,6 +51,10 @@ class Protocol(RuleBasedStateMachine):
     def new_worker(self) -> WorkerProcess:
         self.count += 1
         return WorkerProcess(self.shared, self.clock, self.loop, f"w{self.count}", S)
+
+    def new_acceptor(self) -> AcceptingProcess:
+        self.count += 1
+        return AcceptingProcess(self.shared, self.clock, self.loop, f"a{self.count}", S)
 
     def new_api(self) -> None:
         self.count += 1
@@ -81,8 +88,13 @@ class Protocol(RuleBasedStateMachine):
 
     # Time
 
-    @rule(seconds=st.sampled_from([0, 1, 6, 6, 11]), more=st.sampled_from([0.0, 0.4]), still=st.sets(WORKERS))
-    def life_goes_on(self, seconds: int, more: float, still: set[int]) -> None:
+    @rule(
+        seconds=st.sampled_from([0, 1, 6, 6, 11]),
+        more=st.sampled_from([0.0, 0.4]),
+        still=st.sets(WORKERS),
+        accepting=st.booleans(),
+    )
+    def life_goes_on(self, seconds: int, more: float, still: set[int], accepting: bool) -> None:
         """For all but the processes that stand still."""
         self.clock.seconds += more
         for _ in range(seconds):
@@ -91,6 +103,8 @@ class Protocol(RuleBasedStateMachine):
             for who, worker in enumerate(self.workers):
                 if who not in still and worker.looked is None:
                     worker.beat()
+            if accepting:
+                self.acceptor.beat()
             self.api.run()
         self.hear()
 
@@ -166,6 +180,28 @@ class Protocol(RuleBasedStateMachine):
         while self.returns:
             self.put_back(*self.returns.pop())
 
+    # A process that accepts and does not deliver
+
+    @rule(tag=TAGS, what=st.sampled_from(["beats", "decides", "decides", "accepts", "accepts", "is replaced"]))
+    def accept(self, tag: str, what: str) -> None:
+        """A decision reaches its lane at once, or whenever."""
+        if what == "beats":
+            self.acceptor.beat()
+        elif what == "is replaced":
+            self.acceptor, self.accepts = self.new_acceptor(), []
+        else:
+            self.accepts.append((tag, self.acceptor.decide(tag)))
+        while what == "accepts" and self.accepts:
+            self.take(*self.accepts.pop())
+
+    def take(self, tag: str, decision: AcceptanceDecision) -> None:
+        made = self.acceptor.accept(tag, decision, self.barrier)
+        if made.generation >= 0:
+            older = [generation for generation in self.told if generation > made.generation]
+            assert not older, f"accepted by a table of before {older}, which were told to be effective"
+        elif self.workers[0].looked is None and self.workers[0].mail(f"D.{len(self.accepts)}.{self.count}", tag):
+            assert not self.is_effective(tag), "accepted undecided, and delivered after the promise"
+
     def intercept(self, tag: str, version: int, generation: int) -> None:
         if generation >= self.barrier:
             lifted = [g for g in self.generations(tag) if g in self.told and g > version]
@@ -220,6 +256,9 @@ class Protocol(RuleBasedStateMachine):
             assert set(listed) <= set(self.told[generation]), "the list has grown"
             return
         self.told[generation] = listed
+        assert not any(session.startswith("a") and not session.startswith("api") for session in confirmed), (
+            "it only accepts: nobody waits for it"
+        )
         tag = rule_id[2:]
         if not self.stands(tag, generation) or self.generations(tag)[-1] != generation:
             return

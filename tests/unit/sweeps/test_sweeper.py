@@ -1,6 +1,7 @@
 """The sweep: what it ends, under which rule, and when it calls itself done."""
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 
@@ -12,8 +13,12 @@ from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Stage
+from mta.model.rule_events import RuleEvent
 from mta.model.rules import Effective, Kind, Rule, Selectors
+from mta.model.statements import RuleStatement
 from mta.model.sweeps import SweepState
+from mta.orders.statement import rule_statement
+from mta.ports.orders import Effect
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.rules.guard import Guard
 from mta.sweeps.pace import Pace
@@ -37,6 +42,7 @@ class Queues:
         self.again = 0  # of a page that the next one shows once more
         self.steps: list[int] = []  # their sizes
         self.ended: list[PlannedMove] = []
+        self.completed: list[bytes] = []
         self.released: list[PlannedMove] = []
         self.scanned: list[QueueKey] = []
         self.states: dict[str, SweepState] = {}
@@ -112,9 +118,10 @@ class Queues:
     async def sweep(self, rule: str) -> SweepState | None:
         return (await self.sweeps()).get(rule)
 
-    async def save_sweep(self, state: SweepState, lease: float) -> bool:
+    async def save_sweep(self, state: SweepState, lease: float, completed: bytes = b"") -> bool:
         if self.owners.setdefault(state.rule, state.owner) != state.owner:
             return False
+        self.completed += [completed] if completed else []
         self.states[state.rule] = state
         return True
 
@@ -132,7 +139,7 @@ class Rig:
         self.api = MemoryRules(self.shared, "api")
         self.guard = Guard(self.rules, "")
         pace, decider = Pace(self.queues, 0.0, 100), Decider("n1", 600_000, wall_ms)
-        self.sweeper = Sweeper(self.queues, self.guard, self.rules, decider, pace)
+        self.sweeper = Sweeper(self.queues, self.guard, self.rules, decider, pace, self.account)
         self.releaser = Releaser(self.queues, self.guard, decider, pace)
 
     async def put(
@@ -145,7 +152,12 @@ class Rig:
         return put.rule
 
     async def effective(self, rule: Rule) -> None:
-        await self.api.save_effect(Effective(rule.id, rule.generation, 5000))
+        await self.api.save_effect(Effective(rule.id, rule.generation, 5000), rule)
+
+    async def account(self, rule: Rule, sweep: SweepState) -> RuleStatement:
+        effect = Effect(rule, False, True, sweep.effective_at, 0, (), sweep.effective_at, (), ())
+        counts = {"met": sweep.matched, "intercepted:queued": sweep.matched}
+        return rule_statement(effect, counts, None, sweep, wall_ms())
 
     def state(self, name: str) -> str:
         return self.queues.states[name].phase if name in self.queues.states else ""
@@ -211,11 +223,16 @@ async def test_last_pass_begins_only_when_the_rule_is_effective(rig):
     assert rig.queues.left() == 0
     rig.queues.add("example.com", "a", 2)  # a worker with the old table put something back
     await asyncio.sleep(0.1)
-    assert rig.state("r") == "waiting"
+    assert (rig.state("r"), rig.queues.completed) == ("waiting", [])
     await rig.effective(rule)
     await until(lambda: rig.state("r") == "done")
     assert rig.queues.left() == 0
     assert rig.queues.states["r"].matched == 5
+    (told,) = rig.queues.completed
+    event = msgspec.msgpack.decode(told, type=RuleEvent)
+    assert (event.reason, event.forced.rule) == ("completed", "r")
+    statement = json.loads(event.properties["statement"])
+    assert (statement["matched"], statement["sweep"]["state"], statement["complete"]) == (5, "done", True)
 
 
 async def test_winner_takes_it_and_deferring_rules_are_not_swept(rig):
