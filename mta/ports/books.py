@@ -29,8 +29,8 @@ class Books(Protocol):
         """Field -> count: "accepted", the classes ("intercepted:<stage>" by stage), "deferred_by_rule", "uncertain"."""
         ...
 
-    async def tag(self, tag: str) -> dict[str, int]:
-        """The same fields for one tag; {} = never seen."""
+    async def tag(self, tag: str, tenant: str = "") -> dict[str, int]:
+        """The same fields for one tag, of all mail, or of the mail of one tenant alone; {} = never seen."""
         ...
 
     async def tags(self, most: int, cursor: str) -> tuple[list[str], str]: ...

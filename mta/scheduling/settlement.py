@@ -67,8 +67,8 @@ def park(claimed: Claimed, now: int, terms: Terms, reason: str) -> Settlement:
         reason=reason, uncertain=uncertain,
     )  # fmt: skip
     return Settlement(
-        claimed.id, claimed.token, claimed.queue, Move.PARK, record.tags, _encode(event), b"",
-        uncertain=uncertain, left_rule=record.deferred_by,
+        claimed.id, claimed.token, claimed.queue, Move.PARK, record.counted_tags, _encode(event), b"",
+        uncertain=uncertain, left_rule=record.deferred_by, share=claimed.share,
     )  # fmt: skip
 
 
@@ -82,9 +82,9 @@ def expire(claimed: Claimed, now: int, terms: Terms) -> Settlement:
         enhanced=EXPIRED, uncertain=uncertain,
     )  # fmt: skip
     return Settlement(
-        claimed.id, claimed.token, claimed.queue, Move.END, record.tags, _encode(event), b"",
+        claimed.id, claimed.token, claimed.queue, Move.END, record.counted_tags, _encode(event), b"",
         ended=Class.EXPIRED, uncertain=uncertain, left_rule=record.deferred_by,
-        final=final, shared=shared,
+        final=final, shared=shared, share=claimed.share,
     )  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         claimed.token,
         claimed.queue,
         _END,
-        record.tags,
+        record.counted_tags,
         _encode(event),
         late,
         ended,
@@ -159,6 +159,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         final=final,
         shared=shared,
         spare_ms=terms.undo_ms if intercepted and outcome.undoable else 0,
+        share=claimed.share,
     )
 
 
@@ -176,7 +177,7 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
         claimed.token,
         claimed.queue,
         Move.HOLD,
-        record.tags,
+        record.counted_tags,
         _encode(event),
         b"",
         due_at=now if record.attempts else min(now, record.scheduled_at or record.accepted_at),
@@ -185,6 +186,7 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
         rule=forced.rule,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
+        share=claimed.share,
     )
 
 
@@ -239,7 +241,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
         claimed.token,
         claimed.queue,
         Move.QUEUE,
-        record.tags,
+        record.counted_tags,
         _encode(event),
         late,
         due_at=due_at,
@@ -249,6 +251,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
         past_dot_of=outcome.past_dot_of,
         deferred_by_rule=forced is not None,
         left_rule=record.deferred_by,
+        share=claimed.share,
     )
 
 
@@ -261,11 +264,12 @@ def _return(claimed: Claimed, outcome: Outcome, now: int) -> Settlement:
         claimed.token,
         claimed.queue,
         Move.QUEUE,
-        record.tags,
+        record.counted_tags,
         b"",
         b"",
         due_at=now,
         record=msgspec.structs.replace(record, uncertain=True) if doubt else None,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
+        share=claimed.share,
     )

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from mta.model.errors import StoreAway
 from mta.model.ids import delivery_id, lane_of, new_message_id
-from mta.model.mail import Claimed, QueueKey, Record
+from mta.model.mail import Claimed, QueueKey, QueueShare, Record
 from mta.model.rules import Head
 from mta.model.settings import DeliverySettings, NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
@@ -60,22 +60,27 @@ class FakeClaims:
 
     def put(self, *claims, at=NOW):
         for one in claims:
-            self.due[lane_of(one.id)][one.queue].append((at, one))
+            self.due[lane_of(one.id)][QueueShare(one.queue, one.share)].append((at, one))
 
     async def agenda(self, lane, pools, most):
         self.agendas += 1
         await asyncio.sleep(0)
-        found = [Due(q, min(at for at, _ in items)) for q, items in self.due[lane].items() if items and q.pool in pools]
+        found = [
+            Due(queue, min(at for at, _ in items), share)
+            for (queue, share), items in self.due[lane].items()
+            if items and queue.pool in pools
+        ]
         return sorted(found, key=lambda due: due.at)[:most]
 
     async def claim(self, lane, wants, most_bytes):
         self.claims.append(list(wants))
         await asyncio.sleep(0)
         taken = []
-        for queue, most in wants:
-            items = self.due[lane][queue]
+        for queue, most, share in wants:
+            of = QueueShare(queue, share)
+            items = self.due[lane][of]
             ready = [item for item in items if item[0] <= NOW][:most]
-            self.due[lane][queue] = [item for item in items if item not in ready]
+            self.due[lane][of] = [item for item in items if item not in ready]
             taken += [one for _, one in ready]
         self.held.update((one.id, one) for one in taken)
         return taken

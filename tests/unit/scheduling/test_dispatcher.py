@@ -4,7 +4,7 @@ import msgspec
 
 from mta.model.events import Event
 from mta.model.ids import message_of
-from mta.model.mail import QueueKey
+from mta.model.mail import QueueKey, QueueShare
 from mta.model.outcomes import Class, Origin, Outcome, Reply, Verdict
 from mta.model.rules import Rule, Selectors
 from mta.policy.shaping import Shaping
@@ -160,10 +160,10 @@ async def test_domains_without_room_do_not_hide_others():
 def test_a_turn_is_shared_evenly_and_what_was_served_goes_last():
     view, a, b = LaneView(), QueueKey("p", "a"), QueueKey("p", "b")
     view.take([Due(a, 1), Due(b, 2)], 10)
-    assert dict(view.wants(5, lambda queue: 1000, 100)) == {a: 50, b: 50}
-    assert dict(view.wants(5, lambda queue: 5 if queue == a else 1000, 100)) == {a: 5, b: 95}
+    assert view.wants(5, lambda queue: 1000, 100) == [(a, 50, ""), (b, 50, "")]
+    assert view.wants(5, lambda queue: 5 if queue == a else 1000, 100) == [(a, 5, ""), (b, 95, "")]
     wants = view.wants(5, lambda queue: 1000, 1)
-    view.served(wants, {a: 1}, False)
+    view.served(wants, {QueueShare(a): 1}, False)
     assert view.wants(5, lambda queue: 1000, 1)[0].queue == b
 
 
