@@ -41,6 +41,10 @@ class Waiting:
                 transaction.add(one)
             self.deliveries += 1
 
+    def lacks(self, share: str) -> bool:
+        """Whether others wait, and none of the share."""
+        return bool(self._lines) and share not in self._lines
+
     def first(self, new: bool = True) -> Transaction | None:
         """For a connection that is `new`, or not."""
         if new and self._anew:

@@ -6,7 +6,7 @@ from mta.model.errors import SettingsError
 from mta.redis_store import keys
 from mta.redis_store.link import Link
 
-SCHEMA = 1
+SCHEMA = 2  # 2: shares of queues
 LANES = 4
 
 

@@ -31,6 +31,7 @@ _NOTHING_PAUSE = 0.02  # the agenda was early, another process was faster, or th
 _BLOCKED, _BLOCKED_EVERY = 10.0, 2.0  # a queue without room for so long is looked through for expired mail, so often
 _BLOCKED_BYTES = 256 * 1024
 _POISON = 5
+_FEW = 4  # deliveries of a share that are claimed at a time beyond the room that other shares use up
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 
 _STOPPING = returned_outcome(ReturnReason.STOPPING)
@@ -95,9 +96,12 @@ class Dispatcher:
         if claimed:
             self._hand_over(queue, claimed)
 
-    def _free(self, queue: QueueKey) -> int:
-        """How many more deliveries of the queue may be claimed."""
-        return self._room.left(queue, self._deliver.room(queue))
+    def _free(self, queue: QueueKey, share: str = "") -> int:
+        """How many more deliveries of the queue's share may be claimed."""
+        left = self._room.left(queue, self._deliver.room(queue))
+        if left > 0:
+            return left
+        return min(_FEW, self._room.left(queue, self._deliver.headroom(queue, share)))
 
     async def _run(self, lane: ClaimLane) -> None:
         while not self._draining:

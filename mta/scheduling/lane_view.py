@@ -55,12 +55,12 @@ class LaneView:
         later = [at for queues in self._due.values() for at in queues.values() if at > now]
         return min(later) - now if later else None
 
-    def wants(self, now: int, room: Callable[[QueueKey], int], most: int) -> list[ClaimRequest]:
+    def wants(self, now: int, room: Callable[[QueueKey, str], int], most: int) -> list[ClaimRequest]:
         """The next claim: at most `most` deliveries, shared by weight among the shares, and evenly among the queues of
         each, that are due and have room."""
         lines: dict[str, list[tuple[QueueKey, int]]] = {}
         for share, queues in self._due.items():
-            if line := _with_room(queues, now, room, most):
+            if line := _with_room(share, queues, now, room, most):
                 lines[share] = line
         if lines and len(self._due) > 1:
             self._turns.first(lines)  # those that do not compete now save up nothing meanwhile
@@ -70,22 +70,25 @@ class LaneView:
 
     def _shared(self, lines: Mapping[str, Sequence[tuple[QueueKey, int]]], most: int) -> list[ClaimRequest]:
         """The same where several shares compete: they have the room of a queue in common."""
-        free = {queue: room for line in lines.values() for queue, room in line}
+        free: dict[QueueKey, int] = {}
+        for line in lines.values():
+            for queue, room in line:
+                free[queue] = max(room, free.get(queue, 0))
         waiting = {share: deque(queue for queue, _ in line) for share, line in lines.items()}
         wanted: dict[QueueShare, int] = {}
         turns = self._turns.plan()
         while most and waiting:
             share = turns.first(waiting)
-            line = waiting[share]
-            queue = line.popleft()
+            queues = waiting[share]
+            queue = queues.popleft()
             if free[queue]:
                 free[queue] -= 1
                 most -= 1
                 of = QueueShare(queue, share)
                 wanted[of] = wanted.get(of, 0) + 1
                 turns.served(share, 1)
-                line.append(queue)
-            elif not line:
+                queues.append(queue)
+            elif not queues:
                 del waiting[share]
         return [ClaimRequest(queue, count, share) for (queue, share), count in wanted.items()]
 
@@ -116,11 +119,13 @@ def _kept(known: _Queues, now: _Queues) -> _Queues:
     return kept
 
 
-def _with_room(queues: _Queues, now: int, room: Callable[[QueueKey], int], most: int) -> list[tuple[QueueKey, int]]:
+def _with_room(
+    share: str, queues: _Queues, now: int, room: Callable[[QueueKey, str], int], most: int
+) -> list[tuple[QueueKey, int]]:
     """At most `most` of the queues that are due and have room, with that."""
     found: list[tuple[QueueKey, int]] = []
     for queue, at in queues.items():
-        if at <= now and (free := room(queue)) > 0:
+        if at <= now and (free := room(queue, share)) > 0:
             found.append((queue, free))
             if len(found) == most:
                 break

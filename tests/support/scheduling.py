@@ -120,6 +120,9 @@ class FakeDeliver:
     def room(self, queue):
         return self.left[queue]
 
+    def headroom(self, queue, share):
+        return 0
+
     def can_start(self, queue):
         return queue not in self.crowded
 

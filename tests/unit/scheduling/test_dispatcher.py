@@ -160,11 +160,11 @@ async def test_domains_without_room_do_not_hide_others():
 def test_a_turn_is_shared_evenly_and_what_was_served_goes_last():
     view, a, b = LaneView(), QueueKey("p", "a"), QueueKey("p", "b")
     view.take([Due(a, 1), Due(b, 2)], 10)
-    assert view.wants(5, lambda queue: 1000, 100) == [(a, 50, ""), (b, 50, "")]
-    assert view.wants(5, lambda queue: 5 if queue == a else 1000, 100) == [(a, 5, ""), (b, 95, "")]
-    wants = view.wants(5, lambda queue: 1000, 1)
+    assert view.wants(5, lambda *_: 1000, 100) == [(a, 50, ""), (b, 50, "")]
+    assert view.wants(5, lambda queue, _: 5 if queue == a else 1000, 100) == [(a, 5, ""), (b, 95, "")]
+    wants = view.wants(5, lambda *_: 1000, 1)
     view.served(wants, {QueueShare(a): 1}, False)
-    assert view.wants(5, lambda queue: 1000, 1)[0].queue == b
+    assert view.wants(5, lambda *_: 1000, 1)[0].queue == b
 
 
 async def test_what_intake_accepts_is_taken_within_the_room_that_claims_leave():

@@ -23,7 +23,7 @@ def seen(*dues: Due) -> LaneView:
 
 def claim(view: LaneView, room: int, depths: dict[QueueShare, int], most: int = 100) -> Counter[QueueShare]:
     """What one claim takes, of queues that have so many deliveries."""
-    wants, got = view.wants(5, lambda queue: room, most), Counter[QueueShare]()
+    wants, got = view.wants(5, lambda *_: room, most), Counter[QueueShare]()
     for queue, count, share in wants:
         got[QueueShare(queue, share)] = min(count, depths[QueueShare(queue, share)])
     for of, count in got.items():
@@ -34,7 +34,7 @@ def claim(view: LaneView, room: int, depths: dict[QueueShare, int], most: int = 
 
 def test_shares_of_a_queue_have_its_room_in_common():
     view = seen(Due(A, 1), Due(A, 2, "acme"), Due(B, 1))
-    wanted = {(queue, share): count for queue, count, share in view.wants(5, lambda queue: 10, 100)}
+    wanted = {(queue, share): count for queue, count, share in view.wants(5, lambda *_: 10, 100)}
     assert wanted[A, ""] + wanted[A, "acme"] == wanted[B, ""] == 10
     assert wanted[A, "acme"] >= 5
 
