@@ -86,7 +86,8 @@ class Plan(NamedTuple):
 
 # Headers that choose a share of the queue; most mail has none.
 _OF_SHARES = (
-    (), ("X-MQ-Tenant: shop",), (), ("X-MQ-Priority: 2",), (), ("X-MQ-Tenant: shop", "X-MQ-Priority: 1"),
+    (), (), (), ("X-MQ-Tenant: shop",), (), (), (), ("X-MQ-Priority: 2",), (), (), (),
+    ("X-MQ-Tenant: shop", "X-MQ-Priority: 1"),
 )  # fmt: skip
 
 
