@@ -16,8 +16,8 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
 
-# Tests that start nodes wait more than they work, so one more runs than there are processors. Those of one file stay
-# together, and folders with long tests come first: the end is many short ones, which leave no processor idle.
+# Tests that start nodes wait more than they work, so one more runs than there are processors. tests/conftest.py says
+# which tests stay together. Folders with long tests come first: the end is many short ones, which leave no processor idle.
 JOBS ?= 3
 FAST_JOBS ?= 2
 FAST := tests/unit tests/dialogs tests/architecture

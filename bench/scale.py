@@ -14,7 +14,9 @@ from bench.scale_curves import CURVES, Curve
 from bench.scale_fleet import Shape
 from bench.scale_point import Point, measure
 
-_ABOUT = "How rate, latency, CPU and memory grow with workers, nodes, masters, sessions, domains, rules and backlog."
+_ABOUT = (
+    "How rate, latency, CPU and memory grow with workers, nodes, masters, lanes, sessions, domains, rules and backlog."
+)
 
 
 def _name(text: str) -> str:

@@ -2,12 +2,14 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from bench.flow import Load
 from bench.scale_fleet import Shape
+
+_MANY_LANES: Final = 64  # enough that six masters have about the same number of them
 
 
 class Curve(NamedTuple):
@@ -39,9 +41,18 @@ def _nodes(given: argparse.Namespace, cores: int) -> list[Shape]:
 
 
 def _masters(given: argparse.Namespace, cores: int) -> list[Shape]:
+    load = _load(given, cores, settings=[*given.set, f"redis.lanes={_MANY_LANES}"])
     return [
-        Shape(masters, _load(given, cores), store=store, orders=given.orders, proved=True)
-        for masters, store in ((1, "single"), (3, "cluster"))
+        Shape(masters, load, store=store, masters=masters, orders=given.orders, proved=True)
+        for masters, store in ((1, "single"), (3, "cluster"), (6, "cluster"))
+    ]
+
+
+def _lanes(given: argparse.Namespace, cores: int) -> list[Shape]:
+    """Mail as it comes; then a backlog in all of them."""
+    return [
+        Shape(n, _load(given, cores, settings=[*given.set, f"redis.lanes={n}"]), store="single", drained=given.messages)
+        for n in (4, 16, 64)
     ]
 
 
@@ -76,6 +87,7 @@ CURVES = {
         Curve("workers", "Worker processes of one node", "workers", False, _workers),
         Curve("nodes", "Nodes on one server, the load split over them", "nodes", False, _nodes),
         Curve("masters", "Lanes on one server, and over the masters of a Redis Cluster", "masters", False, _masters),
+        Curve("lanes", "Lanes of the store, on one server", "lanes", True, _lanes),
         Curve("sessions", "SMTP sessions that send", "sessions", True, _sessions),
         Curve("domains", "Recipient domains: as many queues", "domains", True, _domains),
         Curve("rules", "Active rules, none of which matches", "rules", True, _rules),

@@ -22,6 +22,7 @@ class Shape(msgspec.Struct, frozen=True):
     load: Load  # `workers`: of each node
     nodes: int = 1
     store: str = "embedded"  # or "single", "cluster"
+    masters: int = 3  # of a "cluster"
     rules: int = 0
     waiting: int = 0  # deliveries that wait in the queues meanwhile
     drained: int = 0  # messages that are accepted first, and all due at one instant
@@ -58,8 +59,8 @@ def store_of(place: Path, shape: Shape) -> Iterator[servers.Store | None]:
     if shape.store == "embedded":
         yield None
         return
-    make = servers.single if shape.store == "single" else servers.cluster
-    with make(place / "store") as store:
+    folder = place / "store"
+    with servers.single(folder) if shape.store == "single" else servers.cluster(folder, shape.masters) as store:
         yield store
 
 

@@ -10,13 +10,8 @@ from control_api.http.serving import Serving
 from control_api.http.turns import Turns
 from control_api.http.waiting import Waiting
 from mta.model.settings import Settings
-from mta.orders.cancellation import Cancellation
-from mta.orders.order_book import OrderBook
-from mta.orders.undo import UndoRuns
 from mta.runtime.child import Child, run
-from mta.runtime.room import Room
-from mta.runtime.store_probe import StoreProbe
-from mta.runtime.wiring import Store, open_store, patiently
+from mta.runtime.wiring.api import ApiParts, open_api
 
 _PATIENCE = 0.5  # seconds until a store that does not answer is taken to be away
 
@@ -26,53 +21,39 @@ async def main(child: Child) -> None:
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = most_connections(descriptors)
     async with Waiting(sockets, Connections(most)) as waiting:
-        store = await open_store(settings, child.boot.redis_url, "api", ("api",), child.stopping, waiting.because)
-        orders = OrderBook(store.rules, store.sweeps)
-        await patiently(orders.start, child.stopping)
-    undo = UndoRuns(orders, store.rules, store.undo_copies, settings.node.name, int(settings.rules.undo_window * 1000))
-    probe = StoreProbe(store.link)
-    serving = Serving(
-        create_app(_dependencies(child.settings, store, orders, undo, probe)),
-        Connections(most),
-    )
+        parts = await open_api(child, waiting.because)
+    serving = Serving(create_app(_dependencies(settings, parts)), Connections(most))
     await serving.start(sockets)
     child.ready()
     await child.stopping.wait()
     await serving.stop()
-    await undo.stop()
-    await orders.stop()
-    await probe.close()
-    await store.link.close()
+    await parts.close()
 
 
-def _dependencies(
-    settings: Settings, store: Store, orders: OrderBook, undo: UndoRuns, probe: StoreProbe
-) -> Dependencies:
-    room = Room(settings)
-
+def _dependencies(settings: Settings, parts: ApiParts) -> Dependencies:
     async def health() -> str:
-        trouble = await probe.ask(_PATIENCE)
+        trouble = await parts.probe.ask(_PATIENCE)
         if trouble is not None:
             return trouble.reason
-        return "no space left in the data folder or that of the log" if room.look() is not None else ""
+        return "no space left in the data folder or that of the log" if parts.room.look() is not None else ""
 
     turns = Turns()
     return Dependencies(
-        orders=orders,
-        undo=undo,
-        rules=store.rules,
-        catalogue=Catalogue(store.rules, settings.node.name, settings.rules.protected_tags, turns),
+        orders=parts.orders,
+        undo=parts.undo,
+        rules=parts.rules,
+        catalogue=Catalogue(parts.rules, settings.node.name, settings.rules.protected_tags, turns),
         turns=turns,
         retention=settings.status.retention,
-        sweeps=store.sweeps,
-        undo_copies=store.undo_copies,
-        books=store.books,
-        messages=Cancellation(store.messages, settings.node.name, settings.redis.timeout),
-        load=store.load,
-        tail=store.tail,
-        journals=store.outbox,
-        tokens=store.cluster,
-        fate=store.foundation,
+        sweeps=parts.sweeps,
+        undo_copies=parts.undo_copies,
+        books=parts.books,
+        messages=parts.messages,
+        load=parts.load,
+        tail=parts.tail,
+        journals=parts.journals,
+        tokens=parts.tokens,
+        fate=parts.fate,
         node=settings.node.name,
         api=settings.api,
         health=health,

@@ -1,13 +1,27 @@
-"""Skips tests whose programs are missing, and fails a CI run in which any test was skipped."""
+"""Skips tests whose programs are missing, fails a CI run that skipped any, and says which tests run side by side."""
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.needs import tool
 
 _SKIPPED: dict[str, str] = {}  # test -> why
+_HEAVY = ("tests/races/", "tests/soak/", "tests/scenarios/s30_bench/")
+
+
+class ByFile(LoadFileScheduling):
+    """Tests of one file share what they have started. Tests that use a whole processor run one after the other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "heavy" if nodeid.startswith(_HEAVY) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ from control_api.http.problems import Problem
 from mta.model.actor import Actor, ActorKind
 from mta.ports.access import Tokens
 
-REMEMBERED_SECONDS = 1.0  # how long a revoked token may go on: reliability.md A3
+REMEMBERED_SECONDS = 1.0  # for which a revoked token may go on
 MAX_AUTHORIZATION = 4096
 FAILURES_PER_MINUTE = 20
 MAX_CLIENTS = 10_000

@@ -98,6 +98,7 @@ def _recipient(
             "metadata": {visible(name): visible(value) for name, value in properties.items()} if properties else None,
             "uncertain": standing.uncertain,
             "waits": why_it_waits(standing.pool) if waits else None,
+            "seq": (told.seq or None) if told is not None else None,
         }
     )
     return Recipient(**found)

@@ -74,6 +74,7 @@ class Recipient(Struct, kw_only=True, frozen=True):
     metadata: dict[str, str] | UnsetType = UNSET
     uncertain: bool | UnsetType = UNSET
     waits: str | UnsetType = UNSET
+    seq: Count | UnsetType = UNSET
 
 
 class Message(Struct, kw_only=True, frozen=True):

@@ -1,10 +1,11 @@
 """The decisions made at acceptance: which messages the rules in force refuse, and which deliveries they end at once."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
-from mta.model.endings import Common, Final
+from mta.model import endings
 from mta.model.events import Event, EventType, recipient_event
 from mta.model.ids import MessageId, delivery_id
 from mta.model.mail import NewMessage
@@ -15,6 +16,8 @@ from mta.policy.rule_table import RuleTable
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision, DecidedBy, DeciderKind, EndedAtAcceptance, Rejected
 from mta.ports.rules import Rules
 from mta.timing.clock import wall_seconds
+
+_ENDED_SEQ: Final = 2  # of a delivery that was accepted and ended in one step: each is a change of its record
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -69,12 +72,13 @@ class AcceptanceRules:
             if rule is not None and ends(rule):
                 effect = effect_of(rule, generation, Stage.DOOR)
                 event = self._event(EventType.INTERCEPTED, message, number, effect, now, message.accepted_at)
-                common = Common(
+                common = endings.Common(
                     message.sender, message.tags, message.pool, message.tenant, "", "", effect.forced, effect.reply
                 )
-                final = Final(
-                    event.recipient, now, len(message.recipients), common=common, properties=message.properties
-                )
+                final = endings.Final(
+                    event.recipient, now, len(message.recipients), common=common, properties=message.properties,
+                    seq=_ENDED_SEQ,
+                )  # fmt: skip
                 spare_ms = self._undo_ms if effect.undoable else 0
                 by = DecidedBy(DeciderKind.RULE, rule.id)
                 found.append(EndedAtAcceptance(number, Class.INTERCEPTED, by, _encode(event), _encode(final), spare_ms))
@@ -84,7 +88,8 @@ class AcceptanceRules:
         self, kind: EventType, message: NewMessage, number: int, effect: Outcome, now: int, queued_at: int = 0
     ) -> Event:
         delivery, recipient = delivery_id(message.id, number), message.recipients[number - 1]
-        return recipient_event(kind, now, self._node, delivery, message, recipient, effect, queued_at)
+        seq = 0 if kind is EventType.REJECTION else _ENDED_SEQ
+        return recipient_event(kind, now, self._node, delivery, message, recipient, effect, queued_at, seq=seq)
 
 
 def _matched(table: RuleTable, message: NewMessage) -> list[Rule | None]:

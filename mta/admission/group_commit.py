@@ -2,14 +2,16 @@
 
 A batch belongs to one lane, and so do the ids of its messages. Each lane has at most one batch that is being filled and
 at most one in flight. A message without a lane of its own goes to the batch that is being gathered; a message with one
-goes to the batch of its lane. While all lanes are busy, messages gather. A batch does not wait for more messages when
-every client already waits for a reply. Nothing is awaited per message: each gets its reply by a callback.
+goes to the batch of its lane. While four batches are in flight, or the lane is busy, messages gather, however many
+lanes there are. A batch does not wait for more messages when every client already waits for a reply. Nothing is
+awaited per message: each gets its reply by a callback.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from mta.admission.claim_on_accept import hand_over, reserve
 from mta.model.errors import BacklogFull, StoreError, StoreFull, StoreUnsafe
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 Decide = Callable[[Sequence[NewMessage]], AcceptanceDecision]
 
+IN_FLIGHT = 4  # batches: more at a time would only be smaller, and each costs the store a step
 BATCH_RECIPIENTS = 500  # nobody waits long behind one step of the store
 BATCH_MESSAGES = 100
 BATCH_BYTES = 4 * 1024 * 1024
@@ -87,6 +90,7 @@ class GroupCommit:
         self._filling: dict[int, _Batch] = {}  # by lane
         self._in_flight: dict[int, asyncio.Task[None]] = {}
         self._sealed: dict[int, deque[_Batch]] = {lane: deque() for lane in range(store.lanes)}
+        self._kept_back: deque[int] = deque()  # lanes with a sealed batch that waits for another one to end
         self._refusal: Reply | None = None
         self._closed = False
         self._known_bugs: set[str] = set()
@@ -182,20 +186,22 @@ class GroupCommit:
     def _choose_lane(self) -> int:
         """The next lane with no batch in flight, else the one with the shortest queue."""
         in_flight, sealed = self._in_flight, self._sealed
-        order = (*range(self._lane, self._lanes), *range(self._lane))
-        idle = (lane for lane in order if lane not in in_flight and not sealed[lane])
+        idle = (lane for lane in self._in_turn() if lane not in in_flight and not sealed[lane])
         best = next(idle, -1)
         if best < 0:
-            best = min(order, key=lambda lane: len(sealed[lane]) + (lane in in_flight))
+            best = min(self._in_turn(), key=lambda lane: len(sealed[lane]) + (lane in in_flight))
         self._lane = (best + 1) % self._lanes
         return best
+
+    def _in_turn(self) -> Iterator[int]:
+        return chain(range(self._lane, self._lanes), range(self._lane))
 
     def _nobody_else_comes(self) -> bool:
         """Each client waits for a reply, and none of these is on its way."""
         return self._clients is not None and not self._in_flight and self.waiting_messages >= self._clients()
 
     def _delay_passed(self, batch: _Batch) -> None:
-        if batch.lane in self._in_flight:
+        if batch.lane in self._in_flight or len(self._in_flight) >= IN_FLIGHT:
             batch.due = True
         else:
             self._seal(batch)
@@ -218,12 +224,23 @@ class GroupCommit:
         if lane in self._in_flight:
             return
         waiting = self._sealed[lane]
-        if waiting:
+        if len(self._in_flight) >= IN_FLIGHT:
+            if waiting and lane not in self._kept_back:
+                self._kept_back.append(lane)
+        elif waiting:
             batch = waiting.popleft()
             self.batches += 1
             self._in_flight[lane] = asyncio.get_running_loop().create_task(self._flush(batch))
         elif (filling := self._filling.get(lane)) is not None and filling.due:
             self._seal(filling)
+
+    def _start_others(self) -> None:
+        """While there is room: the batches that waited for any other to end, then those whose commit_delay is over."""
+        while self._kept_back and len(self._in_flight) < IN_FLIGHT:
+            self._start_next(self._kept_back.popleft())
+        for batch in [one for one in self._filling.values() if one.due and one.lane not in self._in_flight]:
+            if len(self._in_flight) < IN_FLIGHT:
+                self._seal(batch)
 
     async def _flush(self, batch: _Batch) -> None:
         reply: Reply | None = TROUBLE
@@ -298,6 +315,7 @@ class GroupCommit:
         self.waiting_messages -= len(batch.messages)
         self.waiting_bytes -= batch.size
         self._start_next(batch.lane)
+        self._start_others()
         if not self.waiting_messages:
             self._emptied.set()
 

@@ -16,7 +16,7 @@ from mta.model.units import parse_duration
 
 DEFAULT_WAIT = "10s"  # longer than it takes until every order is effective
 
-DONE, FAILED, USAGE, NOT_YET, AWAY = range(5)  # exit statuses, CONTRACT section 2
+DONE, FAILED, USAGE, NOT_YET, AWAY = range(5)  # exit statuses, see docs/operations.md
 
 Work = Callable[[ApiClient], Awaitable[int]]
 

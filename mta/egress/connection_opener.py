@@ -14,9 +14,10 @@ from mta.model.mail import QueueKey
 from mta.model.phases import Phase
 from mta.policy.failures import Trouble, broken
 from mta.policy.shaping import Plan
+from mta.timing.backoff import Backoff
 
 _STORE_AWAY_WAIT = 1.0  # seconds
-_MOST_BACK_OFF = 60.0  # seconds
+_MOST_BACK_OFF = 60.0  # seconds, and eight times the first pause
 _SLOT_KEPT = 1.0  # seconds that a slot waits in hand for deliveries to be claimed
 _UNWANTED = 1.0  # seconds after which an attempt that no mail waits for is ended
 
@@ -71,7 +72,7 @@ class ConnectionOpener:
         self._connections = connections
         self._owner = owner
         self._limited = plan.limits_connections
-        self._back_off = plan.back_off
+        self._backoff = Backoff(plan.back_off, min(_MOST_BACK_OFF, plan.back_off * 8))
         self._tasks: dict[asyncio.Task[bool], Attempt] = {}
         self._begun = 0.0  # loop time at which the last one was begun
         self._slot = False  # taken before anything was claimed
@@ -79,7 +80,6 @@ class ConnectionOpener:
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0  # loop time until which no connection is opened
         self._down: tuple[float, Trouble] | None = None
-        self._failures = 0  # in a row
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -265,7 +265,7 @@ class ConnectionOpener:
         finally:
             if slot and not kept:
                 self._limits.give_connection(self._queue)
-        self._failures = 0
+        self._backoff.succeeded()
         self._down = None
         attempt.standing = Standing.OVER  # its place is the connection's now
         self._owner.connected(found)
@@ -281,8 +281,7 @@ class ConnectionOpener:
 
     def _failed(self, trouble: Trouble, attempt: Attempt) -> None:
         """With a connection, only opening more is put off."""
-        wait = min(self._back_off * 2 ** min(self._failures, 8), _MOST_BACK_OFF, self._back_off * 8)
-        self._failures += 1
+        wait = self._backoff.failed()
         _log.debug(
             "no connection to %s for pool %s, none is tried for %.1f s: %s", *reversed(self._queue), wait, trouble.reply
         )

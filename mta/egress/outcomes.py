@@ -2,9 +2,11 @@
 
 from mta.egress.dial import ReadyConnection
 from mta.egress.transaction import Transaction
-from mta.model.outcomes import Origin, Outcome, Reply, ReturnReason, Verdict
+from mta.model.outcomes import Origin, Outcome, Reply, ReturnReason, Stage, Verdict
 from mta.model.phases import Phase
+from mta.model.rules import Rule
 from mta.policy.failures import Trouble, judge
+from mta.policy.rule_effect import effect_of
 from mta.smtp.client_machine import ClientMachine
 
 _DELIVERED, _REMOTE = Verdict.DELIVERED, Origin.REMOTE
@@ -61,7 +63,7 @@ def _of_message(
 def _of_reply(phase: Phase, reply: Reply, transaction: Transaction, peer: ReadyConnection, ms: int) -> Outcome:
     """Of a reply that is no."""
     return Outcome(
-        judge(phase, reply).verdict,
+        judge(phase, reply),
         reply,
         _REMOTE,
         peer.mta,
@@ -96,6 +98,23 @@ def of_trouble(
         uncertain=uncertain,
         past_dot_of=past_dot_of,
         unintelligible=trouble.unintelligible,
+    )
+
+
+def of_rule(rule: Rule, generation: int, stage: Stage, found: ReadyConnection | None, ms: int) -> Outcome:
+    """The effect of a rule that matched a transaction. The peer is named where it was spoken to about the message, or
+    where the rule selects by it."""
+    chosen = rule.selectors
+    peer = found if stage is Stage.BEFORE_DOT or chosen.ip is not None or chosen.mx is not None else None
+    return effect_of(
+        rule,
+        generation,
+        stage,
+        mta=found.mta if found else "",
+        mx=peer.host if peer else "",
+        remote_ip=peer.ip if peer else "",
+        tls=peer.tls if peer else "",
+        duration_ms=ms,
     )
 
 

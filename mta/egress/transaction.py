@@ -1,11 +1,9 @@
 """One message on its way to the recipients of one queue."""
 
-from mta.egress.dial import ReadyConnection
 from mta.model.ids import MessageId, delivery_text, message_of
 from mta.model.mail import Claimed
-from mta.model.outcomes import Outcome, Stage
-from mta.model.rules import PastDot, Rule
-from mta.policy.rule_effect import effect_of
+from mta.model.outcomes import Outcome
+from mta.model.rules import PastDot
 
 MOST_RECIPIENTS = 100
 
@@ -70,20 +68,3 @@ class Transaction:
 
     def __repr__(self) -> str:
         return f"<Transaction {delivery_text(self.claims[0].id)} recipients={len(self.claims)} dot_at={self.dot_at}>"
-
-
-def of_rule(rule: Rule, generation: int, stage: Stage, line: ReadyConnection | None, ms: int) -> Outcome:
-    """The effect of a rule that matched a transaction. The peer is named where it was spoken to about the message, or
-    where the rule selects by it."""
-    chosen = rule.selectors
-    peer = line if stage is Stage.BEFORE_DOT or chosen.ip is not None or chosen.mx is not None else None
-    return effect_of(
-        rule,
-        generation,
-        stage,
-        mta=line.mta if line else "",
-        mx=peer.host if peer else "",
-        remote_ip=peer.ip if peer else "",
-        tls=peer.tls if peer else "",
-        duration_ms=ms,
-    )

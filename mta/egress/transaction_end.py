@@ -8,8 +8,8 @@ import msgspec
 from mta.egress.connection import Connection
 from mta.egress.connection_budget import PATIENCE
 from mta.egress.dial import ReadyConnection
-from mta.egress.outcomes import canceled, of_replies, of_trouble, returned
-from mta.egress.transaction import Transaction, of_rule
+from mta.egress.outcomes import canceled, of_replies, of_rule, of_trouble, returned
+from mta.egress.transaction import Transaction
 from mta.egress.waiting import Waiting
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import Claimed

@@ -41,7 +41,6 @@ class Pause(enum.Enum):
     BUDGET = "the input budget is used up"
 
 
-# An enum's members cost a look-up through its class at each use.
 _DATA, _REPLY, _MACHINE_CLOSED = State.DATA, State.REPLY, State.CLOSED
 _OPEN, _INPUT_ENDED, _DRAINING = Phase.OPEN, Phase.INPUT_ENDED, Phase.DRAINING
 _CLOSING, _CLOSED = Phase.CLOSING, Phase.CLOSED

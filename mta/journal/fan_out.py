@@ -10,9 +10,10 @@ from mta.model.errors import severity
 from mta.model.events import Event, EventType
 from mta.ports.event_sinks import EventSink, Item
 from mta.ports.spool import Damage, Place, Sourced, Spool
+from mta.timing.backoff import Backoff
 from mta.timing.clock import wall_ms
 
-_FIRST_PAUSE: Final = 0.1  # seconds after which a sink that failed is tried again; then twice as many each time
+_FIRST_PAUSE: Final = 0.1  # seconds after which a sink that failed is tried again
 _LAST_PAUSE: Final = 5.0
 _BATCHES: Final = 4  # that a sink which is behind gets in one call
 # Bytes of the spool after which a sink is synced at once. After a crash so much comes again: less than what the log
@@ -25,14 +26,14 @@ _log = logging.getLogger(__name__)
 class _Consumer:
     """A sink and how far it is in the spool."""
 
-    __slots__ = ("at", "kept", "name", "next_try", "pause", "sink")
+    __slots__ = ("at", "backoff", "kept", "name", "next_try", "sink")
 
     def __init__(self, name: str, sink: EventSink, place: Place) -> None:
         self.name = name
         self.sink = sink
         self.at = place  # everything before it was written
         self.kept = place  # everything before it is durable
-        self.pause = 0.0  # seconds; more than 0 since it failed
+        self.backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
         self.next_try = 0.0
 
 
@@ -71,7 +72,7 @@ class FanOut:
     def hand_on(self, start: Place, entries: Sequence[Sourced], shown: list[Item] | None = None) -> None:
         """The entries just appended at `start`, to each sink that has all before them; their events to `shown`."""
         end = self._spool.end
-        ready = [one for one in self._consumers if one.at == start and not one.pause]
+        ready = [one for one in self._consumers if one.at == start and not one.backoff.pause]
         self._give(ready, self._decoder.pieces(entries), end, shown)
 
     def catch_up(self) -> None:
@@ -149,8 +150,8 @@ class FanOut:
             self._fail(one, error)
             return
         one.at = end
-        if one.pause:
-            one.pause = 0.0
+        if one.backoff.pause:
+            one.backoff.succeeded()
             _log.info("%s is written again", one.name)
         if end.segment != one.kept.segment or end.offset - one.kept.offset > _UNSYNCED:
             self._sync(one)
@@ -171,10 +172,9 @@ class FanOut:
 
     def _pause(self, one: _Consumer, error: OSError) -> None:
         self.failures += 1
-        if not one.pause:
+        if not one.backoff.pause:
             _log.log(severity(error), "%s cannot be written; its events wait in the spool: %s", one.name, error)
-        one.pause = min(_LAST_PAUSE, one.pause * 2 or _FIRST_PAUSE)
-        one.next_try = self._clock() + one.pause
+        one.next_try = self._clock() + one.backoff.failed()
 
 
 def _gap(place: Place, reason: str) -> Item:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from mta.journal.backlog import Backlog
+from mta.journal.epochs import Epochs
 from mta.journal.fan_out import FanOut
 from mta.journal.leases import Leases
 from mta.journal.rounds import Rounds
@@ -19,6 +20,7 @@ from mta.model.settings import JournalSettings
 from mta.ports.event_sinks import EventSink
 from mta.ports.journal import JournalState, Outbox, Tail
 from mta.ports.spool import Spool
+from mta.timing.backoff import Backoff
 from mta.timing.clock import wall_ms
 
 # Seconds between rounds: a round costs as much as some hundred lines do. Readers of the log wait for no more.
@@ -53,11 +55,12 @@ class Journal:
         self._spool = spool
         self._node = node
         self._clock = clock
-        self._leases = Leases(outbox, name, lambda lane: spool.last(str(lane)), clock=clock)
+        self._leases = Leases(outbox, name, spool.last, clock=clock)
         self._fan_out = FanOut(spool, sinks, clock=clock)
         self._rounds = Rounds(outbox, self._leases, spool, self._fan_out, tail)
         self._rule_changes = RuleChanges(outbox, node, self._rounds.say)
         self._backlog = Backlog(outbox, self._leases, settings, self._rounds.say)
+        self._epochs = Epochs(outbox, self._leases, self._rounds.say)
         self._stopping = asyncio.Event()
         self._next_slow = self._next_sync = self._next_report = 0.0
         self.failures = 0
@@ -106,20 +109,20 @@ class Journal:
         return await self._rounds.once()
 
     async def _run(self) -> None:
-        trouble = 0.0
+        trouble = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
         while not self._stopping.is_set():
             try:
                 moved = await self.round()
-                trouble = 0.0
+                trouble.succeeded()
                 await self._sleep(0.0 if self.behind else _BUSY)
                 if not moved:
                     await self._rest()
             except (StoreError, OSError) as error:
                 self.failures += 1
-                if not trouble:
+                self._leases.doubt()
+                if not trouble.pause:
                     _log.log(severity(error), "the journal waits; events stay in the outbox: %s", error)
-                trouble = min(_LAST_PAUSE, trouble * 2 or _FIRST_PAUSE)
-                await self._sleep(trouble)
+                await self._sleep(trouble.failed())
         await self._finish()
 
     async def _sleep(self, seconds: float) -> None:
@@ -167,6 +170,7 @@ class Journal:
         """Serve the sinks, keep the leases and, at each slow tick, the rest. Sinks come first: they need no store."""
         await self._follow_spool()
         await self._leases.keep()
+        await self._epochs.look()
         now = self._clock()
         if now >= self._next_slow:
             self._next_slow = now + _SLOW_TICK

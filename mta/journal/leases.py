@@ -1,5 +1,6 @@
 """The leases of a journal: the lanes that are its own now, and how far it has read each of them."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from contextlib import suppress
 
 from mta.model.entries import order_of
 from mta.model.errors import StoreError
-from mta.ports.journal import Outbox
+from mta.ports.journal import Outbox, StreamEnd
 
 LEASE, RENEW = 15.0, 5.0  # seconds
 TAKE_AGAIN = 1.0  # seconds between two tries to take another lane
@@ -19,33 +20,49 @@ _log = logging.getLogger(__name__)
 class HeldLane:
     """A lane that this journal has leased."""
 
-    __slots__ = ("noted", "number", "position", "renewed", "until")
+    __slots__ = ("added", "born", "doubtful", "epoch", "noted", "number", "position", "renewed", "until")
 
-    def __init__(self, number: int, position: str, noted: str, began: float) -> None:
+    def __init__(self, number: int, position: str, noted: str, began: float, end: StreamEnd) -> None:
         self.number = number
+        self.epoch = end.epoch  # of the lane's stream
+        self.born = end.born
+        self.added = -1  # entries up to `position` that the stream ever had, -1 = not known yet
+        self.doubtful = True  # whether the stream still has what was read is to be asked
         self.position = position  # the last entry that is in the spool
         self.noted = noted  # the position that the outbox knows
         self.renewed = began
         self.until = began + LEASE
 
+    @property
+    def source(self) -> str:
+        """The name of its entries in the spool, and the beginning of their events' ids."""
+        return f"{self.number}.{self.epoch}"
+
+    def moved(self, position: str, entries: int) -> None:
+        """`entries` more are in the spool, the last of which is `position`."""
+        self.position = position
+        if self.added >= 0:
+            self.added += entries
+
 
 class Leases:
-    """Takes free lanes one by one and renews its own; calls raise StoreError."""
+    """Takes free lanes, a quarter of all at a time, and renews its own; calls raise StoreError."""
 
     def __init__(
         self,
         outbox: Outbox,
         name: str,
-        last: Callable[[int], str],
+        last: Callable[[str], str],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name` is this journal's, unique among all processes. `last` tells a lane's newest entry in the spool."""
+        """`name` is this journal's, unique among all processes. `last` tells a source's newest entry in the spool."""
         self._outbox = outbox
         self._name = name
         self._last = last
         self._clock = clock
         self._lanes: dict[int, HeldLane] = {}
+        self._quarter = max(1, outbox.lanes // 4)
         self._candidate = 0
         self._next_take = 0.0
 
@@ -62,20 +79,19 @@ class Leases:
         return self._clock() < lane.until - _MARGIN
 
     async def keep(self) -> None:
-        """Renew the leases that are due, and take one more lane where one is free."""
+        """Renew the leases that are due, and take more lanes where some are free."""
         now = self._clock()
-        for lane in self.lanes:
-            if now - lane.renewed >= RENEW:
-                began = self._clock()
-                if await self._outbox.lease(lane.number, self._name, LEASE):
-                    lane.renewed, lane.until = began, began + LEASE
-                else:
-                    self.lose(lane)
+        await asyncio.gather(*(self._renew(lane) for lane in self.lanes if now - lane.renewed >= RENEW))
         if now >= self.next_look():
-            # A journal that has many lanes is slower to take another, so that journals started together share them.
+            # A journal that has many lanes is slower to take more, so that journals started together share them.
             self._next_take = now + TAKE_AGAIN
-            if await self._take_one():
-                self._next_take = now + 0.05 * len(self._lanes)
+            if await self._take_some():
+                self._next_take = now + 0.05 * -(-len(self._lanes) // self._quarter)
+
+    def doubt(self) -> None:
+        """The store was away: it may be another server that answers now."""
+        for lane in self.lanes:
+            lane.doubtful = True
 
     async def note(self, lane: HeldLane) -> None:
         """Tell the outbox how far the lane is in the spool; it forgets what lies before."""
@@ -105,23 +121,38 @@ class Leases:
         """Ask the store for nothing more: the supervisor frees the lanes."""
         self._lanes.clear()
 
-    async def _take_one(self) -> bool:
-        for _ in range(self._outbox.lanes):
-            number = self._candidate
-            self._candidate = (number + 1) % self._outbox.lanes
-            if number in self._lanes:
-                continue
-            began = self._clock()
-            if await self._outbox.lease(number, self._name, LEASE):
-                noted = await self._outbox.position(number)
-                self._lanes[number] = HeldLane(number, await self._spooled(number, noted), noted, began)
+    async def _renew(self, lane: HeldLane) -> None:
+        began = self._clock()
+        if await self._outbox.lease(lane.number, self._name, LEASE):
+            lane.renewed, lane.until, lane.doubtful = began, began + LEASE, True
+        else:
+            self.lose(lane)
+
+    async def _take_some(self) -> bool:
+        """Ask for lanes in turn until some are granted or all were asked for; whether any was."""
+        left = [(self._candidate + step) % self._outbox.lanes for step in range(self._outbox.lanes)]
+        left = [number for number in left if number not in self._lanes]
+        while left:
+            asked, left = left[: self._quarter], left[self._quarter :]
+            self._candidate = (asked[-1] + 1) % self._outbox.lanes
+            if any(await asyncio.gather(*(self._take(number) for number in asked))):
                 return True
         return False
 
-    async def _spooled(self, number: int, noted: str) -> str:
-        """The last entry of the lane that is in a spool. A journal that was killed before it could note its position
-        left more in this spool; those entries still stand in the stream, unless the store lost what it had."""
-        last = self._last(number)
-        if order_of(last) > order_of(noted) and await self._outbox.has(number, last):
-            return last
-        return noted
+    async def _take(self, number: int) -> bool:
+        began = self._clock()
+        if not await self._outbox.lease(number, self._name, LEASE):
+            return False
+        noted = await self._outbox.position(number)
+        end = await self._outbox.end(number, noted)
+        spooled = self._last(f"{number}.{end.epoch}")
+        position = noted
+        if order_of(spooled) > order_of(noted) and await self._stands(number, spooled, end.last):
+            position = spooled
+        self._lanes[number] = HeldLane(number, position, noted, began, end)
+        return True
+
+    async def _stands(self, number: int, spooled: str, last: str) -> bool:
+        """Whether reading goes on behind the newest entry in this spool. A journal that was killed before it could note
+        its position left more there; those entries still stand in the stream, or the stream ends before them."""
+        return order_of(spooled) > order_of(last) or await self._outbox.has(number, spooled)

@@ -50,7 +50,7 @@ class Rounds:
             if page.entries and self._leases.may_read(lane)
         ]
         self.more = bool(ready) and any(page.more for page in pages)
-        entries = [(str(lane.number), entry) for lane, page in ready for entry in page.entries]
+        entries = [(lane.source, entry) for lane, page in ready for entry in page.entries]
         await self._pass_on(entries, ready)
         return len(entries)
 
@@ -79,14 +79,15 @@ class Rounds:
         if entries:
             start = await self.on_thread(self._fan_out.append, entries)
             for lane, page in ready:
-                lane.position = page.entries[-1].id  # whether or not it can be noted now: it is not read again
+                # Whether or not it can be noted now: it is not read again.
+                lane.moved(page.entries[-1].id, len(page.entries))
             # Asked after the events were read: a watcher who came before they were appended gets every one of them.
             watched = await self._is_watched()
             call = self.on_thread(self._fan_out.hand_on, start, entries, shown if watched else None)
             handing = asyncio.ensure_future(call)
             await asyncio.wait((handing,), timeout=_SINKS)
         try:
-            new = [lane for lane in self._leases.lanes if lane.noted != lane.position]
+            new = [lane for lane in self._leases.lanes if lane.noted != lane.position and not lane.doubtful]
             await asyncio.gather(*(self._leases.note(lane) for lane in new))
         finally:
             if handing is not None:

@@ -19,10 +19,11 @@ from mta.model.text import visible
 VERSION = 1
 
 
-# The contract's order: these, then the other fields of Event in the order in which they stand there.
+# The contract's order: these, then the other fields of Event in the order in which they stand there, then the last.
 _FIRST: Final = ("v", "time", "event", "type", "id", "message_id", "node", "tenant")
 _EVENT_FIELDS: Final = {field.name: field for field in fields(Event)}
-_REST: Final = tuple(name for name in _EVENT_FIELDS if name not in _FIRST)
+_LAST: Final = ("seq", "uncertain")
+_REST: Final = (*(name for name in _EVENT_FIELDS if name not in (*_FIRST, *_LAST)), *_LAST)
 _IN_WORDS: Final = ("queued_at", "next_attempt")  # times: Unix milliseconds in an event
 
 

@@ -8,7 +8,7 @@ _size_at = struct.Struct(">I").unpack_from
 
 
 class Entry(NamedTuple):
-    """One entry as the stream keeps it. The id of an event is `<lane>.<entry id>.<index>`."""
+    """One entry as the stream keeps it. The id of an event is `<lane>.<epoch>.<entry id>.<index>`."""
 
     id: str  # "<ms>-<seq>"
     framed: bytes

@@ -11,7 +11,7 @@ from mta.model.outcomes import Forced, Origin, Outcome, Reply
 
 
 class EventType(enum.StrEnum):
-    """CONTRACT's names of the log's lines."""
+    """The types of events, named as in the log (docs/log.md)."""
 
     RECEPTION = "Reception"
     DELIVERY = "Delivery"
@@ -63,6 +63,7 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     properties: dict[str, str] | None = None
     tenant: str = ""
     uncertain: bool = False  # an attempt may have reached the recipient although no reply says so
+    seq: int = 0  # of the record, with this change; 0 = there is no record. After a boolean and last, see settle.lua
 
 
 _NO_REPLY = Reply(0)
@@ -82,10 +83,10 @@ def delivery_event(
     reason: str = "",
     next_attempt: int = 0,
     uncertain: bool = False,
+    changes: int = 1,
 ) -> Event:
-    """The event of a delivery that has a record. `enhanced` and `reason` replace what the outcome says."""
-    # By place: names take three times as long, and there is one such event for each delivery.
-    reply = outcome.reply
+    """The event of a delivery, `changes` after its `record`. `enhanced` and `reason` replace what the outcome says."""
+    reply = outcome.reply  # by place: names take three times as long, and there is one such event for each delivery
     return Event(
         kind,
         time,
@@ -116,6 +117,7 @@ def delivery_event(
         record.properties,
         record.tenant,
         uncertain,
+        record.seq + changes,
     )
 
 
@@ -129,9 +131,10 @@ def recipient_event(
     outcome: Outcome | None = None,
     queued_at: int = 0,
     next_attempt: int = 0,
+    seq: int = 0,
 ) -> Event:
     """The event of one recipient of a message that comes in: there is no record yet. Without an outcome nobody had to
-    decide anything."""
+    decide anything. `seq` is 0 where the message is refused."""
     reply, origin, reason, forced = _NO_REPLY, None, "", None
     if outcome is not None:
         reply, origin, reason, forced = outcome.reply, outcome.origin, outcome.reason, outcome.forced
@@ -164,4 +167,6 @@ def recipient_event(
         message.client,
         message.properties,
         message.tenant,
+        False,  # uncertain
+        seq,
     )

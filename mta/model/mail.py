@@ -105,6 +105,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     recipients: int = 1  # of its message
     scheduled_at: int = 0  # Unix ms that the sender asked for, 0 = at once
     unintelligible: int = 0  # attempts at which the server did not speak the protocol
+    seq: int = 1  # states of the delivery so far: accepted is 1, and each change of the record counts
     priority: int = 0  # its class: 0 (bulk) to 2
 
     @property

@@ -1,4 +1,4 @@
-"""Settings: every key with its type, default, bounds and one line of prose (CONTRACT section 3).
+"""Settings: every key with its type, default, bounds and one line of prose.
 
 In these structs durations are seconds, sizes bytes, rates per second, whatever unit they were written in. The
 annotations are the only source of the prose in `config/floodgate.toml` and of the bounds that a file is held to.
@@ -91,6 +91,15 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
         str,
         Meta(description="PEM file that the server's certificate is checked with (rediss://); \"\" = the system's."),
     ] = ""
+    lanes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=256,
+            description="Shares of the key space, the same number on every node; written when the store is created. "
+            "A Cluster of more masters than lanes leaves some idle.",
+        ),
+    ] = 4
 
 
 class ContentSettings(Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ _BATCH: Final = 100
 _PAUSE: Final = 0.004  # seconds after each batch, so that other mail keeps its pace
 _POLL: Final = 0.03
 _RETRY: Final = 0.5
+_CHANGES: Final = 2  # of a delivery since its record was copied: it was intercepted, and it comes back
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -164,6 +165,7 @@ class UndoRuns:
             deferred_by="",
             held_at=0,
             expires_at=record.expires_at + max(0, kept),
+            seq=record.seq + _CHANGES,
         )
         due_at = max(now, record.scheduled_at)
         event = delivery_event(
@@ -176,6 +178,7 @@ class UndoRuns:
             NO_ATTEMPT,
             record.attempts,
             next_attempt=due_at,
+            changes=_CHANGES,
         )
         return Reinstatement(copy, live, due_at, _encode(event))
 

@@ -1,26 +1,9 @@
-"""What a remote reply, or trouble on the way to one, means for the deliveries that met it; in one place."""
+"""The verdict on deliveries by a remote reply, or by trouble on the way to one."""
 
-import enum
 from typing import NamedTuple
 
 from mta.model.outcomes import Origin, Reply, Verdict
 from mta.model.phases import IN_DOUBT, Phase
-
-
-class Scope(enum.Enum):
-    """Whom a failure concerns."""
-
-    RECIPIENT = "recipient"
-    MESSAGE = "message"
-    SITE = "site"  # this host, whatever the message
-    SESSION = "session"  # this connection only
-
-
-class Judgement(NamedTuple):
-    """What a reply means."""
-
-    verdict: Verdict
-    scope: Scope
 
 
 class Trouble(NamedTuple):
@@ -29,7 +12,6 @@ class Trouble(NamedTuple):
     verdict: Verdict
     reply: Reply
     origin: Origin
-    scope: Scope
     phase: Phase
     host: str = ""
     ip: str = ""
@@ -48,13 +30,9 @@ class Trouble(NamedTuple):
         return f"{words} ({self.host or self.ip})" if self.host or self.ip else words
 
 
-_SCOPES = {
-    Phase.MAIL: Scope.MESSAGE,
-    Phase.RCPT: Scope.RECIPIENT,
-    Phase.DATA: Scope.MESSAGE,
-    Phase.BODY: Scope.MESSAGE,
-    Phase.DOT: Scope.MESSAGE,
-}
+# Replies in these phases are about the message or a recipient; before them, about the host and all mail for it.
+_OF_THE_MAIL = frozenset((Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT))
+_MAY_ACCEPT = _OF_THE_MAIL - {Phase.BODY}
 
 _ENHANCED = {
     Phase.DNS: "4.4.3",
@@ -62,32 +40,24 @@ _ENHANCED = {
     Phase.TLS: "4.7.5",
 }
 
-_ACCEPTED = {phase: Judgement(Verdict.DELIVERED, scope) for phase, scope in _SCOPES.items() if phase is not Phase.BODY}
-
 MOST_UNINTELLIGIBLE = 3
 
 
-def judge(phase: Phase, reply: Reply) -> Judgement:
-    """The meaning of a final reply (RFC 5321 4.2.1, 4.3.2); what is no final reply is trouble of the session."""
+def judge(phase: Phase, reply: Reply) -> Verdict:
+    """The meaning of a final reply (RFC 5321 4.2.1, 4.3.2); any other reply is temporary trouble of the session."""
     code = reply.code
-    if 200 <= code < 300 and phase in _ACCEPTED:
-        return _ACCEPTED[phase]
-    scope = _SCOPES.get(phase, Scope.SITE)
-    if code == 421 or code < 400:
-        return Judgement(Verdict.TEMPORARY, Scope.SESSION)
-    if code < 500:
-        return Judgement(Verdict.TEMPORARY, scope)
+    if 200 <= code < 300 and phase in _MAY_ACCEPT:
+        return Verdict.DELIVERED
+    if code < 500 or phase not in _OF_THE_MAIL:  # a host that refuses everybody says nothing about the mail that waits
+        return Verdict.TEMPORARY
     if phase is Phase.RCPT and code == 552:  # "too many recipients" of old servers, RFC 5321 4.5.3.1.10
-        return Judgement(Verdict.TEMPORARY, scope)
-    if scope is Scope.SITE:  # a host that refuses everybody says nothing about the mail that waits for it
-        return Judgement(Verdict.TEMPORARY, scope)
-    return Judgement(Verdict.PERMANENT, scope)
+        return Verdict.TEMPORARY
+    return Verdict.PERMANENT
 
 
 def refused(phase: Phase, reply: Reply, host: str, ip: str) -> Trouble:
     """The host said no before a transaction could begin."""
-    verdict, scope = judge(phase, reply)
-    return Trouble(verdict, reply, Origin.REMOTE, scope, phase, host, ip)
+    return Trouble(judge(phase, reply), reply, Origin.REMOTE, phase, host, ip)
 
 
 def broken(phase: Phase, words: str, host: str = "", ip: str = "", unintelligible: bool = False) -> Trouble:
@@ -95,10 +65,9 @@ def broken(phase: Phase, words: str, host: str = "", ip: str = "", unintelligibl
     `unintelligible`: the server does not speak the protocol, so after a few attempts it is the end."""
     if phase is Phase.DOT:
         words = f"{words} {IN_DOUBT}"
-    scope = Scope.SITE if phase in (Phase.DNS, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.TLS) else Scope.SESSION
     enhanced = "4.5.0" if unintelligible else _ENHANCED.get(phase, "4.4.2")  # RFC 3463 3.6: protocol status
     reply = Reply(451, enhanced, words)
-    return Trouble(Verdict.TEMPORARY, reply, Origin.LOCAL, scope, phase, host, ip, unintelligible)
+    return Trouble(Verdict.TEMPORARY, reply, Origin.LOCAL, phase, host, ip, unintelligible)
 
 
 def gives_up(attempts: int) -> bool:
@@ -116,12 +85,12 @@ def unroutable(words: str, enhanced: str, temporary: bool) -> Trouble:
     """DNS or the routes lead nowhere: 556 for a null MX (RFC 7505 4.1), 550 for other permanent trouble."""
     code = 451 if temporary else 556 if enhanced == "5.1.10" else 550
     verdict = Verdict.TEMPORARY if temporary else Verdict.PERMANENT
-    return Trouble(verdict, Reply(code, enhanced, words), Origin.LOCAL, Scope.SITE, Phase.DNS)
+    return Trouble(verdict, Reply(code, enhanced, words), Origin.LOCAL, Phase.DNS)
 
 
 def unsendable(code: int, enhanced: str, words: str, host: str = "", ip: str = "") -> Trouble:
     """This message cannot go to this peer as it is (RFC 6152, RFC 1870, RFC 6531): permanent."""
-    return Trouble(Verdict.PERMANENT, Reply(code, enhanced, words), Origin.LOCAL, Scope.MESSAGE, Phase.MAIL, host, ip)
+    return Trouble(Verdict.PERMANENT, Reply(code, enhanced, words), Origin.LOCAL, Phase.MAIL, host, ip)
 
 
 def worst(troubles: list[Trouble]) -> Trouble:

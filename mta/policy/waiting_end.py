@@ -47,5 +47,6 @@ def encoded_end(
         common=Common(record.sender, record.tags, queue.pool, record.tenant),
         properties=record.properties,
         uncertain=uncertain,
+        seq=event.seq,
     )
     return _encode(event), _encode(final)

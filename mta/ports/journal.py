@@ -15,6 +15,15 @@ class Page(NamedTuple):
     more: bool  # that room, not the end of the stream, ended it
 
 
+class StreamEnd(NamedTuple):
+    """What a lane's stream says of itself."""
+
+    epoch: int  # rises when the stream lost what had been read; from 1
+    last: str  # its newest entry, also when that was trimmed; "0-0" = it never had one
+    added: int  # entries up to the position asked about that it ever had
+    born: str  # the same as long as the store is not emptied; "" = it was emptied and is not prepared yet
+
+
 class RuleChange(NamedTuple):
     """A change of the rule table as the audit has it."""
 
@@ -46,6 +55,14 @@ class Outbox(Protocol):
 
     async def position(self, lane: int) -> str:
         """The last entry that is in the spool of some journal ("0-0" at first)."""
+        ...
+
+    async def end(self, lane: int, position: str) -> StreamEnd:
+        """The end of the lane's stream, counted at `position`."""
+        ...
+
+    async def raise_epoch(self, lane: int, epoch: int) -> int:
+        """Raise the lane's epoch above `epoch`, once; the epoch now."""
         ...
 
     async def has(self, lane: int, entry: str) -> bool:

@@ -117,8 +117,8 @@ class Claims(Protocol):
         share, also those not yet due."""
         ...
 
-    async def claim(self, lane: int, wants: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
-        """Claim due deliveries of the wanted queues, oldest first. Raises SessionLost."""
+    async def claim(self, lane: int, requests: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
+        """Claim due deliveries of the requested queues, oldest first. Raises SessionLost."""
         ...
 
     async def settle(self, lane: int, changes: Sequence["Settlement"]) -> list["Settled"]:

@@ -8,6 +8,7 @@ from mta.model.mail import QueueKey, tenants_tag
 from mta.model.shares import place_of
 from mta.ports.books import QueueCounts
 from mta.redis_store import keys
+from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
 from mta.redis_store.queue_books import QueueBooks
 
@@ -42,10 +43,10 @@ class StoredBooks:
         return found
 
     async def _sum(self, name: bytes) -> dict[str, int]:
-        """The lanes are read one after the other: each balances at every instant, so their sum does."""
+        """No two lanes are read at one instant: each balances at every instant, so their sum does."""
         found: dict[str, int] = {}
-        for lane in self._lanes:
-            _add(found, await self._link.command("HGETALL", keys.lane_key(lane, name)))
+        for row in await each_lane(self._lanes, lambda lane: self._link.quick("HGETALL", keys.lane_key(lane, name))):
+            _add(found, row)
         return found
 
     async def tags(self, most: int, cursor: str) -> tuple[list[str], str]:
@@ -106,6 +107,8 @@ class StoredBooks:
 def _add(sums: dict[str, int], row: Sequence[bytes]) -> None:
     """The counters of a lane to those of the lanes before."""
     for field, value in zip(row[::2], row[1::2], strict=True):
+        if field == keys.TAG_EPOCH:
+            continue
         name = field.decode()
         known = sums.get(name, 0)
         sums[name] = max(known, int(value)) if name == "last_hit_at" else known + int(value)

@@ -137,7 +137,8 @@ class Checker:
         for tag, key in [("", keys.lane_key(lane, b"count")), *names]:
             answer = await self._link.command("HGETALL", key)
             for field, value in zip(answer[::2], answer[1::2], strict=True):
-                counted[tag][field.decode()] += int(value)
+                if field != keys.TAG_EPOCH:
+                    counted[tag][field.decode()] += int(value)
 
 
 def _text(id_: bytes) -> str:

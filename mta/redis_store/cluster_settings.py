@@ -1,13 +1,15 @@
 """What all nodes must agree on, written once when the store is created."""
 
 import hashlib
+from typing import Final
 
 from mta.model.errors import SettingsError
 from mta.redis_store import keys
+from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
+from mta.timing.clock import wall_ms
 
-SCHEMA = 2  # 2: shares of queues
-LANES = 4
+SCHEMA: Final = 2  # 2: shares of queues
 
 
 class ClusterSettings:
@@ -18,9 +20,9 @@ class ClusterSettings:
         self.lanes = 0
         self.max_staleness = 0.0
 
-    async def open(self, max_staleness: float) -> None:
+    async def open(self, max_staleness: float, lanes: int) -> None:
         """Write what is not there yet, read the rest. Raises SettingsError where this node's file says otherwise."""
-        for field, value in (("schema", SCHEMA), ("lanes", LANES), ("max_staleness", f"{max_staleness:g}")):
+        for field, value in (("schema", SCHEMA), ("lanes", lanes), ("max_staleness", f"{max_staleness:g}")):
             await self._link.command("HSETNX", keys.META_SETTINGS, field, value)
         schema = int(await self._link.command("HGET", keys.META_SETTINGS, "schema"))
         if schema != SCHEMA:
@@ -29,13 +31,19 @@ class ClusterSettings:
             )
         self.lanes = int(await self._link.command("HGET", keys.META_SETTINGS, "lanes"))
         self.max_staleness = float(await self._link.command("HGET", keys.META_SETTINGS, "max_staleness"))
+        if self.lanes != lanes:
+            raise SettingsError(_other_lanes(lanes, self.lanes))
         if abs(self.max_staleness - max_staleness) > 1e-9:
             raise SettingsError(
                 f"rules.max_staleness is {max_staleness:g} s here and {self.max_staleness:g} s in the cluster: give "
                 f"that value, or stop all nodes and HSET {keys.META_SETTINGS.decode()} max_staleness {max_staleness:g}"
             )
-        for lane in range(self.lanes):
-            await self._link.command("HSETNX", keys.lane_key(lane, b"lane"), "schema", SCHEMA)
+        await each_lane(range(self.lanes), self._anchor)
+
+    async def _anchor(self, lane: int) -> None:
+        anchor = keys.lane_key(lane, b"lane")
+        await self._link.quick("HSETNX", anchor, "born", wall_ms())
+        await self._link.quick("HSETNX", anchor, "schema", SCHEMA)
 
     async def clock(self) -> float:
         """Unix seconds by the server's clock."""
@@ -49,3 +57,12 @@ class ClusterSettings:
         """SHA-256 digests of the secrets that may do everything."""
         answer = await self._link.command("HVALS", keys.META_TOKENS)
         return list(answer)
+
+
+def _other_lanes(here: int, stored: int) -> str:
+    """Lanes can be added while no node runs. One that is taken away would leave its mail and its counters behind."""
+    said = f"redis.lanes is {here} here and {stored} in the store: set redis.lanes = {stored} on this node, or "
+    if here > stored:
+        setting = keys.META_SETTINGS.decode()
+        return f"{said}stop all nodes, HSET {setting} lanes {here}, and start them with redis.lanes = {here}"
+    return f"{said}let all mail leave, stop all nodes and start them on an empty store: lanes cannot be taken away"

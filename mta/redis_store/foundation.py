@@ -2,7 +2,8 @@
 
 import secrets
 
-from mta.redis_store import keys
+from mta.model.events import Event
+from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 from mta.timing.clock import wall_ms
 
@@ -26,12 +27,14 @@ class Foundation:
         await self._link.command("HSETNX", keys.META_SETTINGS, _ID, secrets.token_hex(8))
         return await self.store_id()
 
-    async def note_emptied(self, event: bytes) -> None:
-        """It was found emptied: this stands in the store until it is acknowledged. The first node that says so appends
+    async def note_emptied(self, event: Event) -> None:
+        """Keep in the store, until it is acknowledged, that it was found emptied. The first node that says so appends
         `event`, so that a cluster logs it once."""
         at = wall_ms()
         if await self._link.command("HSETNX", keys.META_SETTINGS, _EMPTIED_AT, at):
-            await self._link.call(b"note", [keys.lane_key(0, b"lane"), keys.lane_key(0, b"events")], [event])
+            await self._link.call(
+                b"note", [keys.lane_key(0, b"lane"), keys.lane_key(0, b"events")], [codec.encode(event)]
+            )
 
     async def emptied_at(self) -> int:
         return int(await self._link.command("HGET", keys.META_SETTINGS, _EMPTIED_AT) or 0)

@@ -23,7 +23,8 @@ def lane_of_prefix(prefix: bytes) -> int:
     return int(prefix[4:-2])
 
 
-# fg:{n}:lane                  hash    the anchor: schema, last token, barrier (least generation that may decide)
+# fg:{n}:lane                  hash    the anchor: schema, last token, barrier (least generation that may decide),
+#                                      epoch of the stream (absent = 1), born (Unix ms)
 # fg:{n}:due:<place>:<domain>  zset    delivery id -> time of the next attempt (Unix ms)
 # fg:{n}:agenda:<place>        zset    domain -> earliest due time in its queue
 # fg:{n}:shares:<pool>         set     shares of the pool that have mail in their queues, without ""
@@ -43,7 +44,7 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:refs                  hash    message id -> deliveries that need the content (absent = 1, and not in parts)
 # fg:{n}:count                 hash    class -> deliveries; beside the classes accepted (their sum), rejected (at the
 #                                      door, never accepted), deferred_by_rule, uncertain
-# fg:{n}:tag:<tag>             hash    the same of deliveries with the tag
+# fg:{n}:tag:<tag>             hash    the same of deliveries with the tag; epoch (no other hash of the tag here had it)
 # fg:{n}:tag:<tag> NUL <tenant>  hash  the same of those of one tenant; they are in the tag's own hash as well
 # fg:{n}:rule:<id>             hash    class -> deliveries that the rule met
 # fg:{n}:ended:<hour>          hash    delivery id -> status, NUL, msgpack Final; `status.retention` beyond its hour.
@@ -107,6 +108,9 @@ def ended_key(prefix: bytes, hour: int) -> bytes:
 
 def tag_key(prefix: bytes, tag: bytes) -> bytes:
     return b"%btag:%b" % (prefix, tag)
+
+
+TAG_EPOCH = b"epoch"  # the field of a tag's hash that is no counter
 
 
 def rule_key(prefix: bytes, rule: bytes) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mta.redis_store import keys
+from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
 
 
@@ -15,11 +16,14 @@ class MeasuredLoad:
         self._lanes = lanes
 
     async def traffic(self) -> int:
-        total = 0
-        for lane in range(self._lanes):
-            counts = await self._link.command("HMGET", keys.lane_key(lane, b"count"), "accepted", "delivered")
-            total += sum(int(count or 0) for count in counts)
-        return total
+        found = await each_lane(range(self._lanes), self._counts)
+        return sum(int(count or 0) for counts in found for count in counts)
+
+    async def _counts(self, lane: int) -> list[bytes | None]:
+        counts: list[bytes | None] = await self._link.quick(
+            "HMGET", keys.lane_key(lane, b"count"), "accepted", "delivered"
+        )
+        return counts
 
     async def memory_share(self) -> float:
         return max(_share(memory) for memory in await self._link.info("memory"))

@@ -10,7 +10,7 @@ import msgspec
 from mta.model.entries import Entry
 from mta.model.events import Event
 from mta.model.rules import Change, ChangeOp, Head, Rule, Selectors
-from mta.ports.journal import JournalState, Page, RuleChange
+from mta.ports.journal import JournalState, Page, RuleChange, StreamEnd
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 from mta.timing.clock import wall_ms
@@ -47,6 +47,14 @@ class StoredOutbox:
     async def position(self, lane: int) -> str:
         found = await self._link.command("HGET", keys.JOURNAL_POSITION, lane)
         return found.decode() if found else "0-0"
+
+    async def end(self, lane: int, position: str) -> StreamEnd:
+        step_keys = [keys.lane_key(lane, b"lane"), keys.lane_key(lane, b"events")]
+        epoch, last, added, born = await self._link.call(b"stream_end", step_keys, [position])
+        return StreamEnd(int(epoch), last.decode(), int(added), born.decode())
+
+    async def raise_epoch(self, lane: int, epoch: int) -> int:
+        return int(await self._link.call(b"raise_epoch", [keys.lane_key(lane, b"lane")], [epoch]))
 
     async def has(self, lane: int, entry: str) -> bool:
         return bool(await self._link.command("XRANGE", keys.lane_key(lane, b"events"), entry, entry))

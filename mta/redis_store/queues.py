@@ -12,10 +12,12 @@ from mta.model.shares import place_of, split_place
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Ambiguous, ClaimRequest, Due, Settled, Settlement
 from mta.redis_store import codec, keys
 from mta.redis_store.content import IN_PIECES, StoredContent
+from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
 from mta.redis_store.session import StoreSession
 from mta.redis_store.steps.accept import AcceptStep
 from mta.redis_store.steps.settle import settle_call
+from mta.timing.backoff import Backoff
 from mta.timing.clock import wall_ms
 
 _ANSWERS = {ord("O"): Settled.OK, ord("S"): Settled.STALE, ord("R"): Settled.OLD_RULES, ord("C"): Settled.CANCEL}
@@ -148,14 +150,14 @@ class Queues:
             found.append(Due(QueueKey(pool, answer[at + 1].decode()), int(float(answer[at + 2])), share))
         return found
 
-    async def claim(self, lane: int, wants: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
+    async def claim(self, lane: int, requests: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
         await self._give_back_unseen(lane)
         prefix, session = self._prefixes[lane], self._session.id
         step_keys = self._claim_keys(lane, session)
         step_keys += [prefix + name for name in (b"content", b"parked", b"count")]
         self._claims[lane] += 1
         args: list[bytes | str | int] = [session, self._claims[lane], most_bytes, wall_ms()]
-        for queue, most, share in wants:
+        for queue, most, share in requests:
             step_keys += keys.queue_keys(prefix, queue, share)
             args += (place_of(queue.pool, share), queue.domain, most)
         try:
@@ -196,8 +198,12 @@ class Queues:
 
     async def farewell(self) -> None:
         """What this session still holds goes back, and nothing is remembered of it: it ends in good order."""
-        for lane in range(self.lanes):
-            await self._link.call(b"farewell", self._claim_keys(lane, self._session.id), [self._session.id, wall_ms()])
+        session = self._session.id
+
+        async def leave(lane: int) -> None:
+            await self._link.call(b"farewell", self._claim_keys(lane, session), [session, wall_ms()])
+
+        await each_lane(range(self.lanes), leave)
 
     def _claim_keys(self, lane: int, session: str) -> list[bytes]:
         prefix = self._prefixes[lane]
@@ -229,21 +235,22 @@ class Queues:
 
     async def _past_dot_settled(self, rule: str, ids: Sequence[str]) -> None:
         at = wall_ms()
-        for attempt in range(100):
+        backoff = Backoff(0.1, 5.0)
+        for _ in range(100):
             try:
                 await self._link.call(b"past_settled", [keys.RULES_HEAD, keys.past_key(rule)], [at, *ids])
                 return
             except StoreAway:
-                await asyncio.sleep(min(5.0, 0.1 * 2**attempt))
+                await asyncio.sleep(backoff.failed())
 
     # Other processes' claims
 
     async def holders(self) -> set[str]:
         """The sessions that hold claims, known ones and others."""
-        found: set[bytes] = set()
-        for prefix in self._prefixes:
-            found.update(await self._link.command("SMEMBERS", prefix + b"holders"))
-        return {name.decode() for name in found}
+        found = await each_lane(
+            range(self.lanes), lambda lane: self._link.quick("SMEMBERS", self._prefixes[lane] + b"holders")
+        )
+        return {name.decode() for names in found for name in names}
 
     async def reclaim(self, lane: int, session: str, most: int) -> int:
         """Take back what a dead session holds in the lane; 0 = it holds nothing more there."""

@@ -1,16 +1,15 @@
-"""The rule table, its audit, and the sessions that confirm it."""
+"""The rule table in `{rules}`, its changes, and the effects of these."""
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from mta.model.errors import BadValue, OldReaders, SessionLost, StoreError, UnreadableRule
-from mta.model.ids import MessageId
+from mta.model.errors import BadValue, OldReaders, StoreError, UnreadableRule
 from mta.model.rules import (
     FIRST_FORMAT,
     Build,
@@ -22,16 +21,16 @@ from mta.model.rules import (
     PastDot,
     Rule,
     Selectors,
-    SessionState,
     format_of,
 )
 from mta.ports.certainty import made_certain
 from mta.ports.rule_store import Edit, Exists, Put, Removed, RemovedRule, Step, Trail
-from mta.ports.sessions import Confirmed
 from mta.redis_store import codec, keys, rule_records
+from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
-from mta.redis_store.rule_records import identity_of, leads_from, read_change, read_rule, session_state, this_build
+from mta.redis_store.rule_records import identity_of, leads_from, read_change, read_rule
 from mta.redis_store.session import StoreSession
+from mta.redis_store.session_store import StoredSessions
 from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
@@ -42,121 +41,17 @@ _MOST_CHANGES: Final = 1000  # more than these, and the whole table costs less
 _TOO_FAST: Final = "others keep changing this rule: try again"
 
 
-class StoredRules:
+class StoredRules(StoredSessions):
     """Fulfils ports.rule_store.RuleStore for one session."""
 
     def __init__(
         self, link: Link, session: StoreSession, lanes: int, max_staleness: float, max_rules: int, retention: float
     ) -> None:
         """`retention` in seconds: how long the account of a removed rule can be read."""
-        self._link = link
-        self._session = session
+        super().__init__(link, session, max_staleness)
         self._lanes = lanes
-        self._max_staleness = max_staleness
         self._max_rules = max_rules
         self._retention_ms = int(retention * 1000)
-        self._heard = b""  # the last cancellation that this session was told of, b"" = it has not confirmed yet
-
-    @property
-    def session(self) -> str:
-        return self._session.id
-
-    def renew(self) -> str:
-        """Go on under a new session, after the old one was given up for dead."""
-        self._heard = b""
-        return self._session.renew()
-
-    async def max_staleness(self) -> float:
-        return self._max_staleness
-
-    def on_published(self, hint: Callable[[], None]) -> None:
-        self._link.hear(keys.HEAD_CHANNEL, lambda _: hint())
-        self._link.on_reconnect(hint)
-
-    # Confirming
-
-    async def confirm(
-        self, seq: int, head: Head, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
-    ) -> Confirmed:
-        session, heard = self._session, self._heard
-        canceled: list[MessageId] = []
-        while True:
-            step_keys, step_args = self._confirm_step(seq, head, heard, past_dot, metrics)
-            answer = await self._link.call_kept(b"rules_confirm", step_keys, step_args)
-            if answer[0] == b"LOST":
-                raise SessionLost(session.id)
-            if answer[0] not in (b"OK", b"MORE"):
-                break
-            heard = answer[1]
-            canceled += map(MessageId, answer[2])
-            if answer[0] == b"OK":
-                self._heard = heard
-                return Confirmed(True, head, canceled=tuple(canceled))
-        told = Head(int(answer[1]), answer[2].decode())
-        if answer[0] == b"RELOAD":
-            return Confirmed(False, told, reload=True)
-        first = head.generation + 1
-        try:
-            changes = tuple(read_change(first + at, fields) for at, fields in enumerate(answer[3]))
-        except UnreadableRule:  # it may be gone from the table by now
-            return Confirmed(False, told, reload=True)
-        return Confirmed(False, told, changes)
-
-    def _confirm_step(
-        self, seq: int, head: Head, heard: bytes, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
-    ) -> tuple[list[bytes], list[bytes | str | int]]:
-        session = self._session
-        step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_CHANGES, keys.RULES_CANCELS, keys.RULES_BUILDS]
-        step_keys += sorted({keys.past_key(entry.rule) for entry in past_dot})
-        args: list[bytes | str | int] = [
-            session.id,
-            seq,
-            head.generation,
-            head.change,
-            self._about(),
-            msgspec.json.encode(metrics),
-            heard,
-            this_build(),
-        ]
-        for entry in past_dot:
-            args += (entry.rule, entry.id, codec.encode(msgspec.structs.replace(entry, session=session.id)))
-        return step_keys, args
-
-    async def cannot_read(self, seq: int, reason: str, metrics: Mapping[str, float]) -> None:
-        session = self._session.id
-        step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_BUILDS]
-        args: list[bytes | str | int] = [session, seq, self._about(), msgspec.json.encode(metrics), this_build(reason)]
-        if await self._link.call(b"rules_cannot_read", step_keys, args) == b"LOST":
-            raise SessionLost(session)
-
-    def _about(self) -> bytes:
-        """JSON: Lua packs strings as text, and text must be UTF-8."""
-        return msgspec.json.encode((self._session.node, self._session.pid, self._session.roles))
-
-    async def leave(self) -> None:
-        await self.forget(self._session.id)
-
-    async def sessions(self) -> dict[str, SessionState]:
-        answer = await self._link.command("HGETALL", keys.RULES_SESSIONS)
-        return {
-            name.decode(): session_state(name.decode(), raw)
-            for name, raw in zip(answer[::2], answer[1::2], strict=True)
-        }
-
-    async def builds(self) -> dict[str, Build]:
-        answer = await self._link.command("HGETALL", keys.RULES_BUILDS)
-        return {
-            name.decode(): rule_records.build_decoder.decode(raw)
-            for name, raw in zip(answer[::2], answer[1::2], strict=True)
-        }
-
-    async def mark_dead(self, session: str, seq: int | None) -> bool:
-        args = [session, "" if seq is None else seq]
-        return bool(await self._link.call(b"session_dead", [keys.RULES_HEAD, keys.RULES_SESSIONS], args))
-
-    async def forget(self, session: str) -> None:
-        await self._link.command("HDEL", keys.RULES_SESSIONS, session)
-        await self._link.command("HDEL", keys.RULES_BUILDS, session)
 
     # The table
 
@@ -365,8 +260,10 @@ class StoredRules:
         return [msgspec.structs.replace(entry, settled_at=int(settled or 0)) for entry, settled in entries]
 
     async def raise_barrier(self, generation: int) -> None:
-        anchors = [keys.lane_key(lane, b"lane") for lane in range(self._lanes)]
-        await asyncio.gather(*(self._link.call(b"barrier", [anchor], [generation]) for anchor in anchors))
+        async def raise_in(lane: int) -> None:
+            await self._link.call(b"barrier", [keys.lane_key(lane, b"lane")], [generation])
+
+        await each_lane(range(self._lanes), raise_in)
 
 
 class _Seen(NamedTuple):

@@ -14,12 +14,13 @@ from mta.ports.rule_store import RuleStore
 from mta.ports.sessions import Confirmed
 from mta.rules.failover import Loss, loss_of
 from mta.timing.alarm import Alarm
+from mta.timing.backoff import Backoff
 from mta.timing.clock import boottime, wall_ms
 
 log = logging.getLogger(__name__)
 
 PERMIT_SHARE: Final = 0.9  # of S: a permit lasts so long, counted from before it was asked for
-_RETRY: Final = (0.02, 0.5)  # seconds after a confirm that failed: at first, at most
+_FIRST_RETRY, _LAST_RETRY = 0.04, 0.5  # seconds after a confirm that failed
 _PASSED: Final = 1000  # heads that are remembered: further back a failover does not reach
 _AGAIN: Final = 500  # rules put again in one step
 _NAMED: Final = 20  # ids in one line of the log
@@ -128,20 +129,20 @@ class Guard:
                 )
 
     async def _run(self) -> None:
-        failures = 0
+        backoff = Backoff(_FIRST_RETRY, _LAST_RETRY)
         while not self._stopping:
             try:
                 await self.beat()
-                failures = 0
+                backoff.succeeded()
                 pause = self._staleness / 5
             except SessionLost:
                 continue
             except UnreadableRule:
                 pause = self._staleness / 5
             except StoreError as error:
-                failures += 1
-                pause = min(_RETRY[0] * 2 ** min(failures, 10), _RETRY[1])
-                if failures == 1:
+                first = not backoff.pause
+                pause = backoff.failed()
+                if first:
                     log.log(
                         severity(error),
                         "rules not confirmed, delivery goes on for %.1f s: %s",
@@ -151,7 +152,7 @@ class Guard:
             except Exception:
                 # A bug in a hook: without its list nothing is confirmed, the permit runs out, delivery stops.
                 log.exception("rules cannot be confirmed")
-                pause = _RETRY[1]
+                pause = _LAST_RETRY
             if not self._stopping:
                 # A hint during the confirm may be about a change that it did not see: then this returns at once.
                 await self._alarm.sleep(pause)

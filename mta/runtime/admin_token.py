@@ -27,7 +27,7 @@ def admin_token(folder: Path) -> str:
 
 
 def _write(path: Path, token: str) -> None:
-    """Whole or not at all, also when the machine stops."""
+    """Write the file whole or not at all, also when the machine stops."""
     unfinished = path.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,4 +1,4 @@
-"""A process of the node: its pipe tells it what to do, and to drain by closing."""
+"""A child process of the node: the supervisor tells it its settings over a pipe, and closes the pipe to drain it."""
 
 import asyncio
 import contextlib
@@ -26,18 +26,18 @@ _GC_THRESHOLDS: Final = (10_000, 20, 20)  # allocations until the youngest objec
 
 
 class Boot(msgspec.Struct, frozen=True):
-    """What the supervisor tells a child, as one line of JSON on its standard input."""
+    """The first line of a child's standard input, as JSON: its settings, and the descriptors that it inherits."""
 
     settings: Settings
     redis_url: str
     sockets: tuple[int, ...] = ()  # listening sockets, inherited
     load_slot: LoadSlot | None = None  # among the workers that share those sockets
-    heartbeat: int = -1  # descriptor of the memory that its event loop beats in; -1 = nobody looks
-    clock_offset: float | None = None  # of the node's time of day; None = by the host's clock
+    heartbeat: int = -1  # descriptor of the memory that holds its heartbeat; -1 = the supervisor does not watch it
+    clock_offset: float | None = None  # of the node's time of day (`timing.clock`); None = the host's clock
 
 
 class Child:
-    """Life signs between a child and its supervisor."""
+    """The child's side of its talk with the supervisor."""
 
     def __init__(self, boot: Boot) -> None:
         self.boot = boot
@@ -50,11 +50,11 @@ class Child:
         return [socket.socket(fileno=fd) for fd in self.boot.sockets]
 
     def ready(self) -> None:
-        """Said once, when everything this process listens on answers."""
+        """Tell the supervisor, once, that everything this process listens on answers."""
         os.write(1, b"ready\n")
 
     async def unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
-        """Returns when `waiting` has, or when the process is told to stop."""
+        """Return when `waiting` has returned, or when the process is told to stop."""
         waits = [asyncio.ensure_future(waiting), asyncio.ensure_future(self.stopping.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -62,8 +62,8 @@ class Child:
         await asyncio.gather(*waits, return_exceptions=True)
 
     def essential(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
-        """Without this task the process is not what it should be: when it ends by itself, the process drains and ends
-        with status 1, and the supervisor starts another."""
+        """When this task ends by itself, the process drains and exits with status 1, and the supervisor starts another
+        one."""
         task.add_done_callback(self._ended)
         return task
 
@@ -86,7 +86,8 @@ def run(main: Callable[[Child], Awaitable[None]]) -> None:
         level=os.environ.get("FLOODGATE_LOG", "INFO"),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    # Signals that reach the whole group are for the supervisor, which closes our pipe when it is our turn to drain.
+    # A signal to the whole process group is for the supervisor, which closes the pipe of this child when its turn has
+    # come to drain.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     line = b""
@@ -102,8 +103,8 @@ def run(main: Callable[[Child], Awaitable[None]]) -> None:
 
 
 def _spare_the_collector() -> None:
-    """Reference counts free the objects of a message. The collector is for rare cycles (tracebacks, closed
-    connections): it need not look at the imported modules again, nor after every 700 allocations."""
+    """Reference counts free the objects of a message. The collector frees rare cycles (tracebacks, closed connections),
+    so it need not look at the imported modules again, nor run after every 700 allocations."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
@@ -128,13 +129,13 @@ async def _main(main: Callable[[Child], Awaitable[None]], boot: Boot) -> None:
 
 
 def _follow_clock(loop: asyncio.AbstractEventLoop) -> None:
-    """The supervisor says it when the host's clock jumps; here its small steps are followed."""
+    """Follow the small steps of the host's clock. The supervisor logs its jumps, for the whole node."""
     process_clock.follow()
     loop.call_later(CLOCK_LOOK, _follow_clock, loop)
 
 
 class _Pipe(asyncio.Protocol):
-    """The supervisor's end closes when it wants us to drain, or when it is dead."""
+    """The supervisor closes its end to drain this process; the kernel closes it when the supervisor dies."""
 
     def __init__(self, closed: asyncio.Event) -> None:
         self._closed = closed
@@ -149,6 +150,6 @@ class _Pipe(asyncio.Protocol):
 def boot_line(
     settings: Settings, redis_url: str, sockets: tuple[int, ...], load_slot: LoadSlot | None, heartbeat: int
 ) -> bytes:
-    """Its time of day is that of the process which starts it."""
+    """The line for a child, which counts its time of day as this process does."""
     boot: Any = Boot(settings, redis_url, sockets, load_slot, heartbeat, process_clock.offset)
     return msgspec.json.encode(boot) + b"\n"

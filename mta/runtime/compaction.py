@@ -2,10 +2,9 @@
 
 import logging
 import time
-from typing import Final
+from typing import Final, Protocol
 
 from mta.policy.reserve import may_compact
-from mta.redis_store.link import Link
 from mta.runtime.room import Room
 
 log = logging.getLogger(__name__)
@@ -13,11 +12,19 @@ log = logging.getLogger(__name__)
 _APART: Final = 10.0  # seconds from one to the next
 
 
-class Compaction:
-    """What was delivered or canceled leaves its history in the file until then."""
+class File(Protocol):
+    """The append-only file of the embedded server; each call raises StoreError."""
 
-    def __init__(self, link: Link, room: Room) -> None:
-        self._link = link
+    async def sizes(self) -> tuple[int, int] | None: ...
+
+    async def rewrite(self) -> None: ...
+
+
+class Compaction:
+    """Until then the file keeps the history of mail that was delivered or canceled."""
+
+    def __init__(self, file: File, room: Room) -> None:
+        self._file = file
         self._room = room
         self._last = float("-inf")
 
@@ -26,12 +33,11 @@ class Compaction:
         space = self._room.data_folder()
         if space is None or not space.is_getting_short or time.monotonic() - self._last < _APART:
             return
-        (found,) = await self._link.info("persistence")
-        (memory,) = await self._link.info("memory")
-        if found.get("aof_rewrite_in_progress") != "0":
+        sizes = await self._file.sizes()
+        if sizes is None:
             return
-        file, data = int(found.get("aof_current_size", 0)), int(memory.get("used_memory_dataset", 0))
+        file, data = sizes
         if may_compact(space.free, space.total, file, data):
             self._last = time.monotonic()
-            await self._link.command("BGREWRITEAOF")
+            await self._file.rewrite()
             log.info("space is getting short: the embedded server writes its file of %d MiB anew", file >> 20)

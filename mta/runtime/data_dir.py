@@ -31,14 +31,14 @@ class DataDir:
                 f"node.data_dir: {error.filename or self.path}: {error.strerror}; give a folder that can be written"
             ) from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets it go with the process
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it with the process
         except BlockingIOError:
             os.close(self._lock)
             raise SettingsError(
                 f"node.data_dir: another node runs in {self.path}; stop it, or give another folder"
             ) from None
         self.identity = self._identity()
-        self.forget_api_url()  # of a node that was killed
+        self.forget_api_url()  # a node that was killed left it
 
     def _identity(self) -> str:
         """The random name of the folder, by which the store recognises a node that starts again."""
@@ -50,7 +50,7 @@ class DataDir:
         return known
 
     def tell_api_url(self, url: str) -> None:
-        """Client commands on this machine find the API by this file. Raises SettingsError."""
+        """Write the file by which client commands on this machine find the API. Raises SettingsError."""
         path, unfinished = self.path / _API_URL, self.path / f"{_API_URL}.new"
         try:
             unfinished.write_text(url + "\n")
@@ -60,7 +60,7 @@ class DataDir:
             raise SettingsError(f"node.data_dir: {path}: {error.strerror}; let the node's user write it") from None
 
     def forget_api_url(self) -> None:
-        """No API answers any more."""
+        """Remove that file: no API answers any more."""
         with contextlib.suppress(OSError):
             (self.path / _API_URL).unlink(missing_ok=True)
 
@@ -89,12 +89,12 @@ def is_held(path: str) -> bool:
 
 
 def no_file_for_others() -> None:
-    """Nothing that this process and its children make can be written by other users, whatever umask they came with."""
+    """Keep other users from writing the files of this process and its children, whatever umask it came with."""
     os.umask(os.umask(0o077) | 0o022)
 
 
 def check_log(path: str) -> None:
-    """Raises SettingsError: the delivery log cannot be written at `path`. Its folder is made where it is absent."""
+    """Try to open the delivery log at `path`, and make its folder where it is absent. Raises SettingsError."""
     log = Path(path)
     try:
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The limit of open files: raised to what the system allows, and said where that is low for the settings."""
+"""The limit of open files: a node raises it as far as the system allows, and logs a limit too low for its settings."""
 
 import logging
 import resource
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def raise_descriptor_limit() -> int:
-    """The limit of this process and of those that it will start."""
+    """Raise the limit of this process and of those that it will start; the limit as it is then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -27,7 +27,7 @@ def raise_descriptor_limit() -> int:
 
 
 def warn_of_few_descriptors(settings: Settings, limit: int) -> None:
-    """One line where a process of the node could use more descriptors than it may have."""
+    """Log one line if a process of the node could need more descriptors than `limit`."""
     roles = settings.node.roles
     worker = _BESIDES
     worker += settings.smtp.max_connections if "smtp" in roles else 0

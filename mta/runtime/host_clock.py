@@ -1,9 +1,10 @@
-"""The host's clock as the supervisor watches it: what the node does not follow is said."""
+"""The supervisor's watch over the host's clock: it logs the jumps that the node does not follow."""
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from mta.runtime.child import CLOCK_LOOK
 from mta.timing.clock import SMALL, SteadyClock, boottime, process_clock
@@ -13,25 +14,18 @@ log = logging.getLogger(__name__)
 _NOT_FOLLOWED: Final = "mail keeps the time that the node counts itself; if the new time is right, restart the node"
 
 
-class TimeOfDay(Protocol):
-    """As mta.redis_store.cluster_settings."""
-
-    async def clock(self) -> float:
-        """Unix seconds by the store's clock. Raises StoreError."""
-        ...
-
-
-async def take_time_of(store: TimeOfDay, clock: SteadyClock = process_clock) -> None:
-    """Count from the store's time of day, so that all nodes agree when mail is due. Raises StoreError."""
+async def take_time_of(store: Callable[[], Awaitable[float]], clock: SteadyClock = process_clock) -> None:
+    """Count from the store's time of day, so that all nodes agree when mail is due. `store` gives Unix seconds by the
+    store's clock. Raises StoreError."""
     before = boottime()
-    now = await store.clock()
+    now = await store()
     ahead = clock.anchor(now - (before + boottime()) / 2)
     if abs(ahead) > SMALL:
         log.warning("the clock of this host is %s that of the store; mail goes by the store's", _by(ahead))
 
 
 async def watch_host_clock(clock: SteadyClock = process_clock) -> None:
-    """One line for each jump, until cancelled."""
+    """Log one line for each jump, until cancelled."""
     while True:
         step = clock.follow()
         if step and abs(clock.host_is_ahead) <= SMALL:

@@ -11,25 +11,17 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec.structs import replace
 
 from mta.model.errors import SettingsError, StoreError
-from mta.redis_store.node_names import NodeEntry
+from mta.ports.node_names import NodeEntry, NodeNames
 
 log = logging.getLogger(__name__)
 
 BEAT_EVERY: Final = 1.0  # seconds
 _LOOK_EVERY: Final = 0.25  # seconds, at a name that another node used
-
-
-class NodeNames(Protocol):
-    """As mta.redis_store.node_names."""
-
-    async def read(self, name: str) -> tuple[bytes, NodeEntry | None]: ...
-
-    async def write(self, name: str, seen: bytes, entry: NodeEntry | None) -> bytes | None: ...
 
 
 class NodeName:
@@ -55,7 +47,8 @@ class NodeName:
         self._other_since = 0.0
 
     async def take(self, stop: asyncio.Event) -> None:
-        """Raises SettingsError: another node that lives uses the name, or `stop` was set; StoreError."""
+        """Wait until the name is free, and take it. Raises StoreError; SettingsError: another living node uses it, or
+        `stop` was set."""
         told = False
         while not stop.is_set():
             raw, entry = await self._names.read(self._name)
@@ -76,23 +69,23 @@ class NodeName:
         raise SettingsError("stopped before the node had its name")
 
     async def hold(self) -> str:
-        """Move the number until another living node is found to use the name; the sentence that says so."""
+        """Move the number until another living node is found to use the name; answers the sentence that says so."""
         while True:
             await asyncio.sleep(BEAT_EVERY)
             try:
                 if not await self._write(self._seen) and (lost := await self._find_out()):
                     return lost
             except StoreError as error:
-                self._other = b""  # only time that was watched counts
+                self._other = b""  # only the time for which it was watched counts
                 log.debug("node.name: the store cannot be asked: %s", error)
 
     async def leave(self) -> None:
-        """The next node of this name need not wait."""
+        """Free the name, so that the next node of this name need not wait."""
         try:
             if self._seen:
                 await self._names.write(self._name, self._seen, None)
         except StoreError as error:
-            log.debug("node.name: kept in the store: %s", error)
+            log.debug("node.name: the entry stays in the store: %s", error)
 
     async def _write(self, seen: bytes) -> bool:
         self._mine = replace(self._mine, beat=self._mine.beat + 1)
@@ -102,7 +95,7 @@ class NodeName:
         return written is not None
 
     async def _find_out(self) -> str:
-        """The entry is not as this node wrote it; why that ends this node, "" = it does not."""
+        """Find out why the entry is not as this node wrote it. Answers why this node must end, "" = it need not."""
         raw, entry = await self._names.read(self._name)
         if not raw or (entry is not None and entry.run == self._mine.run):
             self._seen = raw  # the store lost it, or an answer was lost
@@ -122,7 +115,7 @@ class NodeName:
 
 
 def already_used(name: str, entry: NodeEntry | None) -> str:
-    """Why a node of this name does not start."""
+    """The sentence that says why a node of this name does not start."""
     return f"node.name: {_described(name, entry)} is running; give this node a name of its own"
 
 

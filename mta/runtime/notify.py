@@ -1,4 +1,4 @@
-"""Telling systemd how the node is doing (sd_notify(3)); without systemd, nothing."""
+"""Notifications to systemd about the state of the node (sd_notify(3)); without systemd, nothing."""
 
 import os
 import socket

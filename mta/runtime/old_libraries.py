@@ -1,15 +1,13 @@
-"""Libraries of atomic steps that old builds left in the store: removed when no session has named them for an hour."""
+"""Libraries of atomic steps that old builds left in the store: one that no session has named for an hour is removed."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, Protocol
 
 from mta.model.errors import StoreError
 from mta.model.rules import Build, SessionState
-from mta.redis_store import library
+from mta.timing.alarm import Alarm
 
 log = logging.getLogger(__name__)
 
@@ -18,14 +16,16 @@ _LOOK_EVERY: Final = 300.0  # seconds
 
 
 class Libraries(Protocol):
-    """Of the store's servers."""
+    """Those of this program's builds that the store's servers have; `current` is that of this build."""
 
-    async def libraries(self) -> set[str]: ...
-    async def remove_library(self, name: str) -> None: ...
+    @property
+    def current(self) -> str: ...
+    async def names(self) -> set[str]: ...
+    async def remove(self, name: str) -> None: ...
 
 
 class Sessions(Protocol):
-    """Who runs what."""
+    """The sessions of the cluster, and the build that each runs."""
 
     async def builds(self) -> dict[str, Build]: ...
     async def sessions(self) -> dict[str, SessionState]: ...
@@ -33,42 +33,42 @@ class Sessions(Protocol):
 
 
 class OldLibraries:
-    """Judges by its own monotonic clock, so an hour begins anew with each process. A library that is removed although a
-    process without a session calls it is loaded again by that call."""
+    """It counts the hour on its own monotonic clock, from its start at the earliest. A process without a session may
+    still call a library that was removed: that call loads it again."""
 
     def __init__(self, libraries: Libraries, sessions: Sessions, clock: Callable[[], float] = time.monotonic) -> None:
         self._libraries = libraries
         self._sessions = sessions
         self._clock = clock
-        self._unused: dict[str, float] = {}  # since when it was seen so
-        self._stopping = asyncio.Event()
+        self._unused: dict[str, float] = {}  # library -> since when no session has named it
+        self._stopping = False
+        self._alarm = Alarm()
 
     async def run(self) -> None:
         """Until `stop`."""
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 await self.look()
             except StoreError as error:
                 log.info("looking for old libraries waits for the store: %s", error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY):
-                    await self._stopping.wait()
+            await self._alarm.sleep(_LOOK_EVERY)
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
+        self._alarm.ring()
 
     async def look(self) -> None:
-        """Raises StoreError: the next look goes on."""
+        """Remove the libraries whose hour is over. Raises StoreError: the next look goes on."""
         builds = await self._sessions.builds()  # before the sessions: a build is written together with its session
         sessions = await self._sessions.sessions()
         for session in builds.keys() - sessions.keys():
             await self._sessions.forget(session)
-        used = {library.NAME} | {builds.get(session, Build()).library for session in sessions}
+        used = {self._libraries.current} | {builds.get(session, Build()).library for session in sessions}
         now = self._clock()
-        found = {name for name in await self._libraries.libraries() if library.is_ours(name)}
+        found = await self._libraries.names()
         self._unused = {name: self._unused.get(name, now) for name in found - used}
         for name, since in list(self._unused.items()):
             if now - since >= UNUSED:
-                await self._libraries.remove_library(name)
+                await self._libraries.remove(name)
                 del self._unused[name]
                 log.info("library %s of the store was removed: no process has named it for an hour", name)

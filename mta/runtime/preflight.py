@@ -1,4 +1,4 @@
-"""What a node would meet if it started now: every address, folder, sending IP and the store is tried once.
+"""A trial of the settings: each address, folder and sending IP and the store are tried once, as by a node that starts.
 
 Nothing stays behind: sockets are closed again, files and folders are removed again, and the store is only read.
 """
@@ -15,12 +15,13 @@ from msgspec.structs import replace
 from mta.model.errors import SettingsError, StoreDenied, StoreError, StoreForeign, StoreUnsafe
 from mta.model.settings import Settings
 from mta.net.local_addresses import holds
-from mta.redis_store.node_names import StoredNodeNames
+from mta.ports.node_names import NodeNames
 from mta.runtime.data_dir import IDENTITY, identity_of, is_held
 from mta.runtime.embedded import binary
 from mta.runtime.node_name import BEAT_EVERY, already_used
 from mta.runtime.sockets import listen
-from mta.runtime.wiring import address_of, check_store, trouble_of
+from mta.runtime.wiring.opening import address_of, trouble_of
+from mta.runtime.wiring.preflight import try_store
 
 _STORE_WAIT: Final = 3.0  # seconds for the store's answers
 _NAME_WATCH: Final = 2 * BEAT_EVERY
@@ -109,7 +110,7 @@ async def _of_store(settings: Settings, running: bool) -> list[str]:
         return [] if running else _of_embedded()
     where = address_of(redis.url)
     try:
-        link = await check_store(replace(redis, timeout=min(redis.timeout, _STORE_WAIT)))
+        store = await try_store(replace(redis, timeout=min(redis.timeout, _STORE_WAIT)))
     except SettingsError as error:
         return [str(error)]
     except StoreUnsafe as error:
@@ -119,14 +120,14 @@ async def _of_store(settings: Settings, running: bool) -> list[str]:
     except StoreError as error:
         return [f"redis.url: the store at {where} does not answer: {error}; start it, or correct the URL"]
     try:
-        return [] if running else await _of_name(settings, StoredNodeNames(link))
+        return [] if running else await _of_name(settings, store.names)
     except StoreError as error:
         return [f"redis.url: the store at {where}: {error}"]
     finally:
-        await link.close()
+        await store.close()
 
 
-async def _of_name(settings: Settings, names: StoredNodeNames) -> list[str]:
+async def _of_name(settings: Settings, names: NodeNames) -> list[str]:
     """A name that moves between two looks is that of a living node."""
     name = settings.node.name
     before, entry = await names.read(name)

@@ -1,4 +1,4 @@
-"""The processes of a node: each is started, started again when it dies or stands still, replaced, and drained."""
+"""The child processes of a node: the supervisor starts each, starts it again when it dies or hangs, and drains it."""
 
 import asyncio
 import contextlib
@@ -13,13 +13,14 @@ from typing import Final, NamedTuple
 
 from mta.ingress.worker_loads import LoadSlot
 from mta.runtime.heartbeat import LOOK_EVERY, Heartbeat, StallWatch, new_memory
+from mta.timing.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
 _REPLACE_TIMEOUT: Final = 120.0  # seconds
-_BACKOFF_MAX: Final = 10.0  # seconds between restarts of a process that keeps dying
-_LONG_LIFE: Final = 30.0  # seconds after which a death is the first of its kind
-_KILLED: Final = 5.0  # seconds until the end of a process that was killed is known
+_FIRST_PAUSE, _LAST_PAUSE = 0.1, 10.0  # seconds before a process that died is started again
+_LONG_LIFE: Final = 30.0  # seconds that a process lived after which its death counts as a first one
+_KILLED: Final = 5.0  # seconds to wait for the end of a process that was killed
 
 
 class Role(NamedTuple):
@@ -32,13 +33,14 @@ class Role(NamedTuple):
 
 
 class Process:
-    """One child: restarted with backoff when it dies, replaced when settings change, drained when its pipe closes."""
+    """One child: started again with back-off when it dies, replaced when settings change, drained by closing its
+    pipe."""
 
     def __init__(
         self, name: str, role: Role, boot: Callable[[int], bytes], reaped: Callable[[int], None], lease: float
     ) -> None:
-        """`boot` makes the line that the child is told, given the descriptor of its heartbeat. `lease`: seconds that
-        its event loop may stand still."""
+        """`boot` makes the first line for the child, given the descriptor of its heartbeat. `reaped` is called with the
+        pid of each child that has ended. `lease`: seconds that its event loop may stand still."""
         self._name = name
         self._role = role
         self._boot = boot
@@ -60,25 +62,26 @@ class Process:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=self._name)
 
     async def _live(self) -> None:
-        backoff = 0.1
+        backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
         while not self._stopping:
             started = time.monotonic()
             process = await self._spawn()
             if self._stopping and process.stdin is not None:
-                process.stdin.close()  # told to drain while it was being started
+                process.stdin.close()  # `drain` was called while it was being started
             end = await self._end_of(process)
             self._reaped(process.pid)
             if self._stopping or self._replacing:
                 self._replacing = False
                 continue
             if time.monotonic() - started > _LONG_LIFE:
-                backoff = 0.1
-            log.error("%s (pid %d) %s; started again in %.1f s", self._name, process.pid, end, backoff)
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, _BACKOFF_MAX)
+                backoff.succeeded()
+            pause = backoff.failed()
+            log.error("%s (pid %d) %s; started again in %.1f s", self._name, process.pid, end, pause)
+            await asyncio.sleep(pause)
 
     async def _end_of(self, process: asyncio.subprocess.Process) -> str:
-        """Wait until the process has ended, and kill it if its loop stands still; how it ended, for the log."""
+        """Wait until the process has ended, and kill it if its event loop stands still. Answers how it ended, for the
+        log."""
         hearing = asyncio.create_task(self._hear_ready(process))
         stalled = asyncio.create_task(self._until_it_stalls())
         ended = asyncio.create_task(process.wait())
@@ -98,7 +101,7 @@ class Process:
             self.ready.set()
 
     async def _until_it_stalls(self) -> float:
-        """The seconds that it has stood still by then."""
+        """Return once its event loop has stood still for longer than the lease; the seconds for which it has."""
         watch = StallWatch(self._lease, self._heartbeat.read(), time.monotonic())
         while True:
             await asyncio.sleep(LOOK_EVERY)
@@ -108,7 +111,7 @@ class Process:
     async def _spawn(self) -> asyncio.subprocess.Process:
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-P",  # a module in the current folder is not ours
+            "-P",  # imports nothing from the current folder
             "-m",
             self._role.module,
             stdin=subprocess.PIPE,
@@ -116,13 +119,13 @@ class Process:
             pass_fds=(self._memory, *self._role.sockets, *{slot.memory for slot in self._role.load_slots}),
         )
         assert process.stdin is not None
-        with contextlib.suppress(ConnectionError):  # one that died at once is reaped like any other
+        with contextlib.suppress(ConnectionError):  # it died at once; it is reaped like any other
             process.stdin.write(self._boot(self._memory))
         return process
 
     def drain(self) -> None:
-        """Close its pipe: it finishes what it holds and ends. That has the priority of this process, where the system
-        lets us give it: on a busy machine one that is niced would take a minute for its last tenth of a second."""
+        """Close its pipe, so that it finishes its work and ends. It gets the priority of the supervisor back, where the
+        system allows that: on a busy machine a niced process takes a minute for its last tenth of a second."""
         self._stopping = True
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
@@ -131,7 +134,7 @@ class Process:
                 os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0))
 
     async def replace(self) -> None:
-        """Drain it and start it anew, with the settings of now."""
+        """Drain it, and start another one with the current settings."""
         self._replacing = True
         self.ready.clear()
         if self._process is not None and self._process.stdin is not None:
@@ -148,7 +151,7 @@ class Process:
             self._process.send_signal(signal.SIGHUP)
 
     async def gone(self, seconds: float) -> None:
-        """Wait until it has drained; past `seconds` it is killed, and waited for no longer than a kill takes."""
+        """Wait until it has drained. After `seconds` kill it, and wait `_KILLED` seconds more."""
         if self._task is None:
             return
         await asyncio.wait((self._task,), timeout=seconds)
@@ -157,10 +160,10 @@ class Process:
             self._kill()
             await asyncio.wait((self._task,), timeout=_KILLED)
         if not self._task.done():
-            log.error("%s (pid %s) was killed and is not known to have ended", self._name, self.pid)
+            log.error("%s (pid %s) was killed and has not ended yet", self._name, self.pid)
             self._task.cancel()
         elif (error := self._task.exception()) is not None:
-            log.error("%s was not looked after any more", self._name, exc_info=error)
+            log.error("the supervision of %s failed", self._name, exc_info=error)
 
     def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -25,7 +25,7 @@ class Space(NamedTuple):
 
     @property
     def lets_a_server_start(self) -> bool:
-        """It appends to its file at once, and ends where it cannot."""
+        """A server appends to its file as it starts, and ends where it cannot."""
         return self.free >= reserve.reserve_of(self.total) // 2
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Space(NamedTuple):
 
 
 class Room:
-    """Looks for itself; calls are cheap and never block for long."""
+    """Free space, looked up by each process for itself; calls are cheap and never block for long."""
 
     def __init__(self, settings: Settings) -> None:
         found = {settings.node.data_dir: None, str(Path(settings.journal.log_path).parent): None}
@@ -63,12 +63,12 @@ class Room:
         return self._short is None and all(reserve.fits(self._taken, free, total) for _, free, total in self._spaces)
 
     def data_folder(self) -> Space | None:
-        """That of the embedded server, as it was seen last; None: unknown."""
+        """The data folder's space at the last look; None: unknown."""
         return self._spaces[0] if self._spaces else None
 
 
 def _space(folder: str) -> Space | None:
-    """Of the folder, or of the first one above it that exists; None where nobody can tell."""
+    """The space of the folder, or of the first folder above it that exists; None: the system does not tell."""
     path = Path(folder)
     while True:
         try:

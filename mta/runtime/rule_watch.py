@@ -1,4 +1,4 @@
-"""The supervisor's watch over what the processes of its node say about rules: it says once that one cannot be read."""
+"""The supervisor's watch over its processes' sessions: it logs once that one of them cannot read a rule."""
 
 import logging
 from collections.abc import Callable, Collection
@@ -10,14 +10,14 @@ log = logging.getLogger(__name__)
 
 
 class Sessions(Protocol):
-    """What the processes of the cluster tell of themselves."""
+    """The sessions of all processes of the cluster, and the build that each runs."""
 
     async def sessions(self) -> dict[str, SessionState]: ...
     async def builds(self) -> dict[str, Build]: ...
 
 
 class RuleWatch:
-    """One line in the log for each rule, and one when all can be read again."""
+    """One line in the log for each unreadable rule, and one when all rules can be read again."""
 
     def __init__(self, sessions: Sessions, node: str, pids: Callable[[], Collection[int]]) -> None:
         """`pids` are those of the processes that the supervisor runs now."""
@@ -27,7 +27,7 @@ class RuleWatch:
         self._told = ""
 
     async def look(self) -> None:
-        """Raises StoreError."""
+        """Log what has changed. Raises StoreError."""
         builds = await self._sessions.builds()
         if not self._told and not any(build.unreadable for build in builds.values()):
             return

@@ -10,7 +10,7 @@ _BACKLOG: Final = 1024  # connections that wait to be accepted
 
 
 def listen(address: Address, key: str) -> socket.socket:
-    """Raises SettingsError naming `key`, the setting that gives the address."""
+    """A bound, listening socket. Raises SettingsError, which names `key`, the setting that gives the address."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

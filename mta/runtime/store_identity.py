@@ -1,17 +1,26 @@
-"""The supervisor's memory of which store its node works on: one that was emptied is noticed and made ready again."""
+"""The identity of the node's store: the supervisor notices when the store was emptied, and prepares it again."""
 
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from mta.model.events import Event, EventType
-from mta.redis_store import codec
-from mta.redis_store.foundation import Foundation
 from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
 _LOST = "the store was found emptied: mail that waited in it is gone, and so are its rules, pauses and counters"
+
+
+class Foundation(Protocol):
+    """The id of a store, which is written when it is created; each call raises StoreError."""
+
+    async def store_id(self) -> str: ...
+
+    async def found(self) -> str: ...
+
+    async def note_emptied(self, event: Event) -> None: ...
 
 
 class StoreIdentity:
@@ -30,15 +39,15 @@ class StoreIdentity:
         self._node = node
         self._prepare = prepare
         self._known = ""
-        self._untold = False  # it is emptied, and the store does not say so yet
+        self._untold = False  # the store was emptied, and that is not noted in it yet
 
     async def begin(self) -> None:
-        """Once the store is prepared. Raises StoreError: it may be called again."""
+        """Learn the id of the store, which `prepare` has prepared. Raises StoreError: it may be called again."""
         known = self._file.read_text().strip() if self._file.exists() else ""
         await self._take(self._untold or (bool(known) and not await self._foundation.store_id()))
 
     async def look(self) -> None:
-        """Whether it is the same store still. Raises StoreError: the next look goes on."""
+        """Prepare the store again if it is no longer the same. Raises StoreError: the next look goes on."""
         if self._untold or await self._foundation.store_id() != self._known:
             await self._prepare()
             await self._take(True)
@@ -50,7 +59,7 @@ class StoreIdentity:
         self._known = await self._foundation.found()
         if emptied:
             event = Event(EventType.GAP, wall_ms(), node=self._node, reason=_LOST)
-            await self._foundation.note_emptied(codec.encode(event))
+            await self._foundation.note_emptied(event)
             self._untold = False
         self._keep()
 

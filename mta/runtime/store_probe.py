@@ -1,20 +1,20 @@
-"""Whether the store can be worked with: every process asks for itself, one question at a time, with a bounded wait."""
+"""The health of the store: every process asks for itself, one question at a time, and waits for a bounded time."""
 
 import asyncio
 import enum
 from typing import NamedTuple
 
 from mta.model.errors import StoreAway, StoreError, StoreRefuses, StoreUnsafe, reason_of
-from mta.redis_store.link import Link
+from mta.ports.store_health import StoreHealth
 
 
 class State(enum.Enum):
-    """What keeps a store from being worked with."""
+    """The kinds of trouble with a store."""
 
     AWAY = "away"  # it cannot be reached, or does not answer
     READ_ONLY = "read only"  # it answers, and takes no writes
     UNSAFE = "unsafe"  # its settings can lose accepted mail
-    UNUSABLE = "unusable"  # it answers what nobody expects
+    UNUSABLE = "unusable"  # it gives unexpected answers
 
 
 class Trouble(NamedTuple):
@@ -26,15 +26,15 @@ class Trouble(NamedTuple):
 
 
 class StoreProbe:
-    """Asks the server of one link for its settings and its role."""
+    """Asks the server for its settings and its role."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, store: StoreHealth) -> None:
+        self._store = store
         self._asking: asyncio.Task[Trouble | None] | None = None
 
     async def ask(self, patience: float) -> Trouble | None:
-        """None: all is well. Where no answer has come after `patience` seconds, the store is away. The question is not
-        given up: the next call waits for the same answer, so that a server which stands still has one to answer."""
+        """None: all is well. A store that has not answered after `patience` seconds is away. The question stays open
+        and the next call waits for its answer, so that a server which hangs has only one question to answer."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask(), name="store probe")
         done, _ = await asyncio.wait((self._asking,), timeout=patience)
@@ -44,13 +44,13 @@ class StoreProbe:
 
     async def _ask(self) -> Trouble | None:
         try:
-            await self._link.check()
+            await self._store.check()
         except StoreError as error:
             return _trouble(error)
         return None
 
     async def close(self) -> None:
-        """Before its link is closed."""
+        """Before the connection to the store is closed."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)

@@ -1,5 +1,4 @@
-"""The supervisor's watch over what all processes of the node need, the store and room on the disk: it says once that it
-is away or full, and once that it is as it should be again."""
+"""The supervisor's watch over the store and the disk: it logs each trouble once, and once that the trouble is over."""
 
 import asyncio
 import logging
@@ -7,17 +6,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from mta.model.errors import StoreError
-from mta.redis_store.link import Link
+from mta.ports.store_health import StoreHealth
 from mta.runtime.room import Room, Space
 from mta.runtime.store_identity import StoreIdentity
 from mta.runtime.store_probe import State, StoreProbe, Trouble
-from mta.runtime.wiring import address_of
+from mta.runtime.wiring.opening import address_of
 
 log = logging.getLogger(__name__)
 
 _EVERY: Final = 1.0  # seconds
-_AGAIN: Final = 0.25  # seconds between questions while it is not sure that the store is away
-_SURE: Final = 1.0  # seconds for which it has to be away before anybody is told: one reset connection is no outage
+_AGAIN: Final = 0.25  # seconds between questions until the store has been away for `_SURE`
+_SURE: Final = 1.0  # seconds that the store must be away before it is logged: one reset connection is no outage
 _PATIENCE: Final = 1.0  # seconds that an answer may take
 
 _WORDS: Final = {
@@ -32,14 +31,19 @@ class StoreWatch:
     """Looks once a second; one line in the log for each change."""
 
     def __init__(
-        self, link: Link, url: str, room: Room, identity: StoreIdentity, looks: Sequence[Callable[[], Awaitable[None]]]
+        self,
+        store: StoreHealth,
+        url: str,
+        room: Room,
+        identity: StoreIdentity,
+        looks: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
         """`url` names the store in the log, without its password; `looks` are taken each time that the store is well,
         and may raise StoreError."""
         self._room = room
         self._short: Space | None = None
-        self._link = link
-        self._probe = StoreProbe(link)
+        self._store = store
+        self._probe = StoreProbe(store)
         self._name = address_of(url)
         self._identity = identity
         self._looks = looks
@@ -47,7 +51,7 @@ class StoreWatch:
         self._began = 0.0  # of the trouble, by the loop's clock
 
     async def run(self) -> None:
-        """Until cancelled, and before the link is closed."""
+        """Until cancelled, and before the connection to the store is closed."""
         try:
             await self._watch()
         finally:
@@ -58,7 +62,7 @@ class StoreWatch:
             self._tell_room(self._room.look())
             trouble = await self._look()
             self._tell(trouble)
-            if failover := self._link.take_failover():
+            if failover := self._store.take_failover():
                 log.error("%s", failover)
             if trouble is None:
                 try:
@@ -66,11 +70,11 @@ class StoreWatch:
                     for look in self._looks:
                         await look()
                 except StoreError as error:
-                    log.debug("the store was not looked into: %s", error)
+                    log.debug("the looks into the store wait for it: %s", error)
             await asyncio.sleep(_EVERY)
 
     async def _look(self) -> Trouble | None:
-        """What is sure: an outage that just began may be over at the next question."""
+        """The trouble, once it is sure: an outage that just began may be over at the next question."""
         now = asyncio.get_running_loop().time
         began = now()
         while (trouble := await self._probe.ask(_PATIENCE)) is not None:
@@ -99,5 +103,5 @@ class StoreWatch:
 
 
 def _differ(one: Trouble, other: Trouble) -> bool:
-    """A store that is away is so for changing reasons, which nobody wants to read one after the other."""
+    """Whether the second is worth a line: a store that is away gives one reason after the other."""
     return one.state is not other.state or (one.state is not State.AWAY and one.reason != other.reason)

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from mta.model.mail import QueueShare
 from mta.scheduling.lane_view import LaneView
 from mta.timing.alarm import Alarm
+from mta.timing.backoff import Backoff
+
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0  # seconds, after trouble with the store
 
 
 class ClaimLane:
@@ -12,13 +15,13 @@ class ClaimLane:
 
     __slots__ = (
         "alarm",
+        "backoff",
         "blocked",
         "look",
         "looked",
         "looked_blocked",
         "looked_deep",
         "number",
-        "pause",
         "view",
         "woken",
     )
@@ -31,7 +34,7 @@ class ClaimLane:
         self.woken = False  # by a hint: more of the same may follow at once
         self.looked = self.looked_deep = self.looked_blocked = 0.0
         self.blocked: dict[QueueShare, float] = {}  # queue -> since when it is due and has no room
-        self.pause = 0.0  # seconds, after trouble with the store
+        self.backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
 
 
 class ClaimLanes:

@@ -32,7 +32,6 @@ _BLOCKED, _BLOCKED_EVERY = 10.0, 2.0  # a queue without room for so long is look
 _BLOCKED_BYTES = 256 * 1024
 _POISON = 5
 _FEW = 4  # deliveries of a share that are claimed at a time beyond the room that other shares use up
-_FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 
 _STOPPING = returned_outcome(ReturnReason.STOPPING)
 _NO_CONNECTION = returned_outcome(ReturnReason.NO_CONNECTION)
@@ -107,11 +106,11 @@ class Dispatcher:
         while not self._draining:
             try:
                 pause = await self._round(lane)
-                lane.pause = 0.0
+                lane.backoff.succeeded()
             except StoreError as error:
-                if not lane.pause:
+                if not lane.backoff.pause:
                     _log.log(severity(error), "lane %d waits for the store: %s", lane.number, error)
-                pause = lane.pause = min(_LAST_PAUSE, lane.pause * 2 or _FIRST_PAUSE)
+                pause = lane.backoff.failed()
                 lane.look = True
             if pause > 0 and not self._draining:
                 if not await lane.alarm.sleep(pause):

@@ -1,15 +1,16 @@
 """The reaper: sessions that stand still longer than the lease are given up, and what they held goes back."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
 
+from mta.model import process_metrics as told
 from mta.model.errors import StoreError, severity
 from mta.ports.delivery import LimitStore
 from mta.ports.queueing import Reclaims
 from mta.ports.sessions import SessionStore
+from mta.timing.alarm import Alarm
 
 _BATCH = 100
 _LOOK_EVERY = 3.0  # seconds, at most
@@ -38,18 +39,21 @@ class Reaper:
         self._seen: dict[str, tuple[int, float]] = {}  # session -> its sequence number, and since when we see it
         self._strays: dict[str, float] = {}  # sessions that hold something and are not registered -> since when
         self._next_strays = 0.0
-        self._hint = asyncio.Event()
+        self._alarm = Alarm()
         self.reaped = self.reclaimed = 0
 
     def look_now(self) -> None:
         """A session was given up for dead."""
-        self._hint.set()
+        self._alarm.ring()
+
+    def metrics(self) -> dict[str, float]:
+        """Named as in `model.process_metrics`."""
+        return {told.REAPED.key: self.reaped, told.RECLAIMED.key: self.reclaimed}
 
     async def run(self) -> None:
         """Look again and again, until cancelled between two looks."""
         pause = min(_LOOK_EVERY, self._lease / 8)
         while True:
-            self._hint.clear()
             try:
                 looking = asyncio.ensure_future(self.look())
                 looking.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may hear of it
@@ -57,9 +61,7 @@ class Reaper:
             except StoreError as error:
                 self.blind()
                 _log.log(severity(error), "looking for dead sessions waits for the store: %s", error)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._hint.wait()
+            await self._alarm.sleep(pause)
 
     def blind(self) -> None:
         """The store was away, and nobody could confirm: only time that was watched counts."""
@@ -100,14 +102,19 @@ class Reaper:
                 del self._strays[name]
 
     async def _take_back(self, session: str) -> None:
-        count = 0
-        for lane in range(self._claims.lanes):
-            while taken := await self._claims.reclaim(lane, session, _BATCH):
-                count += taken
-                self.reclaimed += taken
+        lanes = range(self._claims.lanes)
+        count = sum(await asyncio.gather(*(self._take_back_from(lane, session) for lane in lanes)))
         await self._limits.forget(session)
         await self._store.forget(session)
         self._seen.pop(session, None)
         self.reaped += 1
         level = logging.WARNING if count else logging.DEBUG  # all who reap see the same death; one has the deliveries
         _log.log(level, "session %s is dead: %d claimed deliveries are back in their queues", session, count)
+
+    async def _take_back_from(self, lane: int, session: str) -> int:
+        """How many claims of the session returned to the queues of the lane."""
+        count = 0
+        while taken := await self._claims.reclaim(lane, session, _BATCH):
+            count += taken
+            self.reclaimed += taken
+        return count

@@ -62,13 +62,16 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
 def park(claimed: Claimed, now: int, terms: Terms, reason: str) -> Settlement:
     """Put aside, visible and releasable, what keeps failing inside."""
     record, uncertain = claimed.record, _uncertain(claimed, False)
+    changed: Record | None = None
+    if record.recipient:  # a record that cannot be read stays as it is
+        changed = msgspec.structs.replace(record, uncertain=uncertain, seq=record.seq + 1)
     event = delivery_event(
         EventType.PARKED, now, terms.node, claimed.id, claimed.queue, record, NO_ATTEMPT, record.attempts,
         reason=reason, uncertain=uncertain,
     )  # fmt: skip
     return Settlement(
         claimed.id, claimed.token, claimed.queue, Move.PARK, record.counted_tags, _encode(event), b"",
-        uncertain=uncertain, left_rule=record.deferred_by, share=claimed.share,
+        record=changed, uncertain=uncertain, left_rule=record.deferred_by, share=claimed.share,
     )  # fmt: skip
 
 
@@ -94,7 +97,7 @@ def escaped(claimed: Claimed, now: int, terms: Terms, mta: str, mx: str, remote_
     outcome = msgspec.structs.replace(NO_ATTEMPT, mta=mta, mx=mx, remote_ip=remote_ip, reason=_ESCAPE)
     event = delivery_event(
         EventType.ESCAPED, now, terms.node, claimed.id, claimed.queue, record, outcome, record.attempts + 1,
-        uncertain=_uncertain(claimed, False),
+        uncertain=_uncertain(claimed, False), changes=0,
     )  # fmt: skip
     return _encode(event)
 
@@ -181,7 +184,7 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
         _encode(event),
         b"",
         due_at=now if record.attempts else min(now, record.scheduled_at or record.accepted_at),
-        record=msgspec.structs.replace(record, held_at=now, deferred_by="", uncertain=uncertain),
+        record=msgspec.structs.replace(record, held_at=now, deferred_by="", uncertain=uncertain, seq=record.seq + 1),
         generation=forced.generation,
         rule=forced.rule,
         past_dot_of=outcome.past_dot_of,
@@ -211,8 +214,9 @@ def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, attempts:
         record.sender, record.tags, pool, record.tenant, outcome.mta, outcome.mx, forced, of_rule
     )
     final = Final(
-        record.recipient, now, record.recipients, relayed, own, unroutable, attempts, common, record.properties, doubt
-    )
+        record.recipient, now, record.recipients, relayed, own, unroutable, attempts, common, record.properties, doubt,
+        record.seq + 1,
+    )  # fmt: skip
     return _encode(final), shared
 
 
@@ -235,6 +239,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
         uncertain=uncertain,
         deferred_by=rule or record.deferred_by,
         unintelligible=record.unintelligible + outcome.unintelligible,
+        seq=record.seq + 1,
     )
     return Settlement(
         claimed.id,
@@ -268,7 +273,7 @@ def _return(claimed: Claimed, outcome: Outcome, now: int) -> Settlement:
         b"",
         b"",
         due_at=now,
-        record=msgspec.structs.replace(record, uncertain=True) if doubt else None,
+        record=msgspec.structs.replace(record, uncertain=True, seq=record.seq + 1) if doubt else None,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
         share=claimed.share,

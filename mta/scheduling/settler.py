@@ -19,12 +19,13 @@ from mta.ports.queueing import Claims, Move, Settled, Settlement
 from mta.ports.rules import Rules
 from mta.scheduling import settlement
 from mta.scheduling.returns import Returns
+from mta.timing.backoff import Backoff
 from mta.timing.clock import wall_ms
 
 _BATCH = 100
 _FULL = 64  # that many do not wait for company
 _WAIT = 0.003
-_FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0  # seconds, after trouble with the store
 _BACK = "returned"
 _TEMPORARY, _RETURNED, _QUEUE, _OK = Verdict.TEMPORARY, Verdict.RETURNED, Move.QUEUE, Settled.OK
 
@@ -42,7 +43,7 @@ class _Item(msgspec.Struct, gc=False):
 class _SettleLane:
     """The settlements of one lane that are not written yet."""
 
-    __slots__ = ("flushing", "notes", "number", "pause", "timer", "waiting")
+    __slots__ = ("backoff", "flushing", "notes", "number", "timer", "waiting")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -50,10 +51,7 @@ class _SettleLane:
         self.notes: list[bytes] = []
         self.timer: asyncio.TimerHandle | None = None
         self.flushing: asyncio.Task[None] | None = None
-        self.pause = 0.0
-
-    def failed(self) -> None:
-        self.pause = min(_LAST_PAUSE, self.pause * 2 or _FIRST_PAUSE)
+        self.backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
 
 
 class Settler:
@@ -159,8 +157,8 @@ class Settler:
     async def _write(self, lane: _SettleLane) -> None:
         try:
             while lane.waiting or lane.notes:
-                if lane.pause:
-                    await asyncio.sleep(lane.pause)
+                if lane.backoff.pause:
+                    await asyncio.sleep(lane.backoff.pause)
                 if lane.notes:
                     await self._write_notes(lane)
                 if lane.waiting:
@@ -200,14 +198,14 @@ class Settler:
                 for item in batch:
                     await self._write_batch(lane, [_again(item)])
             return
-        lane.pause = 0.0
+        lane.backoff.succeeded()
         self._answered(lane, batch, answers)
 
     def _tell(self, lane: _SettleLane, error: StoreError) -> None:
         self.retried_calls += 1
-        if not lane.pause:
+        if not lane.backoff.pause:
             _log.log(severity(error), "settling in lane %d waits for the store: %s", lane.number, error)
-        lane.failed()
+        lane.backoff.failed()
 
     def _answered(self, lane: _SettleLane, batch: list[_Item], answers: list[Settled]) -> None:
         returned = False
@@ -231,7 +229,7 @@ class Settler:
             else:
                 self.redecided += 1
                 lane.waiting.append(self._decide_again(item))
-                lane.pause = _FIRST_PAUSE  # our table may still be the old one
+                lane.backoff.restart()  # our table may still be the old one
         if returned:
             self._wake(lane.number)
 

@@ -20,7 +20,6 @@ from mta.smtp.verbs import NOT_OFFERED, VERBS
 _SHORT_LINE: Final = COMMAND_LINE - 2  # octets without CRLF that any command may have
 _PERMANENT: Final = ord("5")  # begins the replies that count as errors
 
-# An enum's members cost a look-up through its class at each use, and these are used for every command.
 _COMMAND, _DATA, _REPLY, _CLOSED = State.COMMAND, State.DATA, State.REPLY, State.CLOSED
 
 

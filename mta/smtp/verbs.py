@@ -12,7 +12,6 @@ from mta.smtp.command_lines import is_of_http
 from mta.smtp.envelope import printable, read_recipient, read_sender
 from mta.smtp.server_session import ServerSession, State
 
-# An enum's members cost a look-up through its class at each use.
 _DATA: Final = State.DATA
 
 # Verbs of SMTP that are answered 502 instead of 500.

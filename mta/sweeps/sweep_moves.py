@@ -14,7 +14,7 @@ from mta.policy.rule_effect import effect_of, still_holds, swept
 from mta.policy.rule_table import RuleTable
 from mta.ports.sweeps import PlannedMove, SweepMove, WaitingDelivery
 
-_INTERCEPTED = EventType.INTERCEPTED  # to look a member up at its class takes ten times as long
+_INTERCEPTED = EventType.INTERCEPTED
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -71,7 +71,7 @@ class Decider:
         )
         final = Final(
             record.recipient, now, record.recipients, False, None, False, record.attempts, common, record.properties,
-            doubt,
+            doubt, record.seq + 1,
         )  # fmt: skip
         return PlannedMove(
             waiting.id, waiting.queue, by.rule, record.counted_tags,
@@ -84,14 +84,18 @@ class Decider:
     def _hold(self, waiting: WaitingDelivery, by: "_Decision", now: int) -> PlannedMove:
         record = waiting.record
         event = self._event(waiting, EventType.HOLD, now, by.effect)
-        held: Record = msgspec.structs.replace(record, held_at=record.held_at or now, deferred_by="")
+        held: Record = msgspec.structs.replace(
+            record, held_at=record.held_at or now, deferred_by="", seq=record.seq + 1
+        )
         return self._moved(waiting, by.rule, event, held)
 
     def _release(self, waiting: WaitingDelivery, now: int) -> PlannedMove:
         """The time that it was held does not count towards its age."""
         record = waiting.record
         spent = max(0, now - record.held_at) if record.held_at else 0
-        free: Record = msgspec.structs.replace(record, held_at=0, expires_at=record.expires_at + spent)
+        free: Record = msgspec.structs.replace(
+            record, held_at=0, expires_at=record.expires_at + spent, seq=record.seq + 1
+        )
         event = self._event(waiting, EventType.RELEASE, now, NO_ATTEMPT, waiting.due_at)
         return self._moved(waiting, "", event, free)
 

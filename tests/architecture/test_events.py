@@ -25,7 +25,7 @@ TOLD = {
     "type": EventType.INTERCEPTED, "time": 5, "id": ID, "node": "n1", "tags": ("a",), "pool": "p",
     "sender": "from@x.test", "recipient": "to@y.test", "domain": "y.test", "code": 554, "enhanced": "5.7.1",
     "text": "no", "origin": Origin.FORCED, "reason": "why", "forced": FORCED, "size": 3, "queued_at": 4,
-    "next_attempt": 6, "client": "192.0.2.7", "properties": {"k": "v"}, "tenant": "t",
+    "next_attempt": 6, "client": "192.0.2.7", "properties": {"k": "v"}, "tenant": "t", "seq": 7,
 }  # fmt: skip
 OF_AN_ATTEMPT = {
     "mta": "192.0.2.1", "attempt": 2, "mx": "mx.test", "remote_ip": "192.0.2.9", "tls": "TLSv1.3", "duration_ms": 12,
@@ -35,8 +35,9 @@ OF_AN_ATTEMPT = {
 
 def test_each_field_that_a_delivery_has_arrives_in_its_place() -> None:
     record = Record(
-        "from@x.test", "to@y.test", ("a",), 3, 4, 9, attempts=1, client="192.0.2.7", properties={"k": "v"}, tenant="t"
-    )
+        "from@x.test", "to@y.test", ("a",), 3, 4, 9, attempts=1, client="192.0.2.7", properties={"k": "v"}, tenant="t",
+        seq=6,
+    )  # fmt: skip
     queue = QueueKey("p", "y.test")
     event = delivery_event(
         EventType.INTERCEPTED, 5, "n1", ID, queue, record, OUTCOME, 2, next_attempt=6, uncertain=True
@@ -44,6 +45,7 @@ def test_each_field_that_a_delivery_has_arrives_in_its_place() -> None:
     assert msgspec.structs.asdict(event) == {"category": "", **TOLD, **OF_AN_ATTEMPT}
     said = delivery_event(EventType.PARKED, 5, "n1", ID, queue, record, OUTCOME, 2, enhanced="4.4.7", reason="other")
     assert (said.enhanced, said.reason, said.uncertain) == ("4.4.7", "other", False)
+    assert delivery_event(EventType.ESCAPED, 5, "n1", ID, queue, record, OUTCOME, 2, changes=0).seq == 6
 
 
 @pytest.mark.parametrize("decided", [True, False])
@@ -54,7 +56,7 @@ def test_each_field_that_a_recipient_has_arrives_in_its_place(decided: bool) -> 
         {"k": "v"}, "t",
     )  # fmt: skip
     outcome = msgspec.structs.replace(OUTCOME, mta="", mx="", remote_ip="", tls="") if decided else None
-    event = recipient_event(EventType.INTERCEPTED, 5, "n1", ID, message, recipient, outcome, 4, 6)
+    event = recipient_event(EventType.INTERCEPTED, 5, "n1", ID, message, recipient, outcome, 4, 6, 7)
     undecided = {"code": 0, "enhanced": "", "text": "", "origin": None, "reason": "", "forced": None}
     none_of = msgspec.structs.asdict(Event(EventType.GAP, 0))
     assert msgspec.structs.asdict(event) == none_of | TOLD | ({} if decided else undecided)

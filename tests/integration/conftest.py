@@ -30,7 +30,7 @@ async def open_store(server: Valkey) -> AsyncIterator[Callable[..., Store]]:
             stack.push_async_callback(link.close)
             await link.open()
             cluster = ClusterSettings(link)
-            await cluster.open(5.0)
+            await cluster.open(5.0, 4)
             return Store(link, node, cluster, **options)
 
         yield one

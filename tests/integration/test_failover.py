@@ -49,7 +49,7 @@ class Place:
         self._stack.push_async_callback(link.close)
         await link.open()
         cluster = ClusterSettings(link)
-        await cluster.open(1.0)
+        await cluster.open(1.0, 4)
         return Store(link, node, cluster)
 
     async def start(self) -> None:

@@ -34,7 +34,7 @@ async def test_a_master_that_lost_its_replicas_confirms_nothing(replicated):
     try:
         await link.open()
         cluster = ClusterSettings(link)
-        await cluster.open(5.0)
+        await cluster.open(5.0, 4)
         store = Store(link, "n1", cluster)
         put, _ = await store.rules.put(Rule("r", Selectors(tag="a"), 554), "c1")
         assert (await store.rules.confirm(1, put.head, (), {})).ok

@@ -28,10 +28,11 @@ from mta.policy.rule_table import RuleTable
 from mta.policy.shaping import Shaping
 from mta.ports.queueing import ClaimRequest
 from mta.runtime.embedded import EmbeddedServer
-from mta.runtime.wiring import Store, open_store
+from mta.runtime.wiring.opening import open_store
 from mta.scheduling.settlement import Terms, decide
 from mta.sweeps.sweep_moves import Decider
 from mta.timing.clock import wall_ms
+from tests.support.stores import Store
 
 LANE = 0
 _WEEK = 7 * 86_400_000
@@ -167,7 +168,8 @@ async def measure(given: argparse.Namespace) -> dict[str, dict[str, float]]:
         try:
             assert server.pid is not None
             settings = Settings(node=NodeSettings(name="n1", data_dir=folder))
-            store = await open_store(settings, server.url, "measure", ("delivery",), asyncio.Event())
+            opened = await open_store(settings, server.url, "measure", ("delivery",), asyncio.Event())
+            store = Store(opened.link, "measure", opened.cluster)
             for setting in given.set:
                 await store.link.command("CONFIG", "SET", *setting.split("=", 1))
             meter = Meter(server.pid)

@@ -228,7 +228,7 @@ CONFIRMATION = (
     ),
     Mutation(
         "what a failover may forget is no confirmation",
-        "mta/redis_store/rule_store.py",
+        "mta/redis_store/session_store.py",
         'self._link.call_kept(b"rules_confirm"',
         'self._link.call(b"rules_confirm"',
         "tests/integration/test_replicas.py::test_a_master_that_lost_its_replicas_confirms_nothing",
@@ -365,8 +365,8 @@ BARRIER = (
     Mutation(
         "the barrier: every lane's is raised",
         "mta/redis_store/rule_store.py",
-        "for lane in range(self._lanes)]",
-        "for lane in range(1, self._lanes)]",
+        "await each_lane(range(self._lanes), raise_in)",
+        "await each_lane(range(1, self._lanes), raise_in)",
         _T_QUEUES + "decisions_below_the_barrier_do_nothing[plain]",
     ),
     Mutation(

@@ -51,7 +51,6 @@ class Cluster:
 
     def _start(self) -> None:
         self.valkey.start()
-        self.valkey.ask("HSET", "fg:{meta}:settings", "lanes", str(self._plan.lanes))
         self.destination.start()
         if self.relay is not None:
             self.relay.start()
@@ -67,6 +66,7 @@ class Cluster:
                     delivery__retries=["1h"],
                     delivery__lease=f"{LEASE:g}s",
                     redis__timeout="2s",
+                    redis__lanes=self._plan.lanes,
                     rules__max_staleness=f"{STALENESS:g}s",
                     domains=f"{{ {limits} }}",
                     **{f"pools__{pool}__ips": [f"127.0.0.{n}"] for n, pool in enumerate(POOLS, 2)},

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from mta.journal.journal import Journal
-from mta.model.entries import Entry, framed
+from mta.model.entries import Entry, framed, order_of
 from mta.model.errors import StoreAway
 from mta.model.events import Event, EventType
 from mta.model.settings import JournalSettings
-from mta.ports.journal import JournalState, Page, RuleChange
+from mta.ports.journal import JournalState, Page, RuleChange, StreamEnd
 from mta.spool_files.spool import FileSpool
 
 GOOD = msgspec.msgpack.encode(Event(EventType.DELIVERY, 5))
@@ -38,6 +38,10 @@ class Outbox:
         self.waits: list[float] = []
         self.wanted = asyncio.Event()
         self.told: list[JournalState] = []
+        self.epochs: dict[int, int] = {}
+        self.born = "1"
+        self.trimmed: dict[int, int] = {}  # entries of each lane that were there and are no more
+        self.ends: dict[int, str] = {}  # the newest entry of a lane, where it was trimmed
 
     async def lease(self, lane: int, journal: str, seconds: float) -> bool:
         return self.owner.setdefault(lane, journal) == journal
@@ -47,6 +51,18 @@ class Outbox:
 
     async def position(self, lane: int) -> str:
         return self.positions.get(lane, "0-0")
+
+    async def end(self, lane: int, position: str) -> StreamEnd:
+        if self.away:
+            raise StoreAway("away")
+        stream = self.streams[lane]
+        last = max([*(one.id for one in stream), self.ends.get(lane, "0-0")], key=order_of)
+        before = sum(order_of(one.id) <= order_of(position) for one in stream)
+        return StreamEnd(self.epochs.get(lane, 1), last, self.trimmed.get(lane, 0) + before, self.born)
+
+    async def raise_epoch(self, lane: int, epoch: int) -> int:
+        self.epochs[lane] = epoch + 1
+        return epoch + 1
 
     async def has(self, lane: int, entry_id: str) -> bool:
         return any(one.id == entry_id for one in self.streams[lane])
@@ -73,7 +89,11 @@ class Outbox:
         if self.owner.get(lane) != journal:
             return False
         self.positions[lane] = position
-        self.streams[lane] = [one for one in self.streams[lane] if one.id > position]
+        left = [one for one in self.streams[lane] if one.id > position]
+        self.trimmed[lane] = self.trimmed.get(lane, 0) + len(self.streams[lane]) - len(left)
+        if left != self.streams[lane]:
+            self.ends[lane] = self.streams[lane][-1].id
+        self.streams[lane] = left
         return True
 
     async def drop(self, lane: int, journal: str, keep: int) -> int:

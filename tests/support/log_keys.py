@@ -32,5 +32,6 @@ KEYS = [
     "duration_ms",
     "client",
     "properties",
+    "seq",
     "uncertain",
 ]

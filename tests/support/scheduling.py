@@ -72,11 +72,11 @@ class FakeClaims:
         ]
         return sorted(found, key=lambda due: due.at)[:most]
 
-    async def claim(self, lane, wants, most_bytes):
-        self.claims.append(list(wants))
+    async def claim(self, lane, requests, most_bytes):
+        self.claims.append(list(requests))
         await asyncio.sleep(0)
         taken = []
-        for queue, most, share in wants:
+        for queue, most, share in requests:
             of = QueueShare(queue, share)
             items = self.due[lane][of]
             ready = [item for item in items if item[0] <= NOW][:most]

@@ -43,10 +43,22 @@ local function count_tags(sums, P, tags, field, by, also, also_by)
   end
 end
 
+-- A counter of a tag. Where it begins, the hash may begin, too: then it gets an epoch, which no earlier hash of this
+-- tag had here (the microsecond: a script has no random numbers).
+local function count_tag(key, field, by)
+  if redis.call('HINCRBY', key, field, by) == by then
+    local t = redis.call('TIME')
+    redis.call('HSETNX', key, 'epoch', t[1] .. string.format('%06d', t[2]))
+  end
+end
+
 local function add_up(sums)
   for key, fields in pairs(sums) do
+    local of_tag = string.find(key, '^fg:{%d+}:tag:')
     for field, by in pairs(fields) do
-      if by ~= 0 then
+      if by ~= 0 and of_tag then
+        count_tag(key, field, by)
+      elseif by ~= 0 then
         redis.call('HINCRBY', key, field, by)
       end
     end

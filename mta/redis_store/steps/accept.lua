@@ -161,7 +161,7 @@ local function accept(keys, argv)
   end
   for i = 1, #tags, 2 do
     local key = P .. 'tag:' .. tags[i]
-    redis.call('HINCRBY', key, 'accepted', tags[i + 1])
+    count_tag(key, 'accepted', tags[i + 1])
     redis.call('HINCRBY', key, 'queued', tags[i + 1])
   end
   if decided[1] then

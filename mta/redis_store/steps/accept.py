@@ -198,7 +198,7 @@ class AcceptStep:
     def _add_event(self, message: NewMessage, delivery: DeliveryId, recipient: Recipient) -> None:
         at, due = message.accepted_at, message.due_at
         event = recipient_event(
-            _RECEPTION, at, self._node, delivery, message, recipient, None, 0, due if due > at else 0
+            _RECEPTION, at, self._node, delivery, message, recipient, None, 0, due if due > at else 0, 1
         )
         self._events.append(codec.encode(event))
 

@@ -32,3 +32,39 @@ local function journaled(keys, argv)
 end
 
 redis.register_function { function_name = STEP .. 'journaled', callback = journaled, flags = { 'allow-oom' } }
+
+-- stream_end: what a lane's stream says of itself. KEYS: lane, events. ARGV: position.
+-- Answers [epoch, id of the newest entry, how many entries up to `position` were ever added, birth of the lane];
+-- entries that were trimmed count.
+local function stream_end(keys, argv)
+  local epoch = tonumber(redis.call('HGET', keys[1], 'epoch') or 1)
+  local born = redis.call('HGET', keys[1], 'born') or ''
+  if redis.call('EXISTS', keys[2]) == 0 then
+    return { epoch, '0-0', 0, born }
+  end
+  local said, facts = redis.call('XINFO', 'STREAM', keys[2]), {}
+  for i = 1, #said, 2 do
+    facts[said[i]] = said[i + 1]
+  end
+  local untrimmed = #redis.call('XRANGE', keys[2], '-', argv[1])
+  return { epoch, facts['last-generated-id'], facts['entries-added'] - facts['length'] + untrimmed, born }
+end
+
+redis.register_function {
+  function_name = STEP .. 'stream_end',
+  callback = stream_end,
+  flags = { 'no-writes', 'allow-oom' },
+}
+
+-- raise_epoch: the lane's stream lost entries that were read. KEYS: lane. ARGV: the epoch that was seen. Answers the
+-- epoch now; one that was raised meanwhile is not raised again.
+local function raise_epoch(keys, argv)
+  local epoch = tonumber(redis.call('HGET', keys[1], 'epoch') or 1)
+  if epoch == tonumber(argv[1]) then
+    epoch = epoch + 1
+    redis.call('HSET', keys[1], 'epoch', epoch)
+  end
+  return epoch
+end
+
+redis.register_function { function_name = STEP .. 'raise_epoch', callback = raise_epoch, flags = { 'allow-oom' } }

@@ -11,8 +11,31 @@
 -- Answers a letter for each delivery: O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is
 -- to be canceled).
 
+-- Where the `seq` of an event or a final status begins: it is the last item of the array, after a boolean
+-- (model/events.py, model/endings.py). nil = there is none.
+local function seq_begins(packed)
+  local size = #packed
+  for _, form in ipairs { { 3, 205 }, { 2, 204 }, { 1 } } do
+    local at, mark = size - form[1] + 1, form[2]
+    local before, first = string.byte(packed, math.max(at - 1, 1), math.max(at, 2))
+    if (before == 194 or before == 195) and (first == mark or (not mark and first < 128)) then
+      return at
+    end
+  end
+end
+
+local function seq_of(packed)
+  local at = seq_begins(packed)
+  return at and cmsgpack.unpack(string.sub(packed, at)) or 0
+end
+
+local function with_seq(packed, seq)
+  local at = seq_begins(packed)
+  return at and string.sub(packed, 1, at - 1) .. cmsgpack.pack(seq) or packed
+end
+
 -- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered,
--- with the status `final`.
+-- with the status `final`. Answers its `seq` then, greater than that of the end which it replaces.
 local function late_delivered(P, now, retention_ms, sums, id, place, domain, tags, final, shared)
   for back = 0, math.ceil(retention_ms / 3600000) do
     local key = P .. 'ended:' .. (math.floor(now / 3600000) - back)
@@ -41,8 +64,9 @@ local function late_delivered(P, now, retention_ms, sums, id, place, domain, tag
       if uncertain == '1' then
         count_tags(sums, P, tags, 'uncertain', -1)
       end
-      redis.call('HSET', key, id, final, unpack(shared))
-      return
+      local seq = math.max(seq_of(final), seq_of(status) + 1)
+      redis.call('HSET', key, id, with_seq(final, seq), unpack(shared))
+      return seq
     end
   end
 end
@@ -97,10 +121,9 @@ local function stale(step, i, id, kind, other)
     return
   end
   local event = kind[TOLD_LATE] and as_late(framed_at(step.argv[2], i)) or other[LATE_EVENT]
-  step.late_events[#step.late_events + 1] = framed_event(event)
   if kind[DELIVERED_LATE] then
     local place, domain = queue_of(step, i)
-    late_delivered(
+    local seq = late_delivered(
       step.P,
       step.now,
       step.retention_ms,
@@ -112,7 +135,9 @@ local function stale(step, i, id, kind, other)
       step.argv[4 + i],
       step.shared
     )
+    event = seq and with_seq(event, seq) or event
   end
+  step.late_events[#step.late_events + 1] = framed_event(event)
 end
 
 -- What ends plainly, as nearly all does: for good, without a doubt, a rule or an undo.
@@ -215,7 +240,7 @@ local function count_plain(P, plain)
     redis.call('HINCRBY', P .. 'count', class, many)
     for t = 1, #tags, 2 do
       local key = P .. 'tag:' .. tags[t]
-      redis.call('HINCRBY', key, 'queued', -tags[t + 1])
+      count_tag(key, 'queued', -tags[t + 1])
       redis.call('HINCRBY', key, class, tags[t + 1])
     end
   end

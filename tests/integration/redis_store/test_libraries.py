@@ -6,6 +6,7 @@ import pytest
 from mta.model.errors import StoreError
 from mta.model.rules import NO_HEAD, Build
 from mta.redis_store import keys, library
+from mta.redis_store.libraries import StoredLibraries
 from mta.runtime.old_libraries import UNUSED, OldLibraries
 from tests.support.stores import Store
 
@@ -62,7 +63,7 @@ async def test_k15_a_library_that_cannot_be_loaded_is_an_error(open_store, monke
 async def test_k15_a_library_that_no_session_names_goes_after_an_hour(open_store):
     store = await open_store()
     now = [0.0]
-    keeper = OldLibraries(store.link, store.rules, lambda: now[0])
+    keeper = OldLibraries(StoredLibraries(store.link), store.rules, lambda: now[0])
     for name in (OTHER, "fg1", "fg_22222222", "somebody_elses"):
         await load_other(store, name)
     assert (await store.rules.confirm(1, NO_HEAD, (), {})).ok
@@ -86,7 +87,7 @@ async def test_k15_a_library_that_no_session_names_goes_after_an_hour(open_store
 async def test_k15_an_hour_without_a_session_begins_when_the_last_one_leaves(open_store):
     store, other = await open_store(), await open_store("n2")
     now = [0.0]
-    keeper = OldLibraries(store.link, store.rules, lambda: now[0])
+    keeper = OldLibraries(StoredLibraries(store.link), store.rules, lambda: now[0])
     await load_other(store)
     assert (await other.rules.confirm(1, NO_HEAD, (), {})).ok
     await _say(store, other, Build(OTHER))
@@ -104,7 +105,7 @@ async def test_k15_an_hour_without_a_session_begins_when_the_last_one_leaves(ope
 async def test_k15_the_first_builds_say_nothing_and_keep_their_library(open_store):
     store, other = await open_store(), await open_store("n2")
     now = [0.0]
-    keeper = OldLibraries(store.link, store.rules, lambda: now[0])
+    keeper = OldLibraries(StoredLibraries(store.link), store.rules, lambda: now[0])
     await load_other(store, "fg1")
     assert (await other.rules.confirm(1, NO_HEAD, (), {})).ok
     await store.link.command("HDEL", keys.RULES_BUILDS, other.session.id)

@@ -135,3 +135,22 @@ async def test_watchers_follow_from_where_they_were(open_store):
     await eventually(lambda: looked_since(store, before))  # and so it knows where to begin
     await store.tail.feed(events("three"))
     assert ids(await waiting) == ["three"]
+
+
+async def test_the_end_of_a_stream_counts_what_was_trimmed_and_an_epoch_is_raised_once(open_store):
+    store = await open_store()
+    born = (await store.outbox.end(0, "0-0")).born
+    assert int(born) > 0
+    assert await store.outbox.end(0, "0-0") == (1, "0-0", 0, born)
+    for _ in range(3):
+        await store.queues.accept(0, [message()])
+    entries = (await store.outbox.read(0, "0-0", ROOM)).entries
+    assert await store.outbox.end(0, entries[1].id) == (1, entries[2].id, 2, born)
+    await store.outbox.lease(0, "a", 5)
+    await store.outbox.done(0, "a", entries[1].id)
+    assert await store.outbox.end(0, entries[1].id) == (1, entries[2].id, 2, born)
+    await store.outbox.done(0, "a", entries[2].id)
+    assert await store.outbox.end(0, entries[2].id) == (1, entries[2].id, 3, born)
+    assert [await store.outbox.raise_epoch(0, 1) for _ in range(2)] == [2, 2]
+    assert (await store.outbox.end(0, entries[2].id)).epoch == 2
+    assert (await store.outbox.end(1, "0-0")).epoch == 1

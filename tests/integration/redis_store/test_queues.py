@@ -292,3 +292,23 @@ async def test_records_keep_their_first_fields():
     assert codec.decode_record(raw) == (3, record)
     assert codec.decode_record(b"\0" + codec.encode(("s", "r@example.com", ("t",), 5, 1, 2)))[1] == record
     assert QUEUE == (POOL, DOMAIN)
+
+
+async def test_the_counters_of_a_tag_have_an_epoch_of_their_own_which_is_no_count(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message(tags=("red", "blue"))])
+    key = keys.tag_key(keys.lane_prefix(0), b"red")
+    first = await store.link.command("HGET", key, "epoch")
+    assert int(first) > 0
+    [claimed] = await store.claim(0)
+    await store.queues.settle(0, [ended(claimed)])
+    await store.queues.accept(0, [message(tags=("red",))])
+    assert await store.link.command("HGET", key, "epoch") == first
+    assert await store.books.tag("red") == {"accepted": 2, "queued": 1, "delivered": 1}
+    await store.link.command("DEL", key)  # folded; a later change begins anew
+    [claimed] = await store.claim(0)
+    await store.queues.settle(0, [ended(claimed)])
+    assert await store.books.tag("red") == {"queued": -1, "delivered": 1}
+    assert int(await store.link.command("HGET", key, "epoch")) > int(first)
+    await store.link.command("HINCRBY", key, "queued", 1)
+    await store.link.command("HINCRBY", key, "accepted", 1)

@@ -103,7 +103,7 @@ def test_restarts_under_load_lose_nothing_and_send_nothing_twice(tmp_path: pathl
         with running(node):
             loads = [Load(node, 0.004)]
             with running(*loads):
-                for restart in range(3):
+                for restart in range(2):
                     least = len(sink.sink.taken) + 30
                     until(lambda least=least: len(sink.sink.taken) >= least and ahead() > 20)
                     idle = node.client()

@@ -40,8 +40,8 @@ def test_a_journal_killed_under_load_misses_nothing_and_its_duplicates_can_be_re
     assert all(line == same[0] for same in by_event.values() for line in same)
 
 
-def test_k17_a_journal_killed_while_its_log_is_moved_misses_nothing(logged: Any):
-    node = logged.node
+def test_k17_a_journal_killed_while_its_log_is_moved_misses_nothing(place: Any):
+    node = place.node
     count, moves = 300, {100: "k1", 200: "k2"}
     with node.client() as client:
         for n in range(count):
@@ -51,9 +51,9 @@ def test_k17_a_journal_killed_while_its_log_is_moved_misses_nothing(logged: Any)
                 node.log.rename(node.log.with_suffix(f".{moves[n]}"))
                 os.kill(node.process.pid, signal.SIGHUP)
                 os.kill(journal, signal.SIGKILL)
-    logged.at_rest("moved-killed", count, delivered=count)
+    place.at_rest("moved-killed", count, delivered=count)
     moved = [node.log.with_suffix(f".{name}").read_bytes() for name in moves.values()]
-    lines = [line for line in logged.lines(*moved) if "moved-killed" in line.get("tags", ())]
+    lines = [line for line in place.lines(*moved) if "moved-killed" in line.get("tags", ())]
     stories = _stories(lines)
     assert len(stories) == count
     assert {tuple(sorted(story.items())) for story in stories.values()} == {(("Delivery", 1), ("Reception", 1))}

@@ -16,3 +16,12 @@ def test_a_node_on_a_server_of_its_own_proves_all_that_a_fleet_must_do() -> None
     assert point["masters"][0]["calls"] > 0
     assert point["orders"]["statuses"] == {"201": 2}
     assert point["proof"] == {"held": 600, "intercepted": 600, "canceled": 600}
+
+
+def test_six_masters_are_all_used_where_there_are_lanes_enough() -> None:
+    shape = Shape(6, Load(120, 1024, 1, 5, 1, ["redis.lanes=64"]), store="cluster", masters=6)
+    with tempfile.TemporaryDirectory(prefix="fg-") as folder:
+        point = measure(Path(folder), shape, lambda text: None)
+    assert sorted(lane for some in point["lanes"] for lane in some) == list(range(64))
+    assert len(point["masters"]) == 6
+    assert all(one["aof"] > 0 and one["calls"] > 0 for one in point["masters"]), "each has written mail"

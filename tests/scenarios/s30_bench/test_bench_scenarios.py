@@ -82,7 +82,7 @@ def test_a_backlog_waits_and_drains(root: Path) -> None:
     found = run(scenario, root, lambda line: None)
     assert found["bytes_per_delivery"] > 50
     assert found["due_after_s"] > 0.5
-    assert max(found["over_time"]["queued"], default=2000) == 2000  # a machine that is slow has no samples
+    assert 0 < max(found["over_time"]["queued"], default=2000) <= 2000  # samples of a machine that is slow come late
 
 
 def test_an_idle_node_is_watched_by_process(root: Path) -> None:

@@ -96,6 +96,7 @@ def test_what_is_accepted_and_matches_a_rule_that_ends_mail_is_intercepted(undo,
         3,
         common=Common("from@example.org", ("red",), "default", forced=Forced("r1", 7, Stage.DOOR), reply=reply),
         properties={"k": "v"},
+        seq=2,
     )
     (event,) = events_of([third.event])
     assert (event.type, event.id, event.recipient) == (

@@ -69,6 +69,38 @@ async def test_a_batch_waits_for_nobody_where_all_clients_wait():
     await admission.close()
 
 
+async def test_no_more_batches_are_in_flight_the_more_lanes_there_are_and_messages_gather_meanwhile():
+    store = RecordingStore(lanes=64)
+    store.hold.clear()
+    admission = GroupCommit(store, 0.0, no_rules)
+    for _ in range(module.IN_FLIGHT):
+        submit(admission, lambda reply: None)
+        await asyncio.sleep(0.001)
+    assert len(store.busy) == module.IN_FLIGHT
+    for _ in range(250):
+        submit(admission, lambda reply: None)
+    await asyncio.sleep(0.005)
+    assert len(store.busy) == module.IN_FLIGHT
+    store.hold.set()
+    await admission.close()
+    assert sorted(len(batch) for _, batch in store.batches) == [1, 1, 1, 1, 50, 100, 100]
+    assert len({lane for lane, _ in store.batches}) == 7
+
+
+async def test_a_batch_that_waits_for_others_goes_as_soon_as_one_of_them_ends():
+    store = RecordingStore(lanes=64)
+    store.hold.clear()
+    admission = GroupCommit(store, 0.0, no_rules)
+    for _ in range(module.IN_FLIGHT):
+        submit(admission, lambda reply: None)
+        await asyncio.sleep(0.001)
+    waiting = asyncio.create_task(answer_of(admission))
+    await asyncio.sleep(0.005)
+    store.hold.set()
+    assert (await waiting)[1].code == 250
+    await admission.close()
+
+
 async def test_a_batch_ends_at_100_messages_and_the_next_takes_another_lane():
     store = RecordingStore()
     admission = GroupCommit(store, 60.0, no_rules)

@@ -16,7 +16,7 @@ async def test_events_are_written_once_in_order_and_then_trimmed(tmp_path):
     outbox.streams[1] = [entry("1-0", GOOD, GOOD), entry("2-0")]
     bench = Bench(tmp_path, outbox, watched=True)
     await bench.rounds()
-    assert bench.ids == ["1.1-0.0", "1.1-0.1", "1.2-0.0"]
+    assert bench.ids == ["1.1.1-0.0", "1.1.1-0.1", "1.1.2-0.0"]
     assert outbox.streams[1] == []
     assert bench.tail.events == bench.sink.got
     await bench.journal.stop()
@@ -59,7 +59,7 @@ async def test_idle_it_asks_nothing_until_something_comes_and_stops_at_once(tmp_
     await until(lambda: outbox.waits)
     outbox.streams[0] = [entry("1-0")]
     outbox.wanted.set()
-    await until(lambda: bench.ids == ["0.1-0.0"])
+    await until(lambda: bench.ids == ["0.1.1-0.0"])
     await until(lambda: len(outbox.waits) == 2)
     assert max(outbox.waits) <= 1.0, "leases and rule changes do not wait longer"
     await asyncio.wait_for(bench.journal.stop(), 1.0)
@@ -91,7 +91,7 @@ async def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     assert (len(outbox.streams[0]), bench.ids) == (1, [])
     monkeypatch.setattr(bench.spool, "append", append)
     await bench.rounds(1)
-    assert bench.ids == ["0.1-0.0"]
+    assert bench.ids == ["0.1.1-0.0"]
     await bench.journal.stop()
 
 
@@ -105,7 +105,7 @@ async def test_a_log_that_cannot_be_written_holds_the_spool_and_not_the_store(tm
     assert (outbox.streams[0], outbox.positions[0], bench.ids) == ([], "3-0", [])
     bench.sink.full = False
     await bench.rounds(1)
-    assert bench.ids == ["0.1-0.0", "0.2-0.0", "0.3-0.0"]
+    assert bench.ids == ["0.1.1-0.0", "0.1.2-0.0", "0.1.3-0.0"]
     assert bench.journal.metrics()["journal_failures"] == 3
     await bench.journal.stop()
 
@@ -119,7 +119,7 @@ async def test_a_log_is_written_on_from_the_spool_while_the_store_is_away(tmp_pa
     outbox.away, bench.sink.full = True, False
     with pytest.raises(StoreAway):
         await bench.rounds(1)
-    assert bench.ids == ["0.1-0.0"]
+    assert bench.ids == ["0.1.1-0.0"]
     await bench.journal.stop()
 
 
@@ -136,7 +136,7 @@ async def test_beyond_its_bound_the_spool_leaves_events_in_the_store_and_says_so
     assert caplog.text.count("the spool is full (journal.spool_max)") == 1
     bench.sink.full = False
     await bench.rounds(12)
-    assert bench.ids == [f"0.{n:02}-0.0" for n in range(1, 21)]
+    assert bench.ids == [f"0.1.{n:02}-0.0" for n in range(1, 21)]
     assert bench.spool.size < 4 * 2**20, "segments that every sink has passed are removed"
     await bench.journal.stop()
 
@@ -159,7 +159,7 @@ async def test_what_a_killed_journal_had_in_its_spool_comes_to_the_log_once(tmp_
     outbox.streams[0].append(entry("3-0"))
     heir = Bench(tmp_path, outbox)
     await heir.rounds(2)
-    assert heir.ids == ["0.1-0.0", "0.2-0.0", "0.3-0.0"]
+    assert heir.ids == ["0.1.1-0.0", "0.1.2-0.0", "0.1.3-0.0"]
     assert (outbox.streams[0], outbox.positions[0]) == ([], "3-0")
     await heir.journal.stop()
 
@@ -174,7 +174,7 @@ async def test_of_an_emptied_store_nothing_is_passed_over_because_of_what_the_sp
     emptied.streams[0] = [entry("3-0")]  # its clock was set back, too
     after = Bench(tmp_path, emptied)
     await after.rounds(1)
-    assert after.ids == ["0.3-0.0"]
+    assert after.ids == ["0.1.3-0.0"]
     await after.journal.stop()
 
 
@@ -227,5 +227,5 @@ async def test_what_could_not_be_noted_is_noted_later_and_not_written_again(tmp_
         await bench.rounds(1)
     outbox.done = done
     await bench.rounds(1)
-    assert (bench.ids, outbox.positions, outbox.streams[0]) == (["0.1-0.0"], {0: "1-0"}, [])
+    assert (bench.ids, outbox.positions, outbox.streams[0]) == (["0.1.1-0.0"], {0: "1-0"}, [])
     await bench.journal.stop()

@@ -46,3 +46,15 @@ async def test_all_lanes_held_no_other_is_looked_for():
     assert leases.next_look() == float("inf")
     await leases.release()
     assert (leases.lanes, outbox.owner) == ([], {})
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 16, 256])
+async def test_a_journal_alone_has_all_lanes_after_four_looks_however_many_there_are(lanes):
+    now, looks = [100.0], 0
+    leases = Leases(Outbox(lanes), "j", lambda source: "0-0", clock=lambda: now[0])
+    while len(leases.lanes) < lanes:
+        now[0] = max(now[0], leases.next_look())
+        await leases.keep()
+        looks += 1
+    assert looks <= 4
+    assert now[0] - 100.0 < 0.5

@@ -116,6 +116,7 @@ async def test_all_comes_back_with_the_time_that_it_had_left(make: Make, orders:
     assert [one.due_at - NOW for one in copies.back] == [0, 0, 0, 0, 50]
     event = msgspec.msgpack.decode(copies.back[0].event, type=Event)
     assert (event.type, event.time, event.node, event.recipient) == (EventType.REINSTATED, NOW, "n1", "a0@x.example")
+    assert event.seq == copies.back[0].record.seq == copies.back[0].copy.record.seq + 2  # its interception was one
 
 
 async def test_nothing_comes_back_before_the_rule_is_out_of_force_everywhere(make: Make, orders: Orders) -> None:

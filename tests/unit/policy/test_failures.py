@@ -4,31 +4,31 @@ import pytest
 
 from mta.model.outcomes import Origin, Reply, Verdict
 from mta.model.phases import Phase
-from mta.policy.failures import Scope, broken, judge, refused, unroutable, worst
+from mta.policy.failures import broken, judge, refused, unroutable, worst
 
 
 @pytest.mark.parametrize(
-    ("phase", "code", "verdict", "scope"),
+    ("phase", "code", "verdict"),
     [
-        (Phase.DOT, 250, Verdict.DELIVERED, Scope.MESSAGE),
-        (Phase.RCPT, 550, Verdict.PERMANENT, Scope.RECIPIENT),
-        (Phase.RCPT, 450, Verdict.TEMPORARY, Scope.RECIPIENT),
-        (Phase.RCPT, 552, Verdict.TEMPORARY, Scope.RECIPIENT),
-        (Phase.DOT, 552, Verdict.PERMANENT, Scope.MESSAGE),
-        (Phase.MAIL, 554, Verdict.PERMANENT, Scope.MESSAGE),
-        (Phase.GREETING, 554, Verdict.TEMPORARY, Scope.SITE),
-        (Phase.EHLO, 550, Verdict.TEMPORARY, Scope.SITE),
-        (Phase.GREETING, 220, Verdict.TEMPORARY, Scope.SESSION),
-        (Phase.TLS, 554, Verdict.TEMPORARY, Scope.SITE),
-        (Phase.DATA, 421, Verdict.TEMPORARY, Scope.SESSION),
-        (Phase.DOT, 354, Verdict.TEMPORARY, Scope.SESSION),
-        (Phase.BODY, 552, Verdict.PERMANENT, Scope.MESSAGE),
-        (Phase.BODY, 451, Verdict.TEMPORARY, Scope.MESSAGE),
-        (Phase.BODY, 250, Verdict.TEMPORARY, Scope.SESSION),
+        (Phase.DOT, 250, Verdict.DELIVERED),
+        (Phase.RCPT, 550, Verdict.PERMANENT),
+        (Phase.RCPT, 450, Verdict.TEMPORARY),
+        (Phase.RCPT, 552, Verdict.TEMPORARY),
+        (Phase.DOT, 552, Verdict.PERMANENT),
+        (Phase.MAIL, 554, Verdict.PERMANENT),
+        (Phase.GREETING, 554, Verdict.TEMPORARY),
+        (Phase.EHLO, 550, Verdict.TEMPORARY),
+        (Phase.GREETING, 220, Verdict.TEMPORARY),
+        (Phase.TLS, 554, Verdict.TEMPORARY),
+        (Phase.DATA, 421, Verdict.TEMPORARY),
+        (Phase.DOT, 354, Verdict.TEMPORARY),
+        (Phase.BODY, 552, Verdict.PERMANENT),
+        (Phase.BODY, 451, Verdict.TEMPORARY),
+        (Phase.BODY, 250, Verdict.TEMPORARY),
     ],
 )
-def test_replies_are_judged(phase: Phase, code: int, verdict: Verdict, scope: Scope) -> None:
-    assert judge(phase, Reply(code)) == (verdict, scope)
+def test_replies_are_judged(phase: Phase, code: int, verdict: Verdict) -> None:
+    assert judge(phase, Reply(code)) is verdict
 
 
 def test_trouble_after_the_dot_warns_of_a_second_copy_c31() -> None:

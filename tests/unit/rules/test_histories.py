@@ -123,14 +123,16 @@ class MetaHash:
             return self.values.setdefault((key, field), value) == value
         return self.values[key, field]
 
+    quick = command
+
 
 async def test_different_S_per_node(cluster):
     """One value for the cluster: a node whose file says otherwise does not start, and has no other value to use."""
     link = MetaHash()
     first, other = ClusterSettings(link), ClusterSettings(link)
-    await first.open(S)
+    await first.open(S, 4)
     with pytest.raises(SettingsError, match=r"max_staleness is 60 s here and 5 s in the cluster"):
-        await other.open(60.0)
+        await other.open(60.0, 4)
     assert other.max_staleness == first.max_staleness == S
     guard = Guard(MemoryRules(cluster.shared, "odd", other.max_staleness), "n", cluster.clock)
     await guard.beat()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mta.model.errors import SettingsError, StoreAway
-from mta.redis_store.node_names import NodeEntry
+from mta.ports.node_names import NodeEntry
 from mta.runtime import node_name
 from mta.runtime.node_name import NodeName
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mta.model.errors import StoreAway
+from mta.runtime.wiring.worker import WorkerStore
 from mta.runtime.worker import Worker
 
 
@@ -36,9 +37,10 @@ class Parts:
 @pytest.fixture
 def worker():
     parts: Any = Parts()
-    made = Worker.__new__(Worker)
+    made: Any = Worker.__new__(Worker)
     made._child = SimpleNamespace(settings=SimpleNamespace(node=SimpleNamespace(drain_timeout=1.0)))
-    made._store = SimpleNamespace(queues=parts, limits=parts, session=SimpleNamespace(id="s"))
+    made._store = WorkerStore.__new__(WorkerStore)
+    made._store.queues, made._store.limits, made._store.session = parts, parts, SimpleNamespace(id="s")
     made._inbound, made._outbound, made._guard = None, parts, parts
     return made, parts
 

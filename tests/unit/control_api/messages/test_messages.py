@@ -97,6 +97,7 @@ def test_the_record_of_what_waits_for_its_next_attempt() -> None:
                 "next_attempt": AT_TEXT,
                 "accepted_at": "2023-11-14T22:13:20.005Z",
                 "uncertain": False,
+                "seq": 1,
             }
         ],
     }

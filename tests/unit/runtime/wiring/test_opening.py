@@ -18,8 +18,8 @@ from mta.model.errors import (
 )
 from mta.model.settings import NodeSettings, RedisSettings, Settings
 from mta.redis_store.link import Link
-from mta.runtime import wiring
-from mta.runtime.wiring import open_link, read_password
+from mta.runtime.wiring import opening
+from mta.runtime.wiring.opening import open_link, read_password
 
 URL = "redis://u:secret@127.0.0.1:1"
 
@@ -34,7 +34,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
             raise errors.pop(0)
 
     monkeypatch.setattr(Link, "open", open_)
-    monkeypatch.setattr(wiring, "_ASK_AGAIN", 0.0)
+    monkeypatch.setattr(opening, "_ASK_AGAIN", 0.0)
     return errors
 
 
@@ -82,7 +82,7 @@ async def test_lines_say_the_seconds_and_come_ever_more_rarely(
         now += 1.0
         return now
 
-    monkeypatch.setattr(wiring, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(opening, "time", SimpleNamespace(monotonic=clock))
     opened += [StoreAway("gone")] * 45
     with contextlib.suppress(StoreAway):
         await link(44.5)

@@ -1,4 +1,4 @@
-"""Wiring: the one place that knows which adapter fulfils which port."""
+"""Opening the store: a process waits for one that is away or unsafe, and learns the settings of the cluster there."""
 
 import asyncio
 import logging
@@ -6,11 +6,9 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from mta.log_file.delivery_log import DeliveryLog
-from mta.log_file.lines import log_lines
 from mta.model.errors import (
     SettingsError,
     StoreAway,
@@ -22,23 +20,9 @@ from mta.model.errors import (
 )
 from mta.model.secret_urls import has_password
 from mta.model.settings import RedisSettings, Settings
-from mta.ports.event_sinks import EventSink
-from mta.ports.spool import Spool
-from mta.redis_store.books import StoredBooks
 from mta.redis_store.cluster_settings import ClusterSettings
-from mta.redis_store.content import StoredContent
-from mta.redis_store.foundation import Foundation
-from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.link import Link
-from mta.redis_store.load import MeasuredLoad
-from mta.redis_store.messages import StoredMessages
-from mta.redis_store.outbox import StoredOutbox, StoredTail
-from mta.redis_store.queues import Queues
-from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import StoreSession
-from mta.redis_store.sweep_store import StoredSweeps
-from mta.redis_store.undo_copy_store import StoredUndoCopies
-from mta.spool_files.spool import FileSpool
 
 log = logging.getLogger(__name__)
 
@@ -46,34 +30,19 @@ _ASK_AGAIN: Final = 0.5  # seconds between two tries to reach a store that is aw
 _FIRST_LINES: Final = 5.0  # seconds between the first two lines about it; then twice as many each time
 
 
-class Store:
-    """Everything that a process may ask of the store, for one session."""
+class OpenStore(NamedTuple):
+    """A store that answers, as one process uses it."""
 
-    def __init__(self, link: Link, cluster: ClusterSettings, settings: Settings, session: StoreSession) -> None:
-        lanes, retention = cluster.lanes, settings.status.retention
-        self.link = link
-        self.cluster = cluster
-        self.foundation = Foundation(link)
-        self.session = session
-        self.content = StoredContent(link, settings.content.compress_above)
-        self.queues = Queues(
-            link,
-            session,
-            lanes,
-            self.content,
-            timeout=settings.redis.timeout,
-            backlog_hard=settings.journal.backlog_hard if settings.journal.when_behind == "refuse" else 0,
-            retention=retention,
-        )
-        self.rules = StoredRules(link, session, lanes, cluster.max_staleness, settings.rules.max_rules, retention)
-        self.sweeps = StoredSweeps(link, lanes, retention)
-        self.undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
-        self.books = StoredBooks(link, lanes)
-        self.messages = StoredMessages(link, lanes, retention)
-        self.load = MeasuredLoad(link, lanes)
-        self.outbox = StoredOutbox(link, lanes)
-        self.tail = StoredTail(link, log_lines)
-        self.limits = StoredLimits(link, session)
+    link: Link
+    cluster: ClusterSettings
+    session: StoreSession
+
+    @property
+    def lanes(self) -> int:
+        return self.cluster.lanes
+
+    async def close(self) -> None:
+        await self.link.close()
 
 
 async def open_store(
@@ -83,12 +52,23 @@ async def open_store(
     roles: tuple[str, ...],
     stopping: asyncio.Event,
     waits: Callable[[StoreError], None] = lambda error: None,
-) -> Store:
-    """Waits for a store that is away or unsafe, and calls `waits` with each reason; raises SettingsError."""
-    link = await open_link(settings, url, stopping, crowded=role == "api", waits=waits)
+    *,
+    limit: float = math.inf,
+) -> OpenStore:
+    """Open a link as `open_link` does, and read the settings of the cluster. Raises SettingsError as well."""
+    link = await open_link(settings, url, stopping, crowded=role == "api", limit=limit, waits=waits)
     cluster = ClusterSettings(link)
-    await patiently(lambda: cluster.open(settings.rules.max_staleness), stopping)
-    return Store(link, cluster, settings, StoreSession(settings.node.name, role, roles))
+    try:
+        await patiently(lambda: open_cluster(cluster, settings), stopping)
+    except BaseException:
+        await link.close()
+        raise
+    return OpenStore(link, cluster, StoreSession(settings.node.name, role, roles))
+
+
+async def open_cluster(cluster: ClusterSettings, settings: Settings) -> None:
+    """Write the settings of the cluster that are not there yet, read the others. Raises SettingsError, StoreError."""
+    await cluster.open(settings.rules.max_staleness, settings.redis.lanes)
 
 
 async def open_link(
@@ -100,14 +80,14 @@ async def open_link(
     limit: float = math.inf,
     waits: Callable[[StoreError], None] = lambda error: None,
 ) -> Link:
-    """A link to a store that answers and is safe; one that is away is waited for, `limit` seconds at most.
+    """Open a link, and wait at most `limit` seconds until the store answers and is safe.
 
-    With a limit it is the node that starts: raises StoreUnsafe, StoreAway, and at once StoreDenied and StoreForeign,
-    naming the setting. Without one it is a process of a running node: it waits for a store that is unsafe, too, and
-    leaves it to the supervisor to say so. `waits` is called with each reason. SettingsError when told to stop before.
+    A node that starts gives a limit: then StoreUnsafe and StoreAway are raised, StoreDenied and StoreForeign at once,
+    naming the setting. A process of a running node gives none: then a store that is unsafe is waited for, too, and the
+    log line is left to the supervisor. `waits` is called with each reason. Raises SettingsError when told to stop.
     """
     starts = limit < math.inf
-    link, where = _link(settings.redis, url, crowded), address_of(url)
+    link, where = link_to(settings.redis, url, crowded=crowded), address_of(url)
     began, next_line = time.monotonic(), 0.0
     while not stopping.is_set():
         try:
@@ -142,26 +122,13 @@ async def open_link(
     raise SettingsError("stopped before the store could be reached")
 
 
-async def check_store(redis: RedisSettings) -> Link:
-    """A link to a server that answers and is safe, on which nothing was changed. Raises StoreAway, StoreUnsafe,
-    SettingsError."""
-    link = _link(redis, redis.url, False)
-    try:
-        await link.reach()
-        await link.check()
-    except BaseException:
-        await link.close()
-        raise
-    return link
-
-
-def _link(redis: RedisSettings, url: str, crowded: bool) -> Link:
-    """Raises SettingsError."""
+def link_to(redis: RedisSettings, url: str, *, crowded: bool = False) -> Link:
+    """Not open yet. Raises SettingsError."""
     return Link(url, redis, read_password(redis), crowded=crowded)
 
 
 def trouble_of(error: StoreError, redis: RedisSettings, url: str) -> str:
-    """What is wrong, in a sentence that names the setting where one is to blame."""
+    """A sentence that says what is wrong, and names the setting where one is to blame."""
     if isinstance(error, StoreForeign):
         return f"redis.url: what answers at {address_of(url)} does not speak the Redis protocol; correct the URL"
     if not isinstance(error, StoreDenied):
@@ -190,21 +157,6 @@ async def patiently(call: Callable[[], Awaitable[None]], stopping: asyncio.Event
             if stopping.is_set():
                 raise
             await asyncio.sleep(0.1)
-
-
-def journal_name(node: str, pid: int) -> str:
-    """The name that a node's journal process leases lanes under."""
-    return f"{node}.{pid}"
-
-
-def open_log(settings: Settings) -> EventSink:
-    """Raises OSError: the log cannot be written, or another process writes it."""
-    return DeliveryLog(settings.journal.log_path, log_lines)
-
-
-def open_spool(settings: Settings) -> Spool:
-    """Raises OSError: its folder cannot be used, or another process has it."""
-    return FileSpool(f"{settings.node.data_dir}/journal", settings.journal.spool_max)
 
 
 def read_password(redis: RedisSettings) -> str | None:

@@ -1,0 +1,22 @@
+"""Pub/Sub: hints between the processes of a cluster."""
+
+from collections.abc import Callable
+
+from mta.redis_store import keys
+from mta.redis_store.link import Link
+
+
+class PublishedNotices:
+    """Fulfils ports.notices.Notices."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def on_queued(self, hook: Callable[[int], None]) -> None:
+        self._link.hear(keys.WAKE_CHANNEL, lambda prefix: hook(keys.lane_of_prefix(prefix)))
+
+    def on_death(self, hook: Callable[[], None]) -> None:
+        self._link.hear(keys.DEAD_CHANNEL, lambda session: hook())
+
+    def on_reconnect(self, hook: Callable[[], None]) -> None:
+        self._link.on_reconnect(hook)

@@ -1,0 +1,72 @@
+"""The way out of a worker process: it claims deliveries, attempts them and settles them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from mta.egress.egress import Egress
+from mta.model import process_metrics as told
+from mta.policy.served_pools import SERVES
+from mta.runtime.served_pools import ServedPools
+from mta.scheduling.dispatcher import Dispatcher
+from mta.scheduling.limits import SharedLimits
+from mta.scheduling.settler import Settler
+
+
+class Outbound:
+    """The dispatcher, egress and the settler, in the order in which they end."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        egress: Egress,
+        settler: Settler,
+        limits: SharedLimits,
+        pools: ServedPools,
+        close_resolver: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._egress = egress
+        self._settler = settler
+        self._limits = limits
+        self._pools = pools
+        self._close_resolver = close_resolver
+
+    def start(self) -> list[asyncio.Task[None]]:
+        """Deliver from now on; the tasks end by `drain` only, or by a defect."""
+        self._dispatcher.start()
+        return self._dispatcher.tasks
+
+    async def follow_pools(self) -> None:
+        """Until cancelled."""
+        await self._pools.follow()
+
+    async def watch(self) -> None:
+        """Raise the defect of the settler, when it has one. The store makes deliveries that are still claimed due again
+        when this process has ended."""
+        await self._settler.broken.wait()
+        assert self._settler.defect is not None
+        raise self._settler.defect
+
+    async def drain(self, seconds: float) -> None:
+        """End the deliveries in flight, and give the others back to their queues."""
+        await self._dispatcher.drain()
+        await self._egress.drain(seconds)
+        await self._egress.close()
+        await self._settler.drain()
+        await self._limits.drain()
+        await self._close_resolver()
+
+    def metrics(self) -> Mapping[str, float]:
+        """Also the pools that this node serves."""
+        settler = self._settler
+        found: dict[str, float] = {
+            told.CLAIMED.key: self._dispatcher.claimed,
+            told.STALE.key: settler.stale,
+            told.REDECIDED.key: settler.redecided,
+            told.RETRIED_CALLS.key: settler.retried_calls,
+        }
+        found |= told.SETTLED.each(settler.outcomes)
+        found |= settler.returns.metrics()
+        found |= self._egress.metrics()
+        found |= dict.fromkeys((SERVES + pool for pool in self._pools()), 1)
+        return found

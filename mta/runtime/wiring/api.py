@@ -1,0 +1,86 @@
+"""The parts of the API process that are not HTTP: what its handlers may ask, as ports."""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from mta.log_file.lines import log_lines
+from mta.model.errors import StoreError
+from mta.orders.cancellation import Cancellation
+from mta.orders.order_book import OrderBook
+from mta.orders.undo import UndoRuns
+from mta.ports.access import LiveEvents, StoreFate, Tokens
+from mta.ports.books import Books
+from mta.ports.journal import Journals
+from mta.ports.messages import Messages
+from mta.ports.rule_store import RuleStore
+from mta.ports.store_load import StoreLoad
+from mta.ports.sweeps import SweepStore
+from mta.ports.undo import UndoCopyStore
+from mta.redis_store.books import StoredBooks
+from mta.redis_store.foundation import Foundation
+from mta.redis_store.load import MeasuredLoad
+from mta.redis_store.messages import StoredMessages
+from mta.redis_store.outbox import StoredOutbox, StoredTail
+from mta.redis_store.sweep_store import StoredSweeps
+from mta.redis_store.undo_copy_store import StoredUndoCopies
+from mta.runtime.child import Child
+from mta.runtime.room import Room
+from mta.runtime.store_probe import StoreProbe
+from mta.runtime.wiring.opening import open_store, patiently
+from mta.runtime.wiring.rules import stored_rules
+
+
+class ApiParts(NamedTuple):
+    """The orders are open."""
+
+    orders: OrderBook
+    undo: UndoRuns
+    rules: RuleStore
+    sweeps: SweepStore
+    undo_copies: UndoCopyStore
+    books: Books
+    messages: Messages
+    load: StoreLoad
+    tail: LiveEvents
+    journals: Journals
+    tokens: Tokens
+    fate: StoreFate
+    probe: StoreProbe
+    room: Room
+    close_store: Callable[[], Awaitable[None]]
+
+    async def close(self) -> None:
+        """Once no request is served any more."""
+        await self.undo.stop()
+        await self.orders.stop()
+        await self.probe.close()
+        await self.close_store()
+
+
+async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiParts:
+    """Waits for the store, and calls `waits` with each reason. Raises SettingsError."""
+    settings = child.settings
+    store = await open_store(settings, child.boot.redis_url, "api", ("api",), child.stopping, waits)
+    link, lanes, node, retention = store.link, store.lanes, settings.node.name, settings.status.retention
+    rules = stored_rules(store, settings)
+    sweeps = StoredSweeps(link, lanes, retention)
+    undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
+    orders = OrderBook(rules, sweeps)
+    await patiently(orders.start, child.stopping)
+    return ApiParts(
+        orders=orders,
+        undo=UndoRuns(orders, rules, undo_copies, node, int(settings.rules.undo_window * 1000)),
+        rules=rules,
+        sweeps=sweeps,
+        undo_copies=undo_copies,
+        books=StoredBooks(link, lanes),
+        messages=Cancellation(StoredMessages(link, lanes, retention), node, settings.redis.timeout),
+        load=MeasuredLoad(link, lanes),
+        tail=StoredTail(link, log_lines),
+        journals=StoredOutbox(link, lanes),
+        tokens=store.cluster,
+        fate=Foundation(link),
+        probe=StoreProbe(link),
+        room=Room(settings),
+        close_store=link.close,
+    )

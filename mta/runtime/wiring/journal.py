@@ -1,0 +1,40 @@
+"""The parts of the journal process: the log, the spool, the store's events, and the service that moves them."""
+
+from mta.journal.journal import Journal
+from mta.log_file.delivery_log import DeliveryLog
+from mta.log_file.lines import log_lines
+from mta.model.settings import Settings
+from mta.ports.event_sinks import EventSink
+from mta.ports.spool import Spool
+from mta.redis_store.outbox import StoredOutbox, StoredTail
+from mta.runtime.child import Child
+from mta.runtime.journal_name import journal_name
+from mta.runtime.wiring.opening import OpenStore, open_store
+from mta.spool_files.spool import FileSpool
+
+
+async def open_journal_store(child: Child) -> OpenStore:
+    """Raises SettingsError."""
+    return await open_store(child.settings, child.boot.redis_url, "journal", ("journal",), child.stopping)
+
+
+def open_log(settings: Settings) -> EventSink:
+    """Raises OSError: the log cannot be written, or another process writes it."""
+    return DeliveryLog(settings.journal.log_path, log_lines)
+
+
+def open_spool(settings: Settings) -> Spool:
+    """Raises OSError: its folder cannot be used, or another process has it."""
+    return FileSpool(f"{settings.node.data_dir}/journal", settings.journal.spool_max)
+
+
+def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: EventSink) -> Journal:
+    return Journal(
+        StoredOutbox(store.link, store.lanes),
+        spool,
+        {"log": log},
+        StoredTail(store.link, log_lines),
+        journal_name(settings.node.name, store.session.pid),
+        settings.node.name,
+        settings.journal,
+    )

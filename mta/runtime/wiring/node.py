@@ -1,0 +1,51 @@
+"""The adapters of the supervisor: what it may ask of the store for its whole node."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from mta.model.settings import Settings
+from mta.ports.journal import Outbox
+from mta.ports.node_names import NodeNames
+from mta.ports.sessions import SessionStore
+from mta.ports.store_health import StoreHealth
+from mta.redis_store.append_file import AppendOnlyFile
+from mta.redis_store.foundation import Foundation
+from mta.redis_store.node_names import StoredNodeNames
+from mta.redis_store.outbox import StoredOutbox
+from mta.redis_store.session_store import StoredSessions
+from mta.runtime.wiring.opening import open_cluster, open_store
+
+_STORE_AWAY: Final = 60.0  # seconds that a starting node waits for its store; then systemd, or a person, sees it fail
+
+
+class NodeAdapters(NamedTuple):
+    """Of one session, that of the supervisor."""
+
+    health: StoreHealth
+    clock: Callable[[], Awaitable[float]]  # Unix seconds by the store's clock
+    write_settings: Callable[[Settings], Awaitable[None]]  # those of the cluster that the store lacks
+    put_token: Callable[[str, str], Awaitable[None]]  # name and secret
+    names: NodeNames
+    sessions: SessionStore
+    outbox: Outbox
+    foundation: Foundation
+    append_file: AppendOnlyFile
+    close: Callable[[], Awaitable[None]]
+
+
+async def open_node(settings: Settings, url: str, stop: asyncio.Event) -> NodeAdapters:
+    """Raises SettingsError, StoreUnsafe, StoreAway: a node cannot start on this store."""
+    store = await open_store(settings, url, "supervisor", (), stop, limit=_STORE_AWAY)
+    return NodeAdapters(
+        health=store.link,
+        clock=store.cluster.clock,
+        write_settings=lambda settings: open_cluster(store.cluster, settings),
+        put_token=store.cluster.put_token,
+        names=StoredNodeNames(store.link),
+        sessions=StoredSessions(store.link, store.session, store.cluster.max_staleness),
+        outbox=StoredOutbox(store.link, store.lanes),
+        foundation=Foundation(store.link),
+        append_file=AppendOnlyFile(store.link),
+        close=store.link.close,
+    )

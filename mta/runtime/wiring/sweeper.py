@@ -1,0 +1,63 @@
+"""The parts of the sweeper process: which adapters and services it is made of, and what each is given."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from mta.redis_store.libraries import StoredLibraries
+from mta.redis_store.load import MeasuredLoad
+from mta.redis_store.messages import StoredMessages
+from mta.redis_store.sweep_store import StoredSweeps
+from mta.redis_store.undo_copy_store import StoredUndoCopies
+from mta.rules.guard import Guard
+from mta.runtime.child import Child
+from mta.runtime.old_libraries import OldLibraries
+from mta.runtime.wiring.opening import open_store
+from mta.runtime.wiring.rules import stored_rules
+from mta.sweeps.pace import Pace
+from mta.sweeps.release import Releaser
+from mta.sweeps.sweep_moves import Decider
+from mta.sweeps.sweeper import Sweeper
+from mta.sweeps.undo_copies import UndoCopyCleaner
+from mta.sweeps.unserved import UnservedWatch
+from mta.timing.clock import wall_ms
+
+
+class Work(Protocol):
+    """One kind of work of the process."""
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        ...
+
+    def stop(self) -> None: ...
+
+
+class SweeperParts(NamedTuple):
+    """Nothing of it is started."""
+
+    guard: Guard
+    works: Sequence[Work]
+    listen: Callable[[], asyncio.Task[None]]
+    close: Callable[[], Awaitable[None]]
+
+
+async def open_sweeper(child: Child) -> SweeperParts:
+    """Raises SettingsError."""
+    settings = child.settings
+    store = await open_store(settings, child.boot.redis_url, "sweeper", ("sweeper",), child.stopping)
+    node, retention = settings.node.name, settings.status.retention
+    rules = stored_rules(store, settings)
+    sweeps = StoredSweeps(store.link, store.lanes, retention)
+    load = MeasuredLoad(store.link, store.lanes)
+    guard = Guard(rules, "", protected=settings.rules.protected_tags)
+    pace = Pace(load, settings.rules.sweep_rate, settings.journal.backlog_soft)
+    decider = Decider(node, int(settings.rules.undo_window * 1000), wall_ms)
+    works: tuple[Work, ...] = (
+        Sweeper(sweeps, guard, rules, decider, pace),
+        Releaser(sweeps, guard, decider, pace),
+        UndoCopyCleaner(StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window), load),
+        UnservedWatch(sweeps, rules, StoredMessages(store.link, store.lanes, retention), node),
+        OldLibraries(StoredLibraries(store.link), rules),
+    )
+    return SweeperParts(guard, works, store.link.listen, store.link.close)

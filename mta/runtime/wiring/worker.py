@@ -1,0 +1,145 @@
+"""The parts of a worker process: which adapters and services it is made of, and what each is given."""
+
+from typing import NamedTuple
+
+from mta.admission.at_acceptance import AcceptanceRules
+from mta.admission.group_commit import GroupCommit
+from mta.admission.submission import TrustedSubmissions
+from mta.dns.resolver import DnsResolver
+from mta.egress.egress import Egress
+from mta.egress.egress_ports import EgressPorts
+from mta.ingress.listener import Listener
+from mta.ingress.turn_away import TurnAway
+from mta.model.errors import reason_of
+from mta.model.settings import Settings
+from mta.policy.shaping import Shaping
+from mta.ports.admission import ClaimOnAccept
+from mta.redis_store.content import StoredContent
+from mta.redis_store.limit_store import StoredLimits
+from mta.redis_store.notices import PublishedNotices
+from mta.redis_store.queues import Queues
+from mta.redis_store.sweep_store import StoredSweeps
+from mta.rules.guard import Guard
+from mta.runtime.child import Child
+from mta.runtime.figures import Figures
+from mta.runtime.inbound import Inbound
+from mta.runtime.outbound import Outbound
+from mta.runtime.room import Room
+from mta.runtime.served_pools import ServedPools, held
+from mta.runtime.store_probe import StoreProbe
+from mta.runtime.wiring.opening import OpenStore, open_store
+from mta.runtime.wiring.rules import stored_rules
+from mta.scheduling.claim_lanes import ClaimLanes
+from mta.scheduling.dispatcher import Dispatcher
+from mta.scheduling.limits import SharedLimits
+from mta.scheduling.queue_room import QueueRoom
+from mta.scheduling.reaper import Reaper
+from mta.scheduling.settler import Settler
+
+
+class WorkerParts(NamedTuple):
+    """Nothing of it is started."""
+
+    guard: Guard
+    reaper: Reaper
+    inbound: Inbound | None  # None: this node does not take mail
+    outbound: Outbound | None  # None: this node does not deliver
+    store: "WorkerStore"
+
+
+class WorkerStore:
+    """The adapters of a worker, for one session."""
+
+    def __init__(self, store: OpenStore, settings: Settings) -> None:
+        link, session = store.link, store.session
+        journal = settings.journal
+        self.session = session
+        self.listen = link.listen
+        self.close = link.close
+        self.health = link
+        self.rules = stored_rules(store, settings)
+        self.content = StoredContent(link, settings.content.compress_above)
+        self.queues = Queues(
+            link,
+            session,
+            store.lanes,
+            self.content,
+            timeout=settings.redis.timeout,
+            backlog_hard=journal.backlog_hard if journal.when_behind == "refuse" else 0,
+            retention=settings.status.retention,
+        )
+        self.sweeps = StoredSweeps(link, store.lanes, settings.status.retention)
+        self.limits = StoredLimits(link, session)
+        self.notices = PublishedNotices(link)
+
+    async def farewell(self) -> None:
+        """Give back all claims and limits of this session. Raises StoreError."""
+        await self.queues.farewell()
+        await self.limits.forget(self.session.id)
+
+
+async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
+    """`waiting` tells clients why they have to wait. Raises SettingsError."""
+    settings = child.settings
+    roles = tuple(role for role in ("smtp", "delivery") if role in settings.node.roles)
+    opened = await open_store(
+        settings,
+        child.boot.redis_url,
+        "worker",
+        roles,
+        child.stopping,
+        lambda error: waiting.because(lambda: reason_of(error)),
+    )
+    store = WorkerStore(opened, settings)
+    figures = Figures()
+    guard = Guard(store.rules, settings.node.name, metrics=figures, protected=settings.rules.protected_tags)
+    reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
+    store.notices.on_death(reaper.look_now)
+    figures.join(reaper.metrics)
+    outbound, delivery = _outbound(settings, store, guard) if "delivery" in roles else (None, None)
+    inbound = _inbound(settings, store, guard, waiting, delivery) if "smtp" in roles else None
+    for part in (inbound, outbound):
+        if part is not None:
+            figures.join(part.metrics)
+    return WorkerParts(guard, reaper, inbound, outbound, store)
+
+
+def _inbound(
+    settings: Settings, store: WorkerStore, guard: Guard, waiting: TurnAway, delivery: ClaimOnAccept | None
+) -> Inbound:
+    """`delivery` is that of this process, if it delivers."""
+    room = Room(settings)
+    admission = GroupCommit(
+        store.queues,
+        settings.smtp.commit_delay,
+        AcceptanceRules(guard, settings.node.name, settings.rules.undo_window).decide,
+        delivery=delivery,
+        clients=lambda: listener.connections_open,
+        has_room=room.takes,
+    )
+    submissions = TrustedSubmissions(settings, admission)
+    listener = Listener(waiting.sockets, settings, submissions, admission, waiting.loads)
+    return Inbound(waiting, listener, admission, StoreProbe(store.health), room)
+
+
+def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Outbound, ClaimOnAccept]:
+    settings = held(settings)
+    shaping = Shaping(settings)
+    resolver = DnsResolver(settings.delivery.dns_servers)
+    limits = SharedLimits(store.limits, shaping)
+    lanes = ClaimLanes(store.queues.lanes)
+    room = QueueRoom(lanes)
+    settler = Settler(store.queues, guard, settings, shaping, lanes.wake)
+    egress = Egress(settings, shaping, EgressPorts(resolver, guard, settler, limits, store.content, room))
+    pools = ServedPools(settings, store.sweeps.pools)
+    dispatcher = Dispatcher(store.queues, egress, guard, settler, pools, lanes, room)
+
+    def wake(lane: int) -> None:
+        lanes.wake(lane)
+        pools.look_soon()
+
+    store.notices.on_queued(wake)
+    store.notices.on_reconnect(pools.look_soon)
+    store.notices.on_reconnect(lanes.wake_all)
+    guard.on_lost(limits.renew)
+    return Outbound(dispatcher, egress, settler, limits, pools, resolver.close), dispatcher
