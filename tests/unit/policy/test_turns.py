@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mta.model.shares import weight_of
@@ -19,6 +19,7 @@ def take(turns: Turns, shares, count: int) -> list[str]:
     return taken
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.sets(st.sampled_from(SHARES), min_size=1), st.lists(st.sampled_from(SHARES), max_size=200))
 def test_none_starves_whatever_was_served_before(shares, before):
     turns = Turns()
@@ -35,6 +36,7 @@ def test_none_starves_whatever_was_served_before(shares, before):
         assert waits.pop(share, 0) <= rounds
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.sets(st.sampled_from(SHARES), min_size=2))
 def test_each_gets_what_its_weight_says(shares):
     rounds, weights = 50, {share: weight_of(share) for share in shares}

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mta.model.mail import QueueKey, QueueShare
@@ -63,6 +63,7 @@ def test_a_share_that_waits_for_its_time_saves_up_no_turns():
     assert 0 <= taken[QueueShare(A, "acme")] - taken[QueueShare(A)] <= 50
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.sets(st.sampled_from(SHARES), min_size=1), st.integers(1, 40), st.integers(1, 3))
 def test_no_share_and_no_queue_starves(shares, room, domains):
     queues = [QueueKey("p", f"d{number}") for number in range(domains)]
