@@ -11,12 +11,13 @@ from mta.policy.turns import Turns
 class Waiting:
     """A queue of transactions that also knows how many deliveries they are."""
 
-    __slots__ = ("_anew", "_lines", "_turns", "deliveries", "ready")
+    __slots__ = ("_anew", "_lines", "_next", "_turns", "deliveries", "ready")
 
     def __init__(self) -> None:
         self._lines: dict[str, deque[Transaction]] = {}  # by share; none is empty
         self._anew: deque[Transaction] = deque()  # those that only a new connection may carry
         self._turns = Turns()
+        self._next: str | None = None  # the share whose turn it is, None = it must be asked for
         self.deliveries = 0
         self.ready = 0  # how many transactions may go on any connection
 
@@ -55,7 +56,9 @@ class Waiting:
         if len(lines) == 1:
             for line in lines.values():
                 return line[0]
-        return lines[self._turns.first(lines)][0]
+        if self._next is None:
+            self._next = self._turns.first(lines)
+        return lines[self._next][0]
 
     def pop(self, first: Transaction) -> Transaction:
         """Take out what `first` has given."""
@@ -66,6 +69,7 @@ class Waiting:
             line = lines[share]
             line.popleft()
             self.ready -= 1
+            self._next = None
             if len(lines) > 1:
                 self._turns.served(share, len(first.claims))
             if not line:
@@ -107,6 +111,7 @@ class Waiting:
         transactions = self._all()
         self._anew.clear()
         self._lines.clear()
+        self._next = None
         self.ready = self.deliveries = 0
         return transactions
 
@@ -119,4 +124,5 @@ class Waiting:
         line = self._lines.get(transaction.share)
         if line is None:
             line = self._lines[transaction.share] = deque()
+            self._next = None
         return line

@@ -76,9 +76,9 @@ class LaneView:
                 free[queue] = max(room, free.get(queue, 0))
         waiting = {share: deque(queue for queue, _ in line) for share, line in lines.items()}
         wanted: dict[QueueShare, int] = {}
-        turns = self._turns.plan()
-        while most and waiting:
-            share = turns.first(waiting)
+        turns = self._turns.plan(waiting)
+        while most and turns:
+            share = turns.first()
             queues = waiting[share]
             queue = queues.popleft()
             if free[queue]:
@@ -86,10 +86,10 @@ class LaneView:
                 most -= 1
                 of = QueueShare(queue, share)
                 wanted[of] = wanted.get(of, 0) + 1
-                turns.served(share, 1)
                 queues.append(queue)
+                turns.served()
             elif not queues:
-                del waiting[share]
+                turns.drop()
         return [ClaimRequest(queue, count, share) for (queue, share), count in wanted.items()]
 
     def served(self, wants: Sequence[ClaimRequest], got: Mapping[QueueShare, int], cut: bool) -> None:

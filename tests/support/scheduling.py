@@ -24,9 +24,9 @@ def a_record(**changes):
     )  # fmt: skip
 
 
-def a_claim(lane=0, queue=QUEUE, reclaims=0, **record):
+def a_claim(lane=0, queue=QUEUE, reclaims=0, share="", **record):
     return Claimed(
-        delivery_id(new_message_id(lane, NOW), 1), b"1", queue, a_record(**record), b"x", reclaims
+        delivery_id(new_message_id(lane, NOW), 1), b"1", queue, a_record(**record), b"x", reclaims, share=share
     )  # fmt: skip
 
 
@@ -115,13 +115,14 @@ class FakeDeliver:
     def __init__(self, room=1000):
         self.left = defaultdict(lambda: room)
         self.taken = []
+        self.beyond = {}  # headroom of shares
         self.crowded = set()  # queues whose connections are all busy
 
     def room(self, queue):
         return self.left[queue]
 
     def headroom(self, queue, share):
-        return 0
+        return self.beyond.get(share, 0)
 
     def can_start(self, queue):
         return queue not in self.crowded
@@ -129,7 +130,8 @@ class FakeDeliver:
     def deliver(self, deliveries):
         self.taken += deliveries
         self.left[deliveries[0].queue] -= len(deliveries)
-        assert self.left[deliveries[0].queue] >= 0, "more than there was room for"
+        beyond = self.beyond.get(deliveries[0].share, 0)
+        assert self.left[deliveries[0].queue] >= -beyond, "more than there was room for"
 
 
 async def until(condition, seconds=3.0):

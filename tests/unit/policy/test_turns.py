@@ -66,5 +66,13 @@ def test_a_plan_changes_nothing():
     turns = Turns()
     take(turns, ["", "a"], 3)
     before = repr(turns)
-    take(turns.plan(), ["", "a", ".2"], 50)
+    planned, taken = turns.plan(["", "a", ".2"]), []
+    while planned and len(taken) < 36:
+        taken.append(planned.first())
+        planned.served()
     assert repr(turns) == before
+    assert Counter(taken) == Counter(take(turns, ["", "a", ".2"], 36))
+    planned.drop()
+    planned.drop()
+    planned.drop()
+    assert not planned

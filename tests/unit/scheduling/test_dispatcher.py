@@ -233,3 +233,16 @@ async def test_d9_a_queue_that_gets_room_now_and_then_is_not_looked_through(monk
             bench.deliver.left[QUEUE] += 1
             bench.tell_room(QUEUE)
     assert not claims.settled
+
+
+async def test_a_few_of_a_share_are_claimed_beyond_the_room_that_others_use_up():
+    claims = FakeClaims()
+    claims.put(*(a_claim() for _ in range(10)), *(a_claim(share="acme", tenant="acme") for _ in range(10)))
+    bench = Bench(claims, room=0)
+    bench.deliver.beyond["acme"] = 64
+    async with bench:
+        await until(lambda: len(bench.deliver.taken) >= 4)
+        bench.deliver.beyond.clear()
+        await asyncio.sleep(0)
+    assert {one.share for one in bench.deliver.taken} == {"acme"}
+    assert all(most <= 4 for wants in claims.claims for _, most, _ in wants)
