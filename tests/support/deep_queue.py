@@ -22,7 +22,8 @@ async def _fill(url: str, domain: str, count: int, tag: str, fields: dict[str, A
     try:
         await link.open()
         cluster = ClusterSettings(link)
-        await cluster.open(float(await link.command("HGET", keys.META_SETTINGS, "max_staleness")))
+        lanes, staleness = await link.command("HMGET", keys.META_SETTINGS, "lanes", "max_staleness")
+        await cluster.open(float(staleness), int(lanes))
         store = Store(link, "fill", cluster, backlog_hard=0, timeout=10.0)
         batches = range(0, count, _AT_ONCE)
 
