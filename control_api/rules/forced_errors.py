@@ -8,7 +8,7 @@ from control_api import dependencies
 from control_api.access.actor import actor_of
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
-from control_api.rules.resource import RulesResource, order_made, patience
+from control_api.rules.resource import RulesResource, order_made, wait_of
 from control_api.rules.view import shown_effect
 from control_api.schemas.queries import WaitQuery
 from control_api.schemas.rule_answers import Undone
@@ -25,10 +25,10 @@ async def undo(request: web.Request) -> web.Response:
     rule_id = request.match_info["id"]
     rule = await deps.rules.rule(rule_id)
     if rule is not None:
-        RESOURCE.check(rule)
-    undone = await deps.undo.undo(rule_id, rule, actor_of(request), patience(request, asked))
+        RESOURCE.require_kind(rule)
+    undone = await deps.undo.undo(rule_id, rule, actor_of(request), wait_of(request, asked))
     if undone is None:
-        raise RESOURCE.unknown()
+        raise RESOURCE.not_found()
     effect: dict[str, Any] = {}
     if undone.effect is not None:
         with order_made(undone.effect.rule):

@@ -14,7 +14,7 @@ from mta.model.mail import QueueKey
 from mta.model.outcomes import Verdict
 from mta.model.phases import Phase
 from mta.model.settings import Settings
-from mta.policy.failures import Trouble, unroutable, worst
+from mta.policy.failures import Trouble, after_all_hosts, unroutable
 from mta.policy.shaping import Shaping
 from mta.ports.delivery import Limits, Resolver
 
@@ -25,7 +25,7 @@ class Connected(NamedTuple):
     """A new connection, and the addresses of the hosts behind its host, in the order to try them."""
 
     peer: ReadyConnection
-    behind: tuple[Target, ...]
+    next_targets: tuple[Target, ...]
 
 
 class Connector:
@@ -77,7 +77,7 @@ class Connector:
             troubles.append(self._judged(found))
             if found.phase is Phase.CONNECT and not source.ip:  # from an IP of ours it may be the IP that is at fault
                 self._dead.add(target, found, self._loop.time() + self._shaping.plan(queue).back_off)
-        return worst(troubles)
+        return after_all_hosts(troubles)
 
     def tick(self, now: float) -> None:
         self._dead.forget_expired(now)

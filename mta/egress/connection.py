@@ -75,13 +75,13 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_sent_body",
         "_settings",
-        "behind",
         "carried",
         "closed",
         "deadline",
         "held",
         "idle",
         "machine",
+        "next_targets",
         "peer",
         "quitting",
         "refuses",
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         self.quitting = False
         self.retired = False  # takes no more after this transaction
         self.refuses = False  # a message was refused on it in a way that is tried once more on a new connection
-        self.behind: tuple[Target, ...] = ()  # addresses of the hosts that come after this one
+        self.next_targets: tuple[Target, ...] = ()  # addresses of the hosts that come after this one
         self.closed = False
         self.transport.set_protocol(self)
 

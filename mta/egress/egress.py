@@ -63,7 +63,7 @@ class Egress:
 
     def room(self, queue: QueueKey) -> int:
         outlet = self._outlets.get(queue)
-        if (outlet is None or not outlet.connections) and self._budget.crowded():
+        if (outlet is None or not outlet.connections) and self._budget.line_is_full():
             return 0  # and no outlet is made for each of many queues that are only asked about
         return self._outlet(queue).room()
 
@@ -169,11 +169,11 @@ class Egress:
         """When all places are taken, destinations without a connection get those of the destinations that have most.
         A connection whose peer has been silent for long gives way first; one past its dot never does."""
         budget = self._budget
-        if budget.free or not budget.wanting:
+        if budget.free or not budget.waiting_destinations:
             return
         outlets = list(self._outlets.values())
         standings = [outlet.connections.standing(now) for outlet in outlets]
-        wanted = budget.wanting - sum(leaving for _, leaving in standings)
+        wanted = budget.waiting_destinations - sum(leaving for _, leaving in standings)
         for outlet in outlets:
             if wanted <= 0:
                 return

@@ -37,7 +37,7 @@ class RuleChanges:
                 if rule is None:
                     waiting.put_last(transaction)
                 else:
-                    self._end.by_rule(transaction, rule, table, Stage.ATTEMPT, None)
+                    self._end.settle_by_rule(transaction, rule, table, Stage.ATTEMPT, None)
         return past
 
     def canceled(self, messages: Collection[MessageId]) -> None:
@@ -45,14 +45,14 @@ class RuleChanges:
         for waiting in self._waiting():
             for transaction in waiting.take_all():
                 if transaction.message in messages:
-                    self._end.canceled(transaction)
+                    self._end.settle_canceled(transaction)
                 else:
                     waiting.put_last(transaction)
         for connection in list(self._connections.all):
             running = connection.transaction
             if running is not None and not running.dot_at and running.message in messages:
                 connection.abandon()
-                self._end.canceled(running, connection.peer)
+                self._end.settle_canceled(running, connection.peer)
 
     def _running(
         self, connection: Connection, transaction: Transaction, table: RuleTable, fresh: Sequence[Rule]
@@ -69,5 +69,5 @@ class RuleChanges:
                 past += transaction.listed(known.id)
         else:
             connection.abandon()
-            self._end.by_rule(transaction, rule, table, Stage.BEFORE_DOT, peer)
+            self._end.settle_by_rule(transaction, rule, table, Stage.BEFORE_DOT, peer)
         return past

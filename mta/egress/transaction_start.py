@@ -84,14 +84,14 @@ class TransactionStart:
             table = self._rules.table
             rule = rule_for(table, transaction, connection.peer) if len(table) else None
             if rule is not None:
-                self._end.by_rule(waiting.pop(transaction), rule, table, Stage.ATTEMPT, connection.peer)
+                self._end.settle_by_rule(waiting.pop(transaction), rule, table, Stage.ATTEMPT, connection.peer)
             elif transaction.expires_at <= now:
-                self._end.expired(waiting, now)
+                self._end.end_expired(waiting, now)
             elif not self._rules.may_send_mail():
                 self._permits.stopped(transaction, BEFORE_MAIL)
                 break
             elif (trouble := unsupported_by(connection.peer, transaction)) is not None:
-                self._end.unsupported(waiting.pop(transaction), trouble, connection.peer)
+                self._end.settle_unsupported(waiting.pop(transaction), trouble, connection.peer)
             elif self._paced and (wait := self._limits.take_message(self._queue)) > 0:
                 self._wait_for_rate(wait)
                 break
@@ -107,7 +107,7 @@ class TransactionStart:
         connection.expire_in(self._idle_timeout)
         connection.idle.append(connection)
         if waiting.first(new) is None:
-            self._budget.rests(connection)  # otherwise it is kept for the transaction that may not start yet
+            self._budget.mark_idle(connection)  # otherwise it is kept for the transaction that may not start yet
         return False
 
     def is_reserved(self, connection: Connection) -> bool:
@@ -126,7 +126,7 @@ class TransactionStart:
 
     def _fetched(self, connection: Connection, transaction: Transaction, content: bytes | None, failed: bool) -> None:
         if content is None:
-            self._end.no_content(transaction, failed)
+            self._end.settle_without_content(transaction, failed)
             self._owner.connection_free(connection)
             return
         transaction.content = content
@@ -137,7 +137,7 @@ class TransactionStart:
         table = self._rules.table
         rule = rule_for(table, transaction, connection.peer) if len(table) else None
         if rule is not None:
-            self._end.by_rule(transaction, rule, table, Stage.ATTEMPT, connection.peer)
+            self._end.settle_by_rule(transaction, rule, table, Stage.ATTEMPT, connection.peer)
             self._owner.connection_free(connection)
             return
         connection.run(transaction)

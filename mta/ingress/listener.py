@@ -87,7 +87,7 @@ class Listener:
         for session in tuple(self._sessions):
             session.abort()
 
-    def left(self, session: SmtpSession) -> None:
+    def session_closed(self, session: SmtpSession) -> None:
         if session not in self._sessions:
             return
         self._sessions.remove(session)
@@ -126,7 +126,7 @@ class Listener:
         except OSError as trouble:
             log.info("a connection from %s was gone before its greeting: %s", client, trouble)
             connection.close()
-            self.left(session)
+            self.session_closed(session)
 
     @property
     def is_full(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a remote reply, or trouble on the way to one, means for the deliveries that met it; in one place."""
+"""The judgement of remote replies and of connection troubles: their meaning for the deliveries concerned."""
 
 import enum
 from typing import NamedTuple
@@ -8,23 +8,23 @@ from mta.model.phases import IN_DOUBT, Phase
 
 
 class Scope(enum.Enum):
-    """Whom a failure concerns."""
+    """The part of the mail that a failure concerns."""
 
     RECIPIENT = "recipient"
     MESSAGE = "message"
-    SITE = "site"  # this host, whatever the message
-    SESSION = "session"  # this connection only
+    SITE = "site"  # all mail for this host
+    SESSION = "session"  # the mail of this connection
 
 
 class Judgement(NamedTuple):
-    """What a reply means."""
+    """The verdict of a reply, and the scope of that verdict."""
 
     verdict: Verdict
     scope: Scope
 
 
 class Trouble(NamedTuple):
-    """Why deliveries could not be attempted, or not to the end."""
+    """The reason why an attempt could not begin or could not end."""
 
     verdict: Verdict
     reply: Reply
@@ -33,17 +33,18 @@ class Trouble(NamedTuple):
     phase: Phase
     host: str = ""
     ip: str = ""
-    unintelligible: bool = False  # the server does not speak the protocol: given up after MOST_UNINTELLIGIBLE attempts
+    unintelligible: bool = False  # the server does not speak SMTP, see `gives_up`
 
     @property
     def shared(self) -> "Trouble":
-        """The same for mail that the connection was not opened for: what a server says to others counts as no attempt
-        at which it did not speak the protocol, or one that is ill for a minute would end all mail that waits for it."""
+        """The same trouble for mail that the connection was not opened for. It does not count as an attempt at a
+        server that does not speak SMTP; otherwise a server that is broken for a minute would end all mail that waits
+        for it."""
         return self._replace(unintelligible=False)
 
     @property
     def reason(self) -> str:
-        """The phase and the host; after the dot, also that nobody knows whether the server took the message."""
+        """The phase and the host. After the final dot, also that the server may have accepted the message."""
         words = f"{self.phase.value} {IN_DOUBT}" if self.phase is Phase.DOT else self.phase.value
         return f"{words} ({self.host or self.ip})" if self.host or self.ip else words
 
@@ -68,7 +69,7 @@ MOST_UNINTELLIGIBLE = 3
 
 
 def judge(phase: Phase, reply: Reply) -> Judgement:
-    """The meaning of a final reply (RFC 5321 4.2.1, 4.3.2); what is no final reply is trouble of the session."""
+    """The meaning of a reply (RFC 5321 4.2.1, 4.3.2). A reply that is not final is a failure of the session."""
     code = reply.code
     if 200 <= code < 300 and phase in _ACCEPTED:
         return _ACCEPTED[phase]
@@ -79,20 +80,20 @@ def judge(phase: Phase, reply: Reply) -> Judgement:
         return Judgement(Verdict.TEMPORARY, scope)
     if phase is Phase.RCPT and code == 552:  # "too many recipients" of old servers, RFC 5321 4.5.3.1.10
         return Judgement(Verdict.TEMPORARY, scope)
-    if scope is Scope.SITE:  # a host that refuses everybody says nothing about the mail that waits for it
+    if scope is Scope.SITE:  # a host that refuses all mail does not judge this message
         return Judgement(Verdict.TEMPORARY, scope)
     return Judgement(Verdict.PERMANENT, scope)
 
 
 def refused(phase: Phase, reply: Reply, host: str, ip: str) -> Trouble:
-    """The host said no before a transaction could begin."""
+    """The host refused the session before a transaction began."""
     verdict, scope = judge(phase, reply)
     return Trouble(verdict, reply, Origin.REMOTE, scope, phase, host, ip)
 
 
 def broken(phase: Phase, words: str, host: str = "", ip: str = "", unintelligible: bool = False) -> Trouble:
-    """Connection, time or protocol failed: temporary, whatever it was. After the dot the words warn of a second copy.
-    `unintelligible`: the server does not speak the protocol, so after a few attempts it is the end."""
+    """The connection failed, timed out or broke the protocol: always temporary. After the final dot `words` also say
+    that the message may have been delivered. `unintelligible`: the server does not speak SMTP, see `gives_up`."""
     if phase is Phase.DOT:
         words = f"{words} {IN_DOUBT}"
     scope = Scope.SITE if phase in (Phase.DNS, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.TLS) else Scope.SESSION
@@ -102,32 +103,32 @@ def broken(phase: Phase, words: str, host: str = "", ip: str = "", unintelligibl
 
 
 def gives_up(attempts: int) -> bool:
-    """Whether a delivery ends after so many attempts at which the server did not speak the protocol. Waiting does not
-    mend such a server, so the sender learns of it within minutes and not after `delivery.max_age`."""
+    """Whether a delivery ends after this number of attempts at a server that does not speak SMTP. Such a server will
+    hardly change, so the sender gets the failure within minutes and not after `delivery.max_age`."""
     return attempts >= MOST_UNINTELLIGIBLE
 
 
 def given_up(reply: Reply) -> Reply:
-    """The last words about a server that does not speak the protocol."""
+    """The reply that ends a delivery to a server that does not speak SMTP."""
     return Reply(554, "5.5.0", reply.text)
 
 
 def unroutable(words: str, enhanced: str, temporary: bool) -> Trouble:
-    """DNS or the routes lead nowhere: 556 for a null MX (RFC 7505 4.1), 550 for other permanent trouble."""
+    """DNS and the routes give no usable host: 556 for a null MX (RFC 7505 4.1), 550 for other permanent trouble."""
     code = 451 if temporary else 556 if enhanced == "5.1.10" else 550
     verdict = Verdict.TEMPORARY if temporary else Verdict.PERMANENT
     return Trouble(verdict, Reply(code, enhanced, words), Origin.LOCAL, Scope.SITE, Phase.DNS)
 
 
 def unsendable(code: int, enhanced: str, words: str, host: str = "", ip: str = "") -> Trouble:
-    """This message cannot go to this peer as it is (RFC 6152, RFC 1870, RFC 6531): permanent."""
+    """The peer lacks an extension that the message needs (RFC 6152, RFC 1870, RFC 6531): permanent."""
     return Trouble(Verdict.PERMANENT, Reply(code, enhanced, words), Origin.LOCAL, Scope.MESSAGE, Phase.MAIL, host, ip)
 
 
-def worst(troubles: list[Trouble]) -> Trouble:
-    """What the delivery is told after every host failed: permanent only when each of them said so, else the last
-    temporary trouble, one that waiting can mend before one that it cannot. One host's 5xx greeting says nothing about
-    the others (RFC 5321 5.1)."""
+def after_all_hosts(troubles: list[Trouble]) -> Trouble:
+    """The trouble of a delivery after every host failed. It is permanent only if that of every host is, because one
+    host does not judge the others (RFC 5321 5.1). Else it is the last temporary trouble, if possible of a host that
+    speaks SMTP."""
     temporary = [trouble for trouble in troubles if trouble.verdict is Verdict.TEMPORARY]
-    mendable = [trouble for trouble in temporary if not trouble.unintelligible]
-    return (mendable or temporary or troubles)[-1]
+    intelligible = [trouble for trouble in temporary if not trouble.unintelligible]
+    return (intelligible or temporary or troubles)[-1]

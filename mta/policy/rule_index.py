@@ -42,7 +42,7 @@ def joint_labels(chosen: Selectors) -> tuple[str, ...]:
     return tags if chosen.tenant is None else (*tags, tenant_mark(chosen.tenant))
 
 
-def permits(rule: Rule, needed: tuple[str, ...], labels: tuple[str, ...], clock: Clock) -> bool:
+def fulfils(rule: Rule, needed: tuple[str, ...], labels: tuple[str, ...], clock: Clock) -> bool:
     """What the index does not know: labels that must all be there, tags that must not, and the rule's end."""
     for label in needed:
         if label not in labels:
@@ -58,7 +58,7 @@ def _best_of(entries: Entries, best: Entry | None, labels: tuple[str, ...], cloc
     for entry in entries:
         if best is not None and entry[0] < best[0]:
             return best
-        if entry[2] or permits(entry[1], entry[3], labels, clock):
+        if entry[2] or fulfils(entry[1], entry[3], labels, clock):
             return entry
     return best
 

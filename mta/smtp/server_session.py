@@ -44,13 +44,13 @@ class ServerSession:
         "errors",
         "esmtp",
         "extensions",
-        "gate",
         "helo",
         "hostname",
         "is_foreign",
         "limits",
         "output",
         "recipients",
+        "refusal",
         "sender",
         "state",
         "trust",
@@ -61,13 +61,13 @@ class ServerSession:
         hostname: str,
         trust: Trust,
         limits: Limits,
-        gate: Callable[[], Reply | None] | None = None,
+        refusal: Callable[[], Reply | None] | None = None,
     ) -> None:
-        """`gate` is asked at each MAIL: why none is taken now."""
+        """Each MAIL calls `refusal`, which returns a reply while no message may come."""
         self.state = State.COMMAND
         self.hostname = hostname
         self.trust = trust
-        self.gate = gate
+        self.refusal = refusal
         self.limits = limits
         self.extensions = replies.render_extensions(hostname, limits.message_size)
         self.helo = ""  # "" = no EHLO or HELO yet

@@ -52,8 +52,8 @@ def _mail(session: ServerSession, argument: bytes) -> bytes | None:
     told = read_sender(argument, session.esmtp, session.limits.message_size)
     if isinstance(told, bytes):
         return told
-    if session.gate is not None:
-        closed = session.gate()
+    if session.refusal is not None:
+        closed = session.refusal()
         if closed is not None:
             session.say(closed)
             return None
