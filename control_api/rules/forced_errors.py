@@ -18,8 +18,8 @@ RESOURCE = RulesResource(Kind.ERROR)
 
 
 async def undo(request: web.Request) -> web.Response:
-    """The rule is disabled, and the deliveries that it ended and that are still kept return to their queues; 202 while
-    that goes on. A removed rule can be undone while something of it is kept."""
+    """Disable the rule, and return the deliveries that it ended and that are still kept to their queues. 202:
+    deliveries are left. A removed rule can be undone while deliveries of it are kept."""
     asked = read_query(request, WaitQuery)
     deps = dependencies.of(request)
     rule_id = request.match_info["id"]

@@ -19,8 +19,7 @@ RESOURCE = RulesResource(Kind.PAUSE)
 
 
 async def convert(request: web.Request) -> web.Response:
-    """The pause becomes a forced error of the same id in one change of the table, so that nothing gets through
-    between."""
+    """Make the pause a forced error of the same id, in one change of the table, so that no mail goes out between."""
     asked = read_query(request, OrderQuery)
     deps = dependencies.of(request)
     fields = await read_fields(request, CONVERSION.lists())

@@ -1,4 +1,4 @@
-"""Room is reserved with delivery before the accept step, and the deliveries claimed in it are handed over after it."""
+"""Claim on accept: reserves room before the accept step, and hands the deliveries that the step claimed to delivery."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from mta.ports.queueing import AcceptanceDecision
 def reserve(
     delivery: ClaimOnAccept, messages: Sequence[NewMessage], decision: AcceptanceDecision
 ) -> dict[QueueKey, int]:
-    """How many deliveries of each queue the accept step may claim; each entry must be handed over afterwards."""
+    """The number of deliveries of each queue that the accept step may claim. Call `hand_over` with it afterwards."""
     reserved = {}
     for (pool, domain), count in _due_now(messages, decision).items():
         queue = QueueKey(pool, domain)
@@ -28,7 +28,7 @@ def hand_over(
 
 
 def _due_now(messages: Sequence[NewMessage], decision: AcceptanceDecision) -> dict[tuple[str, str], int]:
-    """By pool and domain: the deliveries that are queued by the accept step and due at once."""
+    """The number of deliveries, by pool and domain, that the accept step queues and that are due at once."""
     counts: dict[tuple[str, str], int] = {}
     for message in messages:
         if message.due_at > message.accepted_at:

@@ -166,8 +166,8 @@ class Egress:
         self._connector.tick(now)
 
     def _share(self, now: float) -> None:
-        """When all places are taken, destinations without a connection get those of the destinations that have most.
-        A connection whose peer has been silent for long gives way first; one past its dot never does."""
+        """When all places are taken, close connections of the destinations that have most, for destinations that have
+        none. Connections with a silent peer are closed first, and never one that has handed over its dot."""
         budget = self._budget
         if budget.free or not budget.waiting_destinations:
             return

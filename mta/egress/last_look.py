@@ -28,7 +28,7 @@ class LastLook:
         rules = self._rules
         table = rules.table
         rule = rule_for(table, transaction, connection.peer) if len(table) else None
-        # A transaction that is not on the rule's list may not hand over its dot.
+        # A transaction that `past_dot` of the rule does not list may not hand over its dot.
         if rule is not None and (rule.in_flight is InFlight.ABORT or rule.id not in transaction.past_dot_of):
             connection.abandon()
             self._end.settle_by_rule(transaction, rule, table, Stage.BEFORE_DOT, connection.peer)

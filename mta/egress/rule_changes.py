@@ -15,17 +15,17 @@ from mta.policy.rule_table import RuleTable
 
 
 class RuleChanges:
-    """Synchronous: when it returns, nothing that must end can hand over its dot any more."""
+    """Its calls are synchronous. After a call, no transaction that must end can hand over its dot."""
 
     def __init__(self, connections: Connections, waiting: Callable[[], Iterable[Waiting]], end: TransactionEnd) -> None:
-        """`waiting` gives the lists of transactions that wait, for every host."""
+        """`waiting` returns the lists of waiting transactions, one for each list of hosts."""
         self._connections = connections
         self._waiting = waiting
         self._end = end
 
     def table_swapped(self, table: RuleTable, fresh: Sequence[Rule]) -> list[PastDot]:
         """End the transactions that match and have not handed over their dot. A transaction that has begun goes on if
-        every rule that it meets lets it finish. List those that go on, under each of the `fresh` rules."""
+        each rule that matches it says `finish`. Returns those that go on, for each of the `fresh` rules."""
         past: list[PastDot] = []
         for connection in list(self._connections.all):
             transaction = connection.transaction
@@ -57,7 +57,7 @@ class RuleChanges:
     def _running(
         self, connection: Connection, transaction: Transaction, table: RuleTable, fresh: Sequence[Rule]
     ) -> list[PastDot]:
-        """The entries of a transaction that goes on."""
+        """The `past_dot` entries of a transaction that goes on."""
         peer, (pool, domain), labels = connection.peer, transaction.queue, transaction.labels
         rule = rule_for(table, transaction, peer)
         if rule is None:

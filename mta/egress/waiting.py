@@ -8,13 +8,13 @@ from mta.model.mail import Claimed
 
 
 class Waiting:
-    """A queue of transactions that also knows how many deliveries they are."""
+    """A queue of transactions that also counts their deliveries."""
 
     __slots__ = ("_anew", "_transactions", "deliveries")
 
     def __init__(self) -> None:
         self._transactions: deque[Transaction] = deque()
-        self._anew: deque[Transaction] = deque()  # those that only a new connection may carry
+        self._anew: deque[Transaction] = deque()  # only a new connection may carry these
         self.deliveries = 0
 
     def __len__(self) -> int:
@@ -22,16 +22,16 @@ class Waiting:
 
     @property
     def ready(self) -> int:
-        """How many may go on any connection."""
+        """The number of transactions that any connection may carry."""
         return len(self._transactions)
 
     @property
     def anew(self) -> int:
-        """How many may only go on a connection that has carried nothing."""
+        """The number of transactions that only a connection without earlier mail may carry."""
         return len(self._anew)
 
     def add(self, claimed: Iterable[Claimed]) -> None:
-        """Deliveries of one queue; those of the same message go together."""
+        """Add deliveries of one queue; deliveries of the same message become one transaction."""
         groups: dict[bytes, Transaction] = {}
         for one in claimed:
             message = one.id[:16]
@@ -44,19 +44,19 @@ class Waiting:
             self.deliveries += 1
 
     def first(self, new: bool = True) -> Transaction | None:
-        """For a connection that is `new`, or not."""
+        """The next transaction for a connection that is `new`, or for one that has carried mail."""
         if new and self._anew:
             return self._anew[0]
         return self._transactions[0] if self._transactions else None
 
     def pop(self, first: Transaction) -> Transaction:
-        """Take out what `first` has given."""
+        """Take out the transaction that `first` has returned."""
         (self._anew if first.anew else self._transactions).popleft()
         self.deliveries -= len(first.claims)
         return first
 
     def put_back(self, transaction: Transaction) -> None:
-        """It is first again; behind others that only a new connection may carry."""
+        """Put the transaction at the front; one that needs a new connection goes behind the others that need one."""
         if transaction.anew:
             self._anew.append(transaction)
         else:
@@ -68,7 +68,7 @@ class Waiting:
         self.deliveries += len(transaction.claims)
 
     def take_anew(self, before: float) -> list[Transaction]:
-        """Take out those that only a new connection may carry and that were refused `before` that loop time."""
+        """Take out the transactions that need a new connection and were refused before the loop time `before`."""
         taken: list[Transaction] = []
         while self._anew and self._anew[0].begun_at < before:
             taken.append(self._anew.popleft())
@@ -76,7 +76,7 @@ class Waiting:
         return taken
 
     def take_expired(self, now: int) -> list[Transaction]:
-        """Take out those with a delivery whose time is over at `now` (Unix ms)."""
+        """Take out the transactions with a delivery that has expired at `now` (Unix ms)."""
         expired = [transaction for transaction in (*self._anew, *self._transactions) if transaction.expires_at <= now]
         if expired:
             for transaction in self.take_all():
@@ -85,7 +85,7 @@ class Waiting:
         return expired
 
     def take_all(self) -> list[Transaction]:
-        """Take out every one, in order."""
+        """Take out all transactions, in order."""
         transactions = [*self._anew, *self._transactions]
         self._anew.clear()
         self._transactions.clear()

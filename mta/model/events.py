@@ -130,8 +130,8 @@ def recipient_event(
     queued_at: int = 0,
     next_attempt: int = 0,
 ) -> Event:
-    """The event of one recipient of a message that comes in: there is no record yet. Without an outcome nobody had to
-    decide anything."""
+    """The event of one recipient of a message that comes in: there is no record yet. An event without an outcome has no
+    decision."""
     reply, origin, reason, forced = _NO_REPLY, None, "", None
     if outcome is not None:
         reply, origin, reason, forced = outcome.reply, outcome.origin, outcome.reason, outcome.forced

@@ -53,7 +53,8 @@ class NewMessage(msgspec.Struct, gc=False):
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What the store keeps of a live delivery besides its id, pool and domain (msgpack; new fields only at the end)."""
+    """The record of a live delivery in the store, without its id, pool and domain (msgpack; new fields only at the
+    end)."""
 
     sender: str
     recipient: str
@@ -80,7 +81,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What rules look at: the tags, and the mark of the tenant."""
+        """The labels that rules select by: the tags, and the mark of the tenant."""
         return (*self.tags, tenant_mark(self.tenant)) if self.tenant else self.tags
 
 
@@ -93,4 +94,4 @@ class Claimed(msgspec.Struct, gc=False):
     record: Record
     content: bytes | None  # None: too large for the claim's answer, ask `Content.get`
     reclaims: int = 0  # how many processes died holding it
-    canceled: bool = False  # its cancellation was asked for while a process held it that is gone
+    canceled: bool = False  # a client canceled it while a process held it that has died

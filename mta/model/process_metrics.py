@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 class ProcessMetric(NamedTuple):
     """One figure, or one for each value of a label."""
 
-    key: str  # in what the process tells; the value of the label follows a colon
+    key: str  # in the report of a process; the value of the label follows a colon
     name: str  # as it is exported, without "floodgate_"
     help: str
     label: str = ""

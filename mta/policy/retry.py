@@ -1,4 +1,4 @@
-"""When a delivery that failed for now is tried again, and when it is given up."""
+"""The retry schedule: the time of the next attempt, and the expiry of a delivery."""
 
 from collections.abc import Sequence
 

@@ -86,7 +86,7 @@ class ServerSession:
             self.end()
 
     def end(self) -> None:
-        """Take nothing more from the client."""
+        """Ignore all further input of the client."""
         self.state = State.CLOSED
         self.reset_transaction()
 
@@ -97,8 +97,8 @@ class ServerSession:
         self.body = ""
 
     def refuse_protocol(self) -> None:
-        """Close at once. The SMTP commands that may follow are not this client's: they stand in the body of a request
-        that somebody made it send."""
+        """Close the session at once. SMTP commands that follow would come from the body of an HTTP request that an
+        attacker made the client send."""
         self.is_foreign = True
         self.output.append(replies.NOT_SMTP)
         self.end()
