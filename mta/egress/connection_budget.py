@@ -68,7 +68,7 @@ class ConnectionBudget:
         self._reserve = places // RESERVE_ONE_IN
         self._has_room = has_room
         self._most_attempts = most_attempts
-        self.open = 0  # places taken
+        self.open = 0  # places that connections hold
         self._prompt = 0  # places that attempts reserve
         self._silent: dict[Attempt, None] = {}  # without a greeting, the oldest first
         self._greeted: deque[Attempt] = deque()  # without a place

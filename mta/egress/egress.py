@@ -95,7 +95,7 @@ class Egress:
             outlet.on_cancel(messages)
 
     def discard_all(self) -> None:
-        """The session was lost, and its claims are given to others. A transaction past its dot is settled, late."""
+        """The store gave this process's claims to others. A transaction after its final dot is still settled, late."""
         for outlet in list(self._outlets.values()):
             outlet.discard_unsent()
 

@@ -28,5 +28,5 @@ def next_attempt(record: Record, attempts: int, now: int, plan: Plan, chance: fl
 
 
 def has_expired(record: Record, now: int) -> bool:
-    """Whether the message's time is over, so that no attempt may begin."""
+    """Whether the message has expired, so that no attempt may begin."""
     return record.expires_at <= now
