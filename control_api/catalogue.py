@@ -45,5 +45,5 @@ class Catalogue:
         head, rules, self._unreadable = await self._store.load_readable()
         table = self._table.anew(head, rules[:SLICE])
         async for some in self._turns.slices(rules[SLICE:]):
-            table = table.with_more(some)
+            table = table.with_rules(some)
         return table

@@ -44,7 +44,7 @@ class Dependencies:
     workers: int = 0  # delivery processes that this node should have, 0 = none
     pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the settings: pool -> its sending IPs
     protected_tags: tuple[str, ...] = ()  # of the settings
-    retention: float = 86400.0  # seconds, of the settings: how long what has ended can be asked for
+    retention: float = 86400.0  # seconds, of the settings: how long ended deliveries and removed rules can be read
     turns: Turns = field(default_factory=Turns)
 
 

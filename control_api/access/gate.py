@@ -1,4 +1,4 @@
-"""The gate of the API: which requests need a token, and who asks with one."""
+"""The gate of the API: it demands a token of a request, and notes the actor of a valid one."""
 
 import ipaddress
 import re
@@ -16,29 +16,29 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.]+))(?::[0-9]{1,5})?") 
 
 
 def require_token(access: Access, open_paths: Collection[str], loopback: bool) -> Middleware:
-    """Deny by default: unknown paths need a token too, so that nobody maps the API without one. `loopback`: the API
-    listens for this machine only, so a request that names another host comes from a page that a browser here shows
-    under a name which leads here (DNS rebinding); it gets nothing without a token either."""
+    """Require a token for every path that is not in `open_paths`, unknown paths included, so that no client can map the
+    API without one. `loopback`: the API listens on loopback only. A request whose `Host` names another machine may then
+    come from a web page in a local browser (DNS rebinding), so it needs a token on open paths, too."""
 
     @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.rel_url.raw_path not in open_paths:
             request[ACTOR] = await access.check(request)
         elif loopback and not names_this_machine(request.headers.getall(hdrs.HOST, [])):
             if hdrs.AUTHORIZATION not in request.headers:
-                raise Problem(403, "names another host than this machine; ask localhost, or give a token", "Host")
+                raise Problem(403, "names another host than this machine; use localhost, or give a token", "Host")
             request[ACTOR] = await access.check(request)
         return await handler(request)
 
-    return check
+    return authenticate
 
 
 def names_this_machine(hosts: Collection[str]) -> bool:
-    """Whether the one `Host` is localhost or an IP address: a page under another name cannot send that."""
-    return len(hosts) <= 1 and all(_is_here(host) for host in hosts)
+    """Whether `Host` is localhost or an IP address. A browser sends neither for a page of another host name."""
+    return len(hosts) <= 1 and all(_is_local_name(host) for host in hosts)
 
 
-def _is_here(host: str) -> bool:
+def _is_local_name(host: str) -> bool:
     found = _HOST.fullmatch(host)
     if found is None:
         return False

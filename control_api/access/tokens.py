@@ -18,7 +18,7 @@ MAX_AUTHORIZATION = 4096
 FAILURES_PER_MINUTE = 20
 MAX_CLIENTS = 10_000
 
-ADMIN = "admin"  # the name of whoever holds the administrator's token
+ADMIN = "admin"  # the actor's name for the administrator's token
 
 _UNAUTHORIZED = "give a valid token: Authorization: Bearer <token>"
 

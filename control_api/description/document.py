@@ -30,7 +30,7 @@ REFUSALS: Final = {
     403: "without a token only requests to this machine by its own names are answered",
     404: "not there",
     408: "the body did not arrive in time",
-    409: "it is not possible as things are; the answer says what is in the way",
+    409: "the current state forbids it; the message gives the reason",
     412: "the rule is at another generation than If-Match says",
     413: "the body is larger than 1 MiB",
     415: "not a type of body that is read here",

@@ -60,7 +60,7 @@ def query_parameters(struct: type[msgspec.Struct]) -> list[Schema]:
 
 
 def body_parameters(body: Body) -> list[Schema]:
-    """The fields of a body as parameters of a query string, but for those that nobody reads."""
+    """The fields of a body as parameters of a query string, without those that the API ignores."""
     return [_parameter(field) for name, field in body.fields().items() if name not in body.ignores]
 
 

@@ -23,7 +23,7 @@ class Connection(Protocol):
     """A connection as the bound sees it."""
 
     def is_idle(self) -> bool:
-        """No request is under way, and none has begun."""
+        """Whether no request is under way."""
         ...
 
     def check(self, now: float) -> None:
@@ -31,12 +31,12 @@ class Connection(Protocol):
         ...
 
     def drop(self) -> None:
-        """Close it at once, whatever it is doing."""
+        """Close the connection at once, also during a request."""
         ...
 
 
 def most_connections(descriptors: int) -> int:
-    """How many connections may be open where the process may have so many descriptors."""
+    """The number of connections that may be open if the process may have this number of descriptors."""
     return max(_LEAST, min(MOST, descriptors - _OTHERS))
 
 

@@ -89,7 +89,7 @@ def _check_target(request: web.Request) -> None:
 
 
 def orders_first(turns: Turns) -> Middleware:
-    """Long answers rest longer while somebody changes something."""
+    """Marks requests that change something as orders, so that long answers pause longer while one is under way."""
 
     @web.middleware
     async def mark(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -36,7 +36,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class Problem(Exception):
-    """An answer other than success; nothing about it is a fault of ours."""
+    """An answer other than success that is not a fault of Floodgate."""
 
     def __init__(
         self, status: int, message: str, field: str | None = None, headers: Mapping[str, str] | None = None

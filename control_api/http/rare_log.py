@@ -1,4 +1,4 @@
-"""Log lines about what strangers can cause as often as they like: one now and then, with how many it stands for."""
+"""Log lines about events that any client can cause: one line now and then, with the number of events it stands for."""
 
 import logging
 import time

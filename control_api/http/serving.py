@@ -22,7 +22,7 @@ IDLE_TIMEOUT: Final = 75.0  # seconds between requests: longer than what reverse
 _LOOK: Final = 1.0  # seconds between looks at the deadlines
 _BACKLOG: Final = 256
 _LONGEST: Final = 8192  # octets of a request line or a header field
-_GRACE: Final = 5.0  # seconds for requests under way when the process is told to stop
+_GRACE: Final = 5.0  # seconds for requests under way after the process got the signal to stop
 
 _MALFORMED: Final = "the request is not HTTP as RFC 9112 describes it"
 _TOO_LONG: Final = f"a header field or the request line is longer than {_LONGEST} octets, or there are too many fields"
@@ -107,7 +107,7 @@ class ApiProtocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Nothing of the request is logged or answered: it may hold a token."""
+        """Answer a malformed request. Neither log nor answer quote it, since it may hold a token."""
         if isinstance(exc, HttpProcessingError):
             too_long = isinstance(exc, LineTooLong) or "Too many" in exc.message
             status, words = (431, _TOO_LONG) if too_long else (400, _MALFORMED)
@@ -120,7 +120,7 @@ class ApiProtocol(web.RequestHandler):
         return outer_problem(status, words)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """aiohttp's own words; never with the message of an exception, which may quote the request."""
+        """Replaces aiohttp's log line. The message of an exception is left out, since it may quote the request."""
         error = kw.get("exc_info")
         if isinstance(error, web.RequestPayloadError | HttpProcessingError | ConnectionError):
             self._refusals.warning(f"a request from {self._client()} was refused: its body is not what its header says")
@@ -180,7 +180,7 @@ class Serving:
         self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
 
     async def stop(self) -> None:
-        """No new connections; requests under way have a few seconds to end."""
+        """Close the sockets. Requests under way have a few seconds to end."""
         if self._timer is not None:
             self._timer.cancel()
         for server in self._servers:

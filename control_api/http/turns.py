@@ -19,7 +19,7 @@ class Turns:
 
     @contextlib.contextmanager
     def order(self) -> Iterator[None]:
-        """For as long as a request changes something."""
+        """The span of a request that changes something."""
         self._orders += 1
         try:
             yield
@@ -27,11 +27,11 @@ class Turns:
             self._orders -= 1
 
     async def rest(self) -> None:
-        """Let the others go on."""
+        """Let other requests run."""
         await asyncio.sleep(_STEP_BACK if self._orders else 0)
 
     async def slices(self, items: Sequence[_Item]) -> AsyncIterator[Sequence[_Item]]:
-        """The items, so many at a time, with a rest between."""
+        """The items in slices of SLICE, with a rest after each."""
         for at in range(0, len(items), SLICE):
             if at:
                 await self.rest()

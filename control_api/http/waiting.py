@@ -28,7 +28,7 @@ class Waiting:
         self._error: StoreError = StoreAway()
 
     def because(self, error: StoreError) -> None:
-        """Why the store cannot be worked with."""
+        """Set the reason why the store cannot be used."""
         self._error = error
 
     async def __aenter__(self) -> Self:

@@ -113,7 +113,7 @@ def _reply(standing: DeliveryStatus) -> Reply | None:
 
 
 def _forced(standing: DeliveryStatus) -> ForcedBy | None:
-    """The rule that ended it, or that deferred it last."""
+    """The rule that ended the delivery, or deferred it last."""
     forced: Forced | None = standing.common.forced if standing.common is not None else None
     if forced is not None:
         return ForcedBy(rule=forced.rule, generation=forced.generation, stage=forced.stage or UNSET)
@@ -123,7 +123,7 @@ def _forced(standing: DeliveryStatus) -> ForcedBy | None:
 
 
 def _status(standing: DeliveryStatus, now: int) -> tuple[Status, Reason | None]:
-    """The word, and its reason."""
+    """The status of a delivery, and its reason."""
     record, final = standing.record, standing.final
     if standing.state is Class.QUEUED:
         untried = record is not None and record.attempts == 0

@@ -96,7 +96,7 @@ def _attributes(given: Mapping[str, Any], now: int) -> dict[str, Any]:
 
 
 def _end(given: Mapping[str, Any], now: int) -> int:
-    """Unix ms, 0 = none."""
+    """The end of the rule in Unix ms, 0 = none."""
     if given.get("expire") is not None and given.get("expires_at") is not None:
         raise BadValue("expire", "is another name of expires_at; give one of them")
     name = "expire" if given.get("expire") is not None else "expires_at"
@@ -114,7 +114,7 @@ def _end(given: Mapping[str, Any], now: int) -> int:
 
 
 def _possible(rule: Rule) -> Rule:
-    """Raises BadValue where the answer of the rule contradicts itself."""
+    """`rule`. Raises BadValue if its reply contradicts itself."""
     _check_class(rule.extended, rule.code)
     if rule.at_the_door is AtTheDoor.REJECT and rule.code < 300:
         raise BadValue("at_the_door", f"cannot be reject with code {rule.code}: nothing is refused with success")
@@ -128,7 +128,7 @@ def _check_class(extended: str | None, code: int) -> None:
 
 
 def _selectors(given: Mapping[str, Any], node: str) -> Selectors:
-    """Raises BadValue, also where nothing narrows the rule down and `everything` does not say that this is meant."""
+    """The selectors of a rule. Raises BadValue for a bad one, and if there is none and `everything` is not true."""
     asked = RuleSelectors(**{name: value for name, value in given.items() if name in SELECTORS})
     for one, other in _EXCLUSIVE:
         if getattr(asked, one) is not None and getattr(asked, other) is not None:

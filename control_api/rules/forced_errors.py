@@ -8,7 +8,7 @@ from control_api import dependencies
 from control_api.access.actor import actor_of
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
-from control_api.rules.resource import RulesResource, order_made, patience
+from control_api.rules.resource import RulesResource, order_made, wait_of
 from control_api.rules.view import shown_effect
 from control_api.schemas.queries import WaitQuery
 from control_api.schemas.rule_answers import Undone
@@ -18,17 +18,17 @@ RESOURCE = RulesResource(Kind.ERROR)
 
 
 async def undo(request: web.Request) -> web.Response:
-    """The rule is disabled, and the deliveries that it ended and that are still kept return to their queues; 202 while
-    that goes on. A removed rule can be undone while something of it is kept."""
+    """Disable the rule, and return the deliveries that it ended and that are still kept to their queues. 202:
+    deliveries are left. A removed rule can be undone while deliveries of it are kept."""
     asked = read_query(request, WaitQuery)
     deps = dependencies.of(request)
     rule_id = request.match_info["id"]
     rule = await deps.rules.rule(rule_id)
     if rule is not None:
-        RESOURCE.check(rule)
-    undone = await deps.undo.undo(rule_id, rule, actor_of(request), patience(request, asked))
+        RESOURCE.require_kind(rule)
+    undone = await deps.undo.undo(rule_id, rule, actor_of(request), wait_of(request, asked))
     if undone is None:
-        raise RESOURCE.unknown()
+        raise RESOURCE.not_found()
     effect: dict[str, Any] = {}
     if undone.effect is not None:
         with order_made(undone.effect.rule):

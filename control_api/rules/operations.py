@@ -174,7 +174,7 @@ def _undo() -> Operation:
         PATHS[Kind.ERROR] + "/{id}/undo",
         forced_errors.undo,
         "undoForcedError",
-        "Disable one forced error and return what it ended, and is still kept, to its queues, each once",
+        "Disable one forced error and return the kept deliveries that it ended to their queues, each once",
         (Answer(200, Undone, "done"), Answer(202, Undone, "how far it is; it goes on")),
         Example(f"{PATHS[Kind.ERROR]}/$RULE/undo?wait=10s"),
         refusals=(404, 409),

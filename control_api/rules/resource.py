@@ -1,4 +1,4 @@
-"""The handlers that forced errors and pauses share: list, order, edit, lift, and the statement of a rule."""
+"""The handlers that forced errors and pauses share: list, create, show, edit, remove, and the statement of a rule."""
 
 import contextlib
 import secrets
@@ -42,14 +42,15 @@ _first = itemgetter(0)
 
 
 class RulesResource:
-    """The rules of one kind; to it those of the other kind do not exist."""
+    """The rules of one kind. Its handlers answer 404 for a rule of the other kind."""
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
         self._noun = NOUNS[kind]
 
     async def list_rules(self, request: web.Request) -> web.Response:
-        """A bare array of the rules in force, oldest first; `enabled=false`: those that are disabled or expired."""
+        """A JSON array of the rules in force, oldest first. `enabled=false` selects the disabled and the expired
+        ones."""
         asked = read_query(request, RulesQuery)
         deps = dependencies.of(request)
         table = await deps.catalogue.table()
@@ -64,59 +65,59 @@ class RulesResource:
             ]
         headers = {}
         if len(keyed) > len(page):
-            following = request.rel_url.update_query(cursor=cursor_of(*_order(page[-1])))
+            following = request.rel_url.update_query(cursor=cursor_of(*_position(page[-1])))
             headers["Link"] = f'<{following}>; rel="next"'
         return array_response(found, headers)
 
     async def _selected(
         self, deps: Dependencies, rules: list[Rule], asked: RulesQuery
     ) -> list[tuple[tuple[str, str], Rule]]:
-        """The rules that the query selects, each with its place in the list, in order."""
+        """The rules that the query selects, each with its position in the list, in order."""
         now, states = now_ms(), _STATES[asked.enabled]
         wanted = {name: value for name in ("tag", "pool", "domain") if (value := getattr(asked, name)) is not None}
         keyed: list[tuple[tuple[str, str], Rule]] = []
         async for some in deps.turns.slices(rules):
             keyed += [
-                (_order(rule), rule)
+                (_position(rule), rule)
                 for rule in some
                 if rule.kind is self._kind
                 and in_force(rule, now) in states
                 and all(getattr(rule.selectors, name) == value for name, value in wanted.items())
-                and (asked.cursor is None or _order(rule) > asked.cursor)
+                and (asked.cursor is None or _position(rule) > asked.cursor)
             ]
         keyed.sort(key=_first)
         return keyed
 
     async def create(self, request: web.Request) -> web.Response:
-        """201 created, 200 replaced, 202 where the event that is waited for has not happened yet."""
+        """Create or replace a rule. 201: created, 200: replaced, 202: the event of `until` has not happened yet."""
         asked = read_query(request, OrderQuery)
         deps = dependencies.of(request)
         now = now_ms()
         rule = read_rule(await read_fields(request, NEW[self._kind].lists()), deps.node, now, self._kind)
         rule = msgspec.structs.replace(rule, id=_new_id(now), created_at=now)
-        effect = await deps.orders.put(rule, actor_of(request), patience(request, asked), asked.until)
-        return await changed(deps, effect, asked.until)
+        effect = await deps.orders.put(rule, actor_of(request), wait_of(request, asked), asked.until)
+        return await order_response(deps, effect, asked.until)
 
     async def edit(self, request: web.Request) -> web.Response:
-        """Edit, enable, disable. `If-Match`: only if the rule is at that generation."""
+        """Edit, enable or disable a rule. `If-Match` refuses the edit unless the rule is at that generation."""
         asked = read_query(request, OrderQuery)
         deps = dependencies.of(request)
         fields = await read_fields(request, EDITS[self._kind].lists(), nulls=True)
-        edit = self.only_ours(request, read_edit(fields, now_ms(), self._kind))
-        rule_id, wait = request.match_info["id"], patience(request, asked)
+        edit = self.guarded_edit(request, read_edit(fields, now_ms(), self._kind))
+        rule_id, wait = request.match_info["id"], wait_of(request, asked)
         effect = await deps.orders.edit(rule_id, edit, actor_of(request), wait, asked.until)
         if effect is None:
-            raise self.unknown()
-        return await changed(deps, effect, asked.until)
+            raise self.not_found()
+        return await order_response(deps, effect, asked.until)
 
     async def delete_by_selectors(self, request: web.Request) -> web.Response:
-        """The rule of exactly these selectors, in the query or in a body, is lifted; other fields of a rule are taken
-        and ignored."""
+        """Remove the rule of exactly these selectors, given in the query or in a body. Other fields of a rule are
+        ignored."""
         body = LIFTING[self._kind]
         fields, asked = read_body_in_query(request, body)
         in_query = any(name != "wait" for name in request.query)
         if in_query and request.can_read_body:
-            raise BadValue("body", "stands beside selectors in the query; give them in one of the two")
+            raise BadValue("body", "cannot be combined with selectors in the query; give them in one of the two")
         if not in_query:
             fields = await read_fields(request, body.lists())
         deps = dependencies.of(request)
@@ -128,11 +129,11 @@ class RulesResource:
         return await self._remove(request, found.id, asked)
 
     async def show(self, request: web.Request) -> web.Response:
-        """One rule with its use and its effect."""
+        """Show one rule with its use and its effect."""
         read_no_query(request)
         deps = dependencies.of(request)
         table = await deps.catalogue.readable(request.match_info["id"])
-        rule = self.ours(table.rule(request.match_info["id"]))
+        rule = self.require(table.rule(request.match_info["id"]))
         effect = await deps.orders.effect(rule)
         counts = await deps.books.rule(rule.id)
         found = shown_rule(rule) | shown_use(rule, counts, table) | await shown_effect(deps, effect)
@@ -141,7 +142,7 @@ class RulesResource:
         return json_response(WHOLE[self._kind](**found), headers=_etag(rule))
 
     async def delete(self, request: web.Request) -> web.Response:
-        """One rule is lifted."""
+        """Remove one rule."""
         return await self._remove(request, request.match_info["id"], read_query(request, WaitQuery))
 
     async def statement(self, request: web.Request) -> web.Response:
@@ -152,10 +153,10 @@ class RulesResource:
         rule = await deps.rules.rule(rule_id)
         removed = await deps.rules.removed(rule_id) if rule is None else None
         if removed is not None:
-            rule, removed_at, sweep = self.ours(removed.rule), removed.at, removed.sweep
+            rule, removed_at, sweep = self.require(removed.rule), removed.at, removed.sweep
             effect = await deps.orders.effect_of_removed(removed)
         else:
-            rule = self.ours(rule)
+            rule = self.require(rule)
             effect = await deps.orders.effect(rule)
             sweep = await deps.sweeps.sweep(rule.id)
         said = await Accounts(deps.rules, deps.books, now_ms).of(effect, sweep, removed_at)
@@ -163,28 +164,29 @@ class RulesResource:
 
     async def _remove(self, request: web.Request, rule_id: str, asked: WaitQuery) -> web.Response:
         deps = dependencies.of(request)
-        effect = await deps.orders.remove(rule_id, actor_of(request), patience(request, asked), self._kind)
+        effect = await deps.orders.remove(rule_id, actor_of(request), wait_of(request, asked), self._kind)
         if effect is None:
-            self.ours(await deps.rules.rule(rule_id))
-            raise self.unknown()  # it came after it was to be removed
+            self.require(await deps.rules.rule(rule_id))
+            raise self.not_found()  # the rule was made after the removal had found none
         with order_made(effect.rule):
             found = shown_rule(effect.rule) | await shown_effect(deps, effect)
         found["statement_until"] = shown(now_ms() + int(deps.retention * 1000))
         return json_response(REMOVED[self._kind](**found), 200 if effect.effective else 202)
 
-    def ours(self, rule: Rule | None) -> Rule:
-        """Raises Problem 404 where there is none of this kind."""
+    def require(self, rule: Rule | None) -> Rule:
+        """`rule`. Raises Problem 404 if it is None or of the other kind."""
         if rule is None:
-            raise self.unknown()
-        self.check(rule)
+            raise self.not_found()
+        self.require_kind(rule)
         return rule
 
-    def only_ours(self, request: web.Request, edit: Edit) -> Edit:
-        """`edit`, which is refused for a rule of the other kind, or one that is not as `If-Match` says."""
+    def guarded_edit(self, request: web.Request, edit: Edit) -> Edit:
+        """`edit` with two checks before it: Problem 404 for a rule of the other kind, 412 for one that has changed
+        since the generation in `If-Match`."""
         wanted = request.if_match
 
         def checked(rule: Rule) -> Rule:
-            self.check(rule)
+            self.require_kind(rule)
             if wanted is not None and not any(
                 tag.value in ("*", str(rule.generation)) and not tag.is_weak for tag in wanted
             ):
@@ -194,27 +196,27 @@ class RulesResource:
 
         return checked
 
-    def check(self, rule: Rule) -> None:
-        """Raises Problem 404, which says where to look."""
+    def require_kind(self, rule: Rule) -> None:
+        """Raises Problem 404 for a rule of the other kind; its message names the path of the rule."""
         if rule.kind is not self._kind:
             where = f"{PATHS[rule.kind]}/{rule.id}"
             raise Problem(404, f"there is no {self._noun} with this id: it is a {NOUNS[rule.kind]}, see {where}")
 
-    def unknown(self) -> Problem:
+    def not_found(self) -> Problem:
         words = "it may have been removed (then its statement can be read for a while)"
         return Problem(404, f"there is no {self._noun} with this id; {words}")
 
 
 @contextlib.contextmanager
 def order_made(rule: Rule) -> Iterator[None]:
-    """A store that goes away now does not undo the order."""
+    """Raises OrderMade for a StoreError: the store carried out the order and failed afterwards."""
     try:
         yield
     except StoreError as error:
         raise OrderMade(rule.id, error) from error
 
 
-async def changed(deps: Dependencies, effect: Effect, until: str) -> web.Response:
+async def order_response(deps: Dependencies, effect: Effect, until: str) -> web.Response:
     """The answer to an order."""
     rule = effect.rule
     with order_made(rule):
@@ -225,8 +227,8 @@ async def changed(deps: Dependencies, effect: Effect, until: str) -> web.Respons
     return json_response(WHOLE[rule.kind](**found), status, headers | _etag(rule))
 
 
-def patience(request: web.Request, asked: WaitQuery) -> float:
-    """Seconds that the request waits for the effect of its order."""
+def wait_of(request: web.Request, asked: WaitQuery) -> float:
+    """Seconds for which the request waits for the effect of its order."""
     return dependencies.of(request).api.wait if asked.wait is None else asked.wait
 
 
@@ -242,10 +244,11 @@ def _etag(rule: Rule) -> dict[str, str]:
     return {"ETag": f'"{rule.generation}"'}
 
 
-def _order(rule: Rule) -> tuple[str, str]:
+def _position(rule: Rule) -> tuple[str, str]:
+    """The sort key of the list, which a cursor quotes."""
     return f"{rule.created_at:015d}", rule.id
 
 
 def _new_id(now: int) -> str:
-    """Sorts by time of creation; made of hexadecimal digits only, so that it can stand in keys and paths."""
+    """An id that sorts by the time of creation. It has hexadecimal digits only, so keys and paths can hold it."""
     return f"{now:012x}{secrets.token_hex(5)}"

@@ -1,4 +1,4 @@
-"""How the API shows a rule: the fields of its answers, by name."""
+"""The view of a rule: the fields of the answers about it, by name."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -54,8 +54,7 @@ def shown_use(rule: Rule, counts: Mapping[str, int], table: RuleTable) -> dict[s
 
 
 async def shown_effect(deps: Dependencies, effect: Effect) -> dict[str, Any]:
-    """Whether and since when the change is effective, who has confirmed it, and which deliveries were past their final
-    dot."""
+    """The effect of a change: its time, the processes that have confirmed it, and the deliveries of `past_dot`."""
     sessions = await deps.rules.sessions()
     name, at = ("effective_at", effect.effective_at) if effect.effective else ("effective_by", effect.effective_by)
     return {

@@ -73,10 +73,10 @@ async def _about_source(deps: Dependencies, selectors: Selectors) -> list[str]:
 
 
 async def _about_match(deps: Dependencies, rule: Rule) -> list[str]:
-    """Selectors that no mail carries, such as a tenant that is mistyped, show only by what the sweep has met."""
+    """A warning if the sweep has met no delivery, as with a mistyped tenant."""
     chosen = rule.selectors
     if chosen.ip is not None or chosen.mx is not None:
-        return ["it acts at the next attempt of a delivery, since the peer is known only then; what waits stays queued"]
+        return ["it acts at the next attempt, since the peer is known only then; waiting deliveries stay queued"]
     sweep = await deps.sweeps.sweep(rule.id) if rule.enabled else None
     if sweep is None or sweep.generation != rule.generation or sweep.phase is not SweepPhase.DONE:
         return []

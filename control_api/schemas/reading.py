@@ -99,7 +99,7 @@ def _field(field: msgspec.structs.FieldInfo, hint: Any) -> Field:
 
 @functools.cache
 def _value_of(kind: Any) -> Value:
-    """The kind of value that a type alone says."""
+    """The kind of value that a type implies."""
     if kind is bool:
         return values.FLAG
     if _is_literal(kind):

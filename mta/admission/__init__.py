@@ -1,1 +1,1 @@
-"""How a message becomes accepted, whoever brings it: prepare, decide by the rules in force, commit in groups."""
+"""The acceptance of messages: prepare, decide by the rules in force, commit in groups."""

@@ -1,4 +1,4 @@
-"""The decisions made at acceptance: which messages the rules in force refuse, and which deliveries they end at once."""
+"""The rules at acceptance: they refuse messages, and end deliveries in the step that accepts them."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -23,7 +23,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class AcceptanceRules:
-    """Decides by the table as it is when asked; a stale table decides nothing."""
+    """Decides by the current rule table; a stale table decides nothing."""
 
     def __init__(
         self, rules: Rules, node: str, undo_window: float, *, clock: Callable[[], float] = wall_seconds
@@ -35,10 +35,10 @@ class AcceptanceRules:
         self._clock = clock
 
     def decide(self, messages: Sequence[NewMessage]) -> AcceptanceDecision:
-        """The messages that are refused, and the deliveries that are accepted and ended at once.
+        """The messages that the rules refuse, and the deliveries that they end at once.
 
-        Where, from which IP and to which peer a delivery will be attempted is not known yet: rules that ask for it
-        decide later. So do pauses and deferrals, unless a deferral refuses the message."""
+        Node, sending IP and peer of the attempt are not known yet, so rules that select by these decide later. So do
+        pauses and deferrals, unless a deferral refuses the message."""
         if not self._rules.is_fresh():
             return UNDECIDED
         table = self._rules.table
@@ -57,7 +57,7 @@ class AcceptanceRules:
         return AcceptanceDecision(generation, ended, rejected)
 
     def _reject(self, message: NewMessage, rule: Rule, generation: int, now: int) -> Rejected:
-        """`rule`, that of the first recipient, answers for the message."""
+        """The refusal of the message by `rule`, the rule of its first recipient."""
         effect = refusal_of(rule, generation)
         numbers = range(1, len(message.recipients) + 1)
         events = [self._event(EventType.REJECTION, message, number, effect, now) for number in numbers]

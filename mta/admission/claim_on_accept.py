@@ -1,4 +1,4 @@
-"""Room is reserved with delivery before the accept step, and the deliveries claimed in it are handed over after it."""
+"""Claim on accept: reserves room before the accept step, and hands the deliveries that the step claimed to delivery."""
 
 from collections.abc import Mapping, Sequence
 

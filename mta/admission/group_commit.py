@@ -1,4 +1,4 @@
-"""Group commit: messages that end within the same few milliseconds are accepted by the store in one step.
+"""Group commit: the store accepts messages that end within the same few milliseconds in one step.
 
 A batch belongs to one lane, and so do the ids of its messages. Each lane has at most one batch that is being filled and
 at most one in flight. A message without a lane of its own goes to the batch that is being gathered; a message with one
@@ -44,7 +44,7 @@ TROUBLE = Reply(451, "4.3.0", "cannot store the message now, try again later")
 class _Batch:
     """Messages of one lane on their way into the store, and the callbacks for their replies."""
 
-    __slots__ = ("done", "due", "lane", "messages", "recipients", "size", "timer")
+    __slots__ = ("delay_passed", "done", "lane", "messages", "recipients", "size", "timer")
 
     def __init__(self, lane: int) -> None:
         self.lane = lane
@@ -52,8 +52,8 @@ class _Batch:
         self.done: list[Done] = []
         self.size = 0
         self.recipients = 0
-        self.due = False  # its commit_delay has passed; it waits for its lane
-        self.timer: asyncio.TimerHandle | None = None  # its commit_delay
+        self.delay_passed = False  # the batch waits only for the batch in flight of its lane
+        self.timer: asyncio.TimerHandle | None = None  # ends commit_delay
 
     @property
     def full(self) -> bool:
@@ -74,9 +74,10 @@ class GroupCommit:
         has_room: Callable[[int], bool] = lambda size: True,
         clock: Callable[[], float] = wall_seconds,
     ) -> None:
-        """`commit_delay` in seconds; `decide` applies the rules to a batch; `delivery`, where this process delivers,
-        claims mail as it is accepted; `clients` counts the clients that may hand in a message, each one at a time;
-        `has_room` tells whether the disk has room for so many bytes; `clock` gives Unix seconds."""
+        """`commit_delay` is in seconds. `decide` applies the rules to a batch. `delivery` claims mail as the store
+        accepts it; None: this process does not deliver. `clients` returns the number of open sessions, of which each
+        has one message under way at most. `has_room` returns whether the disk has room for a number of bytes. `clock`
+        returns Unix seconds."""
         self._store = store
         self._decide = decide
         self._delivery = delivery
@@ -85,8 +86,8 @@ class GroupCommit:
         self._delay = commit_delay
         self._clock = clock
         self._lanes = store.lanes
-        self._lane = 0  # where the next batch begins to look for a free lane
-        self._gathering: _Batch | None = None  # the batch of messages without a lane of their own; also in `_filling`
+        self._next_lane = 0  # the search for a free lane begins here
+        self._gathering: _Batch | None = None  # the common batch; also in `_filling`
         self._filling: dict[int, _Batch] = {}  # by lane
         self._in_flight: dict[int, asyncio.Task[None]] = {}
         self._sealed: dict[int, deque[_Batch]] = {lane: deque() for lane in range(store.lanes)}
@@ -101,10 +102,10 @@ class GroupCommit:
         self.accepted = 0  # messages
         self.accepted_recipients = 0
         self.accepted_bytes = 0
-        self.refused = 0  # messages that could not be prepared: refused for what they are
+        self.refused = 0  # messages that `prepare` refused, for their headers or recipients
         self.rejected = 0  # messages refused by a forced error
-        self.deferred = 0  # messages answered 4xx for our own trouble
-        self.unanswered = 0  # messages of ambiguous batches: no reply was given
+        self.deferred = 0  # messages answered 4xx after a failure on our side
+        self.unanswered = 0  # messages of ambiguous batches: their sessions were closed without a reply
         self.batches = 0
 
     def __repr__(self) -> str:
@@ -120,16 +121,16 @@ class GroupCommit:
 
     def refuse_with(self, reply: Reply) -> None:
         if self._refusal != reply:
-            log.debug("no mail is taken: %s", reply.text)  # the supervisor says so once for the node
+            log.debug("this worker refuses mail: %s", reply.text)  # the supervisor logs it once for the node
         self._refusal = reply
 
     def allow(self) -> None:
         if self._refusal is not None:
-            log.debug("mail is taken again")
+            log.debug("this worker accepts mail again")
         self._refusal = None
 
-    def gate(self) -> Reply | None:
-        """Why no message is taken at this moment; None: it may come."""
+    def refusal(self) -> Reply | None:
+        """The reply to MAIL while no message may come; None: it may come."""
         if self._closed:
             return SHUTTING_DOWN
         if self._refusal is not None:
@@ -139,7 +140,7 @@ class GroupCommit:
     def admit(self, prepare: Prepare, done: Done, lane: int | None = None) -> Reply | None:
         batch = self._gathering if lane is None else self._filling.get(lane)
         if batch is None:
-            batch = self._begin(lane)
+            batch = self._batch_of(lane)
         now_ms = int(self._clock() * 1000)
         message = prepare(new_message_id(batch.lane, now_ms), now_ms)
         if isinstance(message, Reply):
@@ -150,7 +151,7 @@ class GroupCommit:
             self.deferred += 1
             return SHUTTING_DOWN
         if self.waiting_messages and self.waiting_bytes + size > WAITING_BYTES + BATCH_BYTES:
-            self.deferred += 1  # one message of any size is always taken
+            self.deferred += 1  # one message of any size is always accepted
             return FULL
         self.waiting_messages += 1
         self.waiting_bytes += size
@@ -161,20 +162,20 @@ class GroupCommit:
         batch.recipients += len(message.recipients)
         if batch.full:
             self._seal(batch)
-        elif self._nobody_else_comes():
+        elif self._all_clients_wait():
             self._seal_all()
         elif len(batch.messages) == 1:
             batch.timer = asyncio.get_running_loop().call_later(self._delay, self._delay_passed, batch)
         return None
 
     async def close(self) -> None:
-        """Take nothing more; returns when everything that was taken has its answer."""
+        """Refuse all further messages; returns when each message taken before has its reply."""
         self._closed = True
         self._seal_all()
         await self._emptied.wait()
 
-    def _begin(self, lane: int | None) -> _Batch:
-        """The batch of `lane`, or the one that will gather the messages without a lane of their own."""
+    def _batch_of(self, lane: int | None) -> _Batch:
+        """A batch for messages of `lane`; None: the common batch, in a lane that is chosen now."""
         wanted = self._choose_lane() if lane is None else lane
         batch = self._filling.get(wanted)
         if batch is None:
@@ -184,7 +185,7 @@ class GroupCommit:
         return batch
 
     def _choose_lane(self) -> int:
-        """The next lane with no batch in flight, else the one with the shortest queue."""
+        """The next lane without a batch in flight, else the one with the fewest waiting batches."""
         in_flight, sealed = self._in_flight, self._sealed
         idle = (lane for lane in self._in_turn() if lane not in in_flight and not sealed[lane])
         best = next(idle, -1)
@@ -211,7 +212,7 @@ class GroupCommit:
             self._seal(batch)
 
     def _seal(self, batch: _Batch) -> None:
-        """No more messages for this batch: it goes as soon as its lane is free."""
+        """Close this batch to messages; it is sent as soon as its lane has no batch in flight."""
         del self._filling[batch.lane]
         if batch is self._gathering:
             self._gathering = None
@@ -230,8 +231,8 @@ class GroupCommit:
         elif waiting:
             batch = waiting.popleft()
             self.batches += 1
-            self._in_flight[lane] = asyncio.get_running_loop().create_task(self._flush(batch))
-        elif (filling := self._filling.get(lane)) is not None and filling.due:
+            self._in_flight[lane] = asyncio.get_running_loop().create_task(self._commit(batch))
+        elif (filling := self._filling.get(lane)) is not None and filling.delay_passed:
             self._seal(filling)
 
     def _start_others(self) -> None:
@@ -248,21 +249,21 @@ class GroupCommit:
             decision = await self._store_batch(batch)
         except Ambiguous:
             reply = None
-        except asyncio.CancelledError:  # the process is ending: the result of the step is unknown
+        except asyncio.CancelledError:  # the process ends: the result of the step is unknown
             reply = None
         except Exception as trouble:
             reply = self._reply_to(trouble)
         else:
-            taken = _let_in(batch.messages, decision)
-            self._count_accepted(taken)
-            self.rejected += len(batch.messages) - len(taken)
+            accepted = _not_rejected(batch.messages, decision)
+            self._count_accepted(accepted)
+            self.rejected += len(batch.messages) - len(accepted)
             self._finish(batch)
             for message, done in zip(batch.messages, batch.done, strict=True):
                 refused = decision.rejected.get(message.id)
-                told = (
+                answer = (
                     Reply(250, "2.0.0", f"queued as {message_text(message.id)}") if refused is None else refused.reply
                 )
-                self._tell(done, told)
+                self._answer(done, answer)
             return
         if reply is None:
             self.unanswered += len(batch.messages)
@@ -270,22 +271,22 @@ class GroupCommit:
             self.deferred += len(batch.messages)
         self._finish(batch)
         for done in batch.done:
-            self._tell(done, reply)
+            self._answer(done, reply)
 
     async def _store_batch(self, batch: _Batch) -> AcceptanceDecision:
-        """Returns the decision with which the store took the batch. Raises StoreFull where the disk has no room."""
+        """Returns the decision with which the store accepted the batch. Raises StoreFull: the disk has no room."""
         if not self._has_room(batch.size):
             raise StoreFull("no space left on the disk")
         decision = self._decide(batch.messages)
-        while not await self._accepted(batch.lane, _let_in(batch.messages, decision), decision):
+        while not await self._accepted(batch.lane, _not_rejected(batch.messages, decision), decision):
             again = self._decide(batch.messages)
-            # A table that is below the barrier and does not move on is nobody's to decide by.
+            # A table that stays below the barrier may not decide: the batch goes in without a decision.
             decision = again if again.generation > decision.generation else UNDECIDED
         return decision
 
     async def _accepted(self, lane: int, messages: Sequence[NewMessage], decision: AcceptanceDecision) -> bool:
-        """False: `decision` is too old. Raises Ambiguous after a bug: the step may have run, so no reply may be
-        given."""
+        """False: `decision` is too old. Raises Ambiguous after a bug: the step may have run, so the client must get no
+        reply."""
         delivery = self._delivery
         claimed = None
         try:
@@ -300,7 +301,7 @@ class GroupCommit:
         except (StoreError, Ambiguous):
             raise
         except Exception as bug:
-            self._tell_bug(bug)
+            self._log_bug(bug)
             raise Ambiguous(str(bug)) from bug
 
     def _count_accepted(self, messages: Sequence[NewMessage]) -> None:
@@ -310,7 +311,7 @@ class GroupCommit:
             self.accepted_bytes += len(message.content)
 
     def _finish(self, batch: _Batch) -> None:
-        """The lane is free again; the next batch for it goes before any client gets its reply."""
+        """Free the lane. Its next batch is sent before any client of this batch gets its reply."""
         del self._in_flight[batch.lane]
         self.waiting_messages -= len(batch.messages)
         self.waiting_bytes -= batch.size
@@ -319,11 +320,11 @@ class GroupCommit:
         if not self.waiting_messages:
             self._emptied.set()
 
-    def _tell(self, done: Done, reply: Reply | None) -> None:
+    def _answer(self, done: Done, reply: Reply | None) -> None:
         try:
             done(reply)
-        except Exception:  # one session's fault must not cost the others their replies
-            log.exception("a session failed on the reply to its message")
+        except Exception:  # the sessions of the other messages must get their replies all the same
+            log.exception("a session failed when it got the reply to its message")
 
     def _reply_to(self, trouble: Exception) -> Reply:
         if isinstance(trouble, StoreFull):
@@ -333,16 +334,16 @@ class GroupCommit:
         if isinstance(trouble, StoreUnsafe):
             return Reply(451, "4.3.0", f"the store is unsafe: {trouble}")
         if not isinstance(trouble, StoreError):
-            self._tell_bug(trouble)
+            self._log_bug(trouble)
         return TROUBLE
 
-    def _tell_bug(self, bug: Exception) -> None:
+    def _log_bug(self, bug: Exception) -> None:
         shown = f"{type(bug).__name__}: {bug}"[:200]
         if shown not in self._known_bugs and len(self._known_bugs) < 1000:
             self._known_bugs.add(shown)
-            log.error("accepting a batch failed for a reason that is a bug", exc_info=bug)
+            log.error("a batch was not accepted because of a bug", exc_info=bug)
 
 
-def _let_in(messages: Sequence[NewMessage], decision: AcceptanceDecision) -> Sequence[NewMessage]:
+def _not_rejected(messages: Sequence[NewMessage], decision: AcceptanceDecision) -> Sequence[NewMessage]:
     rejected = decision.rejected
     return [message for message in messages if message.id not in rejected] if rejected else messages

@@ -1,4 +1,4 @@
-"""From a message as it was handed in to one that can be accepted: injection headers, loops, route, trace header."""
+"""Prepares a submitted message for acceptance: injection headers, loop check, route, trace header."""
 
 from functools import partial
 from typing import Final
@@ -35,7 +35,7 @@ class TrustedSubmissions:
         return self._admission.admit(partial(self.prepare, submission), done)
 
     def prepare(self, submission: Submission, message_id: MessageId, now_ms: int) -> NewMessage | Reply:
-        """The message as it will be queued under `message_id`, or its refusal."""
+        """The message to be queued under `message_id`, or the reply that refuses it."""
         content = submission.content
         block, asked, rest, strays = take_header(content, self._prefixes)
         if has_received(block, MAX_RECEIVED):

@@ -30,7 +30,7 @@ _WITHOUT_HYPHENS: Final = {name.replace("-", ""): shown for name, shown in KNOWN
 
 
 def is_unsupported(name: str) -> bool:
-    """Whether a message with this header is refused, because Floodgate cannot do what the header asks for."""
+    """Whether Floodgate refuses a message with this header, because it lacks the feature."""
     return name in _UNSUPPORTED or (
         "-" in name and (name.startswith(f"{_BEGINS}-") or name.endswith(f"-{_ENDS}") or _is_nearly_secret(name))
     )
@@ -51,7 +51,8 @@ def nearest(name: str) -> str:
 
 
 def _is_nearly_secret(name: str) -> bool:
-    """A mistyped `-Smarthost-Password` is no property either: properties are logged."""
+    """Whether a name may be a mistyped `-Smarthost-Password`. It must not become a property, since properties are
+    logged."""
     return _is_one_slip(name.partition("-")[0], _BEGINS)
 
 

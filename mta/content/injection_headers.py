@@ -30,7 +30,7 @@ MAX_VALUE = 4096  # octets as written, with folds and encoded words: decoding th
 MAX_PAST = 600  # seconds that a time may lie in the past: clocks differ, and mail waits before it is handed in
 _LONGEST_RETRY = 30 * 86400
 _LONGEST_NAME = 255  # octets with the prefix; the names of properties are held to less
-_REMEMBERED = 1024  # bytes of fields that are not read anew where they come again
+_REMEMBERED = 1024  # bytes of fields whose result is cached
 
 _OF_THE_TIME = frozenset(("delayed", "maxdelivertime"))
 _FOLD = re.compile(r"\r\n[ \t]+")
@@ -51,7 +51,7 @@ def read_injection(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[s
 
 def refuse_strays(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) -> None:
     """Raises BadValue for the first of these fields that is not ignored: they stand behind a line that is no header
-    field, where nobody can say whether they were meant as header or as text."""
+    field, so the client may have meant them as header or as text."""
     for name, _ in split_fields(lines):
         shown, asked = _asked(name[:_LONGEST_NAME], prefixes, ignored)
         if asked is not None:

@@ -16,13 +16,13 @@ LEAST_TTL = 5.0
 MOST_TTL = 86400.0
 NEGATIVE_TTL = 60.0
 FAILURE_TTL = 5.0
-# Each try waits twice as long as the one before. A server that has answered fast is given 250 ms at first (c-ares 1.31
-# and later, whatever is asked for): with few tries a name that takes its resolver two seconds would never be found.
+# Each try waits twice as long as the one before. c-ares 1.31 and later waits only 250 ms at first for a server that has
+# answered fast. With few tries, a name for which the server needs two seconds would never be found.
 _FIRST_WAIT = 1.0
 MOST_CACHED = 20_000
 MOST_KEPT = 100  # records kept of one answer
 MOST_ALONE = 32  # questions at a time with a client of their own
-SUSPECT_FOR = 3600.0  # seconds for which a name that was answered with garbage is asked about alone
+SUSPECT_FOR = 3600.0  # seconds for which a name with a malformed answer is asked about alone
 MOST_SUSPECTS = 1000
 
 _NO_DOMAIN = aiodns.error.ARES_ENOTFOUND
@@ -33,7 +33,7 @@ _TYPES = {"MX": pycares.QUERY_TYPE_MX, "A": pycares.QUERY_TYPE_A, "AAAA": pycare
 
 
 class _Found(NamedTuple):
-    """What DNS said: records (none = the name has no such records), or why it did not."""
+    """The result of a question: records (none = the name has no such records), or the failure."""
 
     records: tuple[Any, ...] = ()
     missing: bool = False  # the name does not exist
@@ -118,8 +118,8 @@ class DnsResolver:
         return found
 
     async def _query(self, client: aiodns.DNSResolver, key: tuple[str, str]) -> tuple[_Found, float] | None:
-        """What was found, and for how long it holds. None: an answer was malformed, to this question or another one.
-        c-ares then fails all questions that share the socket."""
+        """The result, and its lifetime. None: the answer to this question or to another one was malformed; c-ares then
+        fails all questions that share the socket."""
         name, kind = key
         try:
             async with asyncio.timeout(self._timeout):

@@ -1,4 +1,4 @@
-"""Connecting to a destination: the first of its addresses that gets ready for MAIL."""
+"""The connector: tries the addresses of a destination until a connection is ready for MAIL."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +14,7 @@ from mta.model.mail import QueueKey
 from mta.model.outcomes import Verdict
 from mta.model.phases import Phase
 from mta.model.settings import Settings
-from mta.policy.failures import Trouble, unroutable, worst
+from mta.policy.failures import Trouble, after_all_hosts, unroutable
 from mta.policy.shaping import Shaping
 from mta.ports.delivery import Limits, Resolver
 
@@ -22,14 +22,14 @@ Greeted = Callable[[], Awaitable[None]]
 
 
 class Connected(NamedTuple):
-    """A new connection, and the addresses of the hosts behind its host, in the order to try them."""
+    """A new connection, and the addresses of the next hosts in the order to try them."""
 
     peer: ReadyConnection
-    behind: tuple[Target, ...]
+    next_targets: tuple[Target, ...]
 
 
 class Connector:
-    """Connects for all outlets of a worker. An address that could not be connected to is left alone for a while."""
+    """Connects for all outlets of a worker. It skips an address for a while after a failure to connect to it."""
 
     def __init__(
         self,
@@ -50,14 +50,14 @@ class Connector:
         self._dead = DeadHosts()
 
     async def connect(self, queue: QueueKey, attempt: Attempt, greeted: Greeted) -> Connected | Trouble:
-        """To the first host of the queue's domain that gets ready for MAIL, or why there is none."""
+        """Connect to the first host of the queue's domain that is ready for MAIL. Returns the trouble if none is."""
         targets = await find_targets(queue.domain, self._delivery, self._listeners, self._resolver)
         return targets if isinstance(targets, Trouble) else await self.connect_first(queue, targets, attempt, greeted)
 
     async def connect_first(
         self, queue: QueueKey, targets: Sequence[Target], attempt: Attempt, greeted: Greeted
     ) -> Connected | Trouble:
-        """To the first of `targets` that gets ready for MAIL."""
+        """Connect to the first of `targets` that is ready for MAIL. Returns the trouble if none is."""
         troubles: list[Trouble] = []
         for number, target in enumerate(targets):
             known = self._dead.trouble_of(target, self._loop.time())
@@ -75,15 +75,15 @@ class Connector:
             if not isinstance(found, Trouble):
                 return Connected(found, tuple(other for other in targets[number + 1 :] if other.host != target.host))
             troubles.append(self._judged(found))
-            if found.phase is Phase.CONNECT and not source.ip:  # from an IP of ours it may be the IP that is at fault
+            if found.phase is Phase.CONNECT and not source.ip:  # with a sending IP, that IP may be the cause
                 self._dead.add(target, found, self._loop.time() + self._shaping.plan(queue).back_off)
-        return worst(troubles)
+        return after_all_hosts(troubles)
 
     def tick(self, now: float) -> None:
         self._dead.forget_expired(now)
 
     def _judged(self, trouble: Trouble) -> Trouble:
-        """A 5xx greeting is final where the settings say so."""
+        """The trouble, made permanent for a 5xx greeting if delivery.greeting_5xx is "bounce"."""
         final = trouble.phase is Phase.GREETING and trouble.reply.code >= 500
         if final and self._delivery.greeting_5xx == "bounce":
             return trouble._replace(verdict=Verdict.PERMANENT)

@@ -1,4 +1,4 @@
-"""A connection that carries transactions: our protocol on a transport that was made ready for MAIL."""
+"""A connection that carries transactions: an asyncio protocol on a transport that is ready for MAIL."""
 
 import asyncio
 import logging
@@ -21,9 +21,9 @@ from mta.timing.clock import wall_ms
 CHUNK = 64 * 1024
 _DOT = b".\r\n"
 _QUIT_TIMEOUT = 5.0
-_KNOWN_TIMEOUT = 3.0  # for further replies of a transaction that was refused for everybody
-_CLEAR_TIMEOUT = 5.0  # for the reply to a command of a transaction that was given up
-_DRAIN_POLL = 0.005  # how often a large body's last bytes are looked for in the transport's buffers
+_KNOWN_TIMEOUT = 3.0  # seconds for the last replies of a transaction after the server refused every recipient
+_CLEAR_TIMEOUT = 5.0  # seconds for the replies to an abandoned transaction
+_DRAIN_POLL = 0.005  # seconds between looks at whether the transport has sent the last bytes of a large body
 _NEVER = float("inf")
 _DONE, _LOOK, _SEND = Step.DONE, Step.LOOK, Step.SEND
 
@@ -38,7 +38,7 @@ class ConnectionOwner(Protocol):
         ...
 
     def connection_free(self, connection: "Connection") -> None:
-        """The replies to an abandoned transaction have come: the connection can carry another one."""
+        """The server has answered all commands of an abandoned transaction: the connection can carry another one."""
         ...
 
     def connection_lost(self, connection: "Connection") -> None:
@@ -50,20 +50,20 @@ class DotChecks(Protocol):
     """The decisions about final dots. Every call is synchronous."""
 
     def before_dot(self, connection: "Connection", transaction: Transaction) -> None:
-        """The server waits for the body, or for the dot of a large one: `proceed`, `hold` or `abandon` it."""
+        """The server waits for the body, or for the dot of a large one. Call `proceed`, `hold` or `abandon`."""
         ...
 
     def held_too_long(self, connection: "Connection", transaction: Transaction) -> None:
-        """The dot was held for as long as `hold` allowed."""
+        """The dot has waited for the seconds that `hold` gave."""
         ...
 
     def dot_written(self, connection: "Connection", transaction: Transaction) -> None:
-        """The dot was handed to the transport."""
+        """The connection has written the dot to the transport."""
         ...
 
 
 class Connection(asyncio.Protocol):
-    """One transaction at a time. The owner's tick compares its deadline, so that no timer is made for each message."""
+    """Carries one transaction at a time. The owner's tick checks the deadline, so a message needs no timer."""
 
     __slots__ = (
         "_body",
@@ -75,13 +75,13 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_sent_body",
         "_settings",
-        "behind",
         "carried",
         "closed",
         "deadline",
         "held",
         "idle",
         "machine",
+        "next_targets",
         "peer",
         "quitting",
         "refuses",
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
         waiting: Waiting,
         idle: "deque[Connection]",
     ) -> None:
-        """`waiting` is the mail for its host; `idle` is where the owner keeps it while it carries none."""
+        """`waiting`: the transactions for the host. The owner keeps an idle connection in `idle`."""
         self._owner = owner
         self._dots = dots
         self._settings = settings
@@ -109,8 +109,8 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._body: memoryview | None = None  # the unwritten rest of a large message, without its dot
         self._sent_body = False
-        self._cut_short = False  # a body was begun that is never finished: nothing more of it may leave
-        self._clearing = False  # a transaction was given up, the replies to it are due
+        self._cut_short = False  # a body was begun and abandoned: no more of it may leave
+        self._clearing = False  # a transaction was abandoned, and the server still owes replies to it
         self.peer = peer
         self.waiting = waiting
         self.idle = idle
@@ -121,25 +121,25 @@ class Connection(asyncio.Protocol):
         self.deadline = _NEVER
         self.held = False
         self.quitting = False
-        self.retired = False  # takes no more after this transaction
-        self.refuses = False  # a message was refused on it in a way that is tried once more on a new connection
-        self.behind: tuple[Target, ...] = ()  # addresses of the hosts that come after this one
+        self.retired = False  # the connection carries no transaction after this one
+        self.refuses = False  # the server refused a message that is tried once more on a new connection
+        self.next_targets: tuple[Target, ...] = ()  # addresses of the hosts that come after this one
         self.closed = False
         self.transport.set_protocol(self)
 
     @property
     def usable(self) -> bool:
-        """Whether it can take transactions, now or after the one it has."""
+        """Whether the connection can carry another transaction, now or after the running one."""
         return not (self.closed or self.quitting or self.retired or self.machine.broken)
 
     def productive(self, now: float) -> bool:
-        """Whether it has carried a transaction and is not stuck in the next one."""
+        """Whether the connection has carried a transaction and the next one does not hang."""
         if self.carried - bool(self.machine.broken) - (self.transaction is not None) < 1:
             return False
         return self.transaction is None or now - self.transaction.begun_at < LATELY
 
     def silence(self, now: float) -> float:
-        """Seconds since the peer last moved a transaction on that has not handed over its dot; 0.0 without one."""
+        """Seconds without a reply to a transaction that has not handed over its dot; 0.0 without such a transaction."""
         transaction = self.transaction
         if transaction is None or transaction.dot_at or self.held:
             return 0.0
@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
         return self.machine.phase
 
     def run(self, transaction: Transaction) -> None:
-        """Begin: MAIL, and all that may go with it, in one write. The content must be there."""
+        """Begin the transaction: write MAIL and the commands pipelined with it. The content must be there."""
         content = transaction.content
         assert content is not None  # it was fetched before
         self.transaction = transaction
@@ -178,18 +178,18 @@ class Connection(asyncio.Protocol):
         elif step is _SEND:
             self.transport.write(machine.output)
             self._wait_on()
-        elif machine.progress != before:  # part of a reply does not buy time
+        elif machine.progress != before:  # a part of a reply does not extend the deadline
             self._wait_on()
 
     def _wait_on(self) -> None:
-        """The next reply is due; not for long when nothing depends on it."""
+        """Set the deadline of the next reply; a short one if no outcome depends on that reply."""
         seconds = self._settings.command_timeout
         self.deadline = self._loop.time() + (min(seconds, _KNOWN_TIMEOUT) if self.machine.refusals else seconds)
 
     def proceed(self) -> None:
-        """The last look was passed: body and dot, or the next part of a large message."""
+        """Write body and dot, or the next part of a large message, after the last look allowed it."""
         self.held = False
-        if self.transport.is_closing():  # a write is dropped now, no dot leaves; `connection_lost` follows
+        if self.transport.is_closing():  # the transport would drop a write; `connection_lost` follows
             return
         transaction = self.transaction
         assert transaction is not None
@@ -207,15 +207,15 @@ class Connection(asyncio.Protocol):
         self._write_body()
 
     def hold(self, seconds: float) -> None:
-        """The dot has no permit: wait with it."""
+        """Hold the dot for up to `seconds`, because there is no permit."""
         if not self.held:
             self.held = True
             self.deadline = self._loop.time() + seconds
             _log.debug("%r waits for a permit for its dot", self)
 
     def abandon(self) -> None:
-        """End the transaction without its dot; the owner is not told. RSET before the next MAIL does it where DATA was
-        not sent; else the connection is closed."""
+        """End the transaction without its dot and without a call of the owner. If DATA was not sent, RSET before the
+        next MAIL ends it; else the connection is closed."""
         _log.debug("%r abandons its transaction", self)
         self.transaction = None
         self.held = False
@@ -227,14 +227,14 @@ class Connection(asyncio.Protocol):
         self.close_now()
 
     def expire_in(self, seconds: float) -> None:
-        """Close in `seconds`, unless it gets a transaction before."""
+        """Close the connection in `seconds`, unless a transaction begins before."""
         self.deadline = self._loop.time() + seconds
 
     def close(self) -> None:
-        """QUIT; the connection closes with its reply or soon after. Only without a transaction."""
+        """Send QUIT and close at its reply or soon after. The connection must have no transaction."""
         if self.closed or self.quitting:
             return
-        _log.debug("%r is closed", self)
+        _log.debug("%r closes", self)
         self.quitting = True
         if self._cut_short:
             self.transport.abort()
@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
     def expire(self, now: float) -> None:
-        """Called with each tick: end the transaction or the connection if its deadline is over."""
+        """Called at each tick: end the transaction or the connection if its deadline has passed."""
         if now < self.deadline or self.closed:
             return
         self.deadline = _NEVER
@@ -274,14 +274,14 @@ class Connection(asyncio.Protocol):
         self._write_more()
 
     def eof_received(self) -> None:
-        """The server sends no more, so what it has not answered yet is never answered."""
+        """The server sends nothing more, so the commands without a reply stay without one."""
         if self.transaction is not None:
             self._fail("the connection was lost")
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.closed:
             return
-        _log.debug("%r is gone%s", self, "" if exc is None else f": {exc}")
+        _log.debug("%r was closed%s", self, "" if exc is None else f": {exc}")
         self.closed = True
         if self.transaction is not None and exc is not None:
             self._read_left_over()
@@ -317,7 +317,7 @@ class Connection(asyncio.Protocol):
         self._owner.transaction_ended(self, transaction, self._trouble(transaction) if self.machine.broken else None)
 
     def _fail(self, words: str) -> None:
-        """The transaction ends with trouble, and the connection with it."""
+        """End the transaction with trouble, and close the connection."""
         transaction = self.transaction
         assert transaction is not None
         _log.debug("%r fails: %s", self, words)
@@ -331,15 +331,15 @@ class Connection(asyncio.Protocol):
         self._owner.transaction_ended(self, transaction, trouble)
 
     def _trouble(self, transaction: Transaction) -> Trouble:
-        """Why the machine is broken."""
+        """The trouble for the fault that the machine has found."""
         machine, peer = self.machine, self.peer
         phase = Phase.DOT if transaction.dot_at else machine.phase
         return broken(phase, machine.broken, peer.host, peer.ip, machine.unintelligible)
 
     def _read_left_over(self) -> None:
-        """A write that fails ends a connection although a reply may wait in its socket: a server that refuses a large
-        message while it is sent answers, and closes."""
-        if self.peer.raw is not None:  # below TLS it cannot be read
+        """Read the reply that may wait in the socket after a write failed: a server that refuses a large message while
+        it is sent answers and closes the connection."""
+        if self.peer.raw is not None:  # under TLS the socket has no plain text
             return
         for data in left_over(self.transport):
             if self.machine.receive(data) is _DONE:
@@ -354,7 +354,7 @@ class Connection(asyncio.Protocol):
         self.close()
 
     def _write_body(self) -> None:
-        """Up to 64 KiB a write, while the transport takes them; the dot when all of them have left."""
+        """Write the body in parts of up to 64 KiB while the transport takes them, and the dot after all have left."""
         body = self._body
         assert body is not None
         while body and not self._paused:
@@ -373,7 +373,7 @@ class Connection(asyncio.Protocol):
             self._write_body()
 
     def _has_unread(self) -> bool:
-        """Of a large message nothing more is sent before the server's words are read."""
+        """Whether the socket has a reply, which must be read before the next part of a large message is written."""
         return has_unread(self.peer.raw or self.transport)
 
     def _when_sent(self) -> None:

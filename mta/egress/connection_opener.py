@@ -1,11 +1,19 @@
-"""The opening of connections: when a queue gets another one, the slot it needs, the back-off after failures."""
+"""The opener: opens connections for a queue, takes a slot of the domain for each, and backs off after failures."""
 
 import asyncio
 import logging
 from typing import Protocol
 
 from mta.egress.connect import Connected, Connecting
-from mta.egress.connection_budget import MOST_SILENT, PATIENCE, PROMPT, SILENT_PACE, Attempt, Standing, growth
+from mta.egress.connection_budget import (
+    MOST_UNPRODUCTIVE,
+    PATIENCE,
+    PROMPT,
+    UNPRODUCTIVE_PACE,
+    Attempt,
+    Standing,
+    further_connections,
+)
 from mta.egress.connections import Connections
 from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
@@ -29,33 +37,35 @@ class OpenerOwner(Protocol):
     """The outlet, as its opener sees it."""
 
     def pump(self) -> None:
-        """Start what can start, and open another connection where that is due."""
+        """Start waiting transactions on idle connections. Open another connection if more transactions wait."""
         ...
 
     def connected(self, connected: Connected) -> None:
-        """There is one more connection."""
+        """A connection is open."""
         ...
 
     def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
-        """No host could be reached and there is no connection: the waiting deliveries share the outcome. `message` is
-        the one that the connection was to be opened for."""
+        """No host could be reached and the queue has no connection: settle the waiting deliveries with `trouble`. The
+        connection was to be opened for `message`."""
         ...
 
     def no_further_connection(self, trouble: Trouble) -> None:
-        """There are connections, and another one could not be opened: transactions that wait for a new one end."""
+        """The queue has connections, and another one could not be opened: settle transactions that need a new one."""
         ...
 
     def no_slot(self) -> None:
-        """Other processes hold every slot of the domain: the waiting deliveries go back to the queue, for them."""
+        """Other processes hold every slot of the domain: return the waiting deliveries to the queue, so that those
+        processes can claim them."""
         ...
 
-    def tell_room(self) -> None:
+    def report_room(self) -> None:
         """The outlet may have room again."""
         ...
 
 
 class ConnectionOpener:
-    """Doubles the connections of a queue while more waits than there are and those that it has carry mail."""
+    """Opens further connections for a queue, up to twice as many, while transactions wait and its connections carry
+    mail."""
 
     def __init__(
         self,
@@ -74,8 +84,8 @@ class ConnectionOpener:
         self._limited = plan.limits_connections
         self._backoff = Backoff(plan.back_off, min(_MOST_BACK_OFF, plan.back_off * 8))
         self._tasks: dict[asyncio.Task[bool], Attempt] = {}
-        self._begun = 0.0  # loop time at which the last one was begun
-        self._slot = False  # taken before anything was claimed
+        self._begun = 0.0  # loop time at which the last attempt was begun
+        self._slot = False  # a slot was taken before deliveries were claimed
         self._asking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0  # loop time until which no connection is opened
@@ -90,7 +100,7 @@ class ConnectionOpener:
 
     @property
     def spare(self) -> int:
-        """Connections that come or may be opened at once."""
+        """The number of connections that are being opened, or may be opened at once."""
         coming = len(self._tasks)
         now = self._loop.time()
         if self._limited or self._not_before > now or not self._connections.works(now):
@@ -98,13 +108,13 @@ class ConnectionOpener:
         return coming + self._budget.free_for_more
 
     def trouble(self) -> Trouble | None:
-        """Why nothing can be sent for now: what comes until the back-off is over shares the last failure."""
+        """The last failure to connect, until the back-off is over; None: mail may be attempted."""
         down = self._down
         return down[1] if down is not None and down[0] > self._loop.time() else None
 
     def may_claim(self) -> bool:
-        """Of a domain with limits nothing is claimed before a connection may be made, or mail would wait here for slots
-        that other processes hold; False: a slot is asked for, and `tell_room` says when to come again."""
+        """Whether scheduling may claim deliveries. For a domain with limits a slot must be taken first; otherwise mail
+        would wait here for slots that other processes hold. False: the opener takes one and calls `report_room`."""
         if not self._limited or self._slot or self._tasks or self._connections.usable:
             return True
         if self._asking is None and self._not_before <= self._loop.time():
@@ -112,7 +122,8 @@ class ConnectionOpener:
         return False
 
     def more(self, *, ticked: bool = False) -> None:
-        """One at first. Another one, `ticked` or not, as `growth` has it; never more than transactions that wait."""
+        """Open the first connection, or as many as `further_connections` allows, but not more than transactions
+        wait."""
         budget = self._budget
         now = self._loop.time()
         waiting = self._waiting
@@ -128,16 +139,16 @@ class ConnectionOpener:
                 self._begin(attempt, now)
             return
         missing = unserved - len(self._tasks)
-        more = min(growth(held, productive, unserved, ticked=ticked or waiting.anew > 0), missing)
+        more = min(further_connections(held, productive, unserved, ticked=ticked or waiting.anew > 0), missing)
         if (
             not productive
             and ticked
             and missing > 0
-            and held < MOST_SILENT
-            and now - self._begun >= SILENT_PACE
-            and budget.relaxed
+            and held < MOST_UNPRODUCTIVE
+            and now - self._begun >= UNPRODUCTIVE_PACE
+            and budget.is_half_free
         ):
-            more = 1  # a message that the host chokes on does not hold up the others for its whole timeout
+            more = 1  # so that one message without an answer does not delay the others for its whole timeout
         for _ in range(more):
             attempt = budget.begin_further(now)
             if attempt is None:
@@ -159,18 +170,18 @@ class ConnectionOpener:
     def tick(self, now: float) -> None:
         if self._down is not None and self._down[0] <= now:
             self._down = None
-            self._owner.tell_room()
+            self._owner.report_room()
         self.more(ticked=True)
 
     def unwanted(self, before: float = _UNWANTED) -> None:
         """No mail waits for a connection: leave the line, and end attempts that are `before` seconds old."""
-        self._budget.forget(self._queue)
+        self._budget.leave_line(self._queue)
         for task, attempt in self._tasks.items():
             if self._loop.time() - attempt.since >= before:
                 task.cancel()
 
     def end_silent(self, now: float, most: int) -> int:
-        """End up to `most` attempts that hold a place and get no further; how many."""
+        """End up to `most` attempts that hold a place and have got no answer for PATIENCE. Returns their number."""
         ended = 0
         for task, attempt in self._tasks.items():
             if ended < most and attempt.standing is Standing.PLACED and now - attempt.since >= PATIENCE:
@@ -180,7 +191,7 @@ class ConnectionOpener:
         return ended
 
     def stop(self) -> None:
-        """Open nothing more; a slot in hand is given back."""
+        """Stop opening connections, and give the slot back."""
         for task in (*self._tasks, self._asking):
             if task is not None:
                 task.cancel()
@@ -199,10 +210,10 @@ class ConnectionOpener:
         if wait > 0:
             self._again_in(wait)
             return
-        _log.debug("a connection slot for %s is held before mail is claimed", self._queue.domain)
+        _log.debug("took a connection slot for %s before claiming its mail", self._queue.domain)
         self._slot = True
         self._again_in(_SLOT_KEPT)
-        self._owner.tell_room()
+        self._owner.report_room()
 
     async def _take_slot(self) -> float:
         try:
@@ -220,7 +231,7 @@ class ConnectionOpener:
         if not self._tasks:
             self._give_slot_back()
         self._owner.pump()
-        self._owner.tell_room()
+        self._owner.report_room()
 
     def _give_slot_back(self) -> None:
         if self._slot:
@@ -240,12 +251,12 @@ class ConnectionOpener:
         if not task.cancelled():
             self._owner.pump()
         elif attempt.gave_way:
-            _log.debug("the attempt to connect to %s gives way to other destinations", attempt.ip)
+            _log.debug("ended the attempt to connect to %s, since mail for other destinations waits", attempt.ip)
             words = f"no answer in {PATIENCE:g} s, and mail for other destinations waits for a connection"
             self._failed(broken(Phase.GREETING, words, attempt.host, attempt.ip), attempt)
 
     async def _open(self, attempt: Attempt) -> bool:
-        """Whether there is a connection now."""
+        """Open a connection. Returns whether it is open."""
         slot, self._slot = self._slot, False
         kept = False
         try:
@@ -267,7 +278,7 @@ class ConnectionOpener:
                 self._limits.give_connection(self._queue)
         self._backoff.succeeded()
         self._down = None
-        attempt.standing = Standing.OVER  # its place is the connection's now
+        attempt.standing = Standing.OVER  # the connection holds its place now
         self._owner.connected(found)
         return True
 

@@ -77,7 +77,8 @@ class Connections:
             best.retired = True
 
     def end_silent(self, now: float, most: int) -> int:
-        """End up to `most` whose peer has not answered for long and that have not handed over a dot; how many."""
+        """End up to `most` connections whose peer has not answered for PATIENCE and that have not handed over a dot.
+        Returns their number."""
         ended = 0
         for connection in list(self.all):
             if ended < most and connection.silence(now) >= PATIENCE:

@@ -13,7 +13,7 @@ Fetched = Callable[[Connection, Transaction, "bytes | None", bool], None]
 
 class ContentFetches:
     """The fetches of one outlet. `fetched` gets connection, transaction, content (None: there is none) and whether
-    that is only because the store could not be asked."""
+    that is only because the store gave no answer."""
 
     def __init__(self, content: Content, loop: asyncio.AbstractEventLoop, fetched: Fetched) -> None:
         self._content = content
@@ -34,7 +34,7 @@ class ContentFetches:
         return any(other is connection for other, _ in self._tasks.values())
 
     def stop(self, wanted: Callable[[Transaction], bool]) -> list[tuple[Connection, Transaction]]:
-        """Stop those whose transaction is `wanted`; they are the caller's again."""
+        """Stop the fetches whose transaction is `wanted`. Returns these transactions with their connections."""
         stopped = [(task, pair) for task, pair in self._tasks.items() if wanted(pair[1])]
         for task, _ in stopped:
             del self._tasks[task]

@@ -64,7 +64,7 @@ class Egress:
 
     def room(self, queue: QueueKey) -> int:
         outlet = self._outlets.get(queue)
-        if (outlet is None or not outlet.connections) and self._budget.crowded():
+        if (outlet is None or not outlet.connections) and self._budget.line_is_full():
             return 0  # and no outlet is made for each of many queues that are only asked about
         return self._outlet(queue).room()
 
@@ -100,7 +100,7 @@ class Egress:
             outlet.on_cancel(messages)
 
     def discard_all(self) -> None:
-        """The session was lost, and its claims are given to others. A transaction past its dot is settled, late."""
+        """The store gave this process's claims to others. A transaction after its final dot is still settled, late."""
         for outlet in list(self._outlets.values()):
             outlet.discard_unsent()
 
@@ -173,14 +173,14 @@ class Egress:
         self._connector.tick(now)
 
     def _share(self, now: float) -> None:
-        """When all places are taken, destinations without a connection get those of the destinations that have most.
-        A connection whose peer has been silent for long gives way first; one past its dot never does."""
+        """When all places are taken, close connections of the destinations that have most, for destinations that have
+        none. Connections with a silent peer are closed first, and never one that has handed over its dot."""
         budget = self._budget
-        if budget.free or not budget.wanting:
+        if budget.free or not budget.waiting_destinations:
             return
         outlets = list(self._outlets.values())
         standings = [outlet.connections.standing(now) for outlet in outlets]
-        wanted = budget.wanting - sum(leaving for _, leaving in standings)
+        wanted = budget.waiting_destinations - sum(leaving for _, leaving in standings)
         for outlet in outlets:
             if wanted <= 0:
                 return

@@ -79,7 +79,7 @@ class Handshake(asyncio.Protocol):
             self._check(reply)
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
-        """STARTTLS and the handshake. What the server said in the clear counts no more (RFC 3207 4.2)."""
+        """STARTTLS and the TLS handshake. Replies in the clear do not count afterwards (RFC 3207 4.2)."""
         self._phase = Phase.TLS
         if not self.offers_tls:
             raise self._failed("the server does not offer STARTTLS")
@@ -118,7 +118,7 @@ class Handshake(asyncio.Protocol):
             raise self._failed(self._lost or "the connection was lost")
 
     def close(self) -> None:
-        """End the connection at once, whatever was going on."""
+        """Close the connection at once."""
         self.transport.abort()
         if self.raw is not None:
             self.raw.abort()

@@ -28,10 +28,10 @@ class LastLook:
         rules = self._rules
         table = rules.table
         rule = rule_for(table, transaction, connection.peer) if len(table) else None
-        # A transaction that is not on the rule's list may not hand over its dot.
+        # A transaction that `past_dot` of the rule does not list may not hand over its dot.
         if rule is not None and (rule.in_flight is InFlight.ABORT or rule.id not in transaction.past_dot_of):
             connection.abandon()
-            self._end.by_rule(transaction, rule, table, Stage.BEFORE_DOT, connection.peer)
+            self._end.settle_by_rule(transaction, rule, table, Stage.BEFORE_DOT, connection.peer)
         elif rules.may_send_dot():
             connection.proceed()
         else:
@@ -41,4 +41,4 @@ class LastLook:
     def held_too_long(self, connection: Connection, transaction: Transaction) -> None:
         connection.abandon()
         self._permits.aborts += 1
-        self._end.returned([transaction], ReturnReason.NO_PERMIT)
+        self._end.return_unattempted([transaction], ReturnReason.NO_PERMIT)

@@ -1,4 +1,4 @@
-"""The hosts behind one that answered 4xx: they get the same mail in the same attempt (RFC 5321 5.1)."""
+"""Next hosts: when a host answers 4xx, the hosts after it get the same mail in the same attempt (RFC 5321 5.1)."""
 
 import asyncio
 from collections import deque
@@ -25,8 +25,8 @@ _PER_CONNECTION = 8  # transactions that may wait for each connection before ano
 class NextHostsOwner(Protocol):
     """The outlet, as its next hosts see it."""
 
-    def connected_behind(self, connected: Connected, hosts: "NextHosts") -> None:
-        """There is one more connection, which carries the mail of those hosts."""
+    def connected_to_next_host(self, connected: Connected, hosts: "NextHosts") -> None:
+        """A connection to one of `hosts` is open, for the mail that waits for them."""
         ...
 
     def start_next(self, connection: Connection) -> bool:
@@ -60,11 +60,11 @@ class NextHosts:
         return not (self.waiting or self.connections or self._task)
 
     def pump(self) -> None:
-        """Put waiting transactions on idle connections. Open the first connection, or another one where many wait;
-        while others want every place nothing is opened."""
+        """Start waiting transactions on idle connections. Open the first connection, or another one if many
+        transactions wait; but none while other destinations need every place."""
         while self.waiting and self.idle:
             connection = self.idle.popleft()
-            self._budget.wakes(connection)
+            self._budget.mark_busy(connection)
             if connection.usable and not self._owner.start_next(connection):
                 break
         if self._task is not None or len(self.waiting) <= _PER_CONNECTION * self.connections or self._shutdown.begun:
@@ -78,7 +78,7 @@ class NextHosts:
         self._task.add_done_callback(lambda task: self._opened(task, attempt))
 
     def stop(self) -> None:
-        """Open nothing."""
+        """Stop opening a connection."""
         if self._task is not None:
             self._task.cancel()
 
@@ -107,18 +107,18 @@ class NextHosts:
             if not self.connections:
                 self._give_up()
         else:
-            attempt.standing = Standing.OVER  # its place is the connection's now
+            attempt.standing = Standing.OVER  # the connection holds its place now
             self.connections += 1
-            self._owner.connected_behind(connected, self)
+            self._owner.connected_to_next_host(connected, self)
         if error is not None:
             raise error
 
     def _give_up(self) -> None:
         for transaction in self.waiting.take_all():
-            self._end.refused_before(transaction)
+            self._end.settle_with_last_refusal(transaction)
 
 
-class HostsBehind:
+class AllNextHosts:
     """All next hosts of one outlet, by the list of their addresses."""
 
     def __init__(self, queue: QueueKey, connecting: Connecting, end: TransactionEnd, owner: NextHostsOwner) -> None:
@@ -142,15 +142,15 @@ class HostsBehind:
     def pass_on(
         self, connection: Connection, transaction: Transaction, outcomes: list[Outcome]
     ) -> Collection[DeliveryId]:
-        """Give what the host has refused for now to the hosts behind it; the ids of those deliveries."""
+        """Give the deliveries that the host refused with 4xx to the next hosts. Returns the ids of these deliveries."""
         rcpts = connection.machine.rcpts
         left = left_for_next_host(transaction, outcomes, lambda n: n >= len(rcpts) or 200 <= rcpts[n].code < 300)
         if left is None or self._connecting.shutdown.begun:
             return ()
-        hosts = self._lists.get(connection.behind)
+        hosts = self._lists.get(connection.next_targets)
         if hosts is None:
-            hosts = self._lists[connection.behind] = NextHosts(
-                self._queue, connection.behind, self._connecting, self._end, self._owner
+            hosts = self._lists[connection.next_targets] = NextHosts(
+                self._queue, connection.next_targets, self._connecting, self._end, self._owner
             )
         hosts.waiting.put_last(left)
         hosts.pump()
@@ -165,14 +165,14 @@ class HostsBehind:
             hosts.pump()
 
     def tick(self) -> None:
-        for behind, hosts in list(self._lists.items()):
-            self._end.expired(hosts.waiting, wall_ms())
+        for targets, hosts in list(self._lists.items()):
+            self._end.end_expired(hosts.waiting, wall_ms())
             hosts.pump()
             if hosts.quiet:
-                del self._lists[behind]
+                del self._lists[targets]
 
     def unwanted(self) -> None:
-        """Mail was taken away: connections that nothing waits for are not opened."""
+        """Waiting mail was taken away: stop opening connections that no transaction needs any more."""
         for hosts in self._lists.values():
             if not hosts.waiting:
                 hosts.stop()
@@ -189,8 +189,8 @@ async def _at_once() -> None:
 def left_for_next_host(
     transaction: Transaction, outcomes: list[Outcome], was_taken: Callable[[int], bool]
 ) -> Transaction | None:
-    """The deliveries that another host may be asked about, as a transaction of their own: refused for now or cut off,
-    and not past their dot. `was_taken` says of a recipient's number that the message was sent for it."""
+    """The deliveries that a next host may get, as a new transaction: those that the host refused with 4xx or cut off,
+    and whose final dot was not handed over. `was_taken`: whether the host accepted the recipient of that number."""
     left: Transaction | None = None
     refused: list[Outcome] = []
     for number, (claimed, outcome) in enumerate(zip(transaction.claims, outcomes, strict=True)):

@@ -1,4 +1,4 @@
-"""The outcome of each delivery of a transaction: by the server's replies, by trouble, or by a decision of ours."""
+"""The outcome of each delivery of a transaction: by the server's replies, by trouble, or by this process itself."""
 
 from mta.egress.dial import ReadyConnection
 from mta.egress.transaction import Transaction

@@ -1,4 +1,4 @@
-"""The outlet of one queue: its waiting transactions, the connections that carry them, and how much more it takes."""
+"""The outlet of one queue: the waiting transactions, the connections that carry them, and the room for more."""
 
 import logging
 from collections import deque
@@ -8,7 +8,7 @@ from mta.egress.connect import Connected
 from mta.egress.connection import Connection
 from mta.egress.connection_opener import ConnectionOpener
 from mta.egress.connections import Connections
-from mta.egress.next_hosts import HostsBehind, NextHosts
+from mta.egress.next_hosts import AllNextHosts, NextHosts
 from mta.egress.outcomes import of_trouble
 from mta.egress.outlet_parts import OutletParts
 from mta.egress.peer_support import NOT_PLAIN, is_plain
@@ -35,12 +35,12 @@ _log = logging.getLogger(__name__)
 
 
 class Outlet:
-    """Everything but opening a connection is synchronous: the reply that ends a transaction starts the next one."""
+    """Only the opening of connections runs in tasks. The reply that ends a transaction starts the next one at once."""
 
     def __init__(self, queue: QueueKey, plan: Plan, parts: OutletParts) -> None:
         ports, delivery, connecting, end, permits, last_look = parts
         self._queue = queue
-        self._most = plan.messages_per_connection or float("inf")  # that one connection carries
+        self._messages_per_connection = plan.messages_per_connection or float("inf")
         self._capacity = ports.capacity
         self._limits = ports.limits
         self._budget = connecting.budget
@@ -57,9 +57,9 @@ class Outlet:
         self.connections = Connections(self._start.is_reserved)
         self._idle = self.connections.idle
         self._opener = ConnectionOpener(queue, plan, connecting, self._waiting, self.connections, self)
-        self._behind = HostsBehind(queue, connecting, end, self)
+        self._next_hosts = AllNextHosts(queue, connecting, end, self)
         self._changes = RuleChanges(self.connections, self._all_waiting, end)
-        self._tell = False  # scheduling was given less room than it may have mail for
+        self._wants_room = False  # scheduling has asked for room and may have more mail than it got room for
 
     # For Egress
 
@@ -79,23 +79,23 @@ class Outlet:
         return depth + more - self._waiting.deliveries - (self._behind.deliveries if self._behind else 0)
 
     def can_start(self) -> bool:
-        """Whether another transaction could start without waiting for the end of one that runs."""
+        """Whether another transaction could start before a running one ends."""
         return len(self._waiting) < len(self._idle) + self._opener.spare
 
     def deliver(self, deliveries: Sequence[Claimed]) -> None:
-        """Attempt these deliveries; while no host can be reached, they share the last failure."""
+        """Attempt these deliveries. During the back-off after a failure to connect, they share that failure."""
         trouble = self._opener.trouble()
         if trouble is not None:
             deliveries = self._end.share_failure(deliveries, trouble)
         if len(plain := [claimed for claimed in deliveries if is_plain(claimed.record)]) < len(deliveries):
-            self._end.claims([one for one in deliveries if not is_plain(one.record)], of_trouble(NOT_PLAIN))
+            self._end.settle_claims([one for one in deliveries if not is_plain(one.record)], of_trouble(NOT_PLAIN))
         self._waiting.add(plain)
         self._start_waiting()
 
     def pump(self) -> None:
-        """Start waiting transactions on idle connections, and open another connection where that is due."""
+        """Start waiting transactions on idle connections. Open another connection if more transactions wait."""
         self._start_waiting()
-        self.tell_room(force=False)
+        self.report_room(force=False)
 
     @property
     def waiting(self) -> int:
@@ -104,63 +104,64 @@ class Outlet:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing of the queue is here, and nothing is remembered of its hosts."""
-        return not (self._waiting or self._behind or self.connections) and self._start.quiet and self._opener.quiet
+        """Whether the outlet holds no transaction, no connection and no back-off, so that it can be dropped."""
+        return not (self._waiting or self._next_hosts or self.connections) and self._start.quiet and self._opener.quiet
 
     def tick(self, now: float) -> None:
-        """Several times a second: deadlines, expiry, and what other outlets have let go of."""
+        """Called several times a second: enforce deadlines, end expired deliveries, use places that other outlets
+        freed."""
         for connection in list(self.connections.all):
             connection.expire(now)
-        self._end.expired(self._waiting, wall_ms())
-        self._end.no_new_connection(self._waiting, now)
+        self._end.end_expired(self._waiting, wall_ms())
+        self._end.end_waiting_for_new(self._waiting, now)
         self.pump()
         self._opener.tick(now)
-        self._behind.tick()
+        self._next_hosts.tick()
         if not self._waiting:
             self._opener.unwanted()
 
     def on_change(self, table: RuleTable, fresh: Sequence[Rule]) -> list[PastDot]:
-        """The rule table was swapped; `fresh` are the rules that are new in it. The transactions that go on are
-        listed."""
+        """Apply the new rules `fresh` of `table` to all transactions. Returns the deliveries that match and go on."""
         past = self._changes.table_swapped(table, fresh)
-        self._end_unwanted()
+        self._drop_unwanted_attempts()
         return past
 
     def on_cancel(self, messages: Collection[MessageId]) -> None:
-        """These messages are canceled: their transactions that have not handed over their dot end."""
+        """End the transactions of these canceled messages that have not handed over their final dot."""
         self._changes.canceled(messages)
         for connection, transaction in self._start.stop(lambda transaction: transaction.message in messages):
-            self._end.canceled(transaction)
+            self._end.settle_canceled(transaction)
             self.connection_free(connection)
-        self._end_unwanted()
+        self._drop_unwanted_attempts()
 
     def on_permit(self) -> None:
-        """The permit of the rule table was renewed: dots that were held for it go on."""
+        """The permit was renewed: give the final dots that waited for it their last look again."""
         for connection in list(self.connections.all):
             if connection.held and connection.transaction is not None:
                 self._last_look.before_dot(connection, connection.transaction)
         self.pump()
 
     def end_silent(self, now: float, most: int) -> int:
-        """End up to `most` connections and attempts whose peer has been silent for long; how many."""
+        """End up to `most` connections and attempts whose peer has been silent for PATIENCE. Returns their number."""
         ended = self._opener.end_silent(now, most)
         return ended + self.connections.end_silent(now, most - ended)
 
     def return_waiting(self, reason: ReturnReason) -> None:
-        """Return the transactions that have not begun, stop opening, close idle connections; running ones go on."""
-        _log.debug("%r returns what waits: %s", self, reason.words)
-        self._end.returned(self._take_waiting(), reason)
+        """Return the waiting transactions to scheduling, stop opening connections, and close idle ones. Running
+        transactions go on."""
+        _log.debug("%r returns its waiting deliveries: %s", self, reason.words)
+        self._end.return_unattempted(self._take_waiting(), reason)
         self.connections.close_idle()
 
     def return_unsent(self, reason: ReturnReason) -> None:
-        """Return every transaction that has not handed over its dot."""
-        _log.debug("%r returns what is not sent: %s", self, reason.words)
-        self._end.returned(self._take_unsent(), reason)
+        """Return every transaction that has not handed over its final dot to scheduling."""
+        _log.debug("%r returns its deliveries before their final dot: %s", self, reason.words)
+        self._end.return_unattempted(self._take_unsent(), reason)
 
     def discard_unsent(self) -> None:
-        """The session was lost, and its claims and slots were given to others: abandon every transaction that has not
-        handed over its dot, settle nothing, and close each connection after the transaction that it has."""
-        _log.debug("%r discards what is not sent: the session was lost", self)
+        """The store gave this process's claims and slots to others. Abandon every transaction that has not handed over
+        its final dot without settling it, and close each connection after its running transaction."""
+        _log.debug("%r discards its deliveries before their final dot: the session was lost", self)
         self._take_unsent()
         for connection in list(self.connections.all):
             connection.retired = True
@@ -168,7 +169,7 @@ class Outlet:
                 connection.close()
 
     def close_now(self) -> None:
-        """Close every connection; a transaction past its dot ends as uncertain."""
+        """Close every connection. A transaction that has handed over its final dot ends as uncertain."""
         self.connections.close_now()
 
     # For connections (connection.ConnectionOwner)
@@ -181,33 +182,33 @@ class Outlet:
             connection.waiting.put_back(transaction)
         else:
             outcomes = self._end.outcomes(connection, transaction, trouble)
-            passed_on = self._behind.pass_on(connection, transaction, outcomes) if connection.behind else ()
-            self._end.with_outcomes(transaction, outcomes, passed_on)
+            passed_on = self._next_hosts.pass_on(connection, transaction, outcomes) if connection.next_targets else ()
+            self._end.settle_each(transaction, outcomes, passed_on)
         self.connection_free(connection)
 
     def connection_free(self, connection: Connection) -> None:
-        """Start the next transaction on it, or close it."""
-        if not connection.usable or self._shutdown.begun or connection.carried >= self._most:
+        """Start the next transaction on the connection, or close the connection."""
+        if not connection.usable or self._shutdown.begun or connection.carried >= self._messages_per_connection:
             if not connection.closed:
                 connection.close()
                 self._shutdown.progressed()
             self.pump()
             return
         self.start_next(connection)
-        if connection.carried == 2:  # it has carried its first: there may be more connections now
+        if connection.carried == 2:  # the first message was carried: the destination may get further connections
             self._opener.more()
-        if self._tell and self._waiting.deliveries <= self._depth() >> 1:
-            self.tell_room(force=False)
+        if self._wants_room and self._waiting.deliveries <= self._depth() >> 1:
+            self.report_room(force=False)
 
     def connection_lost(self, connection: Connection) -> None:
         now = self._loop.time()
         self.connections.lost(connection, now)
-        self._behind.lost(connection)
+        self._next_hosts.lost(connection)
         connection.waiting = self._waiting  # for a transaction whose content is still being fetched
         self._limits.give_connection(self._queue)
         self._budget.release(connection, now)
         self._shutdown.progressed()
-        self._tell = True
+        self._wants_room = True
         self.pump()
 
     def __repr__(self) -> str:
@@ -219,74 +220,75 @@ class Outlet:
     # For the opening of connections (connection_opener.OpenerOwner)
 
     def connected(self, connected: Connected) -> None:
-        self.connection_free(self._add(connected, self._waiting, self._idle))
-        self._tell = True
+        self.connection_free(self._add_connection(connected, self._waiting, self._idle))
+        self._wants_room = True
 
     def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
-        self._end.unreachable(self._waiting.take_all(), trouble, message)
+        self._end.settle_unreachable(self._waiting.take_all(), trouble, message)
 
     def no_further_connection(self, trouble: Trouble) -> None:
-        self._end.no_new_connection(self._waiting, self._loop.time(), trouble)
+        self._end.end_waiting_for_new(self._waiting, self._loop.time(), trouble)
 
     def no_slot(self) -> None:
         _log.debug("%r gets no slot of its domain: other processes hold them", self)
-        self._end.returned(self._waiting.take_all(), ReturnReason.NO_SLOT)
+        self._end.return_unattempted(self._waiting.take_all(), ReturnReason.NO_SLOT)
 
-    def tell_room(self, *, force: bool = True) -> None:
-        """Tell scheduling that at least half of the room is free; unless `force`, only where it wants to know."""
-        wanted = (self._tell or force) and not self._shutdown.begun and not self._start.slowed
+    def report_room(self, *, force: bool = True) -> None:
+        """Tell scheduling when at least half of the room is free; unless `force`, only after scheduling asked for
+        room."""
+        wanted = (self._wants_room or force) and not self._shutdown.begun and not self._start.slowed
         if wanted and self._waiting.deliveries <= self._depth() >> 1:
-            self._tell = False
+            self._wants_room = False
             self._capacity.room_for(self._queue, self.room)
 
-    # For the hosts behind the first (next_hosts.NextHostsOwner)
+    # For next hosts (next_hosts.NextHostsOwner)
 
-    def connected_behind(self, connected: Connected, hosts: NextHosts) -> None:
-        connection = self._add(connected, hosts.waiting, hosts.idle)
-        self._behind.serves[connection] = hosts
+    def connected_to_next_host(self, connected: Connected, hosts: NextHosts) -> None:
+        connection = self._add_connection(connected, hosts.waiting, hosts.idle)
+        self._next_hosts.serves[connection] = hosts
         self.connection_free(connection)
 
     # Inside
 
-    def _add(self, connected: Connected, waiting: Waiting, idle: deque[Connection]) -> Connection:
+    def _add_connection(self, connected: Connected, waiting: Waiting, idle: deque[Connection]) -> Connection:
         connection = Connection(self, self._last_look, connected.peer, self._delivery, self._loop, waiting, idle)
-        connection.behind = connected.behind
+        connection.next_targets = connected.next_targets
         self.connections.all.add(connection)
         _log.debug("%r is open, %d to %s in all", connection, len(self.connections), self._queue.domain)
         return connection
 
     def _depth(self) -> int:
-        """Deliveries that may wait here."""
+        """The number of deliveries that may wait here."""
         return max(LEAST_ROOM, ROOM_PER_CONNECTION * len(self.connections))
 
     def _start_waiting(self) -> None:
         idle = self._idle
         while self._waiting.ready and idle:
             connection = idle.popleft()
-            self._budget.wakes(connection)
+            self._budget.mark_busy(connection)
             if connection.usable and not self.start_next(connection):
                 break
         self._opener.more()
 
     def _all_waiting(self) -> Iterator[Waiting]:
         yield self._waiting
-        yield from self._behind.waiting()
+        yield from self._next_hosts.waiting()
 
-    def _end_unwanted(self) -> None:
-        """Mail was taken away: connections that nothing waits for are not opened."""
+    def _drop_unwanted_attempts(self) -> None:
+        """Waiting mail was taken away: end the attempts at connections that no transaction needs any more."""
         if not self._waiting:
             self._opener.unwanted(0.0)
-        self._behind.unwanted()
+        self._next_hosts.unwanted()
 
     def _take_waiting(self) -> list[Transaction]:
-        """Take out what waits, and open nothing more."""
+        """Take out the waiting transactions, and open no more connections."""
         self._opener.stop()
-        self._behind.stop()
+        self._next_hosts.stop()
         self._start.stop_waiting()
         return [transaction for waiting in self._all_waiting() for transaction in waiting.take_all()]
 
     def _take_unsent(self) -> list[Transaction]:
-        """The same, and abandon what has not handed over its dot."""
+        """Take out the waiting transactions, and the running ones that have not handed over their final dot."""
         taken = self._take_waiting()
         for connection, transaction in self._start.stop(lambda _: True):
             connection.close_now()

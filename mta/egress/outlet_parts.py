@@ -11,7 +11,7 @@ from mta.model.settings import DeliverySettings
 
 
 class OutletParts(NamedTuple):
-    """An outlet gives each of its own parts those that it needs."""
+    """The shared parts that an outlet gets. It passes each of its own parts those that the part needs."""
 
     ports: EgressPorts
     delivery: DeliverySettings

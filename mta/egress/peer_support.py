@@ -17,7 +17,7 @@ def is_plain(record: Record) -> bool:
 
 
 def unsupported_by(peer: ReadyConnection, transaction: Transaction) -> Trouble | None:
-    """Why the peer cannot be given this message; None = it can."""
+    """The trouble if the peer cannot take this message; None: it can."""
     record, extensions = transaction.claims[0].record, peer.extensions
     if record.needs_8bit and not extensions.eight_bit:
         words = "the message has 8-bit content and the server does not offer 8BITMIME"

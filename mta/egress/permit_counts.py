@@ -1,4 +1,4 @@
-"""How often the permit of the rule table was missing, for the metrics."""
+"""Counts of missing permits of the rule table, for the metrics."""
 
 from collections import Counter
 from typing import Final
@@ -15,10 +15,10 @@ class PermitCounts:
 
     def __init__(self) -> None:
         self._stops = Counter[str]()
-        self.aborts = 0  # dots that waited for a permit in vain
+        self.aborts = 0  # transactions that ended because their dot got no permit
 
     def stopped(self, transaction: Transaction, before: str) -> None:
-        """MAIL or the dot of the transaction waits for a permit: counted once, however often it is looked at."""
+        """Count a transaction whose MAIL or dot waits for a permit; further looks at the same wait do not count."""
         if transaction.stopped_at != before:
             transaction.stopped_at = before
             self._stops[before] += 1

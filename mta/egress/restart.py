@@ -1,4 +1,4 @@
-"""Which transactions begin again on another connection at once, without an attempt lost."""
+"""Restarts: some transactions begin again at once on another connection and lose no attempt."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ _BAD_SEQUENCE = 503
 
 
 def may_restart(connection: Connection, transaction: Transaction, trouble: Trouble | None) -> bool:
-    """Of a transaction that ended before its dot. A server may close a connection that carried mail before, or take no
-    more on it: it says 421 or closes, and any connection will do; or it refuses the message, which says nothing yet
-    about the message itself, so that a new connection is asked (`transaction.anew`)."""
+    """Whether a transaction that ended before its dot may begin again. A server may stop to accept mail on a connection
+    that has carried some. If it answers 421 or closes, any connection will do. If it refuses the message, only the
+    answer on a new connection counts (`transaction.anew`)."""
     machine = connection.machine
     again = connection.carried > 1 and transaction.restarts < MOST_RESTARTS
     refusals = () if machine.goodbye is not None else machine.refusals
@@ -27,8 +27,8 @@ def may_restart(connection: Connection, transaction: Transaction, trouble: Troub
 
 
 def _is_asked_again(connection: Connection, refusals: Sequence[Reply]) -> bool:
-    """A bad sequence (503) is the connection's. Else once for each connection, of what is no 5xx to the recipients or
-    to DATA: a host that refuses the next one too means the mail."""
+    """Whether the message is tried again on a new connection: after 503, which concerns the connection; and once for
+    each connection after any refusal but a 5xx to the recipients or to DATA. A second refusal concerns the message."""
     if any(reply.code == _BAD_SEQUENCE for reply in refusals):
         return True
     if refusals[0] is not connection.machine.mail and any(reply.code >= 500 for reply in refusals):

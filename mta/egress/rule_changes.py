@@ -15,17 +15,17 @@ from mta.policy.rule_table import RuleTable
 
 
 class RuleChanges:
-    """Synchronous: when it returns, nothing that must end can hand over its dot any more."""
+    """Its calls are synchronous. After a call, no transaction that must end can hand over its dot."""
 
     def __init__(self, connections: Connections, waiting: Callable[[], Iterable[Waiting]], end: TransactionEnd) -> None:
-        """`waiting` gives the lists of transactions that wait, for every host."""
+        """`waiting` returns the lists of waiting transactions, one for each list of hosts."""
         self._connections = connections
         self._waiting = waiting
         self._end = end
 
     def table_swapped(self, table: RuleTable, fresh: Sequence[Rule]) -> list[PastDot]:
         """End the transactions that match and have not handed over their dot. A transaction that has begun goes on if
-        every rule that it meets lets it finish. List those that go on, under each of the `fresh` rules."""
+        each rule that matches it says `finish`. Returns those that go on, for each of the `fresh` rules."""
         past: list[PastDot] = []
         for connection in list(self._connections.all):
             transaction = connection.transaction
@@ -37,7 +37,7 @@ class RuleChanges:
                 if rule is None:
                     waiting.put_last(transaction)
                 else:
-                    self._end.by_rule(transaction, rule, table, Stage.ATTEMPT, None)
+                    self._end.settle_by_rule(transaction, rule, table, Stage.ATTEMPT, None)
         return past
 
     def canceled(self, messages: Collection[MessageId]) -> None:
@@ -45,19 +45,19 @@ class RuleChanges:
         for waiting in self._waiting():
             for transaction in waiting.take_all():
                 if transaction.message in messages:
-                    self._end.canceled(transaction)
+                    self._end.settle_canceled(transaction)
                 else:
                     waiting.put_last(transaction)
         for connection in list(self._connections.all):
             running = connection.transaction
             if running is not None and not running.dot_at and running.message in messages:
                 connection.abandon()
-                self._end.canceled(running, connection.peer)
+                self._end.settle_canceled(running, connection.peer)
 
     def _running(
         self, connection: Connection, transaction: Transaction, table: RuleTable, fresh: Sequence[Rule]
     ) -> list[PastDot]:
-        """The entries of a transaction that goes on."""
+        """The `past_dot` entries of a transaction that goes on."""
         peer, (pool, domain), labels = connection.peer, transaction.queue, transaction.labels
         rule = rule_for(table, transaction, peer)
         if rule is None:
@@ -69,5 +69,5 @@ class RuleChanges:
                 past += transaction.listed(known.id)
         else:
             connection.abandon()
-            self._end.by_rule(transaction, rule, table, Stage.BEFORE_DOT, peer)
+            self._end.settle_by_rule(transaction, rule, table, Stage.BEFORE_DOT, peer)
         return past

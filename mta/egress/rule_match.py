@@ -1,4 +1,4 @@
-"""Which rule decides about a transaction."""
+"""The rule that decides about a transaction."""
 
 from mta.egress.dial import ReadyConnection
 from mta.egress.transaction import Transaction
@@ -13,6 +13,7 @@ def rule_for(table: RuleTable, transaction: Transaction, peer: ReadyConnection) 
 
 
 def rule_for_waiting(table: RuleTable, transaction: Transaction) -> Rule | None:
-    """The same before it has a connection. The sending IP of a pool that has several is not known then."""
+    """The rule that decides about a transaction without a connection. The sending IP is not known then if the pool has
+    several."""
     pool, domain = transaction.queue
     return table.match(pool, pool[1:] if pool.startswith("@") else "", domain, transaction.labels)

@@ -1,4 +1,4 @@
-"""The look at the permit right after a dot was written: dots that left without one are reported as escaped."""
+"""The second look: checks the permit right after a dot was written, and reports a dot without one as escaped."""
 
 import asyncio
 
@@ -9,18 +9,18 @@ from mta.ports.rules import Rules
 
 
 class SecondLook:
-    """The system call of a write is made at once or at the end of the loop's round. So the look after it comes with the
-    next round, one for all dots of this one."""
+    """The loop makes the system call of a write at once or at the end of its round. So one look in the next round
+    checks all dots of this round."""
 
     def __init__(self, rules: Rules, settle: Settle, loop: asyncio.AbstractEventLoop) -> None:
         self._rules = rules
         self._settle = settle
         self._loop = loop
         self._written: list[tuple[Connection, Transaction]] = []
-        self.escaped = 0  # dots whose permit was gone when they had been written
+        self.escaped = 0  # dots whose permit had run out when they had been written
 
     def dot_written(self, connection: Connection, transaction: Transaction) -> None:
-        """A dot was handed to the transport."""
+        """Check the permit for this dot in the next round of the loop."""
         if not self._written:
             self._loop.call_soon(self._look)
         self._written.append((connection, transaction))

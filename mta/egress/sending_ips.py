@@ -1,4 +1,4 @@
-"""Which IP a connection of a pool is sent from, and the name it says EHLO with."""
+"""The sending IP of each new connection of a pool, and the name for its EHLO."""
 
 import ipaddress
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Whether this worker is stopping, and waiting for its connections to end."""
+"""The shutdown of a worker: its beginning, and the wait for the end of its connections."""
 
 import asyncio
 import contextlib

@@ -22,7 +22,7 @@ class Target(NamedTuple):
 async def find_targets(
     domain: str, settings: DeliverySettings, own: tuple[Address, ...], resolver: Resolver
 ) -> list[Target] | Trouble:
-    """At most 5 hosts with 2 addresses each; Trouble when there is nowhere to go."""
+    """The addresses of at most 5 hosts, 2 for each; Trouble if there is none."""
     try:
         route = route_for(domain, settings.route, settings.routes)
         literal = None if route else literal_address(domain)
@@ -39,7 +39,8 @@ async def find_targets(
 
 
 async def _routed(route: Address, own: tuple[Address, ...], resolver: Resolver) -> list[Target] | Trouble:
-    """A route is the operator's word: any address will do but our own listeners; trouble with it is temporary."""
+    """The addresses of a configured route. Any address is allowed but those of this node's listeners; trouble is
+    temporary."""
     if is_address(route.host):
         addresses: tuple[str, ...] = (route.host,)
     else:
@@ -73,7 +74,7 @@ async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Res
                 continue
             troubles.append(unroutable(f"{host} ({ip}) is {refused.words}", refused.enhanced, temporary=False))
         if not usable and any(is_own(ip, port, own) for ip in found.addresses):
-            break  # we are an MX of the domain: hosts that are no better than we would send it back (RFC 5321 5.1)
+            break  # this node is an MX of the domain: hosts of lower preference would send the mail back (RFC 5321 5.1)
         targets += [_target(host, ip, port) for ip in usable[:MOST_ADDRESSES]]
     if targets:
         return targets

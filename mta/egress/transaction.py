@@ -1,4 +1,4 @@
-"""One message on its way to the recipients of one queue."""
+"""A transaction: one message for recipients of one queue, from its wait for a connection to its end."""
 
 from mta.model.ids import MessageId, delivery_text, message_of
 from mta.model.mail import Claimed
@@ -41,10 +41,12 @@ class Transaction:
         self.dot_at = 0  # Unix ms at which the dot was handed over, 0 = not yet
         self.past_dot_of: tuple[str, ...] = ()
         self.expires_at = first.record.expires_at  # Unix ms; the earliest of its deliveries
-        self.restarts = 0  # how often a connection that had been used before was lost under it, or refused it
+        self.restarts = 0  # how often a used connection was lost during the transaction, or refused it
         self.anew = False  # only a connection that has carried nothing may carry it
-        self.refused: tuple[Outcome, ...] = ()  # by delivery, as the host before said; () = this is the first host
-        self.stopped_at = ""  # where it had to wait for a permit last: "mail" | "dot"
+        self.refused: tuple[
+            Outcome, ...
+        ] = ()  # by delivery: the outcomes of the host before; () = this is the first host
+        self.stopped_at = ""  # the point at which it waited for a permit last: "mail" | "dot"
 
     @property
     def message(self) -> MessageId:
@@ -58,8 +60,8 @@ class Transaction:
             self.content = claimed.content
 
     def listed(self, rule: str) -> list[PastDot]:
-        """The entries for a rule that lets it go on: the dot had been handed over when the rule came, or what has begun
-        may finish. For each of its generations, since each has a list of its own."""
+        """The `past_dot` entries for a rule that lets the transaction go on, because its dot was handed over before or
+        the rule says `finish`. Called for each generation of a rule, since each has a list of its own."""
         if rule not in self.past_dot_of:
             self.past_dot_of += (rule,)
         return [

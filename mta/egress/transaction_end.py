@@ -1,4 +1,4 @@
-"""The end of a transaction: each of its deliveries is settled, with the server's replies or with a decision of ours."""
+"""The end of a transaction: settles each delivery by the server's replies or by a decision of this process."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -32,54 +32,56 @@ class TransactionEnd:
         self._loop = loop
 
     def outcomes(self, connection: Connection, transaction: Transaction, trouble: Trouble | None) -> list[Outcome]:
-        """The outcome of each delivery, in order, by the replies to the transaction or by the trouble."""
+        """The outcome of each delivery, in order, by the server's replies or by the trouble that ended the
+        transaction."""
         return of_replies(transaction, connection.machine, connection.peer, trouble, self._duration_ms(transaction))
 
-    def with_outcomes(
-        self, transaction: Transaction, outcomes: Sequence[Outcome], but: Collection[DeliveryId] = ()
+    def settle_each(
+        self, transaction: Transaction, outcomes: Sequence[Outcome], except_for: Collection[DeliveryId] = ()
     ) -> None:
-        """Each delivery with its own outcome; the deliveries in `but` go on."""
+        """Settle each delivery with its own outcome, but not the deliveries in `except_for`, which another host
+        gets."""
         settle = self._settle.settle
         for claimed, outcome in zip(transaction.claims, outcomes, strict=True):
-            if not but or claimed.id not in but:
+            if not except_for or claimed.id not in except_for:
                 settle(claimed, outcome)
 
-    def with_outcome(self, transaction: Transaction, outcome: Outcome) -> None:
-        """One outcome for all its deliveries; rules that have listed it wait for that."""
-        self.claims(transaction.claims, _with_past_dot(outcome, transaction))
+    def settle_all(self, transaction: Transaction, outcome: Outcome) -> None:
+        """Settle all deliveries of the transaction with one outcome. It names the rules whose `past_dot` lists them."""
+        self.settle_claims(transaction.claims, _with_past_dot(outcome, transaction))
 
-    def claims(self, claims: Sequence[Claimed], outcome: Outcome) -> None:
-        """Deliveries that are no transaction yet."""
+    def settle_claims(self, claims: Sequence[Claimed], outcome: Outcome) -> None:
+        """Settle deliveries that are in no transaction yet."""
         settle = self._settle.settle
         for claimed in claims:
             settle(claimed, outcome)
 
-    # Decisions of ours
+    # Decisions of this process
 
-    def by_rule(
+    def settle_by_rule(
         self, transaction: Transaction, rule: Rule, table: RuleTable, stage: Stage, peer: ReadyConnection | None
     ) -> None:
-        """The rule of that table has matched it; a peer is given where there is a connection."""
+        """Settle by `rule` of `table`, which matches. `peer` is None if no connection carries the transaction."""
         outcome = of_rule(rule, table.head.generation, stage, peer, self._duration_ms(transaction))
-        self.with_outcome(transaction, outcome)
+        self.settle_all(transaction, outcome)
 
-    def canceled(self, transaction: Transaction, peer: ReadyConnection | None = None) -> None:
-        """Its message was canceled; a peer is given where MAIL was written."""
-        self.with_outcome(transaction, canceled(peer, 0 if peer is None else self._duration_ms(transaction)))
+    def settle_canceled(self, transaction: Transaction, peer: ReadyConnection | None = None) -> None:
+        """Settle as canceled. `peer` is None if MAIL was not written."""
+        self.settle_all(transaction, canceled(peer, 0 if peer is None else self._duration_ms(transaction)))
 
-    def returned(self, transactions: Sequence[Transaction], reason: ReturnReason) -> None:
-        """They go back to their queue, not attempted."""
+    def return_unattempted(self, transactions: Sequence[Transaction], reason: ReturnReason) -> None:
+        """Return the deliveries to their queue; they count no attempt."""
         outcome = returned(reason)
         for transaction in transactions:
-            self.with_outcome(transaction, outcome)
+            self.settle_all(transaction, outcome)
 
-    def expired(self, waiting: Waiting, now: int) -> None:
-        """End the deliveries in `waiting` whose time is over at `now` (Unix ms)."""
+    def end_expired(self, waiting: Waiting, now: int) -> None:
+        """End the deliveries in `waiting` that have expired at `now` (Unix ms)."""
         for transaction in waiting.take_expired(now):
             if transaction.refused:
-                self.refused_before(transaction)
+                self.settle_with_last_refusal(transaction)
             elif transaction.past_dot_of:
-                self.returned([transaction], ReturnReason.OVERDUE)
+                self.return_unattempted([transaction], ReturnReason.OVERDUE)
             else:
                 for claimed in transaction.claims:
                     if has_expired(claimed.record, now):
@@ -89,49 +91,51 @@ class TransactionEnd:
     # Failures
 
     def share_failure(self, claims: Sequence[Claimed], trouble: Trouble) -> list[Claimed]:
-        """The last failure to reach a host is that of `claims` too. Left are those that a server which does not speak
-        the protocol has met already: each of its attempts must be a connection of its own, so it waits for one."""
+        """Settle `claims` with the last failure to reach a host. Returns the deliveries that must not share it: those
+        that count attempts at a server that does not speak SMTP need a connection of their own for each attempt."""
         left: list[Claimed] = []
         shares: list[Claimed] = []
         for claimed in claims:
             (left if trouble.unintelligible and claimed.record.unintelligible else shares).append(claimed)
-        self.claims(shares, of_trouble(trouble.shared))
+        self.settle_claims(shares, of_trouble(trouble.shared))
         return left
 
-    def unreachable(self, transactions: Sequence[Transaction], trouble: Trouble, message: MessageId | None) -> None:
-        """No host could be reached, by a connection that was to be opened for `message`."""
+    def settle_unreachable(
+        self, transactions: Sequence[Transaction], trouble: Trouble, message: MessageId | None
+    ) -> None:
+        """Settle with `trouble` after no host could be reached. The connection was to be opened for `message`."""
         own, shared = of_trouble(trouble), of_trouble(trouble.shared)
         for transaction in transactions:
-            self.with_outcome(transaction, own if transaction.message == message else shared)
+            self.settle_all(transaction, own if transaction.message == message else shared)
 
-    def no_new_connection(self, waiting: Waiting, now: float, trouble: Trouble | None = None) -> None:
-        """End transactions that only a new connection may carry: with the trouble of opening one, or after waiting for
-        too long. `now` is the loop's time."""
+    def end_waiting_for_new(self, waiting: Waiting, now: float, trouble: Trouble | None = None) -> None:
+        """Settle transactions that need a new connection: with the trouble of opening one; without trouble, those that
+        have waited for PATIENCE. `now` is the loop's time."""
         taken = waiting.take_anew(now if trouble is not None else now - PATIENCE)
         for transaction in taken:
-            self.with_outcome(transaction, of_trouble((trouble or _NO_NEW).shared))
+            self.settle_all(transaction, of_trouble((trouble or _NO_NEW).shared))
 
-    def refused_before(self, transaction: Transaction) -> None:
-        """No next host has answered: the outcome is the one of the host before."""
+    def settle_with_last_refusal(self, transaction: Transaction) -> None:
+        """Settle with the replies of the host before, because no next host has answered."""
         for claimed, outcome in zip(transaction.claims, transaction.refused, strict=True):
             self._settle.settle(claimed, _with_past_dot(outcome, transaction))
 
-    def unsupported(self, transaction: Transaction, trouble: Trouble, peer: ReadyConnection) -> None:
-        """The host cannot be given the message; where a host before could, that one's answer counts."""
+    def settle_unsupported(self, transaction: Transaction, trouble: Trouble, peer: ReadyConnection) -> None:
+        """The host does not support the message. Settle with the answer of the host before, if there is one."""
         if transaction.refused:
-            self.refused_before(transaction)
+            self.settle_with_last_refusal(transaction)
         else:
-            self.with_outcome(transaction, of_trouble(trouble, peer))
+            self.settle_all(transaction, of_trouble(trouble, peer))
 
-    def no_content(self, transaction: Transaction, failed: bool) -> None:
-        """Its content could not be read; `failed`: because the store could not be asked, else there is none."""
+    def settle_without_content(self, transaction: Transaction, failed: bool) -> None:
+        """The content was not read. `failed`: the store gave no answer; else the store has no such content."""
         if failed:
-            self.returned([transaction], ReturnReason.CONTENT_UNREAD)
+            self.return_unattempted([transaction], ReturnReason.CONTENT_UNREAD)
         else:
-            self.with_outcome(transaction, of_trouble(broken(Phase.BODY, "the content is gone")))
+            self.settle_all(transaction, of_trouble(broken(Phase.BODY, "the content is gone")))
 
     def _duration_ms(self, transaction: Transaction) -> int:
-        """Since its MAIL; 0 = there was none."""
+        """Milliseconds since MAIL; 0 = MAIL was not sent."""
         return int((self._loop.time() - transaction.begun_at) * 1000) if transaction.begun_at else 0
 
 

@@ -1,4 +1,4 @@
-"""The start of a transaction: which one a free connection carries next, and what may keep it from starting."""
+"""The start of transactions: chooses the next one for a free connection, and checks rules, expiry and limits."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -25,11 +25,11 @@ class StartOwner(Protocol):
     """The outlet, as the start of its transactions sees it."""
 
     def pump(self) -> None:
-        """The message rate allows more: start what can start."""
+        """The message rate allows more: start waiting transactions."""
         ...
 
     def connection_free(self, connection: Connection) -> None:
-        """The transaction that was to be started on this connection was not."""
+        """The transaction for this connection did not start, so the connection is free."""
         ...
 
 
@@ -67,7 +67,7 @@ class TransactionStart:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing of it is under way."""
+        """Whether no content is being fetched and no timer runs."""
         return not (self._fetches or self._timer)
 
     @property
@@ -76,7 +76,7 @@ class TransactionStart:
         return self._slow_until > self._loop.time()
 
     def start_next(self, connection: Connection) -> bool:
-        """Start the next transaction on this connection; False: none may start, the connection is idle now."""
+        """Start the next transaction on this connection. False: none may start, and the connection is idle."""
         waiting, new = connection.waiting, not connection.carried
         transaction = waiting.first(new)
         now = wall_ms() if transaction is not None else 0
@@ -84,14 +84,14 @@ class TransactionStart:
             table = self._rules.table
             rule = rule_for(table, transaction, connection.peer) if len(table) else None
             if rule is not None:
-                self._end.by_rule(waiting.pop(transaction), rule, table, Stage.ATTEMPT, connection.peer)
+                self._end.settle_by_rule(waiting.pop(transaction), rule, table, Stage.ATTEMPT, connection.peer)
             elif transaction.expires_at <= now:
-                self._end.expired(waiting, now)
+                self._end.end_expired(waiting, now)
             elif not self._rules.may_send_mail():
                 self._permits.stopped(transaction, BEFORE_MAIL)
                 break
             elif (trouble := unsupported_by(connection.peer, transaction)) is not None:
-                self._end.unsupported(waiting.pop(transaction), trouble, connection.peer)
+                self._end.settle_unsupported(waiting.pop(transaction), trouble, connection.peer)
             elif self._paced and (wait := self._limits.take_message(self._queue)) > 0:
                 self._wait_for_rate(wait)
                 break
@@ -107,26 +107,29 @@ class TransactionStart:
         connection.expire_in(self._idle_timeout)
         connection.idle.append(connection)
         if waiting.first(new) is None:
-            self._budget.rests(connection)  # otherwise it is kept for the transaction that may not start yet
+            self._budget.mark_idle(
+                connection
+            )  # otherwise the connection stays for the transaction that must wait for the message rate
         return False
 
     def is_reserved(self, connection: Connection) -> bool:
-        """Whether a content is on its way for this connection."""
+        """Whether this connection waits for the content of its next transaction."""
         return self._fetches.is_reserved(connection)
 
     def stop(self, wanted: Callable[[Transaction], bool]) -> Collection[tuple[Connection, Transaction]]:
-        """Fetch no content for transactions that are `wanted`; they and their connections are the caller's again."""
+        """Stop fetching the content of the transactions for which `wanted` is true. Returns them with their
+        connections."""
         return self._fetches.stop(wanted)
 
     def stop_waiting(self) -> None:
-        """Do not wake up when the message rate allows more."""
+        """Stop the timer that waits for the message rate."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _fetched(self, connection: Connection, transaction: Transaction, content: bytes | None, failed: bool) -> None:
         if content is None:
-            self._end.no_content(transaction, failed)
+            self._end.settle_without_content(transaction, failed)
             self._owner.connection_free(connection)
             return
         transaction.content = content
@@ -137,7 +140,7 @@ class TransactionStart:
         table = self._rules.table
         rule = rule_for(table, transaction, connection.peer) if len(table) else None
         if rule is not None:
-            self._end.by_rule(transaction, rule, table, Stage.ATTEMPT, connection.peer)
+            self._end.settle_by_rule(transaction, rule, table, Stage.ATTEMPT, connection.peer)
             self._owner.connection_free(connection)
             return
         connection.run(transaction)

@@ -10,7 +10,7 @@ _READ = 64 * 1024
 
 
 def has_unread(transport: asyncio.Transport) -> bool:
-    """Whether its socket has something to read. Below TLS give the lower transport."""
+    """Whether the socket of a transport has bytes to read. Under TLS, pass the lower transport."""
     handle = transport.get_extra_info("socket")
     if handle is None or handle.fileno() < 0:
         return False
@@ -20,7 +20,7 @@ def has_unread(transport: asyncio.Transport) -> bool:
 
 
 def left_over(transport: asyncio.Transport) -> Iterator[bytes]:
-    """Read the socket of a transport that has failed; nothing where that cannot be done."""
+    """The bytes that wait in the socket of a failed transport; none if the socket cannot be read."""
     handle = transport.get_extra_info("socket")
     if handle is not None:
         with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ from mta.policy.turns import Turns
 
 
 class Waiting:
-    """A queue of transactions that also knows how many deliveries they are."""
+    """A queue of transactions that also counts their deliveries."""
 
     __slots__ = ("_anew", "_lines", "_next", "_turns", "deliveries", "ready")
 
@@ -26,11 +26,11 @@ class Waiting:
 
     @property
     def anew(self) -> int:
-        """How many may only go on a connection that has carried nothing."""
+        """The number of transactions that only a connection without earlier mail may carry."""
         return len(self._anew)
 
     def add(self, claimed: Iterable[Claimed]) -> None:
-        """Deliveries of one queue; those of the same message go together."""
+        """Add deliveries of one queue; deliveries of the same message become one transaction."""
         groups: dict[bytes, Transaction] = {}
         for one in claimed:
             message = one.id[:16]
@@ -47,7 +47,7 @@ class Waiting:
         return bool(self._lines) and share not in self._lines
 
     def first(self, new: bool = True) -> Transaction | None:
-        """For a connection that is `new`, or not."""
+        """The next transaction for a connection that is `new`, or for one that has carried mail."""
         if new and self._anew:
             return self._anew[0]
         lines = self._lines
@@ -78,7 +78,7 @@ class Waiting:
         return first
 
     def put_back(self, transaction: Transaction) -> None:
-        """It is first again; behind others that only a new connection may carry."""
+        """Put the transaction at the front; one that needs a new connection goes behind the others that need one."""
         if transaction.anew:
             self._anew.append(transaction)
         else:
@@ -90,7 +90,7 @@ class Waiting:
         self.deliveries += len(transaction.claims)
 
     def take_anew(self, before: float) -> list[Transaction]:
-        """Take out those that only a new connection may carry and that were refused `before` that loop time."""
+        """Take out the transactions that need a new connection and were refused before the loop time `before`."""
         taken: list[Transaction] = []
         while self._anew and self._anew[0].begun_at < before:
             taken.append(self._anew.popleft())

@@ -1,4 +1,4 @@
-"""Accepts connections on sockets that the workers of a node share, so that their sessions are spread evenly."""
+"""The acceptor: accepts connections on sockets that all workers share, and spreads the sessions evenly."""
 
 import asyncio
 import errno
@@ -29,13 +29,13 @@ class AcceptorOwner(Protocol):
         ...
 
     def connected(self, connection: socket.socket, client: str) -> None:
-        """A connection was accepted; `client` is its IP address."""
+        """The acceptor accepted a connection; `client` is the client's IP address."""
         ...
 
 
 class Acceptor:
-    """A worker with more sessions than another looks away from a new connection for a moment. It accepts a connection
-    that is still there then: the other workers may be busy, or stuck."""
+    """A worker with more sessions than another leaves a new connection to the other workers for a moment. If they do
+    not accept it, because they are busy or hang, this worker does."""
 
     def __init__(self, sockets: Sequence[socket.socket], loads: WorkerLoads, owner: AcceptorOwner) -> None:
         """`sockets` are bound and listening; closing them stays with the caller. `loads`: of all workers that accept on
@@ -70,7 +70,7 @@ class Acceptor:
             self.loads.tell(self._owner.connections_open, self.accepted)
 
     def _accept_one(self, listening: socket.socket) -> None:
-        """One connection per wake-up, so that the workers that share the socket share the load."""
+        """Accept one connection per wake-up, so that the workers share the load."""
         if self.loads.is_ahead(self._owner.is_full):
             self._look_away(listening, YIELD, self._look_again)
         else:
@@ -92,7 +92,7 @@ class Acceptor:
                 log.error("accepting a connection failed: %s", trouble)
             else:
                 log.error("no more connections: %s; trying again in %s s", trouble, REST)
-            self._look_away(listening, REST, self._go_on)  # it stays readable, and the loop would spin
+            self._look_away(listening, REST, self._go_on)  # the socket stays readable, so the loop would spin
             return False
         self.accepted += 1
         self._owner.connected(connection, _client_of(peer))

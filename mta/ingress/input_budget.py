@@ -1,23 +1,24 @@
-"""How much input the sessions of a process may keep of messages that have not come to their end."""
+"""The input budget: bounds the unfinished messages that the sessions of a process keep in memory."""
 
 from itertools import islice
 from typing import Final, Protocol
 
 HEAVY: Final = 256 * 1024  # octets; a session that keeps less is not counted
 MOST: Final = 256 * 1024 * 1024  # octets of all sessions that are counted
-ALWAYS: Final = 4  # the oldest sessions read on whatever is kept, so that messages come to their ends
+ALWAYS: Final = 4  # the oldest sessions always read, so that some messages come to their ends
 
 
 class Reader(Protocol):
     """A session, as the budget sees it."""
 
     def resume(self) -> None:
-        """The session was told to stop reading, and may go on."""
+        """The session stopped reading and may read again."""
         ...
 
 
 class InputBudget:
-    """When it is used up, all but the oldest sessions wait until others have handed their messages over."""
+    """When the budget is used up, all sessions but the oldest stop reading until others have submitted their
+    messages."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -26,7 +27,7 @@ class InputBudget:
         self._sum = 0
 
     def charge(self, session: Reader, octets: int) -> bool:
-        """`session` keeps so many octets now. False: it must stop reading until `resume` is called."""
+        """Note that `session` keeps `octets` now. False: it must stop reading until the budget calls `resume`."""
         before = self._kept.get(session, 0)
         if octets > HEAVY:
             self._kept[session] = octets

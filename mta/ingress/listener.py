@@ -71,7 +71,8 @@ class Listener:
         self.acceptor.stop()
 
     async def drain(self) -> None:
-        """Accept nothing more, 421 to idle sessions, to the others after their message; returns when all are gone."""
+        """Accept no more connections. Idle sessions get 421, the others get it after their message. Returns when all
+        have ended."""
         self.stop_accepting()
         if self._opening:
             await asyncio.wait(self._opening)
@@ -87,7 +88,7 @@ class Listener:
         for session in tuple(self._sessions):
             session.abort()
 
-    def left(self, session: SmtpSession) -> None:
+    def session_closed(self, session: SmtpSession) -> None:
         if session not in self._sessions:
             return
         self._sessions.remove(session)
@@ -124,9 +125,9 @@ class Listener:
             connection.setblocking(False)
             await loop.connect_accepted_socket(lambda: session, connection)
         except OSError as trouble:
-            log.info("a connection from %s was gone before its greeting: %s", client, trouble)
+            log.info("a client at %s closed its connection before the greeting: %s", client, trouble)
             connection.close()
-            self.left(session)
+            self.session_closed(session)
 
     @property
     def is_full(self) -> bool:

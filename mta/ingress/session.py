@@ -1,4 +1,4 @@
-"""One client's connection: the server machine on a socket, with its deadlines and its backpressure."""
+"""One client's SMTP connection: it drives a ServerMachine, enforces deadlines, and pauses reading."""
 
 import asyncio
 import enum
@@ -15,35 +15,35 @@ from mta.smtp.server_session import Limits, State, Trust
 
 log = logging.getLogger(__name__)
 
-BUFFER: Final = HEAVY  # octets of input kept while a message waits for its reply
-CLOSING_TIME: Final = 10.0  # seconds for the last reply to go out
+MOST_KEPT: Final = HEAVY  # octets of input kept while a message waits for its reply
+CLOSING_TIME: Final = 10.0  # seconds that a client has to read the last reply
 
 TIMED_OUT: Final = Reply(421, "4.4.2", "timeout, closing")
 SESSION_OVER: Final = Reply(421, "4.4.2", "the session lasted too long, closing")
 INTERNAL: Final = Reply(421, "4.3.0", "internal error, closing")
 
 
-class Phase(enum.Enum):
-    """How far the connection is on its way to its end; it never goes back."""
+class SessionPhase(enum.Enum):
+    """The phase of a connection; a connection never returns to an earlier one."""
 
     OPEN = "open"
     INPUT_ENDED = "the client sends nothing more, and waits for its replies"
-    DRAINING = "ends after the current message"
-    CLOSING = "the last reply is being written"
+    DRAINING = "the session ends after the current message"
+    CLOSING = "the session writes its last reply"
     CLOSED = "closed"
 
 
 class Pause(enum.Enum):
-    """Why no input is read."""
+    """A reason not to read input."""
 
     OUTPUT = "the client does not read its replies"
-    MESSAGE = "a message waits for its reply, and much input stands behind it"
+    MESSAGE = "a message waits for its reply, and much input has followed it"
     BUDGET = "the input budget is used up"
 
 
 _DATA, _REPLY, _MACHINE_CLOSED = State.DATA, State.REPLY, State.CLOSED
-_OPEN, _INPUT_ENDED, _DRAINING = Phase.OPEN, Phase.INPUT_ENDED, Phase.DRAINING
-_CLOSING, _CLOSED = Phase.CLOSING, Phase.CLOSED
+_OPEN, _INPUT_ENDED, _DRAINING = SessionPhase.OPEN, SessionPhase.INPUT_ENDED, SessionPhase.DRAINING
+_CLOSING, _CLOSED = SessionPhase.CLOSING, SessionPhase.CLOSED
 
 
 class SessionOwner(Protocol):
@@ -56,13 +56,13 @@ class SessionOwner(Protocol):
     submissions: Submissions
     input_budget: InputBudget
 
-    def left(self, session: "SmtpSession") -> None:
-        """The session's connection is gone."""
+    def session_closed(self, session: "SmtpSession") -> None:
+        """The session's connection was closed or lost."""
         ...
 
 
 class SmtpSession(asyncio.Protocol):
-    """Drives a ServerMachine; it runs only in callbacks of its transport, its deadline or its message's reply."""
+    """Drives a ServerMachine. Only the transport, the listener and the reply to a message call it; it has no task."""
 
     def __init__(self, owner: SessionOwner, client: str, trust: Trust, clock: Callable[[], float]) -> None:
         """`client` is an IP address; `clock` is the loop's."""
@@ -70,14 +70,14 @@ class SmtpSession(asyncio.Protocol):
         self._owner = owner
         self._clock = clock
         self._transport: asyncio.Transport | None = None
-        self._machine = ServerMachine(owner.hostname, trust, owner.limits, owner.admission.gate)
+        self._machine = ServerMachine(owner.hostname, trust, owner.limits, owner.admission.refusal)
         now = clock()
         self._ends_at = now + owner.settings.session_timeout
         self._deadline = now + owner.settings.command_timeout
-        self._progress = 0  # the machine's when the deadline was set
+        self._progress = 0  # `progress` of the machine when the deadline was set
         self._phase = _OPEN
         self._pauses: set[Pause] = set()
-        self._heavy = False  # it is counted in the input budget
+        self._heavy = False  # the input budget counts this session
 
     def __repr__(self) -> str:
         return f"<SmtpSession {self.client} {self._phase.value}: {self._machine!r}>"
@@ -94,7 +94,7 @@ class SmtpSession(asyncio.Protocol):
         try:
             message = machine.receive(data)
             if message is not None:
-                self._handle(message)
+                self._submit(message)
         except Exception:  # a bug costs this session only
             log.exception("a session failed: %r", self)
             self._close(INTERNAL)
@@ -106,7 +106,7 @@ class SmtpSession(asyncio.Protocol):
         self._write()
 
     def eof_received(self) -> bool:
-        """A client may end its side and still wait for the replies."""
+        """The client sends nothing more. It may still wait for its replies; True keeps the transport open for them."""
         if self._phase is _OPEN:
             self._enter(_INPUT_ENDED)
         return self._machine.state is _REPLY and not self._is_ending
@@ -115,10 +115,10 @@ class SmtpSession(asyncio.Protocol):
         self._enter(_CLOSED)
         self._transport = None
         self._owner.input_budget.charge(self, 0)
-        self._owner.left(self)
+        self._owner.session_closed(self)
 
     def pause_writing(self) -> None:
-        """The client does not read its replies: take no more of its commands."""
+        """The client does not read its replies: read no more of its commands."""
         self._pause(Pause.OUTPUT)
 
     def resume_writing(self) -> None:
@@ -129,8 +129,8 @@ class SmtpSession(asyncio.Protocol):
     def check(self, now: float) -> None:
         """Called about once a second: close the session when it is past its deadline.
 
-        The deadline for the next command or message is set by the first check after the one before it was completed and
-        answered, so that commands do not read the clock; partial input does not extend it."""
+        Commands do not read the clock. The first check after a command or message was completed sets the deadline for
+        the next one. Partial input does not extend a deadline."""
         machine = self._machine
         if self._is_ending:
             if now >= self._deadline and self._transport is not None:
@@ -146,7 +146,7 @@ class SmtpSession(asyncio.Protocol):
                 self._close(SESSION_OVER)
 
     def drain(self) -> None:
-        """421 at once when idle, else after the current message."""
+        """End the session with 421: at once if it is idle, else after the current message."""
         if not self._is_ending:
             self._enter(_DRAINING)
         if self._machine.is_idle():
@@ -159,20 +159,20 @@ class SmtpSession(asyncio.Protocol):
 
     # Messages
 
-    def _handle(self, first: Message) -> None:
-        """Hand messages over until one waits for the store; refusals are answered here."""
+    def _submit(self, first: Message) -> None:
+        """Submit messages until one waits for the store. Answer those that the submission refuses at once."""
         machine, submissions = self._machine, self._owner.submissions
         message: Message | None = first
         while message is not None:
             requester = Requester(self.client, machine.helo, "ESMTP" if machine.esmtp else "SMTP")
             submission = Submission(requester, message.sender, message.recipients, message.content)
-            reply = submissions.submit(submission, self._settled)
+            reply = submissions.submit(submission, self._answered)
             if reply is None:
                 return
             message = machine.reply_to_data(reply)
 
-    def _settled(self, reply: Reply | None) -> None:
-        """The answer to the message that this session waits for."""
+    def _answered(self, reply: Reply | None) -> None:
+        """The reply to the submitted message; None: its result is unknown, so the client gets no reply."""
         phase = self._phase
         if phase is _CLOSING or phase is _CLOSED:
             return
@@ -183,7 +183,7 @@ class SmtpSession(asyncio.Protocol):
         try:
             message = machine.reply_to_data(reply)
             if message is not None:
-                self._handle(message)
+                self._submit(message)
             if self._phase is _DRAINING and machine.state is not _REPLY:
                 machine.close(SHUTTING_DOWN)
         except Exception:
@@ -206,7 +206,7 @@ class SmtpSession(asyncio.Protocol):
         if machine.state is _MACHINE_CLOSED:
             self._finish()
         elif phase is _CLOSING or phase is _CLOSED or self._transport is None:
-            pass  # the last reply was given
+            pass  # the last reply was written
         elif output := machine.take_output():
             self._transport.write(output)
 
@@ -215,12 +215,12 @@ class SmtpSession(asyncio.Protocol):
         self._write()
 
     def _finish(self) -> None:
-        """Write the last replies and close; `check` aborts a client that does not read them."""
+        """Write the last replies and close the connection; `check` aborts it if the client does not read them."""
         if self._transport is None or self._is_ending:
             return
         self._enter(_CLOSING)
         if self._machine.is_foreign:
-            log.info("closed a connection from %s: it sent HTTP or TLS where SMTP is spoken", self.client)
+            log.info("closed a connection from %s: the client sent HTTP or TLS to the SMTP port", self.client)
         self._deadline = self._clock() + CLOSING_TIME
         output = self._machine.take_output()
         if output:
@@ -231,7 +231,7 @@ class SmtpSession(asyncio.Protocol):
     def _is_ending(self) -> bool:
         return self._phase is _CLOSING or self._phase is _CLOSED
 
-    def _enter(self, phase: Phase) -> None:
+    def _enter(self, phase: SessionPhase) -> None:
         self._phase = phase
         log.debug("a session of %s: %s", self.client, phase.value)
 
@@ -239,10 +239,11 @@ class SmtpSession(asyncio.Protocol):
 
     @property
     def _is_full_of_input(self) -> bool:
-        return self._machine.state is _REPLY and self._machine.buffered > BUFFER
+        return self._machine.state is _REPLY and self._machine.buffered > MOST_KEPT
 
     def _charge(self) -> None:
-        """Called when the session keeps much input, or did: pause it while a message waits, or beyond the budget."""
+        """Tell the input budget how much input this session keeps. Pause reading while a message waits and much input
+        has followed it, or while the budget is used up."""
         kept = self._machine.buffered
         self._heavy = kept > HEAVY
         if self._is_full_of_input:

@@ -1,4 +1,4 @@
-"""Answers SMTP clients while this process cannot take mail yet: each is told why and the connection is closed."""
+"""Answers SMTP clients with 421 and the reason while this process cannot take mail yet."""
 
 import asyncio
 import logging
@@ -45,7 +45,7 @@ class TurnAway:
             self._later(grace, self._watch, listening)
 
     def stop(self) -> None:
-        """May be called again. Connections that come from now on wait for whoever accepts next."""
+        """Stop answering; may be called again. Later connections wait until a worker accepts them."""
         loop = asyncio.get_running_loop()
         for listening in self._watched:
             if (timer := self._timers.pop(listening.fileno(), None)) is not None:
@@ -85,7 +85,7 @@ class TurnAway:
 
 
 def say_and_close(connection: socket.socket, reply: bytes) -> None:
-    """Without waiting: a client that cannot be told now is not told."""
+    """Send the reply without waiting, and close the connection. A client with a full buffer gets no reply."""
     try:
         connection.setblocking(False)
         connection.send(reply)

@@ -1,4 +1,4 @@
-"""How many sessions each worker of a node has open, in memory that the workers share."""
+"""The number of open sessions of each worker of a node, in memory that the workers share."""
 
 import mmap
 import os
@@ -10,7 +10,7 @@ _SLOT: Final = 8  # bytes: two numbers, each written at once
 
 
 class LoadSlot(NamedTuple):
-    """The place of one worker in that memory, as the worker is told it at its start."""
+    """The place of one worker in that memory, which the worker gets at its start."""
 
     memory: int  # a descriptor, inherited
     worker: int

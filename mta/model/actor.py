@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 
 class ActorKind(enum.StrEnum):
-    """By which right an actor acts."""
+    """The right by which an actor acts."""
 
     TOKEN = "token"  # a request with a valid token
     SYSTEM = "system"  # the relay itself
 
 
 class Actor(NamedTuple):
-    """Whoever orders a change."""
+    """The author of a change."""
 
     kind: ActorKind
     name: str  # the author of its changes

@@ -73,7 +73,7 @@ class Commons:
         forced: Forced | None = None,
         reply: Reply | None = None,
     ) -> tuple[Common | bytes, Shared | None]:
-        """The value for `Final.common`, and what must be kept beside the Final, None = nothing."""
+        """The value for `Final.common`, and the common fields to store beside the Final, None = none."""
         key = (sender, tags, pool, tenant, mta, mx, forced, reply)
         try:
             shared = self._met[key]

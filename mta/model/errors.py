@@ -1,4 +1,4 @@
-"""What goes wrong on our own side, by the scope it touches; a remote "no" is a value (`Reply`), never one of these."""
+"""The errors of Floodgate itself. A refusal by a remote server is a value (`Reply`) and never an error."""
 
 import errno
 from typing import Final
@@ -12,7 +12,7 @@ class FloodgateError(Exception):
 
 
 class BadValue(FloodgateError, ValueError):
-    """A value from outside that cannot be taken: the field, why, and what to do about it."""
+    """A value from outside that is refused, with its field, the reason and the fix."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -29,7 +29,7 @@ class SettingsError(FloodgateError):
 
 
 class StoreError(FloodgateError):
-    """The store gave no usable answer; what was asked may or may not have happened."""
+    """The store gave no usable answer; it may or may not have carried out the call."""
 
 
 class StoreAway(StoreError):
@@ -41,16 +41,16 @@ class StoreDenied(StoreAway):
 
 
 class StoreForeign(StoreAway):
-    """What answers there does not speak the Redis protocol; a server that does may answer later."""
+    """The server at the address does not speak the Redis protocol; one that does may answer later."""
 
 
 class StoreUnreached(StoreAway):
-    """No connection to the store could be made: what was asked has not happened."""
+    """No connection to the store could be made: the store has not carried out the call."""
 
 
 class StoreRefuses(StoreAway):
-    """The server takes no writes at present (a replica, one that loads its data, one that cannot write its file): what
-    was asked has not happened."""
+    """The server takes no writes at present (it is a replica, loads its data, or cannot write its file): it has not
+    carried out the call."""
 
 
 class StoreLoading(StoreRefuses):
@@ -58,14 +58,14 @@ class StoreLoading(StoreRefuses):
 
 
 class OutcomeUnknown(StoreAway):
-    """An order was sent, and within its time nobody could say whether it was made."""
+    """An order was sent, and the store did not answer in time whether it carried it out."""
 
 
 class OrderMade(StoreError):
-    """An order was made; how far it is cannot be read."""
+    """The store carried out an order, but its effect cannot be read."""
 
     def __init__(self, rule: str, error: Exception) -> None:
-        super().__init__(f"the order was made (rule {rule}); how far it is cannot be read now: {error}")
+        super().__init__(f"the order was made (rule {rule}); its effect cannot be read now: {error}")
 
 
 class StoreFull(StoreError):
@@ -86,7 +86,7 @@ class BacklogFull(StoreError):
 
 
 class SessionLost(StoreError):
-    """This process's session was given up for dead; its claims belong to others now."""
+    """Other processes took this process for dead; they have its claims now."""
 
 
 class UnreadableRule(StoreError):

@@ -1,4 +1,4 @@
-"""What a client asked for in the injection headers of a message, read but not yet weighed against the settings."""
+"""The wishes of a client in the injection headers of a message, before the settings are applied."""
 
 import msgspec
 

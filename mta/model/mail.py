@@ -81,7 +81,8 @@ class NewMessage(msgspec.Struct, gc=False):
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What the store keeps of a live delivery besides its id, pool and domain (msgpack; new fields only at the end)."""
+    """The record of a live delivery in the store, without its id, pool and domain (msgpack; new fields only at the
+    end)."""
 
     sender: str
     recipient: str
@@ -118,7 +119,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What rules look at: the tags, and the mark of the tenant."""
+        """The labels that rules select by: the tags, and the mark of the tenant."""
         return (*self.tags, tenant_mark(self.tenant)) if self.tenant else self.tags
 
 

@@ -1,4 +1,4 @@
-"""What one attempt did to one delivery."""
+"""The outcome of one attempt for one delivery."""
 
 import enum
 from typing import Final, NamedTuple
@@ -17,7 +17,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Origin(enum.StrEnum):
-    """Who decided."""
+    """The party that decided an outcome."""
 
     REMOTE = "remote"
     FORCED = "forced"
@@ -25,7 +25,7 @@ class Origin(enum.StrEnum):
 
 
 class Stage(enum.StrEnum):
-    """Where a forced error met the delivery."""
+    """The stage of a delivery at which a forced error matched it."""
 
     QUEUED = "queued"
     ATTEMPT = "attempt"
@@ -49,12 +49,12 @@ class Verdict(enum.Enum):
     PERMANENT = "permanent"  # never try again
     INTERCEPTED = "intercepted"  # a forced 5xx or 2xx
     HELD = "held"  # a pause: no attempt counted
-    CANCELED = "canceled"  # somebody canceled this message
+    CANCELED = "canceled"  # a client of the API canceled this message
     RETURNED = "returned"  # not attempted: back to the queue as it was, no attempt counted (drain, abort, no permit)
 
 
 class ReturnReason(enum.StrEnum):
-    """Why a claimed delivery went back to its queue without an attempt; `words` says it to people."""
+    """The reason why a claimed delivery went back to its queue without an attempt; `words` is for people."""
 
     words: str
 
@@ -68,7 +68,7 @@ class ReturnReason(enum.StrEnum):
     NO_PERMIT = "no_permit", "the final dot waited too long for a permit of the rule table"
     NO_SLOT = "no_slot", "other workers hold every connection that the domain's limit allows"
     NO_CONNECTION = "no_connection", "no connection was free for its queue"
-    CONTENT_UNREAD = "content_unread", "the store could not be asked for the content"
+    CONTENT_UNREAD = "content_unread", "the store gave no answer about the content"
     OVERDUE = "overdue", "its time was over while it was on the list of a rule"
     RULE_LIFTED = "rule_lifted", "the rule that had decided about it was lifted"
 
@@ -85,7 +85,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     tls: str = ""  # protocol and cipher, "" = clear text
     duration_ms: int = 0  # from MAIL to the last reply
     forced: Forced | None = None
-    reason: str = ""  # for a person: what was being done ("connecting to mx1.example.com")
+    reason: str = ""  # for people: the step that failed ("connecting to mx1.example.com")
     uncertain: bool = False  # the dot was handed over and no reply to it was read
     past_dot_of: tuple[str, ...] = ()  # rules that became effective while this was past its dot
     undoable: bool = False  # with INTERCEPTED: an undo copy is kept

@@ -4,7 +4,7 @@ import enum
 
 
 class Phase(enum.Enum):
-    """What was being done when an outgoing session met trouble; the value is what log and API say."""
+    """The step of an outgoing session at which trouble came; log and API show the value."""
 
     DNS = "looking up the destination"
     CONNECT = "connecting"
@@ -20,4 +20,6 @@ class Phase(enum.Enum):
     QUIT = "sending QUIT"
 
 
-IN_DOUBT = "(the message may be delivered more than once)"  # beside a phase, where nobody knows whether it was taken
+IN_DOUBT = (
+    "(the message may be delivered more than once)"  # beside a phase, if the server may have accepted the message
+)

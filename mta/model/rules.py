@@ -12,7 +12,7 @@ import msgspec
 
 
 class Head(NamedTuple):
-    """Where the rule table stands; a table is current only if both agree. Change ids are random."""
+    """The state of the rule table; a table is current only if both fields agree. Change ids are random."""
 
     generation: int
     change: str
@@ -29,14 +29,14 @@ class Kind(enum.StrEnum):
 
 
 class AtTheDoor(enum.StrEnum):
-    """What a forced error does to matching mail that comes in while it is in force."""
+    """The effect of a forced error on matching mail that comes in while it is in force."""
 
     ACCEPT = "accept"  # accepted and, where the rule ends mail, intercepted in the same step
     REJECT = "reject"  # refused at end of data
 
 
 class InFlight(enum.StrEnum):
-    """What a new rule does to a matching transaction that has begun and has not handed over its dot."""
+    """The effect of a new rule on a matching transaction that has begun and has not handed over its dot."""
 
     ABORT = "abort"
     FINISH = "finish"

@@ -30,7 +30,7 @@ class Address(NamedTuple):
 
 
 class Unit(enum.Enum):
-    """What a number stands for, and so how people write it."""
+    """The unit of a number, and so its form in a settings file."""
 
     DURATION = "duration"
     SIZE = "size"
@@ -57,7 +57,9 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     workers: Annotated[int, Meta(ge=0, le=256, description="Worker processes; 0 = one per core.")] = 0
-    roles: Annotated[tuple[Role, ...], Meta(min_length=1, description="What this node does.")] = (
+    roles: Annotated[
+        tuple[Role, ...], Meta(min_length=1, description="The work of this node; docs/operations.md lists the roles.")
+    ] = (
         "smtp",
         "delivery",
         "api",
@@ -291,11 +293,13 @@ class JournalSettings(Struct, frozen=True, kw_only=True):
 class StatusSettings(Struct, frozen=True, kw_only=True):
     """The status of deliveries that have ended."""
 
-    retention: Annotated[Seconds, Meta(ge=60, description="How long it can be asked for.")] = 86400.0
+    retention: Annotated[Seconds, Meta(ge=60, description="How long the status of an ended delivery can be read.")] = (
+        86400.0
+    )
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Everything that a node is told."""
+    """All settings of a node."""
 
     node: NodeSettings
     redis: RedisSettings = RedisSettings()

@@ -1,4 +1,5 @@
-"""URLs of a store whose master sentinels name: `redis+sentinel://[user:password@]host:port[,host:port…]/NAME[?options]`.
+"""URLs of a store whose master sentinels name:
+`redis+sentinel://[user:password@]host:port[,host:port…]/NAME[?options]`.
 
 `rediss+sentinel://` speaks TLS with sentinels and servers. Options: `db` (a number), `sentinel_username` and
 `sentinel_password` (for sentinels that want a password).
@@ -18,7 +19,7 @@ _EXAMPLE: Final = "redis+sentinel://host:26379,host:26379/NAME"
 
 
 class SentinelUrl(NamedTuple):
-    """What such a URL says."""
+    """The parts of such a URL."""
 
     sentinels: tuple[tuple[str, int], ...]
     master: str  # the name that the sentinels know it by

@@ -1,1 +1,1 @@
-"""Decisions: pure functions of what is known; no I/O, no clock, no logging."""
+"""Decisions as pure functions of their arguments: no I/O, no clock, no logging."""

@@ -7,7 +7,7 @@ from mta.model.phases import IN_DOUBT, Phase
 
 
 class Trouble(NamedTuple):
-    """Why deliveries could not be attempted, or not to the end."""
+    """The reason why an attempt could not begin or could not end."""
 
     verdict: Verdict
     reply: Reply
@@ -15,17 +15,18 @@ class Trouble(NamedTuple):
     phase: Phase
     host: str = ""
     ip: str = ""
-    unintelligible: bool = False  # the server does not speak the protocol: given up after MOST_UNINTELLIGIBLE attempts
+    unintelligible: bool = False  # the server does not speak SMTP, see `gives_up`
 
     @property
     def shared(self) -> "Trouble":
-        """The same for mail that the connection was not opened for: what a server says to others counts as no attempt
-        at which it did not speak the protocol, or one that is ill for a minute would end all mail that waits for it."""
+        """The same trouble for mail that the connection was not opened for. It does not count as an attempt at a
+        server that does not speak SMTP; otherwise a server that is broken for a minute would end all mail that waits
+        for it."""
         return self._replace(unintelligible=False)
 
     @property
     def reason(self) -> str:
-        """The phase and the host; after the dot, also that nobody knows whether the server took the message."""
+        """The phase and the host. After the final dot, also that the server may have accepted the message."""
         words = f"{self.phase.value} {IN_DOUBT}" if self.phase is Phase.DOT else self.phase.value
         return f"{words} ({self.host or self.ip})" if self.host or self.ip else words
 
@@ -61,8 +62,8 @@ def refused(phase: Phase, reply: Reply, host: str, ip: str) -> Trouble:
 
 
 def broken(phase: Phase, words: str, host: str = "", ip: str = "", unintelligible: bool = False) -> Trouble:
-    """Connection, time or protocol failed: temporary, whatever it was. After the dot the words warn of a second copy.
-    `unintelligible`: the server does not speak the protocol, so after a few attempts it is the end."""
+    """The connection failed, timed out or broke the protocol: always temporary. After the final dot `words` also say
+    that the message may have been delivered. `unintelligible`: the server does not speak SMTP, see `gives_up`."""
     if phase is Phase.DOT:
         words = f"{words} {IN_DOUBT}"
     enhanced = "4.5.0" if unintelligible else _ENHANCED.get(phase, "4.4.2")  # RFC 3463 3.6: protocol status
@@ -71,18 +72,18 @@ def broken(phase: Phase, words: str, host: str = "", ip: str = "", unintelligibl
 
 
 def gives_up(attempts: int) -> bool:
-    """Whether a delivery ends after so many attempts at which the server did not speak the protocol. Waiting does not
-    mend such a server, so the sender learns of it within minutes and not after `delivery.max_age`."""
+    """Whether a delivery ends after this number of attempts at a server that does not speak SMTP. Such a server will
+    hardly change, so the sender gets the failure within minutes and not after `delivery.max_age`."""
     return attempts >= MOST_UNINTELLIGIBLE
 
 
 def given_up(reply: Reply) -> Reply:
-    """The last words about a server that does not speak the protocol."""
+    """The reply that ends a delivery to a server that does not speak SMTP."""
     return Reply(554, "5.5.0", reply.text)
 
 
 def unroutable(words: str, enhanced: str, temporary: bool) -> Trouble:
-    """DNS or the routes lead nowhere: 556 for a null MX (RFC 7505 4.1), 550 for other permanent trouble."""
+    """DNS and the routes give no usable host: 556 for a null MX (RFC 7505 4.1), 550 for other permanent trouble."""
     code = 451 if temporary else 556 if enhanced == "5.1.10" else 550
     verdict = Verdict.TEMPORARY if temporary else Verdict.PERMANENT
     return Trouble(verdict, Reply(code, enhanced, words), Origin.LOCAL, Phase.DNS)
@@ -93,10 +94,10 @@ def unsendable(code: int, enhanced: str, words: str, host: str = "", ip: str = "
     return Trouble(Verdict.PERMANENT, Reply(code, enhanced, words), Origin.LOCAL, Phase.MAIL, host, ip)
 
 
-def worst(troubles: list[Trouble]) -> Trouble:
-    """What the delivery is told after every host failed: permanent only when each of them said so, else the last
-    temporary trouble, one that waiting can mend before one that it cannot. One host's 5xx greeting says nothing about
-    the others (RFC 5321 5.1)."""
+def after_all_hosts(troubles: list[Trouble]) -> Trouble:
+    """The trouble of a delivery after every host failed. It is permanent only if that of every host is, because one
+    host does not judge the others (RFC 5321 5.1). Else it is the last temporary trouble, if possible of a host that
+    speaks SMTP."""
     temporary = [trouble for trouble in troubles if trouble.verdict is Verdict.TEMPORARY]
-    mendable = [trouble for trouble in temporary if not trouble.unintelligible]
-    return (mendable or temporary or troubles)[-1]
+    intelligible = [trouble for trouble in temporary if not trouble.unintelligible]
+    return (intelligible or temporary or troubles)[-1]

@@ -1,4 +1,4 @@
-"""Which hosts and addresses mail for a domain goes to, from what DNS and the routes say (RFC 5321 5.1, RFC 7505)."""
+"""The hosts and addresses for the mail of a domain, by DNS and by the routes (RFC 5321 5.1, RFC 7505)."""
 
 import enum
 import ipaddress
@@ -22,7 +22,7 @@ class MxRecord(NamedTuple):
 
 
 class Hosts(NamedTuple):
-    """Hosts in the order to try them, or in a person's words why there are none."""
+    """Hosts in the order to try them, or the reason why there are none, for people."""
 
     hosts: tuple[str, ...]
     failure: str = ""
@@ -54,7 +54,7 @@ def route_for(domain: str, route: str, routes: Mapping[str, str]) -> Address | N
 
 
 def is_relayed(domain: str, delivery: DeliverySettings) -> bool:
-    """Whether a configured next hop takes the domain's mail, rather than its own MX; asked once a delivery."""
+    """Whether a configured next hop takes the domain's mail, rather than its own MX; called once for each delivery."""
     return bool(_route(domain, delivery.route, delivery.routes))
 
 
@@ -92,7 +92,7 @@ def is_address(host: str) -> bool:
 
 
 class Refusal(enum.Enum):
-    """Why mail must not go to an address: words for people, and the enhanced code (RFC 3463)."""
+    """The reason why mail must not go to an address: words for people, and the enhanced code (RFC 3463)."""
 
     NO_HOST = "not the address of a host", "5.4.4"
     LOOP = "this node itself: a mail loop", "5.4.6"
@@ -104,10 +104,10 @@ class Refusal(enum.Enum):
 
 
 def why_refused(ip: str, port: int, own: Sequence[Address]) -> Refusal | None:
-    """Why mail must not go to an address that DNS (or a literal) gave; None: it may.
+    """The reason why mail must not go to an address that DNS (or a literal) gave; None: it may.
 
-    Our own listeners would be a loop. Loopback is refused on port 25: a stranger's DNS must not steer mail into what
-    runs beside us (on another `delivery.mx_port` the operator has said where mail goes).
+    Mail to a listener of this node would loop. Loopback is refused on port 25, because foreign DNS must not direct mail
+    to local servers. With another `delivery.mx_port` the operator has chosen the server.
     """
     address = ipaddress.ip_address(ip)
     if address.version == 6 and address.ipv4_mapped is not None:

@@ -1,12 +1,12 @@
-"""How much of a file system is kept free for what must go on when no more mail is taken: orders, outcomes, the log."""
+"""The reserve: free space that mail must leave on a file system for orders, outcomes and the log."""
 
 from typing import Final
 
 _SHARE: Final = 0.10  # of the file system
 _LEAST: Final = 8 * 1024 * 1024  # bytes
 _MOST: Final = 256 * 1024 * 1024
-_FLOOR: Final = 0.75  # of the reserve: no message takes what is below
-_AGAIN: Final = 1.25  # mail is taken again above that many reserves, so that it does not come and go
+_FLOOR: Final = 0.75  # of the reserve: no message may take this part
+_AGAIN: Final = 1.25  # times the reserve: with more free space mail is taken again, so that the node does not flap
 _GROWTH: Final = 2  # bytes on the disk for each byte of mail: the server's file, records, counters, log lines
 
 
@@ -16,17 +16,17 @@ def reserve_of(total: int) -> int:
 
 
 def has_room(free: int, total: int, was_short: bool) -> bool:
-    """Whether mail may be taken; after it was refused only once there is clearly more than the reserve."""
+    """Whether mail may be taken. After a refusal, clearly more than the reserve must be free."""
     return free >= reserve_of(total) * (_AGAIN if was_short else 1)
 
 
 def fits(size: int, free: int, total: int) -> bool:
-    """Whether mail of `size` bytes leaves most of the reserve as it is."""
+    """Whether mail of `size` bytes leaves most of the reserve free."""
     return free - size * _GROWTH >= reserve_of(total) * _FLOOR
 
 
 def is_getting_short(free: int, total: int) -> bool:
-    """Whether it is time to think of what could be freed."""
+    """Whether free space comes near the reserve, so that the embedded server's file may be rewritten."""
     return free < 4 * reserve_of(total)
 
 

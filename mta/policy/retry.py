@@ -1,4 +1,4 @@
-"""When a delivery that failed for now is tried again, and when it is given up."""
+"""The retry schedule: the time of the next attempt, and the expiry of a delivery."""
 
 from collections.abc import Sequence
 
@@ -28,5 +28,5 @@ def next_attempt(record: Record, attempts: int, now: int, plan: Plan, chance: fl
 
 
 def has_expired(record: Record, now: int) -> bool:
-    """Whether the message's time is over, so that no attempt may begin."""
+    """Whether the message has expired, so that no attempt may begin."""
     return record.expires_at <= now

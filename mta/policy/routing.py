@@ -1,4 +1,4 @@
-"""Where and when a message that came in is to go: queue domains, pool, due time, expiry; or why it cannot be taken."""
+"""The route of a new message: queue domains, pool, due time and expiry; or the reply that refuses it."""
 
 import functools
 import ipaddress
@@ -25,7 +25,7 @@ class Route(NamedTuple):
 
 
 class RoutingDefaults(NamedTuple):
-    """What holds where a message does not ask for something else."""
+    """The values for messages that do not ask for others."""
 
     pool: str  # smtp.default_pool
     max_age: float  # delivery.max_age, seconds from acceptance or from the scheduled time

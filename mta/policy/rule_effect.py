@@ -1,4 +1,4 @@
-"""What a rule does to a delivery that it matches: the one place that says so, for every stage of the delivery."""
+"""The effect of a rule on a delivery that it matches, for every stage of the delivery."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.rules import AtTheDoor, Kind, Rule
 
 _FORCED: Final = Origin.FORCED  # to look a member up at its class takes ten times as long
-_REFUSED: Final = "the message is refused by order of this site"  # where the rule has no words of its own
+_REFUSED: Final = "the message is refused by order of this site"  # for a rule without a description
 
 
 def effect_of(
@@ -41,7 +41,8 @@ def effect_of(
 
 
 def overruled(before: Outcome, rule: Rule, generation: int, stage: Stage) -> Outcome:
-    """The same for a delivery whose attempt had come to `before` meanwhile: what is known of the attempt stays."""
+    """The outcome of a delivery that the rule matches after its attempt ended with `before`. The facts of the attempt
+    stay."""
     effect = effect_of(rule, generation, stage)
     return msgspec.structs.replace(
         before,

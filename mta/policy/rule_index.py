@@ -1,7 +1,8 @@
 """The rule index: the rules of one label, by where a delivery goes and comes from, the best of each place first.
 
-A rule stands in one place. What a place cannot say (several tags, tags that must not be there, an end in time) is
-asked of the rule itself, and only where it would win. Labels are the tags of a delivery and the mark of its tenant.
+A rule stands in one place. A place does not express several tags, excluded tags and the end of a rule: the lookup
+checks these on the rule itself, and only if the rule would win. Labels are the tags of a delivery and the mark of its
+tenant.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ Clock = Callable[[], int]  # Unix milliseconds
 
 
 class Entry(NamedTuple):
-    """A rule in its place; `plain`: there it matches whatever else is true."""
+    """A rule in its place. `plain`: the rule has no conditions but those of its place."""
 
     rank: Rank
     rule: Rule
@@ -42,8 +43,8 @@ def joint_labels(chosen: Selectors) -> tuple[str, ...]:
     return tags if chosen.tenant is None else (*tags, tenant_mark(chosen.tenant))
 
 
-def permits(rule: Rule, needed: tuple[str, ...], labels: tuple[str, ...], clock: Clock) -> bool:
-    """What the index does not know: labels that must all be there, tags that must not, and the rule's end."""
+def fulfils(rule: Rule, needed: tuple[str, ...], labels: tuple[str, ...], clock: Clock) -> bool:
+    """Whether the delivery fulfils the conditions beside the rule's place: required labels, excluded tags, the end."""
     for label in needed:
         if label not in labels:
             return False
@@ -54,11 +55,11 @@ def permits(rule: Rule, needed: tuple[str, ...], labels: tuple[str, ...], clock:
 
 
 def _best_of(entries: Entries, best: Entry | None, labels: tuple[str, ...], clock: Clock) -> Entry | None:
-    """The first that permits the delivery, unless `best` is better."""
+    """The first entry that the delivery fulfils, or `best` if that ranks higher."""
     for entry in entries:
         if best is not None and entry[0] < best[0]:
             return best
-        if entry[2] or permits(entry[1], entry[3], labels, clock):
+        if entry[2] or fulfils(entry[1], entry[3], labels, clock):
             return entry
     return best
 
@@ -112,7 +113,7 @@ class Sources:
             self.any = _without(self.any, rule.id)
 
     def as_wide_as(self, chosen: Selectors) -> Iterator[Entry]:
-        """Every rule that takes at least the sources that `chosen` does."""
+        """Every rule whose sources include those of `chosen`."""
         yield from self.any
         if chosen.pool is not None:
             yield from self.pools.get(chosen.pool, ())
@@ -150,7 +151,7 @@ class Names:
 
     def __init__(self, exact: dict[str, Sources], wild: dict[str, Sources]) -> None:
         self.exact = exact
-        self.wild = wild  # by what follows "*."
+        self.wild = wild  # by the part after "*."
 
     def best(
         self, best: Entry | None, name: str, pool: str, mta: str, labels: tuple[str, ...], clock: Clock
@@ -178,7 +179,7 @@ class Names:
             table[key] = sources
 
     def as_wide_as(self, pattern: str) -> Iterator[Sources]:
-        """Those of every pattern that covers all that `pattern` does."""
+        """The sources of every pattern that covers all names of `pattern`."""
         wild = pattern.startswith("*.")
         labels = (pattern[2:] if wild else pattern).split(".")
         found = [self.wild.get(".".join(labels[at:])) for at in range(0 if wild else 1, len(labels))]
@@ -236,7 +237,7 @@ class Bucket:
         return best
 
     def sources(self, chosen: Selectors) -> Sources:
-        """A copy of those where a rule with these selectors stands."""
+        """A copy of the sources that hold a rule with these selectors."""
         if chosen.domain is not None:
             known = self.domains.get(chosen.domain)
         elif chosen.ip is not None:
@@ -262,7 +263,7 @@ class Bucket:
         self.late = bool(self.ips or self.mxs)
 
     def as_wide_as(self, chosen: Selectors) -> Iterator[Entry]:
-        """Every rule of this bucket that takes at least the destinations and sources that `chosen` does."""
+        """Every rule of this bucket whose destinations and sources include those of `chosen`."""
         places = [self.any]
         if chosen.domain is not None:
             places += self.domains.as_wide_as(chosen.domain)

@@ -1,9 +1,9 @@
-"""The rule table: all forced errors and pauses, indexed so that which one wins costs the same with ten or 10,000.
+"""The rule table: all forced errors and pauses, with an index, so that `match` costs the same with ten or 10,000.
 
-A table is immutable and swapped whole; `apply` makes the next one and shares with it all that did not change. The
-index is label -> destination -> source (labels: the tags of a delivery, and the mark of its tenant), so a lookup probes
-once for each of them that has rules, and there once for each domain above its own that wildcards could cover. Among the
-rules that match the greatest `rank` wins.
+A table is immutable; a process swaps it for the next one, which `apply` makes and which shares all unchanged parts. The
+index is label -> destination -> source. The labels of a delivery are its tags and the mark of its tenant. A lookup
+probes each label that has rules, and there each parent domain that a wildcard could cover. Among the rules that match,
+the one with the greatest `rank` wins.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,23 +11,23 @@ from typing import Final
 
 from mta.model.rules import NO_HEAD, Change, ChangeOp, Head, Rule, Selectors
 from mta.policy.rule_effect import ends, holds
-from mta.policy.rule_index import Bucket, Clock, Entry, Rank, Sources, joint_labels, permits, place
+from mta.policy.rule_index import Bucket, Clock, Entry, Rank, Sources, fulfils, joint_labels, place
 
-# What a rule does, weakest first.
+# The powers of a rule, weakest first.
 _DEFERS: Final = 1
 _HOLDS: Final = 2
 _ENDS: Final = 3
 
-_REMEMBERED: Final = 4096  # answers of a table
+_CACHED: Final = 4096  # results of `match` that a table caches
 
 
 class NoSuccessor(ValueError):
-    """The changes do not lead on from this table's head: load the whole table."""
+    """The changes do not follow this table's head directly: the caller must load the whole table."""
 
 
 def rank(rule: Rule) -> Rank:
-    """What decides between rules that match the same delivery. `ip` is an exact name, `mx` as domain; a tenant is a
-    selector and no tag."""
+    """The rank of a rule among those that match the same delivery. `ip` counts as an exact name and `mx` as a domain; a
+    tenant counts as a selector, not as a tag."""
     chosen = rule.selectors
     name = chosen.domain or chosen.mx
     given = (
@@ -48,27 +48,27 @@ def covers(pattern: str, domain: str) -> bool:
 
 
 def _labels(chosen: Selectors) -> set[str]:
-    """All that must be there."""
+    """The labels that a delivery must have."""
     return {*joint_labels(chosen), *(() if chosen.tag is None else (chosen.tag,))}
 
 
-def _never() -> int:
+def _time_zero() -> int:
     return 0
 
 
 class RuleTable:
-    """All rules at one head. `match` is synchronous and costs O(labels + depth of the domain); what was asked before is
-    remembered, since a delivery is asked about at the door, at its claim, at MAIL and before its dot."""
+    """All rules at one head. `match` is synchronous and costs O(labels + depth of the domain). The table caches
+    results, since the same delivery is matched at acceptance, at its claim, at MAIL and before its final dot."""
 
     __slots__ = (
+        "_applied_to",
+        "_by_joint_label",
+        "_by_tag",
+        "_cache",
+        "_changed_rules",
         "_clock",
-        "_ending",
         "_entries",
-        "_jointly",
-        "_made_of",
-        "_memory",
-        "_put",
-        "_tagged",
+        "_expiring",
         "_untagged",
         "head",
         "node",
@@ -81,74 +81,76 @@ class RuleTable:
         self.node = node
         self.protected = protected
         self._clock = clock
-        self._made_of: Head | None = None  # by `apply`
-        self._put: tuple[Rule, ...] = ()  # what that put
-        self._ending = 0  # rules that have an end
-        self._memory: dict[tuple[str, str, str, tuple[str, ...], str, str], Rule | None] = {}
-        self._entries: dict[str, tuple[Entry, str | None]] = {}  # by rule; with the label of the bucket it is in
-        self._tagged: dict[str, Bucket] = {}  # rules with `tag`
-        self._jointly: dict[str, Bucket] = {}  # rules with `tags_all` or `tenant` only, each under one of its labels
+        self._applied_to: Head | None = None  # the head of the table that `apply` made this one from
+        self._changed_rules: tuple[Rule, ...] = ()  # the rules that `apply` added or replaced
+        self._expiring = 0  # number of rules with an end
+        self._cache: dict[tuple[str, str, str, tuple[str, ...], str, str], Rule | None] = {}
+        self._entries: dict[str, tuple[Entry, str | None]] = {}  # by rule id; with the label of the entry's bucket
+        self._by_tag: dict[str, Bucket] = {}  # rules with `tag`
+        # Rules with `tags_all` or `tenant` but without `tag`, each under one of its labels.
+        self._by_joint_label: dict[str, Bucket] = {}
         self._untagged: Bucket | None = None
 
     @classmethod
-    def empty(cls, node: str = "", protected: Iterable[str] = (), clock: Clock = _never) -> "RuleTable":
-        """`protected`: mail with such a tag is matched only by rules whose `tag` is one of its protected tags. `clock`
-        gives Unix milliseconds and is asked only where a rule that has an end would win; by default none ends."""
+    def empty(cls, node: str = "", protected: Iterable[str] = (), clock: Clock = _time_zero) -> "RuleTable":
+        """`protected`: only rules whose `tag` is one of the protected tags of a mail match that mail. `clock` returns
+        Unix milliseconds; the table calls it only if a rule with an end would win. By default no rule ends."""
         return cls(node, frozenset(protected), clock)
 
     @classmethod
-    def build(cls, head: Head, rules: Iterable[Rule], node: str = "", clock: Clock = _never) -> "RuleTable":
-        """The table of `rules` as the node named `node` sees it: rules bound to another node never match here."""
+    def build(cls, head: Head, rules: Iterable[Rule], node: str = "", clock: Clock = _time_zero) -> "RuleTable":
+        """The table of `rules` for the node `node`: rules of another node alone never match here."""
         return cls.empty(node, (), clock).anew(head, rules)
 
     def anew(self, head: Head, rules: Iterable[Rule]) -> "RuleTable":
-        """A table of these rules alone, for the same node."""
+        """A new table of these rules alone, for the same node, protected tags and clock."""
         fresh = RuleTable(self.node, self.protected, self._clock)
         return fresh._changed(head, [(ChangeOp.PUT, rule) for rule in rules])
 
-    def with_more(self, rules: Iterable[Rule]) -> "RuleTable":
-        """A table of this one's rules and these, at the same head: for who makes a large one in steps."""
+    def with_rules(self, rules: Iterable[Rule]) -> "RuleTable":
+        """A table of this one's rules and `rules`, at the same head, for a caller that builds a large table in
+        steps."""
         return self._changed(self.head, [(ChangeOp.PUT, rule) for rule in rules])
 
     def apply(self, changes: Sequence[Change]) -> "RuleTable":
-        """The table after `changes`, which must lead on from this head without a gap; raises NoSuccessor."""
+        """The table after `changes`. They must follow this head without a gap; raises NoSuccessor."""
         if not changes:
             return self
         for expected, change in enumerate(changes, self.head.generation + 1):
             if change.head.generation != expected:
                 raise NoSuccessor(f"generation {change.head.generation} where {expected} was due")
         made = self._changed(changes[-1].head, [(change.op, change.rule) for change in changes])
-        made._made_of = self.head
+        made._applied_to = self.head
         put = {change.rule.id: change.rule for change in changes if change.op is ChangeOp.PUT}
-        made._put = tuple(rule for rule in put.values() if made.rule(rule.id) is rule)
+        made._changed_rules = tuple(rule for rule in put.values() if made.rule(rule.id) is rule)
         return made
 
     def fresh_since(self, before: "RuleTable") -> Sequence[Rule]:
-        """The rules that are not in `before` as they are here; at no cost where this table was made of that one."""
-        if self._made_of == before.head:
-            return self._put
+        """The rules that `before` lacks, or has in another form. This is cheap if `apply` made this table from
+        `before`."""
+        if self._applied_to == before.head:
+            return self._changed_rules
         return [rule for rule in self.rules() if (known := before.rule(rule.id)) is not rule and known != rule]
 
     def match(
         self, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str = "", mx: str = ""
     ) -> Rule | None:
-        """The rule that decides about such a delivery; None: no rule does.
+        """The rule that decides about a delivery; None: no rule matches.
 
         `labels` are `Record.labels`; `domain` is lower case A-labels. `mta` is the sending IP, `ip` and `mx` are the
-        peer's address and name (lower case), "" while they are not known (rules with such a selector do not match
-        then).
+        peer's address and name (lower case). "" means not known: a rule with that selector does not match then.
         """
         if not self._entries:
             return None
         asked = (pool, mta, domain, labels, ip, mx)
         try:
-            return self._memory[asked]
+            return self._cache[asked]
         except KeyError:
             found = self._found(pool, mta, domain, labels, ip, mx)
-        if not self._ending:  # else time decides, too
-            if len(self._memory) >= _REMEMBERED:
-                self._memory.clear()
-            self._memory[asked] = found
+        if not self._expiring:  # else the result also depends on the time
+            if len(self._cache) >= _CACHED:
+                self._cache.clear()
+            self._cache[asked] = found
         return found
 
     def _found(self, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str, mx: str) -> Rule | None:
@@ -156,16 +158,16 @@ class RuleTable:
         clock = self._clock
         protected = self.protected
         open_to_all = not protected or protected.isdisjoint(labels)
-        tagged = self._tagged
+        tagged = self._by_tag
         if tagged:
             for label in labels:
                 bucket = tagged.get(label)
                 if bucket is not None and (open_to_all or label in protected):
                     best = bucket.best(best, pool, mta, domain, labels, ip, mx, clock)
         if open_to_all:
-            if self._jointly:
+            if self._by_joint_label:
                 for label in labels:
-                    bucket = self._jointly.get(label)
+                    bucket = self._by_joint_label.get(label)
                     if bucket is not None:
                         best = bucket.best(best, pool, mta, domain, labels, ip, mx, clock)
             if self._untagged is not None:
@@ -175,7 +177,7 @@ class RuleTable:
     def matches(
         self, rule: Rule, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str = "", mx: str = ""
     ) -> bool:
-        """Whether this one rule applies to such a delivery, whichever would win."""
+        """Whether this rule matches a delivery, even if another rule wins."""
         chosen = rule.selectors
         return (
             rule.enabled
@@ -187,11 +189,11 @@ class RuleTable:
             and (chosen.mx is None or (mx != "" and covers(chosen.mx, mx)))
             and (chosen.cluster or chosen.node == self.node)
             and (chosen.tag in self.protected or self.protected.isdisjoint(labels))
-            and permits(rule, joint_labels(chosen), labels, self._clock)
+            and fulfils(rule, joint_labels(chosen), labels, self._clock)
         )
 
     def shadowed_by(self, rule: Rule) -> str | None:
-        """The id of a rule that wins wherever `rule` matches, so that it never decides; None: it may decide."""
+        """The id of a rule that wins wherever `rule` matches; None: there is none."""
         mine = rank(rule)
         found = [
             entry for entry in self._as_wide_as(rule.selectors) if entry.rank > mine and self._hides(entry.rule, rule)
@@ -199,15 +201,16 @@ class RuleTable:
         return max(found).rule.id if found else None
 
     def _as_wide_as(self, chosen: Selectors) -> Iterator[Entry]:
-        """Every rule that takes at least the destinations and sources of `chosen`, and maybe its labels."""
-        tables = self._tagged, self._jointly
+        """Every rule whose destinations and sources include those of `chosen`; its labels may exclude `chosen`."""
+        tables = self._by_tag, self._by_joint_label
         buckets = [self._untagged, *(table.get(label) for table in tables for label in _labels(chosen))]
         for bucket in buckets:
             if bucket is not None:
                 yield from bucket.as_wide_as(chosen)
 
     def _hides(self, other: Rule, rule: Rule) -> bool:
-        """Whether `other` matches wherever `rule` does, given that it takes its destinations and sources."""
+        """Whether `other` matches wherever `rule` does, given that its destinations and sources include those of
+        `rule`."""
         chosen, wide = rule.selectors, other.selectors
         return (
             (wide.cluster or wide.node == chosen.node)
@@ -222,7 +225,7 @@ class RuleTable:
         return known[0].rule if known is not None else None
 
     def rules(self) -> Iterable[Rule]:
-        """Every rule, those of other nodes and those not in force too, in no order."""
+        """Every rule in no order, also those of other nodes and those not in force."""
         return [entry.rule for entry, _ in self._entries.values()]
 
     def __len__(self) -> int:
@@ -234,15 +237,15 @@ class RuleTable:
         return f"<RuleTable generation {self.head.generation} ({change}), {len(self)} rules{at}>"
 
     def _changed(self, head: Head, steps: Sequence[tuple[ChangeOp, Rule]]) -> "RuleTable":
-        draft = _Draft(self._entries, self._tagged, self._jointly, self._untagged, self.node, self._ending)
+        draft = _Draft(self._entries, self._by_tag, self._by_joint_label, self._untagged, self.node, self._expiring)
         for op, rule in steps:
             draft.remove(rule.id)
             if op is ChangeOp.PUT:
                 draft.put(rule)
         made = RuleTable(self.node, self.protected, self._clock)
         made.head = head
-        made._entries, made._ending = draft.entries, draft.ending
-        made._tagged, made._jointly, made._untagged = draft.seal()
+        made._entries, made._expiring = draft.entries, draft.expiring
+        made._by_tag, made._by_joint_label, made._untagged = draft.seal()
         return made
 
 
@@ -250,7 +253,7 @@ _Key = tuple[bool, str | None]  # of a bucket: whether it is for tags_all and te
 
 
 class _Draft:
-    """A table while it is being changed: each bucket is copied at the first change to it, then changed in place."""
+    """The next table under construction. The first change to a bucket copies it; later changes use that copy."""
 
     def __init__(
         self,
@@ -262,36 +265,36 @@ class _Draft:
         ending: int,
     ) -> None:
         self.entries = dict(entries)
-        self.ending = ending
-        self._tagged = tagged.copy()
-        self._jointly = jointly.copy()
+        self.expiring = ending
+        self._by_tag = tagged.copy()
+        self._by_joint_label = jointly.copy()
         self._untagged = untagged
         self._node = node
-        self._buckets: dict[_Key, Bucket] = {}  # ours already
+        self._buckets: dict[_Key, Bucket] = {}  # copied already, or new
         self._sources: dict[tuple[_Key, str | None, str | None, str | None], tuple[Selectors, Sources]] = {}
 
     def put(self, rule: Rule) -> None:
         label = self._label_of(rule.selectors)
         entry = place(rank(rule), rule, label)
         self.entries[rule.id] = entry, label
-        self.ending += rule.expires_at > 0
-        if self._decides_here(rule):
+        self.expiring += rule.expires_at > 0
+        if self._is_indexed(rule):
             key = _key(rule.selectors, label)
             self._sources_of(key, rule.selectors).insert(entry)
             self._bucket(key).size += 1
 
     def remove(self, rule_id: str) -> None:
         known = self.entries.pop(rule_id, None)
-        self.ending -= known is not None and known[0].rule.expires_at > 0
-        if known is not None and self._decides_here(known[0].rule):
+        self.expiring -= known is not None and known[0].rule.expires_at > 0
+        if known is not None and self._is_indexed(known[0].rule):
             rule, label = known[0].rule, known[1]
             key = _key(rule.selectors, label)
             self._sources_of(key, rule.selectors).discard(rule)
             self._bucket(key).size -= 1
 
     def _label_of(self, chosen: Selectors) -> str | None:
-        """The label under which a rule is found; of several the one with the fewest rules, or a tag that all campaigns
-        share would hold them all."""
+        """The label under which the index holds a rule. Of several labels it is the one with the fewest rules;
+        otherwise a tag that all campaigns share would have all rules in its bucket."""
         if chosen.tag is not None:
             return chosen.tag
         return min(joint_labels(chosen), key=lambda label: self._size((True, label)), default=None)
@@ -300,16 +303,16 @@ class _Draft:
         ours = self._buckets.get(key) or self._known(key)
         return ours.size if ours is not None else 0
 
-    def _decides_here(self, rule: Rule) -> bool:
-        """A rule with two of what excludes one another cannot be ordered; were one ever stored, it must not match too
-        much."""
+    def _is_indexed(self, rule: Rule) -> bool:
+        """Whether the index holds the rule. It leaves out disabled rules, rules of other nodes, and rules with
+        selectors that exclude each other: the API refuses such a rule, and a stored one must not match."""
         chosen = rule.selectors
         ordered = (chosen.pool is None or chosen.mta is None) and (chosen.domain, chosen.ip, chosen.mx).count(None) >= 2
         return rule.enabled and ordered and (chosen.cluster or chosen.node == self._node)
 
     def _known(self, key: _Key) -> Bucket | None:
         joint, label = key
-        return self._untagged if label is None else (self._jointly if joint else self._tagged).get(label)
+        return self._untagged if label is None else (self._by_joint_label if joint else self._by_tag).get(label)
 
     def _bucket(self, key: _Key) -> Bucket:
         ours = self._buckets.get(key)
@@ -327,19 +330,19 @@ class _Draft:
         return ours[1]
 
     def seal(self) -> tuple[dict[str, Bucket], dict[str, Bucket], Bucket | None]:
-        """Put what was copied in its place; what became empty leaves the index."""
+        """Put the copied buckets into the index, and take the empty ones out."""
         for (key, *_), (chosen, sources) in self._sources.items():
             self._bucket(key).set_sources(chosen, sources)
         for (joint, label), bucket in self._buckets.items():
             left = None if bucket.is_empty() else bucket
-            table = self._jointly if joint else self._tagged
+            table = self._by_joint_label if joint else self._by_tag
             if label is None:
                 self._untagged = left
             elif left is None:
                 table.pop(label, None)
             else:
                 table[label] = left
-        return self._tagged, self._jointly, self._untagged
+        return self._by_tag, self._by_joint_label, self._untagged
 
 
 def _key(chosen: Selectors, label: str | None) -> _Key:

@@ -1,4 +1,4 @@
-"""Which pools no living worker serves, and what an operator can do about one."""
+"""The pools that no living worker serves, with advice for the operator."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -19,7 +19,7 @@ def unserved(pools: Iterable[str], sessions: Mapping[str, SessionState]) -> list
 
 
 def why_it_waits(pool: str) -> str:
-    """Why mail waits in a pool that nobody serves, for a person."""
+    """The reason, for people, why the mail of an unserved pool waits."""
     if pool.startswith("@"):
         return f"no node holds the IP address {pool[1:]}: start one that does, or let it expire"
     return f"no node serves pool {pool}: give it to a node in [pools], with an IP address of that node"

@@ -1,4 +1,4 @@
-"""How fast mail may go to a destination: connections, rates, messages for each connection, and the retry schedule."""
+"""The limits of a destination: connections, rates, messages for each connection, and the retry schedule."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Whether the sweep of a rule is over: the one answer that the order book, the API and statements give."""
+"""The end of a sweep: one definition for the order book, the API and the statements."""
 
 from mta.model.rules import Rule
 from mta.model.sweeps import SweepPhase, SweepState

@@ -28,7 +28,7 @@ class Requester(msgspec.Struct, frozen=True, gc=False):
 
 
 class Submission(msgspec.Struct, gc=False):
-    """A message as it was handed in: the client, the envelope, and the content with its injection headers."""
+    """A message as a client handed it in: the client, the envelope, and the content with its injection headers."""
 
     requester: Requester
     sender: str  # "" is the null sender
@@ -37,26 +37,27 @@ class Submission(msgspec.Struct, gc=False):
 
 
 class Admission(Protocol):
-    """Makes messages durable. Synchronous; the answers come later, by callbacks."""
+    """Makes messages durable. The calls are synchronous; the replies come later, by callbacks."""
 
-    def gate(self) -> Reply | None:
-        """Why no message is taken at this moment; None: it may come."""
+    def refusal(self) -> Reply | None:
+        """The reply to MAIL while no message may come; None: it may come."""
         ...
 
     def admit(self, prepare: Prepare, done: Done, lane: int | None = None) -> Reply | None:
-        """Accept the message that `prepare` makes; it is called at once, with an id in `lane`, or in the lane of the
-        batch that is being gathered. An idempotent injection and a DSN bring the lane of what caused them.
+        """Accept the message that `prepare` makes. `admit` calls `prepare` at once, with an id in `lane`, or in the
+        lane of the common batch. An idempotent injection names the lane of its key, a DSN the lane of its message.
 
-        None: `done` will be called, later and once. A Reply: the message is not taken and this is its answer.
+        None: `done` will be called once, later. A Reply refuses the message.
         """
         ...
 
 
 class Submissions(Protocol):
-    """Takes messages as clients hand them in."""
+    """Prepares and admits the messages of clients."""
 
     def submit(self, submission: Submission, done: Done) -> Reply | None:
-        """As `Admission.admit`. Since answers come by `done`, the message may be prepared in the background first."""
+        """As `Admission.admit`. An implementation may prepare the message in the background, since replies come by
+        `done`."""
         ...
 
 
@@ -64,7 +65,7 @@ class ClaimOnAccept(Protocol):
     """Delivery in the accepting process: it may claim mail in the step that accepts it."""
 
     def reserve(self, queue: QueueKey, count: int) -> int:
-        """How many of `count` deliveries of the queue, due now, delivery has room for."""
+        """Reserve room for up to `count` deliveries of the queue that are due now. Returns the number reserved."""
         ...
 
     def take(self, queue: QueueKey, reserved: int, claimed: Sequence[Claimed]) -> None:

@@ -1,7 +1,7 @@
 """The sending side of SMTP, without I/O: one transaction after the other on a connection, pipelined or not.
 
-A transaction is a list of states and two cursors over it: what was sent, and what was answered (RFC 2920). The owner
-writes what it is given, feeds what it reads, looks at the rules when told to, and sends the body itself.
+A transaction is a list of states with two cursors: the commands sent, and the commands answered (RFC 2920). The owner
+writes the output, feeds the bytes that it reads, looks at the rules at `Step.LOOK`, and sends the body itself.
 """
 
 import enum
@@ -13,7 +13,7 @@ from mta.smtp.reply_parser import ReplyParser
 
 
 class Step(enum.Enum):
-    """What the owner does next."""
+    """The next action of the owner."""
 
     WAIT = "wait"  # for more replies
     SEND = "send"  # write `output`
@@ -27,7 +27,7 @@ _WAIT, _SEND, _LOOK, _DONE = Step.WAIT, Step.SEND, Step.LOOK, Step.DONE
 
 
 class Extensions:
-    """What the server offers, as far as transactions care."""
+    """The extensions of the server that matter to transactions."""
 
     __slots__ = ("eight_bit", "pipelining", "size")
 
@@ -90,7 +90,8 @@ class ClientMachine:
         self.final: Reply | None = None
 
     def begin(self, sender: str, recipients: list[str], size: int, eight_bit: bool) -> bytes:
-        """What to write first. Addresses are ASCII without control characters; `size` is that of the content."""
+        """Begin a transaction. Returns the bytes to write first. Addresses are ASCII without control characters; `size`
+        is that of the content."""
         extensions = self.extensions
         mail = f"MAIL FROM:<{sender}>"
         if extensions.size is not None:
@@ -124,7 +125,7 @@ class ClientMachine:
         return self._commands[0]
 
     def receive(self, data: bytes) -> Step:
-        """Take what was read. One step at a time: SEND, LOOK and DONE wait for the owner to act."""
+        """Process bytes of the server. Returns one step; SEND, LOOK and DONE wait for the owner to act."""
         step = _WAIT
         for reply in self._parser.feed(data):
             if step is _DONE:
@@ -139,7 +140,7 @@ class ClientMachine:
         return step
 
     def unsolicited(self, data: bytes) -> None:
-        """Take what came while nothing was asked: a 421, or nonsense; either ends the connection."""
+        """Process bytes that came while no command was open: a 421, or garbage. Both end the connection."""
         replies = self._parser.feed(data)
         if replies:
             self._unasked(replies[0])
@@ -147,19 +148,19 @@ class ClientMachine:
             self._misunderstood(self._parser.fault)
 
     def ended(self) -> None:
-        """The server sends no more: bytes that cannot have become a reply break the connection."""
+        """The server sends nothing more: bytes that are no complete reply break the connection."""
         self._parser.end()
         if self._parser.fault:
             self._misunderstood(self._parser.fault)
 
     def dot_sent(self) -> None:
-        """The body and its dot were written: the reply to them is due."""
+        """The owner has written the body and its dot: the reply to them is due."""
         self._states.append(_DOT)
         self._sent += 1
 
     def abandon(self) -> bool:
-        """Give the transaction up. True: DATA was not sent, so once the reply under way is in (`Step.DONE`) the
-        connection can be used again, behind a RSET. False: only closing it gives the transaction up."""
+        """Abandon the transaction. True: DATA was not sent, so after the outstanding replies (`Step.DONE`) and a RSET
+        the connection can be used again. False: only closing the connection abandons the transaction."""
         if self.broken or self._sent == len(self._states):
             return False
         self._abandoned = True
@@ -167,7 +168,7 @@ class ClientMachine:
 
     @property
     def phase(self) -> Phase:
-        """The command that is answered next: it was sent, or it follows. Once broken, the one whose answer broke it."""
+        """The command of the next reply. On a broken connection, the command whose reply broke it."""
         if self._broke_in is not None:
             return self._broke_in
         if self.progress < len(self._states):
@@ -176,8 +177,8 @@ class ClientMachine:
 
     @property
     def refusals(self) -> Sequence[Reply]:
-        """The replies that refuse the message for every recipient, before its body: to MAIL, to all RCPTs, or to DATA.
-        None = somebody may still get it."""
+        """The replies that refuse the message for every recipient before its body: to MAIL, to all RCPTs, or to DATA.
+        None = a recipient may still get it."""
         mail, data, rcpts = self.mail, self.data, self.rcpts
         if mail is None:
             return ()
@@ -226,7 +227,7 @@ class ClientMachine:
         if reply.code == 354:
             if taken and self._accepted:
                 return _LOOK
-            # RFC 2920 3.1: nobody is to get the message, and the server waits for one.
+            # RFC 2920 3.1: no recipient will get the message, and the server waits for one.
             self._lone = True
             self.dot_sent()
             self.output = b".\r\n"
@@ -238,7 +239,7 @@ class ClientMachine:
         return _DONE
 
     def _next_command(self) -> Step:
-        """Without pipelining: the next command, or the end when nothing can come of it."""
+        """Without pipelining: the next command, or the end of the transaction if no recipient can get the message."""
         refused = self.mail is not None and self.mail.code >= 400
         nobody = self._states[self.progress] is _DATA and not self._accepted
         if self._abandoned or refused or nobody:
@@ -249,7 +250,7 @@ class ClientMachine:
         return _SEND
 
     def _early(self, reply: Reply) -> Step:
-        """Nothing that was sent waits for this reply."""
+        """A reply came before its command was sent."""
         if reply.code < 400:
             return self._misunderstood(f"the server answers {reply.code} before it was asked")
         self.early = reply
@@ -258,11 +259,11 @@ class ClientMachine:
         return self._break("the server refuses before it was asked")
 
     def _unasked(self, reply: Reply) -> Step:
-        """No transaction runs, or it has all its replies."""
+        """A reply came although no command waits for one."""
         if reply.code == 421:
             self.goodbye = reply
             return self._break("the server closes the session")
-        return self._misunderstood("the server answers what was not asked")
+        return self._misunderstood("the server sent a reply without a command")
 
     def _misunderstood(self, why: str) -> Step:
         self.unintelligible = self.unintelligible or not self.broken

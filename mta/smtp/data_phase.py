@@ -1,12 +1,12 @@
-"""The data phase of a transaction: the octets between 354 and the end of data, bounded, and the content they carry."""
+"""The data phase of a transaction: finds the end of data, bounds the octets before it, and decodes the content."""
 
 from mta.smtp import replies
 from mta.smtp.transparency import end_of_data, has_bare_line_end, most_on_the_wire, unstuffed, with_crlf
 
 
 class DataPhase:
-    """One for a session, begun anew for each message. The machine keeps the octets; `start` is where the CRLF before
-    the content stands in them."""
+    """A session has one and calls `begin` for each message. The machine keeps the octets; `start` is the position of
+    the CRLF before the content."""
 
     __slots__ = ("_is_stuffed", "_is_too_large", "_max_size", "_most_on_the_wire", "_scan")
 
@@ -22,13 +22,13 @@ class DataPhase:
         self._is_too_large = False
 
     def find_end(self, octets: bytearray, start: int) -> int:
-        """Where the end of data begins; -1: it has not come."""
+        """The position at which the end of data begins; -1: it has not come."""
         end, self._is_stuffed = end_of_data(octets, start + self._scan, self._is_stuffed)
         return end
 
     def keep_bounded(self, octets: bytearray, start: int) -> int:
-        """Remember how far the search came; where `start` is from now on: of a message that is too large only the
-        octets that may begin its end are kept."""
+        """Note how far the search came. Returns the new `start`: of a message that is too large, only the octets that
+        may be part of the end of data are kept."""
         size = len(octets)
         if self._is_too_large or size - start > self._most_on_the_wire:
             self._is_too_large = True

@@ -1,10 +1,10 @@
-"""How many errors and useless commands a session may have before it is closed."""
+"""The error count of a session: a session with too many errors or useless commands is closed."""
 
 _FREE_JUNK = 100  # commands that move no mail before each counts as an error
 
 
 class ErrorCount:
-    """It begins anew when a message is accepted."""
+    """Starts again from 0 when a message is accepted."""
 
     __slots__ = ("_junk", "_most", "errors")
 

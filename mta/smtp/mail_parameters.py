@@ -6,7 +6,7 @@ from mta.smtp.grammar import parse_parameters
 
 
 def read_mail_parameters(text: str, esmtp: bool, max_size: int) -> tuple[bytes | None, str]:
-    """Why they are refused (a reply's bytes), or None; and the value of BODY, "" = none given."""
+    """The reply that refuses the parameters, or None; and the value of BODY, "" = none given."""
     if not esmtp:
         return b"555 5.5.4 parameters need EHLO\r\n", ""
     try:

@@ -1,4 +1,4 @@
-"""The recipients of one transaction, in the order of their RCPT, each once and at most so many."""
+"""The recipients of one transaction in the order of their RCPT, without repeats and with a limit."""
 
 
 class RecipientList:
@@ -15,7 +15,7 @@ class RecipientList:
         return len(self.mailboxes)
 
     def add(self, mailbox: str) -> bool:
-        """Take one that is not there yet (a client may have it in To and in Cc); False: there is no room for it."""
+        """Add a mailbox unless the list has it (a client may name it in To and in Cc). False: the list is full."""
         mailboxes = self.mailboxes
         if mailboxes:
             named = self._named
@@ -37,6 +37,6 @@ class RecipientList:
 
 
 def compared(mailbox: str) -> str:
-    """The same for mailboxes that are one: domains compare without case, local parts exactly (RFC 5321 2.4)."""
+    """The key by which mailboxes compare: domains without case, local parts exactly (RFC 5321 2.4)."""
     local, _, domain = mailbox.rpartition("@")
     return f"{local}@{domain.lower()}"

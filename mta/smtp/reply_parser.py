@@ -38,11 +38,11 @@ class ReplyParser:
         self._code = b""  # of the multi-line reply that is being read, b"" = none
         self._texts: list[bytes] = []
         self._bytes = 0  # octets read since the last reply
-        self._known: dict[bytes, Reply] = {}  # servers repeat themselves: short one-line replies, parsed once
-        self._groups: dict[bytes, list[Reply]] = {}  # and what came in one piece, whole replies all of it
+        self._known: dict[bytes, Reply] = {}  # short one-line replies, which servers repeat, parsed once
+        self._groups: dict[bytes, list[Reply]] = {}  # segments of whole replies, parsed once
 
     def feed(self, data: bytes) -> Sequence[Reply]:
-        """The replies that `data` completes; look at `fault` afterwards."""
+        """The replies that `data` completes. Check `fault` afterwards."""
         whole = not (self._buffer or self._bytes)
         if whole:
             group = self._groups.get(data)

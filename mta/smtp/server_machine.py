@@ -1,8 +1,8 @@
 """The server side of one SMTP session as a machine without I/O: bytes in, messages and reply bytes out.
 
-Only `<CR><LF>` ends a line and only `<CR><LF>.<CR><LF>` ends a message (RFC 5321 2.3.8, 4.1.1.4). The replies depend
-on the bytes alone, never on how they were cut into segments. While a message waits for its reply, further input is kept
-and nothing is answered, so replies keep the order of the commands (RFC 2920).
+Only `<CR><LF>` ends a line and only `<CR><LF>.<CR><LF>` ends a message (RFC 5321 2.3.8, 4.1.1.4). The replies depend on
+the bytes alone, never on their division into segments. While a message waits for its reply, the machine keeps further
+input and answers none of it, so replies keep the order of the commands (RFC 2920).
 """
 
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from mta.smtp.server_session import Limits, ServerSession, State, Trust
 from mta.smtp.transparency import END_OF_DATA
 from mta.smtp.verbs import NOT_OFFERED, VERBS
 
-_SHORT_LINE: Final = COMMAND_LINE - 2  # octets without CRLF that any command may have
-_PERMANENT: Final = ord("5")  # begins the replies that count as errors
+_SHORT_LINE: Final = COMMAND_LINE - 2  # octets without CRLF; `objection` may have a complaint about longer lines
+_PERMANENT: Final = ord("5")  # first octet of a reply that counts as an error
 
 _COMMAND, _DATA, _REPLY, _CLOSED = State.COMMAND, State.DATA, State.REPLY, State.CLOSED
 
 
 class Message(msgspec.Struct, gc=False):
-    """A message that was received to its end."""
+    """A message that was received completely."""
 
     sender: str  # "" is the null sender
     recipients: tuple[str, ...]
@@ -33,23 +33,24 @@ class Message(msgspec.Struct, gc=False):
 
 
 class ServerMachine(ServerSession):
-    """`receive` bytes, hand on the Message it returns, answer it with `reply_to_data`, write `take_output`."""
+    """The owner calls `receive` with bytes, submits the Message that it returns, gives the reply to `reply_to_data`,
+    and writes the bytes of `take_output`."""
 
-    __slots__ = ("_buffer", "_front", "_position", "progress")
+    __slots__ = ("_buffer", "_cut_line", "_position", "progress")
 
     def __init__(
         self,
         hostname: str,
         trust: Trust,
         limits: Limits,
-        gate: Callable[[], Reply | None] | None = None,
+        refusal: Callable[[], Reply | None] | None = None,
     ) -> None:
-        """`gate` is asked at each MAIL: why none is taken now."""
-        super().__init__(hostname, trust, limits, gate)
-        self.progress = 0  # commands and messages that were read to their end
+        """Each MAIL calls `refusal`, which returns a reply while no message may come."""
+        super().__init__(hostname, trust, limits, refusal)
+        self.progress = 0  # number of complete commands and messages
         self._buffer = bytearray()
         self._position = 0  # of the line being read; in DATA of the CRLF before the content
-        self._front: bytes | None = None  # the first octets of an over-long line; the octets behind them were discarded
+        self._cut_line: bytes | None = None  # the first octets of an over-long line; those that follow are discarded
 
     def __repr__(self) -> str:
         return (
@@ -59,23 +60,23 @@ class ServerMachine(ServerSession):
 
     @property
     def buffered(self) -> int:
-        """Octets of input that were not used yet."""
+        """Octets of input that the machine has not processed yet."""
         return len(self._buffer)
 
     def is_idle(self) -> bool:
-        """Nothing of a transaction or a command has been read."""
+        """Whether no transaction and no command has begun."""
         return self.state is _COMMAND and self.sender is None and not self._buffer
 
     def greet(self) -> None:
         self.output.append(f"220 {self.hostname} ESMTP\r\n".encode())
 
     def receive(self, data: bytes) -> Message | None:
-        """Take a segment; a message that it completes is returned and waits for `reply_to_data`."""
+        """Process a segment. Returns the message that it completes, which waits for `reply_to_data`."""
         state = self.state
         buffer = self._buffer
         if state is _COMMAND and not buffer and 0 <= data.find(b"\r\n") == len(data) - 2:
-            # One command, as clients that do not pipeline send them: nothing is to be gathered.
-            self._take_line(data[:-2])
+            # The segment is one command, as clients that do not pipeline send them: it needs no buffer.
+            self._handle_line(data[:-2])
             if self.state is _DATA:
                 buffer += b"\r\n"
             return None
@@ -85,7 +86,8 @@ class ServerMachine(ServerSession):
         return None if state is _REPLY else self._advance()
 
     def reply_to_data(self, reply: Reply) -> Message | None:
-        """Answer the message and go on with the input that came meanwhile, which may complete the next one."""
+        """Answer the message and process the input that came meanwhile. Returns the next message if that completes
+        one."""
         if self.state is not _REPLY:
             return None
         self.state = _COMMAND
@@ -96,7 +98,7 @@ class ServerMachine(ServerSession):
         return self._advance() if self._buffer and self.state is _COMMAND else None
 
     def close(self, reply: Reply) -> None:
-        """Say a last reply (421) and take nothing more."""
+        """Give a last reply (421) and ignore all further input."""
         if self.state is not _CLOSED:
             self.say(reply)
             self.end()
@@ -122,13 +124,13 @@ class ServerMachine(ServerSession):
             if self.state is _COMMAND:
                 end = buffer.find(b"\r\n", self._position)
                 if end < 0:
-                    self._keep_line_bounded()
+                    self._discard_long_line()
                     break
                 line = bytes(buffer[self._position : end])
                 self._position = end + 2
-                self._take_line(line)
+                self._handle_line(line)
                 if self.state is _DATA:
-                    self._position = end  # this line's CRLF may begin the end of data
+                    self._position = end  # the CRLF of DATA may be the first octets of the end of data
             elif self.state is _DATA:
                 end = self.data_phase.find_end(buffer, self._position)
                 if end < 0:
@@ -144,24 +146,25 @@ class ServerMachine(ServerSession):
 
     # Commands
 
-    def _keep_line_bounded(self) -> None:
-        """Throw away the octets of an over-long line: its one reply is due at its end, which of TLS never comes."""
+    def _discard_long_line(self) -> None:
+        """Discard octets of an over-long line. The line gets one reply, at its end. TLS has no line end, so it is
+        refused at once."""
         buffer = self._buffer
         start = self._position
-        if self._front is None and is_of_tls(buffer, start):
+        if self._cut_line is None and is_of_tls(buffer, start):
             self.refuse_protocol()
         elif len(buffer) - start > KEPT_OF_A_LINE:
-            if self._front is None:
-                self._front = bytes(buffer[start : start + COMMAND_LINE])
+            if self._cut_line is None:
+                self._cut_line = bytes(buffer[start : start + COMMAND_LINE])
             self._position = len(buffer) - buffer.endswith(b"\r")
 
-    def _take_line(self, line: bytes) -> None:
+    def _handle_line(self, line: bytes) -> None:
         self.progress += 1
-        verb = line[:5].rstrip(b" ").upper()  # each that is known has four letters
+        verb = line[:5].rstrip(b" ").upper()  # all known verbs have four letters
         command = VERBS.get(verb)
         answer: bytes | None = None
-        if self._front is not None or len(line) > _SHORT_LINE or b"\r" in line or b"\n" in line:
-            answer = objection(line, verb, self._front is not None)
+        if self._cut_line is not None or len(line) > _SHORT_LINE or b"\r" in line or b"\n" in line:
+            answer = objection(line, verb, self._cut_line is not None)
         if answer is None:
             if command is not None:
                 answer = command(self, line[5:].rstrip(b" "))
@@ -171,7 +174,7 @@ class ServerMachine(ServerSession):
         if answer is None:
             return
         if answer[0] == _PERMANENT:
-            front, self._front = self._front or line, None
+            front, self._cut_line = self._cut_line or line, None
             if is_of_tls(front) or is_of_http(front, front[:5].rstrip(b" ").upper() in VERBS):
                 self.refuse_protocol()
                 return
@@ -183,7 +186,7 @@ class ServerMachine(ServerSession):
     # Content
 
     def _take_message(self, end: int) -> Message | None:
-        """The message whose end of data begins at `end`; None: it is refused, and the reply was given."""
+        """The message whose end of data begins at `end`; None: the message is refused and answered."""
         self.progress += 1
         content, refusal = self.data_phase.content(self._buffer, self._position, end, self.trust.normalizes)
         self._position = end + len(END_OF_DATA)
@@ -192,7 +195,7 @@ class ServerMachine(ServerSession):
             self.reset_transaction()
             self.output.append(refusal)
             if refusal is replies.BARE_IN_DATA:
-                self.say(replies.BARE_CLOSING)  # commands behind it may be a part of a smuggled message
+                self.say(replies.BARE_CLOSING)  # commands that follow may be part of a smuggled message
             return None
         self.state = _REPLY
         return Message(self.sender or "", tuple(self.recipients.mailboxes), content, self.body)

@@ -44,13 +44,13 @@ class ServerSession:
         "errors",
         "esmtp",
         "extensions",
-        "gate",
         "helo",
         "hostname",
         "is_foreign",
         "limits",
         "output",
         "recipients",
+        "refusal",
         "sender",
         "state",
         "trust",
@@ -61,13 +61,13 @@ class ServerSession:
         hostname: str,
         trust: Trust,
         limits: Limits,
-        gate: Callable[[], Reply | None] | None = None,
+        refusal: Callable[[], Reply | None] | None = None,
     ) -> None:
-        """`gate` is asked at each MAIL: why none is taken now."""
+        """Each MAIL calls `refusal`, which returns a reply while no message may come."""
         self.state = State.COMMAND
         self.hostname = hostname
         self.trust = trust
-        self.gate = gate
+        self.refusal = refusal
         self.limits = limits
         self.extensions = replies.render_extensions(hostname, limits.message_size)
         self.helo = ""  # "" = no EHLO or HELO yet
@@ -86,7 +86,7 @@ class ServerSession:
             self.end()
 
     def end(self) -> None:
-        """Take nothing more from the client."""
+        """Ignore all further input of the client."""
         self.state = State.CLOSED
         self.reset_transaction()
 
@@ -97,8 +97,8 @@ class ServerSession:
         self.body = ""
 
     def refuse_protocol(self) -> None:
-        """Close at once. The SMTP commands that may follow are not this client's: they stand in the body of a request
-        that somebody made it send."""
+        """Close the session at once. SMTP commands that follow would come from the body of an HTTP request that an
+        attacker made the client send."""
         self.is_foreign = True
         self.output.append(replies.NOT_SMTP)
         self.end()

@@ -14,7 +14,7 @@ _CRLF: Final = "\u0100"
 
 
 def most_on_the_wire(size: int) -> int:
-    """How long content of `size` octets can become: a stuffed line is at most 4/3 of itself, `..<CR><LF>`."""
+    """The most octets that content of `size` octets has on the wire: stuffing makes a line at most 4/3 as long."""
     return size * 4 // 3 + 16
 
 

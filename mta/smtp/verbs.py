@@ -1,7 +1,7 @@
 """The verbs of a client: each changes the session, and returns its reply or None when it has already replied.
 
 A new verb is a function and a row of `VERBS`. It changes the session only; lines, content and the order of replies are
-the affair of `mta.smtp.server_machine`.
+handled in `mta.smtp.server_machine`.
 """
 
 from collections.abc import Callable
@@ -51,8 +51,8 @@ def _mail(session: ServerSession, argument: bytes) -> bytes | None:
     told = read_sender(argument, session.esmtp, session.limits.message_size)
     if isinstance(told, bytes):
         return told
-    if session.gate is not None:
-        closed = session.gate()
+    if session.refusal is not None:
+        closed = session.refusal()
         if closed is not None:
             session.say(closed)
             return None
@@ -109,7 +109,7 @@ def _vrfy(session: ServerSession, argument: bytes) -> bytes | None:
 
 
 def _small_talk(session: ServerSession, argument: bytes, answer: bytes) -> bytes | None:
-    """The reply to a command that takes any argument and moves no mail."""
+    """The reply to a command with any argument and without effect on mail."""
     if printable(argument) is None:
         return replies.BAD_OCTETS
     if argument and is_of_http(b" " + argument, True):

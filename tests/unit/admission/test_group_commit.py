@@ -181,12 +181,15 @@ async def test_an_unsafe_store_is_named_to_the_client_and_once_in_the_log(caplog
     with caplog.at_level(logging.DEBUG, module.__name__):
         for _ in range(3):
             admission.refuse("the store is unsafe: appendfsync is everysec")
-        assert admission.gate() == Reply(451, "4.3.0", "the store is unsafe: appendfsync is everysec")
+        assert admission.refusal() == Reply(451, "4.3.0", "the store is unsafe: appendfsync is everysec")
         for _ in range(3):
             admission.allow()
-        assert admission.gate() is None
+        assert admission.refusal() is None
     said = [record.getMessage() for record in caplog.records if record.name == module.__name__]
-    assert said == ["no mail is taken: the store is unsafe: appendfsync is everysec", "mail is taken again"]
+    assert said == [
+        "this worker refuses mail: the store is unsafe: appendfsync is everysec",
+        "this worker accepts mail again",
+    ]
 
 
 async def test_too_much_waiting_is_452(monkeypatch):
@@ -196,7 +199,7 @@ async def test_too_much_waiting_is_452(monkeypatch):
     store.hold.clear()
     admission = GroupCommit(store, 0.0, no_rules)
     submit(admission, lambda reply: None, b"x" * 12_000)
-    assert admission.gate() == module.FULL
+    assert admission.refusal() == module.FULL
     assert submit(admission, lambda reply: None, b"x" * 12_000)[1] == module.FULL
     store.hold.set()
     await asyncio.wait_for(admission.close(), 5)
@@ -206,12 +209,12 @@ async def test_too_much_waiting_is_452(monkeypatch):
 async def test_refuse_allow_close():
     admission = GroupCommit(RecordingStore(), 0.0, no_rules)
     admission.refuse("redis: appendfsync is everysec")
-    assert (admission.gate().code, admission.gate().text) == (451, "redis: appendfsync is everysec")
+    assert (admission.refusal().code, admission.refusal().text) == (451, "redis: appendfsync is everysec")
     assert "appendfsync" in repr(admission)
     admission.allow()
-    assert admission.gate() is None
+    assert admission.refusal() is None
     await admission.close()
-    assert admission.gate().code == 421
+    assert admission.refusal().code == 421
 
 
 def rejecting(generations, *numbers):

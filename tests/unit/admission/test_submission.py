@@ -18,7 +18,7 @@ class Admission:
     def __init__(self):
         self.prepared = []
 
-    def gate(self):
+    def refusal(self):
         return None
 
     def admit(self, prepare, done, lane=None):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.egress.connection_budget import PATIENCE, Attempt, ConnectionBudget, Standing, growth
+from mta.egress.connection_budget import PATIENCE, Attempt, ConnectionBudget, Standing, further_connections
 from mta.model.mail import QueueKey
 
 
@@ -82,10 +82,10 @@ class Destination:
 
     def rest(self) -> None:
         self.wants = False
-        self.budget.forget(self.queue)
+        self.budget.leave_line(self.queue)
         for connection in self.connections:
             if not connection.closing:
-                self.budget.rests(connection)
+                self.budget.mark_idle(connection)
 
 
 OPERATIONS = ("want", "greet", "fail", "close", "slow", "rest", "later")
@@ -215,13 +215,13 @@ def test_a_connection_at_rest_is_let_go_for_a_destination_without_one() -> None:
 
 def test_what_carries_nothing_may_take_half_of_the_places_and_none_that_others_wait_for() -> None:
     budget = ConnectionBudget(20, lambda: None)
-    while budget.relaxed:
+    while budget.is_half_free:
         assert budget.begin_further(0.0) is not None
     assert budget.open == 10
     budget = ConnectionBudget(20, lambda: None, most_attempts=0)
-    assert budget.relaxed
+    assert budget.is_half_free
     Destination(budget, "waits.test").want(0.0)
-    assert not budget.relaxed
+    assert not budget.is_half_free
 
 
 def test_the_next_host_of_an_attempt_has_no_place_before_it_greets() -> None:
@@ -253,4 +253,4 @@ def test_the_next_host_of_an_attempt_has_no_place_before_it_greets() -> None:
     ],
 )
 def test_growth(held: int, productive: int, unserved: int, ticked: bool, more: int) -> None:
-    assert growth(held, productive, unserved, ticked=ticked) == more
+    assert further_connections(held, productive, unserved, ticked=ticked) == more

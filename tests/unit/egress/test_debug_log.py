@@ -23,8 +23,8 @@ async def test_the_life_of_a_connection_and_its_outlet(caplog: pytest.LogCapture
     said = [text.partition(" -> ")[0] + text.rpartition("]")[2] for text in said_by(caplog) if "<Connection" in text]
     assert said == [
         "<Connection 127.0.0.1 idle carried=0> is open, 1 to example.com in all",
-        "<Connection 127.0.0.1 idle carried=1> is closed",
-        "<Connection 127.0.0.1 quitting carried=1> is gone",
+        "<Connection 127.0.0.1 idle carried=1> closes",
+        "<Connection 127.0.0.1 quitting carried=1> was closed",
     ]
     assert said_by(caplog)[0] == "<Outlet default/example.com waiting=0 connections=0 idle=0 opening=0> is made"
 

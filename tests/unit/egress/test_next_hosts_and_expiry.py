@@ -250,7 +250,7 @@ async def test_k1_mail_that_is_canceled_lets_go_of_its_attempts() -> None:
 async def test_d1_a_silent_host_gets_no_more_connections_than_messages_wait(
     monkeypatch: pytest.MonkeyPatch, phase: str, count: int
 ) -> None:
-    monkeypatch.setattr("mta.egress.connection_opener.SILENT_PACE", 0.02)
+    monkeypatch.setattr("mta.egress.connection_opener.UNPRODUCTIVE_PACE", 0.02)
     times = {"greeting_timeout": 0.6, "command_timeout": 0.6, "idle_timeout": 0.1}
     async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=20, **times) as rig:
         sink.script[phase] = STALL
@@ -278,7 +278,7 @@ async def test_d7_only_the_message_that_a_connection_was_opened_for_has_met_what
 
 
 async def test_d1_a_host_that_carries_nothing_gets_five_connections_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mta.egress.connection_opener.SILENT_PACE", 0.02)
+    monkeypatch.setattr("mta.egress.connection_opener.UNPRODUCTIVE_PACE", 0.02)
     async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=20, idle_timeout=0.1) as rig:
         sink.script["MAIL"] = STALL
         for number in range(50):
@@ -290,7 +290,7 @@ async def test_d1_a_host_that_carries_nothing_gets_five_connections_at_most(monk
 
 
 async def test_d1_few_places_are_not_given_to_a_host_that_carries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mta.egress.connection_opener.SILENT_PACE", 0.02)
+    monkeypatch.setattr("mta.egress.connection_opener.UNPRODUCTIVE_PACE", 0.02)
     async with Sink() as sink, Rig(route=f"{sink.host}:{sink.port}", connections=2, idle_timeout=0.1) as rig:
         sink.script["MAIL"] = lambda _, argument: STALL if "stuck" in argument else None
         for number in range(10):

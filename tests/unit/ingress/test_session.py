@@ -3,7 +3,7 @@
 import pytest
 
 from mta.ingress.input_budget import ALWAYS, HEAVY, InputBudget
-from mta.ingress.session import CLOSING_TIME, Phase, SmtpSession
+from mta.ingress.session import CLOSING_TIME, SessionPhase, SmtpSession
 from mta.model.outcomes import Reply
 from mta.model.settings import SmtpSettings
 from mta.smtp.server_session import Limits, Trust
@@ -24,14 +24,14 @@ class Owner:
         self.input_budget = budget or InputBudget()
         self.waiting, self.gone = [], []
 
-    def gate(self):
+    def refusal(self):
         return None
 
     def submit(self, submission, done):
         self.waiting.append((submission, done))
         return Reply(550, "5.6.0", "bad") if b"bad" in submission.content else None
 
-    def left(self, session):
+    def session_closed(self, session):
         self.gone.append(session)
 
 
@@ -96,11 +96,11 @@ def test_the_reply_to_the_last_message_of_a_client_that_ended_its_side_closes():
     owner, session, transport = begin()
     session.data_received(SEND + b"x" + END)
     assert session.eof_received()
-    assert session._phase is Phase.INPUT_ENDED
+    assert session._phase is SessionPhase.INPUT_ENDED
     owner.waiting[-1][1](QUEUED)
     assert last_codes(transport, 1) == [250]
     assert transport.closed
-    assert session._phase is Phase.CLOSING
+    assert session._phase is SessionPhase.CLOSING
 
 
 @pytest.mark.parametrize("ended", [False, True])
@@ -110,7 +110,7 @@ def test_a_draining_session_ends_after_its_message(ended):
     if ended:
         assert session.eof_received()
     session.drain()
-    assert session._phase is Phase.DRAINING
+    assert session._phase is SessionPhase.DRAINING
     owner.waiting[-1][1](QUEUED)
     assert last_codes(transport, 2) == [250, 421]
     assert transport.closed

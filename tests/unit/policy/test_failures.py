@@ -47,8 +47,8 @@ def test_d11_the_sentence_stands_only_where_the_outcome_is_unknown() -> None:
 def test_d8_a_host_that_can_be_waited_for_is_told_before_one_that_cannot() -> None:
     nonsense = broken(Phase.GREETING, "hola", "mx1", unintelligible=True)
     away = broken(Phase.CONNECT, "refused", "mx2")
-    assert worst([away, nonsense]) is away
-    assert worst([nonsense, nonsense]) is nonsense
+    assert after_all_hosts([away, nonsense]) is away
+    assert after_all_hosts([nonsense, nonsense]) is nonsense
 
 
 def test_a_null_mx_has_its_own_code_c101() -> None:
@@ -60,6 +60,6 @@ def test_a_null_mx_has_its_own_code_c101() -> None:
 def test_all_hosts_must_refuse_for_good_before_mail_bounces() -> None:
     never = refused(Phase.GREETING, Reply(554), "mx1", "192.0.2.1")._replace(verdict=Verdict.PERMANENT)
     later = broken(Phase.CONNECT, "refused", "mx2", "192.0.2.2")
-    assert worst([later, never]) is later
-    assert worst([never, never]) is never
+    assert after_all_hosts([later, never]) is later
+    assert after_all_hosts([never, never]) is never
     assert later.reason == "connecting (mx2)"

@@ -185,7 +185,7 @@ def test_table_agrees_with_a_naive_scan_however_it_was_made(changes_of, some, no
         assert [earlier.match(*delivery) for delivery in some] == answers
     gone = [Change(Head(n, "x"), ChangeOp.REMOVE, r) for n, r in enumerate(rules.values(), applied.head.generation + 1)]
     left = applied.apply(gone)
-    assert [left._tagged, left._jointly, left._untagged] == [{}, {}, None]
+    assert [left._by_tag, left._by_joint_label, left._untagged] == [{}, {}, None]
 
 
 @settings(max_examples=300, deadline=None)
@@ -365,7 +365,7 @@ def test_protected_mail_is_matched_by_a_rule_that_names_it_and_by_no_other():
 def test_a_tag_that_many_rules_share_does_not_hold_them_all():
     many = [rule(f"r{n}", tags_all=("campaign", f"t{n}")) for n in range(100)]
     made = table(*many)
-    assert max(bucket.size for bucket in made._jointly.values()) <= 2
+    assert max(bucket.size for bucket in made._by_joint_label.values()) <= 2
     assert winner(made, tags=("campaign", "t7")) == "r7"
 
 
@@ -382,7 +382,7 @@ def test_a_rule_for_a_tenant_takes_its_mail_whatever_else_a_tag_is_called():
 def test_a_tenant_with_many_rules_does_not_hold_them_all():
     many = [rule(f"r{n}", tags_all=(f"t{n}",), tenant="t") for n in range(100)]
     made = table(*many)
-    assert max(bucket.size for bucket in made._jointly.values()) <= 2
+    assert max(bucket.size for bucket in made._by_joint_label.values()) <= 2
     assert winner(made, tags=("t7", tenant_mark("t"))) == "r7"
     assert winner(made, tags=("t7",)) == ""
 
@@ -441,7 +441,7 @@ def test_answers_are_remembered_within_bounds_and_only_while_time_decides_nothin
     made = RuleTable.empty("n1", (), lambda: now).anew(Head(1, "x"), [lasting])
     for _ in range(2):
         assert {made.match(*one) for one in asked} == {lasting}
-    assert 0 < len(made._memory) <= 4096
+    assert 0 < len(made._cache) <= 4096
     ending = msgspec.structs.replace(lasting, id="e", generation=1, expires_at=10)
     timed = RuleTable.empty("n1", (), lambda: now).anew(Head(1, "x"), [lasting, ending])
     assert timed.match(*asked[0]).id == "e"
@@ -449,4 +449,4 @@ def test_answers_are_remembered_within_bounds_and_only_while_time_decides_nothin
     assert timed.match(*asked[0]).id == "r"
     lifted = timed.apply([Change(Head(2, "y"), ChangeOp.REMOVE, ending)])
     assert lifted.match(*asked[0]).id == "r"
-    assert len(lifted._memory) == 1
+    assert len(lifted._cache) == 1

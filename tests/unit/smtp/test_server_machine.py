@@ -24,8 +24,8 @@ NOT_THE_END = [
 ]  # fmt: skip
 
 
-def make(size=100_000, recipients=100, errors=20, relay=True, normalizes=False, gate=None):
-    return ServerMachine("mx.example.org", Trust(relay, normalizes), Limits(size, recipients, errors), gate)
+def make(size=100_000, recipients=100, errors=20, relay=True, normalizes=False, refusal=None):
+    return ServerMachine("mx.example.org", Trust(relay, normalizes), Limits(size, recipients, errors), refusal)
 
 
 QUEUED = Reply(250, "2.0.0", "queued")
@@ -338,9 +338,9 @@ def test_s24_junk_commands_are_bounded_and_errors_forgotten_after_mail():
 
 
 def test_a_closed_gate_answers_mail_and_421_ends_the_session():
-    machine = make(gate=lambda: Reply(451, "4.3.0", "the store is away"))
+    machine = make(refusal=lambda: Reply(451, "4.3.0", "the store is away"))
     assert codes(run(machine, [b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<b@c>\r\n"])[1]) == [250, 451, 503]
-    machine = make(gate=lambda: Reply(421, "4.3.2", "shutting down"))
+    machine = make(refusal=lambda: Reply(421, "4.3.2", "shutting down"))
     assert codes(run(machine, [b"EHLO c\r\nMAIL FROM:<a@b>\r\nNOOP\r\n"])[1]) == [250, 421]
 
 
