@@ -197,13 +197,13 @@ class GroupCommit:
     def _in_turn(self) -> Iterator[int]:
         return chain(range(self._lane, self._lanes), range(self._lane))
 
-    def _nobody_else_comes(self) -> bool:
+    def _all_clients_wait(self) -> bool:
         """Each client waits for a reply, and none of these is on its way."""
         return self._clients is not None and not self._in_flight and self.waiting_messages >= self._clients()
 
     def _delay_passed(self, batch: _Batch) -> None:
         if batch.lane in self._in_flight or len(self._in_flight) >= IN_FLIGHT:
-            batch.due = True
+            batch.delay_passed = True
         else:
             self._seal(batch)
 
@@ -239,11 +239,11 @@ class GroupCommit:
         """While there is room: the batches that waited for any other to end, then those whose commit_delay is over."""
         while self._kept_back and len(self._in_flight) < IN_FLIGHT:
             self._start_next(self._kept_back.popleft())
-        for batch in [one for one in self._filling.values() if one.due and one.lane not in self._in_flight]:
+        for batch in [one for one in self._filling.values() if one.delay_passed and one.lane not in self._in_flight]:
             if len(self._in_flight) < IN_FLIGHT:
                 self._seal(batch)
 
-    async def _flush(self, batch: _Batch) -> None:
+    async def _commit(self, batch: _Batch) -> None:
         reply: Reply | None = TROUBLE
         try:
             decision = await self._store_batch(batch)

@@ -65,7 +65,7 @@ class Outlet:
 
     def room(self) -> int:
         """How many more deliveries it takes; scheduling is told when there is more room."""
-        self._tell = True
+        self._wants_room = True
         return max(0, self._room_within(0))
 
     def headroom(self, share: str) -> int:
@@ -76,7 +76,7 @@ class Outlet:
         if self._shutdown.begun or self._start.slowed or not self._opener.may_claim():
             return 0
         depth = self._depth() if self.connections else FIRST_ROOM
-        return depth + more - self._waiting.deliveries - (self._behind.deliveries if self._behind else 0)
+        return depth + more - self._waiting.deliveries - (self._next_hosts.deliveries if self._next_hosts else 0)
 
     def can_start(self) -> bool:
         """Whether another transaction could start before a running one ends."""

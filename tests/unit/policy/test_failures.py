@@ -4,7 +4,7 @@ import pytest
 
 from mta.model.outcomes import Origin, Reply, Verdict
 from mta.model.phases import Phase
-from mta.policy.failures import broken, judge, refused, unroutable, worst
+from mta.policy.failures import after_all_hosts, broken, judge, refused, unroutable
 
 
 @pytest.mark.parametrize(
