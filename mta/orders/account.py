@@ -1,4 +1,4 @@
-"""The account of a rule: its statement, from books that are read in the order in which their sums agree."""
+"""The account of a rule: its statement, as the books have it now."""
 
 from collections.abc import Callable
 
@@ -10,31 +10,26 @@ from mta.orders.statement import only_tag, rule_statement
 from mta.ports.books import Books
 from mta.ports.orders import Effect
 from mta.ports.rule_store import RuleStore
-from mta.ports.undo import UndoCopyStore
 from mta.timing.clock import wall_ms
 
 
 class Accounts:
     """Reads the books; raises StoreError."""
 
-    def __init__(
-        self, rules: RuleStore, books: Books, undo_copies: UndoCopyStore, wall: Callable[[], int] = wall_ms
-    ) -> None:
+    def __init__(self, rules: RuleStore, books: Books, wall: Callable[[], int] = wall_ms) -> None:
         self._rules = rules
         self._books = books
-        self._undo_copies = undo_copies
         self._wall = wall
         self._effects = Effects(rules, wall)
 
     async def of(self, effect: Effect, sweep: SweepState | None, removed_at: int = 0) -> RuleStatement:
-        """`removed_at` in Unix ms, 0 = the rule stands."""
+        """`sweep` was read before; `removed_at` in Unix ms, 0 = the rule stands."""
         rule = effect.rule
-        counts = await self._books.rule(rule.id)  # before the tag's, see rule_statement
-        tag = only_tag(rule.selectors)
-        of_tag = None if tag is None else await self._books.tag(tag)
         now = self._wall()
-        undoable = await self._undo_copies.count(rule.id, now)
-        return rule_statement(effect, counts, of_tag, sweep, now, undoable, removed_at)
+        account = await self._books.account(rule.id, only_tag(rule.selectors), now)
+        return rule_statement(
+            effect, account.counts, account.of_tag, sweep, now, account.undoable, removed_at, account.undo_until
+        )
 
     async def at_the_end(self, rule: Rule, sweep: SweepState) -> RuleStatement:
         """When `sweep`, of a rule that is effective, has just ended."""
