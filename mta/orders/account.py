@@ -1,4 +1,4 @@
-"""The account of a rule: its statement, from books that are read in the order in which their sums agree."""
+"""The account of a rule: its statement, as the books have it now."""
 
 from collections.abc import Callable
 
@@ -23,11 +23,13 @@ class Accounts:
         self._effects = Effects(rules, wall)
 
     async def of(self, effect: Effect, sweep: SweepState | None, removed_at: int = 0) -> RuleStatement:
-        """`removed_at` in Unix ms, 0 = the rule stands."""
+        """`sweep` was read before; `removed_at` in Unix ms, 0 = the rule stands."""
+        rule = effect.rule
         now = self._wall()
-        account = await self._books.account(effect.rule.id, only_tag(effect.rule.selectors), now)
-        figures = account.counts, account.of_tag, sweep, now, account.undoable, removed_at, account.undo_until
-        return rule_statement(effect, *figures)
+        account = await self._books.account(rule.id, only_tag(rule.selectors), now)
+        return rule_statement(
+            effect, account.counts, account.of_tag, sweep, now, account.undoable, removed_at, account.undo_until
+        )
 
     async def at_the_end(self, rule: Rule, sweep: SweepState) -> RuleStatement:
         """When `sweep`, of a rule that is effective, has just ended."""

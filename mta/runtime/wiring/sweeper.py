@@ -55,12 +55,11 @@ async def open_sweeper(child: Child) -> SweeperParts:
     guard = Guard(rules, "", protected=settings.rules.protected_tags)
     pace = Pace(load, settings.rules.sweep_rate, settings.journal.backlog_soft)
     decider = Decider(node, int(settings.rules.undo_window * 1000), wall_ms)
-    undo_copies = StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window)
     accounts = Accounts(rules, StoredBooks(store.link, store.lanes))
     works: tuple[Work, ...] = (
         Sweeper(sweeps, guard, rules, decider, pace, accounts.at_the_end),
         Releaser(sweeps, guard, decider, pace),
-        UndoCopyCleaner(undo_copies, load),
+        UndoCopyCleaner(StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window), load),
         UnservedWatch(sweeps, rules, StoredMessages(store.link, store.lanes, retention), node),
         OldLibraries(StoredLibraries(store.link), rules),
     )
