@@ -12,6 +12,7 @@ from mta.model.mail import QueueKey
 from mta.model.sweeps import SweepState
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.redis_store import codec, keys
+from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
 from mta.redis_store.steps import sweep
 from mta.timing.clock import wall_ms
@@ -33,20 +34,18 @@ class StoredSweeps:
         self._retention_ms = int(retention * 1000)
 
     async def pools(self) -> list[str]:
-        found: set[bytes] = set()
-        for lane in range(self.lanes):
-            found.update(await self._link.command("SMEMBERS", keys.lane_key(lane, b"pools")))
-        return sorted(name.decode() for name in found)
+        found = await each_lane(range(self.lanes), lambda lane: self._names(lane, b"pools"))
+        return sorted({name for names in found for name in names})
 
     async def queues(self, lane: int, pool: str) -> list[QueueKey]:
-        domains = await self._link.command("ZRANGE", keys.agenda_key(keys.lane_prefix(lane), pool.encode()), 0, -1)
+        domains = await self._link.quick("ZRANGE", keys.agenda_key(keys.lane_prefix(lane), pool.encode()), 0, -1)
         return [QueueKey(pool, domain.decode()) for domain in domains]
 
     async def pauses(self, lane: int) -> list[str]:
         return await self._names(lane, b"pauses")
 
     async def _names(self, lane: int, name: bytes) -> list[str]:
-        return [member.decode() for member in await self._link.command("SMEMBERS", keys.lane_key(lane, name))]
+        return [member.decode() for member in await self._link.quick("SMEMBERS", keys.lane_key(lane, name))]
 
     async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
         prefix = keys.lane_prefix(lane)
