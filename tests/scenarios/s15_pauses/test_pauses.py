@@ -97,7 +97,7 @@ def test_an_undo_returns_each_delivery_once_and_all_arrive(place: Any):
     lines = until(lambda: (f := place.log_of("undo", "Reinstated")) and len(f) == 270 and f)
     assert len({line["id"] for line in lines}) == 270
     account = place.account_at(f"/v1/errors/{rule['id']}")
-    assert (account["matched"], account["other"], sum(account["intercepted"].values())) == (270, 270, 0)
+    assert (account["matched"], account["undone"], sum(account["intercepted"].values())) == (270, 270, 0)
     assert place.call("GET", f"/v1/errors/{rule['id']}")["enabled"] is False
     place.call("DELETE", f"/v1/errors/{rule['id']}")
     place.call("POST", "/v1/errors?wait=10s&until=swept", {"code": 250, "tag": "undo", "undo": False})
