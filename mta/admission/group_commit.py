@@ -191,11 +191,11 @@ class GroupCommit:
         best = next(idle, -1)
         if best < 0:
             best = min(self._in_turn(), key=lambda lane: len(sealed[lane]) + (lane in in_flight))
-        self._lane = (best + 1) % self._lanes
+        self._next_lane = (best + 1) % self._lanes
         return best
 
     def _in_turn(self) -> Iterator[int]:
-        return chain(range(self._lane, self._lanes), range(self._lane))
+        return chain(range(self._next_lane, self._lanes), range(self._next_lane))
 
     def _all_clients_wait(self) -> bool:
         """Each client waits for a reply, and none of these is on its way."""
