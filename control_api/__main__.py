@@ -9,6 +9,7 @@ from control_api.http.connections import Connections, most_connections
 from control_api.http.serving import Serving
 from control_api.http.turns import Turns
 from control_api.http.waiting import Waiting
+from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import Settings
 from mta.runtime.child import Child, run
 from mta.runtime.wiring.api import ApiParts, open_api
@@ -22,15 +23,17 @@ async def main(child: Child) -> None:
     most = most_connections(descriptors)
     async with Waiting(sockets, Connections(most)) as waiting:
         parts = await open_api(child, waiting.because)
-    serving = Serving(create_app(_dependencies(settings, parts)), Connections(most))
+    depths = MeasuredDepths(parts.books.depths)
+    serving = Serving(create_app(_dependencies(settings, parts, depths)), Connections(most))
     await serving.start(sockets)
     child.ready()
     await child.stopping.wait()
     await serving.stop()
+    await depths.stop()
     await parts.close()
 
 
-def _dependencies(settings: Settings, parts: ApiParts) -> Dependencies:
+def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -> Dependencies:
     async def health() -> str:
         trouble = await parts.probe.ask(_PATIENCE)
         if trouble is not None:
@@ -48,6 +51,7 @@ def _dependencies(settings: Settings, parts: ApiParts) -> Dependencies:
         sweeps=parts.sweeps,
         undo_copies=parts.undo_copies,
         books=parts.books,
+        depths=depths,
         messages=parts.messages,
         load=parts.load,
         tail=parts.tail,

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from control_api.catalogue import Catalogue
 from control_api.http.turns import Turns
+from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import ApiSettings
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
@@ -31,6 +32,7 @@ class Dependencies:
     load: StoreLoad
     undo_copies: UndoCopyStore
     books: Books
+    depths: MeasuredDepths
     messages: Messages
     tail: LiveEvents
     journals: Journals

@@ -54,7 +54,9 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         raise BadValue("Last-Event-ID", "is not the id of an event of this stream")
     watchers = request.app[WATCHERS]
     if len(watchers) >= MAX_WATCHERS:
-        raise Problem(503, f"{MAX_WATCHERS} watchers are there already", headers={"Retry-After": "10"})
+        raise Problem(
+            503, f"{MAX_WATCHERS} watchers are connected already; no more are served", headers={"Retry-After": "10"}
+        )
     task = asyncio.current_task()
     assert task is not None
     watchers.add(task)

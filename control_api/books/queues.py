@@ -13,6 +13,7 @@ from control_api.http.times import now_ms, shown
 from control_api.schemas.book_answers import Queue, Queues, WhyQueued
 from control_api.schemas.queries import QueuesQuery
 from control_api.schemas.values import cursor_of
+from mta.model.connection_waits import read_waits
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import ReturnReason
 from mta.model.text import visible
@@ -36,10 +37,18 @@ async def list_queues(request: web.Request) -> web.Response:
     page = found[: asked.limit]
     sessions = await deps.rules.sessions()
     nobodys = unserved({counts.queue.pool for counts in page}, sessions)
-    returns = returned_lately(state.metrics for state in sessions.values() if not state.dead)
+    workers = [state.metrics for state in sessions.values() if not state.dead]
+    returns, waits = returned_lately(workers), read_waits(workers)
     cursor = cursor_of(*page[-1].queue) if len(found) > len(page) else None
     queues = [
-        shown_queue(counts, table, as_of, counts.queue.pool in nobodys, returns.get(counts.queue, {}))
+        shown_queue(
+            counts,
+            table,
+            as_of,
+            counts.queue.pool in nobodys,
+            returns.get(counts.queue, {}),
+            waits[counts.queue],
+        )
         for counts in page
     ]
     return json_response(Queues(as_of=format_time(as_of), queues=queues, cursor=cursor))
@@ -51,10 +60,12 @@ def shown_queue(
     now: int,
     nobodys: bool,
     returns: Mapping[ReturnReason, int] = MappingProxyType({}),
+    waits: int = 0,
 ) -> Queue:
     """`oldest` is in seconds since acceptance; null where nothing is in the queue, as is `next_due`.
 
     `nobodys`: no worker serves its pool. `returns`: how many deliveries workers have put back in the last minute.
+    `waits`: how many wait in workers for a connection.
     """
     return Queue(
         pool=counts.queue.pool,
@@ -65,11 +76,11 @@ def shown_queue(
         held=counts.held,
         oldest=round(max(0, now - counts.oldest) / 1000, 3) if counts.oldest else None,
         next_due=shown(counts.next_due),
-        why=reasons_to_wait(counts, table, nobodys) + reasons_of_returns(returns),
+        why=reasons_to_wait(counts, table, nobodys, waits) + reasons_of_returns(returns),
     )
 
 
-def reasons_to_wait(counts: QueueCounts, table: RuleTable, nobodys: bool) -> list[WhyQueued]:
+def reasons_to_wait(counts: QueueCounts, table: RuleTable, nobodys: bool, waits: int = 0) -> list[WhyQueued]:
     """One entry for each reason: its name, how many deliveries it concerns, and a text for people."""
     found: list[WhyQueued] = []
     for pause, held in sorted(counts.pauses.items()):
@@ -79,8 +90,17 @@ def reasons_to_wait(counts: QueueCounts, table: RuleTable, nobodys: bool) -> lis
     if nobodys and counts.due + counts.scheduled:
         found.append(_because("unserved", counts.due + counts.scheduled, why_it_waits(counts.queue.pool)))
         return found
-    if counts.claimed:
-        found.append(_because("claimed", counts.claimed, "a worker delivers it now"))
+    waits = min(waits, counts.claimed)  # a worker told it up to a second ago
+    if waits:
+        found.append(
+            _because(
+                "connection",
+                waits,
+                "waits for a connection: a worker has it, and all to its destination are busy or not open yet",
+            )
+        )
+    if counts.claimed > waits:
+        found.append(_because("claimed", counts.claimed - waits, "a worker delivers it now"))
     if counts.due:
         found.append(_because("due", counts.due, _after_reply("due, and no worker has taken it yet", counts.first)))
     if counts.scheduled:

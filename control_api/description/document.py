@@ -138,6 +138,8 @@ def _answer(answer: Answer) -> Schema:
     schema = a_reference(answer.of.__name__) if _is_json(answer) else answer.of
     schema = {"type": "array", "items": schema} if answer.is_list else schema
     found: Schema = {"description": answer.description, "content": {answer.media: {"schema": schema}}}
+    if answer.or_text:
+        found["content"]["text/plain"] = {"schema": {"type": "string"}}
     if answer.headers:
         found["headers"] = {
             header.name: {"description": header.description, "schema": header.schema} for header in answer.headers

@@ -86,8 +86,8 @@ def _answers(told: Schema) -> Iterator[tuple[str, ...]]:
             refused.append(status)
             continue
         headers = "".join(f"; header `{name}`: {one['description']}" for name, one in answer.get("headers", {}).items())
-        (content,) = answer["content"].values()
-        yield status, _type(content["schema"]), answer["description"] + headers
+        types = dict.fromkeys(_type(content["schema"]) for content in answer["content"].values())
+        yield status, " or ".join(types), answer["description"] + headers
     yield ", ".join(refused), "[Error](#error)", "refused"
 
 

@@ -44,6 +44,7 @@ class Answer(NamedTuple):
     headers: tuple[Parameter, ...] = ()
     media: str = JSON_TYPE
     is_list: bool = False  # of such structs
+    or_text: bool = False  # or lines of plain text, where they are asked for
 
 
 class Example(NamedTuple):

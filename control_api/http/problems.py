@@ -79,3 +79,8 @@ def array_response(items: Sequence[bytes], headers: Mapping[str, str]) -> web.Re
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """With a newline at its end, so that a terminal's prompt begins on a line of its own."""
     return web.Response(status=status, body=encode(body) + b"\n", content_type="application/json", headers=headers)
+
+
+def text_response(lines: Sequence[str]) -> web.Response:
+    """Lines for people."""
+    return web.Response(text="".join(f"{line}\n" for line in lines), content_type="text/plain", charset="utf-8")

@@ -67,7 +67,9 @@ async def cancel_message(request: web.Request) -> web.Response:
 
 
 def _unknown() -> Problem:
-    return Problem(404, "no message with this id is known; what has ended is forgotten after status.retention")
+    return Problem(
+        404, "no message with this id is known; records of ended messages are dropped after status.retention"
+    )
 
 
 _ID = a_parameter("id", MESSAGE_ID)

@@ -6,7 +6,7 @@ each is labelled with node, role and pid.
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -20,6 +20,7 @@ from control_api.http.operation import Answer, Example, Opening, Operation
 from control_api.http.query import read_no_query
 from control_api.http.times import now_ms
 from control_api.node.unserved_pools import waiting_pools
+from control_api.pool_depths import Measured, named
 from mta.model.outcomes import Class
 from mta.model.process_metrics import PROCESS_METRICS
 from mta.model.rules import Head, SessionState
@@ -69,8 +70,26 @@ async def _families(deps: Dependencies) -> list[Metric]:
         *_of_books(await deps.books.total()),
         _gauge("store_emptied", _EMPTIED, (), [((), float(bool(await deps.fate.emptied_at())))]),
         _of_unserved(await waiting_pools(deps)),
+        *_of_depths(await deps.depths.latest(), deps.pools),
         _gauge("journal_backlog", "Event entries that no journal has in its spool yet.", ("lane",), backlogs),
     ]
+
+
+def _of_depths(measured: Measured | None, configured: Collection[str]) -> Iterable[Metric]:
+    """Pools of the settings and the deepest others have figures of their own: clients may name any IP address."""
+    found = {} if measured is None else named(measured.depths, configured)
+    now = now_ms()
+    states = [
+        ((pool, state), float(getattr(depth, state)))
+        for pool, depth in found.items()
+        for state in ("due", "scheduled", "claimed", "held")
+    ]
+    words = "Deliveries that wait, by pool and state; 20 pools have a name."
+    yield _gauge("queue_deliveries", words, ("pool", "state"), states)
+    ages = [((pool,), max(0, now - depth.oldest) / 1000) for pool, depth in found.items() if depth.oldest]
+    yield _gauge("queue_oldest_seconds", "Time since the oldest delivery of a pool was accepted.", ("pool",), ages)
+    age = [] if measured is None else [((), measured.age)]
+    yield _gauge("queue_measured_age_seconds", "Time since the queues were measured for these figures.", (), age)
 
 
 def _of_unserved(pools: Mapping[str, int]) -> Metric:
@@ -110,10 +129,11 @@ def _of_processes(processes: Mapping[tuple[str, ...], Mapping[str, float]]) -> I
         for key, figure in sorted(figures.items()):
             name, colon, value = key.partition(":")
             if name in found:  # a process of another release may tell more
-                found[name].append(((*process, value) if colon else process, figure))
+                found[name].append(((*process, *(value.split("|") if colon else ())), figure))
     for metric in PROCESS_METRICS:
-        labels = (*_PROCESS, metric.label) if metric.label else _PROCESS
-        yield (_counter if metric.is_counter else _gauge)(metric.name, metric.help, labels, found[metric.key])
+        labels = (*_PROCESS, *metric.labels)
+        fitting = [sample for sample in found[metric.key] if len(sample[0]) == len(labels)]
+        yield (_counter if metric.is_counter else _gauge)(metric.name, metric.help, labels, fitting)
 
 
 def _of_rules(head: Head, processes: Mapping[tuple[str, ...], SessionState]) -> Iterable[Metric]:

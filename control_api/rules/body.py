@@ -77,7 +77,7 @@ def _read(body: Body, fields: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     if kind is Kind.PAUSE:
         for name in fields:
             if name in OF_ERRORS_ONLY:
-                raise BadValue(name, "is not for a pause: it holds mail and answers nothing; a forced error has it")
+                raise BadValue(name, "belongs to a forced error: a pause holds mail and sends no answer")
     of_a_rule = f"a field of a {NOUNS[kind]}"
     noun = "a field that can be edited" if body.is_edit else of_a_rule
     return body.read(fields, "a field that can be given here" if body is CONVERSION else noun)
@@ -98,7 +98,7 @@ def _attributes(given: Mapping[str, Any], now: int) -> dict[str, Any]:
 def _end(given: Mapping[str, Any], now: int) -> int:
     """Unix ms, 0 = none."""
     if given.get("expire") is not None and given.get("expires_at") is not None:
-        raise BadValue("expire", "is expires_at by another name; give one of them")
+        raise BadValue("expire", "is another name of expires_at; give one of them")
     name = "expire" if given.get("expire") is not None else "expires_at"
     at, duration = given.get(name), given.get("duration")
     if at is not None and duration is not None:
@@ -135,7 +135,7 @@ def _selectors(given: Mapping[str, Any], node: str) -> Selectors:
             raise BadValue(other, f"cannot be combined with {one}; give one of them")
     excepted = asked.except_tags or ()
     if any(wanted in excepted for wanted in (asked.tag, *(asked.tags_all or ()))):
-        raise BadValue("except_tags", "names a tag that must be there too; such a rule matches nothing")
+        raise BadValue("except_tags", "names a tag that tag or tags_all requires; such a rule matches nothing")
     narrowing = [name for name in _NARROWING if getattr(asked, name) is not None]
     if not narrowing and not asked.everything:
         only = "no selector but except_tags" if excepted else "no selector"

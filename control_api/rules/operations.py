@@ -6,7 +6,7 @@ from typing import Any, Final
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter
 from control_api.rules import forced_errors, pauses
 from control_api.rules.resource import LISTED, PATHS, REMOVED, WHOLE, RulesResource
-from control_api.schemas.queries import OrderQuery, RulesQuery, WaitQuery
+from control_api.schemas.queries import OrderQuery, RulesQuery, StatementQuery, WaitQuery
 from control_api.schemas.rule_answers import ForcedError, Undone
 from control_api.schemas.rule_bodies import CONVERSION, EDITS, LIFTING, NEW, NOUNS
 from control_api.schemas.values import a_text
@@ -121,11 +121,12 @@ def _statement(kind: Kind, resource: RulesResource) -> Operation:
         resource.statement,
         f"{_NAMES[kind][1]}Statement",
         "The statement of the deliveries that the rule met",
-        (Answer(200, RuleStatement, "the statement"),),
+        (Answer(200, RuleStatement, "the statement", or_text=True),),
         Example(f"{PATHS[kind]}/{_IDS[kind]}/statement"),
         description="The statement of a removed rule can be read for status.retention.",
         refusals=(404, 409),
         path_values=(_ID,),
+        query=StatementQuery,
     )
 
 

@@ -13,20 +13,21 @@ from control_api import dependencies
 from control_api.access.actor import actor_of
 from control_api.dependencies import Dependencies
 from control_api.http.bodies import read_fields
-from control_api.http.problems import Problem, array_response, encode, json_response
+from control_api.http.problems import Problem, array_response, encode, json_response, text_response
 from control_api.http.query import read_body_in_query, read_no_query, read_query
 from control_api.http.times import now_ms, shown
 from control_api.rules.body import read_edit, read_rule, read_selectors
 from control_api.rules.view import shown_effect, shown_rule, shown_use
 from control_api.rules.warnings import warnings_of
 from control_api.schemas import rule_answers
-from control_api.schemas.queries import OrderQuery, RulesQuery, WaitQuery
+from control_api.schemas.queries import OrderQuery, RulesQuery, StatementQuery, WaitQuery
 from control_api.schemas.rule_bodies import EDITS, LIFTING, NEW, NOUNS
 from control_api.schemas.values import cursor_of
 from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule
 from mta.orders.statement import only_tag, rule_statement
 from mta.policy.rule_effect import in_force
+from mta.policy.statement_text import sentences_of
 from mta.policy.sweep_end import is_over
 from mta.ports.orders import Effect
 from mta.ports.rule_store import Edit
@@ -145,7 +146,7 @@ class RulesResource:
 
     async def statement(self, request: web.Request) -> web.Response:
         """The statement of a rule; of a removed rule for `status.retention`."""
-        read_no_query(request)
+        asked = read_query(request, StatementQuery)
         deps = dependencies.of(request)
         rule_id, removed_at = request.match_info["id"], 0
         rule = await deps.rules.rule(rule_id)
@@ -157,11 +158,14 @@ class RulesResource:
             rule = self.ours(rule)
             effect = await deps.orders.effect(rule)
             sweep = await deps.sweeps.sweep(rule.id)
-        counts = await deps.books.rule(rule.id)  # before the tag's, see rule_statement
-        tag = only_tag(rule.selectors)
-        of_tag = None if tag is None else await deps.books.tag(tag)
-        undoable = await deps.undo_copies.count(rule.id, now_ms())
-        return json_response(rule_statement(effect, counts, of_tag, sweep, now_ms(), undoable, removed_at))
+        as_of = now_ms()
+        account = await deps.books.account(
+            rule.id, only_tag(rule.selectors), as_of
+        )  # after `sweep`, see rule_statement
+        said = rule_statement(
+            effect, account.counts, account.of_tag, sweep, as_of, account.undoable, removed_at, account.undo_until
+        )
+        return json_response(said) if asked.format == "json" else text_response(sentences_of(said))
 
     async def _remove(self, request: web.Request, rule_id: str, asked: WaitQuery) -> web.Response:
         deps = dependencies.of(request)

@@ -28,7 +28,7 @@ async def warnings_of(deps: Dependencies, effect: Effect) -> list[str]:
     rule, selectors = effect.rule, effect.rule.selectors
     found = [*await _silent(deps, effect), *_about_protected(selectors, deps.protected_tags)]
     if rule.at_the_door is AtTheDoor.REJECT and (selectors.mta or selectors.ip or selectors.mx):
-        found.append("nothing is rejected at the door: by which way mail would go is known only at its attempt")
+        found.append("the door rejects no mail for this rule: the sending IP and the peer are known only at an attempt")
     try:
         found += await _about_tags(deps, selectors)
         found += await _about_domain(deps, rule)
@@ -36,7 +36,7 @@ async def warnings_of(deps: Dependencies, effect: Effect) -> list[str]:
         if not found:
             found += await _about_match(deps, rule)
     except StoreError:
-        found.append("whether there is mail with these selectors could not be found out")
+        found.append("the store did not answer, so it is not known whether any mail matches these selectors")
     return found
 
 

@@ -30,6 +30,14 @@ class OrderQuery(WaitQuery, kw_only=True, frozen=True):
     ] = "effective"
 
 
+class StatementQuery(Struct, kw_only=True, frozen=True):
+    """The form of a statement."""
+
+    format: Annotated[
+        Literal["json", "text"], Meta(description="json, or text: the account in sentences, one a line, times in UTC")
+    ] = "json"
+
+
 class RulesQuery(Struct, kw_only=True, frozen=True):
     """A selection of rules, and the size of a page."""
 

@@ -1,4 +1,4 @@
-"""Where the REST API is: FLOODGATE_URL, else what the node of the data directory wrote, else the default."""
+"""The URL of the REST API: FLOODGATE_URL, else the URL that the node of the data directory wrote, else the default."""
 
 import re
 from collections.abc import Mapping

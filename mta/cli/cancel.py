@@ -5,24 +5,25 @@ from typing import Any
 import click
 
 from mta.cli import commands, follow, remote
-from mta.cli.rules import AS_JSON, ERRORS, REASON, YES, after_cancel
+from mta.cli.rules import AS_JSON, DETAIL, ERRORS, REASON, YES, after_cancel
 from mta.cli.selection import ALLOW_EMPTY, TAG, given, narrowing, refused_as_empty
-from mta.cli.tables import print_statement, selectors_of
+from mta.cli.tables import print_figures, selectors_of
 from mta.http_out.api_client import ApiClient
 
 _ANSWER = {"code": 554, "extended": "5.7.1", "description": "canceled by order of the sender"}
 
 
-@commands.command(help="Cancel all queued mail of a tag on every node, and account for it.")
+@commands.command(help="Cancel all queued mail of a tag on every node, and print the account.")
 @TAG
 @narrowing
 @REASON
 @ALLOW_EMPTY
 @YES
+@DETAIL
 @AS_JSON
-def command(allow_empty: bool, yes: bool, as_json: bool, **fields: Any) -> None:
+def command(allow_empty: bool, yes: bool, detail: bool, as_json: bool, **fields: Any) -> None:
     if not yes and not remote.is_terminal():
-        raise click.UsageError("this ends mail: give --yes where nobody can be asked")
+        raise click.UsageError("this order ends mail; without a terminal, confirm it with --yes")
     body = {**_ANSWER, **given(fields)}
 
     async def work(client: ApiClient) -> int:
@@ -30,16 +31,16 @@ def command(allow_empty: bool, yes: bool, as_json: bool, **fields: Any) -> None:
             return remote.FAILED
         if not yes:
             await _ask(client, body)
-        return await follow.order(client, ERRORS, body, as_json, after_cancel)
+        return await follow.order(client, ERRORS, body, detail, as_json, after_cancel)
 
     remote.run(work)
 
 
 async def _ask(client: ApiClient, body: dict[str, Any]) -> None:
-    """The tag's account is the preview: what is queued is what can be canceled."""
+    """The account of the tag is the preview: its queued deliveries are those that can be canceled."""
     tag = body["tag"]
     before = (await client.ask("GET", "/v1/tags", [("tag", tag)])).body
-    print_statement(before)
+    print_figures(before)
     narrowed = selectors_of({name: value for name, value in body.items() if name != "tag"}, otherwise="")
     narrowed = f" with {narrowed}" if narrowed else ""
     click.confirm(f"Cancel what is queued of {tag}{narrowed} ({before['queued']} of the tag are queued)?", abort=True)

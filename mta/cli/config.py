@@ -1,4 +1,4 @@
-"""The command `floodgate config`: tells what is wrong with settings, and what is in force."""
+"""The command `floodgate config`: tells the faults of settings, and the settings in force."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def _settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @_settings_options
 @click.option("--live", is_flag=True, help="Also try the addresses, the folders, the sending IPs and the store.")
 def check(path: Path | None, sets: tuple[str, ...], as_json: bool, live: bool) -> None:
-    """Tell everything that keeps a node from starting with these settings, and what they hardly mean.
+    """Check the settings: name every fault that keeps a node from starting, and warn of likely mistakes.
 
     Exit status 0: a node would start, though there may be warnings; 1: it would not.
     """

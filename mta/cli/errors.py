@@ -8,6 +8,7 @@ from mta.cli import commands, remote
 from mta.cli.rules import (
     AS_JSON,
     AT_THE_DOOR,
+    DETAIL,
     ERRORS,
     IN_FLIGHT,
     QUIET,
@@ -31,14 +32,14 @@ def command() -> None:
     pass
 
 
-@command.command(help="Make every node answer matching deliveries with CODE, from now on.")
+@command.command(help="Make every node end or defer matching deliveries with CODE.")
 @click.argument("code", type=click.IntRange(200, 599))
-@click.option("--extended", help="enhanced code, such as 5.7.1")
-@click.option("--description", help="the text of the reply")
+@click.option("--extended", help="Enhanced code, such as 5.7.1.")
+@click.option("--description", help="The text of the reply.")
 @selecting
 @AT_THE_DOOR
 @IN_FLIGHT
-@click.option("--no-undo", is_flag=True, help="keep nothing of what it ends")
+@click.option("--no-undo", is_flag=True, help="Keep no copies of intercepted deliveries for an undo.")
 @REASON
 @WAIT
 @UNTIL
@@ -59,40 +60,40 @@ def add(no_undo: bool, wait: float, until: str, yes: bool, quiet: bool, as_json:
 
 
 def confirm(body: dict[str, Any]) -> None:
-    """Only what ends mail asks: a 4xx can be lifted again and nothing is gone."""
+    """Ask before an order that ends mail. A 4xx does not: it only defers."""
     if 400 <= body["code"] < 500 or not body.get("enabled", True):
         return
     if not remote.is_terminal():
-        raise click.UsageError("this ends mail: give --yes where nobody can be asked")
+        raise click.UsageError("this order ends mail; without a terminal, confirm it with --yes")
     click.echo(f"Every queued delivery with {selectors_of(body)} ends with {body['code']}.")
     click.confirm("Go on?", abort=True)
 
 
-@command.command("list", help="The forced errors in force.")
+@command.command("list", help="List the forced errors in force.")
 @filters
 def list_(limit: int, everything: bool, quiet: bool, as_json: bool, **wanted: str | None) -> None:
     remote.run(lambda client: ERRORS.list(client, remote.without_unset(**wanted), limit, everything, quiet, as_json))
 
 
-@command.command(help="One forced error and who has confirmed it.")
+@command.command(help="Show one forced error, and the processes that have confirmed it.")
 @RULE_ID
 @AS_JSON
 def show(rule_id: str, as_json: bool) -> None:
     remote.run(lambda client: ERRORS.show(client, rule_id, as_json))
 
 
-@command.command(help="Change what a forced error answers, or how long; fields that are not given stay.")
+@command.command(help="Change the answer of a forced error, or how long it lasts. Fields that are not given stay.")
 @RULE_ID
 @click.option("--code", type=click.IntRange(200, 599))
-@click.option("--extended", help='enhanced code; "" takes it away')
-@click.option("--description", help="the text of the reply")
+@click.option("--extended", help='Enhanced code; "" removes it.')
+@click.option("--description", help="The text of the reply.")
 @AT_THE_DOOR
 @IN_FLIGHT
-@click.option("--undo/--no-undo", default=None, help="whether what it ends is kept for an undo")
+@click.option("--undo/--no-undo", default=None, help="Whether copies of intercepted deliveries are kept for an undo.")
 @REASON
-@click.option("--expires-at", help='when it stops matching; "" = never')
-@click.option("--duration", help="how long it matches from now, such as 30m")
-@click.option("--generation", type=int, help="only if the rule is still at this generation")
+@click.option("--expires-at", help='When the rule ends; "": never.')
+@click.option("--duration", help="How long the rule lasts from now, such as 30m.")
+@click.option("--generation", type=int, help="Change the rule only if it is still at this generation.")
 @WAIT
 @UNTIL
 @YES
@@ -102,7 +103,7 @@ def edit(
 ) -> None:
     body = {name: value if value != "" else None for name, value in remote.without_unset(**fields).items()}
     if not body:
-        raise click.UsageError("nothing is to be changed; give an option")
+        raise click.UsageError("no change is given; give an option")
 
     async def work(client: ApiClient) -> int:
         if not yes and "code" in body:
@@ -113,7 +114,7 @@ def edit(
     remote.run(work)
 
 
-@command.command(help="Let a disabled forced error match again; what waits is swept again.")
+@command.command(help="Let a disabled forced error match again, and sweep waiting mail again.")
 @RULE_ID
 @WAIT
 @UNTIL
@@ -128,7 +129,7 @@ def enable(rule_id: str, wait: float, until: str, yes: bool, as_json: bool) -> N
     remote.run(work)
 
 
-@command.command(help="Keep a forced error without effect; what it ended stays ended.")
+@command.command(help="Disable a forced error. Deliveries that it ended stay ended.")
 @RULE_ID
 @WAIT
 @AS_JSON
@@ -155,7 +156,7 @@ async def _patch(
     return remote.DONE if answer.status != 202 else remote.NOT_YET
 
 
-@command.command(help="Lift a forced error; what it ended stays ended.")
+@command.command(help="Lift a forced error. Deliveries that it ended stay ended.")
 @RULE_ID
 @WAIT
 @AS_JSON
@@ -163,14 +164,15 @@ def remove(rule_id: str, wait: float, as_json: bool) -> None:
     remote.run(lambda client: ERRORS.remove(client, rule_id, wait, as_json))
 
 
-@command.command(help="What became of the deliveries that a forced error met.")
+@command.command(help="Print the account of the deliveries that a forced error met.")
 @RULE_ID
+@DETAIL
 @AS_JSON
-def statement(rule_id: str, as_json: bool) -> None:
-    remote.run(lambda client: ERRORS.statement(client, rule_id, as_json))
+def statement(rule_id: str, detail: bool, as_json: bool) -> None:
+    remote.run(lambda client: ERRORS.statement(client, rule_id, detail, as_json))
 
 
-@command.command(help="Disable a forced error and return what it ended lately to its queues.")
+@command.command(help="Disable a forced error, and return the deliveries that it ended lately to their queues.")
 @RULE_ID
 @WAIT
 @AS_JSON

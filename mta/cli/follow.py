@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from mta.cli import remote
 from mta.cli.rules import Family, is_over, show_effect
-from mta.cli.tables import print_statement, selectors_of
+from mta.cli.tables import print_account, selectors_of
 from mta.http_out.api_client import ApiClient
 
 WAIT = 10.0  # seconds; with the default rules.max_staleness every order is effective within 5.5
@@ -22,7 +22,9 @@ Report = Callable[[dict[str, Any]], None]
 After = Callable[[dict[str, Any], dict[str, Any]], list[str]]  # of rule and statement
 
 
-async def order(client: ApiClient, family: Family, body: dict[str, Any], as_json: bool, after: After) -> int:
+async def order(
+    client: ApiClient, family: Family, body: dict[str, Any], detail: bool, as_json: bool, after: After
+) -> int:
     """Order, wait, follow the sweep, print the statement, then the lines of `after`; the exit status."""
     answer = await client.ask("POST", family.path, [("wait", f"{WAIT:g}")], body, within=WAIT + 30.0)
     rule = answer.body
@@ -43,8 +45,7 @@ async def order(client: ApiClient, family: Family, body: dict[str, Any], as_json
     if as_json:
         remote.out_json({"rule": rule, "statement": statement})
     else:
-        unswept = _acts_at_attempt(rule)  # then no account of what waits is complete
-        print_statement({name: value for name, value in statement.items() if not (unswept and name == "complete")})
+        print_account(statement, detail)
         for line in after(rule, statement):
             click.echo(line)
     for line in await _doubts(client, rule, statement):
@@ -56,9 +57,7 @@ async def order(client: ApiClient, family: Family, body: dict[str, Any], as_json
 
 
 async def _doubts(client: ApiClient, rule: dict[str, Any], statement: dict[str, Any]) -> list[str]:
-    """Whether the account means less than it seems to: nothing was met, or what was met comes in twice."""
-    if statement["matched"] > statement.get("accepted", statement["matched"]):
-        return ["matched counts a delivery again each time that the rule, which was ordered before, meets it again"]
+    """Whether the account means less than it seems to, because the rule has met nothing."""
     if rule["hits"] or is_over(rule, statement):
         return []
     tag = rule["tag"]
@@ -83,7 +82,7 @@ async def _until_complete(client: ApiClient, path: str, report: Report) -> dict[
     while True:
         statement: dict[str, Any] = (await client.ask("GET", path + "/statement")).body
         report(statement)
-        if statement["complete"]:
+        if statement["complete"] is not False:  # null: no sweep belongs to the rule
             return statement
         await asyncio.sleep(LOOK)
 
@@ -115,7 +114,7 @@ def _plain() -> Report:
 
     def tell(statement: dict[str, Any]) -> None:
         nonlocal due
-        if statement["complete"] or loop.time() >= due:
+        if statement["complete"] is not False or loop.time() >= due:
             due = loop.time() + _PLAIN_LOOK
             click.echo(f"sweep {_counts(statement)}", err=True)
 

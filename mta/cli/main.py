@@ -12,18 +12,18 @@ from mta.cli import commands
 
 # Name of the subcommand: its module (which has `command`), and its line in `floodgate --help`.
 COMMANDS = {
-    "node": ("mta.cli.node", "Run a node: take mail in, deliver it, answer the API."),
+    "node": ("mta.cli.node", "Run a node: accept mail, deliver it, answer the API."),
     "demo": ("mta.cli.demo", "Show the main job on this machine: cancel a campaign while it is delivered."),
     "sink": ("mta.cli.sink", "Run a destination that accepts, defers, refuses or stalls by address."),
     "send": ("mta.cli.send", "Hand a message in over SMTP."),
-    "cancel": ("mta.cli.cancel", "Cancel all queued mail of a tag on every node, and account for it."),
-    "freeze": ("mta.cli.freeze", "Hold all queued mail of a tag on every node, and account for it."),
-    "thaw": ("mta.cli.thaw", "Lift the pause of a tag, and wait until it holds nothing."),
-    "errors": ("mta.cli.errors", "Forced errors: add, list, show, edit, remove, statement, undo."),
+    "cancel": ("mta.cli.cancel", "Cancel all queued mail of a tag on every node, and print the account."),
+    "freeze": ("mta.cli.freeze", "Hold all queued mail of a tag on every node, and print the account."),
+    "thaw": ("mta.cli.thaw", "Lift the pause of a tag, and wait until all held mail is released."),
+    "errors": ("mta.cli.errors", "Forced errors: add, list, show, edit, enable, disable, remove, statement, undo."),
     "pauses": ("mta.cli.pauses", "Pauses: add, list, show, remove, convert, statement."),
-    "messages": ("mta.cli.messages", "One message: its status, and its cancellation."),
-    "queues": ("mta.cli.queues", "What is queued, by pool and domain."),
-    "workers": ("mta.cli.workers", "The processes of the cluster and the rules they have confirmed."),
+    "messages": ("mta.cli.messages", "Show or cancel one message."),
+    "queues": ("mta.cli.queues", "List the queues, by pool and domain."),
+    "workers": ("mta.cli.workers", "List the processes of the cluster and the rules that they have confirmed."),
     "tail": ("mta.cli.tail", "Follow the delivery log live."),
     "config": ("mta.cli.config", "Check or show settings."),
 }

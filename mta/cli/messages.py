@@ -1,4 +1,4 @@
-"""`floodgate messages`: one message by its id: what became of it, and its cancellation."""
+"""`floodgate messages`: the status and the cancellation of one message, by its id."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +14,14 @@ _COLUMNS = ("id", "recipient", "status", "reason", "attempts", "next_attempt", "
 _TIMES = ("next_attempt", "ended_at")
 
 
-@commands.group(help="One message, by the id of its 250 reply.")
+@commands.group(help="Show or cancel one message, by the id in its 250 reply.")
 def command() -> None:
     pass
 
 
-@command.command(help="The status of a message and of each of its recipients.")
+@command.command(help="Show the status of a message and of each of its recipients.")
 @click.argument("message_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(message_id: str, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         _print((await client.ask("GET", _path(message_id))).body, as_json)
@@ -30,10 +30,12 @@ def show(message_id: str, as_json: bool) -> None:
     remote.run(work)
 
 
-@command.command(help="Cancel one message; what has been sent stays sent.")
+@command.command(help="Cancel one message. Recipients that it was sent to keep it.")
 @click.argument("message_id", metavar="ID")
-@click.option("--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="how long to wait for its worker")
-@click.option("--json", "as_json", is_flag=True)
+@click.option(
+    "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="How long to wait for the worker that has it."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def cancel(message_id: str, wait: float, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         path, params = _path(message_id) + "/cancel", [("wait", f"{wait:g}")]
@@ -48,7 +50,7 @@ def cancel(message_id: str, wait: float, as_json: bool) -> None:
         _print(answer.body, as_json)
         if answer.status == 202:
             until = answer.body["effective_by"]
-            remote.say(f"the worker that has it has not answered yet; it sends nothing of it after {until}")
+            remote.say(f"the worker that has the message has not answered yet; it sends nothing of it after {until}")
             return remote.NOT_YET
         return remote.DONE
 

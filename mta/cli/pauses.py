@@ -9,6 +9,7 @@ from mta.cli.errors import confirm
 from mta.cli.rules import (
     AS_JSON,
     AT_THE_DOOR,
+    DETAIL,
     IN_FLIGHT,
     PAUSES,
     QUIET,
@@ -30,7 +31,7 @@ def command() -> None:
     pass
 
 
-@command.command(help="Make every node hold matching deliveries, from now on.")
+@command.command(help="Make every node hold matching deliveries.")
 @selecting
 @IN_FLIGHT
 @REASON
@@ -42,20 +43,20 @@ def add(wait: float, until: str, quiet: bool, as_json: bool, **fields: Any) -> N
     remote.run(lambda client: PAUSES.order(client, body_of(**fields), wait, until, quiet, as_json))
 
 
-@command.command("list", help="The pauses in force.")
+@command.command("list", help="List the pauses in force.")
 @filters
 def list_(limit: int, everything: bool, quiet: bool, as_json: bool, **wanted: str | None) -> None:
     remote.run(lambda client: PAUSES.list(client, remote.without_unset(**wanted), limit, everything, quiet, as_json))
 
 
-@command.command(help="One pause, how many it holds, and who has confirmed it.")
+@command.command(help="Show one pause, how many deliveries it holds, and the processes that have confirmed it.")
 @RULE_ID
 @AS_JSON
 def show(rule_id: str, as_json: bool) -> None:
     remote.run(lambda client: PAUSES.show(client, rule_id, as_json))
 
 
-@command.command(help="Lift a pause; what it holds goes on.")
+@command.command(help="Lift a pause, and release the deliveries that it holds.")
 @RULE_ID
 @WAIT
 @AS_JSON
@@ -63,14 +64,14 @@ def remove(rule_id: str, wait: float, as_json: bool) -> None:
     remote.run(lambda client: PAUSES.remove(client, rule_id, wait, as_json))
 
 
-@command.command(help="Make a pause a forced error that answers CODE; nothing gets through between.")
+@command.command(help="Turn a pause into a forced error with CODE. No held delivery gets through in between.")
 @RULE_ID
 @click.argument("code", type=click.IntRange(200, 599))
-@click.option("--extended", help="enhanced code, such as 5.7.1")
-@click.option("--description", help="the text of the reply")
+@click.option("--extended", help="Enhanced code, such as 5.7.1.")
+@click.option("--description", help="The text of the reply.")
 @AT_THE_DOOR
 @IN_FLIGHT
-@click.option("--no-undo", is_flag=True, help="keep nothing of what it ends")
+@click.option("--no-undo", is_flag=True, help="Keep no copies of intercepted deliveries for an undo.")
 @REASON
 @WAIT
 @UNTIL
@@ -95,8 +96,9 @@ def convert(
     remote.run(work)
 
 
-@command.command(help="What became of the deliveries that a pause met.")
+@command.command(help="Print the account of the deliveries that a pause met.")
 @RULE_ID
+@DETAIL
 @AS_JSON
-def statement(rule_id: str, as_json: bool) -> None:
-    remote.run(lambda client: PAUSES.statement(client, rule_id, as_json))
+def statement(rule_id: str, detail: bool, as_json: bool) -> None:
+    remote.run(lambda client: PAUSES.statement(client, rule_id, detail, as_json))

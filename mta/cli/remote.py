@@ -62,7 +62,7 @@ async def _with_client(work: Work) -> int:
 
 
 def find_token(environ: Mapping[str, str]) -> str:
-    """FLOODGATE_TOKEN, else what the node on this machine keeps for its administrator. Raises ApiRefused."""
+    """FLOODGATE_TOKEN, else the token that the node on this machine keeps for its administrator. Raises ApiRefused."""
     given = environ.get("FLOODGATE_TOKEN", "").strip()
     if given:
         return _sendable(given, "FLOODGATE_TOKEN")

@@ -1,4 +1,4 @@
-"""What the commands for forced errors and for pauses have in common: options, patience, and how a rule is shown."""
+"""The parts that the commands for forced errors and for pauses share: options, waiting, and how a rule is shown."""
 
 from datetime import datetime
 from typing import Any
@@ -8,37 +8,48 @@ import click
 
 from mta.cli import remote
 from mta.cli.selection import Command, given, narrowing, options_of
-from mta.cli.tables import Instant, instant, print_fields, print_statement, print_table, selectors_of
+from mta.cli.tables import Instant, instant, print_account, print_fields, print_table, selectors_of
 from mta.http_out.api_client import ApiClient
 
 RULE_ID = click.argument("rule_id", metavar="ID")
-AS_JSON = click.option("--json", "as_json", is_flag=True)
-QUIET = click.option("--quiet", "-q", is_flag=True, help="print ids only")
-YES = click.option("--yes", is_flag=True, help="do not ask")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+QUIET = click.option("--quiet", "-q", is_flag=True, help="Print ids only.")
+DETAIL = click.option("--detail", is_flag=True, help="Also print the figures of the statement.")
+YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 WAIT = click.option(
-    "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="how long to wait until it is effective"
+    "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="How long to wait for the effect, such as 10s."
 )  # fmt: skip
-UNTIL = click.option("--until", type=click.Choice(["effective", "quiet", "swept"]), default="effective")
-REASON = click.option("--reason", help="for people; not sent")
+UNTIL = click.option(
+    "--until",
+    type=click.Choice(["effective", "quiet", "swept"]),
+    default="effective",
+    help="Wait until the rule is effective on every node (default), until the last final dot sent before is settled "
+    "(quiet), or until the sweep of the queues is over (swept).",
+)
+REASON = click.option("--reason", help="A note for people, shown with the rule; destinations do not see it.")
 IN_FLIGHT = click.option(
-    "--in-flight", type=click.Choice(["abort", "finish"]), help="finish: what has begun may reach its dot"
+    "--in-flight", type=click.Choice(["abort", "finish"]), help="finish: a transaction that has begun may go on."
 )  # fmt: skip
 AT_THE_DOOR = click.option(
-    "--at-the-door", type=click.Choice(["accept", "reject"]), help="reject: refuse new mail at end of data"
+    "--at-the-door", type=click.Choice(["accept", "reject"]), help="reject: refuse new mail at end of data."
 )  # fmt: skip
 
 
 def selecting(command: Command) -> Command:
-    """The options that say what a new rule applies to, how long, and where."""
+    """The options of a new rule: its selectors, how long it lasts, and where."""
     for option in reversed(
         (
-            click.option("--tag"),
+            click.option("--tag", help="Mail that carries exactly this tag."),
             narrowing,
-            click.option("--expires-at", help="when it stops matching: RFC 3339, or +30m"),
-            click.option("--duration", help="how long it matches, such as 30m"),
-            click.option("--disabled", is_flag=True, help="keep it without effect until it is enabled"),
-            click.option("--this-node", is_flag=True, help="only on the node that answers"),
-            click.option("--everything", is_flag=True, help="needed when no selector, or only --except-tag, is given"),
+            click.option("--expires-at", help="When the rule ends: RFC 3339, or +30m."),
+            click.option("--duration", help="How long the rule lasts, such as 30m."),
+            click.option("--disabled", is_flag=True, help="Make the rule without effect until somebody enables it."),
+            click.option("--this-node", is_flag=True, help="Only on the node that answers."),
+            click.option(
+                "--everything",
+                is_flag=True,
+                help="Match all mail; required without a selector, or with --except-tag alone.",
+            ),
         )
     ):
         command = option(command)
@@ -61,14 +72,18 @@ def filters(command: Command) -> Command:
     """The options of a list of rules."""
     for option in reversed(
         (
-            click.option("--tag"),
-            click.option("--domain"),
-            click.option("--pool"),
+            click.option("--tag", help="Rules with exactly this tag."),
+            click.option("--domain", help="Rules with exactly this domain."),
+            click.option("--pool", help="Rules with exactly this pool."),
             click.option(
-                "--enabled", type=click.Choice(["true", "false", "all"]), help="false: disabled or expired ones instead"
+                "--enabled",
+                type=click.Choice(["true", "false", "all"]),
+                help="false: list disabled and expired rules instead.",
             ),
-            click.option("--limit", type=click.IntRange(1), default=100),
-            click.option("--all", "everything", is_flag=True, help="no limit"),
+            click.option(
+                "--limit", type=click.IntRange(1), default=100, help="List at most so many rules (default 100)."
+            ),
+            click.option("--all", "everything", is_flag=True, help="List all of them."),
             QUIET,
             AS_JSON,
         )
@@ -125,7 +140,7 @@ class Family:
         ]
         print_table(columns, rows)
         if more:
-            remote.say("there are more; give --limit or --all")
+            remote.say("the list is cut off; give --limit or --all for the rest")
         return remote.DONE
 
     async def show(self, client: ApiClient, rule_id: str, as_json: bool) -> int:
@@ -144,9 +159,9 @@ class Family:
             )
         return remote.DONE if answer.status != 202 else remote.NOT_YET
 
-    async def statement(self, client: ApiClient, rule_id: str, as_json: bool) -> int:
+    async def statement(self, client: ApiClient, rule_id: str, detail: bool, as_json: bool) -> int:
         found = (await client.ask("GET", self.of(rule_id) + "/statement")).body
-        remote.out_json(found) if as_json else print_statement(found)
+        remote.out_json(found) if as_json else print_account(found, detail)
         return remote.DONE
 
 
@@ -165,10 +180,10 @@ def after_cancel(rule: dict[str, Any], statement: dict[str, Any]) -> list[str]:
     if "undo_until" in rule:
         lines.append(
             f"To undo it:  floodgate errors undo {rule_id}  (until {rule['undo_until']}; "
-            "it disables the rule and returns what it ended to its queues)"
+            "this disables the rule and returns the intercepted deliveries to their queues)"
         )
     else:
-        lines.append("There is nothing to undo: nothing that it ended is kept.")
+        lines.append("There is nothing to undo: no copy of an intercepted delivery is kept.")
     return lines
 
 
@@ -179,7 +194,7 @@ def after_freeze(rule: dict[str, Any], statement: dict[str, Any]) -> list[str]:
     return [
         f"The pause stays in force{_ending(rule)}: mail that comes in with {selectors_of(rule)} is held, too.",
         f"To lift it:            floodgate thaw {options_of(rule)}",
-        f"To end what it holds:  floodgate pauses convert {rule_id} 554",
+        f"To end the held mail:  floodgate pauses convert {rule_id} 554",
     ]
 
 
@@ -214,7 +229,7 @@ def show_change(rule: dict[str, Any], as_json: bool, before: str = "") -> None:
 
 
 def show_effect(rule: dict[str, Any]) -> None:
-    """When it is effective, who is still to confirm it, what was past its dot, and the warnings."""
+    """When the rule is effective, the processes that have not confirmed it, deliveries past their dot, and warnings."""
     if rule["effective"]:
         click.echo(f"effective everywhere since {rule['effective_at']}")
     else:
@@ -222,6 +237,6 @@ def show_effect(rule: dict[str, Any]) -> None:
     if rule["workers"]["unconfirmed"]:
         click.echo("not confirmed by " + ", ".join(rule["workers"]["unconfirmed"]))
     for entry in rule["past_dot"]:
-        click.echo(f"past its dot: {entry['id']} to {entry['recipient']} at {entry['dot_at']}")
+        click.echo(f"its final dot had been sent: {entry['id']} to {entry['recipient']} at {entry['dot_at']}")
     for warning in rule.get("warnings", ()):
         remote.say(warning)

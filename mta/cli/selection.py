@@ -1,4 +1,4 @@
-"""What an order applies to: the options that select mail, and whether there is any such mail."""
+"""The options that select the mail of an order, and whether there is any such mail."""
 
 import shlex
 from collections.abc import Callable, Mapping
@@ -29,16 +29,22 @@ def narrowing(command: Command) -> Command:
     """Every selector but the tag; all that are given must match."""
     for option in reversed(
         (
-            click.option("--domain", help="a domain, or *.domain for its subdomains"),
-            click.option("--pool", help="the IP pool"),
-            click.option("--mta", help="a sending IP"),
-            click.option("--ip", help="the peer's IP"),
-            click.option("--mx", help="the peer's host, or *.host"),
-            click.option("--tags-all", multiple=True, metavar="TAG", help="a tag that must be there too; may repeat"),
+            click.option("--domain", help="A domain, or *.domain for its subdomains."),
+            click.option("--pool", help="An IP pool."),
+            click.option("--mta", help="A sending IP."),
+            click.option("--ip", help="The IP address of the destination host."),
+            click.option("--mx", help="The name of the destination host, or *.host."),
             click.option(
-                "--except-tag", "except_tags", multiple=True, metavar="TAG", help="a tag that spares; may repeat"
+                "--tags-all", multiple=True, metavar="TAG", help="A tag that the mail must carry, too; may be repeated."
             ),
-            click.option("--tenant", help="the account that the mail came in for"),
+            click.option(
+                "--except-tag",
+                "except_tags",
+                multiple=True,
+                metavar="TAG",
+                help="Spare mail that carries this tag; may be repeated.",
+            ),
+            click.option("--tenant", help="The account for which the mail was injected."),
         )
     ):
         command = option(command)
@@ -47,12 +53,14 @@ def narrowing(command: Command) -> Command:
 
 def _one_tag(context: click.Context, parameter: click.Parameter, value: str) -> str:
     if value.strip(" \t") in ("", "*"):
-        raise click.BadParameter("is no tag; the verbs need one. For other mail see: floodgate errors add --help")
+        raise click.BadParameter(
+            "is no tag; this command needs one. To select mail otherwise, see: floodgate errors add --help"
+        )
     return value
 
 
-TAG = click.option("--tag", required=True, callback=_one_tag, help="mail that carries exactly this tag")
-ALLOW_EMPTY = click.option("--allow-empty", is_flag=True, help="order it although no mail carries the tag yet")
+TAG = click.option("--tag", required=True, callback=_one_tag, help="Mail that carries exactly this tag.")
+ALLOW_EMPTY = click.option("--allow-empty", is_flag=True, help="Give the order although no mail carries the tag yet.")
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,8 +94,10 @@ async def why_empty(client: ApiClient, body: Mapping[str, Any]) -> str:
 
 
 async def refused_as_empty(client: ApiClient, body: Mapping[str, Any], allow_empty: bool) -> bool:
-    """Whether nothing is to be made because no mail can match; it is said then."""
+    """Whether the order is refused because no mail can match; then a line says why."""
     why = "" if allow_empty else await why_empty(client, body)
     if why:
-        remote.say(f"{why}, so nothing was made; check the spelling, or give --allow-empty for mail that is to come")
+        remote.say(
+            f"{why}, so nothing was made; check the spelling, or give --allow-empty if the mail is still to come"
+        )
     return bool(why)

@@ -1,4 +1,4 @@
-"""`floodgate send`: hands one message to an SMTP server and says what it answered."""
+"""`floodgate send`: hands one message to an SMTP server and prints the answer."""
 
 import asyncio
 import email.utils
@@ -73,7 +73,7 @@ async def send(address: Address, sender: str, recipients: list[str], content: by
 
 
 def _words(error: Exception) -> str:
-    """What the server said, in its own words; what went wrong where it said nothing."""
+    """The reply of the server, in its own words; the fault where it did not reply."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         return "; ".join(f"{each.recipient}: {each.code} {each.message}" for each in error.recipients)
     if isinstance(error, aiosmtplib.SMTPResponseException):

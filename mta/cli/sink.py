@@ -28,7 +28,7 @@ _MAX_SIZE = 100 * 1024 * 1024
 
 
 class ScriptRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do to mail for addresses like `to` (fnmatch, case-insensitive) at one point of the dialog."""
+    """The answer to mail for addresses like `to` (fnmatch, case-insensitive) at one point of the dialog."""
 
     to: str = "*"
     at: str = "rcpt"

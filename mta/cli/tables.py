@@ -5,13 +5,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+import msgspec
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mta.model.statements import RuleStatement
 from mta.model.text import visible
+from mta.policy.statement_text import selectors_text, sentences_of
 
 _PLAIN_WIDTH = 10_000  # without a terminal lines are never folded, so that scripts can cut columns
 
@@ -99,8 +102,8 @@ def print_fields(fields: Mapping[str, Any], indent: str = "") -> None:
             click.echo(f"{indent}{name:<{width}}  {cell(value)}")
 
 
-def print_statement(statement: Mapping[str, Any]) -> None:
-    """Every count that is not zero, and whether the account balances."""
+def print_figures(statement: Mapping[str, Any]) -> None:
+    """Every figure of a statement that is not zero, one to a line."""
     kept = {name: value for name, value in statement.items() if value != 0 or isinstance(value, bool)}
     for name in ("intercepted", "delivered"):
         if isinstance(kept.get(name), dict):
@@ -108,8 +111,21 @@ def print_statement(statement: Mapping[str, Any]) -> None:
     print_fields(kept)
 
 
+def print_account(statement: Mapping[str, Any], detail: bool) -> None:
+    """The statement of a rule in sentences; `detail`: then its figures. A node of another release may tell figures that
+    do not fit the sentences; then they are printed alone."""
+    try:
+        sentences = sentences_of(msgspec.convert(statement, RuleStatement))
+    except msgspec.ValidationError:
+        print_figures(statement)
+        return
+    for sentence in sentences:
+        click.echo(sentence)
+    if detail:
+        click.echo()
+        print_figures(statement)
+
+
 def selectors_of(rule: Mapping[str, Any], otherwise: str = "everything") -> str:
-    """What a rule applies to, in one cell."""
-    names = ("pool", "mta", "domain", "ip", "mx", "tag", "tags_all", "except_tags", "tenant", "node")
-    given = [f"{name}={cell(rule[name])}" for name in names if name in rule]
-    return " ".join(given) or otherwise
+    """The selectors of a rule, in one cell."""
+    return selectors_text(rule, otherwise)

@@ -19,12 +19,14 @@ _PATIENCE = 600.0  # seconds without a stream: a node with deep queues needs min
 
 
 @commands.command(help="Follow the delivery log live, also over restarts of the node.")
-@click.option("--tag")
-@click.option("--domain")
-@click.option("--pool")
-@click.option("--type", "types", multiple=True, help="Delivery, Intercepted, ... ; may be repeated")
-@click.option("--limit", type=click.IntRange(1, 10_000), help="end after as many events")
-@click.option("--json", "as_json", is_flag=True, help="lines as they are in the log")
+@click.option("--tag", help="Events of mail with this tag.")
+@click.option("--domain", help="Events of mail to this domain.")
+@click.option("--pool", help="Events of mail in this pool.")
+@click.option(
+    "--type", "types", multiple=True, help="Events of this type, such as Delivery or Intercepted; may be repeated."
+)
+@click.option("--limit", type=click.IntRange(1, 10_000), help="End after so many events.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines of the log as they are.")
 def command(types: tuple[str, ...], limit: int | None, as_json: bool, **filters: str | None) -> None:
     params = [*remote.without_unset(**filters).items(), *(("type", name) for name in types)]
     remote.run(lambda client: _Tail(client, params, limit, as_json).follow())
@@ -73,7 +75,7 @@ class _Tail:
             return
         away = asyncio.get_running_loop().time() - self._lost_at
         gap = "" if away < _REMEMBERED else f", but nobody watched for {away:.0f} s: the log may have more events"
-        remote.say(f"connected again to {self._client.url}; it goes on behind the last event{gap}")
+        remote.say(f"connected again to {self._client.url}; the events go on behind the last one{gap}")
         self._lost_at = None
 
     def _lost(self, why: str, error: Exception | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`floodgate thaw`: let the mail go on that `freeze` holds."""
+"""`floodgate thaw`: release the mail that `freeze` holds."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ _OTHERS = ("mta", "ip", "mx", "tags_all", "except_tags", "tenant")
 _NAMED = 5  # pauses that one line names
 
 
-@commands.command(help="Lift the pause with exactly these selectors, and wait until it holds nothing.")
+@commands.command(help="Lift the pause with exactly these selectors, and wait until all held mail is released.")
 @TAG
 @narrowing
 @AS_JSON
@@ -29,7 +29,7 @@ def command(as_json: bool, **selectors: Any) -> None:
 
 
 async def thaw(client: ApiClient, selectors: dict[str, Any], as_json: bool) -> int:
-    """Disabled first and removed last: what is not there any more could not be asked how many it still holds."""
+    """Disable the pause first and remove it last: a removed pause does not tell how many deliveries it still holds."""
     pause = await _find(client, {name: value for name, value in selectors.items() if value != "*"})
     if pause is None:
         remote.say(await _others(client, selectors["tag"]))
@@ -42,7 +42,9 @@ async def thaw(client: ApiClient, selectors: dict[str, Any], as_json: bool) -> i
     if answer.status == 202:
         if as_json:
             remote.out_json(answer.body)
-        remote.say("not effective everywhere yet; what it holds goes on by itself, and thaw may be repeated")
+        remote.say(
+            "not effective everywhere yet; the held mail is released without further orders, and thaw may be repeated"
+        )
         return remote.NOT_YET
     await _until_empty(client, path, as_json)
     removed = await client.ask("DELETE", path, asked, within=WAIT + 30.0)

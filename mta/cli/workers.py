@@ -10,7 +10,7 @@ _COLUMNS = ("node", "pid", "roles", "generation", "lag", "seconds_since_confirm"
 
 
 @commands.command(help="The processes of the cluster and the rules they have confirmed.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         workers = (await client.ask("GET", "/v1/workers")).body["workers"]

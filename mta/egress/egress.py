@@ -16,6 +16,7 @@ from mta.egress.second_look import SecondLook
 from mta.egress.shutdown import Shutdown
 from mta.egress.transaction_end import TransactionEnd
 from mta.model import process_metrics as told
+from mta.model.connection_waits import told_waits
 from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import ReturnReason
@@ -134,8 +135,10 @@ class Egress:
         return self._budget.open
 
     def metrics(self) -> dict[str, int]:
-        """Counters since the start of the process, and the connections that are open now."""
+        """Counters since the start of the process, the connections that are open now, and the queues of which
+        deliveries wait for one."""
         return {
+            **told_waits((queue, outlet.waiting) for queue, outlet in self._outlets.items()),
             told.CONNECTIONS_OUT.key: self._budget.open,
             **self._permits.metrics(),
             told.ESCAPED.key: self._second_look.escaped,

@@ -98,6 +98,11 @@ class Outlet:
         self.tell_room(force=False)
 
     @property
+    def waiting(self) -> int:
+        """Deliveries that wait here for a connection."""
+        return sum(waiting.deliveries for waiting in self._all_waiting())
+
+    @property
     def empty(self) -> bool:
         """Whether nothing of the queue is here, and nothing is remembered of its hosts."""
         return not (self._waiting or self._behind or self.connections) and self._start.quiet and self._opener.quiet

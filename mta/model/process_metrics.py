@@ -8,24 +8,24 @@ from typing import Final, NamedTuple
 
 
 class ProcessMetric(NamedTuple):
-    """One figure, or one for each value of a label."""
+    """One figure, or one for each set of values of its labels."""
 
-    key: str  # in what the process tells; the value of the label follows a colon
+    key: str  # in what the process tells; the values of the labels follow a colon, parted by "|"
     name: str  # as it is exported, without "floodgate_"
     help: str
-    label: str = ""
+    labels: tuple[str, ...] = ()
     is_counter: bool = True  # False: a gauge
 
-    def of(self, value: str) -> str:
-        """The key for one value of the label."""
-        return f"{self.key}:{value}"
+    def of(self, *values: str) -> str:
+        """The key for one value of each label."""
+        return f"{self.key}:{'|'.join(values)}"
 
     def each(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """The figures by value of the label, as a process tells them."""
+        """The figures by value of the only label, as a process tells them."""
         return {self.of(value): figure for value, figure in figures.items()}
 
 
-MESSAGES: Final = ProcessMetric("intake", "messages", "Messages at their end of data, by the answer.", "answer")
+MESSAGES: Final = ProcessMetric("intake", "messages", "Messages at their end of data, by the answer.", ("answer",))
 ACCEPTED_DELIVERIES: Final = ProcessMetric(
     "accepted_deliveries", "deliveries_accepted", "Deliveries (one for each recipient) of accepted messages."
 )
@@ -37,7 +37,13 @@ CONNECTIONS_REFUSED: Final = ProcessMetric(
     "connections_refused", "connections_refused", "Client connections that were refused at their greeting."
 )
 CLAIMED: Final = ProcessMetric("claimed", "deliveries_claimed", "Deliveries that were claimed to be attempted.")
-SETTLED: Final = ProcessMetric("settled", "deliveries_settled", "Claimed deliveries by their outcome.", "outcome")
+SETTLED: Final = ProcessMetric("settled", "deliveries_settled", "Claimed deliveries by their outcome.", ("outcome",))
+REPLIES: Final = ProcessMetric(
+    "replies",
+    "replies",
+    "Deliveries that a worker has decided, by outcome, class of the remote's reply, and pool; 20 pools have a name.",
+    ("outcome", "reply", "pool"),
+)
 STALE: Final = ProcessMetric(
     "stale", "settlements_stale", "Outcomes of deliveries that had been given to another process."
 )
@@ -53,7 +59,7 @@ CONNECTIONS_OUT: Final = ProcessMetric(
     "connections_out", "connections_out", "Connections to destinations that are open.", is_counter=False
 )
 PERMIT_STOPS: Final = ProcessMetric(
-    "permit_stops", "permit_stops", "Times that MAIL or a final dot had to wait for a permit.", "before"
+    "permit_stops", "permit_stops", "Times that MAIL or a final dot had to wait for a permit.", ("before",)
 )
 PERMIT_ABORTS: Final = ProcessMetric(
     "permit_aborts", "permit_aborts", "Transactions that were aborted since no permit came before their final dot."
@@ -89,6 +95,7 @@ PROCESS_METRICS: Final = (
     CONNECTIONS_REFUSED,
     CLAIMED,
     SETTLED,
+    REPLIES,
     STALE,
     REDECIDED,
     RETRIED_CALLS,

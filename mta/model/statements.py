@@ -31,6 +31,7 @@ class TagStatement(msgspec.Struct, frozen=True):
     parked: int
     rejected: int
     deferred_by_rule: int
+    undone: int
     uncertain: int
     rules: tuple[str, ...]
     balanced: bool
@@ -55,8 +56,9 @@ class SweepProgress(msgspec.Struct, frozen=True):
     eta: float | None
 
 
-class RuleStatement(msgspec.Struct, frozen=True):
-    """The deliveries that the rule met: live and matching at the sweep, or met later."""
+class RuleStatement(msgspec.Struct, frozen=True, kw_only=True):
+    """The deliveries that the rule met: live and matching at the sweep, or met later. The fields from `code` on are
+    those of the rule itself; a field that is not set is left out."""
 
     as_of: str
     rule: str
@@ -70,10 +72,30 @@ class RuleStatement(msgspec.Struct, frozen=True):
     queued: int
     held: int
     other: int
+    undone: int
     uncertain: int
     undoable: int
-    sweep: SweepProgress | UnsetType
-    complete: bool
+    undo_until: str | UnsetType = UNSET
+    sweep: SweepProgress | UnsetType = UNSET
+    complete: bool | None
+    why_incomplete: str | UnsetType = UNSET
     balanced: bool | None
     accepted: int | UnsetType = UNSET
     removed_at: str | UnsetType = UNSET
+    code: int | UnsetType = UNSET
+    pool: str | UnsetType = UNSET
+    mta: str | UnsetType = UNSET
+    domain: str | UnsetType = UNSET
+    ip: str | UnsetType = UNSET
+    mx: str | UnsetType = UNSET
+    tag: str | UnsetType = UNSET
+    tags_all: tuple[str, ...] | UnsetType = UNSET
+    except_tags: tuple[str, ...] | UnsetType = UNSET
+    tenant: str | UnsetType = UNSET
+    cluster: bool
+    node: str | UnsetType = UNSET
+    enabled: bool
+    expires_at: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    created_at: str | UnsetType = UNSET
+    created_by: str | UnsetType = UNSET

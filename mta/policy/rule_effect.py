@@ -92,9 +92,12 @@ def still_holds(rule: Rule | None, now: int) -> bool:
     return rule is not None and holds(rule) and in_force(rule, now)
 
 
-def swept(rule: Rule) -> bool:
-    """Whether the rule can end or hold queued deliveries before any attempt: it must not depend on where, from which
-    IP and to which peer they would be attempted."""
+def needs_attempt(rule: Rule) -> bool:
+    """Whether only an attempt tells if a delivery matches: the rule depends on the node, the sending IP or the peer."""
     chosen = rule.selectors
-    at_once = chosen.cluster and chosen.mta is None and chosen.ip is None and chosen.mx is None
-    return (ends(rule) or holds(rule)) and rule.enabled and at_once
+    return not chosen.cluster or any(known is not None for known in (chosen.mta, chosen.ip, chosen.mx))
+
+
+def swept(rule: Rule) -> bool:
+    """Whether the rule can end or hold queued deliveries before any attempt."""
+    return (ends(rule) or holds(rule)) and rule.enabled and not needs_attempt(rule)

@@ -22,11 +22,41 @@ class QueueCounts(NamedTuple):
     first: Record | None = None  # of what is due first
 
 
+class PoolDepth(NamedTuple):
+    """The deliveries of one pool that have not ended, by state; `oldest` as in QueueCounts, of smaller samples."""
+
+    due: int = 0
+    scheduled: int = 0
+    claimed: int = 0
+    held: int = 0
+    oldest: int = 0  # when the oldest was accepted, Unix ms, 0 = none
+
+    def plus(self, other: "PoolDepth") -> "PoolDepth":
+        """Of both together."""
+        return PoolDepth(
+            self.due + other.due,
+            self.scheduled + other.scheduled,
+            self.claimed + other.claimed,
+            self.held + other.held,
+            min(filter(None, (self.oldest, other.oldest)), default=0),
+        )
+
+
+class RuleAccount(NamedTuple):
+    """The figures of one rule. Those of a lane are of one moment, so that none of them contradicts another."""
+
+    counts: Mapping[str, int]  # as Books.rule gives them
+    of_tag: Mapping[str, int] | None  # as Books.tag gives them; None = none was asked for
+    undoable: int  # intercepted deliveries that can be undone
+    undo_until: int  # until when all of them can be undone, Unix ms, 0 = nothing can
+
+
 class Books(Protocol):
     """Each answer sums the lanes, read one after the other: every lane balances at every instant."""
 
     async def total(self) -> dict[str, int]:
-        """Field -> count: "accepted", the classes ("intercepted:<stage>" by stage), "deferred_by_rule", "uncertain"."""
+        """Field -> count: "accepted", the classes ("intercepted:<stage>" by stage), "rejected", "deferred_by_rule",
+        "uncertain", "undone" (interceptions that an undo took back)."""
         ...
 
     async def tag(self, tag: str, tenant: str = "") -> dict[str, int]:
@@ -37,8 +67,12 @@ class Books(Protocol):
 
     async def rule(self, rule_id: str) -> dict[str, int]:
         """Fields "met" (each delivery once, when the rule first met it), "intercepted:<stage>", "after",
-        "deferred", "held", "other", "uncertain", "hits", "last_hit_at": met = intercepted + after + deferred + held +
-        other."""
+        "deferred", "held", "other", "undone", "uncertain", "hits", "last_hit_at": met = intercepted + after +
+        deferred + held + other + undone."""
+        ...
+
+    async def account(self, rule_id: str, tag: str | None, now_ms: int) -> RuleAccount:
+        """The figures of a rule, and of the tag where it is given, at `now_ms`."""
         ...
 
     async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:
@@ -64,6 +98,11 @@ class Books(Protocol):
 
         Costs a question for each lane and pool, and one for ten queues of the answer and lane. `held` may be as old as
         twenty times the time that counting it takes."""
+        ...
+
+    async def depths(self) -> dict[str, PoolDepth]:
+        """By pool. It reads every queue, slowly, so that the server is hardly busy with it: half a minute for a million
+        queues."""
         ...
 
     async def earliest(self, pools: Sequence[str]) -> dict[str, int]:

@@ -1,15 +1,16 @@
 """The counters as the API reads them."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final
 
 from mta.model.mail import QueueKey, tenants_tag
 from mta.model.shares import place_of
-from mta.ports.books import QueueCounts
+from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.redis_store import keys
 from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
+from mta.redis_store.pool_depths import PoolDepths
 from mta.redis_store.queue_books import QueueBooks
 
 _AT_ONCE: Final = 5000  # rules in one step, which takes a few milliseconds
@@ -22,6 +23,7 @@ class StoredBooks:
         self._link = link
         self._lanes = range(lanes)
         self._queues = QueueBooks(link, lanes)
+        self._depths = PoolDepths(link, lanes, self._queues)
 
     async def total(self) -> dict[str, int]:
         return await self._sum(b"count")
@@ -41,6 +43,23 @@ class StoredBooks:
                 for counts, row in zip(found[at:], rows, strict=False):
                     _add(counts, row)
         return found
+
+    async def account(self, rule_id: str, tag: str | None, now_ms: int) -> RuleAccount:
+        def ask(lane: int) -> Awaitable[Any]:
+            prefix, rule = keys.lane_prefix(lane), rule_id.encode()
+            names = [prefix + b"lane", keys.rule_key(prefix, rule), keys.spared_key(prefix, rule)]
+            names += [] if tag is None else [keys.tag_key(prefix, tag.encode())]
+            return self._link.call(b"rule_account", names, [now_ms])
+
+        of_rule: dict[str, int] = {}
+        of_tag: dict[str, int] = {}
+        undoable, untils = 0, []
+        for fields, many, until, tag_fields in await each_lane(self._lanes, ask):
+            _add(of_rule, fields)
+            _add(of_tag, tag_fields)
+            undoable += many
+            untils += [int(float(until))] if until else []
+        return RuleAccount(of_rule, None if tag is None else of_tag, undoable, min(untils, default=0))
 
     async def _sum(self, name: bytes) -> dict[str, int]:
         """No two lanes are read at one instant: each balances at every instant, so their sum does."""
@@ -71,6 +90,9 @@ class StoredBooks:
         most: int | None = None,
     ) -> list[QueueCounts]:
         return await self._queues.queues(pool, domain, after, most)
+
+    async def depths(self) -> dict[str, PoolDepth]:
+        return await self._depths.depths()
 
     async def waits(self, domain: str) -> bool:
         return await self._queues.waits(domain)

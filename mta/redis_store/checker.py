@@ -19,7 +19,7 @@ class Report(NamedTuple):
     @property
     def balanced(self) -> bool:
         """accepted = the sum of the classes, per tag and in total."""
-        beside = ("accepted", "rejected", "deferred_by_rule", "uncertain")
+        beside = ("accepted", "rejected", "deferred_by_rule", "uncertain", "undone")
         return all(
             counts["accepted"] == sum(n for field, n in counts.items() if field not in beside)
             for counts in self.counted.values()

@@ -43,7 +43,8 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:parts:<message id>    hash    number -> piece of a large content; expires unless accepted
 # fg:{n}:refs                  hash    message id -> deliveries that need the content (absent = 1, and not in parts)
 # fg:{n}:count                 hash    class -> deliveries; beside the classes accepted (their sum), rejected (at the
-#                                      door, never accepted), deferred_by_rule, uncertain
+#                                      door, never accepted), deferred_by_rule, uncertain, undone (interceptions
+#                                      that an undo took back)
 # fg:{n}:tag:<tag>             hash    the same of deliveries with the tag; epoch (no other hash of the tag here had it)
 # fg:{n}:tag:<tag> NUL <tenant>  hash  the same of those of one tenant; they are in the tag's own hash as well
 # fg:{n}:rule:<id>             hash    class -> deliveries that the rule met

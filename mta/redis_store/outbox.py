@@ -45,7 +45,7 @@ class StoredOutbox:
         return bool(granted), position
 
     async def position(self, lane: int) -> str:
-        found = await self._link.command("HGET", keys.JOURNAL_POSITION, lane)
+        found = await self._link.quick("HGET", keys.JOURNAL_POSITION, lane)
         return found.decode() if found else "0-0"
 
     async def end(self, lane: int, position: str) -> StreamEnd:

@@ -83,6 +83,10 @@ class QueueBooks:
         await self._count(names, found)
         return [found[queue].counts(queue) for queue in names]
 
+    async def claimed_and_held(self) -> dict[QueueKey, QueueCounts]:
+        """The queues of which something is claimed or held, with these counts alone."""
+        return {queue: tally.counts(queue) for queue, tally in (await self._claimed_and_held()).items()}
+
     async def waits(self, domain: str) -> bool:
         """Whether a delivery to the domain (`*.x`: to one below x) is queued or held."""
         below = domain[1:] if domain.startswith("*.") else "\0"  # in no name

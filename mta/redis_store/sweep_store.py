@@ -13,6 +13,7 @@ from mta.model.shares import place_of, split_place
 from mta.model.sweeps import SweepState
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.redis_store import codec, keys
+from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
 from mta.redis_store.steps import sweep
 from mta.timing.clock import wall_ms
@@ -34,18 +35,16 @@ class StoredSweeps:
         self._retention_ms = int(retention * 1000)
 
     async def pools(self) -> list[str]:
-        found: set[bytes] = set()
-        for lane in range(self.lanes):
-            found.update(await self._link.command("SMEMBERS", keys.lane_key(lane, b"pools")))
-        return sorted(name.decode() for name in found)
+        found = await each_lane(range(self.lanes), lambda lane: self._names(lane, b"pools"))
+        return sorted({name for names in found for name in names})
 
     async def queues(self, lane: int, pool: str) -> list[QueueShare]:
         prefix = keys.lane_prefix(lane)
-        shares = await self._link.command("SMEMBERS", keys.shares_key(prefix, pool.encode()))
+        shares = await self._link.quick("SMEMBERS", keys.shares_key(prefix, pool.encode()))
         found = []
         for share in ("", *(name.decode() for name in shares)):
             agenda = keys.agenda_key(prefix, place_of(pool, share).encode())
-            for domain in await self._link.command("ZRANGE", agenda, 0, -1):
+            for domain in await self._link.quick("ZRANGE", agenda, 0, -1):
                 found.append(QueueShare(QueueKey(pool, domain.decode()), share))
         return found
 
@@ -53,7 +52,7 @@ class StoredSweeps:
         return await self._names(lane, b"pauses")
 
     async def _names(self, lane: int, name: bytes) -> list[str]:
-        return [member.decode() for member in await self._link.command("SMEMBERS", keys.lane_key(lane, name))]
+        return [member.decode() for member in await self._link.quick("SMEMBERS", keys.lane_key(lane, name))]
 
     async def scan(
         self, lane: int, queue: QueueKey, cursor: int, most: int, share: str = ""

@@ -27,7 +27,7 @@ class StoredUndoCopies:
         self._hours = int(undo_window // 3600) + 2
 
     async def rules(self, lane: int) -> list[str]:
-        return [member.decode() for member in await self._link.command("SMEMBERS", keys.lane_key(lane, b"spares"))]
+        return [member.decode() for member in await self._link.quick("SMEMBERS", keys.lane_key(lane, b"spares"))]
 
     async def copies(self, lane: int, rule: str, most: int) -> list[UndoCopy]:
         prefix = keys.lane_prefix(lane)

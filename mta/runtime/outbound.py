@@ -66,6 +66,7 @@ class Outbound:
             told.RETRIED_CALLS.key: settler.retried_calls,
         }
         found |= told.SETTLED.each(settler.outcomes)
+        found |= settler.replies.metrics()
         found |= settler.returns.metrics()
         found |= self._egress.metrics()
         found |= dict.fromkeys((SERVES + pool for pool in self._pools()), 1)

@@ -18,6 +18,7 @@ from mta.policy.shaping import Shaping
 from mta.ports.queueing import Claims, Move, Settled, Settlement
 from mta.ports.rules import Rules
 from mta.scheduling import settlement
+from mta.scheduling.reply_counts import ReplyCounts
 from mta.scheduling.returns import Returns
 from mta.timing.backoff import Backoff
 from mta.timing.clock import wall_ms
@@ -80,6 +81,7 @@ class Settler:
             settings.node.name, settings.delivery, shaping, int(settings.rules.undo_window * 1000)
         )
         self.returns = Returns(clock)
+        self.replies = ReplyCounts()
         self.defect: Exception | None = None  # a bug of ours: this process had better end
         self.broken = asyncio.Event()
         self.outcomes = Counter[str]()  # settled deliveries by what became of them
@@ -211,15 +213,13 @@ class Settler:
         returned = False
         for item, answer in zip(batch, answers, strict=True):
             if answer is _OK:
-                ended = item.settlement.ended
-                if ended is not None:
-                    self.outcomes[ended] += 1
-                else:
-                    said = _said(item)
-                    self.outcomes[said] += 1
-                    if said == _BACK:
-                        returned = True
-                        self._note_return(item)
+                said: str = item.settlement.ended or _said(item)
+                self.outcomes[said] += 1
+                if said == _BACK:
+                    returned = True
+                    self._note_return(item)
+                elif item.outcome is not None:
+                    self.replies.add(item.claimed.queue.pool, said, item.outcome)
             elif answer is Settled.STALE:
                 self.stale += 1
             elif answer is Settled.CANCEL:

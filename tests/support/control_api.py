@@ -17,6 +17,7 @@ from control_api.dependencies import Dependencies
 from control_api.http.connections import Connections
 from control_api.http.serving import Serving
 from control_api.http.turns import Turns
+from control_api.pool_depths import MeasuredDepths
 from mta.model.actor import Actor
 from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import MessageId
@@ -24,7 +25,7 @@ from mta.model.mail import QueueKey
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.model.sweeps import SweepState
-from mta.ports.books import QueueCounts
+from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.ports.journal import JournalState
 from mta.ports.messages import DeliveryStatus
 from mta.ports.orders import Effect, OrderFigures
@@ -54,6 +55,7 @@ class Cluster:
         self.tags: dict[str, dict[str, int]] = {}
         self.counts: dict[str, dict[str, int]] = {}
         self.undoable: dict[str, int] = {}
+        self.depths: dict[str, PoolDepth] = {}
         self.queue_counts: list[QueueCounts] = []
         self.states: dict[str, SessionState] = {"s1": session("s1", "n1", 11), "s2": session("s2", "n2", 22)}
         self.sweep_states: dict[str, SweepState] = {}
@@ -262,6 +264,15 @@ class Books:
         self._cluster.reach()
         return self._cluster.counts.get(rule_id, {})
 
+    async def account(self, rule_id: str, tag: str | None, now_ms: int) -> RuleAccount:
+        undoable = self._cluster.undoable.get(rule_id, 0)
+        of_tag = None if tag is None else await self.tag(tag)
+        return RuleAccount(await self.rule(rule_id), of_tag, undoable, AT + 600_000 if undoable else 0)
+
+    async def depths(self) -> dict[str, PoolDepth]:
+        self._cluster.reach()
+        return self._cluster.depths
+
     async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:
         return [await self.rule(rule_id) for rule_id in rule_ids]
 
@@ -373,7 +384,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         cluster.reach()
         return ""
 
-    stores = Stores(cluster)
+    stores, books = Stores(cluster), Books(cluster)
     return Dependencies(
         orders=Orders(cluster),
         catalogue=Catalogue(stores, "n1", (), Turns()),  # type: ignore[arg-type]
@@ -382,7 +393,8 @@ def dependencies(cluster: Cluster) -> Dependencies:
         load=stores,  # type: ignore[arg-type]
         sweeps=stores,  # type: ignore[arg-type]
         undo_copies=stores,  # type: ignore[arg-type]
-        books=Books(cluster),  # type: ignore[arg-type]
+        books=books,  # type: ignore[arg-type]
+        depths=MeasuredDepths(books.depths),
         messages=Messages(cluster),
         tail=Tail(cluster),
         journals=Journals(cluster),

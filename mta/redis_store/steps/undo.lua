@@ -1,5 +1,5 @@
--- reinstate: what a rule intercepted and spared goes back to its queue, each once, counted as if the rule had left it
--- alone.
+-- reinstate: deliveries that a rule intercepted, and of which a copy is kept, return to their queues, each once. They
+-- are counted as undone.
 -- Never leaves a delivery both spared and queued, nor one that is queued with a final status.
 -- KEYS: lane, spared, spares, rec, count, events, pools, then due, agenda, tag and rule keys.
 -- ARGV[1]: msgpack of undo.Batch (steps/undo.py).
@@ -30,9 +30,8 @@ local function reinstate(keys, argv)
       note_due(P, place, domain, due)
       redis.call('SADD', P .. 'pools', (pool_and_share(place)))
       count_tags(sums, P, tags, 'intercepted:' .. stage, -1)
-      count_tags(sums, P, tags, 'queued', 1)
-      count(sums, of_rule, 'intercepted:' .. stage, -1)
-      count(sums, of_rule, 'other', 1)
+      count_tags(sums, P, tags, 'queued', 1, 'undone', 1)
+      count(sums, of_rule, 'intercepted:' .. stage, -1, 'undone', 1)
       if uncertain then
         count_tags(sums, P, tags, 'uncertain', -1)
         count(sums, of_rule, 'uncertain', -1)

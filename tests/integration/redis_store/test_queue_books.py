@@ -10,7 +10,7 @@ from mta.model.mail import QueueKey
 from mta.model.outcomes import Reply
 from mta.model.rules import NO_HEAD
 from mta.ports.queueing import ClaimRequest, Move
-from mta.redis_store import queue_books
+from mta.redis_store import pool_depths, queue_books
 from mta.redis_store.queue_books import QueueBooks
 from tests.support.stores import DOMAIN, QUEUE, message, queued
 
@@ -162,3 +162,25 @@ async def test_o3_tags_that_no_mail_carried_and_domains_without_mail(open_store)
     known = {"mail.example.com": True, "*.example.com": True, "*.com": True}
     known |= {"example.com": False, "*.mail.example.com": False, "gmail": False, "*.gmail": False}
     assert {domain: await store.books.waits(domain) for domain in known} == known
+
+
+async def test_r9_the_depth_of_a_pool_is_the_sum_of_its_queues(open_store, monkeypatch):
+    monkeypatch.setattr(pool_depths, "_PAGE", 3)
+    store = await open_store()
+    await store.rules.confirm(1, NO_HEAD, (), {})
+    later = int(time.time() * 1000) + 3_600_000
+    oldest = aged(1, 500, to=("a@d1.example",))
+    for lane in range(store.lanes):
+        await store.queues.accept(lane, [message(lane, to=(f"a@d{n}.example",)) for n in range(8)])
+        await store.queues.accept(lane, [message(lane, to=("a@d0.example",), due_at=later)])
+    await store.queues.accept(1, [oldest, message(1, to=("a@x.example",), pool="@2001:db8::1")])
+    held, *_ = await store.queues.claim(2, [ClaimRequest(QueueKey("default", "d1.example"), 1)], 1 << 20)
+    record = msgspec.structs.replace(held.record, held_at=7)
+    await store.queues.settle(2, [queued(held, 77, record, move=Move.HOLD, rule="p1")])
+    await store.queues.claim(2, [ClaimRequest(QueueKey("default", "d2.example"), 1)], 1 << 20)
+    found = await store.books.depths()
+    assert found["default"][:4] == (8 * store.lanes - 2 + 1, store.lanes, 1, 1)
+    assert found["default"].oldest == oldest.accepted_at
+    assert found["@2001:db8::1"][:4] == (1, 0, 0, 0)
+    whole = [counts for counts in await store.books.queues() if counts.queue.pool == "default"]
+    assert found["default"].due == sum(counts.due for counts in whole)

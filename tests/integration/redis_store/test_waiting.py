@@ -245,7 +245,8 @@ async def test_an_undo_puts_each_back_once_and_where_it_was_scheduled(open_store
         0,
         0,
     )
-    assert (rule["met"], rule["other"], rule["uncertain"]) == (4, 4, 0)
+    assert (rule["met"], rule["undone"], rule.get("other", 0), rule["uncertain"]) == (4, 4, 0, 0)
+    assert books["undone"] == 4
     _, page = await store.sweeps.scan(0, QUEUE, 0, 100)
     assert sorted(q.due_at > time.time() * 1000 for q in page) == [False, False, False, True]
     assert [q.id for q in page if q.record.uncertain] == [two.id]

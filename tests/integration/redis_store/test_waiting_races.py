@@ -178,3 +178,27 @@ class FreeRules(FakeRules):
 
     def on_change(self, abort):
         pass
+
+
+async def test_o8_an_account_contradicts_itself_at_no_moment_of_an_undo(open_store):
+    store, reader = await open_store(), await open_store("api")
+    await store.rules.confirm(1, NO_HEAD, (), {})
+    for lane in range(store.lanes):
+        await store.queues.accept(lane, [message() for _ in range(300)])
+        claims = await store.claim(lane, most=300)
+        await store.queues.settle(lane, [ended(one, Class.INTERCEPTED, stage="attempt", **SPARED) for one in claims])
+    whole = 300 * store.lanes
+    undo = asyncio.create_task(undo_all(store))
+    seen = set()
+    while not undo.done():
+        said = await reader.books.account("r1", "red", now())
+        counts, of_tag = said.counts, said.of_tag
+        assert said.undoable == counts["intercepted:attempt"] == of_tag["intercepted:attempt"]
+        assert counts.get("undone", 0) == of_tag.get("undone", 0) == of_tag["queued"]
+        assert whole == counts["met"] == counts["intercepted:attempt"] + counts.get("undone", 0)
+        assert (said.undo_until > now()) is (said.undoable > 0)
+        seen.add(said.undoable)
+        await asyncio.sleep(0)
+    assert (await undo).reinstated == whole
+    assert len(seen) > 3, "it was read while the undo was under way"
+    await sound(store)

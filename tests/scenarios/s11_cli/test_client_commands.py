@@ -47,8 +47,9 @@ def test_cancel_ends_a_campaign_follows_the_sweep_and_prints_its_statement(shell
     assert "effective everywhere since 2" in said.out
     assert "sweep done: " in said.err
     assert said.out.splitlines()[0] == f"rule {node.call('GET', '/v1/errors')[1][0]['id']}"
-    printed = {line.split()[0]: line.split()[1] for line in said.out.splitlines() if len(line.split()) == 2}
-    assert (printed["matched"], printed["accepted"], printed["balanced"]) == ("30", "31", "yes")
+    told = [line for line in said.out.splitlines() if line.startswith("Campaign camp, canceled ")]
+    assert told[0].endswith(" by admin (a mistake): 31 accepted, 1 had it, 30 stopped, 0 undecided."), said
+    assert "The account balances." in said.out
     statement = node.statement("camp")
     assert (statement["queued"], statement["intercepted"]["queued"]) == (0, 30)
     assert node.statement("keep")["queued"] == 1

@@ -262,7 +262,9 @@ def test_o3_a_rule_by_peer_says_that_it_acts_at_the_next_attempt(shell: Shell, s
     tag = f"o3{selector[0][2:]}"
     shell.node.send(["a@peer.o3.test", "b@peer.o3.test"], (tag,), X_MQ_Delayed="+1h")
     made = shell.run("cancel", "--tag", tag, *selector, "--yes")
-    assert (made.status, "complete" in made.out) == (0, False), made
+    assert made.status == 0, made
+    assert "The account is not complete: no sweep belongs to this rule: waiting mail meets it at its next" in made.out
+    assert "Still open: 2 queued" not in made.out, "how many of them match is not known"
     assert (
         f"nothing is ended or held yet: 2 of tag {tag} still queue, and the rule acts at the next attempt" in made.err
     )
@@ -289,7 +291,10 @@ def test_o14_matched_beyond_the_mail_is_explained(shell: Shell):
         assert shell.node.call("PATCH", path, {"enabled": enabled})[0] == 200
         until(lambda held=2 * enabled: shell.node.statement("o14again")["held"] == held)
     again = shell.run("freeze", "--tag", "o14again")
-    assert "matched counts a delivery again each time" in again.err, again
+    assert (
+        "The account balances; it counts a delivery each time that the rule, ordered or enabled again, met it."
+        in again.out.splitlines()
+    ), again
 
 
 @pytest.mark.parametrize("words", [("--from", "ü@o4.test", "--to", "a@o4.test"), ("--from", "", "--to", "a@ü.test")])

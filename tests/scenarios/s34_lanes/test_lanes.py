@@ -1,5 +1,6 @@
 """`redis.lanes`: nodes with one lane and with sixteen, and a node whose file says otherwise than the store."""
 
+import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -58,3 +59,16 @@ def test_a_node_whose_file_says_otherwise_than_the_store_refuses_to_start(tmp_pa
         with running(node):
             node.send("a@example.com", X_MQ_Delayed="+1h")
             assert assert_balanced(valkey.url).counted[""]["queued"] == 1
+
+
+def test_a_reload_with_other_lanes_keeps_the_settings(tmp_path: Path) -> None:
+    settings = tmp_path / "f.toml"
+    settings.write_text("[redis]\nlanes = 2\n")
+    node = Node(tmp_path / "n1", workers=1)
+    node.words += ["--config", str(settings)]
+    with running(node):
+        settings.write_text("[redis]\nlanes = 8\n")
+        assert node.process is not None
+        node.process.send_signal(signal.SIGHUP)
+        until(lambda: "settings are kept as they are: redis.lanes is 8 in the file" in node.errors())
+        assert node.call("GET", "/healthz")[0] == 200

@@ -253,7 +253,25 @@ def test_cancel_orders_follows_the_sweep_and_prints_the_statement(floodgate: Flo
     assert (rule.code, rule.extended, rule.selectors.tag, rule.selectors.domain) == (554, "5.7.1", "c", "x.example")
     assert rule.reason == "wrong list"
     assert "sweep done: 4 seen, 3 intercepted, 0 still queued" in done.stderr
-    assert "balanced" in done.stdout
+    account = done.stdout.splitlines()[2:6]
+    assert account[0].startswith("Mail with domain=x.example tag=c, canceled ")
+    assert account[0].endswith("by admin (wrong list): 3 met, 0 had it, 3 stopped, 0 undecided.")
+    assert account[2:] == ["The account balances.", "Nothing is open."]
+    assert "balanced" not in done.stdout
+
+
+def test_o8_figures_are_printed_where_they_are_asked_for(floodgate: Floodgate, cluster: Cluster) -> None:
+    swept_by_itself(cluster)
+    done = floodgate("cancel", "--tag", "c", "--yes", "--detail")
+    assert done.exit_code == 0, done.output
+    rule_id = next(iter(cluster.rules))
+    for said in (done.stdout, floodgate("errors", "statement", rule_id, "--detail").stdout):
+        assert "by admin: 5 accepted, 2 had it, 3 stopped, 0 undecided.\n" in said
+        assert "\nbalanced" in said
+        assert "queued  3" in said
+    plain = floodgate("errors", "statement", rule_id)
+    assert 3 <= len(plain.stdout.splitlines()) <= 5
+    assert json.loads(floodgate("errors", "statement", rule_id, "--json").stdout)["matched"] == 3
 
 
 def test_cancel_gives_rule_and_statement_as_json(floodgate: Floodgate, cluster: Cluster) -> None:
@@ -349,9 +367,9 @@ def test_o4_the_last_lines_of_cancel_say_that_the_rule_stays(
         "The rule stays in force: mail that comes in with tag=c is intercepted, too.",
         f"To lift it:  floodgate errors remove {rule_id}",
         f"To undo it:  floodgate errors undo {rule_id}  (until 2023-11-14T22:23:20.000Z; "
-        "it disables the rule and returns what it ended to its queues)"
+        "this disables the rule and returns the intercepted deliveries to their queues)"
         if undoable
-        else "There is nothing to undo: nothing that it ended is kept.",
+        else "There is nothing to undo: no copy of an intercepted delivery is kept.",
     ]
 
 

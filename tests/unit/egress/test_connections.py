@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from mta.model.connection_waits import read_waits
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Stage, Verdict
 from tests.support.egress_rig import Rig, rule
@@ -153,6 +154,8 @@ async def test_nothing_is_claimed_for_more_queues_while_many_wait_for_a_connecti
         await sink.until(lambda sink: sink.open == 2)
         assert rig.egress.room(QueueKey("default", "another.test")) == 0
         assert "outlets=5" in repr(rig.egress)
+        await sink.until(lambda _: len(read_waits([rig.egress.metrics()])) == 3)  # two of five have a connection
+        assert set(read_waits([rig.egress.metrics()]).values()) == {1}
 
 
 async def test_connections_tell_what_they_do() -> None:

@@ -1,6 +1,7 @@
 """Statements: the fields of the contract, and an equation that can fail."""
 
 import msgspec
+import pytest
 
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.sweeps import SweepPhase, SweepState
@@ -46,6 +47,7 @@ def test_tag_statement_has_every_field_of_the_contract():
         "parked",
         "rejected",
         "deferred_by_rule",
+        "undone",
         "uncertain",
     } <= said.keys()
 
@@ -107,6 +109,48 @@ def test_o14_a_pause_that_is_over_is_complete_when_it_holds_nothing_more():
         said = rule_statement(over, {"met": 3, "other": 3}, TAG_COUNTS, sweep("stopped"), 6, removed_at=removed_at)
         assert said.complete is True
     assert rule_statement(over, counts, TAG_COUNTS, sweep("done"), 4).complete is True, "in force it may hold"
+
+
+@pytest.mark.parametrize("selector", [{"ip": "192.0.2.1"}, {"mx": "mx.test"}, {"mta": "192.0.2.9"}])
+def test_o8_no_account_of_a_rule_that_acts_at_attempts_is_called_complete(selector: dict[str, str]):
+    by_peer = effect(tag="a", **selector)
+    said = msgspec.to_builtins(rule_statement(by_peer, RULE_COUNTS, None, None, 5))
+    assert said["complete"] is None
+    assert said["why_incomplete"] == "no sweep belongs to this rule: waiting mail meets it at its next attempt"
+    assert "sweep" not in said
+    over = by_peer._replace(rule=msgspec.structs.replace(by_peer.rule, expires_at=5))
+    assert rule_statement(over, RULE_COUNTS, None, None, 5).complete is True, "it meets no more"
+
+
+def test_o8_an_account_that_is_not_complete_says_why():
+    for said, why in (
+        (rule_statement(effect()._replace(effective=False), RULE_COUNTS, None, None, 0), "not effective everywhere"),
+        (rule_statement(effect(), RULE_COUNTS, None, sweep("running"), 0), "the sweep of the queues is not over"),
+        (rule_statement(effect(quiet_at=0), RULE_COUNTS, None, sweep("done"), 0), "final dot had been sent"),
+    ):
+        assert said.complete is False
+        assert why in said.why_incomplete
+    assert rule_statement(effect(), RULE_COUNTS, None, sweep("done"), 0).why_incomplete is msgspec.UNSET
+
+
+def test_o8_undone_deliveries_are_a_class_of_their_own():
+    counts = {"met": 60, "intercepted:queued": 10, "after": 2, "other": 1, "undone": 47}
+    said = rule_statement(effect(), counts, TAG_COUNTS, sweep("done"), 0)
+    assert (said.undone, said.other, said.balanced) == (47, 1, True)
+    assert rule_statement(effect(), {**counts, "undone": 46}, TAG_COUNTS, sweep("done"), 0).balanced is False
+    assert tag_statement("a", {**TAG_COUNTS, "undone": 47}, ["r"], 0).balanced, "beside the sum"
+
+
+def test_o8_the_statement_says_which_rule_it_is_of():
+    given = effect()
+    made = {"reason": "wrong link", "created_by": "admin", "created_at": 1000, "expires_at": 9000}
+    rule = msgspec.structs.replace(given.rule, selectors=Selectors(tags_all=("a", "b")), **made)
+    said = msgspec.to_builtins(rule_statement(given._replace(rule=rule), RULE_COUNTS, None, sweep("done"), 0))
+    assert said["tags_all"] == ("a", "b")
+    assert (said["code"], said["cluster"], said["enabled"]) == (554, True, True)
+    assert (said["reason"], said["created_by"]) == ("wrong link", "admin")
+    assert (said["created_at"], said["expires_at"]) == ("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:09.000Z")
+    assert not {"tag", "domain", "node", "undo_until", "removed_at"} & said.keys()
 
 
 def test_only_tag():

@@ -285,3 +285,17 @@ async def test_outcomes_are_counted_by_what_became_of_the_delivery_once_they_are
     assert settler.outcomes == {}
     await settler.flush()
     assert settler.outcomes == {"delivered": 2, "deferred": 1, "intercepted": 1, "returned": 1, "parked": 1}
+
+
+async def test_r9_a_settled_delivery_counts_for_its_pool_by_the_reply():
+    settler = a_settler(FakeClaims())
+    claims = [a_claim() for _ in range(3)]
+    for claim, outcome in zip(claims, (OK, LATER, returned_outcome(ReturnReason.STOPPING)), strict=True):
+        settler.settle(claim, outcome)
+    await settler.flush()
+    pool = claims[0].queue.pool
+    assert settler.replies.metrics() == {
+        f"replies:delivered|2xx|{pool}": 1,
+        f"replies:deferred|4xx|{pool}": 1,
+    }, "one that was returned has had no attempt"
+    assert settler.outcomes == {"delivered": 1, "deferred": 1, "returned": 1}

@@ -16,3 +16,13 @@ def test_a_queue_says_why_deliveries_of_it_were_put_back():
 
 def test_a_queue_of_which_nothing_was_put_back_says_nothing_about_it():
     assert [entry.reason for entry in shown_queue(COUNTS, RuleTable.empty(), 0, False).why] == ["due"]
+
+
+def test_o7_claimed_mail_that_waits_for_a_connection_says_so():
+    counts = COUNTS._replace(due=0, claimed=5)
+    why = shown_queue(counts, RuleTable.empty(), 0, False, waits=3).why
+    assert [(entry.reason, entry.count) for entry in why] == [("connection", 3), ("claimed", 2)]
+    assert why[0].text.startswith("waits for a connection")
+    assert why[1].text == "a worker delivers it now"
+    [entry] = shown_queue(counts, RuleTable.empty(), 0, False, waits=9).why
+    assert (entry.reason, entry.count) == ("connection", 5), "the worker told it before some were settled"

@@ -1,15 +1,20 @@
 """Metrics: what the text says, who may read it, and what becomes of processes that are gone."""
 
+import re
+
 import msgspec
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+from mta.model.process_metrics import PROCESS_METRICS
 from mta.model.rules import Head
 from mta.model.settings import Address, ApiSettings
 from mta.model.sweeps import SweepPhase, SweepState
+from mta.ports.books import PoolDepth
 from mta.ports.journal import JournalState
 from mta.ports.orders import OrderFigures
-from tests.support.control_api import BEARER, Cluster, app_for, session
+from tests.support.control_api import AT, BEARER, Cluster, app_for, session
+from tests.support.sources import ROOT
 
 Samples = dict[str, dict[tuple[str, ...], float]]
 
@@ -100,6 +105,39 @@ async def test_orders_sweeps_books_and_backlogs(api: TestClient, cluster: Cluste
     assert (books[("queued",)], books[("intercepted",)], books[("held",)]) == (4.0, 5.0, 0.0)
     assert found["floodgate_books_accepted_total"] == {(): 9.0} == {(): sum(books.values())}
     assert found["floodgate_journal_backlog"] == {("0",): 12.0}
+
+
+async def test_r9_pools_tell_their_depth_their_age_and_the_replies_they_get(api: TestClient, cluster: Cluster) -> None:
+    cluster.depths = {"default": PoolDepth(3, 2, 1, 4, AT), '@2001:db8::1"': PoolDepth(held=5)}
+    told = {"replies:delivered|2xx|default": 7.0, "replies:deferred|4xx|@2001:db8::1": 2.0, "replies:odd|one": 1.0}
+    cluster.states = {"a": msgspec.structs.replace(session("a", "n1", 9), metrics=told)}
+    found = await metrics(api)
+    assert found["floodgate_queue_deliveries"] == {
+        ("default", "due"): 3.0,
+        ("default", "scheduled"): 2.0,
+        ("default", "claimed"): 1.0,
+        ("default", "held"): 4.0,
+        ('@2001:db8::1"', "due"): 0.0,
+        ('@2001:db8::1"', "scheduled"): 0.0,
+        ('@2001:db8::1"', "claimed"): 0.0,
+        ('@2001:db8::1"', "held"): 5.0,
+    }
+    assert list(found["floodgate_queue_oldest_seconds"]) == [("default",)], "of an empty pool there is none"
+    assert found["floodgate_queue_oldest_seconds"][("default",)] > 1000
+    assert found["floodgate_queue_measured_age_seconds"][()] < 5
+    assert found["floodgate_replies_total"] == {
+        ("n1", "9", "delivered", "default", "2xx"): 7.0,
+        ("n1", "9", "deferred", "@2001:db8::1", "4xx"): 2.0,
+    }
+
+
+def test_r9_each_metric_is_explained_to_operators() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    names = {f"floodgate_{metric.name}{'_total' if metric.is_counter else ''}" for metric in PROCESS_METRICS}
+    source = (ROOT / "control_api" / "node" / "metrics.py").read_text("utf-8")
+    names |= {f"floodgate_{name}" for name in re.findall(r'_gauge\(\s*"(\w+)"', source)}
+    names |= {f"floodgate_{name}_total" for name in re.findall(r'_counter\(\s*"(\w+)"', source)}
+    assert sorted(name for name in names if f"`{name}`" not in page) == []
 
 
 async def test_open_on_loopback_only_and_only_where_it_is_meant_to_be(cluster: Cluster) -> None:

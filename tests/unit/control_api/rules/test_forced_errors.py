@@ -321,6 +321,34 @@ async def test_the_statement_of_a_rule(api: TestClient, cluster: Cluster) -> Non
     assert found["sweep"]["seen"] == 5
 
 
+async def test_o8_a_statement_as_text_is_the_same_account_in_sentences(api: TestClient, cluster: Cluster) -> None:
+    body = await order(api, tag="c", reason="wrong link")
+    path = f"/v1/errors/{body['id']}/statement"
+    cluster.counts[body["id"]] = {"met": 5, "intercepted:queued": 4, "after": 1}
+    cluster.tags["c"] = {"accepted": 8, "delivered": 4, "intercepted:queued": 4}
+    cluster.undoable[body["id"]] = 4
+    said = await api.get(path + "?format=text")
+    assert (said.status, said.content_type, said.charset) == (200, "text/plain", "utf-8")
+    lines = (await said.text()).splitlines()
+    assert lines[0].startswith("Campaign c, canceled ")
+    assert lines[0].endswith(" by admin (wrong link): 8 accepted, 4 had it, 4 stopped, 0 undecided.")
+    found = await (await api.get(path + "?format=json")).json()
+    assert (found["tag"], found["reason"], found["created_by"]) == ("c", "wrong link", "admin")
+    assert (found["undoable"], found["undo_until"]) == (4, "2023-11-14T22:23:20.000Z")
+    assert found["created_at"] == body["created_at"]
+    for other in ("html", "TEXT", "csv"):
+        refused = await api.get(f"{path}?format={other}")
+        assert refused.status == 400
+        error = (await refused.json())["error"]
+        assert (error["field"], error["message"]) == ("format", "is none of json, text")
+    await api.delete(f"/v1/errors/{body['id']}")
+    gone = await (await api.get(path)).json()
+    assert {name: gone[name] for name in ("tag", "code", "reason", "created_by", "created_at")} == {
+        name: found[name] for name in ("tag", "code", "reason", "created_by", "created_at")
+    }
+    assert ": 8 accepted, 4 had it, 4 stopped, 0 undecided." in await (await api.get(path + "?format=text")).text()
+
+
 async def test_the_store_away_is_503(api: TestClient, cluster: Cluster) -> None:
     await api.get("/v1/errors")
     cluster.away = True

@@ -55,7 +55,7 @@ async def test_what_is_about_mail_that_ends_is_refused_with_the_reason(api: Test
     for method, path, more in (("POST", "/v1/pauses", {"tag": "c"}), ("PATCH", "/v1/pauses/x", {})):
         error = (await ask(api, method, path, {field: 554, **more}, 400))["error"]
         assert error["field"] == field
-        assert "it holds mail and answers nothing" in error["message"]
+        assert "a pause holds mail and sends no answer" in error["message"]
 
 
 async def test_a_pause_and_a_forced_error_of_the_same_selectors_are_two(api: TestClient) -> None:
@@ -166,7 +166,7 @@ async def test_the_fields_of_forced_errors_are_taken_shown_and_edited(api: TestC
     again = await ask(api, "POST", "/v1/errors", {"code": 554, "tenant": "shop", "mta": "192.0.2.1"}, 201)
     assert again["warnings"] == []
     warned = await ask(api, "PATCH", f"/v1/errors/{again['id']}", {"at_the_door": "reject"})
-    assert "nothing is rejected at the door" in warned["warnings"][0]
+    assert "the door rejects no mail for this rule" in warned["warnings"][0]
 
 
 async def test_an_undo_tells_how_far_it_is(api: TestClient, cluster: Cluster) -> None:
