@@ -211,6 +211,8 @@ async def test_the_books_of_a_queue_sum_its_shares(open_store):
     [counts] = await store.books.queues()
     many = len(every) * store.lanes
     assert (counts.queue, counts.due, counts.scheduled) == (QUEUE, many - 1, len(every))
+    depth = (await store.books.depths())[POOL]
+    assert (depth.due, depth.scheduled) == (many - 1, len(every))
     assert await store.books.waits("example.com")
     await store.queues.accept(1, [message(1, to=("x@only.example",), tenant="shop")])
     assert [one.queue.domain for one in await store.books.queues()] == ["example.com", "only.example"]
