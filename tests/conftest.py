@@ -10,7 +10,7 @@ from xdist.scheduler import LoadFileScheduling
 from tests.support.needs import tool
 
 _SKIPPED: dict[str, str] = {}  # test -> why
-_HEAVY = ("tests/races/", "tests/soak/", "tests/scenarios/s30_bench/")
+_HEAVY = ("tests/races/", "tests/soak/", "tests/scenarios/s30_bench/", "tests/scenarios/s32_queue_shares/")
 
 
 class ByFile(LoadFileScheduling):

@@ -62,7 +62,7 @@ class AcceptanceRules:
         numbers = range(1, len(message.recipients) + 1)
         events = [self._event(EventType.REJECTION, message, number, effect, now) for number in numbers]
         by = DecidedBy(DeciderKind.RULE, rule.id)
-        return Rejected(by, effect.reply, message.tags, tuple(_encode(event) for event in events))
+        return Rejected(by, effect.reply, message.counted_tags, tuple(_encode(event) for event in events))
 
     def _intercept(
         self, message: NewMessage, rules: Sequence[Rule | None], generation: int, now: int

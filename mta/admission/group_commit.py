@@ -16,7 +16,7 @@ from itertools import chain
 from mta.admission.claim_on_accept import hand_over, reserve
 from mta.model.errors import BacklogFull, StoreError, StoreFull, StoreUnsafe
 from mta.model.ids import message_text, new_message_id
-from mta.model.mail import Claimed, NewMessage, QueueKey
+from mta.model.mail import Claimed, NewMessage, QueueShare
 from mta.model.outcomes import Reply
 from mta.ports.admission import SHUTTING_DOWN, ClaimOnAccept, Done, Prepare
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Accepts, Ambiguous
@@ -33,7 +33,7 @@ BATCH_BYTES = 4 * 1024 * 1024
 WAITING_BYTES = 64 * 1024 * 1024
 WAITING_MESSAGES = 20_000
 _OVERHEAD = 1024  # bytes that a waiting message takes besides its content, roughly
-_NO_CLAIMS: Mapping[QueueKey, Sequence[Claimed]] = {}
+_NO_CLAIMS: Mapping[QueueShare, Sequence[Claimed]] = {}
 
 FULL = Reply(452, "4.3.1", "too much mail is waiting to be stored, try again later")
 STORE_FULL = Reply(452, "4.3.1", "insufficient storage, try again later")

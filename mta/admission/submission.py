@@ -75,4 +75,5 @@ class TrustedSubmissions:
             client=client,
             properties=injection.properties,
             tenant=injection.tenant,
+            priority=injection.priority,
         )

@@ -16,6 +16,7 @@ from mta.content.header_block import MAX_FIELDS, split_fields
 from mta.content.header_names import is_unsupported, nearest
 from mta.model.errors import BadValue
 from mta.model.injection import NOTHING_ASKED, Injection
+from mta.model.shares import HIGHEST, TENANT
 from mta.model.text import composed
 from mta.model.units import parse_duration, parse_time
 
@@ -24,7 +25,6 @@ MAX_TAG = 128  # bytes of UTF-8
 MAX_PROPERTIES = 32
 MAX_PROPERTY = 1024  # bytes of UTF-8
 MAX_PROPERTY_NAME = 128
-MAX_TENANT = 128  # bytes of UTF-8
 MAX_RETRIES = 100
 MAX_VALUE = 4096  # octets as written, with folds and encoded words: decoding these takes time by the square of it
 MAX_PAST = 600  # seconds that a time may lie in the past: clocks differ, and mail waits before it is handed in
@@ -37,6 +37,7 @@ _FOLD = re.compile(r"\r\n[ \t]+")
 _NAME = re.compile(r"[!-9;-~]+")
 _CONTROL = frozenset(("Cc", "Cs", "Zl", "Zp"))
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_PRIORITIES = frozenset(map(str, range(HIGHEST + 1)))
 _NUMBER = re.compile(r"[0-9]{1,6}")
 
 
@@ -127,6 +128,7 @@ class _Reader:
         self.now_ms = now_ms
         self.tags: dict[str, None] = {}
         self.tenant = ""
+        self.priority = 0
         self.pool: str | None = None
         self.pool_from = ""
         self.properties: dict[str, str] = {}
@@ -162,6 +164,7 @@ class _Reader:
         return Injection(
             tags=tuple(self.tags),
             tenant=self.tenant,
+            priority=self.priority,
             pool=self.pool,
             sender=self.sender,
             due_at=self.due_at,
@@ -180,10 +183,16 @@ class _Reader:
             raise BadValue(shown, f"more than {MAX_TAGS} tags")
 
     def _tenant(self, shown: str, value: str) -> None:
-        value = composed(value)
-        if len(value.encode()) > MAX_TENANT:
-            raise BadValue(shown, f"a tenant has 1 to {MAX_TENANT} bytes of UTF-8")
+        if not TENANT.fullmatch(value):
+            raise BadValue(
+                shown, "a tenant's name is 1 to 63 letters, digits, - and _, and begins with a letter or digit"
+            )
         self.tenant = value
+
+    def _priority(self, shown: str, value: str) -> None:
+        if value not in _PRIORITIES:
+            raise BadValue(shown, f"is not a priority class: 0 (bulk) to {HIGHEST}")
+        self.priority = int(value)
 
     def _property(self, name: str, shown: str, value: str) -> None:
         if not _NAME.fullmatch(name) or len(name) > MAX_PROPERTY_NAME:
@@ -247,6 +256,7 @@ class _Reader:
 
 _KNOWN: dict[str, Callable[[_Reader, str, str], None]] = {
     "tenant": _Reader._tenant,
+    "priority": _Reader._priority,
     "pool": _Reader._pool,
     "ip": _Reader._ip,
     "envelope": _Reader._envelope,

@@ -68,6 +68,10 @@ class Egress:
             return 0  # and no outlet is made for each of many queues that are only asked about
         return self._outlet(queue).room()
 
+    def headroom(self, queue: QueueKey, share: str) -> int:
+        outlet = self._outlets.get(queue)
+        return 0 if outlet is None else outlet.headroom(share)
+
     def can_start(self, queue: QueueKey) -> bool:
         outlet = self._outlets.get(queue)
         return self._budget.free > 0 if outlet is None else outlet.can_start()

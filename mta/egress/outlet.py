@@ -29,6 +29,7 @@ from mta.timing.clock import wall_ms
 FIRST_ROOM = 32
 LEAST_ROOM = 16
 ROOM_PER_CONNECTION = 8
+HEADROOM = 64  # deliveries of small shares that may wait beside a share that fills the room
 
 _log = logging.getLogger(__name__)
 
@@ -65,10 +66,17 @@ class Outlet:
     def room(self) -> int:
         """How many more deliveries it takes; scheduling is told when there is more room."""
         self._tell = True
+        return max(0, self._room_within(0))
+
+    def headroom(self, share: str) -> int:
+        """How many deliveries it takes of a share that has none waiting here, while others have."""
+        return max(0, self._room_within(HEADROOM)) if self._waiting.lacks(share) else 0
+
+    def _room_within(self, more: int) -> int:
         if self._shutdown.begun or self._start.slowed or not self._opener.may_claim():
             return 0
         depth = self._depth() if self.connections else FIRST_ROOM
-        return max(0, depth - self._waiting.deliveries - (self._behind.deliveries if self._behind else 0))
+        return depth + more - self._waiting.deliveries - (self._behind.deliveries if self._behind else 0)
 
     def can_start(self) -> bool:
         """Whether another transaction could start without waiting for the end of one that runs."""

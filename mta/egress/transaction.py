@@ -25,6 +25,7 @@ class Transaction:
         "refused",
         "restarts",
         "sender",
+        "share",
         "stopped_at",
     )
 
@@ -33,6 +34,7 @@ class Transaction:
         self.queue = first.queue
         self.recipients = [first.record.recipient]
         self.sender = first.record.sender
+        self.share = first.share
         self.labels = first.record.labels
         self.content = first.content
         self.begun_at = 0.0  # loop time of MAIL

@@ -1,29 +1,28 @@
-"""The transactions that wait in an outlet for a connection, in the order in which they came."""
+"""The transactions that wait in an outlet for a connection: their shares take turns, in each they go as they came."""
 
 from collections import deque
 from collections.abc import Iterable
 
 from mta.egress.transaction import MOST_RECIPIENTS, Transaction
 from mta.model.mail import Claimed
+from mta.policy.turns import Turns
 
 
 class Waiting:
     """A queue of transactions that also knows how many deliveries they are."""
 
-    __slots__ = ("_anew", "_transactions", "deliveries")
+    __slots__ = ("_anew", "_lines", "_next", "_turns", "deliveries", "ready")
 
     def __init__(self) -> None:
-        self._transactions: deque[Transaction] = deque()
+        self._lines: dict[str, deque[Transaction]] = {}  # by share; none is empty
         self._anew: deque[Transaction] = deque()  # those that only a new connection may carry
+        self._turns = Turns()
+        self._next: str | None = None  # the share whose turn it is, None = it must be asked for
         self.deliveries = 0
+        self.ready = 0  # how many transactions may go on any connection
 
     def __len__(self) -> int:
-        return len(self._transactions) + len(self._anew)
-
-    @property
-    def ready(self) -> int:
-        """How many may go on any connection."""
-        return len(self._transactions)
+        return self.ready + len(self._anew)
 
     @property
     def anew(self) -> int:
@@ -38,20 +37,43 @@ class Waiting:
             transaction = groups.get(message)
             if transaction is None or len(transaction.claims) >= MOST_RECIPIENTS:
                 groups[message] = transaction = Transaction(one)
-                self._transactions.append(transaction)
+                self._line(transaction).append(transaction)
             else:
                 transaction.add(one)
             self.deliveries += 1
+
+    def lacks(self, share: str) -> bool:
+        """Whether others wait, and none of the share."""
+        return bool(self._lines) and share not in self._lines
 
     def first(self, new: bool = True) -> Transaction | None:
         """For a connection that is `new`, or not."""
         if new and self._anew:
             return self._anew[0]
-        return self._transactions[0] if self._transactions else None
+        lines = self._lines
+        if not lines:
+            return None
+        if len(lines) == 1:
+            for line in lines.values():
+                return line[0]
+        if self._next is None:
+            self._next = self._turns.first(lines)
+        return lines[self._next][0]
 
     def pop(self, first: Transaction) -> Transaction:
         """Take out what `first` has given."""
-        (self._anew if first.anew else self._transactions).popleft()
+        if first.anew:
+            self._anew.popleft()
+        else:
+            lines, share = self._lines, first.share
+            line = lines[share]
+            line.popleft()
+            self.ready -= 1
+            self._next = None
+            if len(lines) > 1:
+                self._turns.served(share, len(first.claims))
+            if not line:
+                del lines[share]
         self.deliveries -= len(first.claims)
         return first
 
@@ -60,11 +82,11 @@ class Waiting:
         if transaction.anew:
             self._anew.append(transaction)
         else:
-            self._transactions.appendleft(transaction)
+            self._line(transaction).appendleft(transaction)
         self.deliveries += len(transaction.claims)
 
     def put_last(self, transaction: Transaction) -> None:
-        (self._anew if transaction.anew else self._transactions).append(transaction)
+        (self._anew if transaction.anew else self._line(transaction)).append(transaction)
         self.deliveries += len(transaction.claims)
 
     def take_anew(self, before: float) -> list[Transaction]:
@@ -77,7 +99,7 @@ class Waiting:
 
     def take_expired(self, now: int) -> list[Transaction]:
         """Take out those with a delivery whose time is over at `now` (Unix ms)."""
-        expired = [transaction for transaction in (*self._anew, *self._transactions) if transaction.expires_at <= now]
+        expired = [transaction for transaction in self._all() if transaction.expires_at <= now]
         if expired:
             for transaction in self.take_all():
                 if transaction.expires_at > now:
@@ -86,8 +108,21 @@ class Waiting:
 
     def take_all(self) -> list[Transaction]:
         """Take out every one, in order."""
-        transactions = [*self._anew, *self._transactions]
+        transactions = self._all()
         self._anew.clear()
-        self._transactions.clear()
-        self.deliveries = 0
+        self._lines.clear()
+        self._next = None
+        self.ready = self.deliveries = 0
         return transactions
+
+    def _all(self) -> list[Transaction]:
+        return [*self._anew, *(transaction for line in self._lines.values() for transaction in line)]
+
+    def _line(self, transaction: Transaction) -> deque[Transaction]:
+        """The transactions of its share, to which it is added now."""
+        self.ready += 1
+        line = self._lines.get(transaction.share)
+        if line is None:
+            line = self._lines[transaction.share] = deque()
+            self._next = None
+        return line

@@ -15,6 +15,7 @@ class Injection(msgspec.Struct, frozen=True, gc=False):
     retries: tuple[int, ...] = ()  # seconds
     properties: dict[str, str] | None = None
     tenant: str = ""
+    priority: int = 0  # class: 0 (bulk) to 2
 
 
 NOTHING_ASKED = Injection()

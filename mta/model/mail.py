@@ -6,6 +6,7 @@ import msgspec
 
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.outcomes import Reply
+from mta.model.shares import share_of
 
 
 class QueueKey(NamedTuple):
@@ -13,6 +14,13 @@ class QueueKey(NamedTuple):
 
     pool: str
     domain: str
+
+
+class QueueShare(NamedTuple):
+    """The deliveries of one queue that wait in one of its shares (mta/model/shares.py)."""
+
+    queue: QueueKey
+    share: str = ""
 
 
 class Recipient(NamedTuple):
@@ -25,6 +33,17 @@ class Recipient(NamedTuple):
 def tenant_mark(tenant: str) -> str:
     """The tenant as a label among the tags that rules look at; no tag has a control character."""
     return "\0" + tenant
+
+
+def counted_tags(tags: tuple[str, ...], tenant: str) -> tuple[str, ...]:
+    """The names of the counters that mail with these tags moves: the tags, and where it has a tenant its tags as the
+    tenant sees them."""
+    return (*tags, *[tenants_tag(tag, tenant) for tag in tags]) if tenant else tags
+
+
+def tenants_tag(tag: str, tenant: str) -> str:
+    """The counter of a tag that counts mail of one tenant only."""
+    return f"{tag}\0{tenant}"
 
 
 class NewMessage(msgspec.Struct, gc=False):
@@ -45,6 +64,15 @@ class NewMessage(msgspec.Struct, gc=False):
     client: str  # IP address of the client that injected it
     properties: dict[str, str] | None = None
     tenant: str = ""  # the account on whose behalf it was injected
+    priority: int = 0  # its class: 0 (bulk) to 2
+
+    @property
+    def share(self) -> str:
+        return share_of(self.tenant, self.priority)
+
+    @property
+    def counted_tags(self) -> tuple[str, ...]:
+        return counted_tags(self.tags, self.tenant)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -78,6 +106,15 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     scheduled_at: int = 0  # Unix ms that the sender asked for, 0 = at once
     unintelligible: int = 0  # attempts at which the server did not speak the protocol
     seq: int = 1  # states of the delivery so far: accepted is 1, and each change of the record counts
+    priority: int = 0  # its class: 0 (bulk) to 2
+
+    @property
+    def share(self) -> str:
+        return share_of(self.tenant, self.priority)
+
+    @property
+    def counted_tags(self) -> tuple[str, ...]:
+        return counted_tags(self.tags, self.tenant)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -95,3 +132,4 @@ class Claimed(msgspec.Struct, gc=False):
     content: bytes | None  # None: too large for the claim's answer, ask `Content.get`
     reclaims: int = 0  # how many processes died holding it
     canceled: bool = False  # its cancellation was asked for while a process held it that is gone
+    share: str = ""  # the share of the queue that it was claimed from, and goes back to

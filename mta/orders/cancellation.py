@@ -94,8 +94,9 @@ class Cancellation:
 
     def _planned(self, found: FoundDelivery, place: Place, now: int) -> PlannedEnd:
         planned = PlannedEnd(
-            found.id, place, found.queue, found.raw, found.source, found.stage, uncertain=found.uncertain
-        )
+            found.id, place, found.queue, found.raw, found.source, found.stage,
+            uncertain=found.uncertain, share=found.share,
+        )  # fmt: skip
         record = found.record
         if record is None or place not in _ENDS_HERE:
             return planned
@@ -109,7 +110,7 @@ class Cancellation:
             reason="canceled",
             uncertain=found.uncertain,
         )
-        return planned._replace(tags=record.tags, event=event, final=final, left_rule=record.deferred_by)
+        return planned._replace(tags=record.counted_tags, event=event, final=final, left_rule=record.deferred_by)
 
     async def _show_canceled(self, message: MessageId, last: int) -> list[DeliveryStatus]:
         """Raises OutcomeUnknown where the store is away: StoreAway would deny the cancellation."""

@@ -59,8 +59,8 @@ class Books(Protocol):
         "uncertain", "undone" (interceptions that an undo took back)."""
         ...
 
-    async def tag(self, tag: str) -> dict[str, int]:
-        """The same fields for one tag; {} = never seen."""
+    async def tag(self, tag: str, tenant: str = "") -> dict[str, int]:
+        """The same fields for one tag, of all mail, or of the mail of one tenant alone; {} = never seen."""
         ...
 
     async def tags(self, most: int, cursor: str) -> tuple[list[str], str]: ...

@@ -14,6 +14,11 @@ class Deliver(Protocol):
         """How many more deliveries of the queue it would take now (connections open or allowed, times a depth)."""
         ...
 
+    def headroom(self, queue: QueueKey, share: str) -> int:
+        """How many more it would take of a share that has no mail waiting here while others have, beyond the room that
+        those use up: so mail of a small share need not wait until they have gone."""
+        ...
+
     def can_start(self, queue: QueueKey) -> bool:
         """Whether another transaction of the queue could begin without waiting for the end of one that runs."""
         ...

@@ -66,6 +66,7 @@ class FoundDelivery(NamedTuple):
     stage: str = ""  # with SPARED: where the rule met it
     due_at: int = 0
     asked_at: int = 0  # since when whoever claims it is to cancel it
+    share: str = ""  # of its queue; before its place is known, of its record
 
     @property
     def moved(self) -> bool:
@@ -89,11 +90,12 @@ class PlannedEnd(NamedTuple):
     raw: bytes  # the record that was read: with another the delivery is left alone
     source: str = ""
     stage: str = ""
-    tags: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()  # as they are counted
     event: bytes = b""
     final: bytes = b""
     uncertain: bool = False
     left_rule: str = ""  # `deferred_by` of its record
+    share: str = ""  # of its queue
 
 
 class EndAnswer(enum.Enum):

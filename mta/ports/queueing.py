@@ -11,7 +11,7 @@ import msgspec
 
 from mta.model.endings import Shared
 from mta.model.ids import DeliveryId, MessageId
-from mta.model.mail import Claimed, NewMessage, QueueKey, Record
+from mta.model.mail import Claimed, NewMessage, QueueKey, QueueShare, Record
 from mta.model.outcomes import Class, Reply
 
 
@@ -44,7 +44,7 @@ class Rejected(NamedTuple):
 
     by: DecidedBy
     reply: Reply
-    tags: tuple[str, ...]
+    tags: tuple[str, ...]  # as they are counted
     events: tuple[bytes, ...]  # encoded Event, one for each recipient
 
 
@@ -69,11 +69,11 @@ class Accepts(Protocol):
         lane: int,
         messages: Sequence[NewMessage],
         decision: AcceptanceDecision = UNDECIDED,
-        reserved: Mapping[QueueKey, int] = {},
-    ) -> Mapping[QueueKey, Sequence[Claimed]] | None:
+        reserved: Mapping[QueueShare, int] = {},
+    ) -> Mapping[QueueShare, Sequence[Claimed]] | None:
         """Store all of `messages` (ids of `lane`, at most 100, without those that `decision` rejects) and the counts
         and events of rejected ones; or store nothing. Of the deliveries that are due now, up to `reserved` of each
-        queue are claimed for this session, unless older mail of the queue is due in the lane.
+        share of a queue are claimed for this session, unless older mail of that share is due in the lane.
 
         Returns the claimed deliveries once all is persisted. None: `decision` comes from a rule table below the lane's
         barrier, nothing was stored, ask the rules again.
@@ -92,17 +92,19 @@ class Ambiguous(Exception):
 
 
 class Due(NamedTuple):
-    """A queue that has work at `at` (Unix ms) or later (early is harmless, late is not)."""
+    """A share of a queue that has work at `at` (Unix ms) or later (early is harmless, late is not)."""
 
     queue: QueueKey
     at: int
+    share: str = ""
 
 
 class ClaimRequest(NamedTuple):
-    """How many deliveries of a queue may be claimed now."""
+    """How many deliveries of a share of a queue may be claimed now."""
 
     queue: QueueKey
     most: int
+    share: str = ""
 
 
 class Claims(Protocol):
@@ -111,7 +113,8 @@ class Claims(Protocol):
     lanes: int
 
     async def agenda(self, lane: int, pools: Sequence[str], most: int) -> list[Due]:
-        """The queues of `pools` that are due first, earliest first, at most `most` a pool, also those not yet due."""
+        """The queues of `pools` that are due first, in each share earliest first, at most `most` of a pool's
+        share, also those not yet due."""
         ...
 
     async def claim(self, lane: int, requests: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
@@ -143,7 +146,7 @@ class Settlement(msgspec.Struct, gc=False):
     token: bytes
     queue: QueueKey
     move: Move
-    tags: tuple[str, ...]
+    tags: tuple[str, ...]  # as they are counted
     event: bytes  # encoded Event, b"" = none
     # Appended instead of `event` when the claim is no longer ours; b"" = none, None = `event` itself, as a LateOutcome.
     late_event: bytes | None
@@ -162,6 +165,7 @@ class Settlement(msgspec.Struct, gc=False):
     final: bytes = b""  # with END: encoded Final
     shared: Shared | None = None  # with END: what its Final names by a digest
     spare_ms: int = 0  # with INTERCEPTED: how long record and content are kept for an undo, 0 = not
+    share: str = ""  # of the queue, as the claim names it
 
 
 class Settled(enum.Enum):

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from mta.model.endings import Shared
 from mta.model.ids import DeliveryId
-from mta.model.mail import QueueKey, Record
+from mta.model.mail import QueueKey, QueueShare, Record
 from mta.model.sweeps import SweepState
 
 
@@ -16,7 +16,7 @@ class PlannedMove(NamedTuple):
     id: DeliveryId
     queue: QueueKey
     rule: str  # the rule that wins, "" = none: with RELEASE
-    tags: tuple[str, ...]
+    tags: tuple[str, ...]  # as they are counted
     event: bytes
     uncertain: bool
     left_rule: str = ""  # `deferred_by` of its record
@@ -26,6 +26,7 @@ class PlannedMove(NamedTuple):
     spare_ms: int = 0  # with INTERCEPT: how long an undo copy is kept, 0 = there is none
     raw: bytes = b""  # the record that was read: with another the delivery is left alone
     shared: Shared | None = None  # with INTERCEPT: the common part that its Final names by a digest
+    share: str = ""  # of the queue
 
 
 class WaitingDelivery(NamedTuple):
@@ -37,6 +38,7 @@ class WaitingDelivery(NamedTuple):
     record: Record
     reclaims: int
     raw: bytes = b""  # the record as the store has it
+    share: str = ""  # of the queue
 
 
 class SweepMove(enum.Enum):
@@ -61,17 +63,19 @@ class SweepStore(Protocol):
 
     async def pools(self) -> list[str]: ...
 
-    async def queues(self, lane: int, pool: str) -> list[QueueKey]:
-        """Every queue of the pool that has deliveries not claimed."""
+    async def queues(self, lane: int, pool: str) -> list[QueueShare]:
+        """Every share of the pool's queues that has deliveries not claimed."""
         ...
 
     async def pauses(self, lane: int) -> list[str]:
         """Ids of the pauses that hold something there, also of those that were lifted."""
         ...
 
-    async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
-        """The next cursor (0 = from the start, and the end) and a piece of the queue. A delivery that was in the queue
-        during the whole walk is seen at least once."""
+    async def scan(
+        self, lane: int, queue: QueueKey, cursor: int, most: int, share: str = ""
+    ) -> tuple[int, list[WaitingDelivery]]:
+        """The next cursor (0 = from the start, and the end) and a piece of the share of the queue. A delivery that
+        was there during the whole walk is seen at least once."""
         ...
 
     async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:

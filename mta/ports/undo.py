@@ -21,6 +21,7 @@ class UndoCopy(NamedTuple):
     until: int  # Unix ms at which the copy is dropped
     record: Record
     reclaims: int
+    share: str = ""  # of the queue
 
 
 class Reinstatement(NamedTuple):

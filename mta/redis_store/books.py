@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
-from mta.model.mail import QueueKey
+from mta.model.mail import QueueKey, tenants_tag
+from mta.model.shares import place_of
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.redis_store import keys
 from mta.redis_store.each_lane import each_lane
@@ -27,8 +28,8 @@ class StoredBooks:
     async def total(self) -> dict[str, int]:
         return await self._sum(b"count")
 
-    async def tag(self, tag: str) -> dict[str, int]:
-        return await self._sum(b"tag:" + tag.encode())
+    async def tag(self, tag: str, tenant: str = "") -> dict[str, int]:
+        return await self._sum(b"tag:" + (tenants_tag(tag, tenant) if tenant else tag).encode())
 
     async def rule(self, rule_id: str) -> dict[str, int]:
         return await self._sum(b"rule:" + rule_id.encode())
@@ -75,7 +76,8 @@ class StoredBooks:
         while lane < len(self._lanes) and len(found) < most:
             prefix = keys.lane_key(lane, b"tag:")
             at, page = await self._link.scan(prefix, at, 500)
-            found += [key[len(prefix) :].decode(errors="replace") for key in page]
+            tags = [key[len(prefix) :].decode(errors="replace") for key in page]
+            found += [tag for tag in tags if "\0" not in tag]  # the others are those of one tenant
             if at == 0:
                 lane += 1
         return found, f"{lane}:{at}" if lane < len(self._lanes) else ""
@@ -104,12 +106,15 @@ class StoredBooks:
     async def earliest(self, pools: Sequence[str]) -> dict[str, int]:
         found: dict[str, int] = {}
         for lane in self._lanes:
+            prefix = keys.lane_prefix(lane)
             for pool in pools:
-                agenda = keys.agenda_key(keys.lane_prefix(lane), pool.encode())
-                first = await self._link.command("ZRANGE", agenda, 0, 0, "WITHSCORES")
-                if first:
-                    at = int(float(first[1]))
-                    found[pool] = min(found.get(pool, at), at)
+                shares = await self._link.command("SMEMBERS", keys.shares_key(prefix, pool.encode()))
+                for share in ("", *(name.decode() for name in shares)):
+                    agenda = keys.agenda_key(prefix, place_of(pool, share).encode())
+                    first = await self._link.command("ZRANGE", agenda, 0, 0, "WITHSCORES")
+                    if first:
+                        at = int(float(first[1]))
+                        found[pool] = min(found.get(pool, at), at)
         return found
 
     async def cluster(self) -> dict[str, str]:

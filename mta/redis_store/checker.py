@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from typing import NamedTuple
 
 from mta.model.ids import DeliveryId, delivery_text
+from mta.model.shares import place_of, split_place
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 
@@ -62,14 +63,15 @@ class Checker:
         places: defaultdict[bytes, list[str]] = defaultdict(list)
         prefix = keys.lane_prefix(lane)
         for key in await self._all_keys(lane, b"due:"):
-            pool, domain = keys.queue_of(key[len(prefix) + 4 :])
+            place, domain = keys.queue_of(key[len(prefix) + 4 :])
             rows = await self._link.command("ZRANGE", key, 0, -1, "WITHSCORES")
             for id_ in rows[::2]:
-                places[id_].append(f"due {pool.decode()}:{domain.decode()}")
-            agenda = await self._link.command("ZSCORE", keys.agenda_key(prefix, pool), domain)
+                places[id_].append(f"due {place.decode()}:{domain.decode()}")
+            agenda = await self._link.command("ZSCORE", keys.agenda_key(prefix, place), domain)
             least = min(float(score) for score in rows[1::2])
             if agenda is None or float(agenda) > least:
                 broken.append(f"lane {lane}: agenda of {key.decode()} says {agenda!r}, its first is due {least}")
+        await self._shares(lane, broken)
         for key in await self._all_keys(lane, b"claimed:"):
             for id_ in await self._link.command("HKEYS", key):
                 places[id_].append(f"claimed by {key[len(prefix) + 8 :].decode()}")
@@ -85,6 +87,17 @@ class Checker:
             if found != known:
                 broken.append(f"lane {lane}: {index.decode()} names {known}, there are {found}")
         return places
+
+    async def _shares(self, lane: int, broken: list[str]) -> None:
+        """A pool names the shares that have an agenda, and no others."""
+        prefix = keys.lane_prefix(lane)
+        agendas = {key[len(prefix) + 7 :].decode() for key in await self._all_keys(lane, b"agenda:")}
+        named = set()
+        for key in await self._all_keys(lane, b"shares:"):
+            pool = key[len(prefix) + 7 :].decode()
+            named |= {place_of(pool, share.decode()) for share in await self._link.command("SMEMBERS", key)}
+        if {place for place in agendas if split_place(place)[1]} != named:
+            broken.append(f"lane {lane}: shares are named for {sorted(named)}, there are agendas of {sorted(agendas)}")
 
     async def _recount(
         self, lane: int, places: dict[bytes, list[str]], recounted: defaultdict[str, Counter[str]], broken: list[str]
@@ -109,7 +122,7 @@ class Checker:
             field = kind if kind in ("held", "parked") else "queued"
             recounted[""][field] += 1
             try:
-                tags = codec.decode_record(raw)[1].tags
+                tags = codec.decode_record(raw)[1].counted_tags
             except codec.UNREADABLE:
                 broken.append(f"{_text(id_)}: its record cannot be read")
                 continue

@@ -9,7 +9,7 @@ from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
 from mta.timing.clock import wall_ms
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2  # 2: shares of queues
 
 
 class ClusterSettings:

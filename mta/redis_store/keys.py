@@ -3,9 +3,14 @@
 A delivery that lives is in exactly one of: one `due` queue, one session's `claimed`, one pause's `held`, `parked`; its
 record is in `rec` then, its message's content in `content`. When it ends it is in `ended:<hour>` and nowhere else; or,
 with record and content, for a while in one rule's `spared` too.
-`agenda:<pool>`[domain] <= the least score of `due:<pool>:<domain>`, and is there whenever that queue is.
+`agenda:<place>`[domain] <= the least score of `due:<place>:<domain>`, and is there whenever that queue is.
+A <place> is a pool's name, or "<pool>~<share>" (mta/model/shares.py), which is in `shares:<pool>` whenever its agenda
+is there.
 `mta.redis_store.checker` asserts this and recounts every class.
 """
+
+from mta.model.mail import QueueKey
+from mta.model.shares import place_of
 
 # Per lane; {n} is the lane's number and the hash tag that keeps the lane in one Cluster slot.
 
@@ -20,15 +25,16 @@ def lane_of_prefix(prefix: bytes) -> int:
 
 # fg:{n}:lane                  hash    the anchor: schema, last token, barrier (least generation that may decide),
 #                                      epoch of the stream (absent = 1), born (Unix ms)
-# fg:{n}:due:<pool>:<domain>   zset    delivery id -> time of the next attempt (Unix ms)
-# fg:{n}:agenda:<pool>         zset    domain -> earliest due time in its queue
+# fg:{n}:due:<place>:<domain>  zset    delivery id -> time of the next attempt (Unix ms)
+# fg:{n}:agenda:<place>        zset    domain -> earliest due time in its queue
+# fg:{n}:shares:<pool>         set     shares of the pool that have mail in their queues, without ""
 # fg:{n}:pools                 set     pools that ever had mail here
-# fg:{n}:claimed:<session>     hash    delivery id -> "<token>|<pool>|<domain>"
+# fg:{n}:claimed:<session>     hash    delivery id -> "<token>|<place>|<domain>"
 # fg:{n}:holders               set     sessions that have claimed here since they last held nothing
-# fg:{n}:parked                zset    "<delivery id><pool>|<domain>" -> since when (Unix ms)
-# fg:{n}:held:<pause id>       zset    "<delivery id><pool>|<domain>" -> time of the next attempt (Unix ms)
+# fg:{n}:parked                zset    "<delivery id><place>|<domain>" -> since when (Unix ms)
+# fg:{n}:held:<pause id>       zset    "<delivery id><place>|<domain>" -> time of the next attempt (Unix ms)
 # fg:{n}:pauses                set     pauses that hold something here
-# fg:{n}:spared:<rule id>      zset    "<delivery id><stage, its first letter><0|1: uncertain><pool>|<domain>" -> until
+# fg:{n}:spared:<rule id>      zset    "<delivery id><stage, its first letter><0|1: uncertain><place>|<domain>" -> until
 #                                      when it can be undone (Unix ms)
 # fg:{n}:spares                set     rules of which something is spared here
 # fg:{n}:cancels               hash    delivery id -> since when its worker is to cancel it (Unix ms); gone with it
@@ -40,6 +46,7 @@ def lane_of_prefix(prefix: bytes) -> int:
 #                                      door, never accepted), deferred_by_rule, uncertain, undone (interceptions
 #                                      that an undo took back)
 # fg:{n}:tag:<tag>             hash    the same of deliveries with the tag; epoch (no other hash of the tag here had it)
+# fg:{n}:tag:<tag> NUL <tenant>  hash  the same of those of one tenant; they are in the tag's own hash as well
 # fg:{n}:rule:<id>             hash    class -> deliveries that the rule met
 # fg:{n}:ended:<hour>          hash    delivery id -> status, NUL, msgpack Final; `status.retention` beyond its hour.
 #                                      d(elivered) | b(ounced) | e(xpired) | c:<uncertain> |
@@ -55,19 +62,33 @@ def lane_key(lane: int, name: bytes) -> bytes:
     return b"fg:{%d}:%b" % (lane, name)
 
 
-def due_key(prefix: bytes, pool: bytes, domain: bytes) -> bytes:
-    return b"%bdue:%b:%b" % (prefix, pool, domain)
+def due_key(prefix: bytes, place: bytes, domain: bytes) -> bytes:
+    return b"%bdue:%b:%b" % (prefix, place, domain)
 
 
 def queue_of(name: bytes) -> tuple[bytes, bytes]:
-    """(pool, domain) of "<pool>:<domain>". Either may hold ":" itself: a pool of one IPv6 address ("@2001:db8::1"), and
-    an address literal ("[IPv6:2001:db8::1]"), which alone has brackets."""
+    """(place, domain) of "<place>:<domain>". Either may hold ":" itself: a pool of one IPv6 address ("@2001:db8::1"),
+    and an address literal ("[IPv6:2001:db8::1]"), which alone has brackets."""
     at = name.find(b":[") if name.endswith(b"]") else name.rfind(b":")
     return name[:at], name[at + 1 :]
 
 
-def agenda_key(prefix: bytes, pool: bytes) -> bytes:
-    return b"%bagenda:%b" % (prefix, pool)
+def agenda_key(prefix: bytes, place: bytes) -> bytes:
+    return b"%bagenda:%b" % (prefix, place)
+
+
+def shares_key(prefix: bytes, pool: bytes) -> bytes:
+    return b"%bshares:%b" % (prefix, pool)
+
+
+def queue_keys(prefix: bytes, queue: QueueKey, share: str) -> list[bytes]:
+    """The keys that change where a delivery enters or leaves the queue of a share."""
+    pool, domain = queue
+    place = place_of(pool, share).encode()
+    found = [due_key(prefix, place, domain.encode()), agenda_key(prefix, place)]
+    if share:
+        found.append(shares_key(prefix, pool.encode()))
+    return found
 
 
 def held_key(prefix: bytes, pause: bytes) -> bytes:

@@ -11,6 +11,7 @@ from mta.model.errors import BadValue
 from mta.model.ids import MAX_RECIPIENTS, DeliveryId, MessageId, delivery_id, lane_of
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import Class
+from mta.model.shares import place_of, split_place
 from mta.policy.routing import queue_domain
 from mta.ports.messages import EndAnswer, FoundDelivery, Place, PlannedEnd
 from mta.redis_store import codec, keys
@@ -58,7 +59,7 @@ class _Stored(NamedTuple):
         ended = _ENDED[self.status[0]] if self.status else None
         return FoundDelivery(
             self.id, self.raw, self.record, ended, self._is_uncertain(), self.final, _common(self.final, common),
-            queue=QueueKey("", self._domain()),
+            queue=QueueKey("", self._domain()), share=self.record.share if self.record is not None else "",
         )  # fmt: skip
 
     def _is_uncertain(self) -> bool:
@@ -97,7 +98,8 @@ class StoredMessages:
             args: list[bytes | str | int] = []
             for one in some:
                 stage, uncertain, rule = one.status[1:] if one.status[:1] == ("i",) else ("", "", "")
-                args += (one.id, found[one.id].queue.domain, rule, stage, uncertain)
+                seen = found[one.id]
+                args += (one.id, seen.queue.domain, rule, stage, uncertain, seen.share)
             answers = await self._link.call(b"message_places", [prefix + b"lane"], args)
             for one, answer in zip(some, answers, strict=True):
                 found[one.id] = _placed(found[one.id], one.status, answer)
@@ -156,7 +158,7 @@ class StoredMessages:
                     cancel.Item(
                         id=text(one.id),
                         kind=one.place.value,
-                        pool=one.queue.pool,
+                        place=place_of(one.queue.pool, one.share),
                         domain=one.queue.domain,
                         source=one.source,
                         record=text(one.raw),
@@ -201,11 +203,13 @@ def _common(final: endings.Final | None, known: Mapping[bytes, endings.Common]) 
 
 def _placed(found: FoundDelivery, status: Sequence[str], answer: Sequence[bytes]) -> FoundDelivery:
     """With the place that message_places has found; kind is "" where it has found none."""
-    kind, pool, source, due, asked = answer
+    kind, name, source, due, asked = answer
+    pool, share = split_place(name.decode())
     place = _PLACES.get(kind.decode())
     return found._replace(
         place=place,
-        queue=QueueKey(pool.decode(), found.queue.domain),
+        queue=QueueKey(pool, found.queue.domain),
+        share=share,
         source=source.decode(),
         stage=status[1] if place is Place.SPARED else "",
         due_at=int(float(due)),
@@ -215,7 +219,7 @@ def _placed(found: FoundDelivery, status: Sequence[str], answer: Sequence[bytes]
 
 def _touched(prefix: bytes, end: PlannedEnd) -> list[bytes]:
     """The keys of one item that are not every message's."""
-    pool, domain, source = end.queue.pool.encode(), end.queue.domain.encode(), end.source.encode()
+    source = end.source.encode()
     if end.place is Place.CLAIMED:
         return [keys.claimed_key(prefix, source)]
     if end.place is Place.SPARED:
@@ -223,7 +227,7 @@ def _touched(prefix: bytes, end: PlannedEnd) -> list[bytes]:
     names = [keys.tag_key(prefix, tag.encode()) for tag in end.tags]
     rules = [end.left_rule.encode()] if end.left_rule else []
     if end.place is Place.DUE:
-        names += (keys.due_key(prefix, pool, domain), keys.agenda_key(prefix, pool))
+        names += keys.queue_keys(prefix, end.queue, end.share)
     elif end.place is Place.HELD:
         names.append(keys.held_key(prefix, source))
         rules.append(source)

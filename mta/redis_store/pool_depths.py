@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from mta.model.shares import place_of
 from mta.ports.books import PoolDepth
 from mta.redis_store import keys
 from mta.redis_store.link import Link
@@ -33,7 +34,9 @@ class PoolDepths:
         for lane in self._lanes:
             prefix = keys.lane_prefix(lane)
             for pool in await self._link.command("SMEMBERS", prefix + b"pools"):
-                await self._read(prefix, pool, pool.decode(), found)
+                shares = await self._link.command("SMEMBERS", keys.shares_key(prefix, pool))
+                for share in ("", *(name.decode() for name in shares)):
+                    await self._read(prefix, place_of(pool.decode(), share).encode(), pool.decode(), found)
         return found
 
     async def _read(self, prefix: bytes, place: bytes, pool: str, found: dict[str, PoolDepth]) -> None:

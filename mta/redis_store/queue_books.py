@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from mta.model.mail import QueueKey, Record
+from mta.model.shares import place_of, split_place
 from mta.ports.books import QueueCounts
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
@@ -33,6 +34,7 @@ class _Tally(msgspec.Struct):
     next_due: int = 0
     oldest: int = 0
     first: Record | None = None
+    shares: set[str] = set()  # that something of it waits in, beside ""
 
     def saw(self, accepted_at: int) -> None:
         if accepted_at and (not self.oldest or accepted_at < self.oldest):
@@ -69,8 +71,10 @@ class QueueBooks:
     ) -> list[QueueCounts]:
         """In order of their names, at most `most` behind `after`. Raises StoreAway, StoreError."""
         found = await self._claimed_and_held()
-        for queue in await self._waiting(pool, domain):
-            found.setdefault(queue, _Tally())
+        for queue, share in await self._waiting(pool, domain):
+            tally = found.setdefault(queue, _Tally())
+            if share:
+                tally.shares.add(share)
         names = sorted(
             queue
             for queue in found
@@ -91,36 +95,47 @@ class QueueBooks:
             return any(queue.domain == domain or queue.domain.endswith(below) for queue in queues)
 
         wanted = domain if below == "\0" else None
-        return found(await self._waiting(None, wanted)) or found(await self._hold())
+        return found(queue for queue, _ in await self._waiting(None, wanted)) or found(await self._hold())
 
-    async def _waiting(self, pool: str | None, domain: str | None) -> set[QueueKey]:
-        """The queues in which something is due, now or later."""
-        found: set[QueueKey] = set()
+    async def _waiting(self, pool: str | None, domain: str | None) -> set[tuple[QueueKey, str]]:
+        """The queues in which something is due, now or later, with its share."""
+        found: set[tuple[QueueKey, str]] = set()
         for lane in self._lanes:
             prefix = keys.lane_prefix(lane)
             pools = await self._link.command("SMEMBERS", prefix + b"pools") if pool is None else [pool.encode()]
             for name in pools:
-                agenda = keys.agenda_key(prefix, name)
-                if domain is None:
-                    domains: Sequence[bytes] = await self._link.command("ZRANGE", agenda, 0, -1)
-                else:
-                    there = await self._link.command("ZSCORE", agenda, domain)
-                    domains = [] if there is None else [domain.encode()]
-                found.update(QueueKey(name.decode(), each.decode()) for each in domains)
+                shares = await self._link.command("SMEMBERS", keys.shares_key(prefix, name))
+                for share in ("", *(each.decode() for each in shares)):
+                    domains = await self._domains(
+                        keys.agenda_key(prefix, place_of(name.decode(), share).encode()), domain
+                    )
+                    found.update((QueueKey(name.decode(), each.decode()), share) for each in domains)
         return found
+
+    async def _domains(self, agenda: bytes, domain: str | None) -> Sequence[bytes]:
+        """Those in an agenda: all, or `domain` alone where it is there."""
+        if domain is None:
+            found: Sequence[bytes] = await self._link.command("ZRANGE", agenda, 0, -1)
+            return found
+        there = await self._link.command("ZSCORE", agenda, domain)
+        return [] if there is None else [domain.encode()]
 
     async def _count(self, names: Sequence[QueueKey], found: dict[QueueKey, _Tally]) -> None:
         now = wall_ms()
+        parts = [(queue, share) for queue in names for share in ("", *sorted(found[queue].shares))]
         for lane in self._lanes:
             prefix = keys.lane_prefix(lane)
             at = 0
-            while at < len(names):
-                some = names[at : at + _AT_ONCE]
+            while at < len(parts):
+                some = parts[at : at + _AT_ONCE]
                 step_keys = [prefix + b"lane", prefix + b"rec"]
-                step_keys += [keys.due_key(prefix, pool.encode(), domain.encode()) for pool, domain in some]
+                step_keys += [
+                    keys.due_key(prefix, place_of(queue.pool, share).encode(), queue.domain.encode())
+                    for queue, share in some
+                ]
                 rows = await self._link.call(b"queue_counts", step_keys, [now, SAMPLE, _IDS_AT_ONCE])
                 at += len(rows)  # it may have ended early
-                for queue, (many, ready, due, oldest, record) in zip(some, rows, strict=False):
+                for (queue, _), (many, ready, due, oldest, record) in zip(some, rows, strict=False):
                     found[queue].add_lane(many, ready, int(float(due)), oldest, record)
 
     async def _claimed_and_held(self) -> dict[QueueKey, _Tally]:
@@ -135,8 +150,8 @@ class QueueBooks:
                 key = keys.claimed_key(keys.lane_prefix(lane), session)
                 answer = await self._link.command("HGETALL", key)
                 for id_, claim in zip(answer[::2], answer[1::2], strict=True):
-                    _, pool, domain = claim.split(b"|", 2)
-                    tally = found.setdefault(QueueKey(pool.decode(), domain.decode()), _Tally())
+                    _, place, domain = claim.decode().split("|", 2)
+                    tally = found.setdefault(QueueKey(split_place(place)[0], domain), _Tally())
                     tally.claimed += 1
                     tally.saw(int.from_bytes(id_[:6], "big"))
         return found
@@ -163,8 +178,8 @@ class QueueBooks:
                 at += _HELD_PAGE
                 more = answer[0] == _HELD_PAGE
                 for name, many, oldest in _threes(answer[1:]):
-                    pool, _, domain = name.decode().partition("|")
-                    tally = found.setdefault(QueueKey(pool, domain), _Tally())
+                    place, _, domain = name.decode().partition("|")
+                    tally = found.setdefault(QueueKey(split_place(place)[0], domain), _Tally())
                     tally.pauses[pause.decode()] = tally.pauses.get(pause.decode(), 0) + many
                     tally.saw(oldest)
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, StoreRefuses, StoreUnreached
 from mta.model.ids import DeliveryId, delivery_text
-from mta.model.mail import Claimed, NewMessage, QueueKey, Record
+from mta.model.mail import Claimed, NewMessage, QueueKey, QueueShare, Record
+from mta.model.shares import place_of, split_place
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Ambiguous, ClaimRequest, Due, Settled, Settlement
 from mta.redis_store import codec, keys
 from mta.redis_store.content import IN_PIECES, StoredContent
@@ -22,7 +23,7 @@ from mta.timing.clock import wall_ms
 _ANSWERS = {ord("O"): Settled.OK, ord("S"): Settled.STALE, ord("R"): Settled.OLD_RULES, ord("C"): Settled.CANCEL}
 _TO_BE_CANCELED = b"x"  # instead of its content, see claim.lua
 
-_NOTHING: Final[Mapping[QueueKey, int]] = {}
+_NOTHING: Final[Mapping[QueueShare, int]] = {}
 _UNREADABLE = Record(sender="", recipient="", tags=(), size=0, accepted_at=0, expires_at=0)
 
 
@@ -64,8 +65,8 @@ class Queues:
         lane: int,
         messages: Sequence[NewMessage],
         decision: AcceptanceDecision = UNDECIDED,
-        reserved: Mapping[QueueKey, int] = _NOTHING,
-    ) -> Mapping[QueueKey, Sequence[Claimed]] | None:
+        reserved: Mapping[QueueShare, int] = _NOTHING,
+    ) -> Mapping[QueueShare, Sequence[Claimed]] | None:
         await self._link.ensure_safe()
         self._numbers[lane] += 1
         session, number = self._session.id, self._numbers[lane]
@@ -85,7 +86,7 @@ class Queues:
         return step.claimed(number, taken if ours else ())
 
     async def _accept(
-        self, lane: int, step: AcceptStep, session: str, number: int, reserved: Mapping[QueueKey, int]
+        self, lane: int, step: AcceptStep, session: str, number: int, reserved: Mapping[QueueShare, int]
     ) -> Sequence[int] | None:
         """How many deliveries of each queue the step claimed, () = not known; None: the decision was too old."""
         step_keys = step.keys(session)
@@ -143,10 +144,11 @@ class Queues:
     async def agenda(self, lane: int, pools: Sequence[str], most: int) -> list[Due]:
         await self._give_back_unseen(lane)
         answer = await self._link.call(b"agenda", [self._prefixes[lane] + b"lane"], [most, wall_ms(), *pools])
-        return [
-            Due(QueueKey(answer[at].decode(), answer[at + 1].decode()), int(float(answer[at + 2])))
-            for at in range(1, len(answer), 3)
-        ]
+        found = []
+        for at in range(1, len(answer), 3):
+            pool, share = split_place(answer[at].decode())
+            found.append(Due(QueueKey(pool, answer[at + 1].decode()), int(float(answer[at + 2])), share))
+        return found
 
     async def claim(self, lane: int, requests: Sequence[ClaimRequest], most_bytes: int) -> list[Claimed]:
         await self._give_back_unseen(lane)
@@ -155,11 +157,9 @@ class Queues:
         step_keys += [prefix + name for name in (b"content", b"parked", b"count")]
         self._claims[lane] += 1
         args: list[bytes | str | int] = [session, self._claims[lane], most_bytes, wall_ms()]
-        for (pool, domain), most in requests:
-            raw_pool, raw_domain = pool.encode(), domain.encode()
-            step_keys.append(keys.due_key(prefix, raw_pool, raw_domain))
-            step_keys.append(keys.agenda_key(prefix, raw_pool))
-            args += (raw_pool, raw_domain, most)
+        for queue, most, share in requests:
+            step_keys += keys.queue_keys(prefix, queue, share)
+            args += (place_of(queue.pool, share), queue.domain, most)
         try:
             answer = await self._link.call(b"claim", step_keys, args)
         except BaseException:
@@ -175,9 +175,10 @@ class Queues:
         token, claimed = answer[0], []
         self._tokens[lane] = max(self._tokens[lane], int(token))
         for row in answer[1:]:
-            queue = QueueKey(row[0].decode(), row[1].decode())
+            pool, share = split_place(row[0].decode())
+            queue = QueueKey(pool, row[1].decode())
             for at in range(2, len(row), 3):
-                claimed.append(_claimed(row[at], token, queue, row[at + 1], row[at + 2]))
+                claimed.append(_claimed(row[at], token, queue, row[at + 1], row[at + 2], share))
         return claimed
 
     async def _give_back_unseen(self, lane: int) -> None:
@@ -264,14 +265,14 @@ def _refusal(answer: bytes, session: str) -> StoreError:
     return StoreError(f"accept answered {answer!r}")
 
 
-def _claimed(id_: bytes, token: bytes, queue: QueueKey, raw: bytes, content: bytes | None) -> Claimed:
+def _claimed(id_: bytes, token: bytes, queue: QueueKey, raw: bytes, content: bytes | None, share: str) -> Claimed:
     canceled = content == _TO_BE_CANCELED
     try:
         reclaims, record = codec.decode_record(raw)
         if canceled:
-            return Claimed(DeliveryId(id_), token, queue, record, b"", reclaims, canceled=True)
+            return Claimed(DeliveryId(id_), token, queue, record, b"", reclaims, canceled=True, share=share)
         whole = codec.decode_content(content) if content is not None and content != IN_PIECES else None
     except codec.UNREADABLE:
         # The dispatcher parks what was lost this often; the raw record stays as it is.
-        return Claimed(DeliveryId(id_), token, queue, _UNREADABLE, b"", 255)
-    return Claimed(DeliveryId(id_), token, queue, record, whole, reclaims)
+        return Claimed(DeliveryId(id_), token, queue, _UNREADABLE, b"", 255, share=share)
+    return Claimed(DeliveryId(id_), token, queue, record, whole, reclaims, share=share)

@@ -8,7 +8,8 @@ import msgspec
 
 from mta.model.entries import framed
 from mta.model.ids import DeliveryId
-from mta.model.mail import QueueKey
+from mta.model.mail import QueueKey, QueueShare
+from mta.model.shares import place_of, split_place
 from mta.model.sweeps import SweepState
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.redis_store import codec, keys
@@ -38,9 +39,15 @@ class StoredSweeps:
             found.update(await self._link.command("SMEMBERS", keys.lane_key(lane, b"pools")))
         return sorted(name.decode() for name in found)
 
-    async def queues(self, lane: int, pool: str) -> list[QueueKey]:
-        domains = await self._link.command("ZRANGE", keys.agenda_key(keys.lane_prefix(lane), pool.encode()), 0, -1)
-        return [QueueKey(pool, domain.decode()) for domain in domains]
+    async def queues(self, lane: int, pool: str) -> list[QueueShare]:
+        prefix = keys.lane_prefix(lane)
+        shares = await self._link.command("SMEMBERS", keys.shares_key(prefix, pool.encode()))
+        found = []
+        for share in ("", *(name.decode() for name in shares)):
+            agenda = keys.agenda_key(prefix, place_of(pool, share).encode())
+            for domain in await self._link.command("ZRANGE", agenda, 0, -1):
+                found.append(QueueShare(QueueKey(pool, domain.decode()), share))
+        return found
 
     async def pauses(self, lane: int) -> list[str]:
         return await self._names(lane, b"pauses")
@@ -48,11 +55,13 @@ class StoredSweeps:
     async def _names(self, lane: int, name: bytes) -> list[str]:
         return [member.decode() for member in await self._link.command("SMEMBERS", keys.lane_key(lane, name))]
 
-    async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
+    async def scan(
+        self, lane: int, queue: QueueKey, cursor: int, most: int, share: str = ""
+    ) -> tuple[int, list[WaitingDelivery]]:
         prefix = keys.lane_prefix(lane)
-        due = keys.due_key(prefix, queue.pool.encode(), queue.domain.encode())
+        due = keys.due_key(prefix, place_of(queue.pool, share).encode(), queue.domain.encode())
         answer = await self._link.call(b"scan", [prefix + b"lane", due, prefix + b"rec"], [cursor, most])
-        return int(answer[0]), _queued(answer, queue)[0]
+        return int(answer[0]), _queued(answer, QueueShare(queue, share))[0]
 
     async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
         answer = await self._link.call(b"scan", self._held_keys(lane, pause), [cursor, most])
@@ -66,14 +75,14 @@ class StoredSweeps:
                 return found
             await self._unhold(lane, pause, unreadable)
 
-    async def _unhold(self, lane: int, pause: str, members: Sequence[tuple[bytes, QueueKey]]) -> None:
+    async def _unhold(self, lane: int, pause: str, members: Sequence[tuple[bytes, QueueShare]]) -> None:
         prefix = keys.lane_prefix(lane)
         step_keys = [prefix + b"lane", keys.held_key(prefix, pause.encode()), prefix + b"count", prefix + b"pauses"]
         step_keys.append(keys.rule_key(prefix, pause.encode()))
         args: list[bytes | str | int] = [pause, wall_ms()]
-        for id_, (pool, domain) in members:
-            step_keys += (keys.due_key(prefix, pool.encode(), domain.encode()), keys.agenda_key(prefix, pool.encode()))
-            args += (id_, pool, domain)
+        for id_, (queue, share) in members:
+            step_keys += keys.queue_keys(prefix, queue, share)
+            args += (id_, place_of(queue.pool, share), queue.domain)
         await self._link.call(b"unhold", step_keys, args)
 
     def _held_keys(self, lane: int, pause: str) -> list[bytes]:
@@ -84,8 +93,10 @@ class StoredSweeps:
         self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[PlannedMove]
     ) -> tuple[MoveAnswer, int]:
         prefix = keys.lane_prefix(lane)
-        ids, of, rules, tags, events, uncertain, left_rules, _, _, _, spares, raws, shared = zip(*matches, strict=True)
-        queues, queue_of = _places(of)
+        ids, of, rules, tags, events, uncertain, left_rules, _, _, _, spares, raws, shared, shares = zip(
+            *matches, strict=True
+        )
+        queues, queue_of = _places(zip(of, shares, strict=True))
         kinds, kind_of = _places(zip(rules, tags, uncertain, left_rules, spares, strict=True))
         texts = codec.lua_texts
         blob = codec.encode(
@@ -94,7 +105,7 @@ class StoredSweeps:
                 source=source,
                 generation=generation,
                 retention_ms=self._retention_ms,
-                queues=queues,
+                queues=[(place_of(queue.pool, share), queue.domain) for queue, share in queues],
                 kinds=[sweep.Kind(*kind) for kind in kinds],
                 ids=texts(ids),
                 queue_of=queue_of,
@@ -125,22 +136,23 @@ class StoredSweeps:
 
 
 def _queued(
-    answer: Sequence[bytes], queue: QueueKey | None = None
-) -> tuple[list[WaitingDelivery], list[tuple[bytes, QueueKey]]]:
+    answer: Sequence[bytes], queue: QueueShare | None = None
+) -> tuple[list[WaitingDelivery], list[tuple[bytes, QueueShare]]]:
     """What could be read, and what not (it is parked when it is claimed). Members are ids, with their queue behind it
     where `queue` does not say it."""
     found, unreadable = [], []
     for member, score, raw in zip(answer[1::3], answer[2::3], answer[3::3], strict=True):
         id_, of = member, queue
         if of is None:
-            id_, (pool, _, domain) = member[:18], member[18:].decode().partition("|")
-            of = QueueKey(pool, domain)
+            id_, (place, _, domain) = member[:18], member[18:].decode().partition("|")
+            pool, share = split_place(place)
+            of = QueueShare(QueueKey(pool, domain), share)
         try:
             reclaims, record = codec.decode_record(raw)
         except codec.UNREADABLE:
             unreadable.append((id_, of))
             continue
-        found.append(WaitingDelivery(DeliveryId(id_), of, int(float(score)), record, reclaims, raw))
+        found.append(WaitingDelivery(DeliveryId(id_), of.queue, int(float(score)), record, reclaims, raw, of.share))
     return found, unreadable
 
 
@@ -151,12 +163,11 @@ def _places(column: Iterable[_T]) -> tuple[list[_T], list[int]]:
     return list(places), at
 
 
-def _named(prefix: bytes, source: str, queues: Iterable[QueueKey], kinds: Iterable[_Kind]) -> set[bytes]:
+def _named(prefix: bytes, source: str, queues: Iterable[tuple[QueueKey, str]], kinds: Iterable[_Kind]) -> set[bytes]:
     """The keys of queues, tags and rules that a step may write."""
     names = set()
-    for pool, domain in queues:
-        names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
-        names.add(keys.agenda_key(prefix, pool.encode()))
+    for queue, share in queues:
+        names.update(keys.queue_keys(prefix, queue, share))
     met, tags_met, _, left, _ = zip(*kinds, strict=True)
     names.update(keys.tag_key(prefix, tag.encode()) for tag in set(chain.from_iterable(tags_met)))
     rules = {source, *met, *left}

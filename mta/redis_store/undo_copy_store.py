@@ -6,6 +6,7 @@ from typing import Final
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Stage
+from mta.model.shares import place_of, split_place
 from mta.ports.undo import Reinstatement, UndoCopy
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
@@ -56,11 +57,10 @@ class StoredUndoCopies:
 
     async def reinstate(self, lane: int, rule: str, some: Sequence[Reinstatement]) -> int:
         prefix = keys.lane_prefix(lane)
-        queues = {queue: number for number, queue in enumerate({one.copy.queue for one in some}, 1)}
-        names = {keys.tag_key(prefix, tag.encode()) for one in some for tag in one.copy.record.tags}
-        for pool, domain in queues:
-            names.add(keys.due_key(prefix, pool.encode(), domain.encode()))
-            names.add(keys.agenda_key(prefix, pool.encode()))
+        queues = {of: number for number, of in enumerate({(one.copy.queue, one.copy.share) for one in some}, 1)}
+        names = {keys.tag_key(prefix, tag.encode()) for one in some for tag in one.copy.record.counted_tags}
+        for queue, share in queues:
+            names.update(keys.queue_keys(prefix, queue, share))
         step_keys = [prefix + b"lane", keys.spared_key(prefix, rule.encode())]
         step_keys += [prefix + name for name in _REINSTATE_KEYS]
         step_keys += [keys.rule_key(prefix, rule.encode()), *names]
@@ -68,17 +68,18 @@ class StoredUndoCopies:
         items = [
             undo.Item(
                 id=text(one.copy.id),
-                queue=queues[one.copy.queue],
+                queue=queues[one.copy.queue, one.copy.share],
                 stage=one.copy.stage.value,
                 uncertain=one.copy.uncertain,
-                tags=one.copy.record.tags,
+                tags=one.copy.record.counted_tags,
                 record=text(codec.encode_record(one.record, one.copy.reclaims)),
                 event=text(one.event),
                 due=one.due_at,
             )
             for one in some
         ]
-        blob = codec.encode(undo.Batch(rule=rule, hours=self._hours, queues=list(queues), items=items))
+        places = [(place_of(queue.pool, share), queue.domain) for queue, share in queues]
+        blob = codec.encode(undo.Batch(rule=rule, hours=self._hours, queues=places, items=items))
         return int(await self._link.call(b"reinstate", step_keys, [blob, wall_ms()]))
 
     async def drop(self, lane: int, rule: str, most: int, early: bool = False) -> int:
@@ -91,14 +92,15 @@ class StoredUndoCopies:
 def _member(copy: UndoCopy) -> bytes:
     """As the steps write it."""
     flags = copy.stage.value[0] + ("1" if copy.uncertain else "0")
-    return copy.id + f"{flags}{copy.queue.pool}|{copy.queue.domain}".encode()
+    return copy.id + f"{flags}{place_of(copy.queue.pool, copy.share)}|{copy.queue.domain}".encode()
 
 
 def _copy(member: bytes, until: bytes, raw: bytes) -> UndoCopy:
     """The record was readable when it was intercepted."""
     reclaims, record = codec.decode_record(raw)
-    pool, _, domain = member[20:].decode().partition("|")
+    place, _, domain = member[20:].decode().partition("|")
+    pool, share = split_place(place)
     stage, uncertain = _STAGES[chr(member[18])], member[19:20] == b"1"
     return UndoCopy(
-        DeliveryId(member[:18]), QueueKey(pool, domain), stage, uncertain, int(float(until)), record, reclaims
+        DeliveryId(member[:18]), QueueKey(pool, domain), stage, uncertain, int(float(until)), record, reclaims, share
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mta.model.mail import QueueKey
+from mta.model.mail import QueueShare
 from mta.scheduling.lane_view import LaneView
 from mta.timing.alarm import Alarm
 from mta.timing.backoff import Backoff
@@ -33,7 +33,7 @@ class ClaimLane:
         self.look = True  # the agenda may have changed
         self.woken = False  # by a hint: more of the same may follow at once
         self.looked = self.looked_deep = self.looked_blocked = 0.0
-        self.blocked: dict[QueueKey, float] = {}  # queue -> since when it is due and has no room
+        self.blocked: dict[QueueShare, float] = {}  # queue -> since when it is due and has no room
         self.backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
 
 

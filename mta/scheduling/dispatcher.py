@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mta.model.errors import StoreError, severity
 from mta.model.ids import message_of
-from mta.model.mail import Claimed, QueueKey
+from mta.model.mail import Claimed, QueueKey, QueueShare
 from mta.model.outcomes import ReturnReason, Stage, Verdict
 from mta.policy.retry import has_expired
 from mta.policy.rule_effect import effect_of
@@ -31,6 +31,7 @@ _NOTHING_PAUSE = 0.02  # the agenda was early, another process was faster, or th
 _BLOCKED, _BLOCKED_EVERY = 10.0, 2.0  # a queue without room for so long is looked through for expired mail, so often
 _BLOCKED_BYTES = 256 * 1024
 _POISON = 5
+_FEW = 4  # deliveries of a share that are claimed at a time beyond the room that other shares use up
 
 _STOPPING = returned_outcome(ReturnReason.STOPPING)
 _NO_CONNECTION = returned_outcome(ReturnReason.NO_CONNECTION)
@@ -94,9 +95,12 @@ class Dispatcher:
         if claimed:
             self._hand_over(queue, claimed)
 
-    def _free(self, queue: QueueKey) -> int:
-        """How many more deliveries of the queue may be claimed."""
-        return self._room.left(queue, self._deliver.room(queue))
+    def _free(self, queue: QueueKey, share: str = "") -> int:
+        """How many more deliveries of the queue's share may be claimed."""
+        left = self._room.left(queue, self._deliver.room(queue))
+        if left > 0:
+            return left
+        return min(_FEW, self._room.left(queue, self._deliver.headroom(queue, share)))
 
     async def _run(self, lane: ClaimLane) -> None:
         while not self._draining:
@@ -127,8 +131,8 @@ class Dispatcher:
             await self._look(lane)
         wants = lane.view.wants(self._clock(), self._free, _BATCH)
         if wants:
-            for queue, _ in wants:
-                lane.blocked.pop(queue, None)
+            for queue, _, share in wants:
+                lane.blocked.pop(QueueShare(queue, share), None)
             return 0.0 if await self._claim(lane, wants) else _NOTHING_PAUSE
         self._wait_for_room(lane)
         if lane.blocked:
@@ -146,9 +150,9 @@ class Dispatcher:
 
     def _wait_for_room(self, lane: ClaimLane) -> None:
         before, lane.blocked, now = lane.blocked, {}, time.monotonic()
-        for queue in lane.view.ready(self._clock()):
-            lane.blocked[queue] = before.get(queue, now)
-            self._room.wait(queue, lane)
+        for of in lane.view.ready(self._clock()):
+            lane.blocked[of] = before.get(of, now)
+            self._room.wait(of, lane)
 
     async def _expire_blocked(self, lane: ClaimLane) -> None:
         """Mail expires although its queue gets no room: claim some of it, and put back what has time left. It goes to
@@ -157,10 +161,10 @@ class Dispatcher:
         if now - lane.looked_blocked < _BLOCKED_EVERY:
             return
         lane.looked_blocked = now
-        long = [queue for queue, since in lane.blocked.items() if now - since >= _BLOCKED][:_BATCH]
+        long = [of for of, since in lane.blocked.items() if now - since >= _BLOCKED][:_BATCH]
         if not long:
             return
-        wants = [ClaimRequest(queue, max(1, _BATCH // len(long))) for queue in long]
+        wants = [ClaimRequest(queue, max(1, _BATCH // len(long)), share) for queue, share in long]
         by_queue: dict[QueueKey, list[Claimed]] = {}
         for one in await self._claims.claim(lane.number, wants, _BLOCKED_BYTES):
             by_queue.setdefault(one.queue, []).append(one)
@@ -187,21 +191,21 @@ class Dispatcher:
 
     async def _claim(self, lane: ClaimLane, wants: list[ClaimRequest]) -> int:
         """Claim, decide by rule, hand the rest to egress; how many were claimed."""
-        for queue, most in wants:
+        for queue, most, _ in wants:
             self._room.ask(queue, most)
         try:
             claimed = await self._claims.claim(lane.number, wants, _MOST_BYTES)
         finally:
-            for queue, most in wants:
+            for queue, most, _ in wants:
                 self._room.answered(queue, most)
         self.claimed += len(claimed)
-        by_queue: dict[QueueKey, list[Claimed]] = {}
+        found: dict[QueueShare, list[Claimed]] = {}
         for one in claimed:
-            by_queue.setdefault(one.queue, []).append(one)
-        lane.view.served(wants, {queue: len(some) for queue, some in by_queue.items()}, _cut(claimed))
-        for queue, some in by_queue.items():
+            found.setdefault(QueueShare(one.queue, one.share), []).append(one)
+        lane.view.served(wants, {of: len(some) for of, some in found.items()}, _cut(claimed))
+        for (queue, _), some in found.items():
             self._hand_over(queue, some)
-        for queue, _ in wants:
+        for queue, _, _ in wants:
             if queue in self._room and self._free(queue) > 0:
                 self._room.room_for(queue, functools.partial(self._deliver.room, queue))
         return len(claimed)

@@ -2,21 +2,25 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from mta.model.mail import QueueKey
+from mta.model.mail import QueueKey, QueueShare
+from mta.policy.turns import Turns
 from mta.scheduling.claim_lanes import ClaimLane, ClaimLanes
 
 _RIPEN, _RIPE = 0.003, 32  # a lane is woken when there is this much room, or after so many seconds with less
 
 
 class QueueRoom:
-    """Fulfils ports.delivery.Capacity. The lane that has waited longest for room of a queue gets it."""
+    """Fulfils ports.delivery.Capacity. Room of a queue goes round the shares that wait for it, by weight, and to the
+    lane that has waited longest for it with mail of that share."""
 
     def __init__(self, lanes: ClaimLanes) -> None:
         self._lanes = lanes
         self._asked: dict[QueueKey, int] = {}  # deliveries asked for in claims under way
-        self._waiting: dict[QueueKey, deque[ClaimLane]] = {}  # lanes that have work for which there was no room
+        # By queue and share: the lanes that have work for which there was no room.
+        self._waiting: dict[QueueKey, dict[str, deque[ClaimLane]]] = {}
+        self._turns: dict[QueueKey, Turns] = {}  # of queues for which several shares have waited
         self._ripening: dict[QueueKey, asyncio.TimerHandle] = {}
         self._closed = False
 
@@ -40,9 +44,9 @@ class QueueRoom:
         else:
             del self._asked[queue]
 
-    def wait(self, queue: QueueKey, lane: ClaimLane) -> None:
-        """The lane has work of the queue and waits for room."""
-        lanes = self._waiting.setdefault(queue, deque())
+    def wait(self, of: QueueShare, lane: ClaimLane) -> None:
+        """The lane has work of that share of the queue and waits for room."""
+        lanes = self._waiting.setdefault(of.queue, {}).setdefault(of.share, deque())
         if lane not in lanes:
             lanes.append(lane)
 
@@ -68,9 +72,27 @@ class QueueRoom:
 
     def _wake_first(self, queue: QueueKey) -> None:
         self._ripening.pop(queue, None)
-        lanes = self._waiting.get(queue)
-        if lanes is None:
+        shares = self._waiting.get(queue)
+        if shares is None:
             return
-        lanes.popleft().alarm.ring()
-        if not lanes:
+        lane = shares[self._turn(queue, shares)][0]
+        # It waits anew for what the room is not enough for.
+        for share, lanes in list(shares.items()):
+            if lane in lanes:
+                lanes.remove(lane)
+                if not lanes:
+                    del shares[share]
+        if not shares:
             del self._waiting[queue]
+        lane.alarm.ring()
+
+    def _turn(self, queue: QueueKey, shares: Iterable[str]) -> str:
+        """The share whose turn it is."""
+        several = list(shares)
+        if len(several) == 1:
+            self._turns.pop(queue, None)
+            return several[0]
+        turns = self._turns.setdefault(queue, Turns())
+        share = turns.first(several)
+        turns.served(share, 1)
+        return share

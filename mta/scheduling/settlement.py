@@ -70,8 +70,8 @@ def park(claimed: Claimed, now: int, terms: Terms, reason: str) -> Settlement:
         reason=reason, uncertain=uncertain,
     )  # fmt: skip
     return Settlement(
-        claimed.id, claimed.token, claimed.queue, Move.PARK, record.tags, _encode(event), b"",
-        record=changed, uncertain=uncertain, left_rule=record.deferred_by,
+        claimed.id, claimed.token, claimed.queue, Move.PARK, record.counted_tags, _encode(event), b"",
+        record=changed, uncertain=uncertain, left_rule=record.deferred_by, share=claimed.share,
     )  # fmt: skip
 
 
@@ -85,9 +85,9 @@ def expire(claimed: Claimed, now: int, terms: Terms) -> Settlement:
         enhanced=EXPIRED, uncertain=uncertain,
     )  # fmt: skip
     return Settlement(
-        claimed.id, claimed.token, claimed.queue, Move.END, record.tags, _encode(event), b"",
+        claimed.id, claimed.token, claimed.queue, Move.END, record.counted_tags, _encode(event), b"",
         ended=Class.EXPIRED, uncertain=uncertain, left_rule=record.deferred_by,
-        final=final, shared=shared,
+        final=final, shared=shared, share=claimed.share,
     )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         claimed.token,
         claimed.queue,
         _END,
-        record.tags,
+        record.counted_tags,
         _encode(event),
         late,
         ended,
@@ -162,6 +162,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         final=final,
         shared=shared,
         spare_ms=terms.undo_ms if intercepted and outcome.undoable else 0,
+        share=claimed.share,
     )
 
 
@@ -179,7 +180,7 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
         claimed.token,
         claimed.queue,
         Move.HOLD,
-        record.tags,
+        record.counted_tags,
         _encode(event),
         b"",
         due_at=now if record.attempts else min(now, record.scheduled_at or record.accepted_at),
@@ -188,6 +189,7 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
         rule=forced.rule,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
+        share=claimed.share,
     )
 
 
@@ -244,7 +246,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
         claimed.token,
         claimed.queue,
         Move.QUEUE,
-        record.tags,
+        record.counted_tags,
         _encode(event),
         late,
         due_at=due_at,
@@ -254,6 +256,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
         past_dot_of=outcome.past_dot_of,
         deferred_by_rule=forced is not None,
         left_rule=record.deferred_by,
+        share=claimed.share,
     )
 
 
@@ -266,11 +269,12 @@ def _return(claimed: Claimed, outcome: Outcome, now: int) -> Settlement:
         claimed.token,
         claimed.queue,
         Move.QUEUE,
-        record.tags,
+        record.counted_tags,
         b"",
         b"",
         due_at=now,
         record=msgspec.structs.replace(record, uncertain=True, seq=record.seq + 1) if doubt else None,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
+        share=claimed.share,
     )

@@ -74,11 +74,11 @@ class Decider:
             doubt, record.seq + 1,
         )  # fmt: skip
         return PlannedMove(
-            waiting.id, waiting.queue, by.rule, record.tags,
+            waiting.id, waiting.queue, by.rule, record.counted_tags,
             _encode(self._event(waiting, _INTERCEPTED, now, by.effect)),
             doubt,
             record.deferred_by, None, 0,
-            _encode(final), by.spare_ms, waiting.raw, shared,
+            _encode(final), by.spare_ms, waiting.raw, shared, waiting.share,
         )  # fmt: skip
 
     def _hold(self, waiting: WaitingDelivery, by: "_Decision", now: int) -> PlannedMove:
@@ -104,17 +104,18 @@ class Decider:
             waiting.id,
             waiting.queue,
             rule,
-            record.tags,
+            record.counted_tags,
             _encode(event),
             record.uncertain or waiting.reclaims > 0,
             waiting.record.deferred_by,
             record,
             waiting.reclaims,
             raw=waiting.raw,
+            share=waiting.share,
         )
 
     def _event(self, waiting: WaitingDelivery, kind: EventType, now: int, effect: Outcome, due_at: int = 0) -> Event:
-        id_, queue, _, record, reclaims, _ = waiting
+        id_, queue, _, record, reclaims, _, _ = waiting
         return delivery_event(
             kind, now, self._node, id_, queue, record, effect, record.attempts,
             next_attempt=due_at, uncertain=record.uncertain or reclaims > 0,

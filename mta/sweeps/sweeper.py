@@ -213,11 +213,11 @@ class Sweeper:
         for pool in pools:
             queues = await self._store.queues(lane, pool)
             self._places += len(queues)
-            for queue in queues:
+            for queue, share in queues:
                 if self._stopping or not self._own:
                     return
                 if _may_match(self._own.values(), pool, queue.domain):
-                    async for page in self._pages(lane, partial(self._store.scan, lane, queue)):
+                    async for page in self._pages(lane, partial(self._store.scan, lane, queue, share=share)):
                         yield page
                 self._walked += 1
 

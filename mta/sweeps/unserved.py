@@ -7,7 +7,7 @@ from typing import Final
 
 from mta.model.errors import StoreError
 from mta.model.events import EventType
-from mta.model.mail import QueueKey
+from mta.model.mail import QueueShare
 from mta.model.outcomes import EXPIRED, Class
 from mta.policy.served_pools import GRACE_MS, unserved, why_it_waits
 from mta.policy.waiting_end import encoded_end
@@ -76,16 +76,16 @@ class UnservedWatch:
         """The earliest due time of its mail, Unix ms; mail that has expired is ended on the way."""
         oldest: int | None = None
         for lane in range(self._store.lanes):
-            for queue in await self._store.queues(lane, pool):
-                found = await self._walk(lane, queue)
+            for of in await self._store.queues(lane, pool):
+                found = await self._walk(lane, of)
                 if found is not None:
                     oldest = found if oldest is None else min(oldest, found)
         return oldest
 
-    async def _walk(self, lane: int, queue: QueueKey) -> int | None:
-        cursor, oldest = 0, None
+    async def _walk(self, lane: int, of: QueueShare) -> int | None:
+        cursor, oldest, queue = 0, None, of.queue
         while not self._stopping:
-            cursor, page = await self._store.scan(lane, queue, cursor, _PAGE)
+            cursor, page = await self._store.scan(lane, queue, cursor, _PAGE, of.share)
             now = self._wall()
             over = [queued for queued in page if queued.record.expires_at <= now]
             if over:
@@ -104,7 +104,7 @@ class UnservedWatch:
         return (await self._ends.end(lane, Class.EXPIRED, now, ends)).count(EndAnswer.ENDED)
 
     def _end(self, waiting: WaitingDelivery, now: int) -> PlannedEnd:
-        id_, queue, _, record, reclaims, raw = waiting
+        id_, queue, _, record, reclaims, raw, share = waiting
         uncertain = record.uncertain or reclaims > 0
         event, final = encoded_end(
             EventType.EXPIRATION,
@@ -122,9 +122,10 @@ class UnservedWatch:
             Place.DUE,
             queue,
             raw,
-            tags=record.tags,
+            tags=record.counted_tags,
             event=event,
             final=final,
             uncertain=uncertain,
             left_rule=record.deferred_by,
+            share=share,
         )

@@ -15,6 +15,7 @@ _T_EGRESS = "tests/unit/egress/test_transactions.py::test_"
 _T_STORE = "tests/integration/redis_store/test_rule_store.py::test_"
 _T_QUEUES = "tests/integration/redis_store/test_queues.py::test_"
 _T_FRESH = "tests/integration/redis_store/test_fresh_claims.py::test_"
+_T_SHARES = "tests/integration/redis_store/test_shares.py::test_"
 _T_CONTENTS = "tests/integration/redis_store/test_contents_beside.py::test_"
 _T_DISPATCHER = "tests/unit/scheduling/test_dispatcher.py::test_"
 _T_SETTLER = "tests/unit/scheduling/test_settler.py::test_"
@@ -609,7 +610,46 @@ BUILDS = (
     ),
 )
 
+# The walkers of an order must see every share of a queue.
+SHARES = (
+    Mutation(
+        "shares: a pool names the shares that have mail",
+        "mta/redis_store/steps/00_common.lua",
+        "    redis.call('SADD', P .. 'shares:' .. pool, share)\n",
+        "",
+        _T_SHARES + "a_message_is_queued_claimed_retried_and_delivered_in_its_share[plain-acme]",
+    ),
+    Mutation(
+        "shares: a sweep walks over them",
+        "mta/redis_store/sweep_store.py",
+        'for share in ("", *(name.decode() for name in shares)):',
+        'for share in ("",):',
+        _T_SHARES + "shares_of_one_queue_are_claimed_apart_and_a_plain_message_is_as_ever[plain]",
+    ),
+    Mutation(
+        "shares: a settlement names the claim's",
+        "mta/redis_store/steps/settle.py",
+        "{place_of(pool, share)}|{domain}",
+        "{pool}|{domain}",
+        _T_SHARES + "a_message_is_queued_claimed_retried_and_delivered_in_its_share[plain-acme]",
+    ),
+    Mutation(
+        "shares: a cancellation looks into them",
+        "mta/redis_store/steps/messages.lua",
+        "places[#places + 1] = pool .. '~' .. argv[i]",
+        "places[#places + 1] = pool",
+        _T_SHARES + "a_message_of_a_share_is_found_and_canceled[plain-due-.2]",
+    ),
+    Mutation(
+        "shares: one that waits saves up no turns",
+        "mta/scheduling/lane_view.py",
+        "            self._turns.first(lines)  #",
+        "            pass  #",
+        "tests/unit/scheduling/test_lane_view_shares.py::test_a_share_that_waits_for_its_time_saves_up_no_turns",
+    ),
+)
+
 MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
-    *CLAIMED_AS_ACCEPTED, *BUILDS,
+    *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES,
 )  # fmt: skip

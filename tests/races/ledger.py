@@ -12,6 +12,7 @@ from mta.model.ids import DeliveryId, delivery_text, lane_of
 from mta.model.mail import Record
 from mta.model.outcomes import Stage
 from mta.model.settings import RedisSettings
+from mta.model.shares import split_place
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
 
@@ -83,7 +84,7 @@ async def read_ledger(url: str) -> Ledger:
 
 async def _read_lane(link: Link, lane: int, living: dict[str, Living], ended: dict[str, Ended]) -> None:
     prefix = keys.lane_prefix(lane)
-    places: dict[bytes, tuple[bytes, str]] = {}  # delivery id -> pool, state
+    places: dict[bytes, tuple[bytes, str]] = {}  # delivery id -> pool with the share, state
     now = time.time() * 1000
     for name in await _names(link, prefix):
         kind, _, rest = name.partition(b":")
@@ -117,7 +118,7 @@ async def _read_lane(link: Link, lane: int, living: dict[str, Living], ended: di
 def _living(id_: bytes, pool: bytes, state: str, record: Record) -> Living:
     if state == "later":
         state = "deferred" if record.attempts else "scheduled"
-    return Living(state, lane_of(id_), pool.decode(), record.tags, record.uncertain)
+    return Living(state, lane_of(id_), split_place(pool.decode())[0], record.tags, record.uncertain)
 
 
 def _ended(status: bytes) -> Ended:

@@ -84,6 +84,13 @@ class Plan(NamedTuple):
     hit_for: float  # until the worker goes on, 0.0 = never
 
 
+# Headers that choose a share of the queue; most mail has none.
+_OF_SHARES = (
+    (), (), (), ("X-MQ-Tenant: shop",), (), (), (), ("X-MQ-Priority: 2",), (), (), (),
+    ("X-MQ-Tenant: shop", "X-MQ-Priority: 1"),
+)  # fmt: skip
+
+
 def plan_of(seed: int, messages: int) -> Plan:
     """The same seed and count give the same plan."""
     rng = random.Random(seed)
@@ -129,7 +136,12 @@ def _mail(rng: random.Random, number: int, pause: dict[str, str]) -> Mail:
         kind,
         pool,
         tuple(f"{kind}-{campaign}-{number}-{n}@{domain}" for n in range(count)),
-        (f"X-MQ-Pool: {pool}", *(f"X-MQ-Tag: {tag}" for tag in tags), *([kept_back] if kept_back else [])),
+        (
+            f"X-MQ-Pool: {pool}",
+            *(f"X-MQ-Tag: {tag}" for tag in tags),
+            *([kept_back] if kept_back else []),
+            *_OF_SHARES[number % len(_OF_SHARES)],
+        ),
         _draw(rng, _SIZES),
     )
 

@@ -9,7 +9,7 @@ from mta.admission.group_commit import GroupCommit
 from mta.admission.submission import TrustedSubmissions
 from mta.ingress.listener import Listener
 from mta.ingress.worker_loads import WorkerLoads
-from mta.model.mail import Claimed, NewMessage, QueueKey
+from mta.model.mail import Claimed, NewMessage, QueueShare
 from mta.model.settings import NodeSettings, Settings, SmtpSettings
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision
 
@@ -27,8 +27,8 @@ class RecordingStore:
         self.called = asyncio.Event()
         self.decisions: list[AcceptanceDecision] = []
         self.outdated: set[int] = set()  # generations below the barrier
-        self.reserved: list[Mapping[QueueKey, int]] = []
-        self.claimed: dict[QueueKey, list[Claimed]] = {}  # the answer to each accept
+        self.reserved: list[Mapping[QueueShare, int]] = []
+        self.claimed: dict[QueueShare, list[Claimed]] = {}  # the answer to each accept
 
     @property
     def messages(self) -> list[NewMessage]:
@@ -39,8 +39,8 @@ class RecordingStore:
         lane: int,
         messages: Sequence[NewMessage],
         decision: AcceptanceDecision = UNDECIDED,
-        reserved: Mapping[QueueKey, int] = {},
-    ) -> dict[QueueKey, list[Claimed]] | None:
+        reserved: Mapping[QueueShare, int] = {},
+    ) -> dict[QueueShare, list[Claimed]] | None:
         assert lane not in self.busy, "one call per lane at a time"
         assert len(messages) <= 100
         self.busy.add(lane)

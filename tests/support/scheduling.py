@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from mta.model.errors import StoreAway
 from mta.model.ids import delivery_id, lane_of, new_message_id
-from mta.model.mail import Claimed, QueueKey, Record
+from mta.model.mail import Claimed, QueueKey, QueueShare, Record
 from mta.model.rules import Head
 from mta.model.settings import DeliverySettings, NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
@@ -24,9 +24,9 @@ def a_record(**changes):
     )  # fmt: skip
 
 
-def a_claim(lane=0, queue=QUEUE, reclaims=0, **record):
+def a_claim(lane=0, queue=QUEUE, reclaims=0, share="", **record):
     return Claimed(
-        delivery_id(new_message_id(lane, NOW), 1), b"1", queue, a_record(**record), b"x", reclaims
+        delivery_id(new_message_id(lane, NOW), 1), b"1", queue, a_record(**record), b"x", reclaims, share=share
     )  # fmt: skip
 
 
@@ -60,22 +60,27 @@ class FakeClaims:
 
     def put(self, *claims, at=NOW):
         for one in claims:
-            self.due[lane_of(one.id)][one.queue].append((at, one))
+            self.due[lane_of(one.id)][QueueShare(one.queue, one.share)].append((at, one))
 
     async def agenda(self, lane, pools, most):
         self.agendas += 1
         await asyncio.sleep(0)
-        found = [Due(q, min(at for at, _ in items)) for q, items in self.due[lane].items() if items and q.pool in pools]
+        found = [
+            Due(queue, min(at for at, _ in items), share)
+            for (queue, share), items in self.due[lane].items()
+            if items and queue.pool in pools
+        ]
         return sorted(found, key=lambda due: due.at)[:most]
 
     async def claim(self, lane, requests, most_bytes):
         self.claims.append(list(requests))
         await asyncio.sleep(0)
         taken = []
-        for queue, most in requests:
-            items = self.due[lane][queue]
+        for queue, most, share in requests:
+            of = QueueShare(queue, share)
+            items = self.due[lane][of]
             ready = [item for item in items if item[0] <= NOW][:most]
-            self.due[lane][queue] = [item for item in items if item not in ready]
+            self.due[lane][of] = [item for item in items if item not in ready]
             taken += [one for _, one in ready]
         self.held.update((one.id, one) for one in taken)
         return taken
@@ -110,10 +115,14 @@ class FakeDeliver:
     def __init__(self, room=1000):
         self.left = defaultdict(lambda: room)
         self.taken = []
+        self.beyond = {}  # headroom of shares
         self.crowded = set()  # queues whose connections are all busy
 
     def room(self, queue):
         return self.left[queue]
+
+    def headroom(self, queue, share):
+        return self.beyond.get(share, 0)
 
     def can_start(self, queue):
         return queue not in self.crowded
@@ -121,7 +130,8 @@ class FakeDeliver:
     def deliver(self, deliveries):
         self.taken += deliveries
         self.left[deliveries[0].queue] -= len(deliveries)
-        assert self.left[deliveries[0].queue] >= 0, "more than there was room for"
+        beyond = self.beyond.get(deliveries[0].share, 0)
+        assert self.left[deliveries[0].queue] >= -beyond, "more than there was room for"
 
 
 async def until(condition, seconds=3.0):

@@ -47,8 +47,8 @@ class Store:
         self.tail = StoredTail(link, log_lines)
         self.limits = StoredLimits(link, self.session)
 
-    async def claim(self, lane: int, most: int = 100, most_bytes: int = 1 << 22) -> list[Claimed]:
-        return await self.queues.claim(lane, [ClaimRequest(QUEUE, most)], most_bytes)
+    async def claim(self, lane: int, most: int = 100, most_bytes: int = 1 << 22, share: str = "") -> list[Claimed]:
+        return await self.queues.claim(lane, [ClaimRequest(QUEUE, most, share)], most_bytes)
 
 
 def message(
@@ -75,12 +75,17 @@ def message(
 
 def ended(claimed: Claimed, how: Class = Class.DELIVERED, **more: Any) -> Settlement:
     fields = {"move": Move.END, "event": b"", "late_event": b"", "ended": how} | more
-    return Settlement(id=claimed.id, token=claimed.token, queue=claimed.queue, tags=claimed.record.tags, **fields)
+    return _settlement(claimed, fields)
 
 
 def queued(claimed: Claimed, due_at: int, record: Record | None = None, **more: Any) -> Settlement:
     fields = {"move": Move.QUEUE, "event": b"", "late_event": b"", "due_at": due_at, "record": record} | more
-    return Settlement(id=claimed.id, token=claimed.token, queue=claimed.queue, tags=claimed.record.tags, **fields)
+    return _settlement(claimed, fields)
+
+
+def _settlement(claimed: Claimed, fields: dict[str, Any]) -> Settlement:
+    tags = claimed.record.counted_tags
+    return Settlement(id=claimed.id, token=claimed.token, queue=claimed.queue, tags=tags, share=claimed.share, **fields)
 
 
 def lane(claimed: Claimed) -> int:

@@ -88,13 +88,36 @@ local function append_events(P, events)
   append_framed(P, table.concat(framed))
 end
 
+-- A place is what keys and members name where they say where a delivery is queued: "<pool>", or "<pool>~<share>".
+local function pool_and_share(place)
+  local at = string.find(place, '~', 1, true)
+  if at then
+    return string.sub(place, 1, at - 1), string.sub(place, at + 1)
+  end
+  return place, nil
+end
+
+-- After the queue got a delivery that is due at `at`: its agenda shows it, and its pool shows the share.
+local function note_due(P, place, domain, at)
+  redis.call('ZADD', P .. 'agenda:' .. place, 'LT', at, domain)
+  local pool, share = pool_and_share(place)
+  if share then
+    redis.call('SADD', P .. 'shares:' .. pool, share)
+  end
+end
+
 -- After the queue lost its head: the agenda never names a time later than the earliest delivery, nor an empty queue.
-local function mend_agenda(P, pool, domain)
-  local first = redis.call('ZRANGE', P .. 'due:' .. pool .. ':' .. domain, 0, 0, 'WITHSCORES')
+local function mend_agenda(P, place, domain)
+  local agenda = P .. 'agenda:' .. place
+  local first = redis.call('ZRANGE', P .. 'due:' .. place .. ':' .. domain, 0, 0, 'WITHSCORES')
   if first[1] then
-    redis.call('ZADD', P .. 'agenda:' .. pool, first[2], domain)
-  else
-    redis.call('ZREM', P .. 'agenda:' .. pool, domain)
+    redis.call('ZADD', agenda, first[2], domain)
+    return
+  end
+  redis.call('ZREM', agenda, domain)
+  local pool, share = pool_and_share(place)
+  if share and redis.call('EXISTS', agenda) == 0 then
+    redis.call('SREM', P .. 'shares:' .. pool, share)
   end
 end
 
@@ -140,8 +163,8 @@ end
 
 -- What a rule intercepts may be kept for an undo: its record and content stay until `until_ms`. The member says how it
 -- was counted.
-local function spared_member(id, stage, uncertain, pool, domain)
-  return id .. string.sub(stage, 1, 1) .. (uncertain and 1 or 0) .. pool .. '|' .. domain
+local function spared_member(id, stage, uncertain, place, domain)
+  return id .. string.sub(stage, 1, 1) .. (uncertain and 1 or 0) .. place .. '|' .. domain
 end
 
 local function add_spares(P, spares)
@@ -194,7 +217,7 @@ local function give_back(P, claimed, rows, lost, now)
   local ids = {}
   for i = 1, #rows, 2 do
     local id = rows[i]
-    local _, pool, domain = string.match(rows[i + 1], '^([^|]*)|([^|]*)|(.*)$')
+    local _, place, domain = string.match(rows[i + 1], '^([^|]*)|([^|]*)|(.*)$')
     if lost then
       local record = redis.call('HGET', P .. 'rec', id)
       if record then
@@ -202,8 +225,8 @@ local function give_back(P, claimed, rows, lost, now)
         redis.call('HSET', P .. 'rec', id, string.char(times) .. string.sub(record, 2))
       end
     end
-    redis.call('ZADD', P .. 'due:' .. pool .. ':' .. domain, now, id)
-    redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', now, domain)
+    redis.call('ZADD', P .. 'due:' .. place .. ':' .. domain, now, id)
+    note_due(P, place, domain, now)
     ids[#ids + 1] = id
   end
   if #ids > 0 then

@@ -22,7 +22,7 @@ local function apply_decisions(P, decided)
   local retention_ms, ended_now, rejected = unpack(decided) -- accept.Decided
   local now, sums, ended, spares, hit = now_ms(), {}, {}, {}, {}
   for _, item in ipairs(ended_now) do
-    local id, pool, domain, class, kind, decider, tags, final, spare_ms = unpack(item) -- accept.Ended
+    local id, place, domain, class, kind, decider, tags, final, spare_ms = unpack(item) -- accept.Ended
     local field, status = ending_at_acceptance(class, decider)
     count_tags(sums, P, tags, 'queued', -1, field, 1)
     if kind == 'rule' then
@@ -31,8 +31,8 @@ local function apply_decisions(P, decided)
       count(sums, of_rule, 'met', 1, 'hits', 1)
       hit[of_rule] = true
       if spare_ms > 0 then
-        push(spares, decider, now + spare_ms, spared_member(id, 'door', false, pool, domain))
-        redis.call('SADD', P .. 'pools', pool)
+        push(spares, decider, now + spare_ms, spared_member(id, 'door', false, place, domain))
+        redis.call('SADD', P .. 'pools', (pool_and_share(place)))
       end
     end
     ended[#ended + 1] = id
@@ -96,9 +96,9 @@ end
 -- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and
 -- events; what ends at once has its counters, events and final status, and, where it is spared, record and content.
 -- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same
--- queue; the token is 'a<number>'.
+-- share of the queue; the token is 'a<number>'.
 -- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda...,
--- tag..., rule..., spared..., parts...
+-- shares..., tag..., rule..., spared..., parts...
 -- ARGV[1]: msgpack of accept.Batch (see accept.py, whose fields a test compares with the locals here).
 -- ARGV[2]: the events, framed. ARGV[3...]: message id, content, ...; none where a command before the step put them
 -- there, in one transaction with it.
@@ -127,15 +127,15 @@ local function accept(keys, argv)
   end
   local pools, answer, holds, waiting, now = {}, { 'OK' }, {}, false, now_ms()
   for at, queue in ipairs(queues) do
-    local pool, domain, entries, take = unpack(queue) -- accept.Queue
-    local due = P .. 'due:' .. pool .. ':' .. domain
+    local place, domain, entries, take = unpack(queue) -- accept.Queue
+    local due, pool = P .. 'due:' .. place .. ':' .. domain, pool_and_share(place)
     if take > 0 and redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1)[1] then
       take = 0
     end
     answer[at + 1] = take
     for i = 2, 2 * take, 2 do
       holds[#holds + 1] = entries[i]
-      holds[#holds + 1] = 'a' .. number .. '|' .. pool .. '|' .. domain
+      holds[#holds + 1] = 'a' .. number .. '|' .. place .. '|' .. domain
     end
     if #entries > 2 * take then
       waiting = true
@@ -144,7 +144,7 @@ local function accept(keys, argv)
         earliest = math.min(earliest, entries[i])
       end
       call_sliced('ZADD', due, entries, 2 * take + 1)
-      redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', earliest, domain)
+      note_due(P, place, domain, earliest)
     end
     if not pools[pool] then
       pools[pool] = true

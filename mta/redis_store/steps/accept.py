@@ -8,7 +8,8 @@ import msgspec
 from mta.model.entries import framed
 from mta.model.events import EventType, recipient_event
 from mta.model.ids import DeliveryId, delivery_id
-from mta.model.mail import Claimed, NewMessage, QueueKey, Recipient, Record
+from mta.model.mail import Claimed, NewMessage, QueueKey, QueueShare, Recipient, Record
+from mta.model.shares import place_of
 from mta.ports.content import PlacedContent
 from mta.ports.queueing import AcceptanceDecision, DeciderKind, EndedAtAcceptance
 from mta.redis_store import codec, keys
@@ -38,9 +39,9 @@ class Batch(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """The deliveries of one queue."""
+    """The deliveries of one share of a queue."""
 
-    pool: str
+    place: str
     domain: str
     entries: Sequence[Any]  # due, delivery, ...
     take: int  # how many of the first are to be claimed
@@ -58,7 +59,7 @@ class Ended(NamedTuple):
     """A delivery that ends in the step that accepts it."""
 
     id: Any
-    pool: str
+    place: str
     domain: str
     class_: str
     kind: str  # of the decider
@@ -78,11 +79,11 @@ class Refused(NamedTuple):
 
 
 class _Queue:
-    """The deliveries for one queue: first those that are due at once and may be claimed in the step."""
+    """The deliveries for one share of a queue: first those that are due at once and may be claimed in the step."""
 
     __slots__ = ("due_now", "key", "later")
 
-    def __init__(self, key: QueueKey) -> None:
+    def __init__(self, key: QueueShare) -> None:
         self.key = key
         self.due_now: list[tuple[DeliveryId, Record, bytes | None, int]] = []  # with content, None = in pieces; when
         self.later: list[int | msgspec.Raw] = []
@@ -103,7 +104,7 @@ class AcceptStep:
         self._content = content
         self._decision = decision
         self._accepted = 0
-        self._queues: dict[tuple[str, str], _Queue] = {}  # by pool and domain
+        self._queues: dict[tuple[str, str, str], _Queue] = {}  # by pool, domain and share
         self._records: list[msgspec.Raw] = []
         self._refs: list[msgspec.Raw | int] = []
         self._tags: dict[str, int] = {}
@@ -131,14 +132,15 @@ class AcceptStep:
                 self._refs += (codec.lua_text(message.id), needed)
         self._add_deliveries(message, placed, ended)
         self._accepted += recipients
-        for tag in message.tags:
+        for tag in message.counted_tags:
             self._tags[tag] = self._tags.get(tag, 0) + recipients
 
     def _add_deliveries(
         self, message: NewMessage, placed: PlacedContent | None, ended: Mapping[int, EndedAtAcceptance]
     ) -> None:
         """`placed` is None where nobody needs the content, nor a record."""
-        pool, due, in_pieces = message.pool, message.due_at, placed is not None and bool(placed.pending)
+        pool, share, due = message.pool, message.share, message.due_at
+        in_pieces = placed is not None and bool(placed.pending)
         for number, recipient in enumerate(message.recipients, 1):
             address, domain = recipient
             delivery = delivery_id(message.id, number)
@@ -150,23 +152,24 @@ class AcceptStep:
             if end is not None:
                 self._end(message, codec.lua_text(delivery), domain, end)
                 continue
-            key = pool, domain
+            key = pool, domain, share
             queue = self._queues.get(key)
             if queue is None:
-                queue = self._queues[key] = _Queue(QueueKey(pool, domain))
+                queue = self._queues[key] = _Queue(QueueShare(QueueKey(pool, domain), share))
             if due > message.accepted_at:
                 queue.later += (due, codec.lua_text(delivery))
             else:
                 queue.due_now.append((delivery, record, None if in_pieces else message.content, due))
 
-    def claimed(self, number: int, taken: Sequence[int]) -> dict[QueueKey, list[Claimed]]:
+    def claimed(self, number: int, taken: Sequence[int]) -> dict[QueueShare, list[Claimed]]:
         """The deliveries that batch `number` claimed. `taken`: how many of each queue, or () where none was."""
         if not taken:
             return {}
         token = b"a%d" % number
         return {
             queue.key: [
-                Claimed(id_, token, queue.key, record, content) for id_, record, content, _ in queue.due_now[:count]
+                Claimed(id_, token, queue.key.queue, record, content, share=queue.key.share)
+                for id_, record, content, _ in queue.due_now[:count]
             ]
             for queue, count in zip(self._queues.values(), taken, strict=True)
             if count
@@ -181,12 +184,12 @@ class AcceptStep:
         self._ended.append(
             Ended(
                 id=name,
-                pool=message.pool,
+                place=place_of(message.pool, message.share),
                 domain=domain,
                 class_=end.ended,
                 kind=kind,
                 decider=decider,
-                tags=message.tags,
+                tags=message.counted_tags,
                 final=final,
                 spare_ms=end.spare_ms,
             )
@@ -200,14 +203,17 @@ class AcceptStep:
         self._events.append(codec.encode(event))
 
     def args(
-        self, session: str, number: int, backlog_hard: int, retention_ms: int, reserved: Mapping[QueueKey, int]
+        self, session: str, number: int, backlog_hard: int, retention_ms: int, reserved: Mapping[QueueShare, int]
     ) -> list[bytes]:
         """`number` is the batch's; `retention_ms` is how long the final status of a delivery is kept; `reserved` is how
-        many deliveries of a queue the step may claim."""
+        many deliveries of a share of a queue the step may claim."""
         rejected = self._decision.rejected.values()
         events = [*self._events, *(event for one in rejected for event in one.events)]
         refused = [Refused(*one.by, tags=one.tags, recipients=len(one.events)) for one in rejected]
-        queues = [Queue(*key, queue.entries(), reserved.get(queue.key, 0)) for key, queue in self._queues.items()]
+        queues = [
+            Queue(place_of(pool, share), domain, queue.entries(), reserved.get(queue.key, 0))
+            for (pool, domain, share), queue in self._queues.items()
+        ]
         blob = codec.encode(
             Batch(
                 session=session,
@@ -234,8 +240,7 @@ class AcceptStep:
         rules = {*self._rules, *(one.by.id for one in rejected if one.by.kind is _RULE)}
         found = [prefix + name for name in KEYS]
         found += [keys.claimed_key(prefix, session.encode()), prefix + b"holders"]
-        found += [keys.due_key(prefix, pool.encode(), domain.encode()) for pool, domain in self._queues]
-        found += [keys.agenda_key(prefix, pool.encode()) for pool in {pool for pool, _ in self._queues}]
+        found += {key for queue in self._queues.values() for key in keys.queue_keys(prefix, *queue.key)}
         found += [keys.tag_key(prefix, tag.encode()) for tag in tags]
         found += [keys.rule_key(prefix, rule.encode()) for rule in rules]
         found += [keys.spared_key(prefix, rule.encode()) for rule in self._rules]
@@ -264,4 +269,5 @@ def _record(message: NewMessage, address: str, placed: PlacedContent) -> Record:
         tenant=message.tenant,
         recipients=len(message.recipients),
         scheduled_at=message.due_at if message.due_at > message.accepted_at else 0,
+        priority=message.priority,
     )

@@ -1,28 +1,28 @@
 -- What is due later is of no use to who looks again each second.
 local AHEAD_MS = 2000
 
--- agenda: the queues that are due first, now or soon. KEYS: lane. ARGV: most, now (Unix ms), pool, ...
--- Answers [now, pool, domain, time, ...].
+-- agenda: the queues that are due first in each share, now or soon. KEYS: lane. ARGV: most of a share, now (Unix ms),
+-- pool, ...
+-- Answers [now, place, domain, time, ...].
 local function agenda(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local now = tonumber(argv[2])
+  local most, until_ms = argv[1], tonumber(argv[2]) + AHEAD_MS
   local answer = { argv[2] }
-  for i = 3, #argv do
-    local rows = redis.call(
-      'ZRANGE',
-      P .. 'agenda:' .. argv[i],
-      '-inf',
-      now + AHEAD_MS,
-      'BYSCORE',
-      'LIMIT',
-      0,
-      argv[1],
-      'WITHSCORES'
-    )
+
+  local function look(place)
+    local rows =
+      redis.call('ZRANGE', P .. 'agenda:' .. place, '-inf', until_ms, 'BYSCORE', 'LIMIT', 0, most, 'WITHSCORES')
     for r = 1, #rows, 2 do
-      answer[#answer + 1] = argv[i]
+      answer[#answer + 1] = place
       answer[#answer + 1] = rows[r]
       answer[#answer + 1] = rows[r + 1]
+    end
+  end
+
+  for i = 3, #argv do
+    look(argv[i])
+    for _, share in ipairs(redis.call('SMEMBERS', P .. 'shares:' .. argv[i])) do
+      look(argv[i] .. '~' .. share)
     end
   end
   return answer
@@ -32,9 +32,10 @@ redis.register_function { function_name = STEP .. 'agenda', callback = agenda, f
 
 -- claim: deliveries that are due move from their queue to the session, with one fencing token for the call.
 -- Never leaves a delivery in neither, nor an agenda that is later than its queue.
--- KEYS: lane, claimed, rec, ingest, holders, content, parked, count, then due and agenda of each queue.
--- ARGV: session, number, most bytes, now (Unix ms), pool, domain, most, pool, domain, most, ...
--- Answers [token, [pool, domain, id, record, content, id, ...], ...]; content is false when it is in parts, 'x' when
+-- KEYS: lane, claimed, rec, ingest, holders, content, parked, count, then due, agenda and shares of each
+-- queue.
+-- ARGV: session, number, most bytes, now (Unix ms), place, domain, most, place, domain, most, ...
+-- Answers [token, [place, domain, id, record, content, id, ...], ...]; content is false when it is in parts, 'x' when
 -- the delivery is to be canceled (who held it then is gone); or LOST (the session is dead), LATE (this number was
 -- recalled). Numbers rise; one claim of a session is under way in a lane.
 local function claim(keys, argv)
@@ -50,9 +51,9 @@ local function claim(keys, argv)
   local token, cancels = false, redis.call('EXISTS', P .. 'cancels') == 1
   local answer, holds = { '' }, {}
   for w = 5, #argv, 3 do
-    local pool, domain, most = argv[w], argv[w + 1], tonumber(argv[w + 2])
-    local due = P .. 'due:' .. pool .. ':' .. domain
-    local row, hold = { pool, domain }, nil
+    local place, domain, most = argv[w], argv[w + 1], tonumber(argv[w + 2])
+    local due = P .. 'due:' .. place .. ':' .. domain
+    local row, hold = { place, domain }, nil
     while room > 0 and most > 0 do
       local page = math.min(most, 10)
       local ids = redis.call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, page)
@@ -67,7 +68,7 @@ local function claim(keys, argv)
       local contents = redis.call('HMGET', P .. 'content', unpack(messages))
       local marks = cancels and redis.call('HMGET', P .. 'cancels', unpack(ids)) or {}
       token = token or redis.call('HINCRBY', keys[1], 'token', 1)
-      hold = hold or token .. '|' .. pool .. '|' .. domain
+      hold = hold or token .. '|' .. place .. '|' .. domain
       for i, id in ipairs(ids) do
         if records[i] then
           holds[#holds + 1] = id
@@ -78,7 +79,7 @@ local function claim(keys, argv)
           room = room - (contents[i] and #contents[i] or 0)
         else
           -- Its tags are lost with its record: only the totals can follow.
-          redis.call('ZADD', P .. 'parked', now, id .. pool .. '|' .. domain)
+          redis.call('ZADD', P .. 'parked', now, id .. place .. '|' .. domain)
           redis.call('HINCRBY', P .. 'count', 'queued', -1)
           redis.call('HINCRBY', P .. 'count', 'parked', 1)
         end
@@ -86,7 +87,7 @@ local function claim(keys, argv)
       redis.call('ZREM', due, unpack(ids))
       most = #ids < page and 0 or most - #ids
     end
-    mend_agenda(P, pool, domain)
+    mend_agenda(P, place, domain)
     if #row > 2 then
       answer[#answer + 1] = row
     end

@@ -28,8 +28,9 @@ redis.register_function {
   flags = { 'no-writes', 'allow-oom' },
 }
 
--- message_places: where deliveries with a record are. KEYS: lane. ARGV: id, domain, rule, stage, uncertain, ...; `rule`
--- is the one that intercepted it, '' = it lives. Answers [[kind, pool, source, due, asked], ...]: kind is due, held
+-- message_places: where deliveries with a record are. KEYS: lane. ARGV: id, domain, rule, stage, uncertain, share, ...;
+-- `rule` is the one that intercepted it, '' = it lives; `share` is that of its record, '' = the common one, or not
+-- known. Answers [[kind, place, source, due, asked], ...]: kind is due, held
 -- (source: the pause), parked, claimed (source: the session), spared (source: the rule), or '' when it is in none of
 -- these.
 local function message_places(keys, argv)
@@ -37,19 +38,19 @@ local function message_places(keys, argv)
   local pools, pauses = redis.call('SMEMBERS', P .. 'pools'), redis.call('SMEMBERS', P .. 'pauses')
   local sessions = redis.call('SMEMBERS', P .. 'holders')
 
-  local function spared(id, domain, rule, stage, uncertain)
-    for _, pool in ipairs(pools) do
-      if redis.call('ZSCORE', P .. 'spared:' .. rule, spared_member(id, stage, uncertain == '1', pool, domain)) then
-        return { 'spared', pool, rule, '0' }
+  local function spared(places, id, domain, rule, stage, uncertain)
+    for _, place in ipairs(places) do
+      if redis.call('ZSCORE', P .. 'spared:' .. rule, spared_member(id, stage, uncertain == '1', place, domain)) then
+        return { 'spared', place, rule, '0' }
       end
     end
   end
 
-  local function living(id, domain)
-    for _, pool in ipairs(pools) do
-      local due = redis.call('ZSCORE', P .. 'due:' .. pool .. ':' .. domain, id)
+  local function living(places, id, domain)
+    for _, place in ipairs(places) do
+      local due = redis.call('ZSCORE', P .. 'due:' .. place .. ':' .. domain, id)
       if due then
-        return { 'due', pool, '', due }
+        return { 'due', place, '', due }
       end
     end
     for _, session in ipairs(sessions) do
@@ -58,31 +59,43 @@ local function message_places(keys, argv)
         return { 'claimed', string.match(hold, '^[^|]*|([^|]*)|'), session, '0' }
       end
     end
-    for _, pool in ipairs(pools) do
-      local member = id .. pool .. '|' .. domain
+    for _, place in ipairs(places) do
+      local member = id .. place .. '|' .. domain
       if redis.call('ZSCORE', P .. 'parked', member) then
-        return { 'parked', pool, '', '0' }
+        return { 'parked', place, '', '0' }
       end
       for _, pause in ipairs(pauses) do
         if redis.call('ZSCORE', P .. 'held:' .. pause, member) then
-          return { 'held', pool, pause, '0' }
+          return { 'held', place, pause, '0' }
         end
       end
     end
   end
 
   local answer = {}
-  for i = 1, #argv, 5 do
-    local id, domain, rule = argv[i], argv[i + 1], argv[i + 2]
-    local place
-    if rule == '' then
-      place = living(id, domain)
-    else
-      place = spared(id, domain, rule, argv[i + 3], argv[i + 4])
+  -- By share; mail of another version may have a tenant and wait in no share.
+  local places_of = { [''] = pools }
+  for i = 6, #argv, 6 do
+    if not places_of[argv[i]] then
+      local places = {}
+      for _, pool in ipairs(pools) do
+        places[#places + 1] = pool .. '~' .. argv[i]
+        places[#places + 1] = pool
+      end
+      places_of[argv[i]] = places
     end
-    place = place or { '', '', '', '0' }
-    place[5] = redis.call('HGET', P .. 'cancels', id) or '0'
-    answer[#answer + 1] = place
+  end
+  for i = 1, #argv, 6 do
+    local id, domain, rule = argv[i], argv[i + 1], argv[i + 2]
+    local places, found = places_of[argv[i + 5]], nil
+    if rule == '' then
+      found = living(places, id, domain)
+    else
+      found = spared(places, id, domain, rule, argv[i + 3], argv[i + 4])
+    end
+    found = found or { '', '', '', '0' }
+    found[5] = redis.call('HGET', P .. 'cancels', id) or '0'
+    answer[#answer + 1] = found
   end
   return answer
 end
@@ -107,8 +120,8 @@ local function cancel(keys, argv)
   local answer, gone, ended, events, sums = {}, {}, {}, {}, {}
   for i, item in ipairs(items) do
     -- messages.Item
-    local id, kind, pool, domain, source, record, tags, event, final, stage, uncertain, left_rule = unpack(item)
-    local member = id .. pool .. '|' .. domain
+    local id, kind, place, domain, source, record, tags, event, final, stage, uncertain, left_rule = unpack(item)
+    local member = id .. place .. '|' .. domain
     answer[i] = 'M'
     if kind == 'claimed' then
       if redis.call('HEXISTS', P .. 'claimed:' .. source, id) == 1 then
@@ -116,7 +129,7 @@ local function cancel(keys, argv)
         answer[i] = 'A'
       end
     elseif kind == 'spared' then
-      if unspare(P, source, { spared_member(id, stage, uncertain, pool, domain) }) == 1 then
+      if unspare(P, source, { spared_member(id, stage, uncertain, place, domain) }) == 1 then
         gone[#gone + 1] = id
         answer[i] = 'S'
       end
@@ -124,8 +137,8 @@ local function cancel(keys, argv)
       local class, left = kind, 0
       if kind == 'due' then
         class = 'queued'
-        left = redis.call('ZREM', P .. 'due:' .. pool .. ':' .. domain, id)
-        mend_agenda(P, pool, domain)
+        left = redis.call('ZREM', P .. 'due:' .. place .. ':' .. domain, id)
+        mend_agenda(P, place, domain)
       elseif kind == 'held' then
         left = redis.call('ZREM', P .. 'held:' .. source, member)
         if redis.call('EXISTS', P .. 'held:' .. source) == 0 then

@@ -18,7 +18,7 @@ class Item(NamedTuple):
 
     id: Any
     kind: str
-    pool: str
+    place: str
     domain: str
     source: str
     record: Any

@@ -49,7 +49,7 @@ local function queue_counts(keys, argv)
 end
 
 -- held_queues: a page of what a pause holds, by queue. KEYS: lane, held. ARGV: first, last place.
--- Answers [how many were looked at, "<pool>|<domain>", deliveries, when the oldest was accepted, ...].
+-- Answers [how many were looked at, "<place>|<domain>", deliveries, when the oldest was accepted, ...].
 local function held_queues(keys, argv)
   local members = redis.call('ZRANGE', keys[2], argv[1], argv[2])
   local counts, oldest, answer = {}, {}, { #members }

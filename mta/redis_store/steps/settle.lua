@@ -36,7 +36,7 @@ end
 
 -- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered,
 -- with the status `final`. Answers its `seq` then, greater than that of the end which it replaces.
-local function late_delivered(P, now, retention_ms, sums, id, pool, domain, tags, final, shared)
+local function late_delivered(P, now, retention_ms, sums, id, place, domain, tags, final, shared)
   for back = 0, math.ceil(retention_ms / 3600000) do
     local key = P .. 'ended:' .. (math.floor(now / 3600000) - back)
     local status = redis.call('HGET', key, id)
@@ -49,7 +49,7 @@ local function late_delivered(P, now, retention_ms, sums, id, pool, domain, tags
         if uncertain == '1' then
           count(sums, P .. 'rule:' .. rule, 'uncertain', -1)
         end
-        if unspare(P, rule, { spared_member(id, stage, uncertain == '1', pool, domain) }) == 1 then
+        if unspare(P, rule, { spared_member(id, stage, uncertain == '1', place, domain) }) == 1 then
           redis.call('HDEL', P .. 'rec', id)
           release_content(P, { id })
         end
@@ -122,14 +122,14 @@ local function stale(step, i, id, kind, other)
   end
   local event = kind[TOLD_LATE] and as_late(framed_at(step.argv[2], i)) or other[LATE_EVENT]
   if kind[DELIVERED_LATE] then
-    local pool, domain = queue_of(step, i)
+    local place, domain = queue_of(step, i)
     local seq = late_delivered(
       step.P,
       step.now,
       step.retention_ms,
       step.sums,
       id,
-      pool,
+      place,
       domain,
       tags_of(step, i),
       step.argv[4 + i],
@@ -154,13 +154,13 @@ local function other_end(step, i, id, kind, other)
   local _, move, class, stage, _, rule, uncertain, _, deferred, past_dot_of, left_rule, _, spare_ms = unpack(kind)
   local due, record = unpack(other) -- settle.Other
   local P, now, sums = step.P, step.now, step.sums
-  local tags, pool, domain = tags_of(step, i), queue_of(step, i)
+  local tags, place, domain = tags_of(step, i), queue_of(step, i)
   local of_rule = P .. 'rule:' .. rule
   step.unclaim[#step.unclaim + 1] = id
   if move == 'e' then
     local field = class == 'intercepted' and 'intercepted:' .. stage or class
     if spare_ms > 0 then
-      push(step.spares, rule, now + spare_ms, spared_member(id, stage, uncertain, pool, domain))
+      push(step.spares, rule, now + spare_ms, spared_member(id, stage, uncertain, place, domain))
     else
       step.gone[#step.gone + 1] = id
     end
@@ -177,10 +177,10 @@ local function other_end(step, i, id, kind, other)
       end
     end
   elseif move == 'q' then
-    local queue = step.queues[pool .. ':' .. domain]
+    local queue = step.queues[place .. ':' .. domain]
     if not queue then
-      queue = { pool, domain, due, {} }
-      step.queues[pool .. ':' .. domain] = queue
+      queue = { place, domain, due, {} }
+      step.queues[place .. ':' .. domain] = queue
     end
     queue[3] = math.min(queue[3], due)
     queue[4][#queue[4] + 1] = due
@@ -189,14 +189,14 @@ local function other_end(step, i, id, kind, other)
       count_tags(sums, P, tags, 'deferred_by_rule', 1)
     end
   elseif move == 'h' then
-    push(step.holds_of, rule, due, id .. pool .. '|' .. domain)
+    push(step.holds_of, rule, due, id .. place .. '|' .. domain)
     count_tags(sums, P, tags, 'queued', -1, 'held', 1)
     count(sums, of_rule, 'held', 1)
     if left_rule ~= rule then
       count(sums, of_rule, 'met', 1)
     end
   else
-    redis.call('ZADD', P .. 'parked', now, id .. pool .. '|' .. domain)
+    redis.call('ZADD', P .. 'parked', now, id .. place .. '|' .. domain)
     count_tags(sums, P, tags, 'queued', -1, 'parked', 1)
     if uncertain then
       count_tags(sums, P, tags, 'uncertain', 1)
@@ -274,7 +274,7 @@ local function write_down(step, claimed)
   local soonest = now + 1000
   for _, queue in pairs(step.queues) do
     redis.call('ZADD', P .. 'due:' .. queue[1] .. ':' .. queue[2], unpack(queue[4]))
-    redis.call('ZADD', P .. 'agenda:' .. queue[1], 'LT', queue[3], queue[2])
+    note_due(P, queue[1], queue[2], queue[3])
     soonest = math.min(soonest, queue[3])
   end
   if soonest < now + 1000 then

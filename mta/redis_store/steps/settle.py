@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from mta.model.entries import framed
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Class
+from mta.model.shares import place_of
 from mta.ports.queueing import Move, Settlement
 from mta.redis_store import codec, keys
 
@@ -29,7 +30,7 @@ class Batch(NamedTuple):
 
     session: str
     retention_ms: int
-    holds: list[str]  # "<token>|<pool>|<domain>", as the claims stand in `claimed`
+    holds: list[str]  # "<token>|<place>|<domain>", as the claims stand in `claimed`
     kinds: list["Kind"]
     plain: list[Any]  # class, deliveries, [tag, deliveries, ...], ... of the kinds that are plain
     hold_of: list[int]  # by delivery: number of its hold, from 1
@@ -81,7 +82,7 @@ def settle_call(
     """Keys and arguments of the step."""
     names: set[bytes] = set()
     named = set[tuple[int, int]]()  # kinds and holds whose keys are among them
-    holds: dict[tuple[bytes, QueueKey], int] = {}
+    holds: dict[tuple[bytes, QueueKey, str], int] = {}
     groups: dict[Any, _Group] = {}
     hold_of, kind_of, finals = list[int](), list[int](), list[bytes]()
     others: dict[int, Other] = {}
@@ -100,7 +101,7 @@ def settle_call(
         group = groups.get(key)
         if group is None:
             group = groups[key] = _Group(len(groups) + 1, _kind(change, plain), _status(change), [])
-        hold = holds.setdefault((change.token, change.queue), len(holds) + 1)
+        hold = holds.setdefault((change.token, change.queue, change.share), len(holds) + 1)
         if not plain and (pair := (group.number, hold)) not in named:
             named.add(pair)
             names.update(_names(prefix, change))
@@ -113,7 +114,7 @@ def settle_call(
     batch = Batch(
         session=session,
         retention_ms=retention_ms,
-        holds=[f"{token.decode()}|{pool}|{domain}" for token, (pool, domain) in holds],
+        holds=[f"{token.decode()}|{place_of(pool, share)}|{domain}" for token, (pool, domain), share in holds],
         kinds=[group.kind for group in groups.values()],
         plain=_plain_counts(prefix, groups.values(), kind_of, names),
         hold_of=hold_of,
@@ -190,14 +191,12 @@ def _status(change: Settlement) -> bytes:
 
 def _names(prefix: bytes, change: Settlement) -> Iterable[bytes]:
     """The keys that the change may write besides those of its tags."""
-    pool, domain = change.queue
     if change.move is _HOLD:
         yield keys.held_key(prefix, change.rule.encode())
     elif change.spare_ms:
         yield keys.spared_key(prefix, change.rule.encode())
     elif change.move is _QUEUE:
-        yield keys.due_key(prefix, pool.encode(), domain.encode())
-        yield keys.agenda_key(prefix, pool.encode())
+        yield from keys.queue_keys(prefix, change.queue, change.share)
     for rule in (change.rule, change.left_rule, *change.past_dot_of):
         if rule:
             yield keys.rule_key(prefix, rule.encode())

@@ -103,14 +103,14 @@ end
 
 -- unhold: what a pause holds and nobody can read is due at once: who claims it parks it. Its tags are lost with its
 -- record: only the totals can follow. KEYS: lane, held, count, pauses, then due and agenda. ARGV: pause, now (Unix ms),
--- then id, pool, domain, ...
+-- then id, place, domain, ...
 local function unhold(keys, argv)
   local P, now = prefix_of(keys[1], 'lane'), tonumber(argv[2])
   for i = 3, #argv, 3 do
-    local id, pool, domain = argv[i], argv[i + 1], argv[i + 2]
-    if redis.call('ZREM', keys[2], id .. pool .. '|' .. domain) == 1 then
-      redis.call('ZADD', P .. 'due:' .. pool .. ':' .. domain, now, id)
-      redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', now, domain)
+    local id, place, domain = argv[i], argv[i + 1], argv[i + 2]
+    if redis.call('ZREM', keys[2], id .. place .. '|' .. domain) == 1 then
+      redis.call('ZADD', P .. 'due:' .. place .. ':' .. domain, now, id)
+      note_due(P, place, domain, now)
       redis.call('HINCRBY', P .. 'count', 'held', -1)
       redis.call('HINCRBY', P .. 'count', 'queued', 1)
       redis.call('HINCRBY', P .. 'rule:' .. argv[1], 'held', -1)
@@ -143,7 +143,7 @@ local function move(keys, argv)
   local sums, gone, ended, records, met, moved, stays = {}, {}, {}, {}, {}, 0, {}
   local spares, adds, cancels = {}, {}, redis.call('EXISTS', P .. 'cancels') == 1
   for _, group in ipairs(by_source(P, source, queues, ids, queue_of)) do
-    local left, pool, domain = {}, nil, nil
+    local left, place, domain = {}, nil, nil
     local scores = redis.call('ZMSCORE', group.key, unpack(group.members))
     local found = redis.call('HMGET', P .. 'rec', unpack(group.ids))
     for at, i in ipairs(group.places) do
@@ -153,10 +153,10 @@ local function move(keys, argv)
         met[kind] = (met[kind] or 0) + 1
         moved = moved + 1
         left[#left + 1] = group.members[at]
-        pool, domain = unpack(queues[queue_of[i]])
+        place, domain = unpack(queues[queue_of[i]])
         if how == 'intercept' then
           if spare_ms > 0 and not (cancels and redis.call('HEXISTS', P .. 'cancels', id) == 1) then
-            push(spares, rule, now + spare_ms, spared_member(id, 'queued', uncertain, pool, domain))
+            push(spares, rule, now + spare_ms, spared_member(id, 'queued', uncertain, place, domain))
           else
             gone[#gone + 1] = id
           end
@@ -166,10 +166,10 @@ local function move(keys, argv)
           records[#records + 1] = id
           records[#records + 1] = finals_or_records[i]
           if how == 'hold' then
-            push(adds, 'held:' .. rule, scores[at], id .. pool .. '|' .. domain)
+            push(adds, 'held:' .. rule, scores[at], id .. place .. '|' .. domain)
           else
-            redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', scores[at], domain)
-            push(adds, 'due:' .. pool .. ':' .. domain, scores[at], id)
+            note_due(P, place, domain, scores[at])
+            push(adds, 'due:' .. place .. ':' .. domain, scores[at], id)
           end
         end
       else

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mta.model.mail import QueueKey
-
 
 class Batch(NamedTuple):
     """Deliveries that are moved together; the five lists before the last are in one order."""
@@ -13,7 +11,7 @@ class Batch(NamedTuple):
     source: str  # a pause, "" = the queues
     generation: int
     retention_ms: int
-    queues: Sequence[QueueKey]
+    queues: Sequence[tuple[str, str]]  # place, domain
     kinds: Sequence["Kind"]
     ids: Sequence[Any]
     queue_of: Sequence[int]  # places in `queues`, from 1

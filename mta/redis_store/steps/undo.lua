@@ -20,15 +20,15 @@ local function reinstate(keys, argv)
   for i, item in ipairs(items) do
     if here[i] and tonumber(here[i]) > now then
       local id, queue, stage, uncertain, tags, record, event, due = unpack(item) -- undo.Item
-      local pool, domain = unpack(queues[queue])
+      local place, domain = unpack(queues[queue])
       back[#back + 1] = id
       left[#left + 1] = members[i]
       events[#events + 1] = event
       records[#records + 1] = id
       records[#records + 1] = record
-      push(adds, 'due:' .. pool .. ':' .. domain, due, id)
-      redis.call('ZADD', P .. 'agenda:' .. pool, 'LT', due, domain)
-      redis.call('SADD', P .. 'pools', pool)
+      push(adds, 'due:' .. place .. ':' .. domain, due, id)
+      note_due(P, place, domain, due)
+      redis.call('SADD', P .. 'pools', (pool_and_share(place)))
       count_tags(sums, P, tags, 'intercepted:' .. stage, -1)
       count_tags(sums, P, tags, 'queued', 1, 'undone', 1)
       count(sums, of_rule, 'intercepted:' .. stage, -1, 'undone', 1)

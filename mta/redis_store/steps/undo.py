@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mta.model.mail import QueueKey
-
 
 class Batch(NamedTuple):
     """Intercepted deliveries of one rule that go back to their queues."""
 
     rule: str
     hours: int  # how far back their final statuses may stand
-    queues: Sequence[QueueKey]
+    queues: Sequence[tuple[str, str]]  # place, domain
     items: Sequence["Item"]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from mta.model.errors import SettingsError
 from mta.redis_store import keys
-from mta.redis_store.cluster_settings import ClusterSettings
+from mta.redis_store.cluster_settings import SCHEMA, ClusterSettings
 
 
 async def test_the_first_node_writes_the_lanes_and_no_later_one_may_have_others(open_store):
@@ -14,7 +14,7 @@ async def test_the_first_node_writes_the_lanes_and_no_later_one_may_have_others(
     await first.open(5.0, 256)
     assert first.lanes == 256
     anchors = [await store.link.command("HGET", keys.lane_key(lane, b"lane"), "schema") for lane in (0, 100, 255)]
-    assert anchors == [b"1", b"1", b"1"]
+    assert anchors == [b"%d" % SCHEMA] * 3
     for lanes in (1, 4, 255):
         with pytest.raises(SettingsError, match=rf"redis\.lanes is {lanes} here and 256 in the store.*taken away"):
             await ClusterSettings(store.link).open(5.0, lanes)

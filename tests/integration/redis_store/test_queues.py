@@ -37,7 +37,7 @@ async def test_accepted_mail_can_be_claimed_with_its_content(open_store):
 async def test_tenant_and_number_of_recipients_stay_with_a_delivery(open_store):
     store = await open_store()
     await store.queues.accept(0, [message(0, to=("a@example.com", "b@example.com"), tenant="acme")])
-    one, _ = await store.claim(0)
+    one, _ = await store.claim(0, share="acme")
     assert (one.record.tenant, one.record.recipients) == ("acme", 2)
     assert one.record.labels == ("red", tenant_mark("acme"))
     entries = (await store.outbox.read(0, "0-0", 2**20)).entries

@@ -5,6 +5,7 @@ import pytest
 
 from mta.model.errors import BadValue, OutcomeUnknown, SessionLost, StoreAway, StoreRefuses, StoreUnreached
 from mta.model.ids import delivery_id, delivery_text
+from mta.model.mail import QueueShare
 from mta.model.rules import (
     NO_HEAD,
     AtTheDoor,
@@ -147,7 +148,7 @@ async def test_a_sweep_sees_the_queue_and_ends_what_is_still_there(open_store):
     batch = [message(tags=("red",)) for _ in range(60)] + [message(tags=("blue",)) for _ in range(5)]
     await store.queues.accept(0, batch)
     assert await store.sweeps.pools() == [QUEUE.pool]
-    assert await store.sweeps.queues(0, QUEUE.pool) == [QUEUE]
+    assert await store.sweeps.queues(0, QUEUE.pool) == [QueueShare(QUEUE)]
     seen, cursor = [], 0
     while True:
         cursor, page = await store.sweeps.scan(0, QUEUE, cursor, 20)

@@ -9,7 +9,7 @@ from mta.admission import group_commit as module
 from mta.admission.group_commit import GroupCommit
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreFull, StoreUnsafe
 from mta.model.ids import lane_of, message_text
-from mta.model.mail import NewMessage, QueueKey, Recipient
+from mta.model.mail import NewMessage, QueueKey, QueueShare, Recipient
 from mta.model.outcomes import Reply
 from mta.ports.queueing import AcceptanceDecision, Ambiguous, DecidedBy, DeciderKind, Rejected
 from tests.support.intake import RecordingStore, no_rules
@@ -358,12 +358,12 @@ QUEUE = QueueKey("default", "d")
 
 async def test_the_claims_of_an_accept_go_to_delivery_before_any_client_is_told():
     store, delivery, told = RecordingStore(), Delivery(room=2), []
-    store.claimed = {QUEUE: ["one", "two"]}
+    store.claimed = {QueueShare(QUEUE): ["one", "two"]}
     admission = GroupCommit(store, 0.0, no_rules, delivery=delivery)
     for _ in range(3):
         submit(admission, lambda reply: told.append(list(delivery.taken)))
     await admission.close()
-    assert store.reserved == [{QUEUE: 2}]
+    assert store.reserved == [{QueueShare(QUEUE): 2}]
     assert (delivery.asked, delivery.open, delivery.taken) == ([(QUEUE, 3)], [], ["one", "two"])
     assert told == [["one", "two"]] * 3
 

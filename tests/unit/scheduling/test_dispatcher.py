@@ -4,7 +4,7 @@ import msgspec
 
 from mta.model.events import Event
 from mta.model.ids import message_of
-from mta.model.mail import QueueKey
+from mta.model.mail import QueueKey, QueueShare
 from mta.model.outcomes import Class, Origin, Outcome, Reply, Verdict
 from mta.model.rules import Rule, Selectors
 from mta.policy.shaping import Shaping
@@ -160,11 +160,11 @@ async def test_domains_without_room_do_not_hide_others():
 def test_a_turn_is_shared_evenly_and_what_was_served_goes_last():
     view, a, b = LaneView(), QueueKey("p", "a"), QueueKey("p", "b")
     view.take([Due(a, 1), Due(b, 2)], 10)
-    assert dict(view.wants(5, lambda queue: 1000, 100)) == {a: 50, b: 50}
-    assert dict(view.wants(5, lambda queue: 5 if queue == a else 1000, 100)) == {a: 5, b: 95}
-    wants = view.wants(5, lambda queue: 1000, 1)
-    view.served(wants, {a: 1}, False)
-    assert view.wants(5, lambda queue: 1000, 1)[0].queue == b
+    assert view.wants(5, lambda *_: 1000, 100) == [(a, 50, ""), (b, 50, "")]
+    assert view.wants(5, lambda queue, _: 5 if queue == a else 1000, 100) == [(a, 5, ""), (b, 95, "")]
+    wants = view.wants(5, lambda *_: 1000, 1)
+    view.served(wants, {QueueShare(a): 1}, False)
+    assert view.wants(5, lambda *_: 1000, 1)[0].queue == b
 
 
 async def test_what_intake_accepts_is_taken_within_the_room_that_claims_leave():
@@ -233,3 +233,16 @@ async def test_d9_a_queue_that_gets_room_now_and_then_is_not_looked_through(monk
             bench.deliver.left[QUEUE] += 1
             bench.tell_room(QUEUE)
     assert not claims.settled
+
+
+async def test_a_few_of_a_share_are_claimed_beyond_the_room_that_others_use_up():
+    claims = FakeClaims()
+    claims.put(*(a_claim() for _ in range(10)), *(a_claim(share="acme", tenant="acme") for _ in range(10)))
+    bench = Bench(claims, room=0)
+    bench.deliver.beyond["acme"] = 64
+    async with bench:
+        await until(lambda: len(bench.deliver.taken) >= 4)
+        bench.deliver.beyond.clear()
+        await asyncio.sleep(0)
+    assert {one.share for one in bench.deliver.taken} == {"acme"}
+    assert all(most <= 4 for wants in claims.claims for _, most, _ in wants)

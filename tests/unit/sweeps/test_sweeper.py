@@ -10,7 +10,7 @@ import pytest
 from mta.model.errors import StoreAway
 from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
-from mta.model.mail import QueueKey, Record
+from mta.model.mail import QueueKey, QueueShare, Record
 from mta.model.outcomes import Stage
 from mta.model.rules import Effective, Kind, Rule, Selectors
 from mta.model.sweeps import SweepState
@@ -62,10 +62,12 @@ class Queues:
             raise StoreAway("away")
         return sorted({queue.pool for _, queue in self.mail})
 
-    async def queues(self, lane: int, pool: str) -> list[QueueKey]:
-        return [queue for at, queue in self.mail if at == lane and queue.pool == pool]
+    async def queues(self, lane: int, pool: str) -> list[QueueShare]:
+        return [QueueShare(queue) for at, queue in self.mail if at == lane and queue.pool == pool]
 
-    async def scan(self, lane: int, queue: QueueKey, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
+    async def scan(
+        self, lane: int, queue: QueueKey, cursor: int, most: int, share: str = ""
+    ) -> tuple[int, list[WaitingDelivery]]:
         await asyncio.sleep(0)
         self.scanned.append(queue)
         if not cursor:

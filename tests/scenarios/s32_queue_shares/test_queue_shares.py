@@ -1,0 +1,85 @@
+"""A message of a higher priority class, or of another tenant, leaves at once beside a deep queue of the same pool and
+domain; judged by the destination, which would need far longer for the queue."""
+
+import pathlib
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.deep_queue import fill
+from tests.support.node import running, until
+from tests.support.node_and_sink import NodeAndSink
+from tests.support.recount import assert_balanced
+
+DEEP = 25_000
+DOT = 0.002  # seconds that the destination takes for a message, one after the other: the whole takes 100 s
+SOON = 2.0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeAndSink]:
+    limits = {"domains": '{ "deep.test" = { connections = 20 } }'}
+    place = NodeAndSink(tmp_path_factory.mktemp("shares"), **limits)
+    place.sink.script(".", slow)
+    with running(place):
+        url = place.node.ready["redis"]
+        fill(url, "deep.test", DEEP, "bulk")
+        fill(url, "deep.test", DEEP, "big", tenant="big")
+        until(lambda: len(place.taken("deep.test")) > 100, 20.0, "the queue does not drain")
+        yield place
+
+
+def slow(*_: object) -> None:
+    time.sleep(DOT)
+
+
+def seconds_to_arrive(place: NodeAndSink, name: str, **headers: str) -> float:
+    """From the client's first command to the destination's answer."""
+    began = time.time()
+    place.node.send(f"{name}@deep.test", ("single",), **headers)
+
+    def arrived() -> list[float]:
+        return [one.dot_at for one in place.taken("deep.test") if one.recipients == [f"{name}@deep.test"]]
+
+    return until(arrived, 20.0, f"{name} does not arrive")[0] - began
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"X_MQ_Priority": "2"}, {"X_MQ_Tenant": "small"}, {"X_MQ_Tenant": "big", "X_MQ_Priority": "1"}],
+    ids=["a priority of 2", "another tenant", "a priority of the same tenant"],
+)
+def test_a_single_message_leaves_beside_a_deep_queue(place: NodeAndSink, headers: dict[str, str]) -> None:
+    waits = []
+    for number in range(8):
+        waits.append(seconds_to_arrive(place, f"single{number}{'-'.join(headers.values())}", **headers))
+        time.sleep(0.05)
+    before = len(place.taken("deep.test"))
+    assert before < 2 * DEEP, "the queue was not deep"
+    assert max(waits) < SOON, waits
+    until(lambda: len(place.taken("deep.test")) > before + 50, 10.0, "the deep queue stands still")
+
+
+def test_deep_shares_take_turns(place: NodeAndSink) -> None:
+    """Of mail without a tenant and of a tenant's the same number leaves, while both wait."""
+    seen = len(place.taken("deep.test"))
+    until(lambda: len(place.taken("deep.test")) > seen + 1200, 20.0, "the queue does not drain")
+    lately = [one.body for one in place.taken("deep.test")[seen:]]
+    assert lately
+    answer = place.call("GET", "/v1/queues?domain=deep.test")
+    [queue] = answer["queues"]
+    bulk, big = place.node.statement("bulk"), place.node.statement("big")
+    assert abs(bulk["delivered"] - big["delivered"]) < 0.2 * (bulk["delivered"] + big["delivered"]), (bulk, big)
+    assert queue["due"] + queue["claimed"] <= bulk["queued"] + big["queued"] + 2000, (queue, bulk, big)
+
+
+def test_an_order_meets_every_share_of_the_queue(place: NodeAndSink, tmp_path: pathlib.Path) -> None:
+    """Last: it empties the queue."""
+    rule = place.order("swept", domain="deep.test")
+    done = place.complete(rule)
+    assert done["queued"] == 0, done
+    for tag in ("bulk", "big", "single"):
+        place.rests(tag, queued=0)
+    place.lift(rule)
+    assert_balanced(place.node.ready["redis"])
