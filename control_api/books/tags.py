@@ -20,13 +20,14 @@ async def show_tag(request: web.Request) -> web.Response:
 
 
 async def find_tag(request: web.Request) -> web.Response:
-    """The statement of the tag in the query string, for tags that a path cannot carry."""
-    return await _statement(request, read_query(request, TagQuery).tag)
+    """The statement of the tag in the query string, which can hold any tag, of all its mail or of one tenant's."""
+    asked = read_query(request, TagQuery)
+    return await _statement(request, asked.tag, asked.tenant or "")
 
 
-async def _statement(request: web.Request, tag: str) -> web.Response:
+async def _statement(request: web.Request, tag: str, tenant: str = "") -> web.Response:
     deps = dependencies.of(request)
-    counts = await deps.books.tag(tag)
+    counts = await deps.books.tag(tag, tenant)
     table = await deps.catalogue.readable()
     of_tag: list[str] = []
     async for some in deps.turns.slices(list(table.rules())):
@@ -45,7 +46,7 @@ OPERATIONS = (
         "The statement of a tag",
         _ANSWERS,
         Example("/v1/tags?tag=spring/sale"),
-        description="For tags that a path cannot carry.",
+        description="For tags that a path cannot carry, and for the mail of one tenant.",
         query=TagQuery,
     ),
     Operation(

@@ -68,6 +68,7 @@ class TagQuery(Struct, kw_only=True, frozen=True):
     """A tag that a path cannot carry."""
 
     tag: Annotated[str, values.TAG, Meta(description="the tag")]
+    tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
 
 
 class EventsQuery(Struct, kw_only=True, frozen=True):

@@ -79,12 +79,18 @@ def options_of(rule: Mapping[str, Any]) -> str:
 
 
 async def why_empty(client: ApiClient, body: Mapping[str, Any]) -> str:
-    """Why no mail can match, "" = some may: a tag that no mail has carried, or a domain without a dot and without mail.
+    """Why no mail can match, "" = some may: a tag that no mail has carried, or none of the
+    tenant, or a domain without a dot and without mail.
 
     Raises ApiAway, ApiRefused."""
     for tag in (body["tag"], *body.get("tags_all", ())):
         if not (await client.ask("GET", "/v1/tags", [("tag", tag)])).body["tracked"]:
             return f"no mail carries tag {tag.strip()}"
+    tenant = body.get("tenant", "").strip()
+    if tenant not in ("", "*"):
+        asked = [("tag", body["tag"]), ("tenant", tenant)]
+        if not (await client.ask("GET", "/v1/tags", asked)).body["tracked"]:
+            return f"no mail of tenant {tenant} carries tag {body['tag'].strip()}"
     domain = body.get("domain", "")
     if domain and domain != "*" and "." not in domain.removeprefix("*.").rstrip(".") and not domain.startswith("*."):
         asked = [("domain", domain), ("limit", "1")]

@@ -256,9 +256,9 @@ class Books:
         self._cluster.reach()
         return self._cluster.totals
 
-    async def tag(self, tag: str) -> dict[str, int]:
+    async def tag(self, tag: str, tenant: str = "") -> dict[str, int]:
         self._cluster.reach()
-        return self._cluster.tags.get(tag, {})
+        return self._cluster.tags.get(f"{tag}\0{tenant}" if tenant else tag, {})
 
     async def rule(self, rule_id: str) -> dict[str, int]:
         self._cluster.reach()

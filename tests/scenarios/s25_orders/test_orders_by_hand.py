@@ -247,7 +247,12 @@ def test_o7_deferred_mail_says_what_the_destination_answered(shell: Shell):
 def test_o3_selectors_that_no_waiting_mail_carries_together_are_named(shell: Shell):
     shell.node.send("a@tenant.o3.test", ("o3t",), X_MQ_Delayed="+1h")
     for words in (("cancel", "--yes"), ("freeze",)):
-        made = shell.run(*words, "--tag", "o3t", "--tenant", "typo")
+        before = (rules(shell), rules(shell, "pauses"))
+        refused = shell.run(*words, "--tag", "o3t", "--tenant", "typo")
+        assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1), refused
+        assert refused.err.startswith("floodgate: no mail of tenant typo carries tag o3t, so nothing was made")
+        assert (rules(shell), rules(shell, "pauses")) == before
+        made = shell.run(*words, "--tag", "o3t", "--tenant", "typo", "--allow-empty")
         assert made.status == 0, made
         assert "no waiting mail matches tag=o3t tenant=typo: 1 of tag o3t still queue; check the spelling" in made.err
     path = "/v1/errors?until=swept&wait=10s"

@@ -294,6 +294,7 @@ def test_cancel_that_is_not_effective_yet_exits_3(floodgate: Floodgate, cluster:
         (("--tag", "spring", "--tags-all", "may", "--tags-all", "newsleter"), "no mail carries tag newsleter"),
         (("--tag", "spring", "--domain", "gmail"), "gmail is no domain name (it has no dot), and no mail for it waits"),
         (("--tag", "spring", "--domain", "gmail."), "gmail. is no domain name"),
+        (("--tag", "spring", "--tenant", "typo"), "no mail of tenant typo carries tag spring"),
     ],
 )
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_o10_a_pause_of_one_node_is_lifted_by_its_id(floodgate: Floodgate, clust
 
 
 def test_o10_freeze_ends_with_the_command_that_lifts_it(floodgate: Floodgate, cluster: Cluster) -> None:
-    cluster.tags["c"] = {"accepted": 3, "held": 3}
+    cluster.tags["c"] = cluster.tags["c\0my shop"] = {"accepted": 3, "held": 3}
     words = ("--tag", "c", "--except-tag", "vip", "--tenant", "my shop")
     made = json.loads(floodgate("pauses", "add", *words, "--json").stdout)
     cluster.sweep_states[made["id"]] = SweepState(made["id"], 2, SweepPhase.DONE, 3, 3, AT, AT + 1, AT)
