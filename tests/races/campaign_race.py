@@ -57,7 +57,7 @@ class _Race:
 
         assert await eventually(is_accepted, 30.0), f"only {len(self._source.told)} messages were accepted"
         await asyncio.sleep(self._plan.lingers)
-        await eventually(is_everywhere, 5.0)
+        await eventually(is_everywhere, 15.0)
 
     async def _strike(self, worker: int) -> None:
         await asyncio.sleep(max(0.0, self._plan.hit_at))

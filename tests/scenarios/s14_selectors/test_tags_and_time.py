@@ -96,7 +96,8 @@ def test_a_rule_is_disabled_enabled_and_edited(place: Any):
     states = ["false", None, None, None, None, "false"]
 
     def told() -> list[str | None]:
-        changes = [e for e in place.node.events() if e.get("properties", {}).get("rule") == rule["id"]]
+        told = [e for e in place.node.events() if e.get("properties", {}).get("rule") == rule["id"]]
+        changes = [e for e in told if e["reason"] not in ("effective", "completed")]
         return [e["properties"].get("enabled") for e in changes]
 
     until(lambda: told() == states, what=str(told()))

@@ -89,7 +89,7 @@ def test_k4_no_secret_that_a_client_sends_is_in_a_log_or_a_reply(entrance: Entra
     assert not [reply for reply in replies if secret.encode() in reply]
     assert entrance.submit("marker-k4@dest.test", b"A: b\r\n\r\nb\r\n").startswith(b"250 ")
     entrance.arrived("marker-k4@dest.test")
-    assert "closed a connection from 127.0.0.1: it sent HTTP or TLS" in entrance.node.errors()
+    assert "closed a connection from 127.0.0.1: the client sent HTTP or TLS" in entrance.node.errors()
     assert secret not in entrance.node.errors() + entrance.node.log.read_text()
 
 

@@ -9,6 +9,7 @@ import pytest
 from mta.model.errors import StoreAway
 from mta.model.rules import Head, SessionState
 from mta.model.settings import NodeSettings, Settings
+from mta.ports.journal import RULES_LANE
 from mta.runtime import node_store
 from mta.runtime.data_dir import DataDir
 from mta.runtime.node_store import NodeStore
@@ -66,9 +67,9 @@ def made(tmp_path: Path) -> tuple[NodeStore, Store]:
 async def test_the_sessions_and_lanes_of_a_process_that_ended_are_given_up(made: tuple[NodeStore, Store]) -> None:
     node, store = made
     node.give_up(DEAD)
-    await until(lambda: len(store.released) == 2)
+    await until(lambda: len(store.released) == 3)
     assert store.given_up == ["mine"]
-    assert store.released == [(0, "n1.11"), (1, "n1.11")]
+    assert store.released == [(0, "n1.11"), (1, "n1.11"), (RULES_LANE, "n1.11")]
 
 
 async def test_they_are_given_up_once_the_store_is_back(
@@ -78,7 +79,7 @@ async def test_they_are_given_up_once_the_store_is_back(
     node, store = made
     store.away = 3
     node.give_up(DEAD)
-    await until(lambda: len(store.released) == 2)
+    await until(lambda: len(store.released) == 3)
     assert store.given_up == ["mine"]
 
 
@@ -86,4 +87,4 @@ async def test_the_goodbye_waits_for_it_and_a_node_without_its_name_leaves_none(
     node, store = made
     node.give_up(DEAD)
     await asyncio.wait_for(node.say_goodbye(), 5.0)
-    assert (len(store.released), store.names) == (2, [])
+    assert (len(store.released), store.names) == (3, [])
