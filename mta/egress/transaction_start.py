@@ -107,9 +107,8 @@ class TransactionStart:
         connection.expire_in(self._idle_timeout)
         connection.idle.append(connection)
         if waiting.first(new) is None:
-            self._budget.mark_idle(
-                connection
-            )  # otherwise the connection stays for the transaction that must wait for the message rate
+            # Otherwise the connection stays for the transaction that must wait for the message rate.
+            self._budget.mark_idle(connection)
         return False
 
     def is_reserved(self, connection: Connection) -> bool:
