@@ -31,7 +31,7 @@ class ApiRefused(Exception):
 
 
 class Answer(NamedTuple):
-    """What the API said; `next` is the cursor of the following page where the answer is a bare array."""
+    """An answer of the API; `next` is the cursor of the following page where the answer is a bare array."""
 
     status: int
     body: Any

@@ -43,7 +43,7 @@ class Epochs:
         if missing or order_of(end.last) < order_of(lane.position):
             if not end.born:
                 return  # the supervisor is about to prepare an emptied store
-            # What only the spool has beyond the position in the store says nothing about the stream as it is now.
+            # Entries that only the spool has, behind the position in the store, say nothing about the stream now.
             start = min(lane.position if lane.added >= 0 else lane.noted, end.last, key=order_of)
             if not _is_emptied(lane, end):
                 await self._begin_epoch(lane, start, missing)

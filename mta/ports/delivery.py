@@ -1,4 +1,4 @@
-"""What scheduling and egress ask of one another, and of DNS."""
+"""The questions of scheduling and egress to one another, and to DNS."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol

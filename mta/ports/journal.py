@@ -26,7 +26,7 @@ class Page(NamedTuple):
 
 
 class StreamEnd(NamedTuple):
-    """What a lane's stream says of itself."""
+    """The state of a lane's stream."""
 
     epoch: int  # rises when the stream lost what had been read; from 1
     last: str  # its newest entry, also when that was trimmed; "0-0" = it never had one
@@ -71,7 +71,7 @@ class Outbox(Protocol):
         ...
 
     async def read(self, lane: int, after: str, room: int) -> Page:
-        """What follows `after`, up to about `room` bytes of events: at least one entry, where there is one."""
+        """The entries behind `after`, up to about `room` bytes of events: at least one entry, where there is one."""
         ...
 
     async def wait(self, positions: Mapping[int, str], seconds: float) -> bool:

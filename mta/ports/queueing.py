@@ -131,7 +131,7 @@ class Claims(Protocol):
 
 
 class Move(enum.Enum):
-    """What a settlement makes of a claimed delivery."""
+    """The action of a settlement on a claimed delivery."""
 
     END = "end"  # in class `ended`
     QUEUE = "queue"  # back to its queue, due at `due_at`
@@ -169,7 +169,7 @@ class Settlement(msgspec.Struct, gc=False):
 
 
 class Settled(enum.Enum):
-    """What came of a settlement."""
+    """The answer of the store to a settlement."""
 
     OK = "ok"
     STALE = "stale"  # the claim was not ours any more; only a late event was written

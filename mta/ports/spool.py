@@ -56,7 +56,7 @@ class Spool(Protocol):
         ...
 
     def read(self, start: Place) -> Batch | Damage:
-        """What begins at `start`, which is before the end."""
+        """The batch or the damage that begins at `start`, which is before the end of the spool."""
         ...
 
     def last(self, source: str) -> str:

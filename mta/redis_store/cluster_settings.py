@@ -1,4 +1,4 @@
-"""What all nodes must agree on, written once when the store is created."""
+"""The settings that all nodes share, written once when the store is created."""
 
 import hashlib
 from typing import Final

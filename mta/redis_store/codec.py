@@ -9,7 +9,7 @@ from mta.model.mail import Record
 
 PIECE = 512 * 1024  # bytes; larger content is kept in pieces, so that no command moves megabytes
 
-# What reading a record or a content that was damaged may raise.
+# The errors that reading a damaged record or content may raise.
 UNREADABLE = (msgspec.DecodeError, ValueError, IndexError, zstandard.ZstdError)
 
 _encoder = msgspec.msgpack.Encoder()

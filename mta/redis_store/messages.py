@@ -45,7 +45,7 @@ _common_decoder = msgspec.msgpack.Decoder(endings.Common)
 
 
 class _Stored(NamedTuple):
-    """What is written of one delivery."""
+    """The fields that the store has of one delivery."""
 
     id: DeliveryId
     raw: bytes = b""  # its record as it is kept, b"" = none
@@ -124,7 +124,7 @@ class StoredMessages:
         return stored
 
     async def _read_common(self, stored: Sequence[_Stored], ended: Sequence[bytes]) -> dict[bytes, endings.Common]:
-        """What their final statuses name by a digest."""
+        """The common parts that the final statuses of these deliveries name by a digest."""
         named = {one.final.common for one in stored if one.final is not None and isinstance(one.final.common, bytes)}
         known: dict[bytes, endings.Common] = {}
         for key in ended:

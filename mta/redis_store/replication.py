@@ -13,7 +13,7 @@ _NONE = "0" * 40  # a server that follows no earlier history
 
 
 class History(NamedTuple):
-    """What one master says of its replication: ids of histories, and offsets in bytes."""
+    """The replication state of one master: ids of histories, and offsets in bytes."""
 
     replid: str
     offset: int

@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 
 
 def written(seen: Seen | None, rule: Rule) -> tuple[bytes, bytes, bytes, bytes]:
-    """What a step needs to write the rule: as it was seen, its identity then, the one it is to have, the rule."""
+    """The arguments of a step that writes a rule: the rule as it was read, both identities, and the rule."""
     identity = identity_of(rule)
     raw, old = (b"", identity) if seen is None else (seen.raw, identity_of(seen.rule))
     return raw, old, identity, codec.encode(msgspec.structs.replace(rule, generation=0))

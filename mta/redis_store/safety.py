@@ -21,7 +21,7 @@ _NEEDED = {
 
 
 class Found(NamedTuple):
-    """What `inspect` found at the masters."""
+    """The findings of `inspect` at the masters."""
 
     run_ids: set[bytes]
     problems: list[str]

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -22,7 +21,6 @@ from mta.timing.clock import process_clock
 log = logging.getLogger(__name__)
 
 CLOCK_LOOK: Final = 1.0  # seconds between two looks at the host's clock
-_GC_THRESHOLDS: Final = (10_000, 20, 20)  # allocations until the youngest objects are looked at, then rounds of it
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -97,17 +95,8 @@ def run(main: Callable[[Child], Awaitable[None]]) -> None:
             sys.exit("this is a part of `floodgate node`, which starts it")
         line += piece
     boot = msgspec.json.decode(line, type=Boot)
-    _spare_the_collector()
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_main(main, boot))
-
-
-def _spare_the_collector() -> None:
-    """Reference counts free the objects of a message. The collector frees rare cycles (tracebacks, closed connections),
-    so it need not look at the imported modules again, nor run after every 700 allocations. A collection before the
-    freeze would find nothing, and take a tenth of the time of the start."""
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 async def _main(main: Callable[[Child], Awaitable[None]], boot: Boot) -> None:

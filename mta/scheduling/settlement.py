@@ -1,4 +1,4 @@
-"""What an outcome makes of a delivery: its class or its next attempt, its new record, and the event that says so."""
+"""An outcome decides the rest of a delivery: class or next attempt, new record, and the event that says so."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ _NOWHERE = ("5.1.", "5.4.")  # RFC 3463 3.2, 3.5: addressing and routing
 
 
 class Terms(NamedTuple):
-    """What deciding needs besides the delivery and the outcome."""
+    """The facts that a decision needs besides the delivery and the outcome."""
 
     node: str
     delivery: DeliverySettings

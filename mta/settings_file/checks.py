@@ -1,4 +1,4 @@
-"""What settings must agree on beyond the type of each key: names, networks, addresses, and one key against another."""
+"""Checks of settings beyond the type of each key: names, networks, addresses, and one key against another."""
 
 import ipaddress
 import re

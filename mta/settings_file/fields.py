@@ -1,4 +1,4 @@
-"""What a settings struct says about its keys: type, unit, bounds, prose."""
+"""The facts that a settings struct states about its keys: type, unit, bounds, prose."""
 
 import functools
 import types

@@ -123,7 +123,7 @@ class Decider:
 
 
 class _Decision(NamedTuple):
-    """What a sweep does to every waiting delivery that the rule wins."""
+    """The action of a sweep on every waiting delivery that the rule wins."""
 
     move: SweepMove | None
     rule: str = ""

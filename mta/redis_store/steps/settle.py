@@ -60,7 +60,7 @@ class Kind(NamedTuple):
 
 
 class Other(NamedTuple):
-    """What only some deliveries have."""
+    """The fields that only some deliveries of a batch have."""
 
     due: int
     record: Any  # "" = it stays as it is
