@@ -43,7 +43,7 @@ class Catalogue:
             except NoSuccessor:
                 pass  # they do not follow
         head, rules, self._unreadable = await self._store.load_readable()
-        table = self._table.anew(head, rules[:SLICE])
+        table = self._table.rebuilt(head, rules[:SLICE])
         async for some in self._turns.slices(rules[SLICE:]):
             table = table.with_rules(some)
         return table

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 from msgspec import NODEFAULT, Meta, Struct, defstruct
 from msgspec.structs import fields as fields_of
 
-Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]  # RFC 3339 in UTC, with milliseconds
+from mta.model.units import TimeText
+
+Time = TimeText
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
 
@@ -34,10 +36,23 @@ class Error(Struct, kw_only=True, frozen=True):
 
 def joined(name: str, doc: str, *parts: type[Struct]) -> Any:
     """A struct with the fields of several: an answer that says several things of one rule."""
-    fields: list[Any] = []
-    for part in parts:
-        hints = typing.get_type_hints(part, include_extras=True)
-        for field in fields_of(part):
-            default = () if field.default is NODEFAULT else (field.default,)
-            fields.append((field.name, hints[field.name], *default))
+    return _made(name, doc, [field for part in parts for field in _fields(part)])
+
+
+def own_fields(name: str, struct: type[Struct]) -> Any:
+    """A struct with the fields that `struct` adds to those of its base."""
+    inherited = {field.name for base in struct.__bases__ for field in fields_of(base)}
+    return _made(name, struct.__doc__ or "", [field for field in _fields(struct) if field[0] not in inherited])
+
+
+def _fields(struct: type[Struct]) -> list[Any]:
+    """(name, type) or (name, type, default) of each field."""
+    hints = typing.get_type_hints(struct, include_extras=True)
+    return [
+        (field.name, hints[field.name], *(() if field.default is NODEFAULT else (field.default,)))
+        for field in fields_of(struct)
+    ]
+
+
+def _made(name: str, doc: str, fields: list[Any]) -> Any:
     return defstruct(name, fields, namespace={"__doc__": doc}, module=__name__, kw_only=True, frozen=True)

@@ -4,36 +4,26 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from control_api.schemas.answers import Count, Time, joined
+from control_api.schemas.answers import Count, Time, joined, own_fields
 from mta.model.rules import AtTheDoor, InFlight
+from mta.model.statements import RuleStatement
 
 
-class _Rule(Struct, kw_only=True, frozen=True):
-    """The fields of both kinds."""
+class _Id(Struct, kw_only=True, frozen=True):
+    """The id comes first in an answer."""
 
     id: str
-    pool: str | UnsetType = UNSET
-    mta: str | UnsetType = UNSET
-    domain: str | UnsetType = UNSET
-    ip: str | UnsetType = UNSET
-    mx: str | UnsetType = UNSET
-    tag: str | UnsetType = UNSET
-    tags_all: tuple[str, ...] | UnsetType = UNSET
-    except_tags: tuple[str, ...] | UnsetType = UNSET
-    tenant: str | UnsetType = UNSET
-    cluster: bool
-    node: str | UnsetType = UNSET
-    enabled: bool
-    expires_at: Time | UnsetType = UNSET
+
+
+class _Both(Struct, kw_only=True, frozen=True):
+    """Further fields of both kinds."""
+
     in_flight: InFlight
-    reason: str | UnsetType = UNSET
-    created_at: Time | UnsetType = UNSET
-    created_by: str | UnsetType = UNSET
     generation: Count
 
 
-class _ForcedError(_Rule, kw_only=True, frozen=True):
-    """The answer that a forced error gives."""
+class _ForcedError(Struct, kw_only=True, frozen=True):
+    """The fields of a forced error alone."""
 
     code: Annotated[int, Meta(ge=200, le=599)]
     extended: str | UnsetType = UNSET
@@ -114,16 +104,19 @@ class _HeldWhereAsked(Struct, kw_only=True, frozen=True):
     held: Count | UnsetType = UNSET
 
 
+# The fields of both kinds; a statement shows those in the middle, too.
+_RULE = (_Id, own_fields("_ShownRule", RuleStatement), _Both)
+_FORCED_ERROR = (*_RULE, _ForcedError)
 _CHANGED = (_UseWhereAsked, Effect, _Warnings)
 
-ListedForcedError = joined("ListedForcedError", "A forced error in a list.", _ForcedError, _Use)
-ForcedError = joined("ForcedError", "A forced error with its effect.", _ForcedError, *_CHANGED, _UndoUntil)
+ListedForcedError = joined("ListedForcedError", "A forced error in a list.", *_FORCED_ERROR, _Use)
+ForcedError = joined("ForcedError", "A forced error with its effect.", *_FORCED_ERROR, *_CHANGED, _UndoUntil)
 RemovedForcedError = joined(
-    "RemovedForcedError", "A forced error that was removed.", _ForcedError, *_CHANGED, _StatementUntil
+    "RemovedForcedError", "A forced error that was removed.", *_FORCED_ERROR, *_CHANGED, _StatementUntil
 )
-ListedPause = joined("ListedPause", "A pause in a list.", _Rule, _Use, _Held)
-Pause = joined("Pause", "A pause with its effect.", _Rule, *_CHANGED, _HeldWhereAsked)
-RemovedPause = joined("RemovedPause", "A pause that was removed.", _Rule, *_CHANGED, _HeldWhereAsked, _StatementUntil)
+ListedPause = joined("ListedPause", "A pause in a list.", *_RULE, _Use, _Held)
+Pause = joined("Pause", "A pause with its effect.", *_RULE, *_CHANGED, _HeldWhereAsked)
+RemovedPause = joined("RemovedPause", "A pause that was removed.", *_RULE, *_CHANGED, _HeldWhereAsked, _StatementUntil)
 
 
 class Undone(Struct, kw_only=True, frozen=True):

@@ -3,6 +3,8 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from mta.model.units import TimeText
+
 
 class Intercepted(msgspec.Struct, frozen=True):
     """Ended by a forced error, by where it met them."""
@@ -16,7 +18,7 @@ class Intercepted(msgspec.Struct, frozen=True):
 class TagStatement(msgspec.Struct, frozen=True):
     """`accepted` is counted on its own; it equals the sum of the classes from `delivered` to `parked`."""
 
-    as_of: str
+    as_of: TimeText
     tag: str
     accepted: int
     delivered: int
@@ -56,15 +58,14 @@ class SweepProgress(msgspec.Struct, frozen=True):
     eta: float | None
 
 
-class RuleStatement(msgspec.Struct, frozen=True, kw_only=True):
-    """The deliveries that the rule met: live and matching at the sweep, or met later. The fields from `code` on are
-    those of the rule itself; a field that is not set is left out."""
+class RuleAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """The counts and the progress of a rule, and the code of a forced error."""
 
-    as_of: str
+    as_of: TimeText
     rule: str
     generation: int
-    effective_at: str | None
-    quiet_at: str | None
+    effective_at: TimeText | None
+    quiet_at: TimeText | None
     matched: int
     intercepted: Intercepted
     delivered: RuleDelivered
@@ -75,14 +76,20 @@ class RuleStatement(msgspec.Struct, frozen=True, kw_only=True):
     undone: int
     uncertain: int
     undoable: int
-    undo_until: str | UnsetType = UNSET
+    undo_until: TimeText | UnsetType = UNSET
     sweep: SweepProgress | UnsetType = UNSET
     complete: bool | None
     why_incomplete: str | UnsetType = UNSET
     balanced: bool | None
     accepted: int | UnsetType = UNSET
-    removed_at: str | UnsetType = UNSET
+    removed_at: TimeText | UnsetType = UNSET
     code: int | UnsetType = UNSET
+
+
+class RuleStatement(RuleAccount, frozen=True, kw_only=True):
+    """The deliveries that the rule met: live and matching at the sweep, or met later. The fields from
+    `pool` on are the rule's own, as in a list of rules; a field that is not set is left out."""
+
     pool: str | UnsetType = UNSET
     mta: str | UnsetType = UNSET
     domain: str | UnsetType = UNSET
@@ -95,7 +102,7 @@ class RuleStatement(msgspec.Struct, frozen=True, kw_only=True):
     cluster: bool
     node: str | UnsetType = UNSET
     enabled: bool
-    expires_at: str | UnsetType = UNSET
+    expires_at: TimeText | UnsetType = UNSET
     reason: str | UnsetType = UNSET
-    created_at: str | UnsetType = UNSET
+    created_at: TimeText | UnsetType = UNSET
     created_by: str | UnsetType = UNSET

@@ -3,9 +3,14 @@
 import datetime
 import ipaddress
 import re
+from typing import Annotated
+
+from msgspec import Meta
 
 from mta.model.errors import BadValue
 from mta.model.settings import Address
+
+TimeText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]  # as `format_time` writes it
 
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE_UNITS = {

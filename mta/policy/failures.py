@@ -15,7 +15,7 @@ class Trouble(NamedTuple):
     phase: Phase
     host: str = ""
     ip: str = ""
-    unintelligible: bool = False  # the server does not speak SMTP, see `gives_up`
+    unintelligible: bool = False  # the server does not speak SMTP, see `ends_delivery`
 
     @property
     def shared(self) -> "Trouble":
@@ -63,7 +63,7 @@ def refused(phase: Phase, reply: Reply, host: str, ip: str) -> Trouble:
 
 def broken(phase: Phase, words: str, host: str = "", ip: str = "", unintelligible: bool = False) -> Trouble:
     """The connection failed, timed out or broke the protocol: always temporary. After the final dot `words` also say
-    that the message may have been delivered. `unintelligible`: the server does not speak SMTP, see `gives_up`."""
+    that the message may have been delivered. `unintelligible`: the server does not speak SMTP, see `ends_delivery`."""
     if phase is Phase.DOT:
         words = f"{words} {IN_DOUBT}"
     enhanced = "4.5.0" if unintelligible else _ENHANCED.get(phase, "4.4.2")  # RFC 3463 3.6: protocol status
@@ -71,13 +71,13 @@ def broken(phase: Phase, words: str, host: str = "", ip: str = "", unintelligibl
     return Trouble(Verdict.TEMPORARY, reply, Origin.LOCAL, phase, host, ip, unintelligible)
 
 
-def gives_up(attempts: int) -> bool:
+def ends_delivery(attempts: int) -> bool:
     """Whether a delivery ends after this number of attempts at a server that does not speak SMTP. Such a server will
     hardly change, so the sender gets the failure within minutes and not after `delivery.max_age`."""
     return attempts >= MOST_UNINTELLIGIBLE
 
 
-def given_up(reply: Reply) -> Reply:
+def ending_reply(reply: Reply) -> Reply:
     """The reply that ends a delivery to a server that does not speak SMTP."""
     return Reply(554, "5.5.0", reply.text)
 

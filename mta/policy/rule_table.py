@@ -76,7 +76,7 @@ class RuleTable:
     )
 
     def __init__(self, node: str, protected: frozenset[str], clock: Clock) -> None:
-        """Use `empty`, `build`, `anew` or `apply`."""
+        """Use `empty`, `build`, `rebuilt` or `apply`."""
         self.head = NO_HEAD
         self.node = node
         self.protected = protected
@@ -100,9 +100,9 @@ class RuleTable:
     @classmethod
     def build(cls, head: Head, rules: Iterable[Rule], node: str = "", clock: Clock = _time_zero) -> "RuleTable":
         """The table of `rules` for the node `node`: rules of another node alone never match here."""
-        return cls.empty(node, (), clock).anew(head, rules)
+        return cls.empty(node, (), clock).rebuilt(head, rules)
 
-    def anew(self, head: Head, rules: Iterable[Rule]) -> "RuleTable":
+    def rebuilt(self, head: Head, rules: Iterable[Rule]) -> "RuleTable":
         """A new table of these rules alone, for the same node, protected tags and clock."""
         fresh = RuleTable(self.node, self.protected, self._clock)
         return fresh._changed(head, [(ChangeOp.PUT, rule) for rule in rules])

@@ -1,1 +1,1 @@
-"""What a service may ask of the outside, and of another service; the contracts are written here."""
+"""The protocols by which a service calls an adapter or another service, with their contracts."""

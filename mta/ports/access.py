@@ -1,4 +1,4 @@
-"""Who may speak to the API, what it may watch, and what became of the store; raises StoreAway, StoreError."""
+"""API tokens, the live tail, and the note that the store was emptied; raises StoreAway, StoreError."""
 
 from typing import Protocol
 
@@ -19,7 +19,7 @@ class StoreFate(Protocol):
         ...
 
     async def acknowledge(self) -> int:
-        """What `emptied_at` says, which is 0 from now on."""
+        """Notes that an operator knows: returns `emptied_at`, which is 0 from now on."""
         ...
 
 

@@ -157,8 +157,8 @@ class QueueBooks:
         return found
 
     async def _hold(self) -> dict[QueueKey, _Tally]:
-        """What pauses hold, by queue. Counting it reads every member, so a count is kept for a while that grows with
-        the time it took: a twentieth of the server's time at most goes there, however many ask."""
+        """The held deliveries, by queue. A count reads every member, so it is kept for a time that grows with its
+        duration: however many ask, at most a twentieth of the server's time goes there."""
         async with self._turn:
             start = self._clock()
             if start >= self._held_until:

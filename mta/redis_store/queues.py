@@ -163,7 +163,7 @@ class Queues:
         try:
             answer = await self._link.call(b"claim", step_keys, args)
         except BaseException:
-            # What it took, if it ran, is held by a session that does not know it.
+            # If the step ran, this session holds claims that it does not know.
             self._unsure.add(lane)
             raise
         if answer == b"LOST":
@@ -182,7 +182,7 @@ class Queues:
         return claimed
 
     async def _give_back_unseen(self, lane: int) -> None:
-        """What this session may have claimed by calls whose answers were lost goes back to its queues."""
+        """Returns deliveries to their queues that this session may have claimed by calls whose answers were lost."""
         if lane in self._unsure:
             args: list[bytes | str | int] = [self._session.id, self._claims[lane], self._tokens[lane], wall_ms()]
             await self._link.call(b"recall", self._claim_keys(lane, self._session.id), args)
@@ -197,7 +197,7 @@ class Queues:
         return [prefix + b"lane", prefix + b"ingest", keys.claimed_key(prefix, session.encode()), prefix + b"rec"]
 
     async def farewell(self) -> None:
-        """What this session still holds goes back, and nothing is remembered of it: it ends in good order."""
+        """Returns all claims of this session to their queues and forgets the session: it ends in good order."""
         session = self._session.id
 
         async def leave(lane: int) -> None:

@@ -52,8 +52,8 @@ _DISCARDED: Final = "EXECABORT Transaction discarded because of: "
 
 
 def store_error(error: Exception, resends: bool) -> StoreError:
-    """What a call raises instead of `error`. `resends`: the client sends a call again by itself, so a fault of making a
-    connection does not say that the call never ran."""
+    """The error of mta.model.errors that a call raises instead of `error`. `resends`: the client may send a call again
+    by itself, so a failure to connect does not prove that the call never ran."""
     if isinstance(error, OutOfMemoryError):
         return StoreFull(str(error))
     if isinstance(error, BusyLoadingError):

@@ -136,8 +136,8 @@ class StoredSweeps:
 def _queued(
     answer: Sequence[bytes], queue: QueueShare | None = None
 ) -> tuple[list[WaitingDelivery], list[tuple[bytes, QueueShare]]]:
-    """What could be read, and what not (it is parked when it is claimed). Members are ids, with their queue behind it
-    where `queue` does not say it."""
+    """The deliveries whose record could be read, and the ids and queues of the others, which are parked when they are
+    claimed. A member is an id; where `queue` is None, the name of its queue follows the id."""
     found, unreadable = [], []
     for member, score, raw in zip(answer[1::3], answer[2::3], answer[3::3], strict=True):
         id_, of = member, queue
@@ -155,7 +155,7 @@ def _queued(
 
 
 def _places(column: Iterable[_T]) -> tuple[list[_T], list[int]]:
-    """What there is in a column, each once, and for each of its entries the place there, from 1."""
+    """The distinct values of a column, and for each entry the place of its value among them, counted from 1."""
     places: dict[_T, int] = {}
     at = [places.setdefault(entry, len(places) + 1) for entry in column]
     return list(places), at

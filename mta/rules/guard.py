@@ -236,7 +236,7 @@ class Guard:
         self._passed = deque((step.head for step in trail.steps if step.head.generation <= head.generation), _PASSED)
         if not self._passed or self._passed[-1] != head:
             self._passed.append(head)
-        self._swap(self._table.anew(head, rules))
+        self._swap(self._table.rebuilt(head, rules))
         self._known = True
 
     async def _put_back(self, loss: Loss, head: Head, stored: Sequence[Rule]) -> None:
@@ -253,7 +253,7 @@ class Guard:
                 log.error("rules that were lost with it and have been ordered anew since: %s", _ids(loss.replaced))
         known = {rule.id: rule for rule in stored}
         union = {rule.id: rule for rule in (*ours.rules(), *stored, *loss.lost)}
-        self._swap(ours.anew(ours.head, union.values()))
+        self._swap(ours.rebuilt(ours.head, union.values()))
         for at in range(0, max(1, len(again)), _AGAIN):
             some = again[at : at + _AGAIN]
             if not await self._store.regain(ours.head, some, known, last=at + _AGAIN >= len(again)):

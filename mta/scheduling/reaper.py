@@ -91,8 +91,8 @@ class Reaper:
             await self._look_for_strays(now)
 
     async def _look_for_strays(self, now: float) -> None:
-        """What belongs to a session that nobody knows would be held for ever: a call of a session that was forgotten
-        may have come late."""
+        """Takes back the claims and slots of sessions that are not registered. A late call of a session that was
+        forgotten may have made them, and otherwise they would be held for ever."""
         holders = await self._claims.holders() | await self._limits.holders()
         known = (await self._store.sessions()).keys()
         self._strays = {name: self._strays.get(name, now) for name in holders - known - {self._store.session}}

@@ -9,7 +9,7 @@ from mta.model.events import EventType, delivery_event
 from mta.model.mail import Claimed, Record
 from mta.model.outcomes import EXPIRED, NO_ATTEMPT, Class, Origin, Outcome, Reply, ReturnReason, Verdict
 from mta.model.settings import DeliverySettings
-from mta.policy.failures import given_up, gives_up
+from mta.policy.failures import ending_reply, ends_delivery
 from mta.policy.mx import is_relayed
 from mta.policy.retry import next_attempt
 from mta.policy.shaping import Shaping
@@ -40,8 +40,8 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
     if verdict is _DELIVERED:
         return _end(claimed, outcome, now, terms, _DELIVERY, _ENDS_DELIVERED)
     if verdict is Verdict.TEMPORARY:
-        if outcome.unintelligible and gives_up(claimed.record.unintelligible + 1):
-            last = msgspec.structs.replace(outcome, verdict=Verdict.PERMANENT, reply=given_up(outcome.reply))
+        if outcome.unintelligible and ends_delivery(claimed.record.unintelligible + 1):
+            last = msgspec.structs.replace(outcome, verdict=Verdict.PERMANENT, reply=ending_reply(outcome.reply))
             return _end(claimed, last, now, terms, EventType.BOUNCE, Class.BOUNCED)
         attempts = claimed.record.attempts + 1
         due_at = next_attempt(claimed.record, attempts, now, terms.shaping.plan(claimed.queue), chance)
@@ -134,7 +134,8 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
     if (intercepted or verdict is _CANCELED) and not outcome.mta:
         attempts = record.attempts  # no attempt began
     enhanced = EXPIRED if kind is _EXPIRATION else None
-    # What only we can know must not be lost with the claim: the remote took it, refused it, or may have taken it.
+    # If the claim was lost, the late event keeps the facts that only this process has: the remote's reply, or that the
+    # remote may have accepted the message.
     late = None if outcome.origin is _REMOTE or outcome.uncertain else b""
     final, shared = _final(claimed, outcome, now, terms, attempts)
     uncertain = not delivered and _uncertain(claimed, outcome.uncertain)

@@ -167,7 +167,7 @@ class Settler:
                     batch = [lane.waiting.popleft() for _ in range(min(_BATCH, len(lane.waiting)))]
                     await self._write_batch(lane, batch)
         except Exception as bug:
-            # What was being written stays claimed, and is due again when this process has ended.
+            # The deliveries of the batch stay claimed, and are due again when this process has ended.
             self.defect = self.defect or bug
             self.broken.set()
             _log.exception("a batch of outcomes in lane %d could not be written", lane.number)

@@ -125,7 +125,7 @@ def _check_delivery(settings: Settings) -> Faults:
         yield from _check_route(route, key_text(("delivery", "routes", domain)))
     for server in delivery.dns_servers:
         yield from _check_dns_server(server)
-    # Who is given up for dead is waited for no longer: by then its permit of the rule table must have run out.
+    # Orders stop waiting for a process that is taken for dead, so its permit must have run out by then.
     least = 2 * settings.rules.max_staleness
     if delivery.lease < least:
         yield BadValue(

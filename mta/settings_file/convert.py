@@ -73,7 +73,7 @@ def _value(field: Field, kind: Any, value: Any, faults: list[BadValue], path: Pa
 
 
 def _items(field: Field, kind: Any, items: list[tuple[Path, Any]], faults: list[BadValue]) -> dict[int, Any]:
-    """What can be taken, by its place."""
+    """The items that could be converted, by their index; the faults of the others go to `faults`."""
     made = {}
     for at, (path, item) in enumerate(items):
         try:

@@ -1,4 +1,4 @@
-"""What settings allow and are hardly meant to say: a node starts with it, and its operator should know."""
+"""Warnings about settings that are valid but probably a mistake: the node starts with them and logs the warning."""
 
 import ipaddress
 from collections.abc import Iterator

@@ -1,47 +1,29 @@
-"""A way to the store that loses answers: the step runs, its connection is cut before it answers."""
+"""A relay to the store that loses answers: the step runs, and its connection is cut before the answer arrives."""
 
 import contextlib
 import socket
 import threading
 import time
-from typing import Final, Self
+from typing import Final
 
-_RUNS: Final = 0.2  # seconds in which the server has surely executed what it was sent
+from tests.support.relay import Relay
+
+_RUNS: Final = 0.2  # seconds within which the server surely executes a request
 
 
-class LossyStore:
+class LossyStore(Relay):
     """`with LossyStore(port) as way:` listens on `way.port`; `way.lose(b"rules_change")` cuts that many requests."""
 
     def __init__(self, port: int) -> None:
-        self._server = ("127.0.0.1", port)
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._lock = threading.Lock()
+        super().__init__(("127.0.0.1", port))
         self._word = b""
         self._times = 0
         self.lost = 0
 
     def lose(self, word: bytes, times: int = 1) -> None:
-        """The answers of the next requests that hold the word."""
+        """Cut the answers of the next `times` requests that contain `word`."""
         with self._lock:
             self._word, self._times, self.lost = word, times, 0
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._session, args=(client,), daemon=True).start()
 
     def _is_lost(self, piece: bytes) -> bool:
         with self._lock:

@@ -1,34 +1,23 @@
-"""A tap on the wire: hands a client's octets on to a server and keeps what the client said."""
+"""A relay to an SMTP server that records the octets of its clients."""
 
 import contextlib
 import socket
 import threading
-from typing import Self
+
+from tests.support.relay import Relay
 
 _AFTER_DATA = b"\r\nDATA\r\n"
 
 
-class WireTap:
+class WireTap(Relay):
     """`with WireTap(server) as tap:` listens on `tap.port`."""
 
     def __init__(self, server: tuple[str, int]) -> None:
-        self._server = server
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
+        super().__init__(server)
         self._said: list[bytes] = []
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
 
     def contents(self) -> dict[str, bytes]:
-        """First recipient -> what followed the DATA command, with the end of data; one message a session."""
+        """First recipient -> the content behind the DATA command, end of data included; one message a session."""
         with self._lock:
             found = {}
             for said in self._said:
@@ -37,14 +26,6 @@ class WireTap:
                 recipient = said.partition(b"RCPT TO:<")[2].partition(b">")[0].decode()
                 found[recipient] = said[start:end]
             return found
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._session, args=(client,), daemon=True).start()
 
     def _session(self, client: socket.socket) -> None:
         said = bytearray()

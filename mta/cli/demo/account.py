@@ -1,4 +1,4 @@
-"""What the demo saw, and the conditions that it must meet: pure, so that each can be made to fail in a test."""
+"""The observations of a demo run and the conditions that they must meet; pure, so a test can make each one fail."""
 
 from typing import Any
 

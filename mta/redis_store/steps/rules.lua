@@ -56,12 +56,37 @@ local function change_event(generation, head, middle, tail)
   return framed_event(head .. cmsgpack.pack(generation) .. middle .. cmsgpack.pack(tostring(generation)) .. tail)
 end
 
+-- Notes a change of the table in the audit, from which processes that are behind read it; `...` are further fields.
+local function note_change(P, generation, op, change, id, rule, by, at, ...)
+  redis.call(
+    'XADD',
+    P .. 'changes',
+    'MAXLEN',
+    '~',
+    20000,
+    generation .. '-0',
+    'op',
+    op,
+    'change',
+    change,
+    'id',
+    id,
+    'rule',
+    rule,
+    'by',
+    by,
+    'at',
+    at,
+    ...
+  )
+end
+
 local function move_head(P, generation, change)
   redis.call('HSET', P .. 'head', 'generation', generation, 'change', change)
   redis.call('PUBLISH', 'fg:head', generation)
 end
 
--- What the statement of a removed rule is made of besides its counters.
+-- Keeps the removed rule, its effect and its sweep, from which its statement is made beside the counters.
 local function remember_removed(P, id, rule, at, retention_ms)
   local removed = P .. 'removed:' .. id
   redis.call('HSET', removed, 'rule', rule, 'at', at)
@@ -79,10 +104,10 @@ end
 -- Never leaves a moved head without the change that moved it. Answers [generation, [session, ...]]: the new head's, and
 -- the wait set: the sessions that deliver, registered at that moment; false: the rule has changed meanwhile; -1: there
 -- are too many.
--- What is removed can be accounted for a while longer. KEYS: head, table, ids, changes, sessions, past (of the rule),
--- effects, sweeps, removed (the rule), completed, events.
+-- The statement of a removed rule can be read for a while longer. KEYS: head, table, ids, changes, sessions, past (of
+-- the rule), effects, sweeps, removed (the rule), completed, events.
 -- ARGV: op, change id, rule id, rule as seen ('' = not there), identity as seen, identity, rule without its generation,
--- by, at (Unix ms), most rules, how long what is removed is remembered (ms), the event in three parts.
+-- by, at (Unix ms), most rules, how long a removed rule is remembered (ms), the event in three parts.
 local function rules_change(keys, argv)
   local P = prefix_of(keys[1], 'head')
   local op, change, id, seen, old_identity, identity, rule, by, at, most, retention_ms = unpack(argv)
@@ -104,26 +129,7 @@ local function rules_change(keys, argv)
     redis.call('HDEL', P .. 'sweeps', id)
     redis.call('HDEL', P .. 'completed', id)
   end
-  redis.call(
-    'XADD',
-    P .. 'changes',
-    'MAXLEN',
-    '~',
-    20000,
-    generation .. '-0',
-    'op',
-    op,
-    'change',
-    change,
-    'id',
-    id,
-    'rule',
-    rule,
-    'by',
-    by,
-    'at',
-    at
-  )
+  note_change(P, generation, op, change, id, rule, by, at)
   append_framed(P, change_event(generation, unpack(argv, 12, 14)))
   move_head(P, generation, change)
   return { generation, delivering_sessions(P) }

@@ -1,4 +1,5 @@
--- After a failover that lost changes of the rule table: how it came to where it is, and how what was lost is put again.
+-- After a failover that lost changes of the rule table: reads how the table came to its head, and puts the lost rules
+-- again.
 
 -- rules_trail: the oldest change that is kept, then those from generation `since` on. KEYS: head, changes. ARGV: since
 -- Answers [generation up to which lost changes were put again, generation, change id, was, ...]; `was` is the
@@ -44,28 +45,7 @@ local function rules_regain(keys, argv)
     if argv[i] == 'put' then
       write_rule(P, argv[i + 1], rule, argv[i + 3], argv[i + 4])
     end
-    redis.call(
-      'XADD',
-      P .. 'changes',
-      'MAXLEN',
-      '~',
-      20000,
-      generation .. '-0',
-      'op',
-      argv[i],
-      'change',
-      id,
-      'id',
-      argv[i + 1],
-      'rule',
-      rule,
-      'by',
-      'failover',
-      'at',
-      at,
-      'was',
-      argv[i + 6]
-    )
+    note_change(P, generation, argv[i], id, argv[i + 1], rule, 'failover', at, 'was', argv[i + 6])
     append_framed(P, change_event(generation, unpack(argv, i + 7, i + 9)))
   end
   if last == '1' then

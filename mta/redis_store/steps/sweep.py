@@ -22,7 +22,7 @@ class Batch(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What deliveries of a batch have in common in the counters, and in how long they can be undone."""
+    """The counters that deliveries of a batch move together, and the time for which they can be undone."""
 
     rule: str
     tags: Sequence[str]

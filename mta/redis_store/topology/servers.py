@@ -1,4 +1,4 @@
-"""What the link asks of a store's servers: which has a key, which take writes, and how a call goes to them."""
+"""The protocol of a topology: it tells the link which server has a key and which take writes, and sends the calls."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol

@@ -49,7 +49,7 @@ async def scan(store, share):
 
 def decider(*rules):
     table = RuleTable.empty()
-    return Decider("n1", 600_000, wall_ms), table.anew(table.head, list(rules))
+    return Decider("n1", 600_000, wall_ms), table.rebuilt(table.head, list(rules))
 
 
 @SHARES

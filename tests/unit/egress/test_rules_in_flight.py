@@ -173,7 +173,7 @@ async def test_what_no_list_names_hands_over_no_dot(sink: Sink) -> None:
     async with Rig(route=to(sink)) as rig:
 
         def on_mail(connection: int, argument: str) -> None:
-            rig.rules.table = rig.rules.table.anew(rig.rules.table.head, [finishing(tag="stop")])
+            rig.rules.table = rig.rules.table.rebuilt(rig.rules.table.head, [finishing(tag="stop")])
 
         sink.script["MAIL"] = on_mail
         rig.send("a@example.com", tags=("stop",))
@@ -187,7 +187,7 @@ async def test_the_last_look_asks_the_rule_as_it_is_now(sink: Sink) -> None:
 
         def on_mail(connection: int, argument: str) -> None:
             assert len(rig.rules.put(finishing(tag="stop"))) == 1
-            rig.rules.table = rig.rules.table.anew(rig.rules.table.head, [rule(tag="stop")])
+            rig.rules.table = rig.rules.table.rebuilt(rig.rules.table.head, [rule(tag="stop")])
 
         sink.script["MAIL"] = on_mail
         rig.send("a@example.com", tags=("stop",))

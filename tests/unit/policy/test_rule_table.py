@@ -171,7 +171,7 @@ def test_table_agrees_with_a_naive_scan_however_it_was_made(changes_of, some, no
     for at in range(0, len(changes), batch):
         history.append((applied, [applied.match(*delivery) for delivery in some]))
         applied = applied.apply(changes[at : at + batch])
-    built = empty.anew(applied.head, rules.values())
+    built = empty.rebuilt(applied.head, rules.values())
     assert len(applied) == len(built) == len(rules)
     for now in (0, 9, 10, 25):
         for delivery in some:
@@ -193,7 +193,7 @@ def test_table_agrees_with_a_naive_scan_however_it_was_made(changes_of, some, no
 def test_a_shadowed_rule_never_decides(changes_of, some, protected):
     now = 0
     rules = {r.id: msgspec.structs.replace(r, generation=at) for at, (_, r) in enumerate(changes_of, 1)}
-    made = RuleTable.empty("n1", protected, lambda: now).anew(Head(1, "x"), rules.values())
+    made = RuleTable.empty("n1", protected, lambda: now).rebuilt(Head(1, "x"), rules.values())
     for now in (0, 15, 25):  # noqa: B007 - the clock of the table
         for delivery in some:
             decided = made.match(*delivery)
@@ -244,7 +244,7 @@ def test_a_pause_hides_what_defers_and_is_hidden_by_what_ends():
 
 def test_among_protected_tags_any_rule_that_names_one_hides_another():
     narrow = rule("narrow", code=450, tag="vip", tags_all=("gold",))
-    made = RuleTable.empty("n1", ["vip", "gold"]).anew(Head(1, "x"), [narrow, rule("wide", tag="gold"), rule("all")])
+    made = RuleTable.empty("n1", ["vip", "gold"]).rebuilt(Head(1, "x"), [narrow, rule("wide", tag="gold"), rule("all")])
     assert made.shadowed_by(narrow) == "wide"
     assert winner(made, tags=("vip", "gold")) == "wide"
 
@@ -354,11 +354,11 @@ def test_the_clock_is_asked_only_about_rules_that_end():
 
 def test_protected_mail_is_matched_by_a_rule_that_names_it_and_by_no_other():
     rules = [rule("all", code=450), rule("both", tags_all=("vip", "a")), rule("a", tag="a"), rule("v", tag="vip")]
-    made = RuleTable.empty("n1", ["vip"]).anew(Head(1, "x"), rules)
+    made = RuleTable.empty("n1", ["vip"]).rebuilt(Head(1, "x"), rules)
     assert winner(made, tags=("a",)) == "a"
     assert winner(made, tags=("a", "vip")) == winner(made, tags=("vip",)) == "v"
     assert not made.matches(rules[1], "p", "", "example.com", ("vip", "a"))
-    without = RuleTable.empty("n1", ["vip"]).anew(Head(1, "x"), rules[:3])
+    without = RuleTable.empty("n1", ["vip"]).rebuilt(Head(1, "x"), rules[:3])
     assert winner(without, tags=("a", "vip")) == ""
 
 
@@ -389,7 +389,7 @@ def test_a_tenant_with_many_rules_does_not_hold_them_all():
 
 def test_protected_mail_of_a_tenant_is_matched_by_a_rule_that_names_the_tag_and_no_other():
     rules = [rule("tenant", tenant="t"), rule("both", tenant="t", tag="vip", code=450)]
-    made = RuleTable.empty("n1", ["vip"]).anew(Head(1, "x"), rules)
+    made = RuleTable.empty("n1", ["vip"]).rebuilt(Head(1, "x"), rules)
     assert winner(made, tags=("a", tenant_mark("t"))) == "tenant"
     assert winner(made, tags=("vip", tenant_mark("t"))) == "both"
     assert winner(made, tags=("vip",)) == ""
@@ -426,10 +426,10 @@ def test_fresh_rules_are_those_that_differ_however_the_table_came_about():
     ]
     after = before.apply(steps)
     assert set(after.fresh_since(before)) == {edited, made}
-    loaded = before.anew(Head(13, "e"), [msgspec.structs.replace(kept), edited, made])
+    loaded = before.rebuilt(Head(13, "e"), [msgspec.structs.replace(kept), edited, made])
     assert set(loaded.fresh_since(before)) == {edited, made}
     low = Rule("low", Selectors(tag="l"), 554, generation=3)  # ordered after a failover, under a number used before
-    assert before.anew(Head(4, "f"), [kept, old, low]).fresh_since(before) == [low]
+    assert before.rebuilt(Head(4, "f"), [kept, old, low]).fresh_since(before) == [low]
     assert set(after.fresh_since(RuleTable.empty())) == {kept, edited, made}
     assert before.apply([]).fresh_since(before) == []
 
@@ -438,12 +438,12 @@ def test_answers_are_remembered_within_bounds_and_only_while_time_decides_nothin
     now = 0
     lasting = Rule("r", Selectors(tag="a"), 554)
     asked = [("p", "", f"d{number}.test", ("a",)) for number in range(5000)]
-    made = RuleTable.empty("n1", (), lambda: now).anew(Head(1, "x"), [lasting])
+    made = RuleTable.empty("n1", (), lambda: now).rebuilt(Head(1, "x"), [lasting])
     for _ in range(2):
         assert {made.match(*one) for one in asked} == {lasting}
     assert 0 < len(made._cache) <= 4096
     ending = msgspec.structs.replace(lasting, id="e", generation=1, expires_at=10)
-    timed = RuleTable.empty("n1", (), lambda: now).anew(Head(1, "x"), [lasting, ending])
+    timed = RuleTable.empty("n1", (), lambda: now).rebuilt(Head(1, "x"), [lasting, ending])
     assert timed.match(*asked[0]).id == "e"
     now = 10
     assert timed.match(*asked[0]).id == "r"

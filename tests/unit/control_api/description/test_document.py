@@ -32,8 +32,8 @@ _SELECT = ("pool", "mta", "domain", "ip", "mx", "tag", "tenant", "tags_all")
 
 
 def make_possible(case: schemathesis.Case) -> None:
-    """What no schema says, for cases that are to be taken: fields that exclude each other, times that are past, rules
-    that match nothing or everything, and selectors in query and body at once."""
+    """Mends a case that is to be taken where no schema says the condition: fields that exclude each other, times in the
+    past, rules that match nothing or everything, and selectors in query and body at once."""
     lifts = case.method == "DELETE" and "{id}" not in case.path
     if lifts and isinstance(case.body, dict):
         case.query = {name: value for name, value in case.query.items() if name == "wait"}
@@ -53,6 +53,8 @@ def agree(given: dict[str, Any], selectors: bool = True) -> None:
     for name in ("expires_at", "expire"):
         if isinstance(given.get(name), str):
             given[name] = "+30m"
+    if isinstance(given.get("duration"), str):  # ten years at most, which no schema says of a text with a unit
+        given["duration"] = "30m"
     if selectors:
         given.pop("except_tags", None)
         given.pop("everything", None)
@@ -65,7 +67,9 @@ def agree(given: dict[str, Any], selectors: bool = True) -> None:
 def test_k13_answers_agree_with_the_description(case: schemathesis.Case, url: str) -> None:
     if case.meta is None or case.meta.generation.mode.is_positive:
         make_possible(case)
-    case.call_and_validate(base_url=url, headers=BEARER)
+    answer = case.call(base_url=url, headers=BEARER)
+    if answer.status_code != 431:  # a query that is too long is refused before anything is read of it
+        case.validate_response(answer)
 
 
 async def test_the_description_is_served_and_names_what_is_routed(api: TestClient) -> None:
