@@ -37,7 +37,7 @@ and the exit status 1. bench/README.md tells what is measured, and first what is
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    """What the command line asks for."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure Floodgate on this machine; without a command: relay.",

@@ -29,7 +29,7 @@ class Relay(Protocol):
 
 
 class Told(NamedTuple):
-    """What the statement of a tag says: deliveries."""
+    """Figures from the statement of a tag, in deliveries."""
 
     accepted: int
     delivered: int
@@ -61,7 +61,7 @@ def told(node: Relay, tag: str) -> Told:
 
 
 class Books:
-    """What one flow adds to the statements and to the delivery log; made before its first message."""
+    """The additions of one flow to the statements and to the delivery log; made before its first message."""
 
     def __init__(self, node: Relay, recipients: int, patience: float) -> None:
         """`patience`: seconds that the destination may take for a reply on purpose."""
@@ -73,7 +73,7 @@ class Books:
         self._before = {tag: told(node, tag) for tag in (CAMPAIGN, customer_of(0))}
 
     def told(self, tag: str = CAMPAIGN) -> Told:
-        """What the flow did, as its tag's statement says."""
+        """The figures of the flow by its tag's statement."""
         return told(self._node, tag).since(self._before[tag])
 
     def journal_caught_up(self, delivered: int, intercepted: int | None, last: float) -> float:

@@ -68,7 +68,7 @@ def data_root(given: Path | None) -> Path:
 
 
 def opening(name: str, root: Path) -> dict[str, Any]:
-    """What each result begins with: when, of which commit, on which machine and disk."""
+    """The beginning of each result: date, commit, machine and disk."""
     return {
         "name": name,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

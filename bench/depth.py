@@ -92,7 +92,7 @@ def _leg(place: Path, load: Load, leg: Leg, say: Say) -> dict[str, Any]:
 
 
 def _beside(place: Path, load: Load, queued: int, binary: str, say: Say) -> dict[str, Any]:
-    """What a delivery costs in another server. Raises RunVoid."""
+    """The cost of a delivery in another server. Raises RunVoid."""
     with _sink(place, load) as sink, _server(place, binary) as master:
         return _filled(place, load, queued, master, sink, say)
 
@@ -223,7 +223,7 @@ def _count_of(sink: Sink, count: int, patience: float) -> tuple[float, int]:
 
 
 def _settled(place: Path, load: Load, queued: int, master: Master, sink: Sink) -> int:
-    """What was received is what the statement has as delivered, and the rest is queued. Raises RunVoid."""
+    """Checks that the statement has the receipts as delivered and the rest as queued. Raises RunVoid."""
     got = sink.stats()
     with _node(place, load, master, sink, _QUIET) as node:
         statement = node.get(f"/v1/tags/{CAMPAIGN}")

@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What mail is sent, through what, and to what kind of destination."""
+    """The mail that is sent, the node that relays it, and the kind of destination."""
 
     messages: int
     size: int
@@ -86,7 +86,7 @@ def start_source(load: Load, target: str, logs: Path, *more: str) -> "subprocess
 
 
 def result_of(source: "subprocess.Popen[bytes]") -> dict[str, Any]:
-    """What an ended source says. Raises RunVoid when a message was not accepted."""
+    """The result of a source that has ended. Raises RunVoid when a message was not accepted."""
     text = source.communicate()[0]
     if not text.strip():
         raise RunVoid(f"the source ended with status {source.returncode} and no result")
@@ -163,7 +163,7 @@ class Flow:
         self._canceled = True
 
     def sent(self) -> dict[str, Any]:
-        """What the source says once all of its mail was accepted. Raises RunVoid."""
+        """The result of the source once all of its mail was accepted. Raises RunVoid."""
         patience = _Patience(self._say, "accepted")
         while self._source.poll() is None:
             time.sleep(0.1)
@@ -222,7 +222,7 @@ class Flow:
         }
 
     def _watch(self) -> tuple[dict[str, Any], int]:
-        """What the source says, and the receipts, once all that was accepted has come to its end."""
+        """The result of the source and the number of receipts, once every accepted delivery has ended."""
         sent, patience = self._sent, _Patience(self._say, "received")
         while True:
             if sent is None and self._source.poll() is not None:

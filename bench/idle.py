@@ -21,7 +21,7 @@ _WAITING_RECIPIENTS = 10
 
 
 class Spent(NamedTuple):
-    """What the threads of a process have used so far."""
+    """CPU time and switches of all threads of a process since its start."""
 
     seconds: float  # on a CPU
     waits: int  # times that it went to sleep by itself, and so was woken
@@ -69,7 +69,7 @@ def _put_by(node: Node, load: Load, deliveries: int, logs: Path) -> None:
 
 
 def _watched(node: Node, seconds: float) -> dict[str, dict[str, float]]:
-    """What each process used over that time; nothing is asked of the node meanwhile."""
+    """The use of each process in that time; the node gets no request meanwhile."""
     family = by_role(node.family())
     start = time.monotonic()
     before = {role: spent_by(process) for role, process in family.items()}

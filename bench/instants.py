@@ -13,7 +13,7 @@ def write_instants(path: Path, instants: "array.array[float]") -> None:
 
 
 def read_instants(path: Path) -> "array.array[float]":
-    """What was written; the entry at an index is of the message with that number."""
+    """The instants of a file; the index of an entry is the number of its message."""
     return _little_endian(array.array("d", path.read_bytes()))
 
 

@@ -146,7 +146,7 @@ def _end(phase: Phase, source: "subprocess.Popen[bytes]") -> dict[str, Any]:
 
 
 def _phase(phase: Phase, sent: dict[str, Any], seconds: list[Second]) -> dict[str, Any]:
-    """What a phase did, by its source and by the seconds that were its alone."""
+    """The figures of a phase, by its source and by the seconds that were its alone."""
     own = [second for second in seconds if second.phase == phase.name and second.receipts]
     return {
         "offered_rate": round(phase.rate, 1),

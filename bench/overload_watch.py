@@ -1,4 +1,4 @@
-"""What a node looks like from outside, second by second: receipts and their latency, queue, backlog, memory."""
+"""A node watched from outside, second by second: receipts and their latency, queue, backlog, memory."""
 
 import time
 import urllib.request
@@ -44,7 +44,7 @@ class Watch:
         self.seconds: list[Second] = []
 
     def enter(self, phase: str) -> None:
-        """What is looked at from now on belongs to `phase`; "" = to none, since two sources are at work."""
+        """Later looks belong to `phase`; "" = to none, since two sources are at work."""
         self.look()
         self._phase = phase
 

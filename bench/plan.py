@@ -1,4 +1,4 @@
-"""What the source sends: mail to be relayed; or mail that waits, of many recipients in all domains each."""
+"""The mail that the source sends: to be relayed; or to wait, each message with many recipients in all domains."""
 
 import base64
 import random

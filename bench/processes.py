@@ -117,11 +117,11 @@ class Sink(Child):
         self.address = str(self.ready(20.0)["listen"])
 
     def stats(self) -> dict[str, Any]:
-        """What it has received since the last account."""
+        """The counts since the last account."""
         return self.ask("stats", "stats")
 
     def account(self, moments: Path | None = None) -> dict[str, Any]:
-        """All of what it has received since the last account; it begins anew. `moments`: file for the time of each."""
+        """All receipts since the last account, which starts over. `moments`: a file for the time of each."""
         return self.ask(f"account {moments}" if moments else "account", "end")
 
 

@@ -46,7 +46,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def scenario_of(given: argparse.Namespace) -> ScenarioFile:
-    """What is to be profiled. Raises BadScenario."""
+    """The scenario that is profiled. Raises BadScenario."""
     scenario = scenario_file.find(given.scenario)
     if scenario.shape != ShapePart():
         raise BadScenario(f"{given.scenario}: it has a [shape], which no steady flow has; profile one without")

@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class Watched(NamedTuple):
-    """What a watcher is given: all processes by role, the server's URL, a place for files, and for how long."""
+    """The arguments of a watcher: all processes by role, the server's URL, a folder, and the duration."""
 
     processes: Mapping[str, psutil.Process]
     server: str
@@ -37,7 +37,7 @@ class Watched(NamedTuple):
 
 
 class Leg(NamedTuple, Generic[_T]):
-    """What a leg measured by itself, and what its watcher `saw`."""
+    """The measurements of a leg; `saw` are those of its watcher."""
 
     rate: float  # messages/s
     messages: int
@@ -93,7 +93,7 @@ def server_commands(watched: Watched) -> Callable[[], dict[str, Spent]]:
 
 
 class Looks(NamedTuple):
-    """What perf saw: of each process the shares of its kinds of work, of the server those of its parts."""
+    """The figures of perf: for each process the shares of its kinds of work, for the server those of its parts."""
 
     kinds: dict[str, dict[str, float]]
     parts: dict[str, Part]

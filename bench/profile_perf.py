@@ -1,4 +1,4 @@
-"""What perf sees of processes: how much of their time is which system call, and where in the server it goes."""
+"""Profiles by perf: the share of each system call in the time of a process, and of each part of the server."""
 
 import shutil
 import subprocess
@@ -62,7 +62,7 @@ def record(into: Path, pids: Iterable[int], seconds: float, *, whole_stacks: boo
 
 
 def samples(recorded: Path) -> Iterator[Sample]:
-    """What was recorded; nothing where perf was not allowed to."""
+    """The recorded samples; none where perf was not allowed to record."""
     command = ["perf", "script", "-i", str(recorded), "-F", "pid,ip,sym,dso", "--no-inline"]
     told = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     yield from parsed(told.stdout)

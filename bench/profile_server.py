@@ -1,4 +1,4 @@
-"""What the server spends its time on, asked of the server: every command it ran in a while, by function or name."""
+"""The server's time by its own counters: every command that it ran in a while, by function or name."""
 
 import re
 import socket

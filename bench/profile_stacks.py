@@ -44,7 +44,7 @@ class Stack(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What the processor did for it: a system call, or code of the interpreter or of a library."""
+        """The kind of work of the sample: a system call, or code of the interpreter or of a library."""
         leaf = self.frames[-1]
         if not leaf.owner and leaf.function in _CALLS:
             return _CALLS[leaf.function]

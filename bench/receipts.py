@@ -14,7 +14,7 @@ _GROWTH = 8192
 
 
 class Account:
-    """Who got what and when; a delivery is known by the number of its recipient."""
+    """The receipts of each recipient and their times; the number of its recipient identifies a delivery."""
 
     def __init__(self) -> None:
         self.open = 0

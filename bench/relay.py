@@ -33,7 +33,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def scenarios_of(given: argparse.Namespace) -> list[ScenarioFile]:
-    """What is to be run, by turns. Raises BadScenario."""
+    """The scenarios that run by turns. Raises BadScenario."""
     found: list[ScenarioFile] = []
     for word in given.scenarios or [_MAIN]:
         scenario = scenario_file.find(word)

@@ -101,7 +101,7 @@ def page(result: dict[str, Any], pictures: Mapping[str, str]) -> str:
 
 
 def processes_of(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """What each process used over the runs: CPU s per 1,000 messages with its spread, and the highest peak in MiB."""
+    """The use of each process over the runs: CPU s per 1,000 messages with its spread, and the highest peak in MiB."""
     roles = dict.fromkeys(role for run in runs for role in run["processes"])
     return {
         role: {
@@ -144,7 +144,7 @@ def _median(summary: Mapping[str, Mapping[str, float]], name: str) -> str:
 
 
 def _load_line(file: dict[str, Any]) -> str:
-    """What the file asks for, with what the command line changed."""
+    """The load of the scenario file, with the changes of the command line."""
     load, to, node, shape = file["load"], file["destination"], file["node"], file["shape"]
     sizes = ", ".join(f"{share:.0%} of {size:,} bytes" for size, share in load["sizes"])
     each = "one recipient" if load["recipients"] == 1 else f"{load['recipients']} recipients"

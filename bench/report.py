@@ -149,7 +149,7 @@ def with_sync(figures: Mapping[str, Figure]) -> dict[str, Figure]:
 
 
 def process_table(processes: Mapping[str, Mapping[str, float]], count: int, unit: str) -> list[str]:
-    """What each process used, in total and for 1,000 of the things, named in the plural, that the run handled."""
+    """CPU and memory by process, in total and for 1,000 of the run's units, which `unit` names in the plural."""
     lines = ["", f"| process | CPU s | CPU s per 1,000 {unit} | peak MiB |", "|---|---|---|---|"]
     for role, use in processes.items():
         each = use["cpu_seconds"] / count * 1000

@@ -73,7 +73,7 @@ def _pair(place: Path, load: Load, number: int, pairs: int, say: Say) -> dict[st
 
 
 def _warm_up(load: Load) -> Load:
-    """What a node does before a leg, unmeasured: connections, caches, and what a start leaves to do."""
+    """The unmeasured load before a leg: it opens connections and fills caches."""
     return msgspec.structs.replace(load, messages=max(load.messages // 10, 1))
 
 

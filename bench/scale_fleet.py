@@ -16,7 +16,7 @@ from bench.rig import end_well, stopping
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """What is built for one point of a curve, and what it is given to do."""
+    """The nodes and servers that are built for one point of a curve, and the load of the point."""
 
     x: float
     load: Load  # `workers`: of each node

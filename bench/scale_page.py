@@ -123,7 +123,7 @@ def _peak(point: dict[str, Any], role: str) -> float:
 
 
 def _more(curve: dict[str, Any]) -> list[str]:
-    """What only some curves have, a line for each point."""
+    """The figures that only some curves have, a line for each point."""
     lines = [""]
     for point in curve["points"]:
         run = point["runs"][-1]

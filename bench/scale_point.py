@@ -102,7 +102,7 @@ def _used(found: dict[str, Any]) -> Point:
 
 
 def _by_message(before: Counts, after: Counts, messages: int) -> dict[str, float]:
-    """What one master did for each message."""
+    """The work of one master for each message."""
     done = ("cpu_us", "loop_us", "cycles", "calls", "net_in", "net_out", "aof")
     return {name: round((getattr(after, name) - getattr(before, name)) / messages, 4) for name in done}
 

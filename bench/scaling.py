@@ -17,7 +17,7 @@ _PAGE = ROOT / "bench" / "SCALING.md"
 
 
 class Limit(NamedTuple):
-    """What something would carry: computed, with its formula."""
+    """The computed capacity of one part, with its formula."""
 
     what: str
     formula: str

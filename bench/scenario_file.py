@@ -150,7 +150,7 @@ def read(path: Path) -> ScenarioFile:
 
 
 def _check(path: Path, found: ScenarioFile) -> None:
-    """What no field alone can tell. Raises BadScenario."""
+    """Checks conditions over several fields. Raises BadScenario."""
     shares = [share for _, share in found.load.sizes]
     if any(round(share, 3) != share for share in shares):
         raise BadScenario(f"{path}: load.sizes: a share has more than three decimals; round it, as 0.333")

@@ -35,7 +35,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Counts(NamedTuple):
-    """What one master has done since its start."""
+    """Counters of one master since its start."""
 
     used_memory: int  # bytes, now
     cpu_us: float  # of its one thread

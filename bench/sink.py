@@ -197,7 +197,7 @@ class Session(asyncio.Protocol):
         return b"220 2.0.0 go ahead\r\n"
 
     async def _secure(self, tls: ssl.SSLContext) -> None:
-        """What came before is forgotten, commands sent too early included (RFC 3207 4.2)."""
+        """Begins TLS. Everything before it is forgotten, commands that were sent too early included (RFC 3207 4.2)."""
         self._buffer = b""
         self._forget()
         try:

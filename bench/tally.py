@@ -12,7 +12,7 @@ from bench.ranks import percentiles
 
 
 class Tally:
-    """What came of the messages so far."""
+    """Counts of the messages so far, by their result."""
 
     def __init__(self, plan: Plan, sessions: int, rate: float = 0.0) -> None:
         """`rate`: messages a second at most, 0 = as fast as they are answered."""
@@ -67,7 +67,7 @@ class Tally:
         return {"begun": self._begun, "accepted": self.accepted, "failed": self.failed, "deferred": self.deferred}
 
     def result(self) -> dict[str, Any]:
-        """What came of all; messages that no session was left to send have failed."""
+        """The counts of all messages; those that no session was left to send have failed."""
         if never := self._last - self._begun:
             self.failed += never
             self.replies["never sent: every session had too much trouble with its connections"] += never

@@ -1,4 +1,4 @@
-"""What the processes of a run used: CPU and memory by role, and what the server says of its own memory."""
+"""The resources of a run: CPU and memory of its processes by role, and the memory that the server reports."""
 
 import contextlib
 import socket
@@ -14,7 +14,7 @@ _LITTLE = 8192  # bytes
 
 
 def server_version(processes: list[psutil.Process]) -> str:
-    """What the embedded server among `processes` says of itself; empty when none is there."""
+    """The version line of the embedded server among `processes`; "" without one."""
     for process in processes:
         if "valkey" in process.name() or "redis" in process.name():
             said = subprocess.run([process.exe(), "--version"], capture_output=True, text=True, check=False)
@@ -52,7 +52,7 @@ def usage(processes: list[psutil.Process]) -> dict[str, dict[str, float]]:
 
 
 def spent(before: dict[str, dict[str, float]], after: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """What each role used between two looks."""
+    """The resources that each role used between two looks."""
     return {
         role: {
             "cpu_seconds": round(use["cpu_seconds"] - before.get(role, {}).get("cpu_seconds", 0.0), 2),

@@ -14,7 +14,7 @@ MOST_MESSAGES = 100_000
 
 
 class Case(msgspec.Struct, frozen=True):
-    """What is sent, and whether delivery takes part."""
+    """The mail that is sent, and whether delivery takes part."""
 
     name: str
     about: str

@@ -92,7 +92,7 @@ class Daemon:
         self._process.wait()
 
     def _session(self) -> list[psutil.Process]:
-        """What is alive in its session, whoever is the parent by now: only it and what it started can be there."""
+        """The living processes of its session, whoever is their parent by now: the daemon and those that it started."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):

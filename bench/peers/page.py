@@ -11,7 +11,7 @@ _OURS = "floodgate"
 
 
 def facts(relay: Relay) -> dict[str, Any]:
-    """What the result keeps of a relay."""
+    """The facts about a relay that the result keeps."""
     return {
         "version": relay.version,
         "durability": relay.durability,

@@ -125,7 +125,7 @@ def _first(names: tuple[str, ...], there: set[str]) -> str:
 
 
 def _said(command: list[str], environment: dict[str, str], place: Path | None = None) -> str:
-    """What a command prints. Raises Missing when it fails."""
+    """The output of a command. Raises Missing when it fails."""
     said = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, cwd=place, check=False)
     if said.returncode:
         raise Missing(f"{' '.join(command[:3])} failed: {(said.stderr or said.stdout).strip()[-400:]}")

@@ -1,4 +1,4 @@
-"""What is required of Floodgate beside the others, and what was reached; ratios are made pair by pair."""
+"""The ratios to other relays that Floodgate must reach, and those that it reached; made pair by pair."""
 
 import statistics
 from collections.abc import Mapping, Sequence

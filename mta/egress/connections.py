@@ -8,7 +8,7 @@ from mta.egress.connection_budget import LATELY, PATIENCE
 
 
 class Connections:
-    """A set of connections. `reserved` says of an idle one that a content is on its way for it."""
+    """A set of connections. `reserved`: whether an idle one waits for the content of its next transaction."""
 
     def __init__(self, reserved: Callable[[Connection], bool]) -> None:
         self.all: set[Connection] = set()
@@ -52,8 +52,8 @@ class Connections:
         return not self.all or any(connection.productive(now) for connection in self.all)
 
     def standing(self, now: float) -> tuple[int, int]:
-        """How many could be let go of after their transaction, and how many are going already. One whose transaction
-        has been running for long counts as neither."""
+        """The number of connections that could be closed after their transaction, and of those that will be. One whose
+        transaction has been running for long counts as neither."""
         able = leaving = 0
         for connection in self.all:
             if connection.transaction is None or now - connection.transaction.begun_at < LATELY:

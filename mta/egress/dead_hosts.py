@@ -15,7 +15,8 @@ class DeadHosts:
         self._known[target.ip, target.port] = until, trouble
 
     def trouble_of(self, target: Target, now: float) -> Trouble | None:
-        """Why the address is not tried now; None: it is. Another name may have led to it before."""
+        """The failure for which the address is not tried now; None: it may be tried. The failure may have come under
+        another host name."""
         known = self._known.get((target.ip, target.port))
         return known[1]._replace(host=target.host) if known is not None and known[0] > now else None
 

@@ -19,7 +19,7 @@ class DeliveryStatus(NamedTuple):
     record: Record | None = None  # of a delivery that lives
     final: Final | None = None  # of a delivery that has ended
     due_at: int = 0  # when it is attempted next; 0 = it is claimed, or is not queued
-    asked_at: int = 0  # since when whoever claims it is to cancel it, 0 = nobody asks
+    asked_at: int = 0  # when a cancellation was asked of the worker that claims it, 0 = never
     uncertain: bool | None = None  # True: it may have been delivered although its state says otherwise
     pool: str = ""  # of a delivery that lives; "" = not known
     common: Common | None = None  # of a delivery that has ended, as far as it is known

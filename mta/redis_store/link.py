@@ -98,7 +98,7 @@ class Link:
         await asyncio.shield(self._checking)
 
     async def load_library(self) -> None:
-        """On every master that lacks it. It is never replaced: its name says what is in it."""
+        """Load the library on every master that lacks it. It is never replaced: its name has a hash of its text."""
         for master in self._topology.every_master():
             try:
                 await self._command_at(master, "FUNCTION LOAD", library.CODE)
@@ -116,7 +116,7 @@ class Link:
         return found
 
     async def remove_library(self, name: str) -> None:
-        """On every master that has it."""
+        """Remove the library from every master that has it."""
         for master in self._topology.every_master():
             try:
                 await self._command_at(master, "FUNCTION DELETE", name)

@@ -48,7 +48,8 @@ class StoredOutbox:
         return found.decode() if found else "0-0"
 
     async def end(self, lane: int, position: str) -> StreamEnd:
-        # Of the lane of the rule table much is kept that was counted; of the others much may be left to count.
+        # Counted from the end that is nearer: the rule table's stream keeps many counted entries, the others have many
+        # entries that are not counted yet.
         from_behind = int(lane == RULES_LANE)
         step_keys = [_anchor(lane), _stream(lane)]
         epoch, last, added, born = await self._link.call(b"stream_end", step_keys, [position, from_behind])
@@ -61,8 +62,9 @@ class StoredOutbox:
         return bool(await self._link.command("XRANGE", _stream(lane), entry, entry))
 
     async def read(self, lane: int, after: str, room: int) -> Page:
-        """An entry has the events of one step, a hundred bytes or a hundred thousand, and nobody can ask for bytes: so
-        few are read first, as the last page tells, and how many more is told by their size."""
+        """The server takes a number of entries and not of bytes, and an entry has a hundred bytes or a hundred
+        thousand. So few entries are read first, by the size of those of the last page, and their size decides about
+        the rest."""
         stream, found, sizes = _stream(lane), list[Entry](), list[int]()
         ask = max(1, min(_FIRST_ENTRIES, room // self._largest.get(lane, room // 4)))
         while True:
@@ -107,7 +109,7 @@ class StoredOutbox:
         return True
 
     async def _trim_rules(self, position: str) -> None:
-        """Other nodes copy what was counted, so the newest of it stays; nothing goes that was not counted."""
+        """Keeps the newest counted entries, which other nodes copy, and every entry that was not counted."""
         if not await self._link.quick("XRANGE", keys.RULES_EVENTS, f"({position}", "+", "COUNT", 1):
             await self._link.quick("XTRIM", keys.RULES_EVENTS, "MAXLEN", "~", _RULE_EVENTS)
 

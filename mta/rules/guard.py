@@ -176,7 +176,7 @@ class Guard:
             raise
 
     async def _object(self, error: UnreadableRule) -> None:
-        """The permit runs out; this process keeps its claims. Raises SessionLost."""
+        """Tell the store why this process confirms nothing. The permit runs out, claims stay. Raises SessionLost."""
         if self._unreadable != str(error):
             self._unreadable = str(error)
             log.debug("this process confirms and delivers nothing: %s", error)  # the supervisor says it for the node

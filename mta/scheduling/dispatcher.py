@@ -80,8 +80,8 @@ class Dispatcher:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def reserve(self, queue: QueueKey, count: int) -> int:
-        """Of mail that this process accepts: none if it would have to wait here for a connection that another process
-        may have, and none if older mail of the queue waits for room."""
+        """Reserve room for mail that this process accepts. Returns 0 if the mail would have to wait here for a
+        connection that another process may have, or if older mail of the queue waits for room."""
         if self._draining or queue in self._room or not self._rules.may_send_mail() or queue.pool not in self._pools():
             return 0
         most = max(0, min(count, self._free(queue))) if self._deliver.can_start(queue) else 0

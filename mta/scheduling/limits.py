@@ -107,7 +107,7 @@ class _Slots:
             if before is None:
                 wanted = self.used + max(1, min(_SLICE, limit // 8))
                 self.calling = asyncio.get_running_loop().create_task(self._hold(wanted))
-            # Shielded: who asked may be gone when slots come, and then they are spare.
+            # Shielded: the slots become spare if the caller is cancelled before they come.
             await asyncio.shield(self.calling or asyncio.sleep(0))
             if before is None and self.spare == 0:
                 return False

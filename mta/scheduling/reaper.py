@@ -108,7 +108,7 @@ class Reaper:
         await self._store.forget(session)
         self._seen.pop(session, None)
         self.reaped += 1
-        level = logging.WARNING if count else logging.DEBUG  # all who reap see the same death; one has the deliveries
+        level = logging.WARNING if count else logging.DEBUG  # every process sees the death; one takes the mail back
         _log.log(level, "session %s is dead: %d claimed deliveries are back in their queues", session, count)
 
     async def _take_back_from(self, lane: int, session: str) -> int:

@@ -1,4 +1,4 @@
-"""An outcome decides the rest of a delivery: class or next attempt, new record, and the event that says so."""
+"""The settlement of a delivery, decided from its outcome: class or next attempt, new record, and event."""
 
 from typing import NamedTuple
 
@@ -60,7 +60,7 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
 
 
 def park(claimed: Claimed, now: int, terms: Terms, reason: str) -> Settlement:
-    """Put aside, visible and releasable, what keeps failing inside."""
+    """Park a delivery that Floodgate itself fails to process: it stays visible."""
     record, uncertain = claimed.record, _uncertain(claimed, False)
     changed: Record | None = None
     if record.recipient:  # a record that cannot be read stays as it is
@@ -168,7 +168,8 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
 
 
 def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlement:
-    """Kept by a pause; no attempt is counted. It was due: what was never tried keeps the place it came with."""
+    """Held by a pause; no attempt is counted. A delivery that was never attempted keeps its place in the order of due
+    times."""
     record, forced = claimed.record, outcome.forced
     assert forced is not None  # only a pause holds
     uncertain = _uncertain(claimed, outcome.uncertain)

@@ -1,4 +1,4 @@
-"""What a profile learns from a real server about the commands it ran."""
+"""The profile of a real server: the commands that it ran."""
 
 import tempfile
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the journal costs per message without the store: `python -m tests.measure.journal`.
+"""The cost of the journal per message without the store: `python -m tests.measure.journal`.
 
 Rounds of an outbox in memory, 50 events an entry, one reception and one delivery a message; spool and log are files of
 a temporary folder. The figure is CPU time of the process, the least and the median of many rounds.

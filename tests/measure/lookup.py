@@ -1,4 +1,4 @@
-"""What one lookup in the rule table costs, by the size of the table: `python -m tests.measure.lookup`.
+"""The cost of one lookup in the rule table, by the size of the table: `python -m tests.measure.lookup`.
 
 It imports the table itself, which the harness in bench never does, and keeps its result beside those of the harness.
 """
@@ -73,7 +73,7 @@ def seconds_of(act: Callable[[], object], times: int) -> float:
 
 
 def nothing(pool: str, mta: str, domain: str, tags: tuple[str, ...], ip: str, mx: str) -> None:
-    """What the calling itself costs."""
+    """The cost of the call alone."""
 
 
 def measure(size: int, times: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What each atomic step costs the server and its caller, per delivery: `python -m tests.measure.steps`.
+"""The cost of each atomic step for the server and its caller, per delivery: `python -m tests.measure.steps`.
 
 It calls the store's own code against an embedded server (`appendfsync always`) of its own, one step after the other, so
 that nothing else shares the server; the figures are CPU time, the least of several rounds, and hold on a busy machine.
@@ -143,7 +143,7 @@ async def sweep(store: Store, meter: Meter, mass: int, step: int, undo: bool) ->
 
 
 async def _journaled(store: Store, meter: Meter, name: str, deliveries: int, position: str) -> str:
-    """What a journal asks of the server for the events of one step."""
+    """The calls of a journal for the events of one step."""
     page = await meter.of(f"events {name}", deliveries, partial(store.outbox.read, LANE, position, 1 << 20))
     position = page.entries[-1].id
     await meter.of(f"trim {name}", deliveries, partial(store.outbox.done, LANE, "measured", position))

@@ -1,4 +1,4 @@
-"""What is found in a cluster when its race is over: receipts, the store's books, statements and log lines."""
+"""The state of a cluster after its race: receipts, the store's books, statements and log lines."""
 
 import asyncio
 from typing import Any, NamedTuple

@@ -25,7 +25,7 @@ _SOON, _LATER = 0.1, 3.0  # seconds after its acceptance, at most
 
 
 class Answer(NamedTuple):
-    """What a client was told of a cancellation."""
+    """The answer to a cancellation."""
 
     code: int
     statuses: dict[str, str]  # by delivery id

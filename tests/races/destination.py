@@ -80,7 +80,7 @@ class DestinationProcess:
 
 
 class _Book:
-    """What all sessions have seen, and the chance in their replies."""
+    """The transactions of all sessions, and the chance in their replies."""
 
     def __init__(self, seed: int) -> None:
         self.transactions: list[Transaction] = []

@@ -53,7 +53,7 @@ class Ledger(NamedTuple):
         return {id_ for id_, end in self.ended.items() if end.uncertain}
 
     def account(self, ids: Collection[str]) -> dict[str, Any]:
-        """What the statement of a tag has to say of these deliveries, counted one by one."""
+        """The expected statement of a tag over these deliveries, counted one by one."""
         ends = [self.ended[id_] for id_ in ids if id_ in self.ended]
         states = Counter(self.living[id_].state for id_ in ids if id_ in self.living)
         how, stages = Counter(end.how for end in ends), Counter(end.stage for end in ends)
@@ -69,7 +69,7 @@ class Ledger(NamedTuple):
 
 
 async def read_ledger(url: str) -> Ledger:
-    """What the store at `url` says; of one that others change, about one moment."""
+    """The ledger of the store at `url`, at about one moment where others change it."""
     link = Link(url, RedisSettings(timeout=5.0))
     living: dict[str, Living] = {}
     ended: dict[str, Ended] = {}

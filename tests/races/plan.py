@@ -1,4 +1,4 @@
-"""What one seed of the race of two campaigns does: every choice that is made by chance, drawn from the seed."""
+"""The plan of one race of two campaigns: every choice by chance, drawn from the seed."""
 
 import enum
 import random
@@ -34,7 +34,7 @@ class Kind(enum.StrEnum):
 
 
 class Fault(enum.StrEnum):
-    """What happens to one worker when the order comes."""
+    """The fault of one worker when the order comes."""
 
     NONE = "none"
     KILLED = "killed"

@@ -23,7 +23,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 
 
 class Network(enum.StrEnum):
-    """What the relay does."""
+    """The state of the relay."""
 
     WHOLE = "mend"
     CUT = "cut"

@@ -12,7 +12,7 @@ _PAUSE = 0.05  # seconds before a message that was refused for now is tried agai
 
 
 class Told(NamedTuple):
-    """What came of a message: its id, or that its connection broke after its dot."""
+    """The result of a message: its id, or that its connection broke after the dot."""
 
     mail: Mail
     message: str  # "" = nobody knows whether it was accepted

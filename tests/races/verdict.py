@@ -62,7 +62,7 @@ class Evidence(NamedTuple):
         return {line["id"] for line in self.after.log if line["type"] == "Escaped"}
 
     def excused(self) -> set[str]:
-        """What may be read after effective_at: the listed, and where a process was stopped, what escaped."""
+        """Those that may arrive after effective_at: those listed, and those escaped where a process was stopped."""
         stopped = self.plan.fault in (Fault.PAUSED, Fault.LOST)
         return self.past_dot() | (self.escaped() if stopped else set())
 

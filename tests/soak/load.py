@@ -16,7 +16,7 @@ Server = Callable[[], tuple[str, int]]
 
 
 class Told(NamedTuple):
-    """What a client was told of a message."""
+    """The answer of the node to one message."""
 
     recipients: tuple[str, ...]
     tag: str

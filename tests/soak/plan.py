@@ -1,4 +1,4 @@
-"""What one seed of a soak does: its load, its orders and its faults, drawn from the seed."""
+"""The plan of a soak: its load, its orders and its faults, drawn from the seed."""
 
 import enum
 import random

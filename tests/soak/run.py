@@ -74,7 +74,7 @@ async def _evidence(cluster: Cluster, load: Load, given: list[orders.Order]) -> 
 
 
 async def _journals_at_rest(cluster: Cluster) -> None:
-    """What is in the store's outbox is in a log."""
+    """Waits until the journals have read every event of the store."""
     lanes = int(cluster.valkey.ask("HGET", "fg:{meta}:settings", "lanes").split(b"\r\n")[1])
 
     async def written() -> bool:

@@ -84,7 +84,7 @@ class Evidence:
 
     @cached_property
     def by_recipient(self) -> dict[str, tuple[Told, int]]:
-        """What was told of each, and the number of its delivery."""
+        """The answer about the message of each recipient, and the number of the delivery."""
         return {to: (told, n) for told in self.told for n, to in enumerate(told.recipients, 1)}
 
     @cached_property

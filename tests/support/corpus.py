@@ -11,12 +11,12 @@ _STUFFED = re.compile(rb"(?<=\n)\.")
 
 
 def own() -> dict[str, bytes]:
-    """What must go through."""
+    """Messages that must be relayed."""
     return _read("made") | _read("hand")
 
 
 def bare() -> dict[str, bytes]:
-    """What has a bare CR or LF."""
+    """Messages with a bare CR or LF."""
     return _read("bare")
 
 
@@ -54,7 +54,7 @@ def stuffed(content: bytes) -> bytes:
 
 
 def unstuffed(wire: bytes) -> bytes:
-    """What DATA carried, without the end of data."""
+    """The content that DATA carried, without the end of data."""
     assert wire.endswith(b".\r\n")
     return _STUFFED.sub(b"", b"\n" + wire[:-3])[1:]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import tree_sitter_lua
 from tree_sitter import Language, Node, Parser
 
-# What the server gives to Functions, of Lua 5.1 and of its own; STEP is defined where the library is put together.
+# The names that the server offers to Functions, of Lua 5.1 and its own; `library.py` defines STEP.
 GLOBALS = frozenset(
     (
         *(

@@ -55,7 +55,7 @@ class MailStream:
             return list(self._told)
 
     def since(self, when: float) -> list[Told]:
-        """What was answered since then."""
+        """The answers since then."""
         return [told for told in self.told if told.ended >= when]
 
     def _client(self, number: int) -> None:
@@ -98,7 +98,7 @@ class MailStream:
 
 
 def assert_story(stream: MailStream, sink: SinkThread, node: Node) -> Counter[str]:
-    """What was accepted has arrived, what was refused never does, log and books say the same; arrivals by recipient.
+    """Every accepted message has arrived, no refused one has, log and books agree; returns arrivals by recipient.
 
     Of a message whose connection ended without a reply either may be true.
     """

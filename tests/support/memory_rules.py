@@ -54,7 +54,7 @@ class Wire:
 
 
 class Shared:
-    """What is in Redis."""
+    """The contents of the store."""
 
     def __init__(self, clock: Callable[[], int] = lambda: 0) -> None:
         """`clock` gives Unix milliseconds."""
@@ -126,7 +126,7 @@ class MemoryRules:
         return self.shared
 
     def _must_be_replicated(self) -> None:
-        """What ran and has not reached enough replicas may be forgotten: the caller is told that nobody knows."""
+        """Raises StoreAway where too few replicas have a change, since a failover may forget it."""
         if not self.shared.replicated:
             raise StoreAway("too few replicas have it")
 

@@ -111,7 +111,7 @@ class NodeAndSink:
         return found
 
     def taken(self, domain: str) -> list[Received]:
-        """What the destination took for recipients at the domain, in order."""
+        """The messages that the destination took for recipients at the domain, in order."""
         return [received for received in self.sink.to(domain) if received.taken]
 
     def arrived(self, domain: str) -> list[str]:

@@ -80,7 +80,7 @@ class HeldWire(Wire):
 
 
 class WorkerProcess:
-    """What egress does with a guard: MAIL, the last look, the dot and the second look; and what a sweep decides."""
+    """Egress and sweep with a guard: MAIL, the last look, the dot and the second look, and the sweep's decision."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class WorkerProcess:
         self._go_on()
 
     def let(self, lost: bool) -> None:
-        """What is on the wire arrives, or is lost there."""
+        """The octets on the wire arrive, or are lost."""
         self.wire.let(lost)
         self._go_on()
 
@@ -248,7 +248,7 @@ class NoSweeps:
 
 
 class NoClaims:
-    """What a reaper takes back, where that is of no interest."""
+    """Claims for a reaper where no test looks at them."""
 
     lanes = 1
 

@@ -193,7 +193,7 @@ class _Session:
         self._buffer += data
 
     async def _act(self, phase: str, usual: bytes) -> bytes:
-        """What was said."""
+        """The reply that was sent."""
         said = b""
         for act in self._script.get(phase, (USUAL,)):
             said += await self._do(act, usual)

@@ -37,7 +37,7 @@ class SinkThread:
         return f"{self.sink.host}:{self.sink.port}"
 
     def script(self, verb: str, answer: Answer | Callable[[int, str], Answer | None] | None) -> None:
-        """What the verb is answered from now on; None: the usual."""
+        """Set the answer to the verb; None: the usual one."""
         if answer is None:
             self.sink.script.pop(verb, None)
         else:
@@ -59,7 +59,7 @@ class SinkThread:
         self._run(work())
 
     def to(self, domain: str) -> list[Received]:
-        """What came for recipients at the domain, in order, taken or refused at its dot."""
+        """The messages for recipients at the domain, in order, taken or refused at the dot."""
         return [r for r in list(self.sink.received) if any(a.endswith("@" + domain) for a in r.recipients)]
 
     def begun_to(self, domain: str) -> list[Received]:

@@ -60,7 +60,7 @@ class Valkey:
             time.sleep(0.02)
 
     def promote(self) -> None:
-        """What the primary is told from now on does not come here any more."""
+        """Makes this replica a primary: later writes of the old primary do not arrive here."""
         self.ask("REPLICAOF", "NO", "ONE")
 
     def _offset(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What all nodes agree on: the lanes of the store."""
+"""The setting that all nodes share: the lanes of the store."""
 
 import pytest
 

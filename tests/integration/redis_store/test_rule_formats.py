@@ -20,7 +20,7 @@ def rule(tag: str = "red", reason: str = "") -> Rule:
 
 
 async def put_newer(store: Store) -> None:
-    """What a build with one more selector does."""
+    """A build with one more selector."""
     step_keys = [
         keys.RULES_HEAD,
         keys.RULES_TABLE,

@@ -1,4 +1,4 @@
-"""What is held, spared and canceled in the store: places, books, and what the checker says of them."""
+"""Held, spared and canceled deliveries in the store: places, books, and the checker's report."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What crosses what: a cancel and an undo, a sweep and a worker, an undo and an edit."""
+"""Calls that cross: a cancel and an undo, a sweep and a worker, an undo and an edit."""
 
 import asyncio
 import time
@@ -60,7 +60,7 @@ async def undo_all(store):
 
 
 def decided(rule, page):
-    """What a sweep makes of the page by a table with this rule only, at generation 2."""
+    """The moves that a sweep plans for the page by a table with this rule only, at generation 2."""
     return Decider("n1", 600_000, now).decide(RuleTable.build(Head(2, "x"), [rule]), page)
 
 

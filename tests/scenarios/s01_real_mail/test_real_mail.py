@@ -33,7 +33,7 @@ class NodeAndDestinations:
         self.destinations = destinations
 
     def taken(self, domain: str, recipients: set[str]) -> dict[str, Arrived]:
-        """What came to `domain` for each of `recipients`, each exactly once and alone."""
+        """The message at `domain` for each of `recipients`, each exactly once and alone."""
         found: dict[str, Arrived] = {}
         for arrived in self.destinations[domain].taken():
             if recipients.isdisjoint(arrived.recipients):

@@ -15,7 +15,7 @@ from tests.support.valkey import Valkey
 
 NOISE = 0.6  # seconds by which a busy machine may bring two messages closer together on their way to the sink
 
-# What design and code promise: instants on a grid of (61 s / limit), each used at most 0.9 s late, so that no window
+# The promise of design and code: instants on a grid of (61 s / limit), each used at most 0.9 s late, so that no window
 # of 60 s holds more than the limit, and no smaller one more than its share of the grid.
 SLACK, LATE = 61.0, 0.9
 

@@ -140,7 +140,7 @@ def test_restarts_under_load_lose_nothing_and_send_nothing_twice(tmp_path: pathl
 
 
 def claims_or_sessions(valkey: Valkey) -> list[bytes]:
-    """What a process that has gone should not have left behind."""
+    """Traces that a process which has gone should not have left behind."""
     sessions = valkey.ask("HKEYS", keys.RULES_SESSIONS.decode())
     claimed = valkey.ask("EVAL", "return redis.call('KEYS', 'fg:*:claimed:*')", "0")
     return [answer for answer in (sessions, claimed) if answer != b"*0\r\n"]

@@ -1,4 +1,4 @@
-"""What was settled is in the log: when the worker is killed right after, and when the journal is, under load."""
+"""The log has every settled delivery, although the worker is killed right after, or the journal under load."""
 
 import os
 import signal

@@ -71,7 +71,7 @@ def test_a_pause_becomes_a_forced_error_with_nothing_let_through(place: Any):
     assert not place.arrived("decide.test")
     place.call("DELETE", f"/v1/errors/{rule['id']}?wait=5s")
     assert not place.log_of("decide", "Release")
-    # What it ended can be undone although it was removed.
+    # Deliveries that the rule ended can be undone although the rule was removed.
     undone = place.call("POST", f"/v1/errors/{rule['id']}/undo?wait=10s")
     assert (undone["reinstated"], undone["left"]) == (11, 0)
     until(lambda: len(place.arrived("decide.test")) == 11)

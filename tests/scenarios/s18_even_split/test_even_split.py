@@ -46,7 +46,7 @@ def sessions(pid: int, port: int) -> int:
 
 
 def loads_of(node: Node) -> WorkerLoads:
-    """What its workers tell each other."""
+    """The sessions that its workers tell each other."""
     assert node.process is not None
     descriptors = pathlib.Path(f"/proc/{node.process.pid}/fd")
     (memory,) = [each for each in descriptors.iterdir() if "floodgate-loads" in os.readlink(each)]

@@ -105,7 +105,7 @@ class Town:
         return any(event["type"] == "Expiration" and event["domain"] == domain for event in self.node.events())
 
     def places(self) -> str:
-        """Who has connections, for people."""
+        """The holders of connections, for people."""
         sinks = {"works": self.works, "hog": self.hog} | {NAMES[verb]: sink for verb, sink in self.stops.items()}
         held = {name: sink.sink.open for name, sink in sinks.items()} | {"greets": len(self.greets.open)}
         return f"{held} of {PLACES} places, and {len(self.mute.open)} mute"

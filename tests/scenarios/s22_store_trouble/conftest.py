@@ -20,7 +20,7 @@ class Troubled(NodeAndSink):
         return answer.status, answer.body
 
     def mail_from(self, sessions: int = 6) -> list[tuple[int, str]]:
-        """What MAIL is answered in sessions that are open at the same time, and so spread over the workers."""
+        """The replies to MAIL in sessions that are open at the same time, and so spread over the workers."""
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(smtplib.SMTP(*self.node.smtp, timeout=30)) for _ in range(sessions)]
             for client in clients:

@@ -57,7 +57,7 @@ class Place:
         self._pause = ""
 
     def give(self, to: str, tag: str) -> tuple[int, str]:
-        """What a message of 50 KB is answered, at MAIL or at its end."""
+        """The reply to a message of 50 KB, at MAIL or at its end."""
         body = f"X-MQ-Tag: {tag}\nSubject: x\n\n{random.randbytes(25_000).hex(chr(10), 32)}\n".replace("\n", "\r\n")
         with smtplib.SMTP(*self.node.smtp, timeout=30) as client:
             client.ehlo()
@@ -80,7 +80,7 @@ class Place:
         raise AssertionError("it never became full")
 
     def hold(self) -> None:
-        """What comes from now on waits, and no retry of it writes anything."""
+        """Later mail waits, and no retry of it writes anything."""
         status, pause = self.node.call("POST", "/v1/pauses?wait=10s", {"domain": "full.example"})
         assert status in (200, 201), pause
         self._pause = pause["id"]

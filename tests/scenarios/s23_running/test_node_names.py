@@ -32,7 +32,7 @@ def first(place: Place) -> Iterator[Node]:
 
 
 def refused(place: Place, second: Node) -> str:
-    """What a node that does not start says on its last line; it must have ended with status 1."""
+    """The last line of a node that does not start; it must have ended with status 1."""
     ended = subprocess.run(second.words, capture_output=True, text=True, timeout=20)
     assert (ended.returncode, ended.stdout) == (1, ""), ended.stderr
     return ended.stderr.splitlines()[-1]

@@ -26,7 +26,7 @@ class Entrance:
         self.destination = destination
 
     def arrived(self, *recipients: str) -> dict[str, list[Arrived]]:
-        """What the destination took for each of `recipients`, once the log has an end for all of them."""
+        """The messages that the destination took for each of `recipients`, once the log has an end for all of them."""
         for event in ended(self.node, *recipients).values():
             if event["recipient"] in recipients:
                 assert event["type"] == "Delivery", event

@@ -23,7 +23,7 @@ CUTS = ["whole", "octets", "before", "within", "behind", "lines"]
 
 
 def cell(recipient: str, payload: bytes, ends: bytes) -> tuple[bytes, bytes, bytes]:
-    """What the client says before the payload, the payload, and behind it."""
+    """The client's octets before the payload, the payload, and those behind it."""
     before = f"EHLO c\r\nMAIL FROM:<{SENDER}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\nSubject: x\r\n\r\nfirst".encode()
     return before, payload, BEHIND.replace(b"%", ends) + b"\r\n.\r\nQUIT\r\n"
 
@@ -42,7 +42,7 @@ def segments(cut: str, before: bytes, payload: bytes, behind: bytes) -> list[byt
 
 
 def reads(stream: bytes) -> tuple[bytes, list[bytes]]:
-    """What a reader that knows nothing but CRLF makes of it: the raw content of the first message, and the command
+    """The result of a reader that knows nothing but CRLF: the raw content of the first message, and the command
     lines behind its end."""
     content, behind = b"\r\n" + stream.partition(b"\r\nDATA\r\n")[2], b""
     content, _, behind = content.partition(b"\r\n.\r\n")
@@ -87,7 +87,7 @@ def test_i2_no_cell_of_the_smuggling_matrix_makes_a_second_message(mode: str, re
                 if strict and is_bare(raw):
                     assert codes[4:] == [550, 421], (payload, cut, codes)
                     continue
-                # What stands behind the first end for a reader of CRLF alone is what the client really says next.
+                # For a reader of CRLF alone, the octets behind the first end are the client's next commands.
                 assert codes[4] == 250, (payload, cut, codes)
                 assert len(codes) == 5 + len(behind), (payload, cut, codes, behind)
                 expected[recipient] = lines_of(raw)

@@ -19,7 +19,7 @@ R1 = DecidedBy(DeciderKind.RULE, "r1")
 
 
 class Table:
-    """What acceptance asks of ports.rules.Rules."""
+    """The part of ports.rules.Rules that acceptance uses."""
 
     def __init__(self, *rules: Rule, node: str = "n1") -> None:
         self.table = RuleTable.build(Head(7, "c"), rules, node, clock=lambda: NOW)

@@ -1,4 +1,4 @@
-"""What somebody who runs the benchmark reads (R11)."""
+"""The texts that a user of the benchmark reads (R11)."""
 
 import json
 import subprocess

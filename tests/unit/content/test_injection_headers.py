@@ -282,7 +282,7 @@ def test_i4_a_due_time_long_past_is_refused(text):
         (b": no name\r\nS: s\r\n", b"\r\n: no name\r\nS: s\r\n", 0),
         ("grüße: x\r\n".encode(), "\r\ngrüße: x\r\n".encode(), 0),
         (b"\0: x\r\n", b"\r\n\0: x\r\n", 0),
-        # What stands before the first line of the text is a header, and all of it.
+        # All lines before the first line of the text are the header.
         (b"X-MQ-Tag: a\r\n b\r\nx-mq-note: c\r\ntext\r\nX-MQ-Tag: d\r\n\r\nz\r\n",
          b"\r\ntext\r\nX-MQ-Tag: d\r\n\r\nz\r\n", 2),
         (b"X-MQ-Tag: a\r\ntext\r\n", b"\r\ntext\r\n", 1),

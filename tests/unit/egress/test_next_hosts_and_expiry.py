@@ -1,4 +1,4 @@
-"""What an outlet does with mail that one host does not take now, or whose time is over (D5, D9, D15, K1)."""
+"""An outlet with mail that one host does not take now, or whose time is over (D5, D9, D15, K1)."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What a new rule, or a cancellation, does to transactions that wait, are fetched, have begun, are past their dot."""
+"""New rules and cancellations meet transactions that wait, are fetched, have begun, or are past their dot."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""What sessions keep of unfinished messages is bounded, and every message comes to its end."""
+"""Sessions keep a bounded amount of unfinished messages, and every message comes to its end."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Who of a node's workers is ahead of the others, as memory that they share tells it."""
+"""The workers of a node that are ahead of the others, by the memory that they share."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What is kept of ended deliveries: shared where it was met before, in place where it is new, bounded in any case."""
+"""Fields of ended deliveries: shared where they were met before, in place where they are new, bounded in any case."""
 
 import msgspec
 

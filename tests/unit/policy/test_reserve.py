@@ -1,4 +1,4 @@
-"""What is kept free of a disk, and when mail is refused and taken again."""
+"""The free space that mail leaves on a disk, and when mail is refused and taken again."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a rule does to a delivery, at each of its stages."""
+"""The effect of a rule on a delivery, at each of its stages."""
 
 import msgspec
 import pytest

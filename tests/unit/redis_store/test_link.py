@@ -1,4 +1,4 @@
-"""What a server says when it refuses, in our words."""
+"""Refusals of a server as the product's errors."""
 
 import pytest
 from redis.exceptions import ResponseError

@@ -1,4 +1,4 @@
-"""What a failover lost, told from tables and trails: who put a rule, who removed it, and who only did not know."""
+"""Changes that a failover lost, told from tables and trails: rules that were put, removed, or only not known."""
 
 import msgspec
 

@@ -41,7 +41,7 @@ class Cluster:
         return await self.book.put(forced(tag), ME, wait, "effective")
 
     async def look(self, rule: Rule):
-        """What the API tells after it has had time to look."""
+        """The answers of the API after it has had time to look."""
         await asyncio.sleep(0.06)
         return await self.book.effect(rule)
 
@@ -232,7 +232,7 @@ async def test_a_failover_that_loses_a_generation_which_is_used_again(cluster):
 
 
 async def test_a_worker_that_confirms_with_an_old_master(cluster):
-    """What the old master says alone is no confirmation, so the worker's permit has run out when the new master's API
+    """An answer of the old master alone confirms nothing, so the worker's permit has run out when the new master's API
     calls the order effective."""
     await cluster.w1.beat()
     old = cluster.shared

@@ -212,7 +212,7 @@ class Protocol(RuleBasedStateMachine):
             effect = self.shared.effects.get(f"r-{tag}")
             assert effect is None or not self.stands(tag, effect.generation), "back behind the sweep's last pass"
 
-    # What must hold
+    # Invariants
 
     @property
     def barrier(self) -> int:
@@ -230,7 +230,7 @@ class Protocol(RuleBasedStateMachine):
         return any(generation in self.told and self.stands(tag, generation) for generation in self.generations(tag))
 
     def hear(self) -> None:
-        """What the API has told by now: the answers to orders, the effects that it stored, and what it says of them."""
+        """The API's answers so far: those to orders, the effects that it stored, and those about the effects."""
         for op, task in [entry for entry in self.api.told if entry[1].done()]:
             self.api.told.remove((op, task))
             effect = None if isinstance(task.exception(), StoreAway) else task.result()

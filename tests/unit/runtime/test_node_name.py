@@ -1,4 +1,4 @@
-"""Who may use a node's name, with a store in memory and a clock that the test moves."""
+"""The owner of a node's name, with a store in memory and a clock that the test moves."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What the supervisor gives up for a process that ended: its sessions and its lanes, even where the store is away."""
+"""The supervisor gives up sessions and lanes of a process that ended, even where the store is away."""
 
 import asyncio
 from pathlib import Path

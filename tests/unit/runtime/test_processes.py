@@ -18,7 +18,7 @@ import os, sys, time
 print("ready", flush=True)
 time.sleep(60)
 """
-# What inherits the pipe keeps it open: CPython 3.11 then never says that the child has ended.
+# A process that inherits the pipe keeps it open: CPython 3.11 then never reports the end of the child.
 HEIR = """
 if not (heir := os.fork()):
     time.sleep(60)

@@ -22,7 +22,7 @@ def seen(*dues: Due) -> LaneView:
 
 
 def claim(view: LaneView, room: int, depths: dict[QueueShare, int], most: int = 100) -> Counter[QueueShare]:
-    """What one claim takes, of queues that have so many deliveries."""
+    """The deliveries that one claim takes, of queues that have so many."""
     wants, got = view.wants(5, lambda *_: room, most), Counter[QueueShare]()
     for queue, count, share in wants:
         got[QueueShare(queue, share)] = min(count, depths[QueueShare(queue, share)])

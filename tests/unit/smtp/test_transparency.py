@@ -1,4 +1,4 @@
-"""What DATA carries is what was given, whatever it is."""
+"""DATA carries any content unchanged."""
 
 import pytest
 from hypothesis import given

@@ -56,7 +56,7 @@ async def rig():
 
 
 async def settle() -> None:
-    """What can go on goes on."""
+    """Lets every call go on that can."""
     for _ in range(5):
         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""What a sweep says of deliveries that an earlier attempt may have brought to their recipient."""
+"""Sweeps of deliveries that an earlier attempt may have brought to their recipient."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""What a forced error may say, value by value (S: A8, A10)."""
+"""The values that a forced error may have, field by field (S: A8, A10)."""
 
 from typing import Any
 
@@ -269,7 +269,7 @@ def test_a_pause_has_an_end_by_either_name() -> None:
 
 @given(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20))
 def test_o2_a_tag_is_read_as_its_header_is(text: str) -> None:
-    """What intake made of a tag is what a rule looks for."""
+    """A rule looks for the form of a tag that intake made."""
     try:
         (tag,) = read_injection(f"X-MQ-Tag: {text}\r\n".encode(), ("x-mq-",), frozenset(), NOW).tags
     except BadValue:

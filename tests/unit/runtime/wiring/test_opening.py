@@ -26,7 +26,7 @@ URL = "redis://u:secret@127.0.0.1:1"
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
-    """What each try to reach the store raises, the first of them first."""
+    """The errors of the tries to reach the store, in order."""
     errors: list[Exception] = []
 
     async def open_(link: Link) -> None:
