@@ -63,7 +63,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return problem_response(400, "is not what its framing says, or was cut off", request_id, "body")
     except Exception:
         log.exception("request %s (%s %s) failed", request_id, request.method, request.rel_url.raw_path)
-        return problem_response(500, "an error of ours; the log of the API names it by the request id", request_id)
+        return problem_response(500, "internal error; the log of the API has it under the request id", request_id)
 
 
 def _where_to_look(path: str) -> str:

@@ -113,7 +113,7 @@ class ApiProtocol(web.RequestHandler):
             status, words = (431, _TOO_LONG) if too_long else (400, _MALFORMED)
             self._refusals.warning(f"a request from {self._client()} was refused with {status}: {words}")
         else:
-            words = "an error of ours; the log of the API says where"
+            words = "internal error; see the log of the API"
             _log.error("answering a request failed: %s", _where(exc))
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun: nothing else can be sent")

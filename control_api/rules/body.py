@@ -41,7 +41,7 @@ def read_edit(fields: Mapping[str, Any], now: int, kind: Kind = Kind.ERROR) -> C
     for name in fields:
         if name in SELECTORS:
             raise BadValue(
-                name, f"is what the rule is; it cannot be edited: order another {NOUNS[kind]}, lift this one"
+                name, f"identifies the rule and cannot be edited; make another {NOUNS[kind]} and remove this one"
             )
     given = _read(body, fields, kind)
     if not fields:

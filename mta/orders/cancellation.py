@@ -70,7 +70,7 @@ class Cancellation:
             if EndAnswer.MOVED in answers:
                 moves += 1
                 if moves > _TRIES:
-                    raise StoreAway("the message moves too fast: try again")
+                    raise StoreAway("the message changes too fast to be canceled; try again")
                 await asyncio.sleep(_LOOK[0])
             elif EndAnswer.WORKER_ASKED not in answers or self._now() + pause > deadline:
                 return await self._show_canceled(message, last)

@@ -62,7 +62,7 @@ class _StepConnection(asyncio.Protocol):
             while (one := self._reader.gets()) is not INCOMPLETE:
                 found.append(one)
             if len(found) > self._owed:
-                raise ConnectionError("the server answers what was not asked")
+                raise ConnectionError("the server sent an answer that no call waits for")
         except ConnectionError as error:
             self._fail(error)
             return

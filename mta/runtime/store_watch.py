@@ -70,7 +70,7 @@ class StoreWatch:
                     for look in self._looks:
                         await look()
                 except StoreError as error:
-                    log.debug("the looks into the store wait for it: %s", error)
+                    log.debug("checks of the store wait until it answers: %s", error)
             await asyncio.sleep(_EVERY)
 
     async def _look(self) -> Trouble | None:

@@ -52,7 +52,7 @@ class UnservedWatch:
             try:
                 await self.look()
             except StoreError as error:
-                log.debug("pools that nobody serves are not looked at now: %s", error)
+                log.debug("the queues of pools that no node serves are not checked now: %s", error)
             rest = max(_LOOK_EVERY, (loop.time() - began) * _SHARE)
             await self._alarm.sleep(rest)
 
@@ -90,7 +90,7 @@ class UnservedWatch:
             over = [queued for queued in page if queued.record.expires_at <= now]
             if over:
                 ended = await self._expire(lane, over, now)
-                log.info("%d deliveries of pool %s have expired: nobody serves it", ended, queue.pool)
+                log.info("%d deliveries of pool %s have expired: no node serves it", ended, queue.pool)
             ages = [queued.due_at for queued in page if queued.record.expires_at > now]
             oldest = min([*ages, *([] if oldest is None else [oldest])], default=None)
             if not cursor:

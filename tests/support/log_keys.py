@@ -1,4 +1,4 @@
-"""The keys of a delivery log line, in the order that users rely on (CONTRACT section 6)."""
+"""The keys of a delivery log line, in the order that users rely on (docs/log.md)."""
 
 KEYS = [
     "v",
