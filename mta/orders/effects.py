@@ -1,4 +1,4 @@
-"""The effect of a change that is effective: the deliveries past their dot, and since when all of them are settled."""
+"""The effect of a change that is effective: the deliveries past their dot, and when the last was settled."""
 
 from collections.abc import Callable, Mapping
 

@@ -5,7 +5,7 @@ from mta.redis_store.link import Link
 
 
 class StoredLibraries:
-    """Of this program's builds; libraries of other programs are never named."""
+    """The libraries of this program's builds; those of other programs are never named."""
 
     current = library.NAME  # that of this build
 

@@ -1,1 +1,1 @@
-"""Processes: what is wired to what, and who starts, watches and stops whom."""
+"""The processes of a node: their parts, and the supervisor that starts, watches and stops them."""

@@ -1,4 +1,4 @@
-"""The embedded server's append-only file is written anew when space gets short: the server only looks at its size."""
+"""Rewrites the embedded server's append-only file when space gets short; the server itself looks only at its size."""
 
 import logging
 import time
@@ -21,7 +21,7 @@ class File(Protocol):
 
 
 class Compaction:
-    """Until then the file keeps the history of mail that was delivered or canceled."""
+    """Rewrites the file in time. Until then it keeps the history of mail that was delivered or canceled."""
 
     def __init__(self, file: File, room: Room) -> None:
         self._file = file

@@ -16,7 +16,7 @@ _LOOK_EVERY: Final = 300.0  # seconds
 
 
 class Libraries(Protocol):
-    """Those of this program's builds that the store's servers have; `current` is that of this build."""
+    """The libraries of this program's builds on the store's servers; `current` is that of this build."""
 
     @property
     def current(self) -> str: ...

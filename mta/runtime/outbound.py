@@ -57,7 +57,7 @@ class Outbound:
         await self._close_resolver()
 
     def metrics(self) -> Mapping[str, float]:
-        """Also the pools that this node serves."""
+        """The figures of its parts, and the pools that this node serves."""
         settler = self._settler
         found: dict[str, float] = {
             told.CLAIMED.key: self._dispatcher.claimed,

@@ -1,1 +1,1 @@
-"""When a delivery is attempted, and what becomes of it afterwards."""
+"""The times of attempts: claims of due deliveries, and settlements of their outcomes."""
