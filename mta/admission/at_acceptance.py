@@ -45,7 +45,7 @@ class AcceptanceRules:
         generation = table.head.generation
         ended: dict[MessageId, list[EndedAtAcceptance]] = {}
         rejected: dict[MessageId, Rejected] = {}
-        if len(table):
+        if not table.is_empty:
             now = int(self._clock() * 1000)
             for message in messages:
                 rules = _matched(table, message)

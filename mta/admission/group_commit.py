@@ -153,9 +153,10 @@ class GroupCommit:
         if self.waiting_messages and self.waiting_bytes + size > WAITING_BYTES + BATCH_BYTES:
             self.deferred += 1  # one message of any size is always accepted
             return FULL
+        if not self.waiting_messages:
+            self._emptied.clear()
         self.waiting_messages += 1
         self.waiting_bytes += size
-        self._emptied.clear()
         batch.messages.append(message)
         batch.done.append(done)
         batch.size += size

@@ -100,7 +100,9 @@ class ConnectionBudget:
     def free_for_more(self) -> int:
         """Places for further connections of destinations that have one. There are none while other destinations wait,
         and the last quarter is never among them."""
-        return 0 if self.waiting_destinations else max(0, self.free - self._reserve)
+        if self._waiting or self._greeted:
+            return 0
+        return max(0, self.places - self.open - self._prompt - self._reserve)
 
     @property
     def is_half_free(self) -> bool:
@@ -201,7 +203,7 @@ class ConnectionBudget:
 
     def mark_idle(self, connection: IdleConnection) -> None:
         """The connection has no transaction. Close it if a destination waits for its place."""
-        if self.waiting_destinations and not self.free:
+        if (self._waiting or self._greeted) and not self.free:
             connection.close()
         else:
             self._idle[connection] = None

@@ -87,7 +87,7 @@ class Egress:
         """The rule table was swapped: each transaction that matches ends now, or is listed as past its dot. For a rule
         that lets transactions finish, those that have begun are listed, too."""
         past: list[PastDot] = []
-        if len(table):
+        if not table.is_empty:
             fresh = table.fresh_since(self._table)
             for outlet in list(self._outlets.values()):
                 past += outlet.on_change(table, fresh)

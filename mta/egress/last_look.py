@@ -27,7 +27,7 @@ class LastLook:
     def before_dot(self, connection: Connection, transaction: Transaction) -> None:
         rules = self._rules
         table = rules.table
-        rule = rule_for(table, transaction, connection.peer) if len(table) else None
+        rule = None if table.is_empty else rule_for(table, transaction, connection.peer)
         # A transaction that `past_dot` of the rule does not list may not hand over its dot.
         if rule is not None and (rule.in_flight is InFlight.ABORT or rule.id not in transaction.past_dot_of):
             connection.abandon()

@@ -75,7 +75,7 @@ class Outlet:
     def _room_within(self, more: int) -> int:
         if self._shutdown.begun or self._start.slowed or not self._opener.may_claim():
             return 0
-        depth = self._depth() if self.connections else FIRST_ROOM
+        depth = self._depth() if self.connections.all else FIRST_ROOM
         return depth + more - self._waiting.deliveries - (self._next_hosts.deliveries if self._next_hosts else 0)
 
     def can_start(self) -> bool:
@@ -259,7 +259,7 @@ class Outlet:
 
     def _depth(self) -> int:
         """The number of deliveries that may wait here."""
-        return max(LEAST_ROOM, ROOM_PER_CONNECTION * len(self.connections))
+        return max(LEAST_ROOM, ROOM_PER_CONNECTION * len(self.connections.all))
 
     def _start_waiting(self) -> None:
         idle = self._idle

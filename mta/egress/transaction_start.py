@@ -82,7 +82,7 @@ class TransactionStart:
         now = wall_ms() if transaction is not None else 0
         while transaction is not None and not self._shutdown.begun:
             table = self._rules.table
-            rule = rule_for(table, transaction, connection.peer) if len(table) else None
+            rule = None if table.is_empty else rule_for(table, transaction, connection.peer)
             if rule is not None:
                 self._end.settle_by_rule(waiting.pop(transaction), rule, table, Stage.ATTEMPT, connection.peer)
             elif transaction.expires_at <= now:
@@ -104,9 +104,9 @@ class TransactionStart:
                     self._fetches.start(connection, transaction)
                 return True
             transaction = waiting.first(new)
-        connection.expire_in(self._idle_timeout)
+        connection.deadline = self._loop.time() + self._idle_timeout
         connection.idle.append(connection)
-        if waiting.first(new) is None:
+        if transaction is None:
             # Otherwise the connection stays for the transaction that must wait for the message rate.
             self._budget.mark_idle(connection)
         return False
@@ -137,7 +137,7 @@ class TransactionStart:
             self._owner.connection_free(connection)
             return
         table = self._rules.table
-        rule = rule_for(table, transaction, connection.peer) if len(table) else None
+        rule = None if table.is_empty else rule_for(table, transaction, connection.peer)
         if rule is not None:
             self._end.settle_by_rule(transaction, rule, table, Stage.ATTEMPT, connection.peer)
             self._owner.connection_free(connection)

@@ -99,11 +99,12 @@ class SmtpSession(asyncio.Protocol):
             log.exception("a session failed: %r", self)
             self._close(INTERNAL)
             return
-        if self._heavy or machine.buffered > HEAVY:
+        if self._heavy or len(machine.buffer) > HEAVY:
             self._charge()
         if self._phase is _DRAINING and machine.is_idle():
             machine.close(SHUTTING_DOWN)
-        self._write()
+        if machine.output:
+            self._write()
 
     def eof_received(self) -> bool:
         """The client sends nothing more. It may still wait for its replies; True keeps the transport open for them."""
@@ -190,7 +191,7 @@ class SmtpSession(asyncio.Protocol):
             log.exception("a session failed: %r", self)
             self._close(INTERNAL)
             return
-        if self._heavy or machine.buffered > HEAVY:
+        if self._heavy or len(machine.buffer) > HEAVY:
             self._charge()
         if self._pauses and not self._is_full_of_input:
             self._resume(Pause.MESSAGE)

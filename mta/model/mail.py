@@ -72,7 +72,7 @@ class NewMessage(msgspec.Struct, gc=False):
 
     @property
     def counted_tags(self) -> tuple[str, ...]:
-        return counted_tags(self.tags, self.tenant)
+        return counted_tags(self.tags, self.tenant) if self.tenant else self.tags
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     @property
     def counted_tags(self) -> tuple[str, ...]:
-        return counted_tags(self.tags, self.tenant)
+        return counted_tags(self.tags, self.tenant) if self.tenant else self.tags
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ A share is written "" (no tenant, bulk), "<tenant>", ".<priority>" or "<tenant>.
 stored under the place "<pool>~<share>", that of the share "" under the pool's own name.
 """
 
+import functools
 import re
 from typing import Final
 
@@ -14,6 +15,7 @@ _WEIGHTS: Final = (1, 4, 16)  # by priority class: deliveries that leave in the 
 _SEPARATOR: Final = "~"
 
 
+@functools.lru_cache(maxsize=4096)
 def share_of(tenant: str, priority: int) -> str:
     """The share of mail of a tenant ("" = none) in a priority class."""
     return f"{tenant}.{priority}" if priority else tenant
@@ -30,6 +32,7 @@ def weight_of(share: str) -> int:
     return _WEIGHTS[min(split_share(share)[1], HIGHEST)]
 
 
+@functools.lru_cache(maxsize=4096)
 def place_of(pool: str, share: str) -> str:
     """The name under which the store keeps the queues of a share."""
     return f"{pool}{_SEPARATOR}{share}" if share else pool

@@ -55,7 +55,7 @@ def route_for(domain: str, route: str, routes: Mapping[str, str]) -> Address | N
 
 def is_relayed(domain: str, delivery: DeliverySettings) -> bool:
     """Whether a configured next hop takes the domain's mail, rather than its own MX; called once for each delivery."""
-    return bool(_route(domain, delivery.route, delivery.routes))
+    return bool(_route(domain, delivery.route, delivery.routes) if delivery.routes else delivery.route)
 
 
 def _route(domain: str, route: str, routes: Mapping[str, str]) -> str:

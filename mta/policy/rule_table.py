@@ -71,6 +71,7 @@ class RuleTable:
         "_expiring",
         "_untagged",
         "head",
+        "is_empty",
         "node",
         "protected",
     )
@@ -78,6 +79,7 @@ class RuleTable:
     def __init__(self, node: str, protected: frozenset[str], clock: Clock) -> None:
         """Use `empty`, `build`, `rebuilt` or `apply`."""
         self.head = NO_HEAD
+        self.is_empty = True  # no mail needs to be matched
         self.node = node
         self.protected = protected
         self._clock = clock
@@ -245,6 +247,7 @@ class RuleTable:
         made = RuleTable(self.node, self.protected, self._clock)
         made.head = head
         made._entries, made._expiring = draft.entries, draft.expiring
+        made.is_empty = not draft.entries
         made._by_tag, made._by_joint_label, made._untagged = draft.seal()
         return made
 

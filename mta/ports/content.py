@@ -1,12 +1,14 @@
 """Where the contents of messages are kept; a record names the store and the address there."""
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from mta.model.ids import MessageId
 from mta.model.mail import Record
 
 
-class PlacedContent(NamedTuple):
+class PlacedContent(msgspec.Struct, frozen=True, gc=False):
     """A content on its way into the store, as the accept step takes it along."""
 
     value: bytes  # what the lane keeps beside the message id

@@ -9,6 +9,8 @@ is there.
 `mta.redis_store.checker` asserts this and recounts every class.
 """
 
+import functools
+
 from mta.model.mail import QueueKey
 from mta.model.shares import place_of
 
@@ -81,14 +83,13 @@ def shares_key(prefix: bytes, pool: bytes) -> bytes:
     return b"%bshares:%b" % (prefix, pool)
 
 
-def queue_keys(prefix: bytes, queue: QueueKey, share: str) -> list[bytes]:
+@functools.lru_cache(maxsize=4096)
+def queue_keys(prefix: bytes, queue: QueueKey, share: str) -> tuple[bytes, ...]:
     """The keys that change where a delivery enters or leaves the queue of a share."""
     pool, domain = queue
     place = place_of(pool, share).encode()
-    found = [due_key(prefix, place, domain.encode()), agenda_key(prefix, place)]
-    if share:
-        found.append(shares_key(prefix, pool.encode()))
-    return found
+    found = due_key(prefix, place, domain.encode()), agenda_key(prefix, place)
+    return (*found, shares_key(prefix, pool.encode())) if share else found
 
 
 def held_key(prefix: bytes, pause: bytes) -> bytes:

@@ -163,7 +163,7 @@ def _places(column: Iterable[_T]) -> tuple[list[_T], list[int]]:
 
 def _named(prefix: bytes, source: str, queues: Iterable[tuple[QueueKey, str]], kinds: Iterable[_Kind]) -> set[bytes]:
     """The keys of queues, tags and rules that a step may write."""
-    names = set()
+    names = set[bytes]()
     for queue, share in queues:
         names.update(keys.queue_keys(prefix, queue, share))
     met, tags_met, _, left, _ = zip(*kinds, strict=True)

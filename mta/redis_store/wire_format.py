@@ -8,6 +8,8 @@ from redis.exceptions import ConnectionError, ResponseError
 
 INCOMPLETE: Final = object()  # what a reader returns while an answer has not come whole
 
+_LENGTHS: Final = tuple(b"\r\n$%d\r\n" % size for size in range(256))  # of short words, with the end of the line before
+
 
 def reader() -> hiredis.Reader:
     return hiredis.Reader(protocolError=ConnectionError, replyError=ResponseError, notEnoughData=INCOMPLETE)
@@ -18,8 +20,11 @@ def pack(*commands: Sequence[bytes | str | int | float]) -> bytes:
     takes thirty times as long for messages of 50 KB."""
     parts = []
     for words in commands:
-        parts.append(b"*%d\r\n" % len(words))
+        parts.append(b"*%d" % len(words))
         for word in words:
-            raw = word if isinstance(word, bytes) else str(word).encode()
-            parts += (b"$%d\r\n" % len(raw), raw, b"\r\n")
+            raw = word if word.__class__ is bytes else str(word).encode()
+            size = len(raw)
+            parts.append(_LENGTHS[size] if size < 256 else b"\r\n$%d\r\n" % size)
+            parts.append(raw)
+        parts.append(b"\r\n")
     return b"".join(parts)

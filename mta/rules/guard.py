@@ -48,7 +48,7 @@ class Guard:
         self._store = store
         self._now = now
         self._metrics = metrics
-        self._table = RuleTable.empty(node, protected, wall)
+        self.table = RuleTable.empty(node, protected, wall)
         self._staleness = 0.0  # S, seconds
         self._permit_until = float("-inf")
         self._seq = 1  # of the next confirm
@@ -68,10 +68,6 @@ class Guard:
         self._ready = asyncio.Event()
         self._stopping = False
         self._loop_task: asyncio.Task[None] | None = None
-
-    @property
-    def table(self) -> RuleTable:
-        return self._table
 
     @property
     def unreadable(self) -> str:
@@ -194,7 +190,7 @@ class Guard:
         self._run_cancel_hooks()
         asked_at = self._now()
         listed = tuple(self._listed.items())
-        answer = await self._store.confirm(self._seq, self._table.head, [entry for _, entry in listed], self._metrics())
+        answer = await self._store.confirm(self._seq, self.table.head, [entry for _, entry in listed], self._metrics())
         if not answer.ok:
             await self._catch_up(answer)
             return False
@@ -212,9 +208,9 @@ class Guard:
     async def _catch_up(self, answer: Confirmed) -> None:
         if not answer.reload:
             try:
-                table = self._table.apply(answer.changes)
+                table = self.table.apply(answer.changes)
             except NoSuccessor as error:
-                log.error("the changes of the rule table do not follow %s: %s", self._table, error)
+                log.error("the changes of the rule table do not follow %s: %s", self.table, error)
             else:
                 if table.head == answer.head:
                     self._passed.extend(change.head for change in answer.changes)
@@ -225,24 +221,24 @@ class Guard:
     async def _reload(self, told: Head | None) -> None:
         """Take the whole table; `told` is the head that ours does not lead to, None: this session knows none yet."""
         if told is not None and not self._unreadable:
-            log.error("rule table loaded anew: ours is %s, the store's head is %s", self._table, told)
+            log.error("rule table loaded anew: ours is %s, the store's head is %s", self.table, told)
         while True:
             head, rules = await self._store.load()
             trail = await self._store.trail(self._passed[0].generation if self._passed else 0)
-            loss = loss_of(tuple(self._table.rules()), self._passed, head, rules, trail)
+            loss = loss_of(tuple(self.table.rules()), self._passed, head, rules, trail)
             if loss is None:
                 break
             await self._put_back(loss, head, rules)
         self._passed = deque((step.head for step in trail.steps if step.head.generation <= head.generation), _PASSED)
         if not self._passed or self._passed[-1] != head:
             self._passed.append(head)
-        self._swap(self._table.rebuilt(head, rules))
+        self._swap(self.table.rebuilt(head, rules))
         self._known = True
 
     async def _put_back(self, loss: Loss, head: Head, stored: Sequence[Rule]) -> None:
         """The store forgot changes (a failover): the rules of both tables are in force, and unconfirmed, until it has
         them again. Any number of processes may do this at once."""
-        ours, again = self._table, (*loss.lost, *loss.stands)
+        ours, again = self.table, (*loss.lost, *loss.stands)
         heads = ours.head, head
         if heads != self._told:
             self._told = heads
@@ -261,13 +257,13 @@ class Guard:
 
     def _swap(self, table: RuleTable) -> None:
         """No await between the swap and the hooks: transactions that begin afterwards begin under the new table."""
-        self._table = table
+        self.table = table
         self._hooks_due = True
         self._run_change_hooks()
 
     def _run_change_hooks(self) -> None:
         for abort in self._change_hooks:
-            for entry in abort(self._table):
+            for entry in abort(self.table):
                 self._listed[entry.rule, entry.id] = entry
         self._hooks_due = False
 
@@ -302,7 +298,7 @@ class Guard:
         return max(0.0, self._permit_until - self._now())
 
     def __repr__(self) -> str:
-        return f"<Guard {self._store.session} {self._table}, permit {self._permit_left():.1f} s>"
+        return f"<Guard {self._store.session} {self.table}, permit {self._permit_left():.1f} s>"
 
 
 def _ids(rules: Sequence[Rule]) -> str:

@@ -24,6 +24,7 @@ class Step(enum.Enum):
 # To look a member up at its class takes ten times as long.
 _RSET, _MAIL, _RCPT, _DATA, _BODY, _DOT = Phase.RSET, Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.BODY, Phase.DOT
 _WAIT, _SEND, _LOOK, _DONE = Step.WAIT, Step.SEND, Step.LOOK, Step.DONE
+_ONE_RECIPIENT = [_MAIL, _RCPT, _DATA]  # the states of a transaction with one recipient, without a RSET
 
 
 class Extensions:
@@ -105,7 +106,7 @@ class ClientMachine:
         if extensions.pipelining and not self.needs_reset:
             count = len(recipients)
             if count == 1:
-                self._states = [_MAIL, _RCPT, _DATA]
+                self._states = _ONE_RECIPIENT.copy()
                 self._sent = 3
                 return f"{mail}\r\nRCPT TO:<{recipients[0]}>\r\nDATA\r\n".encode("ascii")
             self._states = [_MAIL, *[_RCPT] * count, _DATA]
@@ -127,7 +128,17 @@ class ClientMachine:
     def receive(self, data: bytes) -> Step:
         """Process bytes of the server. Returns one step; SEND, LOOK and DONE wait for the owner to act."""
         step = _WAIT
-        for reply in self._parser.feed(data):
+        replies = self._parser.feed(data)
+        if len(replies) == self._sent == 3 and self.progress == 0 and self._states == _ONE_RECIPIENT:
+            # Nearly every transaction is answered so: yes, in one piece, to commands that were sent together.
+            mail, rcpt, body = replies
+            if mail.code == rcpt.code == 250 and body.code == 354 and not self._parser.fault:
+                self.mail, self.data = mail, body
+                self.rcpts.append(rcpt)
+                self.progress = 3
+                self._accepted = 1
+                return _LOOK
+        for reply in replies:
             if step is _DONE:
                 return self._unasked(reply)
             if step is not _WAIT or self.progress >= self._sent:

@@ -36,7 +36,7 @@ class ServerMachine(ServerSession):
     """The owner calls `receive` with bytes, submits the Message that it returns, gives the reply to `reply_to_data`,
     and writes the bytes of `take_output`."""
 
-    __slots__ = ("_buffer", "_cut_line", "_position", "progress")
+    __slots__ = ("_cut_line", "_position", "buffer", "progress")
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ServerMachine(ServerSession):
         """Each MAIL calls `refusal`, which returns a reply while no message may come."""
         super().__init__(hostname, trust, limits, refusal)
         self.progress = 0  # number of complete commands and messages
-        self._buffer = bytearray()
+        self.buffer = bytearray()  # input that is not processed yet
         self._position = 0  # of the line being read; in DATA of the CRLF before the content
         self._cut_line: bytes | None = None  # the first octets of an over-long line; those that follow are discarded
 
@@ -61,11 +61,11 @@ class ServerMachine(ServerSession):
     @property
     def buffered(self) -> int:
         """Octets of input that the machine has not processed yet."""
-        return len(self._buffer)
+        return len(self.buffer)
 
     def is_idle(self) -> bool:
         """Whether no transaction and no command has begun."""
-        return self.state is _COMMAND and self.sender is None and not self._buffer
+        return self.state is _COMMAND and self.sender is None and not self.buffer
 
     def greet(self) -> None:
         self.output.append(f"220 {self.hostname} ESMTP\r\n".encode())
@@ -73,7 +73,7 @@ class ServerMachine(ServerSession):
     def receive(self, data: bytes) -> Message | None:
         """Process a segment. Returns the message that it completes, which waits for `reply_to_data`."""
         state = self.state
-        buffer = self._buffer
+        buffer = self.buffer
         if state is _COMMAND and not buffer and 0 <= data.find(b"\r\n") == len(data) - 2:
             # The segment is one command, as clients that do not pipeline send them: it needs no buffer.
             self._handle_line(data[:-2])
@@ -95,7 +95,7 @@ class ServerMachine(ServerSession):
         if 200 <= reply.code < 300:
             self.errors.forget()
         self.say(reply)
-        return self._advance() if self._buffer and self.state is _COMMAND else None
+        return self._advance() if self.buffer and self.state is _COMMAND else None
 
     def close(self, reply: Reply) -> None:
         """Give a last reply (421) and ignore all further input."""
@@ -114,11 +114,11 @@ class ServerMachine(ServerSession):
 
     def end(self) -> None:
         super().end()
-        self._buffer.clear()
+        self.buffer.clear()
         self._position = 0
 
     def _advance(self) -> Message | None:
-        buffer = self._buffer
+        buffer = self.buffer
         message = None
         while message is None and self._position < len(buffer):
             if self.state is _COMMAND:
@@ -149,7 +149,7 @@ class ServerMachine(ServerSession):
     def _discard_long_line(self) -> None:
         """Discard octets of an over-long line. The line gets one reply, at its end. TLS has no line end, so it is
         refused at once."""
-        buffer = self._buffer
+        buffer = self.buffer
         start = self._position
         if self._cut_line is None and is_of_tls(buffer, start):
             self.refuse_protocol()
@@ -188,7 +188,7 @@ class ServerMachine(ServerSession):
     def _take_message(self, end: int) -> Message | None:
         """The message whose end of data begins at `end`; None: the message is refused and answered."""
         self.progress += 1
-        content, refusal = self.data_phase.content(self._buffer, self._position, end, self.trust.normalizes)
+        content, refusal = self.data_phase.content(self.buffer, self._position, end, self.trust.normalizes)
         self._position = end + len(END_OF_DATA)
         self.state = _COMMAND
         if refusal is not None:

@@ -5,6 +5,7 @@ the store's as it was when the node started, so that all nodes agree when mail i
 is larger than `SMALL` is not followed: mail would expire or be due at once, or, when the clock goes back, days late.
 """
 
+import functools
 import time
 from typing import Final
 
@@ -13,9 +14,9 @@ SMALL: Final = 60.0  # seconds: smaller steps are corrections of a clock that is
 _BOOTTIME: Final = time.CLOCK_BOOTTIME
 
 
-def boottime() -> float:
-    """Seconds; for safety decisions, which never use wall clocks or Redis's TIME."""
-    return time.clock_gettime(_BOOTTIME)
+# Seconds; for safety decisions, which never use wall clocks or Redis's TIME. It is read several times for each message,
+# so it is no function of Python.
+boottime: Final[functools.partial[float]] = functools.partial(time.clock_gettime, _BOOTTIME)
 
 
 class SteadyClock:

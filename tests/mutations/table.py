@@ -119,7 +119,7 @@ LOOKS = (
     Mutation(
         "the last look",
         _LAST_LOOK,
-        "rule_for(table, transaction, connection.peer) if len(table) else None",
+        "None if table.is_empty else rule_for(table, transaction, connection.peer)",
         "None",
         _T_EGRESS + "the_last_look_sees_the_table_as_it_is[pipelined]",
     ),

@@ -85,13 +85,14 @@ class _Queue:
 
     def __init__(self, key: QueueShare) -> None:
         self.key = key
-        self.due_now: list[tuple[DeliveryId, Record, bytes | None, int]] = []  # with content, None = in pieces; when
+        # With content, None = in pieces; when; and the id as the step reads it.
+        self.due_now: list[tuple[DeliveryId, Record, bytes | None, int, msgspec.Raw]] = []
         self.later: list[int | msgspec.Raw] = []
 
     def entries(self) -> list[int | msgspec.Raw]:
         found: list[int | msgspec.Raw] = []
-        for delivery, _, _, due in self.due_now:
-            found += (due, codec.lua_text(delivery))
+        for _, _, _, due, name in self.due_now:
+            found += (due, name)
         return found + self.later
 
 
@@ -132,34 +133,37 @@ class AcceptStep:
                 self._refs += (codec.lua_text(message.id), needed)
         self._add_deliveries(message, placed, ended)
         self._accepted += recipients
-        for tag in message.counted_tags:
-            self._tags[tag] = self._tags.get(tag, 0) + recipients
+        tags = self._tags
+        for tag in message.counted_tags if message.tenant else message.tags:
+            tags[tag] = tags.get(tag, 0) + recipients
 
     def _add_deliveries(
         self, message: NewMessage, placed: PlacedContent | None, ended: Mapping[int, EndedAtAcceptance]
     ) -> None:
         """`placed` is None where nobody needs the content, nor a record."""
         pool, share, due = message.pool, message.share, message.due_at
+        text = codec.lua_text
         in_pieces = placed is not None and bool(placed.pending)
         for number, recipient in enumerate(message.recipients, 1):
             address, domain = recipient
             delivery = delivery_id(message.id, number)
-            end = ended.get(number)
+            name = text(delivery)
+            end = ended.get(number) if ended else None
             if placed is not None and (end is None or end.spare_ms):
                 record = _record(message, address, placed)
-                self._records += (codec.lua_text(delivery), codec.lua_text(codec.encode_record(record, 0)))
+                self._records += (name, text(codec.encode_record(record, 0)))
             self._add_event(message, delivery, recipient)
             if end is not None:
-                self._end(message, codec.lua_text(delivery), domain, end)
+                self._end(message, name, domain, end)
                 continue
             key = pool, domain, share
             queue = self._queues.get(key)
             if queue is None:
                 queue = self._queues[key] = _Queue(QueueShare(QueueKey(pool, domain), share))
             if due > message.accepted_at:
-                queue.later += (due, codec.lua_text(delivery))
+                queue.later += (due, name)
             else:
-                queue.due_now.append((delivery, record, None if in_pieces else message.content, due))
+                queue.due_now.append((delivery, record, None if in_pieces else message.content, due, name))
 
     def claimed(self, number: int, taken: Sequence[int]) -> dict[QueueShare, list[Claimed]]:
         """The deliveries that batch `number` claimed. `taken`: how many of each queue, or () where none was."""
@@ -169,7 +173,7 @@ class AcceptStep:
         return {
             queue.key: [
                 Claimed(id_, token, queue.key.queue, record, content, share=queue.key.share)
-                for id_, record, content, _ in queue.due_now[:count]
+                for id_, record, content, _, _ in queue.due_now[:count]
             ]
             for queue, count in zip(self._queues.values(), taken, strict=True)
             if count
