@@ -15,7 +15,8 @@ def test_o14_a_rule_that_expires_while_it_is_swept_gets_one_answer_everywhere(pl
     assert statement["sweep"]["state"] == "stopped", "it expired in the middle"
     assert (made.status, statement["complete"], statement["balanced"]) == (201, True, True)
     assert 0 < statement["intercepted"]["queued"] < 1000
-    words = ("errors", "add", "554", "--tag", "expiring", "--domain", "expiring.test", "--duration", "800ms")
+    place.scheduled("expiring_too", "expiring.test", 1000)
+    words = ("errors", "add", "554", "--tag", "expiring_too", "--domain", "expiring.test", "--duration", "800ms")
     said = place.floodgate(*words, "--wait", "10s", "--until", "swept", "--json", "--yes")
     assert said.returncode == 0, said.stderr
     statement = ask(place.api, "GET", f"/v1/errors/{json.loads(said.stdout)['id']}/statement").body
