@@ -100,9 +100,7 @@ class ConnectionBudget:
     def free_for_more(self) -> int:
         """Places for further connections of destinations that have one. There are none while other destinations wait,
         and the last quarter is never among them."""
-        if self._waiting or self._greeted:
-            return 0
-        return max(0, self.places - self.open - self._prompt - self._reserve)
+        return 0 if self._waiting or self._greeted else max(0, self.free - self._reserve)
 
     @property
     def is_half_free(self) -> bool:

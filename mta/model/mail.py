@@ -35,18 +35,38 @@ def tenant_mark(tenant: str) -> str:
     return "\0" + tenant
 
 
-def counted_tags(tags: tuple[str, ...], tenant: str) -> tuple[str, ...]:
-    """The names of the counters that mail with these tags moves: the tags, and where it has a tenant its tags as the
-    tenant sees them."""
-    return (*tags, *[tenants_tag(tag, tenant) for tag in tags]) if tenant else tags
-
-
 def tenants_tag(tag: str, tenant: str) -> str:
     """The counter of a tag that counts mail of one tenant only."""
     return f"{tag}\0{tenant}"
 
 
-class NewMessage(msgspec.Struct, gc=False):
+class _Tagged:
+    """What follows from the tags, the tenant and the priority of a message, before and after it was accepted."""
+
+    __slots__ = ()
+
+    tags: tuple[str, ...]
+    tenant: str
+    priority: int
+
+    @property
+    def share(self) -> str:
+        return share_of(self.tenant, self.priority)
+
+    @property
+    def counted_tags(self) -> tuple[str, ...]:
+        """The names of the counters that the message moves: its tags, and where it has a tenant its tags as the tenant
+        sees them."""
+        tags, tenant = self.tags, self.tenant
+        return (*tags, *[tenants_tag(tag, tenant) for tag in tags]) if tenant else tags
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that rules select by: the tags, and the mark of the tenant."""
+        return (*self.tags, tenant_mark(self.tenant)) if self.tenant else self.tags
+
+
+class NewMessage(_Tagged, msgspec.Struct, gc=False):
     """A message that was read completely and waits to be accepted; times are Unix milliseconds, sizes bytes."""
 
     id: MessageId
@@ -66,21 +86,8 @@ class NewMessage(msgspec.Struct, gc=False):
     tenant: str = ""  # the account on whose behalf it was injected
     priority: int = 0  # its class: 0 (bulk) to 2
 
-    @property
-    def share(self) -> str:
-        return share_of(self.tenant, self.priority)
 
-    @property
-    def counted_tags(self) -> tuple[str, ...]:
-        return counted_tags(self.tags, self.tenant) if self.tenant else self.tags
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """As `Record.labels`."""
-        return (*self.tags, tenant_mark(self.tenant)) if self.tenant else self.tags
-
-
-class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class Record(_Tagged, msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The record of a live delivery in the store, without its id, pool and domain (msgpack; new fields only at the
     end)."""
 
@@ -108,19 +115,6 @@ class Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     unintelligible: int = 0  # attempts at which the server did not speak the protocol
     seq: int = 1  # states of the delivery so far: accepted is 1, and each change of the record counts
     priority: int = 0  # its class: 0 (bulk) to 2
-
-    @property
-    def share(self) -> str:
-        return share_of(self.tenant, self.priority)
-
-    @property
-    def counted_tags(self) -> tuple[str, ...]:
-        return counted_tags(self.tags, self.tenant) if self.tenant else self.tags
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels that rules select by: the tags, and the mark of the tenant."""
-        return (*self.tags, tenant_mark(self.tenant)) if self.tenant else self.tags
 
 
 class Claimed(msgspec.Struct, gc=False):

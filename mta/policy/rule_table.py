@@ -79,7 +79,9 @@ class RuleTable:
     def __init__(self, node: str, protected: frozenset[str], clock: Clock) -> None:
         """Use `empty`, `build`, `rebuilt` or `apply`."""
         self.head = NO_HEAD
-        self.is_empty = True  # no mail needs to be matched
+        self.is_empty = (
+            True  # no mail needs to be matched; an attribute, since it is asked several times for each message
+        )
         self.node = node
         self.protected = protected
         self._clock = clock

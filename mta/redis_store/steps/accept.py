@@ -134,7 +134,7 @@ class AcceptStep:
         self._add_deliveries(message, placed, ended)
         self._accepted += recipients
         tags = self._tags
-        for tag in message.counted_tags if message.tenant else message.tags:
+        for tag in message.counted_tags:
             tags[tag] = tags.get(tag, 0) + recipients
 
     def _add_deliveries(
