@@ -104,7 +104,7 @@ def test_one_that_stands_still_holds_no_client_up_and_one_that_is_back_catches_u
         os.kill(still, signal.SIGKILL)
         until(lambda: sorted(told.sessions(), key=str) == [split[other], None])  # it takes no place any more
         clients.add(1)
-        until(lambda: len(node.workers()) == 2 and still not in node.workers())
+        until(lambda: len(node.workers()) == 2 and still not in node.workers() and None not in told.sessions())
         clients.add(15)
         assert clients.split()[other] <= split[other] + 8
         assert clients.longest < 1.0
