@@ -10,7 +10,7 @@ from control_api.description import document
 from control_api.http.bodies import MAX_BODY
 from control_api.http.middleware import add_headers, answer_problems, orders_first
 from control_api.http.operation import Opening
-from control_api.operations import GROUPS
+from control_api.operations import operations
 
 _DESCRIPTION = "/openapi.json"
 
@@ -20,7 +20,7 @@ def create_app(deps: Dependencies) -> web.Application:
     app = web.Application(
         middlewares=[
             answer_problems,
-            require_token(Access(deps.tokens), _open_paths(deps), deps.api.listen.is_loopback),
+            require_token(Access(deps.tokens), operations(), _open_paths(deps), deps.api.listen.is_loopback),
             orders_first(deps.turns),
         ],
         client_max_size=MAX_BODY,
@@ -29,7 +29,7 @@ def create_app(deps: Dependencies) -> web.Application:
     app[events.WATCHERS] = set()
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(events.release_watchers)
-    app.add_routes(operation.route() for group in GROUPS for operation in group.operations)
+    app.add_routes(operation.route() for operation in operations())
     app.add_routes([web.get(_DESCRIPTION, document.show)])
     return app
 
@@ -39,5 +39,4 @@ def _open_paths(deps: Dependencies) -> frozenset[str]:
     openings = {Opening.OPEN}
     if deps.api.metrics_open and deps.api.listen.is_loopback:
         openings.add(Opening.METRICS)
-    operations = (operation for group in GROUPS for operation in group.operations)
-    return frozenset({_DESCRIPTION, *(operation.path for operation in operations if operation.opening in openings)})
+    return frozenset({_DESCRIPTION, *(operation.path for operation in operations() if operation.opening in openings)})

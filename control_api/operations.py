@@ -3,10 +3,15 @@
 from typing import Final
 
 from control_api.books.operations import OPERATIONS as BOOKS
-from control_api.http.operation import Group
+from control_api.http.operation import Group, Operation
 from control_api.messages.resource import OPERATIONS as MESSAGES
 from control_api.node.operations import OPERATIONS as NODE
 from control_api.rules.operations import group_of
 from mta.model.rules import Kind
 
 GROUPS: Final[tuple[Group, ...]] = (group_of(Kind.ERROR), group_of(Kind.PAUSE), MESSAGES, BOOKS, NODE)
+
+
+def operations() -> list[Operation]:
+    """All of them."""
+    return [operation for group in GROUPS for operation in group.operations]

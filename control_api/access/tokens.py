@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 
 from control_api.http.problems import Problem
 from mta.model.actor import Actor, ActorKind
+from mta.model.scopes import EVERY_SCOPE
 from mta.ports.access import Tokens
 
 REMEMBERED_SECONDS = 1.0  # for which a revoked token may go on
@@ -53,7 +54,7 @@ class Access:
         connection = request.protocol
         if isinstance(connection, Trusted):
             connection.authenticated()
-        return Actor(ActorKind.TOKEN, ADMIN, request.remote or "")
+        return Actor(ActorKind.TOKEN, ADMIN, request.remote or "", scopes=EVERY_SCOPE)
 
     async def _current(self) -> list[bytes]:
         now = self._clock()

@@ -16,6 +16,7 @@ from control_api.http.problems import Problem
 from control_api.http.query import read_query
 from control_api.schemas.queries import EventsQuery
 from mta.model.errors import BadValue, StoreError
+from mta.model.scopes import Scope
 
 MAX_WATCHERS = 100
 _WATCH_AGAIN = 20.0  # seconds; the store forgets a watcher after a minute
@@ -136,6 +137,7 @@ STREAM = Operation(
     "Live events",
     (Answer(200, {"type": "string"}, "server-sent events", media="text/event-stream"),),
     Example("/v1/events?tag=spring-sale&for=1s"),
+    scope=Scope.MESSAGES_READ,
     headers=(Parameter("Last-Event-ID", {"type": "string"}, "go on behind this event"),),
     query=EventsQuery,
 )

@@ -16,6 +16,7 @@ from control_api.schemas.values import cursor_of
 from mta.model.connection_waits import read_waits
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import ReturnReason
+from mta.model.scopes import Scope
 from mta.model.text import visible
 from mta.model.units import format_time
 from mta.policy.rule_table import RuleTable
@@ -151,5 +152,6 @@ LIST = Operation(
     "The queues with their counts",
     (Answer(200, Queues, "by pool and domain"),),
     Example("/v1/queues?domain=example.com"),
+    scope=Scope.QUEUES_READ,
     query=QueuesQuery,
 )

@@ -9,6 +9,7 @@ from control_api.http.query import read_no_query, read_query
 from control_api.http.times import now_ms
 from control_api.schemas.queries import TagQuery
 from control_api.schemas.values import TAG
+from mta.model.scopes import Scope
 from mta.model.statements import TagStatement
 from mta.orders.statement import tag_statement
 
@@ -46,6 +47,7 @@ OPERATIONS = (
         "The statement of a tag",
         _ANSWERS,
         Example("/v1/tags?tag=spring/sale"),
+        scope=Scope.MESSAGES_READ,
         description="For tags that a path cannot carry, and for the mail of one tenant.",
         query=TagQuery,
     ),
@@ -57,6 +59,7 @@ OPERATIONS = (
         "The statement of a tag",
         _ANSWERS,
         Example("/v1/tags/spring-sale"),
+        scope=Scope.MESSAGES_READ,
         refusals=(404,),
         path_values=(a_parameter("tag", TAG),),
     ),

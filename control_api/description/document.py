@@ -19,7 +19,7 @@ from control_api.http.bodies import FORM_TYPE, JSON_TYPE
 from control_api.http.operation import Answer, Opening, Operation, Parameter
 from control_api.http.problems import json_response
 from control_api.http.query import read_no_query
-from control_api.operations import GROUPS
+from control_api.operations import GROUPS, operations
 from control_api.schemas.answers import Error
 from control_api.schemas.reading import Body
 from control_api.schemas.values import Schema
@@ -27,29 +27,19 @@ from control_api.schemas.values import Schema
 REFUSALS: Final = {
     400: "a value, a field or a parameter cannot be taken; `field` names it",
     401: "no valid token",
-    403: "without a token only requests to this machine by its own names are answered",
+    403: "the token lacks the scope, or is bound to a tenant; or: no token, and `Host` does not name this machine",
     404: "not there",
     408: "the body did not arrive in time",
     409: "the current state forbids it; the message gives the reason",
     412: "the rule is at another generation than If-Match says",
     413: "the body is larger than 1 MiB",
     415: "not a type of body that is read here",
-    429: "too many requests without a valid token",
+    429: "too many requests; see Retry-After",
     431: "the request line or a header field is too long, or there are too many fields",
     503: "the store cannot be used now; see Retry-After",
 }
 _ALWAYS: Final = (400, 401, 429, 431)
-_OF_OPENING: Final = {Opening.TOKEN: (503,), Opening.OPEN: (403,), Opening.METRICS: (403, 503)}
-_SECURITY: Final[dict[Opening, list[Schema] | None]] = {
-    Opening.TOKEN: None,
-    Opening.OPEN: [],
-    Opening.METRICS: [{}, {"token": []}],
-}
-
-
-def operations() -> list[Operation]:
-    """All of them."""
-    return [operation for group in GROUPS for operation in group.operations]
+_OF_OPENING: Final = {Opening.TOKEN: (403, 503), Opening.OPEN: (403,), Opening.METRICS: (403, 503)}
 
 
 @functools.cache
@@ -108,12 +98,16 @@ def _operation(operation: Operation, group: str) -> Schema:
     }
     if operation.description:
         found["description"] = operation.description
-    security = _SECURITY[operation.opening]
-    if security is not None:
-        found["security"] = security
+    found["security"] = _security(operation)
     if operation.body is not None:
         found["requestBody"] = _request_body(operation, operation.body)
     return found
+
+
+def _security(operation: Operation) -> list[Schema]:
+    """The scope is named as a role of the bearer (OpenAPI 3.1, Security Requirement Object)."""
+    token: list[Schema] = [] if operation.scope is None else [{"token": [operation.scope.value]}]
+    return [{}, *token] if operation.opening is Opening.METRICS else token
 
 
 def _request_body(operation: Operation, body: Body) -> Schema:

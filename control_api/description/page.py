@@ -57,6 +57,7 @@ def _operation(operation: Operation) -> str:
     parts = [f"### {operation.method} {operation.path}\n", f"{operation.summary}.\n"]
     if operation.description:
         parts.append(f"{operation.description}\n")
+    parts.append(f"{_scope(operation)}\n")
     if told["parameters"]:
         rows = [(f"`{one['name']}`", _where(one), _text(one["schema"], one)) for one in told["parameters"]]
         parts.append(_table(("parameter", "in", "value"), rows))
@@ -66,6 +67,14 @@ def _operation(operation: Operation) -> str:
     parts.append(_table(("answer", "", ""), list(_answers(told))))
     parts.append(f"```sh\n{command_of(operation)}\n```\n")
     return "\n".join(parts)
+
+
+def _scope(operation: Operation) -> str:
+    """The right that a token needs."""
+    if operation.scope is None:
+        return "No token is needed."
+    bound = "; a token of a tenant reaches its own mail only" if operation.for_tenants else ""
+    return f"Scope: `{operation.scope}`{bound}."
 
 
 def command_of(operation: Operation) -> str:

@@ -15,6 +15,7 @@ from control_api.http.middleware import Handler
 from control_api.schemas.queries import NoQuery
 from control_api.schemas.reading import Body
 from control_api.schemas.values import Schema, Value
+from mta.model.scopes import Scope
 
 BODY_REFUSALS: Final = (408, 413, 415)  # of each operation that reads a body
 
@@ -65,6 +66,8 @@ class Operation(NamedTuple):
     summary: str
     answers: tuple[Answer, ...]
     example: Example
+    scope: Scope | None  # that a token needs; None where the operation is open
+    for_tenants: bool = False  # tokens that are bound to a tenant may use it: its handler keeps to `Actor.tenant`
     description: str = ""
     refusals: tuple[int, ...] = ()  # beside those that all operations have
     path_values: tuple[Parameter, ...] = ()

@@ -19,6 +19,7 @@ from control_api.schemas.values import MESSAGE_ID
 from mta.model.errors import BadValue
 from mta.model.ids import MessageId, parse_message_id
 from mta.model.outcomes import Class
+from mta.model.scopes import Scope
 from mta.policy.served_pools import unserved
 from mta.ports.messages import DeliveryStatus
 
@@ -87,6 +88,7 @@ OPERATIONS = Group(
             "One message, with the status of each recipient",
             (Answer(200, Message, "the record"),),
             Example("/v1/messages/$MESSAGE"),
+            scope=Scope.MESSAGES_READ,
             refusals=(404,),
             path_values=(_ID,),
         ),
@@ -102,6 +104,7 @@ OPERATIONS = Group(
                 Answer(409, Message, "all of it has ended otherwise", (_ONCE,)),
             ),
             Example("/v1/messages/$MESSAGE/cancel?wait=5s"),
+            scope=Scope.MESSAGES_CANCEL,
             refusals=(404, *BODY_REFUSALS),
             path_values=(_ID,),
             query=WaitQuery,

@@ -85,6 +85,7 @@ OPERATIONS = (
         "Whether the API answers",
         (_HEALTHY,),
         Example("/healthz"),
+        scope=None,
         opening=Opening.OPEN,
     ),
     Operation(
@@ -95,6 +96,7 @@ OPERATIONS = (
         "Whether this node can do its work",
         (_HEALTHY, Answer(503, Health, "no, and why")),
         Example("/readyz"),
+        scope=None,
         opening=Opening.OPEN,
     ),
 )

@@ -24,6 +24,7 @@ from control_api.pool_depths import Measured, named
 from mta.model.outcomes import Class
 from mta.model.process_metrics import PROCESS_METRICS
 from mta.model.rules import Head, SessionState
+from mta.model.scopes import Scope
 from mta.model.sweeps import SweepPhase, SweepState
 from mta.ports.orders import OrderFigures
 
@@ -199,6 +200,7 @@ SHOW = Operation(
     "Metrics of the cluster, in Prometheus's text format",
     (Answer(200, {"type": "string"}, "metrics", media="text/plain"),),
     Example(PATH),
+    scope=Scope.METRICS_READ,
     description="Without a token where the API listens on loopback and api.metrics_open is set.",
     refusals=(403,),
     opening=Opening.METRICS,

@@ -11,6 +11,7 @@ from control_api.http.problems import json_response
 from control_api.http.query import read_no_query
 from control_api.http.times import shown
 from control_api.schemas.node_answers import Emptied
+from mta.model.scopes import Scope
 
 log = logging.getLogger(__name__)
 
@@ -32,5 +33,6 @@ ACKNOWLEDGE = Operation(
     "Acknowledge that the store was found emptied",
     (Answer(200, Emptied, "when that was; null where there is nothing to acknowledge"),),
     Example("/v1/store/acknowledge"),
+    scope=Scope.ADMIN,
     description="Until then /readyz answers 503 and says so.",
 )

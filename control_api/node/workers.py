@@ -11,6 +11,7 @@ from control_api.http.query import read_no_query
 from control_api.http.times import now_ms, shown
 from control_api.schemas.node_answers import Worker, Workers
 from mta.model.rules import Build, Head, SessionState
+from mta.model.scopes import Scope
 
 
 def name_of(session: str, sessions: Mapping[str, SessionState]) -> str:
@@ -63,4 +64,5 @@ LIST = Operation(
     "The processes that match rules",
     (Answer(200, Workers, "by node and pid"),),
     Example("/v1/workers"),
+    scope=Scope.ADMIN,
 )

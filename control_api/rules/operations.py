@@ -11,6 +11,7 @@ from control_api.schemas.rule_answers import ForcedError, Undone
 from control_api.schemas.rule_bodies import CONVERSION, EDITS, LIFTING, NEW, NOUNS
 from control_api.schemas.values import a_text
 from mta.model.rules import Kind
+from mta.model.scopes import Scope
 from mta.model.statements import RuleStatement
 
 _NAMES: Final = {Kind.ERROR: ("ForcedError", "forcedError"), Kind.PAUSE: ("Pause", "pause")}
@@ -58,6 +59,7 @@ def _list(kind: Kind, resource: RulesResource) -> Operation:
         f"Every active {NOUNS[kind]}",
         (Answer(200, LISTED[kind], "oldest first", (_LINK,), is_list=True),),
         Example(f"{path}?limit=10"),
+        scope=Scope.ERRORS_READ,
         query=RulesQuery,
     )
 
@@ -76,6 +78,7 @@ def _create(kind: Kind, resource: RulesResource) -> Operation:
             Answer(202, whole, _LATER, (_ETAG,)),
         ),
         Example(f"{PATHS[kind]}?wait=5s", _ORDERS[kind], 201),
+        scope=Scope.ERRORS_WRITE,
         refusals=(*BODY_REFUSALS, 409),
         query=OrderQuery,
         body=NEW[kind],
@@ -91,6 +94,7 @@ def _show(kind: Kind, resource: RulesResource) -> Operation:
         f"One {NOUNS[kind]}",
         (Answer(200, WHOLE[kind], "the rule and its effect", (_ETAG,)),),
         Example(f"{PATHS[kind]}/{_IDS[kind]}"),
+        scope=Scope.ERRORS_READ,
         refusals=(404, 409),
         path_values=(_ID,),
     )
@@ -106,6 +110,7 @@ def _edit(kind: Kind, resource: RulesResource) -> Operation:
         f"Edit, enable or disable one {NOUNS[kind]}; null takes a field away",
         (Answer(200, whole, "edited and effective", (_ETAG,)), Answer(202, whole, _LATER, (_ETAG,))),
         Example(f"{PATHS[kind]}/{_IDS[kind]}?wait=5s", {"reason": "asked by the sender", "in_flight": "finish"}),
+        scope=Scope.ERRORS_WRITE,
         refusals=(404, *BODY_REFUSALS, 409, 412),
         path_values=(_ID,),
         headers=(_IF_MATCH,),
@@ -123,6 +128,7 @@ def _statement(kind: Kind, resource: RulesResource) -> Operation:
         "The statement of the deliveries that the rule met",
         (Answer(200, RuleStatement, "the statement", or_text=True),),
         Example(f"{PATHS[kind]}/{_IDS[kind]}/statement"),
+        scope=Scope.ERRORS_READ,
         description="The statement of a removed rule can be read for status.retention.",
         refusals=(404, 409),
         path_values=(_ID,),
@@ -144,6 +150,7 @@ def _delete(kind: Kind, resource: RulesResource) -> Operation:
         f"Lift one {NOUNS[kind]}",
         _removals(kind),
         Example(f"{PATHS[kind]}/{_IDS[kind]}?wait=5s"),
+        scope=Scope.ERRORS_WRITE,
         refusals=(404, 409),
         path_values=(_ID,),
         query=WaitQuery,
@@ -160,6 +167,7 @@ def _delete_by_selectors(kind: Kind, resource: RulesResource) -> Operation:
         f"Lift the {NOUNS[kind]} with exactly these selectors",
         _removals(kind),
         Example(f"{PATHS[kind]}?{selectors}&wait=5s"),
+        scope=Scope.ERRORS_WRITE,
         description="Selectors stand in the query or in the body, not in both.",
         refusals=(404, *BODY_REFUSALS, 409),
         query=WaitQuery,
@@ -177,6 +185,7 @@ def _undo() -> Operation:
         "Disable one forced error and return the kept deliveries that it ended to their queues, each once",
         (Answer(200, Undone, "done"), Answer(202, Undone, "how far it is; it goes on")),
         Example(f"{PATHS[Kind.ERROR]}/$RULE/undo?wait=10s"),
+        scope=Scope.ERRORS_WRITE,
         refusals=(404, 409),
         path_values=(_ID,),
         query=WaitQuery,
@@ -192,6 +201,7 @@ def _convert() -> Operation:
         "Make a pause a forced error of the same id; nothing gets through between",
         (Answer(200, ForcedError, "effective", (_ETAG,)), Answer(202, ForcedError, _LATER, (_ETAG,))),
         Example(f"{PATHS[Kind.PAUSE]}/$PAUSE/convert?wait=5s", {"code": 554, "extended": "5.7.1"}),
+        scope=Scope.ERRORS_WRITE,
         refusals=(404, 409, *BODY_REFUSALS, 412),
         path_values=(_ID,),
         headers=(_IF_MATCH,),

@@ -5,6 +5,7 @@ from aiohttp.test_utils import TestClient
 
 from mta.model.actor import Actor, ActorKind
 from mta.model.rules import Kind, Rule, Selectors
+from mta.model.scopes import EVERY_SCOPE
 from tests.support.control_api import Cluster
 
 MESSAGE = "01HF7YAT000000000000000000"
@@ -33,9 +34,10 @@ async def test_an_order_names_who_gave_it(
         "p": Rule("p", Selectors(tag="p"), kind=Kind.PAUSE),
     }
     assert (await api.request(method, path, json=body)).status < 500
-    assert cluster.orders == [Actor(ActorKind.TOKEN, "admin", "127.0.0.1")]
+    assert cluster.orders == [Actor(ActorKind.TOKEN, "admin", "127.0.0.1", scopes=EVERY_SCOPE)]
 
 
 def test_an_actor_is_shown_with_its_address() -> None:
     assert str(Actor(ActorKind.TOKEN, "admin", "192.0.2.1")) == "admin (192.0.2.1)"
+    assert str(Actor(ActorKind.TOKEN, "crm", "192.0.2.1", "3f9a")) == "crm (3f9a) (192.0.2.1)"
     assert str(Actor(ActorKind.SYSTEM, "failover")) == "failover"

@@ -1,0 +1,21 @@
+"""The scopes of API tokens: each operation of the API needs one of them."""
+
+import enum
+
+
+class Scope(enum.StrEnum):
+    """A right of a token. `ADMIN` includes all others."""
+
+    ERRORS_READ = "errors:read"  # forced errors and pauses
+    ERRORS_WRITE = "errors:write"
+    MESSAGES_READ = "messages:read"  # records, statements by tag, events; no content
+    MESSAGES_CONTENT = "messages:content"
+    MESSAGES_SEND = "messages:send"
+    MESSAGES_CANCEL = "messages:cancel"
+    QUEUES_READ = "queues:read"
+    QUEUES_WRITE = "queues:write"
+    METRICS_READ = "metrics:read"
+    ADMIN = "admin"
+
+
+EVERY_SCOPE = frozenset({Scope.ADMIN})
