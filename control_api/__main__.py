@@ -58,6 +58,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         journals=parts.journals,
         tokens=parts.tokens,
         fate=parts.fate,
+        history=parts.history,
         node=settings.node.name,
         api=settings.api,
         health=health,

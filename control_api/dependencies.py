@@ -11,6 +11,7 @@ from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import ApiSettings
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
+from mta.ports.history import History
 from mta.ports.journal import Journals
 from mta.ports.messages import Messages
 from mta.ports.orders import Orders
@@ -38,6 +39,7 @@ class Dependencies:
     journals: Journals
     tokens: Tokens
     fate: StoreFate
+    history: History
     node: str  # this node's name; a rule with `cluster: false` is bound to it
     api: ApiSettings
     health: Callable[[], Awaitable[str]]  # why the store cannot be worked with, "" = it can; may raise StoreError

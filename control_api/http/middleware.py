@@ -9,7 +9,18 @@ from aiohttp.typedefs import Middleware
 
 from control_api.http.problems import HEADERS, REQUEST_ID_HEADER, Problem, new_request_id, problem_response
 from control_api.http.turns import Turns
-from mta.model.errors import BadValue, OldReaders, OrderMade, OutcomeUnknown, StoreError, StoreFull, UnreadableRule
+from mta.model.errors import (
+    BadValue,
+    HistoryElsewhere,
+    HistoryError,
+    HistoryOff,
+    OldReaders,
+    OrderMade,
+    OutcomeUnknown,
+    StoreError,
+    StoreFull,
+    UnreadableRule,
+)
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +66,8 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return _away(request_id, f"{made}; {_where_to_look(request.path)}")
     except StoreError as trouble:
         return _away(request_id, f"the store cannot be used now: {trouble}")
+    except HistoryError as trouble:
+        return _no_history(request_id, trouble)
     except web.HTTPException as refused:
         words = _WORDS.get(refused.status, refused.reason)
         headers = {name: refused.headers[name] for name in ("Allow",) if name in refused.headers}
@@ -76,6 +89,14 @@ def _where_to_look(path: str) -> str:
 
 def _away(request_id: str, message: str) -> web.Response:
     return problem_response(503, message, request_id, None, {"Retry-After": RETRY_AFTER})
+
+
+def _no_history(request_id: str, trouble: HistoryError) -> web.Response:
+    """Only a database that is away is worth another try."""
+    kinds = {HistoryOff: "history_off", HistoryElsewhere: "history_elsewhere"}
+    kind = kinds.get(type(trouble), "history_away")
+    headers = {"Retry-After": RETRY_AFTER} if kind == "history_away" else None
+    return problem_response(503, str(trouble), request_id, None, headers, kind)
 
 
 def _check_target(request: web.Request) -> None:

@@ -48,10 +48,15 @@ class Problem(Exception):
 
 
 def problem_response(
-    status: int, message: str, request_id: str, field: str | None = None, headers: Mapping[str, str] | None = None
+    status: int,
+    message: str,
+    request_id: str,
+    field: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    kind: str = "",
 ) -> web.Response:
-    """An `Error`."""
-    kind = _TYPES.get(status, "invalid" if status < 500 else "internal")
+    """An `Error`; without `kind` its type follows from the status."""
+    kind = kind or _TYPES.get(status, "invalid" if status < 500 else "internal")
     named = None if field is None else visible(field)
     details = ErrorDetails(type=kind, message=visible(message), field=named, request_id=request_id)
     return json_response(Error(error=details), status, headers)

@@ -7,9 +7,10 @@ from msgspec import UNSET, UnsetType
 
 from control_api.http.times import shown
 from control_api.schemas.answers import known
-from control_api.schemas.message_answers import ForcedBy, Message, Reason, Recipient, RemoteReply, Status
+from control_api.schemas.message_answers import ForcedBy, Message, Recipient, RemoteReply
 from mta.model.ids import MessageId, delivery_text, message_text
 from mta.model.outcomes import Class, Forced, Reply
+from mta.model.status import Reason, Status
 from mta.model.text import visible
 from mta.policy.served_pools import why_it_waits
 from mta.ports.messages import DeliveryStatus

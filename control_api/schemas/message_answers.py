@@ -1,34 +1,10 @@
 """One message as answers show it: the headline, and a record of each recipient."""
 
-import enum
-
 from msgspec import UNSET, Struct, UnsetType
 
 from control_api.schemas.answers import Count, Time
 from mta.model.outcomes import Stage
-
-
-class Status(enum.StrEnum):
-    """The state of a delivery in one word, in the order in which the headline of a message takes it: the first that
-    one of its recipients has."""
-
-    ENQUEUED = "ENQUEUED"
-    HELD = "HELD"
-    DELAYED = "DELAYED"
-    CANCELED = "CANCELED"
-    UNDELIVERABLE = "UNDELIVERABLE"
-    SENT = "SENT"
-    DELIVERED = "DELIVERED"
-
-
-class Reason(enum.StrEnum):
-    """The reason of a status."""
-
-    BOUNCED = "BOUNCED"
-    EXPIRED = "EXPIRED"
-    INTERCEPTED = "INTERCEPTED"
-    PARKED = "PARKED"
-    UNROUTABLE = "UNROUTABLE"
+from mta.model.status import Reason, Status
 
 
 class RemoteReply(Struct, kw_only=True, frozen=True):

@@ -22,7 +22,7 @@ VERSION = 1
 # The contract's order: these, then the other fields of Event in the order in which they stand there, then the last.
 _FIRST: Final = ("v", "time", "event", "type", "id", "message_id", "node", "tenant")
 _EVENT_FIELDS: Final = {field.name: field for field in fields(Event)}
-_LAST: Final = ("seq", "actor", "uncertain")
+_LAST: Final = ("seq", "actor", "route", "uncertain")
 _REST: Final = (*(name for name in _EVENT_FIELDS if name not in (*_FIRST, *_LAST)), *_LAST)
 _IN_WORDS: Final = ("queued_at", "next_attempt")  # times: Unix milliseconds in an event
 

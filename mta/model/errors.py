@@ -89,6 +89,29 @@ class SessionLost(StoreError):
     """Other processes took this process for dead; they have its claims now."""
 
 
+class HistoryError(FloodgateError):
+    """History gives no answer."""
+
+
+class HistoryOff(HistoryError):
+    """The node keeps no history (history.url = "")."""
+
+    def __init__(self) -> None:
+        super().__init__('history is off: history.url = "" in the settings of this node')
+
+
+class HistoryElsewhere(HistoryError):
+    """Another node has the history, in files (history.url = "sqlite")."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f'node {node} holds the history (history.url = "sqlite"): ask its API')
+        self.node = node
+
+
+class HistoryAway(HistoryError):
+    """The database of the history cannot be reached, did not answer in time, or has not been begun yet."""
+
+
 class UnreadableRule(StoreError):
     """A rule in the store has a field or a value that this release does not know, or is damaged: none of it is read."""
 

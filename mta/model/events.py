@@ -1,7 +1,7 @@
 """The record of one state change, as it waits in the outbox and becomes a line of the delivery log; and its makers."""
 
 import enum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 
@@ -62,9 +62,18 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     client: str = ""
     properties: dict[str, str] | None = None
     tenant: str = ""
+    route: str = ""  # of a delivery: "mx", or the configured next hop that took it
     uncertain: bool = False  # an attempt may have reached the recipient although no reply says so
     seq: int = 0  # of the record, with this change; 0 = there is no record. After a boolean and last, see settle.lua
     actor: ClassVar[str] = ""  # only an event of the rule table has one (model/rule_events.py)
+
+    @property
+    def relayed(self) -> bool:
+        """Whether a configured next hop took it, rather than the recipient's own MX."""
+        return self.route not in ("", BY_MX)
+
+
+BY_MX: Final = "mx"
 
 
 _NO_REPLY = Reply(0)
@@ -83,43 +92,21 @@ def delivery_event(
     enhanced: str | None = None,
     reason: str = "",
     next_attempt: int = 0,
+    route: str = "",
     uncertain: bool = False,
     changes: int = 1,
 ) -> Event:
     """The event of a delivery, `changes` after its `record`. `enhanced` and `reason` replace what the outcome says."""
     reply = outcome.reply  # by place: names take three times as long, and there is one such event for each delivery
     return Event(
-        kind,
-        time,
-        delivery,
-        node,
-        record.tags,
-        queue.pool,
-        outcome.mta,
-        record.sender,
-        record.recipient,
-        queue.domain,
-        attempt,
-        outcome.mx,
-        outcome.remote_ip,
-        outcome.tls,
-        reply.code,
-        reply.enhanced if enhanced is None else enhanced,
-        reply.text,
-        outcome.origin,
+        kind, time, delivery, node, record.tags, queue.pool, outcome.mta, record.sender, record.recipient, queue.domain,
+        attempt, outcome.mx, outcome.remote_ip, outcome.tls, reply.code,
+        reply.enhanced if enhanced is None else enhanced, reply.text, outcome.origin,
         "",  # category
-        reason or outcome.reason,
-        outcome.forced,
-        record.size,
-        record.accepted_at,
-        next_attempt,
-        outcome.duration_ms if outcome.mta else None,
-        record.client,
-        record.properties,
-        record.tenant,
-        uncertain,
+        reason or outcome.reason, outcome.forced, record.size, record.accepted_at, next_attempt,
+        outcome.duration_ms if outcome.mta else None, record.client, record.properties, record.tenant, route, uncertain,
         record.seq + changes,
-    )
+    )  # fmt: skip
 
 
 def recipient_event(
@@ -168,6 +155,7 @@ def recipient_event(
         message.client,
         message.properties,
         message.tenant,
+        "",  # route
         False,  # uncertain
         seq,
     )

@@ -53,9 +53,9 @@ def route_for(domain: str, route: str, routes: Mapping[str, str]) -> Address | N
     return parse_address(chosen, "delivery.route") if chosen else None
 
 
-def is_relayed(domain: str, delivery: DeliverySettings) -> bool:
-    """Whether a configured next hop takes the domain's mail, rather than its own MX; called once for each delivery."""
-    return bool(_route(domain, delivery.route, delivery.routes) if delivery.routes else delivery.route)
+def next_hop(domain: str, delivery: DeliverySettings) -> str:
+    """The configured next hop of the domain's mail, "" = its own MX; called once for each delivery."""
+    return _route(domain, delivery.route, delivery.routes) if delivery.routes else delivery.route
 
 
 def _route(domain: str, route: str, routes: Mapping[str, str]) -> str:

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import msgspec
 
 from mta.model.endings import Commons, Final, Shared, short
-from mta.model.events import EventType, delivery_event
+from mta.model.events import BY_MX, EventType, delivery_event
 from mta.model.mail import Claimed, Record
 from mta.model.outcomes import EXPIRED, NO_ATTEMPT, Class, Origin, Outcome, Reply, ReturnReason, Verdict
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import ending_reply, ends_delivery
-from mta.policy.mx import is_relayed
+from mta.policy.mx import next_hop
 from mta.policy.retry import next_attempt
 from mta.policy.shaping import Shaping
 from mta.ports.queueing import Move, Settlement
@@ -79,7 +79,7 @@ def expire(claimed: Claimed, now: int, terms: Terms) -> Settlement:
     """End a delivery whose time was over before an attempt began; the last reply is kept."""
     record, uncertain = claimed.record, _uncertain(claimed, False)
     outcome = NO_ATTEMPT if record.last is None else msgspec.structs.replace(NO_ATTEMPT, reply=record.last)
-    final, shared = _final(claimed, outcome, now, terms, record.attempts)
+    final, shared = _final(claimed, outcome, now, terms, record.attempts, False)
     event = delivery_event(
         EventType.EXPIRATION, now, terms.node, claimed.id, claimed.queue, record, outcome, record.attempts,
         enhanced=EXPIRED, uncertain=uncertain,
@@ -137,11 +137,12 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
     # If the claim was lost, the late event keeps the facts that only this process has: the remote's reply, or that the
     # remote may have accepted the message.
     late = None if outcome.origin is _REMOTE or outcome.uncertain else b""
-    final, shared = _final(claimed, outcome, now, terms, attempts)
+    route = next_hop(claimed.queue.domain, terms.delivery) if delivered else ""
+    final, shared = _final(claimed, outcome, now, terms, attempts, bool(route))
     uncertain = not delivered and _uncertain(claimed, outcome.uncertain)
     event = delivery_event(
         kind, now, terms.node, claimed.id, claimed.queue, record, outcome, attempts,
-        enhanced=enhanced, uncertain=uncertain,
+        enhanced=enhanced, route=(route or BY_MX) if delivered else "", uncertain=uncertain,
     )  # fmt: skip
     return Settlement(
         claimed.id,
@@ -195,14 +196,15 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
     )
 
 
-def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, attempts: int) -> tuple[bytes, Shared | None]:
+def _final(
+    claimed: Claimed, outcome: Outcome, now: int, terms: Terms, attempts: int, relayed: bool
+) -> tuple[bytes, Shared | None]:
     """The encoded Final, and what must be kept beside it."""
     record, forced = claimed.record, outcome.forced
-    pool, domain = claimed.queue
-    relayed = unroutable = False
+    pool = claimed.queue.pool
+    unroutable = False
     own = of_rule = None
     if outcome.verdict is _DELIVERED:
-        relayed = is_relayed(domain, terms.delivery)
         doubt = False
     else:
         reply = outcome.reply

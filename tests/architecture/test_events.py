@@ -29,7 +29,7 @@ TOLD = {
 }  # fmt: skip
 OF_AN_ATTEMPT = {
     "mta": "192.0.2.1", "attempt": 2, "mx": "mx.test", "remote_ip": "192.0.2.9", "tls": "TLSv1.3", "duration_ms": 12,
-    "uncertain": True,
+    "route": "mx", "uncertain": True,
 }  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def test_each_field_that_a_delivery_has_arrives_in_its_place() -> None:
     )  # fmt: skip
     queue = QueueKey("p", "y.test")
     event = delivery_event(
-        EventType.INTERCEPTED, 5, "n1", ID, queue, record, OUTCOME, 2, next_attempt=6, uncertain=True
+        EventType.INTERCEPTED, 5, "n1", ID, queue, record, OUTCOME, 2, next_attempt=6, route="mx", uncertain=True
     )
     assert msgspec.structs.asdict(event) == {"category": "", **TOLD, **OF_AN_ATTEMPT}
     said = delivery_event(EventType.PARKED, 5, "n1", ID, queue, record, OUTCOME, 2, enhanced="4.4.7", reason="other")

@@ -5,10 +5,10 @@ import re
 import msgspec
 import pytest
 
-from control_api.schemas.message_answers import Reason, Status
 from mta.model.events import EventType
 from mta.model.outcomes import Class, ReturnReason, Stage
 from mta.model.statements import RuleAccount, RuleDelivered, TagStatement
+from mta.model.status import Reason, Status
 from tests.support.sources import ROOT
 
 # Fields of statements that say which account it is, and for when.

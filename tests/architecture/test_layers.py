@@ -10,7 +10,10 @@ HOMES = {
     "aiohttp": ("control_api", "mta.http_out"),
     "aiodns": ("mta.dns",),
     "pycares": ("mta.dns",),
-    "zstandard": ("mta.redis_store",),
+    "sqlalchemy": ("mta.history",),
+    "psycopg": ("mta.history",),
+    "sqlite3": ("mta.history",),
+    "zstandard": ("mta.redis_store", "mta.history"),
 }
 
 

@@ -18,8 +18,9 @@ from control_api.http.connections import Connections
 from control_api.http.serving import Serving
 from control_api.http.turns import Turns
 from control_api.pool_depths import MeasuredDepths
+from mta.history.absent import AbsentHistory
 from mta.model.actor import Actor
-from mta.model.errors import StoreAway, UnreadableRule
+from mta.model.errors import HistoryOff, StoreAway, UnreadableRule
 from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionState
@@ -400,6 +401,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         journals=Journals(cluster),
         tokens=Tokens(cluster),
         fate=Fate(cluster),
+        history=AbsentHistory(HistoryOff()),
         node="n1",
         api=ApiSettings(wait=0.5),
         health=health,

@@ -34,5 +34,6 @@ KEYS = [
     "properties",
     "seq",
     "actor",
+    "route",
     "uncertain",
 ]

@@ -3,13 +3,15 @@
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from mta.history.absent import AbsentHistory
 from mta.log_file.lines import log_lines
-from mta.model.errors import StoreError
+from mta.model.errors import HistoryOff, StoreError
 from mta.orders.cancellation import Cancellation
 from mta.orders.order_book import OrderBook
 from mta.orders.undo import UndoRuns
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
+from mta.ports.history import History
 from mta.ports.journal import Journals
 from mta.ports.messages import Messages
 from mta.ports.rule_store import RuleStore
@@ -45,6 +47,7 @@ class ApiParts(NamedTuple):
     journals: Journals
     tokens: Tokens
     fate: StoreFate
+    history: History
     probe: StoreProbe
     room: Room
     close_store: Callable[[], Awaitable[None]]
@@ -54,6 +57,7 @@ class ApiParts(NamedTuple):
         await self.undo.stop()
         await self.orders.stop()
         await self.probe.close()
+        await self.history.close()
         await self.close_store()
 
 
@@ -80,6 +84,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         journals=StoredOutbox(link, lanes),
         tokens=store.cluster,
         fate=Foundation(link),
+        history=AbsentHistory(HistoryOff()),
         probe=StoreProbe(link),
         room=Room(settings),
         close_store=link.close,

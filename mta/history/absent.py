@@ -1,0 +1,50 @@
+"""History where this node has none to read: every call is refused with the reason."""
+
+from collections.abc import Mapping, Sequence
+
+from mta.model.errors import HistoryError
+from mta.model.ids import DeliveryId, MessageId
+from mta.model.status import DeliveryRow
+from mta.ports.history import Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
+
+
+class AbsentHistory:
+    """Fulfils ports.history.History."""
+
+    def __init__(self, reason: HistoryError) -> None:
+        self._reason = reason
+
+    async def coverage(self) -> Coverage:
+        raise self._reason.with_traceback(None)
+
+    async def rows(self, wanted: RowFilter, limit: int, cursor: str = "") -> RowPage:
+        raise self._reason.with_traceback(None)
+
+    async def row(self, delivery: DeliveryId) -> DeliveryRow | None:
+        raise self._reason.with_traceback(None)
+
+    async def message(self, message: MessageId) -> list[DeliveryRow]:
+        raise self._reason.with_traceback(None)
+
+    async def events_of(self, message: MessageId) -> list[KeptEvent]:
+        raise self._reason.with_traceback(None)
+
+    async def events(self, after: Cursor, most: int) -> EventPage:
+        raise self._reason.with_traceback(None)
+
+    async def newest(self) -> Cursor:
+        raise self._reason.with_traceback(None)
+
+    async def at(self, time: int) -> Cursor:
+        raise self._reason.with_traceback(None)
+
+    async def counts(
+        self, by: Sequence[str], interval: int, from_: int, until: int, tenant: str | None = None
+    ) -> list[HourCount]:
+        raise self._reason.with_traceback(None)
+
+    async def tag_counters(self, tag: str, tenant: str = "") -> Mapping[str, int]:
+        raise self._reason.with_traceback(None)
+
+    async def close(self) -> None:
+        """There is nothing to close."""
