@@ -41,11 +41,12 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         return "no space left in the data folder or that of the log" if parts.room.look() is not None else ""
 
     turns = Turns()
+    catalogue = Catalogue(parts.rules, settings.node.name, settings.rules.protected_tags, turns)
     return Dependencies(
         orders=parts.orders,
         undo=parts.undo,
         rules=parts.rules,
-        catalogue=Catalogue(parts.rules, settings.node.name, settings.rules.protected_tags, turns),
+        catalogue=catalogue,
         turns=turns,
         retention=settings.status.retention,
         sweeps=parts.sweeps,
@@ -53,6 +54,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         books=parts.books,
         depths=depths,
         messages=parts.messages,
+        queue_work=parts.queue_work(catalogue.table),
         load=parts.load,
         tail=parts.tail,
         journals=parts.journals,

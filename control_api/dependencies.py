@@ -15,6 +15,7 @@ from mta.ports.history import History
 from mta.ports.journal import Journals
 from mta.ports.messages import Messages
 from mta.ports.orders import Orders
+from mta.ports.queue_work import QueueWork
 from mta.ports.rule_store import RuleStore
 from mta.ports.store_load import StoreLoad
 from mta.ports.sweeps import SweepStore
@@ -35,6 +36,7 @@ class Dependencies:
     books: Books
     depths: MeasuredDepths
     messages: Messages
+    queue_work: QueueWork
     tail: LiveEvents
     journals: Journals
     tokens: Tokens

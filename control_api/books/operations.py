@@ -1,6 +1,6 @@
 """The operations that show the accounts of mail."""
 
-from control_api.books import events, queues, tags
+from control_api.books import events, tags
 from control_api.http.operation import Group
 
-OPERATIONS = Group("Books", "Statements by tag, queues, events.", (*tags.OPERATIONS, queues.LIST, events.STREAM))
+OPERATIONS = Group("Books", "Statements by tag, events.", (*tags.OPERATIONS, events.STREAM))

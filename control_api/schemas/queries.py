@@ -6,6 +6,7 @@ from msgspec import Meta, Struct, field
 
 from control_api.schemas import values
 from mta.model.events import EventType
+from mta.ports.queue_work import PagePlace
 
 
 class NoQuery(Struct, frozen=True):
@@ -62,6 +63,19 @@ class QueuesQuery(Struct, kw_only=True, frozen=True):
     cursor: Annotated[
         tuple[str, ...] | None, values.QUEUE_CURSOR, Meta(description="opaque, from the answer before")
     ] = None
+
+
+class WaitingQuery(Struct, kw_only=True, frozen=True):
+    """A selection of waiting deliveries, and the size of a page."""
+
+    pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None
+    domain: Annotated[str | None, values.DOMAIN, Meta(description="exactly this domain, in A-labels")] = None
+    tag: Annotated[str | None, values.TAG, Meta(description="exactly this tag")] = None
+    tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
+    limit: Annotated[int, values.LIMIT, Meta(description="items in one answer, at most 1,000")] = 100
+    cursor: Annotated[PagePlace | None, values.WAITING_CURSOR, Meta(description="opaque, from the answer before")] = (
+        None
+    )
 
 
 class TagQuery(Struct, kw_only=True, frozen=True):

@@ -10,9 +10,11 @@ from typing import Any, Final
 from control_api.schemas import patterns
 from mta.model.errors import BadValue
 from mta.model.ids import parse_message_id
+from mta.model.mail import QueueKey
 from mta.model.text import composed
 from mta.model.units import parse_duration
 from mta.policy.routing import queue_domain
+from mta.ports.queue_work import PagePlace, WorkPlace
 
 MAX_TEXT: Final = 400  # bytes: with code and enhanced code it fits the 512 octets of a reply line (RFC 5321 4.5.3.1.5)
 MAX_TAG: Final = 128  # bytes
@@ -166,8 +168,34 @@ def _read_cursor(value: Any, field: str) -> tuple[str, ...]:
     """The key that `cursor_of` was given."""
     key = tuple(value.split("~"))
     if len(key) != 2 or not all(part.isascii() and part.isprintable() and part for part in key):
-        raise BadValue(field, "is not a cursor of this list; take it from the answer before")
+        raise BadValue(field, _NO_CURSOR)
     return key
+
+
+def _read_waiting_cursor(value: Any, field: str) -> PagePlace:
+    """A place in the list of waiting mail."""
+    if not isinstance(value, str) or not _WAITING_CURSOR.fullmatch(value):
+        raise BadValue(field, _NO_CURSOR)
+    pool, domain, due_at, id_ = value.rsplit("~", 3)
+    return PagePlace(QueueKey(pool, domain), int(due_at), bytes.fromhex(id_))
+
+
+def waiting_cursor_of(place: PagePlace) -> str:
+    """A cursor that stands there."""
+    return "~".join((*place.queue, str(place.due_at), place.id.hex()))
+
+
+def _read_work_cursor(value: Any, field: str) -> WorkPlace:
+    """How far work on waiting mail has come."""
+    if not isinstance(value, str) or not _WORK_CURSOR.fullmatch(value):
+        raise BadValue(field, _NO_CURSOR)
+    lane, held, cursor, name = value.split("~", 3)
+    return WorkPlace(int(lane), held == "1", name, int(cursor))
+
+
+def work_cursor_of(place: WorkPlace) -> str:
+    """A cursor that stands there."""
+    return f"{place.lane}~{place.held:d}~{place.cursor}~{place.name}"
 
 
 def cursor_of(*key: str) -> str:
@@ -175,14 +203,14 @@ def cursor_of(*key: str) -> str:
     return "~".join(key)
 
 
-def _read_pool(value: str, field: str) -> str:
+def _read_pool(value: Any, field: str) -> str:
     """A pool's name, or `@<ip>`."""
-    value = value.strip(_BLANKS)
-    if value.startswith("@"):
-        return "@" + _read_address(value[1:], field)
-    if not _POOL.fullmatch(value):
+    name = value.strip(_BLANKS) if isinstance(value, str) else ""
+    if name.startswith("@"):
+        return "@" + _read_address(name[1:], field)
+    if not _POOL.fullmatch(name):
         raise BadValue(field, "is not a pool; give 1 to 63 letters, digits, _ and -, or @<ip>")
-    return value
+    return name
 
 
 def _read_domain(value: str, field: str) -> str:
@@ -259,6 +287,9 @@ def _read_tags(value: Any, field: str) -> tuple[str, ...] | None:
 
 
 _CODES: Final = "give 400 to 599, or 200 to 299 to discard"
+_NO_CURSOR: Final = "is not a cursor of this list; take it from the answer before"
+_WAITING_CURSOR: Final = re.compile(patterns.WAITING_CURSOR)
+_WORK_CURSOR: Final = re.compile(patterns.WORK_CURSOR)
 _NO_DOMAIN: Final = 'is not a domain; give "example.com", or "*.example.com" for its subdomains'
 _TAG_LIST: Final = {"type": "array", "items": a_text(patterns.LABEL), "minItems": 1, "maxItems": MAX_TAGS}
 _LONG: Final = {"type": "integer", "minimum": 1, "maximum": _MAX_DURATION}
@@ -270,7 +301,7 @@ LINE = Value(_read_line, a_text(patterns.LINE, maxLength=MAX_TEXT))
 MOMENT = Value(_read_moment, a_text(patterns.MOMENT))
 DURATION = Value(_read_duration, {"anyOf": [a_text(patterns.DURATION), _LONG]})
 
-POOL = Value(_read_pool, a_text(patterns.POOL))
+POOL = Value(_read_pool, a_text(patterns.POOL), "give a pool")
 DOMAIN = Value(_read_domain, a_text(patterns.DOMAIN))
 DOMAINS = Value(_read_domains, a_text(patterns.DOMAIN_OR_BELOW))
 TAG = Value(_name("a tag"), a_text(patterns.LABEL), "give a tag")
@@ -278,6 +309,7 @@ TAG = Value(_name("a tag"), a_text(patterns.LABEL), "give a tag")
 ONE_POOL = _selector(POOL)
 ONE_ADDRESS = _selector(Value(_read_address, a_text(patterns.ADDRESS)))
 ONE_DOMAIN = _selector(DOMAINS)
+ONE_QUEUE = _selector(DOMAIN)
 ONE_HOST = _selector(Value(_read_hosts, a_text(patterns.DOMAIN_OR_BELOW)))
 ONE_TAG = _selector(TAG)
 ONE_TENANT = _selector(Value(_name("a tenant"), a_text(patterns.LABEL)))
@@ -286,6 +318,8 @@ TAGS = Value(_read_tags, {"anyOf": [_TAG_LIST, a_text(f"{patterns.LABEL}|{patter
 LIMIT = Value(_read_limit, {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT})
 RULE_CURSOR = Value(_read_cursor, a_text(patterns.RULE_CURSOR))
 QUEUE_CURSOR = Value(_read_cursor, a_text(patterns.QUEUE_CURSOR))
+WAITING_CURSOR = Value(_read_waiting_cursor, a_text(patterns.WAITING_CURSOR))
+WORK_CURSOR = Value(_read_work_cursor, a_text(patterns.WORK_CURSOR))
 MESSAGE_ID = Value(lambda value, field: parse_message_id(value), a_text(patterns.MESSAGE_ID))
 WAIT = Value(_wait(LONGEST_WAIT), a_text(patterns.WAIT))
 STREAM_TIME = Value(_wait(LONGEST_STREAM), a_text(patterns.DURATION))

@@ -22,7 +22,7 @@ COMMANDS = {
     "errors": ("mta.cli.errors", "Forced errors: add, list, show, edit, enable, disable, remove, statement, undo."),
     "pauses": ("mta.cli.pauses", "Pauses: add, list, show, remove, convert, statement."),
     "messages": ("mta.cli.messages", "Show or cancel one message."),
-    "queues": ("mta.cli.queues", "List the queues, by pool and domain."),
+    "queues": ("mta.cli.queues", "Queues: list, messages, retry, move."),
     "workers": ("mta.cli.workers", "List the processes of the cluster and the rules that they have confirmed."),
     "tail": ("mta.cli.tail", "Follow the delivery log live."),
     "config": ("mta.cli.config", "Check or show settings."),

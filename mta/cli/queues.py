@@ -1,9 +1,12 @@
-"""`floodgate queues`: the waiting mail, by pool and domain."""
+"""`floodgate queues`: the waiting mail, and orders about it."""
 
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 import click
+from rich.console import Console
 
 from mta.cli import commands, remote
 from mta.cli.tables import age, instant, print_table
@@ -11,35 +14,156 @@ from mta.http_out.api_client import ApiClient
 
 _COUNTS = ("pool", "domain", "due", "scheduled", "claimed", "held")
 _COLUMNS = (*_COUNTS, "oldest", "next due", "why")
+_MAIL_COLUMNS = ("id", "recipient", "pool", "next attempt", "attempts", "last error")
+_STEP: Final = "2s"  # how long one call works before it tells how far it is
+_PLAIN_LOOK: Final = 2.0  # seconds between lines where nobody watches
+
+POOL = click.option("--pool", help="Queues of exactly this pool.")
+DOMAIN = click.option("--domain", help="Queues of exactly this domain.")
+TAG = click.option("--tag", help="Mail that carries exactly this tag.")
+TENANT = click.option("--tenant", help="Mail of this account.")
+LIMIT = click.option("--limit", type=click.IntRange(1), default=100, help="List at most so many (default 100).")
+ALL = click.option("--all", "everything", is_flag=True, help="List all of them.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+EVERYTHING = click.option("--everything", is_flag=True, help="All waiting mail; needed where nothing else selects.")
+
+Command = Callable[..., Any]
+Report = Callable[[Mapping[str, int]], None]
 
 
-@commands.group(help="The queues of the cluster.")
+@commands.group(help="The queues of the cluster: list, messages, retry, move.")
 def command() -> None:
     pass
 
 
+def selecting(function: Command) -> Command:
+    """The options that select waiting mail; all that are given must match."""
+    for option in (TENANT, TAG, DOMAIN, POOL):
+        function = option(function)
+    return function
+
+
 @command.command("list", help="List the queues: their counts, how much of them pauses hold, and why the mail waits.")
-@click.option("--pool", help="Queues of exactly this pool.")
-@click.option("--domain", help="Queues of exactly this domain.")
-@click.option("--limit", type=click.IntRange(1), default=100, help="List at most so many queues (default 100).")
-@click.option("--all", "everything", is_flag=True, help="List all of them.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@POOL
+@DOMAIN
+@LIMIT
+@ALL
+@AS_JSON
 def list_(pool: str | None, domain: str | None, limit: int, everything: bool, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         filters = remote.without_unset(pool=pool, domain=domain)
         queues, more = await remote.pages(client, "/v1/queues", filters, limit, everything, "queues")
-        if as_json:
-            remote.out_json(queues)
-            return remote.DONE
-        print_table(_COLUMNS, [_row(queue) for queue in queues])
-        if more:
-            remote.say("the list is cut off; give --limit or --all for the rest")
+        _print(queues, more, as_json, _COLUMNS, _row)
         return remote.DONE
 
     remote.run(work)
+
+
+@command.command(help="List the queued deliveries: next attempt, attempts so far, last error.")
+@selecting
+@LIMIT
+@ALL
+@AS_JSON
+def messages(limit: int, everything: bool, as_json: bool, **selectors: str | None) -> None:
+    async def work(client: ApiClient) -> int:
+        filters = remote.without_unset(**selectors)
+        found, more = await remote.pages(client, "/v1/queues/messages", filters, limit, everything, "messages")
+        _print(found, more, as_json, _MAIL_COLUMNS, _mail_row)
+        return remote.DONE
+
+    remote.run(work)
+
+
+@command.command(help="Make waiting mail due now, after an outage of its destination.")
+@selecting
+@EVERYTHING
+@AS_JSON
+def retry(as_json: bool, everything: bool, **selectors: str | None) -> None:
+    body = _body(selectors, everything)
+    remote.run(lambda client: _work(client, "/v1/queues/retry", body, as_json, "due now"))
+
+
+@command.command(help="Move queued and held mail to the queues of another pool.")
+@selecting
+@click.option("--to-pool", required=True, help="The pool that it goes to; a node must serve it.")
+@EVERYTHING
+@AS_JSON
+def move(to_pool: str, as_json: bool, everything: bool, **selectors: str | None) -> None:
+    body = _body(selectors, everything) | {"to_pool": to_pool}
+    remote.run(lambda client: _work(client, "/v1/queues/move", body, as_json, f"moved to pool {to_pool}"))
+
+
+def _body(selectors: Mapping[str, str | None], everything: bool) -> dict[str, Any]:
+    """Raises UsageError where nothing is selected."""
+    given = remote.without_unset(**selectors)
+    if not given and not everything:
+        raise click.UsageError("select the mail with --pool, --domain, --tag or --tenant, or give --everything")
+    return given | ({"everything": True} if everything else {})
+
+
+async def _work(client: ApiClient, path: str, body: dict[str, Any], as_json: bool, done: str) -> int:
+    """Call until nothing is left to do, and tell meanwhile how far it is."""
+    sums = {"moved": 0, "seen": 0, "kept": 0}
+    cursor: str | None = None
+    with _progress(as_json, done) as report:
+        while True:
+            asked = body if cursor is None else {**body, "cursor": cursor}
+            answer = (await client.ask("POST", path, [("wait", _STEP)], asked, within=60.0)).body
+            sums = {name: count + answer[name] for name, count in sums.items()}
+            cursor = answer["cursor"]
+            if cursor is None:
+                break
+            report(sums)
+    if as_json:
+        remote.out_json(sums)
+        return remote.DONE
+    click.echo(f"{sums['moved']} of {sums['seen']} selected deliveries are {done}")
+    if sums["kept"]:
+        click.echo(f"{sums['kept']} stay where they are, because a rule ends or holds such mail")
+    return remote.DONE
+
+
+@contextlib.contextmanager
+def _progress(silent: bool, done: str) -> Iterator[Report]:
+    """One line that changes on a terminal, a line now and then elsewhere."""
+    console = Console(stderr=True)
+    if silent:
+        yield lambda sums: None
+    elif console.is_terminal:
+        with console.status("reading the queues") as status:
+            yield lambda sums: status.update(f"{sums['moved']} {done}, {sums['seen']} looked at")
+    else:
+        yield _plain(done)
+
+
+def _plain(done: str) -> Report:
+    due = time.monotonic()
+
+    def tell(sums: Mapping[str, int]) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + _PLAIN_LOOK
+            click.echo(f"{sums['moved']} {done}, {sums['seen']} looked at", err=True)
+
+    return tell
+
+
+def _print(found: list[Any], more: bool, as_json: bool, columns: tuple[str, ...], row: Callable[[Any], Any]) -> None:
+    if as_json:
+        remote.out_json(found)
+        return
+    print_table(columns, [row(one) for one in found])
+    if more:
+        remote.say("the list is cut off; give --limit or --all for the rest")
 
 
 def _row(queue: Mapping[str, Any]) -> list[object]:
     """`oldest` is the age of the oldest mail; `next due` is the due time of the first delivery that is not held."""
     why = "; ".join(f"{each['count']} {each['text']}" for each in queue["why"])
     return [*(queue[column] for column in _COUNTS), age(queue["oldest"]), instant(queue["next_due"]), why]
+
+
+def _mail_row(record: Mapping[str, Any]) -> list[object]:
+    error = " ".join(str(part) for part in record.get("error", {}).values())
+    next_attempt = instant(record.get("next_attempt"))
+    return [record["id"], record["recipient"], record["pool"], next_attempt, record["attempts"], error]

@@ -27,6 +27,7 @@ class EventType(enum.StrEnum):
     ESCAPED = "Escaped"
     REJECTION = "Rejection"
     PARKED = "Parked"
+    MOVED = "Moved"
     RULE = "Rule"
     GAP = "Gap"
 

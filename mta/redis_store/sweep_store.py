@@ -60,16 +60,16 @@ class StoredSweeps:
         prefix = keys.lane_prefix(lane)
         due = keys.due_key(prefix, place_of(queue.pool, share).encode(), queue.domain.encode())
         answer = await self._link.call(b"scan", [prefix + b"lane", due, prefix + b"rec"], [cursor, most])
-        return int(answer[0]), _queued(answer, QueueShare(queue, share))[0]
+        return int(answer[0]), queued(answer, QueueShare(queue, share))[0]
 
     async def scan_held(self, lane: int, pause: str, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
         answer = await self._link.call(b"scan", self._held_keys(lane, pause), [cursor, most])
-        return int(answer[0]), _queued(answer)[0]
+        return int(answer[0]), queued(answer)[0]
 
     async def first_held(self, lane: int, pause: str, most: int) -> list[WaitingDelivery]:
         while True:
             answer = await self._link.call(b"first", self._held_keys(lane, pause), ["-inf", most])
-            found, unreadable = _queued(answer)
+            found, unreadable = queued(answer)
             if not unreadable:
                 return found
             await self._unhold(lane, pause, unreadable)
@@ -133,7 +133,7 @@ class StoredSweeps:
         return bool(await self._link.call(b"take_sweep", step_keys, [*args, completed, state.generation]))
 
 
-def _queued(
+def queued(
     answer: Sequence[bytes], queue: QueueShare | None = None
 ) -> tuple[list[WaitingDelivery], list[tuple[bytes, QueueShare]]]:
     """The deliveries whose record could be read, and the ids and queues of the others, which are parked when they are

@@ -7,6 +7,7 @@ import hashlib
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -21,8 +22,8 @@ from control_api.pool_depths import MeasuredDepths
 from mta.history.absent import AbsentHistory
 from mta.model.actor import Actor
 from mta.model.errors import HistoryOff, StoreAway, UnreadableRule
-from mta.model.ids import MessageId
-from mta.model.mail import QueueKey
+from mta.model.ids import DeliveryId, MessageId
+from mta.model.mail import QueueKey, Record
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.model.sweeps import SweepState
@@ -30,7 +31,9 @@ from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.ports.journal import JournalState
 from mta.ports.messages import DeliveryStatus
 from mta.ports.orders import Effect, OrderFigures
+from mta.ports.queue_work import MailSelection, PagePlace, WaitingPage, WorkDone, WorkPlace
 from mta.ports.rule_store import Edit, Exists, RemovedRule
+from mta.ports.sweeps import WaitingDelivery
 from mta.ports.undo import UndoProgress
 
 TOKEN = "a-token-of-the-tests"
@@ -72,6 +75,8 @@ class Cluster:
         self.figures = OrderFigures(0, 0, 0, 0.0, ((0.1, 0),))
         self.token_reads = 0
         self.emptied_at = 0
+        self.waiting: list[WaitingDelivery] = []  # in order
+        self.selections: list[MailSelection] = []  # that were asked for
 
     def reach(self) -> None:
         if self.bug:
@@ -328,6 +333,28 @@ class Messages:
         return cluster.messages.get(message, [])
 
 
+class QueueWork:
+    """All that waits is what `cluster.waiting` holds; an order is done at its second call."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def waiting(self, selection: MailSelection, behind: PagePlace | None, most: int) -> WaitingPage:
+        self._cluster.reach()
+        self._cluster.selections.append(selection)
+        found = [one for one in self._cluster.waiting if behind is None or one.id > behind.id]
+        last = found[most - 1] if len(found) > most else None
+        return WaitingPage(found[:most], last and PagePlace(last.queue, last.due_at, last.id))
+
+    async def retry(self, selection: MailSelection, rest: WorkPlace, until: float) -> WorkDone:
+        self._cluster.reach()
+        self._cluster.selections.append(selection)
+        return WorkDone(3, 5, 0, WorkPlace(1, False, "default|example.com", 17) if rest == WorkPlace() else None)
+
+    async def move(self, selection: MailSelection, to_pool: str, rest: WorkPlace, until: float) -> WorkDone:
+        return (await self.retry(selection, rest, until))._replace(kept=2)
+
+
 class Tail:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -397,6 +424,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         books=books,  # type: ignore[arg-type]
         depths=MeasuredDepths(books.depths),
         messages=Messages(cluster),
+        queue_work=QueueWork(cluster),
         tail=Tail(cluster),
         journals=Journals(cluster),
         tokens=Tokens(cluster),
@@ -416,6 +444,14 @@ def app_for(cluster: Cluster, **changes: object) -> web.Application:
 
 def counts_of(pool: str, domain: str, due: int = 1) -> QueueCounts:
     return QueueCounts(QueueKey(pool, domain), due, 2, 3, next_due=AT, oldest=AT)
+
+
+def waiting_delivery(number: int, **fields: Any) -> WaitingDelivery:
+    """One that waits for its next attempt, to m<number>@example.com; `fields` are those of its record."""
+    given: dict[str, Any] = {"sender": "from@x.test", "tags": ("red",), "size": 3, "accepted_at": AT, "expires_at": AT}
+    record = Record(recipient=f"m{number}@example.com", **(given | fields))
+    id_ = DeliveryId(b"%016d" % number + b"\0\1")
+    return WaitingDelivery(id_, QueueKey("default", "example.com"), AT + number, record, 0)
 
 
 @contextlib.contextmanager

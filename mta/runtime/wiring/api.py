@@ -8,12 +8,14 @@ from mta.log_file.lines import log_lines
 from mta.model.errors import HistoryOff, StoreError
 from mta.orders.cancellation import Cancellation
 from mta.orders.order_book import OrderBook
+from mta.orders.queue_work import QueueWorker, Rules
 from mta.orders.undo import UndoRuns
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
 from mta.ports.history import History
 from mta.ports.journal import Journals
 from mta.ports.messages import Messages
+from mta.ports.queue_work import QueueWork
 from mta.ports.rule_store import RuleStore
 from mta.ports.store_load import StoreLoad
 from mta.ports.sweeps import SweepStore
@@ -23,6 +25,7 @@ from mta.redis_store.foundation import Foundation
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
+from mta.redis_store.queue_work_store import StoredQueueWork
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.runtime.child import Child
@@ -42,6 +45,7 @@ class ApiParts(NamedTuple):
     undo_copies: UndoCopyStore
     books: Books
     messages: Messages
+    queue_work: Callable[[Rules], QueueWork]  # by the rules that it asks for
     load: StoreLoad
     tail: LiveEvents
     journals: Journals
@@ -69,6 +73,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     rules = stored_rules(store, settings)
     sweeps = StoredSweeps(link, lanes, retention)
     undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
+    load = MeasuredLoad(link, lanes)
     orders = OrderBook(rules, sweeps)
     await patiently(orders.start, child.stopping)
     return ApiParts(
@@ -79,7 +84,10 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         undo_copies=undo_copies,
         books=StoredBooks(link, lanes),
         messages=Cancellation(StoredMessages(link, lanes, retention), node, settings.redis.timeout),
-        load=MeasuredLoad(link, lanes),
+        queue_work=lambda table: QueueWorker(
+            StoredQueueWork(link, lanes, sweeps), sweeps, load, table, node, settings.journal.backlog_soft
+        ),
+        load=load,
         tail=StoredTail(link, log_lines),
         journals=StoredOutbox(link, lanes),
         tokens=store.cluster,

@@ -10,8 +10,8 @@ from control_api.http.operation import Answer, Example, Operation
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
 from control_api.http.times import now_ms, shown
-from control_api.schemas.book_answers import Queue, Queues, WhyQueued
 from control_api.schemas.queries import QueuesQuery
+from control_api.schemas.queue_answers import Queue, Queues, WhyQueued
 from control_api.schemas.values import cursor_of
 from mta.model.connection_waits import read_waits
 from mta.model.mail import QueueKey, Record

@@ -1,4 +1,4 @@
-from control_api.books.queues import shown_queue
+from control_api.queues.listing import shown_queue
 from mta.model.mail import QueueKey
 from mta.model.outcomes import ReturnReason
 from mta.policy.rule_table import RuleTable

@@ -1,0 +1,1 @@
+"""Queues and parked mail over REST: lists, and work on what waits."""

@@ -1,0 +1,59 @@
+"""Queues and waiting mail as answers list them, and what orders about them have done."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from control_api.schemas.answers import Count, Seconds, Time
+from control_api.schemas.message_answers import Recipient
+
+
+class WhyQueued(Struct, kw_only=True, frozen=True):
+    """One reason for which deliveries of a queue wait."""
+
+    reason: str
+    count: Count
+    rule: str | UnsetType = UNSET
+    text: str
+
+
+class Queue(Struct, kw_only=True, frozen=True):
+    """The deliveries of one pool to one domain."""
+
+    pool: str
+    domain: str
+    due: Count
+    scheduled: Count
+    claimed: Count
+    held: Count
+    oldest: Annotated[Seconds | None, Meta(description="seconds since its oldest mail was accepted")]
+    next_due: Time | None
+    why: list[WhyQueued]
+
+
+class Queues(Struct, kw_only=True, frozen=True):
+    """A page of the list of queues; `cursor` is null on the last page."""
+
+    as_of: Time
+    queues: list[Queue]
+    cursor: str | None
+
+
+class WaitingMail(Struct, kw_only=True, frozen=True):
+    """A page of the deliveries that are queued, by pool, domain and the time of their next attempt; `cursor` is null on
+    the last page. A page may be shorter than its limit."""
+
+    as_of: Time
+    messages: list[Recipient]
+    cursor: str | None
+
+
+class QueueWorkDone(Struct, kw_only=True, frozen=True):
+    """What an order about waiting mail has done so far."""
+
+    moved: Annotated[Count, Meta(description="deliveries that were made due, or went to the other pool")]
+    seen: Annotated[Count, Meta(description="selected deliveries that it looked at")]
+    kept: Annotated[Count, Meta(description="of these, those that stay where they are because a rule decides there")]
+    cursor: Annotated[
+        str | None, Meta(description="repeat the order with it to go on; null where nothing is left to do")
+    ]

@@ -1,0 +1,104 @@
+"""Waiting mail after an outage, and from one pool to another, as an operator's commands do it (O12)."""
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.node import until
+from tests.support.node_and_sink import NodeAndSink, shared
+from tests.support.shell import Shell
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeAndSink]:
+    pools = {"pools__default": {}, "pools__gold__ips": ["127.0.0.2"]}
+    with shared(NodeAndSink(tmp_path_factory.mktemp("s35"), **pools)) as made:
+        yield made
+
+
+@pytest.fixture
+def shell(place: NodeAndSink) -> Iterator[Shell]:
+    shell = Shell(place.node, place.sink)
+    shell.environ["FLOODGATE_TOKEN"] = place.node.token or ""
+    yield shell
+    place.sink.script("RCPT", None)
+
+
+def defer(place: NodeAndSink, domain: str) -> None:
+    """The destination is out of order for this domain."""
+    place.sink.script("RCPT", lambda _, argument: "451 4.3.0 out of order" if f"@{domain}" in argument else None)
+
+
+def deferred(place: NodeAndSink, domain: str, tag: str, count: int) -> None:
+    """So many deliveries wait for their next attempt, an hour from now."""
+    defer(place, domain)
+    place.node.send([f"u{number}@{domain}" for number in range(count)], (tag,))
+    until(lambda: len(place.log_of(tag, "TransientFailure")) == count, 20.0, "they are not deferred")
+    until(lambda: queue_of(place, domain)["scheduled"] == count, 10.0, "they do not wait")
+
+
+def queue_of(place: NodeAndSink, domain: str, pool: str = "default") -> dict[str, object]:
+    found = place.call("GET", f"/v1/queues?domain={domain}&pool={pool}")["queues"]
+    return found[0] if found else {"scheduled": 0}
+
+
+def test_o12_after_an_outage_its_mail_is_listed_made_due_and_arrives(place: NodeAndSink, shell: Shell) -> None:
+    deferred(place, "down.test", "outage", 12)
+    listed = shell.run("queues", "messages", "--domain", "down.test", "--json").json
+    assert {record["recipient"] for record in listed} == {f"u{number}@down.test" for number in range(12)}
+    assert {(record["attempts"], record["error"]["text"]) for record in listed} == {(1, "out of order")}
+    place.sink.script("RCPT", None)
+    said = shell.run("queues", "retry", "--domain", "down.test")
+    assert said.status == 0, said
+    assert said.out == "12 of 12 selected deliveries are due now\n"
+    place.rests("outage", delivered=12, queued=0)
+    assert sorted(place.arrived("down.test")) == sorted(f"u{number}@down.test" for number in range(12))
+    assert shell.run("queues", "messages", "--domain", "down.test", "--json").json == []
+
+
+def test_o12_mail_moves_to_another_pool_and_leaves_from_its_ip(place: NodeAndSink, shell: Shell) -> None:
+    deferred(place, "blocked.test", "block", 8)
+    place.sink.script("RCPT", None)
+    said = shell.run("queues", "move", "--domain", "blocked.test", "--pool", "default", "--to-pool", "gold", "--json")
+    assert said.json == {"moved": 8, "seen": 8, "kept": 0}
+    assert queue_of(place, "blocked.test", "gold")["scheduled"] == 8
+    assert place.arrived("blocked.test") == [], "it keeps its due time"
+    moved = place.logged("block", "Moved", 8)
+    assert {(event["pool"], event["reason"], event["seq"]) for event in moved} == {("gold", "from pool default", 3)}
+    assert shell.run("queues", "retry", "--tag", "block", "--json").json["moved"] == 8
+    place.rests("block", delivered=8)
+    assert {one.peer.partition(":")[0] for one in place.taken("blocked.test")} == {"127.0.0.2"}
+
+
+def test_o12_what_a_pause_holds_moves_and_stays_held(place: NodeAndSink, shell: Shell) -> None:
+    place.node.send([f"u{number}@held.test" for number in range(5)], ("heldmove",), X_MQ_Delayed="+1s")
+    pause = place.call("POST", "/v1/pauses?wait=20s&until=swept", {"domain": "held.test", "pool": "default"})
+    place.rests("heldmove", held=5)
+    answer = place.call("POST", "/v1/queues/move?wait=10s", {"domain": "held.test", "to_pool": "gold"})
+    assert (answer["moved"], answer["cursor"]) == (5, None)
+    until(lambda: queue_of(place, "held.test", "gold").get("held") == 5, 10.0, "it is not held there")
+    place.rests("heldmove", held=5)
+    place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+    place.rests("heldmove", delivered=5)
+    assert {one.peer.partition(":")[0] for one in place.taken("held.test")} == {"127.0.0.2"}
+
+
+def test_i9_mail_is_moved_to_no_pool_that_nobody_serves(place: NodeAndSink, shell: Shell) -> None:
+    said = shell.run("queues", "move", "--domain", "blocked.test", "--to-pool", "platinum")
+    assert said.status == 1
+    assert "no node serves pool platinum" in said.err
+
+
+def test_o12_a_tagged_retry_does_not_wake_the_mail_of_others(
+    place: NodeAndSink, shell: Shell, tmp_path: pathlib.Path
+) -> None:
+    deferred(place, "both.test", "first", 3)
+    place.node.send("later@both.test", ("second",))
+    until(lambda: queue_of(place, "both.test")["scheduled"] == 4, 20.0, "it is not deferred")
+    place.sink.script("RCPT", None)
+    assert shell.run("queues", "retry", "--tag", "first").out == "3 of 3 selected deliveries are due now\n"
+    place.rests("first", delivered=3)
+    assert place.node.statement("second")["queued"] == 1
+    assert shell.run("queues", "retry", "--domain", "both.test").status == 0
+    place.rests("second", delivered=1)
