@@ -349,7 +349,7 @@ async def test_o12_work_crosses_claims_sweeps_and_cancels_and_the_books_stay_sou
             if changes:
                 answers = await store.queues.settle(lane, changes)
                 delivered += answers[: len(ends)].count(Settled.OK)
-                redo = [one for one, said in zip(some, answers, strict=False) if said is Settled.CANCEL]
+                redo = [one for one, said in zip(ends + tries, answers, strict=True) if said is Settled.CANCEL]
                 assert not [said for said in answers if said is Settled.STALE]
                 if redo:
                     await store.queues.settle(lane, [ended(one, Class.CANCELED) for one in redo])
