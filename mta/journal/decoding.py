@@ -1,24 +1,28 @@
-"""The events of spooled entries, decoded, each with its event id."""
+"""The events of spooled entries, decoded piece by piece."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from mta.model.entries import Entry, framed, order_of
-from mta.model.events import Event, EventType
-from mta.model.rule_events import RuleEvent
+from mta.model.entries import Entry, framed
+from mta.model.entry_events import add_events
+from mta.model.events import Event
 from mta.ports.event_sinks import Item
-from mta.ports.journal import RULES_LANE, name_of
 from mta.ports.spool import Sourced
 
 # Events that are decoded at once: what more of them are made from would ask the kernel for pages each time.
 PIECE = 100
-_RULES = name_of(RULES_LANE)
 
-_decode = msgspec.msgpack.Decoder(Event).decode
-_decode_of_rule = msgspec.msgpack.Decoder(RuleEvent).decode
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class Piece(NamedTuple):
+    """Some entries, how many events each of them has, and these events."""
+
+    entries: Sequence[Sourced]
+    counts: Sequence[int]
+    items: list[Item]
 
 
 class Decoder:
@@ -27,35 +31,23 @@ class Decoder:
     def __init__(self) -> None:
         self.undecodable = 0
 
-    def pieces(self, entries: Iterable[Sourced]) -> Iterator[list[Item]]:
-        """All events of the entries in order, at most `PIECE` at a time."""
-        items = self._items(entries)
-        while piece := list(islice(items, PIECE)):
-            yield piece
-
-    def _items(self, entries: Iterable[Sourced]) -> Iterator[Item]:
-        for source, entry in entries:
-            step = f"{source}.{entry.id}."
-            decode = _decode_of_rule if source.startswith(_RULES) else _decode
-            for index, raw in enumerate(entry.events):
-                try:
-                    event = decode(raw)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    self.undecodable += 1
-                    event = _unreadable(entry.id, raw, str(error))
-                yield (f"{step}{index}" if source else entry.id), event
+    def pieces(self, entries: Iterable[Sourced]) -> Iterator[Piece]:
+        """All events of the entries in order, about `PIECE` at a time."""
+        taken: list[Sourced] = []
+        counts: list[int] = []
+        items: list[Item] = []
+        for sourced in entries:
+            before = len(items)
+            self.undecodable += add_events(items, *sourced)
+            taken.append(sourced)
+            counts.append(len(items) - before)
+            if len(items) >= PIECE:
+                yield Piece(taken, counts, items)
+                taken, counts, items = [], [], []
+        if taken:
+            yield Piece(taken, counts, items)
 
 
-def own_entry(event_id: str, event: Event) -> Sourced:
+def own_entry(own_id: str, event: Event) -> Sourced:
     """An event that the journal itself made, as the spool keeps it."""
-    return "", Entry(event_id, framed((_encode(event),)))
-
-
-def _unreadable(entry_id: str, raw: bytes, why: str) -> Event:
-    """Nothing is dropped silently: the line shows that there was an event, and its bytes."""
-    return Event(
-        EventType.GAP,
-        order_of(entry_id)[0],
-        reason=f"an event of {len(raw)} bytes cannot be decoded: {why}",
-        properties={"raw": raw[:512].hex()},
-    )
+    return "", Entry(own_id, framed((_encode(event),)))

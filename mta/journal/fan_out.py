@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from mta.journal.decoding import Decoder
+from mta.journal.decoding import Decoder, Piece, own_entry
+from mta.journal.history_feed import HistoryFeed
 from mta.model.errors import severity
 from mta.model.events import Event, EventType
 from mta.ports.event_sinks import EventSink, Item
@@ -44,12 +45,20 @@ class FanOut:
     """
 
     def __init__(
-        self, spool: Spool, sinks: Mapping[str, EventSink], *, clock: Callable[[], float] = time.monotonic
+        self,
+        spool: Spool,
+        sinks: Mapping[str, EventSink],
+        history: HistoryFeed | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`sinks` by the names under which the spool knows their places. `close` closes them and the spool."""
+        """`sinks` by the names under which the spool knows their places; None: no history is kept. `close` closes them
+        and the spool."""
+        self._history = history
         self._spool = spool
         self._clock = clock
         self._decoder = Decoder()
+        self._noted = history.kept if history is not None else None
         self._consumers = [_Consumer(name, sink, spool.place_of(name)) for name, sink in sinks.items()]
         self.failures = self.damages = 0
 
@@ -61,7 +70,23 @@ class FanOut:
     def lag(self) -> bool:
         """A sink is behind the spool's end and may be tried now."""
         end, now = self._spool.end, self._clock()
+        if self._history is not None and self._history.is_behind():
+            return True
         return any(one.at != end and now >= one.next_try for one in self._consumers)
+
+    def next_due(self) -> float:
+        """When `tick` has something to do, by the clock."""
+        return self._history.next_due() if self._history is not None else float("inf")
+
+    def tick(self) -> None:
+        """Look after the rounds of history."""
+        if self._history is not None:
+            self._history.tick()
+
+    def note_known(self, known: Mapping[str, int]) -> None:
+        """Source -> Unix ms up to which everything is in the spool."""
+        if self._history is not None:
+            self._history.note_known(known)
 
     def append(self, entries: Sequence[Sourced]) -> Place:
         """Make them durable in the spool; the place where they begin. Raises OSError."""
@@ -73,7 +98,8 @@ class FanOut:
         """The entries just appended at `start`, to each sink that has all before them; their events to `shown`."""
         end = self._spool.end
         ready = [one for one in self._consumers if one.at == start and not one.backoff.pause]
-        self._give(ready, self._decoder.pieces(entries), end, shown)
+        history = self._history if self._history is not None and self._history.wants(start, entries) else None
+        self._give(ready, self._decoder.pieces(entries), end, shown, history)
 
     def catch_up(self) -> None:
         """A few batches of the spool for each sink that is behind and may be tried again."""
@@ -82,18 +108,28 @@ class FanOut:
                 if one.at == self._spool.end or self._clock() < one.next_try:
                     break
                 self._give_next(one)
+        if self._history is not None:
+            self._feed(self._history)
 
     def needs_sync(self) -> bool:
         """Something was written that may not be durable at its sink."""
-        return any(one.kept != one.at for one in self._consumers)
+        history = self._history
+        return any(one.kept != one.at for one in self._consumers) or (
+            history is not None and history.kept != self._noted
+        )
 
     def sync(self) -> None:
         """Everything written is durable at the sinks, or comes again; the spool is trimmed behind the slowest."""
         for one in self._consumers:
             if one.kept != one.at:
                 self._sync(one)
+        kept = [one.kept for one in self._consumers]
         try:
-            self._spool.trim(min(one.kept for one in self._consumers))
+            if self._history is not None:
+                self._noted = self._history.kept
+                kept.append(self._noted)
+                self._spool.note(self._history.name, self._noted)
+            self._spool.trim(min(kept))
         except OSError as error:
             _log.warning("the spool cannot be trimmed: %s", error)
 
@@ -106,6 +142,8 @@ class FanOut:
                 self._fail(one, error)
 
     def close(self) -> None:
+        if self._history is not None:
+            self._history.close()
         self.sync()
         for one in self._consumers:
             one.sink.close()
@@ -120,20 +158,51 @@ class FanOut:
         if isinstance(found, Damage):
             self.damages += 1
             _log.error("the spool is damaged: %s", found.reason)
-            self._give([one], [[_gap(one.at, found.reason)]], found.end)
+            self._give([one], [Piece((), (), [_gap(one.at, found.reason)])], found.end)
         else:
             self._give([one], self._decoder.pieces(found.entries), found.end)
 
+    def _feed(self, history: HistoryFeed) -> None:
+        """A few batches of the spool for history, where it is behind and takes more."""
+        for _ in range(_BATCHES):
+            if not history.is_behind():
+                break
+            at = history.at
+            try:
+                found = self._spool.read(at)
+            except OSError as error:
+                _log.log(severity(error), "history is held up by the spool: %s", error)
+                break
+            if isinstance(found, Damage):
+                self.damages += 1
+                _log.error("the spool is damaged: %s", found.reason)
+                item = _gap(at, found.reason)
+                self._give([], [Piece([own_entry(*item)], [1], [item])], found.end, None, history)
+            elif history.wants(at, found.entries):
+                self._give([], self._decoder.pieces(found.entries), found.end, None, history)
+            else:
+                break
+        history.tick()
+
     def _give(
-        self, to: list[_Consumer], pieces: Iterable[list[Item]], end: Place, shown: list[Item] | None = None
+        self,
+        to: list[_Consumer],
+        pieces: Iterable[Piece],
+        end: Place,
+        shown: list[Item] | None = None,
+        history: HistoryFeed | None = None,
     ) -> None:
         """Every piece is made once, used by all, and let go of."""
         for piece in pieces:
-            to = [one for one in to if self._add(one, piece)]
+            to = [one for one in to if self._add(one, piece.items)]
             if shown is not None:
-                shown += piece
+                shown += piece.items
+            if history is not None:
+                history.add(piece)
         for one in to:
             self._write(one, end)
+        if history is not None:
+            history.passed(end)
 
     def _add(self, one: _Consumer, piece: list[Item]) -> bool:
         try:

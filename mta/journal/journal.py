@@ -11,6 +11,7 @@ from typing import Final
 from mta.journal.backlog import Backlog
 from mta.journal.epochs import Epochs
 from mta.journal.fan_out import FanOut
+from mta.journal.history_feed import HistoryFeed
 from mta.journal.leases import Leases
 from mta.journal.rounds import Rounds
 from mta.journal.rule_log import RuleLog
@@ -46,6 +47,7 @@ class Journal:
         name: str,
         node: str,
         settings: JournalSettings,
+        history: HistoryFeed | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,7 +59,7 @@ class Journal:
         self._clock = clock
         self._rule_log = RuleLog(outbox, spool, node, lambda entries: self._rounds.copy(entries))
         self._leases = Leases(outbox, name, spool.last, self._rule_log.catch_up, clock=clock)
-        self._fan_out = FanOut(spool, sinks, clock=clock)
+        self._fan_out = FanOut(spool, sinks, history, clock=clock)
         self._rounds = Rounds(outbox, self._leases, spool, self._fan_out, tail)
         self._backlog = Backlog(outbox, self._leases, settings, self._rounds.say)
         self._epochs = Epochs(outbox, self._leases, self._rounds.say)
@@ -141,18 +143,22 @@ class Journal:
         next_ = min(self._next_slow, self._leases.next_look())
         if self._fan_out.needs_sync():
             next_ = min(next_, self._next_sync)
-        seconds = max(0.0, next_ - self._clock())
+        seconds = max(0.0, min(next_, self._fan_out.next_due()) - self._clock())
         positions = {lane.number: lane.position for lane in self._leases.lanes}
         if not positions or self._spool.is_full():
             await self._sleep(seconds)
             return False
+        began = wall_ms()
         coming = asyncio.ensure_future(self._outbox.wait(positions, seconds))
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait((coming, stopping), return_when=asyncio.FIRST_COMPLETED)
         for wait in (coming, stopping):
             wait.cancel()
         await asyncio.gather(coming, stopping, return_exceptions=True)
-        return not coming.cancelled() and coming.result()
+        comes = not coming.cancelled() and coming.result()
+        if not comes and not coming.cancelled():
+            self._fan_out.note_known({lane.source: began for lane in self._leases.lanes if lane.number in positions})
+        return comes
 
     async def _finish(self) -> None:
         """Write the events of everything settled before this journal was told to stop; after `_LAST_ROUNDS` the rest is
@@ -182,6 +188,8 @@ class Journal:
         if self._fan_out.lag():
             await self._rounds.on_thread(self._fan_out.catch_up)
         now = self._clock()
+        if now >= self._fan_out.next_due():
+            await self._rounds.on_thread(self._fan_out.tick)
         if now >= self._next_sync:
             self._next_sync = now + _SLOW_TICK
             if self._fan_out.needs_sync():

@@ -9,10 +9,12 @@ from typing import ParamSpec, TypeVar
 from mta.journal.decoding import own_entry
 from mta.journal.fan_out import FanOut
 from mta.journal.leases import HeldLane, Leases
+from mta.model.entries import link_entry, order_of
 from mta.model.errors import StoreError, severity
 from mta.ports.event_sinks import Item
 from mta.ports.journal import RULES_LANE, Outbox, Page, Tail
 from mta.ports.spool import Sourced, Spool
+from mta.timing.clock import wall_ms
 
 # Bytes of events a round, over all lanes: as lines they take several times that, and larger rounds are no faster.
 _ROOM = 1024 * 1024
@@ -41,7 +43,7 @@ class Rounds:
         if self._is_full():
             self.more = False
             return 0
-        lanes = self._leases.lanes
+        lanes, began = self._leases.lanes, wall_ms()
         room = _ROOM // max(1, sum(lane.number != RULES_LANE for lane in lanes))
         pages = await asyncio.gather(*(self._outbox.read(lane.number, lane.position, room) for lane in lanes))
         ready = [
@@ -50,8 +52,16 @@ class Rounds:
             if page.entries and self._leases.may_read(lane)
         ]
         self.more = bool(ready) and any(page.more for page in pages)
-        entries = [(lane.source, entry) for lane, page in ready for entry in page.entries]
+        entries: list[Sourced] = []
+        for lane, page in ready:
+            if order_of(self._spool.last(lane.source)) != order_of(lane.position):
+                entries.append((lane.source, link_entry(lane.position)))
+            entries += [(lane.source, entry) for entry in page.entries]
         await self._pass_on(entries, ready)
+        read = [lane for lane, page in zip(lanes, pages, strict=True) if not page.entries] + [
+            lane for lane, page in ready if not page.more
+        ]
+        self._fan_out.note_known({lane.source: began for lane in read})
         return len(entries)
 
     async def say(self, events: Sequence[Item]) -> None:

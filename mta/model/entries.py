@@ -37,6 +37,16 @@ def unframed(raw: bytes, left_out: bytes = b"") -> tuple[bytes, ...]:
     return tuple(filter(None, found))
 
 
+def link_entry(entry_id: str) -> Entry:
+    """It has no events: what follows it in a spool comes directly behind `entry_id` in the stream. Without one, that is
+    behind the entry before it in the spool."""
+    return Entry(entry_id, b"")
+
+
+def is_link(entry: Entry) -> bool:
+    return not entry.framed
+
+
 def order_of(entry_id: str) -> tuple[int, int]:
     """Entry ids compare by this."""
     ms, _, seq = entry_id.partition("-")

@@ -290,6 +290,21 @@ class JournalSettings(Struct, frozen=True, kw_only=True):
     ] = 10 * 1024**3
 
 
+class HistorySettings(Struct, frozen=True, kw_only=True):
+    """History: lists, searches, exports and statistics read it."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description='"sqlite" (files in <data_dir>/history of one node), postgresql://user@host/database, or "": '
+            "none is kept."
+        ),
+    ] = "sqlite"
+    retention: Annotated[
+        Seconds, Meta(ge=86400, description="How long a day is kept after something was written to it last.")
+    ] = 2592000.0
+
+
 class StatusSettings(Struct, frozen=True, kw_only=True):
     """The status of deliveries that have ended."""
 
@@ -311,4 +326,5 @@ class Settings(Struct, frozen=True, kw_only=True):
     rules: RulesSettings = RulesSettings()
     api: ApiSettings = ApiSettings()
     journal: JournalSettings = JournalSettings()
+    history: HistorySettings = HistorySettings()
     status: StatusSettings = StatusSettings()

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from mta.model.entries import Entry
+from mta.model.entry_events import RULES_SOURCE
 from mta.model.events import Event
 
 RULES_LANE: Final = -1  # the events of the rule table: one more lane
 
 
 def name_of(lane: int) -> str:
-    return "rules" if lane == RULES_LANE else str(lane)
+    return RULES_SOURCE if lane == RULES_LANE else str(lane)
 
 
 def source_of(lane: int, epoch: int) -> str:

@@ -37,6 +37,8 @@ class Spool(Protocol):
     Blocking calls, made on one thread; they raise OSError.
     """
 
+    identity: str  # of this spool; another one in its place has another
+
     @property
     def end(self) -> Place:
         """Behind the newest batch."""

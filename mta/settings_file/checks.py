@@ -99,6 +99,18 @@ def _check_sentinel_url(redis: RedisSettings) -> Faults:
         yield BadValue("redis.ca_file", _NEEDS_TLS)
 
 
+def _check_history(settings: Settings) -> Faults:
+    """No sentence here shows a part of the URL that may be a password."""
+    url = settings.history.url
+    if url in ("", "sqlite"):
+        return
+    scheme, _, rest = url.partition("://")
+    if scheme != "postgresql":
+        yield BadValue("history.url", f'{hide_password(url)!r} is not "sqlite", postgresql:// or ""')
+    elif not rest.rpartition("@")[2].partition("/")[2].partition("?")[0]:
+        yield BadValue("history.url", "names no database; write postgresql://user@host/database")
+
+
 def _check_smtp(settings: Settings) -> Faults:
     smtp = settings.smtp
     if "smtp" in settings.node.roles and not smtp.listen:
@@ -258,6 +270,7 @@ _NEEDS_TLS = "is for rediss:// and rediss+sentinel:// only; change redis.url or 
 _CHECKS = (
     _check_node,
     _check_redis,
+    _check_history,
     _check_smtp,
     _check_delivery,
     _check_pools,

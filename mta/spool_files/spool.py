@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -45,6 +46,7 @@ class FileSpool:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._open()
+            self.identity = _identity(self._folder)
         except BlockingIOError as error:
             self.close()
             raise OSError(error.errno, "another process has this spool", folder) from error
@@ -216,6 +218,23 @@ class FileSpool:
             os.close(self._fd)
         self._fd, self._torn = fd, False
         self._sizes[number] = len(head)
+
+
+def _identity(folder: Path) -> str:
+    """Random, written once."""
+    path = folder / "identity"
+    try:
+        known = path.read_text("ascii").strip()
+    except FileNotFoundError:
+        known = ""
+    if not known:
+        known = secrets.token_hex(8)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        os.write(fd, f"{known}\n".encode())
+        os.fsync(fd)
+        os.close(fd)
+        _sync_folder(folder)
+    return known
 
 
 def _sync_folder(path: Path) -> None:

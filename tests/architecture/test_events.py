@@ -13,7 +13,7 @@ from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
 from tests.support.sources import Source, sources
 
 # Of a whole lane or of the rule table, where there is no delivery to tell of.
-OTHER_MAKERS = {"mta.journal", "mta.model.rule_events", "mta.runtime.store_identity"}
+OTHER_MAKERS = {"mta.journal", "mta.model.entry_events", "mta.model.rule_events", "mta.runtime.store_identity"}
 OF_THE_LINE = {"v", "event", "message_id", "actor"}  # the actor is that of RuleEvent
 
 REPLY, FORCED = Reply(554, "5.7.1", "no"), Forced("r1", 7, Stage.ATTEMPT)

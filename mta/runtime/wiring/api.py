@@ -3,9 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from mta.history.absent import AbsentHistory
 from mta.log_file.lines import log_lines
-from mta.model.errors import HistoryOff, StoreError
+from mta.model.errors import StoreError
 from mta.orders.cancellation import Cancellation
 from mta.orders.order_book import OrderBook
 from mta.orders.queue_work import QueueWorker, Rules
@@ -31,6 +30,7 @@ from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.runtime.child import Child
 from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
+from mta.runtime.wiring.history import open_history
 from mta.runtime.wiring.opening import open_store, patiently
 from mta.runtime.wiring.rules import stored_rules
 
@@ -92,7 +92,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         journals=StoredOutbox(link, lanes),
         tokens=store.cluster,
         fate=Foundation(link),
-        history=AbsentHistory(HistoryOff()),
+        history=open_history(settings),
         probe=StoreProbe(link),
         room=Room(settings),
         close_store=link.close,

@@ -1,5 +1,6 @@
 """The parts of the journal process: the log, the spool, the store's events, and the service that moves them."""
 
+from mta.journal.history_feed import HistoryFeed
 from mta.journal.journal import Journal
 from mta.log_file.delivery_log import DeliveryLog
 from mta.log_file.lines import log_lines
@@ -9,6 +10,7 @@ from mta.ports.spool import Spool
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.runtime.child import Child
 from mta.runtime.journal_name import journal_name
+from mta.runtime.wiring.history import history_writer
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.spool_files.spool import FileSpool
 
@@ -29,6 +31,7 @@ def open_spool(settings: Settings) -> Spool:
 
 
 def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: EventSink) -> Journal:
+    writer = history_writer(settings)
     return Journal(
         StoredOutbox(store.link, store.lanes),
         spool,
@@ -37,4 +40,5 @@ def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: EventS
         journal_name(settings.node.name, store.session.pid),
         settings.node.name,
         settings.journal,
+        None if writer is None else HistoryFeed(writer, spool, "history"),
     )

@@ -22,7 +22,10 @@ async def test_an_undecodable_event_becomes_a_line_and_does_not_stop_the_rest(tm
 def test_events_come_in_order_and_a_bounded_number_at_a_time():
     entries = [("3", entry(f"{n}-0", *[delivery(f"{n}.{at}") for at in range(30)])) for n in range(1, 8)]
     pieces = list(Decoder().pieces(entries))
-    assert [len(piece) for piece in pieces] == [PIECE, PIECE, 7 * 30 - 2 * PIECE]
-    items = [item for piece in pieces for item in piece]
+    assert [len(piece.items) for piece in pieces] == [120, 90]  # whole entries, as soon as they have enough
+    assert all(len(piece.items) <= PIECE + 30 for piece in pieces)
+    assert [sum(piece.counts) for piece in pieces] == [120, 90]
+    assert [sourced for piece in pieces for sourced in piece.entries] == entries
+    items = [item for piece in pieces for item in piece.items]
     assert [event_id for event_id, _ in items] == [f"3.{n}-0.{at}" for n in range(1, 8) for at in range(30)]
     assert [event.text for _, event in items] == [f"{n}.{at}" for n in range(1, 8) for at in range(30)]

@@ -1,0 +1,116 @@
+"""Rows of the tables, made of a round and of what is read: tuples of plain values."""
+
+import array
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+import zstandard
+
+from mta.history.tables import Kind
+from mta.model.address_keys import plain_address
+from mta.model.entries import Entry
+from mta.ports.history_writer import PLACE_BITS, Chunk, Common, Round, Row
+from mta.ports.spool import Sourced
+
+_LEVEL: Final = 1  # of zstd: half the bytes that are left with higher ones cost several times as much
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_chunk = msgspec.msgpack.Decoder(list[tuple[str, str, bytes, bytes]]).decode
+_decode_parts = msgspec.msgpack.Decoder(list[tuple[int, int, list[int]]]).decode
+
+DeliveryTuple = tuple[int, bytes, int, int, int, int, str]
+Parts = list[tuple[int, int, list[int]]]
+
+
+def number(round_: int, place: int) -> int:
+    return round_ << PLACE_BITS | place
+
+
+def round_and_place(n: int) -> tuple[int, int]:
+    return n >> PLACE_BITS, n & (1 << PLACE_BITS) - 1
+
+
+def chunk_data(entries: Sequence[Sourced]) -> bytes:
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(_encode([(source, *entry) for source, entry in entries]))
+
+
+def entries_of(data: bytes) -> Iterator[Sourced]:
+    for source, id_, framed, left_out in _decode_chunk(zstandard.ZstdDecompressor().decompress(data)):
+        yield source, Entry(id_, framed, left_out)
+
+
+def delivery_tuple(round_: int, id_: bytes, row: Row) -> DeliveryTuple:
+    """Of a delivery that history does not have yet."""
+    base = round_ << PLACE_BITS
+    more = "".join([f",{base | place}" for place in row.more]) if row.more else ""
+    return base | row.first, id_, row.rank, row.standing, row.recipient, base | row.last, more
+
+
+def change_tuple(round_: int, id_: bytes, row: Row) -> tuple[str, int, int, int, bytes]:
+    """(numbers of the events but the last, rank, standing, number of the last event, id)."""
+    base = round_ << PLACE_BITS
+    places = {row.first, *row.more} - {row.last}
+    more = "".join([f",{base | place}" for place in sorted(places)])
+    return more, row.rank, row.standing, base | row.last, id_
+
+
+def posting_tuples(
+    round_: int, day: int, commons: Iterable[tuple[Common, list[tuple[int, bytes]]]], new: Container[bytes]
+) -> list[tuple[int, str, int, bytes]]:
+    """The postings of one day; `new` are the deliveries that history did not have."""
+    found: dict[tuple[int, str], list[int]] = {}
+    for common, deliveries in commons:
+        if common.day != day:
+            continue
+        places = [place for place, id_ in deliveries if id_ in new]
+        if not places:
+            continue
+        keys = [(Kind.TAG, tag) for tag in dict.fromkeys(common.tags)]
+        keys += (
+            (Kind.SENDER, plain_address(common.sender)),
+            (Kind.DOMAIN, common.domain),
+            (Kind.POOL, common.pool),
+        )
+        if common.tenant:
+            keys.append((Kind.TENANT, common.tenant))
+        for key in keys:
+            found.setdefault(key, []).extend(places)
+    return [
+        (kind, text(value), round_, array.array("I", sorted(places)).tobytes())
+        for (kind, value), places in sorted(found.items())
+    ]
+
+
+def places_of(raw: bytes) -> "array.array[int]":
+    places = array.array("I")
+    places.frombytes(raw)
+    return places
+
+
+def parts_of(round_: Round, new_ids: Iterable[bytes]) -> bytes:
+    """The days of a round, as `batches.parts` has them."""
+    return _encode(_parts(round_.chunks, new_ids))
+
+
+def read_parts(raw: bytes) -> Parts:
+    return _decode_parts(raw)
+
+
+def _parts(chunks: Sequence[Chunk], new_ids: Iterable[bytes]) -> Parts:
+    least: dict[int, int] = {}
+    firsts: dict[int, list[int]] = {}
+    for chunk in chunks:
+        firsts.setdefault(chunk.day, []).append(chunk.first)
+    for id_ in new_ids:
+        ms = int.from_bytes(id_[:6], "big")
+        day = ms // 86_400_000
+        least[day] = min(ms, least.get(day, ms))
+    return [(day, least.get(day, 0), firsts.get(day, [])) for day in sorted({*least, *firsts})]
+
+
+def text(value: str) -> str:
+    """As a database takes it: PostgreSQL has no NUL, and neither has lone surrogates."""
+    if value.isprintable():
+        return value
+    return value.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

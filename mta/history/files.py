@@ -1,0 +1,55 @@
+"""The files of a history on SQLite, as readers open them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+
+from mta.history.tables import DayTables, day_name, day_tables
+from mta.model.errors import HistoryAway
+
+_MOST_DAYS: Final = 64  # whose files are kept open
+
+
+class SqliteFiles:
+    """Fulfils reader.Database."""
+
+    def __init__(self, folder: str) -> None:
+        self.where = folder
+        self._folder = Path(folder)
+        self._engine = lru_cache(maxsize=_MOST_DAYS)(self._open)
+
+    @contextmanager
+    def control(self) -> Iterator[Connection]:
+        path = self._folder / "control.db"
+        if not path.exists():
+            raise HistoryAway("history has not begun yet: the journal of this node has written nothing")
+        with self._engine("control").connect() as connection:
+            yield connection
+
+    @contextmanager
+    def day(self, day: int) -> Iterator[tuple[Connection, DayTables] | None]:
+        name = day_name(day)
+        if not (self._folder / f"{name}.db").exists():
+            self._engine.cache_clear()  # it was dropped
+            yield None
+            return
+        with self._engine(name).connect() as connection:
+            yield connection, day_tables("")
+
+    def close(self) -> None:
+        self._engine.cache_clear()
+
+    def _open(self, name: str) -> Engine:
+        engine = create_engine(f"sqlite:///{self._folder / name}.db", connect_args={"timeout": 5.0})
+        event.listen(engine, "connect", _prepare)
+        return engine
+
+
+def _prepare(connection: Any, record: Any) -> None:
+    """Readers change nothing; a file is open for writing only because readers of a write-ahead log note themselves."""
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA mmap_size = 268435456")

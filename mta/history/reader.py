@@ -1,0 +1,175 @@
+"""Reading history: each call is carried out by a thread, in transactions of its own."""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar
+
+from sqlalchemy import func, select
+
+from mta.history.chunks import Chunks
+from mta.history.database import Database
+from mta.history.encoding import round_and_place
+from mta.history.rows import Found, Rows, columns, known_until
+from mta.history.tables import ABOUT, BATCHES, DAYS, HEAD, HOURS, TAG_COUNTERS
+from mta.history.translated import translated
+from mta.model.ids import DeliveryId, MessageId, message_of
+from mta.model.status import DeliveryRow
+from mta.ports.history import Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
+from mta.ports.history_writer import DAY_MS, HOUR_MS
+
+_THREADS: Final = 4
+_DIMENSIONS: Final = ("pool", "domain", "tenant", "category")
+_BATCHES: Final = 64  # read at once by a reader of events
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class HistoryReader:
+    """Fulfils ports.history.History."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._chunks = Chunks(database)
+        self._rows = Rows(database, self._chunks)
+        self._threads = ThreadPoolExecutor(_THREADS, "history")
+
+    async def coverage(self) -> Coverage:
+        return await self._ask(self._coverage)
+
+    async def rows(self, wanted: RowFilter, limit: int, cursor: str = "") -> RowPage:
+        return await self._ask(self._rows.page, wanted, limit, cursor)
+
+    async def row(self, delivery: DeliveryId) -> DeliveryRow | None:
+        rows = await self.message(MessageId(message_of(delivery)))
+        return next((row for row in rows if row.id == delivery), None)
+
+    async def message(self, message: MessageId) -> list[DeliveryRow]:
+        return await self._ask(self._message, message)
+
+    async def events_of(self, message: MessageId) -> list[KeptEvent]:
+        return await self._ask(self._events_of, message)
+
+    async def events(self, after: Cursor, most: int) -> EventPage:
+        return await self._ask(self._events, after, most)
+
+    async def newest(self) -> Cursor:
+        return Cursor((await self.coverage()).head + 1, 0)
+
+    async def at(self, time: int) -> Cursor:
+        return await self._ask(self._at, time)
+
+    async def counts(
+        self, by: Sequence[str], interval: int, from_: int, until: int, tenant: str | None = None
+    ) -> list[HourCount]:
+        return await self._ask(self._counts, by, interval, from_, until, tenant)
+
+    async def tag_counters(self, tag: str, tenant: str = "") -> Mapping[str, int]:
+        return await self._ask(self._tag_counters, tag, tenant)
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._database.close()
+
+    async def _ask(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        def ask() -> _T:
+            with translated(self._database.where):
+                return call(*args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+
+    # On a thread
+
+    def _coverage(self) -> Coverage:
+        with self._database.control() as control:
+            begun = control.execute(select(ABOUT.c.value).where(ABOUT.c.name == "begun")).scalar()
+            oldest = control.execute(select(func.min(DAYS.c.day))).scalar()
+            head = control.execute(select(func.max(HEAD.c.number))).scalar()
+            return Coverage(int(begun or 0), (oldest or 0) * DAY_MS, known_until(control), head or 0, ())
+
+    def _found(self, message: MessageId) -> list[Found]:
+        day = int.from_bytes(message[:6], "big") // DAY_MS
+        with self._database.day(day) as opened:
+            if opened is None:
+                return []
+            connection, tables = opened
+            id_ = tables.deliveries.c.id
+            query = select(*columns(tables)).where(id_ > message, id_ <= message + b"\xff\xff").order_by(id_)  # type: ignore[call-overload]
+            rows = [Found(*row) for row in connection.execute(query)]
+        there = self._chunks.batches({round_and_place(row.n)[0] for row in rows})
+        return [row for row in rows if round_and_place(row.n)[0] in there]
+
+    def _message(self, message: MessageId) -> list[DeliveryRow]:
+        return [DeliveryRow(found.id, event) for found, event in self._rows.newest_events(self._found(message))]
+
+    def _events_of(self, message: MessageId) -> list[KeptEvent]:
+        found = self._found(message)
+        numbers = {n for row in found for n in (row.n, row.last, *(int(n) for n in row.more.split(",") if n))}
+        events = self._chunks.events(numbers)
+        batches = self._chunks.batches({round_and_place(n)[0] for n in events})
+        kept = []
+        for n, (event_id, event) in events.items():
+            round_, place = round_and_place(n)
+            if event.id is not None and event.id[:16] == message:
+                kept.append(KeptEvent(Cursor(batches[round_].number, place), event_id, event))
+        return sorted(kept, key=lambda one: one.at)
+
+    def _events(self, after: Cursor, most: int) -> EventPage:
+        found: list[KeptEvent] = []
+        at = after
+        batches = self._chunks.following(max(1, after.batch), _BATCHES)
+        for batch in batches:
+            least = after.place if batch.number == after.batch else 0
+            chunks = batch.chunks()
+            passed = bisect_right(chunks, least, key=lambda chunk: chunk[1])
+            for day, first in chunks[max(0, passed - 1) :]:
+                for place, (event_id, event) in enumerate(self._chunks.chunk(day, batch.round, first), first):
+                    if place >= least:
+                        found.append(KeptEvent(Cursor(batch.number, place), event_id, event))
+                        if len(found) == most:
+                            return EventPage(found, Cursor(batch.number, place + 1), False)
+            at = Cursor(batch.number + 1, 0)
+        return EventPage(found, at, len(batches) < _BATCHES)
+
+    def _at(self, time: int) -> Cursor:
+        query = select(func.min(BATCHES.c.number)).where(BATCHES.c.written_at >= time)
+        with self._database.control() as control:
+            number = control.execute(query).scalar()
+            if number is None:
+                number = (control.execute(select(func.max(HEAD.c.number))).scalar() or 0) + 1
+        return Cursor(number, 0)
+
+    def _counts(self, by: Sequence[str], interval: int, from_: int, until: int, tenant: str | None) -> list[HourCount]:
+        hours = interval // HOUR_MS
+        begins = HOURS.c.hour - HOURS.c.hour % hours if hours else func.min(HOURS.c.hour)
+        names = [name for name in _DIMENSIONS if name in by]
+        chosen = [HOURS.c[name] for name in names]
+        query = (
+            select(begins.label("begins"), HOURS.c.kind, func.sum(HOURS.c.many).label("many"), *chosen)
+            .where(HOURS.c.hour >= from_ // HOUR_MS, HOURS.c.hour < -(-until // HOUR_MS))
+            .group_by(*((begins,) if hours else ()), HOURS.c.kind, *chosen)
+        )
+        if tenant is not None:
+            query = query.where(HOURS.c.tenant == tenant)
+        with self._database.control() as control:
+            rows = control.execute(query.order_by("begins", HOURS.c.kind, *chosen)).mappings().all()
+        return [
+            HourCount(
+                begins=row["begins"] * HOUR_MS,
+                kind=row["kind"],
+                many=int(row["many"]),
+                **{name: row[name] if name in names else "" for name in _DIMENSIONS},
+            )
+            for row in rows
+        ]
+
+    def _tag_counters(self, tag: str, tenant: str) -> dict[str, int]:
+        query = (
+            select(TAG_COUNTERS.c.field, func.sum(TAG_COUNTERS.c.many))
+            .where(TAG_COUNTERS.c.tag == tag, TAG_COUNTERS.c.tenant == tenant)
+            .group_by(TAG_COUNTERS.c.field)
+        )
+        with self._database.control() as control:
+            return {field: int(many) for field, many in control.execute(query)}

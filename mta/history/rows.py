@@ -1,0 +1,177 @@
+"""Lists of deliveries: newest first, day by day, each page of what the first one knew."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from mta.history.candidates import Candidates
+from mta.history.chunks import Chunks
+from mta.history.database import Database
+from mta.history.encoding import round_and_place
+from mta.history.tables import DAYS, HEAD, LANES, DayTables
+from mta.model.address_keys import plain_address
+from mta.model.errors import BadValue
+from mta.model.events import Event
+from mta.model.ids import DeliveryId
+from mta.model.standings import numbers_of
+from mta.model.status import DeliveryRow
+from mta.ports.history import MOST_LOOKED_AT, MOST_ROWS, RowFilter, RowPage
+from mta.ports.history_writer import DAY_MS
+
+_AT_ONCE: Final = 500  # rows read at once
+_ABOVE_ALL: Final = 1 << 62
+
+
+class RowCursor(NamedTuple):
+    """Behind the row with the number `n` in the tables of `day`; rounds after batch `head` do not count."""
+
+    head: int
+    day: int
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.head}-{self.day}-{self.n}"
+
+
+def parse_cursor(text: str) -> RowCursor:
+    """Raises BadValue."""
+    try:
+        return RowCursor(*map(int, text.split("-")))
+    except (ValueError, TypeError):
+        raise BadValue("cursor", "is none that an answer gave; leave it out to begin at the newest") from None
+
+
+class Found(NamedTuple):
+    """A row as it is stored."""
+
+    n: int
+    id: DeliveryId
+    standing: int
+    last: int
+    more: str
+
+
+def columns(tables: DayTables) -> Sequence[object]:
+    """Those of Found."""
+    deliveries = tables.deliveries
+    return deliveries.c.n, deliveries.c.id, deliveries.c.standing, deliveries.c.last, deliveries.c.more
+
+
+class Rows:
+    """Blocking calls, from any thread."""
+
+    def __init__(self, database: Database, chunks: Chunks) -> None:
+        self._database = database
+        self._chunks = chunks
+
+    def page(self, wanted: RowFilter, limit: int, cursor: str) -> RowPage:
+        """See ports.history.History.rows."""
+        with self._database.control() as control:
+            at = parse_cursor(cursor) if cursor else RowCursor(_head(control), _ABOVE_ALL, _ABOVE_ALL)
+            as_of = known_until(control)
+            days = _days(control, wanted, at.day)
+        limit = max(1, min(limit, MOST_ROWS))
+        rows: list[DeliveryRow] = []
+        looked_at = 0
+        for day in days:
+            with self._database.day(day) as opened:
+                if opened is None:
+                    continue
+                n = at.n if day == at.day else _ABOVE_ALL
+                for page in Candidates(*opened, wanted).before(n):
+                    for some in _slices(page, max(50, min(_AT_ONCE, 2 * (limit - len(rows))))):
+                        for found, event in self._matching(*opened, wanted, at.head, some):
+                            rows.append(DeliveryRow(found.id, event))
+                            if len(rows) == limit:
+                                return RowPage(rows, str(RowCursor(at.head, day, found.n)), as_of)
+                        looked_at += len(some)
+                        if looked_at >= MOST_LOOKED_AT:
+                            return RowPage(rows, str(RowCursor(at.head, day, some[-1])), as_of)
+        return RowPage(rows, "", as_of)
+
+    def newest_events(self, found: Sequence[Found]) -> list[tuple[Found, Event]]:
+        """Each with the event that says how it stands."""
+        events = self._chunks.events(row.last for row in found)
+        pairs = []
+        for row in found:
+            known = events.get(row.last)
+            if known is not None and known[1].id == row.id:
+                pairs.append((row, known[1]))
+            elif (other := self._other_event(row)) is not None:
+                pairs.append((row, other))
+        return pairs
+
+    def _other_event(self, row: Found) -> Event | None:
+        """The newest event of a row whose own is in a round that was interrupted."""
+        numbers = {row.n, *(int(n) for n in row.more.split(",") if n)}
+        events = [event for _, event in self._chunks.events(numbers).values() if event.id == row.id]
+        return max(events, key=lambda event: event.seq, default=None)
+
+    def _matching(
+        self, connection: Connection, tables: DayTables, wanted: RowFilter, head: int, numbers: Sequence[int]
+    ) -> Iterator[tuple[Found, Event]]:
+        batches = self._chunks.batches({round_and_place(n)[0] for n in numbers})
+        there = [
+            n for n in numbers if (batch := batches.get(round_and_place(n)[0])) is not None and batch.number <= head
+        ]
+        deliveries = tables.deliveries
+        query = select(*columns(tables)).where(deliveries.c.n.in_(there)).order_by(deliveries.c.n.desc())  # type: ignore[call-overload]
+        standings = numbers_of(wanted.statuses)
+        found = [
+            row
+            for row in (Found(*stored) for stored in connection.execute(query))
+            if (not standings or row.standing in standings) and _in_time(row.id, wanted)
+        ]
+        for row, event in self.newest_events(found):
+            if matches(event, wanted):
+                yield row, event
+
+
+def matches(event: Event, wanted: RowFilter) -> bool:
+    """All conditions that the event of a row says something about."""
+    return (
+        (wanted.recipient is None or plain_address(event.recipient) == plain_address(wanted.recipient))
+        and (wanted.sender is None or plain_address(event.sender or "") == plain_address(wanted.sender))
+        and (wanted.tag is None or wanted.tag in event.tags)
+        and (wanted.domain is None or event.domain == wanted.domain)
+        and (wanted.pool is None or event.pool == wanted.pool)
+        and (wanted.tenant is None or event.tenant == wanted.tenant)
+        and (wanted.rule is None or (event.forced is not None and event.forced.rule == wanted.rule))
+        and (wanted.category is None or event.category == wanted.category)
+        and (wanted.uncertain is None or event.uncertain is wanted.uncertain)
+    )
+
+
+def known_until(control: Connection) -> int:
+    """Unix ms up to which every event is there, 0 = not known: the least of the newest epoch of each lane."""
+    newest: dict[str, tuple[int, int]] = {}
+    for source, known in control.execute(select(LANES.c.source, LANES.c.known)):
+        lane, _, epoch = source.rpartition(".")
+        newest[lane] = max(newest.get(lane, (0, 0)), (int(epoch), known))
+    return min((known for _, known in newest.values()), default=0)
+
+
+def _head(control: Connection) -> int:
+    return int(control.execute(select(func.coalesce(func.max(HEAD.c.number), 0))).scalar_one())
+
+
+def _days(control: Connection, wanted: RowFilter, first: int) -> list[int]:
+    query = select(DAYS.c.day).where(DAYS.c.day <= min(first, 1 << 30)).order_by(DAYS.c.day.desc())
+    if wanted.accepted_from is not None:
+        query = query.where(DAYS.c.day >= wanted.accepted_from // DAY_MS)
+    if wanted.accepted_until is not None:
+        query = query.where(DAYS.c.day <= wanted.accepted_until // DAY_MS)
+    return list(control.execute(query).scalars())
+
+
+def _in_time(id_: bytes, wanted: RowFilter) -> bool:
+    ms = int.from_bytes(id_[:6], "big")
+    return (wanted.accepted_from is None or ms >= wanted.accepted_from) and (
+        wanted.accepted_until is None or ms < wanted.accepted_until
+    )
+
+
+def _slices(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for at in range(0, len(numbers), size):
+        yield numbers[at : at + size]

@@ -1,0 +1,247 @@
+"""Writing history to SQLite: a file for each day, and a control file that is committed last.
+
+A round that was interrupted before the control file was committed is written again with the same number: what it left
+in the files of its days is removed first. Nobody reads it meanwhile, because readers read only rounds that the control
+file names.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from mta.history.encoding import (
+    change_tuple,
+    chunk_data,
+    delivery_tuple,
+    number,
+    parts_of,
+    posting_tuples,
+)
+from mta.history.tables import CONTROL, SCHEMA_VERSION, day_name, day_tables
+from mta.history.translated import translated
+from mta.model.standings import LIVE
+from mta.ports.history_writer import DAY_MS, Position, PositionMoved, Round
+from mta.ports.spool import Place
+from mta.timing.clock import wall_ms
+
+_GROUP: Final = 400  # rows of one INSERT: each statement lets go of the interpreter once
+_OPEN_DAYS: Final = 4  # files of days that are kept open
+_PRAGMAS: Final = (
+    "page_size = 8192",
+    "journal_mode = WAL",
+    "synchronous = FULL",  # the spool lets go of a round once it is written
+    "busy_timeout = 5000",
+    "wal_autocheckpoint = 2000",
+)
+_INSERT: Final = {
+    "deliveries": ("INSERT INTO deliveries VALUES", 7),
+    "postings": ("INSERT INTO postings VALUES", 4),
+    "chunks": ("INSERT INTO chunks VALUES", 3),
+}
+_CHANGE: Final = (
+    "UPDATE deliveries SET more = more || ?1 || CASE WHEN ?2 < rank THEN ',' || ?4"
+    " WHEN ?2 > rank AND last <> n THEN ',' || last ELSE '' END,"
+    # Of the same rank is the same event again, of a round that was interrupted: its place is another one now.
+    " standing = CASE WHEN ?2 >= rank THEN ?3 ELSE standing END,"
+    " last = CASE WHEN ?2 >= rank THEN ?4 ELSE last END,"
+    " rank = max(rank, ?2) WHERE id = ?5"
+)
+_HOUR: Final = "INSERT INTO hours VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET many = many + excluded.many"
+
+
+class SqliteWriter:
+    """Fulfils ports.history_writer.HistoryWriter."""
+
+    alone = True
+
+    def __init__(self, folder: str, retention: float, *, clock: Callable[[], int] = wall_ms) -> None:
+        """`retention` in seconds."""
+        self._folder = Path(folder)
+        self._retention_ms = int(retention * 1000)
+        self._clock = clock
+        self._control: sqlite3.Connection | None = None
+        self._days: dict[int, sqlite3.Connection] = {}
+
+    def open(self) -> None:
+        with translated(str(self._folder)):
+            if self._control is None:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                control = _connect(self._folder / "control.db")
+                _create(control, CONTROL.sorted_tables)
+                control.execute("INSERT OR IGNORE INTO head VALUES (1, 0)")
+                rows = (("schema", SCHEMA_VERSION), ("begun", str(self._clock())))
+                control.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", rows)
+                self._control = control
+
+    def positions(self) -> Mapping[str, Position]:
+        with translated(str(self._folder)):
+            rows = self._open_control().execute("SELECT source, begun, position FROM lanes")
+            return {source: Position(begun, last) for source, begun, last in rows}
+
+    def place(self, spool: str) -> Place | None:
+        with translated(str(self._folder)):
+            rows = self._open_control().execute("SELECT segment, place FROM spools WHERE spool = ?", (spool,))
+            return next((Place(*row) for row in rows), None)
+
+    def write(self, round_: Round) -> None:
+        with translated(str(self._folder)):
+            try:
+                self._write(self._open_control(), round_)
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def drop_old_days(self, now: int) -> None:
+        with translated(str(self._folder)):
+            control, oldest = self._open_control(), now - self._retention_ms
+            query = "SELECT day FROM days WHERE written_at < ? ORDER BY day LIMIT 10"
+            for (day,) in control.execute(query, (oldest,)).fetchall():
+                live = f"SELECT 1 FROM deliveries WHERE standing IN {LIVE} LIMIT 1"
+                if (day + 1) * DAY_MS < oldest and not self._day(day).execute(live).fetchall():
+                    self._drop_day(control, day)
+                    return
+
+    def close(self) -> None:
+        self._roll_back()
+        for connection in (*self._days.values(), self._control):
+            if connection is not None:
+                connection.close()
+        self._days.clear()
+        self._control = None
+
+    # A round
+
+    def _write(self, control: sqlite3.Connection, round_: Round) -> None:
+        control.execute("BEGIN IMMEDIATE")
+        ((newest,),) = control.execute("SELECT number FROM head")
+        new = newest + 1
+        self._move_positions(control, round_)
+        if round_.events:
+            days = self._days_of(round_)
+            fresh: set[bytes] = set()
+            for day in days:
+                fresh |= self._write_day(day, new, round_)
+            for day in days:
+                self._day(day).execute("COMMIT")
+                control.execute("INSERT OR REPLACE INTO days VALUES (?, ?)", (day, self._clock()))
+            control.executemany(_HOUR, [(*key, many) for key, many in round_.hours.items()])
+            batch = (new, new, self._clock(), round_.events, parts_of(round_, fresh))
+            control.execute("INSERT INTO batches VALUES (?,?,?,?,?)", batch)
+            control.execute("UPDATE head SET number = ?", (new,))
+        control.execute("COMMIT")
+
+    def _move_positions(self, control: sqlite3.Connection, round_: Round) -> None:
+        for source, (after, last) in round_.stretches.items():
+            moved = control.execute(
+                "UPDATE lanes SET position = ? WHERE source = ? AND position = ?", (last, source, after)
+            )
+            if not moved.rowcount:
+                rows = control.execute("SELECT position FROM lanes WHERE source = ?", (source,)).fetchall()
+                if rows:
+                    raise PositionMoved(f"{source} stands at {rows[0][0]}, not at {after}")
+                control.execute("INSERT INTO lanes VALUES (?, ?, ?, 0)", (source, after, last))
+        for source, known in round_.known.items():
+            control.execute("UPDATE lanes SET known = max(known, ?) WHERE source = ?", (known, source))
+        if round_.place is not None:
+            control.execute("INSERT OR REPLACE INTO spools VALUES (?, ?, ?)", (round_.spool, *round_.place))
+
+    def _days_of(self, round_: Round) -> list[int]:
+        return sorted({chunk.day for chunk in round_.chunks} | {common.day for common in round_.commons})
+
+    def _write_day(self, day: int, new: int, round_: Round) -> set[bytes]:
+        """The deliveries that history did not have."""
+        connection = self._day(day)
+        connection.execute("BEGIN IMMEDIATE")
+        self._undo_interrupted(connection, new)
+        rows = [(id_, row) for id_, row in round_.rows.items() if int.from_bytes(id_[:6], "big") // DAY_MS == day]
+        fresh = [(id_, row) for id_, row in rows if row.fresh]
+        changed = [(id_, row) for id_, row in rows if not row.fresh]
+        if changed:
+            done = connection.executemany(_CHANGE, [change_tuple(new, id_, row) for id_, row in changed])
+            if done.rowcount != len(changed):
+                fresh += [pair for pair in changed if not _has(connection, pair[0])]
+        ids = {id_ for id_, _ in fresh}
+        _insert(connection, "deliveries", [delivery_tuple(new, id_, row) for id_, row in fresh])
+        _insert(connection, "postings", posting_tuples(new, day, round_.commons.items(), ids))
+        chunks = [(new, chunk.first, chunk_data(chunk.entries)) for chunk in round_.chunks if chunk.day == day]
+        _insert(connection, "chunks", chunks)
+        return ids
+
+    def _undo_interrupted(self, connection: sqlite3.Connection, new: int) -> None:
+        """A round that was written here, and of which the control file knows nothing."""
+        ((newest,),) = connection.execute("SELECT max(round) FROM chunks")
+        ((last,),) = connection.execute("SELECT max(n) FROM deliveries")
+        if max(newest or 0, (last or 0) >> 20) >= new:
+            connection.execute("DELETE FROM deliveries WHERE n >= ?", (number(new, 0),))
+            connection.execute("DELETE FROM postings WHERE round >= ?", (new,))
+            connection.execute("DELETE FROM chunks WHERE round >= ?", (new,))
+
+    # Files
+
+    def _open_control(self) -> sqlite3.Connection:
+        if self._control is None:
+            self.open()
+        assert self._control is not None
+        return self._control
+
+    def _day(self, day: int) -> sqlite3.Connection:
+        connection = self._days.get(day)
+        if connection is None:
+            for other in list(self._days)[: 1 - _OPEN_DAYS]:
+                if not self._days[other].in_transaction:
+                    self._days.pop(other).close()
+            connection = self._days[day] = _connect(self._folder / f"{day_name(day)}.db")
+            _create(connection, day_tables("").metadata.sorted_tables)
+        return connection
+
+    def _drop_day(self, control: sqlite3.Connection, day: int) -> None:
+        """The control file forgets it first: readers never miss a file that it names for long."""
+        control.execute("BEGIN IMMEDIATE")
+        control.execute("DELETE FROM days WHERE day = ?", (day,))
+        control.execute("DELETE FROM hours WHERE hour >= ? AND hour < ?", (day * 24, day * 24 + 24))
+        control.execute("COMMIT")
+        self._days.pop(day).close()
+        for name in ("", "-wal", "-shm"):
+            (self._folder / f"{day_name(day)}.db{name}").unlink(missing_ok=True)
+
+    def _roll_back(self) -> None:
+        for connection in (*self._days.values(), self._control):
+            if connection is not None and connection.in_transaction:
+                connection.rollback()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Used on the journal's thread for history, and closed there."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _create(connection: sqlite3.Connection, tables: Iterable[Any]) -> None:
+    dialect = sqlite.dialect()
+    connection.execute("BEGIN IMMEDIATE")
+    for table in tables:
+        connection.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)))
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            connection.execute(str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)))
+    connection.execute("COMMIT")
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: list[Any]) -> None:
+    words, columns = _INSERT[table]
+    one = f"({','.join('?' * columns)})"
+    whole = len(rows) - len(rows) % _GROUP
+    if whole:
+        statement = f"{words} {','.join([one] * _GROUP)}"
+        for at in range(0, whole, _GROUP):
+            connection.execute(statement, [value for row in rows[at : at + _GROUP] for value in row])
+    connection.executemany(f"{words} {one}", rows[whole:])
+
+
+def _has(connection: sqlite3.Connection, id_: bytes) -> bool:
+    return bool(connection.execute("SELECT 1 FROM deliveries WHERE id = ?", (id_,)).fetchall())

@@ -1,0 +1,174 @@
+"""The tables of history, the same on SQLite and on PostgreSQL.
+
+`control` stands once, in the file `control.db` or under its plain names. The tables of a day stand in the file
+`<YYYYMMDD>.db`, or have `_<YYYYMMDD>` behind their names. On PostgreSQL everything is in the schema `floodgate`.
+
+A number n of a delivery or an event is (round << PLACE_BITS) + place. A round's own number on PostgreSQL comes from a
+sequence before it is written; `batches.number` is given last, under the lock of `head`, without gaps. On SQLite both
+are the same.
+"""
+
+import time
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+)
+
+from mta.model.standings import PLAIN
+from mta.ports.history_writer import DAY_MS
+
+SCHEMA_VERSION: Final = "1"
+_Number = BigInteger().with_variant(Integer, "sqlite")  # an INTEGER PRIMARY KEY is SQLite's own row number
+
+CONTROL: Final = MetaData()
+
+# name -> value: schema, lanes, begun (Unix ms)
+ABOUT: Final = Table(
+    "about", CONTROL, Column("name", String, primary_key=True), Column("value", String, nullable=False)
+)
+
+# The one row: number of the newest batch
+HEAD: Final = Table(
+    "head", CONTROL, Column("one", Integer, primary_key=True), Column("number", BigInteger, nullable=False)
+)
+
+# A round that was written. `parts`: msgpack [[day, least ms of a message id that is new on that day, [first place of
+# each chunk of that day]], ...]
+BATCHES: Final = Table(
+    "batches",
+    CONTROL,
+    Column("number", _Number, primary_key=True, autoincrement=False),
+    Column("round", BigInteger, nullable=False, unique=True),
+    Column("written_at", BigInteger, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("parts", LargeBinary, nullable=False),
+)
+
+# By lane and epoch ("3.1"): entries behind `begun` up to `position` are there, and until `known` (Unix ms) no other
+LANES: Final = Table(
+    "lanes",
+    CONTROL,
+    Column("source", String, primary_key=True),
+    Column("begun", String, nullable=False),
+    Column("position", String, nullable=False),
+    Column("known", BigInteger, nullable=False),
+)
+
+# How far each spool is written
+SPOOLS: Final = Table(
+    "spools",
+    CONTROL,
+    Column("spool", String, primary_key=True),
+    Column("segment", BigInteger, nullable=False),
+    Column("place", BigInteger, nullable=False),
+)
+
+# Days that have tables, in days since 1970-01-01 UTC
+DAYS: Final = Table(
+    "days", CONTROL, Column("day", Integer, primary_key=True), Column("written_at", BigInteger, nullable=False)
+)
+
+# Events by hour (since 1970-01-01 UTC), for statistics
+HOURS: Final = Table(
+    "hours",
+    CONTROL,
+    Column("hour", Integer, primary_key=True),
+    Column("pool", String, primary_key=True),
+    Column("domain", String, primary_key=True),
+    Column("tenant", String, primary_key=True),
+    Column("category", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("many", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Counters of tags at rest, absolute values by epoch
+TAG_COUNTERS: Final = Table(
+    "tag_counters",
+    CONTROL,
+    Column("tag", String, primary_key=True),
+    Column("tenant", String, primary_key=True),
+    Column("lane", Integer, primary_key=True),
+    Column("epoch", String, primary_key=True),
+    Column("field", String, primary_key=True),
+    Column("many", BigInteger, nullable=False),
+    Column("written_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+class DayTables(NamedTuple):
+    """The tables of one day."""
+
+    # n of its first event; the delivery's id; rank and number of its standing; hash of its address; n of the event
+    # that says how it stands; n of its other events, each with a comma before it
+    deliveries: Table
+    # Places of deliveries, new in that round, that have the value; kind: see Kind
+    postings: Table
+    # zstd of msgpack [[source, entry id, framed events, places left out], ...]
+    chunks: Table
+    metadata: MetaData
+
+
+class Kind:
+    """What a posting is about."""
+
+    TAG: Final = 1
+    SENDER: Final = 2
+    DOMAIN: Final = 3
+    POOL: Final = 4
+    TENANT: Final = 5
+
+
+@lru_cache(maxsize=256)
+def day_tables(suffix: str) -> DayTables:
+    """`suffix` is "" in a file of its own."""
+    metadata = MetaData()
+    deliveries = Table(
+        f"deliveries{suffix}",
+        metadata,
+        Column("n", _Number, primary_key=True, autoincrement=False),
+        Column("id", LargeBinary, nullable=False),
+        Column("rank", Integer, nullable=False),
+        Column("standing", SmallInteger, nullable=False),
+        Column("recipient", BigInteger, nullable=False),
+        Column("last", BigInteger, nullable=False),
+        Column("more", String, nullable=False),
+    )
+    Index(f"deliveries{suffix}_id", deliveries.c.id, unique=True)
+    behind = (deliveries.c.n,) if suffix else ()  # an index of SQLite has it anyway
+    Index(f"deliveries{suffix}_recipient", deliveries.c.recipient, *behind)
+    other = deliveries.c.standing > PLAIN
+    Index(f"deliveries{suffix}_standing", deliveries.c.standing, *behind, sqlite_where=other, postgresql_where=other)
+    postings = Table(
+        f"postings{suffix}",
+        metadata,
+        Column("kind", SmallInteger, primary_key=True),
+        Column("value", String, primary_key=True),
+        Column("round", BigInteger, primary_key=True),
+        Column("places", LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    chunks = Table(
+        f"chunks{suffix}",
+        metadata,
+        Column("round", BigInteger, primary_key=True),
+        Column("first", Integer, primary_key=True),
+        Column("data", LargeBinary, nullable=False),
+    )
+    return DayTables(deliveries, postings, chunks, metadata)
+
+
+def day_name(day: int) -> str:
+    """YYYYMMDD."""
+    return time.strftime("%Y%m%d", time.gmtime(day * DAY_MS // 1000))

@@ -1,0 +1,254 @@
+"""History as a consumer of the spool: rounds are gathered on the journal's thread and written by a thread of their
+own, so that a database which is slow or away holds nothing but the spool."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+from mta.journal.decoding import Piece, own_entry
+from mta.journal.gathering import Gathering
+from mta.model.entries import is_link, order_of
+from mta.model.errors import HistoryError
+from mta.model.events import Event, EventType
+from mta.ports.history_writer import HistoryWriter, Position, PositionMoved, Round
+from mta.ports.spool import Place, Sourced, Spool
+from mta.timing.backoff import Backoff
+from mta.timing.clock import wall_ms
+
+_PAUSE: Final = 0.5  # seconds that a round is gathered for: fewer and larger ones cost less for each event
+_ENOUGH: Final = 20_000  # events after which a round is written at once, and no more is gathered while one is written
+_TICK: Final = 1.0  # seconds between two rounds that only say up to when everything is in
+_LOOK_AGAIN: Final = 0.5  # seconds between two looks at positions that another journal has to move
+_FIRST_PAUSE: Final = 0.5  # seconds after which a database that failed is tried again
+_LAST_PAUSE: Final = 5.0
+_SAY_AFTER: Final = 10.0  # seconds for which history waits for another journal until the log says so
+_OLD_DAYS: Final = 600.0  # seconds between two looks for days to drop
+
+_log = logging.getLogger(__name__)
+
+
+class HistoryFeed:
+    """Blocking calls, made on the journal's thread; none waits for the database."""
+
+    def __init__(
+        self, writer: HistoryWriter, spool: Spool, name: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`name` is that under which the spool knows this consumer's place."""
+        self._writer = writer
+        self._spool = spool
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, "history")
+        self._backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
+        self._task: Future[Any] | None = None
+        self._done: Callable[[Any], None] = lambda result: None  # what follows when the task has ended well
+        self._next_try = 0.0
+        self._gathering: Gathering | None = None  # None: the database's positions are not known
+        self._since = 0.0  # when the oldest event was gathered
+        self._writing: Round | None = None  # tried until it is written
+        self._known: dict[str, int] = {}
+        self._next_tick = self._next_drop = 0.0
+        self._blocked: tuple[str, str, str] | None = None  # source; behind what it must go on; where it stands
+        self._blocked_since = 0.0
+        self.name = name
+        self.at = self.kept = spool.place_of(name)
+        self.failures = 0
+        self.written = 0  # events
+
+    # Taking batches of the spool
+
+    def wants(self, start: Place, entries: Sequence[Sourced]) -> bool:
+        """Whether it takes the batch that begins there now."""
+        gathering = self._gathering
+        if gathering is None or self.at != start or gathering.round.events >= _ENOUGH:
+            return False
+        links = [(source, entry.id) for source, entry in entries if source and is_link(entry)]
+        return all(self._follows(*link) for link in links)
+
+    def is_behind(self) -> bool:
+        """Something of the spool may be taken now."""
+        gathering = self._gathering
+        return (
+            gathering is not None
+            and self.at != self._spool.end
+            and gathering.round.events < _ENOUGH
+            and (self._blocked is None or self._clock() >= self._next_try)
+        )
+
+    def add(self, piece: Piece) -> None:
+        assert self._gathering is not None  # it wanted the batch
+        if not self._gathering.round.events:
+            self._since = self._clock()
+        self._gathering.add(piece)
+
+    def passed(self, end: Place) -> None:
+        """Everything before `end` is gathered."""
+        self.at = end
+        self.tick()
+
+    def note_known(self, known: Mapping[str, int]) -> None:
+        """Source -> Unix ms up to which everything is in the spool."""
+        self._known |= known
+
+    # Writing
+
+    def next_due(self) -> float:
+        """When `tick` has something to do, by the clock."""
+        if self._task is not None:
+            return self._clock() + 0.05 if not self._task.done() else 0.0
+        if self._gathering is None or self._writing is not None or self._blocked is not None:
+            return self._next_try
+        if self._gathering.round.events:
+            return self._since + _PAUSE
+        return self._next_tick
+
+    def tick(self) -> None:
+        """Begin or finish what is due."""
+        task = self._task
+        if task is not None:
+            if not task.done():
+                return
+            self._finish(task)
+        now = self._clock()
+        if now < self._next_try:
+            return
+        if self._gathering is None:
+            self._begin(self._read_positions, self._restart)
+        elif self._writing is not None:
+            self._begin(self._write, self._wrote)
+        elif self._blocked is not None and now >= self._next_try:
+            self._next_try = now + _LOOK_AGAIN
+            self._begin(self._writer.positions, self._look_again)
+        else:
+            self._begin_round(now)
+
+    def close(self) -> None:
+        """Write what is gathered, unless the database fails."""
+        self._finish_now()
+        if self._gathering is not None and self._task is None and not self._backoff.pause:
+            self._since = self._next_tick = self._next_try = 0.0
+            self.tick()
+            self._finish_now()
+        self._thread.submit(self._writer.close)
+        self._thread.shutdown()
+
+    def _begin_round(self, now: float) -> None:
+        gathering = self._gathering
+        assert gathering is not None
+        events = gathering.round.events
+        due = events and (now >= self._since + _PAUSE or events >= _ENOUGH)
+        if not due and (events or now < self._next_tick):
+            if not events and now >= self._next_drop:
+                self._next_drop = now + _OLD_DAYS
+                self._begin(lambda: self._writer.drop_old_days(wall_ms()), lambda _: None)
+            return
+        self._next_tick = now + _TICK
+        round_ = gathering.finish(self.at)
+        if self.at == self._spool.end:
+            round_.known, self._known = self._known, {}
+        if not round_.is_empty:
+            self._writing = round_
+            self._gathering = Gathering(round_.spool, gathering.positions)
+            self._begin(self._write, self._wrote)
+
+    def _begin(self, call: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        self._done = done
+        self._task = self._thread.submit(call)
+
+    def _finish_now(self) -> None:
+        if self._task is not None:
+            try:
+                self._task.exception(timeout=10)
+            except TimeoutError:
+                return
+            self._finish(self._task)
+
+    def _finish(self, task: Future[Any]) -> None:
+        self._task = None
+        try:
+            result = task.result()
+        except PositionMoved as moved:
+            _log.info("history is read again from its positions: %s", moved)
+            self._gathering = self._writing = None
+        except HistoryError as error:
+            self.failures += 1
+            if not self._backoff.pause:
+                _log.warning("history cannot be written; its events wait in the spool: %s", error)
+            self._next_try = self._clock() + self._backoff.failed()
+        else:
+            if self._backoff.pause:
+                _log.info("history is written again")
+            self._backoff.succeeded()
+            self._done(result)
+
+    # On the thread of the database
+
+    def _read_positions(self) -> tuple[dict[str, Position], Place | None]:
+        self._writer.open()
+        return dict(self._writer.positions()), self._writer.place(self._spool.identity)
+
+    def _write(self) -> None:
+        assert self._writing is not None
+        self._writer.write(self._writing)
+
+    # What follows
+
+    def _restart(self, found: tuple[dict[str, Position], Place | None]) -> None:
+        positions, place = found
+        if place is not None and place <= self._spool.end:
+            self.at = self.kept = place
+        else:
+            self.at = self.kept
+        self._gathering = Gathering(self._spool.identity, positions)
+        self._blocked = None
+
+    def _wrote(self, result: None) -> None:
+        round_, self._writing = self._writing, None
+        assert round_ is not None
+        assert round_.place is not None
+        self.kept = round_.place
+        self.written += round_.events
+
+    # Lanes that come from another journal
+
+    def _follows(self, source: str, after: str) -> bool:
+        """Whether history has everything up to `after`, or can have it from nobody any more."""
+        assert self._gathering is not None
+        known = self._gathering.positions.get(source)
+        if known is None or order_of(after) <= order_of(known.last):
+            return True
+        if self._writer.alone:
+            self._skip(source, known.last, after)
+            return True
+        if self._blocked is None:
+            self._blocked_since = self._clock()
+        self._blocked = (source, after, known.last)
+        return False
+
+    def _skip(self, source: str, last: str, after: str) -> None:
+        """Events that history cannot get: it shows a Gap and goes on."""
+        assert self._gathering is not None
+        reason = f"history lacks the events of lane {source.partition('.')[0]} behind {last} up to {after}"
+        _log.warning("%s", reason)
+        gap = Event(EventType.GAP, wall_ms(), reason=reason)
+        own_id = f"gap.history.{source}.{last}"
+        self.add(Piece([own_entry(own_id, gap)], [1], [(own_id, gap)]))
+        self._gathering.skip(source, after)
+
+    def _look_again(self, positions: Mapping[str, Position]) -> None:
+        assert self._gathering is not None
+        self._gathering.learn(positions)
+        if self._blocked is not None:
+            source, after, _ = self._blocked
+            known = self._gathering.positions.get(source)
+            if known is not None and order_of(known.last) >= order_of(after):
+                self._blocked = None
+                return
+            if self._clock() - self._blocked_since > _SAY_AFTER:
+                self._blocked_since = self._clock()
+                _log.warning(
+                    "history waits for the node that has the events of lane %s up to %s; where it is gone for good, "
+                    "floodgate history skip %s goes on without them",
+                    source, after, source.partition(".")[0],
+                )  # fmt: skip

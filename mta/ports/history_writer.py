@@ -1,0 +1,126 @@
+"""History as the journal writes it: rounds, each of them one transaction, and the positions that make them count once.
+
+Blocking calls, made on one thread; they raise HistoryAway.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from mta.model.errors import FloodgateError
+from mta.ports.spool import Place, Sourced
+
+PLACE_BITS: Final = 20
+MOST_EVENTS: Final = 1 << PLACE_BITS  # of a round
+DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+
+
+class Chunk(NamedTuple):
+    """Entries of one day that follow each other in a round."""
+
+    day: int  # days since 1970-01-01 UTC, of the stream entries
+    first: int  # place of the first event
+    many: int
+    entries: Sequence[Sourced]
+
+
+class Row:
+    """A delivery that a round has events of; all places are places in this round."""
+
+    __slots__ = ("first", "fresh", "last", "more", "rank", "recipient", "standing")
+
+    def __init__(self, first: int, rank: int, standing: int, recipient: int, fresh: bool) -> None:
+        self.first = first
+        self.last = first  # place of the event that says how it stands
+        self.rank = rank
+        self.standing = standing  # see mta.model.standings
+        self.recipient = recipient  # hash of the address
+        self.fresh = fresh  # the round has its acceptance: history does not have it yet
+        self.more: tuple[int, ...] = ()  # places of its other events
+
+
+class Common(NamedTuple):
+    """The facts of deliveries that lists select by, and that never change; `day` is that of the message id."""
+
+    day: int
+    tags: tuple[str, ...]
+    sender: str
+    domain: str
+    pool: str
+    tenant: str
+
+
+class HourKey(NamedTuple):
+    """What is counted by the hour."""
+
+    hour: int  # since 1970-01-01 UTC
+    pool: str
+    domain: str
+    tenant: str
+    category: str
+    kind: str
+
+
+class Stretch(NamedTuple):
+    """The entries of one source that a round has: behind `after`, up to `last`. Both the same: nothing new."""
+
+    after: str
+    last: str
+
+
+class Position(NamedTuple):
+    """The entries of one source that history has: behind `begun`, up to `last`."""
+
+    begun: str
+    last: str
+
+
+class Round:
+    """Everything that one transaction writes."""
+
+    __slots__ = ("chunks", "commons", "events", "hours", "known", "place", "rows", "spool", "stretches")
+
+    def __init__(self, spool: str) -> None:
+        self.spool = spool  # identity of the spool that the entries come from
+        self.place: Place | None = None  # in the spool, behind them
+        self.events = 0
+        self.chunks: list[Chunk] = []
+        self.rows: dict[bytes, Row] = {}  # by delivery id
+        self.commons: dict[Common, list[tuple[int, bytes]]] = {}  # (place of the first event, delivery id)
+        self.hours: dict[HourKey, int] = {}
+        self.stretches: dict[str, Stretch] = {}
+        self.known: dict[str, int] = {}  # source -> Unix ms up to which its events are all in here, or before
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.events and not self.stretches and not self.known
+
+
+class PositionMoved(FloodgateError):
+    """Another journal wrote a lane meanwhile, or an earlier try succeeded unseen: nothing was written."""
+
+
+class HistoryWriter(Protocol):
+    """One journal's way into the database."""
+
+    alone: bool  # no other journal writes to this history
+
+    def open(self) -> None:
+        """Make what is missing. May be repeated."""
+        ...
+
+    def positions(self) -> Mapping[str, Position]: ...
+
+    def place(self, spool: str) -> Place | None:
+        """Behind what was written from that spool; None: nothing was."""
+        ...
+
+    def write(self, round_: Round) -> None:
+        """All of it or nothing. Raises PositionMoved."""
+        ...
+
+    def drop_old_days(self, now: int) -> None:
+        """Drop one day on which nothing was written for the retention, and of whose deliveries none lives."""
+        ...
+
+    def close(self) -> None: ...
