@@ -13,7 +13,7 @@ from mta.model.errors import BadValue
 
 MAX_BODY = 1024 * 1024
 BODY_TIMEOUT = 30.0
-_MAX_FIELDS = 250  # of a form: two lists of 100 tags, and all else
+_MAX_FIELDS = 500  # of a form: two lists of 100 tags, one of 250 domains, and all else
 
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"

@@ -19,10 +19,13 @@ from control_api.schemas.rule_bodies import (
 from mta.model.errors import BadValue
 from mta.model.rules import AtTheDoor, Kind, Rule, Selectors
 from mta.model.units import parse_time
+from mta.policy.addresses import domain_of
+from mta.policy.rule_table import covers_one
 
 _EXCLUSIVE = (("pool", "mta"), ("domain", "ip"), ("domain", "mx"), ("ip", "mx"))
 _ENDS = frozenset({"expires_at", "expire", "duration"})
-_NARROWING = tuple(sorted(SELECTORS - {"except_tags", "cluster", "everything"}))
+_WIDE = frozenset({"except_tags", "cluster", "accepted_before", "accepted_after", "everything"})
+_NARROWING = tuple(sorted(SELECTORS - _WIDE))
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Rule)}
 
 
@@ -30,7 +33,7 @@ def read_rule(fields: Mapping[str, Any], node: str, now: int, kind: Kind = Kind.
     """The rule, without id and history. `cluster: false` binds it to `node`; `duration` counts from `now` (Unix ms).
     Raises BadValue."""
     given = _read(NEW[kind], fields, kind)
-    rule = Rule(id="", selectors=_selectors(given, node), kind=kind, **_attributes(given, now))
+    rule = Rule(id="", selectors=_selectors(given, node, now), kind=kind, **_attributes(given, now))
     return _possible(rule)
 
 
@@ -68,9 +71,9 @@ def read_conversion(fields: Mapping[str, Any], now: int) -> Callable[[Rule], Rul
     return convert
 
 
-def read_selectors(fields: Mapping[str, Any], node: str, kind: Kind = Kind.ERROR) -> Selectors:
+def read_selectors(fields: Mapping[str, Any], node: str, now: int, kind: Kind = Kind.ERROR) -> Selectors:
     """The selectors of the rule that is to be lifted. Raises BadValue."""
-    return _selectors(_read(LIFTING[kind], fields, kind), node)
+    return _selectors(_read(LIFTING[kind], fields, kind), node, now)
 
 
 def _read(body: Body, fields: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
@@ -127,7 +130,7 @@ def _check_class(extended: str | None, code: int) -> None:
         raise BadValue("extended", f"begins with {extended[0]} where code {code} needs {code // 100}")
 
 
-def _selectors(given: Mapping[str, Any], node: str) -> Selectors:
+def _selectors(given: Mapping[str, Any], node: str, now: int) -> Selectors:
     """The selectors of a rule. Raises BadValue for a bad one, and if there is none and `everything` is not true."""
     asked = RuleSelectors(**{name: value for name, value in given.items() if name in SELECTORS})
     for one, other in _EXCLUSIVE:
@@ -138,15 +141,20 @@ def _selectors(given: Mapping[str, Any], node: str) -> Selectors:
         raise BadValue("except_tags", "names a tag that tag or tags_all requires; such a rule matches nothing")
     narrowing = [name for name in _NARROWING if getattr(asked, name) is not None]
     if not narrowing and not asked.everything:
-        only = "no selector but except_tags" if excepted else "no selector"
+        wide = sorted(name for name in _WIDE if name in given and name not in ("cluster", "everything"))
+        only = f"no selector but {' and '.join(wide)}" if wide else "no selector"
         names = ", ".join(_NARROWING)
         raise BadValue("everything", f"{only} is given; give one of {names}, or everything: true")
     if narrowing and asked.everything:
         raise BadValue("everything", "contradicts the selectors; give one or the other")
-    return Selectors(
+    before, after = _instant(asked, "accepted_before", now), _instant(asked, "accepted_after", now)
+    if before is not None and after is not None and before <= after:
+        raise BadValue("accepted_before", "is not later than accepted_after; such a rule matches nothing")
+    found = Selectors(
         pool=asked.pool,
         mta=asked.mta,
-        domain=asked.domain,
+        domain=asked.domain if isinstance(asked.domain, str) else None,
+        domains=asked.domain if isinstance(asked.domain, tuple) else None,
         tag=asked.tag,
         cluster=asked.cluster,
         node=None if asked.cluster else node,
@@ -155,4 +163,17 @@ def _selectors(given: Mapping[str, Any], node: str) -> Selectors:
         tags_all=asked.tags_all,
         except_tags=asked.except_tags,
         tenant=asked.tenant,
+        sender=asked.sender,
+        recipient=asked.recipient,
+        accepted_before=before,
+        accepted_after=after,
     )
+    if found.recipient is not None and not covers_one(found, domain_of(found.recipient)):
+        raise BadValue("recipient", "is not of the given domain; such a rule matches nothing")
+    return found
+
+
+def _instant(asked: RuleSelectors, name: str, now: int) -> int | None:
+    """The instant of a selector, Unix ms."""
+    text = getattr(asked, name)
+    return text if text is None else now if text == "now" else parse_time(text, name, now)

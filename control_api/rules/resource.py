@@ -74,7 +74,7 @@ class RulesResource:
     ) -> list[tuple[tuple[str, str], Rule]]:
         """The rules that the query selects, each with its position in the list, in order."""
         now, states = now_ms(), _STATES[asked.enabled]
-        wanted = {name: value for name in ("tag", "pool", "domain") if (value := getattr(asked, name)) is not None}
+        wanted = {name: value for name in ("tag", "pool") if (value := getattr(asked, name)) is not None}
         keyed: list[tuple[tuple[str, str], Rule]] = []
         async for some in deps.turns.slices(rules):
             keyed += [
@@ -83,6 +83,7 @@ class RulesResource:
                 if rule.kind is self._kind
                 and in_force(rule, now) in states
                 and all(getattr(rule.selectors, name) == value for name, value in wanted.items())
+                and (asked.domain is None or asked.domain in rule.selectors.names)
                 and (asked.cursor is None or _position(rule) > asked.cursor)
             ]
         keyed.sort(key=_first)
@@ -121,7 +122,7 @@ class RulesResource:
         if not in_query:
             fields = await read_fields(request, body.lists())
         deps = dependencies.of(request)
-        selectors = read_selectors(fields, deps.node, self._kind)
+        selectors = read_selectors(fields, deps.node, now_ms(), self._kind)
         rules = (await deps.catalogue.table()).rules()
         found = next((rule for rule in rules if (rule.kind, rule.selectors) == (self._kind, selectors)), None)
         if found is None:

@@ -9,26 +9,16 @@ from control_api.node.workers import name_of
 from control_api.schemas.answers import known
 from control_api.schemas.rule_answers import Confirmations, PastDot
 from mta.model.rules import Kind, Rule
+from mta.model.statements import selectors_shown
 from mta.policy.rule_table import RuleTable
 from mta.ports.orders import Effect
 
 
 def shown_rule(rule: Rule) -> dict[str, Any]:
     """The rule; a field that is not set is left out."""
-    selectors = rule.selectors
     found: dict[str, Any] = {
         "id": rule.id,
-        "pool": selectors.pool,
-        "mta": selectors.mta,
-        "domain": selectors.domain,
-        "ip": selectors.ip,
-        "mx": selectors.mx,
-        "tag": selectors.tag,
-        "tags_all": selectors.tags_all,
-        "except_tags": selectors.except_tags,
-        "tenant": selectors.tenant,
-        "cluster": selectors.cluster,
-        "node": selectors.node,
+        **selectors_shown(rule.selectors),
         "enabled": rule.enabled,
         "expires_at": shown(rule.expires_at),
         "in_flight": rule.in_flight,

@@ -7,7 +7,10 @@ from control_api.node.workers import name_of
 from mta.model.errors import StoreError
 from mta.model.rules import AtTheDoor, Rule, Selectors
 from mta.model.sweeps import SweepPhase
+from mta.policy.addresses import domain_of
 from mta.ports.orders import Effect
+
+_NAMED = 5  # domains that one warning names
 
 
 async def _silent(deps: Dependencies, effect: Effect) -> list[str]:
@@ -52,12 +55,21 @@ async def _about_tags(deps: Dependencies, selectors: Selectors) -> list[str]:
 
 
 async def _about_domain(deps: Dependencies, rule: Rule) -> list[str]:
-    domain = rule.selectors.domain
-    if domain is None or await deps.books.waits(domain) or (await deps.books.rule(rule.id)).get("met"):
+    chosen = rule.selectors
+    names = chosen.names or (() if chosen.recipient is None else (domain_of(chosen.recipient),))
+    if not names or (len(names) == 1 and (await deps.books.rule(rule.id)).get("met")):
         return []  # the sweep may have ended all of it by now
+    unmet = await deps.books.unmet(names)
+    if len(unmet) > _NAMED:
+        first = ", ".join(unmet[:_NAMED])
+        return [f"no mail waits now for {len(unmet)} of the {len(names)} domains, such as {first}"]
+    return [_unknown(name) for name in unmet]
+
+
+def _unknown(domain: str) -> str:
     if "." not in domain:
-        return [f"{domain} is no domain name of the Internet (it has no dot), and no mail for it waits"]
-    return [f"no mail for {domain} waits now; check its spelling"]
+        return f"{domain} is no domain name of the Internet (it has no dot), and no mail for it waits"
+    return f"no mail for {domain} waits now; check its spelling"
 
 
 async def _about_source(deps: Dependencies, selectors: Selectors) -> list[str]:

@@ -44,7 +44,9 @@ class RulesQuery(Struct, kw_only=True, frozen=True):
 
     tag: Annotated[str | None, values.TAG, Meta(description="exactly this tag")] = None
     pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None
-    domain: Annotated[str | None, values.DOMAINS, Meta(description="exactly this domain, in A-labels")] = None
+    domain: Annotated[
+        str | None, values.DOMAINS, Meta(description="exactly this domain, in A-labels, also in a list")
+    ] = None
     enabled: Annotated[
         Literal["true", "false", "all"], Meta(description="false: those disabled or expired instead")
     ] = "true"

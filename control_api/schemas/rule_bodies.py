@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from control_api.schemas import values
+from control_api.schemas import message_values, values
 from control_api.schemas.patterns import ENHANCED_TAIL
 from control_api.schemas.reading import Body, fields_of
 from control_api.schemas.values import Schema, optional
@@ -18,9 +18,9 @@ class RuleSelectors(Struct, kw_only=True, frozen=True):
     pool: Annotated[str | None, values.ONE_POOL, Meta(description="IP pool, or @<ip>; not together with mta")] = None
     mta: Annotated[str | None, values.ONE_ADDRESS, Meta(description="sending IP address")] = None
     domain: Annotated[
-        str | None,
-        values.ONE_DOMAIN,
-        Meta(description="target domain in A-labels, or *.domain for its subdomains"),
+        str | tuple[str, ...] | None,
+        message_values.NAMES,
+        Meta(description="target domain in A-labels, or *.domain for its subdomains; or a list, one of which matches"),
     ] = None
     ip: Annotated[
         str | None,
@@ -44,6 +44,24 @@ class RuleSelectors(Struct, kw_only=True, frozen=True):
         str | None,
         values.ONE_TENANT,
         Meta(description="the account that mail came in for, 1 to 128 bytes of UTF-8"),
+    ] = None
+    sender: Annotated[
+        str | None,
+        message_values.ONE_SENDER,
+        Meta(description="envelope sender, or *@domain; compared without case"),
+    ] = None
+    recipient: Annotated[
+        str | None, message_values.ONE_RECIPIENT, Meta(description="envelope recipient; compared without case")
+    ] = None
+    accepted_before: Annotated[
+        str | None,
+        message_values.ONE_MOMENT,
+        Meta(description="mail accepted before this instant: RFC 3339, +30m from now, or now"),
+    ] = None
+    accepted_after: Annotated[
+        str | None,
+        message_values.ONE_MOMENT,
+        Meta(description="mail accepted at this instant or later, written likewise"),
     ] = None
     everything: Annotated[bool, Meta(description="must be true where no selector is given")] = False
 

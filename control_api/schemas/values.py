@@ -23,7 +23,7 @@ MAX_LIMIT: Final = 10_000
 LONGEST_WAIT: Final = 600.0  # seconds
 LONGEST_STREAM: Final = 24 * 3600.0  # seconds
 _MAX_DURATION: Final = 10 * 365 * 86400  # seconds
-_BLANKS: Final = " \t"  # around a text they do not count, as in a header
+BLANKS: Final = " \t"  # around a text they do not count, as in a header
 
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _ENHANCED = re.compile(r"[245]\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2})", re.ASCII)  # RFC 3463 2
@@ -84,11 +84,11 @@ def several(of: Value) -> Value:
     return Value(read, {"type": "array", "items": of.schema}, repeats=True)
 
 
-def _selector(of: Value) -> Value:
+def selector(of: Value) -> Value:
     """A selector; `*` as a whole value means that it is absent."""
 
     def read(value: Any, field: str) -> Any:
-        value = value.strip(_BLANKS) if isinstance(value, str) else value
+        value = value.strip(BLANKS) if isinstance(value, str) else value
         if value == "*":
             return None
         if not isinstance(value, str) or not value:
@@ -205,7 +205,7 @@ def cursor_of(*key: str) -> str:
 
 def _read_pool(value: Any, field: str) -> str:
     """A pool's name, or `@<ip>`."""
-    name = value.strip(_BLANKS) if isinstance(value, str) else ""
+    name = value.strip(BLANKS) if isinstance(value, str) else ""
     if name.startswith("@"):
         return "@" + _read_address(name[1:], field)
     if not _POOL.fullmatch(name):
@@ -213,26 +213,26 @@ def _read_pool(value: Any, field: str) -> str:
     return name
 
 
-def _read_domain(value: str, field: str) -> str:
+def read_domain(value: str, field: str) -> str:
     """Lower-case A-labels."""
-    name = _a_labels(value.strip(_BLANKS), field)
+    name = a_labels(value.strip(BLANKS), field)
     if not name.startswith("[") and not _is_domain(name):
         raise BadValue(field, _NO_DOMAIN)
     return name
 
 
-def _read_domains(value: str, field: str) -> str:
+def read_domains(value: str, field: str) -> str:
     """Lower-case A-labels, with or without `*.` before them."""
-    value = value.strip(_BLANKS)
+    value = value.strip(BLANKS)
     if not value.startswith("*."):
-        return _read_domain(value, field)
-    name = _a_labels(value[2:], field)
+        return read_domain(value, field)
+    name = a_labels(value[2:], field)
     if not _is_domain(name):
         raise BadValue(field, _NO_DOMAIN)
     return "*." + name
 
 
-def _a_labels(value: str, field: str) -> str:
+def a_labels(value: str, field: str) -> str:
     try:
         return queue_domain(value)
     except BadValue as bad:
@@ -246,7 +246,7 @@ def _is_domain(name: str) -> bool:
 def _read_hosts(value: str, field: str) -> str:
     if "[" in value:
         raise BadValue(field, "is an address; give it as ip")
-    return _read_domains(value, field)
+    return read_domains(value, field)
 
 
 def _read_address(value: str, field: str) -> str:
@@ -264,7 +264,7 @@ def _name(kind: str) -> Callable[[Any, str], str]:
     blanks around it do not count, and it is in NFC, as intake reads an injection header."""
 
     def read(value: str, field: str) -> str:
-        name = value.strip(_BLANKS)
+        name = value.strip(BLANKS)
         name = composed(name) if len(name) <= 4 * MAX_TAG else name
         if _UNTAGGABLE.search(name) or not 1 <= len(name.encode()) <= MAX_TAG:
             raise BadValue(field, f"is not {kind}; give 1 to {MAX_TAG} bytes of UTF-8 without control characters")
@@ -302,17 +302,16 @@ MOMENT = Value(_read_moment, a_text(patterns.MOMENT))
 DURATION = Value(_read_duration, {"anyOf": [a_text(patterns.DURATION), _LONG]})
 
 POOL = Value(_read_pool, a_text(patterns.POOL), "give a pool")
-DOMAIN = Value(_read_domain, a_text(patterns.DOMAIN))
-DOMAINS = Value(_read_domains, a_text(patterns.DOMAIN_OR_BELOW))
+DOMAIN = Value(read_domain, a_text(patterns.DOMAIN))
+DOMAINS = Value(read_domains, a_text(patterns.DOMAIN_OR_BELOW))
 TAG = Value(_name("a tag"), a_text(patterns.LABEL), "give a tag")
 
-ONE_POOL = _selector(POOL)
-ONE_ADDRESS = _selector(Value(_read_address, a_text(patterns.ADDRESS)))
-ONE_DOMAIN = _selector(DOMAINS)
-ONE_QUEUE = _selector(DOMAIN)
-ONE_HOST = _selector(Value(_read_hosts, a_text(patterns.DOMAIN_OR_BELOW)))
-ONE_TAG = _selector(TAG)
-ONE_TENANT = _selector(Value(_name("a tenant"), a_text(patterns.LABEL)))
+ONE_POOL = selector(POOL)
+ONE_ADDRESS = selector(Value(_read_address, a_text(patterns.ADDRESS)))
+ONE_QUEUE = selector(DOMAIN)
+ONE_HOST = selector(Value(_read_hosts, a_text(patterns.DOMAIN_OR_BELOW)))
+ONE_TAG = selector(TAG)
+ONE_TENANT = selector(Value(_name("a tenant"), a_text(patterns.LABEL)))
 TAGS = Value(_read_tags, {"anyOf": [_TAG_LIST, a_text(f"{patterns.LABEL}|{patterns.ANYTHING}")]}, repeats=True)
 
 LIMIT = Value(_read_limit, {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT})

@@ -8,7 +8,7 @@ import msgspec
 from mta.model import endings
 from mta.model.events import Event, EventType, recipient_event
 from mta.model.ids import MessageId, delivery_id
-from mta.model.mail import NewMessage
+from mta.model.mail import Addressed, NewMessage
 from mta.model.outcomes import Class, Outcome, Stage
 from mta.model.rules import Rule
 from mta.policy.rule_effect import effect_of, ends, refusal_of, refuses
@@ -94,5 +94,11 @@ class AcceptanceRules:
 
 def _matched(table: RuleTable, message: NewMessage) -> list[Rule | None]:
     """The rule that decides about each recipient."""
-    labels = message.labels
-    return [table.match(message.pool, "", domain, labels) for _, domain in message.recipients]
+    pool, labels = message.pool, message.labels
+    if not table.asks_message:
+        return [table.match(pool, "", domain, labels) for _, domain in message.recipients]
+    sender, at = message.sender, message.accepted_at
+    return [
+        table.match(pool, "", domain, labels, "", "", Addressed(sender, address, at))
+        for address, domain in message.recipients
+    ]

@@ -6,7 +6,7 @@ import click
 
 from mta.cli import commands, follow, remote
 from mta.cli.rules import AS_JSON, DETAIL, ERRORS, REASON, YES, after_cancel
-from mta.cli.selection import ALLOW_EMPTY, TAG, given, narrowing, refused_as_empty
+from mta.cli.selection import ALLOW_EMPTY, QUEUED_ONLY, TAG, given, narrowing, refused_as_empty
 from mta.cli.tables import print_figures, selectors_of
 from mta.http_out.api_client import ApiClient
 
@@ -16,6 +16,7 @@ _ANSWER = {"code": 554, "extended": "5.7.1", "description": "canceled by order o
 @commands.command(help="Cancel all queued mail of a tag on every node, and print the account.")
 @TAG
 @narrowing
+@QUEUED_ONLY
 @REASON
 @ALLOW_EMPTY
 @YES

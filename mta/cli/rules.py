@@ -172,7 +172,7 @@ PAUSES = Family("/v1/pauses", ("held",))
 def after_cancel(rule: dict[str, Any], statement: dict[str, Any]) -> list[str]:
     """A forced error outlasts the command that made it: whether mail is still ended by it, and the ways back."""
     rule_id = rule["id"]
-    stays = f"The rule stays in force{_ending(rule)}: mail that comes in with {selectors_of(rule)} is intercepted, too."
+    stays = _staying(rule, "rule", "intercepted")
     lines = [
         _end(rule) if is_over(rule, statement) else stays,
         f"To lift it:  floodgate errors remove {rule_id}",
@@ -192,10 +192,20 @@ def after_freeze(rule: dict[str, Any], statement: dict[str, Any]) -> list[str]:
     if is_over(rule, statement):
         return [f"{_end(rule)} The mail that it held is released."]
     return [
-        f"The pause stays in force{_ending(rule)}: mail that comes in with {selectors_of(rule)} is held, too.",
+        _staying(rule, "pause", "held"),
         f"To lift it:            floodgate thaw {options_of(rule)}",
         f"To end the held mail:  floodgate pauses convert {rule_id} 554",
     ]
+
+
+def _staying(rule: dict[str, Any], noun: str, then: str) -> str:
+    """How a rule that stays in force treats mail that comes in later."""
+    if "accepted_before" not in rule:
+        return f"The {noun} stays in force{_ending(rule)}: mail that comes in with {selectors_of(rule)} is {then}, too."
+    return (
+        f"The {noun} stays in force{_ending(rule)} for mail that was accepted before {rule['accepted_before']}: "
+        "mail that is accepted later passes."
+    )
 
 
 def is_over(rule: dict[str, Any], statement: dict[str, Any]) -> bool:

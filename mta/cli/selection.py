@@ -22,6 +22,10 @@ _OPTIONS = {
     "tags_all": "--tags-all",
     "except_tags": "--except-tag",
     "tenant": "--tenant",
+    "sender": "--sender",
+    "recipient": "--recipient",
+    "accepted_before": "--accepted-before",
+    "accepted_after": "--accepted-after",
 }
 
 
@@ -29,7 +33,9 @@ def narrowing(command: Command) -> Command:
     """Every selector but the tag; all that are given must match."""
     for option in reversed(
         (
-            click.option("--domain", help="A domain, or *.domain for its subdomains."),
+            click.option(
+                "--domain", multiple=True, help="A domain, or *.domain for its subdomains; one of several must match."
+            ),
             click.option("--pool", help="An IP pool."),
             click.option("--mta", help="A sending IP."),
             click.option("--ip", help="The IP address of the destination host."),
@@ -45,6 +51,12 @@ def narrowing(command: Command) -> Command:
                 help="Spare mail that carries this tag; may be repeated.",
             ),
             click.option("--tenant", help="The account for which the mail was injected."),
+            click.option("--sender", help="An envelope sender, or *@domain."),
+            click.option("--recipient", help="An envelope recipient."),
+            click.option(
+                "--accepted-before", metavar="TIME", help="Mail accepted before this time: RFC 3339, +30m, or now."
+            ),
+            click.option("--accepted-after", metavar="TIME", help="Mail accepted at this time or later."),
         )
     ):
         command = option(command)
@@ -63,9 +75,23 @@ TAG = click.option("--tag", required=True, callback=_one_tag, help="Mail that ca
 ALLOW_EMPTY = click.option("--allow-empty", is_flag=True, help="Give the order although no mail carries the tag yet.")
 
 
+QUEUED_ONLY = click.option(
+    "--queued-only",
+    is_flag=True,
+    help="Only mail that was accepted before now, so that a corrected send under the same tag passes.",
+)
+
+
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Only the options that were given, as fields of a rule's body."""
-    return {name: value for name, value in remote.without_unset(**options).items() if value != ()}
+    found = {name: value for name, value in remote.without_unset(**options).items() if value != ()}
+    if len(found.get("domain", ())) == 1:
+        (found["domain"],) = found["domain"]
+    if found.pop("queued_only", False):
+        if "accepted_before" in found:
+            raise click.UsageError("--queued-only is --accepted-before now; give one of them")
+        found["accepted_before"] = "now"
+    return found
 
 
 def options_of(rule: Mapping[str, Any]) -> str:
@@ -91,8 +117,10 @@ async def why_empty(client: ApiClient, body: Mapping[str, Any]) -> str:
         asked = [("tag", body["tag"]), ("tenant", tenant)]
         if not (await client.ask("GET", "/v1/tags", asked)).body["tracked"]:
             return f"no mail of tenant {tenant} carries tag {body['tag'].strip()}"
-    domain = body.get("domain", "")
-    if domain and domain != "*" and "." not in domain.removeprefix("*.").rstrip(".") and not domain.startswith("*."):
+    domains = body.get("domain", "")
+    for domain in [domains] if isinstance(domains, str) else domains:
+        if domain in ("", "*") or domain.startswith("*.") or "." in domain.rstrip("."):
+            continue
         asked = [("domain", domain), ("limit", "1")]
         if not (await client.ask("GET", "/v1/queues", asked)).body["queues"]:
             return f"{domain} is no domain name (it has no dot), and no mail for it waits"

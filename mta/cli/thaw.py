@@ -14,9 +14,15 @@ from mta.cli.follow import LOOK, WAIT
 from mta.cli.rules import AS_JSON, PAUSES, show_change, show_effect
 from mta.cli.selection import TAG, given, narrowing, options_of
 from mta.http_out.api_client import ApiClient
+from mta.model.errors import BadValue
+from mta.model.units import format_time, parse_time
+from mta.policy.addresses import comparable
+from mta.policy.routing import queue_domain
 
-_FILTERS = ("domain", "pool")  # the API compares these as it writes them
-_OTHERS = ("mta", "ip", "mx", "tags_all", "except_tags", "tenant")
+_TIMES = ("accepted_before", "accepted_after")
+_OTHERS = (
+    "domain", "mta", "ip", "mx", "tags_all", "except_tags", "tenant", "sender", "recipient", *_TIMES,
+)  # fmt: skip
 _NAMED = 5  # pauses that one line names
 
 
@@ -53,7 +59,7 @@ async def thaw(client: ApiClient, selectors: dict[str, Any], as_json: bool) -> i
 
 
 async def _find(client: ApiClient, selectors: Mapping[str, Any]) -> dict[str, Any] | None:
-    asked = {name: selectors[name] for name in ("tag", *_FILTERS) if name in selectors}
+    asked = {name: selectors[name] for name in ("tag", "pool") if name in selectors}
     found, _ = await remote.pages(client, PAUSES.path, {**asked, "enabled": "all"}, 0, True)
     return next((pause for pause in found if _same(pause, selectors)), None)
 
@@ -62,7 +68,7 @@ def _same(pause: Mapping[str, Any], selectors: Mapping[str, Any]) -> bool:
     """Whether a pause that the API's filters let through has these selectors and no others."""
     return (
         "node" not in pause
-        and all((name in pause) == (name in selectors) for name in _FILTERS)
+        and ("pool" in pause) == ("pool" in selectors)  # the API compares it as it writes it
         and all(_plain(name, pause.get(name)) == _plain(name, selectors.get(name)) for name in _OTHERS)
     )
 
@@ -70,13 +76,21 @@ def _same(pause: Mapping[str, Any], selectors: Mapping[str, Any]) -> bool:
 def _plain(name: str, value: Any) -> Any:
     """A selector's value in the form in which rules keep it."""
     if isinstance(value, list | tuple):
-        return sorted({_plain(name, one) for one in value})
+        found = sorted({_plain(name, one) for one in value})
+        return found[0] if name == "domain" and len(found) == 1 else found
     if not isinstance(value, str):
         return value
     text = unicodedata.normalize("NFC", value.strip(" \t"))
-    if name in ("mta", "ip"):
-        with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, BadValue):  # the text is none: no pause has it
+        if name in ("mta", "ip"):
             return str(ipaddress.ip_address(text))
+        if name in _TIMES:
+            return format_time(parse_time(text, name, 0))
+        if name == "domain":
+            below, domain = ("*.", text[2:]) if text.startswith("*.") else ("", text)
+            return below + queue_domain(domain)
+    if name in ("sender", "recipient"):
+        return comparable(text)
     return text.lower().rstrip(".") if name == "mx" else text
 
 

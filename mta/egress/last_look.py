@@ -2,11 +2,11 @@
 
 from mta.egress.connection import Connection
 from mta.egress.permit_counts import BEFORE_DOT, PermitCounts
-from mta.egress.rule_match import rule_for
+from mta.egress.rule_match import UNDECIDED, rules_for
 from mta.egress.second_look import SecondLook
 from mta.egress.transaction import Transaction
 from mta.egress.transaction_end import TransactionEnd
-from mta.model.outcomes import ReturnReason, Stage
+from mta.model.outcomes import ReturnReason
 from mta.model.rules import InFlight
 from mta.ports.rules import Rules
 
@@ -27,11 +27,13 @@ class LastLook:
     def before_dot(self, connection: Connection, transaction: Transaction) -> None:
         rules = self._rules
         table = rules.table
-        rule = None if table.is_empty else rule_for(table, transaction, connection.peer)
+        decided = UNDECIDED if table.is_empty else rules_for(table, transaction, connection.peer)
         # A transaction that `past_dot` of the rule does not list may not hand over its dot.
-        if rule is not None and (rule.in_flight is InFlight.ABORT or rule.id not in transaction.past_dot_of):
+        if decided and any(
+            rule.in_flight is InFlight.ABORT or not transaction.is_listed(rule.id) for rule, _ in decided
+        ):
             connection.abandon()
-            self._end.settle_by_rule(transaction, rule, table, Stage.BEFORE_DOT, connection.peer)
+            self._end.end_by_rules(transaction, decided, table, connection.peer)
         elif rules.may_send_dot():
             connection.proceed()
         else:

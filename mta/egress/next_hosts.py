@@ -200,7 +200,7 @@ def left_for_next_host(
             continue
         if left is None:
             left = Transaction(claimed)
-            left.past_dot_of = transaction.past_dot_of
+            left.past_dot_of, left.past_dot_of_some = transaction.past_dot_of, transaction.past_dot_of_some
         else:
             left.add(claimed)
         refused.append(outcome)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mta.egress.connection import Connection
 from mta.egress.connections import Connections
-from mta.egress.rule_match import rule_for, rule_for_waiting
+from mta.egress.rule_match import matched_by, rules_for, rules_for_waiting
 from mta.egress.transaction import Transaction
 from mta.egress.transaction_end import TransactionEnd
 from mta.egress.waiting import Waiting
@@ -33,11 +33,9 @@ class RuleChanges:
                 past += self._running(connection, transaction, table, fresh)
         for waiting in self._waiting():
             for transaction in waiting.take_all():
-                rule = rule_for_waiting(table, transaction)
-                if rule is None:
+                decided = rules_for_waiting(table, transaction)
+                if not decided or self._end.settle_by_rules(transaction, decided, table, Stage.ATTEMPT, None):
                     waiting.put_last(transaction)
-                else:
-                    self._end.settle_by_rule(transaction, rule, table, Stage.ATTEMPT, None)
         return past
 
     def canceled(self, messages: Collection[MessageId]) -> None:
@@ -58,16 +56,16 @@ class RuleChanges:
         self, connection: Connection, transaction: Transaction, table: RuleTable, fresh: Sequence[Rule]
     ) -> list[PastDot]:
         """The `past_dot` entries of a transaction that goes on."""
-        peer, (pool, domain), labels = connection.peer, transaction.queue, transaction.labels
-        rule = rule_for(table, transaction, peer)
-        if rule is None:
+        peer = connection.peer
+        decided = rules_for(table, transaction, peer)
+        if not decided:
             return []
-        met = [known for known in fresh if table.matches(known, pool, peer.mta, domain, labels, peer.ip, peer.host)]
+        met = [(known, claims) for known in fresh if (claims := matched_by(table, known, transaction, peer))]
         past: list[PastDot] = []
-        if transaction.dot_at or all(known.in_flight is InFlight.FINISH for known in (rule, *met)):
-            for known in met:
-                past += transaction.listed(known.id)
+        if transaction.dot_at or all(known.in_flight is InFlight.FINISH for known, _ in (*decided, *met)):
+            for known, claims in met:
+                past += transaction.listed(known.id, claims)
         else:
             connection.abandon()
-            self._end.settle_by_rule(transaction, rule, table, Stage.BEFORE_DOT, peer)
+            self._end.end_by_rules(transaction, decided, table, peer)
         return past

@@ -1,6 +1,8 @@
 """A transaction: one message for recipients of one queue, from its wait for a connection to its end."""
 
-from mta.model.ids import MessageId, delivery_text, message_of
+from collections.abc import Collection, Sequence
+
+from mta.model.ids import DeliveryId, MessageId, delivery_text, message_of
 from mta.model.mail import Claimed
 from mta.model.outcomes import Outcome
 from mta.model.rules import PastDot
@@ -20,6 +22,7 @@ class Transaction:
         "expires_at",
         "labels",
         "past_dot_of",
+        "past_dot_of_some",
         "queue",
         "recipients",
         "refused",
@@ -39,7 +42,8 @@ class Transaction:
         self.content = first.content
         self.begun_at = 0.0  # loop time of MAIL
         self.dot_at = 0  # Unix ms at which the dot was handed over, 0 = not yet
-        self.past_dot_of: tuple[str, ...] = ()
+        self.past_dot_of: tuple[str, ...] = ()  # rules that list all its deliveries
+        self.past_dot_of_some: dict[DeliveryId, tuple[str, ...]] = {}  # rules that list some of them, by delivery
         self.expires_at = first.record.expires_at  # Unix ms; the earliest of its deliveries
         self.restarts = 0  # how often a used connection was lost during the transaction, or refused it
         self.anew = False  # only a connection that has carried nothing may carry it
@@ -59,14 +63,32 @@ class Transaction:
         if self.content is None:
             self.content = claimed.content
 
-    def listed(self, rule: str) -> list[PastDot]:
-        """The `past_dot` entries for a rule that lets the transaction go on, because its dot was handed over before or
-        the rule says `finish`. Called for each generation of a rule, since each has a list of its own."""
-        if rule not in self.past_dot_of:
-            self.past_dot_of += (rule,)
-        return [
-            PastDot(rule, delivery_text(claimed.id), claimed.record.recipient, self.dot_at) for claimed in self.claims
-        ]
+    def drop(self, claims: Collection[Claimed]) -> bool:
+        """Take out these deliveries, before MAIL; whether others are left."""
+        gone = {claimed.id for claimed in claims}
+        if self.refused:
+            pairs = zip(self.claims, self.refused, strict=True)
+            self.refused = tuple(outcome for claimed, outcome in pairs if claimed.id not in gone)
+        self.claims = [claimed for claimed in self.claims if claimed.id not in gone]
+        self.recipients = [claimed.record.recipient for claimed in self.claims]
+        self.expires_at = min((claimed.record.expires_at for claimed in self.claims), default=0)
+        return bool(self.claims)
+
+    def listed(self, rule: str, claims: Sequence[Claimed]) -> list[PastDot]:
+        """The `past_dot` entries for a rule that matches these deliveries and lets the transaction go on, because its
+        dot was handed over before or the rule says `finish`. Called for each generation of a rule, since each has a
+        list of its own."""
+        if not self.is_listed(rule):
+            if len(claims) == len(self.claims):
+                self.past_dot_of += (rule,)
+            else:
+                some = self.past_dot_of_some
+                some.update({claimed.id: (*some.get(claimed.id, ()), rule) for claimed in claims})
+        return [PastDot(rule, delivery_text(claimed.id), claimed.record.recipient, self.dot_at) for claimed in claims]
+
+    def is_listed(self, rule: str) -> bool:
+        """Whether `past_dot` of the rule has the deliveries that the rule matches."""
+        return rule in self.past_dot_of or any(rule in rules for rules in self.past_dot_of_some.values())
 
     def __repr__(self) -> str:
         return f"<Transaction {delivery_text(self.claims[0].id)} recipients={len(self.claims)} dot_at={self.dot_at}>"

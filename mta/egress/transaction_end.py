@@ -9,13 +9,13 @@ from mta.egress.connection import Connection
 from mta.egress.connection_budget import PATIENCE
 from mta.egress.dial import ReadyConnection
 from mta.egress.outcomes import canceled, of_replies, of_rule, of_trouble, returned
+from mta.egress.rule_match import Decided
 from mta.egress.transaction import Transaction
 from mta.egress.waiting import Waiting
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import Claimed
 from mta.model.outcomes import Outcome, ReturnReason, Stage
 from mta.model.phases import Phase
-from mta.model.rules import Rule
 from mta.policy.failures import Trouble, broken
 from mta.policy.retry import has_expired
 from mta.policy.rule_table import RuleTable
@@ -41,14 +41,14 @@ class TransactionEnd:
     ) -> None:
         """Settle each delivery with its own outcome, but not the deliveries in `except_for`, which another host
         gets."""
-        settle = self._settle.settle
+        settle, some = self._settle.settle, transaction.past_dot_of_some
         for claimed, outcome in zip(transaction.claims, outcomes, strict=True):
             if not except_for or claimed.id not in except_for:
-                settle(claimed, outcome)
+                settle(claimed, outcome if not some else _also_listed(outcome, transaction, claimed))
 
     def settle_all(self, transaction: Transaction, outcome: Outcome) -> None:
         """Settle all deliveries of the transaction with one outcome. It names the rules whose `past_dot` lists them."""
-        self.settle_claims(transaction.claims, _with_past_dot(outcome, transaction))
+        self._settle_some(transaction, transaction.claims, outcome)
 
     def settle_claims(self, claims: Sequence[Claimed], outcome: Outcome) -> None:
         """Settle deliveries that are in no transaction yet."""
@@ -58,12 +58,22 @@ class TransactionEnd:
 
     # Decisions of this process
 
-    def settle_by_rule(
-        self, transaction: Transaction, rule: Rule, table: RuleTable, stage: Stage, peer: ReadyConnection | None
-    ) -> None:
-        """Settle by `rule` of `table`, which matches. `peer` is None if no connection carries the transaction."""
-        outcome = of_rule(rule, table.head.generation, stage, peer, self._duration_ms(transaction))
-        self.settle_all(transaction, outcome)
+    def settle_by_rules(
+        self, transaction: Transaction, decided: Decided, table: RuleTable, stage: Stage, peer: ReadyConnection | None
+    ) -> bool:
+        """Settle the deliveries that rules of `table` decide about, and take them out of the transaction; whether it
+        has others. `peer` is None if no connection carries the transaction."""
+        for rule, claims in decided:
+            outcome = of_rule(rule, table.head.generation, stage, peer, self._duration_ms(transaction))
+            self._settle_some(transaction, claims, outcome)
+        settled = [claimed for _, claims in decided for claimed in claims]
+        return len(settled) < len(transaction.claims) and transaction.drop(settled)
+
+    def end_by_rules(self, transaction: Transaction, decided: Decided, table: RuleTable, peer: ReadyConnection) -> None:
+        """Settle a transaction that was abandoned before its dot because rules decide about some of its deliveries. The
+        others return to their queue."""
+        if self.settle_by_rules(transaction, decided, table, Stage.BEFORE_DOT, peer):
+            self.return_unattempted([transaction], ReturnReason.OTHER_RECIPIENT)
 
     def settle_canceled(self, transaction: Transaction, peer: ReadyConnection | None = None) -> None:
         """Settle as canceled. `peer` is None if MAIL was not written."""
@@ -80,7 +90,7 @@ class TransactionEnd:
         for transaction in waiting.take_expired(now):
             if transaction.refused:
                 self.settle_with_last_refusal(transaction)
-            elif transaction.past_dot_of:
+            elif transaction.past_dot_of or transaction.past_dot_of_some:
                 self.return_unattempted([transaction], ReturnReason.OVERDUE)
             else:
                 for claimed in transaction.claims:
@@ -118,7 +128,7 @@ class TransactionEnd:
     def settle_with_last_refusal(self, transaction: Transaction) -> None:
         """Settle with the replies of the host before, because no next host has answered."""
         for claimed, outcome in zip(transaction.claims, transaction.refused, strict=True):
-            self._settle.settle(claimed, _with_past_dot(outcome, transaction))
+            self._settle_some(transaction, (claimed,), outcome)
 
     def settle_unsupported(self, transaction: Transaction, trouble: Trouble, peer: ReadyConnection) -> None:
         """The host does not support the message. Settle with the answer of the host before, if there is one."""
@@ -134,6 +144,12 @@ class TransactionEnd:
         else:
             self.settle_all(transaction, of_trouble(broken(Phase.BODY, "the content is gone")))
 
+    def _settle_some(self, transaction: Transaction, claims: Sequence[Claimed], outcome: Outcome) -> None:
+        settle, some = self._settle.settle, transaction.past_dot_of_some
+        outcome = _with_past_dot(outcome, transaction)
+        for claimed in claims:
+            settle(claimed, outcome if not some else _also_listed(outcome, transaction, claimed))
+
     def _duration_ms(self, transaction: Transaction) -> int:
         """Milliseconds since MAIL; 0 = MAIL was not sent."""
         return int((self._loop.time() - transaction.begun_at) * 1000) if transaction.begun_at else 0
@@ -143,3 +159,9 @@ def _with_past_dot(outcome: Outcome, transaction: Transaction) -> Outcome:
     if not transaction.past_dot_of:
         return outcome
     return msgspec.structs.replace(outcome, past_dot_of=transaction.past_dot_of)
+
+
+def _also_listed(outcome: Outcome, transaction: Transaction, claimed: Claimed) -> Outcome:
+    """The outcome with the rules that list this delivery and not all of the transaction."""
+    rules = transaction.past_dot_of_some.get(claimed.id)
+    return msgspec.structs.replace(outcome, past_dot_of=(*outcome.past_dot_of, *rules)) if rules else outcome

@@ -10,7 +10,7 @@ from mta.egress.content_fetch import ContentFetches
 from mta.egress.egress_ports import EgressPorts
 from mta.egress.peer_support import unsupported_by
 from mta.egress.permit_counts import BEFORE_MAIL, PermitCounts
-from mta.egress.rule_match import rule_for
+from mta.egress.rule_match import UNDECIDED, rules_for
 from mta.egress.shutdown import Shutdown
 from mta.egress.transaction import Transaction
 from mta.egress.transaction_end import TransactionEnd
@@ -82,9 +82,11 @@ class TransactionStart:
         now = wall_ms() if transaction is not None else 0
         while transaction is not None and not self._shutdown.begun:
             table = self._rules.table
-            rule = None if table.is_empty else rule_for(table, transaction, connection.peer)
-            if rule is not None:
-                self._end.settle_by_rule(waiting.pop(transaction), rule, table, Stage.ATTEMPT, connection.peer)
+            decided = UNDECIDED if table.is_empty else rules_for(table, transaction, connection.peer)
+            if decided:
+                waiting.pop(transaction)
+                if self._end.settle_by_rules(transaction, decided, table, Stage.ATTEMPT, connection.peer):
+                    waiting.put_back(transaction)
             elif transaction.expires_at <= now:
                 self._end.end_expired(waiting, now)
             elif not self._rules.may_send_mail():
@@ -137,9 +139,10 @@ class TransactionStart:
             self._owner.connection_free(connection)
             return
         table = self._rules.table
-        rule = None if table.is_empty else rule_for(table, transaction, connection.peer)
-        if rule is not None:
-            self._end.settle_by_rule(transaction, rule, table, Stage.ATTEMPT, connection.peer)
+        decided = UNDECIDED if table.is_empty else rules_for(table, transaction, connection.peer)
+        if decided:
+            if self._end.settle_by_rules(transaction, decided, table, Stage.ATTEMPT, connection.peer):
+                connection.waiting.put_back(transaction)
             self._owner.connection_free(connection)
             return
         connection.run(transaction)

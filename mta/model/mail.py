@@ -117,6 +117,14 @@ class Record(_Tagged, msgspec.Struct, array_like=True, frozen=True, gc=False):
     priority: int = 0  # its class: 0 (bulk) to 2
 
 
+class Addressed(NamedTuple):
+    """What rules ask about a delivery that has no record yet."""
+
+    sender: str
+    recipient: str
+    accepted_at: int
+
+
 class Claimed(msgspec.Struct, gc=False):
     """A delivery that this process may attempt, and the fencing token that settling it needs."""
 

@@ -71,6 +71,7 @@ class ReturnReason(enum.StrEnum):
     CONTENT_UNREAD = "content_unread", "the store gave no answer about the content"
     OVERDUE = "overdue", "its time was over while it was on the list of a rule"
     RULE_LIFTED = "rule_lifted", "the rule that had decided about it was lifted"
+    OTHER_RECIPIENT = "other_recipient", "a rule ended its transaction because of another recipient of the message"
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):

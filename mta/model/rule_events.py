@@ -66,6 +66,8 @@ def _event(rule: Rule, generation: int, at: int, reason: str, properties: dict[s
         pool=chosen.pool or "",
         mta=chosen.mta or "",
         domain=chosen.domain or "",
+        sender=chosen.sender,
+        recipient=chosen.recipient or "",
         mx=chosen.mx or "",
         remote_ip=chosen.ip or "",
         tags=(chosen.tag,) if chosen.tag is not None else chosen.tags_all or (),
@@ -95,6 +97,11 @@ def _terms(rule: Rule) -> dict[str, str]:
     found = {
         "tags_all": " ".join(chosen.tags_all or ()) if chosen.tag is not None else "",
         "except_tags": " ".join(chosen.except_tags or ()),
+        "domains": " ".join(chosen.domains or ()),
+        "accepted_before": "" if chosen.accepted_before is None else format_time(chosen.accepted_before),
+        "accepted_after": "" if chosen.accepted_after is None else format_time(chosen.accepted_after),
+        "schedule": chosen.schedule or "",
+        "timezone": chosen.timezone or "",
         "enabled": "" if rule.enabled else "false",
         "expires_at": format_time(rule.expires_at) if rule.expires_at else "",
     }

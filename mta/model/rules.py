@@ -56,6 +56,24 @@ class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     tags_all: tuple[str, ...] | None = None  # every one must be there; sorted, each once
     except_tags: tuple[str, ...] | None = None  # none may be there; sorted, each once
     tenant: str | None = None  # the account on whose behalf the message was injected
+    sender: str | None = None  # of the envelope, or "*@domain"; lower case, the domain in A-labels
+    recipient: str | None = None  # written like sender
+    accepted_before: int | None = None  # Unix ms: mail that was accepted before this instant
+    accepted_after: int | None = None  # Unix ms: mail that was accepted at this instant or later
+    domains: tuple[str, ...] | None = None  # two or more, one of them must match, as domain; sorted, each once
+    schedule: str | None = None  # of a pause: the times at which it holds mail, such as "Mo-Fr 22:00-08:00"
+    timezone: str | None = None  # of the schedule, an IANA name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The domains, one of which must match; () = any."""
+        return self.domains or (() if self.domain is None else (self.domain,))
+
+    @property
+    def asks_message(self) -> bool:
+        """Whether the selectors ask for the addresses of the envelope, or for the time of acceptance."""
+        asked = self.sender, self.recipient, self.accepted_before, self.accepted_after
+        return any(selector is not None for selector in asked)
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -80,7 +98,15 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
 
 # Formats after the first, by the field that came with each: "reason", "selectors.site"; or, for a value, "kind=limit".
-SINCE: Mapping[str, int] = {}
+SINCE: Mapping[str, int] = {
+    "selectors.sender": 2,
+    "selectors.recipient": 2,
+    "selectors.accepted_before": 2,
+    "selectors.accepted_after": 2,
+    "selectors.domains": 2,
+    "selectors.schedule": 2,
+    "selectors.timezone": 2,
+}
 FIRST_FORMAT: Final = 1
 _DEFAULTS: Final = {of: {field.name: field.default for field in msgspec.structs.fields(of)} for of in (Rule, Selectors)}
 

@@ -1,9 +1,12 @@
 """The account of a tag or of a rule, field by field as the API shows it (unit: the delivery; times are RFC 3339)."""
 
+from typing import Any
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from mta.model.units import TimeText
+from mta.model.rules import Selectors
+from mta.model.units import TimeText, format_time
 
 
 class Intercepted(msgspec.Struct, frozen=True):
@@ -92,13 +95,19 @@ class RuleStatement(RuleAccount, frozen=True, kw_only=True):
 
     pool: str | UnsetType = UNSET
     mta: str | UnsetType = UNSET
-    domain: str | UnsetType = UNSET
+    domain: str | tuple[str, ...] | UnsetType = UNSET
     ip: str | UnsetType = UNSET
     mx: str | UnsetType = UNSET
     tag: str | UnsetType = UNSET
     tags_all: tuple[str, ...] | UnsetType = UNSET
     except_tags: tuple[str, ...] | UnsetType = UNSET
     tenant: str | UnsetType = UNSET
+    sender: str | UnsetType = UNSET
+    recipient: str | UnsetType = UNSET
+    accepted_before: TimeText | UnsetType = UNSET
+    accepted_after: TimeText | UnsetType = UNSET
+    schedule: str | UnsetType = UNSET
+    timezone: str | UnsetType = UNSET
     cluster: bool
     node: str | UnsetType = UNSET
     enabled: bool
@@ -106,3 +115,14 @@ class RuleStatement(RuleAccount, frozen=True, kw_only=True):
     reason: str | UnsetType = UNSET
     created_at: TimeText | UnsetType = UNSET
     created_by: str | UnsetType = UNSET
+
+
+def selectors_shown(chosen: Selectors) -> dict[str, Any]:
+    """The selectors of a rule by the names that its record has for them, without those that are not set."""
+    found = {name: value for name, value in msgspec.structs.asdict(chosen).items() if value is not None}
+    if chosen.domains is not None:
+        found["domain"] = found.pop("domains")
+    for name in ("accepted_before", "accepted_after"):
+        if name in found:
+            found[name] = format_time(found[name])
+    return found

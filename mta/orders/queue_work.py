@@ -214,7 +214,7 @@ def _is_ruled(table: RuleTable, waiting: WaitingDelivery, pause: str, to_pool: s
     if table.is_empty:
         return False
     labels, domain = waiting.record.labels, waiting.queue.domain
-    rules = (table.match(pool, "", domain, labels) for pool in (waiting.queue.pool, to_pool))
+    rules = (table.match(pool, "", domain, labels, "", "", waiting.record) for pool in (waiting.queue.pool, to_pool))
     return any(rule is not None and swept(rule) and (ends(rule) or not pause) for rule in rules)
 
 

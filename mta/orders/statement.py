@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from mta.model.outcomes import Class, Stage
 from mta.model.rules import Rule, Selectors
-from mta.model.statements import Intercepted, RuleDelivered, RuleStatement, SweepProgress, TagStatement
+from mta.model.statements import Intercepted, RuleDelivered, RuleStatement, SweepProgress, TagStatement, selectors_shown
 from mta.model.sweeps import SweepPhase, SweepState
 from mta.model.units import format_time
 from mta.policy.rule_effect import in_force, needs_attempt
@@ -117,9 +116,8 @@ def _delivered(of_tag: Counts | None, after: int) -> RuleDelivered:
 
 def _identity(rule: Rule) -> dict[str, Any]:
     """The rule's own fields, under the names of its record."""
-    chosen = {name: value for name, value in msgspec.structs.asdict(rule.selectors).items() if value is not None}
     return {
-        **chosen,
+        **selectors_shown(rule.selectors),
         "code": rule.code or UNSET,
         "enabled": rule.enabled,
         "expires_at": _when(rule.expires_at) or UNSET,

@@ -6,6 +6,7 @@ import msgspec
 
 from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.rules import AtTheDoor, Kind, Rule
+from mta.policy.schedule import UTC, schedule_of
 
 _FORCED: Final = Origin.FORCED  # to look a member up at its class takes ten times as long
 _REFUSED: Final = "the message is refused by order of this site"  # for a rule without a description
@@ -84,8 +85,25 @@ def _verdict_of(rule: Rule) -> Verdict:
 
 
 def in_force(rule: Rule, now: int) -> bool:
-    """Whether the rule matches anything at `now` (Unix ms): it is enabled and has not expired."""
-    return rule.enabled and (not rule.expires_at or now < rule.expires_at)
+    """Whether the rule matches anything at `now` (Unix ms): it is enabled, has not expired, and its schedule is on."""
+    return rule.enabled and is_on(rule, now)
+
+
+def is_on(rule: Rule, now: int) -> bool:
+    """Whether `now` (Unix ms) is one of the times at which the rule, if enabled, matches."""
+    if rule.expires_at and now >= rule.expires_at:
+        return False
+    return on_since(rule, now) is not None
+
+
+def on_since(rule: Rule, now: int) -> int | None:
+    """When the period of the rule's schedule began that is on at `now` (both Unix ms); 0 = it has no schedule, None =
+    it is off."""
+    chosen = rule.selectors
+    if chosen.schedule is None:
+        return 0
+    period = schedule_of(chosen.schedule, chosen.timezone or UTC).period(now)
+    return period.begin if period.on else None
 
 
 def still_holds(rule: Rule | None, now: int) -> bool:

@@ -1,8 +1,9 @@
 """The rule index: the rules of one label, by where a delivery goes and comes from, the best of each place first.
 
-A rule stands in one place. A place does not express several tags, excluded tags and the end of a rule: the lookup
-checks these on the rule itself, and only if the rule would win. Labels are the tags of a delivery and the mark of its
-tenant.
+A rule stands in one place, and a rule with several domains in one place for each of them. A place does not express
+several tags, excluded tags, the time of acceptance, and the times at which a rule matches: the lookup checks these on
+the rule itself, and only if the rule would win. Labels are the tags of a delivery, the mark of its tenant and, where
+rules ask for the message, the marks of its addresses.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,11 +12,35 @@ from typing import NamedTuple
 
 from mta.model.mail import tenant_mark
 from mta.model.rules import Rule, Selectors
+from mta.policy.addresses import recipient_mark, sender_mark
+from mta.policy.rule_effect import is_on
 
 # (kind, has tags, number of selectors, exact name, generation, id): compared from the left, the greatest wins; the id
 # makes every two rules comparable.
 Rank = tuple[int, bool, int, bool, int, str]
 Clock = Callable[[], int]  # Unix milliseconds
+
+
+class When(NamedTuple):
+    """The times that the conditions of a rule may ask for."""
+
+    clock: Clock
+    accepted_at: int = 0  # Unix ms; asked only by rules that ask for the message
+
+
+class Target(NamedTuple):
+    """The destination for which a rule stands in a place: one of these at most."""
+
+    domain: str | None
+    ip: str | None
+    mx: str | None
+
+
+def targets(chosen: Selectors) -> list[Target]:
+    """The places of a rule among the destinations."""
+    if chosen.domains is not None:
+        return [Target(name, chosen.ip, chosen.mx) for name in chosen.domains]
+    return [Target(chosen.domain, chosen.ip, chosen.mx)]
 
 
 class Entry(NamedTuple):
@@ -33,33 +58,50 @@ Entries = tuple[Entry, ...]  # best first
 def place(rank: Rank, rule: Rule, label: str | None) -> Entry:
     """The entry of a rule that stands under this label; None: under none."""
     chosen = rule.selectors
-    needed = tuple(one for one in joint_labels(chosen) if one != label)
-    return Entry(rank, rule, not (needed or chosen.except_tags or rule.expires_at), needed)
+    needed = tuple(one for one in all_labels(chosen) if one != label)
+    conditions = needed, chosen.except_tags, chosen.accepted_before, chosen.accepted_after
+    timed = rule.expires_at > 0 or chosen.schedule is not None
+    return Entry(rank, rule, not (timed or any(one not in (None, ()) for one in conditions)), needed)
 
 
 def joint_labels(chosen: Selectors) -> tuple[str, ...]:
-    """The labels that must all be there, beside `tag`; a tenant is one of them."""
-    tags = chosen.tags_all or ()
-    return tags if chosen.tenant is None else (*tags, tenant_mark(chosen.tenant))
+    """The labels that must all be there, beside `tag`; a tenant is one of them, and so is each address."""
+    found = chosen.tags_all or ()
+    if chosen.tenant is not None:
+        found = (*found, tenant_mark(chosen.tenant))
+    if chosen.sender is not None:
+        found = (*found, sender_mark(chosen.sender))
+    return found if chosen.recipient is None else (*found, recipient_mark(chosen.recipient))
 
 
-def fulfils(rule: Rule, needed: tuple[str, ...], labels: tuple[str, ...], clock: Clock) -> bool:
-    """Whether the delivery fulfils the conditions beside the rule's place: required labels, excluded tags, the end."""
+def all_labels(chosen: Selectors) -> tuple[str, ...]:
+    """The labels that must all be there."""
+    return joint_labels(chosen) if chosen.tag is None else (chosen.tag, *joint_labels(chosen))
+
+
+def fulfils(rule: Rule, needed: tuple[str, ...], labels: tuple[str, ...], when: When) -> bool:
+    """Whether the delivery fulfils the conditions beside the rule's place: required labels, excluded tags, the time of
+    its acceptance, and the times at which the rule matches."""
     for label in needed:
         if label not in labels:
             return False
-    for tag in rule.selectors.except_tags or ():
+    chosen = rule.selectors
+    for tag in chosen.except_tags or ():
         if tag in labels:
             return False
-    return not rule.expires_at or clock() < rule.expires_at
+    if chosen.accepted_before is not None and when.accepted_at >= chosen.accepted_before:
+        return False
+    if chosen.accepted_after is not None and when.accepted_at < chosen.accepted_after:
+        return False
+    return (not rule.expires_at and chosen.schedule is None) or is_on(rule, when.clock())
 
 
-def _best_of(entries: Entries, best: Entry | None, labels: tuple[str, ...], clock: Clock) -> Entry | None:
+def _best_of(entries: Entries, best: Entry | None, labels: tuple[str, ...], when: When) -> Entry | None:
     """The first entry that the delivery fulfils, or `best` if that ranks higher."""
     for entry in entries:
         if best is not None and entry[0] < best[0]:
             return best
-        if entry[2] or fulfils(entry[1], entry[3], labels, clock):
+        if entry[2] or fulfils(entry[1], entry[3], labels, when):
             return entry
     return best
 
@@ -74,18 +116,18 @@ class Sources:
         self.pools = pools
         self.mtas = mtas
 
-    def best(self, best: Entry | None, pool: str, mta: str, labels: tuple[str, ...], clock: Clock) -> Entry | None:
+    def best(self, best: Entry | None, pool: str, mta: str, labels: tuple[str, ...], when: When) -> Entry | None:
         entries: Entries | None = self.any
         if entries and (best is None or entries[0][0] > best[0]):
-            best = entries[0] if entries[0][2] else _best_of(entries, best, labels, clock)
+            best = entries[0] if entries[0][2] else _best_of(entries, best, labels, when)
         if self.pools:
             entries = self.pools.get(pool)
             if entries and (best is None or entries[0][0] > best[0]):
-                best = _best_of(entries, best, labels, clock)
+                best = _best_of(entries, best, labels, when)
         if mta and self.mtas:
             entries = self.mtas.get(mta)
             if entries and (best is None or entries[0][0] > best[0]):
-                best = _best_of(entries, best, labels, clock)
+                best = _best_of(entries, best, labels, when)
         return best
 
     def is_empty(self) -> bool:
@@ -154,17 +196,17 @@ class Names:
         self.wild = wild  # by the part after "*."
 
     def best(
-        self, best: Entry | None, name: str, pool: str, mta: str, labels: tuple[str, ...], clock: Clock
+        self, best: Entry | None, name: str, pool: str, mta: str, labels: tuple[str, ...], when: When
     ) -> Entry | None:
         if self.exact:
             sources = self.exact.get(name)
             if sources is not None:
-                best = sources.best(best, pool, mta, labels, clock)
+                best = sources.best(best, pool, mta, labels, when)
         if self.wild:
             wild = self.wild
             for parent in _parents(name):
                 if parent in wild:
-                    best = wild[parent].best(best, pool, mta, labels, clock)
+                    best = wild[parent].best(best, pool, mta, labels, when)
         return best
 
     def get(self, pattern: str) -> Sources | None:
@@ -221,56 +263,58 @@ class Bucket:
         labels: tuple[str, ...],
         ip: str,
         mx: str,
-        clock: Clock,
+        when: When,
     ) -> Entry | None:
         if self.any is not None:
-            best = self.any.best(best, pool, mta, labels, clock)
+            best = self.any.best(best, pool, mta, labels, when)
         domains = self.domains
         if domains.exact or domains.wild:
-            best = domains.best(best, domain, pool, mta, labels, clock)
+            best = domains.best(best, domain, pool, mta, labels, when)
         if self.late and ip:
             sources = self.ips.get(ip)
             if sources is not None:
-                best = sources.best(best, pool, mta, labels, clock)
+                best = sources.best(best, pool, mta, labels, when)
             if mx:
-                best = self.mxs.best(best, mx, pool, mta, labels, clock)
+                best = self.mxs.best(best, mx, pool, mta, labels, when)
         return best
 
-    def sources(self, chosen: Selectors) -> Sources:
-        """A copy of the sources that hold a rule with these selectors."""
-        if chosen.domain is not None:
-            known = self.domains.get(chosen.domain)
-        elif chosen.ip is not None:
-            known = self.ips.get(chosen.ip)
-        elif chosen.mx is not None:
-            known = self.mxs.get(chosen.mx)
+    def sources(self, target: Target) -> Sources:
+        """A copy of the sources that hold the rules for this destination."""
+        if target.domain is not None:
+            known = self.domains.get(target.domain)
+        elif target.ip is not None:
+            known = self.ips.get(target.ip)
+        elif target.mx is not None:
+            known = self.mxs.get(target.mx)
         else:
             known = self.any
         return known.copy() if known is not None else Sources((), {}, {})
 
-    def set_sources(self, chosen: Selectors, sources: Sources) -> None:
-        if chosen.domain is not None:
-            self.domains.set(chosen.domain, sources)
-        elif chosen.ip is not None:
+    def set_sources(self, target: Target, sources: Sources) -> None:
+        if target.domain is not None:
+            self.domains.set(target.domain, sources)
+        elif target.ip is not None:
             if sources.is_empty():
-                self.ips.pop(chosen.ip, None)
+                self.ips.pop(target.ip, None)
             else:
-                self.ips[chosen.ip] = sources
-        elif chosen.mx is not None:
-            self.mxs.set(chosen.mx, sources)
+                self.ips[target.ip] = sources
+        elif target.mx is not None:
+            self.mxs.set(target.mx, sources)
         else:
             self.any = None if sources.is_empty() else sources
         self.late = bool(self.ips or self.mxs)
 
     def as_wide_as(self, chosen: Selectors) -> Iterator[Entry]:
-        """Every rule of this bucket whose destinations and sources include those of `chosen`."""
+        """Every rule of this bucket whose sources include those of `chosen`, and whose destinations include the first
+        of those."""
         places = [self.any]
-        if chosen.domain is not None:
-            places += self.domains.as_wide_as(chosen.domain)
-        if chosen.ip is not None:
-            places.append(self.ips.get(chosen.ip))
-        if chosen.mx is not None:
-            places += self.mxs.as_wide_as(chosen.mx)
+        target = targets(chosen)[0]
+        if target.domain is not None:
+            places += self.domains.as_wide_as(target.domain)
+        if target.ip is not None:
+            places.append(self.ips.get(target.ip))
+        if target.mx is not None:
+            places += self.mxs.as_wide_as(target.mx)
         for sources in places:
             if sources is not None:
                 yield from sources.as_wide_as(chosen)

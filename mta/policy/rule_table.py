@@ -2,16 +2,19 @@
 
 A table is immutable; a process swaps it for the next one, which `apply` makes and which shares all unchanged parts. The
 index is label -> destination -> source. The labels of a delivery are its tags and the mark of its tenant. A lookup
-probes each label that has rules, and there each parent domain that a wildcard could cover. Among the rules that match,
-the one with the greatest `rank` wins.
+probes each label that has rules, and there each parent domain that a wildcard could cover. Rules that ask for the
+message (its addresses, its acceptance) have an index of their own, where the addresses are labels, too; without such
+rules they cost nothing. Among the rules that match, the one with the greatest `rank` wins.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
 
 from mta.model.rules import NO_HEAD, Change, ChangeOp, Head, Rule, Selectors
+from mta.policy.addresses import ANY_AT, address_marks, domain_of, sender_mark
+from mta.policy.rule_draft import Draft, Entries, Index
 from mta.policy.rule_effect import ends, holds
-from mta.policy.rule_index import Bucket, Clock, Entry, Rank, Sources, fulfils, joint_labels, place
+from mta.policy.rule_index import Clock, Rank, When, all_labels, fulfils, joint_labels
 
 # The powers of a rule, weakest first.
 _DEFERS: Final = 1
@@ -25,15 +28,34 @@ class NoSuccessor(ValueError):
     """The changes do not follow this table's head directly: the caller must load the whole table."""
 
 
+class Message(Protocol):
+    """The facts of a delivery that rules may ask for beside its queue, its labels and its peer. A record has them."""
+
+    @property
+    def sender(self) -> str: ...
+
+    @property
+    def recipient(self) -> str: ...
+
+    @property
+    def accepted_at(self) -> int:
+        """Unix milliseconds."""
+        ...
+
+
 def rank(rule: Rule) -> Rank:
-    """The rank of a rule among those that match the same delivery. `ip` counts as an exact name and `mx` as a domain; a
-    tenant counts as a selector, not as a tag."""
+    """The rank of a rule among those that match the same delivery. Several domains are one selector; `ip` and addresses
+    count as exact names and `mx` as a domain; a tenant counts as a selector, not as a tag."""
     chosen = rule.selectors
-    name = chosen.domain or chosen.mx
     given = (
-        chosen.pool, chosen.mta, name, chosen.ip, chosen.tag, chosen.tags_all, chosen.except_tags, chosen.tenant,
+        chosen.pool, chosen.mta, chosen.domain, chosen.domains, chosen.mx, chosen.ip, chosen.tag, chosen.tags_all,
+        chosen.except_tags, chosen.tenant, chosen.sender, chosen.recipient, chosen.accepted_before,
+        chosen.accepted_after,
     )  # fmt: skip
-    exact = chosen.ip is not None or (name is not None and not name.startswith("*."))
+    names = [
+        name for name in (*chosen.names, chosen.mx, chosen.ip, chosen.sender, chosen.recipient) if name is not None
+    ]
+    exact = bool(names) and not any(name.startswith("*") for name in names)
     tagged = chosen.tag is not None or chosen.tags_all is not None
     count = sum(selector is not None for selector in given)
     power = _HOLDS if holds(rule) else _ENDS if ends(rule) else _DEFERS
@@ -47,9 +69,18 @@ def covers(pattern: str, domain: str) -> bool:
     return pattern == domain
 
 
+def covers_one(chosen: Selectors, domain: str) -> bool:
+    """Whether the selectors name the domain, or none at all."""
+    names = chosen.names
+    return not names or any(covers(name, domain) for name in names)
+
+
 def _labels(chosen: Selectors) -> set[str]:
-    """The labels that a delivery must have."""
-    return {*joint_labels(chosen), *(() if chosen.tag is None else (chosen.tag,))}
+    """The labels that each delivery has which these selectors match."""
+    found = set(all_labels(chosen))
+    if chosen.sender is not None:
+        found.add(sender_mark(ANY_AT + domain_of(chosen.sender)))
+    return found
 
 
 def _time_zero() -> int:
@@ -62,14 +93,14 @@ class RuleTable:
 
     __slots__ = (
         "_applied_to",
-        "_by_joint_label",
-        "_by_tag",
+        "_by_message",
         "_cache",
         "_changed_rules",
         "_clock",
         "_entries",
-        "_expiring",
-        "_untagged",
+        "_plain",
+        "_when",
+        "asks_message",
         "head",
         "is_empty",
         "node",
@@ -82,18 +113,17 @@ class RuleTable:
         self.is_empty = (
             True  # no mail needs to be matched; an attribute, since it is asked several times for each message
         )
+        self.asks_message = False  # some rule asks for the message
         self.node = node
         self.protected = protected
         self._clock = clock
+        self._when = When(clock)
         self._applied_to: Head | None = None  # the head of the table that `apply` made this one from
         self._changed_rules: tuple[Rule, ...] = ()  # the rules that `apply` added or replaced
-        self._expiring = 0  # number of rules with an end
         self._cache: dict[tuple[str, str, str, tuple[str, ...], str, str], Rule | None] = {}
-        self._entries: dict[str, tuple[Entry, str | None]] = {}  # by rule id; with the label of the entry's bucket
-        self._by_tag: dict[str, Bucket] = {}  # rules with `tag`
-        # Rules with `tags_all` or `tenant` but without `tag`, each under one of its labels.
-        self._by_joint_label: dict[str, Bucket] = {}
-        self._untagged: Bucket | None = None
+        self._entries: Entries = {}
+        self._plain = Index.empty()
+        self._by_message = Index.empty()
 
     @classmethod
     def empty(cls, node: str = "", protected: Iterable[str] = (), clock: Clock = _time_zero) -> "RuleTable":
@@ -137,90 +167,108 @@ class RuleTable:
         return [rule for rule in self.rules() if (known := before.rule(rule.id)) is not rule and known != rule]
 
     def match(
-        self, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str = "", mx: str = ""
+        self,
+        pool: str,
+        mta: str,
+        domain: str,
+        labels: tuple[str, ...],
+        ip: str = "",
+        mx: str = "",
+        message: Message | None = None,
     ) -> Rule | None:
         """The rule that decides about a delivery; None: no rule matches.
 
         `labels` are `Record.labels`; `domain` is lower case A-labels. `mta` is the sending IP, `ip` and `mx` are the
-        peer's address and name (lower case). "" means not known: a rule with that selector does not match then.
+        peer's address and name (lower case). "" and None mean not known: a rule with that selector does not match then.
         """
         if not self._entries:
             return None
         asked = (pool, mta, domain, labels, ip, mx)
         try:
-            return self._cache[asked]
+            found = self._cache[asked]
         except KeyError:
             found = self._found(pool, mta, domain, labels, ip, mx)
-        if not self._expiring:  # else the result also depends on the time
-            if len(self._cache) >= _CACHED:
-                self._cache.clear()
-            self._cache[asked] = found
+            if not self._plain.timed:  # else the result also depends on the time
+                if len(self._cache) >= _CACHED:
+                    self._cache.clear()
+                self._cache[asked] = found
+        if self.asks_message and message is not None:
+            return self._with_message(found, pool, mta, domain, labels, ip, mx, message)
         return found
 
     def _found(self, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str, mx: str) -> Rule | None:
-        best: Entry | None = None
-        clock = self._clock
-        protected = self.protected
-        open_to_all = not protected or protected.isdisjoint(labels)
-        tagged = self._by_tag
-        if tagged:
-            for label in labels:
-                bucket = tagged.get(label)
-                if bucket is not None and (open_to_all or label in protected):
-                    best = bucket.best(best, pool, mta, domain, labels, ip, mx, clock)
-        if open_to_all:
-            if self._by_joint_label:
-                for label in labels:
-                    bucket = self._by_joint_label.get(label)
-                    if bucket is not None:
-                        best = bucket.best(best, pool, mta, domain, labels, ip, mx, clock)
-            if self._untagged is not None:
-                best = self._untagged.best(best, pool, mta, domain, labels, ip, mx, clock)
+        best = self._plain.best(None, pool, mta, domain, labels, ip, mx, self.protected, self._when)
+        return None if best is None else best[1]
+
+    def _with_message(
+        self,
+        found: Rule | None,
+        pool: str,
+        mta: str,
+        domain: str,
+        labels: tuple[str, ...],
+        ip: str,
+        mx: str,
+        message: Message,
+    ) -> Rule | None:
+        """The rule that decides, where `found` is the one that does without those that ask for the message."""
+        best = None if found is None else self._entries[found.id][0]
+        every = labels + address_marks(message.sender, message.recipient)
+        when = When(self._clock, message.accepted_at)
+        best = self._by_message.best(best, pool, mta, domain, every, ip, mx, self.protected, when)
         return None if best is None else best[1]
 
     def matches(
-        self, rule: Rule, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str = "", mx: str = ""
+        self,
+        rule: Rule,
+        pool: str,
+        mta: str,
+        domain: str,
+        labels: tuple[str, ...],
+        ip: str = "",
+        mx: str = "",
+        message: Message | None = None,
     ) -> bool:
         """Whether this rule matches a delivery, even if another rule wins."""
-        chosen = rule.selectors
+        chosen, when = rule.selectors, self._when
+        if chosen.asks_message:
+            if message is None:
+                return False
+            labels = labels + address_marks(message.sender, message.recipient)
+            when = When(self._clock, message.accepted_at)
         return (
             rule.enabled
-            and (chosen.tag is None or chosen.tag in labels)
             and (chosen.pool is None or chosen.pool == pool)
             and (chosen.mta is None or (mta != "" and chosen.mta == mta))
-            and (chosen.domain is None or covers(chosen.domain, domain))
+            and covers_one(chosen, domain)
             and (chosen.ip is None or (ip != "" and chosen.ip == ip))
             and (chosen.mx is None or (mx != "" and covers(chosen.mx, mx)))
             and (chosen.cluster or chosen.node == self.node)
             and (chosen.tag in self.protected or self.protected.isdisjoint(labels))
-            and fulfils(rule, joint_labels(chosen), labels, self._clock)
+            and fulfils(rule, all_labels(chosen), labels, when)
         )
 
     def shadowed_by(self, rule: Rule) -> str | None:
         """The id of a rule that wins wherever `rule` matches; None: there is none."""
-        mine = rank(rule)
-        found = [
-            entry for entry in self._as_wide_as(rule.selectors) if entry.rank > mine and self._hides(entry.rule, rule)
-        ]
+        mine, chosen, labels = rank(rule), rule.selectors, _labels(rule.selectors)
+        wide = [entry for index in (self._plain, self._by_message) for entry in index.as_wide_as(chosen, labels)]
+        found = [entry for entry in wide if entry.rank > mine and self._hides(entry.rule, rule, labels)]
         return max(found).rule.id if found else None
 
-    def _as_wide_as(self, chosen: Selectors) -> Iterator[Entry]:
-        """Every rule whose destinations and sources include those of `chosen`; its labels may exclude `chosen`."""
-        tables = self._by_tag, self._by_joint_label
-        buckets = [self._untagged, *(table.get(label) for table in tables for label in _labels(chosen))]
-        for bucket in buckets:
-            if bucket is not None:
-                yield from bucket.as_wide_as(chosen)
-
-    def _hides(self, other: Rule, rule: Rule) -> bool:
-        """Whether `other` matches wherever `rule` does, given that its destinations and sources include those of
-        `rule`."""
+    def _hides(self, other: Rule, rule: Rule, labels: set[str]) -> bool:
+        """Whether `other` matches wherever `rule` does, given that its sources include those of `rule`, and its
+        destinations the first of those. `labels` are those of all mail that `rule` matches."""
         chosen, wide = rule.selectors, other.selectors
         return (
             (wide.cluster or wide.node == chosen.node)
-            and _labels(chosen).issuperset(joint_labels(wide))
+            and labels.issuperset(joint_labels(wide))
+            and (wide.tag is None or wide.tag in labels)
             and set(chosen.except_tags or ()).issuperset(wide.except_tags or ())
+            and all(covers_one(wide, name) for name in (chosen.domains or ())[1:])
+            and _at_least(wide.accepted_before, chosen.accepted_before)
+            and _at_most(wide.accepted_after, chosen.accepted_after)
             and (not other.expires_at or 0 < rule.expires_at <= other.expires_at)
+            and (wide.schedule is None or (wide.schedule, wide.timezone) == (chosen.schedule, chosen.timezone))
             and (chosen.tag not in self.protected or wide.tag in self.protected)
         )
 
@@ -241,114 +289,25 @@ class RuleTable:
         return f"<RuleTable generation {self.head.generation} ({change}), {len(self)} rules{at}>"
 
     def _changed(self, head: Head, steps: Sequence[tuple[ChangeOp, Rule]]) -> "RuleTable":
-        draft = _Draft(self._entries, self._by_tag, self._by_joint_label, self._untagged, self.node, self._expiring)
+        draft = Draft(self._entries, self._plain, self._by_message, self.node, self.protected)
         for op, rule in steps:
             draft.remove(rule.id)
             if op is ChangeOp.PUT:
-                draft.put(rule)
+                draft.put(rule, rank(rule))
         made = RuleTable(self.node, self.protected, self._clock)
         made.head = head
-        made._entries, made._expiring = draft.entries, draft.expiring
+        made._entries = draft.entries
         made.is_empty = not draft.entries
-        made._by_tag, made._by_joint_label, made._untagged = draft.seal()
+        made._plain, made._by_message = draft.seal()
+        made.asks_message = bool(made._by_message)
         return made
 
 
-_Key = tuple[bool, str | None]  # of a bucket: whether it is for tags_all and tenants, and its label
+def _at_least(wide: int | None, narrow: int | None) -> bool:
+    """Whether the upper bound `wide`, None = none, leaves out nothing that `narrow` lets in."""
+    return wide is None or (narrow is not None and wide >= narrow)
 
 
-class _Draft:
-    """The next table under construction. The first change to a bucket copies it; later changes use that copy."""
-
-    def __init__(
-        self,
-        entries: Mapping[str, tuple[Entry, str | None]],
-        tagged: dict[str, Bucket],
-        jointly: dict[str, Bucket],
-        untagged: Bucket | None,
-        node: str,
-        ending: int,
-    ) -> None:
-        self.entries = dict(entries)
-        self.expiring = ending
-        self._by_tag = tagged.copy()
-        self._by_joint_label = jointly.copy()
-        self._untagged = untagged
-        self._node = node
-        self._buckets: dict[_Key, Bucket] = {}  # copied already, or new
-        self._sources: dict[tuple[_Key, str | None, str | None, str | None], tuple[Selectors, Sources]] = {}
-
-    def put(self, rule: Rule) -> None:
-        label = self._label_of(rule.selectors)
-        entry = place(rank(rule), rule, label)
-        self.entries[rule.id] = entry, label
-        self.expiring += rule.expires_at > 0
-        if self._is_indexed(rule):
-            key = _key(rule.selectors, label)
-            self._sources_of(key, rule.selectors).insert(entry)
-            self._bucket(key).size += 1
-
-    def remove(self, rule_id: str) -> None:
-        known = self.entries.pop(rule_id, None)
-        self.expiring -= known is not None and known[0].rule.expires_at > 0
-        if known is not None and self._is_indexed(known[0].rule):
-            rule, label = known[0].rule, known[1]
-            key = _key(rule.selectors, label)
-            self._sources_of(key, rule.selectors).discard(rule)
-            self._bucket(key).size -= 1
-
-    def _label_of(self, chosen: Selectors) -> str | None:
-        """The label under which the index holds a rule. Of several labels it is the one with the fewest rules;
-        otherwise a tag that all campaigns share would have all rules in its bucket."""
-        if chosen.tag is not None:
-            return chosen.tag
-        return min(joint_labels(chosen), key=lambda label: self._size((True, label)), default=None)
-
-    def _size(self, key: _Key) -> int:
-        ours = self._buckets.get(key) or self._known(key)
-        return ours.size if ours is not None else 0
-
-    def _is_indexed(self, rule: Rule) -> bool:
-        """Whether the index holds the rule. It leaves out disabled rules, rules of other nodes, and rules with
-        selectors that exclude each other: the API refuses such a rule, and a stored one must not match."""
-        chosen = rule.selectors
-        ordered = (chosen.pool is None or chosen.mta is None) and (chosen.domain, chosen.ip, chosen.mx).count(None) >= 2
-        return rule.enabled and ordered and (chosen.cluster or chosen.node == self._node)
-
-    def _known(self, key: _Key) -> Bucket | None:
-        joint, label = key
-        return self._untagged if label is None else (self._by_joint_label if joint else self._by_tag).get(label)
-
-    def _bucket(self, key: _Key) -> Bucket:
-        ours = self._buckets.get(key)
-        if ours is None:
-            known = self._known(key)
-            ours = known.copy() if known is not None else Bucket.empty()
-            self._buckets[key] = ours
-        return ours
-
-    def _sources_of(self, key: _Key, chosen: Selectors) -> Sources:
-        path = (key, chosen.domain, chosen.ip, chosen.mx)
-        ours = self._sources.get(path)
-        if ours is None:
-            ours = self._sources[path] = chosen, self._bucket(key).sources(chosen)
-        return ours[1]
-
-    def seal(self) -> tuple[dict[str, Bucket], dict[str, Bucket], Bucket | None]:
-        """Put the copied buckets into the index, and take the empty ones out."""
-        for (key, *_), (chosen, sources) in self._sources.items():
-            self._bucket(key).set_sources(chosen, sources)
-        for (joint, label), bucket in self._buckets.items():
-            left = None if bucket.is_empty() else bucket
-            table = self._by_joint_label if joint else self._by_tag
-            if label is None:
-                self._untagged = left
-            elif left is None:
-                table.pop(label, None)
-            else:
-                table[label] = left
-        return self._by_tag, self._by_joint_label, self._untagged
-
-
-def _key(chosen: Selectors, label: str | None) -> _Key:
-    return chosen.tag is None and label is not None, label
+def _at_most(wide: int | None, narrow: int | None) -> bool:
+    """The same of a lower bound."""
+    return wide is None or (narrow is not None and wide <= narrow)

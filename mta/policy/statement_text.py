@@ -8,7 +8,10 @@ from msgspec import UNSET, UnsetType
 from mta.model.statements import RuleStatement
 from mta.model.text import visible
 
-_SELECTORS: Final = ("pool", "mta", "domain", "ip", "mx", "tag", "tags_all", "except_tags", "tenant", "node")
+_SELECTORS: Final = (
+    "pool", "mta", "domain", "ip", "mx", "tag", "tags_all", "except_tags", "tenant", "sender", "recipient",
+    "accepted_before", "accepted_after", "schedule", "timezone", "node",
+)  # fmt: skip
 
 
 def sentences_of(statement: RuleStatement) -> list[str]:

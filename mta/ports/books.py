@@ -83,8 +83,8 @@ class Books(Protocol):
         """Those of the tags that no accepted mail has carried."""
         ...
 
-    async def waits(self, domain: str) -> bool:
-        """Whether a delivery to the domain (`*.x`: to one below x) is queued or held."""
+    async def unmet(self, domains: Sequence[str]) -> list[str]:
+        """Those of the domains (`*.x`: each one below x) for which no delivery is queued or held."""
         ...
 
     async def queues(

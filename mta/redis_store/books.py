@@ -94,8 +94,8 @@ class StoredBooks:
     async def depths(self) -> dict[str, PoolDepth]:
         return await self._depths.depths()
 
-    async def waits(self, domain: str) -> bool:
-        return await self._queues.waits(domain)
+    async def unmet(self, domains: Sequence[str]) -> list[str]:
+        return await self._queues.unmet(domains)
 
     async def unseen(self, tags: Sequence[str]) -> list[str]:
         places = [keys.tag_key(keys.lane_prefix(lane), tag.encode()) for tag in tags for lane in self._lanes]

@@ -87,15 +87,12 @@ class QueueBooks:
         """The queues of which something is claimed or held, with these counts alone."""
         return {queue: tally.counts(queue) for queue, tally in (await self._claimed_and_held()).items()}
 
-    async def waits(self, domain: str) -> bool:
-        """Whether a delivery to the domain (`*.x`: to one below x) is queued or held."""
-        below = domain[1:] if domain.startswith("*.") else "\0"  # in no name
-
-        def found(queues: Iterable[QueueKey]) -> bool:
-            return any(queue.domain == domain or queue.domain.endswith(below) for queue in queues)
-
-        wanted = domain if below == "\0" else None
-        return found(queue for queue, _ in await self._waiting(None, wanted)) or found(await self._hold())
+    async def unmet(self, domains: Sequence[str]) -> list[str]:
+        """Those of the domains (`*.x`: each one below x) for which no delivery is queued or held."""
+        wanted = None if len(domains) > 1 or domains[0].startswith("*.") else domains[0]
+        there = {queue.domain for queue, _ in await self._waiting(None, wanted)}
+        left = _unmet(domains, there)
+        return _unmet(left, {queue.domain for queue in await self._hold()}) if left else left
 
     async def _waiting(self, pool: str | None, domain: str | None) -> set[tuple[QueueKey, str]]:
         """The queues in which something is due, now or later, with its share."""
@@ -193,3 +190,14 @@ def _readable(record: bytes) -> Record | None:
         return codec.decode_record(record)[1]
     except codec.UNREADABLE:
         return None
+
+
+def _unmet(domains: Sequence[str], there: set[str]) -> list[str]:
+    parents = {name.partition(".")[2] for name in there}  # of each domain, the one above it and all above that
+    above = {rest for name in parents for rest in _with_parents(name)}
+    return [name for name in domains if (name[2:] not in above if name.startswith("*.") else name not in there)]
+
+
+def _with_parents(name: str) -> list[str]:
+    labels = name.split(".")
+    return [".".join(labels[at:]) for at in range(len(labels))]

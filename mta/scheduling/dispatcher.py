@@ -232,7 +232,7 @@ class Dispatcher:
             if one.canceled or canceled(message_of(one.id)):
                 self._settler.settle(one, canceled_outcome())
                 continue
-            rule = None if table.is_empty else match(pool, "", domain, one.record.labels)
+            rule = None if table.is_empty else match(pool, "", domain, one.record.labels, "", "", one.record)
             if rule is not None:
                 outcome = effect_of(rule, table.head.generation, Stage.ATTEMPT)
                 self.intercepted += outcome.verdict is Verdict.INTERCEPTED

@@ -135,7 +135,8 @@ class Settler:
     def _met_on_return(self, claimed: Claimed, outcome: Outcome) -> Outcome:
         """Intercept a delivery that would go back to its queue while a rule ends such mail: the sweep may be past."""
         table = self._rules.table
-        rule = table.match(claimed.queue.pool, "", claimed.queue.domain, claimed.record.labels)
+        record = claimed.record
+        rule = table.match(claimed.queue.pool, "", claimed.queue.domain, record.labels, "", "", record)
         if rule is None or not ends(rule):
             return outcome
         return overruled(outcome, rule, table.head.generation, Stage.QUEUED)
@@ -243,8 +244,9 @@ class Settler:
         assert outcome is not None  # only what was decided with the rules carries a generation
         if outcome.forced is not None and (stage := outcome.forced.stage) is not None:
             table = self._rules.table
-            queue, labels = claimed.queue, claimed.record.labels
-            rule = table.match(queue.pool, outcome.mta, queue.domain, labels, outcome.remote_ip, outcome.mx)
+            queue, record = claimed.queue, claimed.record
+            peer = outcome.remote_ip, outcome.mx
+            rule = table.match(queue.pool, outcome.mta, queue.domain, record.labels, *peer, record)
             if rule is None:
                 outcome = msgspec.structs.replace(
                     outcome, verdict=Verdict.RETURNED, forced=None, returned=ReturnReason.RULE_LIFTED

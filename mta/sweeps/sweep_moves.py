@@ -40,7 +40,7 @@ class Decider:
         made: dict[str, _Decision] = {}  # by rule
         for waiting in page:
             pool, domain = waiting.queue
-            rule = table.match(pool, "", domain, waiting.record.labels)
+            rule = table.match(pool, "", domain, waiting.record.labels, "", "", waiting.record)
             by = None
             if rule is not None:
                 by = made.get(rule.id) or made.setdefault(rule.id, self._decision(rule, generation))

@@ -119,8 +119,8 @@ LOOKS = (
     Mutation(
         "the last look",
         _LAST_LOOK,
-        "None if table.is_empty else rule_for(table, transaction, connection.peer)",
-        "None",
+        "UNDECIDED if table.is_empty else rules_for(table, transaction, connection.peer)",
+        "UNDECIDED",
         _T_EGRESS + "the_last_look_sees_the_table_as_it_is[pipelined]",
     ),
     Mutation(
@@ -327,7 +327,7 @@ PAST_DOT = (
     Mutation(
         "past_dot: listed by egress",
         "mta/egress/rule_changes.py",
-        "past += transaction.listed(known.id)",
+        "past += transaction.listed(known.id, claims)",
         "pass",
         _T_EGRESS + "what_is_past_its_dot_is_listed_once_and_remembers_the_rule[pipelined]",
     ),

@@ -289,13 +289,14 @@ class Books:
         self._cluster.reach()
         return [tag for tag in tags if tag not in self._cluster.tags]
 
-    async def waits(self, domain: str) -> bool:
+    async def unmet(self, domains: Sequence[str]) -> list[str]:
         self._cluster.reach()
-        below = domain[1:] if domain.startswith("*.") else "\0"
-        return any(
-            counts.queue.domain == domain or counts.queue.domain.endswith(below)
-            for counts in self._cluster.queue_counts
-        )
+        there = {counts.queue.domain for counts in self._cluster.queue_counts}
+        return [
+            domain
+            for domain in domains
+            if not any(name.endswith(domain[1:]) if domain.startswith("*.") else name == domain for name in there)
+        ]
 
     async def queues(
         self,

@@ -64,8 +64,8 @@ async def test_o7_a_queue_of_which_all_is_held_is_listed(open_store):
     assert 299_000 < time.time() * 1000 - counts.oldest < 400_000
     assert await store.books.queues(domain="other.example") == []
     assert await store.books.queues(pool="other") == []
-    assert await store.books.waits(DOMAIN)
-    assert await store.books.waits("*.com")
+    assert await store.books.unmet([DOMAIN]) == []
+    assert await store.books.unmet(["*.com"]) == []
 
 
 async def test_o7_the_last_reply_is_that_of_the_delivery_which_is_due_first(open_store):
@@ -161,7 +161,8 @@ async def test_o3_tags_that_no_mail_carried_and_domains_without_mail(open_store)
     assert await store.books.unseen([]) == []
     known = {"mail.example.com": True, "*.example.com": True, "*.com": True}
     known |= {"example.com": False, "*.mail.example.com": False, "gmail": False, "*.gmail": False}
-    assert {domain: await store.books.waits(domain) for domain in known} == known
+    assert {domain: not await store.books.unmet([domain]) for domain in known} == known
+    assert await store.books.unmet(list(known)) == [domain for domain, waits in known.items() if not waits]
 
 
 async def test_r9_the_depth_of_a_pool_is_the_sum_of_its_queues(open_store, monkeypatch):

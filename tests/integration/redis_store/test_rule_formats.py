@@ -86,7 +86,9 @@ async def test_k15_a_process_that_cannot_read_lives_under_the_head_that_it_confi
     state = (await other.rules.sessions())[store.session.id]
     assert (state.head, state.confirmed_at, state.seq, state.dead) == (NO_HEAD, before.confirmed_at, 4, False)
     assert state.metrics == {"claimed": 3.0}
-    assert (await other.rules.builds())[store.session.id] == Build(library.NAME, 1, "rule-new: colour")
+    assert (await other.rules.builds())[store.session.id] == Build(
+        library.NAME, words.newest_format(), "rule-new: colour"
+    )
     await store.link.command("HDEL", keys.RULES_TABLE, "rule-new")
     head, _ = await store.rules.load()
     assert (await store.rules.confirm(4, head, (), {})).ok
@@ -119,7 +121,8 @@ async def test_k15_one_given_up_for_dead_is_told_so_although_it_cannot_read(open
 async def test_k15_a_rule_that_an_older_process_cannot_read_is_refused_by_name(open_store, monkeypatch):
     new, old = await open_store("n-new"), await open_store("n-old")
     assert (await old.rules.confirm(1, NO_HEAD, (), {})).ok
-    monkeypatch.setattr(words, "SINCE", {"reason": 2})  # from here on this build reads one more
+    newer = dict(words.SINCE) | {"reason": words.newest_format() + 1}
+    monkeypatch.setattr(words, "SINCE", newer)  # from here on this build reads one more
     assert (await new.rules.confirm(1, NO_HEAD, (), {})).ok
     with pytest.raises(OldReaders, match=rf"n-old/delivery/{old.session.pid}"):
         await new.rules.put(rule(reason="for the audit"), "c1")
@@ -129,6 +132,34 @@ async def test_k15_a_rule_that_an_older_process_cannot_read_is_refused_by_name(o
     assert await new.rules.head() == put.head, "nothing was written"
     await old.rules.leave()
     assert (await new.rules.put(rule(reason="for the audit"), "c2"))[0].head.generation == 2
+
+
+@pytest.mark.parametrize(
+    "selectors",
+    [
+        {"sender": "a@b.example"},
+        {"recipient": "a@b.example"},
+        {"accepted_before": 1},
+        {"accepted_after": 1},
+        {"domains": ("a.example", "b.example")},
+        {"schedule": "Mo 00:00-24:00", "timezone": "UTC"},
+    ],
+)
+async def test_k15_a_process_of_the_first_format_is_given_no_rule_that_asks_for_the_message(
+    open_store, monkeypatch, selectors
+):
+    new, old = await open_store("n-new"), await open_store("n-old")
+    monkeypatch.setattr(words, "SINCE", {})
+    assert (await old.rules.confirm(1, NO_HEAD, (), {})).ok
+    monkeypatch.undo()
+    assert (await new.rules.confirm(1, NO_HEAD, (), {})).ok
+    asked = msgspec.structs.replace(rule(), selectors=words.Selectors(**selectors))
+    with pytest.raises(OldReaders, match="n-old"):
+        await new.rules.put(asked, "c1")
+    await old.rules.leave()
+    await new.rules.put(asked, "c2")
+    _, (stored,) = await new.rules.load()
+    assert stored.selectors == asked.selectors
 
 
 async def test_k15_a_build_that_says_nothing_reads_the_first_format(open_store, monkeypatch):

@@ -213,10 +213,10 @@ async def test_the_books_of_a_queue_sum_its_shares(open_store):
     assert (counts.queue, counts.due, counts.scheduled) == (QUEUE, many - 1, len(every))
     depth = (await store.books.depths())[POOL]
     assert (depth.due, depth.scheduled) == (many - 1, len(every))
-    assert await store.books.waits("example.com")
+    assert await store.books.unmet(["example.com", "*.com", "other.example"]) == ["other.example"]
     await store.queues.accept(1, [message(1, to=("x@only.example",), tenant="shop")])
     assert [one.queue.domain for one in await store.books.queues()] == ["example.com", "only.example"]
-    assert await store.books.waits("only.example")
+    assert await store.books.unmet(["only.example"]) == []
     await store.queues.accept(1, [message(1, pool="quiet", due_at=later, tenant="shop")])
     assert await store.books.earliest(["quiet"]) == {"quiet": later}
 

@@ -60,6 +60,20 @@ def test_cancel_ends_a_campaign_follows_the_sweep_and_prints_its_statement(shell
     assert node.statement("keep")["queued"] == 1
 
 
+def test_cancel_of_queued_mail_only_lets_the_corrected_send_pass(shell: Shell):
+    node = shell.node
+    node.send([f"wrong{n}@fix.test" for n in range(5)], ("fix",), X_MQ_Delayed="+1h")
+    said = shell.run("cancel", "--tag", "fix", "--queued-only", "--yes")
+    assert said.status == 0, said
+    assert "mail that is accepted later passes" in said.out
+    assert "5 stopped" in said.out
+    node.send([f"right{n}@fix.test" for n in range(5)], ("fix",))
+    until(lambda: node.statement("fix")["delivered"] == 5)
+    assert node.statement("fix")["intercepted"]["queued"] == 5
+    assert {r.recipients[0] for r in shell.sink.to("fix.test")} == {f"right{n}@fix.test" for n in range(5)}
+    assert shell.run("cancel", "--tag", "fix", "--queued-only", "--accepted-before", "now", "--yes").status == 2
+
+
 def test_forced_errors_are_added_listed_shown_accounted_for_and_removed_by_hand(shell: Shell):
     node = shell.node
     node.send(["a@hand.test", "b@hand.test"], ("hand",), X_MQ_Delayed="+1h")

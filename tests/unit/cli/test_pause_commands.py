@@ -7,6 +7,7 @@ import pytest
 
 from mta.model.rules import AtTheDoor, InFlight, Kind, Selectors
 from mta.model.sweeps import SweepPhase, SweepState
+from mta.model.units import format_time
 from tests.support.commands import Floodgate
 from tests.support.control_api import AT, Cluster
 
@@ -95,8 +96,26 @@ EVERY_SELECTOR = [
     ("--tenant", "Shop"),
     ("--except-tag", "vip", "--except-tag", "a b"),
     ("--tags-all", "x", "--tags-all", "y"),
+    ("--sender", "*@X.example", "--recipient", "Ann@y.example"),
+    ("--domain", "*.BÜCHER.example", "--domain", "a.example"),
+    ("--accepted-before", "2030-01-31T13:00:00+01:00", "--accepted-after", "2020-01-31 12:00:00"),
     ("--pool", "gold", "--domain", "x.example", "--tenant", "shop", "--except-tag", "vip"),
 ]
+
+
+def test_queued_only_is_mail_accepted_before_the_order(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.tags = {"c": {"accepted": 3}}
+    cluster.effective = False  # so that nobody waits for a sweep
+    assert floodgate("freeze", "--tag", "c", "--queued-only").exit_code == 3
+    (pause,) = cluster.rules.values()
+    before = pause.selectors.accepted_before
+    assert before is not None
+    assert abs(before - pause.created_at) < 1000
+    refused = floodgate("thaw", "--tag", "c")
+    assert f"lifted by: floodgate thaw --tag c --accepted-before {format_time(before)}\n" in refused.stderr
+    both = floodgate("cancel", "--tag", "c", "--queued-only", "--accepted-before", "now", "--yes")
+    assert (both.exit_code, len(cluster.rules)) == (2, 1)
+    assert "--queued-only is --accepted-before now; give one of them" in both.stderr
 
 
 @pytest.mark.parametrize("selectors", EVERY_SELECTOR)

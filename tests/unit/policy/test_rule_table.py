@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.model.mail import tenant_mark
+from mta.model.mail import Addressed, tenant_mark
 from mta.model.rules import Change, ChangeOp, Head, Kind, Rule, Selectors
 from mta.policy.rule_effect import in_force, swept
 from mta.policy.rule_table import NoSuccessor, RuleTable, rank
@@ -19,6 +19,10 @@ MTAS = ["192.0.2.1", "192.0.2.2"]
 NODES = ["n1", "n2"]
 IPS = ["192.0.2.9", "2001:db8::9"]
 HOSTS = ["a.mx.net", "mx.net", "b.a.mx.net"]
+SENDERS = ["a@x.test", "b@x.test", "a@y.test", ""]
+RECIPIENTS = ["u@example.com", "v@example.com"]
+LISTS = [("*.com", "other.org"), ("com", "example.com"), ("*.example.com", "*.mail.example.com", "example.com")]
+SCHEDULES = ["Th 00:00-01:00", "Th 01:00-02:00", "Fr 00:00-24:00"]  # Unix time begins on a Thursday
 MX_PATTERNS = [*HOSTS, "*.mx.net", "*.net"]
 
 
@@ -46,10 +50,18 @@ def selectors(draw: st.DrawFn) -> Selectors:
     source = draw(st.sampled_from([{}, {}, *({"pool": p} for p in POOLS), *({"mta": m} for m in MTAS)]))
     target = draw(
         st.sampled_from(
-            [{}, {}, *({"domain": d} for d in PATTERNS), *({"ip": i} for i in IPS), *({"mx": m} for m in MX_PATTERNS)]
+            [
+                {},
+                {},
+                *({"domain": d} for d in PATTERNS),
+                *({"domains": some} for some in LISTS),
+                *({"ip": i} for i in IPS),
+                *({"mx": m} for m in MX_PATTERNS),
+            ]
         )
     )
     node = draw(st.sampled_from([None, None, *NODES]))
+    times = draw(st.sampled_from([{}, {}, {}, *({"schedule": text, "timezone": "UTC"} for text in SCHEDULES)]))
     several = st.none() | st.none() | st.frozensets(st.sampled_from(TAGS), max_size=2).map(lambda f: tuple(sorted(f)))
     return Selectors(
         tag=draw(st.sampled_from([None, *TAGS])),
@@ -58,6 +70,11 @@ def selectors(draw: st.DrawFn) -> Selectors:
         cluster=node is None,
         node=node,
         tenant=draw(st.sampled_from([None, None, *TENANTS])),
+        sender=draw(st.sampled_from([None] * 4 + [*SENDERS, "*@x.test"])),
+        recipient=draw(st.sampled_from([None] * 4 + RECIPIENTS)),
+        accepted_before=draw(st.sampled_from([None] * 4 + [1, 2])),
+        accepted_after=draw(st.sampled_from([None] * 4 + [1, 2])),
+        **times,
         **source,
         **target,
     )
@@ -85,7 +102,9 @@ labels = st.tuples(
     st.lists(st.sampled_from(TAGS), max_size=3).map(tuple), st.sampled_from([(), *((tenant_mark(t),) for t in TENANTS)])
 ).map(lambda given: given[0] + given[1])
 
-# pool, mta, domain, labels, ip, mx: where the peer is known, so is the sending IP
+messages = st.builds(Addressed, st.sampled_from(SENDERS), st.sampled_from(RECIPIENTS), st.integers(0, 3))
+
+# pool, mta, domain, labels, ip, mx, message: where the peer is known, so is the sending IP
 deliveries = st.lists(
     st.tuples(
         st.sampled_from(POOLS),
@@ -94,12 +113,13 @@ deliveries = st.lists(
         st.sampled_from(["", *MTAS]),
         st.sampled_from(IPS),
         st.sampled_from(HOSTS),
-    ).map(lambda d: (d[0], d[3], d[1], d[2], d[4] if d[3] else "", d[5] if d[3] else "")),
+        messages,
+    ).map(lambda d: (d[0], d[3], d[1], d[2], d[4] if d[3] else "", d[5] if d[3] else "", d[6])),
     min_size=1,
     max_size=8,
 )
 
-Delivery = tuple[str, str, str, tuple[str, ...], str, str]
+Delivery = tuple[str, str, str, tuple[str, ...], str, str, Addressed]
 
 
 def names(pattern: str, name: str) -> bool:
@@ -112,7 +132,7 @@ def names(pattern: str, name: str) -> bool:
 
 def applies(rule: Rule, node: str, now: int, protected: frozenset[str], delivery: Delivery) -> bool:
     """The words of the design, one by one."""
-    pool, mta, domain, labels, ip, mx = delivery
+    pool, mta, domain, labels, ip, mx, message = delivery
     tags = [label for label in labels if label[0] != "\0"]
     tenants = [label[1:] for label in labels if label[0] == "\0"]
     s = rule.selectors
@@ -128,6 +148,18 @@ def applies(rule: Rule, node: str, now: int, protected: frozenset[str], delivery
         return False
     if s.domain is not None and not names(s.domain, domain):
         return False
+    if s.domains is not None and not any(names(name, domain) for name in s.domains):
+        return False
+    if s.sender not in (None, message.sender, "*@" + message.sender.rpartition("@")[2]):
+        return False
+    if s.recipient not in (None, message.recipient):
+        return False
+    if s.accepted_before is not None and not message.accepted_at < s.accepted_before:
+        return False
+    if s.accepted_after is not None and not message.accepted_at >= s.accepted_after:
+        return False
+    if s.schedule is not None and SCHEDULES.index(s.schedule) != now // 3_600_000:
+        return False
     return s.ip in (None, ip) and (s.mx is None or (mx != "" and names(s.mx, mx)))
 
 
@@ -137,17 +169,19 @@ def naive(found: list[Rule]) -> Rule | None:
     def given(r: Rule) -> int:
         s = r.selectors
         labels = (s.tag, s.tags_all, s.except_tags, s.tenant)
-        return sum(v is not None for v in (s.pool, s.mta, s.domain, s.ip, s.mx, *labels))
+        message = (s.sender, s.recipient, s.accepted_before, s.accepted_after)
+        return sum(v is not None for v in (s.pool, s.mta, s.domain, s.domains, s.ip, s.mx, *labels, *message))
 
     def exact(r: Rule) -> bool:
         s = r.selectors
-        return any(v is not None and "*" not in v for v in (s.domain, s.mx, s.ip))
+        given = [v for v in (s.domain, *(s.domains or ()), s.mx, s.ip, s.sender, s.recipient) if v is not None]
+        return given != [] and not any("*" in v for v in given)
 
     for preferred in (
         lambda r: r.code // 100 in (2, 5),
         lambda r: r.kind is Kind.PAUSE,
         lambda r: r.selectors.tag is not None or r.selectors.tags_all is not None,
-        *(lambda r, n=n: given(r) >= n for n in (6, 5, 4, 3, 2, 1)),
+        *(lambda r, n=n: given(r) >= n for n in range(10, 0, -1)),
         exact,
     ):
         found = [r for r in found if preferred(r)] or found
@@ -173,7 +207,7 @@ def test_table_agrees_with_a_naive_scan_however_it_was_made(changes_of, some, no
         applied = applied.apply(changes[at : at + batch])
     built = empty.rebuilt(applied.head, rules.values())
     assert len(applied) == len(built) == len(rules)
-    for now in (0, 9, 10, 25):
+    for now in (0, 9, 10, 25, 3_600_000):
         for delivery in some:
             found = [r for r in rules.values() if applies(r, node, now, protected, delivery)]
             expected = naive(found)
@@ -185,7 +219,8 @@ def test_table_agrees_with_a_naive_scan_however_it_was_made(changes_of, some, no
         assert [earlier.match(*delivery) for delivery in some] == answers
     gone = [Change(Head(n, "x"), ChangeOp.REMOVE, r) for n, r in enumerate(rules.values(), applied.head.generation + 1)]
     left = applied.apply(gone)
-    assert [left._by_tag, left._by_joint_label, left._untagged] == [{}, {}, None]
+    assert [bool(left._plain), bool(left._by_message), left.asks_message] == [False] * 3
+    assert left._plain.timed == left._by_message.timed == 0
 
 
 @settings(max_examples=300, deadline=None)
@@ -194,7 +229,7 @@ def test_a_shadowed_rule_never_decides(changes_of, some, protected):
     now = 0
     rules = {r.id: msgspec.structs.replace(r, generation=at) for at, (_, r) in enumerate(changes_of, 1)}
     made = RuleTable.empty("n1", protected, lambda: now).rebuilt(Head(1, "x"), rules.values())
-    for now in (0, 15, 25):  # noqa: B007 - the clock of the table
+    for now in (0, 15, 25, 3_600_000):  # noqa: B007 - the clock of the table
         for delivery in some:
             decided = made.match(*delivery)
             assert decided is None or made.shadowed_by(decided) is None
@@ -365,8 +400,37 @@ def test_protected_mail_is_matched_by_a_rule_that_names_it_and_by_no_other():
 def test_a_tag_that_many_rules_share_does_not_hold_them_all():
     many = [rule(f"r{n}", tags_all=("campaign", f"t{n}")) for n in range(100)]
     made = table(*many)
-    assert max(bucket.size for bucket in made._by_joint_label.values()) <= 2
+    assert max(bucket.size for bucket in made._plain.by_joint_label.values()) <= 2
     assert winner(made, tags=("campaign", "t7")) == "r7"
+
+
+def test_a_tag_that_many_rules_for_recipients_share_does_not_hold_them_all():
+    made = table(*(rule(f"r{n}", tag="campaign", recipient=f"u{n}@example.com") for n in range(100)))
+    index = made._by_message
+    assert {bucket.size for bucket in (*index.by_tag.values(), *index.by_joint_label.values())} == {1}
+    seventh = Addressed("", "U7@Example.COM", 0)
+    assert made.match("p", "", "example.com", ("campaign",), "", "", seventh).id == "r7"
+    assert made.match("p", "", "example.com", ("other",), "", "", seventh) is None
+
+
+def test_protected_mail_to_a_recipient_is_matched_by_a_rule_that_names_the_tag():
+    rules = [rule("all", recipient="u@example.com"), rule("vip", tag="vip", recipient="u@example.com")]
+    made = RuleTable.empty("n1", ["vip"]).rebuilt(Head(1, "x"), rules)
+    mail = Addressed("", "u@example.com", 0)
+    assert made.match("p", "", "example.com", ("vip",), "", "", mail).id == "vip"
+    assert made.rebuilt(Head(1, "x"), rules[:1]).match("p", "", "example.com", ("vip",), "", "", mail) is None
+
+
+def test_rules_that_ask_for_the_message_leave_other_answers_remembered():
+    made = table(rule("r", tag="a"), rule("late", tag="a", accepted_after=5), rule("m", sender="x@y.test", code=450))
+    assert made.asks_message
+    asked = ("p", "", "example.com", ("a",), "", "")
+    for _ in range(2):
+        assert made.match(*asked, Addressed("x@y.test", "", 4)).id == "r"
+        assert made.match(*asked, Addressed("x@y.test", "", 5)).id == "late"
+        assert made.match(*asked).id == "r", "nothing is known of the message"
+    assert list(made._cache.values()) == [made.rule("r")]
+    assert not table(rule("r", tag="a")).asks_message
 
 
 def test_a_rule_for_a_tenant_takes_its_mail_whatever_else_a_tag_is_called():
@@ -382,7 +446,7 @@ def test_a_rule_for_a_tenant_takes_its_mail_whatever_else_a_tag_is_called():
 def test_a_tenant_with_many_rules_does_not_hold_them_all():
     many = [rule(f"r{n}", tags_all=(f"t{n}",), tenant="t") for n in range(100)]
     made = table(*many)
-    assert max(bucket.size for bucket in made._by_joint_label.values()) <= 2
+    assert max(bucket.size for bucket in made._plain.by_joint_label.values()) <= 2
     assert winner(made, tags=("t7", tenant_mark("t"))) == "r7"
     assert winner(made, tags=("t7",)) == ""
 

@@ -27,8 +27,9 @@ def url() -> Iterator[str]:
 _ONE_OF = (
     *(("mta", "pool"), ("ip", "domain"), ("mx", "domain"), ("mx", "ip")),
     *(("duration", "expires_at"), ("duration", "expire"), ("expire", "expires_at")),
+    ("domain", "recipient"),  # the recipient must be of the domain
 )
-_SELECT = ("pool", "mta", "domain", "ip", "mx", "tag", "tenant", "tags_all")
+_SELECT = ("pool", "mta", "domain", "ip", "mx", "tag", "tenant", "tags_all", "sender", "recipient")
 
 
 def make_possible(case: schemathesis.Case) -> None:
@@ -50,9 +51,9 @@ def agree(given: dict[str, Any], selectors: bool = True) -> None:
     for one, other in _ONE_OF:
         if given.get(one) is not None and given.get(other) is not None:
             del given[one]
-    for name in ("expires_at", "expire"):
+    for name in ("expires_at", "expire", "accepted_before", "accepted_after"):
         if isinstance(given.get(name), str):
-            given[name] = "+30m"
+            given[name] = "now" if name == "accepted_after" else "+30m"
     if isinstance(given.get("duration"), str):  # ten years at most, which no schema says of a text with a unit
         given["duration"] = "30m"
     if selectors:

@@ -50,6 +50,57 @@ def test_a_star_as_a_whole_value_is_absent() -> None:
     assert rule(pool="*", mta="*", domain="*").selectors == Selectors(tag="t")
 
 
+def test_selectors_of_the_message_are_brought_to_one_form() -> None:
+    made = rule(sender=" Ann@BÜCHER.example ", recipient="Bob.Doe@Example.COM.").selectors
+    assert (made.sender, made.recipient) == ("ann@xn--bcher-kva.example", "bob.doe@example.com")
+    assert rule(sender="*@Example.COM").selectors.sender == "*@example.com"
+    assert rule(sender="*", recipient="*", accepted_before="*").selectors == Selectors(tag="t")
+    made = rule(accepted_before="now", accepted_after="2020-01-01T01:00:00+01:00").selectors
+    assert (made.accepted_before, made.accepted_after) == (NOW, 1_577_836_800_000)
+    assert rule(accepted_before="+30m").selectors.accepted_before == NOW + 30 * 60_000
+
+
+def test_several_domains_are_one_selector_in_one_form() -> None:
+    made = rule(domain=["B.example", "*.a.example", "b.example"]).selectors
+    assert made == Selectors(tag="t", domains=("*.a.example", "b.example"))
+    assert made.names == ("*.a.example", "b.example")
+    assert rule(domain=["a.example"]).selectors == rule(domain="a.example").selectors
+    assert rule(domain=["*"]).selectors == Selectors(tag="t")
+    assert rule(domain=["a.example", "b.example"], recipient="x@b.example").selectors.recipient == "x@b.example"
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "words"),
+    [
+        ("sender", {"sender": "ann"}, "is not an address; write local-part@domain, or \\*@domain"),
+        ("sender", {"sender": "*@*.example.com"}, "is not a domain"),
+        ("sender", {"sender": ""}, "leave the field out"),
+        ("recipient", {"recipient": "*@example.com"}, "give it as domain"),
+        ("recipient", {"recipient": "a b@example.com"}, "is not an address"),
+        ("recipient", {"recipient": "a@b.example", "domain": "c.example"}, "is not of the given domain"),
+        ("accepted_before", {"accepted_before": "yesterday"}, "is not a time"),
+        ("accepted_before", {"accepted_before": 5}, "leave the field out"),
+        ("accepted_before", {"accepted_before": "now", "accepted_after": "now"}, "matches nothing"),
+        ("domain", {"domain": []}, "is no domain and no list of 1 to 250"),
+        ("domain", {"domain": [f"d{n}.example" for n in range(251)]}, "is no domain and no list of 1 to 250"),
+        ("domain", {"domain": ["a.example", 5]}, "is not a text"),
+        ("ip", {"domain": ["a.example", "b.example"], "ip": "192.0.2.1"}, "cannot be combined with domain"),
+    ],
+)
+def test_a_selector_that_cannot_match_is_refused(field: str, values: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadValue, match=words) as refused:
+        rule(**values)
+    assert refused.value.field == field
+
+
+def test_the_time_of_acceptance_alone_is_everything() -> None:
+    with pytest.raises(BadValue, match="no selector but accepted_before is given") as refused:
+        read_rule({"code": 554, "accepted_before": "now"}, "n1", NOW)
+    assert refused.value.field == "everything"
+    made = read_rule({"code": 554, "accepted_before": "now", "everything": True}, "n1", NOW)
+    assert made.selectors == Selectors(accepted_before=NOW)
+
+
 def test_cluster_false_binds_to_the_node() -> None:
     assert rule(cluster=False).selectors == Selectors(tag="t", cluster=False, node="n1")
     assert rule(cluster="0").selectors.node == "n1"
