@@ -61,6 +61,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         tokens=parts.tokens,
         fate=parts.fate,
         history=parts.history,
+        log_lines=parts.log_lines,
         node=settings.node.name,
         api=settings.api,
         health=health,

@@ -1,6 +1,6 @@
 """The parts that the wiring gives the API: ports, and a few facts about this node."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -11,6 +11,7 @@ from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import ApiSettings
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
+from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.journal import Journals
 from mta.ports.messages import Messages
@@ -42,6 +43,7 @@ class Dependencies:
     tokens: Tokens
     fate: StoreFate
     history: History
+    log_lines: Callable[[Sequence[Item]], bytes]  # events as lines of the delivery log
     node: str  # this node's name; a rule with `cluster: false` is bound to it
     api: ApiSettings
     health: Callable[[], Awaitable[str]]  # why the store cannot be worked with, "" = it can; may raise StoreError

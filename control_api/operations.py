@@ -3,6 +3,7 @@
 from typing import Final
 
 from control_api.books.operations import OPERATIONS as BOOKS
+from control_api.history.operations import OPERATIONS as HISTORY
 from control_api.http.operation import Group, Operation
 from control_api.messages.resource import OPERATIONS as MESSAGES
 from control_api.node.operations import OPERATIONS as NODE
@@ -10,7 +11,15 @@ from control_api.queues.operations import OPERATIONS as QUEUES
 from control_api.rules.operations import group_of
 from mta.model.rules import Kind
 
-GROUPS: Final[tuple[Group, ...]] = (group_of(Kind.ERROR), group_of(Kind.PAUSE), MESSAGES, QUEUES, BOOKS, NODE)
+GROUPS: Final[tuple[Group, ...]] = (
+    group_of(Kind.ERROR),
+    group_of(Kind.PAUSE),
+    MESSAGES,
+    HISTORY,
+    QUEUES,
+    BOOKS,
+    NODE,
+)
 
 
 def operations() -> list[Operation]:

@@ -134,6 +134,8 @@ def _answer(answer: Answer) -> Schema:
     found: Schema = {"description": answer.description, "content": {answer.media: {"schema": schema}}}
     if answer.or_text:
         found["content"]["text/plain"] = {"schema": {"type": "string"}}
+    for media in answer.or_media:
+        found["content"][media] = {"schema": {"type": "string"}}
     if answer.headers:
         found["headers"] = {
             header.name: {"description": header.description, "schema": header.schema} for header in answer.headers

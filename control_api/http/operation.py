@@ -46,6 +46,7 @@ class Answer(NamedTuple):
     media: str = JSON_TYPE
     is_list: bool = False  # of such structs
     or_text: bool = False  # or lines of plain text, where they are asked for
+    or_media: tuple[str, ...] = ()  # or other forms, where they are asked for
 
 
 class Example(NamedTuple):

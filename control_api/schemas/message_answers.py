@@ -33,6 +33,7 @@ class Recipient(Struct, kw_only=True, frozen=True):
     status: Status
     reason: Reason | UnsetType = UNSET
     error: RemoteReply | UnsetType = UNSET
+    category: str | UnsetType = UNSET
     forced: ForcedBy | UnsetType = UNSET
     tags: list[str] | UnsetType = UNSET
     tenant: str | UnsetType = UNSET
@@ -47,6 +48,7 @@ class Recipient(Struct, kw_only=True, frozen=True):
     cancel_asked_at: Time | UnsetType = UNSET
     canceled_at: Time | UnsetType = UNSET
     ended_at: Time | UnsetType = UNSET
+    updated_at: Time | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
     uncertain: bool | UnsetType = UNSET
     waits: str | UnsetType = UNSET

@@ -46,9 +46,14 @@ MOMENT: Final = (
     r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?|\+[1-9][0-9]{0,5}(s|m)"
 )
 MOMENT_OR_NOW: Final = rf"{MOMENT}|now"
+INSTANT: Final = (
+    r"(19[7-9][0-9]|20[0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+)
 ENHANCED_TAIL: Final = r"\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})"
 RULE_CURSOR: Final = "[0-9]{15}~[0-9a-f]{1,64}"
 QUEUE_CURSOR: Final = r"[!-}]{1,80}~[!-}]{1,260}"
+DELIVERY_TAIL: Final = r"(\.[1-9][0-9]{0,3})?"
 MESSAGE_ID: Final = "[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}"
 WAITING_CURSOR: Final = rf"{QUEUE_CURSOR}~[0-9]{{1,15}}~[0-9a-f]{{36}}"
 WORK_CURSOR: Final = "[0-9]{1,3}~[01]~[0-9]{1,19}~[!-~]{1,400}"

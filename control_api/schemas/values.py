@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from control_api.schemas import patterns
 from mta.model.errors import BadValue
-from mta.model.ids import parse_message_id
+from mta.model.ids import parse_id, parse_message_id
 from mta.model.mail import QueueKey
 from mta.model.text import composed
 from mta.model.units import parse_duration
@@ -319,6 +319,7 @@ RULE_CURSOR = Value(_read_cursor, a_text(patterns.RULE_CURSOR))
 QUEUE_CURSOR = Value(_read_cursor, a_text(patterns.QUEUE_CURSOR))
 WAITING_CURSOR = Value(_read_waiting_cursor, a_text(patterns.WAITING_CURSOR))
 WORK_CURSOR = Value(_read_work_cursor, a_text(patterns.WORK_CURSOR))
+ANY_ID = Value(lambda value, field: parse_id(value), a_text(patterns.MESSAGE_ID + patterns.DELIVERY_TAIL))
 MESSAGE_ID = Value(lambda value, field: parse_message_id(value), a_text(patterns.MESSAGE_ID))
 WAIT = Value(_wait(LONGEST_WAIT), a_text(patterns.WAIT))
 STREAM_TIME = Value(_wait(LONGEST_STREAM), a_text(patterns.DURATION))

@@ -15,6 +15,7 @@ from mta.model.phases import Phase
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import Trouble, broken
 from mta.smtp.client_machine import Extensions
+from mta.smtp.spoken import bounded
 
 Greeted = Callable[[], Awaitable[None]]
 
@@ -33,6 +34,7 @@ class ReadyConnection(NamedTuple):
     host: str  # the peer's name, or its address where it has none
     ip: str  # the peer's address
     tls: str
+    opening: tuple[str, ...] = ()  # the lines of the handshake, for the dialogue of an attempt that fails
 
 
 class Dialer:
@@ -117,6 +119,8 @@ class Dialer:
             handshake.ready()
         except BaseException as failure:
             handshake.close()
+            if isinstance(failure, Failed):
+                failure.trouble = failure.trouble._replace(dialogue=bounded(handshake.dialogue))
             if isinstance(failure, Failed) and failure.hello_refused:
                 if len(self._plain) >= _MOST_PLAIN:
                     self._plain.clear()
@@ -136,4 +140,5 @@ def _ready(handshake: Handshake, target: Target) -> ReadyConnection:
         host=target.host,
         ip=target.ip,
         tls=f"{secure.version()} {secure.cipher()[0]}" if secure is not None else "",
+        opening=bounded(handshake.dialogue),
     )

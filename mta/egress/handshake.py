@@ -14,6 +14,7 @@ from mta.model.phases import Phase
 from mta.policy.failures import Trouble, broken, refused
 from mta.smtp.client_machine import Extensions
 from mta.smtp.reply_parser import ReplyParser
+from mta.smtp.spoken import asked, said, said_in_lines
 
 
 class Failed(Exception):
@@ -42,6 +43,7 @@ class Handshake(asyncio.Protocol):
         self.raw: asyncio.Transport | None = None  # below TLS: its buffer holds what the TLS layer has let go of
         self.extensions = Extensions()
         self.offers_tls = False
+        self.dialogue: list[str] = []
 
     # The steps; each raises Failed
 
@@ -147,6 +149,7 @@ class Handshake(asyncio.Protocol):
         if self._replies and self._replies[0].code < 400:
             raise self._misunderstood(f"the server answers {self._replies[0].code} before it was asked")
         if not self._lost:
+            self.dialogue.append(asked(command))
             self.transport.write(f"{command}\r\n".encode("ascii"))
         return await self._reply(self._command_timeout)
 
@@ -162,8 +165,15 @@ class Handshake(asyncio.Protocol):
             finally:
                 self._waiter = None
         if self._replies:
-            return self._replies.popleft()
+            return self._noted(self._replies.popleft())
         raise self._ended(self._lost)
+
+    def _noted(self, reply: Reply) -> Reply:
+        """`reply`, in the dialogue from now on: line by line where the parser still has its lines."""
+        lines = self._parser.lines if self._phase is Phase.EHLO and reply.code < 300 else []
+        in_lines = len(lines) > 1 and reply.text.encode().startswith(lines[0])
+        self.dialogue += said_in_lines(reply.code, lines) if in_lines else [said(reply)]
+        return reply
 
     def _check(self, reply: Reply, permanent_too: bool = True) -> None:
         """Raise for a reply that is no success, but for a 5xx only if `permanent_too`."""

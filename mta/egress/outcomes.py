@@ -1,6 +1,9 @@
 """The outcome of each delivery of a transaction: by the server's replies, by trouble, or by this process itself."""
 
+from msgspec.structs import replace
+
 from mta.egress.dial import ReadyConnection
+from mta.egress.dialogue import dialogue_of
 from mta.egress.transaction import Transaction
 from mta.model.outcomes import Origin, Outcome, Reply, ReturnReason, Stage, Verdict
 from mta.model.phases import Phase
@@ -18,7 +21,8 @@ def of_replies(
     """One outcome for each claim, in order; `trouble` is why the session ended before its last reply."""
     mail, final, data = machine.mail, machine.final, machine.data
     if final is not None and len(transaction.claims) == 1:  # it got as far as the dot: the recipient was accepted
-        return [_of_message(transaction, machine, final, data, peer, trouble, ms)]
+        outcome = _of_message(transaction, machine, final, data, peer, trouble, ms)
+        return [outcome] if outcome.verdict is _DELIVERED else _with_dialogues([outcome], transaction, machine, peer)
     rcpts = machine.rcpts
     taken = mail is not None and 200 <= mail.code < 300
     outcomes: list[Outcome] = []
@@ -32,7 +36,19 @@ def of_replies(
             if shared is None:
                 shared = _of_message(transaction, machine, final, data, peer, trouble, ms)
             outcomes.append(shared)
-    return outcomes
+    return _with_dialogues(outcomes, transaction, machine, peer)
+
+
+def _with_dialogues(
+    outcomes: list[Outcome], transaction: Transaction, machine: ClientMachine, peer: ReadyConnection
+) -> list[Outcome]:
+    """Each failure with the lines that led to it."""
+    return [
+        outcome
+        if outcome.verdict is _DELIVERED
+        else replace(outcome, dialogue=dialogue_of(transaction, machine, peer, number))
+        for number, outcome in enumerate(outcomes)
+    ]
 
 
 def _of_message(
@@ -98,6 +114,7 @@ def of_trouble(
         uncertain=uncertain,
         past_dot_of=past_dot_of,
         unintelligible=trouble.unintelligible,
+        dialogue=trouble.dialogue,
     )
 
 

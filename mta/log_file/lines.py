@@ -23,7 +23,8 @@ VERSION = 1
 _FIRST: Final = ("v", "time", "event", "type", "id", "message_id", "node", "tenant")
 _EVENT_FIELDS: Final = {field.name: field for field in fields(Event)}
 _LAST: Final = ("seq", "actor", "route", "uncertain")
-_REST: Final = (*(name for name in _EVENT_FIELDS if name not in (*_FIRST, *_LAST)), *_LAST)
+_LEFT_OUT: Final = ("dialogue",)  # GET /v1/messages/{id}/history has it
+_REST: Final = (*(name for name in _EVENT_FIELDS if name not in (*_FIRST, *_LAST, *_LEFT_OUT)), *_LAST)
 _IN_WORDS: Final = ("queued_at", "next_attempt")  # times: Unix milliseconds in an event
 
 

@@ -64,6 +64,7 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     properties: dict[str, str] | None = None
     tenant: str = ""
     route: str = ""  # of a delivery: "mx", or the configured next hop that took it
+    dialogue: tuple[str, ...] = ()  # the SMTP session of a failed attempt, without content; not in the log
     uncertain: bool = False  # an attempt may have reached the recipient although no reply says so
     seq: int = 0  # of the record, with this change; 0 = there is no record. After a boolean and last, see settle.lua
     actor: ClassVar[str] = ""  # only an event of the rule table has one (model/rule_events.py)
@@ -105,8 +106,8 @@ def delivery_event(
         reply.enhanced if enhanced is None else enhanced, reply.text, outcome.origin,
         "",  # category
         reason or outcome.reason, outcome.forced, record.size, record.accepted_at, next_attempt,
-        outcome.duration_ms if outcome.mta else None, record.client, record.properties, record.tenant, route, uncertain,
-        record.seq + changes,
+        outcome.duration_ms if outcome.mta else None, record.client, record.properties, record.tenant, route,
+        outcome.dialogue, uncertain, record.seq + changes,
     )  # fmt: skip
 
 
@@ -128,35 +129,15 @@ def recipient_event(
     if outcome is not None:
         reply, origin, reason, forced = outcome.reply, outcome.origin, outcome.reason, outcome.forced
     return Event(
-        kind,
-        time,
-        delivery,
-        node,
-        message.tags,
-        message.pool,
+        kind, time, delivery, node, message.tags, message.pool,
         "",  # mta
-        message.sender,
-        recipient.address,
-        recipient.domain,
-        0,  # attempt
-        "",  # mx
-        "",  # remote_ip
-        "",  # tls
-        reply.code,
-        reply.enhanced,
-        reply.text,
-        origin,
+        message.sender, recipient.address, recipient.domain,
+        0, "", "", "",  # attempt, mx, remote_ip, tls
+        reply.code, reply.enhanced, reply.text, origin,
         "",  # category
-        reason,
-        forced,
-        len(message.content),
-        queued_at,
-        next_attempt,
+        reason, forced, len(message.content), queued_at, next_attempt,
         None,  # duration_ms
-        message.client,
-        message.properties,
-        message.tenant,
-        "",  # route
-        False,  # uncertain
+        message.client, message.properties, message.tenant,
+        "", (), False,  # route, dialogue, uncertain
         seq,
-    )
+    )  # fmt: skip

@@ -67,6 +67,16 @@ def delivery_text(delivery: DeliveryId) -> str:
     return f"{message_text(message_of(delivery))}.{int.from_bytes(delivery[16:], 'big')}"
 
 
+def parse_id(text: str) -> tuple[MessageId, int]:
+    """The message, and the number of the recipient where `text` is the id of a delivery, else 0. Raises BadValue."""
+    message, dot, number = text.partition(".")
+    if not dot:
+        return parse_message_id(message), 0
+    if not (number.isascii() and number.isdigit() and number[0] != "0" and int(number[:6]) <= MAX_RECIPIENTS):
+        raise BadValue("id", f"{text!r} is not the id of a delivery; give <message id>.<number of the recipient>")
+    return parse_message_id(message), int(number)
+
+
 def parse_message_id(text: str) -> MessageId:
     """Raises BadValue: `text` is not a ULID of 26 characters."""
     raw = text.upper().encode("ascii", "replace")

@@ -92,6 +92,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     undoable: bool = False  # with INTERCEPTED: an undo copy is kept
     unintelligible: bool = False  # with TEMPORARY: the server does not speak the protocol, see `mta.policy.failures`
     returned: ReturnReason | None = None  # with RETURNED
+    dialogue: tuple[str, ...] = ()  # of an attempt that failed: the lines of the session, without content
 
 
 NO_ATTEMPT: Final = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL)  # Floodgate itself decided, without one

@@ -16,6 +16,7 @@ class Trouble(NamedTuple):
     host: str = ""
     ip: str = ""
     unintelligible: bool = False  # the server does not speak SMTP, see `ends_delivery`
+    dialogue: tuple[str, ...] = ()  # the lines that were spoken until then
 
     @property
     def shared(self) -> "Trouble":

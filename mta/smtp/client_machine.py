@@ -61,6 +61,7 @@ class ClientMachine:
         "final",
         "goodbye",
         "mail",
+        "mail_command",
         "needs_reset",
         "output",
         "progress",
@@ -86,6 +87,7 @@ class ClientMachine:
         self.goodbye: Reply | None = None  # a 421, wherever it came
         self.needs_reset = False
         self.mail: Reply | None = None
+        self.mail_command = ""  # of the running transaction
         self.rcpts: list[Reply] = []
         self.data: Reply | None = None
         self.final: Reply | None = None
@@ -99,6 +101,7 @@ class ClientMachine:
             mail += f" SIZE={size}"
         if eight_bit and extensions.eight_bit:
             mail += " BODY=8BITMIME"
+        self.mail_command = mail
         self.mail = self.data = self.final = None
         self.rcpts = []
         self.progress = self._accepted = 0

@@ -19,15 +19,16 @@ from control_api.http.connections import Connections
 from control_api.http.serving import Serving
 from control_api.http.turns import Turns
 from control_api.pool_depths import MeasuredDepths
-from mta.history.absent import AbsentHistory
+from mta.log_file.lines import log_lines
 from mta.model.actor import Actor
-from mta.model.errors import HistoryOff, StoreAway, UnreadableRule
+from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import QueueKey, Record
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.model.sweeps import SweepState
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
+from mta.ports.history import History
 from mta.ports.journal import JournalState
 from mta.ports.messages import DeliveryStatus
 from mta.ports.orders import Effect, OrderFigures
@@ -35,6 +36,7 @@ from mta.ports.queue_work import MailSelection, PagePlace, WaitingPage, WorkDone
 from mta.ports.rule_store import Edit, Exists, RemovedRule
 from mta.ports.sweeps import WaitingDelivery
 from mta.ports.undo import UndoProgress
+from tests.support.memory_history import MemoryHistory
 
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -77,6 +79,7 @@ class Cluster:
         self.emptied_at = 0
         self.waiting: list[WaitingDelivery] = []  # in order
         self.selections: list[MailSelection] = []  # that were asked for
+        self.history: History = MemoryHistory()
 
     def reach(self) -> None:
         if self.bug:
@@ -430,7 +433,8 @@ def dependencies(cluster: Cluster) -> Dependencies:
         journals=Journals(cluster),
         tokens=Tokens(cluster),
         fate=Fate(cluster),
-        history=AbsentHistory(HistoryOff()),
+        history=cluster.history,
+        log_lines=log_lines,
         node="n1",
         api=ApiSettings(wait=0.5),
         health=health,

@@ -1,6 +1,6 @@
 """The parts of the API process that are not HTTP: what its handlers may ask, as ports."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from mta.log_file.lines import log_lines
@@ -11,6 +11,7 @@ from mta.orders.queue_work import QueueWorker, Rules
 from mta.orders.undo import UndoRuns
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
+from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.journal import Journals
 from mta.ports.messages import Messages
@@ -52,6 +53,7 @@ class ApiParts(NamedTuple):
     tokens: Tokens
     fate: StoreFate
     history: History
+    log_lines: Callable[[Sequence[Item]], bytes]
     probe: StoreProbe
     room: Room
     close_store: Callable[[], Awaitable[None]]
@@ -93,6 +95,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         tokens=store.cluster,
         fate=Foundation(link),
         history=open_history(settings),
+        log_lines=log_lines,
         probe=StoreProbe(link),
         room=Room(settings),
         close_store=link.close,

@@ -1,0 +1,1 @@
+"""Lists, exports and histories of deliveries, from the history database."""

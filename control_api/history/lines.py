@@ -1,0 +1,144 @@
+"""Records of deliveries as lines: JSON, and CSV (RFC 4180); many at once, with few objects of Python for each."""
+
+import csv
+import functools
+import io
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from control_api.history.facts import CELLS, Facts, facts_of
+from mta.model.status import DeliveryRow
+from mta.model.text import visible
+
+Lines = Callable[[Sequence[DeliveryRow]], bytes]
+
+_encode = msgspec.json.Encoder().encode_lines
+
+
+class _Error(msgspec.Struct, omit_defaults=True, gc=False):
+    code: int
+    enhanced: str = ""
+    text: str = ""
+
+
+class _Forced(msgspec.Struct, omit_defaults=True, gc=False):
+    rule: str
+    generation: int
+    stage: str = ""
+
+
+def _names() -> list[str]:
+    """The names of a record, nested ones once."""
+    return list(dict.fromkeys(name.partition(".")[0] for name in CELLS))
+
+
+_Record: Any = msgspec.defstruct(
+    "_Record",
+    [(name, Any) if name == "id" else (name, Any, None if name == "sender" else "") for name in _names()],
+    omit_defaults=True,
+    gc=False,
+)
+
+_CODE, _RULE, _TAGS = CELLS.index("error.code"), CELLS.index("forced.rule"), CELLS.index("tags")
+_METADATA: Final = CELLS.index("metadata")
+_before_error = itemgetter(slice(0, _CODE))
+_after_forced = itemgetter(slice(_RULE + 3, None))
+
+
+def _record(row: DeliveryRow) -> Any:
+    facts = facts_of(row)
+    code, enhanced, text, category, rule, generation, stage = facts[_CODE : _RULE + 3]
+    return _Record(
+        *_before_error(facts),
+        _Error(code, enhanced, text) if code else "",
+        category,
+        _Forced(rule, generation, stage) if rule else "",
+        *_after_forced(facts),
+    )
+
+
+def json_lines(rows: Sequence[DeliveryRow]) -> bytes:
+    """One object a line, each with its line end. Characters that are not printable are escaped visibly."""
+    records = [_record(row) for row in rows]
+    try:
+        encoded = _encode(records)
+    except UnicodeEncodeError:  # a lone surrogate
+        return b"".join([_escaped(record) for record in records])
+    if _is_plain(encoded):
+        return encoded
+    each = zip(records, encoded.splitlines(keepends=True), strict=True)
+    return b"".join([line if _is_plain(line) else _escaped(record) for record, line in each])
+
+
+def _is_plain(encoded: bytes) -> bool:
+    """JSON escapes what is dangerous, other than DEL and what is not ASCII."""
+    return encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded
+
+
+def _escaped(record: Any) -> bytes:
+    return orjson.dumps(_visible(msgspec.to_builtins(record)), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _visible(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(key): _visible(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_visible(item) for item in value]
+    return value
+
+
+def csv_header(columns: Iterable[str] = CELLS) -> bytes:
+    return (",".join(columns) + "\r\n").encode()
+
+
+def csv_lines(rows: Sequence[DeliveryRow]) -> bytes:
+    """The cells of `CELLS`, lists joined by a space; metadata is a JSON object in one cell."""
+    return "".join([csv_row(_cells(facts_of(row))) for row in rows]).encode()
+
+
+def _cells(facts: Facts) -> Facts:
+    tags, metadata, uncertain = facts[_TAGS], facts[_METADATA], facts[-1]
+    words = tags[0] if len(tags) == 1 else " ".join(tags)
+    as_json = orjson.dumps(metadata).decode() if metadata else ""
+    in_words = "true" if uncertain else "false" if uncertain is False else ""
+    return (*facts[:_TAGS], words, *facts[_TAGS + 1 : _METADATA], as_json, in_words)
+
+
+_FORMULA: Final = ("=", "+", "-", "@")  # with these a spreadsheet takes a cell for a formula
+
+
+def csv_row(cells: Facts) -> str:
+    """One row with its line end. A cell that a spreadsheet would take for a formula begins with
+    an apostrophe, and characters that are not printable are escaped visibly."""
+    line = _pattern(len(cells)) % cells
+    if (
+        line.count(",") == len(cells) - 1
+        and '"' not in line
+        and line.isprintable()
+        and ",=" not in line
+        and ",-" not in line
+        and ",+" not in line
+        and ",@" not in line
+        and not line.startswith(_FORMULA)
+    ):
+        return line + "\r\n"  # no cell needs anything, as is true of nearly all rows
+    out = io.StringIO()
+    csv.writer(out).writerow([_safe(cell) for cell in cells])
+    return out.getvalue()
+
+
+@functools.cache
+def _pattern(cells: int) -> str:
+    return ",".join(["%s"] * cells)
+
+
+def _safe(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    return visible("'" + cell if cell.startswith(_FORMULA) else cell)
