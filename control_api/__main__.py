@@ -54,6 +54,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         books=parts.books,
         depths=depths,
         messages=parts.messages,
+        parked=parts.parked,
         queue_work=parts.queue_work(catalogue.table),
         load=parts.load,
         tail=parts.tail,

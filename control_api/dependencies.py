@@ -16,6 +16,7 @@ from mta.ports.history import History
 from mta.ports.journal import Journals
 from mta.ports.messages import Messages
 from mta.ports.orders import Orders
+from mta.ports.parked import ParkedMail
 from mta.ports.queue_work import QueueWork
 from mta.ports.rule_store import RuleStore
 from mta.ports.store_load import StoreLoad
@@ -38,6 +39,7 @@ class Dependencies:
     depths: MeasuredDepths
     messages: Messages
     queue_work: QueueWork
+    parked: ParkedMail
     tail: LiveEvents
     journals: Journals
     tokens: Tokens

@@ -6,6 +6,7 @@ from msgspec import Meta, Struct, field
 
 from control_api.schemas import values
 from mta.model.events import EventType
+from mta.ports.parked import ParkedPlace
 from mta.ports.queue_work import PagePlace
 
 
@@ -76,6 +77,17 @@ class WaitingQuery(Struct, kw_only=True, frozen=True):
     tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
     limit: Annotated[int, values.LIMIT, Meta(description="items in one answer, at most 1,000")] = 100
     cursor: Annotated[PagePlace | None, values.WAITING_CURSOR, Meta(description="opaque, from the answer before")] = (
+        None
+    )
+
+
+class ParkedQuery(Struct, kw_only=True, frozen=True):
+    """A selection of parked deliveries, and the size of a page."""
+
+    pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None
+    domain: Annotated[str | None, values.DOMAIN, Meta(description="exactly this domain, in A-labels")] = None
+    limit: Annotated[int, values.LIMIT, Meta(description="items in one answer, at most 1,000")] = 100
+    cursor: Annotated[ParkedPlace | None, values.PARKED_CURSOR, Meta(description="opaque, from the answer before")] = (
         None
     )
 

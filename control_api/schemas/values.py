@@ -9,16 +9,18 @@ from typing import Any, Final
 
 from control_api.schemas import patterns
 from mta.model.errors import BadValue
-from mta.model.ids import parse_id, parse_message_id
+from mta.model.ids import DeliveryId, delivery_id, parse_id, parse_message_id
 from mta.model.mail import QueueKey
 from mta.model.text import composed
 from mta.model.units import parse_duration
 from mta.policy.routing import queue_domain
+from mta.ports.parked import ParkedPlace
 from mta.ports.queue_work import PagePlace, WorkPlace
 
 MAX_TEXT: Final = 400  # bytes: with code and enhanced code it fits the 512 octets of a reply line (RFC 5321 4.5.3.1.5)
 MAX_TAG: Final = 128  # bytes
 MAX_TAGS: Final = 100  # of one selector
+MAX_IDS: Final = 100  # of one order
 MAX_LIMIT: Final = 10_000
 LONGEST_WAIT: Final = 600.0  # seconds
 LONGEST_STREAM: Final = 24 * 3600.0  # seconds
@@ -198,6 +200,30 @@ def work_cursor_of(place: WorkPlace) -> str:
     return f"{place.lane}~{place.held:d}~{place.cursor}~{place.name}"
 
 
+def _read_parked_cursor(value: Any, field: str) -> ParkedPlace:
+    """A place in the list of parked mail."""
+    if not isinstance(value, str) or not _PARKED_CURSOR.fullmatch(value):
+        raise BadValue(field, _NO_CURSOR)
+    since, id_ = value.split("~")
+    return ParkedPlace(int(since), bytes.fromhex(id_))
+
+
+def parked_cursor_of(place: ParkedPlace) -> str:
+    """A cursor that stands there."""
+    return f"{place.since}~{place.id.hex()}"
+
+
+def _read_deliveries(value: Any, field: str) -> frozenset[DeliveryId]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_IDS or not all(isinstance(one, str) for one in items):
+        raise BadValue(field, f"is not a list of 1 to {MAX_IDS} delivery ids; give <message id>.<n>")
+    found = [parse_id(one) for one in items]
+    for (_, number), text in zip(found, items, strict=True):
+        if not number:
+            raise BadValue(field, f"{text!r} is the id of a message; give <message id>.<number of the recipient>")
+    return frozenset(delivery_id(*one) for one in found)
+
+
 def cursor_of(*key: str) -> str:
     """An opaque cursor that stands behind the item with this key of two parts; `~` is in no part of a key."""
     return "~".join(key)
@@ -289,6 +315,7 @@ def _read_tags(value: Any, field: str) -> tuple[str, ...] | None:
 _CODES: Final = "give 400 to 599, or 200 to 299 to discard"
 _NO_CURSOR: Final = "is not a cursor of this list; take it from the answer before"
 _WAITING_CURSOR: Final = re.compile(patterns.WAITING_CURSOR)
+_PARKED_CURSOR: Final = re.compile(patterns.PARKED_CURSOR)
 _WORK_CURSOR: Final = re.compile(patterns.WORK_CURSOR)
 _NO_DOMAIN: Final = 'is not a domain; give "example.com", or "*.example.com" for its subdomains'
 _TAG_LIST: Final = {"type": "array", "items": a_text(patterns.LABEL), "minItems": 1, "maxItems": MAX_TAGS}
@@ -320,6 +347,12 @@ QUEUE_CURSOR = Value(_read_cursor, a_text(patterns.QUEUE_CURSOR))
 WAITING_CURSOR = Value(_read_waiting_cursor, a_text(patterns.WAITING_CURSOR))
 WORK_CURSOR = Value(_read_work_cursor, a_text(patterns.WORK_CURSOR))
 ANY_ID = Value(lambda value, field: parse_id(value), a_text(patterns.MESSAGE_ID + patterns.DELIVERY_TAIL))
+PARKED_CURSOR = Value(_read_parked_cursor, a_text(patterns.PARKED_CURSOR))
+DELIVERIES = Value(
+    _read_deliveries,
+    {"type": "array", "items": a_text(patterns.DELIVERY_ID), "minItems": 1, "maxItems": MAX_IDS},
+    repeats=True,
+)
 MESSAGE_ID = Value(lambda value, field: parse_message_id(value), a_text(patterns.MESSAGE_ID))
 WAIT = Value(_wait(LONGEST_WAIT), a_text(patterns.WAIT))
 STREAM_TIME = Value(_wait(LONGEST_STREAM), a_text(patterns.DURATION))

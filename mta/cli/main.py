@@ -23,6 +23,7 @@ COMMANDS = {
     "pauses": ("mta.cli.pauses", "Pauses: add, list, show, remove, convert, statement."),
     "messages": ("mta.cli.messages", "Show or cancel one message."),
     "queues": ("mta.cli.queues", "Queues: list, messages, retry, move."),
+    "parked": ("mta.cli.parked", "Parked mail: list, release, remove."),
     "workers": ("mta.cli.workers", "List the processes of the cluster and the rules that they have confirmed."),
     "tail": ("mta.cli.tail", "Follow the delivery log live."),
     "config": ("mta.cli.config", "Check or show settings."),

@@ -32,6 +32,7 @@ from mta.ports.history import History
 from mta.ports.journal import JournalState
 from mta.ports.messages import DeliveryStatus
 from mta.ports.orders import Effect, OrderFigures
+from mta.ports.parked import ParkedDelivery, ParkedDone, ParkedPage, ParkedPlace, ParkedSelection
 from mta.ports.queue_work import MailSelection, PagePlace, WaitingPage, WorkDone, WorkPlace
 from mta.ports.rule_store import Edit, Exists, RemovedRule
 from mta.ports.sweeps import WaitingDelivery
@@ -78,6 +79,7 @@ class Cluster:
         self.token_reads = 0
         self.emptied_at = 0
         self.waiting: list[WaitingDelivery] = []  # in order
+        self.parked: list[ParkedDelivery] = []  # in order
         self.selections: list[MailSelection] = []  # that were asked for
         self.history: History = MemoryHistory()
 
@@ -359,6 +361,33 @@ class QueueWork:
         return (await self.retry(selection, rest, until))._replace(kept=2)
 
 
+class ParkedMail:
+    """All that is parked is what `cluster.parked` holds."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def page(self, selection: ParkedSelection, behind: ParkedPlace | None, most: int) -> ParkedPage:
+        self._cluster.reach()
+        found = [one for one in self._cluster.parked if selection.has(one) and (behind is None or one.id > behind.id)]
+        last = found[most - 1] if len(found) > most else None
+        return ParkedPage(found[:most], last and ParkedPlace(last.since, last.id))
+
+    async def release(self, selection: ParkedSelection, actor: Actor, rest: ParkedPlace, until: float) -> ParkedDone:
+        return self._take(selection, actor, readable=True)
+
+    async def remove(self, selection: ParkedSelection, actor: Actor, rest: ParkedPlace, until: float) -> ParkedDone:
+        return self._take(selection, actor, readable=False)
+
+    def _take(self, selection: ParkedSelection, actor: Actor, *, readable: bool) -> ParkedDone:
+        self._cluster.reach()
+        self._cluster.orders.append(actor)
+        chosen = [one for one in self._cluster.parked if selection.has(one)]
+        done = [one for one in chosen if one.record is not None or not readable]
+        self._cluster.parked = [one for one in self._cluster.parked if one not in done]
+        return ParkedDone(done, len(chosen) - len(done), None)
+
+
 class Tail:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -429,6 +458,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         depths=MeasuredDepths(books.depths),
         messages=Messages(cluster),
         queue_work=QueueWork(cluster),
+        parked=ParkedMail(cluster),
         tail=Tail(cluster),
         journals=Journals(cluster),
         tokens=Tokens(cluster),
@@ -457,6 +487,13 @@ def waiting_delivery(number: int, **fields: Any) -> WaitingDelivery:
     record = Record(recipient=f"m{number}@example.com", **(given | fields))
     id_ = DeliveryId(b"%016d" % number + b"\0\1")
     return WaitingDelivery(id_, QueueKey("default", "example.com"), AT + number, record, 0)
+
+
+def parked_delivery(number: int, **fields: Any) -> ParkedDelivery:
+    """One that was put aside; `fields` are its own."""
+    waiting = waiting_delivery(number)
+    given = {"record": waiting.record, "raw": b"" if fields.get("record", 1) is None else b"raw"} | fields
+    return ParkedDelivery(waiting.id, waiting.queue, "", AT, **given)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from mta.redis_store.link import Link
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
+from mta.redis_store.parked_store import StoredParked
 from mta.redis_store.queue_work_store import StoredQueueWork
 from mta.redis_store.queues import Queues
 from mta.redis_store.rule_store import StoredRules
@@ -47,6 +48,7 @@ class Store:
         self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness, 1000, 3600.0)
         self.sweeps = StoredSweeps(link, cluster.lanes, 3600.0)
         self.queue_work = StoredQueueWork(link, cluster.lanes, self.sweeps)
+        self.parked = StoredParked(link, cluster.lanes, 3600.0)
         self.undo_copies = StoredUndoCopies(link, cluster.lanes, 600.0)
         self.books = StoredBooks(link, cluster.lanes)
         self.message_store = StoredMessages(link, cluster.lanes, 3600.0)

@@ -1,6 +1,7 @@
 -- What an operator does to queued and held mail: look at it in order, make it due now, move it to another pool.
 
--- Whether one id of 18 bytes stands behind another in a zset where both have the same score. Lua compares by locale.
+-- Whether one member stands behind another in a zset where both have the same score, by the ids of 18 bytes that they
+-- begin with. Lua compares by locale.
 local function stands_behind(id, other)
   for i = 1, 18 do
     local a, b = string.byte(id, i), string.byte(other, i)
@@ -28,9 +29,9 @@ local function rank_behind(due, score, id)
   return low
 end
 
--- waiting_behind: a page of each of some queues, in the order in which their mail is due. KEYS: lane, rec, due, due,
--- ... ARGV: most of a queue, score, id.
--- Answers [[id, score, record or '', ...], ...].
+-- waiting_behind: a page of each of some queues, in the order in which their mail is due, or of what is parked. KEYS:
+-- lane, rec, due or parked, ... ARGV: most of each, score, id.
+-- Answers [[member, score, record or '', ...], ...].
 local function waiting_behind(keys, argv)
   local answer = {}
   for k = 3, #keys do
@@ -38,11 +39,11 @@ local function waiting_behind(keys, argv)
     local rows = redis.call('ZRANGE', keys[k], from, from + tonumber(argv[1]) - 1, 'WITHSCORES')
     local ids, found = {}, {}
     for r = 1, #rows, 2 do
-      ids[#ids + 1] = rows[r]
+      ids[#ids + 1] = string.sub(rows[r], 1, 18)
     end
     local records = #ids > 0 and redis.call('HMGET', keys[2], unpack(ids)) or {}
-    for i, id in ipairs(ids) do
-      found[#found + 1] = id
+    for i in ipairs(ids) do
+      found[#found + 1] = rows[2 * i - 1]
       found[#found + 1] = rows[2 * i]
       found[#found + 1] = records[i] or ''
     end

@@ -7,6 +7,7 @@ from mta.log_file.lines import log_lines
 from mta.model.errors import StoreError
 from mta.orders.cancellation import Cancellation
 from mta.orders.order_book import OrderBook
+from mta.orders.parked import ParkedOrders
 from mta.orders.queue_work import QueueWorker, Rules
 from mta.orders.undo import UndoRuns
 from mta.ports.access import LiveEvents, StoreFate, Tokens
@@ -15,6 +16,7 @@ from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.journal import Journals
 from mta.ports.messages import Messages
+from mta.ports.parked import ParkedMail
 from mta.ports.queue_work import QueueWork
 from mta.ports.rule_store import RuleStore
 from mta.ports.store_load import StoreLoad
@@ -25,6 +27,7 @@ from mta.redis_store.foundation import Foundation
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
+from mta.redis_store.parked_store import StoredParked
 from mta.redis_store.queue_work_store import StoredQueueWork
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.undo_copy_store import StoredUndoCopies
@@ -46,6 +49,7 @@ class ApiParts(NamedTuple):
     undo_copies: UndoCopyStore
     books: Books
     messages: Messages
+    parked: ParkedMail
     queue_work: Callable[[Rules], QueueWork]  # by the rules that it asks for
     load: StoreLoad
     tail: LiveEvents
@@ -75,6 +79,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     rules = stored_rules(store, settings)
     sweeps = StoredSweeps(link, lanes, retention)
     undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
+    messages = StoredMessages(link, lanes, retention)
     load = MeasuredLoad(link, lanes)
     orders = OrderBook(rules, sweeps)
     await patiently(orders.start, child.stopping)
@@ -85,7 +90,8 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         sweeps=sweeps,
         undo_copies=undo_copies,
         books=StoredBooks(link, lanes),
-        messages=Cancellation(StoredMessages(link, lanes, retention), node, settings.redis.timeout),
+        messages=Cancellation(messages, node, settings.redis.timeout),
+        parked=ParkedOrders(StoredParked(link, lanes, retention), messages, node),
         queue_work=lambda table: QueueWorker(
             StoredQueueWork(link, lanes, sweeps), sweeps, load, table, node, settings.journal.backlog_soft
         ),

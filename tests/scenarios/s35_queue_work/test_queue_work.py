@@ -1,10 +1,15 @@
 """Waiting mail after an outage, and from one pool to another, as an operator's commands do it (O12)."""
 
+import asyncio
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from mta.model.settings import RedisSettings
+from mta.redis_store import keys
+from mta.redis_store.link import Link
 from tests.support.node import until
 from tests.support.node_and_sink import NodeAndSink, shared
 from tests.support.shell import Shell
@@ -102,3 +107,60 @@ def test_o12_a_tagged_retry_does_not_wake_the_mail_of_others(
     assert place.node.statement("second")["queued"] == 1
     assert shell.run("queues", "retry", "--domain", "both.test").status == 0
     place.rests("second", delivered=1)
+
+
+def damage(place: NodeAndSink, domain: str, change: Callable[[bytes], bytes]) -> None:
+    """Each record of the waiting mail at the domain becomes what `change` makes of it."""
+    asyncio.run(_damage(place.node.ready["redis"], domain.encode(), change))
+
+
+async def _damage(url: str, domain: bytes, change: Callable[[bytes], bytes]) -> None:
+    link = Link(url, RedisSettings(timeout=5.0))
+    try:
+        await link.open()
+        for lane in range(int(await link.command("HGET", keys.META_SETTINGS, "lanes"))):
+            due = keys.due_key(keys.lane_prefix(lane), b"default", domain)
+            for id_ in await link.command("ZRANGE", due, 0, -1):
+                record = await link.command("HGET", keys.lane_key(lane, b"rec"), id_)
+                await link.command("HSET", keys.lane_key(lane, b"rec"), id_, change(record))
+    finally:
+        await link.close()
+
+
+def parked(shell: Shell, domain: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = shell.run("parked", "list", "--domain", domain, "--json").json
+    return found
+
+
+def test_parked_mail_is_released_and_arrives(place: NodeAndSink, shell: Shell) -> None:
+    deferred(place, "poison.test", "poison", 3)
+    place.sink.script("RCPT", None)
+    damage(place, "poison.test", lambda record: b"\5" + record[1:])  # five processes have died with it
+    shell.run("queues", "retry", "--domain", "poison.test")
+    place.rests("poison", parked=3)
+    listed = parked(shell, "poison.test")
+    assert {one["recipient"] for one in listed} == {f"u{number}@poison.test" for number in range(3)}
+    assert {one["why"] for one in listed} == {"process after process died or gave up while it held the delivery"}
+    assert place.arrived("poison.test") == []
+    one = listed[0]["id"]
+    assert shell.run("parked", "release", one).out == "1 released\n"
+    place.rests("poison", delivered=1, parked=2)
+    assert shell.run("parked", "release", "--domain", "poison.test", "--json").json == {"released": 2, "unreadable": 0}
+    place.rests("poison", delivered=3, uncertain=0)
+    assert len(place.arrived("poison.test")) == 3
+    assert len(place.logged("poison", "Release", 3)) == 3
+
+
+def test_parked_mail_is_removed_and_what_is_lost_is_said(place: NodeAndSink, shell: Shell) -> None:
+    deferred(place, "torn.test", "torn", 2)
+    damage(place, "torn.test", lambda record: b"\5" + record[1:])
+    shell.run("queues", "retry", "--domain", "torn.test")
+    place.rests("torn", parked=2)
+    assert shell.run("parked", "remove", "--domain", "torn.test").status == 2, "nobody can be asked"
+    said = shell.run("parked", "remove", "--domain", "torn.test", "--yes")
+    assert said.status == 0, said
+    assert said.out.splitlines()[0] == "2 removed; 2 of them may have reached their recipients before"
+    assert "u0@torn.test" in said.out
+    place.rests("torn", canceled=2, parked=0)
+    assert {event["reason"] for event in place.logged("torn", "Cancellation", 2)} == {"parked mail removed by admin"}
+    assert parked(shell, "torn.test") == []

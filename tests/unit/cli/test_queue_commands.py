@@ -2,8 +2,12 @@
 
 import json
 
+import pytest
+
+from mta.cli import remote
+from mta.model.ids import delivery_text
 from tests.support.commands import Floodgate
-from tests.support.control_api import Cluster, waiting_delivery
+from tests.support.control_api import Cluster, parked_delivery, waiting_delivery
 
 
 def test_waiting_mail_is_one_array_or_a_table(floodgate: Floodgate, cluster: Cluster) -> None:
@@ -45,3 +49,36 @@ def test_a_pool_that_nobody_serves_is_refused(floodgate: Floodgate) -> None:
     refused = floodgate("queues", "move", "--tag", "red", "--to-pool", "typo")
     assert refused.exit_code == 1
     assert "no node serves pool typo" in refused.stderr
+
+
+def test_parked_mail_is_listed_and_released(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.parked = [parked_delivery(1), parked_delivery(2, record=None, raw=b"x")]
+    assert "process after process died or gave up while it held the delivery" in floodgate("parked", "list").stdout
+    assert len(json.loads(floodgate("parked", "list", "--json").stdout)) == 2
+    done = floodgate("parked", "release", "--everything")
+    assert done.stdout.splitlines() == [
+        "1 released",
+        "1 stay parked: their records cannot be read; only remove is left for them",
+    ]
+
+
+def test_a_removal_asks_and_shows_what_is_lost(
+    floodgate: Floodgate, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.parked = [parked_delivery(1), parked_delivery(2)]
+    assert floodgate("parked", "remove", "--everything").exit_code == 2
+    monkeypatch.setattr(remote, "is_terminal", lambda: True)
+    declined = floodgate("parked", "remove", delivery_text(parked_delivery(1).id), answer="n\n")
+    assert declined.exit_code == 1
+    assert "Remove 1 parked deliveries?" in declined.stdout
+    assert len(cluster.parked) == 2
+    done = floodgate("parked", "remove", delivery_text(parked_delivery(1).id), "--yes")
+    assert done.exit_code == 0, done.output
+    assert "1 removed; 0 of them may have reached their recipients before" in done.stdout
+    assert "m1@example.com" in done.stdout
+    assert [delivery_text(one.id) for one in cluster.parked] == [delivery_text(parked_delivery(2).id)]
+
+
+def test_an_order_about_parked_mail_names_it(floodgate: Floodgate) -> None:
+    for words in (("release",), ("remove", "--yes")):
+        assert floodgate("parked", *words).exit_code == 2

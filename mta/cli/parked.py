@@ -1,0 +1,155 @@
+"""`floodgate parked`: the mail that Floodgate itself failed to process."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from mta.cli import commands, remote
+from mta.cli.queues import ALL, AS_JSON, LIMIT
+from mta.cli.rules import YES
+from mta.cli.tables import instant, print_table
+from mta.http_out.api_client import ApiClient
+
+_COLUMNS = ("id", "recipient", "pool", "domain", "parked", "why")
+_PREVIEW = 10  # deliveries that are shown before they are lost
+_STEP = "2s"
+
+POOL = click.option("--pool", help="Mail of exactly this pool.")
+DOMAIN = click.option("--domain", help="Mail to exactly this domain.")
+IDS = click.argument("ids", metavar="[ID]...", nargs=-1)
+EVERYTHING = click.option("--everything", is_flag=True, help="All parked mail; needed where nothing else selects.")
+
+
+@commands.group(help="Parked mail: list, release, remove.")
+def command() -> None:
+    pass
+
+
+@command.command("list", help="List the parked deliveries, oldest first, and why they are parked.")
+@POOL
+@DOMAIN
+@LIMIT
+@ALL
+@AS_JSON
+def list_(pool: str | None, domain: str | None, limit: int, everything: bool, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        filters = remote.without_unset(pool=pool, domain=domain)
+        found, more = await remote.pages(client, "/v1/parked", filters, limit, everything, "parked")
+        if as_json:
+            remote.out_json(found)
+            return remote.DONE
+        print_table(_COLUMNS, [_row(one) for one in found])
+        if more:
+            remote.say("the list is cut off; give --limit or --all for the rest")
+        return remote.DONE
+
+    remote.run(work)
+
+
+@command.command(help="Put parked deliveries back into their queues, due now.")
+@IDS
+@POOL
+@DOMAIN
+@EVERYTHING
+@AS_JSON
+def release(ids: tuple[str, ...], pool: str | None, domain: str | None, everything: bool, as_json: bool) -> None:
+    selectors = _selectors(ids, pool, domain, everything)
+
+    async def work(client: ApiClient) -> int:
+        sums = {"released": 0, "unreadable": 0}
+        async for answer in _each(client, "POST", "/v1/parked/release", selectors):
+            sums = {name: count + answer[name] for name, count in sums.items()}
+        if as_json:
+            remote.out_json(sums)
+            return remote.DONE
+        click.echo(f"{sums['released']} released")
+        if sums["unreadable"]:
+            click.echo(f"{sums['unreadable']} stay parked: their records cannot be read; only remove is left for them")
+        return remote.DONE
+
+    remote.run(work)
+
+
+@command.command(help="Give parked deliveries up: they end as canceled, and their content is lost.")
+@IDS
+@POOL
+@DOMAIN
+@EVERYTHING
+@YES
+@AS_JSON
+def remove(
+    ids: tuple[str, ...], pool: str | None, domain: str | None, everything: bool, yes: bool, as_json: bool
+) -> None:
+    selectors = _selectors(ids, pool, domain, everything)
+    if not yes and not remote.is_terminal():
+        raise click.UsageError("this order ends mail; without a terminal, confirm it with --yes")
+
+    async def work(client: ApiClient) -> int:
+        if not yes:
+            await _ask(client, selectors)
+        removed, uncertain, lost = 0, 0, []
+        async for answer in _each(client, "DELETE", "/v1/parked", selectors):
+            removed, uncertain = removed + answer["removed"], uncertain + answer["uncertain"]
+            lost += answer["lost"]
+        if as_json:
+            remote.out_json({"removed": removed, "uncertain": uncertain, "lost": lost})
+            return remote.DONE
+        click.echo(f"{removed} removed; {uncertain} of them may have reached their recipients before")
+        print_table(_COLUMNS, [_row(one) for one in lost])
+        if removed > len(lost):
+            click.echo(f"and {removed - len(lost)} more, see the Cancellation lines of the log")
+        return remote.DONE
+
+    remote.run(work)
+
+
+def _selectors(ids: tuple[str, ...], pool: str | None, domain: str | None, everything: bool) -> dict[str, Any]:
+    """Raises UsageError where nothing is selected."""
+    given = remote.without_unset(pool=pool, domain=domain) | ({"id": list(ids)} if ids else {})
+    if not given and not everything:
+        raise click.UsageError("give ids, --pool or --domain, or --everything")
+    return given | ({"everything": True} if everything else {})
+
+
+async def _each(client: ApiClient, method: str, path: str, selectors: Mapping[str, Any]) -> Any:
+    """The answers to an order that is repeated until nothing is left to do."""
+    cursor: str | None = None
+    while True:
+        asked = dict(selectors) | remote.without_unset(cursor=cursor)
+        params = [("wait", _STEP)]
+        if method == "DELETE":
+            params += [(name, one) for name, value in asked.items() for one in _texts(value)]
+        body = asked if method == "POST" else None
+        answer = (await client.ask(method, path, params, body, within=60.0)).body
+        yield answer
+        cursor = answer["cursor"]
+        if cursor is None:
+            return
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    return value if isinstance(value, list) else [value]
+
+
+async def _ask(client: ApiClient, selectors: Mapping[str, Any]) -> None:
+    """Show some of what is to be lost."""
+    filters = {name: value for name, value in selectors.items() if name in ("pool", "domain")}
+    found, more = await remote.pages(client, "/v1/parked", filters, 1000, False, "parked")
+    chosen = [one for one in found if "id" not in selectors or one["id"] in selectors["id"]]
+    print_table(_COLUMNS, [_row(one) for one in chosen[:_PREVIEW]])
+    many = f"{len(chosen)}{' or more' if more else ''}"
+    click.confirm(f"Remove {many} parked deliveries? Their content is lost.", abort=True)
+
+
+def _row(parked: Mapping[str, Any]) -> list[object]:
+    return [
+        parked["id"],
+        parked.get("recipient"),
+        parked["pool"],
+        parked["domain"],
+        instant(parked["since"]),
+        parked["why"],
+    ]
