@@ -67,7 +67,7 @@ class StoredParked:
             for parked, _, final in some
         ]
         args = [codec.encode(Drop(self._retention_ms, items)), framed([one.event for one in some])]
-        return _went(await self._link.call(b"drop_unreadable", [prefix + name for name in names], args))
+        return _went(await self._link.call(b"drop_parked", [prefix + name for name in names], args))
 
 
 def _went(answer: bytes) -> list[bool]:

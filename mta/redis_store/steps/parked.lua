@@ -38,11 +38,11 @@ end
 
 redis.register_function { function_name = STEP .. 'unpark', callback = unpark, flags = { 'allow-oom' } }
 
--- drop_unreadable: parked deliveries whose record nobody can read end as canceled. Their tags are lost with their
+-- drop_parked: parked deliveries whose record nobody can read end as canceled. Their tags are lost with their
 -- records: only the totals can follow. KEYS: lane, parked, rec, content, refs, count, events, cancels.
 -- ARGV[1]: msgpack of parked.Drop (steps/parked.py). ARGV[2]: their events, framed.
 -- Answers '1' for each that went, '0' for each that stays.
-local function drop_unreadable(keys, argv)
+local function drop_parked(keys, argv)
   local P = prefix_of(keys[1], 'lane')
   local retention_ms, items = unpack(cmsgpack.unpack(argv[1])) -- parked.Drop
   local gone, ended, stays, answer = {}, {}, {}, {}
@@ -70,4 +70,4 @@ local function drop_unreadable(keys, argv)
   return table.concat(answer)
 end
 
-redis.register_function { function_name = STEP .. 'drop_unreadable', callback = drop_unreadable, flags = { 'allow-oom' } }
+redis.register_function { function_name = STEP .. 'drop_parked', callback = drop_parked, flags = { 'allow-oom' } }
