@@ -73,16 +73,16 @@ class ServerMachine(ServerSession):
     def receive(self, data: bytes) -> Message | None:
         """Process a segment. Returns the message that it completes, which waits for `reply_to_data`."""
         state = self.state
-        buffer = self.buffer
-        if state is _COMMAND and not buffer and 0 <= data.find(b"\r\n") == len(data) - 2:
-            # The segment is one command, as clients that do not pipeline send them: it needs no buffer.
-            self._handle_line(data[:-2])
-            if self.state is _DATA:
-                buffer += b"\r\n"
+        if state is _COMMAND and not self.buffer:
+            # Commands that come whole need no buffer.
+            data = data[self._handle_lines(data, 0) :]
+            if data == b"\r\n":  # of DATA: no content has come
+                self.buffer += data
+                return None
+            state = self.state
+        if state is _CLOSED or not data:
             return None
-        if state is _CLOSED:
-            return None
-        buffer += data
+        self.buffer += data
         return None if state is _REPLY else self._advance()
 
     def reply_to_data(self, reply: Reply) -> Message | None:
@@ -105,11 +105,8 @@ class ServerMachine(ServerSession):
 
     def take_output(self) -> bytes:
         """The replies since the last call, in order."""
-        output = self.output
-        if not output:
-            return b""
-        joined = output[0] if len(output) == 1 else b"".join(output)
-        output.clear()
+        joined = b"".join(self.output)
+        self.output.clear()
         return joined
 
     def end(self) -> None:
@@ -122,15 +119,10 @@ class ServerMachine(ServerSession):
         message = None
         while message is None and self._position < len(buffer):
             if self.state is _COMMAND:
-                end = buffer.find(b"\r\n", self._position)
-                if end < 0:
+                self._position = self._handle_lines(buffer, self._position)
+                if self.state is _COMMAND:
                     self._discard_long_line()
                     break
-                line = bytes(buffer[self._position : end])
-                self._position = end + 2
-                self._handle_line(line)
-                if self.state is _DATA:
-                    self._position = end  # the CRLF of DATA may be the first octets of the end of data
             elif self.state is _DATA:
                 end = self.data_phase.find_end(buffer, self._position)
                 if end < 0:
@@ -145,6 +137,17 @@ class ServerMachine(ServerSession):
         return message
 
     # Commands
+
+    def _handle_lines(self, octets: bytes | bytearray, start: int) -> int:
+        """Handle the complete lines from `start` on, up to one after which no command may follow. Returns the position
+        of the octets behind them; after DATA that of its CRLF, which may be the first octets of the end of data."""
+        while self.state is _COMMAND:
+            end = octets.find(b"\r\n", start)
+            if end < 0:
+                return start
+            self._handle_line(bytes(octets[start:end]))
+            start = end + 2
+        return start - 2 if self.state is _DATA else start
 
     def _discard_long_line(self) -> None:
         """Discard octets of an over-long line. The line gets one reply, at its end. TLS has no line end, so it is
