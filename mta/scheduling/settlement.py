@@ -17,9 +17,7 @@ from mta.ports.queueing import Move, Settlement
 
 _encode = msgspec.msgpack.Encoder().encode
 # To look a member up at its class takes ten times as long.
-_DELIVERED, _REMOTE, _DELIVERY, _EXPIRATION = Verdict.DELIVERED, Origin.REMOTE, EventType.DELIVERY, EventType.EXPIRATION
-_INTERCEPTED, _CANCELED = Verdict.INTERCEPTED, Verdict.CANCELED
-_END, _ENDS_DELIVERED = Move.END, Class.DELIVERED
+_IS_DELIVERED, _DELIVERY, _DELIVERED, _END = Verdict.DELIVERED, EventType.DELIVERY, Class.DELIVERED, Move.END
 
 _NOWHERE = ("5.1.", "5.4.")  # RFC 3463 3.2, 3.5: addressing and routing
 
@@ -37,8 +35,8 @@ class Terms(NamedTuple):
 def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: float) -> Settlement:
     """The settlement of one attempt that ended at `now` (Unix ms); `chance` in [0, 1) spreads the next one."""
     verdict = outcome.verdict
-    if verdict is _DELIVERED:
-        return _end(claimed, outcome, now, terms, _DELIVERY, _ENDS_DELIVERED)
+    if verdict is _IS_DELIVERED:
+        return _delivered(claimed, outcome, now, terms)
     if verdict is Verdict.TEMPORARY:
         if outcome.unintelligible and ends_delivery(claimed.record.unintelligible + 1):
             last = msgspec.structs.replace(outcome, verdict=Verdict.PERMANENT, reply=ending_reply(outcome.reply))
@@ -79,7 +77,7 @@ def expire(claimed: Claimed, now: int, terms: Terms) -> Settlement:
     """End a delivery whose time was over before an attempt began; the last reply is kept."""
     record, uncertain = claimed.record, _uncertain(claimed, False)
     outcome = NO_ATTEMPT if record.last is None else msgspec.structs.replace(NO_ATTEMPT, reply=record.last)
-    final, shared = _final(claimed, outcome, now, terms, record.attempts, False)
+    final, shared = _final(claimed, outcome, now, terms, record.attempts)
     event = delivery_event(
         EventType.EXPIRATION, now, terms.node, claimed.id, claimed.queue, record, outcome, record.attempts,
         enhanced=EXPIRED, uncertain=uncertain,
@@ -127,22 +125,42 @@ def _uncertain(claimed: Claimed, lost_reply: bool) -> bool:
     return lost_reply or claimed.record.uncertain or claimed.reclaims > 0
 
 
-def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: EventType, ended: Class) -> Settlement:
-    record, forced, verdict = claimed.record, outcome.forced, outcome.verdict
-    delivered, intercepted = verdict is _DELIVERED, verdict is _INTERCEPTED
+def _delivered(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlement:
+    """The remote took it: no rule decided, and no doubt is left."""
+    record, queue = claimed.record, claimed.queue
     attempts = record.attempts + 1
-    if (intercepted or verdict is _CANCELED) and not outcome.mta:
+    common, shared = terms.commons.share(record.sender, record.tags, queue.pool, record.tenant, outcome.mta, outcome.mx)
+    route = next_hop(queue.domain, terms.delivery)
+    final = Final(
+        record.recipient, now, record.recipients, bool(route), None, False, attempts, common, record.properties, False,
+        record.seq + 1,
+    )  # fmt: skip
+    event = delivery_event(
+        _DELIVERY, now, terms.node, claimed.id, queue, record, outcome, attempts, route=route or BY_MX
+    )
+    return Settlement(
+        claimed.id, claimed.token, queue, _END, record.counted_tags, _encode(event), None, _DELIVERED,
+        delivered_late=True, past_dot_of=outcome.past_dot_of, left_rule=record.deferred_by,
+        final=_encode(final), shared=shared, share=claimed.share,
+    )  # fmt: skip
+
+
+def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: EventType, ended: Class) -> Settlement:
+    """It ends, and is not delivered."""
+    record, forced, verdict = claimed.record, outcome.forced, outcome.verdict
+    intercepted = verdict is Verdict.INTERCEPTED
+    attempts = record.attempts + 1
+    if (intercepted or verdict is Verdict.CANCELED) and not outcome.mta:
         attempts = record.attempts  # no attempt began
-    enhanced = EXPIRED if kind is _EXPIRATION else None
+    enhanced = EXPIRED if kind is EventType.EXPIRATION else None
     # If the claim was lost, the late event keeps the facts that only this process has: the remote's reply, or that the
     # remote may have accepted the message.
-    late = None if outcome.origin is _REMOTE or outcome.uncertain else b""
-    route = next_hop(claimed.queue.domain, terms.delivery) if delivered else ""
-    final, shared = _final(claimed, outcome, now, terms, attempts, bool(route))
-    uncertain = not delivered and _uncertain(claimed, outcome.uncertain)
+    late = None if outcome.origin is Origin.REMOTE or outcome.uncertain else b""
+    final, shared = _final(claimed, outcome, now, terms, attempts)
+    uncertain = _uncertain(claimed, outcome.uncertain)
     event = delivery_event(
         kind, now, terms.node, claimed.id, claimed.queue, record, outcome, attempts,
-        enhanced=enhanced, route=(route or BY_MX) if delivered else "", uncertain=uncertain,
+        enhanced=enhanced, uncertain=uncertain,
     )  # fmt: skip
     return Settlement(
         claimed.id,
@@ -158,7 +176,6 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         # A deferral that used up the delivery's time is no interception: the books of the rule say "other".
         rule=forced.rule if forced is not None and intercepted else "",
         uncertain=uncertain,
-        delivered_late=delivered,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,
         final=final,
@@ -196,29 +213,21 @@ def _hold(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlem
     )
 
 
-def _final(
-    claimed: Claimed, outcome: Outcome, now: int, terms: Terms, attempts: int, relayed: bool
-) -> tuple[bytes, Shared | None]:
-    """The encoded Final, and what must be kept beside it."""
-    record, forced = claimed.record, outcome.forced
-    pool = claimed.queue.pool
-    unroutable = False
+def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, attempts: int) -> tuple[bytes, Shared | None]:
+    """The encoded Final of a delivery that is not delivered, and what must be kept beside it."""
+    record, forced, reply = claimed.record, outcome.forced, outcome.reply
     own = of_rule = None
-    if outcome.verdict is _DELIVERED:
-        doubt = False
-    else:
-        reply = outcome.reply
-        unroutable = outcome.origin is Origin.LOCAL and reply.enhanced.startswith(_NOWHERE)
-        doubt = _uncertain(claimed, outcome.uncertain)
-        if forced is not None:
-            of_rule = reply
-        elif reply.code:
-            own = short(reply)
+    if forced is not None:
+        of_rule = reply
+    elif reply.code:
+        own = short(reply)
     common, shared = terms.commons.share(
-        record.sender, record.tags, pool, record.tenant, outcome.mta, outcome.mx, forced, of_rule
+        record.sender, record.tags, claimed.queue.pool, record.tenant, outcome.mta, outcome.mx, forced, of_rule
     )
+    unroutable = outcome.origin is Origin.LOCAL and reply.enhanced.startswith(_NOWHERE)
+    doubt = _uncertain(claimed, outcome.uncertain)
     final = Final(
-        record.recipient, now, record.recipients, relayed, own, unroutable, attempts, common, record.properties, doubt,
+        record.recipient, now, record.recipients, False, own, unroutable, attempts, common, record.properties, doubt,
         record.seq + 1,
     )  # fmt: skip
     return _encode(final), shared
