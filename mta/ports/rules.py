@@ -34,8 +34,9 @@ class Rules(Protocol):
         that have begun and may finish."""
         ...
 
-    def canceled(self, message: MessageId) -> bool:
-        """Whether the cancellation of that message was asked for in the last minutes; asked when a claim comes in."""
+    @property
+    def canceled(self) -> Collection[MessageId]:
+        """The messages whose cancellation was asked for in the last minutes; looked at when a claim comes in."""
         ...
 
     def on_cancel(self, abort: Callable[[Collection[MessageId]], None]) -> None:

@@ -58,7 +58,7 @@ class Guard:
         self._unreadable = ""  # why nothing can be confirmed, as it was told
         self._hooks_due = False  # the table was swapped, and the deliveries past their dot are not listed yet
         self._listed: dict[tuple[str, str], PastDot] = {}  # (rule, delivery) to tell with the next confirm
-        self._canceled: dict[MessageId, float] = {}  # until when it is known, the oldest first
+        self.canceled: dict[MessageId, float] = {}  # until when it is known, the oldest first
         self._to_cancel: frozenset[MessageId] = frozenset()  # heard of, and the hooks have not run yet
         self._change_hooks: list[ChangeHook] = []
         self._cancel_hooks: list[CancelHook] = []
@@ -85,9 +85,6 @@ class Guard:
 
     def on_change(self, abort: ChangeHook) -> None:
         self._change_hooks.append(abort)
-
-    def canceled(self, message: MessageId) -> bool:
-        return message in self._canceled
 
     def on_cancel(self, abort: CancelHook) -> None:
         self._cancel_hooks.append(abort)
@@ -268,7 +265,7 @@ class Guard:
         self._hooks_due = False
 
     def _hear_of(self, messages: Sequence[MessageId]) -> None:
-        now, known = self._now(), self._canceled
+        now, known = self._now(), self.canceled
         for message in messages:
             known.pop(message, None)
             known[message] = now + _REMEMBERED

@@ -229,7 +229,7 @@ class Dispatcher:
                 self.parked += 1
                 self._settler.park(one, f"{one.reclaims} processes died or gave up while they held it")
                 continue
-            if one.canceled or canceled(message_of(one.id)):
+            if one.canceled or (canceled and message_of(one.id) in canceled):
                 self._settler.settle(one, canceled_outcome())
                 continue
             rule = None if table.is_empty else match(pool, "", domain, one.record.labels, "", "", one.record)

@@ -69,6 +69,7 @@ class FakeRules:
         self._change: Callable[[RuleTable], Sequence[PastDot]] | None = None
         self._permit: Callable[[], None] | None = None
         self.lose: Callable[[], None] = lambda: None
+        self.canceled: Collection[MessageId] = ()
         self.cancel: Callable[[Collection[MessageId]], None] = lambda messages: None
 
     def may_send_mail(self) -> bool:
@@ -85,9 +86,6 @@ class FakeRules:
 
     def on_lost(self, drop: Callable[[], None]) -> None:
         self.lose = drop
-
-    def canceled(self, message: MessageId) -> bool:
-        return False
 
     def on_cancel(self, abort: Callable[[Collection[MessageId]], None]) -> None:
         self.cancel = abort

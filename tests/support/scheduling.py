@@ -34,13 +34,10 @@ class FakeRules:
     def __init__(self, *rules, generation=1):
         self.table = RuleTable.build(Head(generation, "c"), rules, "n1")
         self.permit = True
-        self.gone = set()  # messages that were canceled
+        self.canceled = set()
 
     def may_send_mail(self):
         return self.permit
-
-    def canceled(self, message):
-        return message in self.gone
 
     def on_permit(self, resume):
         self.resume = resume

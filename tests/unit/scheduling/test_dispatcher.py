@@ -78,7 +78,7 @@ async def test_what_was_canceled_meanwhile_ends_before_any_attempt():
     marked.canceled = True
     claims.put(canceled, marked, poison, other)
     rules = FakeRules(Rule("r", Selectors(tag="stop"), 554))
-    rules.gone = {message_of(canceled.id), message_of(poison.id)}
+    rules.canceled = {message_of(canceled.id), message_of(poison.id)}
     async with Bench(claims, rules=rules) as bench:
         await until(lambda: bench.deliver.taken)
     assert [one.id for one in bench.deliver.taken] == [other.id]
