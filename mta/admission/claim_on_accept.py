@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from mta.model.mail import Claimed, NewMessage, QueueKey, QueueShare
+from mta.model.mail import Claimed, NewMessage, QueueShare, queue_share
 from mta.ports.admission import ClaimOnAccept
 from mta.ports.queueing import AcceptanceDecision
 
@@ -13,10 +13,9 @@ def reserve(
     """How many deliveries of each share of a queue the accept step may claim; each entry must be handed over
     afterwards."""
     reserved = {}
-    for (pool, domain, share), count in _due_now(messages, decision).items():
-        queue = QueueKey(pool, domain)
-        if room := delivery.reserve(queue, count):
-            reserved[QueueShare(queue, share)] = room
+    for of, count in _due_now(messages, decision).items():
+        if room := delivery.reserve(of.queue, count):
+            reserved[of] = room
     return reserved
 
 
@@ -28,17 +27,18 @@ def hand_over(
         delivery.take(of.queue, room, claimed.get(of, ()))
 
 
-def _due_now(messages: Sequence[NewMessage], decision: AcceptanceDecision) -> dict[tuple[str, str, str], int]:
-    """By pool, domain and share: the deliveries that are queued by the accept step and due at once."""
-    counts: dict[tuple[str, str, str], int] = {}
+def _due_now(messages: Sequence[NewMessage], decision: AcceptanceDecision) -> dict[QueueShare, int]:
+    """How many deliveries of each share of a queue the accept step queues that are due at once."""
+    counts: dict[QueueShare, int] = {}
+    ended = decision.ended
     for message in messages:
         if message.due_at > message.accepted_at:
             continue
         pool, recipients, share = message.pool, message.recipients, message.share
-        if ended := decision.ended.get(message.id):
-            over = {one.number for one in ended}
+        if ended and message.id in ended:
+            over = {one.number for one in ended[message.id]}
             recipients = tuple(one for number, one in enumerate(recipients, 1) if number not in over)
         for _, domain in recipients:
-            key = pool, domain, share
-            counts[key] = counts.get(key, 0) + 1
+            of = queue_share(pool, domain, share)
+            counts[of] = counts.get(of, 0) + 1
     return counts

@@ -1,5 +1,6 @@
 """A message on its way in, and a delivery as the queue holds it."""
 
+import functools
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +22,12 @@ class QueueShare(NamedTuple):
 
     queue: QueueKey
     share: str = ""
+
+
+@functools.lru_cache(maxsize=4096)
+def queue_share(pool: str, domain: str, share: str) -> QueueShare:
+    """Made once for many deliveries."""
+    return QueueShare(QueueKey(pool, domain), share)
 
 
 class Recipient(NamedTuple):

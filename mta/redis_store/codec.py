@@ -18,16 +18,17 @@ _record_decoder = msgspec.msgpack.Decoder(Record)
 encode = _encoder.encode
 
 _SHORT = tuple(bytes((0xD9, size)) for size in range(256))  # heads of strings
+_Raw = msgspec.Raw
 
 
 def lua_text(raw: bytes) -> msgspec.Raw:
     """`raw` as a msgpack string: the library that steps read their arguments with knows no binary type."""
     size = len(raw)
     if size < 256:
-        return msgspec.Raw(_SHORT[size] + raw)
+        return _Raw(_SHORT[size] + raw)
     if size < 65536:
-        return msgspec.Raw(b"\xda%b%b" % (size.to_bytes(2, "big"), raw))
-    return msgspec.Raw(b"\xdb%b%b" % (size.to_bytes(4, "big"), raw))
+        return _Raw(b"\xda%b%b" % (size.to_bytes(2, "big"), raw))
+    return _Raw(b"\xdb%b%b" % (size.to_bytes(4, "big"), raw))
 
 
 def lua_texts(raws: Sequence[bytes]) -> msgspec.Raw:

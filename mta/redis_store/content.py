@@ -21,6 +21,12 @@ class StoredContent:
         self._link = link
         self._compress_above = compress_above
 
+    def whole(self, content: bytes) -> PlacedContent | None:
+        """Content that needs no `put`: the accept step takes all of it along. None: it is too large for that."""
+        if len(content) >= codec.PIECE:
+            return None
+        return PlacedContent(codec.encode_content(content, self._compress_above))
+
     async def put(self, message: MessageId, content: bytes) -> PlacedContent:
         if len(content) > _OFF_LOOP:
             raw = await asyncio.to_thread(codec.encode_content, content, self._compress_above)

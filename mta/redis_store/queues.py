@@ -71,8 +71,9 @@ class Queues:
         self._numbers[lane] += 1
         session, number = self._session.id, self._numbers[lane]
         step = AcceptStep(self._prefixes[lane], self._session.node, self._content, decision)
+        await step.put_large(messages)
         for message in messages:
-            await step.add(message)
+            step.add(message)
         taken = await self._accept(lane, step, session, number, reserved)
         if taken is None:
             return None

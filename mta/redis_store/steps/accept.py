@@ -7,8 +7,8 @@ import msgspec
 
 from mta.model.entries import framed
 from mta.model.events import EventType, recipient_event
-from mta.model.ids import DeliveryId, delivery_id
-from mta.model.mail import Claimed, NewMessage, QueueKey, QueueShare, Recipient, Record
+from mta.model.ids import DeliveryId, MessageId, delivery_id
+from mta.model.mail import Claimed, NewMessage, QueueShare, Record, queue_share
 from mta.model.shares import place_of
 from mta.ports.content import PlacedContent
 from mta.ports.queueing import AcceptanceDecision, DeciderKind, EndedAtAcceptance
@@ -81,10 +81,9 @@ class Refused(NamedTuple):
 class _Queue:
     """The deliveries for one share of a queue: first those that are due at once and may be claimed in the step."""
 
-    __slots__ = ("due_now", "key", "later")
+    __slots__ = ("due_now", "later")
 
-    def __init__(self, key: QueueShare) -> None:
-        self.key = key
+    def __init__(self) -> None:
         # With content, None = in pieces; when; and the id as the step reads it.
         self.due_now: list[tuple[DeliveryId, Record, bytes | None, int, msgspec.Raw]] = []
         self.later: list[int | msgspec.Raw] = []
@@ -105,7 +104,7 @@ class AcceptStep:
         self._content = content
         self._decision = decision
         self._accepted = 0
-        self._queues: dict[tuple[str, str, str], _Queue] = {}  # by pool, domain and share
+        self._queues: dict[QueueShare, _Queue] = {}
         self._records: list[msgspec.Raw] = []
         self._refs: list[msgspec.Raw | int] = []
         self._tags: dict[str, int] = {}
@@ -115,55 +114,66 @@ class AcceptStep:
         self._pending: list[bytes] = []
         self._ended: list[Ended] = []
         self._rules: set[str] = set()  # that ended something
+        self._large: dict[MessageId, PlacedContent] = {}
 
-    async def add(self, message: NewMessage) -> None:
-        """Large content is put into the store at once; it goes by itself should the step never run."""
-        recipients = len(message.recipients)
-        needed, ended = recipients, _NOBODY
-        if decided := self._decision.ended.get(message.id):
-            ended = {one.number: one for one in decided}
-            needed -= sum(not one.spare_ms for one in decided)
-        placed = None
+    async def put_large(self, messages: Sequence[NewMessage]) -> None:
+        """Put the large contents of the batch into the store, before `add`; they go by themselves should the step never
+        run."""
+        for message in [one for one in messages if len(one.content) >= codec.PIECE]:
+            if self._needed(message):
+                self._large[message.id] = await self._content.put(message.id, message.content)
+
+    def add(self, message: NewMessage) -> None:
+        recipients, id_ = len(message.recipients), message.id
+        needed, placed = self._needed(message) if self._decision.ended else recipients, None
         if needed:
-            placed = await self._content.put(message.id, message.content)
-            self._owners += (codec.lua_text(message.id), recipients)
-            self.contents += (message.id, placed.value)
-            self._pending += placed.pending
+            placed = self._content.whole(message.content) or self._large[id_]
+            name = codec.lua_text(id_)
+            self._owners += (name, recipients)
+            self.contents += (id_, placed.value)
             if placed.pending or needed > 1:
-                self._refs += (codec.lua_text(message.id), needed)
-        self._add_deliveries(message, placed, ended)
+                self._pending += placed.pending
+                self._refs += (name, needed)
+        self._add_deliveries(message, placed)
         self._accepted += recipients
         tags = self._tags
         for tag in message.counted_tags:
             tags[tag] = tags.get(tag, 0) + recipients
 
-    def _add_deliveries(
-        self, message: NewMessage, placed: PlacedContent | None, ended: Mapping[int, EndedAtAcceptance]
-    ) -> None:
+    def _needed(self, message: NewMessage) -> int:
+        """How many of its deliveries need its content."""
+        ended = self._decision.ended.get(message.id, ())
+        return len(message.recipients) - sum(not one.spare_ms for one in ended)
+
+    def _add_deliveries(self, message: NewMessage, placed: PlacedContent | None) -> None:
         """`placed` is None where nobody needs the content, nor a record."""
-        pool, share, due = message.pool, message.share, message.due_at
-        text = codec.lua_text
-        in_pieces = placed is not None and bool(placed.pending)
+        pool, share, at, due = message.pool, message.share, message.accepted_at, message.due_at
+        scheduled_at = due if due > at else 0
+        decided = self._decision.ended
+        ended = {one.number: one for one in decided.get(message.id, ())} if decided else _NOBODY
+        text, encode = codec.lua_text, codec.encode
         for number, recipient in enumerate(message.recipients, 1):
             address, domain = recipient
             delivery = delivery_id(message.id, number)
             name = text(delivery)
             end = ended.get(number) if ended else None
             if placed is not None and (end is None or end.spare_ms):
-                record = _record(message, address, placed)
+                record = _record(message, address, placed, scheduled_at)
                 self._records += (name, text(codec.encode_record(record, 0)))
-            self._add_event(message, delivery, recipient)
+            event = recipient_event(_RECEPTION, at, self._node, delivery, message, recipient, None, 0, scheduled_at, 1)
+            self._events.append(encode(event))
             if end is not None:
                 self._end(message, name, domain, end)
                 continue
-            key = pool, domain, share
-            queue = self._queues.get(key)
+            of = queue_share(pool, domain, share)
+            queue = self._queues.get(of)
             if queue is None:
-                queue = self._queues[key] = _Queue(QueueShare(QueueKey(pool, domain), share))
-            if due > message.accepted_at:
+                queue = self._queues[of] = _Queue()
+            if scheduled_at:
                 queue.later += (due, name)
             else:
-                queue.due_now.append((delivery, record, None if in_pieces else message.content, due, name))
+                content = None if placed is None or placed.pending else message.content
+                queue.due_now.append((delivery, record, content, due, name))
 
     def claimed(self, number: int, taken: Sequence[int]) -> dict[QueueShare, list[Claimed]]:
         """The deliveries that batch `number` claimed. `taken`: how many of each queue, or () where none was."""
@@ -171,11 +181,11 @@ class AcceptStep:
             return {}
         token = b"a%d" % number
         return {
-            queue.key: [
-                Claimed(id_, token, queue.key.queue, record, content, share=queue.key.share)
+            of: [
+                Claimed(id_, token, of.queue, record, content, share=of.share)
                 for id_, record, content, _, _ in queue.due_now[:count]
             ]
-            for queue, count in zip(self._queues.values(), taken, strict=True)
+            for (of, queue), count in zip(self._queues.items(), taken, strict=True)
             if count
         }
 
@@ -199,13 +209,6 @@ class AcceptStep:
             )
         )
 
-    def _add_event(self, message: NewMessage, delivery: DeliveryId, recipient: Recipient) -> None:
-        at, due = message.accepted_at, message.due_at
-        event = recipient_event(
-            _RECEPTION, at, self._node, delivery, message, recipient, None, 0, due if due > at else 0, 1
-        )
-        self._events.append(codec.encode(event))
-
     def args(
         self, session: str, number: int, backlog_hard: int, retention_ms: int, reserved: Mapping[QueueShare, int]
     ) -> list[bytes]:
@@ -215,8 +218,8 @@ class AcceptStep:
         events = [*self._events, *(event for one in rejected for event in one.events)]
         refused = [Refused(*one.by, tags=one.tags, recipients=len(one.events)) for one in rejected]
         queues = [
-            Queue(place_of(pool, share), domain, queue.entries(), reserved.get(queue.key, 0))
-            for (pool, domain, share), queue in self._queues.items()
+            Queue(place_of(of.queue.pool, of.share), of.queue.domain, queue.entries(), reserved.get(of, 0))
+            for of, queue in self._queues.items()
         ]
         blob = codec.encode(
             Batch(
@@ -244,7 +247,7 @@ class AcceptStep:
         rules = {*self._rules, *(one.by.id for one in rejected if one.by.kind is _RULE)}
         found = [prefix + name for name in KEYS]
         found += [keys.claimed_key(prefix, session.encode()), prefix + b"holders"]
-        found += {key for queue in self._queues.values() for key in keys.queue_keys(prefix, *queue.key)}
+        found += {key for of in self._queues for key in keys.queue_keys(prefix, *of)}
         found += [keys.tag_key(prefix, tag.encode()) for tag in tags]
         found += [keys.rule_key(prefix, rule.encode()) for rule in rules]
         found += [keys.spared_key(prefix, rule.encode()) for rule in self._rules]
@@ -252,8 +255,8 @@ class AcceptStep:
         return found
 
 
-def _record(message: NewMessage, address: str, placed: PlacedContent) -> Record:
-    return Record(
+def _record(message: NewMessage, address: str, placed: PlacedContent, scheduled_at: int) -> Record:
+    return Record(  # by place: names take three times as long
         message.sender,
         address,
         message.tags,
@@ -270,8 +273,12 @@ def _record(message: NewMessage, address: str, placed: PlacedContent) -> Record:
         placed.store,
         placed.key,
         message.properties,
-        tenant=message.tenant,
-        recipients=len(message.recipients),
-        scheduled_at=message.due_at if message.due_at > message.accepted_at else 0,
-        priority=message.priority,
+        "",  # deferred_by
+        message.tenant,
+        0,  # held_at
+        len(message.recipients),
+        scheduled_at,
+        0,  # unintelligible
+        1,  # seq
+        message.priority,
     )
