@@ -55,8 +55,12 @@ class _Batch:
         self.delay_passed = False  # the batch waits only for the batch in flight of its lane
         self.timer: asyncio.TimerHandle | None = None  # ends commit_delay
 
-    @property
-    def full(self) -> bool:
+    def add(self, message: NewMessage, done: Done, size: int) -> bool:
+        """Whether the batch is full now. `size` is in bytes."""
+        self.messages.append(message)
+        self.done.append(done)
+        self.size += size
+        self.recipients += len(message.recipients)
         return len(self.messages) >= BATCH_MESSAGES or self.size >= BATCH_BYTES or self.recipients >= BATCH_RECIPIENTS
 
 
@@ -157,11 +161,7 @@ class GroupCommit:
             self._emptied.clear()
         self.waiting_messages += 1
         self.waiting_bytes += size
-        batch.messages.append(message)
-        batch.done.append(done)
-        batch.size += size
-        batch.recipients += len(message.recipients)
-        if batch.full:
+        if batch.add(message, done, size):
             self._seal(batch)
         elif self._all_clients_wait():
             self._seal_all()
@@ -255,12 +255,11 @@ class GroupCommit:
         except Exception as trouble:
             reply = self._reply_to(trouble)
         else:
-            accepted = _not_rejected(batch.messages, decision)
-            self._count_accepted(accepted)
-            self.rejected += len(batch.messages) - len(accepted)
+            self._count(batch, decision)
             self._finish(batch)
+            rejected = decision.rejected
             for message, done in zip(batch.messages, batch.done, strict=True):
-                refused = decision.rejected.get(message.id)
+                refused = rejected.get(message.id) if rejected else None
                 answer = (
                     Reply(250, "2.0.0", f"queued as {message_text(message.id)}") if refused is None else refused.reply
                 )
@@ -305,11 +304,16 @@ class GroupCommit:
             self._log_bug(bug)
             raise Ambiguous(str(bug)) from bug
 
-    def _count_accepted(self, messages: Sequence[NewMessage]) -> None:
-        self.accepted += len(messages)
-        for message in messages:
-            self.accepted_recipients += len(message.recipients)
-            self.accepted_bytes += len(message.content)
+    def _count(self, batch: _Batch, decision: AcceptanceDecision) -> None:
+        messages = len(batch.messages)
+        rejected = (
+            [message for message in batch.messages if message.id in decision.rejected] if decision.rejected else []
+        )
+        self.rejected += len(rejected)
+        self.accepted += messages - len(rejected)
+        self.accepted_recipients += batch.recipients - sum(len(message.recipients) for message in rejected)
+        content = batch.size - messages * _OVERHEAD
+        self.accepted_bytes += content - sum(len(message.content) for message in rejected)
 
     def _finish(self, batch: _Batch) -> None:
         """Free the lane. Its next batch is sent before any client of this batch gets its reply."""

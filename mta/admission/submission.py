@@ -59,21 +59,21 @@ class TrustedSubmissions:
         )
         # The rest is copied once, however large.
         content = b"".join((trace, block, memoryview(content)[rest:]))
-        return NewMessage(
-            id=message_id,
-            sender=sender,
-            recipients=way.recipients,
-            pool=way.pool,
-            tags=injection.tags,
-            content=content,
-            needs_8bit=not content.isascii(),
-            accepted_at=now_ms,
-            due_at=way.due_at,
-            expires_at=way.expires_at,
-            max_attempts=way.max_attempts,
-            retries=injection.retries,
-            client=client,
-            properties=injection.properties,
-            tenant=injection.tenant,
-            priority=injection.priority,
+        return NewMessage(  # by place: names take three times as long
+            message_id,
+            sender,
+            way.recipients,
+            way.pool,
+            injection.tags,
+            content,
+            not content.isascii(),
+            now_ms,
+            way.due_at,
+            way.expires_at,
+            way.max_attempts,
+            injection.retries,
+            client,
+            injection.properties,
+            injection.tenant,
+            injection.priority,
         )
