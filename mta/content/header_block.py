@@ -38,7 +38,7 @@ def take_header(content: bytes, prefixes: tuple[str, ...]) -> tuple[bytes, bytes
     parts = _split(content[:end], prefixes)
     block, taken = _put_together(parts)
     if not block or _begins_a_field(block):
-        return block, taken, end, _behind_no_field(parts) if any(parts[:-1:2]) else b""
+        return block, taken, end, _behind_no_field(parts)
     # No header: only fields before the first line of the text were meant as such.
     found = _leading(prefixes).match(b"\n" + content[:end])
     taken = found[0][1:] if found is not None else b""
@@ -80,10 +80,10 @@ def _put_together(parts: list[bytes]) -> tuple[bytes, bytes]:
 
 def _behind_no_field(parts: list[bytes]) -> bytes:
     """The fields that are taken out from behind the first line that is neither a field nor the fold of one."""
-    for place in range(0, len(parts) - 1, 2):
-        if _no_field(parts[place]):
-            return b"\n".join(parts[place + 1 :: 2])
-    return b""
+    if not _no_field(b"".join(parts[:-1:2])):
+        return b""
+    first = next(place for place in range(0, len(parts), 2) if _no_field(parts[place]))
+    return b"\n".join(parts[first + 1 :: 2])
 
 
 @functools.lru_cache(maxsize=16)

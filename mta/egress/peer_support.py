@@ -12,8 +12,8 @@ NOT_PLAIN = unsendable(
 
 def is_plain(record: Record) -> bool:
     """Whether both addresses may stand in a command: printable ASCII (the sender may be empty)."""
-    sender, recipient = record.sender, record.recipient
-    return sender.isascii() and sender.isprintable() and recipient.isascii() and recipient.isprintable()
+    addresses = record.sender + record.recipient
+    return addresses.isascii() and addresses.isprintable()
 
 
 def unsupported_by(peer: ReadyConnection, transaction: Transaction) -> Trouble | None:

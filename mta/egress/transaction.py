@@ -20,7 +20,6 @@ class Transaction:
         "content",
         "dot_at",
         "expires_at",
-        "labels",
         "past_dot_of",
         "past_dot_of_some",
         "queue",
@@ -38,7 +37,6 @@ class Transaction:
         self.recipients = [first.record.recipient]
         self.sender = first.record.sender
         self.share = first.share
-        self.labels = first.record.labels
         self.content = first.content
         self.begun_at = 0.0  # loop time of MAIL
         self.dot_at = 0  # Unix ms at which the dot was handed over, 0 = not yet
@@ -51,6 +49,11 @@ class Transaction:
             Outcome, ...
         ] = ()  # by delivery: the outcomes of the host before; () = this is the first host
         self.stopped_at = ""  # the point at which it waited for a permit last: "mail" | "dot"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """`Record.labels`, which all deliveries of a message share."""
+        return self.claims[0].record.labels
 
     @property
     def message(self) -> MessageId:

@@ -69,14 +69,15 @@ class Room:
 
 def _space(folder: str) -> Space | None:
     """The space of the folder, or of the first folder above it that exists; None: the system does not tell."""
-    path = Path(folder)
+    path = folder
     while True:
         try:
             found = os.statvfs(path)
             return Space(folder, found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
         except FileNotFoundError:
-            if path == path.parent:
+            parent = str(Path(path).parent)
+            if path == parent:
                 return None
-            path = path.parent
+            path = parent
         except OSError:
             return None
