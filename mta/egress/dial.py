@@ -6,7 +6,8 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+
+import msgspec
 
 from mta.egress.handshake import Failed, Handshake
 from mta.egress.sending_ips import Source
@@ -24,7 +25,7 @@ _PLAIN_FOR = 3600.0  # seconds that a host which closes the connection at EHLO i
 _MOST_PLAIN = 10_000  # such hosts remembered
 
 
-class ReadyConnection(NamedTuple):
+class ReadyConnection(msgspec.Struct, frozen=True):
     """An open connection that is ready for MAIL, and its two ends."""
 
     transport: asyncio.Transport

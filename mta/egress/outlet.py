@@ -80,7 +80,8 @@ class Outlet:
 
     def can_start(self) -> bool:
         """Whether another transaction could start before a running one ends."""
-        return len(self._waiting) < len(self._idle) + self._opener.spare
+        waiting, idle = len(self._waiting), len(self._idle)
+        return waiting < idle or waiting < idle + self._opener.spare
 
     def deliver(self, deliveries: Sequence[Claimed]) -> None:
         """Attempt these deliveries. During the back-off after a failure to connect, they share that failure."""

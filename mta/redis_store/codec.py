@@ -1,5 +1,6 @@
 """How records, events and content are written in Redis."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -18,6 +19,7 @@ _record_decoder = msgspec.msgpack.Decoder(Record)
 encode = _encoder.encode
 
 _SHORT = tuple(bytes((0xD9, size)) for size in range(256))  # heads of strings
+_BYTES = tuple(bytes((number,)) for number in range(256))
 _Raw = msgspec.Raw
 
 
@@ -41,11 +43,16 @@ def lua_texts(raws: Sequence[bytes]) -> msgspec.Raw:
 
 def pairs(known: Mapping[bytes, bytes]) -> list[msgspec.Raw]:
     """Keys and values in turn, as such strings."""
-    return [lua_text(part) for pair in known.items() for part in pair]
+    return [part for pair in known.items() for part in _pair(*pair)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _pair(key: bytes, value: bytes) -> tuple[msgspec.Raw, msgspec.Raw]:
+    return lua_text(key), lua_text(value)
 
 
 def encode_record(record: Record, reclaims: int) -> bytes:
-    return bytes((reclaims,)) + _encoder.encode(record)
+    return _BYTES[reclaims] + encode(record)
 
 
 def decode_record(raw: bytes) -> tuple[int, Record]:

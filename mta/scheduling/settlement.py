@@ -1,7 +1,5 @@
 """The settlement of a delivery, decided from its outcome: class or next attempt, new record, and event."""
 
-from typing import NamedTuple
-
 import msgspec
 
 from mta.model.endings import Commons, Final, Shared, short
@@ -22,7 +20,7 @@ _IS_DELIVERED, _DELIVERY, _DELIVERED, _END = Verdict.DELIVERED, EventType.DELIVE
 _NOWHERE = ("5.1.", "5.4.")  # RFC 3463 3.2, 3.5: addressing and routing
 
 
-class Terms(NamedTuple):
+class Terms(msgspec.Struct, frozen=True):
     """The facts that a decision needs besides the delivery and the outcome."""
 
     node: str

@@ -41,8 +41,8 @@ class DataPhase:
         that refuses it. `normalizes`: bare CR and LF become CRLF instead of being refused."""
         if self._is_too_large:
             return b"", replies.TOO_LARGE
-        with memoryview(octets) as view:  # with the CRLF before it where unstuffing asks for that
-            raw = bytes(view[start if self._is_stuffed else start + 2 : end + 2])
+        # With the CRLF before it where unstuffing asks for that.
+        raw = bytes(memoryview(octets)[start if self._is_stuffed else start + 2 : end + 2])
         content = unstuffed(raw) if self._is_stuffed else raw
         if len(content) > self._max_size:
             return b"", replies.TOO_LARGE

@@ -103,6 +103,7 @@ class AcceptStep:
         self._node = node
         self._content = content
         self._decision = decision
+        self._decided = decision.ended
         self._accepted = 0
         self._queues: dict[QueueShare, _Queue] = {}
         self._records: list[msgspec.Raw] = []
@@ -125,7 +126,7 @@ class AcceptStep:
 
     def add(self, message: NewMessage) -> None:
         recipients, id_ = len(message.recipients), message.id
-        needed, placed = self._needed(message) if self._decision.ended else recipients, None
+        needed, placed = self._needed(message) if self._decided else recipients, None
         if needed:
             placed = self._content.whole(message.content) or self._large[id_]
             name = codec.lua_text(id_)
@@ -142,15 +143,14 @@ class AcceptStep:
 
     def _needed(self, message: NewMessage) -> int:
         """How many of its deliveries need its content."""
-        ended = self._decision.ended.get(message.id, ())
+        ended = self._decided.get(message.id, ())
         return len(message.recipients) - sum(not one.spare_ms for one in ended)
 
     def _add_deliveries(self, message: NewMessage, placed: PlacedContent | None) -> None:
         """`placed` is None where nobody needs the content, nor a record."""
         pool, share, at, due = message.pool, message.share, message.accepted_at, message.due_at
         scheduled_at = due if due > at else 0
-        decided = self._decision.ended
-        ended = {one.number: one for one in decided.get(message.id, ())} if decided else _NOBODY
+        ended = {one.number: one for one in self._decided.get(message.id, ())} if self._decided else _NOBODY
         text, encode = codec.lua_text, codec.encode
         for number, recipient in enumerate(message.recipients, 1):
             address, domain = recipient

@@ -94,9 +94,9 @@ def settle_call(
         )
         if plain and not change.late_event:
             # Members of an enum are keyed by identity: hashing them would cost more than the rest.
-            key: Any = (id(change.ended), change.late_event, change.delivered_late, change.again, change.event == b"")
+            key: Any = (id(change.ended), change.late_event, change.delivered_late, change.again, not change.event)
         else:
-            key = (id(change.move), id(change.ended), change.late_event is None, change.event == b"", _DECISION(change))
+            key = (id(change.move), id(change.ended), change.late_event is None, not change.event, _DECISION(change))
             others[len(kind_of) + 1] = _other(change)
         group = groups.get(key)
         if group is None:
