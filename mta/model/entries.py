@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
+_size = struct.Struct(">I").pack
 _size_at = struct.Struct(">I").unpack_from
 
 
@@ -22,7 +23,7 @@ class Entry(NamedTuple):
 
 def framed(events: Iterable[bytes]) -> bytes:
     """The events of one step as the stream keeps them, see append_framed."""
-    return b"".join([part for event in events for part in (len(event).to_bytes(4, "big"), event)])
+    return b"".join([_size(len(event)) + event for event in events])
 
 
 def unframed(raw: bytes, left_out: bytes = b"") -> tuple[bytes, ...]:

@@ -81,18 +81,13 @@ class Refused(NamedTuple):
 class _Queue:
     """The deliveries for one share of a queue: first those that are due at once and may be claimed in the step."""
 
-    __slots__ = ("due_now", "later")
+    __slots__ = ("due_now", "later", "now")
 
     def __init__(self) -> None:
-        # With content, None = in pieces; when; and the id as the step reads it.
-        self.due_now: list[tuple[DeliveryId, Record, bytes | None, int, msgspec.Raw]] = []
+        self.due_now: list[tuple[DeliveryId, Record, bytes | None]] = []  # with content, None = in pieces
+        # When and id, when and id, ... as the step reads them: of those that are due now, and of the others.
+        self.now: list[int | msgspec.Raw] = []
         self.later: list[int | msgspec.Raw] = []
-
-    def entries(self) -> list[int | msgspec.Raw]:
-        found: list[int | msgspec.Raw] = []
-        for _, _, _, due, name in self.due_now:
-            found += (due, name)
-        return found + self.later
 
 
 class AcceptStep:
@@ -173,7 +168,8 @@ class AcceptStep:
                 queue.later += (due, name)
             else:
                 content = None if placed is None or placed.pending else message.content
-                queue.due_now.append((delivery, record, content, due, name))
+                queue.now += (due, name)
+                queue.due_now.append((delivery, record, content))
 
     def claimed(self, number: int, taken: Sequence[int]) -> dict[QueueShare, list[Claimed]]:
         """The deliveries that batch `number` claimed. `taken`: how many of each queue, or () where none was."""
@@ -183,7 +179,7 @@ class AcceptStep:
         return {
             of: [
                 Claimed(id_, token, of.queue, record, content, share=of.share)
-                for id_, record, content, _, _ in queue.due_now[:count]
+                for id_, record, content in queue.due_now[:count]
             ]
             for (of, queue), count in zip(self._queues.items(), taken, strict=True)
             if count
@@ -218,7 +214,7 @@ class AcceptStep:
         events = [*self._events, *(event for one in rejected for event in one.events)]
         refused = [Refused(*one.by, tags=one.tags, recipients=len(one.events)) for one in rejected]
         queues = [
-            Queue(place_of(of.queue.pool, of.share), of.queue.domain, queue.entries(), reserved.get(of, 0))
+            Queue(place_of(of.queue.pool, of.share), of.queue.domain, queue.now + queue.later, reserved.get(of, 0))
             for of, queue in self._queues.items()
         ]
         blob = codec.encode(
