@@ -61,6 +61,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         journals=parts.journals,
         tokens=parts.tokens,
         fate=parts.fate,
+        stored_mail=parts.stored_mail,
         history=parts.history,
         log_lines=parts.log_lines,
         node=settings.node.name,

@@ -20,6 +20,7 @@ from mta.ports.parked import ParkedMail
 from mta.ports.queue_work import QueueWork
 from mta.ports.rule_store import RuleStore
 from mta.ports.store_load import StoreLoad
+from mta.ports.stored_mail import StoredMail
 from mta.ports.sweeps import SweepStore
 from mta.ports.undo import Undo, UndoCopyStore
 
@@ -44,6 +45,7 @@ class Dependencies:
     journals: Journals
     tokens: Tokens
     fate: StoreFate
+    stored_mail: StoredMail
     history: History
     log_lines: Callable[[Sequence[Item]], bytes]  # events as lines of the delivery log
     node: str  # this node's name; a rule with `cluster: false` is bound to it

@@ -3,7 +3,7 @@
 import functools
 import importlib.metadata
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -46,7 +46,7 @@ _OF_OPENING: Final = {Opening.TOKEN: (403, 503), Opening.OPEN: (403,), Opening.M
 def document() -> Schema:
     """The whole document."""
     answers = [answer for operation in operations() for answer in operation.answers]
-    components = answer_schemas([Error, *(answer.of for answer in answers if _is_json(answer))])
+    components = answer_schemas([Error, *(of for answer in answers if _is_json(answer) for of in _structs(answer))])
     bodies = {operation.body.name: operation.body for operation in operations() if operation.body is not None}
     return {
         "openapi": "3.1.0",
@@ -129,7 +129,10 @@ def _responses(operation: Operation) -> Schema:
 
 
 def _answer(answer: Answer) -> Schema:
-    schema = a_reference(answer.of.__name__) if _is_json(answer) else answer.of
+    schema = answer.of
+    if _is_json(answer):
+        references = [a_reference(of.__name__) for of in _structs(answer)]
+        schema = references[0] if len(references) == 1 else {"anyOf": references}
     schema = {"type": "array", "items": schema} if answer.is_list else schema
     found: Schema = {"description": answer.description, "content": {answer.media: {"schema": schema}}}
     if answer.or_text:
@@ -141,6 +144,10 @@ def _answer(answer: Answer) -> Schema:
             header.name: {"description": header.description, "schema": header.schema} for header in answer.headers
         }
     return found
+
+
+def _structs(answer: Answer) -> list[Any]:
+    return [answer.of] if answer.or_of is None else [answer.of, answer.or_of]
 
 
 def _is_json(answer: Answer) -> bool:

@@ -11,12 +11,14 @@ import msgspec
 import orjson
 
 from control_api.history.facts import CELLS, Facts, facts_of
+from control_api.schemas.message_answers import Recipient
 from mta.model.status import DeliveryRow
 from mta.model.text import visible
 
 Lines = Callable[[Sequence[DeliveryRow]], bytes]
 
 _encode = msgspec.json.Encoder().encode_lines
+_decode = msgspec.json.Decoder(Recipient).decode
 
 
 class _Error(msgspec.Struct, omit_defaults=True, gc=False):
@@ -72,6 +74,11 @@ def json_lines(rows: Sequence[DeliveryRow]) -> bytes:
         return encoded
     each = zip(records, encoded.splitlines(keepends=True), strict=True)
     return b"".join([line if _is_plain(line) else _escaped(record) for record, line in each])
+
+
+def as_record(row: DeliveryRow) -> Recipient:
+    """One record, as the answer about a message has it."""
+    return _decode(json_lines([row]))
 
 
 def _is_plain(encoded: bytes) -> bool:

@@ -36,16 +36,28 @@ def message_record(
 ) -> Message:
     """The record of a message of which something is known; a field that is not known is left out. `now` is Unix ms,
     `unserved` are pools that no worker serves."""
+    return headed(message, recipients_of(message, standings, now, unserved))
+
+
+def recipients_of(
+    message: MessageId, standings: Sequence[DeliveryStatus], now: int, unserved: Collection[str] = ()
+) -> list[Recipient]:
+    """The records of its deliveries."""
     record = next((standing.record for standing in standings if standing.record is not None), None)
     came = shown(record.accepted_at if record is not None else int.from_bytes(message[:6], "big"))
-    recipients = [_recipient(message, standing, came, now, unserved) for standing in standings]
+    return [_recipient(message, standing, came, now, unserved) for standing in standings]
+
+
+def headed(message: MessageId, recipients: list[Recipient]) -> Message:
+    """The record of a message: a headline, and the records of its deliveries."""
     status = next(word for word in Status if any(recipient.status is word for recipient in recipients))
     alone = recipients[0] if len(recipients) == 1 else None
     canceled_at = max(recipient.canceled_at or "" for recipient in recipients)
+    came = _first(recipient.accepted_at for recipient in recipients)
     return Message(
         id=message_text(message),
         status=status,
-        accepted_at=came or "",
+        accepted_at=(shown(int.from_bytes(message[:6], "big")) or "") if came is UNSET else came,
         tenant=_first(recipient.tenant for recipient in recipients),
         tags=_first(recipient.tags for recipient in recipients),
         sender=_first(recipient.sender for recipient in recipients),

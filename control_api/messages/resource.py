@@ -9,10 +9,12 @@ from control_api import dependencies
 from control_api.access.actor import actor_of
 from control_api.http.bodies import read_fields
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter, a_parameter
-from control_api.http.problems import Problem, json_response
-from control_api.http.query import read_no_query, read_query
+from control_api.http.problems import json_response
+from control_api.http.query import read_query
 from control_api.http.times import now_ms, shown
+from control_api.messages.content import OPERATIONS as CONTENT
 from control_api.messages.record import message_record
+from control_api.messages.show import SHOW, unknown
 from control_api.schemas.message_answers import Message
 from control_api.schemas.queries import WaitQuery
 from control_api.schemas.values import MESSAGE_ID
@@ -25,16 +27,6 @@ from mta.ports.messages import DeliveryStatus
 
 _LIVE = (Class.QUEUED, Class.HELD, Class.PARKED)
 _MARGIN = 0.5  # seconds beyond S, after which no worker that has not heard of a cancellation sends a final dot
-
-
-async def show_message(request: web.Request) -> web.Response:
-    """The record of one message."""
-    read_no_query(request)
-    message = parse_message_id(request.match_info["id"])
-    standings = await dependencies.of(request).messages.show(message)
-    if not standings:
-        raise _unknown()
-    return json_response(await _record(request, message, standings))
 
 
 async def _record(request: web.Request, message: MessageId, standings: Sequence[DeliveryStatus]) -> Message:
@@ -56,7 +48,7 @@ async def cancel_message(request: web.Request) -> web.Response:
     wait = deps.api.wait if asked.wait is None else asked.wait
     standings = await deps.messages.cancel(message, actor_of(request), wait)
     if not standings:
-        raise _unknown()
+        raise unknown()
     record = await _record(request, message, standings)
     if any(standing.state in _LIVE for standing in standings):
         asked_at = max(standing.asked_at for standing in standings) or now_ms()
@@ -67,12 +59,6 @@ async def cancel_message(request: web.Request) -> web.Response:
     return json_response(record, 409, {"x-should-retry": "false"})
 
 
-def _unknown() -> Problem:
-    return Problem(
-        404, "no message with this id is known; records of ended messages are dropped after status.retention"
-    )
-
-
 _ID = a_parameter("id", MESSAGE_ID)
 _ONCE = Parameter("x-should-retry", {"type": "string"}, "false")
 
@@ -80,18 +66,7 @@ OPERATIONS = Group(
     "Messages",
     "Single messages.",
     (
-        Operation(
-            "GET",
-            "/v1/messages/{id}",
-            show_message,
-            "showMessage",
-            "One message, with the status of each recipient",
-            (Answer(200, Message, "the record"),),
-            Example("/v1/messages/$MESSAGE"),
-            scope=Scope.MESSAGES_READ,
-            refusals=(404,),
-            path_values=(_ID,),
-        ),
+        SHOW,
         Operation(
             "POST",
             "/v1/messages/{id}/cancel",
@@ -109,5 +84,6 @@ OPERATIONS = Group(
             path_values=(_ID,),
             query=WaitQuery,
         ),
+        *CONTENT,
     ),
 )

@@ -55,6 +55,21 @@ class Recipient(Struct, kw_only=True, frozen=True):
     seq: Count | UnsetType = UNSET
 
 
+class NewDelivery(Struct, kw_only=True, frozen=True):
+    """A delivery that was accepted."""
+
+    id: str
+    message_id: str
+    recipient: str
+
+
+class Resent(Struct, kw_only=True, frozen=True):
+    """The message that a resend made."""
+
+    id: str
+    recipients: list[NewDelivery]
+
+
 class Message(Struct, kw_only=True, frozen=True):
     """A message and its recipients."""
 

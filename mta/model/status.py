@@ -59,6 +59,7 @@ _OF_TYPE: Final = {
 _UNROUTABLE: Final = Standing(Status.UNDELIVERABLE, Reason.UNROUTABLE)
 _SENT: Final = Standing(Status.SENT)
 _DELAYED: Final = Standing(Status.DELAYED)
+_UNKNOWN: Final = Standing(Status.ENQUEUED)
 
 
 def rank_of(event: Event) -> int:
@@ -71,12 +72,14 @@ def rank_of(event: Event) -> int:
 
 
 def standing_of(event: Event) -> Standing:
-    """How the delivery stands after an event with a rank."""
+    """How the delivery stands after an event with a rank. After another one nobody knows; a worker had it then."""
     kind = event.type
     if kind is EventType.BOUNCE and event.origin is Origin.LOCAL and event.enhanced.startswith(_NOWHERE):
         return _UNROUTABLE
     if kind in (EventType.DELIVERY, EventType.LATE_OUTCOME) and event.relayed:
         return _SENT
+    if kind not in _OF_TYPE or (kind is EventType.LATE_OUTCOME and not rank_of(event)):
+        return _UNKNOWN
     if kind is EventType.RECEPTION and event.next_attempt > event.time:
         return _DELAYED
     return _OF_TYPE[kind]

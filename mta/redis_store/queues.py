@@ -197,6 +197,11 @@ class Queues:
         prefix = self._prefixes[lane]
         return [prefix + b"lane", prefix + b"ingest", keys.claimed_key(prefix, session.encode()), prefix + b"rec"]
 
+    @property
+    def has_accepted(self) -> bool:
+        """Whether this process has sent an accept."""
+        return any(self._numbers)
+
     async def farewell(self) -> None:
         """Returns all claims of this session to their queues and forgets the session: it ends in good order."""
         session = self._session.id

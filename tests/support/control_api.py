@@ -35,6 +35,7 @@ from mta.ports.orders import Effect, OrderFigures
 from mta.ports.parked import ParkedDelivery, ParkedDone, ParkedPage, ParkedPlace, ParkedSelection
 from mta.ports.queue_work import MailSelection, PagePlace, WaitingPage, WorkDone, WorkPlace
 from mta.ports.rule_store import Edit, Exists, RemovedRule
+from mta.ports.stored_mail import KeptMail, Resent
 from mta.ports.sweeps import WaitingDelivery
 from mta.ports.undo import UndoProgress
 from tests.support.memory_history import MemoryHistory
@@ -82,6 +83,8 @@ class Cluster:
         self.parked: list[ParkedDelivery] = []  # in order
         self.selections: list[MailSelection] = []  # that were asked for
         self.history: History = MemoryHistory()
+        self.mail: dict[MessageId, KeptMail] = {}
+        self.resends: dict[tuple[MessageId, int], Resent | Exception] = {}  # by message and number
 
     def reach(self) -> None:
         if self.bug:
@@ -339,6 +342,23 @@ class Messages:
         return cluster.messages.get(message, [])
 
 
+class StoredMail:
+    """`cluster.mail` has what is kept; a resend takes the recipients that it names."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def read(self, message: MessageId) -> KeptMail | None:
+        self._cluster.reach()
+        return self._cluster.mail.get(message)
+
+    async def resend(self, message: MessageId, number: int, client: str) -> Resent | None:
+        made = self._cluster.resends.get((message, number))
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+
 class QueueWork:
     """All that waits is what `cluster.waiting` holds; an order is done at its second call."""
 
@@ -463,6 +483,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         journals=Journals(cluster),
         tokens=Tokens(cluster),
         fate=Fate(cluster),
+        stored_mail=StoredMail(cluster),
         history=cluster.history,
         log_lines=log_lines,
         node="n1",

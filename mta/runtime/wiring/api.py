@@ -1,5 +1,6 @@
 """The parts of the API process that are not HTTP: what its handlers may ask, as ports."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from mta.orders.cancellation import Cancellation
 from mta.orders.order_book import OrderBook
 from mta.orders.parked import ParkedOrders
 from mta.orders.queue_work import QueueWorker, Rules
+from mta.orders.stored_mail import MailInStore
 from mta.orders.undo import UndoRuns
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
@@ -20,6 +22,7 @@ from mta.ports.parked import ParkedMail
 from mta.ports.queue_work import QueueWork
 from mta.ports.rule_store import RuleStore
 from mta.ports.store_load import StoreLoad
+from mta.ports.stored_mail import StoredMail
 from mta.ports.sweeps import SweepStore
 from mta.ports.undo import UndoCopyStore
 from mta.redis_store.books import StoredBooks
@@ -29,6 +32,7 @@ from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.parked_store import StoredParked
 from mta.redis_store.queue_work_store import StoredQueueWork
+from mta.redis_store.queues import Queues
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.runtime.child import Child
@@ -36,6 +40,7 @@ from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.history import open_history
 from mta.runtime.wiring.opening import open_store, patiently
+from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules
 
 
@@ -56,6 +61,8 @@ class ApiParts(NamedTuple):
     journals: Journals
     tokens: Tokens
     fate: StoreFate
+    stored_mail: StoredMail
+    intake: Queues
     history: History
     log_lines: Callable[[Sequence[Item]], bytes]
     probe: StoreProbe
@@ -68,6 +75,9 @@ class ApiParts(NamedTuple):
         await self.orders.stop()
         await self.probe.close()
         await self.history.close()
+        if self.intake.has_accepted:
+            with contextlib.suppress(StoreError):
+                await self.intake.farewell()
         await self.close_store()
 
 
@@ -81,6 +91,9 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
     messages = StoredMessages(link, lanes, retention)
     load = MeasuredLoad(link, lanes)
+    room = Room(settings)
+    content = stored_content(store, settings)
+    intake = stored_queues(store, settings, content)
     orders = OrderBook(rules, sweeps)
     await patiently(orders.start, child.stopping)
     return ApiParts(
@@ -100,9 +113,11 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         journals=StoredOutbox(link, lanes),
         tokens=store.cluster,
         fate=Foundation(link),
+        stored_mail=MailInStore(messages, content, intake, room.takes),
+        intake=intake,
         history=open_history(settings),
         log_lines=log_lines,
         probe=StoreProbe(link),
-        room=Room(settings),
+        room=room,
         close_store=link.close,
     )

@@ -14,10 +14,8 @@ from mta.model.errors import reason_of
 from mta.model.settings import Settings
 from mta.policy.shaping import Shaping
 from mta.ports.admission import ClaimOnAccept
-from mta.redis_store.content import StoredContent
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
-from mta.redis_store.queues import Queues
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.rules.guard import Guard
 from mta.runtime.child import Child
@@ -28,6 +26,7 @@ from mta.runtime.room import Room
 from mta.runtime.served_pools import ServedPools, held
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.opening import OpenStore, open_store
+from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules
 from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
@@ -52,22 +51,13 @@ class WorkerStore:
 
     def __init__(self, store: OpenStore, settings: Settings) -> None:
         link, session = store.link, store.session
-        journal = settings.journal
         self.session = session
         self.listen = link.listen
         self.close = link.close
         self.health = link
         self.rules = stored_rules(store, settings)
-        self.content = StoredContent(link, settings.content.compress_above)
-        self.queues = Queues(
-            link,
-            session,
-            store.lanes,
-            self.content,
-            timeout=settings.redis.timeout,
-            backlog_hard=journal.backlog_hard if journal.when_behind == "refuse" else 0,
-            retention=settings.status.retention,
-        )
+        self.content = stored_content(store, settings)
+        self.queues = stored_queues(store, settings, self.content)
         self.sweeps = StoredSweeps(link, store.lanes, settings.status.retention)
         self.limits = StoredLimits(link, session)
         self.notices = PublishedNotices(link)

@@ -203,7 +203,7 @@ async def test_a_message_must_be_named_rightly_and_known(api: TestClient, cluste
     tail = "/cancel" if method == "post" else ""
     ask = getattr(api, method)
     assert (await ask(f"/v1/messages/{TEXT}{tail}")).status == 404
-    for bad in ("x", TEXT[:-1], TEXT + ".1", "U" * 26):
+    for bad in ("x", TEXT[:-1], TEXT + ".0", "U" * 26):
         answer = await ask(f"/v1/messages/{bad}{tail}")
         assert answer.status == 400
         assert (await answer.json())["error"]["field"] == "id"
