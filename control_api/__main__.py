@@ -50,6 +50,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         turns=turns,
         retention=settings.status.retention,
         sweeps=parts.sweeps,
+        previews=parts.previews,
         undo_copies=parts.undo_copies,
         books=parts.books,
         depths=depths,

@@ -1,6 +1,8 @@
 """The application: all operations behind the same gates."""
 
-from aiohttp import web
+from collections.abc import Collection, Iterator
+
+from aiohttp import hdrs, web
 
 from control_api.access.gate import require_token
 from control_api.access.tokens import Access
@@ -8,7 +10,7 @@ from control_api.books import events
 from control_api.dependencies import DEPENDENCIES, Dependencies
 from control_api.description import document
 from control_api.http.bodies import MAX_BODY
-from control_api.http.middleware import add_headers, answer_problems, orders_first
+from control_api.http.middleware import Handler, add_headers, answer_problems, orders_first
 from control_api.http.operation import Opening
 from control_api.operations import operations
 
@@ -30,8 +32,27 @@ def create_app(deps: Dependencies) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(events.release_watchers)
     app.add_routes(operation.route() for operation in operations())
+    app.add_routes(_words_among_ids())
     app.add_routes([web.get(_DESCRIPTION, document.show)])
     return app
+
+
+def _words_among_ids() -> Iterator[web.RouteDef]:
+    """A path such as /v1/errors/preview stands where /v1/errors/{id} has an id: other methods of it are refused, since
+    no rule has that id."""
+    methods: dict[str, set[str]] = {}
+    for operation in operations():
+        methods.setdefault(operation.path, set()).add(operation.method)
+    for path, allowed in methods.items():
+        if f"{path.rpartition('/')[0]}/{{id}}" in methods and not path.endswith("}"):
+            yield web.route(hdrs.METH_ANY, path, _only(allowed | ({"HEAD"} if "GET" in allowed else set())))
+
+
+def _only(allowed: Collection[str]) -> Handler:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
 
 
 def _open_paths(deps: Dependencies) -> frozenset[str]:

@@ -17,6 +17,7 @@ from mta.ports.journal import Journals
 from mta.ports.messages import Messages
 from mta.ports.orders import Orders
 from mta.ports.parked import ParkedMail
+from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork
 from mta.ports.rule_store import RuleStore
 from mta.ports.store_load import StoreLoad
@@ -34,6 +35,7 @@ class Dependencies:
     rules: RuleStore
     catalogue: Catalogue
     sweeps: SweepStore
+    previews: PreviewStore
     load: StoreLoad
     undo_copies: UndoCopyStore
     books: Books

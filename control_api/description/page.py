@@ -29,6 +29,7 @@ FLOODGATE_URL=http://127.0.0.1:8080
 FLOODGATE_TOKEN=$(cat "$FLOODGATE_DATA_DIR/admin.token")
 RULE=...      # the id of a forced error
 PAUSE=...     # the id of a pause
+PREVIEW=...   # the id of a preview
 MESSAGE=...   # the id of a message
 ```
 

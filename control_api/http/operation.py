@@ -51,7 +51,7 @@ class Answer(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A request that a node answers with `status`; $RULE, $PAUSE and $MESSAGE stand for ids of what is there."""
+    """A request that a node answers with `status`; $RULE, $PAUSE, $PREVIEW, $MESSAGE stand for ids of what is there."""
 
     target: str  # path and query string
     body: Mapping[str, Any] | None = None

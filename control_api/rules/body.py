@@ -13,6 +13,7 @@ from control_api.schemas.rule_bodies import (
     NEW,
     NOUNS,
     OF_ERRORS_ONLY,
+    PREVIEWED,
     SELECTORS,
     RuleSelectors,
 )
@@ -35,6 +36,13 @@ def read_rule(fields: Mapping[str, Any], node: str, now: int, kind: Kind = Kind.
     given = _read(NEW[kind], fields, kind)
     rule = Rule(id="", selectors=_selectors(given, node, now), kind=kind, **_attributes(given, now))
     return _possible(rule)
+
+
+def read_previewed(fields: Mapping[str, Any], node: str, now: int) -> Rule:
+    """The forced error that somebody thinks of ordering; without a code it ends mail. Raises BadValue."""
+    given = _read(PREVIEWED, fields, Kind.ERROR)
+    given.setdefault("code", int(given.get("extended", "5")[0]) * 100 + 54)
+    return _possible(Rule(id="", selectors=_selectors(given, node, now), **_attributes(given, now)))
 
 
 def read_edit(fields: Mapping[str, Any], now: int, kind: Kind = Kind.ERROR) -> Callable[[Rule], Rule]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter
-from control_api.rules import forced_errors, pauses
+from control_api.rules import forced_errors, pauses, previews
 from control_api.rules.resource import LISTED, PATHS, REMOVED, WHOLE, RulesResource
 from control_api.schemas.queries import OrderQuery, RulesQuery, StatementQuery, WaitQuery
 from control_api.schemas.rule_answers import ForcedError, Undone
@@ -32,7 +32,8 @@ def group_of(kind: Kind) -> Group:
     """The operations of one kind of rule."""
     if kind is Kind.ERROR:
         words = "Rules that end or defer mail after its acceptance, and their accounts."
-        return Group("Forced errors", words, (*_shared(kind, forced_errors.RESOURCE), _undo()))
+        asked = previews.operations(_ORDERS[kind])
+        return Group("Forced errors", words, (*_shared(kind, forced_errors.RESOURCE), _undo(), *asked))
     return Group("Pauses", "Rules that hold mail.", (*_shared(kind, pauses.RESOURCE), _convert()))
 
 

@@ -105,6 +105,12 @@ class ForcedErrorBody(_Rule, kw_only=True, frozen=True):
     ] = True
 
 
+class PreviewedBody(ForcedErrorBody, kw_only=True, frozen=True):
+    """A forced error that is not ordered yet."""
+
+    code: Annotated[int, values.CODE, Meta(description="the SMTP code that an order would give; default 554")] = 554
+
+
 class PauseBody(_Rule, kw_only=True, frozen=True):
     """A pause."""
 
@@ -135,6 +141,7 @@ EDITS: Final = {
     Kind.PAUSE: Body("PauseEdit", PauseBody, leaves_out=SELECTORS, is_edit=True),
 }
 CONVERSION: Final = Body("Conversion", ForcedErrorBody, leaves_out=SELECTORS, agreements=_AGREEMENTS)
+PREVIEWED: Final = Body("PreviewedForcedError", PreviewedBody, agreements=_AGREEMENTS)
 # A removal takes the other fields of a rule, whatever they are, so that an order can be sent as it was.
 LIFTING: Final = {
     Kind.ERROR: Body("Selectors", ForcedErrorBody, ignores=frozenset(fields_of(ForcedErrorBody)) - SELECTORS),

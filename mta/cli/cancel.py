@@ -5,9 +5,10 @@ from typing import Any
 import click
 
 from mta.cli import commands, follow, remote
+from mta.cli.preview import show_before_asking
 from mta.cli.rules import AS_JSON, DETAIL, ERRORS, REASON, YES, after_cancel
 from mta.cli.selection import ALLOW_EMPTY, QUEUED_ONLY, TAG, given, narrowing, refused_as_empty
-from mta.cli.tables import print_figures, selectors_of
+from mta.cli.tables import selectors_of
 from mta.http_out.api_client import ApiClient
 
 _ANSWER = {"code": 554, "extended": "5.7.1", "description": "canceled by order of the sender"}
@@ -38,10 +39,7 @@ def command(allow_empty: bool, yes: bool, detail: bool, as_json: bool, **fields:
 
 
 async def _ask(client: ApiClient, body: dict[str, Any]) -> None:
-    """The account of the tag is the preview: its queued deliveries are those that can be canceled."""
-    tag = body["tag"]
-    before = (await client.ask("GET", "/v1/tags", [("tag", tag)])).body
-    print_figures(before)
+    await show_before_asking(client, body)
     narrowed = selectors_of({name: value for name, value in body.items() if name != "tag"}, otherwise="")
     narrowed = f" with {narrowed}" if narrowed else ""
-    click.confirm(f"Cancel what is queued of {tag}{narrowed} ({before['queued']} of the tag are queued)?", abort=True)
+    click.confirm(f"Cancel what is queued of {body['tag']}{narrowed}?", abort=True)

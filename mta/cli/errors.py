@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from mta.cli import commands, remote
+from mta.cli.preview import counted, print_preview, show_before_asking
 from mta.cli.rules import (
     AS_JSON,
     AT_THE_DOOR,
@@ -27,7 +28,7 @@ from mta.cli.tables import selectors_of
 from mta.http_out.api_client import ApiClient
 
 
-@commands.group(help="Forced errors: add, list, show, edit, enable, disable, remove, statement, undo.")
+@commands.group(help="Forced errors: add, list, show, edit, enable, disable, remove, preview, statement, undo.")
 def command() -> None:
     pass
 
@@ -53,20 +54,37 @@ def add(no_undo: bool, wait: float, until: str, yes: bool, quiet: bool, as_json:
 
     async def work(client: ApiClient) -> int:
         if not yes:
-            confirm(body)
+            await confirm(client, body)
         return await ERRORS.order(client, body, wait, until, quiet, as_json)
 
     remote.run(work)
 
 
-def confirm(body: dict[str, Any]) -> None:
-    """Ask before an order that ends mail. A 4xx does not: it only defers."""
+async def confirm(client: ApiClient, body: dict[str, Any]) -> None:
+    """Show the preview and ask before an order that ends mail. A 4xx does not: it only defers."""
     if 400 <= body["code"] < 500 or not body.get("enabled", True):
         return
     if not remote.is_terminal():
         raise click.UsageError("this order ends mail; without a terminal, confirm it with --yes")
+    await show_before_asking(client, body)
     click.echo(f"Every queued delivery with {selectors_of(body)} ends with {body['code']}.")
     click.confirm("Go on?", abort=True)
+
+
+@command.command(help="Count the deliveries that a forced error would match. Nothing is ordered.")
+@selecting
+@click.option("--wait", callback=remote.seconds, default="10m", help="How long to wait for the count (default 10m).")
+@AS_JSON
+def preview(wait: float, as_json: bool, **fields: Any) -> None:
+    async def work(client: ApiClient) -> int:
+        found = await counted(client, body_of(**fields), wait)
+        remote.out_json(found) if as_json else print_preview(found)
+        if found["state"] == "done":
+            return remote.DONE
+        remote.say("the count goes on; wait longer with --wait")
+        return remote.NOT_YET
+
+    remote.run(work)
 
 
 @command.command("list", help="List the forced errors in force.")
@@ -108,7 +126,7 @@ def edit(
     async def work(client: ApiClient) -> int:
         if not yes and "code" in body:
             known = (await client.ask("GET", ERRORS.of(rule_id))).body
-            confirm({**known, **body})
+            await confirm(client, {**known, **body})
         return await _patch(client, rule_id, body, generation, wait, until, as_json)
 
     remote.run(work)
@@ -123,7 +141,8 @@ def edit(
 def enable(rule_id: str, wait: float, until: str, yes: bool, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         if not yes:
-            confirm({**(await client.ask("GET", ERRORS.of(rule_id))).body, "enabled": True})
+            known = (await client.ask("GET", ERRORS.of(rule_id))).body
+            await confirm(client, {**known, "enabled": True})
         return await _patch(client, rule_id, {"enabled": True}, None, wait, until, as_json)
 
     remote.run(work)

@@ -87,7 +87,7 @@ def convert(
     async def work(client: ApiClient) -> int:
         if not yes:
             known = (await client.ask("GET", PAUSES.of(rule_id))).body
-            confirm({**known, **body, "enabled": True})
+            await confirm(client, {**known, **body, "enabled": True})
         asked = [("wait", f"{wait:g}"), ("until", until)]
         answer = await client.ask("POST", PAUSES.of(rule_id) + "/convert", asked, body, within=wait + 30.0)
         show_change(answer.body, as_json)

@@ -28,6 +28,8 @@ _OPTIONS = {
     "accepted_after": "--accepted-after",
 }
 
+SELECTORS = tuple(_OPTIONS)
+
 
 def narrowing(command: Command) -> Command:
     """Every selector but the tag; all that are given must match."""

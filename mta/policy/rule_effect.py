@@ -117,6 +117,13 @@ def needs_attempt(rule: Rule) -> bool:
     return not chosen.cluster or any(known is not None for known in (chosen.mta, chosen.ip, chosen.mx))
 
 
+def before_attempt(rule: Rule) -> Rule:
+    """The rule without the selectors that only an attempt knows, in force for all nodes: it matches every delivery that
+    `rule` may match at its next attempt."""
+    chosen = msgspec.structs.replace(rule.selectors, mta=None, ip=None, mx=None, cluster=True, node=None)
+    return msgspec.structs.replace(rule, selectors=chosen, enabled=True, expires_at=0)
+
+
 def swept(rule: Rule) -> bool:
     """Whether the rule can end or hold queued deliveries before any attempt."""
     return (ends(rule) or holds(rule)) and rule.enabled and not needs_attempt(rule)

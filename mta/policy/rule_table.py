@@ -75,6 +75,14 @@ def covers_one(chosen: Selectors, domain: str) -> bool:
     return not names or any(covers(name, domain) for name in names)
 
 
+def may_match(chosen: Selectors, pool: str, domain: str | None = None) -> bool:
+    """Whether a rule with these selectors could match mail of that pool (and domain) with the right tags."""
+    if chosen.pool not in (None, pool):
+        return False
+    recipient = chosen.recipient
+    return domain is None or (covers_one(chosen, domain) and (recipient is None or domain_of(recipient) == domain))
+
+
 def _labels(chosen: Selectors) -> set[str]:
     """The labels that each delivery has which these selectors match."""
     found = set(all_labels(chosen))

@@ -88,6 +88,15 @@ class SweepStore(Protocol):
         """The same for deliveries that a pause holds."""
         ...
 
+    async def holders(self, lane: int) -> list[str]:
+        """Sessions that may have claimed something there."""
+        ...
+
+    async def scan_claimed(self, lane: int, session: str, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
+        """As `scan`, for deliveries that a session has claimed; `due_at` is 0. To count them: a sweep leaves them to
+        their worker."""
+        ...
+
     async def first_held(self, lane: int, pause: str, most: int) -> list[WaitingDelivery]:
         """Deliveries that the pause holds, in the order in which they are due."""
         ...

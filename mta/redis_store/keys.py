@@ -155,6 +155,14 @@ def removed_key(rule: str) -> bytes:
     return b"fg:{rules}:removed:" + rule.encode()
 
 
+PREVIEWS = b"fg:{rules}:previews"  # zset: id of a preview that is not counted yet -> when it was asked for (Unix ms)
+
+
+def preview_key(preview_id: str) -> bytes:
+    """hash of a preview: state (msgpack Preview), owner and until (Unix ms) of its count; ten minutes."""
+    return b"fg:{rules}:preview:" + preview_id.encode()
+
+
 # The journal
 JOURNAL_OWNER = b"fg:{journal}:owner"  # hash: lane, "rules" -> "<journal>|<until, Unix ms>"
 # hash: lane ("rules": that of the rule table) -> last entry that is in the spool of the journal that has the lease;
@@ -183,6 +191,7 @@ def rate_key(pool: str, domain: str, kind: str) -> bytes:
 
 
 # Published hints, never the truth: lane prefix | generation | session
+PREVIEW_CHANNEL = b"fg:preview"  # a preview waits to be counted
 WAKE_CHANNEL = b"fg:wake"
 HEAD_CHANNEL = b"fg:head"
 DEAD_CHANNEL = b"fg:dead"

@@ -66,6 +66,15 @@ class StoredSweeps:
         answer = await self._link.call(b"scan", self._held_keys(lane, pause), [cursor, most])
         return int(answer[0]), queued(answer)[0]
 
+    async def holders(self, lane: int) -> list[str]:
+        return await self._names(lane, b"holders")
+
+    async def scan_claimed(self, lane: int, session: str, cursor: int, most: int) -> tuple[int, list[WaitingDelivery]]:
+        prefix = keys.lane_prefix(lane)
+        step_keys = [prefix + b"lane", keys.claimed_key(prefix, session.encode()), prefix + b"rec"]
+        answer = await self._link.call(b"scan_claimed", step_keys, [cursor, most])
+        return int(answer[0]), _claimed(answer)
+
     async def first_held(self, lane: int, pause: str, most: int) -> list[WaitingDelivery]:
         while True:
             answer = await self._link.call(b"first", self._held_keys(lane, pause), ["-inf", most])
@@ -152,6 +161,20 @@ def queued(
             continue
         found.append(WaitingDelivery(DeliveryId(id_), of.queue, int(float(score)), record, reclaims, raw, of.share))
     return found, unreadable
+
+
+def _claimed(answer: Sequence[bytes]) -> list[WaitingDelivery]:
+    """The claimed deliveries whose record could be read."""
+    found = []
+    for id_, claim, raw in zip(answer[1::3], answer[2::3], answer[3::3], strict=True):
+        _, place, domain = claim.decode().split("|", 2)
+        pool, share = split_place(place)
+        try:
+            reclaims, record = codec.decode_record(raw)
+        except codec.UNREADABLE:
+            continue
+        found.append(WaitingDelivery(DeliveryId(id_), QueueKey(pool, domain), 0, record, reclaims, raw, share))
+    return found
 
 
 def _places(column: Iterable[_T]) -> tuple[list[_T], list[int]]:

@@ -11,11 +11,10 @@ import msgspec
 
 from mta.model.errors import StoreError, severity
 from mta.model.rule_events import completed_event
-from mta.model.rules import PastDot, Rule, Selectors
+from mta.model.rules import PastDot, Rule
 from mta.model.sweeps import SweepPhase, SweepState
-from mta.policy.addresses import domain_of
 from mta.policy.rule_effect import ends, in_force, swept
-from mta.policy.rule_table import RuleTable, covers_one
+from mta.policy.rule_table import RuleTable, may_match
 from mta.ports.rule_store import RuleStore
 from mta.ports.rules import Rules
 from mta.ports.sweeps import Account, MoveAnswer, PlannedMove, SweepStore, WaitingDelivery
@@ -310,13 +309,4 @@ def _once(seen: Iterable[WaitingDelivery]) -> list[WaitingDelivery]:
 
 def _may_match(sweeps: Iterable[_OwnedSweep], pool: str, domain: str | None = None) -> bool:
     """Whether some rule could match mail of that pool (and domain) with the right tags."""
-    for sweep in sweeps:
-        chosen = sweep.rule.selectors
-        if chosen.pool in (None, pool) and (domain is None or _may_match_domain(chosen, domain)):
-            return True
-    return False
-
-
-def _may_match_domain(chosen: Selectors, domain: str) -> bool:
-    recipient = chosen.recipient
-    return covers_one(chosen, domain) and (recipient is None or domain_of(recipient) == domain)
+    return any(may_match(sweep.rule.selectors, pool, domain) for sweep in sweeps)

@@ -24,6 +24,7 @@ from mta.model.actor import Actor
 from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import QueueKey, Record
+from mta.model.previews import Preview, PreviewState, Tally
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionState
 from mta.model.settings import ApiSettings
 from mta.model.sweeps import SweepState
@@ -85,6 +86,9 @@ class Cluster:
         self.history: History = MemoryHistory()
         self.mail: dict[MessageId, KeptMail] = {}
         self.resends: dict[tuple[MessageId, int], Resent | Exception] = {}  # by message and number
+        self.previews: dict[str, Preview] = {}
+        self.tally = Tally()  # what each preview counts
+        self.crowded = False  # too many previews wait
 
     def reach(self) -> None:
         if self.bug:
@@ -324,6 +328,23 @@ class Books:
         ][:most]
 
 
+class Previews:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def ask(self, preview: Preview) -> bool:
+        self._cluster.reach()
+        counted = self._cluster.tally.matched if preview.counted is None else preview.counted
+        self._cluster.previews[preview.id] = msgspec.structs.replace(
+            preview, state=PreviewState.DONE, counted=counted, tally=self._cluster.tally, share=1.0, done_at=AT
+        )
+        return not self._cluster.crowded
+
+    async def get(self, preview_id: str) -> Preview | None:
+        self._cluster.reach()
+        return self._cluster.previews.get(preview_id)
+
+
 class Messages:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -473,6 +494,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there
         load=stores,  # type: ignore[arg-type]
         sweeps=stores,  # type: ignore[arg-type]
+        previews=Previews(cluster),  # type: ignore[arg-type]
         undo_copies=stores,  # type: ignore[arg-type]
         books=books,  # type: ignore[arg-type]
         depths=MeasuredDepths(books.depths),

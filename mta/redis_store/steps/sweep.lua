@@ -1,7 +1,8 @@
 -- What a sweep sees and does. A member of `due` is a delivery id; of `held`, `parked` and `spared` the queue follows
 -- it.
 
--- What was read of a zset, with its records: [next cursor, member, score, record, ...]; who has no record is left out.
+-- What was read of a zset or of a hash, with its records: [next cursor, member, score, record, ...]; who has no record
+-- is left out.
 local function with_records(rec, cursor, rows)
   local answer, ids = { cursor }, {}
   for i = 1, #rows, 2 do
@@ -37,6 +38,18 @@ local function first(keys, argv)
 end
 
 redis.register_function { function_name = STEP .. 'first', callback = first, flags = { 'no-writes', 'allow-oom' } }
+
+-- scan_claimed: a piece of what a session has claimed, with its records. KEYS: lane, claimed, rec. ARGV: cursor, count.
+local function scan_claimed(keys, argv)
+  local page = redis.call('HSCAN', keys[2], argv[1], 'COUNT', argv[2])
+  return with_records(keys[3], page[1], page[2])
+end
+
+redis.register_function {
+  function_name = STEP .. 'scan_claimed',
+  callback = scan_claimed,
+  flags = { 'no-writes', 'allow-oom' },
+}
 
 -- How a move changes the books of `n` deliveries of one kind; `from` and `source`: the class and the pause ('' = none)
 -- that they leave.

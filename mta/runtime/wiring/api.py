@@ -19,6 +19,7 @@ from mta.ports.history import History
 from mta.ports.journal import Journals
 from mta.ports.messages import Messages
 from mta.ports.parked import ParkedMail
+from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork
 from mta.ports.rule_store import RuleStore
 from mta.ports.store_load import StoreLoad
@@ -31,6 +32,7 @@ from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.parked_store import StoredParked
+from mta.redis_store.preview_store import StoredPreviews
 from mta.redis_store.queue_work_store import StoredQueueWork
 from mta.redis_store.queues import Queues
 from mta.redis_store.sweep_store import StoredSweeps
@@ -51,6 +53,7 @@ class ApiParts(NamedTuple):
     undo: UndoRuns
     rules: RuleStore
     sweeps: SweepStore
+    previews: PreviewStore
     undo_copies: UndoCopyStore
     books: Books
     messages: Messages
@@ -101,6 +104,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         undo=UndoRuns(orders, rules, undo_copies, node, int(settings.rules.undo_window * 1000)),
         rules=rules,
         sweeps=sweeps,
+        previews=StoredPreviews(link),
         undo_copies=undo_copies,
         books=StoredBooks(link, lanes),
         messages=Cancellation(messages, node, settings.redis.timeout),

@@ -9,6 +9,7 @@ from mta.redis_store.books import StoredBooks
 from mta.redis_store.libraries import StoredLibraries
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
+from mta.redis_store.preview_store import StoredPreviews
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.rules.guard import Guard
@@ -17,6 +18,7 @@ from mta.runtime.old_libraries import OldLibraries
 from mta.runtime.wiring.opening import open_store
 from mta.runtime.wiring.rules import stored_rules
 from mta.sweeps.pace import Pace
+from mta.sweeps.previews import PreviewCounter
 from mta.sweeps.release import Releaser
 from mta.sweeps.sweep_moves import Decider
 from mta.sweeps.sweeper import Sweeper
@@ -59,6 +61,7 @@ async def open_sweeper(child: Child) -> SweeperParts:
     works: tuple[Work, ...] = (
         Sweeper(sweeps, guard, rules, decider, pace, accounts.at_the_end),
         Releaser(sweeps, guard, decider, pace),
+        PreviewCounter(StoredPreviews(store.link), sweeps, guard, pace, lambda: rules.session),
         UndoCopyCleaner(StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window), load),
         UnservedWatch(sweeps, rules, StoredMessages(store.link, store.lanes, retention), node),
         OldLibraries(StoredLibraries(store.link), rules),

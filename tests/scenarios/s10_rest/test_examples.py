@@ -39,6 +39,8 @@ def test_an_example_runs(place: Any, name: str) -> None:
     ids = {}
     if "$MESSAGE" in operation.example.target:
         (ids["$MESSAGE"],) = place.node.send("a@example.net", X_MQ_Delayed="+1h")
+    if "$PREVIEW" in operation.example.target:
+        ids["$PREVIEW"] = typed(place, OPERATIONS["previewForcedError"], {}).body["id"]
     for variable, order in ORDERS.items():
         if variable in operation.example.target or name.endswith("BySelectors"):
             ids[variable] = typed(place, OPERATIONS[order], {}).body["id"]

@@ -14,6 +14,7 @@ from mta.model.endings import Final
 from mta.model.ids import delivery_id, message_text, new_message_id
 from mta.model.mail import Record
 from mta.model.outcomes import Class, Reply
+from mta.model.previews import Tally
 from mta.model.sweeps import SweepPhase, SweepState
 from mta.ports.messages import DeliveryStatus
 from tests.support.commands import Floodgate, call
@@ -80,7 +81,7 @@ def test_a_person_may_decline(floodgate: Floodgate, cluster: Cluster, monkeypatc
     cluster.tags["c"] = {"accepted": 3, "queued": 3}
     declined = floodgate("cancel", "--tag", "c", answer="n\n")
     assert declined.exit_code == 1
-    assert "3 of the tag are queued" in declined.stdout
+    assert declined.stdout.startswith("3 deliveries match\nCancel what is queued of c?")
     assert not cluster.rules
 
 
@@ -448,3 +449,34 @@ def test_a_message_is_canceled_or_the_command_says_why_not(floodgate: Floodgate,
     )
     cluster.away = True
     assert floodgate("messages", "cancel", text).exit_code == 1
+
+
+def test_a_preview_is_counted_and_shown(floodgate: Floodgate, cluster: Cluster) -> None:
+    domains = {f"d{n}.example": 9 - n for n in range(7)}
+    cluster.tally = Tally(900, 42, domains, 8, {"p": 42}, {"queued": 40, "held": 2}, {"<1m": 40, ">=1d": 2})
+    said = floodgate("errors", "preview", "--tag", "c", "--domain", "*.example")
+    assert said.exit_code == 0, said
+    assert said.stdout.splitlines() == [
+        "42 deliveries match: 40 queued, 2 held",
+        "  domains: d0.example 9, d1.example 8, d2.example 7, d3.example 6, d4.example 5, and 3 more",
+        "  pools: p 42",
+        "  accepted: 40 less than 1m ago, 2 1d ago or earlier",
+    ]
+    assert json.loads(floodgate("errors", "preview", "--everything", "--json").stdout)["matched"] == 42
+    assert not cluster.rules
+
+
+def test_what_ends_mail_shows_its_preview_before_it_asks(
+    floodgate: Floodgate, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "is_terminal", lambda: True)
+    cluster.tally = Tally(9, 7, {"a.example": 7}, 1, {"p": 7}, {"queued": 7, "held": 0})
+    said = floodgate("errors", "add", "554", "--domain", "a.example", answer="y\n")
+    assert said.exit_code == 0, said
+    assert said.stdout.startswith("7 deliveries match: 7 queued\n  domains: a.example 7\n  pools: p 7\nEvery queued")
+    (rule,) = cluster.rules.values()
+    floodgate("errors", "disable", rule.id)
+    assert "7 deliveries match" in floodgate("errors", "enable", rule.id, answer="n\n").stdout
+    cluster.tags["c"] = {"accepted": 3, "queued": 3}
+    pause = json.loads(floodgate("pauses", "add", "--tag", "c", "--json").stdout)["id"]
+    assert floodgate("pauses", "convert", pause, "554", answer="n\n").stdout.startswith("3 deliveries match")
