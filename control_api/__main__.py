@@ -44,6 +44,8 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
     catalogue = Catalogue(parts.rules, settings.node.name, settings.rules.protected_tags, turns)
     return Dependencies(
         orders=parts.orders,
+        set_orders=parts.set_orders,
+        sets=parts.sets,
         undo=parts.undo,
         rules=parts.rules,
         catalogue=catalogue,

@@ -29,8 +29,12 @@ class Catalogue:
     async def readable(self, rule: str = "") -> RuleTable:
         """The same without the rules that this build cannot read. Raises UnreadableRule where `rule` is one of them."""
         async with self._turn:
-            if await self._store.head() != self._table.head:
+            head = await self._store.head()
+            while self._table.head != head:
                 self._table = await self._caught_up()
+                if self._table.head.generation >= head.generation:
+                    break  # at least as new as the question
+                await self._turns.rest()
             if rule in self._unreadable:
                 raise self._unreadable[rule]
             return self._table

@@ -15,10 +15,11 @@ from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.journal import Journals
 from mta.ports.messages import Messages
-from mta.ports.orders import Orders
+from mta.ports.orders import Orders, SetOrders
 from mta.ports.parked import ParkedMail
 from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork
+from mta.ports.rule_sets import RuleSets
 from mta.ports.rule_store import RuleStore
 from mta.ports.store_load import StoreLoad
 from mta.ports.stored_mail import StoredMail
@@ -31,6 +32,8 @@ class Dependencies:
     """Everything that a handler may touch."""
 
     orders: Orders
+    set_orders: SetOrders
+    sets: RuleSets
     undo: Undo
     rules: RuleStore
     catalogue: Catalogue

@@ -2,7 +2,7 @@
 
 import functools
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
 
 from aiohttp import web
@@ -67,10 +67,11 @@ def document() -> Schema:
     }
 
 
-def _bodies(bodies: Iterable[Body]) -> Schema:
+def _bodies(bodies: Collection[Body]) -> Schema:
     """Each as JSON, and as a form."""
     found = {body.name: body_schema(body) for body in bodies}
-    return found | {f"{name}Form": form_schema(schema) for name, schema in found.items()}
+    forms = {body.name: form_schema(found[body.name]) for body in bodies if not body.json_only}
+    return found | {f"{name}Form": schema for name, schema in forms.items()}
 
 
 def _paths() -> Schema:
@@ -111,10 +112,9 @@ def _security(operation: Operation) -> list[Schema]:
 
 
 def _request_body(operation: Operation, body: Body) -> Schema:
-    content: Schema = {
-        JSON_TYPE: {"schema": a_reference(body.name)},
-        FORM_TYPE: {"schema": a_reference(f"{body.name}Form")},
-    }
+    content: Schema = {JSON_TYPE: {"schema": a_reference(body.name)}}
+    if not body.json_only:
+        content[FORM_TYPE] = {"schema": a_reference(f"{body.name}Form")}
     if operation.example.body is not None:
         content[JSON_TYPE]["example"] = operation.example.body
     return {"required": not operation.body_or_query, "content": content}

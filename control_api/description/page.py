@@ -28,6 +28,7 @@ The examples are for a shell with these variables:
 FLOODGATE_URL=http://127.0.0.1:8080
 FLOODGATE_TOKEN=$(cat "$FLOODGATE_DATA_DIR/admin.token")
 RULE=...      # the id of a forced error
+SET=...       # the id of a set of forced errors
 PAUSE=...     # the id of a pause
 PREVIEW=...   # the id of a preview
 MESSAGE=...   # the id of a message
@@ -104,9 +105,10 @@ def _answers(told: Schema) -> Iterator[tuple[str, ...]]:
 def _objects() -> str:
     """The objects that answers are made of."""
     forms = {name for name in document()["components"]["schemas"] if name.endswith("Form")}
+    told = {operation.body.name for group in GROUPS for operation in group.operations if operation.body is not None}
     sections = ["## Objects\n"]
     for name, schema in sorted(document()["components"]["schemas"].items()):
-        if name in forms or f"{name}Form" in forms:
+        if name in forms or name in told:
             continue
         sections.append(f"### {name}\n")
         sections.append(f"{schema.get('description', name)}\n")

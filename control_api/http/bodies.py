@@ -3,7 +3,7 @@
 import asyncio
 import json
 import urllib.parse
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from aiohttp import hdrs, web
@@ -12,6 +12,7 @@ from control_api.http.problems import Problem
 from mta.model.errors import BadValue
 
 MAX_BODY = 1024 * 1024
+MAX_LARGE_BODY = 16 * 1024 * 1024
 BODY_TIMEOUT = 30.0
 _MAX_FIELDS = 500  # of a form: two lists of 100 tags, one of 250 domains, and all else
 
@@ -22,24 +23,46 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 async def read_fields(request: web.Request, lists: Collection[str] = (), nulls: bool = False) -> dict[str, Any]:
     """The body's fields by name. Raises Problem 408, 413, 415 and BadValue; JSON null means absent, unless `nulls`
     keeps it. In a form, fields of `lists` may repeat and come as lists."""
+    text = await _text(request, (JSON_TYPE, FORM_TYPE), request.read)
+    fields = _json(text) if request.content_type == JSON_TYPE else _form(text, lists)
+    return {name: value for name, value in fields.items() if value is not None or nulls}
+
+
+async def read_large_json(request: web.Request) -> dict[str, Any]:
+    """The fields of a JSON body of up to MAX_LARGE_BODY bytes, decoded beside the loop; null means absent. Raises
+    Problem 408, 413, 415 and BadValue."""
+
+    async def read() -> bytes:
+        found = bytearray()
+        async for chunk in request.content.iter_any():
+            found += chunk
+            if len(found) > MAX_LARGE_BODY:
+                raise Problem(413, f"the body is larger than {MAX_LARGE_BODY >> 20} MiB; give it in several calls")
+        return bytes(found)
+
+    text = await _text(request, (JSON_TYPE,), read)
+    fields = await asyncio.to_thread(_json, text)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+async def _text(request: web.Request, types: Sequence[str], read: Callable[[], Awaitable[bytes]]) -> str:
+    """Raises Problem 408, 413, 415 and BadValue."""
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
         raise Problem(415, "send the body without Content-Encoding", "Content-Encoding")
     kinds = request.headers.getall(hdrs.CONTENT_TYPE, [])
-    if len(kinds) != 1 or request.content_type not in (JSON_TYPE, FORM_TYPE):
-        raise Problem(415, f"send {JSON_TYPE} or {FORM_TYPE}", "Content-Type")
+    if len(kinds) != 1 or request.content_type not in types:
+        raise Problem(415, f"send {' or '.join(types)}", "Content-Type")
     if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
         raise Problem(415, "send UTF-8", "Content-Type")
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
-            raw = await request.read()
+            raw = await read()
     except TimeoutError:
         raise Problem(408, f"the body did not arrive within {BODY_TIMEOUT:g} s") from None
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise BadValue("body", "is not UTF-8") from None
-    fields = _json(text) if request.content_type == JSON_TYPE else _form(text, lists)
-    return {name: value for name, value in fields.items() if value is not None or nulls}
 
 
 def _json(text: str) -> dict[str, Any]:

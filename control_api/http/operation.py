@@ -51,7 +51,8 @@ class Answer(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A request that a node answers with `status`; $RULE, $PAUSE, $PREVIEW, $MESSAGE stand for ids of what is there."""
+    """A request that a node answers with `status`; $RULE, $SET, $PAUSE, $PREVIEW, $MESSAGE stand for ids of what is
+    there."""
 
     target: str  # path and query string
     body: Mapping[str, Any] | None = None

@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from msgspec import Struct
+
+from control_api.http.middleware import Handler
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter
-from control_api.rules import forced_errors, pauses, previews
+from control_api.rules import bulk, forced_errors, pauses, previews
 from control_api.rules.resource import LISTED, PATHS, REMOVED, WHOLE, RulesResource
 from control_api.schemas.queries import OrderQuery, RulesQuery, StatementQuery, WaitQuery
-from control_api.schemas.rule_answers import ForcedError, Undone
-from control_api.schemas.rule_bodies import CONVERSION, EDITS, LIFTING, NEW, NOUNS
+from control_api.schemas.rule_answers import ForcedError, SetOfRules, Undone
+from control_api.schemas.rule_bodies import CONVERSION, EDITS, LIFTING, NEW, NOUNS, SET
 from control_api.schemas.values import a_text
 from mta.model.rules import Kind
 from mta.model.scopes import Scope
-from mta.model.statements import RuleStatement
+from mta.model.statements import RuleStatement, SetStatement
 
 _NAMES: Final = {Kind.ERROR: ("ForcedError", "forcedError"), Kind.PAUSE: ("Pause", "pause")}
 _IDS: Final = {Kind.ERROR: "$RULE", Kind.PAUSE: "$PAUSE"}
@@ -24,6 +27,7 @@ _ORDERS: Final[Mapping[Kind, dict[str, Any]]] = {
 _ID = Parameter("id", {"type": "string", "minLength": 1})
 _ETAG = Parameter("ETag", {"type": "string"}, "the generation, for If-Match")
 _LINK = Parameter("Link", {"type": "string"}, 'rel="next", with limit')
+_LOCATION = Parameter("Location", {"type": "string"}, "the path of the set")
 _IF_MATCH = Parameter("If-Match", a_text(r'"[0-9]{1,15}"|\*'), "the ETag of the rule as it was read: its generation")
 _LATER = "stored; the event that the answer waits for has not happened yet"
 
@@ -33,7 +37,7 @@ def group_of(kind: Kind) -> Group:
     if kind is Kind.ERROR:
         words = "Rules that end or defer mail after its acceptance, and their accounts."
         asked = previews.operations(_ORDERS[kind])
-        return Group("Forced errors", words, (*_shared(kind, forced_errors.RESOURCE), _undo(), *asked))
+        return Group("Forced errors", words, (*_shared(kind, forced_errors.RESOURCE), _undo(), *asked, *_sets()))
     return Group("Pauses", "Rules that hold mail.", (*_shared(kind, pauses.RESOURCE), _convert()))
 
 
@@ -190,6 +194,52 @@ def _undo() -> Operation:
         refusals=(404, 409),
         path_values=(_ID,),
         query=WaitQuery,
+    )
+
+
+def _sets() -> tuple[Operation, ...]:
+    """Many forced errors by one order."""
+    path = PATHS[Kind.ERROR] + "/bulk"
+    orders = [{"code": 554, "tag": "spring-sale", "domain": domain} for domain in ("example.com", "example.net")]
+    change = Operation(
+        "POST",
+        path,
+        bulk.change,
+        "changeForcedErrors",
+        "Make and lift up to 10,000 forced errors by one order",
+        (
+            Answer(200, SetOfRules, "effective", (_LOCATION,)),
+            Answer(202, SetOfRules, _LATER, (_LOCATION,)),
+        ),
+        Example(f"{path}?wait=5s", {"create": orders}),
+        scope=Scope.ERRORS_WRITE,
+        description="Where one item cannot be taken, nothing is changed, and the error names the item. The body may "
+        "have 16 MiB. The set has one effective time, one sweep and one statement.",
+        refusals=(*BODY_REFUSALS, 409),
+        query=OrderQuery,
+        body=SET,
+    )
+    return (
+        change,
+        _one_set(path, "", bulk.show, "showForcedErrors", SetOfRules),
+        _one_set(path, "/statement", bulk.statement, "forcedErrorsStatement", SetStatement),
+    )
+
+
+def _one_set(path: str, end: str, handler: Handler, name: str, answer: type[Struct]) -> Operation:
+    what = "The statement of a set of forced errors" if end else "A set of forced errors, and its effect"
+    return Operation(
+        "GET",
+        f"{path}/{{id}}{end}",
+        handler,
+        name,
+        what,
+        (Answer(200, answer, what[0].lower() + what[1:]),),
+        Example(f"{path}/$SET{end}"),
+        scope=Scope.ERRORS_READ,
+        description="A set can be read while a rule stands as it made it, and for status.retention from then on.",
+        refusals=(404, 409),
+        path_values=(_ID,),
     )
 
 

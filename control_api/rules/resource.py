@@ -123,11 +123,10 @@ class RulesResource:
             fields = await read_fields(request, body.lists())
         deps = dependencies.of(request)
         selectors = read_selectors(fields, deps.node, now_ms(), self._kind)
-        rules = (await deps.catalogue.table()).rules()
-        found = next((rule for rule in rules if (rule.kind, rule.selectors) == (self._kind, selectors)), None)
-        if found is None:
+        (found,) = await deps.rules.ids_of([Rule("", selectors, kind=self._kind)])
+        if not found:
             raise Problem(404, f"there is no {self._noun} with exactly these selectors")
-        return await self._remove(request, found.id, asked)
+        return await self._remove(request, found, asked)
 
     async def show(self, request: web.Request) -> web.Response:
         """Show one rule with its use and its effect."""
@@ -159,8 +158,8 @@ class RulesResource:
         else:
             rule = self.require(rule)
             effect = await deps.orders.effect(rule)
-            sweep = await deps.sweeps.sweep(rule.id)
-        said = await Accounts(deps.rules, deps.books, now_ms).of(effect, sweep, removed_at)
+            sweep = await deps.sweeps.sweep(rule.order_id)
+        said = await Accounts(deps.rules, deps.sets, deps.books, now_ms).of(effect, sweep, removed_at)
         return json_response(said) if asked.format == "json" else text_response(sentences_of(said))
 
     async def _remove(self, request: web.Request, rule_id: str, asked: WaitQuery) -> web.Response:
@@ -221,7 +220,7 @@ async def order_response(deps: Dependencies, effect: Effect, until: str) -> web.
     """The answer to an order."""
     rule = effect.rule
     with order_made(rule):
-        status = (201 if effect.created else 200) if await _reached(deps, effect, until) else 202
+        status = (201 if effect.created else 200) if await reached(deps, effect, until) else 202
         found: dict[str, Any] = shown_rule(rule) | await shown_effect(deps, effect)
         found["warnings"] = await warnings_of(deps, effect)
     headers = {"Location": f"{PATHS[rule.kind]}/{rule.id}"} if effect.created else {}
@@ -233,12 +232,12 @@ def wait_of(request: web.Request, asked: WaitQuery) -> float:
     return dependencies.of(request).api.wait if asked.wait is None else asked.wait
 
 
-async def _reached(deps: Dependencies, effect: Effect, until: str) -> bool:
+async def reached(deps: Dependencies, effect: Effect, until: str) -> bool:
     if until == "effective" or not effect.effective:
         return effect.effective
     if until == "quiet":
         return effect.quiet_at > 0
-    return effect.quiet_at > 0 and is_over(effect.rule, await deps.sweeps.sweep(effect.rule.id), now_ms())
+    return effect.quiet_at > 0 and is_over(effect.rule, await deps.sweeps.sweep(effect.rule.order_id), now_ms())
 
 
 def _etag(rule: Rule) -> dict[str, str]:

@@ -89,8 +89,8 @@ async def _about_match(deps: Dependencies, rule: Rule) -> list[str]:
     chosen = rule.selectors
     if chosen.ip is not None or chosen.mx is not None:
         return ["it acts at the next attempt, since the peer is known only then; waiting deliveries stay queued"]
-    sweep = await deps.sweeps.sweep(rule.id) if rule.enabled else None
-    if sweep is None or sweep.generation != rule.generation or sweep.phase is not SweepPhase.DONE:
+    sweep = await deps.sweeps.sweep(rule.order_id) if rule.enabled else None
+    if sweep is None or sweep.generation < rule.generation or sweep.phase is not SweepPhase.DONE:
         return []
     if (await deps.books.rule(rule.id)).get("met"):
         return []

@@ -36,6 +36,7 @@ class Body(NamedTuple):
     ignores: frozenset[str] = frozenset()  # fields that it has and that are not read
     is_edit: bool = False
     agreements: tuple[Schema, ...] = ()  # values that fit each other: one of these schemas must hold
+    json_only: bool = False  # no form can say it
 
     def fields(self) -> dict[str, Field]:
         """By name."""

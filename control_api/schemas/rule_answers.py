@@ -131,3 +131,17 @@ class Undone(Struct, kw_only=True, frozen=True):
     past_dot: list[PastDot] | UnsetType = UNSET
     quiet_at: Time | UnsetType | None = UNSET
     workers: Confirmations | UnsetType = UNSET
+
+
+class SetOfRules(Effect, kw_only=True, frozen=True):
+    """A set of forced errors that one order changed, with its effect. `rules` has the ids of those that it made, in the
+    order of the request; `standing` is how many of them have not been changed or removed since."""
+
+    id: str
+    created_at: Time
+    created_by: str
+    generation: Count
+    rules: list[str]
+    removed: list[str]
+    standing: Count
+    created: Count | UnsetType = UNSET

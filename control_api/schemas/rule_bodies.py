@@ -1,7 +1,7 @@
 """Forced errors and pauses as requests describe them."""
 
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
@@ -117,6 +117,21 @@ class PauseBody(_Rule, kw_only=True, frozen=True):
     expire: Annotated[str | None, values.MOMENT, Meta(description="expires_at by another name")] = None
 
 
+class RuleSetBody(Struct, kw_only=True, frozen=True):
+    """Changes of many forced errors by one order."""
+
+    create: Annotated[
+        list[Any] | None,
+        values.listed({"$ref": "#/components/schemas/NewForcedError"}, "forced errors", values.MAX_IN_SET),
+        Meta(description="forced errors to make; one with the selectors of a rule that is there replaces it"),
+    ] = None
+    remove: Annotated[
+        list[Any] | None,
+        values.listed({"type": "string", "minLength": 1, "maxLength": 64}, "ids", values.MAX_IN_SET),
+        Meta(description="ids of forced errors to lift"),
+    ] = None
+
+
 def _agreements() -> Iterator[Schema]:
     """The class of the enhanced code is that of the code, and no mail is refused with success."""
     for digit in "452":
@@ -147,3 +162,4 @@ LIFTING: Final = {
     Kind.ERROR: Body("Selectors", ForcedErrorBody, ignores=frozenset(fields_of(ForcedErrorBody)) - SELECTORS),
     Kind.PAUSE: Body("PauseSelectors", PauseBody, ignores=frozenset(fields_of(PauseBody)) - SELECTORS),
 }
+SET: Final = Body("RuleSet", RuleSetBody, json_only=True)

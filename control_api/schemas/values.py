@@ -22,6 +22,7 @@ MAX_TAG: Final = 128  # bytes
 MAX_TAGS: Final = 100  # of one selector
 MAX_IDS: Final = 100  # of one order
 MAX_LIMIT: Final = 10_000
+MAX_IN_SET: Final = 10_000  # rules that one call changes
 LONGEST_WAIT: Final = 600.0  # seconds
 LONGEST_STREAM: Final = 24 * 3600.0  # seconds
 _MAX_DURATION: Final = 10 * 365 * 86400  # seconds
@@ -297,6 +298,19 @@ def _name(kind: str) -> Callable[[Any, str], str]:
         return name
 
     return read
+
+
+def listed(items: Schema, noun: str, most: int) -> Value:
+    """A list of at most `most` items, which somebody else reads."""
+
+    def read(value: Any, field: str) -> list[Any]:
+        if not isinstance(value, list):
+            raise BadValue(field, f"is not a list of {noun}")
+        if len(value) > most:
+            raise BadValue(field, f"has {len(value)} {noun}; give at most {most} in one call")
+        return value
+
+    return Value(read, {"type": "array", "items": items, "maxItems": most})
 
 
 def _read_tags(value: Any, field: str) -> tuple[str, ...] | None:

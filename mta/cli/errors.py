@@ -1,11 +1,13 @@
 """`floodgate errors`: forced errors by hand."""
 
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import quote
 
 import click
 
 from mta.cli import commands, remote
 from mta.cli.preview import counted, print_preview, show_before_asking
+from mta.cli.rule_file import Changes, ids_in, opened, rules_in
 from mta.cli.rules import (
     AS_JSON,
     AT_THE_DOOR,
@@ -24,7 +26,7 @@ from mta.cli.rules import (
     show_change,
     show_effect,
 )
-from mta.cli.tables import selectors_of
+from mta.cli.tables import print_figures, selectors_of
 from mta.http_out.api_client import ApiClient
 
 
@@ -33,8 +35,15 @@ def command() -> None:
     pass
 
 
-@command.command(help="Make every node end or defer matching deliveries with CODE.")
-@click.argument("code", type=click.IntRange(200, 599))
+FROM = click.option("--from", "path", metavar="FILE", help="NDJSON or CSV, one rule or id a line; - is standard input.")
+
+
+@command.command(
+    help="Make every node end or defer matching deliveries with CODE. With --from one rule is made for each line of a "
+    "file, whose names are those of the API; CODE and options stand for what a line does not say."
+)
+@click.argument("code", type=click.IntRange(200, 599), required=False)
+@FROM
 @click.option("--extended", help="Enhanced code, such as 5.7.1.")
 @click.option("--description", help="The text of the reply.")
 @selecting
@@ -47,10 +56,16 @@ def command() -> None:
 @YES
 @QUIET
 @AS_JSON
-def add(no_undo: bool, wait: float, until: str, yes: bool, quiet: bool, as_json: bool, **fields: Any) -> None:
+def add(
+    path: str | None, no_undo: bool, wait: float, until: str, yes: bool, quiet: bool, as_json: bool, **fields: Any
+) -> None:
     body = body_of(**fields)
     if no_undo:
         body["undo"] = False
+    if path is not None:
+        add_all(path, body, wait, until, yes, quiet, as_json)
+    if "code" not in body:
+        raise click.UsageError("give CODE, or --from with a file that has it")
 
     async def work(client: ApiClient) -> int:
         if not yes:
@@ -58,6 +73,35 @@ def add(no_undo: bool, wait: float, until: str, yes: bool, quiet: bool, as_json:
         return await ERRORS.order(client, body, wait, until, quiet, as_json)
 
     remote.run(work)
+
+
+def add_all(
+    path: str, defaults: dict[str, Any], wait: float, until: str, yes: bool, quiet: bool, as_json: bool
+) -> NoReturn:
+    """Make a rule for each line of the file."""
+    if not yes:
+        if path == "-" or not remote.is_terminal():
+            raise click.UsageError("these orders may end mail; without a terminal, confirm them with --yes")
+        click.confirm(f"Every delivery that a rule in {path} matches ends with its code. Go on?", abort=True)
+
+    async def work(client: ApiClient) -> int:
+        changes = Changes(client, wait, until)
+        with opened(path) as lines:
+            status = await changes.run("create", rules_in(lines, defaults))
+        show_all(changes, quiet, as_json)
+        return status
+
+    remote.run(work)
+
+
+def show_all(changes: Changes, quiet: bool, as_json: bool) -> None:
+    """The sets that the chunks made."""
+    if as_json:
+        remote.out_json(changes.answers)
+        return
+    for answer in changes.answers:
+        for line in answer["rules"] if quiet else [answer["id"]]:
+            click.echo(line)
 
 
 async def confirm(client: ApiClient, body: dict[str, Any]) -> None:
@@ -175,20 +219,41 @@ async def _patch(
     return remote.DONE if answer.status != 202 else remote.NOT_YET
 
 
-@command.command(help="Lift a forced error. Deliveries that it ended stay ended.")
-@RULE_ID
+@command.command(help="Lift a forced error, or those of a file. Deliveries that they ended stay ended.")
+@click.argument("rule_id", metavar="ID", required=False)
+@FROM
 @WAIT
 @AS_JSON
-def remove(rule_id: str, wait: float, as_json: bool) -> None:
-    remote.run(lambda client: ERRORS.remove(client, rule_id, wait, as_json))
+def remove(rule_id: str | None, path: str | None, wait: float, as_json: bool) -> None:
+    if (rule_id is None) == (path is None):
+        raise click.UsageError("give an ID, or --from with a file of them")
+
+    async def work(client: ApiClient) -> int:
+        if rule_id is not None:
+            return await ERRORS.remove(client, rule_id, wait, as_json)
+        changes = Changes(client, wait, "effective")
+        with opened(path or "") as lines:
+            status = await changes.run("remove", ids_in(lines))
+        show_all(changes, False, as_json)
+        return status
+
+    remote.run(work)
 
 
 @command.command(help="Print the account of the deliveries that a forced error met.")
 @RULE_ID
+@click.option("--set", "of_set", is_flag=True, help="ID is that of a set, which add --from prints: of all its rules.")
 @DETAIL
 @AS_JSON
-def statement(rule_id: str, detail: bool, as_json: bool) -> None:
-    remote.run(lambda client: ERRORS.statement(client, rule_id, detail, as_json))
+def statement(rule_id: str, of_set: bool, detail: bool, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        if not of_set:
+            return await ERRORS.statement(client, rule_id, detail, as_json)
+        found = (await client.ask("GET", f"{ERRORS.path}/bulk/{quote(rule_id, safe='')}/statement")).body
+        remote.out_json(found) if as_json else print_figures(found)
+        return remote.DONE
+
+    remote.run(work)
 
 
 @command.command(help="Disable a forced error, and return the deliveries that it ended lately to their queues.")

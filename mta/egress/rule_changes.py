@@ -64,7 +64,7 @@ class RuleChanges:
         past: list[PastDot] = []
         if transaction.dot_at or all(known.in_flight is InFlight.FINISH for known, _ in (*decided, *met)):
             for known, claims in met:
-                past += transaction.listed(known.id, claims)
+                past += transaction.listed(known.order_id, claims)
         else:
             connection.abandon()
             self._end.end_by_rules(transaction, decided, table, peer)

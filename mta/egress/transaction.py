@@ -77,21 +77,22 @@ class Transaction:
         self.expires_at = min((claimed.record.expires_at for claimed in self.claims), default=0)
         return bool(self.claims)
 
-    def listed(self, rule: str, claims: Sequence[Claimed]) -> list[PastDot]:
-        """The `past_dot` entries for a rule that matches these deliveries and lets the transaction go on, because its
-        dot was handed over before or the rule says `finish`. Called for each generation of a rule, since each has a
-        list of its own."""
-        if not self.is_listed(rule):
+    def listed(self, order: str, claims: Sequence[Claimed]) -> list[PastDot]:
+        """The `past_dot` entries for an order whose rule matches these deliveries and lets the transaction go on,
+        because its dot was handed over before or the rule says `finish`. Called for each generation of a rule, since
+        each has a list of its own, and for each rule of a set that matches, since they have one list."""
+        if order not in self.past_dot_of:
             if len(claims) == len(self.claims):
-                self.past_dot_of += (rule,)
+                self.past_dot_of += (order,)
             else:
                 some = self.past_dot_of_some
-                some.update({claimed.id: (*some.get(claimed.id, ()), rule) for claimed in claims})
-        return [PastDot(rule, delivery_text(claimed.id), claimed.record.recipient, self.dot_at) for claimed in claims]
+                for claimed in claims:
+                    some[claimed.id] = tuple(dict.fromkeys((*some.get(claimed.id, ()), order)))
+        return [PastDot(order, delivery_text(claimed.id), claimed.record.recipient, self.dot_at) for claimed in claims]
 
-    def is_listed(self, rule: str) -> bool:
-        """Whether `past_dot` of the rule has the deliveries that the rule matches."""
-        return rule in self.past_dot_of or any(rule in rules for rules in self.past_dot_of_some.values())
+    def is_listed(self, order: str) -> bool:
+        """Whether `past_dot` of the order has the deliveries that its rules match."""
+        return order in self.past_dot_of or any(order in orders for orders in self.past_dot_of_some.values())
 
     def __repr__(self) -> str:
         return f"<Transaction {delivery_text(self.claims[0].id)} recipients={len(self.claims)} dot_at={self.dot_at}>"

@@ -5,7 +5,7 @@ import msgspec
 from mta.model.events import Event, EventType
 from mta.model.outcomes import Forced
 from mta.model.rules import ChangeOp, Effective, Rule
-from mta.model.statements import RuleStatement
+from mta.model.statements import RuleStatement, SetStatement
 from mta.model.units import format_time
 
 
@@ -44,15 +44,16 @@ def effective_event(rule: Rule, effect: Effective, removed: bool) -> RuleEvent:
     return _event(rule, effect.generation, effect.effective_at, "effective", said)
 
 
-def completed_event(rule: Rule, statement: RuleStatement, at: int) -> RuleEvent:
-    """Its property `statement` is the JSON of the statement when the last pass of the sweep was over."""
+def completed_event(rule: Rule, generation: int, statement: RuleStatement | SetStatement, at: int) -> RuleEvent:
+    """Its property `statement` is the JSON of the statement when the last pass of the sweep was over. `rule` may stand
+    for a set; `generation` is that of the order that was swept."""
     properties = {
         "rule": rule.id,
         "op": "completed",
-        "generation": str(rule.generation),
+        "generation": str(generation),
         "statement": msgspec.json.encode(statement).decode(),
     }
-    return _event(rule, rule.generation, at, "completed", properties)
+    return _event(rule, generation, at, "completed", properties)
 
 
 def _event(rule: Rule, generation: int, at: int, reason: str, properties: dict[str, str], actor: str = "") -> RuleEvent:
@@ -104,6 +105,7 @@ def _terms(rule: Rule) -> dict[str, str]:
         "timezone": chosen.timezone or "",
         "enabled": "" if rule.enabled else "false",
         "expires_at": format_time(rule.expires_at) if rule.expires_at else "",
+        "set": rule.set_id,
     }
     return {name: value for name, value in found.items() if value}
 

@@ -95,6 +95,28 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     at_the_door: AtTheDoor = AtTheDoor.ACCEPT
     in_flight: InFlight = InFlight.ABORT
     undo: bool = True  # undo copies of intercepted deliveries are kept for `rules.undo_window`
+    set_id: str = ""  # of the order for many rules that made this generation; "" = an order for this rule alone
+
+    @property
+    def order_id(self) -> str:
+        """The id under which the effect, the `past_dot` list and the sweep of this generation are kept: one for all
+        rules of a set."""
+        return self.set_id or self.id
+
+
+class RuleSet(msgspec.Struct, frozen=True, array_like=True):
+    """An order for many rules at once, as it was given; what stands for the set as a whole is kept under its id."""
+
+    id: str
+    created_at: int  # Unix ms
+    created_by: str
+
+
+class SetMembers(NamedTuple):
+    """The rules of a set, by id."""
+
+    made: tuple[str, ...]  # created or replaced, in the order of the request
+    removed: tuple[str, ...]
 
 
 # Formats after the first, by the field that came with each: "reason", "selectors.site"; or, for a value, "kind=limit".
@@ -106,6 +128,7 @@ SINCE: Mapping[str, int] = {
     "selectors.domains": 2,
     "selectors.schedule": 2,
     "selectors.timezone": 2,
+    "set_id": 2,
 }
 FIRST_FORMAT: Final = 1
 _DEFAULTS: Final = {of: {field.name: field.default for field in msgspec.structs.fields(of)} for of in (Rule, Selectors)}
@@ -133,10 +156,11 @@ class ChangeOp(enum.StrEnum):
     PUT = "put"
     REMOVE = "remove"
     REGAIN = "regain"  # no rule: rules that a failover lost were put again, as far as they were known
+    SET = "set"  # no rule: many were put or removed, by one order
 
 
 class Change(NamedTuple):
-    """One step of the rule table."""
+    """One step of the rule table, or one of the changes of a step that changed many rules: these have one head."""
 
     head: Head
     op: ChangeOp
@@ -147,7 +171,7 @@ class PastDot(msgspec.Struct, frozen=True):
     """A delivery whose final dot had been handed over when its worker took a matching rule over; or, for a rule with
     InFlight.FINISH, one whose transaction had begun."""
 
-    rule: str
+    rule: str  # the order's id
     id: str  # delivery id, text form
     recipient: str
     dot_at: int  # 0 = not handed over yet
@@ -159,7 +183,7 @@ class Effective(msgspec.Struct, frozen=True, omit_defaults=True):
     """A change of a rule that is effective everywhere, with the deliveries that were past their dot by then; kept for
     every process to see."""
 
-    rule: str
+    rule: str  # the order's id
     generation: int
     effective_at: int  # Unix milliseconds
     past_dot: tuple[str, ...] = ()  # delivery ids, text form: the fixed list

@@ -117,6 +117,36 @@ class RuleStatement(RuleAccount, frozen=True, kw_only=True):
     created_by: str | UnsetType = UNSET
 
 
+class SetStatement(msgspec.Struct, frozen=True, kw_only=True):
+    """The account of a set of rules: the sums of the accounts of the rules that it made. A delivery that two of them
+    met counts with both."""
+
+    as_of: TimeText
+    set: str
+    created_at: TimeText
+    created_by: str
+    generation: int
+    rules: int
+    standing: int
+    removed: int
+    effective_at: TimeText | None
+    quiet_at: TimeText | None
+    matched: int
+    intercepted: Intercepted
+    delivered: RuleDelivered
+    deferred: int
+    held: int
+    other: int
+    undone: int
+    uncertain: int
+    undoable: int
+    undo_until: TimeText | UnsetType = UNSET
+    sweep: SweepProgress | UnsetType = UNSET
+    complete: bool | None
+    why_incomplete: str | UnsetType = UNSET
+    balanced: bool | None
+
+
 def selectors_shown(chosen: Selectors) -> dict[str, Any]:
     """The selectors of a rule by the names that its record has for them, without those that are not set."""
     found = {name: value for name, value in msgspec.structs.asdict(chosen).items() if value is not None}

@@ -16,8 +16,8 @@ class SweepPhase(enum.StrEnum):
 class SweepState(NamedTuple):
     """One sweep; times are Unix milliseconds."""
 
-    rule: str
-    generation: int  # of the rule that is swept
+    rule: str  # the id of the order: that of its rule, or of its set
+    generation: int  # of the last change of the order that is swept
     phase: SweepPhase
     seen: int  # deliveries looked at: those moved by earlier passes, and all of this pass
     matched: int  # of them moved for this rule

@@ -1,7 +1,7 @@
 """An order: one change of the rule table, and the sessions that it waits for until it is effective."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from mta.model.rules import Effective, Head, Rule, SessionState
@@ -9,7 +9,7 @@ from mta.model.rules import Effective, Head, Rule, SessionState
 GRACE: Final = 0.5  # seconds beyond S, for clocks that drift
 _AHEAD: Final = 0.25  # seconds before the last instant, at which the barrier is raised anyhow
 
-Key = tuple[str, int]  # rule and generation
+Key = tuple[str, int]  # id of the order and generation
 
 
 class WaitSet:
@@ -62,15 +62,18 @@ class Order:
         before: int = 0,
         created: bool = False,
         removed: bool = False,
+        again: Callable[[], Awaitable[Rule | None]] | None = None,
     ) -> None:
         """`asked_at` is None where an earlier process was asked; `before` is the generation of the rule that was
-        replaced, 0 = there was none."""
+        replaced, 0 = there was none. Of a set, `rule` stands for the set as one rule, and `again` orders it again after
+        a failover that lost it; it returns what stands for the set then."""
         self.rule = rule
         self.wait_set = wait_set
         self.asked_at = asked_at
         self.before = before
         self.created = created
         self.removed = removed
+        self.again = again
         self.barrier_at = 0  # Unix ms at which the barrier was raised for it, 0 = not yet
         self.effect: Effective | None = None
         self.task: asyncio.Task[Effective] | None = None
@@ -81,7 +84,7 @@ class Order:
 
     @property
     def key(self) -> Key:
-        return self.rule.id, self.head.generation
+        return self.rule.order_id if not self.removed else self.rule.id, self.head.generation
 
     def wait_again(self, rule: Rule | None, wait_set: WaitSet) -> None:
         """The change was lost in a failover: wait until the rule that is in the store now is effective; None: until the

@@ -10,7 +10,7 @@ import msgspec
 
 from mta.model.actor import Actor, ActorKind
 from mta.model.errors import OrderMade, StoreError, severity
-from mta.model.rules import Effective, Head, Kind, Rule
+from mta.model.rules import Effective, Head, Kind, Rule, Selectors
 from mta.orders.effects import Effects
 from mta.orders.latency import Latency
 from mta.orders.order import GRACE, Key, Order, WaitSet
@@ -31,6 +31,10 @@ _FAILOVER: Final = Actor(ActorKind.SYSTEM, "failover")
 _TURNS: Final = 16  # orders that ask the store at the same time: hundreds may become effective in the same moment
 
 
+def _generation(order: Order) -> int:
+    return order.head.generation
+
+
 class OrderBook:
     """Fulfils ports.orders.Orders in the API process."""
 
@@ -43,7 +47,7 @@ class OrderBook:
     ) -> None:
         self._store = store
         self._sweeps = sweeps
-        self._now = now
+        self.now = self._now = now
         self._wall = wall
         self._limit = 0.0  # S + GRACE, seconds
         self._orders: dict[Key, Order] = {}
@@ -58,10 +62,14 @@ class OrderBook:
     async def start(self) -> None:
         """Follow the changes that an earlier process has not seen to be effective."""
         _, rules, _ = await self._store.load_readable()
-        known = await self._store.effects()
+        latest: dict[str, Rule] = {}  # by order
         for rule in rules:
-            effect = known.get(rule.id)
-            if effect is None or effect.generation != rule.generation:
+            if (known := latest.get(rule.order_id)) is None or known.generation < rule.generation:
+                latest[rule.order_id] = rule
+        effects = await self._store.effects(list(latest))
+        for order_id, rule in latest.items():
+            effect = effects.get(order_id)
+            if effect is None or effect.generation < rule.generation:
                 await self._resume(rule)
 
     async def stop(self) -> None:
@@ -71,57 +79,67 @@ class OrderBook:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def put(self, rule: Rule, actor: Actor, wait: float, until: str) -> Effect:
-        limit = await self._whole_limit()
+        limit = await self.limit()
         asked_at = self._now()
         put, wait_set = await self._store.put(
             msgspec.structs.replace(rule, created_by=actor.name), secrets.token_hex(8)
         )
-        return await self._wait(self._placed(put, wait_set, limit, asked_at), asked_at + wait, until)
+        return await self.wait(self._placed(put, wait_set, limit, asked_at), asked_at + wait, until)
 
     async def edit(self, rule_id: str, edit: Edit, actor: Actor, wait: float, until: str) -> Effect | None:
-        limit = await self._whole_limit()
+        limit = await self.limit()
         asked_at = self._now()
         answer = await self._store.edit(rule_id, edit, secrets.token_hex(8), actor.name)
         if answer is None:
             return None
-        return await self._wait(self._placed(*answer, limit, asked_at), asked_at + wait, until)
+        return await self.wait(self._placed(*answer, limit, asked_at), asked_at + wait, until)
 
     def _placed(self, put: Put, wait_set: Iterable[str], limit: float, asked_at: float) -> Order:
         order = Order(
             put.rule,
-            self._wait_set(put.head, wait_set, limit),
+            self.wait_set(put.head, wait_set, limit),
             asked_at=asked_at,
             before=put.before,
             created=put.created,
         )
-        return self._follow(order)
+        return self.follow(order)
 
-    def _wait_set(self, head: Head, sessions: Iterable[str], limit: float) -> WaitSet:
+    def wait_set(self, head: Head, sessions: Iterable[str], limit: float) -> WaitSet:
         return WaitSet(head, sessions, self._now(), self._wall(), limit)
 
     async def remove(self, rule_id: str, actor: Actor, wait: float, kind: Kind | None = None) -> Effect | None:
-        limit = await self._whole_limit()
+        limit = await self.limit()
         asked_at = self._now()
         answer = await self._store.remove(rule_id, secrets.token_hex(8), actor.name, kind)
         if answer is None:
             return None
         removed, wait_set = answer
-        waits_for = self._wait_set(removed.head, wait_set, limit)
+        waits_for = self.wait_set(removed.head, wait_set, limit)
         order = Order(removed.rule, waits_for, asked_at=asked_at, removed=True)
-        return await self._wait(self._follow(order), asked_at + wait, "effective")
+        return await self.wait(self.follow(order), asked_at + wait, "effective")
 
     def figures(self) -> OrderFigures:
         return self._latency.figures(len(self._orders))
 
     async def effect(self, rule: Rule) -> Effect:
-        key = (rule.id, rule.generation)
-        order = self._orders.get(key)
+        order = self._orders.get((rule.order_id, rule.generation)) or self._of_set(rule)
         if order is None:
-            known = (await self._store.effects([rule.id])).get(rule.id)
+            known = (await self._store.effects([rule.order_id])).get(rule.order_id)
             if known is not None and known.generation >= rule.generation:
                 return await self._effects.known(rule, False, known)  # a later change is, so this one is as well
             order = await self._resume(rule)
-        return await self._state(order)
+        return (await self._state(order))._replace(rule=rule)
+
+    def _of_set(self, rule: Rule) -> Order | None:
+        """The order for the set of the rule, whose last part may be of a later generation."""
+        found = (order for order in self._orders.values() if order.rule.id == rule.set_id) if rule.set_id else ()
+        return max(
+            (order for order in found if order.head.generation >= rule.generation), default=None, key=_generation
+        )
+
+    async def known(self, rule: Rule, effective: Effective) -> Effect:
+        """The effect of a change that is effective."""
+        return await self._effects.known(rule, False, effective)
 
     async def effect_of_removed(self, removed: RemovedRule) -> Effect:
         rule, known = removed.rule, removed.effective
@@ -132,21 +150,26 @@ class OrderBook:
     async def _resume(self, rule: Rule) -> Order:
         """The wait set of the change is not known: wait for every delivering session below its generation, from now
         on."""
-        limit = await self._whole_limit()
+        limit = await self.limit()
         wait_set = await self._below(rule.generation)
-        return self._follow(Order(rule, self._wait_set(Head(rule.generation, ""), wait_set, limit)))
+        if rule.set_id:
+            rule = msgspec.structs.replace(rule, id=rule.set_id, selectors=Selectors())  # stands for the set
+        return self.follow(Order(rule, self.wait_set(Head(rule.generation, ""), wait_set, limit)))
 
     async def _below(self, generation: int) -> list[str]:
         sessions = await self._store.sessions()
         living = (state for state in sessions.values() if state.delivers and not state.dead)
         return [state.id for state in living if state.head.generation < generation]
 
-    async def _whole_limit(self) -> float:
+    async def limit(self) -> float:
+        """Seconds after which no session acts by a table from before an order."""
         if not self._limit:
             self._limit = await self._store.max_staleness() + GRACE
         return self._limit
 
-    def _follow(self, order: Order) -> Order:
+    def follow(self, order: Order) -> Order:
+        """Follow the order until it is effective. The order that is followed: another for the same change, where there
+        is one."""
         known = self._orders.get(order.key)
         if known is not None:
             known.created = known.created or order.created
@@ -212,9 +235,10 @@ class OrderBook:
             return order.effect
 
     async def _found(self, order: Order) -> Effective:
-        past_dot = () if order.removed else tuple(entry.id for entry in await self._store.past_dot(order.rule.id))
+        order_id = order.key[0]
+        past_dot = () if order.removed else tuple(entry.id for entry in await self._store.past_dot(order_id))
         return Effective(
-            rule=order.rule.id,
+            rule=order_id,
             generation=order.head.generation,
             effective_at=max(order.wait_set.emptied_at, order.barrier_at),
             past_dot=past_dot,
@@ -243,15 +267,15 @@ class OrderBook:
         rule that is then in the store is effective. Guards put again the rules that they knew; a change that no guard
         had confirmed is known here only."""
         log.error("the change of rule %s at %s was lost in a failover; it is given again", order.rule.id, order.head)
-        there = await self._ordered_again(order)
+        there = await (self._ordered_again(order) if order.again is None else order.again())
         if self._orders.get(order.key) is order:
             del self._orders[order.key]
         if order.removed or there is None:
             stands, head = None, await self._store.head()
         else:
             stands, head = there, Head(there.generation, "")
-        sessions, limit = await self._below(head.generation), await self._whole_limit()
-        order.wait_again(stands, self._wait_set(head._replace(change=""), sessions, limit))
+        sessions, limit = await self._below(head.generation), await self.limit()
+        order.wait_again(stands, self.wait_set(head._replace(change=""), sessions, limit))
         self._orders.setdefault(order.key, order)
         self._watch_on()
 
@@ -259,7 +283,7 @@ class OrderBook:
         """The rule as it stands in the store afterwards."""
         rule = order.rule
         there = await self._store.rule(rule.id)
-        at = 0 if there is None else await self._ordered_at(there)
+        at = 0 if there is None else await self.ordered_at(there)
         if order.removed and there is not None and at == rule.generation:
             await self._store.remove(rule.id, secrets.token_hex(8), _FAILOVER.name)
         elif not order.removed and at == order.before:
@@ -267,14 +291,14 @@ class OrderBook:
             there = await self._store.rule(rule.id)
         return there
 
-    async def _ordered_at(self, rule: Rule) -> int:
+    async def ordered_at(self, rule: Rule) -> int:
         """The generation of the order that made the rule, also where the rule was put again since."""
         steps = (await self._store.trail(rule.generation)).steps
         return next(
             (step.was for step in steps if step.was and step.head.generation == rule.generation), rule.generation
         )
 
-    async def _wait(self, order: Order, until_time: float, until: str) -> Effect:
+    async def wait(self, order: Order, until_time: float, until: str) -> Effect:
         """At most until `until_time`; the order is followed beyond it. Raises OrderMade."""
         assert order.task is not None
         await asyncio.wait({order.task}, timeout=max(0.0, until_time - self._now()))
@@ -297,7 +321,7 @@ class OrderBook:
         return state
 
     async def _is_swept(self, rule: Rule) -> bool:
-        return is_over(rule, await self._sweeps.sweep(rule.id), self._wall())
+        return is_over(rule, await self._sweeps.sweep(rule.order_id), self._wall())
 
     async def _state(self, order: Order) -> Effect:
         if order.effect is not None:

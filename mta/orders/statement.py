@@ -154,7 +154,7 @@ def _progress(rule: Rule, sweep: SweepState | None, as_of: int, removed_at: int)
             sweep = sweep._replace(phase=SweepPhase.STOPPED)
     elif not needs_sweep(rule, sweep, as_of):
         return UNSET
-    if sweep is None or sweep.generation != rule.generation:
+    if sweep is None or sweep.generation < rule.generation:
         return SweepProgress(SweepPhase.WAITING.value, 0, 0, 0.0, None)
     elapsed = max(sweep.updated_at - sweep.started_at, 1) / 1000
     eta = None

@@ -180,7 +180,7 @@ def _discard(table: dict[str, Entries], key: str, rule_id: str) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _parents(name: str) -> tuple[str, ...]:
+def parents(name: str) -> tuple[str, ...]:
     """Every domain above the name."""
     labels = name.split(".")
     return tuple(".".join(labels[at:]) for at in range(1, len(labels)))
@@ -204,7 +204,7 @@ class Names:
                 best = sources.best(best, pool, mta, labels, when)
         if self.wild:
             wild = self.wild
-            for parent in _parents(name):
+            for parent in parents(name):
                 if parent in wild:
                     best = wild[parent].best(best, pool, mta, labels, when)
         return best

@@ -158,9 +158,12 @@ class RuleTable:
         """The table after `changes`. They must follow this head without a gap; raises NoSuccessor."""
         if not changes:
             return self
-        for expected, change in enumerate(changes, self.head.generation + 1):
-            if change.head.generation != expected:
-                raise NoSuccessor(f"generation {change.head.generation} where {expected} was due")
+        last = self.head
+        for change in changes:
+            if change.head != last or last is self.head:
+                if change.head.generation != last.generation + 1:
+                    raise NoSuccessor(f"generation {change.head.generation} where {last.generation + 1} was due")
+                last = change.head
         made = self._changed(changes[-1].head, [(change.op, change.rule) for change in changes])
         made._applied_to = self.head
         put = {change.rule.id: change.rule for change in changes if change.op is ChangeOp.PUT}

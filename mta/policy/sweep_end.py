@@ -10,7 +10,7 @@ _ENDED = (SweepPhase.DONE, SweepPhase.STOPPED)
 def needs_sweep(rule: Rule, sweep: SweepState | None, now: int) -> bool:
     """Whether the account of the rule includes a sweep: one is to come, or has begun. A rule that is disabled or has
     expired at `now` (Unix ms) before its sweep began is not swept any more."""
-    return swept(rule) and (in_force(rule, now) or (sweep is not None and sweep.generation == rule.generation))
+    return swept(rule) and (in_force(rule, now) or (sweep is not None and sweep.generation >= rule.generation))
 
 
 def is_over(rule: Rule, sweep: SweepState | None, now: int) -> bool:

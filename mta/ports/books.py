@@ -75,6 +75,10 @@ class Books(Protocol):
         """The figures of a rule, and of the tag where it is given, at `now_ms`."""
         ...
 
+    async def together(self, rule_ids: Sequence[str], now_ms: int) -> RuleAccount:
+        """The figures of many rules, summed, in a few calls; `of_tag` is None."""
+        ...
+
     async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:
         """The same of many rules, in their order, in a few calls."""
         ...

@@ -1,9 +1,11 @@
 """Orders: changes of the rule table, followed until they are effective; raises StoreAway, BadValue."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.actor import Actor
-from mta.model.rules import Kind, PastDot, Rule
+from mta.model.rules import Kind, PastDot, Rule, RuleSet
+from mta.ports.rule_sets import SetPlaced, StoredSet
 from mta.ports.rule_store import Edit, RemovedRule
 
 
@@ -57,4 +59,26 @@ class Orders(Protocol):
 
     def figures(self) -> OrderFigures:
         """Of the orders of this process since its start."""
+        ...
+
+
+class SetEffect(NamedTuple):
+    """An order for many rules; the rule of the effect stands for the set."""
+
+    effect: Effect
+    placed: SetPlaced
+
+
+class SetOrders(Protocol):
+    """Orders for many rules at once, as the API sees them."""
+
+    async def put(
+        self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str], actor: Actor, wait: float, until: str
+    ) -> SetEffect:
+        """As RuleSets.put_set, followed like Orders.put. Raises OutcomeUnknown where the store failed in the middle:
+        what was made is followed all the same."""
+        ...
+
+    async def effect(self, stored: StoredSet, standing: Sequence[Rule]) -> Effect:
+        """How far the order is; `standing` are its rules that stand as it made them."""
         ...

@@ -67,8 +67,16 @@ class RuleStore(SessionStore, Protocol):
         """The same to show, never to decide by: the rules that can be read, and by id those that cannot."""
         ...
 
+    async def ids_of(self, rules: Sequence[Rule]) -> list[str]:
+        """The ids of the rules that have the kinds and selectors of these, "" where there is none."""
+        ...
+
     async def rule(self, rule_id: str) -> Rule | None:
         """Raises UnreadableRule."""
+        ...
+
+    async def standing(self, set_id: str, rule_ids: Sequence[str]) -> list[Rule]:
+        """Those of these rules that stand as the set made them. Raises UnreadableRule."""
         ...
 
     async def removed(self, rule_id: str) -> RemovedRule | None:
@@ -76,8 +84,8 @@ class RuleStore(SessionStore, Protocol):
         ...
 
     async def changes(self, since: Head) -> tuple[Change, ...]:
-        """From `since` to the head, in order; () where they do not lead there, are too many or cannot all be read: load
-        the table."""
+        """From `since` on, in order; up to the head where they are not many. () where they do not lead there, are too
+        many or cannot all be read: load the table."""
         ...
 
     async def knows(self, head: Head) -> bool:
@@ -112,17 +120,16 @@ class RuleStore(SessionStore, Protocol):
         ...
 
     async def save_effect(self, effect: Effective, rule: Rule, removed: bool = False) -> None:
-        """Keep it by rule id, with its event, unless one of the same or a later generation is there already. `rule` is
-        as the order left it; that of a rule that was `removed` stands with what is remembered of it."""
+        """Keep it by the order's id, with its event, unless one of the same or a later generation is there already.
+        `rule` is as the order left it; that of a rule that was `removed` stands with what is remembered of it."""
         ...
 
-    async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:
-        """By rule id, of these rules or of all. An effect of another generation than the rule's says nothing about the
-        rule."""
+    async def effects(self, order_ids: Sequence[str]) -> dict[str, Effective]:
+        """By the order's id. An effect of an earlier generation than the rule's says nothing about the rule."""
         ...
 
-    async def past_dot(self, rule_id: str) -> list[PastDot]:
-        """All deliveries that any session listed for the rule."""
+    async def past_dot(self, order_id: str) -> list[PastDot]:
+        """All deliveries that any session listed for the order."""
         ...
 
     async def raise_barrier(self, generation: int) -> None:

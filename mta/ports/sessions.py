@@ -12,7 +12,7 @@ class Confirmed(NamedTuple):
 
     ok: bool  # False: the session is behind, and nothing was written
     head: Head  # the store's
-    changes: tuple[Change, ...] = ()  # from the asked head to `head`, in order
+    changes: tuple[Change, ...] = ()  # from the asked head on, in order; up to `head` where they are not many
     canceled: tuple[MessageId, ...] = ()  # asked for since the last answer that was OK; told with OK only
     reload: bool = False  # `changes` cannot lead there (no successor, or too far behind): load the whole table
 

@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 from mta.model.endings import Shared
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey, QueueShare, Record
+from mta.model.rule_events import RuleEvent
 from mta.model.rules import Rule
-from mta.model.statements import RuleStatement
 from mta.model.sweeps import SweepState
 
 
@@ -51,8 +51,8 @@ class SweepMove(enum.Enum):
     RELEASE = "release"  # from a pause, back to its queue at its due time
 
 
-# The statement of a rule as it is when its sweep has come that far.
-Account = Callable[[Rule, SweepState], Awaitable[RuleStatement]]
+# The event of a sweep that has just ended, with the statement of the rule, or of its set.
+Account = Callable[[Rule, SweepState], Awaitable[RuleEvent]]
 
 
 class MoveAnswer(enum.Enum):
@@ -109,14 +109,19 @@ class SweepStore(Protocol):
         ...
 
     async def sweeps(self) -> dict[str, SweepState]:
-        """By rule id."""
+        """All of them, by the id of the order."""
         ...
 
-    async def sweep(self, rule: str) -> SweepState | None:
-        """Of the rule with this id; None: no sweep of it has begun."""
+    async def sweeps_of(self, orders: Sequence[str]) -> dict[str, SweepState]:
+        """Those of the orders with these ids that have begun."""
         ...
 
-    async def save_sweep(self, state: SweepState, lease: float, completed: bytes = b"") -> bool:
-        """Take or keep the sweep for `lease` seconds as `state.owner`; False: another owner has it. `completed` is the
-        encoded event of a sweep that is done; it is appended once for each generation of the rule."""
+    async def sweep(self, order: str) -> SweepState | None:
+        """Of the order with this id; None: no sweep of it has begun."""
+        ...
+
+    async def save_sweep(self, state: SweepState, lease: float, completed: bytes = b"", rule: str = "") -> bool:
+        """Take or keep the sweep for `lease` seconds as `state.owner`. False: another owner has it, or its rule was
+        removed; of a set `rule` is one of those that are swept. `completed` is the encoded event of a sweep that is
+        done; it is appended once for each generation of the order."""
         ...

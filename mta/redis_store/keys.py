@@ -128,8 +128,10 @@ RULES_HEAD = (
 RULES_TABLE = b"fg:{rules}:table"  # hash: rule id -> msgpack Rule
 RULES_IDS = b"fg:{rules}:ids"  # hash: kind of a pause, selectors (canonical JSON) -> rule id
 RULES_CHANGES = (
-    b"fg:{rules}:changes"  # stream, id <generation>-0: op, change, id, rule, by, at (was); the audit, ~20,000 long
+    b"fg:{rules}:changes"  # stream, id <generation>-0: op, change, id, rule, by, at (was); the audit, ~20,000 long.
+    # Of a part of a set `id` is the set's and `rule` is empty: its rules are in RULES_PARTS
 )
+RULES_PARTS = b"fg:{rules}:parts"  # stream, id <generation>-0: rules of a part of a set (see rules_set.lua); 1,000 long
 RULES_EVENTS = (
     b"fg:{rules}:events"  # stream: the lane of the rule table, see fg:{n}:events; ~20,000 that are counted are kept
 )
@@ -138,15 +140,16 @@ RULES_CANCELS = (
 )
 RULES_SESSIONS = b"fg:{rules}:sessions"  # hash: session -> msgpack (see rules.lua)
 RULES_BUILDS = b"fg:{rules}:builds"  # hash: session -> JSON Build; of those that say; gone with the session
-RULES_EFFECTS = b"fg:{rules}:effects"  # hash: rule id -> "<generation>|<msgpack Effective>"
-RULES_SWEEPS = b"fg:{rules}:sweeps"  # hash: rule id -> "<owner>|<until, Unix ms>|<msgpack SweepState>"
+# An order's id is that of its rule, or of the set that it made.
+RULES_EFFECTS = b"fg:{rules}:effects"  # hash: order id -> "<generation>|<msgpack Effective>"
+RULES_SWEEPS = b"fg:{rules}:sweeps"  # hash: order id -> "<owner>|<until, Unix ms>|<msgpack SweepState>"
 
-RULES_COMPLETED = b"fg:{rules}:completed"  # hash: rule id -> generation whose sweep is done
+RULES_COMPLETED = b"fg:{rules}:completed"  # hash: order id -> generation whose sweep is done
 
 
-def past_key(rule: str) -> bytes:
+def past_key(order: str) -> bytes:
     """hash: delivery id -> msgpack PastDot, `=<delivery id>` -> when it was settled; a week."""
-    return b"fg:{rules}:past:" + rule.encode()
+    return b"fg:{rules}:past:" + order.encode()
 
 
 def removed_key(rule: str) -> bytes:
@@ -161,6 +164,12 @@ PREVIEWS = b"fg:{rules}:previews"  # zset: id of a preview that is not counted y
 def preview_key(preview_id: str) -> bytes:
     """hash of a preview: state (msgpack Preview), owner and until (Unix ms) of its count; ten minutes."""
     return b"fg:{rules}:preview:" + preview_id.encode()
+
+
+def set_key(set_id: str) -> bytes:
+    """hash of a set: about (msgpack RuleSet), last (generation), rules (how many stand as it made them), generation ->
+    msgpack [ids made, ids removed]; effects and sweeps once no rule stands so; then for `status.retention`."""
+    return b"fg:{rules}:set:" + set_id.encode()
 
 
 # The journal

@@ -1,6 +1,6 @@
 """Rules, changes of them and sessions as the store writes them down."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -14,7 +14,15 @@ from mta.redis_store import codec, library
 # Stands in an event for the generation that the store will give. Its bytes are in no text: they are not UTF-8.
 _TO_BE_GIVEN: Final = 0xFFFEFDFCFBFAF9F8
 
+
+class _Id(msgspec.Struct):
+    """The id of a rule, whatever else the rule has."""
+
+    id: str
+
+
 _rule_decoder: Final = msgspec.msgpack.Decoder(Rule)
+_id_decoder: Final = msgspec.msgpack.Decoder(_Id)
 effect_decoder: Final = msgspec.msgpack.Decoder(Effective)
 sweep_decoder: Final = msgspec.msgpack.Decoder(SweepState)
 past_decoder: Final = msgspec.msgpack.Decoder(PastDot)
@@ -36,6 +44,11 @@ def written(seen: Seen | None, rule: Rule) -> tuple[bytes, bytes, bytes, bytes]:
     identity = identity_of(rule)
     raw, old = (b"", identity) if seen is None else (seen.raw, identity_of(seen.rule))
     return raw, old, identity, codec.encode(msgspec.structs.replace(rule, generation=0))
+
+
+def order_of(seen: Seen | None) -> str:
+    """The id of the order that made the rule as it was read, "" = it is not there."""
+    return "" if seen is None else seen.rule.order_id
 
 
 def identity_of(rule: Rule) -> bytes:
@@ -65,11 +78,36 @@ def this_build(unreadable: str = "") -> bytes:
     return msgspec.json.encode(Build(library.NAME, newest_format(), unreadable))
 
 
-def read_change(generation: int, fields: Sequence[bytes]) -> Change:
-    """Raises UnreadableRule."""
+def read_changes(generation: int, fields: Sequence[bytes]) -> list[Change]:
+    """The changes that one step made. Raises UnreadableRule."""
+    head, changes = raw_changes(generation, fields)
+    return [Change(head, op, read_rule(raw, rule_id.decode())) for op, rule_id, raw in changes]
+
+
+def raw_changes(generation: int, fields: Sequence[bytes]) -> tuple[Head, list[tuple[ChangeOp, bytes, bytes]]]:
+    """The head that a step made; and of each of its changes the kind, the rule's id and the rule. Of a part of a set
+    the field `rule` holds the rules."""
     said = dict(zip(fields[::2], fields[1::2], strict=True))
-    rule = read_rule(said[b"rule"], said[b"id"].decode())
-    return Change(Head(generation, said[b"change"].decode()), ChangeOp(said[b"op"].decode()), rule)
+    head, op = Head(generation, said[b"change"].decode()), ChangeOp(said[b"op"].decode())
+    if op is not ChangeOp.SET:
+        return head, [(op, said[b"id"], said[b"rule"])]
+    return head, [(op, _id_of(raw), raw) for op, raw in _framed_rules(said[b"rule"])]
+
+
+def _id_of(raw: bytes) -> bytes:
+    try:
+        return _id_decoder.decode(raw).id.encode()
+    except msgspec.DecodeError as error:
+        raise UnreadableRule("of a set", str(error)) from error
+
+
+def _framed_rules(raw: bytes) -> Iterator[tuple[ChangeOp, bytes]]:
+    """As rules_set.lua frames them."""
+    at = 0
+    while at < len(raw):
+        end = at + 4 + int.from_bytes(raw[at : at + 4])
+        yield ChangeOp.PUT if raw[at + 4 : at + 5] == b"p" else ChangeOp.REMOVE, raw[at + 5 : end]
+        at = end
 
 
 def leads_from(head: Head, row: tuple[bytes, Sequence[bytes]]) -> bool:

@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -29,12 +30,13 @@ from mta.ports.rule_store import Edit, Exists, Put, Removed, RemovedRule, Step, 
 from mta.redis_store import codec, keys, rule_records
 from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
+from mta.redis_store.rule_reading import change_rows, whole_table
 from mta.redis_store.rule_records import (
     Seen,
     change_parts,
     identity_of,
-    leads_from,
-    read_change,
+    order_of,
+    read_changes,
     read_rule,
     written,
 )
@@ -46,8 +48,8 @@ log = logging.getLogger(__name__)
 
 _FAILOVER: Final = "failover"  # the author of rules that are put again
 _TRIES: Final = 50  # of a change while others change the same rule
-_YIELD_EVERY: Final = 1000  # fields of a large table are decoded before the loop answers others
-_MOST_CHANGES: Final = 1000  # more than these, and the whole table costs less
+_AT_ONCE: Final = 1000  # rules that one step reads: a larger table is read in pages
+_PAGE: Final = 100  # changes that are read at a time: each may be of hundreds of rules
 _TOO_FAST: Final = "others keep changing this rule: try again"
 
 
@@ -72,40 +74,53 @@ class StoredRules(StoredSessions):
         return head, rules
 
     async def load_readable(self) -> tuple[Head, tuple[Rule, ...], Mapping[str, UnreadableRule]]:
-        generation, change, answer = await self._link.call(b"rules_load", [keys.RULES_HEAD, keys.RULES_TABLE], [])
+        head, table = await whole_table(self._link)
         rules: list[Rule] = []
         unreadable: dict[str, UnreadableRule] = {}
-        for at in range(0, len(answer), 2):
-            if at and at % _YIELD_EVERY == 0:
+        for at, (rule_id, raw) in enumerate(table.items()):
+            if at and at % _AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
-                rules.append(read_rule(answer[at + 1], answer[at].decode()))
+                rules.append(read_rule(raw, rule_id.decode()))
             except UnreadableRule as error:
                 unreadable[error.rule] = error
-        return Head(int(generation), change.decode()), tuple(rules), unreadable
+        return head, tuple(rules), unreadable
 
     async def head(self) -> Head:
         generation, change = await self._link.command("HMGET", keys.RULES_HEAD, "generation", "change")
         return Head(int(generation or 0), (change or b"").decode())
 
     async def changes(self, since: Head) -> tuple[Change, ...]:
-        words = (f"{since.generation}-0", "+", "COUNT", _MOST_CHANGES + 1)
-        rows = await self._link.command("XRANGE", keys.RULES_CHANGES, *words)
-        if not rows or len(rows) > _MOST_CHANGES or not leads_from(since, rows[0]):
-            return ()
+        rows = await change_rows(self._link, since, _PAGE)
         try:
-            return tuple(read_change(int(entry.partition(b"-")[0]), fields) for entry, fields in rows[1:])
+            return tuple(chain.from_iterable(read_changes(generation, fields) for generation, fields in rows))
         except UnreadableRule:
             return ()
 
     async def knows(self, head: Head) -> bool:
         entry = f"{head.generation}-0"
         rows = await self._link.command("XRANGE", keys.RULES_CHANGES, entry, entry)
-        return bool(rows) and leads_from(head, rows[0])
+        return bool(rows) and rule_records.leads_from(head, rows[0])
+
+    async def ids_of(self, rules: Sequence[Rule]) -> list[str]:
+        found: list[str] = []
+        for at in range(0, len(rules), _AT_ONCE):
+            identities = [identity_of(rule) for rule in rules[at : at + _AT_ONCE]]
+            answer = await self._link.command("HMGET", keys.RULES_IDS, *identities)
+            found += [(raw or b"").decode() for raw in answer]
+        return found
 
     async def rule(self, rule_id: str) -> Rule | None:
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
         return read_rule(raw, rule_id) if raw else None
+
+    async def standing(self, set_id: str, rule_ids: Sequence[str]) -> list[Rule]:
+        found: list[Rule] = []
+        for at in range(0, len(rule_ids), _AT_ONCE):
+            some = rule_ids[at : at + _AT_ONCE]
+            answer = await self._link.command("HMGET", keys.RULES_TABLE, *some)
+            found += [read_rule(raw, name) for name, raw in zip(some, answer, strict=True) if raw]
+        return [rule for rule in found if rule.set_id == set_id]
 
     async def removed(self, rule_id: str) -> RemovedRule | None:
         answer = await self._link.command("HGETALL", keys.removed_key(rule_id))
@@ -130,7 +145,7 @@ class StoredRules(StoredSessions):
                 written = msgspec.structs.replace(
                     rule, id=known.id, created_at=known.created_at, created_by=known.created_by
                 )
-            await self._must_be_read(written)
+            await self.must_be_read(written)
             done = await self._change(ChangeOp.PUT, change, seen, written, rule.created_by)
             if done is not None:
                 return Put(done.rule, done.head, seen is None, seen.rule.generation if seen else 0), done.wait_set
@@ -148,13 +163,14 @@ class StoredRules(StoredSessions):
                 selectors=known.selectors,
                 created_at=known.created_at,
                 created_by=known.created_by,
+                set_id="",
             )
             identity = identity_of(written)
             if identity != identity_of(known):
                 other = await self._link.command("HGET", keys.RULES_IDS, identity)
                 if other:
                     raise Exists(other.decode())
-            await self._must_be_read(written)
+            await self.must_be_read(written)
             done = await self._change(ChangeOp.PUT, change, seen, written, by)
             if done is not None:
                 return Put(done.rule, done.head, False, known.generation), done.wait_set
@@ -188,10 +204,12 @@ class StoredRules(StoredSessions):
             keys.RULES_COMPLETED,
             keys.RULES_EVENTS,
         ]
+        order = order_of(seen)
+        step_keys += [keys.set_key(order)] if order not in ("", rule.id) else []
         at = wall_ms()
         args: list[bytes | str | int] = [op, change, rule.id, *written(seen, rule), by, at]
         before = None if seen is None else seen.rule
-        args += (self._max_rules, self._retention_ms, *change_parts(op, rule, before, by, at))
+        args += (self._max_rules, self._retention_ms, *change_parts(op, rule, before, by, at), order)
         answer = await self._certain(step_keys, args)
         if answer is None:
             return None
@@ -211,7 +229,7 @@ class StoredRules(StoredSessions):
         raw = await self._link.command("HGET", keys.RULES_TABLE, rule_id)
         return Seen(raw, read_rule(raw, rule_id)) if raw else None
 
-    async def _must_be_read(self, rule: Rule) -> None:
+    async def must_be_read(self, rule: Rule) -> None:
         """By every living process. One that comes later and cannot read it confirms nothing. Raises OldReaders."""
         needed = format_of(rule)
         if needed == FIRST_FORMAT:
@@ -235,6 +253,7 @@ class StoredRules(StoredSessions):
     async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
         step_keys = [keys.RULES_HEAD, keys.RULES_TABLE, keys.RULES_IDS, keys.RULES_CHANGES, keys.RULES_EVENTS]
         step_keys += [keys.past_key(rule.id) for rule in rules]
+        step_keys += [keys.set_key(set_id) for set_id in {rule.set_id for rule in rules} - {""}]
         args: list[bytes | str | int] = [lost.generation, secrets.token_hex(8), int(last), at := wall_ms()]
         for rule in rules:
             seen = await self._seen(rule.id)
@@ -242,28 +261,27 @@ class StoredRules(StoredSessions):
             if (seen.rule if seen is not None else None) != known:
                 return False
             parts = change_parts(ChangeOp.PUT, rule, known, _FAILOVER, at)
-            args += (ChangeOp.PUT, rule.id, *written(seen, rule), rule.generation, *parts)
+            args += (ChangeOp.PUT, rule.id, *written(seen, rule), rule.generation, *parts, rule.set_id)
         if last:
             words = f"changes up to generation {lost.generation} were lost; what was known of them is in force again"
             told = Rule("", Selectors(), reason=words)
             parts = change_parts(ChangeOp.REGAIN, told, None, _FAILOVER, at)
-            args += (ChangeOp.REGAIN, "", *written(None, told), 0, *parts)
+            args += (ChangeOp.REGAIN, "", *written(None, told), 0, *parts, "")
         return bool(await self._link.call_kept(b"rules_regain", step_keys, args))
 
     # Effects
 
     async def save_effect(self, effect: Effective, rule: Rule, removed: bool = False) -> None:
-        step_keys = [keys.RULES_HEAD, keys.RULES_EFFECTS, keys.removed_key(effect.rule), keys.RULES_EVENTS]
+        remembered = keys.set_key if effect.rule == rule.set_id else keys.removed_key
+        step_keys = [keys.RULES_HEAD, keys.RULES_EFFECTS, remembered(effect.rule), keys.RULES_EVENTS]
         event = codec.encode(effective_event(rule, effect, removed))
         args: list[bytes | str | int] = [effect.rule, effect.generation, codec.encode(effect), event, int(removed)]
         await self._link.call(b"save_effect", step_keys, args)
 
-    async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:
-        if rule_ids is None:
-            answer = await self._link.command("HGETALL", keys.RULES_EFFECTS)
-            values = answer[1::2]
-        else:
-            values = await self._link.command("HMGET", keys.RULES_EFFECTS, *rule_ids) if rule_ids else []
+    async def effects(self, order_ids: Sequence[str]) -> dict[str, Effective]:
+        values: list[bytes | None] = []
+        for at in range(0, len(order_ids), _AT_ONCE):
+            values += await self._link.command("HMGET", keys.RULES_EFFECTS, *order_ids[at : at + _AT_ONCE])
         found = (rule_records.effect_decoder.decode(raw.partition(b"|")[2]) for raw in values if raw)
         return {effect.rule: effect for effect in found}
 

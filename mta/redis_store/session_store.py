@@ -1,6 +1,7 @@
 """The sessions of processes in `{rules}`: each confirms the head of the rule table under its own."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -10,7 +11,7 @@ from mta.model.rules import Build, Head, PastDot, SessionState
 from mta.ports.sessions import Confirmed
 from mta.redis_store import codec, keys, rule_records
 from mta.redis_store.link import Link
-from mta.redis_store.rule_records import read_change, session_state, this_build
+from mta.redis_store.rule_records import read_changes, session_state, this_build
 from mta.redis_store.session import StoreSession
 
 
@@ -62,7 +63,7 @@ class StoredSessions:
             return Confirmed(False, told, reload=True)
         first = head.generation + 1
         try:
-            changes = tuple(read_change(first + at, fields) for at, fields in enumerate(answer[3]))
+            changes = tuple(chain.from_iterable(read_changes(first + at, row) for at, row in enumerate(answer[3])))
         except UnreadableRule:  # it may be gone from the table by now
             return Confirmed(False, told, reload=True)
         return Confirmed(False, told, changes)
@@ -72,6 +73,7 @@ class StoredSessions:
     ) -> tuple[list[bytes], list[bytes | str | int]]:
         session = self._session
         step_keys = [keys.RULES_HEAD, keys.RULES_SESSIONS, keys.RULES_CHANGES, keys.RULES_CANCELS, keys.RULES_BUILDS]
+        step_keys.append(keys.RULES_PARTS)
         step_keys += sorted({keys.past_key(entry.rule) for entry in past_dot})
         args: list[bytes | str | int] = [
             session.id,

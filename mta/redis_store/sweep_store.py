@@ -20,6 +20,8 @@ from mta.timing.clock import wall_ms
 
 _MOVE_KEYS: Final = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"pauses", b"spares", b"cancels")
 
+_AT_ONCE: Final = 1000  # states in one answer
+
 _T = TypeVar("_T")
 _Kind = tuple[str, tuple[str, ...], bool, str, int]  # as sweep.Kind
 
@@ -129,17 +131,29 @@ class StoredSweeps:
 
     async def sweeps(self) -> dict[str, SweepState]:
         answer = await self._link.command("HGETALL", keys.RULES_SWEEPS)
-        states = (_state_decoder.decode(raw.split(b"|", 2)[2]) for raw in answer[1::2])
-        return {name.decode(): state for name, state in zip(answer[::2], states, strict=True)}
+        return {name.decode(): _state_of(raw) for name, raw in zip(answer[::2], answer[1::2], strict=True)}
 
-    async def sweep(self, rule: str) -> SweepState | None:
-        raw = await self._link.command("HGET", keys.RULES_SWEEPS, rule)
-        return None if raw is None else _state_decoder.decode(raw.split(b"|", 2)[2])
+    async def sweeps_of(self, orders: Sequence[str]) -> dict[str, SweepState]:
+        found: dict[str, SweepState] = {}
+        for at in range(0, len(orders), _AT_ONCE):
+            some = orders[at : at + _AT_ONCE]
+            answer = await self._link.command("HMGET", keys.RULES_SWEEPS, *some)
+            found |= {name: _state_of(raw) for name, raw in zip(some, answer, strict=True) if raw}
+        return found
 
-    async def save_sweep(self, state: SweepState, lease: float, completed: bytes = b"") -> bool:
+    async def sweep(self, order: str) -> SweepState | None:
+        return (await self.sweeps_of([order])).get(order)
+
+    async def save_sweep(self, state: SweepState, lease: float, completed: bytes = b"", rule: str = "") -> bool:
         step_keys = [keys.RULES_HEAD, keys.RULES_SWEEPS, keys.RULES_TABLE, keys.RULES_COMPLETED, keys.RULES_EVENTS]
         args: list[bytes | str | int] = [state.rule, state.owner, int(lease * 1000), codec.encode(state)]
-        return bool(await self._link.call(b"take_sweep", step_keys, [*args, completed, state.generation]))
+        return bool(
+            await self._link.call(b"take_sweep", step_keys, [*args, completed, state.generation, rule or state.rule])
+        )
+
+
+def _state_of(raw: bytes) -> SweepState:
+    return _state_decoder.decode(raw.split(b"|", 2)[2])
 
 
 def queued(

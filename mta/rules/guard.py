@@ -209,8 +209,9 @@ class Guard:
             except NoSuccessor as error:
                 log.error("the changes of the rule table do not follow %s: %s", self.table, error)
             else:
-                if table.head == answer.head:
-                    self._passed.extend(change.head for change in answer.changes)
+                before, after, newest = self.table.head, table.head, answer.head
+                if after == newest or before.generation < after.generation < newest.generation:
+                    self._passed.extend(dict.fromkeys(change.head for change in answer.changes))
                     self._swap(table)
                     return
         await self._reload(answer.head)

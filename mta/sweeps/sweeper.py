@@ -5,20 +5,22 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Final
 
 import msgspec
 
 from mta.model.errors import StoreError, severity
-from mta.model.rule_events import completed_event
 from mta.model.rules import PastDot, Rule
 from mta.model.sweeps import SweepPhase, SweepState
 from mta.policy.rule_effect import ends, in_force, swept
-from mta.policy.rule_table import RuleTable, may_match
+from mta.policy.rule_table import RuleTable
 from mta.ports.rule_store import RuleStore
 from mta.ports.rules import Rules
 from mta.ports.sweeps import Account, MoveAnswer, PlannedMove, SweepStore, WaitingDelivery
+from mta.sweeps.owned import OwnedSweep
 from mta.sweeps.pace import Pace
+from mta.sweeps.reach import Reach
 from mta.sweeps.sweep_moves import Decider
 from mta.timing.alarm import Alarm
 from mta.timing.clock import boottime, wall_ms
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 CHUNK: Final = 100  # deliveries a step
 LEASE: Final = 10.0  # seconds after which another process takes the sweep of a dead one over
 _SAVE_EVERY: Final = 0.25
+_SAVE_TIME: Final = 0.001  # seconds of that for each sweep that is saved
+_SAVED_TOGETHER: Final = 20
 _TICK: Final = 1.0
 _EFFECT_POLL: Final = 0.03
 _RETRY: Final = 0.5
@@ -36,24 +40,6 @@ _STALE_PAUSE: Final = 0.01
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 _Pages = AsyncGenerator[list[WaitingDelivery], None]
-
-
-class _OwnedSweep:
-    """One rule's sweep, as this process owns it."""
-
-    def __init__(self, rule: Rule, started_at: int) -> None:
-        self.rule = rule
-        self.started_at = started_at
-        self.seen = 0
-        self.matched = 0
-        self.effective_at = 0
-        self.last_pass = False  # this pass began after the rule was effective everywhere
-        self.phase = SweepPhase.RUNNING
-
-    def applies(self, table: RuleTable, now: int) -> bool:
-        """Whether the rule is in the table as it is swept, and in force."""
-        current = table.rule(self.rule.id)
-        return current is not None and current.generation == self.rule.generation and in_force(current, now)
 
 
 class Sweeper:
@@ -78,13 +64,16 @@ class Sweeper:
         self._account = account
         self._now = now
         self._wall = wall
-        self._own: dict[str, _OwnedSweep] = {}
-        self._nothing_in: RuleTable | None = None  # a table that has no rule to be swept any more
-        self._settled: dict[str, int] = {}  # rule -> generation whose sweep is done, by any process
+        self._own: dict[str, OwnedSweep] = {}  # by order
+        self._of_rule: dict[str, OwnedSweep] = {}  # the same by rule
+        self._reach = Reach(())  # of all rules of these
+        self._looked_at: RuleTable | None = None
+        self._unswept: dict[str, Rule] = {}  # by id: rules of that table whose sweep is not known to be done
         self._alarm = Alarm()
         self._stopping = False
         self._saved_at = 0.0
         self._places = self._walked = 0  # of this pass: queues and pauses, as far as known
+        self._seen = 0  # deliveries that this pass has seen
         rules.on_change(self._on_change)
 
     def _on_change(self, table: RuleTable) -> Sequence[PastDot]:
@@ -114,46 +103,75 @@ class Sweeper:
     # Which rules
 
     async def _take(self) -> None:
-        """Own the sweep of each rule that needs one and has no living owner; let go of rules that were lifted, edited,
-        or have expired."""
+        """Own the sweep of each order that needs one and has no living owner; let go of orders whose rules were lifted,
+        edited, or have expired."""
         table, now = self._rules.table, self._wall()
-        if table is self._nothing_in and not self._own:
-            return
         for sweep in list(self._own.values()):
-            if not sweep.applies(table, now):
+            if sweep.lead(table, now) is None:
                 sweep.phase = SweepPhase.STOPPED
                 await self._save(sweep)
-                self._own.pop(sweep.rule.id, None)
-        wanted = [
-            rule
-            for rule in table.rules()
-            if swept(rule)
-            and in_force(rule, now)
-            and rule.id not in self._own
-            and self._settled.get(rule.id) != rule.generation
-        ]
-        self._nothing_in = None if wanted else table
-        known = await self._store.sweeps() if wanted else {}
-        for rule in wanted:
-            state = known.get(rule.id)
-            if state is not None and state.generation == rule.generation and state.phase == SweepPhase.DONE:
-                self._settled[rule.id] = rule.generation
+                self._let_go(sweep)
+        self._look_at(table)
+        wanted = self._wanted(table, now)
+        known = await self._store.sweeps_of([order for order in wanted if order not in self._own]) if wanted else {}
+        for order, rules in wanted.items():
+            state = known.get(order)
+            generation = max(rule.generation for rule in rules)
+            if state is not None and state.generation >= generation and state.phase == SweepPhase.DONE:
+                self._swept(rules)
                 continue
-            sweep = _OwnedSweep(rule, self._wall())
-            if state is not None and state.generation == rule.generation:
-                sweep.started_at = state.started_at
-                sweep.seen = sweep.matched = state.matched
-            self._own[rule.id] = sweep
+            sweep = self._own.get(order) or OwnedSweep(order, self._wall(), self._seen)
+            sweep.add(rules)
+            if state is not None and state.generation == generation:
+                sweep.go_on(state)
+            self._own[order] = sweep
+            self._of_rule |= dict.fromkeys(sweep.rules, sweep)
             await self._save(sweep)
+        if wanted:
+            self._reach = Reach(chain.from_iterable(sweep.rules.values() for sweep in self._own.values()))
+
+    def _look_at(self, table: RuleTable) -> None:
+        """Note the rules to be swept that are new in the table."""
+        if table is self._looked_at:
+            return
+        fresh = table.rules() if self._looked_at is None else table.fresh_since(self._looked_at)
+        self._unswept |= {rule.id: rule for rule in fresh if swept(rule)}
+        self._looked_at = table
+
+    def _wanted(self, table: RuleTable, now: int) -> dict[str, list[Rule]]:
+        """By order the rules that are to be swept and that no sweep of this process is for yet."""
+        wanted: dict[str, list[Rule]] = {}
+        for rule in list(self._unswept.values()):
+            current = table.rule(rule.id)
+            if current is None or current.generation != rule.generation:
+                del self._unswept[rule.id]
+            elif not in_force(rule, now):
+                if rule.selectors.schedule is None:
+                    del self._unswept[rule.id]  # it has expired
+            elif (own := self._own.get(rule.order_id)) is None or own.rules.get(rule.id) != rule:
+                wanted.setdefault(rule.order_id, []).append(rule)
+        return wanted
+
+    def _swept(self, rules: Iterable[Rule]) -> None:
+        for rule in rules:
+            if self._unswept.get(rule.id) == rule:
+                del self._unswept[rule.id]
+
+    def _let_go(self, sweep: OwnedSweep) -> None:
+        self._own.pop(sweep.order_id, None)
+        for rule in sweep.rules:
+            if self._of_rule.get(rule) is sweep:
+                del self._of_rule[rule]
 
     async def _is_time(self) -> bool:
-        """Whether a pass may begin: the first at once, the last once the rule is effective everywhere."""
+        """Whether a pass may begin: the first at once, the last once the order is effective everywhere."""
         effects = await self._rule_store.effects(list(self._own))
         begin = False
+        known = self._looked_at.head.generation if self._looked_at is not None else 0
         for sweep in self._own.values():
-            effect = effects.get(sweep.rule.id)
-            if effect is not None and effect.generation == sweep.rule.generation:
-                sweep.effective_at = effect.effective_at
+            effect = effects.get(sweep.order_id)
+            if effect is not None and sweep.generation <= effect.generation <= known:
+                sweep.generation, sweep.effective_at = effect.generation, effect.effective_at
                 begin = True
             elif sweep.phase == SweepPhase.RUNNING:
                 begin = True
@@ -167,11 +185,9 @@ class Sweeper:
     async def _pass(self) -> None:
         pass_of = list(self._own.values())
         for sweep in pass_of:
-            sweep.phase = SweepPhase.RUNNING
-            sweep.last_pass = sweep.effective_at > 0
-            sweep.seen = sweep.matched
-        self._places = self._walked = 0
-        pools = [pool for pool in await self._store.pools() if _may_match(self._own.values(), pool)]
+            sweep.begin_pass()
+        self._places = self._walked = self._seen = 0
+        pools = [pool for pool in await self._store.pools() if self._reach.has(pool)]
         lanes = [self._lane(lane, pools) for lane in range(self._store.lanes)]
         failed = [answer for answer in await asyncio.gather(*lanes, return_exceptions=True) if answer is not None]
         if failed:
@@ -179,17 +195,17 @@ class Sweeper:
         if self._stopping:
             return
         for sweep in pass_of:
-            if self._own.get(sweep.rule.id) is not sweep or not sweep.applies(self._rules.table, self._wall()):
-                continue  # another process has it, or the rule was lifted or has expired meanwhile
+            if self._own.get(sweep.order_id) is not sweep or sweep.lead(self._rules.table, self._wall()) is None:
+                continue  # another process has it, or the rules were lifted or have expired meanwhile
             sweep.phase = SweepPhase.DONE if sweep.last_pass else SweepPhase.WAITING
             await self._save(sweep)
             if sweep.last_pass:
-                self._own.pop(sweep.rule.id, None)
-                self._settled[sweep.rule.id] = sweep.rule.generation
+                self._let_go(sweep)
+                self._swept(sweep.rules.values())
 
     async def _lane(self, lane: int, pools: Sequence[str]) -> None:
         await self._walk(lane, "", self._queued(lane, pools))
-        if any(ends(sweep.rule) for sweep in self._own.values()):
+        if any(ends(rule) for sweep in self._own.values() for rule in sweep.rules.values()):
             held = await self._store.pauses(lane)
             self._places += len(held)
             for pause in held:
@@ -203,8 +219,7 @@ class Sweeper:
         try:
             while (page := await ahead) is not None:
                 ahead = asyncio.ensure_future(anext(pages, None))
-                for sweep in self._own.values():
-                    sweep.seen += len(page)
+                self._seen += len(page)
                 waits += page
                 while len(waits) >= CHUNK:
                     await self._move(lane, pause, _once(waits[:CHUNK]))
@@ -223,7 +238,7 @@ class Sweeper:
             for queue, share in queues:
                 if self._stopping or not self._own:
                     return
-                if _may_match(self._own.values(), pool, queue.domain):
+                if self._reach.has(pool, queue.domain):
                     async for page in self._pages(lane, partial(self._store.scan, lane, queue, share=share)):
                         yield page
                 self._walked += 1
@@ -265,7 +280,7 @@ class Sweeper:
     def _note(self, matches: Sequence[PlannedMove], count: int) -> None:
         """Progress only; the books count exactly. Deliveries that had left their place are taken off the last rules."""
         for rule, found in Counter(match.rule for match in matches).items():
-            sweep = self._own.get(rule)
+            sweep = self._of_rule.get(rule)
             if sweep is not None:
                 sweep.matched += min(found, count)
             count -= min(found, count)
@@ -273,21 +288,22 @@ class Sweeper:
     async def _progress(self) -> None:
         """Save now and then how far the sweeps are."""
         now = self._now()
-        if now - self._saved_at >= max(_SAVE_EVERY, len(self._own) * 0.01):
+        if now - self._saved_at >= max(_SAVE_EVERY, len(self._own) * _SAVE_TIME):
             self._saved_at = now
             await self._save_all()
 
     async def _save_all(self, lease: float = LEASE) -> None:
-        for sweep in list(self._own.values()):
-            await self._save(sweep, lease)
+        sweeps = list(self._own.values())
+        for at in range(0, len(sweeps), _SAVED_TOGETHER):
+            await asyncio.gather(*(self._save(sweep, lease) for sweep in sweeps[at : at + _SAVED_TOGETHER]))
 
-    async def _save(self, sweep: _OwnedSweep, lease: float = LEASE) -> None:
+    async def _save(self, sweep: OwnedSweep, lease: float = LEASE) -> None:
         share = self._walked / self._places if self._places else 0.0
         state = SweepState(
-            rule=sweep.rule.id,
-            generation=sweep.rule.generation,
+            rule=sweep.order_id,
+            generation=sweep.generation,
             phase=sweep.phase,
-            seen=sweep.seen,
+            seen=sweep.seen(self._seen),
             matched=sweep.matched,
             started_at=sweep.started_at,
             updated_at=self._wall(),
@@ -296,17 +312,13 @@ class Sweeper:
             share=1.0 if sweep.phase == SweepPhase.DONE else min(share, 0.99),
         )
         completed = b""
+        lead = sweep.lead(self._rules.table, self._wall()) or next(iter(sweep.rules.values()))
         if sweep.phase == SweepPhase.DONE:
-            completed = _encode(completed_event(sweep.rule, await self._account(sweep.rule, state), self._wall()))
-        if not await self._store.save_sweep(state, lease, completed):
-            self._own.pop(sweep.rule.id, None)
+            completed = _encode(await self._account(lead, state))
+        if not await self._store.save_sweep(state, lease, completed, lead.id):
+            self._let_go(sweep)
 
 
 def _once(seen: Iterable[WaitingDelivery]) -> list[WaitingDelivery]:
     """Each delivery once, as it was seen last: a walk may see it several times, and a step would count it as often."""
     return list({queued.id: queued for queued in seen}.values())
-
-
-def _may_match(sweeps: Iterable[_OwnedSweep], pool: str, domain: str | None = None) -> bool:
-    """Whether some rule could match mail of that pool (and domain) with the right tags."""
-    return any(may_match(sweep.rule.selectors, pool, domain) for sweep in sweeps)

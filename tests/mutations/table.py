@@ -327,7 +327,7 @@ PAST_DOT = (
     Mutation(
         "past_dot: listed by egress",
         "mta/egress/rule_changes.py",
-        "past += transaction.listed(known.id, claims)",
+        "past += transaction.listed(known.order_id, claims)",
         "pass",
         _T_EGRESS + "what_is_past_its_dot_is_listed_once_and_remembers_the_rule[pipelined]",
     ),
@@ -499,9 +499,9 @@ SWEEP_OF_ONE_STATE_EACH = (
     ),
     Mutation(
         "the sweep: its last pass begins after the rule is effective",
-        "mta/sweeps/sweeper.py",
-        "sweep.last_pass = sweep.effective_at > 0",
-        "sweep.last_pass = True",
+        "mta/sweeps/owned.py",
+        "self.last_pass = self.effective_at > 0",
+        "self.last_pass = True",
         _T_SWEEPER + "last_pass_begins_only_when_the_rule_is_effective",
     ),
 )

@@ -25,16 +25,18 @@ from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import QueueKey, Record
 from mta.model.previews import Preview, PreviewState, Tally
-from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, SessionState
+from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, RuleSet, SessionState, SetMembers
 from mta.model.settings import ApiSettings
 from mta.model.sweeps import SweepState
+from mta.policy.rule_sets import stand_in
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.ports.history import History
 from mta.ports.journal import JournalState
 from mta.ports.messages import DeliveryStatus
-from mta.ports.orders import Effect, OrderFigures
+from mta.ports.orders import Effect, OrderFigures, SetEffect
 from mta.ports.parked import ParkedDelivery, ParkedDone, ParkedPage, ParkedPlace, ParkedSelection
 from mta.ports.queue_work import MailSelection, PagePlace, WaitingPage, WorkDone, WorkPlace
+from mta.ports.rule_sets import SetPlaced, StoredSet
 from mta.ports.rule_store import Edit, Exists, RemovedRule
 from mta.ports.stored_mail import KeptMail, Resent
 from mta.ports.sweeps import WaitingDelivery
@@ -55,6 +57,7 @@ class Cluster:
         self.builds: dict[str, Build] = {}
         self.generation = 0
         self.removed: dict[str, RemovedRule] = {}
+        self.sets: dict[str, StoredSet] = {}
         self.away = False
         self.effective = True
         self.bug = False
@@ -157,6 +160,8 @@ class Orders:
 
     async def remove(self, rule_id: str, actor: Actor, wait: float, kind: Kind | None = None) -> Effect | None:
         self._cluster.reach()
+        if rule_id in self._cluster.unreadable:
+            raise self._cluster.unreadable[rule_id]
         rule = self._cluster.rules.get(rule_id)
         if rule is None or kind not in (None, rule.kind):
             return None
@@ -175,6 +180,36 @@ class Orders:
     async def effect(self, rule: Rule) -> Effect:
         self._cluster.reach()
         return self._cluster.effect_of(rule, False)
+
+
+class SetOrders:
+    """Rules one by one; a part of a set has 200."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def put(
+        self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str], actor: Actor, wait: float, until: str
+    ) -> SetEffect:
+        cluster, orders = self._cluster, Orders(self._cluster)
+        made, before = [], []
+        for rule in rules:
+            old = cluster.twin(rule)
+            before.append(0 if old is None else old.generation)
+            effect = await orders.put(msgspec.structs.replace(rule, set_id=about.id), actor, wait, until)
+            made.append(effect.rule)
+        removed = [cluster.rules[rule_id] for rule_id in remove]
+        for rule_id in remove:
+            await orders.remove(rule_id, actor, wait)
+        about = msgspec.structs.replace(about, created_by=actor.name)
+        members = SetMembers(tuple(rule.id for rule in made), tuple(remove))
+        cluster.sets[about.id] = StoredSet(about, cluster.generation, members, len(made))
+        placed = SetPlaced(Head(cluster.generation, "c"), tuple(made), tuple(before), tuple(removed))
+        return SetEffect(cluster.effect_of(stand_in(about, cluster.generation, made), True), placed)
+
+    async def effect(self, stored: StoredSet, standing: Sequence[Rule]) -> Effect:
+        self._cluster.reach()
+        return self._cluster.effect_of(stand_in(stored.set, stored.generation, standing), False)
 
 
 class Undo:
@@ -215,6 +250,19 @@ class Stores:
     async def rule(self, rule_id: str) -> Rule | None:
         self._cluster.reach()
         return self._cluster.rules.get(rule_id)
+
+    async def ids_of(self, rules: Sequence[Rule]) -> list[str]:
+        self._cluster.reach()
+        twins = (self._cluster.twin(rule) for rule in rules)
+        return [twin.id if twin is not None else "" for twin in twins]
+
+    async def standing(self, set_id: str, rule_ids: Sequence[str]) -> list[Rule]:
+        found = [await self.rule(rule_id) for rule_id in rule_ids]
+        return [rule for rule in found if rule is not None and rule.set_id == set_id]
+
+    async def stored_set(self, set_id: str) -> StoredSet | None:
+        self._cluster.reach()
+        return self._cluster.sets.get(set_id)
 
     async def removed(self, rule_id: str) -> RemovedRule | None:
         self._cluster.reach()
@@ -290,6 +338,13 @@ class Books:
     async def depths(self) -> dict[str, PoolDepth]:
         self._cluster.reach()
         return self._cluster.depths
+
+    async def together(self, rule_ids: Sequence[str], now_ms: int) -> RuleAccount:
+        counts: dict[str, int] = {}
+        for of_rule in await self.rules(rule_ids):
+            for name, count in of_rule.items():
+                counts[name] = counts.get(name, 0) + count
+        return RuleAccount(counts, None, 0, 0)
 
     async def rules(self, rule_ids: Sequence[str]) -> list[dict[str, int]]:
         return [await self.rule(rule_id) for rule_id in rule_ids]
@@ -489,6 +544,8 @@ def dependencies(cluster: Cluster) -> Dependencies:
     stores, books = Stores(cluster), Books(cluster)
     return Dependencies(
         orders=Orders(cluster),
+        set_orders=SetOrders(cluster),
+        sets=stores,  # type: ignore[arg-type]
         catalogue=Catalogue(stores, "n1", (), Turns()),  # type: ignore[arg-type]
         undo=Undo(cluster),
         rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there

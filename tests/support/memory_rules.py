@@ -208,6 +208,15 @@ class MemoryRules:
             {id_: UnreadableRule(id_, "unknown field") for id_ in self.unknown & set(shared.rules)},
         )
 
+    async def ids_of(self, rules: Sequence[Rule]) -> list[str]:
+        self._reach()
+        twins = (self._twin(rule) for rule in rules)
+        return [twin.id if twin is not None else "" for twin in twins]
+
+    async def standing(self, set_id: str, rule_ids: Sequence[str]) -> list[Rule]:
+        found = [self._reach().rules.get(rule_id) for rule_id in rule_ids]
+        return [rule for rule in found if rule is not None and rule.set_id == set_id]
+
     async def rule(self, rule_id: str) -> Rule | None:
         return self._reach().rules.get(rule_id)
 
@@ -292,9 +301,9 @@ class MemoryRules:
         if known is None or known.generation < effect.generation:
             self.shared.effects[effect.rule] = effect
 
-    async def effects(self, rule_ids: Sequence[str] | None = None) -> dict[str, Effective]:
+    async def effects(self, order_ids: Sequence[str]) -> dict[str, Effective]:
         known = self._reach().effects
-        return {rule: effect for rule, effect in known.items() if rule_ids is None or rule in rule_ids}
+        return {order: effect for order, effect in known.items() if order in order_ids}
 
     async def sessions(self) -> dict[str, SessionState]:
         return dict(self._reach().sessions)

@@ -24,6 +24,7 @@ from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.parked_store import StoredParked
 from mta.redis_store.queue_work_store import StoredQueueWork
 from mta.redis_store.queues import Queues
+from mta.redis_store.rule_sets import StoredRuleSets
 from mta.redis_store.rule_store import StoredRules
 from mta.redis_store.session import StoreSession
 from mta.redis_store.sweep_store import StoredSweeps
@@ -43,9 +44,11 @@ class Store:
         self.cluster = cluster
         self.session = StoreSession(node, "test", ("delivery",))
         self.content = StoredContent(link, options.pop("compress_above", 65536))
+        most = options.pop("max_rules", 1000)
         settings = {"timeout": 2.0, "backlog_hard": 100000, "retention": 3600.0} | options
         self.queues = Queues(link, self.session, cluster.lanes, self.content, **settings)
-        self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness, 1000, 3600.0)
+        self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness, most, 3600.0)
+        self.sets = StoredRuleSets(link, self.rules, most, 3600.0)
         self.sweeps = StoredSweeps(link, cluster.lanes, 3600.0)
         self.queue_work = StoredQueueWork(link, cluster.lanes, self.sweeps)
         self.parked = StoredParked(link, cluster.lanes, 3600.0)

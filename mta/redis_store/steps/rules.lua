@@ -86,18 +86,49 @@ local function move_head(P, generation, change)
   redis.call('PUBLISH', 'fg:head', generation)
 end
 
--- Keeps the removed rule, its effect and its sweep, from which its statement is made beside the counters.
-local function remember_removed(P, id, rule, at, retention_ms)
-  local removed = P .. 'removed:' .. id
-  redis.call('HSET', removed, 'rule', rule, 'at', at)
+-- Copies the effect and the sweep that are kept under `order` to the hash `into`.
+local function copy_outcome(P, order, into)
   for _, name in ipairs { 'effects', 'sweeps' } do
-    local known = redis.call('HGET', P .. name, id)
+    local known = redis.call('HGET', P .. name, order)
     if known then
-      redis.call('HSET', removed, name, known)
+      redis.call('HSET', into, name, known)
     end
   end
+end
+
+local function forget_outcome(P, order)
+  for _, name in ipairs { 'effects', 'sweeps', 'completed' } do
+    redis.call('HDEL', P .. name, order)
+  end
+end
+
+-- Keeps the removed rule, its effect and its sweep, from which its statement is made beside the counters. `order`: the
+-- id under which these two are kept.
+local function remember_removed(P, id, rule, at, retention_ms, order)
+  local removed = P .. 'removed:' .. id
+  redis.call('HSET', removed, 'rule', rule, 'at', at)
+  copy_outcome(P, order, removed)
   redis.call('PEXPIRE', removed, retention_ms)
-  redis.call('PEXPIRE', P .. 'past:' .. id, retention_ms)
+  if order == id then
+    redis.call('PEXPIRE', P .. 'past:' .. id, retention_ms)
+  end
+end
+
+-- The set made `many` rules fewer than before: they were removed, or ordered otherwise. A set that has none left is
+-- remembered for as long as a removed rule.
+local function leave_set(P, set, many, retention_ms)
+  local key = P .. 'set:' .. set
+  if redis.call('HINCRBY', key, 'rules', -many) <= 0 then
+    copy_outcome(P, set, key)
+    forget_outcome(P, set)
+    redis.call('PEXPIRE', key, retention_ms)
+  end
+end
+
+local function take_out(P, id, identity)
+  redis.call('HDEL', P .. 'table', id)
+  redis.call('HDEL', P .. 'ids', identity)
+  forget_outcome(P, id)
 end
 
 -- rules_change: puts or removes a rule if it is still as the caller saw it; moves the head, audits, publishes.
@@ -117,17 +148,16 @@ local function rules_change(keys, argv)
   if seen == '' and redis.call('HLEN', P .. 'table') >= tonumber(most) then
     return -1
   end
-  local generation = head_of(P) + 1
+  local generation, order = head_of(P) + 1, argv[15]
   rule = with_generation(rule, generation)
   if op == 'put' then
     write_rule(P, id, rule, old_identity, identity)
   else
-    remember_removed(P, id, seen, at, retention_ms)
-    redis.call('HDEL', P .. 'table', id)
-    redis.call('HDEL', P .. 'ids', identity)
-    redis.call('HDEL', P .. 'effects', id)
-    redis.call('HDEL', P .. 'sweeps', id)
-    redis.call('HDEL', P .. 'completed', id)
+    remember_removed(P, id, seen, at, retention_ms, order)
+    take_out(P, id, identity)
+  end
+  if seen ~= '' and order ~= id then
+    leave_set(P, order, 1, retention_ms)
   end
   note_change(P, generation, op, change, id, rule, by, at)
   append_framed(P, change_event(generation, unpack(argv, 12, 14)))
@@ -157,17 +187,22 @@ local function generation_of(changes, change)
   end
 end
 
--- rules_change_once: as rules_change, for a change that may have been made already. Then it is not made again: the
--- answer is its generation, and the wait set as it is now.
-local function rules_change_once(keys, argv)
-  local P = prefix_of(keys[1], 'head')
-  local generation = generation_of(P .. 'changes', argv[2])
+-- The answer to a change that may have been made already: its generation, and the wait set as it is now; nil: it was
+-- not made.
+local function made_already(P, change)
+  local generation = generation_of(P .. 'changes', change)
   if not generation then
-    return rules_change(keys, argv)
+    return nil
   end
-  local newest, change = head_of(P)
-  redis.call('HSET', keys[1], 'generation', newest, 'change', change) -- a write, so that WAIT waits for those before it
+  local newest, newest_change = head_of(P)
+  -- A write, so that WAIT waits for those before it.
+  redis.call('HSET', P .. 'head', 'generation', newest, 'change', newest_change)
   return { generation, delivering_sessions(P) }
+end
+
+-- rules_change_once: as rules_change, for a change that may have been made already. Then it is not made again.
+local function rules_change_once(keys, argv)
+  return made_already(prefix_of(keys[1], 'head'), argv[2]) or rules_change(keys, argv)
 end
 
 redis.register_function {
@@ -176,10 +211,12 @@ redis.register_function {
   flags = { 'allow-oom' },
 }
 
--- rules_load: head and table at one moment. KEYS: head, table. Answers [generation, change, [rule id, rule, ...]].
+-- rules_load: head and size of the table at one moment, and the table where it is no larger than a step may read. KEYS:
+-- head, table. ARGV: most rules. Answers [generation, change, rules, [rule id, rule, ...]].
 local function rules_load(keys, argv)
   local generation, change = head_of(prefix_of(keys[1], 'head'))
-  return { generation, change, redis.call('HGETALL', keys[2]) }
+  local size = redis.call('HLEN', keys[2])
+  return { generation, change, size, size <= tonumber(argv[1]) and redis.call('HGETALL', keys[2]) or {} }
 end
 
 redis.register_function { function_name = STEP .. 'rules_load', callback = rules_load, flags = { 'no-writes' } }
@@ -216,10 +253,48 @@ local function note_build(P, session, build)
   end
 end
 
--- rules_confirm: compares and registers in one step. KEYS: head, sessions, changes, cancels, builds, then past (of each
--- rule listed).
+-- Bytes of rules, about, that one answer tells a session that is behind: it applies them and asks on, so that neither
+-- the store nor the session is held up by thousands of changes.
+local MOST_TOLD = 131072
+
+-- Changes from a head on, the fields of each; fewer than all where these are many. nil: the table costs less, or they
+-- do not lead there.
+local function changes_since(P, mine, my_change, generation)
+  if mine >= generation then
+    return nil
+  end
+  local from = mine > 0 and mine .. '-0' or '-'
+  local entries = redis.call('XRANGE', P .. 'changes', from, '+', 'COUNT', 1002)
+  local first, skip = entries[1], mine > 0 and 1 or 0
+  if not first or #entries > 1001 or #entries ~= generation - mine + skip then
+    return nil
+  end
+  if mine > 0 and (first[1] ~= from or first[2][4] ~= my_change) then
+    return nil
+  end
+  local told, bytes = {}, 0
+  for i = 1 + skip, #entries do
+    local id, fields = unpack(entries[i])
+    if fields[2] == 'set' then
+      local part = redis.call('XRANGE', P .. 'parts', id, id)[1]
+      if not part then
+        return nil
+      end
+      fields[8] = part[2][2]
+    end
+    bytes = bytes + #fields[8]
+    if bytes > MOST_TOLD and #told > 0 then
+      break
+    end
+    told[#told + 1] = fields
+  end
+  return told
+end
+
+-- rules_confirm: compares and registers in one step. KEYS: head, sessions, changes, cancels, builds, parts, then past
+-- (of each order listed).
 -- ARGV: session, seq, generation, change, about, metrics, last entry of `cancels` heard of ('' = none), build, then
--- rule, delivery, entry, ... of what is past its dot.
+-- order, delivery, entry, ... of what is past its dot.
 -- Answers [OK, last entry, [message canceled, ...]] | [LOST] | [BEHIND, generation, change, [change entry, ...]] |
 -- [RELOAD, generation, change] |
 -- [MORE, last entry, [message canceled, ...]]: ask on from there; only OK has written.
@@ -233,20 +308,8 @@ local function rules_confirm(keys, argv)
   end
   local generation, change = head_of(P)
   if mine ~= generation or my_change ~= change then
-    local told = { 'RELOAD', tostring(generation), change }
-    if mine < generation then
-      local from = mine > 0 and mine .. '-0' or '-'
-      local entries = redis.call('XRANGE', P .. 'changes', from, '+', 'COUNT', 1002)
-      local first, skip = entries[1], mine > 0 and 1 or 0
-      local fits = first and #entries <= 1001 and #entries == generation - mine + skip
-      if fits and (mine == 0 or first[1] == from and first[2][4] == my_change) then
-        told[1] = 'BEHIND'
-        told[4] = {}
-        for i = 1 + skip, #entries do
-          told[4][#told[4] + 1] = entries[i][2]
-        end
-      end
-    end
+    local changes = changes_since(P, mine, my_change, generation)
+    local told = { changes and 'BEHIND' or 'RELOAD', tostring(generation), change, changes }
     return told
   end
   local last, canceled, more = canceled_since(P .. 'cancels', argv[7])
@@ -348,12 +411,12 @@ end
 
 redis.register_function { function_name = STEP .. 'past_settled', callback = past_settled, flags = { 'allow-oom' } }
 
--- take_sweep: one owner for the sweep of a rule; none for one that was removed. KEYS: head, sweeps, table, completed,
--- events. ARGV: rule id, owner, lease ms, state (msgpack), event of a sweep that is done ('' = it is not), generation
--- of the rule. The event is appended once for each generation.
+-- take_sweep: one owner for the sweep of an order; none for one whose rules were removed. KEYS: head, sweeps, table,
+-- completed, events. ARGV: order id, owner, lease ms, state (msgpack), event of a sweep that is done ('' = it is not),
+-- generation of the order, id of one of its rules. The event is appended once for each generation.
 -- The value is "<owner>|<until>|<state>"; answers 1 when the sweep is the owner's, and then the state is saved.
 local function take_sweep(keys, argv)
-  if redis.call('HEXISTS', keys[3], argv[1]) == 0 then
+  if redis.call('HEXISTS', keys[3], argv[7]) == 0 then
     redis.call('HDEL', keys[2], argv[1])
     return 0
   end
@@ -375,13 +438,16 @@ end
 
 redis.register_function { function_name = STEP .. 'take_sweep', callback = take_sweep, flags = { 'allow-oom' } }
 
--- save_effect: the latest generation of a rule that is known to be effective; that of a removal stands with what is
--- remembered of the rule. KEYS: head, effects, removed (the rule), events. ARGV: rule id, generation, effect, its
--- event, '1' = the rule was removed
+-- save_effect: the latest generation of an order that is known to be effective; that of a removal stands with what is
+-- remembered of the rule, that of a set without rules with what is remembered of the set. KEYS: head, effects, removed
+-- (the rule) or set, events. ARGV: order id, generation, effect, its event, '1' = the rule was removed
 local function save_effect(keys, argv)
   local id, generation, effect, event, removed = unpack(argv)
   local key, field = keys[2], id
-  if removed == '1' then
+  if tonumber(redis.call('HGET', keys[3], 'rules') or 1) <= 0 then
+    key = keys[3]
+    field = 'effects'
+  elseif removed == '1' then
     key, field = keys[3], 'lifted'
     if redis.call('EXISTS', key) == 0 then
       return 0

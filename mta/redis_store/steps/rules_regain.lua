@@ -25,7 +25,8 @@ redis.register_function { function_name = STEP .. 'rules_trail', callback = rule
 -- it or, where a rule is not as the caller saw it, nothing. KEYS: head, table, ids, changes, events, past (of each
 -- rule).
 -- ARGV: generation lost, change id, 1 = these are the last, at (Unix ms), then per change: op (put, or regain: no
--- rule), id, rule as seen, identity as seen, identity, rule without its generation, was, the event in three parts.
+-- rule), id, rule as seen, identity as seen, identity, rule without its generation, was, the event in three parts, the
+-- set of the rule ('' = none).
 -- Answers 1; 0: something has changed meanwhile; 2: another process has regained that far already.
 local function rules_regain(keys, argv)
   local P = prefix_of(keys[1], 'head')
@@ -33,17 +34,20 @@ local function rules_regain(keys, argv)
   if tonumber(redis.call('HGET', keys[1], 'regained') or 0) >= lost then
     return 2
   end
-  for i = 5, #argv, 10 do
+  for i = 5, #argv, 11 do
     if argv[i] == 'put' and not is_as_seen(P, argv[i + 1], argv[i + 2], argv[i + 4]) then
       return 0
     end
   end
   local generation, id = math.max(head_of(P), lost), change
-  for i = 5, #argv, 10 do
+  for i = 5, #argv, 11 do
     generation, id = generation + 1, change .. i
     local rule = with_generation(argv[i + 5], generation)
     if argv[i] == 'put' then
       write_rule(P, argv[i + 1], rule, argv[i + 3], argv[i + 4])
+      if argv[i + 2] == '' and argv[i + 10] ~= '' then
+        redis.call('HINCRBY', P .. 'set:' .. argv[i + 10], 'rules', 1)
+      end
     end
     note_change(P, generation, argv[i], id, argv[i + 1], rule, 'failover', at, 'was', argv[i + 6])
     append_framed(P, change_event(generation, unpack(argv, i + 7, i + 9)))

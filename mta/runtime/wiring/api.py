@@ -10,6 +10,7 @@ from mta.orders.cancellation import Cancellation
 from mta.orders.order_book import OrderBook
 from mta.orders.parked import ParkedOrders
 from mta.orders.queue_work import QueueWorker, Rules
+from mta.orders.set_orders import SetOrders
 from mta.orders.stored_mail import MailInStore
 from mta.orders.undo import UndoRuns
 from mta.ports.access import LiveEvents, StoreFate, Tokens
@@ -21,6 +22,7 @@ from mta.ports.messages import Messages
 from mta.ports.parked import ParkedMail
 from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork
+from mta.ports.rule_sets import RuleSets
 from mta.ports.rule_store import RuleStore
 from mta.ports.store_load import StoreLoad
 from mta.ports.stored_mail import StoredMail
@@ -43,13 +45,15 @@ from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.history import open_history
 from mta.runtime.wiring.opening import open_store, patiently
 from mta.runtime.wiring.queues import stored_content, stored_queues
-from mta.runtime.wiring.rules import stored_rules
+from mta.runtime.wiring.rules import stored_rules, stored_sets
 
 
 class ApiParts(NamedTuple):
     """The orders are open."""
 
     orders: OrderBook
+    set_orders: SetOrders
+    sets: RuleSets
     undo: UndoRuns
     rules: RuleStore
     sweeps: SweepStore
@@ -75,6 +79,7 @@ class ApiParts(NamedTuple):
     async def close(self) -> None:
         """Once no request is served any more."""
         await self.undo.stop()
+        await self.set_orders.stop()
         await self.orders.stop()
         await self.probe.close()
         await self.history.close()
@@ -98,9 +103,12 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     content = stored_content(store, settings)
     intake = stored_queues(store, settings, content)
     orders = OrderBook(rules, sweeps)
+    sets = stored_sets(store, rules, settings)
     await patiently(orders.start, child.stopping)
     return ApiParts(
         orders=orders,
+        set_orders=SetOrders(orders, rules, sets),
+        sets=sets,
         undo=UndoRuns(orders, rules, undo_copies, node, int(settings.rules.undo_window * 1000)),
         rules=rules,
         sweeps=sweeps,

@@ -1,6 +1,7 @@
 """The rule store of a process that reads or changes rules."""
 
 from mta.model.settings import Settings
+from mta.redis_store.rule_sets import StoredRuleSets
 from mta.redis_store.rule_store import StoredRules
 from mta.runtime.wiring.opening import OpenStore
 
@@ -14,3 +15,8 @@ def stored_rules(store: OpenStore, settings: Settings) -> StoredRules:
         settings.rules.max_rules,
         settings.status.retention,
     )
+
+
+def stored_sets(store: OpenStore, rules: StoredRules, settings: Settings) -> StoredRuleSets:
+    """The sets of rules, beside the rules themselves."""
+    return StoredRuleSets(store.link, rules, settings.rules.max_rules, settings.status.retention)

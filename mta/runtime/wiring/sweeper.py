@@ -16,7 +16,7 @@ from mta.rules.guard import Guard
 from mta.runtime.child import Child
 from mta.runtime.old_libraries import OldLibraries
 from mta.runtime.wiring.opening import open_store
-from mta.runtime.wiring.rules import stored_rules
+from mta.runtime.wiring.rules import stored_rules, stored_sets
 from mta.sweeps.pace import Pace
 from mta.sweeps.previews import PreviewCounter
 from mta.sweeps.release import Releaser
@@ -57,7 +57,7 @@ async def open_sweeper(child: Child) -> SweeperParts:
     guard = Guard(rules, "", protected=settings.rules.protected_tags)
     pace = Pace(load, settings.rules.sweep_rate, settings.journal.backlog_soft)
     decider = Decider(node, int(settings.rules.undo_window * 1000), wall_ms)
-    accounts = Accounts(rules, StoredBooks(store.link, store.lanes))
+    accounts = Accounts(rules, stored_sets(store, rules, settings), StoredBooks(store.link, store.lanes))
     works: tuple[Work, ...] = (
         Sweeper(sweeps, guard, rules, decider, pace, accounts.at_the_end),
         Releaser(sweeps, guard, decider, pace),

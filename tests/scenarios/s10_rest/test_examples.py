@@ -12,7 +12,7 @@ from tests.support.rest import JSON, Answer, ask
 from tests.support.sources import ROOT
 
 OPERATIONS = {operation.name: operation for group in GROUPS for operation in group.operations}
-ORDERS = {"$RULE": "orderForcedError", "$PAUSE": "orderPause"}
+ORDERS = {"$RULE": "orderForcedError", "$PAUSE": "orderPause", "$SET": "changeForcedErrors"}
 
 
 def typed(place: Any, operation: Operation, ids: dict[str, str]) -> Answer:
@@ -52,4 +52,6 @@ def test_an_example_runs(place: Any, name: str) -> None:
             if variable in ids:
                 for kind in (path, "errors"):
                     ask(place.api, "DELETE", f"/v1/{kind}/{ids[variable]}?wait=5s")
+        for rule in ask(place.api, "GET", "/v1/errors").body:
+            ask(place.api, "DELETE", f"/v1/errors/{rule['id']}?wait=5s")
         lift(place)

@@ -53,7 +53,7 @@ def test_an_effect_and_a_completed_sweep_are_of_their_generation():
         "effective_at": "1970-01-01T00:00:00.100Z", "unconfirmed": "s2 s3",
     }  # fmt: skip
     account = rule_statement(Effect(RULE, False, True, 100, 100, (), 100, (), ()), {}, {}, None, 500)
-    event = completed_event(RULE, account, 7)
+    event = completed_event(RULE, RULE.generation, account, 7)
     assert (event.reason, event.time, event.forced) == ("completed", 7, Forced("r1", 3))
     assert event.properties is not None
     assert json.loads(event.properties["statement"]) == msgspec.to_builtins(account)

@@ -13,9 +13,8 @@ from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import QueueKey, QueueShare, Record
 from mta.model.outcomes import Stage
-from mta.model.rule_events import RuleEvent
+from mta.model.rule_events import RuleEvent, completed_event
 from mta.model.rules import Effective, Kind, Rule, Selectors
-from mta.model.statements import RuleStatement
 from mta.model.sweeps import SweepState
 from mta.orders.statement import rule_statement
 from mta.ports.orders import Effect
@@ -117,10 +116,13 @@ class Queues:
     async def sweeps(self) -> dict[str, SweepState]:
         return dict(self.states)
 
-    async def sweep(self, rule: str) -> SweepState | None:
-        return (await self.sweeps()).get(rule)
+    async def sweeps_of(self, orders: Sequence[str]) -> dict[str, SweepState]:
+        return {order: state for order, state in self.states.items() if order in orders}
 
-    async def save_sweep(self, state: SweepState, lease: float, completed: bytes = b"") -> bool:
+    async def sweep(self, order: str) -> SweepState | None:
+        return (await self.sweeps()).get(order)
+
+    async def save_sweep(self, state: SweepState, lease: float, completed: bytes = b"", rule: str = "") -> bool:
         if self.owners.setdefault(state.rule, state.owner) != state.owner:
             return False
         self.completed += [completed] if completed else []
@@ -156,10 +158,11 @@ class Rig:
     async def effective(self, rule: Rule) -> None:
         await self.api.save_effect(Effective(rule.id, rule.generation, 5000), rule)
 
-    async def account(self, rule: Rule, sweep: SweepState) -> RuleStatement:
+    async def account(self, rule: Rule, sweep: SweepState) -> RuleEvent:
         effect = Effect(rule, False, True, sweep.effective_at, 0, (), sweep.effective_at, (), ())
         counts = {"met": sweep.matched, "intercepted:queued": sweep.matched}
-        return rule_statement(effect, counts, None, sweep, wall_ms())
+        statement = rule_statement(effect, counts, None, sweep, wall_ms())
+        return completed_event(rule, sweep.generation, statement, wall_ms())
 
     def state(self, name: str) -> str:
         return self.queues.states[name].phase if name in self.queues.states else ""
