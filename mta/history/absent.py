@@ -1,6 +1,6 @@
 """History where this node has none to read: every call is refused with the reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from mta.model.errors import HistoryError
 from mta.model.ids import DeliveryId, MessageId
@@ -11,40 +11,40 @@ from mta.ports.history import Coverage, Cursor, EventPage, HourCount, KeptEvent,
 class AbsentHistory:
     """Fulfils ports.history.History."""
 
-    def __init__(self, reason: HistoryError) -> None:
+    def __init__(self, reason: Callable[[], Awaitable[HistoryError]]) -> None:
         self._reason = reason
 
     async def coverage(self) -> Coverage:
-        raise self._reason.with_traceback(None)
+        raise await self._reason()
 
     async def rows(self, wanted: RowFilter, limit: int, cursor: str = "") -> RowPage:
-        raise self._reason.with_traceback(None)
+        raise await self._reason()
 
     async def row(self, delivery: DeliveryId) -> DeliveryRow | None:
-        raise self._reason.with_traceback(None)
+        raise await self._reason()
 
     async def message(self, message: MessageId) -> list[DeliveryRow]:
-        raise self._reason.with_traceback(None)
+        raise await self._reason()
 
     async def events_of(self, message: MessageId) -> list[KeptEvent]:
-        raise self._reason.with_traceback(None)
+        raise await self._reason()
 
     async def events(self, after: Cursor, most: int) -> EventPage:
-        raise self._reason.with_traceback(None)
+        raise await self._reason()
 
     async def newest(self) -> Cursor:
-        raise self._reason.with_traceback(None)
+        raise await self._reason()
 
     async def at(self, time: int) -> Cursor:
-        raise self._reason.with_traceback(None)
+        raise await self._reason()
 
     async def counts(
         self, by: Sequence[str], interval: int, from_: int, until: int, tenant: str | None = None
     ) -> list[HourCount]:
-        raise self._reason.with_traceback(None)
+        raise await self._reason()
 
     async def tag_counters(self, tag: str, tenant: str = "") -> Mapping[str, int]:
-        raise self._reason.with_traceback(None)
+        raise await self._reason()
 
     async def close(self) -> None:
         """There is nothing to close."""

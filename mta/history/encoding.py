@@ -10,6 +10,7 @@ import zstandard
 from mta.history.tables import Kind
 from mta.model.address_keys import plain_address
 from mta.model.entries import Entry
+from mta.model.ids import DeliveryId
 from mta.ports.history_writer import PLACE_BITS, Chunk, Common, Round, Row
 from mta.ports.spool import Sourced
 
@@ -56,24 +57,20 @@ def change_tuple(round_: int, id_: bytes, row: Row) -> tuple[str, int, int, int,
 
 
 def posting_tuples(
-    round_: int, day: int, commons: Iterable[tuple[Common, list[tuple[int, bytes]]]], new: Container[bytes]
+    round_: int, day: int, commons: Iterable[tuple[Common, list[tuple[int, DeliveryId]]]], new: Container[bytes]
 ) -> list[tuple[int, str, int, bytes]]:
     """The postings of one day; `new` are the deliveries that history did not have."""
     found: dict[tuple[int, str], list[int]] = {}
-    for common, deliveries in commons:
-        if common.day != day:
+    for (of_day, tags, sender, domain, pool, tenant), deliveries in commons:
+        if of_day != day:
             continue
         places = [place for place, id_ in deliveries if id_ in new]
         if not places:
             continue
-        keys = [(Kind.TAG, tag) for tag in dict.fromkeys(common.tags)]
-        keys += (
-            (Kind.SENDER, plain_address(common.sender)),
-            (Kind.DOMAIN, common.domain),
-            (Kind.POOL, common.pool),
-        )
-        if common.tenant:
-            keys.append((Kind.TENANT, common.tenant))
+        keys = [(Kind.TAG, tag) for tag in dict.fromkeys(tags)]
+        keys += ((Kind.SENDER, plain_address(sender)), (Kind.DOMAIN, domain), (Kind.POOL, pool))
+        if tenant:
+            keys.append((Kind.TENANT, tenant))
         for key in keys:
             found.setdefault(key, []).extend(places)
     return [

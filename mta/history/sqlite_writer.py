@@ -20,9 +20,11 @@ from mta.history.encoding import (
     number,
     parts_of,
     posting_tuples,
+    text,
 )
 from mta.history.tables import CONTROL, SCHEMA_VERSION, day_name, day_tables
 from mta.history.translated import translated
+from mta.model.ids import DeliveryId
 from mta.model.standings import LIVE
 from mta.ports.history_writer import DAY_MS, Position, PositionMoved, Round
 from mta.ports.spool import Place
@@ -122,13 +124,13 @@ class SqliteWriter:
         self._move_positions(control, round_)
         if round_.events:
             days = self._days_of(round_)
-            fresh: set[bytes] = set()
+            fresh: set[DeliveryId] = set()
             for day in days:
                 fresh |= self._write_day(day, new, round_)
             for day in days:
                 self._day(day).execute("COMMIT")
                 control.execute("INSERT OR REPLACE INTO days VALUES (?, ?)", (day, self._clock()))
-            control.executemany(_HOUR, [(*key, many) for key, many in round_.hours.items()])
+            control.executemany(_HOUR, [(key[0], *map(text, key[1:]), many) for key, many in round_.hours.items()])
             batch = (new, new, self._clock(), round_.events, parts_of(round_, fresh))
             control.execute("INSERT INTO batches VALUES (?,?,?,?,?)", batch)
             control.execute("UPDATE head SET number = ?", (new,))
@@ -150,9 +152,9 @@ class SqliteWriter:
             control.execute("INSERT OR REPLACE INTO spools VALUES (?, ?, ?)", (round_.spool, *round_.place))
 
     def _days_of(self, round_: Round) -> list[int]:
-        return sorted({chunk.day for chunk in round_.chunks} | {common.day for common in round_.commons})
+        return sorted({chunk.day for chunk in round_.chunks} | {common[0] for common in round_.commons})
 
-    def _write_day(self, day: int, new: int, round_: Round) -> set[bytes]:
+    def _write_day(self, day: int, new: int, round_: Round) -> set[DeliveryId]:
         """The deliveries that history did not have."""
         connection = self._day(day)
         connection.execute("BEGIN IMMEDIATE")

@@ -7,14 +7,18 @@ from mta.journal.decoding import Piece
 from mta.model.address_keys import recipient_key
 from mta.model.entries import is_link, order_of
 from mta.model.events import Event, EventType
-from mta.model.standings import UNKNOWN, standing_number
+from mta.model.ids import DeliveryId
+from mta.model.standings import UNKNOWN, UNTRIED, standing_number
 from mta.model.status import rank_of
 from mta.ports.event_sinks import Item
-from mta.ports.history_writer import DAY_MS, HOUR_MS, Chunk, Common, HourKey, Position, Round, Row, Stretch
+from mta.ports.history_writer import DAY_MS, HOUR_MS, Chunk, Position, Round, Row, Stretch
 from mta.ports.spool import Place, Sourced
 
 _CHUNK: Final = 128  # events: few enough to be read for one of them
-_REJECTION: Final = EventType.REJECTION  # to look a member up at its class takes ten times as long
+# To look a member up at its class takes ten times as long.
+_RECEPTION: Final = EventType.RECEPTION
+_REJECTION: Final = EventType.REJECTION
+_FIRST_RANK: Final = rank_of(Event(_RECEPTION, 0, seq=1))
 
 
 class Gathering:
@@ -91,29 +95,35 @@ class Gathering:
         if not self._chunk:
             self._chunk_day, self._chunk_first = day, round_.events
         self._chunk.append(sourced)
-        place, hours = round_.events, round_.hours
+        place, hours, rows = round_.events, round_.hours, round_.rows
         for _, event in items:
-            key = HourKey(
-                event.time // HOUR_MS, event.pool, event.domain, event.tenant, event.category, event.type.value
-            )
+            kind, id_ = event.type, event.id
+            key = (event.time // HOUR_MS, event.pool, event.domain, event.tenant, event.category, kind)
             hours[key] = hours.get(key, 0) + 1
-            if event.id is not None and event.type is not _REJECTION:
-                self._note_row(event.id, event, place)
+            if kind is _RECEPTION and id_ is not None and id_ not in rows and not event.next_attempt:
+                rows[id_] = Row(place, place, _FIRST_RANK, UNTRIED, recipient_key(event.recipient), True)
+                self._note_common(id_, event, place)
+            elif id_ is not None and kind is not _REJECTION:
+                self._note_row(id_, event, place)
             place += 1
         round_.events = place
 
-    def _note_row(self, id_: bytes, event: Event, place: int) -> None:
+    def _note_common(self, id_: DeliveryId, event: Event, place: int) -> None:
+        day = int.from_bytes(id_[:6], "big") // DAY_MS
+        common = (day, event.tags, event.sender or "", event.domain, event.pool, event.tenant)
+        try:
+            self.round.commons[common].append((place, id_))
+        except KeyError:
+            self.round.commons[common] = [(place, id_)]
+
+    def _note_row(self, id_: DeliveryId, event: Event, place: int) -> None:
         rank = rank_of(event)
         standing = standing_number(event) if rank else UNKNOWN
         row = self.round.rows.get(id_)
         if row is None:
-            fresh = event.seq == 1
-            self.round.rows[id_] = Row(place, rank, standing, recipient_key(event.recipient), fresh)
-            common = Common(
-                int.from_bytes(id_[:6], "big") // DAY_MS, event.tags, event.sender or "", event.domain, event.pool,
-                event.tenant,
-            )  # fmt: skip
-            self.round.commons.setdefault(common, []).append((place, id_))
+            recipient = recipient_key(event.recipient)
+            self.round.rows[id_] = Row(place, place, rank, standing, recipient, event.seq == 1)
+            self._note_common(id_, event, place)
         elif rank > row.rank:
             if row.last != row.first:
                 row.more += (row.last,)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -48,17 +48,18 @@ class Journal:
         node: str,
         settings: JournalSettings,
         history: HistoryFeed | None = None,
+        must_wait: Callable[[], Awaitable[bool]] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`name` is this journal's, unique among all processes; `node` keeps its place in the lane of the rule table
-        from one journal to the next. Spool and sinks are closed by `stop`."""
+        from one journal to the next. Spool, sinks and history are closed by `stop`. `must_wait`: see Leases."""
         self._outbox = outbox
         self._spool = spool
         self._node = node
         self._clock = clock
         self._rule_log = RuleLog(outbox, spool, node, lambda entries: self._rounds.copy(entries))
-        self._leases = Leases(outbox, name, spool.last, self._rule_log.catch_up, clock=clock)
+        self._leases = Leases(outbox, name, spool.last, self._rule_log.catch_up, must_wait, clock=clock)
         self._fan_out = FanOut(spool, sinks, history, clock=clock)
         self._rounds = Rounds(outbox, self._leases, spool, self._fan_out, tail)
         self._backlog = Backlog(outbox, self._leases, settings, self._rounds.say)

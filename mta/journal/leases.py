@@ -54,11 +54,14 @@ class Leases:
         name: str,
         last: Callable[[str], str],
         catch_up: Callable[[str, StreamEnd], Awaitable[None]],
+        must_wait: Callable[[], Awaitable[bool]] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`name` is this journal's, unique among all processes. `last` tells a source's newest entry in the spool.
-        `catch_up` copies what others have counted of RULES_LANE up to an entry."""
+        `catch_up` copies what others have counted of RULES_LANE up to an entry. `must_wait` tells whether the lanes
+        are left to another journal now."""
+        self._must_wait = must_wait
         self._outbox = outbox
         self._name = name
         self._last = last
@@ -87,6 +90,12 @@ class Leases:
 
     async def keep(self) -> None:
         """Renew the leases that are due, and take more lanes where some are free."""
+        if self._must_wait is not None and await self._must_wait():
+            if self._lanes:
+                _log.info("the lanes are left to the journal of the node that holds the history")
+                await self.release()
+            self._next_take = self._clock() + TAKE_AGAIN
+            return
         now = self._clock()
         await asyncio.gather(*(self._renew(lane) for lane in self.lanes if now - lane.renewed >= RENEW))
         if now >= self.next_look():

@@ -6,7 +6,10 @@ Blocking calls, made on one thread; they raise HistoryAway.
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from mta.model.errors import FloodgateError
+from mta.model.ids import DeliveryId
 from mta.ports.spool import Place, Sourced
 
 PLACE_BITS: Final = 20
@@ -24,41 +27,25 @@ class Chunk(NamedTuple):
     entries: Sequence[Sourced]
 
 
-class Row:
+class Row(msgspec.Struct, gc=False):
     """A delivery that a round has events of; all places are places in this round."""
 
-    __slots__ = ("first", "fresh", "last", "more", "rank", "recipient", "standing")
-
-    def __init__(self, first: int, rank: int, standing: int, recipient: int, fresh: bool) -> None:
-        self.first = first
-        self.last = first  # place of the event that says how it stands
-        self.rank = rank
-        self.standing = standing  # see mta.model.standings
-        self.recipient = recipient  # hash of the address
-        self.fresh = fresh  # the round has its acceptance: history does not have it yet
-        self.more: tuple[int, ...] = ()  # places of its other events
+    first: int  # place of its first event here
+    last: int  # place of the event that says how it stands
+    rank: int  # of that event, see mta.model.status
+    standing: int  # see mta.model.standings
+    recipient: int  # hash of the address
+    fresh: bool  # the round has its acceptance: history does not have it yet
+    more: tuple[int, ...] = ()  # places of its other events
 
 
-class Common(NamedTuple):
-    """The facts of deliveries that lists select by, and that never change; `day` is that of the message id."""
-
-    day: int
-    tags: tuple[str, ...]
-    sender: str
-    domain: str
-    pool: str
-    tenant: str
+# The facts of deliveries that lists select by, and that never change: day of the message id, tags, sender, domain,
+# pool, tenant
+Common = tuple[int, tuple[str, ...], str, str, str, str]
 
 
-class HourKey(NamedTuple):
-    """What is counted by the hour."""
-
-    hour: int  # since 1970-01-01 UTC
-    pool: str
-    domain: str
-    tenant: str
-    category: str
-    kind: str
+# What is counted by the hour: hour since 1970-01-01 UTC, pool, domain, tenant, category, type of the event
+HourKey = tuple[int, str, str, str, str, str]
 
 
 class Stretch(NamedTuple):
@@ -85,8 +72,8 @@ class Round:
         self.place: Place | None = None  # in the spool, behind them
         self.events = 0
         self.chunks: list[Chunk] = []
-        self.rows: dict[bytes, Row] = {}  # by delivery id
-        self.commons: dict[Common, list[tuple[int, bytes]]] = {}  # (place of the first event, delivery id)
+        self.rows: dict[DeliveryId, Row] = {}
+        self.commons: dict[Common, list[tuple[int, DeliveryId]]] = {}  # (place of the first event, delivery id)
         self.hours: dict[HourKey, int] = {}
         self.stretches: dict[str, Stretch] = {}
         self.known: dict[str, int] = {}  # source -> Unix ms up to which its events are all in here, or before

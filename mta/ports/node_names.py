@@ -14,6 +14,7 @@ class NodeEntry(msgspec.Struct, frozen=True):
     host: str
     data_dir: str
     pid: int
+    history: str = ""  # history.url without user and password; "off" = none is kept; "" = an older build, not known
 
 
 class NodeNames(Protocol):
@@ -21,6 +22,10 @@ class NodeNames(Protocol):
 
     async def read(self, name: str) -> tuple[bytes, NodeEntry | None]:
         """The entry as it is stored (b"" = none), and its fields (None = nothing that can be read)."""
+        ...
+
+    async def names(self) -> list[str]:
+        """Those that have an entry."""
         ...
 
     async def write(self, name: str, seen: bytes, entry: NodeEntry | None) -> bytes | None:

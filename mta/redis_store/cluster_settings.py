@@ -46,6 +46,21 @@ class ClusterSettings:
         await self._link.quick("HSETNX", anchor, "born", wall_ms())
         await self._link.quick("HSETNX", anchor, "schema", SCHEMA)
 
+    async def hold_history(self, node: str, identity: str) -> None:
+        """This node's files are the history of the cluster, unless those of another node are. A node that was renamed
+        keeps it."""
+        await self._link.command("HSETNX", keys.META_SETTINGS, "history", f"{node}|{identity}")
+        holder, _, of = (await self._history()).partition("|")
+        if (holder == node) is not (of == identity):
+            await self._link.command("HSET", keys.META_SETTINGS, "history", f"{node}|{identity}")
+
+    async def history_holder(self) -> str:
+        """The node whose files are the history, "" = none has said so yet."""
+        return (await self._history()).partition("|")[0]
+
+    async def _history(self) -> str:
+        return (await self._link.command("HGET", keys.META_SETTINGS, "history") or b"").decode()
+
     async def clock(self) -> float:
         """Unix seconds by the server's clock."""
         return int(await self._link.call(b"clock", [keys.lane_key(0, b"lane")], [])) / 1000

@@ -182,7 +182,8 @@ TAIL = b"fg:{journal}:tail"  # stream: log lines for watchers, ~10,000 long, wri
 TAIL_WATCHED = b"fg:{journal}:watched"  # string, a minute
 
 # Cluster-wide settings
-# hash: lanes, max_staleness, schema, id (random), emptied_at (Unix ms; until an operator has acknowledged it)
+# hash: lanes, max_staleness, schema, id (random), emptied_at (Unix ms; until an operator has acknowledged it),
+# history ("<node>|<identity of its data folder>": the node whose files are the history)
 META_SETTINGS = b"fg:{meta}:settings"
 META_TOKENS = b"fg:{meta}:tokens"  # hash: name -> SHA-256 of an API token
 META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye

@@ -22,6 +22,9 @@ class StoredNodeNames:
         except msgspec.DecodeError:
             return raw, None
 
+    async def names(self) -> list[str]:
+        return [name.decode() for name in await self._link.command("HKEYS", keys.META_NODES)]
+
     async def write(self, name: str, seen: bytes, entry: NodeEntry | None) -> bytes | None:
         raw = msgspec.json.encode(entry) if entry is not None else b""
         done = await self._link.call(b"node_name", [keys.META_NODES], [name, seen, raw])

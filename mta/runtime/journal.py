@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from mta.model.errors import severity
 from mta.runtime.child import Child, run
 from mta.runtime.wiring.journal import make_journal, open_journal_store, open_log, open_spool
+from mta.runtime.wiring.opening import patiently
 
 _TRY_AGAIN: Final = 0.5  # seconds
 
@@ -39,7 +40,7 @@ async def main(child: Child) -> None:
     if spool is None or log is None:
         await store.close()
         return
-    journal = make_journal(settings, store, spool, log)
+    journal = await patiently(lambda: make_journal(settings, store, spool, log), stopping)
     reopening: set[asyncio.Task[None]] = set()
     child.reopen.append(lambda: reopening.add(asyncio.create_task(journal.reopen())))
     child.essential(journal.start())

@@ -21,6 +21,7 @@ from mta.ports.node_names import NodeEntry, NodeNames
 log = logging.getLogger(__name__)
 
 BEAT_EVERY: Final = 1.0  # seconds
+_LIVES: Final = 5  # beats in which a living node moves its number
 _LOOK_EVERY: Final = 0.25  # seconds, at a name that another node used
 
 
@@ -34,14 +35,15 @@ class NodeName:
         identity: str,
         data_dir: str,
         lease: float,
+        history: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`identity` is that of the data folder; `lease` in seconds."""
+        """`identity` is that of the data folder; `lease` in seconds; `history` as in NodeEntry."""
         self._names = names
         self._name = name
         self._lease = lease
         self._clock = clock
-        self._mine = NodeEntry(identity, secrets.token_hex(8), 0, socket.gethostname(), data_dir, os.getpid())
+        self._mine = NodeEntry(identity, secrets.token_hex(8), 0, socket.gethostname(), data_dir, os.getpid(), history)
         self._seen = b""  # the entry that this node wrote last
         self._other = b""  # the entry of another node that stands in its place
         self._other_since = 0.0
@@ -67,6 +69,24 @@ class NodeName:
                 )  # fmt: skip
             await asyncio.sleep(_LOOK_EVERY)
         raise SettingsError("stopped before the node had its name")
+
+    async def agree(self, stop: asyncio.Event) -> None:
+        """All living nodes keep their history in one place. Raises StoreError; SettingsError: another one does not."""
+        for name in await self._names.names():
+            raw, entry = await self._names.read(name)
+            if name == self._name or entry is None or entry.history in ("", self._mine.history):
+                continue
+            end = self._clock() + _LIVES * BEAT_EVERY
+            while self._clock() < end and not stop.is_set():
+                await asyncio.sleep(_LOOK_EVERY)
+                now, changed = await self._names.read(name)
+                if now != raw and changed is not None:
+                    raise SettingsError(
+                        f"history.url: {_described(name, changed)} runs with {_quoted(changed.history)}, and this node "
+                        f"({self._name!r}) has {_quoted(self._mine.history)}; give all nodes the same URL"
+                    )
+                if not now:
+                    break
 
     async def hold(self) -> str:
         """Move the number until another living node is found to use the name; answers the sentence that says so."""
@@ -112,6 +132,18 @@ class NodeName:
 
     def _is_dead(self, raw: bytes) -> bool:
         return raw == self._other and self._clock() - self._other_since > self._lease
+
+
+def history_place(url: str) -> str:
+    """`history.url` as other nodes may read it."""
+    if not url:
+        return "off"
+    scheme, colon, rest = url.partition("://")
+    return f"{scheme}{colon}{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+def _quoted(place: str) -> str:
+    return '""' if place == "off" else f'"{place}"'
 
 
 def already_used(name: str, entry: NodeEntry | None) -> str:

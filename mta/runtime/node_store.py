@@ -13,7 +13,7 @@ from mta.runtime.compaction import Compaction
 from mta.runtime.data_dir import DataDir
 from mta.runtime.host_clock import take_time_of
 from mta.runtime.journal_name import journal_name
-from mta.runtime.node_name import NodeName
+from mta.runtime.node_name import NodeName, history_place
 from mta.runtime.room import Room
 from mta.runtime.rule_watch import RuleWatch
 from mta.runtime.store_identity import StoreIdentity
@@ -45,7 +45,10 @@ class NodeStore:
         self._folder = folder
         self._is_local = url.startswith("unix://")
         node = settings().node
-        self._name = NodeName(store.names, node.name, folder.identity, node.data_dir, settings().delivery.lease)
+        self._name = NodeName(
+            store.names, node.name, folder.identity, node.data_dir, settings().delivery.lease,
+            history_place(settings().history.url),
+        )  # fmt: skip
         self._has_name = False
         self._identity = StoreIdentity(store.foundation, folder.path / "store.id", node.name, self._write)
         looks = [RuleWatch(store.sessions, node.name, pids).look]
@@ -55,10 +58,12 @@ class NodeStore:
         self._giving_up: set[asyncio.Task[None]] = set()
 
     async def prepare(self, stop: asyncio.Event) -> None:
-        """Raises SettingsError: another living node has the name, or `stop` was set; StoreAway."""
+        """Raises SettingsError: another living node has the name, or another history.url, or `stop` was set;
+        StoreAway."""
         await patiently(lambda: take_time_of(self._store.clock), stop)
         await patiently(lambda: self._name.take(stop), stop)
         self._has_name = True
+        await patiently(lambda: self._name.agree(stop), stop)
         await patiently(self._write, stop)
         await patiently(self._identity.begin, stop)
         if self._is_local:
@@ -68,6 +73,8 @@ class NodeStore:
         """Write what this node keeps in a store: the settings of the cluster, and its token. Raises StoreError."""
         settings = self._settings()
         await self._store.write_settings(settings)
+        if settings.history.url == "sqlite" and "journal" in settings.node.roles:
+            await self._store.hold_history(settings.node.name, self._folder.identity)
         # Under a name that no other living node has, so that no token replaces another's.
         await self._store.put_token(f"admin:{settings.node.name}", admin_token(self._folder.path))
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from mta.history.files import SqliteFiles
+from mta.history.postgres import PostgresTables
 from mta.history.reader import HistoryReader
 from mta.log_file.lines import log_lines
 from mta.model.status import DeliveryRow
@@ -51,9 +52,9 @@ class HistoryView:
 
 
 @contextmanager
-def history_of(folder: pathlib.Path) -> Iterator[HistoryView]:
-    """The history in the data folder of a node, which need not run."""
-    reader = HistoryReader(SqliteFiles(str(folder / "history")))
+def history_of(place: pathlib.Path | str) -> Iterator[HistoryView]:
+    """The history in the data folder of a node, which need not run, or in a database by its URL."""
+    reader = HistoryReader(PostgresTables(place) if isinstance(place, str) else SqliteFiles(str(place / "history")))
     try:
         yield HistoryView(reader)
     finally:

@@ -1,11 +1,13 @@
 """Tests that need a program of the system: skipped where it is missing, which fails the run where CI=true."""
 
+import glob
 import os
 import shutil
 
 import pytest
 
-PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+_POSTGRES = sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)  # where Debian keeps its programs
+PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin", *_POSTGRES))
 
 
 def tool(name: str) -> str | None:

@@ -127,7 +127,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         fate=Foundation(link),
         stored_mail=MailInStore(messages, content, intake, room.takes),
         intake=intake,
-        history=open_history(settings),
+        history=await patiently(lambda: open_history(settings, store), child.stopping),
         log_lines=log_lines,
         probe=StoreProbe(link),
         room=room,

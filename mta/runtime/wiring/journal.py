@@ -1,7 +1,9 @@
 """The parts of the journal process: the log, the spool, the store's events, and the service that moves them."""
 
 from mta.journal.history_feed import HistoryFeed
+from mta.journal.holder_first import HolderFirst
 from mta.journal.journal import Journal
+from mta.journal.leases import LEASE
 from mta.log_file.delivery_log import DeliveryLog
 from mta.log_file.lines import log_lines
 from mta.model.settings import Settings
@@ -30,10 +32,14 @@ def open_spool(settings: Settings) -> Spool:
     return FileSpool(f"{settings.node.data_dir}/journal", settings.journal.spool_max)
 
 
-def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: EventSink) -> Journal:
-    writer = history_writer(settings)
+async def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: EventSink) -> Journal:
+    """Raises SettingsError, StoreError."""
+    outbox = StoredOutbox(store.link, store.lanes)
+    writer, must_wait = history_writer(settings), None
+    if settings.history.url == "sqlite" and await store.cluster.history_holder() != settings.node.name:
+        writer, must_wait = None, HolderFirst(outbox, store.cluster.history_holder, LEASE).must_wait
     return Journal(
-        StoredOutbox(store.link, store.lanes),
+        outbox,
         spool,
         {"log": log},
         StoredTail(store.link, log_lines),
@@ -41,4 +47,5 @@ def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: EventS
         settings.node.name,
         settings.journal,
         None if writer is None else HistoryFeed(writer, spool, "history"),
+        must_wait,
     )

@@ -26,6 +26,7 @@ class NodeAdapters(NamedTuple):
     clock: Callable[[], Awaitable[float]]  # Unix seconds by the store's clock
     write_settings: Callable[[Settings], Awaitable[None]]  # those of the cluster that the store lacks
     put_token: Callable[[str, str], Awaitable[None]]  # name and secret
+    hold_history: Callable[[str, str], Awaitable[None]]  # name and identity of the node that has the files
     names: NodeNames
     sessions: SessionStore
     outbox: Outbox
@@ -42,6 +43,7 @@ async def open_node(settings: Settings, url: str, stop: asyncio.Event) -> NodeAd
         clock=store.cluster.clock,
         write_settings=lambda settings: open_cluster(store.cluster, settings),
         put_token=store.cluster.put_token,
+        hold_history=store.cluster.hold_history,
         names=StoredNodeNames(store.link),
         sessions=StoredSessions(store.link, store.session, store.cluster.max_staleness),
         outbox=StoredOutbox(store.link, store.lanes),

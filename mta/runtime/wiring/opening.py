@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from mta.model.errors import (
@@ -24,6 +24,7 @@ from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.link import Link
 from mta.redis_store.session import StoreSession
 
+_T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 _ASK_AGAIN: Final = 0.5  # seconds between two tries to reach a store that is away
@@ -148,7 +149,7 @@ def address_of(url: str) -> str:
     return where.path if where.scheme == "unix" else where.netloc.rpartition("@")[2]
 
 
-async def patiently(call: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+async def patiently(call: Callable[[], Awaitable[_T]], stopping: asyncio.Event) -> _T:
     """Repeat `call`, which may be repeated, until the store has answered it. Raises StoreAway when told to stop."""
     while True:
         try:

@@ -53,7 +53,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 def of(names: Names, identity: str, clock: Clock) -> NodeName:
-    return NodeName(names, "n1", identity, f"/data/{identity}", LEASE, clock)
+    return NodeName(names, "n1", identity, f"/data/{identity}", LEASE, "sqlite", clock)
 
 
 async def looked(names: Names, times: int = 3) -> None:

@@ -146,7 +146,10 @@ async def test_a_stream_whose_database_goes_away_is_cut_off_and_not_taken_for_th
 async def test_where_there_is_no_history_the_answer_says_why(
     cluster: Cluster, trouble: Any, kind: str, path: str
 ) -> None:
-    cluster.history = AbsentHistory(trouble)
+    async def why() -> Any:
+        return trouble
+
+    cluster.history = AbsentHistory(why)
     async with TestClient(TestServer(app_for(cluster)), headers=BEARER) as client, client.get(path) as answer:
         error = (await answer.json())["error"]
     assert (answer.status, error["type"]) == (503, kind)
