@@ -31,6 +31,7 @@ class Given(NamedTuple):
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--orders", type=positive, default=500, help="orders one after the other, in each phase")
+    parser.add_argument("--bounded", action="store_true", help="orders with max_matches: hold first, count, then end")
     calibration_options(parser)
     load_options(parser)
 
@@ -41,14 +42,14 @@ def _run(load: Load, given: argparse.Namespace, root: Path, say: Say) -> Run:
         with running(place, load, say) as (node, sink):
             most = calibrate(node, sink, load, place, say)
             say(f"{given.orders} orders on the idle node")
-            idle = account(asyncio.run(_give(node, given.orders, "idle", say)))
+            idle = account(asyncio.run(_give(node, given, "idle", say)))
             rate = most["rate"] * given.share
             say(f"{given.orders} orders beside {rate:,.0f} messages/s")
             with Flow(node, sink, load, place, say, rate=rate, endless=True) as flow:
                 flow.settle()
                 before = flow.window(_BEFORE)
                 start = flow.mark()
-                loaded = account(asyncio.run(_give(node, given.orders, "loaded", say)))
+                loaded = account(asyncio.run(_give(node, given, "loaded", say)))
                 kept = start.rate_until(flow.mark())
                 result = flow.end()
     return result | {
@@ -62,13 +63,15 @@ def _run(load: Load, given: argparse.Namespace, root: Path, say: Say) -> Run:
     }
 
 
-async def _give(node: Node, orders: int, phase: str, say: Say) -> list[Given]:
+async def _give(node: Node, given: argparse.Namespace, phase: str, say: Say) -> list[Given]:
     """Orders that match nothing, each removed again, one after the other."""
-    found = []
+    found: list[Given] = []
+    orders: int = given.orders
+    bound = {"max_matches": 0} if given.bounded else {}
     told = max(orders // 5, 1)
     async with Rest(node.api, node.token, 1) as rest:
         for number in range(orders):
-            rule = {"code": 554, "extended": "5.7.1", "tag": f"nobody_{phase}_{number}"}
+            rule = {"code": 554, "extended": "5.7.1", "tag": f"nobody_{phase}_{number}"} | bound
             put = await rest.call("POST", "/v1/errors", rule)
             if put.status not in (201, 202):
                 raise RunVoid(f"order {number} was answered with {put.status} {put.body}")
@@ -84,7 +87,9 @@ async def _give(node: Node, orders: int, phase: str, say: Say) -> list[Given]:
 def account(orders: Sequence[Given]) -> dict[str, Any]:
     """The figures of a phase, times in ms; an order that was not effective at its answer has no effective time."""
     puts = [order.put for order in orders]
-    late = [moment - put.sent_at for put in puts if (moment := _effective_at(put)) is not None]
+    late = [moment - put.sent_at for put in puts if (moment := _moment(put.body.get("effective_at"))) is not None]
+    brakes = [(put, put.body.get("brake", {})) for put in puts]
+    held = [moment - put.sent_at for put, brake in brakes if (moment := _moment(brake.get("held_at"))) is not None]
     return {
         "orders": len(orders),
         "statuses": dict(Counter(str(put.status) for put in puts)),
@@ -92,13 +97,13 @@ def account(orders: Sequence[Given]) -> dict[str, Any]:
         "removals_accepted_only": sum(order.removal.status == 202 for order in orders),
         "answer_ms": percentiles([put.seconds for put in puts], 1000.0),
         "effective_ms": percentiles(late, 1000.0),
+        "held_ms": percentiles(held, 1000.0),
         "removal_ms": percentiles([order.removal.seconds for order in orders], 1000.0),
     }
 
 
-def _effective_at(put: Answer) -> float | None:
+def _moment(text: str | None) -> float | None:
     """Unix seconds."""
-    text = put.body.get("effective_at")
     return datetime.datetime.fromisoformat(text).timestamp() if text else None
 
 
@@ -121,14 +126,15 @@ _FIGURES = {
 
 
 def _conditions(load: dict[str, Any], options: dict[str, Any]) -> str:
+    bound = "and `max_matches`" if options.get("bounded") else ""
     return f"""
-    {options["orders"]} forced errors by a tag that no mail has (`POST /v1/errors` with the node's own `api.wait`),
-    one after the other over one kept connection, each removed before the next; first on the idle node, then while it
-    relays messages of {load["size"]:,} bytes at {options["share"]:.0%} of the rate that {load["messages"]:,} messages
-    reached in the same run just before. Times run from the sending of the request: to its answer on the client's
-    clock, and to the `effective_at` of the answer (the same machine's wall clock, to the millisecond). An order
-    answered 202 counts as such and has no effective time. A run is void when an order fails, or the mail beside it
-    was not accepted, received, logged and accounted for to the last message."""
+    {options["orders"]} forced errors by a tag that no mail has (`POST /v1/errors` with the node's own `api.wait`
+    {bound}), one after the other over one kept connection, each removed before the next; first on the idle node, then
+    while it relays messages of {load["size"]:,} bytes at {options["share"]:.0%} of the rate that {load["messages"]:,}
+    messages reached in the same run just before. Times run from the sending of the request: to its answer on the
+    client's clock, and to the `effective_at` of the answer (the same machine's wall clock, to the millisecond). An
+    order answered 202 counts as such and has no effective time. A run is void when an order fails, or the mail beside
+    it was not accepted, received, logged and accounted for to the last message."""
 
 
 def _lines(run: Run) -> list[str]:
@@ -142,6 +148,7 @@ def _lines(run: Run) -> list[str]:
             f"- {phase}: {of['orders']} orders, {of['accepted_only']} answered 202, "
             f"{of['removals_accepted_only']} removals answered 202",
             f"- {phase}, order to effective, ms: {shown(of['effective_ms'])}",
+            *([f"- {phase}, order to hold, ms: {shown(of['held_ms'])}"] if of.get("held_ms") else []),
             f"- {phase}, order to answer, ms: {shown(of['answer_ms'])}",
             f"- {phase}, removal to answer, ms: {shown(of['removal_ms'])}",
         ]

@@ -1,5 +1,6 @@
 """The API process: `python -m control_api`, started by `floodgate node`."""
 
+import asyncio
 import resource
 
 from control_api.app import create_app
@@ -9,6 +10,7 @@ from control_api.http.connections import Connections, most_connections
 from control_api.http.serving import Serving
 from control_api.http.turns import Turns
 from control_api.http.waiting import Waiting
+from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import Settings
 from mta.runtime.child import Child, run
@@ -26,9 +28,12 @@ async def main(child: Child) -> None:
     depths = MeasuredDepths(parts.books.depths)
     serving = Serving(create_app(_dependencies(settings, parts, depths)), Connections(most))
     await serving.start(sockets)
+    canary = child.essential(asyncio.create_task(parts.canary.run(), name="canary"))
     child.ready()
     await child.stopping.wait()
+    parts.canary.stop()
     await serving.stop()
+    await asyncio.gather(canary, return_exceptions=True)
     await depths.stop()
     await parts.close()
 
@@ -53,9 +58,11 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         retention=settings.status.retention,
         sweeps=parts.sweeps,
         previews=parts.previews,
+        canaries=parts.canaries,
         undo_copies=parts.undo_copies,
         books=parts.books,
         depths=depths,
+        nearest_tags=NearestTags(parts.books.tags_lately),
         messages=parts.messages,
         parked=parts.parked,
         queue_work=parts.queue_work(catalogue.table),

@@ -7,10 +7,12 @@ from aiohttp import web
 
 from control_api.catalogue import Catalogue
 from control_api.http.turns import Turns
+from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import ApiSettings
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
+from mta.ports.canaries import Canaries
 from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.journal import Journals
@@ -39,10 +41,12 @@ class Dependencies:
     catalogue: Catalogue
     sweeps: SweepStore
     previews: PreviewStore
+    canaries: Canaries
     load: StoreLoad
     undo_copies: UndoCopyStore
     books: Books
     depths: MeasuredDepths
+    nearest_tags: NearestTags
     messages: Messages
     queue_work: QueueWork
     parked: ParkedMail

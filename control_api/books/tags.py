@@ -33,7 +33,8 @@ async def _statement(request: web.Request, tag: str, tenant: str = "") -> web.Re
     of_tag: list[str] = []
     async for some in deps.turns.slices(list(table.rules())):
         of_tag += [rule.id for rule in some if tag == rule.selectors.tag or tag in (rule.selectors.tags_all or ())]
-    return json_response(tag_statement(tag, counts, sorted(of_tag), now_ms(), tracked=bool(counts)))
+    near = [] if counts else await deps.nearest_tags.to(tag, tenant)
+    return json_response(tag_statement(tag, counts, sorted(of_tag), now_ms(), tracked=bool(counts), nearest=near))
 
 
 _ANSWERS = (Answer(200, TagStatement, "the statement; zeros where the tag was never seen"),)

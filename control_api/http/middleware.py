@@ -52,7 +52,9 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         _check_target(request)
         return await handler(request)
     except Problem as problem:
-        return problem_response(problem.status, str(problem), request_id, problem.field, problem.headers)
+        return problem_response(
+            problem.status, str(problem), request_id, problem.field, problem.headers, matched=problem.matched
+        )
     except BadValue as bad:
         return problem_response(400, bad.reason, request_id, bad.field)
     except (OldReaders, UnreadableRule) as conflict:

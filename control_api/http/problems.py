@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
 from control_api.schemas.answers import Error, ErrorDetails
 from mta.model.text import visible
@@ -39,12 +40,19 @@ class Problem(Exception):
     """An answer other than success that is not a fault of Floodgate."""
 
     def __init__(
-        self, status: int, message: str, field: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        matched: int | None = None,
     ) -> None:
+        """`matched`: deliveries that a refused order matches."""
         super().__init__(message)
         self.status = status
         self.field = field
         self.headers = dict(headers or {})
+        self.matched = matched
 
 
 def problem_response(
@@ -54,12 +62,13 @@ def problem_response(
     field: str | None = None,
     headers: Mapping[str, str] | None = None,
     kind: str = "",
+    matched: int | None = None,
 ) -> web.Response:
     """An `Error`; without `kind` its type follows from the status."""
     kind = kind or _TYPES.get(status, "invalid" if status < 500 else "internal")
     named = None if field is None else visible(field)
     details = ErrorDetails(type=kind, message=visible(message), field=named, request_id=request_id)
-    return json_response(Error(error=details), status, headers)
+    return json_response(Error(error=details, matched=UNSET if matched is None else matched), status, headers)
 
 
 def outer_problem(status: int, message: str, field: str | None = None) -> web.Response:

@@ -50,7 +50,9 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def _warnings(deps: Dependencies) -> list[str]:
-    return [why_it_waits(pool) for pool in await waiting_pools(deps)]
+    flight = await deps.canaries.last()
+    trouble = flight.trouble() if flight is not None else ""
+    return [*(why_it_waits(pool) for pool in await waiting_pools(deps)), *([trouble] if trouble else [])]
 
 
 async def _of_the_cluster(deps: Dependencies) -> str:

@@ -21,6 +21,7 @@ from control_api.http.query import read_no_query
 from control_api.http.times import now_ms
 from control_api.node.unserved_pools import waiting_pools
 from control_api.pool_depths import Measured, named
+from mta.model.canaries import CanaryFlight
 from mta.model.outcomes import Class
 from mta.model.process_metrics import PROCESS_METRICS
 from mta.model.rules import Head, SessionState
@@ -66,6 +67,7 @@ async def _families(deps: Dependencies) -> list[Metric]:
     return [
         *_of_processes(told),
         *_of_rules(head, processes),
+        *_of_canary(await deps.canaries.last()),
         *_of_orders(deps.orders.figures(), (deps.node, "api", str(os.getpid()))),
         *_of_sweeps(sweeps),
         *_of_books(await deps.books.total()),
@@ -165,6 +167,23 @@ def _of_orders(figures: OrderFigures, me: tuple[str, ...]) -> Iterable[Metric]:
     yield _counter("orders_effective", words, (*_PROCESS, "by"), by)
     words = "Orders that are not known to be effective yet."
     yield _gauge("orders_pending", words, _PROCESS, [(me, figures.pending)])
+
+
+def _of_canary(flight: CanaryFlight | None) -> Iterable[Metric]:
+    """The last of the cluster, which every node shows."""
+    seconds, ages, silent = (
+        ([], [], [])
+        if flight is None
+        else (
+            [((), flight.seconds)],
+            [((), max(0, now_ms() - flight.at) / 1000)],
+            [((), float(len(flight.unconfirmed)))],
+        )
+    )
+    words = "Time until the last canary order, which matches nothing, was effective everywhere; one a minute."
+    yield _gauge("canary_effective_seconds", words, (), seconds)
+    yield _gauge("canary_unconfirmed", "Processes that did not confirm the last canary order.", (), silent)
+    yield _gauge("canary_age_seconds", "Time since the last canary order was given.", (), ages)
 
 
 def _of_sweeps(sweeps: Mapping[str, SweepState]) -> Iterable[Metric]:

@@ -7,6 +7,7 @@ import msgspec
 
 from control_api.schemas.reading import Body
 from control_api.schemas.rule_bodies import (
+    BOUNDS,
     CONVERSION,
     EDITS,
     LIFTING,
@@ -62,19 +63,22 @@ def read_edit(fields: Mapping[str, Any], now: int, kind: Kind = Kind.ERROR) -> C
         _check_class(changes.get("extended", ""), changes["code"])
 
     def edit(rule: Rule) -> Rule:
-        return _possible(msgspec.structs.replace(rule, **changes))
+        """The hold of an order with a bound becomes a pause by it: a person decides from then on."""
+        brake = None if kind is Kind.PAUSE else rule.brake
+        return _possible(msgspec.structs.replace(rule, brake=brake, **changes))
 
     return edit
 
 
 def read_conversion(fields: Mapping[str, Any], now: int) -> Callable[[Rule], Rule]:
-    """The function that makes a pause a forced error. The pause's end is not taken over: it was the time at which mail
-    goes on by itself. `reason` and `in_flight` stay unless they are given. Raises BadValue."""
+    """The function that makes a pause, or the hold of an order with a bound, a forced error. The pause's end is not
+    taken over: it was the time at which mail goes on by itself. `reason` and `in_flight` stay unless they are given.
+    Raises BadValue."""
     changes = {"expires_at": 0, "enabled": True} | _attributes(_read(CONVERSION, fields, Kind.ERROR), now)
     _check_class(changes.get("extended", ""), changes["code"])
 
     def convert(pause: Rule) -> Rule:
-        return _possible(msgspec.structs.replace(pause, kind=Kind.ERROR, **changes))
+        return _possible(msgspec.structs.replace(pause, kind=Kind.ERROR, brake=None, **changes))
 
     return convert
 
@@ -99,7 +103,7 @@ def _attributes(given: Mapping[str, Any], now: int) -> dict[str, Any]:
     found = {
         name: _DEFAULTS[name] if value is None else value
         for name, value in given.items()
-        if name not in SELECTORS and name not in _ENDS
+        if name not in SELECTORS and name not in _ENDS and name not in BOUNDS
     }
     if not given.keys().isdisjoint(_ENDS):
         found["expires_at"] = _end(given, now)

@@ -19,7 +19,7 @@ from control_api.rules.resource import order_made, reached, wait_of
 from control_api.rules.view import shown_effect
 from control_api.schemas.queries import OrderQuery
 from control_api.schemas.rule_answers import SetOfRules
-from control_api.schemas.rule_bodies import SET
+from control_api.schemas.rule_bodies import BOUNDS, SET
 from control_api.schemas.values import MAX_IN_SET
 from mta.model.errors import BadValue
 from mta.model.rules import Kind, Rule, RuleSet, Selectors
@@ -68,6 +68,9 @@ async def _rules_of(deps: Dependencies, create: Sequence[Any]) -> list[Rule]:
             name = f"create[{at}]"
             if not isinstance(item, dict):
                 raise BadValue(name, "is not an object with the fields of a forced error")
+            for bound in BOUNDS:
+                if item.get(bound) is not None:
+                    raise BadValue(f"{name}.{bound}", "cannot be given in an order for many rules; order it alone")
             try:
                 rule = read_rule({key: value for key, value in item.items() if value is not None}, deps.node, now)
             except BadValue as bad:

@@ -1,8 +1,9 @@
 """The handlers that forced errors and pauses share: list, create, show, edit, remove, and the statement of a rule."""
 
+import asyncio
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from control_api.http.bodies import read_fields
 from control_api.http.problems import Problem, array_response, encode, json_response, text_response
 from control_api.http.query import read_body_in_query, read_no_query, read_query
 from control_api.http.times import now_ms, shown
+from control_api.rules import bounds
 from control_api.rules.body import read_edit, read_rule, read_selectors
 from control_api.rules.view import shown_effect, shown_rule, shown_use
 from control_api.rules.warnings import warnings_of
@@ -26,11 +28,13 @@ from control_api.schemas.values import cursor_of
 from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule
 from mta.orders.account import Accounts
+from mta.policy.brakes import as_ordered, is_hold, is_waiting, was_refused
 from mta.policy.rule_effect import in_force
 from mta.policy.statement_text import sentences_of
 from mta.policy.sweep_end import is_over
 from mta.ports.orders import Effect
 from mta.ports.rule_store import Edit
+from mta.timing.clock import boottime
 
 PATHS: Final = {Kind.ERROR: "/v1/errors", Kind.PAUSE: "/v1/pauses"}
 LISTED: Final = {Kind.ERROR: rule_answers.ListedForcedError, Kind.PAUSE: rule_answers.ListedPause}
@@ -94,9 +98,29 @@ class RulesResource:
         asked = read_query(request, OrderQuery)
         deps = dependencies.of(request)
         now = now_ms()
-        rule = read_rule(await read_fields(request, NEW[self._kind].lists()), deps.node, now, self._kind)
+        fields = await read_fields(request, NEW[self._kind].lists())
+        rule = read_rule(fields, deps.node, now, self._kind)
         rule = msgspec.structs.replace(rule, id=_new_id(now), created_at=now)
+        bound = bounds.bound_of(fields, rule) if self._kind is Kind.ERROR else None
+        if bound is not None:
+            return await self._create_bounded(request, rule, bound, fields, asked)
         effect = await deps.orders.put(rule, actor_of(request), wait_of(request, asked), asked.until)
+        return await order_response(deps, effect, asked.until)
+
+    async def _create_bounded(
+        self, request: web.Request, rule: Rule, bound: bounds.Bound, fields: Mapping[str, Any], asked: OrderQuery
+    ) -> web.Response:
+        """202: the mail is held and not counted yet, or the event of `until` has not happened. 409: refused."""
+        deps, wait = dependencies.of(request), wait_of(request, asked)
+        until = boottime() + wait
+        most = await bounds.most_matches(deps, bound, rule, fields)
+        effect = await bounds.order(deps, rule, most, actor_of(request), wait)
+        with order_made(effect.rule):
+            while not is_waiting(effect.rule) and boottime() < until:
+                if await reached(deps, effect, asked.until):
+                    break
+                await asyncio.sleep(bounds.LOOK)
+                effect = (await deps.orders.effect(effect.rule))._replace(created=effect.created)
         return await order_response(deps, effect, asked.until)
 
     async def edit(self, request: web.Request) -> web.Response:
@@ -133,8 +157,11 @@ class RulesResource:
         read_no_query(request)
         deps = dependencies.of(request)
         table = await deps.catalogue.readable(request.match_info["id"])
-        rule = self.require(table.rule(request.match_info["id"]))
+        rule = await self._known(deps, table.rule(request.match_info["id"]), request.match_info["id"])
         effect = await deps.orders.effect(rule)
+        if self._kind is Kind.ERROR and is_hold(rule):
+            effect = bounds.undecided(effect)
+            rule = effect.rule
         counts = await deps.books.rule(rule.id)
         found = shown_rule(rule) | shown_use(rule, counts, table) | await shown_effect(deps, effect)
         if undo_until := await deps.undo_copies.until(rule.id, now_ms()):
@@ -166,19 +193,33 @@ class RulesResource:
         deps = dependencies.of(request)
         effect = await deps.orders.remove(rule_id, actor_of(request), wait_of(request, asked), self._kind)
         if effect is None:
-            self.require(await deps.rules.rule(rule_id))
-            raise self.not_found()  # the rule was made after the removal had found none
+            rule = self.require(await deps.rules.rule(rule_id))
+            effect = await deps.orders.remove(rule_id, actor_of(request), wait_of(request, asked), rule.kind)
+        if effect is None:
+            raise self.not_found()
+        if self._kind is Kind.ERROR:
+            effect = effect._replace(rule=as_ordered(effect.rule))
         with order_made(effect.rule):
             found = shown_rule(effect.rule) | await shown_effect(deps, effect)
         found["statement_until"] = shown(now_ms() + int(deps.retention * 1000))
         return json_response(REMOVED[self._kind](**found), 200 if effect.effective else 202)
 
     def require(self, rule: Rule | None) -> Rule:
-        """`rule`. Raises Problem 404 if it is None or of the other kind."""
+        """`rule`. Raises Problem 404 if it is None or of the other kind. The hold of an order with a bound is one of
+        the forced errors, too: it is to become one."""
         if rule is None:
             raise self.not_found()
-        self.require_kind(rule)
+        if self._kind is not Kind.ERROR or not is_hold(rule):
+            self.require_kind(rule)
         return rule
+
+    async def _known(self, deps: Dependencies, rule: Rule | None, rule_id: str) -> Rule:
+        """`rule`. Raises Problem: 404 as `require`, 409 for an order that was refused because it matched too much."""
+        if rule is None and self._kind is Kind.ERROR:
+            removed = await deps.rules.removed(rule_id)
+            if removed is not None and was_refused(removed.rule):
+                raise bounds.refusal(removed.rule)
+        return self.require(rule)
 
     def guarded_edit(self, request: web.Request, edit: Edit) -> Edit:
         """`edit` with two checks before it: Problem 404 for a rule of the other kind, 412 for one that has changed

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import UNSET
+
 from control_api.dependencies import Dependencies
 from control_api.http.times import shown
 from control_api.node.workers import name_of
 from control_api.schemas.answers import known
-from control_api.schemas.rule_answers import Confirmations, PastDot
-from mta.model.rules import Kind, Rule
+from control_api.schemas.rule_answers import Confirmations, OrderBound, PastDot
+from mta.model.rules import Brake, BrakeState, Kind, Rule
 from mta.model.statements import selectors_shown
 from mta.policy.rule_table import RuleTable
 from mta.ports.orders import Effect
@@ -27,10 +29,22 @@ def shown_rule(rule: Rule) -> dict[str, Any]:
         "created_by": rule.created_by or None,
         "generation": rule.generation,
     }
+    if rule.brake is not None:
+        found["brake"] = _brake(rule.brake)
     if rule.kind is Kind.ERROR:
         found |= {"code": rule.code, "extended": rule.extended or None, "description": rule.description or None}
         found |= {"at_the_door": rule.at_the_door, "undo": rule.undo}
     return known(found)
+
+
+def _brake(brake: Brake) -> OrderBound:
+    is_counted = brake.state is not BrakeState.COUNTING
+    return OrderBound(
+        state=brake.state,
+        max_matches=brake.max_matches,
+        matched=brake.matched if is_counted else UNSET,
+        held_at=shown(brake.held_at) or UNSET,
+    )
 
 
 def shown_use(rule: Rule, counts: Mapping[str, int], table: RuleTable) -> dict[str, Any]:
@@ -49,7 +63,7 @@ async def shown_effect(deps: Dependencies, effect: Effect) -> dict[str, Any]:
     name, at = ("effective_at", effect.effective_at) if effect.effective else ("effective_by", effect.effective_by)
     return {
         "effective": effect.effective,
-        name: shown(at),
+        name: shown(at) or UNSET,
         "past_dot": [
             PastDot(id=entry.id, recipient=entry.recipient, dot_at=shown(entry.dot_at)) for entry in effect.past_dot
         ],

@@ -1,6 +1,6 @@
 """Warnings about a rule that was ordered: it stands all the same, since mail that it matches may come."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from control_api.dependencies import Dependencies
 from control_api.node.workers import name_of
@@ -48,10 +48,18 @@ async def _about_tags(deps: Dependencies, selectors: Selectors) -> list[str]:
     needed = {*(selectors.tags_all or ())} | ({selectors.tag} if selectors.tag is not None else set())
     spared = {*(selectors.except_tags or ())}
     unseen = await deps.books.unseen(sorted(needed | spared))
-    found = [f"no mail carries tag {tag} yet; check its spelling" for tag in unseen if tag in needed]
+    found = []
+    for tag in unseen:
+        if tag in needed:
+            near = await deps.nearest_tags.to(tag)
+            found.append(f"no mail carries tag {tag} yet; check its spelling{_lately(near)}")
     return found + [
         f"no mail carries tag {tag} yet, so except_tags spares none by it" for tag in unseen if tag in spared
     ]
+
+
+def _lately(near: Sequence[str]) -> str:
+    return f" (seen lately: {', '.join(near)})" if near else ""
 
 
 async def _about_domain(deps: Dependencies, rule: Rule) -> list[str]:

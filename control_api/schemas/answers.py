@@ -4,7 +4,7 @@ import typing
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from msgspec import NODEFAULT, Meta, Struct, defstruct
+from msgspec import NODEFAULT, UNSET, Meta, Struct, UnsetType, defstruct
 from msgspec.structs import fields as fields_of
 
 from mta.model.units import TimeText
@@ -29,9 +29,10 @@ class ErrorDetails(Struct, kw_only=True, frozen=True):
 
 
 class Error(Struct, kw_only=True, frozen=True):
-    """A refusal."""
+    """A refusal. `matched` stands beside that of an order with a bound: how many deliveries the order matches."""
 
     error: ErrorDetails
+    matched: Count | UnsetType = UNSET
 
 
 def joined(name: str, doc: str, *parts: type[Struct]) -> Any:

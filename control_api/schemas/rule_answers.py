@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from control_api.schemas.answers import Count, Time, joined, own_fields
-from mta.model.rules import AtTheDoor, InFlight
+from mta.model.rules import AtTheDoor, BrakeState, InFlight
 from mta.model.statements import RuleStatement
 
 
@@ -20,6 +20,21 @@ class _Both(Struct, kw_only=True, frozen=True):
 
     in_flight: InFlight
     generation: Count
+
+
+class OrderBound(Struct, kw_only=True, frozen=True):
+    """The bound of an order. While its mail is counted it is held, and the forced error is not in force."""
+
+    state: BrakeState
+    max_matches: Count
+    matched: Count | UnsetType = UNSET
+    held_at: Time | UnsetType = UNSET
+
+
+class _Bound(Struct, kw_only=True, frozen=True):
+    """Of an order with a bound."""
+
+    brake: OrderBound | UnsetType = UNSET
 
 
 class _ForcedError(Struct, kw_only=True, frozen=True):
@@ -105,7 +120,7 @@ class _HeldWhereAsked(Struct, kw_only=True, frozen=True):
 
 
 # The fields of both kinds; a statement shows those in the middle, too.
-_RULE = (_Id, own_fields("_ShownRule", RuleStatement), _Both)
+_RULE = (_Id, own_fields("_ShownRule", RuleStatement), _Both, _Bound)
 _FORCED_ERROR = (*_RULE, _ForcedError)
 _CHANGED = (_UseWhereAsked, Effect, _Warnings)
 

@@ -105,6 +105,21 @@ class ForcedErrorBody(_Rule, kw_only=True, frozen=True):
     ] = True
 
 
+class NewForcedErrorBody(ForcedErrorBody, kw_only=True, frozen=True):
+    """A forced error as it is ordered: it may have a bound."""
+
+    max_matches: Annotated[
+        int | None,
+        values.MOST,
+        Meta(description="hold and count first; refuse the order with 409 if it matches more deliveries"),
+    ] = None
+    preview_token: Annotated[
+        str | None,
+        values.PREVIEW_TOKEN,
+        Meta(description="of a preview with the same selectors: as max_matches, with its count and 5 % more"),
+    ] = None
+
+
 class PreviewedBody(ForcedErrorBody, kw_only=True, frozen=True):
     """A forced error that is not ordered yet."""
 
@@ -145,10 +160,11 @@ def _agreements() -> Iterator[Schema]:
 _AGREEMENTS: Final = tuple(_agreements())
 NOUNS: Final = {Kind.ERROR: "forced error", Kind.PAUSE: "pause"}
 SELECTORS: Final = frozenset(fields_of(RuleSelectors))  # they are what a rule is: no edit changes them
-OF_ERRORS_ONLY: Final = frozenset(fields_of(ForcedErrorBody)) - frozenset(fields_of(PauseBody))
+BOUNDS: Final = ("max_matches", "preview_token")
+OF_ERRORS_ONLY: Final = frozenset(fields_of(NewForcedErrorBody)) - frozenset(fields_of(PauseBody))
 
 NEW: Final = {
-    Kind.ERROR: Body("NewForcedError", ForcedErrorBody, agreements=_AGREEMENTS),
+    Kind.ERROR: Body("NewForcedError", NewForcedErrorBody, agreements=_AGREEMENTS),
     Kind.PAUSE: Body("NewPause", PauseBody),
 }
 EDITS: Final = {
@@ -159,7 +175,7 @@ CONVERSION: Final = Body("Conversion", ForcedErrorBody, leaves_out=SELECTORS, ag
 PREVIEWED: Final = Body("PreviewedForcedError", PreviewedBody, agreements=_AGREEMENTS)
 # A removal takes the other fields of a rule, whatever they are, so that an order can be sent as it was.
 LIFTING: Final = {
-    Kind.ERROR: Body("Selectors", ForcedErrorBody, ignores=frozenset(fields_of(ForcedErrorBody)) - SELECTORS),
+    Kind.ERROR: Body("Selectors", NewForcedErrorBody, ignores=frozenset(fields_of(NewForcedErrorBody)) - SELECTORS),
     Kind.PAUSE: Body("PauseSelectors", PauseBody, ignores=frozenset(fields_of(PauseBody)) - SELECTORS),
 }
 SET: Final = Body("RuleSet", RuleSetBody, json_only=True)

@@ -23,11 +23,13 @@ MAX_TAGS: Final = 100  # of one selector
 MAX_IDS: Final = 100  # of one order
 MAX_LIMIT: Final = 10_000
 MAX_IN_SET: Final = 10_000  # rules that one call changes
+MAX_MATCHES: Final = 9_999_999_999
 LONGEST_WAIT: Final = 600.0  # seconds
 LONGEST_STREAM: Final = 24 * 3600.0  # seconds
 _MAX_DURATION: Final = 10 * 365 * 86400  # seconds
 BLANKS: Final = " \t"  # around a text they do not count, as in a header
 
+_TOKEN = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _ENHANCED = re.compile(r"[245]\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2})", re.ASCII)  # RFC 3463 2
 _CODE = re.compile(r"[0-9]{3}", re.ASCII)
@@ -159,6 +161,23 @@ def _wait(longest: float) -> Callable[[Any, str], float]:
         return seconds
 
     return read
+
+
+def _read_most(value: Any, field: str) -> int:
+    """A whole number, or its digits."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 100.0 is a whole number in JSON
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_MATCHES:
+        raise BadValue(field, f"is not a whole number from 0 to {MAX_MATCHES}")
+    return value
+
+
+def _read_token(value: Any, field: str) -> str:
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise BadValue(field, "is not a token of a preview; take it from the answer of POST /v1/errors/preview")
+    return value
 
 
 def _read_limit(value: Any, field: str) -> int:
@@ -354,6 +373,9 @@ ONE_HOST = selector(Value(_read_hosts, a_text(patterns.DOMAIN_OR_BELOW)))
 ONE_TAG = selector(TAG)
 ONE_TENANT = selector(Value(_name("a tenant"), a_text(patterns.LABEL)))
 TAGS = Value(_read_tags, {"anyOf": [_TAG_LIST, a_text(f"{patterns.LABEL}|{patterns.ANYTHING}")]}, repeats=True)
+
+MOST = Value(_read_most, {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MAX_MATCHES}, a_text("[0-9]{1,10}")]})
+PREVIEW_TOKEN = Value(_read_token, a_text("[0-9a-f]{32}"))
 
 LIMIT = Value(_read_limit, {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT})
 RULE_CURSOR = Value(_read_cursor, a_text(patterns.RULE_CURSOR))

@@ -6,7 +6,7 @@ import click
 
 from mta.cli import commands, follow, remote
 from mta.cli.preview import show_before_asking
-from mta.cli.rules import AS_JSON, DETAIL, ERRORS, REASON, YES, after_cancel
+from mta.cli.rules import AS_JSON, DETAIL, ERRORS, MAX_MATCHES, REASON, YES, after_cancel
 from mta.cli.selection import ALLOW_EMPTY, QUEUED_ONLY, TAG, given, narrowing, refused_as_empty
 from mta.cli.tables import selectors_of
 from mta.http_out.api_client import ApiClient
@@ -18,6 +18,7 @@ _ANSWER = {"code": 554, "extended": "5.7.1", "description": "canceled by order o
 @TAG
 @narrowing
 @QUEUED_ONLY
+@MAX_MATCHES
 @REASON
 @ALLOW_EMPTY
 @YES

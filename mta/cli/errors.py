@@ -14,6 +14,7 @@ from mta.cli.rules import (
     DETAIL,
     ERRORS,
     IN_FLIGHT,
+    MAX_MATCHES,
     QUIET,
     REASON,
     RULE_ID,
@@ -50,6 +51,8 @@ FROM = click.option("--from", "path", metavar="FILE", help="NDJSON or CSV, one r
 @AT_THE_DOOR
 @IN_FLIGHT
 @click.option("--no-undo", is_flag=True, help="Keep no copies of intercepted deliveries for an undo.")
+@MAX_MATCHES
+@click.option("--preview-token", metavar="TOKEN", help="As --max-matches, with the count of that preview and 5 % more.")
 @REASON
 @WAIT
 @UNTIL

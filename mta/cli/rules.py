@@ -30,6 +30,12 @@ REASON = click.option("--reason", help="A note for people, shown with the rule; 
 IN_FLIGHT = click.option(
     "--in-flight", type=click.Choice(["abort", "finish"]), help="finish: a transaction that has begun may go on."
 )  # fmt: skip
+MAX_MATCHES = click.option(
+    "--max-matches",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Hold the mail and count it first; if more than N deliveries match, release them and give no order.",
+)
 AT_THE_DOOR = click.option(
     "--at-the-door", type=click.Choice(["accept", "reject"]), help="reject: refuse new mail at end of data."
 )  # fmt: skip
@@ -242,8 +248,11 @@ def show_effect(rule: dict[str, Any]) -> None:
     """When the rule is effective, the processes that have not confirmed it, deliveries past their dot, and warnings."""
     if rule["effective"]:
         click.echo(f"effective everywhere since {rule['effective_at']}")
-    else:
+    elif "effective_by" in rule:
         click.echo(f"effective everywhere by {rule['effective_by']} at the latest")
+    else:
+        most = rule["brake"]["max_matches"]
+        click.echo(f"its mail is held and not counted yet: it takes effect if it matches at most {most} deliveries")
     if rule["workers"]["unconfirmed"]:
         click.echo("not confirmed by " + ", ".join(rule["workers"]["unconfirmed"]))
     for entry in rule["past_dot"]:

@@ -8,6 +8,7 @@ import click
 
 from mta.cli import remote
 from mta.http_out.api_client import ApiClient
+from mta.model.text import visible
 
 Command = Callable[..., Any]
 
@@ -112,13 +113,15 @@ async def why_empty(client: ApiClient, body: Mapping[str, Any]) -> str:
 
     Raises ApiAway, ApiRefused."""
     for tag in (body["tag"], *body.get("tags_all", ())):
-        if not (await client.ask("GET", "/v1/tags", [("tag", tag)])).body["tracked"]:
-            return f"no mail carries tag {tag.strip()}"
+        found = (await client.ask("GET", "/v1/tags", [("tag", tag)])).body
+        if not found["tracked"]:
+            return f"no mail carries tag {tag.strip()}{_lately(found)}"
     tenant = body.get("tenant", "").strip()
     if tenant not in ("", "*"):
         asked = [("tag", body["tag"]), ("tenant", tenant)]
-        if not (await client.ask("GET", "/v1/tags", asked)).body["tracked"]:
-            return f"no mail of tenant {tenant} carries tag {body['tag'].strip()}"
+        found = (await client.ask("GET", "/v1/tags", asked)).body
+        if not found["tracked"]:
+            return f"no mail of tenant {tenant} carries tag {body['tag'].strip()}{_lately(found)}"
     domains = body.get("domain", "")
     for domain in [domains] if isinstance(domains, str) else domains:
         if domain in ("", "*") or domain.startswith("*.") or "." in domain.rstrip("."):
@@ -127,6 +130,12 @@ async def why_empty(client: ApiClient, body: Mapping[str, Any]) -> str:
         if not (await client.ask("GET", "/v1/queues", asked)).body["queues"]:
             return f"{domain} is no domain name (it has no dot), and no mail for it waits"
     return ""
+
+
+def _lately(statement: Mapping[str, Any]) -> str:
+    """The known tags that are nearest to one that no mail has carried."""
+    near = [visible(tag) for tag in statement.get("nearest", ())]
+    return f" (seen lately: {', '.join(near)})" if near else ""
 
 
 async def refused_as_empty(client: ApiClient, body: Mapping[str, Any], allow_empty: bool) -> bool:

@@ -86,6 +86,12 @@ SPOOL_BYTES: Final = ProcessMetric(
 SPOOL_DAMAGED: Final = ProcessMetric(
     "spool_damaged", "journal_spool_damaged", "Stretches of the spool that could not be read."
 )
+BRAKES: Final = ProcessMetric(
+    "brakes", "brakes_undecided", "Orders with a bound that hold mail and are not decided yet.", is_counter=False
+)
+BRAKE_OLDEST: Final = ProcessMetric(
+    "brake_oldest", "brake_oldest_seconds", "Time since the oldest of these orders was given.", is_counter=False
+)
 
 PROCESS_METRICS: Final = (
     MESSAGES,
@@ -110,4 +116,6 @@ PROCESS_METRICS: Final = (
     JOURNAL_FAILURES,
     SPOOL_BYTES,
     SPOOL_DAMAGED,
+    BRAKES,
+    BRAKE_OLDEST,
 )

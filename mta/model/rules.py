@@ -76,6 +76,25 @@ class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
         return any(selector is not None for selector in asked)
 
 
+class BrakeState(enum.StrEnum):
+    """How far an order with a bound is."""
+
+    COUNTING = "counting"  # the rule is its hold
+    PASSED = "passed"  # it matched no more than its bound; the rule is the forced error
+    REFUSED = "refused"  # it matched more; the hold is disabled, and removed once its mail is released
+
+
+class Brake(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The bound of an order. While its mail is counted the rule is a pause, its hold."""
+
+    max_matches: int
+    state: BrakeState = BrakeState.COUNTING
+    matched: int = 0  # once it is decided
+    held_at: int = 0  # Unix ms since which all matching mail was held; once it has passed
+    becomes: "Rule | None" = None  # the forced error, until the hold has become it
+    became: str = ""  # the forced error with the same selectors that got its terms instead
+
+
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """A forced error or a pause; times are Unix milliseconds, 0 = not set. A pause has no reply: its `code` is 0, and
     fields about mail that ends do not apply to it."""
@@ -95,6 +114,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     at_the_door: AtTheDoor = AtTheDoor.ACCEPT
     in_flight: InFlight = InFlight.ABORT
     undo: bool = True  # undo copies of intercepted deliveries are kept for `rules.undo_window`
+    brake: Brake | None = None  # of an order with a bound
     set_id: str = ""  # of the order for many rules that made this generation; "" = an order for this rule alone
 
     @property
@@ -129,6 +149,7 @@ SINCE: Mapping[str, int] = {
     "selectors.schedule": 2,
     "selectors.timezone": 2,
     "set_id": 2,
+    "brake": 2,
 }
 FIRST_FORMAT: Final = 1
 _DEFAULTS: Final = {of: {field.name: field.default for field in msgspec.structs.fields(of)} for of in (Rule, Selectors)}
@@ -141,7 +162,9 @@ def newest_format() -> int:
 
 def format_of(rule: Rule) -> int:
     """The least format that a process must read to read this rule."""
-    return max((since for name, since in SINCE.items() if _uses(rule, name)), default=FIRST_FORMAT)
+    needed = max((since for name, since in SINCE.items() if _uses(rule, name)), default=FIRST_FORMAT)
+    ordered = None if rule.brake is None else rule.brake.becomes
+    return needed if ordered is None else max(needed, format_of(ordered))
 
 
 def _uses(rule: Rule, name: str) -> bool:
@@ -155,6 +178,7 @@ def _uses(rule: Rule, name: str) -> bool:
 class ChangeOp(enum.StrEnum):
     PUT = "put"
     REMOVE = "remove"
+    CANARY = "canary"  # no rule: an order that shows how long orders take
     REGAIN = "regain"  # no rule: rules that a failover lost were put again, as far as they were known
     SET = "set"  # no rule: many were put or removed, by one order
 

@@ -41,6 +41,7 @@ class TagStatement(msgspec.Struct, frozen=True):
     rules: tuple[str, ...]
     balanced: bool
     tracked: bool
+    nearest: tuple[str, ...] | UnsetType = UNSET
 
 
 class RuleDelivered(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,8 +20,16 @@ _BESIDE: Final = ("deferred", "held", "other", "undone")  # classes of a rule's 
 _PLAIN: Final = [name for name in Class if name is not Class.INTERCEPTED]
 
 
-def tag_statement(tag: str, counts: Counts, rules: Sequence[str], as_of: int, tracked: bool = True) -> TagStatement:
-    """`counts` as `Books.tag` gives them; `rules` are the ids of those that select the tag; `as_of` in Unix ms."""
+def tag_statement(
+    tag: str,
+    counts: Counts,
+    rules: Sequence[str],
+    as_of: int,
+    tracked: bool = True,
+    nearest: Sequence[str] = (),
+) -> TagStatement:
+    """`counts` as `Books.tag` gives them; `rules` are the ids of those that select the tag; `as_of` in Unix ms;
+    `nearest` are tags that one which is not tracked may stand for."""
     intercepted = _intercepted(counts)
     classes = {name.value: counts.get(name.value, 0) for name in _PLAIN}
     return TagStatement(
@@ -36,6 +44,7 @@ def tag_statement(tag: str, counts: Counts, rules: Sequence[str], as_of: int, tr
         rules=tuple(rules),
         balanced=counts.get("accepted", 0) == sum(classes.values()) + _sum(intercepted),
         tracked=tracked,
+        nearest=UNSET if tracked else tuple(nearest),
         **classes,
     )
 

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
-from mta.model.rules import AtTheDoor, Kind, Rule
+from mta.model.rules import AtTheDoor, BrakeState, Kind, Rule
 from mta.policy.schedule import UTC, schedule_of
 
 _FORCED: Final = Origin.FORCED  # to look a member up at its class takes ten times as long
@@ -76,6 +76,11 @@ def ends(rule: Rule) -> bool:
 def holds(rule: Rule) -> bool:
     """Whether the rule is a pause."""
     return rule.kind is Kind.PAUSE
+
+
+def is_counting(rule: Rule) -> bool:
+    """Whether the rule is the hold of an order with a bound whose mail is not counted yet."""
+    return rule.brake is not None and rule.brake.state is BrakeState.COUNTING and rule.kind is Kind.PAUSE
 
 
 def _verdict_of(rule: Rule) -> Verdict:

@@ -13,13 +13,14 @@ from typing import Final, Protocol
 from mta.model.rules import NO_HEAD, Change, ChangeOp, Head, Rule, Selectors
 from mta.policy.addresses import ANY_AT, address_marks, domain_of, sender_mark
 from mta.policy.rule_draft import Draft, Entries, Index
-from mta.policy.rule_effect import ends, holds
+from mta.policy.rule_effect import ends, holds, is_counting
 from mta.policy.rule_index import Clock, Rank, When, all_labels, fulfils, joint_labels
 
 # The powers of a rule, weakest first.
 _DEFERS: Final = 1
 _HOLDS: Final = 2
-_ENDS: Final = 3
+_COUNTS: Final = 3
+_ENDS: Final = 4
 
 _CACHED: Final = 4096  # results of `match` that a table caches
 
@@ -45,7 +46,10 @@ class Message(Protocol):
 
 def rank(rule: Rule) -> Rank:
     """The rank of a rule among those that match the same delivery. Several domains are one selector; `ip` and addresses
-    count as exact names and `mx` as a domain; a tenant counts as a selector, not as a tag."""
+    count as exact names and `mx` as a domain; a tenant counts as a selector, not as a tag. The hold of an order that
+    counts wins over all pauses, an older hold over a newer one: it meets everything that it matches."""
+    if is_counting(rule):
+        return (_COUNTS, False, 0, False, -rule.generation, rule.id)
     chosen = rule.selectors
     given = (
         chosen.pool, chosen.mta, chosen.domain, chosen.domains, chosen.mx, chosen.ip, chosen.tag, chosen.tags_all,

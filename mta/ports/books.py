@@ -87,6 +87,11 @@ class Books(Protocol):
         """Those of the tags that no accepted mail has carried."""
         ...
 
+    async def tags_lately(self, tenant: str = "") -> set[str]:
+        """Tags that mail (of the tenant) carried lately; not all of them where there are many. A bounded number of
+        calls."""
+        ...
+
     async def unmet(self, domains: Sequence[str]) -> list[str]:
         """Those of the domains (`*.x`: each one below x) for which no delivery is queued or held."""
         ...

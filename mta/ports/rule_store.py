@@ -113,6 +113,10 @@ class RuleStore(SessionStore, Protocol):
         """None: no such rule, or none of that kind. Raises UnreadableRule."""
         ...
 
+    async def canary(self, change: str) -> tuple[Head, frozenset[str]]:
+        """Move the head by a change without a rule, event or audit. Answers with the wait set, as `put`."""
+        ...
+
     async def regain(self, lost: Head, rules: Sequence[Rule], stored: Mapping[str, Rule], last: bool) -> bool:
         """Put rules again, by id, that a failover lost; `lost` is the head that it forgot, `stored` are those of these
         rules that the store has. No generation up to `lost` is used again. True: done, by this call or by another

@@ -9,6 +9,7 @@ from mta.model.shares import place_of
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.redis_store import keys
 from mta.redis_store.each_lane import each_lane
+from mta.redis_store.known_tags import KnownTags
 from mta.redis_store.link import Link
 from mta.redis_store.pool_depths import PoolDepths
 from mta.redis_store.queue_books import QueueBooks
@@ -25,6 +26,7 @@ class StoredBooks:
         self._lanes = range(lanes)
         self._queues = QueueBooks(link, lanes)
         self._depths = PoolDepths(link, lanes, self._queues)
+        self._tags = KnownTags(link, lanes)
 
     async def total(self) -> dict[str, int]:
         return await self._sum(b"count")
@@ -111,6 +113,9 @@ class StoredBooks:
 
     async def depths(self) -> dict[str, PoolDepth]:
         return await self._depths.depths()
+
+    async def tags_lately(self, tenant: str = "") -> set[str]:
+        return await self._tags.lately(tenant)
 
     async def unmet(self, domains: Sequence[str]) -> list[str]:
         return await self._queues.unmet(domains)

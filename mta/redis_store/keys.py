@@ -126,7 +126,7 @@ RULES_HEAD = (
     b"fg:{rules}:head"
 )
 RULES_TABLE = b"fg:{rules}:table"  # hash: rule id -> msgpack Rule
-RULES_IDS = b"fg:{rules}:ids"  # hash: kind of a pause, selectors (canonical JSON) -> rule id
+RULES_IDS = b"fg:{rules}:ids"  # hash: kind of a pause, selectors (canonical JSON) -> rule id; "hold <id>" -> id
 RULES_CHANGES = (
     b"fg:{rules}:changes"  # stream, id <generation>-0: op, change, id, rule, by, at (was); the audit, ~20,000 long.
     # Of a part of a set `id` is the set's and `rule` is empty: its rules are in RULES_PARTS
@@ -158,6 +158,8 @@ def removed_key(rule: str) -> bytes:
     return b"fg:{rules}:removed:" + rule.encode()
 
 
+RULES_CANARY = b"fg:{rules}:canary"  # string: the node that gave the last canary order; until the next is due
+RULES_CANARY_LAST = b"fg:{rules}:canary:last"  # string: JSON CanaryFlight; an hour
 PREVIEWS = b"fg:{rules}:previews"  # zset: id of a preview that is not counted yet -> when it was asked for (Unix ms)
 
 

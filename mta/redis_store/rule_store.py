@@ -188,6 +188,12 @@ class StoredRules(StoredSessions):
                 return Removed(seen.rule, done.head), done.wait_set
         raise StoreError(_TOO_FAST)
 
+    async def canary(self, change: str) -> tuple[Head, frozenset[str]]:
+        step_keys = [keys.RULES_HEAD, keys.RULES_CHANGES, keys.RULES_SESSIONS]
+        args: list[bytes | str | int] = [ChangeOp.CANARY, change, codec.encode(Rule("", Selectors())), wall_ms()]
+        answer = await self._link.call_kept(b"rules_canary", step_keys, args)
+        return Head(int(answer[0]), change), frozenset(name.decode() for name in answer[1])
+
     async def _change(self, op: ChangeOp, change: str, seen: Seen | None, rule: Rule, by: str) -> "_Done | None":
         """The store gives the generation: writers wait for each other only over the same rule. None: it has changed
         since it was seen. Raises BadValue: there is no room for another rule; OutcomeUnknown."""

@@ -10,7 +10,7 @@ from mta.model.events import Event, EventType, delivery_event
 from mta.model.mail import Record
 from mta.model.outcomes import NO_ATTEMPT, Outcome, Stage, Verdict
 from mta.model.rules import Rule
-from mta.policy.rule_effect import effect_of, still_holds, swept
+from mta.policy.rule_effect import effect_of, is_counting, still_holds, swept
 from mta.policy.rule_table import RuleTable
 from mta.ports.sweeps import PlannedMove, SweepMove, WaitingDelivery
 
@@ -33,7 +33,7 @@ class Decider:
 
     def decide(self, table: RuleTable, page: Sequence[WaitingDelivery], pause: str = "") -> Decided:
         """The deliveries that move, by move; `pause` holds the deliveries of the page, "" = they are in queues. Mail
-        leaves a pause that is in force only to be intercepted."""
+        leaves a pause that is in force only to be intercepted, or to be counted by an order with a bound."""
         now, generation = self._wall(), table.head.generation
         stays = still_holds(table.rule(pause), now)
         found: Decided = {}
@@ -46,7 +46,7 @@ class Decider:
                 by = made.get(rule.id) or made.setdefault(rule.id, self._decision(rule, generation))
             if by is not None and by.move is SweepMove.INTERCEPT:
                 found.setdefault(by.move, []).append(self._intercept(waiting, by, now))
-            elif stays:
+            elif stays and not (by is not None and by.takes and by.rule != pause):
                 continue
             elif by is not None and by.move is SweepMove.HOLD:
                 found.setdefault(by.move, []).append(self._hold(waiting, by, now))
@@ -60,7 +60,7 @@ class Decider:
             return _NOTHING
         effect = effect_of(rule, generation, Stage.QUEUED)
         if effect.verdict is Verdict.HELD:
-            return _Decision(SweepMove.HOLD, rule.id, effect)
+            return _Decision(SweepMove.HOLD, rule.id, effect, takes=is_counting(rule))
         return _Decision(SweepMove.INTERCEPT, rule.id, effect, self._undo_ms if effect.undoable else 0)
 
     def _intercept(self, waiting: WaitingDelivery, by: "_Decision", now: int) -> PlannedMove:
@@ -129,6 +129,7 @@ class _Decision(NamedTuple):
     rule: str = ""
     effect: Outcome = NO_ATTEMPT
     spare_ms: int = 0
+    takes: bool = False  # it takes mail from pauses
 
 
 _NOTHING = _Decision(None)

@@ -13,7 +13,7 @@ import msgspec
 from mta.model.errors import StoreError, severity
 from mta.model.rules import PastDot, Rule
 from mta.model.sweeps import SweepPhase, SweepState
-from mta.policy.rule_effect import ends, in_force, swept
+from mta.policy.rule_effect import ends, in_force, is_counting, swept
 from mta.policy.rule_table import RuleTable
 from mta.ports.rule_store import RuleStore
 from mta.ports.rules import Rules
@@ -205,7 +205,7 @@ class Sweeper:
 
     async def _lane(self, lane: int, pools: Sequence[str]) -> None:
         await self._walk(lane, "", self._queued(lane, pools))
-        if any(ends(rule) for sweep in self._own.values() for rule in sweep.rules.values()):
+        if any(ends(rule) or is_counting(rule) for sweep in self._own.values() for rule in sweep.rules.values()):
             held = await self._store.pauses(lane)
             self._places += len(held)
             for pause in held:

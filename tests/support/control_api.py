@@ -18,9 +18,11 @@ from control_api.dependencies import Dependencies
 from control_api.http.connections import Connections
 from control_api.http.serving import Serving
 from control_api.http.turns import Turns
+from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
 from mta.log_file.lines import log_lines
 from mta.model.actor import Actor
+from mta.model.canaries import CanaryFlight
 from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import QueueKey, Record
@@ -28,6 +30,8 @@ from mta.model.previews import Preview, PreviewState, Tally
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, RuleSet, SessionState, SetMembers
 from mta.model.settings import ApiSettings
 from mta.model.sweeps import SweepState
+from mta.policy.brakes import is_hold, passed, refused
+from mta.policy.rule_effect import is_counting
 from mta.policy.rule_sets import stand_in
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.ports.history import History
@@ -90,7 +94,9 @@ class Cluster:
         self.mail: dict[MessageId, KeptMail] = {}
         self.resends: dict[tuple[MessageId, int], Resent | Exception] = {}  # by message and number
         self.previews: dict[str, Preview] = {}
+        self.canary: CanaryFlight | None = None
         self.tally = Tally()  # what each preview counts
+        self.undecided = False  # no sweeper decides about orders with a bound
         self.crowded = False  # too many previews wait
 
     def reach(self) -> None:
@@ -101,8 +107,22 @@ class Cluster:
 
     def twin(self, rule: Rule) -> Rule | None:
         """The rule of the same identity."""
-        found = (known for known in self.rules.values() if (known.kind, known.selectors) == (rule.kind, rule.selectors))
+        found = (
+            known
+            for known in self.rules.values()
+            if (known.kind, known.selectors) == (rule.kind, rule.selectors) and not is_hold(known)
+        )
         return next(found, None)
+
+    def decide(self, rule: Rule) -> None:
+        """As sweepers decide about an order with a bound, by the count that previews have, too."""
+        if not self.undecided and rule.brake is not None and is_counting(rule):
+            matched, generation = self.tally.matched, rule.generation
+            if matched <= rule.brake.max_matches:
+                self.rules[rule.id] = passed(rule, generation, matched, AT)
+            else:
+                self.removed[rule.id] = RemovedRule(refused(rule, generation, matched), AT, None, None)
+                del self.rules[rule.id]
 
     def effect_of(self, rule: Rule, created: bool) -> Effect:
         known = tuple(self.states)
@@ -135,12 +155,14 @@ class Orders:
         cluster.orders.append(actor)
         rule = msgspec.structs.replace(rule, created_by=actor.name)
         cluster.generation += 1
-        old = cluster.twin(rule)
+        old = None if is_hold(rule) else cluster.twin(rule)
         if old is not None:
             rule = msgspec.structs.replace(rule, id=old.id, created_at=old.created_at, created_by=old.created_by)
         rule = msgspec.structs.replace(rule, generation=cluster.generation)
         cluster.rules[rule.id] = rule
-        return cluster.effect_of(rule, old is None)
+        made = cluster.effect_of(rule, old is None)
+        cluster.decide(rule)
+        return made
 
     async def edit(self, rule_id: str, edit: Edit, actor: Actor, wait: float, until: str) -> Effect | None:
         cluster = self._cluster
@@ -356,6 +378,11 @@ class Books:
         self._cluster.reach()
         return [tag for tag in tags if tag not in self._cluster.tags]
 
+    async def tags_lately(self, tenant: str = "") -> set[str]:
+        self._cluster.reach()
+        suffix = f"\0{tenant}" if tenant else ""
+        return {tag.removesuffix(suffix) for tag in self._cluster.tags if tag.endswith(suffix)}
+
     async def unmet(self, domains: Sequence[str]) -> list[str]:
         self._cluster.reach()
         there = {counts.queue.domain for counts in self._cluster.queue_counts}
@@ -381,6 +408,15 @@ class Books:
             and domain in (None, counts.queue.domain)
             and (after is None or counts.queue > after)
         ][:most]
+
+
+class Canaries:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def last(self) -> CanaryFlight | None:
+        self._cluster.reach()
+        return self._cluster.canary
 
 
 class Previews:
@@ -551,10 +587,12 @@ def dependencies(cluster: Cluster) -> Dependencies:
         rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there
         load=stores,  # type: ignore[arg-type]
         sweeps=stores,  # type: ignore[arg-type]
+        canaries=Canaries(cluster),  # type: ignore[arg-type]
         previews=Previews(cluster),  # type: ignore[arg-type]
         undo_copies=stores,  # type: ignore[arg-type]
         books=books,  # type: ignore[arg-type]
         depths=MeasuredDepths(books.depths),
+        nearest_tags=NearestTags(books.tags_lately),
         messages=Messages(cluster),
         queue_work=QueueWork(cluster),
         parked=ParkedMail(cluster),

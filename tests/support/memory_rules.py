@@ -249,6 +249,12 @@ class MemoryRules:
             shared.move(ChangeOp.REGAIN, Rule("", Selectors()), f"regained-{lost.generation}")
         return True
 
+    async def canary(self, change: str) -> tuple[Head, frozenset[str]]:
+        shared = self._reach()
+        wait_set = shared.move(ChangeOp.CANARY, Rule("", Selectors()), change)
+        self._must_be_replicated()
+        return shared.head, wait_set
+
     async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
         shared = self._reach()
         known = self._twin(rule)

@@ -167,6 +167,19 @@ end
 
 redis.register_function { function_name = STEP .. 'rules_change', callback = rules_change, flags = { 'allow-oom' } }
 
+-- rules_canary: moves the head by a change without a rule, which no event tells. KEYS: head, changes, sessions. ARGV:
+-- op, change id, rule without a selector, at (Unix ms). Answers as rules_change.
+local function rules_canary(keys, argv)
+  local P = prefix_of(keys[1], 'head')
+  local op, change, rule, at = unpack(argv)
+  local generation = head_of(P) + 1
+  note_change(P, generation, op, change, '', with_generation(rule, generation), '', at)
+  move_head(P, generation, change)
+  return { generation, delivering_sessions(P) }
+end
+
+redis.register_function { function_name = STEP .. 'rules_canary', callback = rules_canary, flags = { 'allow-oom' } }
+
 -- Entries of the audit that are read at a time, the newest first.
 local SOME_CHANGES = 200
 

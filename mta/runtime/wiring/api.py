@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from mta.log_file.lines import log_lines
 from mta.model.errors import StoreError
+from mta.orders.canary import Canary
 from mta.orders.cancellation import Cancellation
 from mta.orders.order_book import OrderBook
 from mta.orders.parked import ParkedOrders
@@ -15,6 +16,7 @@ from mta.orders.stored_mail import MailInStore
 from mta.orders.undo import UndoRuns
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
+from mta.ports.canaries import Canaries
 from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.journal import Journals
@@ -29,6 +31,7 @@ from mta.ports.stored_mail import StoredMail
 from mta.ports.sweeps import SweepStore
 from mta.ports.undo import UndoCopyStore
 from mta.redis_store.books import StoredBooks
+from mta.redis_store.canary_store import StoredCanaries
 from mta.redis_store.foundation import Foundation
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
@@ -58,6 +61,8 @@ class ApiParts(NamedTuple):
     rules: RuleStore
     sweeps: SweepStore
     previews: PreviewStore
+    canaries: Canaries
+    canary: Canary
     undo_copies: UndoCopyStore
     books: Books
     messages: Messages
@@ -102,7 +107,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     room = Room(settings)
     content = stored_content(store, settings)
     intake = stored_queues(store, settings, content)
-    orders = OrderBook(rules, sweeps)
+    orders, canaries = OrderBook(rules, sweeps), StoredCanaries(link)
     sets = stored_sets(store, rules, settings)
     await patiently(orders.start, child.stopping)
     return ApiParts(
@@ -113,6 +118,8 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         rules=rules,
         sweeps=sweeps,
         previews=StoredPreviews(link),
+        canaries=canaries,
+        canary=Canary(rules, canaries, node),
         undo_copies=undo_copies,
         books=StoredBooks(link, lanes),
         messages=Cancellation(messages, node, settings.redis.timeout),

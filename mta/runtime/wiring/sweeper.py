@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from mta.orders.account import Accounts
+from mta.orders.order_book import OrderBook
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.libraries import StoredLibraries
 from mta.redis_store.load import MeasuredLoad
@@ -17,6 +18,7 @@ from mta.runtime.child import Child
 from mta.runtime.old_libraries import OldLibraries
 from mta.runtime.wiring.opening import open_store
 from mta.runtime.wiring.rules import stored_rules, stored_sets
+from mta.sweeps.brakes import Brakes
 from mta.sweeps.pace import Pace
 from mta.sweeps.previews import PreviewCounter
 from mta.sweeps.release import Releaser
@@ -54,16 +56,24 @@ async def open_sweeper(child: Child) -> SweeperParts:
     rules = stored_rules(store, settings)
     sweeps = StoredSweeps(store.link, store.lanes, retention)
     load = MeasuredLoad(store.link, store.lanes)
-    guard = Guard(rules, "", protected=settings.rules.protected_tags)
+    figures: dict[str, float] = {}
+    guard = Guard(rules, "", metrics=lambda: figures, protected=settings.rules.protected_tags)
+    books, orders = StoredBooks(store.link, store.lanes), OrderBook(rules, sweeps)
     pace = Pace(load, settings.rules.sweep_rate, settings.journal.backlog_soft)
     decider = Decider(node, int(settings.rules.undo_window * 1000), wall_ms)
-    accounts = Accounts(rules, stored_sets(store, rules, settings), StoredBooks(store.link, store.lanes))
+    accounts = Accounts(rules, stored_sets(store, rules, settings), books)
     works: tuple[Work, ...] = (
         Sweeper(sweeps, guard, rules, decider, pace, accounts.at_the_end),
         Releaser(sweeps, guard, decider, pace),
+        Brakes(guard, rules, orders, sweeps, books, figures),
         PreviewCounter(StoredPreviews(store.link), sweeps, guard, pace, lambda: rules.session),
         UndoCopyCleaner(StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window), load),
         UnservedWatch(sweeps, rules, StoredMessages(store.link, store.lanes, retention), node),
         OldLibraries(StoredLibraries(store.link), rules),
     )
-    return SweeperParts(guard, works, store.link.listen, store.link.close)
+
+    async def close() -> None:
+        await orders.stop()
+        await store.link.close()
+
+    return SweeperParts(guard, works, store.link.listen, close)

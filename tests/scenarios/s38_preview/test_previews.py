@@ -44,3 +44,15 @@ def test_held_and_claimed_deliveries_count_too(place: Any) -> None:
     place.sink.release("250 2.1.5 ok")
     assert (found["matched"], found["by"]["state"]) == (5, {"queued": 1, "held": 4})
     place.call("DELETE", f"/v1/pauses/{pause['id']}?wait=20s")
+
+
+def test_o3_a_tag_that_nobody_has_seen_is_answered_with_the_nearest_that_mail_carried(place: Any) -> None:
+    place.node.send([f"u{n}@o3.test" for n in range(3)], ("spring-sale",), X_MQ_Delayed="+1h")
+    place.node.send("gone@o3.test", ("autumn-sale",))
+    place.rests("autumn-sale", delivered=1)
+    until(lambda: place.call("GET", "/v1/tags?tag=spring-sael").get("nearest") == ["spring-sale"], 10.0, "nearest")
+    assert place.call("GET", "/v1/tags?tag=autum-sale")["nearest"] == ["autumn-sale"]
+    assert "nearest" not in place.call("GET", "/v1/tags?tag=spring-sale")
+    made = place.order(tag="spring-sael")
+    assert made["warnings"] == ["no mail carries tag spring-sael yet; check its spelling (seen lately: spring-sale)"]
+    place.lift(made)

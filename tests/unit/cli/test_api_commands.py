@@ -480,3 +480,29 @@ def test_what_ends_mail_shows_its_preview_before_it_asks(
     cluster.tags["c"] = {"accepted": 3, "queued": 3}
     pause = json.loads(floodgate("pauses", "add", "--tag", "c", "--json").stdout)["id"]
     assert floodgate("pauses", "convert", pause, "554", answer="n\n").stdout.startswith("3 deliveries match")
+
+
+@pytest.mark.parametrize("verb", [("cancel", "--yes"), ("freeze",)])
+def test_o3_a_mistyped_tag_names_the_nearest_and_makes_nothing(
+    floodgate: Floodgate, cluster: Cluster, verb: tuple[str, ...]
+) -> None:
+    cluster.tags["spring-sale"] = {"accepted": 3}
+    said = floodgate(*verb, "--tag", "spring-sael")
+    assert said.exit_code == 1
+    assert said.stderr.startswith(
+        "floodgate: no mail carries tag spring-sael (seen lately: spring-sale), so nothing was"
+    )
+    assert not cluster.rules
+
+
+def test_a_bound_is_given_and_its_refusal_exits_1(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.tally = Tally(9, 7)
+    cluster.tags["c"] = {"accepted": 7, "queued": 7}
+    for order in (("cancel", "--tag", "c"), ("errors", "add", "554", "--tag", "c")):
+        refused = floodgate(*order, "--yes", "--max-matches", "6")
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith("floodgate: the order matches 7 deliveries and allows 6; nothing of it was")
+    cluster.undecided = True
+    waits = floodgate("errors", "add", "554", "--tag", "c", "--yes", "--max-matches", "7", "--wait", "0")
+    assert waits.exit_code == 3
+    assert "its mail is held and not counted yet: it takes effect if it matches at most 7" in waits.stdout

@@ -27,6 +27,7 @@ def url() -> Iterator[str]:
 
 _ONE_OF = (
     *(("mta", "pool"), ("ip", "domain"), ("mx", "domain"), ("mx", "ip")),
+    ("preview_token", "max_matches"),
     *(("duration", "expires_at"), ("duration", "expire"), ("expire", "expires_at")),
     ("domain", "recipient"),  # the recipient must be of the domain
 )
@@ -70,6 +71,9 @@ def agree(given: dict[str, Any], selectors: bool = True) -> None:
             given[name] = "now" if name == "accepted_after" else "+30m"
     if isinstance(given.get("duration"), str):  # ten years at most, which no schema says of a text with a unit
         given["duration"] = "30m"
+    if given.get("max_matches") is not None or given.get("preview_token") is not None:
+        for name in ("mta", "ip", "mx", "cluster", "enabled"):  # such rules cannot be counted
+            given.pop(name, None)
     if selectors:
         given.pop("except_tags", None)
         given.pop("everything", None)

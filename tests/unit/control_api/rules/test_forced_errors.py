@@ -129,7 +129,7 @@ async def test_o3_what_no_mail_carries_is_taken_with_a_warning(api: TestClient, 
     cluster.queue_counts = [counts_of("default", "mail.gmail.com"), counts_of("default", "localhost")]
     assert (await order(api, tag="spring-sale"))["warnings"] == []
     assert (await order(api, tag="spring-sael"))["warnings"] == [
-        "no mail carries tag spring-sael yet; check its spelling"
+        "no mail carries tag spring-sael yet; check its spelling (seen lately: spring-sale)"
     ]
     assert (await order(api, tags_all=["spring-sale", "may"]))["warnings"] == [
         "no mail carries tag may yet; check its spelling"
