@@ -13,6 +13,7 @@ from control_api.http.waiting import Waiting
 from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import Settings
+from mta.policy.shaping import Shaping
 from mta.runtime.child import Child, run
 from mta.runtime.wiring.api import ApiParts, open_api
 
@@ -65,6 +66,8 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         nearest_tags=NearestTags(parts.books.tags_lately),
         messages=parts.messages,
         parked=parts.parked,
+        limits=parts.limits,
+        shaping=Shaping(settings),
         queue_work=parts.queue_work(catalogue.table),
         load=parts.load,
         tail=parts.tail,

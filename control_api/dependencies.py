@@ -10,12 +10,14 @@ from control_api.http.turns import Turns
 from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import ApiSettings
+from mta.policy.shaping import Shaping
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.books import Books
 from mta.ports.canaries import Canaries
 from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.journal import Journals
+from mta.ports.limits import LimitReader
 from mta.ports.messages import Messages
 from mta.ports.orders import Orders, SetOrders
 from mta.ports.parked import ParkedMail
@@ -50,6 +52,8 @@ class Dependencies:
     messages: Messages
     queue_work: QueueWork
     parked: ParkedMail
+    limits: LimitReader
+    shaping: Shaping  # of the settings of this node
     tail: LiveEvents
     journals: Journals
     tokens: Tokens

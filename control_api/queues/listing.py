@@ -1,27 +1,35 @@
 """The queues as a list, page by page: counts by class, ages, and why each queue waits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
 from control_api import dependencies
+from control_api.access.actor import actor_of
+from control_api.dependencies import Dependencies
 from control_api.http.operation import Answer, Example, Operation
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
 from control_api.http.times import now_ms, shown
+from control_api.queues.tenancy import tenant_of
 from control_api.schemas.queries import QueuesQuery
-from control_api.schemas.queue_answers import Queue, Queues, WhyQueued
+from control_api.schemas.queue_answers import LastReply, Queue, Queues, WhyQueued
 from control_api.schemas.values import cursor_of
 from mta.model.connection_waits import read_waits
 from mta.model.mail import QueueKey, Record
-from mta.model.outcomes import ReturnReason
+from mta.model.outcomes import Reply, ReturnReason
+from mta.model.queue_figures import Failure, ToldRates, read_failures, read_rates
 from mta.model.scopes import Scope
 from mta.model.text import visible
 from mta.model.units import format_time
+from mta.policy.limits_in_force import LimitInForce, limits_in_force
 from mta.policy.rule_table import RuleTable
 from mta.policy.served_pools import unserved, why_it_waits
 from mta.ports.books import QueueCounts
+from mta.ports.queue_work import MailSelection
 from mta.scheduling.returns import returned_lately
 
 _MAX_REPLY = 200  # characters of a remote reply in a list
@@ -31,54 +39,93 @@ async def list_queues(request: web.Request) -> web.Response:
     """A page of the queues, by pool and domain."""
     asked = read_query(request, QueuesQuery)
     after = None if asked.cursor is None else QueueKey(*asked.cursor)
-    deps = dependencies.of(request)
+    deps, actor = dependencies.of(request), actor_of(request)
+    tenant = tenant_of(actor, asked.tenant)
     as_of = now_ms()
-    found = await deps.books.queues(asked.pool, asked.domain, after, asked.limit + 1)
-    table = await deps.catalogue.readable()
-    page = found[: asked.limit]
-    sessions = await deps.rules.sessions()
-    nobodys = unserved({counts.queue.pool for counts in page}, sessions)
-    workers = [state.metrics for state in sessions.values() if not state.dead]
-    returns, waits = returned_lately(workers), read_waits(workers)
-    cursor = cursor_of(*page[-1].queue) if len(found) > len(page) else None
-    queues = [
-        shown_queue(
-            counts,
-            table,
-            as_of,
-            counts.queue.pool in nobodys,
-            returns.get(counts.queue, {}),
-            waits[counts.queue],
-        )
-        for counts in page
-    ]
+    if asked.tag is None:
+        found = await deps.books.queues(asked.pool, asked.domain, after, asked.limit + 1, tenant)
+        page = found[: asked.limit]
+        behind = page[-1].queue if len(found) > asked.limit else None
+    else:
+        selection = MailSelection(asked.pool, asked.domain, asked.tag, tenant)
+        page, behind = await deps.queue_work.counts(selection, after, asked.limit)
+    facts = await facts_of(deps, [counts.queue for counts in page], as_of, of_cluster=not actor.tenant)
+    queues: list[Queue] = []
+    async for some in deps.turns.slices(page):
+        queues += [shown_queue(counts, facts) for counts in some]
+    cursor = None if behind is None else cursor_of(*behind)
     return json_response(Queues(as_of=format_time(as_of), queues=queues, cursor=cursor))
 
 
-def shown_queue(
-    counts: QueueCounts,
-    table: RuleTable,
-    now: int,
-    nobodys: bool,
-    returns: Mapping[ReturnReason, int] = MappingProxyType({}),
-    waits: int = 0,
-) -> Queue:
-    """`oldest` is in seconds since acceptance; null where nothing is in the queue, as is `next_due`.
+class Facts(NamedTuple):
+    """What is known of the queues of a page beside their counts."""
 
-    `nobodys`: no worker serves its pool. `returns`: how many deliveries workers have put back in the last minute.
-    `waits`: how many wait in workers for a connection.
-    """
+    table: RuleTable
+    now: int  # Unix ms
+    nobodys: Collection[str] = ()  # pools that no worker serves
+    returns: Mapping[QueueKey, Mapping[ReturnReason, int]] = MappingProxyType({})  # in the last minute
+    waits: Mapping[QueueKey, int] = MappingProxyType({})  # deliveries that wait in workers for a connection
+    rates: ToldRates | None = None  # None: whoever asks may not know
+    failures: Mapping[QueueKey, Failure] = MappingProxyType({})
+    limits: Mapping[QueueKey, Sequence[LimitInForce]] = MappingProxyType({})
+
+
+async def facts_of(deps: Dependencies, queues: Sequence[QueueKey], now: int, *, of_cluster: bool) -> Facts:
+    """Without `of_cluster` only what says nothing about the mail of others."""
+    table = await deps.catalogue.readable()
+    sessions = await deps.rules.sessions()
+    nobodys = unserved({queue.pool for queue in queues}, sessions)
+    if not of_cluster:
+        return Facts(table, now, nobodys)
+    workers = [state.metrics for state in sessions.values() if not state.dead]
+    limited = [queue for queue in queues if deps.shaping.plan(queue).is_limited]
+    uses = await deps.limits.use(limited) if limited else []
+    return Facts(
+        table,
+        now,
+        nobodys,
+        returned_lately(workers),
+        read_waits(workers),
+        read_rates(workers),
+        read_failures(workers),
+        {queue: limits_in_force(deps.shaping.plan(queue), use, now) for queue, use in zip(limited, uses, strict=True)},
+    )
+
+
+def shown_queue(counts: QueueCounts, facts: Facts) -> Queue:
+    """`oldest` is in seconds since acceptance; null where nothing is in the queue, as is `next_due`."""
+    queue, now = counts.queue, facts.now
+    why = reasons_to_wait(counts, facts.table, queue.pool in facts.nobodys, facts.waits.get(queue, 0))
+    why += [_because("limit", counts.due, limit.words) for limit in facts.limits.get(queue, ()) if limit.binds]
     return Queue(
-        pool=counts.queue.pool,
-        domain=counts.queue.domain,
+        pool=queue.pool,
+        domain=queue.domain,
         due=counts.due,
         scheduled=counts.scheduled,
         claimed=counts.claimed,
         held=counts.held,
+        parked=counts.parked,
         oldest=round(max(0, now - counts.oldest) / 1000, 3) if counts.oldest else None,
         next_due=shown(counts.next_due),
-        why=reasons_to_wait(counts, table, nobodys, waits) + reasons_of_returns(returns),
+        rate=None if facts.rates is None else facts.rates.of(queue),
+        last_reply=_last_reply(counts, facts.failures.get(queue)),
+        why=why + reasons_of_returns(facts.returns.get(queue, {})),
     )
+
+
+def _last_reply(counts: QueueCounts, failure: Failure | None) -> LastReply | UnsetType:
+    """Of the last attempt that failed, as a worker tells it; else of a delivery that waits."""
+    if failure is not None:
+        at, mx, reply = failure
+        return _reply(reply, shown(round(at * 1000)) or UNSET, visible(mx) or UNSET)
+    if counts.tried is not None and counts.tried.last is not None:
+        return _reply(counts.tried.last)
+    return UNSET
+
+
+def _reply(reply: Reply, at: str | UnsetType = UNSET, mx: str | UnsetType = UNSET) -> LastReply:
+    text = visible(reply.text)[:_MAX_REPLY]
+    return LastReply(code=reply.code or UNSET, enhanced=visible(reply.enhanced) or UNSET, text=text, mx=mx, at=at)
 
 
 def reasons_to_wait(counts: QueueCounts, table: RuleTable, nobodys: bool, waits: int = 0) -> list[WhyQueued]:
@@ -153,5 +200,7 @@ LIST = Operation(
     (Answer(200, Queues, "by pool and domain"),),
     Example("/v1/queues?domain=example.com"),
     scope=Scope.QUEUES_READ,
+    for_tenants=True,
+    refusals=(404,),
     query=QueuesQuery,
 )

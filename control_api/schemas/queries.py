@@ -62,6 +62,10 @@ class QueuesQuery(Struct, kw_only=True, frozen=True):
 
     pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None
     domain: Annotated[str | None, values.DOMAIN, Meta(description="exactly this domain, in A-labels")] = None
+    tag: Annotated[
+        str | None, values.TAG, Meta(description="count mail with this tag alone; reads the mail of each queue")
+    ] = None
+    tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="count mail of this tenant alone")] = None
     limit: Annotated[int, values.LIMIT, Meta(description="items in one answer")] = 100
     cursor: Annotated[
         tuple[str, ...] | None, values.QUEUE_CURSOR, Meta(description="opaque, from the answer before")

@@ -17,6 +17,18 @@ class WhyQueued(Struct, kw_only=True, frozen=True):
     text: str
 
 
+class LastReply(Struct, kw_only=True, frozen=True):
+    """How the last attempt failed: the reply of the destination, or what prevented the attempt."""
+
+    code: int | UnsetType = UNSET
+    enhanced: str | UnsetType = UNSET
+    text: str
+    mx: Annotated[str | UnsetType, Meta(description="the host, where it is known")] = UNSET
+    at: Annotated[Time | UnsetType, Meta(description="when, where a worker has told it in the last ten minutes")] = (
+        UNSET
+    )
+
+
 class Queue(Struct, kw_only=True, frozen=True):
     """The deliveries of one pool to one domain."""
 
@@ -26,8 +38,13 @@ class Queue(Struct, kw_only=True, frozen=True):
     scheduled: Count
     claimed: Count
     held: Count
+    parked: Count
     oldest: Annotated[Seconds | None, Meta(description="seconds since its oldest mail was accepted")]
     next_due: Time | None
+    rate: Annotated[
+        Seconds | None, Meta(description="deliveries a minute that its destination took lately; null: not known")
+    ]
+    last_reply: LastReply | UnsetType = UNSET
     why: list[WhyQueued]
 
 

@@ -13,8 +13,10 @@ from mta.model.events import EventType, delivery_event
 from mta.model.mail import QueueKey, QueueShare, Record
 from mta.model.outcomes import NO_ATTEMPT
 from mta.model.shares import place_of, split_share
+from mta.orders.queue_counts import QueueCounter
 from mta.policy.rule_effect import ends, swept
 from mta.policy.rule_table import RuleTable
+from mta.ports.books import QueueCounts
 from mta.ports.queue_work import MailSelection, PagePlace, PoolChange, QueueWorkStore, WaitingPage, WorkDone, WorkPlace
 from mta.ports.store_load import StoreLoad
 from mta.ports.sweeps import SweepStore, WaitingDelivery
@@ -89,6 +91,11 @@ class QueueWorker:
                 if len(page) < asked:
                     break
         return WaitingPage(found, None)
+
+    async def counts(
+        self, selection: MailSelection, after: QueueKey | None, most: int
+    ) -> tuple[list[QueueCounts], QueueKey | None]:
+        return await QueueCounter(self._store, self._sweeps).counts(selection, after, most, self._wall())
 
     async def retry(self, selection: MailSelection, rest: WorkPlace, until: float) -> WorkDone:
         moved = seen = 0

@@ -24,6 +24,11 @@ class Plan(NamedTuple):
     def limits_connections(self) -> bool:
         return bool(self.connections or self.connections_per_minute)
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether a limit is shared by all processes."""
+        return bool(self.limits_connections or self.messages_per_minute)
+
 
 class Shaping:
     """The plan of each queue. Today a plan depends on the domain alone, by its exact name."""

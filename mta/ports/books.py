@@ -20,6 +20,8 @@ class QueueCounts(NamedTuple):
     # oldest of the 250 due first and the 250 due last
     pauses: Mapping[str, int] = MappingProxyType({})  # id of a pause -> how many it holds
     first: Record | None = None  # of what is due first
+    parked: int = 0
+    tried: Record | None = None  # of a delivery that waits and was attempted: it has the reply of its last attempt
 
 
 class PoolDepth(NamedTuple):
@@ -102,11 +104,13 @@ class Books(Protocol):
         domain: str | None = None,
         after: QueueKey | None = None,
         most: int | None = None,
+        tenant: str | None = None,
     ) -> list[QueueCounts]:
-        """The queues in which something waits, is held, or is with a worker; by name, at most `most` behind `after`.
+        """The queues in which something waits, is held or parked, or is with a worker; by name, at most `most` behind
+        `after`. Of all mail, or of one tenant's alone ("" = of mail without one).
 
-        Costs a question for each lane and pool, and one for ten queues of the answer and lane. `held` may be as old as
-        twenty times the time that counting it takes."""
+        Costs a question for each lane and pool, and one for ten queues of the answer and lane. `held` and `parked` may
+        be as old as twenty times the time that counting them takes."""
         ...
 
     async def depths(self) -> dict[str, PoolDepth]:

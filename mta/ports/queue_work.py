@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.mail import QueueKey, QueueShare, Record
+from mta.ports.books import QueueCounts
 from mta.ports.sweeps import WaitingDelivery
 
 
@@ -77,6 +78,10 @@ class QueueWorkStore(Protocol):
         those whose record cannot be read are left out."""
         ...
 
+    async def claimed(self) -> list["ClaimedDelivery"]:
+        """What workers have claimed now, of all queues; those whose record cannot be read are left out."""
+        ...
+
     async def make_due(self, lane: int, queue: QueueShare, now: int, some: Sequence[WaitingDelivery]) -> int:
         """Make at most 100 deliveries of this share of a queue due at `now` that still wait there for a later time; how
         many. May be repeated."""
@@ -91,11 +96,26 @@ class QueueWorkStore(Protocol):
         ...
 
 
+class ClaimedDelivery(NamedTuple):
+    """A delivery that a worker has claimed."""
+
+    queue: QueueKey
+    record: Record
+
+
 class QueueWork(Protocol):
     """The work itself, as the API sees it."""
 
     async def waiting(self, selection: MailSelection, behind: PagePlace | None, most: int) -> WaitingPage:
         """A page of queued mail by queue and due time. It may be shorter than `most` when much was looked at."""
+        ...
+
+    async def counts(
+        self, selection: MailSelection, after: QueueKey | None, most: int
+    ) -> tuple[list[QueueCounts], QueueKey | None]:
+        """The queues behind `after` that have selected mail, by name, with the counts of that mail alone; and the queue
+        to go on behind, None at the end. It reads the mail, so it may give fewer than `most` when much was looked at.
+        Parked mail is not counted."""
         ...
 
     async def retry(self, selection: MailSelection, rest: WorkPlace, until: float) -> WorkDone:

@@ -108,8 +108,9 @@ class StoredBooks:
         domain: str | None = None,
         after: QueueKey | None = None,
         most: int | None = None,
+        tenant: str | None = None,
     ) -> list[QueueCounts]:
-        return await self._queues.queues(pool, domain, after, most)
+        return await self._queues.queues(pool, domain, after, most, tenant)
 
     async def depths(self) -> dict[str, PoolDepth]:
         return await self._depths.depths()

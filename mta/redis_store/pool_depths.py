@@ -50,7 +50,7 @@ class PoolDepths:
             step_keys = [prefix + b"lane", prefix + b"rec"]
             step_keys += [keys.due_key(prefix, place, domain) for domain in domains]
             rows = await self._link.call(b"queue_counts", step_keys, [wall_ms(), _SAMPLE, _IDS_AT_ONCE])
-            for many, ready, _, oldest, _ in rows:
+            for many, ready, _, oldest, _, _ in rows:
                 _add(found, pool, PoolDepth(ready, many - ready, oldest=oldest))
             at += len(rows)
             await asyncio.sleep((self._clock() - start) * _REST)

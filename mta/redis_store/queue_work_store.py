@@ -5,9 +5,9 @@ from functools import partial
 from typing import Final
 
 from mta.model.entries import framed
-from mta.model.mail import QueueKey, QueueShare
-from mta.model.shares import place_of, split_share
-from mta.ports.queue_work import MailSelection, PagePlace, PoolChange
+from mta.model.mail import QueueKey, QueueShare, Record
+from mta.model.shares import place_of, split_place, split_share
+from mta.ports.queue_work import ClaimedDelivery, MailSelection, PagePlace, PoolChange
 from mta.ports.sweeps import WaitingDelivery
 from mta.redis_store import codec, keys
 from mta.redis_store.each_lane import each_lane
@@ -15,6 +15,7 @@ from mta.redis_store.link import Link
 from mta.redis_store.steps.queue_work import Batch
 from mta.redis_store.sweep_store import StoredSweeps, queued
 
+_RECORDS_AT_ONCE: Final = 500  # in one command
 _SHARES_AT_ONCE: Final = 20  # of a queue, in one step
 
 
@@ -75,6 +76,25 @@ class StoredQueueWork:
         whole = [one for lane in await each_lane(self._lanes, of_lane) for one in lane]
         return sorted(whole, key=lambda one: (one.due_at, one.id))[:most]
 
+    async def claimed(self) -> list[ClaimedDelivery]:
+        sessions = await self._link.command("HKEYS", keys.RULES_SESSIONS)
+
+        async def of_lane(lane: int) -> list[ClaimedDelivery]:
+            prefix, found = keys.lane_prefix(lane), []
+            for session in sessions:
+                answer = await self._link.command("HGETALL", keys.claimed_key(prefix, session))
+                for at in range(0, len(answer), 2 * _RECORDS_AT_ONCE):
+                    some = answer[at : at + 2 * _RECORDS_AT_ONCE]
+                    records = await self._link.command("HMGET", prefix + b"rec", *some[::2])
+                    found += [
+                        ClaimedDelivery(_queue_of(claim), record)
+                        for claim, raw in zip(some[1::2], records, strict=True)
+                        if (record := _readable(raw)) is not None
+                    ]
+            return found
+
+        return [one for lane in await each_lane(self._lanes, of_lane) for one in lane]
+
     async def make_due(self, lane: int, queue: QueueShare, now: int, some: Sequence[WaitingDelivery]) -> int:
         prefix = keys.lane_prefix(lane)
         step_keys = [prefix + b"lane", *keys.queue_keys(prefix, queue.queue, queue.share)]
@@ -107,3 +127,15 @@ class StoredQueueWork:
         events = framed([change.event for change in some])
         count = int(await self._link.call(b"change_pool", step_keys, [codec.encode(batch), events]))
         return None if count < 0 else count
+
+
+def _queue_of(claim: bytes) -> QueueKey:
+    _, place, domain = claim.decode().split("|", 2)
+    return QueueKey(split_place(place)[0], domain)
+
+
+def _readable(raw: bytes | None) -> Record | None:
+    try:
+        return codec.decode_record(raw or b"")[1]
+    except codec.UNREADABLE:
+        return None

@@ -66,7 +66,8 @@ class Outbound:
             told.RETRIED_CALLS.key: settler.retried_calls,
         }
         found |= told.SETTLED.each(settler.outcomes)
-        found |= settler.replies.metrics()
+        found |= settler.replies.metrics()  # before the queues: it tells them what was delivered
+        found |= settler.queues.metrics()
         found |= settler.returns.metrics()
         found |= self._egress.metrics()
         found |= dict.fromkeys((SERVES + pool for pool in self._pools()), 1)

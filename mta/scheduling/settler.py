@@ -18,6 +18,7 @@ from mta.policy.shaping import Shaping
 from mta.ports.queueing import Claims, Move, Settled, Settlement
 from mta.ports.rules import Rules
 from mta.scheduling import settlement
+from mta.scheduling.queue_figures import QueueFigures
 from mta.scheduling.reply_counts import ReplyCounts
 from mta.scheduling.returns import Returns
 from mta.timing.backoff import Backoff
@@ -81,7 +82,8 @@ class Settler:
             settings.node.name, settings.delivery, shaping, int(settings.rules.undo_window * 1000)
         )
         self.returns = Returns(clock)
-        self.replies = ReplyCounts()
+        self.queues = QueueFigures(clock)
+        self.replies = ReplyCounts(self.queues)
         self.defect: Exception | None = None  # a bug of ours: this process had better end
         self.broken = asyncio.Event()
         self.outcomes = Counter[str]()  # settled deliveries by what became of them
@@ -220,7 +222,7 @@ class Settler:
                     returned = True
                     self._note_return(item)
                 elif item.outcome is not None:
-                    self.replies.add(item.claimed.queue.pool, said, item.outcome)
+                    self.replies.add(item.claimed.queue, said, item.outcome)
             elif answer is Settled.STALE:
                 self.stale += 1
             elif answer is Settled.CANCEL:

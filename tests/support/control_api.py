@@ -25,14 +25,16 @@ from mta.model.actor import Actor
 from mta.model.canaries import CanaryFlight
 from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import DeliveryId, MessageId
+from mta.model.limit_use import LimitUse
 from mta.model.mail import QueueKey, Record
 from mta.model.previews import Preview, PreviewState, Tally
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, RuleSet, SessionState, SetMembers
-from mta.model.settings import ApiSettings
+from mta.model.settings import ApiSettings, NodeSettings, Settings
 from mta.model.sweeps import SweepState
 from mta.policy.brakes import is_hold, passed, refused
 from mta.policy.rule_effect import is_counting
 from mta.policy.rule_sets import stand_in
+from mta.policy.shaping import Shaping
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.ports.history import History
 from mta.ports.journal import JournalState
@@ -88,6 +90,9 @@ class Cluster:
         self.token_reads = 0
         self.emptied_at = 0
         self.waiting: list[WaitingDelivery] = []  # in order
+        self.tenants: list[str | None] = []  # whose queues were asked for
+        self.settings = Settings(node=NodeSettings(name="n1"))
+        self.limit_use: dict[QueueKey, LimitUse] = {}
         self.parked: list[ParkedDelivery] = []  # in order
         self.selections: list[MailSelection] = []  # that were asked for
         self.history: History = MemoryHistory()
@@ -398,8 +403,10 @@ class Books:
         domain: str | None = None,
         after: QueueKey | None = None,
         most: int | None = None,
+        tenant: str | None = None,
     ) -> list[QueueCounts]:
         self._cluster.reach()
+        self._cluster.tenants.append(tenant)
         found = sorted(self._cluster.queue_counts, key=lambda counts: counts.queue)
         return [
             counts
@@ -484,6 +491,14 @@ class QueueWork:
         last = found[most - 1] if len(found) > most else None
         return WaitingPage(found[:most], last and PagePlace(last.queue, last.due_at, last.id))
 
+    async def counts(
+        self, selection: MailSelection, after: QueueKey | None, most: int
+    ) -> tuple[list[QueueCounts], QueueKey | None]:
+        self._cluster.reach()
+        self._cluster.selections.append(selection)
+        found = [one for one in self._cluster.queue_counts if after is None or one.queue > after]
+        return found[:most], found[most - 1].queue if len(found) > most else None
+
     async def retry(self, selection: MailSelection, rest: WorkPlace, until: float) -> WorkDone:
         self._cluster.reach()
         self._cluster.selections.append(selection)
@@ -518,6 +533,17 @@ class ParkedMail:
         done = [one for one in chosen if one.record is not None or not readable]
         self._cluster.parked = [one for one in self._cluster.parked if one not in done]
         return ParkedDone(done, len(chosen) - len(done), None)
+
+
+class Limits:
+    """The uses that `cluster.limit_use` names."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def use(self, queues: Sequence[QueueKey]) -> list[LimitUse]:
+        self._cluster.reach()
+        return [self._cluster.limit_use.get(queue, LimitUse()) for queue in queues]
 
 
 class Tail:
@@ -596,6 +622,8 @@ def dependencies(cluster: Cluster) -> Dependencies:
         messages=Messages(cluster),
         queue_work=QueueWork(cluster),
         parked=ParkedMail(cluster),
+        limits=Limits(cluster),
+        shaping=Shaping(cluster.settings),
         tail=Tail(cluster),
         journals=Journals(cluster),
         tokens=Tokens(cluster),

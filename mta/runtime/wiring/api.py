@@ -20,6 +20,7 @@ from mta.ports.canaries import Canaries
 from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.journal import Journals
+from mta.ports.limits import LimitReader
 from mta.ports.messages import Messages
 from mta.ports.parked import ParkedMail
 from mta.ports.previews import PreviewStore
@@ -33,6 +34,7 @@ from mta.ports.undo import UndoCopyStore
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.canary_store import StoredCanaries
 from mta.redis_store.foundation import Foundation
+from mta.redis_store.limit_reader import StoredLimitReader
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
@@ -67,6 +69,7 @@ class ApiParts(NamedTuple):
     books: Books
     messages: Messages
     parked: ParkedMail
+    limits: LimitReader
     queue_work: Callable[[Rules], QueueWork]  # by the rules that it asks for
     load: StoreLoad
     tail: LiveEvents
@@ -123,6 +126,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         undo_copies=undo_copies,
         books=StoredBooks(link, lanes),
         messages=Cancellation(messages, node, settings.redis.timeout),
+        limits=StoredLimitReader(link),
         parked=ParkedOrders(StoredParked(link, lanes, retention), messages, node),
         queue_work=lambda table: QueueWorker(
             StoredQueueWork(link, lanes, sweeps), sweeps, load, table, node, settings.journal.backlog_soft

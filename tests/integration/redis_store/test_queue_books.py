@@ -9,10 +9,12 @@ from mta.model.ids import new_message_id
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Reply
 from mta.model.rules import NO_HEAD
+from mta.orders.queue_counts import QueueCounter
+from mta.ports.queue_work import MailSelection
 from mta.ports.queueing import ClaimRequest, Move
 from mta.redis_store import pool_depths, queue_books
 from mta.redis_store.queue_books import QueueBooks
-from tests.support.stores import DOMAIN, QUEUE, message, queued
+from tests.support.stores import DOMAIN, QUEUE, ended, message, queued
 
 
 def aged(lane: int, seconds: int, **more):
@@ -185,3 +187,43 @@ async def test_r9_the_depth_of_a_pool_is_the_sum_of_its_queues(open_store, monke
     assert found["@2001:db8::1"][:4] == (1, 0, 0, 0)
     whole = [counts for counts in await store.books.queues() if counts.queue.pool == "default"]
     assert found["default"].due == sum(counts.due for counts in whole)
+
+
+async def test_o12_a_tenant_counts_its_own_mail_alone(open_store):
+    store = await open_store()
+    await store.rules.confirm(1, NO_HEAD, (), {})
+    await store.queues.accept(0, [message(tenant="acme"), message(tenant="acme", priority=1), message()])
+    await store.queues.accept(1, [message(1, tenant="other"), message(1, to=("a@b.test",))])
+    [claimed] = await store.claim(0, share="acme")
+    [counts] = await store.books.queues(tenant="acme")
+    assert (counts.queue, counts.due, counts.claimed) == (QUEUE, 1, 1)
+    assert await store.books.queues(tenant="nobody") == []
+    assert sum(counts.due for counts in await store.books.queues(tenant="")) == 2
+    assert sum(counts.due for counts in await store.books.queues()) == 4
+    await store.queues.settle(0, [ended(claimed)])
+
+
+async def test_o12_the_mail_of_a_tag_is_counted_by_reading_it(open_store):
+    store, now = await open_store(), int(time.time() * 1000)
+    await store.rules.confirm(1, NO_HEAD, (), {})
+    await store.queues.accept(0, [message(tags=("x", "red")), message(), message(tags=("x",), due_at=now + 60_000)])
+    await store.queues.accept(1, [message(1, tags=("x",), tenant="acme"), message(1, to=("a@b.test",))])
+    await store.queues.accept(2, [message(2, to=("a@c.test",), tags=("x",))])
+    counter = QueueCounter(store.queue_work, store.sweeps)
+    x = MailSelection(tag="x")
+    found, behind = await counter.counts(x, None, 10, now + 1000)
+    assert [(one.queue.domain, one.due, one.scheduled, one.claimed) for one in found] == [
+        ("c.test", 1, 0, 0),
+        ("example.com", 2, 1, 0),
+    ]
+    assert behind is None
+    first, behind = await counter.counts(x, None, 1, now)
+    assert ([one.queue.domain for one in first], behind) == (["c.test"], QueueKey(QUEUE.pool, "c.test"))
+    rest, _ = await counter.counts(x, behind, 10, now)
+    assert [one.queue.domain for one in rest] == ["example.com"]
+    claimed = await store.claim(0)
+    [_, counts] = (await counter.counts(x, None, 10, now + 1000))[0]
+    assert (counts.due, counts.scheduled, counts.claimed) == (1, 1, 1)
+    [counts] = (await counter.counts(MailSelection(tag="x", tenant="acme"), None, 10, now + 1000))[0]
+    assert (counts.due, counts.claimed) == (1, 0)
+    await store.queues.settle(0, [ended(one) for one in claimed])

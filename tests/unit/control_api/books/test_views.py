@@ -43,7 +43,9 @@ async def test_queues_are_sorted_filtered_and_paged(api: TestClient, cluster: Cl
         "scheduled": 2,
         "claimed": 3,
         "held": 0,
+        "parked": 0,
         "next_due": "2023-11-14T22:13:20.000Z",
+        "rate": 0.0,
         "why": [
             {"reason": "claimed", "count": 3, "text": "a worker delivers it now"},
             {"reason": "due", "count": 9, "text": "due, and no worker has taken it yet"},

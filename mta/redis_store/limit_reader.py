@@ -1,0 +1,37 @@
+"""The use of shared limits, read for people."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from mta.model.limit_use import LimitUse
+from mta.model.mail import QueueKey
+from mta.redis_store import keys
+from mta.redis_store.link import Link
+
+_AT_ONCE: Final = 50  # queues
+
+
+class StoredLimitReader:
+    """Fulfils ports.limits.LimitReader."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def use(self, queues: Sequence[QueueKey]) -> list[LimitUse]:
+        found: list[LimitUse] = []
+        for at in range(0, len(queues), _AT_ONCE):
+            found += await asyncio.gather(*map(self._use, queues[at : at + _AT_ONCE]))
+        return found
+
+    async def _use(self, queue: QueueKey) -> LimitUse:
+        held, message, connection = await asyncio.gather(
+            self._link.quick("HVALS", keys.slots_key(f"{queue.pool}:{queue.domain}".encode())),
+            self._link.quick("GET", keys.rate_key(queue.pool, queue.domain, "messages")),
+            self._link.quick("GET", keys.rate_key(queue.pool, queue.domain, "connections")),
+        )
+        return LimitUse(sum(map(int, held)), _instant(message), _instant(connection))
+
+
+def _instant(value: bytes | None) -> int:
+    return 0 if value is None else int(float(value))
