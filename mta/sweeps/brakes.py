@@ -224,11 +224,12 @@ class Brakes:
             if now - hold.created_at > _LATE and now - self._told.get(hold.id, 0) > _TELL_EVERY:
                 self._told[hold.id] = now
                 log.error(
-                    "the order %s of %s has held mail for %d s and is not decided: it goes on, "
-                    "and floodgate pauses remove %s or pauses convert decides it by hand",
+                    "the order %s of %s has held mail for %d s and is not decided; it goes on. "
+                    "floodgate pauses convert %s 554 ends that mail by hand, floodgate pauses remove %s releases it",
                     hold.id,
                     hold.created_by or "?",
                     (now - hold.created_at) // 1000,
+                    hold.id,
                     hold.id,
                 )
 

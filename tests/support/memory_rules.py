@@ -20,6 +20,7 @@ from mta.model.rules import (
     Selectors,
     SessionState,
 )
+from mta.policy.brakes import is_hold
 from mta.ports.rule_store import Edit, Exists, Put, Removed, Step, Trail
 from mta.ports.sessions import Confirmed
 
@@ -281,8 +282,10 @@ class MemoryRules:
         return Put(written, shared.head, False, known.generation), wait_set
 
     def _twin(self, rule: Rule) -> Rule | None:
+        if is_hold(rule):
+            return self.shared.rules.get(rule.id)
         found = (r for r in self.shared.rules.values() if (r.kind, r.selectors) == (rule.kind, rule.selectors))
-        return next(found, None)
+        return next((known for known in found if not is_hold(known)), None)
 
     async def remove(
         self, rule_id: str, change: str, by: str = "", kind: Kind | None = None

@@ -1,5 +1,7 @@
 """Previews of rules: what a rule would match is counted in the queues, and nothing of it is touched."""
 
+import os
+import signal
 from typing import Any
 
 from tests.support.node import until
@@ -56,3 +58,13 @@ def test_o3_a_tag_that_nobody_has_seen_is_answered_with_the_nearest_that_mail_ca
     made = place.order(tag="spring-sael")
     assert made["warnings"] == ["no mail carries tag spring-sael yet; check its spelling (seen lately: spring-sale)"]
     place.lift(made)
+
+
+def test_another_process_counts_a_preview_when_the_first_dies(place: Any) -> None:
+    place.node.send([f"u{n}@p4.test" for n in range(6)], ("p4",), X_MQ_Delayed="+1h")
+    sweeper = place.node.child("mta.runtime.sweeper")
+    os.kill(sweeper, signal.SIGSTOP)
+    asked = place.call("POST", "/v1/errors/preview", {"tag": "p4", "domain": "p4.test"}, want=(202,))
+    os.kill(sweeper, signal.SIGKILL)
+    path = f"/v1/errors/preview/{asked['id']}"
+    assert until(lambda: (found := place.call("GET", path))["state"] == "done" and found, 18.0, path)["matched"] == 6
