@@ -73,6 +73,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         tail=parts.tail,
         journals=parts.journals,
         tokens=parts.tokens,
+        audit=parts.audit,
         fate=parts.fate,
         stored_mail=parts.stored_mail,
         history=parts.history,

@@ -22,7 +22,9 @@ def create_app(deps: Dependencies) -> web.Application:
     app = web.Application(
         middlewares=[
             answer_problems,
-            require_token(Access(deps.tokens), operations(), _open_paths(deps), deps.api.listen.is_loopback),
+            require_token(
+                Access(deps.tokens, deps.api.token_rate), operations(), _open_paths(deps), deps.api.listen.is_loopback
+            ),
             orders_first(deps.turns),
         ],
         client_max_size=MAX_BODY,

@@ -12,6 +12,7 @@ from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import ApiSettings
 from mta.policy.shaping import Shaping
 from mta.ports.access import LiveEvents, StoreFate, Tokens
+from mta.ports.audit import Audit
 from mta.ports.books import Books
 from mta.ports.canaries import Canaries
 from mta.ports.event_sinks import Item
@@ -57,6 +58,7 @@ class Dependencies:
     tail: LiveEvents
     journals: Journals
     tokens: Tokens
+    audit: Audit
     fate: StoreFate
     stored_mail: StoredMail
     history: History

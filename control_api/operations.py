@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from control_api.audit.resource import OPERATIONS as AUDIT
 from control_api.books.operations import OPERATIONS as BOOKS
 from control_api.history.operations import OPERATIONS as HISTORY
 from control_api.http.operation import Group, Operation
@@ -9,6 +10,8 @@ from control_api.messages.resource import OPERATIONS as MESSAGES
 from control_api.node.operations import OPERATIONS as NODE
 from control_api.queues.operations import OPERATIONS as QUEUES
 from control_api.rules.operations import group_of
+from control_api.tenants.resource import OPERATIONS as TENANTS
+from control_api.tokens.resource import OPERATIONS as TOKENS
 from mta.model.rules import Kind
 
 GROUPS: Final[tuple[Group, ...]] = (
@@ -18,6 +21,9 @@ GROUPS: Final[tuple[Group, ...]] = (
     HISTORY,
     QUEUES,
     BOOKS,
+    TOKENS,
+    TENANTS,
+    AUDIT,
     NODE,
 )
 

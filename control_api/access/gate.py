@@ -30,9 +30,9 @@ def require_token(
     async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.rel_url.raw_path not in open_paths:
             request[ACTOR] = actor = await access.check(request)
-            resource = request.match_info.route.resource
-            if resource is not None:  # else no route has this path or method: nothing serves it
-                rights.require(request.method, resource.canonical, actor)
+            route = request.match_info.route
+            if route.resource is not None and route.method != hdrs.METH_ANY:  # else nothing serves it: 404 or 405
+                rights.require(request.method, route.resource.canonical, actor)
         elif loopback and not names_this_machine(request.headers.getall(hdrs.HOST, [])):
             if hdrs.AUTHORIZATION not in request.headers:
                 raise Problem(403, "names another host than this machine; use localhost, or give a token", "Host")

@@ -1,20 +1,24 @@
-"""Bearer tokens: compared in constant time, with a bounded memory of the addresses that send invalid ones."""
+"""Bearer tokens: read from the store, compared in constant time, with a bounded memory of addresses that fail."""
 
-import hashlib
+import asyncio
 import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from aiohttp import hdrs, web
 
+from control_api.access.rates import Rates
 from control_api.http.problems import Problem
 from mta.model.actor import Actor, ActorKind
+from mta.model.api_tokens import ApiToken, digest_of, id_in
 from mta.model.scopes import EVERY_SCOPE
-from mta.ports.access import Tokens
+from mta.ports.access import StoredToken, Tokens, TokenTable
+from mta.timing.clock import wall_ms
 
-REMEMBERED_SECONDS = 1.0  # for which a revoked token may go on
+REMEMBERED_SECONDS = 0.3  # for which a revoked token may go on
+_LEAST_PAUSE: Final = 0.05  # seconds between two looks at the tokens, however many requests have an unknown one
 MAX_AUTHORIZATION = 4096
 FAILURES_PER_MINUTE = 20
 MAX_CLIENTS = 10_000
@@ -22,6 +26,7 @@ MAX_CLIENTS = 10_000
 ADMIN = "admin"  # the actor's name for the administrator's token
 
 _UNAUTHORIZED = "give a valid token: Authorization: Bearer <token>"
+_NOBODY: Final = StoredToken(ApiToken(id="", name="", scopes=()), bytes(32))  # no text has this digest
 
 
 @runtime_checkable
@@ -33,35 +38,72 @@ class Trusted(Protocol):
 
 class Access:
     """Lets a request through or raises Problem 401 or 429. A valid token always passes, however many failures its
-    address has: tokens are too long to be guessed, and nobody may lock an operator out of a cancel."""
+    address has: tokens are too long to be guessed, and nobody may lock an operator out of a cancel. For the same reason
+    the administrator's token has no rate."""
 
-    def __init__(self, tokens: Tokens, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        rate: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int] = wall_ms,
+    ) -> None:
+        """`rate`: requests a second of one token."""
         self._tokens = tokens
+        self._rates = Rates(rate, clock)
         self._clock = clock
-        self._hashes: list[bytes] = []
-        self._read_at: float | None = None
+        self._wall = wall
+        self._table: TokenTable | None = None
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
         self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()  # address -> start of its minute, count
 
     async def check(self, request: web.Request) -> Actor:
         """The actor that asks. Raises Problem; raises StoreError where the tokens cannot be read (fails closed)."""
-        secret = _bearer(request)
-        digest = hashlib.sha256(secret).digest()
-        known = False
-        for valid in await self._current():
-            known |= hmac.compare_digest(valid, digest)
-        if not known or not secret:
-            raise self._refusal(request.remote or "")
+        secret, address = _bearer(request), request.remote or ""
+        actor = None
+        if secret:
+            now = self._clock()
+            actor = self._actor(await self._read_since(now - REMEMBERED_SECONDS), secret, address)
+            if actor is None:  # it may have been made a moment ago
+                actor = self._actor(await self._read_since(now), secret, address)
+        if actor is None:
+            raise self._refusal(address)
         connection = request.protocol
         if isinstance(connection, Trusted):
             connection.authenticated()
-        return Actor(ActorKind.TOKEN, ADMIN, request.remote or "", scopes=EVERY_SCOPE)
+        if actor.token:
+            self._rates.take(actor.token, request.method not in (hdrs.METH_GET, hdrs.METH_HEAD))
+        return actor
 
-    async def _current(self) -> list[bytes]:
-        now = self._clock()
-        if self._read_at is None or now - self._read_at > REMEMBERED_SECONDS:
-            self._hashes = await self._tokens.admin_hashes()
-            self._read_at = now
-        return self._hashes
+    def _actor(self, table: TokenTable, secret: bytes, address: str) -> Actor | None:
+        """Compares with one digest whether the id is known or not, and with each of the administrators' (S: A2)."""
+        digest = digest_of(secret)
+        stored = table.tokens.get(id_in(secret), _NOBODY)
+        matches = hmac.compare_digest(stored.digest, digest)
+        is_admin = False
+        for valid in table.admin:
+            is_admin |= hmac.compare_digest(valid, digest)
+        if is_admin:
+            return Actor(ActorKind.TOKEN, ADMIN, address, scopes=EVERY_SCOPE)
+        token = stored.token
+        if not matches or token.has_expired(self._wall()):
+            return None
+        return Actor(ActorKind.TOKEN, token.name, address, token.id, token.rights, token.tenant)
+
+    async def _read_since(self, since: float) -> TokenTable:
+        """The table as it was at that time or later. One request reads it for all that wait."""
+        if self._table is not None and self._read_at >= since:
+            return self._table
+        async with self._reading:
+            table = self._table
+            if table is None or self._read_at < since:
+                await asyncio.sleep(max(0.0, self._read_at + _LEAST_PAUSE - self._clock()))
+                asked_at = self._clock()
+                if table is None or await self._tokens.version() != table.version:
+                    table = self._table = await self._tokens.load()
+                self._read_at = asked_at
+            return table
 
     def _refusal(self, address: str) -> Problem:
         now = self._clock()

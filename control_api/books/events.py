@@ -10,12 +10,15 @@ import orjson
 from aiohttp import hdrs, web
 
 from control_api import dependencies
+from control_api.access.actor import actor_of
 from control_api.dependencies import Dependencies
 from control_api.http.operation import Answer, Example, Operation, Parameter
 from control_api.http.problems import Problem
 from control_api.http.query import read_query
 from control_api.schemas.queries import EventsQuery
+from mta.model.actor import Actor
 from mta.model.errors import BadValue, StoreError
+from mta.model.events import EventType
 from mta.model.scopes import Scope
 
 MAX_WATCHERS = 100
@@ -32,7 +35,8 @@ WATCHERS = web.AppKey("watchers", set[asyncio.Task[Any]])
 class Filter:
     """The events that a watcher wants: all that is given must match, one of the types suffices."""
 
-    def __init__(self, asked: EventsQuery) -> None:
+    def __init__(self, asked: EventsQuery, actor: Actor) -> None:
+        self._actor = actor
         self._tag = asked.tag
         self._domain = asked.domain
         self._pool = asked.pool
@@ -40,11 +44,19 @@ class Filter:
 
     def takes(self, event: dict[str, Any]) -> bool:
         return (
-            (not self._types or event.get("type") in self._types)
+            self._actor.sees(event.get("tenant"))
+            and (event.get("type") != EventType.AUDIT or self._actor.may(Scope.ADMIN))
+            and (not self._types or event.get("type") in self._types)
             and (self._tag is None or self._tag in event.get("tags", ()))
             and (self._domain is None or event.get("domain") == self._domain)
             and (self._pool is None or event.get("pool") == self._pool)
         )
+
+    def shown(self, event: dict[str, Any], line: bytes) -> bytes:
+        """The line of the event; the addresses of those who order are the administrator's to know."""
+        if event.get("type") != EventType.RULE or (self._actor.may(Scope.ADMIN) and not self._actor.tenant):
+            return line
+        return orjson.dumps({name: value for name, value in event.items() if name != "client"})
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
@@ -67,7 +79,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         start = after or await deps.tail.newest()
         response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8"})
         await response.prepare(request)
-        await _send(response, deps, Filter(asked), start, asked.limit, asked.lasting)
+        await _send(response, deps, Filter(asked, actor_of(request)), start, asked.limit, asked.lasting)
     finally:
         watchers.discard(task)
     return response
@@ -91,7 +103,9 @@ async def _send(
             event = orjson.loads(line)
             if not wanted.takes(event):
                 continue
-            await response.write(f"id: {tail_id}\nevent: {event['type']}\ndata: ".encode() + line + b"\n\n")
+            await response.write(
+                f"id: {tail_id}\nevent: {event['type']}\ndata: ".encode() + wanted.shown(event, line) + b"\n\n"
+            )
             if left is not None:
                 left -= 1
                 if left == 0:
@@ -138,6 +152,7 @@ STREAM = Operation(
     (Answer(200, {"type": "string"}, "server-sent events", media="text/event-stream"),),
     Example("/v1/events?tag=spring-sale&for=1s"),
     scope=Scope.MESSAGES_READ,
+    for_tenants=True,
     headers=(Parameter("Last-Event-ID", {"type": "string"}, "go on behind this event"),),
     query=EventsQuery,
 )

@@ -32,6 +32,8 @@ SET=...       # the id of a set of forced errors
 PAUSE=...     # the id of a pause
 PREVIEW=...   # the id of a preview
 MESSAGE=...   # the id of a message
+TOKEN_ID=...  # the id of a token
+TENANT=...    # the name of a tenant that has terms
 ```
 
 A refusal is an object `{"error": {"type", "message", "field", "request_id"}}`; `field` names the field or the parameter

@@ -15,6 +15,7 @@ Facts = tuple[Any, ...]
 CELLS: Final = (
     "id", "message_id", "recipient", "sender", "status", "reason",
     "error.code", "error.enhanced", "error.text", "category", "forced.rule", "forced.generation", "forced.stage",
+    "forced.by",
     "tags", "tenant", "pool", "mta", "mx", "attempts", "next_attempt", "accepted_at", "sent_at", "delivered_at",
     "canceled_at", "ended_at", "updated_at", "seq", "metadata", "uncertain",
 )  # fmt: skip
@@ -50,14 +51,14 @@ def facts_of(row: DeliveryRow) -> Facts:
         elif status is _UNDELIVERABLE:
             ended_at = at
     forced, next_attempt = event.forced, event.next_attempt
-    rule = ""
+    rule = by = ""
     generation: int | str = ""
     stage: Stage | str | None = ""
     if forced is not None:
-        rule, generation, stage = forced
+        rule, generation, stage, by = forced
     return (
         f"{text}.{number}", text, event.recipient, event.sender, status, reason or "",
-        code, enhanced, words, event.category, rule, generation, stage or "",
+        code, enhanced, words, event.category, rule, generation, stage or "", by,
         event.tags, event.tenant, event.pool, event.mta, event.mx, event.attempt,
         rfc3339(next_attempt) if next_attempt else "", rfc3339(event.queued_at or row.accepted_at), sent_at,
         delivered_at, canceled_at, ended_at, at, event.seq, event.properties or "", "" if arrived else event.uncertain,

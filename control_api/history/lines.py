@@ -31,6 +31,7 @@ class _Forced(msgspec.Struct, omit_defaults=True, gc=False):
     rule: str
     generation: int
     stage: str = ""
+    by: str = ""
 
 
 def _names() -> list[str]:
@@ -48,17 +49,17 @@ _Record: Any = msgspec.defstruct(
 _CODE, _RULE, _TAGS = CELLS.index("error.code"), CELLS.index("forced.rule"), CELLS.index("tags")
 _METADATA: Final = CELLS.index("metadata")
 _before_error = itemgetter(slice(0, _CODE))
-_after_forced = itemgetter(slice(_RULE + 3, None))
+_after_forced = itemgetter(slice(_RULE + 4, None))
 
 
 def _record(row: DeliveryRow) -> Any:
     facts = facts_of(row)
-    code, enhanced, text, category, rule, generation, stage = facts[_CODE : _RULE + 3]
+    code, enhanced, text, category, rule, generation, stage, by = facts[_CODE : _RULE + 4]
     return _Record(
         *_before_error(facts),
         _Error(code, enhanced, text) if code else "",
         category,
-        _Forced(rule, generation, stage) if rule else "",
+        _Forced(rule, generation, stage, by) if rule else "",
         *_after_forced(facts),
     )
 

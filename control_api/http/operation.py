@@ -51,8 +51,7 @@ class Answer(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A request that a node answers with `status`; $RULE, $SET, $PAUSE, $PREVIEW, $MESSAGE stand for ids of what is
-    there."""
+    """A request that a node answers with `status`; a word behind a `$` stands for the id of something that is there."""
 
     target: str  # path and query string
     body: Mapping[str, Any] | None = None

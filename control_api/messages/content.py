@@ -13,6 +13,7 @@ from control_api.messages.show import unknown
 from control_api.schemas.message_answers import NewDelivery, Resent
 from control_api.schemas.values import ANY_ID
 from mta.model.actor import Actor
+from mta.model.audit import Deed
 from mta.model.errors import BadValue
 from mta.model.ids import MessageId, delivery_id, delivery_text, message_text, parse_id
 from mta.model.scopes import Scope
@@ -43,7 +44,8 @@ async def resend(request: web.Request) -> web.Response:
         for name in await read_fields(request):
             raise BadValue(name[:100], "is not a field of a resend; it has none")
     deps, actor = dependencies.of(request), actor_of(request)
-    await _kept(deps, actor, message)
+    kept = await _kept(deps, actor, message)
+    await deps.audit.note(actor, Deed("message.resend", request.match_info["id"], tenant=kept.tenant))
     try:
         made = await deps.stored_mail.resend(message, number, actor.address)
     except (ContentGone, StillWaits) as error:

@@ -129,7 +129,9 @@ def _forced(standing: DeliveryStatus) -> ForcedBy | None:
     """The rule that ended the delivery, or deferred it last."""
     forced: Forced | None = standing.common.forced if standing.common is not None else None
     if forced is not None:
-        return ForcedBy(rule=forced.rule, generation=forced.generation, stage=forced.stage or UNSET)
+        return ForcedBy(
+            rule=forced.rule, generation=forced.generation, stage=forced.stage or UNSET, by=forced.by or UNSET
+        )
     if standing.record is not None and standing.record.deferred_by:
         return ForcedBy(rule=standing.record.deferred_by)
     return None

@@ -18,8 +18,9 @@ from control_api.messages.show import SHOW, unknown
 from control_api.schemas.message_answers import Message
 from control_api.schemas.queries import WaitQuery
 from control_api.schemas.values import MESSAGE_ID
+from mta.model.audit import Deed
 from mta.model.errors import BadValue
-from mta.model.ids import MessageId, parse_message_id
+from mta.model.ids import MessageId, message_text, parse_message_id
 from mta.model.outcomes import Class
 from mta.model.scopes import Scope
 from mta.policy.served_pools import unserved
@@ -46,9 +47,14 @@ async def cancel_message(request: web.Request) -> web.Response:
         for name in await read_fields(request):
             raise BadValue(name[:100], "is not a field of a cancellation; it has none")
     wait = deps.api.wait if asked.wait is None else asked.wait
-    standings = await deps.messages.cancel(message, actor_of(request), wait)
-    if not standings:
+    actor, before = actor_of(request), await deps.messages.show(message)
+    tenant = tenant_in(before)
+    if not before or not actor.sees(tenant):
         raise unknown()
+    await deps.audit.note(actor, Deed("message.cancel", message_text(message), tenant=tenant))
+    standings = await deps.messages.cancel(message, actor, wait)
+    if not standings:
+        raise unknown()  # its record was dropped meanwhile
     record = await _record(request, message, standings)
     if any(standing.state in _LIVE for standing in standings):
         asked_at = max(standing.asked_at for standing in standings) or now_ms()
@@ -57,6 +63,12 @@ async def cancel_message(request: web.Request) -> web.Response:
     if any(standing.state is Class.CANCELED for standing in standings):
         return json_response(record)
     return json_response(record, 409, {"x-should-retry": "false"})
+
+
+def tenant_in(standings: Sequence[DeliveryStatus]) -> str:
+    """The tenant of a message; "" = it has none, or nothing is known of it any more."""
+    about = (standing.common or standing.record for standing in standings)
+    return next((one.tenant for one in about if one is not None), "")
 
 
 _ID = a_parameter("id", MESSAGE_ID)
@@ -80,6 +92,7 @@ OPERATIONS = Group(
             ),
             Example("/v1/messages/$MESSAGE/cancel?wait=5s"),
             scope=Scope.MESSAGES_CANCEL,
+            for_tenants=True,
             refusals=(404, *BODY_REFUSALS),
             path_values=(_ID,),
             query=WaitQuery,

@@ -11,6 +11,7 @@ from control_api.http.problems import json_response
 from control_api.http.query import read_no_query
 from control_api.http.times import shown
 from control_api.schemas.node_answers import Emptied
+from mta.model.audit import Deed
 from mta.model.scopes import Scope
 
 log = logging.getLogger(__name__)
@@ -19,9 +20,12 @@ log = logging.getLogger(__name__)
 async def acknowledge(request: web.Request) -> web.Response:
     """That the store was found emptied is known; a second request has nothing left to acknowledge."""
     read_no_query(request)
-    at = await dependencies.of(request).fate.acknowledge()
+    deps, actor = dependencies.of(request), actor_of(request)
+    if emptied_at := await deps.fate.emptied_at():
+        await deps.audit.note(actor, Deed("store.acknowledge", "store", before={"emptied_at": shown(emptied_at)}))
+    at = await deps.fate.acknowledge()
     if at:
-        log.warning("%s acknowledges that the store was found emptied at %s", actor_of(request), shown(at))
+        log.warning("%s acknowledges that the store was found emptied at %s", actor, shown(at))
     return json_response(Emptied(emptied_at=shown(at)))
 
 

@@ -24,6 +24,7 @@ from control_api.schemas.parked import (
 )
 from control_api.schemas.queries import ParkedQuery, WaitQuery
 from control_api.schemas.values import parked_cursor_of
+from mta.model.audit import Deed
 from mta.model.errors import BadValue
 from mta.model.ids import delivery_text, message_of, message_text
 from mta.model.scopes import Scope
@@ -50,6 +51,7 @@ async def release_parked(request: web.Request) -> web.Response:
     order = ParkedSelectors(**RELEASE.read(await read_fields(request, RELEASE.lists()), "a field of this order"))
     asked = read_query(request, WaitQuery)
     selection, rest, until = _selected(request, order, asked.wait)
+    await _note(request, "parked.release", selection, order)
     done = await dependencies.of(request).parked.release(selection, actor_of(request), rest, until)
     answer = ParkedReleased(released=len(done.done), unreadable=done.unreadable, cursor=_cursor(done.rest))
     return json_response(answer, 200 if done.rest is None else 202)
@@ -59,6 +61,7 @@ async def remove_parked(request: web.Request) -> web.Response:
     """Selected mail is given up."""
     order = read_query(request, ParkedSelectors)
     selection, rest, until = _selected(request, order, order.wait)
+    await _note(request, "parked.remove", selection, order)
     done = await dependencies.of(request).parked.remove(selection, actor_of(request), rest, until)
     answer = ParkedRemoved(
         removed=len(done.done),
@@ -67,6 +70,14 @@ async def remove_parked(request: web.Request) -> web.Response:
         cursor=_cursor(done.rest),
     )
     return json_response(answer, 200 if done.rest is None else 202)
+
+
+async def _note(request: web.Request, action: str, selection: ParkedSelection, order: ParkedSelectors) -> None:
+    """In the audit, unless the order goes on behind a cursor."""
+    if order.cursor is None:
+        chosen = {name: str(value) for name, value in selection._asdict().items() if value is not None}
+        words = " ".join(f"{name}={value}" for name, value in chosen.items()) or "everything"
+        await dependencies.of(request).audit.note(actor_of(request), Deed(action, words, after=chosen))
 
 
 def _selected(

@@ -20,6 +20,7 @@ from control_api.schemas.queue_bodies import MOVE, RETRY, MailSelectors, MoveOrd
 from control_api.schemas.reading import Body
 from control_api.schemas.values import work_cursor_of
 from mta.model.actor import Actor
+from mta.model.audit import Deed
 from mta.model.errors import BadValue
 from mta.model.scopes import Scope
 from mta.policy.served_pools import unserved
@@ -33,7 +34,8 @@ Work = Callable[[MailSelection, WorkPlace, float], Awaitable[WorkDone]]
 
 async def retry(request: web.Request) -> web.Response:
     """Make the selected mail due now."""
-    return await _work(request, RetryOrder(**await _read(request, RETRY)), dependencies.of(request).queue_work.retry)
+    order = RetryOrder(**await _read(request, RETRY))
+    return await _work(request, "queue.retry", order, dependencies.of(request).queue_work.retry)
 
 
 async def move(request: web.Request) -> web.Response:
@@ -45,21 +47,32 @@ async def move(request: web.Request) -> web.Response:
     async def work(selection: MailSelection, rest: WorkPlace, until: float) -> WorkDone:
         return await deps.queue_work.move(selection, order.to_pool, rest, until)
 
-    return await _work(request, order, work)
+    return await _work(request, "queue.move", order, work)
 
 
 async def _read(request: web.Request, body: Body) -> dict[str, Any]:
     return body.read(await read_fields(request), _NOUN)
 
 
-async def _work(request: web.Request, order: RetryOrder, work: Work) -> web.Response:
+async def _work(request: web.Request, action: str, order: RetryOrder, work: Work) -> web.Response:
     """200 when all is done, 202 with a cursor when the time that the client waits is over."""
     asked = read_query(request, WaitQuery)
-    wait = dependencies.of(request).api.wait if asked.wait is None else asked.wait
-    done = await work(selection_of(order, actor_of(request)), order.cursor or _START, time.monotonic() + wait)
+    deps, actor = dependencies.of(request), actor_of(request)
+    wait = deps.api.wait if asked.wait is None else asked.wait
+    selection = selection_of(order, actor)
+    if order.cursor is None:  # else it goes on
+        await deps.audit.note(actor, _deed(action, selection, order))
+    done = await work(selection, order.cursor or _START, time.monotonic() + wait)
     cursor = None if done.rest is None else work_cursor_of(done.rest)
     answer = QueueWorkDone(moved=done.moved, seen=done.seen, kept=done.kept, cursor=cursor)
     return json_response(answer, 200 if cursor is None else 202)
+
+
+def _deed(action: str, selection: MailSelection, order: RetryOrder) -> Deed:
+    chosen = {name: value for name, value in selection._asdict().items() if value is not None}
+    more = {"to_pool": order.to_pool} if isinstance(order, MoveOrder) else {}
+    words = " ".join(f"{name}={value}" for name, value in chosen.items()) or "everything"
+    return Deed(action, words, after=chosen | more, tenant=selection.tenant or "")
 
 
 def selection_of(selectors: MailSelectors, actor: Actor) -> MailSelection:

@@ -16,11 +16,13 @@ from control_api.http.query import read_no_query, read_query
 from control_api.http.times import now_ms, shown
 from control_api.rules.body import read_rule
 from control_api.rules.resource import order_made, reached, wait_of
+from control_api.rules.tenancy import ordered, require_own, sees
 from control_api.rules.view import shown_effect
 from control_api.schemas.queries import OrderQuery
 from control_api.schemas.rule_answers import SetOfRules
 from control_api.schemas.rule_bodies import BOUNDS, SET
 from control_api.schemas.values import MAX_IN_SET
+from mta.model.actor import Actor
 from mta.model.errors import BadValue
 from mta.model.rules import Kind, Rule, RuleSet, Selectors
 from mta.orders.account import Accounts
@@ -37,11 +39,13 @@ async def change(request: web.Request) -> web.Response:
     create, remove = given.get("create") or [], given.get("remove") or []
     if not 0 < len(create) + len(remove) <= MAX_IN_SET:
         raise BadValue("create", f"with remove gives {len(create) + len(remove)} changes; give 1 to {MAX_IN_SET}")
-    rules = await _rules_of(deps, create)
-    await _check_removals(deps, rules, remove)
+    actor = actor_of(request)
+    rules = await _rules_of(deps, create, actor)
+    await _check_removals(deps, rules, remove, actor)
+    await _check_own(deps, rules, actor)
     now = now_ms()
-    about = RuleSet(f"{now:012x}{secrets.token_hex(5)}", now, "")
-    made = await deps.set_orders.put(about, rules, remove, actor_of(request), wait_of(request, asked), asked.until)
+    about = RuleSet(f"{now:012x}{secrets.token_hex(5)}", now, "", actor.tenant)
+    made = await deps.set_orders.put(about, rules, remove, actor, wait_of(request, asked), asked.until)
     placed, effect = made.placed, made.effect
     with order_made(effect.rule):
         status = 200 if await reached(deps, effect, asked.until) else 202
@@ -56,8 +60,9 @@ async def change(request: web.Request) -> web.Response:
     return json_response(found, status, {"Location": f"/v1/errors/bulk/{about.id}"})
 
 
-async def _rules_of(deps: Dependencies, create: Sequence[Any]) -> list[Rule]:
-    """The rules, with ids that sort in the order of the request. Raises BadValue that names item and field."""
+async def _rules_of(deps: Dependencies, create: Sequence[Any], actor: Actor) -> list[Rule]:
+    """The rules, with ids that sort in the order of the request. Raises BadValue, and Problem 403, that name item and
+    field."""
     now = now_ms()
     start = f"{now:012x}{secrets.token_hex(3)}"
     rules: list[Rule] = []
@@ -73,8 +78,11 @@ async def _rules_of(deps: Dependencies, create: Sequence[Any]) -> list[Rule]:
                     raise BadValue(f"{name}.{bound}", "cannot be given in an order for many rules; order it alone")
             try:
                 rule = read_rule({key: value for key, value in item.items() if value is not None}, deps.node, now)
+                rule = ordered(rule, actor)
             except BadValue as bad:
                 raise BadValue(f"{name}.{bad.field}", bad.reason) from None
+            except Problem as problem:
+                raise Problem(problem.status, str(problem), f"{name}.{problem.field}") from None
             twin = places.setdefault(rule.selectors, at)
             if twin != at:
                 raise BadValue(name, f"has the selectors of create[{twin}]; give them once")
@@ -82,7 +90,16 @@ async def _rules_of(deps: Dependencies, create: Sequence[Any]) -> list[Rule]:
     return rules
 
 
-async def _check_removals(deps: Dependencies, rules: Sequence[Rule], remove: Sequence[Any]) -> None:
+async def _check_own(deps: Dependencies, rules: Sequence[Rule], actor: Actor) -> None:
+    """Raises Problem 403 where a bound token would replace a rule of the operator."""
+    if actor.tenant:
+        table = await deps.catalogue.table()
+        for known_id in await deps.rules.ids_of(rules):
+            if (known := table.rule(known_id)) is not None:
+                require_own(known, actor)
+
+
+async def _check_removals(deps: Dependencies, rules: Sequence[Rule], remove: Sequence[Any], actor: Actor) -> None:
     """Raises BadValue for an id that cannot be removed, and for a rule that is made and removed at once."""
     if not remove:
         return
@@ -91,8 +108,9 @@ async def _check_removals(deps: Dependencies, rules: Sequence[Rule], remove: Seq
     for at, rule_id in enumerate(remove):
         name = f"remove[{at}]"
         known = table.rule(rule_id) if isinstance(rule_id, str) else None
-        if known is None or known.kind is not Kind.ERROR:
+        if known is None or known.kind is not Kind.ERROR or not sees(actor, known):
             raise BadValue(name, "is not the id of a forced error; see GET /v1/errors?enabled=all")
+        require_own(known, actor)
         if places.setdefault(rule_id, at) != at:
             raise BadValue(name, f"is remove[{places[rule_id]}], too; give it once")
     for at, known_id in enumerate(await deps.rules.ids_of(rules)):
@@ -129,7 +147,7 @@ async def _stored(request: web.Request) -> tuple[StoredSet, list[Rule], Effect]:
     """The set, its rules that stand as it made them, and its effect. Raises Problem 404."""
     deps = dependencies.of(request)
     stored = await deps.sets.stored_set(request.match_info["id"])
-    if stored is None:
+    if stored is None or not actor_of(request).sees(stored.set.owner):
         raise Problem(404, "there is no set of forced errors with this id; it may have been forgotten")
     standing = await deps.rules.standing(stored.set.id, stored.members.made)
     return stored, standing, await deps.set_orders.effect(stored, standing)

@@ -9,6 +9,7 @@ from control_api.access.actor import actor_of
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
 from control_api.rules.resource import RulesResource, order_made, wait_of
+from control_api.rules.tenancy import require_own
 from control_api.rules.view import shown_effect
 from control_api.schemas.queries import WaitQuery
 from control_api.schemas.rule_answers import Undone
@@ -22,11 +23,14 @@ async def undo(request: web.Request) -> web.Response:
     deliveries are left. A removed rule can be undone while deliveries of it are kept."""
     asked = read_query(request, WaitQuery)
     deps = dependencies.of(request)
-    rule_id = request.match_info["id"]
+    actor, rule_id = actor_of(request), request.match_info["id"]
     rule = await deps.rules.rule(rule_id)
     if rule is not None:
-        RESOURCE.require_kind(rule)
-    undone = await deps.undo.undo(rule_id, rule, actor_of(request), wait_of(request, asked))
+        require_own(RESOURCE.require(rule, actor), actor)
+    elif actor.tenant:
+        removed = await deps.rules.removed(rule_id)
+        require_own(RESOURCE.require(None if removed is None else removed.rule, actor), actor)
+    undone = await deps.undo.undo(rule_id, rule, actor, wait_of(request, asked))
     if undone is None:
         raise RESOURCE.not_found()
     effect: dict[str, Any] = {}

@@ -32,4 +32,4 @@ async def convert(request: web.Request) -> web.Response:
         raise Problem(409, f"there is a forced error with exactly these selectors already: {other}") from None
     if effect is None:
         raise RESOURCE.not_found()
-    return await order_response(deps, effect, asked.until)
+    return await order_response(deps, effect, asked.until, actor_of(request))

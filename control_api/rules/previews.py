@@ -7,6 +7,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from control_api import dependencies
+from control_api.access.actor import actor_of
 from control_api.dependencies import Dependencies
 from control_api.http.bodies import read_fields
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Operation, Parameter
@@ -14,6 +15,7 @@ from control_api.http.problems import Problem, json_response
 from control_api.http.query import read_no_query
 from control_api.http.times import now_ms, shown
 from control_api.rules.body import read_previewed
+from control_api.rules.tenancy import ordered, sees
 from control_api.schemas.preview_answers import Preview, PreviewCounts, PreviewProgress, SampleDelivery
 from control_api.schemas.rule_bodies import PREVIEWED
 from mta.model import previews
@@ -32,7 +34,7 @@ async def ask(request: web.Request) -> web.Response:
     read_no_query(request)
     deps = dependencies.of(request)
     now = now_ms()
-    rule = read_previewed(await read_fields(request, PREVIEWED.lists()), deps.node, now)
+    rule = ordered(read_previewed(await read_fields(request, PREVIEWED.lists()), deps.node, now), actor_of(request))
     counts = await _counters(deps, rule.selectors)
     known = None if counts is None else {name: counts.get(name, 0) for name in ("queued", "held")}
     preview = previews.Preview(
@@ -52,7 +54,7 @@ async def show(request: web.Request) -> web.Response:
     """A preview, as far as it is counted."""
     read_no_query(request)
     found = await dependencies.of(request).previews.get(request.match_info["id"])
-    if found is None:
+    if found is None or not sees(actor_of(request), found.rule):
         raise Problem(404, f"there is no preview with this id; a preview is kept for {LIFETIME:.0f} s")
     return json_response(_shown(found))
 
@@ -137,6 +139,7 @@ def operations(example: dict[str, Any]) -> tuple[Operation, ...]:
             ),
             Example(PATH, body),
             scope=Scope.ERRORS_WRITE,
+            for_tenants=True,
             description="Nothing is ordered. preview_token in an order refuses the order where more matches by then.",
             refusals=(*BODY_REFUSALS, 429),
             body=PREVIEWED,
@@ -150,6 +153,7 @@ def operations(example: dict[str, Any]) -> tuple[Operation, ...]:
             (Answer(200, Preview, "the counts so far"),),
             Example(PATH + "/$PREVIEW"),
             scope=Scope.ERRORS_READ,
+            for_tenants=True,
             refusals=(404,),
             path_values=(Parameter("id", {"type": "string", "minLength": 1}),),
         ),

@@ -19,17 +19,20 @@ from control_api.http.query import read_body_in_query, read_no_query, read_query
 from control_api.http.times import now_ms, shown
 from control_api.rules import bounds
 from control_api.rules.body import read_edit, read_rule, read_selectors
+from control_api.rules.tenancy import ordered, require_code, require_own, sees, shown_to, within_reach
 from control_api.rules.view import shown_effect, shown_rule, shown_use
 from control_api.rules.warnings import warnings_of
 from control_api.schemas import rule_answers
 from control_api.schemas.queries import OrderQuery, RulesQuery, StatementQuery, WaitQuery
 from control_api.schemas.rule_bodies import EDITS, LIFTING, NEW, NOUNS
 from control_api.schemas.values import cursor_of
+from mta.model.actor import Actor
 from mta.model.errors import BadValue, OrderMade, StoreError
-from mta.model.rules import Kind, Rule
+from mta.model.rules import Kind, Rule, Selectors
 from mta.orders.account import Accounts
 from mta.policy.brakes import as_ordered, is_hold, is_waiting, was_refused
 from mta.policy.rule_effect import in_force
+from mta.policy.rule_table import RuleTable
 from mta.policy.statement_text import sentences_of
 from mta.policy.sweep_end import is_over
 from mta.ports.orders import Effect
@@ -58,13 +61,16 @@ class RulesResource:
         asked = read_query(request, RulesQuery)
         deps = dependencies.of(request)
         table = await deps.catalogue.table()
-        keyed = await self._selected(deps, list(table.rules()), asked)
+        actor = actor_of(request)
+        keyed = await self._selected(deps, [rule for rule in table.rules() if sees(actor, rule)], asked)
         page = [rule for _, rule in (keyed if asked.limit is None else keyed[: asked.limit])]
         found: list[bytes] = []
         async for some in deps.turns.slices(page):
             counts = await deps.books.rules([rule.id for rule in some])
             found += [
-                encode(LISTED[self._kind](**shown_rule(rule), **shown_use(rule, of_rule, table)))
+                encode(
+                    LISTED[self._kind](**shown_rule(rule), **shown_to(actor, shown_use(rule, of_rule, table), table))
+                )
                 for rule, of_rule in zip(some, counts, strict=True)
             ]
         headers = {}
@@ -99,13 +105,15 @@ class RulesResource:
         deps = dependencies.of(request)
         now = now_ms()
         fields = await read_fields(request, NEW[self._kind].lists())
-        rule = read_rule(fields, deps.node, now, self._kind)
-        rule = msgspec.structs.replace(rule, id=_new_id(now), created_at=now)
+        rule, actor = read_rule(fields, deps.node, now, self._kind), actor_of(request)
+        rule = ordered(msgspec.structs.replace(rule, id=_new_id(now), created_at=now), actor)
+        if actor.tenant and (known := await self._twin(deps, rule.selectors)) is not None:
+            require_own(known, actor)
         bound = bounds.bound_of(fields, rule) if self._kind is Kind.ERROR else None
         if bound is not None:
             return await self._create_bounded(request, rule, bound, fields, asked)
-        effect = await deps.orders.put(rule, actor_of(request), wait_of(request, asked), asked.until)
-        return await order_response(deps, effect, asked.until)
+        effect = await deps.orders.put(rule, actor, wait_of(request, asked), asked.until)
+        return await order_response(deps, effect, asked.until, actor)
 
     async def _create_bounded(
         self, request: web.Request, rule: Rule, bound: bounds.Bound, fields: Mapping[str, Any], asked: OrderQuery
@@ -121,7 +129,7 @@ class RulesResource:
                     break
                 await asyncio.sleep(bounds.LOOK)
                 effect = (await deps.orders.effect(effect.rule))._replace(created=effect.created)
-        return await order_response(deps, effect, asked.until)
+        return await order_response(deps, effect, asked.until, actor_of(request))
 
     async def edit(self, request: web.Request) -> web.Response:
         """Edit, enable or disable a rule. `If-Match` refuses the edit unless the rule is at that generation."""
@@ -133,7 +141,12 @@ class RulesResource:
         effect = await deps.orders.edit(rule_id, edit, actor_of(request), wait, asked.until)
         if effect is None:
             raise self.not_found()
-        return await order_response(deps, effect, asked.until)
+        return await order_response(deps, effect, asked.until, actor_of(request))
+
+    async def _twin(self, deps: Dependencies, selectors: Selectors) -> Rule | None:
+        """The rule of exactly these selectors."""
+        rules = (await deps.catalogue.table()).rules()
+        return next((rule for rule in rules if (rule.kind, rule.selectors) == (self._kind, selectors)), None)
 
     async def delete_by_selectors(self, request: web.Request) -> web.Response:
         """Remove the rule of exactly these selectors, given in the query or in a body. Other fields of a rule are
@@ -146,7 +159,7 @@ class RulesResource:
         if not in_query:
             fields = await read_fields(request, body.lists())
         deps = dependencies.of(request)
-        selectors = read_selectors(fields, deps.node, now_ms(), self._kind)
+        selectors = within_reach(read_selectors(fields, deps.node, now_ms(), self._kind), actor_of(request))
         (found,) = await deps.rules.ids_of([Rule("", selectors, kind=self._kind)])
         if not found:
             raise Problem(404, f"there is no {self._noun} with exactly these selectors")
@@ -157,13 +170,14 @@ class RulesResource:
         read_no_query(request)
         deps = dependencies.of(request)
         table = await deps.catalogue.readable(request.match_info["id"])
-        rule = await self._known(deps, table.rule(request.match_info["id"]), request.match_info["id"])
+        actor = actor_of(request)
+        rule = await self._known(deps, table.rule(request.match_info["id"]), request.match_info["id"], actor)
         effect = await deps.orders.effect(rule)
         if self._kind is Kind.ERROR and is_hold(rule):
             effect = bounds.undecided(effect)
             rule = effect.rule
-        counts = await deps.books.rule(rule.id)
-        found = shown_rule(rule) | shown_use(rule, counts, table) | await shown_effect(deps, effect)
+        use = _use(rule, await deps.books.rule(rule.id), table, actor)
+        found = shown_rule(rule) | use | await shown_effect(deps, effect)
         if undo_until := await deps.undo_copies.until(rule.id, now_ms()):
             found["undo_until"] = shown(undo_until)
         return json_response(WHOLE[self._kind](**found), headers=_etag(rule))
@@ -180,21 +194,23 @@ class RulesResource:
         rule = await deps.rules.rule(rule_id)
         removed = await deps.rules.removed(rule_id) if rule is None else None
         if removed is not None:
-            rule, removed_at, sweep = self.require(removed.rule), removed.at, removed.sweep
+            rule, removed_at, sweep = self.require(removed.rule, actor_of(request)), removed.at, removed.sweep
             effect = await deps.orders.effect_of_removed(removed)
         else:
-            rule = self.require(rule)
+            rule = self.require(rule, actor_of(request))
             effect = await deps.orders.effect(rule)
             sweep = await deps.sweeps.sweep(rule.order_id)
         said = await Accounts(deps.rules, deps.sets, deps.books, now_ms).of(effect, sweep, removed_at)
         return json_response(said) if asked.format == "json" else text_response(sentences_of(said))
 
     async def _remove(self, request: web.Request, rule_id: str, asked: WaitQuery) -> web.Response:
-        deps = dependencies.of(request)
-        effect = await deps.orders.remove(rule_id, actor_of(request), wait_of(request, asked), self._kind)
+        deps, actor = dependencies.of(request), actor_of(request)
+        if actor.tenant:
+            require_own(self.require(await deps.rules.rule(rule_id), actor), actor)
+        effect = await deps.orders.remove(rule_id, actor, wait_of(request, asked), self._kind)
         if effect is None:
-            rule = self.require(await deps.rules.rule(rule_id))
-            effect = await deps.orders.remove(rule_id, actor_of(request), wait_of(request, asked), rule.kind)
+            rule = self.require(await deps.rules.rule(rule_id), actor)
+            effect = await deps.orders.remove(rule_id, actor, wait_of(request, asked), rule.kind)
         if effect is None:
             raise self.not_found()
         if self._kind is Kind.ERROR:
@@ -204,41 +220,48 @@ class RulesResource:
         found["statement_until"] = shown(now_ms() + int(deps.retention * 1000))
         return json_response(REMOVED[self._kind](**found), 200 if effect.effective else 202)
 
-    def require(self, rule: Rule | None) -> Rule:
-        """`rule`. Raises Problem 404 if it is None or of the other kind. The hold of an order with a bound is one of
-        the forced errors, too: it is to become one."""
-        if rule is None:
+    def require(self, rule: Rule | None, actor: Actor) -> Rule:
+        """`rule`. Raises Problem 404 if it is None, does not exist for the actor, or is of the other kind. The hold of
+        an order with a bound is one of the forced errors, too: it is to become one."""
+        if rule is None or not sees(actor, rule):
             raise self.not_found()
         if self._kind is not Kind.ERROR or not is_hold(rule):
-            self.require_kind(rule)
+            self._require_kind(rule)
         return rule
 
-    async def _known(self, deps: Dependencies, rule: Rule | None, rule_id: str) -> Rule:
+    async def _known(self, deps: Dependencies, rule: Rule | None, rule_id: str, actor: Actor) -> Rule:
         """`rule`. Raises Problem: 404 as `require`, 409 for an order that was refused because it matched too much."""
         if rule is None and self._kind is Kind.ERROR:
             removed = await deps.rules.removed(rule_id)
-            if removed is not None and was_refused(removed.rule):
+            if removed is not None and was_refused(removed.rule) and sees(actor, removed.rule):
                 raise bounds.refusal(removed.rule)
-        return self.require(rule)
+        return self.require(rule, actor)
 
     def guarded_edit(self, request: web.Request, edit: Edit) -> Edit:
-        """`edit` with two checks before it: Problem 404 for a rule of the other kind, 412 for one that has changed
-        since the generation in `If-Match`."""
-        wanted = request.if_match
+        """`edit` with checks around it: Problem 404 and 403 as for each change, 412 for a rule that has changed since
+        the generation in `If-Match`."""
+        wanted, actor = request.if_match, actor_of(request)
 
         def checked(rule: Rule) -> Rule:
-            self.require_kind(rule)
+            if not sees(actor, rule):
+                raise self.not_found()
+            self._require_kind(rule)
+            require_own(rule, actor)
             if wanted is not None and not any(
                 tag.value in ("*", str(rule.generation)) and not tag.is_weak for tag in wanted
             ):
                 words = f"the rule is at generation {rule.generation} by now; read it again"
                 raise Problem(412, words, "If-Match", _etag(rule))
-            return edit(rule)
+            edited = edit(rule)
+            require_code(edited, actor)
+            return edited
 
         return checked
 
-    def require_kind(self, rule: Rule) -> None:
+    def _require_kind(self, rule: Rule) -> None:
         """Raises Problem 404 for a rule of the other kind; its message names the path of the rule."""
+        if rule.kind not in PATHS:
+            raise self.not_found()
         if rule.kind is not self._kind:
             where = f"{PATHS[rule.kind]}/{rule.id}"
             raise Problem(404, f"there is no {self._noun} with this id: it is a {NOUNS[rule.kind]}, see {where}")
@@ -257,15 +280,20 @@ def order_made(rule: Rule) -> Iterator[None]:
         raise OrderMade(rule.id, error) from error
 
 
-async def order_response(deps: Dependencies, effect: Effect, until: str) -> web.Response:
-    """The answer to an order."""
+async def order_response(deps: Dependencies, effect: Effect, until: str, actor: Actor) -> web.Response:
+    """The answer to an order of the actor."""
     rule = effect.rule
     with order_made(rule):
         status = (201 if effect.created else 200) if await reached(deps, effect, until) else 202
         found: dict[str, Any] = shown_rule(rule) | await shown_effect(deps, effect)
-        found["warnings"] = await warnings_of(deps, effect)
+        found["warnings"] = await warnings_of(deps, effect, actor)
     headers = {"Location": f"{PATHS[rule.kind]}/{rule.id}"} if effect.created else {}
     return json_response(WHOLE[rule.kind](**found), status, headers | _etag(rule))
+
+
+def _use(rule: Rule, counts: Mapping[str, int], table: RuleTable, actor: Actor) -> dict[str, Any]:
+    """The use of the rule as the actor sees it."""
+    return shown_to(actor, shown_use(rule, counts, table), table)
 
 
 def wait_of(request: web.Request, asked: WaitQuery) -> float:

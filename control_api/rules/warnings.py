@@ -4,7 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from control_api.dependencies import Dependencies
 from control_api.node.workers import name_of
+from mta.model.actor import Actor
 from mta.model.errors import StoreError
+from mta.model.mail import tenants_tag
 from mta.model.rules import AtTheDoor, Rule, Selectors
 from mta.model.sweeps import SweepPhase
 from mta.policy.addresses import domain_of
@@ -26,16 +28,18 @@ async def _silent(deps: Dependencies, effect: Effect) -> list[str]:
     ]
 
 
-async def warnings_of(deps: Dependencies, effect: Effect) -> list[str]:
-    """One sentence for each thing that an operator should look at."""
+async def warnings_of(deps: Dependencies, effect: Effect, actor: Actor) -> list[str]:
+    """One sentence for each thing that the author of the order should look at. A bound token is told of its tenant's
+    mail alone: processes, pools and the mail of others are left out."""
     rule, selectors = effect.rule, effect.rule.selectors
-    found = [*await _silent(deps, effect), *_about_protected(selectors, deps.protected_tags)]
+    found = [*([] if actor.tenant else await _silent(deps, effect)), *_about_protected(selectors, deps.protected_tags)]
     if rule.at_the_door is AtTheDoor.REJECT and (selectors.mta or selectors.ip or selectors.mx):
         found.append("the door rejects no mail for this rule: the sending IP and the peer are known only at an attempt")
     try:
-        found += await _about_tags(deps, selectors)
-        found += await _about_domain(deps, rule)
-        found += await _about_source(deps, selectors)
+        found += await _about_tags(deps, selectors, actor.tenant)
+        if not actor.tenant:
+            found += await _about_domain(deps, rule)
+            found += await _about_source(deps, selectors)
         if not found:
             found += await _about_match(deps, rule)
     except StoreError:
@@ -43,15 +47,16 @@ async def warnings_of(deps: Dependencies, effect: Effect) -> list[str]:
     return found
 
 
-async def _about_tags(deps: Dependencies, selectors: Selectors) -> list[str]:
-    """A tag that no mail has carried yet is a typing error more often than not."""
+async def _about_tags(deps: Dependencies, selectors: Selectors, tenant: str) -> list[str]:
+    """A tag that no mail (of the tenant, unless it is "") has carried yet is a typing error more often than not."""
     needed = {*(selectors.tags_all or ())} | ({selectors.tag} if selectors.tag is not None else set())
     spared = {*(selectors.except_tags or ())}
-    unseen = await deps.books.unseen(sorted(needed | spared))
+    named = {tenants_tag(tag, tenant) if tenant else tag: tag for tag in sorted(needed | spared)}
+    unseen = [named[name] for name in await deps.books.unseen(list(named))]
     found = []
     for tag in unseen:
         if tag in needed:
-            near = await deps.nearest_tags.to(tag)
+            near = await deps.nearest_tags.to(tag, tenant)
             found.append(f"no mail carries tag {tag} yet; check its spelling{_lately(near)}")
     return found + [
         f"no mail carries tag {tag} yet, so except_tags spares none by it" for tag in unseen if tag in spared

@@ -43,8 +43,8 @@ def _matching(pattern: str, words: str) -> Value:
 
 _A_RECIPIENT: Final = "[!-)+-~]([ -~]{0,318}[!-~])?"  # 320 octets: 64, "@" and 255 (RFC 5321 4.5.3.1)
 
-_INSTANT: Final = Value(_read_instant, a_text(INSTANT))
-_LIMIT: Final = Value(_read_limit, {"type": "integer", "minimum": 1, "maximum": MOST_LISTED})
+INSTANT_VALUE: Final = Value(_read_instant, a_text(INSTANT))
+LIMIT_VALUE: Final = Value(_read_limit, {"type": "integer", "minimum": 1, "maximum": MOST_LISTED})
 _RECIPIENT: Final = _matching(_A_RECIPIENT, "is not an address of 1 to 320 printable ASCII characters")
 _SENDER: Final = _matching(f"({_A_RECIPIENT})?", "is not an address of at most 320 printable ASCII characters")
 _RULE_ID: Final = _matching("[0-9a-f]{1,64}", "is not the id of a rule")
@@ -108,11 +108,11 @@ class MessagesQuery(Struct, kw_only=True, frozen=True):
     tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
     rule: Annotated[str | None, _RULE_ID, Meta(description="the rule that decided last")] = None
     category: Annotated[str | None, _A_CATEGORY, Meta(description="the category of the last reply")] = None
-    since: Annotated[int | None, _INSTANT, Meta(description="accepted at this time or later")] = field(
+    since: Annotated[int | None, INSTANT_VALUE, Meta(description="accepted at this time or later")] = field(
         default=None, name="from"
     )
-    until: Annotated[int | None, _INSTANT, Meta(description="accepted before this time")] = None
-    limit: Annotated[int | None, _LIMIT, Meta(description=f"so many records; default {LISTED}, in a stream all")] = None
+    until: Annotated[int | None, INSTANT_VALUE, Meta(description="accepted before this time")] = None
+    limit: Annotated[int | None, LIMIT_VALUE, Meta(description=f"records; default {LISTED}, in a stream all")] = None
     cursor: Annotated[str | None, _PAGE, Meta(description="opaque, from the answer before")] = None
     format: Annotated[
         Literal["json", "ndjson", "csv", "pmta"],

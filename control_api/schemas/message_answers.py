@@ -20,6 +20,7 @@ class ForcedBy(Struct, kw_only=True, frozen=True):
 
     rule: str
     generation: Count | UnsetType = UNSET
+    by: str | UnsetType = UNSET
     stage: Stage | UnsetType = UNSET
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from control_api.schemas import values
+from control_api.schemas import account_values, values
 from mta.model.events import EventType
 from mta.ports.parked import ParkedPlace
 from mta.ports.queue_work import PagePlace
@@ -55,6 +55,22 @@ class RulesQuery(Struct, kw_only=True, frozen=True):
     cursor: Annotated[
         tuple[str, ...] | None, values.RULE_CURSOR, Meta(description="opaque, from the answer before")
     ] = None
+
+
+class PageQuery(Struct, kw_only=True, frozen=True):
+    """The size of a page."""
+
+    limit: Annotated[int, values.LIMIT, Meta(description="items in one answer")] = 1000
+    cursor: Annotated[
+        tuple[str, ...] | None, values.RULE_CURSOR, Meta(description="opaque, from the answer before")
+    ] = None
+
+
+class TenantsQuery(Struct, kw_only=True, frozen=True):
+    """The size of a page."""
+
+    limit: Annotated[int, values.LIMIT, Meta(description="items in one answer")] = 1000
+    cursor: Annotated[str | None, account_values.TENANT_NAME, Meta(description="opaque, from the answer before")] = None
 
 
 class QueuesQuery(Struct, kw_only=True, frozen=True):

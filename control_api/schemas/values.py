@@ -129,7 +129,7 @@ def _read_enhanced(value: Any, field: str) -> str:
     return value
 
 
-def _read_line(value: Any, field: str) -> str:
+def read_line(value: Any, field: str) -> str:
     """SMTP replies and logs show it, so it holds only what prints: no CR, LF, NUL, controls, bidi marks (S: A10)."""
     if not isinstance(value, str) or not value.isprintable():
         raise BadValue(field, "is not one line of printable text; remove control, bidirectional and line characters")
@@ -357,7 +357,7 @@ _LONG: Final = {"type": "integer", "minimum": 1, "maximum": _MAX_DURATION}
 FLAG = Value(_read_flag, {"anyOf": [{"type": "boolean"}, a_text(patterns.FLAG)]}, "give true or false")
 CODE = Value(_read_code, {"anyOf": [*code_schema("2")["anyOf"], *code_schema("45")["anyOf"]]}, _CODES)
 ENHANCED = Value(_read_enhanced, a_text("[245]" + patterns.ENHANCED_TAIL))
-LINE = Value(_read_line, a_text(patterns.LINE, maxLength=MAX_TEXT))
+LINE = Value(read_line, a_text(patterns.LINE, maxLength=MAX_TEXT))
 MOMENT = Value(_read_moment, a_text(patterns.MOMENT))
 DURATION = Value(_read_duration, {"anyOf": [a_text(patterns.DURATION), _LONG]})
 

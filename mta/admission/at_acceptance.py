@@ -5,13 +5,14 @@ from typing import Final
 
 import msgspec
 
+from mta.admission.tenant_check import refusal_by_terms
 from mta.model import endings
 from mta.model.events import Event, EventType, recipient_event
 from mta.model.ids import MessageId, delivery_id
 from mta.model.mail import Addressed, NewMessage
 from mta.model.outcomes import Class, Outcome, Stage
 from mta.model.rules import Rule
-from mta.policy.rule_effect import effect_of, ends, refusal_of, refuses
+from mta.policy.rule_effect import effect_of, ends, refusal_of, refuses, tenant_refusal
 from mta.policy.rule_table import RuleTable
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision, DecidedBy, DeciderKind, EndedAtAcceptance, Rejected
 from mta.ports.rules import Rules
@@ -45,20 +46,27 @@ class AcceptanceRules:
         generation = table.head.generation
         ended: dict[MessageId, list[EndedAtAcceptance]] = {}
         rejected: dict[MessageId, Rejected] = {}
-        if not table.is_empty:
+        tenants = table.tenants
+        if tenants or not table.is_empty:
             now = int(self._clock() * 1000)
             for message in messages:
+                terms = tenants.get(message.tenant)
+                reply = None if terms is None else refusal_by_terms(terms, message.sender, message.content)
+                if terms is not None and reply is not None:
+                    effect = tenant_refusal(terms, generation, reply)
+                    rejected[message.id] = self._reject(message, terms, effect, now)
+                    continue
                 rules = _matched(table, message)
                 refusing = [rule for rule in rules if rule is not None and refuses(rule)]
                 if len(refusing) == len(rules):
-                    rejected[message.id] = self._reject(message, refusing[0], generation, now)
+                    effect = refusal_of(refusing[0], generation)
+                    rejected[message.id] = self._reject(message, refusing[0], effect, now)
                 elif intercepted := self._intercept(message, rules, generation, now):
                     ended[message.id] = intercepted
         return AcceptanceDecision(generation, ended, rejected)
 
-    def _reject(self, message: NewMessage, rule: Rule, generation: int, now: int) -> Rejected:
-        """The refusal of the message by `rule`, the rule of its first recipient."""
-        effect = refusal_of(rule, generation)
+    def _reject(self, message: NewMessage, rule: Rule, effect: Outcome, now: int) -> Rejected:
+        """The refusal of the message by `rule`: the rule of its first recipient, or the terms of its tenant."""
         numbers = range(1, len(message.recipients) + 1)
         events = [self._event(EventType.REJECTION, message, number, effect, now) for number in numbers]
         by = DecidedBy(DeciderKind.RULE, rule.id)

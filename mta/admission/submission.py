@@ -1,5 +1,6 @@
 """Prepares a submitted message for acceptance: injection headers, loop check, route, trace header."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -10,6 +11,7 @@ from mta.model.errors import BadValue
 from mta.model.ids import MessageId, message_text
 from mta.model.mail import NewMessage
 from mta.model.outcomes import Reply
+from mta.model.rules import Rule
 from mta.model.settings import Settings
 from mta.policy.routing import RoutingDefaults, route
 from mta.ports.admission import Admission, Done, Submission
@@ -23,9 +25,13 @@ _LOOP: Final = Reply(554, "5.4.6", f"{MAX_RECEIVED} Received headers: the messag
 class TrustedSubmissions:
     """Fulfils ports.admission.Submissions for clients of trusted networks: they choose pool, tags and times."""
 
-    def __init__(self, settings: Settings, admission: Admission) -> None:
+    def __init__(
+        self, settings: Settings, admission: Admission, tenants: Callable[[], Mapping[str, Rule]] = dict
+    ) -> None:
+        """`tenants` gives the terms of tenants, by name."""
         smtp, delivery = settings.smtp, settings.delivery
         self._admission = admission
+        self._tenants = tenants
         self._hostname = smtp.hostname or settings.node.name
         self._prefixes = tuple(prefix.lower() for prefix in smtp.header_prefixes)
         self._ignored = frozenset(name.lower() for name in smtp.ignore_headers)
@@ -50,7 +56,10 @@ class TrustedSubmissions:
         except BadValue as bad:
             return Reply(550, "5.6.0", str(bad))
         recipients, requester = submission.recipients, submission.requester
-        way = route(recipients, injection, self._defaults, now_ms)
+        defaults = self._defaults
+        if injection.tenant and (terms := self._tenants().get(injection.tenant)) is not None and terms.default_pool:
+            defaults = defaults._replace(pool=terms.default_pool)
+        way = route(recipients, injection, defaults, now_ms)
         if isinstance(way, Reply):
             return way
         client = requester.address

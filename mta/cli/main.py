@@ -25,6 +25,9 @@ COMMANDS = {
     "queues": ("mta.cli.queues", "Queues: list, messages, retry, move."),
     "parked": ("mta.cli.parked", "Parked mail: list, release, remove."),
     "workers": ("mta.cli.workers", "List the processes of the cluster and the rules that they have confirmed."),
+    "tenants": ("mta.cli.tenants", "Tenants: list, show, set, suspend, resume."),
+    "token": ("mta.cli.tokens", "API tokens: create, list, revoke."),
+    "audit": ("mta.cli.audit", "Who ordered what, when and from where."),
     "tail": ("mta.cli.tail", "Follow the delivery log live."),
     "config": ("mta.cli.config", "Check or show settings."),
 }

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from mta.model.shares import weight_of
+from mta.policy.turns import Weigh
 from mta.ports.content import Content
 from mta.ports.delivery import Capacity, Limits, Resolver, Settle
 from mta.ports.rules import Rules
@@ -16,3 +18,4 @@ class EgressPorts(NamedTuple):
     limits: Limits
     content: Content
     capacity: Capacity
+    weigh: Weigh = weight_of  # the weight of a share

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from mta.egress.transaction import MOST_RECIPIENTS, Transaction
 from mta.model.mail import Claimed
-from mta.policy.turns import Turns
+from mta.model.shares import weight_of
+from mta.policy.turns import Turns, Weigh
 
 
 class Waiting:
@@ -13,10 +14,11 @@ class Waiting:
 
     __slots__ = ("_anew", "_lines", "_next", "_turns", "deliveries", "ready")
 
-    def __init__(self) -> None:
+    def __init__(self, weigh: Weigh = weight_of) -> None:
+        """`weigh` gives the weight of a share."""
         self._lines: dict[str, deque[Transaction]] = {}  # by share; none is empty
         self._anew: deque[Transaction] = deque()  # those that only a new connection may carry
-        self._turns = Turns()
+        self._turns = Turns(weigh)
         self._next: str | None = None  # the share whose turn it is, None = it must be asked for
         self.deliveries = 0
         self.ready = 0  # how many transactions may go on any connection

@@ -32,6 +32,7 @@ class _Forced(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     rule: str
     generation: int
     stage: Stage | None = None
+    by: str = ""
 
 
 def _default(name: str) -> Any:

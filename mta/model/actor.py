@@ -1,7 +1,7 @@
 """An actor: who orders a change, as the audit of changes and the log name it."""
 
 import enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mta.model.scopes import Scope
 
@@ -38,3 +38,7 @@ class Actor(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.author} ({self.address})" if self.address else self.author
+
+
+NOBODY: Final = Actor(ActorKind.SYSTEM, "")
+FAILOVER: Final = Actor(ActorKind.SYSTEM, "failover")  # puts changes again that a failover lost

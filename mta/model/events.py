@@ -29,6 +29,7 @@ class EventType(enum.StrEnum):
     PARKED = "Parked"
     MOVED = "Moved"
     RULE = "Rule"
+    AUDIT = "Audit"
     GAP = "Gap"
 
 

@@ -39,6 +39,7 @@ class Forced(NamedTuple):
     rule: str
     generation: int
     stage: Stage | None = None  # None: the event is about the rule itself
+    by: str = ""  # the author of that generation
 
 
 class Verdict(enum.Enum):

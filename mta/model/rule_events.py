@@ -2,6 +2,7 @@
 
 import msgspec
 
+from mta.model.actor import NOBODY, Actor
 from mta.model.events import Event, EventType
 from mta.model.outcomes import Forced
 from mta.model.rules import ChangeOp, Effective, Rule
@@ -15,17 +16,18 @@ class RuleEvent(Event, array_like=True, frozen=True, gc=False):
     actor: str = ""  # type: ignore[misc]  # the person or the part of Floodgate that gave the order
 
 
-def change_event(op: ChangeOp, rule: Rule, before: Rule | None, by: str, at: int) -> RuleEvent:
+def change_event(op: ChangeOp, rule: Rule, before: Rule | None, by: Actor, at: int) -> RuleEvent:
     """`rule` is as it stands after the change, `before` as it stood before it; a removed rule is the same in both."""
     properties = {
         "rule": rule.id,
         "op": op.value,
         "generation": str(rule.generation),
-        "by": by,
+        "by": by.author,
         "change": _kind_of_change(op, rule, before),
         **_terms(rule),
+        **_audit(op, rule, before, by),
     }
-    return _event(rule, rule.generation, at, _in_words(op, rule, by), properties, by)
+    return _event(rule, rule.generation, at, _in_words(op, rule, by.author), properties, by)
 
 
 def effective_event(rule: Rule, effect: Effective, removed: bool) -> RuleEvent:
@@ -56,7 +58,9 @@ def completed_event(rule: Rule, generation: int, statement: RuleStatement | SetS
     return _event(rule, generation, at, "completed", properties)
 
 
-def _event(rule: Rule, generation: int, at: int, reason: str, properties: dict[str, str], actor: str = "") -> RuleEvent:
+def _event(
+    rule: Rule, generation: int, at: int, reason: str, properties: dict[str, str], by: Actor = NOBODY
+) -> RuleEvent:
     chosen = rule.selectors
     return RuleEvent(
         EventType.RULE,
@@ -75,8 +79,9 @@ def _event(rule: Rule, generation: int, at: int, reason: str, properties: dict[s
         tenant=chosen.tenant or "",
         reason=reason,
         forced=Forced(rule.id, generation),
+        client=by.address,
         properties=properties,
-        actor=actor,
+        actor=by.author,
     )
 
 
@@ -110,6 +115,22 @@ def _terms(rule: Rule) -> dict[str, str]:
         "brake": rule.brake.state.value if rule.brake is not None else "",
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _audit(op: ChangeOp, rule: Rule, before: Rule | None, by: Actor) -> dict[str, str]:
+    """The rule before and after, as JSON, and the token of the order."""
+    found = {
+        "kind": rule.kind.value,
+        "token": by.token,
+        "before": "" if before is None or op is ChangeOp.REGAIN else _as_json(before),
+        "after": _as_json(rule) if op is ChangeOp.PUT else "",
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _as_json(rule: Rule) -> str:
+    """Without its generation: the store gives it."""
+    return msgspec.json.encode(msgspec.structs.replace(rule, generation=0)).decode()
 
 
 def _in_words(op: ChangeOp, rule: Rule, by: str) -> str:

@@ -22,10 +22,13 @@ NO_HEAD = Head(0, "")
 
 
 class Kind(enum.StrEnum):
-    """The two kinds of rules."""
+    """The kinds of rules."""
 
     ERROR = "error"  # a forced error: ends it (5xx, 2xx) or defers it (4xx)
     PAUSE = "pause"  # holds it until the pause is lifted or over
+    TENANT = (
+        "tenant"  # the terms of a tenant; while it is suspended (enabled), its mail is held, and refused at the door
+    )
 
 
 class AtTheDoor(enum.StrEnum):
@@ -116,12 +119,22 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     undo: bool = True  # undo copies of intercepted deliveries are kept for `rules.undo_window`
     brake: Brake | None = None  # of an order with a bound
     set_id: str = ""  # of the order for many rules that made this generation; "" = an order for this rule alone
+    changed_by: str = ""  # the author of its last change, where it is another than `created_by`
+    weight: int = 1  # of a tenant: its share of a queue
+    default_pool: str = ""  # of a tenant; "" = smtp.default_pool
+    senders: tuple[str, ...] = ()  # of a tenant: domains that its mail may come from, as Selectors.domain; () = any
+    owner: str = ""  # the tenant whose token ordered it, and alone of all tenants may change it
 
     @property
     def order_id(self) -> str:
         """The id under which the effect, the `past_dot` list and the sweep of this generation are kept: one for all
         rules of a set."""
         return self.set_id or self.id
+
+    @property
+    def author(self) -> str:
+        """Who answers for the rule as it stands."""
+        return self.changed_by or self.created_by
 
 
 class RuleSet(msgspec.Struct, frozen=True, array_like=True):
@@ -130,6 +143,7 @@ class RuleSet(msgspec.Struct, frozen=True, array_like=True):
     id: str
     created_at: int  # Unix ms
     created_by: str
+    owner: str = ""  # the tenant whose token ordered it
 
 
 class SetMembers(NamedTuple):
@@ -150,6 +164,12 @@ SINCE: Mapping[str, int] = {
     "selectors.timezone": 2,
     "set_id": 2,
     "brake": 2,
+    "changed_by": 2,
+    "owner": 2,
+    "kind=tenant": 2,
+    "weight": 2,
+    "default_pool": 2,
+    "senders": 2,
 }
 FIRST_FORMAT: Final = 1
 _DEFAULTS: Final = {of: {field.name: field.default for field in msgspec.structs.fields(of)} for of in (Rule, Selectors)}

@@ -259,6 +259,10 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
         Seconds,
         Meta(ge=0, le=60, description="How long a change of the rules waits to be effective before it answers 202."),
     ] = 2.0
+    token_rate: Annotated[
+        PerSecond,
+        Meta(ge=1, description="Requests of one token on one node, reads and orders apart; beyond it 429."),
+    ] = 100.0
     allow_plaintext: Annotated[
         bool, Meta(description="Listen off loopback although tokens then cross the network in the clear.")
     ] = False

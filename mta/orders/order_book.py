@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from mta.model.actor import Actor, ActorKind
+from mta.model.actor import FAILOVER, Actor
 from mta.model.errors import OrderMade, StoreError, severity
 from mta.model.rules import Effective, Head, Kind, Rule, Selectors
 from mta.orders.effects import Effects
@@ -27,7 +27,6 @@ _POLL: Final = (0.003, 0.025)  # seconds between looks at the sessions: for a ne
 _QUIET_POLL: Final = 0.025
 _RETRY: Final = 0.1
 _PATIENCE: Final = 1.0  # seconds, at least, for a store that does not answer after an order was made
-_FAILOVER: Final = Actor(ActorKind.SYSTEM, "failover")
 _TURNS: Final = 16  # orders that ask the store at the same time: hundreds may become effective in the same moment
 
 
@@ -81,15 +80,14 @@ class OrderBook:
     async def put(self, rule: Rule, actor: Actor, wait: float, until: str) -> Effect:
         limit = await self.limit()
         asked_at = self._now()
-        put, wait_set = await self._store.put(
-            msgspec.structs.replace(rule, created_by=actor.name), secrets.token_hex(8)
-        )
+        made = msgspec.structs.replace(rule, created_by=actor.author)
+        put, wait_set = await self._store.put(made, secrets.token_hex(8), actor)
         return await self.wait(self._placed(put, wait_set, limit, asked_at), asked_at + wait, until)
 
     async def edit(self, rule_id: str, edit: Edit, actor: Actor, wait: float, until: str) -> Effect | None:
         limit = await self.limit()
         asked_at = self._now()
-        answer = await self._store.edit(rule_id, edit, secrets.token_hex(8), actor.name)
+        answer = await self._store.edit(rule_id, edit, secrets.token_hex(8), actor)
         if answer is None:
             return None
         return await self.wait(self._placed(*answer, limit, asked_at), asked_at + wait, until)
@@ -110,7 +108,7 @@ class OrderBook:
     async def remove(self, rule_id: str, actor: Actor, wait: float, kind: Kind | None = None) -> Effect | None:
         limit = await self.limit()
         asked_at = self._now()
-        answer = await self._store.remove(rule_id, secrets.token_hex(8), actor.name, kind)
+        answer = await self._store.remove(rule_id, secrets.token_hex(8), actor, kind)
         if answer is None:
             return None
         removed, wait_set = answer
@@ -285,7 +283,7 @@ class OrderBook:
         there = await self._store.rule(rule.id)
         at = 0 if there is None else await self.ordered_at(there)
         if order.removed and there is not None and at == rule.generation:
-            await self._store.remove(rule.id, secrets.token_hex(8), _FAILOVER.name)
+            await self._store.remove(rule.id, secrets.token_hex(8), FAILOVER)
         elif not order.removed and at == order.before:
             await self._store.regain(order.head, [rule], {} if there is None else {rule.id: there}, last=False)
             there = await self._store.rule(rule.id)

@@ -40,12 +40,12 @@ class SetOrders:
     async def put(
         self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str], actor: Actor, wait: float, until: str
     ) -> SetEffect:
-        about = msgspec.structs.replace(about, created_by=actor.name)
-        rules = [msgspec.structs.replace(rule, created_by=actor.name) for rule in rules]
+        about = msgspec.structs.replace(about, created_by=actor.author)
+        rules = [msgspec.structs.replace(rule, created_by=actor.author) for rule in rules]
         book = self._book
         limit, asked_at = await book.limit(), book.now()
         try:
-            placed, wait_set = await self._sets.put_set(about, rules, remove)
+            placed, wait_set = await self._sets.put_set(about, rules, remove, actor)
         except StoreError as error:
             self._adopt(about)
             raise OutcomeUnknown(f"{error}; set {about.id}") from error

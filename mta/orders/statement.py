@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
 
+from mta.model.mail import tenants_tag
 from mta.model.outcomes import Class, Stage
 from mta.model.rules import Rule, Selectors
 from mta.model.statements import Intercepted, RuleDelivered, RuleStatement, SweepProgress, TagStatement, selectors_shown
@@ -142,8 +143,11 @@ def _when(at: int) -> str | None:
 
 
 def only_tag(selectors: Selectors) -> str | None:
-    """The tag of a rule that selects by one tag and nothing else."""
-    return selectors.tag if selectors == Selectors(tag=selectors.tag) else None
+    """The counter of the tag of a rule that selects by one tag and nothing else, but for a tenant."""
+    tag, tenant = selectors.tag, selectors.tenant
+    if tag is None or selectors != Selectors(tag=tag, tenant=tenant):
+        return None
+    return tag if tenant is None else tenants_tag(tag, tenant)
 
 
 def _intercepted(counts: Counts) -> Intercepted:

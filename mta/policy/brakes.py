@@ -34,6 +34,7 @@ def hold_for(rule: Rule, max_matches: int) -> Rule:
         created_at=rule.created_at,
         created_by=rule.created_by,
         kind=Kind.PAUSE,
+        owner=rule.owner,
         in_flight=rule.in_flight,
         brake=Brake(max_matches, becomes=msgspec.structs.replace(rule, id="", generation=0)),
     )

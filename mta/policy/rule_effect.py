@@ -35,7 +35,7 @@ def effect_of(
         remote_ip,
         tls,
         duration_ms,
-        Forced(rule.id, generation, stage),
+        Forced(rule.id, generation, stage, rule.changed_by or rule.created_by),
         reason=rule.reason,
         undoable=rule.undo,
     )
@@ -63,6 +63,11 @@ def refusal_of(rule: Rule, generation: int) -> Outcome:
     return msgspec.structs.replace(effect_of(rule, generation, Stage.DOOR), reply=reply)
 
 
+def tenant_refusal(rule: Rule, generation: int, reply: Reply) -> Outcome:
+    """The outcome of a message that the terms of its tenant refuse at end of data."""
+    return msgspec.structs.replace(effect_of(rule, generation, Stage.DOOR), verdict=Verdict.INTERCEPTED, reply=reply)
+
+
 def refuses(rule: Rule) -> bool:
     """Whether matching mail is refused at end of data. A rule that discards (2xx) has nothing to refuse with."""
     return rule.kind is Kind.ERROR and rule.at_the_door is AtTheDoor.REJECT and rule.code >= 400
@@ -74,8 +79,8 @@ def ends(rule: Rule) -> bool:
 
 
 def holds(rule: Rule) -> bool:
-    """Whether the rule is a pause."""
-    return rule.kind is Kind.PAUSE
+    """Whether the rule is a pause, or suspends a tenant."""
+    return rule.kind is not Kind.ERROR
 
 
 def is_counting(rule: Rule) -> bool:
@@ -84,7 +89,7 @@ def is_counting(rule: Rule) -> bool:
 
 
 def _verdict_of(rule: Rule) -> Verdict:
-    if rule.kind is Kind.PAUSE:
+    if rule.kind is not Kind.ERROR:
         return Verdict.HELD
     return Verdict.TEMPORARY if 400 <= rule.code < 500 else Verdict.INTERCEPTED
 

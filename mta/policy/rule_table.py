@@ -7,10 +7,10 @@ message (its addresses, its acceptance) have an index of their own, where the ad
 rules they cost nothing. Among the rules that match, the one with the greatest `rank` wins.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from mta.model.rules import NO_HEAD, Change, ChangeOp, Head, Rule, Selectors
+from mta.model.rules import NO_HEAD, Change, ChangeOp, Head, Kind, Rule, Selectors
 from mta.policy.addresses import ANY_AT, address_marks, domain_of, sender_mark
 from mta.policy.rule_draft import Draft, Entries, Index
 from mta.policy.rule_effect import ends, holds, is_counting
@@ -117,6 +117,7 @@ class RuleTable:
         "is_empty",
         "node",
         "protected",
+        "tenants",
     )
 
     def __init__(self, node: str, protected: frozenset[str], clock: Clock) -> None:
@@ -126,6 +127,7 @@ class RuleTable:
             True  # no mail needs to be matched; an attribute, since it is asked several times for each message
         )
         self.asks_message = False  # some rule asks for the message
+        self.tenants: Mapping[str, Rule] = {}  # the terms of those tenants that have an entry, by name
         self.node = node
         self.protected = protected
         self._clock = clock
@@ -312,10 +314,26 @@ class RuleTable:
         made = RuleTable(self.node, self.protected, self._clock)
         made.head = head
         made._entries = draft.entries
-        made.is_empty = not draft.entries
+        made.tenants = _tenants_after(self.tenants, steps)
         made._plain, made._by_message = draft.seal()
+        made.is_empty = not (made._plain or made._by_message)
         made.asks_message = bool(made._by_message)
         return made
+
+
+def _tenants_after(known: Mapping[str, Rule], steps: Sequence[tuple[ChangeOp, Rule]]) -> Mapping[str, Rule]:
+    """The terms of tenants after the changes."""
+    changed = [(op, rule) for op, rule in steps if rule.kind is Kind.TENANT]
+    if not changed:
+        return known
+    found = dict(known)
+    for op, rule in changed:
+        name = rule.selectors.tenant or ""
+        if op is ChangeOp.PUT:
+            found[name] = rule
+        else:
+            found.pop(name, None)
+    return found
 
 
 def _at_least(wide: int | None, narrow: int | None) -> bool:

@@ -1,13 +1,41 @@
 """API tokens, the live tail, and the note that the store was emptied; raises StoreAway, StoreError."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from mta.model.api_tokens import ApiToken
+
+
+class StoredToken(NamedTuple):
+    """A token, and the SHA-256 of its text."""
+
+    token: ApiToken
+    digest: bytes
+
+
+class TokenTable(NamedTuple):
+    """All tokens at one moment."""
+
+    version: bytes  # another one after each change
+    admin: tuple[bytes, ...]  # digests (32 bytes each) of the secrets that may do everything
+    tokens: Mapping[str, StoredToken]  # by id
 
 
 class Tokens(Protocol):
     """API tokens, of which only SHA-256 digests are kept."""
 
-    async def admin_hashes(self) -> list[bytes]:
-        """Digests (32 bytes each) of the secrets that may do everything."""
+    async def version(self) -> bytes:
+        """That of the table as it stands."""
+        ...
+
+    async def load(self) -> TokenTable: ...
+
+    async def put(self, token: ApiToken, digest: bytes) -> None:
+        """Keep a new token. Raises BadValue: there are too many."""
+        ...
+
+    async def remove(self, token_id: str) -> None:
+        """Nothing happens where there is none."""
         ...
 
 

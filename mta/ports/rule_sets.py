@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from mta.model.actor import NOBODY, Actor
 from mta.model.rules import Effective, Head, Rule, RuleSet, SetMembers
 from mta.model.sweeps import SweepState
 
@@ -36,7 +37,7 @@ class RuleSets(Protocol):
     """The sets in `{rules}`."""
 
     async def put_set(
-        self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str]
+        self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str], by: Actor = NOBODY
     ) -> tuple[SetPlaced, frozenset[str]]:
         """Make and remove rules in parts, each of them one change of the table; a rule of the same selectors is
         replaced, and a rule to be removed that is gone is passed over. Answers also with the wait set of the last part.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from mta.model.actor import NOBODY, Actor
 from mta.model.errors import UnreadableRule
 from mta.model.rules import Change, Effective, Head, Kind, PastDot, Rule
 from mta.model.sweeps import SweepState
@@ -96,19 +97,21 @@ class RuleStore(SessionStore, Protocol):
         """The changes from generation `since` on that lead to the head."""
         ...
 
-    async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
+    async def put(self, rule: Rule, change: str, by: Actor = NOBODY) -> tuple[Put, frozenset[str]]:
         """Create a rule, or replace the rule of the same selectors (its id, created_* and counters stay). Answers with
         the wait set: the sessions that were registered at that moment. Raises OldReaders, UnreadableRule."""
         ...
 
-    async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple[Put, frozenset[str]] | None:
+    async def edit(
+        self, rule_id: str, edit: Edit, change: str, by: Actor = NOBODY
+    ) -> tuple[Put, frozenset[str]] | None:
         """Replace the rule, as it is in the store then, by the answer of `edit`, which may be called again, and refuses
         by raising. Id, selectors and created_* stay. A pause may become a forced error: raises Exists where there is
         one with its selectors. None: no such rule. Raises OldReaders, UnreadableRule."""
         ...
 
     async def remove(
-        self, rule_id: str, change: str, by: str = "", kind: Kind | None = None
+        self, rule_id: str, change: str, by: Actor = NOBODY, kind: Kind | None = None
     ) -> tuple[Removed, frozenset[str]] | None:
         """None: no such rule, or none of that kind. Raises UnreadableRule."""
         ...

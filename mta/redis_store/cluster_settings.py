@@ -1,6 +1,5 @@
 """The settings that all nodes share, written once when the store is created."""
 
-import hashlib
 from typing import Final
 
 from mta.model.errors import SettingsError
@@ -13,7 +12,7 @@ SCHEMA: Final = 2  # 2: shares of queues
 
 
 class ClusterSettings:
-    """Lanes, S, and API tokens (hashes only)."""
+    """Lanes and S."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -64,15 +63,6 @@ class ClusterSettings:
     async def clock(self) -> float:
         """Unix seconds by the server's clock."""
         return int(await self._link.call(b"clock", [keys.lane_key(0, b"lane")], [])) / 1000
-
-    async def put_token(self, name: str, secret: str) -> None:
-        """Only the SHA-256 of the secret is kept."""
-        await self._link.command("HSET", keys.META_TOKENS, name, hashlib.sha256(secret.encode()).digest())
-
-    async def admin_hashes(self) -> list[bytes]:
-        """SHA-256 digests of the secrets that may do everything."""
-        answer = await self._link.command("HVALS", keys.META_TOKENS)
-        return list(answer)
 
 
 def _other_lanes(here: int, stored: int) -> str:

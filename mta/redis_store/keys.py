@@ -187,7 +187,9 @@ TAIL_WATCHED = b"fg:{journal}:watched"  # string, a minute
 # hash: lanes, max_staleness, schema, id (random), emptied_at (Unix ms; until an operator has acknowledged it),
 # history ("<node>|<identity of its data folder>": the node whose files are the history)
 META_SETTINGS = b"fg:{meta}:settings"
-META_TOKENS = b"fg:{meta}:tokens"  # hash: name -> SHA-256 of an API token
+# hash: token id -> SHA-256 of its text, msgpack ApiToken; "admin:<node>" -> SHA-256 of the administrator's token of the
+# node; version -> random, another one with each change
+META_TOKENS = b"fg:{meta}:tokens"
 META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye
 META_LIMITS = b"fg:{meta}:limits"  # set: "<pool>:<domain>" that ever had a limit taken
 

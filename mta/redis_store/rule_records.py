@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from mta.model.actor import Actor
 from mta.model.errors import UnreadableRule
 from mta.model.rule_events import change_event
 from mta.model.rules import Build, Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, SessionState, newest_format
@@ -67,7 +68,12 @@ def read_rule(raw: bytes, rule_id: str) -> Rule:
         raise UnreadableRule(rule_id, str(error)) from error
 
 
-def change_parts(op: ChangeOp, rule: Rule, before: Rule | None, by: str, at: int) -> tuple[bytes, bytes, bytes]:
+def other_author(by: Actor, known: Rule) -> str:
+    """The author of a change for `Rule.changed_by`."""
+    return "" if by.author == known.created_by else by.author
+
+
+def change_parts(op: ChangeOp, rule: Rule, before: Rule | None, by: Actor, at: int) -> tuple[bytes, bytes, bytes]:
     """The encoded event of a change, parted where the step writes the generation: first as a number, then as text."""
     event = change_event(op, msgspec.structs.replace(rule, generation=_TO_BE_GIVEN), before, by, at)
     head, _, rest = codec.encode(event).partition(msgspec.msgpack.encode(_TO_BE_GIVEN))

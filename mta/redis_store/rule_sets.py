@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from mta.model.actor import NOBODY, Actor, ActorKind
 from mta.model.errors import BadValue, StoreError
 from mta.model.rules import NO_HEAD, ChangeOp, Effective, Head, Rule, RuleSet, SetMembers
 from mta.ports.certainty import made_certain
@@ -18,6 +19,7 @@ from mta.redis_store.rule_records import (
     change_parts,
     effect_decoder,
     order_of,
+    other_author,
     read_rule,
     sweep_decoder,
     written,
@@ -51,8 +53,9 @@ class StoredRuleSets:
         self._retention_ms = int(retention * 1000)
 
     async def put_set(
-        self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str]
+        self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str], by: Actor = NOBODY
     ) -> tuple[SetPlaced, frozenset[str]]:
+        by = by if by.name else Actor(ActorKind.SYSTEM, about.created_by)
         rules = [msgspec.structs.replace(rule, set_id=about.id) for rule in rules]
         for rule in rules[:1]:
             await self._rules.must_be_read(rule)
@@ -65,7 +68,7 @@ class StoredRuleSets:
         parts = [(rules[at : at + PART], nothing) for at in range(0, len(rules), PART)]
         parts += [([], remove[at : at + PART]) for at in range(0, len(remove), PART)]
         for put, ids in parts:
-            done, head, wait_set = await self._part(about, put, ids, growth)
+            done, head, wait_set = await self._part(about, put, ids, growth, by)
             growth = 0
             for one in done:
                 (made if one.op is ChangeOp.PUT else gone).append(one.rule)
@@ -73,13 +76,13 @@ class StoredRuleSets:
         return SetPlaced(head, tuple(made), tuple(before), tuple(gone)), wait_set
 
     async def _part(
-        self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str], growth: int
+        self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str], growth: int, by: Actor
     ) -> tuple[list[_Planned], Head, frozenset[str]]:
         """The store gives the generation: writers wait for each other only over the same rules."""
         for _ in range(_TRIES):
-            planned = await self._plan(about, rules, remove)
+            planned = await self._plan(rules, remove, by)
             change = secrets.token_hex(8)
-            step_keys, args = self._step(about, planned, change, growth)
+            step_keys, args = self._step(about, planned, change, growth, by)
             ask = partial(self._link.call_kept, b"rules_set", step_keys, args)
             again = partial(self._link.call_kept, b"rules_set_once", step_keys, args)
             answer: Any = await made_certain(ask, again, self._link.timeout)
@@ -97,7 +100,7 @@ class StoredRuleSets:
                 return done, Head(generation, change), frozenset(name.decode() for name in names)
         raise StoreError("others keep changing these rules: try again")
 
-    async def _plan(self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str]) -> list[_Planned]:
+    async def _plan(self, rules: Sequence[Rule], remove: Sequence[str], by: Actor) -> list[_Planned]:
         known = await self._rules.ids_of(rules)
         seen = await self._seen([*filter(None, known), *remove])
         planned = []
@@ -105,7 +108,13 @@ class StoredRuleSets:
             there = seen.get(rule_id)
             if there is not None:
                 old = there.rule
-                rule = msgspec.structs.replace(rule, id=old.id, created_at=old.created_at, created_by=old.created_by)
+                rule = msgspec.structs.replace(
+                    rule,
+                    id=old.id,
+                    created_at=old.created_at,
+                    created_by=old.created_by,
+                    changed_by=other_author(by, old),
+                )
             planned.append(_Planned(ChangeOp.PUT, rule, there))
         planned += [_Planned(ChangeOp.REMOVE, seen[one].rule, seen[one]) for one in remove if one in seen]
         return planned
@@ -117,10 +126,10 @@ class StoredRuleSets:
         return {name: Seen(raw, read_rule(raw, name)) for name, raw in zip(ids, answer, strict=True) if raw}
 
     def _step(
-        self, about: RuleSet, planned: Sequence[_Planned], change: str, growth: int
+        self, about: RuleSet, planned: Sequence[_Planned], change: str, growth: int, by: Actor
     ) -> tuple[list[bytes], list[bytes | str | int]]:
-        by, at = about.created_by, wall_ms()
-        args: list[bytes | str | int] = [change, about.id, codec.encode(about), by, at]
+        at = wall_ms()
+        args: list[bytes | str | int] = [change, about.id, codec.encode(about), by.author, at]
         args += (self._max_rules, growth, self._retention_ms)
         touched: set[bytes] = set()
         for op, rule, seen in planned:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from mta.model.actor import FAILOVER, NOBODY, Actor
 from mta.model.errors import BadValue, OldReaders, StoreError, UnreadableRule
 from mta.model.rule_events import effective_event
 from mta.model.rules import (
@@ -36,6 +37,7 @@ from mta.redis_store.rule_records import (
     change_parts,
     identity_of,
     order_of,
+    other_author,
     read_changes,
     read_rule,
     written,
@@ -46,7 +48,6 @@ from mta.timing.clock import wall_ms
 
 log = logging.getLogger(__name__)
 
-_FAILOVER: Final = "failover"  # the author of rules that are put again
 _TRIES: Final = 50  # of a change while others change the same rule
 _AT_ONCE: Final = 1000  # rules that one step reads: a larger table is read in pages
 _PAGE: Final = 100  # changes that are read at a time: each may be of hundreds of rules
@@ -135,7 +136,7 @@ class StoredRules(StoredSessions):
             None if sweep is None else rule_records.sweep_decoder.decode(sweep.split(b"|", 2)[2]),
         )
 
-    async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
+    async def put(self, rule: Rule, change: str, by: Actor = NOBODY) -> tuple[Put, frozenset[str]]:
         for _ in range(_TRIES):
             known_id = await self._link.command("HGET", keys.RULES_IDS, identity_of(rule))
             seen = await self._seen(known_id.decode()) if known_id else None
@@ -143,15 +144,21 @@ class StoredRules(StoredSessions):
             if seen is not None:
                 known = seen.rule
                 written = msgspec.structs.replace(
-                    rule, id=known.id, created_at=known.created_at, created_by=known.created_by
+                    rule,
+                    id=known.id,
+                    created_at=known.created_at,
+                    created_by=known.created_by,
+                    changed_by=other_author(by, known),
                 )
             await self.must_be_read(written)
-            done = await self._change(ChangeOp.PUT, change, seen, written, rule.created_by)
+            done = await self._change(ChangeOp.PUT, change, seen, written, by)
             if done is not None:
                 return Put(done.rule, done.head, seen is None, seen.rule.generation if seen else 0), done.wait_set
         raise StoreError(_TOO_FAST)
 
-    async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple[Put, frozenset[str]] | None:
+    async def edit(
+        self, rule_id: str, edit: Edit, change: str, by: Actor = NOBODY
+    ) -> tuple[Put, frozenset[str]] | None:
         for _ in range(_TRIES):
             seen = await self._seen(rule_id)
             if seen is None:
@@ -164,6 +171,7 @@ class StoredRules(StoredSessions):
                 created_at=known.created_at,
                 created_by=known.created_by,
                 set_id="",
+                changed_by=other_author(by, known),
             )
             identity = identity_of(written)
             if identity != identity_of(known):
@@ -177,7 +185,7 @@ class StoredRules(StoredSessions):
         raise StoreError(_TOO_FAST)
 
     async def remove(
-        self, rule_id: str, change: str, by: str = "", kind: Kind | None = None
+        self, rule_id: str, change: str, by: Actor = NOBODY, kind: Kind | None = None
     ) -> tuple[Removed, frozenset[str]] | None:
         for _ in range(_TRIES):
             seen = await self._seen(rule_id)
@@ -194,7 +202,7 @@ class StoredRules(StoredSessions):
         answer = await self._link.call_kept(b"rules_canary", step_keys, args)
         return Head(int(answer[0]), change), frozenset(name.decode() for name in answer[1])
 
-    async def _change(self, op: ChangeOp, change: str, seen: Seen | None, rule: Rule, by: str) -> "_Done | None":
+    async def _change(self, op: ChangeOp, change: str, seen: Seen | None, rule: Rule, by: Actor) -> "_Done | None":
         """The store gives the generation: writers wait for each other only over the same rule. None: it has changed
         since it was seen. Raises BadValue: there is no room for another rule; OutcomeUnknown."""
         step_keys = [
@@ -213,7 +221,7 @@ class StoredRules(StoredSessions):
         order = order_of(seen)
         step_keys += [keys.set_key(order)] if order not in ("", rule.id) else []
         at = wall_ms()
-        args: list[bytes | str | int] = [op, change, rule.id, *written(seen, rule), by, at]
+        args: list[bytes | str | int] = [op, change, rule.id, *written(seen, rule), by.author, at]
         before = None if seen is None else seen.rule
         args += (self._max_rules, self._retention_ms, *change_parts(op, rule, before, by, at), order)
         answer = await self._certain(step_keys, args)
@@ -266,12 +274,12 @@ class StoredRules(StoredSessions):
             known = stored.get(rule.id)
             if (seen.rule if seen is not None else None) != known:
                 return False
-            parts = change_parts(ChangeOp.PUT, rule, known, _FAILOVER, at)
+            parts = change_parts(ChangeOp.PUT, rule, known, FAILOVER, at)
             args += (ChangeOp.PUT, rule.id, *written(seen, rule), rule.generation, *parts, rule.set_id)
         if last:
             words = f"changes up to generation {lost.generation} were lost; what was known of them is in force again"
             told = Rule("", Selectors(), reason=words)
-            parts = change_parts(ChangeOp.REGAIN, told, None, _FAILOVER, at)
+            parts = change_parts(ChangeOp.REGAIN, told, None, FAILOVER, at)
             args += (ChangeOp.REGAIN, "", *written(None, told), 0, *parts, "")
         return bool(await self._link.call_kept(b"rules_regain", step_keys, args))
 

@@ -76,7 +76,7 @@ class NodeStore:
         if settings.history.url == "sqlite" and "journal" in settings.node.roles:
             await self._store.hold_history(settings.node.name, self._folder.identity)
         # Under a name that no other living node has, so that no token replaces another's.
-        await self._store.put_token(f"admin:{settings.node.name}", admin_token(self._folder.path))
+        await self._store.put_admin_token(settings.node.name, admin_token(self._folder.path))
 
     async def watch(self) -> None:
         """Until cancelled."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from mta.model.mail import QueueShare
+from mta.model.shares import weight_of
+from mta.policy.turns import Weigh
 from mta.scheduling.lane_view import LaneView
 from mta.timing.alarm import Alarm
 from mta.timing.backoff import Backoff
@@ -26,10 +28,10 @@ class ClaimLane:
         "woken",
     )
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, weigh: Weigh) -> None:
         self.number = number
         self.alarm = Alarm()
-        self.view = LaneView()
+        self.view = LaneView(weigh)
         self.look = True  # the agenda may have changed
         self.woken = False  # by a hint: more of the same may follow at once
         self.looked = self.looked_deep = self.looked_blocked = 0.0
@@ -40,8 +42,10 @@ class ClaimLane:
 class ClaimLanes:
     """All lanes. Hints wake them, from whichever part of the process knows something."""
 
-    def __init__(self, count: int) -> None:
-        self._lanes = tuple(ClaimLane(number) for number in range(count))
+    def __init__(self, count: int, weigh: Weigh = weight_of) -> None:
+        """`weigh` gives the weight of a share."""
+        self.weigh = weigh
+        self._lanes = tuple(ClaimLane(number, weigh) for number in range(count))
 
     def __iter__(self) -> Iterator[ClaimLane]:
         return iter(self._lanes)

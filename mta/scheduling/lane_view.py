@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mta.model.mail import QueueKey, QueueShare
-from mta.policy.turns import Turns
+from mta.model.shares import weight_of
+from mta.policy.turns import Turns, Weigh
 from mta.ports.queueing import ClaimRequest, Due
 
 _Queues = dict[QueueKey, int]  # Unix ms at which the queue has work, or earlier
@@ -16,9 +17,9 @@ class LaneView:
 
     __slots__ = ("_due", "_turns", "forgot", "whole")
 
-    def __init__(self) -> None:
+    def __init__(self, weigh: Weigh = weight_of) -> None:
         self._due: dict[str, _Queues] = {}  # by share, in each in the order of their turns
-        self._turns = Turns()
+        self._turns = Turns(weigh)
         self.forgot = False  # a queue was emptied since the last look: when it is due next is not known
         self.whole = True  # the last look showed every queue that there is
 

@@ -92,7 +92,7 @@ class QueueRoom:
         if len(several) == 1:
             self._turns.pop(queue, None)
             return several[0]
-        turns = self._turns.setdefault(queue, Turns())
+        turns = self._turns.setdefault(queue, Turns(self._lanes.weigh))
         share = turns.first(several)
         turns.served(share, 1)
         return share

@@ -22,6 +22,8 @@ from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
 from mta.log_file.lines import log_lines
 from mta.model.actor import Actor
+from mta.model.api_tokens import ApiToken, new_secret
+from mta.model.audit import Deed, deed_event
 from mta.model.canaries import CanaryFlight
 from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import DeliveryId, MessageId
@@ -29,12 +31,15 @@ from mta.model.limit_use import LimitUse
 from mta.model.mail import QueueKey, Record
 from mta.model.previews import Preview, PreviewState, Tally
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, RuleSet, SessionState, SetMembers
+from mta.model.scopes import Scope
 from mta.model.settings import ApiSettings, NodeSettings, Settings
 from mta.model.sweeps import SweepState
 from mta.policy.brakes import is_hold, passed, refused
 from mta.policy.rule_effect import is_counting
 from mta.policy.rule_sets import stand_in
 from mta.policy.shaping import Shaping
+from mta.ports.access import StoredToken, TokenTable
+from mta.ports.audit import NotedEvent
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
 from mta.ports.history import History
 from mta.ports.journal import JournalState
@@ -88,6 +93,9 @@ class Cluster:
         self.totals: dict[str, int] = {}
         self.figures = OrderFigures(0, 0, 0, 0.0, ((0.1, 0),))
         self.token_reads = 0
+        self.token_changes = 0
+        self.tokens: dict[str, StoredToken] = {}
+        self.deeds: list[tuple[Actor, Deed]] = []
         self.emptied_at = 0
         self.waiting: list[WaitingDelivery] = []  # in order
         self.tenants: list[str | None] = []  # whose queues were asked for
@@ -103,6 +111,14 @@ class Cluster:
         self.tally = Tally()  # what each preview counts
         self.undecided = False  # no sweeper decides about orders with a bound
         self.crowded = False  # too many previews wait
+
+    def give_token(self, *scopes: Scope, tenant: str = "", expires_at: int = 0) -> dict[str, str]:
+        """The header of a request with a new token."""
+        secret = new_secret()
+        token = ApiToken(id=secret.id, name="crm", scopes=tuple(map(str, scopes)), tenant=tenant, expires_at=expires_at)
+        self.tokens[token.id] = StoredToken(token, secret.digest)
+        self.token_changes += 1
+        return {"Authorization": f"Bearer {secret.text}"}
 
     def reach(self) -> None:
         if self.bug:
@@ -570,10 +586,43 @@ class Tokens:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def admin_hashes(self) -> list[bytes]:
+    async def version(self) -> bytes:
         self._cluster.reach()
         self._cluster.token_reads += 1
-        return [hashlib.sha256(b"another").digest(), hashlib.sha256(TOKEN.encode()).digest()]
+        return b"%d" % self._cluster.token_changes
+
+    async def load(self) -> TokenTable:
+        self._cluster.reach()
+        admin = hashlib.sha256(b"another").digest(), hashlib.sha256(TOKEN.encode()).digest()
+        return TokenTable(b"%d" % self._cluster.token_changes, admin, dict(self._cluster.tokens))
+
+    async def put(self, token: ApiToken, digest: bytes) -> None:
+        self._cluster.reach()
+        self._cluster.token_changes += 1
+        self._cluster.tokens[token.id] = StoredToken(token, digest)
+
+    async def remove(self, token_id: str) -> None:
+        self._cluster.reach()
+        self._cluster.token_changes += 1
+        self._cluster.tokens.pop(token_id, None)
+
+
+class Audit:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def note(self, actor: Actor, deed: Deed) -> None:
+        self._cluster.reach()
+        self._cluster.deeds.append((actor, deed))
+
+    async def read(self, below: str, most: int) -> list[NotedEvent]:
+        self._cluster.reach()
+        count = int(below.partition("-")[0]) - 1 if below else len(self._cluster.deeds)
+        noted = [
+            NotedEvent(f"{number}-0", f"rules.1.{number}-0.0", deed_event(actor, deed, AT))
+            for number, (actor, deed) in enumerate(self._cluster.deeds[:count], 1)
+        ]
+        return noted[::-1][:most]
 
 
 class Fate:
@@ -627,6 +676,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         tail=Tail(cluster),
         journals=Journals(cluster),
         tokens=Tokens(cluster),
+        audit=Audit(cluster),
         fate=Fate(cluster),
         stored_mail=StoredMail(cluster),
         history=cluster.history,

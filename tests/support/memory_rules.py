@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from mta.model.actor import NOBODY, Actor
 from mta.model.errors import SessionLost, StoreAway, UnreadableRule
 from mta.model.ids import MessageId
 from mta.model.rules import (
@@ -256,7 +257,7 @@ class MemoryRules:
         self._must_be_replicated()
         return shared.head, wait_set
 
-    async def put(self, rule: Rule, change: str) -> tuple[Put, frozenset[str]]:
+    async def put(self, rule: Rule, change: str, by: Actor = NOBODY) -> tuple[Put, frozenset[str]]:
         shared = self._reach()
         known = self._twin(rule)
         written = msgspec.structs.replace(
@@ -267,7 +268,9 @@ class MemoryRules:
         self._must_be_replicated()
         return Put(written, shared.head, known is None, known.generation if known else 0), wait_set
 
-    async def edit(self, rule_id: str, edit: Edit, change: str, by: str = "") -> tuple[Put, frozenset[str]] | None:
+    async def edit(
+        self, rule_id: str, edit: Edit, change: str, by: Actor = NOBODY
+    ) -> tuple[Put, frozenset[str]] | None:
         shared = self._reach()
         known = shared.rules.get(rule_id)
         if known is None:
@@ -288,7 +291,7 @@ class MemoryRules:
         return next((known for known in found if not is_hold(known)), None)
 
     async def remove(
-        self, rule_id: str, change: str, by: str = "", kind: Kind | None = None
+        self, rule_id: str, change: str, by: Actor = NOBODY, kind: Kind | None = None
     ) -> tuple[Removed, frozenset[str]] | None:
         shared = self._reach()
         rule = shared.rules.get(rule_id)

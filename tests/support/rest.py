@@ -44,9 +44,9 @@ def as_form(**fields: str) -> bytes:
 class Stream:
     """Events of `/v1/events` as they come, until the server or `close` ends them."""
 
-    def __init__(self, api: str, query: str = "", last_id: str | None = None) -> None:
+    def __init__(self, api: str, query: str = "", last_id: str | None = None, token: str = TOKEN) -> None:
         self.connection = _connection(api)
-        headers = {"Authorization": f"Bearer {TOKEN}"} | ({"Last-Event-ID": last_id} if last_id else {})
+        headers = {"Authorization": f"Bearer {token}"} | ({"Last-Event-ID": last_id} if last_id else {})
         self.connection.request("GET", "/v1/events" + query, headers=headers)
         self._socket = self.connection.sock
         self.answer = self.connection.getresponse()
@@ -79,8 +79,8 @@ class Stream:
 
 
 @contextlib.contextmanager
-def watching(api: str, query: str = "", last_id: str | None = None) -> Iterator[Stream]:
-    stream = Stream(api, query, last_id)
+def watching(api: str, query: str = "", last_id: str | None = None, token: str = TOKEN) -> Iterator[Stream]:
+    stream = Stream(api, query, last_id, token)
     try:
         yield stream
     finally:

@@ -15,6 +15,7 @@ from mta.orders.set_orders import SetOrders
 from mta.orders.stored_mail import MailInStore
 from mta.orders.undo import UndoRuns
 from mta.ports.access import LiveEvents, StoreFate, Tokens
+from mta.ports.audit import Audit
 from mta.ports.books import Books
 from mta.ports.canaries import Canaries
 from mta.ports.event_sinks import Item
@@ -31,6 +32,8 @@ from mta.ports.store_load import StoreLoad
 from mta.ports.stored_mail import StoredMail
 from mta.ports.sweeps import SweepStore
 from mta.ports.undo import UndoCopyStore
+from mta.redis_store.api_tokens import StoredTokens
+from mta.redis_store.audit import StoredAudit
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.canary_store import StoredCanaries
 from mta.redis_store.foundation import Foundation
@@ -75,6 +78,7 @@ class ApiParts(NamedTuple):
     tail: LiveEvents
     journals: Journals
     tokens: Tokens
+    audit: Audit
     fate: StoreFate
     stored_mail: StoredMail
     intake: Queues
@@ -134,7 +138,8 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         load=load,
         tail=StoredTail(link, log_lines),
         journals=StoredOutbox(link, lanes),
-        tokens=store.cluster,
+        tokens=StoredTokens(link),
+        audit=StoredAudit(link),
         fate=Foundation(link),
         stored_mail=MailInStore(messages, content, intake, room.takes),
         intake=intake,

@@ -9,6 +9,7 @@ from mta.ports.journal import Outbox
 from mta.ports.node_names import NodeNames
 from mta.ports.sessions import SessionStore
 from mta.ports.store_health import StoreHealth
+from mta.redis_store.api_tokens import StoredTokens
 from mta.redis_store.append_file import AppendOnlyFile
 from mta.redis_store.foundation import Foundation
 from mta.redis_store.node_names import StoredNodeNames
@@ -25,8 +26,8 @@ class NodeAdapters(NamedTuple):
     health: StoreHealth
     clock: Callable[[], Awaitable[float]]  # Unix seconds by the store's clock
     write_settings: Callable[[Settings], Awaitable[None]]  # those of the cluster that the store lacks
-    put_token: Callable[[str, str], Awaitable[None]]  # name and secret
     hold_history: Callable[[str, str], Awaitable[None]]  # name and identity of the node that has the files
+    put_admin_token: Callable[[str, str], Awaitable[None]]  # of this node: node and secret
     names: NodeNames
     sessions: SessionStore
     outbox: Outbox
@@ -42,8 +43,8 @@ async def open_node(settings: Settings, url: str, stop: asyncio.Event) -> NodeAd
         health=store.link,
         clock=store.cluster.clock,
         write_settings=lambda settings: open_cluster(store.cluster, settings),
-        put_token=store.cluster.put_token,
         hold_history=store.cluster.hold_history,
+        put_admin_token=StoredTokens(store.link).put_admin,
         names=StoredNodeNames(store.link),
         sessions=StoredSessions(store.link, store.session, store.cluster.max_staleness),
         outbox=StoredOutbox(store.link, store.lanes),

@@ -13,6 +13,7 @@ from mta.ingress.turn_away import TurnAway
 from mta.model.errors import reason_of
 from mta.model.settings import Settings
 from mta.policy.shaping import Shaping
+from mta.policy.tenant_terms import ShareWeights
 from mta.ports.admission import ClaimOnAccept
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
@@ -107,7 +108,7 @@ def _inbound(
         clients=lambda: listener.connections_open,
         has_room=room.takes,
     )
-    submissions = TrustedSubmissions(settings, admission)
+    submissions = TrustedSubmissions(settings, admission, lambda: guard.table.tenants)
     listener = Listener(waiting.sockets, settings, submissions, admission, waiting.loads)
     return Inbound(waiting, listener, admission, StoreProbe(store.health), room)
 
@@ -117,10 +118,12 @@ def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Out
     shaping = Shaping(settings)
     resolver = DnsResolver(settings.delivery.dns_servers)
     limits = SharedLimits(store.limits, shaping)
-    lanes = ClaimLanes(store.queues.lanes)
+    weights = ShareWeights()
+    guard.on_change(weights.take)
+    lanes = ClaimLanes(store.queues.lanes, weights)
     room = QueueRoom(lanes)
     settler = Settler(store.queues, guard, settings, shaping, lanes.wake)
-    egress = Egress(settings, shaping, EgressPorts(resolver, guard, settler, limits, store.content, room))
+    egress = Egress(settings, shaping, EgressPorts(resolver, guard, settler, limits, store.content, room, weights))
     pools = ServedPools(settings, store.sweeps.pools)
     dispatcher = Dispatcher(store.queues, egress, guard, settler, pools, lanes, room)
 

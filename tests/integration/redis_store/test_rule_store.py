@@ -11,6 +11,7 @@ from mta.model.rule_events import completed_event
 from mta.model.rules import (
     NO_HEAD,
     AtTheDoor,
+    Brake,
     ChangeOp,
     Effective,
     Head,
@@ -29,6 +30,7 @@ from mta.ports.rule_store import Exists
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove
 from mta.redis_store import keys, outbox
 from mta.redis_store.link import Link
+from tests.support.actors import ME
 from tests.support.stores import DOMAIN, QUEUE, message, queued
 
 AN_ACCOUNT = rule_statement(
@@ -58,11 +60,11 @@ async def test_a_put_moves_the_head_and_returns_who_must_confirm(open_store):
 
 async def test_the_same_selectors_are_the_same_rule(open_store):
     store = await open_store()
-    first, _ = await store.rules.put(rule("red"), "c1")
-    second, _ = await store.rules.put(rule("red", 421, "another"), "c2")
+    first, _ = await store.rules.put(rule("red"), "c1", ME)
+    second, _ = await store.rules.put(rule("red", 421, "another"), "c2", ME)
     assert (second.created, second.rule.id, second.rule.code, second.rule.generation) == (False, "rule-red", 421, 2)
     assert (await store.rules.load()) == (Head(2, "c2"), (second.rule,))
-    removed, _ = await store.rules.remove(first.rule.id, "c3", "me")
+    removed, _ = await store.rules.remove(first.rule.id, "c3", ME)
     assert removed.head == Head(3, "c3")
     assert await store.rules.remove(first.rule.id, "c4") is None
     assert (await store.rules.load())[1] == ()
@@ -183,8 +185,8 @@ async def test_what_an_order_does_is_told_in_the_steps_that_do_it(open_store):
     assert await store.sweeps.save_sweep(state._replace(phase=SweepPhase.RUNNING), 5.0)
     assert await store.sweeps.save_sweep(state, 5.0, event)
     for change in ({"enabled": False}, {"enabled": True}, {"code": 421}):
-        await store.rules.edit("r", lambda known, change=change: msgspec.structs.replace(known, **change), "c", "me")
-    await store.rules.remove("r", "c5", "me")
+        await store.rules.edit("r", lambda known, change=change: msgspec.structs.replace(known, **change), "c", ME)
+    await store.rules.remove("r", "c5", ME)
     for at in (300, 400):
         await store.rules.save_effect(Effective("r", 5, at), rule("red", id_="r"), removed=True)
     assert not await store.sweeps.save_sweep(state, 5.0, event), "no such rule any more"
@@ -334,7 +336,7 @@ async def test_an_edit_is_made_of_the_rule_as_it_stands(open_store):
         return msgspec.structs.replace(known, id="x", selectors=Selectors(), enabled=False, code=known.code + 1)
 
     async def race():
-        found = await two.rules.edit("rule-red", edit, "c2", "me")
+        found = await two.rules.edit("rule-red", edit, "c2", ME)
         assert found is not None
         return found
 
@@ -420,7 +422,7 @@ async def test_a_rule_with_every_field_is_read_as_it_was_written(open_store):
     store = await open_store()
     full = Rule(
         "full", Selectors(tag="full"), 451, "4.7.1", "later", 5, "me", "why", 0, False, 9, Kind.PAUSE, AtTheDoor.REJECT,
-        InFlight.FINISH, False, "a-set",
+        InFlight.FINISH, False, Brake(1), "a-set", "you", 2, "gold", ("a.example",), "acme",
     )  # fmt: skip
     assert all(getattr(full, f.name) != f.default for f in msgspec.structs.fields(Rule) if f.name != "generation")
     put, _ = await store.rules.put(full, "c1")

@@ -55,7 +55,12 @@ def test_each_combination_of_selectors_ends_exactly_what_waits_and_matches(
         assert {line["id"] for line in lines} == expected, selectors
         for line in lines:
             assert (line["code"], line["enhanced"], line["text"], line["origin"]) == (554, "5.7.1", "gone", "forced")
-            assert line["forced"] == {"rule": rule["id"], "generation": line["forced"]["generation"], "stage": "queued"}
+            assert line["forced"] == {
+                "rule": rule["id"],
+                "generation": line["forced"]["generation"],
+                "stage": "queued",
+                "by": "admin",
+            }
         place.rests(f"both-{number}", queued=len(MAIL) - len(names))
         place.lift(rule)
         assert not place.sink.to(here)

@@ -12,7 +12,12 @@ from tests.support.rest import JSON, Answer, ask
 from tests.support.sources import ROOT
 
 OPERATIONS = {operation.name: operation for group in GROUPS for operation in group.operations}
-ORDERS = {"$RULE": "orderForcedError", "$PAUSE": "orderPause", "$SET": "changeForcedErrors"}
+ORDERS = {
+    "$RULE": "orderForcedError",
+    "$PAUSE": "orderPause",
+    "$SET": "changeForcedErrors",
+    "$TOKEN_ID": "createToken",
+}
 
 
 def typed(place: Any, operation: Operation, ids: dict[str, str]) -> Answer:

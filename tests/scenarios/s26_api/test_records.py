@@ -99,6 +99,11 @@ def test_o13_many_swept_at_once_share_what_they_have_in_common(place: Any):
     answer = ask(place.api, "GET", f"/v1/messages/{message}").body
     assert len(answer["recipients"]) == 150
     for found in answer["recipients"]:
-        assert found["forced"] == {"rule": made["id"], "generation": made["generation"], "stage": "queued"}
+        assert found["forced"] == {
+            "rule": made["id"],
+            "generation": made["generation"],
+            "stage": "queued",
+            "by": "admin",
+        }
         assert (found["tags"], found["sender"], found["error"]["code"]) == (["o13-swept"], "from@example.org", 554)
     assert ask(place.api, "DELETE", f"/v1/errors/{made['id']}").status == 200

@@ -67,7 +67,7 @@ def test_a_message_all_of_whose_recipients_are_refused_gets_the_reply_of_the_fir
         NOW, "n1", "from@example.org", 10, "192.0.2.1",
     )  # fmt: skip
     assert (first.code, first.enhanced, first.text, first.origin) == (554, "5.7.9", "stopped", Origin.FORCED)
-    assert (first.forced, first.reason, first.properties) == (("r1", 7, Stage.DOOR), "wrong list", {"k": "v"})
+    assert (first.forced, first.reason, first.properties) == (Forced("r1", 7, Stage.DOOR), "wrong list", {"k": "v"})
     assert (second.recipient, second.code, second.forced.rule) == ("b@two.test", 554, "r1")
 
 
@@ -104,7 +104,7 @@ def test_what_is_accepted_and_matches_a_rule_that_ends_mail_is_intercepted(undo,
         delivery_id(message.id, 3),
         "c@example.com",
     )
-    assert (event.code, event.forced, event.queued_at) == (554, ("r1", 7, Stage.DOOR), NOW - 5)
+    assert (event.code, event.forced, event.queued_at) == (554, Forced("r1", 7, Stage.DOOR), NOW - 5)
 
 
 def test_where_one_recipient_may_pass_the_message_is_not_refused():

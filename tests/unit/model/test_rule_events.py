@@ -3,6 +3,7 @@ import json
 import msgspec
 import pytest
 
+from mta.model.actor import NOBODY, Actor, ActorKind
 from mta.model.events import Event, EventType
 from mta.model.outcomes import Forced
 from mta.model.rule_events import RuleEvent, change_event, completed_event, effective_event
@@ -11,6 +12,7 @@ from mta.orders.statement import rule_statement
 from mta.ports.orders import Effect
 from mta.redis_store.rule_records import change_parts
 
+ADMIN = Actor(ActorKind.TOKEN, "admin", "192.0.2.7", "3f9a")
 RULE = Rule("r1", Selectors(tag="x"), 554, "5.7.1", "stop", generation=3, reason="why")
 
 
@@ -26,18 +28,26 @@ RULE = Rule("r1", Selectors(tag="x"), 554, "5.7.1", "stop", generation=3, reason
     ],
 )
 def test_a_change_says_what_it_is_and_who_ordered_it(op, before, change):
-    event = change_event(op, RULE, before, "admin", 9)
-    assert (event.type, event.time, event.actor, event.forced) == (EventType.RULE, 9, "admin", Forced("r1", 3))
+    event = change_event(op, RULE, before, ADMIN, 9)
+    assert (event.type, event.time, event.actor, event.forced) == (EventType.RULE, 9, "admin (3f9a)", Forced("r1", 3))
     assert (event.code, event.enhanced, event.text, event.tags) == (554, "5.7.1", "stop", ("x",))
-    assert event.reason == f"{op} by admin: why"
-    assert event.properties == {
-        "rule": "r1", "op": op.value, "generation": "3", "by": "admin", "change": change,
+    assert event.reason == f"{op} by admin (3f9a): why"
+    assert event.client == "192.0.2.7"
+    assert event.properties is not None
+    said = dict(event.properties)
+    rule = json.loads(msgspec.json.encode(msgspec.structs.replace(RULE, generation=0)))
+    assert json.loads(said.pop("after", "null")) == (rule if op is ChangeOp.PUT else None)
+    old = None if before is None else msgspec.structs.replace(before, generation=0)
+    assert json.loads(said.pop("before", "null")) == (None if old is None else json.loads(msgspec.json.encode(old)))
+    assert said == {
+        "rule": "r1", "op": op.value, "generation": "3", "by": "admin (3f9a)", "change": change, "kind": "error",
+        "token": "3f9a",
     }  # fmt: skip
 
 
 def test_a_change_tells_what_is_not_as_usual():
     chosen = Selectors(tags_all=("x", "y"), except_tags=("z",), ip="192.0.2.1", tenant="t")
-    event = change_event(ChangeOp.PUT, Rule("r1", chosen, 554, enabled=False, expires_at=1000), RULE, "", 9)
+    event = change_event(ChangeOp.PUT, Rule("r1", chosen, 554, enabled=False, expires_at=1000), RULE, NOBODY, 9)
     assert (event.tags, event.remote_ip, event.tenant, event.reason) == (("x", "y"), "192.0.2.1", "t", "put")
     assert event.properties is not None
     assert (event.properties["except_tags"], event.properties["change"]) == ("z", "disabled")
@@ -62,9 +72,9 @@ def test_an_effect_and_a_completed_sweep_are_of_their_generation():
 @pytest.mark.parametrize("text", ["stop", "\u00ff\u00fe 18446460386757244408 \ud7ff", ""])
 def test_the_generation_is_written_between_the_parts_whatever_people_write(text):
     rule = msgspec.structs.replace(RULE, description=text, reason=text)
-    head, middle, tail = change_parts(ChangeOp.PUT, rule, None, "admin", 9)
+    head, middle, tail = change_parts(ChangeOp.PUT, rule, None, ADMIN, 9)
     raw = head + msgspec.msgpack.encode(77) + middle + msgspec.msgpack.encode("77") + tail
-    expected = change_event(ChangeOp.PUT, msgspec.structs.replace(rule, generation=77), None, "admin", 9)
+    expected = change_event(ChangeOp.PUT, msgspec.structs.replace(rule, generation=77), None, ADMIN, 9)
     assert msgspec.msgpack.decode(raw, type=RuleEvent) == expected
     as_another_build_reads_it = msgspec.msgpack.decode(raw, type=Event)
     assert (as_another_build_reads_it.text, as_another_build_reads_it.forced) == (text, Forced("r1", 77))

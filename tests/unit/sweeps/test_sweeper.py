@@ -12,7 +12,7 @@ from mta.model.errors import StoreAway
 from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import QueueKey, QueueShare, Record
-from mta.model.outcomes import Stage
+from mta.model.outcomes import Forced, Stage
 from mta.model.rule_events import RuleEvent, completed_event
 from mta.model.rules import Effective, Kind, Rule, Selectors
 from mta.model.sweeps import SweepState
@@ -200,7 +200,7 @@ async def test_what_matches_is_intercepted_and_the_rest_left(rig):
     assert (state.seen, state.matched, state.share) == (262, 255, 1.0)
     event = msgspec.msgpack.decode(rig.queues.ended[0].event, type=Event)
     assert (event.type, event.code, event.enhanced, event.text) == (EventType.INTERCEPTED, 554, "5.7.1", "stopped")
-    assert event.forced == ("r", rule.generation, Stage.QUEUED)
+    assert event.forced == Forced("r", rule.generation, Stage.QUEUED)
     assert sum(match.uncertain for match in rig.queues.ended) == 250
 
 

@@ -4,8 +4,11 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from mta.model.actor import Actor, ActorKind
+from mta.model.ids import DeliveryId, parse_message_id
+from mta.model.outcomes import Class
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.scopes import EVERY_SCOPE
+from mta.ports.messages import DeliveryStatus
 from tests.support.control_api import Cluster
 
 MESSAGE = "01HF7YAT000000000000000000"
@@ -33,6 +36,7 @@ async def test_an_order_names_who_gave_it(
         "e": Rule("e", Selectors(tag="e"), 554),
         "p": Rule("p", Selectors(tag="p"), kind=Kind.PAUSE),
     }
+    cluster.messages = {parse_message_id(MESSAGE): [DeliveryStatus(DeliveryId(bytes(18)), Class.QUEUED)]}
     assert (await api.request(method, path, json=body)).status < 500
     assert cluster.orders == [Actor(ActorKind.TOKEN, "admin", "127.0.0.1", scopes=EVERY_SCOPE)]
 

@@ -1,13 +1,16 @@
 """Tokens, the gates that every request passes, and the shape of every refusal (S: A3, A5, A7, A8, A16)."""
 
 import gzip
+import hashlib
 import logging
 
 import pytest
 from aiohttp.test_utils import TestClient, make_mocked_request
 
+from control_api.access.rates import Rates
 from control_api.access.tokens import FAILURES_PER_MINUTE, MAX_CLIENTS, Access
 from control_api.http.problems import Problem
+from mta.model.scopes import Scope
 from tests.support.control_api import BEARER, TOKEN, Cluster, Tokens
 
 JSON = {"Content-Type": "application/json"}
@@ -67,7 +70,7 @@ async def test_a6_failures_are_throttled_and_a_valid_token_still_passes(stranger
 
 async def test_a6_the_throttle_forgets_after_a_minute_and_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    access = Access(Tokens(Cluster()), lambda: now)
+    access = Access(Tokens(Cluster()), 100.0, lambda: now)
     request = make_mocked_request("GET", "/")
     for _ in range(FAILURES_PER_MINUTE):
         with pytest.raises(Problem) as refused:
@@ -85,14 +88,119 @@ async def test_a6_the_throttle_forgets_after_a_minute_and_stays_bounded(monkeypa
 async def test_a3_a_revoked_token_ends_within_a_second() -> None:
     now = 0.0
     cluster = Cluster()
-    access = Access(Tokens(cluster), lambda: now)
-    request = make_mocked_request("GET", "/", headers=BEARER)
+    access = Access(Tokens(cluster), 100.0, lambda: now)
+    request = make_mocked_request("GET", "/", headers=cluster.give_token(Scope.ADMIN))
     await access.check(request)
     await access.check(request)
-    assert cluster.token_reads == 1
-    now = 1.01
+    now = 0.29
     await access.check(request)
-    assert cluster.token_reads == 2
+    assert cluster.token_reads == 0, "it is kept for a while"
+    await Tokens(cluster).remove(next(iter(cluster.tokens)))
+    now = 0.31
+    with pytest.raises(Problem) as refused:
+        await access.check(request)
+    assert refused.value.status == 401
+
+
+async def test_a3_a_new_token_opens_at_once(cluster: Cluster, stranger: TestClient) -> None:
+    assert (await stranger.get("/v1/workers", headers=BEARER)).status == 200
+    given = cluster.give_token(Scope.ADMIN)
+    assert (await stranger.get("/v1/workers", headers=given)).status == 200
+
+
+async def test_a3_an_expired_token_is_refused_as_any_other(cluster: Cluster, stranger: TestClient) -> None:
+    given = cluster.give_token(Scope.ADMIN, expires_at=1)
+    assert (await stranger.get("/v1/workers", headers=given)).status == 401
+
+
+async def test_a1_only_the_hash_of_the_whole_text_opens(cluster: Cluster, stranger: TestClient) -> None:
+    text = cluster.give_token(Scope.ADMIN)["Authorization"].removeprefix("Bearer ")
+    (stored,) = cluster.tokens.values()
+    assert stored.digest == hashlib.sha256(text.encode()).digest()
+    assert text.partition(".")[2] not in repr(stored)
+    other = f"fg_{stored.token.id}.{'A' * 43}"
+    for wrong in (other, text + "A", stored.digest.hex(), f"fg_{stored.token.id}."):
+        answer = await stranger.get("/v1/workers", headers={"Authorization": f"Bearer {wrong}"})
+        assert answer.status == 401, wrong
+
+
+async def test_a4_a_scope_opens_its_operations_only(cluster: Cluster, stranger: TestClient) -> None:
+    given = cluster.give_token(Scope.QUEUES_READ)
+    assert (await stranger.get("/v1/queues", headers=given)).status == 200
+    refused = await stranger.get("/v1/workers", headers=given)
+    assert refused.status == 403
+    assert (await refused.json())["error"]["message"] == "the token lacks the scope admin"
+    assert (await stranger.get("/nowhere", headers=given)).status == 404
+    assert (await stranger.put("/v1/queues", headers=given)).status == 405
+
+
+async def test_a6_reads_beyond_the_rate_are_429_and_leave_the_budget_of_orders(cluster: Cluster) -> None:
+    now = 0.0
+    access = Access(Tokens(cluster), 5.0, lambda: now)
+    given = cluster.give_token(Scope.ADMIN)
+    read, order = (make_mocked_request(method, "/", headers=given) for method in ("GET", "DELETE"))
+    for _ in range(5):
+        await access.check(read)
+    with pytest.raises(Problem) as refused:
+        await access.check(read)
+    assert refused.value.status == 429
+    assert refused.value.headers == {"Retry-After": "1"}
+    for _ in range(5):
+        await access.check(order)
+    now = 0.2
+    await access.check(read)
+    with pytest.raises(Problem):
+        await access.check(read)
+    admin = make_mocked_request("GET", "/", headers=BEARER)
+    for _ in range(50):
+        await access.check(admin)
+
+
+def test_a6_budgets_that_are_full_again_are_dropped() -> None:
+    now = 0.0
+    rates = Rates(10.0, lambda: now)
+    for number in range(5000):
+        now += 0.001
+        rates.take(f"t{number}", is_order=False)
+    assert len(rates._budgets) <= 1024 + 100
+
+
+async def test_a1_a_token_is_shown_once_listed_and_revoked(api: TestClient, cluster: Cluster) -> None:
+    body = {"name": "crm", "scopes": ["messages:read", "errors:write"], "tenant": "acme", "expires_at": "+30d"}
+    answer = await api.post("/v1/tokens", json=body)
+    made = await answer.json()
+    assert answer.status == 201, made
+    text = made.pop("token")
+    assert made["scopes"] == ["errors:write", "messages:read"]
+    assert (made["tenant"], made["created_by"], made["expired"]) == ("acme", "admin", False)
+    listed = await (await api.get("/v1/tokens")).json()
+    assert listed == {"tokens": [made], "cursor": None}
+    gone = await api.delete(f"/v1/tokens/{made['id']}")
+    assert (gone.status, await gone.json()) == (200, made)
+    assert (await api.delete(f"/v1/tokens/{made['id']}")).status == 404
+    noted = [(actor.name, deed.action, deed.of, deed.tenant) for actor, deed in cluster.deeds]
+    assert noted == [("admin", "token.create", made["id"], "acme"), ("admin", "token.revoke", made["id"], "acme")]
+    assert text not in repr(cluster.deeds)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"scopes": ["admin"]}, "name"),
+        ({"name": " ", "scopes": ["admin"]}, "name"),
+        ({"name": "x" * 65, "scopes": ["admin"]}, "name"),
+        ({"name": "a"}, "scopes"),
+        ({"name": "a", "scopes": []}, "scopes"),
+        ({"name": "a", "scopes": ["errors"]}, "scopes"),
+        ({"name": "a", "scopes": ["admin"], "tenant": "a b"}, "tenant"),
+        ({"name": "a", "scopes": ["admin"], "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
+        ({"name": "a", "scopes": ["admin"], "token": "x"}, "token"),
+    ],
+)
+async def test_a8_a_bad_token_is_refused_by_its_field(api: TestClient, body: dict[str, object], field: str) -> None:
+    answer = await api.post("/v1/tokens", json=body)
+    assert answer.status == 400
+    assert (await answer.json())["error"]["field"] == field
 
 
 async def test_tokens_that_cannot_be_read_let_nobody_in(api: TestClient, cluster: Cluster) -> None:

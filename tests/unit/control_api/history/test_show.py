@@ -90,7 +90,10 @@ async def test_a_delivery_is_shown_alone(api: TestClient, history: MemoryHistory
 
 @pytest.mark.parametrize(("trouble", "status"), [(HistoryOff(), 404), (HistoryAway("no answer"), 503)])
 async def test_without_history_the_store_alone_answers(cluster: Cluster, trouble: HistoryError, status: int) -> None:
-    cluster.history = AbsentHistory(trouble)
+    async def why() -> HistoryError:
+        return trouble
+
+    cluster.history = AbsentHistory(why)
     async with TestClient(TestServer(app_for(cluster)), headers=BEARER) as api:
         async with api.get(f"/v1/messages/{TEXT}") as answer:
             assert answer.status == status

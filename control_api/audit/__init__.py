@@ -1,0 +1,1 @@
+"""The audit: who ordered what."""

@@ -1,0 +1,75 @@
+"""The kinds of values of accounts: names and scopes of tokens, names and terms of tenants."""
+
+from typing import Any, Final
+
+from control_api.schemas import patterns
+from control_api.schemas.values import Value, a_text, read_domains, read_line
+from mta.model.errors import BadValue
+from mta.model.scopes import Scope
+from mta.model.shares import TENANT
+
+_MAX_TITLE: Final = 64  # bytes
+_MAX_WEIGHT: Final = 100
+_MAX_SENDERS: Final = 100
+
+
+def _read_title(value: Any, field: str) -> str:
+    """A name that stands in lists, in the log and beside a rule."""
+    name = read_line(value, field).strip()
+    if not 1 <= len(name.encode()) <= _MAX_TITLE:
+        raise BadValue(field, f"is not a name; give 1 to {_MAX_TITLE} bytes of UTF-8 that print")
+    return name
+
+
+def _read_tenant(value: Any, field: str) -> str:
+    if not isinstance(value, str) or not TENANT.fullmatch(value):
+        raise BadValue(
+            field, "is not a tenant's name: 1 to 63 letters, digits, - and _, and begins with a letter or digit"
+        )
+    return value
+
+
+def _read_weight(value: Any, field: str) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)  # of a form
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 2.0 is a whole number in JSON
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_WEIGHT:
+        raise BadValue(field, f"is not a whole number from 1 to {_MAX_WEIGHT}")
+    return value
+
+
+def _read_sender_domains(value: Any, field: str) -> tuple[str, ...]:
+    """Sorted and each once."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or len(items) > _MAX_SENDERS or not all(isinstance(item, str) for item in items):
+        raise BadValue(field, f"is not a list of at most {_MAX_SENDERS} domains")
+    return tuple(sorted({read_domains(item, field) for item in items}))
+
+
+def _read_scopes(value: Any, field: str) -> tuple[str, ...]:
+    """Each once, in the order in which they are defined."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not items:
+        raise BadValue(field, f"is not a list of scopes; there are {', '.join(Scope)}")
+    for item in items:
+        if not isinstance(item, str) or item not in frozenset(Scope):
+            raise BadValue(field, f"names a scope that does not exist; there are {', '.join(Scope)}")
+    return tuple(scope.value for scope in Scope if scope in items)
+
+
+TITLE = Value(_read_title, a_text(patterns.TITLE), "give a name")
+TENANT_NAME = Value(_read_tenant, a_text(patterns.NAME), "give a tenant")
+SCOPES = Value(
+    _read_scopes,
+    {"type": "array", "items": {"type": "string", "enum": [scope.value for scope in Scope]}, "minItems": 1},
+    f"give a list of {', '.join(Scope)}",
+    repeats=True,
+)
+
+WEIGHT = Value(_read_weight, {"type": "integer", "minimum": 1, "maximum": _MAX_WEIGHT}, "give a whole number")
+SENDER_DOMAINS = Value(
+    _read_sender_domains,
+    {"type": "array", "items": a_text(patterns.DOMAIN_OR_BELOW), "maxItems": _MAX_SENDERS},
+    repeats=True,
+)

@@ -1,0 +1,1 @@
+"""The terms of tenants: state, weight, pool, senders."""

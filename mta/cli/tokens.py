@@ -1,0 +1,82 @@
+"""`floodgate token`: the tokens that open the API."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from mta.cli import commands, remote
+from mta.cli.tables import instant, print_table
+from mta.http_out.api_client import ApiClient
+from mta.model.scopes import Scope
+
+_COLUMNS = ("id", "name", "scopes", "tenant", "created", "by", "ends", "expired")
+
+
+@commands.group(help="The tokens that open the API.")
+def command() -> None:
+    pass
+
+
+@command.command(help="Make a token and print it. It is never shown again.")
+@click.option("--name", required=True, help="Who uses it, for people.")
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice([str(scope) for scope in Scope]))
+@click.option("--tenant", help="The tenant whose mail alone it reaches.")
+@click.option("--expires-at", help="When it ends: RFC 3339, or +30d.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def create(name: str, scopes: tuple[str, ...], tenant: str | None, expires_at: str | None, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        body = {"name": name, "scopes": list(scopes), **remote.without_unset(tenant=tenant, expires_at=expires_at)}
+        made = (await client.ask("POST", "/v1/tokens", body=body)).body
+        if as_json:
+            remote.out_json(made)
+        else:
+            click.echo(made["token"])
+            remote.say(f"token {made['id']}; it is not shown again. To revoke it: floodgate token revoke {made['id']}")
+        return remote.DONE
+
+    remote.run(work)
+
+
+@command.command("list", help="List the tokens; their text is not shown.")
+@click.option("--limit", type=click.IntRange(1), default=100, help="List at most so many tokens (default 100).")
+@click.option("--all", "everything", is_flag=True, help="List all of them.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(limit: int, everything: bool, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        tokens, more = await remote.pages(client, "/v1/tokens", {}, limit, everything, "tokens")
+        if as_json:
+            remote.out_json(tokens)
+            return remote.DONE
+        print_table(_COLUMNS, [_row(token) for token in tokens])
+        if more:
+            remote.say("the list is cut off; give --limit or --all for the rest")
+        return remote.DONE
+
+    remote.run(work)
+
+
+@command.command(help="Revoke a token: every node refuses it within a second.")
+@click.argument("token_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def revoke(token_id: str, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        gone = (await client.ask("DELETE", f"/v1/tokens/{quote(token_id, safe='')}")).body
+        remote.out_json(gone) if as_json else click.echo(f"revoked {gone['id']}  {gone['name']}")
+        return remote.DONE
+
+    remote.run(work)
+
+
+def _row(token: Mapping[str, Any]) -> list[object]:
+    return [
+        token["id"],
+        token["name"],
+        token["scopes"],
+        token.get("tenant"),
+        instant(token["created_at"]),
+        token["created_by"],
+        instant(token.get("expires_at")),
+        token["expired"],
+    ]

@@ -1,0 +1,27 @@
+"""The audit; raises StoreAway, StoreError."""
+
+from typing import NamedTuple, Protocol
+
+from mta.model.actor import Actor
+from mta.model.audit import Deed
+from mta.model.rule_events import RuleEvent
+
+
+class NotedEvent(NamedTuple):
+    """An event of the lane in which orders are noted."""
+
+    entry: str  # of the stream
+    event_id: str
+    event: RuleEvent
+
+
+class Audit(Protocol):
+    """Who ordered what. A change of the rule table writes its own entry; other orders are noted here first, and are
+    refused where that fails: no change is without an entry."""
+
+    async def note(self, actor: Actor, deed: Deed) -> None: ...
+
+    async def read(self, below: str, most: int) -> list[NotedEvent]:
+        """The events of the rule table's lane, the newest first: those of at most `most` entries older than the entry
+        `below`, "" = of the newest. [] = the end."""
+        ...

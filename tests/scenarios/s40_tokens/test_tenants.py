@@ -1,0 +1,106 @@
+"""The terms of tenants: one order refuses and holds the mail of a tenant everywhere; pool, senders, weight."""
+
+from typing import Any
+
+from tests.scenarios.s40_tokens.conftest import Accounts
+from tests.support.node import TOKEN, until
+from tests.support.shell import Shell
+
+
+def reply(place: Accounts, tenant: str, sender: str = "from@example.org", from_: str | None = None) -> tuple[int, str]:
+    """The reply to the end of data of one message of the tenant."""
+    with place.node.client() as client:
+        client.mail(sender)
+        client.rcpt(f"a@{tenant}.test")
+        header = f"From: {from_ or sender}\r\n" if from_ != "" else ""
+        code, text = client.data(f"{header}X-MQ-Tenant: {tenant}\r\nX-MQ-Tag: {tenant}\r\n\r\nhello\r\n".encode())
+    return code, text.decode()
+
+
+def terms(place: Accounts, tenant: str, want: tuple[int, ...] = (200, 201), **body: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = place.call("PUT", f"/v1/tenants/{tenant}?wait=20s&until=swept", body, want)
+    assert answer["effective"], answer
+    return answer
+
+
+def test_a_suspended_tenant_is_refused_and_held_and_goes_on(place: Accounts) -> None:
+    place.node.send("due@sus.test", ("sus",), X_MQ_Tenant="sus", X_MQ_Delayed="+1h")
+    made = terms(place, "sus", state="suspended", reason="unpaid")
+    assert (made["state"], made["held"], made["workers"]["unconfirmed"]) == ("suspended", 1, [])
+    assert place.node.statement("sus")["held"] == 1
+    assert reply(place, "sus") == (550, "5.7.1 the account is suspended")
+    assert reply(place, "free")[0] == 250
+    statement = place.node.statement("sus")
+    assert (statement["accepted"], statement["rejected"], statement["queued"]) == (1, 1, 0)
+    assert place.call("GET", "/v1/tags?tag=sus&tenant=sus")["held"] == 1
+    (line,) = place.logged("sus", "Rejection", 1)
+    assert (line["forced"]["rule"], line["forced"]["stage"], line["forced"]["by"]) == (made["rule"], "door", "admin")
+    terms(place, "sus", want=(200,), state="active")
+    place.rests("sus", held=0, queued=1)
+    assert reply(place, "sus")[0] == 250
+    until(lambda: place.arrived("sus.test"), 15.0, "mail of a tenant that goes on does not arrive")
+    gone = place.call("DELETE", "/v1/tenants/sus?wait=10s")
+    assert gone["state"] == "active"
+    assert place.call("GET", "/v1/tenants/sus", want=(404,))["error"]["type"] == "not_found"
+
+
+def test_a_tenant_sends_from_its_domains_only(place: Accounts) -> None:
+    terms(place, "shop", senders=["shop.example", "*.shop.example"])
+    assert reply(place, "shop", "a@shop.example")[0] == 250
+    assert reply(place, "shop", "a@news.SHOP.example")[0] == 250
+    code, words = reply(place, "shop", "a@other.example", "a@shop.example")
+    assert (code, "MAIL FROM" in words) == (550, True), words
+    code, words = reply(place, "shop", "a@shop.example", '"a@shop.example" <b@other.example>')
+    assert (code, "From header" in words) == (550, True), words
+    code, words = reply(place, "shop", "a@shop.example", "b@other.example <a@shop.example>")
+    assert code == 550, words
+    assert reply(place, "shop", "", "a@shop.example")[0] == 250
+    assert reply(place, "shop", "", "")[0] == 550
+    assert reply(place, "free", "a@other.example")[0] == 250
+    place.call("DELETE", "/v1/tenants/shop?wait=10s")
+
+
+def test_mail_of_a_tenant_that_asks_for_no_pool_goes_to_its_own(place: Accounts) -> None:
+    terms(place, "rich", pool="gold")
+    (asked,) = place.node.send("a@rich.test", X_MQ_Tenant="rich", X_MQ_Pool="default", X_MQ_Delayed="+1h")
+    (plain,) = place.node.send("a@rich.test", X_MQ_Tenant="rich", X_MQ_Delayed="+1h")
+    (other,) = place.node.send("a@rich.test", X_MQ_Delayed="+1h")
+    pools = [place.call("GET", f"/v1/messages/{one}")["recipients"][0]["pool"] for one in (asked, plain, other)]
+    assert pools == ["default", "gold", "default"]
+    place.call("DELETE", "/v1/tenants/rich?wait=10s")
+
+
+def test_terms_are_listed_edited_under_a_condition_and_a_tenants_own_to_see(place: Accounts) -> None:
+    one, two = terms(place, "l1", weight=3), terms(place, "l2")
+    assert [(t["name"], t["weight"]) for t in place.call("GET", "/v1/tenants")["tenants"]] == [("l1", 3), ("l2", 1)]
+    page = place.call("GET", "/v1/tenants?limit=1")
+    assert (len(page["tenants"]), page["cursor"]) == (1, "l1")
+    token = place.token("admin", tenant="l1")
+    assert [t["name"] for t in place.asks(token, "GET", "/v1/tenants")[1]["tenants"]] == ["l1"]
+    assert place.asks(token, "GET", "/v1/tenants/l2")[0] == 404
+    assert place.asks(token, "PUT", "/v1/tenants/l1", b'{"weight": 99}')[0] == 403
+    for path in ("errors", "pauses"):
+        assert place.call("GET", f"/v1/{path}/{one['rule']}", want=(404,))
+        assert place.call("DELETE", f"/v1/{path}/{one['rule']}", want=(404,))
+    for body, field in (({"weight": 0}, "weight"), ({"pool": "a b"}, "pool"), ({"state": "off"}, "state")):
+        assert place.call("PUT", "/v1/tenants/l1", body, (400,))["error"]["field"] == field
+    for name in (one, two):
+        place.call("DELETE", f"/v1/tenants/{name['name']}?wait=10s")
+
+
+def test_the_command_suspends_and_resumes_and_keeps_other_terms(place: Accounts) -> None:
+    shell = Shell(place.node, place.sink)
+    shell.environ["FLOODGATE_TOKEN"] = TOKEN
+    assert shell.run("tenants", "set", "cmd", "--weight", "5", "--sender", "cmd.example").status == 0
+    said = shell.run("tenants", "suspend", "cmd", "--reason", "unpaid")
+    assert (said.status, "effective everywhere since" in said.out) == (0, True), said
+    found = shell.run("tenants", "show", "cmd", "--json").json
+    assert (found["state"], found["weight"], found["senders"], found["reason"]) == (
+        "suspended", 5, ["cmd.example"], "unpaid",
+    )  # fmt: skip
+    assert reply(place, "cmd", "a@cmd.example")[0] == 550
+    assert shell.run("tenants", "resume", "cmd").status == 0
+    assert reply(place, "cmd", "a@cmd.example")[0] == 250
+    assert "cmd" in shell.run("tenants", "list").out
+    assert shell.run("tenants", "show", "none").status == 1
+    place.call("DELETE", "/v1/tenants/cmd?wait=10s")

@@ -1,0 +1,69 @@
+"""API tokens of a cluster: shown once, kept as hashes, in force on every node within a second (A1, A3, A6)."""
+
+import hashlib
+import time
+
+from tests.scenarios.s40_tokens.conftest import Accounts
+from tests.support.node import TOKEN, Node, until
+from tests.support.rest import ask
+from tests.support.shell import Shell
+
+
+def test_a3_a_token_opens_and_after_its_end_closes_every_node_within_a_second(place: Accounts, other: Node) -> None:
+    token = place.token("queues:read")
+    apis = place.api, other.ready["api"]
+
+    def statuses() -> list[int]:
+        return [ask(api, "GET", "/v1/queues", token=token["token"]).status for api in apis]
+
+    assert statuses() == [200, 200]
+    assert [ask(api, "GET", "/v1/workers", token=token["token"]).status for api in apis] == [403, 403]
+    place.call("DELETE", f"/v1/tokens/{token['id']}")
+    revoked = time.monotonic()
+    until(lambda: statuses() == [401, 401], 5.0, "a revoked token opens a node")
+    assert time.monotonic() - revoked < 1.0
+
+
+def test_a1_the_store_and_the_log_hold_no_text_of_a_token(place: Accounts) -> None:
+    token = place.token("admin")
+    secret = token["token"].partition(".")[2]
+    assert place.asks(token, "GET", "/v1/workers")[0] == 200
+    assert place.valkey is not None
+    kept = place.valkey.ask("HGET", "fg:{meta}:tokens", token["id"])
+    assert hashlib.sha256(token["token"].encode()).digest() in kept
+    logged = until(lambda: [e for e in place.node.events() if e["type"] == "Audit"], 10.0, "no entry of the audit")
+    assert {e["properties"]["action"] for e in logged} >= {"token.create"}
+    for path in (place.node.folder, place.valkey.folder):
+        for file in path.rglob("*"):
+            assert not file.is_file() or secret.encode() not in file.read_bytes(), file
+
+
+def test_a6_a_flood_of_reads_is_429_and_an_order_passes(place: Accounts) -> None:
+    token = place.token("admin")
+    statuses = [place.asks(token, "GET", "/v1/workers")[0] for _ in range(200)]
+    assert set(statuses) == {200, 429}
+    refused = ask(place.api, "GET", "/v1/workers", token=token["token"])
+    if refused.status == 429:
+        assert int(refused.headers["Retry-After"]) >= 1
+    body = b'{"code": 554, "tag": "flood"}'
+    status, rule = place.asks(token, "POST", "/v1/errors?wait=10s", body)
+    assert status == 201, rule
+    assert rule["created_by"] == f"crm ({token['id']})"
+    assert place.asks(token, "DELETE", f"/v1/errors/{rule['id']}?wait=10s")[0] == 200
+    assert place.call("GET", "/v1/workers"), "the administrator's token has no rate"
+
+
+def test_the_command_makes_lists_and_revokes(place: Accounts) -> None:
+    shell = Shell(place.node, place.sink)
+    shell.environ["FLOODGATE_TOKEN"] = TOKEN
+    made = shell.run("token", "create", "--name", "support", "--scope", "messages:read", "--scope", "queues:read")
+    assert made.status == 0, made
+    text = made.out.strip()
+    assert ask(place.api, "GET", "/v1/queues", token=text).status == 200
+    listed = shell.run("token", "list", "--json").json
+    (token,) = [token for token in listed if token["name"] == "support"]
+    assert token["scopes"] == ["messages:read", "queues:read"]
+    assert text not in shell.run("token", "list").out
+    assert shell.run("token", "revoke", token["id"]).status == 0
+    assert shell.run("token", "revoke", token["id"]).status == 1
+    assert shell.run("token", "create", "--name", "x", "--scope", "nothing").status == 2
