@@ -9,11 +9,12 @@ import click
 from rich.console import Console
 
 from mta.cli import commands, remote
-from mta.cli.tables import age, instant, print_table
+from mta.cli.tables import age, instant, print_fields, print_table
 from mta.http_out.api_client import ApiClient
 
-_COUNTS = ("pool", "domain", "due", "scheduled", "claimed", "held")
-_COLUMNS = (*_COUNTS, "oldest", "next due", "why")
+_COUNTS = ("pool", "domain", "due", "scheduled", "claimed", "held", "parked")
+_COLUMNS = (*_COUNTS, "oldest", "next due", "rate", "last reply", "why")
+_LIMIT_COLUMNS = ("setting", "value", "in use", "holds mail up", "until")
 _MAIL_COLUMNS = ("id", "recipient", "pool", "next attempt", "attempts", "last error")
 _STEP: Final = "2s"  # how long one call works before it tells how far it is
 _PLAIN_LOOK: Final = 2.0  # seconds between lines where nobody watches
@@ -31,7 +32,7 @@ Command = Callable[..., Any]
 Report = Callable[[Mapping[str, int]], None]
 
 
-@commands.group(help="The queues of the cluster: list, messages, retry, move.")
+@commands.group(help="The queues of the cluster: list, messages, retry, move, shape.")
 def command() -> None:
     pass
 
@@ -44,14 +45,13 @@ def selecting(function: Command) -> Command:
 
 
 @command.command("list", help="List the queues: their counts, how much of them pauses hold, and why the mail waits.")
-@POOL
-@DOMAIN
+@selecting
 @LIMIT
 @ALL
 @AS_JSON
-def list_(pool: str | None, domain: str | None, limit: int, everything: bool, as_json: bool) -> None:
+def list_(limit: int, everything: bool, as_json: bool, **selectors: str | None) -> None:
     async def work(client: ApiClient) -> int:
-        filters = remote.without_unset(pool=pool, domain=domain)
+        filters = remote.without_unset(**selectors)
         queues, more = await remote.pages(client, "/v1/queues", filters, limit, everything, "queues")
         _print(queues, more, as_json, _COLUMNS, _row)
         return remote.DONE
@@ -93,6 +93,33 @@ def move(to_pool: str, as_json: bool, everything: bool, **selectors: str | None)
     remote.run(lambda client: _work(client, "/v1/queues/move", body, as_json, f"moved to pool {to_pool}"))
 
 
+@command.command(help="Show the limits and the retries in force for a pool and domain, and which limit holds mail up.")
+@click.option("--pool", default="default", show_default=True, help="The pool.")
+@click.option("--domain", required=True, help="The domain.")
+@AS_JSON
+def shape(pool: str, domain: str, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        answer = (await client.ask("GET", "/v1/limits", [("pool", pool), ("domain", domain)])).body
+        if as_json:
+            remote.out_json(answer)
+            return remote.DONE
+        if answer["limits"]:
+            print_table(_LIMIT_COLUMNS, [_limit_row(limit) for limit in answer["limits"]])
+        else:
+            click.echo(f"no limit is set for {answer['domain']}; see [domains] in the settings")
+        attempts = answer["max_attempts"] or "no limit"
+        retries = ", ".join(f"{seconds:g}s" for seconds in answer["retries"])
+        print_fields({"ceiling now": answer["ceiling"] or "none", "retries": retries, "attempts": attempts})
+        return remote.DONE
+
+    remote.run(work)
+
+
+def _limit_row(limit: Mapping[str, Any]) -> list[object]:
+    free_at = instant(limit["free_at"])
+    return [limit["setting"], f"{limit['value']:g}", limit["used"], limit["binds"], free_at]
+
+
 def _body(selectors: Mapping[str, str | None], everything: bool) -> dict[str, Any]:
     """Raises UsageError where nothing is selected."""
     given = remote.without_unset(**selectors)
@@ -119,7 +146,9 @@ async def _work(client: ApiClient, path: str, body: dict[str, Any], as_json: boo
         return remote.DONE
     click.echo(f"{sums['moved']} of {sums['seen']} selected deliveries are {done}")
     if sums["kept"]:
-        click.echo(f"{sums['kept']} stay where they are, because a rule ends or holds such mail")
+        click.echo(
+            f"{sums['kept']} stay where they are, because a rule ends or holds such mail; see: floodgate explain"
+        )
     return remote.DONE
 
 
@@ -158,9 +187,15 @@ def _print(found: list[Any], more: bool, as_json: bool, columns: tuple[str, ...]
 
 
 def _row(queue: Mapping[str, Any]) -> list[object]:
-    """`oldest` is the age of the oldest mail; `next due` is the due time of the first delivery that is not held."""
+    """`oldest` is the age of the oldest mail; `next due` is the due time of the first delivery that is not held; `rate`
+    is in deliveries a minute."""
     why = "; ".join(f"{each['count']} {each['text']}" for each in queue["why"])
-    return [*(queue[column] for column in _COUNTS), age(queue["oldest"]), instant(queue["next_due"]), why]
+    reply = queue.get("last_reply", {})
+    last = " ".join(str(reply[part]) for part in ("code", "enhanced", "text") if part in reply)
+    rate = None if queue["rate"] is None else f"{queue['rate']:g}"
+    return [
+        *(queue[column] for column in _COUNTS), age(queue["oldest"]), instant(queue["next_due"]), rate, last, why,
+    ]  # fmt: skip
 
 
 def _mail_row(record: Mapping[str, Any]) -> list[object]:

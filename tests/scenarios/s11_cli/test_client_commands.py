@@ -103,8 +103,9 @@ def test_queues_and_workers_are_arrays_for_programs_and_columns_for_people(shell
     (queue,) = shell.run("queues", "list", "--domain", "list.test", "--json").json
     assert (queue["pool"], queue["scheduled"]) == ("default", 1)
     lines = shell.run("queues", "list", "--domain", "list.test").out.splitlines()
-    assert lines[0].split() == ["pool", "domain", "due", "scheduled", "claimed", "held", "oldest", "next", "due", "why"]
-    assert lines[1].split()[:6] == ["default", "list.test", "0", "1", "0", "0"]
+    columns = "pool domain due scheduled claimed held parked oldest next due rate last reply why"
+    assert lines[0].split() == columns.split()
+    assert lines[1].split()[:7] == ["default", "list.test", "0", "1", "0", "0", "0"]
     workers = shell.run("workers", "--json").json
     assert sorted("+".join(w["roles"]) for w in workers) == ["smtp+delivery", "smtp+delivery", "sweeper"]
     assert {str(w["pid"]) for w in workers} <= set(shell.run("workers").out.split())

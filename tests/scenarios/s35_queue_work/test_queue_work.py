@@ -164,3 +164,35 @@ def test_parked_mail_is_removed_and_what_is_lost_is_said(place: NodeAndSink, she
     place.rests("torn", canceled=2, parked=0)
     assert {event["reason"] for event in place.logged("torn", "Cancellation", 2)} == {"parked mail removed by admin"}
     assert parked(shell, "torn.test") == []
+
+
+def test_o12_the_list_tells_why_a_destination_defers_and_how_fast_it_takes_mail(
+    place: NodeAndSink, shell: Shell
+) -> None:
+    deferred(place, "why.test", "why", 4)
+
+    def known() -> bool:
+        queue = queue_of(place, "why.test")
+        return "at" in queue.get("last_reply", {})  # a worker has told it
+
+    until(known, 10.0, "the last reply is not told")
+    reply = queue_of(place, "why.test")["last_reply"]
+    assert (reply["code"], reply["enhanced"], reply["text"]) == (451, "4.3.0", "out of order")
+    assert queue_of(place, "why.test")["rate"] == 0.0
+    [of_tag] = place.call("GET", "/v1/queues?tag=why")["queues"]
+    assert (of_tag["domain"], of_tag["scheduled"]) == ("why.test", 4)
+    place.sink.script("RCPT", None)
+    shell.run("queues", "retry", "--tag", "why")
+    place.rests("why", delivered=4)
+    place.node.send("one@why.test", ("still",), X_MQ_Delayed="+1h")
+    until(lambda: (queue_of(place, "why.test")["rate"] or 0) > 0, 10.0, "no rate is told")
+
+
+def test_o12_an_explanation_names_the_rule_that_decides(place: NodeAndSink, shell: Shell) -> None:
+    rule = place.order(tag="explained", domain="explained.test")
+    said = shell.run("explain", "--pool", "default", "--domain", "explained.test", "--tag", "explained", "--json").json
+    assert (said["decides"], said["effect"]) == (rule["id"], "it ends with 554")
+    other = shell.run("explain", "--pool", "default", "--domain", "explained.test", "--tag", "else")
+    assert "No rule matches: it is delivered." in other.out
+    assert "it asks for tag explained" in other.out
+    place.lift(rule)

@@ -22,7 +22,8 @@ from tests.support.control_api import AT, TOKEN, Cluster, counts_of
 
 
 @pytest.mark.parametrize(
-    "name", ["freeze", "pauses", "thaw", "cancel", "errors", "messages", "parked", "queues", "tail", "workers"]
+    "name",
+    ["freeze", "pauses", "thaw", "cancel", "errors", "messages", "explain", "parked", "queues", "tail", "workers"],
 )
 def test_each_command_is_where_the_program_looks(name: str) -> None:
     assert call(name, "--help").exit_code == 0

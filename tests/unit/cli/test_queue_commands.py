@@ -6,8 +6,9 @@ import pytest
 
 from mta.cli import remote
 from mta.model.ids import delivery_text
+from mta.model.rules import Rule, Selectors
 from tests.support.commands import Floodgate
-from tests.support.control_api import Cluster, parked_delivery, waiting_delivery
+from tests.support.control_api import Cluster, counts_of, parked_delivery, waiting_delivery
 
 
 def test_waiting_mail_is_one_array_or_a_table(floodgate: Floodgate, cluster: Cluster) -> None:
@@ -30,7 +31,7 @@ def test_a_move_says_what_stays(floodgate: Floodgate) -> None:
     done = floodgate("queues", "move", "--tag", "red", "--to-pool", "default")
     assert done.stdout.splitlines() == [
         "6 of 10 selected deliveries are moved to pool default",
-        "4 stay where they are, because a rule ends or holds such mail",
+        "4 stay where they are, because a rule ends or holds such mail; see: floodgate explain",
     ]
     sums = json.loads(floodgate("queues", "move", "--tag", "red", "--to-pool", "default", "--json").stdout)
     assert sums == {"moved": 6, "seen": 10, "kept": 4}
@@ -82,3 +83,28 @@ def test_a_removal_asks_and_shows_what_is_lost(
 def test_an_order_about_parked_mail_names_it(floodgate: Floodgate) -> None:
     for words in (("release",), ("remove", "--yes")):
         assert floodgate("parked", *words).exit_code == 2
+
+
+def test_o12_an_explanation_is_sentences_and_a_table(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.rules = {"r1": Rule("r1", Selectors(tag="red"), 554, "5.7.1", "canceled", generation=1)}
+    cluster.rules["r2"] = Rule("r2", Selectors(tag="blue"), 450, generation=2)
+    cluster.generation = 2
+    cluster.queue_counts = [counts_of("default", "example.com")]
+    words = ("explain", "--pool", "default", "--domain", "example.com", "--tag", "red")
+    said = floodgate(*words)
+    assert said.exit_code == 0, said.output
+    lines = said.stdout.splitlines()
+    assert lines[0] == "Rule r1 decides: it ends with 554 5.7.1 canceled."
+    assert lines[1] == "No limit is set for this pool and domain."
+    assert lines[2].startswith("Its queue: 1 due, 2 later, 3 claimed, 0 held, the oldest for ")
+    assert "it asks for tag blue" in said.stdout
+    assert json.loads(floodgate(*words, "--json").stdout)["decides"] == "r1"
+    assert "1 more rules do not match" in floodgate(*words, "--limit", "1").stderr
+
+
+def test_o12_the_shape_of_a_queue_is_its_limits(floodgate: Floodgate, cluster: Cluster) -> None:
+    said = floodgate("queues", "shape", "--domain", "example.com")
+    assert said.exit_code == 0, said.output
+    assert "no limit is set" in said.stdout
+    assert "retries" in said.stdout
+    assert json.loads(floodgate("queues", "shape", "--domain", "example.com", "--json").stdout)["limits"] == []

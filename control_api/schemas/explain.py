@@ -1,0 +1,76 @@
+"""Explanations: which rule decides about mail and why, and which limits hold it up."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from control_api.schemas import values
+from control_api.schemas.answers import Count, Time
+from control_api.schemas.queue_answers import Queue
+
+
+class LimitsQuery(Struct, kw_only=True, frozen=True):
+    """A queue."""
+
+    pool: Annotated[str, values.POOL, Meta(description="the pool")]
+    domain: Annotated[str, values.DOMAIN, Meta(description="the domain, in A-labels")]
+
+
+class ExplainQuery(LimitsQuery, kw_only=True, frozen=True):
+    """Mail by its queue and its labels."""
+
+    tags: Annotated[tuple[str, ...], values.several(values.TAG), Meta(description="a tag of the mail; may repeat")] = (
+        field(default=(), name="tag")
+    )
+    tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="the account that it came in for")] = None
+    mta: Annotated[str | None, values.ONE_ADDRESS, Meta(description="the sending IP of an attempt")] = None
+    limit: Annotated[int, values.LIMIT, Meta(description="rules in the answer, the nearest ones")] = 50
+
+
+class Limit(Struct, kw_only=True, frozen=True):
+    """One limit of a pool and domain, over all nodes."""
+
+    name: str
+    value: float
+    used: Annotated[Count | None, Meta(description="connections that workers hold; null for a rate")]
+    free_at: Annotated[Time | None, Meta(description="when a rate that binds allows the next one")]
+    binds: Annotated[bool, Meta(description="nothing more can begin now")]
+    setting: Annotated[str, Meta(description="the setting that it comes from, on the node that answers")]
+
+
+class Limits(Struct, kw_only=True, frozen=True):
+    """The limits of a queue, as the settings of the node that answers have them."""
+
+    as_of: Time
+    pool: str
+    domain: str
+    limits: list[Limit]
+    ceiling: Annotated[str | None, Meta(description="the limit that holds mail up now; null: none does")]
+    retries: Annotated[list[float], Meta(description="seconds between attempts, the last repeats")]
+    max_attempts: Annotated[Count, Meta(description="0 = no limit")]
+
+
+class ExplainedRule(Struct, kw_only=True, frozen=True):
+    """A rule, and why it does or does not decide about the mail."""
+
+    rule: str
+    kind: str
+    selectors: str
+    effect: str
+    matches: bool
+    decides: bool
+    why: list[str]
+
+
+class Explanation(Struct, kw_only=True, frozen=True):
+    """What happens to mail of this kind, and why."""
+
+    as_of: Time
+    decides: Annotated[str | None, Meta(description="the rule that wins; null: none matches")]
+    effect: str
+    rules: Annotated[list[ExplainedRule], Meta(description="those that match, then those that nearly do")]
+    others: Annotated[Count, Meta(description="rules that are not in the list; none of them matches")]
+    limits: list[Limit]
+    ceiling: str | None
+    queue: Annotated[Queue | None, Meta(description="its queue; null where nothing waits in it")]
+    next_attempt: Annotated[Time | None, Meta(description="when the first delivery of the queue is due")]
