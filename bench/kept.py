@@ -7,10 +7,12 @@ starts: pairs of one start are no independent measurements.
 
 import argparse
 import contextlib
+import datetime
 import random
 import shutil
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,13 @@ from bench.flow import Flow, Load
 from bench.processes import Node, RunVoid, Sink
 from bench.progress import Say, say
 from bench.rig import directory, end_well, stopping
+from bench.usage import spent, usage
 
 _WARM_UP = 10_000  # messages, on each start; the rate of the base's first is that of its legs
 _RESAMPLES = 10_000
 _TAIL = 0.05  # of the resampled medians on either side of the interval
+_OK = 200
+_HISTORY_WITHIN, _BETWEEN_LOOKS = 30.0, 0.1  # seconds
 
 _Leg = Callable[[Load], dict[str, Any]]
 
@@ -40,6 +45,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=positive, default=40, help="SMTP sessions of the source")
     parser.add_argument("--domains", type=positive, default=5, help="recipient domains")
     parser.add_argument("--workers", type=positive, default=2, help="worker processes of each node")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of this tree's node")
     parser.add_argument("--reach", type=float, default=0.97, help="exit status 1: the rate's interval ends below it")
     parser.add_argument("--cpu-reach", type=float, default=1.03, help="exit status 1: the CPU's begins above it")
     place_options(parser, "kept")
@@ -47,7 +53,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def _main(given: argparse.Namespace) -> int:
     root = data_root(given.data_dir)
-    load = Load(_WARM_UP, given.size, given.sessions, given.domains, given.workers, [])
+    load = Load(_WARM_UP, given.size, given.sessions, given.domains, given.workers, given.set)
     result = opening(given.name, root) | {"base": _commit(given.base), "load": msgspec.to_builtins(load)}
     try:
         with directory(root) as place, _checkout(result["base"], place / "base") as tree:
@@ -120,7 +126,8 @@ def _nodes(load: Load, builds: Mapping[str, Path], place: Path) -> Iterator[dict
             logs.mkdir(parents=True)
             sink = stack.enter_context(stopping(Sink(logs / "sink.log")))
             errors = logs / "node.log"
-            node = Node(place / f"{name}-data", load.workers, sink.address, errors, load.settings, source=source)
+            settings = load.settings if source == ROOT else []
+            node = Node(place / f"{name}-data", load.workers, sink.address, errors, settings, source=source)
             nodes.append(stack.enter_context(stopping(node)))
             legs[name] = _leg_of(node, sink, logs)
             say(f"{name} is ready after {node.ready_after:.1f} s")
@@ -131,14 +138,17 @@ def _nodes(load: Load, builds: Mapping[str, Path], place: Path) -> Iterator[dict
 
 
 def _leg_of(node: Node, sink: Sink, logs: Path) -> _Leg:
-    """A function that sends a load through the node: messages/s until the log has all of them, CPU of its processes."""
+    """A function that sends a load through the node: messages/s until the log and history have all of them, CPU of its
+    processes."""
 
     def leg(load: Load) -> dict[str, Any]:
         quiet: Say = lambda text: None  # noqa: E731
+        before = usage(node.family())
         with Flow(node, sink, load, logs, quiet) as flow:
             found = flow.end()
-        used = [use["cpu_seconds"] for role, use in found["processes"].items() if role not in ("source", "sink")]
-        seconds = found["seconds"] + found["journal_caught_up_s"]
+        late = max(found["journal_caught_up_s"], _history_caught_up(node, found["last_receipt"]))
+        used = [use["cpu_seconds"] for use in spent(before, usage(node.family())).values()]
+        seconds = found["seconds"] + late
         return {
             "rate": round(found["messages"] / seconds, 1),
             "cpu_us": round(sum(used) / found["messages"] * 1e6, 1),
@@ -146,6 +156,23 @@ def _leg_of(node: Node, sink: Sink, logs: Path) -> _Leg:
         }
 
     return leg
+
+
+def _history_caught_up(node: Node, last: float) -> float:
+    """Seconds from `last` (Unix time) until the lists of the API have every event up to then; 0.0 where the node keeps
+    no history. Raises RunVoid when it takes long."""
+    while True:
+        status, answer = node.call("GET", "/v1/messages?limit=1")
+        late = time.time() - last
+        if status != _OK:
+            return 0.0
+        if datetime.datetime.fromisoformat(answer["as_of"]).timestamp() >= last:
+            return round(late, 2)
+        if late > _HISTORY_WITHIN:
+            raise RunVoid(
+                f"{late:.1f} s after the last receipt history has no more than the events of {answer['as_of']}"
+            )
+        time.sleep(_BETWEEN_LOOKS)
 
 
 def _by_start(pairs: Sequence[dict[str, Any]], figure: str) -> list[list[float]]:
@@ -193,8 +220,9 @@ def _page(result: dict[str, Any]) -> str:
         "",
         f"{len(result['pairs'])} pairs of legs by turns, {result['pairs'][-1]['start']} starts of both nodes, "
         f"{load['size']} bytes, {load['sessions']} sessions, {load['domains']} domains, {load['workers']} workers "
-        "each, default settings. A leg ends when the delivery log has all of it; the CPU is that of all processes of "
-        "the node and its server. The intervals are those of starts.",
+        f"each; settings of this tree's node: {', '.join(load['settings']) or 'the defaults'}. A leg ends when the "
+        "delivery log and history have all of it; the CPU is that of all processes of the node and its server. The "
+        "intervals are those of starts.",
         "",
         "| start | pair | base, messages/s | here, messages/s | ratio | base, us | here, us |",
         "|---|---|---|---|---|---|---|",

@@ -10,6 +10,7 @@ import pytest
 from bench import kept
 from bench.__main__ import arguments
 from bench.flow import Load
+from bench.processes import RunVoid
 
 
 def legs(rate: float, cpu: float) -> list[dict[str, Any]]:
@@ -66,6 +67,32 @@ def test_nodes_are_started_anew_every_few_pairs_and_all_orders_alternate(
         *("start-1: base here", "base 5", "here 5", "base 600", "here 600", "here 600", "base 600"),
         *("start-2: here base", "here 5", "base 5", "base 600", "here 600"),
     ]
+
+
+class HistoryNode:
+    """Answers the first page of messages, up to a later time at each question."""
+
+    def __init__(self, *answers: tuple[int, str]) -> None:
+        self._answers = iter(answers)
+
+    def call(self, method: str, path: str) -> tuple[int, Any]:
+        status, as_of = next(self._answers)
+        return status, {"as_of": as_of}
+
+
+def test_a_leg_ends_when_history_has_its_last_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = 1_800_000_000.0
+    clock = iter([last + 0.5, last + 0.75, last + 40.0])
+    monkeypatch.setattr(kept.time, "time", lambda: next(clock))
+    monkeypatch.setattr(kept.time, "sleep", lambda seconds: None)
+    behind, there = (200, "2027-01-15T07:59:59.999Z"), (200, "2027-01-15T08:00:00.000Z")
+    assert kept._history_caught_up(HistoryNode(behind, there), last) == 0.75  # type: ignore[arg-type]
+    with pytest.raises(RunVoid, match="no more than the events of 2027-01-15T07:59:59"):
+        kept._history_caught_up(HistoryNode(behind), last)  # type: ignore[arg-type]
+
+
+def test_a_node_without_history_ends_a_leg_with_its_log() -> None:
+    assert kept._history_caught_up(HistoryNode((503, "")), 0.0) == 0.0  # type: ignore[arg-type]
 
 
 def test_what_is_no_commit_is_refused() -> None:
