@@ -4,12 +4,11 @@ import struct
 import time
 from collections.abc import Iterable
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 import orjson
-from msgspec.structs import fields, replace
+from msgspec.structs import astuple, fields, replace
 
 from mta.model.events import Event
 from mta.model.ids import MessageId, message_text
@@ -48,11 +47,10 @@ _Line: Any = msgspec.defstruct(
     omit_defaults=True,
     gc=False,
 )
-# Values that are made here stand between those that are taken as they are.
-_MADE: Final = ("forced", "size", "queued_at", "next_attempt")
-_AT: Final = _REST.index(_MADE[0])
-_before_made = attrgetter("node", "tenant", *_REST[:_AT])
-_after_made = attrgetter(*_REST[_AT + len(_MADE) :])
+# Fields that are taken as they stand in an event: those before the values that are made here, and those behind them.
+_NAMES: Final = tuple(_EVENT_FIELDS)
+_BEFORE: Final = slice(_NAMES.index("tags"), _NAMES.index("forced"))
+_BEHIND: Final = slice(_NAMES.index("duration_ms"), _NAMES.index("tenant"))
 
 _parts = struct.Struct(">16sH").unpack  # of a delivery id
 _encode = msgspec.json.Encoder().encode_lines
@@ -86,7 +84,7 @@ def _line(event_id: str, event: Event) -> Any:
         message, number = _parts(event.id)
         message_id = message_text(MessageId(message))
         id_ = f"{message_id}.{number}"
-    forced, queued_at, next_attempt = event.forced, event.queued_at, event.next_attempt
+    facts, forced, queued_at, next_attempt = astuple(event), event.forced, event.queued_at, event.next_attempt
     return _Line(
         VERSION,
         _rfc3339(event.time),
@@ -94,12 +92,18 @@ def _line(event_id: str, event: Event) -> Any:
         event.type,
         id_,
         message_id,
-        *_before_made(event),
+        event.node,
+        event.tenant,
+        *facts[_BEFORE],
         _Forced(*forced) if forced is not None else None,
         event.size,
         _rfc3339(queued_at) if queued_at else "",
         _rfc3339(next_attempt) if next_attempt else "",
-        *_after_made(event),
+        *facts[_BEHIND],
+        event.seq,
+        event.actor,
+        event.route,
+        event.uncertain,
     )
 
 
@@ -117,7 +121,7 @@ def _visible(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _rfc3339(ms: int) -> str:
     return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
 

@@ -45,7 +45,7 @@ def lane_of(some_id: bytes) -> int:
     return (some_id[14] & 3) << 8 | some_id[15]
 
 
-@functools.lru_cache(maxsize=2048)  # a message is named several times in short order
+@functools.lru_cache(maxsize=1024)  # a message is named several times in short order
 def message_text(message: MessageId) -> str:
     time, high, low = _parts(message)
     pair = _PAIRS
@@ -56,7 +56,7 @@ def message_text(message: MessageId) -> str:
     )
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=64)
 def _time_text(time: bytes) -> str:
     """The first ten characters, which all messages of a millisecond share."""
     number = int.from_bytes(time, "big")

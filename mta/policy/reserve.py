@@ -20,9 +20,9 @@ def has_room(free: int, total: int, was_short: bool) -> bool:
     return free >= reserve_of(total) * (_AGAIN if was_short else 1)
 
 
-def fits(size: int, free: int, total: int) -> bool:
-    """Whether mail of `size` bytes leaves most of the reserve free."""
-    return free - size * _GROWTH >= reserve_of(total) * _FLOOR
+def room_for_mail(free: int, total: int) -> float:
+    """Bytes of mail that leave most of the reserve free."""
+    return (free - reserve_of(total) * _FLOOR) / _GROWTH
 
 
 def is_getting_short(free: int, total: int) -> bool:

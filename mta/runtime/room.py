@@ -43,13 +43,14 @@ class Room:
         self._folders = tuple(found)
         self._short: Space | None = None
         self._spaces: list[Space] = []
-        self._taken = 0  # bytes of mail that came since the last look
+        self._left = 0.0  # bytes of mail that may come until the next look
         self._looked = float("-inf")
 
     def look(self) -> Space | None:
         """The folder that has no space left for mail; None: all have."""
         self._spaces = [space for folder in self._folders if (space := _space(folder)) is not None]
-        self._taken, self._looked = 0, time.monotonic()
+        self._left = min((reserve.room_for_mail(free, total) for _, free, total in self._spaces), default=float("inf"))
+        self._looked = time.monotonic()
         was_short = self._short is not None
         short = (space for space in self._spaces if not reserve.has_room(space.free, space.total, was_short))
         self._short = next(short, None)
@@ -59,8 +60,8 @@ class Room:
         """Whether there is room for `size` more bytes of mail."""
         if time.monotonic() - self._looked > _FRESH:
             self.look()
-        self._taken += size
-        return self._short is None and all(reserve.fits(self._taken, free, total) for _, free, total in self._spaces)
+        self._left -= size
+        return self._short is None and self._left >= 0
 
     def data_folder(self) -> Space | None:
         """The data folder's space at the last look; None: unknown."""

@@ -119,7 +119,7 @@ class ServerMachine(ServerSession):
         message = None
         while message is None and self._position < len(buffer):
             if self.state is _COMMAND:
-                self._position = self._handle_lines(buffer, self._position)
+                self._position = self._handle_lines(bytes(buffer), self._position)
                 if self.state is _COMMAND:
                     self._discard_long_line()
                     break
@@ -138,14 +138,14 @@ class ServerMachine(ServerSession):
 
     # Commands
 
-    def _handle_lines(self, octets: bytes | bytearray, start: int) -> int:
+    def _handle_lines(self, octets: bytes, start: int) -> int:
         """Handle the complete lines from `start` on, up to one after which no command may follow. Returns the position
         of the octets behind them; after DATA that of its CRLF, which may be the first octets of the end of data."""
         while self.state is _COMMAND:
             end = octets.find(b"\r\n", start)
             if end < 0:
                 return start
-            self._handle_line(bytes(octets[start:end]))
+            self._handle_line(octets[start:end])
             start = end + 2
         return start - 2 if self.state is _DATA else start
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mta.policy.reserve import fits, has_room, is_getting_short, may_compact, reserve_of
+from mta.policy.reserve import has_room, is_getting_short, may_compact, reserve_of, room_for_mail
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -25,9 +25,8 @@ def test_r4_mail_is_refused_below_the_reserve_and_taken_again_clearly_above_it()
 
 def test_r4_a_message_may_not_take_what_is_kept() -> None:
     total = 60 * MIB
-    assert fits(50 * 1024, 8 * MIB, total), "wherever mail is taken at all an ordinary message fits"
-    assert fits(MIB, 9 * MIB, total)
-    assert not fits(2 * MIB, 9 * MIB, total)
+    assert room_for_mail(8 * MIB, total) > 50 * 1024, "wherever mail is taken at all an ordinary message fits"
+    assert MIB < room_for_mail(9 * MIB, total) < 2 * MIB
 
 
 @pytest.mark.parametrize(
