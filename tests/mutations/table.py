@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 _GUARD = "mta/rules/guard.py"
 _ORDERS = "mta/orders/order_book.py"
+_BRAKES = "mta/sweeps/brakes.py"
 _RULES_LUA = "mta/redis_store/steps/rules.lua"
 _START = "mta/egress/transaction_start.py"
 _LAST_LOOK = "mta/egress/last_look.py"
@@ -20,6 +21,8 @@ _T_CONTENTS = "tests/integration/redis_store/test_contents_beside.py::test_"
 _T_DISPATCHER = "tests/unit/scheduling/test_dispatcher.py::test_"
 _T_SETTLER = "tests/unit/scheduling/test_settler.py::test_"
 _T_SWEEPER = "tests/unit/sweeps/test_sweeper.py::test_"
+_T_BOUNDS = "tests/unit/policy/test_brakes.py::test_"
+_T_BRAKES = "tests/unit/sweeps/test_brakes.py::test_"
 _T_FORMATS = "tests/integration/redis_store/test_rule_formats.py::test_k15_"
 _T_REAPER = "tests/unit/scheduling/test_reaper.py::test_"
 _T_WORKER = "tests/unit/runtime/test_worker.py::test_"
@@ -715,7 +718,74 @@ SHARES = (
     ),
 )
 
+BOUNDS = (
+    Mutation(
+        "bounds: a hold wins over pauses",
+        "mta/policy/rule_table.py",
+        "return (_COUNTS, False, 0, False, -rule.generation, rule.id)",
+        "return (_HOLDS, False, 0, False, -rule.generation, rule.id)",
+        _T_BOUNDS + "a_hold_wins_over_pauses_the_older_hold_over_the_newer_and_an_end_over_all",
+    ),
+    Mutation(
+        "bounds: the older hold wins",
+        "mta/policy/rule_table.py",
+        "False, -rule.generation, rule.id)",
+        "False, rule.generation, rule.id)",
+        _T_BOUNDS + "a_hold_wins_over_pauses_the_older_hold_over_the_newer_and_an_end_over_all",
+    ),
+    Mutation(
+        "bounds: only the hold that was counted is decided",
+        "mta/policy/brakes.py",
+        " or hold.generation != generation",
+        "",
+        _T_BOUNDS + "only_the_hold_that_was_counted_is_decided[passed]",
+    ),
+    Mutation(
+        "bounds: a hold takes mail from pauses",
+        "mta/sweeps/sweep_moves.py",
+        "elif stays and not (by is not None and by.takes and by.rule != pause):",
+        "elif stays:",
+        "tests/unit/sweeps/test_sweep_moves.py::"
+        "test_the_hold_of_an_order_with_a_bound_takes_mail_from_pauses_and_no_pause_takes_it_back",
+    ),
+    Mutation(
+        "bounds: its sweep looks at the mail of pauses",
+        "mta/sweeps/sweeper.py",
+        "if any(ends(rule) or is_counting(rule) for",
+        "if any(ends(rule) for",
+        _T_SWEEPER + "the_hold_of_an_order_with_a_bound_sweeps_what_pauses_hold",
+    ),
+    Mutation(
+        "bounds: as many as allowed pass",
+        _BRAKES,
+        "if matched > hold.brake.max_matches:",
+        "if matched >= hold.brake.max_matches:",
+        _T_BRAKES + "a_hold_is_decided_when_its_sweep_is_done_and_not_before",
+    ),
+    Mutation(
+        "bounds: a delivery of a worker counts",
+        _BRAKES,
+        '.get("held", 0) + on_its_way',
+        '.get("held", 0)',
+        _T_BRAKES + "deliveries_of_workers_are_waited_for_and_then_counted",
+    ),
+    Mutation(
+        "bounds: a refused hold is cleared before the next is decided",
+        _BRAKES,
+        "if not swept or not cleared or",
+        "if not swept or",
+        _T_BRAKES + "a_newer_hold_waits_for_the_older_and_for_the_mail_that_this_releases",
+    ),
+    Mutation(
+        "bounds: a refused hold stays until it holds nothing",
+        _BRAKES,
+        "            if hold.id in await self._sweeps.pauses(lane):\n                return False\n",
+        "            await self._sweeps.pauses(lane)\n",
+        _T_BRAKES + "a_refused_hold_is_removed_once_it_holds_nothing",
+    ),
+)
+
 MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
-    *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES,
+    *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS,
 )  # fmt: skip

@@ -46,7 +46,9 @@ def test_what_is_refused_or_replaced_lets_go_of_its_mail() -> None:
     assert ends(in_place(hold(), 9))
 
 
-@pytest.mark.parametrize("decide", [lambda r, g: passed(r, g, 1, 1), lambda r, g: refused(r, g, 1)])
+@pytest.mark.parametrize(
+    "decide", [lambda r, g: passed(r, g, 1, 1), lambda r, g: refused(r, g, 1)], ids=["passed", "refused"]
+)
 def test_only_the_hold_that_was_counted_is_decided(decide) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(Decided):
         decide(hold(generation=4), 3)

@@ -17,6 +17,7 @@ from mta.model.rule_events import RuleEvent, completed_event
 from mta.model.rules import Effective, Kind, Rule, Selectors
 from mta.model.sweeps import SweepState
 from mta.orders.statement import rule_statement
+from mta.policy.brakes import hold_for
 from mta.ports.orders import Effect
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.rules.guard import Guard
@@ -472,3 +473,14 @@ async def test_where_nothing_is_held_and_no_pause_stands_nobody_looks_each_secon
     await until(lambda: looks > 5 * Queues.lanes)
     made.releaser.stop()
     await running
+
+
+async def test_the_hold_of_an_order_with_a_bound_sweeps_what_pauses_hold(rig):
+    rig.queues.add("example.com", "a", 3)
+    await rig.put("pause", kind=Kind.PAUSE, code=0, tag="a", domain="example.com")
+    await until(lambda: rig.state("pause") == "done")
+    assert len(rig.queues.held[0, "pause"]) == 3
+    put, _ = await rig.api.put(hold_for(Rule("hold", Selectors(tag="a"), 554), 5), "c-hold")
+    await rig.effective(put.rule)
+    await until(lambda: rig.state("hold") == "done")
+    assert (len(rig.queues.held[0, "pause"]), len(rig.queues.held[0, "hold"])) == (0, 3)
