@@ -32,7 +32,9 @@ async def order(
     if not as_json:
         click.echo(f"rule {rule['id']}")
         show_effect(rule)
-    if answer.status == 202:
+    if rule.get("brake", {}).get("state") == "counting":
+        rule = await _until_decided(client, path, as_json)
+    elif answer.status == 202:
         if as_json:
             remote.out_json({"rule": rule, "statement": None})
         else:
@@ -54,6 +56,17 @@ async def order(
         remote.say("the account does not balance")
         return remote.FAILED
     return remote.DONE
+
+
+async def _until_decided(client: ApiClient, path: str, silent: bool) -> dict[str, Any]:
+    """The forced error, once an order with a bound has become it. Raises ApiRefused: the order matches too much."""
+    while True:
+        await asyncio.sleep(LOOK)
+        rule: dict[str, Any] = (await client.ask("GET", path)).body
+        if rule["effective"]:
+            if not silent:
+                show_effect(rule)
+            return rule
 
 
 async def _doubts(client: ApiClient, rule: dict[str, Any], statement: dict[str, Any]) -> list[str]:

@@ -139,6 +139,7 @@ class Cluster:
         """As sweepers decide about an order with a bound, by the count that previews have, too."""
         if not self.undecided and rule.brake is not None and is_counting(rule):
             matched, generation = self.tally.matched, rule.generation
+            self.generation += 1
             if matched <= rule.brake.max_matches:
                 self.rules[rule.id] = passed(rule, generation, matched, AT)
             else:

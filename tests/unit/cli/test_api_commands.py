@@ -2,13 +2,14 @@
 
 import json
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from mta.cli import remote, tail
+from mta.cli import follow, remote, tail
 from mta.http_out.api_client import ApiRefused
 from mta.model.endings import Final
 from mta.model.ids import delivery_id, message_text, new_message_id
@@ -507,3 +508,24 @@ def test_a_bound_is_given_and_its_refusal_exits_1(floodgate: Floodgate, cluster:
     waits = floodgate("errors", "add", "554", "--tag", "c", "--yes", "--max-matches", "7", "--wait", "0")
     assert waits.exit_code == 3
     assert "its mail is held and not counted yet: it takes effect if it matches at most 7" in waits.stdout
+
+
+def test_cancel_waits_until_an_order_with_a_bound_is_decided(
+    floodgate: Floodgate, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "WAIT", 0.0)
+    cluster.tally, cluster.undecided = Tally(9, 7), True
+    cluster.tags["c"] = {"accepted": 7, "queued": 7}
+
+    def decide() -> None:
+        cluster.undecided = False
+        for rule in list(cluster.rules.values()):
+            cluster.decide(rule)
+
+    later = threading.Timer(0.5, decide)
+    later.start()
+    refused = floodgate("cancel", "--tag", "c", "--yes", "--max-matches", "6")
+    later.join()
+    assert refused.exit_code == 1
+    assert "its mail is held and not counted yet" in refused.stdout
+    assert refused.stderr.startswith("floodgate: the order matches 7 deliveries and allows 6")
