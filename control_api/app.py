@@ -13,6 +13,7 @@ from control_api.http.bodies import MAX_BODY
 from control_api.http.middleware import Handler, add_headers, answer_problems, orders_first
 from control_api.http.operation import Opening
 from control_api.operations import operations
+from control_api.rules.before_counts import BEFORE, BeforeCounts, stop_counting
 
 _DESCRIPTION = "/openapi.json"
 
@@ -31,8 +32,10 @@ def create_app(deps: Dependencies) -> web.Application:
     )
     app[DEPENDENCIES] = deps
     app[events.WATCHERS] = set()
+    app[BEFORE] = BeforeCounts(deps.history, deps.turns)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(events.release_watchers)
+    app.on_shutdown.append(stop_counting)
     app.add_routes(operation.route() for operation in operations())
     app.add_routes(_words_among_ids())
     app.add_routes([web.get(_DESCRIPTION, document.show)])

@@ -5,10 +5,12 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from control_api.history.lists import STREAMED
 from control_api.http.middleware import Handler
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter
 from control_api.rules import bulk, forced_errors, pauses, previews
 from control_api.rules.resource import LISTED, PATHS, REMOVED, WHOLE, RulesResource
+from control_api.schemas.history_queries import RuleDeliveriesQuery
 from control_api.schemas.queries import OrderQuery, RulesQuery, StatementQuery, WaitQuery
 from control_api.schemas.rule_answers import ForcedError, SetOfRules, Undone
 from control_api.schemas.rule_bodies import CONVERSION, EDITS, LIFTING, NEW, NOUNS, SET
@@ -37,7 +39,9 @@ def group_of(kind: Kind) -> Group:
     if kind is Kind.ERROR:
         words = "Rules that end or defer mail after its acceptance, and their accounts."
         asked = previews.operations(_ORDERS[kind])
-        return Group("Forced errors", words, (*_shared(kind, forced_errors.RESOURCE), _undo(), *asked, *_sets()))
+        return Group(
+            "Forced errors", words, (*_shared(kind, forced_errors.RESOURCE), _deliveries(), _undo(), *asked, *_sets())
+        )
     return Group("Pauses", "Rules that hold mail.", (*_shared(kind, pauses.RESOURCE), _convert()))
 
 
@@ -135,7 +139,7 @@ def _statement(kind: Kind, resource: RulesResource) -> Operation:
         resource.statement,
         f"{_NAMES[kind][1]}Statement",
         "The statement of the deliveries that the rule met",
-        (Answer(200, RuleStatement, "the statement", or_text=True),),
+        (Answer(200, RuleStatement, "the statement", or_text=True, or_media=("text/html",)),),
         Example(f"{PATHS[kind]}/{_IDS[kind]}/statement"),
         scope=Scope.ERRORS_READ,
         for_tenants=True,
@@ -143,6 +147,24 @@ def _statement(kind: Kind, resource: RulesResource) -> Operation:
         refusals=(404, 409),
         path_values=(_ID,),
         query=StatementQuery,
+    )
+
+
+def _deliveries() -> Operation:
+    return Operation(
+        "GET",
+        PATHS[Kind.ERROR] + "/{id}/deliveries",
+        forced_errors.RESOURCE.deliveries,
+        "forcedErrorDeliveries",
+        "The deliveries of a forced error, of one class or all that it met, as a stream",
+        STREAMED,
+        Example(f"{PATHS[Kind.ERROR]}/$RULE/deliveries?class=intercepted&format=csv"),
+        scope=Scope.ERRORS_READ,
+        description="From history. intercepted, held and uncertain are those that the rule decided about; the other "
+        "classes are of all mail that its selectors match.",
+        refusals=(404, 409),
+        path_values=(_ID,),
+        query=RuleDeliveriesQuery,
     )
 
 

@@ -13,16 +13,20 @@ from aiohttp import web
 from control_api import dependencies
 from control_api.access.actor import actor_of
 from control_api.dependencies import Dependencies
+from control_api.history.streams import FORMS, stream
 from control_api.http.bodies import read_fields
 from control_api.http.problems import Problem, array_response, encode, json_response, text_response
 from control_api.http.query import read_body_in_query, read_no_query, read_query
 from control_api.http.times import now_ms, shown
 from control_api.rules import bounds
 from control_api.rules.body import read_edit, read_rule, read_selectors
+from control_api.rules.mail_of_rule import MailOfRule
+from control_api.rules.statement import KnownRule, with_history
 from control_api.rules.tenancy import ordered, require_code, require_own, sees, shown_to, within_reach
 from control_api.rules.view import shown_effect, shown_rule, shown_use
 from control_api.rules.warnings import warnings_of
 from control_api.schemas import rule_answers
+from control_api.schemas.history_queries import RuleDeliveriesQuery
 from control_api.schemas.queries import OrderQuery, RulesQuery, StatementQuery, WaitQuery
 from control_api.schemas.rule_bodies import EDITS, LIFTING, NEW, NOUNS
 from control_api.schemas.values import cursor_of
@@ -33,7 +37,7 @@ from mta.orders.account import Accounts
 from mta.policy.brakes import as_ordered, is_hold, is_waiting, was_refused
 from mta.policy.rule_effect import in_force
 from mta.policy.rule_table import RuleTable
-from mta.policy.statement_text import sentences_of
+from mta.policy.statement_page import lines_of, page_of
 from mta.policy.sweep_end import is_over
 from mta.ports.orders import Effect
 from mta.ports.rule_store import Edit
@@ -190,18 +194,32 @@ class RulesResource:
         """The statement of a rule; of a removed rule for `status.retention`."""
         asked = read_query(request, StatementQuery)
         deps = dependencies.of(request)
-        rule_id, removed_at = request.match_info["id"], 0
+        known = await self._known(request)
+        said = await Accounts(deps.rules, deps.sets, deps.books, now_ms).of(known.effect, known.sweep, known.removed_at)
+        said = await with_history(request, known, said)
+        if asked.format == "html":
+            return web.Response(text=page_of(said), content_type="text/html", charset="utf-8")
+        return json_response(said) if asked.format == "json" else text_response(lines_of(said))
+
+    async def deliveries(self, request: web.Request) -> web.StreamResponse:
+        """The deliveries of a rule as a stream, of one class or all that it met."""
+        asked = read_query(request, RuleDeliveriesQuery)
+        deps = dependencies.of(request)
+        known = await self._known(request)
+        mail = MailOfRule(known.effect, await deps.catalogue.readable(), actor_of(request).tenant)
+        pages = mail.pages(deps.history, asked.wanted, known.acts_until(now_ms()))
+        return await stream(request, pages, FORMS[asked.format])
+
+    async def _known(self, request: web.Request) -> KnownRule:
+        """The rule in the path, or as it was removed. Raises Problem 404."""
+        deps, rule_id = dependencies.of(request), request.match_info["id"]
         rule = await deps.rules.rule(rule_id)
         removed = await deps.rules.removed(rule_id) if rule is None else None
         if removed is not None:
-            rule, removed_at, sweep = self.require(removed.rule, actor_of(request)), removed.at, removed.sweep
-            effect = await deps.orders.effect_of_removed(removed)
-        else:
-            rule = self.require(rule, actor_of(request))
-            effect = await deps.orders.effect(rule)
-            sweep = await deps.sweeps.sweep(rule.order_id)
-        said = await Accounts(deps.rules, deps.sets, deps.books, now_ms).of(effect, sweep, removed_at)
-        return json_response(said) if asked.format == "json" else text_response(sentences_of(said))
+            self.require(removed.rule, actor_of(request))
+            return KnownRule(await deps.orders.effect_of_removed(removed), removed.sweep, removed.at)
+        rule = self.require(rule, actor_of(request))
+        return KnownRule(await deps.orders.effect(rule), await deps.sweeps.sweep(rule.order_id))
 
     async def _remove(self, request: web.Request, rule_id: str, asked: WaitQuery) -> web.Response:
         deps, actor = dependencies.of(request), actor_of(request)

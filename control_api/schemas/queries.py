@@ -36,7 +36,8 @@ class StatementQuery(Struct, kw_only=True, frozen=True):
     """The form of a statement."""
 
     format: Annotated[
-        Literal["json", "text"], Meta(description="json, or text: the account in sentences, one a line, times in UTC")
+        Literal["json", "text", "html"],
+        Meta(description="json; or text, html: a page to hand on, the account in sentences, then the figures"),
     ] = "json"
 
 

@@ -45,11 +45,12 @@ class TagStatement(msgspec.Struct, frozen=True):
 
 
 class RuleDelivered(msgspec.Struct, frozen=True, kw_only=True):
-    """Deliveries of the rule's only tag that were delivered before it was effective; and those that were past their dot
-    then."""
+    """Deliveries that the rule selects and that were delivered before it was effective; and those that were past their
+    dot then. `source` is "history" where `before` was counted there, and not by the counters of the rule's only tag."""
 
     before: int | UnsetType = UNSET
     after: int
+    source: str | UnsetType = UNSET
 
 
 class SweepProgress(msgspec.Struct, frozen=True):

@@ -45,9 +45,10 @@ def _account(said: RuleStatement) -> str:
 
 
 def _subject(said: RuleStatement) -> str:
-    if said.accepted is not UNSET and said.tag is not UNSET:
-        return f"Campaign {visible(said.tag)}"
     rule = {name: getattr(said, name) for name in _SELECTORS}
+    given = [name for name, value in rule.items() if value is not UNSET]
+    if given == ["tag"] and said.accepted is not UNSET and said.tag is not UNSET:
+        return f"Campaign {visible(said.tag)}"
     chosen = selectors_text(rule, "")
     return f"Mail with {chosen}" if chosen else "All mail"
 

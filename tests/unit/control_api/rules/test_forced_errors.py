@@ -336,11 +336,11 @@ async def test_o8_a_statement_as_text_is_the_same_account_in_sentences(api: Test
     assert (found["tag"], found["reason"], found["created_by"]) == ("c", "wrong link", "admin")
     assert (found["undoable"], found["undo_until"]) == (4, "2023-11-14T22:23:20.000Z")
     assert found["created_at"] == body["created_at"]
-    for other in ("html", "TEXT", "csv"):
+    for other in ("xml", "TEXT", "csv"):
         refused = await api.get(f"{path}?format={other}")
         assert refused.status == 400
         error = (await refused.json())["error"]
-        assert (error["field"], error["message"]) == ("format", "is none of json, text")
+        assert (error["field"], error["message"]) == ("format", "is none of json, text, html")
     await api.delete(f"/v1/errors/{body['id']}")
     gone = await (await api.get(path)).json()
     assert {name: gone[name] for name in ("tag", "code", "reason", "created_by", "created_at")} == {

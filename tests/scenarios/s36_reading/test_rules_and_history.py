@@ -1,0 +1,40 @@
+"""The account of a rule with several selectors, and its deliveries by class, from history (O5)."""
+
+from typing import Any
+
+from tests.support.node import until
+from tests.support.rest import ask
+
+
+def test_o5_a_cancel_by_tag_and_domain_says_who_had_it_and_who_was_spared(place: Any):
+    had = [f"had{number}@ok.o5.test" for number in range(20)]
+    spared = [f"spared{number}@ok.o5.test" for number in range(5)]
+    place.node.send(had, ("o5",))
+    place.node.send("other@else.o5.test", ("o5",))
+    place.node.send(spared, ("o5",), X_MQ_Delayed="+1h")
+    place.rests("o5", delivered=21, queued=5)
+    rule = place.order("swept", tag="o5", domain="ok.o5.test")
+
+    def told() -> Any:
+        said = place.complete(rule)
+        return said if said["delivered"].get("before") == 20 else None
+
+    said = until(told, 20.0, lambda: f"{place.complete(rule)}")
+    assert said["delivered"] == {"before": 20, "after": 0, "source": "history"}
+    assert (said["accepted"], said["intercepted"]["queued"], said["balanced"]) == (25, 5, True)
+    path = f"/v1/errors/{rule['id']}/deliveries"
+    until(lambda: len(place.exported(f"{path}?class=intercepted&format=csv")) == 5, 20.0)
+    assert {row["recipient"] for row in place.exported(f"{path}?class=intercepted&format=csv")} == set(spared)
+    assert {one["recipient"] for one in place.in_lines(f"{path}?class=before&format=ndjson")} == set(had)
+    assert sorted(place.arrived("ok.o5.test")) == sorted(had)
+    text = ask(place.api, "GET", f"/v1/errors/{rule['id']}/statement?format=text").body.decode()
+    assert "25 accepted, 20 had it, 5 stopped, 0 undecided" in text
+    page = ask(place.api, "GET", f"/v1/errors/{rule['id']}/statement?format=html").body.decode()
+    assert "25 accepted, 20 had it, 5 stopped" in page
+    place.lift(rule)
+    place.node.send("late@ok.o5.test", ("o5",))
+    until(lambda: "late@ok.o5.test" in place.arrived("ok.o5.test"))
+    place.listed("recipient=late@ok.o5.test&status=SENT", 1)
+    after = place.account(rule)  # of the removed rule: mail that came later was not before it
+    assert (after["delivered"], after["removed_at"] > said["as_of"]) == (said["delivered"], True)
+    assert "before_counts" not in place.node.errors()
