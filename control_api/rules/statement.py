@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from aiohttp import web
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from control_api import dependencies
@@ -44,4 +45,5 @@ async def with_history(request: web.Request, known: KnownRule, said: RuleStateme
     if found is None:
         return said
     delivered = replace(said.delivered, before=found.delivered, source="history")
-    return replace(said, delivered=delivered, accepted=found.accepted)
+    # What history has not heard of yet, or no longer knows, makes no account of all.
+    return replace(said, delivered=delivered, accepted=found.accepted if found.accepted >= said.matched else UNSET)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType, field
 
-from control_api.schemas.answers import Time
+from control_api.schemas.answers import Count, Time
 from control_api.schemas.message_answers import Recipient
 
 
@@ -23,3 +23,33 @@ class MessageHistory(Struct, kw_only=True, frozen=True):
     id: str
     as_of: Time
     events: list[dict[str, Any]]
+
+
+class Stats(Struct, kw_only=True, frozen=True):
+    """The figures of one group in one period; `deferred` counts attempts."""
+
+    begins: Time
+    tag: str | UnsetType = UNSET
+    pool: str | UnsetType = UNSET
+    domain: str | UnsetType = UNSET
+    tenant: str | UnsetType = UNSET
+    accepted: Count = 0
+    delivered: Count = 0
+    bounced: Count = 0
+    expired: Count = 0
+    intercepted: Count = 0
+    canceled: Count = 0
+    deferred: Count = 0
+    rejected: Count = 0
+    undone: Count = 0
+
+
+class Statistics(Struct, kw_only=True, frozen=True):
+    """The figures between two whole hours. Every event up to `as_of` is in them; `truncated`: there are more groups
+    than were asked for."""
+
+    as_of: Time
+    since: Time = field(name="from")
+    until: Time
+    stats: list[Stats]
+    truncated: bool

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct, field
 
 from control_api.schemas import values
-from control_api.schemas.patterns import INSTANT
+from control_api.schemas.patterns import HOURS, INSTANT
 from control_api.schemas.values import Value, a_text
 from mta.model.errors import BadValue
 from mta.model.status import Status
-from mta.model.units import parse_time
+from mta.model.units import parse_duration, parse_time
 
 MOST_LISTED: Final = 1000
 LISTED: Final = 100
@@ -27,6 +27,13 @@ def _read_limit(value: Any, name: str) -> int:
     if value.isascii() and value.isdigit() and len(value) < 5 and 1 <= int(value) <= MOST_LISTED:
         return int(value)
     raise BadValue(name, f"is not a whole number from 1 to {MOST_LISTED}")
+
+
+def _read_hours(value: Any, name: str) -> float:
+    """Seconds."""
+    if not re.fullmatch(HOURS, value, re.ASCII):
+        raise BadValue(name, 'is not a number of hours or days, such as "1h" or "7d"')
+    return parse_duration(value, name)
 
 
 def _matching(pattern: str, words: str) -> Value:
@@ -49,6 +56,8 @@ _RECIPIENT: Final = _matching(_A_RECIPIENT, "is not an address of 1 to 320 print
 _SENDER: Final = _matching(f"({_A_RECIPIENT})?", "is not an address of at most 320 printable ASCII characters")
 _RULE_ID: Final = _matching("[0-9a-f]{1,64}", "is not the id of a rule")
 _PAGE: Final = _matching("[0-9A-Za-z_.~-]{1,200}", "is not a cursor of this list; take it from the answer before")
+_HOURS: Final = Value(_read_hours, a_text(HOURS))
+_GROUPS: Final = values.several(values.choice(("pool", "domain", "tenant", "tag")))
 _A_CATEGORY: Final = _matching("[a-z_]{1,40}", "is not a category")
 _STATUSES: Final = values.several(values.choice(Status, "is not a status; there are"))
 
@@ -124,3 +133,18 @@ class MessagesQuery(Struct, kw_only=True, frozen=True):
     intercepted_as: Annotated[
         Literal["fe", "b"], Meta(description="with pmta: the type of deliveries that a forced error ended")
     ] = "fe"
+
+
+class StatsQuery(Struct, kw_only=True, frozen=True):
+    """Groups, periods and span of statistics."""
+
+    by: Annotated[tuple[str, ...], _GROUPS, Meta(description="group by pool, domain, tenant or tag; may repeat")] = ()
+    interval: Annotated[
+        float | None, _HOURS, Meta(description='periods of whole hours, such as "1h"; default: one for the whole span')
+    ] = None
+    since: Annotated[
+        int | None, _INSTANT, Meta(description="from the hour of this time; default: 24 h before until")
+    ] = field(default=None, name="from")
+    until: Annotated[int | None, _INSTANT, Meta(description="to the end of the hour of this time; default: now")] = None
+    tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
+    limit: Annotated[int, _LIMIT, Meta(description="so many groups")] = MOST_LISTED

@@ -1,11 +1,12 @@
 """`floodgate errors`: forced errors by hand."""
 
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 from urllib.parse import quote
 
 import click
 
 from mta.cli import commands, remote
+from mta.cli.listing import OUTPUT, write_out
 from mta.cli.preview import counted, print_preview, show_before_asking
 from mta.cli.rule_file import Changes, ids_in, opened, rules_in
 from mta.cli.rules import (
@@ -257,6 +258,24 @@ def statement(rule_id: str, of_set: bool, detail: bool, as_json: bool) -> None:
         return remote.DONE
 
     remote.run(work)
+
+
+@command.command(help="Write the deliveries of a forced error: of one class, or all that it met.")
+@RULE_ID
+@click.option(
+    "--class",
+    "wanted",
+    help="before, after, delivered, intercepted, bounced, expired, canceled, queued, held or uncertain.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["json", "csv"]), default="json", help="json (default: lines), csv."
+)
+@OUTPUT
+def deliveries(rule_id: str, wanted: str | None, form: str, output: BinaryIO) -> None:
+    asked = [("format", "ndjson" if form == "json" else form)]
+    if wanted is not None:
+        asked.append(("class", wanted))
+    remote.run(lambda client: write_out(client, ERRORS.of(rule_id) + "/deliveries", asked, output))
 
 
 @command.command(help="Disable a forced error, and return the deliveries that it ended lately to their queues.")

@@ -1,20 +1,22 @@
-"""`floodgate messages`: the status and the cancellation of one message, by its id."""
+"""`floodgate messages`: messages listed, shown, canceled, read and sent again."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import click
 
 from mta.cli import commands, remote
-from mta.cli.tables import instant, print_fields, print_table
+from mta.cli.listing import ALL, AS_JSON, LIMIT, OUTPUT, filters, list_deliveries, params_of, write_out
+from mta.cli.tables import cell, instant, print_fields, print_table
+from mta.cli.tail import line_of
 from mta.http_out.api_client import ApiClient, ApiRefused
 
 _COLUMNS = ("id", "recipient", "status", "reason", "attempts", "next_attempt", "ended_at", "uncertain", "error")
 _TIMES = ("next_attempt", "ended_at")
 
 
-@commands.group(help="Show or cancel one message, by the id in its 250 reply.")
+@commands.group(help="Messages: show, cancel, list, history, content, resend; by the id in the 250 reply.")
 def command() -> None:
     pass
 
@@ -52,6 +54,56 @@ def cancel(message_id: str, wait: float, as_json: bool) -> None:
             until = answer.body["effective_by"]
             remote.say(f"the worker that has the message has not answered yet; it sends nothing of it after {until}")
             return remote.NOT_YET
+        return remote.DONE
+
+    remote.run(work)
+
+
+@command.command("list", help="List deliveries with their last state, the newest first.")
+@filters
+@LIMIT
+@ALL
+@AS_JSON
+def list_(limit: int, everything: bool, as_json: bool, **wanted: Any) -> None:
+    remote.run(lambda client: list_deliveries(client, params_of(**wanted), limit, everything, as_json))
+
+
+@command.command(help="Print every event of a message, and the SMTP session of its last attempt that failed.")
+@click.argument("message_id", metavar="ID")
+@AS_JSON
+def history(message_id: str, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        events = (await client.ask("GET", _path(message_id) + "/history")).body["events"]
+        if as_json:
+            remote.out_json(events)
+            return remote.DONE
+        for event in events:
+            click.echo(line_of(event))
+            for line in event.get("dialogue", ()):
+                click.echo(f"    {cell(line)}")
+        return remote.DONE
+
+    remote.run(work)
+
+
+@command.command(help="Write the content of a message as it is sent, while the store has it.")
+@click.argument("message_id", metavar="ID")
+@OUTPUT
+def content(message_id: str, output: BinaryIO) -> None:
+    remote.run(lambda client: write_out(client, _path(message_id) + "/content", (), output))
+
+
+@command.command(help="Send a message that was stopped once more, as a new message of the same content.")
+@click.argument("message_id", metavar="ID")
+@AS_JSON
+def resend(message_id: str, as_json: bool) -> None:
+    async def work(client: ApiClient) -> int:
+        made = (await client.ask("POST", _path(message_id) + "/resend")).body
+        if as_json:
+            remote.out_json(made)
+        else:
+            for one in made["recipients"]:
+                click.echo(f"{one['id']}  {cell(one['recipient'])}")
         return remote.DONE
 
     remote.run(work)

@@ -13,6 +13,7 @@ Params = Sequence[tuple[str, str]]
 
 _CONNECT_TIMEOUT = 5.0
 _WATCHING = b": watching from "  # the first line of a stream, with the place where it begins
+_STREAM_SILENCE = 120.0  # seconds until the next piece of a long answer
 _SILENCE = 45.0  # seconds; the event stream says something every 15
 
 
@@ -112,6 +113,20 @@ class ApiClient:
                     elif not line and data:
                         yield LiveEvent(event_id, data)
                         data = b""
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise self._away(error) from error
+
+    async def stream(self, path: str, params: Params) -> AsyncIterator[bytes]:
+        """The body of an answer of any length, in pieces. Raises ApiAway where it is cut off."""
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=_STREAM_SILENCE)
+        try:
+            async with self._open().get(
+                self.url + path, params=params, headers={"Accept": "*/*"}, timeout=limit, allow_redirects=False
+            ) as response:
+                if response.status != 200:
+                    raise _refusal(response.status, self._decode(response.status, await response.read()))
+                async for piece in response.content.iter_any():
+                    yield piece
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._away(error) from error
 

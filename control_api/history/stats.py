@@ -1,0 +1,144 @@
+"""Statistics: how many deliveries were accepted and how they ended, by hour and by pool, domain, tenant or tag."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiohttp import web
+
+from control_api import dependencies
+from control_api.access.actor import actor_of
+from control_api.dependencies import Dependencies
+from control_api.history.selection import tenant_of
+from control_api.http.operation import Answer, Example, Operation
+from control_api.http.problems import json_response
+from control_api.http.query import read_query
+from control_api.http.times import now_ms
+from control_api.schemas.history_answers import Statistics, Stats
+from control_api.schemas.history_queries import StatsQuery
+from mta.model.errors import BadValue
+from mta.model.events import EventType
+from mta.model.scopes import Scope
+from mta.model.status import Reason, Standing, Status
+from mta.model.units import format_time
+from mta.ports.history import MOST_LOOKED_AT, MOST_ROWS, RowFilter
+
+_HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * _HOUR_MS
+
+# The figure that an event counts for.
+_OF_EVENT: Final = {
+    EventType.RECEPTION: "accepted",
+    EventType.DELIVERY: "delivered",
+    EventType.BOUNCE: "bounced",
+    EventType.EXPIRATION: "expired",
+    EventType.INTERCEPTED: "intercepted",
+    EventType.CANCELLATION: "canceled",
+    EventType.TRANSIENT_FAILURE: "deferred",
+    EventType.REJECTION: "rejected",
+    EventType.REINSTATED: "undone",
+}
+# The figure of a delivery that stands so; of the others only that they were accepted counts.
+_OF_STANDING: Final = {
+    Standing(Status.SENT): "delivered",
+    Standing(Status.DELIVERED): "delivered",
+    Standing(Status.UNDELIVERABLE, Reason.BOUNCED): "bounced",
+    Standing(Status.UNDELIVERABLE, Reason.UNROUTABLE): "bounced",
+    Standing(Status.UNDELIVERABLE, Reason.EXPIRED): "expired",
+    Standing(Status.UNDELIVERABLE, Reason.INTERCEPTED): "intercepted",
+    Standing(Status.CANCELED): "canceled",
+}
+
+Key = tuple[int, str, str, str, str]  # begin (Unix ms), tag, pool, domain, tenant
+_Figures = dict[Key, Counter[str]]
+
+
+async def show_stats(request: web.Request) -> web.Response:
+    """The figures of each period and each group, the largest group of a period first."""
+    asked = read_query(request, StatsQuery)
+    deps, tenant = dependencies.of(request), tenant_of(actor_of(request), asked.tenant)
+    now = now_ms()
+    until = -(-(now if asked.until is None else asked.until) // _HOUR_MS) * _HOUR_MS
+    since = (until - _DAY_MS if asked.since is None else asked.since) // _HOUR_MS * _HOUR_MS
+    interval = round((asked.interval or 0) * 1000)
+    as_of = (await deps.history.coverage()).as_of
+    figures: _Figures = {}
+    if since < until:
+        count = _by_acceptance if "tag" in asked.by else _by_hour
+        figures = await count(deps, asked.by, since, until, interval, tenant)
+    found = sorted(figures.items(), key=lambda one: (one[0][0], -one[1]["accepted"], one[0]))
+    stats = [_shown(key, counts, asked.by) for key, counts in found[: asked.limit]]
+    return json_response(
+        Statistics(
+            as_of=format_time(as_of), since=format_time(since), until=format_time(until), stats=stats,
+            truncated=len(found) > len(stats),
+        )
+    )  # fmt: skip
+
+
+async def _by_hour(
+    deps: Dependencies, by: tuple[str, ...], since: int, until: int, interval: int, tenant: str | None
+) -> _Figures:
+    """Events count in the hour in which they happened."""
+    figures: _Figures = {}
+    for one in await deps.history.counts(by, interval, since, until, tenant):
+        name = _OF_EVENT.get(EventType(one.kind))
+        if name is not None:
+            key = (one.begins if interval else since), "", one.pool, one.domain, one.tenant
+            figures.setdefault(key, Counter())[name] += one.many
+    return figures
+
+
+async def _by_acceptance(
+    deps: Dependencies, by: tuple[str, ...], since: int, until: int, interval: int, tenant: str | None
+) -> _Figures:
+    """Deliveries count in the period in which they were accepted, by how they stand now."""
+    figures: _Figures = {}
+    wanted = RowFilter(accepted_from=since, accepted_until=until, tenant=tenant)
+    looked_at, cursor, is_first = 0, "", True
+    while is_first or cursor:
+        page = await deps.history.rows(wanted, MOST_ROWS, cursor)
+        is_first, cursor = False, page.cursor
+        looked_at += len(page.rows)
+        if looked_at > MOST_LOOKED_AT:
+            raise BadValue(
+                "from", f"more than {MOST_LOOKED_AT:,} deliveries were accepted since then; give a later time"
+            )
+        for row in page.rows:
+            at = row.accepted_at
+            begins = since + (at - since) // interval * interval if interval else since
+            name = _OF_STANDING.get(row.standing)
+            event = row.last
+            pool = event.pool if "pool" in by else ""
+            domain = event.domain if "domain" in by else ""
+            whose = event.tenant if "tenant" in by else ""
+            for tag in event.tags:
+                counts = figures.setdefault((begins, tag, pool, domain, whose), Counter())
+                counts["accepted"] += 1
+                if name is not None:
+                    counts[name] += 1
+        await deps.turns.rest()
+    return figures
+
+
+def _shown(key: Key, counts: Counter[str], by: Iterable[str]) -> Stats:
+    begins, *values = key
+    groups = dict(zip(("tag", "pool", "domain", "tenant"), values, strict=True))
+    fields: dict[str, Any] = {name: value for name, value in groups.items() if name in by} | counts
+    return Stats(begins=format_time(begins), **fields)
+
+
+STATS: Final = Operation(
+    "GET",
+    "/v1/stats",
+    show_stats,
+    "showStats",
+    "Counts by hour, and by pool, domain, tenant or tag",
+    (Answer(200, Statistics, "each period, and in it the largest group first"),),
+    Example("/v1/stats?by=domain&interval=1h"),
+    scope=Scope.MESSAGES_READ,
+    for_tenants=True,
+    description="Events count in the hour in which they happened: `deferred` are attempts. By tag, deliveries count in "
+    "the hour in which they were accepted, by how they stand now.",
+    query=StatsQuery,
+)
