@@ -194,7 +194,7 @@ class RulesResource:
         """The statement of a rule; of a removed rule for `status.retention`."""
         asked = read_query(request, StatementQuery)
         deps = dependencies.of(request)
-        known = await self._known(request)
+        known = await self._accounted(request)
         said = await Accounts(deps.rules, deps.sets, deps.books, now_ms).of(known.effect, known.sweep, known.removed_at)
         said = await with_history(request, known, said)
         if asked.format == "html":
@@ -205,12 +205,12 @@ class RulesResource:
         """The deliveries of a rule as a stream, of one class or all that it met."""
         asked = read_query(request, RuleDeliveriesQuery)
         deps = dependencies.of(request)
-        known = await self._known(request)
+        known = await self._accounted(request)
         mail = MailOfRule(known.effect, await deps.catalogue.readable(), actor_of(request).tenant)
         pages = mail.pages(deps.history, asked.wanted, known.acts_until(now_ms()))
         return await stream(request, pages, FORMS[asked.format])
 
-    async def _known(self, request: web.Request) -> KnownRule:
+    async def _accounted(self, request: web.Request) -> KnownRule:
         """The rule in the path, or as it was removed. Raises Problem 404."""
         deps, rule_id = dependencies.of(request), request.match_info["id"]
         rule = await deps.rules.rule(rule_id)
