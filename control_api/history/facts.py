@@ -67,10 +67,11 @@ def facts_of(row: DeliveryRow) -> Facts:
 
 @lru_cache(maxsize=4096)
 def rfc3339(ms: int) -> str:
-    """As `format_time`, of many times that are the same or of the same second."""
-    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+    """As `format_time`, of many times of which some are the same or of the same minute."""
+    minute, rest = divmod(ms, 60_000)
+    return f"{_minute(minute)}{rest // 1000:02d}.{rest % 1000:03d}Z"
 
 
-@lru_cache(maxsize=1024)
-def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+@lru_cache(maxsize=4096)
+def _minute(minutes: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:", time.gmtime(60 * minutes))

@@ -44,7 +44,7 @@ class Candidates:
         column = self._tables.deliveries.c.n
         while True:
             query = select(column).where(column < n, *conditions).order_by(column.desc()).limit(_PAGE)  # type: ignore[arg-type]
-            page = list(self._connection.execute(query).scalars())
+            page = list(self._connection.execute(query).scalars().all())
             if page:
                 yield page
                 n = page[-1]

@@ -8,7 +8,6 @@ from sqlalchemy import Connection, func, select
 from mta.history.candidates import Candidates
 from mta.history.chunks import Chunks
 from mta.history.database import Database
-from mta.history.encoding import round_and_place
 from mta.history.tables import DAYS, HEAD, LANES, DayTables
 from mta.model.address_keys import plain_address
 from mta.model.errors import BadValue
@@ -17,10 +16,13 @@ from mta.model.ids import DeliveryId
 from mta.model.standings import numbers_of
 from mta.model.status import DeliveryRow
 from mta.ports.history import MOST_LOOKED_AT, MOST_ROWS, RowFilter, RowPage
-from mta.ports.history_writer import DAY_MS
+from mta.ports.history_writer import DAY_MS, PLACE_BITS
 
 _AT_ONCE: Final = 500  # rows read at once
 _ABOVE_ALL: Final = 1 << 62
+
+
+_ANYTHING: Final = RowFilter()
 
 
 class RowCursor(NamedTuple):
@@ -92,12 +94,12 @@ class Rows:
 
     def newest_events(self, found: Sequence[Found]) -> list[tuple[Found, Event]]:
         """Each with the event that says how it stands."""
-        events = self._chunks.events(row.last for row in found)
+        events = self._chunks.bare_events([row.last for row in found])
         pairs = []
         for row in found:
             known = events.get(row.last)
-            if known is not None and known[1].id == row.id:
-                pairs.append((row, known[1]))
+            if known is not None and known.id == row.id:
+                pairs.append((row, known))
             elif (other := self._other_event(row)) is not None:
                 pairs.append((row, other))
         return pairs
@@ -105,27 +107,23 @@ class Rows:
     def _other_event(self, row: Found) -> Event | None:
         """The newest event of a row whose own is in a round that was interrupted."""
         numbers = {row.n, *(int(n) for n in row.more.split(",") if n)}
-        events = [event for _, event in self._chunks.events(numbers).values() if event.id == row.id]
+        events = [event for event in self._chunks.bare_events(numbers).values() if event.id == row.id]
         return max(events, key=lambda event: event.seq, default=None)
 
     def _matching(
         self, connection: Connection, tables: DayTables, wanted: RowFilter, head: int, numbers: Sequence[int]
-    ) -> Iterator[tuple[Found, Event]]:
-        batches = self._chunks.batches({round_and_place(n)[0] for n in numbers})
-        there = [
-            n for n in numbers if (batch := batches.get(round_and_place(n)[0])) is not None and batch.number <= head
-        ]
+    ) -> list[tuple[Found, Event]]:
+        batches = self._chunks.batches({n >> PLACE_BITS for n in numbers})
+        rounds = {round_ for round_, batch in batches.items() if batch.number <= head}
+        there = [n for n in numbers if n >> PLACE_BITS in rounds]
         deliveries = tables.deliveries
         query = select(*columns(tables)).where(deliveries.c.n.in_(there)).order_by(deliveries.c.n.desc())  # type: ignore[call-overload]
         standings = numbers_of(wanted.statuses)
-        found = [
-            row
-            for row in (Found(*stored) for stored in connection.execute(query))
-            if (not standings or row.standing in standings) and _in_time(row.id, wanted)
-        ]
-        for row, event in self.newest_events(found):
-            if matches(event, wanted):
-                yield row, event
+        found = [Found._make(stored) for stored in connection.execute(query).all()]
+        if standings or wanted.accepted_from is not None or wanted.accepted_until is not None:
+            found = [row for row in found if (not standings or row.standing in standings) and _in_time(row.id, wanted)]
+        pairs = self.newest_events(found)
+        return pairs if wanted == _ANYTHING else [pair for pair in pairs if matches(pair[1], wanted)]
 
 
 def matches(event: Event, wanted: RowFilter) -> bool:
