@@ -160,6 +160,7 @@ def _deliveries() -> Operation:
         STREAMED,
         Example(f"{PATHS[Kind.ERROR]}/$RULE/deliveries?class=intercepted&format=csv"),
         scope=Scope.ERRORS_READ,
+        for_tenants=True,
         description="From history. intercepted, held and uncertain are those that the rule decided about; the other "
         "classes are of all mail that its selectors match.",
         refusals=(404, 409),

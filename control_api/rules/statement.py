@@ -7,6 +7,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from control_api import dependencies
+from control_api.access.actor import actor_of
 from control_api.http.times import now_ms
 from control_api.rules.before_counts import BEFORE
 from control_api.rules.mail_of_rule import MailOfRule
@@ -39,9 +40,12 @@ async def with_history(request: web.Request, known: KnownRule, said: RuleStateme
     deps, effect = dependencies.of(request), known.effect
     if only_tag(effect.rule.selectors) is not None or not effect.effective:
         return said
-    mail = MailOfRule(effect, await deps.catalogue.readable())
+    tenant = actor_of(request).tenant
+    mail = MailOfRule(effect, await deps.catalogue.readable(), tenant)
     until = known.acts_until(now_ms())
-    found = await request.app[BEFORE].count(mail, effect.rule.id, effect.rule.generation, effect.effective_at, until)
+    found = await request.app[BEFORE].count(
+        mail, f"{effect.rule.id} {tenant}", effect.rule.generation, effect.effective_at, until
+    )
     if found is None:
         return said
     delivered = replace(said.delivered, before=found.delivered, source="history")

@@ -143,8 +143,10 @@ class StatsQuery(Struct, kw_only=True, frozen=True):
         float | None, _HOURS, Meta(description='periods of whole hours, such as "1h"; default: one for the whole span')
     ] = None
     since: Annotated[
-        int | None, _INSTANT, Meta(description="from the hour of this time; default: 24 h before until")
+        int | None, INSTANT_VALUE, Meta(description="from the hour of this time; default: 24 h before until")
     ] = field(default=None, name="from")
-    until: Annotated[int | None, _INSTANT, Meta(description="to the end of the hour of this time; default: now")] = None
+    until: Annotated[
+        int | None, INSTANT_VALUE, Meta(description="to the end of the hour of this time; default: now")
+    ] = None
     tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
-    limit: Annotated[int, _LIMIT, Meta(description="so many groups")] = MOST_LISTED
+    limit: Annotated[int, LIMIT_VALUE, Meta(description="so many groups")] = MOST_LISTED
