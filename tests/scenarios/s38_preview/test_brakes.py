@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from tests.support.node import until
@@ -117,6 +118,37 @@ def test_an_order_that_is_not_decided_is_shown_as_both_and_a_person_may_decide_i
         place.call("POST", f"/v1/pauses/{by_hand}/convert?wait=15s", {"code": 550})
     assert "brake" not in decided(place, by_hand)
     place.rests("b7", queued=0, held=0)
+
+
+def test_mail_that_keeps_coming_is_let_through_neither_by_the_hold_nor_behind_it(place: Any) -> None:
+    stop = threading.Event()
+    sent: list[str] = []
+
+    def send() -> None:
+        with place.node.client() as client:
+            while not stop.is_set():
+                address = f"u{len(sent)}@b8.test"
+                place.node.send_on(client, address, ("b8",))
+                sent.append(address)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    try:
+        until(lambda: len(place.arrived("b8.test")) >= 5, 15.0, "mail flows")
+        made = place.call("POST", "/v1/errors?wait=20s", {"code": 554, "tag": "b8", "max_matches": 10**6}, (201,))
+        later = len(sent) + 20
+        until(lambda: len(sent) >= later, 15.0, "mail keeps coming")
+    finally:
+        stop.set()
+        sending.join()
+    held_at = datetime.fromisoformat(made["brake"]["held_at"]).timestamp()
+    place.rests("b8", queued=0, held=0)
+    found = place.node.statement("b8")
+    arrived = place.arrived("b8.test")
+    assert found["delivered"] == len(arrived) == len(sent) - sum(found["intercepted"].values())
+    assert found["intercepted"]["door"] >= 20
+    begun = [message.mail_at for message in place.taken("b8.test")]
+    assert max(begun) < held_at + 1.0, "it was begun before the hold, and read by the destination a little later"
 
 
 @contextlib.contextmanager
