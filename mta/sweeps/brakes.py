@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from mta.model.actor import Actor, ActorKind
-from mta.model.errors import StoreError, severity
+from mta.model.errors import OldReaders, StoreError, severity
 from mta.model.ids import delivery_text
 from mta.model.process_metrics import BRAKE_OLDEST, BRAKES
 from mta.model.rules import Kind, PastDot, Rule
@@ -67,6 +67,7 @@ class Brakes:
         self._table = rules.table
         self._open: dict[str, Rule] = {}  # holds, and forced errors that are not known to be effective
         self._told: dict[str, int] = {}  # hold -> when it was told of last
+        self._trouble = ""  # why nothing could be decided, as it was told
         self._alarm = Alarm()
         self._stopping = False
         rules.on_change(self._on_change)
@@ -89,8 +90,11 @@ class Brakes:
             pause = _LOOK
             try:
                 await self._look()
-            except StoreError as error:
-                log.log(severity(error), "orders with a bound wait: %s", error)
+                self._trouble = ""
+            except (StoreError, OldReaders) as error:
+                if self._trouble != str(error):
+                    self._trouble = str(error)
+                    log.log(severity(error), "orders with a bound wait: %s", error)
                 pause = _RETRY
             self._tell_figures()
             await self._alarm.sleep(pause if self._open else _TICK)

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import msgspec
 import pytest
 
+from mta.model.errors import OldReaders, StoreAway
 from mta.model.ids import delivery_id, delivery_text, new_message_id
 from mta.model.mail import QueueKey, Record
 from mta.model.rules import BrakeState, Effective, Kind, Rule, Selectors
@@ -194,3 +196,23 @@ async def test_a_late_hold_is_told_of_once_a_minute_and_never_let_go(
         await rig.order("h2", 5, age=31_000)
         await until(lambda: len(caplog.records) == 2)
     assert rig.state("h") == (Kind.PAUSE, BrakeState.COUNTING, 0)
+
+
+async def test_a_store_that_is_away_and_a_process_that_cannot_read_the_rule_delay_a_decision(
+    rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit, refusals = rig.rules.edit, [OldReaders(["n9/worker/1"]), OldReaders(["n9/worker/1"]), StoreAway("away")]
+
+    async def hindered(*arguments: Any) -> Any:
+        if refusals:
+            raise refusals.pop(0)
+        return await edit(*arguments)
+
+    monkeypatch.setattr(rig.rules, "edit", hindered)
+    hold = await rig.order("h", 5)
+    with caplog.at_level(logging.WARNING, "mta.sweeps.brakes"):
+        rig.swept(hold, 5)
+        await until(lambda: rig.state("h") == (Kind.ERROR, BrakeState.PASSED, 5))
+    assert not refusals
+    assert len(caplog.records) == 1, "each trouble is told once, and that the store is away by the supervisor"
+    assert "n9/worker/1" in caplog.text
