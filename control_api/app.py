@@ -20,12 +20,11 @@ _DESCRIPTION = "/openapi.json"
 
 def create_app(deps: Dependencies) -> web.Application:
     """An application that is not started yet; `deps` must be open when its first request comes."""
+    access = Access(deps.tokens, deps.api.token_rate)
     app = web.Application(
         middlewares=[
             answer_problems,
-            require_token(
-                Access(deps.tokens, deps.api.token_rate), operations(), _open_paths(deps), deps.api.listen.is_loopback
-            ),
+            require_token(access, deps.audit, operations(), _open_paths(deps), deps.api.listen.is_loopback),
             orders_first(deps.turns),
         ],
         client_max_size=MAX_BODY,

@@ -1,5 +1,6 @@
 """The gate of the API: it demands a token with the scope that the operation declares, and notes the actor."""
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Collection, Iterable
@@ -13,12 +14,17 @@ from control_api.http.middleware import Handler
 from control_api.http.operation import Operation
 from control_api.http.problems import Problem
 from mta.model.actor import Actor
+from mta.model.audit import DENIED, Deed
+from mta.model.errors import StoreError
+from mta.model.text import visible
+from mta.ports.audit import Audit
 
+_LONGEST = 200  # characters of a path in the audit
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.]+))(?::[0-9]{1,5})?")  # RFC 3986 3.2.2, without zones
 
 
 def require_token(
-    access: Access, operations: Iterable[Operation], open_paths: Collection[str], loopback: bool
+    access: Access, audit: Audit, operations: Iterable[Operation], open_paths: Collection[str], loopback: bool
 ) -> Middleware:
     """Require a token for every path that is not in `open_paths`, unknown paths included, so that no client can map the
     API without one; and of its token the scope that the operation declares. `loopback`: the API listens on loopback
@@ -30,9 +36,15 @@ def require_token(
     async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.rel_url.raw_path not in open_paths:
             request[ACTOR] = actor = await access.check(request)
-            route = request.match_info.route
-            if route.resource is not None and route.method != hdrs.METH_ANY:  # else nothing serves it: 404 or 405
-                rights.require(request.method, route.resource.canonical, actor)
+            try:
+                route = request.match_info.route
+                if route.resource is not None and route.method != hdrs.METH_ANY:  # else nothing serves it: 404 or 405
+                    rights.require(request.method, route.resource.canonical, actor)
+                return await handler(request)
+            except Problem as problem:
+                if problem.status == 403 and request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+                    await _note_denied(audit, actor, request, problem)
+                raise
         elif loopback and not names_this_machine(request.headers.getall(hdrs.HOST, [])):
             if hdrs.AUTHORIZATION not in request.headers:
                 raise Problem(403, "names another host than this machine; use localhost, or give a token", "Host")
@@ -40,6 +52,13 @@ def require_token(
         return await handler(request)
 
     return authenticate
+
+
+async def _note_denied(audit: Audit, actor: Actor, request: web.Request, problem: Problem) -> None:
+    """An order that the token may not give is in the audit, too, where the store takes it."""
+    of = f"{request.method} {visible(request.rel_url.raw_path)[:_LONGEST]}"
+    with contextlib.suppress(StoreError):
+        await audit.note(actor, Deed("order.denied", of, tenant=actor.tenant, reason=str(problem), result=DENIED))
 
 
 class Rights:

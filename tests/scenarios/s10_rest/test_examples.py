@@ -46,6 +46,9 @@ def test_an_example_runs(place: Any, name: str) -> None:
         (ids["$MESSAGE"],) = place.node.send("a@example.net", X_MQ_Delayed="+1h")
     if "$PREVIEW" in operation.example.target:
         ids["$PREVIEW"] = typed(place, OPERATIONS["previewForcedError"], {}).body["id"]
+    if "$TENANT" in operation.example.target:
+        ids["$TENANT"] = "acme"
+        assert ask(place.api, "PUT", "/v1/tenants/acme?wait=5s", b"{}").status in (200, 201)
     for variable, order in ORDERS.items():
         if variable in operation.example.target or name.endswith("BySelectors"):
             ids[variable] = typed(place, OPERATIONS[order], {}).body["id"]
@@ -59,4 +62,5 @@ def test_an_example_runs(place: Any, name: str) -> None:
                     ask(place.api, "DELETE", f"/v1/{kind}/{ids[variable]}?wait=5s")
         for rule in ask(place.api, "GET", "/v1/errors").body:
             ask(place.api, "DELETE", f"/v1/errors/{rule['id']}?wait=5s")
+        ask(place.api, "DELETE", "/v1/tenants/acme?wait=5s")
         lift(place)

@@ -43,6 +43,35 @@ def mail(*to: str, tags=("red",), tenant="", pool="default") -> NewMessage:
     )  # fmt: skip
 
 
+def terms(tenant: str, suspended: bool = False, **more) -> Rule:
+    return Rule("t1", Selectors(tenant=tenant), kind=Kind.TENANT, enabled=suspended, **more)
+
+
+@pytest.mark.parametrize("other", [(), (rule("r9", tag="else"),)], ids=["alone", "beside-rules"])
+def test_a_suspended_tenants_mail_is_refused_and_nobody_elses(other):
+    its, free, without = mail(tenant="acme"), mail(tenant="free"), mail()
+    decision = ask(Table(terms("acme", True), *other), its, free, without)
+    assert (set(decision.rejected), decision.ended) == ({its.id}, {})
+    refused = decision.rejected[its.id]
+    assert refused.by == DecidedBy(DeciderKind.RULE, "t1")
+    assert refused.reply == Reply(550, "5.7.1", "the account is suspended")
+    (event,) = events_of(refused.events)
+    assert (event.type, event.tenant, event.code) == (EventType.REJECTION, "acme", 550)
+    assert event.forced == Forced("t1", 7, Stage.DOOR)
+    assert set(ask(Table(terms("acme"), *other), its).rejected) == set()
+
+
+def test_a_tenants_senders_bind_its_mail_only():
+    its, other = mail(tenant="acme"), mail(tenant="free")
+    table = Table(terms("acme", senders=("else.test",)))
+    decision = ask(table, its, other)
+    assert set(decision.rejected) == {its.id}
+    assert "MAIL FROM" in decision.rejected[its.id].reply.text
+    assert not ask(Table(terms("acme", senders=("example.org",))), its).rejected
+    table.fresh = False
+    assert ask(table, its) == UNDECIDED, "a table that is not confirmed refuses nothing"
+
+
 def ask(rules: Table, *messages: NewMessage):
     return AcceptanceRules(rules, "n1", 600.0, clock=lambda: NOW / 1000).decide(messages)
 

@@ -156,6 +156,18 @@ async def test_a6_reads_beyond_the_rate_are_429_and_leave_the_budget_of_orders(c
         await access.check(admin)
 
 
+async def test_a12_an_order_that_is_denied_is_in_the_audit(cluster: Cluster, stranger: TestClient) -> None:
+    given = cluster.give_token(Scope.ERRORS_READ, tenant="acme")
+    assert (await stranger.get("/v1/workers", headers=given)).status == 403
+    assert cluster.deeds == [], "a read is no order"
+    assert (await stranger.delete("/v1/errors/abc", headers=given)).status == 403
+    ((actor, deed),) = cluster.deeds
+    assert (actor.name, deed.action, deed.of, deed.tenant, deed.result) == (
+        "crm", "order.denied", "DELETE /v1/errors/abc", "acme", "denied",
+    )  # fmt: skip
+    assert deed.reason == "the token lacks the scope errors:write"
+
+
 def test_a6_budgets_that_are_full_again_are_dropped() -> None:
     now = 0.0
     rates = Rates(10.0, lambda: now)
