@@ -1,12 +1,35 @@
 """The rule table as this API process shows it: brought up to date by the changes since it was read last."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import NamedTuple
 
 from control_api.http.turns import SLICE, Turns
 from mta.model.errors import UnreadableRule
+from mta.model.rules import Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
 from mta.ports.rule_store import RuleStore
+
+Position = tuple[str, ...]
+
+
+def position_of(rule: Rule) -> Position:
+    """The sort key of lists of rules, which a cursor quotes."""
+    return f"{rule.created_at:015d}", rule.id
+
+
+class Listing(NamedTuple):
+    """All rules of a table, oldest first."""
+
+    table: RuleTable
+    positions: Sequence[Position]
+    rules: Sequence[Rule]
+
+    def behind(self, cursor: Position | None) -> Sequence[Rule]:
+        """The rules behind this position; None: all."""
+        return self.rules if cursor is None else self.rules[bisect_right(self.positions, cursor) :]
 
 
 class Catalogue:
@@ -17,6 +40,7 @@ class Catalogue:
         self._turns = turns
         self._table = RuleTable.empty(node, protected)
         self._unreadable: Mapping[str, UnreadableRule] = {}
+        self._listing = Listing(self._table, (), ())
         self._turn = asyncio.Lock()  # a request that has waited for it finds the table up to date
 
     async def table(self) -> RuleTable:
@@ -25,6 +49,17 @@ class Catalogue:
         for error in self._unreadable.values():
             raise error
         return table
+
+    async def listing(self) -> Listing:
+        """The same table in order, which is sorted once for each. Raises as `table`."""
+        table = await self.table()
+        if self._listing.table is not table:
+            keyed: list[tuple[Position, Rule]] = []
+            async for some in self._turns.slices(list(table.rules())):
+                keyed += [(position_of(rule), rule) for rule in some]
+            keyed.sort(key=itemgetter(0))
+            self._listing = Listing(table, [position for position, _ in keyed], [rule for _, rule in keyed])
+        return self._listing
 
     async def readable(self, rule: str = "") -> RuleTable:
         """The same without the rules that this build cannot read. Raises UnreadableRule where `rule` is one of them."""

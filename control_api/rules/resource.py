@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
-from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +11,7 @@ from aiohttp import web
 
 from control_api import dependencies
 from control_api.access.actor import actor_of
+from control_api.catalogue import Listing, position_of
 from control_api.dependencies import Dependencies
 from control_api.history.streams import FORMS, stream
 from control_api.http.bodies import read_fields
@@ -49,8 +49,6 @@ WHOLE: Final = {Kind.ERROR: rule_answers.ForcedError, Kind.PAUSE: rule_answers.P
 REMOVED: Final = {Kind.ERROR: rule_answers.RemovedForcedError, Kind.PAUSE: rule_answers.RemovedPause}
 _STATES: Final = {"true": (True,), "false": (False,), "all": (True, False)}
 
-_first = itemgetter(0)
-
 
 class RulesResource:
     """The rules of one kind. Its handlers answer 404 for a rule of the other kind."""
@@ -64,44 +62,46 @@ class RulesResource:
         ones."""
         asked = read_query(request, RulesQuery)
         deps = dependencies.of(request)
-        table = await deps.catalogue.table()
-        actor = actor_of(request)
-        keyed = await self._selected(deps, [rule for rule in table.rules() if sees(actor, rule)], asked)
-        page = [rule for _, rule in (keyed if asked.limit is None else keyed[: asked.limit])]
+        actor, listing = actor_of(request), await deps.catalogue.listing()
+        page, more = await self._page(deps, listing, asked, actor)
         found: list[bytes] = []
         async for some in deps.turns.slices(page):
             counts = await deps.books.rules([rule.id for rule in some])
             found += [
                 encode(
-                    LISTED[self._kind](**shown_rule(rule), **shown_to(actor, shown_use(rule, of_rule, table), table))
+                    LISTED[self._kind](
+                        **shown_rule(rule), **shown_to(actor, shown_use(rule, of_rule, listing.table), listing.table)
+                    )
                 )
                 for rule, of_rule in zip(some, counts, strict=True)
             ]
         headers = {}
-        if len(keyed) > len(page):
-            following = request.rel_url.update_query(cursor=cursor_of(*_position(page[-1])))
+        if more:
+            following = request.rel_url.update_query(cursor=cursor_of(*position_of(page[-1])))
             headers["Link"] = f'<{following}>; rel="next"'
         return array_response(found, headers)
 
-    async def _selected(
-        self, deps: Dependencies, rules: list[Rule], asked: RulesQuery
-    ) -> list[tuple[tuple[str, str], Rule]]:
-        """The rules that the query selects, each with its position in the list, in order."""
+    async def _page(
+        self, deps: Dependencies, listing: Listing, asked: RulesQuery, actor: Actor
+    ) -> tuple[list[Rule], bool]:
+        """The rules that the query selects and the actor sees, in order, and whether there are more than it asks
+        for."""
         now, states = now_ms(), _STATES[asked.enabled]
         wanted = {name: value for name in ("tag", "pool") if (value := getattr(asked, name)) is not None}
-        keyed: list[tuple[tuple[str, str], Rule]] = []
-        async for some in deps.turns.slices(rules):
-            keyed += [
-                (_position(rule), rule)
+        most, found = asked.limit, list[Rule]()
+        async for some in deps.turns.slices(listing.behind(asked.cursor)):
+            found += [
+                rule
                 for rule in some
                 if rule.kind is self._kind
+                and sees(actor, rule)
                 and in_force(rule, now) in states
                 and all(getattr(rule.selectors, name) == value for name, value in wanted.items())
                 and (asked.domain is None or asked.domain in rule.selectors.names)
-                and (asked.cursor is None or _position(rule) > asked.cursor)
             ]
-        keyed.sort(key=_first)
-        return keyed
+            if most is not None and len(found) > most:
+                return found[:most], True
+        return found, False
 
     async def create(self, request: web.Request) -> web.Response:
         """Create or replace a rule. 201: created, 200: replaced, 202: the event of `until` has not happened yet."""
@@ -329,11 +329,6 @@ async def reached(deps: Dependencies, effect: Effect, until: str) -> bool:
 
 def _etag(rule: Rule) -> dict[str, str]:
     return {"ETag": f'"{rule.generation}"'}
-
-
-def _position(rule: Rule) -> tuple[str, str]:
-    """The sort key of the list, which a cursor quotes."""
-    return f"{rule.created_at:015d}", rule.id
 
 
 def _new_id(now: int) -> str:

@@ -16,6 +16,8 @@ from mta.policy.rule_index import (
     targets,
 )
 
+_CROWD: Final = 16  # rules under one tag, from which on others that have more labels stand under one of these
+
 _Key = tuple[bool, str | None]  # of a bucket: whether its label is not the rules' own `tag`, and the label
 
 Entries = dict[str, tuple[Entry, str | None]]  # by rule id; with the label of the entry's bucket
@@ -186,11 +188,13 @@ class Draft:
     def _label_of(self, chosen: Selectors) -> str | None:
         """The label under which the index holds a rule. Of several labels it is the one with the fewest rules;
         otherwise a tag that all campaigns share would have all rules in its bucket. A rule stands under its own `tag`
-        where that is protected, and wherever it does not ask for the message: so it costs nothing for other mail."""
-        tag, index = chosen.tag, self._index_of(chosen)
-        if tag is not None and (tag in self._protected or not chosen.asks_message):
+        where that is protected and, unless it asks for the message, while few do: it costs nothing for other mail."""
+        tag, index, labels = chosen.tag, self._index_of(chosen), all_labels(chosen)
+        if tag is not None and (tag in self._protected or len(labels) == 1):
             return tag
-        return min(all_labels(chosen), key=lambda label: index.size(chosen, label), default=None)
+        if tag is not None and not chosen.asks_message and index.size(chosen, tag) < _CROWD:
+            return tag
+        return min(labels, key=lambda label: index.size(chosen, label), default=None)
 
     def _is_indexed(self, rule: Rule) -> bool:
         """Whether the index holds the rule. It leaves out disabled rules, rules of other nodes, and rules with

@@ -8,7 +8,7 @@ rules ask for the message, the marks of its addresses.
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from mta.model.mail import tenant_mark
 from mta.model.rules import Rule, Selectors
@@ -19,6 +19,8 @@ from mta.policy.rule_effect import is_on
 # makes every two rules comparable.
 Rank = tuple[int, bool, int, bool, int, str]
 Clock = Callable[[], int]  # Unix milliseconds
+
+_Part = TypeVar("_Part")
 
 
 class When(NamedTuple):
@@ -36,10 +38,15 @@ class Target(NamedTuple):
     mx: str | None
 
 
+_ANYWHERE: Final = [Target(None, None, None)]
+
+
 def targets(chosen: Selectors) -> list[Target]:
     """The places of a rule among the destinations."""
     if chosen.domains is not None:
         return [Target(name, chosen.ip, chosen.mx) for name in chosen.domains]
+    if chosen.domain is None and chosen.ip is None and chosen.mx is None:
+        return _ANYWHERE
     return [Target(chosen.domain, chosen.ip, chosen.mx)]
 
 
@@ -106,12 +113,27 @@ def _best_of(entries: Entries, best: Entry | None, labels: tuple[str, ...], when
     return best
 
 
+# Shared by all that have nothing, since most rules of a large table are alone in their place; never changed.
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+def _own(table: dict[str, _Part]) -> dict[str, _Part]:
+    """`table` where it may be changed."""
+    return {} if table is _NOTHING else table
+
+
+def _copied(table: dict[str, _Part]) -> dict[str, _Part]:
+    return table.copy() if table else _NOTHING
+
+
 class Sources:
     """The rules of one destination, by pool, by sending IP, and for any source. Never changed once in a table."""
 
     __slots__ = ("any", "mtas", "pools")
 
-    def __init__(self, any_: Entries, pools: dict[str, Entries], mtas: dict[str, Entries]) -> None:
+    def __init__(
+        self, any_: Entries = (), pools: dict[str, Entries] = _NOTHING, mtas: dict[str, Entries] = _NOTHING
+    ) -> None:
         self.any = any_
         self.pools = pools
         self.mtas = mtas
@@ -134,13 +156,15 @@ class Sources:
         return not (self.any or self.pools or self.mtas)
 
     def copy(self) -> "Sources":
-        return Sources(self.any, self.pools.copy(), self.mtas.copy())
+        return Sources(self.any, _copied(self.pools), _copied(self.mtas))
 
     def insert(self, entry: Entry) -> None:
         chosen = entry.rule.selectors
         if chosen.pool is not None:
+            self.pools = _own(self.pools)
             self.pools[chosen.pool] = _with(self.pools.get(chosen.pool, ()), entry)
         elif chosen.mta is not None:
+            self.mtas = _own(self.mtas)
             self.mtas[chosen.mta] = _with(self.mtas.get(chosen.mta, ()), entry)
         else:
             self.any = _with(self.any, entry)
@@ -164,7 +188,16 @@ class Sources:
 
 
 def _with(entries: Entries, entry: Entry) -> Entries:
-    return tuple(sorted((*entries, entry), key=lambda known: known.rank, reverse=True))
+    if not entries:
+        return (entry,)
+    at, end = 0, len(entries)
+    while at < end:
+        middle = (at + end) // 2
+        if entries[middle][0] > entry[0]:
+            at = middle + 1
+        else:
+            end = middle
+    return (*entries[:at], entry, *entries[at:])
 
 
 def _without(entries: Entries, rule_id: str) -> Entries:
@@ -191,7 +224,7 @@ class Names:
 
     __slots__ = ("exact", "wild")
 
-    def __init__(self, exact: dict[str, Sources], wild: dict[str, Sources]) -> None:
+    def __init__(self, exact: dict[str, Sources] = _NOTHING, wild: dict[str, Sources] = _NOTHING) -> None:
         self.exact = exact
         self.wild = wild  # by the part after "*."
 
@@ -212,13 +245,14 @@ class Names:
     def get(self, pattern: str) -> Sources | None:
         return self.wild.get(pattern[2:]) if pattern.startswith("*.") else self.exact.get(pattern)
 
-    def set(self, pattern: str, sources: Sources) -> None:
-        wild = pattern.startswith("*.")
-        table, key = (self.wild, pattern[2:]) if wild else (self.exact, pattern)
-        if sources.is_empty():
-            table.pop(key, None)
+    def with_(self, pattern: str, sources: Sources) -> "Names":
+        """These names, changed; others where there is none yet."""
+        found = Names() if self is _NO_NAMES else self
+        if pattern.startswith("*."):
+            found.wild = _put(found.wild, pattern[2:], sources)
         else:
-            table[key] = sources
+            found.exact = _put(found.exact, pattern, sources)
+        return found
 
     def as_wide_as(self, pattern: str) -> Iterator[Sources]:
         """The sources of every pattern that covers all names of `pattern`."""
@@ -229,10 +263,22 @@ class Names:
         yield from (sources for sources in found if sources is not None)
 
     def copy(self) -> "Names":
-        return Names(self.exact.copy(), self.wild.copy())
+        return Names(_copied(self.exact), _copied(self.wild)) if self else _NO_NAMES
 
     def __bool__(self) -> bool:
         return bool(self.exact or self.wild)
+
+
+_NO_NAMES: Final = Names()
+
+
+def _put(table: dict[str, Sources], key: str, sources: Sources) -> dict[str, Sources]:
+    found = _own(table)
+    if sources.is_empty():
+        found.pop(key, None)
+    else:
+        found[key] = sources
+    return found
 
 
 class Bucket:
@@ -252,7 +298,7 @@ class Bucket:
 
     @classmethod
     def empty(cls) -> "Bucket":
-        return cls(None, Names({}, {}), {}, Names({}, {}))
+        return cls(None, _NO_NAMES, _NOTHING, _NO_NAMES)
 
     def best(
         self,
@@ -288,18 +334,15 @@ class Bucket:
             known = self.mxs.get(target.mx)
         else:
             known = self.any
-        return known.copy() if known is not None else Sources((), {}, {})
+        return known.copy() if known is not None else Sources()
 
     def set_sources(self, target: Target, sources: Sources) -> None:
         if target.domain is not None:
-            self.domains.set(target.domain, sources)
+            self.domains = self.domains.with_(target.domain, sources)
         elif target.ip is not None:
-            if sources.is_empty():
-                self.ips.pop(target.ip, None)
-            else:
-                self.ips[target.ip] = sources
+            self.ips = _put(self.ips, target.ip, sources)
         elif target.mx is not None:
-            self.mxs.set(target.mx, sources)
+            self.mxs = self.mxs.with_(target.mx, sources)
         else:
             self.any = None if sources.is_empty() else sources
         self.late = bool(self.ips or self.mxs)
@@ -323,4 +366,4 @@ class Bucket:
         return self.any is None and not (self.domains or self.ips or self.mxs)
 
     def copy(self) -> "Bucket":
-        return Bucket(self.any, self.domains.copy(), self.ips.copy(), self.mxs.copy(), self.size)
+        return Bucket(self.any, self.domains.copy(), _copied(self.ips), self.mxs.copy(), self.size)

@@ -67,8 +67,8 @@ class StoredRuleSets:
         nothing: Sequence[str] = ()
         parts = [(rules[at : at + PART], nothing) for at in range(0, len(rules), PART)]
         parts += [([], remove[at : at + PART]) for at in range(0, len(remove), PART)]
-        for put, ids in parts:
-            done, head, wait_set = await self._part(about, put, ids, growth, by)
+        for at, (put, ids) in enumerate(parts, 1):
+            done, head, wait_set = await self._part(about, put, ids, growth, by, at == len(parts))
             growth = 0
             for one in done:
                 (made if one.op is ChangeOp.PUT else gone).append(one.rule)
@@ -76,13 +76,14 @@ class StoredRuleSets:
         return SetPlaced(head, tuple(made), tuple(before), tuple(gone)), wait_set
 
     async def _part(
-        self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str], growth: int, by: Actor
+        self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str], growth: int, by: Actor, last: bool
     ) -> tuple[list[_Planned], Head, frozenset[str]]:
-        """The store gives the generation: writers wait for each other only over the same rules."""
+        """The store gives the generation: writers wait for each other only over the same rules. Sessions are told of
+        the last part at once, and of those before it then, too."""
         for _ in range(_TRIES):
             planned = await self._plan(rules, remove, by)
             change = secrets.token_hex(8)
-            step_keys, args = self._step(about, planned, change, growth, by)
+            step_keys, args = self._step(about, planned, change, growth, by, last)
             ask = partial(self._link.call_kept, b"rules_set", step_keys, args)
             again = partial(self._link.call_kept, b"rules_set_once", step_keys, args)
             answer: Any = await made_certain(ask, again, self._link.timeout)
@@ -126,11 +127,11 @@ class StoredRuleSets:
         return {name: Seen(raw, read_rule(raw, name)) for name, raw in zip(ids, answer, strict=True) if raw}
 
     def _step(
-        self, about: RuleSet, planned: Sequence[_Planned], change: str, growth: int, by: Actor
+        self, about: RuleSet, planned: Sequence[_Planned], change: str, growth: int, by: Actor, last: bool
     ) -> tuple[list[bytes], list[bytes | str | int]]:
         at = wall_ms()
         args: list[bytes | str | int] = [change, about.id, codec.encode(about), by.author, at]
-        args += (self._max_rules, growth, self._retention_ms)
+        args += (self._max_rules, growth, self._retention_ms, int(last))
         touched: set[bytes] = set()
         for op, rule, seen in planned:
             order = order_of(seen)

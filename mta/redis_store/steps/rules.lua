@@ -81,9 +81,12 @@ local function note_change(P, generation, op, change, id, rule, by, at, ...)
   )
 end
 
-local function move_head(P, generation, change)
+-- `quiet`: another change follows at once, and sessions hear of both with that.
+local function move_head(P, generation, change, quiet)
   redis.call('HSET', P .. 'head', 'generation', generation, 'change', change)
-  redis.call('PUBLISH', 'fg:head', generation)
+  if not quiet then
+    redis.call('PUBLISH', 'fg:head', generation)
+  end
 end
 
 -- Copies the effect and the sweep that are kept under `order` to the hash `into`.

@@ -50,23 +50,23 @@ end
 -- moves the head once, audits, publishes. KEYS: head, table, ids, changes, sessions, effects, sweeps, completed,
 -- events, parts, set, then past, removed and sets of the rules as seen.
 -- ARGV: change id, set id, about the set (msgpack), by, at (Unix ms), most rules, rules by which the table grows by the
--- whole set (0 where an earlier part has looked), how long a removed rule is remembered (ms), then per rule: op, id, as
--- seen ('' = not there), identity as seen, identity, rule without its generation, the id of the order that made it as
--- seen, the event in three parts.
+-- whole set (0 where an earlier part has looked), how long a removed rule is remembered (ms), 1 = it is the last part,
+-- then per rule: op, id, as seen ('' = not there), identity as seen, identity, rule without its generation, the id of
+-- the order that made it as seen, the event in three parts.
 -- Answers as rules_change.
 local function rules_set(keys, argv)
   local P = prefix_of(keys[1], 'head')
-  local change, set, about, by, at, most, growth, retention_ms = unpack(argv, 1, 8)
+  local change, set, about, by, at, most, growth, retention_ms, last = unpack(argv, 1, 9)
   if tonumber(growth) > 0 and redis.call('HLEN', P .. 'table') + growth > tonumber(most) then
     return -1
   end
-  for i = 9, #argv, FIELDS do
+  for i = 10, #argv, FIELDS do
     if not is_as_seen(P, argv[i + 1], argv[i + 2], argv[i + 4]) then
       return false
     end
   end
   local generation = head_of(P) + 1
-  local rules, events, made, removed = write_part(P, generation, at, retention_ms, argv, 9)
+  local rules, events, made, removed = write_part(P, generation, at, retention_ms, argv, 10)
   local key = P .. 'set:' .. set
   redis.call('HSET', key, 'about', about, 'last', generation, generation, cmsgpack.pack { made, removed })
   if redis.call('HINCRBY', key, 'rules', #made) <= 0 then
@@ -77,7 +77,7 @@ local function rules_set(keys, argv)
   redis.call('XADD', P .. 'parts', 'MAXLEN', KEPT_PARTS, generation .. '-0', 'rules', rules)
   note_change(P, generation, 'set', change, set, '', by, at)
   append_framed(P, events)
-  move_head(P, generation, change)
+  move_head(P, generation, change, last ~= '1')
   return { generation, delivering_sessions(P) }
 end
 
