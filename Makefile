@@ -1,5 +1,5 @@
 # Floodgate from a bare clone: `make demo`, `make test`, `make test-fast`, `make check`, `make docs`, `make races`, `make flaps`,
-# `make soak`, `make mutations`, `make destinations`, `make bench`, `make bench-peers`, `make bench-lookup`.
+# `make soak`, `make mutations`, `make fuzz`, `make destinations`, `make bench`, `make bench-peers`, `make bench-lookup`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ PINS := pyproject.toml constraints.txt
 export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast check docs format-lua races flaps soak mutations destinations bench bench-peers bench-lookup clean
+.PHONY: demo test test-fast check docs format-lua races flaps soak mutations fuzz destinations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
@@ -62,6 +62,11 @@ soak: $(VENV)/test.stamp
 
 mutations: $(VENV)/test.stamp
 	$(BIN)/python -m tests.mutations $(ARGS)
+
+# What the description of the API says against a node: more and other examples than `make test` has.
+EXAMPLES ?= 100
+fuzz: $(VENV)/test.stamp
+	EXAMPLES=$(EXAMPLES) $(PYTEST) --timeout 7200 tests/scenarios/s39_described $(ARGS)
 
 destinations: $(VENV)/test.stamp
 	$(BIN)/python -m tests.destinations $(ARGS)

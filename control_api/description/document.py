@@ -2,10 +2,10 @@
 
 import functools
 import importlib.metadata
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from control_api.description.shapes import (
     a_reference,
@@ -47,7 +47,7 @@ def document() -> Schema:
     """The whole document."""
     answers = [answer for operation in operations() for answer in operation.answers]
     components = answer_schemas([Error, *(of for answer in answers if _is_json(answer) for of in _structs(answer))])
-    bodies = {operation.body.name: operation.body for operation in operations() if operation.body is not None}
+    bodies = {body.name: body for operation in operations() for body in _bodies_of(operation)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -65,6 +65,14 @@ def document() -> Schema:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _bodies_of(operation: Operation) -> Iterator[Body]:
+    """That of its requests, and those that are items of it."""
+    if operation.body is not None:
+        yield operation.body
+        if operation.body.items is not None:
+            yield operation.body.items._replace(json_only=True)
 
 
 def _bodies(bodies: Collection[Body]) -> Schema:
@@ -122,10 +130,29 @@ def _request_body(operation: Operation, body: Body) -> Schema:
 
 def _responses(operation: Operation) -> Schema:
     given = {str(answer.status): _answer(answer) for answer in operation.answers}
+    if links := _links(operation):
+        for answer in operation.answers:
+            given[str(answer.status)]["links"] = links
     for status in (*_ALWAYS, *_OF_OPENING[operation.opening], *operation.refusals):
         schema = {"schema": a_reference(Error.__name__)}
         given.setdefault(str(status), {"description": REFUSALS[status], "content": {JSON_TYPE: schema}})
     return given
+
+
+def _links(operation: Operation) -> Schema:
+    """The operations on what an order made, by the `id` of its answer."""
+    made = operation.path + "/{id}"
+    if operation.method != hdrs.METH_POST or not all(_has_id(answer) for answer in operation.answers):
+        return {}
+    return {
+        other.name: {"operationId": other.name, "parameters": {"id": "$response.body#/id"}}
+        for other in operations()
+        if other.path == made or other.path.startswith(made + "/")
+    }
+
+
+def _has_id(answer: Answer) -> bool:
+    return _is_json(answer) and not answer.is_list and "id" in answer.of.__struct_fields__
 
 
 def _answer(answer: Answer) -> Schema:

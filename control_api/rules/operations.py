@@ -30,7 +30,9 @@ _ID = Parameter("id", {"type": "string", "minLength": 1})
 _ETAG = Parameter("ETag", {"type": "string"}, "the generation, for If-Match")
 _LINK = Parameter("Link", {"type": "string"}, 'rel="next", with limit')
 _LOCATION = Parameter("Location", {"type": "string"}, "the path of the set")
-_IF_MATCH = Parameter("If-Match", a_text(r'"[0-9]{1,15}"|\*'), "the ETag of the rule as it was read: its generation")
+_IF_MATCH = Parameter(
+    "If-Match", a_text(r'(W/)?"[0-9]{1,15}"|\*'), "the ETag of the rule as it was read: its generation"
+)
 _LATER = "stored; the event that the answer waits for has not happened yet"
 
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from control_api import dependencies
 from control_api.access.actor import actor_of
@@ -47,6 +48,8 @@ PATHS: Final = {Kind.ERROR: "/v1/errors", Kind.PAUSE: "/v1/pauses"}
 LISTED: Final = {Kind.ERROR: rule_answers.ListedForcedError, Kind.PAUSE: rule_answers.ListedPause}
 WHOLE: Final = {Kind.ERROR: rule_answers.ForcedError, Kind.PAUSE: rule_answers.Pause}
 REMOVED: Final = {Kind.ERROR: rule_answers.RemovedForcedError, Kind.PAUSE: rule_answers.RemovedPause}
+_ETAG: Final = r'(?:W/)?"[0-9]{1,15}"'
+_ETAGS: Final = re.compile(rf"[ \t]*(?:\*|{_ETAG}(?:[ \t]*,[ \t]*{_ETAG})*)[ \t]*", re.ASCII)
 _STATES: Final = {"true": (True,), "false": (False,), "all": (True, False)}
 
 
@@ -259,6 +262,9 @@ class RulesResource:
         """`edit` with checks around it: Problem 404 and 403 as for each change, 412 for a rule that has changed since
         the generation in `If-Match`."""
         wanted, actor = request.if_match, actor_of(request)
+        given = request.headers.getall(hdrs.IF_MATCH, [])
+        if given and not _ETAGS.fullmatch(",".join(given)):
+            raise BadValue("If-Match", 'is not the ETag of a rule, such as "17", or *')
 
         def checked(rule: Rule) -> Rule:
             if not sees(actor, rule):

@@ -37,6 +37,7 @@ class Body(NamedTuple):
     is_edit: bool = False
     agreements: tuple[Schema, ...] = ()  # values that fit each other: one of these schemas must hold
     json_only: bool = False  # no form can say it
+    items: "Body | None" = None  # of its list, where that has bodies
 
     def fields(self) -> dict[str, Field]:
         """By name."""

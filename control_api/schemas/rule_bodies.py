@@ -137,7 +137,7 @@ class RuleSetBody(Struct, kw_only=True, frozen=True):
 
     create: Annotated[
         list[Any] | None,
-        values.listed({"$ref": "#/components/schemas/NewForcedError"}, "forced errors", values.MAX_IN_SET),
+        values.listed({"$ref": "#/components/schemas/ForcedErrorOfSet"}, "forced errors", values.MAX_IN_SET),
         Meta(description="forced errors to make; one with the selectors of a rule that is there replaces it"),
     ] = None
     remove: Annotated[
@@ -178,4 +178,6 @@ LIFTING: Final = {
     Kind.ERROR: Body("Selectors", NewForcedErrorBody, ignores=frozenset(fields_of(NewForcedErrorBody)) - SELECTORS),
     Kind.PAUSE: Body("PauseSelectors", PauseBody, ignores=frozenset(fields_of(PauseBody)) - SELECTORS),
 }
-SET: Final = Body("RuleSet", RuleSetBody, json_only=True)
+SET: Final = Body(
+    "RuleSet", RuleSetBody, json_only=True, items=Body("ForcedErrorOfSet", ForcedErrorBody, agreements=_AGREEMENTS)
+)

@@ -73,6 +73,7 @@ def test_a_set_stops_its_mail_from_one_instant_on_and_accounts_for_it(place: Any
         ({"create": [{"code": 554, "tag": "a"}, {"code": 450, "tag": "a"}]}, "create[1]", "create[0]"),
         ({"create": [{"code": 554, "tag": "a"}], "remove": ["nothing"]}, "remove[0]", "not the id of a forced error"),
         ({"create": [{"code": 554, "tag": "a"}], "remove": [7]}, "remove[0]", "not the id of a forced error"),
+        ({"create": [{"code": 554, "tag": "a", "max_matches": 5}]}, "create[0].max_matches", "order it alone"),
         ({"create": {"code": 554}}, "create", "is not a list"),
         ({"create": [], "remove": []}, "create", "gives 0 changes"),
         ({"create": [{}] * 10_001}, "create", "10001 forced errors"),
@@ -80,7 +81,7 @@ def test_a_set_stops_its_mail_from_one_instant_on_and_accounts_for_it(place: Any
         ({"add": []}, "add", "is not a field of a set of changes"),
     ],
 )
-def test_a_set_with_a_bad_item_changes_nothing_and_names_the_item(
+def test_a15_a_set_with_a_bad_item_changes_nothing_and_names_the_item(
     place: Any, body: dict[str, Any], field: str, words: str
 ) -> None:
     before = place.call("GET", "/v1/errors?enabled=all")

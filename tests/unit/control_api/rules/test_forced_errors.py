@@ -242,7 +242,7 @@ async def test_an_order_again_without_its_fields_returns_to_the_defaults(api: Te
     assert other["id"] != first["id"], "the whole selector set is the identity"
 
 
-async def test_a_rule_is_edited_only_as_it_was_read(api: TestClient, cluster: Cluster) -> None:
+async def test_a9_a_rule_is_edited_only_as_it_was_read(api: TestClient, cluster: Cluster) -> None:
     made = await order(api, tag="c", extended="5.7.1", description="old")
     url = f"/v1/errors/{made['id']}"
     tag = (await api.get(url)).headers["ETag"]
@@ -252,7 +252,7 @@ async def test_a_rule_is_edited_only_as_it_was_read(api: TestClient, cluster: Cl
     assert (answer.status, body["enabled"], body["description"], body["generation"]) == (200, False, "old", 2)
     assert answer.headers["ETag"] == '"2"'
     assert cluster.waits[-1] == (1.0, "quiet")
-    for old in (tag, 'W/"2"', "junk"):
+    for old in (tag, 'W/"2"'):
         late = await api.patch(url, json={"enabled": True}, headers={"If-Match": old})
         assert (late.status, late.headers["ETag"]) == (412, '"2"')
         assert (await late.json())["error"]["type"] == "precondition_failed"
@@ -356,6 +356,13 @@ async def test_the_store_away_is_503(api: TestClient, cluster: Cluster) -> None:
         answer = await api.request(method, path)
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
         assert (await answer.json())["error"]["type"] == "unavailable"
+
+
+@pytest.mark.parametrize("tag", ["", "0", "{}", '"x"', "junk", '"1",'])
+async def test_a9_a_generation_that_is_none_is_refused(api, tag: str) -> None:
+    made = await (await api.post("/v1/errors", json={"code": 554, "tag": "a"})).json()
+    answer = await api.patch(f"/v1/errors/{made['id']}", json={"code": 553}, headers={"If-Match": tag})
+    assert (answer.status, (await answer.json())["error"]["field"]) == (400, "If-Match")
 
 
 async def test_k15_a_list_that_cannot_be_whole_is_refused_and_other_rules_are_still_shown(api, cluster) -> None:

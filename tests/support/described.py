@@ -1,0 +1,138 @@
+"""Requests out of the description of the API: what must be mended in one that is valid by its schema, and why."""
+
+import copy
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import schemathesis
+
+from tests.support.node import TOKEN
+
+HEADERS: Final = {"Authorization": f"Bearer {TOKEN}"}
+_ONE_OF: Final = (
+    *(("mta", "pool"), ("ip", "domain"), ("mx", "domain"), ("mx", "ip")),
+    *(("duration", "expires_at"), ("duration", "expire"), ("expire", "expires_at")),
+    ("domain", "recipient"),
+    ("preview_token", "max_matches"),
+)
+_OF_QUEUES: Final = ("id", "ids", "pool", "domain", "tag", "tenant")
+_SELECT: Final = ("pool", "mta", "domain", "ip", "mx", "tag", "tenant", "tags_all", "sender", "recipient")
+
+
+class Condition(NamedTuple):
+    """A condition that no schema of an operation says, so that a request that is valid by it may be refused."""
+
+    name: str
+    reason: str
+    mend: Callable[[schemathesis.Case], None]  # makes the request fulfil it
+
+
+def mend(case: schemathesis.Case) -> None:
+    """Make a request that is valid by its schema one that must be taken."""
+    if isinstance(case.body, dict | list):
+        case.body = copy.deepcopy(case.body)  # it may be an example of the description itself
+    for condition in CONDITIONS:
+        condition.mend(case)
+
+
+def _fields(case: schemathesis.Case) -> list[dict[str, Any]]:
+    """The bodies of rules in a request, or the query that stands for one."""
+    if case.path == "/v1/errors/bulk":
+        return list(case.body.get("create") or ()) if isinstance(case.body, dict) else []
+    if not case.path.startswith(("/v1/errors", "/v1/pauses")):
+        return []
+    if case.method == "DELETE" and "{id}" not in case.path and not isinstance(case.body, dict):
+        return [case.query]
+    return [case.body] if isinstance(case.body, dict) else []
+
+
+def _one_place(case: schemathesis.Case) -> None:
+    if case.method == "DELETE" and "{id}" not in case.path and isinstance(case.body, dict):
+        case.query = {name: value for name, value in case.query.items() if name == "wait"}
+
+
+def _no_exclusion(case: schemathesis.Case) -> None:
+    for given in _fields(case):
+        for name in [name for name in _SELECT if given.get(name) in (None, "*", ["*"])]:
+            given.pop(name, None)
+        for one, other in _ONE_OF:
+            if given.get(one) is not None and given.get(other) is not None:
+                del given[one]
+
+
+def _countable(case: schemathesis.Case) -> None:
+    for given in _fields(case):
+        given.pop("preview_token", None)
+        if given.get("max_matches") is not None:
+            for name in ("mta", "ip", "mx", "cluster", "enabled"):
+                given.pop(name, None)
+
+
+def _times_to_come(case: schemathesis.Case) -> None:
+    if case.path == "/v1/tokens" and isinstance(case.body, dict) and case.body.get("expires_at") is not None:
+        case.body["expires_at"] = "+30m"
+    for given in _fields(case):
+        for name in ("expires_at", "expire", "accepted_before", "accepted_after"):
+            if isinstance(given.get(name), str):
+                given[name] = "now" if name == "accepted_after" else "+30m"
+        if isinstance(given.get("duration"), str):
+            given["duration"] = "30m"
+
+
+def _selects(case: schemathesis.Case) -> bool:
+    """Whether the request gives the selectors of a rule."""
+    return "{id}" not in case.path
+
+
+def _some_selector(case: schemathesis.Case) -> None:
+    for given in _fields(case) if _selects(case) else ():
+        given.pop("except_tags", None)
+        given.pop("everything", None)
+        if not any(name in given for name in _SELECT):
+            given["everything"] = "true"
+
+
+def _own_selectors(case: schemathesis.Case) -> None:
+    if case.path == "/v1/errors/bulk" and isinstance(case.body, dict):
+        create = case.body.get("create") or [{"code": 554}]
+        for at, given in enumerate(create):
+            given["sender"] = f"{at}@example.net"
+            given.pop("everything", None)
+        case.body = {"create": create}
+
+
+def _all_of_them(case: schemathesis.Case) -> None:
+    if case.path.startswith(("/v1/queues", "/v1/parked")) and case.method != "GET":
+        for given in (case.body, case.query) if case.method == "DELETE" else (case.body,):
+            if isinstance(given, dict) and not any(given.get(name) for name in _OF_QUEUES):
+                given["everything"] = "true" if given is case.query else True
+
+
+def _of_no_answer(case: schemathesis.Case) -> None:
+    case.query = {name: value for name, value in case.query.items() if name != "cursor"}
+    for name in [name for name in case.headers if name.lower() == "last-event-id"]:
+        del case.headers[name]
+    for name in [name for name in case.headers if name.lower() == "if-match"]:
+        case.headers[name] = "*"
+
+
+def _ends(case: schemathesis.Case) -> None:
+    if case.path == "/v1/events":
+        case.query = {**case.query, "for": "100ms"}
+
+
+CONDITIONS: Final = (
+    Condition("one place", "selectors of a removal stand in the query or in the body, not in both", _one_place),
+    Condition("a bound", "mail of some selectors cannot be counted; a preview_token is that of a preview", _countable),
+    Condition("exclusive fields", "such as pool and mta, or duration and expires_at", _no_exclusion),
+    Condition(
+        "times to come", "a rule that has ended would match nothing; a text of ten years is a duration", _times_to_come
+    ),
+    Condition("some selector", "a rule for everything says so, and except_tags alone selects nothing", _some_selector),
+    Condition(
+        "rules of a set", "have selectors of their own, and ids of rules to remove are not known here", _own_selectors
+    ),
+    Condition("all mail", "an order about all of it says so, or names a queue", _all_of_them),
+    Condition("of an answer", "a cursor, Last-Event-ID and If-Match are those of an answer before", _of_no_answer),
+    Condition("a stream", "ends with `for`; else it lasts until its reader goes", _ends),
+)
