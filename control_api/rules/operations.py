@@ -6,6 +6,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from control_api.history.lists import STREAMED
+from control_api.http.conditions import IF_MATCH
 from control_api.http.middleware import Handler
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter
 from control_api.rules import bulk, forced_errors, pauses, previews
@@ -14,7 +15,6 @@ from control_api.schemas.history_queries import RuleDeliveriesQuery
 from control_api.schemas.queries import OrderQuery, RulesQuery, StatementQuery, WaitQuery
 from control_api.schemas.rule_answers import ForcedError, SetOfRules, Undone
 from control_api.schemas.rule_bodies import CONVERSION, EDITS, LIFTING, NEW, NOUNS, SET
-from control_api.schemas.values import a_text
 from mta.model.rules import Kind
 from mta.model.scopes import Scope
 from mta.model.statements import RuleStatement, SetStatement
@@ -30,9 +30,6 @@ _ID = Parameter("id", {"type": "string", "minLength": 1})
 _ETAG = Parameter("ETag", {"type": "string"}, "the generation, for If-Match")
 _LINK = Parameter("Link", {"type": "string"}, 'rel="next", with limit')
 _LOCATION = Parameter("Location", {"type": "string"}, "the path of the set")
-_IF_MATCH = Parameter(
-    "If-Match", a_text(r'(W/)?"[0-9]{1,15}"|\*'), "the ETag of the rule as it was read: its generation"
-)
 _LATER = "stored; the event that the answer waits for has not happened yet"
 
 
@@ -128,7 +125,7 @@ def _edit(kind: Kind, resource: RulesResource) -> Operation:
         for_tenants=True,
         refusals=(404, *BODY_REFUSALS, 409, 412),
         path_values=(_ID,),
-        headers=(_IF_MATCH,),
+        headers=(IF_MATCH,),
         query=OrderQuery,
         body=EDITS[kind],
     )
@@ -291,7 +288,7 @@ def _convert() -> Operation:
         for_tenants=True,
         refusals=(404, 409, *BODY_REFUSALS, 412),
         path_values=(_ID,),
-        headers=(_IF_MATCH,),
+        headers=(IF_MATCH,),
         query=OrderQuery,
         body=CONVERSION,
     )

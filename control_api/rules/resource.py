@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import re
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from control_api import dependencies
 from control_api.access.actor import actor_of
@@ -16,6 +15,7 @@ from control_api.catalogue import Listing, position_of
 from control_api.dependencies import Dependencies
 from control_api.history.streams import FORMS, stream
 from control_api.http.bodies import read_fields
+from control_api.http.conditions import generations
 from control_api.http.problems import Problem, array_response, encode, json_response, text_response
 from control_api.http.query import read_body_in_query, read_no_query, read_query
 from control_api.http.times import now_ms, shown
@@ -48,8 +48,6 @@ PATHS: Final = {Kind.ERROR: "/v1/errors", Kind.PAUSE: "/v1/pauses"}
 LISTED: Final = {Kind.ERROR: rule_answers.ListedForcedError, Kind.PAUSE: rule_answers.ListedPause}
 WHOLE: Final = {Kind.ERROR: rule_answers.ForcedError, Kind.PAUSE: rule_answers.Pause}
 REMOVED: Final = {Kind.ERROR: rule_answers.RemovedForcedError, Kind.PAUSE: rule_answers.RemovedPause}
-_ETAG: Final = r'(?:W/)?"[0-9]{1,15}"'
-_ETAGS: Final = re.compile(rf"[ \t]*(?:\*|{_ETAG}(?:[ \t]*,[ \t]*{_ETAG})*)[ \t]*", re.ASCII)
 _STATES: Final = {"true": (True,), "false": (False,), "all": (True, False)}
 
 
@@ -261,10 +259,7 @@ class RulesResource:
     def guarded_edit(self, request: web.Request, edit: Edit) -> Edit:
         """`edit` with checks around it: Problem 404 and 403 as for each change, 412 for a rule that has changed since
         the generation in `If-Match`."""
-        wanted, actor = request.if_match, actor_of(request)
-        given = request.headers.getall(hdrs.IF_MATCH, [])
-        if given and not _ETAGS.fullmatch(",".join(given)):
-            raise BadValue("If-Match", 'is not the ETag of a rule, such as "17", or *')
+        wanted, actor = generations(request), actor_of(request)
 
         def checked(rule: Rule) -> Rule:
             if not sees(actor, rule):

@@ -11,6 +11,7 @@ from control_api import dependencies
 from control_api.access.actor import actor_of
 from control_api.dependencies import Dependencies
 from control_api.http.bodies import read_fields
+from control_api.http.conditions import IF_MATCH, generations
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter, a_parameter
 from control_api.http.problems import Problem, json_response
 from control_api.http.query import read_no_query, read_query
@@ -21,7 +22,6 @@ from control_api.schemas.account_values import TENANT_NAME
 from control_api.schemas.answers import known
 from control_api.schemas.queries import OrderQuery, TenantsQuery, WaitQuery
 from control_api.schemas.tenant_shapes import TENANT_TERMS, Tenant, TenantInForce, Tenants
-from control_api.schemas.values import a_text
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.scopes import Scope
 from mta.policy.tenant_terms import is_suspended
@@ -53,7 +53,7 @@ async def put_tenant(request: web.Request) -> web.Response:
     asked, name = read_query(request, OrderQuery), _name(request)
     given = TENANT_TERMS.read(await read_fields(request, TENANT_TERMS.lists()), "a term of a tenant")
     deps, actor = dependencies.of(request), actor_of(request)
-    wait, wanted = wait_of(request, asked), request.if_match
+    wait, wanted = wait_of(request, asked), generations(request)
     terms = {
         "enabled": given.get("state") == "suspended",
         "weight": given.get("weight", 1),
@@ -137,7 +137,6 @@ async def _answer(deps: Dependencies, effect: Effect, status: int) -> web.Respon
 
 _NAME = a_parameter("name", TENANT_NAME)
 _ETAG = Parameter("ETag", {"type": "string"}, "the generation, for If-Match")
-_IF_MATCH = Parameter("If-Match", a_text(r'"[0-9]{1,15}"|\*'), "the ETag of the terms as they were read")
 _LATER = "stored; the event that the answer waits for has not happened yet"
 _PATH = "/v1/tenants/{name}"
 _TERMS = {"state": "suspended", "weight": 2, "senders": ["example.com"], "reason": "unpaid"}
@@ -186,7 +185,7 @@ OPERATIONS = Group(
             scope=Scope.ADMIN,
             refusals=(*BODY_REFUSALS, 409, 412),
             path_values=(_NAME,),
-            headers=(_IF_MATCH,),
+            headers=(IF_MATCH,),
             query=OrderQuery,
             body=TENANT_TERMS,
         ),
