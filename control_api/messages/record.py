@@ -43,6 +43,8 @@ def recipients_of(
     message: MessageId, standings: Sequence[DeliveryStatus], now: int, unserved: Collection[str] = ()
 ) -> list[Recipient]:
     """The records of its deliveries."""
+    if not standings:
+        return []  # the id may be nobody's, and its time no date
     record = next((standing.record for standing in standings if standing.record is not None), None)
     came = shown(record.accepted_at if record is not None else int.from_bytes(message[:6], "big"))
     return [_recipient(message, standing, came, now, unserved) for standing in standings]

@@ -12,6 +12,7 @@ from mta.policy.rule_table import RuleTable
 from mta.redis_store import keys
 from mta.redis_store.rule_reading import change_rows
 from mta.redis_store.rule_sets import PART
+from tests.support.actors import ME
 
 ABOUT = RuleSet("a-set", 5, "me")
 
@@ -116,7 +117,7 @@ async def test_rules_that_are_there_are_replaced_and_keep_their_ids(open_store):
 async def test_a_rule_that_is_edited_or_removed_leaves_its_set(open_store):
     store = await open_store()
     await store.sets.put_set(ABOUT, rules(3), [])
-    await store.rules.edit("r00000", lambda rule: msgspec.structs.replace(rule, code=421), "c2", "me")
+    await store.rules.edit("r00000", lambda rule: msgspec.structs.replace(rule, code=421), "c2", ME)
     assert (await store.rules.rule("r00000")).set_id == ""
     assert [rule.id for rule in await store.rules.standing("a-set", ["r00000", "r00001"])] == ["r00001"]
     await store.rules.remove("r00001", "c3")

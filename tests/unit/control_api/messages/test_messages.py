@@ -273,3 +273,8 @@ def test_every_field_of_a_record_is_described() -> None:
         assert record.keys() <= described.keys()
         for recipient in record["recipients"]:
             assert recipient.keys() <= of_one.keys()
+
+
+async def test_an_id_whose_time_is_no_date_is_nobodys(api) -> None:
+    for tail in ("", "/history", "/content"):
+        assert (await api.get(f"/v1/messages/7zzzzzzzzzzzzzzzzzzzzzzzzz{tail}")).status in (404, 503), tail
