@@ -40,7 +40,7 @@ _PACE = 0.02  # seconds between messages of other mail
 
 
 class OtherMail:
-    """A message each 20 ms; how many the destination took in each second."""
+    """A message each 20 ms, and how many a second the destination took."""
 
     def __init__(self, place: NodeAndSink) -> None:
         self._place = place
@@ -62,8 +62,10 @@ class OtherMail:
         self._stop.set()
         self._thread.join()
 
-    def taken(self) -> int:
-        return len(self._place.sink.to(OTHER))
+    def rate(self, since: float, until_: float) -> float:
+        """Messages a second that came in between these times (Unix)."""
+        taken = sum(since <= received.dot_at < until_ for received in self._place.sink.to(OTHER))
+        return taken / (until_ - since)
 
 
 class Peaks:
@@ -140,8 +142,8 @@ def measure(messages: int, share: float) -> dict[str, Any]:
         with running(place):
             assert place.node.process is not None
             with Peaks(place.node.process.pid) as peaks, OtherMail(place) as other:
-                time.sleep(5.0)
-                alone = other.taken() / 5.0
+                time.sleep(6.0)
+                alone = other.rate(time.time() - 5.0, time.time())
                 found = _campaign(place, messages, share, other)
                 assert place.node.process.poll() is None
             return found | {
@@ -158,14 +160,15 @@ def _campaign(place: NodeAndSink, messages: int, share: float, other: OtherMail)
     fill(redis, DOMAIN, messages, TAG)
     filled = time.time() - began
     until(lambda: len(place.sink.to(DOMAIN)) >= messages * share, 3600.0)
-    ordered, taken = time.time(), other.taken()
+    ordered = time.time()
     rule = place.call("POST", "/v1/errors?wait=60s", {"code": 554, "tag": TAG, "reason": "measured"})
     assert rule["effective"]
     effective = time.time() - ordered
     until(lambda: place.account(rule)["complete"], 3600.0, "the sweep is not done")
     swept = time.time()
     follows = caught_up(place, swept)
-    rate = (other.taken() - taken) / (time.time() - ordered)
+    time.sleep(1.0)
+    rate = other.rate(ordered, time.time() - 1.0)  # what came in then has arrived by now
     statement, tag = place.account(rule), place.node.statement(TAG)
     assert statement["balanced"], statement
     assert tag["balanced"], tag
