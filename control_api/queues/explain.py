@@ -20,7 +20,7 @@ from control_api.schemas.explain import (
     LimitsQuery,
 )
 from mta.model.mail import QueueKey
-from mta.model.rules import Rule
+from mta.model.rules import Kind, Rule
 from mta.model.scopes import Scope
 from mta.model.statements import selectors_shown
 from mta.model.units import format_time
@@ -111,6 +111,8 @@ def _explained(judged: _Judged, winner: Rule | None) -> ExplainedRule:
 
 def effect_text(rule: Rule) -> str:
     """What the rule does to mail, for people."""
+    if rule.kind is Kind.TENANT:
+        return "it is held, because its tenant is suspended"
     if holds(rule):
         return "it is held"
     words = " ".join(str(part) for part in (rule.code, rule.extended, rule.description) if part)

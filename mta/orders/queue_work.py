@@ -14,7 +14,7 @@ from mta.model.mail import QueueKey, QueueShare, Record
 from mta.model.outcomes import NO_ATTEMPT
 from mta.model.shares import place_of, split_share
 from mta.orders.queue_counts import QueueCounter
-from mta.policy.rule_effect import ends, swept
+from mta.policy.rule_effect import ends, is_counting, swept
 from mta.policy.rule_table import RuleTable
 from mta.ports.books import QueueCounts
 from mta.ports.queue_work import MailSelection, PagePlace, PoolChange, QueueWorkStore, WaitingPage, WorkDone, WorkPlace
@@ -217,12 +217,13 @@ def _is_scheduled(record: Record) -> bool:
 
 def _is_ruled(table: RuleTable, waiting: WaitingDelivery, pause: str, to_pool: str) -> bool:
     """Whether a rule is to end the delivery, or to hold what is queued, in its own pool or in the other: then it stays,
-    and the sweep of that rule finds it. What a pause holds already may be held in the other pool, too."""
+    and the sweep of that rule finds it. What a pause holds already may be held in the other pool, too, unless an order
+    with a bound counts it."""
     if table.is_empty:
         return False
     labels, domain = waiting.record.labels, waiting.queue.domain
     rules = (table.match(pool, "", domain, labels, "", "", waiting.record) for pool in (waiting.queue.pool, to_pool))
-    return any(rule is not None and swept(rule) and (ends(rule) or not pause) for rule in rules)
+    return any(rule is not None and swept(rule) and (not pause or ends(rule) or is_counting(rule)) for rule in rules)
 
 
 def _by_queue(some: Iterable[WaitingDelivery]) -> list[tuple[QueueShare, list[WaitingDelivery]]]:

@@ -17,6 +17,7 @@ _T_STORE = "tests/integration/redis_store/test_rule_store.py::test_"
 _T_QUEUES = "tests/integration/redis_store/test_queues.py::test_"
 _T_FRESH = "tests/integration/redis_store/test_fresh_claims.py::test_"
 _T_SHARES = "tests/integration/redis_store/test_shares.py::test_"
+_T_MOVES = "tests/integration/redis_store/test_queue_work.py::test_"
 _T_CONTENTS = "tests/integration/redis_store/test_contents_beside.py::test_"
 _T_DISPATCHER = "tests/unit/scheduling/test_dispatcher.py::test_"
 _T_SETTLER = "tests/unit/scheduling/test_settler.py::test_"
@@ -785,7 +786,31 @@ BOUNDS = (
     ),
 )
 
+MOVES = (
+    Mutation(
+        "moves: the barrier refuses an old table",
+        "mta/redis_store/steps/queue_work.lua",
+        "  if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then\n",
+        "  if false then\n",
+        _T_MOVES + "a_move_decided_by_a_table_below_the_barrier_is_decided_again[plain]",
+    ),
+    Mutation(
+        "moves: mail of a rule stays for its sweep",
+        "mta/orders/queue_work.py",
+        "return any(rule is not None and swept(rule) and (not pause or",
+        "return any(False and swept(rule) and (not pause or",
+        _T_MOVES + "o12_mail_that_a_rule_decides_about_stays_for_its_sweep[plain-ends_there]",
+    ),
+    Mutation(
+        "moves: a claimed delivery is its worker's",
+        "mta/redis_store/steps/queue_work.lua",
+        "scores[i] and found[i] == raws[i] and tonumber(scores[i])",
+        "found[i] == raws[i] and tonumber(scores[i] or 1)",
+        _T_MOVES + "a_delivery_that_was_claimed_since_it_was_read_is_left_to_its_worker[plain]",
+    ),
+)
+
 MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
-    *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS,
+    *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS, *MOVES,
 )  # fmt: skip

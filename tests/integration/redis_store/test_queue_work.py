@@ -12,8 +12,9 @@ from mta.model.events import Event, EventType
 from mta.model.ids import lane_of, message_of
 from mta.model.mail import QueueKey, QueueShare
 from mta.model.outcomes import Class
-from mta.model.rules import Head, Kind, Rule, Selectors
+from mta.model.rules import Brake, Head, Kind, Rule, Selectors
 from mta.orders.queue_work import QueueWorker
+from mta.policy.rule_effect import is_counting
 from mta.policy.rule_table import RuleTable
 from mta.ports.queue_work import MailSelection, WorkPlace
 from mta.ports.queueing import ClaimRequest, Settled
@@ -382,3 +383,17 @@ async def test_o12_work_crosses_claims_sweeps_and_cancels_and_the_books_stay_sou
     await sound(store, queued=total["queued"])
     ids = {one.id for one in await waits(store, most=1000)}
     assert len(ids) == total["queued"], {lane_of(message_of(id_)) for id_ in ids}
+
+
+async def test_o12_held_mail_that_an_order_with_a_bound_counts_stays(open_store):
+    store = await open_store()
+    pause = Rule("p1", Selectors(pool=POOL), kind=Kind.PAUSE, generation=1)
+    await store.queues.accept(0, [message()])
+    page = (await store.sweeps.scan(0, QUEUE, 0, 100))[1]
+    planned = Decider("n1", 0, wall_ms).decide(RuleTable.build(Head(1, "x"), [pause]), page)[SweepMove.HOLD]
+    await store.sweeps.move(0, "", SweepMove.HOLD, 1, planned)
+    counting = Rule("b1", Selectors(tag="red"), 554, kind=Kind.PAUSE, generation=2, brake=Brake(max_matches=5))
+    assert is_counting(counting)
+    done = await worker(store, pause, counting, generation=2).move(ALL, "new", START, soon())
+    assert (done.moved, done.kept) == (0, 1)
+    assert (await worker(store, pause, generation=2).move(ALL, "new", START, soon())).moved == 1

@@ -2,6 +2,8 @@
 
 import asyncio
 import pathlib
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from mta.model.settings import RedisSettings
 from mta.redis_store import keys
 from mta.redis_store.link import Link
+from tests.support.deep_queue import fill
 from tests.support.node import until
 from tests.support.node_and_sink import NodeAndSink, shared
 from tests.support.shell import Shell
@@ -195,4 +198,32 @@ def test_o12_an_explanation_names_the_rule_that_decides(place: NodeAndSink, shel
     other = shell.run("explain", "--pool", "default", "--domain", "explained.test", "--tag", "else")
     assert "No rule matches: it is delivered." in other.out
     assert "it asks for tag explained" in other.out
+    place.lift(rule)
+
+
+def test_o12_mail_that_moves_to_and_fro_does_not_escape_a_sweep(place: NodeAndSink, shell: Shell) -> None:
+    """A sweep walks pool by pool: mail that goes from a pool before it to one behind it would be missed."""
+    later = int(time.time() * 1000) + 3_600_000
+    fill(place.node.ready["redis"], "toandfro.test", 4000, "toandfro", due_at=later)
+    over = threading.Event()
+
+    def move() -> None:
+        pools = ["default", "gold"]
+        while not over.is_set():
+            body = {"domain": "toandfro.test", "pool": pools[0], "to_pool": pools[1]}
+            place.call("POST", "/v1/queues/move?wait=10s", body, want=(200, 202))
+            pools.reverse()
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    try:
+        until(lambda: len(place.log_of("toandfro", "Moved")) > 200, 20.0, "nothing moves")
+        rule = place.order("swept", tag="toandfro")
+        done = place.complete(rule)
+    finally:
+        over.set()
+        mover.join(30.0)
+    assert (done["intercepted"]["queued"], done["queued"]) == (4000, 0), done
+    place.rests("toandfro", queued=0)
+    assert place.arrived("toandfro.test") == []
     place.lift(rule)
