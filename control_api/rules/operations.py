@@ -142,7 +142,7 @@ def _statement(kind: Kind, resource: RulesResource) -> Operation:
         Example(f"{PATHS[kind]}/{_IDS[kind]}/statement"),
         scope=Scope.ERRORS_READ,
         for_tenants=True,
-        description="The statement of a removed rule can be read for status.retention.",
+        description="The statement of a removed rule can be read for status.retention, then from history.",
         refusals=(404, 409),
         path_values=(_ID,),
         query=StatementQuery,

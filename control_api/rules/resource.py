@@ -22,7 +22,7 @@ from control_api.http.times import now_ms, shown
 from control_api.rules import bounds
 from control_api.rules.body import read_edit, read_rule, read_selectors
 from control_api.rules.mail_of_rule import MailOfRule
-from control_api.rules.statement import KnownRule, with_history
+from control_api.rules.statement import KnownRule, account_of, keep_account, past_statement, with_history
 from control_api.rules.tenancy import ordered, require_code, require_own, sees, shown_to, within_reach
 from control_api.rules.view import shown_effect, shown_rule, shown_use
 from control_api.rules.warnings import warnings_of
@@ -34,7 +34,6 @@ from control_api.schemas.values import cursor_of
 from mta.model.actor import Actor
 from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule, Selectors
-from mta.orders.account import Accounts
 from mta.policy.brakes import as_ordered, is_hold, is_waiting, was_refused
 from mta.policy.rule_effect import in_force
 from mta.policy.rule_table import RuleTable
@@ -192,12 +191,18 @@ class RulesResource:
         return await self._remove(request, request.match_info["id"], read_query(request, WaitQuery))
 
     async def statement(self, request: web.Request) -> web.Response:
-        """The statement of a rule; of a removed rule for `status.retention`."""
+        """The statement of a rule; of a removed rule from the store for `status.retention`, then from history."""
         asked = read_query(request, StatementQuery)
         deps = dependencies.of(request)
-        known = await self._accounted(request)
-        said = await Accounts(deps.rules, deps.sets, deps.books, now_ms).of(known.effect, known.sweep, known.removed_at)
-        said = await with_history(request, known, said)
+        try:
+            known = await self._accounted(request)
+        except Problem as unknown:
+            said = await past_statement(request, self._kind)
+            if said is None:
+                raise unknown
+        else:
+            said = await account_of(deps, known)
+            said = await with_history(request, known, said)
         if asked.format == "html":
             return web.Response(text=page_of(said), content_type="text/html", charset="utf-8")
         return json_response(said) if asked.format == "json" else text_response(lines_of(said))
@@ -236,6 +241,7 @@ class RulesResource:
             effect = effect._replace(rule=as_ordered(effect.rule))
         with order_made(effect.rule):
             found = shown_rule(effect.rule) | await shown_effect(deps, effect)
+        await keep_account(deps, effect)
         found["statement_until"] = shown(now_ms() + int(deps.retention * 1000))
         return json_response(REMOVED[self._kind](**found), 200 if effect.effective else 202)
 

@@ -46,5 +46,8 @@ class AbsentHistory:
     async def tag_counters(self, tag: str, tenant: str = "") -> Mapping[str, int]:
         raise await self._reason()
 
+    async def rule_statement(self, rule_id: str) -> str:
+        raise await self._reason()
+
     async def close(self) -> None:
         """There is nothing to close."""

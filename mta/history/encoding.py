@@ -79,6 +79,10 @@ def posting_tuples(
     ]
 
 
+def statement_tuples(round_: Round) -> list[tuple[str, str, int]]:
+    return [(text(rule), text(statement), at) for rule, (statement, at) in sorted(round_.statements.items())]
+
+
 def places_of(raw: bytes) -> "array.array[int]":
     places = array.array("I")
     places.frombytes(raw)

@@ -8,7 +8,15 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from mta.history.encoding import change_tuple, chunk_data, delivery_tuple, parts_of, posting_tuples, text
+from mta.history.encoding import (
+    change_tuple,
+    chunk_data,
+    delivery_tuple,
+    parts_of,
+    posting_tuples,
+    statement_tuples,
+    text,
+)
 from mta.history.postgres import SCHEMA, connect, import_driver
 from mta.history.tables import CONTROL, SCHEMA_VERSION, day_name, day_tables
 from mta.model.errors import HistoryAway
@@ -34,6 +42,10 @@ UPDATE deliveries{day} AS d SET
  rank = greatest(d.rank, c.rank)
 FROM changes AS c WHERE d.id = c.id"""
 _MISSING: Final = "SELECT id FROM changes AS c WHERE NOT EXISTS (SELECT 1 FROM deliveries{day} AS d WHERE d.id = c.id)"
+_STATEMENT: Final = (
+    "INSERT INTO statements VALUES (%s,%s,%s)"
+    " ON CONFLICT (rule) DO UPDATE SET statement = excluded.statement, written_at = excluded.written_at"
+)
 _HOUR: Final = (
     "INSERT INTO hours VALUES (%s,%s,%s,%s,%s,%s,%s)"
     " ON CONFLICT (hour, pool, domain, tenant, category, kind) DO UPDATE SET many = hours.many + excluded.many"
@@ -98,6 +110,7 @@ class PostgresWriter:
                     self._made.discard(day)
                     connection.execute("DELETE FROM days WHERE day = %s", (day,))
                     connection.execute("DELETE FROM hours WHERE hour >= %s AND hour < %s", (day * 24, day * 24 + 24))
+                    connection.execute("DELETE FROM statements WHERE written_at < %s", ((day + 1) * DAY_MS,))
                     connection.execute(f"DROP TABLE deliveries_{name}, postings_{name}, chunks_{name}")
                     return
 
@@ -137,6 +150,7 @@ class PostgresWriter:
         # From here on one journal after the other.
         (newest,) = connection.execute("SELECT number FROM head FOR UPDATE").fetchone()
         connection.cursor().executemany(_HOUR, hours)
+        connection.cursor().executemany(_STATEMENT, statement_tuples(round_))
         now = self._clock()
         for day in days:
             connection.execute(

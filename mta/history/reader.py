@@ -12,7 +12,7 @@ from mta.history.chunks import Chunks
 from mta.history.database import Database
 from mta.history.encoding import round_and_place
 from mta.history.rows import Found, Rows, columns, known_until
-from mta.history.tables import ABOUT, BATCHES, DAYS, HEAD, HOURS, TAG_COUNTERS
+from mta.history.tables import ABOUT, BATCHES, DAYS, HEAD, HOURS, STATEMENTS, TAG_COUNTERS
 from mta.history.translated import translated
 from mta.model.ids import DeliveryId, MessageId, message_of
 from mta.model.status import DeliveryRow
@@ -68,6 +68,9 @@ class HistoryReader:
 
     async def tag_counters(self, tag: str, tenant: str = "") -> Mapping[str, int]:
         return await self._ask(self._tag_counters, tag, tenant)
+
+    async def rule_statement(self, rule_id: str) -> str:
+        return await self._ask(self._rule_statement, rule_id)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -164,6 +167,11 @@ class HistoryReader:
             )
             for row in rows
         ]
+
+    def _rule_statement(self, rule_id: str) -> str:
+        query = select(STATEMENTS.c.statement).where(STATEMENTS.c.rule == rule_id)
+        with self._database.control() as control:
+            return control.execute(query).scalar() or ""
 
     def _tag_counters(self, tag: str, tenant: str) -> dict[str, int]:
         query = (

@@ -20,6 +20,7 @@ from mta.history.encoding import (
     number,
     parts_of,
     posting_tuples,
+    statement_tuples,
     text,
 )
 from mta.history.tables import CONTROL, SCHEMA_VERSION, day_name, day_tables
@@ -52,6 +53,7 @@ _CHANGE: Final = (
     " last = CASE WHEN ?2 >= rank THEN ?4 ELSE last END,"
     " rank = max(rank, ?2) WHERE id = ?5"
 )
+_STATEMENT: Final = "INSERT OR REPLACE INTO statements VALUES (?,?,?)"
 _HOUR: Final = "INSERT INTO hours VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET many = many + excluded.many"
 
 
@@ -131,6 +133,7 @@ class SqliteWriter:
                 self._day(day).execute("COMMIT")
                 control.execute("INSERT OR REPLACE INTO days VALUES (?, ?)", (day, self._clock()))
             control.executemany(_HOUR, [(key[0], *map(text, key[1:]), many) for key, many in round_.hours.items()])
+            control.executemany(_STATEMENT, statement_tuples(round_))
             batch = (new, new, self._clock(), round_.events, parts_of(round_, fresh))
             control.execute("INSERT INTO batches VALUES (?,?,?,?,?)", batch)
             control.execute("UPDATE head SET number = ?", (new,))
@@ -205,6 +208,7 @@ class SqliteWriter:
         control.execute("BEGIN IMMEDIATE")
         control.execute("DELETE FROM days WHERE day = ?", (day,))
         control.execute("DELETE FROM hours WHERE hour >= ? AND hour < ?", (day * 24, day * 24 + 24))
+        control.execute("DELETE FROM statements WHERE written_at < ?", ((day + 1) * DAY_MS,))
         control.execute("COMMIT")
         self._days.pop(day).close()
         for name in ("", "-wal", "-shm"):

@@ -92,6 +92,16 @@ HOURS: Final = Table(
     sqlite_with_rowid=False,
 )
 
+# The newest statement of each rule, JSON
+STATEMENTS: Final = Table(
+    "statements",
+    CONTROL,
+    Column("rule", String, primary_key=True),
+    Column("statement", String, nullable=False),
+    Column("written_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # Counters of tags at rest, absolute values by epoch
 TAG_COUNTERS: Final = Table(
     "tag_counters",

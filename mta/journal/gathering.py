@@ -18,6 +18,7 @@ _CHUNK: Final = 128  # events: few enough to be read for one of them
 # To look a member up at its class takes ten times as long.
 _RECEPTION: Final = EventType.RECEPTION
 _REJECTION: Final = EventType.REJECTION
+_RULE: Final = EventType.RULE
 _FIRST_RANK: Final = rank_of(Event(_RECEPTION, 0, seq=1))
 
 
@@ -105,6 +106,8 @@ class Gathering:
                 self._note_common(id_, event, place)
             elif id_ is not None and kind is not _REJECTION:
                 self._note_row(id_, event, place)
+            elif kind is _RULE and event.properties is not None and "statement" in event.properties:
+                round_.statements[event.properties["rule"]] = event.properties["statement"], event.time
             place += 1
         round_.events = place
 

@@ -58,6 +58,17 @@ def completed_event(rule: Rule, generation: int, statement: RuleStatement | SetS
     return _event(rule, generation, at, "completed", properties)
 
 
+def account_event(rule: Rule, statement: RuleStatement, at: int) -> RuleEvent:
+    """Its property `statement` is the JSON of the statement when the rule was removed."""
+    properties = {
+        "rule": rule.id,
+        "op": "account",
+        "generation": str(rule.generation),
+        "statement": msgspec.json.encode(statement).decode(),
+    }
+    return _event(rule, rule.generation, at, "account", properties)
+
+
 def _event(
     rule: Rule, generation: int, at: int, reason: str, properties: dict[str, str], by: Actor = NOBODY
 ) -> RuleEvent:

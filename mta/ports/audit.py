@@ -21,6 +21,10 @@ class Audit(Protocol):
 
     async def note(self, actor: Actor, deed: Deed) -> None: ...
 
+    async def keep_account(self, event: RuleEvent) -> None:
+        """Write the account of a rule that was removed into the same lane."""
+        ...
+
     async def read(self, below: str, most: int) -> list[NotedEvent]:
         """The events of the rule table's lane, the newest first: those of at most `most` entries older than the entry
         `below`, "" = of the newest. [] = the end."""

@@ -150,4 +150,9 @@ class History(Protocol):
         """The counters of a tag at rest that were folded into history, with the fields of ports.books.Books.tag."""
         ...
 
+    async def rule_statement(self, rule_id: str) -> str:
+        """The newest statement of a rule that was written when its sweep was over, or when it was removed: the JSON of
+        a mta.model.statements.RuleStatement; "" = none is there."""
+        ...
+
     async def close(self) -> None: ...

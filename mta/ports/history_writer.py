@@ -65,7 +65,7 @@ class Position(NamedTuple):
 class Round:
     """Everything that one transaction writes."""
 
-    __slots__ = ("chunks", "commons", "events", "hours", "known", "place", "rows", "spool", "stretches")
+    __slots__ = ("chunks", "commons", "events", "hours", "known", "place", "rows", "spool", "statements", "stretches")
 
     def __init__(self, spool: str) -> None:
         self.spool = spool  # identity of the spool that the entries come from
@@ -75,6 +75,7 @@ class Round:
         self.rows: dict[DeliveryId, Row] = {}
         self.commons: dict[Common, list[tuple[int, DeliveryId]]] = {}  # (place of the first event, delivery id)
         self.hours: dict[HourKey, int] = {}
+        self.statements: dict[str, tuple[str, int]] = {}  # rule -> JSON of its newest statement, Unix ms
         self.stretches: dict[str, Stretch] = {}
         self.known: dict[str, int] = {}  # source -> Unix ms up to which its events are all in here, or before
 

@@ -29,6 +29,9 @@ class StoredAudit:
         event = codec.encode(deed_event(actor, deed, self._wall()))
         await self._link.call_kept(b"audit", [keys.RULES_HEAD, keys.RULES_EVENTS], [event])
 
+    async def keep_account(self, event: RuleEvent) -> None:
+        await self._link.call(b"audit", [keys.RULES_HEAD, keys.RULES_EVENTS], [codec.encode(event)])
+
     async def read(self, below: str, most: int) -> list[NotedEvent]:
         epoch = int(await self._link.command("HGET", keys.RULES_HEAD, "epoch") or 1)
         newest = f"({below}" if below else "+"

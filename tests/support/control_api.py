@@ -25,6 +25,7 @@ from mta.model.ids import DeliveryId, MessageId
 from mta.model.limit_use import LimitUse
 from mta.model.mail import QueueKey, Record
 from mta.model.previews import Preview, PreviewState, Tally
+from mta.model.rule_events import RuleEvent
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, RuleSet, SessionState, SetMembers
 from mta.model.scopes import Scope
 from mta.model.settings import ApiSettings, NodeSettings, Settings
@@ -100,6 +101,7 @@ class Cluster:
         self.selections: list[MailSelection] = []  # that were asked for
         self.history: History = MemoryHistory()
         self.mail: dict[MessageId, KeptMail] = {}
+        self.accounts: list[RuleEvent] = []  # of removed rules
         self.resends: dict[tuple[MessageId, int], Resent | Exception] = {}  # by message and number
         self.previews: dict[str, Preview] = {}
         self.canary: CanaryFlight | None = None
@@ -610,6 +612,10 @@ class Audit:
     async def note(self, actor: Actor, deed: Deed) -> None:
         self._cluster.reach()
         self._cluster.deeds.append((actor, deed))
+
+    async def keep_account(self, event: RuleEvent) -> None:
+        self._cluster.reach()
+        self._cluster.accounts.append(event)
 
     async def read(self, below: str, most: int) -> list[NotedEvent]:
         self._cluster.reach()

@@ -20,6 +20,7 @@ class MemoryHistory:
         self.asked: list[tuple[RowFilter, int, str]] = []
         self.asked_counts: list[tuple[Sequence[str], int, int, int, str | None]] = []
         self.found_counts: list[HourCount] = []
+        self.statements: dict[str, str] = {}
         self.most_rows = 10_000
 
     def add(self, event: Event) -> DeliveryRow:
@@ -77,6 +78,10 @@ class MemoryHistory:
     async def tag_counters(self, tag: str, tenant: str = "") -> Mapping[str, int]:
         self.reach()
         return {}
+
+    async def rule_statement(self, rule_id: str) -> str:
+        self.reach()
+        return self.statements.get(rule_id, "")
 
     async def close(self) -> None:
         pass

@@ -1,7 +1,9 @@
 """The account of a rule with several selectors, and its deliveries by class, from history (O5)."""
 
+import json
 from typing import Any
 
+from tests.support.history import history_of
 from tests.support.node import until
 from tests.support.rest import ask
 
@@ -38,3 +40,18 @@ def test_o5_a_cancel_by_tag_and_domain_says_who_had_it_and_who_was_spared(place:
     after = place.account(rule)  # of the removed rule: mail that came later was not before it
     assert (after["delivered"], after["removed_at"] > said["as_of"]) == (said["delivered"], True)
     assert "before_counts" not in place.node.errors()
+
+
+def test_o6_history_has_the_account_of_a_removed_rule(place: Any):
+    place.node.send("waits@o6.test", ("o6",), X_MQ_Delayed="+1h")
+    rule = place.order("swept", tag="o6", reason="wrong link")
+    said = place.complete(rule)
+    place.lift(rule)
+    with history_of(place.node.folder) as history:
+
+        def kept() -> Any:
+            raw = history.ask(lambda reader: reader.rule_statement(rule["id"]))
+            return json.loads(raw) if "removed_at" in raw else None
+
+        found = until(kept, 20.0, "the account of the removal is not in history")
+    assert (found["intercepted"], found["reason"], found["matched"]) == (said["intercepted"], "wrong link", 1)

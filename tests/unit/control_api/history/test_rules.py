@@ -175,3 +175,29 @@ async def test_a_long_count_goes_on_beside_the_statement(mail: Cluster, history:
     assert len(history.asked) == asked
     assert await counts.count(found, "ab12", 4, AS_OF + 1, None) is None  # history is not there yet
     await counts.stop()
+
+
+async def test_o6_the_statement_of_a_removed_rule_goes_into_history_and_comes_from_there(
+    api: TestClient, mail: Cluster, history: MemoryHistory
+) -> None:
+    mail.counts["ab12"] = {"met": 2, "intercepted:queued": 1, "after": 1}
+    async with api.delete("/v1/errors/ab12?wait=1s") as answer:
+        assert answer.status == 200
+    (kept,) = mail.accounts
+    assert kept.properties is not None
+    assert (kept.properties["rule"], kept.properties["op"]) == ("ab12", "account")
+    mail.removed.clear()  # status.retention is over
+    async with api.get("/v1/errors/ab12/statement") as answer:
+        assert answer.status == 404
+    history.statements["ab12"] = kept.properties["statement"]
+    async with api.get("/v1/errors/ab12/statement") as answer:
+        said = await answer.json()
+    assert (said["rule"], said["intercepted"]["queued"], said["tag"]) == ("ab12", 1, "red")
+    assert said["removed_at"]
+    async with api.get("/v1/errors/ab12/statement?format=text") as answer:
+        assert "was removed" in await answer.text()
+    async with api.get("/v1/pauses/ab12/statement") as answer:  # it was no pause
+        assert answer.status == 404
+    history.statements["ab12"] = '{"a set": 1}'
+    async with api.get("/v1/errors/ab12/statement") as answer:
+        assert answer.status == 404
