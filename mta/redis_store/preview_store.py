@@ -19,6 +19,7 @@ class StoredPreviews:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._unreadable: set[str] = set()  # ids of previews that another build asked for: its processes count them
 
     async def ask(self, preview: Preview) -> bool:
         step_keys = [keys.PREVIEWS, keys.preview_key(preview.id)]
@@ -33,14 +34,23 @@ class StoredPreviews:
 
     async def get(self, preview_id: str) -> Preview | None:
         raw = await self._link.command("HGET", keys.preview_key(preview_id), "state")
-        return None if raw is None else _decoder.decode(raw)
+        return self._decoded(preview_id, raw)
 
     async def waiting(self) -> list[str]:
-        return [member.decode() for member in await self._link.command("ZRANGE", keys.PREVIEWS, 0, -1)]
+        found = [member.decode() for member in await self._link.command("ZRANGE", keys.PREVIEWS, 0, -1)]
+        self._unreadable.intersection_update(found)
+        return [preview_id for preview_id in found if preview_id not in self._unreadable]
 
     async def take(self, preview_id: str, owner: str, lease: float) -> Preview | None:
         raw = await self._own(preview_id, owner, lease, b"", False)
-        return None if raw is None else _decoder.decode(raw)
+        return self._decoded(preview_id, raw)
+
+    def _decoded(self, preview_id: str, raw: bytes | None) -> Preview | None:
+        try:
+            return None if raw is None else _decoder.decode(raw)
+        except msgspec.DecodeError:
+            self._unreadable.add(preview_id)
+            return None
 
     async def save(self, preview: Preview, owner: str, lease: float) -> bool:
         done = preview.state is PreviewState.DONE

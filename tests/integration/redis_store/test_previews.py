@@ -62,3 +62,17 @@ async def test_what_workers_have_claimed_is_read_with_its_queue(open_store: Call
     cursor, found = await store.sweeps.scan_claimed(0, store.rules.session, 0, 100)
     assert cursor == 0
     assert {(one.queue, one.record.tags) for one in found} == {(QUEUE, ("red",)), (QUEUE, ("blue",))}
+
+
+async def test_a_preview_of_another_build_is_left_to_its_processes(
+    open_store: Callable[..., Store],
+) -> None:
+    store = await open_store()
+    previews = StoredPreviews(store.link)
+    assert await previews.ask(preview("new"))
+    assert await previews.ask(preview("old"))
+    await store.link.command("HSET", keys.preview_key("new"), "state", b"\x81\xa5shape\xa3new")
+    assert await previews.waiting() == ["new", "old"]
+    assert await previews.take("new", "s1", 0.001) is None
+    assert await previews.get("new") is None
+    assert await previews.waiting() == ["old"]
