@@ -6,6 +6,7 @@ import msgspec
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+from mta.model.canaries import CanaryFlight
 from mta.model.process_metrics import PROCESS_METRICS
 from mta.model.rules import Head
 from mta.model.settings import Address, ApiSettings
@@ -159,3 +160,20 @@ async def test_a_store_that_is_away_gives_no_figures(api: TestClient, cluster: C
     cluster.away = False
     assert cluster.states["s1"].head == Head(0, "c")
     assert (await api.get("/metrics?x=1")).status == 400
+
+
+async def test_the_last_canary_is_shown_by_its_figures_and_told_of_when_it_was_slow(
+    api: TestClient, cluster: Cluster
+) -> None:
+    assert "floodgate_canary_effective_seconds" not in await metrics(api)
+    cluster.canary = CanaryFlight(AT, 0.125, "n1")
+    found = await metrics(api)
+    assert found["floodgate_canary_effective_seconds"] == {(): 0.125}
+    assert found["floodgate_canary_unconfirmed"] == {(): 0}
+    assert found["floodgate_canary_age_seconds"][()] > 86400
+    assert "canary" not in await (await api.get("/readyz")).text()
+    cluster.canary = CanaryFlight(AT, 5.5, "n1", ("n2/smtp+delivery/22",))
+    assert (await metrics(api))["floodgate_canary_unconfirmed"] == {(): 1}
+    told = await (await api.get("/readyz")).text()
+    assert "the last canary order took 5.5 s" in told
+    assert "n2" not in told, "it is open to everybody"
