@@ -14,16 +14,22 @@ from mta.model.text import visible
 _PATH: Final = "/v1/errors/preview"
 _LOOK: Final = 0.2
 _PATIENCE: Final = 10.0  # seconds that a question waits for the count
+_PATIENCE_WHEN_KNOWN: Final = 2.0  # and for its domains, where the count is known
 _NAMED: Final = 5  # domains, and pools, in one line
 
 
-async def counted(client: ApiClient, body: Mapping[str, Any], patience: float) -> dict[str, Any]:
-    """The preview of an order, once it is counted, or as far as it is after `patience` seconds.
+async def counted(
+    client: ApiClient, body: Mapping[str, Any], patience: float, when_known: float | None = None
+) -> dict[str, Any]:
+    """The preview of an order, once all queues were walked, or as far as it is after `patience` seconds; after
+    `when_known` seconds where its count is known from counters, and only domains, ages and the sample are not.
 
     Raises ApiAway, ApiRefused."""
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
     preview: dict[str, Any] = (await client.ask("POST", _PATH, body=selecting_body(body))).body
+    if when_known is not None and "preview_token" in preview:
+        until = loop.time() + when_known
     while preview["state"] != "done" and loop.time() < until:
         await asyncio.sleep(_LOOK)
         preview = (await client.ask("GET", f"{_PATH}/{preview['id']}")).body
@@ -38,7 +44,7 @@ def selecting_body(rule: Mapping[str, Any]) -> dict[str, Any]:
 
 async def show_before_asking(client: ApiClient, rule: Mapping[str, Any]) -> None:
     """For a person who is about to be asked."""
-    print_preview(await counted(client, rule, _PATIENCE))
+    print_preview(await counted(client, rule, _PATIENCE, _PATIENCE_WHEN_KNOWN))
 
 
 def print_preview(preview: Mapping[str, Any]) -> None:
