@@ -47,7 +47,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         return "no space left in the data folder or that of the log" if parts.room.look() is not None else ""
 
     turns = Turns()
-    catalogue = Catalogue(parts.rules, settings.node.name, settings.rules.protected_tags, turns)
+    catalogue = Catalogue(parts.rules, settings.node.name, settings.rules.protected_tags)
     return Dependencies(
         orders=parts.orders,
         set_orders=parts.set_orders,

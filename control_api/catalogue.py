@@ -2,17 +2,19 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from control_api.http.turns import SLICE, Turns
+from control_api.http.turns import SLICE
 from mta.model.errors import UnreadableRule
-from mta.model.rules import Rule
+from mta.model.rules import Change, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
 from mta.ports.rule_store import RuleStore
 
 Position = tuple[str, ...]
+_Made = TypeVar("_Made")
 
 
 def position_of(rule: Rule) -> Position:
@@ -35,9 +37,8 @@ class Listing(NamedTuple):
 class Catalogue:
     """Never acted upon, so it needs no permit; each answer is at least as new as its question."""
 
-    def __init__(self, store: RuleStore, node: str, protected: Iterable[str], turns: Turns) -> None:
+    def __init__(self, store: RuleStore, node: str, protected: Iterable[str]) -> None:
         self._store = store
-        self._turns = turns
         self._table = RuleTable.empty(node, protected)
         self._unreadable: Mapping[str, UnreadableRule] = {}
         self._listing = Listing(self._table, (), ())
@@ -54,35 +55,46 @@ class Catalogue:
         """The same table in order, which is sorted once for each. Raises as `table`."""
         table = await self.table()
         if self._listing.table is not table:
-            keyed: list[tuple[Position, Rule]] = []
-            async for some in self._turns.slices(list(table.rules())):
-                keyed += [(position_of(rule), rule) for rule in some]
-            keyed.sort(key=itemgetter(0))
-            self._listing = Listing(table, [position for position, _ in keyed], [rule for _, rule in keyed])
+            self._listing = await _beside(len(table), partial(_listed, table))
         return self._listing
 
     async def readable(self, rule: str = "") -> RuleTable:
         """The same without the rules that this build cannot read. Raises UnreadableRule where `rule` is one of them."""
         async with self._turn:
-            head = await self._store.head()
-            while self._table.head != head:
+            if await self._store.head() != self._table.head:
                 self._table = await self._caught_up()
-                if self._table.head.generation >= head.generation:
-                    break  # at least as new as the question
-                await self._turns.rest()
             if rule in self._unreadable:
                 raise self._unreadable[rule]
             return self._table
 
     async def _caught_up(self) -> RuleTable:
-        changes = await self._store.changes(self._table.head)
+        changes = await self._changes()
         if changes and not self._unreadable:
             try:
-                return self._table.apply(changes)
+                return await _beside(len(changes), partial(self._table.apply, changes))
             except NoSuccessor:
                 pass  # they do not follow
         head, rules, self._unreadable = await self._store.load_readable()
-        table = self._table.rebuilt(head, rules[:SLICE])
-        async for some in self._turns.slices(rules[SLICE:]):
-            table = table.with_rules(some)
-        return table
+        return await _beside(len(rules), partial(self._table.rebuilt, head, rules))
+
+    async def _changes(self) -> list[Change]:
+        """All changes from the table's head on; [] where they do not lead to the head of now."""
+        found: list[Change] = []
+        since, head = self._table.head, await self._store.head()
+        while since.generation < head.generation:
+            page = await self._store.changes(since)
+            if not page:
+                return []
+            found += page
+            since = page[-1].head
+        return found
+
+
+def _listed(table: RuleTable) -> Listing:
+    keyed = sorted(((position_of(rule), rule) for rule in table.rules()), key=itemgetter(0))
+    return Listing(table, [position for position, _ in keyed], [rule for _, rule in keyed])
+
+
+async def _beside(rules: int, make: Callable[[], _Made]) -> _Made:
+    """What is made of so many rules; of many it is made beside the loop, which answers others meanwhile."""
+    return await asyncio.to_thread(make) if rules > SLICE else make()

@@ -11,7 +11,6 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
-from control_api.http.turns import Turns
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.settings import RedisSettings
 from mta.orders.order_book import OrderBook
@@ -83,7 +82,7 @@ class Place:
 
     @contextlib.asynccontextmanager
     async def rest(self) -> AsyncIterator[TestClient[Any, Any]]:
-        catalogue = Catalogue(self.api.rules, "api", (), Turns())
+        catalogue = Catalogue(self.api.rules, "api", ())
         stores = {"catalogue": catalogue, "rules": self.api.rules, "sweeps": self.api.sweeps, "books": self.api.books}
         deps = dataclasses.replace(dependencies(Cluster()), orders=self.book, **stores)  # type: ignore[arg-type]
         async with TestClient(TestServer(create_app(deps)), headers=BEARER) as client:

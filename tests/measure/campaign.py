@@ -33,6 +33,7 @@ from tests.support.node import TOKEN, running, until
 from tests.support.node_and_sink import NodeAndSink
 
 ROOT = Path(__file__).parents[2]
+DEFAULTS = {"delivery__lease": "60s", "rules__max_staleness": "5s", "delivery__retries": ["1m"]}
 TAG, DOMAIN, OTHER = "campaign", "campaign.test", "other.test"
 CLASSES = ("delivered", "intercepted", "bounced", "expired", "canceled", "queued", "held", "uncertain")
 CAUGHT_UP = 120.0  # seconds within which the history must have followed
@@ -138,7 +139,7 @@ def caught_up(place: NodeAndSink, since: float) -> float:
 
 def measure(messages: int, share: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        place = NodeAndSink(Path(folder), embedded=True)
+        place = NodeAndSink(Path(folder), embedded=True, **DEFAULTS)
         with running(place):
             assert place.node.process is not None
             with Peaks(place.node.process.pid) as peaks, OtherMail(place) as other:

@@ -28,6 +28,7 @@ from tests.support.node_and_sink import NodeAndSink
 from tests.support.rest import ask
 
 ROOT = Path(__file__).parents[2]
+DEFAULTS = {"delivery__lease": "60s", "rules__max_staleness": "5s", "delivery__retries": ["1m"]}
 SET = 10_000
 _PAGE = 1000
 
@@ -138,7 +139,7 @@ def restarted(place: NodeAndSink) -> dict[str, float]:
 
 def measure(rules: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        place = NodeAndSink(Path(folder), embedded=True, rules__max_rules=rules + 10)
+        place = NodeAndSink(Path(folder), embedded=True, rules__max_rules=rules + 10, **DEFAULTS)
         with running(place):
             before, empty = memory(place), restarted(place)
             mail = Mail(place)

@@ -12,7 +12,6 @@ from aiohttp import web
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
 from control_api.dependencies import Dependencies
-from control_api.http.turns import Turns
 from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
 from mta.log_file.lines import log_lines
@@ -659,7 +658,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         orders=Orders(cluster),
         set_orders=SetOrders(cluster),
         sets=stores,  # type: ignore[arg-type]
-        catalogue=Catalogue(stores, "n1", (), Turns()),  # type: ignore[arg-type]
+        catalogue=Catalogue(stores, "n1", ()),  # type: ignore[arg-type]
         undo=Undo(cluster),
         rules=stores,  # type: ignore[arg-type]  # what the API does not ask is not there
         load=stores,  # type: ignore[arg-type]

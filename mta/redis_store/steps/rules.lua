@@ -271,7 +271,7 @@ end
 
 -- Bytes of rules, about, that one answer tells a session that is behind: it applies them and asks on, so that neither
 -- the store nor the session is held up by thousands of changes.
-local MOST_TOLD = 131072
+local MOST_TOLD = 262144
 
 -- Changes from a head on, the fields of each; fewer than all where these are many. nil: the table costs less, or they
 -- do not lead there.

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from control_api.catalogue import Catalogue
-from control_api.http.turns import Turns
 from mta.model.errors import StoreAway
 from mta.model.rules import Head, Rule, Selectors
 from tests.support.memory_rules import MemoryRules, Shared
@@ -29,7 +28,7 @@ async def put(store: MemoryRules, tag: str, change: str) -> None:
 
 
 async def test_it_catches_up_by_changes(store: Counted) -> None:
-    catalogue = Catalogue(store, "n1", (), Turns())
+    catalogue = Catalogue(store, "n1", ())
     assert len(await catalogue.table()) == 0
     await put(store, "a", "c1")
     assert {rule.id for rule in (await catalogue.table()).rules()} == {"r-a"}
@@ -45,7 +44,7 @@ async def test_it_catches_up_by_changes(store: Counted) -> None:
 
 
 async def test_changes_that_do_not_lead_on_load_the_table(store: Counted) -> None:
-    catalogue = Catalogue(store, "n1", (), Turns())
+    catalogue = Catalogue(store, "n1", ())
     await put(store, "a", "c1")
     await catalogue.table()
     other = Shared()
@@ -58,7 +57,7 @@ async def test_changes_that_do_not_lead_on_load_the_table(store: Counted) -> Non
 
 
 async def test_it_says_when_it_cannot_know(store: Counted) -> None:
-    catalogue = Catalogue(store, "n1", (), Turns())
+    catalogue = Catalogue(store, "n1", ())
     await put(store, "a", "c1")
     await catalogue.table()
     store.away = True
