@@ -15,18 +15,20 @@ from control_api.schemas.rule_bodies import (
     NOUNS,
     OF_ERRORS_ONLY,
     PREVIEWED,
+    RECURRING,
     SELECTORS,
     RuleSelectors,
 )
 from mta.model.errors import BadValue
-from mta.model.rules import AtTheDoor, Kind, Rule, Selectors
+from mta.model.rules import AtTheDoor, InFlight, Kind, Rule, Selectors
 from mta.model.units import parse_time
 from mta.policy.addresses import domain_of
 from mta.policy.rule_table import covers_one
+from mta.policy.schedule import UTC
 
 _EXCLUSIVE = (("pool", "mta"), ("domain", "ip"), ("domain", "mx"), ("ip", "mx"))
 _ENDS = frozenset({"expires_at", "expire", "duration"})
-_WIDE = frozenset({"except_tags", "cluster", "accepted_before", "accepted_after", "everything"})
+_WIDE = frozenset({"except_tags", "cluster", "accepted_before", "accepted_after", "everything"}) | RECURRING
 _NARROWING = tuple(sorted(SELECTORS - _WIDE))
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Rule)}
 
@@ -71,14 +73,15 @@ def read_edit(fields: Mapping[str, Any], now: int, kind: Kind = Kind.ERROR) -> C
 
 
 def read_conversion(fields: Mapping[str, Any], now: int) -> Callable[[Rule], Rule]:
-    """The function that makes a pause, or the hold of an order with a bound, a forced error. The pause's end is not
-    taken over: it was the time at which mail goes on by itself. `reason` and `in_flight` stay unless they are given.
-    Raises BadValue."""
+    """The function that makes a pause, or the hold of an order with a bound, a forced error. The pause's end and its
+    schedule are not taken over: they were the times at which mail goes on by itself. `reason` and `in_flight` stay
+    unless they are given. Raises BadValue."""
     changes = {"expires_at": 0, "enabled": True} | _attributes(_read(CONVERSION, fields, Kind.ERROR), now)
     _check_class(changes.get("extended", ""), changes["code"])
 
     def convert(pause: Rule) -> Rule:
-        return _possible(msgspec.structs.replace(pause, kind=Kind.ERROR, brake=None, **changes))
+        selectors = msgspec.structs.replace(pause.selectors, schedule=None, timezone=None)
+        return _possible(msgspec.structs.replace(pause, kind=Kind.ERROR, brake=None, selectors=selectors, **changes))
 
     return convert
 
@@ -129,10 +132,12 @@ def _end(given: Mapping[str, Any], now: int) -> int:
 
 
 def _possible(rule: Rule) -> Rule:
-    """`rule`. Raises BadValue if its reply contradicts itself."""
+    """`rule`. Raises BadValue if its fields contradict each other."""
     _check_class(rule.extended, rule.code)
     if rule.at_the_door is AtTheDoor.REJECT and rule.code < 300:
         raise BadValue("at_the_door", f"cannot be reject with code {rule.code}: nothing is refused with success")
+    if rule.in_flight is InFlight.FINISH and rule.selectors.schedule is not None:
+        raise BadValue("in_flight", "cannot be finish with a schedule: at its times no process lists what has begun")
     return rule
 
 
@@ -144,7 +149,7 @@ def _check_class(extended: str | None, code: int) -> None:
 
 def _selectors(given: Mapping[str, Any], node: str, now: int) -> Selectors:
     """The selectors of a rule. Raises BadValue for a bad one, and if there is none and `everything` is not true."""
-    asked = RuleSelectors(**{name: value for name, value in given.items() if name in SELECTORS})
+    asked = RuleSelectors(**{name: value for name, value in given.items() if name in SELECTORS - RECURRING})
     for one, other in _EXCLUSIVE:
         if getattr(asked, one) is not None and getattr(asked, other) is not None:
             raise BadValue(other, f"cannot be combined with {one}; give one of them")
@@ -179,10 +184,20 @@ def _selectors(given: Mapping[str, Any], node: str, now: int) -> Selectors:
         recipient=asked.recipient,
         accepted_before=before,
         accepted_after=after,
+        **_recurring(given),
     )
     if found.recipient is not None and not covers_one(found, domain_of(found.recipient)):
         raise BadValue("recipient", "is not of the given domain; such a rule matches nothing")
     return found
+
+
+def _recurring(given: Mapping[str, Any]) -> dict[str, str]:
+    """The schedule of a pause, with its time zone."""
+    if given.get("schedule") is not None:
+        return {"schedule": given["schedule"], "timezone": given.get("timezone") or UTC}
+    if given.get("timezone") is not None:
+        raise BadValue("timezone", "is given without schedule; give both")
+    return {}
 
 
 def _instant(asked: RuleSelectors, name: str, now: int) -> int | None:

@@ -35,7 +35,7 @@ from mta.model.actor import Actor
 from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule, Selectors
 from mta.policy.brakes import as_ordered, is_hold, is_waiting, was_refused
-from mta.policy.rule_effect import in_force
+from mta.policy.rule_effect import is_active
 from mta.policy.rule_table import RuleTable
 from mta.policy.statement_page import lines_of, page_of
 from mta.policy.sweep_end import is_over
@@ -95,7 +95,7 @@ class RulesResource:
                 for rule in some
                 if rule.kind is self._kind
                 and sees(actor, rule)
-                and in_force(rule, now) in states
+                and is_active(rule, now) in states
                 and all(getattr(rule.selectors, name) == value for name, value in wanted.items())
                 and (asked.domain is None or asked.domain in rule.selectors.names)
             ]

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from control_api.dependencies import Dependencies
+from control_api.http.times import now_ms, shown
 from control_api.node.workers import name_of
 from mta.model.actor import Actor
 from mta.model.errors import StoreError
@@ -10,6 +11,7 @@ from mta.model.mail import tenants_tag
 from mta.model.rules import AtTheDoor, Rule, Selectors
 from mta.model.sweeps import SweepPhase
 from mta.policy.addresses import domain_of
+from mta.policy.rule_effect import off_until
 from mta.ports.orders import Effect
 
 _NAMED = 5  # domains that one warning names
@@ -35,6 +37,7 @@ async def warnings_of(deps: Dependencies, effect: Effect, actor: Actor) -> list[
     found = [*([] if actor.tenant else await _silent(deps, effect)), *_about_protected(selectors, deps.protected_tags)]
     if rule.at_the_door is AtTheDoor.REJECT and (selectors.mta or selectors.ip or selectors.mx):
         found.append("the door rejects no mail for this rule: the sending IP and the peer are known only at an attempt")
+    found += _about_schedule(rule)
     try:
         found += await _about_tags(deps, selectors, actor.tenant)
         if not actor.tenant:
@@ -45,6 +48,11 @@ async def warnings_of(deps: Dependencies, effect: Effect, actor: Actor) -> list[
     except StoreError:
         found.append("the store did not answer, so it is not known whether any mail matches these selectors")
     return found
+
+
+def _about_schedule(rule: Rule) -> list[str]:
+    begins = off_until(rule, now_ms())
+    return [] if begins is None else [f"its schedule is off now; it holds mail from {shown(begins)} on"]
 
 
 async def _about_tags(deps: Dependencies, selectors: Selectors, tenant: str) -> list[str]:

@@ -6,9 +6,17 @@ from control_api.schemas import patterns
 from control_api.schemas.values import BLANKS, Schema, Value, a_labels, a_text, read_domain, read_domains, selector
 from mta.model.errors import BadValue
 from mta.policy.addresses import ANY_AT, comparable
+from mta.policy.schedule import parse_schedule, parse_timezone
 from mta.smtp.grammar import parse_mailbox
 
 MAX_DOMAINS: Final = 250  # of one selector
+_LONGEST: Final = 500  # characters of a schedule
+
+_DAY: Final = "(Mo|Tu|We|Th|Fr|Sa|Su)"
+_DAYS: Final = rf"{_DAY}(-{_DAY})?(,{_DAY}(-{_DAY})?){{0,6}}"
+_TIME: Final = rf"({_DAYS} )?([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)"
+_SCHEDULE: Final = rf"{_TIME}(; {_TIME}){{0,5}}"
+_TIMEZONE: Final = "[A-Za-z][A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}"
 
 
 def _read_names(value: Any, field: str) -> str | tuple[str, ...] | None:
@@ -49,6 +57,18 @@ def _read_sender(value: str, field: str) -> str:
         raise
 
 
+def _read_schedule(value: Any, field: str) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise BadValue(field, f'is not a text of at most {_LONGEST} characters; give one such as "Mo-Fr 22:00-08:00"')
+    return parse_schedule(value, field)
+
+
+def _read_timezone(value: Any, field: str) -> str:
+    if not isinstance(value, str):
+        raise BadValue(field, 'is no IANA time zone; give a name such as "Europe/Berlin" or "UTC"')
+    return parse_timezone(value.strip(BLANKS), field)
+
+
 def _read_moment_or_now(value: Any, field: str) -> str:
     """The text as it was given: only an order knows which instant "now" is."""
     if not isinstance(value, str):
@@ -68,4 +88,6 @@ NAMES = Value(
 )
 ONE_SENDER = selector(Value(_read_sender, a_text(patterns.SENDER)))
 ONE_RECIPIENT = selector(Value(_read_recipient, a_text(patterns.RECIPIENT)))
+SCHEDULE = Value(_read_schedule, a_text(_SCHEDULE))
+TIMEZONE = Value(_read_timezone, a_text(_TIMEZONE))
 ONE_MOMENT = selector(Value(_read_moment_or_now, a_text(patterns.MOMENT_OR_NOW)))

@@ -130,6 +130,16 @@ class PauseBody(_Rule, kw_only=True, frozen=True):
     """A pause."""
 
     expire: Annotated[str | None, values.MOMENT, Meta(description="expires_at by another name")] = None
+    schedule: Annotated[
+        str | None,
+        message_values.SCHEDULE,
+        Meta(
+            description='the times of the week at which it holds mail, such as "Mo-Fr 22:00-08:00; Sa,Su 00:00-24:00"'
+        ),
+    ] = None
+    timezone: Annotated[
+        str | None, message_values.TIMEZONE, Meta(description='of the schedule, such as "Europe/Berlin"; default UTC')
+    ] = None
 
 
 class RuleSetBody(Struct, kw_only=True, frozen=True):
@@ -159,7 +169,8 @@ def _agreements() -> Iterator[Schema]:
 
 _AGREEMENTS: Final = tuple(_agreements())
 NOUNS: Final = {Kind.ERROR: "forced error", Kind.PAUSE: "pause"}
-SELECTORS: Final = frozenset(fields_of(RuleSelectors))  # they are what a rule is: no edit changes them
+RECURRING: Final = frozenset({"schedule", "timezone"})  # of a pause
+SELECTORS: Final = RECURRING | frozenset(fields_of(RuleSelectors))  # they are what a rule is: no edit changes them
 BOUNDS: Final = ("max_matches", "preview_token")
 OF_ERRORS_ONLY: Final = frozenset(fields_of(NewForcedErrorBody)) - frozenset(fields_of(PauseBody))
 

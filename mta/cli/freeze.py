@@ -6,7 +6,7 @@ import click
 
 from mta.cli import commands, follow, remote
 from mta.cli.rules import AS_JSON, DETAIL, PAUSES, REASON, after_freeze
-from mta.cli.selection import ALLOW_EMPTY, QUEUED_ONLY, TAG, given, narrowing, refused_as_empty
+from mta.cli.selection import ALLOW_EMPTY, QUEUED_ONLY, TAG, given, narrowing, recurring, refused_as_empty
 from mta.http_out.api_client import ApiClient
 
 
@@ -14,6 +14,7 @@ from mta.http_out.api_client import ApiClient
 @TAG
 @narrowing
 @QUEUED_ONLY
+@recurring
 @REASON
 @click.option("--duration", help="How long, such as 30m; without it until somebody thaws it.")
 @ALLOW_EMPTY

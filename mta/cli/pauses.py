@@ -23,6 +23,7 @@ from mta.cli.rules import (
     selecting,
     show_change,
 )
+from mta.cli.selection import recurring
 from mta.http_out.api_client import ApiClient
 
 
@@ -33,6 +34,7 @@ def command() -> None:
 
 @command.command(help="Make every node hold matching deliveries.")
 @selecting
+@recurring
 @IN_FLIGHT
 @REASON
 @WAIT

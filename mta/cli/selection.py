@@ -27,6 +27,8 @@ _OPTIONS = {
     "recipient": "--recipient",
     "accepted_before": "--accepted-before",
     "accepted_after": "--accepted-after",
+    "schedule": "--schedule",
+    "timezone": "--timezone",
 }
 
 SELECTORS = tuple(_OPTIONS)
@@ -60,6 +62,18 @@ def narrowing(command: Command) -> Command:
                 "--accepted-before", metavar="TIME", help="Mail accepted before this time: RFC 3339, +30m, or now."
             ),
             click.option("--accepted-after", metavar="TIME", help="Mail accepted at this time or later."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def recurring(command: Command) -> Command:
+    """The options of a pause that holds mail at some times of the week."""
+    for option in reversed(
+        (
+            click.option("--schedule", help='The times at which it holds mail, such as "Mo-Fr 22:00-08:00".'),
+            click.option("--timezone", help="The time zone of the schedule, such as Europe/Berlin; else UTC."),
         )
     ):
         command = option(command)

@@ -12,16 +12,18 @@ import click
 from mta.cli import commands, remote
 from mta.cli.follow import LOOK, WAIT
 from mta.cli.rules import AS_JSON, PAUSES, show_change, show_effect
-from mta.cli.selection import TAG, given, narrowing, options_of
+from mta.cli.selection import TAG, given, narrowing, options_of, recurring
 from mta.http_out.api_client import ApiClient
 from mta.model.errors import BadValue
 from mta.model.units import format_time, parse_time
 from mta.policy.addresses import comparable
 from mta.policy.routing import queue_domain
+from mta.policy.schedule import UTC, parse_schedule
 
 _TIMES = ("accepted_before", "accepted_after")
 _OTHERS = (
     "domain", "mta", "ip", "mx", "tags_all", "except_tags", "tenant", "sender", "recipient", *_TIMES,
+    "schedule", "timezone",
 )  # fmt: skip
 _NAMED = 5  # pauses that one line names
 
@@ -29,6 +31,7 @@ _NAMED = 5  # pauses that one line names
 @commands.command(help="Lift the pause with exactly these selectors, and wait until all held mail is released.")
 @TAG
 @narrowing
+@recurring
 @AS_JSON
 def command(as_json: bool, **selectors: Any) -> None:
     remote.run(lambda client: thaw(client, given(selectors), as_json))
@@ -36,6 +39,8 @@ def command(as_json: bool, **selectors: Any) -> None:
 
 async def thaw(client: ApiClient, selectors: dict[str, Any], as_json: bool) -> int:
     """Disable the pause first and remove it last: a removed pause does not tell how many deliveries it still holds."""
+    if "schedule" in selectors:
+        selectors.setdefault("timezone", UTC)
     pause = await _find(client, {name: value for name, value in selectors.items() if value != "*"})
     if pause is None:
         remote.say(await _others(client, selectors["tag"]))
@@ -86,6 +91,8 @@ def _plain(name: str, value: Any) -> Any:
             return str(ipaddress.ip_address(text))
         if name in _TIMES:
             return format_time(parse_time(text, name, 0))
+        if name == "schedule":
+            return parse_schedule(text, name)
         if name == "domain":
             below, domain = ("*.", text[2:]) if text.startswith("*.") else ("", text)
             return below + queue_domain(domain)

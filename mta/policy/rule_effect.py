@@ -6,7 +6,7 @@ import msgspec
 
 from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.rules import AtTheDoor, BrakeState, Kind, Rule
-from mta.policy.schedule import UTC, schedule_of
+from mta.policy.schedule import UTC, Period, schedule_of
 
 _FORCED: Final = Origin.FORCED  # to look a member up at its class takes ten times as long
 _REFUSED: Final = "the message is refused by order of this site"  # for a rule without a description
@@ -99,6 +99,11 @@ def in_force(rule: Rule, now: int) -> bool:
     return rule.enabled and is_on(rule, now)
 
 
+def is_active(rule: Rule, now: int) -> bool:
+    """Whether the rule matches at `now` (Unix ms) or will by itself: it is enabled and has not expired."""
+    return rule.enabled and (not rule.expires_at or now < rule.expires_at)
+
+
 def is_on(rule: Rule, now: int) -> bool:
     """Whether `now` (Unix ms) is one of the times at which the rule, if enabled, matches."""
     if rule.expires_at and now >= rule.expires_at:
@@ -109,11 +114,23 @@ def is_on(rule: Rule, now: int) -> bool:
 def on_since(rule: Rule, now: int) -> int | None:
     """When the period of the rule's schedule began that is on at `now` (both Unix ms); 0 = it has no schedule, None =
     it is off."""
-    chosen = rule.selectors
-    if chosen.schedule is None:
+    if rule.selectors.schedule is None:
         return 0
-    period = schedule_of(chosen.schedule, chosen.timezone or UTC).period(now)
+    period = _period(rule, now)
     return period.begin if period.on else None
+
+
+def off_until(rule: Rule, now: int) -> int | None:
+    """When the rule's schedule is on again (both Unix ms); None = it is on, or there is none."""
+    if rule.selectors.schedule is None:
+        return None
+    period = _period(rule, now)
+    return None if period.on else period.end
+
+
+def _period(rule: Rule, now: int) -> Period:
+    chosen = rule.selectors
+    return schedule_of(chosen.schedule or "", chosen.timezone or UTC).period(now)
 
 
 def still_holds(rule: Rule | None, now: int) -> bool:

@@ -21,6 +21,10 @@ _DAY_MINUTES: Final = 24 * 60
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _HOW: Final = 'write days and times, such as "Mo-Fr 22:00-08:00; Sa,Su 00:00-24:00"'
 
+# Files beside the time zones of the IANA: settings of a machine, and zones whose clocks count leap seconds.
+_OF_ONE_MACHINE: Final = ("localtime", "posixrules", "Factory")
+_VARIANTS: Final = ("posix/", "right/")
+
 _ENTRY = re.compile(r"(?:([A-Za-z, -]+?) +)?([0-9]{1,2}):([0-9]{2}) *- *([0-9]{1,2}):([0-9]{2})", re.ASCII)
 
 
@@ -49,6 +53,8 @@ def parse_schedule(text: str, field: str) -> str:
 def parse_timezone(text: str, field: str) -> str:
     """The name of a time zone that is known here. Raises BadValue."""
     try:
+        if text in _OF_ONE_MACHINE or text.startswith(_VARIANTS):
+            raise ValueError
         zoneinfo.ZoneInfo(text)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise BadValue(field, 'is no IANA time zone; give a name such as "Europe/Berlin" or "UTC"') from None

@@ -91,7 +91,8 @@ def _effect(said: RuleStatement) -> str:
         return f"The {noun} is not effective everywhere yet."
     late = said.delivered.after
     then = f"; {late:,} whose final dot had been sent before were delivered" if late else ""
-    return f"The {noun} is effective on every node since {_clock(said.effective_at, said.as_of)}{then}."
+    times = "" if said.schedule is UNSET else f"; it holds mail at the times of its schedule ({said.timezone})"
+    return f"The {noun} is effective on every node since {_clock(said.effective_at, said.as_of)}{then}{times}."
 
 
 def _balance(said: RuleStatement) -> str:

@@ -6,10 +6,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from mta.model.actor import Actor
-from mta.model.errors import UnreadableRule
+from mta.model.errors import BadValue, UnreadableRule
 from mta.model.rule_events import change_event
 from mta.model.rules import Build, Change, ChangeOp, Effective, Head, Kind, PastDot, Rule, SessionState, newest_format
 from mta.model.sweeps import SweepState
+from mta.policy.schedule import UTC, schedule_of
 from mta.redis_store import codec, library
 
 # Stands in an event for the generation that the store will give. Its bytes are in no text: they are not UTF-8.
@@ -63,9 +64,12 @@ def identity_of(rule: Rule) -> bytes:
 def read_rule(raw: bytes, rule_id: str) -> Rule:
     """Raises UnreadableRule."""
     try:
-        return _rule_decoder.decode(raw)
-    except msgspec.DecodeError as error:
+        rule = _rule_decoder.decode(raw)
+        if rule.selectors.schedule is not None:
+            schedule_of(rule.selectors.schedule, rule.selectors.timezone or UTC)
+    except (msgspec.DecodeError, BadValue) as error:
         raise UnreadableRule(rule_id, str(error)) from error
+    return rule
 
 
 def other_author(by: Actor, known: Rule) -> str:

@@ -4,16 +4,18 @@ from collections.abc import Iterable
 
 from mta.model.rules import Rule
 from mta.model.sweeps import SweepPhase, SweepState
-from mta.policy.rule_effect import in_force
+from mta.policy.rule_effect import in_force, on_since
 from mta.policy.rule_table import RuleTable
 
 
 class OwnedSweep:
     """One sweep serves all rules of a set."""
 
-    def __init__(self, order_id: str, started_at: int, walked: int) -> None:
-        """`walked` is the number of deliveries that the pass under way has seen."""
+    def __init__(self, order_id: str, started_at: int, walked: int, period: int = 0) -> None:
+        """`walked` is the number of deliveries that the pass under way has seen; `period` is when the period of the
+        schedule began that is swept, Unix ms, 0 = the order has no schedule."""
         self.order_id = order_id
+        self.period = period
         self.rules: dict[str, Rule] = {}  # by id
         self.generation = 0  # of the last change of the order, as far as it is known
         self.started_at = started_at
@@ -49,11 +51,12 @@ class OwnedSweep:
 
     def lead(self, table: RuleTable, now: int) -> Rule | None:
         """A rule of the order that is in the table as it is swept, and in force; None: there is none any more."""
-        if self._lead is None or not _applies(self._lead, table, now):
-            self._lead = next((rule for rule in self.rules.values() if _applies(rule, table, now)), None)
+        if self._lead is None or not self._applies(self._lead, table, now):
+            self._lead = next((rule for rule in self.rules.values() if self._applies(rule, table, now)), None)
         return self._lead
 
-
-def _applies(rule: Rule, table: RuleTable, now: int) -> bool:
-    current = table.rule(rule.id)
-    return current is not None and current.generation == rule.generation and in_force(current, now)
+    def _applies(self, rule: Rule, table: RuleTable, now: int) -> bool:
+        current = table.rule(rule.id)
+        if current is None or current.generation != rule.generation or not in_force(current, now):
+            return False
+        return on_since(current, now) == self.period

@@ -46,6 +46,8 @@ class Decider:
                 by = made.get(rule.id) or made.setdefault(rule.id, self._decision(rule, generation))
             if by is not None and by.move is SweepMove.INTERCEPT:
                 found.setdefault(by.move, []).append(self._intercept(waiting, by, now))
+            elif by is not None and by.rule == pause:
+                continue  # its schedule may be on since a moment
             elif stays and not (by is not None and by.takes and by.rule != pause):
                 continue
             elif by is not None and by.move is SweepMove.HOLD:

@@ -13,7 +13,7 @@ import msgspec
 from mta.model.errors import StoreError, severity
 from mta.model.rules import PastDot, Rule
 from mta.model.sweeps import SweepPhase, SweepState
-from mta.policy.rule_effect import ends, in_force, is_counting, swept
+from mta.policy.rule_effect import ends, in_force, is_counting, on_since, swept
 from mta.policy.rule_table import RuleTable
 from mta.ports.rule_store import RuleStore
 from mta.ports.rules import Rules
@@ -36,6 +36,7 @@ _TICK: Final = 1.0
 _EFFECT_POLL: Final = 0.03
 _RETRY: Final = 0.5
 _STALE_PAUSE: Final = 0.01
+_CLOCKS_AGREE_MS: Final = 2000  # after the begin of a period each process has seen it, by whatever its clock says
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -69,6 +70,7 @@ class Sweeper:
         self._reach = Reach(())  # of all rules of these
         self._looked_at: RuleTable | None = None
         self._unswept: dict[str, Rule] = {}  # by id: rules of that table whose sweep is not known to be done
+        self._periods: dict[str, tuple[int, int]] = {}  # by rule with a schedule: generation and period last swept
         self._alarm = Alarm()
         self._stopping = False
         self._saved_at = 0.0
@@ -116,11 +118,13 @@ class Sweeper:
         known = await self._store.sweeps_of([order for order in wanted if order not in self._own]) if wanted else {}
         for order, rules in wanted.items():
             state = known.get(order)
-            generation = max(rule.generation for rule in rules)
+            generation, period = max(rule.generation for rule in rules), on_since(rules[0], now) or 0
+            if state is not None and state.started_at < period:
+                state = None  # of an earlier period of the schedule
             if state is not None and state.generation >= generation and state.phase == SweepPhase.DONE:
-                self._swept(rules)
+                self._swept(rules, period)
                 continue
-            sweep = self._own.get(order) or OwnedSweep(order, self._wall(), self._seen)
+            sweep = self._own.get(order) or OwnedSweep(order, self._wall(), self._seen, period)
             sweep.add(rules)
             if state is not None and state.generation == generation:
                 sweep.go_on(state)
@@ -145,16 +149,22 @@ class Sweeper:
             current = table.rule(rule.id)
             if current is None or current.generation != rule.generation:
                 del self._unswept[rule.id]
+                self._periods.pop(rule.id, None)
             elif not in_force(rule, now):
                 if rule.selectors.schedule is None:
                     del self._unswept[rule.id]  # it has expired
+            elif self._periods.get(rule.id) == (rule.generation, on_since(rule, now)):
+                continue
             elif (own := self._own.get(rule.order_id)) is None or own.rules.get(rule.id) != rule:
                 wanted.setdefault(rule.order_id, []).append(rule)
         return wanted
 
-    def _swept(self, rules: Iterable[Rule]) -> None:
+    def _swept(self, rules: Iterable[Rule], period: int) -> None:
+        """A rule with a schedule is to be swept again in the next period."""
         for rule in rules:
-            if self._unswept.get(rule.id) == rule:
+            if rule.selectors.schedule is not None:
+                self._periods[rule.id] = rule.generation, period
+            elif self._unswept.get(rule.id) == rule:
                 del self._unswept[rule.id]
 
     def _let_go(self, sweep: OwnedSweep) -> None:
@@ -164,13 +174,15 @@ class Sweeper:
                 del self._of_rule[rule]
 
     async def _is_time(self) -> bool:
-        """Whether a pass may begin: the first at once, the last once the order is effective everywhere."""
+        """Whether a pass may begin: the first at once, the last once the order is effective everywhere. A period of a
+        schedule is effective a moment after it began: then each process has seen it by its own clock."""
         effects = await self._rule_store.effects(list(self._own))
         begin = False
         known = self._looked_at.head.generation if self._looked_at is not None else 0
         for sweep in self._own.values():
             effect = effects.get(sweep.order_id)
-            if effect is not None and sweep.generation <= effect.generation <= known:
+            told = self._wall() >= sweep.period + _CLOCKS_AGREE_MS
+            if told and effect is not None and sweep.generation <= effect.generation <= known:
                 sweep.generation, sweep.effective_at = effect.generation, effect.effective_at
                 begin = True
             elif sweep.phase == SweepPhase.RUNNING:
@@ -201,7 +213,7 @@ class Sweeper:
             await self._save(sweep)
             if sweep.last_pass:
                 self._let_go(sweep)
-                self._swept(sweep.rules.values())
+                self._swept(sweep.rules.values(), sweep.period)
 
     async def _lane(self, lane: int, pools: Sequence[str]) -> None:
         await self._walk(lane, "", self._queued(lane, pools))

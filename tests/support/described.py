@@ -79,6 +79,16 @@ def _times_to_come(case: schemathesis.Case) -> None:
             given["duration"] = "30m"
 
 
+def _recurring(case: schemathesis.Case) -> None:
+    for given in _fields(case):
+        if given.get("schedule") is None:
+            given.pop("timezone", None)
+        else:
+            given["schedule"] = "Mo-Fr 22:00-08:00; Sa,Su 00:00-24:00"
+            given["timezone"] = "Europe/Berlin"
+            given.pop("in_flight", None)
+
+
 def _selects(case: schemathesis.Case) -> bool:
     """Whether the request gives the selectors of a rule."""
     return "{id}" not in case.path
@@ -127,6 +137,9 @@ CONDITIONS: Final = (
     Condition("exclusive fields", "such as pool and mta, or duration and expires_at", _no_exclusion),
     Condition(
         "times to come", "a rule that has ended would match nothing; a text of ten years is a duration", _times_to_come
+    ),
+    Condition(
+        "a schedule", "has no time that ends when it begins, a zone that is known, and no in_flight finish", _recurring
     ),
     Condition("some selector", "a rule for everything says so, and except_tags alone selects nothing", _some_selector),
     Condition(

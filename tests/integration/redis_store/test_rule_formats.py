@@ -162,6 +162,15 @@ async def test_k15_a_process_of_the_first_format_is_given_no_rule_that_asks_for_
     assert stored.selectors == asked.selectors
 
 
+async def test_k15_a_rule_in_a_time_zone_that_is_not_known_here_is_not_read(open_store):
+    """The time zones of this host may be older than those of the host that took the order."""
+    store = await open_store()
+    asked = msgspec.structs.replace(rule(), selectors=words.Selectors(schedule="22:00-08:00", timezone="Mars/Olympus"))
+    await store.rules.put(asked, "c1")
+    with pytest.raises(UnreadableRule, match="is no IANA time zone"):
+        await store.rules.load()
+
+
 async def test_k15_a_build_that_says_nothing_reads_the_first_format(open_store, monkeypatch):
     new, old = await open_store("n-new"), await open_store("n-old")
     assert (await old.rules.confirm(1, NO_HEAD, (), {})).ok

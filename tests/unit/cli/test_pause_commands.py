@@ -118,6 +118,25 @@ def test_queued_only_is_mail_accepted_before_the_order(floodgate: Floodgate, clu
     assert "--queued-only is --accepted-before now; give one of them" in both.stderr
 
 
+def test_a_recurring_pause_is_frozen_and_thawed_by_its_schedule(floodgate: Floodgate, cluster: Cluster) -> None:
+    cluster.tags = {"c": {"accepted": 3}}
+    cluster.effective = False  # so that nobody waits for a sweep
+    nights = ("--schedule", "mo-fr 22:00-8:00", "--timezone", "Europe/Berlin")
+    assert floodgate("freeze", "--tag", "c", *nights).exit_code == 3
+    assert floodgate("pauses", "add", "--tag", "c", "--schedule", "Sa 10:00-12:00").exit_code == 3
+    assert [rule.selectors for rule in cluster.rules.values()] == [
+        Selectors(tag="c", schedule="Mo-Fr 22:00-08:00", timezone="Europe/Berlin"),
+        Selectors(tag="c", schedule="Sa 10:00-12:00", timezone="UTC"),
+    ]
+    cluster.effective = True
+    refused = floodgate("thaw", "--tag", "c")
+    assert "floodgate thaw --tag c --schedule 'Mo-Fr 22:00-08:00' --timezone Europe/Berlin;" in refused.stderr
+    assert floodgate("thaw", "--tag", "c", *nights).exit_code == 0
+    assert floodgate("thaw", "--tag", "c", "--schedule", "Sa 10:00-12:00").exit_code == 0
+    assert not cluster.rules
+    assert floodgate("cancel", "--tag", "c", "--schedule", "22:00-08:00", "--yes").exit_code == 2
+
+
 @pytest.mark.parametrize("selectors", EVERY_SELECTOR)
 def test_o10_every_selector_on_cancel_freeze_and_thaw(
     floodgate: Floodgate, cluster: Cluster, selectors: tuple[str, ...]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
@@ -14,10 +14,11 @@ from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import QueueKey, QueueShare, Record
 from mta.model.outcomes import Forced, Stage
 from mta.model.rule_events import RuleEvent, completed_event
-from mta.model.rules import Effective, Kind, Rule, Selectors
+from mta.model.rules import Effective, Head, Kind, Rule, Selectors
 from mta.model.sweeps import SweepState
 from mta.orders.statement import rule_statement
 from mta.policy.brakes import hold_for
+from mta.policy.rule_table import RuleTable
 from mta.ports.orders import Effect
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.rules.guard import Guard
@@ -138,14 +139,19 @@ class Queues:
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, wall: Callable[[], int] = wall_ms) -> None:
+        self.wall = wall
         self.shared, self.queues = Shared(), Queues()
         self.rules = MemoryRules(self.shared, "sweeper")
         self.api = MemoryRules(self.shared, "api")
-        self.guard = Guard(self.rules, "")
-        pace, decider = Pace(self.queues, 0.0, 100), Decider("n1", 600_000, wall_ms)
-        self.sweeper = Sweeper(self.queues, self.guard, self.rules, decider, pace, self.account)
-        self.releaser = Releaser(self.queues, self.guard, decider, pace)
+        self.guard = Guard(self.rules, "", wall=wall)
+        self.sweeper, self.releaser = self.processes()
+
+    def processes(self) -> tuple[Sweeper, Releaser]:
+        """A sweeper and a releaser that know nothing yet."""
+        pace, decider = Pace(self.queues, 0.0, 100), Decider("n1", 600_000, self.wall)
+        sweeper = Sweeper(self.queues, self.guard, self.rules, decider, pace, self.account, wall=self.wall)
+        return sweeper, Releaser(self.queues, self.guard, decider, pace, self.wall)
 
     async def put(
         self, name: str, code: int = 554, effective: bool = True, kind: Kind = Kind.ERROR, **selectors: object
@@ -429,6 +435,104 @@ async def test_a_pause_that_is_over_by_its_time_releases(rig):
     await until(lambda: len(rig.queues.held.get((0, "p1"), ())) == 3)
     await until(lambda: rig.queues.left() == 3)
     assert time.time() * 1000 >= end
+
+
+MONDAY = 1_780_272_000_000  # 2026-06-01T00:00Z
+MINUTE = 60_000
+
+
+@pytest.fixture
+async def recurring(monkeypatch):
+    """A pause of Monday and Tuesday, 22:00 to 08:00, at Monday noon; `rig.now` is the time."""
+    monkeypatch.setattr("mta.sweeps.sweeper._TICK", 0.005)
+    monkeypatch.setattr("mta.sweeps.release._TICK", 0.005)
+    made = Rig(lambda: made.now)
+    made.now = MONDAY + 12 * 60 * MINUTE
+    await made.guard.beat()
+    made.guard.start()
+    made.tasks = [asyncio.create_task(one.run()) for one in (made.sweeper, made.releaser)]
+    made.queues.add("example.com", "a", 3)
+    made.pause = await made.put("p1", kind=Kind.PAUSE, code=0, tag="a", schedule="Mo,Tu 22:00-08:00", timezone="UTC")
+    yield made
+    await stop(made)
+    await made.guard.stop()
+
+
+async def stop(made: Rig) -> None:
+    made.sweeper.stop()
+    made.releaser.stop()
+    await asyncio.gather(*made.tasks)
+
+
+async def start_others(made: Rig) -> None:
+    """New processes take over, as after a crash."""
+    made.queues.owners.clear()
+    made.sweeper, made.releaser = made.processes()
+    made.tasks = [asyncio.create_task(one.run()) for one in (made.sweeper, made.releaser)]
+
+
+def held(made: Rig) -> int:
+    return len(made.queues.held.get((0, "p1"), ()))
+
+
+@pytest.mark.parametrize("dies", ["nobody", "before each time", "at each time"])
+async def test_a_recurring_pause_holds_at_each_time_and_releases_at_the_end(recurring, dies):
+    rig = recurring
+    await asyncio.sleep(0.05)
+    assert (rig.state("p1"), rig.queues.left()) == ("", 3), "its schedule is off: there is nothing to sweep"
+    for now, waits in ((22 * 60, 0), (32 * 60, 3), (46 * 60, 0), (56 * 60, 3)):
+        if dies == "before each time":
+            await stop(rig)
+        rig.now = MONDAY + now * MINUTE
+        if dies == "at each time":
+            await until(lambda waits=waits: rig.queues.left() == waits)
+            await stop(rig)
+        if dies != "nobody":
+            await start_others(rig)
+        await until(lambda waits=waits: rig.queues.left() == waits)
+        assert held(rig) == 3 - waits
+    assert len(rig.queues.released) == 6
+
+
+async def test_the_last_pass_begins_when_each_process_has_seen_the_time_begin(recurring):
+    rig = recurring
+    rig.now = MONDAY + 22 * 60 * MINUTE
+    await until(lambda: rig.state("p1") == "waiting")
+    assert held(rig) == 3
+    rig.queues.add("example.com", "a", 2)  # a worker whose clock is late put something back
+    rig.now += 2000
+    await until(lambda: rig.state("p1") == "done")
+    assert held(rig) == 5
+    rig.now += 1000
+    scans = len(rig.queues.scanned)
+    await stop(rig)
+    await start_others(rig)
+    await asyncio.sleep(0.05)
+    assert len(rig.queues.scanned) == scans, "the time is swept once, whoever did it"
+    rig.now += 24 * 60 * MINUTE
+    await until(lambda: len(rig.queues.scanned) > scans)
+
+
+async def test_a_sweep_that_outlasts_its_time_stops(recurring):
+    rig = recurring
+    rig.queues.waiting = 101  # the sweep cannot begin
+    rig.now = MONDAY + 22 * 60 * MINUTE
+    await until(lambda: rig.state("p1") == "running")
+    rig.now = MONDAY + 32 * 60 * MINUTE
+    rig.queues.waiting = 0
+    await until(lambda: rig.state("p1") == "stopped")
+    assert (rig.queues.left(), held(rig)) == (3, 0)
+
+
+def test_mail_of_a_pause_whose_time_begins_just_now_stays_where_it_is():
+    """The decider reads the clock before the table does."""
+    moments = iter([MONDAY - 1, MONDAY])
+    rule = Rule("p1", Selectors(tag="a", schedule="Mo 00:00-08:00", timezone="UTC"), kind=Kind.PAUSE)
+    table = RuleTable.empty("", (), lambda: next(moments)).rebuilt(Head(1, "x"), [rule])
+    record = Record("s@example.net", "u@example.com", ("a",), 10, 1, 2)
+    name = delivery_id(new_message_id(0, 1), 1)
+    waiting = WaitingDelivery(name, QueueKey("p", "example.com"), 1, record, 0)
+    assert Decider("n1", 0, lambda: next(moments)).decide(table, [waiting], "p1") == {}
 
 
 STATES = {"due": (1, 0), "scheduled": (1 << 50, 0), "deferred": (1 << 50, 3), "held": (1, 0)}  # due at, attempts

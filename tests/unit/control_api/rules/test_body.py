@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_api.rules.body import read_edit, read_rule
+from control_api.rules.body import read_conversion, read_edit, read_rule
 from mta.content.injection_headers import read_injection
 from mta.model.errors import BadValue
 from mta.model.rules import AtTheDoor, Kind, Rule, Selectors
@@ -99,6 +99,44 @@ def test_the_time_of_acceptance_alone_is_everything() -> None:
     assert refused.value.field == "everything"
     made = read_rule({"code": 554, "accepted_before": "now", "everything": True}, "n1", NOW)
     assert made.selectors == Selectors(accepted_before=NOW)
+
+
+def pause(**fields: Any) -> Rule:
+    return read_rule({"tag": "t"} | fields, "n1", NOW, Kind.PAUSE)
+
+
+def test_a_pause_has_a_schedule_in_a_time_zone() -> None:
+    made = pause(schedule="mo-fr 22:00-8:00", timezone="Europe/Berlin").selectors
+    assert made == Selectors(tag="t", schedule="Mo-Fr 22:00-08:00", timezone="Europe/Berlin")
+    assert pause(schedule="22:00-08:00").selectors.timezone == "UTC"
+    converted = read_conversion({"code": 554}, NOW)(pause(schedule="22:00-08:00"))
+    assert converted.selectors == Selectors(tag="t")
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "words"),
+    [
+        ("schedule", {"schedule": "nights"}, "is no schedule; write days and times"),
+        ("schedule", {"schedule": 5}, "is not a text"),
+        ("timezone", {"schedule": "22:00-08:00", "timezone": "Berlin"}, "is no IANA time zone"),
+        ("timezone", {"timezone": "UTC"}, "is given without schedule"),
+        ("in_flight", {"schedule": "22:00-08:00", "in_flight": "finish"}, "cannot be finish with a schedule"),
+        ("everything", {"tag": None, "schedule": "22:00-08:00"}, "no selector but schedule is given"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(field: str, values: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadValue, match=words) as refused:
+        pause(**values)
+    assert refused.value.field == field
+
+
+def test_a_schedule_belongs_to_a_pause_and_stays() -> None:
+    with pytest.raises(BadValue, match="schedule: is not a field of a forced error"):
+        rule(schedule="22:00-08:00")
+    with pytest.raises(BadValue, match="identifies the rule and cannot be edited; make another pause"):
+        read_edit({"schedule": "22:00-08:00"}, NOW, Kind.PAUSE)
+    with pytest.raises(BadValue, match="cannot be finish with a schedule"):
+        read_edit({"in_flight": "finish"}, NOW, Kind.PAUSE)(pause(schedule="22:00-08:00"))
 
 
 def test_cluster_false_binds_to_the_node() -> None:
