@@ -1,5 +1,5 @@
-# Floodgate from a bare clone: `make demo`, `make test`, `make test-fast`, `make check`, `make docs`, `make races`, `make flaps`,
-# `make soak`, `make mutations`, `make fuzz`, `make destinations`, `make bench`, `make bench-peers`, `make bench-lookup`.
+# Floodgate from a bare clone: `make demo`, `make test`, `make test-fast`, `make check`, `make docs`, `make races`, `make faults`,
+# `make flaps`, `make soak`, `make mutations`, `make fuzz`, `make destinations`, `make bench`, `make bench-peers`, `make bench-lookup`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ PINS := pyproject.toml constraints.txt
 export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast check docs format-lua races flaps soak mutations fuzz destinations bench bench-peers bench-lookup clean
+.PHONY: demo test test-fast check docs format-lua races faults flaps soak mutations fuzz destinations bench bench-peers bench-lookup clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
@@ -23,7 +23,7 @@ FAST_JOBS ?= 2
 FAST := tests/unit tests/dialogs tests/architecture
 PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 test: $(VENV)/test.stamp
-	$(PYTEST) -n $(JOBS) tests/soak tests/races tests/scenarios tests/integration $(FAST) $(ARGS)
+	$(PYTEST) -n $(JOBS) tests/soak tests/races tests/faults tests/scenarios tests/integration $(FAST) $(ARGS)
 
 test-fast: $(VENV)/test.stamp
 	$(PYTEST) -n $(FAST_JOBS) $(FAST) $(ARGS)
@@ -50,6 +50,10 @@ format-lua: $(VENV)/lua.stamp
 SEEDS ?= 20
 races: $(VENV)/test.stamp
 	$(BIN)/python -m tests.races --seeds $(SEEDS) $(ARGS)
+
+faults: SEEDS = 10
+faults: $(VENV)/test.stamp
+	$(BIN)/python -m tests.faults --seeds $(SEEDS) $(ARGS)
 
 SEED ?= 1
 flaps: MINUTES ?= 5

@@ -77,6 +77,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         fate=parts.fate,
         stored_mail=parts.stored_mail,
         history=parts.history,
+        history_orders=parts.history_orders,
         log_lines=parts.log_lines,
         node=settings.node.name,
         api=settings.api,

@@ -17,6 +17,7 @@ from mta.ports.books import Books
 from mta.ports.canaries import Canaries
 from mta.ports.event_sinks import Item
 from mta.ports.history import History
+from mta.ports.history_orders import HistoryOrders
 from mta.ports.journal import Journals
 from mta.ports.limits import LimitReader
 from mta.ports.messages import Messages
@@ -62,6 +63,7 @@ class Dependencies:
     fate: StoreFate
     stored_mail: StoredMail
     history: History
+    history_orders: HistoryOrders
     log_lines: Callable[[Sequence[Item]], bytes]  # events as lines of the delivery log
     node: str  # this node's name; a rule with `cluster: false` is bound to it
     api: ApiSettings

@@ -52,7 +52,7 @@ _A_RECIPIENT: Final = "[!-)+-~]([ -~]{0,318}[!-~])?"  # 320 octets: 64, "@" and 
 
 INSTANT_VALUE: Final = Value(_read_instant, a_text(INSTANT))
 LIMIT_VALUE: Final = Value(_read_limit, {"type": "integer", "minimum": 1, "maximum": MOST_LISTED})
-_RECIPIENT: Final = _matching(_A_RECIPIENT, "is not an address of 1 to 320 printable ASCII characters")
+RECIPIENT: Final = _matching(_A_RECIPIENT, "is not an address of 1 to 320 printable ASCII characters")
 _SENDER: Final = _matching(f"({_A_RECIPIENT})?", "is not an address of at most 320 printable ASCII characters")
 _RULE_ID: Final = _matching("[0-9a-f]{1,64}", "is not the id of a rule")
 _PAGE: Final = _matching("[0-9A-Za-z_.~-]{1,200}", "is not a cursor of this list; take it from the answer before")
@@ -108,7 +108,7 @@ class MessagesQuery(Struct, kw_only=True, frozen=True):
     statuses: Annotated[
         tuple[Status, ...], _STATUSES, Meta(description="this status; may repeat, and one of them suffices")
     ] = field(default=(), name="status")
-    recipient: Annotated[str | None, _RECIPIENT, Meta(description="exactly this recipient, without case")] = None
+    recipient: Annotated[str | None, RECIPIENT, Meta(description="exactly this recipient, without case")] = None
     sender: Annotated[
         str | None, _SENDER, Meta(description="exactly this envelope sender, without case; empty is the null sender")
     ] = None

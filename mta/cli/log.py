@@ -1,16 +1,17 @@
-"""`floodgate log`: search the history of deliveries, and export it."""
+"""`floodgate log`: search the history of deliveries, export it, and erase an address from it."""
 
 from typing import Any, BinaryIO
 
 import click
 
 from mta.cli import commands, remote
+from mta.cli.erasure import forget
 from mta.cli.listing import ALL, AS_JSON, LIMIT, OUTPUT, filters, list_deliveries, params_of, write_out
 
 _FORMATS = {"json": "ndjson", "csv": "csv", "pmta": "pmta"}
 
 
-@commands.group(help="The history of deliveries: search, export.")
+@commands.group(help="The history of deliveries: search, export, forget.")
 def command() -> None:
     pass
 
@@ -42,3 +43,6 @@ def export(form: str, intercepted_as: str | None, output: BinaryIO, **wanted: An
     if intercepted_as is not None:
         params.append(("intercepted_as", intercepted_as))
     remote.run(lambda client: write_out(client, "/v1/messages", params, output))
+
+
+command.add_command(forget)

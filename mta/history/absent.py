@@ -1,11 +1,12 @@
 """History where this node has none to read: every call is refused with the reason."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from mta.model.errors import HistoryError
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.status import DeliveryRow
 from mta.ports.history import Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
+from mta.ports.tag_counters import TagCounters
 
 
 class AbsentHistory:
@@ -43,7 +44,7 @@ class AbsentHistory:
     ) -> list[HourCount]:
         raise await self._reason()
 
-    async def tag_counters(self, tag: str, tenant: str = "") -> Mapping[str, int]:
+    async def tag_counters(self, tag: str, tenant: str = "") -> Sequence[TagCounters]:
         raise await self._reason()
 
     async def rule_statement(self, rule_id: str) -> str:

@@ -5,15 +5,16 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from mta.history.encoding import number, places_of
+from mta.history.encoding import number, places_of, text
 from mta.history.tables import DayTables, Kind
 from mta.model.address_keys import plain_address, recipient_key
-from mta.model.standings import PLAIN, numbers_of
+from mta.model.standings import EVERY, PLAIN, numbers_of
 from mta.ports.history import RowFilter
 from mta.ports.history_writer import PLACE_BITS
 
 _PAGE: Final = 2000  # numbers of an index read at once
 _ROUNDS: Final = 32
+_AT_ONCE: Final = 500  # values in one IN
 _SAMPLE: Final = 2000  # postings counted to find the rarer condition
 
 
@@ -26,10 +27,13 @@ class Candidates:
         self._wanted = wanted
         self._conditions = _conditions(wanted)
         numbers = numbers_of(wanted.statuses)
+        if wanted.rule is not None or wanted.category is not None or wanted.uncertain:
+            # A plain standing has none of these.
+            numbers = frozenset(number for number in numbers or EVERY if number > PLAIN)
         self._standings = sorted(numbers) if numbers and min(numbers) > PLAIN else []
 
     def before(self, n: int) -> Iterator[list[int]]:
-        """Numbers less than `n`, falling, in pages of at least one."""
+        """Numbers less than `n`, falling, in pages that may be empty."""
         deliveries = self._tables.deliveries
         if self._wanted.recipient is not None:
             yield from self._by_index(n, deliveries.c.recipient == recipient_key(self._wanted.recipient))
@@ -46,10 +50,21 @@ class Candidates:
             query = select(column).where(column < n, *conditions).order_by(column.desc()).limit(_PAGE)  # type: ignore[arg-type]
             page = list(self._connection.execute(query).scalars().all())
             if page:
-                yield page
+                yield self._with_postings(page)
                 n = page[-1]
             if len(page) < _PAGE:
                 return
+
+    def _with_postings(self, page: list[int]) -> list[int]:
+        """Those that are in the postings of all conditions."""
+        rounds = sorted({n >> PLACE_BITS for n in page})
+        for condition in self._conditions:
+            there: dict[int, set[int]] = {}
+            for at in range(0, len(rounds), _AT_ONCE):
+                some = rounds[at : at + _AT_ONCE]
+                there |= self._postings(condition, some[-1] + 1, some[0], 0, some)
+            page = [n for n in page if (n & (1 << PLACE_BITS) - 1) in there.get(n >> PLACE_BITS, ())]
+        return page
 
     def _by_postings(self, n: int) -> Iterator[list[int]]:
         """Deliveries in the postings of all conditions, round by round."""
@@ -75,13 +90,17 @@ class Candidates:
             if found:
                 yield found
 
-    def _postings(self, condition: tuple[int, str], before: int, least: int, most: int) -> dict[int, set[int]]:
+    def _postings(
+        self, condition: tuple[int, str], before: int, least: int, most: int, only: Sequence[int] = ()
+    ) -> dict[int, set[int]]:
         """Round -> places."""
         postings, (kind, value) = self._tables.postings, condition
         column = postings.c.round
         query = select(column, postings.c.places).where(
             postings.c.kind == kind, postings.c.value == value, column < before, column >= least
         )
+        if only:
+            query = query.where(column.in_(only))
         if most:
             query = query.order_by(column.desc()).limit(most)
         return {round_: set(places_of(places)) for round_, places in self._connection.execute(query)}
@@ -119,4 +138,4 @@ def _conditions(wanted: RowFilter) -> Sequence[tuple[int, str]]:
         (Kind.POOL, wanted.pool),
         (Kind.TENANT, wanted.tenant),
     )
-    return [(kind, value) for kind, value in given if value is not None]
+    return [(kind, text(value)) for kind, value in given if value is not None]

@@ -1,6 +1,7 @@
 """Events by their numbers: batches name the chunks, and a chunk is read once for all of its events that are wanted."""
 
 import threading
+import time
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ from sqlalchemy import Row, select
 
 from mta.history.database import Database
 from mta.history.encoding import Parts, entries_of, read_parts
-from mta.history.tables import BATCHES
+from mta.history.tables import ABOUT, BATCHES, REVISION
 from mta.model.entry_events import decoded, event_id
 from mta.model.events import Event
 from mta.ports.history_writer import MOST_EVENTS, PLACE_BITS
@@ -20,6 +21,7 @@ _MOST_BATCHES: Final = 4096  # remembered
 _MOST_CHUNKS: Final = 128
 _AT_ONCE: Final = 500  # values in one IN
 _PLACE: Final = MOST_EVENTS - 1
+_LOOK: Final = 1.0  # seconds between two looks for erasures
 
 StoredEvent = tuple[str, str, int, bytes]  # source, entry id, index in it, the event as it is stored
 
@@ -56,13 +58,28 @@ class Batch(NamedTuple):
 
 
 class Chunks:
-    """Remembers batches and chunks: neither ever changes, save by an erasure, which says so with `forget`."""
+    """Remembers batches and chunks: neither ever changes, save by an erasure."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._batches: OrderedDict[int, Batch] = OrderedDict()  # by round
         self._chunks: OrderedDict[tuple[int, int], list[StoredEvent]] = OrderedDict()  # (round, first place)
         self._lock = threading.Lock()
+        self._revision: str | None = None
+        self._looked_at = -_LOOK
+
+    def forget_erased(self) -> None:
+        """Remember no chunk that an erasure has changed; it looks once a second."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK:
+            return
+        self._looked_at = now
+        with self._database.control() as control:
+            revision = control.execute(select(ABOUT.c.value).where(ABOUT.c.name == REVISION)).scalar()
+        if revision != self._revision:
+            self._revision = revision
+            with self._lock:
+                self._chunks.clear()
 
     def batches(self, rounds: Iterable[int]) -> dict[int, Batch]:
         """By round; those that are not written are left out."""

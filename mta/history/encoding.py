@@ -13,6 +13,7 @@ from mta.model.entries import Entry
 from mta.model.ids import DeliveryId
 from mta.ports.history_writer import PLACE_BITS, Chunk, Common, Round, Row
 from mta.ports.spool import Sourced
+from mta.ports.tag_counters import TagCounters
 
 _LEVEL: Final = 1  # of zstd: half the bytes that are left with higher ones cost several times as much
 
@@ -108,6 +109,15 @@ def _parts(chunks: Sequence[Chunk], new_ids: Iterable[bytes]) -> Parts:
         day = ms // 86_400_000
         least[day] = min(ms, least.get(day, ms))
     return [(day, least.get(day, 0), firsts.get(day, [])) for day in sorted({*least, *firsts})]
+
+
+def counter_tuples(tags: Iterable[TagCounters], now: int) -> list[tuple[str, str, int, str, str, int, int]]:
+    """Rows of `tag_counters`, in one order for all writers."""
+    return sorted(
+        (text(one.tag), one.tenant, one.lane, one.epoch, field, many, now)
+        for one in tags
+        for field, many in one.counts.items()
+    )
 
 
 def text(value: str) -> str:

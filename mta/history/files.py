@@ -17,8 +17,9 @@ _MOST_DAYS: Final = 64  # whose files are kept open
 class SqliteFiles:
     """Fulfils reader.Database."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, *, writable: bool = False) -> None:
         self.where = folder
+        self._writable = writable
         self._folder = Path(folder)
         self._engine = lru_cache(maxsize=_MOST_DAYS)(self._open)
 
@@ -45,11 +46,12 @@ class SqliteFiles:
 
     def _open(self, name: str) -> Engine:
         engine = create_engine(f"sqlite:///{self._folder / name}.db", connect_args={"timeout": 5.0})
-        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "connect", self._prepare)
         return engine
 
-
-def _prepare(connection: Any, record: Any) -> None:
-    """Readers change nothing; a file is open for writing only because readers of a write-ahead log note themselves."""
-    connection.execute("PRAGMA query_only = ON")
-    connection.execute("PRAGMA mmap_size = 268435456")
+    def _prepare(self, connection: Any, record: Any) -> None:
+        """Readers change nothing; a file is open for writing only because readers of a write-ahead log note
+        themselves."""
+        connection.execute(f"PRAGMA query_only = {'OFF' if self._writable else 'ON'}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA mmap_size = 268435456")

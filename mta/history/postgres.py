@@ -41,9 +41,10 @@ def connect(url: str) -> Any:
 class PostgresTables:
     """Fulfils database.Database."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, writable: bool = False) -> None:
         """Raises SettingsError."""
         import_driver()
+        self._writable = writable
         self.where = hide_password(url)
         self._engine = create_engine(
             "postgresql+psycopg" + url.removeprefix("postgresql"),
@@ -51,7 +52,7 @@ class PostgresTables:
             pool_pre_ping=True,
             pool_size=4,
         )
-        event.listen(self._engine, "connect", _prepare)
+        event.listen(self._engine, "connect", self._prepare)
 
     @contextmanager
     def control(self) -> Iterator[Connection]:
@@ -69,14 +70,13 @@ class PostgresTables:
     def close(self) -> None:
         self._engine.dispose()
 
+    def _prepare(self, connection: Any, record: Any) -> None:
+        connection.execute(f"SET search_path = {SCHEMA}")
+        connection.execute(f"SET statement_timeout = {_READ_TIMEOUT}")
+        connection.execute(f"SET default_transaction_read_only = {'off' if self._writable else 'on'}")
+        connection.commit()
+
 
 def _exists(connection: Connection, table: str) -> bool:
     query = text("SELECT to_regclass(:name) IS NOT NULL")
     return bool(connection.execute(query, {"name": f"{SCHEMA}.{table}"}).scalar_one())
-
-
-def _prepare(connection: Any, record: Any) -> None:
-    connection.execute(f"SET search_path = {SCHEMA}")
-    connection.execute(f"SET statement_timeout = {_READ_TIMEOUT}")
-    connection.execute("SET default_transaction_read_only = on")
-    connection.commit()

@@ -11,6 +11,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from mta.history.encoding import (
     change_tuple,
     chunk_data,
+    counter_tuples,
     delivery_tuple,
     parts_of,
     posting_tuples,
@@ -25,6 +26,7 @@ from mta.model.secret_urls import hide_password
 from mta.model.standings import LIVE
 from mta.ports.history_writer import DAY_MS, Position, PositionMoved, Round, Row
 from mta.ports.spool import Place
+from mta.ports.tag_counters import TagCounters
 from mta.timing.clock import wall_ms
 
 _DDL_LOCK: Final = 0x666C6F6F64  # of the advisory lock under which tables are made and dropped
@@ -50,10 +52,14 @@ _HOUR: Final = (
     "INSERT INTO hours VALUES (%s,%s,%s,%s,%s,%s,%s)"
     " ON CONFLICT (hour, pool, domain, tenant, category, kind) DO UPDATE SET many = hours.many + excluded.many"
 )
+_COUNTER: Final = (
+    "INSERT INTO tag_counters VALUES (%s,%s,%s,%s,%s,%s,%s) ON CONFLICT (tag, tenant, lane, epoch, field)"
+    " DO UPDATE SET many = excluded.many, written_at = excluded.written_at"
+)
 
 
 class PostgresWriter:
-    """Fulfils ports.history_writer.HistoryWriter."""
+    """Fulfils ports.history_writer.HistoryWriter and ports.tag_counters.TagArchive."""
 
     alone = False
 
@@ -101,6 +107,7 @@ class PostgresWriter:
     def drop_old_days(self, now: int) -> None:
         oldest = now - self._retention_ms
         with self._transaction() as connection:
+            connection.execute("DELETE FROM tag_counters WHERE written_at < %s", (oldest,))
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
             rows = connection.execute("SELECT day FROM days WHERE written_at < %s ORDER BY day LIMIT 10", (oldest,))
             for (day,) in rows.fetchall():
@@ -113,6 +120,10 @@ class PostgresWriter:
                     connection.execute("DELETE FROM statements WHERE written_at < %s", ((day + 1) * DAY_MS,))
                     connection.execute(f"DROP TABLE deliveries_{name}, postings_{name}, chunks_{name}")
                     return
+
+    def keep(self, tags: Sequence[TagCounters]) -> None:
+        with self._transaction() as connection:
+            connection.cursor().executemany(_COUNTER, counter_tuples(tags, self._clock()))
 
     def close(self) -> None:
         if self._connection is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from mta.history.chunks import Chunks
 from mta.history.database import Database
-from mta.history.encoding import round_and_place
+from mta.history.encoding import round_and_place, text
 from mta.history.rows import Found, Rows, columns, known_until
 from mta.history.tables import ABOUT, BATCHES, DAYS, HEAD, HOURS, STATEMENTS, TAG_COUNTERS
 from mta.history.translated import translated
@@ -18,6 +18,7 @@ from mta.model.ids import DeliveryId, MessageId, message_of
 from mta.model.status import DeliveryRow
 from mta.ports.history import Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
 from mta.ports.history_writer import DAY_MS, HOUR_MS
+from mta.ports.tag_counters import TagCounters
 
 _THREADS: Final = 4
 _DIMENSIONS: Final = ("pool", "domain", "tenant", "category")
@@ -66,7 +67,7 @@ class HistoryReader:
     ) -> list[HourCount]:
         return await self._ask(self._counts, by, interval, from_, until, tenant)
 
-    async def tag_counters(self, tag: str, tenant: str = "") -> Mapping[str, int]:
+    async def tag_counters(self, tag: str, tenant: str = "") -> Sequence[TagCounters]:
         return await self._ask(self._tag_counters, tag, tenant)
 
     async def rule_statement(self, rule_id: str) -> str:
@@ -79,6 +80,7 @@ class HistoryReader:
     async def _ask(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         def ask() -> _T:
             with translated(self._database.where):
+                self._chunks.forget_erased()
                 return call(*args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
@@ -173,11 +175,10 @@ class HistoryReader:
         with self._database.control() as control:
             return control.execute(query).scalar() or ""
 
-    def _tag_counters(self, tag: str, tenant: str) -> dict[str, int]:
-        query = (
-            select(TAG_COUNTERS.c.field, func.sum(TAG_COUNTERS.c.many))
-            .where(TAG_COUNTERS.c.tag == tag, TAG_COUNTERS.c.tenant == tenant)
-            .group_by(TAG_COUNTERS.c.field)
-        )
+    def _tag_counters(self, tag: str, tenant: str) -> list[TagCounters]:
+        query = select(TAG_COUNTERS).where(TAG_COUNTERS.c.tag == text(tag), TAG_COUNTERS.c.tenant == tenant)
+        found: dict[tuple[int, str], dict[str, int]] = {}
         with self._database.control() as control:
-            return {field: int(many) for field, many in control.execute(query)}
+            for row in control.execute(query):
+                found.setdefault((row.lane, row.epoch), {})[row.field] = row.many
+        return [TagCounters(tag, tenant, lane, epoch, counts) for (lane, epoch), counts in found.items()]

@@ -6,7 +6,7 @@ file names.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from mta.history.encoding import (
     change_tuple,
     chunk_data,
+    counter_tuples,
     delivery_tuple,
     number,
     parts_of,
@@ -29,6 +30,7 @@ from mta.model.ids import DeliveryId
 from mta.model.standings import LIVE
 from mta.ports.history_writer import DAY_MS, Position, PositionMoved, Round
 from mta.ports.spool import Place
+from mta.ports.tag_counters import TagCounters
 from mta.timing.clock import wall_ms
 
 _GROUP: Final = 400  # rows of one INSERT: each statement lets go of the interpreter once
@@ -58,7 +60,7 @@ _HOUR: Final = "INSERT INTO hours VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE S
 
 
 class SqliteWriter:
-    """Fulfils ports.history_writer.HistoryWriter."""
+    """Fulfils ports.history_writer.HistoryWriter and ports.tag_counters.TagArchive."""
 
     alone = True
 
@@ -69,6 +71,7 @@ class SqliteWriter:
         self._clock = clock
         self._control: sqlite3.Connection | None = None
         self._days: dict[int, sqlite3.Connection] = {}
+        self._place: Place | None = None  # of the round before
 
     def open(self) -> None:
         with translated(str(self._folder)):
@@ -94,7 +97,12 @@ class SqliteWriter:
     def write(self, round_: Round) -> None:
         with translated(str(self._folder)):
             try:
-                self._write(self._open_control(), round_)
+                control = self._open_control()
+                # What a crash may undo without harm needs no sync: up to when everything is known to be there.
+                only_known = not round_.events and not round_.stretches and round_.place == self._place
+                control.execute(f"PRAGMA synchronous = {'NORMAL' if only_known else 'FULL'}")
+                self._write(control, round_)
+                self._place = round_.place
             except BaseException:
                 self._roll_back()
                 raise
@@ -102,12 +110,22 @@ class SqliteWriter:
     def drop_old_days(self, now: int) -> None:
         with translated(str(self._folder)):
             control, oldest = self._open_control(), now - self._retention_ms
+            control.execute("DELETE FROM tag_counters WHERE written_at < ?", (oldest,))
             query = "SELECT day FROM days WHERE written_at < ? ORDER BY day LIMIT 10"
             for (day,) in control.execute(query, (oldest,)).fetchall():
                 live = f"SELECT 1 FROM deliveries WHERE standing IN {LIVE} LIMIT 1"
                 if (day + 1) * DAY_MS < oldest and not self._day(day).execute(live).fetchall():
                     self._drop_day(control, day)
                     return
+
+    def keep(self, tags: Sequence[TagCounters]) -> None:
+        with translated(str(self._folder)):
+            control = self._open_control()
+            control.execute("BEGIN IMMEDIATE")
+            control.executemany(
+                "INSERT OR REPLACE INTO tag_counters VALUES (?,?,?,?,?,?,?)", counter_tuples(tags, self._clock())
+            )
+            control.execute("COMMIT")
 
     def close(self) -> None:
         self._roll_back()

@@ -28,11 +28,12 @@ from mta.model.standings import PLAIN
 from mta.ports.history_writer import DAY_MS
 
 SCHEMA_VERSION: Final = "1"
+REVISION: Final = "revision"  # rises with each erasure, so that readers forget what they remember
 _Number = BigInteger().with_variant(Integer, "sqlite")  # an INTEGER PRIMARY KEY is SQLite's own row number
 
 CONTROL: Final = MetaData()
 
-# name -> value: schema, lanes, begun (Unix ms)
+# name -> value: schema, begun (Unix ms), REVISION
 ABOUT: Final = Table(
     "about", CONTROL, Column("name", String, primary_key=True), Column("value", String, nullable=False)
 )

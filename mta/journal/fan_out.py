@@ -21,6 +21,8 @@ _BATCHES: Final = 4  # that a sink which is behind gets in one call
 # knows of its own end (log_file.delivery_log), as lines have about three times as many bytes.
 _UNSYNCED: Final = 4 * 1024 * 1024
 
+_LET_GO: Final = 4  # a full spool loses this part of it at once
+
 _log = logging.getLogger(__name__)
 
 
@@ -132,6 +134,30 @@ class FanOut:
             self._spool.trim(min(kept))
         except OSError as error:
             _log.warning("the spool cannot be trimmed: %s", error)
+
+    def make_room(self) -> None:
+        """Where history alone fills the spool, it loses its oldest events: mail never waits for a database."""
+        history = self._history
+        if history is not None and self._spool.is_full():
+            end = min(one.kept for one in self._consumers)
+            place = min(end, self._spool.behind(history.kept, self._spool.size // _LET_GO))
+            if place.segment > history.kept.segment:
+                history.let_go(place)
+                self.sync()
+
+    def history_metrics(self) -> dict[str, float]:
+        """{} = this journal writes none."""
+        return self._history.metrics() if self._history is not None else {}
+
+    @property
+    def blocked_lane(self) -> str:
+        """The lane whose events history must get from another journal first, "" = none."""
+        return self._history.blocked_lane if self._history is not None else ""
+
+    def skip_blocked(self) -> None:
+        """History goes on without them."""
+        if self._history is not None:
+            self._history.skip_blocked()
 
     def reopen(self) -> None:
         for one in self._consumers:

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from mta.journal.decoding import Piece, own_entry
 from mta.journal.gathering import Gathering
+from mta.model import process_metrics as told
 from mta.model.entries import is_link, order_of
 from mta.model.errors import HistoryError
 from mta.model.events import Event, EventType
+from mta.ports.event_sinks import Item
 from mta.ports.history_writer import HistoryWriter, Position, PositionMoved, Round
 from mta.ports.spool import Place, Sourced, Spool
 from mta.timing.backoff import Backoff
@@ -23,6 +25,9 @@ _TICK: Final = 1.0  # seconds between two rounds that only say up to when everyt
 _LOOK_AGAIN: Final = 0.5  # seconds between two looks at positions that another journal has to move
 _FIRST_PAUSE: Final = 0.5  # seconds after which a database that failed is tried again
 _LAST_PAUSE: Final = 5.0
+# Seconds for which a lane that history knows nothing of waits for the journal that may have its first events.
+_BEGIN_AFTER: Final = 30.0
+_NOTHING: Final = Position("0-0", "0-0")
 _SAY_AFTER: Final = 10.0  # seconds for which history waits for another journal until the log says so
 _OLD_DAYS: Final = 600.0  # seconds between two looks for days to drop
 
@@ -43,7 +48,7 @@ class HistoryFeed:
         self._backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
         self._task: Future[Any] | None = None
         self._done: Callable[[Any], None] = lambda result: None  # what follows when the task has ended well
-        self._next_try = 0.0
+        self._next_try = self._next_look = self._next_retry = 0.0
         self._gathering: Gathering | None = None  # None: the database's positions are not known
         self._since = 0.0  # when the oldest event was gathered
         self._writing: Round | None = None  # tried until it is written
@@ -51,9 +56,13 @@ class HistoryFeed:
         self._next_tick = self._next_drop = 0.0
         self._blocked: tuple[str, str, str] | None = None  # source; behind what it must go on; where it stands
         self._blocked_since = 0.0
+        self._unknown: dict[str, float] = {}  # lanes that wait so, since when
+        self._complete_at = clock()  # when history had everything, as far as `metrics` has looked
         self.name = name
         self.at = self.kept = spool.place_of(name)
+        self._gaps: list[Item] = []  # to be told once the positions are known
         self.failures = 0
+        self.lost = 0  # times that the spool let go of events
         self.written = 0  # events
 
     # Taking batches of the spool
@@ -64,7 +73,11 @@ class HistoryFeed:
         if gathering is None or self.at != start or gathering.round.events >= _ENOUGH:
             return False
         links = [(source, entry.id) for source, entry in entries if source and is_link(entry)]
-        return all(self._follows(*link) for link in links)
+        if not all(self._follows(*link) for link in links):
+            self._next_retry = self._clock() + _LOOK_AGAIN
+            return False
+        self._blocked = None
+        return True
 
     def is_behind(self) -> bool:
         """Something of the spool may be taken now."""
@@ -73,7 +86,7 @@ class HistoryFeed:
             gathering is not None
             and self.at != self._spool.end
             and gathering.round.events < _ENOUGH
-            and (self._blocked is None or self._clock() >= self._next_try)
+            and (self._blocked is None or self._clock() >= self._next_retry)
         )
 
     def add(self, piece: Piece) -> None:
@@ -91,17 +104,29 @@ class HistoryFeed:
         """Source -> Unix ms up to which everything is in the spool."""
         self._known |= known
 
+    def let_go(self, place: Place) -> None:
+        """The spool has no room for what lies before `place`: history shows a Gap and goes on there."""
+        self.kept = max(self.kept, place)
+        if self.at >= place:
+            return  # it is gathered, and in memory
+        self.lost += 1
+        self._gap(
+            f"gap.history.spool.{self._spool.identity}.{place.segment}.{place.offset}",
+            "history lacks events: the database did not take them, and the spool is full (journal.spool_max); "
+            f"{place.segment - self.at.segment} segments of it were let go",
+        )
+        self.at = place
+
     # Writing
 
     def next_due(self) -> float:
         """When `tick` has something to do, by the clock."""
         if self._task is not None:
             return self._clock() + 0.05 if not self._task.done() else 0.0
-        if self._gathering is None or self._writing is not None or self._blocked is not None:
+        if self._gathering is None or self._writing is not None:
             return self._next_try
-        if self._gathering.round.events:
-            return self._since + _PAUSE
-        return self._next_tick
+        due = self._since + _PAUSE if self._gathering.round.events else self._next_tick
+        return due if self._blocked is None else min(due, self._next_look)
 
     def tick(self) -> None:
         """Begin or finish what is due."""
@@ -117,11 +142,39 @@ class HistoryFeed:
             self._begin(self._read_positions, self._restart)
         elif self._writing is not None:
             self._begin(self._write, self._wrote)
-        elif self._blocked is not None and now >= self._next_try:
-            self._next_try = now + _LOOK_AGAIN
-            self._begin(self._writer.positions, self._look_again)
         else:
             self._begin_round(now)
+            if self._task is None and self._blocked is not None and now >= self._next_look:
+                self._next_look = now + _LOOK_AGAIN
+                self._begin(self._writer.positions, self._look_again)
+
+    def between_rounds(self, call: Callable[[], Any]) -> "Future[Any]":
+        """On the thread that writes rounds."""
+        return self._thread.submit(call)
+
+    def metrics(self) -> dict[str, float]:
+        """Figures of `model.process_metrics`."""
+        now = self._clock()
+        if self.kept == self._spool.end:
+            self._complete_at = now
+        return {
+            told.HISTORY_EVENTS.key: self.written,
+            told.HISTORY_FAILURES.key: self.failures,
+            told.HISTORY_LOST.key: self.lost,
+            told.HISTORY_BEHIND.key: now - self._complete_at,
+        }
+
+    @property
+    def blocked_lane(self) -> str:
+        """The lane whose events another journal must write first, "" = none."""
+        return self._blocked[0].partition(".")[0] if self._blocked is not None else ""
+
+    def skip_blocked(self) -> None:
+        """Go on without these events: history shows a Gap."""
+        if self._blocked is not None and self._gathering is not None:
+            source, after, last = self._blocked
+            self._blocked, self._next_retry = None, 0.0
+            self._skip(source, last, after)
 
     def close(self) -> None:
         """Write what is gathered, unless the database fails."""
@@ -196,18 +249,20 @@ class HistoryFeed:
 
     def _restart(self, found: tuple[dict[str, Position], Place | None]) -> None:
         positions, place = found
-        if place is not None and place <= self._spool.end:
-            self.at = self.kept = place
-        else:
-            self.at = self.kept
+        # Where the spool has let go of more than was written, it goes on behind that.
+        self.at = self.kept if place is None or place > self._spool.end else max(place, self.kept)
+        self.kept = self.at
         self._gathering = Gathering(self._spool.identity, positions)
         self._blocked = None
+        gaps, self._gaps = self._gaps, []
+        for own_id, gap in gaps:
+            self._gap(own_id, gap.reason)
 
     def _wrote(self, result: None) -> None:
         round_, self._writing = self._writing, None
         assert round_ is not None
         assert round_.place is not None
-        self.kept = round_.place
+        self.kept = max(self.kept, round_.place)
         self.written += round_.events
 
     # Lanes that come from another journal
@@ -215,8 +270,10 @@ class HistoryFeed:
     def _follows(self, source: str, after: str) -> bool:
         """Whether history has everything up to `after`, or can have it from nobody any more."""
         assert self._gathering is not None
-        known = self._gathering.positions.get(source)
-        if known is None or order_of(after) <= order_of(known.last):
+        known = self._gathering.positions.get(source, _NOTHING)
+        if order_of(after) <= order_of(known.last):
+            return True
+        if known is _NOTHING and self._may_begin(source):
             return True
         if self._writer.alone:
             self._skip(source, known.last, after)
@@ -226,15 +283,29 @@ class HistoryFeed:
         self._blocked = (source, after, known.last)
         return False
 
+    def _may_begin(self, source: str) -> bool:
+        """History knows nothing of the lane: it begins there, unless another journal may have the lane's first
+        events."""
+        now = self._clock()
+        return self._writer.alone or now >= self._unknown.setdefault(source, now) + _BEGIN_AFTER
+
     def _skip(self, source: str, last: str, after: str) -> None:
         """Events that history cannot get: it shows a Gap and goes on."""
         assert self._gathering is not None
-        reason = f"history lacks the events of lane {source.partition('.')[0]} behind {last} up to {after}"
-        _log.warning("%s", reason)
-        gap = Event(EventType.GAP, wall_ms(), reason=reason)
-        own_id = f"gap.history.{source}.{last}"
-        self.add(Piece([own_entry(own_id, gap)], [1], [(own_id, gap)]))
+        lane = source.partition(".")[0]
+        self._gap(
+            f"gap.history.{source}.{last}", f"history lacks the events of lane {lane} behind {last} up to {after}"
+        )
         self._gathering.skip(source, after)
+        self.lost += 1
+
+    def _gap(self, own_id: str, reason: str) -> None:
+        _log.error("%s", reason)
+        item = own_id, Event(EventType.GAP, wall_ms(), reason=reason)
+        if self._gathering is None:
+            self._gaps.append(item)
+        else:
+            self.add(Piece([own_entry(*item)], [1], [item]))
 
     def _look_again(self, positions: Mapping[str, Position]) -> None:
         assert self._gathering is not None
@@ -243,7 +314,7 @@ class HistoryFeed:
             source, after, _ = self._blocked
             known = self._gathering.positions.get(source)
             if known is not None and order_of(known.last) >= order_of(after):
-                self._blocked = None
+                self._blocked, self._next_retry = None, 0.0
                 return
             if self._clock() - self._blocked_since > _SAY_AFTER:
                 self._blocked_since = self._clock()

@@ -4,13 +4,15 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from mta.journal.backlog import Backlog
 from mta.journal.epochs import Epochs
+from mta.journal.erasures import Erasures
 from mta.journal.fan_out import FanOut
+from mta.journal.folding import Folding
 from mta.journal.history_feed import HistoryFeed
 from mta.journal.leases import Leases
 from mta.journal.rounds import Rounds
@@ -19,6 +21,7 @@ from mta.model import process_metrics as told
 from mta.model.errors import StoreError, severity
 from mta.model.settings import JournalSettings
 from mta.ports.event_sinks import EventSink
+from mta.ports.history_orders import HistoryOrders
 from mta.ports.journal import RULES_LANE, JournalState, Outbox, Tail
 from mta.ports.spool import Spool
 from mta.timing.backoff import Backoff
@@ -49,11 +52,18 @@ class Journal:
         settings: JournalSettings,
         history: HistoryFeed | None = None,
         must_wait: Callable[[], Awaitable[bool]] | None = None,
+        orders: HistoryOrders | None = None,
+        erasures: Erasures | None = None,
+        folding: Callable[[Callable[[], Sequence[int]]], Folding] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`name` is this journal's, unique among all processes; `node` keeps its place in the lane of the rule table
-        from one journal to the next. Spool, sinks and history are closed by `stop`. `must_wait`: see Leases."""
+        from one journal to the next. Spool, sinks and history are closed by `stop`. `must_wait`: see Leases. `orders`
+        and `erasures`: None = nobody orders anything."""
+        self._orders = orders
+        self._erasures = erasures
+        self._folding = folding(lambda: self.lanes) if folding is not None else None
         self._outbox = outbox
         self._spool = spool
         self._node = node
@@ -87,6 +97,7 @@ class Journal:
             told.JOURNAL_FAILURES.key: self.failures + self._fan_out.failures,
             told.SPOOL_BYTES.key: self._spool.size,
             told.SPOOL_DAMAGED.key: self._fan_out.damages,
+            **self._fan_out.history_metrics(),
         }
 
     def start(self) -> asyncio.Task[None]:
@@ -100,6 +111,10 @@ class Journal:
         if self.task is not None:
             await asyncio.gather(self.task, return_exceptions=True)
         await self._leases.release()
+        if self._erasures is not None:
+            await self._erasures.stop()
+        if self._folding is not None:
+            await self._folding.stop()
         await self._rounds.close()
 
     async def reopen(self) -> None:
@@ -183,7 +198,17 @@ class Journal:
             self._next_slow = now + _SLOW_TICK
             await self._rule_log.follow(self._leases.held(RULES_LANE))
             await self._backlog.look()
+            await self._look_for_orders()
             await self._tell()
+
+    async def _look_for_orders(self) -> None:
+        if self._erasures is not None:
+            await self._erasures.look()
+        if self._folding is not None:
+            self._folding.look()
+        lane = self._fan_out.blocked_lane
+        if lane and self._orders is not None and await self._orders.take_skip(lane):
+            await self._rounds.on_thread(self._fan_out.skip_blocked)
 
     async def _follow_spool(self) -> None:
         if self._fan_out.lag():

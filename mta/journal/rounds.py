@@ -40,6 +40,8 @@ class Rounds:
 
     async def once(self) -> int:
         """How many entries were made durable. Raises StoreError, OSError: nothing is lost."""
+        if self._spool.is_full():
+            await self.on_thread(self._fan_out.make_room)
         if self._is_full():
             self.more = False
             return 0

@@ -93,6 +93,20 @@ BRAKE_OLDEST: Final = ProcessMetric(
     "brake_oldest", "brake_oldest_seconds", "Time since the oldest of these orders was given.", is_counter=False
 )
 
+HISTORY_EVENTS: Final = ProcessMetric("history_events", "history_events", "Events that the journal wrote to history.")
+HISTORY_FAILURES: Final = ProcessMetric(
+    "history_failures", "history_failures", "Times that the database of the history could not be written."
+)
+HISTORY_LOST: Final = ProcessMetric(
+    "history_lost", "history_lost", "Times that history lost events and shows a Gap instead."
+)
+HISTORY_BEHIND: Final = ProcessMetric(
+    "history_behind",
+    "history_behind_seconds",
+    "Time since history last had everything that the journal's spool has.",
+    is_counter=False,
+)
+
 PROCESS_METRICS: Final = (
     MESSAGES,
     ACCEPTED_DELIVERIES,
@@ -116,6 +130,10 @@ PROCESS_METRICS: Final = (
     JOURNAL_FAILURES,
     SPOOL_BYTES,
     SPOOL_DAMAGED,
+    HISTORY_EVENTS,
+    HISTORY_FAILURES,
+    HISTORY_LOST,
+    HISTORY_BEHIND,
     BRAKES,
     BRAKE_OLDEST,
 )

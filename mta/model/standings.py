@@ -26,6 +26,7 @@ _NUMBERS: Final = {
     Standing(Status.UNDELIVERABLE, Reason.EXPIRED): 13,
     Standing(Status.UNDELIVERABLE, Reason.INTERCEPTED): 14,
 }
+EVERY: Final = frozenset((*_NUMBERS.values(), DEFERRED, UNKNOWN))
 LIVE: Final = (UNTRIED, DEFERRED, 4, 5, 6, UNKNOWN)
 
 

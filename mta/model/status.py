@@ -54,6 +54,7 @@ _OF_TYPE: Final = {
     EventType.HOLD: Standing(Status.HELD),
     EventType.RELEASE: Standing(Status.ENQUEUED),
     EventType.REINSTATED: Standing(Status.ENQUEUED),
+    EventType.MOVED: Standing(Status.ENQUEUED),
     EventType.PARKED: Standing(Status.HELD, Reason.PARKED),
 }
 _LATE: Final = EventType.LATE_OUTCOME  # to look a member up at its class takes ten times as long

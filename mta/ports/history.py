@@ -8,7 +8,7 @@ Every call raises HistoryOff, HistoryElsewhere or HistoryAway (mta.model.errors)
 does not hold the caller's loop.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from mta.model.events import Event
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.status import DeliveryRow, Status
+from mta.ports.tag_counters import TagCounters
 
 MOST_ROWS: Final = 10_000  # of one page
 MOST_LOOKED_AT: Final = 200_000  # rows after which a page ends although it is shorter than its limit
@@ -39,7 +40,7 @@ class RowFilter(msgspec.Struct, frozen=True, kw_only=True):
     recipient: str | None = None  # compared without case
     sender: str | None = None  # compared without case; "" is the null sender
     domain: str | None = None
-    pool: str | None = None
+    pool: str | None = None  # that it was accepted in
     statuses: frozenset[Status] = frozenset()  # empty: any
     rule: str | None = None  # that the newest event names
     category: str | None = None
@@ -146,8 +147,8 @@ class History(Protocol):
         named in `by`), the type of the event, and intervals of so many ms (whole hours; 0 = one sum)."""
         ...
 
-    async def tag_counters(self, tag: str, tenant: str = "") -> Mapping[str, int]:
-        """The counters of a tag at rest that were folded into history, with the fields of ports.books.Books.tag."""
+    async def tag_counters(self, tag: str, tenant: str = "") -> Sequence[TagCounters]:
+        """See ports.tag_counters.FoldedTags."""
         ...
 
     async def rule_statement(self, rule_id: str) -> str:

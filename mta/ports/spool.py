@@ -73,6 +73,10 @@ class Spool(Protocol):
         """Everything before `place` is durable at the consumer. After a crash an older place may be known."""
         ...
 
+    def behind(self, start: Place, size: int) -> Place:
+        """A boundary that lies at least `size` bytes behind `start`, or the end."""
+        ...
+
     def trim(self, least: Place) -> None:
         """Remove segments that lie before `least` altogether."""
         ...

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
+from mta.model.errors import HistoryElsewhere, HistoryError, HistoryOff
 from mta.model.mail import QueueKey, tenants_tag
 from mta.model.shares import place_of
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
+from mta.ports.tag_counters import FoldedTags
 from mta.redis_store import keys
 from mta.redis_store.each_lane import each_lane
 from mta.redis_store.known_tags import KnownTags
@@ -21,8 +23,10 @@ _SUMMED: Final = 500  # rules whose accounts one step sums
 class StoredBooks:
     """Fulfils ports.books.Books."""
 
-    def __init__(self, link: Link, lanes: int) -> None:
+    def __init__(self, link: Link, lanes: int, folded: FoldedTags | None = None) -> None:
+        """`folded`: None = there is no history, and counters that rested for long are gone."""
         self._link = link
+        self._folded = folded
         self._lanes = range(lanes)
         self._queues = QueueBooks(link, lanes)
         self._depths = PoolDepths(link, lanes, self._queues)
@@ -32,7 +36,9 @@ class StoredBooks:
         return await self._sum(b"count")
 
     async def tag(self, tag: str, tenant: str = "") -> dict[str, int]:
-        return await self._sum(b"tag:" + (tenants_tag(tag, tenant) if tenant else tag).encode())
+        name = b"tag:" + (tenants_tag(tag, tenant) if tenant else tag).encode()
+        rows = await each_lane(self._lanes, lambda lane: self._link.quick("HGETALL", keys.lane_key(lane, name)))
+        return await self._with_folded(tag, tenant, rows)
 
     async def rule(self, rule_id: str) -> dict[str, int]:
         return await self._sum(b"rule:" + rule_id.encode())
@@ -55,14 +61,37 @@ class StoredBooks:
             return self._link.call(b"rule_account", names, [now_ms])
 
         of_rule: dict[str, int] = {}
-        of_tag: dict[str, int] = {}
+        rows_of_tag = []
         undoable, untils = 0, []
         for fields, many, until, tag_fields in await each_lane(self._lanes, ask):
             _add(of_rule, fields)
-            _add(of_tag, tag_fields)
+            rows_of_tag.append(tag_fields)
             undoable += many
             untils += [int(float(until))] if until else []
-        return RuleAccount(of_rule, None if tag is None else of_tag, undoable, min(untils, default=0))
+        of_tag = None if tag is None else await self._with_folded(tag, "", rows_of_tag)
+        return RuleAccount(of_rule, of_tag, undoable, min(untils, default=0))
+
+    async def _with_folded(self, tag: str, tenant: str, rows: Sequence[Sequence[bytes]]) -> dict[str, int]:
+        """The counters of all lanes, and those that were folded into history. What stands in both is counted once: it
+        is deleted here after history has it, and history is read last."""
+        found: dict[str, int] = {}
+        there = set()
+        for lane, row in enumerate(rows):
+            _add(found, row)
+            there.add((lane, dict(zip(row[::2], row[1::2], strict=True)).get(keys.TAG_EPOCH, b"").decode()))
+        try:
+            folded = await self._folded.tag_counters(tag, tenant) if self._folded is not None else ()
+        except (HistoryOff, HistoryElsewhere):
+            return found
+        except HistoryError:
+            if not found:
+                raise
+            return found
+        for one in folded:
+            if (one.lane, one.epoch) not in there:
+                for field, many in one.counts.items():
+                    found[field] = found.get(field, 0) + many
+        return found
 
     async def together(self, rule_ids: Sequence[str], now_ms: int) -> RuleAccount:
         counts: dict[str, int] = {}

@@ -180,8 +180,16 @@ JOURNAL_OWNER = b"fg:{journal}:owner"  # hash: lane, "rules" -> "<journal>|<unti
 # "rules.<node>" -> last entry of the rule table's lane that is in the spool of that node
 JOURNAL_POSITION = b"fg:{journal}:position"
 JOURNAL_STATES = b"fg:{journal}:states"  # hash: node -> JSON [pid, told at (Unix ms), figures] of its journal
+JOURNAL_ERASURES = b"fg:{journal}:erasures"  # hash: id -> JSON Erasure that is under way; an hour
+JOURNAL_SKIPS = b"fg:{journal}:skips"  # set: lanes whose missing events history is to give up; an hour
 TAIL = b"fg:{journal}:tail"  # stream: log lines for watchers, ~10,000 long, written only while TAIL_WATCHED exists
 TAIL_WATCHED = b"fg:{journal}:watched"  # string, a minute
+
+
+def erased_key(erasure: str) -> bytes:
+    """hash: node -> JSON ErasureReport; an hour."""
+    return f"fg:{{journal}}:erased:{erasure}".encode()
+
 
 # Cluster-wide settings
 # hash: lanes, max_staleness, schema, id (random), emptied_at (Unix ms; until an operator has acknowledged it),

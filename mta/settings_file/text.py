@@ -55,6 +55,7 @@ def as_written(settings: Settings, *, secrets: bool = False) -> dict[str, Any]:
     }
     if not secrets:
         written["redis"]["url"] = hide_password(settings.redis.url)
+        written["history"]["url"] = hide_password(settings.history.url)
     return written
 
 

@@ -130,6 +130,15 @@ class FileSpool:
             fd = self._places[consumer] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.pwrite(fd, f"{place.segment} {place.offset}".ljust(39).encode() + b"\n", 0)
 
+    def behind(self, start: Place, size: int) -> Place:
+        passed = -start.offset
+        for number, length in self._sizes.items():
+            if number >= start.segment:
+                if passed >= size:
+                    return self._begin_of(number)
+                passed += length
+        return self.end
+
     def trim(self, least: Place) -> None:
         passed = [number for number in self._sizes if number < least.segment]
         if passed:

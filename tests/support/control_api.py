@@ -1,9 +1,12 @@
 """The ports behind the control API, in memory, for tests of its handlers."""
 
 import asyncio
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import socket
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +15,8 @@ from aiohttp import web
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
 from control_api.dependencies import Dependencies
+from control_api.http.connections import Connections
+from control_api.http.serving import Serving
 from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
 from mta.log_file.lines import log_lines
@@ -48,6 +53,7 @@ from mta.ports.stored_mail import KeptMail, Resent
 from mta.ports.sweeps import WaitingDelivery
 from mta.ports.undo import UndoProgress
 from tests.support.memory_history import MemoryHistory
+from tests.support.memory_history_orders import MemoryHistoryOrders
 
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -99,6 +105,7 @@ class Cluster:
         self.parked: list[ParkedDelivery] = []  # in order
         self.selections: list[MailSelection] = []  # that were asked for
         self.history: History = MemoryHistory()
+        self.history_orders = MemoryHistoryOrders()
         self.mail: dict[MessageId, KeptMail] = {}
         self.accounts: list[RuleEvent] = []  # of removed rules
         self.resends: dict[tuple[MessageId, int], Resent | Exception] = {}  # by message and number
@@ -681,6 +688,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         fate=Fate(cluster),
         stored_mail=StoredMail(cluster),
         history=cluster.history,
+        history_orders=cluster.history_orders,
         log_lines=log_lines,
         node="n1",
         api=ApiSettings(wait=0.5),
@@ -711,3 +719,20 @@ def parked_delivery(number: int, **fields: Any) -> ParkedDelivery:
     waiting = waiting_delivery(number)
     given = {"record": waiting.record, "raw": b"" if fields.get("record", 1) is None else b"raw"} | fields
     return ParkedDelivery(waiting.id, waiting.queue, "", AT, **given)
+
+
+@contextlib.contextmanager
+def served(cluster: Cluster) -> Iterator[str]:
+    """The address of an API on a thread of its own, for those who speak synchronously."""
+    loop = asyncio.new_event_loop()
+    serving = Serving(app_for(cluster), Connections())
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    loop.run_until_complete(serving.start([listening]))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{port}"
+    asyncio.run_coroutine_threadsafe(serving.stop(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()

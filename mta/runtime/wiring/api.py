@@ -20,6 +20,7 @@ from mta.ports.books import Books
 from mta.ports.canaries import Canaries
 from mta.ports.event_sinks import Item
 from mta.ports.history import History
+from mta.ports.history_orders import HistoryOrders
 from mta.ports.journal import Journals
 from mta.ports.limits import LimitReader
 from mta.ports.messages import Messages
@@ -37,6 +38,7 @@ from mta.redis_store.audit import StoredAudit
 from mta.redis_store.books import StoredBooks
 from mta.redis_store.canary_store import StoredCanaries
 from mta.redis_store.foundation import Foundation
+from mta.redis_store.history_orders import StoredHistoryOrders
 from mta.redis_store.limit_reader import StoredLimitReader
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
@@ -83,6 +85,7 @@ class ApiParts(NamedTuple):
     stored_mail: StoredMail
     intake: Queues
     history: History
+    history_orders: HistoryOrders
     log_lines: Callable[[Sequence[Item]], bytes]
     probe: StoreProbe
     room: Room
@@ -117,6 +120,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     orders, canaries = OrderBook(rules, sweeps), StoredCanaries(link)
     sets = stored_sets(store, rules, settings)
     await patiently(orders.start, child.stopping)
+    history = await patiently(lambda: open_history(settings, store), child.stopping)
     return ApiParts(
         orders=orders,
         set_orders=SetOrders(orders, rules, sets),
@@ -128,7 +132,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         canaries=canaries,
         canary=Canary(rules, canaries, node),
         undo_copies=undo_copies,
-        books=StoredBooks(link, lanes),
+        books=StoredBooks(link, lanes, history),
         messages=Cancellation(messages, node, settings.redis.timeout),
         limits=StoredLimitReader(link),
         parked=ParkedOrders(StoredParked(link, lanes, retention), messages, node),
@@ -143,7 +147,8 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         fate=Foundation(link),
         stored_mail=MailInStore(messages, content, intake, room.takes),
         intake=intake,
-        history=await patiently(lambda: open_history(settings, store), child.stopping),
+        history=history,
+        history_orders=StoredHistoryOrders(link),
         log_lines=log_lines,
         probe=StoreProbe(link),
         room=room,

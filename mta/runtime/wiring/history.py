@@ -1,6 +1,7 @@
 """History by its URL: the database that the journal writes and the API reads."""
 
 from mta.history.absent import AbsentHistory
+from mta.history.eraser import Eraser
 from mta.history.files import SqliteFiles
 from mta.history.postgres import PostgresTables
 from mta.history.postgres_writer import PostgresWriter
@@ -9,16 +10,23 @@ from mta.history.sqlite_writer import SqliteWriter
 from mta.model.errors import HistoryAway, HistoryElsewhere, HistoryError, HistoryOff
 from mta.model.settings import Settings
 from mta.ports.history import History
-from mta.ports.history_writer import HistoryWriter
+from mta.ports.history_orders import HistoryEraser
 from mta.runtime.wiring.opening import OpenStore
 
 
-def history_writer(settings: Settings) -> HistoryWriter | None:
+def history_writer(settings: Settings) -> SqliteWriter | PostgresWriter | None:
     """None: no history is kept."""
     url, retention = settings.history.url, settings.history.retention
     if not url:
         return None
     return SqliteWriter(_folder(settings), retention) if url == "sqlite" else PostgresWriter(url, retention)
+
+
+def history_eraser(settings: Settings) -> HistoryEraser:
+    """Of a history that this node writes."""
+    url = settings.history.url
+    files = url == "sqlite"
+    return Eraser(SqliteFiles(_folder(settings), writable=True) if files else PostgresTables(url, writable=True))
 
 
 async def open_history(settings: Settings, store: OpenStore) -> History:

@@ -1,18 +1,25 @@
 """The parts of the journal process: the log, the spool, the store's events, and the service that moves them."""
 
+from collections.abc import Callable, Sequence
+
+from mta.journal.erasures import Erasures
+from mta.journal.folding import Folding
 from mta.journal.history_feed import HistoryFeed
 from mta.journal.holder_first import HolderFirst
 from mta.journal.journal import Journal
 from mta.journal.leases import LEASE
 from mta.log_file.delivery_log import DeliveryLog
 from mta.log_file.lines import log_lines
+from mta.log_file.search import files_with
 from mta.model.settings import Settings
 from mta.ports.event_sinks import EventSink
 from mta.ports.spool import Spool
+from mta.redis_store.history_orders import StoredHistoryOrders
 from mta.redis_store.outbox import StoredOutbox, StoredTail
+from mta.redis_store.resting_tags import StoredRestingTags
 from mta.runtime.child import Child
 from mta.runtime.journal_name import journal_name
-from mta.runtime.wiring.history import history_writer
+from mta.runtime.wiring.history import history_eraser, history_writer
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.spool_files.spool import FileSpool
 
@@ -38,6 +45,20 @@ async def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: 
     writer, must_wait = history_writer(settings), None
     if settings.history.url == "sqlite" and await store.cluster.history_holder() != settings.node.name:
         writer, must_wait = None, HolderFirst(outbox, store.cluster.history_holder, LEASE).must_wait
+    history = None if writer is None else HistoryFeed(writer, spool, "history")
+    orders = StoredHistoryOrders(store.link)
+    erasures = Erasures(
+        orders,
+        settings.node.name,
+        lambda address: files_with(settings.journal.log_path, address),
+        None if history is None else history_eraser(settings),
+        None if history is None else history.between_rounds,
+    )
+
+    def folding(lanes: Callable[[], Sequence[int]]) -> Folding:
+        tags, retention = StoredRestingTags(store.link), settings.status.retention
+        return Folding(tags, retention, lanes, writer, None if history is None else history.between_rounds)
+
     return Journal(
         outbox,
         spool,
@@ -46,6 +67,9 @@ async def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: 
         journal_name(settings.node.name, store.session.pid),
         settings.node.name,
         settings.journal,
-        None if writer is None else HistoryFeed(writer, spool, "history"),
+        history,
         must_wait,
+        orders,
+        erasures,
+        None if writer is None and must_wait is not None else folding,
     )

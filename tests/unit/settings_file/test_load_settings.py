@@ -144,6 +144,14 @@ WRONG = {
         "f.toml: redis.url: 'http://u:***@h' is not \"embedded\", redis://, rediss://, redis+cluster://, "
         "redis+sentinel:// or unix://",
     ),
+    "history scheme": (
+        "[history]\nurl = 'mysql://u:secret@h/d'",
+        'f.toml: history.url: \'mysql://u:***@h/d\' is not "sqlite", postgresql:// or ""',
+    ),
+    "history without a database": (
+        "[history]\nurl = 'postgresql://u:secret@h'",
+        "f.toml: history.url: names no database; write postgresql://user@host/database",
+    ),
     "sentinels without a master": (
         "[redis]\nurl = 'redis+sentinel://h:26379'",
         "f.toml: redis.url: names no master; write the name that the sentinels know it by: " + SENTINELS,

@@ -67,3 +67,9 @@ def test_what_is_shown_loads_to_the_same_settings(tmp_path: Path) -> None:
 )
 def test_passwords_are_not_shown(url: str, shown: str) -> None:
     assert f'url = "{shown}"' in settings_text(load_settings(None, [f"redis.url={url}"], {}))
+
+
+def test_the_password_of_the_history_is_not_shown() -> None:
+    shown = settings_text(load_settings(None, ["history.url=postgresql://u:secret@h/d"], {}))
+    assert 'url = "postgresql://u:***@h/d"' in shown
+    assert "secret@" not in shown

@@ -1,0 +1,80 @@
+"""Erasures as a journal carries them out: in history, where it writes one, and by naming the node's logs."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from mta.model.errors import HistoryError, StoreError, severity
+from mta.ports.history_orders import Erasure, ErasureReport, HistoryEraser, HistoryOrders
+
+_log = logging.getLogger(__name__)
+
+OnThread = Callable[[Callable[[], Any]], "Future[Any]"]
+
+
+def pseudonym(erasure: Erasure) -> str:
+    """The salted hash that stands for the address from now on."""
+    digest = hashlib.blake2b(erasure.address.lower().encode(), key=erasure.salt.encode()[:64], digest_size=12)
+    return f"forgotten-{digest.hexdigest()}"
+
+
+class Erasures:
+    """One at a time, day by day, between the rounds of history."""
+
+    def __init__(
+        self,
+        orders: HistoryOrders,
+        node: str,
+        files: Callable[[str], Sequence[str]],
+        eraser: HistoryEraser | None = None,
+        on_thread: OnThread | None = None,
+    ) -> None:
+        """`files` names the logs that have an address, and blocks. `on_thread` runs a call on the thread that writes
+        history; without it and `eraser` this node writes none."""
+        self._orders = orders
+        self._node = node
+        self._files = files
+        self._eraser = eraser
+        self._on_thread = on_thread
+        self._done: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def look(self) -> None:
+        """Begin what was ordered. Raises StoreError."""
+        if self._task is None or self._task.done():
+            for erasure in await self._orders.erasures():
+                if erasure.id not in self._done:
+                    self._task = asyncio.create_task(self._carry_out(erasure))
+                    break
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._eraser is not None:
+            self._eraser.close()
+
+    async def _carry_out(self, erasure: Erasure) -> None:
+        try:
+            deliveries, events = await self._erase(erasure)
+            files = await asyncio.to_thread(self._files, erasure.address)
+            await self._orders.report(erasure.id, ErasureReport(self._node, deliveries, events, tuple(files)))
+            self._done.add(erasure.id)
+            _log.info("an address was erased from history: %d deliveries, %d events", deliveries, events)
+        except (StoreError, HistoryError) as error:  # it is tried again with the next look
+            _log.log(severity(error), "an erasure waits: %s", error)
+
+    async def _erase(self, erasure: Erasure) -> tuple[int, int]:
+        if self._eraser is None or self._on_thread is None:
+            return 0, 0
+        eraser, instead = self._eraser, pseudonym(erasure)
+        deliveries = events = 0
+        for day in await asyncio.wrap_future(self._on_thread(eraser.days)):
+            call = self._on_thread(lambda day=day: eraser.erase(day, erasure.address, instead))  # type: ignore[misc]
+            of_day = await asyncio.wrap_future(call)
+            deliveries += of_day.deliveries
+            events += of_day.events
+        return deliveries, events

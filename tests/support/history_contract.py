@@ -1,0 +1,195 @@
+"""What every database of history must do: the same stories on files and on PostgreSQL."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from mta.model.events import EventType
+from mta.model.ids import MessageId, delivery_text, message_of
+from mta.model.outcomes import Forced, Stage
+from mta.model.status import Reason, Standing, Status
+from mta.ports.history import BEGINNING, Cursor, History, RowFilter
+from mta.ports.history_writer import DAY_MS, HOUR_MS, HistoryWriter, PositionMoved
+from mta.ports.tag_counters import TagArchive, TagCounters
+from tests.support.history_rounds import NOW, Book, Lane, a_delivery, accepted, later
+
+_T = TypeVar("_T")
+
+
+def ask(reader: History, call: Callable[[History], Awaitable[_T]]) -> _T:
+    async def asked() -> _T:
+        return await call(reader)
+
+    return asyncio.run(asked())
+
+
+def recipients(reader: History, limit: int = 100, **wanted: Any) -> list[str]:
+    """Over all pages, newest first."""
+    found: list[str] = []
+    cursor = ""
+    while True:
+        page = ask(reader, lambda history, at=cursor: history.rows(RowFilter(**wanted), limit, at))  # type: ignore[misc]
+        found += [row.last.recipient for row in page.rows]
+        cursor = page.cursor
+        if not cursor:
+            return found
+
+
+def lists_by_every_filter(writer: HistoryWriter, reader: History) -> None:
+    book, lane = Book(writer), Lane()
+    first = accepted(a_delivery(), "Anna@a.test", tags=("red", "both"), sender="Shop@x.test")
+    second = accepted(a_delivery(), "ben@b.test", tags=("both",), pool="q", tenant="acme")
+    third = accepted(a_delivery(NOW + 5000), "cleo@b.test", tags=("both",))
+    book.write(lane.entry(first, second), lane.entry(later(first, EventType.DELIVERY, route="mx", code=250)))
+    forced = Forced("r1", 3, Stage.QUEUED)
+    book.write(lane.entry(third), lane.entry(later(third, EventType.INTERCEPTED, forced=forced, code=554)))
+    assert recipients(reader) == ["cleo@b.test", "ben@b.test", "Anna@a.test"]
+    assert recipients(reader, limit=1) == recipients(reader)
+    for wanted, found in (
+        ({"tag": "red"}, ["Anna@a.test"]),
+        ({"tag": "both"}, ["cleo@b.test", "ben@b.test", "Anna@a.test"]),
+        ({"tag": "both", "domain": "b.test"}, ["cleo@b.test", "ben@b.test"]),
+        ({"tag": "red", "domain": "b.test"}, []),
+        ({"recipient": "ANNA@A.test"}, ["Anna@a.test"]),
+        ({"recipient": "anna@a.test", "tag": "none"}, []),
+        ({"sender": "shop@X.test"}, ["Anna@a.test"]),
+        ({"pool": "q"}, ["ben@b.test"]),
+        ({"tenant": "acme"}, ["ben@b.test"]),
+        ({"statuses": frozenset({Status.DELIVERED})}, ["Anna@a.test"]),
+        ({"statuses": frozenset({Status.ENQUEUED})}, ["ben@b.test"]),
+        ({"statuses": frozenset({Status.UNDELIVERABLE}), "domain": "b.test"}, ["cleo@b.test"]),
+        ({"statuses": frozenset({Status.UNDELIVERABLE}), "domain": "a.test"}, []),
+        ({"rule": "r1"}, ["cleo@b.test"]),
+        ({"rule": "r2"}, []),
+        ({"accepted_from": NOW + 5000}, ["cleo@b.test"]),
+        ({"accepted_until": NOW + 5000}, ["ben@b.test", "Anna@a.test"]),
+        ({"accepted_from": NOW + DAY_MS}, []),
+        ({"uncertain": True}, []),
+    ):
+        assert recipients(reader, **wanted) == found, wanted
+
+
+def a_delivery_is_told_over_rounds_and_days(writer: HistoryWriter, reader: History) -> None:
+    """It is accepted on one day and ends on the next; in between it is deferred, and an event changes nothing."""
+    book, lane, next_lane = Book(writer), Lane(), Lane(at=NOW + DAY_MS)
+    delivery = a_delivery()
+    came = accepted(delivery, "a@a.test")
+    deferred = later(came, EventType.TRANSIENT_FAILURE, code=451)
+    escaped = later(came, EventType.ESCAPED)
+    bounced = later(deferred, EventType.BOUNCE, DAY_MS, code=550)
+    for entry in (lane.entry(came), lane.entry(deferred), lane.entry(escaped), next_lane.entry(bounced)):
+        book.write(entry)
+    message = MessageId(message_of(delivery))
+    kept = ask(reader, lambda history: history.events_of(message))
+    assert [one.event.type for one in kept] == [
+        EventType.RECEPTION, EventType.TRANSIENT_FAILURE, EventType.ESCAPED, EventType.BOUNCE,
+    ]  # fmt: skip
+    assert [one.at for one in kept] == [Cursor(n, 0) for n in (1, 2, 3, 4)]
+    assert kept[0].event_id == f"0.1.{NOW}-1.0"
+    row = ask(reader, lambda history: history.row(delivery))
+    assert row is not None
+    assert (row.standing, row.last.code) == (Standing(Status.UNDELIVERABLE, Reason.BOUNCED), 550)
+    assert row.accepted_at == NOW
+    assert [one.id for one in ask(reader, lambda history: history.message(message))] == [delivery]
+    assert recipients(reader, statuses=frozenset({Status.UNDELIVERABLE})) == ["a@a.test"]
+    assert ask(reader, lambda history: history.row(a_delivery())) is None
+
+
+def events_are_read_in_order_from_any_place(writer: HistoryWriter, reader: History) -> None:
+    book, lane = Book(writer), Lane()
+    for number in range(3):
+        book.write(
+            *[lane.entry(*[accepted(a_delivery(), f"{number}.{e}.{i}@a.test") for i in range(60)]) for e in range(5)]
+        )
+    expected = [f"{n}.{e}.{i}@a.test" for n in range(3) for e in range(5) for i in range(60)]
+    for most in (1000, 7, 300):
+        at, found, places = BEGINNING, [], []
+        while True:
+            page = ask(reader, lambda history, at=at, most=most: history.events(at, most))  # type: ignore[misc]
+            found += [one.event.recipient for one in page.events]
+            places += [one.at for one in page.events]
+            at = page.next
+            if page.at_end:
+                break
+        assert found == expected
+        assert places == sorted(set(places))
+        assert at == ask(reader, lambda history: history.newest())
+    (one,) = ask(reader, lambda history: history.events(Cursor(2, 299), 1)).events
+    assert one.event.recipient == "1.4.59@a.test"
+
+
+def entries_count_once_whoever_writes_them(writer: HistoryWriter, reader: History) -> None:
+    """Two journals have the same entries in their spools; the second learns it by the position."""
+    lane = Lane()
+    entries = [lane.entry(accepted(a_delivery(), f"{n}@a.test")) for n in range(4)]
+    book, other = Book(writer), Book(writer, "s2")
+    book.write(*entries[:3])
+    with pytest.raises(PositionMoved):
+        other.write(*entries[:2])
+    other = Book(writer, "s2")
+    other.write(*entries)
+    assert recipients(reader) == ["3@a.test", "2@a.test", "1@a.test", "0@a.test"]
+    assert ask(reader, lambda history: history.coverage()).head == 2
+    assert other.writer.place("s1") is not None
+
+
+def hours_are_counted_and_the_known_time_is_that_of_the_slowest_lane(writer: HistoryWriter, reader: History) -> None:
+    book, lane, other = Book(writer), Lane(), Lane("1.1")
+    first, second = accepted(a_delivery(), "a@a.test"), accepted(a_delivery(), "b@b.test", tenant="acme")
+    book.write(lane.entry(first, second), other.entry(later(first, EventType.BOUNCE, HOUR_MS)), known=NOW + 5)
+    assert ask(reader, lambda history: history.coverage()).as_of == NOW + 5
+    counts = ask(reader, lambda history: history.counts(("domain",), HOUR_MS, NOW, NOW + 2 * HOUR_MS))
+    assert [(one.begins - NOW, one.domain, one.tenant, one.kind, one.many) for one in counts] == [
+        (0, "a.test", "", "Reception", 1), (0, "b.test", "", "Reception", 1), (HOUR_MS, "a.test", "", "Bounce", 1),
+    ]  # fmt: skip
+    counts = ask(reader, lambda history: history.counts((), 0, NOW, NOW + 2 * HOUR_MS, "acme"))
+    assert [(one.kind, one.many) for one in counts] == [("Reception", 1)]
+    book.write(lane.entry(later(second, EventType.DELIVERY)), known=NOW + 7)
+    assert ask(reader, lambda history: history.coverage()).as_of == NOW + 7
+
+
+def an_old_day_is_dropped_unless_mail_of_it_lives(writer: HistoryWriter, reader: History, now: list[int]) -> None:
+    """`now` is the writer's clock; its retention is two days."""
+    book, lane, next_lane = Book(writer), Lane(), Lane(at=NOW + DAY_MS)
+    now[0] = NOW
+    ended, held = accepted(a_delivery(), "a@a.test"), accepted(a_delivery(NOW + DAY_MS), "b@b.test", NOW + DAY_MS)
+    book.write(lane.entry(ended), lane.entry(later(ended, EventType.DELIVERY)))
+    now[0] = NOW + DAY_MS
+    book.write(next_lane.entry(held), next_lane.entry(later(held, EventType.HOLD)))
+    writer.drop_old_days(NOW + 2 * DAY_MS)
+    assert recipients(reader) == ["b@b.test", "a@a.test"]
+    for _ in range(3):
+        writer.drop_old_days(NOW + 9 * DAY_MS)
+    assert recipients(reader) == ["b@b.test"]
+    assert ask(reader, lambda history: history.message(MessageId(message_of(ended.id)))) == []
+    assert ask(reader, lambda history: history.counts((), 0, 0, NOW + 9 * DAY_MS))[0].many == 1
+    again = Lane(at=NOW + 9 * DAY_MS)
+    now[0] = NOW + 9 * DAY_MS
+    book.write(again.entry(later(later(held, EventType.HOLD), EventType.DELIVERY, 8 * DAY_MS)))
+    writer.drop_old_days(NOW + 20 * DAY_MS)
+    assert delivery_text(held.id) not in recipients(reader)
+
+
+def counters_of_a_tag_are_kept_by_epoch(writer: Any, reader: History) -> None:
+    archive: TagArchive = writer
+    writer.open()
+    archive.keep([TagCounters("t", "", 0, "e1", {"accepted": 3, "queued": 0})])
+    archive.keep(
+        [TagCounters("t", "", 0, "e1", {"accepted": 3, "queued": 0}), TagCounters("t", "", 2, "e2", {"accepted": -1})]
+    )
+    archive.keep([TagCounters("t", "acme", 0, "e3", {"accepted": 2})])
+    found = ask(reader, lambda history: history.tag_counters("t"))
+    assert sorted((one.lane, one.epoch, one.counts["accepted"]) for one in found) == [(0, "e1", 3), (2, "e2", -1)]
+    assert [one.epoch for one in ask(reader, lambda history: history.tag_counters("t", "acme"))] == ["e3"]
+
+
+STORIES = (
+    lists_by_every_filter,
+    a_delivery_is_told_over_rounds_and_days,
+    events_are_read_in_order_from_any_place,
+    entries_count_once_whoever_writes_them,
+    hours_are_counted_and_the_known_time_is_that_of_the_slowest_lane,
+    counters_of_a_tag_are_kept_by_epoch,
+)
