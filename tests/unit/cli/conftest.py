@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.commands import Floodgate, call
-from tests.support.control_api import TOKEN, Cluster, served
+from tests.support.control_api import TOKEN, Cluster
+from tests.support.served_api import served
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from control_api.access.gate import names_this_machine
 from control_api.http import serving
 from control_api.http.connections import Connections, most_connections
 from control_api.http.rare_log import RareLog
-from tests.support.control_api import Cluster, served
+from tests.support.control_api import Cluster
 from tests.support.raw_http import connect, read_answer
+from tests.support.served_api import served
 
 
 @pytest.fixture
