@@ -59,14 +59,14 @@ def test_o1_a_repeated_tag_ends_no_mail_and_is_named(shell: Shell):
     orders = [
         ("cancel", "--tag", "one", "--tag", "two", "--yes"),
         ("errors", "add", "554", "--tag", "one", "--tag=two", "--yes"),
-        ("cancel", "--tag", "one", "--domain", "one.o1.test", "--domain", "two.o1.test", "--yes"),
+        ("cancel", "--tag", "one", "--pool", "default", "--pool", "other", "--yes"),
         ("freeze", "--tag", "one", "--tag", "two"),
-        ("pauses", "add", "--tag", "one", "--domain", "a.test", "--domain", "b.test"),
+        ("pauses", "add", "--tag", "one", "--pool", "default", "--pool", "other"),
     ]
     for words in orders:
         refused = shell.run(*words)
         assert (refused.status, refused.out) == (2, ""), refused
-        option = "--domain" if words.count("--domain") == 2 else "--tag"
+        option = "--pool" if "--pool" in words else "--tag"
         assert f"{option} is given 2 times" in refused.err
     assert (queued(shell, "one"), queued(shell, "two"), rules(shell), rules(shell, "pauses")) == (1, 1, [], [])
     again = ask_as_admin(shell, "POST", "/v1/errors", as_form(code="554", tag="one") + b"&tag=two")
@@ -211,10 +211,11 @@ def test_o7_mail_that_a_pause_holds_is_in_the_list_of_queues(shell: Shell):
         "text": f"held by pause {pause['id']} (wrong link)",
     }
     head, line = shell.run("queues", "list", "--domain", "o7.test").out.splitlines()
-    assert head.split() == ["pool", "domain", "due", "scheduled", "claimed", "held", "oldest", "next", "due", "why"]
-    assert line.split()[:6] == ["default", "o7.test", "0", "1", "0", "5"]
-    assert line.split()[6].endswith("s")
-    assert line.split()[7] == after["next_due"]
+    counts = ["pool", "domain", "due", "scheduled", "claimed", "held", "parked"]
+    assert head.split() == [*counts, "oldest", "next", "due", "rate", "last", "reply", "why"]
+    assert line.split()[:7] == ["default", "o7.test", "0", "1", "0", "5", "0"]
+    assert line.split()[7].endswith("s")
+    assert line.split()[8] == after["next_due"]
     assert f"5 held by pause {pause['id']} (wrong link); 1 due at the time" in line
     assert shell.run("cancel", "--tag", "o7free", "--yes").status == 0
     assert queue_of(shell, "o7.test")["held"] == 5, "all of it is held, and it is still in the list"
