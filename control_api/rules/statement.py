@@ -51,13 +51,18 @@ async def account_of(deps: Dependencies, known: KnownRule) -> RuleStatement:
 
 
 async def keep_account(deps: Dependencies, effect: Effect) -> None:
-    """The account of a rule that has just been removed goes into history, where it can be read when the store has
-    dropped it. That the store fails here takes nothing from the removal."""
+    """The account of a rule that has just been removed, as its statement is from now on, goes into history, where it
+    can be read when the store has dropped it. That the store fails here takes nothing from the removal. `effect` is
+    that of the removal."""
+    rule = effect.rule
     try:
-        known = KnownRule(effect, await deps.sweeps.sweep(effect.rule.order_id), now_ms())
-        await deps.audit.keep_account(account_event(effect.rule, await account_of(deps, known), known.removed_at))
+        removed = await deps.rules.removed(rule.id)
+        if removed is not None:
+            last = await deps.orders.effect_of_removed(removed)
+            said = await account_of(deps, KnownRule(last._replace(rule=rule), removed.sweep, removed.at))
+            await deps.audit.keep_account(account_event(rule, said, now_ms()))
     except StoreError as error:
-        _log.warning("the account of rule %s is not kept in history: %s", effect.rule.id, error)
+        _log.warning("the account of rule %s is not kept in history: %s", rule.id, error)
 
 
 async def past_statement(request: web.Request, kind: Kind) -> RuleStatement | None:

@@ -128,12 +128,12 @@ def test_each_node_logs_every_event_of_the_rules_once_whichever_journal_counts_t
     def order(tag: str, by: Any, lifted_by: Any) -> None:
         rule = by.call("POST", "/v1/errors?wait=10s&until=swept", {"code": 554, "tag": tag})[1]
         assert lifted_by.call("DELETE", f"/v1/errors/{rule['id']}?wait=10s")[0] == 200
-        ops = ["put", "effective", "completed", "remove", "effective"]
+        ops = ["put", "effective", "completed", "remove", "effective", "account"]
         for node in pair.nodes:
             until(
                 lambda node=node: [op for _, of, op in _rule_lines(node) if of == rule["id"]] == ops,
                 25.0,
-                f"{node.name}: {_rule_lines(node)[-8:]}",
+                lambda node=node: f"{node.name}: {_rule_lines(node)[-8:]}",
             )
 
     first, second = pair.nodes

@@ -79,7 +79,7 @@ def test_other_ends_have_the_reply_of_the_destination_or_of_the_rule(story: Stor
 
 def test_each_change_of_a_rule_has_a_line(story: Story, place: Any):
     place.lift(story.rule)
-    ops = ("put", "effective", "completed", "remove", "effective")
+    ops = ("put", "effective", "completed", "remove", "effective", "account")
 
     def told() -> Any:
         found = [e for e in place.lines() if e["type"] == "Rule"]
@@ -98,6 +98,11 @@ def test_each_change_of_a_rule_has_a_line(story: Story, place: Any):
     (completed,) = (line for line in lines if line["reason"] == "completed")
     statement = json.loads(completed["properties"]["statement"])
     assert (statement["rule"], statement["sweep"]["state"]) == (story.rule["id"], "done")
+    (account,) = (line for line in lines if line["reason"] == "account")
+    at_removal = json.loads(account["properties"]["statement"])
+    for name in ("rule", "effective_at", "intercepted"):
+        assert at_removal[name] == statement[name], name
+    assert (at_removal["sweep"]["state"], at_removal["removed_at"]) == ("done", removed["time"])
 
 
 def test_a11_what_a_remote_says_cannot_break_a_line_or_a_terminal(place: Any):

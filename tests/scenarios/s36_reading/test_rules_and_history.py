@@ -55,3 +55,6 @@ def test_o6_history_has_the_account_of_a_removed_rule(place: Any):
 
         found = until(kept, 20.0, "the account of the removal is not in history")
     assert (found["intercepted"], found["reason"], found["matched"]) == (said["intercepted"], "wrong link", 1)
+    assert found["removed_at"] > found["effective_at"] == said["effective_at"], "when the rule acted, not its removal"
+    stored = place.account(rule)
+    assert {**stored, "as_of": ""} == {**found, "as_of": ""}
