@@ -1,10 +1,10 @@
 """The destination of a race: a process that stamps what it reads when it reads it, however late it replies.
 
 `python -m tests.races.destination SEED` prints its port; to each line on its standard input it answers with a line of
-JSON: all that it has seen. From the first "hurry" on its replies come sooner. Times are Unix milliseconds with a
-fraction. An address may begin with a word: "deferred-" is refused for now once, "refused-" for good each time, "slow-"
-waits for some reply, "dropped-" loses its connection once between its dot and the reply, and "stalled-" is not answered
-once, from its RCPT or its dot on.
+JSON: all that it has seen. After "linger" its replies come later, after "calm" as at the start, after "hurry" sooner.
+Times are Unix milliseconds with a fraction. An address may begin with a word: "deferred-" is refused for now once,
+"refused-" for good each time, "slow-" waits for some reply, "dropped-" loses its connection once between its dot and
+the reply, and "stalled-" is not answered once, from its RCPT or its dot on.
 """
 
 import asyncio
@@ -20,7 +20,9 @@ import msgspec
 _ROOT = Path(__file__).resolve().parents[2]
 _ID = re.compile(rb"with ESMTP\s+id ([0-9A-HJKMNP-TV-Z]{26})")
 _CALM = {"DATA": (0.0, 0.6), ".": (0.0, 0.6)}  # seconds before a reply: mail waits, and an order finds it in flight
+_LINGERING = {"DATA": (0.5, 2.0), ".": (0.5, 2.0)}  # so that mail comes faster than it leaves on a busy machine too
 _HURRIED = {"DATA": (0.0, 0.002), ".": (0.002, 0.02)}
+_PACES = {"linger\n": _LINGERING, "calm\n": _CALM, "hurry\n": _HURRIED}
 _SLOW = (0.5, 1.5)
 _ONCE = ("deferred-", "dropped-", "stalled-")
 
@@ -60,6 +62,12 @@ class DestinationProcess:
 
     def seen(self) -> list[Transaction]:
         return msgspec.json.decode(self._ask("seen"), type=list[Transaction])
+
+    def linger(self) -> None:
+        self._ask("linger")
+
+    def calm(self) -> None:
+        self._ask("calm")
 
     def hurry(self) -> None:
         self._ask("hurry")
@@ -212,8 +220,7 @@ async def _serve(seed: int) -> None:
     server = await loop.create_server(lambda: _Session(book), "127.0.0.1", 0, backlog=512)
     print(server.sockets[0].getsockname()[1], flush=True)
     while word := await loop.run_in_executor(None, sys.stdin.readline):
-        if word == "hurry\n":
-            book.pace = _HURRIED
+        book.pace = _PACES.get(word, book.pace)
         print(msgspec.json.encode(book.transactions).decode(), flush=True)
 
 

@@ -54,6 +54,10 @@ class MailStream:
         with self._lock:
             return list(self._told)
 
+    def latest(self) -> list[Told]:
+        """The last answer of each client."""
+        return list({told.recipient.partition("-")[0]: told for told in self.told}.values())
+
     def since(self, when: float) -> list[Told]:
         """The answers since then."""
         return [told for told in self.told if told.ended >= when]

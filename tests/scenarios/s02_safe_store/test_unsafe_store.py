@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mail_stream import MailStream, assert_story
+from tests.support.mail_stream import MailStream, Told, assert_story
 from tests.support.node import Node, running, until
 from tests.support.sink_thread import SinkThread
 from tests.support.valkey import SAFE, Valkey
@@ -86,18 +86,13 @@ def test_nothing_is_accepted_while_the_server_was_replaced_by_an_unsafe_one(tmp_
                 killed = time.time()
                 valkey.options = (*SAFE, *UNSAFE["appendfsync-everysec"][0])
                 valkey.start()
-                unready = until(lambda: (answer := node.call("GET", "/readyz"))[0] == 503 and answer)
-                assert "unsafe" in unready[1]["reason"]
-                until(
-                    lambda: [
-                        told for told in stream.told if (told.stage, told.code) == ("MAIL", 451) and NAMED in told.text
-                    ]
-                )
+                until(lambda: is_unready_because(node, NAMED))  # for a moment the store may be away
+                until(lambda: all(is_named(told) for told in stream.latest()))  # by the worker of each client
                 noticed = time.time()
                 until(lambda: len(stream.since(noticed)) >= 50)
                 until(lambda: NAMED.removeprefix("the store ") in node.errors())  # the supervisor looks once a second
-                valkey.stop(signal.SIGKILL)
                 while_unsafe = [told for told in stream.told if told.begun > noticed]
+                valkey.stop(signal.SIGKILL)
                 assert {(told.stage, told.code) for told in while_unsafe if told.text} <= {("MAIL", 451), (".", 451)}
                 assert all(NAMED in told.text for told in while_unsafe if told.text)
                 assert not [told for told in stream.told if told.accepted and told.begun > killed]
@@ -110,3 +105,12 @@ def test_nothing_is_accepted_while_the_server_was_replaced_by_an_unsafe_one(tmp_
 
 
 NAMED = "the store is unsafe: appendfsync is everysec: set `appendfsync always`"
+
+
+def is_unready_because(node: Node, reason: str) -> bool:
+    status, body = node.call("GET", "/readyz")
+    return status == 503 and reason in body["reason"]
+
+
+def is_named(told: Told) -> bool:
+    return (told.stage, told.code) == ("MAIL", 451) and NAMED in told.text

@@ -20,12 +20,17 @@ class Troubled(NodeAndSink):
         return answer.status, answer.body
 
     def mail_from(self, sessions: int = 6) -> list[tuple[int, str]]:
-        """The replies to MAIL in sessions that are open at the same time, and so spread over the workers."""
+        """The replies to MAIL in sessions that are open at the same time, and so spread over the workers; only the
+        421 of a worker that takes no sessions yet, if one answers so."""
         with contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(smtplib.SMTP(*self.node.smtp, timeout=30)) for _ in range(sessions)]
-            for client in clients:
-                client.ehlo()
-            said = [client.mail("from@example.org") for client in clients]
+            try:
+                clients = [stack.enter_context(smtplib.SMTP(*self.node.smtp, timeout=30)) for _ in range(sessions)]
+            except smtplib.SMTPConnectError as refused:
+                said = [(refused.smtp_code, bytes(refused.smtp_error))]
+            else:
+                for client in clients:
+                    client.ehlo()
+                said = [client.mail("from@example.org") for client in clients]
         return [(code, text.decode()) for code, text in said]
 
     def mail_is(self, code: int, text: str = "", within: float = 20.0) -> None:
