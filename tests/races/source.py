@@ -44,6 +44,10 @@ class Source:
         self.told: list[Told] = []
         self.refused = 0
 
+    def add(self, mails: Iterable[Mail]) -> None:
+        """For the next run."""
+        self._mails = iter(mails)
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for server in self._servers:
