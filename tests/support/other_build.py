@@ -10,6 +10,9 @@ _CHANGES = {
         ("    tenant: str | None = None ", "    colour: str | None = None\n    tenant: str | None = None "),
         ("SINCE: Mapping[str, int] = {", 'SINCE: Mapping[str, int] = {"selectors.colour": 99, '),
     ),
+    "mta/model/statements.py": (
+        ("    tenant: str | UnsetType = UNSET\n", "    colour: str | UnsetType = UNSET\n    tenant: str | UnsetType = UNSET\n"),
+    ),
     "control_api/schemas/rule_bodies.py": (
         (
             "    tenant: Annotated[",
