@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from mta.history.tables import DayTables, day_name, day_tables
-from mta.model.errors import HistoryAway
+from mta.model.errors import HistoryNotBegun
 
 _MOST_DAYS: Final = 64  # whose files are kept open
 
@@ -27,7 +27,7 @@ class SqliteFiles:
     def control(self) -> Iterator[Connection]:
         path = self._folder / "control.db"
         if not path.exists():
-            raise HistoryAway("history has not begun yet: the journal of this node has written nothing")
+            raise HistoryNotBegun("history has not begun yet: the journal of this node has written nothing")
         with self._engine("control").connect() as connection:
             yield connection
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, create_engine, event, text
 
 from mta.history.tables import DayTables, day_name, day_tables
-from mta.model.errors import HistoryAway, SettingsError
+from mta.model.errors import HistoryNotBegun, SettingsError
 from mta.model.secret_urls import hide_password
 
 SCHEMA: Final = "floodgate"
@@ -58,7 +58,7 @@ class PostgresTables:
     def control(self) -> Iterator[Connection]:
         with self._engine.connect() as connection:
             if not _exists(connection, "head"):
-                raise HistoryAway("history has not begun yet: no journal has written to the database")
+                raise HistoryNotBegun("history has not begun yet: no journal has written to the database")
             yield connection
 
     @contextmanager

@@ -77,12 +77,24 @@ class SqliteWriter:
         with translated(str(self._folder)):
             if self._control is None:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                control = _connect(self._folder / "control.db")
-                _create(control, CONTROL.sorted_tables)
-                control.execute("INSERT OR IGNORE INTO head VALUES (1, 0)")
-                rows = (("schema", SCHEMA_VERSION), ("begun", str(self._clock())))
-                control.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", rows)
-                self._control = control
+                path = self._folder / "control.db"
+                if not path.exists():
+                    self._begin(path)
+                self._control = _connect(path)
+
+    def _begin(self, path: Path) -> None:
+        """Readers see the whole control file or none."""
+        fresh = path.with_name("control.new")
+        for left in ("", "-wal", "-shm"):
+            Path(f"{fresh}{left}").unlink(missing_ok=True)
+        control = _connect(fresh)
+        _create(control, CONTROL.sorted_tables)
+        control.execute("INSERT INTO head VALUES (1, 0)")
+        control.executemany(
+            "INSERT INTO about VALUES (?, ?)", (("schema", SCHEMA_VERSION), ("begun", str(self._clock())))
+        )
+        control.close()  # its log is in the file now
+        fresh.rename(path)
 
     def positions(self) -> Mapping[str, Position]:
         with translated(str(self._folder)):

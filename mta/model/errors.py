@@ -109,7 +109,11 @@ class HistoryElsewhere(HistoryError):
 
 
 class HistoryAway(HistoryError):
-    """The database of the history cannot be reached, did not answer in time, or has not been begun yet."""
+    """The database of the history cannot be reached, or did not answer in time."""
+
+
+class HistoryNotBegun(HistoryAway):
+    """No journal has written to the history yet: nothing is in it."""
 
 
 class UnreadableRule(StoreError):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
-from mta.model.errors import HistoryElsewhere, HistoryError, HistoryOff
+from mta.model.errors import HistoryElsewhere, HistoryError, HistoryNotBegun, HistoryOff
 from mta.model.mail import QueueKey, tenants_tag
 from mta.model.shares import place_of
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
@@ -81,7 +81,7 @@ class StoredBooks:
             there.add((lane, dict(zip(row[::2], row[1::2], strict=True)).get(keys.TAG_EPOCH, b"").decode()))
         try:
             folded = await self._folded.tag_counters(tag, tenant) if self._folded is not None else ()
-        except (HistoryOff, HistoryElsewhere):
+        except (HistoryOff, HistoryElsewhere, HistoryNotBegun):
             return found
         except HistoryError:
             if not found:

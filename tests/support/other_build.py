@@ -11,7 +11,10 @@ _CHANGES = {
         ("SINCE: Mapping[str, int] = {", 'SINCE: Mapping[str, int] = {"selectors.colour": 99, '),
     ),
     "mta/model/statements.py": (
-        ("    tenant: str | UnsetType = UNSET\n", "    colour: str | UnsetType = UNSET\n    tenant: str | UnsetType = UNSET\n"),
+        (
+            "    tenant: str | UnsetType = UNSET\n",
+            "    colour: str | UnsetType = UNSET\n    tenant: str | UnsetType = UNSET\n",
+        ),
     ),
     "control_api/schemas/rule_bodies.py": (
         (

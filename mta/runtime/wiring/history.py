@@ -7,7 +7,7 @@ from mta.history.postgres import PostgresTables
 from mta.history.postgres_writer import PostgresWriter
 from mta.history.reader import HistoryReader
 from mta.history.sqlite_writer import SqliteWriter
-from mta.model.errors import HistoryAway, HistoryElsewhere, HistoryError, HistoryOff
+from mta.model.errors import HistoryElsewhere, HistoryError, HistoryNotBegun, HistoryOff
 from mta.model.settings import Settings
 from mta.ports.history import History
 from mta.ports.history_orders import HistoryEraser
@@ -48,7 +48,7 @@ async def _off() -> HistoryError:
 async def _elsewhere(store: OpenStore) -> HistoryError:
     holder = await store.cluster.history_holder()
     if not holder:
-        return HistoryAway("history has not begun yet: no node with the role journal has started")
+        return HistoryNotBegun("history has not begun yet: no node with the role journal has started")
     return HistoryElsewhere(holder)
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from mta.model.errors import StoreError
-from mta.model.rules import NO_HEAD, Build
+from mta.model.rules import NO_HEAD, Build, newest_format
 from mta.redis_store import keys, library
 from mta.redis_store.libraries import StoredLibraries
 from mta.runtime.old_libraries import UNUSED, OldLibraries
@@ -70,7 +70,7 @@ async def test_k15_a_library_that_no_session_names_goes_after_an_hour(open_store
     registered = await open_store("n2")
     assert (await registered.rules.confirm(1, NO_HEAD, (), {})).ok
     builds = await store.rules.builds()
-    assert builds[registered.session.id] == Build(library.NAME, 1)
+    assert builds[registered.session.id] == Build(library.NAME, newest_format())
     await _say(store, registered, Build("fg_22222222"))
     await _say(store, "gone.worker.1.00000000", Build(OTHER))  # its session is no more
     await keeper.look()

@@ -116,7 +116,8 @@ def test_o3_a_typing_error_makes_no_rule(shell: Shell):
     for words in (("cancel", "--yes"), ("freeze",)):
         refused = shell.run(*words, "--tag", "spring-sael")
         assert (refused.status, refused.out, refused.err.count("\n")) == (1, "", 1)
-        assert refused.err.startswith("floodgate: no mail carries tag spring-sael, so nothing was made")
+        without_nearest = refused.err.replace(" (seen lately: spring-sale)", "")  # looked for at most each two seconds
+        assert without_nearest.startswith("floodgate: no mail carries tag spring-sael, so nothing was made")
         refused = shell.run(*words, "--tag", "spring-sale", "--domain", "gmail")
         assert (refused.status, "gmail is no domain name" in refused.err) == (1, True)
     assert (rules(shell), rules(shell, "pauses")) == before
@@ -132,7 +133,8 @@ def test_o3_a_typing_error_makes_no_rule(shell: Shell):
     )
     status, rule = ask_as_admin(shell, "POST", "/v1/pauses", as_form(tag="sprng", domain="O3.test."))
     assert (status, rule["domain"]) == (201, "o3.test")
-    assert rule["warnings"] == ["no mail carries tag sprng yet; check its spelling"]
+    (warning,) = rule["warnings"]
+    assert warning.startswith("no mail carries tag sprng yet")
     assert queued(shell, "spring-sale") == 1
 
 
