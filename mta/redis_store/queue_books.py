@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -38,7 +39,7 @@ class _Tally(msgspec.Struct):
     next_due: int = 0
     oldest: int = 0
     first: bytes = b""  # record of what is due first
-    last: bytes = b""  # and of what is due last, in some lane
+    lasts: tuple[bytes, ...] = ()  # and of what is due last in each lane
     shares: set[str] = set()  # that something of it waits in
 
     def saw(self, accepted_at: int) -> None:
@@ -59,12 +60,13 @@ class _Tally(msgspec.Struct):
         self.saw(oldest)
         if due and (not self.next_due or due < self.next_due):
             self.next_due, self.first = due, first
-        self.last = last or self.last
+        if last:
+            self.lasts += (last,)
 
     def counts(self, queue: QueueKey) -> QueueCounts:
         held, first = sum(self.pauses.values()), _readable(self.first)
-        last = first if self.last == self.first else _readable(self.last)
-        tried = next((record for record in (last, first) if record is not None and record.last is not None), None)
+        records = chain((first,), map(_readable, self.lasts))
+        tried = next((record for record in records if record is not None and record.last is not None), None)
         return QueueCounts(
             queue, self.due, self.later, self.claimed, held, self.next_due, self.oldest, self.pauses, first,
             self.parked, tried,

@@ -14,7 +14,7 @@ from tests.races.source import Source
 from tests.races.verdict import Evidence, covered
 from tests.support.orders import seconds
 
-_FIRST = 0.3  # the share of the mail that comes first; no order comes before so much is accepted
+_FIRST = 0.6  # the share of the mail that comes first; no order comes before so much is accepted
 _LASTING = ("scheduled", "deferred", "held")  # states that mail of the campaign to be stopped keeps until the order
 
 
