@@ -99,11 +99,11 @@ class Evidence(NamedTuple):
 
 
 def covered(ledger: Ledger, states: tuple[str, ...] = STATES) -> bool:
-    """Whether the campaign has deliveries in each of the states, in two lanes of both pools."""
-    places = {(one.state, one.pool, one.lane) for one in ledger.living.values() if Campaign.STOP in one.tags}
-    return all(
-        sum((state, pool, lane) in places for lane in range(4)) >= _ENOUGH_LANES for state in states for pool in POOLS
-    )
+    """Whether the campaign has deliveries in each of the states, in both pools and in two lanes."""
+    found = [one for one in ledger.living.values() if Campaign.STOP in one.tags]
+    pools = {(one.state, one.pool) for one in found}
+    lanes = Counter(state for state, _ in {(one.state, one.lane) for one in found})
+    return all(lanes[state] >= _ENOUGH_LANES and {(state, pool) for pool in POOLS} <= pools for state in states)
 
 
 def failures(evidence: Evidence) -> list[str]:
