@@ -14,7 +14,7 @@ _STORY = {
     "campaigns": (
         "Two nodes with two workers each deliver {messages:,} messages of two campaigns over the same connections, "
         "domains and pools. At a random moment, with mail of the one campaign due, scheduled, deferred, held and "
-        "claimed in two lanes of both pools, a forced error stops it; in half of the seeds a worker is killed, "
+        "claimed in both pools and two lanes, a forced error stops it; in half of the seeds a worker is killed, "
         "paused or cut off from the store then. Times are ms after `effective_at` as the sink stamped them on reading; "
         "`listed`: each dot read later is in `past_dot`, or escaped where a process was stopped."
     ),
