@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from secrets import token_hex
 from typing import Any, NamedTuple
 
 import pytest
@@ -43,29 +44,32 @@ def _everything(place: Any, client: Client) -> None:
 
 
 def _at_once(place: Any, client: Client) -> None:
-    place.node.send("a@waits.test", ("waits",), X_MQ_Delayed="+5h")
-    assert client.post(ERRORS, {"code": 554, "tag": "waits"}) == 201
-    (event,) = place.logged("waits", "Intercepted", 1)
+    tag = f"waits-{token_hex(4)}"  # another one for each kind of body
+    place.node.send("a@waits.test", (tag,), X_MQ_Delayed="+5h")
+    assert client.post(ERRORS, {"code": 554, "tag": tag}) == 201
+    (event,) = place.logged(tag, "Intercepted", 1)
     assert event["forced"]["stage"] == "queued"
-    assert client.delete(ERRORS, {"tag": "waits"}) == 200
+    assert client.delete(ERRORS, {"tag": tag}) == 200
 
 
 def _intercepted(place: Any, client: Client) -> None:
-    assert client.post(ERRORS, {"code": 554, "tag": "is-no-bounce"}) == 201
-    place.node.send("a@bounce.test", ("is-no-bounce",))
-    assert place.rests("is-no-bounce", queued=0)["bounced"] == 0
-    (event,) = place.logged("is-no-bounce", "Intercepted", 1)
+    tag = f"is-no-bounce-{token_hex(4)}"  # another one for each kind of body
+    assert client.post(ERRORS, {"code": 554, "tag": tag}) == 201
+    place.node.send("a@bounce.test", (tag,))
+    assert place.rests(tag, queued=0)["bounced"] == 0
+    (event,) = place.logged(tag, "Intercepted", 1)
     assert event["origin"] == "forced"
-    assert client.delete(ERRORS, {"tag": "is-no-bounce"}) == 200
+    assert client.delete(ERRORS, {"tag": tag}) == 200
 
 
 def _discards(place: Any, client: Client) -> None:
-    assert client.post(ERRORS, {"code": 250, "tag": "discarded"}) == 201
-    place.node.send("a@discarded.test", ("discarded",))
-    (event,) = place.logged("discarded", "Intercepted", 1)
+    tag = f"discarded-{token_hex(4)}"  # another one for each kind of body
+    assert client.post(ERRORS, {"code": 250, "tag": tag}) == 201
+    place.node.send("a@discarded.test", (tag,))
+    (event,) = place.logged(tag, "Intercepted", 1)
     assert event["code"] == 250
-    assert place.node.statement("discarded")["delivered"] == 0
-    assert client.delete(ERRORS, {"tag": "discarded"}) == 200
+    assert place.node.statement(tag)["delivered"] == 0
+    assert client.delete(ERRORS, {"tag": tag}) == 200
 
 
 def _statuses(place: Any, client: Client) -> None:
@@ -112,20 +116,22 @@ def _any(place: Any, client: Client) -> None:
 
 
 def _below(place: Any, client: Client) -> None:
+    tag = f"below-{token_hex(4)}"  # another one for each kind of body
     assert client.post(ERRORS, {"code": 554, "domain": "*.below.test"}) == 201
-    place.node.send("a@x.below.test", ("below",))
-    place.logged("below", "Intercepted", 1)
+    place.node.send("a@x.below.test", (tag,))
+    place.logged(tag, "Intercepted", 1)
     assert client.delete(ERRORS, {"domain": "*.below.test"}) == 200
 
 
 def _rank(place: Any, client: Client) -> None:
+    tag = f"rank-{token_hex(4)}"  # another one for each kind of body
     for code, more in ((451, {"domain": "rank.test"}), (554, {})):
-        assert client.post(ERRORS, {"code": code, "tag": "rank", **more}) == 201
-    place.node.send("a@rank.test", ("rank",))
-    (event,) = place.logged("rank", "Intercepted", 1)
+        assert client.post(ERRORS, {"code": code, "tag": tag, **more}) == 201
+    place.node.send("a@rank.test", (tag,))
+    (event,) = place.logged(tag, "Intercepted", 1)
     assert event["code"] == 554
     for more in ({"domain": "rank.test"}, {}):
-        assert client.delete(ERRORS, {"tag": "rank", **more}) == 200
+        assert client.delete(ERRORS, {"tag": tag, **more}) == 200
 
 
 def _selectors(place: Any, client: Client) -> None:
@@ -149,8 +155,9 @@ def _headers(place: Any, client: Client) -> None:
 
 
 def _queues(place: Any, client: Client) -> None:
-    place.node.send("a@results.test", ("results",))
-    (event,) = place.logged("results", "Delivery", 1)
+    tag = f"results-{token_hex(4)}"  # another one for each kind of body
+    place.node.send("a@results.test", (tag,))
+    (event,) = place.logged(tag, "Delivery", 1)
     assert (event["code"], event["recipient"]) == (250, "a@results.test")
 
 
