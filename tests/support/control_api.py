@@ -1,12 +1,9 @@
 """The ports behind the control API, in memory, for tests of its handlers."""
 
 import asyncio
-import contextlib
 import dataclasses
 import hashlib
-import socket
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,8 +12,6 @@ from aiohttp import web
 from control_api.app import create_app
 from control_api.catalogue import Catalogue
 from control_api.dependencies import Dependencies
-from control_api.http.connections import Connections
-from control_api.http.serving import Serving
 from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
 from mta.log_file.lines import log_lines
@@ -719,20 +714,3 @@ def parked_delivery(number: int, **fields: Any) -> ParkedDelivery:
     waiting = waiting_delivery(number)
     given = {"record": waiting.record, "raw": b"" if fields.get("record", 1) is None else b"raw"} | fields
     return ParkedDelivery(waiting.id, waiting.queue, "", AT, **given)
-
-
-@contextlib.contextmanager
-def served(cluster: Cluster) -> Iterator[str]:
-    """The address of an API on a thread of its own, for those who speak synchronously."""
-    loop = asyncio.new_event_loop()
-    serving = Serving(app_for(cluster), Connections())
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    loop.run_until_complete(serving.start([listening]))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{port}"
-    asyncio.run_coroutine_threadsafe(serving.stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
