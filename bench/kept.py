@@ -147,12 +147,14 @@ def _leg_of(node: Node, sink: Sink, logs: Path) -> _Leg:
         with Flow(node, sink, load, logs, quiet) as flow:
             found = flow.end()
         late = max(found["journal_caught_up_s"], _history_caught_up(node, found["last_receipt"]))
-        used = [use["cpu_seconds"] for use in spent(before, usage(node.family())).values()]
+        used = spent(before, usage(node.family()))
+        roles = {role: round(use["cpu_seconds"] / found["messages"] * 1e6, 1) for role, use in used.items()}
         seconds = found["seconds"] + late
         return {
             "rate": round(found["messages"] / seconds, 1),
-            "cpu_us": round(sum(used) / found["messages"] * 1e6, 1),
+            "cpu_us": round(sum(roles.values()), 1),
             "seconds": round(seconds, 2),
+            "cpu_us_by_role": roles,
         }
 
     return leg
@@ -202,6 +204,12 @@ def _interval(starts: Sequence[Sequence[float]]) -> dict[str, float]:
     }
 
 
+def _by_role(legs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The median of the legs' CPU a message, in microseconds, of each role."""
+    roles = dict.fromkeys(role for leg in legs for role in leg["cpu_us_by_role"])
+    return {role: round(statistics.median(leg["cpu_us_by_role"].get(role, 0.0) for leg in legs), 1) for role in roles}
+
+
 def _sentence(what: str, found: dict[str, float]) -> str:
     return (
         f"{what}, this tree by the base: {found['median']} (90 % interval of the median {found['from']} to "
@@ -231,6 +239,9 @@ def _page(result: dict[str, Any]) -> str:
         base, here = pair["base"], pair["here"]
         rates = f"{base['rate']:,.0f} | {here['rate']:,.0f} | {here['rate'] / base['rate']:.3f}"
         lines.append(f"| {pair['start']} | {number} | {rates} | {base['cpu_us']} | {here['cpu_us']} |")
+    lines += ["", "| CPU a message of (median of the legs) | base, us | here, us |", "|---|---|---|"]
+    base, here = (_by_role([pair[build] for pair in result["pairs"]]) for build in ("base", "here"))
+    lines += [f"| {role} | {base.get(role, '')} | {here.get(role, '')} |" for role in base | here]
     return "\n".join([*lines, "", *report.machine_lines(result)]) + "\n"
 
 
