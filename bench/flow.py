@@ -159,7 +159,7 @@ class Flow:
         return start.rate_until(self.mark())
 
     def canceled(self) -> None:
-        """From now on mail is intercepted, too: what was accepted need not arrive."""
+        """From now on mail is intercepted, too: accepted mail need not arrive."""
         self._canceled = True
 
     def sent(self) -> dict[str, Any]:

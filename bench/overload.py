@@ -131,7 +131,7 @@ def _start(node: Node, load: Load, phase: Phase, first: int, logs: Path) -> "sub
 
 
 def _end(phase: Phase, source: "subprocess.Popen[bytes]") -> dict[str, Any]:
-    """Lets a source end what it has begun; what came of it. Raises RunVoid."""
+    """Lets a source end the messages that it has begun; its result. Raises RunVoid."""
     assert source.stdin is not None
     source.stdin.close()
     source.stdin = None

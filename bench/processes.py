@@ -74,7 +74,7 @@ class Child:
                 return record
 
     def ready(self, within: float) -> dict[str, Any]:
-        """Its ready line; what does not get ready is stopped."""
+        """Its ready line; a process that does not get ready is stopped."""
         try:
             return self.answer("ready", within)
         except BaseException:

@@ -57,7 +57,7 @@ class Stack(NamedTuple):
 
     @property
     def python(self) -> Frame:
-        """The innermost function in Python: what it calls in C counts as its own."""
+        """The innermost function in Python: its calls in C count as its own."""
         return next((frame for frame in reversed(self.frames) if frame.source), self.frames[-1])
 
 

@@ -31,7 +31,7 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 class Fleet:
-    """Its mail is shared out among the nodes; what one API says holds for all of them."""
+    """Its mail is shared out among the nodes; the answer of one API holds for all of them."""
 
     def __init__(self, nodes: list[Node], store: servers.Store) -> None:
         self.nodes = nodes

@@ -35,7 +35,7 @@ _COMPLAINTS = 5  # that are kept
 
 
 def measure(place: Path, shape: Shape, say: Say) -> Point:
-    """One run of the shape. What `place` was filled with by an earlier run is still there. Raises RunVoid."""
+    """One run of the shape. The mail with which an earlier run filled `place` is still there. Raises RunVoid."""
     place.mkdir(parents=True, exist_ok=True)
     filled = place / "filled.json"
     with store_of(place, shape) as store:

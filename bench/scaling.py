@@ -129,7 +129,7 @@ def newest(results: Path) -> dict[str, dict[str, Any]]:
 
 _INTRO = """# Scaling
 
-What more cores, nodes and masters would carry. The costs are **measured** on one small machine; every figure called
+The rates of more cores, nodes and masters. The costs are **measured** on one small machine; every figure called
 **computed** follows from them by the formula beside it and was measured nowhere. Written by `python -m bench scaling`
 from the results of `python -m bench scale`; not to be edited.
 """

@@ -105,8 +105,8 @@ class Session(asyncio.Protocol):
     def _end_of_content(self, data: bytes, at: int) -> int | None:
         """Where the line end before the dot is, None when no dot has come.
 
-        What ends with a dot has no other one: only commands may follow it before it is answered, and the next content
-        only when its DATA was answered (RFC 2920 3.1). That spares looking through most contents.
+        Data that ends with a dot has no other one: only commands may follow it before it is answered, and the next
+        content only when its DATA was answered (RFC 2920 3.1). That spares looking through most contents.
         """
         if data.endswith(_END, at):
             return len(data) - len(_END)
@@ -177,7 +177,7 @@ class Session(asyncio.Protocol):
         self._strangers = 0
 
     def _later(self, reply: bytes, seconds: float) -> bytes:
-        """Gives the reply after so long; what comes meanwhile waits. Nothing to say now."""
+        """Gives the reply after so long; commands that come meanwhile wait. Nothing to say now."""
         self._held = True
         self._loop.call_later(seconds, self._resume, reply)
         return b""

@@ -82,7 +82,7 @@ def server_memory(url: str) -> dict[str, int]:
 
 
 def settled_memory(url: str) -> int:
-    """`used_memory` once it falls no more: what was taken back lately is gone."""
+    """`used_memory` once it falls no more: memory that was freed lately is gone."""
     least = server_memory(url)["used_memory"]
     for _ in range(_LOOKS):
         time.sleep(_BETWEEN_LOOKS)

@@ -96,5 +96,5 @@ def _listed(table: RuleTable) -> Listing:
 
 
 async def _beside(rules: int, make: Callable[[], _Made]) -> _Made:
-    """What is made of so many rules; of many it is made beside the loop, which answers others meanwhile."""
+    """The result of `make`. With many rules a thread makes it, and the loop answers other requests meanwhile."""
     return await asyncio.to_thread(make) if rules > SLICE else make()

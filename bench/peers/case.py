@@ -40,7 +40,7 @@ CASES = {
 
 
 def tag_of(held: bool) -> str:
-    """The tag that all messages have; what waits has another in the harness's own load."""
+    """The tag that all messages have; mail that waits has another in the harness's own load."""
     return WAITING if held else CAMPAIGN
 
 

@@ -1,1 +1,1 @@
-"""The audit: who ordered what."""
+"""The audit of orders: actor, time, origin, and the state before and after."""

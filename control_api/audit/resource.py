@@ -108,7 +108,7 @@ SHOW = Operation(
     "/v1/audit",
     show_audit,
     "showAudit",
-    "Orders, the newest first: who, when, from where, before and after",
+    "Orders, the newest first: actor, time, origin, and the state before and after",
     (Answer(200, AuditPage, "a page"),),
     Example("/v1/audit?limit=10"),
     scope=Scope.ADMIN,
@@ -118,4 +118,4 @@ SHOW = Operation(
     query=AuditQuery,
 )
 
-OPERATIONS = Group("Audit", "Who ordered what.", (SHOW,))
+OPERATIONS = Group("Audit", "The record of all orders.", (SHOW,))

@@ -28,7 +28,7 @@ _parts = struct.Struct(">16sH").unpack  # of a delivery id
 
 
 def facts_of(row: DeliveryRow) -> Facts:
-    """By the order of `CELLS`. Untrusted text is as it came: whoever writes it down makes it visible."""
+    """By the order of `CELLS`. Untrusted text is as it came; the writer of a page or a file makes it visible."""
     delivery, event = row.id, row.last
     message, number = _parts(delivery)
     text = message_text(MessageId(message))

@@ -16,7 +16,7 @@ IF_MATCH: Final = Parameter("If-Match", a_text(r'(W/)?"[0-9]{1,15}"|\*'), "the E
 
 
 def generations(request: web.Request) -> tuple[ETag, ...] | None:
-    """What `If-Match` names; None: the request has no such condition. Raises BadValue."""
+    """The generations that `If-Match` names; None: the request has no such condition. Raises BadValue."""
     given = request.headers.getall(hdrs.IF_MATCH, [])
     if given and not _GIVEN.fullmatch(",".join(given)):
         raise BadValue("If-Match", 'is not an ETag of this API, such as "17", or *')

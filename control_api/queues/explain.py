@@ -49,7 +49,7 @@ async def show_limits(request: web.Request) -> web.Response:
 
 
 async def explain(request: web.Request) -> web.Response:
-    """What happens to mail of this kind."""
+    """`GET /v1/explain`: the rule and the limits that decide about mail of this kind."""
     asked = read_query(request, ExplainQuery)
     deps, queue, now = dependencies.of(request), QueueKey(asked.pool, asked.domain), now_ms()
     mail = MailDescription(asked.pool, asked.domain, asked.tags, asked.tenant or "", asked.mta or "")
@@ -110,7 +110,7 @@ def _explained(judged: _Judged, winner: Rule | None) -> ExplainedRule:
 
 
 def effect_text(rule: Rule) -> str:
-    """What the rule does to mail, for people."""
+    """The effect of the rule on mail, for people."""
     if rule.kind is Kind.TENANT:
         return "it is held, because its tenant is suspended"
     if holds(rule):

@@ -58,14 +58,14 @@ async def list_queues(request: web.Request) -> web.Response:
 
 
 class Facts(NamedTuple):
-    """What is known of the queues of a page beside their counts."""
+    """All that the list shows of the queues of a page, except their counts."""
 
     table: RuleTable
     now: int  # Unix ms
     nobodys: Collection[str] = ()  # pools that no worker serves
     returns: Mapping[QueueKey, Mapping[ReturnReason, int]] = MappingProxyType({})  # in the last minute
     waits: Mapping[QueueKey, int] = MappingProxyType({})  # deliveries that wait in workers for a connection
-    rates: ToldRates | None = None  # None: whoever asks may not know
+    rates: ToldRates | None = None  # None: the actor may not see rates
     failures: Mapping[QueueKey, Failure] = MappingProxyType({})
     limits: Mapping[QueueKey, Sequence[LimitInForce]] = MappingProxyType({})
 

@@ -59,7 +59,8 @@ class MailOfRule:
         return until is None or event.time < until
 
     def selection(self, name: str | None, until: int | None) -> Selection:
-        """Of one class; None: what names the rule. Those past their dot are not here but in `after`."""
+        """The deliveries of one class; None: those whose record names the rule. Deliveries past their dot are in
+        `after`."""
         if name is None or name in BY_RULE:
             return of_class(RowFilter(rule=self._rule.id, tenant=self._tenant), name)
         if name == "before":

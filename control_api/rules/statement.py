@@ -94,5 +94,5 @@ async def with_history(request: web.Request, known: KnownRule, said: RuleStateme
     if found is None:
         return said
     delivered = replace(said.delivered, before=found.delivered, source="history")
-    # What history has not heard of yet, or no longer knows, makes no account of all.
+    # While history lacks deliveries that the rule matched (too new, or dropped), its count of all would be too small.
     return replace(said, delivered=delivered, accepted=found.accepted if found.accepted >= said.matched else UNSET)

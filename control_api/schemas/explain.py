@@ -63,7 +63,7 @@ class ExplainedRule(Struct, kw_only=True, frozen=True):
 
 
 class Explanation(Struct, kw_only=True, frozen=True):
-    """What happens to mail of this kind, and why."""
+    """The rule and the limits that decide about mail of this kind, and the reasons."""
 
     as_of: Time
     decides: Annotated[str | None, Meta(description="the rule that wins; null: none matches")]

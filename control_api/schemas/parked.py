@@ -55,7 +55,7 @@ class ParkedList(Struct, kw_only=True, frozen=True):
 
 
 class ParkedReleased(Struct, kw_only=True, frozen=True):
-    """What a release has done so far."""
+    """The progress of a release."""
 
     released: Annotated[Count, Meta(description="deliveries that are due in their queues again")]
     unreadable: Annotated[Count, Meta(description="selected deliveries that stay, since they cannot be read")]
@@ -63,7 +63,7 @@ class ParkedReleased(Struct, kw_only=True, frozen=True):
 
 
 class ParkedRemoved(Struct, kw_only=True, frozen=True):
-    """What a removal has done so far."""
+    """The progress of a removal."""
 
     removed: Annotated[Count, Meta(description="deliveries that ended as canceled and are lost")]
     uncertain: Annotated[Count, Meta(description="of these, those that may have reached their recipients before")]

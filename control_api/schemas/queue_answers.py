@@ -66,7 +66,7 @@ class WaitingMail(Struct, kw_only=True, frozen=True):
 
 
 class QueueWorkDone(Struct, kw_only=True, frozen=True):
-    """What an order about waiting mail has done so far."""
+    """The progress of an order about waiting mail."""
 
     moved: Annotated[Count, Meta(description="deliveries that were made due, or went to the other pool")]
     seen: Annotated[Count, Meta(description="selected deliveries that it looked at")]

@@ -12,9 +12,11 @@ from control_api.schemas.reading import Body
 class TokenBody(Struct, kw_only=True, frozen=True):
     """A new token."""
 
-    name: Annotated[str, account_values.TITLE, Meta(description="for people: who uses it; 1 to 64 characters")]
+    name: Annotated[
+        str, account_values.TITLE, Meta(description="for people: the user or program that has it; 1 to 64 characters")
+    ]
     scopes: Annotated[
-        tuple[str, ...], account_values.SCOPES, Meta(description="what it may do; admin includes all others")
+        tuple[str, ...], account_values.SCOPES, Meta(description="the rights of the token; admin includes all others")
     ]
     tenant: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""`floodgate audit`: who ordered what, when and from where."""
+"""`floodgate audit`: the record of all orders, with actor, time and origin."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""`floodgate history`: what history cannot get by itself."""
+"""`floodgate history`: gives up events that history waits for and that a lost node had."""
 
 import click
 

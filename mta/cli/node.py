@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 @click.option("--data-dir", metavar="DIR", help="Where the node keeps its files.")
 @click.option("--name", metavar="NODE", help="Name of this node, one of its own in the cluster.")
 @click.option("--workers", type=int, metavar="N", help="Worker processes; 0 = one per core.")
-@click.option("--roles", metavar="ROLE,...", help="What this node does: smtp, delivery, api, journal.")
+@click.option("--roles", metavar="ROLE,...", help="Roles of this node: smtp, delivery, api, journal.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 def command(
     path: Path | None,

@@ -237,7 +237,7 @@ def _fail(reason: str) -> NoReturn:
 
 @commands.command("sink")
 @click.option("--listen", required=True, metavar="HOST:PORT", help="Where to listen; port 0 is any free one.")
-@click.option("--script", type=click.Path(path_type=Path), help="TOML file of [[rule]] tables: what to do to whom.")
+@click.option("--script", type=click.Path(path_type=Path), help="TOML file of [[rule]] tables: replies by recipient.")
 @click.option("--quiet", is_flag=True, help="Print no line for each receipt.")
 def command(listen: str, script: Path | None, quiet: bool) -> None:
     """A destination that accepts, defers, refuses, stalls by address.

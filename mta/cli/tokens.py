@@ -20,7 +20,7 @@ def command() -> None:
 
 
 @command.command(help="Make a token and print it. It is never shown again.")
-@click.option("--name", required=True, help="Who uses it, for people.")
+@click.option("--name", required=True, help="The user or program that has it, for people.")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice([str(scope) for scope in Scope]))
 @click.option("--tenant", help="The tenant whose mail alone it reaches.")
 @click.option("--expires-at", help="When it ends: RFC 3339, or +30d.")

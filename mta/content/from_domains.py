@@ -10,7 +10,7 @@ _AT = re.compile(rb"@[ \t]*([^\s<>,;:()\"@]*)")
 
 
 def from_domains(content: bytes) -> list[bytes]:
-    """As they are written, of every From field. What stands behind an `@` outside of quotes and comments counts, also
+    """As they are written, of every From field. Each domain behind an `@` outside of quotes and comments counts, also
     in a display name: a recipient's program may take it for the address."""
     _, lines = take_fields(content[: header_end(content)], _NAME)
     found = []

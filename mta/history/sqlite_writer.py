@@ -1,7 +1,7 @@
 """Writing history to SQLite: a file for each day, and a control file that is committed last.
 
-A round that was interrupted before the control file was committed is written again with the same number: what it left
-in the files of its days is removed first. Nobody reads it meanwhile, because readers read only rounds that the control
+A round that was interrupted before the control file was committed is written again with the same number; its rows in
+the files of its days are removed first. Nobody reads them meanwhile, because readers read only rounds that the control
 file names.
 """
 
@@ -110,7 +110,8 @@ class SqliteWriter:
         with translated(str(self._folder)):
             try:
                 control = self._open_control()
-                # What a crash may undo without harm needs no sync: up to when everything is known to be there.
+                # A round that only moves the time up to which history is complete needs no sync: after a crash it is
+                # written again.
                 only_known = not round_.events and not round_.stretches and round_.place == self._place
                 control.execute(f"PRAGMA synchronous = {'NORMAL' if only_known else 'FULL'}")
                 self._write(control, round_)

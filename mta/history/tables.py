@@ -132,7 +132,7 @@ class DayTables(NamedTuple):
 
 
 class Kind:
-    """What a posting is about."""
+    """The kind of fact by which a posting finds deliveries."""
 
     TAG: Final = 1
     SENDER: Final = 2

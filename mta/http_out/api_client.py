@@ -139,7 +139,7 @@ class ApiClient:
         try:
             return orjson.loads(raw) if raw else None
         except orjson.JSONDecodeError:
-            words = f"what answers at {self.url} is no Floodgate API: HTTP {status}, and no JSON"
+            words = f"the server at {self.url} is no Floodgate API: HTTP {status}, and no JSON"
             raise ApiAway(words) from None
 
     def _away(self, error: Exception) -> ApiAway:
@@ -151,9 +151,9 @@ def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not accepted: {' '.join(str(error.certificate_error).split())}"
     if isinstance(error, aiohttp.ClientSSLError):
-        return "what answers there speaks no TLS; write http:// where the API has no certificate"
+        return "the server there speaks no TLS; write http:// where the API has no certificate"
     if isinstance(error, aiohttp.ClientResponseError):
-        return "what answers there speaks no HTTP; it is the port of another service"
+        return "the server there speaks no HTTP; it is the port of another service"
     number = error.os_error.errno if isinstance(error, aiohttp.ClientConnectorError) else None
     if isinstance(number, int) and number > 0:
         return os.strerror(number)

@@ -11,7 +11,7 @@ from mta.model.events import Event
 from mta.ports.event_sinks import Item
 from mta.ports.spool import Sourced
 
-# Events that are decoded at once: what more of them are made from would ask the kernel for pages each time.
+# Events that are decoded at once. The memory of larger pieces would be new pages of the kernel each time.
 PIECE = 100
 
 _encode = msgspec.msgpack.Encoder().encode

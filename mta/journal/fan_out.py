@@ -161,7 +161,7 @@ class FanOut:
 
     def reopen(self) -> None:
         for one in self._consumers:
-            self._sync(one)  # what is moved away is complete, and nothing of it comes again
+            self._sync(one)  # the file that is moved away is complete, and none of its lines comes again
             try:
                 one.sink.reopen()
             except OSError as error:

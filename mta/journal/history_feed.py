@@ -47,7 +47,7 @@ class HistoryFeed:
         self._thread = ThreadPoolExecutor(1, "history")
         self._backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
         self._task: Future[Any] | None = None
-        self._done: Callable[[Any], None] = lambda result: None  # what follows when the task has ended well
+        self._done: Callable[[Any], None] = lambda result: None  # called when the task has ended well
         self._next_try = self._next_look = self._next_retry = 0.0
         self._gathering: Gathering | None = None  # None: the database's positions are not known
         self._since = 0.0  # when the oldest event was gathered

@@ -14,7 +14,8 @@ _EVENT = re.compile(rb'^\{"v":\d+,"time":"[^"]*","event":"([^"]+)"', re.MULTILIN
 
 
 class DeliveryLog:
-    """Fulfils ports.event_sinks.EventSink. One process writes a file; what fails (OSError) leaves no half line."""
+    """Fulfils ports.event_sinks.EventSink. One process writes a file; a write that fails (OSError) leaves no half
+    line."""
 
     def __init__(self, path: str, lines: Callable[[Sequence[Item]], bytes]) -> None:
         """`lines` makes the JSON objects of events, each with its line end. Raises OSError: the file cannot be

@@ -57,8 +57,8 @@ _encode = msgspec.json.Encoder().encode_lines
 
 
 def log_lines(events: Iterable[tuple[str, Event]]) -> bytes:
-    """(event id, event) as JSON objects, each with its line end. What no reader could see or take as one line is
-    escaped visibly. A hundred at a time cost half of what they cost one by one."""
+    """(event id, event) as JSON objects, each with its line end. Characters that are invisible or that end a line are
+    escaped. A hundred at a time cost half of the time that they cost one by one."""
     lines = [_line(event_id, event) for event_id, event in events]
     try:
         encoded = _encode(lines)

@@ -39,8 +39,8 @@ def unframed(raw: bytes, left_out: bytes = b"") -> tuple[bytes, ...]:
 
 
 def link_entry(entry_id: str) -> Entry:
-    """It has no events: what follows it in a spool comes directly behind `entry_id` in the stream. Without one, that is
-    behind the entry before it in the spool."""
+    """It has no events: the next entry in the spool comes directly behind `entry_id` in the stream. Without an id, that
+    is behind the entry before it in the spool."""
     return Entry(entry_id, b"")
 
 

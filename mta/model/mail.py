@@ -48,7 +48,7 @@ def tenants_tag(tag: str, tenant: str) -> str:
 
 
 class _Tagged:
-    """What follows from the tags, the tenant and the priority of a message, before and after it was accepted."""
+    """Values derived from the tags, the tenant and the priority of a message, before and after its acceptance."""
 
     __slots__ = ()
 
@@ -125,7 +125,7 @@ class Record(_Tagged, msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Addressed(NamedTuple):
-    """What rules ask about a delivery that has no record yet."""
+    """The fields that rules read of a delivery that has no record yet."""
 
     sender: str
     recipient: str

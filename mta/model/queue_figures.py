@@ -24,7 +24,7 @@ class Failure(NamedTuple):
 
 
 class ToldRates(NamedTuple):
-    """What the workers tell of rates; `all_told`: a queue that none of them names delivers nothing."""
+    """The rates that the workers report. With `all_told`, a queue that no worker names delivers nothing."""
 
     rates: Mapping[QueueKey, float]  # deliveries a minute
     all_told: bool

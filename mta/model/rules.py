@@ -133,12 +133,12 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
     @property
     def author(self) -> str:
-        """Who answers for the rule as it stands."""
+        """The actor of the rule's last change, else of its creation."""
         return self.changed_by or self.created_by
 
 
 class RuleSet(msgspec.Struct, frozen=True, array_like=True):
-    """An order for many rules at once, as it was given; what stands for the set as a whole is kept under its id."""
+    """An order for many rules at once, as it was given. Effect, sweep and statement of the set have its id."""
 
     id: str
     created_at: int  # Unix ms

@@ -216,9 +216,9 @@ def _is_scheduled(record: Record) -> bool:
 
 
 def _is_ruled(table: RuleTable, waiting: WaitingDelivery, pause: str, to_pool: str) -> bool:
-    """Whether a rule is to end the delivery, or to hold what is queued, in its own pool or in the other: then it stays,
-    and the sweep of that rule finds it. What a pause holds already may be held in the other pool, too, unless an order
-    with a bound counts it."""
+    """Whether a rule is to end the delivery, or to hold it where it is queued, in its own pool or in the other. Then
+    it stays, and the sweep of that rule finds it. A delivery that a pause holds already may be held in the other pool,
+    too, unless an order with a bound counts it."""
     if table.is_empty:
         return False
     labels, domain = waiting.record.labels, waiting.queue.domain

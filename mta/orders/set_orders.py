@@ -85,7 +85,7 @@ class SetOrders:
                 await asyncio.sleep(_RETRY)
 
     async def _again(self, about: RuleSet, placed: SetPlaced) -> Rule | None:
-        """What a failover lost of the set is ordered again, but for rules that were ordered otherwise since."""
+        """Orders the rules of the set again that a failover lost, except rules that were changed since."""
         lost: list[Rule] = []
         for rule, before in zip(placed.rules, placed.before, strict=True):
             there = await self._rules.rule(rule.id)

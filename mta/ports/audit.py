@@ -16,7 +16,7 @@ class NotedEvent(NamedTuple):
 
 
 class Audit(Protocol):
-    """Who ordered what. A change of the rule table writes its own entry; other orders are noted here first, and are
+    """The record of orders. A change of the rule table writes its own entry. Other orders are noted here first, and
     refused where that fails: no change is without an entry."""
 
     async def note(self, actor: Actor, deed: Deed) -> None: ...

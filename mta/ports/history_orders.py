@@ -16,7 +16,7 @@ class Erasure(msgspec.Struct, frozen=True):
 
 
 class ErasureReport(msgspec.Struct, frozen=True):
-    """What the journal of one node has done."""
+    """The result of an erasure in the journal of one node."""
 
     node: str
     deliveries: int = 0

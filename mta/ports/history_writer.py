@@ -44,7 +44,7 @@ class Row(msgspec.Struct, gc=False):
 Common = tuple[int, tuple[str, ...], str, str, str, str]
 
 
-# What is counted by the hour: hour since 1970-01-01 UTC, pool, domain, tenant, category, type of the event
+# The key of an hourly count: hour since 1970-01-01 UTC, pool, domain, tenant, category, type of the event
 HourKey = tuple[int, str, str, str, str, str]
 
 

@@ -75,8 +75,8 @@ class SetOrders(Protocol):
     async def put(
         self, about: RuleSet, rules: Sequence[Rule], remove: Sequence[str], actor: Actor, wait: float, until: str
     ) -> SetEffect:
-        """As RuleSets.put_set, followed like Orders.put. Raises OutcomeUnknown where the store failed in the middle:
-        what was made is followed all the same."""
+        """As RuleSets.put_set, followed like Orders.put. Raises OutcomeUnknown where the store failed in the middle;
+        the rules that were made are followed all the same."""
         ...
 
     async def effect(self, stored: StoredSet, standing: Sequence[Rule]) -> Effect:

@@ -49,7 +49,7 @@ class ParkedPage(NamedTuple):
 
 
 class ParkedDone(NamedTuple):
-    """What an order about parked mail has done; `rest` is None when nothing is left to look at."""
+    """The result of an order about parked mail; `rest` is None when nothing is left to look at."""
 
     done: list[ParkedDelivery]  # that were released or removed
     unreadable: int  # selected deliveries that cannot be released, because they have no record that can be read
@@ -98,7 +98,7 @@ class ParkedMail(Protocol):
 
     async def release(self, selection: ParkedSelection, actor: Actor, rest: ParkedPlace, until: float) -> ParkedDone:
         """Selected mail goes back to its queues, due now, as if it had not been parked, from `rest` on until the clock
-        shows `until` (monotonic seconds). What has no readable record stays."""
+        shows `until` (monotonic seconds). A delivery without a readable record stays."""
         ...
 
     async def remove(self, selection: ParkedSelection, actor: Actor, rest: ParkedPlace, until: float) -> ParkedDone:

@@ -1,4 +1,4 @@
-"""What an operator does to mail that waits, and the store's part of it; raises StoreAway, StoreError."""
+"""Orders of an operator about mail that waits, and the store's part of them; raises StoreAway, StoreError."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -41,16 +41,16 @@ class WaitingPage(NamedTuple):
 
 
 class WorkPlace(NamedTuple):
-    """How far work on all selected mail has come: what is before this place is done."""
+    """How far work on all selected mail has come: everything before this place is done."""
 
     lane: int = 0
-    held: bool = False  # it walks over what pauses hold
+    held: bool = False  # it walks over held deliveries
     name: str = ""  # the place of a queue and its domain, or the pause
     cursor: int = 0
 
 
 class WorkDone(NamedTuple):
-    """What one call has done; `rest` is None when nothing is left to look at."""
+    """The result of one call; `rest` is None when nothing is left to look at."""
 
     moved: int
     seen: int  # selected deliveries
@@ -79,7 +79,7 @@ class QueueWorkStore(Protocol):
         ...
 
     async def claimed(self) -> list["ClaimedDelivery"]:
-        """What workers have claimed now, of all queues; those whose record cannot be read are left out."""
+        """The deliveries that workers have claimed now, of all queues, except those whose record cannot be read."""
         ...
 
     async def make_due(self, lane: int, queue: QueueShare, now: int, some: Sequence[WaitingDelivery]) -> int:
@@ -91,8 +91,8 @@ class QueueWorkStore(Protocol):
         self, lane: int, pause: str, generation: int, to_pool: str, of: QueueShare, some: Sequence[PoolChange]
     ) -> int | None:
         """Move at most 100 deliveries that are still in this share of a queue (or held by `pause`) to `to_pool`; how
-        many. None: decided by a rule table below the lane's barrier, nothing was moved. May be repeated: what was
-        moved is not there any more."""
+        many. None: decided by a rule table below the lane's barrier, nothing was moved. May be repeated:
+        deliveries that were moved are not there any more."""
         ...
 
 

@@ -1,6 +1,6 @@
 """The queue store as intake and delivery see it: accept, claim, settle.
 
-Every call may raise StoreAway (unknown whether it happened), StoreError; what else it may raise is said beside it.
+Every call may raise StoreAway (unknown whether it happened), StoreError. Each call names its other errors.
 """
 
 import enum

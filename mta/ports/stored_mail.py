@@ -11,7 +11,7 @@ class ContentGone(FloodgateError):
 
 
 class StillWaits(FloodgateError):
-    """Nothing of it has ended: what waits is sent anyway."""
+    """No delivery of the message has ended: those that wait are sent anyway."""
 
 
 class KeptMail(NamedTuple):

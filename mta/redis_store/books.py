@@ -72,8 +72,8 @@ class StoredBooks:
         return RuleAccount(of_rule, of_tag, undoable, min(untils, default=0))
 
     async def _with_folded(self, tag: str, tenant: str, rows: Sequence[Sequence[bytes]]) -> dict[str, int]:
-        """The counters of all lanes, and those that were folded into history. What stands in both is counted once: it
-        is deleted here after history has it, and history is read last."""
+        """The counters of all lanes, and those that were folded into history. Counters that are in both count once:
+        folding deletes them here after history has them, and history is read last."""
         found: dict[str, int] = {}
         there = set()
         for lane, row in enumerate(rows):

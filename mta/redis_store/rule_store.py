@@ -277,7 +277,7 @@ class StoredRules(StoredSessions):
             parts = change_parts(ChangeOp.PUT, rule, known, FAILOVER, at)
             args += (ChangeOp.PUT, rule.id, *written(seen, rule), rule.generation, *parts, rule.set_id)
         if last:
-            words = f"changes up to generation {lost.generation} were lost; what was known of them is in force again"
+            words = f"changes up to generation {lost.generation} were lost; those that were known are in force again"
             told = Rule("", Selectors(), reason=words)
             parts = change_parts(ChangeOp.REGAIN, told, None, FAILOVER, at)
             args += (ChangeOp.REGAIN, "", *written(None, told), 0, *parts, "")

@@ -6,7 +6,7 @@ from typing import Final
 import hiredis
 from redis.exceptions import ConnectionError, ResponseError
 
-INCOMPLETE: Final = object()  # what a reader returns while an answer has not come whole
+INCOMPLETE: Final = object()  # a reader returns it while an answer has not come whole
 
 _LENGTHS: Final = tuple(b"\r\n$%d\r\n" % size for size in range(256))  # of short words, with the end of the line before
 

@@ -12,8 +12,8 @@ _Queues = dict[QueueKey, int]  # Unix ms at which the queue has work, or earlier
 
 
 class LaneView:
-    """Turns go round the shares by weight, and in a share round its queues: what was served goes to the end, so that
-    neither a share nor a queue starves."""
+    """Turns go round the shares by weight, and in a share round its queues: a queue that was served goes to the end, so
+    that neither a share nor a queue starves."""
 
     __slots__ = ("_due", "_turns", "forgot", "whole")
 
@@ -94,7 +94,7 @@ class LaneView:
         return [ClaimRequest(queue, count, share) for (queue, share), count in wanted.items()]
 
     def served(self, wants: Sequence[ClaimRequest], got: Mapping[QueueShare, int], cut: bool) -> None:
-        """A claim was answered: what gave less than was wanted has no more; the rest gets its next turn later.
+        """A claim was answered: a queue that gave less than was wanted has no more; the rest gets its next turn later.
 
         `cut`: the answer may have ended at its size, so a short share says nothing.
         """

@@ -192,7 +192,7 @@ class SharedLimits:
         return self._rate("messages", queue).take(per_minute) if per_minute else 0.0
 
     def renew(self) -> None:
-        """The session is a new one: what is in use is held under its name from now on."""
+        """The session is a new one: slots in use are held under its name from now on."""
         for slots in self._slots.values():
             slots.give_back()
 

@@ -1,6 +1,6 @@
 """Makes the messages in `made/`: `python tests/corpus/make.py`; they are committed, because their octets are the test.
 
-What a person can type is in `hand/`; messages with a bare CR or LF are in `bare/`.
+Messages that a person can type are in `hand/`; messages with a bare CR or LF are in `bare/`.
 """
 
 import random

@@ -1,7 +1,7 @@
 """Mail while the store's connections flap, and what must be true of it afterwards.
 
-What the clients were told is held against what arrived at the destination, the books, the delivery log, and what the
-processes said of themselves.
+The replies to clients are compared with the messages that arrived at the destination, the books, the delivery log, and
+the messages of the processes.
 """
 
 import random

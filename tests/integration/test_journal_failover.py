@@ -98,7 +98,7 @@ async def test_what_a_promoted_replica_lacks_begins_an_epoch_and_new_events_are_
     assert await after.link.command("HGET", keys.lane_key(0, b"lane"), "epoch") == b"2"
     await place.accept(after, 3)
     await eventually(lambda: _is(len(place.of("0.1")) + len(place.of("0.2")), 5 + since + 3), 15.0)
-    assert len(place.of("0.2")) >= 3, "what came before the journal had looked may have the epoch of before"
+    assert len(place.of("0.2")) >= 3, "events that came before the journal had looked may have the epoch of before"
     assert len(place.of("gap")) == 1, "no other lane lost anything"
     assert len(set(place.sink.ids)) == len(place.sink.ids)
     await eventually(lambda: _is_empty(after))

@@ -1,4 +1,4 @@
-"""A replicated store: what only a master knows that its replicas do not follow any more is no confirmation."""
+"""A replicated store: a write that only a master has, which its replicas do not follow any more, is no confirmation."""
 
 import signal
 

@@ -78,7 +78,7 @@ def _passes(tree: pathlib.Path, tests: Iterable[str], show: bool = False) -> boo
 
 
 def _interrupt(test: subprocess.Popen[str]) -> None:
-    """As by Ctrl-C: what its tests started, their own ends stop."""
+    """As by Ctrl-C: the tests stop the processes that they started."""
     test.send_signal(signal.SIGINT)
     try:
         test.communicate(timeout=_ENDING)

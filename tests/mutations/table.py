@@ -142,7 +142,7 @@ LOOKS = (
         _T_HISTORY + "a_stop_between_look_and_write",
     ),
     Mutation(
-        "what has begun ends when the table is swapped",
+        "transactions that have begun end when the table is swapped",
         "mta/egress/egress.py",
         "rules.on_change(self.on_change)",
         "rules.on_change(lambda table: [])",
@@ -245,7 +245,7 @@ CONFIRMATION = (
         _T_ORDERS + "only_sessions_that_deliver_are_waited_for",
     ),
     Mutation(
-        "what a failover may forget is no confirmation",
+        "a confirmation that a failover may forget does not count",
         "mta/redis_store/session_store.py",
         'self._link.call_kept(b"rules_confirm"',
         'self._link.call(b"rules_confirm"',
@@ -388,7 +388,7 @@ RULE_EVENTS = (
         "tests/unit/journal/test_rule_log.py::test_what_nobody_has_counted_yet_is_not_copied",
     ),
     Mutation(
-        "events of the rule table: what others have still to copy stays",
+        "events of the rule table: entries that others have still to copy stay",
         "mta/redis_store/outbox.py",
         "        if lane == RULES_LANE:\n",
         "        if False:\n",
@@ -533,7 +533,7 @@ FAILOVER = (
         _T_GUARD + "head_that_went_back_keeps_the_union_and_puts_lost_rules_again",
     ),
     Mutation(
-        "a head that went back: what a slow process knows is not put again",
+        "a head that went back: rules that a slow process knows are not put again",
         "mta/rules/failover.py",
         "is_lost = rule.generation > max(fork, trail.regained)",
         "is_lost = rule.generation > fork",
@@ -592,7 +592,7 @@ CLAIMED_AS_ACCEPTED = (
         _T_CONTENTS + "what_was_voided_leaves_no_content[plain]",
     ),
     Mutation(
-        "contents beside the step: what lives keeps its own",
+        "contents beside the step: a living message keeps its own",
         "mta/redis_store/steps/accept.lua",
         "    if not needed then\n",
         "    if true then\n",
@@ -651,14 +651,14 @@ BUILDS = (
         _T_FORMATS + "a_rule_with_an_unknown_field_is_not_read_as_a_wider_one[plain]",
     ),
     Mutation(
-        "builds: who cannot read keeps the head that it confirmed",
+        "builds: a process that cannot read keeps the head that it confirmed",
         _RULES_LUA,
         "    generation, change, dead, confirmed_at = state[1], state[2], state[4], state[5]",
         "    generation, change, dead, confirmed_at = head_of(P), state[2], state[4], state[5]",
         _T_FORMATS + "a_process_that_cannot_read_lives_under_the_head_that_it_confirmed[plain]",
     ),
     Mutation(
-        "builds: who cannot read tells that it lives",
+        "builds: a process that cannot read tells that it lives",
         _GUARD,
         "            await self._object(error)\n            raise\n",
         "            raise\n",

@@ -112,7 +112,7 @@ class _Race:
         return not await self._living(*Campaign)
 
     async def _living(self, *tags: str) -> bool:
-        """Whether mail has still to end; what came too late for the sweep and is not due yet has not."""
+        """Whether mail has still to end; mail that came too late for the sweep and is not due yet has not."""
         living = (await read_ledger(self._cluster.valkey.url)).living.values()
         return any(one.state != "scheduled" or Campaign.KEEP in one.tags for one in living if {*tags} & {*one.tags})
 

@@ -28,7 +28,7 @@ _ONCE = ("deferred-", "dropped-", "stalled-")
 
 
 class Transaction(msgspec.Struct):
-    """One MAIL and what followed; `dot_at` 0.0: its dot was never read. What has a dot was taken."""
+    """One MAIL and the commands after it; `dot_at` 0.0: its dot was never read. Content with a dot was taken."""
 
     mail_at: float
     recipients: list[str] = []

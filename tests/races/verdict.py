@@ -1,4 +1,4 @@
-"""The verdict on a seed: what the sink, the store, the log and the API say, held against what was promised."""
+"""The verdict on a seed: sink, store, log and API, compared with the promises."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping

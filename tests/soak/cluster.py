@@ -61,7 +61,7 @@ class Cluster:
         self.relays: dict[str, RelayProcess] = {}
         self.nodes: dict[str, Node] = {}
         self.strikes: list[Strike] = []
-        self._targets: dict[str, asyncio.Lock] = {}  # what is under a fault has no other one at the same time
+        self._targets: dict[str, asyncio.Lock] = {}  # a target has one fault at a time
 
     async def __aenter__(self) -> "Cluster":
         try:
@@ -73,7 +73,7 @@ class Cluster:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """A node that does not stop within its time is killed; what it leaves running ends with its pipe."""
+        """A node that does not stop within its time is killed; the processes that it leaves end with its pipe."""
         try:
             await asyncio.gather(*(asyncio.to_thread(self._stop_node, node) for node in self.nodes.values()))
         finally:

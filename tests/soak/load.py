@@ -84,7 +84,7 @@ class Load:
             mail = await self._connection(server, mail)
 
     async def _connection(self, server: Server, mail: Mail | None) -> Mail | None:
-        """From `mail` on, while the connection lasts; what is to be sent next."""
+        """From `mail` on, while the connection lasts; the next octets to send."""
         try:
             reader, writer = await asyncio.open_connection(*server())
         except OSError:

@@ -1,4 +1,4 @@
-"""The verdict on a soak: what clients were told and what destinations received, held against what was promised.
+"""The verdict on a soak: the replies to clients and the receipts of destinations, compared with the promises.
 
 lost          accepted with 250, and in the end neither received nor ended otherwise (bounced, intercepted, ...)
 stuck         accepted, and still waiting or claimed after the drain
@@ -108,7 +108,7 @@ class Evidence:
 
     @cached_property
     def accepted(self) -> dict[str, str]:
-        """Delivery id -> tag: what was answered 250, and of what was not answered at all what came to exist."""
+        """Delivery id -> tag, of the deliveries that were answered 250, and of those that came to exist unanswered."""
         found = {}
         exists = self.marks.received | {receipt.recipient: receipt.id for receipt in self.receipts}
         for told in self.told:

@@ -122,7 +122,7 @@ class FakeLimits:
 
 
 class FakeResolver:
-    """Answers from two dicts; what is not in them does not exist."""
+    """Answers from two dicts; names that are not in them do not exist."""
 
     def __init__(self) -> None:
         self.hosts: dict[str, MxAnswer] = {}

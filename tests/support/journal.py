@@ -116,7 +116,7 @@ class Outbox:
 
 
 class Sink:
-    """`full`: it cannot be written; `failing`: it cannot be synced. What was not synced is forgotten then."""
+    """`full`: it cannot be written; `failing`: it cannot be synced. Lines that were not synced are forgotten then."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, Event]] = []

@@ -5,7 +5,7 @@ import shutil
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _CHANGES = {
-    "mta/redis_store/steps/00_common.lua": (("-- What the steps share.", "-- What the newer steps share."),),
+    "mta/redis_store/steps/00_common.lua": (("-- Functions of all steps.", "-- Functions of all newer steps."),),
     "mta/model/rules.py": (
         ("    tenant: str | None = None ", "    colour: str | None = None\n    tenant: str | None = None "),
         ("SINCE: Mapping[str, int] = {", 'SINCE: Mapping[str, int] = {"selectors.colour": 99, '),

@@ -127,7 +127,7 @@ class WorkerProcess:
         return self._beat is not None
 
     def leave(self) -> None:
-        """A stop in good order: what has begun ends first, the goodbye comes after the last dot."""
+        """A stop in good order: transactions that have begun end first, the goodbye comes after the last dot."""
         self.begun.clear()
         self.past.clear()
         with contextlib.suppress(StoreError):
@@ -224,7 +224,7 @@ class ApiProcess:
         self.told: list[tuple[ChangeOp, asyncio.Task[Any]]] = []
 
     def order(self, op: ChangeOp, change: Coroutine[Any, Any, Any]) -> None:
-        """Ask for a change and wait for it as long as it takes; what is told is in `told`."""
+        """Ask for a change and wait for it as long as it takes; the answers are in `told`."""
         self.told.append((op, self.loop.create_task(change)))
         self.loop.rounds()
 

@@ -120,7 +120,7 @@ async def _interruptible(course: Course) -> None:
 
 
 def _play(course: Course, place: Path) -> str:
-    """Runs it; what went wrong, or nothing."""
+    """Runs it; the reason of its failure, or ""."""
     try:
         asyncio.run(_interruptible(course))
     except DemoFailed as error:

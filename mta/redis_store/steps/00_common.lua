@@ -1,4 +1,4 @@
--- What the steps share. A step validates before it writes, because a failing script is not rolled back.
+-- Functions of all steps. A step validates before it writes, because a failing script is not rolled back.
 -- KEYS[1] is always the anchor of the lane (`fg:{n}:lane`) or of the rules (`fg:{rules}:head`); KEYS names every key
 -- that the step may write.
 
@@ -7,8 +7,8 @@ local function prefix_of(anchor, tail)
   return string.sub(anchor, 1, #anchor - #tail)
 end
 
--- Unix milliseconds by the server's clock, which may jump: for no safety decision, and not for due times. What is due
--- is decided by the caller's clock, since it does not jump (mta/timing/clock.py).
+-- Unix milliseconds by the server's clock, which may jump: for no safety decision, and not for due times. The caller
+-- decides which mail is due by its own clock, which does not jump (mta/timing/clock.py).
 local function now_ms()
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
@@ -66,7 +66,7 @@ local function add_up(sums)
 end
 
 -- One stream entry, with one field, for the events of one step, each with its length before it: as a field each they
--- would cost the server several times as much. Who calls a step frames its events once, so that here they are one
+-- would cost the server several times as much. The caller of a step frames its events once, so that here they are one
 -- string; `left_out`: places (from 0, two bytes each) of those that do not count.
 local function append_framed(P, framed, left_out)
   if left_out and #left_out > 0 then
@@ -161,8 +161,8 @@ local function release_content(P, ids)
   end
 end
 
--- What a rule intercepts may be kept for an undo: its record and content stay until `until_ms`. The member says how it
--- was counted.
+-- An intercepted delivery may be kept for an undo: its record and content stay until `until_ms`. The member says how
+-- it was counted.
 local function spared_member(id, stage, uncertain, place, domain)
   return id .. string.sub(stage, 1, 1) .. (uncertain and 1 or 0) .. place .. '|' .. domain
 end

@@ -94,9 +94,9 @@ local function drop_contents(P, owners)
 end
 
 -- accept: all messages of one flush, or none. Never leaves a message without content, record, queue entry, counters and
--- events; what ends at once has its counters, events and final status, and, where it is spared, record and content.
--- What its session delivers itself it may claim in this step, where nothing that was there before is due in the same
--- share of the queue; the token is 'a<number>'.
+-- events. A delivery that ends at once has its counters, events and final status, and, where it is spared, record and
+-- content. The session may claim deliveries in this step that it delivers itself, where no older delivery is due in
+-- the same share of the queue; the token is 'a<number>'.
 -- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda...,
 -- shares..., tag..., rule..., spared..., parts...
 -- ARGV[1]: msgpack of accept.Batch (see accept.py, whose fields a test compares with the locals here).
@@ -176,7 +176,8 @@ end
 
 redis.register_function { function_name = STEP .. 'accept', callback = accept }
 
--- void: makes a batch that has not run refuse for ever; what one that has run claimed goes back, as never attempted.
+-- void: makes a batch that has not run refuse for ever. If it has run, the deliveries that it claimed go back, as never
+-- attempted.
 -- Answers RAN when it has run (or a later one has), VOID, or LOST: the session was given up, so nobody can tell.
 -- KEYS: lane, ingest, claimed, rec. ARGV: session, number, now (Unix ms)
 local function void(keys, argv)

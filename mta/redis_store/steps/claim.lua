@@ -1,4 +1,4 @@
--- What is due later is of no use to who looks again each second.
+-- Callers look again each second, so the agenda leaves out queues that are due later than that.
 local AHEAD_MS = 2000
 
 -- agenda: the queues that are due first in each share, now or soon. KEYS: lane. ARGV: most of a share, now (Unix ms),
@@ -116,8 +116,8 @@ local function bar(P, session)
   end
 end
 
--- reclaim: what a dead session held is due again. KEYS: lane, claimed, rec, ingest, holders. ARGV: session, most, now
--- (Unix ms)
+-- reclaim: deliveries that a dead session had claimed are due again. KEYS: lane, claimed, rec, ingest, holders.
+-- ARGV: session, most, now (Unix ms)
 -- Answers how many; at 0 the session holds nothing here any more.
 local function reclaim(keys, argv)
   local P = prefix_of(keys[1], 'lane')

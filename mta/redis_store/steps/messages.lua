@@ -1,4 +1,4 @@
--- One message: what is known of its deliveries, where they are, and its cancellation.
+-- One message: the records and places of its deliveries, and its cancellation.
 
 -- message_read: records and final statuses. KEYS: lane, rec, ended... (newest first). ARGV: delivery id, ...
 -- Answers [id, record, status, ...] of what is known; record or status may be false.
@@ -106,9 +106,10 @@ redis.register_function {
   flags = { 'no-writes', 'allow-oom' },
 }
 
--- cancel: ends what still waits where it was seen, as canceled or expired, and marks what is claimed: its worker, or
--- whoever claims it after that one's death, ends it. What a rule spared stays intercepted and is let go. Never leaves a
--- mark on what has ended, and touches nothing that has moved, or has another record, since it was read.
+-- cancel: ends deliveries that still wait where they were seen, as canceled or expired, and marks those that are
+-- claimed: the worker, or the one that claims it after that worker's death, ends it. A delivery that a rule intercepted
+-- and spared stays intercepted, and its undo copy is let go. Never leaves a mark on a delivery that has ended, and
+-- touches none that has moved, or has another record, since it was read.
 -- KEYS: lane, rec, content, refs, count, events, cancels, parked, pauses, spares, then claimed, due, agenda, held,
 -- spared, tag and rule keys.
 -- ARGV[1]: msgpack of messages.Batch (steps/messages.py).
@@ -159,7 +160,7 @@ local function cancel(keys, argv)
           count(sums, P .. 'rule:' .. source, 'held', -1)
           count(sums, P .. 'rule:' .. source, 'other', 1)
         end
-        -- What is parked was counted so when it left its queue.
+        -- A parked delivery was counted so when it left its queue.
         if uncertain and kind ~= 'parked' then
           count_tags(sums, P, tags, 'uncertain', 1)
         end

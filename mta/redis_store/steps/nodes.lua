@@ -1,4 +1,4 @@
--- What nodes agree on when they start: the names that are used, and the time of day.
+-- Agreements of nodes when they start: the names that are used, and the time of day.
 
 -- clock: Unix ms by the server's clock. KEYS: the anchor of a lane.
 redis.register_function { function_name = STEP .. 'clock', callback = now_ms, flags = { 'no-writes', 'allow-oom' } }

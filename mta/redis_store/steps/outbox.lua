@@ -33,7 +33,7 @@ end
 
 redis.register_function { function_name = STEP .. 'journaled', callback = journaled, flags = { 'allow-oom' } }
 
--- stream_end: what a lane's stream says of itself. KEYS: lane (or the head of the
+-- stream_end: epoch, end and length of a lane's stream. KEYS: lane (or the head of the
 -- rules), events. ARGV: position, '1' = count from the end of the stream.
 -- Answers [epoch, id of the newest entry, how many entries up to `position` were ever added, birth of the lane];
 -- entries that were trimmed count.

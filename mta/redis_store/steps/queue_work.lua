@@ -1,4 +1,4 @@
--- What an operator does to queued and held mail: look at it in order, make it due now, move it to another pool.
+-- An operator's orders about queued and held mail: look at it in order, make it due now, move it to another pool.
 
 -- Whether one member stands behind another in a zset where both have the same score, by the ids of 18 bytes that they
 -- begin with. Lua compares by locale.
@@ -85,7 +85,7 @@ end
 redis.register_function { function_name = STEP .. 'make_due', callback = make_due, flags = { 'allow-oom' } }
 
 -- change_pool: deliveries of one queue, or of those that a pause holds, go to the queue of another pool and the same
--- domain, and keep their due time; what is held stays held. Never touches a delivery that was claimed, went elsewhere
+-- domain, and keep their due time; held ones stay held. Never touches a delivery that was claimed, went elsewhere
 -- or has another record since it was read, and never leaves one in two queues.
 -- KEYS: lane, rec, events, pools, then due, agenda and shares of both queues, or held.
 -- ARGV[1]: msgpack of queue_work.Batch (steps/queue_work.py). ARGV[2]: their events, framed.

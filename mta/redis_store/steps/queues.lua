@@ -14,7 +14,7 @@ local function oldest_of(ids, known)
   return known
 end
 
--- queue_counts: what waits in each of some queues. KEYS: lane, rec, due, due, ... ARGV: now, sample, most.
+-- queue_counts: the deliveries that wait in some queues. KEYS: lane, rec, due, due, ... ARGV: now, sample, most.
 -- Once it has read `most` ids it ends, with the queues that it has counted: long queues are counted few at a time.
 -- The oldest is looked for among the `sample` deliveries that are due first and as many that are due last: all of them
 -- where there are no more. Answers [[deliveries, due now, when the first is due, when the oldest was accepted,

@@ -240,8 +240,8 @@ redis.register_function { function_name = STEP .. 'rules_load', callback = rules
 -- Cancellations that one confirmation may hear of; more are handed out first, without registering.
 local MOST_CANCELS = 5000
 
--- What was canceled beyond the entry `seen` ('' = from now on): the last entry, [message, ...], whether there may be
--- more.
+-- Messages that were canceled beyond the entry `seen` ('' = from now on): the last entry, [message, ...], whether there
+-- may be more.
 local function canceled_since(cancels, seen)
   local entries, messages = {}, {}
   if seen ~= '' then
@@ -262,7 +262,7 @@ local function canceled_since(cancels, seen)
   return seen, messages, #entries == MOST_CANCELS
 end
 
--- Who runs which build; written when it has changed.
+-- The build of a session; written when it has changed.
 local function note_build(P, session, build)
   if redis.call('HGET', P .. 'builds', session) ~= build then
     redis.call('HSET', P .. 'builds', session, build)
@@ -333,7 +333,7 @@ local function rules_confirm(keys, argv)
     return { 'MORE', last, canceled }
   end
   if known then
-    -- A question that is asked again, because its answer was lost, moves the number too: who observes sees a life.
+    -- A question that is asked again, because its answer was lost, moves the number too: observers see that it lives.
     seq = math.max(seq, cmsgpack.unpack(known)[3] + 1)
   end
   redis.call(
@@ -354,7 +354,7 @@ end
 redis.register_function { function_name = STEP .. 'rules_confirm', callback = rules_confirm, flags = { 'allow-oom' } }
 
 -- rules_cannot_read: a session lives, and confirms nothing because it cannot read a rule in force (its build says
--- which): what it confirmed before stays as it was. KEYS: head, sessions, builds. ARGV: session, seq, about, metrics,
+-- which): its last confirmation stays as it was. KEYS: head, sessions, builds. ARGV: session, seq, about, metrics,
 -- build. Answers OK | LOST.
 local function rules_cannot_read(keys, argv)
   local P = prefix_of(keys[1], 'head')
@@ -414,7 +414,7 @@ end
 
 redis.register_function { function_name = STEP .. 'session_dead', callback = session_dead, flags = { 'allow-oom' } }
 
--- past_settled: what was past its dot for a rule was settled. KEYS: head, past. ARGV: at (Unix ms), delivery, ...
+-- past_settled: deliveries past their dot for a rule were settled. KEYS: head, past. ARGV: at (Unix ms), delivery, ...
 -- The settling time stands beside the entry as field `=<delivery>`.
 local function past_settled(keys, argv)
   for i = 2, #argv do

@@ -34,7 +34,7 @@ local function with_seq(packed, seq)
   return at and string.sub(packed, 1, at - 1) .. cmsgpack.pack(seq) or packed
 end
 
--- What a late worker knows is not thrown away: a delivery that ended as intercepted or canceled moves to delivered,
+-- The outcome that a late worker tells is kept: a delivery that ended as intercepted or canceled moves to delivered,
 -- with the status `final`. Answers its `seq` then, greater than that of the end which it replaces.
 local function late_delivered(P, now, retention_ms, sums, id, place, domain, tags, final, shared)
   for back = 0, math.ceil(retention_ms / 3600000) do
@@ -140,7 +140,7 @@ local function stale(step, i, id, kind, other)
   step.late_events[#step.late_events + 1] = framed_event(event)
 end
 
--- What ends plainly, as nearly all does: for good, without a doubt, a rule or an undo.
+-- A plain end, as nearly every delivery has: for good, without a doubt, a rule or an undo.
 local function plain_end(step, i, id)
   step.unclaim[#step.unclaim + 1] = id
   step.gone[#step.gone + 1] = id
@@ -232,7 +232,7 @@ local function other_end(step, i, id, kind, other)
   end
 end
 
--- What was said of all plain ends together holds where none of them was stale.
+-- The sums of all plain ends hold where none of them was stale.
 local function count_plain(P, plain)
   for at = 1, #plain, 3 do
     local class, many, tags = plain[at], plain[at + 1], plain[at + 2]
@@ -246,7 +246,7 @@ local function count_plain(P, plain)
   end
 end
 
--- What each delivery left in `step`.
+-- The changes that each delivery left in `step`.
 local function write_down(step, claimed)
   local P, now = step.P, step.now
   if #step.unclaim > 0 then

@@ -1,8 +1,8 @@
--- What a sweep sees and does. A member of `due` is a delivery id; of `held`, `parked` and `spared` the queue follows
--- it.
+-- A sweep's view of the queues, and its moves. A member of `due` is a delivery id; in `held`, `parked` and `spared` the
+-- queue follows the id.
 
--- What was read of a zset or of a hash, with its records: [next cursor, member, score, record, ...]; who has no record
--- is left out.
+-- The rows of a zset or of a hash with their records: [next cursor, member, score, record, ...]; rows without a record
+-- are left out.
 local function with_records(rec, cursor, rows)
   local answer, ids = { cursor }, {}
   for i = 1, #rows, 2 do
@@ -23,7 +23,8 @@ local function with_records(rec, cursor, rows)
 end
 
 -- scan: a piece of a queue, or of what a pause holds, for a sweep. KEYS: lane, due or held, rec. ARGV: cursor, count.
--- ZSCAN sees at least once what is there during the whole walk; what is claimed meanwhile is its worker's to settle.
+-- ZSCAN sees at least once each member that is there during the whole walk. Deliveries that are claimed meanwhile are
+-- settled by their worker.
 local function scan(keys, argv)
   local page = redis.call('ZSCAN', keys[2], argv[1], 'COUNT', argv[2])
   return with_records(keys[3], page[1], page[2])
@@ -114,9 +115,9 @@ local function tidy_pauses(P, pause)
   end
 end
 
--- unhold: what a pause holds and nobody can read is due at once: who claims it parks it. Its tags are lost with its
--- record: only the totals can follow. KEYS: lane, held, count, pauses, then due and agenda. ARGV: pause, now (Unix ms),
--- then id, place, domain, ...
+-- unhold: held deliveries whose record nobody can read are due at once: the worker that claims one parks it. Its tags
+-- are lost with its record: only the totals can follow. KEYS: lane, held, count, pauses, then due and agenda.
+-- ARGV: pause, now (Unix ms), then id, place, domain, ...
 local function unhold(keys, argv)
   local P, now = prefix_of(keys[1], 'lane'), tonumber(argv[2])
   for i = 3, #argv, 3 do
@@ -233,7 +234,7 @@ end
 
 redis.register_function { function_name = STEP .. 'move', callback = move, flags = { 'allow-oom' } }
 
--- drop_spared: what was kept for an undo and has had its time, or, early, the oldest, is let go. KEYS: lane, spared,
+-- drop_spared: undo copies whose time is over, or, early, the oldest ones, are let go. KEYS: lane, spared,
 -- spares, rec, content, refs. ARGV: rule, most, early ('1'), now (Unix ms)
 -- Answers how many.
 local function drop_spared(keys, argv)

@@ -1,4 +1,4 @@
-"""The parts of the API process that are not HTTP: what its handlers may ask, as ports."""
+"""The parts of the API process that are not HTTP: the ports that its handlers call."""
 
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence

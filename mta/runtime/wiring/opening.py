@@ -131,7 +131,7 @@ def link_to(redis: RedisSettings, url: str, *, crowded: bool = False) -> Link:
 def trouble_of(error: StoreError, redis: RedisSettings, url: str) -> str:
     """A sentence that says what is wrong, and names the setting where one is to blame."""
     if isinstance(error, StoreForeign):
-        return f"redis.url: what answers at {address_of(url)} does not speak the Redis protocol; correct the URL"
+        return f"redis.url: the server at {address_of(url)} does not speak the Redis protocol; correct the URL"
     if not isinstance(error, StoreDenied):
         return str(error)
     if redis.password_file:

@@ -1,4 +1,4 @@
-"""Contents go to the store beside the step that accepts their messages: what it refuses leaves none behind."""
+"""Contents go to the store beside the step that accepts their messages: a refused message leaves none behind."""
 
 import pytest
 

@@ -151,7 +151,9 @@ async def test_a_decision_by_old_rules_does_nothing_whatever_it_was(open_store, 
     assert await events(store) == []
     assert await store.queues.accept(0, [one], old._replace(generation=4)) is not None
     assert (await store.books.total())["accepted"] == 1
-    assert await store.queues.accept(0, [message()]) is not None, "who does not ask the rules passes any barrier"
+    assert await store.queues.accept(0, [message()]) is not None, (
+        "a caller that does not ask the rules passes any barrier"
+    )
     await sound(store)
 
 

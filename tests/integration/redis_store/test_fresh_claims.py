@@ -15,7 +15,7 @@ NET = QueueKey(POOL, "example.net")
 
 
 class Fresh:
-    """Delivery with room for `room` of each queue; what it promised it is told of once."""
+    """Delivery with room for `room` of each queue; each promised delivery is handed to it once."""
 
     def __init__(self, store, room=100):
         self.store = store

@@ -37,7 +37,7 @@ async def test_k15_each_build_calls_its_own_steps(open_store):
 
 
 async def test_k15_a_library_that_is_there_is_left_as_it_is(open_store):
-    """Whatever its text: a name that holds a hash cannot stand for another one."""
+    """A name that holds a hash cannot stand for another one, with any text."""
     store = await open_store()
     await drop(store, library.NAME)
     await load_other(store, library.NAME)

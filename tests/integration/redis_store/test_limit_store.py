@@ -19,7 +19,7 @@ async def test_slots_are_never_more_than_the_limit_in_all(open_store):
     assert await two.limits.hold_slots(POOL, DOMAIN, 5, 5, granted[1]) == 4
     await two.limits.forget(one.session.id)
     assert await two.limits.hold_slots(POOL, DOMAIN, 5, 9, 4) == 5
-    assert await two.limits.hold_slots(POOL, DOMAIN, 2, 5, 3) == 3, "what is in use cannot be taken away"
+    assert await two.limits.hold_slots(POOL, DOMAIN, 2, 5, 3) == 3, "slots in use cannot be taken away"
 
 
 async def test_instants_are_given_once_and_at_most_a_second_ahead(open_store):

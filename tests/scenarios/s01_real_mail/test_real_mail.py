@@ -194,7 +194,7 @@ def test_what_swaks_sends_arrives_unharmed(
     with WireTap(place.node.smtp) as tap, ThreadPoolExecutor(4) as clients:
         list(clients.map(swaks, mail))
         sent = until(lambda: len(found := tap.contents()) == len(mail) and found)
-    # swaks edits what it is given (an empty line at the end, tokens, mbox's From line): what it put on the wire counts.
+    # swaks edits what it is given (an empty line at the end, tokens, mbox's From line): the octets that it sent count.
     expected = {recipient: corpus.handed_on(corpus.unstuffed(wire)) for recipient, wire in sent.items()}
     unedited = sum(expected[recipient] == corpus.handed_on(content) + b"\r\n" for recipient, content in mail.items())
     compare(place, domain, expected)

@@ -40,7 +40,7 @@ def test_f18_a_full_store_is_452_and_drains_until_mail_is_taken_again(tmp_path: 
 
 
 def fill(client: smtplib.SMTP) -> list[str]:
-    """Send until there is no room; who was accepted."""
+    """Send until there is no room; the recipients that were accepted."""
     accepted: list[str] = []
     while len(accepted) < 300:
         recipient = f"r{len(accepted)}@example.com"

@@ -56,7 +56,7 @@ def test_the_stream_is_live_filtered_ends_by_limit_and_time_and_resumes(place: A
     lines = {line["event"]: line for line in until(lambda: len(node.events()) and node.events())}
     for _, _, event in all_.events:
         assert lines[event["event"]] == event, "the line of the log"
-    # Whoever comes back gets what came meanwhile, from behind the last that it saw.
+    # A client that comes back gets the events that came meanwhile, from behind the last one that it saw.
     last = some.events[0][0]
     with watching(place.api, "?tag=live&type=Delivery&limit=2", last) as again:
         assert again.ended.wait(10)

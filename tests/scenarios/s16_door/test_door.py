@@ -107,7 +107,7 @@ def test_a_node_that_is_cut_off_from_the_rules_refuses_nobody(place: Any):
 
 
 def test_mail_on_its_way_in_while_a_rule_becomes_effective_does_not_wait_undecided(place: Any):
-    """It is due tomorrow: what neither the door nor the sweep decided would still be queued."""
+    """It is due tomorrow: mail that neither the door nor the sweep decided would still be queued."""
     text = os.urandom(600_000).hex()
     body = "\r\n".join(text[at : at + 900] for at in range(0, len(text), 900))  # in pieces, each written on its own
     stop = threading.Event()

@@ -68,7 +68,7 @@ class Place:
         return code, text.decode()
 
     def fill(self, tag: str) -> list[str]:
-        """Send until there is no room; who was taken."""
+        """Send until there is no room; the recipients that were accepted."""
         taken: list[str] = []
         while len(taken) < 500:
             to = f"{tag}{len(taken)}@full.example"

@@ -170,6 +170,6 @@ def test_r3_a_server_that_speaks_something_else_ends_the_start_naming_the_url(
         other.shutdown(socket.SHUT_RDWR)
         for connection in kept:
             connection.close()
-    where = f"redis.url: what answers at 127.0.0.1:{port} does not speak the Redis protocol; correct the URL"
+    where = f"redis.url: the server at 127.0.0.1:{port} does not speak the Redis protocol; correct the URL"
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.splitlines()[-1] == f"floodgate{' node' if kind == 'node' else ''}: {where}"

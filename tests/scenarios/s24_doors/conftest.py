@@ -78,7 +78,7 @@ class Wire:
         self._socket.close()
 
     def send(self, *segments: bytes) -> None:
-        """A server that closed meanwhile is no fault of the test's: what it said is read afterwards."""
+        """A server that closed meanwhile is no fault of the test's: its replies are read afterwards."""
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             for segment in segments:
                 self._socket.sendall(segment)

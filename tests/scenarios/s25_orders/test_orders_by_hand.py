@@ -205,7 +205,7 @@ def test_o7_mail_that_a_pause_holds_is_in_the_list_of_queues(shell: Shell):
     (pause,) = [rule for rule in rules(shell, "pauses") if rule.get("tag") == "o7"]
     after = queue_of(shell, "o7.test")
     assert (after["due"], after["scheduled"], after["held"]) == (0, 1, 5)
-    assert after["next_due"] > before["next_due"], "what is held is not due"
+    assert after["next_due"] > before["next_due"], "held mail is not due"
     assert after["why"][0] == {
         "reason": "held",
         "count": 5,
@@ -331,7 +331,7 @@ def test_r8_a_port_that_speaks_something_else_is_named(shell: Shell):
 
 
 class _Tail:
-    """`floodgate tail` while it runs: what it has printed so far."""
+    """`floodgate tail` while it runs: its output so far."""
 
     def __init__(self, process: "subprocess.Popen[str]", folder: Any) -> None:
         self.process = process

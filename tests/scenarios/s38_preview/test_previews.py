@@ -1,4 +1,4 @@
-"""Previews of rules: what a rule would match is counted in the queues, and nothing of it is touched."""
+"""Previews of rules: the deliveries that a rule would match are counted in the queues, and none is touched."""
 
 import os
 import signal

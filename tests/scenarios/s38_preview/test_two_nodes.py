@@ -42,7 +42,7 @@ def test_a_hold_is_decided_by_another_node_when_its_own_dies(tmp_path: pathlib.P
             until(lambda: second.call("GET", path)[1].get("brake", {}).get("state") == "passed", 15.0, path)
             path = f"/v1/errors/{fails[1]['id']}"
             until(lambda: second.call("GET", path)[1].get("matched") == 6, 15.0, path)
-            until(lambda: second.statement("c2")["delivered"] == 6, 15.0, "what was released is delivered")
+            until(lambda: second.statement("c2")["delivered"] == 6, 15.0, "released mail is delivered")
             until(lambda: second.statement("c1")["intercepted"]["queued"] == 6, 15.0, "all of it is ended")
             arrived = sorted(address for message in sink.sink.taken for address in message.recipients)
             assert arrived == [f"u{n}@c2.test" for n in range(6)]

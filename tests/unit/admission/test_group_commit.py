@@ -250,7 +250,7 @@ async def test_a_batch_of_refused_messages_only_is_told_to_the_store():
     assert (await answer_of(admission))[1].code == 554
     assert [batch for _, batch in store.batches] == [[]]
     store.trouble = StoreAway("x")
-    assert (await answer_of(admission))[1].code == 451, "what the store did not note is not said"
+    assert (await answer_of(admission))[1].code == 451, "a message that the store did not note has no 250"
     assert (admission.accepted, admission.rejected, admission.deferred) == (0, 1, 1)
 
 

@@ -1,4 +1,4 @@
-"""Tables for people: what does not fit a terminal is stacked, never cut."""
+"""Tables for people: a table that does not fit a terminal is stacked, never cut."""
 
 import functools
 import re

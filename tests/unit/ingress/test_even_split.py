@@ -1,4 +1,4 @@
-"""Listeners on one socket: who has more sessions leaves connections to the others, and nobody is left waiting."""
+"""Listeners on one socket: one with more sessions leaves connections to the others, and no client is left waiting."""
 
 import asyncio
 import contextlib

@@ -154,7 +154,7 @@ entries = st.lists(
 def test_the_periods_agree_with_the_clock_on_the_wall(
     entries: list[tuple[list[str], int, int]], zone: str, minute: int, data: st.DataObject
 ) -> None:
-    """Asked minute by minute, where no clock changes: what the clock shows is in one of the times, or in none."""
+    """Asked minute by minute, where no clock changes: the time of the clock is in one of the times, or in none."""
     times = [(days, begin, begin + length) for days, begin, length in entries]
     text = "; ".join(
         f"{','.join(days)} {begin // 60:02}:{begin % 60:02}-{end % 1440 // 60:02}:{end % 60:02}"

@@ -191,7 +191,7 @@ async def test_a_suspended_machine_whose_question_is_asked_again(cluster):
     await cluster.w1.beat()
     await reaper.look()
     assert cluster.w1.may_send_dot()
-    assert (await cluster.put()).unconfirmed == ("w1.1",), "who has a permit is waited for"
+    assert (await cluster.put()).unconfirmed == ("w1.1",), "a session with a permit is waited for"
 
 
 def fail_over(cluster: Cluster, *stores: MemoryRules) -> Shared:

@@ -167,7 +167,7 @@ def test_the_page_says_which_targets_were_reached() -> None:
     assert "| postfix, end to end, 4 KB | 8.0 (8.0 to 8.0) | 5 | 6 | reached, and the goal |" in text
     assert "| the direct hop, end to end, 4 KB | 0.4 (0.4 to 0.4) | 0.33 | 0.4 | reached, and the goal |" in text
     assert "50 KB" not in text.partition("## The relays")[0].partition("## With")[2], (
-        "what was not measured has no line"
+        "a peer that was not measured has no line"
     )
     assert "| exim | 20.0 (20.0 to 20.0) | 20.0 (20.0 to 20.0) | 10.0 (10.0 to 10.0) |  | 20 |" in text
     assert "- Without haraka: no node" in text

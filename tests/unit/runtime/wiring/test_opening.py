@@ -103,7 +103,7 @@ async def test_r5_a_process_of_a_running_node_waits_without_a_word_and_tells_its
 
 async def test_r3_what_answers_and_is_no_redis_ends_the_start_naming_the_url(opened: list[Exception]) -> None:
     opened += [StoreForeign('Protocol error, got "2" as reply type byte')] * 2
-    words = r"^redis.url: what answers at 127.0.0.1:1 does not speak the Redis protocol; correct the URL$"
+    words = r"^redis.url: the server at 127.0.0.1:1 does not speak the Redis protocol; correct the URL$"
     with pytest.raises(StoreForeign, match=words):
         await link(60.0)
     opened[:] = [StoreError("unknown command 'FUNCTION'")]
