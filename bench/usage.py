@@ -97,6 +97,8 @@ def _role(command: list[str], name: str) -> str:
         return "valkey"
     if "-m" in command[:-1]:
         module = command[command.index("-m") + 1]
+        if module == "mta.runtime.launch":  # it runs a module of the node
+            module = command[-1]
         return "node" if module == "mta.cli.main" else module.removeprefix("mta.runtime.").removeprefix("mta.")
     return "node" if "node" in command else name
 

@@ -16,6 +16,7 @@ import uvloop
 from mta.ingress.worker_loads import LoadSlot
 from mta.model.settings import Settings
 from mta.runtime.heartbeat import Heartbeat
+from mta.runtime.launch import collect_from_now_on
 from mta.timing.clock import process_clock
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Child:
 
 def run(main: Callable[[Child], Awaitable[None]]) -> None:
     """Run a child process to its end: exit 0 when it was told to stop, 1 when it failed."""
+    collect_from_now_on()
     logging.basicConfig(
         stream=sys.stderr,
         level=os.environ.get("FLOODGATE_LOG", "INFO"),

@@ -113,6 +113,7 @@ class Process:
             sys.executable,
             "-P",  # imports nothing from the current folder
             "-m",
+            "mta.runtime.launch",
             self._role.module,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -85,7 +85,7 @@ class Peaks:
                     words, used = process.cmdline(), process.memory_info().rss >> 20
                 except psutil.NoSuchProcess:
                     continue
-                name = next((word for word in words if word.startswith(("mta.", "control_api"))), "")
+                name = next((word for word in reversed(words) if word.startswith(("mta.", "control_api"))), "")
                 name = name or (Path(words[0]).name if words else "")
                 self.mib[name] = max(self.mib[name], used)
 

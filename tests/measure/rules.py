@@ -119,7 +119,7 @@ def memory(place: NodeAndSink) -> dict[str, int]:
     top = psutil.Process(place.node.process.pid)
     for process in (top, *top.children(recursive=True)):
         words = process.cmdline()
-        name = next((word for word in words if word.startswith(("mta.", "control_api"))), Path(words[0]).name)
+        name = next((w for w in reversed(words) if w.startswith(("mta.", "control_api"))), Path(words[0]).name)
         found[name] = max(found.get(name, 0), process.memory_info().rss >> 20)
     return found
 
