@@ -6,7 +6,8 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from mta.history.encoding import number, places_of, text
-from mta.history.tables import DayTables, Kind
+from mta.history.layout import Kind
+from mta.history.tables import DayTables
 from mta.model.address_keys import plain_address, recipient_key
 from mta.model.standings import EVERY, PLAIN, numbers_of
 from mta.ports.history import RowFilter

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 import zstandard
 
-from mta.history.tables import Kind
+from mta.history.layout import Kind
 from mta.model.address_keys import plain_address
 from mta.model.entries import Entry
 from mta.model.ids import DeliveryId
@@ -118,6 +118,14 @@ def counter_tuples(tags: Iterable[TagCounters], now: int) -> list[tuple[str, str
         for one in tags
         for field, many in one.counts.items()
     )
+
+
+def tag_counters_of(tag: str, tenant: str, rows: Iterable[tuple[int, str, str, int]]) -> list[TagCounters]:
+    """`rows` are (lane, epoch, field, count)."""
+    found: dict[tuple[int, str], dict[str, int]] = {}
+    for lane, epoch, field, many in rows:
+        found.setdefault((lane, epoch), {})[field] = many
+    return [TagCounters(tag, tenant, lane, epoch, counts) for (lane, epoch), counts in found.items()]
 
 
 def text(value: str) -> str:

@@ -5,12 +5,14 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from mta.history.chunks import Chunks
 from mta.history.database import Database
 from mta.history.encoding import chunk_data, entries_of, number, places_of, round_and_place
+from mta.history.layout import Kind
 from mta.history.rows import Found, columns
-from mta.history.tables import ABOUT, DAYS, REVISION, DayTables, Kind
+from mta.history.tables import ABOUT, DAYS, REVISION, DayTables
 from mta.history.translated import translated
 from mta.model.address_keys import plain_address, recipient_key
 from mta.model.entries import Entry, framed
@@ -32,11 +34,11 @@ class Eraser:
         self._database = database
 
     def days(self) -> Sequence[int]:
-        with translated(self._database.where), self._database.control() as control:
+        with translated(self._database.where, SQLAlchemyError), self._database.control() as control:
             return list(control.execute(select(DAYS.c.day).order_by(DAYS.c.day)).scalars())
 
     def erase(self, day: int, address: str, instead: str) -> Erased:
-        with translated(self._database.where), self._database.day(day) as opened:
+        with translated(self._database.where, SQLAlchemyError), self._database.day(day) as opened:
             if opened is None:
                 return Erased(0, 0)
             connection, tables = opened

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from mta.history.tables import DayTables, day_name, day_tables
-from mta.model.errors import HistoryNotBegun
+from mta.history.layout import control_file, day_name
+from mta.history.tables import DayTables, day_tables
 
 _MOST_DAYS: Final = 64  # whose files are kept open
 
@@ -25,9 +25,7 @@ class SqliteFiles:
 
     @contextmanager
     def control(self) -> Iterator[Connection]:
-        path = self._folder / "control.db"
-        if not path.exists():
-            raise HistoryNotBegun("history has not begun yet: the journal of this node has written nothing")
+        control_file(self._folder)
         with self._engine("control").connect() as connection:
             yield connection
 

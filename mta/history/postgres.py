@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, create_engine, event, text
 
-from mta.history.tables import DayTables, day_name, day_tables
+from mta.history.layout import day_name
+from mta.history.tables import DayTables, day_tables
 from mta.model.errors import HistoryNotBegun, SettingsError
 from mta.model.secret_urls import hide_password
 

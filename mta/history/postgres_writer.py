@@ -18,8 +18,9 @@ from mta.history.encoding import (
     statement_tuples,
     text,
 )
+from mta.history.layout import SCHEMA_VERSION, day_name
 from mta.history.postgres import SCHEMA, connect, import_driver
-from mta.history.tables import CONTROL, SCHEMA_VERSION, day_name, day_tables
+from mta.history.tables import CONTROL, day_tables
 from mta.model.errors import HistoryAway
 from mta.model.ids import DeliveryId
 from mta.model.secret_urls import hide_password

@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from mta.history.chunks import Chunks
 from mta.history.database import Database
-from mta.history.encoding import round_and_place, text
+from mta.history.encoding import round_and_place, tag_counters_of, text
 from mta.history.rows import Found, Rows, columns, known_until
 from mta.history.tables import ABOUT, BATCHES, DAYS, HEAD, HOURS, STATEMENTS, TAG_COUNTERS
 from mta.history.translated import translated
@@ -79,7 +80,7 @@ class HistoryReader:
 
     async def _ask(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         def ask() -> _T:
-            with translated(self._database.where):
+            with translated(self._database.where, SQLAlchemyError):
                 self._chunks.forget_erased()
                 return call(*args, **kwargs)
 
@@ -176,9 +177,8 @@ class HistoryReader:
             return control.execute(query).scalar() or ""
 
     def _tag_counters(self, tag: str, tenant: str) -> list[TagCounters]:
-        query = select(TAG_COUNTERS).where(TAG_COUNTERS.c.tag == text(tag), TAG_COUNTERS.c.tenant == tenant)
-        found: dict[tuple[int, str], dict[str, int]] = {}
+        stored = TAG_COUNTERS.c
+        query = select(stored.lane, stored.epoch, stored.field, stored.many)
+        query = query.where(stored.tag == text(tag), stored.tenant == tenant)
         with self._database.control() as control:
-            for row in control.execute(query):
-                found.setdefault((row.lane, row.epoch), {})[row.field] = row.many
-        return [TagCounters(tag, tenant, lane, epoch, counts) for (lane, epoch), counts in found.items()]
+            return tag_counters_of(tag, tenant, map(tuple, control.execute(query)))

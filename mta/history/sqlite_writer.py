@@ -6,12 +6,9 @@ file names.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
-
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from mta.history.encoding import (
     change_tuple,
@@ -24,7 +21,8 @@ from mta.history.encoding import (
     statement_tuples,
     text,
 )
-from mta.history.tables import CONTROL, SCHEMA_VERSION, day_name, day_tables
+from mta.history.layout import SCHEMA_VERSION, day_name
+from mta.history.sqlite_schema import CONTROL, DAY
 from mta.history.translated import translated
 from mta.model.ids import DeliveryId
 from mta.model.standings import LIVE
@@ -88,7 +86,7 @@ class SqliteWriter:
         for left in ("", "-wal", "-shm"):
             Path(f"{fresh}{left}").unlink(missing_ok=True)
         control = _connect(fresh)
-        _create(control, CONTROL.sorted_tables)
+        _create(control, CONTROL)
         control.execute("INSERT INTO head VALUES (1, 0)")
         control.executemany(
             "INSERT INTO about VALUES (?, ?)", (("schema", SCHEMA_VERSION), ("begun", str(self._clock())))
@@ -231,7 +229,7 @@ class SqliteWriter:
                 if not self._days[other].in_transaction:
                     self._days.pop(other).close()
             connection = self._days[day] = _connect(self._folder / f"{day_name(day)}.db")
-            _create(connection, day_tables("").metadata.sorted_tables)
+            _create(connection, DAY)
         return connection
 
     def _drop_day(self, control: sqlite3.Connection, day: int) -> None:
@@ -259,13 +257,10 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _create(connection: sqlite3.Connection, tables: Iterable[Any]) -> None:
-    dialect = sqlite.dialect()
+def _create(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    for table in tables:
-        connection.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)))
-        for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            connection.execute(str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)))
+    for statement in statements:
+        connection.execute(statement)
     connection.execute("COMMIT")
 
 

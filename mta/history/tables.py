@@ -2,13 +2,13 @@
 
 `control` stands once, in the file `control.db` or under its plain names. The tables of a day stand in the file
 `<YYYYMMDD>.db`, or have `_<YYYYMMDD>` behind their names. On PostgreSQL everything is in the schema `floodgate`.
+`mta.history.sqlite_schema` has the statements that make the files: change it with this.
 
 A number n of a delivery or an event is (round << PLACE_BITS) + place. A round's own number on PostgreSQL comes from a
 sequence before it is written; `batches.number` is given last, under the lock of `head`, without gaps. On SQLite both
 are the same.
 """
 
-import time
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -25,9 +25,7 @@ from sqlalchemy import (
 )
 
 from mta.model.standings import PLAIN
-from mta.ports.history_writer import DAY_MS
 
-SCHEMA_VERSION: Final = "1"
 REVISION: Final = "revision"  # rises with each erasure, so that readers forget what they remember
 _Number = BigInteger().with_variant(Integer, "sqlite")  # an INTEGER PRIMARY KEY is SQLite's own row number
 
@@ -131,16 +129,6 @@ class DayTables(NamedTuple):
     metadata: MetaData
 
 
-class Kind:
-    """The kind of fact by which a posting finds deliveries."""
-
-    TAG: Final = 1
-    SENDER: Final = 2
-    DOMAIN: Final = 3
-    POOL: Final = 4
-    TENANT: Final = 5
-
-
 @lru_cache(maxsize=256)
 def day_tables(suffix: str) -> DayTables:
     """`suffix` is "" in a file of its own."""
@@ -178,8 +166,3 @@ def day_tables(suffix: str) -> DayTables:
         Column("data", LargeBinary, nullable=False),
     )
     return DayTables(deliveries, postings, chunks, metadata)
-
-
-def day_name(day: int) -> str:
-    """YYYYMMDD."""
-    return time.strftime("%Y%m%d", time.gmtime(day * DAY_MS // 1000))

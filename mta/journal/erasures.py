@@ -29,15 +29,16 @@ class Erasures:
         orders: HistoryOrders,
         node: str,
         files: Callable[[str], Sequence[str]],
-        eraser: HistoryEraser | None = None,
+        open_eraser: Callable[[], HistoryEraser] | None = None,
         on_thread: OnThread | None = None,
     ) -> None:
         """`files` names the logs that have an address, and blocks. `on_thread` runs a call on the thread that writes
-        history; without it and `eraser` this node writes none."""
+        history; without it and `open_eraser` this node writes none."""
         self._orders = orders
         self._node = node
         self._files = files
-        self._eraser = eraser
+        self._open_eraser = open_eraser
+        self._eraser: HistoryEraser | None = None  # opened with the first erasure
         self._on_thread = on_thread
         self._done: set[str] = set()
         self._task: asyncio.Task[None] | None = None
@@ -68,9 +69,12 @@ class Erasures:
             _log.log(severity(error), "an erasure waits: %s", error)
 
     async def _erase(self, erasure: Erasure) -> tuple[int, int]:
-        if self._eraser is None or self._on_thread is None:
+        if self._open_eraser is None or self._on_thread is None:
             return 0, 0
         eraser, instead = self._eraser, pseudonym(erasure)
+        if eraser is None:
+            opened: HistoryEraser = await asyncio.wrap_future(self._on_thread(self._open_eraser))
+            self._eraser = eraser = opened
         deliveries = events = 0
         for day in await asyncio.wrap_future(self._on_thread(eraser.days)):
             call = self._on_thread(lambda day=day: eraser.erase(day, erasure.address, instead))  # type: ignore[misc]

@@ -1,11 +1,12 @@
-"""History by its URL: the database that the journal writes and the API reads."""
+"""History by its URL: the database that the journal writes and the API reads.
+
+Modules of `mta.history` that need SQLAlchemy or a driver are imported where a URL, or a question, needs them.
+"""
+
+from typing import TYPE_CHECKING
 
 from mta.history.absent import AbsentHistory
-from mta.history.eraser import Eraser
-from mta.history.files import SqliteFiles
-from mta.history.postgres import PostgresTables
-from mta.history.postgres_writer import PostgresWriter
-from mta.history.reader import HistoryReader
+from mta.history.sqlite_history import SqliteHistory
 from mta.history.sqlite_writer import SqliteWriter
 from mta.model.errors import HistoryElsewhere, HistoryError, HistoryNotBegun, HistoryOff
 from mta.model.settings import Settings
@@ -13,20 +14,34 @@ from mta.ports.history import History
 from mta.ports.history_orders import HistoryEraser
 from mta.runtime.wiring.opening import OpenStore
 
+if TYPE_CHECKING:
+    from mta.history.postgres_writer import PostgresWriter
 
-def history_writer(settings: Settings) -> SqliteWriter | PostgresWriter | None:
-    """None: no history is kept."""
+
+def history_writer(settings: Settings) -> "SqliteWriter | PostgresWriter | None":
+    """None: no history is kept. Raises SettingsError."""
     url, retention = settings.history.url, settings.history.retention
     if not url:
         return None
-    return SqliteWriter(_folder(settings), retention) if url == "sqlite" else PostgresWriter(url, retention)
+    if url == "sqlite":
+        return SqliteWriter(_folder(settings), retention)
+    from mta.history.postgres_writer import PostgresWriter
+
+    return PostgresWriter(url, retention)
 
 
-def history_eraser(settings: Settings) -> HistoryEraser:
-    """Of a history that this node writes."""
+def open_eraser(settings: Settings) -> HistoryEraser:
+    """Of a history that this node writes. Raises SettingsError."""
+    from mta.history.eraser import Eraser
+
     url = settings.history.url
-    files = url == "sqlite"
-    return Eraser(SqliteFiles(_folder(settings), writable=True) if files else PostgresTables(url, writable=True))
+    if url == "sqlite":
+        from mta.history.files import SqliteFiles
+
+        return Eraser(SqliteFiles(_folder(settings), writable=True))
+    from mta.history.postgres import PostgresTables
+
+    return Eraser(PostgresTables(url, writable=True))
 
 
 async def open_history(settings: Settings, store: OpenStore) -> History:
@@ -35,10 +50,20 @@ async def open_history(settings: Settings, store: OpenStore) -> History:
     if not url:
         return AbsentHistory(_off)
     if url != "sqlite":
+        from mta.history.postgres import PostgresTables
+        from mta.history.reader import HistoryReader
+
         return HistoryReader(PostgresTables(url))
     if await store.cluster.history_holder() == settings.node.name:
-        return HistoryReader(SqliteFiles(_folder(settings)))
+        return SqliteHistory(_folder(settings), _read_files)
     return AbsentHistory(lambda: _elsewhere(store))
+
+
+def _read_files(folder: str) -> History:
+    from mta.history.files import SqliteFiles
+    from mta.history.reader import HistoryReader
+
+    return HistoryReader(SqliteFiles(folder))
 
 
 async def _off() -> HistoryError:

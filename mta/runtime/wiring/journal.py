@@ -19,7 +19,7 @@ from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.resting_tags import StoredRestingTags
 from mta.runtime.child import Child
 from mta.runtime.journal_name import journal_name
-from mta.runtime.wiring.history import history_eraser, history_writer
+from mta.runtime.wiring.history import history_writer, open_eraser
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.spool_files.spool import FileSpool
 
@@ -51,7 +51,7 @@ async def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: 
         orders,
         settings.node.name,
         lambda address: files_with(settings.journal.log_path, address),
-        None if history is None else history_eraser(settings),
+        None if history is None else lambda: open_eraser(settings),
         None if history is None else history.between_rounds,
     )
 

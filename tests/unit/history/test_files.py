@@ -9,6 +9,7 @@ import pytest
 
 from mta.history.files import SqliteFiles
 from mta.history.reader import HistoryReader
+from mta.history.sqlite_history import SqliteHistory
 from mta.history.sqlite_writer import SqliteWriter
 from mta.model.errors import HistoryAway
 from mta.model.events import EventType
@@ -19,20 +20,28 @@ from tests.support.history_rounds import NOW, Book, Lane, a_delivery, accepted, 
 
 
 @pytest.fixture
-def reader(tmp_path: pathlib.Path) -> Iterator[HistoryReader]:
-    made = HistoryReader(SqliteFiles(str(tmp_path / "history")))
+def reader(tmp_path: pathlib.Path) -> Iterator[SqliteHistory]:
+    made = SqliteHistory(str(tmp_path / "history"), lambda folder: HistoryReader(SqliteFiles(folder)))
     yield made
     asyncio.run(made.close())
 
 
 @pytest.mark.parametrize("story", contract.STORIES, ids=lambda story: story.__name__)
-def test_a_story_of_every_database(story: Callable[..., Any], tmp_path: pathlib.Path, reader: HistoryReader) -> None:
+def test_a_story_of_every_database(story: Callable[..., Any], tmp_path: pathlib.Path, reader: SqliteHistory) -> None:
     writer = SqliteWriter(str(tmp_path / "history"), 86400.0)
     story(writer, reader)
     writer.close()
 
 
-def test_an_old_day_is_dropped_unless_mail_of_it_lives(tmp_path: pathlib.Path, reader: HistoryReader) -> None:
+def test_counters_are_the_same_for_the_reader_of_every_database(tmp_path: pathlib.Path) -> None:
+    writer = SqliteWriter(str(tmp_path / "history"), 86400.0)
+    reader = HistoryReader(SqliteFiles(str(tmp_path / "history")))
+    contract.counters_of_a_tag_are_kept_by_epoch(writer, reader)
+    asyncio.run(reader.close())
+    writer.close()
+
+
+def test_an_old_day_is_dropped_unless_mail_of_it_lives(tmp_path: pathlib.Path, reader: SqliteHistory) -> None:
     now = [NOW]
     writer = SqliteWriter(str(tmp_path / "history"), 2 * DAY_MS / 1000, clock=lambda: now[0])
     contract.an_old_day_is_dropped_unless_mail_of_it_lives(writer, reader, now)
@@ -45,7 +54,7 @@ class Died(Exception):
 
 @pytest.mark.parametrize("fewer", [False, True])
 def test_a_round_that_was_interrupted_before_the_control_file_is_written_again(
-    tmp_path: pathlib.Path, reader: HistoryReader, monkeypatch: pytest.MonkeyPatch, fewer: bool
+    tmp_path: pathlib.Path, reader: SqliteHistory, monkeypatch: pytest.MonkeyPatch, fewer: bool
 ) -> None:
     """The files of its days have it, the control file does not; the next try may have fewer entries."""
     folder = str(tmp_path / "history")
@@ -94,7 +103,7 @@ def _die(*args: Any) -> bytes:
     raise Died
 
 
-def test_before_the_journal_has_written_anything_history_is_away(reader: HistoryReader) -> None:
+def test_before_the_journal_has_written_anything_history_is_away(reader: SqliteHistory) -> None:
     with pytest.raises(HistoryAway, match="has not begun"):
         contract.ask(reader, lambda history: history.coverage())
 
