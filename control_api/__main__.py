@@ -76,6 +76,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         audit=parts.audit,
         fate=parts.fate,
         stored_mail=parts.stored_mail,
+        dkim=parts.dkim,
         history=parts.history,
         history_orders=parts.history_orders,
         log_lines=parts.log_lines,

@@ -15,6 +15,7 @@ from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.audit import Audit
 from mta.ports.books import Books
 from mta.ports.canaries import Canaries
+from mta.ports.dkim import KeyOrders
 from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.history_orders import HistoryOrders
@@ -62,6 +63,7 @@ class Dependencies:
     audit: Audit
     fate: StoreFate
     stored_mail: StoredMail
+    dkim: KeyOrders
     history: History
     history_orders: HistoryOrders
     log_lines: Callable[[Sequence[Item]], bytes]  # events as lines of the delivery log

@@ -4,6 +4,7 @@ from typing import Final
 
 from control_api.audit.resource import OPERATIONS as AUDIT
 from control_api.books.operations import OPERATIONS as BOOKS
+from control_api.dkim.operations import OPERATIONS as DKIM
 from control_api.history.operations import OPERATIONS as HISTORY
 from control_api.http.operation import Group, Operation
 from control_api.messages.resource import OPERATIONS as MESSAGES
@@ -23,6 +24,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     BOOKS,
     TOKENS,
     TENANTS,
+    DKIM,
     AUDIT,
     NODE,
 )

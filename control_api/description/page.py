@@ -33,6 +33,7 @@ PAUSE=...     # the id of a pause
 PREVIEW=...   # the id of a preview
 MESSAGE=...   # the id of a message
 TOKEN_ID=...  # the id of a token
+KEY=...       # the id of a DKIM key
 TENANT=...    # the name of a tenant that has terms
 ```
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from control_api.schemas import account_values, values
+from control_api.schemas import account_values, dkim_values, values
 from control_api.schemas.answers import Count, Time
 from control_api.schemas.reading import Body
 from control_api.schemas.rule_answers import Confirmations, PastDot
@@ -30,6 +30,11 @@ class TenantBody(Struct, kw_only=True, frozen=True):
         account_values.SENDER_DOMAINS,
         Meta(description="domains, or *.domain, that MAIL FROM and From may have; default: any"),
     ] = None
+    dkim_domain: Annotated[
+        str | None,
+        dkim_values.DOMAIN,
+        Meta(description="signs its mail whose From domain has no DKIM key; default dkim.default_domain"),
+    ] = None
     reason: Annotated[str | None, values.LINE, Meta(description="for people; not sent")] = None
 
 
@@ -44,6 +49,7 @@ class Tenant(Struct, kw_only=True, frozen=True):
     weight: Count
     pool: str | None
     senders: list[str]
+    dkim_domain: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     rule: Annotated[str, Meta(description="the id under which the log and the audit name the terms")]
     generation: Count

@@ -190,14 +190,14 @@ def _read_cursor(value: Any, field: str) -> tuple[str, ...]:
     """The key that `cursor_of` was given."""
     key = tuple(value.split("~"))
     if len(key) != 2 or not all(part.isascii() and part.isprintable() and part for part in key):
-        raise BadValue(field, _NO_CURSOR)
+        raise BadValue(field, NO_CURSOR)
     return key
 
 
 def _read_waiting_cursor(value: Any, field: str) -> PagePlace:
     """A place in the list of waiting mail."""
     if not isinstance(value, str) or not _WAITING_CURSOR.fullmatch(value):
-        raise BadValue(field, _NO_CURSOR)
+        raise BadValue(field, NO_CURSOR)
     pool, domain, due_at, id_ = value.rsplit("~", 3)
     return PagePlace(QueueKey(pool, domain), int(due_at), bytes.fromhex(id_))
 
@@ -210,7 +210,7 @@ def waiting_cursor_of(place: PagePlace) -> str:
 def _read_work_cursor(value: Any, field: str) -> WorkPlace:
     """How far work on waiting mail has come."""
     if not isinstance(value, str) or not _WORK_CURSOR.fullmatch(value):
-        raise BadValue(field, _NO_CURSOR)
+        raise BadValue(field, NO_CURSOR)
     lane, held, cursor, name = value.split("~", 3)
     return WorkPlace(int(lane), held == "1", name, int(cursor))
 
@@ -223,7 +223,7 @@ def work_cursor_of(place: WorkPlace) -> str:
 def _read_parked_cursor(value: Any, field: str) -> ParkedPlace:
     """A place in the list of parked mail."""
     if not isinstance(value, str) or not _PARKED_CURSOR.fullmatch(value):
-        raise BadValue(field, _NO_CURSOR)
+        raise BadValue(field, NO_CURSOR)
     since, id_ = value.split("~")
     return ParkedPlace(int(since), bytes.fromhex(id_))
 
@@ -346,7 +346,7 @@ def _read_tags(value: Any, field: str) -> tuple[str, ...] | None:
 
 
 _CODES: Final = "give 400 to 599, or 200 to 299 to discard"
-_NO_CURSOR: Final = "is not a cursor of this list; take it from the answer before"
+NO_CURSOR: Final = "is not a cursor of this list; take it from the answer before"
 _WAITING_CURSOR: Final = re.compile(patterns.WAITING_CURSOR)
 _PARKED_CURSOR: Final = re.compile(patterns.PARKED_CURSOR)
 _WORK_CURSOR: Final = re.compile(patterns.WORK_CURSOR)

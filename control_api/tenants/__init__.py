@@ -1,1 +1,1 @@
-"""The terms of tenants: state, weight, pool, senders."""
+"""The terms of tenants: state, weight, pool, senders, dkim_domain."""

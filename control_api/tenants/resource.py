@@ -59,6 +59,7 @@ async def put_tenant(request: web.Request) -> web.Response:
         "weight": given.get("weight", 1),
         "default_pool": given.get("pool", ""),
         "senders": given.get("senders", ()),
+        "dkim_domain": given.get("dkim_domain", ""),
         "reason": given.get("reason", ""),
     }
 
@@ -125,7 +126,13 @@ def _shown(terms: Rule) -> dict[str, Any]:
         "generation": terms.generation,
         "created_at": shown(terms.created_at),
         "created_by": terms.created_by,
-    } | known({"reason": terms.reason or None, "changed_by": terms.changed_by or None})
+    } | known(
+        {
+            "dkim_domain": terms.dkim_domain or None,
+            "reason": terms.reason or None,
+            "changed_by": terms.changed_by or None,
+        }
+    )
 
 
 async def _answer(deps: Dependencies, effect: Effect, status: int) -> web.Response:

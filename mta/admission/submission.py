@@ -1,47 +1,96 @@
-"""Prepares a submitted message for acceptance: injection headers, loop check, route, trace header."""
+"""Prepares a submitted message for acceptance: injection headers, loop check, signatures, route, trace header."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from mta.content.header_block import has_received, take_header
 from mta.content.injection_headers import read_injection, refuse_strays
 from mta.content.trace import trace_header
 from mta.model.errors import BadValue
 from mta.model.ids import MessageId, message_text
+from mta.model.injection import Injection
 from mta.model.mail import NewMessage
 from mta.model.outcomes import Reply
 from mta.model.rules import Rule
 from mta.model.settings import Settings
 from mta.policy.routing import RoutingDefaults, route
 from mta.ports.admission import Admission, Done, Submission
+from mta.ports.dkim import Signed, SignMail, Unsigned
 from mta.smtp.grammar import parse_mailbox
+from mta.timing.clock import wall_seconds
 
 MAX_RECEIVED: Final = 100  # RFC 5321 6.3
 
 _LOOP: Final = Reply(554, "5.4.6", f"{MAX_RECEIVED} Received headers: the message goes in circles")
 
 
+class _Read(NamedTuple):
+    """A submission without its injection headers, and what these asked for."""
+
+    header: bytes
+    rest: bytes | memoryview
+    injection: Injection
+    sender: str
+
+
 class TrustedSubmissions:
     """Fulfils ports.admission.Submissions for clients of trusted networks: they choose pool, tags and times."""
 
     def __init__(
-        self, settings: Settings, admission: Admission, tenants: Callable[[], Mapping[str, Rule]] = dict
+        self,
+        settings: Settings,
+        admission: Admission,
+        tenants: Callable[[], Mapping[str, Rule]] = dict,
+        signer: SignMail | None = None,
+        *,
+        clock: Callable[[], float] = wall_seconds,
     ) -> None:
-        """`tenants` gives the terms of tenants, by name."""
+        """`tenants` gives the terms of tenants, by name; None: nothing is signed. `clock` gives Unix seconds."""
         smtp, delivery = settings.smtp, settings.delivery
         self._admission = admission
         self._tenants = tenants
+        self._signer = signer
+        self._clock = clock
         self._hostname = smtp.hostname or settings.node.name
         self._prefixes = tuple(prefix.lower() for prefix in smtp.header_prefixes)
         self._ignored = frozenset(name.lower() for name in smtp.ignore_headers)
         self._defaults = RoutingDefaults(smtp.default_pool, delivery.max_age, delivery.max_attempts)
 
     def submit(self, submission: Submission, done: Done) -> Reply | None:
-        return self._admission.admit(partial(self.prepare, submission), done)
+        signer = self._signer
+        if signer is None or not signer.is_on:
+            return self._admission.admit(partial(self.prepare, submission), done)
+        read = self._read(submission, int(self._clock() * 1000))
+        if isinstance(read, Reply):
+            return self._refuse(read, done)
+        terms = self._tenants().get(read.injection.tenant)
+        mail = Unsigned(read.header, read.rest, read.injection.tenant, "" if terms is None else terms.dkim_domain)
+        signed = signer.sign(mail, partial(self._signed, submission, read, done))
+        return None if signed is None else self._admit_signed(submission, read, signed, done)
 
     def prepare(self, submission: Submission, message_id: MessageId, now_ms: int) -> NewMessage | Reply:
         """The message to be queued under `message_id`, or the reply that refuses it."""
+        read = self._read(submission, now_ms)
+        return read if isinstance(read, Reply) else self._made(submission, read, b"", message_id, now_ms)
+
+    def _signed(self, submission: Submission, read: _Read, done: Done, signed: Signed | Reply) -> None:
+        """Called by the signer where it takes its time."""
+        reply = self._admit_signed(submission, read, signed, done)
+        if reply is not None:
+            done(reply)
+
+    def _admit_signed(self, submission: Submission, read: _Read, signed: Signed | Reply, done: Done) -> Reply | None:
+        if isinstance(signed, Reply):
+            return self._refuse(signed, done)
+        read = read._replace(header=signed.header, rest=signed.rest)
+        return self._admission.admit(partial(self._made, submission, read, signed.signatures), done)
+
+    def _refuse(self, refusal: Reply, done: Done) -> Reply | None:
+        """The admission counts what is refused."""
+        return self._admission.admit(lambda message_id, now_ms: refusal, done)
+
+    def _read(self, submission: Submission, now_ms: int) -> _Read | Reply:
         content = submission.content
         block, asked, rest, strays = take_header(content, self._prefixes)
         if has_received(block, MAX_RECEIVED):
@@ -55,6 +104,13 @@ class TrustedSubmissions:
                 sender = parse_mailbox(injection.sender, "X-MQ-Envelope") if injection.sender else ""
         except BadValue as bad:
             return Reply(550, "5.6.0", str(bad))
+        return _Read(block, memoryview(content)[rest:], injection, sender)
+
+    def _made(
+        self, submission: Submission, read: _Read, signatures: bytes, message_id: MessageId, now_ms: int
+    ) -> NewMessage | Reply:
+        """`signatures` are header fields that stand below the trace header."""
+        block, rest, injection, sender = read
         recipients, requester = submission.recipients, submission.requester
         defaults = self._defaults
         if injection.tenant and (terms := self._tenants().get(injection.tenant)) is not None and terms.default_pool:
@@ -67,7 +123,7 @@ class TrustedSubmissions:
             requester.name, client, self._hostname, requester.protocol, message_text(message_id), recipients, now_ms
         )
         # The rest is copied once, however large.
-        content = b"".join((trace, block, memoryview(content)[rest:]))
+        content = b"".join((trace, signatures, block, rest))
         return NewMessage(  # by place: names take three times as long
             message_id,
             sender,

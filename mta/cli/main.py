@@ -33,6 +33,7 @@ COMMANDS = {
     "workers": ("mta.cli.workers", "List the processes of the cluster and the rules that they have confirmed."),
     "tenants": ("mta.cli.tenants", "Tenants: list, show, set, suspend, resume."),
     "token": ("mta.cli.tokens", "API tokens: create, list, revoke."),
+    "dkim": ("mta.cli.dkim", "DKIM keys: add, list, rotate, check, remove."),
     "audit": ("mta.cli.audit", "List orders, with actor, time and origin."),
     "history": ("mta.cli.history", "History: skip."),
     "tail": ("mta.cli.tail", "Follow the delivery log live."),

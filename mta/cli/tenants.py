@@ -11,13 +11,13 @@ from mta.cli.rules import AS_JSON, UNTIL, WAIT, show_effect
 from mta.cli.tables import instant, print_fields, print_table
 from mta.http_out.api_client import ApiClient, ApiRefused
 
-_COLUMNS = ("name", "state", "weight", "pool", "senders", "created", "by", "reason")
-_TERMS = ("state", "weight", "pool", "senders", "reason")
+_COLUMNS = ("name", "state", "weight", "pool", "senders", "dkim_domain", "created", "by", "reason")
+_TERMS = ("state", "weight", "pool", "senders", "dkim_domain", "reason")
 _TRIES = 5  # of a change while others change the same terms
 _NAME = click.argument("name", metavar="NAME")
 
 
-@commands.group(help="The terms of tenants: state, weight, pool, senders.")
+@commands.group(help="The terms of tenants: state, weight, pool, senders, dkim_domain.")
 def command() -> None:
     pass
 
@@ -57,6 +57,7 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--weight", type=click.IntRange(1, 100), help="Its deliveries for one of a tenant with weight 1.")
 @click.option("--pool", help='The pool of its mail that asks for none; "" = smtp.default_pool.')
 @click.option("--sender", "senders", multiple=True, help='A domain that its mail may come from; "" alone = any.')
+@click.option("--dkim-domain", help='Signs its mail whose From domain has no key; "" = dkim.default_domain.')
 @click.option("--reason", help="A note for people.")
 @WAIT
 @UNTIL
@@ -66,6 +67,7 @@ def set_(
     weight: int | None,
     pool: str | None,
     senders: tuple[str, ...],
+    dkim_domain: str | None,
     reason: str | None,
     wait: float,
     until: str,
@@ -74,10 +76,12 @@ def set_(
     changes = remote.without_unset(weight=weight, reason=reason)
     if pool is not None:
         changes["pool"] = pool or None
+    if dkim_domain is not None:
+        changes["dkim_domain"] = dkim_domain or None
     if senders:
         changes["senders"] = [sender for sender in senders if sender]
     if not changes:
-        raise click.UsageError("give --weight, --pool, --sender or --reason")
+        raise click.UsageError("give --weight, --pool, --sender, --dkim-domain or --reason")
     remote.run(lambda client: _change(client, name, changes, wait, until, as_json))
 
 
@@ -143,7 +147,7 @@ def _path(name: str) -> str:
 
 def _row(tenant: Mapping[str, Any]) -> list[object]:
     return [
-        *(tenant.get(field) for field in ("name", "state", "weight", "pool", "senders")),
+        *(tenant.get(field) for field in ("name", "state", "weight", "pool", "senders", "dkim_domain")),
         instant(tenant["created_at"]),
         tenant.get("changed_by", tenant["created_by"]),
         tenant.get("reason"),

@@ -116,6 +116,10 @@ class HistoryNotBegun(HistoryAway):
     """No journal has written to the history yet: nothing is in it."""
 
 
+class SealError(FloodgateError):
+    """A secret of the cluster can be neither sealed nor opened on this node; the message says how to mend that."""
+
+
 class UnreadableRule(StoreError):
     """A rule in the store has a field or a value that this release does not know, or is damaged: none of it is read."""
 

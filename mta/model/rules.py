@@ -124,6 +124,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     default_pool: str = ""  # of a tenant; "" = smtp.default_pool
     senders: tuple[str, ...] = ()  # of a tenant: domains that its mail may come from, as Selectors.domain; () = any
     owner: str = ""  # the tenant whose token ordered it, and alone of all tenants may change it
+    dkim_domain: str = ""  # of a tenant: signs its mail whose own domain has no DKIM key; "" = dkim.default_domain
 
     @property
     def order_id(self) -> str:
@@ -170,6 +171,7 @@ SINCE: Mapping[str, int] = {
     "weight": 2,
     "default_pool": 2,
     "senders": 2,
+    "dkim_domain": 2,
 }
 FIRST_FORMAT: Final = 1
 _DEFAULTS: Final = {of: {field.name: field.default for field in msgspec.structs.fields(of)} for of in (Rule, Selectors)}

@@ -229,6 +229,28 @@ class DomainSettings(Struct, frozen=True, kw_only=True):
     )
 
 
+class DkimSettings(Struct, frozen=True, kw_only=True):
+    """Signatures of outgoing mail; its keys are added over the API and kept in the store."""
+
+    sign: Annotated[
+        Literal["when-key", "required", "off"],
+        Meta(
+            description='"when-key": mail is signed if a domain that may sign it has an active key; "required": other '
+            'mail is answered 451; "off": no mail is signed.'
+        ),
+    ] = "when-key"
+    default_domain: Annotated[
+        str, Meta(description='Domain that signs mail whose own domain and tenant have no active key; "" = none.')
+    ] = ""
+    oversign: Annotated[
+        tuple[str, ...],
+        Meta(description="Header fields that are signed once more than they are there, so that none can be added."),
+    ] = (
+        "from", "to", "cc", "subject", "date", "reply-to", "message-id", "mime-version", "content-type",
+        "content-transfer-encoding", "list-unsubscribe", "list-unsubscribe-post",
+    )  # fmt: skip
+
+
 class RulesSettings(Struct, frozen=True, kw_only=True):
     """Forced errors."""
 
@@ -327,6 +349,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     delivery: DeliverySettings = DeliverySettings()
     pools: dict[str, PoolSettings] = {}
     domains: dict[str, DomainSettings] = {}
+    dkim: DkimSettings = DkimSettings()
     rules: RulesSettings = RulesSettings()
     api: ApiSettings = ApiSettings()
     journal: JournalSettings = JournalSettings()

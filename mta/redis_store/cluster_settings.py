@@ -60,6 +60,12 @@ class ClusterSettings:
     async def _history(self) -> str:
         return (await self._link.command("HGET", keys.META_SETTINGS, "history") or b"").decode()
 
+    async def claim_seal(self, fingerprint: str) -> str:
+        """The fingerprint of the cluster's key, which is `fingerprint` where the store has none."""
+        await self._link.command("HSETNX", keys.META_SETTINGS, "seal", fingerprint)
+        found: bytes = await self._link.command("HGET", keys.META_SETTINGS, "seal")
+        return found.decode()
+
     async def clock(self) -> float:
         """Unix seconds by the server's clock."""
         return int(await self._link.call(b"clock", [keys.lane_key(0, b"lane")], [])) / 1000

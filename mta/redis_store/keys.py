@@ -193,11 +193,17 @@ def erased_key(erasure: str) -> bytes:
 
 # Cluster-wide settings
 # hash: lanes, max_staleness, schema, id (random), emptied_at (Unix ms; until an operator has acknowledged it),
-# history ("<node>|<identity of its data folder>": the node whose files are the history)
+# history ("<node>|<identity of its data folder>": the node whose files are the history), seal (fingerprint of the
+# cluster's key; once something was sealed)
 META_SETTINGS = b"fg:{meta}:settings"
 # hash: token id -> SHA-256 of its text, msgpack ApiToken; "admin:<node>" -> SHA-256 of the administrator's token of the
 # node; version -> random, another one with each change
 META_TOKENS = b"fg:{meta}:tokens"
+# hash: key id -> msgpack SealedKey; version -> "<number>|<random>", another one with each change
+META_DKIM = b"fg:{meta}:dkim"
+META_DKIM_CHANGES = b"fg:{meta}:dkim:changes"  # zset: key id, also of a removed key -> number of its last change
+META_DKIM_LOOKS = b"fg:{meta}:dkim:looks"  # hash: key id -> JSON RecordLook, the last one
+META_DKIM_LOOKER = b"fg:{meta}:dkim:looker"  # string: the process that looks at the records in DNS; seconds
 META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye
 META_LIMITS = b"fg:{meta}:limits"  # set: "<pool>:<domain>" that ever had a limit taken
 
@@ -217,3 +223,4 @@ PREVIEW_CHANNEL = b"fg:preview"  # a preview waits to be counted
 WAKE_CHANNEL = b"fg:wake"
 HEAD_CHANNEL = b"fg:head"
 DEAD_CHANNEL = b"fg:dead"
+ENTRY_CHANNEL = b"fg:entry"  # the key of a table of entries that changed, see entries.lua

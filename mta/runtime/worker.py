@@ -23,6 +23,7 @@ class Worker:
         self._reaper = parts.reaper
         self._inbound = parts.inbound
         self._outbound = parts.outbound
+        self._ring = parts.ring
         self._store = parts.store
 
     async def run(self) -> None:
@@ -36,6 +37,9 @@ class Worker:
             watchers.append(essential(asyncio.create_task(self._outbound.watch(), name="settler")))
             for task in self._outbound.start():
                 essential(task)
+        if self._ring is not None:
+            watchers.append(essential(asyncio.create_task(self._ring.run(), name="DKIM keys")))
+            await self._child.unless_stopped(self._ring.ready())
         if self._inbound is not None:
             watchers.append(essential(asyncio.create_task(self._inbound.watch_store(), name="store watch")))
             self._inbound.start()

@@ -21,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.IPv]+\]", re.ASCII)
 _HEADER = re.compile(r"[!-9;-~]{1,70}", re.ASCII)
 _UNTAGGABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CHANGED_LATER = ("received", "return-path", "dkim-signature", "authentication-results", "bcc")  # RFC 6376 5.4
 Faults = Iterator[BadValue]
 _SCHEMES = ("redis", "rediss", "redis+cluster", "unix")  # and those of sentinels
 _KINDS = "redis://, rediss://, redis+cluster://, redis+sentinel:// or unix://"
@@ -128,6 +129,17 @@ def _check_smtp(settings: Settings) -> Faults:
             yield BadValue("smtp.ignore_headers", f"{header!r} is not a header name")
     if not _NAME.fullmatch(smtp.default_pool):
         yield BadValue("smtp.default_pool", f"{smtp.default_pool!r} {_NAME_RULE}")
+
+
+def _check_dkim(settings: Settings) -> Faults:
+    dkim = settings.dkim
+    if dkim.default_domain and ("." not in dkim.default_domain or not _HOST_NAME.fullmatch(dkim.default_domain)):
+        yield BadValue("dkim.default_domain", f"{dkim.default_domain!r} is not a domain that can sign mail")
+    for header in dkim.oversign:
+        if not _HEADER.fullmatch(header):
+            yield BadValue("dkim.oversign", f"{header!r} is not a header name")
+        elif header.lower() in _CHANGED_LATER:
+            yield BadValue("dkim.oversign", f"{header!r} is changed on the way, and signatures would break; remove it")
 
 
 def _check_delivery(settings: Settings) -> Faults:
@@ -272,6 +284,7 @@ _CHECKS = (
     _check_redis,
     _check_history,
     _check_smtp,
+    _check_dkim,
     _check_delivery,
     _check_pools,
     _check_api,

@@ -1,6 +1,7 @@
 """A DNS server on loopback (UDP and TCP) that answers as it is told, and counts what it was asked."""
 
 import asyncio
+import ipaddress
 import struct
 from collections import Counter
 from typing import Self
@@ -62,6 +63,14 @@ class DnsStub:
     def aaaa(self, name: str, *addresses: str, ttl: int = 300) -> None:
         self._put(name, "AAAA", list(addresses), ttl)
 
+    def txt(self, name: str, *texts: str, ttl: int = 300) -> None:
+        """Each text is one record, in strings of at most 200 characters."""
+        pieces = [[text[at : at + 200] for at in range(0, len(text), 200)] for text in texts]
+        self._put(name, "TXT", [" ".join(f'"{piece}"' for piece in strings) for strings in pieces], ttl)
+
+    def ptr(self, address: str, *names: str, ttl: int = 300) -> None:
+        self._put(ipaddress.ip_address(address).reverse_pointer, "PTR", [f"{name}." for name in names], ttl)
+
     def cname(self, name: str, target: str, ttl: int = 300) -> None:
         self._put(name, "CNAME", [f"{target}."], ttl)
 
@@ -75,7 +84,7 @@ class DnsStub:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await asyncio.start_server(self._tcp, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._tcp, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=("127.0.0.1", self.port))
         return self

@@ -18,6 +18,7 @@ from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.audit import Audit
 from mta.ports.books import Books
 from mta.ports.canaries import Canaries
+from mta.ports.dkim import KeyOrders
 from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.history_orders import HistoryOrders
@@ -52,6 +53,7 @@ from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.runtime.child import Child
 from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
+from mta.runtime.wiring.dkim import key_book
 from mta.runtime.wiring.history import open_history
 from mta.runtime.wiring.opening import open_store, patiently
 from mta.runtime.wiring.queues import stored_content, stored_queues
@@ -83,6 +85,7 @@ class ApiParts(NamedTuple):
     audit: Audit
     fate: StoreFate
     stored_mail: StoredMail
+    dkim: KeyOrders
     intake: Queues
     history: History
     history_orders: HistoryOrders
@@ -113,8 +116,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     sweeps = StoredSweeps(link, lanes, retention)
     undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
     messages = StoredMessages(link, lanes, retention)
-    load = MeasuredLoad(link, lanes)
-    room = Room(settings)
+    load, room = MeasuredLoad(link, lanes), Room(settings)
     content = stored_content(store, settings)
     intake = stored_queues(store, settings, content)
     orders, canaries = OrderBook(rules, sweeps), StoredCanaries(link)
@@ -145,6 +147,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         tokens=StoredTokens(link),
         audit=StoredAudit(link),
         fate=Foundation(link),
+        dkim=key_book(store, settings),
         stored_mail=MailInStore(messages, content, intake, room.takes),
         intake=intake,
         history=history,

@@ -16,6 +16,7 @@ from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.rules.guard import Guard
 from mta.runtime.child import Child
 from mta.runtime.old_libraries import OldLibraries
+from mta.runtime.wiring.dkim import record_watch
 from mta.runtime.wiring.opening import open_store
 from mta.runtime.wiring.rules import stored_rules, stored_sets
 from mta.sweeps.brakes import Brakes
@@ -70,6 +71,7 @@ async def open_sweeper(child: Child) -> SweeperParts:
         UndoCopyCleaner(StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window), load),
         UnservedWatch(sweeps, rules, StoredMessages(store.link, store.lanes, retention), node),
         OldLibraries(StoredLibraries(store.link), rules),
+        record_watch(store, settings),
     )
 
     async def close() -> None:

@@ -15,6 +15,7 @@ from mta.model.settings import Settings
 from mta.policy.shaping import Shaping
 from mta.policy.tenant_terms import ShareWeights
 from mta.ports.admission import ClaimOnAccept
+from mta.redis_store.dkim_keys import StoredDkimKeys
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
 from mta.redis_store.sweep_store import StoredSweeps
@@ -29,12 +30,15 @@ from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules
+from mta.runtime.wiring.secrets import cluster_sealer
 from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.limits import SharedLimits
 from mta.scheduling.queue_room import QueueRoom
 from mta.scheduling.reaper import Reaper
 from mta.scheduling.settler import Settler
+from mta.signing.key_ring import KeyRing
+from mta.signing.mail_signer import MailSigner
 
 
 class WorkerParts(NamedTuple):
@@ -44,6 +48,7 @@ class WorkerParts(NamedTuple):
     reaper: Reaper
     inbound: Inbound | None  # None: this node does not take mail
     outbound: Outbound | None  # None: this node does not deliver
+    ring: KeyRing | None  # None: this node signs no mail
     store: "WorkerStore"
 
 
@@ -62,6 +67,8 @@ class WorkerStore:
         self.sweeps = StoredSweeps(link, store.lanes, settings.status.retention)
         self.limits = StoredLimits(link, session)
         self.notices = PublishedNotices(link)
+        self.dkim_keys = StoredDkimKeys(link)
+        self.sealer = cluster_sealer(store, settings)
 
     async def farewell(self) -> None:
         """Give back all claims and limits of this session. Raises StoreError."""
@@ -88,17 +95,24 @@ async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
     store.notices.on_death(reaper.look_now)
     figures.join(reaper.metrics)
     outbound, delivery = _outbound(settings, store, guard) if "delivery" in roles else (None, None)
-    inbound = _inbound(settings, store, guard, waiting, delivery) if "smtp" in roles else None
+    ring = None if settings.dkim.sign == "off" or "smtp" not in roles else KeyRing(store.dkim_keys, store.sealer)
+    signer = None if ring is None else MailSigner(settings.dkim, ring)
+    inbound = _inbound(settings, store, guard, waiting, delivery, signer) if "smtp" in roles else None
     for part in (inbound, outbound):
         if part is not None:
             figures.join(part.metrics)
-    return WorkerParts(guard, reaper, inbound, outbound, store)
+    return WorkerParts(guard, reaper, inbound, outbound, ring, store)
 
 
 def _inbound(
-    settings: Settings, store: WorkerStore, guard: Guard, waiting: TurnAway, delivery: ClaimOnAccept | None
+    settings: Settings,
+    store: WorkerStore,
+    guard: Guard,
+    waiting: TurnAway,
+    delivery: ClaimOnAccept | None,
+    signer: MailSigner | None,
 ) -> Inbound:
-    """`delivery` is that of this process, if it delivers."""
+    """`delivery` is that of this process, if it delivers; `signer` None: no mail is signed."""
     room = Room(settings)
     admission = GroupCommit(
         store.queues,
@@ -108,7 +122,7 @@ def _inbound(
         clients=lambda: listener.connections_open,
         has_room=room.takes,
     )
-    submissions = TrustedSubmissions(settings, admission, lambda: guard.table.tenants)
+    submissions = TrustedSubmissions(settings, admission, lambda: guard.table.tenants, signer)
     listener = Listener(waiting.sockets, settings, submissions, admission, waiting.loads)
     return Inbound(waiting, listener, admission, StoreProbe(store.health), room)
 

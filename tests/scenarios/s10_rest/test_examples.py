@@ -17,6 +17,7 @@ ORDERS = {
     "$PAUSE": "orderPause",
     "$SET": "changeForcedErrors",
     "$TOKEN_ID": "createToken",
+    "$KEY": "createDkimKey",
 }
 
 
@@ -62,5 +63,7 @@ def test_an_example_runs(place: Any, name: str) -> None:
                     ask(place.api, "DELETE", f"/v1/{kind}/{ids[variable]}?wait=5s")
         for rule in ask(place.api, "GET", "/v1/errors").body:
             ask(place.api, "DELETE", f"/v1/errors/{rule['id']}?wait=5s")
+        for key in ask(place.api, "GET", "/v1/dkim").body["keys"]:
+            ask(place.api, "DELETE", f"/v1/dkim/{key['id']}")
         ask(place.api, "DELETE", "/v1/tenants/acme?wait=5s")
         lift(place)

@@ -1,0 +1,1 @@
+"""DKIM keys over REST."""

@@ -1,0 +1,1 @@
+"""The key of the cluster, and the secrets that it seals."""

@@ -1,0 +1,1 @@
+"""DKIM: the keys of the cluster, and the mail that they sign."""

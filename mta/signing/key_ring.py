@@ -1,0 +1,134 @@
+"""The active keys of the cluster as one process has them: it follows the table of keys and opens a key at its first
+use."""
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+from mta.content.dkim_pair import Sign, signer
+from mta.model.dkim_keys import DkimKey, KeyState, SealedKey
+from mta.model.errors import SealError, StoreError, severity
+from mta.ports.dkim import DkimKeys
+from mta.ports.secrets import Sealer
+from mta.timing.alarm import Alarm
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY: Final = 1.0  # seconds between two looks at the table's version, without a hint
+_AGAIN: Final = 5.0  # seconds for which a key that could not be opened is not tried again
+_LEAST_PAUSE: Final = 0.05  # seconds between two looks, however many keys change
+
+
+class RingKey:
+    """A key and, once it was used, its private part."""
+
+    __slots__ = ("_entry", "_failed", "_sealer", "_sign")
+
+    def __init__(self, entry: SealedKey, sealer: Sealer) -> None:
+        self._entry = entry
+        self._sealer = sealer
+        self._sign: Sign | None = None
+        self._failed: tuple[float, SealError] | None = None  # when, and why
+
+    @property
+    def key(self) -> DkimKey:
+        return self._entry.key
+
+    def sign(self, digest: bytes) -> bytes:
+        """The signature of a SHA-256 digest. Raises SealError."""
+        sign = self._sign
+        if sign is None:
+            sign = self._sign = self._opened()
+        return sign(digest)
+
+    def _opened(self) -> Sign:
+        now = time.monotonic()
+        if self._failed is not None and now < self._failed[0] + _AGAIN:
+            raise self._failed[1]
+        key = self.key
+        try:
+            try:
+                return signer(self._sealer.open(self._entry.sealed, f"dkim:{key.id}"))
+            except ValueError as error:
+                raise SealError(f"the key {key.name} is damaged: {error}") from None
+        except SealError as error:
+            self._failed = now, error
+            log.error("mail of %s cannot be signed: %s", key.domain, error)
+            raise
+
+
+class KeyRing:
+    """Active keys by domain."""
+
+    def __init__(self, store: DkimKeys, sealer: Sealer) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._version = b""
+        self._entries: dict[str, SealedKey] = {}  # active ones, by id
+        self._by_domain: dict[str, tuple[RingKey, ...]] = {}
+        self._alarm = Alarm()
+        self._ready = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<KeyRing {len(self._entries)} active keys of {len(self._by_domain)} domains>"
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._entries
+
+    def keys(self, domain: str, tenant: str) -> list[RingKey]:
+        """The active keys of the domain that may sign mail of the tenant."""
+        return [one for one in self._by_domain.get(domain, ()) if one.key.tenant in ("", tenant)]
+
+    async def ready(self) -> None:
+        """Returns once the keys were read."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        """Follow the table until cancelled."""
+        self._store.on_change(self._alarm.ring)
+        while True:
+            try:
+                await self.look()
+                self._ready.set()
+            except StoreError as error:
+                log.log(severity(error), "the DKIM keys cannot be read: %s", error)
+            await asyncio.sleep(_LEAST_PAUSE)
+            await self._alarm.sleep(_LOOK_EVERY)
+
+    async def look(self) -> None:
+        """Take over the changes since the last look. Raises StoreError."""
+        found = await self._store.changes(self._version)
+        if found is None:
+            return
+        if found.is_whole:
+            self._entries, self._by_domain = {}, {}
+        changed = set()
+        for key_id in (*found.removed, *(entry.key.id for entry in found.keys)):
+            gone = self._entries.pop(key_id, None)
+            if gone is not None:
+                changed.add(gone.key.domain)
+        for entry in found.keys:
+            if entry.key.state is KeyState.ACTIVE:
+                self._entries[entry.key.id] = entry
+                changed.add(entry.key.domain)
+        self._version = found.version
+        self._regroup(changed)
+
+    def _regroup(self, domains: set[str]) -> None:
+        """Make the groups of these domains anew."""
+        groups: dict[str, list[SealedKey]] = {domain: [] for domain in domains}
+        for entry in self._entries.values():
+            if entry.key.domain in groups:
+                groups[entry.key.domain].append(entry)
+        for domain, entries in groups.items():
+            if entries:
+                self._by_domain[domain] = tuple(RingKey(entry, self._sealer) for entry in sorted(entries, key=_order))
+            else:
+                self._by_domain.pop(domain, None)
+
+
+def _order(entry: SealedKey) -> tuple[str, str]:
+    """RSA last, so that its signature stands below: some verifiers read the first fields only, and all know RSA."""
+    return entry.key.algorithm, entry.key.selector

@@ -1,0 +1,118 @@
+"""Looks at the DNS records of keys: often while a key is pending, seldom while it is active. One process of the cluster
+does it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from mta.model.dkim_keys import DkimKey, KeyState
+from mta.model.errors import SealError, StoreError, severity
+from mta.ports.dkim import DkimKeys, RecordLooks
+from mta.signing.key_book import KeyBook
+from mta.timing.alarm import Alarm
+
+log = logging.getLogger(__name__)
+
+_ROUND: Final = 5.0  # seconds between two rounds
+_LEASE: Final = 15.0  # seconds until another process takes over
+_TOGETHER: Final = 50  # looks at a time: they end before the lease does
+_PENDING: Final = 15.0  # seconds between two looks at a pending key
+_PATIENCE: Final = 600.0  # seconds after which they become fewer
+_LONG_PENDING: Final = 300.0
+_ACTIVE: Final = 3600.0  # seconds between two looks at an active key
+
+
+class RecordWatch:
+    """One kind of work of the sweeper process."""
+
+    def __init__(
+        self,
+        book: KeyBook,
+        store: DkimKeys,
+        looks: RecordLooks,
+        owner: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`owner` names this process in the store; `clock` gives seconds."""
+        self._book = book
+        self._store = store
+        self._looks = looks
+        self._owner = owner
+        self._clock = clock
+        self._alarm = Alarm()
+        self._stopping = False
+        self._version = b""
+        self._keys: dict[str, DkimKey] = {}
+        self._seen: dict[str, tuple[float, float]] = {}  # key -> when it was met, when it was looked at last
+        self._shown: dict[str, bool] = {}  # active keys: whether the last look found the record
+
+    async def run(self) -> None:
+        self._store.on_change(self._alarm.ring)
+        while not self._stopping:
+            try:
+                if await self._looks.lead(self._owner, _LEASE):
+                    await self.round()
+            except (StoreError, SealError) as error:
+                log.log(severity(error), "the DNS records of DKIM keys are not looked at: %s", error)
+            await self._alarm.sleep(_ROUND)
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._alarm.ring()
+
+    async def round(self) -> None:
+        """Look at the records that are due. Raises StoreError."""
+        await self._follow()
+        for key in await self._book.tidy(tuple(self._keys.values())):
+            log.info("the DKIM key %s has retired for good; its record may leave DNS", key.name)
+            self._forget(key.id)
+        due = self._due()
+        while due and not self._stopping and await self._looks.lead(self._owner, _LEASE):
+            some, due = due[:_TOGETHER], due[_TOGETHER:]
+            await asyncio.gather(*(self._look(key) for key in some))
+
+    def _due(self) -> list[DkimKey]:
+        now, due = self._clock(), []
+        for key in self._keys.values():
+            met, looked = self._seen.setdefault(key.id, (now, float("-inf")))
+            if key.state is not KeyState.RETIRED and now - looked >= _pause(key, now - met):
+                self._seen[key.id] = met, now
+                due.append(key)
+        return due
+
+    async def _look(self, key: DkimKey) -> None:
+        found, look = await self._book.look(key)
+        if key.state is KeyState.PENDING and found.state is KeyState.ACTIVE:
+            log.info("the DKIM key %s is active: DNS shows its record", key.name)
+        elif found.state is KeyState.ACTIVE and not look.shows and self._shown.get(key.id, True):
+            log.warning("mail is signed with the DKIM key %s, and receivers may not find it: %s", key.name, look.text)
+        self._shown[key.id] = look.shows
+
+    async def _follow(self) -> None:
+        found = await self._store.changes(self._version)
+        if found is None:
+            return
+        if found.is_whole:
+            self._keys = {}
+        for key_id in found.removed:
+            self._forget(key_id)
+        for entry in found.keys:
+            known = self._keys.get(entry.key.id)
+            if known is not None and known.public != entry.key.public:
+                self._forget(known.id)
+            self._keys[entry.key.id] = entry.key
+        self._version = found.version
+
+    def _forget(self, key_id: str) -> None:
+        self._keys.pop(key_id, None)
+        self._seen.pop(key_id, None)
+        self._shown.pop(key_id, None)
+
+
+def _pause(key: DkimKey, age: float) -> float:
+    if key.state is KeyState.ACTIVE:
+        return _ACTIVE
+    return _PENDING if age < _PATIENCE else _LONG_PENDING
