@@ -12,12 +12,12 @@ import orjson
 
 from control_api.history.facts import CELLS, Facts, facts_of
 from control_api.schemas.message_answers import Recipient
+from mta.model.json_lines import json_lines
 from mta.model.status import DeliveryRow
 from mta.model.text import visible
 
 Lines = Callable[[Sequence[DeliveryRow]], bytes]
 
-_encode = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(Recipient).decode
 
 
@@ -64,41 +64,14 @@ def _record(row: DeliveryRow) -> Any:
     )
 
 
-def json_lines(rows: Sequence[DeliveryRow]) -> bytes:
-    """One object a line, each with its line end. Characters that are not printable are escaped visibly."""
-    records = [_record(row) for row in rows]
-    try:
-        encoded = _encode(records)
-    except UnicodeEncodeError:  # a lone surrogate
-        return b"".join([_escaped(record) for record in records])
-    if _is_plain(encoded):
-        return encoded
-    each = zip(records, encoded.splitlines(keepends=True), strict=True)
-    return b"".join([line if _is_plain(line) else _escaped(record) for record, line in each])
+def record_lines(rows: Sequence[DeliveryRow]) -> bytes:
+    """One JSON object a line, each with its line end."""
+    return json_lines([_record(row) for row in rows])
 
 
 def as_record(row: DeliveryRow) -> Recipient:
     """One record, as the answer about a message has it."""
-    return _decode(json_lines([row]))
-
-
-def _is_plain(encoded: bytes) -> bool:
-    """JSON escapes what is dangerous, other than DEL and what is not ASCII."""
-    return encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded
-
-
-def _escaped(record: Any) -> bytes:
-    return orjson.dumps(_visible(msgspec.to_builtins(record)), option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _visible(value: Any) -> Any:
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, dict):
-        return {visible(key): _visible(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_visible(item) for item in value]
-    return value
+    return _decode(record_lines([row]))
 
 
 def csv_header(columns: Iterable[str] = CELLS) -> bytes:

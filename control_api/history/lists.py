@@ -7,7 +7,7 @@ from aiohttp import web
 
 from control_api import dependencies
 from control_api.access.actor import actor_of
-from control_api.history.lines import json_lines
+from control_api.history.lines import record_lines
 from control_api.history.pmta import accounting_lines, header
 from control_api.history.selection import of_class, selection_of, tenant_of
 from control_api.history.streams import FORMS, Form, stream, streamed_pages
@@ -31,7 +31,7 @@ async def list_messages(request: web.Request) -> web.StreamResponse:
         page = await history.rows(wanted, asked.limit or LISTED, asked.cursor or "")
         body = b'{"as_of":"%s","messages":[%s],"cursor":%s}\n' % (
             format_time(page.as_of).encode(),
-            json_lines(page.rows)[:-1].replace(b"\n", b","),
+            record_lines(page.rows)[:-1].replace(b"\n", b","),
             b'"%s"' % page.cursor.encode() if page.cursor else b"null",
         )
         return web.Response(body=body, content_type="application/json")

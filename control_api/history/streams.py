@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from aiohttp import hdrs, web
 
 from control_api import dependencies
-from control_api.history.lines import csv_header, csv_lines, json_lines
+from control_api.history.lines import csv_header, csv_lines, record_lines
 from control_api.history.selection import Selection
 from control_api.http.turns import Turns
 from mta.model.errors import HistoryError, StoreError
@@ -32,8 +32,8 @@ class Form(NamedTuple):
     after: bytes = b""
 
 
-JSON: Final = Form("application/json", json_lines, b"[\n", b",\n", b"\n]\n")
-NDJSON: Final = Form("application/x-ndjson", json_lines)
+JSON: Final = Form("application/json", record_lines, b"[\n", b",\n", b"\n]\n")
+NDJSON: Final = Form("application/x-ndjson", record_lines)
 CSV: Final = Form("text/csv; charset=utf-8", csv_lines, csv_header())
 FORMS: Final = {"json": JSON, "ndjson": NDJSON, "csv": CSV}
 

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from control_api.schemas.answers import Count, Time, joined, own_fields
 from mta.model.rules import AtTheDoor, BrakeState, InFlight
-from mta.model.statements import RuleStatement
+from mta.model.statements import AccountWithRule
 
 
 class _Id(Struct, kw_only=True, frozen=True):
@@ -120,7 +120,7 @@ class _HeldWhereAsked(Struct, kw_only=True, frozen=True):
 
 
 # The fields of both kinds; a statement shows those in the middle, too.
-_RULE = (_Id, own_fields("_ShownRule", RuleStatement), _Both, _Bound)
+_RULE = (_Id, own_fields("_ShownRule", AccountWithRule), _Both, _Bound)
 _FORCED_ERROR = (*_RULE, _ForcedError)
 _CHANGED = (_UseWhereAsked, Effect, _Warnings)
 

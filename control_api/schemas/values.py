@@ -33,6 +33,7 @@ _TOKEN = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _ENHANCED = re.compile(r"[245]\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2})", re.ASCII)  # RFC 3463 2
 _CODE = re.compile(r"[0-9]{3}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]{1,11}", re.ASCII)
 _UNTAGGABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 
@@ -114,13 +115,19 @@ def _read_flag(value: Any, field: str) -> bool:
 
 def _read_code(value: Any, field: str) -> int:
     """A whole number or its three digits, 200 to 299 or 400 to 599."""
-    if isinstance(value, str) and _CODE.fullmatch(value):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 550.0 is a whole number in JSON
-    if not isinstance(value, int) or isinstance(value, bool) or not (200 <= value <= 299 or 400 <= value <= 599):
+    code = _whole_number(value, _CODE)
+    if code is None or not (200 <= code <= 299 or 400 <= code <= 599):
         raise BadValue(field, f"is not an SMTP code; {_CODES}")
-    return value
+    return code
+
+
+def _whole_number(value: Any, digits: re.Pattern[str]) -> int | None:
+    """A number, or text that `digits` matches; None: it is neither. 550.0 is a whole number in JSON."""
+    if isinstance(value, str):
+        return int(value) if digits.fullmatch(value) else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _read_enhanced(value: Any, field: str) -> str:
@@ -165,13 +172,10 @@ def _wait(longest: float) -> Callable[[Any, str], float]:
 
 def _read_most(value: Any, field: str) -> int:
     """A whole number, or its digits."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 100.0 is a whole number in JSON
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_MATCHES:
+    most = _whole_number(value, _DIGITS)
+    if most is None or not 0 <= most <= MAX_MATCHES:
         raise BadValue(field, f"is not a whole number from 0 to {MAX_MATCHES}")
-    return value
+    return most
 
 
 def _read_token(value: Any, field: str) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 import click
 
 from mta.cli import commands, remote
-from mta.cli.tables import instant, print_table
+from mta.cli.listing import print_list
+from mta.cli.options import ALL, AS_JSON, LIMIT
+from mta.cli.tables import instant
 from mta.http_out.api_client import ApiClient
 
 _COLUMNS = ("when", "action", "of", "by", "from", "tenant", "result", "changed")
@@ -19,20 +21,14 @@ _COLUMNS = ("when", "action", "of", "by", "from", "tenant", "result", "changed")
 @click.option("--tenant", help="Only orders about the things of this tenant.")
 @click.option("--from", "since", help="Only orders at or after this time (RFC 3339).")
 @click.option("--until", help="Only orders before this time (RFC 3339).")
-@click.option("--limit", type=click.IntRange(1), default=100, help="List at most so many orders (default 100).")
-@click.option("--all", "everything", is_flag=True, help="List all of them.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@LIMIT
+@ALL
+@AS_JSON
 def command(limit: int, everything: bool, as_json: bool, since: str | None, **given: str | None) -> None:
     async def work(client: ApiClient) -> int:
         wanted = remote.without_unset(**given, **{"from": since})
         entries, more = await remote.pages(client, "/v1/audit", wanted, limit, everything, "entries")
-        if as_json:
-            remote.out_json(entries)
-            return remote.DONE
-        print_table(_COLUMNS, [_row(entry) for entry in entries])
-        if more:
-            remote.say("the list is cut off; give --limit or --all for the rest")
-        return remote.DONE
+        return print_list(entries, more, as_json, _COLUMNS, _row)
 
     remote.run(work)
 

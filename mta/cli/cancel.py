@@ -5,8 +5,9 @@ from typing import Any
 import click
 
 from mta.cli import commands, follow, remote
+from mta.cli.options import AS_JSON
 from mta.cli.preview import show_before_asking
-from mta.cli.rules import AS_JSON, DETAIL, ERRORS, MAX_MATCHES, REASON, YES, after_cancel
+from mta.cli.rules import DETAIL, ERRORS, MAX_MATCHES, REASON, YES, after_cancel
 from mta.cli.selection import ALLOW_EMPTY, QUEUED_ONLY, TAG, given, narrowing, refused_as_empty
 from mta.cli.tables import selectors_of
 from mta.http_out.api_client import ApiClient

@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from mta.cli import commands, remote
+from mta.cli.options import AS_JSON
 from mta.http_out.api_client import ApiClient
 
 _LOOK: Final = 1.0  # seconds
@@ -16,7 +17,7 @@ _LOOK: Final = 1.0  # seconds
 @click.argument("address", metavar="ADDRESS")
 @click.option("--wait", callback=remote.seconds, default="10m", help="How long to wait for the journals.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def forget(address: str, wait: float, yes: bool, as_json: bool) -> None:
     if not yes:
         if not remote.is_terminal():

@@ -7,10 +7,10 @@ import click
 
 from mta.cli import commands, remote
 from mta.cli.listing import OUTPUT, write_out
+from mta.cli.options import AS_JSON
 from mta.cli.preview import counted, print_preview, show_before_asking
 from mta.cli.rule_file import Changes, ids_in, opened, rules_in
 from mta.cli.rules import (
-    AS_JSON,
     AT_THE_DOOR,
     DETAIL,
     ERRORS,

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from mta.cli import commands, remote
+from mta.cli.options import AS_JSON
 from mta.cli.tables import age, instant, print_table
 from mta.http_out.api_client import ApiClient
 
@@ -20,7 +21,7 @@ _COLUMNS = ("rule", "matches", "selectors", "effect", "why")
 @click.option("--mta", help="The sending IP of an attempt.")
 @click.option("--limit", type=click.IntRange(1), default=20, help="Explain at most so many rules (default 20).")
 @click.option("--all", "everything", is_flag=True, help="Explain all of them, up to 10,000.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def command(tags: tuple[str, ...], limit: int, everything: bool, as_json: bool, **given: str | None) -> None:
     asked = list(remote.without_unset(**given).items()) + [("tag", tag) for tag in tags]
     asked.append(("limit", str(10_000 if everything else limit)))

@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from mta.cli import commands, follow, remote
-from mta.cli.rules import AS_JSON, DETAIL, PAUSES, REASON, after_freeze
+from mta.cli.options import AS_JSON
+from mta.cli.rules import DETAIL, PAUSES, REASON, after_freeze
 from mta.cli.selection import ALLOW_EMPTY, QUEUED_ONLY, TAG, given, narrowing, recurring, refused_as_empty
 from mta.http_out.api_client import ApiClient
 

@@ -1,4 +1,4 @@
-"""The parts that commands which list deliveries share: filters, the table, and long answers written as they come."""
+"""The parts that commands which list share: filters of deliveries, tables, and long answers written as they come."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
@@ -49,21 +49,23 @@ async def list_deliveries(
     client: ApiClient, params: Sequence[tuple[str, str]], limit: int, everything: bool, as_json: bool
 ) -> int:
     """The newest deliveries, at most `limit` of them."""
-    found: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while True:
-        size = 1000 if everything else min(1000, limit - len(found))
-        asked = [*params, ("limit", str(size)), *((("cursor", cursor),) if cursor else ())]
-        page = (await client.ask("GET", "/v1/messages", asked)).body
-        found += page["messages"]
-        cursor = page["cursor"]
-        if cursor is None or (not everything and len(found) >= limit):
-            break
+    found, more = await remote.pages(client, "/v1/messages", params, limit, everything, "messages")
+    return print_list(found, more, as_json, _COLUMNS, _row)
+
+
+def print_list(
+    found: Sequence[Any],
+    more: bool,
+    as_json: bool,
+    columns: Sequence[str],
+    row: Callable[[Mapping[str, Any]], Sequence[object]],
+) -> int:
+    """Items of a list, with a word where there are more of them; the command's exit status."""
     if as_json:
         remote.out_json(found)
         return remote.DONE
-    print_table(_COLUMNS, [_row(record) for record in found])
-    if cursor is not None:
+    print_table(columns, [row(one) for one in found])
+    if more:
         remote.say("the list is cut off; give --limit or --all for the rest")
     return remote.DONE
 
@@ -83,6 +85,3 @@ async def write_out(client: ApiClient, path: str, params: Sequence[tuple[str, st
 
 
 OUTPUT = click.option("--output", "-o", type=click.File("wb", lazy=True), default="-", help="Write to this file.")
-LIMIT = click.option("--limit", type=click.IntRange(1), default=100, help="List at most so many (default 100).")
-ALL = click.option("--all", "everything", is_flag=True, help="List all of them.")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -6,7 +6,8 @@ import click
 
 from mta.cli import commands, remote
 from mta.cli.erasure import forget
-from mta.cli.listing import ALL, AS_JSON, LIMIT, OUTPUT, filters, list_deliveries, params_of, write_out
+from mta.cli.listing import OUTPUT, filters, list_deliveries, params_of, write_out
+from mta.cli.options import ALL, AS_JSON, LIMIT
 
 _FORMATS = {"json": "ndjson", "csv": "csv", "pmta": "pmta"}
 

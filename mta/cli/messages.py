@@ -7,7 +7,8 @@ from urllib.parse import quote
 import click
 
 from mta.cli import commands, remote
-from mta.cli.listing import ALL, AS_JSON, LIMIT, OUTPUT, filters, list_deliveries, params_of, write_out
+from mta.cli.listing import OUTPUT, filters, list_deliveries, params_of, write_out
+from mta.cli.options import ALL, AS_JSON, LIMIT
 from mta.cli.tables import cell, instant, print_fields, print_table
 from mta.cli.tail import line_of
 from mta.http_out.api_client import ApiClient, ApiRefused
@@ -23,7 +24,7 @@ def command() -> None:
 
 @command.command(help="Show the status of a message and of each of its recipients.")
 @click.argument("message_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def show(message_id: str, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         _print((await client.ask("GET", _path(message_id))).body, as_json)
@@ -37,7 +38,7 @@ def show(message_id: str, as_json: bool) -> None:
 @click.option(
     "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="How long to wait for the worker that has it."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def cancel(message_id: str, wait: float, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         path, params = _path(message_id) + "/cancel", [("wait", f"{wait:g}")]

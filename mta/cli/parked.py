@@ -6,14 +6,15 @@ from typing import Any
 import click
 
 from mta.cli import commands, remote
-from mta.cli.queues import ALL, AS_JSON, LIMIT
+from mta.cli.listing import print_list
+from mta.cli.options import ALL, AS_JSON, LIMIT
+from mta.cli.repeated_order import answers, selection
 from mta.cli.rules import YES
 from mta.cli.tables import instant, print_table
 from mta.http_out.api_client import ApiClient
 
 _COLUMNS = ("id", "recipient", "pool", "domain", "parked", "why")
 _PREVIEW = 10  # deliveries that are shown before they are lost
-_STEP = "2s"
 
 POOL = click.option("--pool", help="Mail of exactly this pool.")
 DOMAIN = click.option("--domain", help="Mail to exactly this domain.")
@@ -36,13 +37,7 @@ def list_(pool: str | None, domain: str | None, limit: int, everything: bool, as
     async def work(client: ApiClient) -> int:
         filters = remote.without_unset(pool=pool, domain=domain)
         found, more = await remote.pages(client, "/v1/parked", filters, limit, everything, "parked")
-        if as_json:
-            remote.out_json(found)
-            return remote.DONE
-        print_table(_COLUMNS, [_row(one) for one in found])
-        if more:
-            remote.say("the list is cut off; give --limit or --all for the rest")
-        return remote.DONE
+        return print_list(found, more, as_json, _COLUMNS, _row)
 
     remote.run(work)
 
@@ -58,7 +53,7 @@ def release(ids: tuple[str, ...], pool: str | None, domain: str | None, everythi
 
     async def work(client: ApiClient) -> int:
         sums = {"released": 0, "unreadable": 0}
-        async for answer in _each(client, "POST", "/v1/parked/release", selectors):
+        async for answer in answers(client, "POST", "/v1/parked/release", selectors):
             sums = {name: count + answer[name] for name, count in sums.items()}
         if as_json:
             remote.out_json(sums)
@@ -89,7 +84,7 @@ def remove(
         if not yes:
             await _ask(client, selectors)
         removed, uncertain, lost = 0, 0, []
-        async for answer in _each(client, "DELETE", "/v1/parked", selectors):
+        async for answer in answers(client, "DELETE", "/v1/parked", selectors):
             removed, uncertain = removed + answer["removed"], uncertain + answer["uncertain"]
             lost += answer["lost"]
         if as_json:
@@ -105,33 +100,8 @@ def remove(
 
 
 def _selectors(ids: tuple[str, ...], pool: str | None, domain: str | None, everything: bool) -> dict[str, Any]:
-    """Raises UsageError where nothing is selected."""
     given = remote.without_unset(pool=pool, domain=domain) | ({"id": list(ids)} if ids else {})
-    if not given and not everything:
-        raise click.UsageError("give ids, --pool or --domain, or --everything")
-    return given | ({"everything": True} if everything else {})
-
-
-async def _each(client: ApiClient, method: str, path: str, selectors: Mapping[str, Any]) -> Any:
-    """The answers to an order that is repeated until nothing is left to do."""
-    cursor: str | None = None
-    while True:
-        asked = dict(selectors) | remote.without_unset(cursor=cursor)
-        params = [("wait", _STEP)]
-        if method == "DELETE":
-            params += [(name, one) for name, value in asked.items() for one in _texts(value)]
-        body = asked if method == "POST" else None
-        answer = (await client.ask(method, path, params, body, within=60.0)).body
-        yield answer
-        cursor = answer["cursor"]
-        if cursor is None:
-            return
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return ["true" if value else "false"]
-    return value if isinstance(value, list) else [value]
+    return selection(given, everything, "give ids, --pool or --domain, or --everything")
 
 
 async def _ask(client: ApiClient, selectors: Mapping[str, Any]) -> None:

@@ -6,8 +6,8 @@ import click
 
 from mta.cli import commands, remote
 from mta.cli.errors import confirm
+from mta.cli.options import AS_JSON
 from mta.cli.rules import (
-    AS_JSON,
     AT_THE_DOOR,
     DETAIL,
     IN_FLIGHT,

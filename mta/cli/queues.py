@@ -9,6 +9,9 @@ import click
 from rich.console import Console
 
 from mta.cli import commands, remote
+from mta.cli.listing import print_list
+from mta.cli.options import ALL, AS_JSON, LIMIT
+from mta.cli.repeated_order import answers, selection
 from mta.cli.tables import age, instant, print_fields, print_table
 from mta.http_out.api_client import ApiClient
 
@@ -16,16 +19,12 @@ _COUNTS = ("pool", "domain", "due", "scheduled", "claimed", "held", "parked")
 _COLUMNS = (*_COUNTS, "oldest", "next due", "rate", "last reply", "why")
 _LIMIT_COLUMNS = ("setting", "value", "in use", "holds mail up", "until")
 _MAIL_COLUMNS = ("id", "recipient", "pool", "next attempt", "attempts", "last error")
-_STEP: Final = "2s"  # how long one call works before it tells how far it is
 _PLAIN_LOOK: Final = 2.0  # seconds between lines where nobody watches
 
 POOL = click.option("--pool", help="Queues of exactly this pool.")
 DOMAIN = click.option("--domain", help="Queues of exactly this domain.")
 TAG = click.option("--tag", help="Mail that carries exactly this tag.")
 TENANT = click.option("--tenant", help="Mail of this account.")
-LIMIT = click.option("--limit", type=click.IntRange(1), default=100, help="List at most so many (default 100).")
-ALL = click.option("--all", "everything", is_flag=True, help="List all of them.")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 EVERYTHING = click.option("--everything", is_flag=True, help="All waiting mail; needed where nothing else selects.")
 
 Command = Callable[..., Any]
@@ -53,8 +52,7 @@ def list_(limit: int, everything: bool, as_json: bool, **selectors: str | None) 
     async def work(client: ApiClient) -> int:
         filters = remote.without_unset(**selectors)
         queues, more = await remote.pages(client, "/v1/queues", filters, limit, everything, "queues")
-        _print(queues, more, as_json, _COLUMNS, _row)
-        return remote.DONE
+        return print_list(queues, more, as_json, _COLUMNS, _row)
 
     remote.run(work)
 
@@ -68,8 +66,7 @@ def messages(limit: int, everything: bool, as_json: bool, **selectors: str | Non
     async def work(client: ApiClient) -> int:
         filters = remote.without_unset(**selectors)
         found, more = await remote.pages(client, "/v1/queues/messages", filters, limit, everything, "messages")
-        _print(found, more, as_json, _MAIL_COLUMNS, _mail_row)
-        return remote.DONE
+        return print_list(found, more, as_json, _MAIL_COLUMNS, _mail_row)
 
     remote.run(work)
 
@@ -121,26 +118,18 @@ def _limit_row(limit: Mapping[str, Any]) -> list[object]:
 
 
 def _body(selectors: Mapping[str, str | None], everything: bool) -> dict[str, Any]:
-    """Raises UsageError where nothing is selected."""
-    given = remote.without_unset(**selectors)
-    if not given and not everything:
-        raise click.UsageError("select the mail with --pool, --domain, --tag or --tenant, or give --everything")
-    return given | ({"everything": True} if everything else {})
+    advice = "select the mail with --pool, --domain, --tag or --tenant, or give --everything"
+    return selection(remote.without_unset(**selectors), everything, advice)
 
 
 async def _work(client: ApiClient, path: str, body: dict[str, Any], as_json: bool, done: str) -> int:
     """Call until nothing is left to do, and tell meanwhile how far it is."""
     sums = {"moved": 0, "seen": 0, "kept": 0}
-    cursor: str | None = None
     with _progress(as_json, done) as report:
-        while True:
-            asked = body if cursor is None else {**body, "cursor": cursor}
-            answer = (await client.ask("POST", path, [("wait", _STEP)], asked, within=60.0)).body
+        async for answer in answers(client, "POST", path, body):
             sums = {name: count + answer[name] for name, count in sums.items()}
-            cursor = answer["cursor"]
-            if cursor is None:
-                break
-            report(sums)
+            if answer["cursor"] is not None:
+                report(sums)
     if as_json:
         remote.out_json(sums)
         return remote.DONE
@@ -175,15 +164,6 @@ def _plain(done: str) -> Report:
             click.echo(f"{sums['moved']} {done}, {sums['seen']} looked at", err=True)
 
     return tell
-
-
-def _print(found: list[Any], more: bool, as_json: bool, columns: tuple[str, ...], row: Callable[[Any], Any]) -> None:
-    if as_json:
-        remote.out_json(found)
-        return
-    print_table(columns, [row(one) for one in found])
-    if more:
-        remote.say("the list is cut off; give --limit or --all for the rest")
 
 
 def _row(queue: Mapping[str, Any]) -> list[object]:

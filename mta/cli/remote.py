@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -35,7 +35,7 @@ def run(work: Work) -> NoReturn:
         say(str(bad))
         status = USAGE
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone
         status = FAILED
     except KeyboardInterrupt:
         status = 130
@@ -97,15 +97,21 @@ def without_unset(**options: Any) -> dict[str, Any]:
 
 
 async def pages(
-    client: ApiClient, path: str, params: dict[str, str], limit: int, everything: bool, key: str | None = None
+    client: ApiClient,
+    path: str,
+    params: Mapping[str, str] | Sequence[tuple[str, str]],
+    limit: int,
+    everything: bool,
+    key: str | None = None,
 ) -> tuple[list[Any], bool]:
     """Items of a list (the answer itself, or its `key`) and whether there are more than were asked for."""
+    wanted = [*params.items()] if isinstance(params, Mapping) else [*params]
     found: list[Any] = []
     cursor: str | None = None
     while True:
         size = 1000 if everything else min(1000, limit - len(found))
-        asked = {**params, "limit": str(size), **without_unset(cursor=cursor)}
-        answer: Answer = await client.ask("GET", path, list(asked.items()))
+        place = [] if cursor is None else [("cursor", cursor)]
+        answer: Answer = await client.ask("GET", path, [*wanted, ("limit", str(size)), *place])
         found += answer.body if key is None else answer.body[key]
         cursor = answer.next if key is None else answer.body["cursor"]
         if cursor is None or (not everything and len(found) >= limit):

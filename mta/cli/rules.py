@@ -7,12 +7,12 @@ from urllib.parse import quote
 import click
 
 from mta.cli import remote
+from mta.cli.options import ALL, AS_JSON, LIMIT
 from mta.cli.selection import Command, given, narrowing, options_of
 from mta.cli.tables import Instant, instant, print_account, print_fields, print_table, selectors_of
 from mta.http_out.api_client import ApiClient
 
 RULE_ID = click.argument("rule_id", metavar="ID")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Print ids only.")
 DETAIL = click.option("--detail", is_flag=True, help="Also print the figures of the statement.")
 YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -86,10 +86,8 @@ def filters(command: Command) -> Command:
                 type=click.Choice(["true", "false", "all"]),
                 help="false: list disabled and expired rules instead.",
             ),
-            click.option(
-                "--limit", type=click.IntRange(1), default=100, help="List at most so many rules (default 100)."
-            ),
-            click.option("--all", "everything", is_flag=True, help="List all of them."),
+            LIMIT,
+            ALL,
             QUIET,
             AS_JSON,
         )

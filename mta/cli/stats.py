@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from mta.cli import commands, remote
+from mta.cli.options import AS_JSON
 from mta.cli.tables import print_table
 from mta.http_out.api_client import ApiClient
 
@@ -26,7 +27,7 @@ _FIGURES = (
 @click.option("--until", help="To the end of the hour of this time; default: now.")
 @click.option("--tenant", help="Only mail of this tenant.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, help="Show at most so many lines (default 100).")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def command(by: tuple[str, ...], since: str | None, limit: int, as_json: bool, **given: str | None) -> None:
     named = remote.without_unset(**given, **{"from": since})
     params = [*named.items(), *(("by", name) for name in by), ("limit", str(limit))]

@@ -7,8 +7,10 @@ from urllib.parse import quote
 import click
 
 from mta.cli import commands, remote
-from mta.cli.rules import AS_JSON, UNTIL, WAIT, show_effect
-from mta.cli.tables import instant, print_fields, print_table
+from mta.cli.listing import print_list
+from mta.cli.options import ALL, AS_JSON, LIMIT
+from mta.cli.rules import UNTIL, WAIT, show_effect
+from mta.cli.tables import instant, print_fields
 from mta.http_out.api_client import ApiClient, ApiRefused
 
 _COLUMNS = ("name", "state", "weight", "pool", "senders", "dkim_domain", "created", "by", "reason")
@@ -23,19 +25,13 @@ def command() -> None:
 
 
 @command.command("list", help="List the tenants that have terms.")
-@click.option("--limit", type=click.IntRange(1), default=100, help="List at most so many tenants (default 100).")
-@click.option("--all", "everything", is_flag=True, help="List all of them.")
+@LIMIT
+@ALL
 @AS_JSON
 def list_(limit: int, everything: bool, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         tenants, more = await remote.pages(client, "/v1/tenants", {}, limit, everything, "tenants")
-        if as_json:
-            remote.out_json(tenants)
-            return remote.DONE
-        print_table(_COLUMNS, [_row(tenant) for tenant in tenants])
-        if more:
-            remote.say("the list is cut off; give --limit or --all for the rest")
-        return remote.DONE
+        return print_list(tenants, more, as_json, _COLUMNS, _row)
 
     remote.run(work)
 

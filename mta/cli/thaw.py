@@ -11,7 +11,8 @@ import click
 
 from mta.cli import commands, remote
 from mta.cli.follow import LOOK, WAIT
-from mta.cli.rules import AS_JSON, PAUSES, show_change, show_effect
+from mta.cli.options import AS_JSON
+from mta.cli.rules import PAUSES, show_change, show_effect
 from mta.cli.selection import TAG, given, narrowing, options_of, recurring
 from mta.http_out.api_client import ApiClient
 from mta.model.errors import BadValue

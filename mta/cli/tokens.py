@@ -7,7 +7,9 @@ from urllib.parse import quote
 import click
 
 from mta.cli import commands, remote
-from mta.cli.tables import instant, print_table
+from mta.cli.listing import print_list
+from mta.cli.options import ALL, AS_JSON, LIMIT
+from mta.cli.tables import instant
 from mta.http_out.api_client import ApiClient
 from mta.model.scopes import Scope
 
@@ -24,7 +26,7 @@ def command() -> None:
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice([str(scope) for scope in Scope]))
 @click.option("--tenant", help="The tenant whose mail alone it reaches.")
 @click.option("--expires-at", help="When it ends: RFC 3339, or +30d.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def create(name: str, scopes: tuple[str, ...], tenant: str | None, expires_at: str | None, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         body = {"name": name, "scopes": list(scopes), **remote.without_unset(tenant=tenant, expires_at=expires_at)}
@@ -40,26 +42,20 @@ def create(name: str, scopes: tuple[str, ...], tenant: str | None, expires_at: s
 
 
 @command.command("list", help="List the tokens; their text is not shown.")
-@click.option("--limit", type=click.IntRange(1), default=100, help="List at most so many tokens (default 100).")
-@click.option("--all", "everything", is_flag=True, help="List all of them.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@LIMIT
+@ALL
+@AS_JSON
 def list_(limit: int, everything: bool, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         tokens, more = await remote.pages(client, "/v1/tokens", {}, limit, everything, "tokens")
-        if as_json:
-            remote.out_json(tokens)
-            return remote.DONE
-        print_table(_COLUMNS, [_row(token) for token in tokens])
-        if more:
-            remote.say("the list is cut off; give --limit or --all for the rest")
-        return remote.DONE
+        return print_list(tokens, more, as_json, _COLUMNS, _row)
 
     remote.run(work)
 
 
 @command.command(help="Revoke a token: every node refuses it within a second.")
 @click.argument("token_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def revoke(token_id: str, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         gone = (await client.ask("DELETE", f"/v1/tokens/{quote(token_id, safe='')}")).body

@@ -1,8 +1,7 @@
 """`floodgate workers`: the processes of the cluster, and how current their rules are."""
 
-import click
-
 from mta.cli import commands, remote
+from mta.cli.options import AS_JSON
 from mta.cli.tables import print_table
 from mta.http_out.api_client import ApiClient
 
@@ -10,7 +9,7 @@ _COLUMNS = ("node", "pid", "roles", "generation", "lag", "seconds_since_confirm"
 
 
 @commands.command(help="The processes of the cluster and the rules they have confirmed.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def command(as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         workers = (await client.ask("GET", "/v1/workers")).body["workers"]

@@ -31,10 +31,19 @@ _Number = BigInteger().with_variant(Integer, "sqlite")  # an INTEGER PRIMARY KEY
 
 CONTROL: Final = MetaData()
 
+
+def _keys(*names: str) -> list[Column[str]]:
+    """Columns of text that make up the primary key."""
+    return [Column(name, String, primary_key=True) for name in names]
+
+
+def _time(name: str) -> Column[int]:
+    """Unix ms."""
+    return Column(name, BigInteger, nullable=False)
+
+
 # name -> value: schema, begun (Unix ms), REVISION
-ABOUT: Final = Table(
-    "about", CONTROL, Column("name", String, primary_key=True), Column("value", String, nullable=False)
-)
+ABOUT: Final = Table("about", CONTROL, *_keys("name"), Column("value", String, nullable=False))
 
 # The one row: number of the newest batch
 HEAD: Final = Table(
@@ -48,7 +57,7 @@ BATCHES: Final = Table(
     CONTROL,
     Column("number", _Number, primary_key=True, autoincrement=False),
     Column("round", BigInteger, nullable=False, unique=True),
-    Column("written_at", BigInteger, nullable=False),
+    _time("written_at"),
     Column("events", Integer, nullable=False),
     Column("parts", LargeBinary, nullable=False),
 )
@@ -57,36 +66,30 @@ BATCHES: Final = Table(
 LANES: Final = Table(
     "lanes",
     CONTROL,
-    Column("source", String, primary_key=True),
+    *_keys("source"),
     Column("begun", String, nullable=False),
     Column("position", String, nullable=False),
-    Column("known", BigInteger, nullable=False),
+    _time("known"),
 )
 
 # How far each spool is written
 SPOOLS: Final = Table(
     "spools",
     CONTROL,
-    Column("spool", String, primary_key=True),
+    *_keys("spool"),
     Column("segment", BigInteger, nullable=False),
     Column("place", BigInteger, nullable=False),
 )
 
 # Days that have tables, in days since 1970-01-01 UTC
-DAYS: Final = Table(
-    "days", CONTROL, Column("day", Integer, primary_key=True), Column("written_at", BigInteger, nullable=False)
-)
+DAYS: Final = Table("days", CONTROL, Column("day", Integer, primary_key=True), _time("written_at"))
 
 # Events by hour (since 1970-01-01 UTC), for statistics
 HOURS: Final = Table(
     "hours",
     CONTROL,
     Column("hour", Integer, primary_key=True),
-    Column("pool", String, primary_key=True),
-    Column("domain", String, primary_key=True),
-    Column("tenant", String, primary_key=True),
-    Column("category", String, primary_key=True),
-    Column("kind", String, primary_key=True),
+    *_keys("pool", "domain", "tenant", "category", "kind"),
     Column("many", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -95,9 +98,9 @@ HOURS: Final = Table(
 STATEMENTS: Final = Table(
     "statements",
     CONTROL,
-    Column("rule", String, primary_key=True),
+    *_keys("rule"),
     Column("statement", String, nullable=False),
-    Column("written_at", BigInteger, nullable=False),
+    _time("written_at"),
     sqlite_with_rowid=False,
 )
 
@@ -105,13 +108,11 @@ STATEMENTS: Final = Table(
 TAG_COUNTERS: Final = Table(
     "tag_counters",
     CONTROL,
-    Column("tag", String, primary_key=True),
-    Column("tenant", String, primary_key=True),
+    *_keys("tag", "tenant"),
     Column("lane", Integer, primary_key=True),
-    Column("epoch", String, primary_key=True),
-    Column("field", String, primary_key=True),
+    *_keys("epoch", "field"),
     Column("many", BigInteger, nullable=False),
-    Column("written_at", BigInteger, nullable=False),
+    _time("written_at"),
     sqlite_with_rowid=False,
 )
 

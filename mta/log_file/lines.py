@@ -7,13 +7,12 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-import orjson
 from msgspec.structs import astuple, fields, replace
 
 from mta.model.events import Event
 from mta.model.ids import MessageId, message_text
+from mta.model.json_lines import json_lines
 from mta.model.outcomes import Stage
-from mta.model.text import visible
 
 VERSION = 1
 
@@ -53,27 +52,12 @@ _BEFORE: Final = slice(_NAMES.index("tags"), _NAMES.index("forced"))
 _BEHIND: Final = slice(_NAMES.index("duration_ms"), _NAMES.index("tenant"))
 
 _parts = struct.Struct(">16sH").unpack  # of a delivery id
-_encode = msgspec.json.Encoder().encode_lines
 
 
 def log_lines(events: Iterable[tuple[str, Event]]) -> bytes:
-    """(event id, event) as JSON objects, each with its line end. Characters that are invisible or that end a line are
-    escaped. A hundred at a time cost half of the time that they cost one by one."""
-    lines = [_line(event_id, event) for event_id, event in events]
-    try:
-        encoded = _encode(lines)
-    except UnicodeEncodeError:  # a lone surrogate
-        return b"".join([_escaped(line) for line in lines])
-    if _is_plain(encoded):
-        return encoded
-    each = zip(lines, encoded.splitlines(keepends=True), strict=True)
-    return b"".join([text if _is_plain(text) else _escaped(line) for line, text in each])
-
-
-def _is_plain(encoded: bytes) -> bool:
-    """JSON escapes what is dangerous, other than DEL and what is not ASCII: without those nothing is to be made
-    visible."""
-    return encoded.isascii() and b"\\" not in encoded and b"\x7f" not in encoded
+    """(event id, event) as JSON objects, each with its line end. A hundred at a time cost half of the time that they
+    cost one by one."""
+    return json_lines([_line(event_id, event) for event_id, event in events])
 
 
 def _line(event_id: str, event: Event) -> Any:
@@ -105,20 +89,6 @@ def _line(event_id: str, event: Event) -> Any:
         event.route,
         event.uncertain,
     )
-
-
-def _escaped(line: Any) -> bytes:
-    return orjson.dumps(_visible(msgspec.to_builtins(line)), option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _visible(value: Any) -> Any:
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, dict):
-        return {visible(key): _visible(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_visible(item) for item in value]
-    return value
 
 
 @lru_cache(maxsize=512)

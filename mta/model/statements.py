@@ -63,19 +63,15 @@ class SweepProgress(msgspec.Struct, frozen=True):
     eta: float | None
 
 
-class RuleAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """The counts and the progress of a rule, and the code of a forced error."""
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """The counts and the progress of an order."""
 
-    as_of: TimeText
-    rule: str
-    generation: int
     effective_at: TimeText | None
     quiet_at: TimeText | None
     matched: int
     intercepted: Intercepted
     delivered: RuleDelivered
     deferred: int
-    queued: int
     held: int
     other: int
     undone: int
@@ -86,14 +82,19 @@ class RuleAccount(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool | None
     why_incomplete: str | UnsetType = UNSET
     balanced: bool | None
+
+
+class RuleAccount(Account, frozen=True, kw_only=True):
+    """The account of one rule, and the code of a forced error."""
+
+    queued: int
     accepted: int | UnsetType = UNSET
     removed_at: TimeText | UnsetType = UNSET
     code: int | UnsetType = UNSET
 
 
-class RuleStatement(RuleAccount, frozen=True, kw_only=True):
-    """The deliveries that the rule met: live and matching at the sweep, or met later. The fields from
-    `pool` on are the rule's own, as in a list of rules; a field that is not set is left out."""
+class AccountWithRule(RuleAccount, frozen=True, kw_only=True):
+    """The account of one rule, and the fields of the rule itself. Fields that are not set are left out."""
 
     pool: str | UnsetType = UNSET
     mta: str | UnsetType = UNSET
@@ -119,7 +120,17 @@ class RuleStatement(RuleAccount, frozen=True, kw_only=True):
     created_by: str | UnsetType = UNSET
 
 
-class SetStatement(msgspec.Struct, frozen=True, kw_only=True):
+# The keyword-only fields of a base come behind the fields of its subclass, so these two begin with their own.
+class RuleStatement(AccountWithRule, frozen=True):
+    """The deliveries that the rule met: live and matching at the sweep, or met later. The fields from
+    `pool` on are the rule's own, as in a list of rules; a field that is not set is left out."""
+
+    as_of: TimeText
+    rule: str
+    generation: int
+
+
+class SetStatement(Account, frozen=True):
     """The account of a set of rules: the sums of the accounts of the rules that it made. A delivery that two of them
     met counts with both."""
 
@@ -131,22 +142,6 @@ class SetStatement(msgspec.Struct, frozen=True, kw_only=True):
     rules: int
     standing: int
     removed: int
-    effective_at: TimeText | None
-    quiet_at: TimeText | None
-    matched: int
-    intercepted: Intercepted
-    delivered: RuleDelivered
-    deferred: int
-    held: int
-    other: int
-    undone: int
-    uncertain: int
-    undoable: int
-    undo_until: TimeText | UnsetType = UNSET
-    sweep: SweepProgress | UnsetType = UNSET
-    complete: bool | None
-    why_incomplete: str | UnsetType = UNSET
-    balanced: bool | None
 
 
 def selectors_shown(chosen: Selectors) -> dict[str, Any]:

@@ -72,9 +72,15 @@ def read_rule(raw: bytes, rule_id: str) -> Rule:
     return rule
 
 
-def other_author(by: Actor, known: Rule) -> str:
-    """The author of a change for `Rule.changed_by`."""
-    return "" if by.author == known.created_by else by.author
+def in_place_of(known: Rule, rule: Rule, by: Actor) -> Rule:
+    """`rule` as `by` puts it in place of `known`: it keeps that rule's id and the facts of its creation."""
+    return msgspec.structs.replace(
+        rule,
+        id=known.id,
+        created_at=known.created_at,
+        created_by=known.created_by,
+        changed_by="" if by.author == known.created_by else by.author,
+    )
 
 
 def change_parts(op: ChangeOp, rule: Rule, before: Rule | None, by: Actor, at: int) -> tuple[bytes, bytes, bytes]:

@@ -18,8 +18,8 @@ from mta.redis_store.rule_records import (
     Seen,
     change_parts,
     effect_decoder,
+    in_place_of,
     order_of,
-    other_author,
     read_rule,
     sweep_decoder,
     written,
@@ -107,16 +107,8 @@ class StoredRuleSets:
         planned = []
         for rule, rule_id in zip(rules, known, strict=True):
             there = seen.get(rule_id)
-            if there is not None:
-                old = there.rule
-                rule = msgspec.structs.replace(
-                    rule,
-                    id=old.id,
-                    created_at=old.created_at,
-                    created_by=old.created_by,
-                    changed_by=other_author(by, old),
-                )
-            planned.append(_Planned(ChangeOp.PUT, rule, there))
+            changed = rule if there is None else in_place_of(there.rule, rule, by)
+            planned.append(_Planned(ChangeOp.PUT, changed, there))
         planned += [_Planned(ChangeOp.REMOVE, seen[one].rule, seen[one]) for one in remove if one in seen]
         return planned
 

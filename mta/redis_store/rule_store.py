@@ -36,8 +36,8 @@ from mta.redis_store.rule_records import (
     Seen,
     change_parts,
     identity_of,
+    in_place_of,
     order_of,
-    other_author,
     read_changes,
     read_rule,
     written,
@@ -140,16 +140,7 @@ class StoredRules(StoredSessions):
         for _ in range(_TRIES):
             known_id = await self._link.command("HGET", keys.RULES_IDS, identity_of(rule))
             seen = await self._seen(known_id.decode()) if known_id else None
-            written = rule
-            if seen is not None:
-                known = seen.rule
-                written = msgspec.structs.replace(
-                    rule,
-                    id=known.id,
-                    created_at=known.created_at,
-                    created_by=known.created_by,
-                    changed_by=other_author(by, known),
-                )
+            written = rule if seen is None else in_place_of(seen.rule, rule, by)
             await self.must_be_read(written)
             done = await self._change(ChangeOp.PUT, change, seen, written, by)
             if done is not None:
@@ -164,15 +155,8 @@ class StoredRules(StoredSessions):
             if seen is None:
                 return None
             known = seen.rule
-            written = msgspec.structs.replace(
-                edit(known),
-                id=known.id,
-                selectors=known.selectors,
-                created_at=known.created_at,
-                created_by=known.created_by,
-                set_id="",
-                changed_by=other_author(by, known),
-            )
+            edited = msgspec.structs.replace(edit(known), selectors=known.selectors, set_id="")
+            written = in_place_of(known, edited, by)
             identity = identity_of(written)
             if identity != identity_of(known):
                 other = await self._link.command("HGET", keys.RULES_IDS, identity)

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from control_api.history.lines import csv_lines, json_lines
+from control_api.history.lines import csv_lines, record_lines
 from mta.history.files import SqliteFiles
 from mta.history.reader import HistoryReader
 from mta.history.sqlite_writer import SqliteWriter
@@ -83,7 +83,7 @@ async def read(folder: str) -> None:
         page = await reader.rows(wanted, 100)
         print(f"first page of {name}: {1000 * (time.perf_counter() - began):.0f} ms, {len(page.rows)} rows")
     for name, wanted, lines in (
-        ("all as NDJSON", RowFilter(), json_lines),
+        ("all as NDJSON", RowFilter(), record_lines),
         ("all as CSV", RowFilter(), csv_lines),
         ("a campaign as CSV", RowFilter(tag="spring"), csv_lines),
     ):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from control_api.history import pmta
 from control_api.history.facts import CELLS
-from control_api.history.lines import csv_header, csv_lines, json_lines
+from control_api.history.lines import csv_header, csv_lines, record_lines
 from control_api.schemas.message_answers import Recipient
 from mta.model.events import Event, EventType
 from mta.model.ids import MessageId, delivery_id
@@ -35,7 +35,7 @@ def a_row(kind: EventType = EventType.DELIVERY, **more: Any) -> DeliveryRow:
 
 
 def record(row: DeliveryRow) -> dict[str, Any]:
-    line = json_lines([row])
+    line = record_lines([row])
     assert line.endswith(b"\n")
     msgspec.json.decode(line, type=Recipient)  # as the description says
     return dict(json.loads(line))
@@ -114,7 +114,7 @@ def test_one_row_is_one_line_whatever_is_in_it(texts: list[tuple[str, str, list[
         a_row(EventType.BOUNCE, recipient=recipient, code=550, text=text, tags=tuple(tags))
         for recipient, text, tags in texts
     ]
-    assert len(json_lines(rows).decode().splitlines()) == len(rows)
+    assert len(record_lines(rows).decode().splitlines()) == len(rows)
     lines = csv_lines(rows).decode()
     assert lines.replace("\r\n", "").isprintable()
     assert len(cells(*rows)) == len(rows) == lines.count("\r\n")
