@@ -67,6 +67,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         messages=parts.messages,
         parked=parts.parked,
         limits=parts.limits,
+        sites=parts.sites,
         shaping=Shaping(settings),
         queue_work=parts.queue_work(catalogue.table),
         load=parts.load,

@@ -28,6 +28,7 @@ from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork
 from mta.ports.rule_sets import RuleSets
 from mta.ports.rule_store import RuleStore
+from mta.ports.sites import SiteLookup
 from mta.ports.store_load import StoreLoad
 from mta.ports.stored_mail import StoredMail
 from mta.ports.sweeps import SweepStore
@@ -56,6 +57,7 @@ class Dependencies:
     queue_work: QueueWork
     parked: ParkedMail
     limits: LimitReader
+    sites: SiteLookup
     shaping: Shaping  # of the settings of this node
     tail: LiveEvents
     journals: Journals

@@ -10,6 +10,7 @@ from control_api.http.operation import Answer, Example, Operation
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
 from control_api.http.times import now_ms, shown
+from control_api.queues.limits_in_use import limits_of
 from control_api.queues.listing import Facts, facts_of, shown_queue
 from control_api.schemas.explain import (
     ExplainedRule,
@@ -24,7 +25,7 @@ from mta.model.rules import Kind, Rule
 from mta.model.scopes import Scope
 from mta.model.statements import selectors_shown
 from mta.model.units import format_time
-from mta.policy.limits_in_force import LimitInForce, ceiling, limits_in_force
+from mta.policy.limits_in_force import LimitInForce, ceiling
 from mta.policy.rule_effect import ends, holds
 from mta.policy.rule_mismatch import MailDescription, mismatches
 from mta.policy.rule_table import RuleTable, rank
@@ -35,12 +36,14 @@ async def show_limits(request: web.Request) -> web.Response:
     """The limits of one queue."""
     asked = read_query(request, LimitsQuery)
     deps, queue, now = dependencies.of(request), QueueKey(asked.pool, asked.domain), now_ms()
-    limits, plan = await _limits(deps, queue, now), deps.shaping.plan(queue)
+    site = await _site(deps, queue)
+    limits, plan = await _limits(deps, queue, site, now), deps.shaping.plan(queue, site or "")
     answer = Limits(
         as_of=format_time(now),
         pool=queue.pool,
         domain=queue.domain,
-        limits=[shown_limit(limit, queue) for limit in limits],
+        site=site,
+        limits=[shown_limit(limit) for limit in limits],
         ceiling=_name(ceiling(limits)),
         retries=list(plan.retries),
         max_attempts=plan.max_attempts,
@@ -56,7 +59,8 @@ async def explain(request: web.Request) -> web.Response:
     table = await deps.catalogue.readable()
     judged = await _judged(deps, table, mail, now)
     winner = table.match(mail.pool, mail.mta, mail.domain, mail.labels)
-    limits = await _limits(deps, queue, now)
+    site = await _site(deps, queue)
+    limits = await _limits(deps, queue, site, now)
     found = await deps.books.queues(queue.pool, queue.domain)
     facts = await facts_of(deps, [queue], now, of_cluster=True) if found else Facts(table, now)
     shown_rules = [_explained(one, winner) for one in judged[: asked.limit]]
@@ -66,7 +70,8 @@ async def explain(request: web.Request) -> web.Response:
         effect="it is delivered" if winner is None else effect_text(winner),
         rules=shown_rules,
         others=len(judged) - len(shown_rules),
-        limits=[shown_limit(limit, queue) for limit in limits],
+        site=site,
+        limits=[shown_limit(limit) for limit in limits],
         ceiling=_name(ceiling(limits)),
         queue=shown_queue(found[0], facts) if found else None,
         next_attempt=shown(found[0].next_due) if found else None,
@@ -119,19 +124,24 @@ def effect_text(rule: Rule) -> str:
     return f"it ends with {words}" if ends(rule) else f"its attempts are deferred with {words}"
 
 
-async def _limits(deps: Dependencies, queue: QueueKey, now: int) -> list[LimitInForce]:
-    [use] = await deps.limits.use([queue])
-    return limits_in_force(deps.shaping.plan(queue), use, now)
+async def _site(deps: Dependencies, queue: QueueKey) -> str | None:
+    return (await deps.sites.find((queue.domain,))).get(queue.domain)
 
 
-def shown_limit(limit: LimitInForce, queue: QueueKey) -> Limit:
+async def _limits(deps: Dependencies, queue: QueueKey, site: str | None, now: int) -> list[LimitInForce]:
+    sites = {} if site is None else {queue.domain: site}
+    return (await limits_of(deps, (queue,), sites, now, with_ips=True)).get(queue, [])
+
+
+def shown_limit(limit: LimitInForce) -> Limit:
     return Limit(
         name=limit.name,
         value=limit.value,
         used=limit.used,
         free_at=shown(limit.free_at),
         binds=limit.binds,
-        setting=f'domains."{queue.domain}".{limit.name}',
+        setting=limit.setting,
+        scope=limit.scope,
     )
 
 

@@ -14,6 +14,7 @@ from control_api.http.operation import Answer, Example, Operation
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
 from control_api.http.times import now_ms, shown
+from control_api.queues.limits_in_use import limits_of
 from control_api.queues.tenancy import tenant_of
 from control_api.schemas.queries import QueuesQuery
 from control_api.schemas.queue_answers import LastReply, Queue, Queues, WhyQueued
@@ -25,7 +26,7 @@ from mta.model.queue_figures import Failure, ToldRates, read_failures, read_rate
 from mta.model.scopes import Scope
 from mta.model.text import visible
 from mta.model.units import format_time
-from mta.policy.limits_in_force import LimitInForce, limits_in_force
+from mta.policy.limits_in_force import LimitInForce
 from mta.policy.rule_table import RuleTable
 from mta.policy.served_pools import unserved, why_it_waits
 from mta.ports.books import QueueCounts
@@ -78,8 +79,7 @@ async def facts_of(deps: Dependencies, queues: Sequence[QueueKey], now: int, *, 
     if not of_cluster:
         return Facts(table, now, nobodys)
     workers = [state.metrics for state in sessions.values() if not state.dead]
-    limited = [queue for queue in queues if deps.shaping.plan(queue).is_limited]
-    uses = await deps.limits.use(limited) if limited else []
+    sites = await deps.sites.find(queue.domain for queue in queues)
     return Facts(
         table,
         now,
@@ -88,7 +88,7 @@ async def facts_of(deps: Dependencies, queues: Sequence[QueueKey], now: int, *, 
         read_waits(workers),
         read_rates(workers),
         read_failures(workers),
-        {queue: limits_in_force(deps.shaping.plan(queue), use, now) for queue, use in zip(limited, uses, strict=True)},
+        await limits_of(deps, queues, sites, now),
     )
 
 

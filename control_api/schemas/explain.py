@@ -28,7 +28,7 @@ class ExplainQuery(LimitsQuery, kw_only=True, frozen=True):
 
 
 class Limit(Struct, kw_only=True, frozen=True):
-    """One limit of a pool and domain, over all nodes."""
+    """One limit, over all nodes."""
 
     name: str
     value: float
@@ -36,6 +36,13 @@ class Limit(Struct, kw_only=True, frozen=True):
     free_at: Annotated[Time | None, Meta(description="when a rate that binds allows the next one")]
     binds: Annotated[bool, Meta(description="nothing more can begin now")]
     setting: Annotated[str, Meta(description="the setting that it comes from, on the node that answers")]
+    scope: Annotated[
+        str,
+        Meta(
+            description="the mail that shares it: site, domain:<pool>:<domain>, ip:<IP>, node:<node>; queue = it holds "
+            "for each connection"
+        ),
+    ]
 
 
 class Limits(Struct, kw_only=True, frozen=True):
@@ -44,6 +51,7 @@ class Limits(Struct, kw_only=True, frozen=True):
     as_of: Time
     pool: str
     domain: str
+    site: Annotated[str | None, Meta(description="the site of the domain; null: no worker has looked it up yet")]
     limits: list[Limit]
     ceiling: Annotated[str | None, Meta(description="the limit that holds mail up now; null: none does")]
     retries: Annotated[list[float], Meta(description="seconds between attempts, the last repeats")]
@@ -70,6 +78,7 @@ class Explanation(Struct, kw_only=True, frozen=True):
     effect: str
     rules: Annotated[list[ExplainedRule], Meta(description="those that match, then those that nearly do")]
     others: Annotated[Count, Meta(description="rules that are not in the list; none of them matches")]
+    site: Annotated[str | None, Meta(description="the site of the domain; null: no worker has looked it up yet")]
     limits: list[Limit]
     ceiling: str | None
     queue: Annotated[Queue | None, Meta(description="its queue; null where nothing waits in it")]

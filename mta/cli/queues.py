@@ -103,10 +103,11 @@ def shape(pool: str, domain: str, as_json: bool) -> None:
         if answer["limits"]:
             print_table(_LIMIT_COLUMNS, [_limit_row(limit) for limit in answer["limits"]])
         else:
-            click.echo(f"no limit is set for {answer['domain']}; see [domains] in the settings")
+            click.echo(f"no limit is set for {answer['domain']}; see [sites] and [domains] in the settings")
         attempts = answer["max_attempts"] or "no limit"
         retries = ", ".join(f"{seconds:g}s" for seconds in answer["retries"])
-        print_fields({"ceiling now": answer["ceiling"] or "none", "retries": retries, "attempts": attempts})
+        ceiling = answer["ceiling"] or "none"
+        print_fields({"site": answer["site"], "ceiling now": ceiling, "retries": retries, "attempts": attempts})
         return remote.DONE
 
     remote.run(work)

@@ -9,6 +9,7 @@ from mta.egress.dead_hosts import DeadHosts
 from mta.egress.dial import Dialer, ReadyConnection
 from mta.egress.sending_ips import SendingIps
 from mta.egress.shutdown import Shutdown
+from mta.egress.slots import Slot, Slots
 from mta.egress.targets import Target, find_targets
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Verdict
@@ -16,7 +17,7 @@ from mta.model.phases import Phase
 from mta.model.settings import Settings
 from mta.policy.failures import Trouble, after_all_hosts, unroutable
 from mta.policy.shaping import Shaping
-from mta.ports.delivery import Limits, Resolver
+from mta.ports.delivery import Resolver, Sites
 
 Greeted = Callable[[], Awaitable[None]]
 
@@ -25,6 +26,7 @@ class Connected(NamedTuple):
     """A new connection, and the addresses of the next hosts in the order to try them."""
 
     peer: ReadyConnection
+    slot: Slot
     next_targets: tuple[Target, ...]
 
 
@@ -36,6 +38,9 @@ class Connector:
         settings: Settings,
         resolver: Resolver,
         shaping: Shaping,
+        sites: Sites,
+        slots: Slots,
+        ips: SendingIps,
         budget: ConnectionBudget,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -43,28 +48,38 @@ class Connector:
         self._listeners = settings.smtp.listen
         self._resolver = resolver
         self._shaping = shaping
+        self._sites = sites
+        self._slots = slots
         self._budget = budget
         self._loop = loop
         self._dialer = Dialer(settings.delivery)
-        self._ips = SendingIps(settings)
+        self._ips = ips
         self._dead = DeadHosts()
 
-    async def connect(self, queue: QueueKey, attempt: Attempt, greeted: Greeted) -> Connected | Trouble:
-        """Connect to the first host of the queue's domain that is ready for MAIL. Returns the trouble if none is."""
+    async def connect(self, queue: QueueKey, slot: Slot, attempt: Attempt, greeted: Greeted) -> Connected | Trouble:
+        """Connect to the first host of the queue's domain that is ready for MAIL. Returns the trouble if none is.
+        `slot` becomes that of the host's site."""
         targets = await find_targets(queue.domain, self._delivery, self._listeners, self._resolver)
-        return targets if isinstance(targets, Trouble) else await self.connect_first(queue, targets, attempt, greeted)
+        if isinstance(targets, Trouble):
+            return targets
+        return await self.connect_first(queue, targets, slot, attempt, greeted)
 
     async def connect_first(
-        self, queue: QueueKey, targets: Sequence[Target], attempt: Attempt, greeted: Greeted
+        self, queue: QueueKey, targets: Sequence[Target], slot: Slot, attempt: Attempt, greeted: Greeted
     ) -> Connected | Trouble:
-        """Connect to the first of `targets` that is ready for MAIL. Returns the trouble if none is."""
+        """Connect to the first of `targets` that is ready for MAIL. Returns the trouble if none is. `slot` becomes that
+        of the host's site."""
         troubles: list[Trouble] = []
         for number, target in enumerate(targets):
             known = self._dead.trouble_of(target, self._loop.time())
             if known is not None:
                 troubles.append(known)
                 continue
-            source = self._ips.pick(queue.pool, 6 if ":" in target.ip else 4)
+            if not await self._slots.move(slot, queue, self._sites.of_target(queue.domain, target.host), target.ip):
+                words = f"the limits of {self._sites.of_target(queue.domain, target.host)} allow no connection now"
+                troubles.append(unroutable(words, "4.4.5", temporary=True)._replace(host=target.host, ip=target.ip))
+                continue
+            source = slot.source or self._ips.pick(queue.pool, 6 if ":" in target.ip else 4)
             if source is None:
                 words = f"the pool {queue.pool} has no address to reach {target.ip} from"
                 troubles.append(unroutable(words, "4.4.1", temporary=True)._replace(host=target.host, ip=target.ip))
@@ -73,7 +88,8 @@ class Connector:
             self._budget.next_host(attempt, self._loop.time())
             found = await self._dialer.dial(target, source, greeted)
             if not isinstance(found, Trouble):
-                return Connected(found, tuple(other for other in targets[number + 1 :] if other.host != target.host))
+                others = tuple(other for other in targets[number + 1 :] if other.host != target.host)
+                return Connected(found, slot, others)
             troubles.append(self._judged(found))
             if found.phase is Phase.CONNECT and not source.ip:  # with a sending IP, that IP may be the cause
                 self._dead.add(target, found, self._loop.time() + self._shaping.plan(queue).back_off)
@@ -95,6 +111,7 @@ class Connecting(NamedTuple):
 
     connector: Connector
     budget: ConnectionBudget
-    limits: Limits
+    slots: Slots
+    sites: Sites
     shutdown: Shutdown
     loop: asyncio.AbstractEventLoop

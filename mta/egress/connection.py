@@ -5,9 +5,8 @@ import logging
 from collections import deque
 from typing import Protocol
 
+from mta.egress.connect import Connected
 from mta.egress.connection_budget import LATELY
-from mta.egress.dial import ReadyConnection
-from mta.egress.targets import Target
 from mta.egress.transaction import Transaction
 from mta.egress.unread import has_unread, left_over
 from mta.egress.waiting import Waiting
@@ -66,36 +65,16 @@ class Connection(asyncio.Protocol):
     """Carries one transaction at a time. The owner's tick checks the deadline, so a message needs no timer."""
 
     __slots__ = (
-        "_body",
-        "_clearing",
-        "_cut_short",
-        "_dots",
-        "_loop",
-        "_owner",
-        "_paused",
-        "_sent_body",
-        "_settings",
-        "carried",
-        "closed",
-        "deadline",
-        "held",
-        "idle",
-        "machine",
-        "next_targets",
-        "peer",
-        "quitting",
-        "refuses",
-        "retired",
-        "transaction",
-        "transport",
-        "waiting",
-    )
+        "_body", "_clearing", "_cut_short", "_dots", "_loop", "_owner", "_paused", "_sent_body", "_settings",
+        "carried", "closed", "deadline", "held", "idle", "machine", "next_targets", "peer", "quitting",
+        "refuses", "retired", "slot", "transaction", "transport", "waiting",
+    )  # fmt: skip
 
     def __init__(
         self,
         owner: ConnectionOwner,
         dots: DotChecks,
-        peer: ReadyConnection,
+        connected: Connected,
         settings: DeliverySettings,
         loop: asyncio.AbstractEventLoop,
         waiting: Waiting,
@@ -111,7 +90,8 @@ class Connection(asyncio.Protocol):
         self._sent_body = False
         self._cut_short = False  # a body was begun and abandoned: no more of it may leave
         self._clearing = False  # a transaction was abandoned, and the server still owes replies to it
-        self.peer = peer
+        self.peer = peer = connected.peer
+        self.slot = connected.slot
         self.waiting = waiting
         self.idle = idle
         self.machine = ClientMachine(peer.extensions)
@@ -123,7 +103,7 @@ class Connection(asyncio.Protocol):
         self.quitting = False
         self.retired = False  # the connection carries no transaction after this one
         self.refuses = False  # the server refused a message that is tried once more on a new connection
-        self.next_targets: tuple[Target, ...] = ()  # addresses of the hosts that come after this one
+        self.next_targets = connected.next_targets
         self.closed = False
         self.transport.set_protocol(self)
 

@@ -15,6 +15,7 @@ from mta.egress.connection_budget import (
     further_connections,
 )
 from mta.egress.connections import Connections
+from mta.egress.slots import Slot
 from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
 from mta.model.ids import MessageId
@@ -70,6 +71,7 @@ class ConnectionOpener:
     def __init__(
         self,
         queue: QueueKey,
+        site: str,
         plan: Plan,
         connecting: Connecting,
         waiting: Waiting,
@@ -77,7 +79,8 @@ class ConnectionOpener:
         owner: OpenerOwner,
     ) -> None:
         self._queue = queue
-        self._connector, self._budget, self._limits, self._shutdown, self._loop = connecting
+        self._site = site
+        self._connector, self._budget, self._slots, _, self._shutdown, self._loop = connecting
         self._waiting = waiting
         self._connections = connections
         self._owner = owner
@@ -85,7 +88,7 @@ class ConnectionOpener:
         self._backoff = Backoff(plan.back_off, min(_MOST_BACK_OFF, plan.back_off * 8))
         self._tasks: dict[asyncio.Task[bool], Attempt] = {}
         self._begun = 0.0  # loop time at which the last attempt was begun
-        self._slot = False  # a slot was taken before deliveries were claimed
+        self._slot: Slot | None = None  # taken before deliveries were claimed
         self._asking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0  # loop time until which no connection is opened
@@ -204,20 +207,20 @@ class ConnectionOpener:
 
     async def _ask(self) -> None:
         try:
-            wait = await self._take_slot()
+            slot = await self._take_slot()
         finally:
             self._asking = None
-        if wait > 0:
-            self._again_in(wait)
+        if not isinstance(slot, Slot):
+            self._again_in(slot)
             return
         _log.debug("took a connection slot for %s before claiming its mail", self._queue.domain)
-        self._slot = True
+        self._slot = slot
         self._again_in(_SLOT_KEPT)
         self._owner.report_room()
 
-    async def _take_slot(self) -> float:
+    async def _take_slot(self) -> Slot | float:
         try:
-            return await self._limits.take_connection(self._queue)
+            return await self._slots.take(self._queue, self._site)
         except StoreError:
             return _STORE_AWAY_WAIT
 
@@ -234,9 +237,9 @@ class ConnectionOpener:
         self._owner.report_room()
 
     def _give_slot_back(self) -> None:
-        if self._slot:
-            self._slot = False
-            self._limits.give_connection(self._queue)
+        if self._slot is not None:
+            self._slots.give(self._slot)
+            self._slot = None
 
     # Connections
 
@@ -257,25 +260,25 @@ class ConnectionOpener:
 
     async def _open(self, attempt: Attempt) -> bool:
         """Open a connection. Returns whether it is open."""
-        slot, self._slot = self._slot, False
+        slot, self._slot = self._slot, None
         kept = False
         try:
-            if not slot:
-                wait = await self._take_slot()
-                if wait > 0:
-                    self._again_in(wait)
+            if slot is None:
+                taken = await self._take_slot()
+                if not isinstance(taken, Slot):
+                    self._again_in(taken)
                     if not self._connections.usable and len(self._tasks) == 1:
                         self._owner.no_slot()
                     return False
-                slot = True
-            found = await self._connector.connect(self._queue, attempt, lambda: self._greeted(attempt))
+                slot = taken
+            found = await self._connector.connect(self._queue, slot, attempt, lambda: self._greeted(attempt))
             if isinstance(found, Trouble):
                 self._failed(found, attempt)
                 return False
             kept = True
         finally:
-            if slot and not kept:
-                self._limits.give_connection(self._queue)
+            if slot is not None and not kept:
+                self._slots.give(slot)
         self._backoff.succeeded()
         self._down = None
         attempt.standing = Standing.OVER  # the connection holds its place now

@@ -1,6 +1,7 @@
 """Egress: the outlets of a worker, one for each queue, as scheduling and the rules service see them."""
 
 import asyncio
+import functools
 import heapq
 import logging
 from collections.abc import Collection, Sequence
@@ -13,7 +14,9 @@ from mta.egress.outlet import Outlet
 from mta.egress.outlet_parts import OutletParts
 from mta.egress.permit_counts import PermitCounts
 from mta.egress.second_look import SecondLook
+from mta.egress.sending_ips import SendingIps
 from mta.egress.shutdown import Shutdown
+from mta.egress.slots import Slots
 from mta.egress.transaction_end import TransactionEnd
 from mta.model import process_metrics as told
 from mta.model.connection_waits import told_waits
@@ -43,11 +46,17 @@ class Egress:
         self._permits = PermitCounts()
         self._second_look = SecondLook(rules, ports.settle, self._loop)
         end = TransactionEnd(ports.settle, self._loop)
-        self._connector = Connector(settings, ports.resolver, shaping, self._budget, self._loop)
+        ips = SendingIps(settings)
+        slots = Slots(ports.limits, shaping, ips)
+        self._sites, self._capacity = ports.sites, ports.capacity
+        self._unknown: dict[str, set[QueueKey]] = {}  # queues that wait until the site of their domain is known
+        self._connector = Connector(
+            settings, ports.resolver, shaping, ports.sites, slots, ips, self._budget, self._loop
+        )
         self._parts = OutletParts(
             ports,
             delivery,
-            Connecting(self._connector, self._budget, ports.limits, self._shutdown, self._loop),
+            Connecting(self._connector, self._budget, slots, ports.sites, self._shutdown, self._loop),
             end,
             self._permits,
             LastLook(rules, end, self._permits, self._second_look, delivery.dot_hold),
@@ -61,9 +70,13 @@ class Egress:
         rules.on_cancel(self.on_cancel)
         rules.on_permit(self._on_permit)
         rules.on_lost(self.discard_all)
+        ports.sites.on_known(self._on_known)
 
     def room(self, queue: QueueKey) -> int:
         outlet = self._outlets.get(queue)
+        if outlet is None and self._sites.of(queue.domain) is None:
+            self._unknown.setdefault(queue.domain, set()).add(queue)
+            return 0
         if (outlet is None or not outlet.connections) and self._budget.line_is_full():
             return 0  # and no outlet is made for each of many queues that are only asked about
         return self._outlet(queue).room()
@@ -74,7 +87,9 @@ class Egress:
 
     def can_start(self, queue: QueueKey) -> bool:
         outlet = self._outlets.get(queue)
-        return self._budget.free > 0 if outlet is None else outlet.can_start()
+        if outlet is None:
+            return self._budget.free > 0 and self._sites.of(queue.domain) is not None
+        return outlet.can_start()
 
     def deliver(self, deliveries: Sequence[Claimed]) -> None:
         if deliveries:
@@ -150,9 +165,15 @@ class Egress:
     def _outlet(self, queue: QueueKey) -> Outlet:
         outlet = self._outlets.get(queue)
         if outlet is None:
-            outlet = self._outlets[queue] = Outlet(queue, self._shaping.plan(queue), self._parts)
+            site = self._sites.of(queue.domain) or queue.domain
+            outlet = self._outlets[queue] = Outlet(queue, site, self._shaping.plan(queue, site), self._parts)
             _log.debug("%r is made", outlet)
         return outlet
+
+    def _on_known(self, domains: Sequence[str]) -> None:
+        for domain in domains:
+            for queue in self._unknown.pop(domain, ()):
+                self._capacity.room_for(queue, functools.partial(self.room, queue))
 
     def _on_permit(self) -> None:
         for outlet in list(self._outlets.values()):

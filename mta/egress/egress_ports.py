@@ -5,7 +5,7 @@ from typing import NamedTuple
 from mta.model.shares import weight_of
 from mta.policy.turns import Weigh
 from mta.ports.content import Content
-from mta.ports.delivery import Capacity, Limits, Resolver, Settle
+from mta.ports.delivery import Capacity, Limits, Resolver, Settle, Sites
 from mta.ports.rules import Rules
 
 
@@ -16,6 +16,7 @@ class EgressPorts(NamedTuple):
     rules: Rules
     settle: Settle
     limits: Limits
+    sites: Sites
     content: Content
     capacity: Capacity
     weigh: Weigh = weight_of  # the weight of a share

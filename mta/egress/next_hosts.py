@@ -8,6 +8,7 @@ from typing import Protocol
 from mta.egress.connect import Connected, Connecting
 from mta.egress.connection import Connection
 from mta.egress.connection_budget import Attempt, Standing
+from mta.egress.slots import Slot
 from mta.egress.targets import Target
 from mta.egress.transaction import Transaction
 from mta.egress.transaction_end import TransactionEnd
@@ -50,7 +51,7 @@ class NextHosts:
         self.connections = 0
         self._queue = queue
         self._targets = targets
-        self._connector, self._budget, self._limits, self._shutdown, self._loop = connecting
+        self._connector, self._budget, self._slots, self._sites, self._shutdown, self._loop = connecting
         self._end = end
         self._owner = owner
         self._task: asyncio.Task[Connected | None] | None = None
@@ -83,18 +84,19 @@ class NextHosts:
             self._task.cancel()
 
     async def _open(self, attempt: Attempt) -> Connected | None:
-        slot = False
+        slot: Slot | float = 0.0
         connected: Connected | None = None
         try:
-            slot = await self._limits.take_connection(self._queue) <= 0
-            if slot:
-                found = await self._connector.connect_first(self._queue, self._targets, attempt, _at_once)
+            site = self._sites.of_target(self._queue.domain, self._targets[0].host)
+            slot = await self._slots.take(self._queue, site)
+            if isinstance(slot, Slot):
+                found = await self._connector.connect_first(self._queue, self._targets, slot, attempt, _at_once)
                 connected = None if isinstance(found, Trouble) else found
         except StoreError:
             pass
         finally:
-            if slot and connected is None:
-                self._limits.give_connection(self._queue)
+            if isinstance(slot, Slot) and connected is None:
+                self._slots.give(slot)
         return connected
 
     def _opened(self, task: asyncio.Task[Connected | None], attempt: Attempt) -> None:

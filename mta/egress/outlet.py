@@ -37,12 +37,12 @@ _log = logging.getLogger(__name__)
 class Outlet:
     """Only the opening of connections runs in tasks. The reply that ends a transaction starts the next one at once."""
 
-    def __init__(self, queue: QueueKey, plan: Plan, parts: OutletParts) -> None:
+    def __init__(self, queue: QueueKey, site: str, plan: Plan, parts: OutletParts) -> None:
         ports, delivery, connecting, end, permits, last_look = parts
         self._queue = queue
         self._messages_per_connection = plan.messages_per_connection or float("inf")
         self._capacity = ports.capacity
-        self._limits = ports.limits
+        self._slots = connecting.slots
         self._budget = connecting.budget
         self._shutdown = connecting.shutdown
         self._loop = connecting.loop
@@ -56,7 +56,7 @@ class Outlet:
         self.start_next = self._start.start_next
         self.connections = Connections(self._start.is_reserved)
         self._idle = self.connections.idle
-        self._opener = ConnectionOpener(queue, plan, connecting, self._waiting, self.connections, self)
+        self._opener = ConnectionOpener(queue, site, plan, connecting, self._waiting, self.connections, self)
         self._next_hosts = AllNextHosts(queue, connecting, end, self)
         self._changes = RuleChanges(self.connections, self._all_waiting, end)
         self._wants_room = False  # scheduling has asked for room and may have more mail than it got room for
@@ -206,7 +206,7 @@ class Outlet:
         self.connections.lost(connection, now)
         self._next_hosts.lost(connection)
         connection.waiting = self._waiting  # for a transaction whose content is still being fetched
-        self._limits.give_connection(self._queue)
+        self._slots.give(connection.slot)
         self._budget.release(connection, now)
         self._shutdown.progressed()
         self._wants_room = True
@@ -252,8 +252,7 @@ class Outlet:
     # Inside
 
     def _add_connection(self, connected: Connected, waiting: Waiting, idle: deque[Connection]) -> Connection:
-        connection = Connection(self, self._last_look, connected.peer, self._delivery, self._loop, waiting, idle)
-        connection.next_targets = connected.next_targets
+        connection = Connection(self, self._last_look, connected, self._delivery, self._loop, waiting, idle)
         self.connections.all.add(connection)
         _log.debug("%r is open, %d to %s in all", connection, len(self.connections), self._queue.domain)
         return connection

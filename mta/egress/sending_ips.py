@@ -21,6 +21,18 @@ class SendingIps:
         self._default_ehlo = settings.smtp.hostname or settings.node.name
         self._credit: dict[tuple[str, int], dict[str, int]] = {}
 
+    def candidates(self, pool: str, version: int) -> list[Source]:
+        """All sources of the pool, the one whose turn it is first. IPv`version` addresses only; 0: those of the family
+        that the pool has, IPv4 first."""
+        chosen = self.pick(pool, version or 4) or (None if version else self.pick(pool, 6))
+        if chosen is None:
+            return []
+        settings = self._pools.get(pool)
+        if not chosen.ip or settings is None:
+            return [chosen]
+        family = self._credit[pool, ipaddress.ip_address(chosen.ip).version]
+        return [chosen, *(Source(ip, chosen.ehlo) for ip in family if ip != chosen.ip)]
+
     def pick(self, pool: str, version: int) -> Source | None:
         """A source for a connection to an IPv`version` address; None: the pool has no IP of that family."""
         if pool.startswith("@"):

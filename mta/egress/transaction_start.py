@@ -50,7 +50,7 @@ class TransactionStart:
         owner: StartOwner,
     ) -> None:
         self._queue = queue
-        self._paced = plan.messages_per_minute > 0
+        self._paced = plan.limits_messages
         self._rules = ports.rules
         self._limits = ports.limits
         self._idle_timeout = delivery.idle_timeout
@@ -94,7 +94,7 @@ class TransactionStart:
                 break
             elif (trouble := unsupported_by(connection.peer, transaction)) is not None:
                 self._end.settle_unsupported(waiting.pop(transaction), trouble, connection.peer)
-            elif self._paced and (wait := self._limits.take_message(self._queue)) > 0:
+            elif self._paced and (wait := self._limits.take_message(connection.slot.path)) > 0:
                 self._wait_for_rate(wait)
                 break
             else:

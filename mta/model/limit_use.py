@@ -1,4 +1,4 @@
-"""The use of the limits of one queue, as processes count it in the store."""
+"""The use of the limits of one scope of a site, as processes count it in the store."""
 
 from typing import NamedTuple
 

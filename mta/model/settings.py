@@ -216,8 +216,8 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
     ] = {}
 
 
-class DomainSettings(Struct, frozen=True, kw_only=True):
-    """Limits of a destination domain, for each pool, over all nodes."""
+class LimitSettings(Struct, frozen=True, kw_only=True):
+    """Limits of connections and messages, over all nodes."""
 
     connections: Annotated[int, Meta(ge=0, description="Most connections at once; 0 = no limit.")] = 0
     messages_per_connection: Annotated[
@@ -249,6 +249,25 @@ class DkimSettings(Struct, frozen=True, kw_only=True):
         "from", "to", "cc", "subject", "date", "reply-to", "message-id", "mime-version", "content-type",
         "content-transfer-encoding", "list-unsubscribe", "list-unsubscribe-post",
     )  # fmt: skip
+
+
+class DomainSettings(LimitSettings, frozen=True, kw_only=True):
+    """Limits of a destination domain, or of each domain below "*.parent", for each pool, over all nodes."""
+
+
+class SiteSettings(LimitSettings, frozen=True, kw_only=True):
+    """Limits of a destination site: all domains whose mail one provider takes. They hold for all pools together."""
+
+    mx: Annotated[
+        tuple[str, ...], Meta(description='MX hosts of the site, by name or "*.parent": ["*.google.com"].')
+    ] = ()
+    domains: Annotated[
+        tuple[str, ...], Meta(description='Domains of the site whatever their MX hosts are, by name or "*.parent".')
+    ] = ()
+    per_ip: Annotated[
+        LimitSettings,
+        Meta(description="Limits of each sending IP (of each node where the system chooses the IP): the same keys."),
+    ] = LimitSettings()
 
 
 class RulesSettings(Struct, frozen=True, kw_only=True):
@@ -348,6 +367,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     smtp: SmtpSettings = SmtpSettings()
     delivery: DeliverySettings = DeliverySettings()
     pools: dict[str, PoolSettings] = {}
+    sites: dict[str, SiteSettings] = {}
     domains: dict[str, DomainSettings] = {}
     dkim: DkimSettings = DkimSettings()
     rules: RulesSettings = RulesSettings()

@@ -1,54 +1,131 @@
-"""The limits of a destination: connections, rates, messages for each connection, and the retry schedule."""
+"""The limits of mail on its way to a site: connections, rates, messages for each connection, and the retry schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mta.model.mail import QueueKey
-from mta.model.settings import DomainSettings, Settings
+from mta.model.paths import SendingPath
+from mta.model.settings import LimitSettings, Settings
+from mta.policy.sites import NamePatterns
 
 _LONGEST_BACK_OFF = 5.0  # seconds
+_MOST_KEPT = 20_000  # plans of queues with limits
+
+SITE_SCOPE = "site"
+
+
+class Budget(NamedTuple):
+    """The limits of one scope of a site, over all processes together; 0 = no limit."""
+
+    scope: str  # "site", "domain:<pool>:<domain>", "ip:<IP>": the name of the budget within its site
+    setting: str  # the table that it comes from
+    connections: int
+    connections_per_minute: float
+    messages_per_minute: float
 
 
 class Plan(NamedTuple):
-    """The limits for one queue; 0 = no limit. Connections and rates hold over all processes together."""
+    """The limits for one queue. The budgets of its sending IPs are in none of these; see `Shaping.budgets`."""
 
-    connections: int
-    connections_per_minute: float
-    messages_per_connection: int
-    messages_per_minute: float
+    budgets: tuple[Budget, ...]
+    per_ip: LimitSettings | None  # limits of each sending IP
+    messages_per_connection: int  # 0 = no limit
+    carried_setting: str  # the table that it comes from
     retries: Sequence[float]  # seconds between attempts, the last repeats; () = one attempt only
     max_attempts: int
     back_off: float  # seconds for which a failure to connect is remembered: less than the first retry waits
 
     @property
     def limits_connections(self) -> bool:
-        return bool(self.connections or self.connections_per_minute)
+        return any(limit.connections or limit.connections_per_minute for limit in self._limits)
+
+    @property
+    def limits_messages(self) -> bool:
+        return any(limit.messages_per_minute for limit in self._limits)
+
+    @property
+    def limits_ips(self) -> bool:
+        """Whether the choice of the sending IP decides which limit holds for a connection."""
+        per_ip = self.per_ip
+        return per_ip is not None and bool(
+            per_ip.connections or per_ip.connections_per_minute or per_ip.messages_per_minute
+        )
+
+    @property
+    def _limits(self) -> Iterable[Budget | LimitSettings]:
+        return (*self.budgets, self.per_ip) if self.per_ip is not None else self.budgets
 
     @property
     def is_limited(self) -> bool:
         """Whether a limit is shared by all processes."""
-        return bool(self.limits_connections or self.messages_per_minute)
+        return self.limits_connections or self.limits_messages
 
 
 class Shaping:
-    """The plan of each queue. Today a plan depends on the domain alone, by its exact name."""
+    """The plan of each queue, by its site and its domain."""
 
     def __init__(self, settings: Settings) -> None:
-        self._default = _plan(settings, DomainSettings())
-        self._plans = {domain: _plan(settings, limits) for domain, limits in settings.domains.items()}
+        self._node = settings.node.name
+        self._sites = settings.sites
+        self._domains = NamePatterns(
+            (name, (f"domains.{_quoted(name)}", limits)) for name, limits in settings.domains.items()
+        )
+        retries = settings.delivery.retries
+        back_off = min(_LONGEST_BACK_OFF, retries[0] / 2) if retries else _LONGEST_BACK_OFF
+        self._default = Plan((), None, 0, "", retries, settings.delivery.max_attempts, back_off)
+        self._plans: dict[tuple[QueueKey, str], Plan] = {}
+        self._budgets: dict[SendingPath, tuple[Budget, ...]] = {}
 
-    def plan(self, queue: QueueKey) -> Plan:
-        return self._plans.get(queue.domain, self._default)
+    def plan(self, queue: QueueKey, site: str = "") -> Plan:
+        """Without `site` only the limits of the domain are in it."""
+        site_limits = self._sites.get(site)
+        found = self._domains.find(queue.domain)
+        if site_limits is None and found is None:
+            return self._default
+        plan = self._plans.get((queue, site))
+        if plan is None:
+            budgets: list[Budget] = []
+            most: list[tuple[int, str]] = []
+            per_ip: LimitSettings | None = None
+            if site_limits is not None:
+                budgets.append(_budget(SITE_SCOPE, f"sites.{site}", site_limits))
+                per_ip = site_limits.per_ip
+                most.append((site_limits.messages_per_connection, f"sites.{site}"))
+                most.append((per_ip.messages_per_connection, f"sites.{site}.per_ip"))
+            if found is not None:
+                setting, limits = found
+                budgets.append(_budget(f"domain:{queue.pool}:{queue.domain}", setting, limits))
+                most.append((limits.messages_per_connection, setting))
+            carried, carried_setting = min((one for one in most if one[0]), default=(0, ""))
+            plan = self._default._replace(
+                budgets=tuple(budget for budget in budgets if any(budget[2:])),
+                per_ip=per_ip,
+                messages_per_connection=carried,
+                carried_setting=carried_setting,
+            )
+            if len(self._plans) >= _MOST_KEPT:
+                self._plans.clear()
+            self._plans[queue, site] = plan
+        return plan
+
+    def budgets(self, path: SendingPath) -> tuple[Budget, ...]:
+        """All budgets that mail on this path needs a share of."""
+        found = self._budgets.get(path)
+        if found is None:
+            plan = self.plan(QueueKey(path.pool, path.domain), path.site)
+            found = plan.budgets
+            if plan.per_ip is not None and plan.limits_ips:
+                name = f"ip:{path.ip}" if path.ip else f"node:{self._node}"
+                found = (*found, _budget(name, f"sites.{path.site}.per_ip", plan.per_ip))
+            if len(self._budgets) >= _MOST_KEPT:
+                self._budgets.clear()
+            self._budgets[path] = found
+        return found
 
 
-def _plan(settings: Settings, limits: DomainSettings) -> Plan:
-    retries = settings.delivery.retries
-    return Plan(
-        limits.connections,
-        limits.connections_per_minute,
-        limits.messages_per_connection,
-        limits.messages_per_minute,
-        retries,
-        settings.delivery.max_attempts,
-        min(_LONGEST_BACK_OFF, retries[0] / 2) if retries else _LONGEST_BACK_OFF,
-    )
+def _budget(scope: str, setting: str, limits: LimitSettings) -> Budget:
+    return Budget(scope, setting, limits.connections, limits.connections_per_minute, limits.messages_per_minute)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'

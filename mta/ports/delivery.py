@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Outcome
+from mta.model.paths import SendingPath
 
 
 class Deliver(Protocol):
@@ -56,36 +57,77 @@ class Capacity(Protocol):
 
 
 class Limits(Protocol):
-    """The shared limits of a pool and domain, exact over all processes; slices of them are held by this session."""
+    """The shared limits of sites, exact over all processes; slices of them are held by this session."""
 
-    async def take_connection(self, queue: QueueKey) -> float:
+    async def take_connection(self, path: SendingPath) -> float:
         """0.0: one connection slot is ours until given back; else the seconds to wait before asking again.
         Raises StoreAway."""
         ...
 
-    def give_connection(self, queue: QueueKey) -> None:
+    def give_connection(self, path: SendingPath) -> None:
         """The connection is closed, or was never made."""
         ...
 
-    def take_message(self, queue: QueueKey) -> float:
+    def take_message(self, path: SendingPath) -> float:
         """0.0: one transaction may begin now (a token is spent); else the seconds to wait before asking again.
         Synchronous: tokens come in slices that are fetched behind it."""
         ...
 
 
+class Sites(Protocol):
+    """The sites of domains: the providers that take their mail. Synchronous."""
+
+    def of(self, domain: str) -> str | None:
+        """The site of the domain; None: it is not known yet, and is being found out."""
+        ...
+
+    def of_target(self, domain: str, host: str) -> str:
+        """The site that mail of the domain reaches at this host."""
+        ...
+
+    def on_known(self, tell: Callable[[Sequence[str]], None]) -> None:
+        """`tell` is called with domains that were not known when they were asked for, and are now."""
+        ...
+
+
+class SlotsWanted(NamedTuple):
+    """Connection slots of one scope of a site that a session asks for."""
+
+    scope: str
+    limit: int  # for all sessions together
+    wanted: int
+    least: int  # in use, and so never taken away
+
+
+class HeldSlots(NamedTuple):
+    """The connection slots that a session holds now, by scope as it asked."""
+
+    held: list[int]
+    binds: int | None  # the number of the scope that has no slot left; None: each scope gave one
+
+
+class TokensTaken(NamedTuple):
+    """Tokens of a rate: instants, the scope's interval apart."""
+
+    now: int  # the store's, Unix ms
+    first: float  # the first instant, Unix ms
+    many: int
+    binds: int  # the number of the scope whose instant is the last
+
+
 class LimitStore(Protocol):
     """Where the shared limits are kept, exact over all processes; raises StoreAway, StoreError."""
 
-    async def hold_slots(self, pool: str, domain: str, limit: int, wanted: int, least: int) -> int:
-        """Make this session's connection slots `wanted`, as far as `limit` for all sessions allows, but not below the
-        `least` that are in use; how many they are now. May be repeated."""
+    async def hold_slots(self, site: str, wanted: Sequence[SlotsWanted]) -> HeldSlots:
+        """Make this session's connection slots in each scope `wanted`, as far as `limit` for all sessions allows, but
+        not below `least`. If one scope has none to give, no scope gives any. May be repeated."""
         ...
 
     async def take_tokens(
-        self, pool: str, domain: str, kind: str, interval_ms: float, most: int
-    ) -> tuple[int, float, int]:
-        """(the store's now, first instant, how many): Unix ms, `interval_ms` apart, each given out once; none when
-        the next free instant is more than a second away. `kind`: "messages" | "connections"."""
+        self, site: str, kind: str, scopes: Sequence[tuple[str, float]], most: int, ahead_ms: float
+    ) -> TokensTaken:
+        """Take instants of each of the `scopes` (name, interval in ms); each is given out once, and all scopes give
+        them or none. None when the first instant is more than `ahead_ms` away. `kind`: "messages" | "connections"."""
         ...
 
     async def holders(self) -> set[str]:

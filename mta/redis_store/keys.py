@@ -205,17 +205,26 @@ META_DKIM_CHANGES = b"fg:{meta}:dkim:changes"  # zset: key id, also of a removed
 META_DKIM_LOOKS = b"fg:{meta}:dkim:looks"  # hash: key id -> JSON RecordLook, the last one
 META_DKIM_LOOKER = b"fg:{meta}:dkim:looker"  # string: the process that looks at the records in DNS; seconds
 META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye
-META_LIMITS = b"fg:{meta}:limits"  # set: "<pool>:<domain>" that ever had a limit taken
+META_LIMITS = b"fg:{meta}:limits"  # set: "<site> NUL <scope>" of which slots were ever taken
+META_SITES = (
+    b"fg:{meta}:sites"  # hash: domain -> "<until, Unix ms> <site>": the site that its MX hosts were found to be
+)
+
+
+def slots_name(site: str, scope: str) -> bytes:
+    """The slots of a scope of a site (see `policy.shaping.Budget`), as `META_LIMITS` has them."""
+    return f"{site}\0{scope}".encode()
 
 
 def slots_key(name: bytes) -> bytes:
-    """hash: session -> connection slots held. `name` is "<pool>:<domain>", and never taken apart."""
-    return b"fg:{limits:%b}:slots" % name
+    """hash: session -> connection slots held. `name` as `slots_name` makes it."""
+    site, _, scope = name.partition(b"\0")
+    return b"fg:{limits:%b}:slots:%b" % (site, scope)
 
 
-def rate_key(pool: str, domain: str, kind: str) -> bytes:
+def rate_key(site: str, scope: str, kind: str) -> bytes:
     """string: the next free instant (Unix ms); lives as long as it says something."""
-    return f"fg:{{limits:{pool}:{domain}}}:{kind}".encode()
+    return f"fg:{{limits:{site}}}:{kind}:{scope}".encode()
 
 
 # Published hints, never the truth: lane prefix | generation | session

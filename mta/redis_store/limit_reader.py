@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from mta.model.limit_use import LimitUse
-from mta.model.mail import QueueKey
 from mta.redis_store import keys
 from mta.redis_store.link import Link
 
-_AT_ONCE: Final = 50  # queues
+_AT_ONCE: Final = 50  # scopes
 
 
 class StoredLimitReader:
@@ -18,17 +17,17 @@ class StoredLimitReader:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def use(self, queues: Sequence[QueueKey]) -> list[LimitUse]:
+    async def use(self, asked: Sequence[tuple[str, str]]) -> list[LimitUse]:
         found: list[LimitUse] = []
-        for at in range(0, len(queues), _AT_ONCE):
-            found += await asyncio.gather(*map(self._use, queues[at : at + _AT_ONCE]))
+        for at in range(0, len(asked), _AT_ONCE):
+            found += await asyncio.gather(*(self._use(*one) for one in asked[at : at + _AT_ONCE]))
         return found
 
-    async def _use(self, queue: QueueKey) -> LimitUse:
+    async def _use(self, site: str, scope: str) -> LimitUse:
         held, message, connection = await asyncio.gather(
-            self._link.quick("HVALS", keys.slots_key(f"{queue.pool}:{queue.domain}".encode())),
-            self._link.quick("GET", keys.rate_key(queue.pool, queue.domain, "messages")),
-            self._link.quick("GET", keys.rate_key(queue.pool, queue.domain, "connections")),
+            self._link.quick("HVALS", keys.slots_key(keys.slots_name(site, scope))),
+            self._link.quick("GET", keys.rate_key(site, scope, "messages")),
+            self._link.quick("GET", keys.rate_key(site, scope, "connections")),
         )
         return LimitUse(sum(map(int, held)), _instant(message), _instant(connection))
 

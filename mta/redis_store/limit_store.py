@@ -1,5 +1,8 @@
-"""Connection slots and rate tokens of a pool and domain, shared by all processes, owned by sessions."""
+"""Connection slots and rate tokens of sites, shared by all processes, owned by sessions."""
 
+from collections.abc import Sequence
+
+from mta.ports.delivery import HeldSlots, SlotsWanted, TokensTaken
 from mta.redis_store import keys
 from mta.redis_store.link import Link
 from mta.redis_store.session import StoreSession
@@ -13,14 +16,18 @@ class StoredLimits:
         self._session = session
         self._known: set[bytes] = set()
 
-    async def hold_slots(self, pool: str, domain: str, limit: int, wanted: int, least: int) -> int:
-        name = f"{pool}:{domain}".encode()
-        if name not in self._known:
+    async def hold_slots(self, site: str, wanted: Sequence[SlotsWanted]) -> HeldSlots:
+        names = [keys.slots_name(site, scope) for scope, _, _, _ in wanted]
+        unknown = [name for name in names if name not in self._known]
+        if unknown:
             # Noted first, so that the slots of a dead session are found.
-            await self._link.command("SADD", keys.META_LIMITS, name)
-            self._known.add(name)
-        args: list[bytes | str | int] = [self._session.id, limit, wanted, least]
-        return int(await self._link.call(b"limits_hold", [keys.slots_key(name)], args))
+            await self._link.command("SADD", keys.META_LIMITS, *unknown)
+            self._known.update(unknown)
+        args: list[bytes | str | int] = [self._session.id]
+        for _, limit, most, least in wanted:
+            args += (limit, most, least)
+        binds, *held = await self._link.call(b"limits_hold", list(map(keys.slots_key, names)), args)
+        return HeldSlots(list(map(int, held)), int(binds) - 1 if binds else None)
 
     async def holders(self) -> set[str]:
         found: set[bytes] = set()
@@ -34,9 +41,9 @@ class StoredLimits:
             await self._link.command("HDEL", keys.slots_key(name), session)
 
     async def take_tokens(
-        self, pool: str, domain: str, kind: str, interval_ms: float, most: int
-    ) -> tuple[int, float, int]:
-        """(the store's now, first instant, how many): instants `interval_ms` apart, each given once; Unix ms."""
-        args: list[bytes | str | int] = [f"{interval_ms:.3f}", most]
-        now, first, many = await self._link.call(b"limits_tokens", [keys.rate_key(pool, domain, kind)], args)
-        return int(now), float(first), int(many)
+        self, site: str, kind: str, scopes: Sequence[tuple[str, float]], most: int, ahead_ms: float
+    ) -> TokensTaken:
+        rates = [keys.rate_key(site, scope, kind) for scope, _ in scopes]
+        args: list[bytes | str | int] = [most, f"{ahead_ms:.3f}", *(f"{interval:.3f}" for _, interval in scopes)]
+        now, first, many, binds = await self._link.call(b"limits_tokens", rates, args)
+        return TokensTaken(int(now), float(first), int(many), int(binds) - 1)

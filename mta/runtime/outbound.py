@@ -1,7 +1,7 @@
 """The way out of a worker process: it claims deliveries, attempts them and settles them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from mta.egress.egress import Egress
 from mta.model import process_metrics as told
@@ -22,14 +22,14 @@ class Outbound:
         settler: Settler,
         limits: SharedLimits,
         pools: ServedPools,
-        close_resolver: Callable[[], Awaitable[None]],
+        closes: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
         self._dispatcher = dispatcher
         self._egress = egress
         self._settler = settler
         self._limits = limits
         self._pools = pools
-        self._close_resolver = close_resolver
+        self._closes = closes
 
     def start(self) -> list[asyncio.Task[None]]:
         """Deliver from now on; the tasks end by `drain` only, or by a defect."""
@@ -54,7 +54,8 @@ class Outbound:
         await self._egress.close()
         await self._settler.drain()
         await self._limits.drain()
-        await self._close_resolver()
+        for close in self._closes:
+            await close()
 
     def metrics(self) -> Mapping[str, float]:
         """The figures of its parts, and the pools that this node serves."""

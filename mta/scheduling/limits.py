@@ -1,22 +1,25 @@
-"""The shared limits of a destination, held by this process in small slices: connection slots and rate tokens."""
+"""The shared limits of sites, held by this process in small slices: connection slots and rate tokens."""
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from mta.model.errors import StoreError, severity
-from mta.model.mail import QueueKey
-from mta.policy.shaping import Shaping
-from mta.ports.delivery import LimitStore
+from mta.model.paths import SendingPath
+from mta.policy.shaping import Budget, Shaping
+from mta.ports.delivery import LimitStore, SlotsWanted
 
 # Instants lie on a grid of (60 s + this slack) / limit and may be used until 0.9 s after their time, so that no
 # window of 60 s, wherever it begins, holds more than the limit.
 _GRID_SLACK_MS = 1000.0
 _LATE = 0.9
 _AHEAD_MS = 250.0  # a slice of tokens lasts that long
+_GIVEN_AHEAD_MS = 1000.0  # the store gives an instant at most that long before it
+_GIVEN_TOGETHER_MS = 5.0  # likewise where several scopes give it
+_MOST_SCOPES = 100  # told to the store in one call
 _SLICE = 4
 _POLL = 0.25  # when every slot is out
 _KEEP = 0.5  # slots not in use are given back after that time
@@ -34,18 +37,32 @@ class _Tokens(NamedTuple):
 
 
 class _Rate:
-    """The tokens of one kind for one queue."""
+    """The tokens of one kind for the same scopes of a site."""
 
-    def __init__(self, store: LimitStore, queue: QueueKey, kind: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: LimitStore,
+        site: str,
+        kind: str,
+        scopes: Sequence[tuple[str, float]],
+        clock: Callable[[], float],
+    ) -> None:
+        """`scopes`: name, and limit a minute."""
         self._store = store
-        self._queue = queue
+        self._site = site
         self._kind = kind
+        self._scopes = [(scope, (60000.0 + _GRID_SLACK_MS) / per_minute) for scope, per_minute in scopes]
+        self._slowest = max(interval for _, interval in self._scopes)
+        self._fastest = min(interval for _, interval in self._scopes)
+        self._most = max(1, int(_AHEAD_MS / self._slowest))
+        # Where several scopes give the same instants, those that a scope skips for another one are lost to it.
+        self._ahead = _GIVEN_AHEAD_MS if len(self._scopes) == 1 else _GIVEN_TOGETHER_MS
         self._clock = clock
         self._tokens: deque[_Tokens] = deque()
         self._asking: asyncio.Task[None] | None = None
         self._not_before = 0.0
 
-    def take(self, per_minute: float) -> float:
+    def take(self) -> float:
         """0.0: a token is spent; else the seconds to wait before asking again."""
         now, tokens = self._clock(), self._tokens
         while tokens and tokens[0].closes < now:
@@ -57,144 +74,176 @@ class _Rate:
             wait = tokens[0].opens - now
         else:
             wait = max(_ASKING, self._not_before - now)
-        interval = (60000.0 + _GRID_SLACK_MS) / per_minute
-        most = max(1, int(_AHEAD_MS / interval))
-        short = len(tokens) <= most // 2 and not (tokens and wait)
+        short = len(tokens) <= self._most // 2 and not (tokens and wait)
         if short and self._asking is None and now >= self._not_before:
-            self._asking = asyncio.get_running_loop().create_task(self._ask(interval, most))
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
         return wait
 
-    async def _ask(self, interval: float, most: int) -> None:
+    async def _ask(self) -> None:
         asked = self._clock()
         try:
-            at, first, count = await self._store.take_tokens(*self._queue, self._kind, interval, most)
+            at, first, count, _ = await self._store.take_tokens(
+                self._site, self._kind, self._scopes, self._most, self._ahead
+            )
         except StoreError as error:
             self._not_before = self._clock() + _AWAY
-            _log.log(severity(error), "no rate tokens for %s at %s: %s", self._queue.domain, self._queue.pool, error)
+            _log.log(severity(error), "no rate tokens for %s: %s", self._site, error)
             return
         finally:
             self._asking = None
         # The store's `at` was some moment between question and answer: open by the later, close by the earlier.
         answered, ahead = self._clock(), (first - at) / 1000
         for i in range(count):
-            offset = ahead + i * interval / 1000
-            self._tokens.append(_Tokens(answered + offset, asked + offset + _LATE))
+            opens, closes = ahead + i * self._slowest / 1000, ahead + i * self._fastest / 1000
+            self._tokens.append(_Tokens(answered + opens, asked + closes + _LATE))
         if count == 0:
-            self._not_before = answered + max(_ASKING, ahead - 1.0)
+            self._not_before = answered + max(_ASKING, ahead - self._ahead / 1000)
 
 
 class _Slots:
-    """The connection slots of one queue that this process holds: in use, and spare.
+    """The connection slots of one site that this process holds, by scope: in use, and spare.
 
     The store is told how many they are, never how many more or fewer: an answer that was lost is made good by the next
     call. One call at a time.
     """
 
-    def __init__(self, store: LimitStore, queue: QueueKey) -> None:
+    def __init__(self, store: LimitStore, site: str) -> None:
         self._store = store
-        self._queue = queue
-        self._limit = 0
-        self.used = 0
-        self.spare = 0
-        self.calling: asyncio.Task[None] | None = None
+        self._site = site
+        self._limits: dict[str, int] = {}
+        self._used: dict[str, int] = {}
+        self._held: dict[str, int] = {}
+        self.calling: asyncio.Task[str | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def take(self, limit: int) -> bool:
-        """Raises StoreError."""
-        self._limit = limit
-        while self.spare == 0:
+    async def take(self, budgets: Sequence[Budget]) -> str | None:
+        """Take a slot of each scope. Returns the scope that has none; None: they are taken. Raises StoreError."""
+        scopes = [budget.scope for budget in budgets]
+        while True:
+            for budget in budgets:
+                self._limits[budget.scope] = budget.connections
+                self._used.setdefault(budget.scope, 0)
+                self._held.setdefault(budget.scope, 0)
+            if all(self._used[scope] < self._held[scope] for scope in scopes):
+                break
             before = self.calling
             if before is None:
-                wanted = self.used + max(1, min(_SLICE, limit // 8))
+                wanted = {scope: max(self._held[scope], self._used[scope] + self._slice(scope)) for scope in scopes}
                 self.calling = asyncio.get_running_loop().create_task(self._hold(wanted))
             # Shielded: the slots become spare if the caller is cancelled before they come.
-            await asyncio.shield(self.calling or asyncio.sleep(0))
-            if before is None and self.spare == 0:
-                return False
-        self.spare -= 1
-        self.used += 1
-        return True
+            binds = await asyncio.shield(self.calling or asyncio.sleep(0))
+            if before is None and binds is not None:
+                return binds
+        for scope in scopes:
+            self._used[scope] += 1
+        return None
 
-    def release(self) -> None:
-        """A connection is closed: its slot is spare for a while, then others may have it."""
-        self.used -= 1
-        self.spare += 1
+    def release(self, budgets: Sequence[Budget]) -> None:
+        """A connection is closed: its slots are spare for a while, then others may have them."""
+        for budget in budgets:
+            self._used[budget.scope] -= 1
         self._later(_KEEP)
 
-    async def _hold(self, wanted: int) -> None:
-        held = self.used + self.spare
+    def _slice(self, scope: str) -> int:
+        return max(1, min(_SLICE, self._limits[scope] // 8))
+
+    async def _hold(self, wanted: dict[str, int]) -> str | None:
+        """Hold so many slots. Returns the scope that has none left."""
+        scopes = list(wanted)
+        asked = [SlotsWanted(scope, self._limits[scope], wanted[scope], self._used[scope]) for scope in scopes]
         try:
-            held = await self._store.hold_slots(*self._queue, self._limit, wanted, self.used)
+            held, binds = await self._store.hold_slots(self._site, asked)
         except StoreError:
-            held = min(held, wanted)  # so many we hold, whether the call was carried out or not
+            for scope in scopes:  # so many we hold, whether the call was carried out or not
+                self._held[scope] = min(self._held[scope], wanted[scope])
             self._later(_AWAY)
             raise
         finally:
             self.calling = None
-            self.spare = max(0, held - self.used)
-        if self.spare:
+        self._held.update(zip(scopes, held, strict=True))
+        if any(self._held[scope] > self._used[scope] for scope in scopes):
             self._later(_KEEP)
+        return None if binds is None else scopes[binds]
 
     def _later(self, seconds: float) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(seconds, self.give_back)
 
-    def give_back(self) -> None:
-        """Give what is spare to the others."""
+    def give_back(self, *, all_scopes: bool = False) -> None:
+        """Give what is spare to the others. `all_scopes`: tell the store of those that have nothing to spare, too."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self.calling is not None:
             self._later(_KEEP)
             return
-        self.spare = 0
-        self.calling = asyncio.get_running_loop().create_task(self._hold(self.used))
+        scopes = [scope for scope, held in self._held.items() if all_scopes or held != self._used[scope]][:_MOST_SCOPES]
+        if not scopes:
+            self._forget_unused()
+            return
+        for scope in scopes:
+            self._held[scope] = self._used[scope]
+        self.calling = asyncio.get_running_loop().create_task(
+            self._hold({scope: self._used[scope] for scope in scopes})
+        )
         self.calling.add_done_callback(self._told)
 
-    def _told(self, task: asyncio.Task[None]) -> None:
+    def _forget_unused(self) -> None:
+        for scope in [scope for scope, held in self._held.items() if not held and not self._used[scope]]:
+            del self._held[scope], self._used[scope], self._limits[scope]
+
+    def _told(self, task: asyncio.Task[str | None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            _log.log(severity(error), "connection slots of %s are given back later: %s", self._queue.domain, error)
+            _log.log(severity(error), "connection slots of %s are given back later: %s", self._site, error)
 
 
 class SharedLimits:
-    """Fulfils ports.delivery.Limits. A domain without limits costs no call."""
+    """Fulfils ports.delivery.Limits. A path without limits costs no call."""
 
     def __init__(self, store: LimitStore, shaping: Shaping, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._shaping = shaping
         self._clock = clock
-        self._slots: dict[QueueKey, _Slots] = {}
-        self._rates: dict[tuple[str, QueueKey], _Rate] = {}
+        self._slots: dict[str, _Slots] = {}
+        self._rates: dict[tuple[str, str, tuple[tuple[str, float], ...]], _Rate] = {}
 
-    async def take_connection(self, queue: QueueKey) -> float:
-        plan = self._shaping.plan(queue)
-        if plan.connections:
-            slots = self._slots.get(queue)
+    async def take_connection(self, path: SendingPath) -> float:
+        budgets = self._shaping.budgets(path)
+        counted = [budget for budget in budgets if budget.connections]
+        if counted:
+            slots = self._slots.get(path.site)
             if slots is None:
-                slots = self._slots[queue] = _Slots(self._store, queue)
-            if not await slots.take(plan.connections):
+                slots = self._slots[path.site] = _Slots(self._store, path.site)
+            if await slots.take(counted) is not None:
                 return _POLL
-        if plan.connections_per_minute:
-            wait = self._rate("connections", queue).take(plan.connections_per_minute)
+        rates = tuple(
+            (budget.scope, budget.connections_per_minute) for budget in budgets if budget.connections_per_minute
+        )
+        if rates:
+            wait = self._rate("connections", path.site, rates).take()
             if wait > 0:
-                self.give_connection(queue)
+                self.give_connection(path)
                 return wait
         return 0.0
 
-    def give_connection(self, queue: QueueKey) -> None:
-        slots = self._slots.get(queue)
-        if slots is not None:
-            slots.release()
+    def give_connection(self, path: SendingPath) -> None:
+        counted = [budget for budget in self._shaping.budgets(path) if budget.connections]
+        if counted:
+            self._slots[path.site].release(counted)
 
-    def take_message(self, queue: QueueKey) -> float:
-        per_minute = self._shaping.plan(queue).messages_per_minute
-        return self._rate("messages", queue).take(per_minute) if per_minute else 0.0
+    def take_message(self, path: SendingPath) -> float:
+        rates = tuple(
+            (budget.scope, budget.messages_per_minute)
+            for budget in self._shaping.budgets(path)
+            if budget.messages_per_minute
+        )
+        return self._rate("messages", path.site, rates).take() if rates else 0.0
 
     def renew(self) -> None:
         """The session is a new one: slots in use are held under its name from now on."""
         for slots in self._slots.values():
-            slots.give_back()
+            slots.give_back(all_scopes=True)
 
     async def drain(self) -> None:
         """Give every slot back that is not in use."""
@@ -204,8 +253,8 @@ class SharedLimits:
         if giving:
             await asyncio.wait(giving)
 
-    def _rate(self, kind: str, queue: QueueKey) -> _Rate:
-        rate = self._rates.get((kind, queue))
+    def _rate(self, kind: str, site: str, scopes: tuple[tuple[str, float], ...]) -> _Rate:
+        rate = self._rates.get((kind, site, scopes))
         if rate is None:
-            rate = self._rates[kind, queue] = _Rate(self._store, queue, kind, self._clock)
+            rate = self._rates[kind, site, scopes] = _Rate(self._store, site, kind, scopes, self._clock)
         return rate

@@ -16,6 +16,7 @@ from mta.model.text import composed
 from mta.model.units import format_duration, parse_address
 from mta.policy.routing import queue_domain
 from mta.settings_file.convert import key_text
+from mta.settings_file.site_checks import checked_sites
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.IPv]+\]", re.ASCII)
@@ -32,11 +33,13 @@ def checked(settings: Settings) -> tuple[Settings, list[BadValue]]:
     faults: list[BadValue] = []
     for check in _CHECKS:
         faults += check(settings)
-    routes, bad_routes = _by_domain(settings.delivery.routes, ("delivery", "routes"), parents=True)
-    domains, bad_domains = _by_domain(settings.domains, ("domains",), parents=False)
+    routes, bad_routes = _by_domain(settings.delivery.routes, ("delivery", "routes"))
+    domains, bad_domains = _by_domain(settings.domains, ("domains",))
+    sites, bad_sites = checked_sites(settings.sites)
     delivery = replace(settings.delivery, routes=routes)
     rules = replace(settings.rules, protected_tags=tuple(composed(tag) for tag in settings.rules.protected_tags))
-    return replace(settings, delivery=delivery, domains=domains, rules=rules), [*faults, *bad_routes, *bad_domains]
+    settings = replace(settings, delivery=delivery, sites=sites, domains=domains, rules=rules)
+    return settings, [*faults, *bad_routes, *bad_sites, *bad_domains]
 
 
 def _check_times(settings: Settings) -> Faults:
@@ -195,22 +198,19 @@ def _check_rules(settings: Settings) -> Faults:
     yield from _check_tags(settings.rules.protected_tags, "rules.protected_tags")
 
 
-def _by_domain(
-    table: Mapping[str, Any], path: tuple[str, ...], *, parents: bool
-) -> tuple[dict[str, Any], list[BadValue]]:
+def _by_domain(table: Mapping[str, Any], path: tuple[str, ...]) -> tuple[dict[str, Any], list[BadValue]]:
     """The table under the names that queues have, and its faults: two keys of one domain are one."""
     made: dict[str, Any] = {}
     faults: list[BadValue] = []
     for key, value in table.items():
-        star = "*." if parents and key.startswith("*.") else ""
+        star = "*." if key.startswith("*.") else ""
         try:
             domain = queue_domain(key[len(star) :])
         except BadValue as error:
             faults.append(BadValue(key_text((*path, key)), error.reason))
             continue
         if not _HOST_NAME.fullmatch(domain):
-            example = 'a domain or "*.parent"' if parents else "a domain; patterns are not supported here"
-            faults.append(BadValue(key_text((*path, key)), f"{key!r} is not {example}"))
+            faults.append(BadValue(key_text((*path, key)), f'{key!r} is not a domain or "*.parent"'))
         elif star + domain in made:
             faults.append(BadValue(key_text((*path, key)), f"{star + domain} is given twice; remove one"))
         else:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, Settings, Unit
+from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, Settings, SiteSettings, Unit
 from mta.model.units import format_duration, format_rate, format_size
 from mta.settings_file.fields import Field, fields_of
 from mta.settings_file.text import as_written
@@ -26,7 +26,7 @@ with their defaults. `floodgate node --config FILE` reads a file, and `--set SEC
 An unknown key, a wrong type or an impossible value stops the start. `floodgate config check --config FILE` reports
 every fault at once. `floodgate config show` prints the settings in force without passwords.
 """
-_NAMED: Final[dict[str, Struct]] = {"pools": PoolSettings(), "domains": DomainSettings()}
+_NAMED: Final[dict[str, Struct]] = {"pools": PoolSettings(), "sites": SiteSettings(), "domains": DomainSettings()}
 _UNITS: Final = {Unit.DURATION: format_duration, Unit.SIZE: format_size, Unit.RATE: format_rate}
 _KINDS: Final = {str: "text", int: "number", float: "number", bool: "true or false"}
 
@@ -61,6 +61,8 @@ def _type_of(field: Field) -> str:
     origin = typing.get_origin(field.type)
     if origin is typing.Literal:
         return "one of " + ", ".join(f"`{choice}`" for choice in typing.get_args(field.type))
+    if isinstance(field.type, type) and issubclass(field.type, Struct):
+        return "table"
     if origin is tuple or isinstance(field.type, types.GenericAlias):
         return "list" if origin is tuple else "table"
     if field.unit is not None:
@@ -79,6 +81,8 @@ def _bounds(field: Field) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Struct):
+        return {}
     return list(value) if isinstance(value, tuple) else value
 
 

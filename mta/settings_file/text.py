@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from mta.model.secret_urls import hide_password
-from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, Settings, Unit
+from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, Settings, SiteSettings, Unit
 from mta.model.units import format_duration, format_rate, format_size
 from mta.settings_file.convert import key_text
 from mta.settings_file.fields import Field, fields_of
@@ -20,6 +20,7 @@ _HEAD = """\
 """
 _EXAMPLES: dict[str, tuple[str, Struct]] = {
     "pools": ("default", PoolSettings()),
+    "sites": ("example", SiteSettings()),
     "domains": ("example.com", DomainSettings()),
 }
 

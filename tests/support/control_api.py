@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -557,9 +557,16 @@ class Limits:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def use(self, queues: Sequence[QueueKey]) -> list[LimitUse]:
+    async def use(self, asked: Sequence[tuple[str, str]]) -> list[LimitUse]:
         self._cluster.reach()
-        return [self._cluster.limit_use.get(queue, LimitUse()) for queue in queues]
+        return [self._cluster.limit_use.get(one, LimitUse()) for one in asked]
+
+
+class Sites:
+    """Each domain is a site of its own name."""
+
+    async def find(self, domains: Iterable[str]) -> dict[str, str]:
+        return {domain: domain for domain in domains}
 
 
 class Tail:
@@ -676,6 +683,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         queue_work=QueueWork(cluster),
         parked=ParkedMail(cluster),
         limits=Limits(cluster),
+        sites=Sites(),
         shaping=Shaping(cluster.settings),
         tail=Tail(cluster),
         journals=Journals(cluster),

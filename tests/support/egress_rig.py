@@ -11,6 +11,7 @@ from mta.egress.egress_ports import EgressPorts
 from mta.model.ids import MessageId, delivery_id, new_message_id
 from mta.model.mail import Claimed, QueueKey, Record
 from mta.model.outcomes import Outcome
+from mta.model.paths import SendingPath
 from mta.model.rules import Head, PastDot, Rule, Selectors
 from mta.model.settings import DeliverySettings, NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
@@ -107,18 +108,35 @@ class FakeLimits:
         self.most_taken = 0
         self.messages: Callable[[], float] = lambda: 0.0
 
-    async def take_connection(self, queue: QueueKey) -> float:
+    async def take_connection(self, path: SendingPath) -> float:
         if self.taken >= self.connections:
             return 0.02
         self.taken += 1
         self.most_taken = max(self.taken, self.most_taken)
         return 0.0
 
-    def give_connection(self, queue: QueueKey) -> None:
+    def give_connection(self, path: SendingPath) -> None:
         self.taken -= 1
 
-    def take_message(self, queue: QueueKey) -> float:
+    def take_message(self, path: SendingPath) -> float:
         return self.messages()
+
+
+class FakeSites:
+    """Each domain is a site of its own, except where `named` says otherwise; None there: it is not known yet."""
+
+    def __init__(self) -> None:
+        self.named: dict[str, str | None] = {}
+        self.tell: Callable[[Sequence[str]], None] = lambda domains: None
+
+    def of(self, domain: str) -> str | None:
+        return self.named.get(domain, domain)
+
+    def of_target(self, domain: str, host: str) -> str:
+        return self.named.get(host, self.named.get(domain)) or domain
+
+    def on_known(self, tell: Callable[[Sequence[str]], None]) -> None:
+        self.tell = tell
 
 
 class FakeResolver:
@@ -148,12 +166,13 @@ class Rig:
         self.settle = FakeSettle()
         self.rules = FakeRules()
         self.limits = FakeLimits()
+        self.sites = FakeSites()
         self.resolver = FakeResolver()
         self.capacity = FakeCapacity()
         self.contents: dict[MessageId, bytes] = {}
 
     def an_egress(self, rules: Rules) -> Egress:
-        ports = EgressPorts(self.resolver, rules, self.settle, self.limits, self, self.capacity)
+        ports = EgressPorts(self.resolver, rules, self.settle, self.limits, self.sites, self, self.capacity)
         return Egress(self.settings, Shaping(self.settings), ports)
 
     async def __aenter__(self) -> Self:

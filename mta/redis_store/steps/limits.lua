@@ -1,47 +1,68 @@
--- Limits of a pool and domain, exact over all processes. KEYS: slots or rate, both of `fg:{limits:<pool>:<domain>}:`.
+-- Limits of a site, exact over all processes. KEYS: slots or rates of its scopes, all of `fg:{limits:<site>}:`.
 
--- limits_hold: makes a session's connection slots `wanted`, never more than `limit` in all, never fewer than are in
--- use.
--- It says how many they are, not how many more, so it may be repeated. ARGV: session, limit, wanted, least. Answers how
--- many.
+-- limits_hold: makes a session's connection slots in each scope `wanted`, never more than `limit` in all, never fewer
+-- than `least`, which are in use. Where one scope has no slot beyond `least` that it wants, no scope gets more than it
+-- had. It says how many they are, not how many more, so it may be repeated.
+-- ARGV: session, and for each scope: limit, wanted, least.
+-- Answers [the scope that has none, 0 = each has, how many in each scope].
 local function limits_hold(keys, argv)
-  local others, rows = 0, redis.call('HGETALL', keys[1])
-  for i = 1, #rows, 2 do
-    if rows[i] ~= argv[1] then
-      others = others + tonumber(rows[i + 1])
+  local binds, granted, kept = 0, {}, {}
+  for i = 1, #keys do
+    local limit, wanted, least = tonumber(argv[3 * i - 1]), tonumber(argv[3 * i]), tonumber(argv[3 * i + 1])
+    local others, mine, rows = 0, 0, redis.call('HGETALL', keys[i])
+    for j = 1, #rows, 2 do
+      if rows[j] == argv[1] then
+        mine = tonumber(rows[j + 1])
+      else
+        others = others + tonumber(rows[j + 1])
+      end
+    end
+    granted[i] = math.max(least, math.min(wanted, limit - others))
+    kept[i] = math.max(least, math.min(wanted, mine, limit - others))
+    if binds == 0 and wanted > least and granted[i] == least then
+      binds = i
     end
   end
-  local held = math.max(tonumber(argv[4]), math.min(tonumber(argv[3]), tonumber(argv[2]) - others))
-  if held > 0 then
-    redis.call('HSET', keys[1], argv[1], held)
-  else
-    redis.call('HDEL', keys[1], argv[1])
+  local answer = { binds }
+  for i = 1, #keys do
+    local held = binds == 0 and granted[i] or kept[i]
+    if held > 0 then
+      redis.call('HSET', keys[i], argv[1], held)
+    else
+      redis.call('HDEL', keys[i], argv[1])
+    end
+    answer[i + 1] = held
   end
-  return held
+  return answer
 end
 
 redis.register_function { function_name = STEP .. 'limits_hold', callback = limits_hold, flags = { 'allow-oom' } }
 
--- limits_tokens: instants on a grid `interval` ms apart, each given once, at most a second ahead. ARGV: interval, most
--- Answers [now, first, how many]. The key lives as long as it says something.
+-- limits_tokens: instants on a grid of its own `interval` (ms) for each scope, each given once, in all scopes or in
+-- none. The first instant is one for all scopes, at most `ahead` ms from now.
+-- ARGV: most, ahead, and the interval of each scope.
+-- Answers [now, first instant, how many, the scope that comes last]. The keys live as long as they say something.
 local function limits_tokens(keys, argv)
-  local interval, most, now = tonumber(argv[1]), tonumber(argv[2]), now_ms()
-  local first = math.max(now, tonumber(redis.call('GET', keys[1]) or 0))
-  if first > now + interval + 61000 then
-    first = now -- further ahead than any instant is given: the server's clock was set back
+  local most, ahead, now = tonumber(argv[1]), tonumber(argv[2]), now_ms()
+  local first, binds, slowest = now, 1, 0
+  for i = 1, #keys do
+    local interval = tonumber(argv[i + 2])
+    local free = tonumber(redis.call('GET', keys[i]) or 0)
+    -- further ahead than any instant is given: the server's clock was set back
+    if free > first and free <= now + interval + 61000 then
+      first, binds = free, i
+    end
+    slowest = math.max(slowest, interval)
   end
   local many = 0
-  if first <= now + 1000 then
-    many = math.min(most, math.floor((now + 1000 - first) / interval) + 1)
-    redis.call(
-      'SET',
-      keys[1],
-      string.format('%.3f', first + many * interval),
-      'PX',
-      math.ceil(first + many * interval - now) + 60000
-    )
+  if first <= now + ahead then
+    many = math.min(most, math.floor((now + ahead - first) / slowest) + 1)
+    for i = 1, #keys do
+      local free = first + many * tonumber(argv[i + 2])
+      redis.call('SET', keys[i], string.format('%.3f', free), 'PX', math.ceil(free - now) + 60000)
+    end
   end
-  return { tostring(now), string.format('%.3f', first), many }
+  return { tostring(now), string.format('%.3f', first), many, binds }
 end
 
 redis.register_function { function_name = STEP .. 'limits_tokens', callback = limits_tokens, flags = { 'allow-oom' } }

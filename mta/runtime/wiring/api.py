@@ -30,6 +30,7 @@ from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork
 from mta.ports.rule_sets import RuleSets
 from mta.ports.rule_store import RuleStore
+from mta.ports.sites import SiteLookup
 from mta.ports.store_load import StoreLoad
 from mta.ports.stored_mail import StoredMail
 from mta.ports.sweeps import SweepStore
@@ -58,6 +59,7 @@ from mta.runtime.wiring.history import open_history
 from mta.runtime.wiring.opening import open_store, patiently
 from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules, stored_sets
+from mta.runtime.wiring.sites import noted_sites
 
 
 class ApiParts(NamedTuple):
@@ -77,6 +79,7 @@ class ApiParts(NamedTuple):
     messages: Messages
     parked: ParkedMail
     limits: LimitReader
+    sites: SiteLookup
     queue_work: Callable[[Rules], QueueWork]  # by the rules that it asks for
     load: StoreLoad
     tail: LiveEvents
@@ -112,8 +115,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     settings = child.settings
     store = await open_store(settings, child.boot.redis_url, "api", ("api",), child.stopping, waits)
     link, lanes, node, retention = store.link, store.lanes, settings.node.name, settings.status.retention
-    rules = stored_rules(store, settings)
-    sweeps = StoredSweeps(link, lanes, retention)
+    rules, sweeps = stored_rules(store, settings), StoredSweeps(link, lanes, retention)
     undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
     messages = StoredMessages(link, lanes, retention)
     load, room = MeasuredLoad(link, lanes), Room(settings)
@@ -137,6 +139,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         books=StoredBooks(link, lanes, history),
         messages=Cancellation(messages, node, settings.redis.timeout),
         limits=StoredLimitReader(link),
+        sites=noted_sites(store, settings),
         parked=ParkedOrders(StoredParked(link, lanes, retention), messages, node),
         queue_work=lambda table: QueueWorker(
             StoredQueueWork(link, lanes, sweeps), sweeps, load, table, node, settings.journal.backlog_soft

@@ -18,6 +18,7 @@ from mta.ports.admission import ClaimOnAccept
 from mta.redis_store.dkim_keys import StoredDkimKeys
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
+from mta.redis_store.site_notes import StoredSiteNotes
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.rules.guard import Guard
 from mta.runtime.child import Child
@@ -31,8 +32,10 @@ from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules
 from mta.runtime.wiring.secrets import cluster_sealer
+from mta.runtime.wiring.sites import site_table
 from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
+from mta.scheduling.known_sites import KnownSites
 from mta.scheduling.limits import SharedLimits
 from mta.scheduling.queue_room import QueueRoom
 from mta.scheduling.reaper import Reaper
@@ -66,6 +69,7 @@ class WorkerStore:
         self.queues = stored_queues(store, settings, self.content)
         self.sweeps = StoredSweeps(link, store.lanes, settings.status.retention)
         self.limits = StoredLimits(link, session)
+        self.sites = StoredSiteNotes(link)
         self.notices = PublishedNotices(link)
         self.dkim_keys = StoredDkimKeys(link)
         self.sealer = cluster_sealer(store, settings)
@@ -132,12 +136,15 @@ def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Out
     shaping = Shaping(settings)
     resolver = DnsResolver(settings.delivery.dns_servers)
     limits = SharedLimits(store.limits, shaping)
+    sites = KnownSites(site_table(settings), resolver, store.sites)
     weights = ShareWeights()
     guard.on_change(weights.take)
     lanes = ClaimLanes(store.queues.lanes, weights)
     room = QueueRoom(lanes)
     settler = Settler(store.queues, guard, settings, shaping, lanes.wake)
-    egress = Egress(settings, shaping, EgressPorts(resolver, guard, settler, limits, store.content, room, weights))
+    egress = Egress(
+        settings, shaping, EgressPorts(resolver, guard, settler, limits, sites, store.content, room, weights)
+    )
     pools = ServedPools(settings, store.sweeps.pools)
     dispatcher = Dispatcher(store.queues, egress, guard, settler, pools, lanes, room)
 
@@ -149,4 +156,4 @@ def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Out
     store.notices.on_reconnect(pools.look_soon)
     store.notices.on_reconnect(lanes.wake_all)
     guard.on_lost(limits.renew)
-    return Outbound(dispatcher, egress, settler, limits, pools, resolver.close), dispatcher
+    return Outbound(dispatcher, egress, settler, limits, pools, (sites.close, resolver.close)), dispatcher

@@ -20,11 +20,13 @@ def now_ms() -> int:
 
 async def test_k14_rate_tokens_are_given_at_once_after_the_clock_was_set_back(open_store):
     store = await open_store()
-    key = rate_key(POOL, DOMAIN, "messages")
+    key = rate_key(DOMAIN, POOL, "messages")
     await store.link.command("SET", key, f"{now_ms() + DAYS}.000", "PX", DAYS)
-    assert (await store.limits.take_tokens(POOL, DOMAIN, "messages", 100.0, 4))[2] == 4
+    assert (await store.limits.take_tokens(DOMAIN, "messages", [(POOL, 100.0)], 4, 1000.0)).many == 4
     await store.link.command("SET", key, f"{now_ms() + 30_000}.000", "PX", 60_000)
-    assert (await store.limits.take_tokens(POOL, DOMAIN, "messages", 100.0, 4))[2] == 0, "a large step is another thing"
+    assert (await store.limits.take_tokens(DOMAIN, "messages", [(POOL, 100.0)], 4, 1000.0)).many == 0, (
+        "a large step is another thing"
+    )
 
 
 async def test_k14_a_lane_and_a_sweep_that_were_leased_ahead_are_taken_over(open_store):

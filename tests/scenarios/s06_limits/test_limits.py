@@ -101,7 +101,10 @@ def test_two_nodes_of_two_workers_together_stay_within_every_limit_of_a_domain(t
 
 def slots_out(valkey: Valkey, name: str) -> bool:
     """Whether any session still owns a connection slot of the domain."""
-    return valkey.ask("HLEN", keys.slots_key(f"default:{name}.test".encode()).decode()) != b":0\r\n"
+    return (
+        valkey.ask("HLEN", keys.slots_key(keys.slots_name(f"{name}.test", f"domain:default:{name}.test")).decode())
+        != b":0\r\n"
+    )
 
 
 def test_workers_that_are_killed_give_their_slots_back(tmp_path: pathlib.Path) -> None:

@@ -62,5 +62,5 @@ def test_k16_slots_of_a_dead_worker_of_an_ipv6_pool_are_freed(tmp_path: pathlib.
 
 def held(valkey: Valkey) -> int:
     """Connection slots that sessions own."""
-    answer = valkey.ask("HVALS", keys.slots_key(f"{POOL}:{DOMAIN}".encode()).decode())
+    answer = valkey.ask("HVALS", keys.slots_key(keys.slots_name(DOMAIN, f"domain:{POOL}:{DOMAIN}")).decode())
     return sum(int(line) for line in answer.split(b"\r\n")[2::2] if line)

@@ -2,8 +2,9 @@ import msgspec
 import pytest
 
 from mta.model.mail import QueueKey
-from mta.model.settings import DeliverySettings, DomainSettings
-from mta.policy.shaping import Shaping
+from mta.model.paths import SendingPath
+from mta.model.settings import DeliverySettings, DomainSettings, LimitSettings, SiteSettings
+from mta.policy.shaping import Budget, Shaping
 from tests.support.scheduling import QUEUE, SETTINGS
 
 
@@ -11,15 +12,53 @@ def shaping(**settings):
     return Shaping(msgspec.structs.replace(SETTINGS, **settings))
 
 
+LIMITS = {
+    "connections": 2,
+    "messages_per_connection": 50,
+    "messages_per_minute": 600.0,
+    "connections_per_minute": 30.0,
+}
+
+
 def test_a_plan_has_the_limits_of_its_exact_domain_for_every_pool():
-    limits = DomainSettings(
-        connections=2, messages_per_connection=50, messages_per_minute=600.0, connections_per_minute=30.0
-    )
-    plans = shaping(domains={"example.com": limits})
+    plans = shaping(domains={"example.com": DomainSettings(**LIMITS)})
     for pool in ("p", "@192.0.2.1"):
-        assert plans.plan(QueueKey(pool, "example.com"))[:4] == (2, 30.0, 50, 600.0)
+        plan = plans.plan(QueueKey(pool, "example.com"))
+        budget = Budget(f"domain:{pool}:example.com", 'domains."example.com"', 2, 30.0, 600.0)
+        assert (plan.budgets, plan.messages_per_connection) == ((budget,), 50)
     for other in ("mail.example.com", "example.net"):
-        assert plans.plan(QueueKey("p", other))[:4] == (0, 0.0, 0, 0.0)
+        assert plans.plan(QueueKey("p", other), "big")[:3] == ((), None, 0)
+
+
+def test_a_pattern_is_of_each_domain_below_its_parent_and_the_longest_one_counts():
+    plans = shaping(
+        domains={"*.example.com": DomainSettings(connections=1), "*.eu.example.com": DomainSettings(connections=2)}
+    )
+    found = {
+        domain: [budget.connections for budget in plans.plan(QueueKey("p", domain)).budgets]
+        for domain in ("example.com", "a.example.com", "a.eu.example.com", "b.a.eu.example.com")
+    }
+    assert found == {"example.com": [], "a.example.com": [1], "a.eu.example.com": [2], "b.a.eu.example.com": [2]}
+
+
+def test_mail_needs_a_share_of_each_budget_of_its_path():
+    plans = shaping(
+        sites={"big": SiteSettings(connections=5, messages_per_connection=20, per_ip=LimitSettings(**LIMITS))},
+        domains={"example.com": DomainSettings(connections=3, messages_per_connection=30)},
+    )
+    plan = plans.plan(QueueKey("p", "example.com"), "big")
+    assert (plan.messages_per_connection, plan.carried_setting, plan.limits_ips) == (20, "sites.big", True)
+    site, domain = (
+        Budget("site", "sites.big", 5, 0, 0),
+        Budget("domain:p:example.com", 'domains."example.com"', 3, 0, 0),
+    )
+    for ip, scope in (("192.0.2.1", "ip:192.0.2.1"), ("", f"node:{SETTINGS.node.name}")):
+        own = Budget(scope, "sites.big.per_ip", 2, 30.0, 600.0)
+        assert plans.budgets(SendingPath("big", "example.com", "p", ip)) == (site, domain, own)
+    assert plans.budgets(SendingPath("big", "example.net", "q")) == (
+        site,
+        Budget(f"node:{SETTINGS.node.name}", "sites.big.per_ip", 2, 30.0, 600.0),
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mta.model.errors import StoreAway
-from mta.model.settings import DomainSettings
+from mta.model.paths import SendingPath
+from mta.model.settings import DomainSettings, LimitSettings, SiteSettings
 from mta.policy.shaping import Shaping
+from mta.ports.delivery import HeldSlots, TokensTaken
 from mta.scheduling.limits import SharedLimits, _Rate
 from tests.support.scheduling import QUEUE, SETTINGS, until
 
+PATH = SendingPath("big", QUEUE.domain, QUEUE.pool)
+OTHER = SendingPath("big", "other.test", "other")
+
 
 class Slots:
-    """The slots of one queue, shared by the stores of several processes."""
+    """The slots of one site by scope and session, shared by the stores of several processes."""
 
     def __init__(self):
         self.held = {}
@@ -22,54 +27,65 @@ class Slots:
 
 class Store:
     def __init__(self, now=lambda: 0.0, slots=None):
-        self.now, self.next, self.calls = now, 0.0, 0
+        self.now, self.next, self.calls = now, {}, 0
         self.slots = slots or Slots()
         self.lose_answer = False
 
     @property
     def out(self):
-        return sum(self.slots.held.values())
+        return sum(sum(held.values()) for held in self.slots.held.values())
 
-    async def hold_slots(self, pool, domain, limit, wanted, least):
+    async def hold_slots(self, site, wanted):
         self.calls += 1
         await asyncio.sleep(0)
-        others = self.out - self.slots.held.get(self, 0)
-        self.slots.held[self] = max(least, min(wanted, limit - others))
+        binds, granted, kept = None, [], []
+        for number, (scope, limit, most, least) in enumerate(wanted):
+            held = self.slots.held.setdefault(scope, {})
+            others = sum(held.values()) - held.get(self, 0)
+            granted.append(max(least, min(most, limit - others)))
+            kept.append(max(least, min(most, held.get(self, 0))))
+            if binds is None and most > least and granted[-1] == least:
+                binds = number
+        answer = granted if binds is None else kept
+        for (scope, _, _, _), count in zip(wanted, answer, strict=True):
+            self.slots.held[scope][self] = count
         if self.lose_answer:
             self.lose_answer = False
             raise StoreAway("the answer was lost")
-        return self.slots.held[self]
+        return HeldSlots(answer, binds)
 
-    async def take_tokens(self, pool, domain, kind, interval_ms, most):
+    async def take_tokens(self, site, kind, scopes, most, ahead_ms):
         self.calls += 1
         now = self.now() * 1000
-        first = max(now, self.next)
-        if first > now + 1000:
-            return int(now), first, 0
-        self.next = first + most * interval_ms
-        return now, first, most
+        first = max(now, *(self.next.get(scope, 0.0) for scope, _ in scopes))
+        if first > now + ahead_ms:
+            return TokensTaken(int(now), first, 0, 0)
+        many = min(most, int((now + ahead_ms - first) / max(interval for _, interval in scopes)) + 1)
+        for scope, interval in scopes:
+            self.next[scope] = first + many * interval
+        return TokensTaken(now, first, many, 0)
 
 
 def limited(**limits):
-    return Shaping(msgspec.structs.replace(SETTINGS, domains={QUEUE.domain: DomainSettings(**limits)}))
+    return Shaping(msgspec.structs.replace(SETTINGS, sites={"big": SiteSettings(**limits)}))
 
 
 async def test_no_limit_costs_no_call():
     store = Store()
     limits = SharedLimits(store, Shaping(SETTINGS))
-    assert (await limits.take_connection(QUEUE), limits.take_message(QUEUE), store.calls) == (0.0, 0.0, 0)
+    assert (await limits.take_connection(PATH), limits.take_message(PATH), store.calls) == (0.0, 0.0, 0)
 
 
 async def test_slots_are_never_exceeded_and_come_back():
     slots = Slots()
     one, two = (SharedLimits(Store(slots=slots), limited(connections=20)) for _ in range(2))
-    got = await asyncio.gather(*(limits.take_connection(QUEUE) for limits in (one, two) for _ in range(30)))
+    got = await asyncio.gather(*(limits.take_connection(PATH) for limits in (one, two) for _ in range(30)))
     assert got.count(0.0) == 20
     for limits, results in ((one, got[:30]), (two, got[30:])):
         for _ in range(results.count(0.0)):
-            limits.give_connection(QUEUE)
+            limits.give_connection(PATH)
         await limits.drain()
-    assert not sum(slots.held.values())
+    assert not any(sum(held.values()) for held in slots.held.values())
 
 
 async def test_an_answer_that_was_lost_costs_no_slot():
@@ -77,36 +93,40 @@ async def test_an_answer_that_was_lost_costs_no_slot():
     limits = SharedLimits(store, limited(connections=2))
     store.lose_answer = True
     with pytest.raises(StoreAway):
-        await limits.take_connection(QUEUE)
-    assert [await limits.take_connection(QUEUE) for _ in range(3)].count(0.0) == 2
-    limits.give_connection(QUEUE)
+        await limits.take_connection(PATH)
+    assert [await limits.take_connection(PATH) for _ in range(3)].count(0.0) == 2
+    limits.give_connection(PATH)
     store.lose_answer = True
     await limits.drain()
-    assert await limits.take_connection(QUEUE) == 0.0
+    assert await limits.take_connection(PATH) == 0.0
     assert store.out == 2
 
 
 async def test_who_gives_up_asking_does_not_keep_the_slot():
     store = Store()
     limits = SharedLimits(store, limited(connections=1))
-    asking = asyncio.ensure_future(limits.take_connection(QUEUE))
+    asking = asyncio.ensure_future(limits.take_connection(PATH))
     await asyncio.sleep(0)
     asking.cancel()
     await until(lambda: store.out == 1)
-    assert await limits.take_connection(QUEUE) == 0.0
+    assert await limits.take_connection(PATH) == 0.0
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.sampled_from([1, 7, 60, 600, 3000]), st.lists(st.floats(0.02, 0.4), min_size=3, max_size=10))
-def test_no_sliding_minute_sees_more_than_the_limit(per_minute, pauses):
+@given(
+    st.sampled_from([1, 7, 60, 600, 3000]),
+    st.lists(st.floats(0.02, 0.4), min_size=3, max_size=10),
+    st.sampled_from([(), (("ip:192.0.2.1", 4000),)]),
+)
+def test_no_sliding_minute_sees_more_than_the_limit(per_minute, pauses, wider):
     async def run():
         clock = [0.0]
         store = Store(lambda: clock[0])
-        rates = [_Rate(store, QUEUE, "messages", lambda: clock[0]) for _ in range(2)]
+        rates = [_Rate(store, "big", "messages", (("site", per_minute), *wider), lambda: clock[0]) for _ in range(2)]
         used, turn = [], 0
         while clock[0] < 150 and len(used) < 3 * per_minute:
             for rate in rates:
-                while rate.take(per_minute) == 0.0:
+                while rate.take() == 0.0:
                     used.append(clock[0])
             await asyncio.sleep(0)
             turn += 1
@@ -121,8 +141,32 @@ def test_no_sliding_minute_sees_more_than_the_limit(per_minute, pauses):
 
 async def test_without_the_store_no_connection_is_ours():
     class Away(Store):
-        async def hold_slots(self, pool, domain, limit, wanted, least):
+        async def hold_slots(self, site, wanted):
             raise StoreAway("away")
 
     with pytest.raises(StoreAway):
-        await SharedLimits(Away(), limited(connections=1)).take_connection(QUEUE)
+        await SharedLimits(Away(), limited(connections=1)).take_connection(PATH)
+
+
+async def test_a_slot_is_taken_in_each_scope_or_in_none():
+    store = Store()
+    shaping = Shaping(
+        msgspec.structs.replace(
+            SETTINGS,
+            sites={"big": SiteSettings(connections=3, per_ip=LimitSettings(connections=2))},
+            domains={QUEUE.domain: DomainSettings(connections=1)},
+        )
+    )
+    limits = SharedLimits(store, shaping)
+    one, two = (PATH._replace(ip=ip) for ip in ("192.0.2.1", "192.0.2.2"))
+    three = OTHER._replace(ip="192.0.2.1")
+    assert await limits.take_connection(one) == 0.0
+    assert await limits.take_connection(two) > 0, "the domain has one"
+    assert await limits.take_connection(three) == 0.0
+    assert await limits.take_connection(three) > 0, "the IP has two"
+    assert await limits.take_connection(OTHER._replace(ip="192.0.2.2")) == 0.0
+    assert await limits.take_connection(OTHER._replace(ip="192.0.2.3")) > 0, "the site has three"
+    limits.give_connection(one)
+    await limits.drain()
+    held = {scope: sum(held.values()) for scope, held in store.slots.held.items() if any(held.values())}
+    assert held == {"site": 2, "ip:192.0.2.1": 1, "ip:192.0.2.2": 1}

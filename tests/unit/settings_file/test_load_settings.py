@@ -211,8 +211,18 @@ WRONG = {
         'f.toml: delivery.dns_servers: \'ns.example.com:53\' is not an IP address; write "ip" or "ip:port"',
     ),
     "domain pattern": (
-        "[domains.'*.a.b']\n",
-        "f.toml: domains.\"*.a.b\": '*.a.b' is not a domain; patterns are not supported here",
+        "[domains.'a.*.b']\n",
+        'f.toml: domains."a.*.b": \'a.*.b\' is not a domain or "*.parent"',
+    ),
+    "site name": (
+        "[sites.'a.b']\n",
+        "f.toml: sites.\"a.b\": 'a.b' is not a name; write letters, digits, _ and -, at most 63, the first a letter or "
+        "digit",
+    ),
+    "site host": ("[sites.a]\nmx = 'mx*.b'\n", "f.toml: sites.a.mx: 'mx*.b' is not a name or \"*.parent\""),
+    "site twice": (
+        "[sites.a]\nmx = '*.b.test'\n[sites.c]\nmx = ['*.B.test', 'd.test']\n",
+        "f.toml: sites.c.mx: *.b.test is in site a already; it belongs to one site, once",
     ),
     "domain twice": ("[domains.'a.b']\n[domains.'A.B']\n", 'f.toml: domains."A.B": a.b is given twice; remove one'),
     "undo": (

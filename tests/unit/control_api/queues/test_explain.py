@@ -11,6 +11,7 @@ from mta.model.settings import DomainSettings
 from mta.timing.clock import wall_ms
 from tests.support.control_api import Cluster, counts_of, dependencies
 
+USE = ("example.com", "domain:default:example.com")  # site and scope of its limits
 QUEUE = QueueKey("default", "example.com")
 PATH = "/v1/explain?pool=default&domain=example.com&tag=red"
 
@@ -62,7 +63,7 @@ async def test_o12_without_rules_and_mail_nothing_holds_it_up(api: TestClient) -
 
 
 async def test_o12_the_limit_that_binds_is_the_ceiling(limited: Cluster, api: TestClient) -> None:
-    limited.limit_use[QUEUE] = LimitUse(2, 0)
+    limited.limit_use[USE] = LimitUse(2, 0)
     found = await (await api.get("/v1/limits?pool=default&domain=EXAMPLE.com")).json()
     assert found["limits"] == [
         {
@@ -72,6 +73,7 @@ async def test_o12_the_limit_that_binds_is_the_ceiling(limited: Cluster, api: Te
             "free_at": None,
             "binds": True,
             "setting": 'domains."example.com".connections',
+            "scope": "domain:default:example.com",
         },
         {
             "name": "messages_per_minute",
@@ -80,11 +82,12 @@ async def test_o12_the_limit_that_binds_is_the_ceiling(limited: Cluster, api: Te
             "free_at": None,
             "binds": False,
             "setting": 'domains."example.com".messages_per_minute',
+            "scope": "domain:default:example.com",
         },
     ]
     assert found["ceiling"] == "connections"
     assert found["retries"][0] == 60.0
-    limited.limit_use[QUEUE] = LimitUse(1, wall_ms() + 30_000)
+    limited.limit_use[USE] = LimitUse(1, wall_ms() + 30_000)
     found = await (await api.get("/v1/limits?pool=default&domain=example.com")).json()
     assert found["ceiling"] == "messages_per_minute"
     assert found["limits"][1]["free_at"] > found["as_of"]
@@ -96,4 +99,4 @@ async def test_what_is_asked_about_must_be_named(api: TestClient, path: str) -> 
 
 
 def test_the_settings_of_the_node_are_those_of_the_application(limited: Cluster) -> None:
-    assert dependencies(limited).shaping.plan(QUEUE).connections == 2
+    assert dependencies(limited).shaping.plan(QUEUE).budgets[0].connections == 2

@@ -7,7 +7,7 @@ from mta.model.outcomes import Reply, ReturnReason
 from mta.model.queue_figures import Failure, ToldRates
 from mta.policy.limits_in_force import ceiling, limits_in_force
 from mta.policy.rule_table import RuleTable
-from mta.policy.shaping import Plan
+from mta.policy.shaping import Budget, Plan
 from mta.ports.books import QueueCounts
 
 COUNTS = QueueCounts(QueueKey("p", "example.com"), due=3, scheduled=0, claimed=0)
@@ -57,14 +57,15 @@ def test_o12_the_last_reply_is_that_of_mail_that_waits_where_no_worker_knows_it(
 
 
 def test_o12_a_queue_says_which_limit_holds_it_up():
-    plan = Plan(2, 0, 0, 60.0, (60.0,), 0, 5.0)
-    limits = limits_in_force(plan, LimitUse(2, 61_500), 60_000)
+    budget = Budget("site", "sites.big", 2, 0, 60.0)
+    plan = Plan((budget,), None, 0, "", (60.0,), 0, 5.0)
+    limits = limits_in_force(plan, {budget: LimitUse(2, 61_500)}, 60_000)
     why = shown_queue(COUNTS, Facts(RuleTable.empty(), 60_000, limits={COUNTS.queue: limits})).why
     assert [(entry.reason, entry.count, entry.text) for entry in why[1:]] == [
-        ("limit", 3, "all 2 connections that its limit allows are in use"),
-        ("limit", 3, "its 60 messages a minute are used up for now"),
+        ("limit", 3, "all 2 connections that sites.big allows are in use"),
+        ("limit", 3, "the 60 messages a minute of sites.big are used up for now"),
     ]
-    free = limits_in_force(plan, LimitUse(1, 60_500), 60_000)
+    free = limits_in_force(plan, {budget: LimitUse(1, 60_500)}, 60_000)
     assert [limit.binds for limit in free] == [False, False]
     assert ceiling(free) is None
     assert ceiling(limits).name == "messages_per_minute"

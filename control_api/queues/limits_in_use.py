@@ -1,0 +1,43 @@
+"""The limits in force for queues: of their sites, their domains, and the sending IPs of their pools."""
+
+from collections.abc import Mapping, Sequence
+
+from control_api.dependencies import Dependencies
+from mta.model.limit_use import LimitUse
+from mta.model.mail import QueueKey
+from mta.model.paths import SendingPath
+from mta.policy.limits_in_force import LimitInForce, limits_in_force
+from mta.policy.shaping import Budget
+
+
+async def limits_of(
+    deps: Dependencies, queues: Sequence[QueueKey], sites: Mapping[str, str], now: int, *, with_ips: bool = False
+) -> dict[QueueKey, list[LimitInForce]]:
+    """Of each queue that has limits; `sites` by domain, `now` in Unix ms. `with_ips`: those of sending IPs, too."""
+    wanted: dict[QueueKey, tuple[Budget, ...]] = {}
+    for queue in queues:
+        site = sites.get(queue.domain, "")
+        plan = deps.shaping.plan(queue, site)
+        if plan.is_limited or plan.messages_per_connection:
+            wanted[queue] = _budgets(deps, queue, site) if with_ips else plan.budgets
+    asked = {
+        (sites[queue.domain], budget.scope): None
+        for queue, budgets in wanted.items()
+        for budget in budgets
+        if queue.domain in sites  # else no worker has counted anything
+    }
+    uses = dict(zip(asked, await deps.limits.use(list(asked)), strict=True)) if asked else {}
+    return {
+        queue: limits_in_force(
+            deps.shaping.plan(queue, site := sites.get(queue.domain, "")),
+            {budget: uses.get((site, budget.scope), LimitUse()) for budget in budgets},
+            now,
+        )
+        for queue, budgets in wanted.items()
+    }
+
+
+def _budgets(deps: Dependencies, queue: QueueKey, site: str) -> tuple[Budget, ...]:
+    ips = (queue.pool[1:],) if queue.pool.startswith("@") else deps.pools.get(queue.pool) or ("",)
+    paths = (SendingPath(site, queue.domain, queue.pool, ip) for ip in ips)
+    return tuple(dict.fromkeys(budget for path in paths for budget in deps.shaping.budgets(path)))
