@@ -1,8 +1,5 @@
 """Records of deliveries as lines: JSON, and CSV (RFC 4180); many at once, with few objects of Python for each."""
 
-import csv
-import functools
-import io
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, Final
@@ -46,8 +43,7 @@ _Record: Any = msgspec.defstruct(
     gc=False,
 )
 
-_CODE, _RULE, _TAGS = CELLS.index("error.code"), CELLS.index("forced.rule"), CELLS.index("tags")
-_METADATA: Final = CELLS.index("metadata")
+_CODE, _RULE = CELLS.index("error.code"), CELLS.index("forced.rule")
 _before_error = itemgetter(slice(0, _CODE))
 _after_forced = itemgetter(slice(_RULE + 4, None))
 
@@ -79,47 +75,43 @@ def csv_header(columns: Iterable[str] = CELLS) -> bytes:
 
 
 def csv_lines(rows: Sequence[DeliveryRow]) -> bytes:
-    """The cells of `CELLS`, lists joined by a space; metadata is a JSON object in one cell."""
-    return "".join([csv_row(_cells(facts_of(row))) for row in rows]).encode()
-
-
-def _cells(facts: Facts) -> Facts:
-    tags, metadata, uncertain = facts[_TAGS], facts[_METADATA], facts[-1]
-    words = tags[0] if len(tags) == 1 else " ".join(tags)
-    as_json = orjson.dumps(metadata).decode() if metadata else ""
-    in_words = "true" if uncertain else "false" if uncertain is False else ""
-    return (*facts[:_TAGS], words, *facts[_TAGS + 1 : _METADATA], as_json, in_words)
+    """The cells of `CELLS`."""
+    return csv_rows([facts_of(row, True) for row in rows])
 
 
 _FORMULA: Final = ("=", "+", "-", "@")  # with these a spreadsheet takes a cell for a formula
 
 
-def csv_row(cells: Facts) -> str:
-    """One row with its line end. A cell that a spreadsheet would take for a formula begins with
-    an apostrophe, and characters that are not printable are escaped visibly."""
-    line = _pattern(len(cells)) % cells
-    if (
-        line.count(",") == len(cells) - 1
-        and '"' not in line
-        and line.isprintable()
-        and ",=" not in line
-        and ",-" not in line
-        and ",+" not in line
-        and ",@" not in line
-        and not line.startswith(_FORMULA)
-    ):
-        return line + "\r\n"  # no cell needs anything, as is true of nearly all rows
-    out = io.StringIO()
-    csv.writer(out).writerow([_safe(cell) for cell in cells])
-    return out.getvalue()
+def csv_rows(rows: Sequence[Facts]) -> bytes:
+    """Rows of the same number of cells, each with its line end. A cell that a spreadsheet would take for a formula
+    begins with an apostrophe, and characters that are not printable are escaped visibly."""
+    if not rows:
+        return b""
+    cells = len(rows[0])
+    pattern = ",%s" * cells + "\n"
+    lines = [pattern % row for row in rows]
+    text = "".join(lines)
+    if not _is_plain_text(text, len(lines), cells):
+        pairs = zip(lines, rows, strict=True)
+        text = "".join([line if _is_plain_text(line, 1, cells) else _careful(row) for line, row in pairs])
+    return text[1:-1].replace("\n,", "\r\n").encode() + b"\r\n"
 
 
-@functools.cache
-def _pattern(cells: int) -> str:
-    return ",".join(["%s"] * cells)
+def _is_plain_text(text: str, lines: int, cells: int) -> bool:
+    """No cell of these lines needs anything, as is true of nearly all. Before each cell stands a comma."""
+    return (
+        text.count(",") == lines * cells
+        and text.count("\n") == lines
+        and '"' not in text
+        and text.replace("\n", "").isprintable()
+        and not any(sign in text and f",{sign}" in text for sign in _FORMULA)
+    )
 
 
-def _safe(cell: Any) -> Any:
-    if not isinstance(cell, str):
-        return cell
-    return visible("'" + cell if cell.startswith(_FORMULA) else cell)
+def _careful(row: Facts) -> str:
+    return f",{','.join([_cell(cell) if isinstance(cell, str) else str(cell) for cell in row])}\n"
+
+
+def _cell(text: str) -> str:
+    shown = visible("'" + text if text.startswith(_FORMULA) else text)
+    return '"' + shown.replace('"', '""') + '"' if "," in shown or '"' in shown else shown

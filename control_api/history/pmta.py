@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from control_api.history.lines import csv_row
+from control_api.history.facts import Facts
+from control_api.history.lines import csv_rows
 from mta.model.events import Event
 from mta.model.status import ENDED, DeliveryRow, Reason, Status, standing_of
 
@@ -41,23 +42,21 @@ def header() -> bytes:
 
 def accounting_lines(rows: Sequence[DeliveryRow], forced: str = FORCED) -> bytes:
     """A line for each delivery that has ended; `forced` is the type of those that a forced error ended."""
-    return "".join([_line(row, forced) for row in rows if standing_of(row.last).status in ENDED]).encode()
+    return csv_rows([_cells(row, forced) for row in rows if standing_of(row.last).status in ENDED])
 
 
-def _line(row: DeliveryRow, forced: str) -> str:
+def _cells(row: DeliveryRow, forced: str) -> Facts:
     event = row.last
     status, reason = standing_of(event)
     queued_at = row.accepted_at
     kind, action = _type(status, reason, forced)
     protocol, _, cipher = event.tls.partition(" ")
-    return csv_row(
-        (
-            kind, _when(event.time // 1000), _when(queued_at // 1000), max(0, event.time - queued_at) // 1000,
-            event.sender or "", event.recipient, "", action, event.enhanced, _diagnosis(event),
-            _peer(event), "" if kind == DELIVERED else _category(event, reason), "smtp", event.client, "smtp",
-            event.mta, event.remote_ip, "", event.size, event.pool, event.tags[0] if event.tags else "", "",
-            f"{event.domain}/{event.pool}", event.pool, protocol, cipher,
-        )
+    return (
+        kind, _when(event.time // 1000), _when(queued_at // 1000), max(0, event.time - queued_at) // 1000,
+        event.sender or "", event.recipient, "", action, event.enhanced, _diagnosis(event),
+        _peer(event), "" if kind == DELIVERED else _category(event, reason), "smtp", event.client, "smtp",
+        event.mta, event.remote_ip, "", event.size, event.pool, event.tags[0] if event.tags else "", "",
+        f"{event.domain}/{event.pool}", event.pool, protocol, cipher,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Rows of the tables, made of a round and of what is read: tuples of plain values."""
 
 import array
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -10,8 +10,7 @@ import zstandard
 from mta.history.layout import Kind
 from mta.model.address_keys import plain_address
 from mta.model.entries import Entry
-from mta.model.ids import DeliveryId
-from mta.ports.history_writer import PLACE_BITS, Chunk, Common, Round, Row
+from mta.ports.history_writer import PLACE_BITS, Chunk, Round, Row
 from mta.ports.spool import Sourced
 from mta.ports.tag_counters import TagCounters
 
@@ -20,6 +19,9 @@ _LEVEL: Final = 1  # of zstd: half the bytes that are left with higher ones cost
 _encode = msgspec.msgpack.Encoder().encode
 _decode_chunk = msgspec.msgpack.Decoder(list[tuple[str, str, bytes, bytes]]).decode
 _decode_parts = msgspec.msgpack.Decoder(list[tuple[int, int, list[int]]]).decode
+
+# The kind of postings by the field of a filter, for facts of events
+NAMED: Final[Mapping[str, int]] = {"rule": Kind.RULE, "category": Kind.CATEGORY, "uncertain": Kind.UNCERTAIN}
 
 DeliveryTuple = tuple[int, bytes, int, int, int, int, str]
 Parts = list[tuple[int, int, list[int]]]
@@ -57,12 +59,10 @@ def change_tuple(round_: int, id_: bytes, row: Row) -> tuple[str, int, int, int,
     return more, row.rank, row.standing, base | row.last, id_
 
 
-def posting_tuples(
-    round_: int, day: int, commons: Iterable[tuple[Common, list[tuple[int, DeliveryId]]]], new: Container[bytes]
-) -> list[tuple[int, str, int, bytes]]:
-    """The postings of one day; `new` are the deliveries that history did not have."""
+def posting_tuples(new_round: int, day: int, round_: Round, new: Container[bytes]) -> list[tuple[int, str, int, bytes]]:
+    """The postings of one day in the round `new_round`; `new` are the deliveries that history did not have."""
     found: dict[tuple[int, str], list[int]] = {}
-    for (of_day, tags, sender, domain, pool, tenant), deliveries in commons:
+    for (of_day, tags, sender, domain, pool, tenant), deliveries in round_.commons.items():
         if of_day != day:
             continue
         places = [place for place, id_ in deliveries if id_ in new]
@@ -74,8 +74,11 @@ def posting_tuples(
             keys.append((Kind.TENANT, tenant))
         for key in keys:
             found.setdefault(key, []).extend(places)
+    for (of_day, field, value), places in round_.named.items():
+        if of_day == day:
+            found[NAMED[field], value] = places
     return [
-        (kind, text(value), round_, array.array("I", sorted(places)).tobytes())
+        (kind, text(value), new_round, array.array("I", sorted(places)).tobytes())
         for (kind, value), places in sorted(found.items())
     ]
 

@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from mta.history.chunks import Chunks
 from mta.history.database import Database
 from mta.history.encoding import chunk_data, entries_of, number, places_of, round_and_place
+from mta.history.found import Found, columns
 from mta.history.layout import Kind
-from mta.history.rows import Found, columns
 from mta.history.tables import ABOUT, DAYS, REVISION, DayTables
 from mta.history.translated import translated
 from mta.model.address_keys import plain_address, recipient_key

@@ -13,11 +13,16 @@ SCHEMA_VERSION: Final = "1"
 class Kind:
     """The kind of fact by which a posting finds deliveries."""
 
+    # Of deliveries, which never lose them
     TAG: Final = 1
     SENDER: Final = 2
     DOMAIN: Final = 3
     POOL: Final = 4
     TENANT: Final = 5
+    # Of events after which a delivery stands otherwise than PLAIN, in the day of the delivery
+    RULE: Final = 6
+    CATEGORY: Final = 7
+    UNCERTAIN: Final = 8  # its value is ""
 
 
 def day_name(day: int) -> str:

@@ -183,7 +183,7 @@ class PostgresWriter:
             fresh += self._change(connection, suffix, new, changed)
         ids = {id_ for id_, _ in fresh}
         _copy(connection, f"deliveries{suffix}", [delivery_tuple(new, id_, row) for id_, row in fresh])
-        _copy(connection, f"postings{suffix}", posting_tuples(new, day, round_.commons.items(), ids))
+        _copy(connection, f"postings{suffix}", posting_tuples(new, day, round_, ids))
         chunks = [(new, chunk.first, chunk_data(chunk.entries)) for chunk in round_.chunks if chunk.day == day]
         _copy(connection, f"chunks{suffix}", chunks)
         return ids

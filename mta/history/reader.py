@@ -12,7 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from mta.history.chunks import Chunks
 from mta.history.database import Database
 from mta.history.encoding import round_and_place, tag_counters_of, text
-from mta.history.rows import Found, Rows, columns, known_until
+from mta.history.found import Found, columns
+from mta.history.rows import Rows, known_until
 from mta.history.tables import ABOUT, BATCHES, DAYS, HEAD, HOURS, STATEMENTS, TAG_COUNTERS
 from mta.history.translated import translated
 from mta.model.ids import DeliveryId, MessageId, message_of

@@ -1,24 +1,24 @@
 """Lists of deliveries: newest first, day by day, each page of what the first one knew."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from mta.history.candidates import Candidates
+from mta.history.candidates import Candidates, Rounds
 from mta.history.chunks import Chunks
 from mta.history.database import Database
-from mta.history.tables import DAYS, HEAD, LANES, DayTables
+from mta.history.found import Found
+from mta.history.tables import DAYS, HEAD, LANES
 from mta.model.address_keys import plain_address
 from mta.model.errors import BadValue
 from mta.model.events import Event
-from mta.model.ids import DeliveryId
 from mta.model.standings import numbers_of
 from mta.model.status import DeliveryRow
-from mta.ports.history import MOST_LOOKED_AT, MOST_ROWS, RowFilter, RowPage
-from mta.ports.history_writer import DAY_MS, PLACE_BITS
+from mta.ports.history import LONGEST_LOOK, MOST_LOOKED_AT, MOST_ROWS, RowFilter, RowPage
+from mta.ports.history_writer import DAY_MS
 
-_AT_ONCE: Final = 500  # rows read at once
 _ABOVE_ALL: Final = 1 << 62
 
 
@@ -44,22 +44,6 @@ def parse_cursor(text: str) -> RowCursor:
         raise BadValue("cursor", "is none that an answer gave; leave it out to begin at the newest") from None
 
 
-class Found(NamedTuple):
-    """A row as it is stored."""
-
-    n: int
-    id: DeliveryId
-    standing: int
-    last: int
-    more: str
-
-
-def columns(tables: DayTables) -> Sequence[object]:
-    """Those of Found."""
-    deliveries = tables.deliveries
-    return deliveries.c.n, deliveries.c.id, deliveries.c.standing, deliveries.c.last, deliveries.c.more
-
-
 class Rows:
     """Blocking calls, from any thread."""
 
@@ -75,22 +59,21 @@ class Rows:
             days = _days(control, wanted, at.day)
         limit = max(1, min(limit, MOST_ROWS))
         rows: list[DeliveryRow] = []
-        looked_at = 0
+        looked_at, end = 0, time.monotonic() + LONGEST_LOOK
         for day in days:
             with self._database.day(day) as opened:
                 if opened is None:
                     continue
-                n = at.n if day == at.day else _ABOVE_ALL
-                for page in Candidates(*opened, wanted).before(n):
-                    looked_at += not page
-                    for some in _slices(page, max(50, min(_AT_ONCE, 2 * (limit - len(rows))))):
-                        for found, event in self._matching(*opened, wanted, at.head, day, some):
-                            rows.append(DeliveryRow(found.id, event))
-                            if len(rows) == limit:
-                                return RowPage(rows, str(RowCursor(at.head, day, found.n)), as_of)
-                        looked_at += len(some)
-                        if looked_at >= MOST_LOOKED_AT:
-                            return RowPage(rows, str(RowCursor(at.head, day, some[-1])), as_of)
+                rounds = self._wanted_rounds(wanted, at.head, day)
+                candidates = Candidates(*opened, wanted, self._chunks, rounds)
+                for looked in candidates.before(at.n if day == at.day else _ABOVE_ALL, 2 * limit):
+                    for found, event in self._matching(wanted, looked.rows):
+                        rows.append(DeliveryRow(found.id, event))
+                        if len(rows) == limit:
+                            return RowPage(rows, str(RowCursor(at.head, day, found.n)), as_of)
+                    looked_at += len(looked.rows)
+                    if looked_at >= MOST_LOOKED_AT or time.monotonic() > end:
+                        return RowPage(rows, str(RowCursor(at.head, day, looked.down_to)), as_of)
         return RowPage(rows, "", as_of)
 
     def newest_events(self, found: Sequence[Found]) -> list[tuple[Found, Event]]:
@@ -111,19 +94,20 @@ class Rows:
         events = [event for event in self._chunks.bare_events(numbers).values() if event.id == row.id]
         return max(events, key=lambda event: event.seq, default=None)
 
-    def _matching(
-        self, connection: Connection, tables: DayTables, wanted: RowFilter, head: int, day: int, numbers: Sequence[int]
-    ) -> list[tuple[Found, Event]]:
-        batches = self._chunks.batches({n >> PLACE_BITS for n in numbers})
+    def _wanted_rounds(self, wanted: RowFilter, head: int, day: int) -> Rounds:
         until = wanted.accepted_until or _ABOVE_ALL
-        rounds = {round_ for round_, batch in batches.items() if batch.number <= head and batch.least_new(day) < until}
-        there = [n for n in numbers if n >> PLACE_BITS in rounds]
-        if not there:
-            return []
-        deliveries = tables.deliveries
-        query = select(*columns(tables)).where(deliveries.c.n.in_(there)).order_by(deliveries.c.n.desc())  # type: ignore[call-overload]
+
+        def those(rounds: set[int]) -> set[int]:
+            return {
+                round_
+                for round_, batch in self._chunks.batches(rounds).items()
+                if batch.number <= head and (until is _ABOVE_ALL or batch.least_new(day) < until)
+            }
+
+        return those
+
+    def _matching(self, wanted: RowFilter, found: Sequence[Found]) -> list[tuple[Found, Event]]:
         standings = numbers_of(wanted.statuses)
-        found = [Found._make(stored) for stored in connection.execute(query).all()]
         if standings or wanted.accepted_from is not None or wanted.accepted_until is not None:
             found = [row for row in found if (not standings or row.standing in standings) and _in_time(row.id, wanted)]
         pairs = self.newest_events(found)
@@ -167,8 +151,3 @@ def _in_time(id_: bytes, wanted: RowFilter) -> bool:
     return (wanted.accepted_from is None or ms >= wanted.accepted_from) and (
         wanted.accepted_until is None or ms < wanted.accepted_until
     )
-
-
-def _slices(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for at in range(0, len(numbers), size):
-        yield numbers[at : at + size]

@@ -200,7 +200,7 @@ class SqliteWriter:
                 fresh += [pair for pair in changed if not _has(connection, pair[0])]
         ids = {id_ for id_, _ in fresh}
         _insert(connection, "deliveries", [delivery_tuple(new, id_, row) for id_, row in fresh])
-        _insert(connection, "postings", posting_tuples(new, day, round_.commons.items(), ids))
+        _insert(connection, "postings", posting_tuples(new, day, round_, ids))
         chunks = [(new, chunk.first, chunk_data(chunk.entries)) for chunk in round_.chunks if chunk.day == day]
         _insert(connection, "chunks", chunks)
         return ids

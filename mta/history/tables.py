@@ -123,7 +123,7 @@ class DayTables(NamedTuple):
     # n of its first event; the delivery's id; rank and number of its standing; hash of its address; n of the event
     # that says how it stands; n of its other events, each with a comma before it
     deliveries: Table
-    # Places of deliveries, new in that round, that have the value; kind: see Kind
+    # By the kind of value (see Kind) and a round: places of deliveries that are new in it, or of its events
     postings: Table
     # zstd of msgpack [[source, entry id, framed events, places left out], ...]
     chunks: Table

@@ -8,7 +8,7 @@ from mta.model.address_keys import recipient_key
 from mta.model.entries import is_link, order_of
 from mta.model.events import Event, EventType
 from mta.model.ids import DeliveryId
-from mta.model.standings import UNKNOWN, UNTRIED, standing_number
+from mta.model.standings import PLAIN, UNKNOWN, UNTRIED, standing_number
 from mta.model.status import rank_of
 from mta.ports.event_sinks import Item
 from mta.ports.history_writer import DAY_MS, HOUR_MS, Chunk, Position, Round, Row, Stretch
@@ -122,6 +122,8 @@ class Gathering:
     def _note_row(self, id_: DeliveryId, event: Event, place: int) -> None:
         rank = rank_of(event)
         standing = standing_number(event) if rank else UNKNOWN
+        if standing > PLAIN:
+            self._note_named(id_, event, place)
         row = self.round.rows.get(id_)
         if row is None:
             recipient = recipient_key(event.recipient)
@@ -133,6 +135,19 @@ class Gathering:
             row.rank, row.standing, row.last = rank, standing, place
         else:
             row.more += (place,)
+
+    def _note_named(self, id_: DeliveryId, event: Event, place: int) -> None:
+        """A delivery that stands as most do has none of these facts."""
+        facts = []
+        if event.forced is not None:
+            facts.append(("rule", event.forced.rule))
+        if event.category:
+            facts.append(("category", event.category))
+        if event.uncertain:
+            facts.append(("uncertain", ""))
+        for field, value in facts:
+            key = int.from_bytes(id_[:6], "big") // DAY_MS, field, value
+            self.round.named.setdefault(key, []).append(place)
 
     def _close_chunk(self) -> None:
         if self._chunk:

@@ -21,7 +21,7 @@ MAX_RECIPIENTS = 65535
 
 _RFC4648 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _CROCKFORD = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_parts = struct.Struct(">6sHQ").unpack
+_parts = struct.Struct(">HIHQ").unpack
 _PAIRS = tuple(chr(first) + chr(second) for first in _CROCKFORD for second in _CROCKFORD)  # of 10 bits each
 _FROM_CROCKFORD = bytes.maketrans(_CROCKFORD, _RFC4648)
 
@@ -47,20 +47,25 @@ def lane_of(some_id: bytes) -> int:
 
 @functools.lru_cache(maxsize=1024)  # a message is named several times in short order
 def message_text(message: MessageId) -> str:
-    time, high, low = _parts(message)
+    return ulid_text(message)
+
+
+def ulid_text(message: bytes) -> str:
+    """As message_text, for many messages of which each is named once."""
+    first, second, high, low = _parts(message)
     pair = _PAIRS
     return (
-        f"{_time_text(time)}{pair[high >> 6]}{pair[(high & 63) << 4 | low >> 60]}{pair[low >> 50 & 1023]}"
+        f"{_time_text(first << 12 | second >> 20)}{pair[second >> 10 & 1023]}{pair[second & 1023]}"
+        f"{pair[high >> 6]}{pair[(high & 63) << 4 | low >> 60]}{pair[low >> 50 & 1023]}"
         f"{pair[low >> 40 & 1023]}{pair[low >> 30 & 1023]}{pair[low >> 20 & 1023]}{pair[low >> 10 & 1023]}"
         f"{pair[low & 1023]}"
     )
 
 
 @functools.lru_cache(maxsize=64)
-def _time_text(time: bytes) -> str:
-    """The first ten characters, which all messages of a millisecond share."""
-    number = int.from_bytes(time, "big")
-    return "".join([_PAIRS[number >> shift & 1023] for shift in (40, 30, 20, 10, 0)])
+def _time_text(time: int) -> str:
+    """The first six characters, which all messages of 17 minutes share. `time` is in units of 2^20 ms."""
+    return "".join([_PAIRS[time >> shift & 1023] for shift in (20, 10, 0)])
 
 
 def delivery_text(delivery: DeliveryId) -> str:

@@ -20,6 +20,7 @@ from mta.ports.tag_counters import TagCounters
 
 MOST_ROWS: Final = 10_000  # of one page
 MOST_LOOKED_AT: Final = 200_000  # rows after which a page ends although it is shorter than its limit
+LONGEST_LOOK: Final = 0.25  # seconds of reading after which it ends, too
 
 
 class Cursor(NamedTuple):

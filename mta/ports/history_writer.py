@@ -43,6 +43,10 @@ class Row(msgspec.Struct, gc=False):
 # pool, tenant
 Common = tuple[int, tuple[str, ...], str, str, str, str]
 
+# A fact of an event that lists select by: day of the delivery's message id, field of a RowFilter ("rule", "category" or
+# "uncertain"), value
+Named = tuple[int, str, str]
+
 
 # The key of an hourly count: hour since 1970-01-01 UTC, pool, domain, tenant, category, type of the event
 HourKey = tuple[int, str, str, str, str, str]
@@ -65,7 +69,9 @@ class Position(NamedTuple):
 class Round:
     """Everything that one transaction writes."""
 
-    __slots__ = ("chunks", "commons", "events", "hours", "known", "place", "rows", "spool", "statements", "stretches")
+    __slots__ = (
+        "chunks", "commons", "events", "hours", "known", "named", "place", "rows", "spool", "statements", "stretches",
+    )  # fmt: skip
 
     def __init__(self, spool: str) -> None:
         self.spool = spool  # identity of the spool that the entries come from
@@ -74,6 +80,7 @@ class Round:
         self.chunks: list[Chunk] = []
         self.rows: dict[DeliveryId, Row] = {}
         self.commons: dict[Common, list[tuple[int, DeliveryId]]] = {}  # (place of the first event, delivery id)
+        self.named: dict[Named, list[int]] = {}  # places of the events that have the value
         self.hours: dict[HourKey, int] = {}
         self.statements: dict[str, tuple[str, int]] = {}  # rule -> JSON of its newest statement, Unix ms
         self.stretches: dict[str, Stretch] = {}

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from mta.history import candidates, rows
 from mta.model.events import EventType
 from mta.model.ids import MessageId, delivery_text, message_of
 from mta.model.outcomes import Forced, Stage
@@ -69,6 +70,60 @@ def lists_by_every_filter(writer: HistoryWriter, reader: History) -> None:
         ({"uncertain": True}, []),
     ):
         assert recipients(reader, **wanted) == found, wanted
+
+
+def facts_of_events_are_found_wherever_the_newest_event_is(writer: HistoryWriter, reader: History) -> None:
+    """Rule, category and `uncertain` are those of the newest event: rare and frequent ones are found in other ways."""
+    book, lane = Book(writer), Lane()
+    came = [accepted(a_delivery(), f"{number}@a.test", tags=(f"t{number % 2}",)) for number in range(8)]
+    book.write(lane.entry(*came))
+    forced = Forced("r1", 3, Stage.ATTEMPT)
+    deferred = [later(event, EventType.TRANSIENT_FAILURE, code=451, forced=forced) for event in came[:6]]
+    book.write(lane.entry(*deferred))
+    book.write(
+        lane.entry(
+            *[later(event, EventType.BOUNCE, code=550, forced=None, category="quota") for event in deferred[:2]]
+        ),
+        lane.entry(later(deferred[2], EventType.DELIVERY, code=250, forced=None)),
+        lane.entry(later(deferred[3], EventType.EXPIRATION, uncertain=True)),
+    )
+    for frequent_from in (0, 2000):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(candidates, "_SAMPLE", frequent_from)
+            assert recipients(reader, rule="r1") == ["5@a.test", "4@a.test", "3@a.test"]
+            assert recipients(reader, limit=1, rule="r1") == ["5@a.test", "4@a.test", "3@a.test"]
+            assert recipients(reader, rule="r1", tag="t1") == ["5@a.test", "3@a.test"]
+            assert recipients(reader, rule="r1", recipient="4@a.test") == ["4@a.test"]
+            assert recipients(reader, rule="r1", statuses=frozenset({Status.ENQUEUED})) == ["5@a.test", "4@a.test"]
+            assert recipients(reader, category="quota") == ["1@a.test", "0@a.test"]
+            assert recipients(reader, category="quota", rule="r1") == []
+            assert recipients(reader, uncertain=True) == ["3@a.test"]
+            assert recipients(reader, rule="r2") == []
+
+
+def pages_that_end_early_lose_nothing(writer: HistoryWriter, reader: History) -> None:
+    """A page ends after some time, although it has found less than it may."""
+    book, lane = Book(writer), Lane()
+    for number in range(4):
+        came = [accepted(a_delivery(NOW + number % 2 * DAY_MS), f"{number}.{at}@a.test") for at in range(120)]
+        ended = [
+            later(event, (EventType.BOUNCE, EventType.EXPIRATION, EventType.HOLD)[at % 3], code=550)
+            for at, event in enumerate(came[number:])
+        ]
+        book.write(lane.entry(*came), lane.entry(*ended))
+    filters: tuple[dict[str, Any], ...] = (
+        {},
+        {"tag": "t"},
+        {"domain": "a.test", "tag": "t"},
+        {"statuses": frozenset({Status.UNDELIVERABLE, Status.HELD})},
+        {"statuses": frozenset({Status.UNDELIVERABLE}), "tag": "t"},
+        {"accepted_until": NOW + DAY_MS},
+    )
+    whole = [recipients(reader, limit=1000, **wanted) for wanted in filters]
+    assert list(map(len, whole)) == [480, 480, 480, 474, 317, 240]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rows, "LONGEST_LOOK", -1.0)
+        assert [recipients(reader, limit=1000, **wanted) for wanted in filters] == whole
 
 
 def a_delivery_is_told_over_rounds_and_days(writer: HistoryWriter, reader: History) -> None:
@@ -187,6 +242,8 @@ def counters_of_a_tag_are_kept_by_epoch(writer: Any, reader: History) -> None:
 
 STORIES = (
     lists_by_every_filter,
+    facts_of_events_are_found_wherever_the_newest_event_is,
+    pages_that_end_early_lose_nothing,
     a_delivery_is_told_over_rounds_and_days,
     events_are_read_in_order_from_any_place,
     entries_count_once_whoever_writes_them,
