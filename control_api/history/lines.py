@@ -5,7 +5,6 @@ from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
-import orjson
 
 from control_api.history.facts import CELLS, Facts, facts_of
 from control_api.schemas.message_answers import Recipient
