@@ -47,6 +47,7 @@ class Recipient(Struct, kw_only=True, frozen=True):
     sent_at: Time | UnsetType = UNSET
     delivered_at: Time | UnsetType = UNSET
     cancel_asked_at: Time | UnsetType = UNSET
+    effective_by: Time | UnsetType = UNSET
     canceled_at: Time | UnsetType = UNSET
     ended_at: Time | UnsetType = UNSET
     updated_at: Time | UnsetType = UNSET

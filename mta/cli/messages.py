@@ -22,7 +22,7 @@ def command() -> None:
     pass
 
 
-@command.command(help="Show the status of a message and of each of its recipients.")
+@command.command(help="Show the status of a message and of each of its recipients, or of one delivery.")
 @click.argument("message_id", metavar="ID")
 @AS_JSON
 def show(message_id: str, as_json: bool) -> None:
@@ -33,7 +33,7 @@ def show(message_id: str, as_json: bool) -> None:
     remote.run(work)
 
 
-@command.command(help="Cancel one message. Recipients that it was sent to keep it.")
+@command.command(help="Cancel one message, or one delivery (ID.N). Recipients that it was sent to keep it.")
 @click.argument("message_id", metavar="ID")
 @click.option(
     "--wait", callback=remote.seconds, default=remote.DEFAULT_WAIT, help="How long to wait for the worker that has it."
@@ -53,7 +53,7 @@ def cancel(message_id: str, wait: float, as_json: bool) -> None:
         _print(answer.body, as_json)
         if answer.status == 202:
             until = answer.body["effective_by"]
-            remote.say(f"the worker that has the message has not answered yet; it sends nothing of it after {until}")
+            remote.say(f"the worker that has it has not answered yet; it sends nothing of it after {until}")
             return remote.NOT_YET
         return remote.DONE
 
@@ -115,17 +115,26 @@ def _path(message_id: str) -> str:
 
 
 def _why(record: Mapping[str, Any]) -> str:
-    ended = max((recipient.get("ended_at", "") for recipient in record["recipients"]), default="")
+    ended = max((recipient.get("ended_at", "") for recipient in _recipients(record)), default="")
     reason = f" ({record['reason']})" if "reason" in record else ""
-    return f"the message is {record['status']}{reason}" + (f" since {ended}" if ended else "")
+    noun = "message" if "recipients" in record else "delivery"
+    return f"the {noun} is {record['status']}{reason}" + (f" since {ended}" if ended else "")
+
+
+def _recipients(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Of a message; a delivery is its own."""
+    whole: list[Mapping[str, Any]] = record.get("recipients", [record])
+    return whole
 
 
 def _print(record: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         remote.out_json(record)
         return
-    print_fields({name: value for name, value in record.items() if name not in ("recipients", "error", "reason")})
-    print_table(_COLUMNS, [[_cell(recipient, name) for name in _COLUMNS] for recipient in record["recipients"]])
+    whole = "recipients" in record
+    left_out = ("recipients", "error", "reason") if whole else (*_COLUMNS, "forced", "metadata", "cancel_asked_at")
+    print_fields({name: value for name, value in record.items() if name not in left_out})
+    print_table(_COLUMNS, [[_cell(recipient, name) for name in _COLUMNS] for recipient in _recipients(record)])
 
 
 def _cell(recipient: Mapping[str, Any], name: str) -> object:

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import heapq
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from mta.egress.connect import Connecting, Connector
 from mta.egress.connection_budget import ConnectionBudget
@@ -19,8 +19,8 @@ from mta.egress.shutdown import Shutdown
 from mta.egress.slots import Slots
 from mta.egress.transaction_end import TransactionEnd
 from mta.model import process_metrics as told
+from mta.model.cancel_orders import CancelOrders
 from mta.model.connection_waits import told_waits
-from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import ReturnReason
 from mta.model.rules import PastDot
@@ -109,10 +109,10 @@ class Egress:
         self._table = table
         return past
 
-    def on_cancel(self, messages: Collection[MessageId]) -> None:
-        """These messages are canceled: their transactions that have not handed over their dot end now."""
+    def on_cancel(self, orders: CancelOrders) -> None:
+        """Canceled deliveries that have not handed over their dot end now."""
         for outlet in list(self._outlets.values()):
-            outlet.on_cancel(messages)
+            outlet.on_cancel(orders)
 
     def discard_all(self) -> None:
         """The store gave this process's claims to others. A transaction after its final dot is still settled, late."""

@@ -135,8 +135,8 @@ def of_rule(rule: Rule, generation: int, stage: Stage, found: ReadyConnection | 
     )
 
 
-def canceled(peer: ReadyConnection | None, ms: int) -> Outcome:
-    """Somebody cancels the message; a peer is given where MAIL was written."""
+def canceled(peer: ReadyConnection | None, ms: int, by: str) -> Outcome:
+    """`by` cancels the delivery; a peer is given where MAIL was written."""
     return Outcome(
         Verdict.CANCELED,
         Reply(0),
@@ -147,6 +147,7 @@ def canceled(peer: ReadyConnection | None, ms: int) -> Outcome:
         peer.tls if peer else "",
         ms,
         reason="canceled",
+        by=by,
     )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from mta.egress.connect import Connected
 from mta.egress.connection import Connection
@@ -17,6 +17,7 @@ from mta.egress.rule_changes import RuleChanges
 from mta.egress.transaction import Transaction
 from mta.egress.transaction_start import TransactionStart
 from mta.egress.waiting import Waiting
+from mta.model.cancel_orders import CancelOrders
 from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import ReturnReason
@@ -127,11 +128,12 @@ class Outlet:
         self._drop_unwanted_attempts()
         return past
 
-    def on_cancel(self, messages: Collection[MessageId]) -> None:
-        """End the transactions of these canceled messages that have not handed over their final dot."""
-        self._changes.canceled(messages)
-        for connection, transaction in self._start.stop(lambda transaction: transaction.message in messages):
-            self._end.settle_canceled(transaction)
+    def on_cancel(self, orders: CancelOrders) -> None:
+        """End the canceled deliveries that have not handed over their final dot."""
+        self._changes.canceled(orders)
+        for connection, transaction in self._start.stop(lambda transaction: transaction.is_met_by(orders)):
+            if self._end.settle_canceled(transaction, orders):
+                connection.waiting.put_back(transaction)
             self.connection_free(connection)
         self._drop_unwanted_attempts()
 

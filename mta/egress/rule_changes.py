@@ -1,6 +1,6 @@
-"""The effect of a new rule table, or of canceled messages, on the transactions of one outlet."""
+"""The effect of a new rule table, or of cancellations, on the transactions of one outlet."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mta.egress.connection import Connection
 from mta.egress.connections import Connections
@@ -8,7 +8,7 @@ from mta.egress.rule_match import matched_by, rules_for, rules_for_waiting
 from mta.egress.transaction import Transaction
 from mta.egress.transaction_end import TransactionEnd
 from mta.egress.waiting import Waiting
-from mta.model.ids import MessageId
+from mta.model.cancel_orders import CancelOrders
 from mta.model.outcomes import Stage
 from mta.model.rules import InFlight, PastDot, Rule
 from mta.policy.rule_table import RuleTable
@@ -38,19 +38,18 @@ class RuleChanges:
                     waiting.put_last(transaction)
         return past
 
-    def canceled(self, messages: Collection[MessageId]) -> None:
-        """End the transactions of these messages that have not handed over their dot."""
+    def canceled(self, orders: CancelOrders) -> None:
+        """End the canceled deliveries that have not handed over their dot, and with them the transactions that have
+        begun."""
         for waiting in self._waiting():
             for transaction in waiting.take_all():
-                if transaction.message in messages:
-                    self._end.settle_canceled(transaction)
-                else:
+                if not transaction.is_met_by(orders) or self._end.settle_canceled(transaction, orders):
                     waiting.put_last(transaction)
         for connection in list(self._connections.all):
             running = connection.transaction
-            if running is not None and not running.dot_at and running.message in messages:
+            if running is not None and not running.dot_at and running.is_met_by(orders):
                 connection.abandon()
-                self._end.settle_canceled(running, connection.peer)
+                self._end.end_canceled(running, orders, connection.peer)
 
     def _running(
         self, connection: Connection, transaction: Transaction, table: RuleTable, fresh: Sequence[Rule]

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from mta.model.cancel_orders import CancelOrders, canceled_by
 from mta.model.ids import DeliveryId, MessageId, delivery_text, message_of
 from mta.model.mail import Claimed
 from mta.model.outcomes import Outcome
@@ -76,6 +77,10 @@ class Transaction:
         self.recipients = [claimed.record.recipient for claimed in self.claims]
         self.expires_at = min((claimed.record.expires_at for claimed in self.claims), default=0)
         return bool(self.claims)
+
+    def is_met_by(self, orders: CancelOrders) -> bool:
+        """Whether they cancel one of its deliveries."""
+        return any(canceled_by(orders, claimed.id) is not None for claimed in self.claims)
 
     def listed(self, order: str, claims: Sequence[Claimed]) -> list[PastDot]:
         """The `past_dot` entries for an order whose rule matches these deliveries and lets the transaction go on,

@@ -12,6 +12,7 @@ from mta.egress.outcomes import canceled, of_replies, of_rule, of_trouble, retur
 from mta.egress.rule_match import Decided
 from mta.egress.transaction import Transaction
 from mta.egress.waiting import Waiting
+from mta.model.cancel_orders import CancelOrders, canceled_by
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import Claimed
 from mta.model.outcomes import Outcome, ReturnReason, Stage
@@ -75,9 +76,24 @@ class TransactionEnd:
         if self.settle_by_rules(transaction, decided, table, Stage.BEFORE_DOT, peer):
             self.return_unattempted([transaction], ReturnReason.OTHER_RECIPIENT)
 
-    def settle_canceled(self, transaction: Transaction, peer: ReadyConnection | None = None) -> None:
-        """Settle as canceled. `peer` is None if MAIL was not written."""
-        self.settle_all(transaction, canceled(peer, 0 if peer is None else self._duration_ms(transaction)))
+    def settle_canceled(
+        self, transaction: Transaction, orders: CancelOrders, peer: ReadyConnection | None = None
+    ) -> bool:
+        """Settle the deliveries that `orders` cancel, and take them out of the transaction; whether it has others.
+        `peer` is None if MAIL was not written."""
+        ms, settled = 0 if peer is None else self._duration_ms(transaction), []
+        for claimed in transaction.claims:
+            by = canceled_by(orders, claimed.id)
+            if by is not None:
+                settled.append(claimed)
+                self._settle_some(transaction, (claimed,), canceled(peer, ms, by))
+        return len(settled) < len(transaction.claims) and transaction.drop(settled)
+
+    def end_canceled(self, transaction: Transaction, orders: CancelOrders, peer: ReadyConnection) -> None:
+        """Settle a transaction that was abandoned before its dot because some of its deliveries are canceled. The
+        others return to their queue."""
+        if self.settle_canceled(transaction, orders, peer):
+            self.return_unattempted([transaction], ReturnReason.OTHER_RECIPIENT)
 
     def return_unattempted(self, transactions: Sequence[Transaction], reason: ReturnReason) -> None:
         """Return the deliveries to their queue; they count no attempt."""

@@ -5,23 +5,20 @@ from typing import Final
 import msgspec
 
 from mta.model.entries import Entry, order_of
-from mta.model.events import Event, EventType
-from mta.model.rule_events import RuleEvent
+from mta.model.events import Event, EventType, OrderedEvent
 
 RULES_SOURCE: Final = "rules"  # begins the source of the rule table's events; the others begin with a lane's number
 
-decode_event = msgspec.msgpack.Decoder(Event).decode  # raises msgspec.DecodeError, UnicodeDecodeError
-_decode_of_rule = msgspec.msgpack.Decoder(RuleEvent).decode
+decode_event = msgspec.msgpack.Decoder(OrderedEvent).decode  # raises msgspec.DecodeError, UnicodeDecodeError
 
 
 def add_events(items: list[tuple[str, Event]], source: str, entry: Entry) -> int:
     """Append (event id, event) of each; how many of them cannot be read, and show their bytes instead."""
     unreadable = 0
     step = f"{source}.{entry.id}."
-    decode = _decode_of_rule if source.startswith(RULES_SOURCE) else decode_event
     for index, raw in enumerate(entry.events):
         try:
-            event = decode(raw)
+            event: Event = decode_event(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             unreadable += 1
             event = _unreadable(entry.id, raw, str(error))
@@ -37,7 +34,7 @@ def event_id(source: str, entry_id: str, index: int) -> str:
 def decoded(source: str, entry_id: str, raw: bytes) -> Event:
     """One event of an entry; of one that cannot be read its bytes."""
     try:
-        return (_decode_of_rule if source.startswith(RULES_SOURCE) else decode_event)(raw)
+        return decode_event(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return _unreadable(entry_id, raw, str(error))
 

@@ -68,12 +68,24 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     dialogue: tuple[str, ...] = ()  # the SMTP session of a failed attempt, without content; not in the log
     uncertain: bool = False  # an attempt may have reached the recipient although no reply says so
     seq: int = 0  # of the record, with this change; 0 = there is no record. After a boolean and last, see settle.lua
-    actor: ClassVar[str] = ""  # only an event of the rule table has one (model/rule_events.py)
+    actor: ClassVar[str] = ""  # only an OrderedEvent has one
 
     @property
     def relayed(self) -> bool:
         """Whether a configured next hop took it, rather than the recipient's own MX."""
         return self.route not in ("", BY_MX)
+
+
+class OrderedEvent(Event, array_like=True, frozen=True, gc=False):
+    """An event that somebody ordered; every event can be read as one."""
+
+    actor: str = ""  # type: ignore[misc]  # the person or the part of Floodgate that gave the order, "" = nobody
+
+
+def ordered(event: Event, by: str) -> OrderedEvent:
+    """The same event with the author of its order."""
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    return OrderedEvent(**fields, actor=by)
 
 
 BY_MX: Final = "mx"

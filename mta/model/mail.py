@@ -141,5 +141,5 @@ class Claimed(msgspec.Struct, gc=False):
     record: Record
     content: bytes | None  # None: too large for the claim's answer, ask `Content.get`
     reclaims: int = 0  # how many processes died holding it
-    canceled: bool = False  # its cancellation was asked for while a process held it that is gone
+    canceled_by: str | None = None  # the author of a cancellation that was ordered while a process held it that is gone
     share: str = ""  # the share of the queue that it was claimed from, and goes back to

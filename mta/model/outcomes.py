@@ -72,7 +72,7 @@ class ReturnReason(enum.StrEnum):
     CONTENT_UNREAD = "content_unread", "the store gave no answer about the content"
     OVERDUE = "overdue", "its time was over while it was on the list of a rule"
     RULE_LIFTED = "rule_lifted", "the rule that had decided about it was lifted"
-    OTHER_RECIPIENT = "other_recipient", "a rule ended its transaction because of another recipient of the message"
+    OTHER_RECIPIENT = "other_recipient", "an order ended its transaction because of another recipient of the message"
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -94,6 +94,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     unintelligible: bool = False  # with TEMPORARY: the server does not speak the protocol, see `mta.policy.failures`
     returned: ReturnReason | None = None  # with RETURNED
     dialogue: tuple[str, ...] = ()  # of an attempt that failed: the lines of the session, without content
+    by: str = ""  # with CANCELED: the author of the order
 
 
 NO_ATTEMPT: Final = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL)  # Floodgate itself decided, without one

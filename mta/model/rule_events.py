@@ -3,17 +3,15 @@
 import msgspec
 
 from mta.model.actor import NOBODY, Actor
-from mta.model.events import Event, EventType
+from mta.model.events import EventType, OrderedEvent
 from mta.model.outcomes import Forced
 from mta.model.rules import ChangeOp, Effective, Rule
 from mta.model.statements import RuleStatement, SetStatement
 from mta.model.units import format_time
 
 
-class RuleEvent(Event, array_like=True, frozen=True, gc=False):
+class RuleEvent(OrderedEvent, array_like=True, frozen=True, gc=False):
     """An event of `{rules}:events`."""
-
-    actor: str = ""  # type: ignore[misc]  # the person or the part of Floodgate that gave the order
 
 
 def change_event(op: ChangeOp, rule: Rule, before: Rule | None, by: Actor, at: int) -> RuleEvent:

@@ -285,7 +285,8 @@ class RulesSettings(Struct, frozen=True, kw_only=True):
     protected_tags: Annotated[
         tuple[str, ...],
         Meta(
-            description="Mail with one of these is matched only by rules whose tag is one of them; alike on all nodes."
+            description="Mail with one of these is matched only by rules whose tag is one of them, and by the "
+            "suspension of its tenant; alike on all nodes."
         ),
     ] = ()
 

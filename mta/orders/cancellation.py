@@ -9,7 +9,7 @@ from typing import Final
 from mta.model.actor import Actor
 from mta.model.errors import OutcomeUnknown, StoreAway
 from mta.model.events import EventType
-from mta.model.ids import MessageId, lane_of, message_text
+from mta.model.ids import MessageId, delivery_id, lane_of, message_text
 from mta.model.outcomes import Class
 from mta.policy.waiting_end import encoded_end
 from mta.ports.certainty import made_certain
@@ -49,23 +49,24 @@ class Cancellation:
         self._now = now
         self._wall = wall
 
-    async def show(self, message: MessageId) -> list[DeliveryStatus]:
-        return await self._show(message, PROBED)
+    async def show(self, message: MessageId, only: int = 0) -> list[DeliveryStatus]:
+        return await self._show(message, PROBED, only)
 
-    async def _show(self, message: MessageId, last: int) -> list[DeliveryStatus]:
+    async def _show(self, message: MessageId, last: int, only: int) -> list[DeliveryStatus]:
         for _ in range(_TRIES):
-            found = await self._store.find(message, last)
+            found = await self._store.find(message, last, only)
             if not any(one.moved for one in found):
                 break
         return [_status(one) for one in found]
 
-    async def cancel(self, message: MessageId, actor: Actor, wait: float) -> list[DeliveryStatus]:
-        log.debug("message %s: its cancellation is ordered by %s", message_text(message), actor)
+    async def cancel(self, message: MessageId, actor: Actor, wait: float, only: int = 0) -> list[DeliveryStatus]:
+        log.debug("message %s, recipient %d: canceled by %s", message_text(message), only, actor)
         deadline, pause, moves, last = self._now() + wait, _LOOK[0], 0, PROBED
         while True:
-            found = await self._store.find(message, last)
+            found = await self._store.find(message, last, only)
             last = max([last, *(one.recipients for one in found)])
-            ask, again = partial(self._end, message, found), partial(self._find_and_end, message, last)
+            ask = partial(self._end, message, actor.author, only, found)
+            again = partial(self._find_and_end, message, actor.author, only, last)
             answers = await made_certain(ask, again, self._timeout)
             if EndAnswer.MOVED in answers:
                 moves += 1
@@ -73,26 +74,26 @@ class Cancellation:
                     raise StoreAway("the message changes too fast to be canceled; try again")
                 await asyncio.sleep(_LOOK[0])
             elif EndAnswer.WORKER_ASKED not in answers or self._now() + pause > deadline:
-                return await self._show_canceled(message, last)
+                return await self._show_canceled(message, last, only)
             else:
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, _LOOK[1])
 
-    async def _find_and_end(self, message: MessageId, last: int) -> list[EndAnswer]:
-        return await self._end(message, await self._store.find(message, last))
+    async def _find_and_end(self, message: MessageId, author: str, only: int, last: int) -> list[EndAnswer]:
+        return await self._end(message, author, only, await self._store.find(message, last, only))
 
-    async def _end(self, message: MessageId, found: Sequence[FoundDelivery]) -> list[EndAnswer]:
+    async def _end(self, message: MessageId, author: str, only: int, found: Sequence[FoundDelivery]) -> list[EndAnswer]:
         """One call for all deliveries that have a place; those without one answer MOVED."""
         if any(one.place is Place.CLAIMED and not one.asked_at for one in found):
             # Before the delivery is marked: a worker that is told too early loses nothing, and a mark means that the
             # worker that held the delivery then has been told.
-            await self._store.tell_workers(message)
+            await self._store.tell_workers(delivery_id(message, only) if only else message, author)
         now = self._wall()
-        ends = [self._planned(one, one.place, now) for one in found if one.place is not None]
-        answers = await self._store.end(lane_of(message), Class.CANCELED, now, ends) if ends else []
+        ends = [self._planned(one, one.place, author, now) for one in found if one.place is not None]
+        answers = await self._store.end(lane_of(message), Class.CANCELED, now, ends, author) if ends else []
         return [EndAnswer.MOVED for one in found if one.moved] + answers
 
-    def _planned(self, found: FoundDelivery, place: Place, now: int) -> PlannedEnd:
+    def _planned(self, found: FoundDelivery, place: Place, author: str, now: int) -> PlannedEnd:
         planned = PlannedEnd(
             found.id, place, found.queue, found.raw, found.source, found.stage,
             uncertain=found.uncertain, share=found.share,
@@ -109,12 +110,13 @@ class Cancellation:
             record,
             reason="canceled",
             uncertain=found.uncertain,
+            author=author,
         )
         return planned._replace(tags=record.counted_tags, event=event, final=final, left_rule=record.deferred_by)
 
-    async def _show_canceled(self, message: MessageId, last: int) -> list[DeliveryStatus]:
+    async def _show_canceled(self, message: MessageId, last: int, only: int) -> list[DeliveryStatus]:
         """Raises OutcomeUnknown where the store is away: StoreAway would deny the cancellation."""
-        show = partial(self._show, message, last)
+        show = partial(self._show, message, last, only)
         try:
             return await made_certain(show, show, self._timeout)
         except StoreAway as away:

@@ -10,7 +10,7 @@ import msgspec
 
 from mta.model.actor import Actor
 from mta.model.endings import Final as FinalStatus
-from mta.model.events import EventType, delivery_event
+from mta.model.events import EventType, delivery_event, ordered
 from mta.model.ids import lane_of
 from mta.model.mail import Record
 from mta.model.outcomes import NO_ATTEMPT, Class
@@ -75,12 +75,12 @@ class ParkedOrders:
 
     async def remove(self, selection: ParkedSelection, actor: Actor, rest: ParkedPlace, until: float) -> ParkedDone:
         async def some(lane: int, group: Sequence[ParkedDelivery]) -> list[ParkedDelivery]:
-            now, why = self._wall(), f"parked mail removed by {actor.author}"
+            now, by = self._wall(), actor.author
             readable = [one for one in group if one.record is not None]
-            ends = [self._end(one, one.record, why, now) for one in readable if one.record is not None]
-            answers = await self._ends.end(lane, Class.CANCELED, now, ends) if ends else []
+            ends = [self._end(one, one.record, by, now) for one in readable if one.record is not None]
+            answers = await self._ends.end(lane, Class.CANCELED, now, ends, by) if ends else []
             gone = [one for one, said in zip(readable, answers, strict=True) if said is EndAnswer.ENDED]
-            drops = [self._drop(one, why, now) for one in group if one.record is None]
+            drops = [self._drop(one, by, now) for one in group if one.record is None]
             went = await self._store.drop(lane, drops) if drops else []
             return gone + [one.parked for one, dropped in zip(drops, went, strict=True) if dropped]
 
@@ -115,24 +115,30 @@ class ParkedOrders:
         free: Record = msgspec.structs.replace(
             record, expires_at=record.expires_at + max(0, now - parked.since), deferred_by="", seq=record.seq + 1
         )
-        return PlannedRelease(parked, free, _encode(event))
+        return PlannedRelease(parked, free, _encode(ordered(event, actor.author)))
 
-    def _end(self, parked: ParkedDelivery, record: Record, why: str, now: int) -> PlannedEnd:
+    def _end(self, parked: ParkedDelivery, record: Record, author: str, now: int) -> PlannedEnd:
         event, final = encoded_end(
             EventType.CANCELLATION, now, self._node, parked.id, parked.queue, record,
-            reason=why, uncertain=record.uncertain,
+            reason=_removed_by(author), uncertain=record.uncertain, author=author,
         )  # fmt: skip
         return PlannedEnd(
             parked.id, Place.PARKED, parked.queue, parked.raw, tags=record.counted_tags, event=event, final=final,
             uncertain=record.uncertain, share=parked.share,
         )  # fmt: skip
 
-    def _drop(self, parked: ParkedDelivery, why: str, now: int) -> PlannedDrop:
+    def _drop(self, parked: ParkedDelivery, author: str, now: int) -> PlannedDrop:
         event = delivery_event(
             EventType.CANCELLATION, now, self._node, parked.id, parked.queue, _UNREADABLE, NO_ATTEMPT, 0,
-            reason=f"{why}; its record could not be read", uncertain=True,
+            reason=f"{_removed_by(author)}; its record could not be read", uncertain=True,
         )  # fmt: skip
-        return PlannedDrop(parked, _encode(event), _encode(FinalStatus("", now, uncertain=True, seq=event.seq)))
+        return PlannedDrop(
+            parked, _encode(ordered(event, author)), _encode(FinalStatus("", now, uncertain=True, seq=event.seq))
+        )
+
+
+def _removed_by(author: str) -> str:
+    return f"parked mail removed by {author}"
 
 
 def _lane(parked: ParkedDelivery) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from mta.model.mail import tenant_mark
-from mta.model.rules import Rule, Selectors
+from mta.model.rules import Kind, Rule, Selectors
 from mta.policy.rule_effect import is_on
 from mta.policy.rule_table import RuleTable, covers_one
 
@@ -35,7 +35,8 @@ def mismatches(rule: Rule, mail: MailDescription, table: RuleTable, now: int) ->
     if not chosen.cluster and chosen.node != table.node:
         found.append(f"it is in force on node {chosen.node} only")
     found += _of_the_place(chosen, mail)
-    found += _of_the_labels(chosen, mail, table.protected)
+    protected = () if rule.kind is Kind.TENANT else table.protected  # a suspension holds all mail of its tenant
+    found += _of_the_labels(chosen, mail, protected)
     return found + _of_the_message(chosen)
 
 

@@ -10,11 +10,12 @@ rules they cost nothing. Among the rules that match, the one with the greatest `
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
+from mta.model.mail import tenant_mark
 from mta.model.rules import NO_HEAD, Change, ChangeOp, Head, Kind, Rule, Selectors
 from mta.policy.addresses import ANY_AT, address_marks, domain_of, sender_mark
 from mta.policy.rule_draft import Draft, Entries, Index
 from mta.policy.rule_effect import ends, holds, is_counting
-from mta.policy.rule_index import Clock, Rank, When, all_labels, fulfils, joint_labels
+from mta.policy.rule_index import Clock, Entry, Rank, When, all_labels, fulfils, joint_labels
 
 # The powers of a rule, weakest first.
 _DEFERS: Final = 1
@@ -111,6 +112,7 @@ class RuleTable:
         "_clock",
         "_entries",
         "_plain",
+        "_suspended",
         "_when",
         "asks_message",
         "head",
@@ -130,6 +132,7 @@ class RuleTable:
         self.tenants: Mapping[str, Rule] = {}  # the terms of those tenants that have an entry, by name
         self.node = node
         self.protected = protected
+        self._suspended: Mapping[str, Entry] = {}  # the terms that hold protected mail, too, by the tenant's label
         self._clock = clock
         self._when = When(clock)
         self._applied_to: Head | None = None  # the head of the table that `apply` made this one from
@@ -215,6 +218,10 @@ class RuleTable:
 
     def _found(self, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str, mx: str) -> Rule | None:
         best = self._plain.best(None, pool, mta, domain, labels, ip, mx, self.protected, self._when)
+        if self._suspended and not self.protected.isdisjoint(labels):
+            terms = next((self._suspended[label] for label in labels if label in self._suspended), None)
+            if terms is not None and (best is None or terms.rank > best.rank):
+                best = terms
         return None if best is None else best[1]
 
     def _with_message(
@@ -261,7 +268,7 @@ class RuleTable:
             and (chosen.ip is None or (ip != "" and chosen.ip == ip))
             and (chosen.mx is None or (mx != "" and covers(chosen.mx, mx)))
             and (chosen.cluster or chosen.node == self.node)
-            and (chosen.tag in self.protected or self.protected.isdisjoint(labels))
+            and (chosen.tag in self.protected or rule.kind is Kind.TENANT or self.protected.isdisjoint(labels))
             and fulfils(rule, all_labels(chosen), labels, when)
         )
 
@@ -286,7 +293,7 @@ class RuleTable:
             and _at_most(wide.accepted_after, chosen.accepted_after)
             and (not other.expires_at or 0 < rule.expires_at <= other.expires_at)
             and (wide.schedule is None or (wide.schedule, wide.timezone) == (chosen.schedule, chosen.timezone))
-            and (chosen.tag not in self.protected or wide.tag in self.protected)
+            and (chosen.tag not in self.protected or wide.tag in self.protected or other.kind is Kind.TENANT)
         )
 
     def rule(self, rule_id: str) -> Rule | None:
@@ -315,10 +322,18 @@ class RuleTable:
         made.head = head
         made._entries = draft.entries
         made.tenants = _tenants_after(self.tenants, steps)
+        made._suspended = self._suspended if made.tenants is self.tenants else made._suspensions()
         made._plain, made._by_message = draft.seal()
         made.is_empty = not (made._plain or made._by_message)
         made.asks_message = bool(made._by_message)
         return made
+
+    def _suspensions(self) -> Mapping[str, Entry]:
+        """A suspension concerns all mail of its tenant; other rules spare protected mail that they do not name."""
+        if not self.protected:
+            return {}
+        entries = {name: self._entries[terms.id][0] for name, terms in self.tenants.items() if terms.enabled}
+        return {tenant_mark(name): entry for name, entry in entries.items()}
 
 
 def _tenants_after(known: Mapping[str, Rule], steps: Sequence[tuple[ChangeOp, Rule]]) -> Mapping[str, Rule]:

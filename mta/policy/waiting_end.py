@@ -3,7 +3,7 @@
 import msgspec
 
 from mta.model.endings import Common, Final
-from mta.model.events import EventType, delivery_event
+from mta.model.events import EventType, delivery_event, ordered
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey, Record
 from mta.model.outcomes import NO_ATTEMPT
@@ -22,9 +22,10 @@ def encoded_end(
     enhanced: str = "",
     reason: str,
     uncertain: bool,
+    author: str = "",
 ) -> tuple[bytes, bytes]:
-    """The event and the Final of a delivery that `node` ends at `now` (Unix ms); the reply of its last attempt is
-    kept."""
+    """The event and the Final of a delivery that `node` ends at `now` (Unix ms), by order of `author` where there is
+    one; the reply of its last attempt is kept."""
     event = delivery_event(
         kind,
         now,
@@ -49,4 +50,4 @@ def encoded_end(
         uncertain=uncertain,
         seq=event.seq,
     )
-    return _encode(event), _encode(final)
+    return _encode(ordered(event, author) if author else event), _encode(final)

@@ -28,14 +28,16 @@ class DeliveryStatus(NamedTuple):
 class Messages(Protocol):
     """Showing and canceling, as the API sees it."""
 
-    async def show(self, message: MessageId) -> list[DeliveryStatus]:
-        """Every delivery that lives, or ended within `status.retention`, by its number; [] = nothing is known."""
+    async def show(self, message: MessageId, only: int = 0) -> list[DeliveryStatus]:
+        """Every delivery that lives, or ended within `status.retention`, by its number, or the one to recipient number
+        `only`; [] = nothing is known."""
         ...
 
-    async def cancel(self, message: MessageId, actor: Actor, wait: float) -> list[DeliveryStatus]:
-        """End as canceled all deliveries that wait; ask the workers to end those that they hold, and wait for them at
-        most `wait` seconds. Then as `show`: a delivery whose worker has not answered yet has `asked_at`, and from then
-        + S + 0.5 s on its final dot is not sent. May be repeated. Intercepted deliveries stay so, without an undo."""
+    async def cancel(self, message: MessageId, actor: Actor, wait: float, only: int = 0) -> list[DeliveryStatus]:
+        """End as canceled all deliveries that wait, or the one to recipient number `only`; ask the workers to end those
+        that they hold, and wait for them at most `wait` seconds. Then as `show`, of these deliveries: one whose worker
+        has not answered yet has `asked_at`, and from then + S + 0.5 s on its final dot is not sent. May be repeated.
+        Intercepted deliveries stay so, without an undo."""
         ...
 
 
@@ -110,21 +112,24 @@ class EndAnswer(enum.Enum):
 class WaitingEnds(Protocol):
     """Ending deliveries that wait."""
 
-    async def end(self, lane: int, ended: Class, now: int, ends: Sequence[PlannedEnd]) -> list[EndAnswer]:
+    async def end(
+        self, lane: int, ended: Class, now: int, ends: Sequence[PlannedEnd], author: str = ""
+    ) -> list[EndAnswer]:
         """End the deliveries (any number) that are still where they were found, as CANCELED or EXPIRED; answers in
-        order. `now` (Unix ms) is since when workers are asked. May be repeated: a delivery that has ended answers
-        MOVED."""
+        order. `now` (Unix ms) is since when workers are asked, and `author` in whose name. May be repeated: a delivery
+        that has ended answers MOVED."""
         ...
 
 
 class MessageStore(WaitingEnds, Protocol):
     """One message in its lane."""
 
-    async def find(self, message: MessageId, last: int) -> list[FoundDelivery]:
-        """Its deliveries as far as they are known, by number; up to number `last` where nothing says how many it
-        has."""
+    async def find(self, message: MessageId, last: int, only: int = 0) -> list[FoundDelivery]:
+        """Its deliveries as far as they are known, by number; up to number `last` where nothing says how many it has.
+        With `only` the delivery of that number alone."""
         ...
 
-    async def tell_workers(self, message: MessageId) -> None:
-        """All processes learn with their next confirmation that the message is canceled. May be repeated."""
+    async def tell_workers(self, canceled: MessageId | DeliveryId, author: str) -> None:
+        """All processes learn with their next confirmation that the message, or the delivery, is canceled. May be
+        repeated."""
         ...

@@ -166,6 +166,7 @@ class Settlement(msgspec.Struct, gc=False):
     shared: Shared | None = None  # with END: what its Final names by a digest
     spare_ms: int = 0  # with INTERCEPTED: how long record and content are kept for an undo, 0 = not
     share: str = ""  # of the queue, as the claim names it
+    canceled_by: str = ""  # `settle` sets it where it answers CANCEL: the author of the order
 
 
 class Settled(enum.Enum):

@@ -1,9 +1,9 @@
 """The rule table as the services that match deliveries see it: the current table, and whether it is fresh."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from mta.model.ids import MessageId
+from mta.model.cancel_orders import CancelOrders
 from mta.model.rules import PastDot
 from mta.policy.rule_table import RuleTable
 
@@ -35,13 +35,13 @@ class Rules(Protocol):
         ...
 
     @property
-    def canceled(self) -> Collection[MessageId]:
-        """The messages whose cancellation was asked for in the last minutes; looked at when a claim comes in."""
+    def canceled(self) -> CancelOrders:
+        """The cancellations that were ordered in the last minutes; looked at when a claim comes in."""
         ...
 
-    def on_cancel(self, abort: Callable[[Collection[MessageId]], None]) -> None:
+    def on_cancel(self, abort: Callable[[CancelOrders], None]) -> None:
         """Register the synchronous hook run when cancellations become known, before the permit is renewed: it ends all
-        deliveries of these messages that have not handed over their dot, as canceled."""
+        these deliveries that have not handed over their dot, as canceled."""
         ...
 
     def on_permit(self, resume: Callable[[], None]) -> None:

@@ -1,9 +1,10 @@
 """Processes as the store knows them: each confirms the head of the rule table under a session."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from mta.model.ids import MessageId
+from mta.model.cancel_orders import CancelOrders
 from mta.model.rules import Build, Change, Head, PastDot, SessionState
 
 
@@ -13,7 +14,7 @@ class Confirmed(NamedTuple):
     ok: bool  # False: the session is behind, and nothing was written
     head: Head  # the store's
     changes: tuple[Change, ...] = ()  # from the asked head on, in order; up to `head` where they are not many
-    canceled: tuple[MessageId, ...] = ()  # asked for since the last answer that was OK; told with OK only
+    canceled: CancelOrders = MappingProxyType({})  # since the last answer that was OK; told with OK only
     reload: bool = False  # `changes` cannot lead there (no successor, or too far behind): load the whole table
 
 

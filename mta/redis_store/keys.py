@@ -39,7 +39,7 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:spared:<rule id>      zset    "<delivery id><stage, its first letter><0|1: uncertain><place>|<domain>" -> until
 #                                      when it can be undone (Unix ms)
 # fg:{n}:spares                set     rules of which something is spared here
-# fg:{n}:cancels               hash    delivery id -> since when its worker is to cancel it (Unix ms); gone with it
+# fg:{n}:cancels               hash    delivery id -> since when its worker is to cancel it (Unix ms) | author
 # fg:{n}:rec                   hash    delivery id -> times its claim was lost (1 byte), msgpack Record
 # fg:{n}:content               hash    message id -> "r" raw | "z" zstd | "p" (in parts)
 # fg:{n}:parts:<message id>    hash    number -> piece of a large content; expires unless accepted
@@ -136,7 +136,7 @@ RULES_EVENTS = (
     b"fg:{rules}:events"  # stream: the lane of the rule table, see fg:{n}:events; ~20,000 that are counted are kept
 )
 RULES_CANCELS = (
-    b"fg:{rules}:cancels"  # stream: m = message id; what sessions hear of with their confirmation, ~100,000 long
+    b"fg:{rules}:cancels"  # stream: m = id (message or delivery), by = author; told with confirmations, ~100,000 long
 )
 RULES_SESSIONS = b"fg:{rules}:sessions"  # hash: session -> msgpack (see rules.lua)
 RULES_BUILDS = b"fg:{rules}:builds"  # hash: session -> JSON Build; of those that say; gone with the session

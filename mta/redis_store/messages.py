@@ -85,12 +85,13 @@ class StoredMessages:
         self._lanes = lanes
         self._retention = retention
 
-    async def find(self, message: MessageId, last: int) -> list[FoundDelivery]:
+    async def find(self, message: MessageId, last: int, only: int = 0) -> list[FoundDelivery]:
         if lane_of(message) >= self._lanes:
             return []
         prefix = keys.lane_prefix(lane_of(message))
         ended = self._ended_keys(message, prefix)
-        stored = await self._read(message, last, [prefix + b"lane", prefix + b"rec", *ended])
+        step_keys = [prefix + b"lane", prefix + b"rec", *ended]
+        stored = await (self._read_some(message, [only], step_keys) if only else self._read(message, last, step_keys))
         common = await self._read_common(stored, ended)
         found = {one.id: one.found(common) for one in stored}
         kept = [one for one in stored if one.record is not None]
@@ -113,15 +114,18 @@ class StoredMessages:
         first = 1
         while first <= min(last, MAX_RECIPIENTS):
             numbers = range(first, min(first + at_once, MAX_RECIPIENTS + 1))
-            ids = [delivery_id(message, number) for number in numbers]
-            answer = await self._link.call(b"message_read", step_keys, ids)
-            stored += [_stored(*answer[at : at + 3]) for at in range(0, len(answer), 3)]
-            first += len(ids)
+            stored += await self._read_some(message, numbers, step_keys)
+            first += len(numbers)
             if stored:
                 last = max(one.found({}).recipients for one in stored)
             elif first > last and await self._link.command("HEXISTS", refs, message):
                 last += _IN_ONE_STEP  # something lives beyond
         return stored
+
+    async def _read_some(self, message: MessageId, numbers: Sequence[int], step_keys: Sequence[bytes]) -> list[_Stored]:
+        ids = [delivery_id(message, number) for number in numbers]
+        answer = await self._link.call(b"message_read", step_keys, ids)
+        return [_stored(*answer[at : at + 3]) for at in range(0, len(answer), 3)]
 
     async def _read_common(self, stored: Sequence[_Stored], ended: Sequence[bytes]) -> dict[bytes, endings.Common]:
         """The common parts that the final statuses of these deliveries name by a digest."""
@@ -143,10 +147,12 @@ class StoredMessages:
         hours = range(int(now // _HOUR) + 1, int(oldest // _HOUR) - 2, -1)
         return [keys.ended_key(prefix, hour) for hour in hours]
 
-    async def tell_workers(self, message: MessageId) -> None:
-        await self._link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [message])
+    async def tell_workers(self, canceled: MessageId | DeliveryId, author: str) -> None:
+        await self._link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [canceled, author])
 
-    async def end(self, lane: int, ended: Class, now: int, ends: Sequence[PlannedEnd]) -> list[EndAnswer]:
+    async def end(
+        self, lane: int, ended: Class, now: int, ends: Sequence[PlannedEnd], author: str = ""
+    ) -> list[EndAnswer]:
         prefix, text = keys.lane_prefix(lane), codec.lua_text
         found: list[EndAnswer] = []
         for some in _slices(ends, _IN_ONE_STEP):
@@ -170,7 +176,7 @@ class StoredMessages:
                         left_rule=one.left_rule,
                     )
                 )
-            batch = cancel.Batch(now, int(self._retention * 1000), ended.value, items)
+            batch = cancel.Batch(now, author, int(self._retention * 1000), ended.value, items)
             step_keys = [prefix + name for name in _CANCEL_KEYS] + sorted(names)
             answers = await self._link.call(b"cancel", step_keys, [codec.encode(batch)])
             found += [_ANSWERS[answer] for answer in answers]

@@ -21,7 +21,7 @@ from mta.timing.backoff import Backoff
 from mta.timing.clock import wall_ms
 
 _ANSWERS = {ord("O"): Settled.OK, ord("S"): Settled.STALE, ord("R"): Settled.OLD_RULES, ord("C"): Settled.CANCEL}
-_TO_BE_CANCELED = b"x"  # instead of its content, see claim.lua
+_TO_BE_CANCELED = b"x"  # before the author of the order, instead of its content, see claim.lua
 
 _NOTHING: Final[Mapping[QueueShare, int]] = {}
 _UNREADABLE = Record(sender="", recipient="", tags=(), size=0, accepted_at=0, expires_at=0)
@@ -218,7 +218,11 @@ class Queues:
     async def settle(self, lane: int, changes: Sequence[Settlement]) -> list[Settled]:
         step_keys, args = settle_call(self._prefixes[lane], self._session.id, self._retention_ms, changes)
         answers = await self._link.call(b"settle", step_keys, args, patient=True)
-        settled = [_ANSWERS[answer] for answer in answers]
+        settled = [_ANSWERS[answer] for answer in answers[: len(changes)]]
+        if len(answers) > len(changes):
+            canceled = (change for change, said in zip(changes, settled, strict=True) if said is Settled.CANCEL)
+            for change, by in zip(canceled, answers[len(changes) + 1 :].split(b"\0"), strict=True):
+                change.canceled_by = by.decode()
         self._tell_past_settled(changes, settled)
         return settled
 
@@ -272,11 +276,11 @@ def _refusal(answer: bytes, session: str) -> StoreError:
 
 
 def _claimed(id_: bytes, token: bytes, queue: QueueKey, raw: bytes, content: bytes | None, share: str) -> Claimed:
-    canceled = content == _TO_BE_CANCELED
+    canceled_by = content[1:].decode() if content is not None and content[:1] == _TO_BE_CANCELED else None
     try:
         reclaims, record = codec.decode_record(raw)
-        if canceled:
-            return Claimed(DeliveryId(id_), token, queue, record, b"", reclaims, canceled=True, share=share)
+        if canceled_by is not None:
+            return Claimed(DeliveryId(id_), token, queue, record, b"", reclaims, canceled_by, share)
         whole = codec.decode_content(content) if content is not None and content != IN_PIECES else None
     except codec.UNREADABLE:
         # The dispatcher parks what was lost this often; the raw record stays as it is.

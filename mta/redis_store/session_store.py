@@ -6,7 +6,6 @@ from itertools import chain
 import msgspec
 
 from mta.model.errors import SessionLost, UnreadableRule
-from mta.model.ids import MessageId
 from mta.model.rules import Build, Head, PastDot, SessionState
 from mta.ports.sessions import Confirmed
 from mta.redis_store import codec, keys, rule_records
@@ -45,7 +44,7 @@ class StoredSessions:
         self, seq: int, head: Head, past_dot: Sequence[PastDot], metrics: Mapping[str, float]
     ) -> Confirmed:
         session, heard = self._session, self._heard
-        canceled: list[MessageId] = []
+        canceled: dict[bytes, str] = {}
         while True:
             step_keys, step_args = self._confirm_step(seq, head, heard, past_dot, metrics)
             answer = await self._link.call_kept(b"rules_confirm", step_keys, step_args)
@@ -54,10 +53,11 @@ class StoredSessions:
             if answer[0] not in (b"OK", b"MORE"):
                 break
             heard = answer[1]
-            canceled += map(MessageId, answer[2])
+            told = answer[2]
+            canceled.update((id_, by.decode()) for id_, by in zip(told[::2], told[1::2], strict=True))
             if answer[0] == b"OK":
                 self._heard = heard
-                return Confirmed(True, head, canceled=tuple(canceled))
+                return Confirmed(True, head, canceled=canceled)
         told = Head(int(answer[1]), answer[2].decode())
         if answer[0] == b"RELOAD":
             return Confirmed(False, told, reload=True)

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from mta.model.cancel_orders import CancelOrders
 from mta.model.errors import SessionLost, StoreError, UnreadableRule, severity
-from mta.model.ids import MessageId
 from mta.model.rules import Head, PastDot, Rule
 from mta.policy.rule_table import NoSuccessor, RuleTable
 from mta.ports.rule_store import RuleStore
@@ -29,7 +29,7 @@ _REMEMBERED: Final = 300.0  # seconds that a cancellation is known: longer than 
 _MOST_REMEMBERED: Final = 100_000
 
 ChangeHook = Callable[[RuleTable], Sequence[PastDot]]
-CancelHook = Callable[[Collection[MessageId]], None]
+CancelHook = Callable[[CancelOrders], None]
 
 
 class Guard:
@@ -58,8 +58,9 @@ class Guard:
         self._unreadable = ""  # why nothing can be confirmed, as it was told
         self._hooks_due = False  # the table was swapped, and the deliveries past their dot are not listed yet
         self._listed: dict[tuple[str, str], PastDot] = {}  # (rule, delivery) to tell with the next confirm
-        self.canceled: dict[MessageId, float] = {}  # until when it is known, the oldest first
-        self._to_cancel: frozenset[MessageId] = frozenset()  # heard of, and the hooks have not run yet
+        self.canceled: dict[bytes, str] = {}
+        self._canceled_until: dict[bytes, float] = {}  # when each of them is forgotten, the next one first
+        self._to_cancel: dict[bytes, str] = {}  # heard of, and the hooks have not run yet
         self._change_hooks: list[ChangeHook] = []
         self._cancel_hooks: list[CancelHook] = []
         self._permit_hooks: list[Callable[[], None]] = []
@@ -265,21 +266,23 @@ class Guard:
                 self._listed[entry.rule, entry.id] = entry
         self._hooks_due = False
 
-    def _hear_of(self, messages: Sequence[MessageId]) -> None:
-        now, known = self._now(), self.canceled
-        for message in messages:
-            known.pop(message, None)
-            known[message] = now + _REMEMBERED
-        while known and (len(known) > _MOST_REMEMBERED or next(iter(known.values())) <= now):
-            del known[next(iter(known))]
-        self._to_cancel |= frozenset(messages)
+    def _hear_of(self, orders: CancelOrders) -> None:
+        now, known, until = self._now(), self.canceled, self._canceled_until
+        for id_, author in orders.items():
+            until.pop(id_, None)
+            until[id_] = now + _REMEMBERED
+            known.setdefault(id_, author)
+        while until and (len(until) > _MOST_REMEMBERED or next(iter(until.values())) <= now):
+            oldest = next(iter(until))
+            del until[oldest], known[oldest]
+        self._to_cancel.update(orders)
 
     def _run_cancel_hooks(self) -> None:
         """Again with the next confirmation where one of them fails: no permit is renewed before."""
         if self._to_cancel:
             for abort in self._cancel_hooks:
                 abort(self._to_cancel)
-            self._to_cancel = frozenset()
+            self._to_cancel = {}
 
     def _lose_session(self) -> None:
         lost = self._store.session

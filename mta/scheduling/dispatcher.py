@@ -6,8 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from mta.model.cancel_orders import canceled_by
 from mta.model.errors import StoreError, severity
-from mta.model.ids import message_of
 from mta.model.mail import Claimed, QueueKey, QueueShare
 from mta.model.outcomes import ReturnReason, Stage, Verdict
 from mta.policy.retry import has_expired
@@ -229,8 +229,11 @@ class Dispatcher:
                 self.parked += 1
                 self._settler.park(one, f"{one.reclaims} processes died or gave up while they held it")
                 continue
-            if one.canceled or (canceled and message_of(one.id) in canceled):
-                self._settler.settle(one, canceled_outcome())
+            by = one.canceled_by
+            if by is None and canceled:
+                by = canceled_by(canceled, one.id)
+            if by is not None:
+                self._settler.settle(one, canceled_outcome(by))
                 continue
             rule = None if table.is_empty else match(pool, "", domain, one.record.labels, "", "", one.record)
             if rule is not None:

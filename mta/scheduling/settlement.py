@@ -3,7 +3,7 @@
 import msgspec
 
 from mta.model.endings import Commons, Final, Shared, short
-from mta.model.events import BY_MX, EventType, delivery_event
+from mta.model.events import BY_MX, EventType, delivery_event, ordered
 from mta.model.mail import Claimed, Record
 from mta.model.outcomes import EXPIRED, NO_ATTEMPT, Class, Origin, Outcome, Reply, ReturnReason, Verdict
 from mta.model.settings import DeliverySettings
@@ -98,8 +98,8 @@ def escaped(claimed: Claimed, now: int, terms: Terms, mta: str, mx: str, remote_
     return _encode(event)
 
 
-def canceled_outcome(before: Outcome | None = None) -> Outcome:
-    """The end of a delivery whose message somebody cancels; `before` is what an attempt had come to meanwhile."""
+def canceled_outcome(by: str, before: Outcome | None = None) -> Outcome:
+    """The end of a delivery that `by` cancels; `before` is what an attempt had come to meanwhile."""
     return msgspec.structs.replace(
         NO_ATTEMPT if before is None else before,
         verdict=Verdict.CANCELED,
@@ -107,6 +107,7 @@ def canceled_outcome(before: Outcome | None = None) -> Outcome:
         origin=Origin.LOCAL,
         forced=None,
         reason="canceled",
+        by=by,
     )
 
 
@@ -160,6 +161,8 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
         kind, now, terms.node, claimed.id, claimed.queue, record, outcome, attempts,
         enhanced=enhanced, uncertain=uncertain,
     )  # fmt: skip
+    if outcome.by:
+        event = ordered(event, outcome.by)
     return Settlement(
         claimed.id,
         claimed.token,

@@ -226,7 +226,9 @@ class Settler:
             elif answer is Settled.STALE:
                 self.stale += 1
             elif answer is Settled.CANCEL:
-                canceled = self._decided(item.claimed, settlement.canceled_outcome(item.outcome))
+                canceled = self._decided(
+                    item.claimed, settlement.canceled_outcome(item.settlement.canceled_by, item.outcome)
+                )
                 canceled.settlement.again = item.settlement.again
                 lane.waiting.append(canceled)
             else:

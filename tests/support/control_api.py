@@ -463,18 +463,19 @@ class Messages:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def show(self, message: MessageId) -> list[DeliveryStatus]:
+    async def show(self, message: MessageId, only: int = 0) -> list[DeliveryStatus]:
         self._cluster.reach()
-        return self._cluster.messages.get(message, [])
+        known = self._cluster.messages.get(message, [])
+        return [one for one in known if only in (0, int.from_bytes(one.id[16:], "big"))]
 
-    async def cancel(self, message: MessageId, actor: Actor, wait: float) -> list[DeliveryStatus]:
+    async def cancel(self, message: MessageId, actor: Actor, wait: float, only: int = 0) -> list[DeliveryStatus]:
         cluster = self._cluster
         cluster.reach()
         cluster.orders.append(actor)
         cluster.cancel_waits.append(wait)
         if message in cluster.after_cancel:
             cluster.messages[message] = cluster.after_cancel[message]
-        return cluster.messages.get(message, [])
+        return await self.show(message, only)
 
 
 class StoredMail:

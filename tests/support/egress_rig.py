@@ -1,13 +1,14 @@
 """An Egress with in-memory neighbours: a settler that records, rules that can be swapped, limits that can be set."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import msgspec
 
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
+from mta.model.cancel_orders import CancelOrders
 from mta.model.ids import MessageId, delivery_id, new_message_id
 from mta.model.mail import Claimed, QueueKey, Record
 from mta.model.outcomes import Outcome
@@ -70,8 +71,8 @@ class FakeRules:
         self._change: Callable[[RuleTable], Sequence[PastDot]] | None = None
         self._permit: Callable[[], None] | None = None
         self.lose: Callable[[], None] = lambda: None
-        self.canceled: Collection[MessageId] = ()
-        self.cancel: Callable[[Collection[MessageId]], None] = lambda messages: None
+        self.canceled: CancelOrders = {}
+        self.cancel: Callable[[CancelOrders], None] = lambda orders: None
 
     def may_send_mail(self) -> bool:
         return self.begin
@@ -88,7 +89,7 @@ class FakeRules:
     def on_lost(self, drop: Callable[[], None]) -> None:
         self.lose = drop
 
-    def on_cancel(self, abort: Callable[[Collection[MessageId]], None]) -> None:
+    def on_cancel(self, abort: Callable[[CancelOrders], None]) -> None:
         self.cancel = abort
 
     def put(self, *rules: Rule) -> list[PastDot]:

@@ -168,7 +168,9 @@ class MemoryRules:
             told = msgspec.structs.replace(entry, session=self.session)
             shared.past.setdefault(entry.rule, {}).setdefault(entry.id, told)
         return Confirmed(
-            True, shared.head, canceled=tuple(() if self._heard is None else shared.canceled[self._heard :])
+            True,
+            shared.head,
+            canceled=dict.fromkeys([] if self._heard is None else shared.canceled[self._heard :], "ops"),
         )
 
     async def cannot_read(self, seq: int, reason: str, metrics: Mapping[str, float]) -> None:

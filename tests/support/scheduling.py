@@ -34,7 +34,7 @@ class FakeRules:
     def __init__(self, *rules, generation=1):
         self.table = RuleTable.build(Head(generation, "c"), rules, "n1")
         self.permit = True
-        self.canceled = set()
+        self.canceled = {}
 
     def may_send_mail(self):
         return self.permit
@@ -97,6 +97,7 @@ class FakeClaims:
                 answers.append(Settled.OLD_RULES)
             elif change.id in self.marked and change.move is not Move.END:
                 answers.append(Settled.CANCEL)
+                change.canceled_by = "ops"
             elif change.id in {done.id for done in self.settled}:
                 answers.append(Settled.STALE)
             else:

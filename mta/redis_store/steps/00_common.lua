@@ -194,6 +194,11 @@ local function unspare(P, rule, members)
   return count
 end
 
+-- The author of the cancellation that a delivery is marked with in `cancels`.
+local function author_of(mark)
+  return string.match(mark, '^%d+|(.*)$') or ''
+end
+
 -- The final status of deliveries, kept for as long as `status.retention` says; `pairs` = id, status, id, status, ...
 -- Nobody has to cancel them any more. `shared`: [digest, what their statuses name by it, ...].
 local function note_ended(P, now, retention_ms, pairs_, shared)

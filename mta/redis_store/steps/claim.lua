@@ -35,9 +35,9 @@ redis.register_function { function_name = STEP .. 'agenda', callback = agenda, f
 -- KEYS: lane, claimed, rec, ingest, holders, content, parked, count, then due, agenda and shares of each
 -- queue.
 -- ARGV: session, number, most bytes, now (Unix ms), place, domain, most, place, domain, most, ...
--- Answers [token, [place, domain, id, record, content, id, ...], ...]; content is false when it is in parts, 'x' when
--- the delivery is to be canceled (who held it then is gone); or LOST (the session is dead), LATE (this number was
--- recalled). Numbers rise; one claim of a session is under way in a lane.
+-- Answers [token, [place, domain, id, record, content, id, ...], ...]; content is false when it is in parts, 'x' and
+-- the author of the order when the delivery is to be canceled (who held it then is gone); or LOST (the session is
+-- dead), LATE (this number was recalled). Numbers rise; one claim of a session is under way in a lane.
 local function claim(keys, argv)
   local P = prefix_of(keys[1], 'lane')
   local claimed, now, room = P .. 'claimed:' .. argv[1], tonumber(argv[4]), tonumber(argv[3])
@@ -75,7 +75,7 @@ local function claim(keys, argv)
           holds[#holds + 1] = hold
           row[#row + 1] = id
           row[#row + 1] = records[i]
-          row[#row + 1] = marks[i] and 'x' or contents[i]
+          row[#row + 1] = marks[i] and 'x' .. author_of(marks[i]) or contents[i]
           room = room - (contents[i] and #contents[i] or 0)
         else
           -- Its tags are lost with its record: only the totals can follow.

@@ -94,7 +94,7 @@ local function message_places(keys, argv)
       found = spared(places, id, domain, rule, argv[i + 3], argv[i + 4])
     end
     found = found or { '', '', '', '0' }
-    found[5] = redis.call('HGET', P .. 'cancels', id) or '0'
+    found[5] = string.match(redis.call('HGET', P .. 'cancels', id) or '0', '^%d+')
     answer[#answer + 1] = found
   end
   return answer
@@ -116,7 +116,7 @@ redis.register_function {
 -- Answers one of C (ended), A (its worker is asked), S (no longer spared), M (it has moved: look again) for each item.
 local function cancel(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local asked_at, retention_ms, as, items = unpack(cmsgpack.unpack(argv[1])) -- messages.Batch
+  local asked_at, author, retention_ms, as, items = unpack(cmsgpack.unpack(argv[1])) -- messages.Batch
   local rec, cancels = P .. 'rec', P .. 'cancels'
   local answer, gone, ended, events, sums = {}, {}, {}, {}, {}
   for i, item in ipairs(items) do
@@ -126,7 +126,7 @@ local function cancel(keys, argv)
     answer[i] = 'M'
     if kind == 'claimed' then
       if redis.call('HEXISTS', P .. 'claimed:' .. source, id) == 1 then
-        redis.call('HSETNX', cancels, id, asked_at)
+        redis.call('HSETNX', cancels, id, asked_at .. '|' .. author)
         answer[i] = 'A'
       end
     elseif kind == 'spared' then

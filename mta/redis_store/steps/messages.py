@@ -8,6 +8,7 @@ class Batch(NamedTuple):
     """Deliveries of one message that are to end, as canceled or expired."""
 
     asked_at: int  # Unix ms
+    author: str  # of the cancellation
     retention_ms: int
     as_: str  # the class that they end in
     items: Sequence["Item"]

@@ -240,10 +240,10 @@ redis.register_function { function_name = STEP .. 'rules_load', callback = rules
 -- Cancellations that one confirmation may hear of; more are handed out first, without registering.
 local MOST_CANCELS = 5000
 
--- Messages that were canceled beyond the entry `seen` ('' = from now on): the last entry, [message, ...], whether there
--- may be more.
+-- Orders to cancel beyond the entry `seen` ('' = from now on): the last entry, [message or delivery, author, ...],
+-- whether there may be more.
 local function canceled_since(cancels, seen)
-  local entries, messages = {}, {}
+  local entries, told = {}, {}
   if seen ~= '' then
     entries = redis.call('XRANGE', cancels, '(' .. seen, '+', 'COUNT', MOST_CANCELS)
   end
@@ -251,15 +251,15 @@ local function canceled_since(cancels, seen)
     local newest = redis.call('XREVRANGE', cancels, '+', '-', 'COUNT', 1)[1]
     newest = newest and newest[1] or '0-0'
     if seen == '' or seen == newest then
-      return newest, messages, false
+      return newest, told, false
     end
     -- The store went back (a failover): it tells all that it has, for repeating does no harm.
     return canceled_since(cancels, '0-0')
   end
   for i, entry in ipairs(entries) do
-    seen, messages[i] = entry[1], entry[2][2]
+    seen, told[2 * i - 1], told[2 * i] = entry[1], entry[2][2], entry[2][4] or ''
   end
-  return seen, messages, #entries == MOST_CANCELS
+  return seen, told, #entries == MOST_CANCELS
 end
 
 -- The build of a session; written when it has changed.
@@ -311,9 +311,9 @@ end
 -- (of each order listed).
 -- ARGV: session, seq, generation, change, about, metrics, last entry of `cancels` heard of ('' = none), build, then
 -- order, delivery, entry, ... of what is past its dot.
--- Answers [OK, last entry, [message canceled, ...]] | [LOST] | [BEHIND, generation, change, [change entry, ...]] |
+-- Answers [OK, last entry, [canceled, author, ...]] | [LOST] | [BEHIND, generation, change, [change entry, ...]] |
 -- [RELOAD, generation, change] |
--- [MORE, last entry, [message canceled, ...]]: ask on from there; only OK has written.
+-- [MORE, last entry, [canceled, author, ...]]: ask on from there; only OK has written.
 local function rules_confirm(keys, argv)
   local P = prefix_of(keys[1], 'head')
   local session, seq = argv[1], tonumber(argv[2])
@@ -385,10 +385,10 @@ redis.register_function {
   flags = { 'allow-oom' },
 }
 
--- rules_cancel: tells every session with its next confirmation that a message is canceled. KEYS: head, cancels. ARGV:
--- message
+-- rules_cancel: tells every session with its next confirmation that a message, or one delivery, is canceled. KEYS:
+-- head, cancels. ARGV: id, author of the order.
 local function rules_cancel(keys, argv)
-  redis.call('XADD', keys[2], 'MAXLEN', '~', 100000, '*', 'm', argv[1])
+  redis.call('XADD', keys[2], 'MAXLEN', '~', 100000, '*', 'm', argv[1], 'by', argv[2])
   redis.call('PUBLISH', 'fg:head', 'cancel')
   return 'OK'
 end

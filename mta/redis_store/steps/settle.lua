@@ -9,7 +9,7 @@
 -- each].
 -- ARGV[5...]: the final status of each, '' = it does not end.
 -- Answers a letter for each delivery: O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is
--- to be canceled).
+-- to be canceled); behind them, for each C, a NUL and the author of the order.
 
 -- Where the `seq` of an event or a final status begins: it is the last item of the array, after a boolean
 -- (model/events.py, model/endings.py). nil = there is none.
@@ -312,7 +312,7 @@ local function settle(keys, argv)
     spares = {},
     holds_of = {},
   }
-  local answer, left_out, told, as_said = {}, {}, false, true
+  local answer, left_out, authors, told, as_said = {}, {}, {}, false, true
   for i, id in ipairs(ids) do
     local kind, said = kinds[kind_of[i]], 'O'
     if held[i] ~= hold_of[i] then
@@ -325,6 +325,7 @@ local function settle(keys, argv)
       said = 'R'
     elseif marks[i] and (kind[MOVE] ~= 'e' or kind[CLASS] == 'intercepted') then
       said = 'C'
+      authors[#authors + 1] = '\0' .. author_of(marks[i])
     else
       other_end(step, i, id, kind, others[i] or NOTHING_ELSE)
     end
@@ -348,7 +349,7 @@ local function settle(keys, argv)
   if told or #step.late_events > 0 then
     append_framed(P, argv[2] .. table.concat(step.late_events), left_out)
   end
-  return table.concat(answer)
+  return table.concat(answer) .. table.concat(authors)
 end
 
 redis.register_function { function_name = STEP .. 'settle', callback = settle, flags = { 'allow-oom' } }

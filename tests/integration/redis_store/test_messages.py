@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from mta.model.endings import Final
-from mta.model.events import Event, EventType
+from mta.model.events import Event, EventType, OrderedEvent
 from mta.model.ids import message_of, new_message_id
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Class, Reply
@@ -94,6 +94,24 @@ async def test_each_place_is_told_apart(open_store):
     assert by_name["e"].final is None, "of a version that kept the status alone"
 
 
+async def test_one_delivery_is_canceled_alone_wherever_it_is_and_names_the_author(open_store):
+    store = await open_store()
+    sent = message(to=tuple(f"r{n}@example.com" for n in range(250)))
+    await store.queues.accept(0, [sent])
+    waiting = await store.messages.show(sent.id)
+    [only] = await store.messages.show(sent.id, 249)
+    assert only == waiting[248]
+    [done] = await store.messages.cancel(sent.id, ME, 0, 249)
+    assert (done.id, done.state) == (only.id, Class.CANCELED)
+    left = [one.state for one in await store.messages.show(sent.id)]
+    assert left.count(Class.CANCELED) == 1
+    entries = (await store.outbox.read(0, "0-0", 2**20)).entries
+    last = msgspec.msgpack.decode(entries[-1].events[-1], type=OrderedEvent)
+    assert (last.id, last.type, last.actor) == (only.id, EventType.CANCELLATION, ME.author)
+    assert await store.messages.cancel(sent.id, ME, 0, 251) == []
+    await sound(store)
+
+
 async def test_what_is_due_held_and_parked_is_ended_at_once_and_counted_once(open_store):
     store = await open_store()
     sent = message(to=("due@b.example", "deferred@example.com", "held@example.com", "parked@example.com"))
@@ -147,12 +165,12 @@ async def test_a_worker_is_asked_for_what_it_holds_and_may_not_give_it_back(open
     worker, api = await open_store(), await open_store("n2")
     await worker.queues.accept(0, [message()])
     [claimed] = await worker.claim(0)
-    assert (await worker.rules.confirm(1, NO_HEAD, (), {})).canceled == ()
+    assert (await worker.rules.confirm(1, NO_HEAD, (), {})).canceled == {}
     [asked] = await api.messages.cancel(message_of(claimed.id), ME, 0)
     assert (asked.state, asked.asked_at > 0) == (Class.QUEUED, True)
     assert await api.messages.cancel(message_of(claimed.id), ME, 0.05) == [asked], "since the first time"
-    assert (await worker.rules.confirm(2, NO_HEAD, (), {})).canceled == (message_of(claimed.id),)
-    assert (await worker.rules.confirm(3, NO_HEAD, (), {})).canceled == (), "asking again tells nobody again"
+    assert (await worker.rules.confirm(2, NO_HEAD, (), {})).canceled == {message_of(claimed.id): ME.author}
+    assert (await worker.rules.confirm(3, NO_HEAD, (), {})).canceled == {}, "asking again tells nobody again"
     for change in (queued(claimed, 5), queued(claimed, 5, move=Move.HOLD, rule="p1"), ended(claimed, move=Move.PARK)):
         assert await worker.queues.settle(0, [change]) == [Settled.CANCEL]
     step = ended(claimed, Class.CANCELED, final=final(claimed), uncertain=True)
@@ -186,7 +204,7 @@ async def test_what_its_worker_left_behind_is_ended_by_whoever_looks_first(open_
     [shown] = await api.messages.cancel(sent[0].id, ME, 0)
     assert (shown.state, shown.uncertain) == (Class.CANCELED, True)
     [claimed] = await api.claim(0)
-    assert (claimed.id[:16], claimed.canceled, claimed.reclaims) == (sent[1].id, True, 1)
+    assert (claimed.id[:16], claimed.canceled_by, claimed.reclaims) == (sent[1].id, ME.author, 1)
     await api.queues.settle(0, [ended(claimed, Class.CANCELED, final=final(claimed), uncertain=True)])
     await sound(api)
     assert (await api.books.tag("red"))["uncertain"] == 2
@@ -295,48 +313,48 @@ async def test_a_record_that_cannot_be_read_is_shown_as_parked_and_stops_nothing
 async def test_who_confirms_hears_of_every_cancellation_once_however_many(open_store):
     one, two = await open_store("n1"), await open_store("n2")
     first = b"\1" * 16
-    await two.link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [first])
-    assert (await one.rules.confirm(1, NO_HEAD, (), {})).canceled == (), "from before it was there"
+    await two.link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [first, "ops"])
+    assert (await one.rules.confirm(1, NO_HEAD, (), {})).canceled == {}, "from before it was there"
     code = "for i = 1, 12000 do redis.call('XADD', KEYS[1], '*', 'm', string.format('%016d', i)) end"
     await two.link.command("EVAL", code, 1, keys.RULES_CANCELS)
     canceled = (await one.rules.confirm(2, NO_HEAD, (), {})).canceled
-    assert canceled == tuple(b"%016d" % n for n in range(1, 12001))
-    assert (await one.rules.confirm(3, NO_HEAD, (), {})).canceled == ()
-    await two.link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [first])
+    assert list(canceled) == [b"%016d" % n for n in range(1, 12001)]
+    assert (await one.rules.confirm(3, NO_HEAD, (), {})).canceled == {}
+    await two.link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [first, "ops"])
     one.rules.renew()
-    assert (await one.rules.confirm(1, NO_HEAD, (), {})).canceled == (), "a new session holds nothing of before"
+    assert (await one.rules.confirm(1, NO_HEAD, (), {})).canceled == {}, "a new session holds nothing of before"
 
 
 async def test_a_store_that_went_back_tells_again_what_it_has(open_store):
     store = await open_store()
     tell = [keys.RULES_HEAD, keys.RULES_CANCELS]
     await store.rules.confirm(1, NO_HEAD, (), {})
-    await store.link.call(b"rules_cancel", tell, [b"\1" * 16])
-    assert (await store.rules.confirm(2, NO_HEAD, (), {})).canceled == (b"\1" * 16,)
+    await store.link.call(b"rules_cancel", tell, [b"\1" * 16, "ops"])
+    assert (await store.rules.confirm(2, NO_HEAD, (), {})).canceled == {b"\1" * 16: "ops"}
     await store.link.command("DEL", keys.RULES_CANCELS)
-    assert (await store.rules.confirm(3, NO_HEAD, (), {})).canceled == ()
-    await store.link.call(b"rules_cancel", tell, [b"\2" * 16])
-    assert (await store.rules.confirm(4, NO_HEAD, (), {})).canceled == (b"\2" * 16,)
+    assert (await store.rules.confirm(3, NO_HEAD, (), {})).canceled == {}
+    await store.link.call(b"rules_cancel", tell, [b"\2" * 16, "ops"])
+    assert (await store.rules.confirm(4, NO_HEAD, (), {})).canceled == {b"\2" * 16: "ops"}
     await store.link.command("DEL", keys.RULES_CANCELS)
     for at, message_ in enumerate((b"\2" * 16, b"\3" * 16), 1):  # by a clock that is behind
-        await store.link.command("XADD", keys.RULES_CANCELS, f"{at}-0", "m", message_)
-    assert (await store.rules.confirm(5, NO_HEAD, (), {})).canceled == (b"\2" * 16, b"\3" * 16)
-    assert (await store.rules.confirm(6, NO_HEAD, (), {})).canceled == ()
+        await store.link.command("XADD", keys.RULES_CANCELS, f"{at}-0", "m", message_, "by", "ops")
+    assert (await store.rules.confirm(5, NO_HEAD, (), {})).canceled == {b"\2" * 16: "ops", b"\3" * 16: "ops"}
+    assert (await store.rules.confirm(6, NO_HEAD, (), {})).canceled == {}
 
 
 @pytest.mark.parametrize("session", ["old", "behind"])
 async def test_cancellations_are_kept_until_a_confirmation_counts(open_store, session):
     one, two = await open_store("n1"), await open_store("n2")
     await one.rules.confirm(1, NO_HEAD, (), {})
-    await two.link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [b"\2" * 16])
+    await two.link.call(b"rules_cancel", [keys.RULES_HEAD, keys.RULES_CANCELS], [b"\2" * 16, "ops"])
     if session == "behind":
         from tests.integration.redis_store.test_rule_store import rule
 
         put, _ = await two.rules.put(rule("red"), "c1")
-        assert (await one.rules.confirm(2, NO_HEAD, (), {})).canceled == ()
-        assert (await one.rules.confirm(2, put.head, (), {})).canceled == (b"\2" * 16,)
+        assert (await one.rules.confirm(2, NO_HEAD, (), {})).canceled == {}
+        assert (await one.rules.confirm(2, put.head, (), {})).canceled == {b"\2" * 16: "ops"}
     else:
-        assert (await one.rules.confirm(2, NO_HEAD, (), {})).canceled == (b"\2" * 16,)
+        assert (await one.rules.confirm(2, NO_HEAD, (), {})).canceled == {b"\2" * 16: "ops"}
 
 
 async def move_somewhere(store, claimed, chance):
@@ -355,7 +373,7 @@ async def move_somewhere(store, claimed, chance):
     if change.record is not None:
         deferred = "r4" if change.move is Move.QUEUE else ""
         change.record = msgspec.structs.replace(change.record, deferred_by=deferred)
-    if claimed.canceled or await store.queues.settle(0, [change]) == [Settled.CANCEL]:
+    if claimed.canceled_by is not None or await store.queues.settle(0, [change]) == [Settled.CANCEL]:
         change = ended(claimed, Class.CANCELED, final=final(claimed), uncertain=claimed.reclaims > 0)
         change.left_rule = claimed.record.deferred_by
         await store.queues.settle(0, [change])

@@ -177,14 +177,15 @@ async def test_a_marked_delivery_does_not_live_on(open_store):
     await store.queues.accept(0, [message() for _ in range(2)])
     one, two = await store.claim(0)
     for claimed in (one, two):
-        await store.link.command("HSET", b"fg:{0}:cancels", claimed.id, 5)
+        await store.link.command("HSET", b"fg:{0}:cancels", claimed.id, "5|ops | (t1)")
     put_back = [queued(one, 5), queued(two, 5, move=Move.HOLD, rule="p1", generation=1)]
     assert await store.queues.settle(0, put_back) == [Settled.CANCEL] * 2
+    assert [change.canceled_by for change in put_back] == ["ops | (t1)"] * 2
     assert await store.queues.settle(0, [ended(one, Class.CANCELED)]) == [Settled.OK]
     assert await store.queues.reclaim(0, store.session.id, 10) == 1
     other = await open_store("n2")
     [again] = await other.claim(0)
-    assert (again.id, again.canceled, again.reclaims) == (two.id, True, 1)
+    assert (again.id, again.canceled_by, again.reclaims) == (two.id, "ops | (t1)", 1)
     assert await other.queues.settle(0, [ended(again, Class.CANCELED, uncertain=True)]) == [Settled.OK]
     await sound(store)
     assert await store.link.command("EXISTS", b"fg:{0}:cancels") == 0

@@ -20,6 +20,15 @@ class WithMessages(NodeAndSink):
     def cancel(self, message: str, wait: str = "10s") -> Answer:
         return ask(self.node.ready["api"], "POST", f"/v1/messages/{message}/cancel?wait={wait}")
 
+    def send_together(self, tag: str, *to: str) -> str:
+        """The id of one message to all of these."""
+        with self.node.client() as client:
+            assert client.mail("from@example.org")[0] == 250
+            assert all(client.rcpt(address)[0] == 250 for address in to)
+            code, reply = client.data(f"X-MQ-Tag: {tag}\r\nSubject: {tag}\r\n\r\nhello\r\n".encode())
+        assert code == 250
+        return reply.decode().rpartition(" ")[2]
+
     def becomes(self, message: str, status: str) -> Any:
         """Its record once its headline says so."""
         return until(lambda: (r := self.show(message))["status"] == status and r, 20.0, f"{self.show(message)}")

@@ -128,6 +128,10 @@ def test_the_commands_say_the_same_as_the_api(place: Any):
     assert (shown.returncode, json.loads(shown.stdout)) == (0, place.show(waiting))
     done = floodgate("cancel", waiting)
     assert (done.returncode, "CANCELED" in done.stdout, done.stderr) == (0, True, "")
+    one = floodgate("show", f"{waiting}.1")
+    assert (one.returncode, f"{waiting}.1" in one.stdout, "CANCELED" in one.stdout) == (0, True, True), one
+    of_one = floodgate("cancel", f"{sent}.1")
+    assert of_one.stderr.startswith("floodgate: not canceled: the delivery is SENT since "), of_one
     late = floodgate("cancel", sent, "--wait", "0")
     assert (late.returncode, late.stderr.startswith("floodgate: not canceled: the message is SENT since ")) == (1, True)
     assert place.show(waiting)["status"] == "CANCELED"
@@ -136,12 +140,7 @@ def test_the_commands_say_the_same_as_the_api(place: Any):
 def test_each_recipient_of_several_has_its_own_result(place: Any):
     place.sink.script("RCPT", lambda _, argument: "450 4.2.1 later" if "@slow" in argument else None)
     to = ["a@quick.test", "b@slow.test", "c@slow.test", "d@slower.test"]
-    with place.node.client() as client:
-        assert client.mail("from@example.org")[0] == 250
-        assert all(client.rcpt(address)[0] == 250 for address in to)
-        code, reply = client.data(b"X-MQ-Tag: several\r\nSubject: several\r\n\r\nhello\r\n")
-    assert code == 250
-    id_ = reply.decode().rpartition(" ")[2]
+    id_ = place.send_together("several", *to)
     until(lambda: len(place.lines(id_, "TransientFailure")) == 3 and place.lines(id_, "Delivery"))
     assert place.show(id_)["status"] == "ENQUEUED"
     answer = place.cancel(id_)
@@ -151,6 +150,48 @@ def test_each_recipient_of_several_has_its_own_result(place: Any):
     assert results == [(f"{id_}.{n}", *pair) for n, pair in enumerate(zip(to, words, strict=True), 1)]
     statement = place.node.statement("several")
     assert (statement["accepted"], statement["delivered"], statement["canceled"]) == (4, 1, 3)
+
+
+def test_one_delivery_is_canceled_and_the_other_recipients_get_theirs(place: Any):
+    place.sink.script("DATA", HOLD)
+    id_ = place.send_together("both", "a@both.test", "b@both.test", "c@both.test")
+    until(lambda: place.sink.begun_to("both.test"))
+    answer = place.cancel(f"{id_}.2")
+    assert (answer.status, answer.body["id"], answer.body["status"]) == (200, f"{id_}.2", "CANCELED"), answer
+    place.sink.script("DATA", None)
+    place.sink.release("354 go on")
+    until(lambda: sorted(place.arrived("both.test")) == ["a@both.test", "c@both.test"])
+    line = place.line(id_, "Cancellation")
+    assert (line["id"], line["recipient"], line["actor"]) == (f"{id_}.2", "b@both.test", "admin")
+    assert place.cancel(f"{id_}.2").status == 200
+    (audit, *_) = place.call("GET", "/v1/audit?limit=1")["entries"]
+    assert (audit["action"], audit["of"]) == ("message.cancel", f"{id_}.2")
+    place.becomes(f"{id_}.1", "SENT")
+    sent = place.cancel(f"{id_}.1")
+    assert (sent.status, sent.headers["x-should-retry"], sent.body["status"]) == (409, "false", "SENT")
+    assert [r["status"] for r in place.show(id_)["recipients"]] == ["SENT", "CANCELED", "SENT"]
+    for unknown in (f"{id_}.4", f"{id_}.65535"):
+        assert place.cancel(unknown).status == 404
+    for malformed in (f"{id_}.0", f"{id_}.65536", f"{id_}.", f"{id_}.01", f"{id_}.-1", f"{id_}.x"):
+        assert place.cancel(malformed).status == 400, malformed
+    assert place.rests("both", delivered=2, canceled=1)["accepted"] == 3
+
+
+def test_one_delivery_past_its_dot_is_told_as_that(place: Any):
+    place.sink.script(".", HOLD)
+    id_ = place.send_together("dot", "a@dot.test", "b@dot.test")
+    until(lambda: _received(place, "dot.test"))
+    pending = place.cancel(f"{id_}.1", "0")
+    assert (pending.status, pending.body["id"], pending.body["status"]) == (202, f"{id_}.1", "ENQUEUED")
+    assert seconds(pending.body["effective_by"]) > time.time()
+    assert "cancel_asked_at" not in place.show(f"{id_}.2"), "nobody asked for it"
+    place.sink.script(".", None)
+    place.sink.release("451 4.3.0 not now")
+    assert place.cancel(f"{id_}.1").status == 200
+    until(lambda: place.lines(id_, "TransientFailure"))
+    assert [r["status"] for r in place.show(id_)["recipients"]] == ["CANCELED", "ENQUEUED"]
+    assert place.line(id_, "Cancellation")["actor"] == "admin", "the worker was told by the store"
+    assert place.cancel(id_).status == 200
 
 
 def test_a_frozen_worker_sends_nothing_and_what_it_held_is_canceled(place: Any):

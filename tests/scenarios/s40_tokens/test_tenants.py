@@ -5,6 +5,7 @@ from typing import Any
 from tests.scenarios.s40_tokens.conftest import Accounts
 from tests.support.node import TOKEN, until
 from tests.support.shell import Shell
+from tests.support.sink import HOLD
 
 
 def reply(place: Accounts, tenant: str, sender: str = "from@example.org", from_: str | None = None) -> tuple[int, str]:
@@ -42,6 +43,29 @@ def test_a_suspended_tenant_is_refused_and_held_and_goes_on(place: Accounts) -> 
     gone = place.call("DELETE", "/v1/tenants/sus?wait=10s")
     assert gone["state"] == "active"
     assert place.call("GET", "/v1/tenants/sus", want=(404,))["error"]["type"] == "not_found"
+
+
+def test_a_suspension_concerns_protected_mail_too(place: Accounts) -> None:
+    place.sink.script("DATA", HOLD)
+    place.node.send("begun@safe.test", ("vip", "safe"), X_MQ_Tenant="safe")
+    until(lambda: place.sink.begun_to("safe.test"))
+    place.node.send("due@safe.test", ("vip", "safe"), X_MQ_Tenant="safe", X_MQ_Delayed="+1h")
+    spared = place.order(tag="safe", tenant="safe", goal="swept")
+    held = terms(place, "safe", state="suspended")
+    place.rests("safe", held=2, queued=0)
+    place.sink.script("DATA", None)
+    place.sink.release("354 go on")
+    place.node.send("a@free.test", ("free2",))
+    place.rests("free2", delivered=1)
+    assert place.arrived("safe.test") == []
+    assert place.account(spared)["matched"] == 0, "a rule spares protected mail that it does not name"
+    explained = place.call("GET", "/v1/explain?pool=default&domain=safe.test&tag=vip&tenant=safe")
+    assert [rule["rule"] for rule in explained["rules"] if rule["matches"]] == [held["rule"]], explained
+    place.lift(spared)
+    terms(place, "safe", want=(200,), state="active")
+    until(lambda: place.arrived("safe.test") == ["begun@safe.test"])
+    place.rests("safe", held=0, queued=1, delivered=1)
+    place.call("DELETE", "/v1/tenants/safe?wait=10s")
 
 
 def test_a_tenant_sends_from_its_domains_only(place: Accounts) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from mta.model.ids import delivery_text, message_of
-from mta.model.outcomes import Origin, Outcome, Reply, Stage, Verdict
+from mta.model.outcomes import Origin, Outcome, Reply, ReturnReason, Stage, Verdict
 from mta.model.rules import InFlight, Kind, Rule
 from tests.support.egress_rig import Rig, rule
 from tests.support.sink import DROP, HOLD, Sink
@@ -288,7 +288,7 @@ async def test_a_canceled_message_ends_where_it_is_and_past_its_dot_goes_on(sink
         await sink.until(lambda sink: sum(session.held for session in sink._sessions) == 2)
         rig.limits.connections = 0
         waits, other = rig.send("waits@example.com"), rig.send("other@example.com")
-        rig.rules.cancel({message_of(claimed.id) for claimed in (*past, *begun, *waits)})
+        rig.rules.cancel({message_of(claimed.id): "ops" for claimed in (*past, *begun, *waits)})
         assert sorted(rig.settle.by_recipient()) == ["begun@example.com", "waits@example.com", "with@example.com"]
         assert rig.settle.by_recipient()["waits@example.com"] == _canceled()
         assert rig.settle.by_recipient()["begun@example.com"].mta == "127.0.0.1", "an attempt had begun"
@@ -301,6 +301,28 @@ async def test_a_canceled_message_ends_where_it_is_and_past_its_dot_goes_on(sink
     assert [message.recipients for message in sink.taken[1:]] == [["past@example.com"], ["other@example.com"]]
 
 
+async def test_a_canceled_delivery_leaves_the_other_recipients_of_its_message(sink: Sink) -> None:
+    async with Rig(route=to(sink)) as rig:
+        rig.send("first@example.com")  # so that the host has carried something, and gets a second connection
+        await rig.settle.until(1)
+        rig.settle.outcomes.clear()
+        hold(sink, "MAIL", "begun@")
+        begun = rig.send("begun@example.com", "with@example.com", sender="begun@x")
+        await held(sink)
+        rig.limits.connections = 0
+        waits = rig.send("waits@example.com", "beside@example.com")
+        rig.rules.cancel({begun[0].id: "ops", waits[0].id: "ops"})
+        outcomes = rig.settle.by_recipient()
+        assert outcomes["waits@example.com"] == _canceled()
+        assert (outcomes["begun@example.com"].verdict, outcomes["begun@example.com"].by) == (Verdict.CANCELED, "ops")
+        assert outcomes["with@example.com"].returned is ReturnReason.OTHER_RECIPIENT
+        assert len(outcomes) == 3, "the other recipient of what waits goes on"
+        rig.limits.connections = 2
+        await rig.settle.until(4)
+        assert rig.settle.by_recipient()["beside@example.com"].verdict is Verdict.DELIVERED
+    assert [message.recipients for message in sink.taken[1:]] == [["beside@example.com"]]
+
+
 async def test_a_canceled_message_that_is_being_fetched_leaves_its_connection_to_the_next(sink: Sink) -> None:
     async with Rig(route=to(sink)) as rig:
         rig.limits.connections = 1
@@ -308,7 +330,7 @@ async def test_a_canceled_message_that_is_being_fetched_leaves_its_connection_to
         (large,) = rig.send("large@example.com", content=None)
         rig.send("next@example.com")
         await fetched.asked.wait()
-        rig.rules.cancel({message_of(large.id)})
+        rig.rules.cancel({message_of(large.id): "ops"})
         await rig.settle.until(2)
         outcomes = rig.settle.by_recipient()
     assert outcomes["large@example.com"] == _canceled()
@@ -322,13 +344,13 @@ async def test_a_cancellation_tells_the_rule_that_let_the_transaction_finish(sin
         (begun,) = rig.send("a@example.com", tags=("stop",))
         await held(sink)
         assert len(rig.rules.put(finishing(tag="stop"))) == 1
-        rig.rules.cancel({message_of(begun.id)})
+        rig.rules.cancel({message_of(begun.id): "ops"})
         (outcome,) = await rig.settle.until(1)
     assert (outcome.verdict, outcome.past_dot_of) == (Verdict.CANCELED, ("r1",))
 
 
 def _canceled() -> Outcome:
-    return Outcome(Verdict.CANCELED, Reply(0), Origin.LOCAL, reason="canceled")
+    return Outcome(Verdict.CANCELED, Reply(0), Origin.LOCAL, reason="canceled", by="ops")
 
 
 class _slow_content:

@@ -459,6 +459,24 @@ def test_protected_mail_of_a_tenant_is_matched_by_a_rule_that_names_the_tag_and_
     assert winner(made, tags=("vip",)) == ""
 
 
+def test_a_suspension_holds_protected_mail_too_and_goes_with_its_terms():
+    empty = RuleTable.empty("n1", ["vip"])
+    terms = msgspec.structs.replace(rule("terms", tenant="t", code=0), kind=Kind.TENANT)
+    errors = [rule("spares", tenant="t"), rule("named", tag="vip", pool="q")]
+    made = empty.rebuilt(Head(1, "x"), [terms, *errors])
+    vip = ("vip", "a", tenant_mark("t"))
+    assert winner(made, tags=vip) == "terms"
+    assert winner(made, tags=vip, pool="q") == "named", "a forced error that names the tag wins over a suspension"
+    assert winner(made, tags=("vip", tenant_mark("other"))) == winner(made, tags=("vip",)) == ""
+    assert made.matches(terms, "p", "", "x.test", vip)
+    assert not made.matches(errors[0], "p", "", "x.test", vip)
+    active = msgspec.structs.replace(terms, enabled=False, generation=2)
+    assert winner(made.apply([Change(Head(2, "y"), ChangeOp.PUT, active)]), tags=vip) == ""
+    again = made.apply([Change(Head(2, "y"), ChangeOp.REMOVE, errors[0])])
+    assert winner(again, tags=vip) == "terms"
+    assert winner(again.apply([Change(Head(3, "z"), ChangeOp.REMOVE, terms)]), tags=vip) == ""
+
+
 def test_rule_of_another_node_is_known_and_never_matches():
     bound = rule("here", cluster=False, node="n1")
     assert winner(table(bound, node="n1")) == "here"

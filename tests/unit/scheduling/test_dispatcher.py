@@ -75,10 +75,10 @@ async def test_a_rule_for_a_tenant_meets_its_mail_at_the_claim_and_on_its_way_ba
 async def test_what_was_canceled_meanwhile_ends_before_any_attempt():
     claims = FakeClaims()
     canceled, marked, poison, other = a_claim(tags=("stop",)), a_claim(), a_claim(reclaims=5), a_claim()
-    marked.canceled = True
+    marked.canceled_by = ""
     claims.put(canceled, marked, poison, other)
     rules = FakeRules(Rule("r", Selectors(tag="stop"), 554))
-    rules.canceled = {message_of(canceled.id), message_of(poison.id)}
+    rules.canceled = {message_of(canceled.id): "ops", message_of(poison.id): "ops"}
     async with Bench(claims, rules=rules) as bench:
         await until(lambda: bench.deliver.taken)
     assert [one.id for one in bench.deliver.taken] == [other.id]

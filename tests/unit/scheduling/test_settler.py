@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from mta.model.endings import Final
-from mta.model.events import Event, EventType
+from mta.model.events import EventType, OrderedEvent
 from mta.model.outcomes import Class, Origin, Outcome, Reply, ReturnReason, Stage, Verdict
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.settings import DeliverySettings
@@ -21,7 +21,7 @@ PAUSE = Rule("p1", Selectors(tag="t"), kind=Kind.PAUSE)
 
 
 def event(raw):
-    return msgspec.msgpack.decode(raw, type=Event)
+    return msgspec.msgpack.decode(raw, type=OrderedEvent)
 
 
 def a_settler(claims, rules=None, wake=lambda lane: None):
@@ -219,7 +219,7 @@ async def test_what_would_live_on_is_canceled_when_that_was_asked_for(verdict):
     claims.marked.add(claim.id)
     change = await settled(claims, claim, msgspec.structs.replace(LATER, verdict=verdict, uncertain=True))
     assert (change.ended, change.uncertain, change.rule, change.generation) == (Class.CANCELED, True, "", -1)
-    assert event(change.event).type is EventType.CANCELLATION
+    assert (event(change.event).type, event(change.event).actor) == (EventType.CANCELLATION, "ops")
     assert final(change).reply is None
 
 
@@ -239,7 +239,7 @@ async def test_a_delivery_past_its_dot_is_delivered_although_somebody_cancels_it
 
 
 def test_a_cancellation_before_any_attempt_counts_none():
-    change = decide(a_claim(attempts=1), canceled_outcome(), NOW, TERMS, 0.5)
+    change = decide(a_claim(attempts=1), canceled_outcome("ops (t1)"), NOW, TERMS, 0.5)
     assert (event(change.event).attempt, event(change.event).code, change.uncertain) == (1, 0, False)
 
 
