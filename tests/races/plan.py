@@ -51,9 +51,9 @@ _SHARES = {Kind.PLAIN: 65, Kind.SLOW: 5, Kind.SCHEDULED: 10, Kind.DEFERRED: 10, 
 _SIZES = {300: 978, 150_000: 20, 600_000: 2}  # in one write, in several, in pieces in the store too
 _KEPT_BACK = {
     (Campaign.STOP, Kind.SCHEDULED): "X-MQ-Delayed: +1h",
-    (Campaign.KEEP, Kind.SCHEDULED): "X-MQ-Delayed: +8s",
+    (Campaign.KEEP, Kind.SCHEDULED): "X-MQ-Delayed: +5s",
     (Campaign.STOP, Kind.DEFERRED): "X-MQ-Retries: 1h",
-    (Campaign.KEEP, Kind.DEFERRED): "X-MQ-Retries: 5s",
+    (Campaign.KEEP, Kind.DEFERRED): "X-MQ-Retries: 3s",
 }
 
 

@@ -8,7 +8,7 @@ from tests.races.campaign_race import run_seed
 from tests.races.plan import Fault, plan_of
 from tests.races.verdict import failures
 
-MESSAGES = 2000
+MESSAGES = 1200
 SEEDS = {4: Fault.NONE, 1: Fault.KILLED, 7: Fault.LOST}
 
 

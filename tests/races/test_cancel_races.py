@@ -7,7 +7,7 @@ import pytest
 from tests.races.cancel_race import run_seed
 from tests.races.cancel_verdict import failures
 
-MESSAGES = 2000
+MESSAGES = 800
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
