@@ -78,6 +78,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         fate=parts.fate,
         stored_mail=parts.stored_mail,
         dkim=parts.dkim,
+        domains=parts.domains,
         history=parts.history,
         history_orders=parts.history_orders,
         log_lines=parts.log_lines,

@@ -16,6 +16,7 @@ from mta.ports.audit import Audit
 from mta.ports.books import Books
 from mta.ports.canaries import Canaries
 from mta.ports.dkim import KeyOrders
+from mta.ports.domains import DomainChecks
 from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.history_orders import HistoryOrders
@@ -66,6 +67,7 @@ class Dependencies:
     fate: StoreFate
     stored_mail: StoredMail
     dkim: KeyOrders
+    domains: DomainChecks
     history: History
     history_orders: HistoryOrders
     log_lines: Callable[[Sequence[Item]], bytes]  # events as lines of the delivery log

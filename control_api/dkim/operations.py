@@ -1,8 +1,10 @@
 """The operations on DKIM keys."""
 
-from control_api.dkim import resource
-from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter
+from control_api.dkim import domains, resource
+from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter, a_parameter
 from control_api.schemas import dkim_shapes as shapes
+from control_api.schemas import dkim_values
+from control_api.schemas.domain_shapes import DomainChecked
 from mta.model.scopes import Scope
 
 _ID = Parameter("id", {"type": "string", "minLength": 1}, "of the key")
@@ -83,6 +85,17 @@ OPERATIONS = Group(
             scope=Scope.ADMIN,
             refusals=(404,),
             path_values=(_ID,),
+        ),
+        Operation(
+            "GET",
+            "/v1/domains/{domain}/check",
+            domains.check_domain,
+            "checkDomain",
+            "Look for SPF, DKIM, DMARC and MTA-STS of a sender's domain in DNS, and for the names of our IPs",
+            (Answer(200, DomainChecked, "the findings; a failure of DNS is one of them"),),
+            Example("/v1/domains/example.com/check"),
+            scope=Scope.ADMIN,
+            path_values=(a_parameter("domain", dkim_values.DOMAIN),),
         ),
     ),
 )

@@ -34,6 +34,7 @@ COMMANDS = {
     "tenants": ("mta.cli.tenants", "Tenants: list, show, set, suspend, resume."),
     "token": ("mta.cli.tokens", "API tokens: create, list, revoke."),
     "dkim": ("mta.cli.dkim", "DKIM keys: add, list, rotate, check, remove."),
+    "domains": ("mta.cli.domains", "Domains of senders: check."),
     "audit": ("mta.cli.audit", "List orders, with actor, time and origin."),
     "history": ("mta.cli.history", "History: skip."),
     "tail": ("mta.cli.tail", "Follow the delivery log live."),

@@ -15,7 +15,7 @@ _UNTOUCHED: Final = (b"multipart/signed", b"multipart/encrypted", b"message/part
 _ENCODING: Final = re.compile(rb"^content-transfer-encoding[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n", re.I | re.M)
 _TYPE: Final = re.compile(rb"^content-type[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n", re.I | re.M)
 _VERSION: Final = re.compile(rb"^mime-version[ \t]*:", re.I | re.M)
-_COMMENT: Final = re.compile(rb"\((?:[^()\\]|\\.)*\)")
+_COMMENT: Final = re.compile(rb'("(?:[^"\\]|\\.)*")|\((?:[^()\\]|\\.)*\)')  # or a quoted string, which stays
 _BOUNDARY: Final = re.compile(rb';[ \t]*boundary[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^ \t;"]+))', re.I)
 _ESCAPED: Final = re.compile(rb"\\(.)")
 _MANY: Final = 0.25  # of octets that are not ASCII, above which base64 is shorter
@@ -109,7 +109,7 @@ def _content_type(header: bytes) -> tuple[bytes, bytes | None]:
     found = _TYPE.search(header)
     if found is None:
         return b"", None
-    value = _COMMENT.sub(b" ", found[1].replace(b"\r\n", b""))
+    value = _COMMENT.sub(_no_comment, found[1].replace(b"\r\n", b""))
     boundary = _BOUNDARY.search(value)
     kind = value.partition(b";")[0].strip(b" \t").lower()
     if boundary is None:
@@ -119,7 +119,11 @@ def _content_type(header: bytes) -> tuple[bytes, bytes | None]:
 
 def _encoding(header: bytes) -> bytes:
     found = _ENCODING.search(header)
-    return b"" if found is None else _COMMENT.sub(b"", found[1]).replace(b"\r\n", b"").strip(b" \t").lower()
+    return b"" if found is None else _COMMENT.sub(_no_comment, found[1].replace(b"\r\n", b"")).strip(b" \t").lower()
+
+
+def _no_comment(found: re.Match[bytes]) -> bytes:
+    return found[1] or b" "
 
 
 def _relabeled(header: bytes, encoding: bytes) -> bytes:

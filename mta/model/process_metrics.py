@@ -36,6 +36,10 @@ CONNECTIONS_IN: Final = ProcessMetric(
 CONNECTIONS_REFUSED: Final = ProcessMetric(
     "connections_refused", "connections_refused", "Client connections that were refused at their greeting."
 )
+SIGNATURES: Final = ProcessMetric("signatures", "dkim_signatures", "DKIM signatures that were made.")
+UNSIGNABLE: Final = ProcessMetric(
+    "unsignable", "dkim_refused", "Messages that were answered 4xx since they could not be signed."
+)
 CLAIMED: Final = ProcessMetric("claimed", "deliveries_claimed", "Deliveries that were claimed to be attempted.")
 SETTLED: Final = ProcessMetric("settled", "deliveries_settled", "Claimed deliveries by their outcome.", ("outcome",))
 REPLIES: Final = ProcessMetric(
@@ -113,6 +117,8 @@ PROCESS_METRICS: Final = (
     ACCEPTED_BYTES,
     CONNECTIONS_IN,
     CONNECTIONS_REFUSED,
+    SIGNATURES,
+    UNSIGNABLE,
     CLAIMED,
     SETTLED,
     REPLIES,

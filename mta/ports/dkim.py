@@ -95,6 +95,15 @@ class SignMail(Protocol):
         ...
 
 
+class SignBeside(Protocol):
+    """Signs digests beside the event loop, for keys whose arithmetic takes long. Synchronous."""
+
+    def sign(self, private: bytes, digest: bytes, done: Callable[[bytes | None], None]) -> None:
+        """Call `done` once with the signature of a SHA-256 digest by a key (DER, PKCS #8). None: this cannot be done at
+        present, so the caller signs."""
+        ...
+
+
 class KeyOrders(Protocol):
     """Orders about keys, as people give them. Raises StoreError, SealError, BadValue."""
 

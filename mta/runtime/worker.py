@@ -23,7 +23,7 @@ class Worker:
         self._reaper = parts.reaper
         self._inbound = parts.inbound
         self._outbound = parts.outbound
-        self._ring = parts.ring
+        self._signing = parts.signing
         self._store = parts.store
 
     async def run(self) -> None:
@@ -37,15 +37,18 @@ class Worker:
             watchers.append(essential(asyncio.create_task(self._outbound.watch(), name="settler")))
             for task in self._outbound.start():
                 essential(task)
-        if self._ring is not None:
-            watchers.append(essential(asyncio.create_task(self._ring.run(), name="DKIM keys")))
-            await self._child.unless_stopped(self._ring.ready())
+        if self._signing is not None:
+            ring = self._signing.ring
+            watchers.append(essential(asyncio.create_task(ring.run(), name="DKIM keys")))
+            await self._child.unless_stopped(ring.ready())  # else mail would leave unsigned
         if self._inbound is not None:
             watchers.append(essential(asyncio.create_task(self._inbound.watch_store(), name="store watch")))
             self._inbound.start()
         self._child.ready()
         await self._child.stopping.wait()
         await self._drain()
+        if self._signing is not None:
+            self._signing.beside.close()
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)

@@ -23,11 +23,12 @@ _LEAST_PAUSE: Final = 0.05  # seconds between two looks, however many keys chang
 class RingKey:
     """A key and, once it was used, its private part."""
 
-    __slots__ = ("_entry", "_failed", "_sealer", "_sign")
+    __slots__ = ("_entry", "_failed", "_private", "_sealer", "_sign")
 
     def __init__(self, entry: SealedKey, sealer: Sealer) -> None:
         self._entry = entry
         self._sealer = sealer
+        self._private = b""
         self._sign: Sign | None = None
         self._failed: tuple[float, SealError] | None = None  # when, and why
 
@@ -39,23 +40,31 @@ class RingKey:
         """The signature of a SHA-256 digest. Raises SealError."""
         sign = self._sign
         if sign is None:
-            sign = self._sign = self._opened()
+            private = self.private
+            try:
+                sign = self._sign = signer(private)
+            except ValueError as error:
+                raise self._fails(SealError(f"the key {self.key.name} is damaged: {error}")) from None
         return sign(digest)
 
-    def _opened(self) -> Sign:
-        now = time.monotonic()
-        if self._failed is not None and now < self._failed[0] + _AGAIN:
+    @property
+    def private(self) -> bytes:
+        """The private part (DER, PKCS #8). Raises SealError."""
+        if self._private:
+            return self._private
+        if self._failed is not None and time.monotonic() < self._failed[0] + _AGAIN:
             raise self._failed[1]
-        key = self.key
         try:
-            try:
-                return signer(self._sealer.open(self._entry.sealed, f"dkim:{key.id}"))
-            except ValueError as error:
-                raise SealError(f"the key {key.name} is damaged: {error}") from None
+            self._private = self._sealer.open(self._entry.sealed, f"dkim:{self.key.id}")
         except SealError as error:
-            self._failed = now, error
-            log.error("mail of %s cannot be signed: %s", key.domain, error)
-            raise
+            raise self._fails(error) from None
+        return self._private
+
+    def _fails(self, error: SealError) -> SealError:
+        """The key is not tried again for a while."""
+        self._private, self._failed = b"", (time.monotonic(), error)
+        log.error("mail of %s cannot be signed: %s", self.key.domain, error)
+        return error
 
 
 class KeyRing:

@@ -47,7 +47,7 @@ from mta.ports.rule_store import Edit, Exists, RemovedRule
 from mta.ports.stored_mail import KeptMail, Resent
 from mta.ports.sweeps import WaitingDelivery
 from mta.ports.undo import UndoProgress
-from tests.support.dkim_keys import key_book
+from tests.support.dkim_keys import domain_check, key_book
 from tests.support.memory_history import MemoryHistory
 from tests.support.memory_history_orders import MemoryHistoryOrders
 
@@ -693,6 +693,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         fate=Fate(cluster),
         stored_mail=StoredMail(cluster),
         dkim=key_book(),
+        domains=domain_check(),
         history=cluster.history,
         history_orders=cluster.history_orders,
         log_lines=log_lines,

@@ -8,6 +8,7 @@ from mta.model.dkim_keys import Algorithm, DkimKey, KeyState, NewPair, SealedKey
 from mta.model.errors import SealError
 from mta.ports.dkim import KeyChanges, RecordLook
 from mta.ports.dns_records import Found
+from mta.signing.domain_check import DomainCheck
 from mta.signing.key_book import KeyBook
 
 
@@ -143,3 +144,10 @@ def key_book(
     clock: Callable[[], int] = lambda: 1_700_000_000_000,
 ) -> KeyBook:
     return KeyBook(keys or KeysInMemory(), looks or LooksInMemory(), OpenSeal(), dns or RecordsInMemory(), clock=clock)
+
+
+def domain_check(
+    keys: KeysInMemory | None = None, dns: RecordsInMemory | None = None, ips: tuple[str, ...] = (), default: str = ""
+) -> DomainCheck:
+    dns = dns or RecordsInMemory()
+    return DomainCheck(key_book(keys, dns=dns), dns, lambda name: ".".join(name.split(".")[-2:]), ips, default)

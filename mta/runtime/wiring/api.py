@@ -19,6 +19,7 @@ from mta.ports.audit import Audit
 from mta.ports.books import Books
 from mta.ports.canaries import Canaries
 from mta.ports.dkim import KeyOrders
+from mta.ports.domains import DomainChecks
 from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.history_orders import HistoryOrders
@@ -54,7 +55,7 @@ from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.runtime.child import Child
 from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
-from mta.runtime.wiring.dkim import key_book
+from mta.runtime.wiring.dkim import domain_check, key_book
 from mta.runtime.wiring.history import open_history
 from mta.runtime.wiring.opening import open_store, patiently
 from mta.runtime.wiring.queues import stored_content, stored_queues
@@ -89,6 +90,7 @@ class ApiParts(NamedTuple):
     fate: StoreFate
     stored_mail: StoredMail
     dkim: KeyOrders
+    domains: DomainChecks
     intake: Queues
     history: History
     history_orders: HistoryOrders
@@ -151,6 +153,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         audit=StoredAudit(link),
         fate=Foundation(link),
         dkim=key_book(store, settings),
+        domains=domain_check(store, settings),
         stored_mail=MailInStore(messages, content, intake, room.takes),
         intake=intake,
         history=history,

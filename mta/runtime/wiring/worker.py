@@ -27,6 +27,7 @@ from mta.runtime.inbound import Inbound
 from mta.runtime.outbound import Outbound
 from mta.runtime.room import Room
 from mta.runtime.served_pools import ServedPools, held
+from mta.runtime.signing_process import SigningProcess
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
@@ -51,8 +52,16 @@ class WorkerParts(NamedTuple):
     reaper: Reaper
     inbound: Inbound | None  # None: this node does not take mail
     outbound: Outbound | None  # None: this node does not deliver
-    ring: KeyRing | None  # None: this node signs no mail
+    signing: "Signing | None"  # None: this node signs no mail
     store: "WorkerStore"
+
+
+class Signing(NamedTuple):
+    """The part of a worker that signs mail."""
+
+    ring: KeyRing
+    beside: SigningProcess
+    signer: MailSigner
 
 
 class WorkerStore:
@@ -99,13 +108,18 @@ async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
     store.notices.on_death(reaper.look_now)
     figures.join(reaper.metrics)
     outbound, delivery = _outbound(settings, store, guard) if "delivery" in roles else (None, None)
-    ring = None if settings.dkim.sign == "off" or "smtp" not in roles else KeyRing(store.dkim_keys, store.sealer)
-    signer = None if ring is None else MailSigner(settings.dkim, ring)
+    signing = None if settings.dkim.sign == "off" or "smtp" not in roles else _signing(settings, store)
+    signer = None if signing is None else signing.signer
     inbound = _inbound(settings, store, guard, waiting, delivery, signer) if "smtp" in roles else None
-    for part in (inbound, outbound):
+    for part in (inbound, outbound, signer):
         if part is not None:
             figures.join(part.metrics)
-    return WorkerParts(guard, reaper, inbound, outbound, ring, store)
+    return WorkerParts(guard, reaper, inbound, outbound, signing, store)
+
+
+def _signing(settings: Settings, store: WorkerStore) -> Signing:
+    ring, beside = KeyRing(store.dkim_keys, store.sealer), SigningProcess()
+    return Signing(ring, beside, MailSigner(settings.dkim, ring, beside))
 
 
 def _inbound(
