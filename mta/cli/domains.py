@@ -6,7 +6,7 @@ from urllib.parse import quote
 import click
 
 from mta.cli import commands, remote
-from mta.cli.rules import AS_JSON
+from mta.cli.options import AS_JSON
 from mta.cli.tables import print_table
 from mta.http_out.api_client import ApiClient
 
