@@ -16,8 +16,8 @@ Facts = tuple[Any, ...]
 # The cells of a record in their order; "" = not known, and absent in an answer, but for the sender.
 CELLS: Final = (
     "id", "message_id", "recipient", "sender", "status", "reason",
-    "error.code", "error.enhanced", "error.text", "category", "forced.rule", "forced.generation", "forced.stage",
-    "forced.by",
+    "error.code", "error.enhanced", "error.text", "category", "fault", "forced.rule", "forced.generation",
+    "forced.stage", "forced.by",
     "tags", "tenant", "pool", "mta", "mx", "attempts", "next_attempt", "accepted_at", "sent_at", "delivered_at",
     "canceled_at", "ended_at", "updated_at", "seq", "metadata", "uncertain",
 )  # fmt: skip
@@ -77,7 +77,7 @@ def facts_of(row: DeliveryRow, in_words: bool = False) -> Facts:
         uncertain = "true" if uncertain else "" if arrived else "false"
     return (
         f"{text}.{number}", text, event.recipient, event.sender, status, reason,
-        code, enhanced, words, event.category, rule, generation, stage, by,
+        code, enhanced, words, event.category, event.fault, rule, generation, stage, by,
         tags, event.tenant, event.pool, event.mta, event.mx, event.attempt,
         rfc3339(next_attempt) if next_attempt else "", rfc3339(event.queued_at or row.accepted_at), sent_at,
         delivered_at, canceled_at, ended_at, at, event.seq, metadata, uncertain,

@@ -49,11 +49,12 @@ _after_forced = itemgetter(slice(_RULE + 4, None))
 
 def _record(row: DeliveryRow) -> Any:
     facts = facts_of(row)
-    code, enhanced, text, category, rule, generation, stage, by = facts[_CODE : _RULE + 4]
+    code, enhanced, text, category, fault, rule, generation, stage, by = facts[_CODE : _RULE + 4]
     return _Record(
         *_before_error(facts),
         _Error(code, enhanced, text) if code else "",
         category,
+        fault,
         _Forced(rule, generation, stage, by) if rule else "",
         *_after_forced(facts),
     )

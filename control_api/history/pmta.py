@@ -12,6 +12,7 @@ from typing import Final
 from control_api.history.facts import Facts
 from control_api.history.lines import csv_rows
 from mta.model.events import Event
+from mta.model.replies import ALIASES
 from mta.model.status import ENDED, DeliveryRow, Reason, Status, standing_of
 
 COLUMNS: Final = (
@@ -76,6 +77,8 @@ def _category(event: Event, reason: Reason | None) -> str:
         return _NO_FAULT
     if reason is Reason.EXPIRED:
         return "message-expired"
+    if event.category in ALIASES:
+        return ALIASES[event.category][0]
     return _BY_CODE.get(event.enhanced, "routing-errors" if reason is Reason.UNROUTABLE else _NO_FAULT)
 
 

@@ -10,6 +10,7 @@ from control_api.schemas.answers import known
 from control_api.schemas.message_answers import ForcedBy, Message, Recipient, RemoteReply
 from mta.model.ids import MessageId, delivery_text, message_text
 from mta.model.outcomes import Class, Forced, Reply
+from mta.model.replies import Fault
 from mta.model.status import Reason, Status
 from mta.model.text import visible
 from mta.policy.served_pools import why_it_waits
@@ -83,6 +84,7 @@ def _recipient(
     status, reason = _status(standing, now)
     about, told = common or record, final or record
     reply = _reply(standing)
+    category, fault = _known(standing)
     ended_at = shown(final.ended_at) if final is not None else None
     properties = told.properties if told is not None else None
     waits = standing.state is Class.QUEUED and standing.pool in unserved
@@ -95,6 +97,8 @@ def _recipient(
             "status": status,
             "reason": reason,
             "error": _error(reply) if reply is not None and status not in _ARRIVED else None,
+            "category": category or None,
+            "fault": fault or None,
             "forced": _forced(standing),
             "tags": [visible(tag) for tag in about.tags] if about is not None else None,
             "tenant": (about.tenant or None) if about is not None else None,
@@ -125,6 +129,15 @@ def _reply(standing: DeliveryStatus) -> Reply | None:
     if standing.final.reply is not None or standing.common is None:
         return standing.final.reply
     return standing.common.reply
+
+
+def _known(standing: DeliveryStatus) -> tuple[str, str]:
+    """Category and fault of the failure that ended the delivery, or deferred it last."""
+    told = standing.final if standing.final is not None else standing.record
+    if told is not None and told.known is not None:
+        return told.known
+    by_rule = standing.common is not None and standing.common.forced is not None
+    return ("", Fault.OURS) if by_rule else ("", "")
 
 
 def _forced(standing: DeliveryStatus) -> ForcedBy | None:

@@ -4,6 +4,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from control_api.schemas.answers import Count, Time
 from mta.model.outcomes import Stage
+from mta.model.replies import Fault
 from mta.model.status import Reason, Status
 
 
@@ -35,6 +36,7 @@ class Recipient(Struct, kw_only=True, frozen=True):
     reason: Reason | UnsetType = UNSET
     error: RemoteReply | UnsetType = UNSET
     category: str | UnsetType = UNSET
+    fault: Fault | UnsetType = UNSET
     forced: ForcedBy | UnsetType = UNSET
     tags: list[str] | UnsetType = UNSET
     tenant: str | UnsetType = UNSET

@@ -45,7 +45,7 @@ class Egress:
         self._shutdown = Shutdown()
         self._permits = PermitCounts()
         self._second_look = SecondLook(rules, ports.settle, self._loop)
-        end = TransactionEnd(ports.settle, self._loop)
+        end = TransactionEnd(ports.settle, self._loop, ports.replies)
         ips = SendingIps(settings)
         slots = Slots(ports.limits, shaping, ips)
         self._sites, self._capacity = ports.sites, ports.capacity

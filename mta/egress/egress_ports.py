@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from mta.egress.reply_knowledge import ReplyKnowledge
 from mta.model.shares import weight_of
 from mta.policy.turns import Weigh
 from mta.ports.content import Content
@@ -19,4 +20,5 @@ class EgressPorts(NamedTuple):
     sites: Sites
     content: Content
     capacity: Capacity
+    replies: ReplyKnowledge
     weigh: Weigh = weight_of  # the weight of a share

@@ -16,7 +16,8 @@ from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey
-from mta.model.outcomes import Outcome, Verdict
+from mta.model.outcomes import Origin, Outcome, Verdict
+from mta.model.replies import Reaction
 from mta.policy.failures import Trouble
 from mta.timing.clock import wall_ms
 
@@ -192,11 +193,15 @@ def left_for_next_host(
     transaction: Transaction, outcomes: list[Outcome], was_taken: Callable[[int], bool]
 ) -> Transaction | None:
     """The deliveries that a next host may get, as a new transaction: those that the host refused with 4xx or cut off,
-    and whose final dot was not handed over. `was_taken`: whether the host accepted the recipient of that number."""
+    and whose final dot was not handed over. A reply that is known and does not concern the host alone keeps its
+    delivery from the next one. `was_taken`: whether the host accepted the recipient of that number."""
     left: Transaction | None = None
     refused: list[Outcome] = []
     for number, (claimed, outcome) in enumerate(zip(transaction.claims, outcomes, strict=True)):
         if outcome.verdict is not Verdict.TEMPORARY or outcome.uncertain or outcome.forced is not None:
+            continue
+        known = outcome.known
+        if known is not None and known.reaction is not Reaction.NEXT_HOST and outcome.origin is Origin.REMOTE:
             continue
         if transaction.dot_at and was_taken(number):
             continue

@@ -4,11 +4,13 @@ from msgspec.structs import replace
 
 from mta.egress.dial import ReadyConnection
 from mta.egress.dialogue import dialogue_of
+from mta.egress.reply_knowledge import ReplyKnowledge
 from mta.egress.transaction import Transaction
 from mta.model.outcomes import Origin, Outcome, Reply, ReturnReason, Stage, Verdict
 from mta.model.phases import Phase
+from mta.model.replies import OUR_DECISION, Fault
 from mta.model.rules import Rule
-from mta.policy.failures import Trouble, judge
+from mta.policy.failures import Trouble, known_trouble
 from mta.policy.rule_effect import effect_of
 from mta.smtp.client_machine import ClientMachine
 
@@ -16,12 +18,17 @@ _DELIVERED, _REMOTE = Verdict.DELIVERED, Origin.REMOTE
 
 
 def of_replies(
-    transaction: Transaction, machine: ClientMachine, peer: ReadyConnection, trouble: Trouble | None, ms: int
+    transaction: Transaction,
+    machine: ClientMachine,
+    peer: ReadyConnection,
+    trouble: Trouble | None,
+    ms: int,
+    replies: ReplyKnowledge,
 ) -> list[Outcome]:
     """One outcome for each claim, in order; `trouble` is why the session ended before its last reply."""
     mail, final, data = machine.mail, machine.final, machine.data
     if final is not None and len(transaction.claims) == 1:  # it got as far as the dot: the recipient was accepted
-        outcome = _of_message(transaction, machine, final, data, peer, trouble, ms)
+        outcome = _of_message(transaction, machine, final, data, peer, trouble, ms, replies)
         return [outcome] if outcome.verdict is _DELIVERED else _with_dialogues([outcome], transaction, machine, peer)
     rcpts = machine.rcpts
     taken = mail is not None and 200 <= mail.code < 300
@@ -29,14 +36,24 @@ def of_replies(
     shared: Outcome | None = None  # of all recipients that the server took
     for number in range(len(transaction.claims)):
         if mail is not None and not taken:
-            outcomes.append(_of_reply(Phase.MAIL, mail, transaction, peer, ms))
+            outcomes.append(_of_reply(Phase.MAIL, mail, transaction, peer, ms, replies))
         elif taken and number < len(rcpts) and not 200 <= rcpts[number].code < 300:
-            outcomes.append(_of_reply(Phase.RCPT, rcpts[number], transaction, peer, ms))
+            outcomes.append(_of_reply(Phase.RCPT, rcpts[number], transaction, peer, ms, replies))
         else:
             if shared is None:
-                shared = _of_message(transaction, machine, final, data, peer, trouble, ms)
+                shared = _of_message(transaction, machine, final, data, peer, trouble, ms, replies)
+                if taken and sum(200 <= rcpt.code < 300 for rcpt in rcpts) > 1:
+                    shared = _of_several(shared)
             outcomes.append(shared)
     return _with_dialogues(outcomes, transaction, machine, peer)
+
+
+def _of_several(outcome: Outcome) -> Outcome:
+    """A reply to the message of several recipients does not tell which of them it blames."""
+    known = outcome.known
+    if known is None or known.fault != Fault.RECIPIENT:
+        return outcome
+    return replace(outcome, known=known._replace(fault=""))
 
 
 def _with_dialogues(
@@ -59,27 +76,31 @@ def _of_message(
     peer: ReadyConnection,
     trouble: Trouble | None,
     ms: int,
+    replies: ReplyKnowledge,
 ) -> Outcome:
     if final is not None and 200 <= final.code < 300:
         past_dot_of = transaction.past_dot_of
         return Outcome(_DELIVERED, final, _REMOTE, peer.mta, peer.host, peer.ip, peer.tls, ms, past_dot_of=past_dot_of)
     if final is not None and final.code >= 400:
-        return _of_reply(Phase.DOT, final, transaction, peer, ms)
+        return _of_reply(Phase.DOT, final, transaction, peer, ms, replies)
     if data is not None and data.code >= 400:
-        return _of_reply(Phase.DATA, data, transaction, peer, ms)
+        return _of_reply(Phase.DATA, data, transaction, peer, ms, replies)
     uncertain = transaction.dot_at != 0
     refusal = machine.early or machine.goodbye
     if refusal is not None and not uncertain:
-        return _of_reply(machine.phase, refusal, transaction, peer, ms)
+        return _of_reply(machine.phase, refusal, transaction, peer, ms, replies)
     if trouble is None:
         raise AssertionError(f"{transaction!r} ended without a reply and without trouble")
-    return of_trouble(trouble, peer, ms, uncertain=uncertain, past_dot_of=transaction.past_dot_of)
+    return of_trouble(trouble, replies, peer, ms, uncertain=uncertain, past_dot_of=transaction.past_dot_of)
 
 
-def _of_reply(phase: Phase, reply: Reply, transaction: Transaction, peer: ReadyConnection, ms: int) -> Outcome:
+def _of_reply(
+    phase: Phase, reply: Reply, transaction: Transaction, peer: ReadyConnection, ms: int, replies: ReplyKnowledge
+) -> Outcome:
     """Of a reply that is no."""
+    verdict, known = replies.judge(phase, reply, peer.host)
     return Outcome(
-        judge(phase, reply),
+        verdict,
         reply,
         _REMOTE,
         peer.mta,
@@ -89,11 +110,13 @@ def _of_reply(phase: Phase, reply: Reply, transaction: Transaction, peer: ReadyC
         ms,
         reason=f"{phase.value} ({peer.host})",
         past_dot_of=transaction.past_dot_of,
+        known=known,
     )
 
 
 def of_trouble(
     trouble: Trouble,
+    replies: ReplyKnowledge,
     peer: ReadyConnection | None = None,
     ms: int = 0,
     *,
@@ -101,6 +124,10 @@ def of_trouble(
     past_dot_of: tuple[str, ...] = (),
 ) -> Outcome:
     """The outcome of trouble; without a peer the trouble itself names the host."""
+    if trouble.origin is _REMOTE:
+        known = replies.find(trouble.phase, trouble.reply, peer.host if peer else trouble.host)
+    else:
+        known = known_trouble(trouble.reply)
     return Outcome(
         trouble.verdict,
         trouble.reply,
@@ -115,6 +142,7 @@ def of_trouble(
         past_dot_of=past_dot_of,
         unintelligible=trouble.unintelligible,
         dialogue=trouble.dialogue,
+        known=known,
     )
 
 
@@ -148,6 +176,7 @@ def canceled(peer: ReadyConnection | None, ms: int, by: str) -> Outcome:
         ms,
         reason="canceled",
         by=by,
+        known=OUR_DECISION,
     )
 
 

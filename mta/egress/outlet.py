@@ -9,7 +9,6 @@ from mta.egress.connection import Connection
 from mta.egress.connection_opener import ConnectionOpener
 from mta.egress.connections import Connections
 from mta.egress.next_hosts import AllNextHosts, NextHosts
-from mta.egress.outcomes import of_trouble
 from mta.egress.outlet_parts import OutletParts
 from mta.egress.peer_support import NOT_PLAIN, is_plain
 from mta.egress.restart import may_restart
@@ -90,7 +89,7 @@ class Outlet:
         if trouble is not None:
             deliveries = self._end.share_failure(deliveries, trouble)
         if len(plain := [claimed for claimed in deliveries if is_plain(claimed.record)]) < len(deliveries):
-            self._end.settle_claims([one for one in deliveries if not is_plain(one.record)], of_trouble(NOT_PLAIN))
+            self._end.settle_unsendable([one for one in deliveries if not is_plain(one.record)], NOT_PLAIN)
         self._waiting.add(plain)
         self._start_waiting()
 

@@ -9,6 +9,7 @@ from mta.egress.connection import Connection
 from mta.egress.connection_budget import PATIENCE
 from mta.egress.dial import ReadyConnection
 from mta.egress.outcomes import canceled, of_replies, of_rule, of_trouble, returned
+from mta.egress.reply_knowledge import ReplyKnowledge
 from mta.egress.rule_match import Decided
 from mta.egress.transaction import Transaction
 from mta.egress.waiting import Waiting
@@ -28,14 +29,16 @@ _NO_NEW = broken(Phase.CONNECT, f"no further connection to the host in {PATIENCE
 class TransactionEnd:
     """Settles deliveries for all outlets of a worker."""
 
-    def __init__(self, settle: Settle, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, settle: Settle, loop: asyncio.AbstractEventLoop, replies: ReplyKnowledge) -> None:
         self._settle = settle
         self._loop = loop
+        self._replies = replies
 
     def outcomes(self, connection: Connection, transaction: Transaction, trouble: Trouble | None) -> list[Outcome]:
         """The outcome of each delivery, in order, by the server's replies or by the trouble that ended the
         transaction."""
-        return of_replies(transaction, connection.machine, connection.peer, trouble, self._duration_ms(transaction))
+        ms = self._duration_ms(transaction)
+        return of_replies(transaction, connection.machine, connection.peer, trouble, ms, self._replies)
 
     def settle_each(
         self, transaction: Transaction, outcomes: Sequence[Outcome], except_for: Collection[DeliveryId] = ()
@@ -123,14 +126,14 @@ class TransactionEnd:
         shares: list[Claimed] = []
         for claimed in claims:
             (left if trouble.unintelligible and claimed.record.unintelligible else shares).append(claimed)
-        self.settle_claims(shares, of_trouble(trouble.shared))
+        self.settle_claims(shares, of_trouble(trouble.shared, self._replies))
         return left
 
     def settle_unreachable(
         self, transactions: Sequence[Transaction], trouble: Trouble, message: MessageId | None
     ) -> None:
         """Settle with `trouble` after no host could be reached. The connection was to be opened for `message`."""
-        own, shared = of_trouble(trouble), of_trouble(trouble.shared)
+        own, shared = of_trouble(trouble, self._replies), of_trouble(trouble.shared, self._replies)
         for transaction in transactions:
             self.settle_all(transaction, own if transaction.message == message else shared)
 
@@ -139,7 +142,7 @@ class TransactionEnd:
         have waited for PATIENCE. `now` is the loop's time."""
         taken = waiting.take_anew(now if trouble is not None else now - PATIENCE)
         for transaction in taken:
-            self.settle_all(transaction, of_trouble((trouble or _NO_NEW).shared))
+            self.settle_all(transaction, of_trouble((trouble or _NO_NEW).shared, self._replies))
 
     def settle_with_last_refusal(self, transaction: Transaction) -> None:
         """Settle with the replies of the host before, because no next host has answered."""
@@ -151,14 +154,18 @@ class TransactionEnd:
         if transaction.refused:
             self.settle_with_last_refusal(transaction)
         else:
-            self.settle_all(transaction, of_trouble(trouble, peer))
+            self.settle_all(transaction, of_trouble(trouble, self._replies, peer))
+
+    def settle_unsendable(self, claims: Sequence[Claimed], trouble: Trouble) -> None:
+        """No host may get these deliveries as they are; no connection is needed for that."""
+        self.settle_claims(claims, of_trouble(trouble, self._replies))
 
     def settle_without_content(self, transaction: Transaction, failed: bool) -> None:
         """The content was not read. `failed`: the store gave no answer; else the store has no such content."""
         if failed:
             self.return_unattempted([transaction], ReturnReason.CONTENT_UNREAD)
         else:
-            self.settle_all(transaction, of_trouble(broken(Phase.BODY, "the content is gone")))
+            self.settle_all(transaction, of_trouble(broken(Phase.BODY, "the content is gone"), self._replies))
 
     def _settle_some(self, transaction: Transaction, claims: Sequence[Claimed], outcome: Outcome) -> None:
         settle, some = self._settle.settle, transaction.past_dot_of_some

@@ -20,7 +20,7 @@ VERSION = 1
 # The contract's order: these, then the other fields of Event in the order in which they stand there, then the last.
 _FIRST: Final = ("v", "time", "event", "type", "id", "message_id", "node", "tenant")
 _EVENT_FIELDS: Final = {field.name: field for field in fields(Event)}
-_LAST: Final = ("seq", "actor", "route", "uncertain")
+_LAST: Final = ("seq", "fault", "actor", "route", "uncertain")
 _LEFT_OUT: Final = ("dialogue",)  # GET /v1/messages/{id}/history has it
 _REST: Final = (*(name for name in _EVENT_FIELDS if name not in (*_FIRST, *_LAST, *_LEFT_OUT)), *_LAST)
 _IN_WORDS: Final = ("queued_at", "next_attempt")  # times: Unix milliseconds in an event
@@ -85,6 +85,7 @@ def _line(event_id: str, event: Event) -> Any:
         _rfc3339(next_attempt) if next_attempt else "",
         *facts[_BEHIND],
         event.seq,
+        event.fault,
         event.actor,
         event.route,
         event.uncertain,

@@ -43,6 +43,7 @@ class Final(msgspec.Struct, array_like=True, frozen=True, gc=False):
     attempts: int = 0
     common: Common | bytes | None = None  # in place, or the digest of one that is kept elsewhere
     properties: dict[str, str] | None = None
+    known: tuple[str, str] | None = None  # category and fault of its failure; None: not known, or delivered
     uncertain: bool = False  # not delivered as far as is known, but an attempt may have reached the recipient
     seq: int = 0  # of the record, with this end; 0 = not known. After a boolean and last, see settle.lua
 

@@ -66,6 +66,7 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     tenant: str = ""
     route: str = ""  # of a delivery: "mx", or the configured next hop that took it
     dialogue: tuple[str, ...] = ()  # the SMTP session of a failed attempt, without content; not in the log
+    fault: str = ""  # the party at fault for a failure (model/replies.py)
     uncertain: bool = False  # an attempt may have reached the recipient although no reply says so
     seq: int = 0  # of the record, with this change; 0 = there is no record. After a boolean and last, see settle.lua
     actor: ClassVar[str] = ""  # only an OrderedEvent has one
@@ -112,15 +113,16 @@ def delivery_event(
     changes: int = 1,
 ) -> Event:
     """The event of a delivery, `changes` after its `record`. `enhanced` and `reason` replace what the outcome says."""
-    reply = outcome.reply  # by place: names take three times as long, and there is one such event for each delivery
+    reply, known = outcome.reply, outcome.known
+    category, fault = ("", "") if known is None else known[:2]
+    # By place: names take three times as long, and there is one such event for each delivery.
     return Event(
         kind, time, delivery, node, record.tags, queue.pool, outcome.mta, record.sender, record.recipient, queue.domain,
         attempt, outcome.mx, outcome.remote_ip, outcome.tls, reply.code,
-        reply.enhanced if enhanced is None else enhanced, reply.text, outcome.origin,
-        "",  # category
+        reply.enhanced if enhanced is None else enhanced, reply.text, outcome.origin, category,
         reason or outcome.reason, outcome.forced, record.size, record.accepted_at, next_attempt,
         outcome.duration_ms if outcome.mta else None, record.client, record.properties, record.tenant, route,
-        outcome.dialogue, uncertain, record.seq + changes,
+        outcome.dialogue, fault, uncertain, record.seq + changes,
     )  # fmt: skip
 
 
@@ -138,19 +140,19 @@ def recipient_event(
 ) -> Event:
     """The event of one recipient of a message that comes in: there is no record yet. Without an outcome nobody had to
     decide anything. `seq` is 0 where the message is refused."""
-    reply, origin, reason, forced = _NO_REPLY, None, "", None
+    reply, origin, reason, forced, category, fault = _NO_REPLY, None, "", None, "", ""
     if outcome is not None:
         reply, origin, reason, forced = outcome.reply, outcome.origin, outcome.reason, outcome.forced
+        if outcome.known is not None:
+            category, fault = outcome.known[:2]
     return Event(
         kind, time, delivery, node, message.tags, message.pool,
         "",  # mta
         message.sender, recipient.address, recipient.domain,
         0, "", "", "",  # attempt, mx, remote_ip, tls
-        reply.code, reply.enhanced, reply.text, origin,
-        "",  # category
-        reason, forced, len(message.content), queued_at, next_attempt,
-        None,  # duration_ms
+        reply.code, reply.enhanced, reply.text, origin, category, reason, forced, len(message.content),
+        queued_at, next_attempt, None,  # duration_ms
         message.client, message.properties, message.tenant,
-        "", (), False,  # route, dialogue, uncertain
+        "", (), fault, False,  # route, dialogue, uncertain
         seq,
     )  # fmt: skip

@@ -122,6 +122,7 @@ class Record(_Tagged, msgspec.Struct, array_like=True, frozen=True, gc=False):
     unintelligible: int = 0  # attempts at which the server did not speak the protocol
     seq: int = 1  # states of the delivery so far: accepted is 1, and each change of the record counts
     priority: int = 0  # its class: 0 (bulk) to 2
+    known: tuple[str, str] | None = None  # category and fault of the last failure; None: not known
 
 
 class Addressed(NamedTuple):

@@ -5,6 +5,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from mta.model.replies import Known
+
 EXPIRED: Final = "4.4.7"  # RFC 3463 3.5: delivery time expired
 
 
@@ -95,6 +97,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     returned: ReturnReason | None = None  # with RETURNED
     dialogue: tuple[str, ...] = ()  # of an attempt that failed: the lines of the session, without content
     by: str = ""  # with CANCELED: the author of the order
+    known: Known | None = None  # the knowledge about the reply; None: it is not known, or no failure
 
 
 NO_ATTEMPT: Final = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL)  # Floodgate itself decided, without one

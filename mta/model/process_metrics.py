@@ -48,6 +48,12 @@ REPLIES: Final = ProcessMetric(
     "Deliveries that a worker has decided, by outcome, class of the remote's reply, and pool; 20 pools have a name.",
     ("outcome", "reply", "pool"),
 )
+KNOWN_REPLIES: Final = ProcessMetric(
+    "known_replies",
+    "failures_known",
+    "Deliveries that failed, by category, party at fault, and provider as the entry of the reply names it.",
+    ("category", "fault", "provider"),
+)
 STALE: Final = ProcessMetric(
     "stale", "settlements_stale", "Outcomes of deliveries that had been given to another process."
 )
@@ -122,6 +128,7 @@ PROCESS_METRICS: Final = (
     CLAIMED,
     SETTLED,
     REPLIES,
+    KNOWN_REPLIES,
     STALE,
     REDECIDED,
     RETRIED_CALLS,

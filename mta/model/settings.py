@@ -10,6 +10,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
+from mta.model.replies import ReplyEntry
+
 
 class Address(NamedTuple):
     """A listening or target address; port 0 = any free one."""
@@ -371,6 +373,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     sites: dict[str, SiteSettings] = {}
     domains: dict[str, DomainSettings] = {}
     dkim: DkimSettings = DkimSettings()
+    replies: dict[str, ReplyEntry] = {}
     rules: RulesSettings = RulesSettings()
     api: ApiSettings = ApiSettings()
     journal: JournalSettings = JournalSettings()

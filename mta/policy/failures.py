@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from mta.model.outcomes import Origin, Reply, Verdict
 from mta.model.phases import IN_DOUBT, Phase
+from mta.model.replies import Fault, Known, Reaction
 
 
 class Trouble(NamedTuple):
@@ -43,6 +44,34 @@ _ENHANCED = {
 }
 
 MOST_UNINTELLIGIBLE = 3
+
+# The knowledge about trouble that Floodgate itself puts into words, by its enhanced code without the class.
+_BAD_DOMAIN = Known("bad_domain", Fault.RECIPIENT, Reaction.BOUNCE)
+_LOCAL = {
+    ".1.2": _BAD_DOMAIN,
+    ".1.3": _BAD_DOMAIN,
+    ".1.10": _BAD_DOMAIN,
+    ".3.4": Known("size", Fault.SENDER, Reaction.BOUNCE),
+    ".4.1": Known("no_answer", Fault.PEER),
+    ".4.2": Known("bad_connection", Fault.PEER),
+    ".4.3": Known("routing", Fault.PEER),
+    ".4.4": Known("bad_domain", Fault.RECIPIENT),
+    ".4.6": Known("routing", Fault.OURS),
+    ".5.0": Known("protocol", Fault.PEER),
+    ".6.3": Known("protocol", Fault.OURS, Reaction.BOUNCE),
+    ".6.7": Known("protocol", Fault.OURS, Reaction.BOUNCE),
+    ".7.5": Known("bad_connection", Fault.PEER),
+}
+
+
+def is_of_the_mail(phase: Phase) -> bool:
+    """Whether a reply in this phase is about the message or a recipient, and not about all mail for the host."""
+    return phase in _OF_THE_MAIL
+
+
+def known_trouble(reply: Reply) -> Known | None:
+    """The knowledge about trouble that Floodgate itself put into words."""
+    return _LOCAL.get(reply.enhanced[1:])
 
 
 def judge(phase: Phase, reply: Reply) -> Verdict:

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
+from mta.model.replies import OUR_DECISION
 from mta.model.rules import AtTheDoor, BrakeState, Kind, Rule
 from mta.policy.schedule import UTC, Period, schedule_of
 
@@ -38,6 +39,7 @@ def effect_of(
         Forced(rule.id, generation, stage, rule.changed_by or rule.created_by),
         reason=rule.reason,
         undoable=rule.undo,
+        known=OUR_DECISION,
     )
 
 
@@ -53,6 +55,7 @@ def overruled(before: Outcome, rule: Rule, generation: int, stage: Stage) -> Out
         forced=effect.forced,
         reason=effect.reason,
         undoable=effect.undoable,
+        known=effect.known,
     )
 
 

@@ -47,6 +47,7 @@ def encoded_end(
         attempts=record.attempts,
         common=Common(record.sender, record.tags, queue.pool, record.tenant),
         properties=record.properties,
+        known=record.known,
         uncertain=uncertain,
         seq=event.seq,
     )

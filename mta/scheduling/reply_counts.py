@@ -22,6 +22,7 @@ class ReplyCounts:
         self._queues = queues
         self._fresh: dict[tuple[QueueKey, str, int], int] = {}  # since the figures were told last
         self._counts: dict[tuple[str, str, int], int] = {}
+        self._known: dict[tuple[str, str, str], int] = {}
         self._pools: set[str] = set()
 
     def add(self, queue: QueueKey, how: str, outcome: Outcome) -> None:
@@ -30,6 +31,10 @@ class ReplyCounts:
         self._fresh[key] = self._fresh.get(key, 0) + 1
         if how != _DELIVERED:
             self._queues.failed(queue, outcome)
+            known = outcome.known
+            if known is not None and known.category:
+                named = known.category, known.fault, known.provider
+                self._known[named] = self._known.get(named, 0) + 1
 
     def _fold(self) -> None:
         for (queue, how, reply), count in self._fresh.items():
@@ -48,7 +53,8 @@ class ReplyCounts:
     def metrics(self) -> dict[str, int]:
         """By the labels of `REPLIES`; the class is "none" where the remote gave no reply that decided."""
         self._fold()
-        return {
+        known = {told.KNOWN_REPLIES.of(*named): count for named, count in self._known.items()}
+        return known | {
             told.REPLIES.of(how, _CLASSES.get(reply, "none"), pool): count
             for (pool, how, reply), count in self._counts.items()
         }

@@ -6,6 +6,7 @@ from mta.model.endings import Commons, Final, Shared, short
 from mta.model.events import BY_MX, EventType, delivery_event, ordered
 from mta.model.mail import Claimed, Record
 from mta.model.outcomes import EXPIRED, NO_ATTEMPT, Class, Origin, Outcome, Reply, ReturnReason, Verdict
+from mta.model.replies import OUR_DECISION, Fault, Known
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import ending_reply, ends_delivery
 from mta.policy.mx import next_hop
@@ -17,6 +18,7 @@ _encode = msgspec.msgpack.Encoder().encode
 # To look a member up at its class takes ten times as long.
 _IS_DELIVERED, _DELIVERY, _DELIVERED, _END = Verdict.DELIVERED, EventType.DELIVERY, Class.DELIVERED, Move.END
 
+_EXPIRED = Known("expired", Fault.PEER)  # of a delivery whose last reply is not known
 _NOWHERE = ("5.1.", "5.4.")  # RFC 3463 3.2, 3.5: addressing and routing
 
 
@@ -42,6 +44,8 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
         attempts = claimed.record.attempts + 1
         due_at = next_attempt(claimed.record, attempts, now, terms.shaping.plan(claimed.queue), chance)
         if due_at is None:
+            if outcome.known is None:
+                outcome = msgspec.structs.replace(outcome, known=_EXPIRED)
             return _end(claimed, outcome, now, terms, EventType.EXPIRATION, Class.EXPIRED)
         return _retry(claimed, outcome, now, terms, due_at)
     if verdict is Verdict.PERMANENT:
@@ -74,7 +78,8 @@ def park(claimed: Claimed, now: int, terms: Terms, reason: str) -> Settlement:
 def expire(claimed: Claimed, now: int, terms: Terms) -> Settlement:
     """End a delivery whose time was over before an attempt began; the last reply is kept."""
     record, uncertain = claimed.record, _uncertain(claimed, False)
-    outcome = NO_ATTEMPT if record.last is None else msgspec.structs.replace(NO_ATTEMPT, reply=record.last)
+    known = _EXPIRED if record.known is None else Known(*record.known)
+    outcome = msgspec.structs.replace(NO_ATTEMPT, reply=record.last or NO_ATTEMPT.reply, known=known)
     final, shared = _final(claimed, outcome, now, terms, record.attempts)
     event = delivery_event(
         EventType.EXPIRATION, now, terms.node, claimed.id, claimed.queue, record, outcome, record.attempts,
@@ -108,6 +113,7 @@ def canceled_outcome(by: str, before: Outcome | None = None) -> Outcome:
         forced=None,
         reason="canceled",
         by=by,
+        known=OUR_DECISION,
     )
 
 
@@ -117,6 +123,11 @@ def returned_outcome(reason: ReturnReason) -> Outcome:
 
 
 _ESCAPE = "the permit ran out while the final dot was being written"
+
+
+def _told(outcome: Outcome) -> tuple[str, str] | None:
+    """Category and fault as a record keeps them."""
+    return None if outcome.known is None else outcome.known[:2]
 
 
 def _uncertain(claimed: Claimed, lost_reply: bool) -> bool:
@@ -131,8 +142,8 @@ def _delivered(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Se
     common, shared = terms.commons.share(record.sender, record.tags, queue.pool, record.tenant, outcome.mta, outcome.mx)
     route = next_hop(queue.domain, terms.delivery)
     final = Final(
-        record.recipient, now, record.recipients, bool(route), None, False, attempts, common, record.properties, False,
-        record.seq + 1,
+        record.recipient, now, record.recipients, bool(route), None, False, attempts, common, record.properties, None,
+        False, record.seq + 1,
     )  # fmt: skip
     event = delivery_event(
         _DELIVERY, now, terms.node, claimed.id, queue, record, outcome, attempts, route=route or BY_MX
@@ -228,8 +239,8 @@ def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, attempts:
     unroutable = outcome.origin is Origin.LOCAL and reply.enhanced.startswith(_NOWHERE)
     doubt = _uncertain(claimed, outcome.uncertain)
     final = Final(
-        record.recipient, now, record.recipients, False, own, unroutable, attempts, common, record.properties, doubt,
-        record.seq + 1,
+        record.recipient, now, record.recipients, False, own, unroutable, attempts, common, record.properties,
+        _told(outcome), doubt, record.seq + 1,
     )  # fmt: skip
     return _encode(final), shared
 
@@ -250,6 +261,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
         record,
         attempts=attempts,
         last=short(outcome.reply),
+        known=_told(outcome),
         uncertain=uncertain,
         deferred_by=rule or record.deferred_by,
         unintelligible=record.unintelligible + outcome.unintelligible,

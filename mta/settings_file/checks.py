@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from mta.model.errors import BadValue
+from mta.model.replies import NAME
 from mta.model.secret_urls import has_password, hide_password
 from mta.model.settings import Address, RedisSettings, Settings
 from mta.model.store_urls import is_sentinel_url, parse_sentinel_url
@@ -49,6 +50,19 @@ def _check_times(settings: Settings) -> Faults:
     if settings.rules.undo_window > settings.status.retention:
         limit = format_duration(settings.status.retention)
         yield BadValue("rules.undo_window", f"must not be longer than status.retention ({limit})")
+
+
+def _check_replies(settings: Settings) -> Faults:
+    if not settings.replies:
+        return
+    from mta.policy.replies import fault_of  # only nodes that have entries of their own need RE2 here
+
+    for name, entry in settings.replies.items():
+        if re.fullmatch(NAME, name) is None:
+            yield BadValue(key_text(("replies", name)), "must be 1 to 63 of a-z, 0-9, . _ and -")
+        fault = fault_of(entry)
+        if fault is not None:
+            yield BadValue(key_text(("replies", name, fault.field)), fault.reason)
 
 
 def _check_node(settings: Settings) -> Faults:
@@ -290,4 +304,5 @@ _CHECKS = (
     _check_api,
     _check_rules,
     _check_times,
+    _check_replies,
 )

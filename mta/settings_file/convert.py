@@ -46,8 +46,18 @@ def to_struct(struct: type[Struct], value: Any, faults: list[BadValue], path: Pa
         except BadValue as fault:
             faults.append(fault)
         if name not in made and field.default is NODEFAULT:
-            made[name] = to_struct(field.type, {}, faults, (*path, name))
+            made[name] = _without(field, name in value, faults, (*path, name))
     return struct(**made)
+
+
+def _without(field: Field, is_bad: bool, faults: list[BadValue], path: Path) -> Any:
+    """A table that was not given has its defaults; any other key that has none must be given."""
+    if isinstance(field.type, type) and issubclass(field.type, Struct):
+        return to_struct(field.type, {}, faults, path)
+    if not is_bad:
+        faults.append(BadValue(key_text(path), "is missing"))
+    choices = typing.get_args(field.type)
+    return choices[0] if choices else field.type()
 
 
 def _value(field: Field, kind: Any, value: Any, faults: list[BadValue], path: Path) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from mta.model.replies import EXAMPLE
 from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, Settings, SiteSettings, Unit
 from mta.model.units import format_duration, format_rate, format_size
 from mta.settings_file.fields import Field, fields_of
@@ -26,7 +27,12 @@ with their defaults. `floodgate node --config FILE` reads a file, and `--set SEC
 An unknown key, a wrong type or an impossible value stops the start. `floodgate config check --config FILE` reports
 every fault at once. `floodgate config show` prints the settings in force without passwords.
 """
-_NAMED: Final[dict[str, Struct]] = {"pools": PoolSettings(), "sites": SiteSettings(), "domains": DomainSettings()}
+_NAMED: Final[dict[str, Struct]] = {
+    "pools": PoolSettings(),
+    "sites": SiteSettings(),
+    "domains": DomainSettings(),
+    "replies": EXAMPLE,
+}
 _UNITS: Final = {Unit.DURATION: format_duration, Unit.SIZE: format_size, Unit.RATE: format_rate}
 _KINDS: Final = {str: "text", int: "number", float: "number", bool: "true or false"}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from mta.model.replies import EXAMPLE, EXAMPLE_NAME
 from mta.model.secret_urls import hide_password
 from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, Settings, SiteSettings, Unit
 from mta.model.units import format_duration, format_rate, format_size
@@ -22,6 +23,7 @@ _EXAMPLES: dict[str, tuple[str, Struct]] = {
     "pools": ("default", PoolSettings()),
     "sites": ("example", SiteSettings()),
     "domains": ("example.com", DomainSettings()),
+    "replies": (EXAMPLE_NAME, EXAMPLE),
 }
 
 

@@ -21,6 +21,10 @@ _MOST_KNOWN, _SHORT_LINE, _SHORT_GROUP = 256, 64, 256
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.ASCII | re.DOTALL)
 _WRONG_CODE = re.compile(rb"[0-9]{3}(?: .*)?", re.ASCII | re.DOTALL)
 _BEGUN = re.compile(rb"(?:[2-5](?:[0-9](?:[0-9](?:[ -].*)?)?)?)?\r?", re.ASCII | re.DOTALL)
+_FAILURES = b"45"
+_LOOKED_AT = 200  # characters in which an enhanced code may stand
+# The subjects that are registered, so that a version such as 4.94.2 is no code, nor a part of an address.
+_ENHANCED_WITHIN = re.compile(r"(?<![0-9.])([245]\.[0-7]\.[0-9]{1,3})(?![0-9]|\.[0-9])", re.ASCII)
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)", re.ASCII)
 
 
@@ -119,12 +123,12 @@ class ReplyParser:
             self.lines.append(text)
         if separator == b"-":
             return None
-        reply = _reply(code, self._texts, text if changed else b"")
+        reply = _reply(code, self._texts, text if changed or code[0] in _FAILURES else b"")
         self._code, self._texts, self._bytes = b"", [], 0
         return reply
 
     def _single(self, line: bytes, code: bytes, text: bytes) -> Reply:
-        reply = _reply(code, [text], b"")
+        reply = _reply(code, [text], text)
         if len(line) <= _SHORT_LINE:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
@@ -142,16 +146,26 @@ class ReplyParser:
 
 def _reply(code: bytes, lines: list[bytes], last: bytes) -> Reply:
     """One reply of its lines; the enhanced code counts only when its class is the code's, and is then taken out. It is
-    looked for in `last` first, which is given where that line changed the code."""
+    looked for in `last` first, then in the first line. Some servers write the code of a failure behind other
+    words, as in `550 Invalid recipient (#5.1.1)`: it counts, and the text keeps it."""
     texts = [_text(line) for line in lines]
-    enhanced = _enhanced(code, _text(last)) or (_enhanced(code, texts[0]) if texts else "")
+    enhanced = "" if len(texts) == 1 else _enhanced(code, _text(last))
+    enhanced = enhanced or (_enhanced(code, texts[0]) if texts else "")
     if enhanced:
         texts = [text[len(enhanced) :].lstrip(" ") if text.startswith(enhanced) else text for text in texts]
-    return Reply(int(code), enhanced, " ".join(text for text in texts if text)[:KEPT_TEXT])
+    whole = " ".join(text for text in texts if text)[:KEPT_TEXT]
+    if not enhanced and code[0] in _FAILURES:
+        enhanced = _enhanced_within(code, whole)
+    return Reply(int(code), enhanced, whole)
 
 
 def _enhanced(code: bytes, text: str) -> str:
     found = _ENHANCED.match(text)
+    return found[1] if found is not None and found[1][0] == chr(code[0]) else ""
+
+
+def _enhanced_within(code: bytes, text: str) -> str:
+    found = _ENHANCED_WITHIN.search(text[:_LOOKED_AT])
     return found[1] if found is not None and found[1][0] == chr(code[0]) else ""
 
 

@@ -73,7 +73,7 @@ class Decider:
         )
         final = Final(
             record.recipient, now, record.recipients, False, None, False, record.attempts, common, record.properties,
-            doubt, record.seq + 1,
+            None, doubt, record.seq + 1,
         )  # fmt: skip
         return PlannedMove(
             waiting.id, waiting.queue, by.rule, record.counted_tags,

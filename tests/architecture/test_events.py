@@ -10,6 +10,7 @@ from mta.model.events import Event, EventType, delivery_event, recipient_event
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import NewMessage, QueueKey, Recipient, Record
 from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
+from mta.model.replies import Fault, Known
 from tests.support.sources import Source, sources
 
 # Of a whole lane or of the rule table, where there is no delivery to tell of.
@@ -20,7 +21,7 @@ OF_THE_LINE = {"v", "event", "message_id", "actor"}  # the actor is that of Rule
 REPLY, FORCED = Reply(554, "5.7.1", "no"), Forced("r1", 7, Stage.ATTEMPT)
 OUTCOME = Outcome(
     Verdict.INTERCEPTED, REPLY, Origin.FORCED, "192.0.2.1", "mx.test", "192.0.2.9", "TLSv1.3", 12, FORCED, "why",
-    dialogue=("C: DATA", "S: 554 no"),
+    dialogue=("C: DATA", "S: 554 no"), known=Known("policy", Fault.PEER),
 )  # fmt: skip
 ID = DeliveryId(b"m" * 16 + b"\0\1")
 TOLD = {
@@ -31,7 +32,7 @@ TOLD = {
 }  # fmt: skip
 OF_AN_ATTEMPT = {
     "mta": "192.0.2.1", "attempt": 2, "mx": "mx.test", "remote_ip": "192.0.2.9", "tls": "TLSv1.3", "duration_ms": 12,
-    "route": "mx", "dialogue": ("C: DATA", "S: 554 no"), "uncertain": True,
+    "route": "mx", "dialogue": ("C: DATA", "S: 554 no"), "uncertain": True, "category": "policy", "fault": "peer",
 }  # fmt: skip
 
 
@@ -44,7 +45,7 @@ def test_each_field_that_a_delivery_has_arrives_in_its_place() -> None:
     event = delivery_event(
         EventType.INTERCEPTED, 5, "n1", ID, queue, record, OUTCOME, 2, next_attempt=6, route="mx", uncertain=True
     )
-    assert msgspec.structs.asdict(event) == {"category": "", **TOLD, **OF_AN_ATTEMPT}
+    assert msgspec.structs.asdict(event) == TOLD | OF_AN_ATTEMPT
     said = delivery_event(EventType.PARKED, 5, "n1", ID, queue, record, OUTCOME, 2, enhanced="4.4.7", reason="other")
     assert (said.enhanced, said.reason, said.uncertain) == ("4.4.7", "other", False)
     assert delivery_event(EventType.ESCAPED, 5, "n1", ID, queue, record, OUTCOME, 2, changes=0).seq == 6
@@ -61,7 +62,9 @@ def test_each_field_that_a_recipient_has_arrives_in_its_place(decided: bool) -> 
     event = recipient_event(EventType.INTERCEPTED, 5, "n1", ID, message, recipient, outcome, 4, 6, 7)
     undecided = {"code": 0, "enhanced": "", "text": "", "origin": None, "reason": "", "forced": None}
     none_of = msgspec.structs.asdict(Event(EventType.GAP, 0))
-    assert msgspec.structs.asdict(event) == none_of | TOLD | ({} if decided else undecided)
+    assert msgspec.structs.asdict(event) == none_of | TOLD | (
+        {"category": "policy", "fault": "peer"} if decided else undecided
+    )
 
 
 def test_the_log_has_every_field_of_an_event_and_no_other_but_its_own() -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
+from mta.egress.reply_knowledge import ReplyKnowledge
 from mta.model.cancel_orders import CancelOrders
 from mta.model.ids import MessageId, delivery_id, new_message_id
 from mta.model.mail import Claimed, QueueKey, Record
@@ -170,10 +171,13 @@ class Rig:
         self.sites = FakeSites()
         self.resolver = FakeResolver()
         self.capacity = FakeCapacity()
+        self.replies = ReplyKnowledge()
         self.contents: dict[MessageId, bytes] = {}
 
     def an_egress(self, rules: Rules) -> Egress:
-        ports = EgressPorts(self.resolver, rules, self.settle, self.limits, self.sites, self, self.capacity)
+        ports = EgressPorts(
+            self.resolver, rules, self.settle, self.limits, self.sites, self, self.capacity, self.replies
+        )
         return Egress(self.settings, Shaping(self.settings), ports)
 
     async def __aenter__(self) -> Self:

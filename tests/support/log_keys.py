@@ -33,6 +33,7 @@ KEYS = [
     "client",
     "properties",
     "seq",
+    "fault",
     "actor",
     "route",
     "uncertain",

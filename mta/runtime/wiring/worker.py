@@ -8,10 +8,12 @@ from mta.admission.submission import TrustedSubmissions
 from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
+from mta.egress.reply_knowledge import ReplyKnowledge
 from mta.ingress.listener import Listener
 from mta.ingress.turn_away import TurnAway
 from mta.model.errors import reason_of
 from mta.model.settings import Settings
+from mta.policy.replies import ReplyBook, merged
 from mta.policy.shaping import Shaping
 from mta.policy.tenant_terms import ShareWeights
 from mta.ports.admission import ClaimOnAccept
@@ -41,6 +43,7 @@ from mta.scheduling.limits import SharedLimits
 from mta.scheduling.queue_room import QueueRoom
 from mta.scheduling.reaper import Reaper
 from mta.scheduling.settler import Settler
+from mta.settings_file.shipped_replies import shipped_replies
 from mta.signing.key_ring import KeyRing
 from mta.signing.mail_signer import MailSigner
 
@@ -156,9 +159,9 @@ def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Out
     lanes = ClaimLanes(store.queues.lanes, weights)
     room = QueueRoom(lanes)
     settler = Settler(store.queues, guard, settings, shaping, lanes.wake)
-    egress = Egress(
-        settings, shaping, EgressPorts(resolver, guard, settler, limits, sites, store.content, room, weights)
-    )
+    replies = ReplyKnowledge(ReplyBook(merged(settings.replies, shipped_replies())))
+    ports = EgressPorts(resolver, guard, settler, limits, sites, store.content, room, replies, weights)
+    egress = Egress(settings, shaping, ports)
     pools = ServedPools(settings, store.sweeps.pools)
     dispatcher = Dispatcher(store.queues, egress, guard, settler, pools, lanes, room)
 

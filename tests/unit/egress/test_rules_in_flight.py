@@ -8,6 +8,7 @@ import pytest
 
 from mta.model.ids import delivery_text, message_of
 from mta.model.outcomes import Origin, Outcome, Reply, ReturnReason, Stage, Verdict
+from mta.model.replies import OUR_DECISION
 from mta.model.rules import InFlight, Kind, Rule
 from tests.support.egress_rig import Rig, rule
 from tests.support.sink import DROP, HOLD, Sink
@@ -350,7 +351,7 @@ async def test_a_cancellation_tells_the_rule_that_let_the_transaction_finish(sin
 
 
 def _canceled() -> Outcome:
-    return Outcome(Verdict.CANCELED, Reply(0), Origin.LOCAL, reason="canceled", by="ops")
+    return Outcome(Verdict.CANCELED, Reply(0), Origin.LOCAL, reason="canceled", by="ops", known=OUR_DECISION)
 
 
 class _slow_content:

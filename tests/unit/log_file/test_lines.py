@@ -21,8 +21,8 @@ def test_keys_come_in_the_contracts_order_and_absent_when_unknown():
     event = RuleEvent(
         EventType.INTERCEPTED, 1_800_000_000_123, a_claim().id, "n", ("t",), "p", "192.0.2.1", "", "b@x", "x", 2, "mx",
         "192.0.2.2", "TLSv1.3", 554, "5.7.1", "stop", Origin.FORCED, "policy", "why",
-        Forced("r", 3, Stage.QUEUED), 10, 1, 2, 0, "192.0.2.3", {"k": "v"}, "acme", "mx", ("S: 554 no",), True, 3,
-        "admin",
+        Forced("r", 3, Stage.QUEUED), 10, 1, 2, 0, "192.0.2.3", {"k": "v"}, "acme", "mx", ("S: 554 no",), "ours", True,
+        3, "admin",
     )  # fmt: skip
     line = json.loads(log_line("0.1-0.0", event))
     assert list(line) == KEYS

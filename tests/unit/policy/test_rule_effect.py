@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
+from mta.model.replies import OUR_DECISION
 from mta.model.rules import AtTheDoor, Kind, Rule, Selectors
 from mta.policy.rule_effect import effect_of, ends, holds, in_force, overruled, refusal_of, refuses, still_holds, swept
 
@@ -48,6 +49,7 @@ def test_what_is_known_of_an_attempt_stays_when_a_rule_overrules_it() -> None:
     assert after == Outcome(
         Verdict.INTERCEPTED, Reply(554, "5.7.1", "stopped"), Origin.FORCED, "192.0.2.1", "mx", "192.0.2.9", "TLSv1.3",
         12, Forced("r1", 7, Stage.QUEUED), reason="wrong list", uncertain=True, past_dot_of=("r0",), undoable=True,
+        known=OUR_DECISION,
     )  # fmt: skip
 
 

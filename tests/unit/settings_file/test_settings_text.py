@@ -32,7 +32,7 @@ def test_the_shipped_file_with_every_key_in_force_loads(tmp_path: Path) -> None:
 def test_every_key_has_prose_and_appears_once() -> None:
     values = tomllib.loads(re.sub(r"^#(?! )", "", defaults_text(), flags=re.MULTILINE))
     for section, field in fields_of(Settings).items():
-        by_name = section in ("pools", "sites", "domains")
+        by_name = section in ("pools", "sites", "domains", "replies")
         keys = fields_of(item_of(field.type) if by_name else field.type)
         table = next(iter(values[section].values())) if by_name else values[section]
         assert list(table) == list(keys)

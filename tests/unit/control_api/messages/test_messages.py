@@ -142,6 +142,7 @@ def test_o13_the_record_of_what_has_ended_says_all_that_a_live_one_does() -> Non
         "status": "UNDELIVERABLE",
         "reason": "INTERCEPTED",
         "error": {"code": 554, "enhanced": "5.7.1", "text": "stopped"},
+        "fault": "ours",
         "forced": {"rule": "r1", "generation": 7, "stage": "before_dot"},
         "tags": ["red"],
         "tenant": "acme",
