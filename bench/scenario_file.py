@@ -3,7 +3,7 @@
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -62,6 +62,10 @@ class ShapePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bool, Meta(description="true: all mail is accepted first, and all of it due at one instant")
     ] = False
     rules: Annotated[int, Meta(ge=0, description="forced errors, made before, that match nothing, as 10_000")] = 0
+    dkim: Annotated[
+        tuple[Literal["rsa", "ed25519"], ...],
+        Meta(description='a DKIM key of each kind signs all mail, as ["rsa", "ed25519"]'),
+    ] = ()
     cancel_at: Annotated[
         _Share, Meta(description="part of the messages after whose receipt all is canceled by tag, below 1, as 0.5")
     ] = 0.0

@@ -16,6 +16,7 @@ from bench.sampler import Sampler
 from bench.scenario import Run
 from bench.scenario_backlog import backlog
 from bench.scenario_cancel import account, cancel
+from bench.scenario_dkim import make_keys, signatures
 from bench.scenario_file import ScenarioFile
 
 _CREATORS = 8  # REST connections
@@ -49,6 +50,8 @@ def _through(scenario: ScenarioFile, node: Node, sink: Sink, load: Load, place: 
     rate = scenario.load.rate
     if shape.rules:
         before["created"] = asyncio.run(create(node, shape.rules, _CREATORS, say))
+    if shape.dkim:
+        before["dkim"] = asyncio.run(make_keys(node, shape.dkim, say))
     if shape.of_maximum:
         short = msgspec.structs.replace(load, messages=min(load.messages, _MOST_TO_CALIBRATE))
         before["maximum"] = calibrate(node, sink, short, place, say)["rate"]
@@ -65,6 +68,8 @@ def _through(scenario: ScenarioFile, node: Node, sink: Sink, load: Load, place: 
                 found = flow.end()
                 if order:
                     found["cancel"] = account(order, flow.receipts(), found, load.recipients)
+    if shape.dkim and signatures(node) < load.messages * len(shape.dkim):
+        raise RunVoid("the scenario wants signed mail, and some was not")
     found["over_time"] |= samples.since(found["first_mail"])
     return before | found
 

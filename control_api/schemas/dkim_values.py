@@ -18,7 +18,7 @@ _KEY_CURSOR: Final = r"[a-z0-9._-]{1,253}~[a-z0-9._-]{1,63}"
 def _read_domain(value: Any, field: str) -> str:
     """Lower-case A-labels, two or more."""
     name = read_domain(value, field) if isinstance(value, str) else ""
-    if "." not in name or name.startswith("["):
+    if "." not in name or name.startswith("[") or name.rpartition(".")[2].isdigit():
         raise BadValue(field, "is not a domain that can sign mail; give one such as example.com")
     return name
 

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from mta.content.canonical_form import HeaderFields, relaxed_body, relaxed_field
+from mta.content.canonical_form import HeaderFields, body_digest, relaxed_field
 
 _LINE: Final = 72  # characters of a folded line
 _NAME: Final = b"dkim-signature"
@@ -28,7 +28,7 @@ class Covered(NamedTuple):
     body_hash: bytes  # base64
 
 
-def cover(fields: HeaderFields, body: bytes, oversigned: Collection[bytes]) -> Covered:
+def cover(fields: HeaderFields, body: bytes | memoryview, oversigned: Collection[bytes]) -> Covered:
     """`oversigned` are names in lower case. A name that is not in SIGNED is signed like the others."""
     names: list[bytes] = []
     parts: list[bytes] = []
@@ -39,8 +39,7 @@ def cover(fields: HeaderFields, body: bytes, oversigned: Collection[bytes]) -> C
         times = len(values) + (name in oversigned)
         names += [name] * times
     parts.append(b"")
-    digest = hashlib.sha256(relaxed_body(body)).digest()
-    return Covered(b":".join(names), b"\r\n".join(parts), base64.b64encode(digest))
+    return Covered(b":".join(names), b"\r\n".join(parts), base64.b64encode(body_digest(body)))
 
 
 def unsigned_value(covered: Covered, domain: str, selector: str, algorithm: str, at: int) -> bytes:

@@ -1,7 +1,8 @@
 """DKIM keys in `{meta}`, their private parts sealed, and the last look at the DNS record of each."""
 
+import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -13,6 +14,8 @@ from mta.ports.certainty import made_certain
 from mta.ports.dkim import KeyChanges, RecordLook
 from mta.redis_store import codec, keys
 from mta.redis_store.link import Link
+
+log = logging.getLogger(__name__)
 
 _MOST: Final = 20_000
 _VERSION: Final = b"version"
@@ -37,11 +40,12 @@ class StoredDkimKeys:
             answer = await self._link.command("HGETALL", keys.META_DKIM)
             fields = dict(zip(answer[::2], answer[1::2], strict=True))
             fields.pop(_VERSION, None)
-            return KeyChanges(version, [_decode(raw) for raw in fields.values()], (), True)
+            return KeyChanges(version, _readable(fields), (), True)
         ids = await self._link.command("ZRANGEBYSCORE", keys.META_DKIM_CHANGES, f"({known}", "+inf")
         found = await self._link.command("HMGET", keys.META_DKIM, *ids) if ids else []
         removed = [key_id.decode() for key_id, raw in zip(ids, found, strict=True) if raw is None]
-        return KeyChanges(version, [_decode(raw) for raw in found if raw is not None], removed, False)
+        there = {key_id: raw for key_id, raw in zip(ids, found, strict=True) if raw is not None}
+        return KeyChanges(version, _readable(there), removed, False)
 
     async def get(self, key_id: str) -> SealedKey | None:
         raw = await self._link.command("HGET", keys.META_DKIM, key_id)
@@ -88,6 +92,17 @@ class StoredRecordLooks:
 
     async def forget(self, key_id: str) -> None:
         await self._link.command("HDEL", keys.META_DKIM_LOOKS, key_id)
+
+
+def _readable(entries: Mapping[bytes, bytes]) -> list[SealedKey]:
+    """The entries that this release can read. The others are logged: no mail is signed with them here."""
+    found = []
+    for key_id, raw in entries.items():
+        try:
+            found.append(_decode(raw))
+        except msgspec.DecodeError as error:
+            log.error("the DKIM key %s was made by a newer release, or is damaged: %s", key_id.decode(), error)
+    return found
 
 
 def _number(version: bytes) -> int:

@@ -11,6 +11,7 @@ from mta.policy.dkim_record import verdict
 from mta.ports.dkim import DkimKeys, RecordLook, RecordLooks
 from mta.ports.dns_records import DnsRecords
 from mta.ports.secrets import Sealer
+from mta.signing.key_table import KeyTable
 from mta.timing.clock import wall_ms
 
 
@@ -28,15 +29,15 @@ class KeyBook:
     ) -> None:
         """`clock` gives Unix ms."""
         self._store = store
+        self._table = KeyTable(store)
         self._looks = looks
         self._sealer = sealer
         self._dns = dns
         self._clock = clock
 
     async def keys(self) -> Sequence[DkimKey]:
-        found = await self._store.changes(b"")
-        keys = [] if found is None else [entry.key for entry in found.keys]
-        return sorted(keys, key=lambda key: (key.domain, key.selector))
+        keys = await self._table.look()
+        return sorted(keys.values(), key=lambda key: (key.domain, key.selector))
 
     async def key(self, key_id: str) -> DkimKey | None:
         entry = await self._store.get(key_id)

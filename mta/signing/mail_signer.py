@@ -1,8 +1,10 @@
 """Signs mail before it is accepted, with all active keys of the domain that answers for it."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from mta.content.author import author_domain
 from mta.content.canonical_form import HeaderFields, header_fields
@@ -18,9 +20,20 @@ from mta.ports.dkim import SignBeside, Signed, Unsigned
 from mta.signing.key_ring import KeyRing, RingKey
 from mta.timing.clock import wall_seconds
 
+log = logging.getLogger(__name__)
+
+_LARGE: Final = 256 * 1024  # bytes, above which hashing would hold the loop for more than a millisecond
 _WAITING_BYTES: Final = 64 * 1024 * 1024  # of messages that wait for their signatures
 _FULL: Final = Reply(452, "4.3.1", "too much mail is waiting to be signed, try again later")
 _CANNOT: Final = Reply(451, "4.7.5", "the message cannot be signed now, try again later")
+
+
+class _Prepared(NamedTuple):
+    """A message as it will leave, and the part of it that signatures cover."""
+
+    header: bytes
+    rest: bytes | memoryview
+    covered: Covered
 
 
 class _Job:
@@ -56,6 +69,7 @@ class MailSigner:
         self._beside = beside
         self._clock = clock
         self._waiting_bytes = 0  # of messages whose signatures are made beside
+        self._tasks: set[asyncio.Task[None]] = set()
         self.signatures = 0  # made
         self.refused = 0  # messages answered 4xx
 
@@ -80,21 +94,32 @@ class MailSigner:
             return Signed(b"", mail.header, mail.rest)
         if self._waiting_bytes >= _WAITING_BYTES:
             return self._refused(_FULL)
-        body = bytes(mail.rest[2:])
-        entity = Entity(mail.header, body)
-        if not signed_by and not body.isascii():
-            entity = made_seven_bit(entity)
-            fields = header_fields(entity.header) or fields
-        rest = mail.rest if entity.body is body else b"\r\n" + entity.body
-        return self._started(entity, rest, fields, keys, done)
+        work = partial(_prepared, mail, fields, not signed_by, self._oversigned)
+        size = len(mail.rest)
+        if size <= _LARGE:
+            return self._started(work(), size, keys, done)
+        self._waiting_bytes += size
+        task = asyncio.get_running_loop().create_task(self._start_later(work, size, keys, done))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return None
+
+    async def _start_later(
+        self, work: Callable[[], _Prepared], size: int, keys: Sequence[RingKey], done: Callable[[Signed | Reply], None]
+    ) -> None:
+        """A large message is canonicalised and hashed in a thread, piece by piece."""
+        try:
+            found = self._started(await asyncio.to_thread(work), size, keys, done)
+        except Exception:
+            log.exception("a message could not be prepared for its signatures")
+            found = self._refused(_CANNOT)
+        finally:
+            self._waiting_bytes -= size
+        if found is not None:
+            done(found)
 
     def _started(
-        self,
-        entity: Entity,
-        rest: bytes | memoryview,
-        fields: HeaderFields,
-        keys: Sequence[RingKey],
-        done: Callable[[Signed | Reply], None],
+        self, prepared: _Prepared, size: int, keys: Sequence[RingKey], done: Callable[[Signed | Reply], None]
     ) -> Signed | Reply | None:
         """The message, if all its signatures could be made at once; else `done` gets it."""
         answer: Signed | Reply | None = None
@@ -102,15 +127,16 @@ class MailSigner:
 
         def made(signatures: bytes | None) -> None:
             nonlocal answer
-            found = self._refused(_CANNOT) if signatures is None else Signed(signatures, entity.header, rest)
+            refused = signatures is None
+            found = self._refused(_CANNOT) if refused else Signed(signatures or b"", prepared.header, prepared.rest)
             if is_later:
                 done(found)
             else:
                 answer = found
 
-        job = _Job(len(keys), len(entity.body), made)
-        self._waiting_bytes += job.size
-        self._begin(job, cover(fields, entity.body, self._oversigned), keys)
+        job = _Job(len(keys), size, made)
+        self._waiting_bytes += size
+        self._begin(job, prepared.covered, keys)
         is_later = True
         return answer
 
@@ -169,6 +195,16 @@ class MailSigner:
     def _refused(self, reply: Reply) -> Reply:
         self.refused += 1
         return reply
+
+
+def _prepared(mail: Unsigned, fields: HeaderFields, may_convert: bool, oversigned: Sequence[bytes]) -> _Prepared:
+    """The message with 7-bit content, if it may be converted. It needs nothing that changes, so any thread may call."""
+    body = bytes(mail.rest[2:])
+    if not may_convert or body.isascii():
+        return _Prepared(mail.header, mail.rest, cover(fields, body, oversigned))
+    entity = made_seven_bit(Entity(mail.header, body))
+    covered = cover(header_fields(entity.header) or fields, entity.body, oversigned)
+    return _Prepared(entity.header, b"\r\n" + entity.body, covered)
 
 
 def _name(domain: str) -> str:

@@ -4,8 +4,8 @@ does it."""
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 from mta.model.dkim_keys import DkimKey, KeyState
 from mta.model.errors import SealError, StoreError, severity
@@ -22,6 +22,14 @@ _PENDING: Final = 15.0  # seconds between two looks at a pending key
 _PATIENCE: Final = 600.0  # seconds after which they become fewer
 _LONG_PENDING: Final = 300.0
 _ACTIVE: Final = 3600.0  # seconds between two looks at an active key
+
+
+class _Seen(NamedTuple):
+    """A key as the watch knows it; times are of its clock."""
+
+    met: float
+    looked: float
+    shown: bool  # whether the last look found the record
 
 
 class RecordWatch:
@@ -44,10 +52,7 @@ class RecordWatch:
         self._clock = clock
         self._alarm = Alarm()
         self._stopping = False
-        self._version = b""
-        self._keys: dict[str, DkimKey] = {}
-        self._seen: dict[str, tuple[float, float]] = {}  # key -> when it was met, when it was looked at last
-        self._shown: dict[str, bool] = {}  # active keys: whether the last look found the record
+        self._seen: dict[tuple[str, str], _Seen] = {}  # by id and public part: a removed key may come back as another
 
     async def run(self) -> None:
         self._store.on_change(self._alarm.ring)
@@ -65,51 +70,33 @@ class RecordWatch:
 
     async def round(self) -> None:
         """Look at the records that are due. Raises StoreError."""
-        await self._follow()
-        for key in await self._book.tidy(tuple(self._keys.values())):
+        keys = await self._book.keys()
+        for key in await self._book.tidy(keys):
             log.info("the DKIM key %s has retired for good; its record may leave DNS", key.name)
-            self._forget(key.id)
-        due = self._due()
+        due = self._due(keys)
         while due and not self._stopping and await self._looks.lead(self._owner, _LEASE):
             some, due = due[:_TOGETHER], due[_TOGETHER:]
             await asyncio.gather(*(self._look(key) for key in some))
 
-    def _due(self) -> list[DkimKey]:
-        now, due = self._clock(), []
-        for key in self._keys.values():
-            met, looked = self._seen.setdefault(key.id, (now, float("-inf")))
-            if key.state is not KeyState.RETIRED and now - looked >= _pause(key, now - met):
-                self._seen[key.id] = met, now
+    def _due(self, keys: Sequence[DkimKey]) -> list[DkimKey]:
+        now, due, known = self._clock(), [], self._seen
+        self._seen = {}
+        for key in keys:
+            new = _Seen(now, float("-inf"), True)
+            seen = self._seen[key.id, key.public] = known.get((key.id, key.public), new)
+            if key.state is not KeyState.RETIRED and now - seen.looked >= _pause(key, now - seen.met):
+                self._seen[key.id, key.public] = seen._replace(looked=now)
                 due.append(key)
         return due
 
     async def _look(self, key: DkimKey) -> None:
         found, look = await self._book.look(key)
+        seen = self._seen[key.id, key.public]
         if key.state is KeyState.PENDING and found.state is KeyState.ACTIVE:
             log.info("the DKIM key %s is active: DNS shows its record", key.name)
-        elif found.state is KeyState.ACTIVE and not look.shows and self._shown.get(key.id, True):
+        elif found.state is KeyState.ACTIVE and not look.shows and seen.shown:
             log.warning("mail is signed with the DKIM key %s, and receivers may not find it: %s", key.name, look.text)
-        self._shown[key.id] = look.shows
-
-    async def _follow(self) -> None:
-        found = await self._store.changes(self._version)
-        if found is None:
-            return
-        if found.is_whole:
-            self._keys = {}
-        for key_id in found.removed:
-            self._forget(key_id)
-        for entry in found.keys:
-            known = self._keys.get(entry.key.id)
-            if known is not None and known.public != entry.key.public:
-                self._forget(known.id)
-            self._keys[entry.key.id] = entry.key
-        self._version = found.version
-
-    def _forget(self, key_id: str) -> None:
-        self._keys.pop(key_id, None)
-        self._seen.pop(key_id, None)
-        self._shown.pop(key_id, None)
+        self._seen[key.id, key.public] = seen._replace(shown=look.shows)
 
 
 def _pause(key: DkimKey, age: float) -> float:

@@ -1,15 +1,19 @@
 """DKIM keys without a store: made once for a test run, opened by nobody else."""
 
+import asyncio
 import functools
 from collections.abc import Callable
 
 from mta.content.dkim_pair import make_pair
+from mta.content.header_block import header_end
 from mta.model.dkim_keys import Algorithm, DkimKey, KeyState, NewPair, SealedKey, key_id
 from mta.model.errors import SealError
-from mta.ports.dkim import KeyChanges, RecordLook
+from mta.model.outcomes import Reply
+from mta.ports.dkim import KeyChanges, RecordLook, Signed, Unsigned
 from mta.ports.dns_records import Found
 from mta.signing.domain_check import DomainCheck
 from mta.signing.key_book import KeyBook
+from mta.signing.mail_signer import MailSigner
 
 
 @functools.cache
@@ -151,3 +155,19 @@ def domain_check(
 ) -> DomainCheck:
     dns = dns or RecordsInMemory()
     return DomainCheck(key_book(keys, dns=dns), dns, lambda name: ".".join(name.split(".")[-2:]), ips, default)
+
+
+async def answer_to(
+    signer: MailSigner, message: bytes, tenant: str = "", tenant_domain: str = ""
+) -> tuple[Signed | Reply, bool]:
+    """The signer's answer to a message, and whether it came at once."""
+    later: asyncio.Future[Signed | Reply] = asyncio.get_running_loop().create_future()
+    end = header_end(message)
+    found = signer.sign(Unsigned(message[:end], memoryview(message)[end:], tenant, tenant_domain), later.set_result)
+    return (await later, False) if found is None else (found, True)
+
+
+async def signed(signer: MailSigner, message: bytes, tenant: str = "", tenant_domain: str = "") -> bytes | Reply:
+    """The message as it leaves, or the reply that refuses it."""
+    found, _ = await answer_to(signer, message, tenant, tenant_domain)
+    return found if isinstance(found, Reply) else b"".join((found.signatures, found.header, found.rest))

@@ -18,7 +18,7 @@ def written(place: Path, text: str) -> Path:
 def test_every_scenario_that_comes_along_can_be_run() -> None:
     found = named()
     assert next(iter(found)) == "main"
-    assert {"size-50k", "backlog", "cancel-in-the-middle", "half-rate", "tls", "rules-10000"} <= set(found)
+    assert {"size-50k", "backlog", "cancel-in-the-middle", "half-rate", "rules-10000", "signed-rsa"} <= set(found)
     for scenario in found.values():
         load = scenario.as_load()
         given = source_arguments(["--target", "x:1", "--sizes", load.sizes, *load.source])

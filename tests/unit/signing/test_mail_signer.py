@@ -1,5 +1,6 @@
 """Mail is signed with the keys of the domain that answers for it; dkimpy judges the signatures."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,12 +9,13 @@ from mta.content.header_block import header_end
 from mta.model.dkim_keys import Algorithm, SealedKey
 from mta.model.outcomes import Reply
 from mta.model.settings import DkimSettings
-from mta.ports.dkim import Unsigned
+from mta.ports.dkim import Signed, Unsigned
 from mta.signing.key_ring import KeyRing
 from mta.signing.mail_signer import MailSigner
 from tests.support import corpus
 from tests.support.dkim_judge import signatures, verified
-from tests.support.dkim_keys import KeysInMemory, OpenSeal, entry_of, records_of
+from tests.support.dkim_keys import KeysInMemory, OpenSeal, answer_to, entry_of, records_of
+from tests.support.dkim_keys import signed as sign
 
 RSA = entry_of("example.com", "r1", Algorithm.RSA)
 ED = entry_of("example.com", "e1")
@@ -24,13 +26,6 @@ async def signer_of(*entries: SealedKey, seal: OpenSeal | None = None, **setting
     ring = KeyRing(KeysInMemory(*entries), seal or OpenSeal())
     await ring.look()
     return MailSigner(DkimSettings(**settings), ring)
-
-
-def sign(signer: MailSigner, message: bytes, tenant: str = "", tenant_domain: str = "") -> bytes | Reply:
-    end = header_end(message)
-    found = signer.sign(Unsigned(message[:end], memoryview(message)[end:], tenant, tenant_domain), lambda signed: None)
-    assert found is not None
-    return found if isinstance(found, Reply) else b"".join((found.signatures, found.header, found.rest))
 
 
 def domains(message: bytes | Reply) -> list[str]:
@@ -54,7 +49,7 @@ async def test_s110_dkimpy_finds_each_signature_valid(name: str) -> None:
     """The author's domain of these messages is not ours, so ours signs as the default."""
     signer = await signer_of(RSA, ED, default_domain="example.com")
     message = CORPUS[name]
-    signed = sign(signer, message)
+    signed = await sign(signer, message)
     assert isinstance(signed, bytes)
     if not signatures(signed)[len(signatures(message)) :]:
         reasons = no_author(message), has_no_field_line(message)
@@ -83,7 +78,7 @@ async def test_s110_the_body_is_made_7_bit_first_and_means_the_same() -> None:
     message = MESSAGE.replace(b"hello\r\n", text.encode()).replace(
         b"Subject: hi\r\n", b"Subject: hi\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
     )
-    signed = sign(await signer_of(RSA), message)
+    signed = await sign(await signer_of(RSA), message)
     assert isinstance(signed, bytes)
     assert signed.isascii()
     assert b"Content-Transfer-Encoding: quoted-printable" in signed
@@ -92,7 +87,7 @@ async def test_s110_the_body_is_made_7_bit_first_and_means_the_same() -> None:
 
 async def test_mail_that_came_signed_by_another_domain_is_not_converted() -> None:
     message = b"DKIM-Signature: v=1; d=other.test; s=x\r\n" + MESSAGE.replace(b"hello", "Grüße".encode())
-    signed = sign(await signer_of(RSA), message)
+    signed = await sign(await signer_of(RSA), message)
     assert isinstance(signed, bytes)
     assert signed.endswith(message)
     assert domains(signed) == ["example.com", "other.test"]
@@ -100,15 +95,15 @@ async def test_mail_that_came_signed_by_another_domain_is_not_converted() -> Non
 
 async def test_mail_that_its_domain_has_signed_already_stays_as_it_is() -> None:
     signer = await signer_of(RSA)
-    signed = sign(signer, MESSAGE)
+    signed = await sign(signer, MESSAGE)
     assert isinstance(signed, bytes)
-    assert sign(signer, signed) == signed
+    assert await sign(signer, signed) == signed
 
 
 async def test_multipart_signed_is_signed_and_not_converted() -> None:
     body = 'MIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary="b"\r\n\r\n--b\r\n\r\nGrüße\r\n--b--\r\n'
     message = MESSAGE.partition(b"\r\n\r\n")[0] + b"\r\n" + body.encode()
-    signed = sign(await signer_of(RSA), message)
+    signed = await sign(await signer_of(RSA), message)
     assert isinstance(signed, bytes)
     assert signed.endswith(message)
     assert verified(signed, records_of(RSA)) == ["r1"]
@@ -117,23 +112,23 @@ async def test_multipart_signed_is_signed_and_not_converted() -> None:
 async def test_the_nearest_parent_with_an_active_key_signs() -> None:
     near = entry_of("b.example.com", "near")
     signer = await signer_of(near, RSA)
-    assert domains(sign(signer, from_("x@a.b.example.com"))) == ["b.example.com"]
-    assert domains(sign(signer, from_("x@c.example.com"))) == ["example.com"]
-    assert domains(sign(signer, from_("x@myexample.com"))) == []
+    assert domains(await sign(signer, from_("x@a.b.example.com"))) == ["b.example.com"]
+    assert domains(await sign(signer, from_("x@c.example.com"))) == ["example.com"]
+    assert domains(await sign(signer, from_("x@myexample.com"))) == []
 
 
 async def test_the_tenants_domain_signs_before_the_default() -> None:
     signer = await signer_of(entry_of("tenant.test"), entry_of("us.test"), default_domain="us.test")
-    assert domains(sign(signer, MESSAGE, "acme", "tenant.test")) == ["tenant.test"]
-    assert domains(sign(signer, MESSAGE, "acme", "gone.test")) == ["us.test"]
-    assert domains(sign(signer, MESSAGE)) == ["us.test"]
+    assert domains(await sign(signer, MESSAGE, "acme", "tenant.test")) == ["tenant.test"]
+    assert domains(await sign(signer, MESSAGE, "acme", "gone.test")) == ["us.test"]
+    assert domains(await sign(signer, MESSAGE)) == ["us.test"]
 
 
 async def test_a_key_of_a_tenant_signs_its_mail_only() -> None:
     signer = await signer_of(entry_of("example.com", "own", tenant="acme"))
-    assert domains(sign(signer, MESSAGE, "acme")) == ["example.com"]
-    assert domains(sign(signer, MESSAGE, "rival")) == []
-    assert domains(sign(signer, MESSAGE)) == []
+    assert domains(await sign(signer, MESSAGE, "acme")) == ["example.com"]
+    assert domains(await sign(signer, MESSAGE, "rival")) == []
+    assert domains(await sign(signer, MESSAGE)) == []
 
 
 @pytest.mark.parametrize(
@@ -150,16 +145,16 @@ async def test_a_key_of_a_tenant_signs_its_mail_only() -> None:
 )
 async def test_the_domain_is_that_of_the_mailbox(author: str, domain: str) -> None:
     signer = await signer_of(RSA, entry_of("xn--bcher-kva.test"), entry_of("other.test"))
-    assert domains(sign(signer, from_(author))) == ([domain] if domain else [])
+    assert domains(await sign(signer, from_(author))) == ([domain] if domain else [])
 
 
 async def test_two_from_fields_are_nobodys() -> None:
     signer = await signer_of(RSA)
-    assert domains(sign(signer, b"From: x@example.com\r\n" + MESSAGE)) == []
+    assert domains(await sign(signer, b"From: x@example.com\r\n" + MESSAGE)) == []
 
 
 async def test_fields_are_signed_once_more_than_they_are_there() -> None:
-    signed = sign(await signer_of(RSA, oversign=("From", "List-Unsubscribe", "X-Own")), MESSAGE)
+    signed = await sign(await signer_of(RSA, oversign=("From", "List-Unsubscribe", "X-Own")), MESSAGE)
     assert isinstance(signed, bytes)
     names = signatures(signed)[0]["h"].split(":")
     assert (names.count("from"), names.count("list-unsubscribe"), names.count("x-own")) == (2, 1, 1)
@@ -171,13 +166,13 @@ async def test_fields_are_signed_once_more_than_they_are_there() -> None:
 async def test_required_answers_451_where_mail_cannot_be_signed() -> None:
     signer = await signer_of(RSA, sign="required")
     assert signer.is_on
-    assert domains(sign(signer, MESSAGE)) == ["example.com"]
+    assert domains(await sign(signer, MESSAGE)) == ["example.com"]
     for message in (
         from_("a@other.test"),
         b"Subject: no author\r\n\r\n",
         MESSAGE.replace(b"To: b", b"no field\r\nTo: b"),
     ):
-        refusal = sign(signer, message)
+        refusal = await sign(signer, message)
         assert isinstance(refusal, Reply)
         assert (refusal.code, refusal.enhanced) == (451, "4.7.5")
     assert signer.refused == 3
@@ -188,11 +183,47 @@ async def test_a_key_that_cannot_be_opened_defers_its_mail_and_no_other() -> Non
     seal = OpenSeal()
     seal.broken.add(f"dkim:{RSA.key.id}")
     signer = await signer_of(RSA, entry_of("other.test"), seal=seal)
-    refusal = sign(signer, MESSAGE)
+    refusal = await sign(signer, MESSAGE)
     assert isinstance(refusal, Reply)
     assert refusal.code == 451
-    assert domains(sign(signer, from_("a@other.test"))) == ["other.test"]
-    assert domains(sign(signer, from_("a@third.test"))) == []
+    assert domains(await sign(signer, from_("a@other.test"))) == ["other.test"]
+    assert domains(await sign(signer, from_("a@third.test"))) == []
+
+
+@pytest.mark.parametrize("line", ["a line of text\r\n", "eine Zeile mit Größe\r\n"])
+async def test_a_large_message_is_signed_beside_the_loop(line: str) -> None:
+    message = MESSAGE + line.encode() * 60_000
+    found, at_once = await answer_to(await signer_of(RSA), message)
+    assert isinstance(found, Signed)
+    assert not at_once
+    assert verified(b"".join((found.signatures, found.header, found.rest)), records_of(RSA)) == ["r1"]
+
+
+async def test_messages_that_wait_for_signatures_are_bounded() -> None:
+    class Nobody:
+        """Gives no signature back until it is told to."""
+
+        def __init__(self) -> None:
+            self.jobs: list[Callable[[bytes | None], None]] = []
+
+        def sign(self, private: bytes, digest: bytes, done: Callable[[bytes | None], None]) -> None:
+            self.jobs.append(done)
+
+    ring, beside, answers = KeyRing(KeysInMemory(RSA), OpenSeal()), Nobody(), list[Signed | Reply]()
+    await ring.look()
+    signer = MailSigner(DkimSettings(), ring, beside)
+    message = MESSAGE + b"a line of text\r\n" * 16_000
+    end = header_end(message)
+    mail = Unsigned(message[:end], memoryview(message)[end:], "", "")
+    while (answer := signer.sign(mail, answers.append)) is None:
+        assert len(beside.jobs) < 1000
+    assert isinstance(answer, Reply)
+    assert answer.code == 452
+    for job in beside.jobs:
+        job(None)  # the signer signs itself
+    assert len(answers) == len(beside.jobs)
+    assert all(isinstance(answer, Signed) for answer in answers)
+    assert signer.sign(mail, answers.append) is None
 
 
 async def test_without_keys_nothing_is_done() -> None:
