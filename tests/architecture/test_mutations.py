@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.mutations.table import MUTATIONS, Mutation
+from tests.mutations.mutation import Mutation
+from tests.mutations.table import MUTATIONS
 from tests.support.sources import ROOT
 
 

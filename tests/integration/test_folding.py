@@ -84,6 +84,28 @@ async def test_a_day_of_tags_of_one_message_each_leaves_the_store_as_it_was(
     await reader.close()
 
 
+async def test_counters_of_tags_whose_mail_waits_stay(open_store: Callable[..., Any]) -> None:
+    store = await open_store()
+    await _day(store, 0, 100)
+    await store.queues.accept(0, [message(0, tags=("waits",))])
+    await store.queues.accept(0, [message(0, tags=("rests",))])
+    resting = set()
+    [claimed] = [one for one in await store.claim(0) if "rests" in one.record.tags]
+    await store.queues.settle(0, [ended(claimed)])
+
+    async def all_rest() -> bool:
+        cursor = 0
+        while True:
+            found, cursor = await StoredRestingTags(store.link).at_rest(0, cursor, 1)
+            resting.update(one.tag for one in found)
+            if not cursor:
+                return "rests" in resting
+
+    await eventually(all_rest)
+    assert "user_99" in resting
+    assert "waits" not in resting
+
+
 async def test_counters_that_stand_in_both_places_count_once_and_those_that_changed_stay(
     open_store: Callable[..., Any], tmp_path: pathlib.Path
 ) -> None:

@@ -13,7 +13,8 @@ import tempfile
 import time
 from collections.abc import Iterable
 
-from tests.mutations.table import MUTATIONS, Mutation
+from tests.mutations.mutation import Mutation
+from tests.mutations.table import MUTATIONS
 from tests.support.sources import ROOT
 
 _COPIED = ("mta", "control_api", "bench", "config", "tests", "pyproject.toml")

@@ -1,6 +1,7 @@
 """The lines that the promise of a forced error rests on, each with a damage and the test that must notice."""
 
-from typing import NamedTuple
+from tests.mutations.mutation import Mutation
+from tests.mutations.records import AUDIT, BULK, CANARIES, HISTORY, PREVIEWS, SELECTORS, TOKENS, WORK
 
 _GUARD = "mta/rules/guard.py"
 _ORDERS = "mta/orders/order_book.py"
@@ -27,16 +28,6 @@ _T_BRAKES = "tests/unit/sweeps/test_brakes.py::test_"
 _T_FORMATS = "tests/integration/redis_store/test_rule_formats.py::test_k15_"
 _T_REAPER = "tests/unit/scheduling/test_reaper.py::test_"
 _T_WORKER = "tests/unit/runtime/test_worker.py::test_"
-
-
-class Mutation(NamedTuple):
-    """In `file` the text `old`, which is there exactly once, becomes `new`; then `test` must fail."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    test: str
 
 
 PERMIT = (
@@ -812,5 +803,6 @@ MOVES = (
 
 MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
-    *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS, *MOVES,
+    *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS, *MOVES, *HISTORY, *TOKENS, *PREVIEWS, *SELECTORS, *AUDIT, *WORK,
+    *CANARIES, *BULK,
 )  # fmt: skip

@@ -413,6 +413,13 @@ def test_a_tag_that_many_rules_for_recipients_share_does_not_hold_them_all():
     assert made.match("p", "", "example.com", ("other",), "", "", seventh) is None
 
 
+@pytest.mark.parametrize(("accepted_at", "found"), [(4, False), (5, True), (8, True), (9, False)])
+def test_the_time_of_acceptance_is_from_one_instant_until_before_another(accepted_at, found):
+    known = RuleTable.build(Head(1, "x"), [rule("r", tag="red", accepted_after=5, accepted_before=9)])
+    message = Addressed("s@a.test", "r@b.test", accepted_at)
+    assert (known.match("default", "", "b.test", ("red",), "", "", message) is not None) is found
+
+
 def test_protected_mail_to_a_recipient_is_matched_by_a_rule_that_names_the_tag():
     rules = [rule("all", recipient="u@example.com"), rule("vip", tag="vip", recipient="u@example.com")]
     made = RuleTable.empty("n1", ["vip"]).rebuilt(Head(1, "x"), rules)

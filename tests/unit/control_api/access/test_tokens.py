@@ -10,8 +10,11 @@ from aiohttp.test_utils import TestClient, make_mocked_request
 from control_api.access.rates import Rates
 from control_api.access.tokens import FAILURES_PER_MINUTE, MAX_CLIENTS, Access
 from control_api.http.problems import Problem
+from mta.model.actor import Actor
+from mta.model.audit import Deed
+from mta.model.errors import StoreAway
 from mta.model.scopes import Scope
-from tests.support.control_api import BEARER, TOKEN, Cluster, Tokens
+from tests.support.control_api import BEARER, TOKEN, Audit, Cluster, Tokens
 
 JSON = {"Content-Type": "application/json"}
 
@@ -166,6 +169,18 @@ async def test_a12_an_order_that_is_denied_is_in_the_audit(cluster: Cluster, str
         "crm", "order.denied", "DELETE /v1/errors/abc", "acme", "denied",
     )  # fmt: skip
     assert deed.reason == "the token lacks the scope errors:write"
+
+
+async def test_a12_an_order_that_cannot_be_noted_is_not_carried_out(
+    api: TestClient, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(audit: Audit, actor: Actor, deed: Deed) -> None:
+        raise StoreAway("it is away")
+
+    monkeypatch.setattr(Audit, "note", away)
+    answer = await api.post("/v1/tokens", json={"name": "crm", "scopes": ["errors:read"]})
+    assert answer.status == 503
+    assert cluster.tokens == {}
 
 
 def test_a6_budgets_that_are_full_again_are_dropped() -> None:
