@@ -77,7 +77,8 @@ class Access:
         return actor
 
     def _actor(self, table: TokenTable, secret: bytes, address: str) -> Actor | None:
-        """Compares with one digest whether the id is known or not, and with each of the administrators' (S: A2)."""
+        """Compares the digest with one stored digest, also where the id is unknown, and with each of the
+        administrators', so that the time of the answer tells nothing (S: A2)."""
         digest = digest_of(secret)
         stored = table.tokens.get(id_in(secret), _NOBODY)
         matches = hmac.compare_digest(stored.digest, digest)
@@ -92,7 +93,7 @@ class Access:
         return Actor(ActorKind.TOKEN, token.name, address, token.id, token.rights, token.tenant)
 
     async def _read_since(self, since: float) -> TokenTable:
-        """The table as it was at that time or later. One request reads it for all that wait."""
+        """The table of tokens, read at that time or later. One request reads it for all requests that wait."""
         if self._table is not None and self._read_at >= since:
             return self._table
         async with self._reading:

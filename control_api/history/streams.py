@@ -28,7 +28,7 @@ class Form(NamedTuple):
     media: str
     lines: Callable[[Rows], bytes]  # each with its line end
     before: bytes = b""
-    between: bytes = b""  # instead of a line end, within what stands between `before` and `after`
+    between: bytes = b""  # stands between two records in place of the line end
     after: bytes = b""
 
 
@@ -39,8 +39,8 @@ FORMS: Final = {"json": JSON, "ndjson": NDJSON, "csv": CSV}
 
 
 async def stream(request: web.Request, pages: AsyncGenerator[Rows, None], form: Form) -> web.StreamResponse:
-    """All rows of the pages. Raises HistoryError, BadValue before the answer has begun; later the connection is cut
-    off, so that a client takes no part for the whole."""
+    """All rows of the pages. Raises HistoryError, BadValue before the answer has begun. Later the connection is cut
+    off, so that no client takes a part for the whole."""
     turns = dependencies.of(request).turns
     async with contextlib.aclosing(pages):
         first = await anext(pages, ())

@@ -63,7 +63,7 @@ class Facts(NamedTuple):
 
     table: RuleTable
     now: int  # Unix ms
-    nobodys: Collection[str] = ()  # pools that no worker serves
+    unserved_pools: Collection[str] = ()  # pools that no worker serves
     returns: Mapping[QueueKey, Mapping[ReturnReason, int]] = MappingProxyType({})  # in the last minute
     waits: Mapping[QueueKey, int] = MappingProxyType({})  # deliveries that wait in workers for a connection
     rates: ToldRates | None = None  # None: the actor may not see rates
@@ -72,18 +72,18 @@ class Facts(NamedTuple):
 
 
 async def facts_of(deps: Dependencies, queues: Sequence[QueueKey], now: int, *, of_cluster: bool) -> Facts:
-    """Without `of_cluster` only what says nothing about the mail of others."""
+    """Without `of_cluster`, facts that tell of other tenants' mail are left out."""
     table = await deps.catalogue.readable()
     sessions = await deps.rules.sessions()
-    nobodys = unserved({queue.pool for queue in queues}, sessions)
+    unserved_pools = unserved({queue.pool for queue in queues}, sessions)
     if not of_cluster:
-        return Facts(table, now, nobodys)
+        return Facts(table, now, unserved_pools)
     workers = [state.metrics for state in sessions.values() if not state.dead]
     sites = await deps.sites.find(queue.domain for queue in queues)
     return Facts(
         table,
         now,
-        nobodys,
+        unserved_pools,
         returned_lately(workers),
         read_waits(workers),
         read_rates(workers),
@@ -95,7 +95,7 @@ async def facts_of(deps: Dependencies, queues: Sequence[QueueKey], now: int, *, 
 def shown_queue(counts: QueueCounts, facts: Facts) -> Queue:
     """`oldest` is in seconds since acceptance; null where nothing is in the queue, as is `next_due`."""
     queue, now = counts.queue, facts.now
-    why = reasons_to_wait(counts, facts.table, queue.pool in facts.nobodys, facts.waits.get(queue, 0))
+    why = reasons_to_wait(counts, facts.table, queue.pool in facts.unserved_pools, facts.waits.get(queue, 0))
     why += [_because("limit", counts.due, limit.words) for limit in facts.limits.get(queue, ()) if limit.binds]
     return Queue(
         pool=queue.pool,
@@ -114,7 +114,7 @@ def shown_queue(counts: QueueCounts, facts: Facts) -> Queue:
 
 
 def _last_reply(counts: QueueCounts, failure: Failure | None) -> LastReply | UnsetType:
-    """Of the last attempt that failed, as a worker tells it; else of a delivery that waits."""
+    """The reply to the last failed attempt: a worker tells it, else the record of a delivery that waits has it."""
     if failure is not None:
         at, mx, reply = failure
         return _reply(reply, shown(round(at * 1000)) or UNSET, visible(mx) or UNSET)
@@ -128,14 +128,14 @@ def _reply(reply: Reply, at: str | UnsetType = UNSET, mx: str | UnsetType = UNSE
     return LastReply(code=reply.code or UNSET, enhanced=visible(reply.enhanced) or UNSET, text=text, mx=mx, at=at)
 
 
-def reasons_to_wait(counts: QueueCounts, table: RuleTable, nobodys: bool, waits: int = 0) -> list[WhyQueued]:
+def reasons_to_wait(counts: QueueCounts, table: RuleTable, unserved_pools: bool, waits: int = 0) -> list[WhyQueued]:
     """One entry for each reason: its name, how many deliveries it concerns, and a text for people."""
     found: list[WhyQueued] = []
     for pause, held in sorted(counts.pauses.items()):
         rule = table.rule(pause)
         because = "" if rule is None or not rule.reason else f" ({rule.reason})"
         found.append(WhyQueued(reason="held", count=held, rule=pause, text=f"held by pause {pause}{because}"))
-    if nobodys and counts.due + counts.scheduled:
+    if unserved_pools and counts.due + counts.scheduled:
         found.append(_because("unserved", counts.due + counts.scheduled, why_it_waits(counts.queue.pool)))
         return found
     waits = min(waits, counts.claimed)  # a worker told it up to a second ago
@@ -158,7 +158,7 @@ def reasons_to_wait(counts: QueueCounts, table: RuleTable, nobodys: bool, waits:
 
 
 def reasons_of_returns(returns: Mapping[ReturnReason, int]) -> list[WhyQueued]:
-    """Why workers have put deliveries back that they had claimed. One that was put back twice counts twice."""
+    """The reasons for which workers put claimed deliveries back. A delivery that was put back twice counts twice."""
     return [
         _because(reason.value, count, f"put back into the queue in the last minute: {reason.words}")
         for reason, count in sorted(returns.items())
@@ -170,7 +170,7 @@ def _because(reason: str, count: int, text: str) -> WhyQueued:
 
 
 def _later(first: Record | None) -> tuple[str, str]:
-    """The reason is that of the delivery which is due first; others of the queue may have another."""
+    """The reason of the delivery that is due first; other deliveries of the queue may have another."""
     if first is None:
         return "later", "due later: a retry, or a time that the sender asked for"
     if first.attempts:
@@ -181,7 +181,7 @@ def _later(first: Record | None) -> tuple[str, str]:
 
 
 def _after_reply(words: str, first: Record | None) -> str:
-    """With the reply that the last attempt of the first delivery ended with."""
+    """`words` with the reply to the last attempt of the first delivery."""
     if first is None or not first.attempts:
         return words
     attempts = f"{first.attempts} attempt" + ("s" if first.attempts > 1 else "")

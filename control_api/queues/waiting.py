@@ -38,16 +38,16 @@ async def list_waiting(request: web.Request) -> web.Response:
     selection = MailSelection(asked.pool, asked.domain, asked.tag, tenant)
     page = await deps.queue_work.waiting(selection, asked.cursor, min(asked.limit, _MOST))
     pools = {one.queue.pool for one in page.deliveries}
-    nobodys = frozenset(unserved(pools, await deps.rules.sessions())) if pools else frozenset()
+    unserved_pools = frozenset(unserved(pools, await deps.rules.sessions())) if pools else frozenset()
     records: list[Recipient] = []
     async for some in deps.turns.slices(page.deliveries):
-        records += [shown_delivery(one, as_of, nobodys) for one in some]
+        records += [shown_delivery(one, as_of, unserved_pools) for one in some]
     cursor = None if page.behind is None else waiting_cursor_of(page.behind)
     return json_response(WaitingMail(as_of=format_time(as_of), messages=records, cursor=cursor))
 
 
-def shown_delivery(waiting: WaitingDelivery, now: int, nobodys: Collection[str]) -> Recipient:
-    """The record of a queued delivery; `nobodys` are pools that no worker serves."""
+def shown_delivery(waiting: WaitingDelivery, now: int, unserved_pools: Collection[str]) -> Recipient:
+    """The record of a queued delivery; `unserved_pools` are pools that no worker serves."""
     standing = DeliveryStatus(
         waiting.id,
         Class.QUEUED,
@@ -56,7 +56,7 @@ def shown_delivery(waiting: WaitingDelivery, now: int, nobodys: Collection[str])
         uncertain=waiting.record.uncertain or waiting.reclaims > 0,
         pool=waiting.queue.pool,
     )
-    return message_record(message_of(waiting.id), [standing], now, nobodys).recipients[0]
+    return message_record(message_of(waiting.id), [standing], now, unserved_pools).recipients[0]
 
 
 LIST = Operation(

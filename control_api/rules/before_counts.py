@@ -28,15 +28,15 @@ _log = logging.getLogger(__name__)
 
 
 async def stop_counting(app: web.Application) -> None:
-    """On shutdown: a long count has nobody to tell."""
+    """On shutdown: nobody waits for a long count any more."""
     await app[BEFORE].stop()
 
 
 class Before(NamedTuple):
-    """Of the mail that the selectors match."""
+    """Counts of the mail that the selectors of a rule match."""
 
     accepted: int
-    delivered: int
+    delivered: int  # before the rule was effective
 
 
 class BeforeCounts:
@@ -46,7 +46,9 @@ class BeforeCounts:
         self._history = history
         self._turns = turns
         self._patience = patience
-        self._known: OrderedDict[tuple[str, int, int], tuple[Before, float]] = OrderedDict()  # until which loop time
+        self._known: OrderedDict[tuple[str, int, int], tuple[Before, float]] = (
+            OrderedDict()
+        )  # used until then (monotonic)
         self._tasks: dict[tuple[str, int, int], asyncio.Task[Before | None]] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
 

@@ -51,8 +51,8 @@ class MailOfRule:
         )
 
     def is_before(self, row: DeliveryRow, until: int | None) -> bool:
-        """Whether a delivered one was delivered before the rule was effective. `until` (Unix ms): the rule acts no more
-        since then; None: it still does."""
+        """Whether a delivery that was delivered was so before the rule was effective. `until` (Unix ms): the time at
+        which the rule ceased to act; None: it still acts."""
         event = row.last
         if row.id in self.after or event.type is EventType.LATE_OUTCOME:
             return False
@@ -88,7 +88,7 @@ class MailOfRule:
 
 
 def filter_of(rule: Rule) -> RowFilter:
-    """As far as the database can filter; the rest takes a look at each row."""
+    """The conditions that the database can check. `MailOfRule.matches` checks all of them for each row."""
     chosen = rule.selectors
     (domain,) = chosen.names if len(chosen.names) == 1 else (None,)
     exact = {name: value for name in ("sender", "recipient") if (value := getattr(chosen, name)) and "*" not in value}

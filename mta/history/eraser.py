@@ -1,4 +1,4 @@
-"""Erasure: an address, and what was said and known about its mail, is replaced in history."""
+"""Erasure in history: an address, the replies to its mail and the metadata of its mail are replaced."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final

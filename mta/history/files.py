@@ -15,7 +15,7 @@ _MOST_DAYS: Final = 64  # whose files are kept open
 
 
 class SqliteFiles:
-    """Fulfils reader.Database."""
+    """Fulfils history.database.Database."""
 
     def __init__(self, folder: str, *, writable: bool = False) -> None:
         self.where = folder

@@ -245,7 +245,7 @@ class HistoryFeed:
         assert self._writing is not None
         self._writer.write(self._writing)
 
-    # What follows
+    # After a call on that thread
 
     def _restart(self, found: tuple[dict[str, Position], Place | None]) -> None:
         positions, place = found
@@ -268,7 +268,7 @@ class HistoryFeed:
     # Lanes that come from another journal
 
     def _follows(self, source: str, after: str) -> bool:
-        """Whether history has everything up to `after`, or can have it from nobody any more."""
+        """Whether history has every event of the lane up to `after`, or no journal can still write the missing ones."""
         assert self._gathering is not None
         known = self._gathering.positions.get(source, _NOTHING)
         if order_of(after) <= order_of(known.last):

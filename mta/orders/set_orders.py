@@ -60,7 +60,7 @@ class SetOrders:
         return SetEffect(effect, placed)
 
     async def effect(self, stored: StoredSet, standing: Sequence[Rule]) -> Effect:
-        """How far the order is. `standing` are the rules that stand as it made them."""
+        """The effect of the order so far. `standing`: the rules that nobody has changed since the order."""
         rule = stand_in(stored.set, stored.generation, standing)
         if stored.effective is None:
             return await self._book.effect(rule)

@@ -116,7 +116,7 @@ class Brakes:
             await self._count(sorted(counting, key=rank, reverse=True), cleared)
 
     async def _is_effective(self, rule: Rule) -> bool:
-        """Whether the last change of the rule is; one that nobody follows is followed from now on."""
+        """Whether the last change of the rule is effective. One that no process follows is followed from now on."""
         known = (await self._store.effects([rule.id])).get(rule.id)
         if known is not None and known.generation >= rule.generation:
             return True
@@ -177,8 +177,7 @@ class Brakes:
             return False
 
     async def _on_its_way(self, hold: Rule, claimed: Sequence[WaitingDelivery]) -> int:
-        """Deliveries that the hold wins and that their worker has not put to it yet. Those that are past their dot are
-        none of them."""
+        """The number of deliveries that workers will put to the hold. Deliveries past their dot do not count."""
         table = self._rules.table
         found = set()
         for waiting in claimed:
