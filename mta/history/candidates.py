@@ -1,4 +1,4 @@
-"""The deliveries of one day that may match a filter, newest first, found by the index that says most."""
+"""The deliveries of one day that may match a filter, newest first, by the index that leaves the fewest of them."""
 
 import heapq
 from array import array
@@ -40,7 +40,7 @@ class Looked(NamedTuple):
 
 
 class Candidates:
-    """Of one day."""
+    """The deliveries in the tables of one day that may match the filter."""
 
     def __init__(
         self, connection: Connection, tables: DayTables, wanted: RowFilter, chunks: Chunks, rounds: Rounds
@@ -64,7 +64,7 @@ class Candidates:
             yield from self._in_pages(self._of_recipient(n), most)
         elif (events := self._rare_events()) is not None:
             yield from self._in_pages(self._of_events(events, n), most)
-        elif self._conditions and not (self._standings and self._are_common()):
+        elif self._conditions and not (self._standings and self._standings_are_rarer()):
             yield from self._in_pages(self._by_postings(n), most)
         elif self._standings:
             yield from self._in_pages(self._by_standing(n), most)
@@ -210,8 +210,8 @@ class Candidates:
         )
         return int(self._connection.execute(select(func.coalesce(func.sum(newest.c.size), 0))).scalar_one())
 
-    def _are_common(self) -> bool:
-        """The rarest condition holds for more deliveries than the standings do."""
+    def _standings_are_rarer(self) -> bool:
+        """Whether fewer deliveries have one of the standings than fulfil the rarest condition."""
         deliveries = self._tables.deliveries
         some = (
             select(deliveries.c.n)

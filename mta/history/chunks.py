@@ -85,7 +85,7 @@ class Batch(NamedTuple):
         return sorted(((day, first) for day, _, firsts in self.parts for first in firsts), key=lambda chunk: chunk[1])
 
     def least_new(self, day: int) -> int:
-        """The least time in the message ids that were new on that day, Unix ms; 0 = none was."""
+        """The earliest time in the ids of that day's messages that are new in this round, Unix ms; 0 = none is new."""
         return next((least for known, least, _ in self.parts if known == day), 0)
 
 

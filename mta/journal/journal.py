@@ -72,8 +72,8 @@ class Journal:
         self._leases = Leases(outbox, name, spool.last, self._rule_log.catch_up, must_wait, clock=clock)
         self._fan_out = FanOut(spool, sinks, history, clock=clock)
         self._rounds = Rounds(outbox, self._leases, spool, self._fan_out, tail)
-        self._backlog = Backlog(outbox, self._leases, settings, self._rounds.say)
-        self._epochs = Epochs(outbox, self._leases, self._rounds.say)
+        self._backlog = Backlog(outbox, self._leases, settings, self._rounds.write_own)
+        self._epochs = Epochs(outbox, self._leases, self._rounds.write_own)
         self._stopping = asyncio.Event()
         self._next_slow = self._next_sync = self._next_report = 0.0
         self.failures = 0

@@ -66,7 +66,7 @@ class Rounds:
         self._fan_out.note_known({lane.source: began for lane in read})
         return len(entries)
 
-    async def say(self, events: Sequence[Item]) -> None:
+    async def write_own(self, events: Sequence[Item]) -> None:
         """Events of the journal's own; durable on return. Raises StoreError, OSError."""
         await self._pass_on([own_entry(*item) for item in events], ())
 

@@ -169,7 +169,7 @@ class Dispatcher:
         for one in await self._claims.claim(lane.number, wants, _BLOCKED_BYTES):
             by_queue.setdefault(one.queue, []).append(one)
         for queue, claimed in by_queue.items():
-            for one in self._fit(queue, claimed):
+            for one in self._attemptable(queue, claimed):
                 self._settler.settle(one, _NO_CONNECTION)
 
     async def _look(self, lane: ClaimLane) -> None:
@@ -211,19 +211,20 @@ class Dispatcher:
         return len(claimed)
 
     def _hand_over(self, queue: QueueKey, claimed: Sequence[Claimed]) -> None:
-        fit = self._fit(queue, claimed)
-        if fit:
-            self._deliver.deliver(fit)
+        found = self._attemptable(queue, claimed)
+        if found:
+            self._deliver.deliver(found)
 
-    def _fit(self, queue: QueueKey, claimed: Sequence[Claimed]) -> list[Claimed]:
-        """Settle what ends or is held before an attempt; the rest may be attempted."""
+    def _attemptable(self, queue: QueueKey, claimed: Sequence[Claimed]) -> list[Claimed]:
+        """The deliveries that may be attempted. The others are settled at once: a rule matches them, or they were
+        canceled, have expired, or are to be parked."""
         if self._draining:
             for one in claimed:
                 self._settler.settle(one, _STOPPING)
             return []
         now, table = self._clock(), self._rules.table
         match, canceled, (pool, domain) = table.match, self._rules.canceled, queue
-        fit: list[Claimed] = []
+        found: list[Claimed] = []
         for one in claimed:
             if one.reclaims >= _POISON:
                 self.parked += 1
@@ -245,8 +246,8 @@ class Dispatcher:
                 self.expired += 1
                 self._settler.expire(one)
             else:
-                fit.append(one)
-        return fit
+                found.append(one)
+        return found
 
 
 def _cut(claimed: list[Claimed]) -> bool:

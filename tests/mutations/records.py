@@ -59,8 +59,8 @@ HISTORY = (
     Mutation(
         "history: the newer change of a delivery wins",
         _SQLITE,
-        "CASE WHEN ?2 >= rank THEN ?3 ELSE standing END",
-        "CASE WHEN ?2 >= 0 THEN ?3 ELSE standing END",
+        "CASE WHEN ?2 >= rank THEN ?4 ELSE last END",
+        "CASE WHEN ?2 >= 0 THEN ?4 ELSE last END",
         _STORY + "[a_delivery_is_told_over_rounds_and_days]",
     ),
     Mutation(
@@ -75,14 +75,14 @@ HISTORY = (
         "mta/journal/gathering.py",
         "        if order_of(entry.id) <= order_of(after):\n            return False\n",
         "",
-        _T_FEED + "a_commit_whose_answer_was_lost_is_not_repeated",
+        _STORY + "[entries_count_once_whoever_writes_them]",
     ),
     Mutation(
-        "history: events of a round come in one delivery's row",
+        "history: the newest change of a round says how a delivery stands",
         "mta/journal/gathering.py",
         "        elif rank > row.rank:\n",
-        "        elif rank > row.rank and not row.more:\n",
-        _STORY + "[a_delivery_is_told_over_rounds_and_days]",
+        "        elif rank < row.rank:\n",
+        _T_FILES + "a_round_that_was_interrupted_before_the_control_file_is_written_again[False]",
     ),
     Mutation(
         "gaps: a lane waits for the journal that has its events",
@@ -101,8 +101,8 @@ HISTORY = (
     Mutation(
         "gaps: events that the spool let go leave a Gap",
         _FEED,
-        "        if self.at >= place:\n",
-        "        if True:\n",
+        '        self._gap(\n            f"gap.history.spool.',
+        '        (lambda *gap: None)(\n            f"gap.history.spool.',
         _T_FEED + "a_spool_that_history_alone_fills_lets_go_of_its_oldest_events_and_history_shows_a_gap",
     ),
     Mutation(

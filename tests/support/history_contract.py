@@ -134,8 +134,13 @@ def a_delivery_is_told_over_rounds_and_days(writer: HistoryWriter, reader: Histo
     deferred = later(came, EventType.TRANSIENT_FAILURE, code=451)
     escaped = later(came, EventType.ESCAPED)
     bounced = later(deferred, EventType.BOUNCE, DAY_MS, code=550)
-    for entry in (lane.entry(came), lane.entry(deferred), lane.entry(escaped), next_lane.entry(bounced)):
+    for entry in (lane.entry(came), lane.entry(deferred), lane.entry(escaped)):
         book.write(entry)
+    row = ask(reader, lambda history: history.row(delivery))
+    assert row is not None
+    assert (row.standing.status, row.last.code) == (Status.ENQUEUED, 451), "an event that changes nothing came last"
+    assert recipients(reader, statuses=frozenset({Status.ENQUEUED})) == ["a@a.test"]
+    book.write(next_lane.entry(bounced))
     message = MessageId(message_of(delivery))
     kept = ask(reader, lambda history: history.events_of(message))
     assert [one.event.type for one in kept] == [
