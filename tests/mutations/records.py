@@ -323,7 +323,7 @@ SELECTORS = (
         _INDEX,
         "    timed = rule.expires_at > 0 or chosen.schedule is not None\n",
         "    timed = rule.expires_at > 0\n",
-        _T_TABLE + "table_agrees_with_a_naive_scan_however_it_was_made",
+        _T_TABLE + "a_pause_with_a_schedule_matches_at_its_times_only",
     ),
 )
 
@@ -379,7 +379,7 @@ WORK = (
         _QUEUE_WORK_LUA,
         "    note_due(P, place, domain, now)\n",
         "",
-        _T_WORK + "a_retry_makes_waiting_mail_due_and_workers_claim_it[plain]",
+        _T_WORK + "after_a_retry_the_agenda_has_the_queue_as_due_now[plain]",
     ),
     Mutation(
         "moves: long work goes on where it stopped",
@@ -400,7 +400,7 @@ WORK = (
         _QUEUE_WORK_LUA,
         "  append_framed(P, argv[2], stays)\n  return #left",
         "  append_framed(P, argv[2], {})\n  return #left",
-        _T_WORK + "work_crosses_claims_sweeps_and_cancels_and_the_books_stay_sound[plain-1]",
+        "tests/integration/redis_store/test_queue_work.py::test_only_deliveries_that_moved_leave_an_event[plain]",
     ),
     Mutation(
         "parked: released mail leaves the parked",

@@ -152,6 +152,15 @@ async def test_o12_a_retry_makes_waiting_mail_due_and_workers_claim_it(open_stor
     assert (again.moved, again.rest) == (0, None)
 
 
+async def test_o12_after_a_retry_the_agenda_has_the_queue_as_due_now(open_store):
+    store = await open_store()
+    await put_later(store)
+    assert await store.queues.agenda(0, [POOL], 10) == [], "it is due much later"
+    await worker(store).retry(ALL, START, soon())
+    [after] = await store.queues.agenda(0, [POOL], 10)
+    assert after.at <= wall_ms()
+
+
 async def test_o12_a_retry_keeps_the_time_that_a_sender_asked_for(open_store):
     store = await open_store()
     at = wall_ms() + LATER
@@ -296,6 +305,18 @@ async def test_a_delivery_that_was_claimed_since_it_was_read_is_left_to_its_work
     assert await store.queue_work.change_pool(0, "", 0, "new", of, [change]) == 0
     assert await store.queue_work.make_due(0, of, wall_ms() + LATER, [seen]) == 0
     assert [event for event in await events_of(store) if event.type is EventType.MOVED] == []
+    assert await store.queues.settle(0, [ended(claimed)]) == [Settled.OK]
+
+
+async def test_only_deliveries_that_moved_leave_an_event(open_store):
+    store = await open_store()
+    await store.queues.accept(0, [message(), message()])
+    seen = await waits(store)
+    [claimed] = await store.claim(0, most=1)
+    changes = [worker(store)._change(one, "new", wall_ms()) for one in seen]
+    assert await store.queue_work.change_pool(0, "", 0, "new", QueueShare(seen[0].queue), changes) == 1
+    [moved] = [event for event in await events_of(store) if event.type is EventType.MOVED]
+    assert moved.id not in (None, claimed.id)
     assert await store.queues.settle(0, [ended(claimed)]) == [Settled.OK]
 
 

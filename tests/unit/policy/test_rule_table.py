@@ -413,6 +413,13 @@ def test_a_tag_that_many_rules_for_recipients_share_does_not_hold_them_all():
     assert made.match("p", "", "example.com", ("other",), "", "", seventh) is None
 
 
+@pytest.mark.parametrize(("hour", "found"), [(0, True), (1, False), (24, False)])
+def test_a_pause_with_a_schedule_matches_at_its_times_only(hour, found):
+    known = RuleTable.empty("n1", clock=lambda: hour * 3_600_000)
+    known = known.rebuilt(Head(1, "x"), [pause("p", tag="red", schedule=SCHEDULES[0], timezone="UTC")])
+    assert (known.match("default", "", "b.test", ("red",)) is not None) is found
+
+
 @pytest.mark.parametrize(("accepted_at", "found"), [(4, False), (5, True), (8, True), (9, False)])
 def test_the_time_of_acceptance_is_from_one_instant_until_before_another(accepted_at, found):
     known = RuleTable.build(Head(1, "x"), [rule("r", tag="red", accepted_after=5, accepted_before=9)])
