@@ -12,7 +12,7 @@ from control_api.schemas import domain_shapes as shapes
 
 
 async def check_domain(request: web.Request) -> web.Response:
-    """Ask DNS now. What is wrong there is a finding, no refusal."""
+    """Asks DNS now. A fault there is a finding in the answer, and no refusal."""
     read_no_query(request)
     domain = dkim_values.DOMAIN.read(request.match_info["domain"], "domain")
     report = await dependencies.of(request).domains.report(domain)

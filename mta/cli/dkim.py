@@ -8,7 +8,8 @@ from urllib.parse import quote
 import click
 
 from mta.cli import commands, remote
-from mta.cli.options import AS_JSON
+from mta.cli.listing import print_list
+from mta.cli.options import ALL, AS_JSON, LIMIT
 from mta.cli.tables import instant, print_table
 from mta.http_out.api_client import ApiClient, ApiRefused
 
@@ -51,20 +52,14 @@ def add(
 @command.command("list", help="List the keys; their private parts are not shown.")
 @click.option("--domain", help="Those of this domain.")
 @click.option("--tenant", help="Those of this tenant.")
-@click.option("--limit", type=click.IntRange(1), default=100, help="List at most so many keys (default 100).")
-@click.option("--all", "everything", is_flag=True, help="List all of them.")
+@LIMIT
+@ALL
 @AS_JSON
 def list_(domain: str | None, tenant: str | None, limit: int, everything: bool, as_json: bool) -> None:
     async def work(client: ApiClient) -> int:
         params = remote.without_unset(domain=domain, tenant=tenant)
         keys, more = await remote.pages(client, "/v1/dkim", params, limit, everything, "keys")
-        if as_json:
-            remote.out_json(keys)
-            return remote.DONE
-        print_table(_COLUMNS, [_row(key) for key in keys])
-        if more:
-            remote.say("the list is cut off; give --limit or --all for the rest")
-        return remote.DONE
+        return print_list(keys, more, as_json, _COLUMNS, _row)
 
     remote.run(work)
 

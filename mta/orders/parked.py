@@ -34,7 +34,9 @@ _REST: Final = 0.5  # it rests for so many times the seconds that a step took
 _UNREADABLE: Final = Record(sender="", recipient="", tags=(), size=0, accepted_at=0, expires_at=0)
 _encode = msgspec.msgpack.Encoder().encode
 
-_Work = Callable[[int, Sequence[ParkedDelivery]], Awaitable[list[ParkedDelivery]]]  # of a lane; what it has done
+_Work = Callable[
+    [int, Sequence[ParkedDelivery]], Awaitable[list[ParkedDelivery]]
+]  # of a lane; the deliveries that it has changed
 
 
 class ParkedOrders:

@@ -19,7 +19,7 @@ class KeyChanges(NamedTuple):
 
 
 class RecordLook(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What DNS showed of the record of a key."""
+    """The answer of DNS about the record of a key."""
 
     shows: bool
     text: str  # for people

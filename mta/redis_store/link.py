@@ -40,7 +40,7 @@ class Link:
         self.patience = settings.timeout / 2  # seconds that a command may block, since no answer is awaited longer
         self._replicas = 0  # that must have a step before `call_kept` returns
         self.unsafe = "not checked yet"  # why mail may not be accepted, "" = safe
-        self._allowed = ""  # what is unsafe and allowed, as it was told last
+        self._allowed = ""  # unsafe settings that are allowed, as they were told last
         self._replication = Replication()
         self._failover: Failover | None = None
         self._topology = topology_of(url, settings, password, self._on_connect)

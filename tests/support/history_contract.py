@@ -1,4 +1,4 @@
-"""What every database of history must do: the same stories on files and on PostgreSQL."""
+"""The contract of every database of history: the same stories on files and on PostgreSQL."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -102,7 +102,8 @@ end
 
 redis.register_function { function_name = STEP .. 'claim', callback = claim, flags = { 'allow-oom' } }
 
--- What a session that ended still has on its way must neither run nor be taken for what ran; forgotten after an hour.
+-- Calls of an ended session that are still on their way must neither run nor count as calls that ran. The session is
+-- forgotten after an hour.
 local function bar(P, session)
   local now = now_ms()
   redis.call('HSET', P .. 'ingest', session, 'x' .. now)
