@@ -1,5 +1,6 @@
 """The command `floodgate`: subcommands are loaded when they are called, so that each starts as fast as it can."""
 
+import gc
 import importlib
 import sys
 
@@ -9,6 +10,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 import click
 
 from mta.cli import commands
+from mta.runtime.launch import collect_from_now_on
 
 # Name of the subcommand: its module (which has `command`), and its line in `floodgate --help`.
 COMMANDS = {
@@ -51,7 +53,12 @@ class _LazyGroup(commands.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        module = COMMANDS[cmd_name][0]
+        if module not in sys.modules:
+            gc.disable()
+            importlib.import_module(module)
+            collect_from_now_on()
+        command = sys.modules[module].command
         assert isinstance(command, click.Command)
         return command
 

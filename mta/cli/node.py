@@ -15,7 +15,6 @@ from mta.model.errors import SettingsError, StoreError
 from mta.model.secret_urls import hide_password
 from mta.model.settings import Settings
 from mta.runtime.data_dir import DataDir, no_file_for_others
-from mta.runtime.launch import collect_from_now_on
 from mta.runtime.supervisor import Supervisor
 from mta.settings_file import load_settings
 from mta.settings_file.warnings import warnings_of
@@ -75,7 +74,6 @@ def command(
 
 def _run(load: Callable[[], Settings]) -> None:
     """Raises SettingsError, StoreUnsafe."""
-    collect_from_now_on()
     settings = load()
     for warning in warnings_of(settings):
         log.warning("%s", warning)
