@@ -1,33 +1,36 @@
 """The connector: tries the addresses of a destination until a connection is ready for MAIL."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from mta.egress.connection_budget import Attempt, ConnectionBudget
 from mta.egress.dead_hosts import DeadHosts
 from mta.egress.dial import Dialer, ReadyConnection
+from mta.egress.login import Login
 from mta.egress.sending_ips import SendingIps
 from mta.egress.shutdown import Shutdown
 from mta.egress.slots import Slot, Slots
-from mta.egress.targets import Target, find_targets
+from mta.egress.targets import NOWHERE, Onward, Target, find_targets
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Verdict
 from mta.model.phases import Phase
 from mta.model.settings import Settings
 from mta.policy.failures import Trouble, after_all_hosts, unroutable
+from mta.policy.routes import Route, Routes
 from mta.policy.shaping import Shaping
+from mta.policy.tls import TlsNeeds
 from mta.ports.delivery import Resolver, Sites
 
 Greeted = Callable[[], Awaitable[None]]
 
 
 class Connected(NamedTuple):
-    """A new connection, and the addresses of the next hosts in the order to try them."""
+    """A new connection, and where mail goes that its host does not take now."""
 
     peer: ReadyConnection
     slot: Slot
-    next_targets: tuple[Target, ...]
+    onward: Onward
 
 
 class Connector:
@@ -43,6 +46,7 @@ class Connector:
         ips: SendingIps,
         budget: ConnectionBudget,
         loop: asyncio.AbstractEventLoop,
+        logins: Mapping[str, Login],
     ) -> None:
         self._delivery = settings.delivery
         self._listeners = settings.smtp.listen
@@ -52,19 +56,45 @@ class Connector:
         self._slots = slots
         self._budget = budget
         self._loop = loop
-        self._dialer = Dialer(settings.delivery)
+        self._dialer = Dialer(settings.delivery, logins)
+        self._routes = Routes(settings.delivery, settings.relays)
+        self._tls = TlsNeeds(settings)
         self._ips = ips
         self._dead = DeadHosts()
 
-    async def connect(self, queue: QueueKey, slot: Slot, attempt: Attempt, greeted: Greeted) -> Connected | Trouble:
-        """Connect to the first host of the queue's domain that is ready for MAIL. Returns the trouble if none is.
-        `slot` becomes that of the host's site."""
-        targets = await find_targets(queue.domain, self._delivery, self._listeners, self._resolver)
-        if isinstance(targets, Trouble):
-            return targets
-        return await self.connect_first(queue, targets, slot, attempt, greeted)
+    async def connect(
+        self, queue: QueueKey, slot: Slot, attempt: Attempt, greeted: Greeted, onward: Onward = NOWHERE
+    ) -> Connected | Trouble:
+        """Connect to the first host that is ready for MAIL, by the routes of the queue's domain in order, or to the
+        first of those that are left (`onward`). Returns the trouble if none is. A permanent one ends the search: the
+        answer of a route that mail may not go there holds for the routes after it. `slot` becomes that of the host's
+        site."""
+        routes = onward.routes if any(onward) else self._routes.of(queue.domain)
+        troubles: list[Trouble] = []
+        if onward.targets:
+            found = await self._connect_first(queue, onward.targets, slot, attempt, greeted)
+            if not isinstance(found, Trouble):
+                return found._replace(onward=found.onward._replace(routes=routes))
+            troubles.append(found)
+        for number, route in enumerate(routes):
+            found = await self._connect_by(queue, route, slot, attempt, greeted)
+            if not isinstance(found, Trouble):
+                return found._replace(onward=found.onward._replace(routes=routes[number + 1 :]))
+            troubles.append(found)
+            if found.verdict is Verdict.PERMANENT:
+                return found
+        return after_all_hosts(troubles)
 
-    async def connect_first(
+    async def _connect_by(
+        self, queue: QueueKey, route: Route, slot: Slot, attempt: Attempt, greeted: Greeted
+    ) -> Connected | Trouble:
+        port = self._delivery.mx_port
+        targets = await find_targets(queue.domain, route, port, self._listeners, self._resolver)
+        if isinstance(targets, Trouble):
+            return targets._replace(route=route.name)
+        return await self._connect_first(queue, targets, slot, attempt, greeted)
+
+    async def _connect_first(
         self, queue: QueueKey, targets: Sequence[Target], slot: Slot, attempt: Attempt, greeted: Greeted
     ) -> Connected | Trouble:
         """Connect to the first of `targets` that is ready for MAIL. Returns the trouble if none is. `slot` becomes that
@@ -73,24 +103,27 @@ class Connector:
         for number, target in enumerate(targets):
             known = self._dead.trouble_of(target, self._loop.time())
             if known is not None:
-                troubles.append(known)
+                troubles.append(known._replace(route=target.route.name))
                 continue
-            if not await self._slots.move(slot, queue, self._sites.of_target(queue.domain, target.host), target.ip):
-                words = f"the limits of {self._sites.of_target(queue.domain, target.host)} allow no connection now"
-                troubles.append(unroutable(words, "4.4.5", temporary=True)._replace(host=target.host, ip=target.ip))
+            site = self._sites.of_target(queue.domain, target.host)
+            if not await self._slots.move(slot, queue, site, target.ip):
+                words = f"the limits of {site} allow no connection now"
+                trouble = unroutable(words, "4.4.5", temporary=True)
+                troubles.append(trouble._replace(host=target.host, ip=target.ip, route=target.route.name))
                 continue
             source = slot.source or self._ips.pick(queue.pool, 6 if ":" in target.ip else 4)
             if source is None:
                 words = f"the pool {queue.pool} has no address to reach {target.ip} from"
-                troubles.append(unroutable(words, "4.4.1", temporary=True)._replace(host=target.host, ip=target.ip))
+                trouble = unroutable(words, "4.4.1", temporary=True)
+                troubles.append(trouble._replace(host=target.host, ip=target.ip, route=target.route.name))
                 continue
             attempt.host, attempt.ip = target.host, target.ip
             self._budget.next_host(attempt, self._loop.time())
-            found = await self._dialer.dial(target, source, greeted)
+            found = await self._dialer.dial(target, self._tls.of(queue.domain, site, target.route), source, greeted)
             if not isinstance(found, Trouble):
-                others = tuple(other for other in targets[number + 1 :] if other.host != target.host)
-                return Connected(found, slot, others)
-            troubles.append(self._judged(found))
+                left = tuple(other for other in targets[number + 1 :] if other.host != target.host)
+                return Connected(found, slot, Onward(left))
+            troubles.append(self._judged(found)._replace(route=target.route.name))
             if found.phase is Phase.CONNECT and not source.ip:  # with a sending IP, that IP may be the cause
                 self._dead.add(target, found, self._loop.time() + self._shaping.plan(queue).back_off)
         return after_all_hosts(troubles)

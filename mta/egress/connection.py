@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_clearing", "_cut_short", "_dots", "_loop", "_owner", "_paused", "_sent_body", "_settings",
-        "carried", "closed", "deadline", "held", "idle", "machine", "next_targets", "peer", "quitting",
+        "carried", "closed", "deadline", "held", "idle", "machine", "onward", "peer", "quitting",
         "refuses", "retired", "slot", "transaction", "transport", "waiting",
     )  # fmt: skip
 
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
         self.quitting = False
         self.retired = False  # the connection carries no transaction after this one
         self.refuses = False  # the server refused a message that is tried once more on a new connection
-        self.next_targets = connected.next_targets
+        self.onward = connected.onward  # the hosts and routes that come after this one
         self.closed = False
         self.transport.set_protocol(self)
 

@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import os
 import socket
-import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 import msgspec
 
 from mta.egress.handshake import Failed, Handshake
+from mta.egress.login import Login
 from mta.egress.sending_ips import Source
 from mta.egress.targets import Target
+from mta.egress.tls_contexts import TlsContexts
 from mta.model.phases import Phase
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import Trouble, broken
+from mta.policy.tls import IMPLICIT_PORT, TlsLevel, TlsNeed
 from mta.smtp.client_machine import Extensions
 from mta.smtp.spoken import bounded
 
@@ -22,7 +25,12 @@ Greeted = Callable[[], Awaitable[None]]
 
 _BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)
 _PLAIN_FOR = 3600.0  # seconds that a host which closes the connection at EHLO is greeted with HELO
-_MOST_PLAIN = 10_000  # such hosts remembered
+_BROKEN_FOR = 3600.0  # seconds for which a STARTTLS that failed is not tried again where clear text may do
+_MOST_REMEMBERED = 10_000  # hosts of each kind
+_GOODBYE = 421
+
+_Peer = tuple[str, int]  # IP address and port
+_Known = TypeVar("_Known")
 
 
 class ReadyConnection(msgspec.Struct, frozen=True):
@@ -36,32 +44,48 @@ class ReadyConnection(msgspec.Struct, frozen=True):
     ip: str  # the peer's address
     tls: str
     opening: tuple[str, ...] = ()  # the lines of the handshake, for the dialogue of an attempt that fails
+    route: str = ""  # the name of the route that led here
+    tls_failed: str = ""  # the reason for clear text, although the server offered STARTTLS and it was wanted
 
 
 class Dialer:
-    """Opens connections; the certificate is not verified (opportunistic TLS, RFC 7435), only required to work."""
+    """Opens connections. Where TLS is opportunistic the certificate is not looked at (RFC 7435), and a host whose
+    STARTTLS fails gets its mail in clear text."""
 
-    def __init__(self, settings: DeliverySettings) -> None:
+    def __init__(self, settings: DeliverySettings, logins: Mapping[str, Login]) -> None:
+        """`logins`: by relay."""
         self._settings = settings
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._tls.check_hostname = False
-        self._tls.verify_mode = ssl.CERT_NONE
-        self._plain: dict[tuple[str, int], float] = {}  # address -> loop time until which EHLO is not tried
+        self._logins = logins
+        self._contexts = TlsContexts()
+        self._plain: dict[_Peer, float] = {}  # address -> loop time until which EHLO is not tried
+        self._broken: dict[_Peer, tuple[float, str]] = {}  # -> until when STARTTLS is not tried, and why
 
-    async def dial(self, target: Target, source: Source, greeted: Greeted) -> ReadyConnection | Trouble:
-        """One address. Where TLS is opportunistic and fails, a new connection goes on without it. `greeted` is awaited
-        after each greeting."""
-        found = await self._attempt(target, source, self._settings.tls != "none", greeted)
-        if isinstance(found, Trouble) and found.phase is Phase.TLS and self._settings.tls == "opportunistic":
-            found = await self._attempt(target, source, False, greeted)
+    async def dial(self, target: Target, need: TlsNeed, source: Source, greeted: Greeted) -> ReadyConnection | Trouble:
+        """One address. Where clear text may do and TLS fails, a new connection goes on without it, but not after a
+        421: that host wants no connection now. `greeted` is awaited after each greeting."""
+        peer, failed = (target.ip, target.port), ""
+        if need.level is TlsLevel.OPPORTUNISTIC:
+            until, why = self._broken.get(peer, (0.0, ""))
+            failed = why if until > asyncio.get_running_loop().time() else ""
+        found = await self._attempt(target, need, source, failed, greeted)
+        if not isinstance(found, Trouble) or found.phase is not Phase.TLS:
+            return found
+        if need.level is TlsLevel.OPPORTUNISTIC:
+            failed = found.reply.text or str(found.reply.code)
+            _remember(self._broken, peer, (asyncio.get_running_loop().time() + _BROKEN_FOR, failed))
+            if found.reply.code != _GOODBYE:
+                found = await self._attempt(target, need, source, failed, greeted)
         return found
 
-    async def _attempt(self, target: Target, source: Source, tls: bool, greeted: Greeted) -> ReadyConnection | Trouble:
+    async def _attempt(
+        self, target: Target, need: TlsNeed, source: Source, tls_failed: str, greeted: Greeted
+    ) -> ReadyConnection | Trouble:
+        """`tls_failed`: the reason why STARTTLS is not tried, "" = it may be."""
         sock = await self._connect(target, source)
         if isinstance(sock, Trouble):
             return sock
         try:
-            return await self._prepare(target, source, sock, tls, greeted)
+            return await self._prepare(target, need, source, sock, tls_failed, greeted)
         except Failed as failure:
             return failure.trouble
         except OSError as error:
@@ -97,40 +121,56 @@ class Dialer:
         return sock
 
     async def _prepare(
-        self, target: Target, source: Source, sock: socket.socket, tls: bool, greeted: Greeted
+        self, target: Target, need: TlsNeed, source: Source, sock: socket.socket, tls_failed: str, greeted: Greeted
     ) -> ReadyConnection:
         """Raises Failed."""
-        settings = self._settings
         loop = asyncio.get_running_loop()
-        peer = target.ip, target.port
-        handshake = Handshake(target.host, target.ip, settings.command_timeout)
+        handshake = Handshake(target.host, target.ip, self._settings.command_timeout)
         try:
             await loop.create_connection(lambda: handshake, sock=sock)
         except BaseException:
             sock.close()
             raise
         try:
-            await handshake.greeting(settings.greeting_timeout)
-            await greeted()
-            plain = self._plain.get(peer, 0.0) > loop.time()
-            await handshake.hello(source.ehlo, plain)
-            if tls and (settings.tls == "required" or handshake.offers_tls):
-                await handshake.start_tls(self._tls)
-                await handshake.hello(source.ehlo, plain=False)
-            handshake.ready()
+            return await self._shake_hands(handshake, target, need, source, tls_failed, greeted)
         except BaseException as failure:
             handshake.close()
             if isinstance(failure, Failed):
                 failure.trouble = failure.trouble._replace(dialogue=bounded(handshake.dialogue))
             if isinstance(failure, Failed) and failure.hello_refused:
-                if len(self._plain) >= _MOST_PLAIN:
-                    self._plain.clear()
-                self._plain[peer] = loop.time() + _PLAIN_FOR
+                _remember(self._plain, (target.ip, target.port), loop.time() + _PLAIN_FOR)
             raise
-        return _ready(handshake, target)
+
+    async def _shake_hands(
+        self, handshake: Handshake, target: Target, need: TlsNeed, source: Source, tls_failed: str, greeted: Greeted
+    ) -> ReadyConnection:
+        """Raises Failed."""
+        implicit = target.port == IMPLICIT_PORT and bool(target.route.relay)
+        if implicit:
+            await handshake.encrypt(self._contexts.of(need))
+        await handshake.greeting(self._settings.greeting_timeout)
+        await greeted()
+        plain = self._plain.get((target.ip, target.port), 0.0) > asyncio.get_running_loop().time()
+        await handshake.hello(source.ehlo, plain)
+        wanted = need.level is not TlsLevel.NONE and not implicit
+        if wanted and (not need.may_be_clear or (handshake.offers_tls and not tls_failed)):
+            await handshake.start_tls(self._contexts.of(need))
+            await handshake.hello(source.ehlo, plain=False)
+        tls_failed = tls_failed if wanted and handshake.offers_tls else ""
+        login = self._logins.get(target.route.relay) if target.route.relay else None
+        if login is not None:
+            await handshake.log_in(login)
+        handshake.ready()
+        return _ready(handshake, target, tls_failed)
 
 
-def _ready(handshake: Handshake, target: Target) -> ReadyConnection:
+def _remember(table: dict[_Peer, _Known], peer: _Peer, known: _Known) -> None:
+    if len(table) >= _MOST_REMEMBERED:
+        table.clear()
+    table[peer] = known
+
+
+def _ready(handshake: Handshake, target: Target, tls_failed: str) -> ReadyConnection:
     transport = handshake.transport
     secure = transport.get_extra_info("ssl_object")
     return ReadyConnection(
@@ -142,4 +182,6 @@ def _ready(handshake: Handshake, target: Target) -> ReadyConnection:
         ip=target.ip,
         tls=f"{secure.version()} {secure.cipher()[0]}" if secure is not None else "",
         opening=bounded(handshake.dialogue),
+        route=target.route.name,
+        tls_failed=tls_failed,
     )

@@ -4,12 +4,13 @@ import asyncio
 import functools
 import heapq
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mta.egress.connect import Connecting, Connector
 from mta.egress.connection_budget import ConnectionBudget
 from mta.egress.egress_ports import EgressPorts
 from mta.egress.last_look import LastLook
+from mta.egress.login import Login
 from mta.egress.outlet import Outlet
 from mta.egress.outlet_parts import OutletParts
 from mta.egress.permit_counts import PermitCounts
@@ -37,7 +38,10 @@ _log = logging.getLogger(__name__)
 class Egress:
     """Implements `ports.Deliver`. Made inside the running loop; registers its hooks with `rules`."""
 
-    def __init__(self, settings: Settings, shaping: Shaping, ports: EgressPorts) -> None:
+    def __init__(
+        self, settings: Settings, shaping: Shaping, ports: EgressPorts, logins: Mapping[str, Login] | None = None
+    ) -> None:
+        """`logins`: by relay."""
         rules, delivery = ports.rules, settings.delivery
         self._loop = asyncio.get_running_loop()
         self._shaping = shaping
@@ -51,7 +55,7 @@ class Egress:
         self._sites, self._capacity = ports.sites, ports.capacity
         self._unknown: dict[str, set[QueueKey]] = {}  # queues that wait until the site of their domain is known
         self._connector = Connector(
-            settings, ports.resolver, shaping, ports.sites, slots, ips, self._budget, self._loop
+            settings, ports.resolver, shaping, ports.sites, slots, ips, self._budget, self._loop, logins or {}
         )
         self._parts = OutletParts(
             ports,

@@ -9,6 +9,8 @@ import ssl
 from collections import deque
 from typing import cast
 
+from mta.egress.login import Login, lines_of
+from mta.model.events import NOT_OFFERED
 from mta.model.outcomes import Reply
 from mta.model.phases import Phase
 from mta.policy.failures import Trouble, broken, refused
@@ -43,6 +45,7 @@ class Handshake(asyncio.Protocol):
         self.raw: asyncio.Transport | None = None  # below TLS: its buffer holds what the TLS layer has let go of
         self.extensions = Extensions()
         self.offers_tls = False
+        self._mechanisms: frozenset[str] = frozenset()  # of AUTH
         self.dialogue: list[str] = []
 
     # The steps; each raises Failed
@@ -57,7 +60,7 @@ class Handshake(asyncio.Protocol):
     async def hello(self, name: str, plain: bool) -> None:
         """EHLO; HELO when the server does not know that (RFC 5321 3.2), or at once when `plain`."""
         self._phase = Phase.EHLO
-        self.extensions, self.offers_tls = Extensions(), False
+        self.extensions, self.offers_tls, self._mechanisms = Extensions(), False, frozenset()
         if not plain:
             reply = await self._ask(f"EHLO {name}")
             if reply.code < 300:
@@ -84,12 +87,17 @@ class Handshake(asyncio.Protocol):
         """STARTTLS and the TLS handshake. Replies in the clear do not count afterwards (RFC 3207 4.2)."""
         self._phase = Phase.TLS
         if not self.offers_tls:
-            raise self._failed("the server does not offer STARTTLS")
+            raise self._failed(NOT_OFFERED)
         reply = await self._ask("STARTTLS")
         if reply.code >= 300:
             self._check(reply)
         if self._replies or self._parser.pending:
             raise self._failed("the server sends text in the clear behind its reply to STARTTLS")
+        await self.encrypt(context)
+
+    async def encrypt(self, context: ssl.SSLContext) -> None:
+        """The TLS handshake alone, at once where the port expects it (RFC 8314 3.3)."""
+        self._phase = Phase.TLS
         self.raw = self.transport
         self._parser = ReplyParser()
         self._encrypted = True
@@ -106,6 +114,22 @@ class Handshake(asyncio.Protocol):
         if transport is None:
             raise self._failed("the connection was lost")
         self.transport = transport
+
+    async def log_in(self, login: Login) -> None:
+        """AUTH, under TLS only."""
+        self._phase = Phase.AUTH
+        if not self._encrypted:
+            raise self._failed("the connection has no TLS, and a password never goes in clear text")
+        lines = list(lines_of(login, self._mechanisms))
+        if not lines:
+            offered = ", ".join(sorted(self._mechanisms)) or "no AUTH"
+            raise self._failed(f"the server offers {offered}; AUTH PLAIN or LOGIN is needed")
+        for number, (line, shown) in enumerate(lines, 1):
+            reply = await self._ask(line, shown)
+            if reply.code >= 400:
+                raise Failed(refused(self._phase, reply, self._host, self._ip))
+            if (reply.code == 334) is (number == len(lines)):
+                raise self._misunderstood(f"unexpected reply {reply.code} when {self._phase.value}")
 
     def ready(self) -> None:
         """Check that nothing more has come, so that the next reply is the one to MAIL."""
@@ -144,12 +168,13 @@ class Handshake(asyncio.Protocol):
 
     # Replies
 
-    async def _ask(self, command: str) -> Reply:
-        """The reply to a command. One that came before is the answer when it is a 4xx or 5xx."""
+    async def _ask(self, command: str, shown: str = "") -> Reply:
+        """The reply to a command. One that came before is the answer when it is a 4xx or 5xx. The dialogue has `shown`
+        in place of a command with a secret."""
         if self._replies and self._replies[0].code < 400:
             raise self._misunderstood(f"the server answers {self._replies[0].code} before it was asked")
         if not self._lost:
-            self.dialogue.append(asked(command))
+            self.dialogue.append(asked(shown or command))
             self.transport.write(f"{command}\r\n".encode("ascii"))
         return await self._reply(self._command_timeout)
 
@@ -192,6 +217,7 @@ class Handshake(asyncio.Protocol):
         limit = None if size is None else int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0
         self.extensions = Extensions("PIPELINING" in offered, "8BITMIME" in offered, limit)
         self.offers_tls = "STARTTLS" in offered
+        self._mechanisms = frozenset(offered.get("AUTH", "").upper().split())
 
     # Failures
 

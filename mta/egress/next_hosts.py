@@ -1,4 +1,7 @@
-"""Next hosts: when a host answers 4xx, the hosts after it get the same mail in the same attempt (RFC 5321 5.1)."""
+"""Next hosts: when a host answers 4xx, the hosts after it get the same mail in the same attempt (RFC 5321 5.1).
+
+Mail that is older than `delivery.alternate_after` goes on to the next routes of its domain in the same way.
+"""
 
 import asyncio
 from collections import deque
@@ -9,7 +12,7 @@ from mta.egress.connect import Connected, Connecting
 from mta.egress.connection import Connection
 from mta.egress.connection_budget import Attempt, Standing
 from mta.egress.slots import Slot
-from mta.egress.targets import Target
+from mta.egress.targets import NOWHERE, Onward
 from mta.egress.transaction import Transaction
 from mta.egress.transaction_end import TransactionEnd
 from mta.egress.waiting import Waiting
@@ -37,12 +40,12 @@ class NextHostsOwner(Protocol):
 
 
 class NextHosts:
-    """The transactions that wait for one list of next hosts, and the connections that carry them."""
+    """The transactions that go the same way onward, and the connections that carry them."""
 
     def __init__(
         self,
         queue: QueueKey,
-        targets: tuple[Target, ...],
+        onward: Onward,
         connecting: Connecting,
         end: TransactionEnd,
         owner: NextHostsOwner,
@@ -51,8 +54,10 @@ class NextHosts:
         self.idle: deque[Connection] = deque()
         self.connections = 0
         self._queue = queue
-        self._targets = targets
+        self._onward = onward
         self._connector, self._budget, self._slots, self._sites, self._shutdown, self._loop = connecting
+        host = onward.first_host
+        self._site = self._sites.of_target(queue.domain, host) if host else queue.domain
         self._end = end
         self._owner = owner
         self._task: asyncio.Task[Connected | None] | None = None
@@ -88,10 +93,9 @@ class NextHosts:
         slot: Slot | float = 0.0
         connected: Connected | None = None
         try:
-            site = self._sites.of_target(self._queue.domain, self._targets[0].host)
-            slot = await self._slots.take(self._queue, site)
+            slot = await self._slots.take(self._queue, self._site)
             if isinstance(slot, Slot):
-                found = await self._connector.connect_first(self._queue, self._targets, slot, attempt, _at_once)
+                found = await self._connector.connect(self._queue, slot, attempt, _at_once, self._onward)
                 connected = None if isinstance(found, Trouble) else found
         except StoreError:
             pass
@@ -122,14 +126,23 @@ class NextHosts:
 
 
 class AllNextHosts:
-    """All next hosts of one outlet, by the list of their addresses."""
+    """All next hosts of one outlet, by the way onward."""
 
-    def __init__(self, queue: QueueKey, connecting: Connecting, end: TransactionEnd, owner: NextHostsOwner) -> None:
+    def __init__(
+        self,
+        queue: QueueKey,
+        connecting: Connecting,
+        end: TransactionEnd,
+        owner: NextHostsOwner,
+        alternate_after: float,
+    ) -> None:
+        """`alternate_after`: seconds, the age from which mail goes on to the next route."""
         self._queue = queue
+        self._alternate_after_ms = alternate_after * 1000
         self._connecting = connecting
         self._end = end
         self._owner = owner
-        self._lists: dict[tuple[Target, ...], NextHosts] = {}
+        self._lists: dict[Onward, NextHosts] = {}
         self.serves: dict[Connection, NextHosts] = {}
 
     def __len__(self) -> int:
@@ -146,18 +159,33 @@ class AllNextHosts:
         self, connection: Connection, transaction: Transaction, outcomes: list[Outcome]
     ) -> Collection[DeliveryId]:
         """Give the deliveries that the host refused with 4xx to the next hosts. Returns the ids of these deliveries."""
-        rcpts = connection.machine.rcpts
-        left = left_for_next_host(transaction, outcomes, lambda n: n >= len(rcpts) or 200 <= rcpts[n].code < 300)
-        if left is None or self._connecting.shutdown.begun:
+        if self._connecting.shutdown.begun:
             return ()
-        hosts = self._lists.get(connection.next_targets)
-        if hosts is None:
-            hosts = self._lists[connection.next_targets] = NextHosts(
-                self._queue, connection.next_targets, self._connecting, self._end, self._owner
-            )
-        hosts.waiting.put_last(left)
-        hosts.pump()
-        return {claimed.id for claimed in left.claims}
+        rcpts = connection.machine.rcpts
+        targets, routes = connection.onward
+        old = wall_ms() - self._alternate_after_ms if routes else 0.0
+
+        def onward(number: int, outcome: Outcome) -> Onward:
+            record = transaction.claims[number].record
+            left = routes if max(record.accepted_at, record.scheduled_at) <= old else ()
+            was_taken = number >= len(rcpts) or 200 <= rcpts[number].code < 300
+            # Other hosts of the route would answer alike where the message itself was refused, or the reply is known
+            # and does not concern the host alone.
+            alike = transaction.dot_at and was_taken
+            known = outcome.known
+            if known is not None and known.reaction is not Reaction.NEXT_HOST and outcome.origin is Origin.REMOTE:
+                alike = True
+            return Onward(() if alike else targets, left)
+
+        passed_on: set[DeliveryId] = set()
+        for where, left in left_for_next_host(transaction, outcomes, onward).items():
+            hosts = self._lists.get(where)
+            if hosts is None:
+                hosts = self._lists[where] = NextHosts(self._queue, where, self._connecting, self._end, self._owner)
+            hosts.waiting.put_last(left)
+            hosts.pump()
+            passed_on.update(claimed.id for claimed in left.claims)
+        return passed_on
 
     def lost(self, connection: Connection) -> None:
         hosts = self.serves.pop(connection, None)
@@ -168,11 +196,11 @@ class AllNextHosts:
             hosts.pump()
 
     def tick(self) -> None:
-        for targets, hosts in list(self._lists.items()):
+        for onward, hosts in list(self._lists.items()):
             self._end.end_expired(hosts.waiting, wall_ms())
             hosts.pump()
             if hosts.quiet:
-                del self._lists[targets]
+                del self._lists[onward]
 
     def unwanted(self) -> None:
         """Waiting mail was taken away: stop opening connections that no transaction needs any more."""
@@ -190,27 +218,27 @@ async def _at_once() -> None:
 
 
 def left_for_next_host(
-    transaction: Transaction, outcomes: list[Outcome], was_taken: Callable[[int], bool]
-) -> Transaction | None:
-    """The deliveries that a next host may get, as a new transaction: those that the host refused with 4xx or cut off,
-    and whose final dot was not handed over. A reply that is known and does not concern the host alone keeps its
-    delivery from the next one. `was_taken`: whether the host accepted the recipient of that number."""
-    left: Transaction | None = None
-    refused: list[Outcome] = []
+    transaction: Transaction, outcomes: list[Outcome], onward: Callable[[int, Outcome], Onward]
+) -> dict[Onward, Transaction]:
+    """The deliveries that another host may get, as new transactions by their way `onward` (NOWHERE: there is none):
+    those that the host refused with 4xx or cut off before their final dot was handed over."""
+    left: dict[Onward, Transaction] = {}
+    refused: dict[Onward, list[Outcome]] = {}
     for number, (claimed, outcome) in enumerate(zip(transaction.claims, outcomes, strict=True)):
         if outcome.verdict is not Verdict.TEMPORARY or outcome.uncertain or outcome.forced is not None:
             continue
-        known = outcome.known
-        if known is not None and known.reaction is not Reaction.NEXT_HOST and outcome.origin is Origin.REMOTE:
+        where = onward(number, outcome)
+        if where == NOWHERE:
             continue
-        if transaction.dot_at and was_taken(number):
-            continue
-        if left is None:
-            left = Transaction(claimed)
-            left.past_dot_of, left.past_dot_of_some = transaction.past_dot_of, transaction.past_dot_of_some
+        if where in left:
+            left[where].add(claimed)
         else:
-            left.add(claimed)
-        refused.append(outcome)
-    if left is not None:
-        left.refused = tuple(refused)
+            left[where] = Transaction(claimed)
+            left[where].past_dot_of, left[where].past_dot_of_some = (
+                transaction.past_dot_of,
+                transaction.past_dot_of_some,
+            )
+        refused.setdefault(where, []).append(outcome)
+    for where, found in left.items():
+        found.refused = tuple(refused[where])
     return left

@@ -80,7 +80,10 @@ def _of_message(
 ) -> Outcome:
     if final is not None and 200 <= final.code < 300:
         past_dot_of = transaction.past_dot_of
-        return Outcome(_DELIVERED, final, _REMOTE, peer.mta, peer.host, peer.ip, peer.tls, ms, past_dot_of=past_dot_of)
+        return Outcome(
+            _DELIVERED, final, _REMOTE, peer.mta, peer.host, peer.ip, peer.tls, ms,
+            past_dot_of=past_dot_of, route=peer.route, tls_failed=peer.tls_failed,
+        )  # fmt: skip
     if final is not None and final.code >= 400:
         return _of_reply(Phase.DOT, final, transaction, peer, ms, replies)
     if data is not None and data.code >= 400:
@@ -111,6 +114,8 @@ def _of_reply(
         reason=f"{phase.value} ({peer.host})",
         past_dot_of=transaction.past_dot_of,
         known=known,
+        route=peer.route,
+        tls_failed=peer.tls_failed,
     )
 
 
@@ -143,7 +148,13 @@ def of_trouble(
         unintelligible=trouble.unintelligible,
         dialogue=trouble.dialogue,
         known=known,
+        route=peer.route if peer else trouble.route,
+        tls_failed=peer.tls_failed if peer else _tls_failed(trouble),
     )
+
+
+def _tls_failed(trouble: Trouble) -> str:
+    return (trouble.reply.text or str(trouble.reply.code)) if trouble.phase is Phase.TLS else ""
 
 
 def of_rule(rule: Rule, generation: int, stage: Stage, found: ReadyConnection | None, ms: int) -> Outcome:

@@ -57,7 +57,7 @@ class Outlet:
         self.connections = Connections(self._start.is_reserved)
         self._idle = self.connections.idle
         self._opener = ConnectionOpener(queue, site, plan, connecting, self._waiting, self.connections, self)
-        self._next_hosts = AllNextHosts(queue, connecting, end, self)
+        self._next_hosts = AllNextHosts(queue, connecting, end, self, delivery.alternate_after)
         self._changes = RuleChanges(self.connections, self._all_waiting, end)
         self._wants_room = False  # scheduling has asked for room and may have more mail than it got room for
 
@@ -184,7 +184,7 @@ class Outlet:
             connection.waiting.put_back(transaction)
         else:
             outcomes = self._end.outcomes(connection, transaction, trouble)
-            passed_on = self._next_hosts.pass_on(connection, transaction, outcomes) if connection.next_targets else ()
+            passed_on = self._next_hosts.pass_on(connection, transaction, outcomes) if any(connection.onward) else ()
             self._end.settle_each(transaction, outcomes, passed_on)
         self.connection_free(connection)
 

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from mta.model.errors import BadValue
 from mta.model.outcomes import Verdict
-from mta.model.settings import Address, DeliverySettings
+from mta.model.settings import Address
 from mta.policy.failures import Trouble, unroutable
-from mta.policy.mx import MOST_ADDRESSES, MOST_HOSTS, is_address, is_own, literal_address, route_for, why_refused
+from mta.policy.mx import MOST_ADDRESSES, MOST_HOSTS, is_address, is_own, literal_address, why_refused
+from mta.policy.routes import MX, Route
 from mta.ports.delivery import Resolver
 
 
@@ -17,41 +18,61 @@ class Target(NamedTuple):
     host: str  # as DNS or the route names it, in lower case; the address itself when it has no name
     ip: str
     port: int
+    route: Route = MX
+
+
+class Onward(NamedTuple):
+    """Where mail goes that a host does not take now."""
+
+    targets: tuple[Target, ...] = ()  # addresses of the next hosts of the same route
+    routes: tuple[Route, ...] = ()  # and then
+
+    @property
+    def first_host(self) -> str:
+        """ "" = DNS decides it."""
+        if self.targets:
+            return self.targets[0].host
+        address = self.routes[0].address if self.routes else None
+        return "" if address is None else address.host
+
+
+NOWHERE = Onward()
 
 
 async def find_targets(
-    domain: str, settings: DeliverySettings, own: tuple[Address, ...], resolver: Resolver
+    domain: str, route: Route, mx_port: int, own: tuple[Address, ...], resolver: Resolver
 ) -> list[Target] | Trouble:
     """The addresses of at most 5 hosts, 2 for each; Trouble if there is none."""
+    if route.address is not None:
+        return await _routed(route, route.address, own, resolver)
     try:
-        route = route_for(domain, settings.route, settings.routes)
-        literal = None if route else literal_address(domain)
+        literal = literal_address(domain)
     except BadValue as error:
         return unroutable(str(error), "5.1.3", temporary=False)
-    if route is not None:
-        return await _routed(route, own, resolver)
     if literal is not None:
-        refused = why_refused(literal, settings.mx_port, own)
+        refused = why_refused(literal, mx_port, own)
         if refused is not None:
             return unroutable(f"{domain} is {refused.words}", refused.enhanced, temporary=False)
-        return [Target(literal, literal, settings.mx_port)]
-    return await _by_mx(domain, settings.mx_port, own, resolver)
+        return [Target(literal, literal, mx_port)]
+    return await _by_mx(domain, mx_port, own, resolver)
 
 
-async def _routed(route: Address, own: tuple[Address, ...], resolver: Resolver) -> list[Target] | Trouble:
+async def _routed(
+    route: Route, address: Address, own: tuple[Address, ...], resolver: Resolver
+) -> list[Target] | Trouble:
     """The addresses of a configured route. Any address is allowed but those of this node's listeners; trouble is
     temporary."""
-    if is_address(route.host):
-        addresses: tuple[str, ...] = (route.host,)
+    if is_address(address.host):
+        ips: tuple[str, ...] = (address.host,)
     else:
-        answer = await resolver.addresses(route.host)
+        answer = await resolver.addresses(address.host)
         if not answer.addresses:
-            return unroutable(f"route {route}: {answer.failure}", "4.4.3", temporary=True)
-        addresses = answer.addresses
-    usable = [ip for ip in addresses if not is_own(ip, route.port, own)]
+            return unroutable(f"route {route.name}: {answer.failure}", "4.4.3", temporary=True)
+        ips = answer.addresses
+    usable = [ip for ip in ips if not is_own(ip, address.port, own)]
     if not usable:
-        return unroutable(f"route {route} is this node itself: a mail loop", "4.4.6", temporary=True)
-    return [_target(route.host, ip, route.port) for ip in usable[: MOST_HOSTS * MOST_ADDRESSES]]
+        return unroutable(f"route {route.name} is this node itself: a mail loop", "4.4.6", temporary=True)
+    return [_target(address.host, ip, address.port, route) for ip in usable[: MOST_HOSTS * MOST_ADDRESSES]]
 
 
 async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Resolver) -> list[Target] | Trouble:
@@ -81,6 +102,6 @@ async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Res
     return next((trouble for trouble in troubles if trouble.verdict is Verdict.TEMPORARY), troubles[-1])
 
 
-def _target(host: str, ip: str, port: int) -> Target:
+def _target(host: str, ip: str, port: int, route: Route = MX) -> Target:
     """Name and address in the one form in which rules name them."""
-    return Target(host.lower().rstrip("."), str(ipaddress.ip_address(ip.strip("[]."))), port)
+    return Target(host.lower().rstrip("."), str(ipaddress.ip_address(ip.strip("[]."))), port, route)

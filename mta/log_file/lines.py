@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple, fields, replace
 
-from mta.model.events import Event
+from mta.model.events import NOT_OFFERED, Event, EventType
 from mta.model.ids import MessageId, message_text
 from mta.model.json_lines import json_lines
 from mta.model.outcomes import Stage
@@ -20,9 +20,10 @@ VERSION = 1
 # The contract's order: these, then the other fields of Event in the order in which they stand there, then the last.
 _FIRST: Final = ("v", "time", "event", "type", "id", "message_id", "node", "tenant")
 _EVENT_FIELDS: Final = {field.name: field for field in fields(Event)}
-_LAST: Final = ("seq", "fault", "actor", "route", "uncertain")
-_LEFT_OUT: Final = ("dialogue",)  # GET /v1/messages/{id}/history has it
+_LAST: Final = ("seq", "fault", "actor", "route", "uncertain", "sent_at", "delivered_at")
+_LEFT_OUT: Final = ("dialogue", "tls_failed")  # GET /v1/messages/{id}/history has the dialogue; `tls` has the failure
 _REST: Final = (*(name for name in _EVENT_FIELDS if name not in (*_FIRST, *_LAST, *_LEFT_OUT)), *_LAST)
+_DELIVERY, _LATE_OUTCOME = EventType.DELIVERY, EventType.LATE_OUTCOME  # a look-up at the class takes ten times as long
 _IN_WORDS: Final = ("queued_at", "next_attempt")  # times: Unix milliseconds in an event
 
 
@@ -64,6 +65,8 @@ def _line(event_id: str, event: Event) -> Any:
     id_ = message_id = ""
     if event.properties is not None and not event.properties:
         event = replace(event, properties=None)
+    if event.tls_failed and not event.tls:
+        event = replace(event, tls={"offered": event.tls_failed != NOT_OFFERED, "failed": event.tls_failed})
     if event.id is not None:
         message, number = _parts(event.id)
         message_id = message_text(MessageId(message))
@@ -89,7 +92,16 @@ def _line(event_id: str, event: Event) -> Any:
         event.actor,
         event.route,
         event.uncertain,
+        *_delivered(event),
     )
+
+
+def _delivered(event: Event) -> tuple[str, str]:
+    """When a relay took the delivery, and when the recipient's own host did; "" = not."""
+    if event.type is not _DELIVERY and not (event.type is _LATE_OUTCOME and 200 <= event.code < 300):
+        return "", ""
+    at = _rfc3339(event.time)
+    return (at, "") if event.relayed else ("", at)
 
 
 @lru_cache(maxsize=512)

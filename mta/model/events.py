@@ -64,9 +64,10 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     client: str = ""
     properties: dict[str, str] | None = None
     tenant: str = ""
-    route: str = ""  # of a delivery: "mx", or the configured next hop that took it
+    route: str = ""  # of an attempt: "mx", or the relay or host that the settings name
     dialogue: tuple[str, ...] = ()  # the SMTP session of a failed attempt, without content; not in the log
     fault: str = ""  # the party at fault for a failure (model/replies.py)
+    tls_failed: str = ""  # the reason for which TLS did not come about although it was wanted
     uncertain: bool = False  # an attempt may have reached the recipient although no reply says so
     seq: int = 0  # of the record, with this change; 0 = there is no record. After a boolean and last, see settle.lua
     actor: ClassVar[str] = ""  # only an OrderedEvent has one
@@ -90,6 +91,7 @@ def ordered(event: Event, by: str) -> OrderedEvent:
 
 
 BY_MX: Final = "mx"
+NOT_OFFERED: Final = "the server does not offer STARTTLS"  # as `tls_failed`; of any other reason it was offered
 
 
 _NO_REPLY = Reply(0)
@@ -121,8 +123,8 @@ def delivery_event(
         attempt, outcome.mx, outcome.remote_ip, outcome.tls, reply.code,
         reply.enhanced if enhanced is None else enhanced, reply.text, outcome.origin, category,
         reason or outcome.reason, outcome.forced, record.size, record.accepted_at, next_attempt,
-        outcome.duration_ms if outcome.mta else None, record.client, record.properties, record.tenant, route,
-        outcome.dialogue, fault, uncertain, record.seq + changes,
+        outcome.duration_ms if outcome.mta else None, record.client, record.properties, record.tenant,
+        route or outcome.route, outcome.dialogue, fault, outcome.tls_failed, uncertain, record.seq + changes,
     )  # fmt: skip
 
 
@@ -153,6 +155,6 @@ def recipient_event(
         reply.code, reply.enhanced, reply.text, origin, category, reason, forced, len(message.content),
         queued_at, next_attempt, None,  # duration_ms
         message.client, message.properties, message.tenant,
-        "", (), fault, False,  # route, dialogue, uncertain
+        "", (), fault, "", False,  # route, dialogue, tls_failed, uncertain
         seq,
     )  # fmt: skip

@@ -98,6 +98,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     dialogue: tuple[str, ...] = ()  # of an attempt that failed: the lines of the session, without content
     by: str = ""  # with CANCELED: the author of the order
     known: Known | None = None  # the knowledge about the reply; None: it is not known, or no failure
+    route: str = ""  # "mx", or the relay or host that the settings name; "" = no attempt began
+    tls_failed: str = ""  # the reason why TLS did not come about, although it was wanted
 
 
 NO_ATTEMPT: Final = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL)  # Floodgate itself decided, without one

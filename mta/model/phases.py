@@ -11,6 +11,7 @@ class Phase(enum.Enum):
     GREETING = "waiting for the greeting"
     EHLO = "sending EHLO"
     TLS = "starting TLS"
+    AUTH = "authenticating"
     RSET = "sending RSET"
     MAIL = "sending MAIL"
     RCPT = "sending RCPT"

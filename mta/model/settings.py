@@ -159,16 +159,34 @@ class DeliverySettings(Struct, frozen=True, kw_only=True):
     """The way out."""
 
     route: Annotated[
-        str, Meta(description='Next hop of all mail, "host:port" (queues and limits are kept); "" = by MX.')
+        str,
+        Meta(description='Route of all mail: "host:port" or "relay:NAME" (queues and limits are kept); "" = by MX.'),
     ] = ""
     routes: Annotated[
-        dict[str, str],
-        Meta(description='Next hop by domain or "*.parent": { "example.com" = "10.0.0.1:25" }; "" = by MX.'),
+        dict[str, Annotated[tuple[str, ...], Meta(min_length=1)]],
+        Meta(
+            description='Routes by domain or "*.parent", in the order to try them: '
+            '{ "example.com" = ["relay:NAME", "mx"] }; "mx" = the domain\'s own hosts.'
+        ),
     ] = {}
+    alternate_after: Annotated[
+        Seconds,
+        Meta(
+            ge=0,
+            description="Age from which mail that a route answers with 4xx is given to the next one; where no host of "
+            "a route can be reached, the next one gets it at once.",
+        ),
+    ] = 300.0
     tls: Annotated[
-        Literal["opportunistic", "required", "none"],
-        Meta(description='STARTTLS: "opportunistic", "required" or "none".'),
+        Literal["opportunistic", "required", "verified", "none"],
+        Meta(
+            description='TLS: "opportunistic", "required", "verified" (the certificate must name the host) or "none".'
+        ),
     ] = "opportunistic"
+    ca_file: Annotated[
+        str,
+        Meta(description='PEM file that certificates of destinations are checked with; "" = the system\'s.'),
+    ] = ""
     retries: Annotated[
         tuple[Annotated[Seconds, Meta(ge=1)], ...],
         Meta(min_length=1, description="Waits between attempts, jitter 10 %; the last repeats."),
@@ -205,6 +223,26 @@ class DeliverySettings(Struct, frozen=True, kw_only=True):
         tuple[str, ...], Meta(description='DNS servers, "ip" or "ip:port"; [] = the system\'s.')
     ] = ()
     mx_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the hosts that MX records name.")] = 25
+
+
+class RelaySettings(Struct, frozen=True, kw_only=True):
+    """A relay that takes mail for other domains; `delivery.route` and `delivery.routes` name it as "relay:NAME"."""
+
+    host: Annotated[str, Meta(description="Host name or address of the relay.")] = ""
+    port: Annotated[
+        int, Meta(ge=1, le=65535, description="Port of the relay; 465 = TLS from the first byte (RFC 8314).")
+    ] = 587
+    tls: Annotated[
+        Literal["verified", "required", "opportunistic", "none"],
+        Meta(
+            description='TLS: "verified" (the certificate must name the host), "required", "opportunistic" or "none".'
+        ),
+    ] = "verified"
+    ca_file: Annotated[
+        str, Meta(description='PEM file that the relay\'s certificate is checked with; "" = delivery.ca_file.')
+    ] = ""
+    username: Annotated[str, Meta(description='Name for AUTH (PLAIN or LOGIN), only over TLS; "" = no AUTH.')] = ""
+    password_file: Annotated[str, Meta(description="File whose first line is the password for AUTH.")] = ""
 
 
 class PoolSettings(Struct, frozen=True, kw_only=True):
@@ -253,11 +291,20 @@ class DkimSettings(Struct, frozen=True, kw_only=True):
     )  # fmt: skip
 
 
-class DomainSettings(LimitSettings, frozen=True, kw_only=True):
+class DestinationSettings(LimitSettings, frozen=True, kw_only=True):
+    """Limits of a destination, and the TLS to it."""
+
+    tls: Annotated[
+        Literal["", "opportunistic", "required", "verified", "none"],
+        Meta(description='TLS to its hosts, as delivery.tls; "" = that of the site, else delivery.tls.'),
+    ] = ""
+
+
+class DomainSettings(DestinationSettings, frozen=True, kw_only=True):
     """Limits of a destination domain, or of each domain below "*.parent", for each pool, over all nodes."""
 
 
-class SiteSettings(LimitSettings, frozen=True, kw_only=True):
+class SiteSettings(DestinationSettings, frozen=True, kw_only=True):
     """Limits of a destination site: all domains whose mail one provider takes. They hold for all pools together."""
 
     mx: Annotated[
@@ -369,6 +416,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     content: ContentSettings = ContentSettings()
     smtp: SmtpSettings = SmtpSettings()
     delivery: DeliverySettings = DeliverySettings()
+    relays: dict[str, RelaySettings] = {}
     pools: dict[str, PoolSettings] = {}
     sites: dict[str, SiteSettings] = {}
     domains: dict[str, DomainSettings] = {}

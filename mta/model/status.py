@@ -87,6 +87,8 @@ def standing_of(event: Event) -> Standing:
         return _SENT
     if kind not in _OF_TYPE or (kind is EventType.LATE_OUTCOME and not rank_of(event)):
         return _UNKNOWN
+    if kind in (EventType.DELIVERY, EventType.LATE_OUTCOME) and event.relayed:
+        return _SENT
     if kind is EventType.RECEPTION and event.next_attempt > event.time:
         return _DELAYED
     return _OF_TYPE[kind]

@@ -18,6 +18,7 @@ class Trouble(NamedTuple):
     ip: str = ""
     unintelligible: bool = False  # the server does not speak SMTP, see `ends_delivery`
     dialogue: tuple[str, ...] = ()  # the lines that were spoken until then
+    route: str = ""  # the route that was tried, "" = none
 
     @property
     def shared(self) -> "Trouble":
@@ -41,6 +42,7 @@ _ENHANCED = {
     Phase.DNS: "4.4.3",
     Phase.CONNECT: "4.4.1",
     Phase.TLS: "4.7.5",
+    Phase.AUTH: "4.7.0",
 }
 
 MOST_UNINTELLIGIBLE = 3

@@ -1,13 +1,12 @@
-"""The hosts and addresses for the mail of a domain, by DNS and by the routes (RFC 5321 5.1, RFC 7505)."""
+"""The hosts and addresses for the mail of a domain, by DNS (RFC 5321 5.1, RFC 7505)."""
 
 import enum
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mta.model.errors import BadValue
-from mta.model.settings import Address, DeliverySettings
-from mta.model.units import parse_address
+from mta.model.settings import Address
 
 MOST_HOSTS = 5
 MOST_ADDRESSES = 2
@@ -44,28 +43,6 @@ def choose_hosts(domain: str, records: Sequence[MxRecord], shuffle: Callable[[li
     usable.sort(key=lambda record: record.preference)
     hosts = dict.fromkeys(record.host.rstrip(".").lower() for record in usable)
     return Hosts(tuple(hosts)[:MOST_HOSTS])
-
-
-def route_for(domain: str, route: str, routes: Mapping[str, str]) -> Address | None:
-    """The configured next hop: the exact domain, then the longest `*.parent`, then the general route; None = MX.
-    A route of "" in the table means MX for that domain."""
-    chosen = _route(domain, route, routes)
-    return parse_address(chosen, "delivery.route") if chosen else None
-
-
-def next_hop(domain: str, delivery: DeliverySettings) -> str:
-    """The configured next hop of the domain's mail, "" = its own MX; called once for each delivery."""
-    return _route(domain, delivery.route, delivery.routes) if delivery.routes else delivery.route
-
-
-def _route(domain: str, route: str, routes: Mapping[str, str]) -> str:
-    if not routes:
-        return route
-    chosen, parent = routes.get(domain), domain
-    while chosen is None and "." in parent:
-        parent = parent.partition(".")[2]
-        chosen = routes.get(f"*.{parent}")
-    return route if chosen is None else chosen
 
 
 def literal_address(domain: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from mta.model.mail import QueueKey
 from mta.model.paths import SendingPath
 from mta.model.settings import LimitSettings, Settings
-from mta.policy.sites import NamePatterns
+from mta.policy.name_patterns import NamePatterns
 
 _LONGEST_BACK_OFF = 5.0  # seconds
 _MOST_KEPT = 20_000  # plans of queues with limits

@@ -1,32 +1,11 @@
 """The site of a domain: the provider that takes its mail, with whom its limits are shared."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping
 
-from mta.model.settings import DeliverySettings, SiteSettings
-from mta.model.units import parse_address
-from mta.policy.mx import is_address, next_hop
-
-T = TypeVar("T")
-
-
-class NamePatterns(Generic[T]):
-    """Values by host or domain name: the exact name first, then the longest "*.parent"."""
-
-    def __init__(self, items: Iterable[tuple[str, T]]) -> None:
-        """Names in lower case."""
-        self._items = dict(items)
-        self._has_parents = any(name.startswith("*.") for name in self._items)
-
-    def __bool__(self) -> bool:
-        return bool(self._items)
-
-    def find(self, name: str) -> T | None:
-        found, parent = self._items.get(name), name
-        while found is None and self._has_parents and "." in parent:
-            parent = parent.partition(".")[2]
-            found = self._items.get(f"*.{parent}")
-        return found
+from mta.model.settings import SiteSettings
+from mta.policy.mx import is_address
+from mta.policy.name_patterns import NamePatterns
+from mta.policy.routes import Routes
 
 
 class SiteTable:
@@ -36,13 +15,13 @@ class SiteTable:
     def __init__(
         self,
         sites: Mapping[str, SiteSettings],
-        delivery: DeliverySettings,
+        routes: Routes,
         organisation: Callable[[str], str],
     ) -> None:
         """`organisation` gives the organisational domain of a host name."""
         self._by_domain = NamePatterns((domain, name) for name, site in sites.items() for domain in site.domains)
         self._by_host = NamePatterns((host, name) for name, site in sites.items() for host in site.mx)
-        self._delivery = delivery
+        self._routes = routes
         self._organisation = organisation
 
     def of_domain(self, domain: str) -> str | None:
@@ -52,8 +31,8 @@ class SiteTable:
             return named
         if domain.startswith("["):
             return domain
-        route = next_hop(domain, self._delivery)
-        return self.of_host(domain, parse_address(route, "delivery.route").host) if route else None
+        address = self._routes.of(domain)[0].address
+        return self.of_host(domain, address.host) if address is not None else None
 
     def of_target(self, domain: str, host: str) -> str:
         """The site that mail of the domain reaches at this host."""

@@ -19,6 +19,7 @@ from mta.ports.node_names import NodeNames
 from mta.runtime.data_dir import IDENTITY, identity_of, is_held
 from mta.runtime.embedded import binary
 from mta.runtime.node_name import BEAT_EVERY, already_used
+from mta.runtime.secret_files import faults_of_files
 from mta.runtime.sockets import listen
 from mta.runtime.wiring.opening import address_of, trouble_of
 from mta.runtime.wiring.preflight import try_store
@@ -44,6 +45,7 @@ async def try_out(settings: Settings) -> Found:
         faults += _of_file(identity, "node.data_dir")
     if "journal" in settings.node.roles:
         faults += _of_log(settings.journal.log_path)
+    faults += faults_of_files(settings)
     warnings = [*_of_ips(settings)]
     if running:
         warnings.append(

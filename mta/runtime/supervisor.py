@@ -25,6 +25,7 @@ from mta.runtime.node_store import NodeStore
 from mta.runtime.notify import notify_systemd
 from mta.runtime.processes import Process, Role
 from mta.runtime.room import Room
+from mta.runtime.secret_files import faults_of_files
 from mta.runtime.sockets import api_url, listen, local_url, name_of
 from mta.runtime.wiring.node import open_node
 
@@ -58,7 +59,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
-        _check_log(self._settings)
+        _check_files(self._settings)
         warn_of_few_descriptors(self._settings, raise_descriptor_limit())
         self._bind()
         self._turn_away = TurnAway(self._smtp, WorkerLoads.alone())
@@ -188,7 +189,7 @@ class Supervisor:
                 process.hang_up()
         try:
             settings = self._reload()
-            _check_log(settings)
+            _check_files(settings)
             if settings.redis.lanes != self._settings.redis.lanes:
                 raise SettingsError(
                     f"redis.lanes is {settings.redis.lanes} in the file, and the node runs with "
@@ -231,6 +232,9 @@ async def _end(watches: list[asyncio.Task[None]]) -> None:
             log.error("%s does not end; the node ends without it", watch.get_name())
 
 
-def _check_log(settings: Settings) -> None:
+def _check_files(settings: Settings) -> None:
+    """Raises SettingsError."""
     if "journal" in settings.node.roles:
         check_log(settings.journal.log_path)
+    if faults := faults_of_files(settings):
+        raise SettingsError(*faults)

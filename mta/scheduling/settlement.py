@@ -9,7 +9,6 @@ from mta.model.outcomes import EXPIRED, NO_ATTEMPT, Class, Origin, Outcome, Repl
 from mta.model.replies import OUR_DECISION, Fault, Known
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import ending_reply, ends_delivery
-from mta.policy.mx import next_hop
 from mta.policy.retry import next_attempt
 from mta.policy.shaping import Shaping
 from mta.ports.queueing import Move, Settlement
@@ -140,14 +139,12 @@ def _delivered(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Se
     record, queue = claimed.record, claimed.queue
     attempts = record.attempts + 1
     common, shared = terms.commons.share(record.sender, record.tags, queue.pool, record.tenant, outcome.mta, outcome.mx)
-    route = next_hop(queue.domain, terms.delivery)
+    route = outcome.route or BY_MX
     final = Final(
-        record.recipient, now, record.recipients, bool(route), None, False, attempts, common, record.properties, None,
-        False, record.seq + 1,
+        record.recipient, now, record.recipients, route != BY_MX, None, False, attempts, common, record.properties,
+        None, False, record.seq + 1,
     )  # fmt: skip
-    event = delivery_event(
-        _DELIVERY, now, terms.node, claimed.id, queue, record, outcome, attempts, route=route or BY_MX
-    )
+    event = delivery_event(_DELIVERY, now, terms.node, claimed.id, queue, record, outcome, attempts, route=route)
     return Settlement(
         claimed.id, claimed.token, queue, _END, record.counted_tags, _encode(event), None, _DELIVERED,
         delivered_late=True, past_dot_of=outcome.past_dot_of, left_rule=record.deferred_by,

@@ -9,13 +9,16 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from mta.model.errors import BadValue
+from mta.model.events import BY_MX
 from mta.model.replies import NAME
 from mta.model.secret_urls import has_password, hide_password
-from mta.model.settings import Address, RedisSettings, Settings
+from mta.model.settings import Address, RedisSettings, RelaySettings, Settings
 from mta.model.store_urls import is_sentinel_url, parse_sentinel_url
 from mta.model.text import composed
 from mta.model.units import format_duration, parse_address
+from mta.policy.routes import route_of
 from mta.policy.routing import queue_domain
+from mta.policy.tls import IMPLICIT_PORT
 from mta.settings_file.convert import key_text
 from mta.settings_file.site_checks import checked_sites
 
@@ -161,9 +164,12 @@ def _check_dkim(settings: Settings) -> Faults:
 
 def _check_delivery(settings: Settings) -> Faults:
     delivery = settings.delivery
-    yield from _check_route(delivery.route, "delivery.route")
-    for domain, route in delivery.routes.items():
-        yield from _check_route(route, key_text(("delivery", "routes", domain)))
+    yield from _check_route(delivery.route, "delivery.route", settings.relays)
+    for domain, routes in delivery.routes.items():
+        key = key_text(("delivery", "routes", domain))
+        for route in routes:
+            yield from _check_route(route, key, settings.relays)
+        yield from _check_repeats([route or BY_MX for route in routes], key)
     for server in delivery.dns_servers:
         yield from _check_dns_server(server)
     # Orders stop waiting for a process that is taken for dead, so its permit must have run out by then.
@@ -232,9 +238,32 @@ def _by_domain(table: Mapping[str, Any], path: tuple[str, ...]) -> tuple[dict[st
     return made, faults
 
 
-def _check_route(route: str, field: str) -> Faults:
-    if route:
+def _check_route(route: str, field: str, relays: Mapping[str, RelaySettings]) -> Faults:
+    try:
+        named = route_of(route, relays, field)
+    except BadValue as fault:
+        yield fault
+        return
+    if named.address is not None and not named.relay:
         yield from _target(route, field)[1]
+
+
+def _check_relays(settings: Settings) -> Faults:
+    for name, relay in settings.relays.items():
+        key = key_text(("relays", name))
+        if not _NAME.fullmatch(name):
+            yield BadValue(key, f"{name!r} {_NAME_RULE}")
+        if not _HOST_NAME.fullmatch(relay.host) and not _is_ip(relay.host):
+            yield BadValue(f"{key}.host", f"{relay.host!r} is not a host name or an address; write that of the relay")
+        if relay.tls not in ("verified", "required"):
+            fix = 'set tls = "verified" or "required"'
+            if relay.username:
+                yield BadValue(f"{key}.tls", f"{relay.tls!r} could send the password in clear text; {fix}")
+            if relay.port == IMPLICIT_PORT:
+                yield BadValue(f"{key}.tls", f"port {IMPLICIT_PORT} speaks TLS from its first byte; {fix}")
+        if bool(relay.username) is not bool(relay.password_file):
+            missing = "password_file" if relay.username else "username"
+            yield BadValue(f"{key}.{missing}", "AUTH needs a username and a password_file; give both or neither")
 
 
 def _check_dns_server(server: str) -> Faults:
@@ -300,6 +329,7 @@ _CHECKS = (
     _check_smtp,
     _check_dkim,
     _check_delivery,
+    _check_relays,
     _check_pools,
     _check_api,
     _check_rules,

@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from mta.model.replies import EXAMPLE
-from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, Settings, SiteSettings, Unit
+from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, RelaySettings, Settings, SiteSettings, Unit
 from mta.model.units import format_duration, format_rate, format_size
 from mta.settings_file.fields import Field, fields_of
 from mta.settings_file.text import as_written
@@ -28,6 +28,7 @@ An unknown key, a wrong type or an impossible value stops the start. `floodgate 
 every fault at once. `floodgate config show` prints the settings in force without passwords.
 """
 _NAMED: Final[dict[str, Struct]] = {
+    "relays": RelaySettings(),
     "pools": PoolSettings(),
     "sites": SiteSettings(),
     "domains": DomainSettings(),

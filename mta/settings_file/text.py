@@ -2,14 +2,13 @@
 
 import json
 import textwrap
-import typing
 from typing import Any
 
 from msgspec import Struct
 
 from mta.model.replies import EXAMPLE, EXAMPLE_NAME
 from mta.model.secret_urls import hide_password
-from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, Settings, SiteSettings, Unit
+from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, RelaySettings, Settings, SiteSettings, Unit
 from mta.model.units import format_duration, format_rate, format_size
 from mta.settings_file.convert import key_text
 from mta.settings_file.fields import Field, fields_of
@@ -20,6 +19,7 @@ _HEAD = """\
 # single value. `--set KEY=VALUE` overrides a key; `floodgate config check` tells what is wrong.
 """
 _EXAMPLES: dict[str, tuple[str, Struct]] = {
+    "relays": ("NAME", RelaySettings(host="relay.example.com")),
     "pools": ("default", PoolSettings()),
     "sites": ("example", SiteSettings()),
     "domains": ("example.com", DomainSettings()),
@@ -76,7 +76,7 @@ def _written(field: Field, value: Any) -> Any:
         return {name: _written(item, getattr(value, name)) for name, item in fields_of(type(value)).items()}
     if isinstance(value, dict):
         return {key: _written(field, item) for key, item in value.items()}
-    if isinstance(value, tuple) and typing.get_origin(field.type) is tuple and not hasattr(value, "_fields"):
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
         return [_written(field, item) for item in value]
     if isinstance(value, tuple):
         return str(value)

@@ -15,13 +15,15 @@ from tests.support.sources import Source, sources
 
 # Of a whole lane or of the rule table, where there is no delivery to tell of.
 OTHER_MAKERS = {"mta.journal", "mta.model.entry_events", "mta.model.rule_events", "mta.runtime.store_identity"}
-NOT_IN_THE_LINE = {"dialogue"}
-OF_THE_LINE = {"v", "event", "message_id", "actor"}  # the actor is that of RuleEvent
+NOT_IN_THE_LINE = {"dialogue", "tls_failed"}  # the line has the failure in `tls`
+# The actor is that of RuleEvent; the times are that of the event.
+OF_THE_LINE = {"v", "event", "message_id", "actor", "sent_at", "delivered_at"}
 
 REPLY, FORCED = Reply(554, "5.7.1", "no"), Forced("r1", 7, Stage.ATTEMPT)
 OUTCOME = Outcome(
     Verdict.INTERCEPTED, REPLY, Origin.FORCED, "192.0.2.1", "mx.test", "192.0.2.9", "TLSv1.3", 12, FORCED, "why",
-    dialogue=("C: DATA", "S: 554 no"), known=Known("policy", Fault.PEER),
+    dialogue=("C: DATA", "S: 554 no"), known=Known("policy", Fault.PEER), route="mx",
+    tls_failed="no TLS",
 )  # fmt: skip
 ID = DeliveryId(b"m" * 16 + b"\0\1")
 TOLD = {
@@ -32,7 +34,8 @@ TOLD = {
 }  # fmt: skip
 OF_AN_ATTEMPT = {
     "mta": "192.0.2.1", "attempt": 2, "mx": "mx.test", "remote_ip": "192.0.2.9", "tls": "TLSv1.3", "duration_ms": 12,
-    "route": "mx", "dialogue": ("C: DATA", "S: 554 no"), "uncertain": True, "category": "policy", "fault": "peer",
+    "route": "mx", "dialogue": ("C: DATA", "S: 554 no"), "tls_failed": "no TLS",
+    "uncertain": True, "category": "policy", "fault": "peer",
 }  # fmt: skip
 
 
@@ -43,7 +46,7 @@ def test_each_field_that_a_delivery_has_arrives_in_its_place() -> None:
     )  # fmt: skip
     queue = QueueKey("p", "y.test")
     event = delivery_event(
-        EventType.INTERCEPTED, 5, "n1", ID, queue, record, OUTCOME, 2, next_attempt=6, route="mx", uncertain=True
+        EventType.INTERCEPTED, 5, "n1", ID, queue, record, OUTCOME, 2, next_attempt=6, uncertain=True
     )
     assert msgspec.structs.asdict(event) == TOLD | OF_AN_ATTEMPT
     said = delivery_event(EventType.PARKED, 5, "n1", ID, queue, record, OUTCOME, 2, enhanced="4.4.7", reason="other")

@@ -18,7 +18,9 @@ SECTIONS = fields_of(Settings)
 KEYS = [
     f"{section}.{key}"
     for section, field in SECTIONS.items()
-    for key in fields_of(item_of(field.type) if section in ("pools", "sites", "domains", "replies") else field.type)
+    for key in fields_of(
+        item_of(field.type) if section in ("relays", "pools", "sites", "domains", "replies") else field.type
+    )
     if f"{section}.{key}" not in SETTLED_AT_LOAD
 ]
 

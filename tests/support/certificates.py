@@ -1,4 +1,4 @@
-"""A self-signed certificate made at test time, and the server's side of TLS with it."""
+"""Certificates made at test time, and the server's side of TLS with them."""
 
 import datetime
 import ipaddress
@@ -13,26 +13,75 @@ from cryptography.x509.oid import NameOID
 
 def self_signed(folder: pathlib.Path, name: str = "sink.example") -> ssl.SSLContext:
     """A context that presents a new certificate; nobody vouches for it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    key, names = ec.generate_private_key(ec.SECP256R1()), [name, "127.0.0.1"]
+    return _server(_written(folder / f"{name}.pem", key, [_certificate(key, name, names, key, name)]))
+
+
+class Authority:
+    """A certificate authority; clients that are given `file` trust it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._own = _certificate(self._key, _NAME, [], self._key, _NAME)
+        self.file = folder / "authority.pem"
+        self.file.write_bytes(self._own.public_bytes(serialization.Encoding.PEM))
+
+    def server(self, *names: str, days: int = 1) -> ssl.SSLContext:
+        """A context whose certificate has these host names and addresses. `days` < 0: it has expired."""
+        return _server(self.pem(*names, days=days))
+
+    def pem(self, *names: str, days: int = 1) -> pathlib.Path:
+        """A file with a key and its certificate."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        path = self._folder / f"{names[0]}{days}.pem"
+        return _written(path, key, [_certificate(key, names[0], list(names), self._key, _NAME, days)])
+
+
+_NAME = "Authority of the tests"
+
+
+def _certificate(
+    key: ec.EllipticCurvePrivateKey,
+    name: str,
+    names: list[str],
+    by: ec.EllipticCurvePrivateKey,
+    issuer: str,
+    days: int = 1,
+) -> x509.Certificate:
     now = datetime.datetime.now(datetime.UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
+    made = (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(names, critical=False)
-        .sign(key, hashes.SHA256())
+        .not_valid_before(now - datetime.timedelta(days=10))
+        .not_valid_after(now + datetime.timedelta(days=days))
     )
-    pem = folder / f"{name}.pem"
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
+    if names:
+        made = made.add_extension(x509.SubjectAlternativeName([_alternative(one) for one in names]), critical=False)
+    else:
+        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return made.sign(by, hashes.SHA256())
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _written(path: pathlib.Path, key: ec.EllipticCurvePrivateKey, chain: list[x509.Certificate]) -> pathlib.Path:
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    path.write_bytes(private + b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain))
+    return path
+
+
+def _server(pem: pathlib.Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     return context

@@ -37,4 +37,6 @@ KEYS = [
     "actor",
     "route",
     "uncertain",
+    "sent_at",
+    "delivered_at",
 ]

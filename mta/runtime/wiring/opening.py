@@ -5,7 +5,6 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -23,6 +22,7 @@ from mta.model.settings import RedisSettings, Settings
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.link import Link
 from mta.redis_store.session import StoreSession
+from mta.runtime.secret_files import read_secret
 
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
@@ -162,15 +162,4 @@ async def patiently(call: Callable[[], Awaitable[_T]], stopping: asyncio.Event) 
 
 def read_password(redis: RedisSettings) -> str | None:
     """The first line of `redis.password_file`; None: none is given. Raises SettingsError."""
-    path = redis.password_file
-    if not path:
-        return None
-    try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except OSError as error:
-        raise SettingsError(f"redis.password_file: {path}: {error.strerror}; give a file that can be read") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"redis.password_file: {path} is not UTF-8; save it as UTF-8") from None
-    if not lines or not lines[0].strip():
-        raise SettingsError(f"redis.password_file: the first line of {path} is empty; write the password there")
-    return lines[0].strip()
+    return read_secret(redis.password_file, "redis.password_file") if redis.password_file else None

@@ -2,13 +2,14 @@
 
 from mta.dns.organisations import organisational_domain
 from mta.model.settings import Settings
+from mta.policy.routes import Routes
 from mta.policy.sites import SiteTable
 from mta.redis_store.site_notes import NotedSites, StoredSiteNotes
 from mta.runtime.wiring.opening import OpenStore
 
 
 def site_table(settings: Settings) -> SiteTable:
-    return SiteTable(settings.sites, settings.delivery, organisational_domain)
+    return SiteTable(settings.sites, Routes(settings.delivery, settings.relays), organisational_domain)
 
 
 def noted_sites(store: OpenStore, settings: Settings) -> NotedSites:

@@ -28,6 +28,7 @@ from mta.runtime.figures import Figures
 from mta.runtime.inbound import Inbound
 from mta.runtime.outbound import Outbound
 from mta.runtime.room import Room
+from mta.runtime.secret_files import read_logins
 from mta.runtime.served_pools import ServedPools, held
 from mta.runtime.signing_process import SigningProcess
 from mta.runtime.store_probe import StoreProbe
@@ -150,6 +151,7 @@ def _inbound(
 
 def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Outbound, ClaimOnAccept]:
     settings = held(settings)
+    logins = read_logins(settings)
     shaping = Shaping(settings)
     resolver = DnsResolver(settings.delivery.dns_servers)
     limits = SharedLimits(store.limits, shaping)
@@ -161,7 +163,7 @@ def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Out
     settler = Settler(store.queues, guard, settings, shaping, lanes.wake)
     replies = ReplyKnowledge(ReplyBook(merged(settings.replies, shipped_replies())))
     ports = EgressPorts(resolver, guard, settler, limits, sites, store.content, room, replies, weights)
-    egress = Egress(settings, shaping, ports)
+    egress = Egress(settings, shaping, ports, logins)
     pools = ServedPools(settings, store.sweeps.pools)
     dispatcher = Dispatcher(store.queues, egress, guard, settler, pools, lanes, room)
 

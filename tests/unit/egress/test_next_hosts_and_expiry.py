@@ -7,11 +7,13 @@ import msgspec
 import pytest
 
 from mta.egress.next_hosts import left_for_next_host
+from mta.egress.targets import Onward, Target
 from mta.egress.transaction import Transaction
 from mta.egress.waiting import Waiting
 from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import Claimed, QueueKey, Record
 from mta.model.outcomes import Origin, Outcome, Reply, Verdict
+from mta.policy.routes import MX
 from mta.ports.delivery import AddressAnswer, MxAnswer
 from tests.support.egress_rig import Rig
 from tests.support.scheduling import until
@@ -54,11 +56,16 @@ def test_d5_what_is_left_for_the_next_host(
 ) -> None:
     transaction = a_transaction(2)
     transaction.dot_at = dot_at
-    found = left_for_next_host(transaction, list(outcomes), lambda number: taken[number])
-    assert (
-        [claimed.record.recipient for claimed in found.claims] if found else [f"r{n}@example.com" for n in left] == []
-    )
-    assert found is None or len(found.refused) == len(found.claims)
+    next_host, next_route = Onward((Target("mx2.test", "192.0.2.2", 25),)), Onward((), (MX,))
+
+    def onward(number: int, _: Outcome) -> Onward:
+        return next_route if dot_at and taken[number] else next_host
+
+    found = left_for_next_host(transaction, list(outcomes), onward)
+    after_dot = {claimed.record.recipient for claimed in found.pop(next_route, transaction).claims}
+    assert [c.record.recipient for one in found.values() for c in one.claims] == [f"r{n}@example.com" for n in left]
+    assert all(len(one.refused) == len(one.claims) for one in found.values())
+    assert not dot_at or after_dot == {"r0@example.com", "r1@example.com"} - {f"r{n}@example.com" for n in left}
 
 
 def test_d9_only_what_is_over_is_taken_out() -> None:

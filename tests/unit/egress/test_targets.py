@@ -9,6 +9,7 @@ from mta.egress.targets import Target, find_targets
 from mta.model.outcomes import Verdict
 from mta.model.settings import Address, DeliverySettings, NodeSettings, PoolSettings, Settings
 from mta.policy.failures import Trouble
+from mta.policy.routes import Route, Routes
 from mta.ports.delivery import AddressAnswer, MxAnswer
 from tests.support.egress_rig import FakeResolver
 
@@ -25,7 +26,8 @@ def resolver() -> FakeResolver:
 
 
 async def find(resolver: FakeResolver, domain: str, **delivery: object) -> list[Target] | Trouble:
-    return await find_targets(domain, DeliverySettings(**delivery), OWN, resolver)  # type: ignore[arg-type]
+    (route,) = Routes(DeliverySettings(**delivery), {}).of(domain)  # type: ignore[arg-type]
+    return await find_targets(domain, route, 25, OWN, resolver)
 
 
 async def test_two_addresses_of_each_host_c100(resolver: FakeResolver) -> None:
@@ -75,8 +77,12 @@ async def test_literals_and_routes(resolver: FakeResolver) -> None:
     assert await find(resolver, "[192.0.2.7]") == [Target("192.0.2.7", "192.0.2.7", 25)]
     assert isinstance(await find(resolver, "[127.0.0.1]"), Trouble)
     assert isinstance(await find(resolver, "[1.2.3]"), Trouble)
-    assert await find(resolver, "any.test", route="127.0.0.1:2626") == [Target("127.0.0.1", "127.0.0.1", 2626)]
-    assert await find(resolver, "any.test", route="mx2.test:26") == [Target("mx2.test", "2001:db8::1", 26)]
+    assert await find(resolver, "any.test", route="127.0.0.1:2626") == [
+        Target("127.0.0.1", "127.0.0.1", 2626, Route("127.0.0.1:2626", Address("127.0.0.1", 2626)))
+    ]
+    assert await find(resolver, "any.test", route="mx2.test:26") == [
+        Target("mx2.test", "2001:db8::1", 26, Route("mx2.test:26", Address("mx2.test", 26)))
+    ]
     loop = await find(resolver, "any.test", route="127.0.0.1:2525")
     assert isinstance(loop, Trouble)
     assert (loop.verdict, loop.reply.enhanced) == (Verdict.TEMPORARY, "4.4.6")
@@ -97,10 +103,11 @@ def test_ips_of_a_pool_are_taken_by_weight_and_family() -> None:
 
 
 async def test_hosts_and_addresses_are_named_in_one_form() -> None:
-    settings = DeliverySettings(route="2001:DB8::0:1".join("[]") + ":25")
-    found = await find_targets("example.com", settings, (), FakeResolver())
+    found = await find(FakeResolver(), "example.com", route="2001:DB8::0:1".join("[]") + ":25")
+    assert isinstance(found, list)
     assert [(target.host, target.ip) for target in found] == [("2001:db8::0:1", "2001:db8::1")]
     resolver = FakeResolver()
     resolver.ips["MX.Example."] = AddressAnswer(("192.0.2.1",))
-    found = await find_targets("example.com", DeliverySettings(route="MX.Example.:25"), (), resolver)
+    found = await find(resolver, "example.com", route="MX.Example.:25")
+    assert isinstance(found, list)
     assert [target.host for target in found] == ["mx.example"]

@@ -21,16 +21,34 @@ def test_keys_come_in_the_contracts_order_and_absent_when_unknown():
     event = RuleEvent(
         EventType.INTERCEPTED, 1_800_000_000_123, a_claim().id, "n", ("t",), "p", "192.0.2.1", "", "b@x", "x", 2, "mx",
         "192.0.2.2", "TLSv1.3", 554, "5.7.1", "stop", Origin.FORCED, "policy", "why",
-        Forced("r", 3, Stage.QUEUED), 10, 1, 2, 0, "192.0.2.3", {"k": "v"}, "acme", "mx", ("S: 554 no",), "ours", True,
-        3, "admin",
+        Forced("r", 3, Stage.QUEUED), 10, 1, 2, 0, "192.0.2.3", {"k": "v"}, "acme", "mx", ("S: 554 no",), "ours", "",
+        True, 3, "admin",
     )  # fmt: skip
     line = json.loads(log_line("0.1-0.0", event))
-    assert list(line) == KEYS
+    assert list(line) == [key for key in KEYS if key not in ("sent_at", "delivered_at")]
     assert (line["node"], line["tenant"], line["tags"]) == ("n", "acme", ["t"])
     assert (line["time"], line["sender"], line["forced"]["stage"]) == ("2027-01-15T08:00:00.123Z", "", "queued")
     about_a_rule = Event(EventType.RULE, 1, forced=Forced("r", 3))
     assert json.loads(log_line("g", about_a_rule))["forced"] == {"rule": "r", "generation": 3}
     assert list(json.loads(log_line("g", Event(EventType.GAP, 1)))) == ["v", "time", "event", "type"]
+
+
+def test_d14_a_line_says_why_there_was_no_tls() -> None:
+    clear = Event(EventType.DELIVERY, 1, tls_failed="bad record")
+    assert json.loads(log_line("e", clear))["tls"] == {"offered": True, "failed": "bad record"}
+    absent = Event(EventType.TRANSIENT_FAILURE, 1, tls_failed="the server does not offer STARTTLS")
+    assert json.loads(log_line("e", absent))["tls"]["offered"] is False
+
+
+def test_a_line_says_when_a_relay_took_the_mail_or_the_recipients_own_host() -> None:
+    def times(kind: EventType, code: int, route: str) -> list[str]:
+        line = json.loads(log_line("e", Event(kind, 1_800_000_000_123, code=code, route=route)))
+        return [key for key in ("sent_at", "delivered_at") if line.get(key) == "2027-01-15T08:00:00.123Z"]
+
+    assert times(EventType.DELIVERY, 250, "relay:out") == ["sent_at"]
+    assert times(EventType.DELIVERY, 250, "mx") == ["delivered_at"]
+    assert times(EventType.LATE_OUTCOME, 250, "10.0.0.1:25") == ["sent_at"]
+    assert times(EventType.LATE_OUTCOME, 450, "relay:out") == times(EventType.BOUNCE, 550, "relay:out") == []
 
 
 def test_lines_made_together_are_the_lines_made_one_by_one():

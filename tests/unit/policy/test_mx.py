@@ -1,4 +1,4 @@
-"""Hosts by preference, routes, literals, and addresses that are refused."""
+"""Hosts by preference, literals, and addresses that are refused."""
 
 import random
 from collections import Counter
@@ -7,7 +7,7 @@ import pytest
 
 from mta.model.errors import BadValue
 from mta.model.settings import Address
-from mta.policy.mx import MxRecord, choose_hosts, literal_address, route_for, why_refused
+from mta.policy.mx import MxRecord, choose_hosts, literal_address, why_refused
 
 
 def hosts(*records: tuple[int, str]) -> tuple[str, ...]:
@@ -42,21 +42,6 @@ def test_a_null_mx_and_unusable_ones_never_fall_back_c101() -> None:
 
 def test_five_thousand_mx_are_bounded_f31() -> None:
     assert hosts(*[(number, f"mx{number}.test") for number in range(5_000)]) == tuple(f"mx{n}.test" for n in range(5))
-
-
-@pytest.mark.parametrize(
-    ("domain", "expected"),
-    [
-        ("a.test", Address("10.0.0.1", 25)),
-        ("x.b.test", Address("10.0.0.2", 26)),
-        ("y.x.b.test", Address("10.0.0.2", 26)),
-        ("b.test", Address("10.0.0.9", 25)),
-        ("mx.test", None),
-    ],
-)
-def test_routes_by_domain(domain: str, expected: Address | None) -> None:
-    routes = {"a.test": "10.0.0.1:25", "*.b.test": "10.0.0.2:26", "mx.test": ""}
-    assert route_for(domain, "10.0.0.9:25", routes) == expected
 
 
 def test_literals() -> None:

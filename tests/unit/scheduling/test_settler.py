@@ -5,7 +5,6 @@ from mta.model.endings import Final
 from mta.model.events import EventType, OrderedEvent
 from mta.model.outcomes import Class, Origin, Outcome, Reply, ReturnReason, Stage, Verdict
 from mta.model.rules import Kind, Rule, Selectors
-from mta.model.settings import DeliverySettings
 from mta.policy.rule_effect import effect_of, overruled
 from mta.policy.shaping import Shaping
 from mta.ports.queueing import Move
@@ -253,16 +252,11 @@ def test_what_a_rule_intercepts_is_spared_where_it_says_so(undo):
 
 
 @pytest.mark.parametrize(
-    ("delivery", "relayed"),
-    [
-        (DeliverySettings(), False),
-        (DeliverySettings(route="192.0.2.1:25"), True),
-        (DeliverySettings(route="192.0.2.1:25", routes={"example.com": ""}), False),
-        (DeliverySettings(routes={"*.com": "192.0.2.1:25"}), True),
-    ],
+    ("route", "relayed"), [("", False), ("mx", False), ("192.0.2.1:25", True), ("relay:out", True)]
 )
-def test_what_a_relay_took_is_told_apart_from_what_the_mx_took(delivery, relayed):
-    change = decide(a_claim(recipients=3), OK, NOW, Terms("n1", delivery, Shaping(SETTINGS)), 0.5)
+def test_what_a_relay_took_is_told_apart_from_what_the_mx_took(route, relayed):
+    change = decide(a_claim(recipients=3), msgspec.structs.replace(OK, route=route), NOW, TERMS, 0.5)
+    assert event(change.event).route == (route or "mx")
     assert final(change) == Final("b@example.com", NOW, 3, relayed, attempts=1, common=final(change).common, seq=2)
 
 

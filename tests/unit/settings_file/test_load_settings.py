@@ -78,7 +78,10 @@ WRONG = {
         "f.toml: node.roles: 'cook' is not one of smtp, delivery, api, journal",
     ),
     "role twice": ("[node]\nroles = ['smtp', 'smtp']", "f.toml: node.roles: smtp is given twice; remove one"),
-    "choice": ("[delivery]\ntls = 'yes'", "f.toml: delivery.tls: 'yes' is not one of opportunistic, required, none"),
+    "choice": (
+        "[delivery]\ntls = 'yes'",
+        "f.toml: delivery.tls: 'yes' is not one of opportunistic, required, verified, none",
+    ),
     "store": ("[content]\nstore = 's3'", "f.toml: content.store: 's3' is not one of redis"),
     "node name": ("[node]\nname = 'a.b'", f"f.toml: node.name: 'a.b' {NAME_RULE}"),
     "pool name": ("[pools.'a b']\n", f"f.toml: pools.\"a b\": 'a b' {NAME_RULE}"),
@@ -198,9 +201,35 @@ WRONG = {
         "f.toml: delivery.route: 'mx:0' has no port to connect to; write one such as :25",
     ),
     "route of a domain": (
-        "[delivery.routes]\n'a.b' = 'mx'",
-        "f.toml: delivery.routes.\"a.b\": 'mx' is not an address; "
+        "[delivery.routes]\n'a.b' = ['mx', 'host']",
+        "f.toml: delivery.routes.\"a.b\": 'host' is not an address; "
         'write "host:port" or "[ipv6]:port", such as "127.0.0.1:2525"',
+    ),
+    "route twice": (
+        "[delivery.routes]\n'a.b' = ['mx', '']",
+        'f.toml: delivery.routes."a.b": mx is given twice; remove one',
+    ),
+    "no route": ("[delivery.routes]\n'a.b' = []", 'f.toml: delivery.routes."a.b": must not be empty'),
+    "route to no relay": (
+        "[delivery]\nroute = 'relay:out'",
+        "f.toml: delivery.route: 'relay:out' names no relay; add [relays.out]",
+    ),
+    "relay without a host": (
+        "[relays.out]\nport = 25",
+        "f.toml: relays.out.host: '' is not a host name or an address; write that of the relay",
+    ),
+    "relay that could read the password": (
+        "[relays.out]\nhost = 'h'\ntls = 'opportunistic'\nusername = 'u'\npassword_file = '/p'",
+        "f.toml: relays.out.tls: 'opportunistic' could send the password in clear text; "
+        'set tls = "verified" or "required"',
+    ),
+    "relay without a password": (
+        "[relays.out]\nhost = 'h'\nusername = 'u'",
+        "f.toml: relays.out.password_file: AUTH needs a username and a password_file; give both or neither",
+    ),
+    "relay in the clear on the port of TLS": (
+        "[relays.out]\nhost = 'h'\nport = 465\ntls = 'none'",
+        'f.toml: relays.out.tls: port 465 speaks TLS from its first byte; set tls = "verified" or "required"',
     ),
     "route pattern": (
         "[delivery.routes]\n'*a.b' = 'mx:25'",
@@ -303,7 +332,7 @@ def test_domains_are_brought_to_the_names_that_queues_have(tmp_path: Path) -> No
     settings = loaded(
         tmp_path, "[delivery.routes]\n'*.Bücher.EXAMPLE' = 'h:25'\n'Plain.' = ''\n[domains.'GMail.com']\n"
     )
-    assert settings.delivery.routes == {"*.xn--bcher-kva.example": "h:25", "plain": ""}
+    assert settings.delivery.routes == {"*.xn--bcher-kva.example": ("h:25",), "plain": ("",)}
     assert list(settings.domains) == ["gmail.com"]
 
 

@@ -32,7 +32,7 @@ def test_the_shipped_file_with_every_key_in_force_loads(tmp_path: Path) -> None:
 def test_every_key_has_prose_and_appears_once() -> None:
     values = tomllib.loads(re.sub(r"^#(?! )", "", defaults_text(), flags=re.MULTILINE))
     for section, field in fields_of(Settings).items():
-        by_name = section in ("pools", "sites", "domains", "replies")
+        by_name = section in ("relays", "pools", "sites", "domains", "replies")
         keys = fields_of(item_of(field.type) if by_name else field.type)
         table = next(iter(values[section].values())) if by_name else values[section]
         assert list(table) == list(keys)
@@ -44,7 +44,8 @@ def test_what_is_shown_loads_to_the_same_settings(tmp_path: Path) -> None:
     words = [
         'domains."gmail.com".messages_per_minute=2.5',
         'pools.a={ips = ["192.0.2.1"], weights = {"192.0.2.1" = 3}}',
-        'delivery.routes={"*.x.example" = "h:25"}',
+        'delivery.routes={"*.x.example" = "h:25", "y.example" = ["relay:out", "mx"]}',
+        "relays.out.host=relay.example",
         'smtp.listen=["[::1]:0", "127.0.0.1:25"]',
         "delivery.dns_servers=127.0.0.1:5353",
         "redis.timeout=1500ms",
