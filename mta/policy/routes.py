@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from mta.model.destination_settings import RelaySettings
 from mta.model.errors import BadValue
 from mta.model.events import BY_MX
-from mta.model.settings import Address, DeliverySettings, RelaySettings
+from mta.model.settings import Address, DeliverySettings
 from mta.model.units import parse_address
 from mta.policy.name_patterns import NamePatterns
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from mta.model.destination_settings import LimitSettings
 from mta.model.mail import QueueKey
 from mta.model.paths import SendingPath
-from mta.model.settings import LimitSettings, Settings
+from mta.model.settings import Settings
 from mta.policy.name_patterns import NamePatterns
 
 _LONGEST_BACK_OFF = 5.0  # seconds

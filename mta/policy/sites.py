@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from mta.model.settings import SiteSettings
+from mta.model.destination_settings import SiteSettings
 from mta.policy.mx import is_address
 from mta.policy.name_patterns import NamePatterns
 from mta.policy.routes import Routes

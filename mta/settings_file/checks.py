@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from mta.model.destination_settings import RelaySettings
 from mta.model.errors import BadValue
 from mta.model.events import BY_MX
 from mta.model.replies import NAME
 from mta.model.secret_urls import has_password, hide_password
-from mta.model.settings import Address, RedisSettings, RelaySettings, Settings
+from mta.model.settings import Address, RedisSettings, Settings
 from mta.model.store_urls import is_sentinel_url, parse_sentinel_url
 from mta.model.text import composed
 from mta.model.units import format_duration, parse_address

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from mta.model.destination_settings import DomainSettings, RelaySettings, SiteSettings
 from mta.model.replies import EXAMPLE
-from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, RelaySettings, Settings, SiteSettings, Unit
+from mta.model.settings import NodeSettings, PoolSettings, Settings, Unit
 from mta.model.units import format_duration, format_rate, format_size
 from mta.settings_file.fields import Field, fields_of
 from mta.settings_file.text import as_written

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec.structs import replace
 
+from mta.model.destination_settings import SiteSettings
 from mta.model.errors import BadValue
-from mta.model.settings import SiteSettings
 from mta.policy.routing import queue_domain
 from mta.settings_file.convert import key_text
 

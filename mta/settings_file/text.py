@@ -6,9 +6,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from mta.model.destination_settings import DomainSettings, RelaySettings, SiteSettings
 from mta.model.replies import EXAMPLE, EXAMPLE_NAME
 from mta.model.secret_urls import hide_password
-from mta.model.settings import DomainSettings, NodeSettings, PoolSettings, RelaySettings, Settings, SiteSettings, Unit
+from mta.model.settings import NodeSettings, PoolSettings, Settings, Unit
 from mta.model.units import format_duration, format_rate, format_size
 from mta.settings_file.convert import key_text
 from mta.settings_file.fields import Field, fields_of

@@ -15,6 +15,7 @@ READ = {
 }
 SETTLED_AT_LOAD = {"api.allow_plaintext", "content.store"}  # permissions and names that only the loader weighs
 SECTIONS = fields_of(Settings)
+BY_NAME = ("relays", "pools", "sites", "domains", "replies")
 KEYS = [
     f"{section}.{key}"
     for section, field in SECTIONS.items()

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
+from mta.model.destination_settings import DomainSettings
 from mta.model.outcomes import ReturnReason
-from mta.model.settings import DomainSettings
 from tests.support.egress_rig import Rig, rule
 from tests.support.sink import STALL, Sink
 

@@ -5,11 +5,11 @@ import asyncio
 import msgspec
 import pytest
 
+from mta.model.destination_settings import DomainSettings
 from mta.model.ids import MessageId
 from mta.model.mail import Record
 from mta.model.outcomes import Origin, Stage, Verdict
 from mta.model.rules import Head
-from mta.model.settings import DomainSettings
 from mta.policy.rule_table import RuleTable
 from tests.support.egress_rig import Rig, rule
 from tests.support.sink import DROP, RESET, STALL, Sink
@@ -246,7 +246,7 @@ async def test_a_session_that_the_server_closed_in_between_is_no_attempt(sink: S
 
 
 async def test_messages_per_connection_and_idle_close() -> None:
-    from mta.model.settings import DomainSettings
+    from mta.model.destination_settings import DomainSettings
 
     domains = {"example.com": DomainSettings(messages_per_connection=2)}
     async with Sink() as sink, Rig({"domains": domains}, route=to(sink), idle_timeout=0.1) as rig:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from mta.model.destination_settings import DomainSettings, RelaySettings, SiteSettings
 from mta.model.errors import BadValue
-from mta.model.settings import Address, DeliverySettings, DomainSettings, NodeSettings, RelaySettings, Settings
+from mta.model.settings import Address, DeliverySettings, NodeSettings, Settings
 from mta.policy.routes import MX, Route, Routes, route_of
 from mta.policy.tls import TlsLevel, TlsNeed, TlsNeeds
 
@@ -33,15 +34,18 @@ def test_a_relay_that_nobody_named_is_refused_with_those_that_are_there() -> Non
         route_of("relay:out", {})
 
 
-def test_tls_is_that_of_the_relay_else_of_the_domain_else_of_the_node() -> None:
+def test_tls_is_that_of_the_relay_else_of_the_domain_else_of_the_site_else_of_the_node() -> None:
     settings = Settings(
         node=NodeSettings(),
         delivery=DeliverySettings(ca_file="/ca.pem"),
         relays=RELAYS,
-        domains={"bank.test": DomainSettings(tls="verified"), "slow.test": DomainSettings(connections=1)},
+        domains={"bank.test": DomainSettings(tls="verified"), "*.slow.test": DomainSettings(tls="none")},
+        sites={"strict": SiteSettings(tls="required")},
     )
     needs = TlsNeeds(settings)
-    assert needs.of("bank.test", MX) == TlsNeed(TlsLevel.VERIFIED, "/ca.pem")
-    assert needs.of("slow.test", MX) == needs.of("x.test", MX) == TlsNeed(TlsLevel.OPPORTUNISTIC, "/ca.pem")
-    assert needs.of("slow.test", OUT).level is TlsLevel.VERIFIED
-    assert needs.of("bank.test", route_of("relay:in", RELAYS)).level is TlsLevel.NONE
+    assert needs.of("bank.test", "strict", MX) == TlsNeed(TlsLevel.VERIFIED, "/ca.pem")
+    assert needs.of("a.slow.test", "strict", MX).level is TlsLevel.NONE
+    assert needs.of("slow.test", "strict", MX).level is TlsLevel.REQUIRED
+    assert needs.of("slow.test", "other", MX) == TlsNeed(TlsLevel.OPPORTUNISTIC, "/ca.pem")
+    assert needs.of("a.slow.test", "strict", OUT).level is TlsLevel.VERIFIED
+    assert needs.of("bank.test", "strict", route_of("relay:in", RELAYS)).level is TlsLevel.NONE

@@ -1,9 +1,10 @@
 import msgspec
 import pytest
 
+from mta.model.destination_settings import DomainSettings, LimitSettings, SiteSettings
 from mta.model.mail import QueueKey
 from mta.model.paths import SendingPath
-from mta.model.settings import DeliverySettings, DomainSettings, LimitSettings, SiteSettings
+from mta.model.settings import DeliverySettings
 from mta.policy.shaping import Budget, Shaping
 from tests.support.scheduling import QUEUE, SETTINGS
 

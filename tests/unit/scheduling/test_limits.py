@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mta.model.destination_settings import DomainSettings, LimitSettings, SiteSettings
 from mta.model.errors import StoreAway
 from mta.model.paths import SendingPath
-from mta.model.settings import DomainSettings, LimitSettings, SiteSettings
 from mta.policy.shaping import Shaping
 from mta.ports.delivery import HeldSlots, TokensTaken
 from mta.scheduling.limits import SharedLimits, _Rate

@@ -4,10 +4,10 @@ import msgspec
 import pytest
 from aiohttp.test_utils import TestClient
 
+from mta.model.destination_settings import DomainSettings
 from mta.model.limit_use import LimitUse
 from mta.model.mail import QueueKey
 from mta.model.rules import Kind, Rule, Selectors
-from mta.model.settings import DomainSettings
 from mta.timing.clock import wall_ms
 from tests.support.control_api import Cluster, counts_of, dependencies
 
