@@ -59,6 +59,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         retention=settings.status.retention,
         sweeps=parts.sweeps,
         previews=parts.previews,
+        releases=parts.releases,
         canaries=parts.canaries,
         undo_copies=parts.undo_copies,
         books=parts.books,

@@ -27,6 +27,7 @@ from mta.ports.orders import Orders, SetOrders
 from mta.ports.parked import ParkedMail
 from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork
+from mta.ports.releases import ReleaseStore
 from mta.ports.rule_sets import RuleSets
 from mta.ports.rule_store import RuleStore
 from mta.ports.sites import SiteLookup
@@ -48,6 +49,7 @@ class Dependencies:
     catalogue: Catalogue
     sweeps: SweepStore
     previews: PreviewStore
+    releases: ReleaseStore
     canaries: Canaries
     load: StoreLoad
     undo_copies: UndoCopyStore

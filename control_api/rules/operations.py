@@ -9,7 +9,7 @@ from control_api.history.lists import STREAMED
 from control_api.http.conditions import IF_MATCH
 from control_api.http.middleware import Handler
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Operation, Parameter
-from control_api.rules import bulk, forced_errors, pauses, previews
+from control_api.rules import bulk, forced_errors, pauses, previews, staged_release
 from control_api.rules.resource import LISTED, PATHS, REMOVED, WHOLE, RulesResource
 from control_api.schemas.history_queries import RuleDeliveriesQuery
 from control_api.schemas.queries import OrderQuery, RulesQuery, StatementQuery, WaitQuery
@@ -41,7 +41,9 @@ def group_of(kind: Kind) -> Group:
         return Group(
             "Forced errors", words, (*_shared(kind, forced_errors.RESOURCE), _deliveries(), _undo(), *asked, *_sets())
         )
-    return Group("Pauses", "Rules that hold mail.", (*_shared(kind, pauses.RESOURCE), _convert()))
+    return Group(
+        "Pauses", "Rules that hold mail.", (*_shared(kind, pauses.RESOURCE), _convert(), *staged_release.OPERATIONS)
+    )
 
 
 def _shared(kind: Kind, resource: RulesResource) -> tuple[Operation, ...]:

@@ -25,7 +25,7 @@ COMMANDS = {
         "mta.cli.errors",
         "Forced errors: add, list, show, edit, enable, disable, remove, statement, deliveries, undo.",
     ),
-    "pauses": ("mta.cli.pauses", "Pauses: add, list, show, remove, convert, statement."),
+    "pauses": ("mta.cli.pauses", "Pauses: add, list, show, remove, release, convert, statement."),
     "queues": ("mta.cli.queues", "Queues: list, messages, retry, move, shape."),
     "explain": ("mta.cli.explain", "Say which rule decides about mail, and what holds it up."),
     "messages": ("mta.cli.messages", "Messages: show, cancel, list, history, content, resend."),

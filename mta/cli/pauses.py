@@ -24,10 +24,11 @@ from mta.cli.rules import (
     show_change,
 )
 from mta.cli.selection import recurring
+from mta.cli.tables import print_fields
 from mta.http_out.api_client import ApiClient
 
 
-@commands.group(help="Pauses: add, list, show, remove, convert, statement.")
+@commands.group(help="Pauses: add, list, show, remove, release, convert, statement.")
 def command() -> None:
     pass
 
@@ -64,6 +65,34 @@ def show(rule_id: str, as_json: bool) -> None:
 @AS_JSON
 def remove(rule_id: str, wait: float, as_json: bool) -> None:
     remote.run(lambda client: PAUSES.remove(client, rule_id, wait, as_json))
+
+
+@command.command(
+    help="Let a part of the mail go that a pause holds, and keep the rest. Without an option, show the last release."
+)
+@RULE_ID
+@click.option("--count", type=click.IntRange(1), metavar="N", help="Let N deliveries go, those due first.")
+@click.option("--rate", help="Let deliveries go at this rate until it is stopped, such as 100/m.")
+@click.option("--stop", is_flag=True, help="Let no more go; the pause keeps what it holds.")
+@WAIT
+@AS_JSON
+def release(rule_id: str, count: int | None, rate: str | None, stop: bool, wait: float, as_json: bool) -> None:
+    if (count is not None) + (rate is not None) + stop > 1:
+        raise click.UsageError("give one of --count, --rate and --stop")
+    path, body = PAUSES.of(rule_id) + "/release", remote.without_unset(count=count, rate=rate)
+
+    async def work(client: ApiClient) -> int:
+        if body:
+            answer = await client.ask("POST", path, [("wait", f"{wait:g}")], body, within=wait + 30.0)
+        else:
+            answer = await client.ask("DELETE" if stop else "GET", path)
+        if as_json:
+            remote.out_json(answer.body)
+        else:
+            print_fields(answer.body)
+        return remote.DONE if answer.status != 202 or rate is not None else remote.NOT_YET
+
+    remote.run(work)
 
 
 @command.command(help="Turn a pause into a forced error with CODE. No held delivery gets through in between.")

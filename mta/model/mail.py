@@ -42,6 +42,11 @@ def tenant_mark(tenant: str) -> str:
     return "\0" + tenant
 
 
+def pass_mark(passed: str) -> str:
+    """An entry of `Record.passed` as a label: the pause that it names does not match mail that has it."""
+    return "\1" + passed
+
+
 def tenants_tag(tag: str, tenant: str) -> str:
     """The counter of a tag that counts mail of one tenant only."""
     return f"{tag}\0{tenant}"
@@ -123,6 +128,13 @@ class Record(_Tagged, msgspec.Struct, array_like=True, frozen=True, gc=False):
     seq: int = 1  # states of the delivery so far: accepted is 1, and each change of the record counts
     priority: int = 0  # its class: 0 (bulk) to 2
     known: tuple[str, str] | None = None  # category and fault of the last failure; None: not known
+    passed: tuple[str, ...] = ()  # "<pause>.<generation>" of each pause that let it go while it held other mail
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that rules select by, and the marks of the pauses that it has passed."""
+        labels = (*self.tags, tenant_mark(self.tenant)) if self.tenant else self.tags
+        return (*labels, *map(pass_mark, self.passed)) if self.passed else labels
 
 
 class Addressed(NamedTuple):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
-from mta.model.mail import tenant_mark
-from mta.model.rules import Rule, Selectors
+from mta.model.mail import pass_mark, tenant_mark
+from mta.model.rules import Kind, Rule, Selectors
 from mta.policy.addresses import recipient_mark, sender_mark
 from mta.policy.rule_effect import is_on
 
@@ -67,8 +67,13 @@ def place(rank: Rank, rule: Rule, label: str | None) -> Entry:
     chosen = rule.selectors
     needed = tuple(one for one in all_labels(chosen) if one != label)
     conditions = needed, chosen.except_tags, chosen.accepted_before, chosen.accepted_after
-    timed = rule.expires_at > 0 or chosen.schedule is not None
-    return Entry(rank, rule, not (timed or any(one not in (None, ()) for one in conditions)), needed)
+    conditional = rule.expires_at > 0 or chosen.schedule is not None or rule.kind is Kind.PAUSE
+    return Entry(rank, rule, not (conditional or any(one not in (None, ()) for one in conditions)), needed)
+
+
+def passing(pause: Rule) -> str:
+    """The entry of `Record.passed` for mail that the pause, as it stands, has let go."""
+    return f"{pause.id}.{pause.generation}"
 
 
 def joint_labels(chosen: Selectors) -> tuple[str, ...]:
@@ -88,10 +93,12 @@ def all_labels(chosen: Selectors) -> tuple[str, ...]:
 
 def fulfils(rule: Rule, needed: tuple[str, ...], labels: tuple[str, ...], when: When) -> bool:
     """Whether the delivery fulfils the conditions beside the rule's place: required labels, excluded tags, the time of
-    its acceptance, and the times at which the rule matches."""
+    its acceptance, and the times at which the rule matches. A pause does not match mail that it has let go."""
     for label in needed:
         if label not in labels:
             return False
+    if rule.kind is Kind.PAUSE and pass_mark(passing(rule)) in labels:
+        return False
     chosen = rule.selectors
     for tag in chosen.except_tags or ():
         if tag in labels:

@@ -55,6 +55,13 @@ class SweepMove(enum.Enum):
 Account = Callable[[Rule, SweepState], Awaitable[RuleEvent]]
 
 
+class Allowance(NamedTuple):
+    """How much a round of a staged release may let go in one lane."""
+
+    round_id: str
+    share: int
+
+
 class MoveAnswer(enum.Enum):
     """The answer of the store to a move."""
 
@@ -102,10 +109,16 @@ class SweepStore(Protocol):
         ...
 
     async def move(
-        self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[PlannedMove]
+        self,
+        lane: int,
+        source: str,
+        move: SweepMove,
+        generation: int,
+        matches: Sequence[PlannedMove],
+        allowance: Allowance | None = None,
     ) -> tuple[MoveAnswer, int]:
         """Move the deliveries (at most 100, each once) that are still at their source: the pause `source`, or "" =
-        their queues. How many were moved."""
+        their queues. The first of them, where an allowance is less. How many were moved."""
         ...
 
     async def sweeps(self) -> dict[str, SweepState]:

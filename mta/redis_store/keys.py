@@ -35,6 +35,8 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:holders               set     sessions that have claimed here since they last held nothing
 # fg:{n}:parked                zset    "<delivery id><place>|<domain>" -> since when (Unix ms)
 # fg:{n}:held:<pause id>       zset    "<delivery id><place>|<domain>" -> time of the next attempt (Unix ms)
+# fg:{n}:released:<pause id>   hash    of the last round of its staged release here: at (round id), n (deliveries
+#                                      that it let go), closed; 30 days
 # fg:{n}:pauses                set     pauses that hold something here
 # fg:{n}:spared:<rule id>      zset    "<delivery id><stage, its first letter><0|1: uncertain><place>|<domain>" -> until
 #                                      when it can be undone (Unix ms)
@@ -94,6 +96,13 @@ def queue_keys(prefix: bytes, queue: QueueKey, share: str) -> tuple[bytes, ...]:
 
 def held_key(prefix: bytes, pause: bytes) -> bytes:
     return b"%bheld:%b" % (prefix, pause)
+
+
+RELEASED_KEPT_MS = 30 * 86_400_000
+
+
+def released_key(prefix: bytes, pause: bytes) -> bytes:
+    return b"%breleased:%b" % (prefix, pause)
 
 
 def spared_key(prefix: bytes, rule: bytes) -> bytes:
@@ -168,6 +177,9 @@ def preview_key(preview_id: str) -> bytes:
     return b"fg:{rules}:preview:" + preview_id.encode()
 
 
+RULES_RELEASES = b"fg:{rules}:releases"  # hash: pause -> msgpack StagedRelease, the last of the pause
+
+
 def set_key(set_id: str) -> bytes:
     """hash of a set: about (msgpack RuleSet), last (generation), rules (how many stand as it made them), generation ->
     msgpack [ids made, ids removed]; effects and sweeps once no rule stands so; then for `status.retention`."""
@@ -229,6 +241,7 @@ def rate_key(site: str, scope: str, kind: str) -> bytes:
 
 # Published hints, never the truth: lane prefix | generation | session
 PREVIEW_CHANNEL = b"fg:preview"  # a preview waits to be counted
+RELEASE_CHANNEL = b"fg:release"  # a staged release was ordered or has changed
 WAKE_CHANNEL = b"fg:wake"
 HEAD_CHANNEL = b"fg:head"
 DEAD_CHANNEL = b"fg:dead"

@@ -11,7 +11,7 @@ from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey, QueueShare
 from mta.model.shares import place_of, split_place
 from mta.model.sweeps import SweepState
-from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
+from mta.ports.sweeps import Allowance, MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.redis_store import codec, keys
 from mta.redis_store.each_lane import each_lane
 from mta.redis_store.link import Link
@@ -100,7 +100,13 @@ class StoredSweeps:
         return [prefix + b"lane", keys.held_key(prefix, pause.encode()), prefix + b"rec"]
 
     async def move(
-        self, lane: int, source: str, move: SweepMove, generation: int, matches: Sequence[PlannedMove]
+        self,
+        lane: int,
+        source: str,
+        move: SweepMove,
+        generation: int,
+        matches: Sequence[PlannedMove],
+        allowance: Allowance | None = None,
     ) -> tuple[MoveAnswer, int]:
         prefix = keys.lane_prefix(lane)
         ids, of, rules, tags, events, uncertain, left_rules, _, _, _, spares, raws, shared, shares = zip(
@@ -121,11 +127,14 @@ class StoredSweeps:
                 queue_of=queue_of,
                 kind_of=kind_of,
                 raws=texts(raws),
-                finals_or_records=texts([_final_or_record(match) for match in matches]),
+                results=texts([_final_or_record(match) for match in matches]),
                 shared=codec.pairs({one.digest: one.raw for one in shared if one is not None}),
+                part=sweep.Part() if allowance is None else sweep.Part(*allowance, keys.RELEASED_KEPT_MS),
             )
         )
         step_keys = [*(prefix + name for name in _MOVE_KEYS), *_named(prefix, source, queues, kinds)]
+        if allowance is not None:
+            step_keys.append(keys.released_key(prefix, source.encode()))
         count = int(await self._link.call(b"move", step_keys, [blob, framed(events)]))
         return (MoveAnswer.OLD_RULES, 0) if count < 0 else (MoveAnswer.OK, count)
 

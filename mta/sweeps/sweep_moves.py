@@ -11,6 +11,7 @@ from mta.model.mail import Record
 from mta.model.outcomes import NO_ATTEMPT, Outcome, Stage, Verdict
 from mta.model.rules import Rule
 from mta.policy.rule_effect import effect_of, is_counting, still_holds, swept
+from mta.policy.rule_index import passing
 from mta.policy.rule_table import RuleTable
 from mta.ports.sweeps import PlannedMove, SweepMove, WaitingDelivery
 
@@ -56,6 +57,22 @@ class Decider:
                 found.setdefault(SweepMove.RELEASE, []).append(self._release(waiting, now))
         return found
 
+    def let_go(self, table: RuleTable, page: Sequence[WaitingDelivery], pause: Rule) -> Decided:
+        """The moves of deliveries that the pause holds and is ordered to let go. Another rule may end or hold them."""
+        now, generation, mark = self._wall(), table.head.generation, passing(pause)
+        found: Decided = {}
+        for held in page:
+            free: Record = msgspec.structs.replace(held.record, passed=(*held.record.passed, mark))
+            rule = table.match(held.queue.pool, "", held.queue.domain, free.labels, "", "", free)
+            by = _NOTHING if rule is None else self._decision(rule, generation)
+            if by.move is SweepMove.INTERCEPT:
+                found.setdefault(by.move, []).append(self._intercept(held, by, now))
+            elif by.move is SweepMove.HOLD:
+                found.setdefault(by.move, []).append(self._hold(held, by, now))
+            else:
+                found.setdefault(SweepMove.RELEASE, []).append(self._release(held, now, free.passed))
+        return found
+
     def _decision(self, rule: Rule, generation: int) -> "_Decision":
         """No move where the rule decides at the attempt."""
         if not swept(rule):
@@ -91,12 +108,16 @@ class Decider:
         )
         return self._moved(waiting, by.rule, event, held)
 
-    def _release(self, waiting: WaitingDelivery, now: int) -> PlannedMove:
-        """The time that it was held does not count towards its age."""
+    def _release(self, waiting: WaitingDelivery, now: int, passed: tuple[str, ...] | None = None) -> PlannedMove:
+        """The time that it was held does not count towards its age. `passed`: the pauses that let it go."""
         record = waiting.record
         spent = max(0, now - record.held_at) if record.held_at else 0
         free: Record = msgspec.structs.replace(
-            record, held_at=0, expires_at=record.expires_at + spent, seq=record.seq + 1
+            record,
+            held_at=0,
+            expires_at=record.expires_at + spent,
+            seq=record.seq + 1,
+            passed=record.passed if passed is None else passed,
         )
         event = self._event(waiting, EventType.RELEASE, now, NO_ATTEMPT, waiting.due_at)
         return self._moved(waiting, "", event, free)

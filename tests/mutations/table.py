@@ -501,6 +501,30 @@ SWEEP_OF_ONE_STATE_EACH = (
     ),
 )
 
+STAGED_RELEASE = (
+    Mutation(
+        "a staged release: a round that is closed lets nothing go",
+        "mta/redis_store/steps/sweep.lua",
+        "return (at > round or closed) and 0 or share - n, tonumber(n)",
+        "return share - n, tonumber(n)",
+        "tests/integration/redis_store/test_release_store.py::test_a_round_lets_no_more_go_than_its_share",
+    ),
+    Mutation(
+        "a staged release: no step exceeds the share",
+        "mta/redis_store/steps/sweep.lua",
+        "found[at] == raws[i] and moved < room then",
+        "found[at] == raws[i] then",
+        "tests/integration/redis_store/test_release_store.py::test_a_round_lets_no_more_go_than_its_share",
+    ),
+    Mutation(
+        "a staged release: the pause does not hold again what it let go",
+        "mta/policy/rule_index.py",
+        "    if rule.kind is Kind.PAUSE and pass_mark(passing(rule)) in labels:\n        return False\n",
+        "",
+        "tests/unit/policy/test_rule_table.py::test_a_pause_does_not_match_mail_that_it_let_go",
+    ),
+)
+
 FAILOVER = (
     Mutation(
         "a head that went back: it is noticed",
@@ -804,5 +828,5 @@ MOVES = (
 MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
     *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS, *MOVES, *HISTORY, *TOKENS, *PREVIEWS, *SELECTORS, *AUDIT, *WORK,
-    *CANARIES, *BULK,
+    *CANARIES, *BULK, *STAGED_RELEASE,
 )  # fmt: skip

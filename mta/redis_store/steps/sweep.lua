@@ -138,22 +138,43 @@ end
 
 redis.register_function { function_name = STEP .. 'unhold', callback = unhold, flags = { 'allow-oom' } }
 
+-- How many deliveries the round of a staged release may still let go here, and how many it has ('' = there is none).
+local function room_of(key, round, share)
+  if round == '' then
+    return math.huge, 0
+  end
+  local at, n, closed = unpack(redis.call('HMGET', key, 'at', 'n', 'closed'))
+  if not at or at < round then
+    return share, 0
+  end
+  return (at > round or closed) and 0 or share - n, tonumber(n)
+end
+
+-- The round has let `n` deliveries go here so far.
+local function note_round(key, round, n, keep_ms)
+  redis.call('HSET', key, 'at', round, 'n', n)
+  redis.call('HDEL', key, 'closed')
+  redis.call('PEXPIRE', key, keep_ms)
+end
+
 -- move: intercepts, holds or releases what is still at its source. Never touches a delivery that was claimed, or went
 -- elsewhere, since it was read.
 -- KEYS: lane, rec, content, refs, count, events, pauses, spares, cancels, then due, agenda, held, spared, tag and rule
--- keys.
+-- keys, and `released` of the pause.
 -- ARGV[1]: msgpack of sweep.Batch (steps/sweep.py). A delivery that was attempted or counted otherwise since it was
 -- read is left to the next
 --   pass, or to whoever claims it. ARGV[2]: their events, framed.
 -- Answers how many, or -1 when the lane's barrier is above `generation`.
 local function move(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local how, source, generation, retention_ms, queues, kinds, ids, queue_of, kind_of, raws, finals_or_records, shared =
+  local how, source, generation, retention_ms, queues, kinds, ids, queue_of, kind_of, raws, results, shared, part =
     unpack(cmsgpack.unpack(argv[1])) -- sweep.Batch
+  local round, share, keep_ms = unpack(part) -- sweep.Part
   if generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then
     return -1
   end
   local now, from = now_ms(), source == '' and 'queued' or 'held'
+  local room, gone_before = room_of(P .. 'released:' .. source, round, share)
   local sums, gone, ended, records, met, moved, stays = {}, {}, {}, {}, {}, 0, {}
   local spares, adds, cancels = {}, {}, redis.call('EXISTS', P .. 'cancels') == 1
   for _, group in ipairs(by_source(P, source, queues, ids, queue_of)) do
@@ -161,7 +182,7 @@ local function move(keys, argv)
     local scores = redis.call('ZMSCORE', group.key, unpack(group.members))
     local found = redis.call('HMGET', P .. 'rec', unpack(group.ids))
     for at, i in ipairs(group.places) do
-      if scores[at] and found[at] == raws[i] then
+      if scores[at] and found[at] == raws[i] and moved < room then
         local id, kind = group.ids[at], kind_of[i]
         local rule, _, uncertain, _, spare_ms = unpack(kinds[kind]) -- sweep.Kind
         met[kind] = (met[kind] or 0) + 1
@@ -175,10 +196,10 @@ local function move(keys, argv)
             gone[#gone + 1] = id
           end
           ended[#ended + 1] = id
-          ended[#ended + 1] = finals_or_records[i]
+          ended[#ended + 1] = results[i]
         else
           records[#records + 1] = id
-          records[#records + 1] = finals_or_records[i]
+          records[#records + 1] = results[i]
           if how == 'hold' then
             push(adds, 'held:' .. rule, scores[at], id .. place .. '|' .. domain)
           else
@@ -199,6 +220,9 @@ local function move(keys, argv)
   end
   if moved == 0 then
     return 0
+  end
+  if round ~= '' then
+    note_round(P .. 'released:' .. source, round, gone_before + moved, keep_ms)
   end
   add_spares(P, spares)
   for name, entries in pairs(adds) do

@@ -17,8 +17,17 @@ class Batch(NamedTuple):
     queue_of: Sequence[int]  # places in `queues`, from 1
     kind_of: Sequence[int]
     raws: Sequence[Any]  # the records that were read: a delivery that has another one stays
-    finals_or_records: Sequence[Any]  # the final status of an intercepted delivery, else its new record
+    results: Sequence[Any]  # the final status of an intercepted delivery, else its new record
     shared: Sequence[Any]  # digest, what final statuses name by it, ...
+    part: "Part"
+
+
+class Part(NamedTuple):
+    """How much of the batch may move: deliveries beyond the share of a staged release stay."""
+
+    round: str = ""  # of the release, "" = all may move
+    share: int = 0  # that the round may let go in this lane
+    keep_ms: int = 0  # how long the lane remembers the round
 
 
 class Kind(NamedTuple):

@@ -29,6 +29,7 @@ from mta.ports.messages import Messages
 from mta.ports.parked import ParkedMail
 from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork
+from mta.ports.releases import ReleaseStore
 from mta.ports.rule_sets import RuleSets
 from mta.ports.rule_store import RuleStore
 from mta.ports.sites import SiteLookup
@@ -50,6 +51,7 @@ from mta.redis_store.parked_store import StoredParked
 from mta.redis_store.preview_store import StoredPreviews
 from mta.redis_store.queue_work_store import StoredQueueWork
 from mta.redis_store.queues import Queues
+from mta.redis_store.release_store import StoredReleases
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.runtime.child import Child
@@ -73,6 +75,7 @@ class ApiParts(NamedTuple):
     rules: RuleStore
     sweeps: SweepStore
     previews: PreviewStore
+    releases: ReleaseStore
     canaries: Canaries
     canary: Canary
     undo_copies: UndoCopyStore
@@ -135,6 +138,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         rules=rules,
         sweeps=sweeps,
         previews=StoredPreviews(link),
+        releases=StoredReleases(link, lanes),
         canaries=canaries,
         canary=Canary(rules, canaries, node),
         undo_copies=undo_copies,

@@ -11,6 +11,7 @@ from mta.redis_store.libraries import StoredLibraries
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.preview_store import StoredPreviews
+from mta.redis_store.release_store import StoredReleases
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.rules.guard import Guard
@@ -23,6 +24,7 @@ from mta.sweeps.brakes import Brakes
 from mta.sweeps.pace import Pace
 from mta.sweeps.previews import PreviewCounter
 from mta.sweeps.release import Releaser
+from mta.sweeps.staged_release import StagedReleaser
 from mta.sweeps.sweep_moves import Decider
 from mta.sweeps.sweeper import Sweeper
 from mta.sweeps.undo_copies import UndoCopyCleaner
@@ -66,6 +68,7 @@ async def open_sweeper(child: Child) -> SweeperParts:
     works: tuple[Work, ...] = (
         Sweeper(sweeps, guard, rules, decider, pace, accounts.at_the_end),
         Releaser(sweeps, guard, decider, pace),
+        StagedReleaser(guard, rules, StoredReleases(store.link, store.lanes), sweeps, decider, pace),
         Brakes(guard, rules, orders, sweeps, books, figures),
         PreviewCounter(StoredPreviews(store.link), sweeps, guard, pace, lambda: rules.session),
         UndoCopyCleaner(StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window), load),

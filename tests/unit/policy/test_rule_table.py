@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mta.model.mail import Addressed, tenant_mark
+from mta.model.mail import Addressed, pass_mark, tenant_mark
 from mta.model.rules import Change, ChangeOp, Head, Kind, Rule, Selectors
 from mta.policy.rule_effect import in_force, swept
 from mta.policy.rule_table import NoSuccessor, RuleTable, rank
@@ -546,3 +546,13 @@ def test_answers_are_remembered_within_bounds_and_only_while_time_decides_nothin
     lifted = timed.apply([Change(Head(2, "y"), ChangeOp.REMOVE, ending)])
     assert lifted.match(*asked[0]).id == "r"
     assert len(lifted._cache) == 1
+
+
+def test_a_pause_does_not_match_mail_that_it_let_go():
+    held = table(pause("p1", 3, tag="a"))
+    assert winner(held) == "p1"
+    assert winner(held, tags=("a", pass_mark("p1.3"))) == ""
+    assert winner(held, tags=("a", pass_mark("p1.2"))) == "p1", "the pause was edited since"
+    both = table(pause("p1", 3, tag="a"), pause("p2", 2, domain="example.com"), rule("e", 554, 1, pool="q"))
+    assert winner(both, tags=("a", pass_mark("p1.3"))) == "p2"
+    assert winner(both, pool="q", tags=("a", pass_mark("p1.3"), pass_mark("p2.2"))) == "e"
