@@ -1,6 +1,7 @@
 """The API process: `python -m control_api`, started by `floodgate node`."""
 
 import asyncio
+import dataclasses
 import resource
 
 from control_api.app import create_app
@@ -40,49 +41,25 @@ async def main(child: Child) -> None:
 
 
 def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -> Dependencies:
+    """Parts that handlers may touch have the same name there."""
+
     async def health() -> str:
         trouble = await parts.probe.ask(_PATIENCE)
         if trouble is not None:
             return trouble.reason
         return "no space left in the data folder or that of the log" if parts.room.look() is not None else ""
 
-    turns = Turns()
     catalogue = Catalogue(parts.rules, settings.node.name, settings.rules.protected_tags)
+    given = {field.name for field in dataclasses.fields(Dependencies)} & set(ApiParts._fields) - {"queue_work"}
     return Dependencies(
-        orders=parts.orders,
-        set_orders=parts.set_orders,
-        sets=parts.sets,
-        undo=parts.undo,
-        rules=parts.rules,
+        **{name: getattr(parts, name) for name in given},
         catalogue=catalogue,
-        turns=turns,
-        retention=settings.status.retention,
-        sweeps=parts.sweeps,
-        previews=parts.previews,
-        releases=parts.releases,
-        canaries=parts.canaries,
-        undo_copies=parts.undo_copies,
-        books=parts.books,
+        queue_work=parts.queue_work(catalogue.table),
         depths=depths,
         nearest_tags=NearestTags(parts.books.tags_lately),
-        messages=parts.messages,
-        parked=parts.parked,
-        limits=parts.limits,
-        sites=parts.sites,
         shaping=Shaping(settings),
-        queue_work=parts.queue_work(catalogue.table),
-        load=parts.load,
-        tail=parts.tail,
-        journals=parts.journals,
-        tokens=parts.tokens,
-        audit=parts.audit,
-        fate=parts.fate,
-        stored_mail=parts.stored_mail,
-        dkim=parts.dkim,
-        domains=parts.domains,
-        history=parts.history,
-        history_orders=parts.history_orders,
-        log_lines=parts.log_lines,
+        turns=Turns(),
+        retention=settings.status.retention,
         node=settings.node.name,
         api=settings.api,
         health=health,

@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from mta.log_file.lines import log_lines
 from mta.model.errors import StoreError
+from mta.model.settings import Settings
 from mta.orders.canary import Canary
 from mta.orders.cancellation import Cancellation
 from mta.orders.order_book import OrderBook
@@ -28,7 +30,7 @@ from mta.ports.limits import LimitReader
 from mta.ports.messages import Messages
 from mta.ports.parked import ParkedMail
 from mta.ports.previews import PreviewStore
-from mta.ports.queue_work import QueueWork
+from mta.ports.queue_work import QueueWork, QueueWorkStore
 from mta.ports.releases import ReleaseStore
 from mta.ports.rule_sets import RuleSets
 from mta.ports.rule_store import RuleStore
@@ -147,9 +149,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         limits=StoredLimitReader(link),
         sites=noted_sites(store, settings),
         parked=ParkedOrders(StoredParked(link, lanes, retention), messages, node),
-        queue_work=lambda table: QueueWorker(
-            StoredQueueWork(link, lanes, sweeps), sweeps, load, table, node, settings.journal.backlog_soft
-        ),
+        queue_work=partial(_queue_worker, StoredQueueWork(link, lanes, sweeps), sweeps, load, settings),
         load=load,
         tail=StoredTail(link, log_lines),
         journals=StoredOutbox(link, lanes),
@@ -167,3 +167,9 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         room=room,
         close_store=link.close,
     )
+
+
+def _queue_worker(
+    work: QueueWorkStore, sweeps: SweepStore, load: StoreLoad, settings: Settings, table: Rules
+) -> QueueWorker:
+    return QueueWorker(work, sweeps, load, table, settings.node.name, settings.journal.backlog_soft)
