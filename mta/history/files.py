@@ -52,4 +52,3 @@ class SqliteFiles:
         themselves."""
         connection.execute(f"PRAGMA query_only = {'OFF' if self._writable else 'ON'}")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA mmap_size = 268435456")
