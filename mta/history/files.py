@@ -1,12 +1,13 @@
 """The files of a history on SQLite, as readers open them."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 
 from mta.history.layout import control_file, day_name
 from mta.history.tables import DayTables, day_tables
@@ -21,6 +22,10 @@ class SqliteFiles:
         self.where = folder
         self._writable = writable
         self._folder = Path(folder)
+        memory = create_engine("sqlite://")
+        memory.connect().close()  # the dialect learns the version
+        self._dialect, self._url = memory.dialect, memory.url
+        self._compiled: dict[Any, Any] = {}
         self._engine = lru_cache(maxsize=_MOST_DAYS)(self._open)
 
     @contextmanager
@@ -43,12 +48,15 @@ class SqliteFiles:
         self._engine.cache_clear()
 
     def _open(self, name: str) -> Engine:
-        engine = create_engine(f"sqlite:///{self._folder / name}.db", connect_args={"timeout": 5.0})
-        event.listen(engine, "connect", self._prepare)
-        return engine
+        """All files share a dialect and the statements that were compiled for it: a search looks into many of them."""
+        path = str(self._folder / f"{name}.db")
+        pool = QueuePool(partial(sqlite3.connect, path, timeout=5.0, check_same_thread=False))  # type: ignore[arg-type]
+        event.listen(pool, "connect", self._prepare)
+        return Engine(pool, self._dialect, self._url, execution_options={"compiled_cache": self._compiled})
 
     def _prepare(self, connection: Any, record: Any) -> None:
         """Readers change nothing; a file is open for writing only because readers of a write-ahead log note
         themselves."""
         connection.execute(f"PRAGMA query_only = {'OFF' if self._writable else 'ON'}")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -512")  # KiB: many files are open
