@@ -5,33 +5,41 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
 from control_api import dependencies
 from control_api.access.actor import actor_of
+from control_api.audit.reading import AuditReading
 from control_api.http.operation import Answer, Example, Group, Operation
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
 from control_api.schemas.answers import known
 from control_api.schemas.audit_shapes import AuditEntry, AuditPage, AuditQuery
 from mta.model.actor import Actor
+from mta.model.entries import order_of
 from mta.model.events import EventType
 from mta.model.scopes import Scope
 from mta.model.text import visible
 from mta.model.units import format_time
 from mta.ports.audit import NotedEvent
 
-_LOOKED_AT: Final = 20_000  # entries after which a page ends although it is shorter than its limit
+_LOOKED_AT: Final = 20_000  # events after which a page ends although it is shorter than its limit
 _PIECE: Final = 500
+_SKEW: Final = 3_600_000  # ms; an event's time is of a node's clock, and the name of its entry has the store's
 
 
 async def show_audit(request: web.Request) -> web.Response:
     """A page of the audit."""
     asked, actor = read_query(request, AuditQuery), actor_of(request)
     deps = dependencies.of(request)
+    reading = AuditReading(deps.audit, deps.history)
     found: list[AuditEntry] = []
-    below, seen = asked.cursor, 0
+    below: str | None = asked.cursor
+    if below is None and asked.until is not None:
+        below = f"{asked.until + _SKEW}-0"
+    seen = 0
     while seen < _LOOKED_AT:
-        page = await deps.audit.read(below or "", _PIECE)
+        page = await reading.before(below or "", _PIECE)
         for place, noted in enumerate(page):
             below = noted.entry
             if takes(asked, actor, noted):
@@ -39,13 +47,23 @@ async def show_audit(request: web.Request) -> web.Response:
             # Events of one entry belong to one page: the cursor names entries.
             last = place + 1 == len(page) or page[place + 1].entry != noted.entry
             if last and len(found) >= asked.limit:
-                return json_response(AuditPage(entries=found, cursor=below))
+                return _answer(found, below, reading)
         seen += len(page)
-        if not page:
+        if not page or _is_before(below, asked.since):
             below = None
             break
         await deps.turns.rest()
-    return json_response(AuditPage(entries=found, cursor=below))
+    return _answer(found, below, reading)
+
+
+def _is_before(entry: str | None, since: int | None) -> bool:
+    """Nothing older than the entry can be of the time that is asked for."""
+    return entry is not None and since is not None and order_of(entry)[0] < since - _SKEW
+
+
+def _answer(found: list[AuditEntry], cursor: str | None, reading: AuditReading) -> web.Response:
+    missing = visible(reading.missing) if reading.missing else UNSET
+    return json_response(AuditPage(entries=found, cursor=cursor, older_missing=missing))
 
 
 def takes(asked: AuditQuery, actor: Actor, noted: NotedEvent) -> bool:
@@ -113,8 +131,9 @@ SHOW = Operation(
     Example("/v1/audit?limit=10"),
     scope=Scope.ADMIN,
     for_tenants=True,
-    description="The store keeps the last 20,000 events of rules and of orders beside them; the log and history "
-    "keep all of them as lines of type Rule and Audit.",
+    description="The store keeps the last 20,000 events of rules and of orders beside them; older ones come from "
+    "history, as far as history.retention reaches. A page may be shorter than limit, and another one follows as long "
+    "as cursor is not null.",
     query=AuditQuery,
 )
 

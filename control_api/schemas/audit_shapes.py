@@ -76,3 +76,6 @@ class AuditPage(Struct, kw_only=True, frozen=True):
 
     entries: list[AuditEntry]
     cursor: str | None
+    older_missing: Annotated[
+        str | UnsetType, Meta(description="why entries that only history has could not be read; the list is not whole")
+    ] = UNSET

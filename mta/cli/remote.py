@@ -113,6 +113,8 @@ async def pages(
         place = [] if cursor is None else [("cursor", cursor)]
         answer: Answer = await client.ask("GET", path, [*wanted, ("limit", str(size)), *place])
         found += answer.body if key is None else answer.body[key]
+        if key is not None and (why := answer.body.get("older_missing")):
+            say(f"older entries are missing: {why}")
         cursor = answer.next if key is None else answer.body["cursor"]
         if cursor is None or (not everything and len(found) >= limit):
             return found, cursor is not None

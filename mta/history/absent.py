@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from mta.model.errors import HistoryError
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.status import DeliveryRow
+from mta.ports.audit import NotedEvent
 from mta.ports.history import Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
 from mta.ports.tag_counters import TagCounters
 
@@ -48,6 +49,9 @@ class AbsentHistory:
         raise await self._reason()
 
     async def rule_statement(self, rule_id: str) -> str:
+        raise await self._reason()
+
+    async def orders(self, below: str, most: int) -> list[NotedEvent]:
         raise await self._reason()
 
     async def close(self) -> None:

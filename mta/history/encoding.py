@@ -20,8 +20,13 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_chunk = msgspec.msgpack.Decoder(list[tuple[str, str, bytes, bytes]]).decode
 _decode_parts = msgspec.msgpack.Decoder(list[tuple[int, int, list[int]]]).decode
 
-# The kind of postings by the field of a filter, for facts of events
-NAMED: Final[Mapping[str, int]] = {"rule": Kind.RULE, "category": Kind.CATEGORY, "uncertain": Kind.UNCERTAIN}
+# The kind of postings of events, see history_writer.Named
+NAMED: Final[Mapping[str, int]] = {
+    "rule": Kind.RULE,
+    "category": Kind.CATEGORY,
+    "uncertain": Kind.UNCERTAIN,
+    "order": Kind.ORDER,
+}
 
 DeliveryTuple = tuple[int, bytes, int, int, int, int, str]
 Parts = list[tuple[int, int, list[int]]]

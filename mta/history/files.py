@@ -50,7 +50,7 @@ class SqliteFiles:
     def _open(self, name: str) -> Engine:
         """All files share a dialect and the statements that were compiled for it: a search looks into many of them."""
         path = str(self._folder / f"{name}.db")
-        pool = QueuePool(partial(sqlite3.connect, path, timeout=5.0, check_same_thread=False))  # type: ignore[arg-type]
+        pool = QueuePool(partial(sqlite3.connect, path, timeout=5.0, check_same_thread=False))
         event.listen(pool, "connect", self._prepare)
         return Engine(pool, self._dialect, self._url, execution_options={"compiled_cache": self._compiled})
 

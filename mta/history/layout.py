@@ -23,6 +23,8 @@ class Kind:
     RULE: Final = 6
     CATEGORY: Final = 7
     UNCERTAIN: Final = 8  # its value is ""
+    # Of events of the rule table's lane, in the day of the event
+    ORDER: Final = 9  # its value is ""
 
 
 def day_name(day: int) -> str:

@@ -13,11 +13,13 @@ from mta.history.chunks import Chunks
 from mta.history.database import Database
 from mta.history.encoding import round_and_place, tag_counters_of, text
 from mta.history.found import Found, columns
+from mta.history.orders import Orders
 from mta.history.rows import Rows, known_until
 from mta.history.tables import ABOUT, BATCHES, DAYS, HEAD, HOURS, STATEMENTS, TAG_COUNTERS
 from mta.history.translated import translated
 from mta.model.ids import DeliveryId, MessageId, message_of
 from mta.model.status import DeliveryRow
+from mta.ports.audit import NotedEvent
 from mta.ports.history import Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
 from mta.ports.history_writer import DAY_MS, HOUR_MS
 from mta.ports.tag_counters import TagCounters
@@ -37,6 +39,7 @@ class HistoryReader:
         self._database = database
         self._chunks = Chunks(database)
         self._rows = Rows(database, self._chunks)
+        self._orders = Orders(database, self._chunks)
         self._threads = ThreadPoolExecutor(_THREADS, "history")
 
     async def coverage(self) -> Coverage:
@@ -74,6 +77,9 @@ class HistoryReader:
 
     async def rule_statement(self, rule_id: str) -> str:
         return await self._ask(self._rule_statement, rule_id)
+
+    async def orders(self, below: str, most: int) -> list[NotedEvent]:
+        return await self._ask(self._orders.read, below, most)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

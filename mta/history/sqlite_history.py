@@ -17,6 +17,7 @@ from mta.history.layout import control_file
 from mta.history.translated import translated
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.status import DeliveryRow
+from mta.ports.audit import NotedEvent
 from mta.ports.history import Coverage, Cursor, EventPage, History, HourCount, KeptEvent, RowFilter, RowPage
 from mta.ports.tag_counters import TagCounters
 
@@ -68,6 +69,9 @@ class SqliteHistory:
 
     async def rule_statement(self, rule_id: str) -> str:
         return await (await self._opened()).rule_statement(rule_id)
+
+    async def orders(self, below: str, most: int) -> list[NotedEvent]:
+        return await (await self._opened()).orders(below, most)
 
     async def close(self) -> None:
         if self._reader is not None:

@@ -6,6 +6,7 @@ from typing import Final
 from mta.journal.decoding import Piece
 from mta.model.address_keys import recipient_key
 from mta.model.entries import is_link, order_of
+from mta.model.entry_events import RULES_SOURCE
 from mta.model.events import Event, EventType
 from mta.model.ids import DeliveryId
 from mta.model.standings import PLAIN, UNKNOWN, UNTRIED, standing_number
@@ -106,8 +107,10 @@ class Gathering:
                 self._note_common(id_, event, place)
             elif id_ is not None and kind is not _REJECTION:
                 self._note_row(id_, event, place)
-            elif kind is _RULE and event.properties is not None and "statement" in event.properties:
-                round_.statements[event.properties["rule"]] = event.properties["statement"], event.time
+            elif kind is not _REJECTION and source.startswith(RULES_SOURCE):
+                round_.named.setdefault((day, "order", ""), []).append(place)
+                if kind is _RULE and event.properties is not None and "statement" in event.properties:
+                    round_.statements[event.properties["rule"]] = event.properties["statement"], event.time
             place += 1
         round_.events = place
 

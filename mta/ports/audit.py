@@ -4,6 +4,7 @@ from typing import NamedTuple, Protocol
 
 from mta.model.actor import Actor
 from mta.model.audit import Deed
+from mta.model.events import OrderedEvent
 from mta.model.rule_events import RuleEvent
 
 
@@ -12,7 +13,15 @@ class NotedEvent(NamedTuple):
 
     entry: str  # of the stream
     event_id: str
-    event: RuleEvent
+    event: OrderedEvent
+
+
+class OldOrders(Protocol):
+    """Events of the rule table's lane that history keeps after the store has dropped them. Raises HistoryError."""
+
+    async def orders(self, below: str, most: int) -> list[NotedEvent]:
+        """See Audit.read; about `most` events, and never a part of an entry."""
+        ...
 
 
 class Audit(Protocol):

@@ -16,6 +16,7 @@ import msgspec
 from mta.model.events import Event
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.status import DeliveryRow, Status
+from mta.ports.audit import NotedEvent
 from mta.ports.tag_counters import TagCounters
 
 MOST_ROWS: Final = 10_000  # of one page
@@ -155,6 +156,10 @@ class History(Protocol):
     async def rule_statement(self, rule_id: str) -> str:
         """The newest statement of a rule that was written when its sweep was over, or when it was removed: the JSON of
         a mta.model.statements.RuleStatement; "" = none is there."""
+        ...
+
+    async def orders(self, below: str, most: int) -> list[NotedEvent]:
+        """See ports.audit.OldOrders."""
         ...
 
     async def close(self) -> None: ...

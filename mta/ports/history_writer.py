@@ -43,8 +43,8 @@ class Row(msgspec.Struct, gc=False):
 # pool, tenant
 Common = tuple[int, tuple[str, ...], str, str, str, str]
 
-# A fact of an event that lists select by: day of the delivery's message id, field of a RowFilter ("rule", "category" or
-# "uncertain"), value
+# A fact of an event that lists select by: the day of the delivery's message id, a field of RowFilter ("rule",
+# "category" or "uncertain"), value; for an event of the rule table's lane the day of its entry, "order", ""
 Named = tuple[int, str, str]
 
 

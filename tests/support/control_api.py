@@ -629,7 +629,7 @@ class Audit:
 
     async def read(self, below: str, most: int) -> list[NotedEvent]:
         self._cluster.reach()
-        count = int(below.partition("-")[0]) - 1 if below else len(self._cluster.deeds)
+        count = max(0, int(below.partition("-")[0]) - 1) if below else len(self._cluster.deeds)
         noted = [
             NotedEvent(f"{number}-0", f"rules.1.{number}-0.0", deed_event(actor, deed, AT))
             for number, (actor, deed) in enumerate(self._cluster.deeds[:count], 1)

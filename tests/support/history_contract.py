@@ -7,10 +7,13 @@ from typing import Any, TypeVar
 import pytest
 
 from mta.history import candidates, rows
+from mta.model.actor import NOBODY
+from mta.model.audit import Deed, deed_event
 from mta.model.events import EventType
 from mta.model.ids import MessageId, delivery_text, message_of
 from mta.model.outcomes import Forced, Stage
 from mta.model.status import Reason, Standing, Status
+from mta.ports.audit import NotedEvent
 from mta.ports.history import BEGINNING, Cursor, History, RowFilter
 from mta.ports.history_writer import DAY_MS, HOUR_MS, HistoryWriter, PositionMoved
 from mta.ports.tag_counters import TagArchive, TagCounters
@@ -245,7 +248,29 @@ def counters_of_a_tag_are_kept_by_epoch(writer: Any, reader: History) -> None:
     assert [one.epoch for one in ask(reader, lambda history: history.tag_counters("t", "acme"))] == ["e3"]
 
 
+def orders_are_read_from_the_newest_on(writer: HistoryWriter, reader: History) -> None:
+    """Whole entries, over several days; other lanes and changes of accounts do not stand among them."""
+    book, mail = Book(writer), Lane()
+    for day in range(3):
+        lane = Lane(f"rules.{day + 1}", NOW + day * DAY_MS)
+        entries = [
+            lane.entry(*[deed_event(NOBODY, Deed("made", f"{day}.{entry}.{at}"), NOW) for at in range(2)])
+            for entry in range(2)
+        ]
+        book.write(*entries, mail.entry(accepted(a_delivery(), "a@a.test")))
+    expected = [f"{day}.{entry}.{at}" for day in (2, 1, 0) for entry in (1, 0) for at in (1, 0)]
+    for most in (1, 4, 100):
+        found: list[NotedEvent] = []
+        below = ""
+        while page := ask(reader, lambda history, at=below, most=most: history.orders(at, most)):  # type: ignore[misc]
+            found += page
+            below = page[-1].entry
+        assert [(one.event.properties or {})["of"] for one in found] == expected
+        assert found[0].event_id == f"rules.3.{NOW + 2 * DAY_MS}-2.1"
+
+
 STORIES = (
+    orders_are_read_from_the_newest_on,
     lists_by_every_filter,
     facts_of_events_are_found_wherever_the_newest_event_is,
     pages_that_end_early_lose_nothing,

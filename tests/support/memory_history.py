@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from mta.model.entries import order_of
 from mta.model.events import Event
 from mta.model.ids import DeliveryId, MessageId, message_of
 from mta.model.status import DeliveryRow, rank_of
+from mta.ports.audit import NotedEvent
 from mta.ports.history import Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
 from mta.ports.tag_counters import TagCounters
 
@@ -22,6 +24,7 @@ class MemoryHistory:
         self.asked_counts: list[tuple[Sequence[str], int, int, int, str | None]] = []
         self.found_counts: list[HourCount] = []
         self.statements: dict[str, str] = {}
+        self.noted: list[NotedEvent] = []
         self.most_rows = 10_000
 
     def add(self, event: Event) -> DeliveryRow:
@@ -78,6 +81,11 @@ class MemoryHistory:
 
     async def tag_counters(self, tag: str, tenant: str = "") -> Sequence[TagCounters]:
         return ()
+
+    async def orders(self, below: str, most: int) -> list[NotedEvent]:
+        self.reach()
+        noted = sorted(self.noted, key=lambda one: order_of(one.entry), reverse=True)
+        return [one for one in noted if not below or order_of(one.entry) < order_of(below)][:most]
 
     async def rule_statement(self, rule_id: str) -> str:
         self.reach()
