@@ -22,9 +22,8 @@ from mta.model.scopes import Scope
 from mta.model.status import Reason, Standing, Status
 from mta.model.units import format_time
 from mta.ports.history import MOST_LOOKED_AT, MOST_ROWS, RowFilter
+from mta.ports.history_writer import DAY_MS, HOUR_MS
 
-_HOUR_MS: Final = 3_600_000
-_DAY_MS: Final = 24 * _HOUR_MS
 
 # The figure that an event counts for.
 _OF_EVENT: Final = {
@@ -38,7 +37,7 @@ _OF_EVENT: Final = {
     EventType.REJECTION: "rejected",
     EventType.REINSTATED: "undone",
 }
-# The figure of a delivery that stands so; of the others only that they were accepted counts.
+# The figure of a delivery that stands so. Deliveries that stand otherwise count as accepted only.
 _OF_STANDING: Final = {
     Standing(Status.SENT): "delivered",
     Standing(Status.DELIVERED): "delivered",
@@ -58,8 +57,8 @@ async def show_stats(request: web.Request) -> web.Response:
     asked = read_query(request, StatsQuery)
     deps, tenant = dependencies.of(request), tenant_of(actor_of(request), asked.tenant)
     now = now_ms()
-    until = -(-(now if asked.until is None else asked.until) // _HOUR_MS) * _HOUR_MS
-    since = (until - _DAY_MS if asked.since is None else asked.since) // _HOUR_MS * _HOUR_MS
+    until = -(-(now if asked.until is None else asked.until) // HOUR_MS) * HOUR_MS
+    since = (until - DAY_MS if asked.since is None else asked.since) // HOUR_MS * HOUR_MS
     interval = round((asked.interval or 0) * 1000)
     as_of = (await deps.history.coverage()).as_of
     figures: _Figures = {}

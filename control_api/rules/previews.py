@@ -140,7 +140,8 @@ def operations(example: dict[str, Any]) -> tuple[Operation, ...]:
             Example(PATH, body),
             scope=Scope.ERRORS_WRITE,
             for_tenants=True,
-            description="Nothing is ordered. preview_token in an order refuses the order where more matches by then.",
+            description="Nothing is ordered. An order with this preview_token is refused if it matches more than the "
+            "preview counted and 5 % more.",
             refusals=(*BODY_REFUSALS, 429),
             body=PREVIEWED,
         ),

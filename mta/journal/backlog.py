@@ -21,13 +21,13 @@ class Backlog:
         outbox: Outbox,
         leases: Leases,
         settings: JournalSettings,
-        say: Callable[[Sequence[Item]], Awaitable[None]],
+        write_own: Callable[[Sequence[Item]], Awaitable[None]],
     ) -> None:
-        """`say` makes events durable."""
+        """`write_own` makes the journal's own events durable."""
         self._outbox = outbox
         self._leases = leases
         self._settings = settings
-        self._say = say
+        self._write_own = write_own
         self.dropped = 0  # entries
 
     async def look(self) -> None:
@@ -49,5 +49,5 @@ class Backlog:
         )
         _log.error("%s", reason)
         gap = Event(EventType.GAP, wall_ms(), reason=reason)
-        await self._say([(f"gap.{lane.number}.{lane.position}", gap)])
+        await self._write_own([(f"gap.{lane.number}.{lane.position}", gap)])
         self.dropped += await self._leases.drop(lane, keep)

@@ -25,11 +25,11 @@ class Epochs:
     newer entries have come meanwhile, by the count of entries up to that position.
     """
 
-    def __init__(self, outbox: Outbox, leases: Leases, say: Callable[[Sequence[Item]], Awaitable[None]]) -> None:
-        """`say` makes events durable."""
+    def __init__(self, outbox: Outbox, leases: Leases, write_own: Callable[[Sequence[Item]], Awaitable[None]]) -> None:
+        """`write_own` makes the journal's own events durable."""
         self._outbox = outbox
         self._leases = leases
-        self._say = say
+        self._write_own = write_own
 
     async def look(self) -> None:
         """Raises StoreError, OSError: the next look goes on."""
@@ -60,7 +60,7 @@ class Epochs:
         )
         _log.error("%s", reason)
         gap = Event(EventType.GAP, wall_ms(), reason=reason)
-        await self._say([(f"gap.{name_of(lane.number)}.{epoch}.{lane.position}", gap)])
+        await self._write_own([(f"gap.{name_of(lane.number)}.{epoch}.{lane.position}", gap)])
         lane.epoch = epoch
 
 

@@ -1,4 +1,4 @@
-"""Erasures as a journal carries them out: in history, where it writes one, and by naming the node's logs."""
+"""Erasures as a journal carries them out: it erases an address in its history, and names the node's logs with it."""
 
 import asyncio
 import hashlib
@@ -44,7 +44,7 @@ class Erasures:
         self._task: asyncio.Task[None] | None = None
 
     async def look(self) -> None:
-        """Begin what was ordered. Raises StoreError."""
+        """Begin the next erasure that was ordered. Raises StoreError."""
         if self._task is None or self._task.done():
             for erasure in await self._orders.erasures():
                 if erasure.id not in self._done:

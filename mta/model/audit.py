@@ -1,4 +1,4 @@
-"""The audit of what people order: an entry says who ordered it, from where, when, and what it changed."""
+"""The audit of orders: an entry has the actor, the origin and the time of an order, and the change that it made."""
 
 from typing import Any, Final, NamedTuple
 
@@ -8,7 +8,7 @@ from mta.model.actor import Actor
 from mta.model.events import EventType
 from mta.model.rule_events import RuleEvent
 
-ASKED: Final = "ordered"  # it was noted before it was carried out: no change is without its entry
+ORDERED: Final = "ordered"  # it was noted before it was carried out: no change is without its entry
 DENIED: Final = "denied"
 
 
@@ -21,7 +21,7 @@ class Deed(NamedTuple):
     after: Any = None
     tenant: str = ""  # the tenant to whose things the order belongs
     reason: str = ""
-    result: str = ASKED
+    result: str = ORDERED
 
 
 def deed_event(actor: Actor, deed: Deed, at: int) -> RuleEvent:
