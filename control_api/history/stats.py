@@ -24,7 +24,6 @@ from mta.model.units import format_time
 from mta.ports.history import MOST_LOOKED_AT, MOST_ROWS, RowFilter
 from mta.ports.history_writer import DAY_MS, HOUR_MS
 
-
 # The figure that an event counts for.
 _OF_EVENT: Final = {
     EventType.RECEPTION: "accepted",
