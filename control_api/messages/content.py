@@ -97,7 +97,7 @@ OPERATIONS = (
         scope=Scope.MESSAGES_SEND,
         for_tenants=True,
         description="It goes to the recipients whose delivery has ended, or to the one of the delivery in the path. "
-        "409: its content is gone, or nothing of it has ended. Rules in force apply to the new message, too.",
+        "409: its content is gone, or none of its deliveries has ended. Rules in force apply to the new message, too.",
         refusals=(404, 409, *BODY_REFUSALS),
         path_values=(_ID,),
     ),

@@ -1,4 +1,4 @@
-"""Which rule decides about mail, why each other does not, and which limits hold the mail up."""
+"""The rule that decides about mail, the reason why each other does not, and the limits that hold the mail up."""
 
 from typing import NamedTuple
 
@@ -155,10 +155,10 @@ OPERATIONS = (
         "/v1/explain",
         explain,
         "explain",
-        "Which rule decides about mail, why each other does not, and which limits hold it up",
+        "The rule that decides about mail, the reason why each other does not, and the limits that hold it up",
         (Answer(200, Explanation, "the explanation"),),
         Example("/v1/explain?pool=default&domain=example.com&tag=spring-sale"),
-        description="Selectors that ask for a peer or for one message are told as such: nobody knows them beforehand.",
+        description="The answer names selectors that only an attempt or a single message can decide as such.",
         scope=Scope.ADMIN,
         query=ExplainQuery,
     ),
@@ -170,7 +170,7 @@ OPERATIONS = (
         "The limits of a pool and domain, their use, and which of them holds mail up",
         (Answer(200, Limits, "the limits that are set"),),
         Example("/v1/limits?pool=default&domain=example.com"),
-        description="The values are those of the settings of the node that answers; the use is that of all nodes.",
+        description="The values come from the settings of the node that answers; the use counts all nodes.",
         scope=Scope.ADMIN,
         query=LimitsQuery,
     ),

@@ -105,8 +105,8 @@ OPERATIONS = (
         "Make waiting mail due now, after an outage of its destination",
         _DONE,
         Example("/v1/queues/retry?wait=5s", {"domain": "example.com"}),
-        description="Mail that waits for a time that its sender asked for keeps that time. A delivery that a worker "
-        "has claimed is left to it, and a pause keeps what it holds.",
+        description="Mail that waits for a time that its sender asked for keeps that time. Deliveries that a worker "
+        "has claimed, or that a pause holds, stay as they are.",
         refusals=(404, *BODY_REFUSALS),
         query=WaitQuery,
         body=RETRY,
@@ -121,8 +121,8 @@ OPERATIONS = (
         "Move queued and held mail to another pool",
         _DONE,
         Example("/v1/queues/move?wait=5s", {"domain": "example.com", "to_pool": "default"}),
-        description="Each delivery keeps the time of its next attempt, and a pause keeps what it holds. A delivery "
-        "that a worker has claimed is left to it; mail that a rule is to end or to hold stays where it is.",
+        description="Each delivery keeps the time of its next attempt, and held mail stays held. Deliveries that a "
+        "worker has claimed, and mail that a rule is to end or to hold, stay where they are.",
         refusals=(*BODY_REFUSALS, 409),
         query=WaitQuery,
         body=MOVE,

@@ -162,8 +162,8 @@ def _deliveries() -> Operation:
         Example(f"{PATHS[Kind.ERROR]}/$RULE/deliveries?class=intercepted&format=csv"),
         scope=Scope.ERRORS_READ,
         for_tenants=True,
-        description="From history. intercepted, held and uncertain are those that the rule decided about; the other "
-        "classes are of all mail that its selectors match.",
+        description="They come from history. The classes intercepted, held and uncertain have the deliveries that the "
+        "rule decided about; the other classes have all mail that its selectors match.",
         refusals=(404, 409),
         path_values=(_ID,),
         query=RuleDeliveriesQuery,
@@ -283,7 +283,7 @@ def _convert() -> Operation:
         PATHS[Kind.PAUSE] + "/{id}/convert",
         pauses.convert,
         "convertPause",
-        "Make a pause a forced error of the same id; nothing gets through between",
+        "Make a pause a forced error of the same id; no held delivery gets through in between",
         (Answer(200, ForcedError, "effective", (_ETAG,)), Answer(202, ForcedError, _LATER, (_ETAG,))),
         Example(f"{PATHS[Kind.PAUSE]}/$PAUSE/convert?wait=5s", {"code": 554, "extended": "5.7.1"}),
         scope=Scope.ERRORS_WRITE,
