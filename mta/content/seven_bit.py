@@ -1,4 +1,5 @@
-"""Content made 7-bit before it is signed, so that no host on the way has to convert it (RFC 6376 5.3).
+"""Content made 7-bit: before it is signed, so that no host on the way has to convert it (RFC 6376 5.3), and for a host
+that takes no other content.
 
 The octets of each 8-bit leaf of the MIME tree are encoded, and its Content-Transfer-Encoding says so. All other octets
 stay. Multipart/signed and multipart/encrypted stay as they are: their signatures cover the octets.
@@ -9,11 +10,15 @@ import binascii
 import re
 from typing import Final, NamedTuple
 
+from mta.content.canonical_form import header_fields
+from mta.content.header_block import header_end
+
 _MOST_LEVELS: Final = 50
 _PLAIN: Final = frozenset((b"", b"7bit", b"8bit", b"binary"))
 _UNTOUCHED: Final = (b"multipart/signed", b"multipart/encrypted", b"message/partial", b"message/external-body")
 _ENCODING: Final = re.compile(rb"^content-transfer-encoding[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n", re.I | re.M)
 _TYPE: Final = re.compile(rb"^content-type[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n", re.I | re.M)
+_SIGNED: Final = re.compile(rb"^dkim-signature[ \t]*:", re.I | re.M)
 _VERSION: Final = re.compile(rb"^mime-version[ \t]*:", re.I | re.M)
 _COMMENT: Final = re.compile(rb'("(?:[^"\\]|\\.)*")|\((?:[^()\\]|\\.)*\)')  # or a quoted string, which stays
 _BOUNDARY: Final = re.compile(rb';[ \t]*boundary[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^ \t;"]+))', re.I)
@@ -26,6 +31,17 @@ class Entity(NamedTuple):
 
     header: bytes
     body: bytes
+
+
+def seven_bit_message(content: bytes) -> bytes | None:
+    """The message for a host that takes 7-bit content only (RFC 6152 3). None: it cannot be converted, or may not,
+    since it is signed."""
+    end = header_end(content)
+    header = content[:end]
+    if not header.isascii() or _SIGNED.search(header) or header_fields(header) is None:
+        return None
+    made = made_seven_bit(Entity(header, content[end + 2 :]))
+    return made.header + b"\r\n" + made.body if made.body.isascii() else None
 
 
 def made_seven_bit(entity: Entity, level: int = 0) -> Entity:
@@ -100,6 +116,8 @@ def _made(text: bytes, level: int) -> bytes:
         if end < 0:
             return text
         header, rest = text[: end + 2], text[end + 2 :]
+        if header_fields(header) is None:
+            return text  # readers of MIME differ in where its body begins
     made = made_seven_bit(Entity(header, rest[2:]), level + 1)
     return b"".join((made.header, b"\r\n", made.body))
 

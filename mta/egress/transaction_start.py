@@ -145,6 +145,10 @@ class TransactionStart:
                 connection.waiting.put_back(transaction)
             self._owner.connection_free(connection)
             return
+        if (trouble := unsupported_by(connection.peer, transaction)) is not None:
+            self._end.settle_unsupported(transaction, trouble, connection.peer)
+            self._owner.connection_free(connection)
+            return
         connection.run(transaction)
 
     def _wait_for_rate(self, seconds: float) -> None:

@@ -201,9 +201,12 @@ class Rig:
         needs_8bit: bool = False,
         tenant: str = "",
         expires: dict[str, int] | None = None,  # recipient -> Unix ms
+        stored: bytes | None = None,  # the content where it does not come with the claim
     ) -> list[Claimed]:
         """One message to recipients of one domain."""
         message = new_message_id(0, 1)
+        if stored is not None:
+            self.contents[message] = stored
         claims = [
             Claimed(
                 delivery_id(message, number),

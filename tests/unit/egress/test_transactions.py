@@ -204,9 +204,34 @@ async def test_ehlo_that_is_not_known_falls_back_to_helo() -> None:
 
 async def test_8bit_content_needs_8bitmime_c71() -> None:
     async with Sink(extensions=("PIPELINING",)) as sink, Rig(route=to(sink)) as rig:
-        rig.send("a@example.com", content="ä\r\n".encode(), needs_8bit=True)
+        rig.send("a@example.com", content="X: ä\r\n\r\nbody\r\n".encode(), needs_8bit=True)
         (outcome,) = await rig.settle.until(1)
     assert (outcome.verdict, outcome.reply.enhanced, outcome.origin) == (Verdict.PERMANENT, "5.6.3", Origin.LOCAL)
+    assert sink.begun == []
+
+
+@pytest.mark.parametrize("is_fetched", [False, True])
+async def test_c71_8bit_content_is_converted_where_8bitmime_is_not_offered(is_fetched: bool) -> None:
+    content = "Subject: x\r\n\r\nGrüße, und noch etwas mehr Text\r\n".encode()
+    async with Sink(extensions=("PIPELINING",)) as sink, Rig(route=to(sink)) as rig:
+        if is_fetched:
+            rig.send("a@example.com", content=None, stored=content, needs_8bit=True)
+        else:
+            rig.send("a@example.com", content=content, needs_8bit=True)
+        (outcome,) = await rig.settle.until(1)
+    assert outcome.verdict is Verdict.DELIVERED
+    (arrived,) = sink.taken
+    assert arrived.parameters == ""
+    assert arrived.body.isascii()
+    assert b"Gr=C3=BC=C3=9Fe, und noch" in arrived.body
+
+
+async def test_c71_signed_8bit_content_is_not_converted() -> None:
+    content = "DKIM-Signature: v=1; d=a.test\r\n\r\nGrüße\r\n".encode()
+    async with Sink(extensions=("PIPELINING",)) as sink, Rig(route=to(sink)) as rig:
+        rig.send("a@example.com", content=content, needs_8bit=True)
+        (outcome,) = await rig.settle.until(1)
+    assert (outcome.verdict, outcome.reply.enhanced) == (Verdict.PERMANENT, "5.6.3")
     assert sink.begun == []
 
 
