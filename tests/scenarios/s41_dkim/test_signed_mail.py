@@ -4,6 +4,7 @@ import json
 import shutil
 import smtplib
 
+import psutil
 import pytest
 import redis
 
@@ -25,6 +26,19 @@ def test_s110_all_active_keys_of_a_domain_sign(place: Signing) -> None:
     assert message.startswith(b"Received: ")
     place.call("DELETE", f"/v1/dkim/{ed['id']}")
     assert verified(place.signed_by("a@two.test", "r1"), records_of(rsa)) == ["r1"]
+
+
+def test_mail_is_signed_with_rsa_although_the_process_that_does_it_dies(place: Signing) -> None:
+    key = place.key("beside.test", "r1", algorithm="rsa")
+    place.signed_by("a@beside.test", "r1")
+    assert place.node.process
+    processes = psutil.Process(place.node.process.pid).children(recursive=True)
+    signers = [process for process in processes if "mta.runtime.signer" in process.cmdline()]
+    assert signers
+    for process in signers:
+        process.kill()
+    for _ in range(5):
+        assert verified(place.sent("a@beside.test"), records_of(key)) == ["r1"]
 
 
 def test_a_key_waits_for_dns_and_the_old_one_signs_and_stays_published(place: Signing) -> None:
