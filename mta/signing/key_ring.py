@@ -68,7 +68,7 @@ class RingKey:
 
 
 class KeyRing:
-    """Active keys by domain."""
+    """Active keys by domain. It must be made before the process begins to listen to the store's hints."""
 
     def __init__(self, store: DkimKeys, sealer: Sealer) -> None:
         self._store = store
@@ -78,6 +78,7 @@ class KeyRing:
         self._by_domain: dict[str, tuple[RingKey, ...]] = {}
         self._alarm = Alarm()
         self._ready = asyncio.Event()
+        store.on_change(self._alarm.ring)
 
     def __repr__(self) -> str:
         return f"<KeyRing {len(self._entries)} active keys of {len(self._by_domain)} domains>"
@@ -96,7 +97,6 @@ class KeyRing:
 
     async def run(self) -> None:
         """Follow the table until cancelled."""
-        self._store.on_change(self._alarm.ring)
         while True:
             try:
                 await self.look()

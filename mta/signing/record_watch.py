@@ -44,18 +44,17 @@ class RecordWatch:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`owner` names this process in the store; `clock` gives seconds."""
+        """`store` gives hints of changes; `owner` names this process in the store; `clock` gives seconds."""
         self._book = book
-        self._store = store
         self._looks = looks
         self._owner = owner
         self._clock = clock
         self._alarm = Alarm()
         self._stopping = False
+        store.on_change(self._alarm.ring)
         self._seen: dict[tuple[str, str], _Seen] = {}  # by id and public part: a removed key may come back as another
 
     async def run(self) -> None:
-        self._store.on_change(self._alarm.ring)
         while not self._stopping:
             try:
                 if await self._looks.lead(self._owner, _LEASE):

@@ -65,6 +65,7 @@ class KeysInMemory:
         self.entries = {entry.key.id: entry for entry in entries}
         self.changed: list[str] = list(self.entries)
         self.whole_reads = 0
+        self.hooks: list[Callable[[], None]] = []
 
     async def changes(self, since: bytes) -> KeyChanges | None:
         known, version = int(since or 0), b"%d" % (len(self.changed) + 1)
@@ -91,8 +92,13 @@ class KeysInMemory:
         self.entries.pop(key_id, None)
         self.changed.append(key_id)
 
-    def on_change(self, hook: object) -> None:
-        """Nobody needs hints here."""
+    def on_change(self, hook: Callable[[], None]) -> None:
+        self.hooks.append(hook)
+
+    def publish(self) -> None:
+        """Tell those that follow the table of a change."""
+        for hook in self.hooks:
+            hook()
 
 
 class LooksInMemory:

@@ -8,6 +8,7 @@ from mta.model.dkim_keys import KeyState
 from mta.model.errors import SealError
 from mta.signing.key_ring import KeyRing
 from tests.support.dkim_keys import KeysInMemory, OpenSeal, entry_of
+from tests.support.eventually import eventually
 
 
 def selectors(ring: KeyRing, domain: str, tenant: str = "") -> list[str]:
@@ -62,6 +63,20 @@ async def test_a_key_that_does_not_open_is_tried_again_later(monkeypatch: pytest
         key.sign(bytes(32))
     now = 5.0
     assert key.sign(bytes(32))
+
+
+async def test_a_published_change_is_taken_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mta.signing.key_ring._LOOK_EVERY", 1000.0)
+    store = KeysInMemory()
+    ring = KeyRing(store, OpenSeal())
+    hints = len(store.hooks)  # it follows the table before `run`: a process listens for the channels that it knows then
+    task = asyncio.create_task(ring.run())
+    await ring.ready()
+    assert await store.put(entry_of("a.test"), None)
+    store.publish()
+    await eventually(lambda: not ring.is_empty)
+    task.cancel()
+    assert hints == 1
 
 
 async def test_it_is_ready_once_the_keys_were_read() -> None:
