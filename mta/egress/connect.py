@@ -22,6 +22,9 @@ from mta.policy.shaping import Shaping
 from mta.policy.tls import TlsNeeds
 from mta.ports.delivery import Resolver, Sites
 
+_KNOWN_FOR = 60.0  # seconds for which a domain may use connections to the hosts that were found
+_MOST_KNOWN = 20_000
+
 Greeted = Callable[[], Awaitable[None]]
 
 
@@ -29,6 +32,7 @@ class Connected(NamedTuple):
     """A new connection, and where mail goes that its host does not take now."""
 
     peer: ReadyConnection
+    target: Target
     slot: Slot
     onward: Onward
 
@@ -61,6 +65,7 @@ class Connector:
         self._tls = TlsNeeds(settings)
         self._ips = ips
         self._dead = DeadHosts()
+        self._known: dict[str, tuple[float, Sequence[Target]]] = {}  # domain -> until when (loop time), its targets
 
     async def connect(
         self, queue: QueueKey, slot: Slot, attempt: Attempt, greeted: Greeted, onward: Onward = NOWHERE
@@ -94,6 +99,28 @@ class Connector:
             return targets._replace(route=route.name)
         return await self._connect_first(queue, targets, slot, attempt, greeted)
 
+    async def targets(self, domain: str) -> Sequence[Target] | Trouble:
+        """The addresses of the first route for mail of the domain, in the order to try them."""
+        port = self._delivery.mx_port
+        found = await find_targets(domain, self._routes.of(domain)[0], port, self._listeners, self._resolver)
+        if not isinstance(found, Trouble):
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[domain] = self._loop.time() + _KNOWN_FOR, found
+        return found
+
+    def known_targets(self, domain: str) -> Sequence[Target]:
+        """Those that were found lately; () = none were."""
+        known = self._known.get(domain)
+        return known[1] if known is not None and known[0] > self._loop.time() else ()
+
+    def onward(self, domain: str, target: Target) -> Onward:
+        """Where mail of the domain goes that the host of one of its targets does not take now."""
+        targets = self.known_targets(domain)
+        rest = targets[targets.index(target) + 1 :] if target in targets else ()
+        left = tuple(other for other in rest if other.host != target.host)
+        return Onward(left, self._routes.of(domain)[1:])
+
     async def _connect_first(
         self, queue: QueueKey, targets: Sequence[Target], slot: Slot, attempt: Attempt, greeted: Greeted
     ) -> Connected | Trouble:
@@ -122,7 +149,7 @@ class Connector:
             found = await self._dialer.dial(target, self._tls.of(queue.domain, site, target.route), source, greeted)
             if not isinstance(found, Trouble):
                 left = tuple(other for other in targets[number + 1 :] if other.host != target.host)
-                return Connected(found, slot, Onward(left))
+                return Connected(found, target, slot, Onward(left))
             troubles.append(self._judged(found)._replace(route=target.route.name))
             if found.phase is Phase.CONNECT and not source.ip:  # with a sending IP, that IP may be the cause
                 self._dead.add(target, found, self._loop.time() + self._shaping.plan(queue).back_off)

@@ -44,6 +44,10 @@ class ConnectionOwner(Protocol):
         """The connection is closed. Called once."""
         ...
 
+    def leave(self, connection: "Connection") -> None:
+        """The connection, which has no transaction, goes to another owner."""
+        ...
+
 
 class DotChecks(Protocol):
     """The decisions about final dots. Every call is synchronous."""
@@ -65,9 +69,9 @@ class Connection(asyncio.Protocol):
     """Carries one transaction at a time. The owner's tick checks the deadline, so a message needs no timer."""
 
     __slots__ = (
-        "_body", "_clearing", "_cut_short", "_dots", "_loop", "_owner", "_paused", "_sent_body", "_settings",
-        "carried", "closed", "deadline", "held", "idle", "machine", "onward", "peer", "quitting",
-        "refuses", "retired", "slot", "transaction", "transport", "waiting",
+        "_body", "_clearing", "_cut_short", "_dots", "_loop", "_paused", "_sent_body", "_settings",
+        "carried", "closed", "deadline", "held", "idle", "machine", "onward", "owner", "peer", "quitting",
+        "refuses", "retired", "slot", "target", "transaction", "transport", "turn_from", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -81,7 +85,7 @@ class Connection(asyncio.Protocol):
         idle: "deque[Connection]",
     ) -> None:
         """`waiting`: the transactions for the host. The owner keeps an idle connection in `idle`."""
-        self._owner = owner
+        self.owner = owner
         self._dots = dots
         self._settings = settings
         self._loop = loop
@@ -92,6 +96,8 @@ class Connection(asyncio.Protocol):
         self._clearing = False  # a transaction was abandoned, and the server still owes replies to it
         self.peer = peer = connected.peer
         self.slot = connected.slot
+        self.target = connected.target
+        self.turn_from = 0  # what it had carried when it came to its owner
         self.waiting = waiting
         self.idle = idle
         self.machine = ClientMachine(peer.extensions)
@@ -106,6 +112,13 @@ class Connection(asyncio.Protocol):
         self.onward = connected.onward  # the hosts and routes that come after this one
         self.closed = False
         self.transport.set_protocol(self)
+
+    def move(self, owner: ConnectionOwner, waiting: Waiting, idle: "deque[Connection]") -> None:
+        """The connection, which has no transaction, goes to another owner."""
+        self.owner = owner
+        self.waiting = waiting
+        self.idle = idle
+        self.turn_from = self.carried
 
     @property
     def usable(self) -> bool:
@@ -267,7 +280,7 @@ class Connection(asyncio.Protocol):
             self._read_left_over()
         if self.transaction is not None:
             self._fail("the connection was lost" + (f": {exc}" if exc is not None and str(exc) else ""))
-        self._owner.connection_lost(self)
+        self.owner.connection_lost(self)
 
     def __repr__(self) -> str:
         what = (
@@ -287,14 +300,14 @@ class Connection(asyncio.Protocol):
         transaction = self.transaction
         if transaction is None:
             self._clearing = False
-            self._owner.connection_free(self)
+            self.owner.connection_free(self)
             return
         self._cut_short = self._sent_body and not transaction.dot_at
         self.transaction = None
         self.held = False
         self._body = None
         self._sent_body = False
-        self._owner.transaction_ended(self, transaction, self._trouble(transaction) if self.machine.broken else None)
+        self.owner.transaction_ended(self, transaction, self._trouble(transaction) if self.machine.broken else None)
 
     def _fail(self, words: str) -> None:
         """End the transaction with trouble, and close the connection."""
@@ -308,7 +321,7 @@ class Connection(asyncio.Protocol):
         self.transaction = None
         self._body = None
         self.close_now()
-        self._owner.transaction_ended(self, transaction, trouble)
+        self.owner.transaction_ended(self, transaction, trouble)
 
     def _trouble(self, transaction: Transaction) -> Trouble:
         """The trouble for the fault that the machine has found."""

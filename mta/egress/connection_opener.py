@@ -15,6 +15,7 @@ from mta.egress.connection_budget import (
     further_connections,
 )
 from mta.egress.connections import Connections
+from mta.egress.shared_connections import Share
 from mta.egress.slots import Slot
 from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
@@ -28,6 +29,7 @@ from mta.timing.backoff import Backoff
 _STORE_AWAY_WAIT = 1.0  # seconds
 _MOST_BACK_OFF = 60.0  # seconds, and eight times the first pause
 _SLOT_KEPT = 1.0  # seconds that a slot waits in hand for deliveries to be claimed
+_WANTED_SLOT_KEPT = 0.1  # likewise while mail of others waits for one
 _UNWANTED = 1.0  # seconds after which an attempt that no mail waits for is ended
 
 
@@ -74,6 +76,7 @@ class ConnectionOpener:
         site: str,
         plan: Plan,
         connecting: Connecting,
+        share: Share | None,
         waiting: Waiting,
         connections: Connections,
         owner: OpenerOwner,
@@ -81,6 +84,7 @@ class ConnectionOpener:
         self._queue = queue
         self._site = site
         self._connector, self._budget, self._slots, _, self._shutdown, self._loop = connecting
+        self._share = share
         self._waiting = waiting
         self._connections = connections
         self._owner = owner
@@ -120,6 +124,8 @@ class ConnectionOpener:
         would wait here for slots that other processes hold. False: the opener takes one and calls `report_room`."""
         if not self._limited or self._slot or self._tasks or self._connections.usable:
             return True
+        if self._share is not None and self._share.may_wait():
+            return True
         if self._asking is None and self._not_before <= self._loop.time():
             self._asking = self._loop.create_task(self._ask())
         return False
@@ -131,15 +137,23 @@ class ConnectionOpener:
         now = self._loop.time()
         waiting = self._waiting
         unserved = waiting.anew + (0 if self._connections.idle else waiting.ready)
-        if not unserved or self._shutdown.begun or self._not_before > now:
+        if not unserved or self._shutdown.begun:
             return
         there, productive = self._connections.strength(now)
         held = there + len(self._tasks)
+        if not held and waiting.ready and self._gets_shared(refused=self._not_before > now):
+            return
+        if self._not_before > now:
+            return
         if not held:
             attempt = budget.begin(self._queue, self._owner.pump, now)
             if attempt is not None:
                 self._loop.call_later(PROMPT, self._prompt_over, attempt)
                 self._begin(attempt, now)
+            elif self._share is not None and waiting.ready:
+                self._share.want()
+                if not self._share.is_known and self._asking is None:
+                    self._asking = self._loop.create_task(self._find_hosts(self._share))
             return
         missing = unserved - len(self._tasks)
         more = min(further_connections(held, productive, unserved, ticked=ticked or waiting.anew > 0), missing)
@@ -157,6 +171,13 @@ class ConnectionOpener:
             if attempt is None:
                 return
             self._begin(attempt, now)
+
+    def _gets_shared(self, *, refused: bool) -> bool:
+        """Whether the queue gets a connection of others: now; or later, when its own slot was `refused` lately."""
+        share = self._share
+        if share is None:
+            return False
+        return share.take() or (refused and self._limited and self._down is None and share.want())
 
     def _begin(self, attempt: Attempt, now: float) -> None:
         self._begun = now
@@ -176,9 +197,20 @@ class ConnectionOpener:
             self._owner.report_room()
         self.more(ticked=True)
 
+    def slot_is_free(self) -> bool:
+        """The site has a slot again. Returns whether one was waited for here."""
+        if not self._limited or self._timer is None or self._slot is not None or self._tasks:
+            return False
+        self._timer.cancel()
+        self._not_before = 0.0
+        self._again()
+        return True
+
     def unwanted(self, before: float = _UNWANTED) -> None:
         """No mail waits for a connection: leave the line, and end attempts that are `before` seconds old."""
         self._budget.leave_line(self._queue)
+        if self._share is not None:
+            self._share.leave()
         for task, attempt in self._tasks.items():
             if self._loop.time() - attempt.since >= before:
                 task.cancel()
@@ -199,6 +231,8 @@ class ConnectionOpener:
             if task is not None:
                 task.cancel()
         self._give_slot_back()
+        if self._share is not None:
+            self._share.leave()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -207,16 +241,41 @@ class ConnectionOpener:
 
     async def _ask(self) -> None:
         try:
+            if self._share is not None:
+                await self._connector.targets(self._queue.domain)
+                if self._share.may_wait():
+                    self._owner.report_room()
+                    return
             slot = await self._take_slot()
         finally:
             self._asking = None
         if not isinstance(slot, Slot):
             self._again_in(slot)
+            if self._share is not None:
+                self._share.was_refused()
             return
         _log.debug("took a connection slot for %s before claiming its mail", self._queue.domain)
-        self._slot = slot
-        self._again_in(_SLOT_KEPT)
+        kept = _WANTED_SLOT_KEPT if self._slots.is_wanted(slot) else _SLOT_KEPT
+        if self._share is not None:
+            self._share.keep(slot)
+            self._loop.call_later(kept, self._kept_too_long, self._share, slot)
+        else:
+            self._slot = slot
+            self._again_in(kept)
         self._owner.report_room()
+
+    def _kept_too_long(self, share: Share, slot: Slot) -> None:
+        if share.drop(slot):
+            self._slots.give(slot)
+
+    async def _find_hosts(self, share: Share) -> None:
+        """Find the hosts of the queue while it waits in line, so that it may get a connection of others."""
+        try:
+            await self._connector.targets(self._queue.domain)
+        finally:
+            self._asking = None
+        if self._waiting.ready and not self._connections.all and not share.take():
+            share.want()
 
     async def _take_slot(self) -> Slot | float:
         try:
@@ -261,29 +320,45 @@ class ConnectionOpener:
     async def _open(self, attempt: Attempt) -> bool:
         """Open a connection. Returns whether it is open."""
         slot, self._slot = self._slot, None
-        kept = False
-        try:
+        if slot is None:
+            slot = await self._slot_for_mail()
             if slot is None:
-                taken = await self._take_slot()
-                if not isinstance(taken, Slot):
-                    self._again_in(taken)
-                    if not self._connections.usable and len(self._tasks) == 1:
-                        self._owner.no_slot()
-                    return False
-                slot = taken
-            found = await self._connector.connect(self._queue, slot, attempt, lambda: self._greeted(attempt))
-            if isinstance(found, Trouble):
-                self._failed(found, attempt)
                 return False
-            kept = True
+        arrived = self._share.coming(1) if self._share is not None else _nothing
+        found: Connected | Trouble | None = None
+        try:
+            found = await self._connector.connect(self._queue, slot, attempt, lambda: self._greeted(attempt))
         finally:
-            if slot is not None and not kept:
+            arrived()
+            if not isinstance(found, Connected):
                 self._slots.give(slot)
+        if isinstance(found, Trouble):
+            self._failed(found, attempt)
+            return False
         self._backoff.succeeded()
         self._down = None
         attempt.standing = Standing.OVER  # the connection holds its place now
         self._owner.connected(found)
         return True
+
+    async def _slot_for_mail(self) -> Slot | None:
+        """A slot for mail that waits here. None: another outlet's connection carries it, or there is no slot."""
+        share = self._share
+        if share is not None and not self._connections.usable:
+            await self._connector.targets(self._queue.domain)
+            if self._waiting.ready and share.take():
+                return None
+            if (kept := share.take_kept()) is not None:
+                return kept
+        taken = await self._take_slot()
+        if isinstance(taken, Slot):
+            return taken
+        self._again_in(taken)
+        if share is not None and share.want():
+            return None
+        if not self._connections.usable and len(self._tasks) == 1:
+            self._owner.no_slot()
+        return None
 
     async def _greeted(self, attempt: Attempt) -> None:
         """Wait for a place."""
@@ -308,6 +383,10 @@ class ConnectionOpener:
 
     def __repr__(self) -> str:
         return f"opening={len(self._tasks)}{' down: ' + self._down[1].reply.text if self._down else ''}"
+
+
+def _nothing() -> None:
+    pass
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -16,6 +16,7 @@ from mta.egress.outlet_parts import OutletParts
 from mta.egress.permit_counts import PermitCounts
 from mta.egress.second_look import SecondLook
 from mta.egress.sending_ips import SendingIps
+from mta.egress.shared_connections import SharedConnections
 from mta.egress.shutdown import Shutdown
 from mta.egress.slots import Slots
 from mta.egress.transaction_end import TransactionEnd
@@ -31,6 +32,7 @@ from mta.policy.shaping import Shaping
 
 _LONGEST_TICK = 1.0
 _SHORTEST_TICK = 0.02
+_TRY_FREE = 4  # outlets that ask for a slot at once when one was given back
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class Egress:
         slots = Slots(ports.limits, shaping, ips)
         self._sites, self._capacity = ports.sites, ports.capacity
         self._unknown: dict[str, set[QueueKey]] = {}  # queues that wait until the site of their domain is known
-        self._connector = Connector(
+        self._connector = connector = Connector(
             settings, ports.resolver, shaping, ports.sites, slots, ips, self._budget, self._loop, logins or {}
         )
         self._parts = OutletParts(
@@ -64,6 +66,7 @@ class Egress:
             end,
             self._permits,
             LastLook(rules, end, self._permits, self._second_look, delivery.dot_hold),
+            SharedConnections(connector.known_targets),
         )
         self._outlets: dict[QueueKey, Outlet] = {}
         self._tick_every = _tick(settings)
@@ -75,6 +78,7 @@ class Egress:
         rules.on_permit(self._on_permit)
         rules.on_lost(self.discard_all)
         ports.sites.on_known(self._on_known)
+        ports.limits.on_slots(self._on_slots)
 
     def room(self, queue: QueueKey) -> int:
         outlet = self._outlets.get(queue)
@@ -178,6 +182,15 @@ class Egress:
         for domain in domains:
             for queue in self._unknown.pop(domain, ()):
                 self._capacity.room_for(queue, functools.partial(self.room, queue))
+
+    def _on_slots(self, site: str, free: bool) -> None:
+        tried = 0
+        for outlet in list(self._outlets.values()):
+            if outlet.site == site:
+                if not free:
+                    outlet.yield_slots()
+                elif tried < _TRY_FREE:
+                    tried += outlet.slot_is_free()
 
     def _on_permit(self) -> None:
         for outlet in list(self._outlets.values()):

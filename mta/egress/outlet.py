@@ -13,6 +13,7 @@ from mta.egress.outlet_parts import OutletParts
 from mta.egress.peer_support import NOT_PLAIN, is_plain
 from mta.egress.restart import may_restart
 from mta.egress.rule_changes import RuleChanges
+from mta.egress.shared_connections import Share
 from mta.egress.transaction import Transaction
 from mta.egress.transaction_start import TransactionStart
 from mta.egress.waiting import Waiting
@@ -29,6 +30,7 @@ from mta.timing.clock import wall_ms
 FIRST_ROOM = 32
 LEAST_ROOM = 16
 ROOM_PER_CONNECTION = 8
+MOST_WHILE_WANTED = 100  # messages of a connection, while mail of others waits for its slot
 HEADROOM = 64  # deliveries of small shares that may wait beside a share that fills the room
 
 _log = logging.getLogger(__name__)
@@ -38,10 +40,12 @@ class Outlet:
     """Only the opening of connections runs in tasks. The reply that ends a transaction starts the next one at once."""
 
     def __init__(self, queue: QueueKey, site: str, plan: Plan, parts: OutletParts) -> None:
-        ports, delivery, connecting, end, permits, last_look = parts
+        ports, delivery, connecting, end, permits, last_look, shared = parts
         self._queue = queue
+        self.site = site
         self._messages_per_connection = plan.messages_per_connection or float("inf")
         self._capacity = ports.capacity
+        self._connector = connecting.connector
         self._slots = connecting.slots
         self._budget = connecting.budget
         self._shutdown = connecting.shutdown
@@ -56,7 +60,12 @@ class Outlet:
         self.start_next = self._start.start_next
         self.connections = Connections(self._start.is_reserved)
         self._idle = self.connections.idle
-        self._opener = ConnectionOpener(queue, site, plan, connecting, self._waiting, self.connections, self)
+        limiting = site if plan.is_limited or plan.per_ip is not None else ""
+        # Limits of the domain's own hold for its connections alone.
+        self._share = None if plan.has_domain else Share(shared, queue, limiting, self)
+        self._opener = ConnectionOpener(
+            queue, site, plan, connecting, self._share, self._waiting, self.connections, self
+        )
         self._next_hosts = AllNextHosts(queue, connecting, end, self, delivery.alternate_after)
         self._changes = RuleChanges(self.connections, self._all_waiting, end)
         self._wants_room = False  # scheduling has asked for room and may have more mail than it got room for
@@ -148,6 +157,16 @@ class Outlet:
         ended = self._opener.end_silent(now, most)
         return ended + self.connections.end_silent(now, most - ended)
 
+    def yield_slots(self) -> None:
+        """Mail of others waits for a slot of the site: close the connections that have none."""
+        for connection in list(self._idle):
+            if connection.transaction is None and not self._start.is_reserved(connection):
+                connection.close()
+
+    def slot_is_free(self) -> bool:
+        """The site has a slot again. Returns whether one was waited for here."""
+        return self._opener.slot_is_free()
+
     def return_waiting(self, reason: ReturnReason) -> None:
         """Return the waiting transactions to scheduling, stop opening connections, and close idle ones. Running
         transactions go on."""
@@ -190,11 +209,20 @@ class Outlet:
 
     def connection_free(self, connection: Connection) -> None:
         """Start the next transaction on the connection, or close the connection."""
-        if not connection.usable or self._shutdown.begun or connection.carried >= self._messages_per_connection:
+        carried = connection.carried
+        if (
+            not connection.usable
+            or self._shutdown.begun
+            or carried >= self._messages_per_connection
+            or (carried >= MOST_WHILE_WANTED and self._slots.is_wanted(connection.slot))
+        ):
             if not connection.closed:
                 connection.close()
                 self._shutdown.progressed()
             self.pump()
+            return
+        if self._share is not None and connection.waiting is self._waiting and self._share.end_turn(connection):
+            self._opener.more()
             return
         self.start_next(connection)
         if connection.carried == 2:  # the first message was carried: the destination may get further connections
@@ -205,6 +233,8 @@ class Outlet:
     def connection_lost(self, connection: Connection) -> None:
         now = self._loop.time()
         self.connections.lost(connection, now)
+        if self._share is not None and connection not in self._next_hosts.serves:
+            self._share.closed(connection)
         self._next_hosts.lost(connection)
         connection.waiting = self._waiting  # for a transaction whose content is still being fetched
         self._slots.give(connection.slot)
@@ -219,10 +249,41 @@ class Outlet:
             f"connections={len(self.connections)} idle={len(self._idle)} {self._opener!r}>"
         )
 
+    def leave(self, connection: Connection) -> None:
+        self.connections.all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    # For connections of others (shared_connections.Taker)
+
+    def adopt(self, connection: Connection) -> None:
+        connection.move(self, self._waiting, self._idle)
+        connection.onward = self._connector.onward(self._queue.domain, connection.target)
+        self.connections.all.add(connection)
+        self._budget.mark_busy(connection)
+        self._budget.leave_line(self._queue)
+        _log.debug("%r comes to %s", connection, self._queue.domain)
+        self._wants_room = True
+        self.connection_free(connection)
+
+    def needs_connection(self) -> bool:
+        return bool(self._waiting.ready) and not self._idle and not self._shutdown.begun
+
+    def unused(self, connection: Connection) -> bool:
+        if self._share is not None and connection.waiting is self._waiting and self._share.hand_on(connection):
+            return True
+        if self._slots.is_wanted(connection.slot):
+            connection.close()
+            return True
+        return False
+
     # For the opening of connections (connection_opener.OpenerOwner)
 
     def connected(self, connected: Connected) -> None:
-        self.connection_free(self._add_connection(connected, self._waiting, self._idle))
+        connection = self._add_connection(connected, self._waiting, self._idle)
+        if self._share is not None:
+            self._share.opened(connection)
+        self.connection_free(connection)
         self._wants_room = True
 
     def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
@@ -267,6 +328,8 @@ class Outlet:
         while self._waiting.ready and idle:
             connection = idle.popleft()
             self._budget.mark_busy(connection)
+            if self._share is not None:
+                self._share.busy(connection)
             if connection.usable and not self.start_next(connection):
                 break
         self._opener.more()

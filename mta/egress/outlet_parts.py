@@ -6,6 +6,7 @@ from mta.egress.connect import Connecting
 from mta.egress.egress_ports import EgressPorts
 from mta.egress.last_look import LastLook
 from mta.egress.permit_counts import PermitCounts
+from mta.egress.shared_connections import SharedConnections
 from mta.egress.transaction_end import TransactionEnd
 from mta.model.settings import DeliverySettings
 
@@ -19,3 +20,4 @@ class OutletParts(NamedTuple):
     end: TransactionEnd
     permits: PermitCounts
     last_look: LastLook
+    shared: SharedConnections

@@ -66,6 +66,10 @@ class Slots:
         slot.path, slot.source, slot.held = taken.path, taken.source, True
         return True
 
+    def is_wanted(self, slot: Slot) -> bool:
+        """Whether mail of others waits for a slot of its site."""
+        return slot.held and self._limits.is_wanted(slot.path.site)
+
     def give(self, slot: Slot) -> None:
         """The connection is closed, or was never made."""
         if slot.held:

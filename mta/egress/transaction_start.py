@@ -32,6 +32,10 @@ class StartOwner(Protocol):
         """The transaction for this connection did not start, so the connection is free."""
         ...
 
+    def unused(self, connection: Connection) -> bool:
+        """No transaction waits for the connection. True: another outlet has taken it."""
+        ...
+
 
 class TransactionStart:
     """Starts the transactions of one outlet."""
@@ -107,6 +111,8 @@ class TransactionStart:
                 return True
             transaction = waiting.first(new)
         connection.deadline = self._loop.time() + self._idle_timeout
+        if transaction is None and self._owner.unused(connection):
+            return False
         connection.idle.append(connection)
         if transaction is None:
             # Otherwise the connection stays for the transaction that must wait for the message rate.

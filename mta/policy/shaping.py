@@ -32,6 +32,7 @@ class Plan(NamedTuple):
     per_ip: LimitSettings | None  # limits of each sending IP
     messages_per_connection: int  # 0 = no limit
     carried_setting: str  # the table that it comes from
+    has_domain: bool  # it has limits of the domain's own
     retries: Sequence[float]  # seconds between attempts, the last repeats; () = one attempt only
     max_attempts: int
     back_off: float  # seconds for which a failure to connect is remembered: less than the first retry waits
@@ -73,7 +74,7 @@ class Shaping:
         )
         retries = settings.delivery.retries
         back_off = min(_LONGEST_BACK_OFF, retries[0] / 2) if retries else _LONGEST_BACK_OFF
-        self._default = Plan((), None, 0, "", retries, settings.delivery.max_attempts, back_off)
+        self._default = Plan((), None, 0, "", False, retries, settings.delivery.max_attempts, back_off)
         self._plans: dict[tuple[QueueKey, str], Plan] = {}
         self._budgets: dict[SendingPath, tuple[Budget, ...]] = {}
 
@@ -103,6 +104,7 @@ class Shaping:
                 per_ip=per_ip,
                 messages_per_connection=carried,
                 carried_setting=carried_setting,
+                has_domain=found is not None,
             )
             if len(self._plans) >= _MOST_KEPT:
                 self._plans.clear()

@@ -68,6 +68,15 @@ class Limits(Protocol):
         """The connection is closed, or was never made."""
         ...
 
+    def is_wanted(self, site: str) -> bool:
+        """Whether a process was refused a connection to the site lately: connections without mail are in its way."""
+        ...
+
+    def on_slots(self, tell: Callable[[str, bool], None]) -> None:
+        """`tell` is called with a site when a process is refused a connection to it (False), and when one may be had
+        again (True)."""
+        ...
+
     def take_message(self, path: SendingPath) -> float:
         """0.0: one transaction may begin now (a token is spent); else the seconds to wait before asking again.
         Synchronous: tokens come in slices that are fetched behind it."""

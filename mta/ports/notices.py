@@ -11,6 +11,11 @@ class Notices(Protocol):
         """Call `hook` with the lane in which a queue got mail that is due before the mail that was there."""
         ...
 
+    def on_slots(self, hook: Callable[[str, bool], None]) -> None:
+        """Call `hook` with a site that a process was refused a connection slot of (False), or that has one again
+        (True)."""
+        ...
+
     def on_death(self, hook: Callable[[], None]) -> None:
         """Call `hook` when a session was given up for dead."""
         ...

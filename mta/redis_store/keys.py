@@ -234,6 +234,11 @@ def slots_key(name: bytes) -> bytes:
     return b"fg:{limits:%b}:slots:%b" % (site, scope)
 
 
+def slots_wanted_key(site: str) -> bytes:
+    """string: a slot of the site was refused; a second."""
+    return f"fg:{{limits:{site}}}:wanted".encode()
+
+
 def rate_key(site: str, scope: str, kind: str) -> bytes:
     """string: the next free instant (Unix ms); lives as long as it says something."""
     return f"fg:{{limits:{site}}}:{kind}:{scope}".encode()
@@ -242,6 +247,7 @@ def rate_key(site: str, scope: str, kind: str) -> bytes:
 # Published hints, never the truth: lane prefix | generation | session
 PREVIEW_CHANNEL = b"fg:preview"  # a preview waits to be counted
 RELEASE_CHANNEL = b"fg:release"  # a staged release was ordered or has changed
+SLOTS_CHANNEL = b"fg:slots"  # "wanted <site>": a slot was refused; "free <site>": one was given back
 WAKE_CHANNEL = b"fg:wake"
 HEAD_CHANNEL = b"fg:head"
 DEAD_CHANNEL = b"fg:dead"

@@ -23,10 +23,11 @@ class StoredLimits:
             # Noted first, so that the slots of a dead session are found.
             await self._link.command("SADD", keys.META_LIMITS, *unknown)
             self._known.update(unknown)
-        args: list[bytes | str | int] = [self._session.id]
+        args: list[bytes | str | int] = [self._session.id, site]
         for _, limit, most, least in wanted:
             args += (limit, most, least)
-        binds, *held = await self._link.call(b"limits_hold", list(map(keys.slots_key, names)), args)
+        all_keys = [keys.slots_wanted_key(site), *map(keys.slots_key, names)]
+        binds, *held = await self._link.call(b"limits_hold", all_keys, args)
         return HeldSlots(list(map(int, held)), int(binds) - 1 if binds else None)
 
     async def holders(self) -> set[str]:

@@ -15,6 +15,13 @@ class PublishedNotices:
     def on_queued(self, hook: Callable[[int], None]) -> None:
         self._link.hear(keys.WAKE_CHANNEL, lambda prefix: hook(keys.lane_of_prefix(prefix)))
 
+    def on_slots(self, hook: Callable[[str, bool], None]) -> None:
+        def heard(message: bytes) -> None:
+            kind, _, site = message.decode().partition(" ")
+            hook(site, kind == "free")
+
+        self._link.hear(keys.SLOTS_CHANNEL, heard)
+
     def on_death(self, hook: Callable[[], None]) -> None:
         self._link.hear(keys.DEAD_CHANNEL, lambda session: hook())
 

@@ -15,7 +15,7 @@ _NOTED_FOR_MS: Final = 3_600_000
 _UNSURE_FOR_MS: Final = 60_000  # DNS gave no host: the domain is a site of its own for so long
 _FOR_EVER: Final = 1 << 62
 _MOST_KNOWN: Final = 100_000
-_MOST_ASKED: Final = 1000  # domains about which DNS is asked at a time
+_MOST_ASKED: Final = 50  # domains about which DNS is asked at a time
 _AT_ONCE: Final = 100  # domains in one question to the store
 
 _log = logging.getLogger(__name__)
@@ -96,8 +96,14 @@ class KnownSites:
         self._looking = False
 
     async def _ask(self, domain: str) -> None:
-        async with self._room:
-            answer = await self._resolver.mx(domain)
+        # Only the first second counts, so that names without an answer do not hold up the others.
+        await self._room.acquire()
+        asking = asyncio.ensure_future(self._resolver.mx(domain))
+        try:
+            await asyncio.wait((asking,), timeout=1.0)
+        finally:
+            self._room.release()
+        answer = await asking
         if not answer.hosts:
             self._are_known({domain: SiteNote(domain, self._clock() + _UNSURE_FOR_MS)})
             return

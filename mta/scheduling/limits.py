@@ -23,6 +23,7 @@ _MOST_SCOPES = 100  # told to the store in one call
 _SLICE = 4
 _POLL = 0.25  # when every slot is out
 _KEEP = 0.5  # slots not in use are given back after that time
+_WANTED_FOR = 1.0  # what is not used is given back at once for so long after a process was refused a slot
 _ASKING = 0.01
 _AWAY = 1.0
 
@@ -113,8 +114,23 @@ class _Slots:
         self._limits: dict[str, int] = {}
         self._used: dict[str, int] = {}
         self._held: dict[str, int] = {}
+        self._refused: dict[str, float] = {}  # scopes that had no slot left -> until when they are not asked again
+        self._wanted_until = 0.0
         self.calling: asyncio.Task[str | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    def told(self, *, free: bool) -> None:
+        """A process was refused a slot, or another one gave one back."""
+        if free:
+            self._refused.clear()
+        else:
+            self._wanted_until = time.monotonic() + _WANTED_FOR
+            if any(held > self._used[scope] for scope, held in self._held.items()):
+                self.give_back()
+
+    @property
+    def is_wanted(self) -> bool:
+        return self._wanted_until > time.monotonic()
 
     async def take(self, budgets: Sequence[Budget]) -> str | None:
         """Take a slot of each scope. Returns the scope that has none; None: they are taken. Raises StoreError."""
@@ -126,6 +142,10 @@ class _Slots:
                 self._held.setdefault(budget.scope, 0)
             if all(self._used[scope] < self._held[scope] for scope in scopes):
                 break
+            now = time.monotonic()
+            refused = [scope for scope in scopes if self._refused.get(scope, 0.0) > now]
+            if refused:
+                return refused[0]
             before = self.calling
             if before is None:
                 wanted = {scope: max(self._held[scope], self._used[scope] + self._slice(scope)) for scope in scopes}
@@ -133,6 +153,7 @@ class _Slots:
             # Shielded: the slots become spare if the caller is cancelled before they come.
             binds = await asyncio.shield(self.calling or asyncio.sleep(0))
             if before is None and binds is not None:
+                self._refused[binds] = time.monotonic() + _POLL
                 return binds
         for scope in scopes:
             self._used[scope] += 1
@@ -142,7 +163,11 @@ class _Slots:
         """A connection is closed: its slots are spare for a while, then others may have them."""
         for budget in budgets:
             self._used[budget.scope] -= 1
-        self._later(_KEEP)
+            self._refused.pop(budget.scope, None)
+        if self.is_wanted:
+            self.give_back()
+        else:
+            self._later(_KEEP)
 
     def _slice(self, scope: str) -> int:
         return max(1, min(_SLICE, self._limits[scope] // 8))
@@ -206,6 +231,7 @@ class SharedLimits:
         self._shaping = shaping
         self._clock = clock
         self._slots: dict[str, _Slots] = {}
+        self._tell: Callable[[str, bool], None] = lambda site, free: None
         self._rates: dict[tuple[str, str, tuple[tuple[str, float], ...]], _Rate] = {}
 
     async def take_connection(self, path: SendingPath) -> float:
@@ -231,6 +257,20 @@ class SharedLimits:
         counted = [budget for budget in self._shaping.budgets(path) if budget.connections]
         if counted:
             self._slots[path.site].release(counted)
+
+    def is_wanted(self, site: str) -> bool:
+        slots = self._slots.get(site)
+        return slots is not None and slots.is_wanted
+
+    def on_slots(self, tell: Callable[[str, bool], None]) -> None:
+        self._tell = tell
+
+    def heard(self, site: str, free: bool) -> None:
+        """A process was refused a slot of the site, or gave one back."""
+        slots = self._slots.get(site)
+        if slots is not None:
+            slots.told(free=free)
+            self._tell(site, free)
 
     def take_message(self, path: SendingPath) -> float:
         rates = tuple(

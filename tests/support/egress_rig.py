@@ -120,6 +120,12 @@ class FakeLimits:
     def give_connection(self, path: SendingPath) -> None:
         self.taken -= 1
 
+    def is_wanted(self, site: str) -> bool:
+        return False
+
+    def on_slots(self, tell: Callable[[str, bool], None]) -> None:
+        pass
+
     def take_message(self, path: SendingPath) -> float:
         return self.messages()
 

@@ -1,15 +1,16 @@
--- Limits of a site, exact over all processes. KEYS: slots or rates of its scopes, all of `fg:{limits:<site>}:`.
+-- Limits of a site, exact over all processes. KEYS: of `fg:{limits:<site>}:`.
 
 -- limits_hold: makes a session's connection slots in each scope `wanted`, never more than `limit` in all, never fewer
 -- than `least`, which are in use. Where one scope has no slot beyond `least` that it wants, no scope gets more than it
 -- had. It says how many they are, not how many more, so it may be repeated.
--- ARGV: session, and for each scope: limit, wanted, least.
+-- A refusal is published, so that others give up what they do not use; for a second after it, so is what is given back.
+-- KEYS: wanted, and the slots of each scope. ARGV: session, site, and for each scope: limit, wanted, least.
 -- Answers [the scope that has none, 0 = each has, how many in each scope].
 local function limits_hold(keys, argv)
-  local binds, granted, kept = 0, {}, {}
-  for i = 1, #keys do
-    local limit, wanted, least = tonumber(argv[3 * i - 1]), tonumber(argv[3 * i]), tonumber(argv[3 * i + 1])
-    local others, mine, rows = 0, 0, redis.call('HGETALL', keys[i])
+  local scopes, binds, granted, kept, freed = #keys - 1, 0, {}, {}, false
+  for i = 1, scopes do
+    local limit, wanted, least = tonumber(argv[3 * i]), tonumber(argv[3 * i + 1]), tonumber(argv[3 * i + 2])
+    local others, mine, rows = 0, 0, redis.call('HGETALL', keys[i + 1])
     for j = 1, #rows, 2 do
       if rows[j] == argv[1] then
         mine = tonumber(rows[j + 1])
@@ -19,19 +20,28 @@ local function limits_hold(keys, argv)
     end
     granted[i] = math.max(least, math.min(wanted, limit - others))
     kept[i] = math.max(least, math.min(wanted, mine, limit - others))
+    freed = freed or granted[i] < mine
     if binds == 0 and wanted > least and granted[i] == least then
       binds = i
     end
   end
   local answer = { binds }
-  for i = 1, #keys do
+  for i = 1, scopes do
     local held = binds == 0 and granted[i] or kept[i]
     if held > 0 then
-      redis.call('HSET', keys[i], argv[1], held)
+      redis.call('HSET', keys[i + 1], argv[1], held)
     else
-      redis.call('HDEL', keys[i], argv[1])
+      redis.call('HDEL', keys[i + 1], argv[1])
     end
     answer[i + 1] = held
+  end
+  if binds > 0 then
+    if redis.call('PTTL', keys[1]) < 800 then
+      redis.call('SET', keys[1], 1, 'PX', 1000)
+      redis.call('PUBLISH', 'fg:slots', 'wanted ' .. argv[2])
+    end
+  elseif freed and redis.call('EXISTS', keys[1]) == 1 then
+    redis.call('PUBLISH', 'fg:slots', 'free ' .. argv[2])
   end
   return answer
 end

@@ -172,6 +172,7 @@ def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Out
         pools.look_soon()
 
     store.notices.on_queued(wake)
+    store.notices.on_slots(limits.heard)
     store.notices.on_reconnect(pools.look_soon)
     store.notices.on_reconnect(lanes.wake_all)
     guard.on_lost(limits.renew)

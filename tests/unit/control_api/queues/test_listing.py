@@ -58,7 +58,7 @@ def test_o12_the_last_reply_is_that_of_mail_that_waits_where_no_worker_knows_it(
 
 def test_o12_a_queue_says_which_limit_holds_it_up():
     budget = Budget("site", "sites.big", 2, 0, 60.0)
-    plan = Plan((budget,), None, 0, "", (60.0,), 0, 5.0)
+    plan = Plan((budget,), None, 0, "", False, (60.0,), 0, 5.0)
     limits = limits_in_force(plan, {budget: LimitUse(2, 61_500)}, 60_000)
     why = shown_queue(COUNTS, Facts(RuleTable.empty(), 60_000, limits={COUNTS.queue: limits})).why
     assert [(entry.reason, entry.count, entry.text) for entry in why[1:]] == [
