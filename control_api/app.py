@@ -14,6 +14,7 @@ from control_api.http.middleware import Handler, add_headers, answer_problems, o
 from control_api.http.operation import Opening
 from control_api.operations import operations
 from control_api.rules.before_counts import BEFORE, BeforeCounts, stop_counting
+from control_api.rules.kept_accounts import KEPT, KeptAccounts, stop_keeping
 
 _DESCRIPTION = "/openapi.json"
 
@@ -32,9 +33,11 @@ def create_app(deps: Dependencies) -> web.Application:
     app[DEPENDENCIES] = deps
     app[events.WATCHERS] = set()
     app[BEFORE] = BeforeCounts(deps.history, deps.turns)
+    app[KEPT] = KeptAccounts(deps)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(events.release_watchers)
     app.on_shutdown.append(stop_counting)
+    app.on_shutdown.append(stop_keeping)
     app.add_routes(operation.route() for operation in operations())
     app.add_routes(_words_among_ids())
     app.add_routes([web.get(_DESCRIPTION, document.show)])

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from aiohttp import web
+from msgspec import UNSET
 
 from control_api import dependencies
 from control_api.access.actor import actor_of
@@ -16,13 +17,14 @@ from control_api.http.query import read_query
 from control_api.http.times import now_ms
 from control_api.schemas.history_answers import Statistics, Stats
 from control_api.schemas.history_queries import StatsQuery
-from mta.model.errors import BadValue
 from mta.model.events import EventType
 from mta.model.scopes import Scope
-from mta.model.status import Reason, Standing, Status
+from mta.model.status import DeliveryRow, Reason, Standing, Status
 from mta.model.units import format_time
-from mta.ports.history import MOST_LOOKED_AT, MOST_ROWS, RowFilter
+from mta.ports.history import MOST_ROWS, RowFilter
 from mta.ports.history_writer import DAY_MS, HOUR_MS
+
+_MOST_COUNTED: Final = 500_000  # deliveries of an answer by tag, which takes some seconds then
 
 # The figure that an event counts for.
 _OF_EVENT: Final = {
@@ -61,15 +63,17 @@ async def show_stats(request: web.Request) -> web.Response:
     interval = round((asked.interval or 0) * 1000)
     as_of = (await deps.history.coverage()).as_of
     figures: _Figures = {}
-    if since < until:
-        count = _by_acceptance if "tag" in asked.by else _by_hour
-        figures = await count(deps, asked.by, since, until, interval, tenant)
+    counted_from = 0
+    if since < until and "tag" in asked.by:
+        figures, counted_from = await _by_acceptance(deps, asked.by, since, until, interval, tenant)
+    elif since < until:
+        figures = await _by_hour(deps, asked.by, since, until, interval, tenant)
     found = sorted(figures.items(), key=lambda one: (one[0][0], -one[1]["accepted"], one[0]))
     stats = [_shown(key, counts, asked.by) for key, counts in found[: asked.limit]]
     return json_response(
         Statistics(
             as_of=format_time(as_of), since=format_time(since), until=format_time(until), stats=stats,
-            truncated=len(found) > len(stats),
+            truncated=len(found) > len(stats), counted_from=format_time(counted_from) if counted_from else UNSET,
         )
     )  # fmt: skip
 
@@ -89,34 +93,36 @@ async def _by_hour(
 
 async def _by_acceptance(
     deps: Dependencies, by: tuple[str, ...], since: int, until: int, interval: int, tenant: str | None
-) -> _Figures:
-    """Deliveries count in the period in which they were accepted, by how they stand now."""
+) -> tuple[_Figures, int]:
+    """Deliveries count in the period in which they were accepted, by how they stand now. The time (Unix ms, a whole
+    hour) from which all of them are counted, where a limit ended the count; 0 = all."""
     figures: _Figures = {}
     wanted = RowFilter(accepted_from=since, accepted_until=until, tenant=tenant)
     looked_at, cursor, is_first = 0, "", True
     while is_first or cursor:
         page = await deps.history.rows(wanted, MOST_ROWS, cursor)
         is_first, cursor = False, page.cursor
+        async for rows in deps.turns.slices(page.rows):
+            for row in rows:
+                begins = since + (row.accepted_at - since) // interval * interval if interval else since
+                _count(figures, begins, by, row)
         looked_at += len(page.rows)
-        if looked_at > MOST_LOOKED_AT:
-            raise BadValue(
-                "from", f"more than {MOST_LOOKED_AT:,} deliveries were accepted since then; give a later time"
-            )
-        for row in page.rows:
-            at = row.accepted_at
-            begins = since + (at - since) // interval * interval if interval else since
-            name = _OF_STANDING.get(row.standing)
-            event = row.last
-            pool = event.pool if "pool" in by else ""
-            domain = event.domain if "domain" in by else ""
-            whose = event.tenant if "tenant" in by else ""
-            for tag in event.tags:
-                counts = figures.setdefault((begins, tag, pool, domain, whose), Counter())
-                counts["accepted"] += 1
-                if name is not None:
-                    counts[name] += 1
+        if looked_at >= _MOST_COUNTED and cursor:
+            return figures, min(until, (page.rows[-1].accepted_at // HOUR_MS + 1) * HOUR_MS)
         await deps.turns.rest()
-    return figures
+    return figures, 0
+
+
+def _count(figures: _Figures, begins: int, by: tuple[str, ...], row: DeliveryRow) -> None:
+    event, name = row.last, _OF_STANDING.get(row.standing)
+    pool = event.pool if "pool" in by else ""
+    domain = event.domain if "domain" in by else ""
+    tenant = event.tenant if "tenant" in by else ""
+    for tag in event.tags:
+        counts = figures.setdefault((begins, tag, pool, domain, tenant), Counter())
+        counts["accepted"] += 1
+        if name is not None:
+            counts[name] += 1
 
 
 def _shown(key: Key, counts: Counter[str], by: Iterable[str]) -> Stats:
@@ -137,6 +143,7 @@ STATS: Final = Operation(
     scope=Scope.MESSAGES_READ,
     for_tenants=True,
     description="Events count in the hour in which they happened: `deferred` are attempts. By tag, deliveries count in "
-    "the hour in which they were accepted, by how they stand now.",
+    "the hour in which they were accepted, by how they stand now. Such an answer counts the newest "
+    f"{_MOST_COUNTED:,} deliveries of the span; `counted_from` says where it ends earlier than the span.",
     query=StatsQuery,
 )

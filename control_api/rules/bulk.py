@@ -15,6 +15,7 @@ from control_api.http.problems import Problem, json_response
 from control_api.http.query import read_no_query, read_query
 from control_api.http.times import now_ms, shown
 from control_api.rules.body import read_rule
+from control_api.rules.kept_accounts import KEPT
 from control_api.rules.resource import order_made, reached, wait_of
 from control_api.rules.tenancy import ordered, require_own, sees
 from control_api.rules.view import shown_effect
@@ -47,6 +48,7 @@ async def change(request: web.Request) -> web.Response:
     about = RuleSet(f"{now:012x}{secrets.token_hex(5)}", now, "", actor.tenant)
     made = await deps.set_orders.put(about, rules, remove, actor, wait_of(request, asked), asked.until)
     placed, effect = made.placed, made.effect
+    request.app[KEPT].keep(placed.removed)
     with order_made(effect.rule):
         status = 200 if await reached(deps, effect, asked.until) else 202
         found = SetOfRules(

@@ -241,7 +241,7 @@ class RulesResource:
             effect = effect._replace(rule=as_ordered(effect.rule))
         with order_made(effect.rule):
             found = shown_rule(effect.rule) | await shown_effect(deps, effect)
-        await keep_account(deps, effect)
+        await keep_account(deps, effect.rule)
         found["statement_until"] = shown(now_ms() + int(deps.retention * 1000))
         return json_response(REMOVED[self._kind](**found), 200 if effect.effective else 202)
 

@@ -16,7 +16,7 @@ from control_api.rules.before_counts import BEFORE
 from control_api.rules.mail_of_rule import MailOfRule
 from mta.model.errors import HistoryOff, StoreError
 from mta.model.rule_events import account_event
-from mta.model.rules import Kind
+from mta.model.rules import Kind, Rule
 from mta.model.statements import RuleStatement
 from mta.model.sweeps import SweepState
 from mta.orders.account import Accounts
@@ -50,11 +50,9 @@ async def account_of(deps: Dependencies, known: KnownRule) -> RuleStatement:
     return await Accounts(deps.rules, deps.sets, deps.books, now_ms).of(known.effect, known.sweep, known.removed_at)
 
 
-async def keep_account(deps: Dependencies, effect: Effect) -> None:
+async def keep_account(deps: Dependencies, rule: Rule) -> None:
     """The account of a rule that has just been removed, as its statement is from now on, goes into history, where it
-    can be read when the store has dropped it. That the store fails here takes nothing from the removal. `effect` is
-    that of the removal."""
-    rule = effect.rule
+    can be read when the store has dropped it. That the store fails here takes nothing from the removal."""
     try:
         removed = await deps.rules.removed(rule.id)
         if removed is not None:

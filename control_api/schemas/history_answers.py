@@ -1,8 +1,8 @@
 """Lists and histories as answers show them."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from control_api.schemas.answers import Count, Time
 from control_api.schemas.message_answers import Recipient
@@ -53,3 +53,7 @@ class Statistics(Struct, kw_only=True, frozen=True):
     until: Time
     stats: list[Stats]
     truncated: bool
+    counted_from: Annotated[
+        Time | UnsetType,
+        Meta(description="by tag: deliveries accepted before this time are not all counted; absent: all are"),
+    ] = UNSET

@@ -39,6 +39,10 @@ def command(by: tuple[str, ...], since: str | None, limit: int, as_json: bool, *
             return remote.DONE
         figures = [name for name in _FIGURES if any(row[name] for row in found["stats"])]
         print_table(("begins", *by, *figures), [_row(row, (*by, *figures)) for row in found["stats"]])
+        if "counted_from" in found:
+            remote.say(
+                f"deliveries accepted before {found['counted_from']} are not all counted; give an earlier --until"
+            )
         if found["truncated"]:
             remote.say("the list is cut off; give --limit for more")
         return remote.DONE

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import json
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from mta.model.status import DeliveryRow
 from mta.policy.rule_table import RuleTable
 from mta.ports.history import RowFilter
 from tests.support.control_api import AT, Cluster
+from tests.support.eventually import eventually
 from tests.support.memory_history import AS_OF, MemoryHistory
 
 RULE = Rule("ab12", Selectors(tag="red", domain="ok.test"), 554, generation=3, created_at=AT)
@@ -175,6 +177,21 @@ async def test_a_long_count_goes_on_beside_the_statement(mail: Cluster, history:
     assert len(history.asked) == asked
     assert await counts.count(found, "ab12", 4, AS_OF + 1, None) is None  # history is not there yet
     await counts.stop()
+
+
+async def test_o6_the_accounts_of_rules_that_a_set_removes_go_into_history(api: TestClient, mail: Cluster) -> None:
+    create = [{"code": 554, "tag": f"t{number}"} for number in range(9)]
+    async with api.post("/v1/errors/bulk?wait=1s", json={"create": create}) as answer:
+        made = (await answer.json())["rules"]
+    mail.counts[made[3]] = {"met": 2, "intercepted:queued": 2}
+    async with api.post("/v1/errors/bulk?wait=1s", json={"remove": made}) as answer:
+        assert (await answer.json())["removed"] == made
+    await eventually(lambda: len(mail.accounts) == len(made))
+    told = {kept.properties["rule"]: kept.properties for kept in mail.accounts if kept.properties is not None}
+    assert sorted(told) == sorted(made)
+    assert {one["op"] for one in told.values()} == {"account"}
+    said = json.loads(told[made[3]]["statement"])
+    assert (said["matched"], said["intercepted"]["queued"], bool(said["removed_at"])) == (2, 2, True)
 
 
 async def test_o6_the_statement_of_a_removed_rule_goes_into_history_and_comes_from_there(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
+from control_api.history import stats as module
 from mta.model.events import Event, EventType
 from mta.model.ids import MessageId, delivery_id
 from mta.ports.history import HourCount
@@ -54,6 +55,22 @@ async def test_by_tag_each_delivery_counts_by_how_it_stands(api: TestClient, his
     assert figures == {"red": [4, 1, 1, 1], "blue": [3, 0, 1, 1]}
     assert {row["begins"] for row in found["stats"]} == {"2023-11-14T22:00:00.000Z"}
     assert {row["pool"] for row in found["stats"]} == {"gold"}
+
+
+async def test_by_tag_an_answer_that_does_not_count_all_says_from_when_on_it_does(
+    api: TestClient, history: MemoryHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        id_ = delivery_id(MessageId((AT + number * HOUR // 2).to_bytes(6, "big") + bytes(10)), 1)
+        history.add(Event(EventType.RECEPTION, AT + number * HOUR // 2, id_, tags=("red",), seq=1))
+    history.most_rows = 2
+    query = "by=tag&interval=1h&from=2023-11-14T22:00:00Z&until=2023-11-15T02:00:00Z"
+    whole = await stats(api, query)
+    assert ([row["accepted"] for row in whole["stats"]], "counted_from" in whole) == ([2, 2, 2], False)
+    monkeypatch.setattr(module, "_MOST_COUNTED", 3)
+    found = await stats(api, query)
+    assert found["counted_from"] == "2023-11-15T00:00:00.000Z"
+    assert [(row["begins"][11:13], row["accepted"]) for row in found["stats"]] == [("23", 2), ("00", 2)]
 
 
 @pytest.mark.parametrize(
