@@ -637,6 +637,13 @@ class Audit:
         return noted[::-1][:most]
 
 
+class Releases:
+    """No pause has a staged release."""
+
+    async def get(self, pause: str) -> None:
+        return None
+
+
 class Fate:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -685,6 +692,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         parked=ParkedMail(cluster),
         limits=Limits(cluster),
         sites=Sites(),
+        releases=Releases(),  # type: ignore[arg-type]  # what the API does not ask is not there
         shaping=Shaping(cluster.settings),
         tail=Tail(cluster),
         journals=Journals(cluster),
