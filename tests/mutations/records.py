@@ -321,8 +321,8 @@ SELECTORS = (
     Mutation(
         "selectors: the times of a schedule",
         _INDEX,
-        "    timed = rule.expires_at > 0 or chosen.schedule is not None\n",
-        "    timed = rule.expires_at > 0\n",
+        "return (not rule.expires_at and chosen.schedule is None) or is_on",
+        "return not rule.expires_at or is_on",
         _T_TABLE + "a_pause_with_a_schedule_matches_at_its_times_only",
     ),
 )
