@@ -25,6 +25,7 @@ from mta.model.cancel_orders import CancelOrders
 from mta.model.connection_waits import told_waits
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import ReturnReason
+from mta.model.paths import fixed
 from mta.model.rules import PastDot
 from mta.model.settings import Settings
 from mta.policy.rule_table import RuleTable
@@ -52,7 +53,7 @@ class Egress:
         self._permits = PermitCounts()
         self._second_look = SecondLook(rules, ports.settle, self._loop)
         end = TransactionEnd(ports.settle, self._loop, ports.replies)
-        ips = SendingIps(settings)
+        self._ips = ips = SendingIps(settings)
         slots = Slots(ports.limits, shaping, ips)
         self._sites, self._capacity = ports.sites, ports.capacity
         self._unknown: dict[str, set[QueueKey]] = {}  # queues that wait until the site of their domain is known
@@ -100,8 +101,25 @@ class Egress:
         return outlet.can_start()
 
     def deliver(self, deliveries: Sequence[Claimed]) -> None:
+        if not deliveries:
+            return
+        queue = deliveries[0].queue
+        wished: dict[str, list[Claimed]] = {}
+        for claimed in deliveries:
+            wish = claimed.record.wish
+            if wish is not None and (ip := self._ips.wished(queue.pool, wish)):
+                wished.setdefault(ip, []).append(claimed)
+        if wished:
+            gone = {claimed.id for some in wished.values() for claimed in some}
+            deliveries = [claimed for claimed in deliveries if claimed.id not in gone]
+        self._deliver(queue, deliveries)
+        for ip, some in wished.items():
+            self._deliver(QueueKey(fixed(queue.pool, ip), queue.domain), some)
+
+    def _deliver(self, queue: QueueKey, deliveries: Sequence[Claimed]) -> None:
+        """By the outlet of that queue. The pool in its name may be one with a fixed IP; deliveries keep their own."""
         if deliveries:
-            outlet = self._outlet(deliveries[0].queue)
+            outlet = self._outlet(queue)
             outlet.deliver(deliveries)
             if self._shutdown.begun:
                 outlet.return_waiting(ReturnReason.STOPPING)

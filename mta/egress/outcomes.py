@@ -38,6 +38,9 @@ def of_replies(
         if mail is not None and not taken:
             outcomes.append(_of_reply(Phase.MAIL, mail, transaction, peer, ms, replies))
         elif taken and number < len(rcpts) and not 200 <= rcpts[number].code < 300:
+            if _are_too_many(rcpts[number]) and any(200 <= rcpt.code < 300 for rcpt in rcpts):
+                outcomes.append(returned(ReturnReason.TOO_MANY_RECIPIENTS))  # they go in the next transaction
+                continue
             outcomes.append(_of_reply(Phase.RCPT, rcpts[number], transaction, peer, ms, replies))
         else:
             if shared is None:
@@ -46,6 +49,11 @@ def of_replies(
                     shared = _of_several(shared)
             outcomes.append(shared)
     return _with_dialogues(outcomes, transaction, machine, peer)
+
+
+def _are_too_many(rcpt: Reply) -> bool:
+    """Whether a server takes no further recipients in this transaction (RFC 5321 4.5.3.1.10)."""
+    return rcpt.enhanced.endswith(".5.3") or (rcpt.code in (452, 552) and "too many recipients" in rcpt.text.lower())
 
 
 def _of_several(outcome: Outcome) -> Outcome:

@@ -3,6 +3,7 @@
 import ipaddress
 from typing import NamedTuple
 
+from mta.model.mail import IpWish
 from mta.model.settings import Settings
 
 
@@ -20,6 +21,7 @@ class SendingIps:
         self._pools = settings.pools
         self._default_ehlo = settings.smtp.hostname or settings.node.name
         self._credit: dict[tuple[str, int], dict[str, int]] = {}
+        self._turns = 0  # of IPs in place of another one
 
     def candidates(self, pool: str, version: int) -> list[Source]:
         """All sources of the pool, the one whose turn it is first. IPv`version` addresses only; 0: those of the family
@@ -33,11 +35,25 @@ class SendingIps:
         family = self._credit[pool, ipaddress.ip_address(chosen.ip).version]
         return [chosen, *(Source(ip, chosen.ehlo) for ip in family if ip != chosen.ip)]
 
+    def wished(self, pool: str, wish: IpWish) -> str:
+        """The IP of the pool that fulfils the wish, "" = the pool has none."""
+        settings = self._pools.get(pool)
+        ips = settings.ips if settings is not None else ()
+        if not wish.avoid:
+            return wish.ip if wish.ip in ips else ""
+        version = ipaddress.ip_address(wish.ip).version
+        others = [ip for ip in ips if ip != wish.ip and ipaddress.ip_address(ip).version == version]
+        if not others:
+            return ""
+        self._turns += 1
+        return others[self._turns % len(others)]
+
     def pick(self, pool: str, version: int) -> Source | None:
         """A source for a connection to an IPv`version` address; None: the pool has no IP of that family."""
-        if pool.startswith("@"):
-            ip = pool[1:]
-            return Source(ip, self._default_ehlo) if ipaddress.ip_address(ip).version == version else None
+        home, _, ip = pool.partition("@")
+        if ip:  # the pool of one IP, or mail of a pool with a fixed one
+            ehlo = (self._pools[home].ehlo if home in self._pools else "") or self._default_ehlo
+            return Source(ip, ehlo) if ipaddress.ip_address(ip).version == version else None
         settings = self._pools.get(pool)
         if settings is None:
             return Source("", self._default_ehlo)

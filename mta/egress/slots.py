@@ -5,7 +5,7 @@ import ipaddress
 from mta.egress.sending_ips import SendingIps, Source
 from mta.model.errors import StoreError
 from mta.model.mail import QueueKey
-from mta.model.paths import SendingPath
+from mta.model.paths import SendingPath, pool_of
 from mta.policy.shaping import Shaping
 from mta.ports.delivery import Limits
 
@@ -35,15 +35,17 @@ class Slots:
         Raises StoreError."""
         plan = self._shaping.plan(queue, site)
         if not plan.limits_ips:
-            path = SendingPath(site, queue.domain, queue.pool)
+            path = SendingPath(site, queue.domain, pool_of(queue.pool))
             wait = await self._limits.take_connection(path)
             return wait if wait > 0 else Slot(path, None)
         sources = self._ips.candidates(queue.pool, version)
         if not sources:
-            return Slot(SendingPath(site, queue.domain, queue.pool), None, held=False)  # the connector tells why
+            return Slot(
+                SendingPath(site, queue.domain, pool_of(queue.pool)), None, held=False
+            )  # the connector tells why
         waits = []
         for source in sources:
-            path = SendingPath(site, queue.domain, queue.pool, source.ip)
+            path = SendingPath(site, queue.domain, pool_of(queue.pool), source.ip)
             wait = await self._limits.take_connection(path)
             if wait <= 0:
                 return Slot(path, source)

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from mta.model.setting_units import Seconds
+
 
 class RelaySettings(Struct, frozen=True, kw_only=True):
     """A relay that takes mail for other domains; `delivery.route` and `delivery.routes` name it as "relay:NAME"."""
@@ -49,6 +51,11 @@ class DestinationSettings(LimitSettings, frozen=True, kw_only=True):
 
 class DomainSettings(DestinationSettings, frozen=True, kw_only=True):
     """Limits of a destination domain, or of each domain below "*.parent", for each pool, over all nodes."""
+
+    retries: Annotated[
+        tuple[Annotated[Seconds, Meta(ge=1)], ...],
+        Meta(description="Waits between attempts, the last one repeats; [] = those of [delivery]."),
+    ] = ()
 
 
 class SiteSettings(DestinationSettings, frozen=True, kw_only=True):

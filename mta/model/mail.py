@@ -99,6 +99,14 @@ class NewMessage(_Tagged, msgspec.Struct, gc=False):
     priority: int = 0  # its class: 0 (bulk) to 2
 
 
+class IpWish(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The sending IP that the next attempt is to have, or not to have."""
+
+    ip: str
+    avoid: bool = False  # another IP of the pool, where it has one
+    retries: int = 0  # retries from this IP so far, the next one included
+
+
 class Record(_Tagged, msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The record of a live delivery in the store, without its id, pool and domain (msgpack; new fields only at the
     end)."""
@@ -128,6 +136,7 @@ class Record(_Tagged, msgspec.Struct, array_like=True, frozen=True, gc=False):
     seq: int = 1  # states of the delivery so far: accepted is 1, and each change of the record counts
     priority: int = 0  # its class: 0 (bulk) to 2
     known: tuple[str, str] | None = None  # category and fault of the last failure; None: not known
+    wish: IpWish | None = None
     passed: tuple[str, ...] = ()  # "<pause>.<generation>" of each pause that let it go while it held other mail
 
     @property

@@ -4,7 +4,6 @@ In these structs durations are seconds, sizes bytes, rates per second, whatever 
 annotations are the only source of the prose in `config/floodgate.toml` and of the bounds that a file is held to.
 """
 
-import enum
 import ipaddress
 from typing import Annotated, Literal, NamedTuple
 
@@ -12,6 +11,8 @@ from msgspec import Meta, Struct
 
 from mta.model.destination_settings import DomainSettings, RelaySettings, SiteSettings
 from mta.model.replies import ReplyEntry
+from mta.model.setting_units import Bytes, PerSecond, Seconds
+from mta.model.setting_units import Unit as Unit
 
 
 class Address(NamedTuple):
@@ -32,17 +33,6 @@ class Address(NamedTuple):
             return False
 
 
-class Unit(enum.Enum):
-    """The unit of a number, and so its form in a settings file."""
-
-    DURATION = "duration"
-    SIZE = "size"
-    RATE = "rate"
-
-
-Seconds = Annotated[float, Unit.DURATION]
-Bytes = Annotated[int, Unit.SIZE]
-PerSecond = Annotated[float, Unit.RATE]
 Role = Literal["smtp", "delivery", "api", "journal"]
 
 
@@ -196,6 +186,12 @@ class DeliverySettings(Struct, frozen=True, kw_only=True):
         Seconds, Meta(ge=1, description="Age at which mail expires, from acceptance or its scheduled time.")
     ] = 259200.0
     max_attempts: Annotated[int, Meta(ge=0, description="Attempts after which mail expires; 0 = no limit.")] = 0
+    same_ip_retries: Annotated[
+        int,
+        Meta(
+            ge=0, le=100, description="Retries of a greylisted delivery that come from the same sending IP; 0 = none."
+        ),
+    ] = 3
     greeting_5xx: Annotated[
         Literal["defer", "bounce"],
         Meta(description='Mail whose hosts all greet with 5xx: "defer" it, or "bounce" all that waits for them.'),

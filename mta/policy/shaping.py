@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mta.model.destination_settings import LimitSettings
 from mta.model.mail import QueueKey
-from mta.model.paths import SendingPath
+from mta.model.paths import SendingPath, pool_of
 from mta.model.settings import Settings
 from mta.policy.name_patterns import NamePatterns
 
@@ -73,8 +73,7 @@ class Shaping:
             (name, (f"domains.{_quoted(name)}", limits)) for name, limits in settings.domains.items()
         )
         retries = settings.delivery.retries
-        back_off = min(_LONGEST_BACK_OFF, retries[0] / 2) if retries else _LONGEST_BACK_OFF
-        self._default = Plan((), None, 0, "", False, retries, settings.delivery.max_attempts, back_off)
+        self._default = Plan((), None, 0, "", False, retries, settings.delivery.max_attempts, _back_off(retries))
         self._plans: dict[tuple[QueueKey, str], Plan] = {}
         self._budgets: dict[SendingPath, tuple[Budget, ...]] = {}
 
@@ -89,6 +88,7 @@ class Shaping:
             budgets: list[Budget] = []
             most: list[tuple[int, str]] = []
             per_ip: LimitSettings | None = None
+            retries = self._default.retries
             if site_limits is not None:
                 budgets.append(_budget(SITE_SCOPE, f"sites.{site}", site_limits))
                 per_ip = site_limits.per_ip
@@ -96,8 +96,9 @@ class Shaping:
                 most.append((per_ip.messages_per_connection, f"sites.{site}.per_ip"))
             if found is not None:
                 setting, limits = found
-                budgets.append(_budget(f"domain:{queue.pool}:{queue.domain}", setting, limits))
+                budgets.append(_budget(f"domain:{pool_of(queue.pool)}:{queue.domain}", setting, limits))
                 most.append((limits.messages_per_connection, setting))
+                retries = limits.retries or retries
             carried, carried_setting = min((one for one in most if one[0]), default=(0, ""))
             plan = self._default._replace(
                 budgets=tuple(budget for budget in budgets if any(budget[2:])),
@@ -105,6 +106,8 @@ class Shaping:
                 messages_per_connection=carried,
                 carried_setting=carried_setting,
                 has_domain=found is not None,
+                retries=retries,
+                back_off=_back_off(retries),
             )
             if len(self._plans) >= _MOST_KEPT:
                 self._plans.clear()
@@ -124,6 +127,10 @@ class Shaping:
                 self._budgets.clear()
             self._budgets[path] = found
         return found
+
+
+def _back_off(retries: Sequence[float]) -> float:
+    return min(_LONGEST_BACK_OFF, retries[0] / 2) if retries else _LONGEST_BACK_OFF
 
 
 def _budget(scope: str, setting: str, limits: LimitSettings) -> Budget:

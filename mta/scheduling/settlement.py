@@ -9,7 +9,7 @@ from mta.model.outcomes import EXPIRED, NO_ATTEMPT, Class, Origin, Outcome, Repl
 from mta.model.replies import OUR_DECISION, Fault, Known
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import ending_reply, ends_delivery
-from mta.policy.retry import next_attempt
+from mta.policy.retry import ip_wish, next_attempt
 from mta.policy.shaping import Shaping
 from mta.ports.queueing import Move, Settlement
 
@@ -41,7 +41,7 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
             last = msgspec.structs.replace(outcome, verdict=Verdict.PERMANENT, reply=ending_reply(outcome.reply))
             return _end(claimed, last, now, terms, EventType.BOUNCE, Class.BOUNCED)
         attempts = claimed.record.attempts + 1
-        due_at = next_attempt(claimed.record, attempts, now, terms.shaping.plan(claimed.queue), chance)
+        due_at = next_attempt(claimed.record, attempts, now, terms.shaping.plan(claimed.queue), chance, outcome)
         if due_at is None:
             if outcome.known is None:
                 outcome = msgspec.structs.replace(outcome, known=_EXPIRED)
@@ -259,6 +259,7 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
         attempts=attempts,
         last=short(outcome.reply),
         known=_told(outcome),
+        wish=ip_wish(record.wish, outcome, terms.delivery.same_ip_retries),
         uncertain=uncertain,
         deferred_by=rule or record.deferred_by,
         unintelligible=record.unintelligible + outcome.unintelligible,
