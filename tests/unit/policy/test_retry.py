@@ -1,9 +1,13 @@
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mta.model.mail import IpWish
+from mta.model.outcomes import Origin, Outcome, Reply, Verdict
+from mta.model.replies import Known, Reaction
 from mta.model.settings import DeliverySettings
-from mta.policy.retry import delay_ms, next_attempt
+from mta.policy.retry import asked_seconds, delay_ms, ip_wish, next_attempt
 from mta.policy.shaping import Shaping
 from tests.support.scheduling import NOW, QUEUE, SETTINGS, a_record
 
@@ -35,3 +39,47 @@ def test_attempts_run_out_by_message_or_by_node():
 def test_an_attempt_that_would_come_too_late_is_not_waited_for():
     assert next_attempt(a_record(expires_at=NOW + 60_000), 1, NOW, PLAN, 0.5) is None
     assert next_attempt(a_record(expires_at=NOW + 60_001), 1, NOW, PLAN, 0.5) == NOW + 60_000
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Greylisted, try again in 5 minutes", 300),
+        ("Greylisted for 300 seconds", 300),
+        ("greylisting in action, please come back in 00:04:59", 299),
+        ("Please retry after 2h", 7200),
+        ("deferred, try again in 90 s", 90),
+        ("Try again later", None),
+        ("try again; error 300 seen", None),
+    ],
+)
+def test_c103_the_time_that_a_server_asks_for(text: str, seconds: int | None) -> None:
+    assert asked_seconds(text) == seconds
+
+
+def refusal(text: str, category: str = "greylisted", reaction: Reaction = Reaction.RETRY) -> Outcome:
+    known = Known(category, "peer", reaction)
+    return Outcome(Verdict.TEMPORARY, Reply(450, "", text), Origin.REMOTE, "192.0.2.1", known=known)
+
+
+def test_c103_the_time_that_is_asked_for_is_kept_within_the_schedule() -> None:
+    steps = plan(retries=(60.0, 600.0))
+    for asked, waits in (("300 seconds", 300), ("1 s", 60), ("30 h", 600)):
+        due = next_attempt(a_record(), 1, NOW, steps, 0.0, refusal(f"try again in {asked}"))
+        assert due == NOW + waits * 1000
+    slow = next_attempt(a_record(), 1, NOW, steps, 0.5, refusal("x", "rate_limited", Reaction.SLOW_DOWN))
+    assert slow == NOW + 600_000, "a step is left out"
+
+
+def test_d17_the_ip_of_the_next_attempt() -> None:
+    grey, blocked = refusal("x"), refusal("x", "ip_block")
+    first = ip_wish(None, grey, 2)
+    assert first == IpWish("192.0.2.1", False, 1)
+    second = ip_wish(first, grey, 2)
+    assert second == IpWish("192.0.2.1", False, 2)
+    assert ip_wish(second, grey, 2) is None, "no more than delivery.same_ip_retries"
+    assert ip_wish(first, blocked, 2) == IpWish("192.0.2.1", True)
+    assert ip_wish(first, refusal("x", "quota"), 2) is None
+    unreachable = Outcome(Verdict.TEMPORARY, Reply(451), Origin.LOCAL)
+    assert ip_wish(first, unreachable, 2) == first
+    assert ip_wish(None, grey, 0) is None
