@@ -113,15 +113,21 @@ def _wanted(actor: Actor, domain: str, selector: str, algorithm: str, given: dic
 
 
 async def _made(deps: Dependencies, actor: Actor, action: str, wanted: DkimKey, given: dict[str, Any]) -> web.Response:
+    if await deps.dkim.key(wanted.id) is not None:
+        raise _taken(wanted)
     await deps.audit.note(actor, Deed(action, wanted.name, after=_noted(wanted), tenant=wanted.tenant))
     try:
         key = await deps.dkim.add(wanted, given.get("private_key", ""))
     except SealError as error:
         raise Problem(503, str(error)) from None
     if key is None:
-        words = f"{wanted.domain} has a key with the selector {wanted.selector}; give another, or remove that key"
-        raise Problem(409, words, "selector")
+        raise _taken(wanted)
     return json_response(_shown(key, None), 201)
+
+
+def _taken(wanted: DkimKey) -> Problem:
+    words = f"{wanted.domain} has a key with the selector {wanted.selector}; give another, or remove that key"
+    return Problem(409, words, "selector")
 
 
 def _selector() -> str:
