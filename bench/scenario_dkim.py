@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 import urllib.request
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from bench.rest import Rest
 
 _DOMAIN: Final = "source.test"  # of the From header that the source writes
 _IN_FORCE: Final = 2.0  # seconds until every worker signs with a new key
+_TOLD_WITHIN: Final = 5.0  # seconds
 _COUNTER: Final = re.compile(r"^floodgate_dkim_signatures_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
 
 
@@ -27,8 +29,17 @@ async def make_keys(node: Node, algorithms: tuple[str, ...], say: Say) -> dict[s
     return {"algorithms": list(algorithms)}
 
 
-def signatures(node: Node) -> int:
-    """Those that the node has made so far."""
+def all_signed(node: Node, wanted: int) -> bool:
+    """Whether the node has made so many signatures; its processes tell their figures once a second."""
+    deadline = time.monotonic() + _TOLD_WITHIN
+    while _signatures(node) < wanted:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _signatures(node: Node) -> int:
     request = urllib.request.Request(f"{node.api}/metrics", headers={"Authorization": f"Bearer {node.token}"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         return round(sum(map(float, _COUNTER.findall(answer.read().decode()))))

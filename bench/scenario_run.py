@@ -16,7 +16,7 @@ from bench.sampler import Sampler
 from bench.scenario import Run
 from bench.scenario_backlog import backlog
 from bench.scenario_cancel import account, cancel
-from bench.scenario_dkim import make_keys, signatures
+from bench.scenario_dkim import all_signed, make_keys
 from bench.scenario_file import ScenarioFile
 
 _CREATORS = 8  # REST connections
@@ -68,7 +68,7 @@ def _through(scenario: ScenarioFile, node: Node, sink: Sink, load: Load, place: 
                 found = flow.end()
                 if order:
                     found["cancel"] = account(order, flow.receipts(), found, load.recipients)
-    if shape.dkim and signatures(node) < load.messages * len(shape.dkim):
+    if shape.dkim and not all_signed(node, load.messages * len(shape.dkim)):
         raise RunVoid("the scenario wants signed mail, and some was not")
     found["over_time"] |= samples.since(found["first_mail"])
     return before | found
