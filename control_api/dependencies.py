@@ -34,6 +34,7 @@ from mta.ports.sites import SiteLookup
 from mta.ports.store_load import StoreLoad
 from mta.ports.stored_mail import StoredMail
 from mta.ports.sweeps import SweepStore
+from mta.ports.tls_results import TlsResults
 from mta.ports.undo import Undo, UndoCopyStore
 
 
@@ -72,6 +73,7 @@ class Dependencies:
     domains: DomainChecks
     history: History
     history_orders: HistoryOrders
+    tls_results: TlsResults
     log_lines: Callable[[Sequence[Item]], bytes]  # events as lines of the delivery log
     node: str  # this node's name; a rule with `cluster: false` is bound to it
     api: ApiSettings

@@ -11,11 +11,12 @@ from control_api import dependencies
 from control_api.access.actor import actor_of
 from control_api.dependencies import Dependencies
 from control_api.history.selection import tenant_of
+from control_api.history.tls_stats import show_tls
 from control_api.http.operation import Answer, Example, Operation
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
 from control_api.http.times import now_ms
-from control_api.schemas.history_answers import Statistics, Stats
+from control_api.schemas.history_answers import Statistics, Stats, TlsStatistics
 from control_api.schemas.history_queries import StatsQuery
 from mta.model.events import EventType
 from mta.model.scopes import Scope
@@ -56,6 +57,8 @@ _Figures = dict[Key, Counter[str]]
 async def show_stats(request: web.Request) -> web.Response:
     """The figures of each period and each group, the largest group of a period first."""
     asked = read_query(request, StatsQuery)
+    if "tls" in asked.by:
+        return await show_tls(request, asked)
     deps, tenant = dependencies.of(request), tenant_of(actor_of(request), asked.tenant)
     now = now_ms()
     until = -(-(now if asked.until is None else asked.until) // HOUR_MS) * HOUR_MS
@@ -138,12 +141,13 @@ STATS: Final = Operation(
     show_stats,
     "showStats",
     "Counts by hour, and by pool, domain, tenant or tag",
-    (Answer(200, Statistics, "each period, and in it the largest group first"),),
+    (Answer(200, Statistics, "each period, and in it the largest group first", or_of=TlsStatistics),),
     Example("/v1/stats?by=domain&interval=1h"),
     scope=Scope.MESSAGES_READ,
     for_tenants=True,
     description="Events count in the hour in which they happened: `deferred` are attempts. By tag, deliveries count in "
     "the hour in which they were accepted, by how they stand now. Such an answer counts the newest "
-    f"{_MOST_COUNTED:,} deliveries of the span; `counted_from` says where it ends earlier than the span.",
+    f"{_MOST_COUNTED:,} deliveries of the span; `counted_from` says where it ends earlier than the span. "
+    "`by=tls` counts connections by day, domain, host and result of TLS, and takes no other group.",
     query=StatsQuery,
 )

@@ -44,6 +44,29 @@ class Stats(Struct, kw_only=True, frozen=True):
     undone: Count = 0
 
 
+class TlsSessions(Struct, kw_only=True, frozen=True):
+    """Connections to the hosts of a domain on one UTC day that came to the same result, in the words of RFC 8460;
+    `clear`: the host offers no TLS, and clear text was allowed."""
+
+    begins: Time
+    domain: str
+    policy: str  # "sts" or "no-policy-found"
+    mx: str | UnsetType = UNSET  # absent: the policy itself could not be had
+    result: str
+    sessions: Count
+
+
+class TlsStatistics(Struct, kw_only=True, frozen=True):
+    """The results of TLS from the day of `from` to that of `until`, the newest day first and in it the most sessions
+    first; `truncated`: there are more than were asked for."""
+
+    as_of: Time
+    since: Time = field(name="from")
+    until: Time
+    stats: list[TlsSessions]
+    truncated: bool
+
+
 class Statistics(Struct, kw_only=True, frozen=True):
     """The figures between two whole hours. Every event up to `as_of` is in them; `truncated`: there are more groups
     than were asked for."""

@@ -14,13 +14,15 @@ _FIGURES = (
     "accepted", "delivered", "bounced", "expired", "intercepted", "canceled", "deferred", "rejected", "undone"
 )  # fmt: skip
 
+_OF_TLS = ("begins", "domain", "policy", "mx", "result", "sessions")
+
 
 @commands.command(help="Show how much mail was accepted and how it ended, from history.")
 @click.option(
     "--by",
     multiple=True,
-    type=click.Choice(["pool", "domain", "tenant", "tag"]),
-    help="A line for each pool, domain, tenant or tag; may be repeated.",
+    type=click.Choice(["pool", "domain", "tenant", "tag", "tls"]),
+    help="A line for each pool, domain, tenant or tag; may be repeated. tls: connections by their result of TLS.",
 )
 @click.option("--interval", help='A line for each period of whole hours, such as "1h"; default: one for all.')
 @click.option("--from", "since", help="From the hour of this time, in RFC 3339; default: the last 24 hours.")
@@ -36,6 +38,9 @@ def command(by: tuple[str, ...], since: str | None, limit: int, as_json: bool, *
         found = (await client.ask("GET", "/v1/stats", params)).body
         if as_json:
             remote.out_json(found["stats"])
+            return remote.DONE
+        if by == ("tls",):
+            print_table(_OF_TLS, [[row.get(name, "") for name in _OF_TLS] for row in found["stats"]])
             return remote.DONE
         figures = [name for name in _FIGURES if any(row[name] for row in found["stats"])]
         print_table(("begins", *by, *figures), [_row(row, (*by, *figures)) for row in found["stats"]])

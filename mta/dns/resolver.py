@@ -10,7 +10,7 @@ import aiodns
 import pycares
 
 from mta.policy.mx import MxRecord, choose_hosts
-from mta.ports.delivery import AddressAnswer, MxAnswer
+from mta.ports.delivery import AddressAnswer, MxAnswer, TextAnswer
 
 LEAST_TTL = 5.0
 MOST_TTL = 86400.0
@@ -29,7 +29,12 @@ _NO_DOMAIN = aiodns.error.ARES_ENOTFOUND
 _NO_DATA = aiodns.error.ARES_ENODATA
 _BAD_NAME = aiodns.error.ARES_EBADNAME
 _BAD_ANSWER = aiodns.error.ARES_EBADRESP
-_TYPES = {"MX": pycares.QUERY_TYPE_MX, "A": pycares.QUERY_TYPE_A, "AAAA": pycares.QUERY_TYPE_AAAA}
+_TYPES = {
+    "MX": pycares.QUERY_TYPE_MX,
+    "A": pycares.QUERY_TYPE_A,
+    "AAAA": pycares.QUERY_TYPE_AAAA,
+    "TXT": pycares.QUERY_TYPE_TXT,
+}
 
 
 class _Found(NamedTuple):
@@ -81,6 +86,10 @@ class DnsResolver:
             return AddressAnswer((), f"no usable answer about {host}: {failure}", True)
         what = "does not exist" if six.missing or four.missing else "has no address"
         return AddressAnswer((), f"the host {host} {what}")
+
+    async def texts(self, name: str) -> TextAnswer:
+        found = await self._look_up(name, "TXT")
+        return TextAnswer(found.records, bool(found.failure))
 
     async def close(self) -> None:
         for task in list(self._asking.values()):
@@ -173,4 +182,6 @@ def _read(result: pycares.DNSResult, kind: str) -> tuple[_Found, float]:
     if kind == "MX":
         wanted.sort(key=lambda record: record.data.priority)
         return _Found(tuple(MxRecord(record.data.priority, record.data.exchange) for record in wanted[:MOST_KEPT])), ttl
+    if kind == "TXT":
+        return _Found(tuple(record.data.data.decode("latin-1") for record in wanted[:MOST_KEPT])), ttl
     return _Found(tuple(str(record.data.addr) for record in wanted[:MOST_KEPT])), ttl

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mta.egress.connection_budget import Attempt, ConnectionBudget
 from mta.egress.dead_hosts import DeadHosts
 from mta.egress.dial import Dialer, ReadyConnection
+from mta.egress.host_tls import HostTls
 from mta.egress.login import Login
 from mta.egress.sending_ips import SendingIps
 from mta.egress.shutdown import Shutdown
@@ -17,9 +18,9 @@ from mta.model.outcomes import Verdict
 from mta.model.phases import Phase
 from mta.model.settings import Settings
 from mta.policy.failures import Trouble, after_all_hosts, unroutable
+from mta.policy.mta_sts import StsPolicy
 from mta.policy.routes import Route, Routes
 from mta.policy.shaping import Shaping
-from mta.policy.tls import TlsNeeds
 from mta.ports.delivery import Resolver, Sites
 
 _KNOWN_FOR = 60.0  # seconds for which a domain may use connections to the hosts that were found
@@ -50,6 +51,7 @@ class Connector:
         ips: SendingIps,
         budget: ConnectionBudget,
         loop: asyncio.AbstractEventLoop,
+        tls: HostTls,
         logins: Mapping[str, Login],
     ) -> None:
         self._delivery = settings.delivery
@@ -62,7 +64,7 @@ class Connector:
         self._loop = loop
         self._dialer = Dialer(settings.delivery, logins)
         self._routes = Routes(settings.delivery, settings.relays)
-        self._tls = TlsNeeds(settings)
+        self._tls = tls
         self._ips = ips
         self._dead = DeadHosts()
         self._known: dict[str, tuple[float, Sequence[Target]]] = {}  # domain -> until when (loop time), its targets
@@ -77,7 +79,8 @@ class Connector:
         routes = onward.routes if any(onward) else self._routes.of(queue.domain)
         troubles: list[Trouble] = []
         if onward.targets:
-            found = await self._connect_first(queue, onward.targets, slot, attempt, greeted)
+            policy = await self._tls.policy(queue.domain, onward.targets[0].route)
+            found = await self._connect_first(queue, onward.targets, policy, slot, attempt, greeted)
             if not isinstance(found, Trouble):
                 return found._replace(onward=found.onward._replace(routes=routes))
             troubles.append(found)
@@ -94,10 +97,13 @@ class Connector:
         self, queue: QueueKey, route: Route, slot: Slot, attempt: Attempt, greeted: Greeted
     ) -> Connected | Trouble:
         port = self._delivery.mx_port
-        targets = await find_targets(queue.domain, route, port, self._listeners, self._resolver)
+        targets, policy = await asyncio.gather(
+            find_targets(queue.domain, route, port, self._listeners, self._resolver),
+            self._tls.policy(queue.domain, route),
+        )
         if isinstance(targets, Trouble):
             return targets._replace(route=route.name)
-        return await self._connect_first(queue, targets, slot, attempt, greeted)
+        return await self._connect_first(queue, targets, policy, slot, attempt, greeted)
 
     async def targets(self, domain: str) -> Sequence[Target] | Trouble:
         """The addresses of the first route for mail of the domain, in the order to try them."""
@@ -122,7 +128,13 @@ class Connector:
         return Onward(left, self._routes.of(domain)[1:])
 
     async def _connect_first(
-        self, queue: QueueKey, targets: Sequence[Target], slot: Slot, attempt: Attempt, greeted: Greeted
+        self,
+        queue: QueueKey,
+        targets: Sequence[Target],
+        policy: StsPolicy | None,
+        slot: Slot,
+        attempt: Attempt,
+        greeted: Greeted,
     ) -> Connected | Trouble:
         """Connect to the first of `targets` that is ready for MAIL. Returns the trouble if none is. `slot` becomes that
         of the host's site."""
@@ -133,6 +145,10 @@ class Connector:
                 troubles.append(known._replace(route=target.route.name))
                 continue
             site = self._sites.of_target(queue.domain, target.host)
+            need = self._tls.need(queue.domain, site, target, policy)
+            if isinstance(need, Trouble):
+                troubles.append(need._replace(route=target.route.name))
+                continue
             if not await self._slots.move(slot, queue, site, target.ip):
                 words = f"the limits of {site} allow no connection now"
                 trouble = unroutable(words, "4.4.5", temporary=True)
@@ -146,7 +162,8 @@ class Connector:
                 continue
             attempt.host, attempt.ip = target.host, target.ip
             self._budget.next_host(attempt, self._loop.time())
-            found = await self._dialer.dial(target, self._tls.of(queue.domain, site, target.route), source, greeted)
+            found = await self._dialer.dial(target, need, source, greeted)
+            self._tls.came_to(queue.domain, target, need, policy, found)
             if not isinstance(found, Trouble):
                 left = tuple(other for other in targets[number + 1 :] if other.host != target.host)
                 return Connected(found, target, slot, Onward(left))
@@ -157,6 +174,7 @@ class Connector:
 
     def tick(self, now: float) -> None:
         self._dead.forget_expired(now)
+        self._tls.tick(now)
 
     def _judged(self, trouble: Trouble) -> Trouble:
         """The trouble, made permanent for a 5xx greeting if delivery.greeting_5xx is "bounce"."""

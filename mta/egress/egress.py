@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from mta.egress.connect import Connecting, Connector
 from mta.egress.connection_budget import ConnectionBudget
 from mta.egress.egress_ports import EgressPorts
+from mta.egress.host_tls import HostTls
 from mta.egress.last_look import LastLook
 from mta.egress.login import Login
 from mta.egress.outlet import Outlet
@@ -57,8 +58,18 @@ class Egress:
         slots = Slots(ports.limits, shaping, ips)
         self._sites, self._capacity = ports.sites, ports.capacity
         self._unknown: dict[str, set[QueueKey]] = {}  # queues that wait until the site of their domain is known
+        self._tls = HostTls(settings, ports.resolver, ports.sts, ports.tls_results, self._loop)
         self._connector = connector = Connector(
-            settings, ports.resolver, shaping, ports.sites, slots, ips, self._budget, self._loop, logins or {}
+            settings,
+            ports.resolver,
+            shaping,
+            ports.sites,
+            slots,
+            ips,
+            self._budget,
+            self._loop,
+            self._tls,
+            logins or {},
         )
         self._parts = OutletParts(
             ports,
@@ -166,6 +177,7 @@ class Egress:
         await self.drain(0.0)
         self._closed = True
         self._timer.cancel()
+        await self._tls.close()
 
     def connections(self) -> list[str]:
         """One line for each connection, for people."""

@@ -3,11 +3,13 @@
 from typing import NamedTuple
 
 from mta.egress.reply_knowledge import ReplyKnowledge
+from mta.egress.sts_policies import StsParts
 from mta.model.shares import weight_of
 from mta.policy.turns import Weigh
 from mta.ports.content import Content
 from mta.ports.delivery import Capacity, Limits, Resolver, Settle, Sites
 from mta.ports.rules import Rules
+from mta.ports.tls_results import TlsResults
 
 
 class EgressPorts(NamedTuple):
@@ -22,3 +24,5 @@ class EgressPorts(NamedTuple):
     capacity: Capacity
     replies: ReplyKnowledge
     weigh: Weigh = weight_of  # the weight of a share
+    sts: StsParts | None = None  # None: MTA-STS policies are not looked at
+    tls_results: TlsResults | None = None  # None: they are not kept

@@ -14,6 +14,7 @@ from mta.model.events import NOT_OFFERED
 from mta.model.outcomes import Reply
 from mta.model.phases import Phase
 from mta.policy.failures import Trouble, broken, refused
+from mta.policy.tls_results import NOT_SUPPORTED, result_of
 from mta.smtp.client_machine import Extensions
 from mta.smtp.reply_parser import ReplyParser
 from mta.smtp.spoken import asked, said, said_in_lines
@@ -87,7 +88,7 @@ class Handshake(asyncio.Protocol):
         """STARTTLS and the TLS handshake. Replies in the clear do not count afterwards (RFC 3207 4.2)."""
         self._phase = Phase.TLS
         if not self.offers_tls:
-            raise self._failed(NOT_OFFERED)
+            raise self._failed(NOT_OFFERED, NOT_SUPPORTED)
         reply = await self._ask("STARTTLS")
         if reply.code >= 300:
             self._check(reply)
@@ -110,7 +111,7 @@ class Handshake(asyncio.Protocol):
                 ssl_handshake_timeout=self._command_timeout,
             )
         except (OSError, ValueError) as error:
-            raise self._failed(f"{self._phase.value} failed: {error}") from error
+            raise self._failed(f"{self._phase.value} failed: {error}", result_of(error)) from error
         if transport is None:
             raise self._failed("the connection was lost")
         self.transport = transport
@@ -237,5 +238,5 @@ class Handshake(asyncio.Protocol):
     def _misunderstood(self, words: str) -> Failed:
         return Failed(broken(self._phase, words, self._host, self._ip, unintelligible=True))
 
-    def _failed(self, words: str) -> Failed:
-        return Failed(broken(self._phase, words, self._host, self._ip))
+    def _failed(self, words: str, tls_result: str = "") -> Failed:
+        return Failed(broken(self._phase, words, self._host, self._ip)._replace(tls_result=tls_result))

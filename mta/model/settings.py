@@ -174,6 +174,12 @@ class DeliverySettings(Struct, frozen=True, kw_only=True):
             description='TLS: "opportunistic", "required", "verified" (the certificate must name the host) or "none".'
         ),
     ] = "opportunistic"
+    mta_sts: Annotated[
+        bool, Meta(description='Honour the MTA-STS policies of domains (RFC 8461) where tls is not "none".')
+    ] = True
+    mta_sts_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the hosts that give MTA-STS policies.")] = (
+        443
+    )
     ca_file: Annotated[
         str,
         Meta(description='PEM file that certificates of destinations are checked with; "" = the system\'s.'),

@@ -164,6 +164,15 @@ class Resolver(Protocol):
 
     async def addresses(self, host: str) -> "AddressAnswer": ...
 
+    async def texts(self, name: str) -> "TextAnswer": ...
+
+
+class TextAnswer(NamedTuple):
+    """The TXT records of a name, each as one text; none with `failed` = nobody knows."""
+
+    texts: tuple[str, ...] = ()
+    failed: bool = False
+
 
 class AddressAnswer(NamedTuple):
     """The addresses of a host, IPv6 and IPv4 as found; none with `temporary` = try later."""

@@ -203,6 +203,11 @@ def erased_key(erasure: str) -> bytes:
     return f"fg:{{journal}}:erased:{erasure}".encode()
 
 
+def tls_key(day: int) -> bytes:
+    """hash: "<domain>|<policy>|<mx>|<result>" -> sessions of that UTC day (since 1970-01-01); 30 days."""
+    return b"fg:{tls}:%d" % day
+
+
 # Cluster-wide settings
 # hash: lanes, max_staleness, schema, id (random), emptied_at (Unix ms; until an operator has acknowledged it),
 # history ("<node>|<identity of its data folder>": the node whose files are the history), seal (fingerprint of the
@@ -221,6 +226,8 @@ META_LIMITS = b"fg:{meta}:limits"  # set: "<site> NUL <scope>" of which slots we
 META_SITES = (
     b"fg:{meta}:sites"  # hash: domain -> "<until, Unix ms> <site>": the site that its MX hosts were found to be
 )
+
+META_STS = b"fg:{meta}:sts"  # hash: domain -> msgpack StsPolicy (MTA-STS); dropped after it has expired
 
 
 def slots_name(site: str, scope: str) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -33,6 +33,7 @@ from mta.policy.brakes import is_hold, passed, refused
 from mta.policy.rule_effect import is_counting
 from mta.policy.rule_sets import stand_in
 from mta.policy.shaping import Shaping
+from mta.policy.tls_results import TlsResult
 from mta.ports.access import StoredToken, TokenTable
 from mta.ports.audit import NotedEvent
 from mta.ports.books import PoolDepth, QueueCounts, RuleAccount
@@ -46,6 +47,7 @@ from mta.ports.rule_sets import SetPlaced, StoredSet
 from mta.ports.rule_store import Edit, Exists, RemovedRule
 from mta.ports.stored_mail import KeptMail, Resent
 from mta.ports.sweeps import WaitingDelivery
+from mta.ports.tls_results import TlsDay
 from mta.ports.undo import UndoProgress
 from tests.support.dkim_keys import domain_check, key_book
 from tests.support.memory_history import MemoryHistory
@@ -552,6 +554,16 @@ class ParkedMail:
         return ParkedDone(done, len(chosen) - len(done), None)
 
 
+class TlsDays:
+    """No connection was made."""
+
+    async def add(self, day: int, counts: Mapping[TlsResult, int]) -> None:
+        raise AssertionError("the API counts no connection")
+
+    async def days(self, first: int, last: int) -> list[TlsDay]:
+        return []
+
+
 class Limits:
     """The uses that `cluster.limit_use` names."""
 
@@ -691,6 +703,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         queue_work=QueueWork(cluster),
         parked=ParkedMail(cluster),
         limits=Limits(cluster),
+        tls_results=TlsDays(),
         sites=Sites(),
         releases=Releases(),  # type: ignore[arg-type]  # what the API does not ask is not there
         shaping=Shaping(cluster.settings),

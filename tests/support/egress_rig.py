@@ -18,7 +18,7 @@ from mta.model.rules import Head, PastDot, Rule, Selectors
 from mta.model.settings import DeliverySettings, NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
 from mta.policy.shaping import Shaping
-from mta.ports.delivery import AddressAnswer, MxAnswer
+from mta.ports.delivery import AddressAnswer, MxAnswer, TextAnswer
 from mta.ports.rules import Rules
 
 
@@ -153,12 +153,16 @@ class FakeResolver:
     def __init__(self) -> None:
         self.hosts: dict[str, MxAnswer] = {}
         self.ips: dict[str, AddressAnswer] = {}
+        self.txt: dict[str, TextAnswer] = {}
 
     async def mx(self, domain: str) -> MxAnswer:
         return self.hosts.get(domain, MxAnswer((), f"the domain {domain} does not exist", False, "5.1.2"))
 
     async def addresses(self, host: str) -> AddressAnswer:
         return self.ips.get(host, AddressAnswer((), f"the host {host} does not exist"))
+
+    async def texts(self, name: str) -> TextAnswer:
+        return self.txt.get(name, TextAnswer())
 
 
 class Rig:

@@ -38,6 +38,7 @@ from mta.ports.sites import SiteLookup
 from mta.ports.store_load import StoreLoad
 from mta.ports.stored_mail import StoredMail
 from mta.ports.sweeps import SweepStore
+from mta.ports.tls_results import TlsResults
 from mta.ports.undo import UndoCopyStore
 from mta.redis_store.api_tokens import StoredTokens
 from mta.redis_store.audit import StoredAudit
@@ -55,6 +56,7 @@ from mta.redis_store.queue_work_store import StoredQueueWork
 from mta.redis_store.queues import Queues
 from mta.redis_store.release_store import StoredReleases
 from mta.redis_store.sweep_store import StoredSweeps
+from mta.redis_store.tls_results import StoredTlsResults
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.runtime.child import Child
 from mta.runtime.room import Room
@@ -85,6 +87,7 @@ class ApiParts(NamedTuple):
     messages: Messages
     parked: ParkedMail
     limits: LimitReader
+    tls_results: TlsResults
     sites: SiteLookup
     queue_work: Callable[[Rules], QueueWork]  # by the rules that it asks for
     load: StoreLoad
@@ -147,6 +150,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         books=StoredBooks(link, lanes, history),
         messages=Cancellation(messages, node, settings.redis.timeout),
         limits=StoredLimitReader(link),
+        tls_results=StoredTlsResults(link),
         sites=noted_sites(store, settings),
         parked=ParkedOrders(StoredParked(link, lanes, retention), messages, node),
         queue_work=partial(_queue_worker, StoredQueueWork(link, lanes, sweeps), sweeps, load, settings),

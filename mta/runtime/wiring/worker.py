@@ -22,6 +22,7 @@ from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
 from mta.redis_store.site_notes import StoredSiteNotes
 from mta.redis_store.sweep_store import StoredSweeps
+from mta.redis_store.tls_results import StoredTlsResults
 from mta.rules.guard import Guard
 from mta.runtime.child import Child
 from mta.runtime.figures import Figures
@@ -32,6 +33,7 @@ from mta.runtime.secret_files import read_logins
 from mta.runtime.served_pools import ServedPools, held
 from mta.runtime.signing_process import SigningProcess
 from mta.runtime.store_probe import StoreProbe
+from mta.runtime.wiring.mta_sts import sts_parts
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules
@@ -76,7 +78,7 @@ class WorkerStore:
         self.session = session
         self.listen = link.listen
         self.close = link.close
-        self.health = link
+        self.health = self.link = link
         self.rules = stored_rules(store, settings)
         self.content = stored_content(store, settings)
         self.queues = stored_queues(store, settings, self.content)
@@ -162,7 +164,10 @@ def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Out
     room = QueueRoom(lanes)
     settler = Settler(store.queues, guard, settings, shaping, lanes.wake)
     replies = ReplyKnowledge(ReplyBook(merged(settings.replies, shipped_replies())))
-    ports = EgressPorts(resolver, guard, settler, limits, sites, store.content, room, replies, weights)
+    ports = EgressPorts(
+        resolver, guard, settler, limits, sites, store.content, room, replies, weights,
+        sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
+    )  # fmt: skip
     egress = Egress(settings, shaping, ports, logins)
     pools = ServedPools(settings, store.sweeps.pools)
     dispatcher = Dispatcher(store.queues, egress, guard, settler, pools, lanes, room)
