@@ -13,6 +13,7 @@ from control_api.http.operation import BODY_REFUSALS, Answer, Example, Operation
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
 from control_api.http.times import now_ms, shown
+from control_api.queues.tenancy import tenant_of
 from control_api.schemas.answers import known
 from control_api.schemas.parked import (
     RELEASE,
@@ -40,7 +41,7 @@ async def list_parked(request: web.Request) -> web.Response:
     """A page of the parked mail."""
     asked = read_query(request, ParkedQuery)
     deps = dependencies.of(request)
-    selection = ParkedSelection(None, asked.pool, asked.domain)
+    selection = ParkedSelection(None, asked.pool, asked.domain, tenant_of(actor_of(request), asked.tenant))
     page = await deps.parked.page(selection, asked.cursor, min(asked.limit, _MOST))
     found = [shown_parked(one) for one in page.deliveries]
     return json_response(ParkedList(as_of=format_time(now_ms()), parked=found, cursor=_cursor(page.behind)))
@@ -77,16 +78,19 @@ async def _note(request: web.Request, action: str, selection: ParkedSelection, o
     if order.cursor is None:
         chosen = {name: str(value) for name, value in selection._asdict().items() if value is not None}
         words = " ".join(f"{name}={value}" for name, value in chosen.items()) or "everything"
-        await dependencies.of(request).audit.note(actor_of(request), Deed(action, words, after=chosen))
+        deed = Deed(action, words, after=chosen, tenant=selection.tenant or "")
+        await dependencies.of(request).audit.note(actor_of(request), deed)
 
 
 def _selected(
     request: web.Request, order: ParkedSelectors, wait: float | None
 ) -> tuple[ParkedSelection, ParkedPlace, float]:
     """Raises BadValue where nothing is selected and `everything` does not say so."""
-    selection = ParkedSelection(order.id, order.pool, order.domain)
+    selection = ParkedSelection(order.id, order.pool, order.domain, order.tenant)
     if selection == ParkedSelection() and not order.everything:
-        raise BadValue("everything", "must be true for an order about all parked mail; or give id, pool or domain")
+        reason = "must be true for an order about all parked mail; or give id, pool, domain or tenant"
+        raise BadValue("everything", reason)
+    selection = selection._replace(tenant=tenant_of(actor_of(request), order.tenant))
     seconds = dependencies.of(request).api.wait if wait is None else wait
     return selection, order.cursor or ParkedPlace(), time.monotonic() + seconds
 
@@ -145,6 +149,8 @@ OPERATIONS = (
         (Answer(200, ParkedList, "oldest first"),),
         Example("/v1/parked?limit=10"),
         scope=Scope.ADMIN,
+        for_tenants=True,
+        refusals=(404,),
         query=ParkedQuery,
     ),
     Operation(
@@ -160,7 +166,8 @@ OPERATIONS = (
         Example("/v1/parked/release?wait=5s", {"domain": "example.com"}),
         description="Its age does not count the time for which it was parked. Mail that cannot be read stays parked.",
         scope=Scope.ADMIN,
-        refusals=BODY_REFUSALS,
+        for_tenants=True,
+        refusals=(404, *BODY_REFUSALS),
         query=WaitQuery,
         body=RELEASE,
     ),
@@ -177,6 +184,8 @@ OPERATIONS = (
         Example("/v1/parked?domain=example.com&wait=5s"),
         description="Each delivery leaves a Cancellation event.",
         scope=Scope.ADMIN,
+        for_tenants=True,
+        refusals=(404,),
         query=ParkedSelectors,
     ),
 )

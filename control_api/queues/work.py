@@ -123,9 +123,10 @@ OPERATIONS = (
         Example("/v1/queues/move?wait=5s", {"domain": "example.com", "to_pool": "default"}),
         description="Each delivery keeps the time of its next attempt, and held mail stays held. Deliveries that a "
         "worker has claimed, and mail that a rule is to end or to hold, stay where they are.",
-        refusals=(*BODY_REFUSALS, 409),
+        refusals=(404, *BODY_REFUSALS, 409),
         query=WaitQuery,
         body=MOVE,
         scope=Scope.QUEUES_WRITE,
+        for_tenants=True,
     ),
 )

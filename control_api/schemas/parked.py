@@ -13,11 +13,12 @@ from mta.ports.parked import ParkedPlace
 
 
 class ParkedSelectors(WaitQuery, kw_only=True, frozen=True):
-    """Parked mail by id or by queue; `*` means any."""
+    """Parked mail by id, queue or tenant; `*` means any."""
 
     id: Annotated[frozenset[DeliveryId] | None, values.DELIVERIES, Meta(description="delivery ids; may repeat")] = None
     pool: Annotated[str | None, values.ONE_POOL, Meta(description="exactly this pool")] = None
     domain: Annotated[str | None, values.ONE_QUEUE, Meta(description="exactly this domain, in A-labels")] = None
+    tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
     everything: Annotated[bool, Meta(description="must be true where nothing else selects")] = False
     cursor: Annotated[
         ParkedPlace | None, values.PARKED_CURSOR, Meta(description="of the answer before, to go on from there")

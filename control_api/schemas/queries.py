@@ -107,6 +107,7 @@ class ParkedQuery(Struct, kw_only=True, frozen=True):
 
     pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None
     domain: Annotated[str | None, values.DOMAIN, Meta(description="exactly this domain, in A-labels")] = None
+    tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
     limit: Annotated[int, values.LIMIT, Meta(description="items in one answer, at most 1,000")] = 100
     cursor: Annotated[ParkedPlace | None, values.PARKED_CURSOR, Meta(description="opaque, from the answer before")] = (
         None

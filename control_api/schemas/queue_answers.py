@@ -42,7 +42,11 @@ class Queue(Struct, kw_only=True, frozen=True):
     oldest: Annotated[Seconds | None, Meta(description="seconds since its oldest mail was accepted")]
     next_due: Time | None
     rate: Annotated[
-        Seconds | None, Meta(description="deliveries a minute that its destination took lately; null: not known")
+        Seconds | None,
+        Meta(
+            description="deliveries a minute that its destination took lately; null: not known, since a "
+            "worker tells the rates of its 100 fastest queues"
+        ),
     ]
     last_reply: LastReply | UnsetType = UNSET
     why: list[WhyQueued]

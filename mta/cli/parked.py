@@ -18,6 +18,7 @@ _PREVIEW = 10  # deliveries that are shown before they are lost
 
 POOL = click.option("--pool", help="Mail of exactly this pool.")
 DOMAIN = click.option("--domain", help="Mail to exactly this domain.")
+TENANT = click.option("--tenant", help="Mail of this account.")
 IDS = click.argument("ids", metavar="[ID]...", nargs=-1)
 EVERYTHING = click.option("--everything", is_flag=True, help="All parked mail; needed where nothing else selects.")
 
@@ -30,12 +31,15 @@ def command() -> None:
 @command.command("list", help="List the parked deliveries, oldest first, and why they are parked.")
 @POOL
 @DOMAIN
+@TENANT
 @LIMIT
 @ALL
 @AS_JSON
-def list_(pool: str | None, domain: str | None, limit: int, everything: bool, as_json: bool) -> None:
+def list_(
+    pool: str | None, domain: str | None, tenant: str | None, limit: int, everything: bool, as_json: bool
+) -> None:
     async def work(client: ApiClient) -> int:
-        filters = remote.without_unset(pool=pool, domain=domain)
+        filters = remote.without_unset(pool=pool, domain=domain, tenant=tenant)
         found, more = await remote.pages(client, "/v1/parked", filters, limit, everything, "parked")
         return print_list(found, more, as_json, _COLUMNS, _row)
 
@@ -46,10 +50,11 @@ def list_(pool: str | None, domain: str | None, limit: int, everything: bool, as
 @IDS
 @POOL
 @DOMAIN
+@TENANT
 @EVERYTHING
 @AS_JSON
-def release(ids: tuple[str, ...], pool: str | None, domain: str | None, everything: bool, as_json: bool) -> None:
-    selectors = _selectors(ids, pool, domain, everything)
+def release(ids: tuple[str, ...], everything: bool, as_json: bool, **selected: str | None) -> None:
+    selectors = _selectors(ids, selected, everything)
 
     async def work(client: ApiClient) -> int:
         sums = {"released": 0, "unreadable": 0}
@@ -70,13 +75,12 @@ def release(ids: tuple[str, ...], pool: str | None, domain: str | None, everythi
 @IDS
 @POOL
 @DOMAIN
+@TENANT
 @EVERYTHING
 @YES
 @AS_JSON
-def remove(
-    ids: tuple[str, ...], pool: str | None, domain: str | None, everything: bool, yes: bool, as_json: bool
-) -> None:
-    selectors = _selectors(ids, pool, domain, everything)
+def remove(ids: tuple[str, ...], everything: bool, yes: bool, as_json: bool, **selected: str | None) -> None:
+    selectors = _selectors(ids, selected, everything)
     if not yes and not remote.is_terminal():
         raise click.UsageError("this order ends mail; without a terminal, confirm it with --yes")
 
@@ -99,14 +103,14 @@ def remove(
     remote.run(work)
 
 
-def _selectors(ids: tuple[str, ...], pool: str | None, domain: str | None, everything: bool) -> dict[str, Any]:
-    given = remote.without_unset(pool=pool, domain=domain) | ({"id": list(ids)} if ids else {})
-    return selection(given, everything, "give ids, --pool or --domain, or --everything")
+def _selectors(ids: tuple[str, ...], selected: Mapping[str, str | None], everything: bool) -> dict[str, Any]:
+    given = remote.without_unset(**selected) | ({"id": list(ids)} if ids else {})
+    return selection(given, everything, "give ids, --pool, --domain or --tenant, or --everything")
 
 
 async def _ask(client: ApiClient, selectors: Mapping[str, Any]) -> None:
     """Show some of what is to be lost."""
-    filters = {name: value for name, value in selectors.items() if name in ("pool", "domain")}
+    filters = {name: value for name, value in selectors.items() if name in ("pool", "domain", "tenant")}
     found, more = await remote.pages(client, "/v1/parked", filters, 1000, False, "parked")
     chosen = [one for one in found if "id" not in selectors or one["id"] in selectors["id"]]
     print_table(_COLUMNS, [_row(one) for one in chosen[:_PREVIEW]])

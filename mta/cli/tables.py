@@ -16,29 +16,41 @@ from mta.model.statements import RuleStatement
 from mta.model.text import visible
 from mta.policy.statement_text import selectors_text, sentences_of
 
-_PLAIN_WIDTH = 10_000  # without a terminal lines are never folded, so that scripts can cut columns
+_MOST_DRAWN = 500  # rows of a table on a terminal; rich takes a millisecond for each
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on a terminal, or a block of lines for each row where the terminal is too narrow for it, so that nothing
-    is cut; columns of plain text elsewhere. Cells come from others: nothing in them is markup."""
+    is cut; elsewhere, and where the rows are many, columns of plain text in which no line is folded, so that scripts
+    can cut them. Cells come from others: nothing in them is markup."""
     console = Console()
     now = datetime.now(UTC) if console.is_terminal else None
     cells = [[cell(value, now) for value in row] for row in rows]
-    if not console.is_terminal:
-        console = Console(width=_PLAIN_WIDTH)
-    elif _width(columns, cells) > console.width:
+    if console.is_terminal and _width(columns, cells) > console.width:
         for at, row in enumerate(cells):
             if at:
                 click.echo()
             print_fields({name: value for name, value in zip(columns, row, strict=True) if value != "-"})
         return
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    if not console.is_terminal or len(cells) > _MOST_DRAWN:
+        _print_plain([columns, *cells])
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column)
     for row in cells:
         table.add_row(*(Text(text) for text in row))
     console.print(table)
+
+
+def _print_plain(lines: Sequence[Sequence[str]]) -> None:
+    """Columns two blanks apart."""
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    padded = (
+        "  ".join(text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
+        for line in lines
+    )
+    click.echo("\n".join(line.rstrip() for line in padded))
 
 
 def _width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from mta.model.actor import Actor
 from mta.model.ids import DeliveryId
 from mta.model.mail import QueueKey, Record
+from mta.model.shares import split_share
 
 
 class ParkedDelivery(NamedTuple):
@@ -18,6 +19,11 @@ class ParkedDelivery(NamedTuple):
     record: Record | None  # None: there is none, or it cannot be read
     raw: bytes = b""  # the record as the store has it, b"" = there is none
 
+    @property
+    def tenant(self) -> str:
+        """ "" = it has none, or nobody can tell: where the record cannot be read, its share of the queue says so."""
+        return split_share(self.share)[0] if self.record is None else self.record.tenant
+
 
 class ParkedPlace(NamedTuple):
     """A place in the list of parked mail: behind this delivery."""
@@ -27,15 +33,17 @@ class ParkedPlace(NamedTuple):
 
 
 class ParkedSelection(NamedTuple):
-    """Parked mail by id or by queue; None = any."""
+    """Parked mail by id, queue or tenant; None = any."""
 
     ids: frozenset[DeliveryId] | None = None
     pool: str | None = None
     domain: str | None = None
+    tenant: str | None = None
 
     def has(self, parked: ParkedDelivery) -> bool:
         return (
-            (self.ids is None or parked.id in self.ids)
+            self.tenant in (None, parked.tenant)
+            and (self.ids is None or parked.id in self.ids)
             and self.pool in (None, parked.queue.pool)
             and self.domain in (None, parked.queue.domain)
         )

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,9 +24,13 @@ _IDS_AT_ONCE: Final = 5000
 _HELD_PAGE: Final = 5000
 _HELD_REST: Final = 20.0  # a count of what pauses hold is used for this many times the seconds that it took
 
+_KEPT: Final = 5.0  # seconds that the names which a first page has read serve the pages behind it
+_MOST_KEPT: Final = 4  # lists that are read page by page at the same time
+
 Clock = Callable[[], float]
-_Waiting = dict[str, dict[str, set[bytes]]]  # pool -> share -> domains
+_Waiting = dict[tuple[str, str], set[bytes]]  # (pool, share) -> domains
 _Part = tuple[QueueKey, str]  # of a queue, and the tenant whose mail it is
+_Filter = tuple[str | None, str | None, str | None]  # pool, domain, tenant
 
 
 class _Tally(msgspec.Struct):
@@ -40,7 +45,6 @@ class _Tally(msgspec.Struct):
     oldest: int = 0
     first: bytes = b""  # record of what is due first
     lasts: tuple[bytes, ...] = ()  # and of what is due last in each lane
-    shares: set[str] = set()  # that something of it waits in
 
     def saw(self, accepted_at: int) -> None:
         if accepted_at and (not self.oldest or accepted_at < self.oldest):
@@ -65,7 +69,7 @@ class _Tally(msgspec.Struct):
 
     def counts(self, queue: QueueKey) -> QueueCounts:
         held, first = sum(self.pauses.values()), _readable(self.first)
-        records = chain((first,), map(_readable, self.lasts))
+        records = chain((first,), (_readable(last) for last in self.lasts if last != self.first))
         tried = next((record for record in records if record is not None and record.last is not None), None)
         return QueueCounts(
             queue, self.due, self.later, self.claimed, held, self.next_due, self.oldest, self.pauses, first,
@@ -73,8 +77,32 @@ class _Tally(msgspec.Struct):
         )  # fmt: skip
 
 
+class _Names(NamedTuple):
+    """What is read of all queues before some of them are counted."""
+
+    waiting: Sequence[_Waiting]  # by lane: where something is due, now or later
+    others: Mapping[QueueKey, _Tally]  # where something is claimed, held or parked, with these counts
+    by_pool: Mapping[str, Sequence[bytes]]  # the domains of both, in order; the pools in order, too
+
+    def page(self, after: QueueKey | None, most: int | None) -> list[QueueKey]:
+        """At most `most` behind `after`, in order. Only those of the answer become keys."""
+        found: list[QueueKey] = []
+        for pool, domains in self.by_pool.items():
+            if after is not None and pool < after.pool:
+                continue
+            behind = after.domain.encode() if after is not None and pool == after.pool else b""
+            first = bisect_right(domains, behind)
+            last = None if most is None else first + most - len(found)
+            found += [QueueKey(pool, name.decode()) for name in domains[first:last]]
+            if most is not None and len(found) >= most:
+                break
+        return found
+
+
 class QueueBooks:
-    """Names first, counts only of the queues that are asked for; the lanes are read one after the other."""
+    """Names first, counts only of the queues that are asked for, and of these in the lanes that have them. The pages of
+    a list share the names that its first page has read: the counts are those of their own moment, except for claimed,
+    held and parked mail."""
 
     def __init__(self, link: Link, lanes: int, clock: Clock = time.monotonic) -> None:
         self._link = link
@@ -83,19 +111,25 @@ class QueueBooks:
         self._held: dict[_Part, _Tally] = {}
         self._held_until = 0.0
         self._turn = asyncio.Lock()  # one count of what pauses hold at a time, for all who ask
+        self._kept: dict[_Filter, tuple[float, _Names]] = {}  # until when they serve
 
     async def queues(
         self, pool: str | None, domain: str | None, after: QueueKey | None, most: int | None, tenant: str | None = None
     ) -> list[QueueCounts]:
         """In order of their names, at most `most` behind `after`. Raises StoreAway, StoreError."""
-        found = await self._claimed_and_held(tenant)
-        waiting = await self._waiting(pool, domain, tenant)
-        names = _names(waiting, [queue for queue in found if pool in (None, queue.pool)], domain, after, most)
-        for queue in names:
-            tally, name = found.setdefault(queue, _Tally()), queue.domain.encode()
-            tally.shares.update(share for share, domains in waiting.get(queue.pool, {}).items() if name in domains)
-        await self._count(names, found)
-        return [found[queue].counts(queue) for queue in names]
+        of = pool, domain, tenant
+        known = None if after is None else self._known(of)
+        names = known or await self._names(of)
+        page = names.page(after, most)
+        if known is None and most is not None and len(page) == most:
+            self._keep(of, names)
+        found: dict[QueueKey, _Tally] = {}
+        for queue in page:
+            tally = found[queue] = _Tally()
+            if (other := names.others.get(queue)) is not None:
+                tally.add(other)
+        await self._count(names.waiting, found)
+        return [tally.counts(queue) for queue, tally in found.items()]
 
     async def claimed_and_held(self) -> dict[QueueKey, QueueCounts]:
         """The queues of which something is claimed or held, with these counts alone."""
@@ -104,16 +138,39 @@ class QueueBooks:
     async def unmet(self, domains: Sequence[str]) -> list[str]:
         """Those of the domains (`*.x`: each one below x) for which no delivery is queued or held."""
         wanted = None if len(domains) > 1 or domains[0].startswith("*.") else domains[0]
-        waiting = (await self._waiting(None, wanted)).values()
-        there = {name.decode() for shares in waiting for names in shares.values() for name in names}
+        waiting = await self._waiting(None, wanted)
+        there = {name.decode() for of_lane in waiting for names in of_lane.values() for name in names}
         left = _unmet(domains, there)
         held = {queue.domain for (queue, _), tally in (await self._hold()).items() if tally.pauses} if left else set()
         return _unmet(left, held)
 
-    async def _waiting(self, pool: str | None, domain: str | None, tenant: str | None = None) -> _Waiting:
-        """The domains for which something is due, now or later, by pool and share."""
-        found: _Waiting = {}
-        for lane in self._lanes:
+    def _known(self, of: _Filter) -> _Names | None:
+        """The names that a page before has read."""
+        until, names = self._kept.get(of, (0.0, None))
+        return names if self._clock() < until else None
+
+    def _keep(self, of: _Filter, names: _Names) -> None:
+        now = self._clock()
+        self._kept = {each: kept for each, kept in self._kept.items() if now < kept[0]}
+        if of in self._kept or len(self._kept) < _MOST_KEPT:
+            self._kept[of] = now + _KEPT, names
+
+    async def _names(self, of: _Filter) -> _Names:
+        pool, domain, tenant = of
+        others = await self._claimed_and_held(tenant)
+        others = {
+            queue: tally
+            for queue, tally in others.items()
+            if pool in (None, queue.pool) and domain in (None, queue.domain)
+        }
+        waiting = await self._waiting(pool, domain, tenant)
+        return _Names(waiting, others, _by_pool(waiting, others))
+
+    async def _waiting(self, pool: str | None, domain: str | None, tenant: str | None = None) -> list[_Waiting]:
+        """The domains for which something is due, now or later, by lane."""
+
+        async def of_lane(lane: int) -> _Waiting:
+            found: _Waiting = {}
             prefix = keys.lane_prefix(lane)
             pools = await self._link.command("SMEMBERS", prefix + b"pools") if pool is None else [pool.encode()]
             for raw in pools:
@@ -121,9 +178,10 @@ class QueueBooks:
                 for share in ("", *(each.decode() for each in shares)):
                     if tenant in (None, split_share(share)[0]):
                         agenda = keys.agenda_key(prefix, place_of(name, share).encode())
-                        domains = await self._domains(agenda, domain)
-                        found.setdefault(name, {}).setdefault(share, set()).update(domains)
-        return found
+                        found[name, share] = set(await self._domains(agenda, domain))
+            return found
+
+        return await each_lane(self._lanes, of_lane)
 
     async def _domains(self, agenda: bytes, domain: str | None) -> Sequence[bytes]:
         """Those in an agenda: all, or `domain` alone where it is there."""
@@ -133,12 +191,20 @@ class QueueBooks:
         there = await self._link.command("ZSCORE", agenda, domain)
         return [] if there is None else [domain.encode()]
 
-    async def _count(self, names: Sequence[QueueKey], found: dict[QueueKey, _Tally]) -> None:
+    async def _count(self, waiting: Sequence[_Waiting], found: Mapping[QueueKey, _Tally]) -> None:
         now = wall_ms()
-        parts = [(queue, share) for queue in names for share in sorted(found[queue].shares)]
+        by_pool: dict[str, list[tuple[QueueKey, bytes]]] = {}
+        for queue in found:
+            by_pool.setdefault(queue.pool, []).append((queue, queue.domain.encode()))
 
         async def of_lane(lane: int) -> None:
             prefix, at = keys.lane_prefix(lane), 0
+            parts = [
+                (queue, share)
+                for (pool, share), domains in waiting[lane].items()
+                for queue, domain in by_pool.get(pool, ())
+                if domain in domains
+            ]
             while at < len(parts):
                 some = parts[at : at + _AT_ONCE]
                 step_keys = [prefix + b"lane", prefix + b"rec"]
@@ -215,25 +281,14 @@ class QueueBooks:
                 yield tally, many
 
 
-def _names(
-    waiting: _Waiting, others: Iterable[QueueKey], domain: str | None, after: QueueKey | None, most: int | None
-) -> list[QueueKey]:
-    """The queues behind `after` in which something waits, and `others`, in order and at most `most`. They are sorted as
-    the store gives them: only those of the answer become keys."""
-    by_pool = {pool: set[bytes]().union(*shares.values()) for pool, shares in waiting.items()}
+def _by_pool(waiting: Iterable[_Waiting], others: Iterable[QueueKey]) -> dict[str, list[bytes]]:
+    found: dict[str, set[bytes]] = {}
+    for of_lane in waiting:
+        for (pool, _), domains in of_lane.items():
+            found.setdefault(pool, set()).update(domains)
     for queue in others:
-        if domain in (None, queue.domain):
-            by_pool.setdefault(queue.pool, set()).add(queue.domain.encode())
-    found: list[QueueKey] = []
-    for pool in sorted(by_pool):
-        if after is not None and pool < after.pool:
-            continue
-        behind = after.domain.encode() if after is not None and pool == after.pool else b""
-        some = sorted(name for name in by_pool[pool] if name > behind)
-        found += [QueueKey(pool, name.decode()) for name in some[: None if most is None else most - len(found)]]
-        if most is not None and len(found) >= most:
-            break
-    return found
+        found.setdefault(queue.pool, set()).add(queue.domain.encode())
+    return {pool: sorted(found[pool]) for pool in sorted(found)}
 
 
 def _threes(answer: Sequence[object]) -> Iterable[tuple[bytes, int, int]]:

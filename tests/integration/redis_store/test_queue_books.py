@@ -152,6 +152,23 @@ async def test_o7_what_is_held_is_counted_in_pages_and_not_for_everybody_who_ask
     assert await held() == {DOMAIN: 6, "x.example": 2, "y.example": 1}, "21.1 s: counted anew"
 
 
+async def test_o12_the_pages_of_a_list_share_the_names_of_its_first_page(open_store):
+    store, now = await open_store(), [100.0]
+    await store.queues.accept(0, [message(0, to=("a@a.example", "b@b.example", "c@c.example"))])
+    books = QueueBooks(store.link, store.lanes, lambda: now[0])
+
+    async def page(after, most=1):
+        return [(one.queue.domain, one.due) for one in await books.queues(None, None, after, most)]
+
+    assert await page(None) == [("a.example", 1)]
+    await store.queues.accept(1, [message(1, to=("b@b.example", "d@a2.example"))])
+    assert await page(QUEUE._replace(domain="a.example"), 2) == [("b.example", 1), ("c.example", 1)]
+    assert await page(None, None) == [("a.example", 1), ("a2.example", 1), ("b.example", 2), ("c.example", 1)]
+    now[0] += 5.0
+    assert await page(QUEUE._replace(domain="a.example"), 2) == [("a2.example", 1), ("b.example", 2)]
+    assert await page(QUEUE._replace(domain="b.example"), 2) == [("c.example", 1)]
+
+
 def queue_want(domain: str):
     return ClaimRequest(QueueKey(QUEUE.pool, domain), 100)
 

@@ -1,6 +1,7 @@
 """Waiting mail after an outage, and from one pool to another, as an operator's commands do it (O12)."""
 
 import asyncio
+import json
 import pathlib
 import threading
 import time
@@ -10,11 +11,13 @@ from typing import Any
 import pytest
 
 from mta.model.settings import RedisSettings
+from mta.model.shares import place_of
 from mta.redis_store import keys
 from mta.redis_store.link import Link
 from tests.support.deep_queue import fill
 from tests.support.node import until
 from tests.support.node_and_sink import NodeAndSink, shared
+from tests.support.rest import ask
 from tests.support.shell import Shell
 
 
@@ -122,10 +125,13 @@ async def _damage(url: str, domain: bytes, change: Callable[[bytes], bytes]) -> 
     try:
         await link.open()
         for lane in range(int(await link.command("HGET", keys.META_SETTINGS, "lanes"))):
-            due = keys.due_key(keys.lane_prefix(lane), b"default", domain)
-            for id_ in await link.command("ZRANGE", due, 0, -1):
-                record = await link.command("HGET", keys.lane_key(lane, b"rec"), id_)
-                await link.command("HSET", keys.lane_key(lane, b"rec"), id_, change(record))
+            prefix = keys.lane_prefix(lane)
+            shares = await link.command("SMEMBERS", keys.shares_key(prefix, b"default"))
+            for share in ("", *(each.decode() for each in shares)):
+                due = keys.due_key(prefix, place_of("default", share).encode(), domain)
+                for id_ in await link.command("ZRANGE", due, 0, -1):
+                    record = await link.command("HGET", keys.lane_key(lane, b"rec"), id_)
+                    await link.command("HSET", keys.lane_key(lane, b"rec"), id_, change(record))
     finally:
         await link.close()
 
@@ -167,6 +173,68 @@ def test_parked_mail_is_removed_and_what_is_lost_is_said(place: NodeAndSink, she
     place.rests("torn", canceled=2, parked=0)
     assert {event["reason"] for event in place.logged("torn", "Cancellation", 2)} == {"parked mail removed by admin"}
     assert parked(shell, "torn.test") == []
+
+
+def of_tenants(place: NodeAndSink, domain: str, tag: str) -> None:
+    """Two deliveries of acme, one of rival and one of nobody wait for an hour."""
+    for recipient, tenant in (("a1", "acme"), ("a2", "acme"), ("r", "rival"), ("n", "")):
+        headers = {"X_MQ_Tenant": tenant} if tenant else {}
+        place.node.send(f"{recipient}@{domain}", (tag,), **headers)
+    until(lambda: len(place.log_of(tag, "TransientFailure")) == 4, 20.0, "they are not deferred")
+
+
+@pytest.fixture
+def bound(place: NodeAndSink) -> Callable[..., tuple[int, Any]]:
+    """(status, answer) of a request with the token of a tenant."""
+    tokens = {
+        tenant: place.call("POST", "/v1/tokens", {"name": tenant, "scopes": ["admin"], "tenant": tenant})["token"]
+        for tenant in ("acme", "rival")
+    }
+
+    def call(tenant: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        raw = None if body is None else json.dumps(body).encode()
+        answer = ask(place.api, method, path, raw, token=tokens[tenant])
+        return answer.status, answer.body
+
+    return call
+
+
+def test_a4_a_bound_token_moves_its_own_mail_alone(place: NodeAndSink, shell: Shell, bound: Any) -> None:
+    defer(place, "moves.test")
+    of_tenants(place, "moves.test", "moves")
+    order = {"to_pool": "gold", "everything": True}
+    assert bound("acme", "POST", "/v1/queues/move?wait=20s", order | {"tenant": "rival"})[0] == 404
+    status, done = bound("acme", "POST", "/v1/queues/move?wait=20s", order)
+    assert (status, done["moved"], done["seen"]) == (200, 2, 2), done
+    assert queue_of(place, "moves.test", "gold")["scheduled"] == queue_of(place, "moves.test")["scheduled"] == 2
+    assert sorted(line["recipient"] for line in place.logged("moves", "Moved", 2)) == ["a1@moves.test", "a2@moves.test"]
+    place.sink.script("RCPT", None)
+    shell.run("queues", "retry", "--domain", "moves.test")
+    until(lambda: sorted(place.arrived("moves.test")) == [f"{name}@moves.test" for name in ("a1", "a2", "n", "r")])
+
+
+def test_a4_a_bound_token_sees_and_works_on_its_own_parked_mail(place: NodeAndSink, shell: Shell, bound: Any) -> None:
+    defer(place, "bound.test")
+    of_tenants(place, "bound.test", "bound")
+    place.sink.script("RCPT", None)
+    damage(place, "bound.test", lambda record: b"\5" + record[1:])
+    shell.run("queues", "retry", "--domain", "bound.test")
+    place.rests("bound", parked=4)
+    every = {one["recipient"]: one["id"] for one in parked(shell, "bound.test")}
+    status, listed = bound("acme", "GET", "/v1/parked?domain=bound.test")
+    assert sorted(one["recipient"] for one in listed["parked"]) == ["a1@bound.test", "a2@bound.test"]
+    assert [one["id"] for one in bound("rival", "GET", "/v1/parked")[1]["parked"]] == [every["r@bound.test"]]
+    for path in ("/v1/parked/release?wait=9s", "/v1/parked/release"):
+        status, done = bound("rival", "POST", path, {"id": [every["a1@bound.test"], every["n@bound.test"]]})
+        assert (status, done["released"]) == (200, 0), done
+    assert bound("rival", "DELETE", "/v1/parked?tenant=acme&everything=true")[0] == 404
+    status, done = bound("acme", "POST", "/v1/parked/release?wait=9s", {"everything": True})
+    assert (status, done["released"]) == (200, 2), done
+    status, done = bound("rival", "DELETE", "/v1/parked?everything=true&wait=9s")
+    assert [one["id"] for one in done["lost"]] == [every["r@bound.test"]], done
+    until(lambda: sorted(place.arrived("bound.test")) == ["a1@bound.test", "a2@bound.test"])
+    assert {line["actor"].split(" ")[0] for line in place.logged("bound", "Release", 2)} == {"acme"}
+    assert shell.run("parked", "release", "--domain", "bound.test").out == "1 released\n"
 
 
 def test_o12_the_list_tells_why_a_destination_defers_and_how_fast_it_takes_mail(
