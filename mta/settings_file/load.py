@@ -15,6 +15,7 @@ from mta.model.secret_urls import hide_password
 from mta.model.settings import PoolSettings, Settings
 from mta.settings_file.checks import checked
 from mta.settings_file.convert import Path, key_text, to_struct
+from mta.settings_file.includes import read_toml, source_of, with_included
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
 _ASSIGNMENT = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=(.*)", re.ASCII | re.DOTALL)
@@ -24,7 +25,7 @@ _KEY_PART = re.compile(_PART, re.ASCII)
 def load_settings(path: str | FilePath | None, sets: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Settings from a TOML file (None: defaults) and `--set` words. Raises SettingsError with every fault that there
     is: source, key, reason, fix."""
-    values = _read(FilePath(path)) if path is not None else {}
+    values = read_toml(FilePath(path)) if path is not None else {}
     source = str(path) if path is not None else "settings"
     by_set: set[Path] = set()
     lines: list[str] = []
@@ -37,12 +38,16 @@ def load_settings(path: str | FilePath | None, sets: Sequence[str], environ: Map
         except SettingsError as error:
             lines += error.faults
     faults: list[BadValue] = []
+    own, base = dict(values), FilePath(path).parent if path is not None else FilePath()
+    values, included = with_included(values, base, source)
     given = _complete(to_struct(Settings, values, faults), environ)
     settings, disagreements = checked(given)
     faults += [fault for fault in disagreements if not any(_is_about(fault, known) for known in faults)]
     for fault in faults:
         overridden = any(_covers(key_text(key), fault.field) for key in by_set)
-        lines.append(f"{'--set' if overridden else source}: {fault}")
+        parts = tuple(part.strip('"') for part in _KEY_PART.findall(fault.field))
+        file = source_of(parts, own, included) or source
+        lines.append(f"{'--set' if overridden else file}: {fault}")
     if lines:
         raise SettingsError(*lines)
     return settings
@@ -51,17 +56,6 @@ def load_settings(path: str | FilePath | None, sets: Sequence[str], environ: Map
 def _is_about(fault: BadValue, known: BadValue) -> bool:
     """Whether a check met only the default that stands for a value which could not be taken."""
     return _covers(fault.field, known.field) or known.field in fault.reason
-
-
-def _read(path: FilePath) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}; give an existing file with --config") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: is not UTF-8; save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: is not TOML: {error}") from None
 
 
 def _apply(values: dict[str, Any], word: str) -> Path:

@@ -25,6 +25,10 @@ with their defaults. `floodgate node --config FILE` reads a file, and `--set SEC
 - An address is `"host:port"` or `"[ipv6]:port"`. Port 0 means any free port.
 - A list also takes a single value.
 
+`include = ["shaping.toml"]` at the top of a file takes the keys of other files, named from its folder. Its own keys
+win.
+`shaping.toml`, the limits of the large providers with their sources, comes with Floodgate (`config/shaping.toml`).
+
 An unknown key, a wrong type or an impossible value stops the start. `floodgate config check --config FILE` reports
 every fault at once. `floodgate config show` prints the settings in force without passwords.
 """

@@ -18,6 +18,8 @@ _HEAD = """\
 # Floodgate's settings: every key with its default. Durations: "500ms", "5s", "10m", "24h", "5d" or seconds;
 # sizes: "64KiB", "25MiB" or bytes; rates: "100/s", "600/m"; addresses: "host:port", "[ipv6]:port". A list accepts a
 # single value. `--set KEY=VALUE` overrides a key; `floodgate config check` tells what is wrong.
+# `include = ["shaping.toml"]`, above all tables, takes the keys of other files, over which those of this file win;
+# shaping.toml (limits of the large providers) comes with Floodgate.
 """
 _EXAMPLES: dict[str, tuple[str, Struct]] = {
     "relays": ("NAME", RelaySettings(host="relay.example.com")),
