@@ -62,5 +62,5 @@ def test_the_log_says_it_at_the_debug_level(caplog: pytest.LogCaptureFixture):
     Returns().add(a_claim(), SLOT)
     (line,) = caplog.messages
     assert line.endswith(
-        "to example.com is back in its queue: other workers hold every connection that the domain's limit allows"
+        "to example.com is back in its queue: other workers hold every connection that the limits allow"
     )

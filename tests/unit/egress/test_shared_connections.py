@@ -1,0 +1,53 @@
+from mta.model.destination_settings import DomainSettings, SiteSettings
+from tests.support.egress_rig import Rig
+from tests.support.eventually import eventually
+from tests.support.sink import HOLD, Sink
+
+
+def to(sink: Sink) -> str:
+    return f"{sink.host}:{sink.port}"
+
+
+async def test_domains_with_the_same_host_use_one_anothers_connections() -> None:
+    async with Sink() as sink, Rig(route=to(sink)) as rig:
+        for number in range(20):
+            rig.send(f"a@d{number}.test")
+            await rig.settle.until(number + 1)
+        assert sink.connections == 1
+        assert len({message.recipients[0] for message in sink.taken}) == 20
+
+
+async def test_a_domain_with_settings_of_its_own_and_another_pool_keep_to_their_connections() -> None:
+    own = {"domains": {"own.test": DomainSettings(messages_per_connection=9)}}
+    async with Sink() as sink, Rig(own, route=to(sink)) as rig:
+        for number, (address, pool) in enumerate((("a@a.test", "p"), ("a@own.test", "p"), ("a@b.test", "q"))):
+            rig.send(address, pool=pool)
+            await rig.settle.until(number + 1)
+        assert sink.connections == 3
+
+
+async def test_a_queue_hands_its_connection_on_after_a_turn_while_others_wait_for_it() -> None:
+    async with Sink() as sink, Rig(route=to(sink), connections=1) as rig:
+        sink.script["."] = HOLD
+        for _ in range(30):
+            rig.send("a@deep.test")
+        await sink.until(lambda sink: len(sink.received) == 1)
+        rig.send("a@small.test")
+        await eventually(lambda: "waiting=1" in repr(rig.egress._budget))
+        sink.script.pop(".")
+        sink.release("250 2.0.0 ok")
+        await rig.settle.until(31)
+        order = [message.recipients[0] for message in sink.taken]
+        assert order.index("a@small.test") <= 12
+        assert sink.most_open == 1
+
+
+async def test_the_slot_of_an_idle_connection_goes_to_another_domain_of_the_site() -> None:
+    limited = {"sites": {"big": SiteSettings(connections=1)}}
+    async with Sink() as sink, Rig(limited, route=to(sink)) as rig:
+        rig.limits.connections = 1
+        rig.sites.named = {f"d{number}.test": "big" for number in range(5)} | {sink.host: "big"}
+        for number in range(5):
+            rig.send(f"a@d{number}.test")
+        await rig.settle.until(5)
+        assert (sink.most_open, rig.limits.most_taken) == (1, 1)
