@@ -12,7 +12,7 @@ from mta.egress.login import Login
 from mta.egress.sending_ips import SendingIps
 from mta.egress.shutdown import Shutdown
 from mta.egress.slots import Slot, Slots
-from mta.egress.targets import NOWHERE, Onward, Target, find_targets
+from mta.egress.targets import NOWHERE, Onward, Target, find_targets, fixed_targets
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Verdict
 from mta.model.phases import Phase
@@ -67,6 +67,7 @@ class Connector:
         self._tls = tls
         self._ips = ips
         self._dead = DeadHosts()
+        self._fixed: dict[Route, Sequence[Target]] = {}  # of routes whose host is an address
         self._known: dict[str, tuple[float, Sequence[Target]]] = {}  # domain -> until when (loop time), its targets
 
     async def connect(
@@ -116,9 +117,15 @@ class Connector:
         return found
 
     def known_targets(self, domain: str) -> Sequence[Target]:
-        """Those that were found lately; () = none were."""
+        """Those that were found lately, or that need no search; () = there are none."""
         known = self._known.get(domain)
-        return known[1] if known is not None and known[0] > self._loop.time() else ()
+        if known is not None and known[0] > self._loop.time():
+            return known[1]
+        route = self._routes.of(domain)[0]
+        fixed = self._fixed.get(route)
+        if fixed is None:
+            fixed = self._fixed[route] = fixed_targets(route, self._listeners)
+        return fixed
 
     def onward(self, domain: str, target: Target) -> Onward:
         """Where mail of the domain goes that the host of one of its targets does not take now."""

@@ -234,7 +234,8 @@ class Egress:
         self._budget.tick(now)
         self._share(now)
         for queue, outlet in list(self._outlets.items()):
-            outlet.tick(now)
+            if not outlet.empty:
+                outlet.tick(now)
             if outlet.empty:
                 _log.debug("%r is dropped", outlet)
                 del self._outlets[queue]

@@ -75,6 +75,14 @@ async def _routed(
     return [_target(address.host, ip, address.port, route) for ip in usable[: MOST_HOSTS * MOST_ADDRESSES]]
 
 
+def fixed_targets(route: Route, own: tuple[Address, ...]) -> tuple[Target, ...]:
+    """The address of a route that names one; () = the route has a host name or none, or names this node itself."""
+    address = route.address
+    if address is None or not is_address(address.host) or is_own(address.host, address.port, own):
+        return ()
+    return (_target(address.host, address.host, address.port, route),)
+
+
 async def _by_mx(domain: str, port: int, own: tuple[Address, ...], resolver: Resolver) -> list[Target] | Trouble:
     answer = await resolver.mx(domain)
     if not answer.hosts:
