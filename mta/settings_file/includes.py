@@ -62,7 +62,7 @@ def source_of(field: tuple[str, ...], own: Mapping[str, Any], included: Mapping[
     """The included file that gives a key; None: the settings file does, or none."""
     if _has(own, field):
         return None
-    return next((name for name in reversed(included) if _has(included[name], field)), None)
+    return next((name for name in reversed(list(included)) if _has(included[name], field)), None)
 
 
 def _has(values: Any, field: tuple[str, ...]) -> bool:
