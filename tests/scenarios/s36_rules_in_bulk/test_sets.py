@@ -1,5 +1,6 @@
 """Forced errors in bulk on a live node: one effective time, one sweep, one statement; all of them or none."""
 
+import json
 from typing import Any
 
 import pytest
@@ -30,6 +31,12 @@ def swept_for(place: Any, *ids: str) -> list[tuple[str, str]]:
     return [(said["rule"], said["op"]) for said in found if said["op"] == "completed" and said["rule"] in ids]
 
 
+def last_accounts(place: Any) -> dict[str, dict[str, Any]]:
+    """The statements of removed rules, as the log has them."""
+    found = [event["properties"] for event in place.node.events() if event["type"] == "Rule"]
+    return {said["rule"]: json.loads(said["statement"]) for said in found if said["op"] == "account"}
+
+
 def test_a_set_stops_its_mail_from_one_instant_on_and_accounts_for_it(place: Any) -> None:
     node = place.node
     node.send([f"u{n}@stop.test" for n in range(40)], ("customer_7",), X_MQ_Delayed="+1h")
@@ -57,6 +64,8 @@ def test_a_set_stops_its_mail_from_one_instant_on_and_accounts_for_it(place: Any
     assert (gone["removed"], gone["rules"], gone["effective"]) == (made["rules"], [], True)
     node.send("free@stop.test", ("customer_7",))
     until(lambda: place.arrived("stop.test") == ["free@stop.test"])
+    accounts = until(lambda: len(all_ := last_accounts(place)) == MANY and all_, 30.0, "not each rule has its account")
+    assert (accounts[rule]["matched"], accounts[rule]["intercepted"]["queued"]) == (40, 40)
     left = place.call("GET", f"/v1/errors/bulk/{made['id']}")
     assert (left["standing"], left["effective_at"]) == (0, made["effective_at"])
     account = complete(place, made["id"])
