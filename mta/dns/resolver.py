@@ -19,7 +19,7 @@ FAILURE_TTL = 5.0
 # Each try waits twice as long as the one before. c-ares 1.31 and later waits only 250 ms at first for a server that has
 # answered fast. With few tries, a name for which the server needs two seconds would never be found.
 _FIRST_WAIT = 1.0
-MOST_CACHED = 20_000
+MOST_CACHED = 100_000  # answers: 20,000 domains with MX, TXT and the addresses of a host
 MOST_KEPT = 100  # records kept of one answer
 MOST_ALONE = 32  # questions at a time with a client of their own
 SUSPECT_FOR = 3600.0  # seconds for which a name with a malformed answer is asked about alone

@@ -129,10 +129,9 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
     messages = StoredMessages(link, lanes, retention)
     load, room = MeasuredLoad(link, lanes), Room(settings)
-    content = stored_content(store, settings)
+    content, sets = stored_content(store, settings), stored_sets(store, rules, settings)
     intake = stored_queues(store, settings, content)
     orders, canaries = OrderBook(rules, sweeps), StoredCanaries(link)
-    sets = stored_sets(store, rules, settings)
     await patiently(orders.start, child.stopping)
     history = await patiently(lambda: open_history(settings, store), child.stopping)
     return ApiParts(

@@ -101,7 +101,7 @@ def test_c104_a_host_without_a_valid_certificate_is_passed_over_for_the_next(pla
     line = place.first_line("a@second.test")
     assert (line["type"], line["mx"], line["attempt"]) == ("Delivery", "mx.hosts.test", 1)
     assert place.hosts["self"].to("second.test") == []
-    until(lambda: place.sessions("second.test") == {"sts success": 1, "sts certificate-not-trusted": 1})
+    until(lambda: place.sessions("second.test").keys() == {"sts success", "sts certificate-not-trusted"})
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_c104_mail_is_deferred_where_no_host_follows_the_policy(place: Place, na
     assert (line["type"], line["code"], line["tls"]["offered"]) == ("TransientFailure", 451, name == "wrong")
     assert line["reason"] == f"starting TLS ({name}.hosts.test)"
     assert place.hosts[name].begun_to(f"{name}.test") == []
-    until(lambda: place.sessions(f"{name}.test") == {f"sts {result}": 1})
+    until(lambda: place.sessions(f"{name}.test").keys() == {f"sts {result}"})
 
 
 def test_c104_a_policy_in_testing_stops_nothing_and_is_counted(place: Place) -> None:
     line = place.first_line("a@trial.test")
     assert (line["type"], "tls" in line) == ("Delivery", False)
-    until(lambda: place.sessions("trial.test") == {"sts validation-failure": 1, "sts clear": 1})
+    until(lambda: place.sessions("trial.test").keys() == {"sts validation-failure", "sts clear"})
 
 
 def test_c104_a_policy_behind_a_redirect_is_none(place: Place) -> None:
@@ -132,7 +132,7 @@ def test_a_domain_that_the_settings_verify_gets_no_mail_over_a_certificate_that_
     line = place.first_line("a@strict.test")
     assert (line["type"], line["tls"]["offered"]) == ("TransientFailure", True)
     assert "self-signed certificate" in line["tls"]["failed"]
-    until(lambda: place.sessions("strict.test") == {"no-policy-found certificate-not-trusted": 1})
+    until(lambda: place.sessions("strict.test").keys() == {"no-policy-found certificate-not-trusted"})
 
 
 def test_tls_figures_take_no_other_group_and_belong_to_no_tenant(place: Place) -> None:

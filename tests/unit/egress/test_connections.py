@@ -80,6 +80,39 @@ async def test_tls_that_fails(setting: str, verdict: Verdict, connections: int) 
     assert (outcome.verdict, outcome.tls, sink.connections) == (verdict, "", connections)
 
 
+@pytest.mark.parametrize(
+    ("answer", "first", "connections"),
+    [
+        ("220 go\r\nthis is no handshake", Verdict.DELIVERED, (2, 3)),
+        ("454 4.7.0 not now", Verdict.DELIVERED, (2, 3)),
+        ("421 4.3.2 busy", Verdict.TEMPORARY, (1, 2)),  # no new connection at once
+    ],
+)
+async def test_d14_a_broken_starttls_is_remembered_and_told(
+    answer: str, first: Verdict, connections: tuple[int, int]
+) -> None:
+    async with (
+        Sink(extensions=("PIPELINING", "STARTTLS")) as sink,
+        Rig(route=to(sink), retries=(1.0,), command_timeout=0.5) as rig,
+    ):
+        sink.script["STARTTLS"] = answer
+        rig.send("a@example.com")
+        (outcome,) = await rig.settle.until(1)
+        assert (outcome.verdict, sink.connections) == (first, connections[0])
+        assert outcome.tls_failed != ""
+        rig.egress.discard_all()  # closes the connection that is idle
+        await sink.until(lambda sink: not sink.open)
+        while rig.settle.outcomes[-1][1].verdict is not Verdict.DELIVERED or len(rig.settle.outcomes) < 2:
+            known = len(rig.settle.outcomes)
+            rig.send("b@example.com")  # shares the failure until the back-off is over
+            await rig.settle.until(known + 1)
+            await asyncio.sleep(0.05)
+        later = rig.settle.outcomes[-1][1]
+        assert (later.verdict, later.tls, later.tls_failed) == (Verdict.DELIVERED, "", outcome.tls_failed)
+        assert sink.connections == connections[1]
+        assert [line for _, line in sink.commands].count("STARTTLS") == 1
+
+
 async def test_tls_required_and_not_offered_is_temporary() -> None:
     async with Sink() as sink, Rig(route=to(sink), tls="required") as rig:
         rig.send("a@example.com")
