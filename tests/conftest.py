@@ -1,5 +1,6 @@
 """Skips tests whose programs are missing, fails a CI run that skipped any, and says which tests run side by side."""
 
+import gc
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,16 @@ class ByFile(LoadFileScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
     return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Modules and tests live as long as the process: the garbage collector never looks at them."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

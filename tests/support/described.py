@@ -1,10 +1,15 @@
 """Requests out of the description of the API: what must be mended in one that is valid by its schema, and why."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import schemathesis
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.generation.hypothesis import builder
+from schemathesis.generation.hypothesis.reporting import ignore_hypothesis_output
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
 
 from tests.support.node import TOKEN
 
@@ -17,6 +22,48 @@ _ONE_OF: Final = (
 )
 _OF_QUEUES: Final = ("id", "ids", "pool", "domain", "tag", "tenant")
 _SELECT: Final = ("pool", "mta", "domain", "ip", "mx", "tag", "tenant", "tags_all", "sender", "recipient")
+
+
+_LEFT_OUT: Final = (  # marks of a test that could not be made as described
+    builder.InvalidHeadersExampleMark,
+    builder.InvalidRegexMark,
+    builder.MissingPathParameters,
+    builder.NonSerializableMark,
+    builder.UnsatisfiableExampleMark,
+    builder.UnserializablePayloadMark,
+)
+
+
+def labels(document: Mapping[str, Any]) -> list[str]:
+    """The names of a description's operations, as `Operations` has them."""
+    methods = [(path, method) for path, item in document["paths"].items() for method in item if method != "parameters"]
+    return [f"{method.upper()} {path}" for path, method in methods]
+
+
+class Operations:
+    """The operations of a description, by name.
+
+    schemathesis makes the examples of all of them, for a quarter of a minute, in each process that collects the tests.
+    Here they are made one by one, when a test runs.
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._schema = schemathesis.openapi.from_dict(dict(document))
+        self._feedback = FeedbackSources(constants_value_source=make_constants_value_source(self._schema))
+        self._by_label = {found.ok().label: found.ok() for found in self._schema.get_all_operations()}
+
+    def run(self, label: str, test: Callable[[schemathesis.Case], None]) -> None:
+        """`test` with all requests that schemathesis makes for the operation."""
+        made = build_operation_test(
+            config=self._schema.config,
+            operation=self._by_label[label],
+            test_func=test,
+            given_kwargs={},
+            feedback=self._feedback,
+        )
+        with ignore_hypothesis_output():
+            made()
+        assert [mark.attr_name for mark in _LEFT_OUT if mark.is_set(made)] == []
 
 
 class Condition(NamedTuple):

@@ -1,26 +1,33 @@
-"""The project's own modules, parsed, for the tests of its shape."""
+"""The project's own modules for the tests of its shape, read and parsed when a test asks for their text."""
 
 import ast
+import dataclasses
 import functools
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Source(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Source:
     """One module."""
 
     name: str  # dotted
     path: Path
-    text: str
-    tree: ast.Module
+
+    @functools.cached_property
+    def text(self) -> str:
+        return self.path.read_text("utf-8")
+
+    @functools.cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
 
 
 @functools.cache
 def sources(*packages: str) -> tuple[Source, ...]:
     """Every module of `packages`."""
-    return tuple(_read(path) for package in packages for path in sorted((ROOT / package).rglob("*.py")))
+    return tuple(_source(path) for package in packages for path in sorted((ROOT / package).rglob("*.py")))
 
 
 def imports_of(source: Source) -> set[str]:
@@ -34,7 +41,6 @@ def imports_of(source: Source) -> set[str]:
     return found
 
 
-def _read(path: Path) -> Source:
-    text = path.read_text("utf-8")
-    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    return Source(name, path, text, ast.parse(text))
+@functools.cache
+def _source(path: Path) -> Source:
+    return Source(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path)

@@ -12,11 +12,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from schemathesis.checks import CHECKS, load_all_checks
 
 from control_api.description.document import document
-from tests.support.described import HEADERS, mend
+from tests.support.described import HEADERS, Operations, labels, mend
 from tests.support.many_addresses import from_many_addresses
 from tests.support.node import TOKEN
 
-SCHEMA = schemathesis.openapi.from_dict(document())
+DOCUMENT = document()
 load_all_checks()
 ALL_CHECKS = [CHECKS.get_one(name) for name in CHECKS.get_all_names()]
 
@@ -34,18 +34,26 @@ SETTINGS = settings(
 )
 
 
-@SCHEMA.parametrize()
-@SETTINGS
-def test_k13_a8_answers_agree_with_the_description(case: schemathesis.Case, place: Any) -> None:
-    if case.meta is None or case.meta.generation.mode.is_positive:
-        mend(case)
-    case.call_and_validate(base_url=place.api, headers=HEADERS, checks=ALL_CHECKS, timeout=60)
+@pytest.fixture(scope="module")
+def operations() -> Operations:
+    return Operations(DOCUMENT)
+
+
+@pytest.mark.parametrize("operation", labels(DOCUMENT))
+def test_k13_a8_answers_agree_with_the_description(operation: str, operations: Operations, place: Any) -> None:
+    @SETTINGS
+    def answers(case: schemathesis.Case) -> None:
+        if case.meta is None or case.meta.generation.mode.is_positive:
+            mend(case)
+        case.call_and_validate(base_url=place.api, headers=HEADERS, checks=ALL_CHECKS, timeout=60)
+
+    operations.run(operation, answers)
 
 
 def test_k13_what_an_answer_names_is_there_until_it_is_removed(place: Any) -> None:
     """Orders in a row, each with the ids of the answers before."""
 
-    class Orders(SCHEMA.as_state_machine()):  # type: ignore[misc]
+    class Orders(schemathesis.openapi.from_dict(DOCUMENT).as_state_machine()):  # type: ignore[misc]
         def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, Any]:
             return {"base_url": place.api, "headers": HEADERS, "timeout": 60}
 

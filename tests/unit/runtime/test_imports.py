@@ -13,7 +13,7 @@ MANY = ("sqlalchemy", "aiohttp", "click", "rich", "prometheus_client", "jinja2")
     [
         ("mta.runtime.supervisor", (*MANY, "aiodns")),
         ("mta.runtime.worker", MANY),
-        ("mta.runtime.sweeper", (*MANY, "aiodns", "sqlite3")),
+        ("mta.runtime.sweeper", (*MANY, "sqlite3")),
         ("mta.runtime.journal", (*MANY, "aiodns")),
         ("control_api.__main__", ("sqlalchemy", "click", "rich", "jinja2", "mta.ingress.session")),
     ],
