@@ -20,7 +20,7 @@ from control_api.rules.pauses import RESOURCE
 from control_api.rules.resource import PATHS, wait_of
 from control_api.rules.tenancy import require_own
 from control_api.schemas.queries import WaitQuery
-from control_api.schemas.releases import RELEASE, ReleaseOrder, StagedReleaseAnswer
+from control_api.schemas.releases import RELEASE, StagedReleaseAnswer, StagedReleaseOrder
 from mta.model.actor import Actor
 from mta.model.audit import Deed
 from mta.model.errors import BadValue
@@ -39,7 +39,7 @@ async def order(request: web.Request) -> web.Response:
     """200 once as many have gone as the order names, 202 before that, and always for a rate."""
     asked = read_query(request, WaitQuery)
     deps, actor = dependencies.of(request), actor_of(request)
-    wanted = ReleaseOrder(**RELEASE.read(await read_fields(request), "a field of this order"))
+    wanted = StagedReleaseOrder(**RELEASE.read(await read_fields(request), "a field of this order"))
     if (wanted.count is None) == (wanted.rate is None):
         raise BadValue("count", 'must be given, or rate instead of it: {"count": 1000} or {"rate": "100/m"}')
     pause, wait = await _pause(request, actor), wait_of(request, asked)
@@ -109,7 +109,7 @@ async def _last(deps: Dependencies, pause: Rule) -> StagedRelease:
     return found
 
 
-def _given(pause: Rule, wanted: ReleaseOrder, actor: Actor, known: StagedRelease | None) -> StagedRelease:
+def _given(pause: Rule, wanted: StagedReleaseOrder, actor: Actor, known: StagedRelease | None) -> StagedRelease:
     """The new order; its id is greater than that of the pause's last one, whatever became of the clock."""
     now = now_ms()
     stamp = now if known is None else max(now, int(known.id[:13]) + 1)

@@ -38,7 +38,7 @@ _RATE: Final = Value(
 )
 
 
-class ReleaseOrder(Struct, kw_only=True, frozen=True):
+class StagedReleaseOrder(Struct, kw_only=True, frozen=True):
     """A part of the mail that a pause holds may go: `count` or `rate`."""
 
     count: Annotated[
@@ -51,7 +51,7 @@ class ReleaseOrder(Struct, kw_only=True, frozen=True):
     ] = None
 
 
-RELEASE: Final = Body("ReleaseOrder", ReleaseOrder)
+RELEASE: Final = Body("StagedReleaseOrder", StagedReleaseOrder)
 
 
 class StagedReleaseAnswer(Struct, kw_only=True, frozen=True):

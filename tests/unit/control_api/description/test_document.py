@@ -4,6 +4,7 @@ import orjson
 from aiohttp.test_utils import TestClient
 
 from control_api.description.document import document
+from control_api.operations import operations
 from tests.support.control_api import BEARER
 
 
@@ -38,3 +39,10 @@ def test_r10_the_description_has_what_linters_and_generators_of_clients_ask_for(
         assert {"400", "401", "429", "431"} <= operation["responses"].keys()
     told = orjson.dumps(found).decode()
     assert [name for name in found["components"]["schemas"] if f'schemas/{name}"' not in told] == []
+
+
+def test_each_body_has_a_name_of_its_own() -> None:
+    """A staged release was described with the fields of a release of parked mail."""
+    bodies = [operation.body for operation in operations() if operation.body is not None]
+    named = {body.name: body for body in bodies}
+    assert [body.name for body in bodies if body != named[body.name]] == []
