@@ -16,9 +16,9 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: $(VENV)/runtime.stamp
 	$(BIN)/floodgate demo $(ARGS)
 
-# Tests that start nodes wait more than they work, so one more runs than there are processors. tests/conftest.py says
+# Tests that start nodes wait more than they work, so twice as many run as there are processors. tests/conftest.py says
 # which tests stay together. Folders with long tests come first: the end is many short ones, which leave no processor idle.
-JOBS ?= 3
+JOBS ?= 4
 FAST_JOBS ?= 2
 FAST := tests/unit tests/dialogs tests/architecture
 PYTEST = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
