@@ -9,6 +9,7 @@ from control_api.catalogue import Catalogue
 from control_api.http.turns import Turns
 from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
+from mta.model.replies import ReplyEntry
 from mta.model.settings import ApiSettings
 from mta.policy.shaping import Shaping
 from mta.ports.access import LiveEvents, StoreFate, Tokens
@@ -28,6 +29,7 @@ from mta.ports.parked import ParkedMail
 from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork
 from mta.ports.releases import ReleaseStore
+from mta.ports.replies import ReplyStore
 from mta.ports.rule_sets import RuleSets
 from mta.ports.rule_store import RuleStore
 from mta.ports.sites import SiteLookup
@@ -71,6 +73,7 @@ class Dependencies:
     stored_mail: StoredMail
     dkim: KeyOrders
     domains: DomainChecks
+    replies: ReplyStore
     history: History
     history_orders: HistoryOrders
     tls_results: TlsResults
@@ -78,6 +81,8 @@ class Dependencies:
     node: str  # this node's name; a rule with `cluster: false` is bound to it
     api: ApiSettings
     health: Callable[[], Awaitable[str]]  # why the store cannot be worked with, "" = it can; may raise StoreError
+    own_replies: Mapping[str, ReplyEntry] = field(default_factory=dict)  # of the settings
+    shipped_replies: Callable[[], Mapping[str, ReplyEntry]] = dict
     workers: int = 0  # delivery processes that this node should have, 0 = none
     pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the settings: pool -> its sending IPs
     protected_tags: tuple[str, ...] = ()  # of the settings

@@ -10,6 +10,7 @@ from control_api.http.operation import Group, Operation
 from control_api.messages.resource import OPERATIONS as MESSAGES
 from control_api.node.operations import OPERATIONS as NODE
 from control_api.queues.operations import OPERATIONS as QUEUES
+from control_api.replies.operations import OPERATIONS as REPLIES
 from control_api.rules.operations import group_of
 from control_api.tenants.resource import OPERATIONS as TENANTS
 from control_api.tokens.resource import OPERATIONS as TOKENS
@@ -25,6 +26,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     TOKENS,
     TENANTS,
     DKIM,
+    REPLIES,
     AUDIT,
     NODE,
 )

@@ -35,6 +35,7 @@ COMMANDS = {
     "workers": ("mta.cli.workers", "List the processes of the cluster and the rules that they have confirmed."),
     "tenants": ("mta.cli.tenants", "Tenants: list, show, set, suspend, resume."),
     "token": ("mta.cli.tokens", "API tokens: create, list, revoke."),
+    "replies": ("mta.cli.replies", "Knowledge about replies: list, unknown, set, remove."),
     "dkim": ("mta.cli.dkim", "DKIM keys: add, list, rotate, check, remove."),
     "domains": ("mta.cli.domains", "Domains of senders: check."),
     "audit": ("mta.cli.audit", "List orders, with actor, time and origin."),

@@ -4,9 +4,9 @@ from typing import Final
 
 from mta.model.outcomes import Reply, Verdict
 from mta.model.phases import Phase
-from mta.model.replies import Known
+from mta.model.replies import Known, UnknownReply
 from mta.policy.replies import Judged, ReplyBook
-from mta.policy.unknown_replies import UnknownReply, unknown_reply
+from mta.policy.unknown_replies import unknown_reply
 
 MOST_UNKNOWN: Final = 500  # different ones that wait to be told; further ones are not counted
 
@@ -16,7 +16,7 @@ class ReplyKnowledge:
 
     def __init__(self, book: ReplyBook | None = None) -> None:
         self.book = ReplyBook() if book is None else book
-        self._unknown: dict[UnknownReply, tuple[int, str]] = {}
+        self._unknown: dict[UnknownReply, int] = {}
 
     def judge(self, phase: Phase, reply: Reply, host: str) -> Judged:
         """The verdict on a delivery by a reply of this host (`ReplyBook.judge`)."""
@@ -32,13 +32,13 @@ class ReplyKnowledge:
             self._note(reply, host)
         return known
 
-    def take_unknown(self) -> dict[UnknownReply, tuple[int, str]]:
-        """The replies without an entry since the last call: how often each came, and its whole text last."""
+    def take_unknown(self) -> dict[UnknownReply, int]:
+        """How often each reply without an entry came since the last call."""
         taken, self._unknown = self._unknown, {}
         return taken
 
     def _note(self, reply: Reply, host: str) -> None:
         unknown = unknown_reply(reply, host)
-        count, _ = self._unknown.get(unknown, (0, ""))
+        count = self._unknown.get(unknown, 0)
         if count or len(self._unknown) < MOST_UNKNOWN:
-            self._unknown[unknown] = count + 1, reply.text
+            self._unknown[unknown] = count + 1

@@ -117,6 +117,15 @@ def known_by(name: str, entry: ReplyEntry) -> Known:
     return Known(category_of(entry.category) or "", Fault(entry.fault), Reaction(entry.reaction), name, entry.provider)
 
 
+class UnknownReply(NamedTuple):
+    """Replies that no entry knows, and that are counted together."""
+
+    provider: str  # the domain of the host that gave it
+    code: int
+    enhanced: str
+    text: str  # without the parts that differ from one reply to the next
+
+
 EXAMPLE_NAME: Final = "example-is-away"
 EXAMPLE: Final = ReplyEntry(
     pattern="is on leave until",

@@ -1,20 +1,12 @@
 """Replies that no entry knows, with the parts left out that differ from one reply to the next."""
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from mta.model.outcomes import Reply
+from mta.model.replies import UnknownReply
 
 _TEXT_AT_MOST: Final = 200  # characters that two replies must have in common
-
-
-class UnknownReply(NamedTuple):
-    """Replies that are counted together."""
-
-    provider: str  # the domain of the host that gave it
-    code: int
-    enhanced: str
-    text: str
 
 
 _PARTS: Final = (

@@ -221,6 +221,11 @@ META_DKIM = b"fg:{meta}:dkim"
 META_DKIM_CHANGES = b"fg:{meta}:dkim:changes"  # zset: key id, also of a removed key -> number of its last change
 META_DKIM_LOOKS = b"fg:{meta}:dkim:looks"  # hash: key id -> JSON RecordLook, the last one
 META_DKIM_LOOKER = b"fg:{meta}:dkim:looker"  # string: the process that looks at the records in DNS; seconds
+# hash: name of a reply entry -> JSON ReplyEntry; version -> "<number>|<random>", another one with each change
+META_REPLIES = b"fg:{meta}:replies"
+META_REPLIES_CHANGES = b"fg:{meta}:replies:changes"  # zset: name, also of a removed entry -> number of its last change
+META_UNKNOWN_REPLIES = b"fg:{meta}:replies:unknown"  # zset: JSON UnknownReply -> how often it came
+META_UNKNOWN_SEEN = b"fg:{meta}:replies:unknown:seen"  # zset: the same -> when it came last (Unix ms)
 META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye
 META_LIMITS = b"fg:{meta}:limits"  # set: "<site> NUL <scope>" of which slots were ever taken
 META_SITES = (

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from mta.egress.egress import Egress
+from mta.egress.reply_watch import ReplyWatch
 from mta.model import process_metrics as told
 from mta.policy.served_pools import SERVES
 from mta.runtime.served_pools import ServedPools
@@ -22,6 +23,7 @@ class Outbound:
         settler: Settler,
         limits: SharedLimits,
         pools: ServedPools,
+        replies: ReplyWatch,
         closes: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
         self._dispatcher = dispatcher
@@ -29,6 +31,7 @@ class Outbound:
         self._settler = settler
         self._limits = limits
         self._pools = pools
+        self._replies = replies
         self._closes = closes
 
     def start(self) -> list[asyncio.Task[None]]:
@@ -39,6 +42,10 @@ class Outbound:
     async def follow_pools(self) -> None:
         """Until cancelled."""
         await self._pools.follow()
+
+    async def follow_replies(self) -> None:
+        """Until cancelled."""
+        await self._replies.run()
 
     async def watch(self) -> None:
         """Raise the defect of the settler, when it has one. The store makes deliveries that are still claimed due again

@@ -34,6 +34,7 @@ class Worker:
         await self._child.unless_stopped(self._guard.ready())
         if self._outbound is not None:
             watchers.append(essential(asyncio.create_task(self._outbound.follow_pools(), name="served pools")))
+            watchers.append(essential(asyncio.create_task(self._outbound.follow_replies(), name="replies")))
             watchers.append(essential(asyncio.create_task(self._outbound.watch(), name="settler")))
             for task in self._outbound.start():
                 essential(task)

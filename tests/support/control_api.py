@@ -52,6 +52,7 @@ from mta.ports.undo import UndoProgress
 from tests.support.dkim_keys import domain_check, key_book
 from tests.support.memory_history import MemoryHistory
 from tests.support.memory_history_orders import MemoryHistoryOrders
+from tests.support.replies import Replies
 
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -715,6 +716,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         stored_mail=StoredMail(cluster),
         dkim=key_book(),
         domains=domain_check(),
+        replies=Replies(),
         history=cluster.history,
         history_orders=cluster.history_orders,
         log_lines=log_lines,

@@ -1,12 +1,14 @@
 """The parts of the API process that are not HTTP: the ports that its handlers call."""
 
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from mta.log_file.lines import log_lines
 from mta.model.errors import StoreError
+from mta.model.replies import ReplyEntry
 from mta.model.settings import Settings
 from mta.orders.canary import Canary
 from mta.orders.cancellation import Cancellation
@@ -32,6 +34,7 @@ from mta.ports.parked import ParkedMail
 from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork, QueueWorkStore
 from mta.ports.releases import ReleaseStore
+from mta.ports.replies import ReplyStore
 from mta.ports.rule_sets import RuleSets
 from mta.ports.rule_store import RuleStore
 from mta.ports.sites import SiteLookup
@@ -55,6 +58,7 @@ from mta.redis_store.preview_store import StoredPreviews
 from mta.redis_store.queue_work_store import StoredQueueWork
 from mta.redis_store.queues import Queues
 from mta.redis_store.release_store import StoredReleases
+from mta.redis_store.reply_store import StoredReplies
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.tls_results import StoredTlsResults
 from mta.redis_store.undo_copy_store import StoredUndoCopies
@@ -67,6 +71,7 @@ from mta.runtime.wiring.opening import open_store, patiently
 from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules, stored_sets
 from mta.runtime.wiring.sites import noted_sites
+from mta.settings_file.shipped_replies import shipped_replies
 
 
 class ApiParts(NamedTuple):
@@ -99,6 +104,8 @@ class ApiParts(NamedTuple):
     stored_mail: StoredMail
     dkim: KeyOrders
     domains: DomainChecks
+    replies: ReplyStore
+    shipped_replies: Callable[[], dict[str, ReplyEntry]]
     intake: Queues
     history: History
     history_orders: HistoryOrders
@@ -161,6 +168,8 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         fate=Foundation(link),
         dkim=key_book(store, settings),
         domains=domain_check(store, settings),
+        replies=StoredReplies(link),
+        shipped_replies=functools.cache(shipped_replies),
         stored_mail=MailInStore(messages, content, intake, room.takes),
         intake=intake,
         history=history,

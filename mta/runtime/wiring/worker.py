@@ -9,17 +9,18 @@ from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
 from mta.egress.reply_knowledge import ReplyKnowledge
+from mta.egress.reply_watch import ReplyWatch
 from mta.ingress.listener import Listener
 from mta.ingress.turn_away import TurnAway
 from mta.model.errors import reason_of
 from mta.model.settings import Settings
-from mta.policy.replies import ReplyBook, merged
 from mta.policy.shaping import Shaping
 from mta.policy.tenant_terms import ShareWeights
 from mta.ports.admission import ClaimOnAccept
 from mta.redis_store.dkim_keys import StoredDkimKeys
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
+from mta.redis_store.reply_store import StoredReplies
 from mta.redis_store.site_notes import StoredSiteNotes
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.tls_results import StoredTlsResults
@@ -86,6 +87,7 @@ class WorkerStore:
         self.limits = StoredLimits(link, session)
         self.sites = StoredSiteNotes(link)
         self.notices = PublishedNotices(link)
+        self.replies = StoredReplies(link)
         self.dkim_keys = StoredDkimKeys(link)
         self.sealer = cluster_sealer(store, settings)
 
@@ -163,7 +165,8 @@ def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Out
     lanes = ClaimLanes(store.queues.lanes, weights)
     room = QueueRoom(lanes)
     settler = Settler(store.queues, guard, settings, shaping, lanes.wake)
-    replies = ReplyKnowledge(ReplyBook(merged(settings.replies, shipped_replies())))
+    replies = ReplyKnowledge()
+    reply_watch = ReplyWatch(store.replies, replies, (settings.replies, shipped_replies()))
     ports = EgressPorts(
         resolver, guard, settler, limits, sites, store.content, room, replies, weights,
         sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
@@ -181,4 +184,4 @@ def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Out
     store.notices.on_reconnect(pools.look_soon)
     store.notices.on_reconnect(lanes.wake_all)
     guard.on_lost(limits.renew)
-    return Outbound(dispatcher, egress, settler, limits, pools, (sites.close, resolver.close)), dispatcher
+    return Outbound(dispatcher, egress, settler, limits, pools, reply_watch, (sites.close, resolver.close)), dispatcher

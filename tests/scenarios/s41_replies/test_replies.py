@@ -85,3 +85,49 @@ def test_d16_the_record_of_a_delivery_has_category_and_fault(place: Place) -> No
         line = failure(place, name)
         record = place.call("GET", f"/v1/messages/{line['id']}")
         assert (record["category"], record["fault"]) == ("quota", "recipient"), record
+
+
+def test_unknown_replies_are_counted_and_an_entry_makes_one_known_on_the_node(place: Place) -> None:
+    failure(place, "nobody")
+
+    def counted() -> dict[str, Any] | None:
+        found = place.call("GET", "/v1/replies/unknown")["replies"]
+        return next((one for one in found if one["text"] == "the moon is full"), None)
+
+    unknown = until(counted, 20.0, "the unknown reply is not counted")
+    assert (unknown["code"], unknown["count"], unknown["provider"]) == (554, 1, "127.0.0.1")
+    entry = {"pattern": "moon is full", "category": "spam-related", "fault": "infrastructure", "reaction": "retry"}
+    assert place.call("PUT", "/v1/replies/moonlight", entry, want=(201,))["category"] == "ip_block"
+    assert place.call("GET", "/v1/replies?limit=1")["replies"][0]["name"] == "moonlight"
+
+    def known() -> bool:
+        with place.node.client() as client:
+            lines = ("X-MQ-Tag: again", "Subject: x", "", "hello", "")
+            client.sendmail("nobody@example.com", ["user@nobody.test"], "\r\n".join(lines))
+        return any(line.get("category") == "ip_block" for line in place.log_of("again"))
+
+    until(known, 20.0, "the new entry is not in force")
+    assert place.call("DELETE", "/v1/replies/moonlight")["name"] == "moonlight"
+    place.call("DELETE", "/v1/replies/moonlight", want=(404,))
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("pattern", {"pattern": "a("}),
+        ("pattern", {}),
+        ("code", {"code": ["5"]}),
+        ("category", {"pattern": "a", "category": "moon"}),
+    ],
+)
+def test_an_entry_that_cannot_be_used_is_refused_with_its_field(place: Place, field: str, body: dict[str, Any]) -> None:
+    whole = {"category": "policy", "fault": "peer", "reaction": "retry"} | body
+    assert place.call("PUT", "/v1/replies/bad", whole, want=(400,))["error"]["field"] == field
+
+
+def test_statistics_by_category(place: Place) -> None:
+    def counted() -> bool:
+        found = place.call("GET", "/v1/stats?by=category")
+        return any("quota" in str(item) for item in found["stats"])
+
+    until(counted, 20.0, "history has no category")

@@ -9,9 +9,9 @@ import pytest
 
 from mta.model.outcomes import Reply, Verdict
 from mta.model.phases import Phase
-from mta.model.replies import ALIASES, ReplyEntry, category_of
+from mta.model.replies import ALIASES, ReplyEntry, UnknownReply, category_of
 from mta.policy.replies import ReplyBook, fault_of, merged
-from mta.policy.unknown_replies import UnknownReply, normalized, provider_of, unknown_reply
+from mta.policy.unknown_replies import normalized, provider_of, unknown_reply
 from mta.settings_file.shipped_replies import shipped_replies
 from mta.smtp.reply_parser import ReplyParser
 
