@@ -50,6 +50,9 @@ async def list_queues(request: web.Request) -> web.Response:
     else:
         selection = MailSelection(asked.pool, asked.domain, asked.tag, tenant)
         page, behind = await deps.queue_work.counts(selection, after, asked.limit)
+    if asked.site is not None:
+        sites = await deps.sites.find(counts.queue.domain for counts in page)
+        page = [counts for counts in page if sites.get(counts.queue.domain) == asked.site]
     facts = await facts_of(deps, [counts.queue for counts in page], as_of, of_cluster=not actor.tenant)
     queues: list[Queue] = []
     async for some in deps.turns.slices(page):
@@ -69,6 +72,7 @@ class Facts(NamedTuple):
     rates: ToldRates | None = None  # None: the actor may not see rates
     failures: Mapping[QueueKey, Failure] = MappingProxyType({})
     limits: Mapping[QueueKey, Sequence[LimitInForce]] = MappingProxyType({})
+    sites: Mapping[str, str] = MappingProxyType({})  # by domain
 
 
 async def facts_of(deps: Dependencies, queues: Sequence[QueueKey], now: int, *, of_cluster: bool) -> Facts:
@@ -76,10 +80,10 @@ async def facts_of(deps: Dependencies, queues: Sequence[QueueKey], now: int, *, 
     table = await deps.catalogue.readable()
     sessions = await deps.rules.sessions()
     unserved_pools = unserved({queue.pool for queue in queues}, sessions)
-    if not of_cluster:
-        return Facts(table, now, unserved_pools)
-    workers = [state.metrics for state in sessions.values() if not state.dead]
     sites = await deps.sites.find(queue.domain for queue in queues)
+    if not of_cluster:
+        return Facts(table, now, unserved_pools, sites=sites)
+    workers = [state.metrics for state in sessions.values() if not state.dead]
     return Facts(
         table,
         now,
@@ -89,6 +93,7 @@ async def facts_of(deps: Dependencies, queues: Sequence[QueueKey], now: int, *, 
         read_rates(workers),
         read_failures(workers),
         await limits_of(deps, queues, sites, now),
+        sites,
     )
 
 
@@ -100,6 +105,7 @@ def shown_queue(counts: QueueCounts, facts: Facts) -> Queue:
     return Queue(
         pool=queue.pool,
         domain=queue.domain,
+        site=facts.sites.get(queue.domain),
         due=counts.due,
         scheduled=counts.scheduled,
         claimed=counts.claimed,

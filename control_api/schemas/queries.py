@@ -79,6 +79,9 @@ class QueuesQuery(Struct, kw_only=True, frozen=True):
 
     pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None
     domain: Annotated[str | None, values.DOMAIN, Meta(description="exactly this domain, in A-labels")] = None
+    site: Annotated[
+        str | None, values.SITE, Meta(description="domains of this site; a page may be shorter than its limit")
+    ] = None
     tag: Annotated[
         str | None, values.TAG, Meta(description="count mail with this tag alone; reads the mail of each queue")
     ] = None

@@ -34,6 +34,7 @@ class Queue(Struct, kw_only=True, frozen=True):
 
     pool: str
     domain: str
+    site: Annotated[str | None, Meta(description="the site of the domain; null: no worker has looked it up yet")] = None
     due: Count
     scheduled: Count
     claimed: Count

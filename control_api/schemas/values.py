@@ -367,6 +367,7 @@ DURATION = Value(_read_duration, {"anyOf": [a_text(patterns.DURATION), _LONG]})
 
 POOL = Value(_read_pool, a_text(patterns.POOL), "give a pool")
 DOMAIN = Value(read_domain, a_text(patterns.DOMAIN))
+SITE = Value(_name("a site"), a_text(patterns.LABEL), "give a site")
 DOMAINS = Value(read_domains, a_text(patterns.DOMAIN_OR_BELOW))
 TAG = Value(_name("a tag"), a_text(patterns.LABEL), "give a tag")
 

@@ -45,6 +45,7 @@ def selecting(function: Command) -> Command:
 
 @command.command("list", help="List the queues: their counts, how much of them pauses hold, and why the mail waits.")
 @selecting
+@click.option("--site", help="Queues of the domains of exactly this site.")
 @LIMIT
 @ALL
 @AS_JSON

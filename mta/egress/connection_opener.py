@@ -28,7 +28,7 @@ from mta.timing.backoff import Backoff
 
 _STORE_AWAY_WAIT = 1.0  # seconds
 _MOST_BACK_OFF = 60.0  # seconds, and eight times the first pause
-_SLOT_KEPT = 1.0  # seconds that a slot waits in hand for deliveries to be claimed
+_SLOT_KEPT = 0.3  # seconds that a slot waits in hand for deliveries to be claimed
 _WANTED_SLOT_KEPT = 0.1  # likewise while mail of others waits for one
 _UNWANTED = 1.0  # seconds after which an attempt that no mail waits for is ended
 

@@ -100,7 +100,8 @@ class Cluster:
         self.waiting: list[WaitingDelivery] = []  # in order
         self.tenants: list[str | None] = []  # whose queues were asked for
         self.settings = Settings(node=NodeSettings(name="n1"))
-        self.limit_use: dict[QueueKey, LimitUse] = {}
+        self.limit_use: dict[tuple[str, str], LimitUse] = {}  # by site and scope
+        self.sites: dict[str, str] = {}  # by domain
         self.parked: list[ParkedDelivery] = []  # in order
         self.selections: list[MailSelection] = []  # that were asked for
         self.history: History = MemoryHistory()
@@ -577,10 +578,13 @@ class Limits:
 
 
 class Sites:
-    """Each domain is a site of its own name."""
+    """Each domain is a site of its own name, except where `cluster.sites` says otherwise."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
 
     async def find(self, domains: Iterable[str]) -> dict[str, str]:
-        return {domain: domain for domain in domains}
+        return {domain: self._cluster.sites.get(domain, domain) for domain in domains}
 
 
 class Tail:
@@ -705,7 +709,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         parked=ParkedMail(cluster),
         limits=Limits(cluster),
         tls_results=TlsDays(),
-        sites=Sites(),
+        sites=Sites(cluster),
         releases=Releases(),  # type: ignore[arg-type]  # what the API does not ask is not there
         shaping=Shaping(cluster.settings),
         tail=Tail(cluster),

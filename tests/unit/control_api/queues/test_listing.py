@@ -1,4 +1,5 @@
 import msgspec
+from aiohttp.test_utils import TestClient
 
 from control_api.queues.listing import Facts, shown_queue
 from mta.model.limit_use import LimitUse
@@ -9,6 +10,7 @@ from mta.policy.limits_in_force import ceiling, limits_in_force
 from mta.policy.rule_table import RuleTable
 from mta.policy.shaping import Budget, Plan
 from mta.ports.books import QueueCounts
+from tests.support.control_api import Cluster, counts_of
 
 COUNTS = QueueCounts(QueueKey("p", "example.com"), due=3, scheduled=0, claimed=0)
 
@@ -69,3 +71,13 @@ def test_o12_a_queue_says_which_limit_holds_it_up():
     assert [limit.binds for limit in free] == [False, False]
     assert ceiling(free) is None
     assert ceiling(limits).name == "messages_per_minute"
+
+
+async def test_queues_are_listed_by_the_site_of_their_domain(api: TestClient, cluster: Cluster) -> None:
+    cluster.queue_counts = [counts_of("default", f"d{n}.test") for n in range(4)]
+    cluster.sites = {"d1.test": "big", "d3.test": "big"}
+    page = await (await api.get("/v1/queues?site=big")).json()
+    assert [(queue["domain"], queue["site"]) for queue in page["queues"]] == [("d1.test", "big"), ("d3.test", "big")]
+    first = await (await api.get("/v1/queues?site=big&limit=2")).json()
+    rest = await (await api.get(f"/v1/queues?site=big&limit=2&cursor={first['cursor']}")).json()
+    assert [queue["domain"] for queue in first["queues"] + rest["queues"]] == ["d1.test", "d3.test"]
