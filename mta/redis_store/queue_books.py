@@ -78,7 +78,7 @@ class _Tally(msgspec.Struct):
 
 
 class _Names(NamedTuple):
-    """What is read of all queues before some of them are counted."""
+    """The facts of all queues that are read before some of them are counted."""
 
     waiting: Sequence[_Waiting]  # by lane: where something is due, now or later
     others: Mapping[QueueKey, _Tally]  # where something is claimed, held or parked, with these counts
