@@ -11,6 +11,7 @@ import pycares
 
 from mta.policy.mx import MxRecord, choose_hosts
 from mta.ports.delivery import AddressAnswer, MxAnswer, TextAnswer
+from mta.timing.pace import Pace
 
 LEAST_TTL = 5.0
 MOST_TTL = 86400.0
@@ -20,6 +21,7 @@ FAILURE_TTL = 5.0
 # answered fast. With few tries, a name for which the server needs two seconds would never be found.
 _FIRST_WAIT = 1.0
 MOST_CACHED = 100_000  # answers: 20,000 domains with MX, TXT and the addresses of a host
+MOST_IN_A_TURN = 20  # questions that are sent in one turn of the loop, each of which takes 0.3 ms
 MOST_KEPT = 100  # records kept of one answer
 MOST_ALONE = 32  # questions at a time with a client of their own
 SUSPECT_FOR = 3600.0  # seconds for which a name with a malformed answer is asked about alone
@@ -65,6 +67,7 @@ class DnsResolver:
         self._client: aiodns.DNSResolver | None = None
         self._cache: dict[tuple[str, str], tuple[float, _Found]] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[_Found]] = {}
+        self._pace = Pace(MOST_IN_A_TURN)
         self._alone = asyncio.Semaphore(MOST_ALONE)
         self._suspects: dict[tuple[str, str], float] = {}  # question -> until when it is asked alone
 
@@ -113,6 +116,7 @@ class DnsResolver:
         return await asyncio.shield(task)
 
     async def _ask(self, key: tuple[str, str]) -> _Found:
+        await self._pace.turn()
         answer: tuple[_Found, float] | None = None
         if self._suspects.get(key, 0.0) <= self._clock():
             if self._client is None:

@@ -1,7 +1,6 @@
 """10,000 names whose servers do not answer: questions about others are not held up."""
 
 import asyncio
-import time
 
 import dns.message
 
@@ -29,15 +28,12 @@ class Silent(DnsStub):
 async def test_c100_names_without_an_answer_hold_up_no_other_name() -> None:
     async with Silent() as stub:
         stub.mx("good.test", (10, "mx.good.test"))
-        resolver = DnsResolver([stub.address])
+        resolver = DnsResolver([stub.address], timeout=60.0)
         slow = [asyncio.ensure_future(resolver.mx(f"d{number}.slow.test")) for number in range(SLOW)]
         await asyncio.sleep(0)
-        begun = time.monotonic()
         answer = await resolver.mx("good.test")
-        took = time.monotonic() - begun
         assert answer.hosts == ("mx.good.test",)
         assert not any(task.done() for task in slow)  # it did not wait for the end of them
-        assert took < 10.0
         for task in slow:
             task.cancel()
         await asyncio.gather(*slow, return_exceptions=True)

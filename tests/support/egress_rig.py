@@ -8,6 +8,7 @@ import msgspec
 
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
+from mta.egress.login import Login
 from mta.egress.reply_knowledge import ReplyKnowledge
 from mta.model.cancel_orders import CancelOrders
 from mta.model.ids import MessageId, delivery_id, new_message_id
@@ -181,6 +182,7 @@ class Rig:
         self.sites = FakeSites()
         self.resolver = FakeResolver()
         self.capacity = FakeCapacity()
+        self.logins: dict[str, Login] = {}  # by relay
         self.replies = ReplyKnowledge()
         self.contents: dict[MessageId, bytes] = {}
 
@@ -188,7 +190,7 @@ class Rig:
         ports = EgressPorts(
             self.resolver, rules, self.settle, self.limits, self.sites, self, self.capacity, self.replies
         )
-        return Egress(self.settings, Shaping(self.settings), ports)
+        return Egress(self.settings, Shaping(self.settings), ports, self.logins)
 
     async def __aenter__(self) -> Self:
         self.egress = self.an_egress(self.rules)
