@@ -1,6 +1,7 @@
 """The DKIM-Signature field: the fields that it covers, the digest that is signed, and its text (RFC 6376 3.5, 3.7)."""
 
 import base64
+import functools
 import hashlib
 from collections.abc import Collection
 from typing import Final, NamedTuple
@@ -20,6 +21,9 @@ SIGNED: Final = (
 )  # fmt: skip
 
 
+FieldNames = tuple[tuple[bytes, bool], ...]
+
+
 class Covered(NamedTuple):
     """The part of a message that its signatures cover, alike for each key."""
 
@@ -28,16 +32,24 @@ class Covered(NamedTuple):
     body_hash: bytes  # base64
 
 
-def cover(fields: HeaderFields, body: bytes | memoryview, oversigned: Collection[bytes]) -> Covered:
-    """`oversigned` are names in lower case. A name that is not in SIGNED is signed like the others."""
+def names_to_sign(oversigned: Collection[str]) -> FieldNames:
+    """Each name in lower case, and whether it is signed once more than it stands there."""
+    over = {name.lower().encode(): True for name in oversigned}
+    return tuple((name, name in over) for name in dict.fromkeys((*SIGNED, *over)))
+
+
+def cover(fields: HeaderFields, body: bytes | memoryview, wanted: FieldNames) -> Covered:
+    """`wanted` is of `names_to_sign`."""
     names: list[bytes] = []
     parts: list[bytes] = []
-    for name in (*SIGNED, *(name for name in oversigned if name not in SIGNED)):
-        values = fields.get(name, ())
-        for value in reversed(values):  # RFC 6376 5.4.2: from the bottom up
-            parts.append(relaxed_field(name, value))
-        times = len(values) + (name in oversigned)
-        names += [name] * times
+    for name, is_over in wanted:
+        values = fields.get(name)
+        if values is not None:
+            for value in reversed(values):  # RFC 6376 5.4.2: from the bottom up
+                parts.append(relaxed_field(name, value))
+                names.append(name)
+        if is_over:
+            names.append(name)
     parts.append(b"")
     return Covered(b":".join(names), b"\r\n".join(parts), base64.b64encode(body_digest(body)))
 
@@ -72,6 +84,7 @@ def signing_domains(values: Collection[bytes]) -> set[str]:
     return found
 
 
+@functools.lru_cache(maxsize=256)
 def _folded(text: bytes, at: bytes) -> bytes:
     """`text` in lines that end behind `at`."""
     lines, line = [], b""

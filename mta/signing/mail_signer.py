@@ -8,7 +8,16 @@ from typing import Final, NamedTuple
 
 from mta.content.author import author_domain
 from mta.content.canonical_form import HeaderFields, header_fields
-from mta.content.dkim_signature import Covered, cover, digest_of, signature_field, signing_domains, unsigned_value
+from mta.content.dkim_signature import (
+    Covered,
+    FieldNames,
+    cover,
+    digest_of,
+    names_to_sign,
+    signature_field,
+    signing_domains,
+    unsigned_value,
+)
 from mta.content.seven_bit import Entity, made_seven_bit
 from mta.model import process_metrics as told
 from mta.model.dkim_keys import Algorithm
@@ -64,7 +73,7 @@ class MailSigner:
         self._is_off = settings.sign == "off"
         self._is_required = settings.sign == "required"
         self._default = settings.default_domain.lower()
-        self._oversigned = tuple(name.lower().encode() for name in settings.oversign)
+        self._names = names_to_sign(settings.oversign)
         self._ring = ring
         self._beside = beside
         self._clock = clock
@@ -94,7 +103,7 @@ class MailSigner:
             return Signed(b"", mail.header, mail.rest)
         if self._waiting_bytes >= _WAITING_BYTES:
             return self._refused(_FULL)
-        work = partial(_prepared, mail, fields, not signed_by, self._oversigned)
+        work = partial(_prepared, mail, fields, not signed_by, self._names)
         size = len(mail.rest)
         if size <= _LARGE:
             return self._started(work(), size, keys, done)
@@ -197,13 +206,13 @@ class MailSigner:
         return reply
 
 
-def _prepared(mail: Unsigned, fields: HeaderFields, may_convert: bool, oversigned: Sequence[bytes]) -> _Prepared:
+def _prepared(mail: Unsigned, fields: HeaderFields, may_convert: bool, names: FieldNames) -> _Prepared:
     """The message with 7-bit content, if it may be converted. It needs nothing that changes, so any thread may call."""
     body = bytes(mail.rest[2:])
     if not may_convert or body.isascii():
-        return _Prepared(mail.header, mail.rest, cover(fields, body, oversigned))
+        return _Prepared(mail.header, mail.rest, cover(fields, body, names))
     entity = made_seven_bit(Entity(mail.header, body))
-    covered = cover(header_fields(entity.header) or fields, entity.body, oversigned)
+    covered = cover(header_fields(entity.header) or fields, entity.body, names)
     return _Prepared(entity.header, b"\r\n" + entity.body, covered)
 
 

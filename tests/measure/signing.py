@@ -14,7 +14,7 @@ import psutil
 
 from mta.content.canonical_form import body_digest, header_fields
 from mta.content.dkim_pair import signer
-from mta.content.dkim_signature import cover, digest_of, signature_field, unsigned_value
+from mta.content.dkim_signature import cover, digest_of, names_to_sign, signature_field, unsigned_value
 from mta.content.header_block import header_end
 from mta.model.dkim_keys import Algorithm
 from mta.model.outcomes import Reply
@@ -80,15 +80,15 @@ def steps(size: int) -> list[str]:
     end = header_end(message)
     header, body = message[:end], message[end + 2 :]
     fields = header_fields(header) or {}
-    oversigned = tuple(name.encode() for name in DkimSettings().oversign)
-    covered = cover(fields, body, oversigned)
+    names = names_to_sign(DkimSettings().oversign)
+    covered = cover(fields, body, names)
     value = unsigned_value(covered, "example.com", "s1", "rsa-sha256", 0)
     digest = digest_of(covered, value)
     rsa, ed25519 = (signer(pair_of(kind).private) for kind in (Algorithm.RSA, Algorithm.ED25519))
     rows: list[tuple[str, Callable[[], object]]] = [
         ("split the header", lambda: header_fields(header)),
         ("canonical form and hash of the body", lambda: body_digest(body)),
-        ("canonical form and hash of header and body", lambda: cover(fields, body, oversigned)),
+        ("canonical form and hash of header and body", lambda: cover(fields, body, names)),
         ("DKIM-Signature without b=", lambda: unsigned_value(covered, "example.com", "s1", "rsa-sha256", 0)),
         ("its digest", lambda: digest_of(covered, value)),
         ("its text", lambda: signature_field(value, bytes(256))),
