@@ -39,8 +39,9 @@ class SiteTable:
         return self._by_domain.find(domain) or self.of_host(domain, host)
 
     def of_host(self, domain: str, host: str) -> str:
-        """The site of a host that takes mail of the domain. A host without a name is a site of the domain alone."""
-        if is_address(host):
+        """The site of a host that takes mail of the domain. A host without a name that can be written is a site of
+        the domain alone."""
+        if is_address(host) or not host.isascii():
             return domain
         host = host.lower().rstrip(".")
         return self._by_host.find(host) or self._organisation(host) or domain

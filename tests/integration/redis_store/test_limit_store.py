@@ -5,6 +5,7 @@ import pytest
 
 from mta.ports.delivery import SlotsWanted
 from mta.ports.sites import SiteNote
+from mta.redis_store import keys
 from mta.redis_store.checker import Checker
 from mta.redis_store.site_notes import StoredSiteNotes
 from tests.support.stores import DOMAIN, POOL, message
@@ -93,6 +94,7 @@ async def test_the_first_note_of_a_site_is_in_force_until_its_time(open_store):
     now[0] = 2000
     assert await second.find(["a.test"]) == {}
     assert await second.note({"a.test": "other"}, 3000) == {"a.test": SiteNote("other", 3000)}
+    assert await one.link.command("HKEYS", keys.META_SITES) == [b"a.test"], "notes that are over are dropped"
 
 
 async def test_k16_the_checker_finds_the_agenda_of_such_a_queue(open_store):

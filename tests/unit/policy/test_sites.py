@@ -24,6 +24,7 @@ def table(**delivery):
         ("a.eu.big.test", "near"),
         ("big.test", "big.test"),
         ("192.0.2.1", "example.com"),
+        ("mx\udc80.big.test", "example.com"),
     ],
 )
 def test_the_host_decides_the_site_by_its_longest_pattern_else_by_its_organisation(host, site):
