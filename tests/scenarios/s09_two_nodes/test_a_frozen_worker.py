@@ -1,5 +1,6 @@
 """A stopped worker holds no order up for longer than S + 0.5 s, and delivers nothing that matches when it goes on."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.canaries import figures, flight_on
 from tests.support.node import Node, until
 from tests.support.orders import assert_accounted, seconds
 from tests.support.sink import HOLD
@@ -94,6 +96,25 @@ def frozen(pair: Any, request: pytest.FixtureRequest) -> Iterator[Frozen]:
     yield one
     one.go_on()
     pair.sink.release("354 go on")
+
+
+def test_a_worker_that_is_frozen_is_named_by_the_canary(pair: Any, frozen: Frozen):
+    flight = asyncio.run(flight_on(pair.nodes[0].ready["redis"]))
+    assert flight is not None
+    assert (flight.unconfirmed, flight.seconds >= 1.0) == ((frozen.name,), True), flight
+    assert frozen.name.startswith(frozen.home.name + "/"), "the name says which node"
+    other = next(node for node in pair.nodes if node is not frozen.home)
+    shown = figures(other.ready["api"])
+    assert (shown["floodgate_canary_unconfirmed"], shown["floodgate_canary_effective_seconds"]) == (1, flight.seconds)
+    pair.sink.release("354 go on")
+    frozen.go_on()
+    until(lambda: pair.sessions().get(frozen.name, {}).get("lag") == 0)
+    healthy = asyncio.run(flight_on(pair.nodes[0].ready["redis"]))
+    assert healthy is not None
+    assert healthy.unconfirmed == ()
+    assert figures(other.ready["api"])["floodgate_canary_unconfirmed"] == 0
+    pair.waits(f"{frozen.tag}-other", queued=0, delivered=len(frozen.others))
+    pair.waits(frozen.tag, delivered=1)
 
 
 def test_a_worker_that_goes_on_after_the_order_aborts_what_waited_for_its_dot(pair: Any, frozen: Frozen):

@@ -1,6 +1,8 @@
 """The record of a recipient whose delivery has ended says as much as that of one that lives."""
 
 import json
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -23,6 +25,17 @@ def answering(place: Any):
     place.sink.script("RCPT", rcpt)
     yield
     place.sink.script("RCPT", None)
+
+
+def test_a17_mail_comes_and_goes_while_the_api_stands_still(place: Any) -> None:
+    api = place.node.child("control_api")
+    os.kill(api, signal.SIGSTOP)
+    try:
+        place.node.send("a@isolated.test", ("isolated",))
+        until(lambda: place.arrived("isolated.test") == ["a@isolated.test"], 10.0)
+    finally:
+        os.kill(api, signal.SIGCONT)
+    place.rests("isolated", delivered=1)
 
 
 def recipient_of(place: Any, message: str, *states: str) -> dict[str, Any]:

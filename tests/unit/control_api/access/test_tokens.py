@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import hmac
 import logging
 
 import pytest
@@ -69,6 +70,36 @@ async def test_a6_failures_are_throttled_and_a_valid_token_still_passes(stranger
     assert throttled.status == 429
     assert 1 <= int(throttled.headers["Retry-After"]) <= 60
     assert (await stranger.get("/v1/workers", headers=BEARER)).status == 200
+
+
+@pytest.mark.parametrize("wrong", ["id", "secret", "form", "length"])
+async def test_a2_a_wrong_token_is_compared_as_often_as_the_right_one(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, sizes = Cluster(), list[tuple[int, int]]()
+    right = cluster.give_token(Scope.ADMIN)["Authorization"]
+    known, secret = right.removeprefix("Bearer ").split(".")
+    given = {
+        "id": f"fg_{'0' * 12}.{secret}",
+        "secret": f"{known}.{'A' * len(secret)}",
+        "form": "x" * len(right),
+        "length": f"{known}.{secret[:-1]}",
+    }[wrong]
+    compare = hmac.compare_digest
+
+    def counted(one: bytes, other: bytes) -> bool:
+        sizes.append((len(one), len(other)))
+        return compare(one, other)
+
+    monkeypatch.setattr("control_api.access.tokens.hmac.compare_digest", counted)
+    access = Access(Tokens(cluster), 100.0, lambda: 0.0)
+    await access.check(make_mocked_request("GET", "/", headers={"Authorization": right}))
+    of_the_right_one, sizes = sizes, []
+    with pytest.raises(Problem) as refused:
+        await access.check(make_mocked_request("GET", "/", headers={"Authorization": f"Bearer {given}"}))
+    assert refused.value.status == 401
+    assert set(sizes) == {(32, 32)}, "digests, whatever the length of the secret is"
+    assert len(sizes) == 2 * len(of_the_right_one), "once in the known tokens, once in the newest"
 
 
 async def test_a6_the_throttle_forgets_after_a_minute_and_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
