@@ -50,7 +50,7 @@ _OF_STANDING: Final = {
     Standing(Status.CANCELED): "canceled",
 }
 
-Key = tuple[int, str, str, str, str]  # begin (Unix ms), tag, pool, domain, tenant
+Key = tuple[int, str, str, str, str, str]  # begin (Unix ms), tag, pool, domain, tenant, category
 _Figures = dict[Key, Counter[str]]
 
 
@@ -89,7 +89,7 @@ async def _by_hour(
     for one in await deps.history.counts(by, interval, since, until, tenant):
         name = _OF_EVENT.get(EventType(one.kind))
         if name is not None:
-            key = (one.begins if interval else since), "", one.pool, one.domain, one.tenant
+            key = (one.begins if interval else since), "", one.pool, one.domain, one.tenant, one.category
             figures.setdefault(key, Counter())[name] += one.many
     return figures
 
@@ -121,8 +121,9 @@ def _count(figures: _Figures, begins: int, by: tuple[str, ...], row: DeliveryRow
     pool = event.pool if "pool" in by else ""
     domain = event.domain if "domain" in by else ""
     tenant = event.tenant if "tenant" in by else ""
+    category = event.category if "category" in by else ""
     for tag in event.tags:
-        counts = figures.setdefault((begins, tag, pool, domain, tenant), Counter())
+        counts = figures.setdefault((begins, tag, pool, domain, tenant, category), Counter())
         counts["accepted"] += 1
         if name is not None:
             counts[name] += 1
@@ -130,7 +131,7 @@ def _count(figures: _Figures, begins: int, by: tuple[str, ...], row: DeliveryRow
 
 def _shown(key: Key, counts: Counter[str], by: Iterable[str]) -> Stats:
     begins, *values = key
-    groups = dict(zip(("tag", "pool", "domain", "tenant"), values, strict=True))
+    groups = dict(zip(("tag", "pool", "domain", "tenant", "category"), values, strict=True))
     fields: dict[str, Any] = {name: value for name, value in groups.items() if name in by} | counts
     return Stats(begins=format_time(begins), **fields)
 
@@ -140,7 +141,7 @@ STATS: Final = Operation(
     "/v1/stats",
     show_stats,
     "showStats",
-    "Counts by hour, and by pool, domain, tenant or tag",
+    "Counts by hour, and by pool, domain, tenant, category or tag",
     (Answer(200, Statistics, "each period, and in it the largest group first", or_of=TlsStatistics),),
     Example("/v1/stats?by=domain&interval=1h"),
     scope=Scope.MESSAGES_READ,

@@ -33,6 +33,7 @@ class Stats(Struct, kw_only=True, frozen=True):
     pool: str | UnsetType = UNSET
     domain: str | UnsetType = UNSET
     tenant: str | UnsetType = UNSET
+    category: Annotated[str | UnsetType, Meta(description="of failures; empty: of everything else")] = UNSET
     accepted: Count = 0
     delivered: Count = 0
     bounced: Count = 0

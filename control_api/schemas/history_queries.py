@@ -57,7 +57,7 @@ _SENDER: Final = _matching(f"({_A_RECIPIENT})?", "is not an address of at most 3
 _RULE_ID: Final = _matching("[0-9a-f]{1,64}", "is not the id of a rule")
 _PAGE: Final = _matching("[0-9A-Za-z_.~-]{1,200}", "is not a cursor of this list; take it from the answer before")
 _HOURS: Final = Value(_read_hours, a_text(HOURS))
-_GROUPS: Final = values.several(values.choice(("pool", "domain", "tenant", "tag", "tls")))
+_GROUPS: Final = values.several(values.choice(("pool", "domain", "tenant", "category", "tag", "tls")))
 _A_CATEGORY: Final = _matching("[a-z_]{1,40}", "is not a category")
 _STATUSES: Final = values.several(values.choice(Status, "is not a status; there are"))
 
@@ -139,7 +139,9 @@ class StatsQuery(Struct, kw_only=True, frozen=True):
     """Groups, periods and span of statistics."""
 
     by: Annotated[
-        tuple[str, ...], _GROUPS, Meta(description="group by pool, domain, tenant or tag; may repeat. Or tls alone")
+        tuple[str, ...],
+        _GROUPS,
+        Meta(description="by pool, domain, tenant, category or tag; may repeat. Or tls alone"),
     ] = ()
     interval: Annotated[
         float | None, _HOURS, Meta(description='periods of whole hours, such as "1h"; default: one for the whole span')

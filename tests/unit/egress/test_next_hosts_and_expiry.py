@@ -10,7 +10,7 @@ from mta.egress.next_hosts import left_for_next_host
 from mta.egress.targets import Onward, Target
 from mta.egress.transaction import Transaction
 from mta.egress.waiting import Waiting
-from mta.model.ids import delivery_id, new_message_id
+from mta.model.ids import delivery_id, message_of, new_message_id
 from mta.model.mail import Claimed, QueueKey, Record
 from mta.model.outcomes import Origin, Outcome, Reply, Verdict
 from mta.policy.routes import MX
@@ -246,7 +246,7 @@ async def test_k1_mail_that_is_canceled_lets_go_of_its_attempts() -> None:
         claims = [claimed for number in range(6) for claimed in rig.send(f"a@d{number}.test")]
         await sink.until(lambda sink: sink.open == 6)
         assert rig.egress.metrics()["connections_out"] == 0
-        rig.rules.cancel({claimed.id[:16] for claimed in claims})
+        rig.rules.cancel({message_of(claimed.id): "ops" for claimed in claims})
         await sink.until(lambda sink: sink.open == 0)
         assert not rig.egress._budget.busy
     assert {outcome.verdict for _, outcome in rig.settle.outcomes} == {Verdict.CANCELED}
