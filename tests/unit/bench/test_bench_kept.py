@@ -14,8 +14,9 @@ from bench.processes import RunVoid
 
 
 def legs(rate: float, cpu: float) -> list[dict[str, Any]]:
-    base = {"rate": 1000.0, "cpu_us": 100.0, "seconds": 6.0}
-    here = base | {"rate": 1000.0 * rate, "cpu_us": 100.0 * cpu}
+    base = {"rate": 1000.0, "cpu_us": 100.0, "seconds": 6.0, "cpu_us_by_role": {"worker": 60.0, "valkey": 40.0}}
+    roles = {"worker": 100.0 * cpu - 41.0, "valkey": 41.0}
+    here = base | {"rate": 1000.0 * rate, "cpu_us": 100.0 * cpu, "cpu_us_by_role": roles}
     return [{"start": number // 2 + 1, "base": base, "here": here} for number in range(10)]
 
 
@@ -41,6 +42,7 @@ def test_the_exit_status_says_whether_enough_is_kept(
     assert kept.COMMAND.main(given) == status
     (page,) = tmp_path.glob("*.md")
     assert f"this tree by the base: {rate}" in page.read_text()
+    assert "| valkey | 40.0 | 41.0 |" in page.read_text()
 
 
 def test_nodes_are_started_anew_every_few_pairs_and_all_orders_alternate(
