@@ -9,6 +9,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from mta.egress import dial
+from mta.egress.handshake import Failed, Handshake
 from mta.egress.login import Login, lines_of
 from mta.model.destination_settings import RelaySettings
 from mta.model.outcomes import Verdict
@@ -37,6 +38,13 @@ def test_login_is_for_servers_without_plain() -> None:
     assert {spoken.shown for spoken in others} == {"***"}
     assert not list(lines_of(LOGIN, frozenset(("CRAM-MD5",))))
     assert "pässword" not in repr(LOGIN)
+
+
+async def test_a_password_never_goes_in_clear_text() -> None:
+    handshake = Handshake("relay.test", "192.0.2.1", 1.0)
+    with pytest.raises(Failed, match="a password never goes in clear text"):
+        await handshake.log_in(LOGIN)
+    assert handshake.dialogue == []
 
 
 class Submissions:
