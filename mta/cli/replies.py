@@ -55,8 +55,13 @@ def unknown(as_json: bool) -> None:
 @click.option("--enhanced", help='Enhanced code, an x for any class: "x.1.1".')
 @click.option("--provider", help="The mail provider or the program, as a label.")
 @click.option("--category", required=True, help="Its category.")
-@click.option("--fault", type=click.Choice([*Fault]), required=True, help="The party at fault.")
-@click.option("--reaction", type=click.Choice([*Reaction]), required=True, help="The next step for the delivery.")
+@click.option("--fault", type=click.Choice([one.value for one in Fault]), required=True, help="The party at fault.")
+@click.option(
+    "--reaction",
+    type=click.Choice([one.value for one in Reaction]),
+    required=True,
+    help="The next step for the delivery.",
+)
 @click.option("--disabled", is_flag=True, help="No entry of this name is in use, not even a shipped one.")
 @click.option("--sample", help="A real reply that it is made for.")
 @click.option("--source", help="The page or the log that the sample is from.")
