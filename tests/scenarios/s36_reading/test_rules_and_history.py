@@ -1,6 +1,8 @@
 """The account of a rule with several selectors, and its deliveries by class, from history (O5)."""
 
 import json
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.history import history_of
@@ -58,3 +60,29 @@ def test_o6_history_has_the_account_of_a_removed_rule(place: Any):
     assert found["removed_at"] > found["effective_at"] == said["effective_at"], "when the rule acted, not its removal"
     stored = place.account(rule)
     assert {**stored, "as_of": ""} == {**found, "as_of": ""}
+
+
+def test_o5_statements_of_rules_that_ask_for_the_message_count_what_arrived_before(place: Any):
+    """By sender, recipient, time of acceptance and several domains; the destination's receipts are the judge."""
+    for number in range(6):
+        place.node.send(f"u{number}@{'one' if number % 2 else 'two'}.sel.test", ("sel",))
+    place.rests("sel", delivered=6)
+    between = time.time() + 0.001
+    until(lambda: time.time() > between + 0.002)
+    place.node.send("late@one.sel.test", ("sel",))
+    place.rests("sel", delivered=7)
+    instant = datetime.fromtimestamp(between, UTC).isoformat(timespec="milliseconds")
+    one, two = len(place.taken("one.sel.test")), len(place.taken("two.sel.test"))
+    assert (one, two) == (4, 3)
+    for expected, selectors in (
+        (one + two, {"sender": "from@example.org", "tag": "sel"}),
+        (one, {"sender": "*@example.org", "domain": "one.sel.test"}),
+        (1, {"recipient": "U1@one.sel.test"}),
+        (one + two, {"domain": ["one.sel.test", "two.sel.test"]}),
+        (6, {"tag": "sel", "accepted_before": instant}),
+        (1, {"tag": "sel", "accepted_after": instant}),
+    ):
+        rule = place.order(**selectors)
+        found = until(lambda rule=rule: "before" in (s := place.account(rule))["delivered"] and s, 15.0, f"{selectors}")
+        assert found["delivered"] == {"before": expected, "after": 0, "source": "history"}, selectors
+        place.lift(rule)
