@@ -67,7 +67,7 @@ from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.dkim import domain_check, key_book
 from mta.runtime.wiring.history import open_history
-from mta.runtime.wiring.opening import open_store, patiently
+from mta.runtime.wiring.opening import OpenStore, open_store, patiently
 from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules, stored_sets
 from mta.runtime.wiring.sites import noted_sites
@@ -133,12 +133,10 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     store = await open_store(settings, child.boot.redis_url, "api", ("api",), child.stopping, waits)
     link, lanes, node, retention = store.link, store.lanes, settings.node.name, settings.status.retention
     rules, sweeps = stored_rules(store, settings), StoredSweeps(link, lanes, retention)
-    undo_copies = StoredUndoCopies(link, lanes, settings.rules.undo_window)
-    messages = StoredMessages(link, lanes, retention)
-    load, room = MeasuredLoad(link, lanes), Room(settings)
+    undo_copies, messages = _undo_copies(store, settings), StoredMessages(link, lanes, retention)
     content, sets = stored_content(store, settings), stored_sets(store, rules, settings)
     intake = stored_queues(store, settings, content)
-    orders, canaries = OrderBook(rules, sweeps), StoredCanaries(link)
+    orders, load, room = OrderBook(rules, sweeps), MeasuredLoad(link, lanes), Room(settings)
     await patiently(orders.start, child.stopping)
     history = await patiently(lambda: open_history(settings, store), child.stopping)
     return ApiParts(
@@ -150,8 +148,8 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         sweeps=sweeps,
         previews=StoredPreviews(link),
         releases=StoredReleases(link, lanes),
-        canaries=canaries,
-        canary=Canary(rules, canaries, node),
+        canaries=StoredCanaries(link),
+        canary=Canary(rules, StoredCanaries(link), node),
         undo_copies=undo_copies,
         books=StoredBooks(link, lanes, history),
         messages=Cancellation(messages, node, settings.redis.timeout),
@@ -179,6 +177,10 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         room=room,
         close_store=link.close,
     )
+
+
+def _undo_copies(store: OpenStore, settings: Settings) -> StoredUndoCopies:
+    return StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window)
 
 
 def _queue_worker(

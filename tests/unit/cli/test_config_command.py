@@ -61,7 +61,7 @@ def test_show_defaults_takes_no_file(wrong: str) -> None:
 
 def test_r7_the_settings_file_of_the_documents_is_one_that_a_node_starts_with(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    text = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0]
     path = tmp_path / "floodgate.toml"
     path.write_text(text, "utf-8")
     checked = CliRunner().invoke(command, ["check", "--config", str(path)])
