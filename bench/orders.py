@@ -88,8 +88,10 @@ def account(orders: Sequence[Given]) -> dict[str, Any]:
     """The figures of a phase, times in ms; an order that was not effective at its answer has no effective time."""
     puts = [order.put for order in orders]
     late = [moment - put.sent_at for put in puts if (moment := _moment(put.body.get("effective_at"))) is not None]
-    brakes = [(put, put.body.get("brake", {})) for put in puts]
-    held = [moment - put.sent_at for put, brake in brakes if (moment := _moment(brake.get("held_at"))) is not None]
+    bounded_orders = [(put, put.body.get("bound", {})) for put in puts]
+    held = [
+        moment - put.sent_at for put, bound in bounded_orders if (moment := _moment(bound.get("held_at"))) is not None
+    ]
     return {
         "orders": len(orders),
         "statuses": dict(Counter(str(put.status) for put in puts)),

@@ -66,8 +66,8 @@ def read_edit(fields: Mapping[str, Any], now: int, kind: Kind = Kind.ERROR) -> C
 
     def edit(rule: Rule) -> Rule:
         """The hold of an order with a bound becomes a pause by it: a person decides from then on."""
-        brake = None if kind is Kind.PAUSE else rule.brake
-        return _possible(msgspec.structs.replace(rule, brake=brake, **changes))
+        bound = None if kind is Kind.PAUSE else rule.bound
+        return _possible(msgspec.structs.replace(rule, bound=bound, **changes))
 
     return edit
 
@@ -81,7 +81,7 @@ def read_conversion(fields: Mapping[str, Any], now: int) -> Callable[[Rule], Rul
 
     def convert(pause: Rule) -> Rule:
         selectors = msgspec.structs.replace(pause.selectors, schedule=None, timezone=None)
-        return _possible(msgspec.structs.replace(pause, kind=Kind.ERROR, brake=None, selectors=selectors, **changes))
+        return _possible(msgspec.structs.replace(pause, kind=Kind.ERROR, bound=None, selectors=selectors, **changes))
 
     return convert
 

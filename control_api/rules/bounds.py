@@ -11,8 +11,8 @@ from control_api.http.problems import Problem
 from control_api.schemas.rule_bodies import BOUNDS, NEW
 from mta.model.actor import Actor
 from mta.model.errors import BadValue
-from mta.model.rules import BrakeState, Kind, Rule
-from mta.policy.brakes import as_ordered, hold_for
+from mta.model.rules import BoundState, Kind, Rule
+from mta.policy.bounded_orders import as_ordered, hold_for
 from mta.policy.rule_effect import holds, is_counting, needs_attempt
 from mta.ports.orders import Effect
 from mta.timing.clock import boottime
@@ -79,9 +79,9 @@ async def order(deps: Dependencies, rule: Rule, most: int, actor: Actor, wait: f
         if not holds(found):
             return (await deps.orders.effect(found))._replace(created=True)
         effect = await deps.orders.effect(found)
-        if found.brake is None or (is_counting(found) and not found.enabled):
+        if found.bound is None or (is_counting(found) and not found.enabled):
             raise Problem(409, "the mail that this order holds was taken over by hand before it was counted")
-        if found.brake.state is BrakeState.REFUSED and effect.effective:
+        if found.bound.state is BoundState.REFUSED and effect.effective:
             raise refusal(found)
         if boottime() >= until:
             return undecided(effect)
@@ -90,10 +90,10 @@ async def order(deps: Dependencies, rule: Rule, most: int, actor: Actor, wait: f
 
 async def _after_removal(deps: Dependencies, hold_id: str) -> Effect:
     removed = await deps.rules.removed(hold_id)
-    brake = removed.rule.brake if removed is not None else None
-    if removed is not None and brake is not None and brake.state is BrakeState.REFUSED:
+    bound = removed.rule.bound if removed is not None else None
+    if removed is not None and bound is not None and bound.state is BoundState.REFUSED:
         raise refusal(removed.rule)
-    known = await deps.rules.rule(brake.became) if brake is not None and brake.became else None
+    known = await deps.rules.rule(bound.became) if bound is not None and bound.became else None
     if known is None:
         raise Problem(409, "the order was lifted by hand before its mail was counted; it was released")
     return await deps.orders.effect(known)
@@ -108,7 +108,7 @@ def undecided(effect: Effect) -> Effect:
 
 def refusal(hold: Rule) -> Problem:
     """The answer to an order that matches more than it allows."""
-    brake = hold.brake
-    assert brake is not None
-    words = f"the order matches {brake.matched} deliveries and allows {brake.max_matches}; nothing of it was ended"
-    return Problem(409, f"{words}, and what it held is released", matched=brake.matched)
+    bound = hold.bound
+    assert bound is not None
+    words = f"the order matches {bound.matched} deliveries and allows {bound.max_matches}; nothing of it was ended"
+    return Problem(409, f"{words}, and what it held is released", matched=bound.matched)

@@ -34,7 +34,7 @@ from control_api.schemas.values import cursor_of
 from mta.model.actor import Actor
 from mta.model.errors import BadValue, OrderMade, StoreError
 from mta.model.rules import Kind, Rule, Selectors
-from mta.policy.brakes import as_ordered, is_hold, is_waiting, was_refused
+from mta.policy.bounded_orders import as_ordered, is_hold, is_waiting, was_refused
 from mta.policy.rule_effect import is_active
 from mta.policy.rule_table import RuleTable
 from mta.policy.statement_page import lines_of, page_of

@@ -10,7 +10,7 @@ from control_api.http.times import shown
 from control_api.node.workers import name_of
 from control_api.schemas.answers import known
 from control_api.schemas.rule_answers import Confirmations, OrderBound, PastDot
-from mta.model.rules import Brake, BrakeState, Kind, Rule
+from mta.model.rules import Bound, BoundState, Kind, Rule
 from mta.model.statements import selectors_shown
 from mta.policy.rule_table import RuleTable
 from mta.ports.orders import Effect
@@ -29,21 +29,21 @@ def shown_rule(rule: Rule) -> dict[str, Any]:
         "created_by": rule.created_by or None,
         "generation": rule.generation,
     }
-    if rule.brake is not None:
-        found["brake"] = _brake(rule.brake)
+    if rule.bound is not None:
+        found["bound"] = _bound(rule.bound)
     if rule.kind is Kind.ERROR:
         found |= {"code": rule.code, "extended": rule.extended or None, "description": rule.description or None}
         found |= {"at_the_door": rule.at_the_door, "undo": rule.undo}
     return known(found)
 
 
-def _brake(brake: Brake) -> OrderBound:
-    is_counted = brake.state is not BrakeState.COUNTING
+def _bound(bound: Bound) -> OrderBound:
+    is_counted = bound.state is not BoundState.COUNTING
     return OrderBound(
-        state=brake.state,
-        max_matches=brake.max_matches,
-        matched=brake.matched if is_counted else UNSET,
-        held_at=shown(brake.held_at) or UNSET,
+        state=bound.state,
+        max_matches=bound.max_matches,
+        matched=bound.matched if is_counted else UNSET,
+        held_at=shown(bound.held_at) or UNSET,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from control_api.schemas.answers import Count, Time, joined, own_fields
-from mta.model.rules import AtTheDoor, BrakeState, InFlight
+from mta.model.rules import AtTheDoor, BoundState, InFlight
 from mta.model.statements import AccountWithRule
 
 
@@ -25,7 +25,7 @@ class _Both(Struct, kw_only=True, frozen=True):
 class OrderBound(Struct, kw_only=True, frozen=True):
     """The bound of an order. While its mail is counted it is held, and the forced error is not in force."""
 
-    state: BrakeState
+    state: BoundState
     max_matches: Count
     matched: Count | UnsetType = UNSET
     held_at: Time | UnsetType = UNSET
@@ -34,7 +34,7 @@ class OrderBound(Struct, kw_only=True, frozen=True):
 class _Bound(Struct, kw_only=True, frozen=True):
     """Of an order with a bound."""
 
-    brake: OrderBound | UnsetType = UNSET
+    bound: OrderBound | UnsetType = UNSET
 
 
 class _ForcedError(Struct, kw_only=True, frozen=True):

@@ -32,7 +32,7 @@ async def order(
     if not as_json:
         click.echo(f"rule {rule['id']}")
         show_effect(rule)
-    if rule.get("brake", {}).get("state") == "counting":
+    if rule.get("bound", {}).get("state") == "counting":
         rule = await _until_decided(client, path, as_json)
     elif answer.status == 202:
         if as_json:

@@ -249,7 +249,7 @@ def show_effect(rule: dict[str, Any]) -> None:
     elif "effective_by" in rule:
         click.echo(f"effective everywhere by {rule['effective_by']} at the latest")
     else:
-        most = rule["brake"]["max_matches"]
+        most = rule["bound"]["max_matches"]
         click.echo(f"its mail is held and not counted yet: it takes effect if it matches at most {most} deliveries")
     if rule["workers"]["unconfirmed"]:
         click.echo("not confirmed by " + ", ".join(rule["workers"]["unconfirmed"]))

@@ -96,11 +96,17 @@ SPOOL_BYTES: Final = ProcessMetric(
 SPOOL_DAMAGED: Final = ProcessMetric(
     "spool_damaged", "journal_spool_damaged", "Stretches of the spool that could not be read."
 )
-BRAKES: Final = ProcessMetric(
-    "brakes", "brakes_undecided", "Orders with a bound that hold mail and are not decided yet.", is_counter=False
+BOUNDED_ORDERS: Final = ProcessMetric(
+    "bounded_orders",
+    "bounded_orders_undecided",
+    "Orders with a bound that hold mail and are not decided yet.",
+    is_counter=False,
 )
-BRAKE_OLDEST: Final = ProcessMetric(
-    "brake_oldest", "brake_oldest_seconds", "Time since the oldest of these orders was given.", is_counter=False
+BOUNDED_ORDER_OLDEST: Final = ProcessMetric(
+    "bounded_order_oldest",
+    "bounded_order_oldest_seconds",
+    "Time since the oldest of these orders was given.",
+    is_counter=False,
 )
 
 HISTORY_EVENTS: Final = ProcessMetric("history_events", "history_events", "Events that the journal wrote to history.")
@@ -147,6 +153,6 @@ PROCESS_METRICS: Final = (
     HISTORY_FAILURES,
     HISTORY_LOST,
     HISTORY_BEHIND,
-    BRAKES,
-    BRAKE_OLDEST,
+    BOUNDED_ORDERS,
+    BOUNDED_ORDER_OLDEST,
 )

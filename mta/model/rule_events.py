@@ -120,8 +120,8 @@ def _terms(rule: Rule) -> dict[str, str]:
         "enabled": "" if rule.enabled else "false",
         "expires_at": format_time(rule.expires_at) if rule.expires_at else "",
         "set": rule.set_id,
-        "max_matches": str(rule.brake.max_matches) if rule.brake is not None else "",
-        "brake": rule.brake.state.value if rule.brake is not None else "",
+        "max_matches": str(rule.bound.max_matches) if rule.bound is not None else "",
+        "bound": rule.bound.state.value if rule.bound is not None else "",
     }
     return {name: value for name, value in found.items() if value}
 

@@ -79,7 +79,7 @@ class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
         return any(selector is not None for selector in asked)
 
 
-class BrakeState(enum.StrEnum):
+class BoundState(enum.StrEnum):
     """How far an order with a bound is."""
 
     COUNTING = "counting"  # the rule is its hold
@@ -87,11 +87,11 @@ class BrakeState(enum.StrEnum):
     REFUSED = "refused"  # it matched more; the hold is disabled, and removed once its mail is released
 
 
-class Brake(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Bound(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The bound of an order. While its mail is counted the rule is a pause, its hold."""
 
     max_matches: int
-    state: BrakeState = BrakeState.COUNTING
+    state: BoundState = BoundState.COUNTING
     matched: int = 0  # once it is decided
     held_at: int = 0  # Unix ms since which all matching mail was held; once it has passed
     becomes: "Rule | None" = None  # the forced error, until the hold has become it
@@ -117,7 +117,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     at_the_door: AtTheDoor = AtTheDoor.ACCEPT
     in_flight: InFlight = InFlight.ABORT
     undo: bool = True  # undo copies of intercepted deliveries are kept for `rules.undo_window`
-    brake: Brake | None = None  # of an order with a bound
+    bound: Bound | None = None  # of an order with a bound
     set_id: str = ""  # of the order for many rules that made this generation; "" = an order for this rule alone
     changed_by: str = ""  # the author of its last change, where it is another than `created_by`
     weight: int = 1  # of a tenant: its share of a queue
@@ -164,7 +164,7 @@ SINCE: Mapping[str, int] = {
     "selectors.schedule": 2,
     "selectors.timezone": 2,
     "set_id": 2,
-    "brake": 2,
+    "bound": 2,
     "changed_by": 2,
     "owner": 2,
     "kind=tenant": 2,
@@ -185,7 +185,7 @@ def newest_format() -> int:
 def format_of(rule: Rule) -> int:
     """The least format that a process must read to read this rule."""
     needed = max((since for name, since in SINCE.items() if _uses(rule, name)), default=FIRST_FORMAT)
-    ordered = None if rule.brake is None else rule.brake.becomes
+    ordered = None if rule.bound is None else rule.bound.becomes
     return needed if ordered is None else max(needed, format_of(ordered))
 
 

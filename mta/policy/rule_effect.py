@@ -6,7 +6,7 @@ import msgspec
 
 from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.replies import OUR_DECISION
-from mta.model.rules import AtTheDoor, BrakeState, Kind, Rule
+from mta.model.rules import AtTheDoor, BoundState, Kind, Rule
 from mta.policy.schedule import UTC, Period, schedule_of
 
 _FORCED: Final = Origin.FORCED  # to look a member up at its class takes ten times as long
@@ -88,7 +88,7 @@ def holds(rule: Rule) -> bool:
 
 def is_counting(rule: Rule) -> bool:
     """Whether the rule is the hold of an order with a bound whose mail is not counted yet."""
-    return rule.brake is not None and rule.brake.state is BrakeState.COUNTING and rule.kind is Kind.PAUSE
+    return rule.bound is not None and rule.bound.state is BoundState.COUNTING and rule.kind is Kind.PAUSE
 
 
 def _verdict_of(rule: Rule) -> Verdict:

@@ -55,7 +55,7 @@ def order_of(seen: Seen | None) -> str:
 
 def identity_of(rule: Rule) -> bytes:
     """A rule is its kind and its whole selector set. The hold of an order with a bound is apart from all others."""
-    if rule.kind is Kind.PAUSE and rule.brake is not None:
+    if rule.kind is Kind.PAUSE and rule.bound is not None:
         return b"hold " + rule.id.encode()
     selectors = msgspec.json.encode(rule.selectors)
     return selectors if rule.kind is Kind.ERROR else rule.kind.encode() + b" " + selectors

@@ -267,25 +267,25 @@ PREVIEWS = (
     ),
     Mutation(
         "bounds: the hold lets go of refused mail",
-        "mta/policy/brakes.py",
-        "return msgspec.structs.replace(hold, enabled=False, brake=brake)\n\n\ndef in_place",
-        "return msgspec.structs.replace(hold, brake=brake)\n\n\ndef in_place",
-        "tests/unit/policy/test_brakes.py::test_what_is_refused_or_replaced_lets_go_of_its_mail",
+        "mta/policy/bounded_orders.py",
+        "return msgspec.structs.replace(hold, enabled=False, bound=bound)\n\n\ndef in_place",
+        "return msgspec.structs.replace(hold, bound=bound)\n\n\ndef in_place",
+        "tests/unit/policy/test_bounded_orders.py::test_what_is_refused_or_replaced_lets_go_of_its_mail",
     ),
     Mutation(
         "bounds: a store that is away delays a decision",
-        "mta/sweeps/brakes.py",
+        "mta/sweeps/bounded_orders.py",
         "            except (StoreError, OldReaders) as error:\n",
         "            except OldReaders as error:\n",
-        "tests/unit/sweeps/test_brakes.py::"
+        "tests/unit/sweeps/test_bounded_orders.py::"
         "test_a_store_that_is_away_and_a_process_that_cannot_read_the_rule_delay_a_decision",
     ),
     Mutation(
         "bounds: only deliveries before their dot count",
-        "mta/sweeps/brakes.py",
+        "mta/sweeps/bounded_orders.py",
         "found.difference(known.past_dot if known is not None else ())",
         "found",
-        "tests/unit/sweeps/test_brakes.py::test_deliveries_past_their_dot_are_not_counted",
+        "tests/unit/sweeps/test_bounded_orders.py::test_deliveries_past_their_dot_are_not_counted",
     ),
 )
 

@@ -6,7 +6,7 @@ from tests.mutations.routes import ROUTES
 
 _GUARD = "mta/rules/guard.py"
 _ORDERS = "mta/orders/order_book.py"
-_BRAKES = "mta/sweeps/brakes.py"
+_BOUNDED = "mta/sweeps/bounded_orders.py"
 _RULES_LUA = "mta/redis_store/steps/rules.lua"
 _START = "mta/egress/transaction_start.py"
 _LAST_LOOK = "mta/egress/last_look.py"
@@ -24,8 +24,8 @@ _T_CONTENTS = "tests/integration/redis_store/test_contents_beside.py::test_"
 _T_DISPATCHER = "tests/unit/scheduling/test_dispatcher.py::test_"
 _T_SETTLER = "tests/unit/scheduling/test_settler.py::test_"
 _T_SWEEPER = "tests/unit/sweeps/test_sweeper.py::test_"
-_T_BOUNDS = "tests/unit/policy/test_brakes.py::test_"
-_T_BRAKES = "tests/unit/sweeps/test_brakes.py::test_"
+_T_BOUNDS = "tests/unit/policy/test_bounded_orders.py::test_"
+_T_BOUNDED = "tests/unit/sweeps/test_bounded_orders.py::test_"
 _T_FORMATS = "tests/integration/redis_store/test_rule_formats.py::test_k15_"
 _T_REAPER = "tests/unit/scheduling/test_reaper.py::test_"
 _T_WORKER = "tests/unit/runtime/test_worker.py::test_"
@@ -752,7 +752,7 @@ BOUNDS = (
     ),
     Mutation(
         "bounds: only the hold that was counted is decided",
-        "mta/policy/brakes.py",
+        "mta/policy/bounded_orders.py",
         " or hold.generation != generation",
         "",
         _T_BOUNDS + "only_the_hold_that_was_counted_is_decided[passed]",
@@ -774,31 +774,31 @@ BOUNDS = (
     ),
     Mutation(
         "bounds: as many as allowed pass",
-        _BRAKES,
-        "if matched > hold.brake.max_matches:",
-        "if matched >= hold.brake.max_matches:",
-        _T_BRAKES + "a_hold_is_decided_when_its_sweep_is_done_and_not_before",
+        _BOUNDED,
+        "if matched > hold.bound.max_matches:",
+        "if matched >= hold.bound.max_matches:",
+        _T_BOUNDED + "a_hold_is_decided_when_its_sweep_is_done_and_not_before",
     ),
     Mutation(
         "bounds: a delivery of a worker counts",
-        _BRAKES,
+        _BOUNDED,
         '.get("held", 0) + on_its_way',
         '.get("held", 0)',
-        _T_BRAKES + "deliveries_of_workers_are_waited_for_and_then_counted",
+        _T_BOUNDED + "deliveries_of_workers_are_waited_for_and_then_counted",
     ),
     Mutation(
         "bounds: a refused hold is cleared before the next is decided",
-        _BRAKES,
+        _BOUNDED,
         "if not swept or not cleared or",
         "if not swept or",
-        _T_BRAKES + "a_newer_hold_waits_for_the_older_and_for_the_mail_that_this_releases",
+        _T_BOUNDED + "a_newer_hold_waits_for_the_older_and_for_the_mail_that_this_releases",
     ),
     Mutation(
         "bounds: a refused hold stays until it holds nothing",
-        _BRAKES,
+        _BOUNDED,
         "            if hold.id in await self._sweeps.pauses(lane):\n                return False\n",
         "            await self._sweeps.pauses(lane)\n",
-        _T_BRAKES + "a_refused_hold_is_removed_once_it_holds_nothing",
+        _T_BOUNDED + "a_refused_hold_is_removed_once_it_holds_nothing",
     ),
 )
 

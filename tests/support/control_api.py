@@ -29,7 +29,7 @@ from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, RuleSet, S
 from mta.model.scopes import Scope
 from mta.model.settings import ApiSettings, NodeSettings, Settings
 from mta.model.sweeps import SweepState
-from mta.policy.brakes import is_hold, passed, refused
+from mta.policy.bounded_orders import is_hold, passed, refused
 from mta.policy.rule_effect import is_counting
 from mta.policy.rule_sets import stand_in
 from mta.policy.shaping import Shaping
@@ -140,10 +140,10 @@ class Cluster:
 
     def decide(self, rule: Rule) -> None:
         """As sweepers decide about an order with a bound, by the count that previews have, too."""
-        if not self.undecided and rule.brake is not None and is_counting(rule):
+        if not self.undecided and rule.bound is not None and is_counting(rule):
             matched, generation = self.tally.matched, rule.generation
             self.generation += 1
-            if matched <= rule.brake.max_matches:
+            if matched <= rule.bound.max_matches:
                 self.rules[rule.id] = passed(rule, generation, matched, AT)
             else:
                 self.removed[rule.id] = RemovedRule(refused(rule, generation, matched), AT, None, None)

@@ -21,7 +21,7 @@ from mta.model.rules import (
     Selectors,
     SessionState,
 )
-from mta.policy.brakes import is_hold
+from mta.policy.bounded_orders import is_hold
 from mta.ports.rule_store import Edit, Exists, Put, Removed, Step, Trail
 from mta.ports.sessions import Confirmed
 

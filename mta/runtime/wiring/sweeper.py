@@ -20,7 +20,7 @@ from mta.runtime.old_libraries import OldLibraries
 from mta.runtime.wiring.dkim import record_watch
 from mta.runtime.wiring.opening import open_store
 from mta.runtime.wiring.rules import stored_rules, stored_sets
-from mta.sweeps.brakes import Brakes
+from mta.sweeps.bounded_orders import BoundedOrders
 from mta.sweeps.pace import Pace
 from mta.sweeps.previews import PreviewCounter
 from mta.sweeps.release import Releaser
@@ -69,7 +69,7 @@ async def open_sweeper(child: Child) -> SweeperParts:
         Sweeper(sweeps, guard, rules, decider, pace, accounts.at_the_end),
         Releaser(sweeps, guard, decider, pace),
         StagedReleaser(guard, rules, StoredReleases(store.link, store.lanes), sweeps, decider, pace),
-        Brakes(guard, rules, orders, sweeps, books, figures),
+        BoundedOrders(guard, rules, orders, sweeps, books, figures),
         PreviewCounter(StoredPreviews(store.link), sweeps, guard, pace, lambda: rules.session),
         UndoCopyCleaner(StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window), load),
         UnservedWatch(sweeps, rules, StoredMessages(store.link, store.lanes, retention), node),

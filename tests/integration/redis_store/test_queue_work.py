@@ -12,7 +12,7 @@ from mta.model.events import Event, EventType
 from mta.model.ids import lane_of, message_of
 from mta.model.mail import QueueKey, QueueShare
 from mta.model.outcomes import Class
-from mta.model.rules import Brake, Head, Kind, Rule, Selectors
+from mta.model.rules import Bound, Head, Kind, Rule, Selectors
 from mta.orders.queue_work import QueueWorker
 from mta.policy.rule_effect import is_counting
 from mta.policy.rule_table import RuleTable
@@ -413,7 +413,7 @@ async def test_o12_held_mail_that_an_order_with_a_bound_counts_stays(open_store)
     page = (await store.sweeps.scan(0, QUEUE, 0, 100))[1]
     planned = Decider("n1", 0, wall_ms).decide(RuleTable.build(Head(1, "x"), [pause]), page)[SweepMove.HOLD]
     await store.sweeps.move(0, "", SweepMove.HOLD, 1, planned)
-    counting = Rule("b1", Selectors(tag="red"), 554, kind=Kind.PAUSE, generation=2, brake=Brake(max_matches=5))
+    counting = Rule("b1", Selectors(tag="red"), 554, kind=Kind.PAUSE, generation=2, bound=Bound(max_matches=5))
     assert is_counting(counting)
     done = await worker(store, pause, counting, generation=2).move(ALL, "new", START, soon())
     assert (done.moved, done.kept) == (0, 1)

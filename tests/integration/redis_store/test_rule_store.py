@@ -11,7 +11,7 @@ from mta.model.rule_events import completed_event
 from mta.model.rules import (
     NO_HEAD,
     AtTheDoor,
-    Brake,
+    Bound,
     ChangeOp,
     Effective,
     Head,
@@ -422,7 +422,7 @@ async def test_a_rule_with_every_field_is_read_as_it_was_written(open_store):
     store = await open_store()
     full = Rule(
         "full", Selectors(tag="full"), 451, "4.7.1", "later", 5, "me", "why", 0, False, 9, Kind.PAUSE, AtTheDoor.REJECT,
-        InFlight.FINISH, False, Brake(1), "a-set", "you", 2, "gold", ("a.example",), "acme", "b.example",
+        InFlight.FINISH, False, Bound(1), "a-set", "you", 2, "gold", ("a.example",), "acme", "b.example",
     )  # fmt: skip
     assert all(getattr(full, f.name) != f.default for f in msgspec.structs.fields(Rule) if f.name != "generation")
     put, _ = await store.rules.put(full, "c1")

@@ -39,7 +39,7 @@ def test_a_hold_is_decided_by_another_node_when_its_own_dies(tmp_path: pathlib.P
             with contextlib.suppress(ProcessLookupError):  # its supervisor may have replaced it
                 os.kill(sweepers[1], signal.SIGCONT)
             path = f"/v1/errors/{passes[1]['id']}"
-            until(lambda: second.call("GET", path)[1].get("brake", {}).get("state") == "passed", 15.0, path)
+            until(lambda: second.call("GET", path)[1].get("bound", {}).get("state") == "passed", 15.0, path)
             path = f"/v1/errors/{fails[1]['id']}"
             until(lambda: second.call("GET", path)[1].get("matched") == 6, 15.0, path)
             until(lambda: second.statement("c2")["delivered"] == 6, 15.0, "released mail is delivered")

@@ -8,7 +8,7 @@ from mta.model.events import Event
 from mta.model.ids import delivery_id, new_message_id
 from mta.model.mail import QueueKey, Record
 from mta.model.rules import Head, Kind, Rule, Selectors
-from mta.policy.brakes import hold_for
+from mta.policy.bounded_orders import hold_for
 from mta.policy.rule_table import RuleTable
 from mta.ports.sweeps import SweepMove, WaitingDelivery
 from mta.sweeps.sweep_moves import Decider

@@ -17,7 +17,7 @@ from mta.model.rule_events import RuleEvent, completed_event
 from mta.model.rules import Effective, Head, Kind, Rule, Selectors
 from mta.model.sweeps import SweepState
 from mta.orders.statement import rule_statement
-from mta.policy.brakes import hold_for
+from mta.policy.bounded_orders import hold_for
 from mta.policy.rule_table import RuleTable
 from mta.ports.orders import Effect
 from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery

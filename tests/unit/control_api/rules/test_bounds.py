@@ -21,7 +21,7 @@ async def test_an_order_that_passes_is_the_forced_error(api: TestClient, cluster
     cluster.tally = COUNTED
     status, made = await order(api, tag="c", max_matches="40", extended="5.7.1", duration="1h")
     assert (status, made["code"], made["extended"], made["effective"]) == (201, 554, "5.7.1", True)
-    assert (made["brake"]["state"], made["brake"]["matched"], made["brake"]["max_matches"]) == ("passed", 40, 40)
+    assert (made["bound"]["state"], made["bound"]["matched"], made["bound"]["max_matches"]) == ("passed", 40, 40)
     assert "expires_at" in made
 
 
@@ -37,10 +37,10 @@ async def test_an_order_that_matches_more_is_409_with_the_count(api: TestClient,
 async def test_an_order_that_is_not_decided_is_202_and_found_by_its_id(api: TestClient, cluster: Cluster) -> None:
     cluster.undecided = True
     status, made = await order(api, "?wait=0", tag="c", max_matches=9)
-    assert (status, made["effective"], made["brake"]) == (202, False, {"state": "counting", "max_matches": 9})
+    assert (status, made["effective"], made["bound"]) == (202, False, {"state": "counting", "max_matches": 9})
     assert "effective_by" not in made
     shown = await (await api.get(f"/v1/errors/{made['id']}")).json()
-    assert (shown["code"], shown["effective"], shown["brake"]["state"]) == (554, False, "counting")
+    assert (shown["code"], shown["effective"], shown["bound"]["state"]) == (554, False, "counting")
     assert await (await api.get("/v1/errors")).json() == []
     (pause,) = await (await api.get("/v1/pauses")).json()
     assert pause["id"] == made["id"]
@@ -53,7 +53,7 @@ async def test_a_hold_that_a_person_edits_is_a_pause_from_then_on(api: TestClien
     cluster.undecided = True
     _, made = await order(api, "?wait=0", tag="c", max_matches=9)
     edited = await (await api.patch(f"/v1/pauses/{made['id']}", json={"reason": "mine"})).json()
-    assert "brake" not in edited
+    assert "bound" not in edited
 
 
 @pytest.mark.parametrize("matches", [40, 42, 43])

@@ -15,8 +15,8 @@ def test_a_bound_that_holds_ends_all_that_was_counted(place: Any) -> None:
     place.node.send([f"u{n}@b1.test" for n in range(20)], ("b1",), X_MQ_Delayed="+1h")
     made = place.call("POST", "/v1/errors?wait=15s", {"code": 554, "tag": "b1", "max_matches": 20}, (201,))
     assert made["effective"], made
-    assert made["brake"] == {"state": "passed", "max_matches": 20, "matched": 20, "held_at": made["brake"]["held_at"]}
-    assert made["brake"]["held_at"] <= made["effective_at"]
+    assert made["bound"] == {"state": "passed", "max_matches": 20, "matched": 20, "held_at": made["bound"]["held_at"]}
+    assert made["bound"]["held_at"] <= made["effective_at"]
     account = place.complete(made)
     assert (account["matched"], account["intercepted"]["queued"], account["held"]) == (20, 20, 0)
     place.rests("b1", intercepted={"queued": 20, "attempt": 0, "before_dot": 0, "door": 0}, queued=0)
@@ -46,7 +46,7 @@ def test_a_token_stands_for_the_count_of_its_preview(place: Any) -> None:
     token = place.preview(tag="b3", domain="b3.test")["preview_token"]
     body = {"code": 554, "tag": "b3", "domain": "b3.test", "preview_token": token}
     made = place.call("POST", "/v1/errors?wait=15s&until=swept", body, (201,))
-    assert made["brake"]["matched"] == 6
+    assert made["bound"]["matched"] == 6
     place.rests("b3", queued=0)
 
 
@@ -95,10 +95,10 @@ def test_an_order_goes_on_when_the_api_dies_between_hold_and_decision(place: Any
     place.node.send([f"u{n}@b6.test" for n in range(5)], ("b6",), X_MQ_Delayed="+2s")
     with no_sweeper(place):
         held = place.call("POST", "/v1/errors?wait=0", {"code": 554, "tag": "b6", "max_matches": 5}, (202,))
-        assert (held["brake"]["state"], held["effective"], held["code"]) == ("counting", False, 554)
+        assert (held["bound"]["state"], held["effective"], held["code"]) == ("counting", False, 554)
         os.kill(place.node.child("control_api"), signal.SIGKILL)
     made = decided(place, held["id"])
-    assert (made["brake"]["state"], made["brake"]["matched"]) == ("passed", 5)
+    assert (made["bound"]["state"], made["bound"]["matched"]) == ("passed", 5)
     place.logged("b6", "Hold", 5)
     place.rests("b6", held=0, queued=0, intercepted={"queued": 5, "attempt": 0, "before_dot": 0, "door": 0})
     assert place.arrived("b6.test") == []
@@ -109,14 +109,14 @@ def test_an_order_that_is_not_decided_is_shown_as_both_and_a_person_may_decide_i
     with no_sweeper(place):
         order = {"code": 554, "tag": "b7", "max_matches": 2}
         by_hand, lifted = (place.call("POST", "/v1/errors?wait=0", order, (202,))["id"] for _ in range(2))
-        assert place.call("GET", f"/v1/pauses/{by_hand}")["brake"] == {"state": "counting", "max_matches": 2}
+        assert place.call("GET", f"/v1/pauses/{by_hand}")["bound"] == {"state": "counting", "max_matches": 2}
         assert by_hand in [rule["id"] for rule in place.call("GET", "/v1/pauses")]
         assert by_hand not in [rule["id"] for rule in place.call("GET", "/v1/errors")]
         assert place.node.call("PATCH", f"/v1/errors/{by_hand}", {"code": 550})[0] == 404
         gone = place.call("DELETE", f"/v1/errors/{lifted}?wait=15s", want=(200,))
-        assert (gone["code"], gone["brake"]["state"]) == (554, "counting")
+        assert (gone["code"], gone["bound"]["state"]) == (554, "counting")
         place.call("POST", f"/v1/pauses/{by_hand}/convert?wait=15s", {"code": 550})
-    assert "brake" not in decided(place, by_hand)
+    assert "bound" not in decided(place, by_hand)
     place.rests("b7", queued=0, held=0)
 
 
@@ -141,7 +141,7 @@ def test_mail_that_keeps_coming_is_let_through_neither_by_the_hold_nor_behind_it
     finally:
         stop.set()
         sending.join()
-    held_at = datetime.fromisoformat(made["brake"]["held_at"]).timestamp()
+    held_at = datetime.fromisoformat(made["bound"]["held_at"]).timestamp()
     place.rests("b8", queued=0, held=0)
     found = place.node.statement("b8")
     arrived = place.arrived("b8.test")

@@ -1,4 +1,4 @@
-"""Brakes: orders with a bound, which hold the mail that they match until it is counted.
+"""Orders with a bound, which hold the mail that they match until it is counted.
 
 Such an order begins as a hold: a pause that wins over all pauses, so that each delivery that it matches comes to it.
 Once its sweep is done, the deliveries that it holds are counted. Then it becomes the forced error, or, where it matches
@@ -16,10 +16,10 @@ from typing import Final
 from mta.model.actor import Actor, ActorKind
 from mta.model.errors import OldReaders, StoreError, severity
 from mta.model.ids import delivery_text
-from mta.model.process_metrics import BRAKE_OLDEST, BRAKES
+from mta.model.process_metrics import BOUNDED_ORDER_OLDEST, BOUNDED_ORDERS
 from mta.model.rules import Kind, PastDot, Rule
 from mta.model.sweeps import SweepPhase, SweepState
-from mta.policy.brakes import Decided, in_place, passed, refused, replaced
+from mta.policy.bounded_orders import Decided, in_place, passed, refused, replaced
 from mta.policy.rule_effect import holds, is_counting
 from mta.policy.rule_table import RuleTable, rank
 from mta.ports.books import Books
@@ -42,7 +42,7 @@ _SETTLES: Final = 2000  # ms in which workers put back what they aborted; a deli
 _PAGE: Final = 200
 
 
-class Brakes:
+class BoundedOrders:
     """Decides for all nodes. Any number of processes may: a decision is one change of the hold as it was counted, and
     a process that comes second finds it changed."""
 
@@ -74,7 +74,7 @@ class Brakes:
         self._tell_figures()
 
     def _on_change(self, table: RuleTable) -> tuple[PastDot, ...]:
-        self._open |= {rule.id: rule for rule in table.fresh_since(self._table) if rule.brake is not None}
+        self._open |= {rule.id: rule for rule in table.fresh_since(self._table) if rule.bound is not None}
         self._table = table
         if self._open:
             self._alarm.ring()
@@ -101,7 +101,7 @@ class Brakes:
 
     async def _look(self) -> None:
         current = {name: self._table.rule(name) for name in self._open}
-        self._open = {name: rule for name, rule in current.items() if rule is not None and rule.brake is not None}
+        self._open = {name: rule for name, rule in current.items() if rule is not None and rule.bound is not None}
         counting: list[Rule] = []
         cleared = True
         for rule in list(self._open.values()):
@@ -159,14 +159,14 @@ class Brakes:
 
     async def _decide(self, hold: Rule, sweep: SweepState, claimed: Sequence[WaitingDelivery]) -> bool:
         """Whether the next hold may be decided, too."""
-        assert hold.brake is not None
+        assert hold.bound is not None
         on_its_way = await self._on_its_way(hold, claimed)
         if on_its_way and self._wall() - sweep.updated_at < _SETTLES:
             return False
         matched = (await self._books.rule(hold.id)).get("held", 0) + on_its_way
-        if matched > hold.brake.max_matches:
+        if matched > hold.bound.max_matches:
             words = "the order %s of %s matches %d deliveries, more than the %d that it allows: it is lifted"
-            log.warning(words, hold.id, hold.created_by or "?", matched, hold.brake.max_matches)
+            log.warning(words, hold.id, hold.created_by or "?", matched, hold.bound.max_matches)
             await self._change(hold, partial(refused, generation=hold.generation, matched=matched))
             return False
         become = partial(passed, generation=hold.generation, matched=matched, held_at=sweep.effective_at)
@@ -238,5 +238,5 @@ class Brakes:
 
     def _tell_figures(self) -> None:
         since = [rule.created_at for rule in self._open.values() if is_counting(rule)]
-        self._figures[BRAKES.key] = float(len(since))
-        self._figures[BRAKE_OLDEST.key] = max(0, self._wall() - min(since)) / 1000 if since else 0.0
+        self._figures[BOUNDED_ORDERS.key] = float(len(since))
+        self._figures[BOUNDED_ORDER_OLDEST.key] = max(0, self._wall() - min(since)) / 1000 if since else 0.0

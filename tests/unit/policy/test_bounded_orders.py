@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from mta.model.rules import BrakeState, Head, Kind, Rule, Selectors, format_of
-from mta.policy.brakes import Decided, as_ordered, hold_for, in_place, is_hold, passed, refused, replaced
+from mta.model.rules import BoundState, Head, Kind, Rule, Selectors, format_of
+from mta.policy.bounded_orders import Decided, as_ordered, hold_for, in_place, is_hold, passed, refused, replaced
 from mta.policy.rule_effect import ends, in_force, is_counting
 from mta.policy.rule_table import RuleTable, rank
 
@@ -27,20 +27,20 @@ def test_the_hold_has_no_end_of_its_own_and_keeps_the_terms_of_the_order() -> No
 
 def test_what_passes_becomes_the_error_that_was_ordered() -> None:
     made = passed(hold(), 3, 9, 55)
-    assert msgspec.structs.replace(made, brake=None, generation=0) == ORDER
-    assert made.brake is not None
-    assert (made.brake.state, made.brake.matched, made.brake.held_at) == (BrakeState.PASSED, 9, 55)
-    assert made.brake.becomes is None
+    assert msgspec.structs.replace(made, bound=None, generation=0) == ORDER
+    assert made.bound is not None
+    assert (made.bound.state, made.bound.matched, made.bound.held_at) == (BoundState.PASSED, 9, 55)
+    assert made.bound.becomes is None
     assert ends(made)
     assert not is_counting(made)
 
 
 def test_what_is_refused_or_replaced_lets_go_of_its_mail() -> None:
-    let_go = {BrakeState.REFUSED: refused(hold(), 3, 11), BrakeState.PASSED: replaced(hold(), 3, 9, "r0")}
+    let_go = {BoundState.REFUSED: refused(hold(), 3, 11), BoundState.PASSED: replaced(hold(), 3, 9, "r0")}
     for state, made in let_go.items():
         assert not made.enabled
-        assert made.brake is not None
-        assert made.brake.state is state
+        assert made.bound is not None
+        assert made.bound.state is state
         assert is_hold(made)
         assert not is_counting(made)
     assert ends(in_place(hold(), 9))
