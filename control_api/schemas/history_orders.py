@@ -12,9 +12,8 @@ from mta.model.errors import BadValue
 
 
 def _read_lane(value: Any, name: str) -> str:
-    text = str(value)
-    if text == "rules" or (text.isascii() and text.isdigit() and len(text) <= 4):
-        return text
+    if isinstance(value, str) and (value == "rules" or (value.isascii() and value.isdigit() and len(value) <= 4)):
+        return value
     raise BadValue(name, "is not a lane; give the number that the log names, or rules")
 
 

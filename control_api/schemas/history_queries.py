@@ -41,9 +41,9 @@ def _matching(pattern: str, words: str) -> Value:
     known = re.compile(pattern, re.ASCII)
 
     def read(value: Any, name: str) -> str:
-        if not known.fullmatch(value):
+        if not isinstance(value, str) or not known.fullmatch(value):
             raise BadValue(name, words)
-        return str(value)
+        return value
 
     return Value(read, a_text(pattern))
 

@@ -1,5 +1,6 @@
 """Staged releases of pauses, as requests order them and as answers show them."""
 
+import contextlib
 from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -14,6 +15,9 @@ _MAX_RATE: Final = 1_000_000  # deliveries a second
 
 def _read_rate(value: Any, field: str) -> float:
     """Deliveries a second, more than 0."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)  # a form has numbers as texts
     rate = parse_rate(value, field)
     if not 0 < rate <= _MAX_RATE:
         raise BadValue(field, f'must be more than 0 and at most {_MAX_RATE} a second; write "100/m", say')
