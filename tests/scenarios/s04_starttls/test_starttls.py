@@ -146,7 +146,9 @@ def failing_sinks() -> dict[str, SinkThread]:
     return sinks
 
 
-def test_d14_where_tls_fails_and_is_only_wished_for_mail_goes_in_clear_on_a_new_connection(tmp_path: pathlib.Path) -> None:
+def test_d14_where_tls_fails_and_is_only_wished_for_mail_goes_in_clear_on_a_new_connection(
+    tmp_path: pathlib.Path,
+) -> None:
     sinks = failing_sinks()
     with running(*sinks.values()):
         node = Node(tmp_path, **{"delivery.routes": routes(**sinks), "delivery.command_timeout": "1s"})
