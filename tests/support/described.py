@@ -186,6 +186,12 @@ def _usable_entry(case: schemathesis.Case) -> None:
         case.body["pattern"] = "x"
 
 
+def _count_or_rate(case: schemathesis.Case) -> None:
+    if case.path == "/v1/pauses/{id}/release" and case.method == "POST" and isinstance(case.body, dict):
+        rate = case.body.get("rate")
+        case.body = {"count": case.body.get("count") or 1} if rate is None else {"rate": rate}
+
+
 def _tls_by_day(case: schemathesis.Case) -> None:
     if case.path == "/v1/stats" and "tls" in str(case.query.get("by")):
         case.query = {name: value for name, value in case.query.items() if name != "interval"}
@@ -214,6 +220,7 @@ CONDITIONS: Final = (
     Condition("all mail", "an order about all of it says so, or names a queue", _all_of_them),
     Condition("of an answer", "a cursor, Last-Event-ID and If-Match are those of an answer before", _of_no_answer),
     Condition("a private key", "is one that fits the algorithm", _no_private_key),
+    Condition("a staged release", "has a count or a rate", _count_or_rate),
     Condition("TLS", "is counted by day, in no other interval", _tls_by_day),
     Condition("a stream", "ends with `for`; else it lasts until its reader goes", _ends),
 )
