@@ -46,12 +46,12 @@ _INSERT: Final = {
     "chunks": ("INSERT INTO chunks VALUES", 3),
 }
 _CHANGE: Final = (
-    "UPDATE deliveries SET more = more || ?1 || CASE WHEN ?2 < rank THEN ',' || ?4"
-    " WHEN ?2 > rank AND last <> n THEN ',' || last ELSE '' END,"
+    "UPDATE deliveries SET more = more || ? || CASE WHEN ? < rank THEN ',' || ?"
+    " WHEN ? > rank AND last <> n THEN ',' || last ELSE '' END,"
     # Of the same rank is the same event again, of a round that was interrupted: its place is another one now.
-    " standing = CASE WHEN ?2 >= rank THEN ?3 ELSE standing END,"
-    " last = CASE WHEN ?2 >= rank THEN ?4 ELSE last END,"
-    " rank = max(rank, ?2) WHERE id = ?5"
+    " standing = CASE WHEN ? >= rank THEN ? ELSE standing END,"
+    " last = CASE WHEN ? >= rank THEN ? ELSE last END,"
+    " rank = max(rank, ?) WHERE id = ?"
 )
 _STATEMENT: Final = "INSERT OR REPLACE INTO statements VALUES (?,?,?)"
 _HOUR: Final = "INSERT INTO hours VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET many = many + excluded.many"
@@ -195,7 +195,11 @@ class SqliteWriter:
         fresh = [(id_, row) for id_, row in rows if row.fresh]
         changed = [(id_, row) for id_, row in rows if not row.fresh]
         if changed:
-            done = connection.executemany(_CHANGE, [change_tuple(new, id_, row) for id_, row in changed])
+            values = [
+                (more, rank, last, rank, rank, standing, rank, last, rank, own)  # in the order of `_CHANGE`
+                for more, rank, standing, last, own in (change_tuple(new, id_, row) for id_, row in changed)
+            ]
+            done = connection.executemany(_CHANGE, values)
             if done.rowcount != len(changed):
                 fresh += [pair for pair in changed if not _has(connection, pair[0])]
         ids = {id_ for id_, _ in fresh}
