@@ -106,18 +106,21 @@ class Connector:
             return targets._replace(route=route.name)
         return await self._connect_first(queue, targets, policy, slot, attempt, greeted)
 
-    async def targets(self, domain: str) -> Sequence[Target] | Trouble:
-        """The addresses of the first route for mail of the domain, in the order to try them."""
-        port = self._delivery.mx_port
-        found = await find_targets(domain, self._routes.of(domain)[0], port, self._listeners, self._resolver)
-        if not isinstance(found, Trouble):
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[domain] = self._loop.time() + _KNOWN_FOR, found
-        return found
+    async def find_shared(self, domain: str) -> None:
+        """Look for the hosts whose connections the domain may share with others: those of its first route. A domain
+        with an MTA-STS policy shares none, since connections of others are not verified for it (RFC 8461 4)."""
+        route, port = self._routes.of(domain)[0], self._delivery.mx_port
+        found, policy = await asyncio.gather(
+            find_targets(domain, route, port, self._listeners, self._resolver), self._tls.policy(domain, route)
+        )
+        if isinstance(found, Trouble) or policy is not None:
+            return
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[domain] = self._loop.time() + _KNOWN_FOR, found
 
     def known_targets(self, domain: str) -> Sequence[Target]:
-        """Those that were found lately, or that need no search; () = there are none."""
+        """Those whose connections the domain may share: found lately, or such as need no search; () = none."""
         known = self._known.get(domain)
         if known is not None and known[0] > self._loop.time():
             return known[1]

@@ -242,7 +242,7 @@ class ConnectionOpener:
     async def _ask(self) -> None:
         try:
             if self._share is not None:
-                await self._connector.targets(self._queue.domain)
+                await self._connector.find_shared(self._queue.domain)
                 if self._share.may_wait():
                     self._owner.report_room()
                     return
@@ -271,7 +271,7 @@ class ConnectionOpener:
     async def _find_hosts(self, share: Share) -> None:
         """Find the hosts of the queue while it waits in line, so that it may get a connection of others."""
         try:
-            await self._connector.targets(self._queue.domain)
+            await self._connector.find_shared(self._queue.domain)
         finally:
             self._asking = None
         if self._waiting.ready and not self._connections.all and not share.take():
@@ -345,7 +345,7 @@ class ConnectionOpener:
         """A slot for mail that waits here. None: another outlet's connection carries it, or there is no slot."""
         share = self._share
         if share is not None and not self._connections.usable:
-            await self._connector.targets(self._queue.domain)
+            await self._connector.find_shared(self._queue.domain)
             if self._waiting.ready and share.take():
                 return None
             if (kept := share.take_kept()) is not None:

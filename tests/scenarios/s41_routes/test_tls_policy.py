@@ -30,6 +30,7 @@ class Place(NodeAndSink):
             "127.0.0.2": authority.server("mx.hosts.test"),
             "127.0.0.3": authority.server("other.test"),
             "127.0.0.4": self_signed(folder),
+            "127.0.0.6": authority.server("own.hosts.test"),
         }
         self.hosts: dict[str, SinkThread] = {}
         self.dns = DnsThread()
@@ -39,7 +40,10 @@ class Place(NodeAndSink):
         found = super().destinations(stack)
         stack.enter_context(running(self.dns, self.host))
         port = 0
-        for name, ip in (("mx", "127.0.0.2"), ("wrong", "127.0.0.3"), ("self", "127.0.0.4"), ("clear", "127.0.0.5")):
+        for name, ip in (
+            ("mx", "127.0.0.2"), ("wrong", "127.0.0.3"), ("self", "127.0.0.4"), ("clear", "127.0.0.5"),
+            ("own", "127.0.0.6"),
+        ):  # fmt: skip
             sink = self.hosts[name] = SinkThread(host=ip, port=port, tls=self._tls.get(ip))
             stack.enter_context(running(sink))
             port = sink.sink.port
@@ -49,8 +53,9 @@ class Place(NodeAndSink):
         self.publish("wrong", "wrong", policy="enforce wrong.hosts.test")
         self.publish("clear", "clear", policy="enforce clear.hosts.test")
         self.publish("trial", "clear", policy="testing other.test")
-        self.publish("moved", "mx", policy="enforce mx.elsewhere.test")
+        self.publish("moved", "own", policy="enforce mx.elsewhere.test")
         self.publish("strict", "self")
+        self.publish("plain", "wrong")
         self.host.answers["moved.test"] = (302, "https://mta-sts.good.test/.well-known/mta-sts.txt")
         return found | {
             "delivery.route": "",
@@ -119,6 +124,16 @@ def test_c104_mail_is_deferred_where_no_host_follows_the_policy(place: Place, na
     place.counted(f"{name}.test", {f"sts {result}"})
 
 
+def test_c104_mail_under_a_policy_takes_no_connection_that_others_opened(place: Place) -> None:
+    """The host is the same, and its certificate is not looked at for the other domain."""
+    for number in range(4):
+        line = place.first_line(f"a{number}@plain.test")
+        assert (line["type"], line["mx"]) == ("Delivery", "wrong.hosts.test")
+        line = place.first_line(f"b{number}@wrong.test")
+        assert (line["type"], line["reason"]) == ("TransientFailure", "starting TLS (wrong.hosts.test)")
+    assert place.hosts["wrong"].begun_to("wrong.test") == []
+
+
 def test_c104_a_policy_in_testing_stops_nothing_and_is_counted(place: Place) -> None:
     line = place.first_line("a@trial.test")
     assert (line["type"], "tls" in line) == ("Delivery", False)
@@ -127,7 +142,7 @@ def test_c104_a_policy_in_testing_stops_nothing_and_is_counted(place: Place) -> 
 
 def test_c104_a_policy_behind_a_redirect_is_none(place: Place) -> None:
     line = place.first_line("a@moved.test")
-    assert (line["type"], line["mx"]) == ("Delivery", "mx.hosts.test")
+    assert (line["type"], line["mx"]) == ("Delivery", "own.hosts.test")
     wanted = {"no-policy-found success", "sts sts-policy-fetch-error"}
     place.counted("moved.test", wanted)
 
