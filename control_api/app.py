@@ -46,12 +46,13 @@ def create_app(deps: Dependencies) -> web.Application:
 
 def _words_among_ids() -> Iterator[web.RouteDef]:
     """A path such as /v1/errors/preview stands where /v1/errors/{id} has an id: other methods of it are refused, since
-    no rule has that id."""
+    nothing has that id or name."""
     methods: dict[str, set[str]] = {}
     for operation in operations():
         methods.setdefault(operation.path, set()).add(operation.method)
+    of_one = {path.rpartition("/")[0] for path in methods if path.endswith("}")}
     for path, allowed in methods.items():
-        if f"{path.rpartition('/')[0]}/{{id}}" in methods and not path.endswith("}"):
+        if path.rpartition("/")[0] in of_one and not path.endswith("}"):
             yield web.route(hdrs.METH_ANY, path, _only(allowed | ({"HEAD"} if "GET" in allowed else set())))
 
 

@@ -10,11 +10,12 @@ from collections import deque
 from typing import cast
 
 from mta.egress.login import Login, lines_of
+from mta.egress.tls_failures import result_of
 from mta.model.events import NOT_OFFERED
 from mta.model.outcomes import Reply
 from mta.model.phases import Phase
 from mta.policy.failures import Trouble, broken, refused
-from mta.policy.tls_results import NOT_SUPPORTED, result_of
+from mta.policy.tls_results import NOT_SUPPORTED
 from mta.smtp.client_machine import Extensions
 from mta.smtp.reply_parser import ReplyParser
 from mta.smtp.spoken import asked, said, said_in_lines

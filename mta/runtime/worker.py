@@ -6,7 +6,7 @@ import logging
 from mta.ingress.turn_away import TurnAway
 from mta.ingress.worker_loads import WorkerLoads
 from mta.model.errors import StoreError
-from mta.runtime.child import Child, run
+from mta.runtime.child import Child, cancel_all, run
 from mta.runtime.wiring.worker import WorkerParts, open_worker
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,7 @@ class Worker:
         await self._drain()
         if self._signing is not None:
             self._signing.beside.close()
-        for watcher in watchers:
-            watcher.cancel()
-        await asyncio.gather(*watchers, return_exceptions=True)
+        await cancel_all(watchers)
 
     def why_it_waits(self) -> str:
         """For SMTP clients, before the first confirmation."""

@@ -179,7 +179,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("rcpt-421", {"RCPT": (b"421 4.3.2 busy\r\n", CLOSE)}, DEFERRED, 421),
     Kind("rcpt-450", {"RCPT": (b"450 4.2.1 greylisted\r\n",)}, DEFERRED, 450),
     Kind("rcpt-550", {"RCPT": (b"550 5.1.1 unknown\r\n",)}, BOUNCED, 550),
-    Kind("rcpt-552", {"RCPT": (b"552 5.2.2 full\r\n",)}, DEFERRED, 552, postfix=BOUNCED, why=OLD_552),
+    Kind("rcpt-552", {"RCPT": (b"552 no more\r\n",)}, DEFERRED, 552, postfix=BOUNCED, why=OLD_552),
     Kind("rcpt-251", {"RCPT": (b"251 2.1.5 forwarded\r\n",)}, DELIVERED, 250, 1),
     Kind("rcpt-550-354", {"RCPT": (b"550 5.1.1 unknown\r\n",), "DATA": (GO,)}, BOUNCED, 550),
     Kind("rcpt-999", {"RCPT": (b"999 x\r\n",)}, BOUNCED, 554),

@@ -18,6 +18,7 @@ from mta.redis_store import codec
 from mta.scheduling.settlement import Terms, decide, park
 from mta.sweeps.sweep_moves import Decider
 from mta.timing.clock import wall_ms
+from tests.support.actors import ME
 from tests.support.stores import QUEUE, message
 
 TERMS = Terms("n1", DeliverySettings(), Shaping(Settings(node=NodeSettings(name="n1"))))
@@ -86,7 +87,7 @@ async def test_a_parked_delivery_keeps_its_doubt_and_its_cancellation_counts_on(
     await store.queues.settle(0, [park(claimed, wall_ms(), TERMS, "poison")])
     (found,) = await store.message_store.find(sent.id, 1)
     assert (found.record.seq, found.uncertain) == (2, True)
-    await store.messages.cancel(sent.id, None, 1.0)
+    await store.messages.cancel(sent.id, ME, 1.0)
     (found,) = await store.message_store.find(sent.id, 1)
     assert (found.ended, found.final.seq) == (Class.CANCELED, 3)
     assert await told(store) == [

@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.node import Node
 from tests.support.sink_thread import SinkThread
 
-LATER, NEVER, FULL, CLOSING = "451 4.2.1 come later", "550 5.1.1 no such user", "552 5.2.2 full", "421 4.3.2 closing"
+LATER, NEVER, FULL, CLOSING = "451 4.2.1 come later", "550 5.1.1 no such user", "552 no more", "421 4.3.2 closing"
 FOREVER = ["451 4.9.9 never today"]
 
 

@@ -33,13 +33,13 @@ def test_r6_every_fault_is_told_at_once(tmp_path: Path) -> None:
     file.write_text(
         "[smtp]\nmax_conections = 5\ntrusted_networks = ['lan', '10.0.0.1/8']\nmax_errors = 0\n"
         "[delivery]\nretries = ['soon', '1m', 'later']\nlease = '5s'\n"
-        "[pools.a]\nips = ['1.2.3', '192.0.2.1', '192.0.2.1']\n[domains]\n'*.x' = {}\n[redis]\nurl = 'http://h'\n"
+        "[pools.a]\nips = ['1.2.3', '192.0.2.1', '192.0.2.1']\n[domains]\n'a.*.x' = {}\n[redis]\nurl = 'http://h'\n"
     )
     said = check("--config", str(file), "--set", "nonsense", "--set", "node.name=a.b")
     told = [line.removeprefix("floodgate: ").replace(f"{file}: ", "").partition(": ")[0] for line in said.errors]
     assert (said.status, said.out) == (1, "")
     assert sorted(told) == [
-        "--set", "--set", "delivery.lease", "delivery.retries", "delivery.retries", 'domains."*.x"', "pools.a.ips",
+        "--set", "--set", "delivery.lease", "delivery.retries", "delivery.retries", 'domains."a.*.x"', "pools.a.ips",
         "pools.a.ips", "redis.url", "smtp.max_conections", "smtp.max_errors", "smtp.trusted_networks",
         "smtp.trusted_networks",
     ]  # fmt: skip

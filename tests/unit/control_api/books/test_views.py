@@ -39,6 +39,7 @@ async def test_queues_are_sorted_filtered_and_paged(api: TestClient, cluster: Cl
     assert first["queues"][0] == {
         "pool": "a",
         "domain": "x.example",
+        "site": "x.example",
         "due": 9,
         "scheduled": 2,
         "claimed": 3,
