@@ -11,6 +11,7 @@ from tests.support.sink_thread import SinkThread
 
 LATER, NEVER, FULL, CLOSING = "451 4.2.1 come later", "550 5.1.1 no such user", "552 no more", "421 4.3.2 closing"
 FOREVER = ["451 4.9.9 never today"]
+_SAME_ATTEMPT = 0.4  # seconds
 
 
 class Moody:
@@ -20,6 +21,7 @@ class Moody:
         self.at_rcpt: dict[str, list[str]] = {}
         self.at_dot: dict[str, list[str]] = {}
         self.asked: defaultdict[str, list[float]] = defaultdict(list)  # address -> Unix seconds of each RCPT
+        self._last: dict[str, str | None] = {}  # address -> the last answer to its RCPT
         self.thread = SinkThread()
         self.start, self.stop = self.thread.start, self.thread.stop
         self.thread.script("RCPT", self._rcpt)
@@ -30,9 +32,15 @@ class Moody:
         return Node(folder, **{"delivery.route": self.thread.address}, **sets)
 
     def _rcpt(self, _: int, argument: str) -> str | None:
+        """A refusal on a connection that has carried other mail is asked for again at once on a new one: that is the
+        same attempt, and has the same answer."""
         address = argument.partition("<")[2].partition(">")[0]
-        self.asked[address].append(time.time())
-        return _next(self.at_rcpt, address)
+        now, asked = time.time(), self.asked[address]
+        if asked and now - asked[-1] < _SAME_ATTEMPT:
+            return self._last.get(address)
+        asked.append(now)
+        self._last[address] = found = _next(self.at_rcpt, address)
+        return found
 
     def receipts(self, address: str) -> int:
         """How often the sink has read the whole of a message to the address, whatever it answered."""
