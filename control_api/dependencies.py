@@ -22,7 +22,7 @@ from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.history_orders import HistoryOrders
 from mta.ports.journal import Journals
-from mta.ports.limits import LimitReader
+from mta.ports.limits import LimitOrderStore, LimitReader
 from mta.ports.messages import Messages
 from mta.ports.orders import Orders, SetOrders
 from mta.ports.parked import ParkedMail
@@ -63,6 +63,7 @@ class Dependencies:
     queue_work: QueueWork
     parked: ParkedMail
     limits: LimitReader
+    limit_orders: LimitOrderStore
     sites: SiteLookup
     shaping: Shaping  # of the settings of this node
     tail: LiveEvents

@@ -7,6 +7,7 @@ from control_api.books.operations import OPERATIONS as BOOKS
 from control_api.dkim.operations import OPERATIONS as DKIM
 from control_api.history.operations import OPERATIONS as HISTORY
 from control_api.http.operation import Group, Operation
+from control_api.limits.operations import OPERATIONS as LIMITS
 from control_api.messages.resource import OPERATIONS as MESSAGES
 from control_api.node.operations import OPERATIONS as NODE
 from control_api.queues.operations import OPERATIONS as QUEUES
@@ -27,6 +28,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     TENANTS,
     DKIM,
     REPLIES,
+    LIMITS,
     AUDIT,
     NODE,
 )

@@ -37,7 +37,8 @@ async def show_limits(request: web.Request) -> web.Response:
     asked = read_query(request, LimitsQuery)
     deps, queue, now = dependencies.of(request), QueueKey(asked.pool, asked.domain), now_ms()
     site = await _site(deps, queue)
-    limits, plan = await _limits(deps, queue, site, now), deps.shaping.plan(queue, site or "")
+    limits = await _limits(deps, queue, site, now)
+    plan = deps.shaping.plan(queue, site or "")
     answer = Limits(
         as_of=format_time(now),
         pool=queue.pool,
@@ -141,6 +142,7 @@ def shown_limit(limit: LimitInForce) -> Limit:
         free_at=shown(limit.free_at),
         binds=limit.binds,
         setting=limit.setting,
+        order=limit.order,
         scope=limit.scope,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from control_api.dependencies import Dependencies
+from mta.model.limit_orders import LimitOrders
 from mta.model.limit_use import LimitUse
 from mta.model.mail import QueueKey
 from mta.model.paths import SendingPath
@@ -14,6 +15,7 @@ async def limits_of(
     deps: Dependencies, queues: Sequence[QueueKey], sites: Mapping[str, str], now: int, *, with_ips: bool = False
 ) -> dict[QueueKey, list[LimitInForce]]:
     """Of each queue that has limits; `sites` by domain, `now` in Unix ms. `with_ips`: those of sending IPs, too."""
+    await go_by_orders(deps, now)
     wanted: dict[QueueKey, tuple[Budget, ...]] = {}
     for queue in queues:
         site = sites.get(queue.domain, "")
@@ -35,6 +37,14 @@ async def limits_of(
         )
         for queue, budgets in wanted.items()
     }
+
+
+async def go_by_orders(deps: Dependencies, now: int) -> LimitOrders:
+    """The limit orders, by which the shaping of this process goes from now on."""
+    shared = await deps.limit_orders.orders()
+    orders = {} if shared is None else shared.orders
+    deps.shaping.adopt(orders, now)
+    return orders
 
 
 def _budgets(deps: Dependencies, queue: QueueKey, site: str) -> tuple[Budget, ...]:

@@ -28,19 +28,20 @@ class ExplainQuery(LimitsQuery, kw_only=True, frozen=True):
 
 
 class Limit(Struct, kw_only=True, frozen=True):
-    """One limit, over all nodes."""
+    """One limit, over all nodes. `closed`: no mail may leave."""
 
     name: str
     value: float
     used: Annotated[Count | None, Meta(description="connections that workers hold; null for a rate")]
     free_at: Annotated[Time | None, Meta(description="when a rate that binds allows the next one")]
     binds: Annotated[bool, Meta(description="nothing more can begin now")]
-    setting: Annotated[str, Meta(description="the setting that it comes from, on the node that answers")]
+    setting: Annotated[str, Meta(description="the setting that it comes from, on the node that answers; or `order`")]
+    order: Annotated[str, Meta(description="the limit order that it comes from; empty: none, but a setting")]
     scope: Annotated[
         str,
         Meta(
-            description="the mail that shares it: site, domain:<pool>:<domain>, ip:<IP>, node:<node>; queue = it holds "
-            "for each connection"
+            description="the mail that shares it: site, domain:<pool>:<domain>, pool:<pool>, ip:<IP>, node:<node>; "
+            "queue = it holds for each connection"
         ),
     ]
 

@@ -29,6 +29,7 @@ from mta.model.outcomes import ReturnReason
 from mta.model.paths import fixed
 from mta.model.rules import PastDot
 from mta.model.settings import Settings
+from mta.policy.limit_orders import Scope
 from mta.policy.rule_table import RuleTable
 from mta.policy.shaping import Shaping
 
@@ -81,6 +82,8 @@ class Egress:
             SharedConnections(connector.known_targets),
         )
         self._outlets: dict[QueueKey, Outlet] = {}
+        self._leaving: list[Outlet] = []  # of plans that hold no more; they end what has begun
+        self._node = settings.node.name
         self._tick_every = _tick(settings)
         self._timer = self._loop.call_later(self._tick_every, self._tick)
         self._closed = False
@@ -141,19 +144,19 @@ class Egress:
         past: list[PastDot] = []
         if not table.is_empty:
             fresh = table.fresh_since(self._table)
-            for outlet in list(self._outlets.values()):
+            for outlet in self._all():
                 past += outlet.on_change(table, fresh)
         self._table = table
         return past
 
     def on_cancel(self, orders: CancelOrders) -> None:
         """Canceled deliveries that have not handed over their dot end now."""
-        for outlet in list(self._outlets.values()):
+        for outlet in self._all():
             outlet.on_cancel(orders)
 
     def discard_all(self) -> None:
         """The store gave this process's claims to others. A transaction after its final dot is still settled, late."""
-        for outlet in list(self._outlets.values()):
+        for outlet in self._all():
             outlet.discard_unsent()
 
     async def drain(self, grace: float) -> None:
@@ -161,14 +164,14 @@ class Egress:
         return those that have not handed over their dot, and close the rest as uncertain."""
         loop, until = self._loop, self._shutdown.until
         self._shutdown.begun = True
-        for outlet in list(self._outlets.values()):
+        for outlet in self._all():
             outlet.return_waiting(ReturnReason.STOPPING)
         end = loop.time() + grace
-        await until(lambda: not any(outlet.connections.busy for outlet in self._outlets.values()), end)
-        for outlet in list(self._outlets.values()):
+        await until(lambda: not any(outlet.connections.busy for outlet in self._all()), end)
+        for outlet in self._all():
             outlet.return_unsent(ReturnReason.STOPPING)
         await until(lambda: not self._budget.busy, min(end, loop.time() + 1.0))
-        for outlet in list(self._outlets.values()):
+        for outlet in self._all():
             outlet.close_now()
         await until(lambda: not self._budget.busy, loop.time() + 1.0)
 
@@ -181,7 +184,7 @@ class Egress:
 
     def connections(self) -> list[str]:
         """One line for each connection, for people."""
-        return [repr(connection) for outlet in self._outlets.values() for connection in outlet.connections.all]
+        return [repr(connection) for outlet in self._all() for connection in outlet.connections.all]
 
     @property
     def open_connections(self) -> int:
@@ -213,6 +216,20 @@ class Egress:
             for queue in self._unknown.pop(domain, ()):
                 self._capacity.room_for(queue, functools.partial(self.room, queue))
 
+    def limits_changed(self, tighter: Sequence[Scope]) -> None:
+        """The shaping goes by other limit orders: connections of scopes whose limits are tighter end after their
+        transaction, and queues whose mail asks for other shares than before get a new outlet."""
+        for queue, outlet in list(self._outlets.items()):
+            if not self._shaping.plan(queue, outlet.site).asks_like(outlet.plan):
+                outlet.return_waiting(ReturnReason.LIMITS)
+                outlet.retire(lambda path: True)
+                self._leaving.append(self._outlets.pop(queue))
+            elif tighter:
+                outlet.retire(lambda path: any(scope.has(path, self._node) for scope in tighter))
+
+    def _all(self) -> list[Outlet]:
+        return [*self._outlets.values(), *self._leaving]
+
     def _on_slots(self, site: str, free: bool) -> None:
         tried = 0
         for outlet in list(self._outlets.values()):
@@ -223,7 +240,7 @@ class Egress:
                     tried += outlet.slot_is_free()
 
     def _on_permit(self) -> None:
-        for outlet in list(self._outlets.values()):
+        for outlet in self._all():
             outlet.on_permit()
 
     def _tick(self) -> None:
@@ -239,6 +256,11 @@ class Egress:
             if outlet.empty:
                 _log.debug("%r is dropped", outlet)
                 del self._outlets[queue]
+        for outlet in list(self._leaving):
+            outlet.return_waiting(ReturnReason.LIMITS)  # a transaction may have come back
+            outlet.tick(now)
+            if outlet.empty:
+                self._leaving.remove(outlet)
         self._connector.tick(now)
 
     def _share(self, now: float) -> None:
@@ -247,7 +269,7 @@ class Egress:
         budget = self._budget
         if budget.free or not budget.waiting_destinations:
             return
-        outlets = list(self._outlets.values())
+        outlets = self._all()
         standings = [outlet.connections.standing(now) for outlet in outlets]
         wanted = budget.waiting_destinations - sum(leaving for _, leaving in standings)
         for outlet in outlets:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mta.egress.connect import Connected
 from mta.egress.connection import Connection
@@ -21,6 +21,7 @@ from mta.model.cancel_orders import CancelOrders
 from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import ReturnReason
+from mta.model.paths import SendingPath
 from mta.model.rules import PastDot, Rule
 from mta.policy.failures import Trouble
 from mta.policy.rule_table import RuleTable
@@ -43,6 +44,7 @@ class Outlet:
         ports, delivery, connecting, end, permits, last_look, shared = parts
         self._queue = queue
         self.site = site
+        self.plan = plan
         self._messages_per_connection = plan.messages_per_connection or float("inf")
         self._capacity = ports.capacity
         self._connector = connecting.connector
@@ -173,6 +175,14 @@ class Outlet:
         _log.debug("%r returns its waiting deliveries: %s", self, reason.words)
         self._end.return_unattempted(self._take_waiting(), reason)
         self.connections.close_idle()
+
+    def retire(self, is_meant: Callable[[SendingPath], bool]) -> None:
+        """Close the connections on such paths, each after its running transaction."""
+        for connection in list(self.connections.all):
+            if is_meant(connection.slot.path):
+                connection.retired = True
+                if connection.transaction is None and not self._start.is_reserved(connection):
+                    connection.close()
 
     def return_unsent(self, reason: ReturnReason) -> None:
         """Return every transaction that has not handed over its final dot to scheduling."""

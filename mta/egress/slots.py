@@ -7,19 +7,24 @@ from mta.model.errors import StoreError
 from mta.model.mail import QueueKey
 from mta.model.paths import SendingPath, pool_of
 from mta.policy.shaping import Shaping
-from mta.ports.delivery import Limits
+from mta.ports.delivery import ConnectionShare, Limits
 
 
 class Slot:
     """The share of one connection. It is given back once."""
 
-    __slots__ = ("held", "path", "source")
+    __slots__ = ("path", "share", "source")
 
-    def __init__(self, path: SendingPath, source: Source | None, *, held: bool = True) -> None:
-        """`source`: chosen with the slot, because a limit of its IP holds; None: the connector chooses."""
+    def __init__(self, path: SendingPath, source: Source | None, share: ConnectionShare | None) -> None:
+        """`source`: chosen with the slot, because a limit of its IP holds; None: the connector chooses. `share` None:
+        nothing was taken."""
         self.path = path
         self.source = source
-        self.held = held
+        self.share = share
+
+    @property
+    def held(self) -> bool:
+        return self.share is not None
 
 
 class Slots:
@@ -36,20 +41,18 @@ class Slots:
         plan = self._shaping.plan(queue, site)
         if not plan.limits_ips:
             path = SendingPath(site, queue.domain, pool_of(queue.pool))
-            wait = await self._limits.take_connection(path)
-            return wait if wait > 0 else Slot(path, None)
+            taken = await self._limits.take_connection(path)
+            return Slot(path, None, taken) if isinstance(taken, ConnectionShare) else taken
         sources = self._ips.candidates(queue.pool, version)
         if not sources:
-            return Slot(
-                SendingPath(site, queue.domain, pool_of(queue.pool)), None, held=False
-            )  # the connector tells why
+            return Slot(SendingPath(site, queue.domain, pool_of(queue.pool)), None, None)  # the connector tells why
         waits = []
         for source in sources:
             path = SendingPath(site, queue.domain, pool_of(queue.pool), source.ip)
-            wait = await self._limits.take_connection(path)
-            if wait <= 0:
-                return Slot(path, source)
-            waits.append(wait)
+            taken = await self._limits.take_connection(path)
+            if isinstance(taken, ConnectionShare):
+                return Slot(path, source, taken)
+            waits.append(taken)
         return min(waits)
 
     async def move(self, slot: Slot, queue: QueueKey, site: str, ip: str) -> bool:
@@ -65,7 +68,7 @@ class Slots:
             return False
         if not isinstance(taken, Slot):
             return False
-        slot.path, slot.source, slot.held = taken.path, taken.source, True
+        slot.path, slot.source, slot.share = taken.path, taken.source, taken.share
         return True
 
     def is_wanted(self, slot: Slot) -> bool:
@@ -74,9 +77,9 @@ class Slots:
 
     def give(self, slot: Slot) -> None:
         """The connection is closed, or was never made."""
-        if slot.held:
-            slot.held = False
-            self._limits.give_connection(slot.path)
+        share, slot.share = slot.share, None
+        if share is not None:
+            self._limits.give_connection(share)
 
 
 def _fits(source: Source | None, version: int) -> bool:

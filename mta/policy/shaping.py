@@ -4,25 +4,27 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mta.model.destination_settings import LimitSettings
+from mta.model.limit_orders import LimitOrders
 from mta.model.mail import QueueKey
 from mta.model.paths import SendingPath, pool_of
 from mta.model.settings import Settings
+from mta.policy.limit_orders import SITE_SCOPE, Ordered, Scope, Scoped, in_force, tightened
 from mta.policy.name_patterns import NamePatterns
 
 _LONGEST_BACK_OFF = 5.0  # seconds
 _MOST_KEPT = 20_000  # plans of queues with limits
 
-SITE_SCOPE = "site"
-
 
 class Budget(NamedTuple):
     """The limits of one scope of a site, over all processes together; 0 = no limit."""
 
-    scope: str  # "site", "domain:<pool>:<domain>", "ip:<IP>": the name of the budget within its site
-    setting: str  # the table that it comes from
+    scope: str  # "site", "domain:<pool>:<domain>", "pool:<pool>", "ip:<IP>": the name of the budget within its site
+    setting: str  # the table that it comes from, "" = no table has it
     connections: int
     connections_per_minute: float
     messages_per_minute: float
+    closed: str = ""  # the limit order by which nothing may leave
+    by: tuple[str, str, str] = ("", "", "")  # the limit orders that give the three values, "" = the table does
 
 
 class Plan(NamedTuple):
@@ -36,10 +38,11 @@ class Plan(NamedTuple):
     retries: Sequence[float]  # seconds between attempts, the last repeats; () = one attempt only
     max_attempts: int
     back_off: float  # seconds for which a failure to connect is remembered: less than the first retry waits
+    ip_orders: tuple[Budget, ...] = ()  # of limit orders about single IPs
 
     @property
     def limits_connections(self) -> bool:
-        return any(limit.connections or limit.connections_per_minute for limit in self._limits)
+        return any(limit.connections or limit.connections_per_minute or limit.closed for limit in self._limits)
 
     @property
     def limits_messages(self) -> bool:
@@ -49,18 +52,28 @@ class Plan(NamedTuple):
     def limits_ips(self) -> bool:
         """Whether the choice of the sending IP decides which limit holds for a connection."""
         per_ip = self.per_ip
-        return per_ip is not None and bool(
-            per_ip.connections or per_ip.connections_per_minute or per_ip.messages_per_minute
+        return bool(self.ip_orders) or (
+            per_ip is not None
+            and bool(per_ip.connections or per_ip.connections_per_minute or per_ip.messages_per_minute)
         )
 
     @property
-    def _limits(self) -> Iterable[Budget | LimitSettings]:
-        return (*self.budgets, self.per_ip) if self.per_ip is not None else self.budgets
+    def _limits(self) -> Iterable[Budget]:
+        own = () if self.per_ip is None else (_budget("", "", self.per_ip),)
+        return (*self.budgets, *own, *self.ip_orders)
 
     @property
     def is_limited(self) -> bool:
         """Whether a limit is shared by all processes."""
         return self.limits_connections or self.limits_messages
+
+    def asks_like(self, other: "Plan") -> bool:
+        """Whether mail by this plan asks for the same kinds of shares as by the other one."""
+        return (self.limits_connections, self.limits_messages, self.limits_ips) == (
+            other.limits_connections,
+            other.limits_messages,
+            other.limits_ips,
+        )
 
 
 class Shaping:
@@ -76,12 +89,25 @@ class Shaping:
         self._default = Plan((), None, 0, "", False, retries, settings.delivery.max_attempts, _back_off(retries))
         self._plans: dict[tuple[QueueKey, str], Plan] = {}
         self._budgets: dict[SendingPath, tuple[Budget, ...]] = {}
+        self._orders: dict[str, Scoped] = {}
+
+    def adopt(self, orders: LimitOrders, now: int) -> list[Scope] | None:
+        """Go by these limit orders as they stand at `now` (Unix ms). Returns the scopes whose limits are tighter; None:
+        nothing has changed."""
+        found = in_force(orders, now)
+        if found == self._orders:
+            return None
+        before, self._orders = self._orders, found
+        self._plans.clear()
+        self._budgets.clear()
+        return tightened(before, found)
 
     def plan(self, queue: QueueKey, site: str = "") -> Plan:
         """Without `site` only the limits of the domain are in it."""
         site_limits = self._sites.get(site)
         found = self._domains.find(queue.domain)
-        if site_limits is None and found is None:
+        orders = self._orders.get(site) if self._orders else None
+        if site_limits is None and found is None and orders is None:
             return self._default
         plan = self._plans.get((queue, site))
         if plan is None:
@@ -99,15 +125,22 @@ class Shaping:
                 budgets.append(_budget(f"domain:{pool_of(queue.pool)}:{queue.domain}", setting, limits))
                 most.append((limits.messages_per_connection, setting))
                 retries = limits.retries or retries
+            if orders is not None:
+                budgets = [_with_orders(budget, orders.get(budget.scope, ())) for budget in budgets]
+                scopes = {budget.scope for budget in budgets}
+                for scope in (SITE_SCOPE, f"pool:{pool_of(queue.pool)}"):
+                    if scope in orders and scope not in scopes:
+                        budgets.append(_with_orders(_nothing(scope), orders[scope]))
             carried, carried_setting = min((one for one in most if one[0]), default=(0, ""))
             plan = self._default._replace(
-                budgets=tuple(budget for budget in budgets if any(budget[2:])),
+                budgets=tuple(budget for budget in budgets if any(budget[2:6])),
                 per_ip=per_ip,
                 messages_per_connection=carried,
                 carried_setting=carried_setting,
                 has_domain=found is not None,
                 retries=retries,
                 back_off=_back_off(retries),
+                ip_orders=() if orders is None else _of_ips(orders),
             )
             if len(self._plans) >= _MOST_KEPT:
                 self._plans.clear()
@@ -120,9 +153,12 @@ class Shaping:
         if found is None:
             plan = self.plan(QueueKey(path.pool, path.domain), path.site)
             found = plan.budgets
-            if plan.per_ip is not None and plan.limits_ips:
+            if plan.limits_ips:
                 name = f"ip:{path.ip}" if path.ip else f"node:{self._node}"
-                found = (*found, _budget(name, f"sites.{path.site}.per_ip", plan.per_ip))
+                table = f"sites.{path.site}.per_ip"
+                own = _nothing(name) if plan.per_ip is None else _budget(name, table, plan.per_ip)
+                own = _with_orders(own, self._orders.get(path.site, {}).get(name, ()))
+                found = (*found, own) if any(own[2:6]) else found
             if len(self._budgets) >= _MOST_KEPT:
                 self._budgets.clear()
             self._budgets[path] = found
@@ -135,6 +171,35 @@ def _back_off(retries: Sequence[float]) -> float:
 
 def _budget(scope: str, setting: str, limits: LimitSettings) -> Budget:
     return Budget(scope, setting, limits.connections, limits.connections_per_minute, limits.messages_per_minute)
+
+
+def _nothing(scope: str) -> Budget:
+    return Budget(scope, "", 0, 0.0, 0.0)
+
+
+def _of_ips(orders: Scoped) -> tuple[Budget, ...]:
+    return tuple(
+        _with_orders(_nothing(scope), some) for scope, some in orders.items() if scope.startswith(("ip:", "node:"))
+    )
+
+
+def _with_orders(budget: Budget, orders: Sequence[Ordered]) -> Budget:
+    """The least value of each kind, by the table or by an order."""
+    for order in orders:
+        values, by = list(budget[2:5]), list(budget.by)
+        for at, value in enumerate(order[2:5]):
+            if value and (not values[at] or value < values[at]):
+                values[at], by[at] = value, order.id
+        budget = Budget(
+            budget.scope,
+            budget.setting,
+            int(values[0]),
+            values[1],
+            values[2],
+            budget.closed or (order.id if order.closed else ""),
+            (by[0], by[1], by[2]),
+        )
+    return budget
 
 
 def _quoted(name: str) -> str:

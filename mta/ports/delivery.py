@@ -56,15 +56,22 @@ class Capacity(Protocol):
         ...
 
 
+class ConnectionShare(NamedTuple):
+    """The slots that one connection holds."""
+
+    site: str
+    scopes: tuple[str, ...]  # of which it holds a slot each; () = no limit of connections held when it was taken
+
+
 class Limits(Protocol):
     """The shared limits of sites, exact over all processes; slices of them are held by this session."""
 
-    async def take_connection(self, path: SendingPath) -> float:
-        """0.0: one connection slot is ours until given back; else the seconds to wait before asking again.
+    async def take_connection(self, path: SendingPath) -> ConnectionShare | float:
+        """The share of one connection, ours until given back; else the seconds to wait before asking again.
         Raises StoreAway."""
         ...
 
-    def give_connection(self, path: SendingPath) -> None:
+    def give_connection(self, share: ConnectionShare) -> None:
         """The connection is closed, or was never made."""
         ...
 

@@ -1,9 +1,12 @@
-"""The use of shared limits as the API sees it; raises StoreAway, StoreError."""
+"""Limit orders, and the use of shared limits; each call raises StoreAway, StoreError."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
+from mta.model.limit_orders import LimitOrder, LimitOrders
 from mta.model.limit_use import LimitUse
+
+Edit = Callable[[LimitOrder | None], LimitOrder | None]
 
 
 class LimitReader(Protocol):
@@ -11,4 +14,32 @@ class LimitReader(Protocol):
 
     async def use(self, asked: Sequence[tuple[str, str]]) -> list[LimitUse]:
         """Of each of the scopes (site, scope), in order."""
+        ...
+
+
+class SharedOrders(NamedTuple):
+    """The limit orders of the cluster."""
+
+    version: bytes  # another one with each change
+    orders: LimitOrders
+
+
+class LimitOrderStore(Protocol):
+    """Where limit orders are kept for all nodes. A call may be repeated."""
+
+    async def orders(self, since: bytes = b"") -> SharedOrders | None:
+        """The orders; None: their version is `since`."""
+        ...
+
+    async def edit(self, order_id: str, edit: Edit) -> LimitOrder | None:
+        """Keep what `edit` makes of the order of this id (None: there is none), as one change. Where it makes None,
+        nothing is changed. Returns what it made. Raises BadValue: there are too many orders."""
+        ...
+
+    async def remove(self, order: LimitOrder) -> bool:
+        """Whether the order stood so. It may be another one by now, which stays."""
+        ...
+
+    def on_change(self, hook: Callable[[], None]) -> None:
+        """`hook` is called when the orders may have changed."""
         ...

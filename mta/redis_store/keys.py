@@ -226,6 +226,9 @@ META_REPLIES = b"fg:{meta}:replies"
 META_REPLIES_CHANGES = b"fg:{meta}:replies:changes"  # zset: name, also of a removed entry -> number of its last change
 META_UNKNOWN_REPLIES = b"fg:{meta}:replies:unknown"  # zset: JSON UnknownReply -> how often it came
 META_UNKNOWN_SEEN = b"fg:{meta}:replies:unknown:seen"  # zset: the same -> when it came last (Unix ms)
+# hash: id of a limit order -> JSON LimitOrder; version -> "<number>|<random>", another one with each change
+META_LIMIT_ORDERS = b"fg:{meta}:limit_orders"
+META_LIMIT_ORDERS_CHANGES = b"fg:{meta}:limit_orders:changes"  # zset: id, also of a removed order -> its last change
 META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye
 META_LIMITS = b"fg:{meta}:limits"  # set: "<site> NUL <scope>" of which slots were ever taken
 META_SITES = (

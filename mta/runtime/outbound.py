@@ -9,6 +9,7 @@ from mta.model import process_metrics as told
 from mta.policy.served_pools import SERVES
 from mta.runtime.served_pools import ServedPools
 from mta.scheduling.dispatcher import Dispatcher
+from mta.scheduling.limit_watch import LimitWatch
 from mta.scheduling.limits import SharedLimits
 from mta.scheduling.settler import Settler
 
@@ -24,6 +25,7 @@ class Outbound:
         limits: SharedLimits,
         pools: ServedPools,
         replies: ReplyWatch,
+        limit_orders: LimitWatch,
         closes: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
         self._dispatcher = dispatcher
@@ -32,6 +34,7 @@ class Outbound:
         self._limits = limits
         self._pools = pools
         self._replies = replies
+        self._limit_orders = limit_orders
         self._closes = closes
 
     def start(self) -> list[asyncio.Task[None]]:
@@ -46,6 +49,14 @@ class Outbound:
     async def follow_replies(self) -> None:
         """Until cancelled."""
         await self._replies.run()
+
+    async def follow_limits(self) -> None:
+        """Until cancelled."""
+        await self._limit_orders.run()
+
+    async def limits_known(self) -> None:
+        """Until the limit orders of the cluster hold here."""
+        await self._limit_orders.known.wait()
 
     async def watch(self) -> None:
         """Raise the defect of the settler, when it has one. The store makes deliveries that are still claimed due again

@@ -35,7 +35,9 @@ class Worker:
         if self._outbound is not None:
             watchers.append(essential(asyncio.create_task(self._outbound.follow_pools(), name="served pools")))
             watchers.append(essential(asyncio.create_task(self._outbound.follow_replies(), name="replies")))
+            watchers.append(essential(asyncio.create_task(self._outbound.follow_limits(), name="limit orders")))
             watchers.append(essential(asyncio.create_task(self._outbound.watch(), name="settler")))
+            await self._child.unless_stopped(self._outbound.limits_known())
             for task in self._outbound.start():
                 essential(task)
         if self._signing is not None:

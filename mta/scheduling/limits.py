@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mta.model.errors import StoreError, severity
 from mta.model.paths import SendingPath
 from mta.policy.shaping import Budget, Shaping
-from mta.ports.delivery import LimitStore, SlotsWanted
+from mta.ports.delivery import ConnectionShare, LimitStore, SlotsWanted
 
 # Instants lie on a grid of (60 s + this slack) / limit and may be used until 0.9 s after their time, so that no
 # window of 60 s, wherever it begins, holds more than the limit.
@@ -24,6 +24,7 @@ _SLICE = 4
 _POLL = 0.25  # when every slot is out
 _KEEP = 0.5  # slots not in use are given back after that time
 _WANTED_FOR = 1.0  # what is not used is given back at once for so long after a process was refused a slot
+_CLOSED = 2.0  # a limit order lets nothing leave
 _ASKING = 0.01
 _AWAY = 1.0
 
@@ -137,6 +138,8 @@ class _Slots:
         scopes = [budget.scope for budget in budgets]
         while True:
             for budget in budgets:
+                if budget.connections < self._limits.get(budget.scope, 0):
+                    self._held[budget.scope] = self._used[budget.scope]  # spare slots of a wider limit are none now
                 self._limits[budget.scope] = budget.connections
                 self._used.setdefault(budget.scope, 0)
                 self._held.setdefault(budget.scope, 0)
@@ -159,11 +162,11 @@ class _Slots:
             self._used[scope] += 1
         return None
 
-    def release(self, budgets: Sequence[Budget]) -> None:
+    def release(self, scopes: Sequence[str]) -> None:
         """A connection is closed: its slots are spare for a while, then others may have them."""
-        for budget in budgets:
-            self._used[budget.scope] -= 1
-            self._refused.pop(budget.scope, None)
+        for scope in scopes:
+            self._used[scope] -= 1
+            self._refused.pop(scope, None)
         if self.is_wanted:
             self.give_back()
         else:
@@ -232,10 +235,12 @@ class SharedLimits:
         self._clock = clock
         self._slots: dict[str, _Slots] = {}
         self._tell: Callable[[str, bool], None] = lambda site, free: None
-        self._rates: dict[tuple[str, str, tuple[tuple[str, float], ...]], _Rate] = {}
+        self._rates: dict[tuple[str, str, tuple[str, ...]], tuple[tuple[tuple[str, float], ...], _Rate]] = {}
 
-    async def take_connection(self, path: SendingPath) -> float:
+    async def take_connection(self, path: SendingPath) -> ConnectionShare | float:
         budgets = self._shaping.budgets(path)
+        if any(budget.closed for budget in budgets):
+            return _CLOSED
         counted = [budget for budget in budgets if budget.connections]
         if counted:
             slots = self._slots.get(path.site)
@@ -243,20 +248,21 @@ class SharedLimits:
                 slots = self._slots[path.site] = _Slots(self._store, path.site)
             if await slots.take(counted) is not None:
                 return _POLL
+        # Those that were taken: limit orders may have changed the budgets when they are given back.
+        share = ConnectionShare(path.site, tuple(budget.scope for budget in counted))
         rates = tuple(
             (budget.scope, budget.connections_per_minute) for budget in budgets if budget.connections_per_minute
         )
         if rates:
             wait = self._rate("connections", path.site, rates).take()
             if wait > 0:
-                self.give_connection(path)
+                self.give_connection(share)
                 return wait
-        return 0.0
+        return share
 
-    def give_connection(self, path: SendingPath) -> None:
-        counted = [budget for budget in self._shaping.budgets(path) if budget.connections]
-        if counted:
-            self._slots[path.site].release(counted)
+    def give_connection(self, share: ConnectionShare) -> None:
+        if share.scopes:
+            self._slots[share.site].release(share.scopes)
 
     def is_wanted(self, site: str) -> bool:
         slots = self._slots.get(site)
@@ -294,7 +300,9 @@ class SharedLimits:
             await asyncio.wait(giving)
 
     def _rate(self, kind: str, site: str, scopes: tuple[tuple[str, float], ...]) -> _Rate:
-        rate = self._rates.get((kind, site, scopes))
-        if rate is None:
-            rate = self._rates[kind, site, scopes] = _Rate(self._store, site, kind, scopes, self._clock)
+        names = kind, site, tuple(scope for scope, _ in scopes)
+        known, rate = self._rates.get(names, ((), None))
+        if rate is None or known != scopes:  # a limit order has changed a value
+            rate = _Rate(self._store, site, kind, scopes, self._clock)
+            self._rates[names] = scopes, rate
         return rate

@@ -50,6 +50,7 @@ from mta.ports.sweeps import WaitingDelivery
 from mta.ports.tls_results import TlsDay
 from mta.ports.undo import UndoProgress
 from tests.support.dkim_keys import domain_check, key_book
+from tests.support.limit_orders import LimitOrders
 from tests.support.memory_history import MemoryHistory
 from tests.support.memory_history_orders import MemoryHistoryOrders
 from tests.support.replies import Replies
@@ -708,6 +709,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         queue_work=QueueWork(cluster),
         parked=ParkedMail(cluster),
         limits=Limits(cluster),
+        limit_orders=LimitOrders(),
         tls_results=TlsDays(),
         sites=Sites(cluster),
         releases=Releases(),  # type: ignore[arg-type]  # what the API does not ask is not there

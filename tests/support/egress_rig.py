@@ -19,7 +19,7 @@ from mta.model.rules import Head, PastDot, Rule, Selectors
 from mta.model.settings import DeliverySettings, NodeSettings, Settings
 from mta.policy.rule_table import RuleTable
 from mta.policy.shaping import Shaping
-from mta.ports.delivery import AddressAnswer, MxAnswer, TextAnswer
+from mta.ports.delivery import AddressAnswer, ConnectionShare, MxAnswer, TextAnswer
 from mta.ports.rules import Rules
 
 
@@ -111,14 +111,14 @@ class FakeLimits:
         self.most_taken = 0
         self.messages: Callable[[], float] = lambda: 0.0
 
-    async def take_connection(self, path: SendingPath) -> float:
+    async def take_connection(self, path: SendingPath) -> ConnectionShare | float:
         if self.taken >= self.connections:
             return 0.02
         self.taken += 1
         self.most_taken = max(self.taken, self.most_taken)
-        return 0.0
+        return ConnectionShare(path.site, ())
 
-    def give_connection(self, path: SendingPath) -> None:
+    def give_connection(self, share: ConnectionShare) -> None:
         self.taken -= 1
 
     def is_wanted(self, site: str) -> bool:

@@ -31,9 +31,12 @@ end
 
 redis.register_function { function_name = STEP .. 'entry_put', callback = entry_put, flags = { 'allow-oom' } }
 
--- entry_remove: takes an entry away. KEYS: table, changes. ARGV: id, random. It writes in any case: a second call after
--- a lost answer waits for the replicas, too.
+-- entry_remove: takes an entry away. KEYS: table, changes. ARGV: id, random, and the value that it must have, if any.
+-- Where that does not matter it writes in any case: a second call after a lost answer waits for the replicas, too.
 local function entry_remove(keys, argv)
+  if argv[3] and redis.call('HGET', keys[1], argv[1]) ~= argv[3] then
+    return 0
+  end
   entry_changed(keys[1], keys[2], argv[1], argv[2])
   return redis.call('HDEL', keys[1], argv[1])
 end

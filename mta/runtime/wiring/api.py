@@ -28,7 +28,7 @@ from mta.ports.event_sinks import Item
 from mta.ports.history import History
 from mta.ports.history_orders import HistoryOrders
 from mta.ports.journal import Journals
-from mta.ports.limits import LimitReader
+from mta.ports.limits import LimitOrderStore, LimitReader
 from mta.ports.messages import Messages
 from mta.ports.parked import ParkedMail
 from mta.ports.previews import PreviewStore
@@ -49,6 +49,7 @@ from mta.redis_store.books import StoredBooks
 from mta.redis_store.canary_store import StoredCanaries
 from mta.redis_store.foundation import Foundation
 from mta.redis_store.history_orders import StoredHistoryOrders
+from mta.redis_store.limit_orders import StoredLimitOrders
 from mta.redis_store.limit_reader import StoredLimitReader
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
@@ -92,6 +93,7 @@ class ApiParts(NamedTuple):
     messages: Messages
     parked: ParkedMail
     limits: LimitReader
+    limit_orders: LimitOrderStore
     tls_results: TlsResults
     sites: SiteLookup
     queue_work: Callable[[Rules], QueueWork]  # by the rules that it asks for
@@ -154,6 +156,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         books=StoredBooks(link, lanes, history),
         messages=Cancellation(messages, node, settings.redis.timeout),
         limits=StoredLimitReader(link),
+        limit_orders=StoredLimitOrders(link),
         tls_results=StoredTlsResults(link),
         sites=noted_sites(store, settings),
         parked=ParkedOrders(StoredParked(link, lanes, retention), messages, node),

@@ -18,6 +18,7 @@ from mta.policy.shaping import Shaping
 from mta.policy.tenant_terms import ShareWeights
 from mta.ports.admission import ClaimOnAccept
 from mta.redis_store.dkim_keys import StoredDkimKeys
+from mta.redis_store.limit_orders import StoredLimitOrders
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
 from mta.redis_store.reply_store import StoredReplies
@@ -43,6 +44,7 @@ from mta.runtime.wiring.sites import site_table
 from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.known_sites import KnownSites
+from mta.scheduling.limit_watch import LimitWatch
 from mta.scheduling.limits import SharedLimits
 from mta.scheduling.queue_room import QueueRoom
 from mta.scheduling.reaper import Reaper
@@ -85,6 +87,7 @@ class WorkerStore:
         self.queues = stored_queues(store, settings, self.content)
         self.sweeps = StoredSweeps(link, store.lanes, settings.status.retention)
         self.limits = StoredLimits(link, session)
+        self.limit_orders = StoredLimitOrders(link)
         self.sites = StoredSiteNotes(link)
         self.notices = PublishedNotices(link)
         self.replies = StoredReplies(link)
@@ -184,4 +187,6 @@ def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Out
     store.notices.on_reconnect(pools.look_soon)
     store.notices.on_reconnect(lanes.wake_all)
     guard.on_lost(limits.renew)
-    return Outbound(dispatcher, egress, settler, limits, pools, reply_watch, (sites.close, resolver.close)), dispatcher
+    limit_watch = LimitWatch(store.limit_orders, shaping, egress.limits_changed)
+    closes = sites.close, resolver.close
+    return Outbound(dispatcher, egress, settler, limits, pools, reply_watch, limit_watch, closes), dispatcher

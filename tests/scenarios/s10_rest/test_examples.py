@@ -18,6 +18,7 @@ ORDERS = {
     "$SET": "changeForcedErrors",
     "$TOKEN_ID": "createToken",
     "$KEY": "createDkimKey",
+    "$LIMIT": "putLimit",
 }
 
 

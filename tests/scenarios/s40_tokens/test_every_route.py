@@ -46,6 +46,7 @@ def things(place: Accounts, tenant: str) -> Account:
     status, made = place.asks(token, "POST", "/v1/errors/bulk?wait=10s", order)
     assert status == 200, made
     ids |= {"$TOKEN_ID": token["id"], "$TENANT": tenant, "$PREVIEW": preview["id"], "$SET": made["id"], "$KEY": "none"}
+    ids["$LIMIT"] = "lim-0000000000000000"
     return Account(token, ids)
 
 
@@ -86,7 +87,7 @@ def test_a4_a_matter_of_the_whole_cluster_is_no_tenants(place: Accounts, name: s
 def test_a4_the_scope_of_an_operation_is_needed_and_enough(place: Accounts, name: str) -> None:
     operation = OPERATIONS[name]
     assert operation.scope is not None
-    variables = ("$RULE", "$PAUSE", "$TOKEN_ID", "$TENANT", "$PREVIEW", "$SET", "$KEY")
+    variables = ("$RULE", "$PAUSE", "$TOKEN_ID", "$TENANT", "$PREVIEW", "$SET", "$KEY", "$LIMIT")
     ids = {"$MESSAGE": "01HF7YAT000000000000000000"} | dict.fromkeys(variables, "none")
     passes = Account(place.token(operation.scope), {})
     others = [scope for scope in Scope if scope not in (operation.scope, Scope.ADMIN)]

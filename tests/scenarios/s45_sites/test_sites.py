@@ -1,8 +1,9 @@
 """Domains behind one site share its limits and its connections, over workers, nodes, pools and tenants."""
 
 import pathlib
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,6 +15,15 @@ from tests.support.valkey import Valkey
 
 DOMAINS = 500
 MOST = 3
+
+
+def slow(seconds: float) -> Callable[[int, str], None]:
+    """An answer that takes its time."""
+
+    def answer(connection: int, argument: str) -> None:
+        time.sleep(seconds)
+
+    return answer
 
 
 class Town:
@@ -72,3 +82,80 @@ def test_two_tenants_to_500_domains_behind_one_site_never_exceed_its_budget_on_t
     found = town.nodes[0].call("GET", "/v1/limits?pool=one&domain=d1.test")[1]
     assert (found["site"], found["limits"][0]["setting"]) == ("big", "sites.big.connections")
     at_rest(town.nodes[0], delivered=total)
+
+
+def send(town: Town, tag: str, count: int, pool: str = "one") -> None:
+    """Half of the messages through each node, each to a domain of its own."""
+    for half, node in enumerate(town.nodes):
+        text = f"X-MQ-Tag: {tag}\r\nX-MQ-Pool: {pool}\r\nSubject: test\r\n\r\nhello\r\n"
+        with node.client() as client:
+            for n in range(half, count, 2):
+                assert client.sendmail("from@example.org", [f"{tag}@{town.domains[n]}"], text) == {}
+
+
+def limit(town: Town, **order: object) -> str:
+    status, answer = town.nodes[1].call("PUT", "/v1/limits", {"site": "big", "reason": "too fast"} | order)
+    assert status in (200, 201), answer
+    return str(answer["id"])
+
+
+def lift(town: Town, order: str) -> None:
+    assert town.nodes[0].call("DELETE", f"/v1/limits/orders/{order}")[0] == 200
+
+
+def test_a_limit_order_holds_on_all_nodes_while_mail_flows_and_leaks_no_slot(town: Town) -> None:
+    sink = town.sink.sink
+    before = len(sink.taken)
+    town.sink.script(".", slow(0.02))
+    send(town, "fewer", 300)
+    until(lambda: sink.open == MOST)
+    order = limit(town, connections=1)
+    until(lambda: sink.open <= 1)  # the others end after the transaction that they carry
+    sink.most_open, begun = sink.open, len(sink.taken)
+    until(lambda: len(sink.taken) >= begun + 50)
+    assert sink.most_open == 1
+    found = town.nodes[0].call("GET", "/v1/limits?pool=one&domain=d1.test")[1]
+    assert (found["limits"][0]["value"], found["limits"][0]["order"]) == (1, order)
+    lift(town, order)
+    until(lambda: sink.open == MOST)
+    until(lambda: len(sink.taken) == before + 300, 30.0)
+    assert sink.most_open == MOST
+    town.sink.script(".", None)
+    until(lambda: not sink.open, 20.0)
+    at_rest(town.nodes[0], delivered=before + 300)
+
+
+def test_a_site_that_an_order_closes_gets_no_mail_until_it_is_opened(town: Town) -> None:
+    sink = town.sink.sink
+    before = len(sink.taken)
+    town.sink.script(".", slow(0.02))
+    send(town, "closed", 200)
+    until(lambda: len(sink.taken) > before + 10)
+    order = limit(town, closed=True, duration="1h")
+    until(lambda: not sink.open)
+    there = len(sink.begun)
+    found = town.nodes[0].call("GET", "/v1/explain?pool=one&domain=d1.test")[1]
+    assert (found["ceiling"], found["limits"][0]["order"]) == ("closed", order)
+    listed = town.nodes[0].call("GET", "/v1/limits/orders?site=big")[1]["orders"]
+    assert [(one["id"], one["now"], one["reason"]) for one in listed] == [(order, {"closed": 1.0}, "too fast")]
+    assert len(sink.begun) == there
+    lift(town, order)
+    until(lambda: len(sink.taken) == before + 200, 30.0)
+    town.sink.script(".", None)
+    at_rest(town.nodes[0], delivered=before + 200)
+
+
+def test_a_limit_order_of_one_pool_leaves_the_other_alone(town: Town) -> None:
+    sink = town.sink.sink
+    before = len(sink.taken)
+    order = limit(town, pool="one", closed=True)
+    found = town.nodes[1].call("GET", "/v1/limits?pool=two&domain=d1.test")[1]["limits"]
+    assert [one["name"] for one in found] == ["connections"]
+    send(town, "first", 20)
+    send(town, "second", 20, pool="two")
+    until(lambda: len(sink.taken) >= before + 20)
+    late = [message.recipients[0] for message in sink.taken[before:]]
+    assert sum(one.startswith("second") for one in late) >= 20 - sum(one.startswith("first") for one in late)
+    lift(town, order)
+    until(lambda: len(sink.taken) == before + 40, 20.0)
+    at_rest(town.nodes[0], delivered=before + 40)

@@ -6,6 +6,7 @@ from mta.egress.slots import Slot, Slots
 from mta.model.destination_settings import LimitSettings, SiteSettings
 from mta.model.settings import PoolSettings
 from mta.policy.shaping import Shaping
+from mta.ports.delivery import ConnectionShare
 from tests.support.scheduling import QUEUE, SETTINGS
 
 IPS = ("192.0.2.1", "192.0.2.2", "2001:db8::1")
@@ -22,10 +23,10 @@ class Limits:
         if (path.site, path.ip) in self.full:
             return 0.5
         self.taken.append((path.site, path.ip))
-        return 0.0
+        return ConnectionShare(path.site, (path.ip,))
 
-    def give_connection(self, path):
-        self.taken.remove((path.site, path.ip))
+    def give_connection(self, share):
+        self.taken.remove((share.site, *share.scopes))
 
 
 @pytest.fixture

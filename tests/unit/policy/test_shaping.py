@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from mta.model.destination_settings import DomainSettings, LimitSettings, SiteSettings
+from mta.model.limit_orders import LimitOrder
 from mta.model.mail import QueueKey
 from mta.model.paths import SendingPath
 from mta.model.settings import DeliverySettings
@@ -79,3 +80,36 @@ def test_connections_are_limited_by_their_number_or_their_rate(limits, limited):
 def test_a_failure_to_connect_is_remembered_for_less_than_the_first_retry_waits(retries, back_off):
     plan = shaping(delivery=DeliverySettings(retries=retries, max_attempts=7)).plan(QUEUE)
     assert (plan.retries, plan.max_attempts, plan.back_off) == (retries, 7, back_off)
+
+
+def test_the_least_value_of_table_and_orders_holds_and_says_whose_it_is():
+    plans = shaping(sites={"big": SiteSettings(connections=5, messages_per_minute=60.0)})
+    mine = LimitOrder(site="big", connections=9, messages_per_minute=10.0, until=100)
+    other = LimitOrder(site="big", connections=3, reaction="r")
+    queue = QueueKey("p", "d.test")
+    assert plans.adopt({}, 1) is None
+    assert plans.adopt({mine.id: mine, other.id: other}, 1) == [("big", "site")]
+    assert plans.adopt({mine.id: mine, other.id: other}, 2) is None
+    assert plans.plan(queue, "big").budgets == (Budget("site", "sites.big", 3, 0.0, 10.0, "", (other.id, "", mine.id)),)
+    assert plans.adopt({other.id: other, mine.id: mine}, 100) == [], "one is over, which widens a limit"
+    assert plans.plan(queue, "big").budgets[0][2:5] == (3, 0.0, 60.0)
+
+
+def test_orders_reach_sites_without_settings_and_single_pools_and_ips():
+    plans = shaping()
+    orders = [
+        LimitOrder(site="big", pool="p", closed=True),
+        LimitOrder(site="big", ip="192.0.2.1", messages_per_minute=1.0),
+        LimitOrder(site="big", ip="node:" + SETTINGS.node.name, connections=1),
+    ]
+    plain = plans.plan(QueueKey("q", "d.test"), "big")
+    plans.adopt({order.id: order for order in orders}, 1)
+    plan = plans.plan(QueueKey("q", "d.test"), "big")
+    assert plan.limits_ips
+    assert not plan.asks_like(plain)
+    assert plans.plan(QueueKey("q", "d.test"), "small").asks_like(plain)
+    path = SendingPath("big", "d.test", "q", "192.0.2.1")
+    assert [budget.messages_per_minute for budget in plans.budgets(path)] == [1.0]
+    assert plans.budgets(path._replace(ip="192.0.2.9")) == ()
+    assert [budget.connections for budget in plans.budgets(path._replace(ip=""))] == [1]
+    assert next(budget.closed for budget in plans.budgets(path._replace(pool="p"))) == orders[0].id

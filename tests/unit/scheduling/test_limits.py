@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from mta.model.destination_settings import DomainSettings, LimitSettings, SiteSettings
 from mta.model.errors import StoreAway
+from mta.model.limit_orders import LimitOrder
 from mta.model.paths import SendingPath
 from mta.policy.shaping import Shaping
 from mta.ports.delivery import HeldSlots, TokensTaken
-from mta.scheduling.limits import SharedLimits, _Rate
+from mta.scheduling.limits import _POLL, SharedLimits, _Rate
 from tests.support.scheduling import QUEUE, SETTINGS, until
 
 PATH = SendingPath("big", QUEUE.domain, QUEUE.pool)
@@ -66,6 +67,11 @@ class Store:
         return TokensTaken(now, first, many, 0)
 
 
+def taken(answers):
+    """The shares among the answers; the others are seconds to wait."""
+    return [answer for answer in answers if not isinstance(answer, float)]
+
+
 def limited(**limits):
     return Shaping(msgspec.structs.replace(SETTINGS, sites={"big": SiteSettings(**limits)}))
 
@@ -73,17 +79,17 @@ def limited(**limits):
 async def test_no_limit_costs_no_call():
     store = Store()
     limits = SharedLimits(store, Shaping(SETTINGS))
-    assert (await limits.take_connection(PATH), limits.take_message(PATH), store.calls) == (0.0, 0.0, 0)
+    assert (await limits.take_connection(PATH), limits.take_message(PATH), store.calls) == (("big", ()), 0.0, 0)
 
 
 async def test_slots_are_never_exceeded_and_come_back():
     slots = Slots()
     one, two = (SharedLimits(Store(slots=slots), limited(connections=20)) for _ in range(2))
     got = await asyncio.gather(*(limits.take_connection(PATH) for limits in (one, two) for _ in range(30)))
-    assert got.count(0.0) == 20
+    assert len(taken(got)) == 20
     for limits, results in ((one, got[:30]), (two, got[30:])):
-        for _ in range(results.count(0.0)):
-            limits.give_connection(PATH)
+        for share in taken(results):
+            limits.give_connection(share)
         await limits.drain()
     assert not any(sum(held.values()) for held in slots.held.values())
 
@@ -94,11 +100,11 @@ async def test_an_answer_that_was_lost_costs_no_slot():
     store.lose_answer = True
     with pytest.raises(StoreAway):
         await limits.take_connection(PATH)
-    assert [await limits.take_connection(PATH) for _ in range(3)].count(0.0) == 2
-    limits.give_connection(PATH)
+    first, second = taken([await limits.take_connection(PATH) for _ in range(3)])
+    limits.give_connection(first)
     store.lose_answer = True
     await limits.drain()
-    assert await limits.take_connection(PATH) == 0.0
+    assert await limits.take_connection(PATH) == second
     assert store.out == 2
 
 
@@ -109,7 +115,7 @@ async def test_who_gives_up_asking_does_not_keep_the_slot():
     await asyncio.sleep(0)
     asking.cancel()
     await until(lambda: store.out == 1)
-    assert await limits.take_connection(PATH) == 0.0
+    assert taken([await limits.take_connection(PATH)])
 
 
 @settings(max_examples=20, deadline=None)
@@ -160,13 +166,58 @@ async def test_a_slot_is_taken_in_each_scope_or_in_none():
     limits = SharedLimits(store, shaping)
     one, two = (PATH._replace(ip=ip) for ip in ("192.0.2.1", "192.0.2.2"))
     three = OTHER._replace(ip="192.0.2.1")
-    assert await limits.take_connection(one) == 0.0
-    assert await limits.take_connection(two) > 0, "the domain has one"
-    assert await limits.take_connection(three) == 0.0
-    assert await limits.take_connection(three) > 0, "the IP has two"
-    assert await limits.take_connection(OTHER._replace(ip="192.0.2.2")) == 0.0
-    assert await limits.take_connection(OTHER._replace(ip="192.0.2.3")) > 0, "the site has three"
-    limits.give_connection(one)
+    given = await limits.take_connection(one)
+    assert given == ("big", ("site", f"domain:{QUEUE.pool}:{QUEUE.domain}", "ip:192.0.2.1"))
+    assert await limits.take_connection(two) == _POLL, "the domain has one"
+    assert taken([await limits.take_connection(three)])
+    assert await limits.take_connection(three) == _POLL, "the IP has two"
+    assert taken([await limits.take_connection(OTHER._replace(ip="192.0.2.2"))])
+    assert await limits.take_connection(OTHER._replace(ip="192.0.2.3")) == _POLL, "the site has three"
+    limits.give_connection(given)
     await limits.drain()
     held = {scope: sum(held.values()) for scope, held in store.slots.held.items() if any(held.values())}
     assert held == {"site": 2, "ip:192.0.2.1": 1, "ip:192.0.2.2": 1}
+
+
+def order(**values):
+    found = LimitOrder(site="big", **values)
+    return {found.id: found}
+
+
+async def test_a_limit_order_between_taking_and_giving_back_leaks_no_slot():
+    store = Store()
+    shaping = limited()
+    limits = SharedLimits(store, shaping)
+    free = await limits.take_connection(PATH)
+    shaping.adopt(order(connections=1), 1)
+    counted = await limits.take_connection(PATH)
+    assert (free.scopes, counted.scopes) == ((), ("site",))
+    assert await limits.take_connection(PATH) == _POLL
+    shaping.adopt({}, 2)
+    limits.give_connection(free)
+    limits.give_connection(counted)
+    await limits.drain()
+    assert store.out == 0
+
+
+async def test_a_lower_limit_holds_for_slots_that_are_spare_already():
+    store = Store()
+    shaping = limited(connections=32)
+    limits = SharedLimits(store, shaping)
+    first = await limits.take_connection(PATH)
+    assert store.out == 4, "three are spare"
+    shaping.adopt(order(connections=2), 1)
+    second = await limits.take_connection(PATH)
+    assert await limits.take_connection(PATH) == _POLL
+    for share in (first, second):
+        limits.give_connection(share)
+    await limits.drain()
+    assert store.out == 0
+
+
+async def test_nothing_leaves_to_a_site_that_is_closed():
+    store = Store()
+    shaping = limited(connections=5)
+    shaping.adopt(order(closed=True), 1)
+    assert await SharedLimits(store, shaping).take_connection(PATH) > 0
+    assert store.out == 0

@@ -1,0 +1,1 @@
+"""Limit orders and reactions over REST."""
