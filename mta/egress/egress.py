@@ -48,8 +48,7 @@ class Egress:
     ) -> None:
         """`logins`: by relay."""
         rules, delivery = ports.rules, settings.delivery
-        self._loop = asyncio.get_running_loop()
-        self._shaping = shaping
+        self._loop, self._shaping, self._node = asyncio.get_running_loop(), shaping, settings.node.name
         self._budget = ConnectionBudget(delivery.connections, ports.capacity.room_for_new)
         self._shutdown = Shutdown()
         self._permits = PermitCounts()
@@ -83,7 +82,6 @@ class Egress:
         )
         self._outlets: dict[QueueKey, Outlet] = {}
         self._leaving: list[Outlet] = []  # of plans that hold no more; they end what has begun
-        self._node = settings.node.name
         self._tick_every = _tick(settings)
         self._timer = self._loop.call_later(self._tick_every, self._tick)
         self._closed = False

@@ -137,7 +137,6 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     rules, sweeps = stored_rules(store, settings), StoredSweeps(link, lanes, retention)
     undo_copies, messages = _undo_copies(store, settings), StoredMessages(link, lanes, retention)
     content, sets = stored_content(store, settings), stored_sets(store, rules, settings)
-    intake = stored_queues(store, settings, content)
     orders, load, room = OrderBook(rules, sweeps), MeasuredLoad(link, lanes), Room(settings)
     await patiently(orders.start, child.stopping)
     history = await patiently(lambda: open_history(settings, store), child.stopping)
@@ -171,7 +170,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         domains=domain_check(store, settings),
         replies=StoredReplies(link),
         shipped_replies=functools.cache(shipped_replies),
-        stored_mail=MailInStore(messages, content, intake, room.takes),
+        stored_mail=MailInStore(messages, content, intake := stored_queues(store, settings, content), room.takes),
         intake=intake,
         history=history,
         history_orders=StoredHistoryOrders(link),

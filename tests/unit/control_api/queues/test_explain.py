@@ -73,6 +73,7 @@ async def test_o12_the_limit_that_binds_is_the_ceiling(limited: Cluster, api: Te
             "free_at": None,
             "binds": True,
             "setting": 'domains."example.com".connections',
+            "order": "",
             "scope": "domain:default:example.com",
         },
         {
@@ -82,6 +83,7 @@ async def test_o12_the_limit_that_binds_is_the_ceiling(limited: Cluster, api: Te
             "free_at": None,
             "binds": False,
             "setting": 'domains."example.com".messages_per_minute',
+            "order": "",
             "scope": "domain:default:example.com",
         },
     ]
