@@ -15,6 +15,7 @@ from mta.policy.shaping import Shaping
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.audit import Audit
 from mta.ports.books import Books
+from mta.ports.brakes import BrakeStore
 from mta.ports.canaries import Canaries
 from mta.ports.dkim import KeyOrders
 from mta.ports.domains import DomainChecks
@@ -54,6 +55,7 @@ class Dependencies:
     previews: PreviewStore
     releases: ReleaseStore
     canaries: Canaries
+    brakes: BrakeStore
     load: StoreLoad
     undo_copies: UndoCopyStore
     books: Books

@@ -4,6 +4,7 @@ from typing import Final
 
 from control_api.audit.resource import OPERATIONS as AUDIT
 from control_api.books.operations import OPERATIONS as BOOKS
+from control_api.brakes.operations import OPERATIONS as BRAKES
 from control_api.dkim.operations import OPERATIONS as DKIM
 from control_api.history.operations import OPERATIONS as HISTORY
 from control_api.http.operation import Group, Operation
@@ -20,6 +21,7 @@ from mta.model.rules import Kind
 GROUPS: Final[tuple[Group, ...]] = (
     group_of(Kind.ERROR),
     group_of(Kind.PAUSE),
+    BRAKES,
     MESSAGES,
     HISTORY,
     QUEUES,

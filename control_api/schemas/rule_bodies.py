@@ -167,7 +167,7 @@ def _agreements() -> Iterator[Schema]:
         yield {"properties": properties}
 
 
-_AGREEMENTS: Final = tuple(_agreements())
+AGREEMENTS: Final = tuple(_agreements())
 NOUNS: Final = {Kind.ERROR: "forced error", Kind.PAUSE: "pause"}
 RECURRING: Final = frozenset({"schedule", "timezone"})  # of a pause
 SELECTORS: Final = RECURRING | frozenset(fields_of(RuleSelectors))  # they are what a rule is: no edit changes them
@@ -175,20 +175,20 @@ BOUNDS: Final = ("max_matches", "preview_token")
 OF_ERRORS_ONLY: Final = frozenset(fields_of(NewForcedErrorBody)) - frozenset(fields_of(PauseBody))
 
 NEW: Final = {
-    Kind.ERROR: Body("NewForcedError", NewForcedErrorBody, agreements=_AGREEMENTS),
+    Kind.ERROR: Body("NewForcedError", NewForcedErrorBody, agreements=AGREEMENTS),
     Kind.PAUSE: Body("NewPause", PauseBody),
 }
 EDITS: Final = {
-    Kind.ERROR: Body("Edit", ForcedErrorBody, leaves_out=SELECTORS, is_edit=True, agreements=_AGREEMENTS),
+    Kind.ERROR: Body("Edit", ForcedErrorBody, leaves_out=SELECTORS, is_edit=True, agreements=AGREEMENTS),
     Kind.PAUSE: Body("PauseEdit", PauseBody, leaves_out=SELECTORS, is_edit=True),
 }
-CONVERSION: Final = Body("Conversion", ForcedErrorBody, leaves_out=SELECTORS, agreements=_AGREEMENTS)
-PREVIEWED: Final = Body("PreviewedForcedError", PreviewedBody, agreements=_AGREEMENTS)
+CONVERSION: Final = Body("Conversion", ForcedErrorBody, leaves_out=SELECTORS, agreements=AGREEMENTS)
+PREVIEWED: Final = Body("PreviewedForcedError", PreviewedBody, agreements=AGREEMENTS)
 # A removal takes the other fields of a rule, whatever they are, so that an order can be sent as it was.
 LIFTING: Final = {
     Kind.ERROR: Body("Selectors", NewForcedErrorBody, ignores=frozenset(fields_of(NewForcedErrorBody)) - SELECTORS),
     Kind.PAUSE: Body("PauseSelectors", PauseBody, ignores=frozenset(fields_of(PauseBody)) - SELECTORS),
 }
 SET: Final = Body(
-    "RuleSet", RuleSetBody, json_only=True, items=Body("ForcedErrorOfSet", ForcedErrorBody, agreements=_AGREEMENTS)
+    "RuleSet", RuleSetBody, json_only=True, items=Body("ForcedErrorOfSet", ForcedErrorBody, agreements=AGREEMENTS)
 )

@@ -26,6 +26,7 @@ COMMANDS = {
         "Forced errors: add, list, show, edit, enable, disable, remove, statement, deliveries, undo.",
     ),
     "pauses": ("mta.cli.pauses", "Pauses: add, list, show, remove, release, convert, statement."),
+    "brakes": ("mta.cli.brakes", "Brakes, which make rules by themselves: add, list, show, remove."),
     "queues": ("mta.cli.queues", "Queues: list, messages, retry, move, shape."),
     "explain": ("mta.cli.explain", "Say which rule decides about mail, and what holds it up."),
     "messages": ("mta.cli.messages", "Messages: show, cancel, list, history, content, resend."),

@@ -108,6 +108,9 @@ BOUNDED_ORDER_OLDEST: Final = ProcessMetric(
     "Time since the oldest of these orders was given.",
     is_counter=False,
 )
+BRAKES: Final = ProcessMetric(
+    "brakes", "brakes_watched", "Brakes that the process counts outcomes for.", is_counter=False
+)
 
 HISTORY_EVENTS: Final = ProcessMetric("history_events", "history_events", "Events that the journal wrote to history.")
 HISTORY_FAILURES: Final = ProcessMetric(
@@ -155,4 +158,5 @@ PROCESS_METRICS: Final = (
     HISTORY_BEHIND,
     BOUNDED_ORDERS,
     BOUNDED_ORDER_OLDEST,
+    BRAKES,
 )

@@ -342,6 +342,15 @@ class HistorySettings(Struct, frozen=True, kw_only=True):
     ] = 2592000.0
 
 
+class AlertsSettings(Struct, frozen=True, kw_only=True):
+    """Mail to the operators about events that need them."""
+
+    to: Annotated[
+        tuple[str, ...],
+        Meta(description="Addresses that get a mail when a brake is pulled; the nodes queue it like other mail."),
+    ] = ()
+
+
 class StatusSettings(Struct, frozen=True, kw_only=True):
     """The status of deliveries that have ended."""
 
@@ -368,4 +377,5 @@ class Settings(Struct, frozen=True, kw_only=True):
     api: ApiSettings = ApiSettings()
     journal: JournalSettings = JournalSettings()
     history: HistorySettings = HistorySettings()
+    alerts: AlertsSettings = AlertsSettings()
     status: StatusSettings = StatusSettings()

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from mta.model.brakes import RateCount
 from mta.model.endings import Shared
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import Claimed, NewMessage, QueueKey, QueueShare, Record
@@ -121,8 +122,11 @@ class Claims(Protocol):
         """Claim due deliveries of the requested queues, oldest first. Raises SessionLost."""
         ...
 
-    async def settle(self, lane: int, changes: Sequence["Settlement"]) -> list["Settled"]:
-        """End claims in one atomic step (at most 100, all of `lane`); the answers are in order."""
+    async def settle(
+        self, lane: int, changes: Sequence["Settlement"], rates: Sequence[RateCount] = ()
+    ) -> list["Settled"]:
+        """End claims in one atomic step (at most 100, all of `lane`); the answers are in order. `rates` are counted of
+        those that are settled by this call."""
         ...
 
     async def note(self, lane: int, events: Sequence[bytes]) -> None:

@@ -52,6 +52,10 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:tag:<tag>             hash    the same of deliveries with the tag; epoch (no other hash of the tag here had it)
 # fg:{n}:tag:<tag> NUL <tenant>  hash  the same of those of one tenant; they are in the tag's own hash as well
 # fg:{n}:rule:<id>             hash    class -> deliveries that the rule met
+# fg:{n}:rate:<brake>:<tag>    hash    of a tag that a brake watches (named as its counter): "n<bucket>" -> deliveries
+#                                      that count, "h<bucket>" -> failures; a window long
+# fg:{n}:rates                 zset    "<brake>:<tag>" -> when it was counted last (Unix ms); dropped by the process
+#                                      that pulls brakes
 # fg:{n}:ended:<hour>          hash    delivery id -> status, NUL, msgpack Final; `status.retention` beyond its hour.
 #                                      d(elivered) | b(ounced) | e(xpired) | c:<uncertain> |
 #                                      i:<stage>:<uncertain>:<rule>. Also digest (8 bytes) -> msgpack Common: what
@@ -122,6 +126,14 @@ def tag_key(prefix: bytes, tag: bytes) -> bytes:
 
 
 TAG_EPOCH = b"epoch"  # the field of a tag's hash that is no counter
+
+
+def tag_rate_key(prefix: bytes, brake: str, name: str) -> bytes:
+    return b"%brate:%b" % (prefix, f"{brake}:{name}".encode())
+
+
+def rates_key(prefix: bytes) -> bytes:
+    return prefix + b"rates"
 
 
 def rule_key(prefix: bytes, rule: bytes) -> bytes:
@@ -229,6 +241,11 @@ META_UNKNOWN_SEEN = b"fg:{meta}:replies:unknown:seen"  # zset: the same -> when 
 # hash: id of a limit order -> JSON LimitOrder; version -> "<number>|<random>", another one with each change
 META_LIMIT_ORDERS = b"fg:{meta}:limit_orders"
 META_LIMIT_ORDERS_CHANGES = b"fg:{meta}:limit_orders:changes"  # zset: id, also of a removed order -> its last change
+# hash: brake id -> JSON Brake; version -> "<number>|<random>", another one with each change
+META_BRAKES = b"fg:{meta}:brakes"
+META_BRAKES_CHANGES = b"fg:{meta}:brakes:changes"  # zset: brake id, also of a removed one -> number of its last change
+META_BRAKE_PULLS = b"fg:{meta}:brakes:pulls"  # hash: "<brake> NUL <number> NUL <tag's counter>" -> JSON Pull
+META_BRAKE_LEADER = b"fg:{meta}:brakes:leader"  # string: the process that pulls brakes; seconds
 META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye
 META_LIMITS = b"fg:{meta}:limits"  # set: "<site> NUL <scope>" of which slots were ever taken
 META_SITES = (

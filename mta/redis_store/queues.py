@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from mta.model.brakes import RateCount
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, StoreRefuses, StoreUnreached
 from mta.model.ids import DeliveryId, delivery_text
 from mta.model.mail import Claimed, NewMessage, QueueKey, QueueShare, Record
@@ -215,8 +216,8 @@ class Queues:
         prefix = self._prefixes[lane]
         return [prefix + name for name in (b"lane", b"claimed:" + session.encode(), b"rec", b"ingest", b"holders")]
 
-    async def settle(self, lane: int, changes: Sequence[Settlement]) -> list[Settled]:
-        step_keys, args = settle_call(self._prefixes[lane], self._session.id, self._retention_ms, changes)
+    async def settle(self, lane: int, changes: Sequence[Settlement], rates: Sequence[RateCount] = ()) -> list[Settled]:
+        step_keys, args = settle_call(self._prefixes[lane], self._session.id, self._retention_ms, changes, rates)
         answers = await self._link.call(b"settle", step_keys, args, patient=True)
         settled = [_ANSWERS[answer] for answer in answers[: len(changes)]]
         if len(answers) > len(changes):

@@ -24,6 +24,7 @@ class Worker:
         self._inbound = parts.inbound
         self._outbound = parts.outbound
         self._signing = parts.signing
+        self._brakes = parts.brakes
         self._store = parts.store
 
     async def run(self) -> None:
@@ -32,6 +33,9 @@ class Worker:
         essential(self._guard.start())
         essential(self._store.listen())
         await self._child.unless_stopped(self._guard.ready())
+        if self._brakes is not None:
+            watchers.append(essential(asyncio.create_task(self._brakes.watch.run(), name="brakes")))
+            watchers.append(essential(asyncio.create_task(self._brakes.puller.run(), name="brake puller")))
         if self._outbound is not None:
             watchers.append(essential(asyncio.create_task(self._outbound.follow_pools(), name="served pools")))
             watchers.append(essential(asyncio.create_task(self._outbound.follow_replies(), name="replies")))

@@ -4,15 +4,17 @@ import asyncio
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
+from mta.model.brakes import Attempted
 from mta.model.errors import SessionLost, StoreAway, StoreError, severity
 from mta.model.ids import lane_of
 from mta.model.mail import Claimed
 from mta.model.outcomes import Class, Outcome, ReturnReason, Stage, Verdict
 from mta.model.settings import Settings
+from mta.policy.brakes import Watched
 from mta.policy.rule_effect import ends, overruled
 from mta.policy.shaping import Shaping
 from mta.ports.queueing import Claims, Move, Settled, Settlement
@@ -29,6 +31,7 @@ _FULL = 64  # that many do not wait for company
 _WAIT = 0.003
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0  # seconds, after trouble with the store
 _BACK = "returned"
+_COUNTED_ENDS = frozenset({Class.DELIVERED, Class.BOUNCED, Class.EXPIRED})
 _TEMPORARY, _RETURNED, _QUEUE, _OK = Verdict.TEMPORARY, Verdict.RETURNED, Move.QUEUE, Settled.OK
 
 _log = logging.getLogger(__name__)
@@ -67,15 +70,17 @@ class Settler:
         shaping: Shaping,
         wake: Callable[[int], None],
         *,
+        watched: Callable[[], Watched] = Watched,
         clock: Callable[[], int] = wall_ms,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`wake` hears of the lanes in whose queues deliveries are due again; `clock` gives Unix milliseconds, `chance`
-        a number in [0, 1)."""
+        """`wake` hears of the lanes in whose queues deliveries are due again; `watched` gives the brakes; `clock` gives
+        Unix milliseconds, `chance` a number in [0, 1)."""
         self._claims = claims
         self._rules = rules
         self._clock = clock
         self._chance = chance
+        self._watched = watched
         self._lanes = [_SettleLane(number) for number in range(claims.lanes)]
         self._wake = wake
         self._terms = settlement.Terms(
@@ -188,7 +193,9 @@ class Settler:
 
     async def _write_batch(self, lane: _SettleLane, batch: list[_Item]) -> None:
         try:
-            answers = await self._claims.settle(lane.number, [item.settlement for item in batch])
+            watched = self._watched()
+            rates = watched.counts(_attempted(batch)) if watched else ()
+            answers = await self._claims.settle(lane.number, [item.settlement for item in batch], rates)
         except SessionLost as error:
             self.lost += len(batch)
             _log.error("%d outcomes in lane %d are lost with the session: %s", len(batch), lane.number, error)
@@ -266,6 +273,23 @@ def _again(item: _Item) -> _Item:
     """After a lost answer STALE may only mean that the first call was carried out: then nothing was late."""
     item.settlement.again = True
     return item
+
+
+def _attempted(batch: list[_Item]) -> Iterator[Attempted]:
+    """The deliveries whose end, or whose deferral by the destination, brakes count."""
+    for number, item in enumerate(batch, 1):
+        change, outcome = item.settlement, item.outcome
+        ended = change.ended in _COUNTED_ENDS
+        if not ended and (
+            change.move is not _QUEUE
+            or outcome is None
+            or outcome.verdict is not _TEMPORARY
+            or outcome.forced is not None
+        ):
+            continue
+        category = "" if outcome is None or outcome.known is None else outcome.known.category
+        bounced = change.ended is Class.BOUNCED
+        yield Attempted(number, change.tags, change.queue.pool, ended, bounced, category)
 
 
 def _said(item: _Item) -> str:

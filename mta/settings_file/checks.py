@@ -22,6 +22,7 @@ from mta.policy.routing import queue_domain
 from mta.policy.tls import IMPLICIT_PORT
 from mta.settings_file.convert import key_text
 from mta.settings_file.site_checks import checked_sites
+from mta.smtp.grammar import parse_mailbox
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.IPv]+\]", re.ASCII)
@@ -67,6 +68,15 @@ def _check_replies(settings: Settings) -> Faults:
         fault = fault_of(entry)
         if fault is not None:
             yield BadValue(key_text(("replies", name, fault.field)), fault.reason)
+
+
+def _check_alerts(settings: Settings) -> Faults:
+    for address in settings.alerts.to:
+        try:
+            parse_mailbox(address, "alerts.to")
+        except BadValue as fault:
+            yield BadValue("alerts.to", f"{address!r} {fault.reason}")
+    yield from _check_repeats(settings.alerts.to, "alerts.to")
 
 
 def _check_node(settings: Settings) -> Faults:
@@ -324,6 +334,7 @@ _UNREADABLE = (
 )
 _NEEDS_TLS = "is for rediss:// and rediss+sentinel:// only; change redis.url or remove it"
 _CHECKS = (
+    _check_alerts,
     _check_node,
     _check_redis,
     _check_history,

@@ -49,6 +49,7 @@ from mta.ports.stored_mail import KeptMail, Resent
 from mta.ports.sweeps import WaitingDelivery
 from mta.ports.tls_results import TlsDay
 from mta.ports.undo import UndoProgress
+from tests.support.brakes import Brakes
 from tests.support.dkim_keys import domain_check, key_book
 from tests.support.limit_orders import LimitOrders
 from tests.support.memory_history import MemoryHistory
@@ -723,6 +724,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         dkim=key_book(),
         domains=domain_check(),
         replies=Replies(),
+        brakes=Brakes(),
         history=cluster.history,
         history_orders=cluster.history_orders,
         log_lines=log_lines,

@@ -50,6 +50,7 @@ class FakeClaims:
         self.lanes = lanes
         self.due = [defaultdict(list) for _ in range(lanes)]
         self.settled, self.notes, self.calls, self.claims = [], [], [], []
+        self.rates = []  # of each call
         self.away = self.lost_answers = self.agendas = 0
         self.held = {}
         self.barrier = 0
@@ -85,8 +86,9 @@ class FakeClaims:
     async def note(self, lane, events):
         self.notes += events
 
-    async def settle(self, lane, changes):
+    async def settle(self, lane, changes, rates=()):
         self.calls.append([(change.id, change.again) for change in changes])
+        self.rates.append(list(rates))
         await asyncio.sleep(0)
         if self.away:
             self.away -= 1

@@ -3,7 +3,7 @@
 
 -- settle: ends claims. Never leaves a delivery both claimed and elsewhere, nor a counter or an event without its state.
 -- KEYS: lane, claimed, rec, content, refs, count, events, parked, cancels, pauses, spares, then due, agenda, held,
--- spared, tag and rule keys.
+-- spared, tag and rule keys, and keys of rates.
 -- ARGV[1]: msgpack of settle.Batch (see settle.py, whose fields a test compares with the locals here).
 -- ARGV[2]: the events, framed; an empty one is none. ARGV[3]: the ids, one behind the other. ARGV[4]: msgpack [tags of
 -- each].
@@ -246,6 +246,39 @@ local function count_plain(P, plain)
   end
 end
 
+-- Those of the numbers whose settlement was carried out.
+local function carried_out(numbers, answer)
+  local many = 0
+  for _, number in ipairs(numbers) do
+    many = many + (answer[number] == 'O' and 1 or 0)
+  end
+  return many
+end
+
+-- Counts of tags that brakes watch, once the tag has had enough mail in this lane. A new bucket drops old ones.
+local function count_rates(P, now, rates, answer)
+  for _, rate in ipairs(rates) do
+    local name, brake, bucket_ms, least, counted, hits = unpack(rate) -- settle.Rate
+    local many = carried_out(counted, answer)
+    if many > 0 and tonumber(redis.call('HGET', P .. 'tag:' .. name, 'accepted') or 0) >= least then
+      local member = brake .. ':' .. name
+      local key, bucket = P .. 'rate:' .. member, math.floor(now / bucket_ms)
+      if redis.call('HINCRBY', key, 'n' .. bucket, many) == many then
+        for _, field in ipairs(redis.call('HKEYS', key)) do
+          if tonumber(string.sub(field, 2)) < bucket - 9 then
+            redis.call('HDEL', key, field)
+          end
+        end
+        redis.call('PEXPIRE', key, 11 * bucket_ms)
+      end
+      if #hits > 0 then
+        redis.call('HINCRBY', key, 'h' .. bucket, carried_out(hits, answer))
+      end
+      redis.call('ZADD', P .. 'rates', now, member)
+    end
+  end
+end
+
 -- The changes that each delivery left in `step`.
 local function write_down(step, claimed)
   local P, now = step.P, step.now
@@ -285,7 +318,8 @@ end
 local function settle(keys, argv)
   local P, now = prefix_of(keys[1], 'lane'), now_ms()
   -- settle.Batch
-  local session, retention_ms, holds, kinds, plain, hold_of, kind_of, others, shared = unpack(cmsgpack.unpack(argv[1]))
+  local session, retention_ms, holds, kinds, plain, hold_of, kind_of, others, shared, rates =
+    unpack(cmsgpack.unpack(argv[1]))
   local claimed, cancels, ids = P .. 'claimed:' .. session, P .. 'cancels', {}
   for i = 1, #kind_of do
     ids[i] = string.sub(argv[3], 18 * i - 17, 18 * i)
@@ -346,6 +380,7 @@ local function settle(keys, argv)
     end
   end
   write_down(step, claimed)
+  count_rates(P, now, rates, answer)
   if told or #step.late_events > 0 then
     append_framed(P, argv[2] .. table.concat(step.late_events), left_out)
   end

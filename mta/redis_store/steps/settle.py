@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from mta.model.brakes import RateCount
 from mta.model.entries import framed
 from mta.model.mail import QueueKey
 from mta.model.outcomes import Class
@@ -37,6 +38,7 @@ class Batch(NamedTuple):
     kind_of: list[int]
     others: dict[int, "Other"]  # by number of a delivery, from 1
     shared: list[Any]  # digest, what final statuses name by it, ...
+    rates: list["Rate"]
 
 
 class Kind(NamedTuple):
@@ -59,6 +61,17 @@ class Kind(NamedTuple):
     told: bool  # it has an event
 
 
+class Rate(NamedTuple):
+    """Deliveries that a brake counts for a tag, by number, from 1."""
+
+    name: str  # of the tag's counter
+    brake: str
+    bucket_ms: int
+    least: int  # accepted deliveries of the tag in the lane below which nothing is counted
+    counted: Sequence[int]
+    hits: Sequence[int]
+
+
 class Other(NamedTuple):
     """The fields that only some deliveries of a batch have."""
 
@@ -77,7 +90,7 @@ class _Group(NamedTuple):
 
 
 def settle_call(
-    prefix: bytes, session: str, retention_ms: int, changes: Sequence[Settlement]
+    prefix: bytes, session: str, retention_ms: int, changes: Sequence[Settlement], rates: Sequence[RateCount] = ()
 ) -> tuple[list[bytes], list[bytes]]:
     """Keys and arguments of the step."""
     names: set[bytes] = set()
@@ -121,6 +134,7 @@ def settle_call(
         kind_of=kind_of,
         others=others,
         shared=codec.pairs(shared),
+        rates=_rates(prefix, rates, names),
     )
     return _keys(prefix, session, names), _args(batch, changes, finals)
 
@@ -135,6 +149,15 @@ def _plain_counts(prefix: bytes, groups: Iterable[_Group], kind_of: list[int], n
             by_tag = [item for pair in many.items() for item in pair]
             found += (group.kind.class_, kind_of.count(group.number), by_tag)
     return found
+
+
+def _rates(prefix: bytes, rates: Sequence[RateCount], names: set[bytes]) -> list[Rate]:
+    """`Batch.rates`; their keys are added to `names`."""
+    if not rates:
+        return []
+    names.add(keys.rates_key(prefix))
+    names.update([keys.tag_rate_key(prefix, rate.brake, rate.name) for rate in rates])
+    return [Rate(*rate) for rate in rates]
 
 
 def _keys(prefix: bytes, session: str, names: Iterable[bytes]) -> list[bytes]:

@@ -21,6 +21,7 @@ from mta.orders.undo import UndoRuns
 from mta.ports.access import LiveEvents, StoreFate, Tokens
 from mta.ports.audit import Audit
 from mta.ports.books import Books
+from mta.ports.brakes import BrakeStore
 from mta.ports.canaries import Canaries
 from mta.ports.dkim import KeyOrders
 from mta.ports.domains import DomainChecks
@@ -46,6 +47,7 @@ from mta.ports.undo import UndoCopyStore
 from mta.redis_store.api_tokens import StoredTokens
 from mta.redis_store.audit import StoredAudit
 from mta.redis_store.books import StoredBooks
+from mta.redis_store.brake_store import StoredBrakes
 from mta.redis_store.canary_store import StoredCanaries
 from mta.redis_store.foundation import Foundation
 from mta.redis_store.history_orders import StoredHistoryOrders
@@ -87,6 +89,7 @@ class ApiParts(NamedTuple):
     previews: PreviewStore
     releases: ReleaseStore
     canaries: Canaries
+    brakes: BrakeStore
     canary: Canary
     undo_copies: UndoCopyStore
     books: Books
@@ -138,8 +141,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     undo_copies, messages = _undo_copies(store, settings), StoredMessages(link, lanes, retention)
     content, sets = stored_content(store, settings), stored_sets(store, rules, settings)
     orders, load, room = OrderBook(rules, sweeps), MeasuredLoad(link, lanes), Room(settings)
-    await patiently(orders.start, child.stopping)
-    history = await patiently(lambda: open_history(settings, store), child.stopping)
+    history = await _history(child, store, orders)
     return ApiParts(
         orders=orders,
         set_orders=SetOrders(orders, rules, sets),
@@ -150,6 +152,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         previews=StoredPreviews(link),
         releases=StoredReleases(link, lanes),
         canaries=StoredCanaries(link),
+        brakes=StoredBrakes(link, lanes),
         canary=Canary(rules, StoredCanaries(link), node),
         undo_copies=undo_copies,
         books=StoredBooks(link, lanes, history),
@@ -179,6 +182,12 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         room=room,
         close_store=link.close,
     )
+
+
+async def _history(child: Child, store: OpenStore, orders: OrderBook) -> History:
+    """Once the orders that an earlier process left behind are followed."""
+    await patiently(orders.start, child.stopping)
+    return await patiently(lambda: open_history(child.settings, store), child.stopping)
 
 
 def _undo_copies(store: OpenStore, settings: Settings) -> StoredUndoCopies:

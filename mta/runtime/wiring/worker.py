@@ -5,6 +5,7 @@ from typing import NamedTuple
 from mta.admission.at_acceptance import AcceptanceRules
 from mta.admission.group_commit import GroupCommit
 from mta.admission.submission import TrustedSubmissions
+from mta.brakes.watch import BrakeWatch
 from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
@@ -16,7 +17,8 @@ from mta.model.errors import reason_of
 from mta.model.settings import Settings
 from mta.policy.shaping import Shaping
 from mta.policy.tenant_terms import ShareWeights
-from mta.ports.admission import ClaimOnAccept
+from mta.ports.admission import ClaimOnAccept, Submissions
+from mta.redis_store.brake_store import StoredBrakes
 from mta.redis_store.dkim_keys import StoredDkimKeys
 from mta.redis_store.limit_orders import StoredLimitOrders
 from mta.redis_store.limit_store import StoredLimits
@@ -35,6 +37,7 @@ from mta.runtime.secret_files import read_logins
 from mta.runtime.served_pools import ServedPools, held
 from mta.runtime.signing_process import SigningProcess
 from mta.runtime.store_probe import StoreProbe
+from mta.runtime.wiring.brakes import BrakeParts, brake_puller
 from mta.runtime.wiring.mta_sts import sts_parts
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
@@ -62,6 +65,7 @@ class WorkerParts(NamedTuple):
     inbound: Inbound | None  # None: this node does not take mail
     outbound: Outbound | None  # None: this node does not deliver
     signing: "Signing | None"  # None: this node signs no mail
+    brakes: BrakeParts | None  # None: this node does not deliver
     store: "WorkerStore"
 
 
@@ -92,6 +96,7 @@ class WorkerStore:
         self.notices = PublishedNotices(link)
         self.replies = StoredReplies(link)
         self.dkim_keys = StoredDkimKeys(link)
+        self.brakes = StoredBrakes(link, store.lanes)
         self.sealer = cluster_sealer(store, settings)
 
     async def farewell(self) -> None:
@@ -118,14 +123,18 @@ async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
     reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
     store.notices.on_death(reaper.look_now)
     figures.join(reaper.metrics)
-    outbound, delivery = _outbound(settings, store, guard) if "delivery" in roles else (None, None)
+    watch = BrakeWatch(store.brakes, opened.lanes)
+    outbound, delivery = _outbound(settings, store, guard, watch) if "delivery" in roles else (None, None)
     signing = None if settings.dkim.sign == "off" or "smtp" not in roles else _signing(settings, store)
     signer = None if signing is None else signing.signer
-    inbound = _inbound(settings, store, guard, waiting, delivery, signer) if "smtp" in roles else None
-    for part in (inbound, outbound, signer):
+    inbound, submissions = None, _own_mail(settings, store, guard)
+    if "smtp" in roles:
+        inbound, submissions = _inbound(settings, store, guard, waiting, delivery, signer)
+    brakes = BrakeParts(watch, brake_puller(store, watch, guard, submissions, settings)) if outbound else None
+    for part in (inbound, outbound, signer, watch):
         if part is not None:
             figures.join(part.metrics)
-    return WorkerParts(guard, reaper, inbound, outbound, signing, store)
+    return WorkerParts(guard, reaper, inbound, outbound, signing, brakes, store)
 
 
 def _signing(settings: Settings, store: WorkerStore) -> Signing:
@@ -140,7 +149,7 @@ def _inbound(
     waiting: TurnAway,
     delivery: ClaimOnAccept | None,
     signer: MailSigner | None,
-) -> Inbound:
+) -> tuple[Inbound, Submissions]:
     """`delivery` is that of this process, if it delivers; `signer` None: no mail is signed."""
     room = Room(settings)
     admission = GroupCommit(
@@ -153,10 +162,19 @@ def _inbound(
     )
     submissions = TrustedSubmissions(settings, admission, lambda: guard.table.tenants, signer)
     listener = Listener(waiting.sockets, settings, submissions, admission, waiting.loads)
-    return Inbound(waiting, listener, admission, StoreProbe(store.health), room)
+    return Inbound(waiting, listener, admission, StoreProbe(store.health), room), submissions
 
 
-def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Outbound, ClaimOnAccept]:
+def _own_mail(settings: Settings, store: WorkerStore, guard: Guard) -> Submissions:
+    """The way in for mail of the node itself, where it takes no mail of others."""
+    rules = AcceptanceRules(guard, settings.node.name, settings.rules.undo_window)
+    admission = GroupCommit(store.queues, settings.smtp.commit_delay, rules.decide)
+    return TrustedSubmissions(settings, admission)
+
+
+def _outbound(
+    settings: Settings, store: WorkerStore, guard: Guard, brakes: BrakeWatch
+) -> tuple[Outbound, ClaimOnAccept]:
     settings = held(settings)
     logins = read_logins(settings)
     shaping = Shaping(settings)
@@ -167,7 +185,7 @@ def _outbound(settings: Settings, store: WorkerStore, guard: Guard) -> tuple[Out
     guard.on_change(weights.take)
     lanes = ClaimLanes(store.queues.lanes, weights)
     room = QueueRoom(lanes)
-    settler = Settler(store.queues, guard, settings, shaping, lanes.wake)
+    settler = Settler(store.queues, guard, settings, shaping, lanes.wake, watched=lambda: brakes.watched)
     replies = ReplyKnowledge()
     reply_watch = ReplyWatch(store.replies, replies, (settings.replies, shipped_replies()))
     ports = EgressPorts(

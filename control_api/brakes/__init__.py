@@ -1,0 +1,1 @@
+"""Brakes over REST."""
