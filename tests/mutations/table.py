@@ -1,6 +1,7 @@
 """The lines that the promise of a forced error rests on, each with a damage and the test that must notice."""
 
 from tests.mutations.mutation import Mutation
+from tests.mutations.pools import POOLS
 from tests.mutations.records import AUDIT, BULK, CANARIES, HISTORY, PREVIEWS, SELECTORS, TOKENS, WORK
 from tests.mutations.routes import ROUTES
 
@@ -829,5 +830,5 @@ MOVES = (
 MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
     *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS, *MOVES, *HISTORY, *TOKENS, *PREVIEWS, *SELECTORS, *AUDIT, *WORK,
-    *CANARIES, *BULK, *STAGED_RELEASE, *ROUTES,
+    *CANARIES, *BULK, *STAGED_RELEASE, *ROUTES, *POOLS,
 )  # fmt: skip

@@ -32,6 +32,7 @@ from mta.ports.journal import Journals
 from mta.ports.limits import LimitOrderStore, LimitReader
 from mta.ports.messages import Messages
 from mta.ports.parked import ParkedMail
+from mta.ports.pools import PoolStore
 from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork, QueueWorkStore
 from mta.ports.releases import ReleaseStore
@@ -57,6 +58,7 @@ from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.parked_store import StoredParked
+from mta.redis_store.pool_store import StoredPools
 from mta.redis_store.preview_store import StoredPreviews
 from mta.redis_store.queue_work_store import StoredQueueWork
 from mta.redis_store.queues import Queues
@@ -110,6 +112,7 @@ class ApiParts(NamedTuple):
     dkim: KeyOrders
     domains: DomainChecks
     replies: ReplyStore
+    pools: PoolStore
     shipped_replies: Callable[[], dict[str, ReplyEntry]]
     intake: Queues
     history: History
@@ -172,6 +175,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         dkim=key_book(store, settings),
         domains=domain_check(store, settings),
         replies=StoredReplies(link),
+        pools=StoredPools(link),
         shipped_replies=functools.cache(shipped_replies),
         stored_mail=MailInStore(messages, content, intake := stored_queues(store, settings, content), room.takes),
         intake=intake,
