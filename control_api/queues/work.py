@@ -79,9 +79,11 @@ def _deed(action: str, selection: MailSelection, order: RetryOrder) -> Deed:
 
 def selection_of(selectors: MailSelectors, actor: Actor) -> MailSelection:
     """Of the mail that the actor sees. Raises BadValue where nothing is selected and `everything` does not say so."""
-    selection = MailSelection(selectors.pool, selectors.domain, selectors.tag, selectors.tenant)
+    selection = MailSelection(selectors.pool, selectors.domain, selectors.tag, selectors.tenant, selectors.site)
     if selection == MailSelection() and not selectors.everything:
-        raise BadValue("everything", "must be true for an order about all mail; or give pool, domain, tag or tenant")
+        raise BadValue(
+            "everything", "must be true for an order about all mail; or give pool, domain, site, tag or tenant"
+        )
     return selection._replace(tenant=tenant_of(actor, selectors.tenant))
 
 

@@ -39,6 +39,8 @@ async def warnings_of(deps: Dependencies, effect: Effect, actor: Actor) -> list[
     found = [*([] if actor.tenant else await _silent(deps, effect)), *_about_protected(selectors, deps.protected_tags)]
     if rule.at_the_door is AtTheDoor.REJECT and (selectors.mta or selectors.ip or selectors.mx):
         found.append("the door rejects no mail for this rule: the sending IP and the peer are known only at an attempt")
+    if rule.at_the_door is AtTheDoor.REJECT and selectors.site is not None:
+        found.append("the door accepts mail for a domain whose site is not known yet; its attempt decides then")
     found += _about_schedule(rule)
     try:
         found += await _about_tags(deps, selectors, actor.tenant)

@@ -55,7 +55,7 @@ class Outlet:
         self._delivery = delivery
         self._end = end
         self._last_look = last_look
-        self._waiting = Waiting(ports.weigh)
+        self._waiting = Waiting(ports.weigh, site)
         self._start = TransactionStart(
             queue, plan, ports, delivery, self._loop, end, permits, self._budget, self._shutdown, self
         )

@@ -140,8 +140,8 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     settings = child.settings
     store = await open_store(settings, child.boot.redis_url, "api", ("api",), child.stopping, waits)
     link, lanes, node, retention = store.link, store.lanes, settings.node.name, settings.status.retention
-    rules, sweeps = stored_rules(store, settings), StoredSweeps(link, lanes, retention)
-    undo_copies, messages = _undo_copies(store, settings), StoredMessages(link, lanes, retention)
+    rules, copies, sites = stored_rules(store, settings), _undo_copies(store, settings), noted_sites(store, settings)
+    sweeps, messages = StoredSweeps(link, lanes, retention), StoredMessages(link, lanes, retention)
     content, sets = stored_content(store, settings), stored_sets(store, rules, settings)
     orders, load, room = OrderBook(rules, sweeps), MeasuredLoad(link, lanes), Room(settings)
     history = await _history(child, store, orders)
@@ -149,7 +149,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         orders=orders,
         set_orders=SetOrders(orders, rules, sets),
         sets=sets,
-        undo=UndoRuns(orders, rules, undo_copies, node, int(settings.rules.undo_window * 1000)),
+        undo=UndoRuns(orders, rules, copies, node, int(settings.rules.undo_window * 1000)),
         rules=rules,
         sweeps=sweeps,
         previews=StoredPreviews(link),
@@ -157,15 +157,15 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         canaries=StoredCanaries(link),
         brakes=StoredBrakes(link, lanes),
         canary=Canary(rules, StoredCanaries(link), node),
-        undo_copies=undo_copies,
+        undo_copies=copies,
         books=StoredBooks(link, lanes, history),
         messages=Cancellation(messages, node, settings.redis.timeout),
         limits=StoredLimitReader(link),
         limit_orders=StoredLimitOrders(link),
         tls_results=StoredTlsResults(link),
-        sites=noted_sites(store, settings),
+        sites=sites,
         parked=ParkedOrders(StoredParked(link, lanes, retention), messages, node),
-        queue_work=partial(_queue_worker, StoredQueueWork(link, lanes, sweeps), sweeps, load, settings),
+        queue_work=partial(_queue_worker, StoredQueueWork(link, lanes, sweeps), sweeps, load, sites, settings),
         load=load,
         tail=StoredTail(link, log_lines),
         journals=StoredOutbox(link, lanes),
@@ -199,6 +199,6 @@ def _undo_copies(store: OpenStore, settings: Settings) -> StoredUndoCopies:
 
 
 def _queue_worker(
-    work: QueueWorkStore, sweeps: SweepStore, load: StoreLoad, settings: Settings, table: Rules
+    work: QueueWorkStore, sweeps: SweepStore, load: StoreLoad, sites: SiteLookup, settings: Settings, table: Rules
 ) -> QueueWorker:
-    return QueueWorker(work, sweeps, load, table, settings.node.name, settings.journal.backlog_soft)
+    return QueueWorker(work, sweeps, load, table, sites, settings.node.name, settings.journal.backlog_soft)

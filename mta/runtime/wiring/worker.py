@@ -9,7 +9,6 @@ from mta.admission.at_acceptance import AcceptanceRules
 from mta.admission.group_commit import GroupCommit
 from mta.admission.submission import TrustedSubmissions
 from mta.brakes.watch import BrakeWatch
-from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
 from mta.egress.reply_knowledge import ReplyKnowledge
@@ -44,6 +43,7 @@ from mta.runtime.served_pools import ServedPools
 from mta.runtime.signing_process import SigningProcess
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.brakes import BrakeParts, brake_puller
+from mta.runtime.wiring.destinations import Destinations, destinations_of
 from mta.runtime.wiring.mta_sts import sts_parts
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
@@ -52,7 +52,6 @@ from mta.runtime.wiring.secrets import cluster_sealer
 from mta.runtime.wiring.sites import site_table
 from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
-from mta.scheduling.known_sites import KnownSites
 from mta.scheduling.limit_watch import LimitWatch
 from mta.scheduling.limits import SharedLimits
 from mta.scheduling.queue_room import QueueRoom
@@ -126,12 +125,21 @@ async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
     )
     store = WorkerStore(opened, settings)
     figures = Figures()
-    guard = Guard(store.rules, settings.node.name, metrics=figures, protected=settings.rules.protected_tags)
+    destinations = destinations_of(settings, store.sites) if "delivery" in roles else None
+    guard = Guard(
+        store.rules,
+        settings.node.name,
+        metrics=figures,
+        protected=settings.rules.protected_tags,
+        sites=site_table(settings).of_domain if destinations is None else destinations.sites.of,
+    )
     reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
     store.notices.on_death(reaper.look_now)
     figures.join(reaper.metrics)
     watch = BrakeWatch(store.brakes, opened.lanes)
-    outbound, delivery = _outbound(settings, store, guard, watch) if "delivery" in roles else (None, None)
+    outbound, delivery = None, None
+    if destinations is not None:
+        outbound, delivery = _outbound(settings, store, guard, watch, destinations)
     signing = None if settings.dkim.sign == "off" or "smtp" not in roles else _signing(settings, store)
     signer = None if signing is None else signing.signer
     inbound, submissions = None, _own_mail(settings, store, guard)
@@ -180,14 +188,13 @@ def _own_mail(settings: Settings, store: WorkerStore, guard: Guard) -> Submissio
 
 
 def _outbound(
-    settings: Settings, store: WorkerStore, guard: Guard, brakes: BrakeWatch
+    settings: Settings, store: WorkerStore, guard: Guard, brakes: BrakeWatch, destinations: Destinations
 ) -> tuple[Outbound, ClaimOnAccept]:
     own, settings = settings.pools, replace(settings, pools={})  # the pool watch gives those that are in force
     logins = read_logins(settings)
+    resolver, sites = destinations
     shaping = Shaping(settings)
-    resolver = DnsResolver(settings.delivery.dns_servers)
     limits = SharedLimits(store.limits, shaping)
-    sites = KnownSites(site_table(settings), resolver, store.sites)
     weights = ShareWeights()
     guard.on_change(weights.take)
     lanes = ClaimLanes(store.queues.lanes, weights)
