@@ -31,6 +31,7 @@ _LOOK_EVERY: Final = 0.3  # seconds, of the process that leads
 _IDLE: Final = 1.0  # seconds, of the others
 _LEASE: Final = 2.0  # seconds
 _RENEW: Final = 0.6
+_WHOLE_EVERY: Final = 10.0
 _TIDY_EVERY: Final = 60.0
 _REMEMBERED_MS: Final = 7 * 86_400_000  # a pull whose rule is lifted
 
@@ -64,7 +65,7 @@ class BrakePuller:
         self._now = now
         self._wall = wall
         self._leads = False
-        self._leads_until = self._ask_at = self._tidy_at = 0.0
+        self._leads_until = self._ask_at = self._tidy_at = self._whole_at = 0.0
         self._afresh = True  # others may have pulled brakes meanwhile
         self._pulls: dict[tuple[str, str, str], Pull] = {}
 
@@ -84,13 +85,14 @@ class BrakePuller:
     async def look(self) -> None:
         """Pull the brakes that are beyond their limits, if this process leads. Raises StoreError."""
         brakes = self._watch.brakes
-        if not brakes or not await self._is_leader():
-            self._afresh = True
+        if not brakes:
+            self._leads, self._afresh = False, True
+            return
+        if not await self._is_leader():
             return
         if self._afresh:
             await self._begin()
-        touched = await self._store.touched(self._afresh)
-        self._afresh = False
+        touched = await self._touched()
         asked = [(key, bucket_ms(brakes[key[0]])) for key in touched if key[0] in brakes and not self._is_pulled(key)]
         for key, rate in (await self._store.rates(asked)).items() if asked else ():
             if is_beyond(brakes[key[0]], rate.hits, rate.counted):
@@ -102,6 +104,15 @@ class BrakePuller:
             else:
                 await self._carry_on(brake, pull)
         await self._tidy(max(brake.window for brake in brakes.values()))
+
+    async def _touched(self) -> set[RateKey]:
+        """The counters to look at. All of them are looked at now and then, in case the server's clock was set back."""
+        every = self._afresh or self._now() >= self._whole_at
+        found = await self._store.touched(every)
+        self._afresh = False
+        if every:
+            self._whole_at = self._now() + _WHOLE_EVERY
+        return found
 
     async def _is_leader(self) -> bool:
         now = self._now()
@@ -157,7 +168,7 @@ class BrakePuller:
     async def _make_rule(self, brake: Brake, pull: Pull) -> Pull:
         rule, actor = rule_of(brake, pull), Actor(ActorKind.SYSTEM, brake.author)
         words = f"tag {pull.tag}: {rule.reason}"
-        deed = Deed("brake.pull", brake.id, after=facts_of(brake, pull), tenant=brake.owner, reason=words)
+        deed = Deed("brake.pull", brake.id, after=facts_of(brake, pull), tenant=brake.tenant, reason=words)
         await self._audit.note(actor, deed)
         try:
             made = await self._standing(rule) or (await self._orders.put(rule, actor, 0.0, "effective")).rule

@@ -11,7 +11,6 @@ from mta.cli.options import ALL, AS_JSON, LIMIT
 from mta.cli.tables import instant, print_fields, print_table
 from mta.http_out.api_client import ApiClient
 from mta.model.brakes import Metric
-from mta.model.errors import BadValue
 from mta.model.units import format_duration
 
 _COLUMNS = ("id", "mail", "metric", "limit", "min", "window", "action", "for", "pulled", "by")
@@ -59,7 +58,9 @@ def add(
 ) -> None:
     rule = remote.without_unset(**terms)
     if rule and "code" not in rule:
-        raise BadValue("code", f"is needed with {', '.join(sorted(rule))}; a pause has none of them")
+        raise click.UsageError(
+            f"--{min(rule)} belongs to a forced error; give --code, too, or leave it out for a pause"
+        )
     body: dict[str, Any] = {
         "selectors": remote.without_unset(tag=tag, each=each, pool=pool, tenant=tenant),
         "metric": metric,
@@ -134,7 +135,7 @@ def _ratio(text: str) -> float:
     try:
         return float(text.rstrip("% ")) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise BadValue("ratio", f'{text!r} is not a ratio; write "5%" or 0.05') from None
+        raise click.UsageError(f'--ratio {text} is not a ratio; write "5%" or 0.05') from None
 
 
 def _fields(brake: Mapping[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import enum
 class Scope(enum.StrEnum):
     """A right of a token. `ADMIN` includes all others."""
 
-    ERRORS_READ = "errors:read"  # forced errors and pauses
+    ERRORS_READ = "errors:read"  # forced errors, pauses and brakes
     ERRORS_WRITE = "errors:write"
     MESSAGES_READ = "messages:read"  # records, statements by tag, events; no content
     MESSAGES_CONTENT = "messages:content"

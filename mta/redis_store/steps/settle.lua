@@ -246,39 +246,6 @@ local function count_plain(P, plain)
   end
 end
 
--- Those of the numbers whose settlement was carried out.
-local function carried_out(numbers, answer)
-  local many = 0
-  for _, number in ipairs(numbers) do
-    many = many + (answer[number] == 'O' and 1 or 0)
-  end
-  return many
-end
-
--- Counts of tags that brakes watch, once the tag has had enough mail in this lane. A new bucket drops old ones.
-local function count_rates(P, now, rates, answer)
-  for _, rate in ipairs(rates) do
-    local name, brake, bucket_ms, least, counted, hits = unpack(rate) -- settle.Rate
-    local many = carried_out(counted, answer)
-    if many > 0 and tonumber(redis.call('HGET', P .. 'tag:' .. name, 'accepted') or 0) >= least then
-      local member = brake .. ':' .. name
-      local key, bucket = P .. 'rate:' .. member, math.floor(now / bucket_ms)
-      if redis.call('HINCRBY', key, 'n' .. bucket, many) == many then
-        for _, field in ipairs(redis.call('HKEYS', key)) do
-          if tonumber(string.sub(field, 2)) < bucket - 9 then
-            redis.call('HDEL', key, field)
-          end
-        end
-        redis.call('PEXPIRE', key, 11 * bucket_ms)
-      end
-      if #hits > 0 then
-        redis.call('HINCRBY', key, 'h' .. bucket, carried_out(hits, answer))
-      end
-      redis.call('ZADD', P .. 'rates', now, member)
-    end
-  end
-end
-
 -- The changes that each delivery left in `step`.
 local function write_down(step, claimed)
   local P, now = step.P, step.now

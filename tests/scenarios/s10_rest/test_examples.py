@@ -19,6 +19,7 @@ ORDERS = {
     "$TOKEN_ID": "createToken",
     "$KEY": "createDkimKey",
     "$LIMIT": "putLimit",
+    "$BRAKE": "createBrake",
 }
 
 
@@ -68,5 +69,7 @@ def test_an_example_runs(place: Any, name: str) -> None:
             ask(place.api, "DELETE", f"/v1/errors/{rule['id']}?wait=5s")
         for key in ask(place.api, "GET", "/v1/dkim").body["keys"]:
             ask(place.api, "DELETE", f"/v1/dkim/{key['id']}")
+        for brake in ask(place.api, "GET", "/v1/brakes").body["brakes"]:
+            ask(place.api, "DELETE", f"/v1/brakes/{brake['id']}")
         ask(place.api, "DELETE", "/v1/tenants/acme?wait=5s")
         lift(place)

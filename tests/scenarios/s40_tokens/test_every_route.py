@@ -47,6 +47,11 @@ def things(place: Accounts, tenant: str) -> Account:
     assert status == 200, made
     ids |= {"$TOKEN_ID": token["id"], "$TENANT": tenant, "$PREVIEW": preview["id"], "$SET": made["id"], "$KEY": "none"}
     ids["$LIMIT"] = "lim-0000000000000000"
+    order = {"selectors": {"tag": f"{tenant}-tag"}, "metric": "block", "ratio": 0.5, "min": 100, "window": "1h"}
+    action = {"code": 554, "reason": f"of {tenant}"}
+    status, brake = place.asks(token, "POST", "/v1/brakes", json.dumps(order | {"action": action}).encode())
+    assert (status, brake["selectors"]["tenant"]) == (201, tenant), brake
+    ids["$BRAKE"] = brake["id"]
     return Account(token, ids)
 
 
@@ -87,7 +92,7 @@ def test_a4_a_matter_of_the_whole_cluster_is_no_tenants(place: Accounts, name: s
 def test_a4_the_scope_of_an_operation_is_needed_and_enough(place: Accounts, name: str) -> None:
     operation = OPERATIONS[name]
     assert operation.scope is not None
-    variables = ("$RULE", "$PAUSE", "$TOKEN_ID", "$TENANT", "$PREVIEW", "$SET", "$KEY", "$LIMIT")
+    variables = ("$RULE", "$PAUSE", "$TOKEN_ID", "$TENANT", "$PREVIEW", "$SET", "$KEY", "$LIMIT", "$BRAKE")
     ids = {"$MESSAGE": "01HF7YAT000000000000000000"} | dict.fromkeys(variables, "none")
     passes = Account(place.token(operation.scope), {})
     others = [scope for scope in Scope if scope not in (operation.scope, Scope.ADMIN)]

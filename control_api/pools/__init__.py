@@ -1,1 +1,0 @@
-"""IP pools over REST."""
