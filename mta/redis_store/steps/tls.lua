@@ -6,7 +6,7 @@ local function tls_count(keys, argv)
     redis.call('HINCRBY', keys[1], argv[i], argv[i + 1])
   end
   redis.call('EXPIRE', keys[1], argv[1])
-  return redis.status_reply 'OK'
+  return redis.status_reply('OK')
 end
 
 redis.register_function { function_name = STEP .. 'tls_count', callback = tls_count, flags = { 'allow-oom' } }
