@@ -64,7 +64,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         api=settings.api,
         health=health,
         workers=settings.node.workers if "delivery" in settings.node.roles else 0,
-        pools={name: pool.ips for name, pool in settings.pools.items()},
+        own_pools=settings.pools,
         protected_tags=settings.rules.protected_tags,
         own_replies=settings.replies,
     )

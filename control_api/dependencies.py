@@ -9,6 +9,7 @@ from control_api.catalogue import Catalogue
 from control_api.http.turns import Turns
 from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
+from mta.model.pools import PoolSettings
 from mta.model.replies import ReplyEntry
 from mta.model.settings import ApiSettings
 from mta.policy.shaping import Shaping
@@ -27,6 +28,7 @@ from mta.ports.limits import LimitOrderStore, LimitReader
 from mta.ports.messages import Messages
 from mta.ports.orders import Orders, SetOrders
 from mta.ports.parked import ParkedMail
+from mta.ports.pools import PoolStore
 from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork
 from mta.ports.releases import ReleaseStore
@@ -77,6 +79,7 @@ class Dependencies:
     dkim: KeyOrders
     domains: DomainChecks
     replies: ReplyStore
+    pools: PoolStore
     history: History
     history_orders: HistoryOrders
     tls_results: TlsResults
@@ -87,7 +90,7 @@ class Dependencies:
     own_replies: Mapping[str, ReplyEntry] = field(default_factory=dict)  # of the settings
     shipped_replies: Callable[[], Mapping[str, ReplyEntry]] = dict
     workers: int = 0  # delivery processes that this node should have, 0 = none
-    pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the settings: pool -> its sending IPs
+    own_pools: Mapping[str, PoolSettings] = field(default_factory=dict)  # of the settings
     protected_tags: tuple[str, ...] = ()  # of the settings
     retention: float = 86400.0  # seconds, of the settings: how long ended deliveries and removed rules can be read
     turns: Turns = field(default_factory=Turns)

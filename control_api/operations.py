@@ -11,6 +11,7 @@ from control_api.http.operation import Group, Operation
 from control_api.limits.operations import OPERATIONS as LIMITS
 from control_api.messages.resource import OPERATIONS as MESSAGES
 from control_api.node.operations import OPERATIONS as NODE
+from control_api.pools.operations import OPERATIONS as POOLS
 from control_api.queues.operations import OPERATIONS as QUEUES
 from control_api.replies.operations import OPERATIONS as REPLIES
 from control_api.rules.operations import group_of
@@ -28,6 +29,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     BOOKS,
     TOKENS,
     TENANTS,
+    POOLS,
     DKIM,
     REPLIES,
     LIMITS,

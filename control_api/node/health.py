@@ -16,6 +16,7 @@ from control_api.node.unserved_pools import waiting_pools
 from control_api.schemas.node_answers import Health
 from mta.model.errors import StoreAway, StoreError, reason_of
 from mta.model.rules import Build
+from mta.policy.pools import hidden, in_force
 from mta.policy.served_pools import why_it_waits
 
 _PATIENCE: Final = (
@@ -52,7 +53,17 @@ async def readyz(request: web.Request) -> web.Response:
 async def _warnings(deps: Dependencies) -> list[str]:
     flight = await deps.canaries.last()
     trouble = flight.trouble() if flight is not None else ""
-    return [*(why_it_waits(pool) for pool in await waiting_pools(deps)), *([trouble] if trouble else [])]
+    shared = (await deps.pools.shared()).pools
+    pools = in_force(deps.own_pools, shared)
+    return [
+        *(why_it_waits(pool, pools.get(pool)) for pool in await waiting_pools(deps)),
+        *(
+            f"pool {name} is as the cluster has it, not as [pools.{name}] in the settings file of this node; remove "
+            f"that table, or the pool of the cluster (floodgate pools remove {name})"
+            for name in hidden(deps.own_pools, shared)
+        ),
+        *([trouble] if trouble else []),
+    ]
 
 
 async def _of_the_cluster(deps: Dependencies) -> str:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from control_api.dependencies import Dependencies
+from control_api.pools.in_force import pools_in_force
 from mta.model.limit_orders import LimitOrders
 from mta.model.limit_use import LimitUse
 from mta.model.mail import QueueKey
 from mta.model.paths import SendingPath
+from mta.model.pools import PoolSettings
 from mta.policy.limits_in_force import LimitInForce, limits_in_force
 from mta.policy.shaping import Budget
 
@@ -16,12 +18,13 @@ async def limits_of(
 ) -> dict[QueueKey, list[LimitInForce]]:
     """Of each queue that has limits; `sites` by domain, `now` in Unix ms. `with_ips`: those of sending IPs, too."""
     await go_by_orders(deps, now)
+    pools = await pools_in_force(deps) if with_ips else {}
     wanted: dict[QueueKey, tuple[Budget, ...]] = {}
     for queue in queues:
         site = sites.get(queue.domain, "")
         plan = deps.shaping.plan(queue, site)
         if plan.is_limited or plan.messages_per_connection:
-            wanted[queue] = _budgets(deps, queue, site) if with_ips else plan.budgets
+            wanted[queue] = _budgets(deps, queue, site, pools) if with_ips else plan.budgets
     asked = {
         (sites[queue.domain], budget.scope): None
         for queue, budgets in wanted.items()
@@ -47,7 +50,8 @@ async def go_by_orders(deps: Dependencies, now: int) -> LimitOrders:
     return orders
 
 
-def _budgets(deps: Dependencies, queue: QueueKey, site: str) -> tuple[Budget, ...]:
-    ips = (queue.pool[1:],) if queue.pool.startswith("@") else deps.pools.get(queue.pool) or ("",)
+def _budgets(deps: Dependencies, queue: QueueKey, site: str, pools: Mapping[str, PoolSettings]) -> tuple[Budget, ...]:
+    pool = pools.get(queue.pool)
+    ips = (queue.pool[1:],) if queue.pool.startswith("@") else (pool.ips if pool is not None else ()) or ("",)
     paths = (SendingPath(site, queue.domain, queue.pool, ip) for ip in ips)
     return tuple(dict.fromkeys(budget for path in paths for budget in deps.shaping.budgets(path)))

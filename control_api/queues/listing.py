@@ -31,6 +31,7 @@ from mta.policy.rule_table import RuleTable
 from mta.policy.served_pools import unserved, why_it_waits
 from mta.ports.books import QueueCounts
 from mta.ports.queue_work import MailSelection
+from mta.ports.sites import of_site
 from mta.scheduling.returns import returned_lately
 
 _MAX_REPLY = 200  # characters of a remote reply in a list
@@ -48,11 +49,11 @@ async def list_queues(request: web.Request) -> web.Response:
         page = found[: asked.limit]
         behind = page[-1].queue if len(found) > asked.limit else None
     else:
-        selection = MailSelection(asked.pool, asked.domain, asked.tag, tenant)
+        selection = MailSelection(asked.pool, asked.domain, asked.tag, tenant, asked.site)
         page, behind = await deps.queue_work.counts(selection, after, asked.limit)
-    if asked.site is not None:
-        sites = await deps.sites.find(counts.queue.domain for counts in page)
-        page = [counts for counts in page if sites.get(counts.queue.domain) == asked.site]
+    if asked.site is not None and asked.tag is None:
+        domains = await of_site(deps.sites, asked.site, [counts.queue.domain for counts in page])
+        page = [counts for counts in page if counts.queue.domain in domains]
     facts = await facts_of(deps, [counts.queue for counts in page], as_of, of_cluster=not actor.tenant)
     queues: list[Queue] = []
     async for some in deps.turns.slices(page):

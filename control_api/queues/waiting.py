@@ -35,7 +35,7 @@ async def list_waiting(request: web.Request) -> web.Response:
     deps = dependencies.of(request)
     as_of = now_ms()
     tenant = tenant_of(actor_of(request), asked.tenant)
-    selection = MailSelection(asked.pool, asked.domain, asked.tag, tenant)
+    selection = MailSelection(asked.pool, asked.domain, asked.tag, tenant, asked.site)
     page = await deps.queue_work.waiting(selection, asked.cursor, min(asked.limit, _MOST))
     pools = {one.queue.pool for one in page.deliveries}
     unserved_pools = frozenset(unserved(pools, await deps.rules.sessions())) if pools else frozenset()

@@ -13,6 +13,7 @@ from control_api.http.bodies import read_fields
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Operation
 from control_api.http.problems import Problem, json_response
 from control_api.http.query import read_query
+from control_api.pools.in_force import pools_in_force
 from control_api.queues.tenancy import tenant_of
 from control_api.schemas.queries import WaitQuery
 from control_api.schemas.queue_answers import QueueWorkDone
@@ -23,6 +24,7 @@ from mta.model.actor import Actor
 from mta.model.audit import Deed
 from mta.model.errors import BadValue
 from mta.model.scopes import Scope
+from mta.policy.pools import owners
 from mta.policy.served_pools import unserved
 from mta.ports.queue_work import MailSelection, WorkDone, WorkPlace
 
@@ -77,17 +79,20 @@ def _deed(action: str, selection: MailSelection, order: RetryOrder) -> Deed:
 
 def selection_of(selectors: MailSelectors, actor: Actor) -> MailSelection:
     """Of the mail that the actor sees. Raises BadValue where nothing is selected and `everything` does not say so."""
-    selection = MailSelection(selectors.pool, selectors.domain, selectors.tag, selectors.tenant)
+    selection = MailSelection(selectors.pool, selectors.domain, selectors.tag, selectors.tenant, selectors.site)
     if selection == MailSelection() and not selectors.everything:
-        raise BadValue("everything", "must be true for an order about all mail; or give pool, domain, tag or tenant")
+        raise BadValue(
+            "everything", "must be true for an order about all mail; or give pool, domain, site, tag or tenant"
+        )
     return selection._replace(tenant=tenant_of(actor, selectors.tenant))
 
 
 async def _check_served(deps: Dependencies, pool: str) -> None:
     """Raises Problem 409 for a pool whose mail would wait for ever."""
-    ips = {"@" + ip for of_pool in deps.pools.values() for ip in of_pool}
-    if pool not in deps.pools and pool not in ips and unserved([pool], await deps.rules.sessions()):
-        words = f"no node serves pool {pool}; give it to a node in [pools], or move the mail to another pool"
+    pools = await pools_in_force(deps)
+    ips = {"@" + ip for ip in owners(pools)}
+    if pool not in pools and pool not in ips and unserved([pool], await deps.rules.sessions()):
+        words = f"no node serves pool {pool}; give it an IP that a node holds, or name another pool"
         raise Problem(409, words, "to_pool")
 
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from control_api.http.turns import Turns
 from control_api.rules.mail_of_rule import MailOfRule
-from mta.model.errors import HistoryError
+from mta.model.errors import HistoryError, StoreError
 from mta.model.status import Status
 from mta.ports.history import MOST_ROWS, History
 
@@ -91,13 +91,14 @@ class BeforeCounts:
                     if is_first and page.as_of < since:
                         return None
                     is_first, cursor = False, page.cursor
-                    for at in range(0, len(page.rows), _SLICE):
-                        for row in page.rows[at : at + _SLICE]:
+                    rows = await mail.of_its_site(page.rows)
+                    for at in range(0, len(rows), _SLICE):
+                        for row in rows[at : at + _SLICE]:
                             if mail.matches(row):
                                 accepted += 1
                                 delivered += row.standing.status in _ARRIVED and mail.is_before(row, until)
                         await self._turns.rest()
-            except HistoryError as error:
+            except (HistoryError, StoreError) as error:
                 _log.debug("history cannot tell what was delivered before a rule: %s", error)
                 return None
         return Before(accepted, delivered)

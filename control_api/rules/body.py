@@ -184,6 +184,7 @@ def _selectors(given: Mapping[str, Any], node: str, now: int) -> Selectors:
         recipient=asked.recipient,
         accepted_before=before,
         accepted_after=after,
+        site=asked.site,
         **_recurring(given),
     )
     if found.recipient is not None and not covers_one(found, domain_of(found.recipient)):

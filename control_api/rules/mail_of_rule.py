@@ -15,6 +15,7 @@ from mta.model.status import DeliveryRow
 from mta.policy.rule_table import RuleTable
 from mta.ports.history import History, RowFilter
 from mta.ports.orders import Effect
+from mta.ports.sites import SiteLookup, of_site
 
 BY_RULE: Final = ("intercepted", "held", "uncertain")  # classes whose deliveries name the rule
 
@@ -30,10 +31,12 @@ class _Message(NamedTuple):
 class MailOfRule:
     """Mail that the selectors of a rule match, whether or not the rule is in force."""
 
-    def __init__(self, effect: Effect, table: RuleTable, tenant: str = "") -> None:
+    def __init__(self, effect: Effect, table: RuleTable, sites: SiteLookup, tenant: str = "") -> None:
         """`table` knows this node and the protected tags; `tenant`: only its mail, "" = all."""
         chosen = effect.rule.selectors
-        self._rule = structs.replace(effect.rule, enabled=True, expires_at=0)
+        self._site, self._sites = chosen.site, sites
+        anywhere = structs.replace(chosen, site=None)  # each page of rows is asked for the site at once
+        self._rule = structs.replace(effect.rule, selectors=anywhere, enabled=True, expires_at=0)
         self._node = chosen.node
         self._table = RuleTable.empty(chosen.node or table.node, table.protected)
         self._effect = effect
@@ -42,7 +45,15 @@ class MailOfRule:
         wanted = filter_of(effect.rule)
         self.wanted = structs.replace(wanted, tenant=tenant) if tenant else wanted
 
+    async def of_its_site(self, rows: Rows) -> Rows:
+        """The rows whose domain is of the site that the rule asks for, as it is known now. Raises StoreError."""
+        if self._site is None:
+            return rows
+        domains = await of_site(self._sites, self._site, {row.last.domain for row in rows})
+        return [row for row in rows if row.last.domain in domains]
+
     def matches(self, row: DeliveryRow) -> bool:
+        """Whether the rule matches, where its site does."""
         event = row.last
         labels = (*event.tags, tenant_mark(event.tenant)) if event.tenant else event.tags
         message = _Message(event.sender or "", event.recipient, row.accepted_at)
@@ -74,7 +85,10 @@ class MailOfRule:
             yield await self._past_dot(history)
         if name != "after":
             async for rows in streamed_pages(history, self.selection(name, until)):
-                yield rows if name is not None else [row for row in rows if row.id not in self.after]
+                if name is None:
+                    yield [row for row in rows if row.id not in self.after]
+                else:
+                    yield rows if name in BY_RULE else await self.of_its_site(rows)
 
     async def _past_dot(self, history: History) -> Sequence[DeliveryRow]:
         """The deliveries whose final dot had been handed over when the rule became effective, and that arrived."""

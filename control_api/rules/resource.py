@@ -87,7 +87,7 @@ class RulesResource:
         """The rules that the query selects and the actor sees, in order, and whether there are more than it asks
         for."""
         now, states = now_ms(), _STATES[asked.enabled]
-        wanted = {name: value for name in ("tag", "pool") if (value := getattr(asked, name)) is not None}
+        wanted = {name: value for name in ("tag", "pool", "site") if (value := getattr(asked, name)) is not None}
         most, found = asked.limit, list[Rule]()
         async for some in deps.turns.slices(listing.behind(asked.cursor)):
             found += [
@@ -212,7 +212,7 @@ class RulesResource:
         asked = read_query(request, RuleDeliveriesQuery)
         deps = dependencies.of(request)
         known = await self._accounted(request)
-        mail = MailOfRule(known.effect, await deps.catalogue.readable(), actor_of(request).tenant)
+        mail = MailOfRule(known.effect, await deps.catalogue.readable(), deps.sites, actor_of(request).tenant)
         pages = mail.pages(deps.history, asked.wanted, known.acts_until(now_ms()))
         return await stream(request, pages, FORMS[asked.format])
 

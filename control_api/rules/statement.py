@@ -84,7 +84,7 @@ async def with_history(request: web.Request, known: KnownRule, said: RuleStateme
     if only_tag(effect.rule.selectors) is not None or not effect.effective:
         return said
     tenant = actor_of(request).tenant
-    mail = MailOfRule(effect, await deps.catalogue.readable(), tenant)
+    mail = MailOfRule(effect, await deps.catalogue.readable(), deps.sites, tenant)
     until = known.acts_until(now_ms())
     found = await request.app[BEFORE].count(
         mail, f"{effect.rule.id} {tenant}", effect.rule.generation, effect.effective_at, until

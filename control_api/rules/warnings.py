@@ -1,16 +1,18 @@
 """Warnings about a rule that was ordered: it stands all the same, since mail that it matches may come."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from control_api.dependencies import Dependencies
 from control_api.http.times import now_ms, shown
 from control_api.node.workers import name_of
+from control_api.pools.in_force import pools_in_force
 from mta.model.actor import Actor
 from mta.model.errors import StoreError
 from mta.model.mail import tenants_tag
 from mta.model.rules import AtTheDoor, Rule, Selectors
 from mta.model.sweeps import SweepPhase
 from mta.policy.addresses import domain_of
+from mta.policy.pools import owners
 from mta.policy.rule_effect import off_until
 from mta.ports.orders import Effect
 
@@ -37,6 +39,8 @@ async def warnings_of(deps: Dependencies, effect: Effect, actor: Actor) -> list[
     found = [*([] if actor.tenant else await _silent(deps, effect)), *_about_protected(selectors, deps.protected_tags)]
     if rule.at_the_door is AtTheDoor.REJECT and (selectors.mta or selectors.ip or selectors.mx):
         found.append("the door rejects no mail for this rule: the sending IP and the peer are known only at an attempt")
+    if rule.at_the_door is AtTheDoor.REJECT and selectors.site is not None:
+        found.append("the door accepts mail for a domain whose site is not known yet; its attempt decides then")
     found += _about_schedule(rule)
     try:
         found += await _about_tags(deps, selectors, actor.tenant)
@@ -96,11 +100,11 @@ def _unknown(domain: str) -> str:
 async def _about_source(deps: Dependencies, selectors: Selectors) -> list[str]:
     if selectors.pool is None and selectors.mta is None:
         return []
-    stored = await deps.sweeps.pools()
+    stored, pools = await deps.sweeps.pools(), await pools_in_force(deps)
     found = []
-    if selectors.pool is not None and selectors.pool not in {*deps.pools, *stored}:
+    if selectors.pool is not None and selectors.pool not in {*pools, *stored}:
         found.append(f"pool {selectors.pool} is not known here and has no mail")
-    if selectors.mta is not None and selectors.mta not in _addresses(deps.pools) and f"@{selectors.mta}" not in stored:
+    if selectors.mta is not None and selectors.mta not in owners(pools) and f"@{selectors.mta}" not in stored:
         found.append(f"address {selectors.mta} is not known here and has no mail")
     return found
 
@@ -130,7 +134,3 @@ def _about_protected(selectors: Selectors, protected: Collection[str]) -> list[s
     if needed:
         return [f"tag {needed[0]} is protected (rules.protected_tags): without it as its tag the rule matches nothing"]
     return [f"mail that carries {' or '.join(sorted(protected))} too is spared (rules.protected_tags)"]
-
-
-def _addresses(pools: Mapping[str, tuple[str, ...]]) -> set[str]:
-    return {address for addresses in pools.values() for address in addresses}

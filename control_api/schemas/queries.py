@@ -49,6 +49,7 @@ class RulesQuery(Struct, kw_only=True, frozen=True):
     domain: Annotated[
         str | None, values.DOMAINS, Meta(description="exactly this domain, in A-labels, also in a list")
     ] = None
+    site: Annotated[str | None, values.SITE, Meta(description="exactly this site")] = None
     enabled: Annotated[
         Literal["true", "false", "all"], Meta(description="false: those disabled or expired instead")
     ] = "true"
@@ -97,6 +98,7 @@ class WaitingQuery(Struct, kw_only=True, frozen=True):
 
     pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None
     domain: Annotated[str | None, values.DOMAIN, Meta(description="exactly this domain, in A-labels")] = None
+    site: Annotated[str | None, values.SITE, Meta(description="domains of this site")] = None
     tag: Annotated[str | None, values.TAG, Meta(description="exactly this tag")] = None
     tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
     limit: Annotated[int, values.LIMIT, Meta(description="items in one answer, at most 1,000")] = 100

@@ -14,6 +14,7 @@ class MailSelectors(Struct, kw_only=True, frozen=True):
 
     pool: Annotated[str | None, values.ONE_POOL, Meta(description="exactly this pool")] = None
     domain: Annotated[str | None, values.ONE_QUEUE, Meta(description="exactly this domain, in A-labels")] = None
+    site: Annotated[str | None, values.ONE_SITE, Meta(description="domains of this site")] = None
     tag: Annotated[str | None, values.ONE_TAG, Meta(description="mail that carries this tag")] = None
     tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
     everything: Annotated[bool, Meta(description="must be true where no selector is given")] = False

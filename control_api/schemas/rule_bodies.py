@@ -22,6 +22,11 @@ class RuleSelectors(Struct, kw_only=True, frozen=True):
         message_values.NAMES,
         Meta(description="target domain in A-labels, or *.domain for its subdomains; or a list, one of which matches"),
     ] = None
+    site: Annotated[
+        str | None,
+        values.ONE_SITE,
+        Meta(description="the provider that takes the domain's mail: a name of [sites], or the MX hosts' domain"),
+    ] = None
     ip: Annotated[
         str | None,
         values.ONE_ADDRESS,

@@ -376,6 +376,7 @@ ONE_ADDRESS = selector(Value(_read_address, a_text(patterns.ADDRESS)))
 ONE_QUEUE = selector(DOMAIN)
 ONE_HOST = selector(Value(_read_hosts, a_text(patterns.DOMAIN_OR_BELOW)))
 ONE_TAG = selector(TAG)
+ONE_SITE = selector(SITE)
 ONE_TENANT = selector(Value(_name("a tenant"), a_text(patterns.LABEL)))
 TAGS = Value(_read_tags, {"anyOf": [_TAG_LIST, a_text(f"{patterns.LABEL}|{patterns.ANYTHING}")]}, repeats=True)
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "stats": ("mta.cli.stats", "Show how much mail was accepted and how it ended."),
     "parked": ("mta.cli.parked", "Parked mail: list, release, remove."),
     "workers": ("mta.cli.workers", "List the processes of the cluster and the rules that they have confirmed."),
+    "pools": ("mta.cli.pools", "IP pools: list, show, set, remove, add-ip, remove-ip."),
     "tenants": ("mta.cli.tenants", "Tenants: list, show, set, suspend, resume."),
     "token": ("mta.cli.tokens", "API tokens: create, list, revoke."),
     "replies": ("mta.cli.replies", "Knowledge about replies: list, unknown, set, remove."),

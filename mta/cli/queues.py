@@ -23,6 +23,7 @@ _PLAIN_LOOK: Final = 2.0  # seconds between lines where nobody watches
 
 POOL = click.option("--pool", help="Queues of exactly this pool.")
 DOMAIN = click.option("--domain", help="Queues of exactly this domain.")
+SITE = click.option("--site", help="Queues of the domains of exactly this site.")
 TAG = click.option("--tag", help="Mail that carries exactly this tag.")
 TENANT = click.option("--tenant", help="Mail of this account.")
 EVERYTHING = click.option("--everything", is_flag=True, help="All waiting mail; needed where nothing else selects.")
@@ -38,14 +39,13 @@ def command() -> None:
 
 def selecting(function: Command) -> Command:
     """The options that select waiting mail; all that are given must match."""
-    for option in (TENANT, TAG, DOMAIN, POOL):
+    for option in (TENANT, TAG, SITE, DOMAIN, POOL):
         function = option(function)
     return function
 
 
 @command.command("list", help="List the queues: their counts, how much of them pauses hold, and why the mail waits.")
 @selecting
-@click.option("--site", help="Queues of the domains of exactly this site.")
 @LIMIT
 @ALL
 @AS_JSON
@@ -120,7 +120,7 @@ def _limit_row(limit: Mapping[str, Any]) -> list[object]:
 
 
 def _body(selectors: Mapping[str, str | None], everything: bool) -> dict[str, Any]:
-    advice = "select the mail with --pool, --domain, --tag or --tenant, or give --everything"
+    advice = "select the mail with --pool, --domain, --site, --tag or --tenant, or give --everything"
     return selection(remote.without_unset(**selectors), everything, advice)
 
 

@@ -80,6 +80,7 @@ def filters(command: Command) -> Command:
         (
             click.option("--tag", help="Rules with exactly this tag."),
             click.option("--domain", help="Rules with exactly this domain."),
+            click.option("--site", help="Rules with exactly this site."),
             click.option("--pool", help="Rules with exactly this pool."),
             click.option(
                 "--enabled",

@@ -17,6 +17,7 @@ _OPTIONS = {
     "tag": "--tag",
     "domain": "--domain",
     "pool": "--pool",
+    "site": "--site",
     "mta": "--mta",
     "ip": "--ip",
     "mx": "--mx",
@@ -42,6 +43,7 @@ def narrowing(command: Command) -> Command:
                 "--domain", multiple=True, help="A domain, or *.domain for its subdomains; one of several must match."
             ),
             click.option("--pool", help="An IP pool."),
+            click.option("--site", help="A site: the provider that takes the mail of its domains."),
             click.option("--mta", help="A sending IP."),
             click.option("--ip", help="The IP address of the destination host."),
             click.option("--mx", help="The name of the destination host, or *.host."),

@@ -26,7 +26,8 @@ from mta.model.cancel_orders import CancelOrders
 from mta.model.connection_waits import told_waits
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import ReturnReason
-from mta.model.paths import fixed
+from mta.model.paths import fixed, pool_of
+from mta.model.pools import PoolSettings
 from mta.model.rules import PastDot
 from mta.model.settings import Settings
 from mta.policy.limit_orders import Scope
@@ -135,6 +136,18 @@ class Egress:
             outlet.deliver(deliveries)
             if self._shutdown.begun:
                 outlet.return_waiting(ReturnReason.STOPPING)
+            elif not self._ips.serves(queue.pool):
+                outlet.return_waiting(ReturnReason.NOT_SERVED)
+
+    def take_pools(self, pools: Mapping[str, PoolSettings]) -> None:
+        """Send from these pools from now on. Connections of a pool that has changed end after their transaction, and
+        mail that waits here for a pool that is gone goes back."""
+        changed = self._ips.take(pools)
+        for queue, outlet in list(self._outlets.items()):
+            if pool_of(queue.pool) in changed:
+                if not self._ips.serves(queue.pool):
+                    outlet.return_waiting(ReturnReason.NOT_SERVED)
+                outlet.retire(lambda path: True)
 
     def on_change(self, table: RuleTable) -> list[PastDot]:
         """The rule table was swapped: each transaction that matches ends now, or is listed as past its dot. For a rule

@@ -233,7 +233,7 @@ def left_for_next_host(
         if where in left:
             left[where].add(claimed)
         else:
-            left[where] = Transaction(claimed)
+            left[where] = Transaction(claimed, transaction.site)
             left[where].past_dot_of, left[where].past_dot_of_some = (
                 transaction.past_dot_of,
                 transaction.past_dot_of_some,

@@ -55,7 +55,7 @@ class Outlet:
         self._delivery = delivery
         self._end = end
         self._last_look = last_look
-        self._waiting = Waiting(ports.weigh)
+        self._waiting = Waiting(ports.weigh, site)
         self._start = TransactionStart(
             queue, plan, ports, delivery, self._loop, end, permits, self._budget, self._shutdown, self
         )
@@ -326,6 +326,7 @@ class Outlet:
     def _add_connection(self, connected: Connected, waiting: Waiting, idle: deque[Connection]) -> Connection:
         connection = Connection(self, self._last_look, connected, self._delivery, self._loop, waiting, idle)
         self.connections.all.add(connection)
+        connection.retired = not self._slots.may_use(self._queue.pool, connected.peer.mta)
         _log.debug("%r is open, %d to %s in all", connection, len(self.connections), self._queue.domain)
         return connection
 

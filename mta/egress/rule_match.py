@@ -29,11 +29,11 @@ def rules_for_waiting(table: RuleTable, transaction: Transaction) -> Decided:
 def _decided(table: RuleTable, transaction: Transaction, mta: str, ip: str, mx: str) -> Decided:
     (pool, domain), labels = transaction.queue, transaction.labels
     if not table.asks_message:
-        rule = table.match(pool, mta, domain, labels, ip, mx)
+        rule = table.match(pool, mta, domain, labels, ip, mx, None, transaction.site)
         return UNDECIDED if rule is None else ((rule, transaction.claims),)
     found: dict[str, tuple[Rule, list[Claimed]]] = {}
     for claimed in transaction.claims:
-        rule = table.match(pool, mta, domain, labels, ip, mx, claimed.record)
+        rule = table.match(pool, mta, domain, labels, ip, mx, claimed.record, transaction.site)
         if rule is not None:
             found.setdefault(rule.id, (rule, []))[1].append(claimed)
     return tuple(found.values())
@@ -46,6 +46,6 @@ def matched_by(table: RuleTable, rule: Rule, transaction: Transaction, peer: Rea
     met = [
         claimed
         for claimed in asked
-        if table.matches(rule, pool, peer.mta, domain, labels, peer.ip, peer.host, claimed.record)
+        if table.matches(rule, pool, peer.mta, domain, labels, peer.ip, peer.host, claimed.record, transaction.site)
     ]
     return claims if met and asked is not claims else met

@@ -1,10 +1,13 @@
 """The sending IP of each new connection of a pool, and the name for its EHLO."""
 
 import ipaddress
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from mta.model.mail import IpWish
+from mta.model.pools import PoolSettings
 from mta.model.settings import Settings
+from mta.policy.pools import normal_ip
 
 
 class Source(NamedTuple):
@@ -18,10 +21,34 @@ class SendingIps:
     """Takes the IPs of each pool in turn, by weight (smooth weighted round-robin), for each address family alone."""
 
     def __init__(self, settings: Settings) -> None:
-        self._pools = settings.pools
+        self._pools: Mapping[str, PoolSettings] = settings.pools
+        self._gone: set[str] = set()  # pools that were served and are not any more
         self._default_ehlo = settings.smtp.hostname or settings.node.name
         self._credit: dict[tuple[str, int], dict[str, int]] = {}
         self._turns = 0  # of IPs in place of another one
+
+    def take(self, pools: Mapping[str, PoolSettings]) -> set[str]:
+        """Choose by these pools from now on. Returns the names of those that are not as they were."""
+        was, self._pools = self._pools, pools
+        changed = {name for name in was.keys() | pools.keys() if was.get(name) != pools.get(name)}
+        self._gone = (self._gone | was.keys()) - pools.keys()
+        self._credit = {key: credit for key, credit in self._credit.items() if key[0] not in changed}
+        return changed
+
+    def serves(self, pool: str) -> bool:
+        """Whether mail may leave from this pool still."""
+        if not self._gone and "@" not in pool:
+            return True
+        home, _, ip = pool.partition("@")
+        if not home:
+            return True
+        return home not in self._gone and (not ip or ip in self._pools[home].ips)
+
+    def may_use(self, pool: str, ip: str) -> bool:
+        """Whether a connection from this IP may carry mail of the pool still."""
+        home, _, _ = pool.partition("@")
+        settings = self._pools.get(home)
+        return home not in self._gone and (settings is None or not settings.ips or ip in map(normal_ip, settings.ips))
 
     def candidates(self, pool: str, version: int) -> list[Source]:
         """All sources of the pool, the one whose turn it is first. IPv`version` addresses only; 0: those of the family
@@ -56,7 +83,7 @@ class SendingIps:
             return Source(ip, ehlo) if ipaddress.ip_address(ip).version == version else None
         settings = self._pools.get(pool)
         if settings is None:
-            return Source("", self._default_ehlo)
+            return None if pool in self._gone else Source("", self._default_ehlo)
         ehlo = settings.ehlo or self._default_ehlo
         if not settings.ips:
             return Source("", ehlo)

@@ -71,6 +71,10 @@ class Slots:
         slot.path, slot.source, slot.share = taken.path, taken.source, taken.share
         return True
 
+    def may_use(self, pool: str, ip: str) -> bool:
+        """Whether a connection from this IP, which may have been begun a while ago, may carry mail of the pool."""
+        return self._ips.may_use(pool, ip)
+
     def is_wanted(self, slot: Slot) -> bool:
         """Whether mail of others waits for a slot of its site."""
         return slot.held and self._limits.is_wanted(slot.path.site)

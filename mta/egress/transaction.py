@@ -29,12 +29,15 @@ class Transaction:
         "restarts",
         "sender",
         "share",
+        "site",
         "stopped_at",
     )
 
-    def __init__(self, first: Claimed) -> None:
+    def __init__(self, first: Claimed, site: str) -> None:
+        """`site`: of the domain, when its outlet was made."""
         self.claims = [first]
         self.queue = first.queue
+        self.site = site
         self.recipients = [first.record.recipient]
         self.sender = first.record.sender
         self.share = first.share

@@ -12,10 +12,11 @@ from mta.policy.turns import Turns, Weigh
 class Waiting:
     """A queue of transactions that also counts their deliveries."""
 
-    __slots__ = ("_anew", "_lines", "_next", "_turns", "deliveries", "ready")
+    __slots__ = ("_anew", "_lines", "_next", "_site", "_turns", "deliveries", "ready")
 
-    def __init__(self, weigh: Weigh = weight_of) -> None:
-        """`weigh` gives the weight of a share."""
+    def __init__(self, weigh: Weigh = weight_of, site: str = "") -> None:
+        """`weigh` gives the weight of a share; `site` is that of the domain."""
+        self._site = site
         self._lines: dict[str, deque[Transaction]] = {}  # by share; none is empty
         self._anew: deque[Transaction] = deque()  # those that only a new connection may carry
         self._turns = Turns(weigh)
@@ -38,7 +39,7 @@ class Waiting:
             message = one.id[:16]
             transaction = groups.get(message)
             if transaction is None or len(transaction.claims) >= MOST_RECIPIENTS:
-                groups[message] = transaction = Transaction(one)
+                groups[message] = transaction = Transaction(one, self._site)
                 self._line(transaction).append(transaction)
             else:
                 transaction.add(one)

@@ -20,8 +20,9 @@ from mta.ports.history_writer import PLACE_BITS
 
 _PAGE: Final = 2000  # rows read at once
 _LEAST: Final = 50  # rows
-_ROUNDS: Final = 32  # read at first; each page of postings takes twice as many as the one before
+_ROUNDS: Final = 32  # read at first; each page of postings takes twice as many as the one before, or half as many
 _MOST_ROUNDS: Final = 1024
+_MOST_NUMBERS: Final = 50_000  # of deliveries in a page of postings, about: rounds of a busy hour have thousands each
 _AT_ONCE: Final = 500  # values in one IN
 _SAMPLE: Final = 2000  # postings counted to find the rarer condition; a fact with fewer in a day is rare
 _PLACE_BYTES: Final = 4
@@ -125,7 +126,9 @@ class Candidates:
             rounds = self._postings(first, before, 0, at_once)
             if not rounds:
                 return
-            before, at_once = min(rounds), min(2 * at_once, _MOST_ROUNDS)
+            before = min(rounds)
+            many = sum(map(len, rounds.values())) > _MOST_NUMBERS // 2
+            at_once = max(1, at_once // 2) if many else min(2 * at_once, _MOST_ROUNDS)
             for other in others:
                 also = self._postings(other, max(rounds) + 1, before, 0)
                 rounds = {at: _in_both(places, also[at]) for at, places in rounds.items() if at in also}

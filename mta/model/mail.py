@@ -47,6 +47,11 @@ def pass_mark(passed: str) -> str:
     return "\1" + passed
 
 
+def site_mark(site: str) -> str:
+    """The site of a delivery's domain as a label, likewise."""
+    return "\3" + site
+
+
 def tenants_tag(tag: str, tenant: str) -> str:
     """The counter of a tag that counts mail of one tenant only."""
     return f"{tag}\0{tenant}"

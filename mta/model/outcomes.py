@@ -71,6 +71,7 @@ class ReturnReason(enum.StrEnum):
     NO_PERMIT = "no_permit", "the final dot waited too long for a permit of the rule table"
     NO_SLOT = "no_slot", "other workers hold every connection that the limits allow"
     LIMITS = "limits", "the limits of its site have changed"
+    NOT_SERVED = "not_served", "the node does not serve its pool any more"
     NO_CONNECTION = "no_connection", "no connection was free for its queue"
     CONTENT_UNREAD = "content_unread", "the store gave no answer about the content"
     OVERDUE = "overdue", "its time was over while it was on the list of a rule"

@@ -68,6 +68,12 @@ RETRIED_CALLS: Final = ProcessMetric(
 CONNECTIONS_OUT: Final = ProcessMetric(
     "connections_out", "connections_out", "Connections to destinations that are open.", is_counter=False
 )
+POOLS_CHANGE: Final = ProcessMetric(
+    "pools_change",
+    "pools_change",
+    "Number of the last change of the cluster's pools that the process has put in force.",
+    is_counter=False,
+)
 PERMIT_STOPS: Final = ProcessMetric(
     "permit_stops", "permit_stops", "Times that MAIL or a final dot had to wait for a permit.", ("before",)
 )
@@ -142,6 +148,7 @@ PROCESS_METRICS: Final = (
     REDECIDED,
     RETRIED_CALLS,
     CONNECTIONS_OUT,
+    POOLS_CHANGE,
     PERMIT_STOPS,
     PERMIT_ABORTS,
     ESCAPED,

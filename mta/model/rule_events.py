@@ -117,6 +117,7 @@ def _terms(rule: Rule) -> dict[str, str]:
         "accepted_after": "" if chosen.accepted_after is None else format_time(chosen.accepted_after),
         "schedule": chosen.schedule or "",
         "timezone": chosen.timezone or "",
+        "site": chosen.site or "",
         "enabled": "" if rule.enabled else "false",
         "expires_at": format_time(rule.expires_at) if rule.expires_at else "",
         "set": rule.set_id,

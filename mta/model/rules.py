@@ -66,6 +66,7 @@ class Selectors(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     domains: tuple[str, ...] | None = None  # two or more, one of them must match, as domain; sorted, each once
     schedule: str | None = None  # of a pause: the times at which it holds mail, such as "Mo-Fr 22:00-08:00"
     timezone: str | None = None  # of the schedule, an IANA name
+    site: str | None = None  # of the domain: the provider that takes its mail
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -163,6 +164,7 @@ SINCE: Mapping[str, int] = {
     "selectors.domains": 2,
     "selectors.schedule": 2,
     "selectors.timezone": 2,
+    "selectors.site": 2,
     "set_id": 2,
     "bound": 2,
     "changed_by": 2,

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 from msgspec import Meta, Struct
 
 from mta.model.destination_settings import DomainSettings, RelaySettings, SiteSettings
+from mta.model.pools import PoolSettings as PoolSettings
 from mta.model.replies import ReplyEntry
 from mta.model.setting_units import Bytes, PerSecond, Seconds
 from mta.model.setting_units import Unit as Unit
@@ -226,17 +227,6 @@ class DeliverySettings(Struct, frozen=True, kw_only=True):
         tuple[str, ...], Meta(description='DNS servers, "ip" or "ip:port"; [] = the system\'s.')
     ] = ()
     mx_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the hosts that MX records name.")] = 25
-
-
-class PoolSettings(Struct, frozen=True, kw_only=True):
-    """An IP pool that this node serves."""
-
-    ips: Annotated[tuple[str, ...], Meta(description="Sending IPs; [] = the system chooses.")] = ()
-    ehlo: Annotated[str, Meta(description='Our name towards destinations; "" = smtp.hostname.')] = ""
-    weights: Annotated[
-        dict[str, Annotated[int, Meta(ge=1)]],
-        Meta(description='Share of an IP against the others: { "192.0.2.1" = 3 }; else 1.'),
-    ] = {}
 
 
 class DkimSettings(Struct, frozen=True, kw_only=True):

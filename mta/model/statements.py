@@ -61,6 +61,7 @@ class SweepProgress(msgspec.Struct, frozen=True):
     matched: int
     rate: float
     eta: float | None
+    unresolved: int | UnsetType = UNSET  # the attempt decides about these: their site is not known
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +112,7 @@ class AccountWithRule(RuleAccount, frozen=True, kw_only=True):
     accepted_after: TimeText | UnsetType = UNSET
     schedule: str | UnsetType = UNSET
     timezone: str | UnsetType = UNSET
+    site: str | UnsetType = UNSET
     cluster: bool
     node: str | UnsetType = UNSET
     enabled: bool

@@ -26,3 +26,4 @@ class SweepState(NamedTuple):
     effective_at: int  # 0 = not yet: the last pass has not begun
     owner: str = ""  # the session that sweeps
     share: float = 0.0  # of this pass that is walked, 0 to 1
+    unresolved: int = 0  # of its last pass: deliveries that the attempt decides about, since no site is known

@@ -8,6 +8,7 @@ import msgspec
 from mta.model.mail import QueueKey, Record
 from mta.ports.books import QueueCounts
 from mta.ports.queue_work import MailSelection, PagePlace, QueueWorkStore
+from mta.ports.sites import SiteLookup, of_site
 from mta.ports.sweeps import SweepStore
 
 _COUNTED: Final = 20_000  # deliveries that are looked at in one answer; the last queue is read to its end
@@ -42,9 +43,10 @@ class _Tally(msgspec.Struct):
 class QueueCounter:
     """The part of ports.queue_work.QueueWork that counts."""
 
-    def __init__(self, store: QueueWorkStore, sweeps: SweepStore) -> None:
+    def __init__(self, store: QueueWorkStore, sweeps: SweepStore, sites: SiteLookup) -> None:
         self._store = store
         self._sweeps = sweeps
+        self._sites = sites
 
     async def counts(
         self, selection: MailSelection, after: QueueKey | None, most: int, now: int
@@ -56,8 +58,10 @@ class QueueCounter:
             shares.setdefault(queue, []).append(share)
         found: list[QueueCounts] = []
         looked = 0
-        for queue in sorted(shares.keys() | tallies.keys()):
-            if after is not None and queue <= after:
+        queues = shares.keys() | tallies.keys()
+        domains = await of_site(self._sites, selection.site, [queue.domain for queue in queues])
+        for queue in sorted(queues):
+            if queue.domain not in domains or (after is not None and queue <= after):
                 continue
             tally = tallies.setdefault(queue, _Tally())
             looked += await self._read(queue, shares.get(queue, ()), selection, tally, now)

@@ -18,6 +18,7 @@ from mta.policy.rule_effect import ends, is_counting, swept
 from mta.policy.rule_table import RuleTable
 from mta.ports.books import QueueCounts
 from mta.ports.queue_work import MailSelection, PagePlace, PoolChange, QueueWorkStore, WaitingPage, WorkDone, WorkPlace
+from mta.ports.sites import SiteLookup, of_site
 from mta.ports.store_load import StoreLoad
 from mta.ports.sweeps import SweepStore, WaitingDelivery
 from mta.timing.clock import wall_ms
@@ -53,6 +54,7 @@ class QueueWorker:
         sweeps: SweepStore,
         load: StoreLoad,
         rules: Rules,
+        sites: SiteLookup,
         node: str,
         backlog_soft: int,
         wall: Callable[[], int] = wall_ms,
@@ -62,14 +64,18 @@ class QueueWorker:
         self._sweeps = sweeps
         self._load = load
         self._rules = rules
+        self._sites = sites
         self._node = node
         self._backlog_soft = backlog_soft
         self._wall = wall
 
     async def waiting(self, selection: MailSelection, behind: PagePlace | None, most: int) -> WaitingPage:
         shares: dict[QueueKey, list[str]] = {}
-        for queue, share in await self._store.queues(selection):
-            shares.setdefault(queue, []).append(share)
+        queues = await self._store.queues(selection)
+        domains = await of_site(self._sites, selection.site, [queue.domain for queue, _ in queues])
+        for queue, share in queues:
+            if queue.domain in domains:
+                shares.setdefault(queue, []).append(share)
         found: list[WaitingDelivery] = []
         looked = 0
         for queue in sorted(shares):
@@ -95,7 +101,7 @@ class QueueWorker:
     async def counts(
         self, selection: MailSelection, after: QueueKey | None, most: int
     ) -> tuple[list[QueueCounts], QueueKey | None]:
-        return await QueueCounter(self._store, self._sweeps).counts(selection, after, most, self._wall())
+        return await QueueCounter(self._store, self._sweeps, self._sites).counts(selection, after, most, self._wall())
 
     async def retry(self, selection: MailSelection, rest: WorkPlace, until: float) -> WorkDone:
         moved = seen = 0
@@ -140,7 +146,10 @@ class QueueWorker:
         """How many went, and how many a rule keeps. Raises StoreAway where the rules change all the time."""
         while True:
             table, now = await self._rules(), self._wall()
-            free = [one for one in group if not _is_ruled(table, one, piece.pause, to_pool)]
+            domain, site = of.queue.domain, None
+            if table.asks_site:
+                site = (await self._sites.find([domain])).get(domain)
+            free = [one for one in group if not _is_ruled(table, one, piece.pause, to_pool, site)]
             if not free:
                 return 0, len(group)
             changes = [self._change(one, to_pool, now) for one in free]
@@ -175,11 +184,14 @@ class QueueWorker:
     async def _queued(self, selection: MailSelection, begins: WorkPlace) -> AsyncIterator[_Piece]:
         lane = begins.lane
         pools = await self._sweeps.pools() if selection.pool is None else [selection.pool]
+        of_lane = [of for pool in pools for of in await self._sweeps.queues(lane, pool)]
+        domains = await of_site(self._sites, selection.site, [of.queue.domain for of in of_lane])
         names = {
             f"{place_of(of.queue.pool, of.share)}|{of.queue.domain}": of
-            for pool in pools
-            for of in await self._sweeps.queues(lane, pool)
-            if selection.has_queue(of.queue) and selection.tenant in (None, split_share(of.share)[0])
+            for of in of_lane
+            if of.queue.domain in domains
+            and selection.has_queue(of.queue)
+            and selection.tenant in (None, split_share(of.share)[0])
         }
         for name in sorted(names):
             if name < begins.name:
@@ -203,7 +215,12 @@ class QueueWorker:
             while True:
                 before = WorkPlace(lane, True, pause, cursor)
                 cursor, page = await self._sweeps.scan_held(lane, pause, cursor, _PAGE)
-                chosen = [one for one in page if selection.has_queue(one.queue) and selection.has(one.record)]
+                domains = await of_site(self._sites, selection.site, [one.queue.domain for one in page])
+                chosen = [
+                    one
+                    for one in page
+                    if one.queue.domain in domains and selection.has_queue(one.queue) and selection.has(one.record)
+                ]
                 for piece in _pieces_of(before, pause, cursor, chosen):
                     yield piece
                 if not cursor:
@@ -215,14 +232,15 @@ def _is_scheduled(record: Record) -> bool:
     return record.scheduled_at > 0 and not record.attempts
 
 
-def _is_ruled(table: RuleTable, waiting: WaitingDelivery, pause: str, to_pool: str) -> bool:
+def _is_ruled(table: RuleTable, waiting: WaitingDelivery, pause: str, to_pool: str, site: str | None) -> bool:
     """Whether a rule is to end the delivery, or to hold it where it is queued, in its own pool or in the other. Then
     it stays, and the sweep of that rule finds it. A delivery that a pause holds already may be held in the other pool,
     too, unless an order with a bound counts it."""
     if table.is_empty:
         return False
     labels, domain = waiting.record.labels, waiting.queue.domain
-    rules = (table.match(pool, "", domain, labels, "", "", waiting.record) for pool in (waiting.queue.pool, to_pool))
+    pools = waiting.queue.pool, to_pool
+    rules = (table.match(pool, "", domain, labels, "", "", waiting.record, site) for pool in pools)
     return any(rule is not None and swept(rule) and (not pause or ends(rule) or is_counting(rule)) for rule in rules)
 
 

@@ -175,4 +175,6 @@ def _progress(rule: Rule, sweep: SweepState | None, as_of: int, removed_at: int)
         eta = 0.0
     elif sweep.share > 0:
         eta = round(elapsed * (1 - sweep.share) / sweep.share, 1)
-    return SweepProgress(sweep.phase.value, sweep.seen, sweep.matched, round(sweep.seen / elapsed, 1), eta)
+    return SweepProgress(
+        sweep.phase.value, sweep.seen, sweep.matched, round(sweep.seen / elapsed, 1), eta, sweep.unresolved or UNSET
+    )

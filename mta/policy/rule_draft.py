@@ -26,19 +26,25 @@ Entries = dict[str, tuple[Entry, str | None]]  # by rule id; with the label of t
 class Index:
     """The rules of a table, or some of them, by label. Never changed once in a table."""
 
-    __slots__ = ("by_joint_label", "by_tag", "timed", "untagged")
+    __slots__ = ("by_joint_label", "by_tag", "sited", "timed", "untagged")
 
     def __init__(
-        self, by_tag: dict[str, Bucket], by_joint_label: dict[str, Bucket], untagged: Bucket | None, timed: int
+        self,
+        by_tag: dict[str, Bucket],
+        by_joint_label: dict[str, Bucket],
+        untagged: Bucket | None,
+        timed: int,
+        sited: int,
     ) -> None:
         self.by_tag = by_tag  # rules with `tag`, under that tag
         self.by_joint_label = by_joint_label  # other rules, each under one of its labels
         self.untagged = untagged
         self.timed = timed  # number of rules that match at some times only
+        self.sited = sited  # number of rules that ask for the site
 
     @classmethod
     def empty(cls) -> "Index":
-        return cls({}, {}, None, 0)
+        return cls({}, {}, None, 0, 0)
 
     def best(
         self,
@@ -90,6 +96,7 @@ class _IndexDraft:
         self._by_joint_label = known.by_joint_label.copy()
         self._untagged = known.untagged
         self._timed = known.timed
+        self._sited = known.sited
         self._buckets: dict[_Key, Bucket] = {}  # copied already, or new
         self._sources: dict[tuple[_Key, Target], Sources] = {}
 
@@ -100,6 +107,7 @@ class _IndexDraft:
             self._sources_of(key, target).insert(entry)
         self._bucket(key).size += 1
         self._timed += _is_timed(entry.rule)
+        self._sited += chosen.site is not None
 
     def discard(self, rule: Rule, label: str | None) -> None:
         key = _key(rule.selectors, label)
@@ -107,6 +115,7 @@ class _IndexDraft:
             self._sources_of(key, target).discard(rule)
         self._bucket(key).size -= 1
         self._timed -= _is_timed(rule)
+        self._sited -= rule.selectors.site is not None
 
     def size(self, chosen: Selectors, label: str) -> int:
         """The number of rules in the bucket in which a rule with these selectors would stand under the label."""
@@ -145,7 +154,7 @@ class _IndexDraft:
                 table.pop(label, None)
             else:
                 table[label] = left
-        return Index(self._by_tag, self._by_joint_label, self._untagged, self._timed)
+        return Index(self._by_tag, self._by_joint_label, self._untagged, self._timed, self._sited)
 
 
 class Draft:

@@ -3,14 +3,14 @@
 A rule stands in one place, and a rule with several domains in one place for each of them. A place does not express
 several tags, excluded tags, the time of acceptance, and the times at which a rule matches: the lookup checks these on
 the rule itself, and only if the rule would win. Labels are the tags of a delivery, the mark of its tenant and, where
-rules ask for the message, the marks of its addresses.
+rules ask for them, the marks of its site and of its addresses.
 """
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
-from mta.model.mail import pass_mark, tenant_mark
+from mta.model.mail import pass_mark, site_mark, tenant_mark
 from mta.model.rules import Kind, Rule, Selectors
 from mta.policy.addresses import recipient_mark, sender_mark
 from mta.policy.rule_effect import is_on
@@ -77,10 +77,13 @@ def passing(pause: Rule) -> str:
 
 
 def joint_labels(chosen: Selectors) -> tuple[str, ...]:
-    """The labels that must all be there, beside `tag`; a tenant is one of them, and so is each address."""
+    """The labels that must all be there, beside `tag`; the tenant, the site and each address are
+    among them."""
     found = chosen.tags_all or ()
     if chosen.tenant is not None:
         found = (*found, tenant_mark(chosen.tenant))
+    if chosen.site is not None:
+        found = (*found, site_mark(chosen.site))
     if chosen.sender is not None:
         found = (*found, sender_mark(chosen.sender))
     return found if chosen.recipient is None else (*found, recipient_mark(chosen.recipient))

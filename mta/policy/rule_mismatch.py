@@ -17,6 +17,7 @@ class MailDescription(NamedTuple):
     tags: tuple[str, ...] = ()
     tenant: str = ""
     mta: str = ""  # the sending IP of an attempt
+    site: str = ""  # of the domain
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -46,6 +47,10 @@ def _of_the_place(chosen: Selectors, mail: MailDescription) -> list[str]:
         found.append(f"it asks for pool {chosen.pool}")
     if not covers_one(chosen, mail.domain):
         found.append(f"it asks for domain {' or '.join(chosen.names)}")
+    if chosen.site not in (None, mail.site or None):
+        found.append(
+            f"it asks for site {chosen.site}" + ("" if mail.site else ", and that of the domain is not known yet")
+        )
     if chosen.mta not in (None, mail.mta or None):
         found.append(f"it asks for sending IP {chosen.mta}" + ("" if mail.mta else ", which an attempt alone tells"))
     if chosen.ip is not None:

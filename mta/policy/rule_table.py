@@ -1,16 +1,17 @@
 """The rule table: all forced errors and pauses, with an index, so that `match` costs the same with ten or 10,000.
 
 A table is immutable; a process swaps it for the next one, which `apply` makes and which shares all unchanged parts. The
-index is label -> destination -> source. The labels of a delivery are its tags and the mark of its tenant. A lookup
+index is label -> destination -> source. The labels of a delivery are its tags, the mark of its tenant
+and, where some rule asks for it, the mark of its site. A lookup
 probes each label that has rules, and there each parent domain that a wildcard could cover. Rules that ask for the
 message (its addresses, its acceptance) have an index of their own, where the addresses are labels, too; without such
 rules they cost nothing. Among the rules that match, the one with the greatest `rank` wins.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from mta.model.mail import tenant_mark
+from mta.model.mail import site_mark, tenant_mark
 from mta.model.rules import NO_HEAD, Change, ChangeOp, Head, Kind, Rule, Selectors
 from mta.policy.addresses import ANY_AT, address_marks, domain_of, sender_mark
 from mta.policy.rule_draft import Draft, Entries, Index
@@ -22,6 +23,8 @@ _DEFERS: Final = 1
 _HOLDS: Final = 2
 _COUNTS: Final = 3
 _ENDS: Final = 4
+
+Sites = Callable[[str], str | None]  # the site of a domain; None = not known
 
 _CACHED: Final = 4096  # results of `match` that a table caches
 
@@ -55,7 +58,7 @@ def rank(rule: Rule) -> Rank:
     given = (
         chosen.pool, chosen.mta, chosen.domain, chosen.domains, chosen.mx, chosen.ip, chosen.tag, chosen.tags_all,
         chosen.except_tags, chosen.tenant, chosen.sender, chosen.recipient, chosen.accepted_before,
-        chosen.accepted_after,
+        chosen.accepted_after, chosen.site,
     )  # fmt: skip
     names = [
         name for name in (*chosen.names, chosen.mx, chosen.ip, chosen.sender, chosen.recipient) if name is not None
@@ -100,6 +103,11 @@ def _time_zero() -> int:
     return 0
 
 
+def no_sites(domain: str) -> None:
+    """For a process that knows no sites."""
+    return
+
+
 class RuleTable:
     """All rules at one head. `match` is synchronous and costs O(labels + depth of the domain). The table caches
     results, since the same delivery is matched at acceptance, at its claim, at MAIL and before its final dot."""
@@ -112,9 +120,11 @@ class RuleTable:
         "_clock",
         "_entries",
         "_plain",
+        "_sites",
         "_suspended",
         "_when",
         "asks_message",
+        "asks_site",
         "head",
         "is_empty",
         "node",
@@ -122,18 +132,20 @@ class RuleTable:
         "tenants",
     )
 
-    def __init__(self, node: str, protected: frozenset[str], clock: Clock) -> None:
+    def __init__(self, node: str, protected: frozenset[str], clock: Clock, sites: Sites = no_sites) -> None:
         """Use `empty`, `build`, `rebuilt` or `apply`."""
         self.head = NO_HEAD
         self.is_empty = (
             True  # no mail needs to be matched; an attribute, since it is asked several times for each message
         )
         self.asks_message = False  # some rule asks for the message
+        self.asks_site = False  # some rule asks for the site
         self.tenants: Mapping[str, Rule] = {}  # the terms of those tenants that have an entry, by name
         self.node = node
         self.protected = protected
         self._suspended: Mapping[str, Entry] = {}  # the terms that hold protected mail, too, by the tenant's label
         self._clock = clock
+        self._sites = sites
         self._when = When(clock)
         self._applied_to: Head | None = None  # the head of the table that `apply` made this one from
         self._changed_rules: tuple[Rule, ...] = ()  # the rules that `apply` added or replaced
@@ -143,10 +155,13 @@ class RuleTable:
         self._by_message = Index.empty()
 
     @classmethod
-    def empty(cls, node: str = "", protected: Iterable[str] = (), clock: Clock = _time_zero) -> "RuleTable":
+    def empty(
+        cls, node: str = "", protected: Iterable[str] = (), clock: Clock = _time_zero, sites: Sites = no_sites
+    ) -> "RuleTable":
         """`protected`: only rules whose `tag` is one of the protected tags of a mail match that mail. `clock` returns
-        Unix milliseconds; the table calls it only if a rule with an end would win. By default no rule ends."""
-        return cls(node, frozenset(protected), clock)
+        Unix milliseconds; the table calls it only if a rule with an end would win. By default no rule ends.
+        `sites` gives the site of a domain as far as the process knows it; the table calls it only if a rule asks."""
+        return cls(node, frozenset(protected), clock, sites)
 
     @classmethod
     def build(cls, head: Head, rules: Iterable[Rule], node: str = "", clock: Clock = _time_zero) -> "RuleTable":
@@ -154,8 +169,8 @@ class RuleTable:
         return cls.empty(node, (), clock).rebuilt(head, rules)
 
     def rebuilt(self, head: Head, rules: Iterable[Rule]) -> "RuleTable":
-        """A new table of these rules alone, for the same node, protected tags and clock."""
-        fresh = RuleTable(self.node, self.protected, self._clock)
+        """A new table of these rules alone, for the same node, protected tags, clock and sites."""
+        fresh = RuleTable(self.node, self.protected, self._clock, self._sites)
         return fresh._changed(head, [(ChangeOp.PUT, rule) for rule in rules])
 
     def with_rules(self, rules: Iterable[Rule]) -> "RuleTable":
@@ -195,14 +210,18 @@ class RuleTable:
         ip: str = "",
         mx: str = "",
         message: Message | None = None,
+        site: str | None = None,
     ) -> Rule | None:
         """The rule that decides about a delivery; None: no rule matches.
 
         `labels` are `Record.labels`; `domain` is lower case A-labels. `mta` is the sending IP, `ip` and `mx` are the
         peer's address and name (lower case). "" and None mean not known: a rule with that selector does not match then.
+        `site` is that of the domain where the table's process does not know it any more.
         """
         if not self._entries:
             return None
+        if self.asks_site:
+            labels = self._with_site(labels, domain, site)
         asked = (pool, mta, domain, labels, ip, mx)
         try:
             found = self._cache[asked]
@@ -215,6 +234,10 @@ class RuleTable:
         if self.asks_message and message is not None:
             return self._with_message(found, pool, mta, domain, labels, ip, mx, message)
         return found
+
+    def _with_site(self, labels: tuple[str, ...], domain: str, site: str | None) -> tuple[str, ...]:
+        site = self._sites(domain) or site
+        return labels if site is None else (*labels, site_mark(site))
 
     def _found(self, pool: str, mta: str, domain: str, labels: tuple[str, ...], ip: str, mx: str) -> Rule | None:
         best = self._plain.best(None, pool, mta, domain, labels, ip, mx, self.protected, self._when)
@@ -252,9 +275,12 @@ class RuleTable:
         ip: str = "",
         mx: str = "",
         message: Message | None = None,
+        site: str | None = None,
     ) -> bool:
         """Whether this rule matches a delivery, even if another rule wins."""
         chosen, when = rule.selectors, self._when
+        if chosen.site is not None:
+            labels = self._with_site(labels, domain, site)
         if chosen.asks_message:
             if message is None:
                 return False
@@ -318,7 +344,7 @@ class RuleTable:
             draft.remove(rule.id)
             if op is ChangeOp.PUT:
                 draft.put(rule, rank(rule))
-        made = RuleTable(self.node, self.protected, self._clock)
+        made = RuleTable(self.node, self.protected, self._clock, self._sites)
         made.head = head
         made._entries = draft.entries
         made.tenants = _tenants_after(self.tenants, steps)
@@ -326,6 +352,7 @@ class RuleTable:
         made._plain, made._by_message = draft.seal()
         made.is_empty = not (made._plain or made._by_message)
         made.asks_message = bool(made._by_message)
+        made.asks_site = made._plain.sited + made._by_message.sited > 0
         return made
 
     def _suspensions(self) -> Mapping[str, Entry]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from mta.model.pools import PoolSettings, SharedPool
 from mta.model.rules import SessionState
 
 SERVES: Final = "serves:"  # a worker has one metric with this prefix for each pool that it serves
@@ -18,8 +19,17 @@ def unserved(pools: Iterable[str], sessions: Mapping[str, SessionState]) -> list
     return sorted(set(pools).difference(served))
 
 
-def why_it_waits(pool: str) -> str:
-    """The reason, for people, why the mail of an unserved pool waits."""
+def why_it_waits(pool: str, known: PoolSettings | None = None) -> str:
+    """The reason, for people, why the mail of an unserved pool waits. `known`: the pool, if the caller knows it."""
     if pool.startswith("@"):
         return f"no node holds the IP address {pool[1:]}: start one that does, or let it expire"
-    return f"no node serves pool {pool}: give it to a node in [pools], with an IP address of that node"
+    if known is None:
+        return (
+            f"no node serves pool {pool}: give it to a node in [pools], with an IP address of that node, or "
+            "to all nodes with floodgate pools set"
+        )
+    if not known.ips and isinstance(known, SharedPool):
+        return f"no node serves pool {pool}: it has no IPs; floodgate pools add-ip {pool} gives it one"
+    if known.ips:
+        return f"no node serves pool {pool}: none holds {', '.join(known.ips)}; add an IP that a node holds"
+    return f"no node serves pool {pool}: no node that delivers has it"

@@ -9,7 +9,7 @@ from mta.model.statements import RuleStatement
 from mta.model.text import visible
 
 _SELECTORS: Final = (
-    "pool", "mta", "domain", "ip", "mx", "tag", "tags_all", "except_tags", "tenant", "sender", "recipient",
+    "pool", "mta", "domain", "site", "ip", "mx", "tag", "tags_all", "except_tags", "tenant", "sender", "recipient",
     "accepted_before", "accepted_after", "schedule", "timezone", "node",
 )  # fmt: skip
 

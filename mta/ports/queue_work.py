@@ -15,8 +15,10 @@ class MailSelection(NamedTuple):
     domain: str | None = None
     tag: str | None = None
     tenant: str | None = None
+    site: str | None = None  # of the domain
 
     def has_queue(self, queue: QueueKey) -> bool:
+        """Whether mail of the queue may be selected. The site is another question; see SiteLookup."""
         return self.pool in (None, queue.pool) and self.domain in (None, queue.domain)
 
     def has(self, record: Record) -> bool:

@@ -1,6 +1,6 @@
 """The notes about the sites of domains; raises StoreAway, StoreError."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 
@@ -16,6 +16,22 @@ class SiteLookup(Protocol):
 
     async def find(self, domains: Iterable[str]) -> dict[str, str]:
         """The site of each domain of which the settings or a worker know it."""
+        ...
+
+
+async def of_site(lookup: SiteLookup, site: str | None, domains: Iterable[str]) -> Collection[str]:
+    """Those of the domains that are of this site; None = all."""
+    if site is None:
+        return frozenset(domains)
+    return {domain for domain, found in (await lookup.find(domains)).items() if found == site}
+
+
+class SiteFinder(Protocol):
+    """The sites of domains, for a process that asks about mail which waits."""
+
+    async def find_out(self, domains: Collection[str], seconds: float) -> Collection[str]:
+        """Find out the sites of the domains: by settings, by the notes of others, by DNS. Returns those whose site is
+        not known after so many seconds, and those of which DNS gives no host."""
         ...
 
 

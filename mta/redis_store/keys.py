@@ -247,6 +247,8 @@ META_BRAKES_CHANGES = b"fg:{meta}:brakes:changes"  # zset: brake id, also of a r
 META_BRAKE_PULLS = b"fg:{meta}:brakes:pulls"  # hash: "<brake> NUL <number> NUL <tag's counter>" -> JSON Pull
 META_BRAKE_LEADER = b"fg:{meta}:brakes:leader"  # string: the process that pulls brakes; seconds
 META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye
+META_POOLS = b"fg:{meta}:pools"  # hash: "=<name>" -> JSON of model.pools.SharedPool; version -> "<number>|<random>"
+META_POOLS_CHANGES = b"fg:{meta}:pools:changes"  # zset: "=<name>", also of a removed pool -> number of its last change
 META_LIMITS = b"fg:{meta}:limits"  # set: "<site> NUL <scope>" of which slots were ever taken
 META_SITES = (
     b"fg:{meta}:sites"  # hash: domain -> "<until, Unix ms> <site>": the site that its MX hosts were found to be

@@ -9,7 +9,7 @@ from typing import Final
 from mta.model.cancel_orders import CancelOrders
 from mta.model.errors import SessionLost, StoreError, UnreadableRule, severity
 from mta.model.rules import Head, PastDot, Rule
-from mta.policy.rule_table import NoSuccessor, RuleTable
+from mta.policy.rule_table import NoSuccessor, RuleTable, Sites, no_sites
 from mta.ports.rule_store import RuleStore
 from mta.ports.sessions import Confirmed
 from mta.rules.failover import Loss, loss_of
@@ -43,12 +43,13 @@ class Guard:
         metrics: Callable[[], Mapping[str, float]] = dict,
         protected: Iterable[str] = (),
         wall: Callable[[], int] = wall_ms,
+        sites: Sites = no_sites,
     ) -> None:
-        """`protected` is `rules.protected_tags`; `wall` (Unix ms) decides when a rule expires."""
+        """`protected` is `rules.protected_tags`; `wall` (Unix ms) decides when a rule expires; `sites`: of domains."""
         self._store = store
         self._now = now
         self._metrics = metrics
-        self.table = RuleTable.empty(node, protected, wall)
+        self.table = RuleTable.empty(node, protected, wall, sites)
         self._staleness = 0.0  # S, seconds
         self._permit_until = float("-inf")
         self._seq = 1  # of the next confirm

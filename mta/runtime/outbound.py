@@ -7,6 +7,7 @@ from mta.egress.egress import Egress
 from mta.egress.reply_watch import ReplyWatch
 from mta.model import process_metrics as told
 from mta.policy.served_pools import SERVES
+from mta.runtime.pool_watch import PoolWatch
 from mta.runtime.served_pools import ServedPools
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.limit_watch import LimitWatch
@@ -24,6 +25,7 @@ class Outbound:
         settler: Settler,
         limits: SharedLimits,
         pools: ServedPools,
+        pool_watch: PoolWatch,
         replies: ReplyWatch,
         limit_orders: LimitWatch,
         closes: Sequence[Callable[[], Awaitable[None]]],
@@ -33,6 +35,7 @@ class Outbound:
         self._settler = settler
         self._limits = limits
         self._pools = pools
+        self._pool_watch = pool_watch
         self._replies = replies
         self._limit_orders = limit_orders
         self._closes = closes
@@ -44,7 +47,11 @@ class Outbound:
 
     async def follow_pools(self) -> None:
         """Until cancelled."""
-        await self._pools.follow()
+        await asyncio.gather(self._pools.follow(), self._pool_watch.run())
+
+    async def pools_known(self) -> None:
+        """Returns once the pools of the cluster are known."""
+        await self._pool_watch.ready()
 
     async def follow_replies(self) -> None:
         """Until cancelled."""
@@ -79,6 +86,7 @@ class Outbound:
         """The figures of its parts, and the pools that this node serves."""
         settler = self._settler
         found: dict[str, float] = {
+            told.POOLS_CHANGE.key: self._pool_watch.number,
             told.CLAIMED.key: self._dispatcher.claimed,
             told.STALE.key: settler.stale,
             told.REDECIDED.key: settler.redecided,

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
 from mta.model.errors import StoreError
-from mta.model.settings import Settings
+from mta.model.pools import PoolSettings
 from mta.net.local_addresses import holds
+from mta.policy.pools import is_usable
 from mta.timing.alarm import Alarm
 
 log = logging.getLogger(__name__)
@@ -17,30 +18,35 @@ _LOOK_EVERY = 1.0  # seconds, while mail comes: it may be for an `@<ip>` that wa
 _LOOK_ANYWAY = 10.0  # seconds, for mail whose hint was lost
 
 
-def held(settings: Settings) -> Settings:
-    """The settings with only those IPs in each pool that this node holds, and only the pools that it can send from."""
-    pools = {}
-    for name, pool in settings.pools.items():
+def held(pools: Mapping[str, PoolSettings]) -> dict[str, PoolSettings]:
+    """The pools with only those IPs that this node holds, and only those that it can send from."""
+    found = {}
+    for name, pool in pools.items():
         ips = tuple(ip for ip in pool.ips if holds(ip))
         if pool.ips and not ips:
             log.warning("pool %s is not served here: this node holds none of its IPs", name)
-            continue
-        pools[name] = replace(pool, ips=ips)
-    return replace(settings, pools=pools)
+        elif not is_usable(pool):
+            log.warning("pool %s is not served: it has no IPs; floodgate pools add-ip %s gives it one", name, name)
+        else:
+            found[name] = replace(pool, ips=ips)
+    return found
 
 
 class ServedPools:
-    """`settings` are those that `held` returned; `known` names the pools of all mail in the store."""
+    """`named` are the pools that this node serves; `known` names the pools of all mail in the store."""
 
-    def __init__(self, settings: Settings, known: Callable[[], Awaitable[list[str]]]) -> None:
+    def __init__(self, known: Callable[[], Awaitable[list[str]]], named: Iterable[str] = ()) -> None:
         self._known = known
-        self._named = frozenset(settings.pools)
-        self._served = set(self._named)
+        self._served = set(named)
         self._held: dict[str, bool] = {}
         self._hint = Alarm()
 
     def __call__(self) -> frozenset[str]:
         return frozenset(self._served)
+
+    def take(self, named: Iterable[str]) -> None:
+        """Serve these from now on, and the pools of one IP as before."""
+        self._served = {*named, *(pool for pool, held in self._held.items() if held)}
 
     def look_soon(self) -> None:
         """Mail came, or goes back to its queues."""

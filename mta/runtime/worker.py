@@ -42,6 +42,7 @@ class Worker:
             watchers.append(essential(asyncio.create_task(self._outbound.follow_limits(), name="limit orders")))
             watchers.append(essential(asyncio.create_task(self._outbound.watch(), name="settler")))
             await self._child.unless_stopped(self._outbound.limits_known())
+            await self._child.unless_stopped(self._outbound.pools_known())
             for task in self._outbound.start():
                 essential(task)
         if self._signing is not None:

@@ -1,8 +1,9 @@
 """The sites of the domains that a worker has mail for: found by settings, by the notes of others, or by DNS."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from mta.model.errors import StoreError, severity
@@ -22,7 +23,8 @@ _log = logging.getLogger(__name__)
 
 
 class KnownSites:
-    """Fulfils ports.delivery.Sites. A domain is asked about in the background when its mail is looked at."""
+    """Fulfils ports.delivery.Sites and ports.sites.SiteFinder. A domain is asked about in the background when its mail
+    is looked at."""
 
     def __init__(
         self, table: SiteTable, resolver: Resolver, notes: SiteNotes, *, clock: Callable[[], int] = wall_ms
@@ -36,6 +38,8 @@ class KnownSites:
         self._asking: set[str] = set()  # domains that are being found out
         self._wanted: dict[str, None] = {}  # those of them that the store has not been asked about
         self._found: dict[str, str] = {}  # those of them whose site is not noted yet
+        self._unresolved: set[str] = set()  # known domains of which DNS gave no host
+        self._news = asyncio.Event()  # set when more is known
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking = self._noting = False
         self._room = asyncio.Semaphore(_MOST_ASKED)
@@ -59,6 +63,18 @@ class KnownSites:
                 self._looking = True
                 self._start(self._look())
         return None if known is None else known.site
+
+    async def find_out(self, domains: Collection[str], seconds: float) -> Collection[str]:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        unknown = [domain for domain in domains if self.of(domain) is None]
+        while unknown and (left := until - loop.time()) > 0:
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+            unknown = [domain for domain in unknown if self.of(domain) is None]
+        return {*unknown, *(domain for domain in domains if domain in self._unresolved)}
 
     def of_target(self, domain: str, host: str) -> str:
         return self._table.of_target(domain, host)
@@ -106,6 +122,7 @@ class KnownSites:
         answer = await asking
         if not answer.hosts:
             self._are_known({domain: SiteNote(domain, self._clock() + _UNSURE_FOR_MS)})
+            self._unresolved.add(domain)
             return
         self._found[domain] = self._table.of_host(domain, answer.hosts[0])
         if not self._noting:
@@ -129,11 +146,14 @@ class KnownSites:
             self._asking.discard(domain)
             self._keep(domain, note)
         if notes:
+            self._news.set()
             self._tell(list(notes))
 
     def _keep(self, domain: str, note: SiteNote) -> None:
         if len(self._known) >= _MOST_KNOWN:
             for old in list(self._known)[: _MOST_KNOWN // 10]:  # those that were found out first
                 del self._known[old]
+                self._unresolved.discard(old)
         self._known.pop(domain, None)
+        self._unresolved.discard(domain)
         self._known[domain] = note

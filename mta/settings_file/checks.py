@@ -17,6 +17,7 @@ from mta.model.settings import Address, RedisSettings, Settings
 from mta.model.store_urls import is_sentinel_url, parse_sentinel_url
 from mta.model.text import composed
 from mta.model.units import format_duration, parse_address
+from mta.policy.pools import faults_of, normal_ip
 from mta.policy.routes import route_of
 from mta.policy.routing import queue_domain
 from mta.policy.tls import IMPLICIT_PORT
@@ -198,21 +199,12 @@ def _check_pools(settings: Settings) -> Faults:
     for name, pool in settings.pools.items():
         if not _NAME.fullmatch(name) and name != settings.smtp.default_pool:
             yield BadValue(key_text(("pools", name)), f"{name!r} {_NAME_RULE}")
-        key = f"pools.{name}"
-        for ip in dict.fromkeys(pool.ips):
-            if not _is_ip(ip):
-                yield BadValue(f"{key}.ips", f"{ip!r} is not an IP address")
-                continue
-            first = owner.setdefault(str(ipaddress.ip_address(ip)), name)
-            if first != name or pool.ips.count(ip) > 1:
-                yield BadValue(f"{key}.ips", f"{ip} is in pool {first} already; an IP belongs to one pool, once")
-        for ip in pool.weights:
-            if ip not in pool.ips:
-                yield BadValue(
-                    key_text(("pools", name, "weights", ip)), f"{ip!r} is not one of {key}.ips; add it there"
-                )
-        if pool.ehlo and not _HOST_NAME.fullmatch(pool.ehlo):
-            yield BadValue(f"{key}.ehlo", f"{pool.ehlo!r} is not a host name")
+        for fault in faults_of(pool):
+            yield BadValue(f"{key_text(('pools', name))}.{fault.field}", fault.reason)
+        for ip in pool.ips:
+            first = owner.setdefault(normal_ip(ip) or ip, name)
+            if first != name:
+                yield BadValue(f"pools.{name}.ips", f"{ip} is in pool {first} already; an IP belongs to one pool, once")
 
 
 def _check_api(settings: Settings) -> Faults:

@@ -27,6 +27,7 @@ from mta.ports.orders import Orders
 from mta.ports.rule_store import Edit, Exists, RuleStore
 from mta.ports.rules import Rules
 from mta.ports.sweeps import SweepStore, WaitingDelivery
+from mta.sweeps.sites_of_mail import NO_SITES, SitesOfMail
 from mta.timing.alarm import Alarm
 from mta.timing.clock import wall_ms
 
@@ -54,6 +55,7 @@ class BoundedOrders:
         sweeps: SweepStore,
         books: Books,
         figures: dict[str, float],
+        sites: SitesOfMail = NO_SITES,
         wall: Callable[[], int] = wall_ms,
     ) -> None:
         """`rules` is this process's guard, made for no node; it tells `figures` with its confirmations."""
@@ -63,6 +65,7 @@ class BoundedOrders:
         self._sweeps = sweeps
         self._books = books
         self._figures = figures
+        self._sites = sites
         self._wall = wall
         self._table = rules.table
         self._open: dict[str, Rule] = {}  # holds, and forced errors that are not known to be effective
@@ -178,6 +181,7 @@ class BoundedOrders:
 
     async def _on_its_way(self, hold: Rule, claimed: Sequence[WaitingDelivery]) -> int:
         """The number of deliveries that workers will put to the hold. Deliveries past their dot do not count."""
+        await self._sites.find(self._rules.table, claimed)
         table = self._rules.table
         found = set()
         for waiting in claimed:

@@ -1,11 +1,14 @@
 """A sweep that this process owns: the rules of one order, and how far the walk for them is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from msgspec import structs
 
 from mta.model.rules import Rule
 from mta.model.sweeps import SweepPhase, SweepState
 from mta.policy.rule_effect import in_force, on_since
 from mta.policy.rule_table import RuleTable
+from mta.ports.sweeps import WaitingDelivery
 
 
 class OwnedSweep:
@@ -23,6 +26,8 @@ class OwnedSweep:
         self.effective_at = 0
         self.last_pass = False  # this pass began after the order was effective everywhere
         self.phase = SweepPhase.RUNNING
+        self.unresolved = 0  # deliveries of the pass under way whose site nobody knows, and that may match
+        self._of_any_site: list[Rule] = []  # its rules that ask for the site, without that selector
         self._lead: Rule | None = None  # a rule that was in force at the last look
         self._seen_before = 0  # by earlier passes
         self._walked = walked
@@ -33,6 +38,11 @@ class OwnedSweep:
             self.rules[rule.id] = rule
             self.generation = max(self.generation, rule.generation)
         self.last_pass = False
+        self._of_any_site = [
+            structs.replace(rule, selectors=structs.replace(rule.selectors, site=None))
+            for rule in self.rules.values()
+            if rule.selectors.site is not None
+        ]
 
     def go_on(self, state: SweepState) -> None:
         """Where a dead process stopped."""
@@ -44,6 +54,15 @@ class OwnedSweep:
         self.phase = SweepPhase.RUNNING
         self.last_pass = self.effective_at > 0
         self._seen_before, self._walked = self.matched, 0
+        self.unresolved = 0
+
+    def count_unresolved(self, table: RuleTable, some: Sequence[WaitingDelivery]) -> None:
+        """Count those of these deliveries, whose sites nobody knows, that a rule of the order may match."""
+        for one in some:
+            (pool, domain), record = one.queue, one.record
+            self.unresolved += any(
+                table.matches(rule, pool, "", domain, record.labels, "", "", record) for rule in self._of_any_site
+            )
 
     def seen(self, walked: int) -> int:
         """Deliveries looked at, when the pass has seen `walked`."""

@@ -24,7 +24,7 @@ class PreviewTally:
     def __init__(self, rule: Rule, like: RuleTable, seed: int | None = None) -> None:
         """`like` is the table of this process: its protected tags and its clock count here, too."""
         self._rule = before_attempt(rule)
-        self._table = like.rebuilt(NO_HEAD, [self._rule])
+        self.table = like.rebuilt(NO_HEAD, [self._rule])
         self._random = random.Random(seed)
         self.seen = self.matched = 0
         self._domains: Counter[str] = Counter()
@@ -40,7 +40,7 @@ class PreviewTally:
 
     def count(self, page: Sequence[WaitingDelivery], state: str, now: int) -> None:
         """`state` is that of all deliveries of the page, `now` is Unix ms."""
-        match = self._table.match
+        match = self.table.match
         self.seen += len(page)
         for waiting in page:
             pool, domain = waiting.queue

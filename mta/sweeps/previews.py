@@ -15,6 +15,7 @@ from mta.ports.rules import Rules
 from mta.ports.sweeps import SweepStore, WaitingDelivery
 from mta.sweeps.pace import Pace
 from mta.sweeps.preview_tally import PreviewTally
+from mta.sweeps.sites_of_mail import NO_SITES, SitesOfMail
 from mta.timing.alarm import Alarm
 from mta.timing.clock import boottime, wall_ms
 
@@ -49,6 +50,7 @@ class PreviewCounter:
         rules: Rules,
         pace: Pace,
         owner: Callable[[], str],
+        sites: SitesOfMail = NO_SITES,
         now: Callable[[], float] = boottime,
         wall: Callable[[], int] = wall_ms,
     ) -> None:
@@ -58,6 +60,7 @@ class PreviewCounter:
         self._rules = rules
         self._pace = pace
         self._owner = owner
+        self._sites = sites
         self._now = now
         self._wall = wall
         self._counts: list[_Count] = []
@@ -131,6 +134,8 @@ class PreviewCounter:
             async with self._pace.step():
                 cursor, page = await scan(cursor, _PAGE)
             self._pace.spend(len(page))
+            for count in self._counts:
+                await self._sites.find(count.tally.table, page)
             now = self._wall()
             for count in self._counts:
                 count.tally.count(page, state, now)

@@ -12,6 +12,7 @@ from mta.policy.rule_table import RuleTable
 from mta.ports.rules import Rules
 from mta.ports.sweeps import MoveAnswer, SweepStore
 from mta.sweeps.pace import Pace
+from mta.sweeps.sites_of_mail import NO_SITES, SitesOfMail
 from mta.sweeps.sweep_moves import Decider
 from mta.timing.alarm import Alarm
 from mta.timing.clock import wall_ms
@@ -27,12 +28,19 @@ class Releaser:
     """Looks at every pause that holds mail. Any number of processes may: a step moves mail that is still there."""
 
     def __init__(
-        self, store: SweepStore, rules: Rules, decider: Decider, pace: Pace, wall: Callable[[], int] = wall_ms
+        self,
+        store: SweepStore,
+        rules: Rules,
+        decider: Decider,
+        pace: Pace,
+        sites: SitesOfMail = NO_SITES,
+        wall: Callable[[], int] = wall_ms,
     ) -> None:
         self._store = store
         self._rules = rules
         self._decider = decider
         self._pace = pace
+        self._sites = sites
         self._wall = wall
         self._alarm = Alarm()
         self._stopping = False
@@ -75,6 +83,7 @@ class Releaser:
                 page = await self._store.first_held(lane, pause, _PAGE)
                 if not page:
                     break
+                await self._sites.find(self._rules.table, page)
                 table = self._rules.table
                 for move, matches in self._decider.decide(table, page, pause).items():
                     async with self._pace.step():

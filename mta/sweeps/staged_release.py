@@ -19,6 +19,7 @@ from mta.ports.rule_store import RuleStore
 from mta.ports.rules import Rules
 from mta.ports.sweeps import Allowance, MoveAnswer, SweepMove, SweepStore
 from mta.sweeps.pace import Pace
+from mta.sweeps.sites_of_mail import NO_SITES, SitesOfMail
 from mta.sweeps.sweep_moves import Decider
 from mta.timing.alarm import Alarm
 from mta.timing.clock import wall_ms
@@ -41,6 +42,7 @@ class StagedReleaser:
         sweeps: SweepStore,
         decider: Decider,
         pace: Pace,
+        sites: SitesOfMail = NO_SITES,
         wall: Callable[[], int] = wall_ms,
     ) -> None:
         """`rules` is this process's guard, made for no node."""
@@ -50,6 +52,7 @@ class StagedReleaser:
         self._sweeps = sweeps
         self._decider = decider
         self._pace = pace
+        self._sites = sites
         self._wall = wall
         self._alarm = Alarm()
         self._stopping = False
@@ -115,6 +118,7 @@ class StagedReleaser:
         room = allowance.share - await self._releases.released(lane, order) if allowance.share else 0
         while room > 0 and not self._stopping:
             page = await self._sweeps.first_held(lane, pause.id, min(room, _PAGE))
+            await self._sites.find(self._rules.table, page)
             table, moved = self._rules.table, 0
             for move, matches in self._decider.let_go(table, page, pause).items():
                 released = move is SweepMove.RELEASE

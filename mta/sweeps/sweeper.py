@@ -21,6 +21,7 @@ from mta.ports.sweeps import Account, MoveAnswer, PlannedMove, SweepStore, Waiti
 from mta.sweeps.owned import OwnedSweep
 from mta.sweeps.pace import Pace
 from mta.sweeps.reach import Reach
+from mta.sweeps.sites_of_mail import NO_SITES, SHORTLY, SitesOfMail
 from mta.sweeps.sweep_moves import Decider
 from mta.timing.alarm import Alarm
 from mta.timing.clock import boottime, wall_ms
@@ -35,6 +36,8 @@ _SAVED_TOGETHER: Final = 20
 _TICK: Final = 1.0
 _EFFECT_POLL: Final = 0.03
 _RETRY: Final = 0.5
+_RESOLVING: Final = 30.0  # seconds of a pass that it waits for DNS at most
+_LONGER: Final = 5.0  # seconds for the domains of one page in the last pass
 _STALE_PAUSE: Final = 0.01
 _CLOCKS_AGREE_MS: Final = 2000  # after the begin of a period each process has seen it, by whatever its clock says
 
@@ -54,6 +57,7 @@ class Sweeper:
         decider: Decider,
         pace: Pace,
         account: Account,
+        sites: SitesOfMail = NO_SITES,
         now: Callable[[], float] = boottime,
         wall: Callable[[], int] = wall_ms,
     ) -> None:
@@ -63,6 +67,8 @@ class Sweeper:
         self._decider = decider
         self._pace = pace
         self._account = account
+        self._sites = sites
+        self._resolving = 0.0  # seconds of this pass that it waited for sites
         self._now = now
         self._wall = wall
         self._own: dict[str, OwnedSweep] = {}  # by order
@@ -199,6 +205,7 @@ class Sweeper:
         for sweep in pass_of:
             sweep.begin_pass()
         self._places = self._walked = self._seen = 0
+        self._resolving = 0.0
         pools = [pool for pool in await self._store.pools() if self._reach.has(pool)]
         lanes = [self._lane(lane, pools) for lane in range(self._store.lanes)]
         failed = [answer for answer in await asyncio.gather(*lanes, return_exceptions=True) if answer is not None]
@@ -276,6 +283,7 @@ class Sweeper:
                 return
 
     async def _move(self, lane: int, pause: str, page: Sequence[WaitingDelivery]) -> None:
+        await self._find_sites(page)
         while not self._stopping:
             table = self._rules.table
             for move, matches in self._decider.decide(table, page, pause).items():
@@ -288,6 +296,18 @@ class Sweeper:
                 return
             while self._rules.table is table and not self._stopping:  # noqa: ASYNC110 - the guard is about to swap it
                 await asyncio.sleep(_STALE_PAUSE)
+
+    async def _find_sites(self, page: Sequence[WaitingDelivery]) -> None:
+        """A domain that DNS does not tell soon is waited for in the last pass alone, and not for long."""
+        began, table = self._now(), self._rules.table
+        is_last = any(sweep.last_pass for sweep in self._own.values())
+        most = max(0.0, min(_LONGER if is_last else SHORTLY, _RESOLVING - self._resolving))
+        unresolved = await self._sites.find(table, page, most)
+        if unresolved:
+            self._resolving += self._now() - began
+            left = [one for one in page if one.queue.domain in unresolved]
+            for sweep in self._own.values():
+                sweep.count_unresolved(table, left)
 
     def _note(self, matches: Sequence[PlannedMove], count: int) -> None:
         """Progress only; the books count exactly. Deliveries that had left their place are taken off the last rules."""
@@ -321,6 +341,7 @@ class Sweeper:
             updated_at=self._wall(),
             effective_at=sweep.effective_at,
             owner=self._rule_store.session,
+            unresolved=sweep.unresolved,
             share=1.0 if sweep.phase == SweepPhase.DONE else min(share, 0.99),
         )
         completed = b""

@@ -2,8 +2,10 @@
 
 from tests.mutations.brakes import BRAKES
 from tests.mutations.mutation import Mutation
+from tests.mutations.pools import POOLS
 from tests.mutations.records import AUDIT, BULK, CANARIES, HISTORY, PREVIEWS, SELECTORS, TOKENS, WORK
 from tests.mutations.routes import ROUTES
+from tests.mutations.sites import SITES
 
 _GUARD = "mta/rules/guard.py"
 _ORDERS = "mta/orders/order_book.py"
@@ -830,5 +832,5 @@ MOVES = (
 MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
     *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS, *MOVES, *HISTORY, *TOKENS, *PREVIEWS, *SELECTORS, *AUDIT, *WORK,
-    *CANARIES, *BULK, *STAGED_RELEASE, *ROUTES, *BRAKES,
+    *CANARIES, *BULK, *STAGED_RELEASE, *ROUTES, *POOLS, *SITES, *BRAKES,
 )  # fmt: skip

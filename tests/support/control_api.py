@@ -23,6 +23,7 @@ from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.limit_use import LimitUse
 from mta.model.mail import QueueKey, Record
+from mta.model.pools import PoolSettings
 from mta.model.previews import Preview, PreviewState, Tally
 from mta.model.rule_events import RuleEvent
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, RuleSet, SessionState, SetMembers
@@ -54,6 +55,7 @@ from tests.support.dkim_keys import domain_check, key_book
 from tests.support.limit_orders import LimitOrders
 from tests.support.memory_history import MemoryHistory
 from tests.support.memory_history_orders import MemoryHistoryOrders
+from tests.support.pools import Pools
 from tests.support.replies import Replies
 
 TOKEN = "a-token-of-the-tests"
@@ -85,6 +87,7 @@ class Cluster:
         self.states: dict[str, SessionState] = {"s1": session("s1", "n1", 11), "s2": session("s2", "n2", 22)}
         self.sweep_states: dict[str, SweepState] = {}
         self.stored_pools = ["default"]
+        self.pools = Pools()
         self.messages: dict[MessageId, list[DeliveryStatus]] = {}
         self.after_cancel: dict[MessageId, list[DeliveryStatus]] = {}  # what a cancellation makes of them
         self.cancel_waits: list[float] = []
@@ -733,7 +736,8 @@ def dependencies(cluster: Cluster) -> Dependencies:
         api=ApiSettings(wait=0.5),
         health=health,
         workers=1,
-        pools={"default": ("192.0.2.1",)},
+        pools=cluster.pools,
+        own_pools={"default": PoolSettings(ips=("192.0.2.1",))},
     )
 
 

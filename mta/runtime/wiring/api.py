@@ -32,6 +32,7 @@ from mta.ports.journal import Journals
 from mta.ports.limits import LimitOrderStore, LimitReader
 from mta.ports.messages import Messages
 from mta.ports.parked import ParkedMail
+from mta.ports.pools import PoolStore
 from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork, QueueWorkStore
 from mta.ports.releases import ReleaseStore
@@ -57,6 +58,7 @@ from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.parked_store import StoredParked
+from mta.redis_store.pool_store import StoredPools
 from mta.redis_store.preview_store import StoredPreviews
 from mta.redis_store.queue_work_store import StoredQueueWork
 from mta.redis_store.queues import Queues
@@ -110,6 +112,7 @@ class ApiParts(NamedTuple):
     dkim: KeyOrders
     domains: DomainChecks
     replies: ReplyStore
+    pools: PoolStore
     shipped_replies: Callable[[], dict[str, ReplyEntry]]
     intake: Queues
     history: History
@@ -137,8 +140,8 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     settings = child.settings
     store = await open_store(settings, child.boot.redis_url, "api", ("api",), child.stopping, waits)
     link, lanes, node, retention = store.link, store.lanes, settings.node.name, settings.status.retention
-    rules, sweeps = stored_rules(store, settings), StoredSweeps(link, lanes, retention)
-    undo_copies, messages = _undo_copies(store, settings), StoredMessages(link, lanes, retention)
+    rules, copies, sites = stored_rules(store, settings), _undo_copies(store, settings), noted_sites(store, settings)
+    sweeps, messages = StoredSweeps(link, lanes, retention), StoredMessages(link, lanes, retention)
     content, sets = stored_content(store, settings), stored_sets(store, rules, settings)
     orders, load, room = OrderBook(rules, sweeps), MeasuredLoad(link, lanes), Room(settings)
     history = await _history(child, store, orders)
@@ -146,7 +149,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         orders=orders,
         set_orders=SetOrders(orders, rules, sets),
         sets=sets,
-        undo=UndoRuns(orders, rules, undo_copies, node, int(settings.rules.undo_window * 1000)),
+        undo=UndoRuns(orders, rules, copies, node, int(settings.rules.undo_window * 1000)),
         rules=rules,
         sweeps=sweeps,
         previews=StoredPreviews(link),
@@ -154,15 +157,15 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         canaries=StoredCanaries(link),
         brakes=StoredBrakes(link, lanes),
         canary=Canary(rules, StoredCanaries(link), node),
-        undo_copies=undo_copies,
+        undo_copies=copies,
         books=StoredBooks(link, lanes, history),
         messages=Cancellation(messages, node, settings.redis.timeout),
         limits=StoredLimitReader(link),
         limit_orders=StoredLimitOrders(link),
         tls_results=StoredTlsResults(link),
-        sites=noted_sites(store, settings),
+        sites=sites,
         parked=ParkedOrders(StoredParked(link, lanes, retention), messages, node),
-        queue_work=partial(_queue_worker, StoredQueueWork(link, lanes, sweeps), sweeps, load, settings),
+        queue_work=partial(_queue_worker, StoredQueueWork(link, lanes, sweeps), sweeps, load, sites, settings),
         load=load,
         tail=StoredTail(link, log_lines),
         journals=StoredOutbox(link, lanes),
@@ -172,6 +175,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         dkim=key_book(store, settings),
         domains=domain_check(store, settings),
         replies=StoredReplies(link),
+        pools=StoredPools(link),
         shipped_replies=functools.cache(shipped_replies),
         stored_mail=MailInStore(messages, content, intake := stored_queues(store, settings, content), room.takes),
         intake=intake,
@@ -195,6 +199,6 @@ def _undo_copies(store: OpenStore, settings: Settings) -> StoredUndoCopies:
 
 
 def _queue_worker(
-    work: QueueWorkStore, sweeps: SweepStore, load: StoreLoad, settings: Settings, table: Rules
+    work: QueueWorkStore, sweeps: SweepStore, load: StoreLoad, sites: SiteLookup, settings: Settings, table: Rules
 ) -> QueueWorker:
-    return QueueWorker(work, sweeps, load, table, settings.node.name, settings.journal.backlog_soft)
+    return QueueWorker(work, sweeps, load, table, sites, settings.node.name, settings.journal.backlog_soft)

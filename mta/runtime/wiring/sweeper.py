@@ -12,11 +12,13 @@ from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.preview_store import StoredPreviews
 from mta.redis_store.release_store import StoredReleases
+from mta.redis_store.site_notes import StoredSiteNotes
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.rules.guard import Guard
 from mta.runtime.child import Child
 from mta.runtime.old_libraries import OldLibraries
+from mta.runtime.wiring.destinations import destinations_of
 from mta.runtime.wiring.dkim import record_watch
 from mta.runtime.wiring.opening import open_store
 from mta.runtime.wiring.rules import stored_rules, stored_sets
@@ -24,6 +26,7 @@ from mta.sweeps.bounded_orders import BoundedOrders
 from mta.sweeps.pace import Pace
 from mta.sweeps.previews import PreviewCounter
 from mta.sweeps.release import Releaser
+from mta.sweeps.sites_of_mail import SitesOfMail
 from mta.sweeps.staged_release import StagedReleaser
 from mta.sweeps.sweep_moves import Decider
 from mta.sweeps.sweeper import Sweeper
@@ -60,17 +63,21 @@ async def open_sweeper(child: Child) -> SweeperParts:
     sweeps = StoredSweeps(store.link, store.lanes, retention)
     load = MeasuredLoad(store.link, store.lanes)
     figures: dict[str, float] = {}
-    guard = Guard(rules, "", metrics=lambda: figures, protected=settings.rules.protected_tags)
+    destinations = destinations_of(settings, StoredSiteNotes(store.link))
+    sites = SitesOfMail(destinations.sites)
+    guard = Guard(
+        rules, "", metrics=lambda: figures, protected=settings.rules.protected_tags, sites=destinations.sites.of
+    )
     books, orders = StoredBooks(store.link, store.lanes), OrderBook(rules, sweeps)
     pace = Pace(load, settings.rules.sweep_rate, settings.journal.backlog_soft)
     decider = Decider(node, int(settings.rules.undo_window * 1000), wall_ms)
     accounts = Accounts(rules, stored_sets(store, rules, settings), books)
     works: tuple[Work, ...] = (
-        Sweeper(sweeps, guard, rules, decider, pace, accounts.at_the_end),
-        Releaser(sweeps, guard, decider, pace),
-        StagedReleaser(guard, rules, StoredReleases(store.link, store.lanes), sweeps, decider, pace),
-        BoundedOrders(guard, rules, orders, sweeps, books, figures),
-        PreviewCounter(StoredPreviews(store.link), sweeps, guard, pace, lambda: rules.session),
+        Sweeper(sweeps, guard, rules, decider, pace, accounts.at_the_end, sites),
+        Releaser(sweeps, guard, decider, pace, sites),
+        StagedReleaser(guard, rules, StoredReleases(store.link, store.lanes), sweeps, decider, pace, sites),
+        BoundedOrders(guard, rules, orders, sweeps, books, figures, sites),
+        PreviewCounter(StoredPreviews(store.link), sweeps, guard, pace, lambda: rules.session, sites),
         UndoCopyCleaner(StoredUndoCopies(store.link, store.lanes, settings.rules.undo_window), load),
         UnservedWatch(sweeps, rules, StoredMessages(store.link, store.lanes, retention), node),
         OldLibraries(StoredLibraries(store.link), rules),
@@ -79,6 +86,7 @@ async def open_sweeper(child: Child) -> SweeperParts:
 
     async def close() -> None:
         await orders.stop()
+        await destinations.close()
         await store.link.close()
 
     return SweeperParts(guard, works, store.link.listen, close)

@@ -1,12 +1,14 @@
 """The parts of a worker process: which adapters and services it is made of, and what each is given."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from mta.admission.at_acceptance import AcceptanceRules
 from mta.admission.group_commit import GroupCommit
 from mta.admission.submission import TrustedSubmissions
 from mta.brakes.watch import BrakeWatch
-from mta.dns.resolver import DnsResolver
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
 from mta.egress.reply_knowledge import ReplyKnowledge
@@ -14,6 +16,7 @@ from mta.egress.reply_watch import ReplyWatch
 from mta.ingress.listener import Listener
 from mta.ingress.turn_away import TurnAway
 from mta.model.errors import reason_of
+from mta.model.pools import PoolSettings
 from mta.model.settings import Settings
 from mta.policy.shaping import Shaping
 from mta.policy.tenant_terms import ShareWeights
@@ -23,6 +26,7 @@ from mta.redis_store.dkim_keys import StoredDkimKeys
 from mta.redis_store.limit_orders import StoredLimitOrders
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
+from mta.redis_store.pool_store import StoredPools
 from mta.redis_store.reply_store import StoredReplies
 from mta.redis_store.site_notes import StoredSiteNotes
 from mta.redis_store.sweep_store import StoredSweeps
@@ -32,12 +36,14 @@ from mta.runtime.child import Child
 from mta.runtime.figures import Figures
 from mta.runtime.inbound import Inbound
 from mta.runtime.outbound import Outbound
+from mta.runtime.pool_watch import PoolWatch
 from mta.runtime.room import Room
 from mta.runtime.secret_files import read_logins
-from mta.runtime.served_pools import ServedPools, held
+from mta.runtime.served_pools import ServedPools
 from mta.runtime.signing_process import SigningProcess
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.brakes import BrakeParts, brake_puller
+from mta.runtime.wiring.destinations import Destinations, destinations_of
 from mta.runtime.wiring.mta_sts import sts_parts
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
@@ -46,7 +52,6 @@ from mta.runtime.wiring.secrets import cluster_sealer
 from mta.runtime.wiring.sites import site_table
 from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
-from mta.scheduling.known_sites import KnownSites
 from mta.scheduling.limit_watch import LimitWatch
 from mta.scheduling.limits import SharedLimits
 from mta.scheduling.queue_room import QueueRoom
@@ -94,6 +99,7 @@ class WorkerStore:
         self.limit_orders = StoredLimitOrders(link)
         self.sites = StoredSiteNotes(link)
         self.notices = PublishedNotices(link)
+        self.pools = StoredPools(link)
         self.replies = StoredReplies(link)
         self.dkim_keys = StoredDkimKeys(link)
         self.brakes = StoredBrakes(link, store.lanes)
@@ -119,12 +125,21 @@ async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
     )
     store = WorkerStore(opened, settings)
     figures = Figures()
-    guard = Guard(store.rules, settings.node.name, metrics=figures, protected=settings.rules.protected_tags)
+    destinations = destinations_of(settings, store.sites) if "delivery" in roles else None
+    guard = Guard(
+        store.rules,
+        settings.node.name,
+        metrics=figures,
+        protected=settings.rules.protected_tags,
+        sites=site_table(settings).of_domain if destinations is None else destinations.sites.of,
+    )
     reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
     store.notices.on_death(reaper.look_now)
     figures.join(reaper.metrics)
     watch = BrakeWatch(store.brakes, opened.lanes)
-    outbound, delivery = _outbound(settings, store, guard, watch) if "delivery" in roles else (None, None)
+    outbound, delivery = None, None
+    if destinations is not None:
+        outbound, delivery = _outbound(settings, store, guard, watch, destinations)
     signing = None if settings.dkim.sign == "off" or "smtp" not in roles else _signing(settings, store)
     signer = None if signing is None else signing.signer
     inbound, submissions = None, _own_mail(settings, store, guard)
@@ -173,14 +188,13 @@ def _own_mail(settings: Settings, store: WorkerStore, guard: Guard) -> Submissio
 
 
 def _outbound(
-    settings: Settings, store: WorkerStore, guard: Guard, brakes: BrakeWatch
+    settings: Settings, store: WorkerStore, guard: Guard, brakes: BrakeWatch, destinations: Destinations
 ) -> tuple[Outbound, ClaimOnAccept]:
-    settings = held(settings)
+    own, settings = settings.pools, replace(settings, pools={})  # the pool watch gives those that are in force
     logins = read_logins(settings)
+    resolver, sites = destinations
     shaping = Shaping(settings)
-    resolver = DnsResolver(settings.delivery.dns_servers)
     limits = SharedLimits(store.limits, shaping)
-    sites = KnownSites(site_table(settings), resolver, store.sites)
     weights = ShareWeights()
     guard.on_change(weights.take)
     lanes = ClaimLanes(store.queues.lanes, weights)
@@ -193,7 +207,7 @@ def _outbound(
         sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
     )  # fmt: skip
     egress = Egress(settings, shaping, ports, logins)
-    pools = ServedPools(settings, store.sweeps.pools)
+    pools = ServedPools(store.sweeps.pools)
     dispatcher = Dispatcher(store.queues, egress, guard, settler, pools, lanes, room)
 
     def wake(lane: int) -> None:
@@ -207,4 +221,18 @@ def _outbound(
     guard.on_lost(limits.renew)
     limit_watch = LimitWatch(store.limit_orders, shaping, egress.limits_changed)
     closes = sites.close, resolver.close
-    return Outbound(dispatcher, egress, settler, limits, pools, reply_watch, limit_watch, closes), dispatcher
+    watches = _pool_watch(store, own, egress, pools, lanes), reply_watch, limit_watch
+    return Outbound(dispatcher, egress, settler, limits, pools, *watches, closes), dispatcher
+
+
+def _pool_watch(
+    store: WorkerStore, own: Mapping[str, PoolSettings], egress: Egress, pools: ServedPools, lanes: ClaimLanes
+) -> PoolWatch:
+    """`own`: the pools of the settings file."""
+
+    def take(served: Mapping[str, PoolSettings]) -> None:
+        egress.take_pools(served)
+        pools.take(served)
+        lanes.wake_all()
+
+    return PoolWatch(store.pools, own, take)

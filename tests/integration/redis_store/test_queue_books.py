@@ -14,7 +14,7 @@ from mta.ports.queue_work import MailSelection
 from mta.ports.queueing import ClaimRequest, Move
 from mta.redis_store import pool_depths, queue_books
 from mta.redis_store.queue_books import QueueBooks
-from tests.support.stores import DOMAIN, QUEUE, ended, message, queued
+from tests.support.stores import DOMAIN, QUEUE, FewSites, ended, message, queued
 
 
 def aged(lane: int, seconds: int, **more):
@@ -226,7 +226,7 @@ async def test_o12_the_mail_of_a_tag_is_counted_by_reading_it(open_store):
     await store.queues.accept(0, [message(tags=("x", "red")), message(), message(tags=("x",), due_at=now + 60_000)])
     await store.queues.accept(1, [message(1, tags=("x",), tenant="acme"), message(1, to=("a@b.test",))])
     await store.queues.accept(2, [message(2, to=("a@c.test",), tags=("x",))])
-    counter = QueueCounter(store.queue_work, store.sweeps)
+    counter = QueueCounter(store.queue_work, store.sweeps, FewSites())
     x = MailSelection(tag="x")
     found, behind = await counter.counts(x, None, 10, now + 1000)
     assert [(one.queue.domain, one.due, one.scheduled, one.claimed) for one in found] == [
@@ -241,6 +241,8 @@ async def test_o12_the_mail_of_a_tag_is_counted_by_reading_it(open_store):
     claimed = await store.claim(0)
     [_, counts] = (await counter.counts(x, None, 10, now + 1000))[0]
     assert (counts.due, counts.scheduled, counts.claimed) == (1, 1, 1)
+    of_site, _ = await counter.counts(MailSelection(tag="x", site="big"), None, 10, now + 1000)
+    assert [one.queue.domain for one in of_site] == ["b.test"]
     [counts] = (await counter.counts(MailSelection(tag="x", tenant="acme"), None, 10, now + 1000))[0]
     assert (counts.due, counts.claimed) == (1, 0)
     await store.queues.settle(0, [ended(one) for one in claimed])

@@ -24,7 +24,7 @@ from mta.redis_store.checker import Checker
 from mta.sweeps.sweep_moves import Decider
 from mta.timing.clock import wall_ms
 from tests.support.actors import ME
-from tests.support.stores import DOMAIN, POOL, QUEUE, ended, message, queued
+from tests.support.stores import DOMAIN, POOL, QUEUE, FewSites, ended, message, queued
 
 LATER = 3_600_000  # ms
 ALL = MailSelection()
@@ -38,7 +38,7 @@ def worker(store, *rules, generation=0):
     async def current():
         return table
 
-    return QueueWorker(store.queue_work, store.sweeps, store.load, current, "n1", 1 << 30)
+    return QueueWorker(store.queue_work, store.sweeps, store.load, current, FewSites(), "n1", 1 << 30)
 
 
 def soon(seconds=20.0):
@@ -131,6 +131,7 @@ async def test_o12_the_list_shows_the_mail_of_one_tag_pool_or_domain(open_store)
     await store.queues.accept(0, [message(pool="other")])
     assert len(await waits(store, MailSelection(tag="x"))) == 1
     assert len(await waits(store, MailSelection(domain="b.test"))) == 1
+    assert [one.queue.domain for one in await waits(store, MailSelection(site="big"))] == ["b.test"]
     assert [one.queue.pool for one in await waits(store, MailSelection(pool="other"))] == ["other"]
     assert await waits(store, MailSelection(domain="c.test")) == []
 
@@ -172,11 +173,14 @@ async def test_o12_a_retry_keeps_the_time_that_a_sender_asked_for(open_store):
     assert len([one for one in await waits(store) if one.due_at == at]) == 1
 
 
-@pytest.mark.parametrize("pick", [{"tag": "x"}, {"tenant": "acme"}, {"pool": "other"}, {"domain": "b.test"}])
+@pytest.mark.parametrize(
+    "pick", [{"tag": "x"}, {"tenant": "acme"}, {"pool": "other"}, {"domain": "b.test"}, {"site": "big"}]
+)
 async def test_o12_a_retry_touches_what_is_selected_alone(open_store, pick):
     store = await open_store()
     await put_later(store)
-    fields = {"tag": {"tags": ("x",)}, "domain": {"to": ("a@b.test",)}}.get(*pick, dict(pick))
+    there = {"to": ("a@b.test",)}
+    fields = {"tag": {"tags": ("x",)}, "domain": there, "site": there}.get(*pick, dict(pick))
     chosen = await put_later(store, **fields)
     done = await worker(store).retry(MailSelection(**pick), START, soon())
     assert done.moved == 1
@@ -287,7 +291,7 @@ async def test_a_move_decided_by_a_table_below_the_barrier_is_decided_again(open
     async def current():
         return tables.pop(0) if len(tables) > 1 else tables[0]
 
-    work = QueueWorker(store.queue_work, store.sweeps, store.load, current, "n1", 1 << 30)
+    work = QueueWorker(store.queue_work, store.sweeps, store.load, current, FewSites(), "n1", 1 << 30)
     done = await work.move(ALL, "new", START, soon())
     assert (done.moved, done.kept) == (0, 1), "the newer table has a rule for the new pool"
 

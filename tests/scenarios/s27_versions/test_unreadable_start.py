@@ -42,7 +42,7 @@ def damaged(raw: bytes, how: str) -> bytes:
     if how == "garbage":
         return b"k15\xff"
     rule = msgspec.msgpack.decode(raw)
-    rule |= {"selector": {"selectors": {"site": "x"}}, "field": {"site": "x"}, "kind": {"kind": "reroute"}}[how]
+    rule |= {"selector": {"selectors": {"planet": "x"}}, "field": {"planet": "x"}, "kind": {"kind": "reroute"}}[how]
     return msgspec.msgpack.encode(rule)
 
 

@@ -4,13 +4,14 @@ import pathlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from tests.support.dns_thread import DnsThread
 from tests.support.node import Node, running, until
 from tests.support.sink_thread import SinkThread
-from tests.support.story import at_rest
+from tests.support.story import at_rest, summary
 from tests.support.valkey import Valkey
 
 DOMAINS = 500
@@ -159,3 +160,47 @@ def test_a_limit_order_of_one_pool_leaves_the_other_alone(town: Town) -> None:
     lift(town, order)
     until(lambda: len(sink.taken) == before + 40, 20.0)
     at_rest(town.nodes[0], delivered=before + 40)
+
+
+def ordered(node: Node, path: str, **body: object) -> dict[str, Any]:
+    status, made = node.call("POST", path, body)
+    assert status in (200, 201), made
+    return dict(made)
+
+
+def test_a_rule_by_site_ends_and_holds_the_mail_of_its_domains_on_two_nodes(town: Town) -> None:
+    """One domain nobody has asked about, and one of which DNS has nothing; `new.test` comes when the rule stands."""
+    one, two = town.nodes
+    for domain in ("later.test", "new.test"):
+        town.dns.stub.mx(domain, (10, "mx0.in.big.test"))
+    town.dns.stub.mx("other.test", (10, "mx.other.test"))
+    town.dns.stub.a("mx.other.test", "127.0.0.1")
+    town.sink.script("RCPT", lambda _, argument: "451 4.3.0 later" if "wait" in argument else None)
+    one.send([f"wait{n}@d{n}.test" for n in range(5)] + ["wait@other.test"], ("stopped",), X_MQ_Pool="one")
+    one.send(["wait@later.test", "wait@gone.test"], ("stopped",), X_MQ_Pool="one", X_MQ_Delayed="+1h")
+    until(lambda: summary(*town.nodes)["TransientFailure"] == 6, 60.0)
+    town.sink.script("RCPT", None)
+    assert one.call("POST", "/v1/queues/retry?wait=0s", {"site": "small"})[1]["seen"] == 0
+    rule = ordered(two, "/v1/errors?until=swept&wait=60s", code=554, extended="5.7.1", site="big", tag="stopped")
+    assert rule["site"] == "big"
+    said = two.call("GET", f"/v1/errors/{rule['id']}/statement")[1]
+    assert said["intercepted"]["queued"] == 6, said
+    assert (said["sweep"]["state"], said["sweep"]["unresolved"]) == ("done", 1)
+    for node in town.nodes:
+        node.send(["stopped@d7.test", "stopped@new.test", "goes@other.test"], ("stopped",), X_MQ_Pool="one")
+    until(lambda: len(town.sink.to("other.test")) == 2, 60.0)
+    until(lambda: two.statement("stopped")["queued"] == 2, 60.0)  # to other.test and gone.test
+    assert not [name for seen in town.sink.sink.begun for name in seen.recipients if name.startswith("stopped")]
+    assert [found["id"] for found in one.call("GET", "/v1/errors?site=big")[1]] == [rule["id"]]
+    assert one.call("GET", "/v1/errors?site=other.test")[1] == []
+    two.call("DELETE", f"/v1/errors/{rule['id']}")
+
+    pause = ordered(one, "/v1/pauses?until=swept&wait=60s", site="big", tag="held")
+    two.send(["held@d8.test", "held@other.test"], ("held",), X_MQ_Pool="one")
+    until(lambda: one.statement("held")["held"] == 1 and one.statement("held")["delivered"] == 1, 60.0)
+    done = one.call("POST", "/v1/queues/move?wait=20s", {"site": "big", "tag": "held", "to_pool": "two"})[1]
+    assert (done["moved"], done["seen"]) == (1, 1)
+    one.call("DELETE", f"/v1/pauses/{pause['id']}")
+    until(lambda: one.statement("held")["delivered"] == 2, 60.0)
+    taken = [name for seen in town.sink.sink.taken for name in seen.recipients if name.startswith("held")]
+    assert sorted(taken) == ["held@d8.test", "held@other.test"]

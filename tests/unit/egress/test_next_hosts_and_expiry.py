@@ -34,7 +34,7 @@ def a_transaction(count: int, *expires_at: int) -> Transaction:
         )
         for number in range(count)
     ]
-    transaction = Transaction(claims[0])
+    transaction = Transaction(claims[0], "")
     for claimed in claims[1:]:
         transaction.add(claimed)
     return transaction

@@ -111,3 +111,25 @@ async def test_hosts_and_addresses_are_named_in_one_form() -> None:
     found = await find(resolver, "example.com", route="MX.Example.:25")
     assert isinstance(found, list)
     assert [target.host for target in found] == ["mx.example"]
+
+
+def test_ips_are_chosen_from_the_pools_that_are_in_force_now() -> None:
+    pools = {"news": PoolSettings(ips=("192.0.2.1", "192.0.2.2")), "bulk": PoolSettings(ips=("192.0.2.3",))}
+    ips = SendingIps(Settings(node=NodeSettings(name="node.test", data_dir="unused"), pools=pools))
+    assert ips.pick("news", 4) == Source("192.0.2.1", "node.test")
+    assert ips.take({"news": PoolSettings(ips=("192.0.2.2",)), "more": PoolSettings()}) == {"news", "bulk", "more"}
+    assert ips.take({"news": PoolSettings(ips=("192.0.2.2",)), "more": PoolSettings()}) == set()
+    assert {ips.pick("news", 4) for _ in range(4)} == {Source("192.0.2.2", "node.test")}
+    assert ips.pick("bulk", 4) is None, "mail of a pool that left must not leave by an address that the system chooses"
+    assert [ips.serves(pool) for pool in ("news", "bulk", "news@192.0.2.1", "news@192.0.2.2", "@192.0.2.9")] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert [ips.may_use("news", ip) for ip in ("192.0.2.1", "192.0.2.2")] == [False, True]
+    assert ips.may_use("more", "192.0.2.77")
+    assert not ips.may_use("bulk", "192.0.2.3")
+    ips.take(pools)
+    assert ips.serves("bulk")

@@ -9,7 +9,7 @@ from mta.policy.rule_mismatch import MailDescription, mismatches
 from mta.policy.rule_table import RuleTable
 
 NOW = 1_800_000_000_000
-MAIL = MailDescription("default", "example.com", ("red", "blue"), "acme", "192.0.2.1")
+MAIL = MailDescription("default", "example.com", ("red", "blue"), "acme", "192.0.2.1", "big")
 
 
 def table(*rules: Rule, protected: tuple[str, ...] = ()) -> RuleTable:
@@ -29,6 +29,7 @@ def why(rule: Rule, mail: MailDescription = MAIL, protected: tuple[str, ...] = (
         (Selectors(mta="192.0.2.9"), "it asks for sending IP 192.0.2.9"),
         (Selectors(ip="192.0.2.9"), "it asks for the peer 192.0.2.9, which an attempt alone tells"),
         (Selectors(mx="*.google.com"), "it asks for the peer *.google.com, which an attempt alone tells"),
+        (Selectors(site="small"), "it asks for site small"),
         (Selectors(tag="green"), "it asks for tag green"),
         (Selectors(tags_all=("green", "red")), "it asks for all of its tags, and green is missing"),
         (Selectors(except_tags=("red",)), "it spares mail with tag red"),
@@ -65,6 +66,7 @@ SELECTORS = st.builds(
     tags_all=st.none() | SOME,
     except_tags=st.none() | SOME,
     tenant=st.sampled_from((None, None, "acme", "other")),
+    site=st.sampled_from((None, None, "big", "small")),
 )
 MAILS = st.builds(
     MailDescription,
@@ -72,6 +74,7 @@ MAILS = st.builds(
     st.sampled_from(("example.com", "x.com", "other.test")),
     st.lists(st.sampled_from(TAGS), unique=True).map(tuple),
     st.sampled_from(("", "acme")),
+    site=st.sampled_from(("", "big")),
 )
 
 
@@ -81,5 +84,5 @@ def test_there_is_no_reason_exactly_where_the_table_says_that_it_matches(
 ) -> None:
     rule = Rule("r", selectors, 554, enabled=enabled, expires_at=expires_at)
     known = table(rule, protected=protected)
-    matches = known.matches(rule, mail.pool, mail.mta, mail.domain, mail.labels)
+    matches = known.matches(rule, mail.pool, mail.mta, mail.domain, mail.labels, site=mail.site or None)
     assert (mismatches(rule, mail, known, NOW) == []) is matches

@@ -23,6 +23,7 @@ SENDERS = ["a@x.test", "b@x.test", "a@y.test", ""]
 RECIPIENTS = ["u@example.com", "v@example.com"]
 LISTS = [("*.com", "other.org"), ("com", "example.com"), ("*.example.com", "*.mail.example.com", "example.com")]
 SCHEDULES = ["Th 00:00-01:00", "Th 01:00-02:00", "Fr 00:00-24:00"]  # Unix time begins on a Thursday
+SITES = {"example.com": "big", "mail.example.com": "big", "other.org": "own"}.get
 MX_PATTERNS = [*HOSTS, "*.mx.net", "*.net"]
 
 
@@ -74,6 +75,7 @@ def selectors(draw: st.DrawFn) -> Selectors:
         recipient=draw(st.sampled_from([None] * 4 + RECIPIENTS)),
         accepted_before=draw(st.sampled_from([None] * 4 + [1, 2])),
         accepted_after=draw(st.sampled_from([None] * 4 + [1, 2])),
+        site=draw(st.sampled_from([None] * 4 + ["big", "own"])),
         **times,
         **source,
         **target,
@@ -150,6 +152,8 @@ def applies(rule: Rule, node: str, now: int, protected: frozenset[str], delivery
         return False
     if s.domains is not None and not any(names(name, domain) for name in s.domains):
         return False
+    if s.site not in (None, SITES(domain)):
+        return False
     if s.sender not in (None, message.sender, "*@" + message.sender.rpartition("@")[2]):
         return False
     if s.recipient not in (None, message.recipient):
@@ -170,7 +174,7 @@ def naive(found: list[Rule]) -> Rule | None:
         s = r.selectors
         labels = (s.tag, s.tags_all, s.except_tags, s.tenant)
         message = (s.sender, s.recipient, s.accepted_before, s.accepted_after)
-        return sum(v is not None for v in (s.pool, s.mta, s.domain, s.domains, s.ip, s.mx, *labels, *message))
+        return sum(v is not None for v in (s.pool, s.mta, s.domain, s.domains, s.site, s.ip, s.mx, *labels, *message))
 
     def exact(r: Rule) -> bool:
         s = r.selectors
@@ -181,7 +185,7 @@ def naive(found: list[Rule]) -> Rule | None:
         lambda r: r.code // 100 in (2, 5),
         lambda r: r.kind is Kind.PAUSE,
         lambda r: r.selectors.tag is not None or r.selectors.tags_all is not None,
-        *(lambda r, n=n: given(r) >= n for n in range(10, 0, -1)),
+        *(lambda r, n=n: given(r) >= n for n in range(11, 0, -1)),
         exact,
     ):
         found = [r for r in found if preferred(r)] or found
@@ -200,7 +204,7 @@ def test_table_agrees_with_a_naive_scan_however_it_was_made(changes_of, some, no
         rules.pop(changed.id, None)
         if op is ChangeOp.PUT:
             rules[changed.id] = changed
-    applied, history = RuleTable.empty(node, protected, lambda: now), []
+    applied, history = RuleTable.empty(node, protected, lambda: now, SITES), []
     empty = applied
     for at in range(0, len(changes), batch):
         history.append((applied, [applied.match(*delivery) for delivery in some]))
@@ -219,7 +223,7 @@ def test_table_agrees_with_a_naive_scan_however_it_was_made(changes_of, some, no
         assert [earlier.match(*delivery) for delivery in some] == answers
     gone = [Change(Head(n, "x"), ChangeOp.REMOVE, r) for n, r in enumerate(rules.values(), applied.head.generation + 1)]
     left = applied.apply(gone)
-    assert [bool(left._plain), bool(left._by_message), left.asks_message] == [False] * 3
+    assert [bool(left._plain), bool(left._by_message), left.asks_message, left.asks_site] == [False] * 4
     assert left._plain.timed == left._by_message.timed == 0
 
 
@@ -228,7 +232,7 @@ def test_table_agrees_with_a_naive_scan_however_it_was_made(changes_of, some, no
 def test_a_shadowed_rule_never_decides(changes_of, some, protected):
     now = 0
     rules = {r.id: msgspec.structs.replace(r, generation=at) for at, (_, r) in enumerate(changes_of, 1)}
-    made = RuleTable.empty("n1", protected, lambda: now).rebuilt(Head(1, "x"), rules.values())
+    made = RuleTable.empty("n1", protected, lambda: now, SITES).rebuilt(Head(1, "x"), rules.values())
     for now in (0, 15, 25, 3_600_000):  # noqa: B007 - the clock of the table
         for delivery in some:
             decided = made.match(*delivery)
@@ -258,6 +262,8 @@ def test_a_shadowed_rule_never_decides(changes_of, some, protected):
         ({"tag": "a"}, {"tenant": "t", "tags_all": ("a", "b")}, True),
         ({"tenant": "t", "tags_all": ("a",)}, {"tenant": "t", "tags_all": ("a", "b"), "pool": "p"}, True),
         ({"tenant": "a"}, {"tag": "a", "pool": "p"}, False),
+        ({"site": "big"}, {"site": "big", "tag": "a"}, True),
+        ({"site": "big"}, {"domain": "example.com", "tag": "a"}, False),
     ],
 )
 def test_what_shadows_what(wide, narrow, shadowed):
@@ -556,3 +562,21 @@ def test_a_pause_does_not_match_mail_that_it_let_go():
     both = table(pause("p1", 3, tag="a"), pause("p2", 2, domain="example.com"), rule("e", 554, 1, pool="q"))
     assert winner(both, tags=("a", pass_mark("p1.3"))) == "p2"
     assert winner(both, pool="q", tags=("a", pass_mark("p1.3"), pass_mark("p2.2"))) == "e"
+
+
+def test_the_site_is_asked_for_only_while_a_rule_asks_and_an_unknown_one_matches_nothing() -> None:
+    asked = []
+
+    def sites(domain: str) -> str | None:
+        asked.append(domain)
+        return SITES(domain)
+
+    plain = RuleTable.empty("n1", (), sites=sites).rebuilt(Head(1, "x"), [rule("r", pool="q")])
+    assert (winner(plain), asked, plain.asks_site) == ("", [], False)
+    by_site = plain.apply([Change(Head(2, "y"), ChangeOp.PUT, rule("big", site="big"))])
+    assert by_site.asks_site
+    assert [winner(by_site, domain=domain) for domain in ("example.com", "other.org", "com")] == ["big", "", ""]
+    assert asked == ["example.com", "other.org", "com"]
+    remembered = by_site.match("p", "", "com", ("a",), site="big")
+    assert remembered == by_site.rule("big"), "as its outlet knew it"
+    assert winner(by_site, domain="other.org") == ""

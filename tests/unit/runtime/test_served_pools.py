@@ -1,6 +1,5 @@
 import asyncio
 
-from mta.model.settings import NodeSettings, PoolSettings, Settings
 from mta.runtime.served_pools import ServedPools
 from tests.support.scheduling import until
 
@@ -15,7 +14,7 @@ async def test_a_pool_of_one_ip_is_served_once_its_mail_was_heard_of(monkeypatch
         asked += 1
         return known
 
-    served = ServedPools(Settings(node=NodeSettings(), pools={"p": PoolSettings()}), pools)
+    served = ServedPools(pools, ("p",))
     following = asyncio.create_task(served.follow())
     await until(lambda: asked)
     known += ["@127.0.0.1", "@192.0.2.1"]
@@ -32,7 +31,7 @@ async def test_it_ends_when_it_is_told_to_in_the_moment_of_a_hint(monkeypatch):
     async def pools() -> list[str]:
         return []
 
-    served = ServedPools(Settings(node=NodeSettings()), pools)
+    served = ServedPools(pools)
     following = asyncio.create_task(served.follow())
     await asyncio.sleep(0.05)
     served.look_soon()

@@ -67,6 +67,18 @@ async def test_a_note_of_another_process_spares_the_question_and_wins():
     assert resolver.asked == []
 
 
+async def test_the_sites_of_waiting_mail_are_found_out_and_those_without_a_host_or_an_answer_are_named():
+    known, resolver, notes = sites()
+    notes.noted["noted.test"] = SiteNote("other", 5000)
+    resolver.stalled.add("slow.test")
+    asked = {"a.test", "own.test", "noted.test", "gone.test"}
+    assert await known.find_out(asked, 20.0) == {"gone.test"}
+    assert [known.of(domain) for domain in ("a.test", "own.test", "noted.test")] == ["big", "own.test", "other"]
+    assert await known.find_out({"a.test", "slow.test"}, 0.01) == {"slow.test"}
+    assert await known.find_out({"slow.test"}, 0.0) == {"slow.test"}
+    await known.close()
+
+
 async def test_a_site_that_is_over_is_used_until_it_is_known_anew():
     now = [1000]
     known, resolver, notes = sites(lambda: now[0])

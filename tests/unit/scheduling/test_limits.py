@@ -221,3 +221,17 @@ async def test_nothing_leaves_to_a_site_that_is_closed():
     shaping.adopt(order(closed=True), 1)
     assert await SharedLimits(store, shaping).take_connection(PATH) > 0
     assert store.out == 0
+
+
+async def test_a_connection_that_its_rate_forbids_keeps_no_slot():
+    clock = [0.0]
+    store = Store(lambda: clock[0])
+    limits = SharedLimits(store, limited(connections=8, connections_per_minute=1), clock=lambda: clock[0])
+    assert await limits.take_connection(PATH) == 0.01, "no token is here yet"
+    await until(lambda: store.next)
+    share = await limits.take_connection(PATH)
+    assert share.scopes == ("site",)
+    for _ in range(20):
+        assert isinstance(await limits.take_connection(PATH), float)
+    await limits.drain()
+    assert store.out == 1

@@ -98,11 +98,11 @@ WRONG = {
     ),
     "IP twice": (
         "[pools.a]\nips = ['::1', '::1']",
-        "f.toml: pools.a.ips: ::1 is in pool a already; an IP belongs to one pool, once",
+        "f.toml: pools.a.ips: ::1 is in it twice; an IP belongs to one pool, once",
     ),
     "weight of a stranger": (
         "[pools.a]\nips = '1.2.3.4'\nweights = { '1.2.3.5' = 2 }",
-        "f.toml: pools.a.weights.\"1.2.3.5\": '1.2.3.5' is not one of pools.a.ips; add it there",
+        "f.toml: pools.a.weights.\"1.2.3.5\": '1.2.3.5' is not one of its ips; add it there",
     ),
     "weight zero": (
         "[pools.a]\nips = '1.2.3.4'\nweights = { '1.2.3.4' = 0 }",

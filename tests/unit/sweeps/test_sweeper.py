@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 import pytest
@@ -24,6 +24,7 @@ from mta.ports.sweeps import MoveAnswer, PlannedMove, SweepMove, WaitingDelivery
 from mta.rules.guard import Guard
 from mta.sweeps.pace import Pace
 from mta.sweeps.release import Releaser
+from mta.sweeps.sites_of_mail import SitesOfMail
 from mta.sweeps.sweep_moves import Decider
 from mta.sweeps.sweeper import Sweeper
 from mta.timing.clock import wall_ms
@@ -144,14 +145,21 @@ class Rig:
         self.shared, self.queues = Shared(), Queues()
         self.rules = MemoryRules(self.shared, "sweeper")
         self.api = MemoryRules(self.shared, "api")
-        self.guard = Guard(self.rules, "", wall=wall)
+        self.known: dict[str, str] = {}  # domain -> site
+        self.guard = Guard(self.rules, "", wall=wall, sites=self.known.get)
         self.sweeper, self.releaser = self.processes()
 
     def processes(self) -> tuple[Sweeper, Releaser]:
         """A sweeper and a releaser that know nothing yet."""
         pace, decider = Pace(self.queues, 0.0, 100), Decider("n1", 600_000, self.wall)
-        sweeper = Sweeper(self.queues, self.guard, self.rules, decider, pace, self.account, wall=self.wall)
-        return sweeper, Releaser(self.queues, self.guard, decider, pace, self.wall)
+        sites = SitesOfMail(self)
+        sweeper = Sweeper(self.queues, self.guard, self.rules, decider, pace, self.account, sites, wall=self.wall)
+        return sweeper, Releaser(self.queues, self.guard, decider, pace, sites, self.wall)
+
+    async def find_out(self, domains: Collection[str], seconds: float) -> Collection[str]:
+        """Fulfils ports.sites.SiteFinder: DNS knows all but gone.test."""
+        self.known |= dict.fromkeys((domain for domain in domains if domain != "gone.test"), "big")
+        return {domain for domain in domains if domain == "gone.test"}
 
     async def put(
         self, name: str, code: int = 554, effective: bool = True, kind: Kind = Kind.ERROR, **selectors: object
@@ -588,3 +596,21 @@ async def test_the_hold_of_an_order_with_a_bound_sweeps_what_pauses_hold(rig):
     await rig.effective(put.rule)
     await until(lambda: rig.state("hold") == "done")
     assert (len(rig.queues.held[0, "pause"]), len(rig.queues.held[0, "hold"])) == (0, 3)
+
+
+async def test_a_sweep_by_site_finds_the_sites_out_and_leaves_what_it_cannot_to_the_attempt(rig):
+    rig.queues.add("a.test", "a", 3)
+    rig.queues.add("gone.test", "a", 2)
+    rig.queues.add("gone.test", "b", 5)
+    await rig.put("r", site="big", tag="a")
+    await until(lambda: rig.state("r") == "done")
+    assert {match.queue.domain for match in rig.queues.ended} == {"a.test"}
+    assert rig.queues.left() == 7
+    assert (rig.queues.states["r"].matched, rig.queues.states["r"].unresolved) == (3, 2)
+
+
+async def test_without_a_rule_by_site_a_sweep_asks_for_none(rig):
+    rig.queues.add("a.test", "a", 3)
+    await rig.put("r", tag="a")
+    await until(lambda: rig.state("r") == "done")
+    assert (len(rig.queues.ended), rig.known) == (3, {})

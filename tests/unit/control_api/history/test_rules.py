@@ -21,7 +21,7 @@ from mta.model.rules import PastDot, Rule, Selectors
 from mta.model.status import DeliveryRow
 from mta.policy.rule_table import RuleTable
 from mta.ports.history import RowFilter
-from tests.support.control_api import AT, Cluster
+from tests.support.control_api import AT, Cluster, Sites
 from tests.support.eventually import eventually
 from tests.support.memory_history import AS_OF, MemoryHistory
 
@@ -131,7 +131,21 @@ async def test_a_rule_of_one_tag_asks_its_counters_and_not_history(
 
 
 def effect_of(cluster: Cluster) -> MailOfRule:
-    return MailOfRule(cluster.effect_of(cluster.rules["ab12"], False), RuleTable.empty("n1", ("safe",)))
+    return MailOfRule(cluster.effect_of(cluster.rules["ab12"], False), RuleTable.empty("n1", ("safe",)), Sites(cluster))
+
+
+async def test_the_mail_of_a_rule_by_site_is_that_of_the_domains_of_the_site(
+    mail: Cluster, history: MemoryHistory
+) -> None:
+    mail.rules["ab12"] = msgspec.structs.replace(RULE, selectors=Selectors(site="big"))
+    mail.sites = {"a.test": "big"}
+    rows = [put(history, 8, domain="a.test"), put(history, 9, domain="b.test")]
+    found = effect_of(mail)
+    assert [row.id for row in await found.of_its_site(rows)] == [rows[0].id]
+    assert found.matches(rows[0])
+    counts = BeforeCounts(history, Turns(), patience=20.0)
+    before = await counts.count(found, "ab12", 1, AT - 10, None)
+    assert (before.accepted, before.delivered) == (1, 1)
 
 
 def test_protected_mail_and_other_nodes_are_not_the_rules(mail: Cluster, history: MemoryHistory) -> None:

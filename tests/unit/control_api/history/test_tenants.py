@@ -14,7 +14,7 @@ from mta.model.ids import MessageId, delivery_id
 from mta.model.outcomes import Forced, Stage
 from mta.model.rules import Rule, Selectors
 from mta.policy.rule_table import RuleTable
-from tests.support.control_api import AT, Cluster
+from tests.support.control_api import AT, Cluster, Sites
 from tests.support.memory_history import MemoryHistory
 
 ADMIN = Actor(ActorKind.TOKEN, "admin")
@@ -46,7 +46,7 @@ async def test_a4_the_deliveries_of_a_rule_for_all_are_those_of_the_tenant(
         history.add(
             Event(kind, AT, id_, tags=("sale",), tenant=tenant, forced=forced, uncertain=kind is EventType.HOLD, seq=1)
         )
-    mail = MailOfRule(cluster.effect_of(rule, False), RuleTable.empty("n1"), "acme")
+    mail = MailOfRule(cluster.effect_of(rule, False), RuleTable.empty("n1"), Sites(cluster), "acme")
     found = [row.last.tenant for rows in [r async for r in mail.pages(history, name, None)] for row in rows]
     assert set(found) <= {"acme"}
     assert found or name == "after"

@@ -1,0 +1,1 @@
+"""IP pools over REST."""

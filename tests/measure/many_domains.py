@@ -1,0 +1,101 @@
+"""Mail to many domains against mail to ten: `python -m tests.measure.many_domains [--messages N] [--domains N]`.
+
+Three kinds of destinations take turns on a machine that does nothing else: ten domains with a host each; many domains
+with a host each, which share no connection; and many domains behind one host. A leg sends as many messages as the
+others. Before the first of a kind, its domains get one message each, so that DNS answers are known and no leg pays for
+them. Prints the rates by leg, and the medians as shares of that to ten domains.
+"""
+
+import argparse
+import contextlib
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.flow import Flow, Load
+from bench.processes import Node, Sink
+from bench.progress import say
+from bench.rig import directory, end_well, stopping
+from tests.support.dns_thread import DnsThread
+
+_FEW = 10
+_SIZE = 4096
+_SESSIONS = 40
+
+
+class Kind(NamedTuple):
+    """One kind of destinations."""
+
+    name: str
+    domains: int
+    hosts: int
+
+
+def told_to(dns: DnsThread, kind: Kind) -> None:
+    """Give each domain its host, and each host an address of loopback of its own."""
+    for number in range(kind.hosts):
+        dns.stub.a(f"mx.h{number}.test", f"127.1.{number // 250}.{number % 250 + 1}", ttl=86_400)
+    for number in range(kind.domains):
+        dns.stub.mx(f"d{number}.bench.test", (10, f"mx.h{number % kind.hosts}.test"), ttl=86_400)
+
+
+@contextlib.contextmanager
+def standing(kind: Kind, workers: int, settings: list[str], root: Path) -> Iterator[tuple[Node, Sink, Path]]:
+    """A node that sends to destinations of that kind."""
+    dns = DnsThread().start()
+    told_to(dns, kind)
+    try:
+        with directory(root) as place, stopping(Sink(place / "sink.log", "--listen", "0.0.0.0:0")) as sink:
+            port = sink.address.rpartition(":")[2]
+            more = [f'delivery.dns_servers=["{dns.stub.address}"]', f"delivery.mx_port={port}", *settings]
+            with stopping(Node(place / "data", workers, "", place / "node.log", more)) as node:
+                yield node, sink, place
+                end_well(node)
+    finally:
+        dns.stop()
+
+
+def leg(node: Node, sink: Sink, place: Path, kind: Kind, messages: int, workers: int) -> float:
+    """Messages a second from the first MAIL to the last receipt. Raises RunVoid."""
+    load = Load(messages, _SIZE, _SESSIONS, kind.domains, workers, [])
+    with Flow(node, sink, load, place, say) as flow:
+        flow.sent()
+        return float(flow.end()["rate"])
+
+
+def rates_of(kind: Kind, given: argparse.Namespace, root: Path) -> list[float]:
+    with standing(kind, given.workers, given.set, root) as (node, sink, place):
+        leg(node, sink, place, kind, kind.domains, given.workers)
+        return [leg(node, sink, place, kind, given.messages, given.workers) for _ in range(given.legs)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=20_000, help="of a leg")
+    parser.add_argument("--domains", type=int, default=5000)
+    parser.add_argument("--legs", type=int, default=2, help="of each turn of a kind")
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the node")
+    parser.add_argument("--data-dir", type=Path, default=Path(tempfile.gettempdir()), help="on a real disk")
+    given = parser.parse_args()
+    kinds = [
+        Kind("ten domains", _FEW, _FEW),
+        Kind("distinct hosts", given.domains, given.domains),
+        Kind("one host", given.domains, 1),
+    ]
+    rates: dict[str, list[float]] = {kind.name: [] for kind in kinds}
+    for _ in range(given.turns):
+        for kind in kinds:
+            rates[kind.name] += rates_of(kind, given, given.data_dir)
+    usual = statistics.median(rates[kinds[0].name])
+    for name, found in rates.items():
+        median = statistics.median(found)
+        legs = ", ".join(f"{rate:,.0f}" for rate in found)
+        print(f"{name:<16}{median:>8,.0f} messages/s = {median / usual:.2f} of ten domains ({legs})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Damages of the pools of the cluster, each with the test that must notice."""
+
+from tests.mutations.mutation import Mutation
+
+_SENDING_IPS = "mta/egress/sending_ips.py"
+_T_IPS = "tests/unit/egress/test_targets.py::test_"
+_T_POOLS = "tests/scenarios/s46_pools/test_pools.py::test_"
+
+POOLS = (
+    Mutation(
+        "pools: mail of a pool that left goes by no other address",
+        _SENDING_IPS,
+        'return None if pool in self._gone else Source("", self._default_ehlo)',
+        'return Source("", self._default_ehlo)',
+        _T_IPS + "ips_are_chosen_from_the_pools_that_are_in_force_now",
+    ),
+    Mutation(
+        "pools: connections of a pool that changed end",
+        "mta/egress/egress.py",
+        "                outlet.retire(lambda path: True)\n\n    def on_change",
+        "\n    def on_change",
+        _T_POOLS + "an_ip_that_leaves_hands_its_work_on_and_no_message_is_lost_or_doubled",
+    ),
+    Mutation(
+        "pools: claimed mail of a pool that left goes back",
+        "mta/egress/egress.py",
+        "                if not self._ips.serves(queue.pool):\n                    outlet.return_waiting",
+        "                if False:\n                    outlet.return_waiting",
+        _T_POOLS + "mail_that_was_claimed_for_a_pool_goes_back_when_the_pool_leaves",
+    ),
+    Mutation(
+        "pools: a change is made as its author saw the pools",
+        "mta/redis_store/steps/pools.lua",
+        "  if version ~= seen then\n",
+        "  if false then\n",
+        "tests/integration/redis_store/test_pool_store.py::test_of_two_changes_that_saw_the_same_pools_one_is_made",
+    ),
+    Mutation(
+        "pools: a pool of the cluster without IPs waits",
+        "mta/policy/pools.py",
+        "return bool(pool.ips) or not isinstance(pool, SharedPool)",
+        "return True",
+        "tests/unit/policy/test_pools.py::test_the_system_chooses_for_pools_of_a_file_only",
+    ),
+)
