@@ -67,6 +67,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         own_pools=settings.pools,
         protected_tags=settings.rules.protected_tags,
         own_replies=settings.replies,
+        reactions=settings.reactions,
     )
 
 

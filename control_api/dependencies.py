@@ -10,6 +10,7 @@ from control_api.http.turns import Turns
 from control_api.nearest_tags import NearestTags
 from control_api.pool_depths import MeasuredDepths
 from mta.model.pools import PoolSettings
+from mta.model.reactions import ReactionSettings
 from mta.model.replies import ReplyEntry
 from mta.model.settings import ApiSettings
 from mta.policy.shaping import Shaping
@@ -88,6 +89,7 @@ class Dependencies:
     api: ApiSettings
     health: Callable[[], Awaitable[str]]  # why the store cannot be worked with, "" = it can; may raise StoreError
     own_replies: Mapping[str, ReplyEntry] = field(default_factory=dict)  # of the settings
+    reactions: Sequence[ReactionSettings] = ()  # of the settings
     shipped_replies: Callable[[], Mapping[str, ReplyEntry]] = dict
     workers: int = 0  # delivery processes that this node should have, 0 = none
     own_pools: Mapping[str, PoolSettings] = field(default_factory=dict)  # of the settings

@@ -38,6 +38,16 @@ OPERATIONS = Group(
             query=shapes.OrdersQuery,
         ),
         Operation(
+            "GET",
+            "/v1/reactions",
+            resource.list_reactions,
+            "listReactions",
+            "The reactions to replies, and the limits that they have ordered",
+            (Answer(200, shapes.Reactions, "in the order of the settings"),),
+            Example("/v1/reactions"),
+            scope=Scope.ADMIN,
+        ),
+        Operation(
             "DELETE",
             "/v1/limits/orders/{id}",
             resource.delete_limit,

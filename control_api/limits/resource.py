@@ -76,6 +76,37 @@ async def delete_limit(request: web.Request) -> web.Response:
     return json_response(shown_order(order, now))
 
 
+async def list_reactions(request: web.Request) -> web.Response:
+    """Reactions and what they do now."""
+    read_no_query(request)
+    deps, now = dependencies.of(request), now_ms()
+    orders = await go_by_orders(deps, now)
+    answer = shapes.Reactions(
+        reactions=[
+            shapes.Reaction(
+                name=one.name,
+                site=one.site,
+                code=list(one.code),
+                enhanced=one.enhanced,
+                text=one.text,
+                threshold=one.threshold,
+                action=one.action,
+                value=one.value,
+                for_=one.for_,
+                scope=one.scope,
+                enabled=one.enabled,
+            )
+            for one in deps.reactions
+        ],
+        orders=[
+            shown_order(order, now)
+            for order in sorted(orders.values(), key=lambda order: (order.site, order.reaction))
+            if order.reaction and ordered(order, now) is not None
+        ],
+    )
+    return json_response(answer)
+
+
 def shown_order(order: LimitOrder, now: int) -> shapes.LimitOrder:
     """The order as answers show it."""
     fields: dict[str, Any] = {

@@ -95,6 +95,29 @@ class LimitOrders(Struct, kw_only=True, frozen=True):
     orders: list[LimitOrder]
 
 
+class Reaction(Struct, kw_only=True, frozen=True, rename={"for_": "for"}):
+    """A reaction, as the settings of the node that answers have it."""
+
+    name: str
+    site: Annotated[str, Meta(description="empty: any, each for itself")]
+    code: list[str]
+    enhanced: str
+    text: str
+    threshold: str
+    action: str
+    value: str
+    for_: Annotated[float, Meta(ge=0, description="seconds in full, and as many until it is back at normal")]
+    scope: str
+    enabled: bool
+
+
+class Reactions(Struct, kw_only=True, frozen=True):
+    """The reactions, and the limit orders that they have given. Pauses of theirs are in /v1/pauses."""
+
+    reactions: list[Reaction]
+    orders: list[LimitOrder]
+
+
 class OrdersQuery(Struct, kw_only=True, frozen=True):
     """A selection of limit orders."""
 

@@ -39,6 +39,7 @@ COMMANDS = {
     "token": ("mta.cli.tokens", "API tokens: create, list, revoke."),
     "replies": ("mta.cli.replies", "Knowledge about replies: list, unknown, set, remove."),
     "limits": ("mta.cli.limits", "Limits of sites for the whole cluster: list, set, remove."),
+    "reactions": ("mta.cli.reactions", "Reactions to replies of destinations: list."),
     "dkim": ("mta.cli.dkim", "DKIM keys: add, list, rotate, check, remove."),
     "domains": ("mta.cli.domains", "Domains of senders: check."),
     "audit": ("mta.cli.audit", "List orders, with actor, time and origin."),

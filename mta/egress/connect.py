@@ -14,7 +14,7 @@ from mta.egress.shutdown import Shutdown
 from mta.egress.slots import Slot, Slots
 from mta.egress.targets import NOWHERE, Onward, Target, find_targets, fixed_targets
 from mta.model.mail import QueueKey
-from mta.model.outcomes import Verdict
+from mta.model.outcomes import Origin, Verdict
 from mta.model.phases import Phase
 from mta.model.settings import Settings
 from mta.policy.failures import Trouble, after_all_hosts, unroutable
@@ -177,7 +177,8 @@ class Connector:
             if not isinstance(found, Trouble):
                 left = tuple(other for other in targets[number + 1 :] if other.host != target.host)
                 return Connected(found, target, slot, Onward(left))
-            troubles.append(self._judged(found)._replace(route=target.route.name))
+            mta = source.ip if found.origin is Origin.REMOTE else ""
+            troubles.append(self._judged(found)._replace(route=target.route.name, mta=mta))
             if found.phase is Phase.CONNECT and not source.ip:  # with a sending IP, that IP may be the cause
                 self._dead.add(target, found, self._loop.time() + self._shaping.plan(queue).back_off)
         return after_all_hosts(troubles)

@@ -145,7 +145,7 @@ def of_trouble(
         trouble.verdict,
         trouble.reply,
         trouble.origin,
-        peer.mta if peer else "",
+        peer.mta if peer else trouble.mta,
         peer.host if peer else trouble.host,
         peer.ip if peer else trouble.ip,
         peer.tls if peer else "",

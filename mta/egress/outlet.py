@@ -20,7 +20,7 @@ from mta.egress.waiting import Waiting
 from mta.model.cancel_orders import CancelOrders
 from mta.model.ids import MessageId
 from mta.model.mail import Claimed, QueueKey
-from mta.model.outcomes import ReturnReason
+from mta.model.outcomes import Origin, ReturnReason
 from mta.model.paths import SendingPath
 from mta.model.rules import PastDot, Rule
 from mta.policy.failures import Trouble
@@ -47,6 +47,7 @@ class Outlet:
         self.plan = plan
         self._messages_per_connection = plan.messages_per_connection or float("inf")
         self._capacity = ports.capacity
+        self._refused = ports.refused
         self._connector = connecting.connector
         self._slots = connecting.slots
         self._budget = connecting.budget
@@ -300,6 +301,8 @@ class Outlet:
         self._end.settle_unreachable(self._waiting.take_all(), trouble, message)
 
     def no_further_connection(self, trouble: Trouble) -> None:
+        if self._refused is not None and trouble.origin is Origin.REMOTE:
+            self._refused(self._queue, trouble.reply, trouble.host, trouble.mta)
         self._end.end_waiting_for_new(self._waiting, self._loop.time(), trouble)
 
     def no_slot(self) -> None:

@@ -10,6 +10,7 @@ class Unit(enum.Enum):
     DURATION = "duration"
     SIZE = "size"
     RATE = "rate"
+    TEXT = "text or number"
 
 
 Seconds = Annotated[float, Unit.DURATION]

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from mta.model.destination_settings import DomainSettings, RelaySettings, SiteSettings
 from mta.model.pools import PoolSettings as PoolSettings
+from mta.model.reactions import ReactionSettings
 from mta.model.replies import ReplyEntry
 from mta.model.setting_units import Bytes, PerSecond, Seconds
 from mta.model.setting_units import Unit as Unit
@@ -363,6 +364,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     domains: dict[str, DomainSettings] = {}
     dkim: DkimSettings = DkimSettings()
     replies: dict[str, ReplyEntry] = {}
+    reactions: tuple[ReactionSettings, ...] = ()
     rules: RulesSettings = RulesSettings()
     api: ApiSettings = ApiSettings()
     journal: JournalSettings = JournalSettings()

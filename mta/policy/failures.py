@@ -19,6 +19,7 @@ class Trouble(NamedTuple):
     unintelligible: bool = False  # the server does not speak SMTP, see `ends_delivery`
     dialogue: tuple[str, ...] = ()  # the lines that were spoken until then
     route: str = ""  # the route that was tried, "" = none
+    mta: str = ""  # the sending IP, where a server was reached
     tls_result: str = ""  # in the phase TLS: the kind of the failure (policy/tls_results.py), "" = not known
 
     @property

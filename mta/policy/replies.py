@@ -60,7 +60,7 @@ class ReplyBook:
         self._patterns: list[_Condition] = []
         self._by_enhanced: dict[str, list[_Condition]] = {}
         self._by_code: list[_Condition] = []
-        self._set = re2.Set.SearchSet(_options())
+        self._set = re2.Set.SearchSet(options())
         for place, (name, entry) in enumerate(entries.items()):
             self._add(place, name, entry)
         self._set.Compile()
@@ -101,11 +101,12 @@ class ReplyBook:
         return Judged(Verdict.PERMANENT if reply.code >= 500 else verdict, known)
 
 
-def _options() -> "re2.Options":
-    options = re2.Options()
-    options.case_sensitive = False
-    options.log_errors = False
-    return options
+def options() -> "re2.Options":
+    """Those of all expressions about replies."""
+    found = re2.Options()
+    found.case_sensitive = False
+    found.log_errors = False
+    return found
 
 
 def _fits(wanted: str, enhanced: str) -> bool:
@@ -115,7 +116,7 @@ def _fits(wanted: str, enhanced: str) -> bool:
 def check_pattern(pattern: str) -> None:
     """Raises BadValue where it is no RE2 expression."""
     try:
-        re2.compile(pattern, _options())
+        re2.compile(pattern, options())
     except re2.error as error:
         said = error.args[0] if error.args else "it cannot be read"
         words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)

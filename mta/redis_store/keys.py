@@ -246,6 +246,7 @@ META_BRAKES = b"fg:{meta}:brakes"
 META_BRAKES_CHANGES = b"fg:{meta}:brakes:changes"  # zset: brake id, also of a removed one -> number of its last change
 META_BRAKE_PULLS = b"fg:{meta}:brakes:pulls"  # hash: "<brake> NUL <number> NUL <tag's counter>" -> JSON Pull
 META_BRAKE_LEADER = b"fg:{meta}:brakes:leader"  # string: the process that pulls brakes; seconds
+META_PAUSE_WISHES = b"fg:{meta}:pause_wishes"  # hash: id of a wish -> JSON PauseWish of a reaction, until it is ordered
 META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye
 META_POOLS = b"fg:{meta}:pools"  # hash: "=<name>" -> JSON of model.pools.SharedPool; version -> "<number>|<random>"
 META_POOLS_CHANGES = b"fg:{meta}:pools:changes"  # zset: "=<name>", also of a removed pool -> number of its last change
@@ -276,6 +277,12 @@ def slots_wanted_key(site: str) -> bytes:
 def rate_key(site: str, scope: str, kind: str) -> bytes:
     """string: the next free instant (Unix ms); lives as long as it says something."""
     return f"fg:{{limits:{site}}}:{kind}:{scope}".encode()
+
+
+def reaction_key(reaction: str, site: str, scope: str) -> bytes:
+    """list: "<Unix ms> <reply>" of the last replies that count, the newest first; for the reaction's time. With
+    ":acting" behind it, string: a process acts on them; seconds."""
+    return f"fg:{{limits:{site}}}:seen:{reaction}:{scope}".encode()
 
 
 # Published hints, never the truth: lane prefix | generation | session

@@ -12,6 +12,7 @@ from mta.runtime.served_pools import ServedPools
 from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.limit_watch import LimitWatch
 from mta.scheduling.limits import SharedLimits
+from mta.scheduling.reaction_watch import ReactionWatch
 from mta.scheduling.settler import Settler
 
 
@@ -28,6 +29,7 @@ class Outbound:
         pool_watch: PoolWatch,
         replies: ReplyWatch,
         limit_orders: LimitWatch,
+        reactions: ReactionWatch | None,
         closes: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
         self._dispatcher = dispatcher
@@ -38,6 +40,7 @@ class Outbound:
         self._pool_watch = pool_watch
         self._replies = replies
         self._limit_orders = limit_orders
+        self._reactions = reactions
         self._closes = closes
 
     def start(self) -> list[asyncio.Task[None]]:
@@ -59,7 +62,8 @@ class Outbound:
 
     async def follow_limits(self) -> None:
         """Until cancelled."""
-        await self._limit_orders.run()
+        works = [self._limit_orders.run(), *([self._reactions.run()] if self._reactions is not None else [])]
+        await asyncio.gather(*works)
 
     async def limits_known(self) -> None:
         """Until the limit orders of the cluster hold here."""

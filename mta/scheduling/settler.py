@@ -32,7 +32,8 @@ _WAIT = 0.003
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0  # seconds, after trouble with the store
 _BACK = "returned"
 _COUNTED_ENDS = frozenset({Class.DELIVERED, Class.BOUNCED, Class.EXPIRED})
-_TEMPORARY, _RETURNED, _QUEUE, _OK = Verdict.TEMPORARY, Verdict.RETURNED, Move.QUEUE, Settled.OK
+_DELIVERED, _TEMPORARY, _RETURNED = Verdict.DELIVERED, Verdict.TEMPORARY, Verdict.RETURNED
+_QUEUE, _OK = Move.QUEUE, Settled.OK
 
 _log = logging.getLogger(__name__)
 
@@ -69,13 +70,14 @@ class Settler:
         settings: Settings,
         shaping: Shaping,
         wake: Callable[[int], None],
+        failed: Callable[[Claimed, Outcome], None] | None = None,
         *,
         watched: Callable[[], Watched] = Watched,
         clock: Callable[[], int] = wall_ms,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`wake` hears of the lanes in whose queues deliveries are due again; `watched` gives the brakes; `clock` gives
-        Unix milliseconds, `chance` a number in [0, 1)."""
+        """`wake` hears of the lanes in whose queues deliveries are due again, `failed` of outcomes that are no
+        delivery; `watched` gives the brakes; `clock` gives Unix milliseconds, `chance` a number in [0, 1)."""
         self._claims = claims
         self._rules = rules
         self._clock = clock
@@ -83,6 +85,7 @@ class Settler:
         self._watched = watched
         self._lanes = [_SettleLane(number) for number in range(claims.lanes)]
         self._wake = wake
+        self._failed = failed
         self._terms = settlement.Terms(
             settings.node.name, settings.delivery, shaping, int(settings.rules.undo_window * 1000)
         )
@@ -100,6 +103,8 @@ class Settler:
         return sum(len(lane.waiting) for lane in self._lanes)
 
     def settle(self, claimed: Claimed, outcome: Outcome) -> None:
+        if self._failed is not None and outcome.verdict is not _DELIVERED:
+            self._failed(claimed, outcome)
         self._add(self._decided(claimed, outcome))
 
     def _decided(self, claimed: Claimed, outcome: Outcome) -> _Item:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from mta.model.destination_settings import RelaySettings
 from mta.model.errors import BadValue
 from mta.model.events import BY_MX
+from mta.model.reactions import ReactionSettings
 from mta.model.replies import NAME
 from mta.model.secret_urls import has_password, hide_password
 from mta.model.settings import Address, RedisSettings, Settings
@@ -43,10 +44,31 @@ def checked(settings: Settings) -> tuple[Settings, list[BadValue]]:
     routes, bad_routes = _by_domain(settings.delivery.routes, ("delivery", "routes"))
     domains, bad_domains = _by_domain(settings.domains, ("domains",))
     sites, bad_sites = checked_sites(settings.sites)
+    reactions = tuple(_named_reactions(settings.reactions))
     delivery = replace(settings.delivery, routes=routes)
     rules = replace(settings.rules, protected_tags=tuple(composed(tag) for tag in settings.rules.protected_tags))
-    settings = replace(settings, delivery=delivery, sites=sites, domains=domains, rules=rules)
+    settings = replace(settings, delivery=delivery, sites=sites, domains=domains, rules=rules, reactions=reactions)
     return settings, [*faults, *bad_routes, *bad_sites, *bad_domains]
+
+
+def _named_reactions(reactions: tuple[ReactionSettings, ...]) -> Iterator[ReactionSettings]:
+    """Those without a name get one: the site and a number."""
+    for number, one in enumerate(reactions, 1):
+        yield one if one.name else replace(one, name=f"{one.site or 'any'}-{number}")
+
+
+def _check_reactions(settings: Settings) -> Faults:
+    if not settings.reactions:
+        return
+    from mta.policy.reactions import faults_of  # only nodes that have reactions need RE2 here
+
+    names: set[str] = set()
+    for one in _named_reactions(settings.reactions):
+        for fault in faults_of(one):
+            yield BadValue("reactions", f"{one.name}: {fault}")
+        if one.name in names:
+            yield BadValue("reactions", f"{one.name}: name: another reaction has it; give each one its own")
+        names.add(one.name)
 
 
 def _check_times(settings: Settings) -> Faults:
@@ -339,4 +361,5 @@ _CHECKS = (
     _check_rules,
     _check_times,
     _check_replies,
+    _check_reactions,
 )

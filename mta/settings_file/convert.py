@@ -17,10 +17,11 @@ Path = tuple[str, ...]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
-_PARSERS: dict[Unit, Callable[[Any, str], float]] = {
+_PARSERS: dict[Unit, Callable[[Any, str], float | str]] = {
     Unit.DURATION: parse_duration,
     Unit.SIZE: parse_size,
     Unit.RATE: parse_rate,
+    Unit.TEXT: lambda value, field: str(value),
 }
 
 
@@ -42,11 +43,11 @@ def to_struct(struct: type[Struct], value: Any, faults: list[BadValue], path: Pa
     for name, field in known.items():
         try:
             if name in value:
-                made[name] = _value(field, field.type, value[name], faults, (*path, name))
+                made[field.attribute] = _value(field, field.type, value[name], faults, (*path, name))
         except BadValue as fault:
             faults.append(fault)
-        if name not in made and field.default is NODEFAULT:
-            made[name] = _without(field, name in value, faults, (*path, name))
+        if field.attribute not in made and field.default is NODEFAULT:
+            made[field.attribute] = _without(field, name in value, faults, (*path, name))
     return struct(**made)
 
 

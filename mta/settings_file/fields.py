@@ -15,6 +15,7 @@ class Field(NamedTuple):
     """One key. `type` is bare of annotations; `unit` and the bounds hold for each item of a list or table."""
 
     name: str
+    attribute: str  # of the struct
     type: Any
     default: Any
     unit: Unit | None
@@ -28,7 +29,7 @@ class Field(NamedTuple):
 def fields_of(struct: type[Struct]) -> dict[str, Field]:
     """The keys of `struct`, in order."""
     hints = typing.get_type_hints(struct, include_extras=True)
-    return {field.name: _field(field, hints[field.name]) for field in struct_fields(struct)}
+    return {field.encode_name: _field(field, hints[field.name]) for field in struct_fields(struct)}
 
 
 def item_of(kind: Any) -> Any:
@@ -45,6 +46,7 @@ def _field(field: Any, hint: Any) -> Field:
     most = [m.le for m in meta if m.le is not None]
     return Field(
         name=field.encode_name,
+        attribute=field.name,
         type=bare,
         default=field.default if field.default_factory is NODEFAULT else field.default_factory(),
         unit=units[0] if units else None,

@@ -9,6 +9,7 @@ from typing import Any, Final
 from mta.model.errors import SettingsError
 
 KEY: Final = "include"
+_LISTED: Final = "reactions"  # a list of tables: those of an included file stand behind those of the file
 SHIPPED: Final = ("shaping.toml",)  # found beside this module, where the settings file has none of that name
 
 
@@ -54,8 +55,22 @@ def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any
     made = dict(lower)
     for key, value in upper.items():
         below = made.get(key)
-        made[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        if key == _LISTED and below is not None:
+            upper_ones, lower_ones = _as_list(value), _as_list(below)
+            names = {_name(one) for one in upper_ones}
+            made[key] = [*upper_ones, *(one for one in lower_ones if _name(one) not in names)]
+        else:
+            made[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return made
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]  # a list accepts a single value
+
+
+def _name(table: Any) -> Any:
+    """The name of a reaction; one without a name is like no other."""
+    return table.get("name") or id(table) if isinstance(table, Mapping) else id(table)
 
 
 def source_of(field: tuple[str, ...], own: Mapping[str, Any], included: Mapping[str, Mapping[str, Any]]) -> str | None:

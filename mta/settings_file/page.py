@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from mta.model.destination_settings import DomainSettings, RelaySettings, SiteSettings
+from mta.model.reactions import ReactionSettings
 from mta.model.replies import EXAMPLE
 from mta.model.settings import NodeSettings, PoolSettings, Settings, Unit
 from mta.model.units import format_duration, format_rate, format_size
@@ -39,6 +40,7 @@ _NAMED: Final[dict[str, Struct]] = {
     "domains": DomainSettings(),
     "replies": EXAMPLE,
 }
+_LISTED: Final[dict[str, Struct]] = {"reactions": ReactionSettings()}  # lists of tables
 _UNITS: Final = {Unit.DURATION: format_duration, Unit.SIZE: format_size, Unit.RATE: format_rate}
 _KINDS: Final = {str: "text", int: "number", float: "number", bool: "true or false"}
 
@@ -48,7 +50,10 @@ def settings_page() -> str:
     defaults = as_written(Settings(node=NodeSettings()), secrets=True)
     parts = [_HEAD]
     for name, field in fields_of(Settings).items():
-        if name in _NAMED:
+        if name in _LISTED:
+            struct, title = type(_LISTED[name]), f"[{name}]"
+            values = {key: _plain(_shown(item, _LISTED[name])) for key, item in fields_of(struct).items()}
+        elif name in _NAMED:
             struct, title = type(_NAMED[name]), f"{name}.NAME"
             values = {key: _plain(getattr(_NAMED[name], key)) for key in fields_of(struct)}
         else:
@@ -90,6 +95,11 @@ def _bounds(field: Field) -> str:
     if field.most is not None:
         parts.append(f"at most {write(field.most)}")
     return f" ({', '.join(parts)})" if parts else ""
+
+
+def _shown(field: Field, struct: Struct) -> Any:
+    value = getattr(struct, field.attribute)
+    return format_duration(value) if field.unit is Unit.DURATION else value
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from mta.model.destination_settings import DomainSettings, RelaySettings, SiteSettings
+from mta.model.reactions import EXAMPLE as REACTION
 from mta.model.replies import EXAMPLE, EXAMPLE_NAME
 from mta.model.secret_urls import hide_password
 from mta.model.settings import NodeSettings, PoolSettings, Settings, Unit
@@ -29,15 +30,21 @@ _EXAMPLES: dict[str, tuple[str, Struct]] = {
     "replies": (EXAMPLE_NAME, EXAMPLE),
 }
 
+_LISTED: dict[str, Struct] = {"reactions": REACTION}  # lists of tables
+
 
 def defaults_text() -> str:
     """Every key with its default and its prose above; tables that exist by name only are shown commented out."""
     written = as_written(Settings(node=NodeSettings()), secrets=True)
     parts = [_HEAD]
     for name, field in fields_of(Settings).items():
-        if name in _EXAMPLES:
+        if name in _LISTED:
+            struct = _LISTED[name]
+            section = _section((name,), type(struct), _written(field, struct), sign="#")
+            parts.append(section.replace(f"#[{name}]", f"#[[{name}]]"))
+        elif name in _EXAMPLES:
             example, struct = _EXAMPLES[name]
-            values = {key: _written(item, getattr(struct, key)) for key, item in fields_of(type(struct)).items()}
+            values = _written(field, struct)
             parts.append(_section((name, example), type(struct), values, sign="#"))
         else:
             parts.append(_section((name,), field.type, written[name], sign=""))
@@ -48,6 +55,10 @@ def settings_text(settings: Settings) -> str:
     """The settings in force, without prose; passwords in URLs are hidden."""
     lines: list[str] = []
     for name, value in as_written(settings).items():
+        if name in _LISTED:
+            for table in value:
+                lines += [f"[[{name}]]", *(f"{key} = {_toml(item)}" for key, item in table.items()), ""]
+            continue
         tables = {(name, key): item for key, item in value.items()} if name in _EXAMPLES else {(name,): value}
         for path, table in tables.items():
             lines += [f"[{key_text(path)}]", *(f"{key} = {_toml(item)}" for key, item in table.items()), ""]
@@ -76,7 +87,7 @@ def _section(path: tuple[str, ...], struct: type[Struct], values: dict[str, Any]
 
 def _written(field: Field, value: Any) -> Any:
     if isinstance(value, Struct):
-        return {name: _written(item, getattr(value, name)) for name, item in fields_of(type(value)).items()}
+        return {name: _written(item, getattr(value, item.attribute)) for name, item in fields_of(type(value)).items()}
     if isinstance(value, dict):
         return {key: _written(field, item) for key, item in value.items()}
     if isinstance(value, tuple) and not hasattr(value, "_fields"):

@@ -14,7 +14,8 @@ _WIDE_GLOBAL = {4: 16, 6: 32}
 
 def warnings_of(settings: Settings) -> list[str]:
     """A sentence each, which begins with the key."""
-    return [*_of_networks(settings), *_of_pools(settings), *_of_times(settings), *_of_secrets(settings)]
+    found = (_of_networks, _of_pools, _of_times, _of_secrets, _of_reactions)
+    return [words for warn in found for words in warn(settings)]
 
 
 def _of_networks(settings: Settings) -> Iterator[str]:
@@ -38,6 +39,15 @@ def _of_pools(settings: Settings) -> Iterator[str]:
             f"smtp.default_pool: mail that names no pool goes to {default!r}, which [pools] does not have: it waits "
             f"until a node serves that pool; add [pools.{default}], or name another pool"
         )
+
+
+def _of_reactions(settings: Settings) -> Iterator[str]:
+    for one in settings.reactions:
+        if one.site and "." not in one.site and one.site not in settings.sites:
+            yield (
+                f"reactions: {one.name} is about the site {one.site}, which [sites] does not have: it counts no reply; "
+                "name a site of [sites], or the organisational domain of the MX hosts"
+            )
 
 
 def _of_times(settings: Settings) -> Iterator[str]:

@@ -13,6 +13,7 @@ from tests.support.sources import ROOT, sources
 _MAKES_ITS_OWN = {
     "mta.content.header_block",
     "mta.content.seven_bit",
+    "mta.policy.reactions",
     "mta.policy.replies",
     "control_api.schemas.history_queries",
     "control_api.schemas.reply_shapes",

@@ -11,6 +11,7 @@ from mta.redis_store.libraries import StoredLibraries
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.preview_store import StoredPreviews
+from mta.redis_store.reaction_store import StoredReactions
 from mta.redis_store.release_store import StoredReleases
 from mta.redis_store.site_notes import StoredSiteNotes
 from mta.redis_store.sweep_store import StoredSweeps
@@ -25,6 +26,7 @@ from mta.runtime.wiring.rules import stored_rules, stored_sets
 from mta.sweeps.bounded_orders import BoundedOrders
 from mta.sweeps.pace import Pace
 from mta.sweeps.previews import PreviewCounter
+from mta.sweeps.reaction_pauses import ReactionPauses
 from mta.sweeps.release import Releaser
 from mta.sweeps.sites_of_mail import SitesOfMail
 from mta.sweeps.staged_release import StagedReleaser
@@ -82,6 +84,7 @@ async def open_sweeper(child: Child) -> SweeperParts:
         UnservedWatch(sweeps, rules, StoredMessages(store.link, store.lanes, retention), node),
         OldLibraries(StoredLibraries(store.link), rules),
         record_watch(store, settings),
+        ReactionPauses(guard, orders, StoredReactions(store.link)),
     )
 
     async def close() -> None:

@@ -18,15 +18,19 @@ from mta.ingress.turn_away import TurnAway
 from mta.model.errors import reason_of
 from mta.model.pools import PoolSettings
 from mta.model.settings import Settings
+from mta.policy.reactions import ReactionBook
 from mta.policy.shaping import Shaping
 from mta.policy.tenant_terms import ShareWeights
 from mta.ports.admission import ClaimOnAccept, Submissions
+from mta.ports.delivery import Sites
+from mta.redis_store.audit import StoredAudit
 from mta.redis_store.brake_store import StoredBrakes
 from mta.redis_store.dkim_keys import StoredDkimKeys
 from mta.redis_store.limit_orders import StoredLimitOrders
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
 from mta.redis_store.pool_store import StoredPools
+from mta.redis_store.reaction_store import StoredReactions
 from mta.redis_store.reply_store import StoredReplies
 from mta.redis_store.site_notes import StoredSiteNotes
 from mta.redis_store.sweep_store import StoredSweeps
@@ -55,6 +59,7 @@ from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.limit_watch import LimitWatch
 from mta.scheduling.limits import SharedLimits
 from mta.scheduling.queue_room import QueueRoom
+from mta.scheduling.reaction_watch import ReactionWatch
 from mta.scheduling.reaper import Reaper
 from mta.scheduling.settler import Settler
 from mta.settings_file.shipped_replies import shipped_replies
@@ -97,6 +102,8 @@ class WorkerStore:
         self.sweeps = StoredSweeps(link, store.lanes, settings.status.retention)
         self.limits = StoredLimits(link, session)
         self.limit_orders = StoredLimitOrders(link)
+        self.reactions = StoredReactions(link)
+        self.audit = StoredAudit(link)
         self.sites = StoredSiteNotes(link)
         self.notices = PublishedNotices(link)
         self.pools = StoredPools(link)
@@ -199,12 +206,15 @@ def _outbound(
     guard.on_change(weights.take)
     lanes = ClaimLanes(store.queues.lanes, weights)
     room = QueueRoom(lanes)
-    settler = Settler(store.queues, guard, settings, shaping, lanes.wake, watched=lambda: brakes.watched)
+    reactions = _reactions(settings, own, store, sites)
+    failed = reactions.failed if reactions else None
+    settler = Settler(store.queues, guard, settings, shaping, lanes.wake, failed, watched=lambda: brakes.watched)
     replies = ReplyKnowledge()
     reply_watch = ReplyWatch(store.replies, replies, (settings.replies, shipped_replies()))
     ports = EgressPorts(
         resolver, guard, settler, limits, sites, store.content, room, replies, weights,
         sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
+        reactions.refused if reactions else None,
     )  # fmt: skip
     egress = Egress(settings, shaping, ports, logins)
     pools = ServedPools(store.sweeps.pools)
@@ -221,18 +231,33 @@ def _outbound(
     guard.on_lost(limits.renew)
     limit_watch = LimitWatch(store.limit_orders, shaping, egress.limits_changed)
     closes = sites.close, resolver.close
-    watches = _pool_watch(store, own, egress, pools, lanes), reply_watch, limit_watch
+    watches = _pool_watch(store, own, egress, pools, lanes, reactions), reply_watch, limit_watch, reactions
     return Outbound(dispatcher, egress, settler, limits, pools, *watches, closes), dispatcher
 
 
 def _pool_watch(
-    store: WorkerStore, own: Mapping[str, PoolSettings], egress: Egress, pools: ServedPools, lanes: ClaimLanes
+    store: WorkerStore,
+    own: Mapping[str, PoolSettings],
+    egress: Egress,
+    pools: ServedPools,
+    lanes: ClaimLanes,
+    reactions: ReactionWatch | None,
 ) -> PoolWatch:
     """`own`: the pools of the settings file."""
 
     def take(served: Mapping[str, PoolSettings]) -> None:
         egress.take_pools(served)
         pools.take(served)
+        if reactions is not None:
+            reactions.take_pools(served)
         lanes.wake_all()
 
     return PoolWatch(store.pools, own, take)
+
+
+def _reactions(
+    settings: Settings, own: Mapping[str, PoolSettings], store: WorkerStore, sites: Sites
+) -> ReactionWatch | None:
+    """`own`: the pools of the settings file."""
+    book, node = ReactionBook(settings.reactions), settings.node.name
+    return ReactionWatch(book, sites, own, node, store.reactions, store.limit_orders, store.audit) if book else None

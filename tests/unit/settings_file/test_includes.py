@@ -48,3 +48,35 @@ def test_a_wrong_include_is_told_with_the_file_that_is_wrong(tmp_path: Path, own
     with pytest.raises(SettingsError) as refused:
         loaded(tmp_path, own, more="[sites.b]\nconnection = 3\n", nest='include = "more.toml"')
     assert words in str(refused.value)
+
+
+def test_own_reactions_stand_before_included_ones_and_replace_those_of_their_name(tmp_path: Path) -> None:
+    shipped = loaded(tmp_path, 'include = "shaping.toml"').reactions
+    names = [one.name for one in shipped]
+    assert {"google-unusual-rate", "yahoo-ts04", "outlook-busy"} <= set(names)
+    assert len(names) == len(set(names))
+    own = (
+        '[[reactions]]\nname = "yahoo-ts04"\ntext = "x"\nenabled = false\n[[reactions]]\nsite = "yahoo"\ncode = "421"\n'
+    )
+    found = loaded(tmp_path, f'include = "shaping.toml"\n{own}').reactions
+    assert [one.name for one in found] == ["yahoo-ts04", "yahoo-2", *(name for name in names if name != "yahoo-ts04")]
+    assert not found[0].enabled
+    single = loaded(tmp_path, 'include = "shaping.toml"\nreactions = { name = "own", text = "x" }\n').reactions
+    assert [one.name for one in single] == ["own", *names]
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ('text = "("', "reactions: any-1: text: is no RE2 expression"),
+        ('text = "x"\naction = "slow"', "reactions: any-1: value:"),
+        ('text = "x"\nthreshold = "3"', "is no threshold; write 1 to 1000 and /s, /m, /h or /d, such as"),
+        ('name = "a"\ntext = "x"\n[[reactions]]\nname = "a"\ntext = "y"', "a: name: another reaction has it"),
+        ('text = "x"\nwhen = 3', "reactions.when: unknown key"),
+        ('text = "x"\nfor = "0s"', "reactions.for: must be at least 1s"),
+    ],
+)
+def test_a_reaction_that_cannot_work_is_refused(tmp_path: Path, own: str, words: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        loaded(tmp_path, f"[[reactions]]\n{own}\n")
+    assert words in str(refused.value)

@@ -33,8 +33,10 @@ def test_every_key_has_prose_and_appears_once() -> None:
     values = tomllib.loads(re.sub(r"^#(?! )", "", defaults_text(), flags=re.MULTILINE))
     for section, field in fields_of(Settings).items():
         by_name = section in ("relays", "pools", "sites", "domains", "replies")
-        keys = fields_of(item_of(field.type) if by_name else field.type)
+        is_list = section == "reactions"
+        keys = fields_of(item_of(field.type) if by_name or is_list else field.type)
         table = next(iter(values[section].values())) if by_name else values[section]
+        table = table[0] if is_list else table
         assert list(table) == list(keys)
         for key in keys.values():
             assert key.prose.endswith("."), f"{section}.{key.name}"
@@ -50,6 +52,7 @@ def test_what_is_shown_loads_to_the_same_settings(tmp_path: Path) -> None:
         "delivery.dns_servers=127.0.0.1:5353",
         "redis.timeout=1500ms",
         "rules.sweep_rate=90/m",
+        'reactions=[{site="x", code="421", threshold="2/h", action="slow", value="10/m", "for"="90s"}, {text="no"}]',
     ]
     settings = load_settings(None, words, {})
     path = tmp_path / "shown.toml"

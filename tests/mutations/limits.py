@@ -1,0 +1,54 @@
+"""Damages of limit orders and reactions, each with the test that must notice."""
+
+from tests.mutations.mutation import Mutation
+
+_LIMITS = "mta/scheduling/limits.py"
+_T_LIMITS = "tests/unit/scheduling/test_limits.py::test_"
+_T_SITES = "tests/scenarios/s45_sites/test_sites.py::test_"
+_T_POLICY = "tests/unit/policy/test_reactions.py::test_"
+_T_WATCH = "tests/unit/scheduling/test_reaction_watch.py::test_"
+
+LIMITS = (
+    Mutation(
+        "limits: a connection gives back the slots that it took",
+        _LIMITS,
+        "tuple(budget.scope for budget in counted))",
+        "())",
+        _T_LIMITS + "a_limit_order_between_taking_and_giving_back_leaks_no_slot",
+    ),
+    Mutation(
+        "limits: spare slots of a wider limit are not used under a lower one",
+        _LIMITS,
+        "if budget.connections < self._limits.get(budget.scope, 0):",
+        "if False:",
+        _T_LIMITS + "a_lower_limit_holds_for_slots_that_are_spare_already",
+    ),
+    Mutation(
+        "limits: no connection to a site that is closed",
+        _LIMITS,
+        "if any(budget.closed for budget in budgets):",
+        "if False:",
+        _T_LIMITS + "nothing_leaves_to_a_site_that_is_closed",
+    ),
+    Mutation(
+        "limits: connections opened before a lower limit end",
+        "mta/egress/egress.py",
+        "outlet.retire(lambda path: any(scope.has(path, self._node) for scope in tighter))",
+        "pass",
+        _T_SITES + "a_limit_order_holds_on_all_nodes_while_mail_flows_and_leaks_no_slot",
+    ),
+    Mutation(
+        "reactions: a reply to many deliveries counts once",
+        "mta/scheduling/reaction_watch.py",
+        "if self._last.get(counted) is reply:",
+        "if False:",
+        _T_WATCH + "one_reply_to_many_deliveries_counts_once",
+    ),
+    Mutation(
+        "reactions: two processes give one order",
+        "mta/policy/reactions.py",
+        "if was is not None and was.until > now and",
+        "if False and was.until > now and",
+        _T_POLICY + "of_two_processes_that_react_at_once_one_gives_the_order_and_a_later_reply_renews_it",
+    ),
+)
