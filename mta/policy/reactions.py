@@ -35,7 +35,7 @@ class Reaction(NamedTuple):
     connections: int
     messages_per_minute: float
     threshold: str
-    count: int
+    needed: int
     window_ms: int
     for_ms: int
 
@@ -164,7 +164,7 @@ def reason(reaction: Reaction, replies: Sequence[str]) -> str:
     """The reason that an order names: the threshold, and the last of the replies that reached it."""
     several = list(dict.fromkeys(replies))[:_SHOWN]
     window = format_duration(reaction.window_ms / 1000)
-    words = f"{reaction.count} replies within {window}: {' | '.join(several)}"
+    words = f"{reaction.needed} replies within {window}: {' | '.join(several)}"
     return visible(words).encode()[:_REASON_AT_MOST].decode("utf-8", "ignore")
 
 

@@ -108,7 +108,7 @@ class ReactionWatch:
         if len(self._last) >= _MOST_WAITING:
             self._last.clear()
         self._last[counted] = reply
-        if len(waiting.replies) < reaction.count:
+        if len(waiting.replies) < reaction.needed:
             waiting.replies.append(reply_text(reply))
         self._alarm.ring()
 
@@ -130,7 +130,7 @@ class ReactionWatch:
         """Count what has come, and act where it is enough. Raises StoreError; then it is counted later."""
         for counted, waiting in list(self._waiting.items()):
             taken, reaction = list(waiting.replies), waiting.reaction
-            found = await self._store.seen(counted, taken, reaction.count, reaction.window_ms)
+            found = await self._store.seen(counted, taken, reaction.needed, reaction.window_ms)
             del waiting.replies[: len(taken)]
             if not waiting.replies:
                 del self._waiting[counted]
