@@ -16,7 +16,7 @@ from mta.model.brakes import Metric
 from mta.model.errors import BadValue
 from mta.model.units import parse_duration
 
-_LONGEST_WINDOW: Final = 30 * 86400.0  # seconds
+_LONGEST: Final = 30 * 86400.0  # seconds
 _ID: Final = "[0-9a-f]{22}"
 _LARGEST: Final = 9_999_999_999
 
@@ -95,9 +95,9 @@ def _read_least(value: Any, at: str) -> int:
     return value
 
 
-def _read_window(value: Any, at: str) -> float:
+def _read_span(value: Any, at: str) -> float:
     seconds = parse_duration(value, at)
-    if not 1 <= seconds <= _LONGEST_WINDOW:
+    if not 1 <= seconds <= _LONGEST:
         raise BadValue(at, "must be from 1s to 30d")
     return seconds
 
@@ -132,11 +132,11 @@ _RATIO = Value(
 _LEAST = Value(
     _read_least, {"type": "integer", "minimum": 1, "maximum": _LARGEST}, "give the least number that it judges by"
 )
-_WINDOW = Value(
-    _read_window,
+_SPAN = Value(
+    _read_span,
     {
         "anyOf": [
-            {"type": "number", "minimum": 1, "maximum": _LONGEST_WINDOW},
+            {"type": "number", "minimum": 1, "maximum": _LONGEST},
             values.a_text("[1-9][0-9]{0,2}[smh]|[12]?[1-9]d"),
         ]
     },
@@ -155,10 +155,10 @@ class NewBrakeBody(Struct, kw_only=True, frozen=True):
         Meta(description="failures by deliveries that ended (deferral: by attempts), beyond which it pulls"),
     ]
     min: Annotated[int, _LEAST, Meta(description="deliveries (attempts) of the window below which it never pulls")]
-    window: Annotated[float, _WINDOW, Meta(description="the time that it looks back: 1s to 30d")]
+    window: Annotated[float, _SPAN, Meta(description="the time that it looks back: 1s to 30d")]
     action: Annotated[dict[str, Any] | None, _ACTION, Meta(description="pause, or the forced error that it makes")]
     for_: Annotated[
-        float | None, values.DURATION, Meta(description="how long its rule lasts; default: until it is lifted")
+        float | None, _SPAN, Meta(description="how long its rule lasts: 1s to 30d; default: until it is lifted")
     ] = field(default=None, name="for")
 
 
