@@ -134,10 +134,11 @@ def _made(name: str, was: SharedPool | None, made: SharedPool, own: Mapping[str,
 
 
 def _edited(pool: SharedPool, **fields: Any) -> SharedPool:
-    """Weights of IPs that it has no more are gone."""
+    """Weights and warmth of IPs that it has no more are gone."""
     edited: SharedPool = msgspec.structs.replace(pool, **fields)
     weights = {ip: weight for ip, weight in edited.weights.items() if ip in edited.ips}
-    made: SharedPool = msgspec.structs.replace(edited, weights=weights)
+    warm = tuple(ip for ip in edited.warm if ip in edited.ips)
+    made: SharedPool = msgspec.structs.replace(edited, weights=weights, warm=warm)
     return made
 
 
@@ -212,6 +213,8 @@ def _shown(name: str, pool: PoolSettings, nodes: Mapping[str, list[str]]) -> dic
         "description": pool.description or None if isinstance(pool, SharedPool) else None,
         "ehlo": pool.ehlo or None,
         "weights": pool.weights or None,
+        "warmup": list(pool.warmup) or None,
+        "warm": list(pool.warm) or None,
         "waits": None if served else why_it_waits(name, pool),
     }
     return {"name": name, "layer": _layer(pool), "ips": list(pool.ips), "nodes": served} | known(fields)

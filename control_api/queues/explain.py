@@ -12,6 +12,7 @@ from control_api.http.query import read_query
 from control_api.http.times import now_ms, shown
 from control_api.queues.limits_in_use import limits_of
 from control_api.queues.listing import Facts, facts_of, shown_queue
+from control_api.queues.warm_ups import warm_ups_of
 from control_api.schemas.explain import (
     ExplainedRule,
     ExplainQuery,
@@ -131,7 +132,8 @@ async def _site(deps: Dependencies, queue: QueueKey) -> str | None:
 
 async def _limits(deps: Dependencies, queue: QueueKey, site: str | None, now: int) -> list[LimitInForce]:
     sites = {} if site is None else {queue.domain: site}
-    return (await limits_of(deps, (queue,), sites, now, with_ips=True)).get(queue, [])
+    found = (await limits_of(deps, (queue,), sites, now, with_ips=True)).get(queue, [])
+    return [*found, *await warm_ups_of(deps, queue, site, now)]
 
 
 def shown_limit(limit: LimitInForce) -> Limit:

@@ -32,8 +32,10 @@ class Limit(Struct, kw_only=True, frozen=True):
 
     name: str
     value: float
-    used: Annotated[Count | None, Meta(description="connections that workers hold; null for a rate")]
-    free_at: Annotated[Time | None, Meta(description="when a rate that binds allows the next one")]
+    used: Annotated[
+        Count | None, Meta(description="connections that workers hold, or messages of the day; null for a rate")
+    ]
+    free_at: Annotated[Time | None, Meta(description="when a rate, or the next day of a warm-up, allows more")]
     binds: Annotated[bool, Meta(description="nothing more can begin now")]
     setting: Annotated[str, Meta(description="the setting that it comes from, on the node that answers; or `order`")]
     order: Annotated[str, Meta(description="the limit order that it comes from; empty: none, but a setting")]

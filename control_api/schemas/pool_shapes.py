@@ -9,10 +9,11 @@ from control_api.schemas.answers import Count
 from control_api.schemas.reading import Body
 from control_api.schemas.values import Value, a_text
 from mta.model.errors import BadValue
-from mta.policy.pools import HOST_NAME, POOL_NAME, normal_ip
+from mta.policy.pools import HOST_NAME, MOST_DAYS, POOL_NAME, normal_ip
 
 _MOST_IPS: Final = 1000
 _MOST_WEIGHT: Final = 1000
+_MOST_MESSAGES: Final = 1_000_000_000
 
 
 def _read_name(value: Any, field: str) -> str:
@@ -43,13 +44,25 @@ def _read_ips(value: Any, field: str) -> tuple[str, ...]:
 
 
 def _read_weight(value: Any, field: str) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6:
+    return _whole(value, field, _MOST_WEIGHT)
+
+
+def _whole(value: Any, field: str, most: int) -> int:
+    """From 1 to `most`."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
         value = int(value)  # of a form
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_WEIGHT:
-        raise BadValue(field, f"is not a whole number from 1 to {_MOST_WEIGHT}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise BadValue(field, f"is not a whole number from 1 to {most}")
     return value
+
+
+def _read_warmup(value: Any, field: str) -> tuple[int, ...]:
+    items = value if isinstance(value, list) else [value]
+    if len(items) > MOST_DAYS:
+        raise BadValue(field, f"has more than {MOST_DAYS} days")
+    return tuple(_whole(item, field, _MOST_MESSAGES) for item in items)
 
 
 def _read_weights(value: Any, field: str) -> dict[str, int]:
@@ -63,6 +76,11 @@ _IP_SCHEMA: Final = a_text(patterns.ADDRESS)
 NAME = Value(_read_name, a_text(patterns.NAME), "give the name of a pool")
 _IP = Value(_read_ip, _IP_SCHEMA, "give an IP address")
 _IPS = Value(_read_ips, {"type": "array", "items": _IP_SCHEMA, "maxItems": _MOST_IPS}, repeats=True)
+_WARMUP = Value(
+    _read_warmup,
+    {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": _MOST_MESSAGES}, "maxItems": MOST_DAYS},
+    repeats=True,
+)
 _EHLO = Value(_read_ehlo, a_text("([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)?"))
 _WEIGHT = Value(_read_weight, _WEIGHT_SCHEMA)
 _WEIGHTS = Value(
@@ -86,6 +104,14 @@ _Ehlo = Annotated[
 _Weights = Annotated[dict[str, int] | None, _WEIGHTS, Meta(description="share of an IP against the others; default 1")]
 
 
+_Warmup = Annotated[
+    tuple[int, ...] | None,
+    _WARMUP,
+    Meta(description="most messages of each IP to one site, for each day of its warm-up on which it sends"),
+]
+_Warm = Annotated[tuple[str, ...] | None, _IPS, Meta(description="IPs of the pool that are warm already")]
+
+
 class PoolBody(Struct, kw_only=True, frozen=True):
     """A pool of the cluster: a field that is absent has its default."""
 
@@ -93,6 +119,8 @@ class PoolBody(Struct, kw_only=True, frozen=True):
     ips: _Ips = None
     ehlo: _Ehlo = None
     weights: _Weights = None
+    warmup: _Warmup = None
+    warm: _Warm = None
 
 
 class NamedPool(Struct, kw_only=True, frozen=True):
@@ -103,6 +131,8 @@ class NamedPool(Struct, kw_only=True, frozen=True):
     ips: _Ips = None
     ehlo: _Ehlo = None
     weights: _Weights = None
+    warmup: _Warmup = None
+    warm: _Warm = None
 
 
 class PoolName(Struct, kw_only=True, frozen=True):
@@ -158,6 +188,8 @@ class PoolShown(Struct, kw_only=True, frozen=True):
     ips: Annotated[list[str], Meta(description="its sending IPs; none in a settings file: the system chooses")]
     ehlo: str | UnsetType = UNSET
     weights: dict[str, Count] | UnsetType = UNSET
+    warmup: list[Count] | UnsetType = UNSET
+    warm: list[str] | UnsetType = UNSET
     nodes: Annotated[list[str], Meta(description="the nodes that serve it")]
     waits: Annotated[str | UnsetType, Meta(description="why its mail waits, where no node serves it")] = UNSET
 

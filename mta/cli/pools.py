@@ -60,6 +60,15 @@ def show(name: str, as_json: bool) -> None:
     "--weight", "weights", multiple=True, metavar="IP=N", help="Share of an IP against the others; replaces all."
 )
 @click.option("--ehlo", help='Our name towards destinations; "" = smtp.hostname of each node.')
+@click.option(
+    "--warmup",
+    "days",
+    multiple=True,
+    type=int,
+    metavar="N",
+    help="Messages of an IP to one site on a day of its warm-up; repeated for each day; 0 alone = none.",
+)
+@click.option("--warm", multiple=True, metavar="IP", help='An IP that is warm already; "" alone = none.')
 @click.option("--description", help="A note for people.")
 @_WAIT
 @AS_JSON
@@ -68,6 +77,8 @@ def set_(
     ips: tuple[str, ...],
     weights: tuple[str, ...],
     ehlo: str | None,
+    days: tuple[int, ...],
+    warm: tuple[str, ...],
     description: str | None,
     wait: float,
     as_json: bool,
@@ -77,8 +88,12 @@ def set_(
         changes["ips"] = [ip for ip in ips if ip]
     if weights:
         changes["weights"] = {ip: _weight(number) for ip, _, number in (one.rpartition("=") for one in weights)}
+    if days:
+        changes["warmup"] = [day for day in days if day]
+    if warm:
+        changes["warm"] = [ip for ip in warm if ip]
     if len(changes) == 1:
-        raise click.UsageError("give --ip, --weight, --ehlo or --description")
+        raise click.UsageError("give --ip, --weight, --ehlo, --warmup, --warm or --description")
     remote.run(lambda client: _order(client, "POST", "/v1/pools", wait, as_json, changes))
 
 

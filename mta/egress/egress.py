@@ -56,7 +56,7 @@ class Egress:
         self._second_look = SecondLook(rules, ports.settle, self._loop)
         end = TransactionEnd(ports.settle, self._loop, ports.replies)
         self._ips = ips = SendingIps(settings)
-        slots = Slots(ports.limits, shaping, ips)
+        slots = Slots(ports.limits, shaping, ips, ports.warm_ups)
         self._sites, self._capacity = ports.sites, ports.capacity
         self._unknown: dict[str, set[QueueKey]] = {}  # queues that wait until the site of their domain is known
         self._tls = HostTls(settings, ports.resolver, ports.sts, ports.tls_results, self._loop)

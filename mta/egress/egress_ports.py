@@ -10,7 +10,7 @@ from mta.model.outcomes import Reply
 from mta.model.shares import weight_of
 from mta.policy.turns import Weigh
 from mta.ports.content import Content
-from mta.ports.delivery import Capacity, Limits, Resolver, Settle, Sites
+from mta.ports.delivery import Capacity, Limits, Resolver, Settle, Sites, WarmUps
 from mta.ports.rules import Rules
 from mta.ports.tls_results import TlsResults
 
@@ -29,6 +29,7 @@ class EgressPorts(NamedTuple):
     capacity: Capacity
     replies: ReplyKnowledge
     weigh: Weigh = weight_of  # the weight of a share
+    warm_ups: WarmUps | None = None  # None: no IP is warming up
     sts: StsParts | None = None  # None: MTA-STS policies are not looked at
     tls_results: TlsResults | None = None  # None: they are not kept
     refused: Refused | None = None  # hears of each host that refused one more connection of a queue

@@ -7,13 +7,13 @@ from mta.model.errors import StoreError
 from mta.model.mail import QueueKey
 from mta.model.paths import SendingPath, pool_of
 from mta.policy.shaping import Shaping
-from mta.ports.delivery import ConnectionShare, Limits
+from mta.ports.delivery import ConnectionShare, Limits, WarmUps
 
 
 class Slot:
     """The share of one connection. It is given back once."""
 
-    __slots__ = ("path", "share", "source")
+    __slots__ = ("path", "share", "source", "warms")
 
     def __init__(self, path: SendingPath, source: Source | None, share: ConnectionShare | None) -> None:
         """`source`: chosen with the slot, because a limit of its IP holds; None: the connector chooses. `share` None:
@@ -21,6 +21,7 @@ class Slot:
         self.path = path
         self.source = source
         self.share = share
+        self.warms = False  # its IP is warming up: each message is counted
 
     @property
     def held(self) -> bool:
@@ -30,8 +31,9 @@ class Slot:
 class Slots:
     """Takes the slots of all connections of a worker, and chooses the sending IP where its limits decide."""
 
-    def __init__(self, limits: Limits, shaping: Shaping, ips: SendingIps) -> None:
+    def __init__(self, limits: Limits, shaping: Shaping, ips: SendingIps, warm_ups: WarmUps | None = None) -> None:
         self._limits = limits
+        self._warm_ups = warm_ups
         self._shaping = shaping
         self._ips = ips
 
@@ -39,19 +41,25 @@ class Slots:
         """A slot for a connection from an IPv`version` address (0: any), or the seconds to wait before asking again.
         Raises StoreError."""
         plan = self._shaping.plan(queue, site)
-        if not plan.limits_ips:
+        warming = self.are_counted(queue.pool)
+        if not plan.limits_ips and not warming:
             path = SendingPath(site, queue.domain, pool_of(queue.pool))
             taken = await self._limits.take_connection(path)
             return Slot(path, None, taken) if isinstance(taken, ConnectionShare) else taken
         sources = self._ips.candidates(queue.pool, version)
         if not sources:
             return Slot(SendingPath(site, queue.domain, pool_of(queue.pool)), None, None)  # the connector tells why
-        waits = []
+        waits: list[float] = []
         for source in sources:
+            if self._warm_ups is not None and warming and (wait := await self._warm_ups.admits(site, source.ip)) > 0:
+                waits.append(wait)
+                continue
             path = SendingPath(site, queue.domain, pool_of(queue.pool), source.ip)
             taken = await self._limits.take_connection(path)
             if isinstance(taken, ConnectionShare):
-                return Slot(path, source, taken)
+                slot = Slot(path, source, taken)
+                slot.warms = self._warm_ups is not None and self._warm_ups.is_warming(source.ip)
+                return slot
             waits.append(taken)
         return min(waits)
 
@@ -68,8 +76,12 @@ class Slots:
             return False
         if not isinstance(taken, Slot):
             return False
-        slot.path, slot.source, slot.share = taken.path, taken.source, taken.share
+        slot.path, slot.source, slot.share, slot.warms = taken.path, taken.source, taken.share, taken.warms
         return True
+
+    def are_counted(self, pool: str) -> bool:
+        """Whether an IP of the pool may be warming up, so that mail needs a slot before it is claimed."""
+        return self._warm_ups is not None and self._warm_ups.concerns(pool_of(pool))
 
     def may_use(self, pool: str, ip: str) -> bool:
         """Whether a connection from this IP, which may have been begun a while ago, may carry mail of the pool."""

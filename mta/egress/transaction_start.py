@@ -57,6 +57,7 @@ class TransactionStart:
         self._paced = plan.limits_messages
         self._rules = ports.rules
         self._limits = ports.limits
+        self._warm_ups = ports.warm_ups
         self._idle_timeout = delivery.idle_timeout
         self._command_timeout = delivery.command_timeout
         self._loop = loop
@@ -101,6 +102,9 @@ class TransactionStart:
             elif self._paced and (wait := self._limits.take_message(connection.slot.path)) > 0:
                 self._wait_for_rate(wait)
                 break
+            elif connection.slot.warms and self._warm_ups is not None and not self._warm_ups.take(connection.slot.path):
+                connection.close()  # another IP carries the mail, or it waits for the next day
+                return False
             else:
                 waiting.pop(transaction)
                 if transaction.content is not None:

@@ -14,6 +14,14 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
         dict[str, Annotated[int, Meta(ge=1)]],
         Meta(description='Share of an IP against the others: { "192.0.2.1" = 3 }; else 1.'),
     ] = {}
+    warmup: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...],
+        Meta(
+            description="Most messages of each IP to one site, for each day of its warm-up on which it sends: "
+            "[50, 100, 500]; [] = none."
+        ),
+    ] = ()
+    warm: Annotated[tuple[str, ...], Meta(description="IPs of the pool that are warm already.")] = ()
 
 
 class SharedPool(PoolSettings, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Final
 from mta.model.errors import BadValue
 from mta.model.pools import PoolSettings, SharedPool
 
+MOST_DAYS: Final = 366  # of a warm-up
 POOL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 HOST_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.IPv]+\]", re.ASCII)
 
@@ -38,6 +39,13 @@ def faults_of(pool: PoolSettings) -> Iterator[BadValue]:
     for ip in pool.weights:
         if ip not in pool.ips:
             yield BadValue(f'weights."{ip}"', f"{ip!r} is not one of its ips; add it there")
+    for ip in pool.warm:
+        if ip not in pool.ips:
+            yield BadValue("warm", f"{ip!r} is not one of its ips; add it there")
+    if any(messages < 1 for messages in pool.warmup) or len(pool.warmup) > MOST_DAYS:
+        yield BadValue("warmup", f"must be at most {MOST_DAYS} numbers of messages, 1 or more for each day")
+    if pool.warmup and not pool.ips:
+        yield BadValue("warmup", "needs ips: it counts the mail of each of them")
     if pool.ehlo and not HOST_NAME.fullmatch(pool.ehlo):
         yield BadValue("ehlo", f"{pool.ehlo!r} is not a host name")
 

@@ -90,6 +90,46 @@ class Limits(Protocol):
         ...
 
 
+class WarmUps(Protocol):
+    """The warm-up of sending IPs: how many messages each may send to a site today, exact over all processes."""
+
+    def concerns(self, pool: str) -> bool:
+        """Whether an IP of the pool may be warming up."""
+        ...
+
+    def is_warming(self, ip: str) -> bool:
+        """Whether messages of this IP are counted."""
+        ...
+
+    async def admits(self, site: str, ip: str) -> float:
+        """0.0: a message may begin from this IP to the site today; else the seconds to wait before asking again. Raises
+        nothing: without the store none may."""
+        ...
+
+    def take(self, path: SendingPath) -> bool:
+        """Spend one message of the day. False: none is in hand. Synchronous: they come in slices."""
+        ...
+
+
+class WarmUpGiven(NamedTuple):
+    """The answer to a process that asks for messages of a day."""
+
+    day: int  # of the schedule; beyond its end the IP is warm
+    messages: int  # of that day over all processes
+    granted: int  # how many more the process may begin
+
+
+class WarmUpStore(Protocol):
+    """Each call raises StoreAway, StoreError."""
+
+    async def take_warm_up(
+        self, site: str, ip: str, date: int, told: tuple[int, int, int], wanted: int, schedule: Sequence[int]
+    ) -> WarmUpGiven:
+        """Get up to `wanted` messages of the `date` (days since 1970). `told`: the date of the caller's own report,
+        the messages begun since its last report, and those that it gives back."""
+        ...
+
+
 class Sites(Protocol):
     """The sites of domains: the providers that take their mail. Synchronous."""
 

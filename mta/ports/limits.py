@@ -1,10 +1,10 @@
 """Limit orders, and the use of shared limits; each call raises StoreAway, StoreError."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from mta.model.limit_orders import LimitOrder, LimitOrders
-from mta.model.limit_use import LimitUse
+from mta.model.limit_use import LimitUse, WarmUp
 
 Edit = Callable[[LimitOrder | None], LimitOrder | None]
 
@@ -14,6 +14,10 @@ class LimitReader(Protocol):
 
     async def use(self, asked: Sequence[tuple[str, str]]) -> list[LimitUse]:
         """Of each of the scopes (site, scope), in order."""
+        ...
+
+    async def warm_ups(self, site: str, ips: Sequence[str]) -> Mapping[str, WarmUp]:
+        """How far each of the IPs has come with the site, those that have begun."""
         ...
 
 

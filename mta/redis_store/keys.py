@@ -285,6 +285,11 @@ def reaction_key(reaction: str, site: str, scope: str) -> bytes:
     return f"fg:{{limits:{site}}}:seen:{reaction}:{scope}".encode()
 
 
+def warm_up_key(site: str, ip: str) -> bytes:
+    """hash: day, date, taken, begun (`policy.warm_up.WarmUp`); 30 days after the last question of a process."""
+    return f"fg:{{limits:{site}}}:warmup:{ip}".encode()
+
+
 # Published hints, never the truth: lane prefix | generation | session
 PREVIEW_CHANNEL = b"fg:preview"  # a preview waits to be counted
 RELEASE_CHANNEL = b"fg:release"  # a staged release was ordered or has changed

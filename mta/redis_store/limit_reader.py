@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from mta.model.limit_use import LimitUse
+from mta.model.limit_use import LimitUse, WarmUp
 from mta.redis_store import keys
 from mta.redis_store.link import Link
 
@@ -21,6 +21,16 @@ class StoredLimitReader:
         found: list[LimitUse] = []
         for at in range(0, len(asked), _AT_ONCE):
             found += await asyncio.gather(*(self._use(*one) for one in asked[at : at + _AT_ONCE]))
+        return found
+
+    async def warm_ups(self, site: str, ips: Sequence[str]) -> dict[str, WarmUp]:
+        found: dict[str, WarmUp] = {}
+        for at in range(0, len(ips), _AT_ONCE):
+            some = ips[at : at + _AT_ONCE]
+            asked = [self._link.quick("HMGET", keys.warm_up_key(site, ip), *WarmUp._fields) for ip in some]
+            for ip, values in zip(some, await asyncio.gather(*asked), strict=True):
+                if None not in values:
+                    found[ip] = WarmUp(*map(int, values))
         return found
 
     async def _use(self, site: str, scope: str) -> LimitUse:

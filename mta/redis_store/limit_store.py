@@ -1,15 +1,18 @@
 """Connection slots and rate tokens of sites, shared by all processes, owned by sessions."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from mta.ports.delivery import HeldSlots, SlotsWanted, TokensTaken
+from mta.ports.delivery import HeldSlots, SlotsWanted, TokensTaken, WarmUpGiven
 from mta.redis_store import keys
 from mta.redis_store.link import Link
 from mta.redis_store.session import StoreSession
 
+_REMEMBERED_MS: Final = 30 * 86_400_000  # an IP that sends nothing to a site for so long begins its warm-up anew
+
 
 class StoredLimits:
-    """Fulfils ports.delivery.LimitStore."""
+    """Fulfils ports.delivery.LimitStore and WarmUpStore."""
 
     def __init__(self, link: Link, session: StoreSession) -> None:
         self._link = link
@@ -40,6 +43,13 @@ class StoredLimits:
         """All slots of a dead session are free again."""
         for name in await self._link.command("SMEMBERS", keys.META_LIMITS):
             await self._link.command("HDEL", keys.slots_key(name), session)
+
+    async def take_warm_up(
+        self, site: str, ip: str, date: int, told: tuple[int, int, int], wanted: int, schedule: Sequence[int]
+    ) -> WarmUpGiven:
+        args: list[bytes | str | int] = [date, *told, wanted, _REMEMBERED_MS, *schedule]
+        day, messages, granted = await self._link.call(b"warmup_take", [keys.warm_up_key(site, ip)], args)
+        return WarmUpGiven(int(day), int(messages), int(granted))
 
     async def take_tokens(
         self, site: str, kind: str, scopes: Sequence[tuple[str, float]], most: int, ahead_ms: float

@@ -5,6 +5,8 @@ from tests.mutations.mutation import Mutation
 _SENDING_IPS = "mta/egress/sending_ips.py"
 _T_IPS = "tests/unit/egress/test_targets.py::test_"
 _T_POOLS = "tests/scenarios/s46_pools/test_pools.py::test_"
+_T_WARM = "tests/scenarios/s46_pools/test_warm_up.py::test_"
+_T_WARM_STORE = "tests/integration/redis_store/test_warm_up_store.py::test_"
 
 POOLS = (
     Mutation(
@@ -41,5 +43,26 @@ POOLS = (
         "return bool(pool.ips) or not isinstance(pool, SharedPool)",
         "return True",
         "tests/unit/policy/test_pools.py::test_the_system_chooses_for_pools_of_a_file_only",
+    ),
+    Mutation(
+        "warm-up: the number of a day is that of all processes",
+        "mta/redis_store/steps/warm_ups.lua",
+        "math.min(wanted, messages - taken)",
+        "math.min(wanted, messages)",
+        _T_WARM_STORE + "a_day_is_handed_out_once_and_counts_if_a_message_began",
+    ),
+    Mutation(
+        "warm-up: a day without mail does not count",
+        "mta/redis_store/steps/warm_ups.lua",
+        "day + (sent > 0 and day <= days and 1 or 0)",
+        "day + (day <= days and 1 or 0)",
+        _T_WARM_STORE + "a_day_is_handed_out_once_and_counts_if_a_message_began",
+    ),
+    Mutation(
+        "warm-up: each message of a connection is counted",
+        "mta/egress/transaction_start.py",
+        "elif connection.slot.warms and self._warm_ups",
+        "elif False and self._warm_ups",
+        _T_WARM + "an_ip_sends_the_number_of_each_day_and_is_warm_after_the_last",
     ),
 )

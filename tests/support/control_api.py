@@ -21,7 +21,7 @@ from mta.model.audit import Deed, deed_event
 from mta.model.canaries import CanaryFlight
 from mta.model.errors import StoreAway, UnreadableRule
 from mta.model.ids import DeliveryId, MessageId
-from mta.model.limit_use import LimitUse
+from mta.model.limit_use import LimitUse, WarmUp
 from mta.model.mail import QueueKey, Record
 from mta.model.pools import PoolSettings
 from mta.model.previews import Preview, PreviewState, Tally
@@ -107,6 +107,7 @@ class Cluster:
         self.tenants: list[str | None] = []  # whose queues were asked for
         self.settings = Settings(node=NodeSettings(name="n1"))
         self.limit_use: dict[tuple[str, str], LimitUse] = {}  # by site and scope
+        self.warm_ups: dict[tuple[str, str], WarmUp] = {}  # by site and IP
         self.sites: dict[str, str] = {}  # by domain
         self.parked: list[ParkedDelivery] = []  # in order
         self.selections: list[MailSelection] = []  # that were asked for
@@ -581,6 +582,10 @@ class Limits:
     async def use(self, asked: Sequence[tuple[str, str]]) -> list[LimitUse]:
         self._cluster.reach()
         return [self._cluster.limit_use.get(one, LimitUse()) for one in asked]
+
+    async def warm_ups(self, site: str, ips: Sequence[str]) -> dict[str, WarmUp]:
+        known = {ip: self._cluster.warm_ups.get((site, ip)) for ip in ips}
+        return {ip: state for ip, state in known.items() if state is not None}
 
 
 class Sites:

@@ -137,8 +137,7 @@ class ApiParts(NamedTuple):
 
 async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiParts:
     """Waits for the store, and calls `waits` with each reason. Raises SettingsError."""
-    settings = child.settings
-    store = await open_store(settings, child.boot.redis_url, "api", ("api",), child.stopping, waits)
+    settings, store = child.settings, await _store(child, waits)
     link, lanes, node, retention = store.link, store.lanes, settings.node.name, settings.status.retention
     rules, copies, sites = stored_rules(store, settings), _undo_copies(store, settings), noted_sites(store, settings)
     sweeps, messages = StoredSweeps(link, lanes, retention), StoredMessages(link, lanes, retention)
@@ -186,6 +185,10 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         room=room,
         close_store=link.close,
     )
+
+
+async def _store(child: Child, waits: Callable[[StoreError], None]) -> OpenStore:
+    return await open_store(child.settings, child.boot.redis_url, "api", ("api",), child.stopping, waits)
 
 
 async def _history(child: Child, store: OpenStore, orders: OrderBook) -> History:

@@ -1,6 +1,6 @@
 """The parts of a worker process: which adapters and services it is made of, and what each is given."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -62,6 +62,7 @@ from mta.scheduling.queue_room import QueueRoom
 from mta.scheduling.reaction_watch import ReactionWatch
 from mta.scheduling.reaper import Reaper
 from mta.scheduling.settler import Settler
+from mta.scheduling.warm_ups import WarmUps
 from mta.settings_file.shipped_replies import shipped_replies
 from mta.signing.key_ring import KeyRing
 from mta.signing.mail_signer import MailSigner
@@ -202,6 +203,7 @@ def _outbound(
     resolver, sites = destinations
     shaping = Shaping(settings)
     limits = SharedLimits(store.limits, shaping)
+    warm_ups = WarmUps(store.limits)
     weights = ShareWeights()
     guard.on_change(weights.take)
     lanes = ClaimLanes(store.queues.lanes, weights)
@@ -212,7 +214,7 @@ def _outbound(
     replies = ReplyKnowledge()
     reply_watch = ReplyWatch(store.replies, replies, (settings.replies, shipped_replies()))
     ports = EgressPorts(
-        resolver, guard, settler, limits, sites, store.content, room, replies, weights,
+        resolver, guard, settler, limits, sites, store.content, room, replies, weights, warm_ups,
         sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
         reactions.refused if reactions else None,
     )  # fmt: skip
@@ -230,26 +232,24 @@ def _outbound(
     store.notices.on_reconnect(lanes.wake_all)
     guard.on_lost(limits.renew)
     limit_watch = LimitWatch(store.limit_orders, shaping, egress.limits_changed)
-    closes = sites.close, resolver.close
-    watches = _pool_watch(store, own, egress, pools, lanes, reactions), reply_watch, limit_watch, reactions
+    closes = warm_ups.drain, sites.close, resolver.close
+    takers: list[Callable[[Mapping[str, PoolSettings]], None]] = [warm_ups.take_pools, egress.take_pools, pools.take]
+    takers += [reactions.take_pools] if reactions else []
+    watches = _pool_watch(store, own, takers, lanes), reply_watch, limit_watch, reactions
     return Outbound(dispatcher, egress, settler, limits, pools, *watches, closes), dispatcher
 
 
 def _pool_watch(
     store: WorkerStore,
     own: Mapping[str, PoolSettings],
-    egress: Egress,
-    pools: ServedPools,
+    takers: Sequence[Callable[[Mapping[str, PoolSettings]], None]],
     lanes: ClaimLanes,
-    reactions: ReactionWatch | None,
 ) -> PoolWatch:
     """`own`: the pools of the settings file."""
 
     def take(served: Mapping[str, PoolSettings]) -> None:
-        egress.take_pools(served)
-        pools.take(served)
-        if reactions is not None:
-            reactions.take_pools(served)
+        for taker in takers:
+            taker(served)
         lanes.wake_all()
 
     return PoolWatch(store.pools, own, take)

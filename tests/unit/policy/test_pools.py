@@ -28,6 +28,9 @@ def test_the_system_chooses_for_pools_of_a_file_only():
         (PoolSettings(ips=("2001:db8::1", "2001:DB8:0::1")), "ips"),
         (PoolSettings(ips=("192.0.2.1",), weights={"192.0.2.2": 2}), 'weights."192.0.2.2"'),
         (PoolSettings(ehlo="a b"), "ehlo"),
+        (PoolSettings(warmup=(5,)), "warmup"),
+        (PoolSettings(ips=("192.0.2.1",), warmup=(5,) * 367), "warmup"),
+        (PoolSettings(ips=("192.0.2.1",), warm=("192.0.2.2",)), "warm"),
     ],
 )
 def test_a_fault_names_the_field(pool, field):

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from aiohttp.test_utils import TestClient
 
+from mta.model.limit_use import WarmUp
 from mta.model.pools import PoolSettings, SharedPool
 from tests.support.control_api import Cluster
 
@@ -94,6 +95,9 @@ async def test_a_pool_of_the_file_never_comes_to_have_no_ips(api: TestClient, cl
         ({"ips": ["192.0.2.7"], "weights": {"192.0.2.7": 0}}, 'weights."192.0.2.7"'),
         ({"weights": 3}, "weights"),
         ({"ehlo": "a b"}, "ehlo"),
+        ({"warmup": [50]}, "warmup"),
+        ({"ips": ["192.0.2.7"], "warmup": [0]}, "warmup"),
+        ({"ips": ["192.0.2.7"], "warm": ["192.0.2.8"]}, "warm"),
         ({"ip": "192.0.2.7"}, "ip"),
     ],
 )
@@ -115,3 +119,13 @@ async def test_readyz_names_the_pools_that_the_file_has_too(api: TestClient, clu
     answer = await (await api.get("/readyz")).json()
     assert any("[pools.default]" in warning for warning in answer["warnings"])
     assert PoolSettings(ips=("192.0.2.1",)) != SharedPool(ips=("192.0.2.1",))
+
+
+async def test_the_limits_of_a_queue_name_the_day_of_each_ip(api: TestClient, cluster: Cluster) -> None:
+    cluster.pools.pools = {"news": SharedPool(ips=("192.0.2.7", "192.0.2.8"), warmup=(50,), warm=("192.0.2.8",))}
+    cluster.warm_ups = {("example.com", "192.0.2.7"): WarmUp(1, 10**6, 20, 20)}
+    found = await ask(api, "GET", "/v1/limits?pool=news&domain=example.com", 200)
+    (limit,) = [one for one in found["limits"] if one["name"] == "warmup"]
+    assert (limit["value"], limit["used"], limit["scope"], limit["binds"]) == (50, 20, "ip:192.0.2.7", False)
+    alone = await ask(api, "GET", "/v1/limits?pool=@192.0.2.8&domain=example.com", 200)
+    assert alone["limits"] == []
