@@ -156,7 +156,7 @@ def _status(standing: DeliveryStatus, now: int) -> tuple[Status, Reason | None]:
     """The status of a delivery, and its reason."""
     record, final = standing.record, standing.final
     if standing.state is Class.QUEUED:
-        untried = record is not None and record.attempts == 0
+        untried = record is not None and record.attempts == 0 and record.last is None
         return (Status.DELAYED if untried and standing.due_at > now else Status.ENQUEUED), None
     if standing.state is Class.DELIVERED and final is not None and final.relayed:
         return Status.SENT, None

@@ -180,7 +180,7 @@ def _later(first: Record | None) -> tuple[str, str]:
     """The reason of the delivery that is due first; other deliveries of the queue may have another."""
     if first is None:
         return "later", "due later: a retry, or a time that the sender asked for"
-    if first.attempts:
+    if first.attempts or first.last is not None:
         return "retry", _after_reply("due for its next attempt later", first)
     if first.scheduled_at:
         return "scheduled", "due at the time that the sender asked for"
@@ -189,11 +189,13 @@ def _later(first: Record | None) -> tuple[str, str]:
 
 def _after_reply(words: str, first: Record | None) -> str:
     """`words` with the reply to the last attempt of the first delivery."""
-    if first is None or not first.attempts:
+    if first is None or not (first.attempts or first.last):
         return words
     attempts = f"{first.attempts} attempt" + ("s" if first.attempts > 1 else "")
     if first.last is None:
         return f"{words} ({attempts} of the first so far)"
+    if not first.attempts:
+        attempts = "no attempt"
     reply = " ".join(str(part) for part in (first.last.code, first.last.enhanced, first.last.text) if part)
     return f"{words} ({attempts} of the first so far, the last ended with: {visible(reply)[:_MAX_REPLY]})"
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from mta.egress.connection_budget import Attempt, ConnectionBudget
-from mta.egress.dead_hosts import DeadHosts
+from mta.egress.dead_hosts import ANY_SOURCE, DeadHosts
 from mta.egress.dial import Dialer, ReadyConnection
 from mta.egress.host_tls import HostTls
 from mta.egress.login import Login
@@ -53,6 +53,7 @@ class Connector:
         loop: asyncio.AbstractEventLoop,
         tls: HostTls,
         logins: Mapping[str, Login],
+        dead: DeadHosts,
     ) -> None:
         self._delivery = settings.delivery
         self._listeners = settings.smtp.listen
@@ -66,7 +67,7 @@ class Connector:
         self._routes = Routes(settings.delivery, settings.relays)
         self._tls = tls
         self._ips = ips
-        self._dead = DeadHosts()
+        self._dead = dead
         self._fixed: dict[Route, Sequence[Target]] = {}  # of routes whose host is an address
         self._known: dict[str, tuple[float, Sequence[Target]]] = {}  # domain -> until when (loop time), its targets
 
@@ -150,7 +151,7 @@ class Connector:
         of the host's site."""
         troubles: list[Trouble] = []
         for number, target in enumerate(targets):
-            known = self._dead.trouble_of(target, self._loop.time())
+            known = self._dead.trouble_of(target, ANY_SOURCE)
             if known is not None:
                 troubles.append(known._replace(route=target.route.name))
                 continue
@@ -161,7 +162,7 @@ class Connector:
                 continue
             if not await self._slots.move(slot, queue, site, target.ip):
                 words = f"the limits of {site} allow no connection now"
-                trouble = unroutable(words, "4.4.5", temporary=True)
+                trouble = unroutable(words, "4.4.5", temporary=True)._replace(untried=True)
                 troubles.append(trouble._replace(host=target.host, ip=target.ip, route=target.route.name))
                 continue
             source = slot.source or self._ips.pick(queue.pool, 6 if ":" in target.ip else 4)
@@ -169,6 +170,9 @@ class Connector:
                 words = f"the pool {queue.pool} has no address to reach {target.ip} from"
                 trouble = unroutable(words, "4.4.1", temporary=True)
                 troubles.append(trouble._replace(host=target.host, ip=target.ip, route=target.route.name))
+                continue
+            if source.ip and (known := self._dead.trouble_of(target, source.ip)) is not None:
+                troubles.append(known._replace(route=target.route.name))
                 continue
             attempt.host, attempt.ip = target.host, target.ip
             self._budget.next_host(attempt, self._loop.time())
@@ -179,12 +183,12 @@ class Connector:
                 return Connected(found, target, slot, Onward(left))
             mta = source.ip if found.origin is Origin.REMOTE else ""
             troubles.append(self._judged(found)._replace(route=target.route.name, mta=mta))
-            if found.phase is Phase.CONNECT and not source.ip:  # with a sending IP, that IP may be the cause
-                self._dead.add(target, found, self._loop.time() + self._shaping.plan(queue).back_off)
+            if found.phase is Phase.CONNECT:
+                self._dead.add(target, source.ip, found, self._shaping.plan(queue, site).back_off)
         return after_all_hosts(troubles)
 
     def tick(self, now: float) -> None:
-        self._dead.forget_expired(now)
+        self._dead.forget_expired()
         self._tls.tick(now)
 
     def _judged(self, trouble: Trouble) -> Trouble:

@@ -32,7 +32,6 @@ _SLOT_KEPT = 0.3  # seconds that a slot waits in hand for deliveries to be claim
 _WANTED_SLOT_KEPT = 0.1  # likewise while mail of others waits for one
 _UNWANTED = 1.0  # seconds after which an attempt that no mail waits for is ended
 
-
 _log = logging.getLogger(__name__)
 
 
@@ -201,11 +200,17 @@ class ConnectionOpener:
             self._owner.report_room()
         self.more(ticked=True)
 
+    def retry_now(self) -> None:
+        """End the back-off after a failure to connect."""
+        if self._down is not None:
+            self._down, self._not_before = None, 0.0
+            self._backoff.succeeded()
+            self._again()
+
     def slot_is_free(self) -> bool:
         """The site has a slot again. Returns whether one was waited for here."""
         if not self._limited or self._timer is None or self._slot is not None or self._tasks:
             return False
-        self._timer.cancel()
         self._not_before = 0.0
         self._again()
         return True
@@ -293,7 +298,9 @@ class ConnectionOpener:
             self._timer = self._loop.call_later(max(seconds, 0.001), self._again)
 
     def _again(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if not self._tasks:
             self._give_slot_back()
         self._owner.pump()
@@ -328,7 +335,7 @@ class ConnectionOpener:
             slot = await self._slot_for_mail()
             if slot is None:
                 return False
-        arrived = self._share.coming(1) if self._share is not None else _nothing
+        arrived = self._share.coming(1) if self._share is not None else lambda: None
         found: Connected | Trouble | None = None
         try:
             found = await self._connector.connect(self._queue, slot, attempt, lambda: self._greeted(attempt))
@@ -387,10 +394,6 @@ class ConnectionOpener:
 
     def __repr__(self) -> str:
         return f"opening={len(self._tasks)}{' down: ' + self._down[1].reply.text if self._down else ''}"
-
-
-def _nothing() -> None:
-    pass
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from mta.egress.connect import Connecting, Connector
 from mta.egress.connection_budget import ConnectionBudget
+from mta.egress.dead_hosts import DeadHosts
 from mta.egress.egress_ports import EgressPorts
 from mta.egress.host_tls import HostTls
 from mta.egress.last_look import LastLook
@@ -45,13 +46,19 @@ class Egress:
     """Implements `ports.Deliver`. Made inside the running loop; registers its hooks with `rules`."""
 
     def __init__(
-        self, settings: Settings, shaping: Shaping, ports: EgressPorts, logins: Mapping[str, Login] | None = None
+        self,
+        settings: Settings,
+        shaping: Shaping,
+        ports: EgressPorts,
+        logins: Mapping[str, Login] | None = None,
+        dead: DeadHosts | None = None,
     ) -> None:
-        """`logins`: by relay."""
+        """`logins`: by relay; `dead` is shared by the workers of a node, None: this one has its own."""
         rules, delivery = ports.rules, settings.delivery
         self._loop, self._shaping, self._node = asyncio.get_running_loop(), shaping, settings.node.name
         self._budget = ConnectionBudget(delivery.connections, ports.capacity.room_for_new)
         self._shutdown = Shutdown()
+        self._dead = DeadHosts.alone() if dead is None else dead
         self._permits = PermitCounts()
         self._second_look = SecondLook(rules, ports.settle, self._loop)
         end = TransactionEnd(ports.settle, self._loop, ports.replies)
@@ -61,17 +68,9 @@ class Egress:
         self._unknown: dict[str, set[QueueKey]] = {}  # queues that wait until the site of their domain is known
         self._tls = HostTls(settings, ports.resolver, ports.sts, ports.tls_results, self._loop)
         self._connector = connector = Connector(
-            settings,
-            ports.resolver,
-            shaping,
-            ports.sites,
-            slots,
-            ips,
-            self._budget,
-            self._loop,
-            self._tls,
-            logins or {},
-        )
+            settings, ports.resolver, shaping, ports.sites, slots, ips, self._budget, self._loop, self._tls,
+            logins or {}, self._dead,
+        )  # fmt: skip
         self._parts = OutletParts(
             ports,
             delivery,
@@ -148,6 +147,14 @@ class Egress:
                 if not self._ips.serves(queue.pool):
                     outlet.return_waiting(ReturnReason.NOT_SERVED)
                 outlet.retire(lambda path: True)
+
+    def retry_now(self, queue: QueueKey) -> None:
+        """Its mail was ordered to be attempted now: no failure to connect is remembered."""
+        self._dead.forget_all()
+        for pool in (queue.pool, *(fixed(queue.pool, ip) for ip in self._ips.of(queue.pool))):
+            outlet = self._outlets.get(QueueKey(pool, queue.domain))
+            if outlet is not None:
+                outlet.retry_now()
 
     def on_change(self, table: RuleTable) -> list[PastDot]:
         """The rule table was swapped: each transaction that matches ends now, or is listed as past its dot. For a rule

@@ -158,6 +158,7 @@ def of_trouble(
         known=known,
         route=peer.route if peer else trouble.route,
         tls_failed=peer.tls_failed if peer else _tls_failed(trouble),
+        untried=trouble.untried,
     )
 
 

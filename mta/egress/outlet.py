@@ -170,6 +170,10 @@ class Outlet:
         """The site has a slot again. Returns whether one was waited for here."""
         return self._opener.slot_is_free()
 
+    def retry_now(self) -> None:
+        """A failure to connect is not remembered any longer."""
+        self._opener.retry_now()
+
     def return_waiting(self, reason: ReturnReason) -> None:
         """Return the waiting transactions to scheduling, stop opening connections, and close idle ones. Running
         transactions go on."""

@@ -1,7 +1,7 @@
 """The sending IP of each new connection of a pool, and the name for its EHLO."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mta.model.mail import IpWish
@@ -64,8 +64,7 @@ class SendingIps:
 
     def wished(self, pool: str, wish: IpWish) -> str:
         """The IP of the pool that fulfils the wish, "" = the pool has none."""
-        settings = self._pools.get(pool)
-        ips = settings.ips if settings is not None else ()
+        ips = self.of(pool)
         if not wish.avoid:
             return wish.ip if wish.ip in ips else ""
         version = ipaddress.ip_address(wish.ip).version
@@ -74,6 +73,11 @@ class SendingIps:
             return ""
         self._turns += 1
         return others[self._turns % len(others)]
+
+    def of(self, pool: str) -> Sequence[str]:
+        """The IPs that the settings give the pool."""
+        settings = self._pools.get(pool)
+        return settings.ips if settings is not None else ()
 
     def pick(self, pool: str, version: int) -> Source | None:
         """A source for a connection to an IPv`version` address; None: the pool has no IP of that family."""

@@ -120,13 +120,14 @@ class TransactionEnd:
     # Failures
 
     def share_failure(self, claims: Sequence[Claimed], trouble: Trouble) -> list[Claimed]:
-        """Settle `claims` with the last failure to reach a host. Returns the deliveries that must not share it: those
-        that count attempts at a server that does not speak SMTP need a connection of their own for each attempt."""
+        """Settle `claims` with the last failure to reach a host; they count no attempt. Returns the deliveries that
+        must not share it: those that count attempts at a server that does not speak SMTP need a connection of their own
+        for each attempt."""
         left: list[Claimed] = []
         shares: list[Claimed] = []
         for claimed in claims:
             (left if trouble.unintelligible and claimed.record.unintelligible else shares).append(claimed)
-        self.settle_claims(shares, of_trouble(trouble.shared, self._replies))
+        self.settle_claims(shares, of_trouble(trouble.shared._replace(untried=True), self._replies))
         return left
 
     def settle_unreachable(

@@ -41,21 +41,28 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
 
 
 class DestinationSettings(LimitSettings, frozen=True, kw_only=True):
-    """Limits of a destination, and the TLS to it."""
+    """Limits of a destination, the TLS to it, and the schedule of its retries."""
 
     tls: Annotated[
         Literal["", "opportunistic", "required", "verified", "none"],
         Meta(description='TLS to its hosts, as delivery.tls; "" = that of the site, else delivery.tls.'),
     ] = ""
+    retries: Annotated[
+        tuple[Annotated[Seconds, Meta(ge=1)], ...],
+        Meta(description="Waits between attempts, the last one repeats; [] = those of the site, else of [delivery]."),
+    ] = ()
+    max_age: Annotated[
+        Seconds,
+        Meta(
+            ge=0,
+            description="Mail that cannot be delivered expires after this time, where that is sooner than by the "
+            'message or delivery.max_age; "0s" = that of the site, else no time of its own.',
+        ),
+    ] = 0.0
 
 
 class DomainSettings(DestinationSettings, frozen=True, kw_only=True):
     """Limits of a destination domain, or of each domain below "*.parent", for each pool, over all nodes."""
-
-    retries: Annotated[
-        tuple[Annotated[Seconds, Meta(ge=1)], ...],
-        Meta(description="Waits between attempts, the last one repeats; [] = those of [delivery]."),
-    ] = ()
 
 
 class SiteSettings(DestinationSettings, frozen=True, kw_only=True):

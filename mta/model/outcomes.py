@@ -103,6 +103,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     known: Known | None = None  # the knowledge about the reply; None: it is not known, or no failure
     route: str = ""  # "mx", or the relay or host that the settings name; "" = no attempt began
     tls_failed: str = ""  # the reason why TLS did not come about, although it was wanted
+    untried: bool = False  # with TEMPORARY: no connection was tried for it, so it counts no attempt
 
 
 NO_ATTEMPT: Final = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL)  # Floodgate itself decided, without one

@@ -10,7 +10,7 @@ import msgspec
 
 from mta.model.errors import StoreAway
 from mta.model.events import EventType, delivery_event
-from mta.model.mail import QueueKey, QueueShare, Record
+from mta.model.mail import QueueKey, QueueShare
 from mta.model.outcomes import NO_ATTEMPT
 from mta.model.shares import place_of, split_share
 from mta.orders.queue_counts import QueueCounter
@@ -107,7 +107,7 @@ class QueueWorker:
         moved = seen = 0
         async for piece in self._pieces(selection, rest, with_held=False):
             began, now = time.monotonic(), self._wall()
-            later = [one for one in piece.deliveries if one.due_at > now and not _is_scheduled(one.record)]
+            later = [one for one in piece.deliveries if one.due_at > now and one.record.scheduled_at <= now]
             seen += len(later)
             for of, some in _by_queue(later):
                 moved += await self._store.make_due(piece.lane, of, now, some)
@@ -225,11 +225,6 @@ class QueueWorker:
                     yield piece
                 if not cursor:
                     break
-
-
-def _is_scheduled(record: Record) -> bool:
-    """Whether the sender asked for the time that it waits for."""
-    return record.scheduled_at > 0 and not record.attempts
 
 
 def _is_ruled(table: RuleTable, waiting: WaitingDelivery, pause: str, to_pool: str, site: str | None) -> bool:

@@ -21,6 +21,7 @@ class Trouble(NamedTuple):
     route: str = ""  # the route that was tried, "" = none
     mta: str = ""  # the sending IP, where a server was reached
     tls_result: str = ""  # in the phase TLS: the kind of the failure (policy/tls_results.py), "" = not known
+    untried: bool = False  # no connection was tried: the host was known to be dead, or limits allowed none
 
     @property
     def shared(self) -> "Trouble":
@@ -131,7 +132,10 @@ def unsendable(code: int, enhanced: str, words: str, host: str = "", ip: str = "
 def after_all_hosts(troubles: list[Trouble]) -> Trouble:
     """The trouble of a delivery after every host failed. It is permanent only if that of every host is, because one
     host does not judge the others (RFC 5321 5.1). Else it is the last temporary trouble, if possible of a host that
-    speaks SMTP."""
+    speaks SMTP; it is `untried` if no host was tried."""
     temporary = [trouble for trouble in troubles if trouble.verdict is Verdict.TEMPORARY]
     intelligible = [trouble for trouble in temporary if not trouble.unintelligible]
-    return (intelligible or temporary or troubles)[-1]
+    told = (intelligible or temporary or troubles)[-1]
+    if told.untried and not all(trouble.untried for trouble in troubles):
+        return told._replace(untried=False)
+    return told

@@ -25,10 +25,15 @@ def next_attempt(
     """Unix ms of the attempt after `attempts` that ended, the last of them with `outcome`; None: attempts or time are
     used up, the delivery has expired.
 
-    An attempt that would come after the message's time is not waited for: the sender learns of it now.
+    An attempt that would come after the message's time is not waited for: the sender learns of it now. Where no
+    connection was tried, no attempt is used up.
     """
     most = record.max_attempts or plan.max_attempts
     retries = record.retries or plan.retries
+    if outcome is not None and outcome.untried:
+        retries = retries or (plan.back_off,)
+        due = now + delay_ms(retries, max(attempts, _waits_over(record, now, retries)) + 1, chance)
+        return due if due < _end(record, plan) else None
     if (most and attempts >= most) or not retries:
         return None
     asked = None if outcome is None or outcome.origin is not _REMOTE else asked_seconds(outcome.reply.text)
@@ -38,7 +43,27 @@ def next_attempt(
     else:
         slower = outcome is not None and outcome.known is not None and outcome.known.reaction is _SLOW_DOWN
         due = now + delay_ms(retries, attempts + slower, chance)
-    return due if due < record.expires_at else None
+    return due if due < _end(record, plan) else None
+
+
+def _waits_over(record: Record, now: int, retries: Sequence[float]) -> int:
+    """The waits of the schedule that are over by the age of the delivery. They stand for attempts where none was made,
+    so that mail for a host that is dead for days is not looked at every minute."""
+    age = (now - max(record.accepted_at, record.scheduled_at)) / 1000
+    for number, wait in enumerate(retries):
+        age -= wait
+        if age < 0:
+            return number
+    return len(retries)
+
+
+def _end(record: Record, plan: Plan) -> int:
+    """Unix ms of the expiry of a delivery. The time for which a pause held it has moved `expires_at`, and so moves the
+    expiry by the destination's own `max_age`, too."""
+    if not plan.max_age_ms:
+        return record.expires_at
+    by_age = max(record.accepted_at, record.scheduled_at) + plan.max_age_ms
+    return min(record.expires_at, max(by_age, record.expires_at - plan.sooner_ms))
 
 
 _ASKED: Final = re.compile(

@@ -39,6 +39,8 @@ class Plan(NamedTuple):
     max_attempts: int
     back_off: float  # seconds for which a failure to connect is remembered: less than the first retry waits
     ip_orders: tuple[Budget, ...] = ()  # of limit orders about single IPs
+    sooner_ms: int = 0  # mail expires so much sooner than by delivery.max_age
+    max_age_ms: int = 0  # and this long after its acceptance or scheduled time, 0 = no time of its own
 
     @property
     def limits_connections(self) -> bool:
@@ -85,6 +87,7 @@ class Shaping:
         self._domains = NamePatterns(
             (name, (f"domains.{_quoted(name)}", limits)) for name, limits in settings.domains.items()
         )
+        self._max_age = settings.delivery.max_age
         retries = settings.delivery.retries
         self._default = Plan((), None, 0, "", False, retries, settings.delivery.max_attempts, _back_off(retries))
         self._plans: dict[tuple[QueueKey, str], Plan] = {}
@@ -103,7 +106,7 @@ class Shaping:
         return tightened(before, found)
 
     def plan(self, queue: QueueKey, site: str = "") -> Plan:
-        """Without `site` only the limits of the domain are in it."""
+        """Without `site` only the settings of the domain are in it."""
         site_limits = self._sites.get(site)
         found = self._domains.find(queue.domain)
         orders = self._orders.get(site) if self._orders else None
@@ -114,17 +117,18 @@ class Shaping:
             budgets: list[Budget] = []
             most: list[tuple[int, str]] = []
             per_ip: LimitSettings | None = None
-            retries = self._default.retries
+            retries, max_age = self._default.retries, 0.0
             if site_limits is not None:
                 budgets.append(_budget(SITE_SCOPE, f"sites.{site}", site_limits))
                 per_ip = site_limits.per_ip
                 most.append((site_limits.messages_per_connection, f"sites.{site}"))
                 most.append((per_ip.messages_per_connection, f"sites.{site}.per_ip"))
+                retries, max_age = site_limits.retries or retries, site_limits.max_age
             if found is not None:
                 setting, limits = found
                 budgets.append(_budget(f"domain:{pool_of(queue.pool)}:{queue.domain}", setting, limits))
                 most.append((limits.messages_per_connection, setting))
-                retries = limits.retries or retries
+                retries, max_age = limits.retries or retries, limits.max_age or max_age
             if orders is not None:
                 budgets = [_with_orders(budget, orders.get(budget.scope, ())) for budget in budgets]
                 scopes = {budget.scope for budget in budgets}
@@ -141,6 +145,8 @@ class Shaping:
                 retries=retries,
                 back_off=_back_off(retries),
                 ip_orders=() if orders is None else _of_ips(orders),
+                sooner_ms=int(max(0.0, self._max_age - max_age) * 1000) if max_age else 0,
+                max_age_ms=int(max_age * 1000),
             )
             if len(self._plans) >= _MOST_KEPT:
                 self._plans.clear()

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from mta.model.mail import QueueKey
+
 
 class Notices(Protocol):
     """Register a hook before the process begins to listen; hooks are synchronous."""
@@ -14,6 +16,10 @@ class Notices(Protocol):
     def on_slots(self, hook: Callable[[str, bool], None]) -> None:
         """Call `hook` with a site that a process was refused a connection slot of (False), or that has one again
         (True)."""
+        ...
+
+    def on_retry(self, hook: Callable[[QueueKey], None]) -> None:
+        """Call `hook` with a queue whose waiting mail was ordered to be attempted now."""
         ...
 
     def on_death(self, hook: Callable[[], None]) -> None:

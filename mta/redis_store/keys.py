@@ -295,6 +295,7 @@ PREVIEW_CHANNEL = b"fg:preview"  # a preview waits to be counted
 RELEASE_CHANNEL = b"fg:release"  # a staged release was ordered or has changed
 SLOTS_CHANNEL = b"fg:slots"  # "wanted <site>": a slot was refused; "free <site>": one was given back
 WAKE_CHANNEL = b"fg:wake"
+RETRY_CHANNEL = b"fg:retry"  # "<place>|<domain>": its mail was ordered to be attempted now
 HEAD_CHANNEL = b"fg:head"
 DEAD_CHANNEL = b"fg:dead"
 ENTRY_CHANNEL = b"fg:entry"  # the key of a table of entries that changed, see entries.lua

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from mta.model.mail import QueueKey
+from mta.model.shares import split_place
 from mta.redis_store import keys
 from mta.redis_store.link import Link
 
@@ -21,6 +23,13 @@ class PublishedNotices:
             hook(site, kind == "free")
 
         self._link.hear(keys.SLOTS_CHANNEL, heard)
+
+    def on_retry(self, hook: Callable[[QueueKey], None]) -> None:
+        def heard(message: bytes) -> None:
+            place, _, domain = message.decode().partition("|")
+            hook(QueueKey(split_place(place)[0], domain))
+
+        self._link.hear(keys.RETRY_CHANNEL, heard)
 
     def on_death(self, hook: Callable[[], None]) -> None:
         self._link.hear(keys.DEAD_CHANNEL, lambda session: hook())

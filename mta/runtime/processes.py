@@ -24,12 +24,14 @@ _KILLED: Final = 5.0  # seconds to wait for the end of a process that was killed
 
 
 class Role(NamedTuple):
-    """A kind of process: its command, how many, which listening sockets it inherits, and the load slot of each."""
+    """A kind of process: its command, how many, which listening sockets and which memory of dead hosts it inherits,
+    and the load slot of each."""
 
     module: str
     processes: int
     sockets: tuple[int, ...] = ()
     load_slots: tuple[LoadSlot, ...] = ()
+    dead_hosts: int = -1
 
 
 class Process:
@@ -57,6 +59,12 @@ class Process:
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
+
+    @property
+    def _inherited(self) -> tuple[int, ...]:
+        role = self._role
+        shared = {slot.memory for slot in role.load_slots} | ({role.dead_hosts} if role.dead_hosts >= 0 else set())
+        return (self._memory, *role.sockets, *shared)
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=self._name)
@@ -117,7 +125,7 @@ class Process:
             self._role.module,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=(self._memory, *self._role.sockets, *{slot.memory for slot in self._role.load_slots}),
+            pass_fds=self._inherited,
         )
         assert process.stdin is not None
         with contextlib.suppress(ConnectionError):  # it died at once; it is reaped like any other

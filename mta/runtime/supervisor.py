@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from mta.egress.dead_hosts import dead_hosts_memory
 from mta.ingress.turn_away import TurnAway
 from mta.ingress.worker_loads import LoadSlot, WorkerLoads, load_slots
 from mta.model.errors import SettingsError
@@ -123,7 +124,8 @@ class Supervisor:
         table: dict[str, Role] = {}
         if "smtp" in node.roles or "delivery" in node.roles:
             sockets = tuple(sock.fileno() for sock in self._smtp)
-            table["worker"] = Role("mta.runtime.worker", workers, sockets, load_slots(workers) if sockets else ())
+            slots = load_slots(workers) if sockets else ()
+            table["worker"] = Role("mta.runtime.worker", workers, sockets, slots, dead_hosts_memory())
         if "delivery" in node.roles:
             table["sweeper"] = Role("mta.runtime.sweeper", 1)
         if "journal" in node.roles:
@@ -150,7 +152,7 @@ class Supervisor:
         return {process.pid for _, process in self._processes if process.pid is not None}
 
     def _boot(self, role: Role, load_slot: LoadSlot | None, heartbeat: int) -> bytes:
-        return boot_line(self._settings, self._redis_url, role.sockets, load_slot, heartbeat)
+        return boot_line(self._settings, self._redis_url, role.sockets, load_slot, heartbeat, role.dead_hosts)
 
     async def _wait_ready(self) -> None:
         """Wait for all processes. The file with the API's URL is written as soon as the API listens, since it answers

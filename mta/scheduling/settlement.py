@@ -1,16 +1,18 @@
 """The settlement of a delivery, decided from its outcome: class or next attempt, new record, and event."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from mta.model.endings import Commons, Final, Shared, short
 from mta.model.events import BY_MX, EventType, delivery_event, ordered
-from mta.model.mail import Claimed, Record
+from mta.model.mail import Claimed, QueueKey, Record
 from mta.model.outcomes import EXPIRED, NO_ATTEMPT, Class, Origin, Outcome, Reply, ReturnReason, Verdict
 from mta.model.replies import OUR_DECISION, Fault, Known
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import ending_reply, ends_delivery
 from mta.policy.retry import ip_wish, next_attempt
-from mta.policy.shaping import Shaping
+from mta.policy.shaping import Plan, Shaping
 from mta.ports.queueing import Move, Settlement
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -29,6 +31,10 @@ class Terms(msgspec.Struct, frozen=True):
     shaping: Shaping
     undo_ms: int = 0  # rules.undo_window
     commons: Commons = Commons()
+    site_of: Callable[[str], str | None] = lambda domain: None
+
+    def plan(self, queue: QueueKey) -> Plan:
+        return self.shaping.plan(queue, self.site_of(queue.domain) or "")
 
 
 def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: float) -> Settlement:
@@ -40,8 +46,8 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
         if outcome.unintelligible and ends_delivery(claimed.record.unintelligible + 1):
             last = msgspec.structs.replace(outcome, verdict=Verdict.PERMANENT, reply=ending_reply(outcome.reply))
             return _end(claimed, last, now, terms, EventType.BOUNCE, Class.BOUNCED)
-        attempts = claimed.record.attempts + 1
-        due_at = next_attempt(claimed.record, attempts, now, terms.shaping.plan(claimed.queue), chance, outcome)
+        attempts = _attempts(claimed, outcome)
+        due_at = next_attempt(claimed.record, attempts, now, terms.plan(claimed.queue), chance, outcome)
         if due_at is None:
             if outcome.known is None:
                 outcome = msgspec.structs.replace(outcome, known=_EXPIRED)
@@ -129,6 +135,11 @@ def _told(outcome: Outcome) -> tuple[str, str] | None:
     return None if outcome.known is None else outcome.known[:2]
 
 
+def _attempts(claimed: Claimed, outcome: Outcome) -> int:
+    """The attempts of the delivery so far, with this one."""
+    return claimed.record.attempts + (not outcome.untried)
+
+
 def _uncertain(claimed: Claimed, lost_reply: bool) -> bool:
     """Whether the recipient may have it although nobody read a reply that says so."""
     return lost_reply or claimed.record.uncertain or claimed.reclaims > 0
@@ -156,7 +167,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
     """It ends, and is not delivered."""
     record, forced, verdict = claimed.record, outcome.forced, outcome.verdict
     intercepted = verdict is Verdict.INTERCEPTED
-    attempts = record.attempts + 1
+    attempts = _attempts(claimed, outcome)
     if (intercepted or verdict is Verdict.CANCELED) and not outcome.mta:
         attempts = record.attempts  # no attempt began
     enhanced = EXPIRED if kind is EventType.EXPIRATION else None
@@ -244,7 +255,7 @@ def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, attempts:
 
 def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: int) -> Settlement:
     record, forced = claimed.record, outcome.forced
-    attempts = record.attempts + 1
+    attempts = _attempts(claimed, outcome)
     uncertain = _uncertain(claimed, outcome.uncertain)
     event = delivery_event(
         EventType.TRANSIENT_FAILURE, now, terms.node, claimed.id, claimed.queue, record, outcome, attempts,

@@ -72,12 +72,14 @@ class Settler:
         wake: Callable[[int], None],
         failed: Callable[[Claimed, Outcome], None] | None = None,
         *,
+        site_of: Callable[[str], str | None] = lambda domain: None,
         watched: Callable[[], Watched] = Watched,
         clock: Callable[[], int] = wall_ms,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`wake` hears of the lanes in whose queues deliveries are due again, `failed` of outcomes that are no
-        delivery; `watched` gives the brakes; `clock` gives Unix milliseconds, `chance` a number in [0, 1)."""
+        delivery; `site_of` gives the site of a domain, which decides its retry schedule; `watched` gives the brakes;
+        `clock` gives Unix milliseconds, `chance` a number in [0, 1)."""
         self._claims = claims
         self._rules = rules
         self._clock = clock
@@ -87,7 +89,11 @@ class Settler:
         self._wake = wake
         self._failed = failed
         self._terms = settlement.Terms(
-            settings.node.name, settings.delivery, shaping, int(settings.rules.undo_window * 1000)
+            settings.node.name,
+            settings.delivery,
+            shaping,
+            int(settings.rules.undo_window * 1000),
+            site_of=site_of,
         )
         self.returns = Returns(clock)
         self.queues = QueueFigures(clock)

@@ -37,7 +37,7 @@ ROUTES = (
         "mta/egress/dial.py",
         "if wanted and (not need.may_be_clear or (handshake.offers_tls and not tls_failed)):",
         "if wanted and handshake.offers_tls and not tls_failed:",
-        _T_CONNECTIONS + "tls_required_and_not_offered_is_temporary",
+        _T_CONNECTIONS + "c90_tls_required_and_not_offered_is_temporary",
     ),
     Mutation(
         "MTA-STS: the wildcard stands for one label (C-104)",

@@ -77,6 +77,7 @@ local function make_due(keys, argv)
   if #entries > 0 then
     redis.call('ZADD', keys[2], unpack(entries))
     note_due(P, place, domain, now)
+    redis.call('PUBLISH', 'fg:retry', place .. '|' .. domain) -- before workers claim them
     redis.call('PUBLISH', 'fg:wake', P)
   end
   return #entries / 2

@@ -9,6 +9,7 @@ from mta.admission.at_acceptance import AcceptanceRules
 from mta.admission.group_commit import GroupCommit
 from mta.admission.submission import TrustedSubmissions
 from mta.brakes.watch import BrakeWatch
+from mta.egress.dead_hosts import DeadHosts
 from mta.egress.egress import Egress
 from mta.egress.egress_ports import EgressPorts
 from mta.egress.reply_knowledge import ReplyKnowledge
@@ -147,7 +148,9 @@ async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
     watch = BrakeWatch(store.brakes, opened.lanes)
     outbound, delivery = None, None
     if destinations is not None:
-        outbound, delivery = _outbound(settings, store, guard, watch, destinations)
+        memory = child.boot.dead_hosts
+        dead = DeadHosts.alone() if memory < 0 else DeadHosts.at(memory)
+        outbound, delivery = _outbound(settings, store, guard, watch, destinations, dead)
     signing = None if settings.dkim.sign == "off" or "smtp" not in roles else _signing(settings, store)
     signer = None if signing is None else signing.signer
     inbound, submissions = None, _own_mail(settings, store, guard)
@@ -196,7 +199,7 @@ def _own_mail(settings: Settings, store: WorkerStore, guard: Guard) -> Submissio
 
 
 def _outbound(
-    settings: Settings, store: WorkerStore, guard: Guard, brakes: BrakeWatch, destinations: Destinations
+    settings: Settings, store: WorkerStore, guard: Guard, brakes: BrakeWatch, destinations: Destinations, dead: DeadHosts
 ) -> tuple[Outbound, ClaimOnAccept]:
     own, settings = settings.pools, replace(settings, pools={})  # the pool watch gives those that are in force
     logins = read_logins(settings)
@@ -210,7 +213,10 @@ def _outbound(
     room = QueueRoom(lanes)
     reactions = _reactions(settings, own, store, sites)
     failed = reactions.failed if reactions else None
-    settler = Settler(store.queues, guard, settings, shaping, lanes.wake, failed, watched=lambda: brakes.watched)
+    settler = Settler(
+        store.queues, guard, settings, shaping, lanes.wake, failed,
+        site_of=sites.of, watched=lambda: brakes.watched,
+    )  # fmt: skip
     replies = ReplyKnowledge()
     reply_watch = ReplyWatch(store.replies, replies, (settings.replies, shipped_replies()))
     ports = EgressPorts(
@@ -218,7 +224,7 @@ def _outbound(
         sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
         reactions.refused if reactions else None,
     )  # fmt: skip
-    egress = Egress(settings, shaping, ports, logins)
+    egress = Egress(settings, shaping, ports, logins, dead)
     pools = ServedPools(store.sweeps.pools)
     dispatcher = Dispatcher(store.queues, egress, guard, settler, pools, lanes, room)
 
@@ -227,6 +233,7 @@ def _outbound(
         pools.look_soon()
 
     store.notices.on_queued(wake)
+    store.notices.on_retry(egress.retry_now)
     store.notices.on_slots(limits.heard)
     store.notices.on_reconnect(pools.look_soon)
     store.notices.on_reconnect(lanes.wake_all)

@@ -15,16 +15,21 @@ from mta.model.shares import place_of
 from mta.redis_store import keys
 from mta.redis_store.link import Link
 from tests.support.deep_queue import fill
-from tests.support.node import until
+from tests.support.node import running, until
 from tests.support.node_and_sink import NodeAndSink, shared
 from tests.support.rest import ask
 from tests.support.shell import Shell
+from tests.support.sink_thread import SinkThread
+from tests.support.valkey import free_port
+
+AWAY = f"127.0.0.1:{free_port()}"  # nobody listens there at first
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeAndSink]:
-    pools = {"pools__default": {}, "pools__gold__ips": ["127.0.0.2"]}
-    with shared(NodeAndSink(tmp_path_factory.mktemp("s35"), **pools)) as made:
+    sets = {"workers": 2, "pools__default": {}, "pools__gold__ips": ["127.0.0.2"]}
+    sets["delivery__routes"] = f'{{ "away.test" = "{AWAY}" }}'
+    with shared(NodeAndSink(tmp_path_factory.mktemp("s35"), **sets)) as made:
         yield made
 
 
@@ -66,6 +71,32 @@ def test_o12_after_an_outage_its_mail_is_listed_made_due_and_arrives(place: Node
     place.rests("outage", delivered=12, queued=0)
     assert sorted(place.arrived("down.test")) == sorted(f"u{number}@down.test" for number in range(12))
     assert shell.run("queues", "messages", "--domain", "down.test", "--json").json == []
+
+
+def test_c103_a_dead_host_costs_no_attempt_and_an_order_tries_it_at_once(place: NodeAndSink) -> None:
+    sent = 0
+
+    def one_learnt_it_from_another() -> bool:
+        """Each worker gets mail; a delivery for which no connection was tried says so."""
+        nonlocal sent
+        place.node.send(f"u{sent}@away.test", ("away",))
+        sent += 1
+        until(lambda: len(place.log_of("away", "TransientFailure")) == sent, 20.0, "it is not deferred")
+        lines = place.log_of("away", "TransientFailure")
+        return any(line["text"].startswith("not tried: another worker") for line in lines)
+
+    until(one_learnt_it_from_another, 20.0, "each worker tried the host itself")
+    lines = place.logged("away", "TransientFailure", sent)
+    assert {line.get("attempt", 0) for line in lines} == {0, 1}
+    assert all("attempt" not in line for line in lines if line["text"].startswith("not tried"))
+    until(lambda: queue_of(place, "away.test")["scheduled"] == sent, 10.0, "they do not wait")
+    with running(away := SinkThread(port=int(AWAY.partition(":")[2]))):
+        answer = place.call("POST", "/v1/queues/retry?wait=10s", {"domain": "away.test"})
+        assert answer["moved"] == sent
+        place.rests("away", delivered=sent, queued=0)
+        assert len(away.sink.received) == sent
+    tried = {line["recipient"]: line["attempt"] for line in place.logged("away", "Delivery", sent)}
+    assert tried == {line["recipient"]: line.get("attempt", 0) + 1 for line in lines}
 
 
 def test_o12_mail_moves_to_another_pool_and_leaves_from_its_ip(place: NodeAndSink, shell: Shell) -> None:

@@ -12,7 +12,7 @@ SETS: dict[str, Any] = {
     "workers": 1,
     "delivery__idle_timeout": "0s",
     "pools": f"{{ default = {{}}, three = {{ ips = {IPS} }} }}".replace("'", '"'),
-    "domains": '{ "*.quick.test" = { retries = ["1s"] } }',
+    "domains": '{ "*.quick.test" = { retries = ["1s"] }, "*.line.test" = { retries = ["1s"], connections = 1 } }',
 }
 BLOCKED = "550 5.7.1 Unfortunately, messages weren't sent, your network is on our block list (S3140)"
 
@@ -21,13 +21,32 @@ class Place(NodeAndSink):
     """A destination that knows senders by their IP, and takes two recipients of a message."""
 
     def start(self) -> None:
+        self.closes_at: dict[str, str] = {}  # sender -> the phase in which its next message is answered 421
+        self.senders: dict[int, str] = {}  # by connection
         self.seen: dict[str, list[str]] = {}  # by recipient: the IPs that came
         self.recipients: dict[int, int] = {}  # by connection: those of this transaction
-        self.sink.script("MAIL", lambda connection, argument: self.recipients.update({connection: 0}))
+        self.sink.script("MAIL", self.mail)
         self.sink.script("RCPT", self.rcpt)
+        self.sink.script("DATA", lambda connection, argument: self.closes("DATA", connection))
+        self.sink.script(".", lambda connection, argument: self.closes(".", connection))
         super().start()
 
+    def closes(self, phase: str, connection: int) -> str | None:
+        sender = self.senders[connection]
+        if self.closes_at.get(sender) != phase:
+            return None
+        del self.closes_at[sender]
+        return "421 4.3.2 closing"
+
+    def mail(self, connection: int, argument: str) -> str | None:
+        self.recipients[connection] = 0
+        self.senders[connection] = argument.partition("<")[2].partition(">")[0]
+        return self.closes("MAIL", connection)
+
     def rcpt(self, connection: int, argument: str) -> str | None:
+        self.recipients[connection] += 1
+        if "2" in argument and (answer := self.closes("RCPT", connection)):
+            return answer
         address = argument.partition("<")[2].partition(">")[0]
         peer = next(one.peer for one in reversed(self.sink.sink.begun) if one.connection == connection)
         seen = self.seen.setdefault(address, [])
@@ -37,14 +56,13 @@ class Place(NodeAndSink):
         if "blocked" in address and peer == seen[0]:
             return BLOCKED
         if "few" in address:
-            self.recipients[connection] += 1
             return None if self.recipients[connection] <= 2 else "452 4.5.3 Too many recipients (AS780090)"
         return None
 
-    def send(self, recipients: list[str], tag: str) -> None:
+    def send(self, recipients: list[str], tag: str, sender: str = "from@example.com", pool: str = "three") -> None:
         with self.node.client() as client:
-            lines = (f"X-MQ-Tag: {tag}", "X-MQ-Pool: three", "Subject: x", "", "hello")
-            client.sendmail("from@example.com", recipients, "\r\n".join(lines))
+            lines = (f"X-MQ-Tag: {tag}", f"X-MQ-Pool: {pool}", "Subject: x", "", "hello")
+            client.sendmail(sender, recipients, "\r\n".join(lines))
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +108,17 @@ def test_d17_a_rule_for_the_pool_matches_mail_that_waits_for_its_ip(place: Place
     place.rests("waits", queued=0, delivered=0)
     assert place.account(rule)["intercepted"]["queued"] == 1
     place.lift(rule)
+
+
+@pytest.mark.parametrize("phase", ["MAIL", "RCPT", "DATA", "."])
+def test_c102_a_421_in_the_middle_sends_only_the_rest_again(place: Place, phase: str) -> None:
+    domain, tag = f"{phase.strip('.').lower() or 'dot'}.line.test", f"line{phase}"
+    place.closes_at[f"two@{domain}"] = phase
+    for sender in ("one", "two", "three", "four"):
+        place.send([f"{sender}{number}@{domain}" for number in (1, 2)], tag, f"{sender}@{domain}", "default")
+    place.rests(tag, delivered=8, queued=0)
+    assert not place.closes_at.get(f"two@{domain}"), "it was answered 421"
+    recipients = sorted(f"{sender}{number}@{domain}" for sender in ("one", "two", "three", "four") for number in (1, 2))
+    assert sorted(place.arrived(domain)) == recipients, "each once"
+    tried = {line["recipient"]: line["attempt"] for line in place.logged(tag, "Delivery", 8)}
+    assert {one for one, attempts in tried.items() if attempts > 1} <= {f"two1@{domain}", f"two2@{domain}"}, tried

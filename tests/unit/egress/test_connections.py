@@ -69,7 +69,7 @@ async def test_starttls_is_used_where_it_is_offered(tls: ssl.SSLContext) -> None
     ("setting", "verdict", "connections"),
     [("opportunistic", Verdict.DELIVERED, 2), ("required", Verdict.TEMPORARY, 1), ("none", Verdict.DELIVERED, 1)],
 )
-async def test_tls_that_fails(setting: str, verdict: Verdict, connections: int) -> None:
+async def test_c90_tls_that_fails(setting: str, verdict: Verdict, connections: int) -> None:
     async with (
         Sink(extensions=("PIPELINING", "STARTTLS")) as sink,
         Rig(route=to(sink), tls=setting, command_timeout=0.5) as rig,
@@ -113,7 +113,19 @@ async def test_d14_a_broken_starttls_is_remembered_and_told(
         assert [line for _, line in sink.commands].count("STARTTLS") == 1
 
 
-async def test_tls_required_and_not_offered_is_temporary() -> None:
+@pytest.mark.parametrize(("setting", "verdict"), [("opportunistic", Verdict.DELIVERED), ("required", Verdict.TEMPORARY)])
+async def test_c90_mail_goes_in_the_clear_after_a_refused_starttls_only_where_it_may(
+    setting: str, verdict: Verdict
+) -> None:
+    async with Sink(extensions=("PIPELINING", "STARTTLS")) as sink, Rig(route=to(sink), tls=setting) as rig:
+        sink.script["STARTTLS"] = "454 4.7.0 TLS not available due to temporary reason"
+        rig.send("a@example.com")
+        (outcome,) = await rig.settle.until(1)
+    assert (outcome.verdict, outcome.tls) == (verdict, "")
+    assert [message.tls for message in sink.begun] == ([False] if verdict is Verdict.DELIVERED else [])
+
+
+async def test_c90_tls_required_and_not_offered_is_temporary() -> None:
     async with Sink() as sink, Rig(route=to(sink), tls="required") as rig:
         rig.send("a@example.com")
         (outcome,) = await rig.settle.until(1)

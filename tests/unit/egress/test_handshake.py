@@ -110,20 +110,20 @@ async def test_d8_bytes_without_an_end_are_shown_when_the_server_closes() -> Non
     assert "\x15\x03\x01" in outcome.reply.text
 
 
-async def test_text_in_the_clear_behind_the_reply_to_starttls_counts_for_nothing(tmp_path: pathlib.Path) -> None:
+async def test_c90_text_in_the_clear_behind_the_reply_to_starttls_counts_for_nothing(tmp_path: pathlib.Path) -> None:
     script: Script = {"STARTTLS": (b"220 go\r\n250 injected\r\n",)}
     outcome = await attempt(ScriptedPeer(script, tls=self_signed(tmp_path)), tls="required")
     assert outcome.verdict is Verdict.TEMPORARY
     assert "in the clear" in outcome.reply.text
 
 
-async def test_extensions_of_the_encrypted_session_count(tmp_path: pathlib.Path) -> None:
+async def test_c90_extensions_of_the_encrypted_session_count(tmp_path: pathlib.Path) -> None:
     outcome = await attempt(ScriptedPeer({}, tls=self_signed(tmp_path)), tls="required")
     assert outcome.verdict is Verdict.DELIVERED
     assert outcome.tls
 
 
-async def test_required_tls_that_is_not_offered_is_told() -> None:
+async def test_c90_required_tls_that_is_not_offered_is_told() -> None:
     outcome = await attempt(ScriptedPeer({}), tls="required")
     assert (outcome.verdict, outcome.reply.enhanced) == (Verdict.TEMPORARY, "4.7.5")
     assert "does not offer STARTTLS" in outcome.reply.text

@@ -48,7 +48,7 @@ async def test_a_message_arrives_byte_for_byte(sink: Sink) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b".", b".\r\n", b"no line end", b"a\r\n" * 100_000, b".x\r\n" * 60_000])
-async def test_odd_contents_arrive_with_their_last_line_ended(sink: Sink, content: bytes) -> None:
+async def test_c40_odd_contents_arrive_with_their_last_line_ended(sink: Sink, content: bytes) -> None:
     async with Rig(route=to(sink)) as rig:
         rig.send("a@example.com", content=content)
         (outcome,) = await rig.settle.until(1)
@@ -83,7 +83,7 @@ async def test_recipients_of_one_message_share_a_transaction_and_fail_alone(sink
     assert outcomes["too@example.com"].verdict is Verdict.DELIVERED
 
 
-async def test_more_than_a_hundred_recipients_take_several_transactions(sink: Sink) -> None:
+async def test_c103_more_than_a_hundred_recipients_take_several_transactions(sink: Sink) -> None:
     async with Rig(route=to(sink)) as rig:
         rig.send(*[f"u{number}@example.com" for number in range(250)])
         await rig.settle.until(250)
@@ -133,7 +133,7 @@ ANSWERS = [
         if (verb, answer[:3]) != ("DATA", "354")  # what DATA is answered with
     ],
 )
-async def test_each_answer_in_each_phase_f26_f27(sink: Sink, verb: str, answer: str, verdict: Verdict) -> None:
+async def test_each_answer_in_each_phase_c80_c102_f26_f27(sink: Sink, verb: str, answer: str, verdict: Verdict) -> None:
     first = [answer]
     sink.script[verb] = lambda connection, argument: first.pop() if first else None
     async with Rig(route=to(sink)) as rig:
@@ -309,7 +309,7 @@ async def test_the_message_rate_is_asked_before_each_mail() -> None:
     assert len(sink.taken) == 5
 
 
-async def test_a_host_that_is_away_is_not_asked_for_each_message() -> None:
+async def test_c103_a_host_that_is_away_is_not_asked_for_each_message() -> None:
     async with Sink() as sink:
         route = to(sink)
     async with Rig(route=route) as rig:

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mta.model.destination_settings import DomainSettings
 from mta.model.mail import IpWish
 from mta.model.outcomes import Origin, Outcome, Reply, Verdict
 from mta.model.replies import Known, Reaction
@@ -69,6 +70,41 @@ def test_c103_the_time_that_is_asked_for_is_kept_within_the_schedule() -> None:
         assert due == NOW + waits * 1000
     slow = next_attempt(a_record(), 1, NOW, steps, 0.5, refusal("x", "rate_limited", Reaction.SLOW_DOWN))
     assert slow == NOW + 600_000, "a step is left out"
+
+
+UNTRIED = Outcome(Verdict.TEMPORARY, Reply(451, "4.4.1", "dead"), Origin.LOCAL, untried=True)
+
+
+def test_c103_no_attempt_is_used_up_where_no_connection_was_tried() -> None:
+    steps = plan(retries=(60.0, 600.0, 3600.0), max_attempts=2)
+    for attempts, age, waits in ((0, 0, 60), (1, 0, 600), (0, 61, 600), (0, 661, 3600), (0, 400_000, 3600)):
+        record = a_record(accepted_at=NOW - age * 1000, expires_at=NOW + 10**9)
+        due = next_attempt(record, attempts, NOW, steps, 0.5, UNTRIED)
+        assert due == NOW + waits * 1000, (attempts, age)
+    assert next_attempt(a_record(max_attempts=1), 0, NOW, steps, 0.5, UNTRIED) is not None
+    assert next_attempt(a_record(), 0, NOW, plan(retries=()), 0.5, UNTRIED) == NOW + 5000, "its one attempt is left"
+    assert next_attempt(a_record(expires_at=NOW + 1), 0, NOW, steps, 0.5, UNTRIED) is None
+
+
+def test_mail_expires_by_the_age_that_its_destination_allows() -> None:
+    hour, day = 3_600_000, 86_400_000
+    aged = Shaping(
+        msgspec.structs.replace(
+            SETTINGS,
+            delivery=DeliverySettings(retries=(3600.0,), max_age=3 * 86400.0),
+            domains={QUEUE.domain: DomainSettings(max_age=86400.0)},
+        )
+    ).plan(QUEUE)
+
+    def goes_on(accepted: int, expires: int, scheduled: int = 0) -> bool:
+        record = a_record(accepted_at=NOW - accepted, expires_at=NOW + expires, scheduled_at=scheduled)
+        return next_attempt(record, 1, NOW, aged, 0.5) is not None
+
+    assert goes_on(22 * hour, 3 * day - 22 * hour)
+    assert not goes_on(23 * hour, 3 * day - 23 * hour)
+    assert not goes_on(hour, hour), "the message's own time is sooner"
+    assert goes_on(40 * hour, 3 * day - 40 * hour, scheduled=NOW - hour), "its time begins when it was to be sent"
+    assert goes_on(30 * hour, 3 * day - 20 * hour), "a pause held it for ten hours"
 
 
 def test_d17_the_ip_of_the_next_attempt() -> None:

@@ -76,6 +76,22 @@ def test_connections_are_limited_by_their_number_or_their_rate(limits, limited):
     assert shaping(domains={QUEUE.domain: DomainSettings(**limits)}).plan(QUEUE).limits_connections is limited
 
 
+def test_c103_the_schedule_is_that_of_the_domain_else_of_the_site_else_of_the_node():
+    plans = shaping(
+        delivery=DeliverySettings(retries=(60.0,), max_age=1000.0),
+        domains={"own.test": DomainSettings(retries=(2.0,), max_age=100.0), "limited.test": DomainSettings(**LIMITS)},
+        sites={"big": SiteSettings(retries=(4.0,), max_age=200.0)},
+    )
+
+    def found(domain, site=""):
+        plan = plans.plan(QueueKey("p", domain), site)
+        return plan.retries, plan.back_off, plan.max_age_ms, plan.sooner_ms
+
+    assert found("own.test", "big") == ((2.0,), 1.0, 100_000, 900_000)
+    assert found("limited.test", "big") == found("other.test", "big") == ((4.0,), 2.0, 200_000, 800_000)
+    assert found("limited.test") == found("other.test", "small") == ((60.0,), 5.0, 0, 0)
+
+
 @pytest.mark.parametrize(("retries", "back_off"), [((60.0, 300.0), 5.0), ((4.0,), 2.0)])
 def test_a_failure_to_connect_is_remembered_for_less_than_the_first_retry_waits(retries, back_off):
     plan = shaping(delivery=DeliverySettings(retries=retries, max_attempts=7)).plan(QUEUE)

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from mta.model.destination_settings import SiteSettings
 from mta.model.endings import Final
 from mta.model.events import Event, EventType
 from mta.model.outcomes import Class, Origin, Outcome, Reply, Verdict
@@ -40,6 +41,24 @@ def test_d8_the_third_time_it_bounces_with_the_bytes_of_the_server() -> None:
     told = event(change.event)
     assert (told.type, told.code, told.enhanced, told.text) == (EventType.BOUNCE, 554, "5.5.0", "hola")
     assert final(change.final).reply == Reply(554, "5.5.0", "hola")
+
+
+def test_c103_a_failure_without_a_connection_counts_no_attempt() -> None:
+    untried = msgspec.structs.replace(LOST, uncertain=False, untried=True)
+    change = decide(a_claim(attempts=1, max_attempts=2), untried, NOW, TERMS, 0.5)
+    assert change.record is not None
+    assert (change.record.attempts, change.record.last) == (1, Reply(451, "4.4.2", "lost"))
+    assert (event(change.event).type, event(change.event).attempt) == (EventType.TRANSIENT_FAILURE, 1)
+    over = decide(a_claim(attempts=1, expires_at=NOW + 1), untried, NOW, TERMS, 0.5)
+    assert (over.ended, final(over.final).attempts) == (Class.EXPIRED, 1)
+
+
+def test_c103_the_schedule_of_the_site_holds() -> None:
+    settings = msgspec.structs.replace(SETTINGS, sites={"big": SiteSettings(retries=(7.0,))})
+    terms = Terms("n1", settings.delivery, Shaping(settings), site_of={"example.com": "big"}.get)
+    claim = a_claim()
+    assert claim.queue.domain == "example.com"
+    assert decide(claim, LOST, NOW, terms, 0.5).due_at == NOW + 7000
 
 
 def test_d8_other_attempts_do_not_count_towards_it() -> None:

@@ -51,5 +51,13 @@ def test_i2_line_ends_and_dots_octet_by_octet(sent: bytes) -> None:
     assert not has_bare_line_end(with_crlf(sent, False))
 
 
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b".", b"a"]), max_size=20).map(b"".join))
+def test_c40_no_bare_line_end_and_one_end_of_data_leave(sent: bytes) -> None:
+    wire = b"\r\n" + wire_form(with_crlf(sent, False))
+    assert not has_bare_line_end(wire)
+    assert wire.count(END_OF_DATA) == 1
+    assert wire.endswith(END_OF_DATA)
+
+
 def test_crlf_is_not_bare() -> None:
     assert not has_bare_line_end(b"\r\n\x0b\x0c\x85\r\n\r\n")
