@@ -1,6 +1,7 @@
 """The lines that the promise of a forced error rests on, each with a damage and the test that must notice."""
 
 from tests.mutations.brakes import BRAKES
+from tests.mutations.client import CLIENT
 from tests.mutations.limits import LIMITS
 from tests.mutations.mutation import Mutation
 from tests.mutations.pools import POOLS
@@ -833,5 +834,5 @@ MOVES = (
 MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
     *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS, *MOVES, *HISTORY, *TOKENS, *PREVIEWS, *SELECTORS, *AUDIT, *WORK,
-    *CANARIES, *BULK, *STAGED_RELEASE, *ROUTES, *POOLS, *SITES, *BRAKES, *LIMITS,
+    *CANARIES, *BULK, *STAGED_RELEASE, *ROUTES, *POOLS, *SITES, *BRAKES, *LIMITS, *CLIENT,
 )  # fmt: skip

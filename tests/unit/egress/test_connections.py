@@ -113,7 +113,9 @@ async def test_d14_a_broken_starttls_is_remembered_and_told(
         assert [line for _, line in sink.commands].count("STARTTLS") == 1
 
 
-@pytest.mark.parametrize(("setting", "verdict"), [("opportunistic", Verdict.DELIVERED), ("required", Verdict.TEMPORARY)])
+@pytest.mark.parametrize(
+    ("setting", "verdict"), [("opportunistic", Verdict.DELIVERED), ("required", Verdict.TEMPORARY)]
+)
 async def test_c90_mail_goes_in_the_clear_after_a_refused_starttls_only_where_it_may(
     setting: str, verdict: Verdict
 ) -> None:

@@ -65,6 +65,16 @@ def test_c103_a_failure_from_a_sending_ip_is_known_for_that_ip_alone() -> None:
         assert of(worker) is None
 
 
+def test_c103_two_addresses_of_one_slot_do_not_answer_for_each_other() -> None:
+    node = Node()
+    node.one.add(TARGET, ANY_SOURCE, TROUBLE, 5.0)
+    numbers = memoryview(node.memory).cast("Q")
+    (at,) = (place for place in range(len(numbers)) if numbers[place])
+    numbers[at] ^= 1 << 40  # as another address would have written it
+    assert of(node.other) is None
+    numbers.release()
+
+
 def test_only_addresses_whose_time_is_over_are_forgotten() -> None:
     node = Node()
     node.one.add(TARGET, ANY_SOURCE, TROUBLE, 5.0)

@@ -48,7 +48,7 @@ async def test_two_addresses_of_each_host_c100(resolver: FakeResolver) -> None:
         (AddressAnswer(("192.0.2.99",)), Verdict.PERMANENT, "5.4.6"),
     ],
 )
-async def test_mx_that_cannot_be_used_never_falls_back_to_a(
+async def test_mx_that_cannot_be_used_never_falls_back_to_a_c100(
     resolver: FakeResolver, addresses: AddressAnswer, verdict: Verdict, enhanced: str
 ) -> None:
     resolver.hosts["bad.test"] = MxAnswer(("mx.bad.test",))

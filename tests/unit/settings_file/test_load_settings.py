@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mta.model.errors import SettingsError
-from mta.model.settings import Address, PoolSettings, Settings
+from mta.model.settings import Address, DeliverySettings, PoolSettings, Settings
 from mta.settings_file import load_settings
 
 
@@ -397,3 +397,11 @@ def test_the_api_may_listen_on_loopback(listen: str) -> None:
 def test_the_api_may_listen_elsewhere_when_told_so() -> None:
     settings = load_settings(None, ["api.listen=0.0.0.0:80", "api.allow_plaintext=true"], {})
     assert settings.api.listen == Address("0.0.0.0", 80)
+
+
+def test_c30_by_default_the_client_waits_as_long_as_rfc_5321_says() -> None:
+    waits = DeliverySettings()
+    assert min(waits.greeting_timeout, waits.command_timeout) >= 5 * 60
+    assert waits.data_timeout >= 3 * 60
+    assert waits.dot_timeout >= 10 * 60
+    assert waits.connect_timeout < 60
