@@ -128,6 +128,14 @@ class Egress:
         for ip, some in wished.items():
             self._deliver(QueueKey(fixed(queue.pool, ip), queue.domain), some)
 
+    def retry_now(self, queue: QueueKey) -> None:
+        """Its mail was ordered to be attempted now: no failure to connect is remembered."""
+        self._dead.forget_all()
+        for pool in (queue.pool, *(fixed(queue.pool, ip) for ip in self._ips.of(queue.pool))):
+            outlet = self._outlets.get(QueueKey(pool, queue.domain))
+            if outlet is not None:
+                outlet.retry_now()
+
     def _deliver(self, queue: QueueKey, deliveries: Sequence[Claimed]) -> None:
         """By the outlet of that queue. The pool in its name may be one with a fixed IP; deliveries keep their own."""
         if deliveries:
@@ -147,14 +155,6 @@ class Egress:
                 if not self._ips.serves(queue.pool):
                     outlet.return_waiting(ReturnReason.NOT_SERVED)
                 outlet.retire(lambda path: True)
-
-    def retry_now(self, queue: QueueKey) -> None:
-        """Its mail was ordered to be attempted now: no failure to connect is remembered."""
-        self._dead.forget_all()
-        for pool in (queue.pool, *(fixed(queue.pool, ip) for ip in self._ips.of(queue.pool))):
-            outlet = self._outlets.get(QueueKey(pool, queue.domain))
-            if outlet is not None:
-                outlet.retry_now()
 
     def on_change(self, table: RuleTable) -> list[PastDot]:
         """The rule table was swapped: each transaction that matches ends now, or is listed as past its dot. For a rule
