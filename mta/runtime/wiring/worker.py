@@ -199,7 +199,12 @@ def _own_mail(settings: Settings, store: WorkerStore, guard: Guard) -> Submissio
 
 
 def _outbound(
-    settings: Settings, store: WorkerStore, guard: Guard, brakes: BrakeWatch, destinations: Destinations, dead: DeadHosts
+    settings: Settings,
+    store: WorkerStore,
+    guard: Guard,
+    brakes: BrakeWatch,
+    destinations: Destinations,
+    dead: DeadHosts,
 ) -> tuple[Outbound, ClaimOnAccept]:
     own, settings = settings.pools, replace(settings, pools={})  # the pool watch gives those that are in force
     logins = read_logins(settings)
