@@ -47,6 +47,10 @@ class _Found(NamedTuple):
     failure: str = ""  # no usable answer: try later
 
 
+def _key(name: str, kind: str) -> tuple[str, str]:
+    return name.rstrip(".").lower(), kind
+
+
 class DnsResolver:
     """Implements `ports.Resolver`. `servers`: "ip" or "ip:port"; none = those of the system."""
 
@@ -80,7 +84,9 @@ class DnsResolver:
         return MxAnswer(*choose_hosts(domain, found.records, self._shuffle))
 
     async def addresses(self, host: str) -> AddressAnswer:
-        six, four = await asyncio.gather(self._look_up(host, "AAAA"), self._look_up(host, "A"))
+        six, four = self._cached(host, "AAAA"), self._cached(host, "A")
+        if six is None or four is None:  # else no task is needed
+            six, four = await asyncio.gather(self._look_up(host, "AAAA"), self._look_up(host, "A"))
         addresses = six.records + four.records
         if addresses:
             return AddressAnswer(addresses)
@@ -104,11 +110,15 @@ class DnsResolver:
     def __repr__(self) -> str:
         return f"<DnsResolver cached={len(self._cache)} asking={len(self._asking)}>"
 
+    def _cached(self, name: str, kind: str) -> _Found | None:
+        cached = self._cache.get(_key(name, kind))
+        return cached[1] if cached is not None and cached[0] > self._clock() else None
+
     async def _look_up(self, name: str, kind: str) -> _Found:
-        key = (name.rstrip(".").lower(), kind)
-        cached = self._cache.get(key)
-        if cached is not None and cached[0] > self._clock():
-            return cached[1]
+        cached = self._cached(name, kind)
+        if cached is not None:
+            return cached
+        key = _key(name, kind)
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.get_running_loop().create_task(self._ask(key))

@@ -2,10 +2,14 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from tests.support.sink import Answer, Received, Sink
+
+_LOOK = 0.02  # seconds
 
 
 class SinkThread:
@@ -15,6 +19,8 @@ class SinkThread:
         self.sink = Sink(**options)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._watch: Future[None] | None = None
+        self.lag = 0.0  # seconds: the longest time for which `watch_lag` saw the sink do nothing
 
     def start(self) -> "SinkThread":
         self._thread.start()
@@ -24,6 +30,8 @@ class SinkThread:
     def stop(self) -> None:
         if not self._thread.is_alive():
             return
+        if self._watch is not None:
+            self._watch.cancel()
         self._run(self.sink.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -31,6 +39,17 @@ class SinkThread:
 
     def _run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    def watch_lag(self) -> None:
+        """Note from now on how late the sink is: it may read several messages together that came one by one."""
+
+        async def watch() -> None:
+            while True:
+                before = time.monotonic()
+                await asyncio.sleep(_LOOK)
+                self.lag = max(self.lag, time.monotonic() - before - _LOOK)
+
+        self._watch = asyncio.run_coroutine_threadsafe(watch(), self._loop)
 
     @property
     def address(self) -> str:

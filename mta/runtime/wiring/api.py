@@ -141,12 +141,11 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     link, lanes, node, retention = store.link, store.lanes, settings.node.name, settings.status.retention
     rules, copies, sites = stored_rules(store, settings), _undo_copies(store, settings), noted_sites(store, settings)
     sweeps, messages = StoredSweeps(link, lanes, retention), StoredMessages(link, lanes, retention)
-    content, sets = stored_content(store, settings), stored_sets(store, rules, settings)
-    orders, load, room = OrderBook(rules, sweeps), MeasuredLoad(link, lanes), Room(settings)
-    history = await _history(child, store, orders)
+    orders, load, content = OrderBook(rules, sweeps), MeasuredLoad(link, lanes), stored_content(store, settings)
+    history, room = await _history(child, store, orders), Room(settings)
     return ApiParts(
         orders=orders,
-        set_orders=SetOrders(orders, rules, sets),
+        set_orders=SetOrders(orders, rules, sets := stored_sets(store, rules, settings)),
         sets=sets,
         undo=UndoRuns(orders, rules, copies, node, int(settings.rules.undo_window * 1000)),
         rules=rules,

@@ -241,7 +241,7 @@ async def test_o12_the_mail_of_a_tag_is_counted_by_reading_it(open_store):
     claimed = await store.claim(0)
     [_, counts] = (await counter.counts(x, None, 10, now + 1000))[0]
     assert (counts.due, counts.scheduled, counts.claimed) == (1, 1, 1)
-    of_site, _ = await counter.counts(MailSelection(tag="x", site="big"), None, 10, now + 1000)
+    of_site, _ = await counter.counts(MailSelection(tag="red", site="big"), None, 10, now + 1000)
     assert [one.queue.domain for one in of_site] == ["b.test"]
     [counts] = (await counter.counts(MailSelection(tag="x", tenant="acme"), None, 10, now + 1000))[0]
     assert (counts.due, counts.claimed) == (1, 0)
