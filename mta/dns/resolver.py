@@ -84,8 +84,10 @@ class DnsResolver:
         return MxAnswer(*choose_hosts(domain, found.records, self._shuffle))
 
     async def addresses(self, host: str) -> AddressAnswer:
-        six, four = self._cached(host, "AAAA"), self._cached(host, "A")
-        if six is None or four is None:  # else no task is needed
+        known = self._cached(host, "AAAA"), self._cached(host, "A")
+        if known[0] is not None and known[1] is not None:  # no task is needed
+            six, four = known[0], known[1]
+        else:
             six, four = await asyncio.gather(self._look_up(host, "AAAA"), self._look_up(host, "A"))
         addresses = six.records + four.records
         if addresses:
