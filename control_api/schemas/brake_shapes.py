@@ -50,6 +50,9 @@ def _nested(body: Body, noun: str) -> Callable[[Any, str], dict[str, Any]]:
     def read(value: Any, at: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise BadValue(at, "is not an object; give fields by name")
+        for name, given in value.items():
+            if given is None:
+                raise BadValue(f"{at}.{name}", "cannot be null; leave it out")
         try:
             found = body.read(value, noun)
         except BadValue as bad:
@@ -60,6 +63,9 @@ def _nested(body: Body, noun: str) -> Callable[[Any, str], dict[str, Any]]:
 
 
 def _read_selectors(value: Any, at: str) -> dict[str, Any]:
+    for name, given in value.items() if isinstance(value, dict) else ():
+        if not isinstance(given, str) or given.strip(values.BLANKS) in ("", "*"):
+            raise BadValue(f"{at}.{name}", 'is not the name of one thing; give one, or each: "tag" for every tag')
     found = _nested(_SELECTORS, "a selector of a brake")(value, at)
     if ("tag" in found) == ("each" in found):
         raise BadValue(f"{at}.tag", 'must be given, or each: "tag" instead of it, which watches every tag by itself')
@@ -90,6 +96,8 @@ def _read_ratio(value: Any, at: str) -> float:
 
 
 def _read_least(value: Any, at: str) -> int:
+    """A whole number, which JSON may write as 1000.0."""
+    value = int(value) if isinstance(value, float) and value.is_integer() else value
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
         raise BadValue(at, f"is not a whole number from 1 to {_LARGEST}")
     return value
