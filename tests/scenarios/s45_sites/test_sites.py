@@ -114,6 +114,10 @@ def at_most(sink: Sink, connections: int) -> Callable[[], bool]:
     return holds
 
 
+def settled(town: Town, tag: str, count: int) -> None:
+    until(lambda: town.nodes[0].statement(tag)["delivered"] == count)
+
+
 def limit(town: Town, **order: object) -> str:
     status, answer = town.nodes[1].call("PUT", "/v1/limits", {"site": "big", "reason": "too fast"} | order)
     assert status in (200, 201), answer
@@ -143,6 +147,7 @@ def test_a_limit_order_holds_on_all_nodes_while_mail_flows_and_leaks_no_slot(tow
     assert sink.most_open == MOST
     town.sink.script(".", None)
     until(lambda: not sink.open, 60.0)
+    settled(town, "fewer", 300)
     at_rest(town.nodes[0], delivered=before + 300)
 
 
@@ -164,6 +169,7 @@ def test_a_site_that_an_order_closes_gets_no_mail_until_it_is_opened(town: Town)
     lift(town, order)
     until(lambda: len(sink.taken) == before + 200, 60.0)
     town.sink.script(".", None)
+    settled(town, "closed", 200)
     at_rest(town.nodes[0], delivered=before + 200)
 
 
@@ -180,6 +186,8 @@ def test_a_limit_order_of_one_pool_leaves_the_other_alone(town: Town) -> None:
     assert sum(one.startswith("second") for one in late) >= 20 - sum(one.startswith("first") for one in late)
     lift(town, order)
     until(lambda: len(sink.taken) == before + 40, 60.0)
+    settled(town, "first", 20)
+    settled(town, "second", 20)
     at_rest(town.nodes[0], delivered=before + 40)
 
 
@@ -245,14 +253,14 @@ def test_replies_to_two_nodes_together_make_one_reaction_that_eases_again(town: 
     (entry,) = [entry for entry in audit if entry.get("of") == order["id"]]
     assert entry["by"] == "reaction:busy"
     town.sink.script(".", None)
-    at_rest(town.nodes[0], delivered=before + 200)
+    settled(town, "busy", 200)
 
 
 def again(town: Town, tag: str) -> None:
     """All deliveries have had an answer, and are due now."""
     until(lambda: sum(town.nodes[0].statement(tag)[name] for name in ("queued", "delivered")) > 0)
     until(lambda: town.sink.sink.open == 0, 20.0)
-    status, answer = town.nodes[0].call("POST", "/v1/queues/retry?wait=0s", {"tag": tag})
+    status, answer = town.nodes[0].call("POST", "/v1/queues/retry?wait=20s", {"tag": tag})
     assert status == 200, answer
 
 
