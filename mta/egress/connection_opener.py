@@ -119,8 +119,7 @@ class ConnectionOpener:
 
     def trouble(self) -> Trouble | None:
         """The last failure to connect, until the back-off is over; None: mail may be attempted."""
-        down = self._down
-        return down[1] if down is not None and down[0] > self._loop.time() else None
+        return self._down[1] if self._down is not None and self._down[0] > self._loop.time() else None
 
     def may_claim(self) -> bool:
         """Whether scheduling may claim deliveries. For a domain with limits a slot must be taken first; otherwise mail
