@@ -210,8 +210,7 @@ def _outbound(
     logins = read_logins(settings)
     resolver, sites = destinations
     shaping = Shaping(settings)
-    limits = SharedLimits(store.limits, shaping)
-    warm_ups = WarmUps(store.limits)
+    limits, warm_ups = SharedLimits(store.limits, shaping), WarmUps(store.limits)
     weights = ShareWeights()
     guard.on_change(weights.take)
     lanes = ClaimLanes(store.queues.lanes, weights)
