@@ -54,7 +54,7 @@ class ReactionSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, re
         Literal["ip", "pool", "tenant", "tag"],
         Meta(
             description="Whose replies are counted, and whose mail is limited at the site: the sending IP, the pool; "
-            '"tenant" and "tag" are paused at the domain.'
+            '"tenant" and "tag" are paused at the site.'
         ),
     ] = "ip"
     enabled: Annotated[bool, Meta(description="false: it does nothing, nor does an included one of its name.")] = True
@@ -75,7 +75,7 @@ class PauseWish(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A pause that a reaction asks for; the sweeper orders it. Times are Unix ms."""
 
     reaction: str
-    domain: str
+    site: str
     tenant: str = ""
     tag: str = ""
     until: int
@@ -84,4 +84,4 @@ class PauseWish(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def id(self) -> str:
         """One for each reaction and mail."""
-        return "\0".join((self.reaction, self.domain, self.tenant, self.tag))
+        return "\0".join((self.reaction, self.site, self.tenant, self.tag))

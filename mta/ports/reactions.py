@@ -11,7 +11,7 @@ class Counted(NamedTuple):
 
     reaction: str
     site: str
-    scope: str  # "ip:<IP>", "pool:<pool>", "tenant:<domain> NUL <tenant>", "tag:<domain> NUL <tag>"
+    scope: str  # "ip:<IP>", "pool:<pool>", "tenant:<tenant>", "tag:<tag>"
 
 
 class ReactionStore(Protocol):

@@ -94,8 +94,8 @@ class ReactionWatch:
         if scope == "pool":
             return (f"pool:{pool}",)
         if scope == "tenant":
-            return (f"tenant:{queue.domain}\0{tenant}",) if tenant else ()
-        return [f"tag:{queue.domain}\0{tag}" for tag in tags]
+            return (f"tenant:{tenant}",) if tenant else ()
+        return [f"tag:{tag}" for tag in tags]
 
     def _add(self, counted: Counted, reaction: Reaction, reply: Reply) -> None:
         if self._last.get(counted) is reply:
@@ -142,10 +142,9 @@ class ReactionWatch:
         if kind in ("ip", "pool"):
             await self._limit(reaction, counted, kind, rest, replies)
         else:
-            domain, _, name = rest.partition("\0")
             until = self._clock() + reaction.for_ms
             wish = PauseWish(
-                reaction=reaction.name, domain=domain, until=until, reason=reason(reaction, replies), **{kind: name}
+                reaction=reaction.name, site=counted.site, until=until, reason=reason(reaction, replies), **{kind: rest}
             )
             await self._store.wish(wish)
         await self._store.acted(counted)

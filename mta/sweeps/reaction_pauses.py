@@ -52,7 +52,7 @@ class ReactionPauses:
 
     async def _order(self, wish: PauseWish) -> None:
         author = author_of(wish.reaction)
-        selectors = Selectors(tenant=wish.tenant or None, tag=wish.tag or None, domain=wish.domain)
+        selectors = Selectors(tenant=wish.tenant or None, tag=wish.tag or None, site=wish.site)
         there = next(
             (rule for rule in self._rules.table.rules() if rule.kind is Kind.PAUSE and rule.selectors == selectors),
             None,
@@ -69,4 +69,4 @@ class ReactionPauses:
             reason=wish.reason,
         )
         await self._orders.put(pause, Actor(ActorKind.SYSTEM, author), 0.0, "effective")
-        log.warning("reaction %s pauses %s at %s: %s", wish.reaction, wish.tenant or wish.tag, wish.domain, wish.reason)
+        log.warning("reaction %s pauses %s at %s: %s", wish.reaction, wish.tenant or wish.tag, wish.site, wish.reason)

@@ -10,7 +10,7 @@ from mta.redis_store.reaction_store import StoredReactions
 from tests.support.stores import Store
 
 COUNTED = Counted("r", "big", "ip:192.0.2.1")
-WISH = PauseWish(reaction="r", domain="d.test", tag="red", until=5, reason="x")
+WISH = PauseWish(reaction="r", site="big", tag="red", until=5, reason="x")
 
 
 async def test_replies_of_all_processes_count_until_somebody_has_acted(open_store: Callable[..., Store]) -> None:
@@ -38,7 +38,7 @@ async def test_replies_before_the_window_do_not_count(open_store: Callable[..., 
 async def test_a_later_wish_for_the_same_pause_stays(open_store: Callable[..., Store]) -> None:
     store = await open_store()
     table = StoredReactions(store.link)
-    later = PauseWish(reaction="r", domain="d.test", tag="red", until=9, reason="x")
+    later = PauseWish(reaction="r", site="big", tag="red", until=9, reason="x")
     await table.wish(WISH)
     await table.wish(later)
     await table.fulfilled(WISH)

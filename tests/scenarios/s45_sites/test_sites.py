@@ -280,7 +280,7 @@ def test_a_reaction_of_scope_tag_pauses_the_campaign_and_leaves_other_mail_alone
         town.nodes[n % 2].send(f"spam{n}@{domain}", tags=("spam",), X_MQ_Pool="one")
     until(lambda: bool(pauses(town)), 20.0)
     (pause,) = pauses(town)
-    assert (pause["created_by"], pause["tag"], pause["domain"]) == ("reaction:spam", "spam", domain)
+    assert (pause["created_by"], pause["tag"], pause["site"]) == ("reaction:spam", "spam", "big")
     assert "450 4.7.1 this campaign" in pause["reason"]
     town.nodes[0].send(f"other@{domain}", tags=("other",), X_MQ_Pool="one")
     until(lambda: len(sink.taken) == before + 1)

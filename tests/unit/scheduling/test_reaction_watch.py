@@ -111,14 +111,14 @@ async def test_refused_connections_count_too_and_the_ip_that_the_system_chooses_
     assert order.ip == "node:n1"
 
 
-async def test_a_reaction_of_scope_tag_asks_for_a_pause_of_that_tag_at_the_domain(place):
+async def test_a_reaction_of_scope_tag_asks_for_a_pause_of_that_tag_at_the_site(place):
     watch, _ = place.watches
     for _ in range(2):
         watch.failed(a_claim(tags=("red",)), refused(450, "no"))
     watch.failed(a_claim(tags=("blue",)), refused(450, "no"))
     await watch.tell()
     (wish,) = place.store.wished
-    assert (wish.reaction, wish.tag, wish.domain, wish.tenant) == ("t", "red", QUEUE.domain, "")
+    assert (wish.reaction, wish.tag, wish.site, wish.tenant) == ("t", "red", "big", "")
     assert "2 replies within 1h: 450 4.7.0 no" in wish.reason
 
 
