@@ -14,8 +14,10 @@ from mta.model.limit_orders import NODE, LimitOrder
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Origin, Outcome, Reply
 from mta.model.paths import pool_of
+from mta.model.phases import Phase
 from mta.model.pools import PoolSettings
 from mta.model.reactions import PauseWish, author_of
+from mta.policy.failures import is_of_the_mail
 from mta.policy.reactions import Reaction, ReactionBook, limit_order, reason, reply_text
 from mta.ports.audit import Audit
 from mta.ports.delivery import Sites
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 _GATHER: Final = 0.1  # seconds in which replies are told together
 _AWAY: Final = 1.0  # seconds before the store is asked again
 _MOST_WAITING: Final = 5000  # counts that wait to be told; further ones are left out
+
+_OF_THE_MAIL: Final = tuple(phase.value for phase in Phase if is_of_the_mail(phase))
 
 
 class _Waiting(msgspec.Struct):
@@ -61,7 +65,7 @@ class ReactionWatch:
         self._audit = audit
         self._clock = clock
         self._waiting: dict[Counted, _Waiting] = {}
-        self._last: dict[Counted, Reply] = {}
+        self._last: dict[Counted, tuple[Reply, bytes]] = {}
         self._alarm = Alarm()
 
     def take_pools(self, pools: Mapping[str, PoolSettings]) -> None:
@@ -72,18 +76,23 @@ class ReactionWatch:
         """A delivery got a reply that is no success, or none."""
         if outcome.origin is Origin.REMOTE:
             record = claimed.record
-            self._count(claimed.queue, outcome.reply, outcome.mx, outcome.mta, record.tenant, record.tags)
+            # A parser may give the same object for each of many like replies, but not to one message.
+            message = claimed.id[:-2] if outcome.reason.startswith(_OF_THE_MAIL) else b""
+            self._count(claimed.queue, outcome.reply, message, outcome.mx, outcome.mta, record.tenant, record.tags)
 
     def refused(self, queue: QueueKey, reply: Reply, host: str, ip: str) -> None:
         """A host refused one more connection, which no delivery waited for."""
-        self._count(queue, reply, host, ip, "", ())
+        self._count(queue, reply, b"", host, ip, "", ())
 
-    def _count(self, queue: QueueKey, reply: Reply, host: str, ip: str, tenant: str, tags: Iterable[str]) -> None:
+    def _count(
+        self, queue: QueueKey, reply: Reply, message: bytes, host: str, ip: str, tenant: str, tags: Iterable[str]
+    ) -> None:
+        """`message`: the one that the reply is about, b"" = all mail for the host."""
         domain = queue.domain
         site = self._sites.of_target(domain, host) if host else self._sites.of(domain) or domain
         for reaction in self._book.find(site, reply):
             for scope in self._scopes(reaction.scope, queue, ip, tenant, tags):
-                self._add(Counted(reaction.name, site, scope), reaction, reply)
+                self._add(Counted(reaction.name, site, scope), reaction, reply, message)
 
     def _scopes(self, scope: str, queue: QueueKey, ip: str, tenant: str, tags: Iterable[str]) -> Iterable[str]:
         pool = pool_of(queue.pool)
@@ -97,8 +106,9 @@ class ReactionWatch:
             return (f"tenant:{tenant}",) if tenant else ()
         return [f"tag:{tag}" for tag in tags]
 
-    def _add(self, counted: Counted, reaction: Reaction, reply: Reply) -> None:
-        if self._last.get(counted) is reply:
+    def _add(self, counted: Counted, reaction: Reaction, reply: Reply, message: bytes) -> None:
+        last = self._last.get(counted)
+        if last is not None and last[0] is reply and last[1] == message:
             return  # the same reply to another delivery of the transaction or of the queue
         waiting = self._waiting.get(counted)
         if waiting is None:
@@ -107,7 +117,7 @@ class ReactionWatch:
             waiting = self._waiting[counted] = _Waiting(reaction, [])
         if len(self._last) >= _MOST_WAITING:
             self._last.clear()
-        self._last[counted] = reply
+        self._last[counted] = reply, message
         if len(waiting.replies) < reaction.needed:
             waiting.replies.append(reply_text(reply))
         self._alarm.ring()

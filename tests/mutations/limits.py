@@ -40,7 +40,7 @@ LIMITS = (
     Mutation(
         "reactions: a reply to many deliveries counts once",
         "mta/scheduling/reaction_watch.py",
-        "if self._last.get(counted) is reply:",
+        "if last is not None and last[0] is reply and last[1] == message:",
         "if False:",
         _T_WATCH + "one_reply_to_many_deliveries_counts_once",
     ),
