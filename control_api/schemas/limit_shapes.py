@@ -16,13 +16,22 @@ _MOST: Final = 1_000_000
 _ID: Final = "lim-[0-9a-f]{16}"
 
 
+def _plain(value: Any) -> Any:
+    """A number as a form writes it."""
+    if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.replace(".", "", 1).isdigit():
+        return float(value) if "." in value else int(value)
+    return value
+
+
 def _read_count(value: Any, field: str) -> int:
+    value = _plain(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
         raise BadValue(field, f"must be a whole number from 1 to {_MOST}; leave it out for no limit")
     return value
 
 
 def _read_rate(value: Any, field: str) -> float:
+    value = _plain(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.01 <= value <= _MOST:
         raise BadValue(field, f"must be a number from 0.01 to {_MOST}; leave it out for no limit")
     return float(value)
@@ -64,7 +73,7 @@ class LimitOrderBody(Struct, kw_only=True, frozen=True):
     reason: Annotated[str | None, values.LINE, Meta(description="for people")] = None
 
 
-LIMIT_ORDER = Body("LimitOrder", LimitOrderBody)
+LIMIT_ORDER = Body("NewLimitOrder", LimitOrderBody)
 
 
 class LimitOrder(Struct, kw_only=True, frozen=True):

@@ -8,6 +8,7 @@ process, the search through them for garbage that the system takes back anyway.
 import atexit
 import gc
 import runpy
+import signal
 import sys
 
 
@@ -20,4 +21,6 @@ def collect_from_now_on() -> None:
 
 if __name__ == "__main__":
     gc.disable()
+    # Files are opened anew on this signal. A process that still starts has none, and would die of it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)

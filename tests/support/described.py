@@ -21,7 +21,7 @@ _ONE_OF: Final = (
     ("preview_token", "max_matches"),
 )
 _OF_QUEUES: Final = ("id", "ids", "pool", "domain", "tag", "tenant")
-_SELECT: Final = ("pool", "mta", "domain", "ip", "mx", "tag", "tenant", "tags_all", "sender", "recipient")
+_SELECT: Final = ("pool", "mta", "domain", "ip", "mx", "tag", "tenant", "tags_all", "sender", "recipient", "site")
 
 
 _LEFT_OUT: Final = (  # marks of a test that could not be made as described
@@ -192,6 +192,20 @@ def _count_or_rate(case: schemathesis.Case) -> None:
         case.body = {"count": case.body.get("count") or 1} if rate is None else {"rate": rate}
 
 
+def _pool_of_its_ips(case: schemathesis.Case) -> None:
+    if case.path.startswith("/v1/pools") and isinstance(case.body, dict):
+        case.body = {
+            name: value for name, value in case.body.items() if name in ("name", "pool", "description", "ehlo")
+        }
+    if case.path == "/v1/poolips" and case.method == "DELETE":
+        case.body = {"name": "default", "ip": "192.0.2.7"}
+
+
+def _pool_or_ip(case: schemathesis.Case) -> None:
+    if case.path.startswith("/v1/limits") and isinstance(case.body, dict) and case.body.get("pool") is not None:
+        case.body.pop("ip", None)
+
+
 def _tls_by_day(case: schemathesis.Case) -> None:
     if case.path == "/v1/stats" and "tls" in str(case.query.get("by")):
         case.query = {name: value for name, value in case.query.items() if name != "interval"}
@@ -221,6 +235,8 @@ CONDITIONS: Final = (
     Condition("of an answer", "a cursor, Last-Event-ID and If-Match are those of an answer before", _of_no_answer),
     Condition("a private key", "is one that fits the algorithm", _no_private_key),
     Condition("a staged release", "has a count or a rate", _count_or_rate),
+    Condition("a pool", "warms IPs that it has, and an IP is removed from a pool that is named", _pool_of_its_ips),
+    Condition("a limit", "is for a pool or for an IP", _pool_or_ip),
     Condition("TLS", "is counted by day, in no other interval", _tls_by_day),
     Condition("a stream", "ends with `for`; else it lasts until its reader goes", _ends),
 )

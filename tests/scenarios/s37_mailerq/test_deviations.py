@@ -166,11 +166,17 @@ def _absent(place: Any, client: Client) -> None:
         assert ask(place.api, "GET", path).status == 404, f"{path} is there by now: its calls belong to this test"
 
 
+def _pools(place: Any, client: Client) -> None:
+    assert ask(place.api, "GET", "/v1/pools").status == 200
+    assert ask(place.api, "GET", "/v1/pools/default").status == 200
+    assert ask(place.api, "GET", "/v1/poolips").status == 200
+
+
 def _rights(place: Any, client: Client) -> None:
     assert ask(place.api, "GET", ERRORS, token="unknown").status == 401
 
 
-ABSENT = ("/v1/inject", "/v1/pools", "/v1/poolips", "/v1/suppressions", "/v1/externalmtas")
+ABSENT = ("/v1/inject", "/v1/suppressions", "/v1/externalmtas")
 
 DEVIATIONS = (
     Deviation("`cluster`", "false unless given", "true unless given: an order holds on all nodes", _cluster),
@@ -217,6 +223,14 @@ DEVIATIONS = (
         _headers,
     ),
     Deviation("results, failure and success queues", "RabbitMQ", "the delivery log, see [log.md](log.md)", _queues),
+    Deviation(
+        "`/v1/pools`, `/v1/poolips`",
+        "there",
+        "the same fields, JSON or urlencoded; "
+        "a pool without IPs waits, `PUT` and `GET /v1/pools/{name}` beside them; "
+        "`POST` of a pool that is there changes the fields that it gives",
+        _pools,
+    ),
     Deviation(", ".join(f"`{path}`" for path in ABSENT), "there", "404: not in this release", _absent),
     Deviation("a request without a token that is valid", "not said", "401", _rights),
 )
