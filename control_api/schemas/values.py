@@ -313,8 +313,8 @@ def _name(kind: str) -> Callable[[Any, str], str]:
     """1 to 128 bytes of UTF-8 without control characters: a rule must be able to name each tag that intake took. The
     blanks around it do not count, and it is in NFC, as intake reads an injection header."""
 
-    def read(value: str, field: str) -> str:
-        name = value.strip(BLANKS)
+    def read(value: Any, field: str) -> str:
+        name = value.strip(BLANKS) if isinstance(value, str) else ""
         name = composed(name) if len(name) <= 4 * MAX_TAG else name
         if _UNTAGGABLE.search(name) or not 1 <= len(name.encode()) <= MAX_TAG:
             raise BadValue(field, f"is not {kind}; give 1 to {MAX_TAG} bytes of UTF-8 without control characters")

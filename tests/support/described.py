@@ -202,8 +202,10 @@ def _pool_of_its_ips(case: schemathesis.Case) -> None:
 
 
 def _pool_or_ip(case: schemathesis.Case) -> None:
-    if case.path.startswith("/v1/limits") and isinstance(case.body, dict) and case.body.get("pool") is not None:
-        case.body.pop("ip", None)
+    if case.path.startswith("/v1/limits") and isinstance(case.body, dict):
+        if case.body.get("pool") is not None:
+            case.body.pop("ip", None)
+        case.body["connections"] = case.body.get("connections") or 1
 
 
 def _tls_by_day(case: schemathesis.Case) -> None:
@@ -236,7 +238,7 @@ CONDITIONS: Final = (
     Condition("a private key", "is one that fits the algorithm", _no_private_key),
     Condition("a staged release", "has a count or a rate", _count_or_rate),
     Condition("a pool", "warms IPs that it has, and an IP is removed from a pool that is named", _pool_of_its_ips),
-    Condition("a limit", "is for a pool or for an IP", _pool_or_ip),
+    Condition("a limit", "is for a pool or for an IP, and limits something", _pool_or_ip),
     Condition("TLS", "is counted by day, in no other interval", _tls_by_day),
     Condition("a stream", "ends with `for`; else it lasts until its reader goes", _ends),
 )
