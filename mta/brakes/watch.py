@@ -1,9 +1,7 @@
 """The brake watch of a worker: it follows the brakes of the cluster, so that outcomes are counted for them."""
 
-import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Final
 
 from mta.model.brakes import Brake
 from mta.model.errors import StoreError, severity
@@ -11,11 +9,9 @@ from mta.model.process_metrics import BRAKES
 from mta.policy.brakes import Watched
 from mta.ports.brakes import BrakeStore
 from mta.timing.alarm import Alarm
+from mta.timing.follow import follow
 
 log = logging.getLogger(__name__)
-
-_LOOK_EVERY: Final = 1.0  # seconds between two looks at the version of the brakes, without a hint
-_LEAST_PAUSE: Final = 0.05
 
 
 class BrakeWatch:
@@ -32,13 +28,7 @@ class BrakeWatch:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except StoreError as error:
-                log.log(severity(error), "the brakes of the cluster cannot be read: %s", error)
-            await asyncio.sleep(_LEAST_PAUSE)
-            await self._alarm.sleep(_LOOK_EVERY)
+        await follow(self.look, self._alarm, StoreError, _tell)
 
     def metrics(self) -> dict[str, float]:
         """The number of brakes."""
@@ -51,3 +41,7 @@ class BrakeWatch:
             self.brakes = found.brakes
             self.watched = Watched(found.brakes.values(), self._lanes)
             self._version = found.version
+
+
+def _tell(error: StoreError) -> None:
+    log.log(severity(error), "the brakes of the cluster cannot be read: %s", error)

@@ -1,9 +1,7 @@
 """The reply watch of a worker: it follows the entries that all nodes share, and tells the unknown replies."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from mta.egress.reply_knowledge import ReplyKnowledge
 from mta.model.errors import StoreError, severity
@@ -12,11 +10,9 @@ from mta.policy.replies import ReplyBook, fault_of, merged
 from mta.ports.replies import ReplyStore
 from mta.timing.alarm import Alarm
 from mta.timing.clock import wall_ms
+from mta.timing.follow import follow
 
 log = logging.getLogger(__name__)
-
-_LOOK_EVERY: Final = 1.0  # seconds between two looks at the version of the entries, without a hint
-_LEAST_PAUSE: Final = 0.05
 
 
 class ReplyWatch:
@@ -41,14 +37,11 @@ class ReplyWatch:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                await self.look()
-                await self.tell()
-            except StoreError as error:
-                log.log(severity(error), "the reply entries of the cluster cannot be read: %s", error)
-            await asyncio.sleep(_LEAST_PAUSE)
-            await self._alarm.sleep(_LOOK_EVERY)
+        await follow(self._look_and_tell, self._alarm, StoreError, _tell)
+
+    async def _look_and_tell(self) -> None:
+        await self.look()
+        await self.tell()
 
     async def look(self) -> None:
         """Take over the entries of the store. Raises StoreError."""
@@ -70,3 +63,7 @@ class ReplyWatch:
         unknown = self._knowledge.take_unknown()
         if unknown:
             await self._store.note_unknown(unknown, self._clock())
+
+
+def _tell(error: StoreError) -> None:
+    log.log(severity(error), "the reply entries of the cluster cannot be read: %s", error)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from mta.model.errors import StoreError, severity
 from mta.model.pools import PoolSettings
@@ -11,11 +10,9 @@ from mta.policy.pools import in_force
 from mta.ports.pools import PoolStore
 from mta.runtime.served_pools import held
 from mta.timing.alarm import Alarm
+from mta.timing.follow import follow
 
 log = logging.getLogger(__name__)
-
-_LOOK_EVERY: Final = 1.0  # seconds between two looks at the version of the pools, without a hint
-_LEAST_PAUSE: Final = 0.05
 
 
 class PoolWatch:
@@ -40,13 +37,7 @@ class PoolWatch:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except StoreError as error:
-                log.log(severity(error), "the pools of the cluster cannot be read: %s", error)
-            await asyncio.sleep(_LEAST_PAUSE)
-            await self._alarm.sleep(_LOOK_EVERY)
+        await follow(self.look, self._alarm, StoreError, _tell)
 
     async def ready(self) -> None:
         """Returns once the pools of the cluster are known."""
@@ -60,3 +51,7 @@ class PoolWatch:
         self._take(held(in_force(self._own, found.pools)))
         self._version, self.number = found.version, found.number
         self._ready.set()
+
+
+def _tell(error: StoreError) -> None:
+    log.log(severity(error), "the pools of the cluster cannot be read: %s", error)

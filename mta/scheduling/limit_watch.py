@@ -12,11 +12,10 @@ from mta.policy.shaping import Shaping
 from mta.ports.limits import LimitOrderStore
 from mta.timing.alarm import Alarm
 from mta.timing.clock import wall_ms
+from mta.timing.follow import follow
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY: Final = 1.0  # seconds between two looks at the version of the orders, without a hint
-_LEAST_PAUSE: Final = 0.05
 _KEPT_MS: Final = 60_000  # an order that is over is removed so long afterwards: the clocks of nodes differ a little
 
 
@@ -43,13 +42,7 @@ class LimitWatch:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except StoreError as error:
-                log.log(severity(error), "the limit orders of the cluster cannot be read: %s", error)
-            await asyncio.sleep(_LEAST_PAUSE)
-            await self._alarm.sleep(_LOOK_EVERY)
+        await follow(self.look, self._alarm, StoreError, _tell)
 
     async def look(self) -> None:
         """Go by the orders as they stand now. Raises StoreError; then by those that were known."""
@@ -70,3 +63,7 @@ class LimitWatch:
 
     def _is_old(self, order: LimitOrder) -> bool:
         return bool(order.over_at) and order.over_at + _KEPT_MS < self._clock()
+
+
+def _tell(error: StoreError) -> None:
+    log.log(severity(error), "the limit orders of the cluster cannot be read: %s", error)

@@ -12,12 +12,11 @@ from mta.model.errors import SealError, StoreError, severity
 from mta.ports.dkim import DkimKeys
 from mta.ports.secrets import Sealer
 from mta.timing.alarm import Alarm
+from mta.timing.follow import follow
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY: Final = 1.0  # seconds between two looks at the table's version, without a hint
 _AGAIN: Final = 5.0  # seconds for which a key that could not be opened is not tried again
-_LEAST_PAUSE: Final = 0.05  # seconds between two looks, however many keys change
 
 
 class RingKey:
@@ -97,14 +96,11 @@ class KeyRing:
 
     async def run(self) -> None:
         """Follow the table until cancelled."""
-        while True:
-            try:
-                await self.look()
-                self._ready.set()
-            except StoreError as error:
-                log.log(severity(error), "the DKIM keys cannot be read: %s", error)
-            await asyncio.sleep(_LEAST_PAUSE)
-            await self._alarm.sleep(_LOOK_EVERY)
+        await follow(self._look_first, self._alarm, StoreError, _tell)
+
+    async def _look_first(self) -> None:
+        await self.look()
+        self._ready.set()
 
     async def look(self) -> None:
         """Take over the changes since the last look. Raises StoreError."""
@@ -141,3 +137,7 @@ class KeyRing:
 def _order(entry: SealedKey) -> tuple[str, str]:
     """RSA last, so that its signature stands below: some verifiers read the first fields only, and all know RSA."""
     return entry.key.algorithm, entry.key.selector
+
+
+def _tell(error: StoreError) -> None:
+    log.log(severity(error), "the DKIM keys cannot be read: %s", error)

@@ -66,7 +66,7 @@ async def test_a_key_that_does_not_open_is_tried_again_later(monkeypatch: pytest
 
 
 async def test_a_published_change_is_taken_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mta.signing.key_ring._LOOK_EVERY", 1000.0)
+    monkeypatch.setattr("mta.timing.follow._LOOK_EVERY", 1000.0)
     store = KeysInMemory()
     ring = KeyRing(store, OpenSeal())
     hints = len(store.hooks)  # it follows the table before `run`: a process listens for the channels that it knows then
