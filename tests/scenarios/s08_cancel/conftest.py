@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,12 @@ from tests.support.node_and_sink import NodeAndSink, shared
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeAndSink]:
     pools = {"pools__default": {}, "pools__gold__ips": ["127.0.0.2"], "pools__pair__ips": ["127.0.0.3", "127.0.0.4"]}
-    with shared(NodeAndSink(tmp_path_factory.mktemp("s08"), embedded=True, delivery__connections=40, **pools)) as made:
+    # A domain with settings of its own shares no connection: its mail leaves from the IPs in turn.
+    sets: dict[str, Any] = {
+        "delivery__connections": 40,
+        "domains": '{ "*.pair.test" = { messages_per_connection = 1 } }',
+    }
+    with shared(NodeAndSink(tmp_path_factory.mktemp("s08"), embedded=True, **sets, **pools)) as made:
         yield made
 
 

@@ -131,8 +131,8 @@ def lift(town: Town, order: str) -> None:
 def test_a_limit_order_holds_on_all_nodes_while_mail_flows_and_leaks_no_slot(town: Town) -> None:
     sink = town.sink.sink
     before = len(sink.taken)
-    town.sink.script(".", slow(0.02))
-    send(town, "fewer", 300)
+    town.sink.script(".", slow(0.06))
+    send(town, "fewer", 240)
     until(lambda: sink.open == MOST, 60.0)
     order = limit(town, connections=1)
     until(at_most(sink, 1), 60.0)  # all processes know it by now
@@ -143,19 +143,19 @@ def test_a_limit_order_holds_on_all_nodes_while_mail_flows_and_leaks_no_slot(tow
     assert (found["limits"][0]["value"], found["limits"][0]["order"]) == (1, order)
     lift(town, order)
     until(lambda: sink.open == MOST, 60.0)
-    until(lambda: len(sink.taken) == before + 300, 60.0)
+    until(lambda: len(sink.taken) == before + 240, 60.0)
     assert sink.most_open == MOST
     town.sink.script(".", None)
     until(lambda: not sink.open, 60.0)
-    settled(town, "fewer", 300)
-    at_rest(town.nodes[0], delivered=before + 300)
+    settled(town, "fewer", 240)
+    at_rest(town.nodes[0], delivered=before + 240)
 
 
 def test_a_site_that_an_order_closes_gets_no_mail_until_it_is_opened(town: Town) -> None:
     sink = town.sink.sink
     before = len(sink.taken)
-    town.sink.script(".", slow(0.02))
-    send(town, "closed", 200)
+    town.sink.script(".", slow(0.06))
+    send(town, "closed", 150)
     until(lambda: len(sink.taken) > before + 10, 60.0)
     order = limit(town, closed=True, duration="1h")
     # Longer than the two seconds in which all processes know it.
@@ -167,10 +167,10 @@ def test_a_site_that_an_order_closes_gets_no_mail_until_it_is_opened(town: Town)
     assert [(one["id"], one["now"], one["reason"]) for one in listed] == [(order, {"closed": 1.0}, "too fast")]
     assert len(sink.begun) == there
     lift(town, order)
-    until(lambda: len(sink.taken) == before + 200, 60.0)
+    until(lambda: len(sink.taken) == before + 150, 60.0)
     town.sink.script(".", None)
-    settled(town, "closed", 200)
-    at_rest(town.nodes[0], delivered=before + 200)
+    settled(town, "closed", 150)
+    at_rest(town.nodes[0], delivered=before + 150)
 
 
 def test_a_limit_order_of_one_pool_leaves_the_other_alone(town: Town) -> None:
@@ -239,7 +239,7 @@ def test_replies_to_two_nodes_together_make_one_reaction_that_eases_again(town: 
     sink = town.sink.sink
     before = len(sink.taken)
     town.sink.script("MAIL", "421 4.7.0 too many of you")
-    town.sink.script(".", slow(0.02))
+    town.sink.script(".", slow(0.06))
     send(town, "busy", 200)
     until(lambda: bool(orders_of_reactions(town)), 20.0)
     town.sink.script("MAIL", None)
