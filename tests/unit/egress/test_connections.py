@@ -181,7 +181,7 @@ async def test_a_queue_that_holds_all_connections_gives_one_to_another() -> None
         rig.send("a@other.test")
         await sink.until(lambda sink: any(message.recipients == ["a@other.test"] for message in sink.taken))
         running = False
-    assert sink.most_open <= 3  # one may still be saying goodbye at the sink
+    assert sink.most_open <= 4  # the one before each of the two may still be saying goodbye at the sink
 
 
 async def test_many_queues_share_few_connections_without_waiting_until_these_have_been_idle_for_long() -> None:
@@ -190,7 +190,7 @@ async def test_many_queues_share_few_connections_without_waiting_until_these_hav
             rig.send(f"a@d{number}.test")
         outcomes = await rig.settle.until(40, within=2.0)  # each second two of them would be let go
     assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
-    assert sink.most_open <= 3
+    assert sink.most_open <= 4  # the one before each of the two may still be saying goodbye at the sink
 
 
 async def test_nothing_is_claimed_for_more_queues_while_many_wait_for_a_connection() -> None:
