@@ -40,6 +40,7 @@ from mta.ports.sites import SiteLookup
 from mta.ports.store_load import StoreLoad
 from mta.ports.stored_mail import StoredMail
 from mta.ports.sweeps import SweepStore
+from mta.ports.templates import TemplateStore
 from mta.ports.tls_results import TlsResults
 from mta.ports.undo import Undo, UndoCopyStore
 
@@ -81,6 +82,7 @@ class Dependencies:
     domains: DomainChecks
     replies: ReplyStore
     pools: PoolStore
+    templates: TemplateStore
     history: History
     history_orders: HistoryOrders
     tls_results: TlsResults

@@ -34,6 +34,7 @@ REFUSALS: Final = {
     412: "the rule is at another generation than If-Match says",
     413: "the body is larger than 1 MiB",
     415: "not a type of body that is read here",
+    422: "understood, and it cannot be done with these values; the message names the value",
     429: "too many requests; see Retry-After",
     431: "the request line or a header field is too long, or there are too many fields",
     503: "the store cannot be used now; see Retry-After",

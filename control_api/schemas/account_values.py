@@ -1,16 +1,30 @@
 """The kinds of values of accounts: names and scopes of tokens, names and terms of tenants."""
 
+import json
+import math
+import re
 from typing import Any, Final
 
 from control_api.schemas import patterns
 from control_api.schemas.values import Value, a_text, read_domains, read_line
 from mta.model.errors import BadValue
+from mta.model.rules import TenantVar
 from mta.model.scopes import Scope
 from mta.model.shares import TENANT
 
 _MAX_TITLE: Final = 64  # bytes
 _MAX_WEIGHT: Final = 100
 _MAX_SENDERS: Final = 100
+_MAX_VARS: Final = 50
+_MAX_VARS_SIZE: Final = 8192  # bytes of JSON
+_VAR_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+_VAR: Final = {
+    "anyOf": [
+        a_text(patterns.LINE, maxLength=100),
+        {"type": "boolean"},
+        {"type": "integer", "minimum": -(10**9), "maximum": 10**9},
+    ]
+}
 
 
 def _read_title(value: Any, field: str) -> str:
@@ -47,6 +61,25 @@ def _read_sender_domains(value: Any, field: str) -> tuple[str, ...]:
     return tuple(sorted({read_domains(item, field) for item in items}))
 
 
+def _read_vars(value: Any, field: str) -> tuple[tuple[str, TenantVar], ...]:
+    """Sorted by name."""
+    if not isinstance(value, dict) or len(value) > _MAX_VARS:
+        raise BadValue(field, f"is not an object of at most {_MAX_VARS} values by name")
+    for name, one in value.items():
+        where = f"{field}.{name[:64]}"
+        if not _VAR_NAME.fullmatch(name):
+            raise BadValue(where, "is not a name: 1 to 64 letters, digits and _, and no digit first")
+        if not isinstance(one, str | bool | int | float) or (isinstance(one, float) and not math.isfinite(one)):
+            raise BadValue(where, "is not a text, a number, true or false")
+        if isinstance(one, str) and not one.isprintable():
+            raise BadValue(where, "is not one line of printable text")
+        if isinstance(one, int) and abs(one) >= 2**63:
+            raise BadValue(where, "is a number of more than 63 bits; give it as text")
+    if len(json.dumps(value, ensure_ascii=False).encode()) > _MAX_VARS_SIZE:
+        raise BadValue(field, f"has more than {_MAX_VARS_SIZE >> 10} KiB")
+    return tuple(sorted(value.items()))
+
+
 def _read_scopes(value: Any, field: str) -> tuple[str, ...]:
     """Each once, in the order in which they are defined."""
     items = [value] if isinstance(value, str) else value
@@ -72,4 +105,13 @@ SENDER_DOMAINS = Value(
     _read_sender_domains,
     {"type": "array", "items": a_text(patterns.DOMAIN_OR_BELOW), "maxItems": _MAX_SENDERS},
     repeats=True,
+)
+VARS = Value(
+    _read_vars,
+    {
+        "type": "object",
+        "propertyNames": a_text("[A-Za-z_][A-Za-z0-9_]{0,63}"),
+        "additionalProperties": _VAR,
+        "maxProperties": _MAX_VARS,
+    },
 )

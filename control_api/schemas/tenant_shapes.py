@@ -8,6 +8,7 @@ from control_api.schemas import account_values, dkim_values, values
 from control_api.schemas.answers import Count, Time
 from control_api.schemas.reading import Body
 from control_api.schemas.rule_answers import Confirmations, PastDot
+from mta.model.rules import TenantVar
 
 
 class TenantBody(Struct, kw_only=True, frozen=True):
@@ -35,10 +36,15 @@ class TenantBody(Struct, kw_only=True, frozen=True):
         dkim_values.DOMAIN,
         Meta(description="signs its mail whose From domain has no DKIM key; default dkim.default_domain"),
     ] = None
+    vars: Annotated[
+        tuple[tuple[str, TenantVar], ...] | None,
+        account_values.VARS,
+        Meta(description="values that templates of its mail find under `tenant`, such as `{{ tenant.brand }}`"),
+    ] = None
     reason: Annotated[str | None, values.LINE, Meta(description="for people; not sent")] = None
 
 
-TENANT_TERMS = Body("TenantTerms", TenantBody)
+TENANT_TERMS = Body("TenantTerms", TenantBody, json_only=True)
 
 
 class Tenant(Struct, kw_only=True, frozen=True):
@@ -50,6 +56,7 @@ class Tenant(Struct, kw_only=True, frozen=True):
     pool: str | None
     senders: list[str]
     dkim_domain: str | UnsetType = UNSET
+    vars: dict[str, TenantVar] | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     rule: Annotated[str, Meta(description="the id under which the log and the audit name the terms")]
     generation: Count

@@ -60,6 +60,7 @@ async def put_tenant(request: web.Request) -> web.Response:
         "default_pool": given.get("pool", ""),
         "senders": given.get("senders", ()),
         "dkim_domain": given.get("dkim_domain", ""),
+        "vars": given.get("vars", ()),
         "reason": given.get("reason", ""),
     }
 
@@ -129,6 +130,7 @@ def _shown(terms: Rule) -> dict[str, Any]:
     } | known(
         {
             "dkim_domain": terms.dkim_domain or None,
+            "vars": dict(terms.vars) or None,
             "reason": terms.reason or None,
             "changed_by": terms.changed_by or None,
         }
@@ -146,7 +148,7 @@ _NAME = a_parameter("name", TENANT_NAME)
 _ETAG = Parameter("ETag", {"type": "string"}, "the generation, for If-Match")
 _LATER = "stored; the event that the answer waits for has not happened yet"
 _PATH = "/v1/tenants/{name}"
-_TERMS = {"state": "suspended", "weight": 2, "senders": ["example.com"], "reason": "unpaid"}
+_TERMS = {"state": "suspended", "weight": 2, "senders": ["example.com"], "vars": {"brand": "Example"}}
 
 OPERATIONS = Group(
     "Tenants",

@@ -36,6 +36,7 @@ COMMANDS = {
     "workers": ("mta.cli.workers", "List the processes of the cluster and the rules that they have confirmed."),
     "pools": ("mta.cli.pools", "IP pools: list, show, set, remove, add-ip, remove-ip."),
     "tenants": ("mta.cli.tenants", "Tenants: list, show, set, suspend, resume."),
+    "templates": ("mta.cli.templates", "Templates of mail: list, show, put, publish, render, remove."),
     "token": ("mta.cli.tokens", "API tokens: create, list, revoke."),
     "replies": ("mta.cli.replies", "Knowledge about replies: list, unknown, set, remove."),
     "limits": ("mta.cli.limits", "Limits of sites for the whole cluster: list, set, remove."),

@@ -20,6 +20,17 @@ class BadValue(FloodgateError, ValueError):
         self.reason = reason
 
 
+class BadRendering(FloodgateError):
+    """A template gives no mail with the data of a recipient: the part of the mail, the reason, and the name that has no
+    value, where that is the reason."""
+
+    def __init__(self, part: str, reason: str, variable: str = "") -> None:
+        super().__init__(f"{part}: {reason}")
+        self.part = part
+        self.reason = reason
+        self.variable = variable
+
+
 class SettingsError(FloodgateError):
     """Settings that cannot be run with: each fault names file, key and reason; the message has one a line."""
 

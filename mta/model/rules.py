@@ -88,6 +88,9 @@ class BoundState(enum.StrEnum):
     REFUSED = "refused"  # it matched more; the hold is disabled, and removed once its mail is released
 
 
+TenantVar = str | bool | int | float  # a value that templates of mail find under `tenant`
+
+
 class Bound(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The bound of an order. While its mail is counted the rule is a pause, its hold."""
 
@@ -126,6 +129,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     senders: tuple[str, ...] = ()  # of a tenant: domains that its mail may come from, as Selectors.domain; () = any
     owner: str = ""  # the tenant whose token ordered it, and alone of all tenants may change it
     dkim_domain: str = ""  # of a tenant: signs its mail whose own domain has no DKIM key; "" = dkim.default_domain
+    vars: tuple[tuple[str, TenantVar], ...] = ()  # of a tenant: values by name, for the templates of its mail; sorted
 
     @property
     def order_id(self) -> str:
@@ -174,6 +178,7 @@ SINCE: Mapping[str, int] = {
     "default_pool": 2,
     "senders": 2,
     "dkim_domain": 2,
+    "vars": 2,
 }
 FIRST_FORMAT: Final = 1
 _DEFAULTS: Final = {of: {field.name: field.default for field in msgspec.structs.fields(of)} for of in (Rule, Selectors)}

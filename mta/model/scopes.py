@@ -14,6 +14,8 @@ class Scope(enum.StrEnum):
     MESSAGES_CANCEL = "messages:cancel"
     QUEUES_READ = "queues:read"
     QUEUES_WRITE = "queues:write"
+    TEMPLATES_READ = "templates:read"
+    TEMPLATES_WRITE = "templates:write"
     METRICS_READ = "metrics:read"
     ADMIN = "admin"
 

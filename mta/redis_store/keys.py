@@ -250,12 +250,19 @@ META_PAUSE_WISHES = b"fg:{meta}:pause_wishes"  # hash: id of a wish -> JSON Paus
 META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye
 META_POOLS = b"fg:{meta}:pools"  # hash: "=<name>" -> JSON of model.pools.SharedPool; version -> "<number>|<random>"
 META_POOLS_CHANGES = b"fg:{meta}:pools:changes"  # zset: "=<name>", also of a removed pool -> number of its last change
+# hash: "<tenant>/<name>" -> JSON model.templates.Template; bytes -> size of the parts of all templates
+META_TEMPLATES = b"fg:{meta}:templates"
 META_LIMITS = b"fg:{meta}:limits"  # set: "<site> NUL <scope>" of which slots were ever taken
 META_SITES = (
     b"fg:{meta}:sites"  # hash: domain -> "<until, Unix ms> <site>": the site that its MX hosts were found to be
 )
 
 META_STS = b"fg:{meta}:sts"  # hash: domain -> msgpack StsPolicy (MTA-STS); dropped after it has expired
+
+
+def template_key(template: str) -> bytes:
+    """hash: number of a version -> JSON TemplateParts. `template` as `META_TEMPLATES` has it."""
+    return b"fg:{meta}:template:" + template.encode()
 
 
 def slots_name(site: str, scope: str) -> bytes:

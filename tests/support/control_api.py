@@ -57,6 +57,7 @@ from tests.support.memory_history import MemoryHistory
 from tests.support.memory_history_orders import MemoryHistoryOrders
 from tests.support.pools import Pools
 from tests.support.replies import Replies
+from tests.support.templates import Templates
 
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -88,6 +89,7 @@ class Cluster:
         self.sweep_states: dict[str, SweepState] = {}
         self.stored_pools = ["default"]
         self.pools = Pools()
+        self.templates = Templates(self.reach)
         self.messages: dict[MessageId, list[DeliveryStatus]] = {}
         self.after_cancel: dict[MessageId, list[DeliveryStatus]] = {}  # what a cancellation makes of them
         self.cancel_waits: list[float] = []
@@ -742,6 +744,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         health=health,
         workers=1,
         pools=cluster.pools,
+        templates=cluster.templates,
         own_pools={"default": PoolSettings(ips=("192.0.2.1",))},
     )
 

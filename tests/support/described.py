@@ -208,6 +208,16 @@ def _pool_or_ip(case: schemathesis.Case) -> None:
         case.body["connections"] = case.body.get("connections") or 1
 
 
+def _some_part(case: schemathesis.Case) -> None:
+    if case.path == "/v1/templates/{name}" and isinstance(case.body, dict) and not any(case.body.values()):
+        case.body["text"] = "x"
+
+
+def _shown_data(case: schemathesis.Case) -> None:
+    if case.path == "/v1/templates/{name}/render" and isinstance(case.body, dict):
+        case.body["data"] = {name: number for number, name in enumerate(case.body.get("data") or {}) if name.isalpha()}
+
+
 def _tls_by_day(case: schemathesis.Case) -> None:
     if case.path == "/v1/stats" and "tls" in str(case.query.get("by")):
         case.query = {name: value for name, value in case.query.items() if name != "interval"}
@@ -239,6 +249,8 @@ CONDITIONS: Final = (
     Condition("a staged release", "has a count or a rate", _count_or_rate),
     Condition("a pool", "warms IPs that it has, and an IP is removed from a pool that is named", _pool_of_its_ips),
     Condition("a limit", "is for a pool or for an IP, and limits something", _pool_or_ip),
+    Condition("a template", "has a part that is not empty", _some_part),
+    Condition("data", "of a mail have no control character and no name of the template language", _shown_data),
     Condition("TLS", "is counted by day, in no other interval", _tls_by_day),
     Condition("a stream", "ends with `for`; else it lasts until its reader goes", _ends),
 )

@@ -43,6 +43,7 @@ from mta.ports.sites import SiteLookup
 from mta.ports.store_load import StoreLoad
 from mta.ports.stored_mail import StoredMail
 from mta.ports.sweeps import SweepStore
+from mta.ports.templates import TemplateStore
 from mta.ports.tls_results import TlsResults
 from mta.ports.undo import UndoCopyStore
 from mta.redis_store.api_tokens import StoredTokens
@@ -65,6 +66,7 @@ from mta.redis_store.queues import Queues
 from mta.redis_store.release_store import StoredReleases
 from mta.redis_store.reply_store import StoredReplies
 from mta.redis_store.sweep_store import StoredSweeps
+from mta.redis_store.template_store import StoredTemplates
 from mta.redis_store.tls_results import StoredTlsResults
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.runtime.child import Child
@@ -113,6 +115,7 @@ class ApiParts(NamedTuple):
     domains: DomainChecks
     replies: ReplyStore
     pools: PoolStore
+    templates: TemplateStore
     shipped_replies: Callable[[], dict[str, ReplyEntry]]
     intake: Queues
     history: History
@@ -174,6 +177,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         domains=domain_check(store, settings),
         replies=StoredReplies(link),
         pools=StoredPools(link),
+        templates=StoredTemplates(link),
         shipped_replies=functools.cache(shipped_replies),
         stored_mail=MailInStore(messages, content, intake := stored_queues(store, settings, content), room.takes),
         intake=intake,

@@ -52,6 +52,8 @@ def test_an_example_runs(place: Any, name: str) -> None:
     if "$TENANT" in operation.example.target:
         ids["$TENANT"] = "acme"
         assert ask(place.api, "PUT", "/v1/tenants/acme?wait=5s", b"{}").status in (200, 201)
+    if "$TEMPLATE" in operation.example.target:
+        ids["$TEMPLATE"] = typed(place, OPERATIONS["putTemplate"], {}).body["name"]
     for variable, order in ORDERS.items():
         if variable in operation.example.target or name.endswith("BySelectors"):
             ids[variable] = typed(place, OPERATIONS[order], {}).body["id"]

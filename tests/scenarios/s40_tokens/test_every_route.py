@@ -52,6 +52,10 @@ def things(place: Accounts, tenant: str) -> Account:
     status, brake = place.asks(token, "POST", "/v1/brakes", json.dumps(order | {"action": action}).encode())
     assert (status, brake["selectors"]["tenant"]) == (201, tenant), brake
     ids["$BRAKE"] = brake["id"]
+    ids["$TEMPLATE"] = f"{tenant}-order"
+    order = json.dumps({"text": "of {{ name }}", "html": f"of {tenant}"}).encode()
+    status, template = place.asks(token, "PUT", f"/v1/templates/{tenant}-order", order)
+    assert (status, template["tenant"]) in ((200, tenant), (201, tenant)), template
     return Account(token, ids)
 
 
@@ -92,7 +96,7 @@ def test_a4_a_matter_of_the_whole_cluster_is_no_tenants(place: Accounts, name: s
 def test_a4_the_scope_of_an_operation_is_needed_and_enough(place: Accounts, name: str) -> None:
     operation = OPERATIONS[name]
     assert operation.scope is not None
-    variables = ("$RULE", "$PAUSE", "$TOKEN_ID", "$TENANT", "$PREVIEW", "$SET", "$KEY", "$LIMIT", "$BRAKE")
+    variables = ("$RULE", "$PAUSE", "$TOKEN_ID", "$TENANT", "$PREVIEW", "$SET", "$KEY", "$LIMIT", "$BRAKE", "$TEMPLATE")
     ids = {"$MESSAGE": "01HF7YAT000000000000000000"} | dict.fromkeys(variables, "none")
     passes = Account(place.token(operation.scope), {})
     others = [scope for scope in Scope if scope not in (operation.scope, Scope.ADMIN)]
