@@ -63,6 +63,7 @@ async def create_brake(request: web.Request) -> web.Response:
         tag=rule.selectors.tag or "" if "tag" in selectors else "",
         pool=rule.selectors.pool or "",
         tenant=rule.selectors.tenant or "",
+        site=rule.selectors.site or "",
         lasts=given.get("for_", 0.0),
         created_at=now,
         created_by=actor.author,
@@ -158,6 +159,7 @@ def _shown(brake: Brake, pulls: Sequence[Pull]) -> dict[str, Any]:
         "tag": brake.tag or None,
         "each": None if brake.tag else "tag",
         "pool": brake.pool or None,
+        "site": brake.site or None,
         "tenant": brake.tenant or None,
     }
     return {

@@ -56,6 +56,7 @@ def selection_of(asked: MessagesQuery, actor: Actor) -> RowFilter:
         sender=asked.sender,
         domain=asked.domain,
         pool=asked.pool,
+        site=asked.site,
         statuses=frozenset(asked.statuses),
         rule=asked.rule,
         category=asked.category,

@@ -1,7 +1,7 @@
-"""Statistics: how many deliveries were accepted and how they ended, by hour and by pool, domain, tenant or tag."""
+"""Statistics: how many deliveries were accepted and how they ended, by hour and by pool, domain, site and more."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -50,7 +50,9 @@ _OF_STANDING: Final = {
     Standing(Status.CANCELED): "canceled",
 }
 
-Key = tuple[int, str, str, str, str, str]  # begin (Unix ms), tag, pool, domain, tenant, category
+_GROUPS: Final = ("tag", "pool", "domain", "site", "tenant", "category")
+
+Key = tuple[int, str, str, str, str, str, str]  # begin (Unix ms), and a value for each of the groups
 _Figures = dict[Key, Counter[str]]
 
 
@@ -89,7 +91,7 @@ async def _by_hour(
     for one in await deps.history.counts(by, interval, since, until, tenant):
         name = _OF_EVENT.get(EventType(one.kind))
         if name is not None:
-            key = (one.begins if interval else since), "", one.pool, one.domain, one.tenant, one.category
+            key = (one.begins if interval else since), "", one.pool, one.domain, one.site, one.tenant, one.category
             figures.setdefault(key, Counter())[name] += one.many
     return figures
 
@@ -105,10 +107,12 @@ async def _by_acceptance(
     while is_first or cursor:
         page = await deps.history.rows(wanted, MOST_ROWS, cursor)
         is_first, cursor = False, page.cursor
+        domains = {row.last.domain for row in page.rows} if "site" in by else ()
+        sites = await deps.history.sites(domains) if domains else {}
         async for rows in deps.turns.slices(page.rows):
             for row in rows:
                 begins = since + (row.accepted_at - since) // interval * interval if interval else since
-                _count(figures, begins, by, row)
+                _count(figures, begins, by, row, sites)
         looked_at += len(page.rows)
         if looked_at >= _MOST_COUNTED and cursor:
             return figures, min(until, (page.rows[-1].accepted_at // HOUR_MS + 1) * HOUR_MS)
@@ -116,14 +120,15 @@ async def _by_acceptance(
     return figures, 0
 
 
-def _count(figures: _Figures, begins: int, by: tuple[str, ...], row: DeliveryRow) -> None:
+def _count(figures: _Figures, begins: int, by: tuple[str, ...], row: DeliveryRow, sites: Mapping[str, str]) -> None:
     event, name = row.last, _OF_STANDING.get(row.standing)
     pool = event.pool if "pool" in by else ""
     domain = event.domain if "domain" in by else ""
+    site = sites.get(event.domain, "")
     tenant = event.tenant if "tenant" in by else ""
     category = event.category if "category" in by else ""
     for tag in event.tags:
-        counts = figures.setdefault((begins, tag, pool, domain, tenant, category), Counter())
+        counts = figures.setdefault((begins, tag, pool, domain, site, tenant, category), Counter())
         counts["accepted"] += 1
         if name is not None:
             counts[name] += 1
@@ -131,7 +136,7 @@ def _count(figures: _Figures, begins: int, by: tuple[str, ...], row: DeliveryRow
 
 def _shown(key: Key, counts: Counter[str], by: Iterable[str]) -> Stats:
     begins, *values = key
-    groups = dict(zip(("tag", "pool", "domain", "tenant", "category"), values, strict=True))
+    groups = dict(zip(_GROUPS, values, strict=True))
     fields: dict[str, Any] = {name: value for name, value in groups.items() if name in by} | counts
     return Stats(begins=format_time(begins), **fields)
 
@@ -141,7 +146,7 @@ STATS: Final = Operation(
     "/v1/stats",
     show_stats,
     "showStats",
-    "Counts by hour, and by pool, domain, tenant, category or tag",
+    "Counts by hour, and by pool, domain, site, tenant, category or tag",
     (Answer(200, Statistics, "each period, and in it the largest group first", or_of=TlsStatistics),),
     Example("/v1/stats?by=domain&interval=1h"),
     scope=Scope.MESSAGES_READ,
@@ -149,6 +154,7 @@ STATS: Final = Operation(
     description="Events count in the hour in which they happened: `deferred` are attempts. By tag, deliveries count in "
     "the hour in which they were accepted, by how they stand now. Such an answer counts the newest "
     f"{_MOST_COUNTED:,} deliveries of the span; `counted_from` says where it ends earlier than the span. "
+    "The site of a domain is the newest that was found. "
     "`by=tls` counts connections by day, domain, host and result of TLS, and takes no other group.",
     query=StatsQuery,
 )

@@ -16,7 +16,7 @@ from control_api.schemas import limit_shapes as shapes
 from control_api.schemas.answers import known
 from mta.model.audit import Deed
 from mta.model.errors import BadValue
-from mta.model.limit_orders import LimitOrder
+from mta.model.limit_orders import SLOW_START, LimitOrder
 from mta.policy.limit_orders import ordered
 
 
@@ -42,7 +42,7 @@ def _order(given: dict[str, Any], now: int, by: str) -> LimitOrder:
     """Raises BadValue."""
     if given.get("pool") and given.get("ip"):
         raise BadValue("ip", "cannot stand beside pool; leave one of them out")
-    values = "closed", "connections", "connections_per_minute", "messages_per_minute"
+    values = "closed", "connections", "connections_per_minute", "messages_per_minute", "messages_per_connection"
     if not any(given.get(name) for name in values):
         raise BadValue("connections", f"the order has no limit; give one of {', '.join(values)}")
     seconds = given.pop("duration", None)
@@ -101,7 +101,7 @@ async def list_reactions(request: web.Request) -> web.Response:
         orders=[
             shown_order(order, now)
             for order in sorted(orders.values(), key=lambda order: (order.site, order.reaction))
-            if order.reaction and ordered(order, now) is not None
+            if order.reaction not in ("", SLOW_START) and ordered(order, now) is not None
         ],
     )
     return json_response(answer)
@@ -115,6 +115,7 @@ def shown_order(order: LimitOrder, now: int) -> shapes.LimitOrder:
         "connections": order.connections or None,
         "connections_per_minute": order.connections_per_minute or None,
         "messages_per_minute": order.messages_per_minute or None,
+        "messages_per_connection": order.messages_per_connection or None,
         "reason": order.reason or None,
     }
     values = ordered(order, now)

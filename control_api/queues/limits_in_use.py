@@ -23,7 +23,7 @@ async def limits_of(
     for queue in queues:
         site = sites.get(queue.domain, "")
         plan = deps.shaping.plan(queue, site)
-        if plan.is_limited or plan.messages_per_connection:
+        if plan.is_limited or plan.messages_per_connection or plan.carried_by_ip:
             wanted[queue] = _budgets(deps, queue, site, pools) if with_ips else plan.budgets
     asked = {
         (sites[queue.domain], budget.scope): None

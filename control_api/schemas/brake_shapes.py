@@ -29,6 +29,9 @@ class BrakeSelectorsBody(Struct, kw_only=True, frozen=True):
         None
     )
     pool: Annotated[str | None, values.POOL, Meta(description="only mail of this IP pool, or @<ip>")] = None
+    site: Annotated[
+        str | None, values.SITE, Meta(description="only mail to this site: the provider that takes its domains' mail")
+    ] = None
     tenant: Annotated[str | None, TENANT_NAME, Meta(description="only mail of this account")] = None
 
 
@@ -179,6 +182,7 @@ class BrakeSelectors(Struct, kw_only=True, frozen=True):
     tag: str | UnsetType = UNSET
     each: str | UnsetType = UNSET
     pool: str | UnsetType = UNSET
+    site: str | UnsetType = UNSET
     tenant: str | UnsetType = UNSET
 
 

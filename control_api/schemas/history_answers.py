@@ -32,6 +32,9 @@ class Stats(Struct, kw_only=True, frozen=True):
     tag: str | UnsetType = UNSET
     pool: str | UnsetType = UNSET
     domain: str | UnsetType = UNSET
+    site: Annotated[
+        str | UnsetType, Meta(description="the newest one of each domain; empty: no attempt has been made yet")
+    ] = UNSET
     tenant: str | UnsetType = UNSET
     category: Annotated[str | UnsetType, Meta(description="of failures; empty: of everything else")] = UNSET
     accepted: Count = 0

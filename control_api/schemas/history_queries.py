@@ -57,7 +57,7 @@ _SENDER: Final = _matching(f"({_A_RECIPIENT})?", "is not an address of at most 3
 _RULE_ID: Final = _matching("[0-9a-f]{1,64}", "is not the id of a rule")
 _PAGE: Final = _matching("[0-9A-Za-z_.~-]{1,200}", "is not a cursor of this list; take it from the answer before")
 _HOURS: Final = Value(_read_hours, a_text(HOURS))
-_GROUPS: Final = values.several(values.choice(("pool", "domain", "tenant", "category", "tag", "tls")))
+_GROUPS: Final = values.several(values.choice(("pool", "domain", "site", "tenant", "category", "tag", "tls")))
 _A_CATEGORY: Final = _matching("[a-z_]{1,40}", "is not a category")
 _STATUSES: Final = values.several(values.choice(Status, "is not a status; there are"))
 
@@ -114,6 +114,9 @@ class MessagesQuery(Struct, kw_only=True, frozen=True):
     ] = None
     domain: Annotated[str | None, values.DOMAIN, Meta(description="exactly this domain, in A-labels")] = None
     pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None
+    site: Annotated[
+        str | None, values.SITE, Meta(description="this site: the provider that takes the mail of the domain")
+    ] = None
     tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
     rule: Annotated[str | None, _RULE_ID, Meta(description="the rule that decided last")] = None
     category: Annotated[str | None, _A_CATEGORY, Meta(description="the category of the last reply")] = None
@@ -141,7 +144,7 @@ class StatsQuery(Struct, kw_only=True, frozen=True):
     by: Annotated[
         tuple[str, ...],
         _GROUPS,
-        Meta(description="by pool, domain, tenant, category or tag; may repeat. Or tls alone"),
+        Meta(description="by pool, domain, site, tenant, category or tag; may repeat. Or tls alone"),
     ] = ()
     interval: Annotated[
         float | None, _HOURS, Meta(description='periods of whole hours, such as "1h"; default: one for the whole span')

@@ -56,7 +56,8 @@ _IP = Value(_read_ip, values.ONE_ADDRESS.schema)
 
 
 class LimitOrderBody(Struct, kw_only=True, frozen=True):
-    """Limits of a site; at least one of closed, connections, connections_per_minute and messages_per_minute."""
+    """Limits of a site; at least one of closed, connections, connections_per_minute, messages_per_minute and
+    messages_per_connection."""
 
     site: Annotated[str, values.SITE, Meta(description="the site, as /v1/queues shows it")]
     pool: Annotated[str | None, values.ONE_POOL, Meta(description="for the mail of this pool only")] = None
@@ -69,6 +70,7 @@ class LimitOrderBody(Struct, kw_only=True, frozen=True):
     connections: Annotated[int | None, _COUNT, Meta(description="most connections at once")] = None
     connections_per_minute: Annotated[float | None, _RATE, Meta(description="most new connections a minute")] = None
     messages_per_minute: Annotated[float | None, _RATE, Meta(description="most messages a minute")] = None
+    messages_per_connection: Annotated[int | None, _COUNT, Meta(description="most messages of one connection")] = None
     duration: Annotated[float | None, values.DURATION, Meta(description="for so long; else until it is removed")] = None
     reason: Annotated[str | None, values.LINE, Meta(description="for people")] = None
 
@@ -87,6 +89,7 @@ class LimitOrder(Struct, kw_only=True, frozen=True):
     connections: Annotated[Count | UnsetType, Meta(description="as ordered")] = UNSET
     connections_per_minute: float | UnsetType = UNSET
     messages_per_minute: float | UnsetType = UNSET
+    messages_per_connection: Count | UnsetType = UNSET
     now: Annotated[
         dict[str, float],
         Meta(description="the values in force: less strict than ordered while the order eases; closed = 1"),

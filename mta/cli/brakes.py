@@ -27,6 +27,7 @@ def command() -> None:
 @click.option("--tag", help="Watch the mail with this tag.")
 @click.option("--each", type=click.Choice(["tag"]), help="Watch every tag by itself.")
 @click.option("--pool", help="Only mail of this pool.")
+@click.option("--site", help="Only mail to this site.")
 @click.option("--tenant", help="Only mail of this tenant.")
 @click.option(
     "--metric",
@@ -47,6 +48,7 @@ def add(
     tag: str | None,
     each: str | None,
     pool: str | None,
+    site: str | None,
     tenant: str | None,
     metric: str,
     ratio: str,
@@ -62,7 +64,7 @@ def add(
             f"--{min(rule)} belongs to a forced error; give --code, too, or leave it out for a pause"
         )
     body: dict[str, Any] = {
-        "selectors": remote.without_unset(tag=tag, each=each, pool=pool, tenant=tenant),
+        "selectors": remote.without_unset(tag=tag, each=each, pool=pool, site=site, tenant=tenant),
         "metric": metric,
         "ratio": _ratio(ratio),
         "min": least,

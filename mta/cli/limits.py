@@ -40,6 +40,7 @@ def list_(site: str | None, as_json: bool) -> None:
 @click.option("--connections", type=int, help="Most connections at once.")
 @click.option("--connections-per-minute", type=float, help="Most new connections a minute.")
 @click.option("--messages-per-minute", type=float, help="Most messages a minute.")
+@click.option("--messages-per-connection", type=int, help="Most messages of one connection.")
 @click.option("--duration", help='For so long, such as "30m"; else until it is removed.')
 @click.option("--reason", help="For people.")
 @AS_JSON

@@ -29,8 +29,10 @@ def filters(command: Command) -> Command:
             click.option("--sender", help='Exactly this envelope sender, without case; "" is the null sender.'),
             click.option("--domain", help="Mail to exactly this domain."),
             click.option("--pool", help="Mail in exactly this pool."),
+            click.option("--site", help="Mail to this site: the provider that takes the mail of its domains."),
             click.option("--tenant", help="Mail of this tenant."),
             click.option("--rule", help="Mail that this rule decided about last."),
+            click.option("--category", help="Mail whose last reply is of this category, such as bad_mailbox."),
             click.option("--from", "since", help="Accepted at this time or later, in RFC 3339."),
             click.option("--until", help="Accepted before this time."),
         )

@@ -1,4 +1,4 @@
-"""`floodgate stats`: how much mail was accepted and how it ended, by hour, pool, domain, tenant or tag."""
+"""`floodgate stats`: how much mail was accepted and how it ended, by hour, pool, domain, site, tenant or tag."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,8 +21,8 @@ _OF_TLS = ("begins", "domain", "policy", "mx", "result", "sessions")
 @click.option(
     "--by",
     multiple=True,
-    type=click.Choice(["pool", "domain", "tenant", "category", "tag", "tls"]),
-    help="A line for each pool, domain, tenant, category or tag; may repeat. tls: connections by their result of TLS.",
+    type=click.Choice(["pool", "domain", "site", "tenant", "category", "tag", "tls"]),
+    help="A line for each pool, domain, site, tenant, category or tag; may repeat. tls: connections by result of TLS.",
 )
 @click.option("--interval", help='A line for each period of whole hours, such as "1h"; default: one for all.')
 @click.option("--from", "since", help="From the hour of this time, in RFC 3339; default: the last 24 hours.")

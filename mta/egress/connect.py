@@ -9,7 +9,7 @@ from mta.egress.dead_hosts import ANY_SOURCE, DeadHosts
 from mta.egress.dial import Dialer, ReadyConnection
 from mta.egress.host_tls import HostTls
 from mta.egress.login import Login
-from mta.egress.sending_ips import SendingIps
+from mta.egress.sending_ips import SendingIps, Source
 from mta.egress.shutdown import Shutdown
 from mta.egress.slots import Slot, Slots
 from mta.egress.targets import NOWHERE, Onward, Target, find_targets, fixed_targets
@@ -21,6 +21,7 @@ from mta.policy.failures import Trouble, after_all_hosts, unroutable
 from mta.policy.mta_sts import StsPolicy
 from mta.policy.routes import Route, Routes
 from mta.policy.shaping import Shaping
+from mta.policy.tls import TlsNeed
 from mta.ports.delivery import Resolver, Sites
 
 _KNOWN_FOR = 60.0  # seconds for which a domain may use connections to the hosts that were found
@@ -176,8 +177,7 @@ class Connector:
                 continue
             attempt.host, attempt.ip = target.host, target.ip
             self._budget.next_host(attempt, self._loop.time())
-            found = await self._dialer.dial(target, need, source, greeted)
-            self._tls.came_to(queue.domain, target, need, policy, found)
+            found = await self._dial(queue.domain, target, need, policy, source, greeted)
             if not isinstance(found, Trouble):
                 left = tuple(other for other in targets[number + 1 :] if other.host != target.host)
                 return Connected(found, target, slot, Onward(left))
@@ -186,6 +186,22 @@ class Connector:
             if found.phase is Phase.CONNECT:
                 self._dead.add(target, source.ip, found, self._shaping.plan(queue, site).back_off)
         return after_all_hosts(troubles)
+
+    async def _dial(
+        self, domain: str, target: Target, need: TlsNeed, policy: StsPolicy | None, source: Source, greeted: Greeted
+    ) -> ReadyConnection | Trouble:
+        """One address. Under an MTA-STS policy in testing the certificate is checked, and where it fails a second
+        connection goes on as without the policy (RFC 8461 5)."""
+        trial = self._tls.trial(target, need, policy)
+        if trial is not None:
+            found = await self._dialer.dial(target, trial, source, greeted)
+            if not isinstance(found, Trouble) or found.phase is not Phase.TLS:
+                self._tls.came_to(domain, target, trial, policy, found)
+                return found
+            self._tls.trial_failed(target, found)
+        found = await self._dialer.dial(target, need, source, greeted)
+        self._tls.came_to(domain, target, need, policy, found)
+        return found
 
     def tick(self, now: float) -> None:
         self._dead.forget_expired()

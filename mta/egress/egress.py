@@ -208,6 +208,14 @@ class Egress:
     def open_connections(self) -> int:
         return self._budget.open
 
+    def connections_on(self, site: str, ip: str) -> int:
+        """The number of connections that are open from this IP to the site."""
+        return sum(
+            connection.peer.mta == ip and connection.slot.path.site == site
+            for outlet in self._all()
+            for connection in outlet.connections.all
+        )
+
     def metrics(self) -> dict[str, int]:
         """Counters since the start of the process, the connections that are open now, and the queues of which
         deliveries wait for one."""
@@ -238,12 +246,15 @@ class Egress:
         """The shaping goes by other limit orders: connections of scopes whose limits are tighter end after their
         transaction, and queues whose mail asks for other shares than before get a new outlet."""
         for queue, outlet in list(self._outlets.items()):
-            if not self._shaping.plan(queue, outlet.site).asks_like(outlet.plan):
+            plan = self._shaping.plan(queue, outlet.site)
+            if plan.asks_like(outlet.plan):
+                outlet.plan = plan
+                if tighter:
+                    outlet.retire(lambda path: any(scope.has(path, self._node) for scope in tighter))
+            else:
                 outlet.return_waiting(ReturnReason.LIMITS)
                 outlet.retire(lambda path: True)
                 self._leaving.append(self._outlets.pop(queue))
-            elif tighter:
-                outlet.retire(lambda path: any(scope.has(path, self._node) for scope in tighter))
 
     def _all(self) -> list[Outlet]:
         return [*self._outlets.values(), *self._leaving]

@@ -18,6 +18,8 @@ from mta.ports.delivery import Resolver
 from mta.ports.tls_results import TlsResults
 
 _LEFT: Final = 5.0  # seconds for the last counts to be written
+_FAILED_FOR: Final = 3600.0  # seconds for which a certificate that failed under a policy in testing is not tried again
+_MOST_FAILED: Final = 10_000  # hosts
 
 
 class HostTls:
@@ -34,6 +36,8 @@ class HostTls:
         """`sts` None: policies are not looked at. `results` None: results are not kept."""
         self._needs = TlsNeeds(settings)
         self._counts = TlsCounts(results, loop)
+        self._loop = loop
+        self._failed: dict[tuple[str, str], tuple[float, str]] = {}  # host, IP -> until when, and the result
         self._policies = None if sts is None else StsPolicies(resolver, sts, loop, self._policy_failed)
 
     async def policy(self, domain: str, route: Route) -> StsPolicy | None:
@@ -57,6 +61,27 @@ class HostTls:
                 return broken(Phase.TLS, words, target.host, target.ip)
         return need._replace(level=TlsLevel.VERIFIED) if policy.mode is StsMode.ENFORCE else need
 
+    def trial(self, target: Target, need: TlsNeed, policy: StsPolicy | None) -> TlsNeed | None:
+        """The need of a first connection that finds out whether a policy in testing would hold; None: mail goes as the
+        settings say at once, because there is no such policy, it does not name the host, or the trial failed lately."""
+        if policy is None or policy.mode is not StsMode.TESTING or not policy.allows(target.host):
+            return None
+        if need.level in (TlsLevel.NONE, TlsLevel.VERIFIED) or self._failure(target):
+            return None
+        return need._replace(level=TlsLevel.VERIFIED)
+
+    def trial_failed(self, target: Target, trouble: Trouble) -> None:
+        """The host has no TLS, or its certificate is not valid: remember that, so that one more connection is made in
+        an hour only."""
+        if len(self._failed) >= _MOST_FAILED:
+            self._failed.clear()
+        self._failed[target.host, target.ip] = self._loop.time() + _FAILED_FOR, trouble.tls_result or FAILED
+
+    def _failure(self, target: Target) -> str:
+        """The result of the last trial, "" = it did not fail lately."""
+        until, result = self._failed.get((target.host, target.ip), (0.0, ""))
+        return result if until > self._loop.time() else ""
+
     def came_to(
         self, domain: str, target: Target, need: TlsNeed, policy: StsPolicy | None, found: ReadyConnection | Trouble
     ) -> None:
@@ -65,7 +90,9 @@ class HostTls:
             return
         kind = NO_POLICY if policy is None else STS
         if isinstance(found, ReadyConnection):
-            self._count(domain, kind, target.host, SUCCESS if found.tls else FAILED if found.tls_failed else CLEAR)
+            failure = self._failure(target) if policy is not None and policy.mode is StsMode.TESTING else ""
+            result = SUCCESS if found.tls else FAILED if found.tls_failed else CLEAR
+            self._count(domain, kind, target.host, failure or result)
         elif found.phase is Phase.TLS:
             self._count(domain, kind, target.host, found.tls_result or FAILED)
             if policy is not None and self._policies is not None:

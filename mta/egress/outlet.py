@@ -45,7 +45,6 @@ class Outlet:
         self._queue = queue
         self.site = site
         self.plan = plan
-        self._messages_per_connection = plan.messages_per_connection or float("inf")
         self._capacity = ports.capacity
         self._refused = ports.refused
         self._connector = connecting.connector
@@ -228,7 +227,7 @@ class Outlet:
         if (
             not connection.usable
             or self._shutdown.begun
-            or carried >= self._messages_per_connection
+            or carried >= self._most_carried(connection)
             or (carried >= MOST_WHILE_WANTED and self._slots.is_wanted(connection.slot))
         ):
             if not connection.closed:
@@ -336,6 +335,12 @@ class Outlet:
         connection.retired = not self._slots.may_use(self._queue.pool, connected.peer.mta)
         _log.debug("%r is open, %d to %s in all", connection, len(self.connections), self._queue.domain)
         return connection
+
+    def _most_carried(self, connection: Connection) -> float:
+        plan = self.plan
+        if plan.carried_by_ip:
+            return plan.most_carried(self._slots.ip_scope(self._queue.pool, connection.peer.mta)) or float("inf")
+        return plan.messages_per_connection or float("inf")
 
     def _depth(self) -> int:
         """The number of deliveries that may wait here."""

@@ -4,9 +4,11 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from mta.model.limit_orders import NODE
 from mta.model.mail import IpWish
 from mta.model.pools import PoolSettings
 from mta.model.settings import Settings
+from mta.policy.limit_orders import ip_of_order
 from mta.policy.pools import normal_ip
 
 
@@ -23,6 +25,7 @@ class SendingIps:
     def __init__(self, settings: Settings) -> None:
         self._pools: Mapping[str, PoolSettings] = settings.pools
         self._gone: set[str] = set()  # pools that were served and are not any more
+        self._node = settings.node.name
         self._default_ehlo = settings.smtp.hostname or settings.node.name
         self._credit: dict[tuple[str, int], dict[str, int]] = {}
         self._turns = 0  # of IPs in place of another one
@@ -78,6 +81,11 @@ class SendingIps:
         """The IPs that the settings give the pool."""
         settings = self._pools.get(pool)
         return settings.ips if settings is not None else ()
+
+    def scope_of(self, pool: str, ip: str) -> str:
+        """The scope of limits (`policy.shaping.Budget`) for mail of the pool that leaves from this IP."""
+        of = ip_of_order(self._pools, pool.partition("@")[0] or pool, ip, self._node)
+        return of if of.startswith(NODE) else f"ip:{of}"
 
     def pick(self, pool: str, version: int) -> Source | None:
         """A source for a connection to an IPv`version` address; None: the pool has no IP of that family."""

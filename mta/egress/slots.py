@@ -87,6 +87,10 @@ class Slots:
         """Whether a connection from this IP, which may have been begun a while ago, may carry mail of the pool."""
         return self._ips.may_use(pool, ip)
 
+    def ip_scope(self, pool: str, ip: str) -> str:
+        """The scope of the limits of a sending IP of the pool."""
+        return self._ips.scope_of(pool, ip)
+
     def is_wanted(self, slot: Slot) -> bool:
         """Whether mail of others waits for a slot of its site."""
         return slot.held and self._limits.is_wanted(slot.path.site)

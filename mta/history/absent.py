@@ -1,6 +1,6 @@
 """History where this node has none to read: every call is refused with the reason."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from mta.model.errors import HistoryError
 from mta.model.ids import DeliveryId, MessageId
@@ -43,6 +43,9 @@ class AbsentHistory:
     async def counts(
         self, by: Sequence[str], interval: int, from_: int, until: int, tenant: str | None = None
     ) -> list[HourCount]:
+        raise await self._reason()
+
+    async def sites(self, domains: Iterable[str]) -> dict[str, str]:
         raise await self._reason()
 
     async def tag_counters(self, tag: str, tenant: str = "") -> Sequence[TagCounters]:

@@ -119,6 +119,11 @@ def _parts(chunks: Sequence[Chunk], new_ids: Iterable[bytes]) -> Parts:
     return [(day, least.get(day, 0), firsts.get(day, [])) for day in sorted({*least, *firsts})]
 
 
+def site_tuples(sites: Mapping[str, str], now: int) -> list[tuple[str, str, int]]:
+    """Rows of `sites`, in one order for all writers."""
+    return [(text(domain), text(site), now) for domain, site in sorted(sites.items())]
+
+
 def counter_tuples(tags: Iterable[TagCounters], now: int) -> list[tuple[str, str, int, str, str, int, int]]:
     """Rows of `tag_counters`, in one order for all writers."""
     return sorted(

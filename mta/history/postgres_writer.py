@@ -15,6 +15,7 @@ from mta.history.encoding import (
     delivery_tuple,
     parts_of,
     posting_tuples,
+    site_tuples,
     statement_tuples,
     text,
 )
@@ -53,6 +54,10 @@ _HOUR: Final = (
     "INSERT INTO hours VALUES (%s,%s,%s,%s,%s,%s,%s)"
     " ON CONFLICT (hour, pool, domain, tenant, category, kind) DO UPDATE SET many = hours.many + excluded.many"
 )
+_SITE: Final = (
+    "INSERT INTO sites VALUES (%s,%s,%s)"
+    " ON CONFLICT (domain) DO UPDATE SET site = excluded.site, written_at = excluded.written_at"
+)
 _COUNTER: Final = (
     "INSERT INTO tag_counters VALUES (%s,%s,%s,%s,%s,%s,%s) ON CONFLICT (tag, tenant, lane, epoch, field)"
     " DO UPDATE SET many = excluded.many, written_at = excluded.written_at"
@@ -60,7 +65,7 @@ _COUNTER: Final = (
 
 
 class PostgresWriter:
-    """Fulfils ports.history_writer.HistoryWriter and ports.tag_counters.TagArchive."""
+    """Fulfils ports.history_writer.HistoryWriter, ports.tag_counters.TagArchive and ports.sites.SiteArchive."""
 
     alone = False
 
@@ -108,7 +113,8 @@ class PostgresWriter:
     def drop_old_days(self, now: int) -> None:
         oldest = now - self._retention_ms
         with self._transaction() as connection:
-            connection.execute("DELETE FROM tag_counters WHERE written_at < %s", (oldest,))
+            for table in ("tag_counters", "sites"):
+                connection.execute(f"DELETE FROM {table} WHERE written_at < %s", (oldest,))
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
             rows = connection.execute("SELECT day FROM days WHERE written_at < %s ORDER BY day LIMIT 10", (oldest,))
             for (day,) in rows.fetchall():
@@ -125,6 +131,10 @@ class PostgresWriter:
     def keep(self, tags: Sequence[TagCounters]) -> None:
         with self._transaction() as connection:
             connection.cursor().executemany(_COUNTER, counter_tuples(tags, self._clock()))
+
+    def keep_sites(self, sites: Mapping[str, str]) -> None:
+        with self._transaction() as connection:
+            connection.cursor().executemany(_SITE, site_tuples(sites, self._clock()))
 
     def close(self) -> None:
         if self._connection is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
@@ -15,7 +15,7 @@ from mta.history.encoding import round_and_place, tag_counters_of, text
 from mta.history.found import Found, columns
 from mta.history.orders import Orders
 from mta.history.rows import Rows, known_until
-from mta.history.tables import ABOUT, BATCHES, DAYS, HEAD, HOURS, STATEMENTS, TAG_COUNTERS
+from mta.history.tables import ABOUT, BATCHES, DAYS, HEAD, HOURS, SITES, STATEMENTS, TAG_COUNTERS
 from mta.history.translated import translated
 from mta.model.ids import DeliveryId, MessageId, message_of
 from mta.model.status import DeliveryRow
@@ -25,7 +25,9 @@ from mta.ports.history_writer import DAY_MS, HOUR_MS
 from mta.ports.tag_counters import TagCounters
 
 _THREADS: Final = 4
-_DIMENSIONS: Final = ("pool", "domain", "tenant", "category")
+_STORED: Final = ("pool", "domain", "tenant", "category")  # columns of the hours
+_DIMENSIONS: Final = (*_STORED, "site")
+_NAMES: Final = 500  # in one IN
 _BATCHES: Final = 64  # read at once by a reader of events
 
 _P = ParamSpec("_P")
@@ -71,6 +73,9 @@ class HistoryReader:
         self, by: Sequence[str], interval: int, from_: int, until: int, tenant: str | None = None
     ) -> list[HourCount]:
         return await self._ask(self._counts, by, interval, from_, until, tenant)
+
+    async def sites(self, domains: Iterable[str]) -> dict[str, str]:
+        return await self._ask(self._sites, list(domains))
 
     async def tag_counters(self, tag: str, tenant: str = "") -> Sequence[TagCounters]:
         return await self._ask(self._tag_counters, tag, tenant)
@@ -158,9 +163,11 @@ class HistoryReader:
         hours = interval // HOUR_MS
         begins = HOURS.c.hour - HOURS.c.hour % hours if hours else func.min(HOURS.c.hour)
         names = [name for name in _DIMENSIONS if name in by]
-        chosen = [HOURS.c[name] for name in names]
+        columns = {name: HOURS.c[name] for name in _STORED} | {"site": func.coalesce(SITES.c.site, "").label("site")}
+        chosen = [columns[name] for name in names]
         query = (
             select(begins.label("begins"), HOURS.c.kind, func.sum(HOURS.c.many).label("many"), *chosen)
+            .select_from(HOURS.outerjoin(SITES, HOURS.c.domain == SITES.c.domain) if "site" in by else HOURS)
             .where(HOURS.c.hour >= from_ // HOUR_MS, HOURS.c.hour < -(-until // HOUR_MS))
             .group_by(*((begins,) if hours else ()), HOURS.c.kind, *chosen)
         )
@@ -177,6 +184,15 @@ class HistoryReader:
             )
             for row in rows
         ]
+
+    def _sites(self, domains: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        with self._database.control() as control:
+            for at in range(0, len(domains), _NAMES):
+                some = {text(domain): domain for domain in domains[at : at + _NAMES]}
+                query = select(SITES.c.domain, SITES.c.site).where(SITES.c.domain.in_(some))
+                found |= {some[domain]: site for domain, site in control.execute(query)}
+        return found
 
     def _rule_statement(self, rule_id: str) -> str:
         query = select(STATEMENTS.c.statement).where(STATEMENTS.c.rule == rule_id)

@@ -1,7 +1,7 @@
 """Lists of deliveries: newest first, day by day, each page of what the first one knew."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
@@ -9,8 +9,9 @@ from sqlalchemy import Connection, func, select
 from mta.history.candidates import Candidates, Rounds
 from mta.history.chunks import Chunks
 from mta.history.database import Database
+from mta.history.encoding import text
 from mta.history.found import Found
-from mta.history.tables import DAYS, HEAD, LANES
+from mta.history.tables import DAYS, HEAD, LANES, SITES
 from mta.model.address_keys import plain_address
 from mta.model.errors import BadValue
 from mta.model.events import Event
@@ -57,6 +58,7 @@ class Rows:
             at = parse_cursor(cursor) if cursor else RowCursor(_head(control), _ABOVE_ALL, _ABOVE_ALL)
             as_of = known_until(control)
             days = _days(control, wanted, at.day)
+            domains = _domains(control, wanted.site)
         limit = max(1, min(limit, MOST_ROWS))
         rows: list[DeliveryRow] = []
         looked_at, end = 0, time.monotonic() + LONGEST_LOOK
@@ -67,7 +69,7 @@ class Rows:
                 rounds = self._wanted_rounds(wanted, at.head, day)
                 candidates = Candidates(*opened, wanted, self._chunks, rounds)
                 for looked in candidates.before(at.n if day == at.day else _ABOVE_ALL, 2 * limit):
-                    for found, event in self._matching(wanted, looked.rows):
+                    for found, event in self._matching(wanted, domains, looked.rows):
                         rows.append(DeliveryRow(found.id, event))
                         if len(rows) == limit:
                             return RowPage(rows, str(RowCursor(at.head, day, found.n)), as_of)
@@ -106,21 +108,24 @@ class Rows:
 
         return those
 
-    def _matching(self, wanted: RowFilter, found: Sequence[Found]) -> list[tuple[Found, Event]]:
+    def _matching(
+        self, wanted: RowFilter, domains: Container[str], found: Sequence[Found]
+    ) -> list[tuple[Found, Event]]:
         standings = numbers_of(wanted.statuses)
         if standings or wanted.accepted_from is not None or wanted.accepted_until is not None:
             found = [row for row in found if (not standings or row.standing in standings) and _in_time(row.id, wanted)]
         pairs = self.newest_events(found)
-        return pairs if wanted == _ANYTHING else [pair for pair in pairs if matches(pair[1], wanted)]
+        return pairs if wanted == _ANYTHING else [pair for pair in pairs if matches(pair[1], wanted, domains)]
 
 
-def matches(event: Event, wanted: RowFilter) -> bool:
-    """The conditions that no posting answers."""
+def matches(event: Event, wanted: RowFilter, domains: Container[str]) -> bool:
+    """The conditions that no posting answers; `domains` are those of the site that is wanted."""
     return (
         (wanted.recipient is None or plain_address(event.recipient) == plain_address(wanted.recipient))
         and (wanted.rule is None or (event.forced is not None and event.forced.rule == wanted.rule))
         and (wanted.category is None or event.category == wanted.category)
         and (wanted.uncertain is None or event.uncertain is wanted.uncertain)
+        and (wanted.site is None or text(event.domain) in domains)
     )
 
 
@@ -144,6 +149,13 @@ def _days(control: Connection, wanted: RowFilter, first: int) -> list[int]:
     if wanted.accepted_until is not None:
         query = query.where(DAYS.c.day <= wanted.accepted_until // DAY_MS)
     return list(control.execute(query).scalars())
+
+
+def _domains(control: Connection, site: str | None) -> Container[str]:
+    """Those of the site; nothing where no site is wanted."""
+    return (
+        () if site is None else set(control.execute(select(SITES.c.domain).where(SITES.c.site == text(site))).scalars())
+    )
 
 
 def _in_time(id_: bytes, wanted: RowFilter) -> bool:

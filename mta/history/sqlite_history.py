@@ -7,7 +7,7 @@ SQLAlchemy.
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -63,6 +63,9 @@ class SqliteHistory:
         self, by: Sequence[str], interval: int, from_: int, until: int, tenant: str | None = None
     ) -> list[HourCount]:
         return await (await self._opened()).counts(by, interval, from_, until, tenant)
+
+    async def sites(self, domains: Iterable[str]) -> dict[str, str]:
+        return await (await self._opened()).sites(domains)
 
     async def tag_counters(self, tag: str, tenant: str = "") -> Sequence[TagCounters]:
         return await asyncio.to_thread(self._tag_counters, tag, tenant)

@@ -20,6 +20,9 @@ CONTROL: Final = (
     "CREATE TABLE IF NOT EXISTS lanes ("
     "source VARCHAR NOT NULL, begun VARCHAR NOT NULL, position VARCHAR NOT NULL, known BIGINT NOT NULL, "
     "PRIMARY KEY (source))",
+    "CREATE TABLE IF NOT EXISTS sites ("
+    "domain VARCHAR NOT NULL, site VARCHAR NOT NULL, written_at BIGINT NOT NULL, "
+    "PRIMARY KEY (domain)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS spools ("
     "spool VARCHAR NOT NULL, segment BIGINT NOT NULL, place BIGINT NOT NULL, PRIMARY KEY (spool))",
     "CREATE TABLE IF NOT EXISTS statements ("

@@ -18,6 +18,7 @@ from mta.history.encoding import (
     number,
     parts_of,
     posting_tuples,
+    site_tuples,
     statement_tuples,
     text,
 )
@@ -58,7 +59,7 @@ _HOUR: Final = "INSERT INTO hours VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE S
 
 
 class SqliteWriter:
-    """Fulfils ports.history_writer.HistoryWriter and ports.tag_counters.TagArchive."""
+    """Fulfils ports.history_writer.HistoryWriter, ports.tag_counters.TagArchive and ports.sites.SiteArchive."""
 
     alone = True
 
@@ -121,7 +122,8 @@ class SqliteWriter:
     def drop_old_days(self, now: int) -> None:
         with translated(str(self._folder)):
             control, oldest = self._open_control(), now - self._retention_ms
-            control.execute("DELETE FROM tag_counters WHERE written_at < ?", (oldest,))
+            for table in ("tag_counters", "sites"):
+                control.execute(f"DELETE FROM {table} WHERE written_at < ?", (oldest,))
             query = "SELECT day FROM days WHERE written_at < ? ORDER BY day LIMIT 10"
             for (day,) in control.execute(query, (oldest,)).fetchall():
                 live = f"SELECT 1 FROM deliveries WHERE standing IN {LIVE} LIMIT 1"
@@ -136,6 +138,14 @@ class SqliteWriter:
             control.executemany(
                 "INSERT OR REPLACE INTO tag_counters VALUES (?,?,?,?,?,?,?)", counter_tuples(tags, self._clock())
             )
+            control.execute("COMMIT")
+
+    def keep_sites(self, sites: Mapping[str, str]) -> None:
+        with translated(str(self._folder)):
+            control = self._open_control()
+            control.execute("BEGIN IMMEDIATE")
+            rows = site_tuples(sites, self._clock())
+            control.executemany("INSERT OR REPLACE INTO sites VALUES (?,?,?)", rows)
             control.execute("COMMIT")
 
     def close(self) -> None:

@@ -94,6 +94,16 @@ HOURS: Final = Table(
     sqlite_with_rowid=False,
 )
 
+# The newest site of each domain
+SITES: Final = Table(
+    "sites",
+    CONTROL,
+    *_keys("domain"),
+    Column("site", String, nullable=False),
+    _time("written_at"),
+    sqlite_with_rowid=False,
+)
+
 # The newest statement of each rule, JSON
 STATEMENTS: Final = Table(
     "statements",

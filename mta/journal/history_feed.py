@@ -3,7 +3,8 @@ own, so that a database which is slow or away holds nothing but the spool."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ _LAST_PAUSE: Final = 5.0
 _BEGIN_AFTER: Final = 30.0
 _NOTHING: Final = Position("0-0", "0-0")
 _SAY_AFTER: Final = 10.0  # seconds for which history waits for another journal until the log says so
+_MOST_DOMAINS: Final = 1000  # rounds whose domains wait to be taken
 _OLD_DAYS: Final = 600.0  # seconds between two looks for days to drop
 
 _log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class HistoryFeed:
         self.failures = 0
         self.lost = 0  # times that the spool let go of events
         self.written = 0  # events
+        self._domains: deque[set[str]] = deque()  # of each round that was written, until they are taken
 
     # Taking batches of the spool
 
@@ -163,6 +166,11 @@ class HistoryFeed:
             told.HISTORY_LOST.key: self.lost,
             told.HISTORY_BEHIND.key: now - self._complete_at,
         }
+
+    def take_domains(self) -> Iterator[str]:
+        """The domains of the rounds that were written since the last call; from any thread."""
+        while self._domains:
+            yield from self._domains.popleft()
 
     @property
     def blocked_lane(self) -> str:
@@ -264,6 +272,8 @@ class HistoryFeed:
         assert round_.place is not None
         self.kept = max(self.kept, round_.place)
         self.written += round_.events
+        if round_.hours and len(self._domains) < _MOST_DOMAINS:
+            self._domains.append({key[2] for key in round_.hours if key[2]})
 
     # Lanes that come from another journal
 

@@ -17,6 +17,7 @@ from mta.journal.history_feed import HistoryFeed
 from mta.journal.leases import Leases
 from mta.journal.rounds import Rounds
 from mta.journal.rule_log import RuleLog
+from mta.journal.site_book import SiteBook
 from mta.model import process_metrics as told
 from mta.model.errors import StoreError, severity
 from mta.model.settings import JournalSettings
@@ -55,6 +56,7 @@ class Journal:
         orders: HistoryOrders | None = None,
         erasures: Erasures | None = None,
         folding: Callable[[Callable[[], Sequence[int]]], Folding] | None = None,
+        sites: SiteBook | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,6 +65,7 @@ class Journal:
         and `erasures`: None = nobody orders anything."""
         self._orders = orders
         self._erasures = erasures
+        self._sites = sites
         self._folding = folding(lambda: self.lanes) if folding is not None else None
         self._outbox = outbox
         self._spool = spool
@@ -115,6 +118,8 @@ class Journal:
             await self._erasures.stop()
         if self._folding is not None:
             await self._folding.stop()
+        if self._sites is not None:
+            await self._sites.stop()
         await self._rounds.close()
 
     async def reopen(self) -> None:
@@ -206,6 +211,8 @@ class Journal:
             await self._erasures.look()
         if self._folding is not None:
             self._folding.look()
+        if self._sites is not None:
+            self._sites.look()
         lane = self._fan_out.blocked_lane
         if lane and self._orders is not None and await self._orders.take_skip(lane):
             await self._rounds.on_thread(self._fan_out.skip_blocked)

@@ -31,6 +31,7 @@ class Brake(msgspec.Struct, frozen=True, omit_defaults=True):
     tag: str = ""  # "" = every tag, each by itself
     pool: str = ""  # "" = of any pool
     tenant: str = ""  # "" = of any tenant
+    site: str = ""  # "" = to any site
     lasts: float = 0.0  # seconds until the rule expires, 0 = it does not
     created_at: int = 0  # Unix ms
     created_by: str = ""
@@ -72,6 +73,7 @@ class Attempted(NamedTuple):
     ended: bool  # delivered, bounced or expired; False = it was deferred
     bounced: bool
     category: str  # of the failure, "" = not known, or none
+    site: str = ""  # of its domain; "" = not known, or no brake asks for it
 
 
 class RateCount(NamedTuple):

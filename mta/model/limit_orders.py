@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 NODE: Final = "node:"  # begins the name of the IP that the system of a node chooses
+SLOW_START: Final = "slow start"  # in place of a reaction's name, and the author: no reaction has such a name
 
 
 class LimitOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -19,12 +20,14 @@ class LimitOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
     connections: int = 0  # 0 = no limit, as all others
     connections_per_minute: float = 0.0
     messages_per_minute: float = 0.0
+    messages_per_connection: int = 0
     since: int = 0
     until: int = 0  # 0 = until it is removed
     eases_ms: int = 0  # how long after `until` the limits take to be back at normal
     by: str = ""
     reason: str = ""
     reaction: str = ""  # the name of the reaction that gave it, "" = a person
+    opens_to: int = 0  # of slow start: the path is open again when it has so many connections
 
     @property
     def id(self) -> str:

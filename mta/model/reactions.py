@@ -41,11 +41,14 @@ class ReactionSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, re
         "3/h"
     )
     action: Annotated[
-        Literal["pause", "slow", "connections"],
-        Meta(description='"pause": no mail leaves; "slow": at most value; "connections": at most value at once.'),
+        Literal["pause", "slow", "connections", "messages_per_connection"],
+        Meta(
+            description='"pause": no mail leaves; "slow": at most value; "connections": at most value at once; '
+            '"messages_per_connection": a connection carries at most value.'
+        ),
     ] = "pause"
     value: Annotated[
-        str, Unit.TEXT, Meta(description='For "slow" a rate of messages ("10/m"), for "connections" a number.')
+        str, Unit.TEXT, Meta(description='For "slow" a rate of messages ("10/m"), for the next two a number.')
     ] = ""
     for_: Annotated[
         Seconds, Meta(ge=1, le=2592000, description="How long; then back to normal by halves, in the same time again.")

@@ -205,6 +205,13 @@ class DeliverySettings(Struct, frozen=True, kw_only=True):
         Meta(description='Mail whose hosts all greet with 5xx: "defer" it, or "bounce" all that waits for them.'),
     ] = "defer"
     connections: Annotated[int, Meta(ge=1, description="Most outgoing connections of one worker process.")] = 200
+    slow_start: Annotated[
+        bool,
+        Meta(
+            description="After a reply that too much mail comes, halve the connections from the IP to the site, and "
+            "open them again, one by one, while mail is delivered."
+        ),
+    ] = True
     connect_timeout: Annotated[Seconds, Meta(ge=0.1, description="Longest wait for a TCP connection.")] = 30.0
     greeting_timeout: Annotated[Seconds, Meta(ge=0.1, description="Longest wait for the greeting.")] = 300.0
     command_timeout: Annotated[Seconds, Meta(ge=0.1, description="Longest wait for a reply before DATA.")] = 300.0

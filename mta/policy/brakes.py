@@ -28,7 +28,9 @@ class Watched:
         self._named: dict[str, list[Brake]] = {}
         self._each: dict[str, list[Brake]] = {}  # by tenant: those that watch every tag
         self._lanes = lanes
+        self.asks_sites = False  # whether a brake watches the mail to one site only
         for brake in brakes:
+            self.asks_sites = self.asks_sites or bool(brake.site)
             found = self._named if brake.tag else self._each
             found.setdefault(counter_of(brake.tag, brake.tenant) if brake.tag else brake.tenant, []).append(brake)
 
@@ -41,7 +43,7 @@ class Watched:
         for one in attempted:
             for name in one.names:
                 for brake in self._of(name):
-                    if not brake.pool or brake.pool == one.pool:
+                    if brake.pool in ("", one.pool) and brake.site in ("", one.site):
                         self._count(found, brake, name, one)
         return list(found.values())
 

@@ -1,10 +1,11 @@
 """The values of limit orders at a time: in full until their time is over, then back to normal by halves."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from mta.model.limit_orders import NODE, LimitOrder, LimitOrders
 from mta.model.paths import SendingPath
+from mta.model.pools import PoolSettings
 
 STEPS: Final = 10  # in which an order eases
 SITE_SCOPE: Final = "site"
@@ -18,6 +19,7 @@ class Ordered(NamedTuple):
     connections: int
     connections_per_minute: float
     messages_per_minute: float
+    messages_per_connection: int = 0
 
 
 Scoped = dict[str, tuple[Ordered, ...]]  # by scope of a budget of the site
@@ -41,6 +43,7 @@ def ordered(order: LimitOrder, now: int) -> Ordered | None:
         connections * factor,
         order.connections_per_minute * factor,
         order.messages_per_minute * factor,
+        order.messages_per_connection * factor,
     )
 
 
@@ -51,6 +54,13 @@ def scope_of(order: LimitOrder) -> str:
     if order.ip:
         return order.ip if order.ip.startswith(NODE) else f"ip:{order.ip}"
     return SITE_SCOPE
+
+
+def ip_of_order(pools: Mapping[str, PoolSettings], pool: str, ip: str, node: str) -> str:
+    """The IP of a limit order about mail of the pool that `node` sends from `ip`."""
+    settings = pools.get(pool)
+    has_ips = pool.startswith("@") or (settings is not None and bool(settings.ips))
+    return ip if has_ips and ip else NODE + node
 
 
 def in_force(orders: LimitOrders, now: int) -> dict[str, Scoped]:
@@ -80,7 +90,7 @@ class Scope(NamedTuple):
 
 
 def tightened(before: dict[str, Scoped], after: dict[str, Scoped]) -> list[Scope]:
-    """The parts whose limits are tighter than before."""
+    """The parts whose limits are tighter than before; that of the messages of a connection needs no new slots."""
     return [
         Scope(site, scope)
         for site, scoped in after.items()
@@ -96,7 +106,7 @@ def _is_tighter(before: Iterable[Ordered], after: Iterable[Ordered]) -> bool:
 
 def _least(orders: Iterable[Ordered]) -> tuple[float, float, float]:
     closed = any(order.closed for order in orders)
-    columns = list(zip(*(order[2:] for order in orders), strict=True)) or [(), (), ()]
+    columns = list(zip(*(order[2:5] for order in orders), strict=True)) or [(), (), ()]
     connections, rate, messages = (
         min((value for value in column if value), default=float("inf")) for column in columns
     )

@@ -28,9 +28,11 @@ def limits_in_force(plan: Plan, uses: Mapping[Budget, LimitUse], now: int) -> li
     found: list[LimitInForce] = []
     for budget, use in uses.items():
         found += _of_budget(budget, use, now)
-    if plan.messages_per_connection:
-        name = "messages_per_connection"
-        found.append(LimitInForce(name, f"{plan.carried_setting}.{name}", "queue", plan.messages_per_connection))
+    name, setting = "messages_per_connection", plan.carried_setting
+    carried = [("queue", plan.messages_per_connection, setting)] if plan.messages_per_connection else []
+    for scope, most, of in (*carried, *plan.carried_by_ip):
+        order = "" if "." in of else of
+        found.append(LimitInForce(name, order or f"{of}.{name}", scope, most, order=order))
     return found
 
 

@@ -34,6 +34,7 @@ class Reaction(NamedTuple):
     closed: bool
     connections: int
     messages_per_minute: float
+    messages_per_connection: int
     threshold: str
     needed: int
     window_ms: int
@@ -89,6 +90,7 @@ def _ready(one: ReactionSettings) -> Reaction:
         one.action == "pause",
         int(one.value) if one.action == "connections" else 0,
         round(parse_rate(one.value, "value") * 60, 6) if one.action == "slow" else 0.0,
+        int(one.value) if one.action == "messages_per_connection" else 0,
         one.threshold,
         count,
         window_ms,
@@ -127,8 +129,9 @@ def faults_of(one: ReactionSettings) -> Iterable[BadValue]:
 def _faults_of_value(one: ReactionSettings) -> Iterable[BadValue]:
     if one.action == "pause" and one.value:
         yield BadValue("value", 'does nothing where action = "pause"; remove it')
-    if one.action == "connections" and re.fullmatch("[1-9][0-9]{0,4}", one.value) is None:
-        yield BadValue("value", 'must be the number of connections for action = "connections", such as 1')
+    noun = {"connections": "connections", "messages_per_connection": "messages"}.get(one.action)
+    if noun is not None and re.fullmatch("[1-9][0-9]{0,4}", one.value) is None:
+        yield BadValue("value", f'must be the number of {noun} for action = "{one.action}", such as 1')
     if one.action == "slow":
         try:
             if parse_rate(one.value, "value") <= 0:
@@ -151,6 +154,7 @@ def limit_order(
         closed=reaction.closed,
         connections=reaction.connections,
         messages_per_minute=reaction.messages_per_minute,
+        messages_per_connection=reaction.messages_per_connection,
         since=now,
         until=now + reaction.for_ms,
         eases_ms=reaction.for_ms,

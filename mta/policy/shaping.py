@@ -33,12 +33,13 @@ class Plan(NamedTuple):
     budgets: tuple[Budget, ...]
     per_ip: LimitSettings | None  # limits of each sending IP
     messages_per_connection: int  # 0 = no limit
-    carried_setting: str  # the table that it comes from
+    carried_setting: str  # the table that it comes from; or the limit order
     has_domain: bool  # it has limits of the domain's own
     retries: Sequence[float]  # seconds between attempts, the last repeats; () = one attempt only
     max_attempts: int
     back_off: float  # seconds for which a failure to connect is remembered: less than the first retry waits
     ip_orders: tuple[Budget, ...] = ()  # of limit orders about single IPs
+    carried_by_ip: tuple[tuple[str, int, str], ...] = ()  # likewise: scope, messages for each connection, order
     sooner_ms: int = 0  # mail expires so much sooner than by delivery.max_age
     max_age_ms: int = 0  # and this long after its acceptance or scheduled time, 0 = no time of its own
 
@@ -58,6 +59,11 @@ class Plan(NamedTuple):
             per_ip is not None
             and bool(per_ip.connections or per_ip.connections_per_minute or per_ip.messages_per_minute)
         )
+
+    def most_carried(self, ip_scope: str) -> int:
+        """Messages for each connection from the IP of this scope, 0 = no limit."""
+        most = [of_ip for scope, of_ip, _ in self.carried_by_ip if scope == ip_scope]
+        return min((one for one in (self.messages_per_connection, *most) if one), default=0)
 
     @property
     def _limits(self) -> Iterable[Budget]:
@@ -135,6 +141,7 @@ class Shaping:
                 for scope in (SITE_SCOPE, f"pool:{pool_of(queue.pool)}"):
                     if scope in orders and scope not in scopes:
                         budgets.append(_with_orders(_nothing(scope), orders[scope]))
+                    most += [(order.messages_per_connection, order.id) for order in orders.get(scope, ())]
             carried, carried_setting = min((one for one in most if one[0]), default=(0, ""))
             plan = self._default._replace(
                 budgets=tuple(budget for budget in budgets if any(budget[2:6])),
@@ -145,6 +152,7 @@ class Shaping:
                 retries=retries,
                 back_off=_back_off(retries),
                 ip_orders=() if orders is None else _of_ips(orders),
+                carried_by_ip=() if orders is None else _carried_by_ip(orders),
                 sooner_ms=int(max(0.0, self._max_age - max_age) * 1000) if max_age else 0,
                 max_age_ms=int(max_age * 1000),
             )
@@ -184,8 +192,18 @@ def _nothing(scope: str) -> Budget:
 
 
 def _of_ips(orders: Scoped) -> tuple[Budget, ...]:
-    return tuple(
+    found = (
         _with_orders(_nothing(scope), some) for scope, some in orders.items() if scope.startswith(("ip:", "node:"))
+    )
+    return tuple(budget for budget in found if any(budget[2:6]))
+
+
+def _carried_by_ip(orders: Scoped) -> tuple[tuple[str, int, str], ...]:
+    return tuple(
+        (scope, order.messages_per_connection, order.id)
+        for scope, some in orders.items()
+        for order in some
+        if order.messages_per_connection and scope.startswith(("ip:", "node:"))
     )
 
 

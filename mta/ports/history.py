@@ -8,7 +8,7 @@ Every call raises HistoryOff, HistoryElsewhere or HistoryAway (mta.model.errors)
 does not hold the caller's loop.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -43,6 +43,7 @@ class RowFilter(msgspec.Struct, frozen=True, kw_only=True):
     sender: str | None = None  # compared without case; "" is the null sender
     domain: str | None = None
     pool: str | None = None  # that it was accepted in
+    site: str | None = None  # the newest site of its domain
     statuses: frozenset[Status] = frozenset()  # empty: any
     rule: str | None = None  # that the newest event names
     category: str | None = None
@@ -85,6 +86,7 @@ class HourCount(NamedTuple):
     category: str
     kind: str  # the type of the event, as in the log
     many: int
+    site: str = ""  # the newest one of its domain; "" = it is not known
 
 
 class MissingEvents(NamedTuple):
@@ -145,8 +147,12 @@ class History(Protocol):
     async def counts(
         self, by: Sequence[str], interval: int, from_: int, until: int, tenant: str | None = None
     ) -> list[HourCount]:
-        """Sums of the events between two times (Unix ms, whole hours), by `pool`, `domain`, `tenant`, `category` (those
-        named in `by`), the type of the event, and intervals of so many ms (whole hours; 0 = one sum)."""
+        """Sums of the events between two times (Unix ms, whole hours), by `pool`, `domain`, `tenant`, `category` and
+        `site` (those named in `by`), the type of the event, and intervals of so many ms (whole hours; 0 = one sum)."""
+        ...
+
+    async def sites(self, domains: Iterable[str]) -> dict[str, str]:
+        """The newest site of each domain that has one."""
         ...
 
     async def tag_counters(self, tag: str, tenant: str = "") -> Sequence[TagCounters]:

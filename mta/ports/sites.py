@@ -19,6 +19,15 @@ class SiteLookup(Protocol):
         ...
 
 
+class SiteArchive(Protocol):
+    """The sites of domains in history, as the journal writes them. Blocking calls, on the thread that writes history;
+    they raise HistoryAway."""
+
+    def keep_sites(self, sites: Mapping[str, str]) -> None:
+        """The site of each of these domains from now on. Durable on return. May be repeated."""
+        ...
+
+
 async def of_site(lookup: SiteLookup, site: str | None, domains: Iterable[str]) -> Collection[str]:
     """Those of the domains that are of this site; None = all."""
     if site is None:

@@ -14,6 +14,7 @@ from mta.scheduling.limit_watch import LimitWatch
 from mta.scheduling.limits import SharedLimits
 from mta.scheduling.reaction_watch import ReactionWatch
 from mta.scheduling.settler import Settler
+from mta.scheduling.slow_start import SlowStart
 
 
 class Outbound:
@@ -29,7 +30,7 @@ class Outbound:
         pool_watch: PoolWatch,
         replies: ReplyWatch,
         limit_orders: LimitWatch,
-        reactions: ReactionWatch | None,
+        by_replies: Sequence[ReactionWatch | SlowStart],
         closes: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
         self._dispatcher = dispatcher
@@ -40,7 +41,7 @@ class Outbound:
         self._pool_watch = pool_watch
         self._replies = replies
         self._limit_orders = limit_orders
-        self._reactions = reactions
+        self._by_replies = by_replies
         self._closes = closes
 
     def start(self) -> list[asyncio.Task[None]]:
@@ -62,8 +63,7 @@ class Outbound:
 
     async def follow_limits(self) -> None:
         """Until cancelled."""
-        works = [self._limit_orders.run(), *([self._reactions.run()] if self._reactions is not None else [])]
-        await asyncio.gather(*works)
+        await asyncio.gather(self._limit_orders.run(), *(part.run() for part in self._by_replies))
 
     async def limits_known(self) -> None:
         """Until the limit orders of the cluster hold here."""

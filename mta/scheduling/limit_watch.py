@@ -28,11 +28,15 @@ class LimitWatch:
         shaping: Shaping,
         changed: Callable[[Sequence[Scope]], None],
         clock: Callable[[], int] = wall_ms,
+        *,
+        heard: Callable[[LimitOrders], None] | None = None,
     ) -> None:
-        """`changed` hears of each change of the limits, with the scopes whose limits are tighter."""
+        """`changed` hears of each change of the limits, with the scopes whose limits are tighter; `heard` of the orders
+        whenever they have changed."""
         self._store = store
         self._shaping = shaping
         self._changed = changed
+        self._heard = heard
         self._clock = clock
         self._version = b"0|"
         self._orders: LimitOrders = {}
@@ -50,6 +54,8 @@ class LimitWatch:
             found = await self._store.orders(self._version)
             if found is not None:
                 self._version, self._orders = found
+                if self._heard is not None:
+                    self._heard(self._orders)
             self.known.set()
         finally:
             self._adopt()

@@ -10,7 +10,7 @@ import msgspec
 from mta.model.actor import Actor, ActorKind
 from mta.model.audit import Deed
 from mta.model.errors import BadValue, StoreError, severity
-from mta.model.limit_orders import NODE, LimitOrder
+from mta.model.limit_orders import LimitOrder
 from mta.model.mail import Claimed, QueueKey
 from mta.model.outcomes import Origin, Outcome, Reply
 from mta.model.paths import pool_of
@@ -18,6 +18,7 @@ from mta.model.phases import Phase
 from mta.model.pools import PoolSettings
 from mta.model.reactions import PauseWish, author_of
 from mta.policy.failures import is_of_the_mail
+from mta.policy.limit_orders import ip_of_order
 from mta.policy.reactions import Reaction, ReactionBook, limit_order, reason, reply_text
 from mta.ports.audit import Audit
 from mta.ports.delivery import Sites
@@ -97,9 +98,7 @@ class ReactionWatch:
     def _scopes(self, scope: str, queue: QueueKey, ip: str, tenant: str, tags: Iterable[str]) -> Iterable[str]:
         pool = pool_of(queue.pool)
         if scope == "ip":
-            settings = self._pools.get(pool)
-            has_ips = pool.startswith("@") or (settings is not None and bool(settings.ips))
-            return (f"ip:{ip if has_ips and ip else NODE + self._node}",)
+            return (f"ip:{ip_of_order(self._pools, pool, ip, self._node)}",)
         if scope == "pool":
             return (f"pool:{pool}",)
         if scope == "tenant":

@@ -88,6 +88,8 @@ class Settler:
         self._lanes = [_SettleLane(number) for number in range(claims.lanes)]
         self._wake = wake
         self._failed = failed
+        self._site_of = site_of
+        self.delivered: Callable[[Claimed, Outcome], None] | None = None  # hears of deliveries, where it is set
         self._terms = settlement.Terms(
             settings.node.name,
             settings.delivery,
@@ -109,8 +111,11 @@ class Settler:
         return sum(len(lane.waiting) for lane in self._lanes)
 
     def settle(self, claimed: Claimed, outcome: Outcome) -> None:
-        if self._failed is not None and outcome.verdict is not _DELIVERED:
-            self._failed(claimed, outcome)
+        if outcome.verdict is not _DELIVERED:
+            if self._failed is not None:
+                self._failed(claimed, outcome)
+        elif self.delivered is not None:
+            self.delivered(claimed, outcome)
         self._add(self._decided(claimed, outcome))
 
     def _decided(self, claimed: Claimed, outcome: Outcome) -> _Item:
@@ -205,7 +210,7 @@ class Settler:
     async def _write_batch(self, lane: _SettleLane, batch: list[_Item]) -> None:
         try:
             watched = self._watched()
-            rates = watched.counts(_attempted(batch)) if watched else ()
+            rates = watched.counts(_attempted(batch, self._site_of if watched.asks_sites else None)) if watched else ()
             answers = await self._claims.settle(lane.number, [item.settlement for item in batch], rates)
         except SessionLost as error:
             self.lost += len(batch)
@@ -286,8 +291,9 @@ def _again(item: _Item) -> _Item:
     return item
 
 
-def _attempted(batch: list[_Item]) -> Iterator[Attempted]:
-    """The deliveries whose end, or whose deferral by the destination, brakes count."""
+def _attempted(batch: list[_Item], site_of: Callable[[str], str | None] | None) -> Iterator[Attempted]:
+    """The deliveries whose end, or whose deferral by the destination, brakes count. `site_of` None: their sites do not
+    matter."""
     for number, item in enumerate(batch, 1):
         change, outcome = item.settlement, item.outcome
         ended = change.ended in _COUNTED_ENDS
@@ -300,7 +306,8 @@ def _attempted(batch: list[_Item]) -> Iterator[Attempted]:
             continue
         category = "" if outcome is None or outcome.known is None else outcome.known.category
         bounced = change.ended is Class.BOUNCED
-        yield Attempted(number, change.tags, change.queue.pool, ended, bounced, category)
+        site = "" if site_of is None else site_of(change.queue.domain) or ""
+        yield Attempted(number, change.tags, change.queue.pool, ended, bounced, category, site)
 
 
 def _said(item: _Item) -> str:

@@ -16,6 +16,7 @@ from mta.model.status import Reason, Standing, Status
 from mta.ports.audit import NotedEvent
 from mta.ports.history import BEGINNING, Cursor, History, RowFilter
 from mta.ports.history_writer import DAY_MS, HOUR_MS, HistoryWriter, PositionMoved
+from mta.ports.sites import SiteArchive
 from mta.ports.tag_counters import TagArchive, TagCounters
 from tests.support.history_rounds import NOW, Book, Lane, a_delivery, accepted, later
 
@@ -213,6 +214,28 @@ def hours_are_counted_and_the_known_time_is_that_of_the_slowest_lane(writer: His
     assert ask(reader, lambda history: history.coverage()).as_of == NOW + 7
 
 
+def sites_of_domains_are_asked_for_in_lists_and_counts(writer: Any, reader: History) -> None:
+    archive: SiteArchive = writer
+    book, lane = Book(writer), Lane()
+    archive.keep_sites({"a.test": "small", "b.test": "big"})
+    archive.keep_sites({"a.test": "big"})
+    mail = [accepted(a_delivery(), f"{name}@{name}.test", pool="gold" if name == "b" else "p") for name in "abc"]
+    book.write(lane.entry(*mail), lane.entry(later(mail[0], EventType.DELIVERY)))
+    assert recipients(reader, site="big") == ["b@b.test", "a@a.test"]
+    assert recipients(reader, site="big", pool="gold") == ["b@b.test"]
+    assert recipients(reader, site="small") == []
+    counts = ask(reader, lambda history: history.counts(("site",), HOUR_MS, NOW, NOW + HOUR_MS))
+    assert [(one.site, one.domain, one.kind, one.many) for one in counts] == [
+        ("big", "", "Delivery", 1), ("", "", "Reception", 1), ("big", "", "Reception", 2),
+    ]  # fmt: skip
+    both = ask(reader, lambda history: history.counts(("site", "pool"), 0, NOW, NOW + HOUR_MS))
+    assert sorted((one.site, one.pool, one.many) for one in both if one.kind == "Reception") == [
+        ("", "p", 1), ("big", "gold", 1), ("big", "p", 1),
+    ]  # fmt: skip
+    sites = ask(reader, lambda history: history.sites([f"{name}.test" for name in "abc"]))
+    assert sites == {"a.test": "big", "b.test": "big"}
+
+
 def an_old_day_is_dropped_unless_mail_of_it_lives(writer: HistoryWriter, reader: History, now: list[int]) -> None:
     """`now` is the writer's clock; its retention is two days."""
     book, lane, next_lane = Book(writer), Lane(), Lane(at=NOW + DAY_MS)
@@ -279,4 +302,5 @@ STORIES = (
     entries_count_once_whoever_writes_them,
     hours_are_counted_and_the_known_time_is_that_of_the_slowest_lane,
     counters_of_a_tag_are_kept_by_epoch,
+    sites_of_domains_are_asked_for_in_lists_and_counts,
 )

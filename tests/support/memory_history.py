@@ -1,6 +1,6 @@
 """History in memory: rows and events that a test puts in, read as ports.history.History says."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mta.model.entries import order_of
 from mta.model.events import Event
@@ -24,6 +24,7 @@ class MemoryHistory:
         self.asked_counts: list[tuple[Sequence[str], int, int, int, str | None]] = []
         self.found_counts: list[HourCount] = []
         self.statements: dict[str, str] = {}
+        self.sites_by_domain: dict[str, str] = {}
         self.noted: list[NotedEvent] = []
         self.most_rows = 10_000
 
@@ -44,7 +45,12 @@ class MemoryHistory:
         self.asked.append((wanted, limit, cursor))
         self.reach()
         at = int(cursor) if cursor.isdigit() else 0
-        found = [row for row in reversed(self.rows_by_id.values()) if takes(wanted, row)]
+        sites = self.sites_by_domain
+        found = [
+            row
+            for row in reversed(self.rows_by_id.values())
+            if takes(wanted, row) and wanted.site in (None, sites.get(row.last.domain))
+        ]
         page = found[at : at + min(limit, self.most_rows)]
         end = at + len(page)
         return RowPage(page, str(end) if end < len(found) else "", AS_OF)
@@ -78,6 +84,10 @@ class MemoryHistory:
         self.reach()
         self.asked_counts.append((by, interval, from_, until, tenant))
         return self.found_counts
+
+    async def sites(self, domains: Iterable[str]) -> dict[str, str]:
+        self.reach()
+        return {domain: self.sites_by_domain[domain] for domain in domains if domain in self.sites_by_domain}
 
     async def tag_counters(self, tag: str, tenant: str = "") -> Sequence[TagCounters]:
         return ()

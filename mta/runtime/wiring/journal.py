@@ -8,11 +8,13 @@ from mta.journal.history_feed import HistoryFeed
 from mta.journal.holder_first import HolderFirst
 from mta.journal.journal import Journal
 from mta.journal.leases import LEASE
+from mta.journal.site_book import SiteBook
 from mta.log_file.delivery_log import DeliveryLog
 from mta.log_file.lines import log_lines
 from mta.log_file.search import files_with
 from mta.model.settings import Settings
 from mta.ports.event_sinks import EventSink
+from mta.ports.sites import SiteArchive
 from mta.ports.spool import Spool
 from mta.redis_store.history_orders import StoredHistoryOrders
 from mta.redis_store.outbox import StoredOutbox, StoredTail
@@ -21,6 +23,7 @@ from mta.runtime.child import Child
 from mta.runtime.journal_name import journal_name
 from mta.runtime.wiring.history import history_writer, open_eraser
 from mta.runtime.wiring.opening import OpenStore, open_store
+from mta.runtime.wiring.sites import noted_sites
 from mta.spool_files.spool import FileSpool
 
 
@@ -72,4 +75,9 @@ async def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: 
         orders,
         erasures,
         None if writer is None and must_wait is not None else folding,
+        None if writer is None or history is None else _site_book(settings, store, writer, history),
     )
+
+
+def _site_book(settings: Settings, store: OpenStore, archive: SiteArchive, history: HistoryFeed) -> SiteBook:
+    return SiteBook(noted_sites(store, settings), archive, history.take_domains, history.between_rounds)

@@ -19,11 +19,9 @@ from mta.ingress.turn_away import TurnAway
 from mta.model.errors import reason_of
 from mta.model.pools import PoolSettings
 from mta.model.settings import Settings
-from mta.policy.reactions import ReactionBook
 from mta.policy.shaping import Shaping
 from mta.policy.tenant_terms import ShareWeights
 from mta.ports.admission import ClaimOnAccept, Submissions
-from mta.ports.delivery import Sites
 from mta.redis_store.audit import StoredAudit
 from mta.redis_store.brake_store import StoredBrakes
 from mta.redis_store.dkim_keys import StoredDkimKeys
@@ -49,6 +47,7 @@ from mta.runtime.signing_process import SigningProcess
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.brakes import BrakeParts, brake_puller
 from mta.runtime.wiring.destinations import Destinations, destinations_of
+from mta.runtime.wiring.hearers import hearers
 from mta.runtime.wiring.mta_sts import sts_parts
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
@@ -60,7 +59,6 @@ from mta.scheduling.dispatcher import Dispatcher
 from mta.scheduling.limit_watch import LimitWatch
 from mta.scheduling.limits import SharedLimits
 from mta.scheduling.queue_room import QueueRoom
-from mta.scheduling.reaction_watch import ReactionWatch
 from mta.scheduling.reaper import Reaper
 from mta.scheduling.settler import Settler
 from mta.scheduling.warm_ups import WarmUps
@@ -215,10 +213,9 @@ def _outbound(
     guard.on_change(weights.take)
     lanes = ClaimLanes(store.queues.lanes, weights)
     room = QueueRoom(lanes)
-    reactions = _reactions(settings, own, store, sites)
-    failed = reactions.failed if reactions else None
+    hear = hearers(settings, own, sites, store.reactions, store.limit_orders, store.audit)
     settler = Settler(
-        store.queues, guard, settings, shaping, lanes.wake, failed,
+        store.queues, guard, settings, shaping, lanes.wake, hear.failed,
         site_of=sites.of, watched=lambda: brakes.watched,
     )  # fmt: skip
     replies = ReplyKnowledge()
@@ -226,7 +223,7 @@ def _outbound(
     ports = EgressPorts(
         resolver, guard, settler, limits, sites, store.content, room, replies, weights, warm_ups,
         sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
-        reactions.refused if reactions else None,
+        hear.refused,
     )  # fmt: skip
     egress = Egress(settings, shaping, ports, logins, dead)
     pools = ServedPools(store.sweeps.pools)
@@ -242,11 +239,11 @@ def _outbound(
     store.notices.on_reconnect(pools.look_soon)
     store.notices.on_reconnect(lanes.wake_all)
     guard.on_lost(limits.renew)
-    limit_watch = LimitWatch(store.limit_orders, shaping, egress.limits_changed)
+    limit_watch = LimitWatch(store.limit_orders, shaping, egress.limits_changed, heard=hear.attach(egress, settler))
     closes = warm_ups.drain, sites.close, resolver.close
     takers: list[Callable[[Mapping[str, PoolSettings]], None]] = [warm_ups.take_pools, egress.take_pools, pools.take]
-    takers += [reactions.take_pools] if reactions else []
-    watches = _pool_watch(store, own, takers, lanes), reply_watch, limit_watch, reactions
+    takers += [part.take_pools for part in hear.there]
+    watches = _pool_watch(store, own, takers, lanes), reply_watch, limit_watch, hear.there
     return Outbound(dispatcher, egress, settler, limits, pools, *watches, closes), dispatcher
 
 
@@ -264,11 +261,3 @@ def _pool_watch(
         lanes.wake_all()
 
     return PoolWatch(store.pools, own, take)
-
-
-def _reactions(
-    settings: Settings, own: Mapping[str, PoolSettings], store: WorkerStore, sites: Sites
-) -> ReactionWatch | None:
-    """`own`: the pools of the settings file."""
-    book, node = ReactionBook(settings.reactions), settings.node.name
-    return ReactionWatch(book, sites, own, node, store.reactions, store.limit_orders, store.audit) if book else None

@@ -16,7 +16,7 @@ from tests.support.sink_thread import SinkThread
 from tests.support.story import ended, lines
 
 POLICY = "version: STSv1\nmode: {mode}\nmx: {mx}\nmax_age: 604800\n"
-DOMAINS = ("good", "second", "wrong", "clear", "trial", "moved", "strict")
+DOMAINS = ("good", "second", "wrong", "clear", "trial", "doubt", "fine", "moved", "strict")
 
 
 class Place(NodeAndSink):
@@ -53,6 +53,8 @@ class Place(NodeAndSink):
         self.publish("wrong", "wrong", policy="enforce wrong.hosts.test")
         self.publish("clear", "clear", policy="enforce clear.hosts.test")
         self.publish("trial", "clear", policy="testing other.test")
+        self.publish("doubt", "wrong", policy="testing wrong.hosts.test")
+        self.publish("fine", "own", policy="testing own.hosts.test")
         self.publish("moved", "own", policy="enforce mx.elsewhere.test")
         self.publish("strict", "self")
         self.publish("plain", "wrong")
@@ -138,6 +140,15 @@ def test_c104_a_policy_in_testing_stops_nothing_and_is_counted(place: Place) -> 
     line = place.first_line("a@trial.test")
     assert (line["type"], "tls" in line) == ("Delivery", False)
     place.counted("trial.test", {"sts validation-failure", "sts clear"})
+
+
+def test_c104_a_policy_in_testing_has_its_certificate_checked_and_mail_goes_all_the_same(place: Place) -> None:
+    for number in range(2):
+        line = place.first_line(f"a{number}@doubt.test")
+        assert (line["type"], line["tls"][:8]) == ("Delivery", "TLSv1.3 ")
+    place.counted("doubt.test", {"sts certificate-host-mismatch"})
+    assert place.first_line("a@fine.test")["type"] == "Delivery"
+    place.counted("fine.test", {"sts success"})
 
 
 def test_c104_a_policy_behind_a_redirect_is_none(place: Place) -> None:

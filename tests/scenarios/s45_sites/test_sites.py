@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.dns_thread import DnsThread
 from tests.support.node import Node, running, until
-from tests.support.sink import Sink
+from tests.support.recount import assert_balanced
+from tests.support.sink import HOLD, Sink
 from tests.support.sink_thread import SinkThread
 from tests.support.story import at_rest, summary
 from tests.support.valkey import Valkey
@@ -55,10 +56,11 @@ class Town:
             "delivery.dns_servers": [self.dns.stub.address],
             "delivery.mx_port": self.sink.sink.port,
             "sites": f'{{ big = {{ mx = "*.big.test", connections = {MOST} }} }}',
-            "pools": "{ one = {}, two = {} }",
+            "pools": "{ one = {}, two = {}, own = {} }",
             "reactions": REACTIONS,
         }
-        self.nodes = [Node(self.folder / name, name, **sets) for name in ("n1", "n2")]
+        of_second = sets | {"pools": "{ one = {}, two = {} }"}
+        self.nodes = [Node(self.folder / name, name, **of) for name, of in (("n1", sets), ("n2", of_second))]
         for node in self.nodes:
             node.start()
         return self
@@ -303,3 +305,61 @@ def pauses(town: Town) -> list[dict[str, Any]]:
     status, answer = town.nodes[0].call("GET", "/v1/pauses")
     assert status == 200
     return list(answer)
+
+
+def wide(town: Town) -> dict[str, Any]:
+    """The limit that slow start gives the mail to `wide.example`; {} = none."""
+    orders = town.nodes[1].call("GET", "/v1/limits/orders?site=wide.example")[1]["orders"]
+    assert len(orders) < 2, orders
+    return dict(orders[0]) if orders else {}
+
+
+def test_a_rate_reply_halves_the_connections_to_a_site_and_success_opens_them_again(town: Town) -> None:
+    sink, node = town.sink.sink, town.nodes[0]
+    town.dns.stub.mx("wide.test", (10, "mx.wide.example"))
+    town.dns.stub.a("mx.wide.example", "127.0.0.1")
+    town.sink.script(".", HOLD)
+    for part in range(4):
+        node.send([f"m{part}.{n}@wide.test" for n in range(100)], ("wide",), X_MQ_Pool="own")
+
+    released = 0.0
+
+    def carries(enough: Callable[[], bool]) -> Callable[[], bool]:
+        """Whether it is so, while each connection carries a few messages a second."""
+
+        def look() -> bool:
+            nonlocal released
+            if time.monotonic() - released > 0.2:
+                released = time.monotonic()
+                town.sink.release("250 2.0.0 taken")
+            return enough()
+
+        return look
+
+    until(carries(lambda: sink.open >= 8), 20.0)
+    town.sink.script("MAIL", "421 4.7.28 we see an unusual rate of mail from you")
+    until(carries(lambda: bool(wide(town))), 20.0)
+    until(carries(lambda: not sink.open), 20.0)
+    town.sink.script("MAIL", None)
+    order = wide(town)
+    assert (order["created_by"], order["ip"]) == ("slow start", "node:n1")
+    assert "421 4.7.28 we see an unusual rate" in order["reason"]
+    found = node.call("GET", "/v1/limits?pool=own&domain=wide.test")[1]["limits"]
+    assert [(one["name"], one["order"]) for one in found] == [("connections", order["id"])]
+
+    assert node.call("POST", "/v1/queues/retry?wait=20s", {"tag": "wide"})[0] == 200
+    # Connections that were opened before a process knew the limit end after their transaction.
+    until(carries(lambda: 1 <= sink.open <= wide(town)["connections"]), 20.0)
+    seen: list[tuple[int, int]] = []
+
+    def grows() -> bool:
+        there = sink.open  # read first: limits only rise now
+        seen.append((there, wide(town)["connections"]))
+        return seen[-1][1] >= seen[0][1] + 3
+
+    until(carries(grows), 20.0)
+    assert all(there <= most for there, most in seen), seen
+    town.sink.script(".", None)
+    town.sink.release("250 2.0.0 taken")
+    settled(town, "wide", 400)
+    assert_balanced(node.ready["redis"])

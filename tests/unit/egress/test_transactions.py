@@ -1,12 +1,14 @@
 """Egress against scripted peers, phase by phase (F-26, F-27, F-29, C-30, C-31, C-50, C-70, C-71, C-80, C-102)."""
 
 import asyncio
+from collections import Counter
 
 import msgspec
 import pytest
 
 from mta.model.destination_settings import DomainSettings
 from mta.model.ids import MessageId
+from mta.model.limit_orders import LimitOrder
 from mta.model.mail import Record
 from mta.model.outcomes import Origin, Stage, Verdict
 from mta.model.rules import Head
@@ -285,6 +287,21 @@ async def test_messages_per_connection_and_idle_close() -> None:
     carried = [sum(message.connection == number for message in sink.taken) for number in range(1, sink.connections + 1)]
     assert sum(carried) == 5
     assert max(carried) <= 2
+
+
+async def test_an_order_about_the_messages_of_a_connection_holds_for_connections_that_are_open() -> None:
+    order = LimitOrder(site="example.com", ip="node:node.test", messages_per_connection=2)
+    async with Sink() as sink, Rig(route=to(sink)) as rig:
+        rig.send("first@example.com")
+        await rig.settle.until(1)
+        tighter = rig.egress._shaping.adopt({order.id: order}, 0)
+        assert tighter == []
+        rig.egress.limits_changed(tighter)
+        for number in range(4):
+            rig.send(f"u{number}@example.com")
+        await rig.settle.until(5)
+    carried = Counter(message.connection for message in sink.taken)
+    assert (carried[1], max(carried.values())) == (2, 2)
 
 
 async def test_connection_limits_are_kept() -> None:

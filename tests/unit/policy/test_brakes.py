@@ -44,6 +44,15 @@ def test_pool_and_tenant_narrow_what_is_counted() -> None:
     assert (found.name, found.counted) == ("red\0acme", [3])
 
 
+def test_a_brake_for_a_site_counts_the_mail_to_it_only() -> None:
+    to_google = BOUNCED._replace(site="google")
+    watched = Watched([brake(site="google")], 4)
+    assert watched.asks_sites
+    (found,) = watched.counts((DELIVERED, to_google, REFUSED))
+    assert (found.counted, found.hits) == ([2], [2])
+    assert not Watched([brake()], 4).asks_sites
+
+
 def test_each_tag_is_counted_by_itself_those_of_other_tenants_not() -> None:
     found = Watched([brake(tag="")], 4).counts(ALL)
     assert {count.name: count.counted for count in found} == {"red": [1, 2, 3, 4], "blue": [1]}

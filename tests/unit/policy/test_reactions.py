@@ -1,7 +1,9 @@
+import msgspec
 import pytest
 
 from mta.model.outcomes import Reply
 from mta.model.reactions import EXAMPLE, ReactionSettings
+from mta.policy.limit_orders import ordered
 from mta.policy.reactions import ReactionBook, faults_of, limit_order, reply_text
 
 BUSY = ReactionSettings(
@@ -40,6 +42,16 @@ def test_an_order_has_the_values_of_its_action_and_the_replies_that_caused_it():
     assert (order.since, order.until, order.over_at) == (1000, 601_000, 1_201_000)
     assert (order.by, order.reaction) == ("reaction:busy", "busy")
     assert order.reason == "3 replies within 1h: 421 4.7.0 too many \\u0007of you | 421 [TS02]"
+
+
+def test_a_reaction_may_bound_the_messages_of_a_connection():
+    given = msgspec.structs.replace(EXAMPLE, action="messages_per_connection", value="2")
+    assert list(faults_of(given)) == []
+    (reaction,) = ReactionBook([given]).find("example", Reply(421, "", "too many connections"))
+    order = limit_order(reaction, "example", "", "192.0.2.1", 1000, ["x"])
+    assert (order.messages_per_connection, order.connections, order.closed) == (2, 0, False)
+    assert ordered(order, order.until).messages_per_connection == 4, "it eases as other limits do"
+    assert [fault.field for fault in faults_of(msgspec.structs.replace(given, value="0"))] == ["value"]
 
 
 def test_of_two_processes_that_react_at_once_one_gives_the_order_and_a_later_reply_renews_it():

@@ -6,6 +6,7 @@ from mta.model.limit_orders import LimitOrder
 from mta.model.mail import QueueKey
 from mta.model.paths import SendingPath
 from mta.model.settings import DeliverySettings
+from mta.policy.limits_in_force import limits_in_force
 from mta.policy.shaping import Budget, Shaping
 from tests.support.scheduling import QUEUE, SETTINGS
 
@@ -129,3 +130,20 @@ def test_orders_reach_sites_without_settings_and_single_pools_and_ips():
     assert plans.budgets(path._replace(ip="192.0.2.9")) == ()
     assert [budget.connections for budget in plans.budgets(path._replace(ip=""))] == [1]
     assert next(budget.closed for budget in plans.budgets(path._replace(pool="p"))) == orders[0].id
+
+
+def test_orders_bound_the_messages_of_a_connection_for_the_site_a_pool_or_one_ip() -> None:
+    plans = shaping(sites={"big": SiteSettings(messages_per_connection=20)})
+    of_site = LimitOrder(site="big", messages_per_connection=10)
+    of_ip = LimitOrder(site="big", ip="192.0.2.1", messages_per_connection=2)
+    of_pool = LimitOrder(site="big", pool="other", messages_per_connection=1)
+    assert plans.adopt({order.id: order for order in (of_site, of_ip, of_pool)}, 0) == []
+    plan = plans.plan(QUEUE, "big")
+    assert (plan.messages_per_connection, plan.carried_setting) == (10, of_site.id)
+    assert [plan.most_carried(scope) for scope in ("ip:192.0.2.1", "ip:192.0.2.2")] == [2, 10]
+    assert not plan.is_limited, "no share is needed for it"
+    shown = limits_in_force(plan, {}, 0)
+    assert [(one.scope, one.value, one.order) for one in shown] == [
+        ("queue", 10, of_site.id), ("ip:192.0.2.1", 2, of_ip.id),
+    ]  # fmt: skip
+    assert plans.plan(QUEUE, "small").most_carried("ip:192.0.2.1") == 0

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from mta.model.brakes import Brake, Metric
+from mta.model.mail import QueueKey
 from mta.model.outcomes import Forced, Origin, Outcome, Reply, Stage, Verdict
 from mta.model.replies import Known
 from mta.model.rules import Kind, Rule, Selectors
@@ -51,6 +52,20 @@ async def test_ends_and_deferrals_by_destinations_count_and_those_by_orders_not(
     metric: Metric, wanted: tuple[list[int], list[int]]
 ) -> None:
     assert await counted(metric, *ALL) == [wanted]
+
+
+async def test_a_brake_for_a_site_counts_the_deliveries_to_its_domains() -> None:
+    claims = FakeClaims()
+    rule = Rule("", Selectors(tag="any"), kind=Kind.PAUSE)
+    watched = Watched([Brake("b1", Metric.HARD_BOUNCE, 0.1, 10, 60.0, rule, tag="t", site="big")], 1)
+    settler = Settler(
+        claims, FakeRules(), SETTINGS, Shaping(SETTINGS), lambda lane: None,  # type: ignore[no-untyped-call]
+        site_of={"example.com": "big"}.get, watched=lambda: watched, clock=lambda: NOW, chance=lambda: 0.5,
+    )  # fmt: skip
+    for domain in ("example.com", "other.test", "example.com"):
+        settler.settle(a_claim(queue=QueueKey("p", domain)), BOUNCED)  # type: ignore[no-untyped-call]
+    await settler.flush()
+    assert [rate.counted for rates in claims.rates for rate in rates] == [[1, 3]]
 
 
 async def test_a_batch_of_which_nothing_counts_tells_nothing() -> None:

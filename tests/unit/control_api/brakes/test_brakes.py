@@ -61,6 +61,13 @@ async def test_the_action_may_be_a_forced_error(api: TestClient, cluster: Cluste
     assert (kept.tag, kept.rule.code, kept.rule.description) == ("", 554, "stopped")
 
 
+async def test_a_brake_may_watch_the_mail_to_one_site(api: TestClient, cluster: Cluster) -> None:
+    status, made = await make(api, selectors={"each": "tag", "site": "google"})
+    assert (status, made["selectors"]) == (201, {"each": "tag", "site": "google"})
+    (kept,) = cluster.brakes.known.values()
+    assert (kept.site, kept.rule.selectors.site) == ("google", "google")
+
+
 async def test_the_list_has_pages(api: TestClient) -> None:
     ids = sorted([(await make(api, selectors={"tag": f"t{n}"}))[1]["id"] for n in range(3)])
     first = await (await api.get("/v1/brakes?limit=2")).json()
@@ -76,7 +83,7 @@ async def test_the_list_has_pages(api: TestClient) -> None:
         ({"selectors": {}}, "selectors.tag", 'each: "tag" instead'),
         ({"selectors": {"tag": "a", "each": "tag"}}, "selectors.tag", 'each: "tag" instead'),
         ({"selectors": {"each": "domain"}}, "selectors.each", "tag"),
-        ({"selectors": {"tag": "a", "site": "x"}}, "selectors.site", "is not a selector of a brake"),
+        ({"selectors": {"tag": "a", "domain": "x.test"}}, "selectors.domain", "is not a selector of a brake"),
         ({"selectors": {"tag": "*", "pool": "gold"}}, "selectors.tag", "is not the name of one thing"),
         ({"selectors": {"each": "tag", "pool": {}}}, "selectors.pool", "is not the name of one thing"),
         ({"selectors": "a"}, "selectors", "is not an object"),

@@ -185,3 +185,13 @@ async def test_a_history_has_every_event_and_the_session_of_the_last_failure(
     assert (one["id"], {event["id"] for event in one["events"]}) == (f"{text}.2", {f"{text}.2"})
     async with api.get(f"/v1/messages/{text}.3/history") as answer:
         assert answer.status == 404
+
+
+async def test_a_list_by_site_has_the_mail_of_its_domains(api: TestClient, history: MemoryHistory) -> None:
+    history.sites_by_domain = {"a.test": "google"}
+    there = put(history, 1, domain="a.test")
+    put(history, 2, domain="b.test")
+    found = await body_of(api, "/v1/messages?site=google")
+    assert [record["id"] for record in found["messages"]] == [there]
+    assert there in await text_of(api, "/v1/messages?site=google&format=csv", "text/csv")
+    assert (await body_of(api, "/v1/messages?site=other"))["messages"] == []

@@ -57,6 +57,22 @@ async def test_by_tag_each_delivery_counts_by_how_it_stands(api: TestClient, his
     assert {row["pool"] for row in found["stats"]} == {"gold"}
 
 
+async def test_sites_are_a_group_of_events_and_of_tags(api: TestClient, history: MemoryHistory) -> None:
+    history.found_counts = [HourCount(AT, "", "", "", "", "Delivery", 2, "google")]
+    found = await stats(api, "by=site&from=2023-11-14T22:10:00Z&until=2023-11-14T23:10:00Z")
+    assert [(row["site"], row["delivered"]) for row in found["stats"]] == [("google", 2)]
+    history.sites_by_domain = {"a.test": "google", "b.test": "google"}
+    for number, domain in enumerate(("a.test", "b.test", "c.test")):
+        id_ = delivery_id(MessageId((AT + number).to_bytes(6, "big") + bytes(10)), 1)
+        history.add(Event(EventType.BOUNCE, AT, id_, tags=("red",), domain=domain, seq=1, category="policy"))
+    span = "&from=2023-11-14T22:00:00Z&until=2023-11-14T23:00:00Z"
+    found = await stats(api, f"by=tag&by=site&by=category{span}")
+    assert [(row["site"], row["category"], row["bounced"]) for row in found["stats"]] == [
+        ("google", "policy", 2), ("", "policy", 1),
+    ]  # fmt: skip
+    assert [row["bounced"] for row in (await stats(api, f"by=tag{span}"))["stats"]] == [3]
+
+
 async def test_by_tag_an_answer_that_does_not_count_all_says_from_when_on_it_does(
     api: TestClient, history: MemoryHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ async def test_an_order_is_made_replaced_listed_and_lifted(api: TestClient) -> N
     assert (again.status, (await again.json())["id"]) == (200, order["id"])
     other = await api.put("/v1/limits", json={"site": "small", "ip": "node:n1", "closed": True, "reason": "no"})
     assert (await other.json())["reason"] == "no"
+    carried = await (await api.put("/v1/limits", json={"site": "tiny", "messages_per_connection": 3})).json()
+    assert (carried["messages_per_connection"], carried["now"]) == (3, {"messages_per_connection": 3.0})
     listed = (await (await api.get("/v1/limits/orders?site=big")).json())["orders"]
     assert [(one["id"], one["now"], one["until"]) for one in listed] == [
         (order["id"], {"messages_per_minute": 30.0}, None)
