@@ -11,14 +11,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 
 from mta.admission.claim_on_accept import hand_over, reserve
+from mta.admission.parts import Part
 from mta.model.errors import BacklogFull, StoreError, StoreFull, StoreUnsafe
-from mta.model.ids import message_text, new_message_id
+from mta.model.ids import MessageId, first_message_id, lane_of, message_text, new_message_id
 from mta.model.mail import Claimed, NewMessage, QueueShare
 from mta.model.outcomes import Reply
-from mta.ports.admission import SHUTTING_DOWN, ClaimOnAccept, Done, Prepare
+from mta.ports.admission import MOST_IN_A_PART, SHUTTING_DOWN, AllDone, ClaimOnAccept, Done, Prepare
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Accepts, Ambiguous
 from mta.timing.clock import wall_seconds
 
@@ -28,7 +30,7 @@ Decide = Callable[[Sequence[NewMessage]], AcceptanceDecision]
 
 IN_FLIGHT = 4  # batches: more at a time would only be smaller, and each costs the store a step
 BATCH_RECIPIENTS = 500  # nobody waits long behind one step of the store
-BATCH_MESSAGES = 100
+BATCH_MESSAGES = MOST_IN_A_PART
 BATCH_BYTES = 4 * 1024 * 1024
 WAITING_BYTES = 64 * 1024 * 1024
 WAITING_MESSAGES = 20_000
@@ -151,22 +153,31 @@ class GroupCommit:
             self.refused += 1
             return message
         size = len(message.content) + _OVERHEAD
-        if self._closed:
+        if refusal := self._no_room(size):
             self.deferred += 1
-            return SHUTTING_DOWN
-        if self.waiting_messages and self.waiting_bytes + size > WAITING_BYTES + BATCH_BYTES:
-            self.deferred += 1  # one message of any size is always accepted
-            return FULL
-        if not self.waiting_messages:
-            self._emptied.clear()
-        self.waiting_messages += 1
-        self.waiting_bytes += size
-        if batch.add(message, done, size):
+            return refusal
+        self._added(batch, 1, size, batch.add(message, done, size))
+        return None
+
+    def begin_call(self, lane: int | None = None) -> MessageId:
+        if lane is None:
+            lane = (self._gathering or self._batch_of(None)).lane
+        return first_message_id(lane, int(self._clock() * 1000))
+
+    def admit_part(self, messages: Sequence[NewMessage], done: AllDone) -> Reply | None:
+        size = sum(len(message.content) for message in messages) + len(messages) * _OVERHEAD
+        if refusal := self._no_room(size):
+            self.deferred += len(messages)
+            return refusal
+        batch = self._batch_of(lane_of(messages[0].id))
+        if len(batch.messages) + len(messages) > BATCH_MESSAGES:
             self._seal(batch)
-        elif self._all_clients_wait():
-            self._seal_all()
-        elif len(batch.messages) == 1:
-            batch.timer = asyncio.get_running_loop().call_later(self._delay, self._delay_passed, batch)
+            batch = self._batch_of(batch.lane)
+        part = Part(len(messages), done)
+        is_full = False
+        for place, message in enumerate(messages):
+            is_full = batch.add(message, partial(part.answered, place), len(message.content) + _OVERHEAD)
+        self._added(batch, len(messages), size, is_full)
         return None
 
     async def close(self) -> None:
@@ -174,6 +185,26 @@ class GroupCommit:
         self._closed = True
         self._seal_all()
         await self._emptied.wait()
+
+    def _no_room(self, size: int) -> Reply | None:
+        """The reply to what is not taken now; one message of any size always is."""
+        if self._closed:
+            return SHUTTING_DOWN
+        is_full = self.waiting_messages and self.waiting_bytes + size > WAITING_BYTES + BATCH_BYTES
+        return FULL if is_full else None
+
+    def _added(self, batch: _Batch, messages: int, size: int, is_full: bool) -> None:
+        """So many messages of `size` bytes were added to the batch."""
+        if not self.waiting_messages:
+            self._emptied.clear()
+        self.waiting_messages += messages
+        self.waiting_bytes += size
+        if is_full:
+            self._seal(batch)
+        elif self._all_clients_wait():
+            self._seal_all()
+        elif batch.timer is None:
+            batch.timer = asyncio.get_running_loop().call_later(self._delay, self._delay_passed, batch)
 
     def _batch_of(self, lane: int | None) -> _Batch:
         """A batch for messages of `lane`; None: the common batch, in a lane that is chosen now."""

@@ -31,6 +31,17 @@ def new_message_id(lane: int, now_ms: int) -> MessageId:
     return MessageId((now_ms << 80 | getrandbits(70) << 10 | lane).to_bytes(16, "big"))
 
 
+def first_message_id(lane: int, now_ms: int) -> MessageId:
+    """As new_message_id, for the first message of a call: `id_in_row` makes the others' ids of it. The highest random
+    bit is 0, so these have the same time."""
+    return MessageId((now_ms << 80 | getrandbits(69) << 10 | lane).to_bytes(16, "big"))
+
+
+def id_in_row(first: MessageId, place: int) -> MessageId:
+    """The id of the message at `place` (0 = the first itself) of those that were handed in together."""
+    return MessageId((int.from_bytes(first, "big") + (place << 10)).to_bytes(16, "big"))
+
+
 def delivery_id(message: MessageId, number: int) -> DeliveryId:
     """The delivery to recipient `number` (from 1) of `message`."""
     return DeliveryId(message + number.to_bytes(2, "big"))

@@ -11,9 +11,14 @@ from mta.model.outcomes import Reply
 
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", "shutting down, try again later")  # said while this process stops
 
+MOST_IN_A_PART: Final = 100  # messages that one step accepts
+
 # Called once with the answer to a message: 250 after it was made durable, a refusal, or None: whether it was accepted
 # cannot be found out, so the client must get no answer at all.
 Done = Callable[[Reply | None], None]
+
+# Called once with the answer to each message of a part, in order.
+AllDone = Callable[[Sequence[Reply | None]], None]
 
 # Given an id and the time at which it was made (Unix ms): the message with that id, or its refusal.
 Prepare = Callable[[MessageId, int], NewMessage | Reply]
@@ -48,6 +53,19 @@ class Admission(Protocol):
         lane of the common batch. An idempotent injection names the lane of its key, a DSN the lane of its message.
 
         None: `done` will be called once, later. A Reply refuses the message.
+        """
+        ...
+
+    def begin_call(self, lane: int | None = None) -> MessageId:
+        """An id for the first message of a call, in `lane`, or in the lane of the common batch. The other messages of
+        the call get the ids that follow (`id_in_row`), so all of them are in one lane."""
+        ...
+
+    def admit_part(self, messages: Sequence[NewMessage], done: AllDone) -> Reply | None:
+        """Accept 1 to MOST_IN_A_PART messages of one call in one step. They keep the ids that they have; of messages
+        that a rule refuses only the others are stored.
+
+        None: `done` will be called once, later. A Reply refuses all of them.
         """
         ...
 

@@ -8,7 +8,7 @@ import pytest
 from mta.admission import group_commit as module
 from mta.admission.group_commit import GroupCommit
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreFull, StoreUnsafe
-from mta.model.ids import lane_of, message_text
+from mta.model.ids import id_in_row, lane_of, message_text
 from mta.model.mail import NewMessage, QueueKey, QueueShare, Recipient
 from mta.model.outcomes import Reply
 from mta.ports.queueing import AcceptanceDecision, Ambiguous, DecidedBy, DeciderKind, Rejected
@@ -390,3 +390,63 @@ async def test_a_bug_of_delivery_leaves_the_client_without_a_reply_since_the_ste
     store, delivery = RecordingStore(), Delivery(bug=KeyError("oops"))
     assert (await answer_of(GroupCommit(store, 0.0, no_rules, delivery=delivery)))[1] is None
     assert len(store.messages) == 1
+
+
+def a_part(admission, count, lane=None):
+    """Messages of one call, which are not admitted yet."""
+    first = admission.begin_call(lane)
+    return [a_message(id_in_row(first, place), 1) for place in range(count)]
+
+
+async def test_the_messages_of_a_call_have_ids_in_a_row_and_are_stored_in_one_step():
+    store = RecordingStore()
+    admission = GroupCommit(store, 0.002, no_rules)
+    for _ in range(60):
+        submit(admission, lambda reply: None)
+    messages = a_part(admission, 100)
+    future = asyncio.get_running_loop().create_future()
+    assert admission.admit_part(messages, future.set_result) is None
+    replies = await asyncio.wait_for(future, 5)
+    assert [reply.text for reply in replies] == [f"queued as {message_text(one.id)}" for one in messages]
+    assert len({lane_of(one.id) for one in messages}) == 1
+    numbers = [int.from_bytes(one.id, "big") >> 10 for one in messages]
+    assert numbers == list(range(numbers[0], numbers[0] + 100))
+    await admission.close()
+    assert sorted(len(batch) for _, batch in store.batches) == [60, 100]
+    assert (admission.accepted, admission.waiting_messages, admission.waiting_bytes) == (160, 0, 0)
+
+
+async def test_a_part_joins_the_batch_that_is_gathered():
+    store = RecordingStore()
+    admission = GroupCommit(store, 60.0, no_rules)
+    submit(admission, lambda reply: None)
+    assert admission.admit_part(a_part(admission, 10), lambda replies: None) is None
+    await admission.close()
+    assert [len(batch) for _, batch in store.batches] == [11]
+
+
+async def test_each_message_of_a_part_has_its_own_answer():
+    no = Reply(550, "5.7.1", "no")
+
+    def decide(messages):
+        return AcceptanceDecision(
+            1, {}, {messages[1].id: Rejected(DecidedBy(DeciderKind.RULE, "r"), no, ("t",), (b"e",))}
+        )
+
+    admission = GroupCommit(RecordingStore(), 0.0, decide)
+    future = asyncio.get_running_loop().create_future()
+    assert admission.admit_part(a_part(admission, 3, lane=2), future.set_result) is None
+    assert [reply.code for reply in await asyncio.wait_for(future, 5)] == [250, 550, 250]
+    assert (admission.accepted, admission.rejected) == (2, 1)
+
+
+async def test_a_part_is_refused_as_a_whole_where_there_is_no_room():
+    store = RecordingStore()
+    store.hold.clear()
+    admission = GroupCommit(store, 0.0, no_rules)
+    submit(admission, lambda reply: None, content=b"x" * (module.WAITING_BYTES + module.BATCH_BYTES))
+    assert admission.admit_part(a_part(admission, 3), pytest.fail) == module.FULL
+    assert admission.deferred == 3
+    store.hold.set()
+    await admission.close()
+    assert admission.admit_part(a_part(admission, 3), pytest.fail).code == 421
