@@ -182,6 +182,8 @@ def _later(first: Record | None) -> tuple[str, str]:
         return "later", "due later: a retry, or a time that the sender asked for"
     if first.attempts or first.last is not None:
         return "retry", _after_reply("due for its next attempt later", first)
+    if first.window is not None:
+        return "window", "due when the sending window of its message opens"
     if first.scheduled_at:
         return "scheduled", "due at the time that the sender asked for"
     return "later", "due later"

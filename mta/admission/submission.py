@@ -141,4 +141,5 @@ class TrustedSubmissions:
             injection.properties,
             injection.tenant,
             injection.priority,
+            injection.window,
         )

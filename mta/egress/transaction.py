@@ -4,11 +4,19 @@ from collections.abc import Collection, Sequence
 
 from mta.model.cancel_orders import CancelOrders, canceled_by
 from mta.model.ids import DeliveryId, MessageId, delivery_text, message_of
-from mta.model.mail import Claimed
+from mta.model.mail import Claimed, Record
 from mta.model.outcomes import Outcome
 from mta.model.rules import PastDot
+from mta.policy.sending_window import closes_at
+from mta.timing.clock import wall_ms
 
 MOST_RECIPIENTS = 100
+
+
+def _begins_before(record: Record) -> int:
+    """The time (Unix ms) from which the delivery may not begin: it expires, or the window of its message closes."""
+    window = record.window
+    return record.expires_at if window is None else min(record.expires_at, closes_at(window, wall_ms()))
 
 
 class Transaction:
@@ -16,11 +24,11 @@ class Transaction:
 
     __slots__ = (
         "anew",
+        "begins_before",
         "begun_at",
         "claims",
         "content",
         "dot_at",
-        "expires_at",
         "past_dot_of",
         "past_dot_of_some",
         "queue",
@@ -46,7 +54,7 @@ class Transaction:
         self.dot_at = 0  # Unix ms at which the dot was handed over, 0 = not yet
         self.past_dot_of: tuple[str, ...] = ()  # rules that list all its deliveries
         self.past_dot_of_some: dict[DeliveryId, tuple[str, ...]] = {}  # rules that list some of them, by delivery
-        self.expires_at = first.record.expires_at  # Unix ms; the earliest of its deliveries
+        self.begins_before = _begins_before(first.record)  # Unix ms; the earliest of its deliveries
         self.restarts = 0  # how often a used connection was lost during the transaction, or refused it
         self.anew = False  # only a connection that has carried nothing may carry it
         self.refused: tuple[
@@ -66,7 +74,7 @@ class Transaction:
     def add(self, claimed: Claimed) -> None:
         self.claims.append(claimed)
         self.recipients.append(claimed.record.recipient)
-        self.expires_at = min(self.expires_at, claimed.record.expires_at)
+        self.begins_before = min(self.begins_before, _begins_before(claimed.record))
         if self.content is None:
             self.content = claimed.content
 
@@ -78,7 +86,7 @@ class Transaction:
             self.refused = tuple(outcome for claimed, outcome in pairs if claimed.id not in gone)
         self.claims = [claimed for claimed in self.claims if claimed.id not in gone]
         self.recipients = [claimed.record.recipient for claimed in self.claims]
-        self.expires_at = min((claimed.record.expires_at for claimed in self.claims), default=0)
+        self.begins_before = min((_begins_before(claimed.record) for claimed in self.claims), default=0)
         return bool(self.claims)
 
     def is_met_by(self, orders: CancelOrders) -> bool:

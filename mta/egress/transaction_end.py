@@ -21,6 +21,7 @@ from mta.model.phases import Phase
 from mta.policy.failures import Trouble, broken
 from mta.policy.retry import has_expired
 from mta.policy.rule_table import RuleTable
+from mta.policy.sending_window import is_closed
 from mta.ports.delivery import Settle
 
 _NO_NEW = broken(Phase.CONNECT, f"no further connection to the host in {PATIENCE:g} s")
@@ -105,17 +106,23 @@ class TransactionEnd:
             self.settle_all(transaction, outcome)
 
     def end_expired(self, waiting: Waiting, now: int) -> None:
-        """End the deliveries in `waiting` that have expired at `now` (Unix ms)."""
+        """End the deliveries in `waiting` that have expired at `now` (Unix ms), and return those whose window is closed
+        then."""
         for transaction in waiting.take_expired(now):
             if transaction.refused:
                 self.settle_with_last_refusal(transaction)
             elif transaction.past_dot_of or transaction.past_dot_of_some:
                 self.return_unattempted([transaction], ReturnReason.OVERDUE)
             else:
+                left: list[Claimed] = []
                 for claimed in transaction.claims:
                     if has_expired(claimed.record, now):
                         self._settle.expire(claimed)
-                waiting.add([claimed for claimed in transaction.claims if not has_expired(claimed.record, now)])
+                    elif is_closed(claimed.record.window, now):
+                        self._settle.settle(claimed, returned(ReturnReason.WINDOW_CLOSED))
+                    else:
+                        left.append(claimed)
+                waiting.add(left)
 
     # Failures
 

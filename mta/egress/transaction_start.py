@@ -92,7 +92,7 @@ class TransactionStart:
                 waiting.pop(transaction)
                 if self._end.settle_by_rules(transaction, decided, table, Stage.ATTEMPT, connection.peer):
                     waiting.put_back(transaction)
-            elif transaction.expires_at <= now:
+            elif transaction.begins_before <= now:
                 self._end.end_expired(waiting, now)
             elif not self._rules.may_send_mail():
                 self._permits.stopped(transaction, BEFORE_MAIL)

@@ -101,11 +101,11 @@ class Waiting:
         return taken
 
     def take_expired(self, now: int) -> list[Transaction]:
-        """Take out those with a delivery whose time is over at `now` (Unix ms)."""
-        expired = [transaction for transaction in self._all() if transaction.expires_at <= now]
+        """Take out those with a delivery whose time, or window, is over at `now` (Unix ms)."""
+        expired = [transaction for transaction in self._all() if transaction.begins_before <= now]
         if expired:
             for transaction in self.take_all():
-                if transaction.expires_at > now:
+                if transaction.begins_before > now:
                     self.put_last(transaction)
         return expired
 

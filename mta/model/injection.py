@@ -2,6 +2,8 @@
 
 import msgspec
 
+from mta.model.sending_window import SendingWindow
+
 
 class Injection(msgspec.Struct, frozen=True, gc=False):
     """Times are Unix milliseconds; None or empty = not asked for."""
@@ -16,6 +18,7 @@ class Injection(msgspec.Struct, frozen=True, gc=False):
     properties: dict[str, str] | None = None
     tenant: str = ""
     priority: int = 0  # class: 0 (bulk) to 2
+    window: SendingWindow | None = None
 
 
 NOTHING_ASKED = Injection()

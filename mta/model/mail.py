@@ -7,6 +7,7 @@ import msgspec
 
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.outcomes import Reply
+from mta.model.sending_window import SendingWindow
 from mta.model.shares import share_of
 
 
@@ -102,6 +103,7 @@ class NewMessage(_Tagged, msgspec.Struct, gc=False):
     properties: dict[str, str] | None = None
     tenant: str = ""  # the account on whose behalf it was injected
     priority: int = 0  # its class: 0 (bulk) to 2
+    window: SendingWindow | None = None  # None: it may be sent at any time of the week
 
 
 class IpWish(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -143,6 +145,7 @@ class Record(_Tagged, msgspec.Struct, array_like=True, frozen=True, gc=False):
     known: tuple[str, str] | None = None  # category and fault of the last failure; None: not known
     wish: IpWish | None = None
     passed: tuple[str, ...] = ()  # "<pause>.<generation>" of each pause that let it go while it held other mail
+    window: SendingWindow | None = None  # None: at any time of the week
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -75,6 +75,7 @@ class ReturnReason(enum.StrEnum):
     NO_CONNECTION = "no_connection", "no connection was free for its queue"
     CONTENT_UNREAD = "content_unread", "the store gave no answer about the content"
     OVERDUE = "overdue", "its time was over while it was on the list of a rule"
+    WINDOW_CLOSED = "window_closed", "the sending window of its message was closed"
     RULE_LIFTED = "rule_lifted", "the rule that had decided about it was lifted"
     TOO_MANY_RECIPIENTS = "too_many_recipients", "the server took other recipients of the message and no more"
     OTHER_RECIPIENT = "other_recipient", "an order ended its transaction because of another recipient of the message"

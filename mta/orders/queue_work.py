@@ -16,6 +16,7 @@ from mta.model.shares import place_of, split_share
 from mta.orders.queue_counts import QueueCounter
 from mta.policy.rule_effect import ends, is_counting, swept
 from mta.policy.rule_table import RuleTable
+from mta.policy.sending_window import is_closed
 from mta.ports.books import QueueCounts
 from mta.ports.queue_work import MailSelection, PagePlace, PoolChange, QueueWorkStore, WaitingPage, WorkDone, WorkPlace
 from mta.ports.sites import SiteLookup, of_site
@@ -107,7 +108,11 @@ class QueueWorker:
         moved = seen = 0
         async for piece in self._pieces(selection, rest, with_held=False):
             began, now = time.monotonic(), self._wall()
-            later = [one for one in piece.deliveries if one.due_at > now and one.record.scheduled_at <= now]
+            later = [
+                one
+                for one in piece.deliveries
+                if one.due_at > now and one.record.scheduled_at <= now and not is_closed(one.record.window, now)
+            ]
             seen += len(later)
             for of, some in _by_queue(later):
                 moved += await self._store.make_due(piece.lane, of, now, some)

@@ -14,6 +14,7 @@ from mta.model.mail import Record
 from mta.model.outcomes import NO_ATTEMPT
 from mta.model.rules import Head, Rule
 from mta.orders.order import GRACE
+from mta.policy.sending_window import opens_at
 from mta.ports.orders import Effect, Orders
 from mta.ports.rule_store import RuleStore
 from mta.ports.undo import Reinstatement, UndoCopy, UndoCopyStore, UndoProgress
@@ -168,6 +169,8 @@ class UndoRuns:
             seq=record.seq + _CHANGES,
         )
         due_at = max(now, record.scheduled_at)
+        if record.window is not None:
+            due_at = opens_at(record.window, due_at)
         event = delivery_event(
             EventType.REINSTATED,
             now,

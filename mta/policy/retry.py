@@ -7,6 +7,7 @@ from typing import Final
 from mta.model.mail import IpWish, Record
 from mta.model.outcomes import Origin, Outcome
 from mta.model.replies import Reaction
+from mta.policy.sending_window import opens_at
 from mta.policy.shaping import Plan
 
 _JITTER = 0.1
@@ -33,7 +34,7 @@ def next_attempt(
     if outcome is not None and outcome.untried:
         retries = retries or (plan.back_off,)
         due = now + delay_ms(retries, max(attempts, _waits_over(record, now, retries)) + 1, chance)
-        return due if due < _end(record, plan) else None
+        return _in_time(record, plan, due)
     if (most and attempts >= most) or not retries:
         return None
     asked = None if outcome is None or outcome.origin is not _REMOTE else asked_seconds(outcome.reply.text)
@@ -43,6 +44,13 @@ def next_attempt(
     else:
         slower = outcome is not None and outcome.known is not None and outcome.known.reaction is _SLOW_DOWN
         due = now + delay_ms(retries, attempts + slower, chance)
+    return _in_time(record, plan, due)
+
+
+def _in_time(record: Record, plan: Plan, due: int) -> int | None:
+    """`due`, or the time at which the message's window opens then; None: the delivery has expired by that time."""
+    if record.window is not None:
+        due = opens_at(record.window, due)
     return due if due < _end(record, plan) else None
 
 

@@ -13,6 +13,7 @@ from mta.model.injection import Injection
 from mta.model.mail import Recipient
 from mta.model.outcomes import Reply
 from mta.model.units import LAST_MS
+from mta.policy.sending_window import opens_at
 
 
 class Route(msgspec.Struct, frozen=True, gc=False):
@@ -44,11 +45,13 @@ def route(addresses: Sequence[str], injection: Injection, defaults: RoutingDefau
     except BadValue as bad:
         return Reply(550, "5.1.2", str(bad))
     due_at = now_ms if injection.due_at is None else max(now_ms, injection.due_at)
+    if injection.window is not None:
+        due_at = opens_at(injection.window, due_at)
     expires_at = injection.expires_at
     if expires_at is None:
         expires_at = min(due_at + int(defaults.max_age * 1000), LAST_MS)
     elif expires_at <= due_at:
-        moment = "now" if due_at == now_ms else "the time that X-MQ-Delayed asks for"
+        moment = "now" if due_at == now_ms else "the time at which the message is to be sent"
         return Reply(550, "5.6.0", f"X-MQ-MaxDeliverTime: is not later than {moment}")
     max_attempts = defaults.max_attempts if injection.max_attempts is None else injection.max_attempts
     return Route(recipients, injection.pool or defaults.pool, due_at, expires_at, max_attempts)

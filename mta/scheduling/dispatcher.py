@@ -12,6 +12,7 @@ from mta.model.mail import Claimed, QueueKey, QueueShare
 from mta.model.outcomes import ReturnReason, Stage, Verdict
 from mta.policy.retry import has_expired
 from mta.policy.rule_effect import effect_of
+from mta.policy.sending_window import is_closed
 from mta.ports.delivery import Deliver
 from mta.ports.queueing import ClaimRequest, Claims
 from mta.ports.rules import Rules
@@ -35,6 +36,7 @@ _FEW = 4  # deliveries of a share that are claimed at a time beyond the room tha
 
 _STOPPING = returned_outcome(ReturnReason.STOPPING)
 _NO_CONNECTION = returned_outcome(ReturnReason.NO_CONNECTION)
+_WINDOW_CLOSED = returned_outcome(ReturnReason.WINDOW_CLOSED)
 
 _log = logging.getLogger(__name__)
 
@@ -245,6 +247,8 @@ class Dispatcher:
             elif has_expired(one.record, now):
                 self.expired += 1
                 self._settler.expire(one)
+            elif one.record.window is not None and is_closed(one.record.window, now):
+                self._settler.settle(one, _WINDOW_CLOSED)
             else:
                 found.append(one)
         return found

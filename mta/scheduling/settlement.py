@@ -12,6 +12,7 @@ from mta.model.replies import OUR_DECISION, Fault, Known
 from mta.model.settings import DeliverySettings
 from mta.policy.failures import ending_reply, ends_delivery
 from mta.policy.retry import ip_wish, next_attempt
+from mta.policy.sending_window import opens_at
 from mta.policy.shaping import Plan, Shaping
 from mta.ports.queueing import Move, Settlement
 
@@ -296,7 +297,8 @@ def _retry(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, due_at: i
 
 
 def _return(claimed: Claimed, outcome: Outcome, now: int) -> Settlement:
-    """Back to the queue as it was: no attempt, no event; only a doubt is kept."""
+    """Back to the queue as it was: no attempt, no event; only a doubt is kept. Where the window of the message is
+    closed, it is due when it opens."""
     record = claimed.record
     doubt = outcome.uncertain and not record.uncertain
     return Settlement(
@@ -307,7 +309,7 @@ def _return(claimed: Claimed, outcome: Outcome, now: int) -> Settlement:
         record.counted_tags,
         b"",
         b"",
-        due_at=now,
+        due_at=now if record.window is None else opens_at(record.window, now),
         record=msgspec.structs.replace(record, uncertain=True, seq=record.seq + 1) if doubt else None,
         past_dot_of=outcome.past_dot_of,
         left_rule=record.deferred_by,

@@ -362,8 +362,8 @@ WORK = (
     Mutation(
         "retry: mail that its sender scheduled keeps its time",
         _QUEUE_WORK,
-        "if one.due_at > now and one.record.scheduled_at <= now]",
-        "if one.due_at > now]",
+        "one.due_at > now and one.record.scheduled_at <= now and not",
+        "one.due_at > now and not",
         _T_WORK + "a_retry_keeps_the_time_that_a_sender_asked_for[plain]",
     ),
     Mutation(

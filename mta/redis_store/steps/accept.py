@@ -277,4 +277,8 @@ def _record(message: NewMessage, address: str, placed: PlacedContent, scheduled_
         0,  # unintelligible
         1,  # seq
         message.priority,
+        None,  # known
+        None,  # wish
+        (),  # passed
+        message.window,
     )

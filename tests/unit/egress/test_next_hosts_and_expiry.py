@@ -7,15 +7,18 @@ import msgspec
 import pytest
 
 from mta.egress.next_hosts import left_for_next_host
+from mta.egress.reply_knowledge import ReplyKnowledge
 from mta.egress.targets import Onward, Target
 from mta.egress.transaction import Transaction
+from mta.egress.transaction_end import TransactionEnd
 from mta.egress.waiting import Waiting
 from mta.model.ids import delivery_id, message_of, new_message_id
 from mta.model.mail import Claimed, QueueKey, Record
-from mta.model.outcomes import Origin, Outcome, Reply, Verdict
+from mta.model.outcomes import Origin, Outcome, Reply, ReturnReason, Verdict
 from mta.policy.routes import MX
+from mta.policy.sending_window import closes_at, read_window
 from mta.ports.delivery import AddressAnswer, MxAnswer
-from tests.support.egress_rig import Rig
+from tests.support.egress_rig import FakeSettle, Rig
 from tests.support.scheduling import until
 from tests.support.sink import DROP, HOLD, STALL, Sink
 
@@ -76,6 +79,26 @@ def test_d9_only_what_is_over_is_taken_out() -> None:
     assert waiting.take_expired(99) == []
     assert waiting.take_expired(200) == [first, second]
     assert (len(waiting), waiting.deliveries, waiting.first()) == (1, 1, third)
+
+
+async def test_mail_whose_window_closes_while_it_waits_for_a_connection_goes_back() -> None:
+    begun = int(time.time() * 1000)
+    minute = begun // 60_000 % 1440
+    window = read_window("{:02}:{:02}-{:02}:{:02}".format(*divmod(minute, 60), *divmod((minute + 30) % 1440, 60)))
+    closes = closes_at(window, begun)
+    settle, waiting, other = FakeSettle(), Waiting(), a_transaction(1)
+    [first] = a_transaction(1).claims
+    windowed = Claimed(first.id, b"t", first.queue, msgspec.structs.replace(first.record, window=window), b"x")
+    waiting.put_last(Transaction(windowed, ""))
+    waiting.put_last(other)
+    end = TransactionEnd(settle, asyncio.get_running_loop(), ReplyKnowledge())
+    end.end_expired(waiting, closes - 1)
+    assert waiting.deliveries == 2
+    end.end_expired(waiting, closes)
+    assert [(one.id, outcome.returned) for one, outcome in settle.outcomes] == [
+        (windowed.id, ReturnReason.WINDOW_CLOSED)
+    ]
+    assert (waiting.deliveries, waiting.first()) == (1, other)
 
 
 def two_hosts(rig: Rig) -> None:

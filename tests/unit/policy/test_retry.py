@@ -9,6 +9,7 @@ from mta.model.outcomes import Origin, Outcome, Reply, Verdict
 from mta.model.replies import Known, Reaction
 from mta.model.settings import DeliverySettings
 from mta.policy.retry import asked_seconds, delay_ms, ip_wish, next_attempt
+from mta.policy.sending_window import read_window
 from mta.policy.shaping import Shaping
 from tests.support.scheduling import NOW, QUEUE, SETTINGS, a_record
 
@@ -40,6 +41,17 @@ def test_attempts_run_out_by_message_or_by_node():
 def test_an_attempt_that_would_come_too_late_is_not_waited_for():
     assert next_attempt(a_record(expires_at=NOW + 60_000), 1, NOW, PLAN, 0.5) is None
     assert next_attempt(a_record(expires_at=NOW + 60_001), 1, NOW, PLAN, 0.5) == NOW + 60_000
+
+
+def test_a_retry_outside_the_window_moves_to_its_next_opening():
+    hour = 3_600_000
+    midnight = NOW - NOW % 86_400_000
+    window = read_window("12:00-13:00")
+    late = midnight + 13 * hour - 30_000
+    opens = midnight + 36 * hour
+    assert next_attempt(a_record(window=window, expires_at=opens + 1), 1, late, PLAN, 0.5) == opens
+    assert next_attempt(a_record(window=window, expires_at=opens), 1, late, PLAN, 0.5) is None
+    assert next_attempt(a_record(window=window, expires_at=opens), 1, late - 60_000, PLAN, 0.5) == late
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from mta.model.mail import Recipient
 from mta.model.outcomes import Reply
 from mta.model.units import LAST_MS, format_time
 from mta.policy.routing import Route, RoutingDefaults, queue_domain, route
+from mta.policy.sending_window import read_window
 
 DEFAULTS = RoutingDefaults("default", 3600.0, 7)
 NOW = 1_800_000_000_000
@@ -67,3 +68,14 @@ def test_what_would_expire_before_it_is_due_is_refused(asked):
     assert isinstance(way, Reply)
     assert (way.code, way.enhanced) == (550, "5.6.0")
     assert "X-MQ-MaxDeliverTime" in way.text
+
+
+def test_mail_outside_its_window_is_due_when_it_opens_and_its_age_counts_from_then():
+    shut = NOW - NOW % 86_400_000 + 10 * 3_600_000
+    window = read_window("12:00-13:00")
+    for due_at in (None, shut + 5):
+        way = route(["a@b"], Injection(due_at=due_at, window=window), DEFAULTS, shut)
+        assert not isinstance(way, Reply)
+        assert (way.due_at, way.expires_at) == (shut + 7_200_000, shut + 7_200_000 + 3_600_000)
+    way = route(["a@b"], Injection(expires_at=shut + 3_600_000, window=window), DEFAULTS, shut)
+    assert isinstance(way, Reply), "it would expire before its window opens"

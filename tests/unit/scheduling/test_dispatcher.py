@@ -7,6 +7,7 @@ from mta.model.ids import message_of
 from mta.model.mail import QueueKey, QueueShare
 from mta.model.outcomes import Class, Origin, Outcome, Reply, Verdict
 from mta.model.rules import Rule, Selectors
+from mta.policy.sending_window import read_window
 from mta.policy.shaping import Shaping
 from mta.ports.queueing import Due, Move
 from mta.scheduling.claim_lanes import ClaimLanes
@@ -70,6 +71,23 @@ async def test_a_rule_for_a_tenant_meets_its_mail_at_the_claim_and_on_its_way_ba
     assert [one.id for one in bench.deliver.taken] == [others.id]
     assert {one.id for one in claims.settled if one.ended is Class.INTERCEPTED} == {theirs.id, back.id}
     assert {msgspec.msgpack.decode(one.event, type=Event).tenant for one in claims.settled} == {"acme"}
+
+
+async def test_mail_whose_window_is_closed_goes_back_until_it_opens():
+    minute = NOW // 60_000 % 1440
+    shut, open_ = (read_window(f"{_clock(minute + by)}-{_clock(minute + by + 1)}") for by in (5, 0))
+    claims = FakeClaims()
+    waits, goes = a_claim(window=shut), a_claim(window=open_)
+    claims.put(waits, goes)
+    async with Bench(claims) as bench:
+        await until(lambda: bench.deliver.taken and claims.settled)
+    assert [one.id for one in bench.deliver.taken] == [goes.id]
+    [back] = claims.settled
+    assert (back.id, back.move, back.due_at) == (waits.id, Move.QUEUE, NOW - NOW % 60_000 + 300_000)
+
+
+def _clock(minute):
+    return f"{minute // 60 % 24:02}:{minute % 60:02}"
 
 
 async def test_what_was_canceled_meanwhile_ends_before_any_attempt():
