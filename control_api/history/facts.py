@@ -19,7 +19,7 @@ CELLS: Final = (
     "error.code", "error.enhanced", "error.text", "category", "fault", "forced.rule", "forced.generation",
     "forced.stage", "forced.by",
     "tags", "tenant", "pool", "mta", "mx", "attempts", "next_attempt", "accepted_at", "sent_at", "delivered_at",
-    "canceled_at", "ended_at", "updated_at", "seq", "metadata", "uncertain",
+    "canceled_at", "ended_at", "updated_at", "seq", "metadata", "uncertain", "topic",
 )  # fmt: skip
 
 LONGEST_REPLY: Final = 1024  # characters of a peer's reply that are shown
@@ -28,6 +28,7 @@ LONGEST_REPLY: Final = 1024  # characters of a peer's reply that are shown
 _DELIVERY: Final = EventType.DELIVERY
 _SENT, _DELIVERED = Status.SENT.value, Status.DELIVERED.value
 _CANCELED, _UNDELIVERABLE = Status.CANCELED.value, Status.UNDELIVERABLE.value
+_OTHER_ENDS: Final = (_UNDELIVERABLE, Status.FILTERED.value, Status.THROTTLED.value, Status.SIMULATED.value)
 
 _SECONDS: Final = tuple(f"{second:02d}" for second in range(60))
 _THOUSANDTHS: Final = tuple(f".{ms:03d}Z" for ms in range(1000))
@@ -60,7 +61,7 @@ def facts_of(row: DeliveryRow, in_words: bool = False) -> Facts:
             code, enhanced, words = event.code, event.enhanced, event.text[:LONGEST_REPLY]
         if status is _CANCELED:
             canceled_at = ended_at = at
-        elif status is _UNDELIVERABLE:
+        elif status in _OTHER_ENDS:
             ended_at = at
     forced, next_attempt = event.forced, event.next_attempt
     rule = by = stage = ""
@@ -80,7 +81,7 @@ def facts_of(row: DeliveryRow, in_words: bool = False) -> Facts:
         code, enhanced, words, event.category, event.fault, rule, generation, stage, by,
         tags, event.tenant, event.pool, event.mta, event.mx, event.attempt,
         rfc3339(next_attempt) if next_attempt else "", rfc3339(event.queued_at or row.accepted_at), sent_at,
-        delivered_at, canceled_at, ended_at, at, event.seq, metadata, uncertain,
+        delivered_at, canceled_at, ended_at, at, event.seq, metadata, uncertain, event.topic,
     )  # fmt: skip
 
 

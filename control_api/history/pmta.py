@@ -1,7 +1,8 @@
 """Deliveries as PowerMTA's accounting file has them (CSV, RFC 4180), so that programs that read such files can go on.
 
-A delivery that a forced error ended has a type of its own, `fe`, and one that was canceled `ca`: programs that clean
-address lists take each `b` for a fault of the recipient, and these are none.
+A delivery that a forced error ended has a type of its own, `fe`, one that was canceled `ca`, and one that a
+suppression, a quota or the simulation ended `fi`: programs that clean address lists take each `b` for a fault of the
+recipient, and these are none.
 """
 
 import time
@@ -25,6 +26,7 @@ DELIVERED: Final = "d"
 BOUNCED: Final = "b"
 FORCED: Final = "fe"
 CANCELED: Final = "ca"
+FILTERED: Final = "fi"  # by a suppression, a quota or the simulation
 
 _NO_FAULT: Final = "other"
 # By the beginning of the enhanced code (RFC 3463), where no category is known: PowerMTA's name.
@@ -69,6 +71,8 @@ def _type(status: Status, reason: Reason | None, forced: str) -> tuple[str, str]
         return DELIVERED, "relayed"
     if status is Status.CANCELED:
         return CANCELED, "failed"
+    if status in (Status.FILTERED, Status.THROTTLED, Status.SIMULATED):
+        return FILTERED, "failed"
     return (forced if reason is Reason.INTERCEPTED else BOUNCED), "failed"
 
 

@@ -33,6 +33,9 @@ _OF_CLASS: Final[dict[str, tuple[frozenset[Status], frozenset[Reason]]]] = {
     "bounced": (_UNDELIVERABLE, frozenset({Reason.BOUNCED, Reason.UNROUTABLE})),
     "expired": (_UNDELIVERABLE, frozenset({Reason.EXPIRED})),
     "canceled": (frozenset({Status.CANCELED}), frozenset()),
+    "filtered": (frozenset({Status.FILTERED}), frozenset()),
+    "throttled": (frozenset({Status.THROTTLED}), frozenset()),
+    "simulated": (frozenset({Status.SIMULATED}), frozenset()),
     "queued": (frozenset({Status.ENQUEUED, Status.DELAYED}), frozenset()),
     "held": (frozenset({Status.HELD}), frozenset()),
 }

@@ -20,7 +20,7 @@ from control_api.schemas.history_answers import Statistics, Stats, TlsStatistics
 from control_api.schemas.history_queries import StatsQuery
 from mta.model.events import EventType
 from mta.model.scopes import Scope
-from mta.model.status import DeliveryRow, Reason, Standing, Status
+from mta.model.status import SUPPRESSED, DeliveryRow, Reason, Standing, Status
 from mta.model.units import format_time
 from mta.ports.history import MOST_ROWS, RowFilter
 from mta.ports.history_writer import DAY_MS, HOUR_MS
@@ -35,6 +35,9 @@ _OF_EVENT: Final = {
     EventType.EXPIRATION: "expired",
     EventType.INTERCEPTED: "intercepted",
     EventType.CANCELLATION: "canceled",
+    EventType.FILTERED: "filtered",
+    EventType.THROTTLED: "throttled",
+    EventType.SIMULATED: "simulated",
     EventType.TRANSIENT_FAILURE: "deferred",
     EventType.REJECTION: "rejected",
     EventType.REINSTATED: "undone",
@@ -48,6 +51,9 @@ _OF_STANDING: Final = {
     Standing(Status.UNDELIVERABLE, Reason.EXPIRED): "expired",
     Standing(Status.UNDELIVERABLE, Reason.INTERCEPTED): "intercepted",
     Standing(Status.CANCELED): "canceled",
+    **{Standing(Status.FILTERED, reason): "filtered" for reason in SUPPRESSED},
+    Standing(Status.THROTTLED): "throttled",
+    Standing(Status.SIMULATED): "simulated",
 }
 
 _GROUPS: Final = ("tag", "pool", "domain", "site", "tenant", "category")

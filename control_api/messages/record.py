@@ -24,6 +24,8 @@ _ENDED = {
     Class.EXPIRED: (Status.UNDELIVERABLE, Reason.EXPIRED),
     Class.INTERCEPTED: (Status.UNDELIVERABLE, Reason.INTERCEPTED),
     Class.CANCELED: (Status.CANCELED, None),
+    Class.THROTTLED: (Status.THROTTLED, None),
+    Class.SIMULATED: (Status.SIMULATED, None),
     Class.HELD: (Status.HELD, None),
     Class.PARKED: (Status.HELD, Reason.PARKED),
 }
@@ -96,6 +98,7 @@ def _recipient(
             "sender": visible(about.sender) if about is not None else None,
             "status": status,
             "reason": reason,
+            "topic": (final.suppressed[1] or None) if final is not None and final.suppressed else None,
             "error": _error(reply) if reply is not None and status not in _ARRIVED else None,
             "category": category or None,
             "fault": fault or None,
@@ -162,6 +165,9 @@ def _status(standing: DeliveryStatus, now: int) -> tuple[Status, Reason | None]:
         return Status.SENT, None
     if standing.state is Class.BOUNCED and final is not None and final.unroutable:
         return Status.UNDELIVERABLE, Reason.UNROUTABLE
+    if standing.state is Class.FILTERED:
+        suppressed = final.suppressed if final is not None else None
+        return Status.FILTERED, Reason.MANUAL if suppressed is None else Reason(suppressed[0])
     return _ENDED[standing.state]
 
 

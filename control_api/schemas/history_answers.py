@@ -43,6 +43,9 @@ class Stats(Struct, kw_only=True, frozen=True):
     expired: Count = 0
     intercepted: Count = 0
     canceled: Count = 0
+    filtered: Count = 0
+    throttled: Count = 0
+    simulated: Count = 0
     deferred: Count = 0
     rejected: Count = 0
     undone: Count = 0

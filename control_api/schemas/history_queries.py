@@ -61,9 +61,14 @@ _GROUPS: Final = values.several(values.choice(("pool", "domain", "site", "tenant
 _A_CATEGORY: Final = _matching("[a-z_]{1,40}", "is not a category")
 _STATUSES: Final = values.several(values.choice(Status, "is not a status; there are"))
 
+_ENDS: Final = (
+    "delivered", "intercepted", "bounced", "expired", "canceled", "filtered", "throttled", "simulated", "queued",
+    "held", "uncertain",
+)  # fmt: skip
 Class = Literal[
-    "delivered", "before", "after", "intercepted", "bounced", "expired", "canceled", "queued", "held", "uncertain"
-]
+    "delivered", "before", "after", "intercepted", "bounced", "expired", "canceled", "filtered", "throttled",
+    "simulated", "queued", "held", "uncertain",
+]  # fmt: skip
 ListFormat = Literal["json", "ndjson", "csv"]
 
 
@@ -80,7 +85,7 @@ class DeliveriesQuery(ExportQuery, kw_only=True, frozen=True):
 
     wanted: Annotated[
         Class | None,
-        values.choice(("delivered", "intercepted", "bounced", "expired", "canceled", "queued", "held", "uncertain")),
+        values.choice(_ENDS),
         Meta(description="only deliveries of this class"),
     ] = field(default=None, name="class")
 
@@ -90,10 +95,7 @@ class RuleDeliveriesQuery(ExportQuery, kw_only=True, frozen=True):
 
     wanted: Annotated[
         Class | None,
-        values.choice(
-            ("delivered", "before", "after", "intercepted", "bounced", "expired", "canceled", "queued", "held",
-             "uncertain")
-        ),
+        values.choice((_ENDS[0], "before", "after", *_ENDS[1:])),
         Meta(
             description="only deliveries of this class; before and after: delivered before the rule was effective, and "
             "past the final dot then; default: those that the rule met"

@@ -34,6 +34,7 @@ class Recipient(Struct, kw_only=True, frozen=True):
     sender: str | UnsetType = UNSET
     status: Status
     reason: Reason | UnsetType = UNSET
+    topic: str | UnsetType = UNSET
     error: RemoteReply | UnsetType = UNSET
     category: str | UnsetType = UNSET
     fault: Fault | UnsetType = UNSET

@@ -15,12 +15,13 @@ from functools import partial
 from itertools import chain
 
 from mta.admission.claim_on_accept import hand_over, reserve
+from mta.admission.other_deciders import OtherDeciders, joined
 from mta.admission.parts import Part
 from mta.model.errors import BacklogFull, StoreError, StoreFull, StoreUnsafe
 from mta.model.ids import MessageId, first_message_id, lane_of, message_text, new_message_id
 from mta.model.mail import Claimed, NewMessage, QueueShare
 from mta.model.outcomes import Reply
-from mta.ports.admission import MOST_IN_A_PART, SHUTTING_DOWN, AllDone, ClaimOnAccept, Done, Prepare
+from mta.ports.admission import MOST_IN_A_PART, SHUTTING_DOWN, AllDone, ClaimOnAccept, Done, Prepare, SomeEnded
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Accepts, Ambiguous
 from mta.timing.clock import wall_seconds
 
@@ -75,17 +76,20 @@ class GroupCommit:
         commit_delay: float,
         decide: Decide,
         *,
+        others: OtherDeciders | None = None,
         delivery: ClaimOnAccept | None = None,
         clients: Callable[[], int] | None = None,
         has_room: Callable[[int], bool] = lambda size: True,
         clock: Callable[[], float] = wall_seconds,
     ) -> None:
-        """`commit_delay` is in seconds. `decide` applies the rules to a batch. `delivery` claims mail as the store
+        """`commit_delay` is in seconds. `decide` applies the rules to a batch, and
+        `others` then decide about the deliveries that the rules left. `delivery` claims mail as the store
         accepts it; None: this process does not deliver. `clients` returns the number of open sessions, of which each
         has one message under way at most. `has_room` returns whether the disk has room for a number of bytes. `clock`
         returns Unix seconds."""
         self._store = store
         self._decide = decide
+        self._others = others or OtherDeciders()
         self._delivery = delivery
         self._clients = clients
         self._has_room = has_room
@@ -291,10 +295,7 @@ class GroupCommit:
             rejected = decision.rejected
             for message, done in zip(batch.messages, batch.done, strict=True):
                 refused = rejected.get(message.id) if rejected else None
-                answer = (
-                    Reply(250, "2.0.0", f"queued as {message_text(message.id)}") if refused is None else refused.reply
-                )
-                self._answer(done, answer)
+                self._answer(done, _reply(message, decision) if refused is None else refused.reply)
             return
         if reply is None:
             self.unanswered += len(batch.messages)
@@ -308,11 +309,13 @@ class GroupCommit:
         """Returns the decision with which the store accepted the batch. Raises StoreFull: the disk has no room."""
         if not self._has_room(batch.size):
             raise StoreFull("no space left on the disk")
-        decision = self._decide(batch.messages)
+        by_rules = self._decide(batch.messages)
+        by_others = await self._others.decide(batch.messages, by_rules) if self._others.are_on else {}
+        decision = joined(by_rules, by_others)
         while not await self._accepted(batch.lane, _not_rejected(batch.messages, decision), decision):
             again = self._decide(batch.messages)
-            # A table that stays below the barrier may not decide: the batch goes in without a decision.
-            decision = again if again.generation > decision.generation else UNDECIDED
+            # A table that stays below the barrier may not decide: the batch goes in without the rules.
+            decision = joined(again if again.generation > decision.generation else UNDECIDED, by_others)
         return decision
 
     async def _accepted(self, lane: int, messages: Sequence[NewMessage], decision: AcceptanceDecision) -> bool:
@@ -378,6 +381,15 @@ class GroupCommit:
         if shown not in self._known_bugs and len(self._known_bugs) < 1000:
             self._known_bugs.add(shown)
             log.error("a batch was not accepted because of a bug", exc_info=bug)
+
+
+def _reply(message: NewMessage, decision: AcceptanceDecision) -> Reply:
+    """To a message that is accepted."""
+    words = f"queued as {message_text(message.id)}"
+    if decision.ended and message.id in decision.ended:
+        ended = decision.ended[message.id]
+        return SomeEnded(250, "2.0.0", words, tuple((one.number, one.ended) for one in ended))
+    return Reply(250, "2.0.0", words)
 
 
 def _not_rejected(messages: Sequence[NewMessage], decision: AcceptanceDecision) -> Sequence[NewMessage]:

@@ -11,7 +11,8 @@ from mta.cli.tables import print_table
 from mta.http_out.api_client import ApiClient
 
 _FIGURES = (
-    "accepted", "delivered", "bounced", "expired", "intercepted", "canceled", "deferred", "rejected", "undone"
+    "accepted", "delivered", "bounced", "expired", "intercepted", "canceled", "filtered", "throttled", "simulated",
+    "deferred", "rejected", "undone",
 )  # fmt: skip
 
 _OF_TLS = ("begins", "domain", "policy", "mx", "result", "sessions")

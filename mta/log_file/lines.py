@@ -20,7 +20,7 @@ VERSION = 1
 # The contract's order: these, then the other fields of Event in the order in which they stand there, then the last.
 _FIRST: Final = ("v", "time", "event", "type", "id", "message_id", "node", "tenant")
 _EVENT_FIELDS: Final = {field.name: field for field in fields(Event)}
-_LAST: Final = ("seq", "fault", "actor", "route", "uncertain", "sent_at", "delivered_at")
+_LAST: Final = ("seq", "fault", "actor", "route", "uncertain", "sent_at", "delivered_at", "topic")
 _LEFT_OUT: Final = ("dialogue", "tls_failed")  # GET /v1/messages/{id}/history has the dialogue; `tls` has the failure
 _REST: Final = (*(name for name in _EVENT_FIELDS if name not in (*_FIRST, *_LAST, *_LEFT_OUT)), *_LAST)
 _DELIVERY, _LATE_OUTCOME = EventType.DELIVERY, EventType.LATE_OUTCOME  # a look-up at the class takes ten times as long
@@ -36,7 +36,7 @@ class _Forced(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 def _default(name: str) -> Any:
     """A key with its default is left out. A sender of "" is the null sender; None: there is none."""
-    as_text = name in ("id", "actor", *_IN_WORDS) or name not in _EVENT_FIELDS
+    as_text = name in ("id", "actor", "topic", *_IN_WORDS) or name not in _EVENT_FIELDS
     return "" if as_text else _EVENT_FIELDS[name].default
 
 
@@ -93,6 +93,7 @@ def _line(event_id: str, event: Event) -> Any:
         event.route,
         event.uncertain,
         *_delivered(event),
+        event.topic,
     )
 
 

@@ -6,7 +6,7 @@ place, so that mail whose every sender or tag is another costs nothing more.
 """
 
 import hashlib
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
@@ -46,6 +46,13 @@ class Final(msgspec.Struct, array_like=True, frozen=True, gc=False):
     known: tuple[str, str] | None = None  # category and fault of its failure; None: not known, or delivered
     uncertain: bool = False  # not delivered as far as is known, but an attempt may have reached the recipient
     seq: int = 0  # of the record, with this end; 0 = not known. After a boolean and last, see settle.lua
+    suppressed: ClassVar[tuple[str, str] | None] = None  # only a FilteredFinal has it
+
+
+class FilteredFinal(Final, array_like=True, frozen=True, gc=False):
+    """The final status of a delivery whose recipient is suppressed; every one can be read as one."""
+
+    suppressed: tuple[str, str] | None = None  # type: ignore[misc]  # reason and topic of the suppression
 
 
 class Shared(NamedTuple):
@@ -94,3 +101,9 @@ def short(reply: Reply) -> Reply:
     if len(reply.text) <= _SAID_AT_MOST:
         return reply
     return Reply(reply.code, reply.enhanced, reply.text[:_SAID_AT_MOST])
+
+
+def filtered(final: Final, reason: str, topic: str) -> FilteredFinal:
+    """The same end, by the suppression with this reason and topic."""
+    fields = {name: getattr(final, name) for name in final.__struct_fields__}
+    return FilteredFinal(**fields, suppressed=(reason, topic))

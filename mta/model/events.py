@@ -21,6 +21,9 @@ class EventType(enum.StrEnum):
     INTERCEPTED = "Intercepted"
     EXPIRATION = "Expiration"
     CANCELLATION = "Cancellation"
+    FILTERED = "Filtered"
+    THROTTLED = "Throttled"
+    SIMULATED = "Simulated"
     HOLD = "Hold"
     RELEASE = "Release"
     REINSTATED = "Reinstated"
@@ -70,7 +73,8 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
     tls_failed: str = ""  # the reason for which TLS did not come about although it was wanted
     uncertain: bool = False  # an attempt may have reached the recipient although no reply says so
     seq: int = 0  # of the record, with this change; 0 = there is no record. After a boolean and last, see settle.lua
-    actor: ClassVar[str] = ""  # only an OrderedEvent has one
+    actor: ClassVar[str] = ""  # only an OrderedEvent has one, and a topic
+    topic: ClassVar[str] = ""
 
     @property
     def relayed(self) -> bool:
@@ -79,15 +83,24 @@ class Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class OrderedEvent(Event, array_like=True, frozen=True, gc=False):
-    """An event that somebody ordered; every event can be read as one."""
+    """An event that somebody ordered, or that a suppression caused; every event can be read as one."""
 
     actor: str = ""  # type: ignore[misc]  # the person or the part of Floodgate that gave the order, "" = nobody
+    topic: str = ""  # type: ignore[misc]  # of the suppression that decided, "" = every topic
 
 
 def ordered(event: Event, by: str) -> OrderedEvent:
     """The same event with the author of its order."""
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     return OrderedEvent(**fields, actor=by)
+
+
+def about_topic(event: Event, topic: str) -> Event:
+    """The same event with the topic of the suppression that caused it."""
+    if not topic:
+        return event
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    return OrderedEvent(**fields, topic=topic)
 
 
 BY_MX: Final = "mx"

@@ -122,4 +122,5 @@ class Class(enum.StrEnum):
     INTERCEPTED = "intercepted"
     CANCELED = "canceled"
     FILTERED = "filtered"
+    THROTTLED = "throttled"
     SIMULATED = "simulated"

@@ -25,6 +25,12 @@ _NUMBERS: Final = {
     Standing(Status.UNDELIVERABLE, Reason.UNROUTABLE): 12,
     Standing(Status.UNDELIVERABLE, Reason.EXPIRED): 13,
     Standing(Status.UNDELIVERABLE, Reason.INTERCEPTED): 14,
+    Standing(Status.FILTERED, Reason.UNSUBSCRIBE): 15,
+    Standing(Status.FILTERED, Reason.COMPLAINT): 16,
+    Standing(Status.FILTERED, Reason.HARD_BOUNCE): 17,
+    Standing(Status.FILTERED, Reason.MANUAL): 18,
+    Standing(Status.THROTTLED): 19,
+    Standing(Status.SIMULATED): 20,
 }
 EVERY: Final = frozenset((*_NUMBERS.values(), DEFERRED, UNKNOWN))
 LIVE: Final = (UNTRIED, DEFERRED, 4, 5, 6, UNKNOWN)

@@ -30,6 +30,7 @@ class TagStatement(msgspec.Struct, frozen=True):
     intercepted: Intercepted
     canceled: int
     filtered: int
+    throttled: int
     simulated: int
     queued: int
     held: int

@@ -19,6 +19,9 @@ class Status(enum.StrEnum):
     DELAYED = "DELAYED"
     CANCELED = "CANCELED"
     UNDELIVERABLE = "UNDELIVERABLE"
+    FILTERED = "FILTERED"
+    THROTTLED = "THROTTLED"
+    SIMULATED = "SIMULATED"
     SENT = "SENT"
     DELIVERED = "DELIVERED"
 
@@ -31,6 +34,13 @@ class Reason(enum.StrEnum):
     INTERCEPTED = "INTERCEPTED"
     PARKED = "PARKED"
     UNROUTABLE = "UNROUTABLE"
+    UNSUBSCRIBE = "unsubscribe"
+    COMPLAINT = "complaint"
+    HARD_BOUNCE = "hard_bounce"
+    MANUAL = "manual"
+
+
+SUPPRESSED: Final = (Reason.UNSUBSCRIBE, Reason.COMPLAINT, Reason.HARD_BOUNCE, Reason.MANUAL)  # reasons of FILTERED
 
 
 class Standing(NamedTuple):
@@ -51,6 +61,9 @@ _OF_TYPE: Final = {
     EventType.INTERCEPTED: Standing(Status.UNDELIVERABLE, Reason.INTERCEPTED),
     EventType.EXPIRATION: Standing(Status.UNDELIVERABLE, Reason.EXPIRED),
     EventType.CANCELLATION: Standing(Status.CANCELED),
+    EventType.FILTERED: Standing(Status.FILTERED, Reason.MANUAL),
+    EventType.THROTTLED: Standing(Status.THROTTLED),
+    EventType.SIMULATED: Standing(Status.SIMULATED),
     EventType.HOLD: Standing(Status.HELD),
     EventType.RELEASE: Standing(Status.ENQUEUED),
     EventType.REINSTATED: Standing(Status.ENQUEUED),
@@ -64,6 +77,7 @@ _UNROUTABLE: Final = Standing(Status.UNDELIVERABLE, Reason.UNROUTABLE)
 _SENT: Final = Standing(Status.SENT)
 _DELIVERED: Final = Standing(Status.DELIVERED)
 _DELAYED: Final = Standing(Status.DELAYED)
+_FILTERED: Final = {reason.value: Standing(Status.FILTERED, reason) for reason in SUPPRESSED}
 _UNKNOWN: Final = Standing(Status.ENQUEUED)
 
 
@@ -91,6 +105,8 @@ def standing_of(event: Event) -> Standing:
         return _SENT
     if kind is EventType.RECEPTION and event.next_attempt > event.time:
         return _DELAYED
+    if kind is EventType.FILTERED and event.reason in _FILTERED:
+        return _FILTERED[event.reason]
     return _OF_TYPE[kind]
 
 
@@ -131,4 +147,7 @@ class DeliveryRow(msgspec.Struct, frozen=True, gc=False):
         return self.last.time
 
 
-ENDED: Final = frozenset((Status.CANCELED, Status.UNDELIVERABLE, Status.SENT, Status.DELIVERED))
+ENDED: Final = frozenset((
+    Status.CANCELED, Status.UNDELIVERABLE, Status.SENT, Status.DELIVERED, Status.FILTERED, Status.THROTTLED,
+    Status.SIMULATED,
+))  # fmt: skip

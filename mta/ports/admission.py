@@ -1,13 +1,14 @@
 """Acceptance of messages: the calls of those that bring messages, and the calls that acceptance makes to delivery."""
 
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from mta.model.ids import MessageId
 from mta.model.mail import Claimed, NewMessage, QueueKey
-from mta.model.outcomes import Reply
+from mta.model.outcomes import Class, Reply
+from mta.ports.queueing import DecidedBy
 
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", "shutting down, try again later")  # said while this process stops
 
@@ -22,6 +23,43 @@ AllDone = Callable[[Sequence[Reply | None]], None]
 
 # Given an id and the time at which it was made (Unix ms): the message with that id, or its refusal.
 Prepare = Callable[[MessageId, int], NewMessage | Reply]
+
+
+class SomeEnded(Reply, array_like=True, frozen=True, gc=False):
+    """The 250 to a message of which deliveries ended as they were accepted: (number of the recipient, class) of
+    each."""
+
+    ended: tuple[tuple[int, Class], ...] = ()
+
+
+class Ending(NamedTuple):
+    """A delivery that a decider ends in the step that accepts it."""
+
+    number: int  # of the recipient, from 1
+    ended: Class
+    by: DecidedBy
+    reason: str = ""  # in the event; of FILTERED that of the suppression
+    topic: str = ""  # of the suppression
+
+
+class Undecided(NamedTuple):
+    """A message of a batch, and the numbers of its recipients about which nothing is decided yet."""
+
+    message: NewMessage
+    numbers: Sequence[int]
+
+
+class Decider(Protocol):
+    """Decides beside the rules about mail that is accepted: suppressions, quotas, the simulation."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it may end a delivery now. Asked once for each batch; while it is off, nothing is done for mail."""
+        ...
+
+    async def decide(self, mail: Sequence[Undecided]) -> Mapping[MessageId, Sequence[Ending]]:
+        """The deliveries that it ends. Raises StoreError: the batch is not accepted now."""
+        ...
 
 
 class Requester(msgspec.Struct, frozen=True, gc=False):

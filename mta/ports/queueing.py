@@ -20,6 +20,9 @@ class DeciderKind(enum.StrEnum):
     """The kinds of things that may decide about mail while it is accepted."""
 
     RULE = "rule"
+    SUPPRESSION = "suppression"
+    QUOTA = "quota"
+    SIMULATION = "simulation"
 
 
 class DecidedBy(NamedTuple):

@@ -29,6 +29,9 @@ _ENDED: Final = {
     "e": Class.EXPIRED,
     "i": Class.INTERCEPTED,
     "c": Class.CANCELED,
+    "f": Class.FILTERED,
+    "t": Class.THROTTLED,
+    "s": Class.SIMULATED,
 }
 _PLACES: Final = {place.value: place for place in Place}
 _ANSWERS: Final = {
@@ -40,7 +43,7 @@ _ANSWERS: Final = {
 _CANCEL_KEYS = (b"lane", b"rec", b"content", b"refs", b"count", b"events", b"cancels", b"parked", b"pauses", b"spares")
 _Item = TypeVar("_Item")
 
-_final_decoder = msgspec.msgpack.Decoder(endings.Final)
+_final_decoder = msgspec.msgpack.Decoder(endings.FilteredFinal)
 _common_decoder = msgspec.msgpack.Decoder(endings.Common)
 
 

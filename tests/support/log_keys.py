@@ -39,4 +39,5 @@ KEYS = [
     "uncertain",
     "sent_at",
     "delivered_at",
+    "topic",
 ]

@@ -25,7 +25,7 @@ def test_keys_come_in_the_contracts_order_and_absent_when_unknown():
         True, 3, "admin",
     )  # fmt: skip
     line = json.loads(log_line("0.1-0.0", event))
-    assert list(line) == [key for key in KEYS if key not in ("sent_at", "delivered_at")]
+    assert list(line) == [key for key in KEYS if key not in ("sent_at", "delivered_at", "topic")]
     assert (line["node"], line["tenant"], line["tags"]) == ("n", "acme", ["t"])
     assert (line["time"], line["sender"], line["forced"]["stage"]) == ("2027-01-15T08:00:00.123Z", "", "queued")
     about_a_rule = Event(EventType.RULE, 1, forced=Forced("r", 3))

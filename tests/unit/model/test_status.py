@@ -19,6 +19,9 @@ ID = delivery_id(new_message_id(0, 1_000), 1)
          Standing(Status.UNDELIVERABLE, Reason.BOUNCED)),
         (Event(EventType.BOUNCE, 5, enhanced="5.1.2", origin=Origin.LOCAL, seq=2),
          Standing(Status.UNDELIVERABLE, Reason.UNROUTABLE)),
+        (Event(EventType.FILTERED, 5, reason="complaint", seq=2), Standing(Status.FILTERED, Reason.COMPLAINT)),
+        (Event(EventType.THROTTLED, 5, seq=2), Standing(Status.THROTTLED)),
+        (Event(EventType.SIMULATED, 5, seq=2), Standing(Status.SIMULATED)),
         (Event(EventType.PARKED, 5, seq=2), Standing(Status.HELD, Reason.PARKED)),
     ],
 )  # fmt: skip

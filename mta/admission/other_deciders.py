@@ -1,0 +1,98 @@
+"""The deciders beside the rules, in turn: each may end deliveries that the rules and the deciders before it left."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from mta.model import endings
+from mta.model.events import EventType, about_topic, recipient_event
+from mta.model.ids import MessageId, delivery_id
+from mta.model.mail import NewMessage
+from mta.model.outcomes import Class, Origin, Outcome, Reply, Verdict
+from mta.ports.admission import Decider, Ending, Undecided
+from mta.ports.queueing import AcceptanceDecision, EndedAtAcceptance
+from mta.timing.clock import wall_seconds
+
+Ends = Mapping[MessageId, Sequence[EndedAtAcceptance]]
+
+_ENDED_SEQ: Final = 2  # as in at_acceptance.py
+_NOTHING: Final[Ends] = {}
+_EVENTS: Final = {
+    Class.FILTERED: EventType.FILTERED,
+    Class.THROTTLED: EventType.THROTTLED,
+    Class.SIMULATED: EventType.SIMULATED,
+}
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class OtherDeciders:
+    """Asks each decider that is on, in their order."""
+
+    def __init__(
+        self, deciders: Sequence[Decider] = (), node: str = "", *, clock: Callable[[], float] = wall_seconds
+    ) -> None:
+        """`node` is named in the events, `clock` gives Unix seconds."""
+        self._deciders = tuple(deciders)
+        self._node = node
+        self._clock = clock
+
+    @property
+    def are_on(self) -> bool:
+        return any(decider.is_on for decider in self._deciders)
+
+    async def decide(self, messages: Sequence[NewMessage], by_rules: AcceptanceDecision) -> Ends:
+        """The deliveries that they end of those that the rules left. Raises StoreError."""
+        found: dict[MessageId, list[EndedAtAcceptance]] = {}
+        now = int(self._clock() * 1000)
+        for decider in self._deciders:
+            if not decider.is_on:
+                continue
+            mail = list(_left(messages, by_rules, found))
+            by_id = {one.message.id: one.message for one in mail}
+            for id_, ends in (await decider.decide(mail)).items():
+                found.setdefault(id_, []).extend(self._ended(by_id[id_], end, now) for end in ends)
+        return found
+
+    def _ended(self, message: NewMessage, end: Ending, now: int) -> EndedAtAcceptance:
+        recipient = message.recipients[end.number - 1]
+        outcome = Outcome(Verdict.CANCELED, Reply(0), Origin.LOCAL, reason=end.reason)
+        event = about_topic(
+            recipient_event(
+                _EVENTS[end.ended], now, self._node, delivery_id(message.id, end.number), message, recipient, outcome,
+                message.accepted_at, seq=_ENDED_SEQ,
+            ),
+            end.topic,
+        )  # fmt: skip
+        final = endings.Final(
+            recipient.address, now, len(message.recipients),
+            common=endings.Common(message.sender, message.tags, message.pool, message.tenant),
+            properties=message.properties, seq=_ENDED_SEQ,
+        )  # fmt: skip
+        if end.ended is Class.FILTERED:
+            final = endings.filtered(final, end.reason, end.topic)
+        return EndedAtAcceptance(end.number, end.ended, end.by, _encode(event), _encode(final), 0)
+
+
+def joined(by_rules: AcceptanceDecision, by_others: Ends) -> AcceptanceDecision:
+    """Both together. The rules may have decided anew meanwhile: they win."""
+    if not by_others:
+        return by_rules
+    ended = dict(by_rules.ended)
+    for id_, ends in by_others.items():
+        if id_ not in by_rules.rejected:
+            over = {one.number for one in ended.get(id_, ())}
+            ended[id_] = [*ended.get(id_, ()), *(one for one in ends if one.number not in over)]
+    return by_rules._replace(ended=ended)
+
+
+def _left(messages: Sequence[NewMessage], by_rules: AcceptanceDecision, by_others: Ends) -> Iterator[Undecided]:
+    for message in messages:
+        id_, numbers = message.id, range(1, len(message.recipients) + 1)
+        if id_ in by_rules.rejected:
+            continue
+        over = {one.number for ends in (by_rules.ended, by_others) for one in ends.get(id_, ())}
+        left = [number for number in numbers if number not in over] if over else numbers
+        if left:
+            yield Undecided(message, left)
