@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from mta.model.quotas import Quota
+
 
 class Head(NamedTuple):
     """The state of the rule table; a table is current only if both fields agree. Change ids are random."""
@@ -130,6 +132,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     owner: str = ""  # the tenant whose token ordered it, and alone of all tenants may change it
     dkim_domain: str = ""  # of a tenant: signs its mail whose own domain has no DKIM key; "" = dkim.default_domain
     vars: tuple[tuple[str, TenantVar], ...] = ()  # of a tenant: values by name, for the templates of its mail; sorted
+    quota: Quota | None = None  # of a tenant
 
     @property
     def order_id(self) -> str:
@@ -179,6 +182,7 @@ SINCE: Mapping[str, int] = {
     "senders": 2,
     "dkim_domain": 2,
     "vars": 2,
+    "quota": 2,
 }
 FIRST_FORMAT: Final = 1
 _DEFAULTS: Final = {of: {field.name: field.default for field in msgspec.structs.fields(of)} for of in (Rule, Selectors)}

@@ -297,6 +297,12 @@ def warm_up_key(site: str, ip: str) -> bytes:
     return f"fg:{{limits:{site}}}:warmup:{ip}".encode()
 
 
+def quota_key(tenant: str) -> bytes:
+    """hash: hour (Unix hours), in_hour, in_day: deliveries of the tenant that count against its quota in that hour and
+    in its day (UTC); two days after the last one."""
+    return f"fg:{{quota:{tenant}}}:used".encode()
+
+
 # Published hints, never the truth: lane prefix | generation | session
 PREVIEW_CHANNEL = b"fg:preview"  # a preview waits to be counted
 RELEASE_CHANNEL = b"fg:release"  # a staged release was ordered or has changed
