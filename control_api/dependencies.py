@@ -32,6 +32,7 @@ from mta.ports.parked import ParkedMail
 from mta.ports.pools import PoolStore
 from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork
+from mta.ports.quotas import QuotaStore
 from mta.ports.releases import ReleaseStore
 from mta.ports.replies import ReplyStore
 from mta.ports.rule_sets import RuleSets
@@ -83,6 +84,7 @@ class Dependencies:
     replies: ReplyStore
     pools: PoolStore
     templates: TemplateStore
+    quotas: QuotaStore
     history: History
     history_orders: HistoryOrders
     tls_results: TlsResults

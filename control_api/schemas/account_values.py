@@ -8,6 +8,7 @@ from typing import Any, Final
 from control_api.schemas import patterns
 from control_api.schemas.values import Value, a_text, read_domains, read_line
 from mta.model.errors import BadValue
+from mta.model.quotas import MOST, Quota
 from mta.model.rules import TenantVar
 from mta.model.scopes import Scope
 from mta.model.shares import TENANT
@@ -25,6 +26,7 @@ _VAR: Final = {
         {"type": "integer", "minimum": -(10**9), "maximum": 10**9},
     ]
 }
+_BOUNDS: Final = ("per_hour", "per_day")
 
 
 def _read_title(value: Any, field: str) -> str:
@@ -51,6 +53,22 @@ def _read_weight(value: Any, field: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_WEIGHT:
         raise BadValue(field, f"is not a whole number from 1 to {_MAX_WEIGHT}")
     return value
+
+
+def _read_quota(value: Any, field: str) -> Quota:
+    """A bound that is absent or null does not exist."""
+    if not isinstance(value, dict):
+        raise BadValue(field, 'is not an object of bounds; give one such as {"per_hour": 10000, "per_day": 50000}')
+    for name in value:
+        if name not in _BOUNDS:
+            raise BadValue(f"{field}.{name[:100]}", f"is not a bound of a quota; there are {', '.join(_BOUNDS)}")
+    for name, given in value.items():
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= MOST):
+            raise BadValue(f"{field}.{name}", f"is not a whole number from 1 to {MOST}; leave it out for no bound")
+    quota = Quota(*(value.get(name) or 0 for name in _BOUNDS))
+    if quota == Quota():
+        raise BadValue(field, f"has no bound; give {' or '.join(_BOUNDS)}, or leave it out")
+    return quota
 
 
 def _read_sender_domains(value: Any, field: str) -> tuple[str, ...]:
@@ -101,6 +119,16 @@ SCOPES = Value(
 )
 
 WEIGHT = Value(_read_weight, {"type": "integer", "minimum": 1, "maximum": _MAX_WEIGHT}, "give a whole number")
+_BOUND: Final = {"type": ["integer", "null"], "minimum": 1, "maximum": MOST}
+QUOTA = Value(
+    _read_quota,
+    {
+        "type": "object",
+        "properties": dict.fromkeys(_BOUNDS, _BOUND),
+        "additionalProperties": False,
+        "anyOf": [{"required": [name], "properties": {name: {"type": "integer"}}} for name in _BOUNDS],
+    },
+)
 SENDER_DOMAINS = Value(
     _read_sender_domains,
     {"type": "array", "items": a_text(patterns.DOMAIN_OR_BELOW), "maxItems": _MAX_SENDERS},

@@ -8,6 +8,7 @@ from control_api.schemas import account_values, dkim_values, values
 from control_api.schemas.answers import Count, Time
 from control_api.schemas.reading import Body
 from control_api.schemas.rule_answers import Confirmations, PastDot
+from mta.model.quotas import Quota
 from mta.model.rules import TenantVar
 
 
@@ -23,6 +24,11 @@ class TenantBody(Struct, kw_only=True, frozen=True):
         account_values.WEIGHT,
         Meta(description="how many of its deliveries leave a queue for one of a tenant with weight 1; default 1"),
     ] = 1
+    quota: Annotated[
+        Quota | None,
+        account_values.QUOTA,
+        Meta(description="most deliveries of its mail that are accepted in an hour and in a day (UTC); default: any"),
+    ] = None
     pool: Annotated[
         str | None, values.POOL, Meta(description="the pool of its mail that asks for none; default smtp.default_pool")
     ] = None
@@ -47,12 +53,29 @@ class TenantBody(Struct, kw_only=True, frozen=True):
 TENANT_TERMS = Body("TenantTerms", TenantBody, json_only=True)
 
 
+class TenantQuota(Struct, kw_only=True, frozen=True):
+    """A bound that is null does not exist."""
+
+    per_hour: Count | None
+    per_day: Count | None
+
+
+class QuotaLeft(Struct, kw_only=True, frozen=True):
+    """The deliveries that may still be accepted, by each bound; null where there is none."""
+
+    hour: Count | None
+    day: Count | None
+    hour_ends_at: Time
+    day_ends_at: Time
+
+
 class Tenant(Struct, kw_only=True, frozen=True):
     """The terms of a tenant."""
 
     name: str
     state: str
     weight: Count
+    quota: TenantQuota | None
     pool: str | None
     senders: list[str]
     dkim_domain: str | UnsetType = UNSET
@@ -68,6 +91,7 @@ class Tenant(Struct, kw_only=True, frozen=True):
 class TenantInForce(Tenant, kw_only=True, frozen=True):
     """The terms of a tenant, and whether they are in force everywhere."""
 
+    quota_left: QuotaLeft | UnsetType = UNSET
     held: Annotated[Count, Meta(description="deliveries that wait because the tenant is suspended")]
     effective: bool
     effective_at: Time | UnsetType = UNSET

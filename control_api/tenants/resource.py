@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
 from control_api import dependencies
 from control_api.access.actor import actor_of
@@ -21,9 +22,18 @@ from control_api.rules.view import shown_effect
 from control_api.schemas.account_values import TENANT_NAME
 from control_api.schemas.answers import known
 from control_api.schemas.queries import OrderQuery, TenantsQuery, WaitQuery
-from control_api.schemas.tenant_shapes import TENANT_TERMS, Tenant, TenantInForce, Tenants
+from control_api.schemas.tenant_shapes import (
+    TENANT_TERMS,
+    QuotaLeft,
+    Tenant,
+    TenantInForce,
+    TenantQuota,
+    Tenants,
+)
+from mta.model.quotas import DAY_HOURS, HOUR_MS, Quota, left_of
 from mta.model.rules import Kind, Rule, Selectors
 from mta.model.scopes import Scope
+from mta.model.units import format_time
 from mta.policy.tenant_terms import is_suspended
 from mta.ports.orders import Effect
 
@@ -57,6 +67,7 @@ async def put_tenant(request: web.Request) -> web.Response:
     terms = {
         "enabled": given.get("state") == "suspended",
         "weight": given.get("weight", 1),
+        "quota": given.get("quota"),
         "default_pool": given.get("pool", ""),
         "senders": given.get("senders", ()),
         "dkim_domain": given.get("dkim_domain", ""),
@@ -121,6 +132,7 @@ def _shown(terms: Rule) -> dict[str, Any]:
         "name": terms.selectors.tenant,
         "state": "suspended" if is_suspended(terms) else "active",
         "weight": terms.weight,
+        "quota": None if terms.quota is None else _shown_quota(terms.quota),
         "pool": terms.default_pool or None,
         "senders": list(terms.senders),
         "rule": terms.id,
@@ -140,8 +152,24 @@ def _shown(terms: Rule) -> dict[str, Any]:
 async def _answer(deps: Dependencies, effect: Effect, status: int) -> web.Response:
     terms = effect.rule
     held = (await deps.books.rule(terms.id)).get("held", 0)
-    found = TenantInForce(**_shown(terms), held=held, **await shown_effect(deps, effect))
+    left = UNSET if terms.quota is None else await _quota_left(deps, terms.selectors.tenant or "", terms.quota)
+    found = TenantInForce(**_shown(terms), quota_left=left, held=held, **await shown_effect(deps, effect))
     return json_response(found, status, {"ETag": f'"{terms.generation}"'})
+
+
+def _shown_quota(quota: Quota) -> TenantQuota:
+    return TenantQuota(per_hour=quota.per_hour or None, per_day=quota.per_day or None)
+
+
+async def _quota_left(deps: Dependencies, tenant: str, quota: Quota) -> QuotaLeft:
+    use = await deps.quotas.used(tenant, now_ms() // HOUR_MS)
+    left = left_of(quota, use)
+    return QuotaLeft(
+        hour=left.in_hour if quota.per_hour else None,
+        day=left.in_day if quota.per_day else None,
+        hour_ends_at=format_time((use.hour + 1) * HOUR_MS),
+        day_ends_at=format_time((use.hour // DAY_HOURS + 1) * DAY_HOURS * HOUR_MS),
+    )
 
 
 _NAME = a_parameter("name", TENANT_NAME)

@@ -15,14 +15,14 @@ from functools import partial
 from itertools import chain
 
 from mta.admission.claim_on_accept import hand_over, reserve
-from mta.admission.other_deciders import OtherDeciders, joined
+from mta.admission.other_deciders import OtherDeciders, joined, not_rejected
 from mta.admission.parts import Part
 from mta.model.errors import BacklogFull, StoreError, StoreFull, StoreUnsafe
 from mta.model.ids import MessageId, first_message_id, lane_of, message_text, new_message_id
 from mta.model.mail import Claimed, NewMessage, QueueShare
 from mta.model.outcomes import Reply
 from mta.ports.admission import MOST_IN_A_PART, SHUTTING_DOWN, AllDone, ClaimOnAccept, Done, Prepare, SomeEnded
-from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Accepts, Ambiguous
+from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Accepts, Ambiguous, DeciderKind
 from mta.timing.clock import wall_seconds
 
 log = logging.getLogger(__name__)
@@ -189,6 +189,7 @@ class GroupCommit:
         self._closed = True
         self._seal_all()
         await self._emptied.wait()
+        await self._others.close()
 
     def _no_room(self, size: int) -> Reply | None:
         """The reply to what is not taken now; one message of any size always is."""
@@ -291,12 +292,14 @@ class GroupCommit:
             reply = self._reply_to(trouble)
         else:
             self._count(batch, decision)
+            self._others.finish(batch.messages, decision.rejected)
             self._finish(batch)
             rejected = decision.rejected
             for message, done in zip(batch.messages, batch.done, strict=True):
                 refused = rejected.get(message.id) if rejected else None
                 self._answer(done, _reply(message, decision) if refused is None else refused.reply)
             return
+        self._others.finish(batch.messages, () if reply is None else None)
         if reply is None:
             self.unanswered += len(batch.messages)
         else:
@@ -310,9 +313,9 @@ class GroupCommit:
         if not self._has_room(batch.size):
             raise StoreFull("no space left on the disk")
         by_rules = self._decide(batch.messages)
-        by_others = await self._others.decide(batch.messages, by_rules) if self._others.are_on else {}
+        by_others = await self._others.decide(batch.messages, by_rules)
         decision = joined(by_rules, by_others)
-        while not await self._accepted(batch.lane, _not_rejected(batch.messages, decision), decision):
+        while not await self._accepted(batch.lane, not_rejected(batch.messages, decision), decision):
             again = self._decide(batch.messages)
             # A table that stays below the barrier may not decide: the batch goes in without the rules.
             decision = joined(again if again.generation > decision.generation else UNDECIDED, by_others)
@@ -343,7 +346,9 @@ class GroupCommit:
         rejected = (
             [message for message in batch.messages if message.id in decision.rejected] if decision.rejected else []
         )
-        self.rejected += len(rejected)
+        by_quota = sum(one.by.kind is DeciderKind.QUOTA for one in decision.rejected.values())
+        self.deferred += by_quota
+        self.rejected += len(rejected) - by_quota
         self.accepted += messages - len(rejected)
         self.accepted_recipients += batch.recipients - sum(len(message.recipients) for message in rejected)
         content = batch.size - messages * _OVERHEAD
@@ -390,8 +395,3 @@ def _reply(message: NewMessage, decision: AcceptanceDecision) -> Reply:
         ended = decision.ended[message.id]
         return SomeEnded(250, "2.0.0", words, tuple((one.number, one.ended) for one in ended))
     return Reply(250, "2.0.0", words)
-
-
-def _not_rejected(messages: Sequence[NewMessage], decision: AcceptanceDecision) -> Sequence[NewMessage]:
-    rejected = decision.rejected
-    return [message for message in messages if message.id not in rejected] if rejected else messages

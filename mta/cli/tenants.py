@@ -13,13 +13,14 @@ from mta.cli.rules import UNTIL, WAIT, show_effect
 from mta.cli.tables import instant, print_fields
 from mta.http_out.api_client import ApiClient, ApiRefused
 
-_COLUMNS = ("name", "state", "weight", "pool", "senders", "dkim_domain", "created", "by", "reason")
-_TERMS = ("state", "weight", "pool", "senders", "dkim_domain", "reason")
+_COLUMNS = ("name", "state", "weight", "quota", "pool", "senders", "dkim_domain", "created", "by", "reason")
+_TERMS = ("state", "weight", "quota", "pool", "senders", "dkim_domain", "reason")
 _TRIES = 5  # of a change while others change the same terms
+_BOUND = click.IntRange(min=0)
 _NAME = click.argument("name", metavar="NAME")
 
 
-@commands.group(help="The terms of tenants: state, weight, pool, senders, dkim_domain.")
+@commands.group(help="The terms of tenants: state, weight, quota, pool, senders, dkim_domain.")
 def command() -> None:
     pass
 
@@ -51,6 +52,8 @@ def show(name: str, as_json: bool) -> None:
 @command.command("set", help="Change terms of one tenant; those that are not given stay as they are.")
 @_NAME
 @click.option("--weight", type=click.IntRange(1, 100), help="Its deliveries for one of a tenant with weight 1.")
+@click.option("--per-hour", type=_BOUND, help="Its deliveries that are accepted in an hour; 0 = any number.")
+@click.option("--per-day", type=_BOUND, help="Its deliveries that are accepted in a day (UTC); 0 = any number.")
 @click.option("--pool", help='The pool of its mail that asks for none; "" = smtp.default_pool.')
 @click.option("--sender", "senders", multiple=True, help='A domain that its mail may come from; "" alone = any.')
 @click.option("--dkim-domain", help='Signs its mail whose From domain has no key; "" = dkim.default_domain.')
@@ -61,6 +64,8 @@ def show(name: str, as_json: bool) -> None:
 def set_(
     name: str,
     weight: int | None,
+    per_hour: int | None,
+    per_day: int | None,
     pool: str | None,
     senders: tuple[str, ...],
     dkim_domain: str | None,
@@ -76,9 +81,10 @@ def set_(
         changes["dkim_domain"] = dkim_domain or None
     if senders:
         changes["senders"] = [sender for sender in senders if sender]
-    if not changes:
-        raise click.UsageError("give --weight, --pool, --sender, --dkim-domain or --reason")
-    remote.run(lambda client: _change(client, name, changes, wait, until, as_json))
+    bounds = remote.without_unset(per_hour=per_hour, per_day=per_day)
+    if not changes and not bounds:
+        raise click.UsageError("give --weight, --per-hour, --per-day, --pool, --sender, --dkim-domain or --reason")
+    remote.run(lambda client: _change(client, name, changes, wait, until, as_json, bounds))
 
 
 @command.command(help="Refuse the mail of one tenant with 550 5.7.1, and hold what waits.")
@@ -103,12 +109,21 @@ def resume(name: str, wait: float, until: str, as_json: bool) -> None:
 
 
 async def _change(
-    client: ApiClient, name: str, changes: Mapping[str, Any], wait: float, until: str, as_json: bool
+    client: ApiClient,
+    name: str,
+    changes: Mapping[str, Any],
+    wait: float,
+    until: str,
+    as_json: bool,
+    bounds: Mapping[str, int] = {},
 ) -> int:
-    """Nobody else's change is lost: the terms are read, and written where they are still as they were."""
+    """Nobody else's change is lost: the terms are read, and written where they are still as they were. `bounds` are
+    those of the quota that change, 0 = none."""
     for last in reversed(range(_TRIES)):
         terms, headers = await _read(client, name)
         body = {field: value for field, value in {**terms, **changes}.items() if value is not None}
+        quota = {name: bound for name, bound in {**(terms.get("quota") or {}), **bounds}.items() if bound}
+        body["quota"] = quota or None
         params = [("wait", f"{wait:g}"), ("until", until)]
         try:
             answer = await client.ask("PUT", _path(name), params, body, within=wait + 30.0, headers=headers)
@@ -141,9 +156,16 @@ def _path(name: str) -> str:
     return f"/v1/tenants/{quote(name, safe='')}"
 
 
+def _quota(quota: Mapping[str, Any]) -> str | None:
+    bounds = ((quota.get("per_hour"), "h"), (quota.get("per_day"), "d"))
+    return ", ".join(f"{bound}/{per}" for bound, per in bounds if bound) or None
+
+
 def _row(tenant: Mapping[str, Any]) -> list[object]:
     return [
-        *(tenant.get(field) for field in ("name", "state", "weight", "pool", "senders", "dkim_domain")),
+        *(tenant.get(field) for field in ("name", "state", "weight")),
+        _quota(tenant.get("quota") or {}),
+        *(tenant.get(field) for field in ("pool", "senders", "dkim_domain")),
         instant(tenant["created_at"]),
         tenant.get("changed_by", tenant["created_by"]),
         tenant.get("reason"),

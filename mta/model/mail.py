@@ -7,6 +7,7 @@ import msgspec
 
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.outcomes import Reply
+from mta.model.quotas import CallQuota
 from mta.model.sending_window import SendingWindow
 from mta.model.shares import share_of
 
@@ -104,6 +105,7 @@ class NewMessage(_Tagged, msgspec.Struct, gc=False):
     tenant: str = ""  # the account on whose behalf it was injected
     priority: int = 0  # its class: 0 (bulk) to 2
     window: SendingWindow | None = None  # None: it may be sent at any time of the week
+    call: CallQuota | None = None  # of the call over HTTP that brought it, where its tenant has a quota
 
 
 class IpWish(msgspec.Struct, array_like=True, frozen=True, gc=False):

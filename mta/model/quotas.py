@@ -16,6 +16,15 @@ class Quota(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     per_day: int = 0
 
 
+class CallQuota:
+    """The state of one call over HTTP towards its tenant's quota."""
+
+    __slots__ = ("has_accepted",)
+
+    def __init__(self) -> None:
+        self.has_accepted = False  # there was room for a delivery of it, so the rest of it is recorded as throttled
+
+
 class QuotaUse(NamedTuple):
     """The deliveries that count against a quota in an hour and in its day. Those that processes have reserved, and not
     yet accepted, are among them."""

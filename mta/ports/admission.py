@@ -1,7 +1,7 @@
 """Acceptance of messages: the calls of those that bring messages, and the calls that acceptance makes to delivery."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -57,8 +57,22 @@ class Decider(Protocol):
         """Whether it may end a delivery now. Asked once for each batch; while it is off, nothing is done for mail."""
         ...
 
-    async def decide(self, mail: Sequence[Undecided]) -> Mapping[MessageId, Sequence[Ending]]:
-        """The deliveries that it ends. Raises StoreError: the batch is not accepted now."""
+    async def decide(self, mail: Sequence[Undecided]) -> Mapping[MessageId, Sequence[Ending] | Reply]:
+        """The deliveries that it ends, and the replies to messages that it refuses. Raises StoreError: the batch is not
+        accepted now."""
+        ...
+
+
+@runtime_checkable
+class ReservingDecider(Decider, Protocol):
+    """A decider that reserves something for the mail that it lets in."""
+
+    def finished(self, ids: Iterable[MessageId], accepted: bool) -> None:
+        """Messages were accepted, or may have been; or they certainly were not. It has decided about some of them."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back that is not used. No mail comes any more."""
         ...
 
 

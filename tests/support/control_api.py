@@ -25,6 +25,7 @@ from mta.model.limit_use import LimitUse, WarmUp
 from mta.model.mail import QueueKey, Record
 from mta.model.pools import PoolSettings
 from mta.model.previews import Preview, PreviewState, Tally
+from mta.model.quotas import Quota, QuotaUse
 from mta.model.rule_events import RuleEvent
 from mta.model.rules import Build, Change, Head, Kind, PastDot, Rule, RuleSet, SessionState, SetMembers
 from mta.model.scopes import Scope
@@ -44,6 +45,7 @@ from mta.ports.messages import DeliveryStatus
 from mta.ports.orders import Effect, OrderFigures, SetEffect
 from mta.ports.parked import ParkedDelivery, ParkedDone, ParkedPage, ParkedPlace, ParkedSelection
 from mta.ports.queue_work import MailSelection, PagePlace, WaitingPage, WorkDone, WorkPlace
+from mta.ports.quotas import QuotaTaken
 from mta.ports.rule_sets import SetPlaced, StoredSet
 from mta.ports.rule_store import Edit, Exists, RemovedRule
 from mta.ports.stored_mail import KeptMail, Resent
@@ -696,6 +698,19 @@ class Journals:
         return self._cluster.journals
 
 
+class Quotas:
+    """Nothing is used yet."""
+
+    async def take(self, tenant: str, quota: Quota, hour: int, needed: int, more: int) -> QuotaTaken:
+        raise AssertionError("the API takes no mail")
+
+    async def give_back(self, tenant: str, hour: int, count: int) -> None:
+        raise AssertionError("the API takes no mail")
+
+    async def used(self, tenant: str, hour: int) -> QuotaUse:
+        return QuotaUse(hour, 4, 40)
+
+
 def dependencies(cluster: Cluster) -> Dependencies:
     async def health() -> str:
         cluster.reach()
@@ -745,6 +760,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         workers=1,
         pools=cluster.pools,
         templates=cluster.templates,
+        quotas=Quotas(),
         own_pools={"default": PoolSettings(ips=("192.0.2.1",))},
     )
 

@@ -35,6 +35,7 @@ from mta.ports.parked import ParkedMail
 from mta.ports.pools import PoolStore
 from mta.ports.previews import PreviewStore
 from mta.ports.queue_work import QueueWork, QueueWorkStore
+from mta.ports.quotas import QuotaStore
 from mta.ports.releases import ReleaseStore
 from mta.ports.replies import ReplyStore
 from mta.ports.rule_sets import RuleSets
@@ -63,6 +64,7 @@ from mta.redis_store.pool_store import StoredPools
 from mta.redis_store.preview_store import StoredPreviews
 from mta.redis_store.queue_work_store import StoredQueueWork
 from mta.redis_store.queues import Queues
+from mta.redis_store.quota_store import StoredQuotas
 from mta.redis_store.release_store import StoredReleases
 from mta.redis_store.reply_store import StoredReplies
 from mta.redis_store.sweep_store import StoredSweeps
@@ -116,6 +118,7 @@ class ApiParts(NamedTuple):
     replies: ReplyStore
     pools: PoolStore
     templates: TemplateStore
+    quotas: QuotaStore
     shipped_replies: Callable[[], dict[str, ReplyEntry]]
     intake: Queues
     history: History
@@ -178,6 +181,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         replies=StoredReplies(link),
         pools=StoredPools(link),
         templates=StoredTemplates(link),
+        quotas=StoredQuotas(link),
         shipped_replies=functools.cache(shipped_replies),
         stored_mail=MailInStore(messages, content, intake := stored_queues(store, settings, content), room.takes),
         intake=intake,

@@ -7,6 +7,8 @@ from msgspec.structs import replace
 
 from mta.admission.at_acceptance import AcceptanceRules
 from mta.admission.group_commit import GroupCommit
+from mta.admission.other_deciders import OtherDeciders
+from mta.admission.quotas import TenantQuotas
 from mta.admission.submission import TrustedSubmissions
 from mta.brakes.watch import BrakeWatch
 from mta.egress.dead_hosts import DeadHosts
@@ -29,6 +31,7 @@ from mta.redis_store.limit_orders import StoredLimitOrders
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
 from mta.redis_store.pool_store import StoredPools
+from mta.redis_store.quota_store import StoredQuotas
 from mta.redis_store.reaction_store import StoredReactions
 from mta.redis_store.reply_store import StoredReplies
 from mta.redis_store.site_notes import StoredSiteNotes
@@ -107,6 +110,7 @@ class WorkerStore:
         self.sites = StoredSiteNotes(link)
         self.notices = PublishedNotices(link)
         self.pools = StoredPools(link)
+        self.quotas = StoredQuotas(link)
         self.replies = StoredReplies(link)
         self.dkim_keys = StoredDkimKeys(link)
         self.brakes = StoredBrakes(link, store.lanes)
@@ -180,6 +184,7 @@ def _inbound(
         store.queues,
         settings.smtp.commit_delay,
         AcceptanceRules(guard, settings.node.name, settings.rules.undo_window).decide,
+        others=OtherDeciders((TenantQuotas(store.quotas, lambda: guard.table.tenants),), settings.node.name),
         delivery=delivery,
         clients=lambda: listener.connections_open,
         has_room=room.takes,

@@ -128,3 +128,23 @@ def test_the_command_suspends_and_resumes_and_keeps_other_terms(place: Accounts)
     assert "cmd" in shell.run("tenants", "list").out
     assert shell.run("tenants", "show", "none").status == 1
     place.call("DELETE", "/v1/tenants/cmd?wait=10s")
+
+
+def test_a_quota_is_never_exceeded_and_says_until_when(place: Accounts) -> None:
+    shell = Shell(place.node, place.sink)
+    shell.environ["FLOODGATE_TOKEN"] = TOKEN
+    shell.run("tenants", "set", "capped", "--per-hour", "5", "--per-day", "7", "--wait", "20s")
+    answers = [reply(place, "capped") for _ in range(8)]
+    assert [code for code, _ in answers].count(250) in (5, 7), answers  # 7: another hour has begun meanwhile
+    code, words = answers[-1]
+    assert code == 452
+    assert "4.7.28 the account's quota of 5 deliveries an hour and 7 deliveries a day is used up until 2" in words
+    statement = place.node.statement("capped")
+    assert (statement["accepted"], statement["rejected"]) == ([code for code, _ in answers].count(250), 0)
+    found = place.call("GET", "/v1/tenants/capped")
+    assert found["quota"] == {"per_hour": 5, "per_day": 7}
+    until(lambda: place.call("GET", "/v1/tenants/capped")["quota_left"]["hour"] in (0, 3), 20.0, "a slice is kept")
+    shell.run("tenants", "set", "capped", "--per-hour", "0", "--per-day", "0", "--wait", "20s")
+    assert "quota_left" not in place.call("GET", "/v1/tenants/capped")
+    assert reply(place, "capped")[0] == 250
+    place.rests("capped", queued=0)

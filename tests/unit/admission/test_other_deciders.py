@@ -2,7 +2,7 @@
 
 import msgspec
 
-from mta.admission.other_deciders import OtherDeciders, joined
+from mta.admission.other_deciders import NOTHING_DECIDED, OtherDeciders, OthersDecision, joined
 from mta.model.endings import FilteredFinal
 from mta.model.events import EventType, OrderedEvent
 from mta.model.outcomes import Class, Origin, Reply
@@ -41,13 +41,13 @@ async def test_each_is_asked_about_the_deliveries_that_nobody_before_it_ended():
     rules = AcceptanceDecision(7, {message.id: [by_rule(1)]}, {refused.id: Rejected(R1, Reply(554), (), ())})
     found = await others(first, Scripted(is_on=False), second).decide([message, refused], rules)
     assert (first.asked, second.asked) == ([[2, 3]], [[3]])
-    assert [one.number for one in found[message.id]] == [2]
+    assert [one.number for one in found.ended[message.id]] == [2]
 
 
 async def test_a_filtered_delivery_says_by_what_in_its_event_and_in_its_status():
     message = mail("a@x.test", "b@x.test", tenant="acme")
     found = await others(Scripted(Ending(2, Class.FILTERED, BY, "unsubscribe", "news"))).decide([message], UNDECIDED)
-    (one,) = found[message.id]
+    (one,) = found.ended[message.id]
     assert (one.ended, one.by, one.spare_ms) == (Class.FILTERED, BY, 0)
     event = msgspec.msgpack.decode(one.event, type=OrderedEvent)
     assert (event.type, event.recipient, event.reason, event.topic) == (
@@ -64,7 +64,7 @@ async def test_a_filtered_delivery_says_by_what_in_its_event_and_in_its_status()
 async def test_throttled_and_simulated_ends_have_their_own_events():
     message = mail("a@x.test", "b@x.test")
     ends = Ending(1, Class.THROTTLED, BY), Ending(2, Class.SIMULATED, BY)
-    found = (await others(Scripted(*ends)).decide([message], UNDECIDED))[message.id]
+    found = (await others(Scripted(*ends)).decide([message], UNDECIDED)).ended[message.id]
     events = [msgspec.msgpack.decode(one.event, type=OrderedEvent) for one in found]
     assert [standing_of(one).status for one in events] == [Status.THROTTLED, Status.SIMULATED]
     assert [msgspec.msgpack.decode(one.final, type=FilteredFinal).suppressed for one in found] == [None, None]
@@ -74,10 +74,10 @@ def test_rules_that_decide_anew_win_over_the_others():
     message, refused = mail("a@x.test", "b@x.test"), mail()
     ended = {id_: [by_rule(1)._replace(ended=Class.FILTERED, by=BY)] for id_ in (message.id, refused.id)}
     rules = AcceptanceDecision(8, {message.id: [by_rule(1)]}, {refused.id: Rejected(R1, Reply(554), (), ())})
-    both = joined(rules, ended)
+    both = joined(rules, OthersDecision(ended, {}))
     assert both.ended == {message.id: [by_rule(1)]}
-    assert joined(UNDECIDED, ended).ended == ended
-    assert joined(rules, {}) is rules
+    assert joined(UNDECIDED, OthersDecision(ended, {})).ended == ended
+    assert joined(rules, NOTHING_DECIDED) is rules
 
 
 async def test_without_a_decider_that_is_on_nobody_asks():
