@@ -16,6 +16,7 @@ from control_api.pool_depths import MeasuredDepths
 from mta.model.settings import Settings
 from mta.policy.shaping import Shaping
 from mta.runtime.child import Child, run
+from mta.runtime.sockets import inject_socket
 from mta.runtime.wiring.api import ApiParts, open_api
 
 _PATIENCE = 0.5  # seconds until a store that does not answer is taken to be away
@@ -68,6 +69,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         protected_tags=settings.rules.protected_tags,
         own_replies=settings.replies,
         reactions=settings.reactions,
+        inject_socket=inject_socket(settings),
     )
 
 

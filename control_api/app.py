@@ -12,6 +12,7 @@ from control_api.description import document
 from control_api.http.bodies import MAX_BODY
 from control_api.http.middleware import Handler, add_headers, answer_problems, orders_first
 from control_api.http.operation import Opening
+from control_api.injection.forward import FORWARDER, Forwarder
 from control_api.operations import operations
 from control_api.rules.before_counts import BEFORE, BeforeCounts, stop_counting
 from control_api.rules.kept_accounts import KEPT, KeptAccounts, stop_keeping
@@ -21,7 +22,7 @@ _DESCRIPTION = "/openapi.json"
 
 def create_app(deps: Dependencies) -> web.Application:
     """An application that is not started yet; `deps` must be open when its first request comes."""
-    access = Access(deps.tokens, deps.api.token_rate)
+    access = Access(deps.tokens, deps.api.token_rate, inject_rate=deps.api.inject_rate)
     app = web.Application(
         middlewares=[
             answer_problems,
@@ -34,10 +35,12 @@ def create_app(deps: Dependencies) -> web.Application:
     app[events.WATCHERS] = set()
     app[BEFORE] = BeforeCounts(deps.history, deps.turns)
     app[KEPT] = KeptAccounts(deps)
+    app[FORWARDER] = forwarder = Forwarder(deps.inject_socket)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(events.release_watchers)
     app.on_shutdown.append(stop_counting)
     app.on_shutdown.append(stop_keeping)
+    app.on_cleanup.append(forwarder.close)
     app.add_routes(operation.route() for operation in operations())
     app.add_routes(_words_among_ids())
     app.add_routes([web.get(_DESCRIPTION, document.show)])

@@ -100,6 +100,7 @@ class Dependencies:
     protected_tags: tuple[str, ...] = ()  # of the settings
     retention: float = 86400.0  # seconds, of the settings: how long ended deliveries and removed rules can be read
     turns: Turns = field(default_factory=Turns)
+    inject_socket: str = ""  # path of the socket of the process that takes mail
 
 
 DEPENDENCIES = web.AppKey("dependencies", Dependencies)

@@ -1,5 +1,7 @@
-"""The rate of requests of each token: reads and orders have budgets of their own, so that no list delays an order."""
+"""The rate of requests of each token: reads, orders and calls that hand mail in have budgets of their own, so that no
+list and no mail delays an order."""
 
+import enum
 import math
 from collections.abc import Callable
 
@@ -29,31 +31,39 @@ class Budget:
         return self._left + (now - self._at) * rate >= max(1.0, rate)
 
 
+class Use(enum.Enum):
+    """The kinds of requests, each with a budget of its own, and the setting of its rate."""
+
+    READ = "reads", "api.token_rate"
+    ORDER = "orders", "api.token_rate"
+    MAIL = "calls with mail", "api.inject_rate"
+
+
 class Rates:
     """The budgets of the tokens that this process has seen; those that are full again are dropped."""
 
-    def __init__(self, rate: float, clock: Callable[[], float]) -> None:
-        """`rate` in requests a second, for reads and again for orders."""
-        self._rate = rate
+    def __init__(self, rate: float, inject_rate: float, clock: Callable[[], float]) -> None:
+        """In requests a second: `rate` of reads and again of orders, `inject_rate` of calls that hand mail in."""
+        self._of_use = {Use.READ: rate, Use.ORDER: rate, Use.MAIL: inject_rate}
         self._clock = clock
-        self._budgets: dict[tuple[str, bool], Budget] = {}
+        self._budgets: dict[tuple[str, Use], Budget] = {}
         self._most = 1024
 
-    def take(self, token: str, is_order: bool) -> None:
+    def take(self, token: str, use: Use) -> None:
         """Raises Problem 429."""
-        now, key = self._clock(), (token, is_order)
+        now, key, rate = self._clock(), (token, use), self._of_use[use]
         budget = self._budgets.get(key)
         if budget is None:
             self._prune(now)
-            budget = self._budgets[key] = Budget(self._rate, now)
-        wait = budget.take(self._rate, now)
+            budget = self._budgets[key] = Budget(rate, now)
+        wait = budget.take(rate, now)
         if wait:
-            what = "orders" if is_order else "reads"
-            words = f"the token has used up its {self._rate:g} {what} a second (api.token_rate)"
+            what, setting = use.value
+            words = f"the token has used up its {rate:g} {what} a second ({setting})"
             raise Problem(429, words, headers={"Retry-After": str(max(1, math.ceil(wait)))})
 
     def _prune(self, now: float) -> None:
         if len(self._budgets) < self._most:
             return
-        self._budgets = {key: one for key, one in self._budgets.items() if not one.is_full(self._rate, now)}
+        self._budgets = {key: one for key, one in self._budgets.items() if not one.is_full(self._of_use[key[1]], now)}
         self._most = max(1024, 2 * len(self._budgets))

@@ -9,7 +9,8 @@ from typing import Final, Protocol, runtime_checkable
 
 from aiohttp import hdrs, web
 
-from control_api.access.rates import Rates
+from control_api.access.rates import Rates, Use
+from control_api.http.middleware import MAIL_PATHS
 from control_api.http.problems import Problem
 from mta.model.actor import Actor, ActorKind
 from mta.model.api_tokens import ApiToken, digest_of, id_in
@@ -47,10 +48,12 @@ class Access:
         rate: float,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = wall_ms,
+        *,
+        inject_rate: float = 1000.0,
     ) -> None:
-        """`rate`: requests a second of one token."""
+        """`rate`: requests a second of one token; `inject_rate`: those that hand mail in."""
         self._tokens = tokens
-        self._rates = Rates(rate, clock)
+        self._rates = Rates(rate, inject_rate, clock)
         self._clock = clock
         self._wall = wall
         self._table: TokenTable | None = None
@@ -73,7 +76,7 @@ class Access:
         if isinstance(connection, Trusted):
             connection.authenticated()
         if actor.token:
-            self._rates.take(actor.token, request.method not in (hdrs.METH_GET, hdrs.METH_HEAD))
+            self._rates.take(actor.token, _use_of(request))
         return actor
 
     def _actor(self, table: TokenTable, secret: bytes, address: str) -> Actor | None:
@@ -118,6 +121,12 @@ class Access:
             wait = max(1, round(60.0 - (now - since)))
             return Problem(429, "too many requests without a valid token", headers={"Retry-After": str(wait)})
         return Problem(401, _UNAUTHORIZED, headers={"WWW-Authenticate": 'Bearer realm="floodgate"'})
+
+
+def _use_of(request: web.Request) -> Use:
+    if request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+        return Use.READ
+    return Use.MAIL if request.path in MAIL_PATHS else Use.ORDER
 
 
 def _bearer(request: web.Request) -> bytes:

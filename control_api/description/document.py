@@ -32,7 +32,7 @@ REFUSALS: Final = {
     408: "the body did not arrive in time",
     409: "the current state forbids it; the message gives the reason",
     412: "the rule is at another generation than If-Match says",
-    413: "the body is larger than 1 MiB",
+    413: "the body is larger than 1 MiB, or the message is larger than smtp.max_message_size",
     415: "not a type of body that is read here",
     422: "understood, and it cannot be done with these values; the message names the value",
     429: "too many requests; see Retry-After",

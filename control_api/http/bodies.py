@@ -24,7 +24,7 @@ async def read_fields(request: web.Request, lists: Collection[str] = (), nulls: 
     """The body's fields by name. Raises Problem 408, 413, 415 and BadValue; JSON null means absent, unless `nulls`
     keeps it. In a form, fields of `lists` may repeat and come as lists."""
     text = await _text(request, (JSON_TYPE, FORM_TYPE), request.read)
-    fields = _json(text) if request.content_type == JSON_TYPE else _form(text, lists)
+    fields = parse_json(text) if request.content_type == JSON_TYPE else _form(text, lists)
     return {name: value for name, value in fields.items() if value is not None or nulls}
 
 
@@ -41,12 +41,12 @@ async def read_large_json(request: web.Request) -> dict[str, Any]:
         return bytes(found)
 
     text = await _text(request, (JSON_TYPE,), read)
-    fields = await asyncio.to_thread(_json, text)
+    fields = await asyncio.to_thread(parse_json, text)
     return {name: value for name, value in fields.items() if value is not None}
 
 
-async def _text(request: web.Request, types: Sequence[str], read: Callable[[], Awaitable[bytes]]) -> str:
-    """Raises Problem 408, 413, 415 and BadValue."""
+def check_encoding(request: web.Request, types: Sequence[str]) -> None:
+    """Raises Problem 415 where the body is none of these types, or not in UTF-8."""
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
         raise Problem(415, "send the body without Content-Encoding", "Content-Encoding")
     kinds = request.headers.getall(hdrs.CONTENT_TYPE, [])
@@ -54,6 +54,11 @@ async def _text(request: web.Request, types: Sequence[str], read: Callable[[], A
         raise Problem(415, f"send {' or '.join(types)}", "Content-Type")
     if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
         raise Problem(415, "send UTF-8", "Content-Type")
+
+
+async def _text(request: web.Request, types: Sequence[str], read: Callable[[], Awaitable[bytes]]) -> str:
+    """Raises Problem 408, 413, 415 and BadValue."""
+    check_encoding(request, types)
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
             raw = await read()
@@ -65,7 +70,8 @@ async def _text(request: web.Request, types: Sequence[str], read: Callable[[], A
         raise BadValue("body", "is not UTF-8") from None
 
 
-def _json(text: str) -> dict[str, Any]:
+def parse_json(text: str) -> dict[str, Any]:
+    """The fields of a JSON object. Raises BadValue."""
     try:
         found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except BadValue:

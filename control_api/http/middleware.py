@@ -25,6 +25,7 @@ from mta.model.errors import (
 log = logging.getLogger(__name__)
 
 RETRY_AFTER = "1"
+MAIL_PATHS = frozenset({"/v1/messages", "/v1/inject"})  # POST there hands mail in
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -112,11 +113,12 @@ def _check_target(request: web.Request) -> None:
 
 
 def orders_first(turns: Turns) -> Middleware:
-    """Marks requests that change something as orders, so that long answers pause longer while one is under way."""
+    """Marks requests that change something as orders, so that long answers pause longer while one is under way. Mail is
+    no order: it comes all the time."""
 
     @web.middleware
     async def mark(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method in ("GET", "HEAD"):
+        if request.method in ("GET", "HEAD") or request.path in MAIL_PATHS:
             return await handler(request)
         with turns.order():
             return await handler(request)

@@ -12,6 +12,7 @@ from control_api.http.operation import BODY_REFUSALS, Answer, Example, Group, Op
 from control_api.http.problems import json_response
 from control_api.http.query import read_query
 from control_api.http.times import now_ms, shown
+from control_api.injection.operations import INJECTING
 from control_api.messages.content import OPERATIONS as CONTENT
 from control_api.messages.record import headed, recipients_of
 from control_api.messages.show import SHOW, unknown
@@ -82,6 +83,7 @@ OPERATIONS = Group(
     "Messages",
     "Single messages.",
     (
+        *INJECTING,
         SHOW,
         Operation(
             "POST",

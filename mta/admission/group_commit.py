@@ -82,11 +82,10 @@ class GroupCommit:
         has_room: Callable[[int], bool] = lambda size: True,
         clock: Callable[[], float] = wall_seconds,
     ) -> None:
-        """`commit_delay` is in seconds. `decide` applies the rules to a batch, and
-        `others` then decide about the deliveries that the rules left. `delivery` claims mail as the store
-        accepts it; None: this process does not deliver. `clients` returns the number of open sessions, of which each
-        has one message under way at most. `has_room` returns whether the disk has room for a number of bytes. `clock`
-        returns Unix seconds."""
+        """`commit_delay` is in seconds. `decide` applies the rules to a batch, and `others` then decide about the
+        deliveries that the rules left. `delivery` claims mail as the store accepts it; None: this process does not
+        deliver. `clients` returns the number of open sessions, of which each has one message under way at most.
+        `has_room` returns whether the disk has room for a number of bytes. `clock` returns Unix seconds."""
         self._store = store
         self._decide = decide
         self._others = others or OtherDeciders()

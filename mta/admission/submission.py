@@ -1,20 +1,19 @@
-"""Prepares a submitted message for acceptance: injection headers, loop check, signatures, route, trace header."""
+"""Prepares a submitted message for acceptance: injection headers, loop check, signatures."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
+from mta.admission.making import MessageMaker
 from mta.content.header_block import has_received, take_header
 from mta.content.injection_headers import read_injection, refuse_strays
-from mta.content.trace import trace_header
 from mta.model.errors import BadValue
-from mta.model.ids import MessageId, message_text
+from mta.model.ids import MessageId
 from mta.model.injection import Injection
 from mta.model.mail import NewMessage
 from mta.model.outcomes import Reply
 from mta.model.rules import Rule
 from mta.model.settings import Settings
-from mta.policy.routing import RoutingDefaults, route
 from mta.ports.admission import Admission, Done, Submission
 from mta.ports.dkim import Signed, SignMail, Unsigned
 from mta.smtp.grammar import parse_mailbox
@@ -47,15 +46,14 @@ class TrustedSubmissions:
         clock: Callable[[], float] = wall_seconds,
     ) -> None:
         """`tenants` gives the terms of tenants, by name; None: nothing is signed. `clock` gives Unix seconds."""
-        smtp, delivery = settings.smtp, settings.delivery
+        smtp, maker = settings.smtp, MessageMaker(settings, tenants)
         self._admission = admission
-        self._tenants = tenants
+        self._signing_domain = maker.signing_domain
+        self._make = maker.make
         self._signer = signer
         self._clock = clock
-        self._hostname = smtp.hostname or settings.node.name
         self._prefixes = tuple(prefix.lower() for prefix in smtp.header_prefixes)
         self._ignored = frozenset(name.lower() for name in smtp.ignore_headers)
-        self._defaults = RoutingDefaults(smtp.default_pool, delivery.max_age, delivery.max_attempts)
 
     def submit(self, submission: Submission, done: Done) -> Reply | None:
         signer = self._signer
@@ -64,8 +62,8 @@ class TrustedSubmissions:
         read = self._read(submission, int(self._clock() * 1000))
         if isinstance(read, Reply):
             return self._refuse(read, done)
-        terms = self._tenants().get(read.injection.tenant)
-        mail = Unsigned(read.header, read.rest, read.injection.tenant, "" if terms is None else terms.dkim_domain)
+        tenant = read.injection.tenant
+        mail = Unsigned(read.header, read.rest, tenant, self._signing_domain(tenant))
         signed = signer.sign(mail, partial(self._signed, submission, read, done))
         return None if signed is None else self._admit_signed(submission, read, signed, done)
 
@@ -111,35 +109,5 @@ class TrustedSubmissions:
     ) -> NewMessage | Reply:
         """`signatures` are header fields that stand below the trace header."""
         block, rest, injection, sender = read
-        recipients, requester = submission.recipients, submission.requester
-        defaults = self._defaults
-        if injection.tenant and (terms := self._tenants().get(injection.tenant)) is not None and terms.default_pool:
-            defaults = defaults._replace(pool=terms.default_pool)
-        way = route(recipients, injection, defaults, now_ms)
-        if isinstance(way, Reply):
-            return way
-        client = requester.address
-        trace = trace_header(
-            requester.name, client, self._hostname, requester.protocol, message_text(message_id), recipients, now_ms
-        )
-        # The rest is copied once, however large.
-        content = b"".join((trace, signatures, block, rest))
-        return NewMessage(  # by place: names take three times as long
-            message_id,
-            sender,
-            way.recipients,
-            way.pool,
-            injection.tags,
-            content,
-            not content.isascii(),
-            now_ms,
-            way.due_at,
-            way.expires_at,
-            way.max_attempts,
-            injection.retries,
-            client,
-            injection.properties,
-            injection.tenant,
-            injection.priority,
-            injection.window,
-        )
+        parts = signatures, block, rest
+        return self._make(submission.requester, sender, submission.recipients, injection, parts, message_id, now_ms)

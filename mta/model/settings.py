@@ -280,6 +280,15 @@ class RulesSettings(Struct, frozen=True, kw_only=True):
     ] = ()
 
 
+class MessagesSettings(Struct, frozen=True, kw_only=True):
+    """Mail that is handed in over HTTP."""
+
+    max_batch: Annotated[
+        int,
+        Meta(ge=1, le=10000, description="Most recipients of one call with a JSON body; a stream has no such limit."),
+    ] = 1000
+
+
 class ApiSettings(Struct, frozen=True, kw_only=True):
     """The REST API."""
 
@@ -294,6 +303,17 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
         PerSecond,
         Meta(ge=1, description="Requests of one token on one node, reads and orders apart; beyond it 429."),
     ] = 100.0
+    inject_listen: Annotated[
+        tuple[Address, ...],
+        Meta(
+            description="Addresses of a second listener that takes mail only, for those who send much: mail that comes "
+            "through api.listen passes through one process more."
+        ),
+    ] = ()
+    inject_rate: Annotated[
+        PerSecond,
+        Meta(ge=1, description="Calls that hand mail in, of one token at one of these addresses; beyond it 429."),
+    ] = 1000.0
     allow_plaintext: Annotated[
         bool, Meta(description="Listen off loopback although tokens then cross the network in the clear.")
     ] = False
@@ -373,6 +393,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     replies: dict[str, ReplyEntry] = {}
     reactions: tuple[ReactionSettings, ...] = ()
     rules: RulesSettings = RulesSettings()
+    messages: MessagesSettings = MessagesSettings()
     api: ApiSettings = ApiSettings()
     journal: JournalSettings = JournalSettings()
     history: HistorySettings = HistorySettings()

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 from mta.model.ids import MessageId
+from mta.model.injection import Injection
 from mta.model.mail import Claimed, NewMessage, QueueKey
 from mta.model.outcomes import Class, Reply
 from mta.ports.queueing import DecidedBy
@@ -128,6 +129,52 @@ class Submissions(Protocol):
     def submit(self, submission: Submission, done: Done) -> Reply | None:
         """As `Admission.admit`. An implementation may prepare the message in the background, since replies come by
         `done`."""
+        ...
+
+
+class Draft(NamedTuple):
+    """One message of a call, whose header has no injection headers and no trace header."""
+
+    header: bytes  # fields, each with its CRLF
+    rest: bytes  # the empty line and the body
+    recipients: tuple[str, ...]
+    properties: dict[str, str] | None = None  # besides those that the call asks for
+
+
+class Handed(NamedTuple):
+    """A draft that was handed in: its id, and the answer to it."""
+
+    id: MessageId
+    reply: Reply | None  # as `Done` is called with
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.reply is not None and self.reply.code == 250
+
+    @property
+    def ended(self) -> dict[int, Class]:
+        """The deliveries that ended as they were accepted: class by number of the recipient."""
+        return dict(self.reply.ended) if isinstance(self.reply, SomeEnded) else {}
+
+
+class Call(Protocol):
+    """The messages of one call. Their ids follow each other in one lane, in the order in which they are submitted."""
+
+    async def submit(self, drafts: Sequence[Draft]) -> list[Handed]:
+        """Sign, route and accept messages; returns, in order, once each has its answer. May be called again, for the
+        messages that come next."""
+        ...
+
+
+class Calls(Protocol):
+    """Takes mail that clients hand in by calls, each with one or many messages."""
+
+    def refusal(self) -> Reply | None:
+        """The reply to any call while no message may come; None: it may come."""
+        ...
+
+    def begin(self, requester: Requester, sender: str, asked: Injection) -> Call:
+        """A call whose messages all have this envelope sender ("" = the null sender), and ask for the same."""
         ...
 
 

@@ -57,7 +57,9 @@ async def try_out(settings: Settings) -> Found:
 
 def _of_sockets(settings: Settings) -> Iterator[str]:
     wanted = [("smtp.listen", address) for address in settings.smtp.listen if "smtp" in settings.node.roles]
-    wanted += [("api.listen", settings.api.listen)] if "api" in settings.node.roles else []
+    if "api" in settings.node.roles:
+        wanted += [("api.listen", settings.api.listen)]
+        wanted += [("api.inject_listen", address) for address in settings.api.inject_listen]
     for key, address in wanted:
         try:
             listen(address, key).close()

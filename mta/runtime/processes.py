@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -68,6 +69,11 @@ class Process:
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=self._name)
+
+    @property
+    def has_begun(self) -> bool:
+        """False: it was never started."""
+        return self._task is not None
 
     async def _live(self) -> None:
         backoff = Backoff(_FIRST_PAUSE, _LAST_PAUSE)
@@ -177,3 +183,14 @@ class Process:
     def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
+
+
+def start_when_asked(process: Process, listening: socket.socket) -> None:
+    """Start it when the first client connects. The client waits in the backlog of the socket meanwhile."""
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        loop.remove_reader(listening)
+        process.start()
+
+    loop.add_reader(listening, asked)

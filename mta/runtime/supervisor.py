@@ -24,10 +24,10 @@ from mta.runtime.embedded_watch import keep_running
 from mta.runtime.host_clock import watch_host_clock
 from mta.runtime.node_store import NodeStore
 from mta.runtime.notify import notify_systemd
-from mta.runtime.processes import Process, Role
+from mta.runtime.processes import Process, Role, start_when_asked
 from mta.runtime.room import Room
 from mta.runtime.secret_files import faults_of_files
-from mta.runtime.sockets import api_url, listen, local_url, name_of
+from mta.runtime.sockets import api_url, inject_socket, listen, listen_inside, local_url, name_of
 from mta.runtime.wiring.node import open_node
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class Supervisor:
         self._redis_url = self._embedded.url if self._embedded else settings.redis.url
         self._smtp: list[socket.socket] = []
         self._api: list[socket.socket] = []
+        self._inject: list[socket.socket] = []  # the first is for the API of this node, the others for clients
         self._processes: list[tuple[str, Process]] = []
         self._store: NodeStore | None = None
         self._lost = ""  # why another node has this one's name
@@ -101,6 +102,8 @@ class Supervisor:
             self._smtp = [listen(address, "smtp.listen") for address in self._settings.smtp.listen]
         if "api" in roles:
             self._api = [listen(self._settings.api.listen, "api.listen")]
+            self._inject = [listen_inside(inject_socket(self._settings))]
+            self._inject += [listen(address, "api.inject_listen") for address in self._settings.api.inject_listen]
 
     async def _open_store(self) -> NodeStore:
         adapters = await open_node(self._settings, self._redis_url, self._stop)
@@ -132,6 +135,7 @@ class Supervisor:
             table["journal"] = Role("mta.runtime.journal", 1)
         if "api" in node.roles:
             table["api"] = Role("control_api", 1, tuple(sock.fileno() for sock in self._api))
+            table["inject"] = Role("control_api.injection", 1, tuple(sock.fileno() for sock in self._inject))
         return table
 
     def _start_processes(self, store: NodeStore) -> None:
@@ -141,7 +145,10 @@ class Supervisor:
                 label = f"{name}-{number + 1}" if role.processes > 1 else name
                 boot, reaped = partial(self._boot, role, load_slot), partial(self._reaped, store, load_slot)
                 process = Process(label, role, boot, reaped, self._settings.delivery.lease)
-                process.start()
+                if name == "inject" and not self._settings.api.inject_listen:
+                    start_when_asked(process, self._inject[0])
+                else:
+                    process.start()
                 self._processes.append((name, process))
 
     def _of(self, role: str) -> list[Process]:
@@ -160,7 +167,8 @@ class Supervisor:
 
         async def all_ready() -> None:
             for name, process in sorted(self._processes, key=lambda one: one[0] != "api"):
-                await process.ready.wait()
+                if process.has_begun:
+                    await process.ready.wait()
                 if name == "api":
                     self._folder.tell_api_url(local_url(self._api[0]))
 
@@ -178,6 +186,7 @@ class Supervisor:
             "node": self._settings.node.name,
             "smtp": [name_of(sock) for sock in self._smtp],
             "api": api_url(self._api[0]) if self._api else None,
+            "inject": [api_url(sock) for sock in self._inject[1:]] or None,
             "redis": hide_password(self._redis_url),
             "pid": os.getpid(),
         }
@@ -205,7 +214,8 @@ class Supervisor:
             return
         self._settings = settings
         for _, process in self._processes:
-            await process.replace()
+            if process.has_begun:
+                await process.replace()
         log.info("the delivery log was reopened, settings are reloaded; listen addresses change with a restart only")
 
     async def _drain(self) -> None:
@@ -216,11 +226,12 @@ class Supervisor:
         whole = self._settings.node.drain_timeout + _CLOSES
         for process in self._of("sweeper"):
             process.drain()
-        for role, seconds in (("worker", whole), ("api", _ENDS), ("sweeper", _ENDS), ("journal", _ENDS)):
+        roles = (("worker", whole), ("api", _ENDS), ("inject", _ENDS), ("sweeper", _ENDS), ("journal", _ENDS))
+        for role, seconds in roles:
             for process in self._of(role):
                 process.drain()
             await asyncio.gather(*(process.gone(seconds) for process in self._of(role)))
-        for sock in self._api:
+        for sock in (*self._api, *self._inject):
             sock.close()
 
 

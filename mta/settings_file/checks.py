@@ -231,12 +231,14 @@ def _check_pools(settings: Settings) -> Faults:
 
 def _check_api(settings: Settings) -> Faults:
     api = settings.api
-    if not api.listen.is_loopback and not api.allow_plaintext:
-        yield BadValue(
-            "api.listen",
-            f"{api.listen} is not a loopback address and tokens would cross the network in the clear; listen on "
-            "127.0.0.1 behind a proxy with TLS, or set api.allow_plaintext = true",
-        )
+    yield from _check_repeats([str(address) for address in api.inject_listen if address.port], "api.inject_listen")
+    for key, address in (("api.listen", api.listen), *(("api.inject_listen", one) for one in api.inject_listen)):
+        if not address.is_loopback and not api.allow_plaintext:
+            yield BadValue(
+                key,
+                f"{address} is not a loopback address and tokens would cross the network in the clear; listen on "
+                "127.0.0.1 behind a proxy with TLS, or set api.allow_plaintext = true",
+            )
 
 
 def _check_rules(settings: Settings) -> Faults:

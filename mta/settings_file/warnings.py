@@ -73,8 +73,10 @@ def _of_secrets(settings: Settings) -> Iterator[str]:
         )
     if redis.allow_unsafe:
         yield "redis.allow_unsafe: mail is accepted although the server may lose it; remove the key where mail matters"
-    if settings.api.allow_plaintext and not settings.api.listen.is_loopback:
-        yield (
-            f"api.listen: tokens cross the network to {settings.api.listen} in the clear; listen on 127.0.0.1 behind a "
-            "proxy with TLS"
-        )
+    api = settings.api
+    for key, address in (("api.listen", api.listen), *(("api.inject_listen", one) for one in api.inject_listen)):
+        if api.allow_plaintext and not address.is_loopback:
+            yield (
+                f"{key}: tokens cross the network to {address} in the clear; listen on 127.0.0.1 behind a proxy with "
+                "TLS"
+            )

@@ -181,8 +181,8 @@ TOKENS = (
     Mutation(
         "tokens: orders have a budget of their own",
         "control_api/access/rates.py",
-        "now, key = self._clock(), (token, is_order)",
-        "now, key = self._clock(), (token, False)",
+        "now, key, rate = self._clock(), (token, use), self._of_use[use]",
+        "now, key, rate = self._clock(), (token, Use.READ), self._of_use[use]",
         _T_TOKENS + "a6_reads_beyond_the_rate_are_429_and_leave_the_budget_of_orders",
     ),
     Mutation(

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from mta.admission.at_acceptance import AcceptanceRules
 from mta.admission.group_commit import GroupCommit
 from mta.admission.other_deciders import OtherDeciders
-from mta.admission.quotas import TenantQuotas
 from mta.admission.submission import TrustedSubmissions
 from mta.brakes.watch import BrakeWatch
 from mta.egress.dead_hosts import DeadHosts
@@ -26,12 +25,10 @@ from mta.policy.tenant_terms import ShareWeights
 from mta.ports.admission import ClaimOnAccept, Submissions
 from mta.redis_store.audit import StoredAudit
 from mta.redis_store.brake_store import StoredBrakes
-from mta.redis_store.dkim_keys import StoredDkimKeys
 from mta.redis_store.limit_orders import StoredLimitOrders
 from mta.redis_store.limit_store import StoredLimits
 from mta.redis_store.notices import PublishedNotices
 from mta.redis_store.pool_store import StoredPools
-from mta.redis_store.quota_store import StoredQuotas
 from mta.redis_store.reaction_store import StoredReactions
 from mta.redis_store.reply_store import StoredReplies
 from mta.redis_store.site_notes import StoredSiteNotes
@@ -46,16 +43,16 @@ from mta.runtime.pool_watch import PoolWatch
 from mta.runtime.room import Room
 from mta.runtime.secret_files import read_logins
 from mta.runtime.served_pools import ServedPools
-from mta.runtime.signing_process import SigningProcess
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.brakes import BrakeParts, brake_puller
+from mta.runtime.wiring.deciders import other_deciders
 from mta.runtime.wiring.destinations import Destinations, destinations_of
 from mta.runtime.wiring.hearers import hearers
 from mta.runtime.wiring.mta_sts import sts_parts
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules
-from mta.runtime.wiring.secrets import cluster_sealer
+from mta.runtime.wiring.signing import Signing, open_signing
 from mta.runtime.wiring.sites import site_table
 from mta.scheduling.claim_lanes import ClaimLanes
 from mta.scheduling.dispatcher import Dispatcher
@@ -66,7 +63,6 @@ from mta.scheduling.reaper import Reaper
 from mta.scheduling.settler import Settler
 from mta.scheduling.warm_ups import WarmUps
 from mta.settings_file.shipped_replies import shipped_replies
-from mta.signing.key_ring import KeyRing
 from mta.signing.mail_signer import MailSigner
 
 
@@ -77,17 +73,9 @@ class WorkerParts(NamedTuple):
     reaper: Reaper
     inbound: Inbound | None  # None: this node does not take mail
     outbound: Outbound | None  # None: this node does not deliver
-    signing: "Signing | None"  # None: this node signs no mail
+    signing: Signing | None  # None: this node signs no mail
     brakes: BrakeParts | None  # None: this node does not deliver
     store: "WorkerStore"
-
-
-class Signing(NamedTuple):
-    """The part of a worker that signs mail."""
-
-    ring: KeyRing
-    beside: SigningProcess
-    signer: MailSigner
 
 
 class WorkerStore:
@@ -110,11 +98,8 @@ class WorkerStore:
         self.sites = StoredSiteNotes(link)
         self.notices = PublishedNotices(link)
         self.pools = StoredPools(link)
-        self.quotas = StoredQuotas(link)
         self.replies = StoredReplies(link)
-        self.dkim_keys = StoredDkimKeys(link)
         self.brakes = StoredBrakes(link, store.lanes)
-        self.sealer = cluster_sealer(store, settings)
 
     async def farewell(self) -> None:
         """Give back all claims and limits of this session. Raises StoreError."""
@@ -153,21 +138,17 @@ async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
         memory = child.boot.dead_hosts
         dead = DeadHosts.alone() if memory < 0 else DeadHosts.at(memory)
         outbound, delivery = _outbound(settings, store, guard, watch, destinations, dead)
-    signing = None if settings.dkim.sign == "off" or "smtp" not in roles else _signing(settings, store)
+    signing = open_signing(settings, opened) if "smtp" in roles else None
     signer = None if signing is None else signing.signer
     inbound, submissions = None, _own_mail(settings, store, guard)
     if "smtp" in roles:
-        inbound, submissions = _inbound(settings, store, guard, waiting, delivery, signer)
+        others = other_deciders(opened, guard, settings.node.name)
+        inbound, submissions = _inbound(settings, store, guard, waiting, delivery, signer, others)
     brakes = BrakeParts(watch, brake_puller(store, watch, guard, submissions, settings)) if outbound else None
     for part in (inbound, outbound, signer, watch):
         if part is not None:
             figures.join(part.metrics)
     return WorkerParts(guard, reaper, inbound, outbound, signing, brakes, store)
-
-
-def _signing(settings: Settings, store: WorkerStore) -> Signing:
-    ring, beside = KeyRing(store.dkim_keys, store.sealer), SigningProcess()
-    return Signing(ring, beside, MailSigner(settings.dkim, ring, beside))
 
 
 def _inbound(
@@ -177,6 +158,7 @@ def _inbound(
     waiting: TurnAway,
     delivery: ClaimOnAccept | None,
     signer: MailSigner | None,
+    others: OtherDeciders,
 ) -> tuple[Inbound, Submissions]:
     """`delivery` is that of this process, if it delivers; `signer` None: no mail is signed."""
     room = Room(settings)
@@ -184,7 +166,7 @@ def _inbound(
         store.queues,
         settings.smtp.commit_delay,
         AcceptanceRules(guard, settings.node.name, settings.rules.undo_window).decide,
-        others=OtherDeciders((TenantQuotas(store.quotas, lambda: guard.table.tenants),), settings.node.name),
+        others=others,
         delivery=delivery,
         clients=lambda: listener.connections_open,
         has_room=room.takes,

@@ -26,17 +26,18 @@ class Child:
 
 async def test_the_api_ends_while_the_sweeper_takes_its_time_and_the_journal_is_the_last() -> None:
     said: list[str] = []
-    children = {name: Child(name, said) for name in ("worker", "sweeper", "journal", "api")}
+    children = {name: Child(name, said) for name in ("worker", "sweeper", "journal", "api", "inject")}
     supervisor: Any = Supervisor.__new__(Supervisor)
     supervisor._settings = SimpleNamespace(node=SimpleNamespace(drain_timeout=1.0))
-    supervisor._smtp, supervisor._api = [], []
+    supervisor._smtp, supervisor._api, supervisor._inject = [], [], []
     supervisor._processes = list(children.items())
     draining = asyncio.create_task(supervisor._drain())
     await until(lambda: said == ["sweeper told", "worker told"])
     children["worker"].let_go.set()
     children["api"].let_go.set()
-    await until(lambda: said[2:] == ["worker gone", "api told", "api gone"])
+    children["inject"].let_go.set()
+    await until(lambda: said[2:] == ["worker gone", "api told", "api gone", "inject told", "inject gone"])
     children["sweeper"].let_go.set()
     children["journal"].let_go.set()
     await draining
-    assert said[5:] == ["sweeper gone", "journal told", "journal gone"]
+    assert said[7:] == ["sweeper gone", "journal told", "journal gone"]

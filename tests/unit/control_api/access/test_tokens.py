@@ -8,7 +8,7 @@ import logging
 import pytest
 from aiohttp.test_utils import TestClient, make_mocked_request
 
-from control_api.access.rates import Rates
+from control_api.access.rates import Rates, Use
 from control_api.access.tokens import FAILURES_PER_MINUTE, MAX_CLIENTS, Access
 from control_api.http.problems import Problem
 from mta.model.actor import Actor
@@ -216,10 +216,10 @@ async def test_a12_an_order_that_cannot_be_noted_is_not_carried_out(
 
 def test_a6_budgets_that_are_full_again_are_dropped() -> None:
     now = 0.0
-    rates = Rates(10.0, lambda: now)
+    rates = Rates(10.0, 10.0, lambda: now)
     for number in range(5000):
         now += 0.001
-        rates.take(f"t{number}", is_order=False)
+        rates.take(f"t{number}", Use.READ)
     assert len(rates._budgets) <= 1024 + 100
 
 

@@ -1,0 +1,53 @@
+"""The process that takes mail over HTTP: `python -m control_api.injection`, started by `floodgate node`."""
+
+import asyncio
+import resource
+import socket
+
+from control_api.http.connections import Connections, most_connections
+from control_api.http.serving import Serving
+from control_api.injection.app import access_by, client_app, forwarded_app
+from control_api.injection.door import Door
+from control_api.injection.limits import CallLimits, CallRoom
+from control_api.injection.plan import Planner
+from control_api.injection.ready_mime import ReadyMime
+from mta.runtime.child import Child, cancel_all, run
+from mta.runtime.wiring.inject import InjectParts, open_inject
+
+
+async def main(child: Child) -> None:
+    sockets = child.listeners()
+    room = CallRoom()
+    parts = await open_inject(child, lambda: room.calls)
+    watchers = await parts.start(child)
+    serving = _serving(child, parts, room, sockets)
+    for one, listening in serving:
+        await one.start(listening)
+    child.ready()
+    await child.stopping.wait()
+    await asyncio.gather(*(one.stop() for one, _ in serving))
+    await parts.stop()
+    await cancel_all(watchers)
+    await parts.close()
+
+
+def _serving(
+    child: Child, parts: InjectParts, room: CallRoom, sockets: list[socket.socket]
+) -> list[tuple[Serving, list[socket.socket]]]:
+    """Each application with the sockets that it listens on."""
+    settings = child.settings
+    limits = CallLimits.of(settings)
+    door = Door(parts.calls, Planner(limits, ReadyMime(settings.smtp)), limits, room)
+    inside = [one for one in sockets if one.family == socket.AF_UNIX]
+    outside = [one for one in sockets if one.family != socket.AF_UNIX]
+    most = most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    found = [(Serving(forwarded_app(door), Connections(most)), inside)]
+    if outside:
+        loopback = all(address.is_loopback for address in settings.api.inject_listen)
+        app = client_app(door, access_by(parts.tokens, settings.api.inject_rate), parts.audit, loopback)
+        found.append((Serving(app, Connections(most)), outside))
+    return found
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,202 @@
+"""From the fields of a call to its messages, and to the place of each recipient in them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from control_api.http.problems import Problem
+from control_api.injection.limits import CallLimits
+from control_api.injection.ready_mime import ReadyMime
+from control_api.schemas.sending_shapes import SEND
+from control_api.schemas.sending_values import Addressee
+from mta.content.compose import Composed, Letter, Mailbox, compose
+from mta.model.actor import Actor
+from mta.model.errors import BadValue
+from mta.model.injection import Injection
+from mta.policy.routing import queue_domain
+from mta.ports.admission import Draft
+from mta.smtp.recipient_list import compared
+
+_OF_CONTENT: Final = ("reply_to", "subject", "text", "html", "headers", "attachments")
+
+
+class Place(NamedTuple):
+    """A recipient of a call: which of its messages it is of, and which recipient of that."""
+
+    addressee: Addressee
+    draft: int  # -1 = its address cannot be used
+    number: int  # from 1
+
+
+class Plan(NamedTuple):
+    """The messages of a call."""
+
+    sender: str
+    asked: Injection
+    drafts: Sequence[Draft]
+    places: Sequence[Place]  # in the order of to, cc, bcc
+
+
+class Content(NamedTuple):
+    """The content of all messages of a call; their headers may differ in To."""
+
+    composed: Composed | None
+    ready: bytes  # header
+    rest: bytes
+
+    def header(self, to: Sequence[Mailbox]) -> bytes:
+        """The header of one message."""
+        return self.ready if self.composed is None else self.composed.header(to)
+
+
+class Planner:
+    """Plans calls by the limits of the node."""
+
+    def __init__(self, limits: CallLimits, mime: ReadyMime) -> None:
+        self._limits = limits
+        self._mime = mime
+
+    def plan(self, fields: Mapping[str, Any], actor: Actor, now_ms: int) -> Plan:
+        """Raises BadValue, and Problem 403 and 413."""
+        given = SEND.read(fields, "a field of a message")
+        to, cc, bcc = (given.get(name) or [] for name in ("to", "cc", "bcc"))
+        self._check_recipients(to, cc, bcc, given)
+        content = self._content(given, cc)
+        asked = _asked(given, actor, now_ms)
+        drafts, places = _placed(content, to, cc, bcc, bool(given.get("separate")))
+        for draft in drafts[:1]:
+            self._check_size(draft)
+        return Plan(envelope_sender(given), asked, drafts, places)
+
+    def _check_recipients(
+        self,
+        to: Sequence[Addressee],
+        cc: Sequence[Addressee],
+        bcc: Sequence[Addressee],
+        given: Mapping[str, Any],
+    ) -> None:
+        """Raises BadValue."""
+        count = len(to) + len(cc) + len(bcc)
+        if not count:
+            raise BadValue("to", "is required; give at least one recipient in to, cc or bcc")
+        if count > self._limits.recipients:
+            words = f"with cc and bcc gives {count} recipients; messages.max_batch is {self._limits.recipients}"
+            raise BadValue("to", f"{words}: give them in several calls, or as a stream (application/x-ndjson)")
+        if given.get("separate"):
+            for name, some in (("cc", cc), ("bcc", bcc)):
+                if some:
+                    raise BadValue(name, "would get a copy of each message of to; leave it out, or leave separate out")
+            return
+        if count > self._limits.recipients_of_message:
+            words = f"gives one message {count} recipients; smtp.max_recipients is {self._limits.recipients_of_message}"
+            raise BadValue("to", f"{words}: give them in several calls, or separate: true")
+        for one in (*to, *cc, *bcc):
+            if one.metadata is not None:
+                field = one.field.removesuffix(".email")
+                raise BadValue(f"{field}.metadata", "needs separate: true, since one message has one set of properties")
+
+    def _content(self, given: Mapping[str, Any], cc: Sequence[Addressee]) -> Content:
+        """Raises BadValue."""
+        if "mime" in given:
+            for name in _OF_CONTENT:
+                if name in given:
+                    raise BadValue(name, "cannot be given beside mime, which has it")
+            return Content(None, *self._mime.split(given["mime"], "mime"))
+        if not any(name in given for name in ("subject", "text", "html", "attachments")):
+            raise BadValue("text", "is required; give text, html, attachments or a subject, or the whole as mime")
+        if "sender" not in given:
+            raise BadValue("from", "is required; give an address, or an object with email and name")
+        composed = compose(letter_of(given, cc))
+        return Content(composed, b"", composed.rest)
+
+    def _check_size(self, draft: Draft) -> None:
+        """Raises Problem 413."""
+        size = len(draft.header) + len(draft.rest)
+        if size > self._limits.message:
+            words = f"the message has {size} bytes as MIME; smtp.max_message_size is {self._limits.message}"
+            raise Problem(413, words, "body")
+
+
+def letter_of(given: Mapping[str, Any], cc: Sequence[Addressee]) -> Letter:
+    """The parts of the message by the values of a body."""
+    return Letter(
+        sender=given["sender"],
+        reply_to=given.get("reply_to") or (),
+        cc=tuple(one.mailbox for one in cc if one.problem is None),
+        subject=given.get("subject", ""),
+        text=given.get("text"),
+        html=given.get("html"),
+        headers=given.get("headers") or (),
+        attachments=given.get("attachments") or (),
+    )
+
+
+def envelope_sender(given: Mapping[str, Any]) -> str:
+    """ "" is the null sender. Raises BadValue."""
+    if "envelope_from" in given:
+        return str(given["envelope_from"])
+    if "sender" in given:
+        return str(given["sender"].address)
+    raise BadValue("from", "is required; give an address, or give envelope_from")
+
+
+def tenant_of(given: Mapping[str, Any], actor: Actor) -> str:
+    """The tenant of the token wins. Raises Problem 403 where another one is named."""
+    named = str(given.get("tenant") or "")
+    if actor.tenant and named not in ("", actor.tenant):
+        raise Problem(403, f"the token is bound to tenant {actor.tenant}; name that one, or none", "tenant")
+    return actor.tenant or named
+
+
+def _asked(given: Mapping[str, Any], actor: Actor, now_ms: int) -> Injection:
+    """Raises Problem 403."""
+    max_age = given.get("max_age")
+    return Injection(
+        tags=given.get("tags") or (),
+        pool=given.get("pool"),
+        expires_at=None if max_age is None else now_ms + int(max_age * 1000),
+        properties=given.get("metadata") or None,
+        tenant=tenant_of(given, actor),
+        priority=given.get("priority", 0),
+    )
+
+
+def _placed(
+    content: Content, to: Sequence[Addressee], cc: Sequence[Addressee], bcc: Sequence[Addressee], separate: bool
+) -> tuple[list[Draft], list[Place]]:
+    drafts: list[Draft] = []
+    places: list[Place] = []
+    if separate:
+        for one in map(_checked, to):
+            if one.problem is None:
+                header = content.header((one.mailbox,))
+                drafts.append(Draft(header, content.rest, (one.mailbox.address,), one.metadata))
+            places.append(Place(one, -1 if one.problem is not None else len(drafts) - 1, 1))
+        return drafts, places
+    numbers: dict[str, int] = {}
+    addresses: list[str] = []
+    for one in map(_checked, (*to, *cc, *bcc)):
+        if one.problem is not None:
+            places.append(Place(one, -1, 0))
+            continue
+        number = numbers.setdefault(compared(one.mailbox.address), len(addresses) + 1)
+        if number > len(addresses):
+            addresses.append(one.mailbox.address)
+        places.append(Place(one, 0, number))
+    if addresses:
+        shown = tuple(_usable(to))
+        drafts.append(Draft(content.header(shown), content.rest, tuple(addresses)))
+    return drafts, places
+
+
+def _usable(addressees: Sequence[Addressee]) -> Iterator[Mailbox]:
+    return (one.mailbox for one in addressees if one.problem is None)
+
+
+def _checked(addressee: Addressee) -> Addressee:
+    """With the problem of a domain that has no queue."""
+    if addressee.problem is None:
+        try:
+            queue_domain(addressee.mailbox.address.rpartition("@")[2])
+        except BadValue as bad:
+            return addressee._replace(problem=BadValue(addressee.field, bad.reason))
+    return addressee

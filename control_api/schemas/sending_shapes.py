@@ -1,0 +1,94 @@
+"""Messages that are handed in over HTTP as requests describe them, and the answers."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from control_api.schemas import account_values, sending_values, values
+from control_api.schemas.message_answers import RemoteReply
+from control_api.schemas.reading import Body
+from control_api.schemas.sending_values import Addressee
+from mta.content.compose import Attachment, Mailbox
+from mta.model.status import Status
+
+
+class SendBody(Struct, kw_only=True, frozen=True):
+    """A message, and the recipients that get it."""
+
+    sender: Annotated[
+        Mailbox | None,
+        sending_values.ADDRESS,
+        Meta(description="author: an address, or an object with email and name; its address is the envelope sender"),
+    ] = field(name="from", default=None)
+    envelope_from: Annotated[
+        str | None,
+        sending_values.ENVELOPE,
+        Meta(description='envelope sender, where it is another address than that of from; "" = the null sender'),
+    ] = None
+    to: Annotated[
+        list[Addressee] | None,
+        sending_values.ADDRESSEES,
+        Meta(description="recipients: addresses, or objects with email, name and, with separate, metadata"),
+    ] = None
+    cc: Annotated[list[Addressee] | None, sending_values.ADDRESSEES, Meta(description="further recipients")] = None
+    bcc: Annotated[
+        list[Addressee] | None, sending_values.ADDRESSEES, Meta(description="recipients that no header names")
+    ] = None
+    reply_to: Annotated[
+        tuple[Mailbox, ...] | None, sending_values.ADDRESSES, Meta(description="addresses for answers")
+    ] = None
+    subject: Annotated[str | None, sending_values.SUBJECT, Meta(description="one line")] = None
+    text: Annotated[str | None, sending_values.TEXT, Meta(description="the message as plain text")] = None
+    html: Annotated[str | None, sending_values.TEXT, Meta(description="the message as HTML")] = None
+    headers: Annotated[
+        tuple[tuple[str, str], ...] | None,
+        sending_values.HEADERS,
+        Meta(description="further header fields by name; a list of texts repeats the field"),
+    ] = None
+    attachments: Annotated[
+        tuple[Attachment, ...] | None,
+        sending_values.ATTACHMENTS,
+        Meta(description="files: content in base64; one with a content_id can be shown inside html"),
+    ] = None
+    mime: Annotated[
+        str | None,
+        sending_values.TEXT,
+        Meta(description="the whole message, header and body, instead of subject, text, html, headers, attachments"),
+    ] = None
+    separate: Annotated[
+        bool, Meta(description="true: each recipient of to gets a message of its own, whose To names nobody else")
+    ] = False
+    tags: Annotated[tuple[str, ...] | None, sending_values.TAGS, Meta(description="labels; at most 64")] = None
+    pool: Annotated[str | None, values.POOL, Meta(description="IP pool, or @<ip>; default smtp.default_pool")] = None
+    tenant: Annotated[
+        str | None, account_values.TENANT_NAME, Meta(description="the account on whose behalf it is sent")
+    ] = None
+    priority: Annotated[int | None, sending_values.PRIORITY, Meta(description="class: 0 (bulk, default) to 2")] = None
+    max_age: Annotated[
+        float | None, values.DURATION, Meta(description="how long delivery is tried; default delivery.max_age")
+    ] = None
+    metadata: Annotated[
+        dict[str, str] | None,
+        sending_values.METADATA,
+        Meta(description="properties that records, log and webhooks show; names are in lower case"),
+    ] = None
+
+
+SEND = Body("NewMessage", SendBody, json_only=True)
+
+
+class SentRecipient(Struct, kw_only=True, frozen=True):
+    """A recipient of a call. One that was not accepted has `error`."""
+
+    id: Annotated[str | UnsetType, Meta(description="of the delivery")] = UNSET
+    message_id: str | UnsetType = UNSET
+    recipient: str
+    status: Annotated[Status | UnsetType, Meta(description="of a delivery that ended at its acceptance")] = UNSET
+    error: RemoteReply | UnsetType = UNSET
+
+
+class Sent(Struct, kw_only=True, frozen=True):
+    """The first message that was accepted, and all recipients in the order of to, cc, bcc."""
+
+    id: str
+    recipients: list[SentRecipient]

@@ -1,0 +1,98 @@
+"""The parts of the process that takes mail over HTTP, which are not HTTP."""
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mta.admission.at_acceptance import AcceptanceRules
+from mta.admission.calls import ClientCalls
+from mta.admission.group_commit import GroupCommit
+from mta.admission.making import MessageMaker
+from mta.ports.access import Tokens
+from mta.ports.admission import Calls
+from mta.ports.audit import Audit
+from mta.redis_store.api_tokens import StoredTokens
+from mta.redis_store.audit import StoredAudit
+from mta.redis_store.queues import Queues
+from mta.rules.guard import Guard
+from mta.runtime.child import Child
+from mta.runtime.figures import Figures
+from mta.runtime.intake_watch import IntakeWatch, intake_figures
+from mta.runtime.room import Room
+from mta.runtime.store_probe import StoreProbe
+from mta.runtime.wiring.deciders import other_deciders
+from mta.runtime.wiring.opening import OpenStore, open_store
+from mta.runtime.wiring.queues import stored_content, stored_queues
+from mta.runtime.wiring.rules import stored_rules
+from mta.runtime.wiring.signing import Signing, open_signing
+from mta.runtime.wiring.sites import site_table
+
+
+class InjectParts(NamedTuple):
+    """Nothing of it is started."""
+
+    calls: Calls
+    tokens: Tokens
+    audit: Audit
+    admission: GroupCommit
+    guard: Guard
+    signing: Signing | None  # None: this node signs no mail
+    watch: IntakeWatch
+    queues: Queues
+    store: OpenStore
+
+    async def start(self, child: Child) -> list[asyncio.Task[None]]:
+        """Return once mail may come; the tasks are to be cancelled at the end."""
+        child.essential(self.guard.start())
+        child.essential(self.store.link.listen())
+        await child.unless_stopped(self.guard.ready())
+        watchers = [child.essential(asyncio.create_task(self.watch.run(), name="store watch"))]
+        if self.signing is not None:
+            watchers.append(child.essential(asyncio.create_task(self.signing.ring.run(), name="DKIM keys")))
+            await child.unless_stopped(self.signing.ring.ready())  # else mail would leave unsigned
+        return watchers
+
+    async def stop(self) -> None:
+        """Once no call comes any more."""
+        await self.admission.close()
+        await self.watch.close()
+        if self.signing is not None:
+            self.signing.beside.close()
+        await self.guard.stop()
+
+    async def close(self) -> None:
+        await self.store.close()
+
+
+async def open_inject(child: Child, calls: Callable[[], int]) -> InjectParts:
+    """`calls` gives the number of calls under way. Raises SettingsError."""
+    settings = child.settings
+    store = await open_store(settings, child.boot.redis_url, "inject", ("inject",), child.stopping)
+    figures = Figures()
+    guard = Guard(
+        stored_rules(store, settings),
+        settings.node.name,
+        metrics=figures,
+        protected=settings.rules.protected_tags,
+        sites=site_table(settings).of_domain,
+    )
+    queues = stored_queues(store, settings, stored_content(store, settings))
+    room = Room(settings)
+    admission = GroupCommit(
+        queues,
+        settings.smtp.commit_delay,
+        AcceptanceRules(guard, settings.node.name, settings.rules.undo_window).decide,
+        others=other_deciders(store, guard, settings.node.name),
+        clients=calls,
+        has_room=room.takes,
+    )
+    signing = open_signing(settings, store)
+    maker = MessageMaker(settings, lambda: guard.table.tenants)
+    taking = ClientCalls(maker, admission, None if signing is None else signing.signer)
+    figures.join(lambda: intake_figures(admission))
+    if signing is not None:
+        figures.join(signing.signer.metrics)
+    watch = IntakeWatch(admission, StoreProbe(store.link), room)
+    return InjectParts(
+        taking, StoredTokens(store.link), StoredAudit(store.link), admission, guard, signing, watch, queues, store
+    )
