@@ -18,6 +18,7 @@ from control_api.rules.operations import group_of
 from control_api.templates.operations import OPERATIONS as TEMPLATES
 from control_api.tenants.resource import OPERATIONS as TENANTS
 from control_api.tokens.resource import OPERATIONS as TOKENS
+from control_api.webhooks.operations import OPERATIONS as WEBHOOKS
 from mta.model.rules import Kind
 
 GROUPS: Final[tuple[Group, ...]] = (
@@ -29,6 +30,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     HISTORY,
     QUEUES,
     BOOKS,
+    WEBHOOKS,
     TOKENS,
     TENANTS,
     POOLS,

@@ -1,68 +1,19 @@
-"""Records of deliveries as lines: JSON, and CSV (RFC 4180); many at once, with few objects of Python for each."""
+"""Records of deliveries as lines of CSV (RFC 4180), many at once, with few objects of Python for each."""
 
 from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from control_api.history.facts import CELLS, Facts, facts_of
 from control_api.schemas.message_answers import Recipient
-from mta.model.json_lines import json_lines
+from mta.model.delivery_facts import CELLS, Facts, facts_of
+from mta.model.record_lines import record_lines
 from mta.model.status import DeliveryRow
 from mta.model.text import visible
 
 Lines = Callable[[Sequence[DeliveryRow]], bytes]
 
 _decode = msgspec.json.Decoder(Recipient).decode
-
-
-class _Error(msgspec.Struct, omit_defaults=True, gc=False):
-    code: int
-    enhanced: str = ""
-    text: str = ""
-
-
-class _Forced(msgspec.Struct, omit_defaults=True, gc=False):
-    rule: str
-    generation: int
-    stage: str = ""
-    by: str = ""
-
-
-def _names() -> list[str]:
-    """The names of a record, nested ones once."""
-    return list(dict.fromkeys(name.partition(".")[0] for name in CELLS))
-
-
-_Record: Any = msgspec.defstruct(
-    "_Record",
-    [(name, Any) if name == "id" else (name, Any, None if name == "sender" else "") for name in _names()],
-    omit_defaults=True,
-    gc=False,
-)
-
-_CODE, _RULE = CELLS.index("error.code"), CELLS.index("forced.rule")
-_before_error = itemgetter(slice(0, _CODE))
-_after_forced = itemgetter(slice(_RULE + 4, None))
-
-
-def _record(row: DeliveryRow) -> Any:
-    facts = facts_of(row)
-    code, enhanced, text, category, fault, rule, generation, stage, by = facts[_CODE : _RULE + 4]
-    return _Record(
-        *_before_error(facts),
-        _Error(code, enhanced, text) if code else "",
-        category,
-        fault,
-        _Forced(rule, generation, stage, by) if rule else "",
-        *_after_forced(facts),
-    )
-
-
-def record_lines(rows: Sequence[DeliveryRow]) -> bytes:
-    """One JSON object a line, each with its line end."""
-    return json_lines([_record(row) for row in rows])
 
 
 def as_record(row: DeliveryRow) -> Recipient:

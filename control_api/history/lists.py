@@ -7,7 +7,6 @@ from aiohttp import web
 
 from control_api import dependencies
 from control_api.access.actor import actor_of
-from control_api.history.lines import record_lines
 from control_api.history.pmta import accounting_lines, header
 from control_api.history.selection import of_class, selection_of, tenant_of
 from control_api.history.streams import FORMS, Form, stream, streamed_pages
@@ -17,6 +16,7 @@ from control_api.schemas.history_answers import MessageList
 from control_api.schemas.history_queries import LISTED, DeliveriesQuery, MessagesQuery
 from control_api.schemas.message_answers import Recipient
 from control_api.schemas.values import TAG
+from mta.model.record_lines import record_lines
 from mta.model.scopes import Scope
 from mta.model.units import format_time
 from mta.ports.history import RowFilter

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from control_api.history.facts import Facts
 from control_api.history.lines import csv_rows
+from mta.model.delivery_facts import Facts
 from mta.model.events import Event
 from mta.model.replies import ALIASES
 from mta.model.status import ENDED, DeliveryRow, Reason, Status, standing_of

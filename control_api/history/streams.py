@@ -9,10 +9,11 @@ from typing import Final, NamedTuple
 from aiohttp import hdrs, web
 
 from control_api import dependencies
-from control_api.history.lines import csv_header, csv_lines, record_lines
+from control_api.history.lines import csv_header, csv_lines
 from control_api.history.selection import Selection
 from control_api.http.turns import Turns
 from mta.model.errors import HistoryError, StoreError
+from mta.model.record_lines import record_lines
 from mta.model.status import DeliveryRow
 from mta.ports.history import MOST_ROWS, History, RowPage
 

@@ -6,7 +6,7 @@ from mta.model.errors import HistoryError
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.status import DeliveryRow
 from mta.ports.audit import NotedEvent
-from mta.ports.history import Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
+from mta.ports.history import Behind, Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
 from mta.ports.tag_counters import TagCounters
 
 
@@ -32,6 +32,12 @@ class AbsentHistory:
         raise await self._reason()
 
     async def events(self, after: Cursor, most: int) -> EventPage:
+        raise await self._reason()
+
+    async def events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:
+        raise await self._reason()
+
+    async def behind(self, after: Cursor) -> Behind:
         raise await self._reason()
 
     async def newest(self) -> Cursor:

@@ -130,6 +130,15 @@ class Chunks:
                 self._batches.popitem(last=False)
         return found
 
+    def rounds_of(self, numbers: Iterable[int]) -> dict[int, int]:
+        """Number of a batch -> its round; those that are not there are left out."""
+        wanted, found = sorted(numbers), dict[int, int]()
+        for at in range(0, len(wanted), _AT_ONCE):
+            query = select(BATCHES.c.number, BATCHES.c.round).where(BATCHES.c.number.in_(wanted[at : at + _AT_ONCE]))
+            with self._database.control() as connection:
+                found |= {row.number: row.round for row in connection.execute(query)}
+        return found
+
     def following(self, number: int, most: int) -> list[Batch]:
         """The batches from that number on."""
         query = select(BATCHES).where(BATCHES.c.number >= number).order_by(BATCHES.c.number).limit(most)

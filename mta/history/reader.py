@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mta.history.chunks import Chunks
 from mta.history.database import Database
-from mta.history.encoding import round_and_place, tag_counters_of, text
+from mta.history.encoding import number, round_and_place, tag_counters_of, text
 from mta.history.found import Found, columns
 from mta.history.orders import Orders
 from mta.history.rows import Rows, known_until
@@ -20,7 +20,7 @@ from mta.history.translated import translated
 from mta.model.ids import DeliveryId, MessageId, message_of
 from mta.model.status import DeliveryRow
 from mta.ports.audit import NotedEvent
-from mta.ports.history import Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
+from mta.ports.history import Behind, Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
 from mta.ports.history_writer import DAY_MS, HOUR_MS
 from mta.ports.tag_counters import TagCounters
 
@@ -62,6 +62,12 @@ class HistoryReader:
 
     async def events(self, after: Cursor, most: int) -> EventPage:
         return await self._ask(self._events, after, most)
+
+    async def events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:
+        return await self._ask(self._events_at, places)
+
+    async def behind(self, after: Cursor) -> Behind:
+        return await self._ask(self._behind, after)
 
     async def newest(self) -> Cursor:
         return Cursor((await self.coverage()).head + 1, 0)
@@ -151,13 +157,26 @@ class HistoryReader:
             at = Cursor(batch.number + 1, 0)
         return EventPage(found, at, len(batches) < _BATCHES)
 
+    def _events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:
+        rounds = self._chunks.rounds_of({at.batch for at in places})
+        numbers = {number(rounds[at.batch], at.place): at for at in places if at.batch in rounds}
+        return {numbers[n]: KeptEvent(numbers[n], *found) for n, found in self._chunks.events(numbers).items()}
+
+    def _behind(self, after: Cursor) -> Behind:
+        query = select(func.sum(BATCHES.c.events), func.min(BATCHES.c.written_at)).where(
+            BATCHES.c.number >= after.batch
+        )
+        with self._database.control() as control:
+            events, oldest = control.execute(query).one()
+        return Behind(max(0, int(events or 0) - after.place), int(oldest or 0))
+
     def _at(self, time: int) -> Cursor:
         query = select(func.min(BATCHES.c.number)).where(BATCHES.c.written_at >= time)
         with self._database.control() as control:
-            number = control.execute(query).scalar()
-            if number is None:
-                number = (control.execute(select(func.max(HEAD.c.number))).scalar() or 0) + 1
-        return Cursor(number, 0)
+            batch = control.execute(query).scalar()
+            if batch is None:
+                batch = (control.execute(select(func.max(HEAD.c.number))).scalar() or 0) + 1
+        return Cursor(batch, 0)
 
     def _counts(self, by: Sequence[str], interval: int, from_: int, until: int, tenant: str | None) -> list[HourCount]:
         hours = interval // HOUR_MS

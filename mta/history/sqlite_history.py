@@ -18,7 +18,7 @@ from mta.history.translated import translated
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.status import DeliveryRow
 from mta.ports.audit import NotedEvent
-from mta.ports.history import Coverage, Cursor, EventPage, History, HourCount, KeptEvent, RowFilter, RowPage
+from mta.ports.history import Behind, Coverage, Cursor, EventPage, History, HourCount, KeptEvent, RowFilter, RowPage
 from mta.ports.tag_counters import TagCounters
 
 _TIMEOUT: Final = 5.0  # seconds to wait for the journal
@@ -52,6 +52,12 @@ class SqliteHistory:
 
     async def events(self, after: Cursor, most: int) -> EventPage:
         return await (await self._opened()).events(after, most)
+
+    async def events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:
+        return await (await self._opened()).events_at(places)
+
+    async def behind(self, after: Cursor) -> Behind:
+        return await (await self._opened()).behind(after)
 
     async def newest(self) -> Cursor:
         return await (await self._opened()).newest()

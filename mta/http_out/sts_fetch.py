@@ -1,7 +1,6 @@
 """The MTA-STS policies of domains over HTTPS: no redirect, a bounded answer, no private address (RFC 8461 3.3)."""
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from typing import Final
@@ -9,6 +8,7 @@ from typing import Final
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from mta.http_out.allowed_addresses import is_public
 from mta.policy.mta_sts import LARGEST_POLICY
 from mta.ports.delivery import Resolver
 from mta.ports.mta_sts import Fetched
@@ -73,7 +73,7 @@ class _Addresses(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         answer = await self._resolver.addresses(host)
-        usable = [ip for ip in answer.addresses if not self._only_public or ipaddress.ip_address(ip).is_global]
+        usable = [ip for ip in answer.addresses if not self._only_public or is_public(ip)]
         if not usable:
             raise OSError(None, answer.failure or f"{host} has no public address")
         return [

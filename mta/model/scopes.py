@@ -16,6 +16,8 @@ class Scope(enum.StrEnum):
     QUEUES_WRITE = "queues:write"
     TEMPLATES_READ = "templates:read"
     TEMPLATES_WRITE = "templates:write"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
     METRICS_READ = "metrics:read"
     ADMIN = "admin"
 

@@ -377,6 +377,19 @@ class StatusSettings(Struct, frozen=True, kw_only=True):
     )
 
 
+class WebhookSettings(Struct, frozen=True, kw_only=True):
+    """Requests to the webhook endpoints of senders."""
+
+    allow_networks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Networks such as 10.1.0.0/16 whose addresses endpoints may have although they are private; "
+            "only there may a URL begin with http://."
+        ),
+    ] = ()
+    timeout: Annotated[Seconds, Meta(ge=0.1, le=300, description="Longest wait for the answer of an endpoint.")] = 15.0
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All settings of a node."""
 
@@ -399,3 +412,4 @@ class Settings(Struct, frozen=True, kw_only=True):
     history: HistorySettings = HistorySettings()
     alerts: AlertsSettings = AlertsSettings()
     status: StatusSettings = StatusSettings()
+    webhooks: WebhookSettings = WebhookSettings()

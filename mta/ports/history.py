@@ -76,6 +76,13 @@ class EventPage(NamedTuple):
     at_end: bool  # nothing follows yet
 
 
+class Behind(NamedTuple):
+    """Events behind a cursor."""
+
+    events: int
+    oldest: int  # Unix ms at which the first of their rounds was written, 0 = there is none
+
+
 class HourCount(NamedTuple):
     """How often something happened; a dimension that was not asked for is ""."""
 
@@ -134,6 +141,14 @@ class History(Protocol):
 
     async def events(self, after: Cursor, most: int) -> EventPage:
         """At most `most` events at `after` or behind it."""
+        ...
+
+    async def events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:
+        """These events; one that is not there any more is left out."""
+        ...
+
+    async def behind(self, after: Cursor) -> Behind:
+        """The extent of what is at `after` or behind it, to the round."""
         ...
 
     async def newest(self) -> Cursor:

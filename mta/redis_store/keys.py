@@ -246,6 +246,23 @@ META_BRAKES = b"fg:{meta}:brakes"
 META_BRAKES_CHANGES = b"fg:{meta}:brakes:changes"  # zset: brake id, also of a removed one -> number of its last change
 META_BRAKE_PULLS = b"fg:{meta}:brakes:pulls"  # hash: "<brake> NUL <number> NUL <tag's counter>" -> JSON Pull
 META_BRAKE_LEADER = b"fg:{meta}:brakes:leader"  # string: the process that pulls brakes; seconds
+# hash: id of a webhook endpoint -> JSON Endpoint, its secrets sealed; version -> "<number>|<random>", another one with
+# each change
+META_WEBHOOKS = b"fg:{meta}:webhooks"
+META_WEBHOOKS_CHANGES = (
+    b"fg:{meta}:webhooks:changes"  # zset: id, also of a removed endpoint -> number of its last change
+)
+META_WEBHOOKS_FIGURES = (
+    b"fg:{meta}:webhooks:figures"  # hash: id of an endpoint -> JSON EndpointFigures, told each second
+)
+META_WEBHOOKS_SERVERS = b"fg:{meta}:webhooks:servers"  # zset: process that serves endpoints -> until when (Unix ms)
+
+
+def webhook_lease_key(endpoint: str) -> bytes:
+    """string: the process that serves the endpoint; seconds."""
+    return f"fg:{{meta}}:webhooks:lease:{endpoint}".encode()
+
+
 META_PAUSE_WISHES = b"fg:{meta}:pause_wishes"  # hash: id of a wish -> JSON PauseWish of a reaction, until it is ordered
 META_NODES = b"fg:{meta}:nodes"  # hash: node name -> JSON NodeEntry of the node that uses it; gone with its goodbye
 META_POOLS = b"fg:{meta}:pools"  # hash: "=<name>" -> JSON of model.pools.SharedPool; version -> "<number>|<random>"

@@ -82,6 +82,10 @@ class NodeStore:
         """Until cancelled."""
         await self._watch.run()
 
+    async def has_webhooks(self) -> bool:
+        """Whether this node has endpoints of webhooks to serve. Raises StoreError."""
+        return await self._store.webhooks_here(self._settings())
+
     async def hold_name(self) -> str:
         """Until another living node is found to use the name; the sentence that says so."""
         return await self._name.hold()

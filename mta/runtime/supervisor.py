@@ -28,6 +28,7 @@ from mta.runtime.processes import Process, Role, start_when_asked
 from mta.runtime.room import Room
 from mta.runtime.secret_files import faults_of_files
 from mta.runtime.sockets import api_url, inject_socket, listen, listen_inside, local_url, name_of
+from mta.runtime.webhook_watch import until_endpoints
 from mta.runtime.wiring.node import open_node
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Supervisor:
             watches += (loop.create_task(self._hold_name(store)), loop.create_task(watch_host_clock()))
             self._turn_away.stop()  # each worker has one of its own, until it takes mail
             self._start_processes(store)
+            watches.append(loop.create_task(self._serve_webhooks(store)))
             loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(self._hang_up()))
             await self._wait_ready()
             if not self._stop.is_set():
@@ -150,6 +152,15 @@ class Supervisor:
                 else:
                     process.start()
                 self._processes.append((name, process))
+
+    async def _serve_webhooks(self, store: NodeStore) -> None:
+        """Start the process that serves webhooks once there are endpoints."""
+        await until_endpoints(store.has_webhooks)
+        role = Role("mta.runtime.webhooks", 1)
+        boot, reaped = partial(self._boot, role, None), partial(self._reaped, store, None)
+        process = Process("webhooks", role, boot, reaped, self._settings.delivery.lease)
+        process.start()
+        self._processes.append(("webhooks", process))
 
     def _of(self, role: str) -> list[Process]:
         return [process for name, process in self._processes if name == role]
@@ -226,8 +237,8 @@ class Supervisor:
         whole = self._settings.node.drain_timeout + _CLOSES
         for process in self._of("sweeper"):
             process.drain()
-        roles = (("worker", whole), ("api", _ENDS), ("inject", _ENDS), ("sweeper", _ENDS), ("journal", _ENDS))
-        for role, seconds in roles:
+        others = ((role, _ENDS) for role in ("api", "inject", "sweeper", "webhooks", "journal"))
+        for role, seconds in (("worker", whole), *others):
             for process in self._of(role):
                 process.drain()
             await asyncio.gather(*(process.gone(seconds) for process in self._of(role)))

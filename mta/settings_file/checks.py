@@ -185,6 +185,11 @@ def _check_smtp(settings: Settings) -> Faults:
         yield BadValue("smtp.default_pool", f"{smtp.default_pool!r} {_NAME_RULE}")
 
 
+def _check_webhooks(settings: Settings) -> Faults:
+    for network in settings.webhooks.allow_networks:
+        yield from _check_network(network, "webhooks.allow_networks")
+
+
 def _check_dkim(settings: Settings) -> Faults:
     dkim = settings.dkim
     if dkim.default_domain and ("." not in dkim.default_domain or not _HOST_NAME.fullmatch(dkim.default_domain)):
@@ -356,6 +361,7 @@ _CHECKS = (
     _check_history,
     _check_smtp,
     _check_dkim,
+    _check_webhooks,
     _check_delivery,
     _check_relays,
     _check_pools,

@@ -21,7 +21,7 @@ import msgspec
 
 from bench import machine
 from bench.report import heading, machine_lines, write
-from control_api.history.lines import csv_lines, record_lines
+from control_api.history.lines import csv_lines
 from mta.history.files import SqliteFiles
 from mta.history.reader import HistoryReader
 from mta.history.sqlite_writer import SqliteWriter
@@ -31,6 +31,7 @@ from mta.model.entries import Entry, framed
 from mta.model.events import Event, EventType
 from mta.model.ids import delivery_id, new_message_id
 from mta.model.outcomes import Forced, Origin, Stage
+from mta.model.record_lines import record_lines
 from mta.model.status import Status
 from mta.ports.history import MOST_ROWS, RowFilter, RowPage
 from mta.ports.spool import Place, Sourced

@@ -60,6 +60,7 @@ from tests.support.memory_history_orders import MemoryHistoryOrders
 from tests.support.pools import Pools
 from tests.support.replies import Replies
 from tests.support.templates import Templates
+from tests.support.webhooks import Endpoints, Posts, endpoint_book
 
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -106,6 +107,8 @@ class Cluster:
         self.tokens: dict[str, StoredToken] = {}
         self.deeds: list[tuple[Actor, Deed]] = []
         self.brakes = Brakes()
+        self.endpoints = Endpoints(self.reach)
+        self.posts = Posts()
         self.emptied_at = 0
         self.waiting: list[WaitingDelivery] = []  # in order
         self.tenants: list[str | None] = []  # whose queues were asked for
@@ -753,6 +756,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         brakes=cluster.brakes,
         history=cluster.history,
         history_orders=cluster.history_orders,
+        webhooks=endpoint_book(cluster.endpoints, cluster.posts),
         log_lines=log_lines,
         node="n1",
         api=ApiSettings(wait=0.5),

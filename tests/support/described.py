@@ -223,6 +223,13 @@ def _tls_by_day(case: schemathesis.Case) -> None:
         case.query = {name: value for name, value in case.query.items() if name != "interval"}
 
 
+def _secure_url(case: schemathesis.Case) -> None:
+    if case.path == "/v1/webhooks" and isinstance(case.body, dict) and isinstance(case.body.get("url"), str):
+        case.body["url"] = case.body["url"].replace("http://", "https://")
+    if case.path == "/v1/webhooks/{id}/replay" and isinstance(case.body, dict):
+        case.body = {"from": "2020-01-31T12:00:00Z"}
+
+
 def _ends(case: schemathesis.Case) -> None:
     if case.path == "/v1/events":
         case.query = {**case.query, "for": "100ms"}
@@ -252,5 +259,6 @@ CONDITIONS: Final = (
     Condition("a template", "has a part, and is written in the syntax of one", _some_part),
     Condition("data", "of a mail have no control character and no name of the template language", _shown_data),
     Condition("TLS", "is counted by day, in no other interval", _tls_by_day),
+    Condition("a webhook", "has an https:// URL unless settings allow another; a replay is of the past", _secure_url),
     Condition("a stream", "ends with `for`; else it lasts until its reader goes", _ends),
 )

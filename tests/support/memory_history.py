@@ -7,7 +7,7 @@ from mta.model.events import Event
 from mta.model.ids import DeliveryId, MessageId, message_of
 from mta.model.status import DeliveryRow, rank_of
 from mta.ports.audit import NotedEvent
-from mta.ports.history import Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
+from mta.ports.history import Behind, Coverage, Cursor, EventPage, HourCount, KeptEvent, RowFilter, RowPage
 from mta.ports.tag_counters import TagCounters
 
 AS_OF = 1_700_000_100_000  # Unix ms
@@ -70,7 +70,17 @@ class MemoryHistory:
     async def events(self, after: Cursor, most: int) -> EventPage:
         self.reach()
         found = [one for one in self.kept if one.at >= after][:most]
-        return EventPage(found, Cursor(1, len(self.kept)), True)
+        behind = found[-1].at.place + 1 if found else len(self.kept)
+        return EventPage(found, Cursor(1, behind), behind == len(self.kept))
+
+    async def events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:
+        self.reach()
+        return {one.at: one for one in self.kept if one.at in places}
+
+    async def behind(self, after: Cursor) -> Behind:
+        self.reach()
+        left = [one for one in self.kept if one.at >= after]
+        return Behind(len(left), left[0].event.time if left else 0)
 
     async def newest(self) -> Cursor:
         return Cursor(1, len(self.kept))

@@ -80,7 +80,9 @@ from mta.runtime.wiring.opening import OpenStore, open_store, patiently
 from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules, stored_sets
 from mta.runtime.wiring.sites import noted_sites
+from mta.runtime.wiring.webhooks import endpoint_book
 from mta.settings_file.shipped_replies import shipped_replies
+from mta.webhooks.endpoint_book import EndpointBook
 
 
 class ApiParts(NamedTuple):
@@ -119,6 +121,7 @@ class ApiParts(NamedTuple):
     pools: PoolStore
     templates: TemplateStore
     quotas: QuotaStore
+    webhooks: EndpointBook
     shipped_replies: Callable[[], dict[str, ReplyEntry]]
     intake: Queues
     history: History
@@ -133,6 +136,7 @@ class ApiParts(NamedTuple):
         await self.undo.stop()
         await self.set_orders.stop()
         await self.orders.stop()
+        await self.webhooks.close()
         await self.probe.close()
         await self.history.close()
         if self.intake.has_accepted:
@@ -182,6 +186,7 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         pools=StoredPools(link),
         templates=StoredTemplates(link),
         quotas=StoredQuotas(link),
+        webhooks=endpoint_book(store, settings),
         shipped_replies=functools.cache(shipped_replies),
         stored_mail=MailInStore(messages, content, intake := stored_queues(store, settings, content), room.takes),
         intake=intake,

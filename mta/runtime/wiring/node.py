@@ -15,7 +15,8 @@ from mta.redis_store.foundation import Foundation
 from mta.redis_store.node_names import StoredNodeNames
 from mta.redis_store.outbox import StoredOutbox
 from mta.redis_store.session_store import StoredSessions
-from mta.runtime.wiring.opening import open_cluster, open_store
+from mta.redis_store.webhook_store import StoredEndpoints
+from mta.runtime.wiring.opening import OpenStore, open_cluster, open_store
 
 _STORE_AWAY: Final = 60.0  # seconds that a starting node waits for its store; then systemd, or a person, sees it fail
 
@@ -33,6 +34,7 @@ class NodeAdapters(NamedTuple):
     outbox: Outbox
     foundation: Foundation
     append_file: AppendOnlyFile
+    webhooks_here: Callable[[Settings], Awaitable[bool]]  # whether this node has endpoints of webhooks to serve
     close: Callable[[], Awaitable[None]]
 
 
@@ -50,5 +52,15 @@ async def open_node(settings: Settings, url: str, stop: asyncio.Event) -> NodeAd
         outbox=StoredOutbox(store.link, store.lanes),
         foundation=Foundation(store.link),
         append_file=AppendOnlyFile(store.link),
+        webhooks_here=lambda settings: _webhooks_here(store, settings),
         close=store.link.close,
     )
+
+
+async def _webhooks_here(store: OpenStore, settings: Settings) -> bool:
+    """Files of history can be read on the node that holds them only."""
+    if not settings.history.url or not {"api", "journal"} & set(settings.node.roles):
+        return False
+    if not await StoredEndpoints(store.link).there_are_some():
+        return False
+    return settings.history.url != "sqlite" or await store.cluster.history_holder() == settings.node.name

@@ -20,6 +20,7 @@ ORDERS = {
     "$KEY": "createDkimKey",
     "$LIMIT": "putLimit",
     "$BRAKE": "createBrake",
+    "$WEBHOOK": "createWebhook",
 }
 
 
@@ -74,5 +75,7 @@ def test_an_example_runs(place: Any, name: str) -> None:
             ask(place.api, "DELETE", f"/v1/dkim/{key['id']}")
         for brake in ask(place.api, "GET", "/v1/brakes").body["brakes"]:
             ask(place.api, "DELETE", f"/v1/brakes/{brake['id']}")
+        for webhook in ask(place.api, "GET", "/v1/webhooks").body["webhooks"]:
+            ask(place.api, "DELETE", f"/v1/webhooks/{webhook['id']}")
         ask(place.api, "DELETE", "/v1/tenants/acme?wait=5s")
         lift(place)

@@ -56,7 +56,19 @@ def things(place: Accounts, tenant: str) -> Account:
     order = json.dumps({"text": "of {{ name }}", "html": f"of {tenant}"}).encode()
     status, template = place.asks(token, "PUT", f"/v1/templates/{tenant}-order", order)
     assert (status, template["tenant"]) in ((200, tenant), (201, tenant)), template
+    ids["$WEBHOOK"] = webhook_of(place, token, tenant)
     return Account(token, ids)
+
+
+def webhook_of(place: Accounts, token: dict[str, Any], tenant: str) -> str:
+    """One for each tenant: a node tries them all."""
+    _, found = place.asks(token, "GET", "/v1/webhooks")
+    if found["webhooks"]:
+        return str(found["webhooks"][0]["id"])
+    order = {"url": "https://hooks.example.invalid/", "description": f"of {tenant}"}
+    status, made = place.asks(token, "POST", "/v1/webhooks", json.dumps(order).encode())
+    assert (status, made["tenant"]) == (201, tenant), made
+    return str(made["id"])
 
 
 def answer_to(place: Accounts, operation: Operation, account: Account, ids: dict[str, str]) -> tuple[int, str]:
@@ -96,7 +108,19 @@ def test_a4_a_matter_of_the_whole_cluster_is_no_tenants(place: Accounts, name: s
 def test_a4_the_scope_of_an_operation_is_needed_and_enough(place: Accounts, name: str) -> None:
     operation = OPERATIONS[name]
     assert operation.scope is not None
-    variables = ("$RULE", "$PAUSE", "$TOKEN_ID", "$TENANT", "$PREVIEW", "$SET", "$KEY", "$LIMIT", "$BRAKE", "$TEMPLATE")
+    variables = (
+        "$RULE",
+        "$PAUSE",
+        "$TOKEN_ID",
+        "$TENANT",
+        "$PREVIEW",
+        "$SET",
+        "$KEY",
+        "$LIMIT",
+        "$BRAKE",
+        "$TEMPLATE",
+        "$WEBHOOK",
+    )
     ids = {"$MESSAGE": "01HF7YAT000000000000000000"} | dict.fromkeys(variables, "none")
     passes = Account(place.token(operation.scope), {})
     others = [scope for scope in Scope if scope not in (operation.scope, Scope.ADMIN)]

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_api.history import pmta
-from control_api.history.facts import CELLS
-from control_api.history.lines import csv_header, csv_lines, record_lines
+from control_api.history.lines import csv_header, csv_lines
 from control_api.schemas.message_answers import Recipient
+from mta.model.delivery_facts import CELLS
 from mta.model.events import Event, EventType
 from mta.model.ids import MessageId, delivery_id
 from mta.model.outcomes import Forced, Origin, Stage
+from mta.model.record_lines import record_lines
 from mta.model.status import DeliveryRow
 
 AT = 1_700_000_000_000  # Unix ms: 2023-11-14T22:13:20Z

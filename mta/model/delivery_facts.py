@@ -1,7 +1,7 @@
 """The facts of a delivery as its newest event tells them: one value for each cell of a record."""
 
 import struct
-import time
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -98,4 +98,4 @@ def rfc3339(ms: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _minute(minutes: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:", time.gmtime(60 * minutes))
+    return datetime.fromtimestamp(60 * minutes, UTC).strftime("%Y-%m-%dT%H:%M:")

@@ -1,0 +1,1 @@
+"""Webhooks: endpoints of senders are told of events, in order for each message, and none is lost."""

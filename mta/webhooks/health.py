@@ -1,0 +1,54 @@
+"""The health of an endpoint: failures in a row, the time since its last success, and what follows from them."""
+
+from msgspec.structs import replace
+
+from mta.model.units import format_time
+from mta.policy.webhook_retry import GIVE_UP_MS, GONE, MOST_FAILURES, MOST_WAITING, pause_ms
+from mta.ports.webhooks import KeptFigures, PostAnswer
+
+
+class Health:
+    """`figures` are a value: another one with each change."""
+
+    def __init__(self, figures: KeptFigures) -> None:
+        self.figures = figures
+
+    def is_failing(self, waiting: int) -> bool:
+        """`waiting` are the events in its retry list."""
+        failures = self.figures.failures
+        return failures >= MOST_FAILURES or (failures > 0 and waiting >= MOST_WAITING)
+
+    def note_success(self, now: int) -> None:
+        """`now` is Unix ms, here and below."""
+        self.figures = replace(self.figures, failures=0, failing_since=0, next_probe=0, last_success=now)
+
+    def note_failure(self, answer: PostAnswer, now: int, chance: float) -> None:
+        figures = self.figures
+        failures = figures.failures + 1
+        tries = max(1, failures - MOST_FAILURES + 1)  # since it was failing
+        self.figures = replace(
+            figures,
+            failures=failures,
+            failing_since=figures.failing_since or now,
+            last_failure=now,
+            last_failure_text=answer.failure,
+            next_probe=now + pause_ms(tries, chance, answer.retry_after),
+        )
+
+    def note_given_up(self, events: int) -> None:
+        self.figures = replace(self.figures, given_up=self.figures.given_up + events)
+
+    def note_lost(self, events: int) -> None:
+        self.figures = replace(self.figures, lost=self.figures.lost + events)
+
+    def begin_anew(self) -> None:
+        """It was enabled."""
+        self.figures = replace(self.figures, failures=0, failing_since=0, next_probe=0)
+
+    def reason_to_disable(self, answer: PostAnswer, now: int) -> str:
+        """After a failure; "" = it is tried again."""
+        if answer.status == GONE:
+            return "it answered 410 Gone"
+        if now - self.figures.failing_since >= GIVE_UP_MS:
+            return f"no success since {format_time(self.figures.failing_since)}: {answer.failure}"
+        return ""
