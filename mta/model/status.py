@@ -26,6 +26,22 @@ class Status(enum.StrEnum):
     DELIVERED = "DELIVERED"
 
 
+# A delivery moves to a status of the same rank or of a greater one, save by an undo (Reinstated) and by late knowledge
+# (LateOutcome). Statuses of rank 0 alternate; those of rank 3 are ends, of which a delivery has one.
+RANKS: Final = {
+    Status.ENQUEUED: 0,
+    Status.DELAYED: 0,
+    Status.HELD: 0,
+    Status.SENT: 1,
+    Status.DELIVERED: 2,
+    Status.UNDELIVERABLE: 3,
+    Status.CANCELED: 3,
+    Status.FILTERED: 3,
+    Status.THROTTLED: 3,
+    Status.SIMULATED: 3,
+}
+
+
 class Reason(enum.StrEnum):
     """The reason of a status."""
 
@@ -77,6 +93,7 @@ _UNROUTABLE: Final = Standing(Status.UNDELIVERABLE, Reason.UNROUTABLE)
 _SENT: Final = Standing(Status.SENT)
 _DELIVERED: Final = Standing(Status.DELIVERED)
 _DELAYED: Final = Standing(Status.DELAYED)
+_LAST_RANK: Final = max(RANKS.values())
 _FILTERED: Final = {reason.value: Standing(Status.FILTERED, reason) for reason in SUPPRESSED}
 _UNKNOWN: Final = Standing(Status.ENQUEUED)
 
@@ -108,6 +125,14 @@ def standing_of(event: Event) -> Standing:
     if kind is EventType.FILTERED and event.reason in _FILTERED:
         return _FILTERED[event.reason]
     return _OF_TYPE[kind]
+
+
+def moves_back(before: Event, after: Event) -> bool:
+    """Whether a delivery that stood as `before` says, and stands as `after` says now, has moved as none ever does."""
+    if after.type in (EventType.REINSTATED, EventType.LATE_OUTCOME):
+        return False
+    was = RANKS[standing_of(before).status]
+    return was == _LAST_RANK or RANKS[standing_of(after).status] < was
 
 
 class DeliveryRow(msgspec.Struct, frozen=True, gc=False):

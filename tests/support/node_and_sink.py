@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from tests.support.node import Node, running, until
+from tests.support.one_way import steps_back
 from tests.support.recount import assert_balanced
 from tests.support.sink import Received
 from tests.support.sink_thread import SinkThread
@@ -125,7 +126,8 @@ Kind = TypeVar("Kind", bound=NodeAndSink)
 
 @contextlib.contextmanager
 def shared(place: Kind) -> Iterator[Kind]:
-    """The place while it runs; at the end its books must balance."""
+    """The place while it runs; at the end its books must balance, and no delivery has moved to a lower status."""
     with running(place):
         yield place
         assert_balanced(place.node.ready["redis"])
+        assert steps_back(place.node.events()) == []
