@@ -20,6 +20,7 @@ from control_api.http.operation import Answer, Example, Opening, Operation
 from control_api.http.query import read_no_query
 from control_api.http.times import now_ms
 from control_api.node.unserved_pools import waiting_pools
+from control_api.node.webhook_metrics import webhook_families
 from control_api.pool_depths import Measured, named
 from control_api.pools.in_force import pools_in_force
 from mta.model.canaries import CanaryFlight
@@ -75,6 +76,7 @@ async def _families(deps: Dependencies) -> list[Metric]:
         _gauge("store_emptied", _EMPTIED, (), [((), float(bool(await deps.fate.emptied_at())))]),
         _of_unserved(await waiting_pools(deps)),
         *_of_depths(await deps.depths.latest(), await pools_in_force(deps)),
+        *await webhook_families(deps.webhooks, now_ms()),
         _gauge("journal_backlog", "Event entries that no journal has in its spool yet.", ("lane",), backlogs),
     ]
 

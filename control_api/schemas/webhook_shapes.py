@@ -140,7 +140,7 @@ class Webhook(Struct, kw_only=True, frozen=True):
     next_try: Annotated[Time | UnsetType, Meta(description="of a failing endpoint")] = UNSET
     given_up: Annotated[Count | UnsetType, Meta(description="events whose last retry failed")] = UNSET
     lost: Annotated[Count | UnsetType, Meta(description="events that history did not have any more")] = UNSET
-    replays: Annotated[bool | UnsetType, Meta(description="true: a replay is under way")] = UNSET
+    replays: Annotated[bool, Meta(description="whether a replay is under way")]
     disabled_at: Time | UnsetType = UNSET
     old_secret_until: Annotated[
         Time | UnsetType, Meta(description="until then the secret before the last rotation signs along")

@@ -1,7 +1,7 @@
 """Webhook endpoints over REST: made, listed, tested, rotated, replayed, enabled, removed."""
 
 import secrets
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -17,13 +17,12 @@ from control_api.schemas import webhook_shapes as shapes
 from control_api.schemas.answers import known
 from control_api.schemas.queries import PageQuery
 from control_api.schemas.values import cursor_of
+from control_api.webhooks.standing import is_replaying, state_of
 from mta.model.actor import Actor
 from mta.model.audit import Deed
 from mta.model.errors import BadValue, SealError
 from mta.model.units import parse_time
 from mta.model.webhooks import Endpoint, EndpointFigures
-
-_SILENT_MS: Final = 15_000  # after which an endpoint's figures are old: no process serves it
 
 
 async def list_webhooks(request: web.Request) -> web.Response:
@@ -125,8 +124,7 @@ async def replay_webhook(request: web.Request) -> web.Response:
     if begin >= end:
         raise BadValue("from", "is not before until; give a time of the past")
     figures = (await deps.webhooks.figures()).get(endpoint.id)
-    begun = figures.replayed if figures is not None else 0
-    if (figures is not None and figures.replay) or (endpoint.replay is not None and endpoint.replay.number > begun):
+    if is_replaying(endpoint, figures):
         raise Problem(409, "a replay is under way; wait until `replays` is false")
     after = {"from": shown(begin), "until": shown(end)}
     await deps.audit.note(actor_of(request), _deed("webhook.replay", endpoint, after=after))
@@ -194,9 +192,10 @@ def _made(endpoint: Endpoint, figures: EndpointFigures | None, secret: str) -> s
 
 def _shown(endpoint: Endpoint, figures: EndpointFigures | None) -> shapes.Webhook:
     now = now_ms()
-    state, reason = _state(endpoint, figures, now)
+    state, reason = state_of(endpoint, figures, now)
     said: dict[str, Any] = {
         "reason": reason or None,
+        "replays": is_replaying(endpoint, figures),
         "disabled_at": shown(endpoint.disabled_at),
         "old_secret_until": shown(endpoint.old_until) if endpoint.old_until > now else None,
     }
@@ -212,19 +211,5 @@ def _shown(endpoint: Endpoint, figures: EndpointFigures | None) -> shapes.Webhoo
             "next_try": shown(figures.next_try),
             "given_up": figures.given_up,
             "lost": figures.lost,
-            "replays": bool(figures.replay),
         }
     return shapes.Webhook(**_terms(endpoint), state=state, **known(said))
-
-
-def _state(endpoint: Endpoint, figures: EndpointFigures | None, now: int) -> tuple[Any, str]:
-    """The state in one word, and its reason."""
-    if endpoint.disabled_at:
-        return "disabled", endpoint.disabled_reason
-    if figures is None:
-        return "waiting", "no process has served it yet"
-    if now - figures.told_at > _SILENT_MS:
-        return "waiting", "no process serves it"
-    if figures.waiting:
-        return "waiting", figures.waiting
-    return ("failing", figures.last_failure_text) if figures.failing else ("active", "")

@@ -43,6 +43,7 @@ COMMANDS = {
     "reactions": ("mta.cli.reactions", "Reactions to replies of destinations: list."),
     "dkim": ("mta.cli.dkim", "DKIM keys: add, list, rotate, check, remove."),
     "domains": ("mta.cli.domains", "Domains of senders: check."),
+    "webhooks": ("mta.cli.webhooks", "Webhooks: add, list, test, rotate, enable, replay, remove."),
     "audit": ("mta.cli.audit", "List orders, with actor, time and origin."),
     "history": ("mta.cli.history", "History: skip."),
     "tail": ("mta.cli.tail", "Follow the delivery log live."),

@@ -148,7 +148,7 @@ class Webhooks:
     async def _begin(self, endpoint: Endpoint) -> Sender:
         owner, state = await self._blocking(self._state.take, endpoint.id)
         if state is None:
-            live = KeptStream(await self._start_of(endpoint), None, endpoint.replay.number if endpoint.replay else 0)
+            live = KeptStream(await self._start_of(endpoint))
             state = KeptState({False: live}, {False: (), True: ()}, KeptFigures())
         sender = Sender(endpoint, owner, state, self._parts)
         self._senders[endpoint.id] = sender
