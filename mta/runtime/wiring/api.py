@@ -4,7 +4,7 @@ import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mta.log_file.lines import log_lines
 from mta.model.errors import StoreError
@@ -56,6 +56,7 @@ from mta.redis_store.foundation import Foundation
 from mta.redis_store.history_orders import StoredHistoryOrders
 from mta.redis_store.limit_orders import StoredLimitOrders
 from mta.redis_store.limit_reader import StoredLimitReader
+from mta.redis_store.link import Link
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.messages import StoredMessages
 from mta.redis_store.outbox import StoredOutbox, StoredTail
@@ -154,49 +155,56 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
     orders, load, content = OrderBook(rules, sweeps), MeasuredLoad(link, lanes), stored_content(store, settings)
     history, room = await _history(child, store, orders), Room(settings)
     return ApiParts(
+        **_of_link(link),
         orders=orders,
         set_orders=SetOrders(orders, rules, sets := stored_sets(store, rules, settings)),
         sets=sets,
         undo=UndoRuns(orders, rules, copies, node, int(settings.rules.undo_window * 1000)),
         rules=rules,
         sweeps=sweeps,
-        previews=StoredPreviews(link),
         releases=StoredReleases(link, lanes),
-        canaries=StoredCanaries(link),
         brakes=StoredBrakes(link, lanes),
         canary=Canary(rules, StoredCanaries(link), node),
         undo_copies=copies,
         books=StoredBooks(link, lanes, history),
         messages=Cancellation(messages, node, settings.redis.timeout),
-        limits=StoredLimitReader(link),
-        limit_orders=StoredLimitOrders(link),
-        tls_results=StoredTlsResults(link),
         sites=sites,
         parked=ParkedOrders(StoredParked(link, lanes, retention), messages, node),
         queue_work=partial(_queue_worker, StoredQueueWork(link, lanes, sweeps), sweeps, load, sites, settings),
         load=load,
-        tail=StoredTail(link, log_lines),
         journals=StoredOutbox(link, lanes),
-        tokens=StoredTokens(link),
-        audit=StoredAudit(link),
-        fate=Foundation(link),
         dkim=key_book(store, settings),
         domains=domain_check(store, settings),
-        replies=StoredReplies(link),
-        pools=StoredPools(link),
-        templates=StoredTemplates(link),
-        quotas=StoredQuotas(link),
         webhooks=endpoint_book(store, settings),
         shipped_replies=functools.cache(shipped_replies),
         stored_mail=MailInStore(messages, content, intake := stored_queues(store, settings, content), room.takes),
         intake=intake,
         history=history,
-        history_orders=StoredHistoryOrders(link),
         log_lines=log_lines,
-        probe=StoreProbe(link),
         room=room,
         close_store=link.close,
     )
+
+
+def _of_link(link: Link) -> dict[str, Any]:
+    """The parts that need the store alone."""
+    return {
+        "previews": StoredPreviews(link),
+        "canaries": StoredCanaries(link),
+        "limits": StoredLimitReader(link),
+        "limit_orders": StoredLimitOrders(link),
+        "tls_results": StoredTlsResults(link),
+        "tail": StoredTail(link, log_lines),
+        "tokens": StoredTokens(link),
+        "audit": StoredAudit(link),
+        "fate": Foundation(link),
+        "replies": StoredReplies(link),
+        "pools": StoredPools(link),
+        "templates": StoredTemplates(link),
+        "quotas": StoredQuotas(link),
+        "history_orders": StoredHistoryOrders(link),
+        "probe": StoreProbe(link),
+    }
 
 
 async def _store(child: Child, waits: Callable[[StoreError], None]) -> OpenStore:
