@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mta.egress.connect import Connected
 from mta.egress.connection_budget import LATELY
@@ -16,6 +16,9 @@ from mta.policy.failures import Trouble, broken
 from mta.smtp.client_machine import ClientMachine, Step
 from mta.smtp.transparency import sent_size, wire_form
 from mta.timing.clock import wall_ms
+
+if TYPE_CHECKING:
+    from mta.egress.shared_connections import Way
 
 CHUNK = 64 * 1024
 _DOT = b".\r\n"
@@ -71,7 +74,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_body", "_clearing", "_cut_short", "_dots", "_loop", "_paused", "_sent_body", "_settings",
         "carried", "closed", "deadline", "held", "idle", "machine", "onward", "owner", "peer", "quitting",
-        "refuses", "retired", "slot", "target", "transaction", "transport", "turn_from", "waiting",
+        "refuses", "retired", "slot", "target", "transaction", "transport", "turn_from", "waiting", "way",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +101,7 @@ class Connection(asyncio.Protocol):
         self.slot = connected.slot
         self.target = connected.target
         self.turn_from = 0  # what it had carried when it came to its owner
+        self.way: Way | None = None  # whose outlets may use it, None = only its owner
         self.waiting = waiting
         self.idle = idle
         self.machine = ClientMachine(peer.extensions)

@@ -59,7 +59,7 @@ def lane_of_prefix(prefix: bytes) -> int:
 # fg:{n}:ended:<hour>          hash    delivery id -> status, NUL, msgpack Final; `status.retention` beyond its hour.
 #                                      d(elivered) | b(ounced) | e(xpired) | c:<uncertain> |
 #                                      i:<stage>:<uncertain>:<rule>. Also digest (8 bytes) -> msgpack Common: what
-#                                      finals name by it
+#                                      finals name by it; "commons:<session>" -> how many of these it has written
 # fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>"
 #                                      (for an hour); "c:<session>" -> number up to which its claims were recalled
 # fg:{n}:events                stream  the outbox: e = events of a step, each behind its length (4 bytes); s = places

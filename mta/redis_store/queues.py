@@ -24,6 +24,9 @@ from mta.timing.clock import wall_ms
 _ANSWERS = {ord("O"): Settled.OK, ord("S"): Settled.STALE, ord("R"): Settled.OLD_RULES, ord("C"): Settled.CANCEL}
 _TO_BE_CANCELED = b"x"  # before the author of the order, instead of its content, see claim.lua
 
+_COMMONS_GONE: Final = b"K"
+_MOST_COMMONS: Final = 4096  # digests of a lane that are remembered
+
 _NOTHING: Final[Mapping[QueueShare, int]] = {}
 _UNREADABLE = Record(sender="", recipient="", tags=(), size=0, accepted_at=0, expires_at=0)
 
@@ -57,6 +60,7 @@ class Queues:
             int, list[tuple[str, int]]
         ] = {}  # by lane: session and number of accepts that may have claimed
         self._past_settled: set[asyncio.Task[None]] = set()
+        self._commons: list[set[bytes]] = [set() for _ in range(lanes)]  # digests that each lane has of this session
         self._prefixes = [keys.lane_prefix(lane) for lane in range(lanes)]
 
     # Intake
@@ -217,8 +221,11 @@ class Queues:
         return [prefix + name for name in (b"lane", b"claimed:" + session.encode(), b"rec", b"ingest", b"holders")]
 
     async def settle(self, lane: int, changes: Sequence[Settlement], rates: Sequence[RateCount] = ()) -> list[Settled]:
-        step_keys, args = settle_call(self._prefixes[lane], self._session.id, self._retention_ms, changes, rates)
-        answers = await self._link.call(b"settle", step_keys, args, patient=True)
+        answers = await self._settle(lane, changes, rates)
+        if answers == _COMMONS_GONE:
+            self._commons[lane].clear()
+            answers = await self._settle(lane, changes, rates)
+        self._note_commons(lane, changes)
         settled = [_ANSWERS[answer] for answer in answers[: len(changes)]]
         if len(answers) > len(changes):
             canceled = (change for change, said in zip(changes, settled, strict=True) if said is Settled.CANCEL)
@@ -226,6 +233,20 @@ class Queues:
                 change.canceled_by = by.decode()
         self._tell_past_settled(changes, settled)
         return settled
+
+    async def _settle(self, lane: int, changes: Sequence[Settlement], rates: Sequence[RateCount]) -> bytes:
+        step_keys, args = settle_call(
+            self._prefixes[lane], self._session.id, self._retention_ms, changes, rates, self._commons[lane]
+        )
+        answers: bytes = await self._link.call(b"settle", step_keys, args, patient=True)
+        return answers
+
+    def _note_commons(self, lane: int, changes: Sequence[Settlement]) -> None:
+        """The lane has the common fields of these changes from now on."""
+        kept = self._commons[lane]
+        if len(kept) > _MOST_COMMONS:
+            kept.clear()
+        kept.update([change.shared.digest for change in changes if change.shared is not None])
 
     async def note(self, lane: int, events: Sequence[bytes]) -> None:
         """Append events that change no state."""

@@ -128,9 +128,9 @@ async def sweep(store: Store, meter: Meter, mass: int, step: int, undo: bool) ->
     rule = Rule(f"rule-{name}", Selectors(tag=CAMPAIGN), 554, "5.7.1", "campaign canceled", undo=undo, generation=1)
     table = RuleTable.build(Head(0, "start"), ()).apply([Change(Head(1, "order"), ChangeOp.PUT, rule)])
     decider = Decider("n1", 600_000, wall_ms)
-    for queue in await store.sweeps.queues(LANE, "default"):
+    for queue, share in await store.sweeps.queues(LANE, "default"):
         while True:
-            _, page = await meter.of(f"scan {name}", step, partial(store.sweeps.scan, LANE, queue, 0, step))
+            _, page = await meter.of(f"scan {name}", step, partial(store.sweeps.scan, LANE, queue, 0, step, share))
             some = page[:step]
             if len(some) < step:
                 break  # the rest of a queue is no whole step

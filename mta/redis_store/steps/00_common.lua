@@ -125,6 +125,13 @@ end
 -- `refs` is absent for one recipient with its content in one piece: the common case costs one HDEL.
 local function release_content(P, ids)
   local messages, seen = {}, {}
+  if redis.call('EXISTS', P .. 'refs') == 0 then -- each id is of another message
+    for i, id in ipairs(ids) do
+      messages[i] = string.sub(id, 1, 16)
+    end
+    redis.call('HDEL', P .. 'content', unpack(messages))
+    return
+  end
   for _, id in ipairs(ids) do
     local message = string.sub(id, 1, 16)
     if not seen[message] then

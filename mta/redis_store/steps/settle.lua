@@ -9,7 +9,8 @@
 -- each].
 -- ARGV[5...]: the final status of each, '' = it does not end.
 -- Answers a letter for each delivery: O (ok), S (stale), R (old rules), C (it would live on, or could be undone, but is
--- to be canceled); behind them, for each C, a NUL and the author of the order.
+-- to be canceled); behind them, for each C, a NUL and the author of the order. K instead: nothing was done, since the
+-- lane lacks common fields that the caller left out.
 
 -- Where the `seq` of an event or a final status begins: it is the last item of the array, after a boolean
 -- (model/events.py, model/endings.py). nil = there is none.
@@ -36,7 +37,7 @@ end
 
 -- The outcome that a late worker tells is kept: a delivery that ended as intercepted or canceled moves to delivered,
 -- with the status `final`. Answers its `seq` then, greater than that of the end which it replaces.
-local function late_delivered(P, now, retention_ms, sums, id, place, domain, tags, final, shared)
+local function late_delivered(P, now, retention_ms, sums, id, place, domain, tags, final)
   for back = 0, math.ceil(retention_ms / 3600000) do
     local key = P .. 'ended:' .. (math.floor(now / 3600000) - back)
     local status = redis.call('HGET', key, id)
@@ -65,7 +66,7 @@ local function late_delivered(P, now, retention_ms, sums, id, place, domain, tag
         count_tags(sums, P, tags, 'uncertain', -1)
       end
       local seq = math.max(seq_of(final), seq_of(status) + 1)
-      redis.call('HSET', key, id, with_seq(final, seq), unpack(shared))
+      redis.call('HSET', key, id, with_seq(final, seq))
       return seq
     end
   end
@@ -132,8 +133,7 @@ local function stale(step, i, id, kind, other)
       place,
       domain,
       tags_of(step, i),
-      step.argv[4 + i],
-      step.shared
+      step.argv[4 + i]
     )
     event = seq and with_seq(event, seq) or event
   end
@@ -257,7 +257,7 @@ local function write_down(step, claimed)
     release_content(P, step.gone)
   end
   if #step.ended > 0 then
-    note_ended(P, now, step.retention_ms, step.ended, step.shared)
+    note_ended(P, now, step.retention_ms, step.ended)
   end
   if #step.records > 0 then
     redis.call('HSET', P .. 'rec', unpack(step.records))
@@ -282,11 +282,29 @@ local function write_down(step, claimed)
   end
 end
 
+-- Common fields that final statuses name, in the hash of this hour. A session writes each of them once, and how many it
+-- has written is a field of the same hash, so that whatever takes them away takes the number away, too.
+local function keep_commons(P, now, retention_ms, session, kept, commons)
+  local hour = math.floor(now / 3600000)
+  local key, field = P .. 'ended:' .. hour, 'commons:' .. session
+  if kept > 0 and tonumber(redis.call('HGET', key, field) or 0) < kept then
+    return false
+  end
+  if #commons > 0 then
+    redis.call('HSET', key, field, kept + #commons / 2, unpack(commons))
+    redis.call('PEXPIREAT', key, (hour + 1) * 3600000 + retention_ms)
+  end
+  return true
+end
+
 local function settle(keys, argv)
   local P, now = prefix_of(keys[1], 'lane'), now_ms()
   -- settle.Batch
-  local session, retention_ms, holds, kinds, plain, hold_of, kind_of, others, shared, rates =
+  local session, retention_ms, holds, kinds, plain, hold_of, kind_of, others, kept, commons, rates =
     unpack(cmsgpack.unpack(argv[1]))
+  if not keep_commons(P, now, retention_ms, session, kept, commons) then
+    return 'K'
+  end
   local claimed, cancels, ids = P .. 'claimed:' .. session, P .. 'cancels', {}
   for i = 1, #kind_of do
     ids[i] = string.sub(argv[3], 18 * i - 17, 18 * i)
@@ -301,7 +319,6 @@ local function settle(keys, argv)
     retention_ms = retention_ms,
     argv = argv,
     hold_of = hold_of,
-    shared = shared,
     sums = {},
     late_events = {},
     unclaim = {},

@@ -1,7 +1,7 @@
 """The settle step as it is sent: queues and decisions that deliveries of a batch have in common are sent once."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -37,7 +37,8 @@ class Batch(NamedTuple):
     hold_of: list[int]  # by delivery: number of its hold, from 1
     kind_of: list[int]
     others: dict[int, "Other"]  # by number of a delivery, from 1
-    shared: list[Any]  # digest, what final statuses name by it, ...
+    kept: int  # common fields that the session has written in this hour, and that the caller leaves out
+    commons: list[Any]  # digest, the fields that final statuses name by it, ... of others
     rates: list["Rate"]
 
 
@@ -90,16 +91,21 @@ class _Group(NamedTuple):
 
 
 def settle_call(
-    prefix: bytes, session: str, retention_ms: int, changes: Sequence[Settlement], rates: Sequence[RateCount] = ()
+    prefix: bytes,
+    session: str,
+    retention_ms: int,
+    changes: Sequence[Settlement],
+    rates: Sequence[RateCount] = (),
+    kept: Collection[bytes] = (),
 ) -> tuple[list[bytes], list[bytes]]:
-    """Keys and arguments of the step."""
+    """Keys and arguments of the step. `kept`: the digests of common fields that the lane has of this session."""
     names: set[bytes] = set()
     named = set[tuple[int, int]]()  # kinds and holds whose keys are among them
     holds: dict[tuple[bytes, QueueKey, str], int] = {}
     groups: dict[Any, _Group] = {}
     hold_of, kind_of, finals = list[int](), list[int](), list[bytes]()
     others: dict[int, Other] = {}
-    shared: dict[bytes, bytes] = {}
+    commons: dict[bytes, bytes] = {}
     for change in changes:
         ends = change.move is _END
         plain = ends and not (
@@ -122,8 +128,8 @@ def settle_call(
         kind_of.append(group.number)
         group.tags.extend(change.tags)
         finals.append(group.status + change.final if ends else b"")
-        if change.shared is not None:
-            shared[change.shared.digest] = change.shared.raw
+        if change.shared is not None and change.shared.digest not in kept:
+            commons[change.shared.digest] = change.shared.raw
     batch = Batch(
         session=session,
         retention_ms=retention_ms,
@@ -133,7 +139,8 @@ def settle_call(
         hold_of=hold_of,
         kind_of=kind_of,
         others=others,
-        shared=codec.pairs(shared),
+        kept=len(kept),
+        commons=codec.pairs(commons),
         rates=_rates(prefix, rates, names),
     )
     return _keys(prefix, session, names), _args(batch, changes, finals)

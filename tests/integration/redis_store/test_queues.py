@@ -3,6 +3,7 @@ import time
 import msgspec
 import pytest
 
+from mta.model.endings import Shared
 from mta.model.errors import BacklogFull, SessionLost, StoreError
 from mta.model.events import Event, EventType
 from mta.model.ids import message_of
@@ -312,3 +313,29 @@ async def test_the_counters_of_a_tag_have_an_epoch_of_their_own_which_is_no_coun
     assert int(await store.link.command("HGET", key, "epoch")) > int(first)
     await store.link.command("HINCRBY", key, "queued", 1)
     await store.link.command("HINCRBY", key, "accepted", 1)
+
+
+async def test_a_session_writes_common_fields_once_and_again_where_the_lane_has_lost_them(open_store):
+    store = await open_store()
+    link, prefix = store.link, keys.lane_prefix(0)
+    red, blue = Shared(b"digest-r", b"red"), Shared(b"digest-b", b"blue")
+
+    async def settled(*commons: Shared) -> dict[bytes, bytes]:
+        """What the lane has of them, once as many deliveries have ended."""
+        await store.queues.accept(0, [message() for _ in commons])
+        changes = [ended(one, shared=shared) for one, shared in zip(await store.claim(0), commons, strict=True)]
+        assert await store.queues.settle(0, changes) == [Settled.OK] * len(commons)
+        found: dict[bytes, bytes] = {}
+        for hour in (int(time.time() // 3600), int(time.time() // 3600) - 1):
+            row = await link.command("HGETALL", keys.ended_key(prefix, hour))
+            found = dict(zip(row[::2], row[1::2], strict=True)) | found
+        assert found[b"commons:" + store.session.id.encode()] == b"%d" % len(set(commons) | {red})
+        return {digest: found[digest] for digest in (red.digest, blue.digest) if digest in found}
+
+    assert await settled(red, red) == {red.digest: red.raw}
+    marked = keys.ended_key(prefix, int(time.time() // 3600))
+    await link.command("HSET", marked, red.digest, b"as it was")
+    assert await settled(red) == {red.digest: b"as it was"}
+    assert await settled(red, blue) == {red.digest: b"as it was", blue.digest: blue.raw}
+    await link.command("UNLINK", marked)  # as after a failover that lost it, or when an hour is over
+    assert await settled(blue, red) == {red.digest: red.raw, blue.digest: blue.raw}
