@@ -44,6 +44,7 @@ class Link:
         self._replication = Replication()
         self._failover: Failover | None = None
         self._topology = topology_of(url, settings, password, self._on_connect)
+        self.checks_keys = self._topology.checks_keys  # a step names every key then, else it may name its anchor alone
 
     async def _on_connect(self, connection: AbstractConnection) -> None:
         """A new connection may lead to a server that was restarted, or to another one: no mail is accepted there

@@ -95,7 +95,7 @@ class Queues:
         self, lane: int, step: AcceptStep, session: str, number: int, reserved: Mapping[QueueShare, int]
     ) -> Sequence[int] | None:
         """How many deliveries of each queue the step claimed, () = not known; None: the decision was too old."""
-        step_keys = step.keys(session)
+        step_keys = step.keys(session) if self._link.checks_keys else [self._prefixes[lane] + b"lane"]
         step_args = step.args(session, number, self._backlog_hard, self._retention_ms, reserved)
         contents = (self._prefixes[lane] + b"content", step.contents) if step.contents else None
         deadline = time.monotonic() + self._timeout
@@ -236,8 +236,9 @@ class Queues:
 
     async def _settle(self, lane: int, changes: Sequence[Settlement], rates: Sequence[RateCount]) -> bytes:
         step_keys, args = settle_call(
-            self._prefixes[lane], self._session.id, self._retention_ms, changes, rates, self._commons[lane]
-        )
+            self._prefixes[lane], self._session.id, self._retention_ms, changes, rates, self._commons[lane],
+            all_keys=self._link.checks_keys,
+        )  # fmt: skip
         answers: bytes = await self._link.call(b"settle", step_keys, args, patient=True)
         return answers
 

@@ -97,9 +97,12 @@ def settle_call(
     changes: Sequence[Settlement],
     rates: Sequence[RateCount] = (),
     kept: Collection[bytes] = (),
+    *,
+    all_keys: bool = True,
 ) -> tuple[list[bytes], list[bytes]]:
-    """Keys and arguments of the step. `kept`: the digests of common fields that the lane has of this session."""
-    names: set[bytes] = set()
+    """Keys and arguments of the step. `kept`: the digests of common fields that the lane has of this session.
+    `all_keys`: every key that the step may write is named; else only the anchor is."""
+    names: set[bytes] | None = set() if all_keys else None
     named = set[tuple[int, int]]()  # kinds and holds whose keys are among them
     holds: dict[tuple[bytes, QueueKey, str], int] = {}
     groups: dict[Any, _Group] = {}
@@ -121,7 +124,7 @@ def settle_call(
         if group is None:
             group = groups[key] = _Group(len(groups) + 1, _kind(change, plain), _status(change), [])
         hold = holds.setdefault((change.token, change.queue, change.share), len(holds) + 1)
-        if not plain and (pair := (group.number, hold)) not in named:
+        if names is not None and not plain and (pair := (group.number, hold)) not in named:
             named.add(pair)
             names.update(_names(prefix, change))
         hold_of.append(hold)
@@ -146,29 +149,34 @@ def settle_call(
     return _keys(prefix, session, names), _args(batch, changes, finals)
 
 
-def _plain_counts(prefix: bytes, groups: Iterable[_Group], kind_of: list[int], names: set[bytes]) -> list[Any]:
+def _plain_counts(prefix: bytes, groups: Iterable[_Group], kind_of: list[int], names: set[bytes] | None) -> list[Any]:
     """`Batch.plain`; the keys of all tags are added to `names`."""
     found: list[Any] = []
     for group in groups:
         many = Counter(group.tags)
-        names.update([keys.tag_key(prefix, tag.encode()) for tag in many])
+        if names is not None:
+            names.update([keys.tag_key(prefix, tag.encode()) for tag in many])
         if group.kind.plain:
             by_tag = [item for pair in many.items() for item in pair]
             found += (group.kind.class_, kind_of.count(group.number), by_tag)
     return found
 
 
-def _rates(prefix: bytes, rates: Sequence[RateCount], names: set[bytes]) -> list[Rate]:
+def _rates(prefix: bytes, rates: Sequence[RateCount], names: set[bytes] | None) -> list[Rate]:
     """`Batch.rates`; their keys are added to `names`."""
     if not rates:
         return []
-    names.add(keys.rates_key(prefix))
-    names.update([keys.tag_rate_key(prefix, rate.brake, rate.name) for rate in rates])
+    if names is not None:
+        names.add(keys.rates_key(prefix))
+        names.update([keys.tag_rate_key(prefix, rate.brake, rate.name) for rate in rates])
     return [Rate(*rate) for rate in rates]
 
 
-def _keys(prefix: bytes, session: str, names: Iterable[bytes]) -> list[bytes]:
+def _keys(prefix: bytes, session: str, names: Iterable[bytes] | None) -> list[bytes]:
+    """`names` are those beside the fixed ones, None: the anchor is enough."""
     lane, _, *rest = KEYS
+    if names is None:
+        return [prefix + lane]
     fixed = [prefix + name for name in rest]
     return [prefix + lane, keys.claimed_key(prefix, session.encode()), *fixed, *names]
 

@@ -18,6 +18,7 @@ class Cluster:
     """Fulfils Topology."""
 
     resends = True
+    checks_keys = True
 
     def __init__(self, host: str, port: int, options: dict[str, Any], on_connect: OnConnect) -> None:
         self._client: Any = RedisCluster(host=host, port=port, **options)

@@ -18,6 +18,7 @@ class OneServer:
     """Fulfils Topology. `pool` makes connections to the server."""
 
     resends = False
+    checks_keys = False
 
     def __init__(self, pool: ConnectionPool, timeout: float) -> None:
         self.pool = pool

@@ -21,6 +21,7 @@ class Topology(Protocol):
     """Every call may raise the client library's errors, and OSError."""
 
     resends: bool  # whether the client sends a command again by itself when a connection fails
+    checks_keys: bool  # whether the server looks at the keys of a step, which may be on their way to another server
 
     async def reach(self) -> None:
         """Learn which servers there are."""
