@@ -1,7 +1,14 @@
 """The data phase of a transaction: finds the end of data, bounds the octets before it, and decodes the content."""
 
 from mta.smtp import replies
-from mta.smtp.transparency import end_of_data, has_bare_line_end, most_on_the_wire, unstuffed, with_crlf
+from mta.smtp.transparency import (
+    end_of_data,
+    has_bare_line_end,
+    is_whole_content,
+    most_on_the_wire,
+    unstuffed,
+    with_crlf,
+)
 
 
 class DataPhase:
@@ -20,6 +27,14 @@ class DataPhase:
         self._scan = 0  # how far behind `start` the search for the end of data goes on
         self._is_stuffed = False  # a line of the content begins with a dot
         self._is_too_large = False
+
+    def whole_content(self, octets: bytes) -> bytes | None:
+        """The content, if these octets follow DATA at once and are all of it with the end of data, and it is as it is
+        to be: within its size, without stuffing or a bare CR or LF. None: the octets must be looked at as they come."""
+        if len(octets) - 3 > self._max_size or not is_whole_content(octets):
+            return None
+        content = octets[:-3]
+        return None if has_bare_line_end(content) else content
 
     def find_end(self, octets: bytearray, start: int) -> int:
         """The position at which the end of data begins; -1: it has not come."""

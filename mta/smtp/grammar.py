@@ -20,6 +20,9 @@ _MAILBOX = rf"(?:{_LOCAL})@(?:({_DOMAIN})|(\[[^\[\]\\\s]{{1,64}}\]))"
 _MAILBOX_ALONE = re.compile(_MAILBOX)
 _PATH = re.compile(rf" *<(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?({_MAILBOX})>(?: +(.*))?")
 _PLAIN_PATH = re.compile(rf"<({_ATOMS}@{_DOMAIN})(?<![0-9])>".encode())
+_PLAIN_ENVELOPE = re.compile(
+    rf"MAIL FROM:<({_ATOMS}@{_DOMAIN})(?<![0-9])>\r\nRCPT TO:<({_ATOMS}@{_DOMAIN})(?<![0-9])>\r\nDATA\r\n".encode()
+)
 _BARE_PATH = re.compile(r" *<([A-Za-z]*)>(?: +(.*))?")
 _NUMBER = re.compile(r"[0-9]+")
 _IPV4 = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
@@ -31,6 +34,15 @@ def plain_mailbox(path: bytes) -> str | None:
     """The mailbox of a path with nothing unusual in it or after it, as nearly all are; None: have the path parsed."""
     found = _PLAIN_PATH.fullmatch(path)
     return found[1].decode("ascii") if found is not None and len(path) <= MAX_PATH else None
+
+
+def plain_envelope(octets: bytes) -> tuple[str, str] | None:
+    """Sender and recipient of MAIL, RCPT and DATA that came together (RFC 2920), each with nothing unusual in it, as
+    clients send nearly all of them; None: have the lines parsed one by one."""
+    if len(octets) > MAX_PATH or not octets.endswith(b"DATA\r\n"):
+        return None
+    found = _PLAIN_ENVELOPE.fullmatch(octets)
+    return None if found is None else (found[1].decode("ascii"), found[2].decode("ascii"))
 
 
 def parse_sender(text: str) -> tuple[str, str]:

@@ -41,6 +41,7 @@ OK = b"250 2.0.0 ok\r\n"
 SENDER_OK = b"250 2.1.0 sender ok\r\n"
 RECIPIENT_OK = b"250 2.1.5 recipient ok\r\n"
 SEND_DATA = b"354 end data with <CR><LF>.<CR><LF>\r\n"
+ENVELOPE_OK = SENDER_OK + RECIPIENT_OK + SEND_DATA
 GOODBYE = b"221 2.0.0 goodbye\r\n"
 HELP = b"214 2.0.0 commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\r\n"
 CANNOT_VERIFY = b"252 2.1.5 cannot verify, send some mail to find out\r\n"

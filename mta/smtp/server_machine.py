@@ -13,11 +13,13 @@ import msgspec
 from mta.model.outcomes import Reply
 from mta.smtp import replies
 from mta.smtp.command_lines import COMMAND_LINE, KEPT_OF_A_LINE, is_of_http, is_of_tls, objection
+from mta.smtp.grammar import plain_envelope
 from mta.smtp.server_session import Limits, ServerSession, State, Trust
 from mta.smtp.transparency import END_OF_DATA
 from mta.smtp.verbs import NOT_OFFERED, VERBS
 
 _SHORT_LINE: Final = COMMAND_LINE - 2  # octets without CRLF; `objection` may have a complaint about longer lines
+_OF_DATA: Final = 2  # octets of the CRLF behind DATA, which is kept until content follows
 _PERMANENT: Final = ord("5")  # first octet of a reply that counts as an error
 
 _COMMAND, _DATA, _REPLY, _CLOSED = State.COMMAND, State.DATA, State.REPLY, State.CLOSED
@@ -74,6 +76,8 @@ class ServerMachine(ServerSession):
         """Process a segment. Returns the message that it completes, which waits for `reply_to_data`."""
         state = self.state
         if state is _COMMAND and not self.buffer:
+            if self._begin_plain(data):
+                return None
             # Commands that come whole need no buffer.
             data = data[self._handle_lines(data, 0) :]
             if data == b"\r\n":  # of DATA: no content has come
@@ -82,6 +86,10 @@ class ServerMachine(ServerSession):
             state = self.state
         if state is _CLOSED or not data:
             return None
+        if state is _DATA and len(self.buffer) == _OF_DATA and (content := self.data_phase.whole_content(data)):
+            self.progress += 1
+            self.buffer.clear()
+            return self._message(content)
         self.buffer += data
         return None if state is _REPLY else self._advance()
 
@@ -137,6 +145,23 @@ class ServerMachine(ServerSession):
         return message
 
     # Commands
+
+    def _begin_plain(self, data: bytes) -> bool:
+        """Begin a transaction by a segment that is a plain envelope, as its lines would begin it. False: nothing was
+        done."""
+        if self.sender is not None or not self.helo or not self.trust.may_relay or self._cut_line is not None:
+            return False
+        envelope = plain_envelope(data)
+        if envelope is None or (self.refusal is not None and self.refusal() is not None):
+            return False
+        self.progress += 3
+        self.sender, recipient = envelope
+        self.recipients.add(recipient)
+        self.state = _DATA
+        self.data_phase.begin()
+        self.buffer += b"\r\n"  # of DATA: it may be the beginning of the end of data
+        self.output.append(replies.ENVELOPE_OK)
+        return True
 
     def _handle_lines(self, octets: bytes, start: int) -> int:
         """Handle the complete lines from `start` on, up to one after which no command may follow. Returns the position
@@ -200,5 +225,8 @@ class ServerMachine(ServerSession):
             if refusal is replies.BARE_IN_DATA:
                 self.say(replies.BARE_CLOSING)  # commands that follow may be part of a smuggled message
             return None
+        return self._message(content)
+
+    def _message(self, content: bytes) -> Message:
         self.state = _REPLY
         return Message(self.sender or "", tuple(self.recipients.mailboxes), content, self.body)

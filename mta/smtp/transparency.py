@@ -32,6 +32,15 @@ def end_of_data(raw: bytearray, scan: int, stuffed: bool) -> tuple[int, bool]:
     return raw.find(END_OF_DATA, scan), True
 
 
+def is_whole_content(raw: bytes) -> bool:
+    """Whether these octets, which follow the CRLF of DATA, are content without a stuffed line, and the end of data."""
+    end = len(raw) - len(END_OF_DATA)
+    if not raw.endswith(END_OF_DATA) or raw.startswith(b"."):
+        return False
+    found = _line_with_a_dot(raw)
+    return found is not None and found.start() == end
+
+
 def unstuffed(raw: bytes) -> bytes:
     """The content; `raw` has the CRLF before it and, where it is not empty, that of its last line."""
     return raw.replace(b"\r\n.", b"\r\n")[2:]
