@@ -34,7 +34,8 @@ def _due_now(messages: Sequence[NewMessage], decision: AcceptanceDecision) -> di
     for message in messages:
         if message.due_at > message.accepted_at:
             continue
-        pool, recipients, share = message.pool, message.recipients, message.share
+        pool, recipients = message.pool, message.recipients
+        share = message.share if message.tenant or message.priority else ""
         if ended and message.id in ended:
             over = {one.number for one in ended[message.id]}
             recipients = tuple(one for number, one in enumerate(recipients, 1) if number not in over)

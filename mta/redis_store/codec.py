@@ -20,6 +20,7 @@ encode = _encoder.encode
 
 _SHORT = tuple(bytes((0xD9, size)) for size in range(256))  # heads of strings
 _BYTES = tuple(bytes((number,)) for number in range(256))
+_NEW = tuple(bytes((0xD9, size, 0)) for size in range(256))  # heads of records whose claim was never lost
 _Raw = msgspec.Raw
 
 
@@ -53,6 +54,13 @@ def _pair(key: bytes, value: bytes) -> tuple[msgspec.Raw, msgspec.Raw]:
 
 def encode_record(record: Record, reclaims: int) -> bytes:
     return _BYTES[reclaims] + encode(record)
+
+
+def new_record(record: Record) -> msgspec.Raw:
+    """As `lua_text` of `encode_record`, of a record whose claim was never lost."""
+    raw = _encoder.encode(record)
+    size = len(raw) + 1
+    return _Raw(_NEW[size] + raw) if size < 256 else lua_text(b"\0" + raw)
 
 
 def decode_record(raw: bytes) -> tuple[int, Record]:

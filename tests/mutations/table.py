@@ -608,7 +608,7 @@ CLAIMED_AS_ACCEPTED = (
     Mutation(
         "contents beside the step: a refusal takes them out",
         "mta/redis_store/steps/accept.lua",
-        "    drop_contents(P, owners)\n",
+        "    drop_contents(P, records, owners)\n",
         "",
         _T_CONTENTS + "what_was_voided_leaves_no_content[plain]",
     ),
@@ -622,7 +622,7 @@ CLAIMED_AS_ACCEPTED = (
     Mutation(
         "contents beside the step: whichever recipient lives",
         "mta/redis_store/steps/accept.lua",
-        "    while not needed and number <= owners[i + 1] do",
+        "    while not needed and number <= many do",
         "    while not needed and number <= 1 do",
         _T_CONTENTS + "the_only_delivery_left_of_several_may_be_any[plain]",
     ),

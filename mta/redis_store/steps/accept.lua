@@ -79,11 +79,18 @@ end
 
 -- The contents that were put there before a step that refuses them: those that no delivery needs go again. The batch
 -- may have run before, or its messages may have come in another one, so only refs and records tell.
-local function drop_contents(P, owners)
+-- `owners` names those of several recipients.
+local function drop_contents(P, records, owners)
+  local recipients = {}
+  for i = 1, #records, 2 do
+    recipients[string.sub(records[i], 1, 16)] = 1
+  end
   for i = 1, #owners, 2 do
-    local message, number = owners[i], 1
-    local needed = redis.call('HEXISTS', P .. 'refs', message) == 1
-    while not needed and number <= owners[i + 1] do
+    recipients[owners[i]] = owners[i + 1]
+  end
+  for message, many in pairs(recipients) do
+    local number, needed = 1, redis.call('HEXISTS', P .. 'refs', message) == 1
+    while not needed and number <= many do
       needed = redis.call('HEXISTS', P .. 'rec', message .. struct.pack('>I2', number)) == 1
       number = number + 1
     end
@@ -111,7 +118,7 @@ local function accept(keys, argv)
     unpack(cmsgpack.unpack(argv[1])) -- accept.Batch
   local refused = refusal(keys, P, session, number, backlog_hard, generation)
   if refused then
-    drop_contents(P, owners)
+    drop_contents(P, records, owners)
     return refused
   end
   redis.call('HSET', P .. 'ingest', session, 'n' .. number)

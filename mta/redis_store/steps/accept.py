@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     tags: Sequence[Any]  # tag, deliveries, ...
     accepted: int
     parts: Sequence[Any]  # keys of contents that were put there in pieces
-    owners: Sequence[Any]  # of contents: message, recipients, ...
+    owners: Sequence[Any]  # of contents, where they have several recipients: message, recipients, ...
     decided: "Decided | tuple[()]"  # () = nothing was ended or refused
 
 
@@ -105,7 +105,7 @@ class AcceptStep:
         self._refs: list[msgspec.Raw | int] = []
         self._tags: dict[str, int] = {}
         self._events: list[bytes] = []
-        self._owners: list[msgspec.Raw | int] = []  # of contents: message, recipients, message, ...
+        self._owners: list[msgspec.Raw | int] = []
         self.contents: list[bytes] = []  # message, content, message, ...
         self._pending: list[bytes] = []
         self._ended: list[Ended] = []
@@ -124,16 +124,16 @@ class AcceptStep:
         needed, placed = self._needed(message) if self._decided else recipients, None
         if needed:
             placed = self._content.whole(message.content) or self._large[id_]
-            name = codec.lua_text(id_)
-            self._owners += (name, recipients)
             self.contents += (id_, placed.value)
+            if recipients > 1:
+                self._owners += (codec.lua_text(id_), recipients)
             if placed.pending or needed > 1:
                 self._pending += placed.pending
-                self._refs += (name, needed)
+                self._refs += (codec.lua_text(id_), needed)
         self._add_deliveries(message, placed)
         self._accepted += recipients
         tags = self._tags
-        for tag in message.counted_tags:
+        for tag in message.counted_tags if message.tenant else message.tags:
             tags[tag] = tags.get(tag, 0) + recipients
 
     def _needed(self, message: NewMessage) -> int:
@@ -143,10 +143,11 @@ class AcceptStep:
 
     def _add_deliveries(self, message: NewMessage, placed: PlacedContent | None) -> None:
         """`placed` is None where nobody needs the content, nor a record."""
-        pool, share, at, due = message.pool, message.share, message.accepted_at, message.due_at
+        pool, at, due = message.pool, message.accepted_at, message.due_at
+        share = message.share if message.tenant or message.priority else ""
         scheduled_at = due if due > at else 0
         ended = {one.number: one for one in self._decided.get(message.id, ())} if self._decided else _NOBODY
-        text, encode = codec.lua_text, codec.encode
+        text, new_record, encode = codec.lua_text, codec.new_record, codec.encode
         for number, recipient in enumerate(message.recipients, 1):
             address, domain = recipient
             delivery = delivery_id(message.id, number)
@@ -154,7 +155,7 @@ class AcceptStep:
             end = ended.get(number) if ended else None
             if placed is not None and (end is None or end.spare_ms):
                 record = _record(message, address, placed, scheduled_at)
-                self._records += (name, text(codec.encode_record(record, 0)))
+                self._records += (name, new_record(record))
             event = recipient_event(_RECEPTION, at, self._node, delivery, message, recipient, None, 0, scheduled_at, 1)
             self._events.append(encode(event))
             if end is not None:
