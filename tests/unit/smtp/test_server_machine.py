@@ -199,6 +199,33 @@ command = st.sampled_from(
      b"hello", b".", b"..x", b"", b"a\rb", b"\xff\xfe"]
 )  # fmt: skip
 
+HEAD = [b"EHLO c\r\n", b"HELO c\r\n", b"", b"EHLO c\r\nMAIL FROM:<c@example.com>\r\n", b"x" * 3000, b"EHLO c\r\nRSE"]
+ENVELOPES = [
+    b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n",
+    b"MAIL FROM:<>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n",
+    b"MAIL FROM:<a@example.com> BODY=8BITMIME\r\nRCPT TO:<b@example.net>\r\nDATA\r\n",
+    b"MAIL FROM:<a@example.1>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n",
+    b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\nfirst",
+    b"MAIL FROM:<a@%b.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n" % (b"x" * 300),
+]
+CONTENTS = [
+    b"one\r\n.\r\n", b"\r\n.\r\n", b".\r\n", b"..one\r\n.\r\n", b"one\r\n..two\r\n.\r\n", b"one\ntwo\r\n.\r\n",
+    b"one\r\n.\r\nRSET\r\n.\r\n", b"one\r\n.\r\nNOOP\r\n", b"x" * 299 + b"\r\n.\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=lambda octets: repr(octets[:20]))
+@pytest.mark.parametrize("envelope", ENVELOPES, ids=lambda octets: repr(octets[10:40]))
+@pytest.mark.parametrize(("relay", "closed"), [(True, False), (False, False), (True, True)])
+def test_an_envelope_and_a_content_that_come_whole_are_what_their_octets_are(envelope, content, relay, closed):
+    refusal = (lambda: Reply(451, "4.3.0", "not now")) if closed else None
+    for head in HEAD:
+        whole, apart = (make(size=300, relay=relay, refusal=refusal) for _ in range(2))
+        octets = [head, *(bytes((octet,)) for octet in envelope + content)]
+        assert run(whole, [head, envelope, content]) == run(apart, octets)
+        assert (whole.state, whole.sender, len(whole.recipients)) == (apart.state, apart.sender, len(apart.recipients))
+        assert (whole.progress, whole.buffered) == (apart.progress, apart.buffered)
+
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(command, max_size=30), st.randoms(use_true_random=False))
