@@ -10,6 +10,7 @@ from mta.model.outcomes import Reply
 from mta.model.rules import Rule
 from mta.model.settings import Settings
 from mta.policy.routing import RoutingDefaults, route
+from mta.policy.simulation import is_of_simulation
 from mta.ports.admission import Requester
 
 
@@ -20,6 +21,7 @@ class MessageMaker:
         """`tenants` gives the terms of tenants, by name."""
         smtp, delivery = settings.smtp, settings.delivery
         self._tenants = tenants
+        self._simulate_domain = settings.messages.simulate_domain
         self._hostname = smtp.hostname or settings.node.name
         self._defaults = RoutingDefaults(smtp.default_pool, delivery.max_age, delivery.max_attempts)
 
@@ -51,8 +53,9 @@ class MessageMaker:
         trace = trace_header(
             requester.name, client, self._hostname, requester.protocol, message_text(message_id), recipients, now_ms
         )
+        simulated = injection.simulated or is_of_simulation(way.recipients, self._simulate_domain)
         # The rest is copied once, however large.
-        content = b"".join((trace, *parts))
+        content = b"" if simulated else b"".join((trace, *parts))
         return NewMessage(  # by place: names take three times as long
             message_id,
             sender,
@@ -71,4 +74,5 @@ class MessageMaker:
             injection.tenant,
             injection.priority,
             injection.window,
+            simulated,
         )

@@ -68,7 +68,7 @@ class TenantQuotas:
         found: dict[MessageId, Sequence[Ending] | Reply] = {}
         by_tenant: dict[str, list[Undecided]] = {}
         for one in mail:
-            if one.message.tenant in self._quotas:
+            if one.message.tenant in self._quotas and not one.message.simulated:
                 by_tenant.setdefault(one.message.tenant, []).append(one)
         for tenant, some in by_tenant.items():
             await self._share_out(tenant, some, found)

@@ -19,6 +19,7 @@ class Injection(msgspec.Struct, frozen=True, gc=False):
     tenant: str = ""
     priority: int = 0  # class: 0 (bulk) to 2
     window: SendingWindow | None = None
+    simulated: bool = False
 
 
 NOTHING_ASKED = Injection()

@@ -105,6 +105,7 @@ class NewMessage(_Tagged, msgspec.Struct, gc=False):
     tenant: str = ""  # the account on whose behalf it was injected
     priority: int = 0  # its class: 0 (bulk) to 2
     window: SendingWindow | None = None  # None: it may be sent at any time of the week
+    simulated: bool = False  # it goes to the simulation, which needs no content
     call: CallQuota | None = None  # of the call over HTTP that brought it, where its tenant has a quota
 
 
@@ -148,6 +149,7 @@ class Record(_Tagged, msgspec.Struct, array_like=True, frozen=True, gc=False):
     wish: IpWish | None = None
     passed: tuple[str, ...] = ()  # "<pause>.<generation>" of each pause that let it go while it held other mail
     window: SendingWindow | None = None  # None: at any time of the week
+    simulated: bool = False  # it goes to the simulation, whatever its domain is
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ class Verdict(enum.Enum):
     INTERCEPTED = "intercepted"  # a forced 5xx or 2xx
     HELD = "held"  # a pause: no attempt counted
     CANCELED = "canceled"  # a client of the API canceled this message
+    SIMULATED = "simulated"  # the simulation played its end
     RETURNED = "returned"  # not attempted: back to the queue as it was, no attempt counted (drain, abort, no permit)
 
 
@@ -105,6 +106,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     route: str = ""  # "mx", or the relay or host that the settings name; "" = no attempt began
     tls_failed: str = ""  # the reason why TLS did not come about, although it was wanted
     untried: bool = False  # with TEMPORARY: no connection was tried for it, so it counts no attempt
+    simulated: bool = False  # the simulation played it: no destination had a part in it
 
 
 NO_ATTEMPT: Final = Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL)  # Floodgate itself decided, without one

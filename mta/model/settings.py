@@ -281,12 +281,23 @@ class RulesSettings(Struct, frozen=True, kw_only=True):
 
 
 class MessagesSettings(Struct, frozen=True, kw_only=True):
-    """Mail that is handed in over HTTP."""
+    """Messages that clients hand in."""
 
     max_batch: Annotated[
         int,
-        Meta(ge=1, le=10000, description="Most recipients of one call with a JSON body; a stream has no such limit."),
+        Meta(
+            ge=1,
+            le=10000,
+            description="Most recipients of one call over HTTP with a JSON body; a stream has no such limit.",
+        ),
     ] = 1000
+    simulate_domain: Annotated[
+        str,
+        Meta(
+            description="Mail to this domain goes to the simulation and to no destination: bounce@, defer@ and stall@ "
+            "play what they say, every other address takes the mail; alike on all nodes."
+        ),
+    ] = "simulate.invalid"
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True):

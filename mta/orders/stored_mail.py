@@ -40,7 +40,8 @@ class MailInStore:
         about = (one.common or one.record for one in found)
         tenant = next((one.tenant for one in about if one is not None), "")
         holder = _holder(found)
-        content = None if holder is None else await self._content.get(message, holder)
+        is_kept = holder is not None and not holder.simulated
+        content = await self._content.get(message, holder) if holder is not None and is_kept else None
         return KeptMail(tenant, content)
 
     async def resend(self, message: MessageId, number: int, client: str) -> Resent | None:
@@ -91,6 +92,7 @@ class MailInStore:
             properties=record.properties,
             tenant=record.tenant,
             priority=record.priority,
+            simulated=record.simulated,
         )
 
     async def _accept(self, message: NewMessage) -> None:

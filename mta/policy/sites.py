@@ -17,8 +17,10 @@ class SiteTable:
         sites: Mapping[str, SiteSettings],
         routes: Routes,
         organisation: Callable[[str], str],
+        simulate_domain: str = "",
     ) -> None:
-        """`organisation` gives the organisational domain of a host name."""
+        """`organisation` gives the organisational domain of a host name. `simulate_domain`, "" = none, has no hosts."""
+        self._simulate_domain = simulate_domain
         self._by_domain = NamePatterns((domain, name) for name, site in sites.items() for domain in site.domains)
         self._by_host = NamePatterns((host, name) for name, site in sites.items() for host in site.mx)
         self._routes = routes
@@ -29,7 +31,7 @@ class SiteTable:
         named = self._by_domain.find(domain)
         if named is not None:
             return named
-        if domain.startswith("["):
+        if domain.startswith("[") or domain == self._simulate_domain:
             return domain
         address = self._routes.of(domain)[0].address
         return self.of_host(domain, address.host) if address is not None else None

@@ -22,7 +22,6 @@ class DeciderKind(enum.StrEnum):
     RULE = "rule"
     SUPPRESSION = "suppression"
     QUOTA = "quota"
-    SIMULATION = "simulation"
 
 
 class DecidedBy(NamedTuple):

@@ -13,6 +13,7 @@ from mta.model.outcomes import ReturnReason, Stage, Verdict
 from mta.policy.retry import has_expired
 from mta.policy.rule_effect import effect_of
 from mta.policy.sending_window import is_closed
+from mta.policy.simulation import played
 from mta.ports.delivery import Deliver
 from mta.ports.queueing import ClaimRequest, Claims
 from mta.ports.rules import Rules
@@ -54,14 +55,17 @@ class Dispatcher:
         lanes: ClaimLanes,
         room: QueueRoom,
         *,
+        simulate_domain: str = "",
         clock: Callable[[], int] = wall_ms,
     ) -> None:
-        """`pools` names the pools that this node serves now; `clock` gives Unix milliseconds."""
+        """`pools` names the pools that this node serves now; `clock` gives Unix milliseconds. Mail to
+        `simulate_domain`, "" = none, goes to the simulation."""
         self._claims = claims
         self._deliver = deliver
         self._rules = rules
         self._settler = settler
         self._pools = pools
+        self._simulate_domain = simulate_domain
         self._clock = clock
         self._lanes = lanes
         self._room = room
@@ -225,7 +229,7 @@ class Dispatcher:
                 self._settler.settle(one, _STOPPING)
             return []
         now, table = self._clock(), self._rules.table
-        match, canceled, (pool, domain) = table.match, self._rules.canceled, queue
+        match, canceled, (pool, domain), simulated = table.match, self._rules.canceled, queue, self._simulate_domain
         found: list[Claimed] = []
         for one in claimed:
             if one.reclaims >= _POISON:
@@ -244,11 +248,13 @@ class Dispatcher:
                 self.intercepted += outcome.verdict is Verdict.INTERCEPTED
                 self.deferred += outcome.verdict is Verdict.TEMPORARY
                 self._settler.settle(one, outcome)
+            elif one.record.window is not None and is_closed(one.record.window, now):
+                self._settler.settle(one, _WINDOW_CLOSED)
+            elif domain == simulated or one.record.simulated:
+                self._settler.settle(one, played(one.record, domain == simulated))
             elif has_expired(one.record, now):
                 self.expired += 1
                 self._settler.expire(one)
-            elif one.record.window is not None and is_closed(one.record.window, now):
-                self._settler.settle(one, _WINDOW_CLOSED)
             else:
                 found.append(one)
         return found

@@ -29,7 +29,7 @@ class ReplyCounts:
         """`how` the delivery stands now: the class it ended in, deferred or held."""
         key = queue, how, outcome.reply.code // 100 if outcome.origin is _REMOTE else 0
         self._fresh[key] = self._fresh.get(key, 0) + 1
-        if how != _DELIVERED:
+        if how != _DELIVERED and not outcome.simulated:
             self._queues.failed(queue, outcome)
             known = outcome.known
             if known is not None and known.category:

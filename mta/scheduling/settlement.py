@@ -49,6 +49,8 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
             return _end(claimed, last, now, terms, EventType.BOUNCE, Class.BOUNCED)
         attempts = _attempts(claimed, outcome)
         due_at = next_attempt(claimed.record, attempts, now, terms.plan(claimed.queue), chance, outcome)
+        if due_at is None and outcome.simulated:
+            return _end(claimed, outcome, now, terms, EventType.SIMULATED, Class.SIMULATED)
         if due_at is None:
             if outcome.known is None:
                 outcome = msgspec.structs.replace(outcome, known=_EXPIRED)
@@ -62,6 +64,8 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
         return _hold(claimed, outcome, now, terms)
     if verdict is Verdict.CANCELED:
         return _end(claimed, outcome, now, terms, EventType.CANCELLATION, Class.CANCELED)
+    if verdict is Verdict.SIMULATED:
+        return _end(claimed, outcome, now, terms, EventType.SIMULATED, Class.SIMULATED)
     return _return(claimed, outcome, now)
 
 

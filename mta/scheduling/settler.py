@@ -302,6 +302,7 @@ def _attempted(batch: list[_Item], site_of: Callable[[str], str | None] | None) 
             or outcome is None
             or outcome.verdict is not _TEMPORARY
             or outcome.forced is not None
+            or outcome.simulated
         ):
             continue
         category = "" if outcome is None or outcome.known is None else outcome.known.category

@@ -201,6 +201,12 @@ def _check_dkim(settings: Settings) -> Faults:
             yield BadValue("dkim.oversign", f"{header!r} is changed on the way, and signatures would break; remove it")
 
 
+def _check_messages(settings: Settings) -> Faults:
+    domain = settings.messages.simulate_domain
+    if "." not in domain or not _HOST_NAME.fullmatch(domain) or domain != domain.lower():
+        yield BadValue("messages.simulate_domain", f"{domain!r} is not a domain in lower case")
+
+
 def _check_delivery(settings: Settings) -> Faults:
     delivery = settings.delivery
     yield from _check_route(delivery.route, "delivery.route", settings.relays)
@@ -362,6 +368,7 @@ _CHECKS = (
     _check_smtp,
     _check_dkim,
     _check_webhooks,
+    _check_messages,
     _check_delivery,
     _check_relays,
     _check_pools,

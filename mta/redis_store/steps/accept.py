@@ -282,4 +282,5 @@ def _record(message: NewMessage, address: str, placed: PlacedContent, scheduled_
         None,  # wish
         (),  # passed
         message.window,
+        message.simulated,
     )

@@ -9,7 +9,8 @@ from mta.runtime.wiring.opening import OpenStore
 
 
 def site_table(settings: Settings) -> SiteTable:
-    return SiteTable(settings.sites, Routes(settings.delivery, settings.relays), organisational_domain)
+    routes = Routes(settings.delivery, settings.relays)
+    return SiteTable(settings.sites, routes, organisational_domain, settings.messages.simulate_domain)
 
 
 def noted_sites(store: OpenStore, settings: Settings) -> NotedSites:

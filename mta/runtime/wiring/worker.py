@@ -212,9 +212,10 @@ def _outbound(
         sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
         hear.refused,
     )  # fmt: skip
-    egress = Egress(settings, shaping, ports, logins, dead)
-    pools = ServedPools(store.sweeps.pools)
-    dispatcher = Dispatcher(store.queues, egress, guard, settler, pools, lanes, room)
+    egress, pools = Egress(settings, shaping, ports, logins, dead), ServedPools(store.sweeps.pools)
+    dispatcher = Dispatcher(
+        store.queues, egress, guard, settler, pools, lanes, room, simulate_domain=settings.messages.simulate_domain
+    )
 
     def wake(lane: int) -> None:
         lanes.wake(lane)

@@ -1,5 +1,6 @@
 """One message is canceled over REST wherever it is, and the answer is what became of it."""
 
+import datetime
 import json
 import os
 import signal
@@ -37,6 +38,29 @@ def test_what_is_scheduled_is_canceled_at_once_and_stays_so(place: Any):
     statement = place.node.statement("later")
     assert (statement["canceled"], statement["queued"], statement["balanced"]) == (1, 0, True)
     assert not _received(place, "later.test")
+
+
+def test_scheduled_mail_is_never_early_and_listed_canceled_and_ended_like_any_other(place: Any):
+    asked: dict[str, float] = {}
+    with place.node.client() as client:
+        for number in range(40):
+            due, address = round(time.time() + 1.0 + number % 8 / 4, 3), f"{number}@timed.test"
+            moment = datetime.datetime.fromtimestamp(due, datetime.UTC).isoformat("T", "milliseconds")
+            asked[address] = due
+            place.node.send_on(client, address, ("timed",), X_MQ_Delayed=moment)
+        never = place.node.send_on(client, "never@timed.test", ("timed",), X_MQ_Delayed="+30s")
+        swept = place.node.send_on(client, "swept@timed.test", ("timed", "wrong"), X_MQ_Delayed="+30s")
+    (listed,) = place.call("GET", f"/v1/messages/{never}")["recipients"]
+    assert listed["status"] == "DELAYED"
+    assert place.cancel(never).status == 200
+    rule = place.order(tag="wrong", goal="swept")
+    assert place.show(swept)["recipients"][0]["reason"] == "INTERCEPTED"
+    place.lift(rule)
+    until(lambda: len(place.arrived("timed.test")) == 40, 30.0, "scheduled mail does not arrive")
+    late = {one.recipients[0]: one.mail_at - asked[one.recipients[0]] for one in place.taken("timed.test")}
+    assert min(late.values()) >= 0, late
+    assert max(late.values()) < 10, late
+    place.rests("timed", delivered=40, canceled=1, queued=0)
 
 
 def test_what_was_deferred_is_canceled_with_its_last_reply(place: Any):
@@ -219,6 +243,35 @@ def test_a_frozen_worker_sends_nothing_and_what_it_held_is_canceled(place: Any):
     assert [r.recipients for r in place.sink.to("frozen.test")] == [["b@frozen.test"]]
     assert place.show(id_) == answer.body
     assert place.node.statement("frozen")["uncertain"] == 1
+
+
+def test_simulated_mail_reaches_nobody_and_plays_what_its_address_says(place: Any):
+    begun = len(place.sink.begun_to("simulate.invalid"))
+    taken = place.send_together("sim", "anyone@simulate.invalid", "Bounce+7@SIMULATE.invalid", "real@sim.test")
+    deferred = place.send_together("sim", "defer@simulate.invalid")
+    (stalled,) = place.node.send("stall@simulate.invalid", ("sim",), X_MQ_MaxAttempts="1")
+    (canceled,) = place.node.send("defer@simulate.invalid", ("sim",))
+    until(lambda: place.lines(canceled, "TransientFailure"), 20.0, "it is not deferred")
+    assert place.cancel(canceled).body["status"] == "CANCELED"
+    until(lambda: place.show(taken)["recipients"][2]["status"] == "SENT", 20.0, "the real recipient gets nothing")
+    first, second, _ = place.show(taken)["recipients"]
+    assert (first["status"], second["status"]) == ("SIMULATED", "SIMULATED")
+    assert "error" not in first
+    assert second["error"] == {"code": 550, "enhanced": "5.1.1", "text": "no such mailbox (simulated)"}
+    assert (second["category"], second["fault"]) == ("bad_mailbox", "recipient")
+    until(lambda: place.lines(deferred, "TransientFailure"), 20.0, "it is not deferred")
+    (waits,) = place.show(deferred)["recipients"]
+    assert (waits["status"], waits["attempts"], waits["error"]["code"]) == ("ENQUEUED", 1, 451)
+    assert place.becomes(stalled, "SIMULATED")["recipients"][0]["error"]["enhanced"] == "4.4.2"
+    assert [line["type"] for line in place.node.events() if line.get("message_id") == stalled] == [
+        "Reception",
+        "Simulated",
+    ]
+    assert place.call("GET", f"/v1/messages/{deferred}/content", want=(404, 409, 410))
+    rule = place.order(tag="sim", goal="swept")
+    place.lift(rule)
+    place.rests("sim", simulated=3, delivered=1, canceled=1, queued=0)
+    assert len(place.sink.begun_to("simulate.invalid")) == begun == 0
 
 
 def test_while_the_store_is_away_nothing_is_said_and_afterwards_it_is_canceled(place: Any):

@@ -25,8 +25,9 @@ class Bench:
         self.room = QueueRoom(self.lanes)
         self.settler = Settler(claims, self.rules, SETTINGS, Shaping(SETTINGS), self.lanes.wake, clock=lambda: NOW)
         self.dispatcher = Dispatcher(
-            claims, self.deliver, self.rules, self.settler, lambda: ("p",), self.lanes, self.room, clock=lambda: NOW
-        )
+            claims, self.deliver, self.rules, self.settler, lambda: ("p",), self.lanes, self.room,
+            simulate_domain="simulate.invalid", clock=lambda: NOW,
+        )  # fmt: skip
 
     def tell_room(self, queue):
         self.room.room_for(queue, lambda: self.deliver.room(queue))
@@ -84,6 +85,20 @@ async def test_mail_whose_window_is_closed_goes_back_until_it_opens():
     assert [one.id for one in bench.deliver.taken] == [goes.id]
     [back] = claims.settled
     assert (back.id, back.move, back.due_at) == (waits.id, Move.QUEUE, NOW - NOW % 60_000 + 300_000)
+
+
+async def test_simulated_mail_never_reaches_egress():
+    claims = FakeClaims()
+    flagged, of_domain = a_claim(simulated=True), a_claim(queue=QueueKey("p", "simulate.invalid"))
+    other, matched = a_claim(), a_claim(simulated=True, tags=("stop",))
+    claims.put(flagged, of_domain, other, matched)
+    async with Bench(claims, rules=FakeRules(Rule("r", Selectors(tag="stop"), 554))) as bench:
+        await until(lambda: bench.deliver.taken and len(claims.settled) == 3)
+    assert [one.id for one in bench.deliver.taken] == [other.id]
+    ended = {one.id: one.ended for one in claims.settled}
+    assert ended == {
+        flagged.id: Class.SIMULATED, of_domain.id: Class.SIMULATED, matched.id: Class.INTERCEPTED
+    }  # fmt: skip
 
 
 def _clock(minute):

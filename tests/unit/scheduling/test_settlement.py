@@ -8,6 +8,7 @@ from mta.model.endings import Final
 from mta.model.events import Event, EventType
 from mta.model.outcomes import Class, Origin, Outcome, Reply, Verdict
 from mta.policy.shaping import Shaping
+from mta.policy.simulation import played
 from mta.ports.queueing import Move
 from mta.scheduling.settlement import Terms, decide, expire
 from tests.support.scheduling import NOW, SETTINGS, a_claim
@@ -88,6 +89,33 @@ def test_d11_log_and_record_of_an_end_say_whether_it_may_have_arrived(claim, out
     change = decide(claim, outcome, NOW, TERMS, 0.5)
     assert change.move is Move.END
     assert (change.uncertain, event(change.event).uncertain, final(change.final).uncertain) == (doubt, doubt, doubt)
+
+
+@pytest.mark.parametrize(
+    ("address", "reply", "category"),
+    [
+        ("anyone@simulate.invalid", None, ""),
+        ("Bounce+7@simulate.invalid", Reply(550, "5.1.1", "no such mailbox (simulated)"), "bad_mailbox"),
+        ("bouncer@simulate.invalid", None, ""),
+    ],
+)
+def test_a_simulated_delivery_ends_with_the_played_reply(address: str, reply: Reply | None, category: str) -> None:
+    claim = a_claim(recipient=address)
+    change = decide(claim, played(claim.record, True), NOW, TERMS, 0.5)
+    assert (change.move, change.ended, change.uncertain) == (Move.END, Class.SIMULATED, False)
+    told = event(change.event)
+    assert (told.type, told.category, told.origin, told.attempt) == (EventType.SIMULATED, category, Origin.LOCAL, 1)
+    assert (final(change.final).reply, final(change.final).attempts) == (reply, 1)
+
+
+@pytest.mark.parametrize("address", ["defer@simulate.invalid", "stall@simulate.invalid"])
+def test_a_simulated_deferral_goes_by_the_schedule_and_never_expires_otherwise(address: str) -> None:
+    claim = a_claim(recipient=address)
+    change = decide(claim, played(claim.record, True), NOW, TERMS, 0.5)
+    assert (change.move, event(change.event).type) == (Move.QUEUE, EventType.TRANSIENT_FAILURE)
+    last = a_claim(recipient=address, max_attempts=1)
+    assert decide(last, played(last.record, True), NOW, TERMS, 0.5).ended is Class.SIMULATED
+    assert played(claim.record, False).verdict is Verdict.SIMULATED, "another domain plays nothing"
 
 
 @pytest.mark.parametrize("doubt", [True, False])
