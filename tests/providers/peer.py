@@ -25,7 +25,7 @@ TAKEN = "250 2.0.0 taken"
 
 
 class Host:
-    """What a site knows and has seen."""
+    """One site, with everything that it has seen."""
 
     def __init__(self, site: Site, rate: int) -> None:
         self.site = site

@@ -62,6 +62,8 @@ async def test_instants_of_several_scopes_are_given_together(open_store):
     assert first.many == 1
     refused = await store.limits.take_tokens(SITE, "messages", scopes, 4, 5.0)
     assert (refused.many, refused.binds, refused.first) == (0, 1, first.first + 500.0)
+    swapped = await store.limits.take_tokens(SITE, "messages", scopes[::-1], 4, 5.0)
+    assert (swapped.many, swapped.binds, swapped.first) == (0, 0, first.first + 500.0), "wherever it stands"
     other = await store.limits.take_tokens(SITE, "messages", [("site", 10.0), ("ip:192.0.2.2", 500.0)], 4, 50.0)
     assert other.many == 1, "the site has more than this IP could take"
     assert other.first <= max(other.now, first.first + 10.0)
