@@ -93,7 +93,7 @@ class Access:
         token = stored.token
         if not matches or token.has_expired(self._wall()):
             return None
-        return Actor(ActorKind.TOKEN, token.name, address, token.id, token.rights, token.tenant)
+        return Actor(ActorKind.TOKEN, token.name, address, token.id, token.rights, token.tenant, token.simulate)
 
     async def _read_since(self, since: float) -> TokenTable:
         """The table of tokens, read at that time or later. One request reads it for all requests that wait."""

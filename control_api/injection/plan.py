@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from control_api.http.problems import Problem
 from control_api.injection.limits import CallLimits
 from control_api.injection.ready_mime import ReadyMime
+from control_api.injection.schedule import schedule_of
 from control_api.schemas.sending_shapes import SEND
 from control_api.schemas.sending_values import Addressee
 from mta.content.compose import Composed, Letter, Mailbox, compose
@@ -149,11 +150,14 @@ def tenant_of(given: Mapping[str, Any], actor: Actor) -> str:
 
 def _asked(given: Mapping[str, Any], actor: Actor, now_ms: int) -> Injection:
     """Raises Problem 403."""
-    max_age = given.get("max_age")
+    due_at, window = schedule_of(given, now_ms)
     return Injection(
         tags=given.get("tags") or (),
         pool=given.get("pool"),
-        expires_at=None if max_age is None else now_ms + int(max_age * 1000),
+        due_at=due_at,
+        max_age=given.get("max_age"),
+        window=window,
+        simulated=bool(given.get("simulate")) or actor.simulates,
         properties=given.get("metadata") or None,
         tenant=tenant_of(given, actor),
         priority=given.get("priority", 0),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from control_api.schemas import account_values, sending_values, values
+from control_api.schemas import account_values, message_values, sending_values, values
 from control_api.schemas.message_answers import RemoteReply
 from control_api.schemas.reading import Body
 from control_api.schemas.sending_values import Addressee
@@ -64,9 +64,34 @@ class SendBody(Struct, kw_only=True, frozen=True):
         str | None, account_values.TENANT_NAME, Meta(description="the account on whose behalf it is sent")
     ] = None
     priority: Annotated[int | None, sending_values.PRIORITY, Meta(description="class: 0 (bulk, default) to 2")] = None
-    max_age: Annotated[
-        float | None, values.DURATION, Meta(description="how long delivery is tried; default delivery.max_age")
+    delay: Annotated[
+        float | None, values.DURATION, Meta(description="how long it waits before it is sent; at most 10 years")
     ] = None
+    send_at: Annotated[
+        str | None, values.MOMENT, Meta(description="when it is sent: RFC 3339, or +2h from now; instead of delay")
+    ] = None
+    window: Annotated[
+        str | None,
+        message_values.SCHEDULE,
+        Meta(
+            description='the times of the week at which it may be sent, such as "Mo-Fr 09:00-17:00"; outside it waits '
+            "until the next of them begins, and so does a retry"
+        ),
+    ] = None
+    timezone: Annotated[
+        str | None, message_values.TIMEZONE, Meta(description='of the window, such as "Europe/Berlin"; default UTC')
+    ] = None
+    max_age: Annotated[
+        float | None,
+        values.DURATION,
+        Meta(
+            description="how long delivery is tried, from the time at which it is to be sent; default delivery.max_age"
+        ),
+    ] = None
+    simulate: Annotated[
+        bool,
+        Meta(description="true: a rehearsal; it goes through the queues, and the simulation takes it at their end"),
+    ] = False
     metadata: Annotated[
         dict[str, str] | None,
         sending_values.METADATA,

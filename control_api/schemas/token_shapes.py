@@ -23,6 +23,9 @@ class TokenBody(Struct, kw_only=True, frozen=True):
         account_values.TENANT_NAME,
         Meta(description="the tenant whose mail alone it reaches; absent: all mail"),
     ] = None
+    simulate: Annotated[
+        bool, Meta(description="true: all mail that is handed in with it goes to the simulation and reaches nobody")
+    ] = False
     expires_at: Annotated[
         str | None, values.MOMENT, Meta(description="when it ends: RFC 3339, to come, or +30m from now")
     ] = None
@@ -38,6 +41,7 @@ class Token(Struct, kw_only=True, frozen=True):
     name: str
     scopes: list[str]
     tenant: str | UnsetType = UNSET
+    simulate: bool | UnsetType = UNSET
     expires_at: Time | UnsetType = UNSET
     expired: bool
     created_at: Time | None

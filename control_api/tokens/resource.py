@@ -44,6 +44,7 @@ async def create_token(request: web.Request) -> web.Response:
         name=given["name"],
         scopes=given["scopes"],
         tenant=given.get("tenant", ""),
+        simulate=given.get("simulate", False),
         created_at=now,
         created_by=actor.author,
         expires_at=_end(given.get("expires_at"), now),
@@ -86,6 +87,7 @@ def _shown(token: ApiToken, now: int) -> dict[str, Any]:
             "name": token.name,
             "scopes": list(token.scopes),
             "tenant": token.tenant or None,
+            "simulate": token.simulate or None,
             "expires_at": shown(token.expires_at),
             "expired": token.has_expired(now),
         }

@@ -13,6 +13,7 @@ from mta.model.ids import MessageId, id_in_row
 from mta.model.injection import Injection
 from mta.model.mail import NewMessage
 from mta.model.outcomes import Reply
+from mta.model.quotas import CallQuota
 from mta.ports.admission import MOST_IN_A_PART, Admission, Call, Draft, Handed, Requester
 from mta.ports.dkim import Signed, SignMail, Unsigned
 from mta.timing.clock import wall_seconds
@@ -72,6 +73,7 @@ class ClientCall:
         self._envelope = envelope
         self._first: MessageId | None = None
         self._count = 0  # messages so far
+        self._quota = CallQuota() if envelope.asked.tenant else None
 
     async def submit(self, drafts: Sequence[Draft]) -> list[Handed]:
         found: list[Handed] = []
@@ -123,7 +125,10 @@ class ClientCall:
         properties = draft.properties
         if properties is not None and asked.properties:
             properties = asked.properties | properties
-        return self._maker.make(requester, sender, draft.recipients, asked, signed, message_id, now_ms, properties)
+        made = self._maker.make(requester, sender, draft.recipients, asked, signed, message_id, now_ms, properties)
+        if isinstance(made, NewMessage):
+            made.call = self._quota
+        return made
 
     async def _admitted(self, messages: Sequence[NewMessage]) -> Sequence[Reply | None]:
         if not messages:

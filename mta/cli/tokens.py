@@ -13,7 +13,7 @@ from mta.cli.tables import instant
 from mta.http_out.api_client import ApiClient
 from mta.model.scopes import Scope
 
-_COLUMNS = ("id", "name", "scopes", "tenant", "created", "by", "ends", "expired")
+_COLUMNS = ("id", "name", "scopes", "tenant", "simulate", "created", "by", "ends", "expired")
 
 
 @commands.group(help="The tokens that open the API.")
@@ -25,11 +25,15 @@ def command() -> None:
 @click.option("--name", required=True, help="The user or program that has it, for people.")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice([str(scope) for scope in Scope]))
 @click.option("--tenant", help="The tenant whose mail alone it reaches.")
+@click.option("--simulate", is_flag=True, help="All mail that is handed in with it reaches nobody.")
 @click.option("--expires-at", help="When it ends: RFC 3339, or +30d.")
 @AS_JSON
-def create(name: str, scopes: tuple[str, ...], tenant: str | None, expires_at: str | None, as_json: bool) -> None:
+def create(
+    name: str, scopes: tuple[str, ...], tenant: str | None, simulate: bool, expires_at: str | None, as_json: bool
+) -> None:
     async def work(client: ApiClient) -> int:
-        body = {"name": name, "scopes": list(scopes), **remote.without_unset(tenant=tenant, expires_at=expires_at)}
+        asked = remote.without_unset(tenant=tenant, simulate=simulate or None, expires_at=expires_at)
+        body = {"name": name, "scopes": list(scopes), **asked}
         made = (await client.ask("POST", "/v1/tokens", body=body)).body
         if as_json:
             remote.out_json(made)
@@ -71,6 +75,7 @@ def _row(token: Mapping[str, Any]) -> list[object]:
         token["name"],
         token["scopes"],
         token.get("tenant"),
+        token.get("simulate"),
         instant(token["created_at"]),
         token["created_by"],
         instant(token.get("expires_at")),

@@ -22,6 +22,7 @@ class Actor(NamedTuple):
     token: str = ""  # id of its token; "" = the administrator's token, or none
     scopes: frozenset[Scope] = frozenset()
     tenant: str = ""  # "" = it is bound to none
+    simulates: bool = False  # all mail that it hands in goes to the simulation
 
     @property
     def author(self) -> str:

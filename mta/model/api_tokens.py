@@ -24,6 +24,7 @@ class ApiToken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     created_at: int = 0
     created_by: str = ""
     expires_at: int = 0
+    simulate: bool = False  # all mail that is handed in with it goes to the simulation
 
     @property
     def rights(self) -> frozenset[Scope]:

@@ -13,6 +13,7 @@ class Injection(msgspec.Struct, frozen=True, gc=False):
     sender: str | None = None  # replaces MAIL FROM; "" is the null sender
     due_at: int | None = None
     expires_at: int | None = None
+    max_age: float | None = None  # seconds from the time at which it is to be sent; where expires_at is None
     max_attempts: int | None = None  # 0 = no limit
     retries: tuple[int, ...] = ()  # seconds
     properties: dict[str, str] | None = None

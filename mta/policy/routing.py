@@ -49,7 +49,8 @@ def route(addresses: Sequence[str], injection: Injection, defaults: RoutingDefau
         due_at = opens_at(injection.window, due_at)
     expires_at = injection.expires_at
     if expires_at is None:
-        expires_at = min(due_at + int(defaults.max_age * 1000), LAST_MS)
+        max_age = defaults.max_age if injection.max_age is None else injection.max_age
+        expires_at = min(due_at + int(max_age * 1000), LAST_MS)
     elif expires_at <= due_at:
         moment = "now" if due_at == now_ms else "the time at which the message is to be sent"
         return Reply(550, "5.6.0", f"X-MQ-MaxDeliverTime: is not later than {moment}")

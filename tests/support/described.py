@@ -218,6 +218,20 @@ def _shown_data(case: schemathesis.Case) -> None:
         case.body["data"] = {name: number for number, name in enumerate(case.body.get("data") or {}) if name.isalpha()}
 
 
+def _sending_time(case: schemathesis.Case) -> None:
+    if case.method == "POST" and case.path == "/v1/messages" and isinstance(case.body, dict):
+        given = case.body
+        if given.get("send_at") is not None:
+            given["send_at"] = "+30m"
+            given.pop("delay", None)
+        if given.get("window") is None:
+            given.pop("timezone", None)
+        else:
+            given.update(window="Mo-Fr 09:00-17:00", timezone="Europe/Berlin")
+        if isinstance(given.get("delay"), str):
+            given["delay"] = "30m"
+
+
 def _tls_by_day(case: schemathesis.Case) -> None:
     if case.path == "/v1/stats" and "tls" in str(case.query.get("by")):
         case.query = {name: value for name, value in case.query.items() if name != "interval"}
@@ -258,6 +272,7 @@ CONDITIONS: Final = (
     Condition("a limit", "is for a pool or for an IP, and limits something", _pool_or_ip),
     Condition("a template", "has a part, and is written in the syntax of one", _some_part),
     Condition("data", "of a mail have no control character and no name of the template language", _shown_data),
+    Condition("the time of a message", "is one, to come; its window is a schedule in a known zone", _sending_time),
     Condition("TLS", "is counted by day, in no other interval", _tls_by_day),
     Condition("a webhook", "has an https:// URL unless settings allow another; a replay is of the past", _secure_url),
     Condition("a stream", "ends with `for`; else it lasts until its reader goes", _ends),
