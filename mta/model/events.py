@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Final
 
 import msgspec
 
+from mta.model.engagement import TrackedMail
 from mta.model.ids import DeliveryId
 from mta.model.mail import NewMessage, QueueKey, Recipient, Record
 from mta.model.outcomes import Forced, Origin, Outcome, Reply
@@ -31,6 +32,8 @@ class EventType(enum.StrEnum):
     REJECTION = "Rejection"
     PARKED = "Parked"
     MOVED = "Moved"
+    OPEN = "Open"
+    CLICK = "Click"
     RULE = "Rule"
     AUDIT = "Audit"
     GAP = "Gap"
@@ -105,6 +108,27 @@ def about_topic(event: Event, topic: str) -> Event:
 
 BY_MX: Final = "mx"
 NOT_OFFERED: Final = "the server does not offer STARTTLS"  # as `tls_failed`; of any other reason it was offered
+
+
+def engagement_event(
+    kind: EventType, time: int, node: str, mail: TrackedMail, client: str, machine: str, properties: dict[str, str]
+) -> Event:
+    """An open of a delivery, or a click in it; it changes no record. `machine` is the kind of machine that the visit
+    came from, "" = it may be a reader."""
+    return Event(
+        kind,
+        time,
+        mail.id,
+        node,
+        tags=mail.tags,
+        pool=mail.pool,
+        recipient=mail.recipient,
+        domain=mail.domain,
+        tenant=mail.tenant,
+        client=client,
+        reason=machine,
+        properties=properties or None,
+    )
 
 
 _NO_REPLY = Reply(0)

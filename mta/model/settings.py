@@ -371,6 +371,24 @@ class HistorySettings(Struct, frozen=True, kw_only=True):
     ] = 2592000.0
 
 
+class TrackingSettings(Struct, frozen=True, kw_only=True):
+    """Opens of mail and clicks in it, for messages that ask for it."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="Base of the links in tracked mail, such as https://click.example.com: a host of its own, "
+            'whose proxy leads to tracking.listen; "" = off. Keep it while mail with such links is read.'
+        ),
+    ] = ""
+    listen: Annotated[Address, Meta(description="Address to listen on where url is set; port 0 = any free one.")] = (
+        Address("127.0.0.1", 8081)
+    )
+    trusted_proxies: Annotated[
+        tuple[str, ...], Meta(description="Networks whose X-Forwarded-For names the reader's address.")
+    ] = ("127.0.0.0/8", "::1/128")
+
+
 class AlertsSettings(Struct, frozen=True, kw_only=True):
     """Mail to the operators about events that need them."""
 
@@ -421,6 +439,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     api: ApiSettings = ApiSettings()
     journal: JournalSettings = JournalSettings()
     history: HistorySettings = HistorySettings()
+    tracking: TrackingSettings = TrackingSettings()
     alerts: AlertsSettings = AlertsSettings()
     status: StatusSettings = StatusSettings()
     webhooks: WebhookSettings = WebhookSettings()
+
+    @property
+    def tracks(self) -> bool:
+        """Whether this node hears of opens and clicks."""
+        return bool(self.tracking.url) and "api" in self.node.roles

@@ -220,10 +220,15 @@ def tls_key(day: int) -> bytes:
     return b"fg:{tls}:%d" % day
 
 
+def links_key(day: int) -> bytes:
+    """hash: "<tenant> <0|1: machine> <link>" -> clicks of that UTC day (since 1970-01-01); 30 days."""
+    return b"fg:{links}:%d" % day
+
+
 # Cluster-wide settings
 # hash: lanes, max_staleness, schema, id (random), emptied_at (Unix ms; until an operator has acknowledged it),
 # history ("<node>|<identity of its data folder>": the node whose files are the history), seal (fingerprint of the
-# cluster's key; once something was sealed)
+# cluster's key; once something was sealed), tracking (the secret of links in tracked mail, sealed)
 META_SETTINGS = b"fg:{meta}:settings"
 # hash: token id -> SHA-256 of its text, msgpack ApiToken; "admin:<node>" -> SHA-256 of the administrator's token of the
 # node; version -> random, another one with each change

@@ -60,6 +60,7 @@ def _of_sockets(settings: Settings) -> Iterator[str]:
     if "api" in settings.node.roles:
         wanted += [("api.listen", settings.api.listen)]
         wanted += [("api.inject_listen", address) for address in settings.api.inject_listen]
+    wanted += [("tracking.listen", settings.tracking.listen)] if settings.tracks else []
     for key, address in wanted:
         try:
             listen(address, key).close()

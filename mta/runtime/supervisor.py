@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _CLOSES: Final = 5.0  # seconds beyond the drain timeout that a worker has to end
 _ENDS: Final = 15.0  # seconds that each of the others has to end: no delivery in flight waits there
+_OTHERS: Final = ("api", "inject", "tracking", "sweeper", "webhooks", "journal")  # in the order in which they end
 _LAST_LOOKS: Final = 5.0  # seconds that the watches have to end
 
 
@@ -50,6 +51,7 @@ class Supervisor:
         self._smtp: list[socket.socket] = []
         self._api: list[socket.socket] = []
         self._inject: list[socket.socket] = []  # the first is for the API of this node, the others for clients
+        self._tracking: list[socket.socket] = []
         self._processes: list[tuple[str, Process]] = []
         self._store: NodeStore | None = None
         self._lost = ""  # why another node has this one's name
@@ -106,6 +108,8 @@ class Supervisor:
             self._api = [listen(self._settings.api.listen, "api.listen")]
             self._inject = [listen_inside(inject_socket(self._settings))]
             self._inject += [listen(address, "api.inject_listen") for address in self._settings.api.inject_listen]
+        if self._settings.tracks:
+            self._tracking = [listen(self._settings.tracking.listen, "tracking.listen")]
 
     async def _open_store(self) -> NodeStore:
         adapters = await open_node(self._settings, self._redis_url, self._stop)
@@ -138,6 +142,8 @@ class Supervisor:
         if "api" in node.roles:
             table["api"] = Role("control_api", 1, tuple(sock.fileno() for sock in self._api))
             table["inject"] = Role("control_api.injection", 1, tuple(sock.fileno() for sock in self._inject))
+        if self._tracking:
+            table["tracking"] = Role("control_api.tracking", 1, tuple(sock.fileno() for sock in self._tracking))
         return table
 
     def _start_processes(self, store: NodeStore) -> None:
@@ -198,6 +204,7 @@ class Supervisor:
             "smtp": [name_of(sock) for sock in self._smtp],
             "api": api_url(self._api[0]) if self._api else None,
             "inject": [api_url(sock) for sock in self._inject[1:]] or None,
+            "tracking": api_url(self._tracking[0]) if self._tracking else None,
             "redis": hide_password(self._redis_url),
             "pid": os.getpid(),
         }
@@ -237,12 +244,11 @@ class Supervisor:
         whole = self._settings.node.drain_timeout + _CLOSES
         for process in self._of("sweeper"):
             process.drain()
-        others = ((role, _ENDS) for role in ("api", "inject", "sweeper", "webhooks", "journal"))
-        for role, seconds in (("worker", whole), *others):
+        for role, seconds in (("worker", whole), *((role, _ENDS) for role in _OTHERS)):
             for process in self._of(role):
                 process.drain()
             await asyncio.gather(*(process.gone(seconds) for process in self._of(role)))
-        for sock in (*self._api, *self._inject):
+        for sock in (*self._api, *self._inject, *self._tracking):
             sock.close()
 
 

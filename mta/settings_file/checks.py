@@ -252,6 +252,16 @@ def _check_api(settings: Settings) -> Faults:
             )
 
 
+def _check_tracking(settings: Settings) -> Faults:
+    tracking = settings.tracking
+    where = urlsplit(tracking.url)
+    is_plain = not (where.query or where.fragment or where.username or where.password)
+    if tracking.url and not (where.scheme in ("http", "https") and where.hostname and is_plain):
+        yield BadValue("tracking.url", f'{tracking.url!r} is not a base such as "https://click.example.com"; "" = off')
+    for network in tracking.trusted_proxies:
+        yield from _check_network(network, "tracking.trusted_proxies")
+
+
 def _check_rules(settings: Settings) -> Faults:
     yield from _check_tags(settings.rules.protected_tags, "rules.protected_tags")
 
@@ -373,6 +383,7 @@ _CHECKS = (
     _check_relays,
     _check_pools,
     _check_api,
+    _check_tracking,
     _check_rules,
     _check_times,
     _check_replies,
