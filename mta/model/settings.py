@@ -4,35 +4,25 @@ In these structs durations are seconds, sizes bytes, rates per second, whatever 
 annotations are the only source of the prose in `config/floodgate.toml` and of the bounds that a file is held to.
 """
 
-import ipaddress
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from mta.model.destination_settings import DomainSettings, RelaySettings, SiteSettings
+from mta.model.event_settings import (
+    AlertsSettings,
+    HistorySettings,
+    JournalSettings,
+    StatusSettings,
+    TrackingSettings,
+    WebhookSettings,
+)
 from mta.model.pools import PoolSettings as PoolSettings
 from mta.model.reactions import ReactionSettings
 from mta.model.replies import ReplyEntry
+from mta.model.setting_units import Address as Address
 from mta.model.setting_units import Bytes, PerSecond, Seconds
 from mta.model.setting_units import Unit as Unit
-
-
-class Address(NamedTuple):
-    """A listening or target address; port 0 = any free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
 
 
 Role = Literal["smtp", "delivery", "api", "journal"]
@@ -331,92 +321,6 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
     metrics_open: Annotated[
         bool, Meta(description="Give /metrics without a token where the API listens on loopback; off it, never.")
     ] = True
-
-
-class JournalSettings(Struct, frozen=True, kw_only=True):
-    """The delivery log, and the spool that takes events from the store for it."""
-
-    log_path: Annotated[str, Meta(description='The delivery log; "" = <data_dir>/log/delivery.jsonl.')] = ""
-    backlog_soft: Annotated[int, Meta(ge=1, description="Unwritten event entries of a lane at which sweeps wait.")] = (
-        20000
-    )
-    backlog_hard: Annotated[
-        int, Meta(ge=1, description="Unwritten event entries of a lane at which when_behind applies.")
-    ] = 100000
-    when_behind: Annotated[
-        Literal["refuse", "drop"],
-        Meta(description='"refuse" new mail with 452, or "drop" the oldest events and log a gap.'),
-    ] = "refuse"
-    spool_max: Annotated[
-        Bytes,
-        Meta(
-            ge=16 * 1024**2,
-            description="Most that <data_dir>/journal keeps for a log that fails; beyond it events stay in Redis.",
-        ),
-    ] = 10 * 1024**3
-
-
-class HistorySettings(Struct, frozen=True, kw_only=True):
-    """History: lists, searches, exports and statistics read it."""
-
-    url: Annotated[
-        str,
-        Meta(
-            description='"sqlite" (files in <data_dir>/history of one node), postgresql://user@host/database, or "": '
-            "none is kept."
-        ),
-    ] = "sqlite"
-    retention: Annotated[
-        Seconds, Meta(ge=86400, description="How long a day is kept after something was written to it last.")
-    ] = 2592000.0
-
-
-class TrackingSettings(Struct, frozen=True, kw_only=True):
-    """Opens of mail and clicks in it, for messages that ask for it."""
-
-    url: Annotated[
-        str,
-        Meta(
-            description="Base of the links in tracked mail, such as https://click.example.com: a host of its own, "
-            'whose proxy leads to tracking.listen; "" = off. Keep it while mail with such links is read.'
-        ),
-    ] = ""
-    listen: Annotated[Address, Meta(description="Address to listen on where url is set; port 0 = any free one.")] = (
-        Address("127.0.0.1", 8081)
-    )
-    trusted_proxies: Annotated[
-        tuple[str, ...], Meta(description="Networks whose X-Forwarded-For names the reader's address.")
-    ] = ("127.0.0.0/8", "::1/128")
-
-
-class AlertsSettings(Struct, frozen=True, kw_only=True):
-    """Mail to the operators about events that need them."""
-
-    to: Annotated[
-        tuple[str, ...],
-        Meta(description="Addresses that get a mail when a brake is pulled; the nodes queue it like other mail."),
-    ] = ()
-
-
-class StatusSettings(Struct, frozen=True, kw_only=True):
-    """The status of deliveries that have ended."""
-
-    retention: Annotated[Seconds, Meta(ge=60, description="How long the status of an ended delivery can be read.")] = (
-        86400.0
-    )
-
-
-class WebhookSettings(Struct, frozen=True, kw_only=True):
-    """Requests to the webhook endpoints of senders."""
-
-    allow_networks: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Networks such as 10.1.0.0/16 whose addresses endpoints may have although they are private; "
-            "only there may a URL begin with http://."
-        ),
-    ] = ()
-    timeout: Annotated[Seconds, Meta(ge=0.1, le=300, description="Longest wait for the answer of an endpoint.")] = 15.0
 
 
 class Settings(Struct, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ async def test_the_api_ends_while_the_sweeper_takes_its_time_and_the_journal_is_
     children = {name: Child(name, said) for name in ("worker", "sweeper", "journal", "api", "inject")}
     supervisor: Any = Supervisor.__new__(Supervisor)
     supervisor._settings = SimpleNamespace(node=SimpleNamespace(drain_timeout=1.0))
-    supervisor._smtp, supervisor._api, supervisor._inject = [], [], []
+    supervisor._smtp, supervisor._api, supervisor._inject, supervisor._tracking = [], [], [], []
     supervisor._processes = list(children.items())
     draining = asyncio.create_task(supervisor._drain())
     await until(lambda: said == ["sweeper told", "worker told"])
