@@ -4,8 +4,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from mta.journal.leases import HeldLane, Leases
+from mta.model.event_settings import JournalSettings
 from mta.model.events import Event, EventType
-from mta.model.settings import JournalSettings
 from mta.ports.event_sinks import Item
 from mta.ports.journal import RULES_LANE, Outbox
 from mta.timing.clock import wall_ms

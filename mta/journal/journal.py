@@ -20,7 +20,7 @@ from mta.journal.rule_log import RuleLog
 from mta.journal.site_book import SiteBook
 from mta.model import process_metrics as told
 from mta.model.errors import StoreError, severity
-from mta.model.settings import JournalSettings
+from mta.model.event_settings import JournalSettings
 from mta.ports.event_sinks import EventSink
 from mta.ports.history_orders import HistoryOrders
 from mta.ports.journal import RULES_LANE, JournalState, Outbox, Tail

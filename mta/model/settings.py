@@ -24,7 +24,6 @@ from mta.model.setting_units import Address as Address
 from mta.model.setting_units import Bytes, PerSecond, Seconds
 from mta.model.setting_units import Unit as Unit
 
-
 Role = Literal["smtp", "delivery", "api", "journal"]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mta.journal.journal import Journal
-from mta.model.settings import JournalSettings, RedisSettings
+from mta.model.event_settings import JournalSettings
+from mta.model.settings import RedisSettings
 from mta.redis_store import keys
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.link import Link

@@ -18,10 +18,10 @@ from mta.journal.journal import Journal
 from mta.log_file.delivery_log import DeliveryLog
 from mta.log_file.lines import log_lines
 from mta.model.entries import Entry, framed
+from mta.model.event_settings import JournalSettings
 from mta.model.events import Event, EventType
 from mta.model.ids import DeliveryId
 from mta.model.outcomes import Origin
-from mta.model.settings import JournalSettings
 from mta.ports.journal import Page
 from mta.spool_files.spool import FileSpool
 from tests.support.journal import Outbox, Tail

@@ -10,8 +10,8 @@ import msgspec
 from mta.journal.journal import Journal
 from mta.model.entries import Entry, framed, order_of
 from mta.model.errors import StoreAway
+from mta.model.event_settings import JournalSettings
 from mta.model.events import Event, EventType
-from mta.model.settings import JournalSettings
 from mta.ports.journal import RULES_LANE, JournalState, Page, StreamEnd
 from mta.spool_files.spool import FileSpool
 

@@ -14,7 +14,7 @@ from typing import Any
 from mta.journal.journal import Journal
 from mta.log_file.delivery_log import DeliveryLog
 from mta.log_file.lines import log_lines
-from mta.model.settings import JournalSettings
+from mta.model.event_settings import JournalSettings
 from mta.spool_files.spool import FileSpool
 from tests.support.journal import Outbox, Tail, delivery, entry
 
