@@ -248,7 +248,7 @@ class Egress:
         for queue, outlet in list(self._outlets.items()):
             plan = self._shaping.plan(queue, outlet.site)
             if plan.asks_like(outlet.plan):
-                outlet.plan = plan
+                outlet.take_plan(plan)
                 if tighter:
                     outlet.retire(lambda path: any(scope.has(path, self._node) for scope in tighter))
             else:

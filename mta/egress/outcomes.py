@@ -28,8 +28,10 @@ def of_replies(
     """One outcome for each claim, in order; `trouble` is why the session ended before its last reply."""
     mail, final, data = machine.mail, machine.final, machine.data
     if final is not None and len(transaction.claims) == 1:  # it got as far as the dot: the recipient was accepted
+        if 200 <= final.code < 300:
+            return [_delivered(transaction, final, peer, ms)]
         outcome = _of_message(transaction, machine, final, data, peer, trouble, ms, replies)
-        return [outcome] if outcome.verdict is _DELIVERED else _with_dialogues([outcome], transaction, machine, peer)
+        return _with_dialogues([outcome], transaction, machine, peer)
     rcpts = machine.rcpts
     taken = mail is not None and 200 <= mail.code < 300
     outcomes: list[Outcome] = []
@@ -76,6 +78,13 @@ def _with_dialogues(
     ]
 
 
+def _delivered(transaction: Transaction, final: Reply, peer: ReadyConnection, ms: int) -> Outcome:
+    return Outcome(
+        _DELIVERED, final, _REMOTE, peer.mta, peer.host, peer.ip, peer.tls, ms,
+        past_dot_of=transaction.past_dot_of, route=peer.route, tls_failed=peer.tls_failed,
+    )  # fmt: skip
+
+
 def _of_message(
     transaction: Transaction,
     machine: ClientMachine,
@@ -87,11 +96,7 @@ def _of_message(
     replies: ReplyKnowledge,
 ) -> Outcome:
     if final is not None and 200 <= final.code < 300:
-        past_dot_of = transaction.past_dot_of
-        return Outcome(
-            _DELIVERED, final, _REMOTE, peer.mta, peer.host, peer.ip, peer.tls, ms,
-            past_dot_of=past_dot_of, route=peer.route, tls_failed=peer.tls_failed,
-        )  # fmt: skip
+        return _delivered(transaction, final, peer, ms)
     if final is not None and final.code >= 400:
         return _of_reply(Phase.DOT, final, transaction, peer, ms, replies)
     if data is not None and data.code >= 400:

@@ -44,7 +44,7 @@ class Outlet:
         ports, delivery, connecting, end, permits, last_look, shared = parts
         self._queue = queue
         self.site = site
-        self.plan = plan
+        self.take_plan(plan)
         self._capacity = ports.capacity
         self._refused = ports.refused
         self._connector = connecting.connector
@@ -59,7 +59,7 @@ class Outlet:
         self._start = TransactionStart(
             queue, plan, ports, delivery, self._loop, end, permits, self._budget, self._shutdown, self
         )
-        self.start_next = self._start.start_next
+        self.start_next, self._rest = self._start.start_next, self._start.rest
         self.connections = Connections(self._start.is_reserved)
         self._idle = self.connections.idle
         limiting = site if plan.is_limited or plan.per_ip is not None else ""
@@ -73,6 +73,12 @@ class Outlet:
         self._wants_room = False  # scheduling has asked for room and may have more mail than it got room for
 
     # For Egress
+
+    def take_plan(self, plan: Plan) -> None:
+        """Its mail goes by this plan from now on."""
+        self.plan = plan
+        # Messages of a connection; 0 = its IP decides.
+        self._most_carried = 0.0 if plan.carried_by_ip else float(plan.messages_per_connection or "inf")
 
     def room(self) -> int:
         """How many more deliveries it takes; scheduling is told when there is more room."""
@@ -227,7 +233,7 @@ class Outlet:
         if (
             not connection.usable
             or self._shutdown.begun
-            or carried >= self._most_carried(connection)
+            or carried >= (self._most_carried or self._most_from(connection))
             or (carried >= MOST_WHILE_WANTED and self._slots.is_wanted(connection.slot))
         ):
             if not connection.closed:
@@ -235,10 +241,13 @@ class Outlet:
                 self._shutdown.progressed()
             self.pump()
             return
-        if self._share is not None and connection.waiting is self._waiting and self._share.end_turn(connection):
+        if not connection.waiting.deliveries:
+            self._rest(connection)
+        elif self._share is not None and connection.waiting is self._waiting and self._share.end_turn(connection):
             self._opener.more()
             return
-        self.start_next(connection)
+        else:
+            self.start_next(connection)
         if connection.carried == 2:  # the first message was carried: the destination may get further connections
             self._opener.more()
         if self._wants_room and self._waiting.deliveries <= self._depth() >> 1:
@@ -336,11 +345,9 @@ class Outlet:
         _log.debug("%r is open, %d to %s in all", connection, len(self.connections), self._queue.domain)
         return connection
 
-    def _most_carried(self, connection: Connection) -> float:
-        plan = self.plan
-        if plan.carried_by_ip:
-            return plan.most_carried(self._slots.ip_scope(self._queue.pool, connection.peer.mta)) or float("inf")
-        return plan.messages_per_connection or float("inf")
+    def _most_from(self, connection: Connection) -> float:
+        """How many messages a connection from its IP may carry."""
+        return self.plan.most_carried(self._slots.ip_scope(self._queue.pool, connection.peer.mta)) or float("inf")
 
     def _depth(self) -> int:
         """The number of deliveries that may wait here."""

@@ -84,7 +84,10 @@ class TransactionStart:
         """Start the next transaction on this connection. False: none may start, and the connection is idle."""
         waiting, new = connection.waiting, not connection.carried
         transaction = waiting.first(new)
-        now = wall_ms() if transaction is not None else 0
+        if transaction is None:
+            self.rest(connection)
+            return False
+        now = wall_ms()
         while transaction is not None and not self._shutdown.begun:
             table = self._rules.table
             decided = UNDECIDED if table.is_empty else rules_for(table, transaction, connection.peer)
@@ -114,14 +117,19 @@ class TransactionStart:
                     self._fetches.start(connection, transaction)
                 return True
             transaction = waiting.first(new)
-        connection.deadline = self._loop.time() + self._idle_timeout
-        if transaction is None and self._owner.unused(connection):
-            return False
-        connection.idle.append(connection)
         if transaction is None:
-            # Otherwise the connection stays for the transaction that must wait for the message rate.
-            self._budget.mark_idle(connection)
+            self.rest(connection)
+        else:  # the connection stays for the transaction, which must wait
+            connection.deadline = self._loop.time() + self._idle_timeout
+            connection.idle.append(connection)
         return False
+
+    def rest(self, connection: Connection) -> None:
+        """No transaction waits for this connection: it is idle, unless others get it."""
+        connection.deadline = self._loop.time() + self._idle_timeout
+        if not self._owner.unused(connection):
+            connection.idle.append(connection)
+            self._budget.mark_idle(connection)
 
     def is_reserved(self, connection: Connection) -> bool:
         """Whether this connection waits for the content of its next transaction."""

@@ -42,7 +42,7 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
     """The settlement of one attempt that ended at `now` (Unix ms); `chance` in [0, 1) spreads the next one."""
     verdict = outcome.verdict
     if verdict is _IS_DELIVERED:
-        return _delivered(claimed, outcome, now, terms)
+        return delivered(claimed, outcome, now, terms)
     if verdict is Verdict.TEMPORARY:
         if outcome.unintelligible and ends_delivery(claimed.record.unintelligible + 1):
             last = msgspec.structs.replace(outcome, verdict=Verdict.PERMANENT, reply=ending_reply(outcome.reply))
@@ -150,7 +150,7 @@ def _uncertain(claimed: Claimed, lost_reply: bool) -> bool:
     return lost_reply or claimed.record.uncertain or claimed.reclaims > 0
 
 
-def _delivered(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlement:
+def delivered(claimed: Claimed, outcome: Outcome, now: int, terms: Terms) -> Settlement:
     """The remote took it: no rule decided, and no doubt is left."""
     record, queue = claimed.record, claimed.queue
     attempts = record.attempts + 1

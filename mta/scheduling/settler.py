@@ -111,11 +111,13 @@ class Settler:
         return sum(len(lane.waiting) for lane in self._lanes)
 
     def settle(self, claimed: Claimed, outcome: Outcome) -> None:
-        if outcome.verdict is not _DELIVERED:
-            if self._failed is not None:
-                self._failed(claimed, outcome)
-        elif self.delivered is not None:
-            self.delivered(claimed, outcome)
+        if outcome.verdict is _DELIVERED:
+            if self.delivered is not None:
+                self.delivered(claimed, outcome)
+            self._add(_Item(claimed, outcome, settlement.delivered(claimed, outcome, self._clock(), self._terms)))
+            return
+        if self._failed is not None:
+            self._failed(claimed, outcome)
         self._add(self._decided(claimed, outcome))
 
     def _decided(self, claimed: Claimed, outcome: Outcome) -> _Item:
