@@ -161,9 +161,9 @@ class Connector:
             if isinstance(need, Trouble):
                 troubles.append(need._replace(route=target.route.name))
                 continue
-            if not await self._slots.move(slot, queue, site, target.ip):
+            if wait := await self._slots.move(slot, queue, site, target.ip):
                 words = f"the limits of {site} allow no connection now"
-                trouble = unroutable(words, "4.4.5", temporary=True)._replace(untried=True)
+                trouble = unroutable(words, "4.4.5", temporary=True)._replace(untried=True, wait=wait)
                 troubles.append(trouble._replace(host=target.host, ip=target.ip, route=target.route.name))
                 continue
             source = slot.source or self._ips.pick(queue.pool, 6 if ":" in target.ip else 4)

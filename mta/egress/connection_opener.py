@@ -16,7 +16,7 @@ from mta.egress.connection_budget import (
 )
 from mta.egress.connections import Connections
 from mta.egress.shared_connections import Share
-from mta.egress.slots import Slot
+from mta.egress.slots import STORE_AWAY_WAIT, Slot
 from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
 from mta.model.ids import MessageId
@@ -26,7 +26,6 @@ from mta.policy.failures import Trouble, broken
 from mta.policy.shaping import Plan
 from mta.timing.backoff import Backoff
 
-_STORE_AWAY_WAIT = 1.0  # seconds
 _MOST_BACK_OFF = 60.0  # seconds, and eight times the first pause
 _SLOT_KEPT = 0.3  # seconds that a slot waits in hand for deliveries to be claimed
 _WANTED_SLOT_KEPT = 0.1  # likewise while mail of others waits for one
@@ -289,7 +288,12 @@ class ConnectionOpener:
         try:
             return await self._slots.take(self._queue, self._site)
         except StoreError:
-            return _STORE_AWAY_WAIT
+            return STORE_AWAY_WAIT
+
+    def _no_slot(self) -> None:
+        """The last attempt of a queue without a connection got none: its mail does not wait here."""
+        if not self._connections.usable and len(self._tasks) == 1:
+            self._owner.no_slot()
 
     def _again_in(self, seconds: float) -> None:
         self._not_before = self._loop.time() + (0.0 if self._slot else seconds)
@@ -343,7 +347,11 @@ class ConnectionOpener:
             if not isinstance(found, Connected):
                 self._slots.give(slot)
         if isinstance(found, Trouble):
-            self._failed(found, attempt)
+            if found.wait:
+                self._again_in(found.wait)
+                self._no_slot()
+            else:
+                self._failed(found, attempt)
             return False
         self._backoff.succeeded()
         self._down = None
@@ -364,10 +372,8 @@ class ConnectionOpener:
         if isinstance(taken, Slot):
             return taken
         self._again_in(taken)
-        if share is not None and share.want():
-            return None
-        if not self._connections.usable and len(self._tasks) == 1:
-            self._owner.no_slot()
+        if share is None or not share.want():
+            self._no_slot()
         return None
 
     async def _greeted(self, attempt: Attempt) -> None:

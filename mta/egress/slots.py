@@ -1,6 +1,7 @@
 """Slots: the shares in the limits of a site that a connection holds from before it is opened until it is closed."""
 
 import ipaddress
+from typing import Final
 
 from mta.egress.sending_ips import SendingIps, Source
 from mta.model.errors import StoreError
@@ -8,6 +9,9 @@ from mta.model.mail import QueueKey
 from mta.model.paths import SendingPath, pool_of
 from mta.policy.shaping import Shaping
 from mta.ports.delivery import ConnectionShare, Limits, WarmUps
+
+STORE_AWAY_WAIT: Final = 1.0  # seconds until the limits are asked again after the store gave no answer
+_LEAST_WAIT: Final = 0.01  # seconds
 
 
 class Slot:
@@ -63,21 +67,21 @@ class Slots:
             waits.append(taken)
         return min(waits)
 
-    async def move(self, slot: Slot, queue: QueueKey, site: str, ip: str) -> bool:
-        """Make the slot one for a connection to `ip`, a host of that site. False: its limits allow none now, or cannot
-        be asked, and the slot is given back."""
+    async def move(self, slot: Slot, queue: QueueKey, site: str, ip: str) -> float:
+        """Make the slot one for a connection to `ip`, a host of that site. Returns 0, or the seconds to wait before
+        asking again: the limits allow no connection now, or cannot be asked, and the slot is given back."""
         version = 6 if ":" in ip else 4
         if slot.held and slot.path.site == site and _fits(slot.source, version):
-            return True
+            return 0.0
         self.give(slot)
         try:
             taken = await self.take(queue, site, version)
         except StoreError:
-            return False
+            return STORE_AWAY_WAIT
         if not isinstance(taken, Slot):
-            return False
+            return max(taken, _LEAST_WAIT)
         slot.path, slot.source, slot.share, slot.warms = taken.path, taken.source, taken.share, taken.warms
-        return True
+        return 0.0
 
     def are_counted(self, pool: str) -> bool:
         """Whether an IP of the pool may be warming up, so that mail needs a slot before it is claimed."""

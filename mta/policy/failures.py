@@ -22,6 +22,7 @@ class Trouble(NamedTuple):
     mta: str = ""  # the sending IP, where a server was reached
     tls_result: str = ""  # in the phase TLS: the kind of the failure (policy/tls_results.py), "" = not known
     untried: bool = False  # no connection was tried: the host was known to be dead, or limits allowed none
+    wait: float = 0.0  # seconds until limits may allow a connection; 0 = it was not they that allowed none
 
     @property
     def shared(self) -> "Trouble":
@@ -132,10 +133,12 @@ def unsendable(code: int, enhanced: str, words: str, host: str = "", ip: str = "
 def after_all_hosts(troubles: list[Trouble]) -> Trouble:
     """The trouble of a delivery after every host failed. It is permanent only if that of every host is, because one
     host does not judge the others (RFC 5321 5.1). Else it is the last temporary trouble, if possible of a host that
-    speaks SMTP; it is `untried` if no host was tried."""
+    speaks SMTP. If no host was tried it is `untried`, and that of a host that the limits may allow soonest."""
+    untried = all(trouble.untried for trouble in troubles)
+    limited = [trouble for trouble in troubles if trouble.wait]
+    if untried and limited:
+        return min(limited, key=lambda trouble: trouble.wait)
     temporary = [trouble for trouble in troubles if trouble.verdict is Verdict.TEMPORARY]
     intelligible = [trouble for trouble in temporary if not trouble.unintelligible]
     told = (intelligible or temporary or troubles)[-1]
-    if told.untried and not all(trouble.untried for trouble in troubles):
-        return told._replace(untried=False)
-    return told
+    return told if told.untried is untried else told._replace(untried=untried, wait=0.0)

@@ -107,12 +107,13 @@ class FakeRules:
 class FakeLimits:
     def __init__(self) -> None:
         self.connections = 10_000
+        self.full: set[str] = set()  # sites that have no slot
         self.taken = 0
         self.most_taken = 0
         self.messages: Callable[[], float] = lambda: 0.0
 
     async def take_connection(self, path: SendingPath) -> ConnectionShare | float:
-        if self.taken >= self.connections:
+        if self.taken >= self.connections or path.site in self.full:
             return 0.02
         self.taken += 1
         self.most_taken = max(self.taken, self.most_taken)

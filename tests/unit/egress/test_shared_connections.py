@@ -1,4 +1,5 @@
 from mta.model.destination_settings import DomainSettings, SiteSettings
+from mta.model.outcomes import ReturnReason, Verdict
 from tests.support.egress_rig import Rig
 from tests.support.eventually import eventually
 from tests.support.sink import HOLD, Sink
@@ -51,3 +52,18 @@ async def test_the_slot_of_an_idle_connection_goes_to_another_domain_of_the_site
             rig.send(f"a@d{number}.test")
         await rig.settle.until(5)
         assert (sink.most_open, rig.limits.most_taken) == (1, 1)
+
+
+async def test_mail_goes_back_unattempted_when_only_the_limits_of_the_host_keep_it() -> None:
+    """The domain was not known to belong to the site when its mail was claimed."""
+    limited = {"sites": {"big": SiteSettings(connections=1)}}
+    async with Sink() as sink, Rig(limited, route=to(sink)) as rig:
+        rig.sites.named = {sink.host: "big"}
+        rig.limits.full.add("big")
+        rig.send("a@d.test")
+        (outcome,) = await rig.settle.until(1)
+        assert outcome.returned is ReturnReason.NO_SLOT
+        rig.limits.full.clear()
+        rig.send("a@d.test")
+        (_, outcome) = await rig.settle.until(2)
+    assert outcome.verdict is Verdict.DELIVERED

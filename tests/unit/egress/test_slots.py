@@ -58,12 +58,12 @@ async def test_without_limits_of_ips_the_connector_chooses_the_ip(slots):
 
 async def test_a_host_of_another_site_or_family_takes_a_slot_of_its_own_and_gives_the_first_back(slots, limits):
     slot = await slots.take(QUEUE, "plain")
-    assert await slots.move(slot, QUEUE, "plain", "198.51.100.1")
+    assert await slots.move(slot, QUEUE, "plain", "198.51.100.1") == 0
     assert limits.taken == [("plain", "")]
-    assert await slots.move(slot, QUEUE, "big", "2001:db8:1::1")
+    assert await slots.move(slot, QUEUE, "big", "2001:db8:1::1") == 0
     assert limits.taken == [("big", "2001:db8::1")]
     limits.full = {("big", "192.0.2.1"), ("big", "192.0.2.2")}
-    assert not await slots.move(slot, QUEUE, "big", "198.51.100.1")
+    assert await slots.move(slot, QUEUE, "big", "198.51.100.1") == 0.5
     slots.give(slot)
     assert limits.taken == []
 

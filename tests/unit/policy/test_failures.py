@@ -63,3 +63,11 @@ def test_all_hosts_must_refuse_for_good_before_mail_bounces() -> None:
     assert after_all_hosts([later, never]) is later
     assert after_all_hosts([never, never]) is never
     assert later.reason == "connecting (mx2)"
+
+
+def test_mail_waits_for_limits_only_if_no_host_was_tried() -> None:
+    dead = broken(Phase.CONNECT, "refused", "mx1")._replace(untried=True)
+    soon, late = (unroutable("full", "4.4.5", temporary=True)._replace(untried=True, wait=wait) for wait in (0.5, 2.0))
+    assert after_all_hosts([late, soon, dead]) is soon
+    tried = after_all_hosts([broken(Phase.CONNECT, "refused", "mx2"), soon])
+    assert (tried.untried, tried.wait) == (False, 0.0)
