@@ -13,7 +13,7 @@ from tests.support.node import Node, running, until
 from tests.support.recount import assert_balanced
 from tests.support.sink import HOLD, Sink
 from tests.support.sink_thread import SinkThread
-from tests.support.story import at_rest, summary
+from tests.support.story import at_rest
 from tests.support.valkey import Valkey
 
 DOMAINS = 500
@@ -53,8 +53,8 @@ class Town:
             self.dns.stub.mx(domain, (10, f"mx{n % 4}.in.big.test"))
         sets = {
             "redis": self.valkey.url,
-            "delivery.retries": ["2s"],  # a busy stub of a DNS server does not answer each question in time
             "delivery.dns_servers": [self.dns.stub.address],
+            "delivery.mta_sts": False,  # half of the questions
             "delivery.mx_port": self.sink.sink.port,
             "sites": f'{{ big = {{ mx = "*.big.test", connections = {MOST} }} }}',
             "pools": "{ one = {}, two = {}, own = {} }",
@@ -86,13 +86,25 @@ def test_two_tenants_to_500_domains_behind_one_site_never_exceed_its_budget_on_t
             assert client.sendmail("from@example.org", every, text) == {}
     total = 2 * DOMAINS
     sink = town.sink.sink
-    until(lambda: len(sink.taken) == total, 100.0, lambda: what_waits(town))
+    arrive(town, "sites", total)
     assert sink.most_open == MOST  # never more, and all were used
     assert set(Counter(message.recipients[0] for message in sink.taken).values()) == {1}
     assert sink.connections < DOMAINS  # domains with the same host use one another's connections
     found = town.nodes[0].call("GET", "/v1/limits?pool=one&domain=d1.test")[1]
     assert (found["site"], found["limits"][0]["setting"]) == ("big", "sites.big.connections")
     at_rest(town.nodes[0], delivered=total)
+
+
+def arrive(town: Town, tag: str, total: int) -> None:
+    """The sink has taken `total` messages. Mail of the tag is retried now and then, since a busy stub of a DNS server
+    leaves questions unanswered."""
+    sink, begun = town.sink.sink, time.monotonic()
+    while len(sink.taken) < total:
+        asked = time.monotonic()
+        assert asked < begun + 100, what_waits(town)
+        while len(sink.taken) < total and time.monotonic() < asked + 8:
+            time.sleep(0.05)
+        assert town.nodes[0].call("POST", "/v1/queues/retry?wait=20s", {"tag": tag})[0] == 200
 
 
 def what_waits(town: Town) -> str:
@@ -201,6 +213,12 @@ def test_a_limit_order_of_one_pool_leaves_the_other_alone(town: Town) -> None:
     at_rest(town.nodes[0], delivered=before + 40)
 
 
+def deferred(town: Town, tag: str) -> set[str]:
+    """The deliveries of the tag that the sink put off."""
+    lines = [line for node in town.nodes for line in node.events() if tag in line.get("tags", ())]
+    return {line["id"] for line in lines if line["type"] == "TransientFailure" and line["text"] == "later"}
+
+
 def ordered(node: Node, path: str, **body: object) -> dict[str, Any]:
     status, made = node.call("POST", path, body)
     assert status in (200, 201), made
@@ -217,7 +235,7 @@ def test_a_rule_by_site_ends_and_holds_the_mail_of_its_domains_on_two_nodes(town
     town.sink.script("RCPT", lambda _, argument: "451 4.3.0 later" if "wait" in argument else None)
     one.send([f"wait{n}@d{n}.test" for n in range(5)] + ["wait@other.test"], ("stopped",), X_MQ_Pool="one")
     one.send(["wait@later.test", "wait@gone.test"], ("stopped",), X_MQ_Pool="one", X_MQ_Delayed="+1h")
-    until(lambda: summary(*town.nodes)["TransientFailure"] == 6, 60.0)
+    until(lambda: len(deferred(town, "stopped")) == 6, 60.0)
     town.sink.script("RCPT", None)
     assert one.call("POST", "/v1/queues/retry?wait=0s", {"site": "small"})[1]["seen"] == 0
     rule = ordered(two, "/v1/errors?until=swept&wait=60s", code=554, extended="5.7.1", site="big", tag="stopped")
@@ -250,20 +268,19 @@ def test_replies_to_two_nodes_together_make_one_reaction_that_eases_again(town: 
     before = len(sink.taken)
     town.sink.script("MAIL", "421 4.7.0 too many of you")
     town.sink.script(".", slow(0.06))
-    send(town, "busy", 200)
+    send(town, "busy", 100)
     until(lambda: bool(orders_of_reactions(town)), 20.0)
     town.sink.script("MAIL", None)
     (order,) = orders_of_reactions(town)
     assert (order["created_by"], order["pool"], order["connections"]) == ("reaction:busy", "one", 1)
     assert "4 replies within 1h: 421 4.7.0 too many of you" in order["reason"]
     again(town, "busy")
-    until(lambda: len(sink.taken) == before + 200, 40.0)
+    until(lambda: len(sink.taken) == before + 100, 40.0)
     until(lambda: not orders_of_reactions(town), 20.0)  # eased, then over
     audit = town.nodes[0].call("GET", "/v1/audit?limit=50")[1]["entries"]
-    (entry,) = [entry for entry in audit if entry.get("of") == order["id"]]
-    assert entry["by"] == "reaction:busy"
+    assert {entry["by"] for entry in audit if entry.get("of") == order["id"]} == {"reaction:busy"}
     town.sink.script(".", None)
-    settled(town, "busy", 200)
+    settled(town, "busy", 100)
 
 
 def again(town: Town, tag: str) -> None:
