@@ -4,6 +4,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Final, ParamSpec, TypeVar
 
 from sqlalchemy import func, select
@@ -142,20 +143,23 @@ class HistoryReader:
 
     def _events(self, after: Cursor, most: int) -> EventPage:
         found: list[KeptEvent] = []
-        at = after
+        at, missing = after, 0
         batches = self._chunks.following(max(1, after.batch), _BATCHES)
         for batch in batches:
             least = after.place if batch.number == after.batch else 0
             chunks = batch.chunks()
             passed = bisect_right(chunks, least, key=lambda chunk: chunk[1])
-            for day, first in chunks[max(0, passed - 1) :]:
-                for place, (event_id, event) in enumerate(self._chunks.chunk(day, batch.round, first), first):
+            for (day, first), (_, end) in pairwise([*chunks[max(0, passed - 1) :], (0, batch.events)]):
+                chunk = self._chunks.chunk(day, batch.round, first)
+                if not chunk:
+                    missing += end - max(first, least)
+                for place, (event_id, event) in enumerate(chunk, first):
                     if place >= least:
                         found.append(KeptEvent(Cursor(batch.number, place), event_id, event))
                         if len(found) == most:
-                            return EventPage(found, Cursor(batch.number, place + 1), False)
+                            return EventPage(found, Cursor(batch.number, place + 1), False, missing)
             at = Cursor(batch.number + 1, 0)
-        return EventPage(found, at, len(batches) < _BATCHES)
+        return EventPage(found, at, len(batches) < _BATCHES, missing)
 
     def _events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:
         rounds = self._chunks.rounds_of({at.batch for at in places})

@@ -74,6 +74,7 @@ class EventPage(NamedTuple):
     events: Sequence[KeptEvent]
     next: Cursor  # goes on behind the page
     at_end: bool  # nothing follows yet
+    missing: int = 0  # events among these that were dropped with their day
 
 
 class Behind(NamedTuple):

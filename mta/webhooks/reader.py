@@ -85,6 +85,8 @@ class EventReader:
                     touched.add(sender)
         for sender, stream in targets:
             stream.next_read = page.next
+            if page.missing:
+                sender.lose(page.missing)
             if stream is not sender.live:
                 touched.add(sender)
         for sender in touched:

@@ -73,7 +73,8 @@ class Sender:
         self._kept_figures = state.figures
         self._alarm = Alarm()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight = 0  # events
+        self._under_way = 0  # requests
+        self._in_flight = 0  # events in them
         self._not_before = 0  # Unix ms, where a Retry-After said so
         self._disabled = bool(endpoint.disabled_at)
         self._replay_gone = False
@@ -86,7 +87,7 @@ class Sender:
 
     def __repr__(self) -> str:
         state = "disabled" if self._disabled else "failing" if self.is_failing else "active"
-        return f"<Sender {self.endpoint.id} {state}, {len(self._tasks)} requests, {self.live.unanswered} unanswered>"
+        return f"<Sender {self.endpoint.id} {state}, {self._under_way} requests, {self.live.unanswered} unanswered>"
 
     # Feeding
 
@@ -173,6 +174,7 @@ class Sender:
                 await self._alarm.sleep(self._pause(now))
                 continue
             stream, request = picked
+            self._under_way += 1
             self._in_flight += len(request.items)
             task = asyncio.get_running_loop().create_task(self._send(stream, request))
             self._tasks.add(task)
@@ -183,7 +185,7 @@ class Sender:
             return None
         if self.is_failing:
             return self._probe(now)
-        if len(self._tasks) >= WINDOW or self._in_flight >= _MOST_IN_FLIGHT:
+        if self._under_way >= WINDOW or self._in_flight >= _MOST_IN_FLIGHT:
             return None
         streams = [self.live] if self.replay is None else [self.live, self.replay]
         if self._turn:
@@ -198,7 +200,7 @@ class Sender:
 
     def _probe(self, now: int) -> tuple[Stream, Request] | None:
         """One request, while the endpoint fails."""
-        if self._tasks or now < self._health.figures.next_probe:
+        if self._under_way or now < self._health.figures.next_probe:
             return None
         for stream in (self.live, self.replay):
             request = stream.first() if stream is not None else None
@@ -209,7 +211,7 @@ class Sender:
     def _pause(self, now: int) -> float:
         """Seconds until something is due."""
         if self.is_failing:
-            times = [self._health.figures.next_probe] if not self._tasks else []
+            times = [self._health.figures.next_probe] if not self._under_way else []
         else:
             streams = (self.live, self.replay)
             times = [due for stream in streams if stream is not None and (due := stream.next_due()) is not None]
@@ -235,6 +237,7 @@ class Sender:
             headers = signed_headers(secrets, request_id, self._parts.wall() // 1000, body)
             self._answered(stream, request, await self._parts.poster.post(self.endpoint.url, body, headers))
         finally:
+            self._under_way -= 1
             self._in_flight -= many
             self._alarm.ring()
 
@@ -258,15 +261,16 @@ class Sender:
                 message = message_of(kept.event.id) if kept.event.id is not None else b""
                 items.append(Item(item.at, kept.event.time, kept.event_id, message, body_of(kind, kept.event)))
         if lost := len(request.items) - len(items):
-            self._lose(lost)
+            self.lose(lost)
         stream.replace(request, items)
         if not items:
             self._finish(stream, request)
             return False
         return True
 
-    def _lose(self, many: int) -> None:
-        log.error("history has %d events no longer that the webhook %s was to get", many, self.endpoint.id)
+    def lose(self, many: int) -> None:
+        """History has dropped events that it did not send yet."""
+        log.error("history has dropped %d events that the webhook %s had not seen yet", many, self.endpoint.id)
         self._health.note_lost(many)
 
     def _opened(self, now: int) -> Sequence[bytes]:

@@ -11,10 +11,12 @@ import pytest
 from mta.history.postgres import PostgresTables
 from mta.history.postgres_writer import PostgresWriter
 from mta.history.reader import HistoryReader
+from mta.history.webhook_tables import postgres_state
 from mta.model.errors import HistoryAway
 from mta.ports.history import BEGINNING, Cursor
 from mta.ports.history_writer import DAY_MS
 from tests.support import history_contract as contract
+from tests.support import webhook_state_contract
 from tests.support.history_rounds import NOW, Book, Lane, a_delivery, accepted
 from tests.support.needs import needs
 from tests.support.postgres import Postgres
@@ -44,6 +46,15 @@ def test_a_story_of_every_database(story: Callable[..., Any], server: Postgres, 
     writer = PostgresWriter(server.url, 86400.0)
     story(writer, reader)
     writer.close()
+
+
+@pytest.mark.parametrize("story", webhook_state_contract.STORIES, ids=lambda story: story.__name__)
+def test_a_story_of_the_state_of_webhooks(story: Callable[..., None], server: Postgres) -> None:
+    server.query("DROP SCHEMA IF EXISTS floodgate_webhooks CASCADE")
+    state = postgres_state(server.url)
+    state.open()
+    story(state)
+    state.close()
 
 
 def test_an_old_day_is_dropped_unless_mail_of_it_lives(server: Postgres, reader: HistoryReader) -> None:

@@ -182,6 +182,16 @@ def events_are_read_in_order_from_any_place(writer: HistoryWriter, reader: Histo
         assert at == ask(reader, lambda history: history.newest())
     (one,) = ask(reader, lambda history: history.events(Cursor(2, 299), 1)).events
     assert one.event.recipient == "1.4.59@a.test"
+    wanted = [Cursor(2, 299), Cursor(1, 0), Cursor(2, 300), Cursor(9, 0)]
+    some = ask(reader, lambda history: history.events_at(wanted))
+    assert {at: one.event.recipient for at, one in some.items()} == {
+        Cursor(2, 299): "1.4.59@a.test", Cursor(1, 0): "0.0.0@a.test",
+    }  # fmt: skip
+    assert some[Cursor(2, 299)].event_id == one.event_id
+    assert [ask(reader, lambda history, at=at: history.behind(at)).events  # type: ignore[misc]
+            for at in (BEGINNING, Cursor(2, 10), Cursor(4, 0))] == [900, 590, 0]  # fmt: skip
+    assert ask(reader, lambda history: history.behind(Cursor(2, 0))).oldest > 0
+    assert ask(reader, lambda history: history.behind(Cursor(4, 0))).oldest == 0
 
 
 def entries_count_once_whoever_writes_them(writer: HistoryWriter, reader: History) -> None:

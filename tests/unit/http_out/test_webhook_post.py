@@ -1,0 +1,228 @@
+"""Requests to webhook endpoints: the addresses that they may go to, and the answers that they get."""
+
+import asyncio
+import ipaddress
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from email.utils import formatdate
+from typing import Any
+
+import aiohttp
+import pytest
+
+from mta.http_out.allowed_addresses import is_public, is_within
+from mta.http_out.webhook_post import WebhookPoster
+from tests.support.certificates import Authority
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.1.2.3", "172.16.0.1", "192.168.1.1", "127.0.0.1", "0.0.0.0", "169.254.169.254", "100.64.0.1",
+        "224.0.0.1", "255.255.255.255", "192.0.2.1", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "2001:db8::1",
+        "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "2002:7f00:1::", "64:ff9b::7f00:1",
+        "64:ff9b::a00:1", "2001:0:7f00:1::",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_not_of_the_internet_is_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::808:808"])
+def test_an_address_of_the_internet_is_public(address: str) -> None:
+    assert is_public(address)
+
+
+def test_a_mapped_address_is_in_the_network_of_the_address_that_it_maps() -> None:
+    networks = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
+    assert is_within("::ffff:10.1.1.1", networks)
+    assert is_within("fd00::1", networks)
+    assert not is_within("::ffff:11.1.1.1", networks)
+    assert not is_within("8.8.8.8", networks)
+
+
+class Server:
+    """A server of bytes on loopback."""
+
+    def __init__(self, serve: Serve) -> None:
+        self.connections = 0
+        self._serve = serve
+        self._server: asyncio.Server | None = None
+
+    async def start(self, **options: Any) -> None:
+        self._server = await asyncio.start_server(self._count, "127.0.0.1", 0, **options)
+
+    async def _count(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            await self._serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    @property
+    def port(self) -> int:
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+
+def says(answer: bytes) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(2)
+            writer.write(answer)
+            await writer.drain()
+
+    return serve
+
+
+@pytest.fixture
+async def open_poster() -> AsyncIterator[Callable[..., WebhookPoster]]:
+    made: list[WebhookPoster] = []
+
+    def make(*networks: str, timeout: float = 5.0) -> WebhookPoster:
+        made.append(WebhookPoster(networks, timeout))
+        return made[-1]
+
+    yield make
+    for poster in made:
+        await poster.close()
+
+
+Open = Callable[..., WebhookPoster]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "failure"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, ""),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", 500, "HTTP 500"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n", 302,
+         "HTTP 302, a redirect, which is not followed"),
+    ],
+)  # fmt: skip
+async def test_the_status_decides(open_poster: Open, answer: bytes, status: int, failure: str) -> None:
+    server = Server(says(answer))
+    await server.start()
+    found = await open_poster("127.0.0.0/8").post(f"http://127.0.0.1:{server.port}/", b"{}", {})
+    assert (found.status, found.failure) == (status, failure)
+    await server.stop()
+
+
+async def test_a_connection_is_used_again_and_an_endless_answer_is_cut(open_poster: Open) -> None:
+    server, poster = Server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")), open_poster("127.0.0.0/8")
+    await server.start()
+    for _ in range(5):
+        assert (await poster.post(f"http://127.0.0.1:{server.port}/", b"{}", {})).failure == ""
+    assert server.connections == 1
+    await server.stop()
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    server = Server(endless)
+    await server.start()
+    assert (await poster.post(f"http://127.0.0.1:{server.port}/", b"{}", {})).failure == ""
+    await server.stop()
+
+
+async def test_garbage_silence_and_a_closed_port_are_failures(open_poster: Open) -> None:
+    poster = open_poster("127.0.0.0/8", timeout=0.3)
+    server = Server(says(b"\0\0garbage\r\n\r\n"))
+    await server.start()
+    url = f"http://127.0.0.1:{server.port}/"
+    assert (await poster.post(url, b"{}", {})).failure
+    await server.stop()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    server = Server(silent)
+    await server.start()
+    assert (await poster.post(f"http://127.0.0.1:{server.port}/", b"{}", {})).failure == "no answer within 0.3 s"
+    await server.stop()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        found = await poster.post(f"http://127.0.0.1:{unused.getsockname()[1]}/", b"{}", {})
+    assert (found.status, "127.0.0.1" in found.failure) == (0, True)
+
+
+async def test_no_request_goes_to_an_address_that_no_setting_allows(open_poster: Open) -> None:
+    server = Server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+    await server.start()
+    poster = open_poster("10.0.0.0/8")
+    for url in (
+        f"http://127.0.0.1:{server.port}/",
+        f"http://[::ffff:127.0.0.1]:{server.port}/",
+        f"http://localhost:{server.port}/",
+        f"https://localhost:{server.port}/",
+        f"https://127.0.0.1:{server.port}/",
+    ):
+        found = await poster.post(url, b"{}", {})
+        assert found.status == 0, url
+        assert "webhooks.allow_networks" in found.failure, (url, found)
+    assert server.connections == 0
+    await server.stop()
+
+
+async def test_a_name_that_means_another_address_at_each_look_reaches_none_that_is_refused(
+    open_poster: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: the name is public when it is looked up first, and loopback when the connection is made."""
+    server = Server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+    await server.start()
+
+    async def resolve(self: Any, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[dict[str, Any]]:
+        return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve)
+    found = await open_poster().post(f"https://hooks.example.com:{server.port}/", b"{}", {})
+    assert "127.0.0.1 is no public address" in found.failure
+    assert server.connections == 0
+    await server.stop()
+
+
+async def test_tls_is_verified(open_poster: Open, tmp_path: Any) -> None:
+    server = Server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+    await server.start(ssl=Authority(tmp_path).server("localhost"))
+    found = await open_poster("127.0.0.0/8").post(f"https://localhost:{server.port}/", b"{}", {})
+    assert found.status == 0
+    assert found.failure.startswith("TLS: ")
+    await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("header", "low", "high"),
+    [
+        ("120", 120, 120),
+        (formatdate(time.time() + 300, usegmt=True), 290, 301),
+        ("soon", None, None),
+        ("-5", None, None),
+    ],
+)
+async def test_retry_after_is_seconds_or_a_date(
+    open_poster: Open, header: str, low: float | None, high: float | None
+) -> None:
+    server = Server(says(f"HTTP/1.1 429 No\r\nRetry-After: {header}\r\nContent-Length: 0\r\n\r\n".encode()))
+    await server.start()
+    found = await open_poster("127.0.0.0/8").post(f"http://127.0.0.1:{server.port}/", b"{}", {})
+    if low is None or high is None:
+        assert found.retry_after is None
+    else:
+        assert found.retry_after is not None
+        assert low <= found.retry_after <= high
+    await server.stop()
