@@ -61,6 +61,7 @@ def _dependencies(settings: Settings, parts: ApiParts, depths: MeasuredDepths) -
         shaping=Shaping(settings),
         turns=Turns(),
         retention=settings.status.retention,
+        idempotency_memory=settings.messages.idempotency_memory,
         node=settings.node.name,
         api=settings.api,
         health=health,

@@ -77,6 +77,7 @@ async def _families(deps: Dependencies) -> list[Metric]:
         _of_unserved(await waiting_pools(deps)),
         *_of_depths(await deps.depths.latest(), await pools_in_force(deps)),
         *await webhook_families(deps.webhooks, now_ms()),
+        *_of_keys(await deps.load.key_bytes(), deps.idempotency_memory),
         _gauge("journal_backlog", "Event entries that no journal has in its spool yet.", ("lane",), backlogs),
     ]
 
@@ -96,6 +97,12 @@ def _of_depths(measured: Measured | None, configured: Collection[str]) -> Iterab
     yield _gauge("queue_oldest_seconds", "Time since the oldest delivery of a pool was accepted.", ("pool",), ages)
     age = [] if measured is None else [((), measured.age)]
     yield _gauge("queue_measured_age_seconds", "Time since the queues were measured for these figures.", (), age)
+
+
+def _of_keys(kept: int, limit: int) -> Iterable[Metric]:
+    yield _gauge("idempotency_bytes", "Memory of the store that idempotency keys take.", (), [((), kept)])
+    words = "Memory that they may take: messages.idempotency_memory of the node that answers."
+    yield _gauge("idempotency_bytes_limit", words, (), [((), limit)])
 
 
 def _of_unserved(pools: Mapping[str, int]) -> Metric:

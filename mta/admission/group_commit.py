@@ -14,14 +14,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 
+from mta.admission.batch import BATCH_BYTES, BATCH_MESSAGES, OVERHEAD, Batch
 from mta.admission.claim_on_accept import hand_over, reserve
+from mta.admission.known_calls import reply_to
 from mta.admission.other_deciders import OtherDeciders, joined, not_rejected
 from mta.admission.parts import Part
 from mta.model.errors import BacklogFull, StoreError, StoreFull, StoreUnsafe
-from mta.model.ids import MessageId, first_message_id, lane_of, message_text, new_message_id
+from mta.model.ids import MessageId, first_message_id, lane_of, new_message_id
 from mta.model.mail import Claimed, NewMessage, QueueShare
 from mta.model.outcomes import Reply
-from mta.ports.admission import MOST_IN_A_PART, SHUTTING_DOWN, AllDone, ClaimOnAccept, Done, Prepare, SomeEnded
+from mta.ports.admission import SHUTTING_DOWN, AllDone, ClaimOnAccept, Done, Prepare
+from mta.ports.idempotency import KnownCalls, OncePart
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Accepts, Ambiguous, DeciderKind
 from mta.timing.clock import wall_seconds
 
@@ -30,41 +33,15 @@ log = logging.getLogger(__name__)
 Decide = Callable[[Sequence[NewMessage]], AcceptanceDecision]
 
 IN_FLIGHT = 4  # batches: more at a time would only be smaller, and each costs the store a step
-BATCH_RECIPIENTS = 500  # nobody waits long behind one step of the store
-BATCH_MESSAGES = MOST_IN_A_PART
-BATCH_BYTES = 4 * 1024 * 1024
 WAITING_BYTES = 64 * 1024 * 1024
 WAITING_MESSAGES = 20_000
-_OVERHEAD = 1024  # bytes that a waiting message takes besides its content, roughly
+_NO_ROOM: Mapping[QueueShare, int] = {}
 _NO_CLAIMS: Mapping[QueueShare, Sequence[Claimed]] = {}
 
 FULL = Reply(452, "4.3.1", "too much mail is waiting to be stored, try again later")
 STORE_FULL = Reply(452, "4.3.1", "insufficient storage, try again later")
 BACKLOG_FULL = Reply(452, "4.3.1", "the journal is behind, try again later")
 TROUBLE = Reply(451, "4.3.0", "cannot store the message now, try again later")
-
-
-class _Batch:
-    """Messages of one lane on their way into the store, and the callbacks for their replies."""
-
-    __slots__ = ("delay_passed", "done", "lane", "messages", "recipients", "size", "timer")
-
-    def __init__(self, lane: int) -> None:
-        self.lane = lane
-        self.messages: list[NewMessage] = []
-        self.done: list[Done] = []
-        self.size = 0
-        self.recipients = 0
-        self.delay_passed = False  # the batch waits only for the batch in flight of its lane
-        self.timer: asyncio.TimerHandle | None = None  # ends commit_delay
-
-    def add(self, message: NewMessage, done: Done, size: int) -> bool:
-        """Whether the batch is full now. `size` is in bytes."""
-        self.messages.append(message)
-        self.done.append(done)
-        self.size += size
-        self.recipients += len(message.recipients)
-        return len(self.messages) >= BATCH_MESSAGES or self.size >= BATCH_BYTES or self.recipients >= BATCH_RECIPIENTS
 
 
 class GroupCommit:
@@ -96,10 +73,10 @@ class GroupCommit:
         self._clock = clock
         self._lanes = store.lanes
         self._next_lane = 0  # the search for a free lane begins here
-        self._gathering: _Batch | None = None  # the common batch; also in `_filling`
-        self._filling: dict[int, _Batch] = {}  # by lane
+        self._gathering: Batch | None = None  # the common batch; also in `_filling`
+        self._filling: dict[int, Batch] = {}  # by lane
         self._in_flight: dict[int, asyncio.Task[None]] = {}
-        self._sealed: dict[int, deque[_Batch]] = {lane: deque() for lane in range(store.lanes)}
+        self._sealed: dict[int, deque[Batch]] = {lane: deque() for lane in range(store.lanes)}
         self._kept_back: deque[int] = deque()  # lanes with a sealed batch that waits for another one to end
         self._refusal: Reply | None = None
         self._closed = False
@@ -155,7 +132,7 @@ class GroupCommit:
         if isinstance(message, Reply):
             self.refused += 1
             return message
-        size = len(message.content) + _OVERHEAD
+        size = len(message.content) + OVERHEAD
         if refusal := self._no_room(size):
             self.deferred += 1
             return refusal
@@ -167,8 +144,8 @@ class GroupCommit:
             lane = (self._gathering or self._batch_of(None)).lane
         return first_message_id(lane, int(self._clock() * 1000))
 
-    def admit_part(self, messages: Sequence[NewMessage], done: AllDone) -> Reply | None:
-        size = sum(len(message.content) for message in messages) + len(messages) * _OVERHEAD
+    def admit_part(self, messages: Sequence[NewMessage], done: AllDone, once: OncePart | None = None) -> Reply | None:
+        size = sum(len(message.content) for message in messages) + len(messages) * OVERHEAD
         if refusal := self._no_room(size):
             self.deferred += len(messages)
             return refusal
@@ -176,10 +153,12 @@ class GroupCommit:
         if len(batch.messages) + len(messages) > BATCH_MESSAGES:
             self._seal(batch)
             batch = self._batch_of(batch.lane)
+        if once is not None:
+            batch.add_once(once, len(messages))
         part = Part(len(messages), done)
         is_full = False
         for place, message in enumerate(messages):
-            is_full = batch.add(message, partial(part.answered, place), len(message.content) + _OVERHEAD)
+            is_full = batch.add(message, partial(part.answered, place), len(message.content) + OVERHEAD)
         self._added(batch, len(messages), size, is_full)
         return None
 
@@ -197,7 +176,7 @@ class GroupCommit:
         is_full = self.waiting_messages and self.waiting_bytes + size > WAITING_BYTES + BATCH_BYTES
         return FULL if is_full else None
 
-    def _added(self, batch: _Batch, messages: int, size: int, is_full: bool) -> None:
+    def _added(self, batch: Batch, messages: int, size: int, is_full: bool) -> None:
         """So many messages of `size` bytes were added to the batch."""
         if not self.waiting_messages:
             self._emptied.clear()
@@ -210,12 +189,12 @@ class GroupCommit:
         elif batch.timer is None:
             batch.timer = asyncio.get_running_loop().call_later(self._delay, self._delay_passed, batch)
 
-    def _batch_of(self, lane: int | None) -> _Batch:
+    def _batch_of(self, lane: int | None) -> Batch:
         """A batch for messages of `lane`; None: the common batch, in a lane that is chosen now."""
         wanted = self._choose_lane() if lane is None else lane
         batch = self._filling.get(wanted)
         if batch is None:
-            batch = self._filling[wanted] = _Batch(wanted)
+            batch = self._filling[wanted] = Batch(wanted)
         if lane is None:
             self._gathering = batch
         return batch
@@ -237,7 +216,7 @@ class GroupCommit:
         """Each client waits for a reply, and none of these is on its way."""
         return self._clients is not None and not self._in_flight and self.waiting_messages >= self._clients()
 
-    def _delay_passed(self, batch: _Batch) -> None:
+    def _delay_passed(self, batch: Batch) -> None:
         if batch.lane in self._in_flight or len(self._in_flight) >= IN_FLIGHT:
             batch.delay_passed = True
         else:
@@ -247,7 +226,7 @@ class GroupCommit:
         for batch in [batch for batch in self._filling.values() if batch.messages]:
             self._seal(batch)
 
-    def _seal(self, batch: _Batch) -> None:
+    def _seal(self, batch: Batch) -> None:
         """Close this batch to messages; it is sent as soon as its lane has no batch in flight."""
         del self._filling[batch.lane]
         if batch is self._gathering:
@@ -279,7 +258,7 @@ class GroupCommit:
             if len(self._in_flight) < IN_FLIGHT:
                 self._seal(batch)
 
-    async def _commit(self, batch: _Batch) -> None:
+    async def _commit(self, batch: Batch) -> None:
         reply: Reply | None = TROUBLE
         try:
             decision = await self._store_batch(batch)
@@ -293,10 +272,8 @@ class GroupCommit:
             self._count(batch, decision)
             self._others.finish(batch.messages, decision.rejected)
             self._finish(batch)
-            rejected = decision.rejected
             for message, done in zip(batch.messages, batch.done, strict=True):
-                refused = rejected.get(message.id) if rejected else None
-                self._answer(done, _reply(message, decision) if refused is None else refused.reply)
+                self._answer(done, reply_to(message, decision))
             return
         self._others.finish(batch.messages, () if reply is None else None)
         if reply is None:
@@ -307,40 +284,66 @@ class GroupCommit:
         for done in batch.done:
             self._answer(done, reply)
 
-    async def _store_batch(self, batch: _Batch) -> AcceptanceDecision:
+    async def _store_batch(self, batch: Batch) -> AcceptanceDecision:
         """Returns the decision with which the store accepted the batch. Raises StoreFull: the disk has no room."""
         if not self._has_room(batch.size):
             raise StoreFull("no space left on the disk")
         by_rules = self._decide(batch.messages)
         by_others = await self._others.decide(batch.messages, by_rules)
         decision = joined(by_rules, by_others)
-        while not await self._accepted(batch.lane, not_rejected(batch.messages, decision), decision):
+        while not (accepted := await self._accepted(batch, decision)):
+            if not batch.messages and not batch.once:
+                return UNDECIDED
             again = self._decide(batch.messages)
-            # A table that stays below the barrier may not decide: the batch goes in without the rules.
-            decision = joined(again if again.generation > decision.generation else UNDECIDED, by_others)
+            if accepted is None:
+                # A table that stays below the barrier may not decide: the batch goes in without the rules.
+                again = again if again.generation > decision.generation else UNDECIDED
+            else:
+                by_others = by_others.of(batch.messages)
+            decision = joined(again, by_others)
         return decision
 
-    async def _accepted(self, lane: int, messages: Sequence[NewMessage], decision: AcceptanceDecision) -> bool:
-        """False: `decision` is too old. Raises Ambiguous after a bug: the step may have run, so the client must get no
-        reply."""
-        delivery = self._delivery
+    async def _accepted(self, batch: Batch, decision: AcceptanceDecision) -> bool | None:
+        """None: `decision` is too old. False: the store knows calls of the batch; these got their answers, and are out
+        of it. Raises Ambiguous after a bug: the step may have run, so the client must get no reply."""
+        delivery, lane = self._delivery, batch.lane
+        messages = not_rejected(batch.messages, decision)
+        calls = batch.parts_to_keep(decision) if batch.once else ()
         claimed = None
         try:
             if delivery is None:
-                return await self._store.accept(lane, messages, decision) is not None
-            reserved = reserve(delivery, messages, decision)
-            try:
-                claimed = await self._store.accept(lane, messages, decision, reserved)
-            finally:
-                hand_over(delivery, reserved, claimed or _NO_CLAIMS)
-            return claimed is not None
+                answer = await self._store.accept(lane, messages, decision, _NO_ROOM, calls)
+            else:
+                reserved = reserve(delivery, messages, decision)
+                try:
+                    answer = await self._store.accept(lane, messages, decision, reserved, calls)
+                    claimed = None if isinstance(answer, KnownCalls) else answer
+                finally:
+                    hand_over(delivery, reserved, claimed or _NO_CLAIMS)
+            if isinstance(answer, KnownCalls):
+                self._take_out(batch, answer)
+                return False
+            return None if answer is None else True
         except (StoreError, Ambiguous):
             raise
         except Exception as bug:
             self._log_bug(bug)
             raise Ambiguous(str(bug)) from bug
 
-    def _count(self, batch: _Batch, decision: AcceptanceDecision) -> None:
+    def _take_out(self, batch: Batch, known: KnownCalls) -> None:
+        """Answer the parts that may not run from what the store keeps of their calls."""
+        size = batch.size
+        messages, calls = batch.take_out(known.calls)
+        self._others.finish(messages, None)
+        self.waiting_messages -= len(messages)
+        self.waiting_bytes -= size - batch.size
+        for part, kept in calls:
+            try:
+                part.known(kept)
+            except Exception:
+                log.exception("a client's call failed when it got the answer to an idempotent call")
+
+    def _count(self, batch: Batch, decision: AcceptanceDecision) -> None:
         messages = len(batch.messages)
         rejected = (
             [message for message in batch.messages if message.id in decision.rejected] if decision.rejected else []
@@ -350,10 +353,10 @@ class GroupCommit:
         self.rejected += len(rejected) - by_quota
         self.accepted += messages - len(rejected)
         self.accepted_recipients += batch.recipients - sum(len(message.recipients) for message in rejected)
-        content = batch.size - messages * _OVERHEAD
+        content = batch.size - messages * OVERHEAD
         self.accepted_bytes += content - sum(len(message.content) for message in rejected)
 
-    def _finish(self, batch: _Batch) -> None:
+    def _finish(self, batch: Batch) -> None:
         """Free the lane. Its next batch is sent before any client of this batch gets its reply."""
         del self._in_flight[batch.lane]
         self.waiting_messages -= len(batch.messages)
@@ -385,12 +388,3 @@ class GroupCommit:
         if shown not in self._known_bugs and len(self._known_bugs) < 1000:
             self._known_bugs.add(shown)
             log.error("a batch was not accepted because of a bug", exc_info=bug)
-
-
-def _reply(message: NewMessage, decision: AcceptanceDecision) -> Reply:
-    """To a message that is accepted."""
-    words = f"queued as {message_text(message.id)}"
-    if decision.ended and message.id in decision.ended:
-        ended = decision.ended[message.id]
-        return SomeEnded(250, "2.0.0", words, tuple((one.number, one.ended) for one in ended))
-    return Reply(250, "2.0.0", words)

@@ -23,6 +23,12 @@ class OthersDecision(NamedTuple):
     ended: Ends
     rejected: Mapping[MessageId, Rejected]
 
+    def of(self, messages: Sequence[NewMessage]) -> "OthersDecision":
+        """The part of it about these messages."""
+        ids = {message.id for message in messages}
+        ended = {id_: ends for id_, ends in self.ended.items() if id_ in ids}
+        return OthersDecision(ended, {id_: one for id_, one in self.rejected.items() if id_ in ids})
+
 
 NOTHING_DECIDED: Final = OthersDecision({}, {})
 

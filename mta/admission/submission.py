@@ -5,16 +5,18 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from mta.admission.making import MessageMaker
+from mta.admission.once import OncePerKey
 from mta.content.header_block import has_received, take_header
 from mta.content.injection_headers import read_injection, refuse_strays
 from mta.model.errors import BadValue
+from mta.model.idempotency import TRUSTED_NETWORKS, idempotency_key
 from mta.model.ids import MessageId
 from mta.model.injection import Injection
 from mta.model.mail import NewMessage
 from mta.model.outcomes import Reply
 from mta.model.rules import Rule
 from mta.model.settings import Settings
-from mta.ports.admission import Admission, Done, Submission
+from mta.ports.admission import Admission, Done, Prepare, Submission
 from mta.ports.dkim import Signed, SignMail, Unsigned
 from mta.smtp.grammar import parse_mailbox
 from mta.timing.clock import wall_seconds
@@ -43,34 +45,35 @@ class TrustedSubmissions:
         tenants: Callable[[], Mapping[str, Rule]] = dict,
         signer: SignMail | None = None,
         *,
+        once: OncePerKey,
         clock: Callable[[], float] = wall_seconds,
     ) -> None:
-        """`tenants` gives the terms of tenants, by name; None: nothing is signed. `clock` gives Unix seconds."""
+        """`once` admits messages with an idempotency key. `tenants` gives the terms of tenants, by name; `signer` None:
+        nothing is signed. `clock` gives Unix seconds."""
         smtp, maker = settings.smtp, MessageMaker(settings, tenants)
         self._admission = admission
         self._signing_domain = maker.signing_domain
         self._make = maker.make
         self._signer = signer
+        self._once = once
         self._clock = clock
         self._prefixes = tuple(prefix.lower() for prefix in smtp.header_prefixes)
         self._ignored = frozenset(name.lower() for name in smtp.ignore_headers)
 
     def submit(self, submission: Submission, done: Done) -> Reply | None:
-        signer = self._signer
-        if signer is None or not signer.is_on:
-            return self._admission.admit(partial(self.prepare, submission), done)
         read = self._read(submission, int(self._clock() * 1000))
         if isinstance(read, Reply):
             return self._refuse(read, done)
+        signer = self._signer
+        if signer is None or not signer.is_on:
+            make = partial(self._made, submission, read, b"")
+            if read.injection.idempotency_key:
+                return self._admit_once(submission, read.injection, make, done)
+            return self._admission.admit(make, done)
         tenant = read.injection.tenant
         mail = Unsigned(read.header, read.rest, tenant, self._signing_domain(tenant))
         signed = signer.sign(mail, partial(self._signed, submission, read, done))
         return None if signed is None else self._admit_signed(submission, read, signed, done)
-
-    def prepare(self, submission: Submission, message_id: MessageId, now_ms: int) -> NewMessage | Reply:
-        """The message to be queued under `message_id`, or the reply that refuses it."""
-        read = self._read(submission, now_ms)
-        return read if isinstance(read, Reply) else self._made(submission, read, b"", message_id, now_ms)
 
     def _signed(self, submission: Submission, read: _Read, done: Done, signed: Signed | Reply) -> None:
         """Called by the signer where it takes its time."""
@@ -82,7 +85,16 @@ class TrustedSubmissions:
         if isinstance(signed, Reply):
             return self._refuse(signed, done)
         read = read._replace(header=signed.header, rest=signed.rest)
-        return self._admission.admit(partial(self._made, submission, read, signed.signatures), done)
+        make = partial(self._made, submission, read, signed.signatures)
+        if read.injection.idempotency_key:
+            return self._admit_once(submission, read.injection, make, done)
+        return self._admission.admit(make, done)
+
+    def _admit_once(self, submission: Submission, asked: Injection, make: Prepare, done: Done) -> Reply | None:
+        """All clients of trusted networks are one scope: a client may come by IPv4 and by IPv6."""
+        envelope = "\0".join((submission.sender, *submission.recipients)).encode()
+        key = idempotency_key((TRUSTED_NETWORKS, asked.tenant), asked.idempotency_key, (envelope, submission.content))
+        return self._once.admit(key, make, done)
 
     def _refuse(self, refusal: Reply, done: Done) -> Reply | None:
         """The admission counts what is refused."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from mta.content.header_block import MAX_FIELDS, split_fields
 from mta.content.header_names import is_unsupported, nearest
 from mta.model.errors import BadValue
+from mta.model.idempotency import check_key
 from mta.model.injection import NOTHING_ASKED, Injection
 from mta.model.shares import HIGHEST, TENANT
 from mta.model.text import composed
@@ -138,6 +139,7 @@ class _Reader:
         self.expires_at: int | None = None
         self.max_attempts: int | None = None
         self.retries: tuple[int, ...] = ()
+        self.idempotency_key = ""
 
     def read(self, name: str, shown: str, raw: bytes) -> None:
         """`name` is lower case and without prefix, `shown` as the client wrote it."""
@@ -172,6 +174,7 @@ class _Reader:
             max_attempts=self.max_attempts,
             retries=self.retries,
             properties=self.properties or None,
+            idempotency_key=self.idempotency_key,
         )
 
     def _tag(self, shown: str, value: str) -> None:
@@ -193,6 +196,9 @@ class _Reader:
         if value not in _PRIORITIES:
             raise BadValue(shown, f"is not a priority class: 0 (bulk) to {HIGHEST}")
         self.priority = int(value)
+
+    def _idempotency_key(self, shown: str, value: str) -> None:
+        self.idempotency_key = check_key(value, shown)
 
     def _property(self, name: str, shown: str, value: str) -> None:
         if not _NAME.fullmatch(name) or len(name) > MAX_PROPERTY_NAME:
@@ -264,4 +270,5 @@ _KNOWN: dict[str, Callable[[_Reader, str, str], None]] = {
     "maxdelivertime": _Reader._max_deliver_time,
     "maxattempts": _Reader._max_attempts,
     "retries": _Reader._retries,
+    "idempotency-key": _Reader._idempotency_key,
 }

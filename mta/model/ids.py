@@ -42,6 +42,11 @@ def id_in_row(first: MessageId, place: int) -> MessageId:
     return MessageId((int.from_bytes(first, "big") + (place << 10)).to_bytes(16, "big"))
 
 
+def place_in_row(first: MessageId, message: MessageId) -> int:
+    """The place that `id_in_row` made the id for."""
+    return (int.from_bytes(message, "big") - int.from_bytes(first, "big")) >> 10
+
+
 def delivery_id(message: MessageId, number: int) -> DeliveryId:
     """The delivery to recipient `number` (from 1) of `message`."""
     return DeliveryId(message + number.to_bytes(2, "big"))

@@ -19,6 +19,7 @@ class Injection(msgspec.Struct, frozen=True, gc=False):
     properties: dict[str, str] | None = None
     tenant: str = ""
     priority: int = 0  # class: 0 (bulk) to 2
+    idempotency_key: str = ""
     window: SendingWindow | None = None
     simulated: bool = False
 

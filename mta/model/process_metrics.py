@@ -26,6 +26,9 @@ class ProcessMetric(NamedTuple):
 
 
 MESSAGES: Final = ProcessMetric("intake", "messages", "Messages at their end of data, by the answer.", ("answer",))
+REPLAYED: Final = ProcessMetric(
+    "replayed", "messages_replayed", "Messages whose idempotency key was known, answered as the first time."
+)
 ACCEPTED_DELIVERIES: Final = ProcessMetric(
     "accepted_deliveries", "deliveries_accepted", "Deliveries (one for each recipient) of accepted messages."
 )
@@ -134,6 +137,7 @@ HISTORY_BEHIND: Final = ProcessMetric(
 
 PROCESS_METRICS: Final = (
     MESSAGES,
+    REPLAYED,
     ACCEPTED_DELIVERIES,
     ACCEPTED_BYTES,
     CONNECTIONS_IN,

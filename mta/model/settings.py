@@ -17,6 +17,7 @@ from mta.model.event_settings import (
     TrackingSettings,
     WebhookSettings,
 )
+from mta.model.message_settings import MessagesSettings
 from mta.model.pools import PoolSettings as PoolSettings
 from mta.model.reactions import ReactionSettings
 from mta.model.replies import ReplyEntry
@@ -267,26 +268,6 @@ class RulesSettings(Struct, frozen=True, kw_only=True):
             "suspension of its tenant; alike on all nodes."
         ),
     ] = ()
-
-
-class MessagesSettings(Struct, frozen=True, kw_only=True):
-    """Messages that clients hand in."""
-
-    max_batch: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=10000,
-            description="Most recipients of one call over HTTP with a JSON body; a stream has no such limit.",
-        ),
-    ] = 1000
-    simulate_domain: Annotated[
-        str,
-        Meta(
-            description="Mail to this domain goes to the simulation and to no destination: bounce@, defer@ and stall@ "
-            "play what they say, every other address takes the mail; alike on all nodes."
-        ),
-    ] = "simulate.invalid"
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True):

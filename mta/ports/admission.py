@@ -9,6 +9,7 @@ from mta.model.ids import MessageId
 from mta.model.injection import Injection
 from mta.model.mail import Claimed, NewMessage, QueueKey
 from mta.model.outcomes import Class, Reply
+from mta.ports.idempotency import OncePart
 from mta.ports.queueing import DecidedBy
 
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", "shutting down, try again later")  # said while this process stops
@@ -114,11 +115,13 @@ class Admission(Protocol):
         the call get the ids that follow (`id_in_row`), so all of them are in one lane."""
         ...
 
-    def admit_part(self, messages: Sequence[NewMessage], done: AllDone) -> Reply | None:
+    def admit_part(self, messages: Sequence[NewMessage], done: AllDone, once: OncePart | None = None) -> Reply | None:
         """Accept 1 to MOST_IN_A_PART messages of one call in one step. They keep the ids that they have; of messages
-        that a rule refuses only the others are stored.
+        that a rule refuses only the others are stored. With `once` the part is that of an idempotent call. It has all
+        of `messages`, and runs if the store says so.
 
-        None: `done` will be called once, later. A Reply refuses all of them.
+        None: `done` will be called once, later, or `once.known` where the part may not run. A Reply refuses all of
+        them.
         """
         ...
 

@@ -14,6 +14,7 @@ from mta.model.endings import Shared
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import Claimed, NewMessage, QueueKey, QueueShare, Record
 from mta.model.outcomes import Class, Reply
+from mta.ports.idempotency import CallPart, KnownCalls
 
 
 class DeciderKind(enum.StrEnum):
@@ -73,13 +74,15 @@ class Accepts(Protocol):
         messages: Sequence[NewMessage],
         decision: AcceptanceDecision = UNDECIDED,
         reserved: Mapping[QueueShare, int] = {},
-    ) -> Mapping[QueueShare, Sequence[Claimed]] | None:
+        calls: Sequence[CallPart] = (),
+    ) -> Mapping[QueueShare, Sequence[Claimed]] | KnownCalls | None:
         """Store all of `messages` (ids of `lane`, at most 100, without those that `decision` rejects) and the counts
         and events of rejected ones; or store nothing. Of the deliveries that are due now, up to `reserved` of each
         share of a queue are claimed for this session, unless older mail of that share is due in the lane.
 
         Returns the claimed deliveries once all is persisted. None: `decision` comes from a rule table below the lane's
-        barrier, nothing was stored, ask the rules again.
+        barrier, nothing was stored, ask the rules again. KnownCalls: some of `calls`, the idempotent ones among the
+        messages, may not run, nothing was stored, send the others again.
 
         A lost reply is asked for again under the same number until `redis.timeout`; then the number is voided. Claims
         whose answer was lost go back to their queues.

@@ -12,6 +12,10 @@ class StoreLoad(Protocol):
         """How much of the memory that the store may use is used, 0 to 1; of the machine's where it has no limit."""
         ...
 
+    async def key_bytes(self) -> int:
+        """Bytes of memory that idempotency keys take, at most."""
+        ...
+
     async def backlog(self, lane: int) -> int:
         """Stream entries of the lane that the journal has not made durable yet."""
         ...

@@ -62,6 +62,9 @@ def lane_of_prefix(prefix: bytes) -> int:
 #                                      finals name by it; "commons:<session>" -> how many of these it has written
 # fg:{n}:ingest                hash    session -> "n<last batch that ran>" | "v<voided>" | "x<Unix ms of its death>"
 #                                      (for an hour); "c:<session>" -> number up to which its claims were recalled
+# fg:{n}:idem:<name>           string  an idempotent call (mta/redis_store/kept_calls.py); gone with its time
+# fg:{n}:idem_use              hash    number of five minutes since 1970 -> bytes of the calls that go before their end;
+#                                      past ones are dropped by processes that look how much is kept
 # fg:{n}:events                stream  the outbox: e = events of a step, each behind its length (4 bytes); s = places
 #                                      (2 bytes) of those that do not count; trimmed behind the spool
 
@@ -138,6 +141,14 @@ def rates_key(prefix: bytes) -> bytes:
 
 def rule_key(prefix: bytes, rule: bytes) -> bytes:
     return b"%brule:%b" % (prefix, rule)
+
+
+def idem_key(prefix: bytes, name: bytes) -> bytes:
+    return b"%bidem:%b" % (prefix, name)
+
+
+def idem_use_key(prefix: bytes) -> bytes:
+    return prefix + b"idem_use"
 
 
 # Rules and sessions

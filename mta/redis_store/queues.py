@@ -10,10 +10,12 @@ from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreError, St
 from mta.model.ids import DeliveryId, delivery_text
 from mta.model.mail import Claimed, NewMessage, QueueKey, QueueShare, Record
 from mta.model.shares import place_of, split_place
+from mta.ports.idempotency import CallPart, KnownCalls
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Ambiguous, ClaimRequest, Due, Settled, Settlement
 from mta.redis_store import codec, keys
 from mta.redis_store.content import IN_PIECES, StoredContent
 from mta.redis_store.each_lane import each_lane
+from mta.redis_store.kept_calls import known_calls
 from mta.redis_store.link import Link
 from mta.redis_store.session import StoreSession
 from mta.redis_store.steps.accept import AcceptStep
@@ -71,17 +73,21 @@ class Queues:
         messages: Sequence[NewMessage],
         decision: AcceptanceDecision = UNDECIDED,
         reserved: Mapping[QueueShare, int] = _NOTHING,
-    ) -> Mapping[QueueShare, Sequence[Claimed]] | None:
+        calls: Sequence[CallPart] = (),
+    ) -> Mapping[QueueShare, Sequence[Claimed]] | KnownCalls | None:
         await self._link.ensure_safe()
         self._numbers[lane] += 1
         session, number = self._session.id, self._numbers[lane]
-        step = AcceptStep(self._prefixes[lane], self._session.node, self._content, decision)
+        step = AcceptStep(self._prefixes[lane], self._session.node, self._content, decision, calls)
         await step.put_large(messages)
         for message in messages:
             step.add(message)
         taken = await self._accept(lane, step, session, number, reserved)
         if taken is None:
             return None
+        if isinstance(taken, KnownCalls):
+            self._numbers[lane] -= 1  # the rest of the batch goes under it; whichever runs first, no other does
+            return taken
         try:
             await self._ensure_kept()
         except BaseException:
@@ -93,7 +99,7 @@ class Queues:
 
     async def _accept(
         self, lane: int, step: AcceptStep, session: str, number: int, reserved: Mapping[QueueShare, int]
-    ) -> Sequence[int] | None:
+    ) -> Sequence[int] | KnownCalls | None:
         """How many deliveries of each queue the step claimed, () = not known; None: the decision was too old."""
         step_keys = step.keys(session) if self._link.checks_keys else [self._prefixes[lane] + b"lane"]
         step_args = step.args(session, number, self._backlog_hard, self._retention_ms, reserved)
@@ -109,7 +115,7 @@ class Queues:
                     self._unseen.setdefault(lane, []).append((session, number))
                     return ()
                 if isinstance(answer, list):
-                    return answer[1:]
+                    return known_calls(answer) if answer[0] == b"KEYS" else answer[1:]
                 raise _refusal(answer, session)
             except StoreAway as away:
                 unsure = unsure or not isinstance(away, StoreUnreached | StoreRefuses)

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Mapping
 
 from mta.admission.group_commit import GroupCommit
+from mta.admission.key_memory import KeyMemory
+from mta.admission.once import OncePerKey
 from mta.ingress.listener import Listener
 from mta.ingress.turn_away import TurnAway
 from mta.model import process_metrics as told
@@ -19,13 +21,21 @@ class Inbound:
     """Sessions, and the admission that they hand mail to."""
 
     def __init__(
-        self, waiting: TurnAway, listener: Listener, admission: GroupCommit, probe: StoreProbe, room: Room
+        self,
+        waiting: TurnAway,
+        listener: Listener,
+        admission: GroupCommit,
+        once: OncePerKey,
+        probe: StoreProbe,
+        room: Room,
+        memory: KeyMemory,
     ) -> None:
         """`waiting` answers clients until `start`."""
         self._waiting = waiting
         self._listener = listener
         self._admission = admission
-        self._watch = IntakeWatch(admission, probe, room)
+        self._once = once
+        self._watch = IntakeWatch(admission, probe, room, memory)
 
     def start(self) -> None:
         """Take mail from now on."""
@@ -53,6 +63,7 @@ class Inbound:
     def metrics(self) -> Mapping[str, float]:
         listener = self._listener
         return intake_figures(self._admission) | {
+            told.REPLAYED.key: self._once.replayed,
             told.CONNECTIONS_IN.key: listener.connections_open,
             told.CONNECTIONS_REFUSED.key: listener.connections_refused,
         }

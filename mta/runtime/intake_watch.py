@@ -5,6 +5,7 @@ import logging
 from typing import Final
 
 from mta.admission.group_commit import STORE_FULL, GroupCommit
+from mta.admission.key_memory import KeyMemory
 from mta.model import process_metrics as told
 from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
@@ -18,10 +19,11 @@ _PATIENCE: Final = 2.0  # seconds until a store that does not answer is taken to
 class IntakeWatch:
     """Looks once a second."""
 
-    def __init__(self, admission: GroupCommit, probe: StoreProbe, room: Room) -> None:
+    def __init__(self, admission: GroupCommit, probe: StoreProbe, room: Room, memory: KeyMemory) -> None:
         self._admission = admission
         self._probe = probe
         self._room = room
+        self._memory = memory
 
     async def run(self) -> None:
         """Refuse mail, and tell clients why, while the server could lose it or takes none, or the disk is full; until
@@ -35,6 +37,7 @@ class IntakeWatch:
                 self._admission.refuse_with(STORE_FULL)
             else:
                 self._admission.allow()
+                await self._memory.look()
             await asyncio.sleep(_HEALTH_EVERY)
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from mta.runtime.compaction import Compaction
 from mta.runtime.data_dir import DataDir
 from mta.runtime.host_clock import take_time_of
 from mta.runtime.journal_name import journal_name
+from mta.runtime.key_watch import KeyWatch
 from mta.runtime.node_name import NodeName, history_place
 from mta.runtime.room import Room
 from mta.runtime.rule_watch import RuleWatch
@@ -51,7 +52,8 @@ class NodeStore:
         )  # fmt: skip
         self._has_name = False
         self._identity = StoreIdentity(store.foundation, folder.path / "store.id", node.name, self._write)
-        looks = [RuleWatch(store.sessions, node.name, pids).look]
+        keys = KeyWatch(store.load, lambda: settings().messages.idempotency_memory)
+        looks = [RuleWatch(store.sessions, node.name, pids).look, keys.look]
         if settings().redis.url == "embedded":
             looks.append(Compaction(store.append_file, room).look)
         self._watch = StoreWatch(store.health, url, room, self._identity, looks)

@@ -125,6 +125,7 @@ class Cluster:
         self.resends: dict[tuple[MessageId, int], Resent | Exception] = {}  # by message and number
         self.previews: dict[str, Preview] = {}
         self.canary: CanaryFlight | None = None
+        self.key_bytes = 0  # of idempotency keys
         self.tally = Tally()  # what each preview counts
         self.undecided = False  # no sweeper decides about orders with a bound
         self.crowded = False  # too many previews wait
@@ -338,6 +339,9 @@ class Stores:
 
     async def backlog(self, lane: int) -> int:
         return self._cluster.backlog
+
+    async def key_bytes(self) -> int:
+        return self._cluster.key_bytes
 
     async def load(self) -> tuple[Head, tuple[Rule, ...]]:
         self._cluster.reach()

@@ -6,11 +6,13 @@ import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from mta.admission.group_commit import GroupCommit
+from mta.admission.once import OncePerKey
 from mta.admission.submission import TrustedSubmissions
 from mta.ingress.listener import Listener
 from mta.ingress.worker_loads import WorkerLoads
 from mta.model.mail import Claimed, NewMessage, QueueShare
 from mta.model.settings import NodeSettings, Settings, SmtpSettings
+from mta.ports.idempotency import CallPart, KeptCall, KnownCalls
 from mta.ports.queueing import UNDECIDED, AcceptanceDecision
 
 
@@ -28,6 +30,8 @@ class RecordingStore:
         self.decisions: list[AcceptanceDecision] = []
         self.outdated: set[int] = set()  # generations below the barrier
         self.reserved: list[Mapping[QueueShare, int]] = []
+        self.calls: list[CallPart] = []  # that were accepted
+        self.known: dict[bytes, KeptCall | None] = {}  # by the names of their keys
         self.claimed: dict[QueueShare, list[Claimed]] = {}  # the answer to each accept
 
     @property
@@ -40,7 +44,8 @@ class RecordingStore:
         messages: Sequence[NewMessage],
         decision: AcceptanceDecision = UNDECIDED,
         reserved: Mapping[QueueShare, int] = {},
-    ) -> dict[QueueShare, list[Claimed]] | None:
+        calls: Sequence[CallPart] = (),
+    ) -> dict[QueueShare, list[Claimed]] | KnownCalls | None:
         assert lane not in self.busy, "one call per lane at a time"
         assert len(messages) <= 100
         self.busy.add(lane)
@@ -51,6 +56,9 @@ class RecordingStore:
                 raise self.trouble
             if decision.generation in self.outdated:
                 return None
+            if known := {at: self.known[call.key.name] for at, call in enumerate(calls) if call.key.name in self.known}:
+                return KnownCalls(known)
+            self.calls += calls
             self.batches.append((lane, list(messages)))
             self.decisions.append(decision)
             self.reserved.append(reserved)
@@ -80,7 +88,8 @@ class Intake:
         )
         self.socket = listening
         self.port: int = self.socket.getsockname()[1]
-        submissions = TrustedSubmissions(settings, self.admission)
+        once = OncePerKey(self.admission, self.store.lanes, 86400.0, lambda: True)
+        submissions = TrustedSubmissions(settings, self.admission, once=once)
         self.listener = Listener([self.socket], settings, submissions, self.admission, loads)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

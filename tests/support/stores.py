@@ -14,6 +14,7 @@ from mta.orders.cancellation import Cancellation
 from mta.ports.journal import RULES_LANE
 from mta.ports.queueing import ClaimRequest, Move, Settlement
 from mta.redis_store.books import StoredBooks
+from mta.redis_store.call_keys import StoredCallKeys
 from mta.redis_store.cluster_settings import ClusterSettings
 from mta.redis_store.content import StoredContent
 from mta.redis_store.limit_store import StoredLimits
@@ -47,6 +48,7 @@ class Store:
         most = options.pop("max_rules", 1000)
         settings = {"timeout": 2.0, "backlog_hard": 100000, "retention": 3600.0} | options
         self.queues = Queues(link, self.session, cluster.lanes, self.content, **settings)
+        self.call_keys = StoredCallKeys(link, self.session, cluster.lanes)
         self.rules = StoredRules(link, self.session, cluster.lanes, cluster.max_staleness, most, 3600.0)
         self.sets = StoredRuleSets(link, self.rules, most, 3600.0)
         self.sweeps = StoredSweeps(link, cluster.lanes, 3600.0)

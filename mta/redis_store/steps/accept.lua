@@ -57,7 +57,7 @@ local function apply_decisions(P, decided)
 end
 
 -- Why a batch is not accepted; nil = it is.
-local function refusal(keys, P, session, number, backlog_hard, generation)
+local function refusal(keys, P, session, number, backlog_hard, generation, once)
   local last = redis.call('HGET', P .. 'ingest', session)
   if last then
     local mark = string.sub(last, 1, 1)
@@ -68,6 +68,10 @@ local function refusal(keys, P, session, number, backlog_hard, generation)
     if number <= done then
       return (number == done and mark == 'v') and 'VOID' or 'DUP'
     end
+  end
+  local known = once[1] and idempotency.known(P, session, once)
+  if known then
+    return known
   end
   if generation >= 0 and generation < tonumber(redis.call('HGET', keys[1], 'barrier') or 0) then
     return 'RULES'
@@ -105,18 +109,19 @@ end
 -- content. The session may claim deliveries in this step that it delivers itself, where no older delivery is due in
 -- the same share of the queue; the token is 'a<number>'.
 -- KEYS: lane, ingest, rec, content, refs, count, events, spares, pools, cancels, claimed, holders, due..., agenda...,
--- shares..., tag..., rule..., spared..., parts...
+-- shares..., tag..., rule..., spared..., parts..., idem_use, idem...
 -- ARGV[1]: msgpack of accept.Batch (see accept.py, whose fields a test compares with the locals here).
 -- ARGV[2]: the events, framed. ARGV[3...]: message id, content, ...; none where a command before the step put them
 -- there, in one transaction with it.
 -- Answers [OK, how many were claimed of each queue, ...],
 -- DUP (this number ran before), VOID (it was voided), LOST (the session is dead), BACKLOG,
--- RULES (decided by a rule table below the barrier; the number is not used up).
+-- RULES (decided by a rule table below the barrier), [KEYS, ...] (some idempotent calls of it may not run, see
+-- idempotency.known); neither uses the number up.
 local function accept(keys, argv)
   local P = prefix_of(keys[1], 'lane')
-  local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, parts, owners, decided =
+  local session, number, backlog_hard, generation, queues, records, refs, tags, accepted, parts, owners, decided, once =
     unpack(cmsgpack.unpack(argv[1])) -- accept.Batch
-  local refused = refusal(keys, P, session, number, backlog_hard, generation)
+  local refused = refusal(keys, P, session, number, backlog_hard, generation, once)
   if refused then
     drop_contents(P, records, owners)
     return refused
@@ -173,6 +178,9 @@ local function accept(keys, argv)
   end
   if decided[1] then
     apply_decisions(P, decided)
+  end
+  if once[1] then
+    idempotency.keep(P, session, once)
   end
   append_framed(P, argv[2])
   if waiting then

@@ -11,6 +11,7 @@ from mta.model.ids import DeliveryId, MessageId, delivery_id
 from mta.model.mail import Claimed, NewMessage, QueueShare, Record, queue_share
 from mta.model.shares import place_of
 from mta.ports.content import PlacedContent
+from mta.ports.idempotency import CallPart
 from mta.ports.queueing import AcceptanceDecision, DeciderKind, EndedAtAcceptance
 from mta.redis_store import codec, keys
 from mta.redis_store.content import StoredContent
@@ -36,6 +37,7 @@ class Batch(NamedTuple):
     parts: Sequence[Any]  # keys of contents that were put there in pieces
     owners: Sequence[Any]  # of contents, where they have several recipients: message, recipients, ...
     decided: "Decided | tuple[()]"  # () = nothing was ended or refused
+    once: Sequence["Call"]  # of idempotent calls
 
 
 class Queue(NamedTuple):
@@ -78,6 +80,21 @@ class Refused(NamedTuple):
     recipients: int
 
 
+class Call(NamedTuple):
+    """A part of an idempotent call."""
+
+    name: Any
+    content: Any
+    first: Any
+    begin: int
+    messages: int
+    total: int
+    keep_ms: int
+    mode: int
+    note: Any
+    differences: Any
+
+
 class _Queue:
     """The deliveries for one share of a queue: first those that are due at once and may be claimed in the step."""
 
@@ -93,8 +110,16 @@ class _Queue:
 class AcceptStep:
     """Gathers one batch of one lane; `keys` and `args` are what the step is called with then."""
 
-    def __init__(self, prefix: bytes, node: str, content: StoredContent, decision: AcceptanceDecision) -> None:
+    def __init__(
+        self,
+        prefix: bytes,
+        node: str,
+        content: StoredContent,
+        decision: AcceptanceDecision,
+        calls: Sequence[CallPart] = (),
+    ) -> None:
         self._prefix = prefix
+        self._calls = calls
         self._node = node
         self._content = content
         self._decision = decision
@@ -232,6 +257,7 @@ class AcceptStep:
                 parts=[codec.lua_text(key) for key in self._pending],
                 owners=self._owners,
                 decided=Decided(retention_ms, self._ended, refused) if self._ended or refused else (),
+                once=[_call(part) for part in self._calls],
             )
         )
         return [blob, framed(events)]
@@ -249,7 +275,26 @@ class AcceptStep:
         found += [keys.rule_key(prefix, rule.encode()) for rule in rules]
         found += [keys.spared_key(prefix, rule.encode()) for rule in self._rules]
         found += self._pending
+        if self._calls:
+            found.append(keys.idem_use_key(prefix))
+            found += [keys.idem_key(prefix, part.key.name) for part in self._calls]
         return found
+
+
+def _call(part: CallPart) -> Call:
+    text = codec.lua_text
+    return Call(
+        name=text(part.key.name),
+        content=text(part.key.content),
+        first=text(part.first),
+        begin=part.begin,
+        messages=part.messages,
+        total=part.total,
+        keep_ms=part.keep_ms,
+        mode=part.keep.value,
+        note=text(part.note),
+        differences=text(part.differences),
+    )
 
 
 def _record(message: NewMessage, address: str, placed: PlacedContent, scheduled_at: int) -> Record:

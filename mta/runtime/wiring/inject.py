@@ -7,12 +7,14 @@ from typing import NamedTuple
 from mta.admission.at_acceptance import AcceptanceRules
 from mta.admission.calls import ClientCalls
 from mta.admission.group_commit import GroupCommit
+from mta.admission.key_memory import KeyMemory
 from mta.admission.making import MessageMaker
 from mta.ports.access import Tokens
 from mta.ports.admission import Calls
 from mta.ports.audit import Audit
 from mta.redis_store.api_tokens import StoredTokens
 from mta.redis_store.audit import StoredAudit
+from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.queues import Queues
 from mta.rules.guard import Guard
 from mta.runtime.child import Child
@@ -92,7 +94,8 @@ async def open_inject(child: Child, calls: Callable[[], int]) -> InjectParts:
     figures.join(lambda: intake_figures(admission))
     if signing is not None:
         figures.join(signing.signer.metrics)
-    watch = IntakeWatch(admission, StoreProbe(store.link), room)
+    memory = KeyMemory(MeasuredLoad(store.link, store.lanes), settings.messages.idempotency_memory)
+    watch = IntakeWatch(admission, StoreProbe(store.link), room, memory)
     return InjectParts(
         taking, StoredTokens(store.link), StoredAudit(store.link), admission, guard, signing, watch, queues, store
     )

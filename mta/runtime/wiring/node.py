@@ -9,9 +9,11 @@ from mta.ports.journal import Outbox
 from mta.ports.node_names import NodeNames
 from mta.ports.sessions import SessionStore
 from mta.ports.store_health import StoreHealth
+from mta.ports.store_load import StoreLoad
 from mta.redis_store.api_tokens import StoredTokens
 from mta.redis_store.append_file import AppendOnlyFile
 from mta.redis_store.foundation import Foundation
+from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.node_names import StoredNodeNames
 from mta.redis_store.outbox import StoredOutbox
 from mta.redis_store.session_store import StoredSessions
@@ -35,6 +37,7 @@ class NodeAdapters(NamedTuple):
     foundation: Foundation
     append_file: AppendOnlyFile
     webhooks_here: Callable[[Settings], Awaitable[bool]]  # whether this node has endpoints of webhooks to serve
+    load: StoreLoad
     close: Callable[[], Awaitable[None]]
 
 
@@ -53,6 +56,7 @@ async def open_node(settings: Settings, url: str, stop: asyncio.Event) -> NodeAd
         foundation=Foundation(store.link),
         append_file=AppendOnlyFile(store.link),
         webhooks_here=lambda settings: _webhooks_here(store, settings),
+        load=MeasuredLoad(store.link, store.lanes),
         close=store.link.close,
     )
 

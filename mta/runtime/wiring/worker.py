@@ -7,6 +7,8 @@ from msgspec.structs import replace
 
 from mta.admission.at_acceptance import AcceptanceRules
 from mta.admission.group_commit import GroupCommit
+from mta.admission.key_memory import KeyMemory
+from mta.admission.once import OncePerKey
 from mta.admission.other_deciders import OtherDeciders
 from mta.admission.submission import TrustedSubmissions
 from mta.brakes.watch import BrakeWatch
@@ -27,6 +29,7 @@ from mta.redis_store.audit import StoredAudit
 from mta.redis_store.brake_store import StoredBrakes
 from mta.redis_store.limit_orders import StoredLimitOrders
 from mta.redis_store.limit_store import StoredLimits
+from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.notices import PublishedNotices
 from mta.redis_store.pool_store import StoredPools
 from mta.redis_store.reaction_store import StoredReactions
@@ -90,6 +93,7 @@ class WorkerStore:
         self.rules = stored_rules(store, settings)
         self.content = stored_content(store, settings)
         self.queues = stored_queues(store, settings, self.content)
+        self.load = MeasuredLoad(link, store.lanes)
         self.sweeps = StoredSweeps(link, store.lanes, settings.status.retention)
         self.limits = StoredLimits(link, session)
         self.limit_orders = StoredLimitOrders(link)
@@ -171,16 +175,19 @@ def _inbound(
         clients=lambda: listener.connections_open,
         has_room=room.takes,
     )
-    submissions = TrustedSubmissions(settings, admission, lambda: guard.table.tenants, signer)
+    memory = KeyMemory(store.load, settings.messages.idempotency_memory)
+    once = OncePerKey(admission, store.queues.lanes, settings.messages.idempotency_window, memory.has_room)
+    submissions = TrustedSubmissions(settings, admission, lambda: guard.table.tenants, signer, once=once)
     listener = Listener(waiting.sockets, settings, submissions, admission, waiting.loads)
-    return Inbound(waiting, listener, admission, StoreProbe(store.health), room), submissions
+    return Inbound(waiting, listener, admission, once, StoreProbe(store.health), room, memory), submissions
 
 
 def _own_mail(settings: Settings, store: WorkerStore, guard: Guard) -> Submissions:
     """The way in for mail of the node itself, where it takes no mail of others."""
     rules = AcceptanceRules(guard, settings.node.name, settings.rules.undo_window)
     admission = GroupCommit(store.queues, settings.smtp.commit_delay, rules.decide)
-    return TrustedSubmissions(settings, admission)
+    once = OncePerKey(admission, store.queues.lanes, settings.messages.idempotency_window, lambda: True)
+    return TrustedSubmissions(settings, admission, once=once)
 
 
 def _outbound(

@@ -2,16 +2,20 @@
 
 import asyncio
 import logging
+from functools import partial
 
 import pytest
 
 from mta.admission import group_commit as module
 from mta.admission.group_commit import GroupCommit
+from mta.admission.known_calls import replies_of
 from mta.model.errors import BacklogFull, SessionLost, StoreAway, StoreFull, StoreUnsafe
-from mta.model.ids import id_in_row, lane_of, message_text
+from mta.model.idempotency import idempotency_key
+from mta.model.ids import first_message_id, id_in_row, lane_of, message_text
 from mta.model.mail import NewMessage, QueueKey, QueueShare, Recipient
-from mta.model.outcomes import Reply
-from mta.ports.queueing import AcceptanceDecision, Ambiguous, DecidedBy, DeciderKind, Rejected
+from mta.model.outcomes import Class, Reply
+from mta.ports.idempotency import CallPart, KeepMode, KeptCall, OncePart
+from mta.ports.queueing import AcceptanceDecision, Ambiguous, DecidedBy, DeciderKind, EndedAtAcceptance, Rejected
 from tests.support.intake import RecordingStore, no_rules
 
 
@@ -450,3 +454,86 @@ async def test_a_part_is_refused_as_a_whole_where_there_is_no_room():
     store.hold.set()
     await admission.close()
     assert admission.admit_part(a_part(admission, 3), pytest.fail).code == 421
+
+
+def a_call(text="k", content=b"x"):
+    return CallPart(idempotency_key(("test",), text, (content,)), FIRST, 0, 1, 1, 1000)
+
+
+def kept(content=b"x"):
+    return KeptCall(idempotency_key((), "", (content,)).content, FIRST, 1, 1, "", False, b"", b"")
+
+
+FIRST = first_message_id(1, 1)
+
+
+async def test_parts_whose_calls_are_known_are_answered_and_the_rest_of_the_batch_is_stored():
+    store = RecordingStore()
+    admission = GroupCommit(store, 60.0, no_rules)
+    calls = [a_call(text) for text in "abcd"]
+    store.known = {calls[0].key.name: kept(), calls[2].key.name: None}
+    answers = {}
+    for place, call in enumerate(calls):
+        submit(admission, partial(answers.__setitem__, f"before {place}"), lane=1)
+        once = OncePart(call, partial(answers.__setitem__, f"known {place}"))
+        done = partial(answers.__setitem__, f"done {place}")
+        assert admission.admit_part(a_part(admission, place + 1, lane=1), done, once) is None
+    await admission.close()
+    assert {name for name in answers if not name.startswith("before")} == {"known 0", "done 1", "known 2", "done 3"}
+    assert (answers["known 0"], answers["known 2"]) == (kept(), None)
+    assert [reply.code for reply in answers["done 3"]] == [250] * 4
+    assert {answers[f"before {place}"].code for place in range(4)} == {250}
+    assert [len(batch) for _, batch in store.batches] == [4 + 2 + 4]
+    assert [call.key for call in store.calls] == [calls[1].key, calls[3].key]
+    assert (admission.accepted, admission.accepted_recipients) == (10, 10)
+    assert (admission.waiting_messages, admission.waiting_bytes) == (0, 0)
+
+
+async def test_a_batch_of_known_calls_alone_stores_nothing():
+    store = RecordingStore()
+    admission = GroupCommit(store, 0.0, no_rules)
+    call = a_call()
+    store.known = {call.key.name: kept()}
+    future = asyncio.get_running_loop().create_future()
+    assert admission.admit_part(a_part(admission, 1), pytest.fail, OncePart(call, future.set_result)) is None
+    assert await asyncio.wait_for(future, 5) == kept()
+    await admission.close()
+    assert (store.batches, admission.accepted, admission.deferred, admission.unanswered) == ([], 0, 0, 0)
+
+
+async def test_of_a_part_the_answers_that_are_not_plain_are_kept():
+    no = Reply(550, "5.7.1", "no")
+
+    def decide(messages):
+        refused = {one.id: Rejected(DecidedBy(DeciderKind.RULE, "r"), no, ("t",), (b"e",)) for one in messages[1:2]}
+        filtered = EndedAtAcceptance(1, Class.FILTERED, DecidedBy(DeciderKind.RULE, "r"), b"e", b"f", 0)
+        return AcceptanceDecision(1, {messages[2].id: [filtered]}, refused)
+
+    store = RecordingStore()
+    admission = GroupCommit(store, 0.0, decide)
+    messages = a_part(admission, 4, lane=1)
+    call = a_call()._replace(first=messages[0].id, messages=4, total=4)
+    future = asyncio.get_running_loop().create_future()
+    assert admission.admit_part(messages, future.set_result, OncePart(call, pytest.fail)) is None
+    replies = await asyncio.wait_for(future, 5)
+    [part] = store.calls
+    assert part.keep is KeepMode.KEEP
+    again = KeptCall(b"", messages[0].id, 4, 4, "", False, b"", part.differences)
+    assert replies_of(again) == replies
+    assert [reply.code for reply in replies] == [250, 550, 250, 250]
+    assert replies[2].ended == ((1, Class.FILTERED),)
+
+
+async def test_of_a_call_that_a_rule_refuses_no_key_is_kept():
+    def decide(messages):
+        no = Reply(550, "5.7.1", "no")
+        return AcceptanceDecision(1, {}, {messages[0].id: Rejected(DecidedBy(DeciderKind.RULE, "r"), no, (), (b"e",))})
+
+    store = RecordingStore()
+    admission = GroupCommit(store, 0.0, decide)
+    [message] = a_part(admission, 1, lane=1)
+    call = a_call()._replace(first=message.id)
+    future = asyncio.get_running_loop().create_future()
+    assert admission.admit_part([message], future.set_result, OncePart(call, pytest.fail)) is None
+    assert [reply.code for reply in await asyncio.wait_for(future, 5)] == [550]
+    assert [part.keep for part in store.calls] == [KeepMode.LOOK]

@@ -1,5 +1,6 @@
 """From a message as it was handed in to the one that is accepted, whatever protocol brought it."""
 
+from mta.admission.once import OncePerKey
 from mta.admission.submission import MAX_RECEIVED, TrustedSubmissions
 from mta.model.ids import message_text, new_message_id
 from mta.model.mail import NewMessage, Recipient
@@ -26,9 +27,14 @@ class Admission:
         return self.prepared[-1][0] if isinstance(self.prepared[-1][0], Reply) else None
 
 
+def handed_in(admission, submission):
+    once = OncePerKey(admission, 4, 86400.0, lambda: True)
+    return TrustedSubmissions(make_settings(), admission, once=once).submit(submission, print)
+
+
 def submit(content, requester=CLIENT, sender="a@b.test", to=("c@d.test",)):
     admission = Admission()
-    answer = TrustedSubmissions(make_settings(), admission).submit(Submission(requester, sender, to, content), print)
+    answer = handed_in(admission, Submission(requester, sender, to, content))
     [(made, done, lane)] = admission.prepared
     assert (done, lane) == (print, None)
     return made, answer

@@ -103,7 +103,10 @@ def test_everything_that_can_be_asked_for():
         (["X-MQ-Tenant: a\x00b"], "X-MQ-Tenant"),
         (["X-MQ-Tenant: =?utf-8?b?AGE=?="], "X-MQ-Tenant"),
         (["X-MQ-Tenant: a", "X-Floodgate-Tenant: b"], "X-Floodgate-Tenant"),
-        (["X-MQ-Idempotency-Key: k"], "X-MQ-Idempotency-Key"),
+        (["X-MQ-Idempotency-Key: " + 256 * "k"], "X-MQ-Idempotency-Key"),
+        (["X-MQ-Idempotency-Key: clé"], "X-MQ-Idempotency-Key"),
+        (["X-MQ-Idempotency-Key:"], "X-MQ-Idempotency-Key"),
+        (["X-MQ-Idempotency-Key: a", "X-MQ-Idempotency-Key: b"], "X-MQ-Idempotency-Key"),
         (["X-MQ-Smarthost-Password: hunter2"], "X-MQ-Smarthost-Password"),
         (["X-MQ-Success-Queue: q"], "X-MQ-Success-Queue"),
         (["X-MQ-Keepmime: 1"], "X-MQ-Keepmime"),
@@ -222,7 +225,7 @@ def test_i3_every_slip_in_every_name_is_seen_and_the_names_themselves_are_not(kn
 
 @pytest.mark.parametrize(
     "name",
-    ["Topic", "Idempotency-Key", "DSN-Ret", "DSN-Orcpt", "DSN-Envid", "Results-Queue", "Smarthost-Port",
+    ["Topic", "DSN-Ret", "DSN-Orcpt", "DSN-Envid", "Results-Queue", "Smarthost-Port",
      "Smarthosts-Password", "Smarhost-Username", "Keepmime", "Inlinecss"],
 )  # fmt: skip
 def test_i3_headers_that_are_not_obeyed_are_refused_and_can_be_ignored(name):
@@ -232,6 +235,11 @@ def test_i3_headers_that_are_not_obeyed_are_refused_and_can_be_ignored(name):
         assert caught.value.field == prefix + name
         assert ask(f"{prefix}{name}: hunter2", "X-MQ-Tag: t", ignored=[(prefix + name).lower()]).tags == ("t",)
     assert ask("X-MQ-Tags: x", ignored=["x-mq-tags"]) == Injection()
+
+
+def test_an_idempotency_key_is_kept_as_it_was_written():
+    assert ask("X-MQ-Idempotency-Key:  5e3c-1a, Order 7 ").idempotency_key == "5e3c-1a, Order 7"
+    assert ask(f"X-Floodgate-Idempotency-Key: {255 * 'k'}").idempotency_key == 255 * "k"
 
 
 DAY = 86_400_000

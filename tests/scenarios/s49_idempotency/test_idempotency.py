@@ -1,0 +1,114 @@
+"""Mail with an idempotency key, and a node of two workers: the destination gets it once, however often it comes."""
+
+import itertools
+import os
+import re
+import signal
+import smtplib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mta.redis_store import keys
+from tests.support.canaries import figures
+from tests.support.node import until
+from tests.support.node_and_sink import NodeAndSink, shared
+
+TOMORROW = "X-MQ-Delayed: +24h"
+
+
+class Repeating(NodeAndSink):
+    """A client that hands mail in with a key, on a connection of its own each time."""
+
+    def hand_in(self, to: str, key: str, *headers: str, body: str = "hello") -> tuple[int, str]:
+        """The answer to the end of data, or to MAIL where it is refused."""
+        with self.node.client() as client:
+            code, reply = client.mail("from@example.org")
+            if code != 250:
+                return code, reply.decode()
+            assert client.rcpt(to)[0] == 250
+            lines = (f"X-MQ-Idempotency-Key: {key}", *headers, "Subject: test", "", body, "")
+            code, reply = client.data("\r\n".join(lines).encode())
+            return code, reply.decode()
+
+    def hand_in_until_taken(self, to: str, key: str, *headers: str) -> str:
+        """As a client does while the node is in trouble; the answer."""
+
+        def attempt() -> str:
+            try:
+                code, reply = self.hand_in(to, key, *headers)
+            except (OSError, smtplib.SMTPException):
+                return ""
+            assert code in (250, 421, 451, 452), reply
+            return reply if code == 250 else ""
+
+        return str(until(attempt, 20.0, f"{key} is not taken"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repeating]:
+    folder = tmp_path_factory.mktemp("s49")
+    with shared(Repeating(folder, messages__idempotency_memory="1MiB", messages__idempotency_window="5m")) as made:
+        yield made
+
+
+def test_a_repeat_gets_the_first_answer_and_is_delivered_once(place: Any):
+    answers = [place.hand_in("a@once.test", "order 7", "X-MQ-Tag: once") for _ in range(6)]
+    assert len(set(answers)) == 1
+    code, text = answers[0]
+    assert (code, re.fullmatch(r"2\.0\.0 queued as [0-9A-Z]{26}", text) is not None) == (250, True)
+    assert place.hand_in("a@once.test", "order 7", "X-MQ-Tag: once", body="other")[0] == 550
+    assert place.hand_in("a@once.test", "order 8", "X-MQ-Tag: once")[1] != text
+    place.rests("once", accepted=2, delivered=2)
+    assert place.arrived("once.test") == ["a@once.test"] * 2
+    assert not any(b"dempotency" in received.body for received in place.taken("once.test"))
+    until(lambda: sum(n for name, n in figures(place.api).items() if "messages_replayed_total" in name) >= 5, 20.0)
+
+
+def test_a_message_that_a_rule_refused_may_come_again(place: Any):
+    rule = place.order(tag="refused", at_the_door="reject")
+    assert place.hand_in("a@refused.test", "refused", "X-MQ-Tag: refused")[0] == 554
+    place.lift(rule)
+    assert place.hand_in("a@refused.test", "refused", "X-MQ-Tag: refused")[0] == 250
+    place.rests("refused", delivered=1)
+    rule = place.order(tag="refused", at_the_door="reject")
+    assert place.hand_in("a@refused.test", "refused", "X-MQ-Tag: refused")[0] == 250  # it had been accepted
+    place.lift(rule)
+    place.rests("refused", accepted=1, delivered=1)
+
+
+def test_scheduled_mail_is_canceled_once_and_a_repeat_does_not_bring_it_back(place: Any):
+    answer = place.hand_in("a@later.test", "later", "X-MQ-Tag: later", TOMORROW)
+    message = answer[1].rpartition(" ")[2]
+    place.call("POST", f"/v1/messages/{message}/cancel")
+    assert place.hand_in("a@later.test", "later", "X-MQ-Tag: later", TOMORROW) == answer
+    place.rests("later", accepted=1, canceled=1, queued=0)
+
+
+def test_a_key_outlives_workers_and_the_server(place: Any):
+    """It may be repeated while both are away: mail comes once all the same."""
+    first = place.hand_in_until_taken("a@killed.test", "killed", "X-MQ-Tag: killed")
+    for pid in place.node.workers():
+        os.kill(pid, signal.SIGKILL)
+    assert place.hand_in_until_taken("a@killed.test", "killed", "X-MQ-Tag: killed") == first
+    place.valkey.stop(signal.SIGKILL)
+    place.valkey.start()
+    assert place.hand_in_until_taken("a@killed.test", "killed", "X-MQ-Tag: killed") == first
+    assert place.rests("killed", accepted=1, queued=0)["accepted"] == 1
+
+
+def test_where_the_memory_for_keys_is_full_new_ones_are_refused_and_known_ones_answered(place: Any):
+    first = place.hand_in_until_taken("a@full.test", "known", "X-MQ-Tag: full")
+    use = keys.idem_use_key(keys.lane_prefix(0)).decode()
+    place.valkey.ask("HSET", use, "99999999999", str(1 << 20))
+    numbers = itertools.count()
+    refused = until(lambda: (got := place.hand_in("b@full.test", f"new {next(numbers)}"))[0] == 452 and got, 20.0)
+    assert refused == (452, "4.3.1 too many idempotency keys are kept, try again later or without a key")
+    assert place.hand_in("a@full.test", "known", "X-MQ-Tag: full") == (250, first)
+    assert place.node.send("c@full.test")
+    until(lambda: "idempotency keys take all of messages.idempotency_memory" in place.node.errors(), 20.0)
+    told = figures(place.api)
+    assert told["floodgate_idempotency_bytes"] > told["floodgate_idempotency_bytes_limit"] == 1 << 20
+    place.valkey.ask("HDEL", use, "99999999999")
+    place.hand_in_until_taken("d@full.test", "newer")
