@@ -27,6 +27,9 @@ def body_schema(body: Body) -> Schema:
         "required": [] if body.is_edit else [name for name in needed if name not in body.ignores],
         "additionalProperties": False,
     }
+    if body.others is not None:
+        found |= {"additionalProperties": body.others, "maxProperties": body.most_others}
+        found["propertyNames"] = {"pattern": "^[a-z][a-z0-9-]{0,30}$"}
     if body.is_edit:
         found["minProperties"] = 1
     if body.agreements:

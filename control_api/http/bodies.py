@@ -17,6 +17,7 @@ BODY_TIMEOUT = 30.0
 _MAX_FIELDS = 500  # of a form: two lists of 100 tags, one of 250 domains, and all else
 
 JSON_TYPE = "application/json"
+NDJSON_TYPE = "application/x-ndjson"
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -70,14 +71,19 @@ async def _text(request: web.Request, types: Sequence[str], read: Callable[[], A
         raise BadValue("body", "is not UTF-8") from None
 
 
-def parse_json(text: str) -> dict[str, Any]:
-    """The fields of a JSON object. Raises BadValue."""
+def parse_value(text: str) -> Any:
+    """A JSON value. Raises BadValue."""
     try:
-        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except BadValue:
         raise
     except (ValueError, RecursionError):
         raise BadValue("body", "is not JSON") from None
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """The fields of a JSON object. Raises BadValue."""
+    found = parse_value(text)
     if not isinstance(found, dict):
         raise BadValue("body", "is not a JSON object")
     return found

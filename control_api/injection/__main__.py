@@ -37,7 +37,7 @@ def _serving(
     """Each application with the sockets that it listens on."""
     settings = child.settings
     limits = CallLimits.of(settings)
-    door = Door(parts.calls, Planner(limits, ReadyMime(settings.smtp)), limits, room)
+    door = Door(parts.calls, Planner(limits, ReadyMime(settings.smtp)), limits, room, settings.node.data_dir)
     inside = [one for one in sockets if one.family == socket.AF_UNIX]
     outside = [one for one in sockets if one.family != socket.AF_UNIX]
     most = most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -76,10 +76,11 @@ def answer(places: Sequence[Place], handed: Sequence[Handed]) -> web.Response:
 
 def refusal(places: Sequence[Place], handed: Sequence[Handed]) -> Problem:
     """Of a call none of whose recipients was accepted. Raises Unanswerable."""
-    for message in handed:
-        if (reply := message.reply) is not None:
-            return problem_of(reply)
-        raise Unanswerable
+    if handed:
+        replies = [message.reply for message in handed if message.reply is not None]
+        if len(replies) < len(handed):
+            raise Unanswerable
+        return problem_of(replies[0])
     problem = next(place.addressee.problem for place in places if place.addressee.problem is not None)
     return Problem(400, problem.reason, problem.field)
 

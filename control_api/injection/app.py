@@ -9,14 +9,14 @@ from aiohttp.typedefs import Middleware
 from control_api.access.gate import require_token
 from control_api.access.tokens import Access
 from control_api.http.middleware import Handler, add_headers, answer_problems
-from control_api.injection.door import DOOR, Door, hang_up, send_message
+from control_api.injection.door import DOOR, Door, hang_up, inject_message, send_message
 from control_api.injection.forward import take_actor
-from control_api.injection.operations import INJECTING, SEND_MESSAGE
+from control_api.injection.operations import INJECT_MESSAGE, INJECTING, SEND_MESSAGE
 from mta.ports.access import Tokens
 from mta.ports.audit import Audit
 
 _MAX_SIZE: Final = 1024 * 1024  # of what aiohttp reads by itself; bodies are read piece by piece
-_HANDLERS: Final[dict[str, Handler]] = {SEND_MESSAGE.name: send_message}
+_HANDLERS: Final[dict[str, Handler]] = {SEND_MESSAGE.name: send_message, INJECT_MESSAGE.name: inject_message}
 
 
 def forwarded_app(door: Door) -> web.Application:

@@ -1,19 +1,24 @@
 """The handlers of calls that hand mail in."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from aiohttp import web
 
 from control_api.access.actor import actor_of
+from control_api.http.bodies import NDJSON_TYPE
 from control_api.http.middleware import Handler
 from control_api.http.query import read_no_query
 from control_api.http.times import now_ms
 from control_api.injection.answers import Unanswerable, answer, problem_of
 from control_api.injection.limits import CallLimits, CallRoom
-from control_api.injection.plan import Planner
+from control_api.injection.mailerq import plan_injected
+from control_api.injection.plan import Plan, Planner
 from control_api.injection.reading import LARGE, read_json
+from control_api.injection.stream import send_stream
 from mta.model.actor import Actor
 from mta.ports.admission import Calls, Requester
 
@@ -28,6 +33,7 @@ class Door:
     planner: Planner
     limits: CallLimits
     room: CallRoom
+    folder: str  # for answers that are too long for the memory
 
 
 DOOR = web.AppKey("door", Door)
@@ -35,17 +41,38 @@ DOOR = web.AppKey("door", Door)
 
 async def send_message(request: web.Request) -> web.StreamResponse:
     """Accept the messages of a call."""
+    door = request.app[DOOR]
+    if request.content_type != NDJSON_TYPE:
+        return await _accept(request, door.planner.plan)
+    read_no_query(request)
+    _check_refusal(door)
+    with door.room.one_more():
+        requester, most = requester_of(actor_of(request)), door.limits.body
+        return await send_stream(request, door.calls, door.planner, requester, most, door.folder)
+
+
+async def inject_message(request: web.Request) -> web.StreamResponse:
+    """Accept one message as MailerQ's JSON has it."""
+    return await _accept(request, partial(plan_injected, request.app[DOOR].planner))
+
+
+async def _accept(request: web.Request, plan: Callable[[Mapping[str, Any], Actor, int], Plan]) -> web.StreamResponse:
     read_no_query(request)
     door, actor = request.app[DOOR], actor_of(request)
-    if (refused := door.calls.refusal()) is not None:
-        raise problem_of(refused)
+    _check_refusal(door)
     with door.room.one_more() as room:
         fields, size = await read_json(request, door.limits.body, room)
-        plan = door.planner.plan
-        made = await asyncio.to_thread(plan, fields, actor, now_ms()) if size > LARGE else plan(fields, actor, now_ms())
+        now = now_ms()
+        made = await asyncio.to_thread(plan, fields, actor, now) if size > LARGE else plan(fields, actor, now)
         call = door.calls.begin(requester_of(actor), made.sender, made.asked)
         handed = await call.submit(made.drafts)
     return answer(made.places, handed)
+
+
+def _check_refusal(door: Door) -> None:
+    """Raises Problem while no message may come."""
+    if (refused := door.calls.refusal()) is not None:
+        raise problem_of(refused)
 
 
 def requester_of(actor: Actor) -> Requester:

@@ -4,6 +4,7 @@ from typing import Final
 
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Operation, Parameter
 from control_api.injection.forward import forward
+from control_api.schemas.inject_shapes import INJECT
 from control_api.schemas.sending_shapes import SEND, Sent
 from mta.model.scopes import Scope
 
@@ -15,7 +16,7 @@ SEND_MESSAGE: Final = Operation(
     forward,
     "sendMessage",
     "Hand in a message, or one for each recipient",
-    (Answer(202, Sent, "stored, for at least one recipient", (_LOCATION,)),),
+    (Answer(202, Sent, "stored, for at least one recipient", (_LOCATION,), or_media=("application/x-ndjson",)),),
     Example(
         "/v1/messages",
         {
@@ -28,11 +29,38 @@ SEND_MESSAGE: Final = Operation(
         202,
     ),
     description="The answer comes when the messages are stored durably, as the 250 of SMTP. A recipient that was not "
-    "accepted has `error`; where none was accepted the answer is a refusal. 503: nothing was kept, try again later.",
+    "accepted has `error`; where none was accepted the answer is a refusal. 503: nothing was kept, try again later. "
+    "As `application/x-ndjson` the first line is the message without to, cc and bcc, and each line that follows is a "
+    "recipient: an address, an object as in `to`, or a record as exports write them. Each gets a message of its own, "
+    "and the answer has a line for each, in order. Such a body may have any length.",
     scope=Scope.MESSAGES_SEND,
     for_tenants=True,
     refusals=(*BODY_REFUSALS, 422),
     body=SEND,
 )
 
-INJECTING: Final = (SEND_MESSAGE,)
+INJECT_MESSAGE: Final = Operation(
+    "POST",
+    "/v1/inject",
+    forward,
+    "injectMessage",
+    "Hand in a message as MailerQ's JSON has it",
+    (Answer(202, Sent, "stored", (_LOCATION,)),),
+    Example(
+        "/v1/inject",
+        {
+            "envelope": "bounces@example.com",
+            "recipient": "ann@example.net",
+            "mime": "From: shop@example.com\r\nTo: ann@example.net\r\nSubject: Your order\r\n\r\nIt is on its way.\r\n",
+            "tags": ["orders"],
+        },
+        202,
+    ),
+    description="Fields that are not named here become properties of the message.",
+    scope=Scope.MESSAGES_SEND,
+    for_tenants=True,
+    refusals=(*BODY_REFUSALS, 422),
+    body=INJECT,
+)
+
+INJECTING: Final = (SEND_MESSAGE, INJECT_MESSAGE)

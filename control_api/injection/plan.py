@@ -7,6 +7,8 @@ from control_api.http.problems import Problem
 from control_api.injection.limits import CallLimits
 from control_api.injection.ready_mime import ReadyMime
 from control_api.injection.schedule import schedule_of
+from control_api.schemas.inject_shapes import MIME_PARTS
+from control_api.schemas.reading import fields_of
 from control_api.schemas.sending_shapes import SEND
 from control_api.schemas.sending_values import Addressee
 from mta.content.compose import Composed, Letter, Mailbox, compose
@@ -17,6 +19,7 @@ from mta.policy.routing import queue_domain
 from mta.ports.admission import Draft
 from mta.smtp.recipient_list import compared
 
+_SHOWN: Final = SEND._replace(leaves_out=frozenset(fields_of(SEND.struct)) - MIME_PARTS)
 _OF_CONTENT: Final = ("reply_to", "subject", "text", "html", "headers", "attachments")
 
 
@@ -49,6 +52,14 @@ class Content(NamedTuple):
         return self.ready if self.composed is None else self.composed.header(to)
 
 
+class Head(NamedTuple):
+    """A message without its recipients."""
+
+    sender: str
+    asked: Injection
+    content: Content
+
+
 class Planner:
     """Plans calls by the limits of the node."""
 
@@ -67,6 +78,37 @@ class Planner:
         for draft in drafts[:1]:
             self._check_size(draft)
         return Plan(envelope_sender(given), asked, drafts, places)
+
+    def head(self, fields: Mapping[str, Any], actor: Actor, now_ms: int) -> "Head":
+        """A message whose recipients follow it one by one, each with a message of its own. Raises as `plan`."""
+        given = SEND.read(fields, "a field of a message")
+        for name in ("to", "cc", "bcc"):
+            if name in given:
+                raise BadValue(name, "cannot be given here; the recipients are the lines that follow")
+        content = self._content(given, ())
+        return Head(envelope_sender(given), _asked(given, actor, now_ms), content)
+
+    def one(self, mime: str | Mapping[str, Any], addressee: Addressee) -> tuple[Sequence[Draft], Sequence[Place]]:
+        """A message to one recipient, from MIME or from parts as POST /v1/messages has them. Raises as `plan`."""
+        if isinstance(mime, str):
+            content, to = Content(None, *self._mime.split(mime, "mime")), tuple[Mailbox, ...]()
+        else:
+            given = _SHOWN.read(mime, "a part of a message")
+            shown_to, cc = given.get("to") or [], given.get("cc") or []
+            content, to = self._content(given, cc), tuple(_usable(shown_to))
+        drafts, places = _placed(content, (addressee,), (), (), separate=True)
+        if drafts and to:
+            drafts = [drafts[0]._replace(header=content.header(to))]
+        for draft in drafts:
+            self._check_size(draft)
+        return drafts, places
+
+    def follow(self, head: "Head", addressees: Sequence[Addressee]) -> tuple[Sequence[Draft], Sequence[Place]]:
+        """The messages of some of its recipients. Raises Problem 413."""
+        drafts, places = _placed(head.content, addressees, (), (), separate=True)
+        for draft in drafts[:1]:
+            self._check_size(draft)
+        return drafts, places
 
     def _check_recipients(
         self,
@@ -106,7 +148,10 @@ class Planner:
             raise BadValue("text", "is required; give text, html, attachments or a subject, or the whole as mime")
         if "sender" not in given:
             raise BadValue("from", "is required; give an address, or an object with email and name")
-        composed = compose(letter_of(given, cc))
+        try:
+            composed = compose(letter_of(given, cc))
+        except (ValueError, LookupError) as error:
+            raise BadValue("body", f"cannot be written as MIME ({error})") from error
         return Content(composed, b"", composed.rest)
 
     def _check_size(self, draft: Draft) -> None:

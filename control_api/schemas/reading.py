@@ -38,6 +38,8 @@ class Body(NamedTuple):
     agreements: tuple[Schema, ...] = ()  # values that fit each other: one of these schemas must hold
     json_only: bool = False  # no form can say it
     items: "Body | None" = None  # of its list, where that has bodies
+    others: Schema | None = None  # of further fields, which have any name; None: there are none
+    most_others: int = 0
 
     def fields(self) -> dict[str, Field]:
         """By name."""

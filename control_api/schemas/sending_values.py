@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from control_api.schemas import patterns
+from control_api.schemas.message_answers import Recipient
 from control_api.schemas.reading import check_names
 from control_api.schemas.values import TAG, Schema, Value, a_text, read_domain
 from mta.content.compose import Attachment, Mailbox
@@ -107,6 +108,15 @@ def read_addressee(value: Any, field: str) -> Addressee:
         return Addressee(where, address, read_mailbox(address, where, name), None, metadata)
     except BadValue as bad:
         return Addressee(where, address, Mailbox("", name), BadValue(where, bad.reason), metadata)
+
+
+def read_follower(value: Any, field: str) -> Addressee:
+    """A recipient on a line of its own: as in a list, or a record of a delivery as exports write it. Raises
+    BadValue."""
+    if isinstance(value, dict) and "recipient" in value and "email" not in value:
+        check_names(value, _RECORD, "a field of a record")
+        return read_addressee(value["recipient"], f"{field}.recipient")
+    return read_addressee(value, field)
 
 
 def _read_addressees(value: Any, field: str) -> list[Addressee]:
@@ -220,6 +230,7 @@ def _read_tags(value: Any, field: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(TAG.read(one, f"{field}[{at}]") for at, one in enumerate(items)))
 
 
+_RECORD: Final = frozenset(Recipient.__struct_fields__)
 _LINE_ENDS: Final = str.maketrans("", "", "\r\n")
 _PLAIN_TEXT: Final[Schema] = {"type": "string", "pattern": "^[ -~\\n]*$"}
 _NAME_SCHEMA: Final = a_text(patterns.TITLE)

@@ -1,5 +1,6 @@
 """Every deviation from MailerQ's documented API, with the call that shows it; docs/mailerq.md has the same list."""
 
+import json
 import re
 from collections.abc import Callable
 from secrets import token_hex
@@ -176,7 +177,50 @@ def _rights(place: Any, client: Client) -> None:
     assert ask(place.api, "GET", ERRORS, token="unknown").status == 401
 
 
-ABSENT = ("/v1/inject", "/v1/suppressions", "/v1/externalmtas")
+INJECTED: dict[str, Any] = {
+    "envelope": "bounces@example.com",
+    "recipient": "ann@injected.test",
+    "mime": "From: shop@example.com\r\nSubject: Your order\r\n\r\nIt is on its way.\r\n",
+}
+
+
+def _inject(place: Any, **fields: Any) -> Any:
+    return ask(place.api, "POST", "/v1/inject", json.dumps(INJECTED | fields).encode())
+
+
+def _injected(place: Any, client: Client) -> None:
+    answer = _inject(place)
+    assert answer.status == 202
+    (one,) = answer.body["recipients"]
+    assert one["id"] == f"{answer.body['id']}.1"
+
+
+def _unsupported(place: Any, client: Client) -> None:
+    for field in ("smarthost", "dkim", "dsn", "queues", "data", "key", "headers"):
+        answer = _inject(place, **{field: {"a": "b"}})
+        assert (answer.status, answer.body["error"]["field"]) == (400, field)
+    for field in ("force", "inlinecss", "keepmime"):
+        assert _inject(place, **{field: True}).status == 400
+        assert _inject(place, **{field: False}).status == 202
+
+
+def _one_ip(place: Any, client: Client) -> None:
+    assert _inject(place, ips=["192.0.2.1", "192.0.2.2"]).body["error"]["field"] == "ips"
+    assert _inject(place, ips=[]).status == 400
+    assert _inject(place, ips=["192.0.2.1"]).status == 202
+
+
+def _times(place: Any, client: Client) -> None:
+    assert _inject(place, maxdelivertime="2020-01-01 00:00:00").status == 400
+    assert _inject(place, nextattempt="2020-01-01 00:00:00").status == 400
+
+
+def _priority(place: Any, client: Client) -> None:
+    assert _inject(place, priority=9).status == 400
+    assert _inject(place, priority=2).status == 202
+
+
+ABSENT = ("/v1/suppressions", "/v1/externalmtas")
 
 DEVIATIONS = (
     Deviation("`cluster`", "false unless given", "true unless given: an order holds on all nodes", _cluster),
@@ -231,6 +275,16 @@ DEVIATIONS = (
         "`POST` of a pool that is there changes the fields that it gives",
         _pools,
     ),
+    Deviation("status and body of `POST /v1/inject`", "not said", "202 once it is stored, with the id", _injected),
+    Deviation(
+        "`key`, `data`, `dkim`, `dsn`, `queues`, `smarthost`, `headers`, `force`, `inlinecss`, `keepmime` of a message",
+        "used",
+        "refused with 400, unless false or empty",
+        _unsupported,
+    ),
+    Deviation("`ips` of a message", "any number", "one; several are a pool", _one_ip),
+    Deviation("times of a message in the past", "an attempt, or a failure", "refused with 400", _times),
+    Deviation("`priority` of a message", "up to rabbitmq-maxpriority", "0 (bulk) to 2, else 400", _priority),
     Deviation(", ".join(f"`{path}`" for path in ABSENT), "there", "404: not in this release", _absent),
     Deviation("a request without a token that is valid", "not said", "401", _rights),
 )

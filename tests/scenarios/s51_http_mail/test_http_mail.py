@@ -5,7 +5,7 @@ import email.policy
 import json
 import time
 
-from tests.support.node import TOKEN
+from tests.support.node import TOKEN, until
 from tests.support.node_and_sink import NodeAndSink
 from tests.support.rest import ask
 
@@ -99,3 +99,65 @@ def test_the_rest_of_a_call_beyond_the_quota_is_throttled_and_then_calls_are_ref
     (event, _) = place.logged("http6", "Throttled", 2)
     assert "3 deliveries a day" in event["reason"]
     place.call("DELETE", "/v1/tenants/capped?wait=20s")
+
+
+def stream(place, lines, want=202, **head):
+    raw = b"".join(json.dumps(line).encode() + b"\n" for line in [body_of(None, **head) | {"to": None}, *lines])
+    answer = ask(place.api, "POST", "/v1/messages", raw, "application/x-ndjson")
+    assert answer.status == want, answer
+    return [json.loads(line) for line in answer.body.splitlines()] if want == 202 else answer.body
+
+
+def test_recipients_follow_a_message_line_by_line_and_each_has_its_answer(place: NodeAndSink) -> None:
+    lines = [f"u{number}@lines1.test" for number in range(250)]
+    lines[7] = "no address"
+    answers = stream(place, lines, tags=["lines1"])
+    assert [one["recipient"] for one in answers] == lines
+    assert answers[7]["error"]["text"].startswith("line 9: ")
+    ids = [one["message_id"] for one in answers if "error" not in one]
+    assert len(set(ids)) == 249
+    place.rests("lines1", accepted=249, delivered=249)
+    assert sorted(place.arrived("lines1.test")) == sorted(lines[:7] + lines[8:])
+    assert stream(place, [], want=400)["error"]["field"] == "body"
+    assert stream(place, ["x", "y@"], want=400)["error"]["field"] == "line 2"
+
+
+def test_those_who_were_spared_are_written_to_with_the_export_as_it_is(place: NodeAndSink) -> None:
+    rule = place.order("swept", tag="lines2")
+    to = [f"u{number}@lines2.test" for number in range(3)]
+    place.call("POST", "/v1/messages", body_of(to, tags=["lines2"]), (202,))
+    place.complete(rule)
+    rows = []
+
+    def exported():
+        answer = ask(place.api, "GET", f"/v1/errors/{rule['id']}/deliveries?class=intercepted&format=ndjson")
+        rows[:] = [json.loads(line) for line in answer.body.splitlines()]
+        return len(rows) == 3
+
+    until(exported, 20.0, lambda: f"{rows}")
+    answers = stream(place, rows, tags=["lines2-again"])
+    assert sorted(one["recipient"] for one in answers) == to
+    place.rests("lines2-again", accepted=3, delivered=3)
+    place.lift(rule)
+
+
+MAILERQ = {
+    "envelope": "bounces@example.com",
+    "recipient": "ann@mq1.test",
+    "mime": "From: shop@example.com\r\nTo: ann@mq1.test\r\nSubject: Your order\r\n\r\nIt is on its way.\r\n",
+    "tags": ["mq1"],
+    "maxattempts": 3,
+    "retries": [600, 3600],
+    "order": "4711",
+}
+
+
+def test_a_message_of_mailerq_is_taken_unchanged(place: NodeAndSink) -> None:
+    answer = place.call("POST", "/v1/inject", MAILERQ, (202,))
+    place.rests("mq1", accepted=1, delivered=1)
+    (received,) = place.taken("mq1.test")
+    assert received.sender == "bounces@example.com"
+    assert received.body.endswith(MAILERQ["mime"].encode())
+    (event,) = place.logged("mq1", "Reception", 1)
+    assert event["properties"] == {"order": "4711"}
+    assert event["message_id"] == answer["id"]
