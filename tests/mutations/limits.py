@@ -6,6 +6,7 @@ _LIMITS = "mta/scheduling/limits.py"
 _T_LIMITS = "tests/unit/scheduling/test_limits.py::test_"
 _T_SITES = "tests/scenarios/s45_sites/test_sites.py::test_"
 _T_POLICY = "tests/unit/policy/test_reactions.py::test_"
+_T_START = "tests/unit/policy/test_slow_start.py::test_"
 _T_WATCH = "tests/unit/scheduling/test_reaction_watch.py::test_"
 
 LIMITS = (
@@ -50,5 +51,34 @@ LIMITS = (
         "if was is not None and was.until > now and",
         "if False and was.until > now and",
         _T_POLICY + "of_two_processes_that_react_at_once_one_gives_the_order_and_a_later_reply_renews_it",
+    ),
+    Mutation(
+        "slow start: replies of one burst halve once",
+        "mta/policy/slow_start.py",
+        "if stands is not None and now - changed_at(stands) < ROUND_MS:",
+        "if False:",
+        _T_START + "replies_of_one_burst_halve_once_and_those_of_the_next_second_again",
+    ),
+    Mutation(
+        "slow start: of the processes that saw the same limit one opens it",
+        "mta/scheduling/slow_start.py",
+        "lambda was: opened(seen, now) if was == seen else None",
+        "lambda was: opened(was, now)",
+        "tests/unit/scheduling/test_slow_start.py::test_success_opens_the_path_again_until_it_is_free",
+    ),
+    Mutation(
+        "slow start: a reply about one connection does not halve",
+        "mta/policy/slow_start.py",
+        " and known.reaction is Reaction.SLOW_DOWN",
+        "",
+        _T_START + "only_replies_about_the_rate_of_all_mail_halve",
+    ),
+    Mutation(
+        "limits: open connections know an order about their messages",
+        "mta/egress/egress.py",
+        "                outlet.plan = plan\n",
+        "",
+        "tests/unit/egress/test_transactions.py::test_an_order_about_the_messages_of_a_connection_holds_for_connections_"
+        "that_are_open",
     ),
 )

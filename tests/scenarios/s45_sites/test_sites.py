@@ -298,6 +298,21 @@ def orders_of_reactions(town: Town) -> list[dict[str, Any]]:
     return list(answer["orders"])
 
 
+def test_history_selects_and_counts_by_site(town: Town) -> None:
+    (holder, *_) = [node for node in town.nodes if node.call("GET", "/v1/stats")[0] == 200]
+    send(town, "history", 4)
+    settled(town, "history", 4)
+
+    def listed(site: str) -> list[dict[str, Any]]:
+        return list(holder.call("GET", f"/v1/messages?tag=history&site={site}")[1]["messages"])
+
+    until(lambda: len(listed("big")) == 4, 20.0)  # the journal has noted the site of each domain
+    assert listed("other.test") == []
+    rows = holder.call("GET", "/v1/stats?by=tag&by=site")[1]["stats"]
+    assert [(row["site"], row["accepted"]) for row in rows if row["tag"] == "history"] == [("big", 4)]
+    assert "big" in {row["site"] for row in holder.call("GET", "/v1/stats?by=site")[1]["stats"]}
+
+
 def test_a_reaction_of_scope_tag_pauses_the_campaign_and_leaves_other_mail_alone(town: Town) -> None:
     sink = town.sink.sink
     before = len(sink.taken)
