@@ -40,6 +40,7 @@ from mta.ports.rule_store import RuleStore
 from mta.ports.sites import SiteLookup
 from mta.ports.store_load import StoreLoad
 from mta.ports.stored_mail import StoredMail
+from mta.ports.suppressions import SuppressionStore
 from mta.ports.sweeps import SweepStore
 from mta.ports.templates import TemplateStore
 from mta.ports.tls_results import TlsResults
@@ -86,6 +87,7 @@ class Dependencies:
     pools: PoolStore
     templates: TemplateStore
     quotas: QuotaStore
+    suppressions: SuppressionStore
     history: History
     history_orders: HistoryOrders
     tls_results: TlsResults

@@ -15,6 +15,7 @@ from control_api.pools.operations import OPERATIONS as POOLS
 from control_api.queues.operations import OPERATIONS as QUEUES
 from control_api.replies.operations import OPERATIONS as REPLIES
 from control_api.rules.operations import group_of
+from control_api.suppressions.operations import OPERATIONS as SUPPRESSIONS
 from control_api.templates.operations import OPERATIONS as TEMPLATES
 from control_api.tenants.resource import OPERATIONS as TENANTS
 from control_api.tokens.resource import OPERATIONS as TOKENS
@@ -31,6 +32,7 @@ GROUPS: Final[tuple[Group, ...]] = (
     QUEUES,
     BOOKS,
     WEBHOOKS,
+    SUPPRESSIONS,
     TOKENS,
     TENANTS,
     POOLS,

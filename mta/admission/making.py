@@ -75,4 +75,6 @@ class MessageMaker:
             injection.priority,
             injection.window,
             simulated,
+            None,  # call
+            injection.topic,
         )

@@ -100,7 +100,7 @@ class OtherDeciders:
 
     def _ended(self, message: NewMessage, end: Ending, now: int) -> EndedAtAcceptance:
         recipient = message.recipients[end.number - 1]
-        outcome = Outcome(Verdict.CANCELED, Reply(0), Origin.LOCAL, reason=end.reason)
+        outcome = Outcome(Verdict.CANCELED, Reply(0, end.enhanced), Origin.LOCAL, reason=end.reason)
         event = about_topic(
             recipient_event(
                 _EVENTS[end.ended], now, self._node, delivery_id(message.id, end.number), message, recipient, outcome,

@@ -14,7 +14,6 @@ KNOWN: Final = {name.lower(): name for name in _SHOWN}
 
 # Headers of features that this release does not have, and MailerQ's that Floodgate never obeys.
 _UNSUPPORTED: Final = frozenset((
-    "topic",
     "dsn-notify",
     "dsn-ret",
     "dsn-orcpt",

@@ -18,6 +18,7 @@ from mta.model.errors import BadValue
 from mta.model.idempotency import check_key
 from mta.model.injection import NOTHING_ASKED, Injection
 from mta.model.shares import HIGHEST, TENANT
+from mta.model.suppressions import MOST_TOPIC
 from mta.model.text import composed
 from mta.model.units import parse_duration, parse_time
 
@@ -130,6 +131,7 @@ class _Reader:
         self.tags: dict[str, None] = {}
         self.tenant = ""
         self.priority = 0
+        self.topic = ""
         self.pool: str | None = None
         self.pool_from = ""
         self.properties: dict[str, str] = {}
@@ -167,6 +169,7 @@ class _Reader:
             tags=tuple(self.tags),
             tenant=self.tenant,
             priority=self.priority,
+            topic=self.topic,
             pool=self.pool,
             sender=self.sender,
             due_at=self.due_at,
@@ -199,6 +202,12 @@ class _Reader:
 
     def _idempotency_key(self, shown: str, value: str) -> None:
         self.idempotency_key = check_key(value, shown)
+
+    def _topic(self, shown: str, value: str) -> None:
+        value = composed(value)
+        if len(value.encode()) > MOST_TOPIC:
+            raise BadValue(shown, f"a topic has 1 to {MOST_TOPIC} bytes of UTF-8")
+        self.topic = value
 
     def _property(self, name: str, shown: str, value: str) -> None:
         if not _NAME.fullmatch(name) or len(name) > MAX_PROPERTY_NAME:
@@ -263,6 +272,7 @@ class _Reader:
 _KNOWN: dict[str, Callable[[_Reader, str, str], None]] = {
     "tenant": _Reader._tenant,
     "priority": _Reader._priority,
+    "topic": _Reader._topic,
     "pool": _Reader._pool,
     "ip": _Reader._ip,
     "envelope": _Reader._envelope,

@@ -22,6 +22,7 @@ class Injection(msgspec.Struct, frozen=True, gc=False):
     idempotency_key: str = ""
     window: SendingWindow | None = None
     simulated: bool = False
+    topic: str = ""  # of the mail, for suppressions
 
 
 NOTHING_ASKED = Injection()

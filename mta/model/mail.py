@@ -107,6 +107,7 @@ class NewMessage(_Tagged, msgspec.Struct, gc=False):
     window: SendingWindow | None = None  # None: it may be sent at any time of the week
     simulated: bool = False  # it goes to the simulation, which needs no content
     call: CallQuota | None = None  # of the call over HTTP that brought it, where its tenant has a quota
+    topic: str = ""  # for suppressions
 
 
 class IpWish(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -150,6 +151,7 @@ class Record(_Tagged, msgspec.Struct, array_like=True, frozen=True, gc=False):
     passed: tuple[str, ...] = ()  # "<pause>.<generation>" of each pause that let it go while it held other mail
     window: SendingWindow | None = None  # None: at any time of the week
     simulated: bool = False  # it goes to the simulation, whatever its domain is
+    topic: str = ""  # for suppressions
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ class Verdict(enum.Enum):
     PERMANENT = "permanent"  # never try again
     INTERCEPTED = "intercepted"  # a forced 5xx or 2xx
     HELD = "held"  # a pause: no attempt counted
+    FILTERED = "filtered"  # its recipient is suppressed
     CANCELED = "canceled"  # a client of the API canceled this message
     SIMULATED = "simulated"  # the simulation played its end
     RETURNED = "returned"  # not attempted: back to the queue as it was, no attempt counted (drain, abort, no permit)
@@ -79,6 +80,7 @@ class ReturnReason(enum.StrEnum):
     WINDOW_CLOSED = "window_closed", "the sending window of its message was closed"
     RULE_LIFTED = "rule_lifted", "the rule that had decided about it was lifted"
     TOO_MANY_RECIPIENTS = "too_many_recipients", "the server took other recipients of the message and no more"
+    UNASKED = "suppressions_unread", "the store gave no answer about suppressions"
     OTHER_RECIPIENT = "other_recipient", "an order ended its transaction because of another recipient of the message"
 
 
@@ -102,6 +104,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     returned: ReturnReason | None = None  # with RETURNED
     dialogue: tuple[str, ...] = ()  # of an attempt that failed: the lines of the session, without content
     by: str = ""  # with CANCELED: the author of the order
+    topic: str = ""  # with FILTERED: of the suppression
     known: Known | None = None  # the knowledge about the reply; None: it is not known, or no failure
     route: str = ""  # "mx", or the relay or host that the settings name; "" = no attempt began
     tls_failed: str = ""  # the reason why TLS did not come about, although it was wanted

@@ -77,6 +77,15 @@ POOLS_CHANGE: Final = ProcessMetric(
     "Number of the last change of the cluster's pools that the process has put in force.",
     is_counter=False,
 )
+SUPPRESSIONS_CHANGE: Final = ProcessMetric(
+    "suppressions_change",
+    "suppressions_change",
+    "Number of the last announcement of suppressions that is in force in the process.",
+    is_counter=False,
+)
+SUPPRESSIONS: Final = ProcessMetric(
+    "suppressions", "suppressions_known", "Suppressions of which the process has a fingerprint.", is_counter=False
+)
 PERMIT_STOPS: Final = ProcessMetric(
     "permit_stops", "permit_stops", "Times that MAIL or a final dot had to wait for a permit.", ("before",)
 )
@@ -153,6 +162,8 @@ PROCESS_METRICS: Final = (
     RETRIED_CALLS,
     CONNECTIONS_OUT,
     POOLS_CHANGE,
+    SUPPRESSIONS_CHANGE,
+    SUPPRESSIONS,
     PERMIT_STOPS,
     PERMIT_ABORTS,
     ESCAPED,

@@ -18,6 +18,8 @@ class Scope(enum.StrEnum):
     TEMPLATES_WRITE = "templates:write"
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_WRITE = "webhooks:write"
+    SUPPRESSIONS_READ = "suppressions:read"
+    SUPPRESSIONS_WRITE = "suppressions:write"
     METRICS_READ = "metrics:read"
     ADMIN = "admin"
 

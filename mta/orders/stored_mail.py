@@ -93,6 +93,7 @@ class MailInStore:
             tenant=record.tenant,
             priority=record.priority,
             simulated=record.simulated,
+            topic=record.topic,
         )
 
     async def _accept(self, message: NewMessage) -> None:

@@ -42,6 +42,7 @@ class Ending(NamedTuple):
     by: DecidedBy
     reason: str = ""  # in the event; of FILTERED that of the suppression
     topic: str = ""  # of the suppression
+    enhanced: str = ""  # in the event
 
 
 class Undecided(NamedTuple):

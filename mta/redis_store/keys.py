@@ -290,6 +290,24 @@ META_SITES = (
     b"fg:{meta}:sites"  # hash: domain -> "<until, Unix ms> <site>": the site that its MX hosts were found to be
 )
 
+# Suppressions
+# hash: number (of announcements), removed (how many suppressions were), born (random)
+SUPPRESSIONS_HEAD = b"fg:{supp}:head"
+SUPPRESSIONS_CHANGES = (
+    b"fg:{supp}:changes"  # stream, id <number>-0: p = fingerprints of new ones, t = when (Unix ms); ~600 long
+)
+
+
+def suppressions_key(share: int) -> bytes:
+    """hash: "<address or domain> NUL <tenant> NUL <topic>" -> msgpack Suppression. The share is a hash of the first."""
+    return b"fg:{supp:%d}:entries" % share
+
+
+def suppression_ends_key(share: int) -> bytes:
+    """zset: the name of a suppression that expires -> when (Unix ms)."""
+    return b"fg:{supp:%d}:ends" % share
+
+
 META_STS = b"fg:{meta}:sts"  # hash: domain -> msgpack StsPolicy (MTA-STS); dropped after it has expired
 
 

@@ -25,6 +25,7 @@ class Worker:
         self._outbound = parts.outbound
         self._signing = parts.signing
         self._brakes = parts.brakes
+        self._suppressions = parts.suppressions.watch
         self._store = parts.store
 
     async def run(self) -> None:
@@ -33,6 +34,8 @@ class Worker:
         essential(self._guard.start())
         essential(self._store.listen())
         await self._child.unless_stopped(self._guard.ready())
+        watchers.append(essential(asyncio.create_task(self._suppressions.run(), name="suppressions")))
+        await self._child.unless_stopped(self._suppressions.ready())
         if self._brakes is not None:
             watchers.append(essential(asyncio.create_task(self._brakes.watch.run(), name="brakes")))
             watchers.append(essential(asyncio.create_task(self._brakes.puller.run(), name="brake puller")))

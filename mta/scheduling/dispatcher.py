@@ -4,10 +4,11 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mta.model.cancel_orders import canceled_by
 from mta.model.errors import StoreError, severity
+from mta.model.ids import DeliveryId
 from mta.model.mail import Claimed, QueueKey, QueueShare
 from mta.model.outcomes import ReturnReason, Stage, Verdict
 from mta.policy.retry import has_expired
@@ -17,9 +18,10 @@ from mta.policy.simulation import played
 from mta.ports.delivery import Deliver
 from mta.ports.queueing import ClaimRequest, Claims
 from mta.ports.rules import Rules
+from mta.ports.suppressions import WaitingSuppressions
 from mta.scheduling.claim_lanes import ClaimLane, ClaimLanes
 from mta.scheduling.queue_room import QueueRoom
-from mta.scheduling.settlement import canceled_outcome, returned_outcome
+from mta.scheduling.settlement import canceled_outcome, filtered_outcome, returned_outcome
 from mta.scheduling.settler import Settler
 from mta.timing.clock import wall_ms
 
@@ -37,6 +39,7 @@ _FEW = 4  # deliveries of a share that are claimed at a time beyond the room tha
 
 _STOPPING = returned_outcome(ReturnReason.STOPPING)
 _NO_CONNECTION = returned_outcome(ReturnReason.NO_CONNECTION)
+_UNASKED = returned_outcome(ReturnReason.UNASKED)
 _WINDOW_CLOSED = returned_outcome(ReturnReason.WINDOW_CLOSED)
 
 _log = logging.getLogger(__name__)
@@ -56,16 +59,18 @@ class Dispatcher:
         room: QueueRoom,
         *,
         simulate_domain: str = "",
+        suppressions: WaitingSuppressions | None = None,
         clock: Callable[[], int] = wall_ms,
     ) -> None:
         """`pools` names the pools that this node serves now; `clock` gives Unix milliseconds. Mail to
-        `simulate_domain`, "" = none, goes to the simulation."""
+        `simulate_domain`, "" = none, goes to the simulation. `suppressions` are asked about mail that has waited."""
         self._claims = claims
         self._deliver = deliver
         self._rules = rules
         self._settler = settler
         self._pools = pools
         self._simulate_domain = simulate_domain
+        self._suppressions = suppressions
         self._clock = clock
         self._lanes = lanes
         self._room = room
@@ -209,12 +214,28 @@ class Dispatcher:
         for one in claimed:
             found.setdefault(QueueShare(one.queue, one.share), []).append(one)
         lane.view.served(wants, {of: len(some) for of, some in found.items()}, _cut(claimed))
+        met = await self._suppressed(claimed)
         for (queue, _), some in found.items():
-            self._hand_over(queue, some)
+            self._hand_over(queue, [one for one in some if one.id not in met] if met else some)
         for queue, _, _ in wants:
             if queue in self._room and self._free(queue) > 0:
                 self._room.room_for(queue, functools.partial(self._deliver.room, queue))
         return len(claimed)
+
+    async def _suppressed(self, claimed: Sequence[Claimed]) -> Collection[DeliveryId]:
+        """Deliveries that are over because their recipients are suppressed by now."""
+        if self._suppressions is None or not self._suppressions.is_on:
+            return ()
+        try:
+            met = await self._suppressions.meet(claimed, self._clock())
+        except StoreError:  # they were not suppressed when they were accepted, and stay claimed
+            for one in claimed:
+                self._settler.settle(one, _UNASKED)
+            return [one.id for one in claimed]
+        for one in claimed:
+            if one.id in met:
+                self._settler.settle(one, filtered_outcome(met[one.id]))
+        return met
 
     def _hand_over(self, queue: QueueKey, claimed: Sequence[Claimed]) -> None:
         found = self._attemptable(queue, claimed)

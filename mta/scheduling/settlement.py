@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import msgspec
 
-from mta.model.endings import Commons, Final, Shared, short
-from mta.model.events import BY_MX, EventType, delivery_event, ordered
+from mta.model.endings import Commons, Final, Shared, filtered, short
+from mta.model.events import BY_MX, EventType, about_topic, delivery_event, ordered
 from mta.model.mail import Claimed, QueueKey, Record
 from mta.model.outcomes import EXPIRED, NO_ATTEMPT, Class, Origin, Outcome, Reply, ReturnReason, Verdict
 from mta.model.replies import OUR_DECISION, Fault, Known
 from mta.model.settings import DeliverySettings
+from mta.model.suppressions import Suppressed
 from mta.policy.failures import ending_reply, ends_delivery
 from mta.policy.retry import ip_wish, next_attempt
 from mta.policy.sending_window import opens_at
@@ -62,6 +63,8 @@ def decide(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, chance: f
         return _end(claimed, outcome, now, terms, EventType.INTERCEPTED, Class.INTERCEPTED)
     if verdict is Verdict.HELD:
         return _hold(claimed, outcome, now, terms)
+    if verdict is Verdict.FILTERED:
+        return _end(claimed, outcome, now, terms, EventType.FILTERED, Class.FILTERED)
     if verdict is Verdict.CANCELED:
         return _end(claimed, outcome, now, terms, EventType.CANCELLATION, Class.CANCELED)
     if verdict is Verdict.SIMULATED:
@@ -127,6 +130,14 @@ def canceled_outcome(by: str, before: Outcome | None = None) -> Outcome:
     )
 
 
+def filtered_outcome(by: Suppressed) -> Outcome:
+    """The end of a delivery whose recipient is suppressed: no attempt begins."""
+    reply = Reply(0, by.value.extended)
+    return msgspec.structs.replace(
+        NO_ATTEMPT, verdict=Verdict.FILTERED, reply=reply, reason=by.value.reason.value, topic=by.key.topic
+    )
+
+
 def returned_outcome(reason: ReturnReason) -> Outcome:
     """The delivery goes back to its queue as it was: no attempt began."""
     return Outcome(Verdict.RETURNED, Reply(0), Origin.LOCAL, reason=reason.words, returned=reason)
@@ -173,7 +184,7 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
     record, forced, verdict = claimed.record, outcome.forced, outcome.verdict
     intercepted = verdict is Verdict.INTERCEPTED
     attempts = _attempts(claimed, outcome)
-    if (intercepted or verdict is Verdict.CANCELED) and not outcome.mta:
+    if (intercepted or verdict is Verdict.CANCELED or verdict is Verdict.FILTERED) and not outcome.mta:
         attempts = record.attempts  # no attempt began
     enhanced = EXPIRED if kind is EventType.EXPIRATION else None
     # If the claim was lost, the late event keeps the facts that only this process has: the remote's reply, or that the
@@ -187,6 +198,8 @@ def _end(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, kind: Event
     )  # fmt: skip
     if outcome.by:
         event = ordered(event, outcome.by)
+    elif outcome.topic:
+        event = about_topic(event, outcome.topic)
     return Settlement(
         claimed.id,
         claimed.token,
@@ -255,6 +268,8 @@ def _final(claimed: Claimed, outcome: Outcome, now: int, terms: Terms, attempts:
         record.recipient, now, record.recipients, False, own, unroutable, attempts, common, record.properties,
         _told(outcome), doubt, record.seq + 1,
     )  # fmt: skip
+    if outcome.verdict is Verdict.FILTERED:
+        final = filtered(final, outcome.reason, outcome.topic)
     return _encode(final), shared
 
 

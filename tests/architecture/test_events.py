@@ -16,8 +16,8 @@ from tests.support.sources import Source, sources
 # Of a whole lane or of the rule table, where there is no delivery to tell of.
 OTHER_MAKERS = {"mta.journal", "mta.model.entry_events", "mta.model.rule_events", "mta.runtime.store_identity"}
 NOT_IN_THE_LINE = {"dialogue", "tls_failed"}  # the line has the failure in `tls`
-# The actor is that of RuleEvent; the times are that of the event.
-OF_THE_LINE = {"v", "event", "message_id", "actor", "sent_at", "delivered_at"}
+# The actor and the topic are those of OrderedEvent; the times are that of the event.
+OF_THE_LINE = {"v", "event", "message_id", "actor", "topic", "sent_at", "delivered_at"}
 
 REPLY, FORCED = Reply(554, "5.7.1", "no"), Forced("r1", 7, Stage.ATTEMPT)
 OUTCOME = Outcome(

@@ -59,6 +59,7 @@ from tests.support.memory_history import MemoryHistory
 from tests.support.memory_history_orders import MemoryHistoryOrders
 from tests.support.pools import Pools
 from tests.support.replies import Replies
+from tests.support.suppressions import MemorySuppressions
 from tests.support.templates import Templates
 from tests.support.webhooks import Endpoints, Posts, endpoint_book
 
@@ -93,6 +94,7 @@ class Cluster:
         self.stored_pools = ["default"]
         self.pools = Pools()
         self.templates = Templates(self.reach)
+        self.suppressions = MemorySuppressions()
         self.messages: dict[MessageId, list[DeliveryStatus]] = {}
         self.after_cancel: dict[MessageId, list[DeliveryStatus]] = {}  # what a cancellation makes of them
         self.cancel_waits: list[float] = []
@@ -769,6 +771,7 @@ def dependencies(cluster: Cluster) -> Dependencies:
         pools=cluster.pools,
         templates=cluster.templates,
         quotas=Quotas(),
+        suppressions=cluster.suppressions,
         own_pools={"default": PoolSettings(ips=("192.0.2.1",))},
     )
 

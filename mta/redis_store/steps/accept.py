@@ -328,4 +328,5 @@ def _record(message: NewMessage, address: str, placed: PlacedContent, scheduled_
         (),  # passed
         message.window,
         message.simulated,
+        message.topic,
     )

@@ -43,6 +43,7 @@ from mta.ports.rule_store import RuleStore
 from mta.ports.sites import SiteLookup
 from mta.ports.store_load import StoreLoad
 from mta.ports.stored_mail import StoredMail
+from mta.ports.suppressions import SuppressionStore
 from mta.ports.sweeps import SweepStore
 from mta.ports.templates import TemplateStore
 from mta.ports.tls_results import TlsResults
@@ -68,6 +69,7 @@ from mta.redis_store.queues import Queues
 from mta.redis_store.quota_store import StoredQuotas
 from mta.redis_store.release_store import StoredReleases
 from mta.redis_store.reply_store import StoredReplies
+from mta.redis_store.suppression_store import StoredSuppressions
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.template_store import StoredTemplates
 from mta.redis_store.tls_results import StoredTlsResults
@@ -122,6 +124,7 @@ class ApiParts(NamedTuple):
     pools: PoolStore
     templates: TemplateStore
     quotas: QuotaStore
+    suppressions: SuppressionStore
     webhooks: EndpointBook
     shipped_replies: Callable[[], dict[str, ReplyEntry]]
     intake: Queues
@@ -202,6 +205,7 @@ def _of_link(link: Link) -> dict[str, Any]:
         "pools": StoredPools(link),
         "templates": StoredTemplates(link),
         "quotas": StoredQuotas(link),
+        "suppressions": StoredSuppressions(link),
         "history_orders": StoredHistoryOrders(link),
         "probe": StoreProbe(link),
     }

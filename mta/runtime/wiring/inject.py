@@ -22,7 +22,7 @@ from mta.runtime.figures import Figures
 from mta.runtime.intake_watch import IntakeWatch, intake_figures
 from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
-from mta.runtime.wiring.deciders import other_deciders
+from mta.runtime.wiring.deciders import Suppressions, other_deciders, suppressions_of
 from mta.runtime.wiring.opening import OpenStore, open_store
 from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules
@@ -40,6 +40,7 @@ class InjectParts(NamedTuple):
     guard: Guard
     signing: Signing | None  # None: this node signs no mail
     watch: IntakeWatch
+    suppressions: Suppressions
     queues: Queues
     store: OpenStore
 
@@ -49,6 +50,9 @@ class InjectParts(NamedTuple):
         child.essential(self.store.link.listen())
         await child.unless_stopped(self.guard.ready())
         watchers = [child.essential(asyncio.create_task(self.watch.run(), name="store watch"))]
+        suppressions = self.suppressions.watch
+        watchers.append(child.essential(asyncio.create_task(suppressions.run(), name="suppressions")))
+        await child.unless_stopped(suppressions.ready())
         if self.signing is not None:
             watchers.append(child.essential(asyncio.create_task(self.signing.ring.run(), name="DKIM keys")))
             await child.unless_stopped(self.signing.ring.ready())  # else mail would leave unsigned
@@ -79,12 +83,13 @@ async def open_inject(child: Child, calls: Callable[[], int]) -> InjectParts:
         sites=site_table(settings).of_domain,
     )
     queues = stored_queues(store, settings, stored_content(store, settings))
-    room = Room(settings)
+    room, suppressions = Room(settings), suppressions_of(store.link)
+    figures.join(suppressions.metrics)
     admission = GroupCommit(
         queues,
         settings.smtp.commit_delay,
         AcceptanceRules(guard, settings.node.name, settings.rules.undo_window).decide,
-        others=other_deciders(store, guard, settings.node.name),
+        others=other_deciders(store.link, guard, suppressions, settings.node.name),
         clients=calls,
         has_room=room.takes,
     )
@@ -97,5 +102,6 @@ async def open_inject(child: Child, calls: Callable[[], int]) -> InjectParts:
     memory = KeyMemory(MeasuredLoad(store.link, store.lanes), settings.messages.idempotency_memory)
     watch = IntakeWatch(admission, StoreProbe(store.link), room, memory)
     return InjectParts(
-        taking, StoredTokens(store.link), StoredAudit(store.link), admission, guard, signing, watch, queues, store
-    )
+        taking, StoredTokens(store.link), StoredAudit(store.link), admission, guard, signing, watch,
+        suppressions, queues, store,
+    )  # fmt: skip

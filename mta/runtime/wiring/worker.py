@@ -48,7 +48,7 @@ from mta.runtime.secret_files import read_logins
 from mta.runtime.served_pools import ServedPools
 from mta.runtime.store_probe import StoreProbe
 from mta.runtime.wiring.brakes import BrakeParts, brake_puller
-from mta.runtime.wiring.deciders import other_deciders
+from mta.runtime.wiring.deciders import Suppressions, other_deciders, suppressions_of
 from mta.runtime.wiring.destinations import Destinations, destinations_of
 from mta.runtime.wiring.hearers import hearers
 from mta.runtime.wiring.mta_sts import sts_parts
@@ -78,6 +78,7 @@ class WorkerParts(NamedTuple):
     outbound: Outbound | None  # None: this node does not deliver
     signing: Signing | None  # None: this node signs no mail
     brakes: BrakeParts | None  # None: this node does not deliver
+    suppressions: Suppressions
     store: "WorkerStore"
 
 
@@ -136,23 +137,23 @@ async def open_worker(child: Child, waiting: TurnAway) -> WorkerParts:
     reaper = Reaper(store.rules, store.queues, store.limits, settings.delivery.lease)
     store.notices.on_death(reaper.look_now)
     figures.join(reaper.metrics)
-    watch = BrakeWatch(store.brakes, opened.lanes)
+    watch, suppressions = BrakeWatch(store.brakes, opened.lanes), suppressions_of(store.link)
     outbound, delivery = None, None
     if destinations is not None:
         memory = child.boot.dead_hosts
         dead = DeadHosts.alone() if memory < 0 else DeadHosts.at(memory)
-        outbound, delivery = _outbound(settings, store, guard, watch, destinations, dead)
+        outbound, delivery = _outbound(settings, store, guard, watch, suppressions, destinations, dead)
     signing = open_signing(settings, opened) if "smtp" in roles else None
     signer = None if signing is None else signing.signer
     inbound, submissions = None, _own_mail(settings, store, guard)
     if "smtp" in roles:
-        others = other_deciders(opened, guard, settings.node.name)
+        others = other_deciders(store.link, guard, suppressions, settings.node.name)
         inbound, submissions = _inbound(settings, store, guard, waiting, delivery, signer, others)
     brakes = BrakeParts(watch, brake_puller(store, watch, guard, submissions, settings)) if outbound else None
-    for part in (inbound, outbound, signer, watch):
+    for part in (inbound, outbound, signer, watch, suppressions):
         if part is not None:
             figures.join(part.metrics)
-    return WorkerParts(guard, reaper, inbound, outbound, signing, brakes, store)
+    return WorkerParts(guard, reaper, inbound, outbound, signing, brakes, suppressions, store)
 
 
 def _inbound(
@@ -195,6 +196,7 @@ def _outbound(
     store: WorkerStore,
     guard: Guard,
     brakes: BrakeWatch,
+    suppressions: Suppressions,
     destinations: Destinations,
     dead: DeadHosts,
 ) -> tuple[Outbound, ClaimOnAccept]:
@@ -205,15 +207,13 @@ def _outbound(
     limits, warm_ups = SharedLimits(store.limits, shaping), WarmUps(store.limits)
     weights = ShareWeights()
     guard.on_change(weights.take)
-    lanes = ClaimLanes(store.queues.lanes, weights)
-    room = QueueRoom(lanes)
+    room = QueueRoom(lanes := ClaimLanes(store.queues.lanes, weights))
     hear = hearers(settings, own, sites, store.reactions, store.limit_orders, store.audit)
     settler = Settler(
         store.queues, guard, settings, shaping, lanes.wake, hear.failed,
         site_of=sites.of, watched=lambda: brakes.watched,
     )  # fmt: skip
-    replies = ReplyKnowledge()
-    reply_watch = ReplyWatch(store.replies, replies, (settings.replies, shipped_replies()))
+    reply_watch = ReplyWatch(store.replies, replies := ReplyKnowledge(), (settings.replies, shipped_replies()))
     ports = EgressPorts(
         resolver, guard, settler, limits, sites, store.content, room, replies, weights, warm_ups,
         sts_parts(settings, resolver, store.link), StoredTlsResults(store.link),
@@ -221,8 +221,9 @@ def _outbound(
     )  # fmt: skip
     egress, pools = Egress(settings, shaping, ports, logins, dead), ServedPools(store.sweeps.pools)
     dispatcher = Dispatcher(
-        store.queues, egress, guard, settler, pools, lanes, room, simulate_domain=settings.messages.simulate_domain
-    )
+        store.queues, egress, guard, settler, pools, lanes, room,
+        simulate_domain=settings.messages.simulate_domain, suppressions=suppressions.looks,
+    )  # fmt: skip
 
     def wake(lane: int) -> None:
         lanes.wake(lane)

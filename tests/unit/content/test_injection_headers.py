@@ -225,7 +225,7 @@ def test_i3_every_slip_in_every_name_is_seen_and_the_names_themselves_are_not(kn
 
 @pytest.mark.parametrize(
     "name",
-    ["Topic", "DSN-Ret", "DSN-Orcpt", "DSN-Envid", "Results-Queue", "Smarthost-Port",
+    ["DSN-Ret", "DSN-Orcpt", "DSN-Envid", "Results-Queue", "Smarthost-Port",
      "Smarthosts-Password", "Smarhost-Username", "Keepmime", "Inlinecss"],
 )  # fmt: skip
 def test_i3_headers_that_are_not_obeyed_are_refused_and_can_be_ignored(name):

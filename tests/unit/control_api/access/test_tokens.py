@@ -279,7 +279,7 @@ async def test_every_answer_has_its_headers(api: TestClient, path: str) -> None:
         assert body["error"]["request_id"] == answer.headers["X-Request-Id"]
 
 
-@pytest.mark.parametrize("path", ["/v1", "/v1/errors/explain/x", "/v1/suppressions", "/docs", "/v1/metrics", "/"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/errors/explain/x", "/v1/newsletters", "/docs", "/v1/metrics", "/"])
 async def test_what_does_not_exist_is_404(api: TestClient, path: str) -> None:
     answer = await api.get(path)
     assert answer.status == 404

@@ -1,0 +1,1 @@
+"""Suppressions over REST."""

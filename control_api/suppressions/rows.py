@@ -1,0 +1,105 @@
+"""The rows of an import, read as they arrive: NDJSON, or CSV with a header line."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from control_api.schemas import suppression_shapes as shapes
+from mta.model.errors import BadValue
+
+_LONGEST: Final = 1024 * 1024  # bytes of a row
+_MOST_AT_ONCE: Final = 64 * 1024  # bytes that are read without letting the loop run
+_QUOTED: Final = "'"  # exports put it before a cell that a spreadsheet would take for a formula
+_FORMULA: Final = ("'=", "'+", "'-", "'@")
+
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Row(NamedTuple):
+    """One row: its line, and its fields, or the reason why it has none."""
+
+    line: int
+    fields: dict[str, Any] | BadValue
+
+
+async def ndjson_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Sequence[Row]]:
+    """Raises BadValue for a line without end."""
+    line = 0
+    async for part in _parts(chunks, quotes=False):
+        rows = []
+        for text in part.split(b"\n")[:-1]:
+            line += 1
+            if text.strip():
+                rows.append(Row(line, _object(text)))
+        yield rows
+
+
+def _object(text: bytes) -> dict[str, Any] | BadValue:
+    try:
+        return {name: value for name, value in _decode(text).items() if value is not None}
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return BadValue("body", "is not a JSON object")
+
+
+async def csv_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Sequence[Row]]:
+    """Raises BadValue for a header line that names no column, or one that nobody knows, and for a row without end."""
+    columns: list[str] = []
+    line = 0
+    async for part in _parts(chunks, quotes=True):
+        try:
+            text = part.decode("utf-8-sig" if not line else "utf-8")
+        except UnicodeDecodeError:
+            raise BadValue("body", f"is not UTF-8 behind line {line}; send UTF-8") from None
+        rows = []
+        for first, cells in _records(text, line):
+            if not columns:
+                columns = _columns(cells)
+            elif cells:
+                rows.append(Row(first, _fields(columns, cells)))
+        line += part.count(b"\n")
+        yield rows
+
+
+def _records(text: str, before: int) -> Iterator[tuple[int, list[str]]]:
+    """(line of its begin, cells) of each record; `before` lines came before."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    first = before + 1
+    for cells in reader:
+        yield first, cells
+        first = before + reader.line_num + 1
+
+
+def _columns(cells: Sequence[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    for name in names:
+        if name not in shapes.COLUMNS and name not in ("expire", "description"):
+            raise BadValue(name[:100] or "body", f"is no column; the first line names {', '.join(shapes.COLUMNS)}")
+    return names
+
+
+def _fields(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any] | BadValue:
+    if len(cells) > len(columns):
+        return BadValue("body", f"has {len(cells)} cells for {len(columns)} columns")
+    plain = [cell[1:] if cell.startswith(_QUOTED) and cell.startswith(_FORMULA) else cell for cell in cells]
+    return {name: cell for name, cell in zip(columns, plain, strict=False) if cell}
+
+
+async def _parts(chunks: AsyncIterator[bytes], quotes: bool) -> AsyncIterator[bytes]:
+    """Whole lines, some at a time; with `quotes`, no line of a part ends in a quoted cell."""
+    kept = b""
+    async for chunk in chunks:
+        for at in range(0, len(chunk), _MOST_AT_ONCE):
+            kept += chunk[at : at + _MOST_AT_ONCE]
+            end = kept.rfind(b"\n") + 1
+            while quotes and end and kept.count(b'"', 0, end) % 2:
+                end = kept.rfind(b"\n", 0, end - 1) + 1
+            if end:
+                yield kept[:end]
+                kept = kept[end:]
+            elif len(kept) > _LONGEST:
+                raise BadValue("body", f"has a row of more than {_LONGEST} bytes")
+    if kept:
+        yield kept + b"\n"

@@ -1,0 +1,11 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.node_and_sink import NodeAndSink, shared
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeAndSink]:
+    with shared(NodeAndSink(tmp_path_factory.mktemp("s47"))) as made:
+        yield made
