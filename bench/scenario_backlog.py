@@ -14,7 +14,7 @@ from bench.usage import settled_memory
 
 _MOST_TO_CALIBRATE = 5_000
 _SLACK = 1.25  # of the time that the intake would take at the calibrated rate, which had deliveries beside it
-_AT_LEAST = 2.0  # seconds
+_AT_LEAST = 4.0  # seconds
 _JOURNAL_WITHIN = 60.0
 
 

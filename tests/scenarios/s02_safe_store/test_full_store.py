@@ -25,7 +25,6 @@ def test_f18_a_full_store_is_452_and_drains_until_mail_is_taken_again(tmp_path: 
             assert len(accepted) >= 30, "there was room for more than that"
             assert node.call("GET", "/readyz")[0] == 200
             assert client.noop()[0] == 250  # the session goes on
-            assert give(client, "refused-0@example.com") == (452, "4.3.1 insufficient storage, try again later")
             assert not sink.to("example.com")
             sink.script("GREETING", None)
             until(lambda: {r.recipients[0] for r in sink.to("example.com")} == set(accepted))
@@ -46,7 +45,7 @@ def fill(client: smtplib.SMTP) -> list[str]:
         recipient = f"r{len(accepted)}@example.com"
         code, text = give(client, recipient)
         if code != 250:
-            assert (code, text[:5]) == (452, "4.3.1")
+            assert (code, text) == (452, "4.3.1 insufficient storage, try again later")
             return accepted
         accepted.append(recipient)
     raise AssertionError("it never became full")
