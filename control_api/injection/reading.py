@@ -65,6 +65,8 @@ class Lines:
                 break
             end = len(buffer) if end < 0 else end
             self._number += 1
+            if end - at > self._most:
+                raise Problem(413, f"line {self._number} is longer than {self._most} bytes", "body")
             if line := bytes(buffer[at:end]).strip():
                 found.append(Line(self._number, line))
                 self._most = MOST_OF_LINE
@@ -79,7 +81,7 @@ class Lines:
             raise Problem(408, f"no more of the body came for {_STREAM_PATIENCE:g} s") from None
         self._is_over = not piece
         self._buffer += piece
-        if len(self._buffer) > self._most + len(piece) and b"\n" not in self._buffer:
+        if len(self._buffer) > self._most and b"\n" not in self._buffer:
             raise Problem(413, f"line {self._number + 1} is longer than {self._most} bytes", "body")
 
 

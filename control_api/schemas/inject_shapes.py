@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from control_api.schemas import patterns, sending_values, values
-from control_api.schemas.reading import Body, check_names
-from control_api.schemas.sending_values import read_addressee
+from control_api.schemas.reading import Body
+from control_api.schemas.sending_values import check_names_in, read_addressee
 from control_api.schemas.values import Schema, Value, a_text
 from mta.content.injection_headers import MAX_PROPERTIES, MAX_RETRIES
 from mta.model.errors import BadValue
@@ -25,7 +25,7 @@ def _read_recipient(value: Any, field: str) -> sending_values.Addressee:
 def _read_mime(value: Any, field: str) -> str | dict[str, Any]:
     """The whole message, or its parts as fields of POST /v1/messages."""
     if isinstance(value, dict):
-        check_names(value, MIME_PARTS, "a part of a message that is taken here")
+        check_names_in(field, value, MIME_PARTS, "a part of a message that is taken here")
         return value
     if not isinstance(value, str) or not value:
         raise BadValue(field, "is not a message; give MIME as a text, or an object with from, to, subject, text, html")
@@ -48,7 +48,7 @@ def _read_ips(value: Any, field: str) -> str:
 def _read_time(value: Any, field: str) -> str:
     """As it was given: a time counts from when the call came. An object may have it as `time`."""
     if isinstance(value, dict):
-        check_names(value, ("time",), "a field of a time")
+        check_names_in(field, value, ("time",), "a field of a time")
         value = value.get("time")
     if not isinstance(value, str):
         raise BadValue(field, 'is not a time; give "YYYY-MM-DD HH:MM:SS" in UTC')

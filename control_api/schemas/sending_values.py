@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from control_api.schemas import patterns
@@ -60,13 +60,21 @@ def read_mailbox(address: str, field: str, name: str = "") -> Mailbox:
     return Mailbox(parse_mailbox(f"{local}@{domain}", field), name)
 
 
+def check_names_in(field: str, given: Mapping[str, Any], known: Collection[str], noun: str) -> None:
+    """As check_names; the error names the field that the object is in, too."""
+    try:
+        check_names(given, known, noun)
+    except BadValue as bad:
+        raise BadValue(f"{field}.{bad.field}", bad.reason) from None
+
+
 def _parts(value: Any, field: str, known: tuple[str, ...]) -> tuple[str, str, str, Mapping[str, Any]]:
     """The field of an address, the address, the name, and the object that they are from. Raises BadValue."""
     if isinstance(value, str):
         return field, value, "", {}
     if not isinstance(value, dict):
         raise BadValue(field, 'is neither an address nor an object such as {"email": "ann@example.com"}')
-    check_names(value, known, "a field of an address")
+    check_names_in(field, value, known, "a field of an address")
     address, name = value.get("email"), value.get("name")
     if not isinstance(address, str):
         raise BadValue(f"{field}.email", "is required; give an address")
@@ -114,7 +122,7 @@ def read_follower(value: Any, field: str) -> Addressee:
     """A recipient on a line of its own: as in a list, or a record of a delivery as exports write it. Raises
     BadValue."""
     if isinstance(value, dict) and "recipient" in value and "email" not in value:
-        check_names(value, _RECORD, "a field of a record")
+        check_names_in(field, value, _RECORD, "a field of a record")
         return read_addressee(value["recipient"], f"{field}.recipient")
     return read_addressee(value, field)
 
@@ -192,7 +200,7 @@ def _read_attachments(value: Any, field: str) -> tuple[Attachment, ...]:
 def _read_attachment(value: Any, field: str) -> Attachment:
     if not isinstance(value, dict):
         raise BadValue(field, "is not an object with filename, content_type and content")
-    check_names(value, ("filename", "content_type", "content", "content_id"), "a field of an attachment")
+    check_names_in(field, value, _OF_ATTACHMENT, "a field of an attachment")
     filename = value.get("filename") or ""
     if not isinstance(filename, str) or _CONTROL.search(filename) or len(filename) > _MAX_FILENAME:
         raise BadValue(f"{field}.filename", f"is not one line of at most {_MAX_FILENAME} characters")
@@ -230,6 +238,7 @@ def _read_tags(value: Any, field: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(TAG.read(one, f"{field}[{at}]") for at, one in enumerate(items)))
 
 
+_OF_ATTACHMENT: Final = ("filename", "content_type", "content", "content_id")
 _RECORD: Final = frozenset(Recipient.__struct_fields__)
 _LINE_ENDS: Final = str.maketrans("", "", "\r\n")
 _PLAIN_TEXT: Final[Schema] = {"type": "string", "pattern": "^[ -~\\n]*$"}

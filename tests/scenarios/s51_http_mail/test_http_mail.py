@@ -2,8 +2,14 @@
 
 import email
 import email.policy
+import http.client
+import itertools
 import json
+import os
+import signal
+import threading
 import time
+from typing import Any
 
 from tests.support.node import TOKEN, until
 from tests.support.node_and_sink import NodeAndSink
@@ -161,3 +167,129 @@ def test_a_message_of_mailerq_is_taken_unchanged(place: NodeAndSink) -> None:
     (event,) = place.logged("mq1", "Reception", 1)
     assert event["properties"] == {"order": "4711"}
     assert event["message_id"] == answer["id"]
+
+
+class OpenStream:
+    """A stream of recipients whose end has not come."""
+
+    def __init__(self, place: NodeAndSink, **head: Any) -> None:
+        host, _, port = place.api.removeprefix("http://").partition(":")
+        self.connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        self.connection.putrequest("POST", "/v1/messages")
+        for name, value in (
+            ("Authorization", f"Bearer {TOKEN}"),
+            ("Content-Type", "application/x-ndjson"),
+            ("Transfer-Encoding", "chunked"),
+        ):
+            self.connection.putheader(name, value)
+        self.connection.endheaders()
+        self.write({name: value for name, value in body_of(None, **head).items() if name != "to"})
+
+    def write(self, *lines: Any) -> None:
+        raw = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        self.connection.send(b"%x\r\n%s\r\n" % (len(raw), raw))
+
+    def end(self) -> list[dict[str, Any]]:
+        self.connection.send(b"0\r\n\r\n")
+        answer = self.connection.getresponse()
+        assert answer.status == 202, answer.read()
+        found = [json.loads(line) for line in answer.read().splitlines()]
+        self.connection.close()
+        return found
+
+
+def test_a_rule_that_comes_in_the_middle_of_a_stream_meets_the_rest(place: NodeAndSink) -> None:
+    stream = OpenStream(place, tags=["middle"])
+    stream.write(*[f"u{number}@middle.test" for number in range(50)])
+    place.rests("middle", accepted=50, delivered=50)
+    rule = place.order(tag="middle")
+    stream.write(*[f"v{number}@middle.test" for number in range(50)])
+    answers = stream.end()
+    assert [one.get("status") for one in answers] == [None] * 50 + ["UNDELIVERABLE"] * 50
+    found = place.rests("middle", accepted=100, delivered=50)
+    assert found["intercepted"]["door"] == 50
+    assert all(address.startswith("u") for address in place.arrived("middle.test"))
+    place.lift(rule)
+    refusing = place.order(tag="middle", at_the_door="reject", extended="5.7.1", description="withdrawn")
+    answer = ask(place.api, "POST", "/v1/messages", json.dumps(body_of("w@middle.test", tags=["middle"])).encode())
+    assert (answer.status, answer.body["error"]["message"]) == (422, "withdrawn")
+    place.lift(refusing)
+
+
+def test_a_cancel_by_tag_ends_mail_that_came_over_http(place: NodeAndSink) -> None:
+    to = [{"email": f"u{number}@held.test", "metadata": {"n": str(number)}} for number in range(20)]
+    place.call("POST", "/v1/messages", body_of(to, tags=["held"], separate=True, delay="1h"), (202,))
+    rule = place.order("swept", tag="held")
+    place.complete(rule)
+    assert place.rests("held", accepted=20, queued=0)["intercepted"]["queued"] == 20
+    events = place.logged("held", "Intercepted", 20)
+    assert sorted(int(event["properties"]["n"]) for event in events) == list(range(20))
+    place.lift(rule)
+
+
+def test_each_answer_202_arrives_though_the_process_is_killed(place: NodeAndSink) -> None:
+    """S-1: a killed process loses nothing that it has answered for."""
+    accepted: list[str] = []
+    stop = threading.Event()
+
+    def send(name: str) -> None:
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            address = f"{name}{number}@killed.test"
+            try:
+                status, _ = place.node.call("POST", "/v1/messages", body_of(address, tags=["killed"]))
+            except (OSError, http.client.HTTPException):
+                continue  # nobody knows of this one
+            if status == 202:
+                accepted.append(address)
+
+    threads = [threading.Thread(target=send, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for goal in (20, 40, 60):
+        until(lambda goal=goal: len(accepted) >= goal, 30.0, lambda: f"{len(accepted)} accepted")
+        os.kill(place.node.child("control_api.injection"), signal.SIGKILL)
+        goal_after = len(accepted) + 10
+        until(lambda goal=goal_after: len(accepted) >= goal, 30.0, lambda: f"{len(accepted)} accepted after a kill")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    until(lambda: set(accepted) <= set(place.arrived("killed.test")), 30.0, "some 202 did not arrive")
+    assert place.rests("killed", queued=0)["accepted"] >= len(accepted)
+
+
+def test_calls_that_cannot_be_taken_name_the_field_and_keep_nothing(place: NodeAndSink) -> None:
+    for fields, status, field in (
+        ({"to": []}, 400, "to"),
+        ({"to": ["x@bad.test", 7]}, 400, "to[1]"),
+        ({"to": "no address"}, 400, "to"),
+        ({"to": [{"email": "x@"}]}, 400, "to[0].email"),
+        ({"subject": "a\r\nBcc: all@bad.test"}, 400, "subject"),
+        ({"headers": {"X-A": "b\nc"}}, 400, "headers.X-A"),
+        ({"headers": {"Bcc": "all@bad.test"}}, 400, "headers.Bcc"),
+        ({"headers": {"X-MQ-Pool": "p"}}, 400, "headers.X-MQ-Pool"),
+        ({"headers": {"DKIM-Signature": "v=1"}}, 400, "headers.DKIM-Signature"),
+        ({"attachments": [{"content": "?"}]}, 400, "attachments[0].content"),
+        ({"tags": ["t"] * 65}, 400, "tags"),
+        ({"mime": "Subject: x\r\n\r\nx"}, 400, "subject"),
+        ({"colour": "blue"}, 400, "colour"),
+        ({"cc": "c@bad.test", "separate": True}, 400, "cc"),
+        ({"tags": ["bad"], "to": [f"{n}@bad.test" for n in range(1001)]}, 400, "to"),
+    ):
+        answer = ask(place.api, "POST", "/v1/messages", json.dumps(body_of("x@bad.test") | fields).encode())
+        assert (answer.status, answer.body["error"]["field"]) == (status, field), (fields, answer)
+    assert place.sink.begun_to("bad.test") == []
+
+
+def test_one_bad_address_among_others_has_its_error(place: NodeAndSink) -> None:
+    to = ["ann@part.test", {"email": "bob(at)part.test"}, "ann@PART.test", "eve@m\u00fcnchen.part.test"]
+    answer = place.call("POST", "/v1/messages", body_of(to, cc="cc@part.test", tags=["part"]), (202,))
+    ann, bob, again, eve, cc = answer["recipients"]
+    assert (bob["recipient"], bob["error"]["text"][:12]) == ("bob(at)part.test", "to[1].email:")
+    assert ann["id"] == again["id"]
+    assert eve["recipient"] == "eve@xn--mnchen-3ya.part.test"
+    place.rests("part", accepted=3, delivered=3)
+    (read, *_) = (email.message_from_bytes(one.body, policy=email.policy.default) for one in place.taken("part.test"))
+    assert read["Cc"] == "cc@part.test"
+    assert cc["id"].endswith(".3")
