@@ -1,7 +1,6 @@
 """Live events as a stream that a browser or a script can read (server-sent events, WHATWG HTML 9.2)."""
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,13 +10,14 @@ from aiohttp import hdrs, web
 
 from control_api import dependencies
 from control_api.access.actor import actor_of
+from control_api.books.missed_events import MissedEvents, parse_place
 from control_api.dependencies import Dependencies
 from control_api.http.operation import Answer, Example, Operation, Parameter
 from control_api.http.problems import Problem
 from control_api.http.query import read_query
 from control_api.schemas.queries import EventsQuery
 from mta.model.actor import Actor
-from mta.model.errors import BadValue, StoreError
+from mta.model.errors import StoreError
 from mta.model.events import EventType
 from mta.model.scopes import Scope
 
@@ -26,8 +26,7 @@ _WATCH_AGAIN = 20.0  # seconds; the store forgets a watcher after a minute
 _KEEP_ALIVE = 15.0
 _BATCH = 500
 _TURN = 1.0  # seconds that one look may wait
-
-_TAIL_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}\.[0-9]{1,9}", re.ASCII)
+MAY_LACK = "some events may be missing: history cannot tell them"
 
 WATCHERS = web.AppKey("watchers", set[asyncio.Task[Any]])
 
@@ -40,6 +39,9 @@ class Filter:
         self._tag = asked.tag
         self._domain = asked.domain
         self._pool = asked.pool
+        self._tenant = asked.tenant
+        self._recipient = None if asked.recipient is None else asked.recipient.lower()
+        self._rule = asked.rule
         self._types = frozenset(asked.types)
 
     def takes(self, event: dict[str, Any]) -> bool:
@@ -50,6 +52,9 @@ class Filter:
             and (self._tag is None or self._tag in event.get("tags", ()))
             and (self._domain is None or event.get("domain") == self._domain)
             and (self._pool is None or event.get("pool") == self._pool)
+            and (self._tenant is None or event.get("tenant") == self._tenant)
+            and (self._recipient is None or event.get("recipient", "").lower() == self._recipient)
+            and (self._rule is None or event.get("forced", {}).get("rule") == self._rule)
         )
 
     def shown(self, event: dict[str, Any], line: bytes) -> bytes:
@@ -62,9 +67,8 @@ class Filter:
 async def stream_events(request: web.Request) -> web.StreamResponse:
     """The events from now on, or from behind `Last-Event-ID` on, until the limit or the time is reached."""
     asked = read_query(request, EventsQuery)
-    after = request.headers.get("Last-Event-ID")
-    if after is not None and not _TAIL_ID.fullmatch(after):
-        raise BadValue("Last-Event-ID", "is not the id of an event of this stream")
+    last_id = request.headers.get("Last-Event-ID")
+    place = None if last_id is None else parse_place(last_id)
     watchers = request.app[WATCHERS]
     if len(watchers) >= MAX_WATCHERS:
         raise Problem(
@@ -75,11 +79,14 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     watchers.add(task)
     try:
         deps = dependencies.of(request)
+        missed = None
+        if place is not None and (place.at is not None or await deps.tail.lacks(place.tail)):
+            missed = MissedEvents(deps, place)
         await deps.tail.watch()
-        start = after or await deps.tail.newest()
+        start = place.tail if place is not None else await deps.tail.newest()
         response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8"})
         await response.prepare(request)
-        await _send(response, deps, Filter(asked, actor_of(request)), start, asked.limit, asked.lasting)
+        await _send(response, deps, Filter(asked, actor_of(request)), start, missed, asked)
     finally:
         watchers.discard(task)
     return response
@@ -90,15 +97,15 @@ async def _send(
     deps: Dependencies,
     wanted: Filter,
     start: str,
-    limit: int | None,
-    lasting: float | None,
+    missed: MissedEvents | None,
+    asked: EventsQuery,
 ) -> None:
-    left = limit
+    left = asked.limit
     try:
         await response.write(f": watching from {start}\n\n".encode())
-        async for tail_id, line in _follow(deps, start, lasting):
+        async for tail_id, line in _all(deps, start, missed, asked.lasting):
             if not line:
-                await response.write(b": still here\n\n")
+                await response.write(f": {tail_id}\n\n".encode())
                 continue
             event = orjson.loads(line)
             if not wanted.takes(event):
@@ -117,8 +124,28 @@ async def _send(
         await response.write_eof()  # it comes back with Last-Event-ID
 
 
+async def _all(
+    deps: Dependencies, start: str, missed: MissedEvents | None, lasting: float | None
+) -> AsyncIterator[tuple[str, bytes]]:
+    """(id, line) of the events that were missed, then of those that happen; a remark stands without a line."""
+    told: set[str] = set()
+    if missed is not None:
+        begun = time.monotonic()
+        async for found in missed.tell():
+            yield found
+            if lasting is not None and time.monotonic() >= begun + lasting:
+                return
+        lasting = None if lasting is None else max(0.0, begun + lasting - time.monotonic())
+        told = missed.told
+        if missed.may_lack:
+            yield MAY_LACK, b""
+    async for tail_id, line in _follow(deps, start, lasting):
+        if not told or not line or orjson.loads(line).get("event") not in told:
+            yield tail_id, line
+
+
 async def _follow(deps: Dependencies, after: str, lasting: float | None) -> AsyncIterator[tuple[str, bytes]]:
-    """(tail id, line) until the time is over; an empty line where nothing was said for a while."""
+    """(tail id, line) until the time is over; a remark without a line where nothing was said for a while."""
     end = None if lasting is None else time.monotonic() + lasting
     watched = said = time.monotonic()
     while True:
@@ -130,7 +157,7 @@ async def _follow(deps: Dependencies, after: str, lasting: float | None) -> Asyn
             watched = now
         if now - said >= _KEEP_ALIVE:
             said = now
-            yield after, b""
+            yield "still here", b""
         found = await deps.tail.follow(after, _BATCH, _TURN if end is None else min(_TURN, end - now))
         for after, line in found:
             yield after, line
@@ -153,6 +180,6 @@ STREAM = Operation(
     Example("/v1/events?tag=spring-sale&for=1s"),
     scope=Scope.MESSAGES_READ,
     for_tenants=True,
-    headers=(Parameter("Last-Event-ID", {"type": "string"}, "go on behind this event"),),
+    headers=(Parameter("Last-Event-ID", {"type": "string"}, "go on behind this event; history tells what was missed"),),
     query=EventsQuery,
 )

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from control_api.schemas.answers import Count
-from control_api.schemas.history_queries import RECIPIENT
 from control_api.schemas.reading import Body
+from control_api.schemas.text_values import RECIPIENT
 from control_api.schemas.values import Value, a_text
 from mta.model.errors import BadValue
 

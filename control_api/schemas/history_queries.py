@@ -7,6 +7,7 @@ from msgspec import Meta, Struct, field
 
 from control_api.schemas import values
 from control_api.schemas.patterns import HOURS, INSTANT
+from control_api.schemas.text_values import A_RECIPIENT, RECIPIENT, RULE_ID, matching
 from control_api.schemas.values import Value, a_text
 from mta.model.errors import BadValue
 from mta.model.status import Status
@@ -36,29 +37,13 @@ def _read_hours(value: Any, name: str) -> float:
     return parse_duration(value, name)
 
 
-def _matching(pattern: str, words: str) -> Value:
-    """A text that the pattern matches as a whole; `words` say that another is none."""
-    known = re.compile(pattern, re.ASCII)
-
-    def read(value: Any, name: str) -> str:
-        if not isinstance(value, str) or not known.fullmatch(value):
-            raise BadValue(name, words)
-        return value
-
-    return Value(read, a_text(pattern))
-
-
-_A_RECIPIENT: Final = "[!-)+-~]([ -~]{0,318}[!-~])?"  # 320 octets: 64, "@" and 255 (RFC 5321 4.5.3.1)
-
 INSTANT_VALUE: Final = Value(_read_instant, a_text(INSTANT))
 LIMIT_VALUE: Final = Value(_read_limit, {"type": "integer", "minimum": 1, "maximum": MOST_LISTED})
-RECIPIENT: Final = _matching(_A_RECIPIENT, "is not an address of 1 to 320 printable ASCII characters")
-_SENDER: Final = _matching(f"({_A_RECIPIENT})?", "is not an address of at most 320 printable ASCII characters")
-_RULE_ID: Final = _matching("[0-9a-f]{1,64}", "is not the id of a rule")
-_PAGE: Final = _matching("[0-9A-Za-z_.~-]{1,200}", "is not a cursor of this list; take it from the answer before")
+_SENDER: Final = matching(f"({A_RECIPIENT})?", "is not an address of at most 320 printable ASCII characters")
+_PAGE: Final = matching("[0-9A-Za-z_.~-]{1,200}", "is not a cursor of this list; take it from the answer before")
 _HOURS: Final = Value(_read_hours, a_text(HOURS))
 _GROUPS: Final = values.several(values.choice(("pool", "domain", "site", "tenant", "category", "tag", "tls")))
-_A_CATEGORY: Final = _matching("[a-z_]{1,40}", "is not a category")
+_A_CATEGORY: Final = matching("[a-z_]{1,40}", "is not a category")
 _STATUSES: Final = values.several(values.choice(Status, "is not a status; there are"))
 
 _ENDS: Final = (
@@ -120,7 +105,7 @@ class MessagesQuery(Struct, kw_only=True, frozen=True):
         str | None, values.SITE, Meta(description="this site: the provider that takes the mail of the domain")
     ] = None
     tenant: Annotated[str | None, values.ONE_TENANT, Meta(description="only mail of this tenant")] = None
-    rule: Annotated[str | None, _RULE_ID, Meta(description="the rule that decided last")] = None
+    rule: Annotated[str | None, RULE_ID, Meta(description="the rule that decided last")] = None
     category: Annotated[str | None, _A_CATEGORY, Meta(description="the category of the last reply")] = None
     since: Annotated[int | None, INSTANT_VALUE, Meta(description="accepted at this time or later")] = field(
         default=None, name="from"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from control_api.schemas import account_values, values
+from control_api.schemas import account_values, text_values, values
 from mta.model.events import EventType
 from mta.ports.parked import ParkedPlace
 from mta.ports.queue_work import PagePlace
@@ -132,6 +132,13 @@ class EventsQuery(Struct, kw_only=True, frozen=True):
     tag: Annotated[str | None, values.TAG, Meta(description="exactly this tag")] = None
     pool: Annotated[str | None, values.POOL, Meta(description="exactly this pool")] = None
     domain: Annotated[str | None, values.DOMAIN, Meta(description="exactly this domain, in A-labels")] = None
+    tenant: Annotated[str | None, account_values.TENANT_NAME, Meta(description="only events of this tenant")] = None
+    recipient: Annotated[
+        str | None, text_values.RECIPIENT, Meta(description="exactly this recipient, without case")
+    ] = None
+    rule: Annotated[
+        str | None, text_values.RULE_ID, Meta(description="events of this rule, and of mail that it decided about")
+    ] = None
     types: Annotated[
         tuple[EventType, ...],
         values.several(values.choice(EventType, "is not a type of event; there are")),

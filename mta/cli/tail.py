@@ -14,7 +14,6 @@ from mta.cli.tables import cell
 from mta.http_out.api_client import ApiAway, ApiClient, ApiRefused
 
 _RECONNECT = 0.5  # seconds between attempts
-_REMEMBERED = 40.0  # seconds without a watcher for which the cluster surely goes on writing the live events
 _PATIENCE = 600.0  # seconds without a stream: a node with deep queues needs minutes to stop and start
 
 
@@ -22,6 +21,9 @@ _PATIENCE = 600.0  # seconds without a stream: a node with deep queues needs min
 @click.option("--tag", help="Events of mail with this tag.")
 @click.option("--domain", help="Events of mail to this domain.")
 @click.option("--pool", help="Events of mail in this pool.")
+@click.option("--tenant", help="Events of this tenant.")
+@click.option("--recipient", help="Events of mail to this address, without case.")
+@click.option("--rule", help="Events of this rule, and of mail that it decided about.")
 @click.option(
     "--type", "types", multiple=True, help="Events of this type, such as Delivery or Intercepted; may be repeated."
 )
@@ -63,6 +65,9 @@ class _Tail:
     async def _stream(self) -> None:
         asked = self._params if self._left is None else [*self._params, ("limit", str(self._left))]
         async for event in self._client.events(asked, self._last_id):
+            if event.remark:
+                remote.say(event.remark)
+                continue
             self._last_id = event.id
             if not event.data:
                 self._stands()
@@ -73,9 +78,7 @@ class _Tail:
     def _stands(self) -> None:
         if self._lost_at is None:
             return
-        away = asyncio.get_running_loop().time() - self._lost_at
-        gap = "" if away < _REMEMBERED else f", but nobody watched for {away:.0f} s: the log may have more events"
-        remote.say(f"connected again to {self._client.url}; the events go on behind the last one{gap}")
+        remote.say(f"connected again to {self._client.url}; the events go on behind the last one")
         self._lost_at = None
 
     def _lost(self, why: str, error: Exception | None = None) -> None:

@@ -13,6 +13,7 @@ Params = Sequence[tuple[str, str]]
 
 _CONNECT_TIMEOUT = 5.0
 _WATCHING = b": watching from "  # the first line of a stream, with the place where it begins
+_LACKS = b": some events may be missing"
 _STREAM_SILENCE = 120.0  # seconds until the next piece of a long answer
 _SILENCE = 45.0  # seconds; the event stream says something every 15
 
@@ -44,6 +45,7 @@ class LiveEvent(NamedTuple):
 
     id: str
     data: bytes  # a line of the delivery log; empty: the stream stands, and begins behind `id`
+    remark: str = ""  # of the API about the stream
 
 
 class ApiClient:
@@ -106,6 +108,8 @@ class ApiClient:
                 async for line in _lines(response.content):
                     if line.startswith(_WATCHING):
                         yield LiveEvent(line[len(_WATCHING) :].decode(), b"")
+                    elif line.startswith(_LACKS):
+                        yield LiveEvent(event_id, b"", line[2:].decode())
                     elif line.startswith(b"id: "):
                         event_id = line[4:].decode()
                     elif line.startswith(b"data: "):

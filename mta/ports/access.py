@@ -58,6 +58,10 @@ class LiveEvents(Protocol):
         """Somebody watches for the next minute."""
         ...
 
+    async def lacks(self, tail_id: str) -> bool:
+        """Whether events behind that id may be missing: they were dropped since, or nobody watched for a while."""
+        ...
+
     async def newest(self) -> str:
         """The tail id from which on nothing is known yet."""
         ...

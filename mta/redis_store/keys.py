@@ -218,7 +218,7 @@ JOURNAL_STATES = b"fg:{journal}:states"  # hash: node -> JSON [pid, told at (Uni
 JOURNAL_ERASURES = b"fg:{journal}:erasures"  # hash: id -> JSON Erasure that is under way; an hour
 JOURNAL_SKIPS = b"fg:{journal}:skips"  # set: lanes whose missing events history is to give up; an hour
 TAIL = b"fg:{journal}:tail"  # stream: log lines for watchers, ~10,000 long, written only while TAIL_WATCHED exists
-TAIL_WATCHED = b"fg:{journal}:watched"  # string, a minute
+TAIL_WATCHED = b"fg:{journal}:watched"  # string: Unix ms since which somebody watches; a minute
 
 
 def erased_key(erasure: str) -> bytes:

@@ -17,6 +17,8 @@ from mta.timing.clock import wall_ms
 _FIRST_ENTRIES, _MOST_ENTRIES = 64, 1000  # of a stream, asked for in the first command of a page and in each other
 _TAIL_LENGTH = 10_000  # lines
 _TAIL_TICK = 0.1  # seconds between two looks
+_WATCHED = 60  # seconds for which one word of a watcher counts
+_SKEW_MS = 5000  # between the clocks of this process and of the store, at most
 _TAIL_PIECE = 500  # lines made and sent at once
 _RULE_EVENTS = 20_000  # entries of the rule table's lane that are kept for other nodes
 _FORGOTTEN = 60_000  # ms after which a journal that tells nothing is not shown
@@ -148,10 +150,13 @@ def _stream(lane: int) -> bytes:
 class StoredTail:
     """Fulfils ports.journal.Tail and ports.access.LiveEvents."""
 
-    def __init__(self, link: Link, lines: Callable[[Sequence[tuple[str, Event]]], bytes]) -> None:
+    def __init__(
+        self, link: Link, lines: Callable[[Sequence[tuple[str, Event]]], bytes], wall: Callable[[], int] = wall_ms
+    ) -> None:
         """`lines` makes the lines of the log, each with its line end."""
         self._link = link
         self._lines = lines
+        self._wall = wall
 
     async def watched(self) -> bool:
         return bool(await self._link.quick("EXISTS", keys.TAIL_WATCHED))
@@ -163,7 +168,16 @@ class StoredTail:
             await self._link.quick("XADD", keys.TAIL, "MAXLEN", "~", _TAIL_LENGTH, "*", *fields)
 
     async def watch(self) -> None:
-        await self._link.command("SET", keys.TAIL_WATCHED, 1, "EX", 60)
+        """The key has the time since which somebody watches without a pause."""
+        if not await self._link.command("SET", keys.TAIL_WATCHED, self._wall(), "NX", "EX", _WATCHED):
+            await self._link.command("EXPIRE", keys.TAIL_WATCHED, _WATCHED)
+
+    async def lacks(self, tail_id: str) -> bool:
+        entry = tail_id.partition(".")[0]
+        since = await self._link.command("GET", keys.TAIL_WATCHED)
+        if since is None or int(since) > int(entry.partition("-")[0]):
+            return True
+        return not await self._link.command("XRANGE", keys.TAIL, entry, entry)
 
     async def follow(self, after: str, most: int, seconds: float) -> list[tuple[str, bytes]]:
         """A tail id is `<entry id>.<index>`."""
@@ -179,7 +193,9 @@ class StoredTail:
     async def newest(self) -> str:
         """The tail id from which on nothing is known yet."""
         rows = await self._link.command("XREVRANGE", keys.TAIL, "+", "-", "COUNT", 1)
-        return f"{rows[0][0].decode()}.{len(rows[0][1]) // 2}" if rows else "0-0.0"
+        if not rows:
+            return f"{self._wall() - _SKEW_MS}-0.0"
+        return f"{rows[0][0].decode()}.{len(rows[0][1]) // 2}"
 
 
 def _after(rows: list[Any], entry: str, seen: int) -> list[tuple[str, bytes]]:

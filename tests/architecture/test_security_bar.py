@@ -15,7 +15,7 @@ _MAKES_ITS_OWN = {
     "mta.content.seven_bit",
     "mta.policy.reactions",
     "mta.policy.replies",
-    "control_api.schemas.history_queries",
+    "control_api.schemas.text_values",
     "control_api.schemas.reply_shapes",
 }
 _TAKES_A_PATTERN = {"compile", "match", "fullmatch", "search", "sub", "split", "findall", "finditer"}

@@ -100,6 +100,7 @@ class Cluster:
         self.cancel_waits: list[float] = []
         self.lines: list[tuple[str, bytes]] = []
         self.watched = 0
+        self.unwatched = False  # for a while, so that the live stream lacks events
         self.backlog = 0
         self.journals: list[JournalState] = []
         self.totals: dict[str, int] = {}
@@ -621,6 +622,10 @@ class Tail:
 
     async def newest(self) -> str:
         return "0-0.0"
+
+    async def lacks(self, tail_id: str) -> bool:
+        self._cluster.reach()
+        return self._cluster.unwatched
 
     async def follow(self, after: str, most: int, seconds: float) -> list[tuple[str, bytes]]:
         self._cluster.reach()

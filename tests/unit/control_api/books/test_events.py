@@ -6,8 +6,14 @@ import orjson
 import pytest
 from aiohttp.test_utils import TestClient
 
-from control_api.books import events
+from control_api.books import events, missed_events
+from control_api.dependencies import DEPENDENCIES
+from mta.history.absent import AbsentHistory
+from mta.model.errors import HistoryError, HistoryOff
+from mta.model.events import Event, EventType
+from mta.model.ids import delivery_id, new_message_id
 from tests.support.control_api import Cluster
+from tests.support.memory_history import MemoryHistory
 
 
 def fill(cluster: Cluster) -> None:
@@ -88,3 +94,62 @@ async def test_shutdown_ends_the_streams(api: TestClient) -> None:
     await answer.content.readline()
     async with asyncio.timeout(5):
         await api.server.close()
+
+
+def event_line(number: int, **more: object) -> bytes:
+    return orjson.dumps({"type": "Delivery", "event": f"0.1-{number}.0", **more})
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("tenant=acme", ["5-0.1"]),
+        ("recipient=A@B.test", ["5-0.2"]),
+        ("rule=ab12", ["5-0.3"]),
+        ("rule=ff", []),
+    ],
+)
+async def test_events_of_a_tenant_a_recipient_or_a_rule(
+    api: TestClient, cluster: Cluster, query: str, ids: list[str]
+) -> None:
+    details = ({"tenant": "acme"}, {"recipient": "a@b.test"}, {"forced": {"rule": "ab12"}})
+    cluster.lines = [(f"5-0.{number}", event_line(number, **one)) for number, one in enumerate(details, 1)]
+    answer = await api.get(f"/v1/events?for=100ms&{query}")
+    assert ids_of(await answer.text()) == ids
+
+
+async def test_history_tells_what_the_live_stream_lacks(
+    api: TestClient, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D14: a watcher that was away for longer than the live stream is written without one misses nothing."""
+    monkeypatch.setattr(missed_events, "now_ms", lambda: 0)  # history has everything up to now
+    history = cluster.history
+    assert isinstance(history, MemoryHistory)
+    for number in range(1, 6):
+        history.add(Event(EventType.DELIVERY, 1000 + number, delivery_id(new_message_id(0, 1000), number), seq=2))
+    ids = [kept.event_id for kept in history.kept]
+    # The watcher has seen the first; the live stream has it and, since the watcher is back, the last.
+    cluster.lines = [(f"5-0.{at}", orjson.dumps({"type": "Delivery", "event": ids[at - 1]})) for at in (1, 5)]
+    cluster.unwatched = True
+    answer = await api.get("/v1/events?for=1500ms", headers={"Last-Event-ID": "5-0.1"})
+    text = await answer.text()
+    told = [orjson.loads(line[6:])["event"] for line in text.splitlines() if line.startswith("data: ")]
+    assert told == ids[1:]
+    assert ids_of(text) == [f"5-0.1~1.{place}" for place in (2, 3, 4, 5)]
+    answer = await api.get("/v1/events?for=1500ms", headers={"Last-Event-ID": "5-0.1~1.3"})
+    told = [orjson.loads(line[6:])["event"] for line in (await answer.text()).splitlines() if line.startswith("data")]
+    assert told == ids[3:]
+
+
+async def test_a_watcher_is_told_where_history_cannot_tell(api: TestClient, cluster: Cluster) -> None:
+    async def off() -> HistoryError:
+        return HistoryOff()
+
+    cluster.history = AbsentHistory(off)
+    object.__setattr__(api.app[DEPENDENCIES], "history", cluster.history)
+    fill(cluster)
+    cluster.unwatched = True
+    answer = await api.get("/v1/events?limit=2", headers={"Last-Event-ID": "5-0.2"})
+    text = await answer.text()
+    assert events.MAY_LACK in text
+    assert ids_of(text) == ["5-0.3", "5-0.4"]
