@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from control_api.description import programs
 from control_api.description.document import REFUSALS, document
 from control_api.http.operation import Group, Operation
 from control_api.operations import GROUPS
@@ -49,7 +50,7 @@ def page() -> str:
     """The whole page."""
     refusals = "".join(f"| {status} | {words} |\n" for status, words in REFUSALS.items())
     groups = "\n".join(_group(group) for group in GROUPS)
-    return f"{_INTRODUCTION}{refusals}\n{groups}\n{_objects()}"
+    return f"{_INTRODUCTION}{refusals}\n{programs.section()}\n{groups}\n{_objects()}"
 
 
 def _group(group: Group) -> str:

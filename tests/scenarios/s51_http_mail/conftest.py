@@ -1,13 +1,32 @@
 """One node for all tests of the folder; mail goes in over HTTP."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.node import until
 from tests.support.node_and_sink import NodeAndSink, shared
+from tests.support.rest import ask
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeAndSink]:
-    with shared(NodeAndSink(tmp_path_factory.mktemp("s51"), embedded=True, api__inject_listen="127.0.0.1:0")) as made:
+class HttpMail(NodeAndSink):
+    """Its mail comes over HTTP."""
+
+    def spared(self, rule: str, count: int) -> list[object]:
+        """The export of the deliveries that a rule has ended, once there are so many."""
+        rows: list[object] = []
+
+        def exported() -> bool:
+            answer = ask(self.api, "GET", f"/v1/errors/{rule}/deliveries?class=intercepted&format=ndjson")
+            rows[:] = [json.loads(line) for line in answer.body.splitlines()]
+            return len(rows) == count
+
+        until(exported, 20.0, lambda: f"{rows}")
+        return rows
+
+
+@pytest.fixture(scope="package")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpMail]:
+    with shared(HttpMail(tmp_path_factory.mktemp("s51"), embedded=True, api__inject_listen="127.0.0.1:0")) as made:
         yield made

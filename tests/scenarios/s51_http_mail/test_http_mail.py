@@ -128,19 +128,12 @@ def test_recipients_follow_a_message_line_by_line_and_each_has_its_answer(place:
     assert stream(place, ["x", "y@"], want=400)["error"]["field"] == "line 2"
 
 
-def test_those_who_were_spared_are_written_to_with_the_export_as_it_is(place: NodeAndSink) -> None:
+def test_those_who_were_spared_are_written_to_with_the_export_as_it_is(place: Any) -> None:
     rule = place.order("swept", tag="lines2")
     to = [f"u{number}@lines2.test" for number in range(3)]
     place.call("POST", "/v1/messages", body_of(to, tags=["lines2"]), (202,))
     place.complete(rule)
-    rows = []
-
-    def exported():
-        answer = ask(place.api, "GET", f"/v1/errors/{rule['id']}/deliveries?class=intercepted&format=ndjson")
-        rows[:] = [json.loads(line) for line in answer.body.splitlines()]
-        return len(rows) == 3
-
-    until(exported, 20.0, lambda: f"{rows}")
+    rows = place.spared(rule["id"], 3)
     answers = stream(place, rows, tags=["lines2-again"])
     assert sorted(one["recipient"] for one in answers) == to
     place.rests("lines2-again", accepted=3, delivered=3)
