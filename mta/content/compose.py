@@ -67,7 +67,7 @@ class Composed(NamedTuple):
 
 def compose(letter: Letter) -> Composed:
     """Raises ValueError: a header field or a content type cannot be written."""
-    made = _content(letter)
+    made = composed_entity(letter)
     block, _, body = made.as_bytes(policy=_POLICY).partition(b"\r\n\r\n")
     above = [address_field("From", (letter.sender,))]
     above += [address_field("Reply-To", letter.reply_to)] if letter.reply_to else []
@@ -119,7 +119,7 @@ def _written(mailbox: Mailbox, used: int) -> str:
     return f"{phrase} <{address}>"
 
 
-def _content(letter: Letter) -> email.message.EmailMessage:
+def composed_entity(letter: Letter) -> email.message.EmailMessage:
     """The parts of the letter as one MIME entity."""
     made = email.message.EmailMessage(_POLICY)
     shown = [one for one in letter.attachments if one.content_id and letter.html is not None]
