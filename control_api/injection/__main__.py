@@ -9,6 +9,7 @@ from control_api.http.serving import Serving
 from control_api.injection.app import access_by, client_app, forwarded_app
 from control_api.injection.door import Door
 from control_api.injection.limits import CallLimits, CallRoom
+from control_api.injection.named_templates import NamedTemplates
 from control_api.injection.plan import Planner
 from control_api.injection.ready_mime import ReadyMime
 from mta.runtime.child import Child, cancel_all, run
@@ -37,7 +38,8 @@ def _serving(
     """Each application with the sockets that it listens on."""
     settings = child.settings
     limits = CallLimits.of(settings)
-    door = Door(parts.calls, Planner(limits, ReadyMime(settings.smtp)), limits, room, settings.node.data_dir)
+    planner = Planner(limits, ReadyMime(settings.smtp), lambda: parts.guard.table.tenants)
+    door = Door(parts.calls, planner, NamedTemplates(parts.templates), limits, room, settings.node.data_dir)
     inside = [one for one in sockets if one.family == socket.AF_UNIX]
     outside = [one for one in sockets if one.family != socket.AF_UNIX]
     most = most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])

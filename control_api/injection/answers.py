@@ -10,6 +10,7 @@ from control_api.http.problems import Problem, json_response
 from control_api.injection.plan import Place
 from control_api.schemas.message_answers import RemoteReply
 from control_api.schemas.sending_shapes import Sent, SentRecipient
+from control_api.schemas.sending_values import BadData
 from mta.model.ids import delivery_id, delivery_text, message_text
 from mta.model.outcomes import Class, Reply
 from mta.model.status import Status
@@ -27,6 +28,7 @@ _ENDED: Final = {
 _QUOTA: Final = "4.7.28"  # the enhanced code where the quota of the tenant is used up
 _FORBIDDEN: Final = (SUSPENDED, NOT_ITS_SENDER, NOT_ITS_FROM)
 _BAD_ADDRESS: Final = (553, "5.1.3")
+_BAD_DATA: Final = (554, "5.6.0")
 _UNKNOWN: Final = RemoteReply(
     code=451, enhanced="4.3.0", text="it is not known whether the message was accepted; look for it by a tag"
 )
@@ -45,7 +47,7 @@ def shown(places: Sequence[Place], handed: Sequence[Handed]) -> list[SentRecipie
 def _shown(place: Place, handed: Sequence[Handed], ended: dict[int, Class]) -> SentRecipient:
     addressee = place.addressee
     if addressee.problem is not None:
-        code, enhanced = _BAD_ADDRESS
+        code, enhanced = _BAD_DATA if isinstance(addressee.problem, BadData) else _BAD_ADDRESS
         error = RemoteReply(code=code, enhanced=enhanced, text=str(addressee.problem))
         return SentRecipient(recipient=addressee.given, error=error)
     message = handed[place.draft]
@@ -82,7 +84,7 @@ def refusal(places: Sequence[Place], handed: Sequence[Handed]) -> Problem:
             raise Unanswerable
         return problem_of(replies[0])
     problem = next(place.addressee.problem for place in places if place.addressee.problem is not None)
-    return Problem(400, problem.reason, problem.field)
+    return Problem(422 if isinstance(problem, BadData) else 400, problem.reason, problem.field)
 
 
 def problem_of(reply: Reply) -> Problem:

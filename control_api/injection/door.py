@@ -16,12 +16,14 @@ from control_api.http.times import now_ms
 from control_api.injection.answers import Unanswerable, answer, problem_of
 from control_api.injection.limits import CallLimits, CallRoom
 from control_api.injection.mailerq import plan_injected
+from control_api.injection.named_templates import NamedTemplates
 from control_api.injection.plan import Plan, Planner
 from control_api.injection.reading import LARGE, read_json
 from control_api.injection.stream import send_stream
 from mta.model.actor import Actor
 from mta.ports.admission import Calls, Requester
 
+_MANY: Final = 20  # recipients
 _PROTOCOL: Final = "HTTP"  # the "with" keyword of the trace header
 
 
@@ -31,6 +33,7 @@ class Door:
 
     calls: Calls
     planner: Planner
+    templates: NamedTemplates
     limits: CallLimits
     room: CallRoom
     folder: str  # for answers that are too long for the memory
@@ -43,12 +46,12 @@ async def send_message(request: web.Request) -> web.StreamResponse:
     """Accept the messages of a call."""
     door = request.app[DOOR]
     if request.content_type != NDJSON_TYPE:
-        return await _accept(request, door.planner.plan)
+        return await _accept(request, door.planner.plan, door.templates)
     read_no_query(request)
     _check_refusal(door)
     with door.room.one_more():
         requester, most = requester_of(actor_of(request)), door.limits.body
-        return await send_stream(request, door.calls, door.planner, requester, most, door.folder)
+        return await send_stream(request, door.calls, door.planner, door.templates, requester, most, door.folder)
 
 
 async def inject_message(request: web.Request) -> web.StreamResponse:
@@ -56,17 +59,29 @@ async def inject_message(request: web.Request) -> web.StreamResponse:
     return await _accept(request, partial(plan_injected, request.app[DOOR].planner))
 
 
-async def _accept(request: web.Request, plan: Callable[[Mapping[str, Any], Actor, int], Plan]) -> web.StreamResponse:
+async def _accept(
+    request: web.Request,
+    plan: Callable[..., Plan],
+    templates: NamedTemplates | None = None,
+) -> web.StreamResponse:
     read_no_query(request)
     door, actor = request.app[DOOR], actor_of(request)
     _check_refusal(door)
     with door.room.one_more() as room:
         fields, size = await read_json(request, door.limits.body, room)
-        now = now_ms()
-        made = await asyncio.to_thread(plan, fields, actor, now) if size > LARGE else plan(fields, actor, now)
+        if templates is not None and "template" in fields:
+            plan = partial(plan, named=await templates.of(fields, actor))
+        now, beside = now_ms(), size > LARGE or _has_many(fields)
+        made = await asyncio.to_thread(plan, fields, actor, now) if beside else plan(fields, actor, now)
         call = door.calls.begin(requester_of(actor), made.sender, made.asked)
         handed = await call.submit(made.drafts)
     return answer(made.places, handed)
+
+
+def _has_many(fields: Mapping[str, Any]) -> bool:
+    """Whether so many messages may have to be made that the loop would wait for them."""
+    to = fields.get("to")
+    return isinstance(to, list) and len(to) > _MANY
 
 
 def _check_refusal(door: Door) -> None:

@@ -1,7 +1,7 @@
 """From the fields of a call to its messages, and to the place of each recipient in them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from control_api.http.problems import Problem
 from control_api.injection.limits import CallLimits
@@ -10,15 +10,21 @@ from control_api.injection.schedule import schedule_of
 from control_api.schemas.inject_shapes import MIME_PARTS
 from control_api.schemas.reading import fields_of
 from control_api.schemas.sending_shapes import SEND
-from control_api.schemas.sending_values import Addressee
+from control_api.schemas.sending_values import Addressee, BadData
 from mta.content.compose import Composed, Letter, Mailbox, compose
 from mta.model.actor import Actor
 from mta.model.errors import BadValue
 from mta.model.injection import Injection
+from mta.model.rules import Rule
 from mta.policy.routing import queue_domain
 from mta.ports.admission import Draft
 from mta.smtp.recipient_list import compared
 
+if TYPE_CHECKING:
+    from mta.content.templating import CompiledTemplate
+
+_MOST_MADE: Final = 64 * 1024 * 1024  # bytes of the messages of a call, where each has a content of its own
+_NO_FROM: Final = "is required; give an address, or an object with email and name"
 _SHOWN: Final = SEND._replace(leaves_out=frozenset(fields_of(SEND.struct)) - MIME_PARTS)
 _OF_CONTENT: Final = ("reply_to", "subject", "text", "html", "headers", "attachments")
 
@@ -40,12 +46,31 @@ class Plan(NamedTuple):
     places: Sequence[Place]  # in the order of to, cc, bcc
 
 
+class Drafting(Protocol):
+    """The content of the messages of a call."""
+
+    def draft(self, addressee: Addressee) -> Draft:
+        """The message to one recipient, which no other one gets."""
+        ...
+
+    def for_all(self, to: Sequence[Mailbox], recipients: tuple[str, ...]) -> Draft:
+        """One message to all recipients, whose header shows some of them."""
+        ...
+
+
 class Content(NamedTuple):
-    """The content of all messages of a call; their headers may differ in To."""
+    """The same content in all messages of a call; their headers may differ in To."""
 
     composed: Composed | None
     ready: bytes  # header
     rest: bytes
+
+    def draft(self, addressee: Addressee) -> Draft:
+        address = addressee.mailbox.address
+        return Draft(self.header((addressee.mailbox,)), self.rest, (address,), addressee.metadata)
+
+    def for_all(self, to: Sequence[Mailbox], recipients: tuple[str, ...]) -> Draft:
+        return Draft(self.header(to), self.rest, recipients)
 
     def header(self, to: Sequence[Mailbox]) -> bytes:
         """The header of one message."""
@@ -57,36 +82,42 @@ class Head(NamedTuple):
 
     sender: str
     asked: Injection
-    content: Content
+    content: Drafting
 
 
 class Planner:
     """Plans calls by the limits of the node."""
 
-    def __init__(self, limits: CallLimits, mime: ReadyMime) -> None:
+    def __init__(self, limits: CallLimits, mime: ReadyMime, tenants: Callable[[], Mapping[str, Rule]] = dict) -> None:
+        """`tenants` gives the terms of tenants, by name."""
         self._limits = limits
         self._mime = mime
+        self._tenants = tenants
 
-    def plan(self, fields: Mapping[str, Any], actor: Actor, now_ms: int) -> Plan:
-        """Raises BadValue, and Problem 403 and 413."""
+    def plan(
+        self, fields: Mapping[str, Any], actor: Actor, now_ms: int, named: "CompiledTemplate | None" = None
+    ) -> Plan:
+        """`named`: the template that the call names. Raises BadValue, and Problem 403, 413 and 422."""
         given = SEND.read(fields, "a field of a message")
         to, cc, bcc = (given.get(name) or [] for name in ("to", "cc", "bcc"))
-        self._check_recipients(to, cc, bcc, given)
-        content = self._content(given, cc)
+        separate = bool(given.get("separate")) or any(one.data is not None for one in to)
+        self._check_recipients(to, cc, bcc, separate)
         asked = _asked(given, actor, now_ms)
-        drafts, places = _placed(content, to, cc, bcc, bool(given.get("separate")))
-        for draft in drafts[:1]:
-            self._check_size(draft)
+        content = self._drafting(given, cc, asked.tenant, named, any(one.data is not None for one in to))
+        drafts, places = _placed(content, to, cc, bcc, separate)
+        self._check_sizes(content, drafts)
         return Plan(envelope_sender(given), asked, drafts, places)
 
-    def head(self, fields: Mapping[str, Any], actor: Actor, now_ms: int) -> "Head":
+    def head(
+        self, fields: Mapping[str, Any], actor: Actor, now_ms: int, named: "CompiledTemplate | None" = None
+    ) -> "Head":
         """A message whose recipients follow it one by one, each with a message of its own. Raises as `plan`."""
         given = SEND.read(fields, "a field of a message")
         for name in ("to", "cc", "bcc"):
             if name in given:
                 raise BadValue(name, "cannot be given here; the recipients are the lines that follow")
-        content = self._content(given, ())
-        return Head(envelope_sender(given), _asked(given, actor, now_ms), content)
+        asked = _asked(given, actor, now_ms)
+        return Head(envelope_sender(given), asked, self._drafting(given, (), asked.tenant, named, False))
 
     def one(self, mime: str | Mapping[str, Any], addressee: Addressee) -> tuple[Sequence[Draft], Sequence[Place]]:
         """A message to one recipient, from MIME or from parts as POST /v1/messages has them. Raises as `plan`."""
@@ -95,6 +126,9 @@ class Planner:
         else:
             given = _SHOWN.read(mime, "a part of a message")
             shown_to, cc = given.get("to") or [], given.get("cc") or []
+            for one in (*shown_to, *cc):
+                if one.data is not None:
+                    raise BadValue("mime", "is no template: leave data out, or use POST /v1/messages")
             content, to = self._content(given, cc), tuple(_usable(shown_to))
         drafts, places = _placed(content, (addressee,), (), (), separate=True)
         if drafts and to:
@@ -105,9 +139,10 @@ class Planner:
 
     def follow(self, head: "Head", addressees: Sequence[Addressee]) -> tuple[Sequence[Draft], Sequence[Place]]:
         """The messages of some of its recipients. Raises Problem 413."""
-        drafts, places = _placed(head.content, addressees, (), (), separate=True)
-        for draft in drafts[:1]:
-            self._check_size(draft)
+        if isinstance(head.content, Content):
+            addressees = [_without_data(one) for one in addressees]
+        drafts, places = _placed(head.content, addressees, (), (), separate=True, goes_on=True)
+        self._check_sizes(head.content, drafts)
         return drafts, places
 
     def _check_recipients(
@@ -115,7 +150,7 @@ class Planner:
         to: Sequence[Addressee],
         cc: Sequence[Addressee],
         bcc: Sequence[Addressee],
-        given: Mapping[str, Any],
+        separate: bool,
     ) -> None:
         """Raises BadValue."""
         count = len(to) + len(cc) + len(bcc)
@@ -124,10 +159,15 @@ class Planner:
         if count > self._limits.recipients:
             words = f"with cc and bcc gives {count} recipients; messages.max_batch is {self._limits.recipients}"
             raise BadValue("to", f"{words}: give them in several calls, or as a stream (application/x-ndjson)")
-        if given.get("separate"):
+        for one in (*cc, *bcc):
+            if one.data is not None:
+                field = one.field.removesuffix(".email")
+                raise BadValue(f"{field}.data", "can be given in to only, where each recipient gets an own message")
+        if separate:
             for name, some in (("cc", cc), ("bcc", bcc)):
                 if some:
-                    raise BadValue(name, "would get a copy of each message of to; leave it out, or leave separate out")
+                    words = "would get a copy of each message of to; leave it out, or separate and data of recipients"
+                    raise BadValue(name, words)
             return
         if count > self._limits.recipients_of_message:
             words = f"gives one message {count} recipients; smtp.max_recipients is {self._limits.recipients_of_message}"
@@ -137,6 +177,32 @@ class Planner:
                 field = one.field.removesuffix(".email")
                 raise BadValue(f"{field}.metadata", "needs separate: true, since one message has one set of properties")
 
+    def _drafting(
+        self,
+        given: Mapping[str, Any],
+        cc: Sequence[Addressee],
+        tenant: str,
+        named: "CompiledTemplate | None",
+        has_own_data: bool,
+    ) -> Drafting:
+        """Subject and texts are templates where there are data. Raises BadValue."""
+        if named is None and "data" not in given and not has_own_data:
+            return self._content(given, cc)
+        from control_api.injection.personal import personal_content  # the engine is loaded with the first such call
+
+        if "mime" in given:
+            raise BadValue("mime", "cannot be given beside data: only subject, text and html are templates")
+        for name in ("subject", "text", "html") if named is not None else ():
+            if name in given:
+                raise BadValue(name, "cannot be given beside template, which has it")
+        if named is None:
+            _check_parts(given)
+        if "sender" not in given:
+            raise BadValue("from", _NO_FROM)
+        terms = self._tenants().get(tenant)
+        own = {} if terms is None else dict(terms.vars)
+        return personal_content(letter_of(given, cc), named, given.get("data") or {}, own)
+
     def _content(self, given: Mapping[str, Any], cc: Sequence[Addressee]) -> Content:
         """Raises BadValue."""
         if "mime" in given:
@@ -144,15 +210,21 @@ class Planner:
                 if name in given:
                     raise BadValue(name, "cannot be given beside mime, which has it")
             return Content(None, *self._mime.split(given["mime"], "mime"))
-        if not any(name in given for name in ("subject", "text", "html", "attachments")):
-            raise BadValue("text", "is required; give text, html, attachments or a subject, or the whole as mime")
+        _check_parts(given)
         if "sender" not in given:
-            raise BadValue("from", "is required; give an address, or an object with email and name")
+            raise BadValue("from", _NO_FROM)
         try:
             composed = compose(letter_of(given, cc))
         except (ValueError, LookupError) as error:
             raise BadValue("body", f"cannot be written as MIME ({error})") from error
         return Content(composed, b"", composed.rest)
+
+    def _check_sizes(self, content: Drafting, drafts: Sequence[Draft]) -> None:
+        """Raises Problem 413."""
+        if isinstance(content, Content):
+            drafts = drafts[:1]
+        for draft in drafts:
+            self._check_size(draft)
 
     def _check_size(self, draft: Draft) -> None:
         """Raises Problem 413."""
@@ -160,6 +232,20 @@ class Planner:
         if size > self._limits.message:
             words = f"the message has {size} bytes as MIME; smtp.max_message_size is {self._limits.message}"
             raise Problem(413, words, "body")
+
+
+def _check_parts(given: Mapping[str, Any]) -> None:
+    """Raises BadValue."""
+    if not any(name in given for name in ("subject", "text", "html", "attachments")):
+        raise BadValue("text", "is required; give text, html, attachments or a subject, or the whole as mime")
+
+
+def _without_data(one: Addressee) -> Addressee:
+    """Data of a recipient whose message is no template are an error."""
+    if one.data is None or one.problem is not None:
+        return one
+    field = one.field.removesuffix(".email")
+    return one._replace(problem=BadData(f"{field}.data", "needs data in the first line, which makes it a template"))
 
 
 def letter_of(given: Mapping[str, Any], cc: Sequence[Addressee]) -> Letter:
@@ -210,15 +296,30 @@ def _asked(given: Mapping[str, Any], actor: Actor, now_ms: int) -> Injection:
 
 
 def _placed(
-    content: Content, to: Sequence[Addressee], cc: Sequence[Addressee], bcc: Sequence[Addressee], separate: bool
+    content: Drafting,
+    to: Sequence[Addressee],
+    cc: Sequence[Addressee],
+    bcc: Sequence[Addressee],
+    separate: bool,
+    goes_on: bool = False,
 ) -> tuple[list[Draft], list[Place]]:
+    """`goes_on`: data that make no message are the problem of their recipient alone. Else raises Problem 422."""
     drafts: list[Draft] = []
     places: list[Place] = []
+    size = 0
     if separate:
         for one in map(_checked, to):
             if one.problem is None:
-                header = content.header((one.mailbox,))
-                drafts.append(Draft(header, content.rest, (one.mailbox.address,), one.metadata))
+                try:
+                    drafts.append(content.draft(one))
+                    size += 0 if isinstance(content, Content) else len(drafts[-1].header) + len(drafts[-1].rest)
+                except BadData as bad:
+                    if not goes_on:
+                        raise Problem(422, bad.reason, bad.field) from None
+                    one = one._replace(problem=bad)
+            if size > _MOST_MADE:
+                words = f"makes messages of more than {_MOST_MADE >> 20} MiB; give fewer recipients in one call"
+                raise Problem(413, words, "to")
             places.append(Place(one, -1 if one.problem is not None else len(drafts) - 1, 1))
         return drafts, places
     numbers: dict[str, int] = {}
@@ -233,7 +334,10 @@ def _placed(
         places.append(Place(one, 0, number))
     if addresses:
         shown = tuple(_usable(to))
-        drafts.append(Draft(content.header(shown), content.rest, tuple(addresses)))
+        try:
+            drafts.append(content.for_all(shown, tuple(addresses)))
+        except BadData as bad:
+            raise Problem(422, bad.reason, bad.field) from None
     return drafts, places
 
 

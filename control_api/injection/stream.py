@@ -7,6 +7,7 @@ clients read nothing before they have sent all.
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import IO, Final, NamedTuple
 
 import msgspec
@@ -17,7 +18,8 @@ from control_api.http.bodies import NDJSON_TYPE, parse_json, parse_value
 from control_api.http.problems import Problem
 from control_api.http.times import now_ms
 from control_api.injection.answers import refusal, shown
-from control_api.injection.plan import Place, Planner
+from control_api.injection.named_templates import NamedTemplates
+from control_api.injection.plan import Content, Head, Place, Planner
 from control_api.injection.reading import LARGE, Line, Lines
 from control_api.schemas.message_answers import RemoteReply
 from control_api.schemas.sending_shapes import SentRecipient
@@ -26,7 +28,7 @@ from mta.content.compose import Mailbox
 from mta.model.actor import Actor
 from mta.model.errors import BadValue
 from mta.model.ids import message_text
-from mta.ports.admission import MOST_IN_A_PART, Calls, Handed, Requester
+from mta.ports.admission import MOST_IN_A_PART, Calls, Draft, Handed, Requester
 
 _PIECE: Final = 64 * 1024  # bytes of the answer that are written at once
 _PATIENCE: Final = 30.0  # seconds that a part waits while no message may come
@@ -43,7 +45,13 @@ class Part(NamedTuple):
 
 
 async def send_stream(
-    request: web.Request, calls: Calls, planner: Planner, requester: Requester, most: int, folder: str
+    request: web.Request,
+    calls: Calls,
+    planner: Planner,
+    templates: NamedTemplates,
+    requester: Requester,
+    most: int,
+    folder: str,
 ) -> web.StreamResponse:
     """`most`: bytes of the line with the message; `folder` is for the answers. Raises Problem, BadValue,
     Unanswerable."""
@@ -55,7 +63,7 @@ async def send_stream(
         accepted, last = "", Part((), ())
         broken = False
         try:
-            async for part in _parts(lines, first[0], calls, planner, requester, actor_of(request)):
+            async for part in _parts(lines, first[0], calls, planner, templates, requester, actor_of(request)):
                 answers.write(b"".join(_encode(one) + b"\n" for one in shown(part.places, part.handed)))
                 accepted = accepted or next((message_text(one.id) for one in part.handed if one.is_accepted), "")
                 last = part if not last.places else last
@@ -73,20 +81,36 @@ async def send_stream(
 
 
 async def _parts(
-    lines: Lines, first: Line, calls: Calls, planner: Planner, requester: Requester, actor: Actor
+    lines: Lines,
+    first: Line,
+    calls: Calls,
+    planner: Planner,
+    templates: NamedTemplates,
+    requester: Requester,
+    actor: Actor,
 ) -> AsyncIterator[Part]:
     fields = parse_json(_text(first))
     fields = {name: value for name, value in fields.items() if value is not None}
-    open_head = planner.head
+    named = await templates.of(fields, actor) if "template" in fields else None
+    open_head = partial(planner.head, named=named)
     if len(first.text) > LARGE:
         head = await asyncio.to_thread(open_head, fields, actor, now_ms())
     else:
         head = open_head(fields, actor, now_ms())
     call = calls.begin(requester, head.sender, head.asked)
     while some := await lines.some(MOST_IN_A_PART):
-        drafts, places = planner.follow(head, [_addressee(line) for line in some])
+        drafts, places = await _followed(planner, head, [_addressee(line) for line in some])
         await _may_come(calls)
         yield Part(places, await call.submit(drafts) if drafts else ())
+
+
+async def _followed(
+    planner: Planner, head: Head, addressees: Sequence[Addressee]
+) -> tuple[Sequence[Draft], Sequence[Place]]:
+    """Messages that differ are made beside the loop."""
+    if isinstance(head.content, Content):
+        return planner.follow(head, addressees)
+    return await asyncio.to_thread(planner.follow, head, addressees)
 
 
 async def _may_come(calls: Calls) -> None:

@@ -7,8 +7,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from control_api.schemas import account_values, message_values, sending_values, values
 from control_api.schemas.message_answers import RemoteReply
 from control_api.schemas.reading import Body
-from control_api.schemas.sending_values import Addressee
+from control_api.schemas.sending_values import Addressee, TemplateName
 from mta.content.compose import Attachment, Mailbox
+from mta.content.template_data import Assignments
 from mta.model.status import Status
 
 
@@ -28,7 +29,7 @@ class SendBody(Struct, kw_only=True, frozen=True):
     to: Annotated[
         list[Addressee] | None,
         sending_values.ADDRESSEES,
-        Meta(description="recipients: addresses, or objects with email, name and, with separate, metadata"),
+        Meta(description="recipients: addresses, or objects with email, name, data and, with separate, metadata"),
     ] = None
     cc: Annotated[list[Addressee] | None, sending_values.ADDRESSEES, Meta(description="further recipients")] = None
     bcc: Annotated[
@@ -49,6 +50,22 @@ class SendBody(Struct, kw_only=True, frozen=True):
         tuple[Attachment, ...] | None,
         sending_values.ATTACHMENTS,
         Meta(description="files: content in base64; one with a content_id can be shown inside html"),
+    ] = None
+    template: Annotated[
+        TemplateName | None,
+        sending_values.TEMPLATE,
+        Meta(
+            description="a published template instead of subject, text and html: its name, or an object with name and "
+            "version; default: the version that is published now"
+        ),
+    ] = None
+    data: Annotated[
+        Assignments | None,
+        sending_values.DATA,
+        Meta(
+            description="values by name: subject, text and html are templates then. A recipient of to may have data of "
+            "its own, which come before these, and gets a message of its own; a name without a value is refused"
+        ),
     ] = None
     mime: Annotated[
         str | None,

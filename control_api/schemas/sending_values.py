@@ -6,12 +6,13 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
-from control_api.schemas import patterns
+from control_api.schemas import patterns, template_shapes
 from control_api.schemas.message_answers import Recipient
 from control_api.schemas.reading import check_names
 from control_api.schemas.values import TAG, Schema, Value, a_text, read_domain
 from mta.content.compose import Attachment, Mailbox
 from mta.content.injection_headers import MAX_PROPERTIES, MAX_PROPERTY, MAX_PROPERTY_NAME, MAX_TAGS
+from mta.content.template_data import Assignments, assignments
 from mta.model.errors import BadValue
 from mta.model.shares import HIGHEST
 from mta.smtp.grammar import parse_mailbox
@@ -38,6 +39,10 @@ _OTHER_WAYS: Final = {
 _OTHER_PREFIXES: Final = ("content-", "arc-", "x-mq-", "x-floodgate-", "resent-")
 
 
+class BadData(BadValue):
+    """The data of a recipient make no message of the template of a call."""
+
+
 class Addressee(NamedTuple):
     """A recipient of a call. One whose address cannot be used gets an answer of its own."""
 
@@ -46,6 +51,14 @@ class Addressee(NamedTuple):
     mailbox: Mailbox
     problem: BadValue | None = None
     metadata: dict[str, str] | None = None
+    data: Assignments | None = None  # for templates
+
+
+class TemplateName(NamedTuple):
+    """A template that a call names."""
+
+    name: str
+    version: int | None = None  # None: the one that is published
 
 
 def read_mailbox(address: str, field: str, name: str = "") -> Mailbox:
@@ -109,13 +122,14 @@ def _read_envelope(value: Any, field: str) -> str:
 
 def read_addressee(value: Any, field: str) -> Addressee:
     """A recipient: an address, or an object with one. Raises BadValue where it is neither."""
-    where, address, name, given = _parts(value, field, ("email", "name", "metadata"))
+    where, address, name, given = _parts(value, field, ("email", "name", "metadata", "data"))
     found = given.get("metadata")
     metadata = None if found is None else read_metadata(found, f"{field}.metadata")
+    data = None if (found := given.get("data")) is None else _read_data(found, f"{field}.data")
     try:
-        return Addressee(where, address, read_mailbox(address, where, name), None, metadata)
+        return Addressee(where, address, read_mailbox(address, where, name), None, metadata, data)
     except BadValue as bad:
-        return Addressee(where, address, Mailbox("", name), BadValue(where, bad.reason), metadata)
+        return Addressee(where, address, Mailbox("", name), BadValue(where, bad.reason), metadata, data)
 
 
 def read_follower(value: Any, field: str) -> Addressee:
@@ -148,6 +162,23 @@ def read_metadata(value: Any, field: str) -> dict[str, str]:
         if found.setdefault(name.lower(), text) != text:
             raise BadValue(f"{field}.{name}", "is given twice with different values; give one")
     return found
+
+
+def _read_data(value: Any, field: str) -> Assignments:
+    if not isinstance(value, dict):
+        raise BadValue(field, 'is not an object, such as {"name": "Ada"}')
+    return assignments(value, field)
+
+
+def _read_template(value: Any, field: str) -> TemplateName:
+    if isinstance(value, str):
+        return TemplateName(template_shapes.NAME.read(value, field))
+    if not isinstance(value, dict):
+        raise BadValue(field, 'is neither a name nor an object such as {"name": "order", "version": 3}')
+    check_names(value, ("name", "version"), "a field of a template")
+    name, version = value.get("name"), value.get("version")
+    number = None if version is None else template_shapes.VERSION.read(version, f"{field}.version")
+    return TemplateName(template_shapes.NAME.read(name, f"{field}.name"), number)
 
 
 def _read_text(value: Any, field: str) -> str:
@@ -269,7 +300,13 @@ _ADDRESS_SCHEMA: Final[Schema] = {
 _ADDRESSEE_SCHEMA: Final[Schema] = {
     "anyOf": [
         a_text(patterns.RECIPIENT),
-        _object(("email",), email=a_text(patterns.RECIPIENT), name=_NAME_SCHEMA, metadata=_METADATA_SCHEMA),
+        _object(
+            ("email",),
+            email=a_text(patterns.RECIPIENT),
+            name=_NAME_SCHEMA,
+            metadata=_METADATA_SCHEMA,
+            data={"type": "object"},
+        ),
     ]
 }
 _ATTACHMENT_SCHEMA: Final = _object(
@@ -313,6 +350,11 @@ ATTACHMENTS: Final = Value(
 TAGS: Final = Value(
     _read_tags,
     {"anyOf": [{"type": "array", "items": a_text(patterns.LABEL), "maxItems": MAX_TAGS}, a_text(patterns.LABEL)]},
+)
+DATA: Final = Value(_read_data, {"type": "object"})
+TEMPLATE: Final = Value(
+    _read_template,
+    {"anyOf": [a_text(patterns.NAME), _object(("name",), name=a_text(patterns.NAME), version={"type": "integer"})]},
 )
 METADATA: Final = Value(read_metadata, _METADATA_SCHEMA)
 PRIORITY: Final = Value(_read_priority, {"type": "integer", "minimum": 0, "maximum": HIGHEST})

@@ -12,10 +12,12 @@ from mta.admission.making import MessageMaker
 from mta.ports.access import Tokens
 from mta.ports.admission import Calls
 from mta.ports.audit import Audit
+from mta.ports.templates import TemplateStore
 from mta.redis_store.api_tokens import StoredTokens
 from mta.redis_store.audit import StoredAudit
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.queues import Queues
+from mta.redis_store.template_store import StoredTemplates
 from mta.rules.guard import Guard
 from mta.runtime.child import Child
 from mta.runtime.figures import Figures
@@ -35,6 +37,7 @@ class InjectParts(NamedTuple):
 
     calls: Calls
     tokens: Tokens
+    templates: TemplateStore
     audit: Audit
     admission: GroupCommit
     guard: Guard
@@ -102,6 +105,6 @@ async def open_inject(child: Child, calls: Callable[[], int]) -> InjectParts:
     memory = KeyMemory(MeasuredLoad(store.link, store.lanes), settings.messages.idempotency_memory)
     watch = IntakeWatch(admission, StoreProbe(store.link), room, memory)
     return InjectParts(
-        taking, StoredTokens(store.link), StoredAudit(store.link), admission, guard, signing, watch,
-        suppressions, queues, store,
+        taking, StoredTokens(store.link), StoredTemplates(store.link), StoredAudit(store.link), admission, guard,
+        signing, watch, suppressions, queues, store,
     )  # fmt: skip
