@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from mta.admission.making import MessageMaker
 from mta.admission.once import OncePerKey
 from mta.content.header_block import has_received, take_header
-from mta.content.injection_headers import read_injection, refuse_strays
+from mta.content.injection_headers import held, read_injection, refuse_strays
 from mta.model.errors import BadValue
 from mta.model.idempotency import TRUSTED_NETWORKS, idempotency_key
 from mta.model.ids import MessageId
@@ -110,6 +110,8 @@ class TrustedSubmissions:
             if strays:
                 refuse_strays(strays, self._prefixes, self._ignored)
             injection = read_injection(asked, self._prefixes, self._ignored, now_ms)
+            if submission.hold is not None:
+                injection = held(injection, submission.hold, now_ms)
             if injection.sender is not None:
                 sender = parse_mailbox(injection.sender, "X-MQ-Envelope") if injection.sender else ""
         except BadValue as bad:

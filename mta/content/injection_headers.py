@@ -12,15 +12,17 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from mta.content.header_block import MAX_FIELDS, split_fields
 from mta.content.header_names import is_unsupported, nearest
 from mta.model.errors import BadValue
 from mta.model.idempotency import check_key
-from mta.model.injection import NOTHING_ASKED, Injection
+from mta.model.injection import NOTHING_ASKED, Hold, Injection
 from mta.model.shares import HIGHEST, TENANT
 from mta.model.suppressions import MOST_TOPIC
 from mta.model.text import composed
-from mta.model.units import parse_duration, parse_time
+from mta.model.units import LAST_MS, parse_duration, parse_time
 
 MAX_TAGS = 64
 MAX_TAG = 128  # bytes of UTF-8
@@ -49,6 +51,17 @@ def read_injection(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[s
         return NOTHING_ASKED
     asked = _read_once(lines, prefixes, ignored) if len(lines) <= _REMEMBERED else None
     return asked if asked is not None else _read(_wanted(lines, prefixes, ignored), now_ms)
+
+
+def held(asked: Injection, hold: Hold, now_ms: int) -> Injection:
+    """With the time of release that MAIL asks for. Raises BadValue: the header asks for one, too, or it is past."""
+    if asked.due_at is not None:
+        raise BadValue("X-MQ-Delayed", f"is given beside {hold.parameter} of MAIL; give one of them")
+    due_at = hold.until or min(now_ms + hold.seconds * 1000, LAST_MS)
+    if due_at < now_ms - MAX_PAST * 1000:
+        raise BadValue(hold.parameter, f"is more than {MAX_PAST // 60} minutes past; leave it out to send it at once")
+    found: Injection = msgspec.structs.replace(asked, due_at=due_at)
+    return found
 
 
 def refuse_strays(lines: bytes, prefixes: tuple[str, ...], ignored: frozenset[str]) -> None:

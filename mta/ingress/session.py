@@ -166,7 +166,7 @@ class SmtpSession(asyncio.Protocol):
         message: Message | None = first
         while message is not None:
             requester = Requester(self.client, machine.helo, "ESMTP" if machine.esmtp else "SMTP")
-            submission = Submission(requester, message.sender, message.recipients, message.content)
+            submission = Submission(requester, message.sender, message.recipients, message.content, message.hold)
             reply = submissions.submit(submission, self._answered)
             if reply is None:
                 return

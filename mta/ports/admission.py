@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 from mta.model.ids import MessageId
-from mta.model.injection import Injection
+from mta.model.injection import Hold, Injection
 from mta.model.mail import Claimed, NewMessage, QueueKey
 from mta.model.outcomes import Class, Reply
 from mta.ports.idempotency import OncePart
@@ -94,6 +94,7 @@ class Submission(msgspec.Struct, gc=False):
     sender: str  # "" is the null sender
     recipients: tuple[str, ...]
     content: bytes  # every line ends with CRLF
+    hold: Hold | None = None
 
 
 class Admission(Protocol):

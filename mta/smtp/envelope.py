@@ -5,17 +5,17 @@ import functools
 from mta.model.errors import BadValue
 from mta.smtp import replies
 from mta.smtp.grammar import parse_recipient, parse_sender, plain_mailbox
-from mta.smtp.mail_parameters import read_mail_parameters
+from mta.smtp.mail_parameters import NONE_GIVEN, MailParameters, read_mail_parameters
 
 
 @functools.lru_cache(maxsize=1024)  # the messages of a campaign have one sender
-def read_sender(argument: bytes, esmtp: bool, max_size: int) -> tuple[str, str] | bytes:
-    """The mailbox ("" is the null sender) and the value of BODY, "" = none given; or a reply."""
+def read_sender(argument: bytes, esmtp: bool, max_size: int) -> tuple[str, MailParameters] | bytes:
+    """The mailbox ("" is the null sender) and the parameters; or a reply."""
     if argument[:5].upper() != b"FROM:":
         return b"501 5.5.4 write MAIL FROM:<address>\r\n"
     plain = plain_mailbox(argument[5:])
     if plain is not None:
-        return plain, ""
+        return plain, NONE_GIVEN
     text = printable(argument)
     if text is None:
         return replies.BAD_OCTETS if argument.isascii() else replies.NON_ASCII_SENDER
@@ -24,9 +24,9 @@ def read_sender(argument: bytes, esmtp: bool, max_size: int) -> tuple[str, str] 
     except BadValue as bad:
         return f"501 5.1.7 {bad}\r\n".encode()
     if not rest:
-        return sender, ""
-    refused, body = read_mail_parameters(rest, esmtp, max_size)
-    return (sender, body) if refused is None else refused
+        return sender, NONE_GIVEN
+    told = read_mail_parameters(rest, esmtp, max_size)
+    return told if isinstance(told, bytes) else (sender, told)
 
 
 def read_recipient(argument: bytes) -> str | bytes:

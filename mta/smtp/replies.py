@@ -29,12 +29,17 @@ def _render_lines(reply: Reply) -> bytes:
     )
 
 
-def render_extensions(hostname: str, max_message_size: int) -> bytes:
-    """The answer to EHLO."""
+def render_extensions(hostname: str, max_message_size: int, is_submission: bool) -> bytes:
+    """The answer to EHLO. `is_submission`: the client may send to any recipient, and so may ask for a later release."""
+    later = f"250-FUTURERELEASE {LONGEST_HOLD}\r\n" if is_submission else ""
     return (
         f"250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {max_message_size}\r\n"
-        "250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
+        f"250-8BITMIME\r\n{later}250 ENHANCEDSTATUSCODES\r\n"
     ).encode()
+
+
+# The largest values that RFC 4865 can write: no message waits too long for the queue.
+LONGEST_HOLD = "999999999 9999-12-31T23:59:59Z"
 
 
 OK = b"250 2.0.0 ok\r\n"
@@ -64,6 +69,7 @@ NON_ASCII_SENDER = b"550 5.6.7 addresses outside ASCII need SMTPUTF8, which is n
 NON_ASCII_RECIPIENT = b"553 5.6.7 addresses outside ASCII need SMTPUTF8, which is not offered\r\n"
 TOO_LARGE = b"552 5.3.4 message exceeds the maximum size\r\n"
 TOO_MANY_RECIPIENTS = b"452 4.5.3 too many recipients, send the rest in another transaction\r\n"
+NOT_OFFERED_TO_YOU = b"555 5.5.4 parameter not offered to this client\r\n"
 RELAY_DENIED = b"550 5.7.1 relaying denied\r\n"
 BARE_IN_DATA = b"550 5.5.2 bare CR or LF in the message, lines end with <CR><LF>\r\n"
 

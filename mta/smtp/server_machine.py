@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from mta.model.injection import Hold
 from mta.model.outcomes import Reply
 from mta.smtp import replies
 from mta.smtp.command_lines import COMMAND_LINE, KEPT_OF_A_LINE, is_of_http, is_of_tls, objection
@@ -32,6 +33,7 @@ class Message(msgspec.Struct, gc=False):
     recipients: tuple[str, ...]
     content: bytes  # dots unstuffed, every line ends with CRLF
     body: str  # the BODY parameter, "" = none given
+    hold: Hold | None = None
 
 
 class ServerMachine(ServerSession):
@@ -229,4 +231,5 @@ class ServerMachine(ServerSession):
 
     def _message(self, content: bytes) -> Message:
         self.state = _REPLY
-        return Message(self.sender or "", tuple(self.recipients.mailboxes), content, self.body)
+        body, hold = self.parameters
+        return Message(self.sender or "", tuple(self.recipients.mailboxes), content, body, hold)

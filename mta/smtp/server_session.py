@@ -8,6 +8,7 @@ from mta.model.outcomes import Reply
 from mta.smtp import replies
 from mta.smtp.data_phase import DataPhase
 from mta.smtp.error_count import ErrorCount
+from mta.smtp.mail_parameters import NONE_GIVEN
 from mta.smtp.recipient_list import RecipientList
 
 
@@ -39,7 +40,6 @@ class ServerSession:
     """Changed by the verbs of the client (`mta.smtp.verbs`) and by the end of each message."""
 
     __slots__ = (
-        "body",
         "data_phase",
         "errors",
         "esmtp",
@@ -49,6 +49,7 @@ class ServerSession:
         "is_foreign",
         "limits",
         "output",
+        "parameters",
         "recipients",
         "refusal",
         "sender",
@@ -69,13 +70,13 @@ class ServerSession:
         self.trust = trust
         self.refusal = refusal
         self.limits = limits
-        self.extensions = replies.render_extensions(hostname, limits.message_size)
+        self.extensions = replies.render_extensions(hostname, limits.message_size, trust.may_relay)
         self.helo = ""  # "" = no EHLO or HELO yet
         self.esmtp = False
         self.is_foreign = False  # the client speaks HTTP or TLS
         self.sender: str | None = None  # None = no transaction is open, "" = the null sender
         self.recipients = RecipientList(limits.recipients)
-        self.body = ""  # the BODY parameter of MAIL, "" = none given
+        self.parameters = NONE_GIVEN  # of MAIL
         self.data_phase = DataPhase(limits.message_size)
         self.errors = ErrorCount(limits.errors)
         self.output: list[bytes] = []  # replies that were not taken yet
@@ -94,7 +95,7 @@ class ServerSession:
         """Forget sender, recipients and content: the one way out of every transaction."""
         self.sender = None
         self.recipients.clear()
-        self.body = ""
+        self.parameters = NONE_GIVEN
 
     def refuse_protocol(self) -> None:
         """Close the session at once. SMTP commands that follow would come from the body of an HTTP request that an

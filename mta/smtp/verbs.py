@@ -56,7 +56,9 @@ def _mail(session: ServerSession, argument: bytes) -> bytes | None:
         if closed is not None:
             session.say(closed)
             return None
-    session.sender, session.body = told
+    if told[1].hold is not None and not session.trust.may_relay:
+        return replies.NOT_OFFERED_TO_YOU
+    session.sender, session.parameters = told
     return replies.SENDER_OK
 
 

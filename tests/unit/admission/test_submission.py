@@ -3,6 +3,7 @@
 from mta.admission.once import OncePerKey
 from mta.admission.submission import MAX_RECEIVED, TrustedSubmissions
 from mta.model.ids import message_text, new_message_id
+from mta.model.injection import Hold
 from mta.model.mail import NewMessage, Recipient
 from mta.model.outcomes import Reply
 from mta.ports.admission import Requester, Submission
@@ -29,12 +30,12 @@ class Admission:
 
 def handed_in(admission, submission):
     once = OncePerKey(admission, 4, 86400.0, lambda: True)
-    return TrustedSubmissions(make_settings(), admission, once=once).submit(submission, print)
+    return TrustedSubmissions(make_settings(), admission, once=once, clock=lambda: NOW / 1000).submit(submission, print)
 
 
-def submit(content, requester=CLIENT, sender="a@b.test", to=("c@d.test",)):
+def submit(content, requester=CLIENT, sender="a@b.test", to=("c@d.test",), hold=None):
     admission = Admission()
-    answer = handed_in(admission, Submission(requester, sender, to, content))
+    answer = handed_in(admission, Submission(requester, sender, to, content, hold))
     [(made, done, lane)] = admission.prepared
     assert (done, lane) == (print, None)
     return made, answer
@@ -74,3 +75,13 @@ def test_what_cannot_be_obeyed_and_what_goes_in_circles_is_refused_at_once():
 
 def test_octets_beyond_ascii_are_marked():
     assert submit("A: ä\r\n\r\n".encode())[0].needs_8bit
+
+
+def test_mail_asks_for_its_release_by_a_parameter_or_by_a_header():
+    assert submit(b"A: b\r\n\r\n", hold=Hold("HOLDFOR", seconds=90))[0].due_at == NOW + 90_000
+    assert submit(b"A: b\r\n\r\n", hold=Hold("HOLDUNTIL", until=NOW + 5))[0].due_at == NOW + 5
+    both = submit(b"X-MQ-Delayed: +1h\r\n\r\n", hold=Hold("HOLDFOR", seconds=90))[0]
+    past = submit(b"A: b\r\n\r\n", hold=Hold("HOLDUNTIL", until=NOW - 601_000))[0]
+    for reply, field in ((both, "X-MQ-Delayed"), (past, "HOLDUNTIL")):
+        assert isinstance(reply, Reply)
+        assert (reply.code, reply.enhanced, reply.text.startswith(field)) == (550, "5.6.0", True)

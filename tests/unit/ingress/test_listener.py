@@ -270,11 +270,11 @@ async def test_no_descriptors_left_does_not_spin(monkeypatch):
 
 async def test_a_bug_in_one_session_costs_that_session_only(monkeypatch):
     async with intake() as running:
-        monkeypatch.setattr(running.listener.submissions, "prepare", lambda *_: 1 / 0)
+        monkeypatch.setattr(running.listener.submissions, "_made", lambda *_: 1 / 0)
         reader, writer = await running.connect()
         writer.write(MESSAGE)
         assert await read_codes(reader, 9) == [250, 250, 250, 354, 421]
-        monkeypatch.setattr(running.listener.submissions, "prepare", lambda *_: Reply(550, "5.6.0", "no"))
+        monkeypatch.setattr(running.listener.submissions, "_made", lambda *_: Reply(550, "5.6.0", "no"))
         reader, writer = await running.connect()
         writer.write(MESSAGE)
         assert await read_codes(reader, 5) == [250, 250, 250, 354, 550]
