@@ -34,6 +34,7 @@ COMMANDS = {
     "stats": ("mta.cli.stats", "Show how much mail was accepted and how it ended."),
     "parked": ("mta.cli.parked", "Parked mail: list, release, remove."),
     "workers": ("mta.cli.workers", "List the processes of the cluster and the rules that they have confirmed."),
+    "suppressions": ("mta.cli.suppressions", "Suppressed recipients: list, add, remove, import, export."),
     "pools": ("mta.cli.pools", "IP pools: list, show, set, remove, add-ip, remove-ip."),
     "tenants": ("mta.cli.tenants", "Tenants: list, show, set, suspend, resume."),
     "templates": ("mta.cli.templates", "Templates of mail: list, show, put, publish, render, remove."),

@@ -1,7 +1,7 @@
 """The REST API as the commands use it: one request, one answer; a refusal is one exception, an absent API another."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -131,6 +131,25 @@ class ApiClient:
                     raise _refusal(response.status, self._decode(response.status, await response.read()))
                 async for piece in response.content.iter_any():
                     yield piece
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise self._away(error) from error
+
+    async def send(self, path: str, params: Params, media: str, body: AsyncIterable[bytes]) -> Answer:
+        """POST a body of any length in pieces; the answer comes when the API has read it."""
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT)
+        try:
+            async with self._open().post(
+                self.url + path,
+                params=params,
+                data=body,
+                headers={"Content-Type": media},
+                timeout=limit,
+                allow_redirects=False,
+            ) as response:
+                answer = self._decode(response.status, await response.read())
+                if response.status >= 300:
+                    raise _refusal(response.status, answer)
+                return Answer(response.status, answer)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._away(error) from error
 

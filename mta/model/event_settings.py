@@ -45,6 +45,18 @@ class HistorySettings(Struct, frozen=True, kw_only=True):
     ] = 2592000.0
 
 
+class SuppressionSettings(Struct, frozen=True, kw_only=True):
+    """Suppressions that Floodgate makes by itself."""
+
+    auto: Annotated[
+        tuple[Literal["hard_bounce", "unsubscribe"], ...],
+        Meta(
+            description="hard_bounce: an address that bounced, where the recipient is at fault; unsubscribe: a "
+            "recipient who has unsubscribed by one click."
+        ),
+    ] = ("hard_bounce", "unsubscribe")
+
+
 class TrackingSettings(Struct, frozen=True, kw_only=True):
     """Opens of mail and clicks in it, for messages that ask for it."""
 

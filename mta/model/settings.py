@@ -14,6 +14,7 @@ from mta.model.event_settings import (
     HistorySettings,
     JournalSettings,
     StatusSettings,
+    SuppressionSettings,
     TrackingSettings,
     WebhookSettings,
 )
@@ -323,6 +324,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     api: ApiSettings = ApiSettings()
     journal: JournalSettings = JournalSettings()
     history: HistorySettings = HistorySettings()
+    suppressions: SuppressionSettings = SuppressionSettings()
     tracking: TrackingSettings = TrackingSettings()
     alerts: AlertsSettings = AlertsSettings()
     status: StatusSettings = StatusSettings()

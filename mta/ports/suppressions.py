@@ -54,6 +54,14 @@ class SuppressionStore(Protocol):
         ...
 
 
+class ExpiredSuppressions(Protocol):
+    """The removal of suppressions that have expired."""
+
+    async def drop_expired(self, now: int) -> int:
+        """Take those away that have expired by `now` (Unix ms): how many. Raises StoreError."""
+        ...
+
+
 class SuppressionChanges(Protocol):
     """The announcements of suppressions, as a process follows them. Each call raises StoreAway, StoreError."""
 

@@ -38,7 +38,8 @@ class Node:
         self.log = folder / "log" / "delivery.jsonl"
         words = [sys.executable, "-m", "mta.cli.main", "node", "--name", name, "--data-dir", str(folder)]
         words += ["--workers", str(workers), *(["--set", f"redis.url={redis}"] if redis else ["--embedded"])]
-        defaults = {"smtp.listen": "127.0.0.1:0", "api.listen": "127.0.0.1:0"}
+        # Addresses that bounced in one test are written to in another one.
+        defaults: dict[str, Any] = {"smtp.listen": "127.0.0.1:0", "api.listen": "127.0.0.1:0", "suppressions.auto": []}
         for key, value in (defaults | {key.replace("__", "."): value for key, value in sets.items()}).items():
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
         self.words = words

@@ -1,5 +1,6 @@
 """Suppressions in memory."""
 
+import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from mta.model.suppressions import Suppressed, Suppression, SuppressionKey
@@ -8,7 +9,7 @@ from mta.ports.suppressions import SuppressionHead, SuppressionPage, Suppression
 
 
 class MemorySuppressions:
-    """Fulfils ports.suppressions.SuppressionStore and SuppressionChanges; a page has two shares of two each."""
+    """Fulfils ports.suppressions.SuppressionStore and SuppressionChanges; it has two shares."""
 
     def __init__(self) -> None:
         self.kept: dict[SuppressionKey, Suppression] = {}
@@ -43,8 +44,8 @@ class MemorySuppressions:
         items = [Suppressed(key, value) for key, value in sorted(self.kept.items()) if subject in ("", key.subject)]
         if subject:
             return SuppressionPage(items[place.skip :], None)
-        half = items[: len(items) // 2], items[len(items) // 2 :]
-        return SuppressionPage(half[place.share][place.skip :], None if place.share else SuppressionPlace(1))
+        its = [item for item in items if zlib.crc32(item.key.name) % 2 == place.share]
+        return SuppressionPage(its[place.skip :], None if place.share else SuppressionPlace(1))
 
     async def head(self) -> SuppressionHead:
         return SuppressionHead(len(self.tellings), self.removed, self.born)

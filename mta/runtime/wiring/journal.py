@@ -1,7 +1,9 @@
 """The parts of the journal process: the log, the spool, the store's events, and the service that moves them."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
+from mta.journal.auto_suppressions import AutoSuppressions
 from mta.journal.erasures import Erasures
 from mta.journal.folding import Folding
 from mta.journal.history_feed import HistoryFeed
@@ -19,6 +21,7 @@ from mta.ports.spool import Spool
 from mta.redis_store.history_orders import StoredHistoryOrders
 from mta.redis_store.outbox import StoredOutbox, StoredTail
 from mta.redis_store.resting_tags import StoredRestingTags
+from mta.redis_store.suppression_store import StoredSuppressions
 from mta.runtime.child import Child
 from mta.runtime.journal_name import journal_name
 from mta.runtime.wiring.history import history_writer, open_eraser
@@ -65,7 +68,7 @@ async def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: 
     return Journal(
         outbox,
         spool,
-        {"log": log},
+        _sinks(settings, store, log),
         StoredTail(store.link, log_lines),
         journal_name(settings.node.name, store.session.pid),
         settings.node.name,
@@ -77,6 +80,12 @@ async def make_journal(settings: Settings, store: OpenStore, spool: Spool, log: 
         None if writer is None and must_wait is not None else folding,
         None if writer is None or history is None else _site_book(settings, store, writer, history),
     )
+
+
+def _sinks(settings: Settings, store: OpenStore, log: EventSink) -> dict[str, EventSink]:
+    if "hard_bounce" not in settings.suppressions.auto:
+        return {"log": log}
+    return {"log": log, "suppressions": AutoSuppressions(StoredSuppressions(store.link), asyncio.get_running_loop())}
 
 
 def _site_book(settings: Settings, store: OpenStore, archive: SiteArchive, history: HistoryFeed) -> SiteBook:

@@ -14,6 +14,7 @@ from mta.redis_store.preview_store import StoredPreviews
 from mta.redis_store.reaction_store import StoredReactions
 from mta.redis_store.release_store import StoredReleases
 from mta.redis_store.site_notes import StoredSiteNotes
+from mta.redis_store.suppression_store import StoredSuppressions
 from mta.redis_store.sweep_store import StoredSweeps
 from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.rules.guard import Guard
@@ -24,6 +25,7 @@ from mta.runtime.wiring.dkim import record_watch
 from mta.runtime.wiring.opening import open_store
 from mta.runtime.wiring.rules import stored_rules, stored_sets
 from mta.sweeps.bounded_orders import BoundedOrders
+from mta.sweeps.expired_suppressions import SuppressionCleaner
 from mta.sweeps.pace import Pace
 from mta.sweeps.previews import PreviewCounter
 from mta.sweeps.reaction_pauses import ReactionPauses
@@ -84,6 +86,7 @@ async def open_sweeper(child: Child) -> SweeperParts:
         UnservedWatch(sweeps, rules, StoredMessages(store.link, store.lanes, retention), node),
         OldLibraries(StoredLibraries(store.link), rules),
         record_watch(store, settings),
+        SuppressionCleaner(StoredSuppressions(store.link)),
         ReactionPauses(guard, orders, StoredReactions(store.link)),
     )
 

@@ -118,3 +118,22 @@ def test_what_was_imported_filters_mail_and_comes_out_as_it_went_in(place: Any) 
     assert sorted(listed) == sorted(row["address"] for row in rows)
     assert place.call("DELETE", f"{PATH}?topic=list") == {"matched": 2500, "removed": 2500}
     assert stream(place, "GET", f"{PATH}/export?topic=list") == b""
+
+
+def test_a_bounce_of_an_unknown_recipient_suppresses_the_address_and_a_forced_error_does_not(place: Any) -> None:
+    place.call("POST", "/v1/errors?wait=10s", {"code": 550, "extended": "5.1.1", "domain": "forced.test"})
+    place.node.send("gone@forced.test", ("auto",))
+    place.sink.script("RCPT", "550 5.1.1 The email account that you tried to reach does not exist")
+    place.node.send("gone@bounce.test", ("auto",))
+    found = until(lambda: place.call("GET", f"{PATH}?reason=hard_bounce&domain=bounce.test")["suppressions"])
+    place.sink.script("RCPT", None)
+    assert [one["address"] for one in found] == ["gone@bounce.test"]
+    assert found[0]["note"].startswith("550 5.1.1 The email account")
+    assert place.call("GET", f"{PATH}?domain=forced.test")["suppressions"] == []
+
+    def filtered() -> str:
+        (id_,) = place.node.send("gone@bounce.test", ("auto",))
+        return id_ if record(place, id_)[0][1] == "FILTERED" else ""
+
+    id_ = until(filtered)
+    assert record(place, id_) == [("gone@bounce.test", "FILTERED", "hard_bounce", None)]
