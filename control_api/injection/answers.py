@@ -7,6 +7,7 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from control_api.http.problems import Problem, json_response
+from control_api.http.times import now_ms
 from control_api.injection.plan import Place
 from control_api.schemas.message_answers import RemoteReply
 from control_api.schemas.sending_shapes import Sent, SentRecipient
@@ -15,7 +16,7 @@ from mta.model.ids import delivery_id, delivery_text, message_text
 from mta.model.outcomes import Class, Reply
 from mta.model.status import Status
 from mta.policy.tenant_terms import NOT_ITS_FROM, NOT_ITS_SENDER, SUSPENDED
-from mta.ports.admission import Handed
+from mta.ports.admission import Handed, RefusedUntil
 
 RETRY_AFTER: Final = "1"
 
@@ -93,4 +94,7 @@ def problem_of(reply: Reply) -> Problem:
         return Problem(403, reply.text)
     if reply.code >= 500:
         return Problem(422, reply.text)
-    return Problem(429 if reply.enhanced == _QUOTA else 503, reply.text, headers={"Retry-After": RETRY_AFTER})
+    retry_after = RETRY_AFTER
+    if isinstance(reply, RefusedUntil):
+        retry_after = str(max(1, -((now_ms() - reply.until) // 1000)))  # whole seconds, rounded up
+    return Problem(429 if reply.enhanced == _QUOTA else 503, reply.text, headers={"Retry-After": retry_after})

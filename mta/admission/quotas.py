@@ -15,7 +15,7 @@ from mta.model.outcomes import Class, Reply
 from mta.model.quotas import HOUR_MS, Quota
 from mta.model.rules import Rule
 from mta.model.units import format_time
-from mta.ports.admission import Ending, Undecided
+from mta.ports.admission import Ending, RefusedUntil, Undecided
 from mta.ports.queueing import DecidedBy, DeciderKind
 from mta.ports.quotas import QuotaStore
 from mta.timing.clock import wall_ms
@@ -54,7 +54,6 @@ class TenantQuotas:
         self._slices: dict[str, _Slice] = {}
         self._reserved: dict[MessageId, tuple[str, int, int]] = {}  # tenant, hour, deliveries; being accepted
         self._returns: set[asyncio.Task[None]] = set()
-        self.refused = 0  # messages
 
     @property
     def is_on(self) -> bool:
@@ -103,7 +102,6 @@ class TenantQuotas:
             wanted, call = len(numbers), message.call
             fits = min(wanted, granted)
             if fits < wanted and (call is None or not (fits or call.has_accepted)):
-                self.refused += 1
                 found[message.id] = _refusal(quota, wanted, call is None, free_at)
                 continue
             granted -= fits
@@ -197,7 +195,7 @@ def _refusal(quota: Quota, wanted: int, whole: bool, free_at: int) -> Reply:
     least = min(bound for bound in (quota.per_hour, quota.per_day) if bound)
     if whole and wanted > least:
         return Reply(550, "5.7.1", f"the message has {wanted} recipients, and the account's quota is {_words(quota)}")
-    return Reply(452, "4.7.28", _used_up(quota, free_at))
+    return RefusedUntil(452, "4.7.28", _used_up(quota, free_at), free_at)
 
 
 def _used_up(quota: Quota, free_at: int) -> str:

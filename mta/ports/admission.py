@@ -34,6 +34,12 @@ class SomeEnded(Reply, array_like=True, frozen=True, gc=False):
     ended: tuple[tuple[int, Class], ...] = ()
 
 
+class RefusedUntil(Reply, array_like=True, frozen=True, gc=False):
+    """The refusal of a message that may be taken again at a time that is known."""
+
+    until: int = 0  # Unix ms
+
+
 class Ending(NamedTuple):
     """A delivery that a decider ends in the step that accepts it."""
 

@@ -7,6 +7,7 @@ from tests.mutations.mutation import Mutation
 from tests.mutations.pools import POOLS
 from tests.mutations.records import AUDIT, BULK, CANARIES, HISTORY, PREVIEWS, SELECTORS, TOKENS, WORK
 from tests.mutations.routes import ROUTES
+from tests.mutations.scheduled import SCHEDULED
 from tests.mutations.sites import SITES
 
 _GUARD = "mta/rules/guard.py"
@@ -834,5 +835,5 @@ MOVES = (
 MUTATIONS = (
     *PERMIT, *LOOKS, *CONFIRMATION, *DEATH, *PAST_DOT, *RULE_EVENTS, *BARRIER, *FAILOVER, *SWEEP_OF_ONE_STATE_EACH,
     *CLAIMED_AS_ACCEPTED, *BUILDS, *SHARES, *BOUNDS, *MOVES, *HISTORY, *TOKENS, *PREVIEWS, *SELECTORS, *AUDIT, *WORK,
-    *CANARIES, *BULK, *STAGED_RELEASE, *ROUTES, *POOLS, *SITES, *BRAKES, *LIMITS, *CLIENT,
+    *CANARIES, *BULK, *STAGED_RELEASE, *ROUTES, *POOLS, *SITES, *BRAKES, *LIMITS, *CLIENT, *SCHEDULED,
 )  # fmt: skip
