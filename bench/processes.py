@@ -155,6 +155,7 @@ class Node(Child):
         environment = {"FLOODGATE_ADMIN_TOKEN": self.token} | ({"PYTHONPATH": str(source)} if source else {})
         super().__init__(command, errors=errors, environment=environment, folder=source)
         ready = self.ready(_READY_WITHIN)
+        self.ready_line = ready
         self.ready_after = round(time.monotonic() - started, 3)  # seconds
         self.smtp = str(ready["smtp"][0])
         self.api = str(ready["api"])
