@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from control_api.http.connections import Connections, most_connections
 from control_api.http.serving import Serving
 from control_api.tracking.app import Listener
+from control_api.tracking.unsubscribing import Unsubscribing
 from control_api.tracking.visits import Visits
 from mta.content.tracking_links import TrackingLinks
 from mta.model.errors import SealError, StoreError
@@ -31,7 +32,10 @@ async def main(child: Child) -> None:
         listener = Listener(links, visits, settings.tracking.trusted_proxies)
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         path = urlsplit(settings.tracking.url).path
-        serving = Serving(listener.app(path), Connections(most_connections(descriptors)))
+        auto = "unsubscribe" in settings.suppressions.auto
+        suppressions = parts.suppressions if auto else None
+        unsubscribing = Unsubscribing(links, parts.store, suppressions, settings.node.name, listener.address)
+        serving = Serving(listener.app(path, unsubscribing), Connections(most_connections(descriptors)))
         await serving.start(child.listeners())
         stopped = asyncio.Event()
         writing = child.essential(asyncio.create_task(visits.write_until(stopped), name="visits"))

@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from control_api.tracking.unsubscribing import Unsubscribing
 from control_api.tracking.visits import Visitor, Visits
 from mta.content.tracking_links import TrackingLinks
 from mta.model.engagement import Engagement, TrackedMail
@@ -34,11 +35,14 @@ class Listener:
         self._visits = visits
         self._trusted: list[Network] = [ipaddress.ip_network(network, strict=False) for network in trusted]
 
-    def app(self, path: str) -> web.Application:
+    def app(self, path: str, unsubscribing: Unsubscribing | None = None) -> web.Application:
         """`path` is that of `tracking.url`: a proxy may leave it or take it away."""
         app = web.Application()
         for base in dict.fromkeys((path.rstrip("/"), "")):
             app.router.add_get(f"{base}/{Engagement.OPEN}/{{mail}}.gif", self.open)
+            if unsubscribing is not None:
+                app.router.add_get(f"{base}/{Engagement.UNSUBSCRIBE}/{{mail}}", unsubscribing.show)
+                app.router.add_post(f"{base}/{Engagement.UNSUBSCRIBE}/{{mail}}", unsubscribing.take)
             app.router.add_get(f"{base}/{Engagement.CLICK}/{{mail}}/{{link}}", self.click)
         app.on_response_prepare.append(_add_headers)
         return app
@@ -65,9 +69,9 @@ class Listener:
         agent = request.headers.get(hdrs.USER_AGENT, "")
         purpose = " ".join(request.headers.get(name, "") for name in _PURPOSES)
         age = wall_seconds() - mail.made_at
-        return Visitor(self._address(request), agent, machine_of(request.method, agent, purpose, age))
+        return Visitor(self.address(request), agent, machine_of(request.method, agent, purpose, age))
 
-    def _address(self, request: web.Request) -> str:
+    def address(self, request: web.Request) -> str:
         """The reader's address: that of the peer, or the one that a trusted proxy saw."""
         peer = request.remote or ""
         if not self._trusts(peer):

@@ -2,9 +2,11 @@
 
     <tracking.url>/o/<mail>.gif      the pixel that tells of an open
     <tracking.url>/c/<mail>/<link>   leads to the address in <link>, which nobody but a node can make
+    <tracking.url>/u/<mail>          unsubscribes by POST
 
-<mail> is a byte for the format, a nonce, and the output of AES-256-GCM: a reader learns neither address nor tags.
-<link> is a keyed hash of <mail> and the address, then the address. Both are written in base64 for URLs without padding.
+<mail> is a byte for the format, a nonce, and the output of AES-256-GCM: a reader learns neither address nor tags. That
+of /u/ has a format of its own, so that the other links unsubscribe nobody. <link> is a keyed hash of <mail> and the
+address, then the address. Both are written in base64 for URLs without padding.
 """
 
 import base64
@@ -22,6 +24,7 @@ from mta.model.engagement import MOST_TAGS, TrackedMail
 
 KEY_SIZE: Final = 32  # bytes
 _FORMAT: Final = b"\x01"
+_UNSUBSCRIBE: Final = b"\x02"
 _NONCE: Final = 12
 _MAC: Final = 12
 _LONGEST_MAIL: Final = 2048  # characters
@@ -42,10 +45,16 @@ class TrackingLinks:
 
     def mail(self, facts: TrackedMail) -> str:
         """The part of each link that stands for the delivery."""
+        return self._sealed(facts, _FORMAT)
+
+    def unsubscribe(self, facts: TrackedMail) -> str:
+        return f"{self._url}/u/{self._sealed(facts, _UNSUBSCRIBE)}"
+
+    def _sealed(self, facts: TrackedMail, form: bytes) -> str:
         if len(facts.tags) > MOST_TAGS:
             facts = msgspec.structs.replace(facts, tags=facts.tags[:MOST_TAGS])
         nonce = secrets.token_bytes(_NONCE)
-        return _text(_FORMAT + nonce + self._cipher.encrypt(nonce, _encode(facts), _FORMAT))
+        return _text(form + nonce + self._cipher.encrypt(nonce, _encode(facts), form))
 
     def pixel(self, mail: str) -> str:
         return f"{self._url}/o/{mail}.gif"
@@ -60,11 +69,18 @@ class TrackingLinks:
 
     def read_mail(self, mail: str) -> TrackedMail | None:
         """None: no node made it."""
+        return self._opened(mail, _FORMAT)
+
+    def read_unsubscribe(self, mail: str) -> TrackedMail | None:
+        """None: no node made it."""
+        return self._opened(mail, _UNSUBSCRIBE)
+
+    def _opened(self, mail: str, form: bytes) -> TrackedMail | None:
         raw = _bytes(mail) if len(mail) <= _LONGEST_MAIL else b""
-        if raw[:1] != _FORMAT:
+        if raw[:1] != form:
             return None
         try:
-            return _decode(self._cipher.decrypt(raw[1 : 1 + _NONCE], raw[1 + _NONCE :], _FORMAT))
+            return _decode(self._cipher.decrypt(raw[1 : 1 + _NONCE], raw[1 + _NONCE :], form))
         except (InvalidTag, ValueError, msgspec.DecodeError):
             return None
 

@@ -27,6 +27,7 @@ class Engagement(enum.StrEnum):
 
     OPEN = "o"
     CLICK = "c"
+    UNSUBSCRIBE = "u"
 
 
 MOST_TAGS: Final = 8  # of a mail that its links carry: a link must stay short

@@ -34,6 +34,7 @@ class EventType(enum.StrEnum):
     MOVED = "Moved"
     OPEN = "Open"
     CLICK = "Click"
+    UNSUBSCRIBE = "Unsubscribe"
     RULE = "Rule"
     AUDIT = "Audit"
     GAP = "Gap"
@@ -113,8 +114,8 @@ NOT_OFFERED: Final = "the server does not offer STARTTLS"  # as `tls_failed`; of
 def engagement_event(
     kind: EventType, time: int, node: str, mail: TrackedMail, client: str, machine: str, properties: dict[str, str]
 ) -> Event:
-    """An open of a delivery, or a click in it; it changes no record. `machine` is the kind of machine that the visit
-    came from, "" = it may be a reader."""
+    """An open of a delivery, a click in it, or an unsubscription by it; it changes no record. `machine` is the kind of
+    machine that the visit came from, "" = it may be a reader."""
     return Event(
         kind,
         time,

@@ -3,7 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from mta.ports.suppressions import SuppressionStore
 from mta.ports.tracking import EngagementStore, TrackingKeys
+from mta.redis_store.suppression_store import StoredSuppressions
 from mta.redis_store.tracking_store import StoredEngagement, StoredTrackingKey
 from mta.runtime.child import Child
 from mta.runtime.wiring.opening import open_store
@@ -15,6 +17,7 @@ class TrackingParts(NamedTuple):
 
     keys: TrackingKeys
     store: EngagementStore
+    suppressions: SuppressionStore
     close: Callable[[], Awaitable[None]]
 
 
@@ -22,4 +25,4 @@ async def open_tracking(child: Child) -> TrackingParts:
     """Waits for the store. Raises SettingsError."""
     store = await open_store(child.settings, child.boot.redis_url, "tracking", (), child.stopping)
     keys = StoredTrackingKey(store.link, cluster_sealer(store, child.settings))
-    return TrackingParts(keys, StoredEngagement(store.link), store.close)
+    return TrackingParts(keys, StoredEngagement(store.link), StoredSuppressions(store.link), store.close)
