@@ -1,5 +1,9 @@
 """The terms of tenants: one order refuses and holds the mail of a tenant everywhere; pool, senders, weight."""
 
+import os
+import signal
+import smtplib
+import threading
 from typing import Any
 
 from tests.scenarios.s40_tokens.conftest import Accounts
@@ -148,3 +152,29 @@ def test_a_quota_is_never_exceeded_and_says_until_when(place: Accounts) -> None:
     assert "quota_left" not in place.call("GET", "/v1/tenants/capped")
     assert reply(place, "capped")[0] == 250
     place.rests("capped", queued=0)
+
+
+def test_clients_side_by_side_get_a_quota_once_though_a_worker_is_killed(place: Accounts) -> None:
+    terms(place, "shared", want=(201,), quota={"per_day": 60})
+    codes: list[int] = []
+
+    def ask() -> int:
+        try:
+            codes.append(reply(place, "shared")[0])
+        except (OSError, smtplib.SMTPException):  # of the worker that was killed: it may have been accepted
+            codes.append(0)
+        return codes[-1]
+
+    clients = [threading.Thread(target=lambda: any(ask() == 452 for _ in range(40))) for _ in range(6)]
+    for one in clients:
+        one.start()
+    until(lambda: len(codes) > 15, 20.0, "nothing is answered")
+    os.kill(place.node.workers()[0], signal.SIGKILL)
+    for one in clients:
+        one.join()
+    until(lambda: len(place.node.workers()) == 2, 20.0, "no new worker")
+    until(lambda: ask() == ask() == 452, 20.0, "the quota has no end")
+    accepted = place.node.statement("shared")["accepted"]
+    assert codes.count(250) <= accepted <= 60, codes
+    assert accepted >= 45, "more is lost with a worker than a slice and the messages under way"
+    place.call("DELETE", "/v1/tenants/shared?wait=20s")

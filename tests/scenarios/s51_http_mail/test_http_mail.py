@@ -64,6 +64,8 @@ def test_scheduled_mail_waits_for_its_time_and_its_window(place: NodeAndSink) ->
     place.rests("http4", delivered=2, queued=2)
     (taken,) = [one for one in place.taken("http4.test") if one.recipients == ["later@http4.test"]]
     assert taken.mail_at >= began + 1.5
+    listed = "/v1/messages?tag=http4&status=DELAYED"
+    until(lambda: len(place.call("GET", listed)["messages"]) == 2, 20.0, "scheduled mail is not listed")
     moved = place.call("POST", "/v1/queues/retry", {"domain": "http4.test"})
     assert moved["moved"] == 0, "neither the time nor the window is an operator's"
     (why,) = place.call("GET", "/v1/queues?domain=http4.test")["queues"][0]["why"]
