@@ -1,8 +1,9 @@
 """History where this node has none to read: every call is refused with the reason."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from mta.model.errors import HistoryError
+from mta.model.events import EventType
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.status import DeliveryRow
 from mta.ports.audit import NotedEvent
@@ -31,7 +32,7 @@ class AbsentHistory:
     async def events_of(self, message: MessageId) -> list[KeptEvent]:
         raise await self._reason()
 
-    async def events(self, after: Cursor, most: int) -> EventPage:
+    async def events(self, after: Cursor, most: int, without: Collection[EventType] = ()) -> EventPage:
         raise await self._reason()
 
     async def events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:

@@ -15,7 +15,7 @@ from mta.history.database import Database
 from mta.history.encoding import Parts, entries_of, read_parts
 from mta.history.tables import ABOUT, BATCHES, REVISION, DayTables
 from mta.model.entry_events import decode_event, decoded, event_id
-from mta.model.events import Event
+from mta.model.events import Event, EventType
 from mta.ports.history_writer import MOST_EVENTS, PLACE_BITS
 
 _MOST_BATCHES: Final = 4096  # remembered
@@ -23,6 +23,12 @@ _MOST_CHUNKS: Final = 128
 _AT_ONCE: Final = 500  # values in one IN
 _PLACE: Final = MOST_EVENTS - 1
 _LOOK: Final = 1.0  # seconds between two looks for erasures
+_HEADER: Final = 3  # bytes of an event before its type: an array of more than 15 items
+
+
+def type_bytes(types: Iterable[EventType]) -> tuple[bytes, ...]:
+    """The bytes that stand behind the header of an event of one of these types."""
+    return tuple(bytes((0xA0 | len(kind.value),)) + kind.value.encode() for kind in types)
 
 
 class StoredChunk:
@@ -48,9 +54,25 @@ class StoredChunk:
         entry = bisect_right(self._firsts, at) - 1
         return event_id(*self._entries[entry], at - self._firsts[entry])
 
-    def whole(self) -> list[tuple[str, Event]]:
-        """Each with its id."""
-        return [(self.id(at), self.event(at)) for at in range(len(self.raw))]
+    def span(self, begin: int, most: int, without: tuple[bytes, ...]) -> tuple[list[tuple[int, str, Event]], int]:
+        """At most `most` events from the one at `begin` on, each with its place here and its id, and the place behind
+        them. Events whose bytes begin as one of `without` says are passed over."""
+        found: list[tuple[int, str, Event]] = []
+        raw, decode, ends = self.raw, decode_event, [*self._firsts[1:], len(self.raw)]
+        for (source, entry), first, end in zip(self._entries, self._firsts, ends, strict=True):
+            before = f"{source}.{entry}."
+            for at in range(max(first, begin), end):
+                bytes_ = raw[at]
+                if without and bytes_.startswith(without, _HEADER):
+                    continue
+                if len(found) == most:
+                    return found, at
+                try:
+                    event: Event = decode(bytes_)
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    event = decoded(source, entry, bytes_)
+                found.append((at, f"{before}{at - first}" if source else entry, event))
+        return found, len(raw)
 
     def plain_events(self, wanted: Iterable[int]) -> list[Event]:
         """These events; raises msgspec.DecodeError or UnicodeDecodeError when one of them cannot be read."""
@@ -184,10 +206,9 @@ class Chunks:
                     some.pop()
                 yield round_ << PLACE_BITS | first, stored, some
 
-    def chunk(self, day: int, round_: int, first: int) -> list[tuple[str, Event]]:
-        """All events of a chunk."""
-        found = self._read(day, {(round_, first): []}).get((round_, first))
-        return found.whole() if found is not None else []
+    def chunk(self, day: int, round_: int, first: int) -> StoredChunk | None:
+        """None: its day was dropped."""
+        return self._read(day, {(round_, first): []}).get((round_, first))
 
     def _read(self, day: int, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], StoredChunk]:
         with self._lock:

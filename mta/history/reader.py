@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Final, ParamSpec, TypeVar
@@ -10,7 +10,7 @@ from typing import Final, ParamSpec, TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from mta.history.chunks import Chunks
+from mta.history.chunks import Chunks, type_bytes
 from mta.history.database import Database
 from mta.history.encoding import number, round_and_place, tag_counters_of, text
 from mta.history.found import Found, columns
@@ -18,6 +18,7 @@ from mta.history.orders import Orders
 from mta.history.rows import Rows, known_until
 from mta.history.tables import ABOUT, BATCHES, DAYS, HEAD, HOURS, SITES, STATEMENTS, TAG_COUNTERS
 from mta.history.translated import translated
+from mta.model.events import EventType
 from mta.model.ids import DeliveryId, MessageId, message_of
 from mta.model.status import DeliveryRow
 from mta.ports.audit import NotedEvent
@@ -61,8 +62,8 @@ class HistoryReader:
     async def events_of(self, message: MessageId) -> list[KeptEvent]:
         return await self._ask(self._events_of, message)
 
-    async def events(self, after: Cursor, most: int) -> EventPage:
-        return await self._ask(self._events, after, most)
+    async def events(self, after: Cursor, most: int, without: Collection[EventType] = ()) -> EventPage:
+        return await self._ask(self._events, after, most, without)
 
     async def events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:
         return await self._ask(self._events_at, places)
@@ -141,24 +142,26 @@ class HistoryReader:
                 kept.append(KeptEvent(Cursor(batches[round_].number, place), event_id, event))
         return sorted(kept, key=lambda one: one.at)
 
-    def _events(self, after: Cursor, most: int) -> EventPage:
+    def _events(self, after: Cursor, most: int, without: Iterable[EventType]) -> EventPage:
         found: list[KeptEvent] = []
-        at, missing = after, 0
+        at, missing, passed_over = after, 0, type_bytes(without)
         batches = self._chunks.following(max(1, after.batch), _BATCHES)
         for batch in batches:
-            least = after.place if batch.number == after.batch else 0
+            number, least = batch.number, after.place if batch.number == after.batch else 0
             chunks = batch.chunks()
             passed = bisect_right(chunks, least, key=lambda chunk: chunk[1])
             for (day, first), (_, end) in pairwise([*chunks[max(0, passed - 1) :], (0, batch.events)]):
-                chunk = self._chunks.chunk(day, batch.round, first)
-                if not chunk:
-                    missing += end - max(first, least)
-                for place, (event_id, event) in enumerate(chunk, first):
-                    if place >= least:
-                        found.append(KeptEvent(Cursor(batch.number, place), event_id, event))
-                        if len(found) == most:
-                            return EventPage(found, Cursor(batch.number, place + 1), False, missing)
-            at = Cursor(batch.number + 1, 0)
+                begin, chunk = max(first, least), self._chunks.chunk(day, batch.round, first)
+                if chunk is None:
+                    missing += end - begin
+                    continue
+                some, behind = chunk.span(begin - first, most - len(found), passed_over)
+                found += [KeptEvent(Cursor(number, first + place), name, event) for place, name, event in some]
+                if len(found) == most and first + behind < end:
+                    return EventPage(found, Cursor(number, first + behind), False, missing)
+            at = Cursor(number + 1, 0)
+            if len(found) == most:
+                return EventPage(found, at, False, missing)
         return EventPage(found, at, len(batches) < _BATCHES, missing)
 
     def _events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:

@@ -7,7 +7,7 @@ SQLAlchemy.
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from typing import Final
 from mta.history.encoding import tag_counters_of, text
 from mta.history.layout import control_file
 from mta.history.translated import translated
+from mta.model.events import EventType
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.status import DeliveryRow
 from mta.ports.audit import NotedEvent
@@ -50,8 +51,8 @@ class SqliteHistory:
     async def events_of(self, message: MessageId) -> list[KeptEvent]:
         return await (await self._opened()).events_of(message)
 
-    async def events(self, after: Cursor, most: int) -> EventPage:
-        return await (await self._opened()).events(after, most)
+    async def events(self, after: Cursor, most: int, without: Collection[EventType] = ()) -> EventPage:
+        return await (await self._opened()).events(after, most, without)
 
     async def events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:
         return await (await self._opened()).events_at(places)

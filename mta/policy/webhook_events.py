@@ -21,6 +21,7 @@ STEP: Final = "step"
 _DELIVERY: Final = EventType.DELIVERY  # to look a member up at its class takes ten times as long
 _RECEPTION: Final = EventType.RECEPTION
 _RULE: Final = EventType.RULE
+_STEPS: Final = (_RECEPTION, EventType.TRANSIENT_FAILURE, EventType.HOLD, EventType.RELEASE, EventType.MOVED)
 _AUDIT: Final = EventType.AUDIT
 _OF_RULE: Final = {"effective": WebhookEvent.RULE_EFFECTIVE, "completed": WebhookEvent.RULE_COMPLETED}
 
@@ -31,9 +32,11 @@ def kind_of(event: Event) -> str:
     if event.id is not None:
         if kind is _DELIVERY:
             return FINAL
+        if kind is _RECEPTION:
+            return STEP
         if not rank_of(event):
             return ""
-        return STEP if kind is _RECEPTION or standing_of(event).status not in ENDED else FINAL
+        return STEP if standing_of(event).status not in ENDED else FINAL
     if kind is _RULE:
         return _OF_RULE.get(event.reason, "")
     if kind is _AUDIT and event.properties is not None and event.properties.get("action") == "brake.pull":
@@ -45,19 +48,28 @@ class Takers(Generic[_Of]):
     """An index of the filters of endpoints: it finds those that want an event, whatever their number."""
 
     def __init__(self, endpoints: Iterable[tuple[Endpoint, _Of]]) -> None:
+        self.kinds: set[str] = set()  # that some endpoint wants
         self._any_tag: dict[str, list[tuple[str, _Of]]] = {}  # kind -> (tenant, taker)
         self._by_tag: dict[str, dict[str, list[tuple[str, _Of]]]] = {}
         for endpoint, taker in endpoints:
+            self.kinds.update(_kinds(endpoint))
             for kind in _kinds(endpoint):
                 if not endpoint.tags:
                     self._any_tag.setdefault(kind, []).append((endpoint.tenant, taker))
                 for tag in endpoint.tags:
                     self._by_tag.setdefault(kind, {}).setdefault(tag, []).append((endpoint.tenant, taker))
 
+    @property
+    def unwanted(self) -> tuple[EventType, ...]:
+        """Types of which no event is wanted; not all of them."""
+        return () if STEP in self.kinds else _STEPS
+
     def of(self, kind: str, event: Event) -> list[_Of]:
         """Each taker once."""
-        tenant = event.tenant
-        found = [taker for of, taker in self._any_tag.get(kind, ()) if not of or of == tenant]
+        tenant, found = event.tenant, list[_Of]()
+        for of, taker in self._any_tag.get(kind, ()):
+            if not of or of == tenant:
+                found.append(taker)
         by_tag = self._by_tag.get(kind)
         if by_tag:
             for tag in _tags_of(kind, event):

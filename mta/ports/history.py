@@ -8,12 +8,12 @@ Every call raises HistoryOff, HistoryElsewhere or HistoryAway (mta.model.errors)
 does not hold the caller's loop.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from mta.model.events import Event
+from mta.model.events import Event, EventType
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.status import DeliveryRow, Status
 from mta.ports.audit import NotedEvent
@@ -140,8 +140,8 @@ class History(Protocol):
         """Every event of the message's deliveries, in order; Event.id tells which delivery one belongs to."""
         ...
 
-    async def events(self, after: Cursor, most: int) -> EventPage:
-        """At most `most` events at `after` or behind it."""
+    async def events(self, after: Cursor, most: int, without: Collection[EventType] = ()) -> EventPage:
+        """At most `most` events at `after` or behind it; those of some types are passed over, which costs little."""
         ...
 
     async def events_at(self, places: Sequence[Cursor]) -> dict[Cursor, KeptEvent]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from mta.model.errors import HistoryError, HistoryNotBegun
-from mta.model.ids import message_of
 from mta.model.webhooks import Endpoint
 from mta.policy.webhook_events import Takers, body_of, kind_of
 from mta.ports.history import Cursor, EventPage, History
@@ -58,8 +57,9 @@ class EventReader:
                 at.setdefault(stream.next_read, []).append((sender, stream))
         more = False
         for place, targets in at.items():
-            page = await self._history.events(place, _PAGE)
-            self._hand_on(page, targets)
+            takers = self._index(targets)
+            page = await self._history.events(place, _PAGE, takers.unwanted)
+            self._hand_on(page, targets, takers)
             more = more or not page.at_end
         return more
 
@@ -68,23 +68,23 @@ class EventReader:
             log.warning("webhooks wait for history: %s", trouble)
         self.trouble = trouble
 
-    def _hand_on(self, page: EventPage, targets: list[Target]) -> None:
+    def _hand_on(self, page: EventPage, targets: list[Target], takers: Takers[Target]) -> None:
         """The place of each stream moves behind the page."""
-        takers = self._index(targets)
         touched: set[Sender] = set()
+        kinds = takers.kinds
         for at, event_id, event in page.events:
             kind = kind_of(event)
-            found = takers.of(kind, event) if kind else None
+            found = takers.of(kind, event) if kind in kinds else None
             if not found:
                 continue
-            message = message_of(event.id) if event.id is not None else b""
+            message = event.id[:16] if event.id is not None else b""
             item = Item(at, event.time, event_id, message, body_of(kind, event))
             for sender, stream in found:
                 if stream is sender.live or sender.replays(stream, at, event.time):
                     stream.append(item)
                     touched.add(sender)
         for sender, stream in targets:
-            stream.next_read = page.next
+            stream.next_read, stream.is_behind = page.next, not page.at_end
             if page.missing:
                 sender.lose(page.missing)
             if stream is not sender.live:

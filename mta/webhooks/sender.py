@@ -33,7 +33,7 @@ _READ_AGAIN_MS: Final = 1000  # until events that could not be read are asked fo
 class Parts:
     """The ports of a sender."""
 
-    __slots__ = ("chance", "clock", "history", "on_disable", "poster", "sealer", "wall")
+    __slots__ = ("chance", "clock", "history", "on_disable", "on_hungry", "poster", "sealer", "wall")
 
     def __init__(
         self,
@@ -41,16 +41,19 @@ class Parts:
         poster: Poster,
         sealer: Sealer,
         on_disable: Callable[[str, str], None],
+        on_hungry: Callable[[], None] = lambda: None,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = wall_ms,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`on_disable` is called with the id of an endpoint that is given up, and the reason."""
+        """`on_disable` is called with the id of an endpoint that is given up, and the reason; `on_hungry` where a
+        stream that is behind takes more events."""
         self.history = history
         self.poster = poster
         self.sealer = sealer
         self.on_disable = on_disable
+        self.on_hungry = on_hungry
         self.clock = clock
         self.wall = wall
         self.chance = chance
@@ -239,6 +242,8 @@ class Sender:
         finally:
             self._under_way -= 1
             self._in_flight -= many
+            if stream.is_behind and stream.wants_more():
+                self._parts.on_hungry()
             self._alarm.ring()
 
     async def _read_again(self, stream: Stream, request: Request) -> bool:

@@ -59,6 +59,7 @@ class Stream:
 
     def __init__(self, kept: KeptStream, requests: Iterable[KeptRequest], batch: int, busy: set[bytes]) -> None:
         self.next_read = kept.at  # everything before it was looked at
+        self.is_behind = True  # more follows in history; False: it is looked at again and again
         self.end = kept.end  # of a replay
         self.number = kept.number
         self.batch = batch

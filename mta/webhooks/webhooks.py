@@ -62,7 +62,7 @@ class Webhooks:
         self._node = node
         self._clock = clock
         self._wall = wall
-        self._parts = Parts(history, poster, sealer, self._disable, clock=clock, wall=wall)
+        self._parts = Parts(history, poster, sealer, self._disable, self._hungry, clock=clock, wall=wall)
         self._shared = SharedEndpoints(b"", {})
         self._senders: dict[str, Sender] = {}
         self._reader = EventReader(history, self._senders.values)
@@ -234,6 +234,9 @@ class Webhooks:
         behind = await self._history.behind(sender.live.next_read) if not self._reader.trouble else None
         unread, since = behind or (0, 0)
         return sender.figures(self._node, self._reader.trouble, unread, since)
+
+    def _hungry(self) -> None:
+        self._reader.ring()
 
     def _disable(self, endpoint_id: str, reason: str) -> None:
         self._order(self._tell_disabled(endpoint_id, reason))

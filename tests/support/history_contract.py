@@ -188,6 +188,10 @@ def events_are_read_in_order_from_any_place(writer: HistoryWriter, reader: Histo
         Cursor(2, 299): "1.4.59@a.test", Cursor(1, 0): "0.0.0@a.test",
     }  # fmt: skip
     assert some[Cursor(2, 299)].event_id == one.event_id
+    page = ask(reader, lambda history: history.events(BEGINNING, 1000, (EventType.RECEPTION,)))
+    assert (page.events, page.next, page.at_end) == ([], Cursor(4, 0), True)
+    page = ask(reader, lambda history: history.events(BEGINNING, 7, (EventType.BOUNCE,)))
+    assert (len(page.events), page.next) == (7, Cursor(1, 7))
     assert [ask(reader, lambda history, at=at: history.behind(at)).events  # type: ignore[misc]
             for at in (BEGINNING, Cursor(2, 10), Cursor(4, 0))] == [900, 590, 0]  # fmt: skip
     assert ask(reader, lambda history: history.behind(Cursor(2, 0))).oldest > 0

@@ -1,9 +1,9 @@
 """History in memory: rows and events that a test puts in, read as ports.history.History says."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from mta.model.entries import order_of
-from mta.model.events import Event
+from mta.model.events import Event, EventType
 from mta.model.ids import DeliveryId, MessageId, message_of
 from mta.model.status import DeliveryRow, rank_of
 from mta.ports.audit import NotedEvent
@@ -67,9 +67,9 @@ class MemoryHistory:
         self.reach()
         return [one for one in self.kept if one.event.id is not None and message_of(one.event.id) == message]
 
-    async def events(self, after: Cursor, most: int) -> EventPage:
+    async def events(self, after: Cursor, most: int, without: Collection[EventType] = ()) -> EventPage:
         self.reach()
-        found = [one for one in self.kept if one.at >= after][:most]
+        found = [one for one in self.kept if one.at >= after and one.event.type not in without][:most]
         behind = found[-1].at.place + 1 if found else len(self.kept)
         return EventPage(found, Cursor(1, behind), behind == len(self.kept))
 

@@ -1,0 +1,307 @@
+"""The cost and the lag of webhooks: `python -m tests.measure.webhooks [--seconds N]`.
+
+First the processor time of an event beside its HTTP request: a process serves one endpoint out of a history in files,
+and its requests are answered at once, without HTTP. Then a node: with 500 messages/s and one event a request, and at
+half of the maximum rate with a hundred, an event's lag is the time from its change to the receiver's reading of it.
+There a slow, a dead, a redirecting endpoint and one that answers garbage stand beside the live one. At last the maximum
+rate of mail with and without these endpoints, by turns.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import uvloop
+
+from bench import machine
+from bench.processes import Node, Sink
+from bench.ranks import percentiles
+from bench.report import heading, machine_lines, write
+from bench.rig import stopping
+from mta.history.files import SqliteFiles
+from mta.history.reader import HistoryReader
+from mta.history.webhook_tables import sqlite_state
+from mta.model.webhooks import Endpoint, WebhookEvent
+from mta.ports.webhooks import PostAnswer
+from mta.webhooks.webhooks import Webhooks
+from tests.measure.history import fill
+from tests.support.dkim_keys import OpenSeal
+from tests.support.webhooks import Endpoints
+
+ROOT: Final = Path(__file__).parents[2]
+SIZE: Final = 4096
+STEADY: Final = 500.0  # messages/s
+GOAL_US, GOAL_LAG, GOAL_KEPT = 20.0, 2.0, 0.97
+SETTINGS: Final = ("webhooks.allow_networks=127.0.0.0/8", "webhooks.timeout=2s")
+
+
+# The processor time of an event
+
+
+class Answered:
+    """Fulfils ports.webhooks.Poster: every request is a success at once."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.bytes = 0
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> PostAnswer:
+        self.requests += 1
+        self.bytes += len(body)
+        return PostAnswer(200)
+
+    async def close(self) -> None:
+        pass
+
+
+async def _serve(folder: str, deliveries: int, batch: int) -> dict[str, float]:
+    """Every delivery's end is told once."""
+    posts, store = Answered(), Endpoints()
+    state = sqlite_state(f"{folder}/webhooks-{batch}")
+    webhooks = Webhooks(store, state, HistoryReader(SqliteFiles(folder)), posts, OpenSeal(), "n1")
+    endpoint = Endpoint(
+        id="wh_1", url="https://a.test", secret=b"s" * 32, events=(WebhookEvent.MESSAGE_UPDATED,), batch=batch
+    )
+    await store.edit("wh_1", lambda known: endpoint)
+    begun, cpu = time.monotonic(), time.process_time()
+    task = asyncio.create_task(webhooks.run())
+    while True:
+        await asyncio.sleep(0.05)
+        told = store.told.get("wh_1")
+        if told is not None and told.sent >= deliveries:
+            break
+    spent, lasted = time.process_time() - cpu, time.monotonic() - begun
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await webhooks.stop()
+    return {
+        "us_an_event": round(spent / deliveries * 1e6, 2),
+        "events_a_second": round(deliveries / lasted),
+        "bytes_an_event": round(posts.bytes / deliveries),
+    }
+
+
+def cost(deliveries: int) -> dict[str, Any]:
+    """By the size of a batch."""
+    with tempfile.TemporaryDirectory(prefix="floodgate-webhooks-", dir=ROOT) as folder:
+        fill(folder, deliveries, 1)
+        return {str(batch): uvloop.run(_serve(folder, deliveries, batch)) for batch in (1, 100)}
+
+
+# Receivers
+
+
+async def _receive(kind: str, told: Path) -> None:
+    """Answers as its kind says until its standard input ends; then writes the lags of the events."""
+    lags: list[float] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                body = await reader.readexactly(length)
+                if kind == "slow":
+                    await asyncio.sleep(5.0)
+                if kind == "live":
+                    note(body)
+                writer.write(_ANSWERS[kind])
+        writer.close()
+
+    def note(body: bytes) -> None:
+        now, found = time.time(), orjson.loads(body)
+        for event in found["data"] if found["type"] == "batch" else [found]:
+            moment = datetime.datetime.fromisoformat(event["timestamp"])
+            lags.append(now - moment.timestamp())
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await asyncio.to_thread(told.write_text, json.dumps(lags))
+
+
+_ANSWERS: Final = {
+    "live": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "slow": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "redirecting": b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
+    "garbage": b"\0\1\2 garbage \r\n\r\n",
+}
+
+
+@contextlib.contextmanager
+def receiver(kind: str, told: Path) -> Iterator[str]:
+    """Its URL."""
+    command = [sys.executable, "-m", "tests.measure.webhooks", "--receive", kind, str(told)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/"
+    finally:
+        process.stdin.close()
+        process.wait(20)
+
+
+# A node
+
+
+def call(node: Node, method: str, path: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(node.api + path, data, method=method)
+    request.add_header("Authorization", f"Bearer {node.token}")
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())
+
+
+@contextlib.contextmanager
+def endpoints(node: Node, place: Path, batch: int) -> Iterator[Path]:
+    """A live one beside four bad ones, once they are served; the file has the lags of the live one at the end."""
+    told = place / f"lags-{time.monotonic_ns()}"
+    kinds = ("live", "slow", "redirecting", "garbage")
+    with contextlib.ExitStack() as stack:
+        urls = [stack.enter_context(receiver(kind, told if kind == "live" else place / "unused")) for kind in kinds]
+        made = [
+            call(node, "POST", "/v1/webhooks", {"url": url, "batch": batch})["id"]
+            for url in (*urls, "http://127.0.0.1:9/")
+        ]
+        deadline = time.monotonic() + 30.0
+        while any(call(node, "GET", f"/v1/webhooks/{one}").get("node") is None for one in made):
+            assert time.monotonic() < deadline, "the endpoints are not served"
+            time.sleep(0.1)
+        yield told
+        deadline = time.monotonic() + 30.0
+        while call(node, "GET", f"/v1/webhooks/{made[0]}")["backlog"]:
+            assert time.monotonic() < deadline, "the live endpoint is not told everything"
+            time.sleep(0.1)
+        for one in made:
+            call(node, "DELETE", f"/v1/webhooks/{one}")
+
+
+def relayed(node: Node, sink: Sink, messages: int, rate: float = 0.0) -> float:
+    """Messages a second that arrived."""
+    sink.account()
+    command = [sys.executable, "-m", "bench.source", "--target", node.smtp, "--messages", str(messages)]
+    command += ["--size", str(SIZE), *(["--rate", f"{rate:.1f}"] if rate else [])]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    deadline = time.monotonic() + 60.0
+    while sink.stats()["receipts"] < messages:
+        assert time.monotonic() < deadline, "mail does not arrive"
+        time.sleep(0.05)
+    account = sink.account()
+    return float(messages / (account["last"] - account["first"]))
+
+
+def lags_of(told: Path) -> dict[str, Any]:
+    lags = sorted(json.loads(told.read_text()))
+    return {"events": len(lags), "seconds": percentiles(lags, 1)}
+
+
+def measure(seconds: float, pairs: int, place: Path) -> dict[str, Any]:
+    """The figures of a node."""
+    with (
+        stopping(Sink(place / "sink.log")) as sink,
+        stopping(Node(place / "data", 2, sink.address, place / "node.log", list(SETTINGS))) as node,
+    ):
+        relayed(node, sink, 5_000)
+        most = relayed(node, sink, int(3 * seconds * 500))
+        found: dict[str, Any] = {"maximum": round(most)}
+        for name, batch, rate in (("steady", 1, STEADY), ("half", 100, most / 2)):
+            with endpoints(node, place, batch) as told:
+                messages = int(seconds * rate)
+                relayed(node, sink, messages, rate)
+            found[name] = {"rate": round(rate), "batch": batch, **lags_of(told)}
+            assert found[name]["events"] >= messages, "an event was not told"
+        legs: dict[str, list[float]] = {"without": [], "with": []}
+        many = int(seconds * most)
+        for number in range(pairs):
+            for which in ("without", "with") if number % 2 == 0 else ("with", "without"):
+                if which == "with":
+                    with endpoints(node, place, 100):
+                        legs[which].append(relayed(node, sink, many))
+                else:
+                    legs[which].append(relayed(node, sink, many))
+        kept = [one / other for one, other in zip(legs["with"], legs["without"], strict=True)]
+        found["kept"] = {"median": round(statistics.median(kept), 3), "pairs": [round(one, 3) for one in kept]}
+    return found
+
+
+def as_page(result: dict[str, Any]) -> str:
+    """The result for people."""
+    cpu, node = result["cost"], result["node"]
+    rows = [
+        (f"us of CPU an event beside its request, batch {batch}", f"{one['us_an_event']}") for batch, one in cpu.items()
+    ]
+    rows += [(f"events/s of one process without HTTP, batch {batch}", f"{one['events_a_second']:,}")
+             for batch, one in cpu.items()]  # fmt: skip
+    rows.append(("maximum rate of mail, messages/s", f"{node['maximum']:,}"))
+    for name, words in (("steady", "a steady rate"), ("half", "half of the maximum")):
+        one = node[name]
+        rows.append((f"{words}: {one['rate']:,} messages/s, batch {one['batch']}; events told", f"{one['events']:,}"))
+        rows += [(f"{words}: lag in s, {rank}", f"{value}") for rank, value in one["seconds"].items()]
+    rows.append(("part of the maximum rate that mail keeps beside the endpoints", f"{node['kept']['median']}"))
+    lines = [*heading(result), "", "| figure | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""]
+    lines += [
+        "## How it was measured",
+        "",
+        "The cost is the processor time of a whole webhooks process that reads a history of "
+        f"{result['deliveries']:,} deliveries in files and tells how each has ended, with requests that are answered "
+        "without HTTP. The node has two workers; source, destination and receivers run beside it. The live endpoint "
+        "stands beside one that takes 5 s, one whose port is closed, one that redirects and one that answers garbage. "
+        "A lag is the time from a change to its reading by the receiver, events of acceptance left out. The part that "
+        f"mail keeps is the median of {len(node['kept']['pairs'])} pairs of legs by turns: "
+        f"{', '.join(map(str, node['kept']['pairs']))}.",
+        "",
+        *machine_lines(result),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.measure.webhooks", description="Webhooks: cost and lag.")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each leg")
+    parser.add_argument("--pairs", type=int, default=3, help="of legs with and without endpoints")
+    parser.add_argument("--deliveries", type=int, default=100_000, help="of the history by which the cost is measured")
+    parser.add_argument("--only-cost", action="store_true", help="measure and print the processor time alone")
+    parser.add_argument("--results", type=Path, default=ROOT / "tests" / "results", help="where the files go")
+    parser.add_argument("--receive", nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args(argv)
+    if given.receive:
+        kind, told = given.receive
+        uvloop.run(_receive(kind, Path(told)))
+        return 0
+    now, found = datetime.datetime.now(datetime.UTC), cost(given.deliveries)
+    if given.only_cost:
+        print(json.dumps(found))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="floodgate-webhooks-", dir=ROOT) as place:
+        node = measure(given.seconds, given.pairs, Path(place))
+    result = {
+        "name": "webhooks",
+        "date": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "commit": machine.commit(ROOT),
+        "machine": machine.facts(),
+        "deliveries": given.deliveries,
+        "cost": found,
+        "node": node,
+    }
+    print(write(given.results, f"{now:%Y-%m-%d}-webhooks", result, as_page(result)))
+    lags = [max(node[name]["seconds"].values()) for name in ("steady", "half")]
+    good = max(one["us_an_event"] for one in found.values()) < GOAL_US and max(lags) < GOAL_LAG
+    return 0 if good and node["kept"]["median"] >= GOAL_KEPT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
