@@ -64,9 +64,11 @@ class Lines:
             if end < 0 and not self._is_over:
                 break
             end = len(buffer) if end < 0 else end
-            self._number += 1
             if end - at > self._most:
-                raise Problem(413, f"line {self._number} is longer than {self._most} bytes", "body")
+                if found:
+                    break  # these are answered first
+                raise Problem(413, f"line {self._number + 1} is longer than {self._most} bytes", "body")
+            self._number += 1
             if line := bytes(buffer[at:end]).strip():
                 found.append(Line(self._number, line))
                 self._most = MOST_OF_LINE

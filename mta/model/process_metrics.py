@@ -126,6 +126,15 @@ BOUNDED_ORDER_OLDEST: Final = ProcessMetric(
     "Time since the oldest of these orders was given.",
     is_counter=False,
 )
+LOOP_HOLDS: Final = ProcessMetric(
+    "loop_holds", "loop_holds", "Times that the event loop of the process that takes mail over HTTP was held for 20 ms."
+)
+LOOP_LONGEST: Final = ProcessMetric(
+    "loop_longest",
+    "loop_longest_hold_seconds",
+    "The longest hold of that event loop in the last minute or two.",
+    is_counter=False,
+)
 BRAKES: Final = ProcessMetric(
     "brakes", "brakes_watched", "Brakes that the process counts outcomes for.", is_counter=False
 )
@@ -181,4 +190,6 @@ PROCESS_METRICS: Final = (
     BOUNDED_ORDERS,
     BOUNDED_ORDER_OLDEST,
     BRAKES,
+    LOOP_HOLDS,
+    LOOP_LONGEST,
 )

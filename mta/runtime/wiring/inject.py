@@ -1,6 +1,7 @@
 """The parts of the process that takes mail over HTTP, which are not HTTP."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from mta.admission.calls import ClientCalls
 from mta.admission.group_commit import GroupCommit
 from mta.admission.key_memory import KeyMemory
 from mta.admission.making import MessageMaker
+from mta.model import process_metrics as told
+from mta.model.errors import StoreError
 from mta.ports.access import Tokens
 from mta.ports.admission import Calls
 from mta.ports.audit import Audit
@@ -30,6 +33,7 @@ from mta.runtime.wiring.queues import stored_content, stored_queues
 from mta.runtime.wiring.rules import stored_rules
 from mta.runtime.wiring.signing import Signing, open_signing
 from mta.runtime.wiring.sites import site_table
+from mta.timing.loop_watch import LoopWatch
 
 
 class InjectParts(NamedTuple):
@@ -46,6 +50,7 @@ class InjectParts(NamedTuple):
     suppressions: Suppressions
     queues: Queues
     store: OpenStore
+    loop_watch: LoopWatch
 
     async def start(self, child: Child) -> list[asyncio.Task[None]]:
         """Return once mail may come; the tasks are to be cancelled at the end."""
@@ -59,6 +64,7 @@ class InjectParts(NamedTuple):
         if self.signing is not None:
             watchers.append(child.essential(asyncio.create_task(self.signing.ring.run(), name="DKIM keys")))
             await child.unless_stopped(self.signing.ring.ready())  # else mail would leave unsigned
+        self.loop_watch.start()
         return watchers
 
     async def stop(self) -> None:
@@ -67,6 +73,10 @@ class InjectParts(NamedTuple):
         await self.watch.close()
         if self.signing is not None:
             self.signing.beside.close()
+        if self.queues.has_accepted:
+            with contextlib.suppress(StoreError):
+                await self.queues.farewell()
+        self.loop_watch.stop()
         await self.guard.stop()
 
     async def close(self) -> None:
@@ -100,11 +110,13 @@ async def open_inject(child: Child, calls: Callable[[], int]) -> InjectParts:
     maker = MessageMaker(settings, lambda: guard.table.tenants)
     taking = ClientCalls(maker, admission, None if signing is None else signing.signer)
     figures.join(lambda: intake_figures(admission))
+    loop_watch = LoopWatch()
+    figures.join(lambda: {told.LOOP_HOLDS.key: loop_watch.holds, told.LOOP_LONGEST.key: loop_watch.longest})
     if signing is not None:
         figures.join(signing.signer.metrics)
     memory = KeyMemory(MeasuredLoad(store.link, store.lanes), settings.messages.idempotency_memory)
     watch = IntakeWatch(admission, StoreProbe(store.link), room, memory)
     return InjectParts(
         taking, StoredTokens(store.link), StoredTemplates(store.link), StoredAudit(store.link), admission, guard,
-        signing, watch, suppressions, queues, store,
+        signing, watch, suppressions, queues, store, loop_watch,
     )  # fmt: skip
