@@ -152,7 +152,8 @@ class TransactionStart:
             self._owner.connection_free(connection)
             return
         transaction.content = content
-        if not connection.usable or not self._rules.may_send_mail():
+        may_begin = self._rules.may_send_mail() and transaction.begins_before > wall_ms()
+        if not connection.usable or not may_begin:
             connection.waiting.put_back(transaction)
             self._owner.connection_free(connection)
             return
