@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from mta.admission.at_acceptance import AcceptanceRules
-from mta.admission.group_commit import GroupCommit, _Batch
+from mta.admission.batch import Batch
+from mta.admission.group_commit import GroupCommit
 from mta.model.errors import StoreAway, StoreError
 from mta.model.mail import Claimed, NewMessage, QueueKey
 from mta.model.rules import ChangeOp, PastDot, Rule, Selectors
@@ -197,7 +198,7 @@ async def accepted_with(
     """The decision with which a lane takes a batch that was decided by `decision`; `again` decides anew."""
     made = [decision]
     group = GroupCommit(_Lane(barrier), 0.0, lambda messages: made.pop() if made else again())
-    return await group._store_batch(_Batch(0))
+    return await group._store_batch(Batch(0))
 
 
 class _Lane:
@@ -209,7 +210,7 @@ class _Lane:
         self._barrier = barrier
 
     async def accept(
-        self, lane: int, messages: Sequence[NewMessage], decision: AcceptanceDecision
+        self, lane: int, messages: Sequence[NewMessage], decision: AcceptanceDecision, *more: object
     ) -> Mapping[QueueKey, Sequence[Claimed]] | None:
         return None if 0 <= decision.generation < self._barrier else {}
 
