@@ -198,7 +198,9 @@ async def accepted_with(
     """The decision with which a lane takes a batch that was decided by `decision`; `again` decides anew."""
     made = [decision]
     group = GroupCommit(_Lane(barrier), 0.0, lambda messages: made.pop() if made else again())
-    return await group._store_batch(Batch(0))
+    batch = Batch(0)
+    batch.add(a_message("any"), lambda reply: None, 0)
+    return await group._store_batch(batch)
 
 
 class _Lane:

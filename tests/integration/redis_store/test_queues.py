@@ -321,7 +321,7 @@ async def test_a_session_writes_common_fields_once_and_again_where_the_lane_has_
     red, blue = Shared(b"digest-r", b"red"), Shared(b"digest-b", b"blue")
 
     async def settled(*commons: Shared) -> dict[bytes, bytes]:
-        """What the lane has of them, once as many deliveries have ended."""
+        """The lane has so many of them once as many deliveries have ended."""
         await store.queues.accept(0, [message() for _ in commons])
         changes = [ended(one, shared=shared) for one, shared in zip(await store.claim(0), commons, strict=True)]
         assert await store.queues.settle(0, changes) == [Settled.OK] * len(commons)
