@@ -19,6 +19,7 @@ from mta.policy.tenant_terms import NOT_ITS_FROM, NOT_ITS_SENDER, SUSPENDED
 from mta.ports.admission import Handed, RefusedUntil
 
 RETRY_AFTER: Final = "1"
+REPLAYED: Final = {"Idempotent-Replay": "true"}
 
 _ENDED: Final = {
     Class.INTERCEPTED: Status.UNDELIVERABLE,
@@ -75,6 +76,17 @@ def answer(places: Sequence[Place], handed: Sequence[Handed]) -> web.Response:
     text = message_text(first.id)
     found = Sent(id=text, recipients=shown(places, handed))
     return json_response(found, 202, {"Location": f"/v1/messages/{text}"})
+
+
+def replay(places: Sequence[Place], handed: Sequence[Handed]) -> web.Response:
+    """The answer to a call that was answered before. Raises Problem."""
+    try:
+        response = answer(places, handed)
+    except Problem as problem:
+        problem.headers |= REPLAYED
+        raise
+    response.headers.update(REPLAYED)
+    return response
 
 
 def refusal(places: Sequence[Place], handed: Sequence[Handed]) -> Problem:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 
@@ -13,15 +13,20 @@ from control_api.http.bodies import NDJSON_TYPE
 from control_api.http.middleware import Handler
 from control_api.http.query import read_no_query
 from control_api.http.times import now_ms
-from control_api.injection.answers import Unanswerable, answer, problem_of
+from control_api.injection.answers import Unanswerable, answer, problem_of, replay
+from control_api.injection.keys import key_in, key_problem, keyed, refuse_key
 from control_api.injection.limits import CallLimits, CallRoom
 from control_api.injection.mailerq import plan_injected
 from control_api.injection.named_templates import NamedTemplates
 from control_api.injection.plan import Plan, Planner
-from control_api.injection.reading import LARGE, read_json
+from control_api.injection.reading import LARGE, JsonBody, read_json
 from control_api.injection.stream import send_stream
 from mta.model.actor import Actor
+from mta.model.idempotency import IdempotencyKey
 from mta.ports.admission import Calls, Requester
+from mta.ports.idempotency import KeyRefusal
+
+MakePlan = Callable[..., Plan]  # of fields, actor, Unix ms
 
 _MANY: Final = 20  # recipients
 _PROTOCOL: Final = "HTTP"  # the "with" keyword of the trace header
@@ -46,8 +51,9 @@ async def send_message(request: web.Request) -> web.StreamResponse:
     """Accept the messages of a call."""
     door = request.app[DOOR]
     if request.content_type != NDJSON_TYPE:
-        return await _accept(request, door.planner.plan, door.templates)
+        return await _accept(request, _Form(door.planner.plan, door.planner.places, door.templates))
     read_no_query(request)
+    refuse_key(request)
     _check_refusal(door)
     with door.room.one_more():
         requester, most = requester_of(actor_of(request)), door.limits.body
@@ -56,32 +62,69 @@ async def send_message(request: web.Request) -> web.StreamResponse:
 
 async def inject_message(request: web.Request) -> web.StreamResponse:
     """Accept one message as MailerQ's JSON has it."""
-    return await _accept(request, partial(plan_injected, request.app[DOOR].planner))
+    plan = partial(plan_injected, request.app[DOOR].planner)
+    return await _accept(request, _Form(plan, plan))
 
 
-async def _accept(
-    request: web.Request,
-    plan: Callable[..., Plan],
-    templates: NamedTemplates | None = None,
-) -> web.StreamResponse:
-    read_no_query(request)
-    door, actor = request.app[DOOR], actor_of(request)
-    _check_refusal(door)
-    with door.room.one_more() as room:
-        fields, size = await read_json(request, door.limits.body, room)
-        if templates is not None and "template" in fields:
-            plan = partial(plan, named=await templates.of(fields, actor))
-        now, beside = now_ms(), size > LARGE or _has_many(fields)
-        made = await asyncio.to_thread(plan, fields, actor, now) if beside else plan(fields, actor, now)
-        call = door.calls.begin(requester_of(actor), made.sender, made.asked)
-        handed = await call.submit(made.drafts)
-    return answer(made.places, handed)
+class _Form(NamedTuple):
+    """A form in which a call hands mail in."""
+
+    plan: MakePlan
+    places: MakePlan  # of a call whose messages were made before
+    templates: NamedTemplates | None = None  # that such a call may name
+
+    async def planned(self, body: JsonBody, actor: Actor, at: int, mark: bytes = b"") -> tuple[Plan, bytes]:
+        """`at`: Unix ms from which relative times count; `mark`: the template that the call had before. With the mark
+        of its template."""
+        plan = self.plan
+        if self.templates is not None and "template" in body.fields:
+            named, mark = await self.templates.marked(body.fields, actor, mark)
+            plan = partial(plan, named=named)
+        return await _beside(plan, body, actor, at), mark
+
+
+async def _beside(plan: MakePlan, body: JsonBody, actor: Actor, at: int) -> Plan:
+    if body.size > LARGE or _has_many(body.fields):
+        return await asyncio.to_thread(plan, body.fields, actor, at)
+    return plan(body.fields, actor, at)
 
 
 def _has_many(fields: Mapping[str, Any]) -> bool:
     """Whether so many messages may have to be made that the loop would wait for them."""
     to = fields.get("to")
     return isinstance(to, list) and len(to) > _MANY
+
+
+async def _accept(request: web.Request, form: _Form) -> web.StreamResponse:
+    read_no_query(request)
+    door, actor, key = request.app[DOOR], actor_of(request), key_in(request)
+    _check_refusal(door)
+    with door.room.one_more() as room:
+        body = await read_json(request, door.limits.body, room, hashed=bool(key))
+        if key:
+            return await _accept_once(door, body, keyed(request, actor, key, body), actor, form)
+        made, _ = await form.planned(body, actor, now_ms())
+        call = door.calls.begin(requester_of(actor), made.sender, made.asked)
+        handed = await call.submit(made.drafts)
+    return answer(made.places, handed)
+
+
+async def _accept_once(
+    door: Door, body: JsonBody, key: IdempotencyKey, actor: Actor, form: _Form
+) -> web.StreamResponse:
+    """Accept the messages of a call that has a key, if none had it before."""
+    try:
+        async with door.calls.work_on(key) as work:
+            at = work.began_at or now_ms()
+            if work.is_complete:
+                made = await _beside(form.places, body, actor, at)
+                return replay(made.places, work.earlier)
+            made, work.note = await form.planned(body, actor, at, work.note)
+            call = door.calls.begin(requester_of(actor), made.sender, made.asked, work)
+            later = await call.submit(made.drafts[len(work.earlier) :])
+            return answer(made.places, [*work.earlier, *later])
+    except KeyRefusal as refused:
+        raise key_problem(refused) from None
 
 
 def _check_refusal(door: Door) -> None:

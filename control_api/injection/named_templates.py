@@ -1,12 +1,13 @@
 """Templates that calls name: the published version as it stands in the store now, compiled once."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from control_api.http.problems import Problem
 from control_api.schemas.sending_values import TEMPLATE, TemplateName
 from mta.model.actor import Actor
+from mta.model.templates import Template
 from mta.ports.templates import TemplateStore
 
 if TYPE_CHECKING:
@@ -28,11 +29,27 @@ class NamedTemplates:
         tenant = actor.tenant or fields.get("tenant")
         return await self.find(wanted, tenant if isinstance(tenant, str) else "")
 
+    async def marked(self, fields: Mapping[str, Any], actor: Actor, mark: bytes) -> "tuple[CompiledTemplate, bytes]":
+        """As `of`, with the mark by which a repeat of the call finds the same version again; `mark`: the one that it had
+        before, b"" = none."""
+        wanted = TEMPLATE.read(fields["template"], "template")
+        if mark:
+            owner, _, number = mark.decode().partition("\0")
+            return (await self._find(wanted._replace(version=int(number)), [owner]))[0], mark
+        tenant = actor.tenant or fields.get("tenant")
+        compiled, found, number_now = await self._find(
+            wanted, [tenant, ""] if isinstance(tenant, str) and tenant else [""]
+        )
+        return compiled, f"{found.tenant}\0{number_now}".encode()
+
     async def find(self, wanted: TemplateName, tenant: str) -> "CompiledTemplate":
         """The tenant's own template of this name, else the operator's. Raises Problem 422, StoreAway, StoreError."""
+        return (await self._find(wanted, [tenant, ""] if tenant else [""]))[0]
+
+    async def _find(self, wanted: TemplateName, tenants: Sequence[str]) -> "tuple[CompiledTemplate, Template, int]":
         from mta.content.templating import CompiledTemplate
 
-        found = await self._store.find(wanted.name, [tenant, ""] if tenant else [""])
+        found = await self._store.find(wanted.name, tenants)
         if found is None:
             raise Problem(422, f"there is no template {wanted.name}; nothing was sent", "template")
         number = wanted.version or found.published
@@ -52,4 +69,4 @@ class NamedTemplates:
                 self._compiled.popitem(last=False)
         self._compiled[version.digest] = compiled
         self._compiled.move_to_end(version.digest)
-        return compiled
+        return compiled, found, number

@@ -4,11 +4,14 @@ from typing import Final
 
 from control_api.http.operation import BODY_REFUSALS, Answer, Example, Operation, Parameter
 from control_api.injection.forward import forward
+from control_api.injection.keys import KEY
 from control_api.schemas.inject_shapes import INJECT
 from control_api.schemas.sending_shapes import SEND, Sent
 from mta.model.scopes import Scope
 
 _LOCATION: Final = Parameter("Location", {"type": "string"}, "the record of the first message")
+_REPLAY: Final = Parameter("Idempotent-Replay", {"const": "true"}, "the call was answered before")
+_HEADERS: Final = (_LOCATION, _REPLAY)
 
 SEND_MESSAGE: Final = Operation(
     "POST",
@@ -16,7 +19,11 @@ SEND_MESSAGE: Final = Operation(
     forward,
     "sendMessage",
     "Hand in a message, or one for each recipient",
-    (Answer(202, Sent, "stored, for at least one recipient", (_LOCATION,), or_media=("application/x-ndjson",)),),
+    (
+        Answer(
+            202, Sent, "stored, for at least one recipient", (_LOCATION, _REPLAY), or_media=("application/x-ndjson",)
+        ),
+    ),
     Example(
         "/v1/messages",
         {
@@ -35,7 +42,8 @@ SEND_MESSAGE: Final = Operation(
     "and the answer has a line for each, in order. Such a body may have any length.",
     scope=Scope.MESSAGES_SEND,
     for_tenants=True,
-    refusals=(*BODY_REFUSALS, 422),
+    refusals=(*BODY_REFUSALS, 409, 422),
+    headers=(KEY,),
     body=SEND,
 )
 
@@ -45,7 +53,7 @@ INJECT_MESSAGE: Final = Operation(
     forward,
     "injectMessage",
     "Hand in a message as MailerQ's JSON has it",
-    (Answer(202, Sent, "stored", (_LOCATION,)),),
+    (Answer(202, Sent, "stored", _HEADERS),),
     Example(
         "/v1/inject",
         {
@@ -59,7 +67,8 @@ INJECT_MESSAGE: Final = Operation(
     description="Fields that are not named here become properties of the message.",
     scope=Scope.MESSAGES_SEND,
     for_tenants=True,
-    refusals=(*BODY_REFUSALS, 422),
+    refusals=(*BODY_REFUSALS, 409, 422),
+    headers=(KEY,),
     body=INJECT,
 )
 

@@ -14,7 +14,7 @@ from control_api.schemas.sending_values import Addressee, BadData
 from mta.content.compose import Composed, Letter, Mailbox, compose
 from mta.model.actor import Actor
 from mta.model.errors import BadValue
-from mta.model.injection import Injection
+from mta.model.injection import NOTHING_ASKED, Injection
 from mta.model.rules import Rule
 from mta.policy.routing import queue_domain
 from mta.ports.admission import Draft
@@ -107,6 +107,14 @@ class Planner:
         drafts, places = _placed(content, to, cc, bcc, separate)
         self._check_sizes(content, drafts)
         return Plan(envelope_sender(given), asked, drafts, places)
+
+    def places(self, fields: Mapping[str, Any], actor: Actor, now_ms: int) -> Plan:
+        """The places of the recipients of a call whose messages were made before. Raises BadValue."""
+        given = SEND.read(fields, "a field of a message")
+        to, cc, bcc = (given.get(name) or [] for name in ("to", "cc", "bcc"))
+        separate = bool(given.get("separate")) or any(one.data is not None for one in to)
+        drafts, places = _placed(Content(None, b"", b""), to, cc, bcc, separate)
+        return Plan("", NOTHING_ASKED, drafts, places)
 
     def head(
         self, fields: Mapping[str, Any], actor: Actor, now_ms: int, named: "CompiledTemplate | None" = None

@@ -1,6 +1,7 @@
 """The body of a call, read piece by piece with a bound."""
 
 import asyncio
+import hashlib
 from typing import Any, Final, NamedTuple
 
 from aiohttp import hdrs, web
@@ -23,8 +24,16 @@ class Line(NamedTuple):
     text: bytes
 
 
-async def read_json(request: web.Request, most: int, room: TakenRoom) -> tuple[dict[str, Any], int]:
-    """The fields of a JSON object, without those that are null, and its size. Raises Problem and BadValue."""
+class JsonBody(NamedTuple):
+    """A JSON object, without the fields that are null."""
+
+    fields: dict[str, Any]
+    size: int
+    hashed: bytes  # a hash of its bytes; b"" where nobody asked
+
+
+async def read_json(request: web.Request, most: int, room: TakenRoom, *, hashed: bool = False) -> JsonBody:
+    """`hashed`: the hash is asked for. Raises Problem and BadValue."""
     check_encoding(request, (JSON_TYPE,))
     raw = await _read(request, most, room)
     try:
@@ -32,7 +41,12 @@ async def read_json(request: web.Request, most: int, room: TakenRoom) -> tuple[d
     except UnicodeDecodeError:
         raise BadValue("body", "is not UTF-8") from None
     given = await asyncio.to_thread(parse_json, text) if len(raw) > LARGE else parse_json(text)
-    return {name: value for name, value in given.items() if value is not None}, len(raw)
+    digest = await asyncio.to_thread(_hash, raw) if hashed else b""
+    return JsonBody({name: value for name, value in given.items() if value is not None}, len(raw), digest)
+
+
+def _hash(raw: bytearray) -> bytes:
+    return hashlib.blake2b(raw).digest()
 
 
 class Lines:

@@ -6,16 +6,21 @@ middle meets the rest.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple
 
+from mta.admission.keyed_calls import KeyedCalls, Work
+from mta.admission.known_calls import difference, replies_of
 from mta.admission.making import MessageMaker
-from mta.model.ids import MessageId, id_in_row
+from mta.model.idempotency import IdempotencyKey
+from mta.model.ids import MessageId, id_in_row, place_in_row
 from mta.model.injection import Injection
 from mta.model.mail import NewMessage
 from mta.model.outcomes import Reply
 from mta.model.quotas import CallQuota
-from mta.ports.admission import MOST_IN_A_PART, Admission, Call, Draft, Handed, Requester
+from mta.ports.admission import MOST_IN_A_PART, Admission, Call, Draft, Handed, KeyedWork, Requester
 from mta.ports.dkim import Signed, SignMail, Unsigned
+from mta.ports.idempotency import CallKeys, CallPart, KeptCall, KeyRefusal, KeyTrouble, OncePart
 from mta.timing.clock import wall_seconds
 
 _MOST_RECIPIENTS: Final = 500  # of a part, unless one message has more
@@ -30,11 +35,13 @@ class ClientCalls:
         self,
         maker: MessageMaker,
         admission: Admission,
+        keyed: KeyedCalls,
         signer: SignMail | None = None,
         *,
         clock: Callable[[], float] = wall_seconds,
     ) -> None:
         """`signer` None: nothing is signed. `clock` gives Unix seconds."""
+        self._keyed = keyed
         self._maker = maker
         self._admission = admission
         self._signer = signer
@@ -43,8 +50,12 @@ class ClientCalls:
     def refusal(self) -> Reply | None:
         return self._admission.refusal()
 
-    def begin(self, requester: Requester, sender: str, asked: Injection) -> Call:
-        return ClientCall(self._maker, self._admission, self._signer, self._clock, _Envelope(requester, sender, asked))
+    def begin(self, requester: Requester, sender: str, asked: Injection, work: KeyedWork | None = None) -> Call:
+        parts = self._maker, self._admission, self._signer, self._clock, _Envelope(requester, sender, asked)
+        return KeyedCall(*parts, work, self._keyed.keys) if isinstance(work, Work) else ClientCall(*parts)
+
+    def work_on(self, key: IdempotencyKey) -> AbstractAsyncContextManager[KeyedWork]:
+        return self._keyed.work_on(key)
 
 
 class _Envelope(NamedTuple):
@@ -143,6 +154,110 @@ class ClientCall:
         """The admission counts what is refused."""
         self._admission.admit(lambda message_id, now_ms: reply, lambda _: None)
         return reply
+
+
+class _NotStored(Exception):
+    """A part was certainly not stored."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+
+class KeyedCall(ClientCall):
+    """A call with an idempotency key: its messages come behind those that were accepted before."""
+
+    def __init__(
+        self,
+        maker: MessageMaker,
+        admission: Admission,
+        signer: SignMail | None,
+        clock: Callable[[], float],
+        envelope: _Envelope,
+        work: Work,
+        keys: CallKeys,
+    ) -> None:
+        super().__init__(maker, admission, signer, clock, envelope)
+        self._work = work
+        self._keys = keys
+        kept = work.kept
+        self._begin = admission.begin_call(work.lane) if kept is None else kept.first
+        self._first = self._begin
+        self._done = self._count = 0 if kept is None else kept.done
+        self._refused_since = b""  # messages behind the last part that were refused, as they are kept
+
+    async def submit(self, drafts: Sequence[Draft]) -> list[Handed]:
+        """All that the call has. Raises KeyRefusal where it must be made again."""
+        total = self._count + len(drafts)
+        found: list[Handed] = []
+        for part in _parts(drafts):
+            try:
+                found += await self._submit_keyed(part, total)
+            except _NotStored as stopped:
+                if self._done:
+                    raise KeyRefusal(KeyTrouble.STOPPED) from None
+                return [Handed(self._begin, stopped.reply)] * len(drafts)
+        return found
+
+    async def _submit_keyed(self, drafts: Sequence[Draft], total: int) -> list[Handed]:
+        places = range(self._count, self._count + len(drafts))
+        self._count += len(drafts)
+        ids = [id_in_row(self._begin, place) for place in places]
+        made = await self._made(drafts, ids)
+        for place, one in zip(places, made, strict=True):
+            if isinstance(one, Reply):
+                self._refused_since += difference(place, self._refused(one))
+        messages = [one for one in made if isinstance(one, NewMessage)]
+        replies = iter(await self._accepted_once(messages, total) if messages else ())
+        return [
+            Handed(one, message if isinstance(message, Reply) else next(replies))
+            for one, message in zip(ids, made, strict=True)
+        ]
+
+    async def _accepted_once(self, messages: Sequence[NewMessage], total: int) -> Sequence[Reply]:
+        work, begin = self._work, self._done
+        keep_ms = work.window_ms + max(one.due_at - one.accepted_at for one in messages)
+        part = CallPart(
+            work.key, self._begin, begin, self._count - begin, total, keep_ms, work.keep, work.note,
+            self._refused_since,
+        )  # fmt: skip
+        replies = await self._run(messages, part)
+        if not any(reply.code == 250 for reply in replies) and part.messages < total:
+            replies = await self._looked_up(messages, part, replies[0])
+        self._done, self._refused_since = self._count, b""
+        work.is_open = self._done < total
+        return replies
+
+    async def _looked_up(self, messages: Sequence[NewMessage], part: CallPart, reply: Reply) -> Sequence[Reply]:
+        """The replies to a part of which no message seems to be accepted: it was not stored, or a rule refused each."""
+        kept = await self._keys.look(part.key)
+        if kept is None or kept.first != part.first or kept.done < part.begin + part.messages:
+            raise _NotStored(reply)
+        replies = replies_of(kept)
+        return [replies[place_in_row(part.first, message.id)] for message in messages]
+
+    async def _run(self, messages: Sequence[NewMessage], part: CallPart) -> Sequence[Reply]:
+        if (refusal := self._admission.refusal()) is not None:
+            raise _NotStored(refusal)
+        answered: asyncio.Future[Sequence[Reply | None] | KeyTrouble] = asyncio.get_running_loop().create_future()
+
+        def known(kept: KeptCall | None) -> None:
+            if not answered.done():
+                no_room = kept is None and not part.begin
+                answered.set_result(KeyTrouble.NO_ROOM if no_room else KeyTrouble.UNDER_WAY)
+
+        refusal = self._admission.admit_part(
+            messages, lambda replies: None if answered.done() else answered.set_result(replies), OncePart(part, known)
+        )
+        if refusal is not None:
+            raise _NotStored(refusal)
+        found = await answered
+        if isinstance(found, KeyTrouble):
+            raise KeyRefusal(found)
+        known_replies = [reply for reply in found if reply is not None]
+        if len(known_replies) < len(found):
+            self._work.is_open = True
+            raise KeyRefusal(KeyTrouble.UNKNOWN)
+        return known_replies
 
 
 def _parts(drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:

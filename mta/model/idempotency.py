@@ -13,6 +13,7 @@ NAME_BYTES: Final = 12
 CONTENT_BYTES: Final = 8  # two contents under one key are the client's own, so nobody gains by making them collide
 LONGEST: Final = 255  # characters of a key
 
+TOKEN: Final = "token"  # the scope of a token; its id follows
 TRUSTED_NETWORKS: Final = "smtp"  # the scope of all clients of trusted networks
 
 

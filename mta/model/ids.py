@@ -47,6 +47,11 @@ def place_in_row(first: MessageId, message: MessageId) -> int:
     return (int.from_bytes(message, "big") - int.from_bytes(first, "big")) >> 10
 
 
+def made_at(message: MessageId) -> int:
+    """Unix milliseconds at which the id was made."""
+    return int.from_bytes(message[:6], "big")
+
+
 def delivery_id(message: MessageId, number: int) -> DeliveryId:
     """The delivery to recipient `number` (from 1) of `message`."""
     return DeliveryId(message + number.to_bytes(2, "big"))

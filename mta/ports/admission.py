@@ -1,10 +1,12 @@
 """Acceptance of messages: the calls of those that bring messages, and the calls that acceptance makes to delivery."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from mta.model.idempotency import IdempotencyKey
 from mta.model.ids import MessageId
 from mta.model.injection import Hold, Injection
 from mta.model.mail import Claimed, NewMessage, QueueKey
@@ -168,6 +170,27 @@ class Handed(NamedTuple):
         return dict(self.reply.ended) if isinstance(self.reply, SomeEnded) else {}
 
 
+class KeyedWork(Protocol):
+    """A call with an idempotency key that this process works on."""
+
+    note: bytes  # kept with the first part, for those who go on with the call
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the call was accepted before: the answers to it are `earlier`."""
+        ...
+
+    @property
+    def earlier(self) -> Sequence[Handed]:
+        """The first messages of the call, which were accepted or refused before."""
+        ...
+
+    @property
+    def began_at(self) -> int | None:
+        """When the call was made first (Unix ms); None: now."""
+        ...
+
+
 class Call(Protocol):
     """The messages of one call. Their ids follow each other in one lane, in the order in which they are submitted."""
 
@@ -184,8 +207,14 @@ class Calls(Protocol):
         """The reply to any call while no message may come; None: it may come."""
         ...
 
-    def begin(self, requester: Requester, sender: str, asked: Injection) -> Call:
-        """A call whose messages all have this envelope sender ("" = the null sender), and ask for the same."""
+    def begin(self, requester: Requester, sender: str, asked: Injection, work: KeyedWork | None = None) -> Call:
+        """A call whose messages all have this envelope sender ("" = the null sender), and ask for the same. With
+        `work` it is submitted once, and gets the messages that come after the earlier ones; `submit` may raise
+        KeyRefusal."""
+        ...
+
+    def work_on(self, key: IdempotencyKey) -> AbstractAsyncContextManager[KeyedWork]:
+        """Work on the call with the key, alone of all processes. Raises KeyRefusal, StoreError."""
         ...
 
 

@@ -67,8 +67,30 @@ class OncePart(NamedTuple):
     known: Known
 
 
+class KeyTrouble(enum.Enum):
+    """Why a call with a key gets no answer of its own."""
+
+    UNDER_WAY = "another call with this idempotency key is under way; ask again in a moment"
+    OTHER_CONTENT = "another call came with this idempotency key; give each call its own key"
+    NO_ROOM = "too many idempotency keys are kept (messages.idempotency_memory); try again later or without a key"
+    UNKNOWN = "it is not known whether the mail was accepted; repeat the call with its key"
+    STOPPED = "some of the mail was accepted, then the call stopped; repeat it with its key, and it goes on"
+
+
+class KeyRefusal(Exception):
+    """A call with a key is not accepted now."""
+
+    def __init__(self, trouble: KeyTrouble) -> None:
+        super().__init__(trouble.value)
+        self.trouble = trouble
+
+
 class CallKeys(Protocol):
-    """Calls of several parts in the store. Raises StoreAway, StoreError."""
+    """Calls with a key in the store. Raises StoreAway, StoreError."""
+
+    async def look(self, key: IdempotencyKey) -> KeptCall | None:
+        """The call that stands under the key; None: there is none. It does not say whether its owner lives."""
+        ...
 
     async def take(self, key: IdempotencyKey) -> tuple[KeptCall | None, bool]:
         """The call, and whether this session is to go on with it: it is not complete, and no living session works on

@@ -16,6 +16,11 @@ class StoredCallKeys:
         self._session = session
         self._lanes = lanes
 
+    async def look(self, key: IdempotencyKey) -> KeptCall | None:
+        prefix = keys.lane_prefix(key.lane(self._lanes))
+        stands = await self._link.quick("GET", keys.idem_key(prefix, key.name))
+        return known_calls([b"KEYS", 0, stands or b"", 0]).calls[0]
+
     async def take(self, key: IdempotencyKey) -> tuple[KeptCall | None, bool]:
         prefix, session = keys.lane_prefix(key.lane(self._lanes)), self._session.id
         step_keys = [prefix + b"lane", prefix + b"ingest", keys.idem_key(prefix, key.name)]

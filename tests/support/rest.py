@@ -22,12 +22,20 @@ class Answer(NamedTuple):
 
 
 def ask(
-    api: str, method: str, path: str, body: bytes | None = None, kind: str = JSON, token: str | None = TOKEN
+    api: str,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    kind: str = JSON,
+    token: str | None = TOKEN,
+    **more: str,
 ) -> Answer:
-    """One request; `body` goes out as it is. Without JSON in the answer its body is bytes."""
+    """One request; `body` goes out as it is; `more` are header fields, `_` for `-`. Without JSON in the answer its body
+    is bytes."""
     connection = _connection(api)
     try:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers |= {name.replace("_", "-"): value for name, value in more.items()}
         connection.request(method, path, body, headers | ({"Content-Type": kind} if body is not None else {}))
         answer = connection.getresponse()
         raw = answer.read()

@@ -9,6 +9,7 @@ from mta.admission.at_acceptance import AcceptanceRules
 from mta.admission.calls import ClientCalls
 from mta.admission.group_commit import GroupCommit
 from mta.admission.key_memory import KeyMemory
+from mta.admission.keyed_calls import KeyedCalls
 from mta.admission.making import MessageMaker
 from mta.model import process_metrics as told
 from mta.model.errors import StoreError
@@ -18,6 +19,7 @@ from mta.ports.audit import Audit
 from mta.ports.templates import TemplateStore
 from mta.redis_store.api_tokens import StoredTokens
 from mta.redis_store.audit import StoredAudit
+from mta.redis_store.call_keys import StoredCallKeys
 from mta.redis_store.load import MeasuredLoad
 from mta.redis_store.queues import Queues
 from mta.redis_store.template_store import StoredTemplates
@@ -108,13 +110,15 @@ async def open_inject(child: Child, calls: Callable[[], int]) -> InjectParts:
     )
     signing = open_signing(settings, store)
     maker = MessageMaker(settings, lambda: guard.table.tenants)
-    taking = ClientCalls(maker, admission, None if signing is None else signing.signer)
-    figures.join(lambda: intake_figures(admission))
+    memory = KeyMemory(MeasuredLoad(store.link, store.lanes), settings.messages.idempotency_memory)
+    keys = StoredCallKeys(store.link, store.session, store.lanes)
+    keyed = KeyedCalls(keys, store.lanes, settings.messages.idempotency_window, memory.has_room)
+    taking = ClientCalls(maker, admission, keyed, None if signing is None else signing.signer)
+    figures.join(lambda: intake_figures(admission) | {told.REPLAYED.key: keyed.replayed})
     loop_watch = LoopWatch()
     figures.join(lambda: {told.LOOP_HOLDS.key: loop_watch.holds, told.LOOP_LONGEST.key: loop_watch.longest})
     if signing is not None:
         figures.join(signing.signer.metrics)
-    memory = KeyMemory(MeasuredLoad(store.link, store.lanes), settings.messages.idempotency_memory)
     watch = IntakeWatch(admission, StoreProbe(store.link), room, memory)
     return InjectParts(
         taking, StoredTokens(store.link), StoredTemplates(store.link), StoredAudit(store.link), admission, guard,

@@ -1,6 +1,7 @@
 """Mail with an idempotency key, and a node of two workers: the destination gets it once, however often it comes."""
 
 import itertools
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from mta.redis_store import keys
 from tests.support.canaries import figures
 from tests.support.node import until
 from tests.support.node_and_sink import NodeAndSink, shared
+from tests.support.rest import JSON, Answer, ask
 
 TOMORROW = "X-MQ-Delayed: +24h"
 
@@ -84,6 +86,51 @@ def test_scheduled_mail_is_canceled_once_and_a_repeat_does_not_bring_it_back(pla
     place.call("POST", f"/v1/messages/{message}/cancel")
     assert place.hand_in("a@later.test", "later", "X-MQ-Tag: later", TOMORROW) == answer
     place.rests("later", accepted=1, canceled=1, queued=0)
+
+
+def send(place: Any, key: str, body: dict[str, Any], path: str = "/v1/messages", kind: str = JSON) -> Answer:
+    """The answer to a call with the key; the body is written as JSON."""
+    return ask(place.api, "POST", path, json.dumps(body).encode(), kind, Idempotency_Key=key)
+
+
+def test_a_call_that_is_repeated_gets_the_first_answer_and_sends_once(place: Any):
+    to = [f"r{number}@http.test" for number in range(130)]
+    body = {"from": "shop@example.com", "to": [*to, "nonsense"], "separate": True, "text": "x", "tags": ["http"]}
+    answers = [send(place, "call 1", body | {"delay": "1s"}) for _ in range(3)]
+    assert [answer.status for answer in answers] == [202] * 3
+    assert [answer.headers["Idempotent-Replay"] for answer in answers] == [None, "true", "true"]
+    assert answers[0].body == answers[1].body == answers[2].body
+    assert answers[2].headers["Location"] == answers[0].headers["Location"]
+    assert answers[0].body["recipients"][130]["error"]["code"] == 553
+    place.rests("http", accepted=130, delivered=130)
+    assert sorted(place.arrived("http.test")) == sorted(to)
+    other = send(place, "call 1", body)
+    assert (other.status, other.body["error"]["field"]) == (422, "Idempotency-Key")
+    assert ask(place.api, "POST", "/v1/messages", json.dumps(body | {"tags": ["http-2"]}).encode()).status == 202
+    place.rests("http-2", accepted=130, delivered=130)
+
+
+def test_keys_of_two_ways_in_and_of_two_tokens_are_apart(place: Any):
+    mime = "From: a@b.test\r\nSubject: x\r\n\r\nx\r\n"
+    injected = {"envelope": "a@b.test", "recipient": "a@ways.test", "mime": mime, "tags": ["ways"]}
+    first = send(place, "ways", injected, "/v1/inject")
+    assert send(place, "ways", injected, "/v1/inject").body == first.body
+    assert place.hand_in("a@ways.test", "ways", "X-MQ-Tag: ways")[0] == 250
+    made = place.call("POST", "/v1/tokens", {"name": "other", "scopes": ["messages:send"]})
+    raw = json.dumps(injected).encode()
+    other = ask(place.api, "POST", "/v1/inject", raw, token=made["token"], Idempotency_Key="ways")
+    assert (other.status, other.headers["Idempotent-Replay"]) == (202, None)
+    place.rests("ways", accepted=3, delivered=3)
+
+
+def test_a_key_that_cannot_be_used_is_refused_by_name(place: Any):
+    body = {"from": "shop@example.com", "to": ["a@bad.test"], "text": "x", "tags": ["bad"]}
+    for key in ("k" * 256, "\xe9"):
+        answer = send(place, key, body)
+        assert (answer.status, answer.body["error"]["field"]) == (400, "Idempotency-Key")
+    stream = send(place, "stream", body, kind="application/x-ndjson")
+    assert (stream.status, stream.body["error"]["field"]) == (400, "Idempotency-Key")
+    place.rests("bad", accepted=0)
 
 
 def test_a_key_outlives_workers_and_the_server(place: Any):
