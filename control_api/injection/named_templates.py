@@ -30,17 +30,16 @@ class NamedTemplates:
         return await self.find(wanted, tenant if isinstance(tenant, str) else "")
 
     async def marked(self, fields: Mapping[str, Any], actor: Actor, mark: bytes) -> "tuple[CompiledTemplate, bytes]":
-        """As `of`, with the mark by which a repeat of the call finds the same version again; `mark`: the one that it had
-        before, b"" = none."""
+        """As `of`, and the mark by which a repeat of the call finds the same version again. `mark`: the one that it
+        had before, b"" = none."""
         wanted = TEMPLATE.read(fields["template"], "template")
         if mark:
             owner, _, number = mark.decode().partition("\0")
             return (await self._find(wanted._replace(version=int(number)), [owner]))[0], mark
         tenant = actor.tenant or fields.get("tenant")
-        compiled, found, number_now = await self._find(
-            wanted, [tenant, ""] if isinstance(tenant, str) and tenant else [""]
-        )
-        return compiled, f"{found.tenant}\0{number_now}".encode()
+        tenants = [tenant, ""] if isinstance(tenant, str) and tenant else [""]
+        compiled, found, published = await self._find(wanted, tenants)
+        return compiled, f"{found.tenant}\0{published}".encode()
 
     async def find(self, wanted: TemplateName, tenant: str) -> "CompiledTemplate":
         """The tenant's own template of this name, else the operator's. Raises Problem 422, StoreAway, StoreError."""

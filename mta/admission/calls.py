@@ -216,8 +216,9 @@ class KeyedCall(ClientCall):
     async def _accepted_once(self, messages: Sequence[NewMessage], total: int) -> Sequence[Reply]:
         work, begin = self._work, self._done
         keep_ms = work.window_ms + max(one.due_at - one.accepted_at for one in messages)
+        note = work.note if self._count < total else b""  # nobody goes on with a call of one part
         part = CallPart(
-            work.key, self._begin, begin, self._count - begin, total, keep_ms, work.keep, work.note,
+            work.key, self._begin, begin, self._count - begin, total, keep_ms, work.keep, note,
             self._refused_since,
         )  # fmt: skip
         replies = await self._run(messages, part)
