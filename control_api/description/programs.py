@@ -77,18 +77,22 @@ def call(method, path, body=None, tries=6):
             pause = min(60.0, 2 * pause)
 
 
-sent = call("POST", "/v1/messages", {
-    "from": "shop@example.com",
-    "to": [
-        {"email": "ann@example.net", "name": "Ann", "metadata": {"order": "4711"}},
-        {"email": "bob@example.net", "name": "Bob", "metadata": {"order": "4712"}},
-    ],
-    "separate": True,
-    "subject": "Your order",
-    "html": "<p>It is on its way.</p>",
-    "send_at": "+1h",
-    "tags": ["orders"],
-})
+sent = call(
+    "POST",
+    "/v1/messages",
+    {
+        "from": "shop@example.com",
+        "to": [
+            {"email": "ann@example.net", "name": "Ann", "metadata": {"order": "4711"}},
+            {"email": "bob@example.net", "name": "Bob", "metadata": {"order": "4712"}},
+        ],
+        "separate": True,
+        "subject": "Your order",
+        "html": "<p>It is on its way.</p>",
+        "send_at": "+1h",
+        "tags": ["orders"],
+    },
+)
 for one in sent["recipients"]:
     if "error" in one:
         print(one["recipient"], "was not accepted:", one["error"]["text"])
