@@ -78,6 +78,7 @@ class SmtpSession(asyncio.Protocol):
         self._phase = _OPEN
         self._pauses: set[Pause] = set()
         self._heavy = False  # the input budget counts this session
+        self._requester: Requester | None = None
 
     def __repr__(self) -> str:
         return f"<SmtpSession {self.client} {self._phase.value}: {self._machine!r}>"
@@ -165,12 +166,21 @@ class SmtpSession(asyncio.Protocol):
         machine, submissions = self._machine, self._owner.submissions
         message: Message | None = first
         while message is not None:
-            requester = Requester(self.client, machine.helo, "ESMTP" if machine.esmtp else "SMTP")
-            submission = Submission(requester, message.sender, message.recipients, message.content, message.hold)
+            submission = Submission(
+                self._requester_now(), message.sender, message.recipients, message.content, message.hold
+            )
             reply = submissions.submit(submission, self._answered)
             if reply is None:
                 return
             message = machine.reply_to_data(reply)
+
+    def _requester_now(self) -> Requester:
+        """The client by its last EHLO or HELO; made once for many messages."""
+        machine, requester = self._machine, self._requester
+        protocol = "ESMTP" if machine.esmtp else "SMTP"
+        if requester is None or requester.name != machine.helo or requester.protocol != protocol:
+            requester = self._requester = Requester(self.client, machine.helo, protocol)
+        return requester
 
     def _answered(self, reply: Reply | None) -> None:
         """The reply to the submitted message; None: its result is unknown, so the client gets no reply."""
