@@ -11,6 +11,7 @@ def _suffixes() -> Any:
     return PublicSuffixList(only_icann=True)
 
 
+@functools.lru_cache(maxsize=16_384)
 def organisational_domain(host: str) -> str:
     """The public suffix of the name and one label more; "" where there is none."""
     return _suffixes().privatesuffix(host.lower().rstrip(".")) or ""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mta.egress.connection_budget import Attempt, ConnectionBudget
 from mta.egress.dead_hosts import ANY_SOURCE, DeadHosts
@@ -26,6 +26,10 @@ from mta.ports.delivery import Resolver, Sites
 
 _KNOWN_FOR = 60.0  # seconds for which a domain may use connections to the hosts that were found
 _MOST_KNOWN = 20_000
+_UNUSED_FOR = 2.0  # seconds for which one connection may use the result of a search
+
+_Searched = tuple[float, list[Target] | Trouble, StsPolicy | None]
+_NOT_FOUND: Final[_Searched] = (float("-inf"), [], None)
 
 Greeted = Callable[[], Awaitable[None]]
 
@@ -70,6 +74,8 @@ class Connector:
         self._ips = ips
         self._dead = dead
         self._fixed: dict[Route, Sequence[Target]] = {}  # of routes whose host is an address
+        # Searches whose result no connection has used: until when it may be used (loop time), and the result.
+        self._unused: dict[tuple[str, Route], _Searched] = {}
         self._known: dict[str, tuple[float, Sequence[Target]]] = {}  # domain -> until when (loop time), its targets
 
     async def connect(
@@ -99,11 +105,9 @@ class Connector:
     async def _connect_by(
         self, queue: QueueKey, route: Route, slot: Slot, attempt: Attempt, greeted: Greeted
     ) -> Connected | Trouble:
-        port = self._delivery.mx_port
-        targets, policy = await asyncio.gather(
-            find_targets(queue.domain, route, port, self._listeners, self._resolver),
-            self._tls.policy(queue.domain, route),
-        )
+        until, targets, policy = self._unused.pop((queue.domain, route), _NOT_FOUND)
+        if until < self._loop.time():
+            targets, policy = await self._search(queue.domain, route)
         if isinstance(targets, Trouble):
             return targets._replace(route=route.name)
         return await self._connect_first(queue, targets, policy, slot, attempt, greeted)
@@ -111,15 +115,24 @@ class Connector:
     async def find_shared(self, domain: str) -> None:
         """Look for the hosts whose connections the domain may share with others: those of its first route. A domain
         with an MTA-STS policy shares none, since connections of others are not verified for it (RFC 8461 4)."""
-        route, port = self._routes.of(domain)[0], self._delivery.mx_port
-        found, policy = await asyncio.gather(
-            find_targets(domain, route, port, self._listeners, self._resolver), self._tls.policy(domain, route)
-        )
+        route = self._routes.of(domain)[0]
+        if self._unused.get((domain, route), _NOT_FOUND)[0] >= self._loop.time():
+            return
+        found, policy = await self._search(domain, route)
+        now = self._loop.time()
+        if len(self._unused) >= _MOST_KNOWN:
+            self._unused.clear()
+        self._unused[domain, route] = now + _UNUSED_FOR, found, policy
         if isinstance(found, Trouble) or policy is not None:
             return
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        self._known[domain] = self._loop.time() + _KNOWN_FOR, found
+        self._known[domain] = now + _KNOWN_FOR, found
+
+    async def _search(self, domain: str, route: Route) -> tuple[list[Target] | Trouble, StsPolicy | None]:
+        """The addresses of the domain by this route, and its MTA-STS policy."""
+        finding = find_targets(domain, route, self._delivery.mx_port, self._listeners, self._resolver)
+        return await asyncio.gather(finding, self._tls.policy(domain, route))
 
     def known_targets(self, domain: str) -> Sequence[Target]:
         """Those whose connections the domain may share: found lately, or such as need no search; () = none."""

@@ -86,7 +86,7 @@ class ConnectionOpener:
         self._waiting = waiting
         self._connections = connections
         self._owner = owner
-        self._plan = plan
+        self._limits_connections = plan.limits_connections
         self._backoff = Backoff(plan.back_off, min(_MOST_BACK_OFF, plan.back_off * 8))
         self._tasks: dict[asyncio.Task[bool], Attempt] = {}
         self._begun = 0.0  # loop time at which the last attempt was begun
@@ -105,7 +105,7 @@ class ConnectionOpener:
 
     @property
     def _limited(self) -> bool:
-        return self._plan.limits_connections or self._slots.are_counted(self._queue.pool)
+        return self._limits_connections or self._slots.are_counted(self._queue.pool)
 
     @property
     def spare(self) -> int:

@@ -1,6 +1,5 @@
 """Slots: the shares in the limits of a site that a connection holds from before it is opened until it is closed."""
 
-import ipaddress
 from typing import Final
 
 from mta.egress.sending_ips import SendingIps, Source
@@ -107,4 +106,4 @@ class Slots:
 
 
 def _fits(source: Source | None, version: int) -> bool:
-    return source is None or not source.ip or ipaddress.ip_address(source.ip).version == version
+    return source is None or not source.ip or (6 if ":" in source.ip else 4) == version

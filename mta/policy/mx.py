@@ -1,6 +1,7 @@
 """The hosts and addresses for the mail of a domain, by DNS (RFC 5321 5.1, RFC 7505)."""
 
 import enum
+import functools
 import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from mta.model.settings import Address
 MOST_HOSTS = 5
 MOST_ADDRESSES = 2
 SMTP_PORT = 25
+_REMEMBERED = 16_384  # addresses and names of hosts that were parsed
 
 
 class MxRecord(NamedTuple):
@@ -60,12 +62,32 @@ def literal_address(domain: str) -> str | None:
     return str(address)
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host.strip("[]."))
     except ValueError:
         return False
     return True
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _parsed(ip: str) -> _Address:
+    """Raises ValueError."""
+    return ipaddress.ip_address(ip)
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _facts(ip: str) -> tuple[bool, bool]:
+    """Whether it may be the address of a host, and whether it is one of loopback. Raises ValueError."""
+    address = _parsed(ip)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    no_host = address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255"
+    return not no_host, address.is_loopback
 
 
 class Refusal(enum.Enum):
@@ -86,24 +108,21 @@ def why_refused(ip: str, port: int, own: Sequence[Address]) -> Refusal | None:
     Mail to a listener of this node would loop. Loopback is refused on port 25, because foreign DNS must not direct mail
     to local servers. With another `delivery.mx_port` the operator has chosen the server.
     """
-    address = ipaddress.ip_address(ip)
-    if address.version == 6 and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255":
+    may_be_host, is_loopback = _facts(ip)
+    if not may_be_host:
         return Refusal.NO_HOST
     if is_own(ip, port, own):
         return Refusal.LOOP
-    if address.is_loopback and port == SMTP_PORT:
+    if is_loopback and port == SMTP_PORT:
         return Refusal.LOOPBACK
     return None
 
 
 def is_own(ip: str, port: int, own: Sequence[Address]) -> bool:
     """Whether a listener of this node answers there."""
-    address = ipaddress.ip_address(ip)
     for listener in own:
         if port == listener.port and is_address(listener.host):
-            host = ipaddress.ip_address(listener.host)
+            address, host = _parsed(ip), _parsed(listener.host)
             if host == address or (host.is_unspecified and address.is_loopback):
                 return True
     return False

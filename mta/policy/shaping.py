@@ -1,6 +1,6 @@
 """The limits of mail on its way to a site: connections, rates, messages for each connection, and the retry schedule."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mta.model.destination_settings import LimitSettings
@@ -45,11 +45,13 @@ class Plan(NamedTuple):
 
     @property
     def limits_connections(self) -> bool:
-        return any(limit.connections or limit.connections_per_minute or limit.closed for limit in self._limits)
+        limits = self._limits
+        return bool(limits) and any(one.connections or one.connections_per_minute or one.closed for one in limits)
 
     @property
     def limits_messages(self) -> bool:
-        return any(limit.messages_per_minute for limit in self._limits)
+        limits = self._limits
+        return bool(limits) and any(limit.messages_per_minute for limit in limits)
 
     @property
     def limits_ips(self) -> bool:
@@ -66,7 +68,7 @@ class Plan(NamedTuple):
         return min((one for one in (self.messages_per_connection, *most) if one), default=0)
 
     @property
-    def _limits(self) -> Iterable[Budget]:
+    def _limits(self) -> tuple[Budget, ...]:
         own = () if self.per_ip is None else (_budget("", "", self.per_ip),)
         return (*self.budgets, *own, *self.ip_orders)
 
