@@ -76,7 +76,7 @@ LIMITS = (
     Mutation(
         "limits: open connections know an order about their messages",
         "mta/egress/egress.py",
-        "                outlet.plan = plan\n",
+        "                outlet.take_plan(plan)\n",
         "",
         "tests/unit/egress/test_transactions.py::test_an_order_about_the_messages_of_a_connection_holds_for_connections_"
         "that_are_open",
