@@ -23,6 +23,7 @@ _MOST_CHUNKS: Final = 128
 _AT_ONCE: Final = 500  # values in one IN
 _PLACE: Final = MOST_EVENTS - 1
 _LOOK: Final = 1.0  # seconds between two looks for erasures
+_TOGETHER: Final = 8  # chunks that a reader of events reads at once
 _HEADER: Final = 3  # bytes of an event before its type: an array of more than 15 items
 
 
@@ -206,9 +207,19 @@ class Chunks:
                     some.pop()
                 yield round_ << PLACE_BITS | first, stored, some
 
-    def chunk(self, day: int, round_: int, first: int) -> StoredChunk | None:
-        """None: its day was dropped."""
-        return self._read(day, {(round_, first): []}).get((round_, first))
+    def of_batch(
+        self, batch: Batch, places: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[int, int, StoredChunk | None]]:
+        """(First place, place behind it, chunk) of each of these chunks (day, first place), which follow each other up
+        to the end of the batch; some are read at once. None: its day was dropped."""
+        ends = [*(first for _, first in places[1:]), batch.events]
+        for begin in range(0, len(places), _TOGETHER):
+            some = places[begin : begin + _TOGETHER]
+            found: dict[tuple[int, int], StoredChunk] = {}
+            for day in {day for day, _ in some}:
+                found |= self._read(day, [(batch.round, first) for of, first in some if of == day])
+            for (_, first), end in zip(some, ends[begin:], strict=False):
+                yield first, end, found.get((batch.round, first))
 
     def _read(self, day: int, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], StoredChunk]:
         with self._lock:

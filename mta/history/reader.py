@@ -4,7 +4,6 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Final, ParamSpec, TypeVar
 
 from sqlalchemy import func, select
@@ -150,8 +149,8 @@ class HistoryReader:
             number, least = batch.number, after.place if batch.number == after.batch else 0
             chunks = batch.chunks()
             passed = bisect_right(chunks, least, key=lambda chunk: chunk[1])
-            for (day, first), (_, end) in pairwise([*chunks[max(0, passed - 1) :], (0, batch.events)]):
-                begin, chunk = max(first, least), self._chunks.chunk(day, batch.round, first)
+            for first, end, chunk in self._chunks.of_batch(batch, chunks[max(0, passed - 1) :]):
+                begin = max(first, least)
                 if chunk is None:
                     missing += end - begin
                     continue

@@ -34,6 +34,7 @@ from mta.history.files import SqliteFiles
 from mta.history.reader import HistoryReader
 from mta.history.webhook_tables import sqlite_state
 from mta.model.webhooks import Endpoint, WebhookEvent
+from mta.ports.history import BEGINNING
 from mta.ports.webhooks import PostAnswer
 from mta.webhooks.webhooks import Webhooks
 from tests.measure.history import fill
@@ -69,8 +70,10 @@ class Answered:
 async def _serve(folder: str, deliveries: int, batch: int) -> dict[str, float]:
     """Every delivery's end is told once."""
     posts, store = Answered(), Endpoints()
-    state = sqlite_state(f"{folder}/webhooks-{batch}")
-    webhooks = Webhooks(store, state, HistoryReader(SqliteFiles(folder)), posts, OpenSeal(), "n1")
+    state, history = sqlite_state(f"{folder}/webhooks-{batch}"), HistoryReader(SqliteFiles(folder))
+    state.open()
+    await history.events(BEGINNING, 1)  # all modules are imported then
+    webhooks = Webhooks(store, state, history, posts, OpenSeal(), "n1")
     endpoint = Endpoint(
         id="wh_1", url="https://a.test", secret=b"s" * 32, events=(WebhookEvent.MESSAGE_UPDATED,), batch=batch
     )
