@@ -51,16 +51,21 @@ async def import_suppressions(request: web.Request) -> web.Response:
     if request.content_type not in (JSON_TYPE, NDJSON, CSV):
         raise Problem(415, f"send {NDJSON}, {CSV} or {JSON_TYPE}", "Content-Type")
     account = _Account()
+    keeping = _Keeping(deps, account)
     waiting = await _whole(request, actor, account) if request.content_type == JSON_TYPE else []
     await deps.audit.note(actor, Deed("suppressions.import", request.content_type, tenant=actor.tenant))
-    async for rows in _STREAMS[request.content_type](_chunks(request)):
-        for at in range(0, len(rows), _SLICE):
-            for row in rows[at : at + _SLICE]:
-                _take(row, actor, account, waiting)
-            await deps.turns.rest()
-        if len(waiting) >= _KEPT_AT_ONCE:
-            await _keep(deps, account, waiting)
-    await _keep(deps, account, waiting)
+    try:
+        async for rows in _STREAMS[request.content_type](_chunks(request)):
+            for at in range(0, len(rows), _SLICE):
+                for row in rows[at : at + _SLICE]:
+                    _take(row, actor, account, waiting)
+                await deps.turns.rest()
+            if len(waiting) >= _KEPT_AT_ONCE:
+                await keeping.keep(waiting)
+                waiting = []
+    finally:
+        await keeping.keep(waiting)
+        await keeping.end()
     effective = await in_force(deps, account.number, deps.api.wait if asked.wait is None else asked.wait)
     return json_response(
         shapes.ImportedSuppressions(
@@ -104,13 +109,28 @@ def _take(row: Row, actor: Actor, account: _Account, waiting: list[Suppressed]) 
         account.refuse(row.line, problem.field, str(problem))
 
 
-async def _keep(deps: Dependencies, account: _Account, waiting: list[Suppressed]) -> None:
-    if waiting:
-        number, added = await deps.suppressions.put(waiting)
-        account.number = number
-        account.added += added
-        account.kept += len(waiting)
-        waiting.clear()
+class _Keeping:
+    """Keeps rows in the store while the next ones are read."""
+
+    def __init__(self, deps: Dependencies, account: _Account) -> None:
+        self._deps = deps
+        self._account = account
+        self._under_way: asyncio.Task[None] | None = None
+
+    async def keep(self, items: Sequence[Suppressed]) -> None:
+        """Once those before are kept. Raises StoreError of these."""
+        await self.end()
+        self._under_way = asyncio.create_task(self._put(items), name="suppressions")
+
+    async def end(self) -> None:
+        if self._under_way is not None:
+            await self._under_way
+
+    async def _put(self, items: Sequence[Suppressed]) -> None:
+        if items:
+            self._account.number, added = await self._deps.suppressions.put(items)
+            self._account.added += added
+            self._account.kept += len(items)
 
 
 async def _nothing(chunks: AsyncIterator[bytes]) -> AsyncIterator[Sequence[Row]]:

@@ -1,7 +1,7 @@
 """Content of mail that the store still has, read or sent once more as a new message."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from mta.model.errors import OutcomeUnknown, StoreFull
 from mta.model.ids import MessageId, lane_of, new_message_id
@@ -9,9 +9,15 @@ from mta.model.mail import NewMessage, Recipient, Record
 from mta.orders.cancellation import PROBED
 from mta.ports.content import Content
 from mta.ports.messages import FoundDelivery, MessageStore
-from mta.ports.queueing import Accepts, Ambiguous
+from mta.ports.queueing import UNDECIDED, AcceptanceDecision, Accepts, Ambiguous
 from mta.ports.stored_mail import ContentGone, KeptMail, Resent, StillWaits
 from mta.timing.clock import wall_ms
+
+Decide = Callable[[Sequence[NewMessage]], Awaitable[AcceptanceDecision]]
+
+
+async def _undecided(messages: Sequence[NewMessage]) -> AcceptanceDecision:
+    return UNDECIDED
 
 
 class MailInStore:
@@ -24,13 +30,17 @@ class MailInStore:
         accepts: Accepts,
         has_room: Callable[[int], bool] = lambda size: True,
         wall: Callable[[], int] = wall_ms,
+        *,
+        decide: Decide = _undecided,
     ) -> None:
-        """`has_room`: whether the disk takes so many bytes more; `wall` gives Unix ms."""
+        """`has_room`: whether the disk takes so many bytes more; `wall` gives Unix ms; `decide` ends deliveries as they
+        are accepted."""
         self._store = store
         self._content = content
         self._accepts = accepts
         self._has_room = has_room
         self._wall = wall
+        self._decide = decide
         self._turn = asyncio.Lock()  # one accept in a lane at a time
 
     async def read(self, message: MessageId) -> KeptMail | None:
@@ -97,12 +107,12 @@ class MailInStore:
         )
 
     async def _accept(self, message: NewMessage) -> None:
-        """Undecided: the rules are asked when a worker claims it."""
+        """The rules are asked when a worker claims it."""
         if not self._has_room(len(message.content)):
             raise StoreFull("no space left for mail")
         async with self._turn:
             try:
-                await self._accepts.accept(lane_of(message.id), [message])
+                await self._accepts.accept(lane_of(message.id), [message], await self._decide([message]))
             except Ambiguous as unknown:
                 raise OutcomeUnknown(str(unknown)) from unknown
 

@@ -38,9 +38,8 @@ class StoredSuppressions:
     # Orders
 
     async def put(self, items: Sequence[Suppressed]) -> tuple[int, int]:
-        number = 0
-        for some in _slices(items, _IN_ONE_TELLING):
-            number = await self._tell([fingerprint(key.name) for key, _ in some], 0)
+        tellings = [[fingerprint(key.name) for key, _ in some] for some in _slices(items, _IN_ONE_TELLING)]
+        number = max(await each_lane(range(len(tellings)), lambda at: self._tell(tellings[at], 0)), default=0)
         shares: dict[int, list[bytes | str | int]] = defaultdict(list)
         for key, value in items:
             shares[share_of(key.subject)] += (key.name, _encode(value), value.expires_at)

@@ -1,7 +1,7 @@
 """The two looks at suppressions: at mail that is accepted, and at deliveries that have waited."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from mta.model.ids import DeliveryId, MessageId
 from mta.model.mail import Claimed
@@ -11,17 +11,29 @@ from mta.policy.addresses import comparable
 from mta.ports.admission import Ending, Undecided
 from mta.ports.queueing import DecidedBy, DeciderKind
 from mta.ports.suppressions import SuppressionStore
-from mta.suppressions.watch import SuppressionWatch
 from mta.timing.clock import wall_ms
 
 _FRESH_MS: Final = 1000  # since acceptance: the first look is that recent
+
+
+class Candidates(Protocol):
+    """The knowledge of a process about suppressions."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there may be any."""
+        ...
+
+    def may_be(self, keys: Sequence[SuppressionKey]) -> list[SuppressionKey]:
+        """Those that may be kept."""
+        ...
 
 
 class SuppressionLooks:
     """Fulfils ports.admission.Decider and ports.suppressions.WaitingSuppressions. The store is asked only about
     recipients whose fingerprint is known."""
 
-    def __init__(self, watch: SuppressionWatch, store: SuppressionStore, *, clock: Callable[[], int] = wall_ms) -> None:
+    def __init__(self, watch: Candidates, store: SuppressionStore, *, clock: Callable[[], int] = wall_ms) -> None:
         """`clock` gives Unix milliseconds."""
         self._watch = watch
         self._store = store

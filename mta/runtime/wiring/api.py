@@ -77,6 +77,7 @@ from mta.redis_store.undo_copy_store import StoredUndoCopies
 from mta.runtime.child import Child
 from mta.runtime.room import Room
 from mta.runtime.store_probe import StoreProbe
+from mta.runtime.wiring.deciders import suppressed_only
 from mta.runtime.wiring.dkim import domain_check, key_book
 from mta.runtime.wiring.history import open_history
 from mta.runtime.wiring.opening import OpenStore, open_store, patiently
@@ -180,7 +181,13 @@ async def open_api(child: Child, waits: Callable[[StoreError], None]) -> ApiPart
         domains=domain_check(store, settings),
         webhooks=endpoint_book(store, settings),
         shipped_replies=functools.cache(shipped_replies),
-        stored_mail=MailInStore(messages, content, intake := stored_queues(store, settings, content), room.takes),
+        stored_mail=MailInStore(
+            messages,
+            content,
+            intake := stored_queues(store, settings, content),
+            room.takes,
+            decide=suppressed_only(link, node),
+        ),
         intake=intake,
         history=history,
         log_lines=log_lines,
