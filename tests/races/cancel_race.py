@@ -1,4 +1,5 @@
-"""One seed of the race of cancellations: clients cancel single messages at random times while two workers deliver."""
+"""One seed of the race of cancellations: clients cancel single messages at random times while two workers deliver.
+The mail comes over SMTP and over HTTP."""
 
 import asyncio
 import random
@@ -12,8 +13,8 @@ from tests.races.aftermath import Aftermath, aftermath
 from tests.races.cluster import Cluster, eventually
 from tests.races.ledger import read_ledger
 from tests.races.plan import Campaign, Fault, Mail, Plan, plan_of
-from tests.races.source import Source, Told
-from tests.support.node import TOKEN
+from tests.races.source import Told
+from tests.races.two_doors import TwoDoors, headers
 
 _CLIENTS = 4
 _CONNECTIONS = 4  # of a client
@@ -68,7 +69,9 @@ class _Race:
         self._plan = plan
         self._group = group
         self._rng = random.Random(plan.seed)
-        self._source = Source([node.smtp for node in cluster.nodes], plan.mails, sessions=8, heard=self._heard)
+        self._http = aiohttp.ClientSession(cluster.nodes[0].ready["api"], headers=headers())
+        servers = [node.smtp for node in cluster.nodes]
+        self._source = TwoDoors(servers, plan.mails, self._http, sessions=8, heard=self._heard)
         self._clients: list[aiohttp.ClientSession] = []
         self._asking: list[asyncio.Task[None]] = []
         self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
@@ -76,11 +79,10 @@ class _Race:
     async def run(self) -> Evidence:
         cluster = self._cluster
         pause = await cluster.call("POST", "/v1/pauses?wait=10s", self._plan.pause)
-        headers = {"Authorization": f"Bearer {TOKEN}"}
         for _ in range(_CLIENTS):
             connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
             self._clients.append(
-                aiohttp.ClientSession(cluster.nodes[0].ready["api"], connector=connector, headers=headers)
+                aiohttp.ClientSession(cluster.nodes[0].ready["api"], connector=connector, headers=headers())
             )
         try:
             await self._source.run()
@@ -90,7 +92,8 @@ class _Race:
             again = self._rng.sample(sorted(self._answers), min(_ASKED_AGAIN, len(self._answers)))
             await asyncio.gather(*(self._ask(message) for message in [*again, *await self._waiting()]))
         finally:
-            await asyncio.gather(*(client.close() for client in self._clients))
+            await asyncio.gather(*(client.close() for client in (*self._clients, self._http)))
+        assert self._source.over_http > len(self._plan.mails) // 4
         return Evidence(self._source.told, dict(self._answers), await aftermath(cluster))
 
     def _heard(self, told: Told) -> None:

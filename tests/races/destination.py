@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 _ROOT = Path(__file__).resolve().parents[2]
-_ID = re.compile(rb"with ESMTP\s+id ([0-9A-HJKMNP-TV-Z]{26})")
+_ID = re.compile(rb"with (?:ESMTP|HTTP)\s+id ([0-9A-HJKMNP-TV-Z]{26})")
 _CALM = {"DATA": (0.0, 0.6), ".": (0.0, 0.6)}  # seconds before a reply: mail waits, and an order finds it in flight
 _LINGERING = {"DATA": (0.5, 2.0), ".": (0.5, 2.0)}  # so that mail comes faster than it leaves on a busy machine too
 _HURRIED = {"DATA": (0.0, 0.002), ".": (0.002, 0.02)}
