@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from typing import Protocol
 
 from mta.egress.connect import Connected, Connecting
 from mta.egress.connection_budget import (
@@ -15,11 +14,11 @@ from mta.egress.connection_budget import (
     further_connections,
 )
 from mta.egress.connections import Connections
+from mta.egress.opener_owner import OpenerOwner
 from mta.egress.shared_connections import Share
 from mta.egress.slots import STORE_AWAY_WAIT, Slot
 from mta.egress.waiting import Waiting
 from mta.model.errors import StoreError
-from mta.model.ids import MessageId
 from mta.model.mail import QueueKey
 from mta.model.phases import Phase
 from mta.policy.failures import Trouble, broken
@@ -32,36 +31,6 @@ _WANTED_SLOT_KEPT = 0.1  # likewise while mail of others waits for one
 _UNWANTED = 1.0  # seconds after which an attempt that no mail waits for is ended
 
 _log = logging.getLogger(__name__)
-
-
-class OpenerOwner(Protocol):
-    """The outlet, as its opener sees it."""
-
-    def pump(self) -> None:
-        """Start waiting transactions on idle connections. Open another connection if more transactions wait."""
-        ...
-
-    def connected(self, connected: Connected) -> None:
-        """A connection is open."""
-        ...
-
-    def unreachable(self, trouble: Trouble, message: MessageId | None) -> None:
-        """No host could be reached and the queue has no connection: settle the waiting deliveries with `trouble`. The
-        connection was to be opened for `message`."""
-        ...
-
-    def no_further_connection(self, trouble: Trouble) -> None:
-        """The queue has connections, and another one could not be opened: settle transactions that need a new one."""
-        ...
-
-    def no_slot(self) -> None:
-        """Other processes hold every slot of the domain: return the waiting deliveries to the queue, so that those
-        processes can claim them."""
-        ...
-
-    def report_room(self) -> None:
-        """The outlet may have room again."""
-        ...
 
 
 class ConnectionOpener:
@@ -293,6 +262,8 @@ class ConnectionOpener:
     def _no_slot(self) -> None:
         """The last attempt of a queue without a connection got none: its mail does not wait here."""
         if not self._connections.usable and len(self._tasks) == 1:
+            if self._share is not None:
+                self._share.leave()
             self._owner.no_slot()
 
     def _again_in(self, seconds: float) -> None:

@@ -284,6 +284,7 @@ class Egress:
                 outlet.tick(now)
             if outlet.empty:
                 _log.debug("%r is dropped", outlet)
+                outlet.dropped()
                 del self._outlets[queue]
         for outlet in list(self._leaving):
             outlet.return_waiting(ReturnReason.LIMITS)  # a transaction may have come back

@@ -125,6 +125,11 @@ class Outlet:
         """Whether the outlet holds no transaction, no connection and no back-off, so that it can be dropped."""
         return not (self._waiting or self._next_hosts or self.connections) and self._start.quiet and self._opener.quiet
 
+    def dropped(self) -> None:
+        """It is empty, and is used no more: it must not stand in the line of those that wait for connections."""
+        if self._share is not None:
+            self._share.leave()
+
     def tick(self, now: float) -> None:
         """Called several times a second: enforce deadlines, end expired deliveries, use places that other outlets
         freed."""
@@ -300,7 +305,7 @@ class Outlet:
             return True
         return False
 
-    # For the opening of connections (connection_opener.OpenerOwner)
+    # For the opening of connections (opener_owner.OpenerOwner)
 
     def connected(self, connected: Connected) -> None:
         connection = self._add_connection(connected, self._waiting, self._idle)

@@ -96,4 +96,12 @@ SITES = (
         "",
         _T_SWEEPER + "a_sweep_by_site_finds_the_sites_out_and_leaves_what_it_cannot_to_the_attempt",
     ),
+    Mutation(
+        "shared connections: mail that went back leaves nothing in the line",
+        "mta/egress/connection_opener.py",
+        "                self._share.leave()\n            self._owner.no_slot()\n",
+        "                pass\n            self._owner.no_slot()\n",
+        "tests/unit/egress/test_shared_connections.py::test_mail_that_went_back_for_want_of_a_slot_leaves_nothing_in_the_"
+        "line_for_connections",
+    ),
 )

@@ -67,3 +67,18 @@ async def test_mail_goes_back_unattempted_when_only_the_limits_of_the_host_keep_
         rig.send("a@d.test")
         (_, outcome) = await rig.settle.until(2)
     assert outcome.verdict is Verdict.DELIVERED
+
+
+async def test_mail_that_went_back_for_want_of_a_slot_leaves_nothing_in_the_line_for_connections() -> None:
+    """Otherwise a few such queues keep the others from claiming mail while no connection is open."""
+    limited = {"sites": {"big": SiteSettings(connections=1)}}
+    async with Sink() as sink, Rig(limited, route=to(sink)) as rig:
+        rig.sites.named = {f"d{number}.test": "big" for number in range(9)} | {sink.host: "big"}
+        rig.limits.full.add("big")
+        for number in range(9):
+            rig.send(f"a@d{number}.test")
+        outcomes = await rig.settle.until(9)
+        assert {outcome.returned for outcome in outcomes} == {ReturnReason.NO_SLOT}
+        # The last ones held the way that they share: nobody stands in its line.
+        ways = list(rig.egress._parts.shared._ways.values())
+        assert [len(way.wanting) for way in ways] == [0]
